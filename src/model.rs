@@ -1,0 +1,14 @@
+//! The nouns of the domain: names, connections, callers, origins and the permit that joins them.
+//!
+//! Owns the rules of what may be said (ZIS Connections, RFC 9110), promises that a value which
+//! exists is valid, and must never know of I/O, clocks or configuration.
+
+pub mod caller;
+pub mod connection;
+pub mod credential;
+pub mod domain;
+pub mod field;
+pub mod name;
+pub mod origin;
+pub mod permit;
+pub mod token;

@@ -1,0 +1,134 @@
+//! The credential: the one header field that is injected into a request (ZIS spec §8.2).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue, header};
+use zeroize::Zeroizing;
+
+use super::connection::{Authentication, Connection};
+use crate::secret::Secret;
+
+/// A field name and its secret value, ready for the wire.
+///
+/// The value's bytes are shared by reference count and wiped when the last handle goes; the
+/// value is marked sensitive, so that HTTP/2 never puts it into a compression table.
+#[derive(Clone)]
+pub struct Credential {
+    field: HeaderName,
+    value: HeaderValue,
+}
+
+/// The secret can't stand in a header field; [`super::field`] says which can.
+#[derive(Debug, thiserror::Error)]
+#[error("the secret can't stand in a header field")]
+pub struct NotAFieldValue(());
+
+impl Credential {
+    /// Builds the field that `connection` injects.
+    ///
+    /// # Errors
+    /// [`NotAFieldValue`] when the secret contains a control character.
+    pub fn build(connection: &Connection) -> Result<Self, NotAFieldValue> {
+        let (field, text) = match &connection.authentication {
+            Authentication::ApiKey { field, key } => {
+                (field.name().clone(), Zeroizing::new(key.expose().to_vec()))
+            }
+            Authentication::BasicAuth { username, password } => {
+                (header::AUTHORIZATION, basic(username, password))
+            }
+            Authentication::BearerToken { token } => (header::AUTHORIZATION, bearer(token)),
+        };
+        let shared = Secret::new(text.to_vec()).into_shared();
+        let mut value =
+            HeaderValue::from_maybe_shared(shared).map_err(|_silent| NotAFieldValue(()))?;
+        value.set_sensitive(true);
+        Ok(Self { field, value })
+    }
+
+    /// The field's name, which is not secret.
+    #[must_use]
+    pub fn field(&self) -> &HeaderName {
+        &self.field
+    }
+
+    /// The secret value, marked sensitive.
+    #[must_use]
+    pub fn expose(&self) -> &HeaderValue {
+        &self.value
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({}: *****)", self.field)
+    }
+}
+
+/// RFC 7617 §2, with UTF-8 as its charset.
+fn basic(username: &str, password: &Secret) -> Zeroizing<Vec<u8>> {
+    let mut pair = Zeroizing::new(Vec::with_capacity(username.len() + 1 + password.len()));
+    pair.extend_from_slice(username.as_bytes());
+    pair.push(b':');
+    pair.extend_from_slice(password.expose());
+    let mut text = Zeroizing::new(String::with_capacity(6 + pair.len().div_ceil(3) * 4));
+    text.push_str("Basic ");
+    STANDARD.encode_string(&*pair, &mut text);
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// RFC 6750 §2.1.
+fn bearer(token: &Secret) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(7 + token.len()));
+    text.extend_from_slice(b"Bearer ");
+    text.extend_from_slice(token.expose());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::domain::AllowedDomain;
+    use crate::model::field::CredentialField;
+    use crate::model::name::{ConnectionName, IntegrationName};
+
+    fn built(authentication: Authentication) -> (String, Vec<u8>) {
+        let credential = Credential::build(&Connection {
+            integration: IntegrationName::parse("shop").unwrap(),
+            name: ConnectionName::parse("example").unwrap(),
+            allowed_domain: AllowedDomain::parse("api.example.com").unwrap(),
+            authentication,
+        })
+        .unwrap();
+        (credential.field().to_string(), credential.expose().as_bytes().to_vec())
+    }
+
+    #[test]
+    fn basic_authentication_follows_rfc_7617() {
+        for (username, password, expected) in [
+            ("Aladdin", "open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            ("test", "123£", "Basic dGVzdDoxMjPCow=="),
+        ] {
+            let password = Secret::new(password);
+            let (field, value) =
+                built(Authentication::BasicAuth { username: username.into(), password });
+            assert_eq!((field.as_str(), value.as_slice()), ("authorization", expected.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn bearer_tokens_and_api_keys_are_verbatim() {
+        let token = Secret::new("t0k3n");
+        assert_eq!(
+            built(Authentication::BearerToken { token }),
+            ("authorization".into(), b"Bearer t0k3n".to_vec())
+        );
+        let field = CredentialField::parse("X-Api-Key").unwrap();
+        let key = Secret::new("SSWS abc");
+        assert_eq!(
+            built(Authentication::ApiKey { field, key }),
+            ("x-api-key".into(), b"SSWS abc".to_vec())
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! The allowed domain of a connection (ZIS spec §5.4): where its credential may go.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use super::origin::HostName;
+
+/// A domain to which a connection's credential may be sent: exact, or with a leading `*.`.
+///
+/// Held as lower-case A-labels, so that matching compares bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AllowedDomain {
+    base: Box<str>,
+    wildcard: bool,
+}
+
+/// Why an allowed domain was refused; the sentence is the rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DomainError {
+    /// A scheme, port, path, user, query or space.
+    #[error("an allowed domain is a host name alone: no scheme, port, path, user or space")]
+    NotAName,
+    /// Longer than 253 characters.
+    #[error("an allowed domain is at most 253 characters long")]
+    TooLong,
+    /// A label that is empty, longer than 63 or not letters, digits and inner hyphens.
+    #[error(
+        "each label of an allowed domain is 1 to 63 letters, digits and hyphens, and neither begins nor ends with a hyphen"
+    )]
+    Label,
+    /// An asterisk elsewhere than as the whole first label.
+    #[error("a wildcard stands only at the beginning, as in *.example.com")]
+    Wildcard,
+    /// A wildcard over a public suffix, which would cover other people's domains.
+    #[error("a wildcard can't cover a public suffix such as *.com or *.github.io")]
+    PublicSuffix,
+    /// An IP address, in whatever spelling.
+    #[error("an allowed domain is a name, not an IP address")]
+    Address,
+    /// One label only.
+    #[error("an allowed domain has at least two labels, as in example.com")]
+    SingleLabel,
+}
+
+impl AllowedDomain {
+    /// Reads an allowed domain, normalised to lower-case A-labels (UTS #46).
+    ///
+    /// # Errors
+    /// [`DomainError`] names the rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, DomainError> {
+        let (wildcard, name) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        if name.contains('*') {
+            return Err(DomainError::Wildcard);
+        }
+        let base = to_a_labels(name)?;
+        let length = base.len() + if wildcard { 2 } else { 0 };
+        if length > 253 {
+            return Err(DomainError::TooLong);
+        }
+        check_labels(&base)?;
+        if wildcard && is_public_suffix(&base) {
+            return Err(DomainError::PublicSuffix);
+        }
+        if !wildcard && !base.contains('.') {
+            return Err(DomainError::SingleLabel);
+        }
+        Ok(Self { base: base.into(), wildcard })
+    }
+
+    /// Whether the credential may be sent to `host`: the name itself, or under a wildcard the
+    /// bare domain and any name below it.
+    #[must_use]
+    pub fn covers(&self, host: &HostName) -> bool {
+        let host = host.as_str();
+        match host.strip_suffix(&*self.base) {
+            Some("") => true,
+            Some(below) => self.wildcard && below.ends_with('.'),
+            None => false,
+        }
+    }
+
+    /// The one host it covers, when it is exact.
+    #[must_use]
+    pub fn exact(&self) -> Option<HostName> {
+        if self.wildcard { None } else { HostName::parse(&self.base).ok() }
+    }
+
+    /// The name without its `*.`.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether it covers the names below its base as well.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.wildcard
+    }
+}
+
+impl fmt::Display for AllowedDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = if self.wildcard { "*." } else { "" };
+        write!(f, "{star}{}", self.base)
+    }
+}
+
+/// UTS #46, refusing every ASCII character that can't stand in a host name.
+fn to_a_labels(name: &str) -> Result<String, DomainError> {
+    if name.is_empty() {
+        return Err(DomainError::Label);
+    }
+    if name.starts_with('[') {
+        return Err(DomainError::Address);
+    }
+    if name.bytes().any(|byte| b" \t/:@?#\\%[]".contains(&byte) || byte.is_ascii_control()) {
+        return Err(DomainError::NotAName);
+    }
+    idna::domain_to_ascii_cow(name.as_bytes(), idna::AsciiDenyList::STD3)
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_silent| DomainError::Label)
+}
+
+fn check_labels(base: &str) -> Result<(), DomainError> {
+    for label in base.split('.') {
+        let shape = (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-');
+        if !shape {
+            return Err(DomainError::Label);
+        }
+    }
+    if base.parse::<Ipv4Addr>().is_ok() || ends_in_a_number(base) {
+        return Err(DomainError::Address);
+    }
+    Ok(())
+}
+
+/// Resolvers read a name whose last label is a number as an IPv4 address (`127.1`, `0x7f.1`).
+pub(super) fn ends_in_a_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let hexadecimal = last
+        .strip_prefix("0x")
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    hexadecimal || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Both sections of the Public Suffix List count; an unlisted last label is a suffix too.
+fn is_public_suffix(base: &str) -> bool {
+    psl::suffix_str(base).is_none_or(|suffix| suffix == base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn long_name(length: usize) -> String {
+        let mut name = format!("{0}.{0}.{0}.", "a".repeat(63));
+        name.push_str(&"b".repeat(length - name.len() - 4));
+        name.push_str(".com");
+        name
+    }
+
+    #[test]
+    fn allowed_domains_follow_the_valid_vectors() {
+        let longest = long_name(253);
+        assert_eq!(longest.len(), 253);
+        for (valid, printed) in [
+            ("api.example.com", "api.example.com"),
+            ("*.example.com", "*.example.com"),
+            ("a.b-c.co.uk", "a.b-c.co.uk"),
+            ("*.foo.myshopify.com", "*.foo.myshopify.com"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("API.Example.COM", "api.example.com"),
+            ("*.www.ck", "*.www.ck"),
+            ("*.svc.internal", "*.svc.internal"),
+            ("github.io", "github.io"),
+            (&longest, &longest),
+        ] {
+            assert_eq!(AllowedDomain::parse(valid).unwrap().to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn allowed_domains_follow_the_invalid_vectors() {
+        use DomainError::*;
+        let too_long = long_name(254);
+        let long_label = format!("{}.com", "a".repeat(64));
+        for (invalid, why) in [
+            ("https://a.com", NotAName),
+            ("a.com:443", NotAName),
+            ("a.com/x", NotAName),
+            ("u@a.com", NotAName),
+            ("a.com?q", NotAName),
+            ("a b.com", NotAName),
+            ("a\0b.com", NotAName),
+            ("", Label),
+            ("*.", Label),
+            ("*", Wildcard),
+            ("exam*.com", Wildcard),
+            ("my-*.zendesk.com", Wildcard),
+            ("a.*.com", Wildcard),
+            ("*.*.a.com", Wildcard),
+            ("*.com", PublicSuffix),
+            ("*.com.au", PublicSuffix),
+            ("*.myshopify.com", PublicSuffix),
+            ("*.github.io", PublicSuffix),
+            ("*.foo.ck", PublicSuffix),
+            ("*.internal", PublicSuffix),
+            ("-a.com", Label),
+            ("a-.com", Label),
+            ("a..com", Label),
+            (".a.com", Label),
+            ("a.com.", Label),
+            ("a_b.com", Label),
+            (&long_label, Label),
+            (&too_long, TooLong),
+            ("1.2.3.4", Address),
+            ("[::1]", Address),
+            ("*.2.3.4", Address),
+            ("a.0x7f", Address),
+            ("localhost", SingleLabel),
+        ] {
+            assert_eq!(AllowedDomain::parse(invalid), Err(why), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn covering_follows_the_vectors() {
+        let covers = |domain: &str, host: &str| {
+            HostName::parse(host)
+                .is_ok_and(|host| AllowedDomain::parse(domain).unwrap().covers(&host))
+        };
+        for host in ["example.com", "a.example.com", "a.b.example.com", "A.EXAMPLE.com"] {
+            assert!(covers("*.example.com", host), "{host}");
+        }
+        for host in [
+            "notexample.com",
+            "example.com.evil.com",
+            "example.comx",
+            "evil.com/example.com",
+            "example.com@evil.com",
+            "example.com.",
+            ".example.com",
+        ] {
+            assert!(!covers("*.example.com", host), "{host}");
+        }
+        assert!(covers("api.example.com", "api.example.com"));
+        assert!(!covers("api.example.com", "example.com"));
+        assert!(!covers("api.example.com", "x.api.example.com"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_allowed_domain_prints_as_it_reads(text in "(\\*\\.)?[a-z0-9-]{1,8}(\\.[a-z0-9-]{1,8}){0,3}") {
+            if let Ok(domain) = AllowedDomain::parse(&text) {
+                prop_assert_eq!(AllowedDomain::parse(&domain.to_string()), Ok(domain));
+            }
+        }
+
+        #[test]
+        fn no_sibling_is_ever_covered(base in "[a-z]{1,6}\\.example\\.com", prefix in "[a-z0-9-]{1,8}") {
+            let domain = AllowedDomain::parse(&format!("*.{base}")).unwrap();
+            let sibling = HostName::parse(&format!("{prefix}{base}"));
+            prop_assert!(!sibling.is_ok_and(|host| domain.covers(&host)));
+        }
+
+        #[test]
+        fn anything_at_all_is_read_or_refused_without_a_panic(text in "\\PC{0,300}") {
+            let _verdict = AllowedDomain::parse(&text);
+        }
+    }
+
+    /// The rule of ZIS spec §5.4 again, written over characters instead of suffixes.
+    fn oracle(base: &[u8], wildcard: bool, host: &[u8]) -> bool {
+        let host: Vec<u8> = host.iter().map(u8::to_ascii_lowercase).collect();
+        let labels =
+            |text: &[u8]| text.split(|byte| *byte == b'.').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let (base, host) = (labels(base), labels(&host));
+        let valid = host.iter().all(|label| {
+            !label.is_empty()
+                && label.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
+        });
+        valid && if wildcard { host.ends_with(&base) } else { host == base }
+    }
+
+    #[test]
+    fn the_matcher_agrees_with_an_oracle_over_every_short_host() {
+        const ALPHABET: &[u8] = b"a.*-_A\0";
+        let domains = ["a.aa", "*.a.aa", "*.aa.a"].map(|text| AllowedDomain::parse(text).unwrap());
+        let mut host = Vec::new();
+        for length in 0..=7_u32 {
+            for mut number in 0..ALPHABET.len().pow(length) {
+                host.clear();
+                for _ in 0..length {
+                    host.push(ALPHABET[number % ALPHABET.len()]);
+                    number /= ALPHABET.len();
+                }
+                let parsed = HostName::parse(std::str::from_utf8(&host).unwrap());
+                for domain in &domains {
+                    let ours = parsed.as_ref().is_ok_and(|host| domain.covers(host));
+                    let expected = oracle(domain.base().as_bytes(), domain.is_wildcard(), &host);
+                    assert_eq!(ours, expected, "{domain} {:?}", String::from_utf8_lossy(&host));
+                }
+            }
+        }
+    }
+}

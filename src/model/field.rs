@@ -1,0 +1,221 @@
+//! Which header field may carry an API key (ZIS spec §5.2), and which secrets fit into one (§5.3).
+
+use http::HeaderName;
+
+/// A field name that may carry a credential; kept lower-case as HTTP compares it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CredentialField(HeaderName);
+
+/// Why a field name was refused; the sentence is the rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FieldError {
+    /// Empty, too long, or not an RFC 9110 token.
+    #[error(
+        "a header name is 1 to 128 characters out of letters, digits and ! # $ % & ' * + - . ^ _ ` | ~"
+    )]
+    Syntax,
+    /// A field that HTTP itself, the framing or the connection needs.
+    #[error("this header name is forbidden: HTTP or the proxy uses it")]
+    Forbidden,
+    /// A prefix that belongs to others.
+    #[error("header names that begin with x-amz-, x-amzn-, x-forwarded- or x-zis are forbidden")]
+    ForbiddenPrefix,
+}
+
+/// Why a secret or a user name was refused; the sentence is the rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SecretError {
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// More than 8 KiB.
+    #[error("it is longer than 8192 bytes")]
+    TooLong,
+    /// A control character, which a header field can't carry (RFC 9110 §5.5, RFC 7617 §2).
+    #[error("it contains a control character, which a header field can't carry")]
+    Control,
+    /// White space at an end, which is not part of a field value on the wire (RFC 9110 §5.5).
+    #[error("it begins or ends with white space, which a header field would lose")]
+    OuterSpace,
+    /// A colon in a user name (RFC 7617 §2).
+    #[error("a user name can't contain a colon: everything after it would be the password")]
+    Colon,
+}
+
+impl CredentialField {
+    /// Reads the name of the header that carries an API key.
+    ///
+    /// # Errors
+    /// [`FieldError`] names the rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, FieldError> {
+        if text.is_empty() || text.len() > 128 || !text.bytes().all(is_tchar) {
+            return Err(FieldError::Syntax);
+        }
+        let lower = text.to_ascii_lowercase();
+        if FORBIDDEN_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
+            return Err(FieldError::ForbiddenPrefix);
+        }
+        if FORBIDDEN.contains(&lower.as_str()) || FORBIDDEN_BY_US.contains(&lower.as_str()) {
+            return Err(FieldError::Forbidden);
+        }
+        HeaderName::from_bytes(lower.as_bytes()).map(Self).map_err(|_same| FieldError::Syntax)
+    }
+
+    /// The name for the wire.
+    #[must_use]
+    pub fn name(&self) -> &HeaderName {
+        &self.0
+    }
+}
+
+/// Checks that `secret` can stand in a header field unchanged.
+///
+/// # Errors
+/// [`SecretError`] names the rule that it breaks; the secret itself is never in the error.
+pub fn check_secret(secret: &[u8]) -> Result<(), SecretError> {
+    let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| *byte == b' ');
+    if secret.is_empty() {
+        Err(SecretError::Empty)
+    } else if secret.len() > 8192 {
+        Err(SecretError::TooLong)
+    } else if secret.iter().any(u8::is_ascii_control) {
+        Err(SecretError::Control)
+    } else if is_space(secret.first()) || is_space(secret.last()) {
+        Err(SecretError::OuterSpace)
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks a password of Basic authentication: it travels in base64, so outer spaces are kept.
+///
+/// # Errors
+/// [`SecretError`] names the rule that it breaks.
+pub fn check_password(password: &[u8]) -> Result<(), SecretError> {
+    match check_secret(password) {
+        Err(SecretError::OuterSpace) => Ok(()),
+        verdict => verdict,
+    }
+}
+
+/// Checks a user name of Basic authentication (RFC 7617 §2).
+///
+/// # Errors
+/// [`SecretError`] names the rule that it breaks.
+pub fn check_username(username: &str) -> Result<(), SecretError> {
+    if username.contains(':') {
+        return Err(SecretError::Colon);
+    }
+    check_password(username.as_bytes())
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+const FORBIDDEN_PREFIXES: [&str; 4] = ["x-amz-", "x-amzn-", "x-forwarded-", "x-zis"];
+
+/// The 32 names of ZIS spec §5.2.
+const FORBIDDEN: [&str; 32] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-md5",
+    "cookie",
+    "date",
+    "expect",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "max-forwards",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "warning",
+    "www-authenticate",
+];
+
+/// Beyond ZIS: fields of the framing and the hop, which an injected value would break.
+const FORBIDDEN_BY_US: [&str; 3] = ["content-length", "keep-alive", "proxy-connection"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn header_names_follow_the_vectors() {
+        let longest = "a".repeat(128);
+        for valid in ["x-api-key", "Authorization", "X_1!#$%&'*+-.^_`|~", &longest, "content-type"]
+        {
+            assert!(CredentialField::parse(valid).is_ok(), "{valid}");
+        }
+        let too_long = "a".repeat(129);
+        for (invalid, why) in [
+            ("", FieldError::Syntax),
+            (&too_long, FieldError::Syntax),
+            ("x api", FieldError::Syntax),
+            ("x:y", FieldError::Syntax),
+            ("héader", FieldError::Syntax),
+            ("x\0y", FieldError::Syntax),
+            ("Cookie", FieldError::Forbidden),
+            ("HOST", FieldError::Forbidden),
+            ("Content-Length", FieldError::Forbidden),
+            ("keep-alive", FieldError::Forbidden),
+            ("Proxy-Connection", FieldError::Forbidden),
+            ("x-amz-date", FieldError::ForbiddenPrefix),
+            ("X-Amzn-Trace-Id", FieldError::ForbiddenPrefix),
+            ("x-forwarded-for", FieldError::ForbiddenPrefix),
+            ("x-zis", FieldError::ForbiddenPrefix),
+            ("x-zisfoo", FieldError::ForbiddenPrefix),
+            ("X-ZIS-Authorization", FieldError::ForbiddenPrefix),
+        ] {
+            assert_eq!(CredentialField::parse(invalid), Err(why), "{invalid:?}");
+        }
+        for name in FORBIDDEN {
+            assert_eq!(CredentialField::parse(name), Err(FieldError::Forbidden), "{name}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_a_field_cannot_carry_are_refused() {
+        assert_eq!(check_secret(b"s3cr3t with space"), Ok(()));
+        assert_eq!(check_secret("123£".as_bytes()), Ok(()));
+        assert_eq!(check_secret(b""), Err(SecretError::Empty));
+        assert_eq!(check_secret(b"a\r\nb"), Err(SecretError::Control));
+        assert_eq!(check_secret(b"a\0b"), Err(SecretError::Control));
+        assert_eq!(check_secret(b"a\x7fb"), Err(SecretError::Control));
+        assert_eq!(check_secret(b" a"), Err(SecretError::OuterSpace));
+        assert_eq!(check_secret(&[b'a'; 8193]), Err(SecretError::TooLong));
+        assert_eq!(check_secret(&[b'a'; 8192]), Ok(()));
+        assert_eq!(check_password(b" a "), Ok(()));
+        assert_eq!(check_username("a:b"), Err(SecretError::Colon));
+        assert_eq!(check_username("john.doe@example.com/token"), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_field_name_is_kept_lower_case(text in "[A-Za-z][A-Za-z0-9-]{0,40}") {
+            if let Ok(field) = CredentialField::parse(&text) {
+                prop_assert_eq!(field.name().as_str(), text.to_ascii_lowercase());
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Names of integrations and connections (ZIS spec §1, §5.1, §5.5).
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a connection: 3 to 64 of `A-Z a-z 0-9 _ -`, case-sensitive.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnectionName(Arc<str>);
+
+/// The name of an integration: 1 to 64 of `a-z 0-9 - _`, case-sensitive.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct IntegrationName(Arc<str>);
+
+/// Why a name was refused; the sentence is the rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NameError {
+    /// Not the alphabet or length of a connection's name.
+    #[error("a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -")]
+    Connection,
+    /// Not the alphabet or length of an integration's name.
+    #[error("an integration's name is 1 to 64 characters out of a-z 0-9 _ -")]
+    Integration,
+    /// `zendesk`, which only an OAuth connection may have.
+    #[error("the name zendesk is reserved for OAuth connections to Zendesk")]
+    Reserved,
+}
+
+/// The name that is reserved for OAuth connections to Zendesk (ZIS spec §7.7).
+pub const ZENDESK: &str = "zendesk";
+
+impl ConnectionName {
+    /// Reads a connection's name.
+    ///
+    /// # Errors
+    /// [`NameError::Connection`] when it is not 3 to 64 of the allowed characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if (3..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Connection)
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl IntegrationName {
+    /// Reads an integration's name.
+    ///
+    /// # Errors
+    /// [`NameError::Integration`] when it is not 1 to 64 of the allowed characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let allowed = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+        };
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Integration)
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ConnectionName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for IntegrationName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConnectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for IntegrationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ConnectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for IntegrationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn connection_names_follow_the_vectors() {
+        let longest = "n".repeat(64);
+        for valid in ["abc", &longest, "A_b-9", "zendesk"] {
+            assert!(ConnectionName::parse(valid).is_ok(), "{valid}");
+        }
+        let too_long = "n".repeat(65);
+        for invalid in ["", "ab", &too_long, "a.b", "a b", "é12", "a\0b", "abc\n"] {
+            assert_eq!(ConnectionName::parse(invalid), Err(NameError::Connection), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn integration_names_are_lower_case() {
+        let longest = "n".repeat(64);
+        for valid in ["a", "my_integration", "x-9", &longest] {
+            assert!(IntegrationName::parse(valid).is_ok(), "{valid}");
+        }
+        let too_long = "n".repeat(65);
+        for invalid in ["", "A", "a.b", "*", "é", &too_long] {
+            assert_eq!(IntegrationName::parse(invalid), Err(NameError::Integration), "{invalid:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_connection_name_prints_as_it_was_read(text in "[A-Za-z0-9_-]{3,64}") {
+            let name = ConnectionName::parse(&text).unwrap();
+            prop_assert_eq!(name.as_str(), text);
+        }
+
+        #[test]
+        fn any_text_is_a_name_exactly_when_the_rule_says_so(text in "\\PC{0,70}") {
+            let rule = (3..=64).contains(&text.len())
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+            prop_assert_eq!(ConnectionName::parse(&text).is_ok(), rule);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Origins (RFC 9110 §4.3.1): the one authority from which policy, DNS, SNI, the certificate
+//! check and the outgoing `Host` all derive.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::domain::ends_in_a_number;
+
+/// A DNS name, lower-case ASCII, without a trailing dot, and not an address in any spelling.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct HostName(Box<str>);
+
+/// What an authority names as its host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Host {
+    /// A name that an allowed domain may cover.
+    Name(HostName),
+    /// An IP address or a name with a trailing dot: well-formed, but no allowed domain covers it.
+    Uncoverable(Box<str>),
+}
+
+/// `https://host:port`; cleartext cannot be spelled.
+///
+/// Cloning counts a reference. The text is canonical: the port is left out when it is 443.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Origin {
+    authority: Bytes,
+    host_length: usize,
+    port: u16,
+}
+
+/// Host and port as a request names them, before any rule was applied.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Authority {
+    /// The host.
+    pub host: Host,
+    /// The port, when one is written.
+    pub port: Option<u16>,
+}
+
+/// Why an authority was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AuthorityError {
+    /// User information before the host (RFC 9110 §4.2.4 has it treated as an error).
+    #[error("the authority carries user information")]
+    UserInfo,
+    /// Not a host name or an address.
+    #[error("the authority is not a host name")]
+    Host,
+    /// Not a port between 1 and 65535.
+    #[error("the port is not a number between 1 and 65535")]
+    Port,
+}
+
+impl HostName {
+    /// Reads a DNS name of letters, digits, hyphens, underscores and dots, in ASCII.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Host`] when it is anything else: an address, a trailing dot, an empty
+    /// or overlong label.
+    pub fn parse(text: &str) -> Result<Self, AuthorityError> {
+        let fits = !text.is_empty() && text.len() <= 253;
+        if fits && text.split('.').all(is_label) {
+            let name = text.to_ascii_lowercase();
+            if !ends_in_a_number(&name) {
+                return Ok(Self(name.into()));
+            }
+        }
+        Err(AuthorityError::Host)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Authority {
+    /// Reads `host[:port]`.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] says which part is wrong.
+    pub fn parse(text: &str) -> Result<Self, AuthorityError> {
+        if text.contains('@') {
+            return Err(AuthorityError::UserInfo);
+        }
+        let (host, port) = split_port(text)?;
+        let port = port.map(parse_port).transpose()?;
+        Ok(Self { host: parse_host(host)?, port })
+    }
+}
+
+impl Origin {
+    /// The origin `https://host:port`.
+    #[must_use]
+    pub fn new(host: &HostName, port: u16) -> Self {
+        let authority = if port == 443 {
+            Bytes::copy_from_slice(host.as_str().as_bytes())
+        } else {
+            Bytes::from(format!("{}:{port}", host.as_str()))
+        };
+        Self { authority, host_length: host.as_str().len(), port }
+    }
+
+    /// The host, for DNS, SNI and the certificate check.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.authority().get(..self.host_length).unwrap_or_default()
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `host`, or `host:port` for another port than 443.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        std::str::from_utf8(&self.authority).unwrap_or_default()
+    }
+
+    /// The value of the outgoing `Host` field.
+    #[must_use]
+    pub fn host_field(&self) -> HeaderValue {
+        HeaderValue::from_maybe_shared(self.authority.clone())
+            .unwrap_or_else(|_never| HeaderValue::from_static(""))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.authority())
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name.as_str()),
+            Self::Uncoverable(text) => f.write_str(text),
+        }
+    }
+}
+
+fn split_port(text: &str) -> Result<(&str, Option<&str>), AuthorityError> {
+    if text.starts_with('[') {
+        let end = text.find(']').ok_or(AuthorityError::Host)?;
+        let (host, rest) = text.split_at_checked(end + 1).ok_or(AuthorityError::Host)?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(AuthorityError::Host),
+        };
+    }
+    Ok(match text.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    })
+}
+
+fn parse_port(text: &str) -> Result<u16, AuthorityError> {
+    let plain = (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if plain && port != 0 => Ok(port),
+        _ => Err(AuthorityError::Port),
+    }
+}
+
+fn parse_host(text: &str) -> Result<Host, AuthorityError> {
+    if let Ok(name) = HostName::parse(text) {
+        return Ok(Host::Name(name));
+    }
+    let literal = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_address = literal.map_or_else(
+        || text.parse::<Ipv4Addr>().is_ok(),
+        |inner| inner.parse::<Ipv6Addr>().is_ok(),
+    );
+    let rooted = text.strip_suffix('.').unwrap_or(text);
+    let is_name = !rooted.is_empty() && rooted.len() <= 253 && rooted.split('.').all(is_label);
+    if is_address || is_name {
+        Ok(Host::Uncoverable(text.to_ascii_lowercase().into()))
+    } else {
+        Err(AuthorityError::Host)
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=63).contains(&label.len()) && label.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(text: &str) -> Host {
+        Host::Name(HostName::parse(text).unwrap())
+    }
+
+    #[test]
+    fn an_authority_is_read_once_into_lower_case() {
+        let read = Authority::parse("API.Example.com:8443").unwrap();
+        assert_eq!(read, Authority { host: name("api.example.com"), port: Some(8443) });
+        assert_eq!(Authority::parse("a.com").unwrap().port, None);
+    }
+
+    #[test]
+    fn addresses_and_rooted_names_are_well_formed_but_uncoverable() {
+        for text in [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0x7f000001",
+            "[::1]",
+            "[::1]:443",
+            "[::ffff:10.0.0.1]",
+            "example.com.",
+        ] {
+            let host = Authority::parse(text).unwrap().host;
+            assert!(matches!(host, Host::Uncoverable(_)), "{text} {host:?}");
+        }
+    }
+
+    #[test]
+    fn bad_authorities_are_refused() {
+        use AuthorityError::*;
+        for (text, why) in [
+            ("", Host),
+            ("user@a.com", UserInfo),
+            ("a.com@evil.com", UserInfo),
+            ("a..com", Host),
+            (".a.com", Host),
+            ("a.com..", Host),
+            ("a com", Host),
+            ("a.com:", Port),
+            ("a.com:0", Port),
+            ("a.com:65536", Port),
+            ("a.com:+80", Port),
+            ("a.com:8 0", Port),
+            ("a.com:443:443", Port),
+            ("[::1", Host),
+            ("[::1]x", Host),
+            ("[zz]", Host),
+            ("::1", Port),
+            ("bücher.example", Host),
+            ("[example.com]", Host),
+            ("a%2ecom", Host),
+            ("*.a.com", Host),
+        ] {
+            assert_eq!(Authority::parse(text), Err(why), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_leaves_out_the_usual_port() {
+        let host = HostName::parse("api.example.com").unwrap();
+        assert_eq!(Origin::new(&host, 443).to_string(), "https://api.example.com");
+        let other = Origin::new(&host, 8443);
+        assert_eq!(
+            (other.authority(), other.host(), other.port()),
+            ("api.example.com:8443", "api.example.com", 8443)
+        );
+        assert_eq!(other.host_field(), "api.example.com:8443");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_is_idempotent(text in "[A-Za-z0-9._:\\[\\]@-]{0,40}") {
+            if let Ok(read) = Authority::parse(&text) {
+                let printed = match read.port {
+                    Some(port) => format!("{}:{port}", read.host),
+                    None => read.host.to_string(),
+                };
+                prop_assert_eq!(Authority::parse(&printed), Ok(read));
+            }
+        }
+
+        #[test]
+        fn anything_at_all_is_read_or_refused_without_a_panic(text in "\\PC{0,80}") {
+            let _verdict = Authority::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Access tokens (contract §2): how a caller proves who it is.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::chance;
+use crate::secret::Secret;
+
+/// What every access token begins with, so that a stray one can be recognised.
+pub const PREFIX: &str = "kf_";
+
+/// How many base64url characters follow the prefix: 32 random bytes.
+pub const BODY_LENGTH: usize = 43;
+
+/// The SHA-256 digest of an access token: all that is ever kept of one.
+///
+/// The token has 256 random bits, so a plain digest can't be searched for, and looking one up in
+/// a hash map tells a stranger nothing that helps.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct TokenDigest([u8; 32]);
+
+/// What a token may be used for.
+#[expect(clippy::struct_excessive_bools, reason = "a set of four independent scopes")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Scopes {
+    /// GETs of the management API.
+    pub read: bool,
+    /// Everything of the management API that changes something.
+    pub write: bool,
+    /// The data plane.
+    pub proxy: bool,
+    /// Tokens, audit, keys, and everything else.
+    pub admin: bool,
+}
+
+impl TokenDigest {
+    /// The digest of `text`, when it has the shape of an access token.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Option<Self> {
+        let body = text.strip_prefix(PREFIX.as_bytes())?;
+        if body.len() != BODY_LENGTH || !body.iter().all(|byte| is_base64url(*byte)) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, text).as_ref());
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(…)")
+    }
+}
+
+impl Scopes {
+    /// Adds the scope of this name; `zis:read` and `zis:write` are accepted names of the first
+    /// two. `false` when there is no such scope.
+    #[must_use]
+    pub fn grant(&mut self, name: &str) -> bool {
+        match name {
+            "read" | "zis:read" => self.read = true,
+            "write" | "zis:write" => self.write = true,
+            "proxy" => self.proxy = true,
+            "admin" => self.admin = true,
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether the data plane is open to the token; `admin` includes everything.
+    #[must_use]
+    pub fn allows_proxy(self) -> bool {
+        self.proxy || self.admin
+    }
+}
+
+/// A fresh access token.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn generate() -> Result<Secret, chance::Failed> {
+    let bytes = zeroize::Zeroizing::new(chance::bytes::<32>()?);
+    let mut text = String::with_capacity(PREFIX.len() + BODY_LENGTH);
+    text.push_str(PREFIX);
+    URL_SAFE_NO_PAD.encode_string(*bytes, &mut text);
+    Ok(Secret::new(text))
+}
+
+/// Whether an access token stands anywhere in `text`.
+#[must_use]
+pub fn occurs_in(text: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, PREFIX).any(|at| {
+        let body = text.get(at + PREFIX.len()..).unwrap_or_default();
+        body.iter().take_while(|byte| is_base64url(**byte)).count() >= BODY_LENGTH
+    })
+}
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_token_has_the_shape_of_one_and_is_new_each_time() {
+        let (one, two) = (generate().unwrap(), generate().unwrap());
+        assert_eq!(one.len(), 46);
+        assert!(TokenDigest::of(one.expose()).is_some());
+        assert_ne!(TokenDigest::of(one.expose()), TokenDigest::of(two.expose()));
+    }
+
+    #[test]
+    fn what_is_not_shaped_like_a_token_has_no_digest() {
+        let token = format!("kf_{}", "a".repeat(43));
+        assert!(TokenDigest::of(token.as_bytes()).is_some());
+        for text in
+            ["", "kf_", &token[1..], &format!("{token}a"), &format!("kf_{}.", "a".repeat(42))]
+        {
+            assert!(TokenDigest::of(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stray_token_is_found_wherever_it_stands() {
+        let token = format!("kf_{}", "a".repeat(43));
+        assert!(occurs_in(token.as_bytes()));
+        assert!(occurs_in(format!("session=kf_x; t={token}; y").as_bytes()));
+        assert!(!occurs_in(b"kf_short kf_"));
+    }
+
+    #[test]
+    fn the_zis_names_of_scopes_are_accepted() {
+        let mut scopes = Scopes::default();
+        assert!(scopes.grant("zis:read") && scopes.grant("zis:write") && !scopes.grant("root"));
+        assert!(scopes.read && scopes.write && !scopes.allows_proxy());
+    }
+}
