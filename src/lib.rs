@@ -7,5 +7,8 @@
 pub mod chance;
 pub mod clock;
 pub mod secret;
+pub mod tasks;
 // layer 1: nouns
 pub mod model;
+// layer 2: trades
+pub mod door;

@@ -1,0 +1,69 @@
+//! The way in: accepts conns, caps them, times them out, and passes on only whole, unambiguous
+//! messages.
+//!
+//! Owns listeners, the callers' TLS, the strict reading of heads and every deadline of a conn;
+//! promises that no conn outlives its deadline and that no ambiguous byte reaches a [`House`];
+//! must never know what a request means.
+
+mod framing;
+mod gate;
+mod listener;
+mod lobby;
+mod presence;
+mod reception;
+mod tls;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+
+pub use framing::{Fault, Framing, HeadLimits, Seen};
+pub use listener::{Address, BindError, Listener};
+pub use lobby::{Doorkeeper, Lobby};
+pub use presence::{Presence, Visit};
+pub use tls::{TlsError, server_config};
+
+/// Who lives behind a door: answers requests, and words the refusals that the door itself makes.
+pub trait House: Send + Sync + 'static {
+    /// The bodies of its answers.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static;
+
+    /// Answers one request. The visit is kept until the answer's last byte has gone.
+    fn answer(
+        &self,
+        visit: Visit,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// The whole HTTP/1.1 message with which a conn is turned away before there is a request.
+    fn turn_away(&self, reason: TurnedAway) -> Vec<u8>;
+}
+
+/// Why the door itself refuses a conn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TurnedAway {
+    /// The message is not well-formed, or its head is too large.
+    Fault(Fault),
+    /// There are too many conns.
+    Full,
+}
+
+/// The limits of a door.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest head.
+    pub head: HeadLimits,
+    /// How long a TLS handshake or a head may take.
+    pub head_timeout: Duration,
+    /// How long a conn may be idle, or a caller keep us waiting for a body.
+    pub idle_timeout: Duration,
+    /// How many conns there may be at once, over all workers.
+    pub max_conns: usize,
+    /// How many of them may not have sent a whole head yet; the oldest goes first.
+    pub max_silent_conns: usize,
+}

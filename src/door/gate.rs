@@ -1,0 +1,177 @@
+//! Holds bytes back until they are known to be a whole, unambiguous head.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::framing::{Fault, Framing, HeadLimits, Seen};
+use super::presence::Presence;
+
+/// A conn whose reader sees one message at a time, and of each head all or nothing.
+#[derive(Debug)]
+pub(super) struct Gate<T> {
+    io: T,
+    framing: Framing,
+    presence: Arc<Presence>,
+    /// What was read and not passed on; begins where a head does.
+    held: Vec<u8>,
+    /// How much of what is held may be passed on.
+    cleared: usize,
+    fault: Option<Fault>,
+}
+
+impl<T> Gate<T> {
+    /// A gate before `io`, from which `first` has been read already.
+    pub(super) fn new(io: T, first: Vec<u8>, limits: HeadLimits, presence: Arc<Presence>) -> Self {
+        let framing = Framing::new(limits);
+        Self { io, framing, presence, held: first, cleared: 0, fault: None }
+    }
+
+    /// Why the gate is shut, if it is.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.io
+    }
+
+    /// Passes on what was cleared.
+    fn pass(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.cleared.min(buf.remaining());
+        buf.put_slice(self.held.get(..length).unwrap_or_default());
+        self.held.drain(..length);
+        self.cleared -= length;
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+    }
+
+    /// Looks at what is held; whether more must be read before any of it may go on.
+    fn look_at_held(&mut self) -> bool {
+        match self.framing.look(&self.held) {
+            Ok(Seen::PartOfHead) => return true,
+            Ok(Seen::Within(length) | Seen::End(length)) => self.cleared = length,
+            Err(fault) => self.fault = Some(fault),
+        }
+        false
+    }
+}
+
+impl<T: AsyncRead + Unpin> Gate<T> {
+    /// Reads straight into the reader's buffer, and holds back what may not be passed on.
+    fn read_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let passed = match self.framing.look(fresh) {
+            Ok(Seen::Within(length) | Seen::End(length)) => length,
+            Ok(Seen::PartOfHead) => 0,
+            Err(fault) => {
+                self.fault = Some(fault);
+                0
+            }
+        };
+        if passed < fresh.len() {
+            self.held.extend_from_slice(fresh.get(passed..).unwrap_or_default());
+            buf.set_filled(before + passed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads more of a head that is held; whether the conn has ended.
+    fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut space = [0; 2048];
+        let mut more = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut more))?;
+        self.held.extend_from_slice(more.filled());
+        Poll::Ready(Ok(more.filled().is_empty()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.presence.is_upgraded() {
+            this.cleared = this.held.len();
+            if this.cleared == 0 {
+                return Pin::new(&mut this.io).poll_read(cx, buf);
+            }
+        }
+        loop {
+            if this.cleared > 0 {
+                this.pass(buf);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(fault) = this.fault {
+                // An earlier request of the conn is answered first; its end brings us here again.
+                if this.framing.in_head() && this.presence.is_busy() {
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
+            }
+            if this.held.is_empty() {
+                let before = buf.filled().len();
+                ready!(this.read_through(cx, buf))?;
+                if !this.held.is_empty() {
+                    this.presence.expect_head();
+                }
+                if buf.filled().len() > before || (this.held.is_empty() && this.fault.is_none()) {
+                    return Poll::Ready(Ok(()));
+                }
+            } else if this.look_at_held() && ready!(this.read_more(cx))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.presence.write_stalled(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.presence.write_stalled(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,199 @@
+//! Listening sockets: bound once, and shared by all workers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::lobby::Lobby;
+use super::reception::{self, Stranger};
+use super::{House, TurnedAway};
+use crate::tasks::Tasks;
+
+/// Where to listen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// A socket in the file system, with its permissions.
+    Unix(PathBuf, u32),
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Why a socket can't be bound. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error("{0} is in use by another program: stop it, or choose another address")]
+    InUse(String),
+    /// Anything else the system says.
+    #[error("can't listen on {0}: {1}")]
+    System(String, #[source] io::Error),
+}
+
+impl Listener {
+    /// Binds `address`. A unix socket that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// [`BindError`] when the address is taken or the system refuses.
+    pub fn bind(address: &Address, tls: Option<Arc<ServerConfig>>) -> Result<Self, BindError> {
+        let socket = match address {
+            Address::Tcp(address) => Socket::Tcp(bind_tcp(*address)?),
+            Address::Unix(path, mode) => Socket::Unix(bind_unix(path, *mode)?),
+        };
+        Ok(Self { socket, tls })
+    }
+
+    /// The address of a TCP listener, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Whether callers speak TLS to it.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Another handle of the same socket, for another worker.
+    ///
+    /// # Errors
+    /// When the process has no file descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let socket = match &self.socket {
+            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
+            Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
+        };
+        Ok(Self { socket, tls: self.tls.clone() })
+    }
+
+    /// Accepts conns for `house` for as long as it is polled; each runs as a task of its own.
+    ///
+    /// # Errors
+    /// When the socket can't be registered with the runtime.
+    pub async fn serve<H: House>(
+        self,
+        house: Arc<H>,
+        lobby: Arc<Lobby>,
+        tasks: Tasks,
+    ) -> io::Result<()> {
+        let host = Receptionist { house, lobby, tasks, tls: self.tls };
+        match self.socket {
+            Socket::Tcp(socket) => {
+                let listener = TcpListener::from_std(socket)?;
+                loop {
+                    match listener.accept().await {
+                        Ok((io, _address)) => {
+                            let _best_effort = io.set_nodelay(true);
+                            host.welcome(io);
+                        }
+                        Err(error) => pause_after(&error).await,
+                    }
+                }
+            }
+            Socket::Unix(socket) => {
+                let listener = UnixListener::from_std(socket)?;
+                loop {
+                    match listener.accept().await {
+                        Ok((io, _address)) => host.welcome(io),
+                        Err(error) => pause_after(&error).await,
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Receptionist<H> {
+    house: Arc<H>,
+    lobby: Arc<Lobby>,
+    tasks: Tasks,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl<H: House> Receptionist<H> {
+    fn welcome<T>(&self, io: T)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let house = Arc::clone(&self.house);
+        let limits = *self.lobby.limits();
+        let Some((presence, place)) = self.lobby.admit() else {
+            if self.tls.is_none() {
+                let message = house.turn_away(TurnedAway::Full);
+                self.tasks.spawn(reception::turn_away(io, message));
+            }
+            return;
+        };
+        let stranger = Stranger { house, presence, limits, tasks: self.tasks.clone() };
+        let tls = self.tls.clone();
+        self.tasks.spawn(async move {
+            match tls {
+                Some(config) => stranger.serve_tls(io, config).await,
+                None => stranger.serve_plain(io).await,
+            }
+            drop(place);
+        });
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+    let wrap = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address.to_string()),
+        _ => BindError::System(address.to_string(), error),
+    };
+    let socket = std::net::TcpListener::bind(address).map_err(wrap)?;
+    socket.set_nonblocking(true).map_err(wrap)?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener, BindError> {
+    let name = path.display().to_string();
+    let system = |error| BindError::System(name.clone(), error);
+    remove_abandoned(path)?;
+    let socket = std::os::unix::net::UnixListener::bind(path).map_err(system)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(system)?;
+    socket.set_nonblocking(true).map_err(system)?;
+    Ok(socket)
+}
+
+/// A socket file outlives its process; only one that nobody answers is removed.
+fn remove_abandoned(path: &Path) -> Result<(), BindError> {
+    let name = || path.display().to_string();
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() || StdUnixStream::connect(path).is_ok() {
+        return Err(BindError::InUse(name()));
+    }
+    std::fs::remove_file(path).map_err(|error| BindError::System(name(), error))
+}
+
+/// Out of file descriptors, most likely: conns that end will free some.
+async fn pause_after(error: &io::Error) {
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        tracing::warn!(error = %error, "accepting a conn failed");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,216 @@
+//! One conn as others see it: what it is doing, since when, and what it has been told to do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::task::Context;
+
+use futures_util::task::AtomicWaker;
+
+/// A quarter of a second, the unit in which deadlines of conns are kept. A coarse clock that one
+/// task moves for all of a worker's conns costs a load where a timer would cost a lock and a sort.
+pub(super) type Tick = u32;
+
+/// Ticks in a second.
+pub(super) const TICKS_PER_SECOND: u32 = 4;
+
+/// The state of one conn, shared between its task, its requests and the worker's lobby.
+#[derive(Debug)]
+pub struct Presence {
+    clock: Arc<AtomicU32>,
+    since: AtomicU32,
+    in_flight: AtomicU32,
+    reading_head: AtomicBool,
+    greeted: AtomicBool,
+    upgraded: AtomicBool,
+    stalled: [AtomicU32; 2],
+    order: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// One request of a conn, from its whole head to the last byte of its answer.
+#[derive(Debug)]
+pub struct Visit(Arc<Presence>);
+
+/// What a conn has been told to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Order {
+    Stay,
+    /// Finish what is in flight, then close.
+    Drain,
+    /// Close now.
+    Leave,
+}
+
+/// Which way a conn may be waiting for its caller.
+#[derive(Clone, Copy, Debug)]
+enum Stall {
+    Reading = 0,
+    Writing = 1,
+}
+
+/// Deadlines in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    pub(super) head: Tick,
+    pub(super) idle: Tick,
+}
+
+const NOT_STALLED: u32 = u32::MAX;
+
+impl Presence {
+    pub(super) fn new(clock: Arc<AtomicU32>) -> Self {
+        let now = clock.load(Relaxed);
+        Self {
+            clock,
+            since: AtomicU32::new(now),
+            in_flight: AtomicU32::new(0),
+            reading_head: AtomicBool::new(true),
+            greeted: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
+            stalled: [AtomicU32::new(NOT_STALLED), AtomicU32::new(NOT_STALLED)],
+            order: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// A whole head has arrived.
+    pub(super) fn visit(self: &Arc<Self>) -> Visit {
+        self.greeted.store(true, Relaxed);
+        self.reading_head.store(false, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        Visit(Arc::clone(self))
+    }
+
+    /// Bytes of a head have arrived, or a handshake has ended and a head is due.
+    pub(super) fn expect_head(&self) {
+        if !self.is_busy() && !self.reading_head.swap(true, Relaxed) {
+            self.since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// Gives the head its own time after a handshake.
+    pub(super) fn restart(&self) {
+        self.since.store(self.now(), Relaxed);
+    }
+
+    pub(super) fn has_greeted(&self) -> bool {
+        self.greeted.load(Relaxed)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
+    }
+
+    /// The conn no longer speaks HTTP; its bytes pass untouched from here on.
+    pub fn upgrade(&self) {
+        self.upgraded.store(true, Relaxed);
+    }
+
+    pub(super) fn write_stalled(&self, stalled: bool) {
+        self.stall(Stall::Writing, stalled);
+    }
+
+    fn stall(&self, way: Stall, stalled: bool) {
+        let Some(cell) = self.stalled.get(way as usize) else { return };
+        if !stalled {
+            cell.store(NOT_STALLED, Relaxed);
+        } else if cell.load(Relaxed) == NOT_STALLED {
+            cell.store(self.now(), Relaxed);
+        }
+    }
+
+    pub(super) fn tell(&self, order: Order) {
+        self.order.fetch_max(order as u8, Relaxed);
+        self.waker.wake();
+    }
+
+    /// The order in force; the task is woken when it changes.
+    pub(super) fn order(&self, cx: &Context<'_>) -> Order {
+        self.waker.register(cx.waker());
+        match self.order.load(Relaxed) {
+            0 => Order::Stay,
+            1 => Order::Drain,
+            _ => Order::Leave,
+        }
+    }
+
+    /// Whether the conn has used up its time.
+    pub(super) fn is_overdue(&self, deadlines: Deadlines) -> bool {
+        let now = self.now();
+        let past = |since: u32, allowed: Tick| now.saturating_sub(since) > allowed;
+        if self.is_upgraded() {
+            return false;
+        }
+        if self.is_busy() {
+            return self.stalled.iter().any(|cell| {
+                let since = cell.load(Relaxed);
+                since != NOT_STALLED && past(since, deadlines.idle)
+            });
+        }
+        let allowed = if self.reading_head.load(Relaxed) { deadlines.head } else { deadlines.idle };
+        past(self.since.load(Relaxed), allowed)
+    }
+
+    fn now(&self) -> Tick {
+        self.clock.load(Relaxed)
+    }
+}
+
+impl Visit {
+    /// We wait, or no longer wait, for the caller to send more of its body.
+    pub fn awaits_body(&self, waiting: bool) {
+        self.0.stall(Stall::Reading, waiting);
+    }
+
+    /// The conn behind the visit.
+    #[must_use]
+    pub fn presence(&self) -> &Arc<Presence> {
+        &self.0
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.awaits_body(false);
+        self.0.since.store(self.0.now(), Relaxed);
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINES: Deadlines = Deadlines { head: 40, idle: 240 };
+
+    fn at(clock: &AtomicU32, presence: &Presence, tick: Tick) -> bool {
+        clock.store(tick, Relaxed);
+        presence.is_overdue(DEADLINES)
+    }
+
+    #[test]
+    fn a_head_an_idle_conn_and_a_stalled_body_each_have_their_own_time() {
+        let clock = Arc::new(AtomicU32::new(0));
+        let presence = Arc::new(Presence::new(Arc::clone(&clock)));
+        assert!(!at(&clock, &presence, 40));
+        assert!(at(&clock, &presence, 41));
+
+        let visit = presence.visit();
+        assert!(!at(&clock, &presence, 10_000), "the origin may take its time");
+        visit.awaits_body(true);
+        assert!(!at(&clock, &presence, 10_240));
+        assert!(at(&clock, &presence, 10_241));
+        visit.awaits_body(false);
+        drop(visit);
+
+        assert!(!at(&clock, &presence, 10_481), "idle since the visit ended");
+        assert!(at(&clock, &presence, 10_482));
+        presence.expect_head();
+        assert!(!at(&clock, &presence, 10_522), "the next head has its own time");
+        assert!(at(&clock, &presence, 10_523));
+    }
+}

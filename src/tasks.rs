@@ -1,0 +1,42 @@
+//! The one place that spawns.
+//!
+//! Owns the count of what is running, promises that shutdown can wait for all of it, and must
+//! never know what a task does.
+
+use tokio_util::task::TaskTracker;
+
+/// Spawns tasks on the current runtime and counts them.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks(TaskTracker);
+
+impl Tasks {
+    /// Starts a task.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let _detached = tokio::spawn(self.0.track_future(task));
+    }
+
+    /// Waits until every task has ended. Cancel-safe.
+    pub async fn finished(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+
+    /// How many tasks are running.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.spawn(task);
+    }
+}
