@@ -12,3 +12,11 @@ pub mod tasks;
 pub mod model;
 // layer 2: trades
 pub mod door;
+pub mod limit;
+pub mod upstream;
+// layer 3: keepers
+pub mod ledger;
+// layer 4: the set in force
+pub mod registry;
+// layer 5: faces
+pub mod proxy;

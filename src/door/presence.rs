@@ -110,6 +110,11 @@ impl Presence {
         self.upgraded.store(true, Relaxed);
     }
 
+    /// We wait, or no longer wait, for the caller to send more of its body.
+    pub fn awaits_body(&self, waiting: bool) {
+        self.stall(Stall::Reading, waiting);
+    }
+
     pub(super) fn write_stalled(&self, stalled: bool) {
         self.stall(Stall::Writing, stalled);
     }
@@ -161,11 +166,6 @@ impl Presence {
 }
 
 impl Visit {
-    /// We wait, or no longer wait, for the caller to send more of its body.
-    pub fn awaits_body(&self, waiting: bool) {
-        self.0.stall(Stall::Reading, waiting);
-    }
-
     /// The conn behind the visit.
     #[must_use]
     pub fn presence(&self) -> &Arc<Presence> {
@@ -175,7 +175,7 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.awaits_body(false);
+        self.0.awaits_body(false);
         self.0.since.store(self.0.now(), Relaxed);
         self.0.in_flight.fetch_sub(1, Relaxed);
     }
@@ -201,10 +201,10 @@ mod tests {
 
         let visit = presence.visit();
         assert!(!at(&clock, &presence, 10_000), "the origin may take its time");
-        visit.awaits_body(true);
+        presence.awaits_body(true);
         assert!(!at(&clock, &presence, 10_240));
         assert!(at(&clock, &presence, 10_241));
-        visit.awaits_body(false);
+        presence.awaits_body(false);
         drop(visit);
 
         assert!(!at(&clock, &presence, 10_481), "idle since the visit ended");

@@ -45,12 +45,12 @@ impl Caller {
     pub fn may_use(&self, connection: &Connection) -> bool {
         match &self.reach {
             Reach::One(integration, listed) => {
-                *integration == connection.integration
-                    && listed.as_ref().is_none_or(|names| names.contains(&connection.name))
+                integration == connection.integration()
+                    && listed.as_ref().is_none_or(|names| names.contains(connection.name()))
             }
             Reach::Every(listed) => listed.as_ref().is_none_or(|pairs| {
                 pairs.iter().any(|(integration, name)| {
-                    *integration == connection.integration && *name == connection.name
+                    integration == connection.integration() && name == connection.name()
                 })
             }),
         }

@@ -2,22 +2,22 @@
 
 use std::fmt;
 
+use super::credential::{Credential, NotAFieldValue};
 use super::domain::AllowedDomain;
 use super::field::CredentialField;
 use super::name::{ConnectionName, IntegrationName};
 use crate::secret::Secret;
 
 /// A connection of an integration.
+///
+/// It holds the one header field that its secret becomes, and no other copy of the secret.
 #[derive(Debug)]
 pub struct Connection {
-    /// The integration that it belongs to.
-    pub integration: IntegrationName,
-    /// Its name, unique within the integration across all types.
-    pub name: ConnectionName,
-    /// Where its credential may be sent.
-    pub allowed_domain: AllowedDomain,
-    /// What it holds.
-    pub authentication: Authentication,
+    integration: IntegrationName,
+    name: ConnectionName,
+    allowed_domain: AllowedDomain,
+    kind: ConnectionType,
+    credential: Credential,
 }
 
 /// The secret of a connection, with what is needed to build its header field.
@@ -56,14 +56,61 @@ pub enum ConnectionType {
 }
 
 impl Connection {
-    /// The type of the connection.
-    #[must_use]
-    pub fn kind(&self) -> ConnectionType {
-        match self.authentication {
+    /// Makes a connection; the secret goes into its credential.
+    ///
+    /// # Errors
+    /// [`NotAFieldValue`] when the secret can't stand in a header field.
+    pub fn new(
+        integration: IntegrationName,
+        name: ConnectionName,
+        allowed_domain: AllowedDomain,
+        authentication: &Authentication,
+    ) -> Result<Self, NotAFieldValue> {
+        let kind = match authentication {
             Authentication::ApiKey { .. } => ConnectionType::ApiKey,
             Authentication::BasicAuth { .. } => ConnectionType::BasicAuth,
             Authentication::BearerToken { .. } => ConnectionType::BearerToken,
-        }
+        };
+        let credential = Credential::build(authentication)?;
+        Ok(Self { integration, name, allowed_domain, kind, credential })
+    }
+
+    /// The integration that it belongs to.
+    #[must_use]
+    pub fn integration(&self) -> &IntegrationName {
+        &self.integration
+    }
+
+    /// Its name, unique within the integration across all types.
+    #[must_use]
+    pub fn name(&self) -> &ConnectionName {
+        &self.name
+    }
+
+    /// Where its credential may be sent.
+    #[must_use]
+    pub fn allowed_domain(&self) -> &AllowedDomain {
+        &self.allowed_domain
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn kind(&self) -> ConnectionType {
+        self.kind
+    }
+
+    /// Whether `other` would send the same credential to the same places.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.allowed_domain == other.allowed_domain
+            && self.credential.same_as(&other.credential)
+    }
+
+    /// The header field that it injects.
+    #[must_use]
+    pub fn credential(&self) -> &Credential {
+        &self.credential
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use super::connection::{Authentication, Connection};
+use super::connection::Authentication;
 use crate::secret::Secret;
 
 /// A field name and its secret value, ready for the wire.
@@ -26,12 +27,12 @@ pub struct Credential {
 pub struct NotAFieldValue(());
 
 impl Credential {
-    /// Builds the field that `connection` injects.
+    /// Builds the field that a connection of this authentication injects.
     ///
     /// # Errors
     /// [`NotAFieldValue`] when the secret contains a control character.
-    pub fn build(connection: &Connection) -> Result<Self, NotAFieldValue> {
-        let (field, text) = match &connection.authentication {
+    pub fn build(authentication: &Authentication) -> Result<Self, NotAFieldValue> {
+        let (field, text) = match authentication {
             Authentication::ApiKey { field, key } => {
                 (field.name().clone(), Zeroizing::new(key.expose().to_vec()))
             }
@@ -51,6 +52,13 @@ impl Credential {
     #[must_use]
     pub fn field(&self) -> &HeaderName {
         &self.field
+    }
+
+    /// Whether `other` is the same field with the same value, compared in constant time.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.value.as_bytes(), other.value.as_bytes());
+        self.field == other.field && verify_slices_are_equal(ours, theirs).is_ok()
     }
 
     /// The secret value, marked sensitive.
@@ -89,18 +97,10 @@ fn bearer(token: &Secret) -> Zeroizing<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::domain::AllowedDomain;
     use crate::model::field::CredentialField;
-    use crate::model::name::{ConnectionName, IntegrationName};
 
-    fn built(authentication: Authentication) -> (String, Vec<u8>) {
-        let credential = Credential::build(&Connection {
-            integration: IntegrationName::parse("shop").unwrap(),
-            name: ConnectionName::parse("example").unwrap(),
-            allowed_domain: AllowedDomain::parse("api.example.com").unwrap(),
-            authentication,
-        })
-        .unwrap();
+    fn built(authentication: &Authentication) -> (String, Vec<u8>) {
+        let credential = Credential::build(authentication).unwrap();
         (credential.field().to_string(), credential.expose().as_bytes().to_vec())
     }
 
@@ -112,7 +112,7 @@ mod tests {
         ] {
             let password = Secret::new(password);
             let (field, value) =
-                built(Authentication::BasicAuth { username: username.into(), password });
+                built(&Authentication::BasicAuth { username: username.into(), password });
             assert_eq!((field.as_str(), value.as_slice()), ("authorization", expected.as_bytes()));
         }
     }
@@ -121,13 +121,13 @@ mod tests {
     fn bearer_tokens_and_api_keys_are_verbatim() {
         let token = Secret::new("t0k3n");
         assert_eq!(
-            built(Authentication::BearerToken { token }),
+            built(&Authentication::BearerToken { token }),
             ("authorization".into(), b"Bearer t0k3n".to_vec())
         );
         let field = CredentialField::parse("X-Api-Key").unwrap();
         let key = Secret::new("SSWS abc");
         assert_eq!(
-            built(Authentication::ApiKey { field, key }),
+            built(&Authentication::ApiKey { field, key }),
             ("x-api-key".into(), b"SSWS abc".to_vec())
         );
     }

@@ -78,7 +78,7 @@ impl Permit {
         let Host::Name(host) = &target.authority.host else {
             return Err(Denied::Domain);
         };
-        if !connection.allowed_domain.covers(host) {
+        if !connection.allowed_domain().covers(host) {
             return Err(Denied::Domain);
         }
         if !terms.allowed_ports.contains(&port) {

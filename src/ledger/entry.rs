@@ -1,0 +1,200 @@
+//! One request's entry: opened at the door, closed when the last byte of the answer has gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::{Method, Uri};
+use jiff::Timestamp;
+
+use super::line;
+use super::logs::{self, Format};
+use super::metrics::{Metrics, Part, Tally};
+use super::sink::Sink;
+use crate::clock::{Clock, instant};
+use crate::model::name::IntegrationName;
+use crate::model::origin::Origin;
+
+/// Where entries are written.
+#[derive(Debug)]
+pub struct Ledger {
+    /// Where lines go.
+    pub sink: Arc<Sink>,
+    /// The figures.
+    pub metrics: Arc<Metrics>,
+    /// The time of day.
+    pub clock: Clock,
+    /// How lines look.
+    pub format: Format,
+    /// A name for this process, in every entry.
+    pub instance: Box<str>,
+    next: AtomicU64,
+}
+
+/// What is known of a request when it arrives.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The method.
+    pub method: Method,
+    /// The target, of which only the path is written.
+    pub target: Uri,
+}
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// The request was sent to its origin.
+    Allow,
+    /// The request was refused with this code.
+    Refuse(&'static str),
+}
+
+/// The entry of one request. It is written when it is dropped.
+#[derive(Debug)]
+pub struct Entry {
+    ledger: Arc<Ledger>,
+    listing: Option<Arc<dyn Listed>>,
+    started: Instant,
+    number: u64,
+    /// When the request arrived.
+    pub(super) time: Timestamp,
+    /// What is known from the start.
+    pub(super) opening: Option<Opening>,
+    /// The request's form.
+    pub form: &'static str,
+    /// The caller's name.
+    pub caller: Option<Arc<str>>,
+    /// The integration, once it is known.
+    pub integration: Option<IntegrationName>,
+    /// The origin, once there is a permit.
+    pub origin: Option<Origin>,
+    /// What was decided.
+    pub decision: Decision,
+    /// The rule that decided.
+    pub rule: &'static str,
+    /// The status of the answer; 0 when the caller went away before there was one.
+    pub status: u16,
+    /// Bytes of the request's body so far.
+    pub request_bytes: Option<Arc<AtomicU64>>,
+    /// Bytes of the response's body so far.
+    pub response_bytes: u64,
+    /// Why it failed, for the operator.
+    pub cause: Option<Box<str>>,
+    own: Option<Duration>,
+    upstream: Option<Duration>,
+}
+
+/// A connection as an entry needs it: its name and its counters.
+pub trait Listed: std::fmt::Debug + Send + Sync {
+    /// The connection's name.
+    fn name(&self) -> &str;
+    /// Its counters.
+    fn tally(&self) -> &Tally;
+}
+
+impl Ledger {
+    /// A ledger with no entries.
+    #[must_use]
+    pub fn new(
+        sink: Arc<Sink>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        format: Format,
+        instance: &str,
+    ) -> Self {
+        Self { sink, metrics, clock, format, instance: instance.into(), next: AtomicU64::new(0) }
+    }
+
+    /// Opens the entry of a request, or of a conn that was turned away before it was one.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, opening: Option<Opening>) -> Entry {
+        Entry {
+            ledger: Arc::clone(self),
+            listing: None,
+            started: instant(),
+            number: self.next.fetch_add(1, Relaxed),
+            time: self.clock.now(),
+            opening,
+            form: "",
+            caller: None,
+            integration: None,
+            origin: None,
+            decision: Decision::Allow,
+            rule: "",
+            status: 0,
+            request_bytes: None,
+            response_bytes: 0,
+            cause: None,
+            own: None,
+            upstream: None,
+        }
+    }
+}
+
+impl Entry {
+    /// The connection has been chosen.
+    pub fn choose(&mut self, listing: Arc<dyn Listed>) {
+        self.listing = Some(listing);
+    }
+
+    /// The decision has been made; from here on the time is the origin's.
+    pub fn departs(&mut self) {
+        self.own = Some(self.started.elapsed());
+    }
+
+    /// The origin has answered, or failed to.
+    pub fn returns(&mut self) {
+        let own = self.own.unwrap_or_default();
+        self.upstream = Some(self.started.elapsed().saturating_sub(own));
+    }
+
+    /// The connection's name, once it has been chosen.
+    #[must_use]
+    pub fn connection(&self) -> Option<&str> {
+        self.listing.as_deref().map(Listed::name)
+    }
+
+    pub(super) fn instance(&self) -> &str {
+        &self.ledger.instance
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn request_bytes(&self) -> u64 {
+        self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Relaxed))
+    }
+
+    pub(super) fn upstream(&self) -> Option<Duration> {
+        self.upstream
+    }
+
+    fn count(&self, total: Duration) {
+        let metrics = &self.ledger.metrics;
+        let tally = self.listing.as_deref().map(Listed::tally);
+        match (self.decision, tally) {
+            (Decision::Allow, Some(tally)) => tally.count_allowed(self.status),
+            (Decision::Allow, None) => {}
+            (Decision::Refuse(code), tally) => metrics.count_refusal(tally, code, self.status),
+        }
+        metrics.observe(Part::Total, total.as_secs_f64());
+        if let Some(own) = self.own {
+            metrics.observe(Part::Own, own.as_secs_f64());
+        }
+        if let Some(upstream) = self.upstream {
+            metrics.observe(Part::Upstream, upstream.as_secs_f64());
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let total = self.started.elapsed();
+        self.count(total);
+        if logs::access_is_on() {
+            let format = self.ledger.format;
+            self.ledger.sink.append(|buffer| line::write(buffer, self, total, format));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! An entry as a line.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::entry::{Decision, Entry};
+use super::logs::{ACCESS, Format};
+
+/// Writes `entry` to `buffer`, with the names of contract §7.
+pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format: Format) {
+    match format {
+        Format::Json => write_json(buffer, entry, total),
+        Format::Pretty => write_pretty(buffer, entry, total),
+    }
+    buffer.push(b'\n');
+}
+
+fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
+    buffer.extend_from_slice(b"{\"time\":\"");
+    write_time(buffer, entry.time);
+    buffer.extend_from_slice(b"\",\"level\":\"INFO\",\"target\":\"");
+    buffer.extend_from_slice(ACCESS.as_bytes());
+    buffer.extend_from_slice(b"\",\"request_id\":\"");
+    write_request_id(buffer, entry);
+    buffer.push(b'"');
+    let (decision, code) = match entry.decision {
+        Decision::Allow => ("allow", None),
+        Decision::Refuse(code) => ("refuse", Some(code)),
+    };
+    // Names and codes are of characters that JSON need not escape; what a stranger wrote is not.
+    plain(buffer, "caller", None);
+    quoted(buffer, entry.caller.as_deref());
+    plain(buffer, "integration", Some(entry.integration.as_ref().map_or("", |name| name.as_str())));
+    plain(buffer, "connection", Some(entry.connection().unwrap_or_default()));
+    plain(buffer, "method", None);
+    quoted(buffer, entry.opening.as_ref().map(|opening| opening.method.as_str()));
+    match &entry.origin {
+        Some(origin) => {
+            buffer.extend_from_slice(b",\"origin\":\"https://");
+            buffer.extend_from_slice(origin.authority().as_bytes());
+            buffer.push(b'"');
+        }
+        None => plain(buffer, "origin", Some("")),
+    }
+    plain(buffer, "path", None);
+    quoted(buffer, entry.opening.as_ref().map(|opening| opening.target.path()));
+    plain(buffer, "form", Some(entry.form));
+    plain(buffer, "decision", Some(decision));
+    plain(buffer, "code", Some(code.unwrap_or_default()));
+    plain(buffer, "rule", Some(entry.rule));
+    number(buffer, "status", u64::from(entry.status));
+    number(buffer, "request_bytes", entry.request_bytes());
+    number(buffer, "response_bytes", entry.response_bytes);
+    milliseconds(buffer, "total_ms", total);
+    milliseconds(buffer, "upstream_ms", entry.upstream().unwrap_or_default());
+    plain(buffer, "instance", Some(entry.instance()));
+    if let Some(cause) = &entry.cause {
+        plain(buffer, "cause", None);
+        quoted(buffer, Some(cause));
+    }
+    buffer.push(b'}');
+}
+
+fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
+    let time = entry.time.strftime("%H:%M:%S%.3f");
+    let mut put = |text: std::fmt::Arguments<'_>| {
+        let _infallible = buffer.write_fmt(text);
+    };
+    let (method, path) = entry
+        .opening
+        .as_ref()
+        .map_or(("-", "-"), |opening| (opening.method.as_str(), opening.target.path()));
+    let printable = |text: &str| text.escape_debug().to_string();
+    put(format_args!("{time}Z {:>3} ", entry.status));
+    match entry.decision {
+        Decision::Allow => put(format_args!("allow  ")),
+        Decision::Refuse(code) => put(format_args!("refuse {code} ")),
+    }
+    let origin = entry.origin.as_ref().map_or("", |origin| origin.authority());
+    put(format_args!("{} {origin}{} ", printable(method), printable(path)));
+    if let Some(connection) = entry.connection() {
+        let integration = entry.integration.as_ref().map_or("", |name| name.as_str());
+        put(format_args!("{integration}.{connection} "));
+    }
+    if let Some(caller) = &entry.caller {
+        put(format_args!("by {} ", printable(caller)));
+    }
+    put(format_args!("{:.1}ms", total.as_secs_f64() * 1000.0));
+    if let Some(upstream) = entry.upstream() {
+        put(format_args!(" (origin {:.1}ms)", upstream.as_secs_f64() * 1000.0));
+    }
+    if let Some(cause) = &entry.cause {
+        put(format_args!(" cause: {}", printable(cause)));
+    }
+}
+
+/// RFC 3339 with milliseconds. The date and the second are formatted once a second.
+pub(super) fn write_time(buffer: &mut Vec<u8>, time: Timestamp) {
+    static SECOND: Mutex<(i64, [u8; 19])> = Mutex::new((i64::MIN, [b'0'; 19]));
+    let mut cached = SECOND.lock();
+    if cached.0 != time.as_second() {
+        let text = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        if let Ok(bytes) = text.as_bytes().try_into() {
+            *cached = (time.as_second(), bytes);
+        }
+    }
+    buffer.extend_from_slice(&cached.1);
+    drop(cached);
+    let millis = u32::try_from(time.subsec_millisecond()).unwrap_or(0);
+    let digit = |value: u32| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    buffer.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
+}
+
+/// The instance and a number that counts up: unique without asking anyone.
+fn write_request_id(buffer: &mut Vec<u8>, entry: &Entry) {
+    buffer.extend_from_slice(entry.instance().as_bytes());
+    buffer.push(b'-');
+    let mut digits = itoa::Buffer::new();
+    buffer.extend_from_slice(digits.format(entry.number()).as_bytes());
+}
+
+/// A member whose value needs no escapes; without a value, its name alone.
+fn plain(buffer: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    buffer.extend_from_slice(b",\"");
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.extend_from_slice(b"\":");
+    if let Some(value) = value {
+        buffer.push(b'"');
+        buffer.extend_from_slice(value.as_bytes());
+        buffer.push(b'"');
+    }
+}
+
+fn quoted(buffer: &mut Vec<u8>, value: Option<&str>) {
+    // Writing to a vector can't fail.
+    let _infallible = serde_json::to_writer(buffer, value.unwrap_or_default());
+}
+
+fn number(buffer: &mut Vec<u8>, name: &str, value: u64) {
+    plain(buffer, name, None);
+    let mut digits = itoa::Buffer::new();
+    buffer.extend_from_slice(digits.format(value).as_bytes());
+}
+
+/// Milliseconds with three decimals, as an integer division: cheaper than a float's shortest form.
+fn milliseconds(buffer: &mut Vec<u8>, name: &str, value: Duration) {
+    let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+    number(buffer, name, micros / 1000);
+    let rest = micros % 1000;
+    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    buffer.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+}

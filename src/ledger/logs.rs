@@ -1,0 +1,144 @@
+//! The log beside the entries: set-up, format and level.
+
+use std::fmt;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use super::line::write_time;
+use super::sink::Sink;
+use crate::clock::Clock;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// The filter is not one that `tracing` understands.
+#[derive(Debug, thiserror::Error)]
+#[error("the log level is not understood: {0}")]
+pub struct FilterError(String);
+
+/// The target of entries; a filter may name it.
+pub(super) const ACCESS: &str = "keyferry::access";
+
+/// Sends the process's log to `sink`. `filter` is a level, or directives as in `RUST_LOG`.
+///
+/// # Errors
+/// [`FilterError`] when the filter is not understood, or a log is installed already.
+pub fn install(
+    sink: Arc<Sink>,
+    format: Format,
+    clock: Clock,
+    filter: &str,
+) -> Result<(), FilterError> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| FilterError(error.to_string()))?;
+    tracing_subscriber::registry()
+        .with(Lines { sink, format, clock }.with_filter(filter))
+        .try_init()
+        .map_err(|error| FilterError(error.to_string()))
+}
+
+/// Whether entries are wanted as lines.
+pub(super) fn access_is_on() -> bool {
+    tracing::enabled!(target: ACCESS, Level::INFO)
+}
+
+/// Writes events in the same form as entries.
+struct Lines {
+    sink: Arc<Sink>,
+    format: Format,
+    clock: Clock,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut fields = Fields { members: serde_json::Map::new(), message: String::new() };
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        self.sink.append(|buffer| match self.format {
+            Format::Json => self.write_json(buffer, metadata, &fields),
+            Format::Pretty => self.write_pretty(buffer, metadata, &fields),
+        });
+    }
+}
+
+impl Lines {
+    fn write_json(&self, buffer: &mut Vec<u8>, metadata: &tracing::Metadata<'_>, fields: &Fields) {
+        buffer.extend_from_slice(b"{\"time\":\"");
+        write_time(buffer, self.clock.now());
+        let _infallible = write!(
+            buffer,
+            "\",\"level\":\"{}\",\"target\":\"{}\",\"message\":{}",
+            metadata.level(),
+            metadata.target(),
+            serde_json::Value::from(fields.message.as_str())
+        );
+        for (name, value) in &fields.members {
+            let _infallible = write!(buffer, ",\"{name}\":{value}");
+        }
+        buffer.extend_from_slice(b"}\n");
+    }
+
+    fn write_pretty(
+        &self,
+        buffer: &mut Vec<u8>,
+        metadata: &tracing::Metadata<'_>,
+        fields: &Fields,
+    ) {
+        let time = self.clock.now().strftime("%H:%M:%S%.3f");
+        let message = fields.message.escape_debug();
+        let _infallible = write!(buffer, "{time}Z {:>5} {message}", metadata.level());
+        for (name, value) in &fields.members {
+            let _infallible = write!(buffer, " {name}={value}");
+        }
+        buffer.push(b'\n');
+    }
+}
+
+struct Fields {
+    members: serde_json::Map<String, serde_json::Value>,
+    message: String,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<serde_json::Value>) {
+        self.members.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.put(field, text);
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+}

@@ -1,0 +1,232 @@
+//! The figures, in Prometheus' text format (contract §7).
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::model::connection::Connection;
+
+/// All figures of the process.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    durations: [Histogram; 3],
+    caller_conns: Gauge,
+    upstream_conns: Family<StateLabels, Gauge>,
+    handshakes: Family<OutcomeLabels, Counter>,
+    log_lines_dropped: Counter,
+    seen: Mutex<std::collections::HashSet<(String, String)>>,
+}
+
+/// The counters of one connection's allowed requests, by the class of the status.
+///
+/// They are looked up once, so that counting a request is one addition.
+#[derive(Debug)]
+pub struct Tally {
+    labels: (String, String),
+    requests: Family<RequestLabels, Counter>,
+    allowed: [OnceLock<Counter>; 6],
+}
+
+/// What is read at the moment of a scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct Vitals {
+    /// Conns of callers.
+    pub caller_conns: usize,
+    /// Conns to origins.
+    pub upstream: crate::upstream::Snapshot,
+    /// Log lines lost.
+    pub log_lines_dropped: u64,
+}
+
+/// The parts of a request's duration.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Total = 0,
+    Own = 1,
+    Upstream = 2,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RequestLabels {
+    integration: String,
+    connection: String,
+    decision: &'static str,
+    code: &'static str,
+    status_class: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct PartLabels {
+    part: &'static str,
+}
+
+impl Metrics {
+    /// All figures at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("keyferry");
+        let requests = Family::default();
+        registry.register("requests", "Requests by decision", requests.clone());
+        let durations = Family::<PartLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new(BUCKETS.iter().copied())
+        });
+        registry.register(
+            "request_duration_seconds",
+            "Time of requests: in total, our own, and the origin's until its response head",
+            durations.clone(),
+        );
+        let caller_conns = Gauge::default();
+        registry.register("caller_connections", "Conns of callers", caller_conns.clone());
+        let upstream_conns = Family::default();
+        registry.register("upstream_connections", "Conns to origins", upstream_conns.clone());
+        let handshakes = Family::default();
+        registry.register("upstream_handshakes", "TLS handshakes", handshakes.clone());
+        let log_lines_dropped = Counter::<u64, AtomicU64>::default();
+        registry.register(
+            "log_lines_dropped",
+            "Log lines lost because the output was stuck",
+            log_lines_dropped.clone(),
+        );
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version", version);
+        let part = |part| durations.get_or_create_owned(&PartLabels { part });
+        Self {
+            registry: Mutex::new(registry),
+            requests,
+            durations: [part("total"), part("own"), part("upstream")],
+            caller_conns,
+            upstream_conns,
+            handshakes,
+            log_lines_dropped,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// The counters of `connection`; past 1,000 connections all others share one label.
+    #[must_use]
+    pub fn tally(&self, connection: &Connection) -> Tally {
+        let labels = (connection.integration().to_string(), connection.name().to_string());
+        let mut seen = self.seen.lock();
+        let known = seen.contains(&labels);
+        let labels = if known || seen.len() < MOST_LABELS {
+            seen.insert(labels.clone());
+            labels
+        } else {
+            (OVERFLOW.to_owned(), OVERFLOW.to_owned())
+        };
+        Tally { labels, requests: self.requests.clone(), allowed: Default::default() }
+    }
+
+    /// Counts a refusal of a request that got as far as naming `tally`'s connection, or not.
+    pub(super) fn count_refusal(&self, tally: Option<&Tally>, code: &'static str, status: u16) {
+        let (integration, connection) = tally.map(|tally| tally.labels.clone()).unwrap_or_default();
+        let labels = RequestLabels {
+            integration,
+            connection,
+            decision: "refuse",
+            code,
+            status_class: class(status).1,
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn observe(&self, part: Part, seconds: f64) {
+        if let Some(histogram) = self.durations.get(part as usize) {
+            histogram.observe(seconds);
+        }
+    }
+
+    /// Everything, as Prometheus reads it.
+    #[must_use]
+    pub fn render(&self, vitals: &Vitals) -> String {
+        self.caller_conns.set(i64::try_from(vitals.caller_conns).unwrap_or(i64::MAX));
+        let upstream = &vitals.upstream;
+        for (state, value) in [("idle", upstream.idle), ("active", upstream.open - upstream.idle)] {
+            self.upstream_conns.get_or_create(&StateLabels { state }).set(value);
+        }
+        for (outcome, value) in [
+            ("completed", upstream.completed),
+            ("failed", upstream.failed),
+            ("certificate_invalid", upstream.certificate_invalid),
+        ] {
+            catch_up(&self.handshakes.get_or_create(&OutcomeLabels { outcome }), value);
+        }
+        catch_up(&self.log_lines_dropped, vitals.log_lines_dropped);
+        let mut rendered = String::new();
+        let _infallible = text::encode(&mut rendered, &self.registry.lock());
+        rendered
+    }
+}
+
+impl Tally {
+    /// Counts an allowed request.
+    pub(super) fn count_allowed(&self, status: u16) {
+        let (index, status_class) = class(status);
+        let Some(cell) = self.allowed.get(index) else { return };
+        cell.get_or_init(|| {
+            let (integration, connection) = self.labels.clone();
+            self.requests.get_or_create_owned(&RequestLabels {
+                integration,
+                connection,
+                decision: "allow",
+                code: "",
+                status_class,
+            })
+        })
+        .inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn catch_up(counter: &Counter, value: u64) {
+    counter.inc_by(value.saturating_sub(counter.get()));
+}
+
+fn class(status: u16) -> (usize, &'static str) {
+    match status {
+        100..200 => (0, "1xx"),
+        200..300 => (1, "2xx"),
+        300..400 => (2, "3xx"),
+        400..500 => (3, "4xx"),
+        500..600 => (4, "5xx"),
+        _ => (5, "other"),
+    }
+}
+
+const OVERFLOW: &str = "other";
+const MOST_LABELS: usize = 1000;
+const BUCKETS: [f64; 18] = [
+    0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+    0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];

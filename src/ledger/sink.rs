@@ -1,0 +1,151 @@
+//! Where lines go: a buffer that requests append to, and a thread that writes it out.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Lines on their way out. Appending never waits for the output.
+#[derive(Debug, Default)]
+pub struct Sink {
+    state: Mutex<State>,
+    changed: Condvar,
+    dropped: AtomicU64,
+}
+
+/// The thread that writes; dropping it writes what is left.
+#[derive(Debug)]
+pub struct Writer {
+    sink: Arc<Sink>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buffer: Vec<u8>,
+    /// The writer sleeps until it is told that there is something.
+    waiting: bool,
+    closed: bool,
+}
+
+impl Sink {
+    /// Appends a line that `write` writes, unless the output has been stuck for so long that the
+    /// buffer is full.
+    pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        if state.buffer.len() > MOST_BUFFERED {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        write(&mut state.buffer);
+        if state.waiting {
+            state.waiting = false;
+            self.changed.notify_one();
+        }
+    }
+
+    /// How many lines were lost because the output was stuck.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Starts the thread that writes to `output`.
+    ///
+    /// # Errors
+    /// When the system can't start a thread.
+    pub fn write_to(
+        self: &Arc<Self>,
+        output: impl Write + Send + 'static,
+    ) -> std::io::Result<Writer> {
+        let sink = Arc::clone(self);
+        let thread =
+            std::thread::Builder::new().name("log".into()).spawn(move || sink.write_all(output))?;
+        Ok(Writer { sink: Arc::clone(self), thread: Some(thread) })
+    }
+
+    /// Writes batches: a line waits a moment for others, so that a busy proxy makes a few large
+    /// writes instead of one for each request.
+    fn write_all(&self, mut output: impl Write) {
+        let mut batch = Vec::new();
+        loop {
+            let closed = self.next_batch(&mut batch);
+            // There is nowhere left to report to when the log's own output fails.
+            let _nowhere_to_report = output.write_all(&batch).and_then(|()| output.flush());
+            batch.clear();
+            batch.shrink_to(MOST_KEPT);
+            if closed {
+                return;
+            }
+            std::thread::sleep(BATCH);
+        }
+    }
+
+    fn next_batch(&self, batch: &mut Vec<u8>) -> bool {
+        let mut state = self.state.lock();
+        while state.buffer.is_empty() && !state.closed {
+            state.waiting = true;
+            self.changed.wait(&mut state);
+        }
+        std::mem::swap(&mut state.buffer, batch);
+        state.closed
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut state = self.sink.state.lock();
+        state.closed = true;
+        self.sink.changed.notify_one();
+        drop(state);
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+const BATCH: Duration = Duration::from_millis(20);
+const MOST_BUFFERED: usize = 8 << 20;
+const MOST_KEPT: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_line_is_written_in_order_before_the_writer_is_gone() {
+        let (sink, output) = (Arc::new(Sink::default()), Shared::default());
+        let writer = sink.write_to(output.clone()).unwrap();
+        for line in 0..1000 {
+            sink.append(|buffer| buffer.extend_from_slice(format!("{line}\n").as_bytes()));
+        }
+        drop(writer);
+        let expected: String = (0..1000).map(|line| format!("{line}\n")).collect();
+        assert_eq!(String::from_utf8(output.0.lock().clone()).unwrap(), expected);
+        assert_eq!(sink.dropped(), 0);
+    }
+
+    #[test]
+    fn a_stuck_output_loses_lines_instead_of_holding_up_requests() {
+        let sink = Sink::default();
+        sink.append(|buffer| buffer.resize(MOST_BUFFERED + 1, b'x'));
+        sink.append(|buffer| buffer.push(b'y'));
+        assert_eq!(sink.dropped(), 1);
+    }
+}

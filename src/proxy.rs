@@ -1,0 +1,62 @@
+//! The data plane: requests of callers, carried to origins with a connection's credential.
+//!
+//! Owns the journey of a request and every refusal; promises that nothing is sent without a
+//! permit and that each request is decided afresh; must never know how connections are stored.
+
+mod arrival;
+mod base_url;
+mod body;
+mod caller;
+mod choose;
+mod decide;
+mod fields;
+mod journey;
+mod refusal;
+mod relay;
+mod upgrade;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+
+use crate::model::name::IntegrationName;
+use crate::model::permit::Terms;
+use crate::registry::Registry;
+use crate::upstream::Rules;
+
+pub use arrival::{Ask, Destination, Form, Tags};
+pub use decide::{Decided, decide};
+pub use body::AnswerBody;
+pub use fields::Via;
+pub use journey::Proxy;
+pub use refusal::{Code, Refusal, Rule};
+
+/// What the operator says about the data plane.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether callers need no token, and to which integration they belong then.
+    pub anonymous: Option<IntegrationName>,
+    /// The names by which callers reach the proxy itself.
+    pub allowed_hosts: Vec<String>,
+    /// The methods that may be sent.
+    pub allowed_methods: Vec<Method>,
+    /// The same as the value of an `Allow` field.
+    pub allow: HeaderValue,
+    /// The rules that hold for every connection.
+    pub terms: Terms,
+    /// The largest body, 0 for any.
+    pub max_body_bytes: u64,
+    /// How long a WebSocket may be silent.
+    pub websocket_idle_timeout: std::time::Duration,
+}
+
+/// Everything that a reload replaces, as one.
+#[derive(Debug)]
+pub struct InForce {
+    /// Connections and callers.
+    pub registry: Registry,
+    /// The data plane's settings.
+    pub settings: Settings,
+    /// The way out's rules.
+    pub rules: Arc<Rules>,
+}

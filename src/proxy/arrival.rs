@@ -1,0 +1,267 @@
+//! What a request asks for: its form, where it wants to go, and which connection it names
+//! (contract §3). Never: who is asking.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
+
+use super::Settings;
+use super::base_url;
+use super::refusal::{Code, Refusal};
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::origin::Authority;
+use crate::model::permit::{Scheme, Target};
+
+/// The form of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// `GET https://api.example.com/v1`
+    Absolute,
+    /// `CONNECT api.example.com:443`
+    Authority,
+    /// `GET /~/NAME/v1`
+    BaseUrl,
+    /// `GET /v1` with `X-Zis-Host` or `Host`
+    Gateway,
+}
+
+/// A request, read as far as it can be without asking anyone.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The method.
+    pub method: Method,
+    /// The form.
+    pub form: Form,
+    /// Where it wants to go.
+    pub destination: Destination,
+    /// Whether a field names the host, rather than the request's own `Host`.
+    pub names_host: bool,
+    /// Which connection it names.
+    pub tags: Tags,
+    /// The length of the body, if it is known beforehand.
+    pub body_length: Option<u64>,
+}
+
+/// Where a request wants to go.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// To the one host that the connection's allowed domain names.
+    ConnectionsOwn,
+    /// Where it says.
+    Stated(Target),
+}
+
+/// What a request says about its connection, in up to three places.
+#[derive(Clone, Debug, Default)]
+pub struct Tags {
+    /// Integrations: of the path, of the field, of the proxy URL's user.
+    pub integrations: [Option<IntegrationName>; 3],
+    /// Connections, in the same order.
+    pub connections: [Option<ConnectionName>; 3],
+}
+
+impl Tags {
+    /// Whether the request names its connection.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.connections.iter().any(Option::is_some)
+    }
+}
+
+impl Form {
+    /// The form's name, as logs print it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absolute => "absolute",
+            Self::Authority => "connect",
+            Self::BaseUrl => "base_url",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// Whether the caller speaks to the proxy as to an origin (contract §3, "Caller").
+    #[must_use]
+    pub fn is_origin_form(self) -> bool {
+        matches!(self, Self::BaseUrl | Self::Gateway)
+    }
+}
+
+impl Ask {
+    /// Reads a request's head.
+    ///
+    /// # Errors
+    /// A refusal when it can't be read, or can be read in more than one way.
+    pub fn read(head: &Parts, settings: &Settings) -> Result<Self, Refusal> {
+        let form = recognise(head, settings)?;
+        let (path_integration, path_connection) = match form {
+            Form::BaseUrl => base_url::tags(head.uri.path())?,
+            _ => (None, None),
+        };
+        let (integration, connection) = named(&head.headers)?;
+        let destination = match form {
+            Form::Absolute => Destination::Stated(absolute(head)?),
+            Form::Authority => Destination::Stated(stated(Scheme::Https, authority(&head.uri)?)?),
+            Form::BaseUrl => match one_field(&head.headers, &X_ZIS_HOST)? {
+                Some(host) => Destination::Stated(stated(Scheme::Https, host)?),
+                None => Destination::ConnectionsOwn,
+            },
+            Form::Gateway => Destination::Stated(stated(Scheme::Https, gateway_host(head)?)?),
+        };
+        if form != Form::Absolute && form != Form::Authority {
+            refuse_foreign_host(head, form, settings)?;
+        }
+        Ok(Self {
+            method: head.method.clone(),
+            form,
+            destination,
+            names_host: head.headers.contains_key(&X_ZIS_HOST),
+            tags: Tags {
+                integrations: [path_integration, integration, None],
+                connections: [path_connection, connection, None],
+            },
+            body_length: body_length(&head.headers),
+        })
+    }
+}
+
+/// The forms in the order of contract §3.
+fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
+    if head.method == Method::CONNECT {
+        return Ok(Form::Authority);
+    }
+    let is_http2 = head.version == Version::HTTP_2;
+    let is_absolute = head.uri.scheme().is_some();
+    if is_absolute && !is_http2 {
+        return Ok(Form::Absolute);
+    }
+    if !head.uri.path().starts_with('/') {
+        return Err(malformed("The request's target is not one that a proxy can forward."));
+    }
+    let to_ourselves = !is_http2 || is_own_host(own_name(head), settings);
+    if base_url::is_one(head.uri.path()) && to_ourselves {
+        return Ok(Form::BaseUrl);
+    }
+    let names_something = |name| head.headers.contains_key(name);
+    if is_http2 {
+        let gateway = names_something(&X_ZIS_HOST) || !is_absolute;
+        return Ok(if gateway { Form::Gateway } else { Form::Absolute });
+    }
+    let tagged =
+        [&X_ZIS_HOST, &X_ZIS_CONNECTION, &X_ZIS_INTEGRATION].into_iter().any(names_something);
+    if tagged || names_something(&header::PROXY_AUTHORIZATION) {
+        return Ok(Form::Gateway);
+    }
+    Err(malformed(
+        "This is a proxy: send https:// requests through it, name a connection with X-Zis-Connection, or use the base URL /~/CONNECTION/.",
+    ))
+}
+
+/// Absolute-form: the URL says where, and `Host` is not asked (RFC 9112 §3.2.2).
+fn absolute(head: &Parts) -> Result<Target, Refusal> {
+    let scheme = match head.uri.scheme_str() {
+        Some("https") => Scheme::Https,
+        Some("http") => Scheme::Http,
+        _ => return Err(malformed("The target's scheme is neither http nor https.")),
+    };
+    let authority = authority(&head.uri)?;
+    if head.version == Version::HTTP_2
+        && let Some(host) = one_field(&head.headers, &header::HOST)?
+        && !host.eq_ignore_ascii_case(authority)
+    {
+        return Err(malformed("The Host field and :authority differ."));
+    }
+    stated(scheme, authority)
+}
+
+/// Gateway form: `X-Zis-Host` says where, else `Host` — but then the connection must be named,
+/// or any request that strays here would be carried on.
+fn gateway_host(head: &Parts) -> Result<&str, Refusal> {
+    if let Some(host) = one_field(&head.headers, &X_ZIS_HOST)? {
+        return Ok(host);
+    }
+    Ok(own_name(head))
+}
+
+/// Web pages can make a browser send requests to a name that leads here (DNS rebinding): where
+/// the proxy is spoken to as an origin, it must be by one of its own names.
+fn refuse_foreign_host(head: &Parts, form: Form, settings: &Settings) -> Result<(), Refusal> {
+    let host_is_ours = form == Form::BaseUrl || head.headers.contains_key(&X_ZIS_HOST);
+    if !host_is_ours || is_own_host(own_name(head), settings) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::MisdirectedRequest,
+        "The Host field is none of the proxy's names; use one of proxy.allowed_hosts.",
+    ))
+}
+
+/// The name by which the caller reached the proxy: `:authority` or `Host`.
+fn own_name(head: &Parts) -> &str {
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    let host = || head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    authority.or_else(host).unwrap_or_default()
+}
+
+fn is_own_host(name: &str, settings: &Settings) -> bool {
+    let host = match name.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => name,
+    };
+    settings.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+}
+
+fn authority(uri: &Uri) -> Result<&str, Refusal> {
+    uri.authority()
+        .map(http::uri::Authority::as_str)
+        .ok_or_else(|| malformed("The request's target names no host."))
+}
+
+fn stated(scheme: Scheme, authority: &str) -> Result<Target, Refusal> {
+    let authority = Authority::parse(authority)
+        .map_err(|error| Refusal::new(Code::MalformedRequest, format!("The host: {error}.")))?;
+    Ok(Target { scheme, authority })
+}
+
+/// The connection and integration of the `X-Zis-*` fields.
+fn named(
+    headers: &HeaderMap,
+) -> Result<(Option<IntegrationName>, Option<ConnectionName>), Refusal> {
+    let wrong = |error| Refusal::new(Code::MalformedRequest, format!("{error}."));
+    let integration = one_field(headers, &X_ZIS_INTEGRATION)?
+        .map(IntegrationName::parse)
+        .transpose()
+        .map_err(wrong)?;
+    let connection = one_field(headers, &X_ZIS_CONNECTION)?
+        .map(ConnectionName::parse)
+        .transpose()
+        .map_err(wrong)?;
+    Ok((integration, connection))
+}
+
+/// The value of a field that may stand once.
+fn one_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(text), None) => Ok(Some(text.trim())),
+        _ => {
+            let title = format!("The field {name} must stand once, in plain text.");
+            Err(Refusal::new(Code::MalformedRequest, title))
+        }
+    }
+}
+
+fn body_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+pub(super) fn malformed(title: &'static str) -> Refusal {
+    Refusal::new(Code::MalformedRequest, title)
+}
+
+/// Names the connection.
+pub(super) static X_ZIS_CONNECTION: HeaderName = HeaderName::from_static("x-zis-connection");
+/// Names the integration, for a token that is bound to none.
+pub(super) static X_ZIS_INTEGRATION: HeaderName = HeaderName::from_static("x-zis-integration");
+/// Names the origin's host, in gateway and base-URL form.
+pub(super) static X_ZIS_HOST: HeaderName = HeaderName::from_static("x-zis-host");

@@ -1,0 +1,159 @@
+//! Bodies on their way through: counted, limited, their trailers filtered like fields.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderName;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::fields;
+use crate::door::{Presence, Visit};
+use crate::ledger::Entry;
+use crate::upstream::{BodyError, ReplyBody};
+
+/// The caller's body.
+#[derive(Debug)]
+pub(super) struct CallerBody {
+    pub(super) incoming: Incoming,
+    pub(super) presence: Arc<Presence>,
+    pub(super) count: Arc<AtomicU64>,
+    /// The most bytes it may have.
+    pub(super) most: u64,
+    pub(super) credential: HeaderName,
+}
+
+/// The body is larger than the operator allows.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the body is larger than {0} bytes")]
+pub(super) struct TooLarge(pub(super) u64);
+
+/// The body of an answer. With its last byte the request's entry is written.
+#[derive(Debug)]
+pub struct AnswerBody {
+    content: Content,
+    entry: Option<Entry>,
+    _visit: Option<Visit>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Reply(ReplyBody),
+    Own(Full<Bytes>),
+}
+
+impl Body for CallerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        this.presence.awaits_body(polled.is_pending());
+        let Some(frame) = ready!(polled) else { return Poll::Ready(None) };
+        let mut frame = frame?;
+        if let Some(data) = frame.data_ref() {
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            let total = this.count.load(Relaxed).saturating_add(length);
+            this.count.store(total, Relaxed);
+            if this.most != 0 && total > this.most {
+                return Poll::Ready(Some(Err(TooLarge(this.most).into())));
+            }
+        } else if let Some(trailers) = frame.trailers_mut() {
+            fields::prepare_trailers(trailers, &this.credential);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl AnswerBody {
+    /// The origin's body.
+    pub(super) fn reply(body: ReplyBody, entry: Entry, visit: Visit) -> Self {
+        Self { content: Content::Reply(body), entry: Some(entry), _visit: Some(visit) }
+    }
+
+    /// The proxy's own body.
+    pub(super) fn own(body: Full<Bytes>, entry: Entry, visit: Visit) -> Self {
+        Self { content: Content::Own(body), entry: Some(entry), _visit: Some(visit) }
+    }
+
+    /// No body; the entry goes on elsewhere, with what the conn was upgraded to.
+    pub(super) fn upgraded() -> Self {
+        Self { content: Content::Own(Full::default()), entry: None, _visit: None }
+    }
+
+    fn count(&mut self, frame: &mut Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            if let Some(entry) = &mut self.entry {
+                entry.response_bytes += u64::try_from(data.len()).unwrap_or(0);
+            }
+        } else if let Some(trailers) = frame.trailers_mut() {
+            fields::prepare_response_trailers(trailers);
+        }
+    }
+
+    fn fail(&mut self, error: &hyper::Error) {
+        if let Some(entry) = &mut self.entry {
+            entry.cause = Some(format!("the origin's body ended early: {error}").into());
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.content {
+            Content::Own(body) => ready!(Pin::new(body).poll_frame(cx))
+                .map(|frame| frame.map_err(|never| match never {})),
+            Content::Reply(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Err(error)) => {
+                    this.fail(&error);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                frame => frame.map(|frame| frame.map_err(Into::into)),
+            },
+        };
+        Poll::Ready(match frame {
+            Some(Ok(mut frame)) => {
+                this.count(&mut frame);
+                Some(Ok(frame))
+            }
+            other => other,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Reply(body) => body.is_end_stream(),
+            Content::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Reply(body) => body.size_hint(),
+            Content::Own(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Who is asking (contract §3, "Caller").
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, header};
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::InForce;
+use super::arrival::{Ask, Form, malformed};
+use super::refusal::{Code, Refusal};
+use crate::model::caller::{Caller, Reach};
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::token::{Scopes, TokenDigest, occurs_in};
+use crate::registry::Holder;
+
+/// What a request shows of its caller.
+#[derive(Debug, Default)]
+pub(super) struct Presented {
+    digest: Option<TokenDigest>,
+    /// The field that carried the token; it goes no further.
+    pub(super) field: Option<HeaderName>,
+}
+
+impl Presented {
+    /// Finds the caller's token, and the user of the proxy URL, which becomes a tag.
+    ///
+    /// # Errors
+    /// A refusal when a token stands where it would be sent on.
+    pub(super) fn read(head: &Parts, ask: &mut Ask) -> Result<Self, Refusal> {
+        let mut presented = Self::default();
+        if let Some(value) = head.headers.get(header::PROXY_AUTHORIZATION) {
+            presented.field = Some(header::PROXY_AUTHORIZATION);
+            let shown = Shown::parse(value);
+            presented.digest = shown.digest;
+            if let Some(user) = shown.user {
+                tag_with_user(ask, &user)?;
+            }
+        } else if ask.form == Form::BaseUrl {
+            presented.find_in_key_slot(head);
+        }
+        presented.refuse_strays(head)?;
+        Ok(presented)
+    }
+
+    /// The digest of the token, if there was one.
+    pub(super) fn digest(&self) -> Option<TokenDigest> {
+        self.digest
+    }
+
+    /// In base-URL form the token may stand where an SDK puts its API key.
+    fn find_in_key_slot(&mut self, head: &Parts) {
+        for (name, value) in &head.headers {
+            let digest = if name == header::AUTHORIZATION {
+                Shown::parse(value).digest
+            } else {
+                TokenDigest::of(value.as_bytes())
+            };
+            if digest.is_some() {
+                self.digest = digest;
+                self.field = Some(name.clone());
+                return;
+            }
+        }
+    }
+
+    /// A token elsewhere would reach the origin.
+    fn refuse_strays(&self, head: &Parts) -> Result<(), Refusal> {
+        for (name, value) in &head.headers {
+            let expected = self.field.as_ref() == Some(name);
+            if !expected && carries_token(name, value) {
+                return Err(malformed(
+                    "An access token stands in a field in which it would be sent on; send it in Proxy-Authorization.",
+                ));
+            }
+        }
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        if occurs_in(target.as_bytes()) {
+            return Err(malformed(
+                "An access token stands in the URL; send it in Proxy-Authorization.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The caller, if it is known and may use the data plane.
+    ///
+    /// # Errors
+    /// `CallerUnknown`, or `ConnectionForbidden` when the token lacks the scope.
+    pub(super) fn identify(
+        &self,
+        head: &Parts,
+        ask: &Ask,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<Arc<Holder>, Refusal> {
+        if let Some(integration) = &in_force.settings.anonymous {
+            refuse_web_pages(head, ask)?;
+            return Ok(Arc::new(Holder { caller: anonymous(integration), limit: None }));
+        }
+        let known = self.digest.and_then(|digest| in_force.registry.holder(&digest));
+        let Some(holder) = known.filter(|holder| !holder.caller.has_expired(now)) else {
+            return Err(self.unknown(ask));
+        };
+        if !holder.caller.scopes.allows_proxy() {
+            return Err(Refusal::new(
+                Code::ConnectionForbidden,
+                "The token lacks the scope proxy; the operator can grant one that has it.",
+            ));
+        }
+        Ok(Arc::clone(holder))
+    }
+
+    fn unknown(&self, ask: &Ask) -> Refusal {
+        let title = match (&self.field, ask.form) {
+            (Some(_), _) => {
+                "The access token is not known, or has ended; ask the operator for one."
+            }
+            (None, Form::BaseUrl) => {
+                "No access token: use one as the API key, or send it in Proxy-Authorization."
+            }
+            (None, _) => "No access token: send one in Proxy-Authorization.",
+        };
+        let refusal = Refusal::new(Code::CallerUnknown, title);
+        if ask.form.is_origin_form() { refusal.as_origin() } else { refusal }
+    }
+
+    /// In base-URL form: whether the token's place was `Authorization` or the connection's own
+    /// field. Elsewhere it is a stray.
+    pub(super) fn check_slot(&self, ask: &Ask, field: &HeaderName) -> Result<(), Refusal> {
+        let Some(slot) = self.field.as_ref().filter(|_| ask.form == Form::BaseUrl) else {
+            return Ok(());
+        };
+        let allowed = [&header::PROXY_AUTHORIZATION, &header::AUTHORIZATION, field];
+        if allowed.contains(&slot) {
+            return Ok(());
+        }
+        Err(malformed(
+            "The access token stands in a field that is not the connection's; use Authorization or Proxy-Authorization.",
+        ))
+    }
+}
+
+/// What an `Authorization`-like field shows.
+struct Shown {
+    digest: Option<TokenDigest>,
+    user: Option<Box<str>>,
+}
+
+impl Shown {
+    fn parse(value: &HeaderValue) -> Self {
+        let nothing = Self { digest: None, user: None };
+        let Ok(text) = value.to_str() else { return nothing };
+        let Some((scheme, rest)) = text.split_once(' ') else { return nothing };
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Self { digest: TokenDigest::of(rest.trim().as_bytes()), user: None };
+        }
+        let Some(pair) = decode_basic(scheme, rest) else { return nothing };
+        let Some((user, password)) = pair.split_once(':') else { return nothing };
+        match (TokenDigest::of(user.as_bytes()), password) {
+            // Tools that know a user name only put the token there.
+            (Some(digest), "") => Self { digest: Some(digest), user: None },
+            _ => Self {
+                digest: TokenDigest::of(password.as_bytes()),
+                user: (!user.is_empty()).then(|| user.into()),
+            },
+        }
+    }
+}
+
+/// `USER` of the proxy URL: `integration`, or `integration.connection`.
+fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
+    let wrong = |_rule| {
+        malformed("The proxy URL's user is neither an integration nor integration.connection.")
+    };
+    let (integration, connection) = match user.split_once('.') {
+        Some((integration, connection)) => (integration, Some(connection)),
+        None => (user, None),
+    };
+    let [.., integration_tag] = &mut ask.tags.integrations;
+    *integration_tag = Some(IntegrationName::parse(integration).map_err(wrong)?);
+    let [.., connection_tag] = &mut ask.tags.connections;
+    *connection_tag = connection.map(ConnectionName::parse).transpose().map_err(wrong)?;
+    Ok(())
+}
+
+fn carries_token(name: &HeaderName, value: &HeaderValue) -> bool {
+    if value.len() >= SHORTEST_WITH_TOKEN && occurs_in(value.as_bytes()) {
+        return true;
+    }
+    let is_basic = *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION;
+    let pair = value.to_str().ok().filter(|_| is_basic).and_then(|text| text.split_once(' '));
+    pair.and_then(|(scheme, rest)| decode_basic(scheme, rest))
+        .is_some_and(|pair| occurs_in(pair.as_bytes()))
+}
+
+fn decode_basic(scheme: &str, rest: &str) -> Option<Zeroizing<String>> {
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(rest.trim()).ok()?;
+    String::from_utf8(pair).ok().map(Zeroizing::new)
+}
+
+/// Without tokens, whatever a browser can be made to send must be told apart from a program's
+/// request (contract §3, "Caller").
+fn refuse_web_pages(head: &Parts, ask: &Ask) -> Result<(), Refusal> {
+    let from_page = head.headers.contains_key(header::ORIGIN);
+    let cross_site = head
+        .headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .any(|value| !matches!(value.as_bytes(), b"none" | b"same-origin"));
+    let tagged = head.headers.keys().any(|name| name.as_str().starts_with("x-zis-"));
+    let simple = ask.form.is_origin_form() && !tagged;
+    if !from_page && !cross_site && !simple {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::ConnectionForbidden,
+        "Web pages may not use this proxy; a program sends an X-Zis-Connection field and no Origin.",
+    ))
+}
+
+fn anonymous(integration: &IntegrationName) -> Caller {
+    Caller {
+        name: "anonymous".into(),
+        reach: Reach::One(integration.clone(), None),
+        scopes: Scopes { proxy: true, ..Scopes::default() },
+        expires_at: None,
+    }
+}
+
+/// A prefix and 43 characters.
+const SHORTEST_WITH_TOKEN: usize = 46;

@@ -1,0 +1,111 @@
+//! Which connection (contract §3, "Connection").
+
+use std::sync::Arc;
+
+use super::arrival::{Ask, Destination, Form};
+use super::refusal::{Code, Refusal};
+use crate::model::caller::Caller;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::origin::Host;
+use crate::registry::{Listing, Registry};
+
+/// What the tags say once they agree.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    integration: Option<&'a IntegrationName>,
+    connection: Option<&'a ConnectionName>,
+}
+
+/// The tags, if they agree.
+pub(super) fn agree(ask: &Ask) -> Result<Named<'_>, Refusal> {
+    Ok(Named { integration: one(&ask.tags.integrations)?, connection: one(&ask.tags.connections)? })
+}
+
+/// The connection that is named, else the only one that covers the host.
+pub(super) fn choose<'a>(
+    registry: &'a Registry,
+    caller: &Caller,
+    ask: &Ask,
+    named: Named<'_>,
+) -> Result<&'a Arc<Listing>, Refusal> {
+    let integration = integration(caller, named)?;
+    let Some(name) = named.connection else {
+        return only_covering(registry, caller, ask, integration);
+    };
+    let listing = registry.lookup(integration.as_str(), name.as_str()).ok_or_else(|| {
+        Refusal::new(
+            Code::ConnectionNotFound,
+            format!("The integration {integration} has no connection named {name}."),
+        )
+    })?;
+    if caller.may_use(&listing.connection) {
+        return Ok(listing);
+    }
+    Err(Refusal::new(
+        Code::ConnectionForbidden,
+        format!("The token may not use the connection {name}; the operator can grant it."),
+    ))
+}
+
+/// The caller's integration, or the one that a caller of all names.
+fn integration<'a>(caller: &'a Caller, named: Named<'a>) -> Result<&'a IntegrationName, Refusal> {
+    match (caller.bound_to(), named.integration) {
+        (Some(bound), Some(named)) if bound != named => Err(Refusal::new(
+            Code::ConnectionForbidden,
+            format!("The token may not act in the integration {named}."),
+        )),
+        (Some(bound), _) => Ok(bound),
+        (None, Some(named)) => Ok(named),
+        (None, None) => Err(Refusal::new(
+            Code::ConnectionRequired,
+            "The token is bound to no integration: name one with X-Zis-Integration.",
+        )),
+    }
+}
+
+fn only_covering<'a>(
+    registry: &'a Registry,
+    caller: &Caller,
+    ask: &Ask,
+    integration: &IntegrationName,
+) -> Result<&'a Arc<Listing>, Refusal> {
+    let required = |title: String| Refusal::new(Code::ConnectionRequired, title);
+    let Destination::Stated(target) = &ask.destination else {
+        return Err(required("Name a connection in the base URL.".to_owned()));
+    };
+    if ask.form == Form::Gateway && !ask.names_host {
+        return Err(required("Name the connection with X-Zis-Connection.".to_owned()));
+    }
+    let Host::Name(host) = &target.authority.host else {
+        return Err(required(NONE_COVERS.to_owned()));
+    };
+    match registry.covering(integration.as_str(), host, caller).as_slice() {
+        [] => Err(required(NONE_COVERS.to_owned())),
+        [only] => Ok(*only),
+        several => {
+            let names: Vec<_> =
+                several.iter().map(|listing| listing.connection.name().as_str()).collect();
+            let names = names.join(", ");
+            let title = format!(
+                "Several connections cover this host: {names}. Name one with X-Zis-Connection."
+            );
+            Err(Refusal::new(Code::AmbiguousConnection, title))
+        }
+    }
+}
+
+/// The one value that all tags have, or none.
+fn one<T: PartialEq>(tags: &[Option<T>]) -> Result<Option<&T>, Refusal> {
+    let mut stated = tags.iter().flatten();
+    let first = stated.next();
+    if stated.any(|other| Some(other) != first) {
+        return Err(Refusal::new(
+            Code::ConflictingTags,
+            "The request names different connections in different places; name one.",
+        ));
+    }
+    Ok(first)
+}
+
+const NONE_COVERS: &str =
+    "No connection that the token may use covers this host: name one with X-Zis-Connection.";

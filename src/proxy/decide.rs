@@ -1,0 +1,113 @@
+//! The decision: every rule that needs no clock, no counter and no network, in order. A pure
+//! function of what is in force, who asks and what is asked; `explain` prints the same.
+
+use std::sync::Arc;
+
+use super::InForce;
+use super::arrival::{Ask, Destination};
+use super::choose::{agree, choose};
+use super::refusal::{Code, Refusal};
+use crate::model::caller::Caller;
+use crate::model::connection::Connection;
+use crate::model::origin::{Authority, Host};
+use crate::model::permit::{Denied, Permit, Scheme, Target};
+use crate::registry::Listing;
+
+/// What was decided in favour of the request.
+#[derive(Debug)]
+pub struct Decided {
+    /// The proof.
+    pub permit: Permit,
+}
+
+/// Applies the rules from the method to the size of the body (contract §3, "Order of refusal").
+/// `chosen` hears of the connection as soon as it is known, also when a later rule refuses.
+///
+/// # Errors
+/// The refusal of the first rule that does not hold.
+pub fn decide(
+    in_force: &InForce,
+    caller: &Caller,
+    ask: &Ask,
+    chosen: impl FnOnce(&Arc<Listing>),
+) -> Result<Decided, Refusal> {
+    check_method(in_force, ask)?;
+    let named = agree(ask)?;
+    let listing = choose(&in_force.registry, caller, ask, named)?;
+    chosen(listing);
+    let connection = &listing.connection;
+    let target = target(ask, connection)?;
+    let terms = &in_force.settings.terms;
+    let permit = Permit::check(caller, connection, &target, terms)
+        .map_err(|denied| refuse(denied, connection, &target))?;
+    check_body_size(in_force, ask)?;
+    Ok(Decided { permit })
+}
+
+/// Methods are an allow-list: TRACE and its kin would give the credential back.
+fn check_method(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
+    if in_force.settings.allowed_methods.contains(&ask.method) {
+        return Ok(());
+    }
+    let refusal =
+        Refusal::new(Code::MethodNotAllowed, "The method is not one of proxy.allowed_methods.");
+    Err(refusal.with(http::header::ALLOW, in_force.settings.allow.clone()))
+}
+
+/// Where the request wants to go, now that the connection is known.
+fn target(ask: &Ask, connection: &Connection) -> Result<Target, Refusal> {
+    match &ask.destination {
+        Destination::Stated(target) => Ok(target.clone()),
+        Destination::ConnectionsOwn => {
+            let host = connection.allowed_domain().exact().ok_or_else(|| {
+                Refusal::new(
+                    Code::MalformedRequest,
+                    "The connection covers many hosts: name one with X-Zis-Host.",
+                )
+            })?;
+            let authority = Authority { host: Host::Name(host), port: None };
+            Ok(Target { scheme: Scheme::Https, authority })
+        }
+    }
+}
+
+fn refuse(denied: Denied, connection: &Connection, target: &Target) -> Refusal {
+    let name = connection.name();
+    match denied {
+        Denied::Connection => Refusal::new(
+            Code::ConnectionForbidden,
+            format!("The token may not use the connection {name}; the operator can grant it."),
+        ),
+        Denied::Https => Refusal::new(
+            Code::HttpsRequired,
+            "Credentials travel over https only: use an https:// URL, or let the operator set proxy.plain_http to upgrade.",
+        ),
+        Denied::Domain => Refusal::new(
+            Code::DomainNotAllowed,
+            format!(
+                "The connection {name} is for {} and not for {}.",
+                connection.allowed_domain(),
+                target.authority.host
+            ),
+        ),
+        Denied::Port => Refusal::new(
+            Code::PortNotAllowed,
+            "The port is not one of proxy.allowed_ports; the operator can allow it.",
+        ),
+    }
+}
+
+fn check_body_size(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
+    let most = in_force.settings.max_body_bytes;
+    if most == 0 || ask.body_length.is_none_or(|length| length <= most) {
+        return Ok(());
+    }
+    Err(too_large(most).closing())
+}
+
+pub(super) fn too_large(most: u64) -> Refusal {
+    Refusal::new(
+        Code::BodyTooLarge,
+        format!("The body is larger than {most} bytes, which is proxy.max_body_bytes."),
+    )
+}

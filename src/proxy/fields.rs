@@ -1,0 +1,386 @@
+//! Which fields go on, in both directions (contract §3, "To the origin go"; RFC 9110 §7.6).
+
+use http::header::{self, Entry};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::refusal::{Code, Refusal};
+use crate::upstream;
+
+/// The proxy's mark in `Via`, by which it knows a request that has passed here before.
+#[derive(Clone, Debug)]
+pub struct Via {
+    pseudonym: Box<str>,
+    http1: HeaderValue,
+    http10: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl Via {
+    /// A mark with the name of this process.
+    #[must_use]
+    pub fn new(instance: &str) -> Self {
+        let pseudonym = format!("keyferry-{instance}");
+        let value = |version: &str| {
+            HeaderValue::try_from(format!("{version} {pseudonym}"))
+                .unwrap_or_else(|_never| HeaderValue::from_static("1.1 keyferry"))
+        };
+        Self {
+            http1: value("1.1"),
+            http10: value("1.0"),
+            http2: value("2"),
+            pseudonym: pseudonym.into(),
+        }
+    }
+
+    /// Refuses a request that carries our own mark.
+    pub(super) fn refuse_loop(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let marked = headers.get_all(header::VIA).iter().any(|value| {
+            memchr::memmem::find(value.as_bytes(), self.pseudonym.as_bytes()).is_some()
+        });
+        if marked {
+            return Err(Refusal::new(
+                Code::LoopDetected,
+                "The request has passed this proxy before; its host leads back here.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn mark(&self, headers: &mut HeaderMap, received: Version) {
+        let value = match received {
+            Version::HTTP_2 => &self.http2,
+            Version::HTTP_10 => &self.http10,
+            _ => &self.http1,
+        };
+        headers.append(header::VIA, value.clone());
+    }
+}
+
+/// Takes out of a request what must not reach the origin: what belongs to the hop, to the proxy,
+/// and every spelling of the field that is about to be injected.
+pub(super) fn prepare_request(
+    headers: &mut HeaderMap,
+    received: Version,
+    credential: &HeaderName,
+    token_field: Option<&HeaderName>,
+    via: &Via,
+) {
+    let wants_trailers = headers.get_all(header::TE).iter().any(|value| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        })
+    });
+    strip(headers, |name| {
+        is_hop_by_hop(name)
+            || is_ours(name)
+            || *name == header::CONTENT_LENGTH
+            || is_alias(name, credential)
+            || token_field == Some(name)
+    });
+    if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    via.mark(headers, received);
+}
+
+/// Takes out of a request's trailers what would not have passed as a field.
+pub(super) fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
+    strip(trailers, |name| {
+        is_hop_by_hop(name) || is_ours(name) || is_framing(name) || is_alias(name, credential)
+    });
+}
+
+/// Takes out of a response what belongs to the hop, and our own name from its `Proxy-Status`.
+///
+/// # Errors
+/// When its framing could be read in two ways (RFC 9112 §6.1, §6.3).
+pub(super) fn prepare_response(
+    headers: &mut HeaderMap,
+    received: Version,
+    via: &Via,
+) -> Result<(), upstream::Error> {
+    check_framing(headers, received)?;
+    strip(headers, |name| {
+        is_hop_by_hop(name) || (name.as_str().starts_with("proxy-") && *name != PROXY_STATUS)
+    });
+    remove_own_status(headers);
+    via.mark(headers, received);
+    Ok(())
+}
+
+/// Takes out of a response's trailers what would not have passed as a field.
+pub(super) fn prepare_response_trailers(trailers: &mut HeaderMap) {
+    strip(trailers, |name| is_hop_by_hop(name) || is_framing(name));
+    remove_own_status(trailers);
+}
+
+/// Counts `Max-Forwards` of an OPTIONS request down; whether it ends here (RFC 9110 §7.6.2).
+pub(super) fn ends_here(method: &Method, headers: &mut HeaderMap) -> bool {
+    if *method != Method::OPTIONS {
+        return false;
+    }
+    let Some(value) = headers.get_mut(header::MAX_FORWARDS) else { return false };
+    let left: Option<u32> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    match left {
+        Some(0) => true,
+        Some(left) => {
+            *value = HeaderValue::from(left - 1);
+            false
+        }
+        None => false,
+    }
+}
+
+/// Every value of each field that `unwanted` names, or that a `Connection` line names, goes.
+fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for name in headers.keys() {
+        if unwanted(name) {
+            names.push(name.clone());
+        }
+    }
+    for value in headers.get_all(header::CONNECTION) {
+        for option in value.as_bytes().split(|byte| *byte == b',') {
+            if let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) {
+                names.push(name);
+            }
+        }
+    }
+    for name in names {
+        if let Entry::Occupied(entry) = headers.entry(name) {
+            entry.remove_entry_mult();
+        }
+    }
+}
+
+/// RFC 9110 §7.6.1, and the older names.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+    )
+}
+
+fn is_framing(name: &HeaderName) -> bool {
+    matches!(*name, header::CONTENT_LENGTH | header::HOST | header::TRAILER)
+}
+
+/// `Proxy-*` and `X-Zis*`, with an underscore for a hyphen too: some servers read both alike.
+fn is_ours(name: &HeaderName) -> bool {
+    let starts_with = |prefix: &str| {
+        let start = name.as_str().as_bytes().get(..prefix.len());
+        start.is_some_and(|start| start.iter().map(hyphened).eq(prefix.bytes()))
+    };
+    starts_with("x-zis") || starts_with("proxy-")
+}
+
+/// Whether two names are the same to a server that reads `_` and `-` alike.
+fn is_alias(name: &HeaderName, other: &HeaderName) -> bool {
+    let (name, other) = (name.as_str().as_bytes(), other.as_str().as_bytes());
+    name.len() == other.len() && name.iter().map(hyphened).eq(other.iter().map(hyphened))
+}
+
+fn hyphened(byte: &u8) -> u8 {
+    if *byte == b'_' { b'-' } else { *byte }
+}
+
+/// The library decodes one `chunked` and nothing else; another coding would arrive at the caller
+/// without a word about it.
+fn check_framing(headers: &HeaderMap, received: Version) -> Result<(), upstream::Error> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    let understood = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+        && codings.next().is_none()
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && received == Version::HTTP_11;
+    if understood { Ok(()) } else { Err(upstream::Error::ResponseMalformed(None)) }
+}
+
+/// An answer without a member named `keyferry` in `Proxy-Status` is the origin's (contract §4).
+fn remove_own_status(headers: &mut HeaderMap) {
+    let Entry::Occupied(entry) = headers.entry(PROXY_STATUS.clone()) else { return };
+    let (name, values) = entry.remove_entry_mult();
+    let kept: Vec<HeaderValue> = values
+        .flat_map(|value| members(value.as_bytes()))
+        .filter(|member| !is_own_member(member))
+        .filter_map(|member| HeaderValue::from_bytes(&member).ok())
+        .collect();
+    for value in kept {
+        headers.append(&name, value);
+    }
+}
+
+/// The members of a list (RFC 8941 §3.1): commas within strings do not separate.
+fn members(value: &[u8]) -> Vec<Vec<u8>> {
+    let (mut members, mut member) = (Vec::new(), Vec::new());
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in value {
+        match byte {
+            b',' if !quoted => {
+                members.push(std::mem::take(&mut member));
+                continue;
+            }
+            b'"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = quoted && *byte == b'\\' && !escaped;
+        member.push(*byte);
+    }
+    members.push(member);
+    members.iter().map(|member| member.trim_ascii().to_vec()).collect()
+}
+
+fn is_own_member(member: &[u8]) -> bool {
+    let name = member.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let unquoted = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
+    unquoted.unwrap_or(name).eq_ignore_ascii_case(b"keyferry") || member.is_empty()
+}
+
+static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn prepared(fields: &[(&str, &str)], credential: &'static str) -> HeaderMap {
+        let mut headers = map(fields);
+        let credential = HeaderName::from_static(credential);
+        prepare_request(&mut headers, Version::HTTP_11, &credential, None, &Via::new("test"));
+        headers
+    }
+
+    #[test]
+    fn every_connection_line_counts() {
+        let headers = prepared(
+            &[
+                ("connection", "close, X-One"),
+                ("Connection", "x-two,,TE"),
+                ("x-one", "1"),
+                ("x-two", "2"),
+                ("x-two", "3"),
+                ("x-three", "4"),
+                ("keep-alive", "timeout=5"),
+            ],
+            "authorization",
+        );
+        assert_eq!(names(&headers), ["via", "x-three"]);
+    }
+
+    #[test]
+    fn the_proxys_fields_and_every_alias_of_the_credential_go() {
+        let headers = prepared(
+            &[
+                ("proxy-authorization", "x"),
+                ("Proxy_Authorization", "x"),
+                ("proxy-anything", "x"),
+                ("x-zis-connection", "x"),
+                ("X_ZIS_Host", "x"),
+                ("x-zisfoo", "x"),
+                ("x-api-key", "a"),
+                ("X-API-Key", "b"),
+                ("x_api_key", "c"),
+                ("x_api-key", "d"),
+                ("x-api-keys", "stays"),
+                ("content-length", "5"),
+                ("authorization", "stays"),
+            ],
+            "x-api-key",
+        );
+        assert_eq!(names(&headers), ["authorization", "via", "x-api-keys"]);
+    }
+
+    #[test]
+    fn te_trailers_stays_as_grpc_needs_it() {
+        let headers = prepared(&[("te", "gzip, Trailers")], "authorization");
+        assert_eq!(
+            (&headers["te"], &headers["connection"]),
+            (&HeaderValue::from_static("trailers"), &HeaderValue::from_static("te"))
+        );
+        assert!(!prepared(&[("te", "gzip")], "authorization").contains_key("te"));
+    }
+
+    #[test]
+    fn a_request_with_our_mark_is_a_loop() {
+        let via = Via::new("0a1b");
+        assert!(via.refuse_loop(&map(&[("via", "1.1 other"), ("via", "2 keyferry-ffff")])).is_ok());
+        assert!(via.refuse_loop(&map(&[("via", "1.1 other, 1.1 keyferry-0a1b")])).is_err());
+    }
+
+    #[test]
+    fn max_forwards_counts_down_on_options_alone() {
+        let mut headers = map(&[("max-forwards", "2")]);
+        assert!(!ends_here(&Method::OPTIONS, &mut headers));
+        assert_eq!(headers["max-forwards"], "1");
+        assert!(!ends_here(&Method::GET, &mut headers));
+        assert!(!ends_here(&Method::OPTIONS, &mut headers));
+        assert!(ends_here(&Method::OPTIONS, &mut headers));
+    }
+
+    #[test]
+    fn an_origins_member_of_our_name_is_removed_from_proxy_status() {
+        let mut headers = map(&[
+            (
+                "proxy-status",
+                "cdn; details=\"a, \\\"keyferry; b\", keyferry; error=x, \"keyferry\"",
+            ),
+            ("proxy-status", "Keyferry"),
+            ("proxy-authenticate", "Basic"),
+        ]);
+        prepare_response(&mut headers, Version::HTTP_11, &Via::new("test")).unwrap();
+        let left: Vec<_> = headers.get_all("proxy-status").iter().collect();
+        assert_eq!(left, ["cdn; details=\"a, \\\"keyferry; b\""]);
+        assert!(!headers.contains_key("proxy-authenticate"));
+    }
+
+    #[test]
+    fn a_response_framed_in_two_ways_is_malformed() {
+        let verdict = |fields, version| {
+            prepare_response(&mut map(fields), version, &Via::new("test")).is_ok()
+        };
+        assert!(verdict(&[("transfer-encoding", "chunked")], Version::HTTP_11));
+        assert!(!verdict(&[("transfer-encoding", "chunked")], Version::HTTP_10));
+        assert!(!verdict(&[("transfer-encoding", "gzip, chunked")], Version::HTTP_11));
+        let both: &[_] = &[("transfer-encoding", "chunked"), ("content-length", "5")];
+        assert!(!verdict(both, Version::HTTP_11));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_of_ours_and_nothing_of_the_hop_ever_passes(
+            fields in prop::collection::vec(("[a-zA-Z_-]{1,12}|[Cc]onnection|[xX][-_]zis[a-z-]{0,4}|[Pp]roxy[-_][a-z]{1,4}|te|x[_-]key", "[a-z,_ -]{0,20}"), 0..12)
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.append(HeaderName::try_from(name.as_str()).unwrap(), value.parse().unwrap());
+            }
+            let nominated: Vec<String> = headers.get_all("connection").iter()
+                .flat_map(|value| value.to_str().unwrap().split(',').map(|s| s.trim().to_owned()).collect::<Vec<_>>())
+                .collect();
+            let credential = HeaderName::from_static("x-key");
+            prepare_request(&mut headers, Version::HTTP_11, &credential, None, &Via::new("test"));
+            for name in headers.keys() {
+                let plain = name.as_str().replace('_', "-");
+                prop_assert!(!plain.starts_with("x-zis") && !plain.starts_with("proxy-"));
+                prop_assert!(plain != "x-key" && plain != "keep-alive" && plain != "upgrade");
+                let by_us = ["te", "connection", "via"].contains(&name.as_str());
+                prop_assert!(by_us || !nominated.iter().any(|n| n == name.as_str()));
+            }
+        }
+    }
+}

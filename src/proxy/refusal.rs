@@ -1,0 +1,487 @@
+//! Every way to say no: code, status, `Proxy-Status` error, rule and sentence (contract §4).
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::upstream::{self, Phase};
+
+/// A refusal: what is wrong, in a sentence that says who must act, and what goes with it.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    code: Code,
+    title: Cow<'static, str>,
+    extra: Vec<(header::HeaderName, HeaderValue)>,
+    closes: bool,
+    /// Whether the caller looks for 401 rather than 407.
+    as_origin: bool,
+    /// The whole story, for the operator's log only.
+    cause: Option<Box<str>>,
+}
+
+/// The rules, in the order in which they are applied.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Rule {
+    /// The request can be read in one way only.
+    Form,
+    /// It has not passed here before.
+    Loop,
+    /// The caller is known.
+    Caller,
+    /// The method is allowed.
+    Method,
+    /// The tags agree.
+    Tags,
+    /// There is one connection, and the caller may use it.
+    Connection,
+    /// The request is for https.
+    Https,
+    /// The allowed domain covers the host.
+    Domain,
+    /// The port is allowed.
+    Port,
+    /// The body is not too large.
+    BodySize,
+    /// The caller has not sent too many requests.
+    Rate,
+    /// The credential can be had.
+    Credential,
+    /// The origin's addresses may be dialled.
+    Address,
+    /// The origin answers.
+    Origin,
+    /// The proxy itself is able to.
+    Capacity,
+}
+
+/// A stable code, as callers see it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(missing_docs, reason = "each is explained in docs/ERRORS.md, which a test compares")]
+pub enum Code {
+    AddressProhibited,
+    AmbiguousConnection,
+    BodyTooLarge,
+    CallerUnknown,
+    CertificateInvalid,
+    ConflictingTags,
+    ConnectRefused,
+    ConnectTimeout,
+    ConnectionForbidden,
+    ConnectionNotFound,
+    ConnectionRequired,
+    DomainNotAllowed,
+    HeadTooLarge,
+    HttpsRequired,
+    Internal,
+    LoopDetected,
+    MalformedRequest,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    NameTimeout,
+    NameUnresolved,
+    Overloaded,
+    PortNotAllowed,
+    RateLimited,
+    ResponseMalformed,
+    ResponseTimeout,
+    ResponseTruncated,
+    ShuttingDown,
+    TlsFailed,
+    UpgradeFailed,
+    UpstreamClosed,
+}
+
+/// One row of the table.
+struct Row {
+    name: &'static str,
+    status: u16,
+    proxy_status: &'static str,
+    rule: Rule,
+}
+
+impl Code {
+    /// All codes.
+    pub const ALL: [Self; 31] = [
+        Self::AddressProhibited,
+        Self::AmbiguousConnection,
+        Self::BodyTooLarge,
+        Self::CallerUnknown,
+        Self::CertificateInvalid,
+        Self::ConflictingTags,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectionForbidden,
+        Self::ConnectionNotFound,
+        Self::ConnectionRequired,
+        Self::DomainNotAllowed,
+        Self::HeadTooLarge,
+        Self::HttpsRequired,
+        Self::Internal,
+        Self::LoopDetected,
+        Self::MalformedRequest,
+        Self::MethodNotAllowed,
+        Self::MisdirectedRequest,
+        Self::NameTimeout,
+        Self::NameUnresolved,
+        Self::Overloaded,
+        Self::PortNotAllowed,
+        Self::RateLimited,
+        Self::ResponseMalformed,
+        Self::ResponseTimeout,
+        Self::ResponseTruncated,
+        Self::ShuttingDown,
+        Self::TlsFailed,
+        Self::UpgradeFailed,
+        Self::UpstreamClosed,
+    ];
+
+    /// The table of contract §4.
+    fn row(self) -> Row {
+        const REQUEST: &str = "http_request_error";
+        const DENIED: &str = "http_request_denied";
+        let (name, status, proxy_status, rule) = match self {
+            Self::MalformedRequest => ("MalformedRequest", 400, REQUEST, Rule::Form),
+            Self::ConflictingTags => ("ConflictingTags", 400, REQUEST, Rule::Tags),
+            Self::CallerUnknown => ("CallerUnknown", 407, DENIED, Rule::Caller),
+            Self::ConnectionNotFound => ("ConnectionNotFound", 403, DENIED, Rule::Connection),
+            Self::ConnectionRequired => ("ConnectionRequired", 403, DENIED, Rule::Connection),
+            Self::ConnectionForbidden => ("ConnectionForbidden", 403, DENIED, Rule::Connection),
+            Self::DomainNotAllowed => ("DomainNotAllowed", 403, DENIED, Rule::Domain),
+            Self::HttpsRequired => ("HttpsRequired", 403, DENIED, Rule::Https),
+            Self::PortNotAllowed => ("PortNotAllowed", 403, DENIED, Rule::Port),
+            Self::MethodNotAllowed => ("MethodNotAllowed", 405, DENIED, Rule::Method),
+            Self::AmbiguousConnection => ("AmbiguousConnection", 409, DENIED, Rule::Connection),
+            Self::BodyTooLarge => ("BodyTooLarge", 413, REQUEST, Rule::BodySize),
+            Self::HeadTooLarge => ("HeadTooLarge", 431, REQUEST, Rule::Form),
+            Self::MisdirectedRequest => ("MisdirectedRequest", 421, DENIED, Rule::Form),
+            Self::RateLimited => ("RateLimited", 429, DENIED, Rule::Rate),
+            Self::AddressProhibited => {
+                ("AddressProhibited", 403, "destination_ip_prohibited", Rule::Address)
+            }
+            Self::LoopDetected => ("LoopDetected", 502, "proxy_loop_detected", Rule::Loop),
+            Self::NameUnresolved => ("NameUnresolved", 502, "dns_error", Rule::Origin),
+            Self::NameTimeout => ("NameTimeout", 504, "dns_timeout", Rule::Origin),
+            Self::ConnectRefused => ("ConnectRefused", 502, "connection_refused", Rule::Origin),
+            Self::ConnectTimeout => ("ConnectTimeout", 504, "connection_timeout", Rule::Origin),
+            Self::CertificateInvalid => {
+                ("CertificateInvalid", 502, "tls_certificate_error", Rule::Origin)
+            }
+            Self::TlsFailed => ("TlsFailed", 502, "tls_protocol_error", Rule::Origin),
+            Self::UpstreamClosed => ("UpstreamClosed", 502, "connection_terminated", Rule::Origin),
+            Self::ResponseTimeout => {
+                ("ResponseTimeout", 504, "http_response_timeout", Rule::Origin)
+            }
+            Self::ResponseMalformed => {
+                ("ResponseMalformed", 502, "http_protocol_error", Rule::Origin)
+            }
+            Self::ResponseTruncated => {
+                ("ResponseTruncated", 502, "http_response_incomplete", Rule::Origin)
+            }
+            Self::UpgradeFailed => ("UpgradeFailed", 502, "http_upgrade_failed", Rule::Origin),
+            Self::Overloaded => ("Overloaded", 503, "connection_limit_reached", Rule::Capacity),
+            Self::ShuttingDown => ("ShuttingDown", 503, "proxy_internal_response", Rule::Capacity),
+            Self::Internal => ("Internal", 500, "proxy_internal_error", Rule::Capacity),
+        };
+        Row { name, status, proxy_status, rule }
+    }
+
+    /// The code as it is written on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The status that goes with it; 401 replaces 407 where the caller speaks to us as an origin.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        self.row().status
+    }
+
+    /// The RFC 9209 error type.
+    #[must_use]
+    pub fn proxy_status(self) -> &'static str {
+        self.row().proxy_status
+    }
+
+    /// The rule that it belongs to.
+    #[must_use]
+    pub fn rule(self) -> Rule {
+        self.row().rule
+    }
+}
+
+impl Rule {
+    /// All rules, in order.
+    pub const ALL: [Self; 15] = [
+        Self::Form,
+        Self::Loop,
+        Self::Caller,
+        Self::Method,
+        Self::Tags,
+        Self::Connection,
+        Self::Https,
+        Self::Domain,
+        Self::Port,
+        Self::BodySize,
+        Self::Rate,
+        Self::Credential,
+        Self::Address,
+        Self::Origin,
+        Self::Capacity,
+    ];
+
+    /// The rule's name, as logs and `explain` print it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Loop => "loop",
+            Self::Caller => "caller",
+            Self::Method => "method",
+            Self::Tags => "tags",
+            Self::Connection => "connection",
+            Self::Https => "https",
+            Self::Domain => "domain",
+            Self::Port => "port",
+            Self::BodySize => "body_size",
+            Self::Rate => "rate",
+            Self::Credential => "credential",
+            Self::Address => "address",
+            Self::Origin => "origin",
+            Self::Capacity => "capacity",
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal with a sentence of its own.
+    #[must_use]
+    pub fn new(code: Code, title: impl Into<Cow<'static, str>>) -> Self {
+        let title = title.into();
+        Self { code, title, extra: Vec::new(), closes: false, as_origin: false, cause: None }
+    }
+
+    /// Adds a field to the answer.
+    #[must_use]
+    pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.extra.push((name, value));
+        self
+    }
+
+    /// Asks the caller to come back after this many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.with(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// The conn can't be used any further.
+    #[must_use]
+    pub fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
+    /// The caller speaks to us as to an origin, and looks for 401 instead of 407.
+    #[must_use]
+    pub fn as_origin(mut self) -> Self {
+        self.as_origin = true;
+        self
+    }
+
+    /// Keeps the whole story for the operator's log.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<str>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The sentence.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// The whole story, never for the caller.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The status that the answer has.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        let status = match self.code {
+            Code::CallerUnknown if self.as_origin => 401,
+            code => code.status(),
+        };
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(Bytes::from(self.body())));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(value) = HeaderValue::try_from(self.proxy_status()) {
+            headers.insert("proxy-status", value);
+        }
+        for value in self.challenges() {
+            let name =
+                if self.as_origin { header::WWW_AUTHENTICATE } else { header::PROXY_AUTHENTICATE };
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers.extend(self.extra);
+        response
+    }
+
+    /// The answer as a whole HTTP/1.1 message, for a conn on which no request was read.
+    #[must_use]
+    pub fn into_message(self) -> Vec<u8> {
+        let response = self.closing().into_response();
+        let mut message = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+        for (name, value) in response.headers() {
+            message.extend_from_slice(name.as_str().as_bytes());
+            message.extend_from_slice(b": ");
+            message.extend_from_slice(value.as_bytes());
+            message.extend_from_slice(b"\r\n");
+        }
+        let body = response.into_body().into_inner().unwrap_or_default();
+        message.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+        message.extend_from_slice(&body);
+        message
+    }
+
+    fn body(&self) -> String {
+        json!({"errors": [{"code": self.code.as_str(), "title": self.title}]}).to_string()
+    }
+
+    /// RFC 9209; its strings are printable ASCII (RFC 8941 §3.3.3).
+    fn proxy_status(&self) -> String {
+        let details: String = format!("{}: {}", self.code.as_str(), self.title)
+            .chars()
+            .filter(|c| c.is_ascii_graphic() || *c == ' ')
+            .filter(|c| *c != '"' && *c != '\\')
+            .collect();
+        format!("keyferry; error={}; details=\"{details}\"", self.code.proxy_status())
+    }
+
+    fn challenges(&self) -> &'static [&'static str] {
+        match self.code {
+            Code::CallerUnknown if self.as_origin => &["Bearer realm=\"keyferry\""],
+            Code::CallerUnknown => {
+                &["Basic realm=\"keyferry\", charset=\"UTF-8\"", "Bearer realm=\"keyferry\""]
+            }
+            _ => &[],
+        }
+    }
+}
+
+impl From<upstream::Error> for Refusal {
+    fn from(error: upstream::Error) -> Self {
+        use upstream::Error as E;
+        let (code, title) = match &error {
+            E::NameUnresolved(_) => (
+                Code::NameUnresolved,
+                "The origin's name does not resolve; check the host in the request.",
+            ),
+            E::NameTimeout => (
+                Code::NameTimeout,
+                "The origin's name did not resolve in time; the operator should check DNS.",
+            ),
+            E::Prohibited(_) => (
+                Code::AddressProhibited,
+                "The origin's address is not on the public internet; the operator can allow its network with upstream.allow_networks.",
+            ),
+            E::ConnectRefused(_) => (Code::ConnectRefused, "The origin can't be connected to."),
+            E::ConnectTimeout => {
+                (Code::ConnectTimeout, "The origin could not be connected to in time.")
+            }
+            E::CertificateInvalid(_) => (
+                Code::CertificateInvalid,
+                "The origin's certificate is not valid for its name; nothing was sent.",
+            ),
+            E::TlsFailed(_) => (Code::TlsFailed, "TLS with the origin failed; nothing was sent."),
+            E::Closed(Phase::BeforeResponse, _) => {
+                (Code::UpstreamClosed, "The origin closed the connection before answering.")
+            }
+            E::Closed(Phase::WithinHead, _) => {
+                (Code::ResponseTruncated, "The origin's response ended within its head.")
+            }
+            E::ResponseTimeout => (Code::ResponseTimeout, "The origin did not answer in time."),
+            E::ResponseMalformed(_) => {
+                (Code::ResponseMalformed, "The origin's response is not well-formed HTTP.")
+            }
+            E::RequestBody(_) => {
+                (Code::MalformedRequest, "The request's body ended early or is not well-formed.")
+            }
+            E::UpgradeFailed => {
+                (Code::UpgradeFailed, "The origin's answer to the upgrade is not valid.")
+            }
+        };
+        Self::new(code, title).because(error.chain())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_code_is_listed_once_with_a_status_that_refuses() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.status()), "{}", code.as_str());
+        }
+    }
+
+    #[test]
+    fn every_code_is_documented_with_its_status() {
+        let page = include_str!("../../docs/ERRORS.md");
+        for code in Code::ALL {
+            let row =
+                page.lines().find(|line| line.starts_with(&format!("| `{}` |", code.as_str())));
+            let row = row.unwrap_or_else(|| panic!("{} is not in docs/ERRORS.md", code.as_str()));
+            assert!(row.contains(&code.status().to_string()), "{row}");
+            assert!(row.contains(code.proxy_status()), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_json_with_a_proxy_status() {
+        let refusal = Refusal::new(Code::DomainNotAllowed, "Ask \"them\" \\ now\u{e9}");
+        let response = refusal.into_response();
+        assert_eq!(response.status(), 403);
+        assert_eq!(
+            response.headers()["proxy-status"],
+            "keyferry; error=http_request_denied; details=\"DomainNotAllowed: Ask them  now\""
+        );
+    }
+
+    #[test]
+    fn an_unknown_caller_is_offered_both_schemes_of_a_proxy_or_the_one_of_an_origin() {
+        let refusal = Refusal::new(Code::CallerUnknown, "x");
+        let proxy = refusal.clone().into_response();
+        assert_eq!(proxy.status(), 407);
+        assert_eq!(proxy.headers().get_all("proxy-authenticate").iter().count(), 2);
+        let origin = refusal.as_origin().into_response();
+        assert_eq!(origin.status(), 401);
+        assert_eq!(origin.headers()["www-authenticate"], "Bearer realm=\"keyferry\"");
+    }
+}

@@ -1,0 +1,44 @@
+//! The way home.
+
+use http::{Response, header};
+
+use super::base_url;
+use super::body::AnswerBody;
+use super::fields::{self, Via};
+use super::refusal::Refusal;
+use crate::door::Visit;
+use crate::ledger::{Decision, Entry};
+use crate::model::origin::Origin;
+use crate::upstream::{self, Reply, ReplyBody};
+
+/// The origin's answer, fit for the caller.
+pub(super) fn prepare(reply: &mut Reply, via: &Via) -> Result<(), upstream::Error> {
+    let version = reply.version();
+    fields::prepare_response(reply.headers_mut(), version, via)
+}
+
+/// In base-URL form, leads the caller back to us, and keeps cookies of a foreign host from being
+/// set for ours.
+pub(super) fn localise(reply: &mut Reply, request_path: &str, origin: &Origin) {
+    base_url::rewrite(reply.headers_mut(), request_path, origin);
+    if let header::Entry::Occupied(cookies) = reply.headers_mut().entry(header::SET_COOKIE) {
+        cookies.remove_entry_mult();
+    }
+}
+
+/// Hands the origin's answer to the caller.
+pub(super) fn relay(reply: Reply, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
+    entry.status = reply.status().as_u16();
+    let (head, body): (_, ReplyBody) = reply.into_parts();
+    Response::from_parts(head, AnswerBody::reply(body, entry, visit))
+}
+
+/// Hands a refusal to the caller.
+pub(super) fn refuse(refusal: Refusal, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
+    entry.status = refusal.status().as_u16();
+    entry.decision = Decision::Refuse(refusal.code().as_str());
+    entry.rule = refusal.code().rule().as_str();
+    entry.cause = refusal.cause().map(Into::into);
+    let (head, body) = refusal.into_response().into_parts();
+    Response::from_parts(head, AnswerBody::own(body, entry, visit))
+}

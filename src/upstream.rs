@@ -1,0 +1,73 @@
+//! The way out: the only door to the network.
+//!
+//! Owns DNS, the judgement of addresses, verified TLS and the pool of upstream conns; promises
+//! that nothing leaves but a [`Departure`], to the judged address of its origin; must never know
+//! why a request was allowed or who sent it.
+
+mod address;
+mod body;
+mod departure;
+mod dial;
+mod error;
+mod guard;
+mod meter;
+mod pool;
+mod resolve;
+mod send;
+mod tls;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use address::{AddressClass, classify};
+pub use body::{BodyError, Outgoing};
+pub use departure::Departure;
+pub use error::{Error, Phase};
+pub use guard::{Guard, Judged, OwnListeners, Prohibited};
+pub use meter::{Gauges, Snapshot};
+pub use resolve::{Lookup, Resolver, System};
+pub use send::{Reply, ReplyBody, Upstream};
+pub use tls::{RootsError, TlsClients};
+
+/// What the operator says about the way out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// How long a name may take to resolve.
+    pub resolve_timeout: Duration,
+    /// How long TCP and TLS may take together.
+    pub connect_timeout: Duration,
+    /// How long the origin may be silent before its response head, once it has the request.
+    pub response_timeout: Duration,
+    /// How long an idle conn is kept.
+    pub idle_timeout: Duration,
+    /// How many idle conns are kept for one origin, over all workers.
+    pub max_idle_per_origin: usize,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+    /// PEM files of further certificate authorities.
+    pub extra_roots: Vec<PathBuf>,
+    /// Networks allowed beyond the public internet.
+    pub allow_networks: Vec<IpNet>,
+    /// Pinned names: (host, port) to the address to dial.
+    pub pins: HashMap<(String, u16), SocketAddr>,
+}
+
+/// Settings made ready for use; replaced as a whole on reload.
+#[derive(Debug)]
+pub struct Rules {
+    /// Which rules these are; conns made under other rules are not reused.
+    pub generation: u64,
+    /// The settings.
+    pub settings: Settings,
+    /// The judge of addresses.
+    pub guard: Guard,
+    /// TLS client configurations.
+    pub tls: TlsClients,
+    /// Names to addresses.
+    pub resolver: Arc<dyn Resolver>,
+}

@@ -1,0 +1,106 @@
+//! A request that is fit to leave.
+
+use http::{HeaderValue, Method, Request, header, uri};
+
+use super::body::Outgoing;
+use crate::model::name::IntegrationName;
+use crate::model::origin::Origin;
+use crate::model::permit::Permit;
+
+/// A request with the warrant under which it leaves.
+///
+/// Only a [`Permit`] makes one, and it carries the credential of the permit's own connection: a
+/// request can't leave without permission, nor with another connection's secret.
+#[derive(Debug)]
+pub struct Departure {
+    permit: Permit,
+    request: Request<Outgoing>,
+    upgrade: bool,
+}
+
+impl Departure {
+    /// Aims `request` at the permit's origin and injects the credential, last and alone: every
+    /// value that the field had is gone.
+    #[must_use]
+    pub fn new(permit: Permit, mut request: Request<Outgoing>, upgrade: bool) -> Self {
+        let credential = permit.connection().credential();
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, permit.origin().host_field());
+        headers.insert(credential.field(), credential.expose().clone());
+        Self { permit, request, upgrade }
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        self.permit.origin()
+    }
+
+    pub(super) fn integration(&self) -> &IntegrationName {
+        self.permit.connection().integration()
+    }
+
+    /// Whether the request asks for another protocol, for which it needs a conn of its own.
+    pub(super) fn is_upgrade(&self) -> bool {
+        self.upgrade
+    }
+
+    /// The request as HTTP/2 writes it: the authority stands in the target, not in `Host`.
+    pub(super) fn into_http2(self) -> Result<Request<Outgoing>, http::Error> {
+        let mut request = self.request;
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(uri::Scheme::HTTPS);
+        parts.authority = Some(self.permit.origin().authority().parse()?);
+        *request.uri_mut() = uri::Uri::from_parts(parts)?;
+        if let header::Entry::Occupied(host) = request.headers_mut().entry(header::HOST) {
+            host.remove_entry_mult();
+        }
+        Ok(request)
+    }
+
+    /// The request as HTTP/1.1 writes it, in origin-form.
+    pub(super) fn into_http1(self) -> Request<Outgoing> {
+        self.request
+    }
+
+    /// A copy to send again, for a request that may be repeated (RFC 9110 §9.2.2) and has no
+    /// body that would be gone.
+    pub(super) fn spare(&self) -> Option<Self> {
+        let repeatable = matches!(
+            *self.request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        );
+        if !repeatable || !self.request.body().is_empty() {
+            return None;
+        }
+        let mut request = Request::new(Outgoing::empty());
+        request.method_mut().clone_from(self.request.method());
+        request.uri_mut().clone_from(self.request.uri());
+        *request.headers_mut() = self.request.headers().clone();
+        Some(Self { permit: self.permit.clone(), request, upgrade: self.upgrade })
+    }
+
+    /// Puts back a request that was never written.
+    pub(super) fn restore(permit: Permit, mut request: Request<Outgoing>, upgrade: bool) -> Self {
+        if !request.headers().contains_key(header::HOST) {
+            request.headers_mut().insert(header::HOST, permit.origin().host_field());
+        }
+        if request.uri().authority().is_some() {
+            let mut parts = uri::Parts::default();
+            parts.path_and_query = request.uri().path_and_query().cloned();
+            *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
+        }
+        Self { permit, request, upgrade }
+    }
+
+    pub(super) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// Says the length of an empty body where the method usually has one (RFC 9110 §8.6).
+    pub(super) fn state_empty_body(&mut self) {
+        let usual = matches!(*self.request.method(), Method::POST | Method::PUT | Method::PATCH);
+        if usual && self.request.body().is_empty() {
+            let zero = HeaderValue::from_static("0");
+            self.request.headers_mut().insert(header::CONTENT_LENGTH, zero);
+        }
+    }
+}

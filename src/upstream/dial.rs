@@ -1,0 +1,99 @@
+//! One new conn: resolve, judge, connect to a judged address, verify TLS for the origin's name.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::Rules;
+use super::error::Error;
+use super::guard::Judged;
+use super::meter::{Gauges, Handshake};
+use crate::model::origin::Origin;
+
+/// Opens a conn to `origin`. Cancel-safe: nothing is left behind.
+pub(super) async fn dial(
+    rules: &Rules,
+    gauges: &Gauges,
+    origin: &Origin,
+    config: &Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let judged = resolve(rules, origin).await?;
+    let deadline = Instant::now() + rules.settings.connect_timeout;
+    let io = timeout_at(deadline, connect(&judged))
+        .await
+        .map_err(|_elapsed| Error::ConnectTimeout)?
+        .map_err(Error::ConnectRefused)?;
+    let name = ServerName::try_from(origin.host().to_owned())
+        .map_err(|error| Error::TlsFailed(io::Error::other(error)))?;
+    let handshake = TlsConnector::from(Arc::clone(config)).connect(name, io);
+    let shaken = timeout_at(deadline, handshake).await.map_err(|_elapsed| Error::ConnectTimeout)?;
+    let shaken = shaken.map_err(Error::from_tls);
+    gauges.handshake(match &shaken {
+        Ok(_) => Handshake::Completed,
+        Err(Error::CertificateInvalid(_)) => Handshake::CertificateInvalid,
+        Err(_) => Handshake::Failed,
+    });
+    shaken
+}
+
+/// The origin's addresses, or the pinned one; judged either way.
+async fn resolve(rules: &Rules, origin: &Origin) -> Result<Judged, Error> {
+    let pin = rules.settings.pins.get(&(origin.host().to_owned(), origin.port()));
+    let addresses = match pin {
+        Some(address) => vec![*address],
+        None => timeout(
+            rules.settings.resolve_timeout,
+            rules.resolver.lookup(origin.host(), origin.port()),
+        )
+        .await
+        .map_err(|_elapsed| Error::NameTimeout)?
+        .map_err(Error::NameUnresolved)?,
+    };
+    if addresses.is_empty() {
+        return Err(Error::NameUnresolved(io::ErrorKind::NotFound.into()));
+    }
+    rules.guard.judge(addresses).map_err(Error::Prohibited)
+}
+
+/// Tries the addresses in order, a little apart, and takes the first that answers (RFC 8305).
+async fn connect(judged: &Judged) -> io::Result<TcpStream> {
+    let mut waiting = judged.addresses().iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        match waiting.next() {
+            Some(address) => attempts.push(connect_to(*address)),
+            None if attempts.is_empty() => return Err(failure),
+            None => {}
+        }
+        let head_start = if waiting.len() == 0 { Duration::MAX } else { HEAD_START };
+        match timeout(head_start, attempts.next()).await {
+            Ok(Some(Ok(io))) => return Ok(io),
+            Ok(Some(Err(error))) => failure = error,
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
+async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that dials, judged addresses only"
+    )]
+    let io = TcpStream::connect(address).await?;
+    io.set_nodelay(true)?;
+    Ok(io)
+}
+
+/// RFC 8305 §5 recommends 250 ms.
+const HEAD_START: Duration = Duration::from_millis(250);

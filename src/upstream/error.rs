@@ -1,0 +1,104 @@
+//! What can go wrong on the way out.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::guard::Prohibited;
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name has no address.
+    #[error("the origin's name does not resolve")]
+    NameUnresolved(#[source] io::Error),
+    /// The resolver did not answer in time.
+    #[error("the origin's name did not resolve in time")]
+    NameTimeout,
+    /// An address is not allowed.
+    #[error("the origin's address is prohibited")]
+    Prohibited(#[source] Prohibited),
+    /// No address could be connected to.
+    #[error("the origin can't be connected to")]
+    ConnectRefused(#[source] io::Error),
+    /// TCP or TLS took too long.
+    #[error("the origin could not be connected to in time")]
+    ConnectTimeout,
+    /// The origin's certificate is not valid for its name.
+    #[error("the origin's certificate is not valid")]
+    CertificateInvalid(#[source] io::Error),
+    /// TLS failed otherwise.
+    #[error("TLS with the origin failed")]
+    TlsFailed(#[source] io::Error),
+    /// The conn ended before the response head, or within it.
+    #[error("the origin closed the conn {0}")]
+    Closed(Phase, #[source] hyper::Error),
+    /// No response head in time.
+    #[error("the origin did not answer in time")]
+    ResponseTimeout,
+    /// The response is not well-formed.
+    #[error("the origin's response is not well-formed")]
+    ResponseMalformed(#[source] Option<hyper::Error>),
+    /// The caller's body ended early or was too large.
+    #[error("the request's body failed")]
+    RequestBody(#[source] hyper::Error),
+    /// The origin's answer to an upgrade is not one.
+    #[error("the origin's answer to the upgrade is not valid")]
+    UpgradeFailed,
+}
+
+/// How far a response had come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Before its first byte.
+    BeforeResponse,
+    /// After the first byte of the head, before its last.
+    WithinHead,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::BeforeResponse => "before the response",
+            Self::WithinHead => "within the response's head",
+        })
+    }
+}
+
+impl Error {
+    /// What an error of the HTTP library means, given whether any byte had come back.
+    pub(super) fn from_http(error: hyper::Error, answered: bool) -> Self {
+        if error.is_user() || error.is_body_write_aborted() {
+            return Self::RequestBody(error);
+        }
+        let malformed = error.is_parse() || error.is_parse_status() || error.is_parse_too_large();
+        if malformed && answered && !error.is_incomplete_message() {
+            return Self::ResponseMalformed(Some(error));
+        }
+        let phase = if answered { Phase::WithinHead } else { Phase::BeforeResponse };
+        Self::Closed(phase, error)
+    }
+
+    /// Tells a certificate fault from other TLS failures.
+    pub(super) fn from_tls(error: io::Error) -> Self {
+        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match cause {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+                Self::CertificateInvalid(error)
+            }
+            _ => Self::TlsFailed(error),
+        }
+    }
+
+    /// The error and all its causes in one line, for the operator's log.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,150 @@
+//! Judges addresses before one of them is dialled.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::address::{AddressClass, classify, embedded_v4};
+
+/// The proxy's own listeners, which nothing may be sent to.
+#[derive(Clone, Debug, Default)]
+pub struct OwnListeners(Arc<[SocketAddr]>);
+
+/// The judge: the public internet, and what the operator allows beyond it.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    allow_networks: Vec<IpNet>,
+    own: OwnListeners,
+}
+
+/// Addresses that have been judged: the only ones that can be dialled.
+#[derive(Debug)]
+pub struct Judged(Vec<SocketAddr>);
+
+/// One of a name's addresses may not be dialled, so none is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Prohibited {
+    /// An address outside the public internet and the allowed networks.
+    #[error("{0} is a {class} address", class = .1.as_str())]
+    Class(IpAddr, AddressClass),
+    /// The proxy itself.
+    #[error("{0} is the proxy itself")]
+    Own(SocketAddr),
+}
+
+impl OwnListeners {
+    /// The listeners' bound addresses.
+    #[must_use]
+    pub fn new(addresses: Vec<SocketAddr>) -> Self {
+        Self(addresses.into())
+    }
+
+    /// Whether dialling `address` could reach one of the listeners. One bound to every address
+    /// is reached by any that is not on the public internet, and on it we can't tell.
+    fn include(&self, address: SocketAddr) -> bool {
+        self.0.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip() == address.ip()
+                    || (own.ip().is_unspecified()
+                        && classify(address.ip()) != AddressClass::Public))
+        })
+    }
+}
+
+impl Guard {
+    /// A guard that allows `allow_networks` beyond the public internet.
+    #[must_use]
+    pub fn new(allow_networks: Vec<IpNet>, own: OwnListeners) -> Self {
+        Self { allow_networks, own }
+    }
+
+    /// Judges all addresses of a name: one that is prohibited condemns them all, or else a name
+    /// could be made to lead inside by trying again.
+    ///
+    /// # Errors
+    /// [`Prohibited`] names the first address that may not be dialled.
+    pub fn judge(&self, addresses: Vec<SocketAddr>) -> Result<Judged, Prohibited> {
+        for address in &addresses {
+            self.judge_one(*address)?;
+        }
+        Ok(Judged(addresses))
+    }
+
+    fn judge_one(&self, address: SocketAddr) -> Result<(), Prohibited> {
+        if self.own.include(address) {
+            return Err(Prohibited::Own(address));
+        }
+        self.judge_ip(address.ip())?;
+        // An allowed translation prefix must not lead where the address behind it may not.
+        if let IpAddr::V6(v6) = address.ip()
+            && let Some(v4) = embedded_v4(v6)
+        {
+            self.judge_ip(IpAddr::V4(v4))?;
+        }
+        Ok(())
+    }
+
+    fn judge_ip(&self, ip: IpAddr) -> Result<(), Prohibited> {
+        let class = classify(ip);
+        let allowed = class == AddressClass::Public
+            || self.allow_networks.iter().any(|network| network.contains(&ip));
+        if allowed { Ok(()) } else { Err(Prohibited::Class(ip, class)) }
+    }
+}
+
+impl Judged {
+    /// The addresses, in the resolver's order.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(allowed: &[&str], addresses: &[&str]) -> Result<(), Prohibited> {
+        let networks = allowed.iter().map(|text| text.parse().unwrap()).collect();
+        let own = OwnListeners::new(vec![
+            "127.0.0.1:8080".parse().unwrap(),
+            "0.0.0.0:8081".parse().unwrap(),
+        ]);
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        Guard::new(networks, own).judge(addresses).map(drop)
+    }
+
+    #[test]
+    fn one_prohibited_address_condemns_them_all() {
+        assert_eq!(judge(&[], &["8.8.8.8:443", "[2606:4700::1111]:443"]), Ok(()));
+        assert_eq!(
+            judge(&[], &["8.8.8.8:443", "10.0.0.1:443"]),
+            Err(Prohibited::Class("10.0.0.1".parse().unwrap(), AddressClass::Private))
+        );
+    }
+
+    #[test]
+    fn allowed_networks_are_allowed_and_nothing_beside_them() {
+        assert_eq!(judge(&["10.1.0.0/16"], &["10.1.2.3:443"]), Ok(()));
+        assert!(judge(&["10.1.0.0/16"], &["10.2.0.1:443"]).is_err());
+        assert!(judge(&["127.0.0.0/8"], &["[::ffff:127.0.0.1]:443"]).is_err());
+    }
+
+    #[test]
+    fn a_translation_prefix_does_not_open_what_lies_behind_it() {
+        let prefix = &["64:ff9b::/96"];
+        assert_eq!(judge(prefix, &["[64:ff9b::808:808]:443"]), Ok(()));
+        assert!(judge(prefix, &["[64:ff9b::a9fe:a9fe]:443"]).is_err());
+    }
+
+    #[test]
+    fn the_proxy_never_dials_itself() {
+        let all = &["127.0.0.0/8", "10.0.0.0/8"];
+        assert_eq!(judge(all, &["127.0.0.1:8443"]), Ok(()));
+        for own in ["127.0.0.1:8080", "127.0.0.1:8081", "10.0.0.7:8081"] {
+            let own: SocketAddr = own.parse().unwrap();
+            assert_eq!(judge(all, &[&own.to_string()]), Err(Prohibited::Own(own)));
+        }
+    }
+}
