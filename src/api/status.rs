@@ -1,0 +1,36 @@
+//! `/healthz`, `/readyz`, `/metrics`: no token, and nothing that needs one.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, header};
+
+use super::Rooms;
+use crate::ledger::Vitals;
+
+/// The process lives.
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Requests are welcome.
+pub(super) async fn ready(State(rooms): State<Rooms>) -> Response {
+    if rooms.draining.load(Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}
+
+/// The figures, as Prometheus reads them.
+pub(super) async fn metrics(State(rooms): State<Rooms>) -> Response {
+    let vitals = Vitals {
+        caller_conns: rooms.doorkeeper.conns(),
+        upstream: rooms.gauges.snapshot(),
+        log_lines_dropped: rooms.sink.dropped(),
+    };
+    let text = rooms.metrics.render(&vitals);
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        .into_response()
+}
