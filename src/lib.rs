@@ -9,3 +9,5 @@ pub mod clock;
 pub mod secret;
 // layer 1: nouns
 pub mod model;
+// layer 5: plan
+pub mod config;
