@@ -24,7 +24,7 @@ pub use framing::{Fault, Framing, HeadLimits, Seen};
 pub use listener::{Address, BindError, Listener};
 pub use lobby::{Doorkeeper, Lobby};
 pub use presence::{Presence, Visit};
-pub use tls::{TlsError, server_config};
+pub use tls::server_config;
 
 /// Who lives behind a door: answers requests, and words the refusals that the door itself makes.
 pub trait House: Send + Sync + 'static {

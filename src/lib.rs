@@ -19,4 +19,7 @@ pub mod ledger;
 // layer 4: the set in force
 pub mod registry;
 // layer 5: faces
+pub mod api;
 pub mod proxy;
+// layer 6: plan
+pub mod config;

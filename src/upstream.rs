@@ -18,11 +18,13 @@ mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+
+use crate::model::origin::HostName;
 
 pub use address::{AddressClass, classify};
 pub use body::{BodyError, Outgoing};
@@ -49,12 +51,12 @@ pub struct Settings {
     pub max_idle_per_origin: usize,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
-    /// PEM files of further certificate authorities.
-    pub extra_roots: Vec<PathBuf>,
+    /// Certificates of further authorities.
+    pub extra_roots: Vec<CertificateDer<'static>>,
     /// Networks allowed beyond the public internet.
     pub allow_networks: Vec<IpNet>,
-    /// Pinned names: (host, port) to the address to dial.
-    pub pins: HashMap<(String, u16), SocketAddr>,
+    /// Pinned names: host and port to the address to dial.
+    pub pins: HashMap<(HostName, u16), SocketAddr>,
 }
 
 /// Settings made ready for use; replaced as a whole on reload.

@@ -112,6 +112,12 @@ impl Origin {
         self.authority().get(..self.host_length).unwrap_or_default()
     }
 
+    /// The host as a name.
+    #[must_use]
+    pub fn host_name(&self) -> Option<HostName> {
+        HostName::parse(self.host()).ok()
+    }
+
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {

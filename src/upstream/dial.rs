@@ -48,7 +48,7 @@ pub(super) async fn dial(
 
 /// The origin's addresses, or the pinned one; judged either way.
 async fn resolve(rules: &Rules, origin: &Origin) -> Result<Judged, Error> {
-    let pin = rules.settings.pins.get(&(origin.host().to_owned(), origin.port()));
+    let pin = origin.host_name().and_then(|host| rules.settings.pins.get(&(host, origin.port())));
     let addresses = match pin {
         Some(address) => vec![*address],
         None => timeout(

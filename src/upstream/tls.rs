@@ -1,12 +1,9 @@
 //! TLS to the origin: always verified. There is no switch to turn that off.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::Settings;
 
@@ -19,12 +16,12 @@ pub struct TlsClients {
     pub(super) upgrades: Arc<ClientConfig>,
 }
 
-/// Why the certificate authorities can't be loaded.
+/// Why TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
-    /// A file of `extra_roots` can't be read or holds no usable certificate.
-    #[error("{}: no certificate in PEM form can be read from it", .0.display())]
-    File(PathBuf),
+    /// A certificate of `extra_roots` is not one of an authority.
+    #[error("a certificate of upstream.extra_roots can't be used as a root")]
+    Root(#[source] rustls::Error),
     /// The cryptography library refuses to be set up.
     #[error("TLS can't be set up: {0}")]
     Tls(#[source] rustls::Error),
@@ -35,17 +32,11 @@ impl TlsClients {
     /// variable of the system counts, so that what is trusted is the same wherever this runs.
     ///
     /// # Errors
-    /// [`RootsError`] names the file at fault.
+    /// [`RootsError`] says why.
     pub fn new(settings: &Settings) -> Result<Self, RootsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        for file in &settings.extra_roots {
-            let unreadable = || RootsError::File(file.clone());
-            let certs = CertificateDer::pem_file_iter(file)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|_named| unreadable())?;
-            if roots.add_parsable_certificates(certs).0 == 0 {
-                return Err(unreadable());
-            }
+        for certificate in &settings.extra_roots {
+            roots.add(certificate.clone()).map_err(RootsError::Root)?;
         }
         let roots = Arc::new(roots);
         let http1: &[&[u8]] = &[b"http/1.1"];

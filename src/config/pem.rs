@@ -1,0 +1,89 @@
+//! Certificates and keys in PEM files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// `tls = { cert, key }`: what a listener shows of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tls {
+    /// The file with the certificate and its chain.
+    pub cert: PathBuf,
+    /// The file with the certificate's key.
+    pub key: PathBuf,
+}
+
+/// Why a PEM file can't be used; nothing of its content is ever shown.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    /// The file can't be read.
+    #[error("the file {} can't be read: {}", .0.display(), .1)]
+    Unreadable(PathBuf, io::Error),
+    /// There is no certificate in it, or one that is damaged.
+    #[error("the file {} has no certificate in PEM form", .0.display())]
+    Certificate(PathBuf),
+    /// There is no private key in it, or one that is damaged or of an unknown kind.
+    #[error("the file {} has no private key in PEM form that can be used", .0.display())]
+    Key(PathBuf),
+    /// The key is not the certificate's.
+    #[error("the key in {} does not belong to the certificate in {}", .0.display(), .1.display())]
+    Mismatch(PathBuf, PathBuf),
+}
+
+impl Tls {
+    /// Reads both files and proves that the key is the certificate's.
+    ///
+    /// # Errors
+    /// [`PemError`] says which file is at fault.
+    pub fn load(&self) -> Result<CertifiedKey, PemError> {
+        let chain = certificates(&self.cert)?;
+        let pem = zeroize::Zeroizing::new(read(&self.key)?);
+        let key = PrivateKeyDer::from_pem_slice(&pem)
+            .map_err(|_may_show_the_key| PemError::Key(self.key.clone()))?;
+        let unusable = || PemError::Key(self.key.clone());
+        let signer = aws_lc_rs::default_provider()
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_may_show_the_key| unusable())?;
+        let pair = CertifiedKey::new(chain, signer);
+        match pair.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+                Ok(pair)
+            }
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                Err(PemError::Mismatch(self.key.clone(), self.cert.clone()))
+            }
+            Err(_) => Err(PemError::Certificate(self.cert.clone())),
+        }
+    }
+}
+
+/// The certificates in a file, at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let pem = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(PemError::Certificate(path.to_path_buf())),
+    }
+}
+
+/// The certificates of CAs in a file: each must be able to anchor trust.
+pub(super) fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let certificates = certificates(path)?;
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in &certificates {
+        store
+            .add(certificate.clone())
+            .map_err(|_damaged| PemError::Certificate(path.to_path_buf()))?;
+    }
+    Ok(certificates)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, PemError> {
+    std::fs::read(path).map_err(|why| PemError::Unreadable(path.to_path_buf(), why))
+}

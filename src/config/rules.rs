@@ -1,0 +1,71 @@
+//! Rules that hold between keys.
+
+use super::fault::Place;
+use super::listener::Listener;
+use super::report::Report;
+use super::store_url::StoreUrl;
+use super::{CallerAuth, Config};
+
+/// Reports every rule between keys that `config` breaks.
+pub(super) fn check(config: &Config, report: &Report) {
+    anonymous_callers(config, report);
+    listeners(config, report);
+    store(config, report);
+}
+
+/// Contract §3: without tokens, only this machine may reach the proxy, and somebody has to say
+/// whose connections it uses.
+fn anonymous_callers(config: &Config, report: &Report) {
+    let key = "proxy.caller_auth";
+    let place = place_of(key, report);
+    if config.proxy.caller_auth == CallerAuth::Token {
+        return;
+    }
+    for listener in config.proxy.listen.iter().filter(|listener| !listener.is_local()) {
+        let rule = format!(
+            "\"none\" needs every proxy.listen to be a loopback address or a unix socket, and \
+             {listener} is neither"
+        );
+        report.consequence(&place, key, rule);
+    }
+    let written = report.place_of("proxy.default_integration").is_some();
+    if config.proxy.default_integration.is_none() && !written {
+        report.consequence(&place, key, "\"none\" needs proxy.default_integration to be set");
+    }
+}
+
+fn listeners(config: &Config, report: &Report) {
+    let api = Listener::Tcp(config.api.listen);
+    for (index, listener) in config.proxy.listen.iter().enumerate() {
+        let key = format!("proxy.listen[{index}]");
+        let place = place_of(&key, report);
+        let earlier = config.proxy.listen.iter().take(index);
+        if let Some(at) = earlier.clone().position(|other| listener.collides_with(other)) {
+            let first = place_of(&format!("proxy.listen[{at}]"), report);
+            let rule = format!("{listener} is already proxy.listen[{at}], at {first}");
+            report.consequence(&place, &key, rule);
+        }
+        if listener.collides_with(&api) {
+            let api_place = place_of("api.listen", report);
+            let rule = format!("{listener} is already api.listen, at {api_place}");
+            report.consequence(&place, &key, rule);
+        }
+    }
+}
+
+/// Until there is a store, one that was asked for is promised too much.
+fn store(config: &Config, report: &Report) {
+    let key = "store.url";
+    if let Some(place) = report.place_of(key)
+        && config.store.url != StoreUrl::Memory
+    {
+        report.warning(&place, key, NO_STORE);
+    }
+}
+
+fn place_of(key: &str, report: &Report) -> Place {
+    report.place_of(key).unwrap_or(Place::Default)
+}
+
+const NO_STORE: &str = "this version keeps nothing in a database: only what is declared in the \
+                        configuration is known; write \"memory:\" to say so";

@@ -1,0 +1,675 @@
+//! The configuration as an operator meets it: text in, typed data or printed faults out.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::caller::Reach;
+use crate::model::connection::Authentication;
+
+/// A directory with a configuration file and what it refers to.
+struct Desk {
+    directory: TempDir,
+    environment: Vec<(&'static str, &'static str)>,
+    data_dir: Option<PathBuf>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { directory: TempDir::new().unwrap(), environment: Vec::new(), data_dir: None }
+    }
+
+    fn with(mut self, variable: &'static str, value: &'static str) -> Self {
+        self.environment.push((variable, value));
+        self
+    }
+
+    fn file(self, name: &str, content: &str, mode: u32) -> Self {
+        let path = self.directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    fn load(&self, text: &str) -> Result<Loaded, Faults> {
+        let path = self.directory.path().join("c.toml");
+        fs::write(&path, text).unwrap();
+        let options = Options { config: Some(path), data_dir: self.data_dir.clone() };
+        load(&options, &self.environment.iter().copied().collect())
+    }
+
+    /// What is printed of `faults`, without the name of the directory.
+    fn printed(&self, faults: &[Fault]) -> Vec<String> {
+        let directory = format!("{}/", self.directory.path().display());
+        faults.iter().map(|fault| fault.to_string().replace(&directory, "")).collect()
+    }
+
+    fn faults(&self, text: &str) -> Vec<String> {
+        match self.load(text) {
+            Ok(_) => Vec::new(),
+            Err(faults) => self.printed(&faults.faults),
+        }
+    }
+
+    fn warnings(&self, text: &str) -> Vec<String> {
+        self.printed(&self.load(text).unwrap().warnings)
+    }
+}
+
+const CONNECTION: &str = "[[connections]]\nintegration = \"shop\"\ntype = \"bearer_token\"\n\
+                          name = \"example\"\nallowed_domain = \"api.example.com\"\n";
+
+const TOKEN: &str = "[[tokens]]\nname = \"runner\"\nintegration = \"shop\"\nscopes = [\"proxy\"]\n\
+                     token = { env = \"CALLER\" }\n";
+
+const CALLER: &str = "kf_0123456789012345678901234567890123456789abc";
+
+/// The file with every commented-out key written out.
+fn uncommented(text: &str) -> String {
+    let written = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with("[[") => rest.to_owned(),
+        Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| is_key(key)) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(|line| written(line) + "\n").collect()
+}
+
+fn is_key(text: &str) -> bool {
+    text.starts_with('"') || text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// `connections[3].name` and `connections[0].name` are one key.
+fn without_index(key: &str) -> String {
+    key.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect()
+}
+
+#[test]
+fn the_default_file_is_the_default() {
+    let desk = Desk::new();
+    let loaded = desk.load(DEFAULT_FILE).unwrap();
+    assert_eq!(format!("{:#?}", loaded.config), format!("{:#?}", Config::default()));
+    let nothing = load(&Options::default(), &Environment::default()).unwrap();
+    assert_eq!(format!("{:#?}", nothing.config), format!("{:#?}", Config::default()));
+    assert!(nothing.warnings.is_empty() && nothing.file.is_none());
+}
+
+#[test]
+fn the_default_file_shows_every_key_that_is_read_and_no_other() {
+    let text = uncommented(DEFAULT_FILE);
+    let (report, environment) = (report::Report::default(), Environment::default());
+    let tree = layers::tree(&environment, Some("default.toml".as_ref()), &text, &report);
+    drop(sections::config(tree, &Options::default(), &environment, &report));
+    let (known, written) = report.keys();
+    let of_references = |key: &&String| !matches!(key.rsplit('.').next(), Some("env" | "file"));
+    let missing: Vec<_> =
+        known.iter().filter(of_references).map(|key| without_index(key)).collect();
+    let written: Vec<_> = written.iter().map(|key| without_index(key)).collect();
+    for key in missing {
+        assert!(written.contains(&key), "{key} is not in config/default.toml");
+    }
+    let faults = report.verdict().unwrap_err().to_string();
+    assert!(!faults.contains("unknown key") && !faults.contains("is missing"), "{faults}");
+}
+
+#[test]
+fn the_example_is_without_fault() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/example.toml");
+    let options = Options { config: Some(path.into()), data_dir: None };
+    let Loaded { config, warnings, .. } = load(&options, &Environment::default()).unwrap();
+    assert_eq!((config.connections.len(), config.tokens.len()), (3, 1));
+    assert!(warnings.iter().all(|warning| warning.rule.contains("written into")));
+}
+
+#[test]
+fn connections_and_tokens_are_read() {
+    let desk = Desk::new()
+        .with("T", "t0k3n")
+        .with("CALLER", CALLER)
+        .file("key", "k3y\n", 0o600)
+        .file("password", "pass: word \n", 0o400);
+    let text = r#"
+        connections = [
+          { integration = "shop", type = "bearer_token", name = "one", allowed_domain = "a.com", token = { env = "T" } },
+          { integration = "shop", type = "api_key", name = "two", allowed_domain = "*.A.com", header_name = "X-Key", api_key = { file = "key" } },
+          { integration = "else", type = "basic_auth", name = "two", allowed_domain = "a.com", username = "u", password = { file = "password" } },
+        ]
+        [[tokens]]
+        name = "runner"
+        integration = "*"
+        scopes = ["proxy", "zis:read"]
+        connections = ["shop.one"]
+        expires_at = 2030-01-31T12:00:00Z
+        token = { env = "CALLER" }
+    "#;
+    let Loaded { config, warnings, .. } = desk.load(text).unwrap();
+    assert_eq!(warnings, []);
+    let exposed = |connection: &Connection| connection.credential().expose().clone();
+    let secrets: Vec<_> = config.connections.iter().map(exposed).collect();
+    assert_eq!(secrets, ["Bearer t0k3n", "k3y", "Basic dTpwYXNzOiB3b3JkIA=="]);
+    assert_eq!(config.connections[1].allowed_domain().to_string(), "*.a.com");
+    let (digest, caller) = &config.tokens[0];
+    assert_eq!(*digest, TokenDigest::of(CALLER.as_bytes()).unwrap());
+    assert!(matches!(&caller.reach, Reach::Every(Some(pairs)) if pairs.len() == 1));
+    assert!(caller.scopes.proxy && caller.scopes.read && !caller.scopes.write);
+    assert_eq!(caller.expires_at.unwrap().to_string(), "2030-01-31T12:00:00Z");
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+    let mut desk = Desk::new()
+        .with("KEYFERRY_PROXY__PLAIN_HTTP", "upgrade")
+        .with("KEYFERRY_PROXY__LISTEN", r#"["127.0.0.1:0", "unix:/run/p"]"#)
+        .with("KEYFERRY_UPSTREAM__HTTP2", "false")
+        .with("KEYFERRY_UPSTREAM__RESOLVE", r#"{ "a.test:443" = "127.0.0.1:1" }"#)
+        .with("KEYFERRY_API__REQUESTS_PER_MINUTE", "0")
+        .with("KEYFERRY_ZIS__SUBDOMAIN", "123")
+        .with("KEYFERRY_STORE__URL", "\"memory:\"")
+        .with("KEYFERRY__DATA_DIR", "/from/environment")
+        .with("KEYFERRY_PORT", "tcp://10.0.0.1:8080")
+        .with("RUST_LOG", "hyper,keyferry=trace");
+    let text = "data_dir = \"/from/file\"\nshutdown_grace = \"0s\"\n[proxy]\nplain_http = \"refuse\"\nhead_timeout = \"1s\"";
+    let config = desk.load(text).unwrap().config;
+    assert_eq!(config.proxy.plain_http, PlainHttp::Upgrade);
+    assert_eq!(config.proxy.listen.len(), 2);
+    assert_eq!(config.shutdown_grace, Duration::ZERO);
+    assert_eq!(config.proxy.head_timeout, Duration::from_secs(1));
+    assert_eq!(config.upstream.resolve.len(), 1);
+    assert!(!config.upstream.http2);
+    assert_eq!(config.api.requests_per_minute, None);
+    assert_eq!(config.zis.subdomain.as_deref(), Some("123"));
+    assert_eq!(config.store.url, StoreUrl::Memory);
+    assert_eq!(config.log.level, "hyper,keyferry=trace");
+    assert_eq!(config.data_dir, PathBuf::from("/from/environment"));
+    desk.data_dir = Some("/from/arguments".into());
+    assert_eq!(desk.load(text).unwrap().config.data_dir, PathBuf::from("/from/arguments"));
+}
+
+#[test]
+fn the_file_is_named_by_the_environment_unless_an_argument_names_it() {
+    let desk = Desk::new().file("one.toml", "data_dir = \"one\"", 0o600);
+    let path = desk.directory.path().join("one.toml");
+    let environment = Environment::from_iter([("KEYFERRY_CONFIG", path.as_os_str())]);
+    let loaded = load(&Options::default(), &environment).unwrap();
+    assert_eq!((loaded.config.data_dir, loaded.file), (PathBuf::from("one"), Some(path)));
+    let options = Options { config: Some("/nowhere/two.toml".into()), data_dir: None };
+    assert_eq!(
+        load(&options, &environment).unwrap_err().to_string(),
+        "/nowhere/two.toml: the configuration file can't be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn each_fault_names_place_key_and_rule() {
+    for (text, printed) in [
+        (
+            "[proxy]\nplain_htp = \"upgrade\"",
+            "c.toml:2:1: proxy.plain_htp: unknown key; did you mean plain_http?",
+        ),
+        ("colour = 1", "c.toml:1:1: colour: unknown key"),
+        ("[proxi]\nlisten = 1", "c.toml:1:2: proxi: unknown key; did you mean proxy?"),
+        ("data_dir = 1", "c.toml:1:1: data_dir: must be a string, not a whole number"),
+        ("data_dir = \"\"", "c.toml:1:1: data_dir: must not be empty"),
+        ("proxy = 1", "c.toml:1:1: proxy: must be a table, not a whole number"),
+        (
+            "[proxy]\nlisten = \"127.0.0.1:1\"",
+            "c.toml:2:1: proxy.listen: must be a list, not a string",
+        ),
+        ("[proxy]\nlisten = []", "c.toml:2:1: proxy.listen: must not be empty"),
+        (
+            "[proxy]\nlisten = [\n  \"127.0.0.1:1\",\n  \"localhost:1\"]",
+            "c.toml:4:3: proxy.listen[1]: must be an address and port such as \"127.0.0.1:8080\", or \"unix:PATH\"",
+        ),
+        (
+            "[proxy]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+            "c.toml:2:26: proxy.listen[1]: 127.0.0.1:1 is already proxy.listen[0], at c.toml:2:11",
+        ),
+        (
+            "[proxy]\nlisten = [\"127.0.0.1:1\"]\n[api]\nlisten = \"127.0.0.1:1\"",
+            "c.toml:2:11: proxy.listen[0]: 127.0.0.1:1 is already api.listen, at c.toml:4:1",
+        ),
+        (
+            "[proxy]\nlisten = [\"127.0.0.1:8081\"]",
+            "c.toml:2:11: proxy.listen[0]: 127.0.0.1:8081 is already api.listen, at default",
+        ),
+        (
+            "[proxy]\nsocket_mode = \"rw\"",
+            "c.toml:2:1: proxy.socket_mode: must be permission bits in octal such as \"0600\"",
+        ),
+        (
+            "[proxy]\ncaller_auth = \"no\"",
+            "c.toml:2:1: proxy.caller_auth: must be \"token\" or \"none\"",
+        ),
+        (
+            "[proxy]\ncaller_auth = \"none\"",
+            "c.toml:2:1: proxy.caller_auth: \"none\" needs proxy.default_integration to be set",
+        ),
+        (
+            "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"a\"\nlisten = [\"0.0.0.0:1\"]",
+            "c.toml:2:1: proxy.caller_auth: \"none\" needs every proxy.listen to be a loopback address or a unix socket, and 0.0.0.0:1 is neither",
+        ),
+        (
+            "[proxy]\ndefault_integration = \"A\"",
+            "c.toml:2:1: proxy.default_integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
+        ),
+        (
+            "[proxy]\nallowed_hosts = [\"a:1\"]",
+            "c.toml:2:18: proxy.allowed_hosts[0]: must be a host name or an address, without scheme and port",
+        ),
+        (
+            "[proxy]\nallowed_ports = [0]",
+            "c.toml:2:18: proxy.allowed_ports[0]: must be a whole number from 1 to 65535",
+        ),
+        (
+            "[proxy]\nallowed_ports = [99999]",
+            "c.toml:2:18: proxy.allowed_ports[0]: must be a whole number from 1 to 65535",
+        ),
+        ("[proxy]\nallowed_ports = []", "c.toml:2:1: proxy.allowed_ports: must not be empty"),
+        (
+            "[proxy]\nallowed_methods = [\"Trace\"]",
+            "c.toml:2:20: proxy.allowed_methods[0]: CONNECT, TRACE, TRACK and DEBUG never reach an origin",
+        ),
+        (
+            "[proxy]\nallowed_methods = [\"A B\"]",
+            "c.toml:2:20: proxy.allowed_methods[0]: is not an HTTP method",
+        ),
+        (
+            "[proxy]\nmax_connections = 0",
+            "c.toml:2:1: proxy.max_connections: must be a whole number from 1 to 10000000",
+        ),
+        (
+            "[proxy]\nmax_head_bytes = 100",
+            "c.toml:2:1: proxy.max_head_bytes: must be a whole number from 8192 to 16777216",
+        ),
+        (
+            "[proxy]\nmax_body_bytes = -1",
+            "c.toml:2:1: proxy.max_body_bytes: must be a whole number from 0 to 9223372036854775807",
+        ),
+        (
+            "[proxy]\nmax_body_bytes = 99999999999999999999",
+            "c.toml:2:1: proxy.max_body_bytes: must be a whole number, not a number beyond 64 bits",
+        ),
+        (
+            "[proxy]\nmax_connections = 1.5",
+            "c.toml:2:1: proxy.max_connections: must be a whole number, not a fraction",
+        ),
+        (
+            "[proxy]\nidle_timeout = 60",
+            "c.toml:2:1: proxy.idle_timeout: must be a duration such as \"500ms\", \"5s\", \"10m\" or \"7d\", not a whole number",
+        ),
+        (
+            "[proxy]\nidle_timeout = \"60\"",
+            "c.toml:2:1: proxy.idle_timeout: must be a duration such as \"500ms\", \"5s\", \"10m\" or \"7d\"",
+        ),
+        (
+            "[proxy]\nhead_timeout = \"0s\"",
+            "c.toml:2:1: proxy.head_timeout: must be longer than zero",
+        ),
+        (
+            "[audit]\nretention = \"999y\"",
+            "c.toml:2:1: audit.retention: must be at most \"36500d\"",
+        ),
+        ("[proxy]\ntls = { cert = \"a.pem\" }", "c.toml:2:1: proxy.tls.key: is missing"),
+        (
+            "[api]\ntls = { cert = \"a.pem\", key = \"a.key\" }",
+            "c.toml:2:1: api.tls: the file a.pem can't be read: No such file or directory (os error 2)",
+        ),
+        (
+            "[upstream]\nhttp2 = \"yes\"",
+            "c.toml:2:1: upstream.http2: must be true or false, not a string",
+        ),
+        (
+            "[upstream]\nallow_networks = [\"10/8\"]",
+            "c.toml:2:19: upstream.allow_networks[0]: must be a network such as \"10.0.0.0/8\"",
+        ),
+        (
+            "[upstream.resolve]\n\"a.test\" = \"127.0.0.1:1\"",
+            "c.toml:2:1: upstream.resolve.\"a.test\": a pinned name is written with its port, such as \"api.example.test:443\"",
+        ),
+        (
+            "[upstream.resolve]\n\"a.test:1\" = \"b.test:1\"",
+            "c.toml:2:1: upstream.resolve.\"a.test:1\": must be an address and port such as \"127.0.0.1:9443\"",
+        ),
+        (
+            "[upstream]\nextra_roots = [\"c.toml\"]",
+            "c.toml:2:16: upstream.extra_roots[0]: the file c.toml has no certificate in PEM form",
+        ),
+        (
+            "[api]\npublic_url = \"a.com\"",
+            "c.toml:2:1: api.public_url: must be a URL such as \"https://keyferry.example.com\", without user or query",
+        ),
+        (
+            "[store]\nurl = \"mysql://a\"",
+            "c.toml:2:1: store.url: must be \"memory:\" or \"sqlite:FILE\" or \"postgres://…\"",
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            "c.toml:2:1: log.level: must be off, error, warn, info, debug or trace, or a list such as \"info,keyferry=debug\"",
+        ),
+        ("[ca]\ncert = \"a.pem\"", "c.toml:1:2: ca: needs both cert and key, or neither"),
+        (
+            "[oauth]\nallowed_redirect_origins = [\"https://a.com/x\"]",
+            "c.toml:2:29: oauth.allowed_redirect_origins[0]: must be an origin such as \"https://app.example.com\", without a path",
+        ),
+        (
+            "[zis]\nsubdomain = \"a.b\"",
+            "c.toml:2:1: zis.subdomain: must be one label of a host name, such as \"acme\" of acme.zendesk.com",
+        ),
+        ("[connections]\nname = \"a\"", "c.toml:1:2: connections: must be a list, not a table"),
+    ] {
+        assert_eq!(Desk::new().faults(text), [printed], "{text}");
+    }
+}
+
+#[test]
+fn each_fault_of_a_connection_names_place_key_and_rule() {
+    for (change, printed) in [
+        (
+            ("example\"", "ex\""),
+            "c.toml:4:1: connections[0].name: a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -",
+        ),
+        (
+            ("example\"", "zendesk\""),
+            "c.toml:4:1: connections[0].name: the name zendesk is reserved for OAuth connections to Zendesk",
+        ),
+        (
+            ("\"shop", "\"Shop"),
+            "c.toml:2:1: connections[0].integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
+        ),
+        (
+            ("bearer_token\"", "bearer\""),
+            "c.toml:3:1: connections[0].type: must be \"api_key\" or \"basic_auth\" or \"bearer_token\"",
+        ),
+        (
+            ("bearer_token\"", "oauth\""),
+            "c.toml:3:1: connections[0].type: an oauth connection is made by an authorization, not declared; must be \"api_key\" or \"basic_auth\" or \"bearer_token\"",
+        ),
+        (
+            ("api.example.com", "*.github.io"),
+            "c.toml:5:1: connections[0].allowed_domain: a wildcard can't cover a public suffix such as *.com or *.github.io",
+        ),
+        (
+            ("allowed_domain = \"api.example.com\"\n", ""),
+            "c.toml:1:1: connections[0].allowed_domain: is missing",
+        ),
+        (
+            ("{ env = \"T\" }", "{ env = \"U\" }"),
+            "c.toml:6:1: connections[0].token: the environment variable U is not set",
+        ),
+        (
+            ("{ env = \"T\" }", "{ env = \"BAD\" }"),
+            "c.toml:6:1: connections[0].token: the secret can't be used: it contains a control character, which a header field can't carry",
+        ),
+        (
+            ("{ env = \"T\" }", "{ env = \"EMPTY\" }"),
+            "c.toml:6:1: connections[0].token: the secret can't be used: it is empty",
+        ),
+        (
+            ("{ env = \"T\" }", "{ file = \"none\" }"),
+            "c.toml:6:1: connections[0].token: the file none can't be read: No such file or directory (os error 2)",
+        ),
+        (
+            ("{ env = \"T\" }", "{ file = \"two-lines\" }"),
+            "c.toml:6:1: connections[0].token: the secret can't be used: it contains a control character, which a header field can't carry",
+        ),
+        (
+            ("{ env = \"T\" }", "{ file = \"long\" }"),
+            "c.toml:6:1: connections[0].token: the secret can't be used: it is longer than 8192 bytes",
+        ),
+        (
+            ("{ env = \"T\" }", "{ }"),
+            "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" }",
+        ),
+        (
+            ("{ env = \"T\" }", "{ env = \"T\", file = \"none\" }"),
+            "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" }",
+        ),
+        (
+            ("{ env = \"T\" }", "{ evn = \"T\", env = \"T\" }"),
+            "c.toml:6:11: connections[0].token.evn: unknown key; did you mean env?",
+        ),
+        (
+            ("{ env = \"T\" }", "17"),
+            "c.toml:6:1: connections[0].token: must be a table, not a whole number",
+        ),
+        (
+            ("token = {", "api_key = { env = \"T\" }\ntoken = {"),
+            "c.toml:6:1: connections[0].api_key: unknown key",
+        ),
+    ] {
+        let desk = Desk::new()
+            .with("T", "hunter2")
+            .with("BAD", "hunter2\n")
+            .with("EMPTY", "")
+            .file("two-lines", "hunter2\n\n", 0o600)
+            .file("long", &"hunter2".repeat(2000), 0o600);
+        let text = format!("{CONNECTION}token = {{ env = \"T\" }}\n");
+        assert!(desk.faults(&text).is_empty());
+        let faulty = text.replace(change.0, change.1);
+        assert_ne!(faulty, text);
+        assert_eq!(desk.faults(&faulty), [printed], "{faulty}");
+    }
+}
+
+#[test]
+fn header_names_and_user_names_follow_their_rules() {
+    let desk = Desk::new().with("T", "hunter2");
+    let text = CONNECTION.replace("bearer_token", "api_key")
+        + "header_name = \"Cookie\"\napi_key = { env = \"T\" }";
+    let printed = "c.toml:6:1: connections[0].header_name: this header name is forbidden: HTTP or the proxy uses it";
+    assert_eq!(desk.faults(&text), [printed]);
+    let text = CONNECTION.replace("bearer_token", "basic_auth")
+        + "username = \"a:b\"\npassword = { env = \"T\" }";
+    let printed = "c.toml:6:1: connections[0].username: a user name can't contain a colon: everything after it would be the password";
+    assert_eq!(desk.faults(&text), [printed]);
+}
+
+#[test]
+fn each_fault_of_a_token_names_place_key_and_rule() {
+    for (change, printed) in [
+        (
+            ("runner", ""),
+            "c.toml:2:1: tokens[0].name: a token's name is 1 to 64 characters, none of them a control character",
+        ),
+        (
+            ("shop", "Shop"),
+            "c.toml:3:1: tokens[0].integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
+        ),
+        (
+            ("\"proxy\"", "\"root\""),
+            "c.toml:4:11: tokens[0].scopes[0]: must be \"read\" or \"write\" or \"proxy\" or \"admin\"",
+        ),
+        (("\"proxy\"", ""), "c.toml:4:1: tokens[0].scopes: must not be empty"),
+        (
+            ("\"CALLER\"", "\"SHORT\""),
+            "c.toml:5:1: tokens[0].token: the secret can't be used: an access token is kf_ and 43 characters: make one with `keyferry token generate`",
+        ),
+        (
+            ("scopes", "connections = [\"a.abc\"]\nscopes"),
+            "c.toml:4:16: tokens[0].connections[0]: a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -",
+        ),
+        (
+            ("scopes", "connections = []\nscopes"),
+            "c.toml:4:1: tokens[0].connections: must not be empty",
+        ),
+        (
+            ("\"shop\"", "\"*\"\nconnections = [\"abc\"]"),
+            "c.toml:4:16: tokens[0].connections[0]: under * a connection is written integration.name",
+        ),
+        (
+            ("scopes", "expires_at = \"tomorrow\"\nscopes"),
+            "c.toml:4:1: tokens[0].expires_at: must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339)",
+        ),
+        (
+            ("scopes", "expires_at = 2030-01-31\nscopes"),
+            "c.toml:4:1: tokens[0].expires_at: must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339)",
+        ),
+    ] {
+        let desk = Desk::new().with("CALLER", CALLER).with("SHORT", "kf_short");
+        assert!(desk.faults(TOKEN).is_empty());
+        let faulty = TOKEN.replace(change.0, change.1);
+        assert_ne!(faulty, TOKEN);
+        assert_eq!(desk.faults(&faulty), [printed], "{faulty}");
+    }
+}
+
+#[test]
+fn duplicates_name_both_places() {
+    let desk = Desk::new().with("T", "hunter2").with("CALLER", CALLER);
+    let connection = format!("{CONNECTION}token = {{ env = \"T\" }}\n");
+    let text = format!("{connection}{connection}{}", connection.replace("shop", "other"));
+    let printed = "c.toml:7:1: connections[1]: the integration shop already has a connection named example, at c.toml:1:1";
+    assert_eq!(desk.faults(&text), [printed]);
+    let text = format!("{TOKEN}{TOKEN}");
+    assert_eq!(
+        desk.faults(&text),
+        [
+            "c.toml:6:1: tokens[1]: another token is already named runner, at c.toml:1:1",
+            "c.toml:6:1: tokens[1]: another token has the same secret, at c.toml:1:1",
+        ]
+    );
+}
+
+#[test]
+fn all_faults_are_reported_in_the_order_of_the_file() {
+    let desk = Desk::new().with("KEYFERRY_PROXY__PLAIN_HTTP", "maybe").with("KEYFERRY_A__B", "1");
+    let text =
+        "data_dir = 1\n[proxy]\nlisten = [1, \"x\"]\nnew = true\n[audit]\nretention = \"-\"\n";
+    assert_eq!(
+        desk.faults(text),
+        [
+            "c.toml:1:1: data_dir: must be a string, not a whole number",
+            "c.toml:3:11: proxy.listen[0]: must be a string, not a whole number",
+            "c.toml:3:14: proxy.listen[1]: must be an address and port such as \"127.0.0.1:8080\", or \"unix:PATH\"",
+            "c.toml:4:1: proxy.new: unknown key",
+            "c.toml:6:1: audit.retention: must be a duration such as \"500ms\", \"5s\", \"10m\" or \"7d\"",
+            "environment variable KEYFERRY_A__B: a: unknown key",
+            "environment variable KEYFERRY_PROXY__PLAIN_HTTP: proxy.plain_http: must be \"refuse\" or \"upgrade\"",
+        ]
+    );
+}
+
+#[test]
+fn syntax_errors_are_reported_with_the_faults_that_they_did_not_cause() {
+    let text = "data_dir = \"a\"\ndata_dir = \"b\"\nnew = 1\n[proxy]\nlisten = [\nx =\n";
+    let faults = Desk::new().faults(text);
+    assert_eq!(faults[0], "c.toml:2:1: data_dir: duplicate key");
+    assert_eq!(faults[1], "c.toml:3:1: new: unknown key");
+    assert!(faults[2..].iter().any(|fault| fault.starts_with("c.toml:6:")), "{faults:?}");
+    let faults = Desk::new().faults("[[connections]]\nname = \"abc\nintegration = \"shop\"\n");
+    assert!(!faults.iter().any(|fault| fault.contains("is missing")), "{faults:?}");
+    assert!(faults[0].starts_with("c.toml:2:"), "{faults:?}");
+    assert!(Desk::new().faults("\u{feff}[proxy]\n").is_empty());
+}
+
+#[test]
+fn environment_variables_that_are_not_toml_are_faults_that_name_them() {
+    for (variable, value, printed) in [
+        (
+            "KEYFERRY_PROXY__LISTEN",
+            "127.0.0.1:1",
+            "proxy.listen: must be a list in TOML such as [\"a\", \"b\"]",
+        ),
+        ("KEYFERRY_UPSTREAM__HTTP2", "yes", "upstream.http2: must be true or false"),
+        (
+            "KEYFERRY_UPSTREAM__HTTP2",
+            "1",
+            "upstream.http2: must be true or false, not a whole number",
+        ),
+        (
+            "KEYFERRY_PROXY__MAX_CONNECTIONS",
+            "many",
+            "proxy.max_connections: must be a whole number",
+        ),
+        ("KEYFERRY_PROXY__TLS", "x", "proxy.tls: must be a table in TOML such as { a = \"b\" }"),
+        ("KEYFERRY_PROXY__LISTEN__X", "x", "proxy.listen: must be a list, not a table"),
+        ("KEYFERRY_PROXI__LISTEN", "x", "proxi: unknown key; did you mean proxy?"),
+    ] {
+        let desk = Desk::new().with(variable, value);
+        let expected = format!("environment variable {variable}: {printed}");
+        assert_eq!(desk.faults("[proxy]\nlisten = [\"127.0.0.1:1\"]"), [expected]);
+    }
+}
+
+#[test]
+fn warnings_do_not_keep_from_starting() {
+    let desk = Desk::new().file("open", "hunter2", 0o644).file("group", "hunter2", 0o440);
+    let literal = "c.toml:6:1: connections[0].token: the secret is written into the configuration: refer to it with { env = \"NAME\" } or { file = \"PATH\" } instead";
+    assert_eq!(desk.warnings(&format!("{CONNECTION}token = \"hunter2\"")), [literal]);
+    let open = "c.toml:6:1: connections[0].token: everyone on this machine can read the file open";
+    assert_eq!(desk.warnings(&format!("{CONNECTION}token = {{ file = \"open\" }}")), [open]);
+    assert!(desk.warnings(&format!("{CONNECTION}token = {{ file = \"group\" }}")).is_empty());
+    let database = "c.toml:2:1: store.url: this version keeps nothing in a database: only what is declared in the configuration is known; write \"memory:\" to say so";
+    assert_eq!(desk.warnings("[store]\nurl = \"postgres://u:hunter2@db/k\""), [database]);
+    assert!(desk.warnings("[store]\nurl = \"memory:\"").is_empty());
+    let method = "c.toml:2:20: proxy.allowed_methods[0]: methods are case-sensitive, and the known ones are in capitals";
+    assert_eq!(desk.warnings("[proxy]\nallowed_methods = [\"get\"]"), [method]);
+}
+
+#[test]
+fn a_secret_file_in_the_data_directory_is_refused_when_others_can_read_it() {
+    let mut desk = Desk::new().file("group", "hunter2", 0o640);
+    desk.data_dir = Some(desk.directory.path().to_path_buf());
+    let printed =
+        "c.toml:6:1: connections[0].token: others can read the file group: run chmod 600 on it";
+    assert_eq!(desk.faults(&format!("{CONNECTION}token = {{ file = \"group\" }}")), [printed]);
+}
+
+#[test]
+fn the_reserved_name_may_be_taken_where_the_operator_says_so() {
+    let desk = Desk::new().with("T", "hunter2");
+    let connection = CONNECTION.replace("example\"", "zendesk\"");
+    let text =
+        format!("[zis]\nallow_static_zendesk = true\n{connection}token = {{ env = \"T\" }}\n");
+    assert!(desk.faults(&text).is_empty());
+}
+
+#[test]
+fn certificates_and_keys_must_belong_together() {
+    let pair = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (one, two) = (pair("a.test"), pair("b.test"));
+    let desk = Desk::new()
+        .file("one.pem", &one.cert.pem(), 0o644)
+        .file("one.key", &one.signing_key.serialize_pem(), 0o600)
+        .file("two.key", &two.signing_key.serialize_pem(), 0o600);
+    let text = "[proxy]\ntls = { cert = \"one.pem\", key = \"one.key\" }\n\
+                [upstream]\nextra_roots = [\"one.pem\"]";
+    let loaded = desk.load(text).unwrap();
+    assert!(loaded.config.proxy.tls.is_some_and(|tls| tls.load().is_ok()));
+    assert_eq!(loaded.config.upstream.extra_roots, [one.cert.der().clone()]);
+    assert_eq!(
+        desk.faults(&text.replace("one.key", "two.key")),
+        ["c.toml:2:1: proxy.tls: the key in two.key does not belong to the certificate in one.pem"]
+    );
+    assert_eq!(
+        desk.faults(&text.replace("one.key", "one.pem")),
+        ["c.toml:2:1: proxy.tls: the file one.pem has no private key in PEM form that can be used"]
+    );
+}
+
+#[test]
+fn no_secret_is_in_any_fault_warning_or_debug() {
+    let desk = Desk::new()
+        .with("SECRET", "hunter2\n")
+        .with("KEYFERRY_STORE__URL", "postgres://u:hunter2@db/k")
+        .with("KEYFERRY_PROXY__MAX_CONNECTIONS", "hunter2");
+    let text = format!(
+        "{CONNECTION}token = {{ env = \"SECRET\" }}\nheader = \"hunter2\"\n\
+         {CONNECTION}token = \"hunter2\u{7}\"\ntoken = \"hunter2\"\nbroken = \"hunter2\n"
+    );
+    let faults = desk.load(&text).unwrap_err();
+    assert!(!format!("{faults:?}{faults}").contains("hunter2"), "{faults:?}");
+    let mut desk = Desk::new().with("SECRET", "hunter2");
+    desk.environment.push(("KEYFERRY_STORE__URL", "postgres://u:hunter2@db/k"));
+    let loaded = desk.load(&format!("{CONNECTION}token = {{ env = \"SECRET\" }}")).unwrap();
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_api_alone_is_read_whatever_else_is_faulty() {
+    let desk = Desk::new().file("c.toml", "colour = 1\n[api]\nlisten = \"127.0.0.1:9\"", 0o600);
+    let options = Options { config: Some(desk.directory.path().join("c.toml")), data_dir: None };
+    let api = load_api(&options, &Environment::default()).unwrap();
+    assert_eq!(api.listen.port(), 9);
+}
