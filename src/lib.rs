@@ -11,3 +11,5 @@ pub mod secret;
 pub mod model;
 // layer 5: plan
 pub mod config;
+// layer 6: house
+pub mod app;
