@@ -13,3 +13,5 @@ pub mod model;
 pub mod config;
 // layer 6: house
 pub mod app;
+// layer 7: street
+pub mod cli;
