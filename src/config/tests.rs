@@ -470,6 +470,14 @@ const FAULTS: &[(&str, &str)] = &[
         "c.toml:2:1: proxy.caller_auth: must be \"token\" or \"none\"",
     ),
     (
+        "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"\"",
+        "c.toml:2:1: proxy.caller_auth: \"none\" needs proxy.default_integration to be set",
+    ),
+    (
+        "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"A\"",
+        "c.toml:3:1: proxy.default_integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
+    ),
+    (
         "[proxy]\ncaller_auth = \"none\"",
         "c.toml:2:1: proxy.caller_auth: \"none\" needs proxy.default_integration to be set",
     ),
