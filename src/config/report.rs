@@ -46,6 +46,11 @@ impl Report {
         self.known.borrow_mut().insert(key);
     }
 
+    /// Whether a fault of `key` has been reported.
+    pub(super) fn is_faulty(&self, key: &str) -> bool {
+        self.faults.borrow().iter().any(|fault| fault.key == key)
+    }
+
     /// Where `key` was written; `None` when it has its default.
     pub(super) fn place_of(&self, key: &str) -> Option<Place> {
         self.places.borrow().get(key).cloned()

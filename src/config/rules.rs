@@ -28,8 +28,9 @@ fn anonymous_callers(config: &Config, report: &Report) {
         );
         report.consequence(&place, key, rule);
     }
-    let written = report.place_of("proxy.default_integration").is_some();
-    if config.proxy.default_integration.is_none() && !written {
+    // One that could not be read has its own fault.
+    let is_faulty = report.is_faulty("proxy.default_integration");
+    if config.proxy.default_integration.is_none() && !is_faulty {
         report.consequence(&place, key, "\"none\" needs proxy.default_integration to be set");
     }
 }

@@ -30,6 +30,9 @@ pub(super) fn config(
     let mut root = Section::root(tree, report);
     root.set("data_dir", &mut config.data_dir, Item::path);
     if let Some(directory) = &options.data_dir {
+        if directory.as_os_str().is_empty() {
+            report.fault(&Place::Argument("--data-dir"), "data_dir", "must not be empty");
+        }
         config.data_dir.clone_from(directory);
     }
     root.set("shutdown_grace", &mut config.shutdown_grace, Item::duration_or_zero);

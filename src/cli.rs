@@ -1,0 +1,102 @@
+//! The street: the command line, its words and its exit codes.
+//!
+//! Owns arguments and everything that is printed, promises exit code 0 for done, 1 for failed and
+//! 2 for wrong usage, and must never know how a command does its work.
+
+mod check;
+mod explain;
+mod health;
+mod output;
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Environment, Fault, Faults, Loaded, Options};
+use output::Failure;
+
+/// Runs the command that the process was started with, and says how the process should end.
+#[must_use]
+pub fn run() -> ExitCode {
+    let environment = Environment::of_the_process();
+    match Arguments::try_parse() {
+        Ok(arguments) => output::exit_code(arguments.run(environment)),
+        Err(usage) => output::usage(&usage),
+    }
+}
+
+/// An outbound proxy that adds the credential, so that the program calling the API never holds it.
+#[derive(Parser)]
+#[command(name = "keyferry", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct Common {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
+    config: Option<PathBuf>,
+    /// Where the database, the keys and admin.token are kept [default: keyferry-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+const CONFIG_HELP: &str = "The configuration file [environment: KEYFERRY_CONFIG] [default: none]";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the proxy and the management API
+    Serve(serve::Arguments),
+    /// Reads the configuration and reports every fault in it; starts nothing
+    Check(check::Arguments),
+    /// Asks a running server whether it is ready; for health checks of containers
+    Health(health::Arguments),
+    /// Says what the proxy would do with a request and why
+    Explain(explain::Arguments),
+    /// Makes access tokens
+    Token(token::Arguments),
+}
+
+impl Arguments {
+    fn run(self, environment: Environment) -> Result<(), Failure> {
+        let options = Options { config: self.common.config, data_dir: self.common.data_dir };
+        match self.command {
+            Command::Serve(arguments) => serve::run(arguments, options, environment),
+            Command::Check(arguments) => check::run(&arguments, &options, &environment),
+            Command::Health(arguments) => health::run(&arguments, &options, &environment),
+            Command::Explain(arguments) => explain::run(&arguments, &options, &environment),
+            Command::Token(arguments) => token::run(&arguments),
+        }
+    }
+}
+
+/// Reads the configuration for a command that needs all of it; warnings are said at once.
+#[expect(dead_code, reason = "for serve and explain")]
+fn configuration(options: &Options, environment: &Environment) -> Result<Loaded, Failure> {
+    let loaded = config::load(options, environment).map_err(|faults| faulty(&faults))?;
+    warn(&loaded.warnings);
+    Ok(loaded)
+}
+
+fn warn(warnings: &[Fault]) {
+    for warning in warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+}
+
+fn faulty(faults: &Faults) -> Failure {
+    warn(&faults.warnings);
+    for fault in &faults.faults {
+        output::note(&fault.to_string());
+    }
+    let count = output::count(faults.faults.len(), "fault");
+    Failure::Because(format!("the configuration has {count}: mend what is listed above"))
+}

@@ -1,0 +1,82 @@
+//! `keyferry check`: every fault of the configuration, with file, line and key.
+
+use serde_json::{Value, json};
+
+use super::output::{self, Failure, Format};
+use super::{faulty, warn};
+use crate::config::{self, Environment, Fault, Faults, Loaded, Options, Place};
+
+/// How the verdict is printed.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    output: Format,
+}
+
+/// Reads the configuration as `serve` would, and binds nothing.
+pub(super) fn run(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let verdict = config::load(options, environment);
+    match (arguments.output, verdict) {
+        (Format::Text, Ok(loaded)) => {
+            warn(&loaded.warnings);
+            output::result(&summary(&loaded))
+        }
+        (Format::Text, Err(faults)) => Err(faulty(&faults)),
+        (Format::Json, Ok(loaded)) => output::result(&passed(&loaded).to_string()),
+        (Format::Json, Err(faults)) => {
+            output::result(&failed(&faults).to_string())?;
+            Err(Failure::AsPrinted)
+        }
+    }
+}
+
+fn summary(loaded: &Loaded) -> String {
+    let connections = output::count(loaded.config.connections.len(), "connection");
+    let tokens = output::count(loaded.config.tokens.len(), "token");
+    match &loaded.file {
+        Some(file) => format!("{}: no fault; {connections}, {tokens}", file.display()),
+        None => format!("no configuration file; no fault; {connections}, {tokens}"),
+    }
+}
+
+fn passed(loaded: &Loaded) -> Value {
+    json!({
+        "ok": true,
+        "file": loaded.file.as_ref().map(|file| file.display().to_string()),
+        "connections": loaded.config.connections.len(),
+        "tokens": loaded.config.tokens.len(),
+        "faults": [],
+        "warnings": loaded.warnings.iter().map(object).collect::<Vec<_>>(),
+    })
+}
+
+fn failed(faults: &Faults) -> Value {
+    json!({
+        "ok": false,
+        "faults": faults.faults.iter().map(object).collect::<Vec<_>>(),
+        "warnings": faults.warnings.iter().map(object).collect::<Vec<_>>(),
+    })
+}
+
+fn object(fault: &Fault) -> Value {
+    let mut object = json!({ "key": fault.key, "rule": fault.rule });
+    let Some(members) = object.as_object_mut() else { return object };
+    let mut member = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+    match &fault.place {
+        Place::File(file) => member("file", json!(file.display().to_string())),
+        Place::Line { file, line, column } => {
+            member("file", json!(file.display().to_string()));
+            member("line", json!(line));
+            member("column", json!(column));
+        }
+        Place::Variable(name) => member("variable", json!(name)),
+        Place::Argument(name) => member("argument", json!(name)),
+        Place::Default => {}
+    }
+    object
+}

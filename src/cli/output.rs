@@ -1,0 +1,79 @@
+//! What is printed, where, and the exit code that follows.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+/// How a result is printed.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Why a command failed.
+pub(super) enum Failure {
+    /// One sentence, with what to do next.
+    Because(String),
+    /// All that is to say has been said as the command's result.
+    AsPrinted,
+    /// The result could not be printed.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// An error with its causes, the nearest first.
+    pub(super) fn of(error: &dyn Error) -> Self {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        if causes.is_empty() {
+            Self::Because(error.to_string())
+        } else {
+            Self::Because(format!("{error} ({})", causes.join(": ")))
+        }
+    }
+}
+
+/// Prints a result on standard output.
+pub(super) fn result(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// Prints on standard error; where that is closed there is nobody left to tell.
+pub(super) fn note(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// The exit code of a command. A reader that has gone away, as `head` does, is no failure.
+pub(super) fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(why)) => {
+            note(&format!("keyferry: the result can't be printed: {why}"));
+            ExitCode::FAILURE
+        }
+        Err(Failure::Because(sentence)) => {
+            note(&format!("keyferry: {sentence}"));
+            ExitCode::FAILURE
+        }
+        Err(Failure::AsPrinted) => ExitCode::FAILURE,
+    }
+}
+
+/// Help, the version, or what was wrong with the arguments.
+pub(super) fn usage(message: &clap::Error) -> ExitCode {
+    drop(message.print());
+    u8::try_from(message.exit_code()).map_or_else(|_| ExitCode::from(2), ExitCode::from)
+}
+
+/// `1 fault`, `2 faults`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{ending}")
+}
