@@ -4,3 +4,12 @@
 //! taken down again in the opposite order, and must never know what a request looks like.
 
 pub mod data_dir;
+mod hardening;
+mod in_force;
+mod reload;
+mod server;
+mod worker;
+
+pub use hardening::harden;
+pub use in_force::Assembly;
+pub use server::{Server, StartError, Started};

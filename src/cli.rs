@@ -79,7 +79,6 @@ impl Arguments {
 }
 
 /// Reads the configuration for a command that needs all of it; warnings are said at once.
-#[expect(dead_code, reason = "for serve and explain")]
 fn configuration(options: &Options, environment: &Environment) -> Result<Loaded, Failure> {
     let loaded = config::load(options, environment).map_err(|faults| faulty(&faults))?;
     warn(&loaded.warnings);

@@ -24,6 +24,7 @@ mod tokens;
 mod tree;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::caller::Caller;
@@ -71,7 +72,7 @@ pub struct Config {
     /// The audit records.
     pub audit: Audit,
     /// The declared connections.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<Arc<Connection>>,
     /// The declared caller tokens: digest and caller.
     pub tokens: Vec<(TokenDigest, Caller)>,
 }

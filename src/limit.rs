@@ -12,6 +12,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 /// A number of requests per minute, of which a minute's worth may come at once.
 #[derive(Debug)]
 pub struct Rate {
+    per_minute: u32,
     limiter: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
@@ -26,7 +27,17 @@ impl Rate {
     #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
-        Some(Self { limiter: RateLimiter::direct(quota), clock: DefaultClock::default() })
+        Some(Self {
+            per_minute,
+            limiter: RateLimiter::direct(quota),
+            clock: DefaultClock::default(),
+        })
+    }
+
+    /// Whether this is the limit in force, so that a reload need not begin to count anew.
+    #[must_use]
+    pub fn is_per_minute(&self, per_minute: u32) -> bool {
+        self.per_minute == per_minute
     }
 
     /// Counts one request.

@@ -25,8 +25,8 @@ use crate::registry::Registry;
 use crate::upstream::Rules;
 
 pub use arrival::{Ask, Destination, Form, Tags};
-pub use decide::{Decided, decide};
 pub use body::AnswerBody;
+pub use decide::{Decided, decide};
 pub use fields::Via;
 pub use journey::Proxy;
 pub use refusal::{Code, Refusal, Rule};

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ledger::{Listed, Metrics, Tally};
+use crate::limit::Rate;
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -35,7 +36,7 @@ pub struct Holder {
     /// The caller.
     pub caller: Caller,
     /// Its rate limit, if there is one.
-    pub limit: Option<crate::limit::Rate>,
+    pub limit: Option<Arc<Rate>>,
 }
 
 #[derive(Debug, Default)]

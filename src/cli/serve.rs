@@ -1,6 +1,9 @@
 //! `keyferry serve`
 
-use super::output::Failure;
+use std::fmt::Write as _;
+
+use super::output::{self, Failure};
+use crate::app::{Server, Started, harden};
 use crate::config::{Environment, Options};
 
 /// Nothing but what every command takes.
@@ -9,9 +12,74 @@ pub(super) struct Arguments {}
 
 /// Runs until a signal says to stop.
 pub(super) fn run(
-    _arguments: Arguments,
-    _options: Options,
-    _environment: Environment,
+    Arguments {}: Arguments,
+    options: Options,
+    environment: Environment,
 ) -> Result<(), Failure> {
-    Err(Failure::Because("serve is not part of this build".to_owned()))
+    for refused in harden() {
+        output::note(&format!("warning: {refused}"));
+    }
+    let loaded = super::configuration(&options, &environment)?;
+    let server = Server::start(loaded.config, options.clone(), environment)
+        .map_err(|error| Failure::of(&error))?;
+    output::result(&greeting(server.started(), &options))?;
+    server.run().map_err(|error| Failure::of(&error))
 }
+
+/// Where things are, and what to try next.
+fn greeting(started: &Started, options: &Options) -> String {
+    let mut text = String::from("Keyferry is ready.\n");
+    let mut say = |name: &str, value: &str| {
+        let _infallible = writeln!(text, "  {name:<12} {value}");
+    };
+    for address in &started.proxy {
+        say("proxy", address);
+    }
+    say("API", &started.api);
+    say("data", &started.data_dir.display().to_string());
+    let token = &started.admin_token;
+    let made = if token.is_new { " (made now; readable by you alone)" } else { "" };
+    say("admin token", &format!("{}{made}", token.path.display()));
+    say("declared", &declared(started));
+    text.push_str("Try next:\n");
+    text.push_str(&next(started, options));
+    text
+}
+
+fn declared(started: &Started) -> String {
+    let connections = output::count(started.connections, "connection");
+    format!("{connections}, {}", output::count(started.callers, "token"))
+}
+
+fn next(started: &Started, options: &Options) -> String {
+    let Some(file) = options.config.as_ref().map(|file| file.display().to_string()) else {
+        return NOTHING_DECLARED.to_owned();
+    };
+    if started.connections == 0 || started.callers == 0 {
+        return NOTHING_DECLARED.to_owned();
+    }
+    let proxy = started.proxy.first().map_or("", String::as_str);
+    format!(
+        "  curl -H 'Authorization: Bearer TOKEN' {proxy}/~/CONNECTION/PATH\n  \
+         keyferry explain --config {file} --connection CONNECTION GET https://HOST/PATH\n  \
+         curl {}/metrics\nCONNECTION, HOST and TOKEN are declared in {file}.",
+        started.api
+    )
+}
+
+const NOTHING_DECLARED: &str = "  \
+There is no connection and no caller yet. Declare them in a file and start again with it:\n\n    \
+[[connections]]\n    \
+integration = \"my_integration\"\n    \
+type = \"bearer_token\"\n    \
+name = \"example\"\n    \
+allowed_domain = \"api.example.com\"\n    \
+token = { env = \"EXAMPLE_TOKEN\" }\n\n    \
+[[tokens]]\n    \
+name = \"runner\"\n    \
+integration = \"my_integration\"\n    \
+scopes = [\"proxy\"]\n    \
+token = { file = \"runner.token\" }\n\n  \
+(umask 077; keyferry token generate > runner.token)\n  \
+keyferry check --config keyferry.toml\n  \
+keyferry serve --config keyferry.toml";

@@ -1,6 +1,7 @@
 //! `[[connections]]`: declared connections.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::fault::Place;
 use super::item::Item;
@@ -25,12 +26,12 @@ impl<'a> Declarations<'a> {
     }
 
     /// Reads the whole list.
-    pub(super) fn read(mut self, list: Item<'_, '_>) -> Vec<Connection> {
+    pub(super) fn read(mut self, list: Item<'_, '_>) -> Vec<Arc<Connection>> {
         let items = list.items().unwrap_or_default();
         items.into_iter().filter_map(|item| self.connection(item.section()?)).collect()
     }
 
-    fn connection(&mut self, mut section: Section<'_, '_>) -> Option<Connection> {
+    fn connection(&mut self, mut section: Section<'_, '_>) -> Option<Arc<Connection>> {
         let integration = section.require("integration", |item| item.parse(IntegrationName::parse));
         let kind = section.require("type", |item| item.parse(parse_type));
         let allow_zendesk = self.allow_zendesk;
@@ -48,7 +49,7 @@ impl<'a> Declarations<'a> {
             return None;
         }
         // The secret was checked at its place, so that a field can carry it.
-        Connection::new(integration?, name?, allowed_domain?, &authentication?).ok()
+        Connection::new(integration?, name?, allowed_domain?, &authentication?).ok().map(Arc::new)
     }
 
     fn authentication(

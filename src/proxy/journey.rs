@@ -35,6 +35,8 @@ pub struct Proxy {
     pub in_force: Arc<ArcSwap<InForce>>,
     /// Changes with it.
     pub changes: watch::Receiver<u64>,
+    /// Turns true when the server goes down.
+    pub stop: watch::Receiver<bool>,
     /// The way out.
     pub upstream: Upstream,
     /// Where requests are written down.
@@ -108,6 +110,9 @@ impl Proxy {
         visit: &Visit,
         request: Request<Incoming>,
     ) -> Result<Outcome, Refusal> {
+        if *self.stop.borrow() {
+            return Err(shutting_down());
+        }
         let in_force = self.in_force.load_full();
         let (mut head, body) = request.into_parts();
         // 1. What is asked, and can it be read in one way only?
@@ -204,6 +209,13 @@ impl Proxy {
         upgrade::ask_for_websocket(response.headers_mut());
         response
     }
+}
+
+/// What has come too late to be carried.
+fn shutting_down() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "The proxy is shutting down; try again on another.")
+        .retry_after(1)
+        .closing()
 }
 
 /// The same caller may still use the same connection.

@@ -1,0 +1,320 @@
+//! The whole server, from its configuration to its last request.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::data_dir::{AdminToken, DataDir, DataDirError};
+use super::in_force::Assembly;
+use super::reload::Reload;
+use super::worker::{self, Shared};
+use crate::api::{Api, Rooms};
+use crate::chance;
+use crate::clock::Clock;
+use crate::config::{self, Config, Environment, LogFormat, Options, PemError, Tls};
+use crate::door::{Address, BindError, HeadLimits, Limits, Listener, Lobby, server_config};
+use crate::ledger::{FilterError, Format, Ledger, Metrics, Sink, Writer, install};
+use crate::proxy::Via;
+use crate::tasks::Tasks;
+use crate::upstream::{OwnListeners, RootsError, System};
+
+/// A server that has bound its sockets and not yet served anybody.
+#[derive(Debug)]
+pub struct Server {
+    started: Started,
+    api_listener: Listener,
+    api: Api,
+    api_limits: Limits,
+    reload: Reload,
+    stop: watch::Sender<bool>,
+    draining: Arc<AtomicBool>,
+    grace: Duration,
+    workers: Vec<JoinHandle<()>>,
+    /// Written to until the very end, so dropped last.
+    _log: Writer,
+    _data_dir: DataDir,
+}
+
+/// What a person wants to know once the server runs.
+#[derive(Debug)]
+pub struct Started {
+    /// Where callers reach the proxy.
+    pub proxy: Vec<String>,
+    /// Where the API listens.
+    pub api: String,
+    /// Where the server keeps its files.
+    pub data_dir: PathBuf,
+    /// The operator's token.
+    pub admin_token: AdminToken,
+    /// How many connections and callers are declared.
+    pub connections: usize,
+    /// How many tokens are declared.
+    pub callers: usize,
+}
+
+/// Why the server can't start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A socket can't be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A certificate or key can't be used.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// TLS to callers can't be set up.
+    #[error("TLS to callers can't be set up: {0}")]
+    Tls(#[source] rustls::Error),
+    /// TLS to origins can't be set up.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The log can't be set up.
+    #[error(transparent)]
+    Log(#[from] FilterError),
+    /// There is no randomness.
+    #[error(transparent)]
+    Chance(#[from] chance::Failed),
+    /// A thread or runtime can't be started.
+    #[error("a thread can't be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Server {
+    /// Builds the rooms, binds the sockets and starts the workers.
+    ///
+    /// # Errors
+    /// [`StartError`] says what stands in the way; nothing is left running then.
+    pub fn start(
+        config: Config,
+        options: Options,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let admin_token = data_dir.admin_token()?;
+        let instance = instance_name()?;
+        let (sink, clock) = (Arc::new(Sink::default()), Clock::system());
+        let format = log_format(&config);
+        install(Arc::clone(&sink), format, clock.clone(), &config.log.level)?;
+        let log = sink.write_to(std::io::stderr()).map_err(StartError::Thread)?;
+
+        let proxy_listeners = bind_proxy(&config)?;
+        let api_tls = tls(config.api.tls.as_ref())?;
+        let api_listener = Listener::bind(&Address::Tcp(config.api.listen), api_tls)?;
+        let bound: Vec<SocketAddr> = proxy_listeners
+            .iter()
+            .chain([&api_listener])
+            .filter_map(Listener::local_addr)
+            .collect();
+
+        let metrics = Arc::new(Metrics::new());
+        let assembly = Assembly {
+            metrics: Arc::clone(&metrics),
+            own: OwnListeners::new(bound),
+            resolver: Arc::new(System),
+        };
+        let in_force = Arc::new(ArcSwap::from_pointee(assembly.assemble(&config, 0, None)?));
+        let (changed, changes) = watch::channel(0);
+        let (stop, stopped) = watch::channel(false);
+        let ledger = Ledger::new(Arc::clone(&sink), Arc::clone(&metrics), clock, format, &instance);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = Shared {
+            in_force: Arc::clone(&in_force),
+            changes,
+            stop: stopped,
+            ledger: Arc::new(ledger),
+            doorkeeper: Arc::default(),
+            gauges: Arc::default(),
+            via: Via::new(&instance),
+            limits: limits(&config),
+            grace: config.shutdown_grace,
+            workers,
+        };
+        let draining = Arc::new(AtomicBool::new(false));
+        let api = Api::new(rooms(&config, &shared, metrics, sink, &draining));
+        let started = Started {
+            proxy: addresses(&proxy_listeners, &config),
+            api: address(&api_listener),
+            data_dir: data_dir.path().to_owned(),
+            admin_token,
+            connections: config.connections.len(),
+            callers: config.tokens.len(),
+        };
+        Ok(Self {
+            started,
+            api_listener,
+            api,
+            api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
+            grace: config.shutdown_grace,
+            workers: start_workers(&proxy_listeners, &shared)?,
+            reload: Reload { assembly, in_force, changed, running: config, options, environment },
+            stop,
+            draining,
+            _log: log,
+            _data_dir: data_dir,
+        })
+    }
+
+    /// What a person wants to know.
+    #[must_use]
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reloads the configuration.
+    ///
+    /// # Errors
+    /// When signals can't be listened for.
+    pub fn run(mut self) -> Result<(), StartError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let served = runtime.block_on(self.serve());
+        let _nobody_listens = self.stop.send(true);
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker has panicked");
+            }
+        }
+        tracing::info!("stopped");
+        served
+    }
+
+    async fn serve(&mut self) -> Result<(), StartError> {
+        let (tasks, api) = (Tasks::default(), Arc::new(self.api.clone()));
+        let lobby = Arc::new(Lobby::new(Arc::default(), self.api_limits, 1));
+        let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
+        let serving = listener.serve(api, Arc::clone(&lobby), tasks.clone());
+        tokio::select! {
+            served = serving => served.map_err(StartError::Thread)?,
+            () = lobby.sweep() => {}
+            told = wait_for_signals(&mut self.reload) => told.map_err(StartError::Thread)?,
+        }
+        tracing::info!("shutting down: requests in flight are finished first");
+        self.draining.store(true, Relaxed);
+        let _nobody_listens = self.stop.send(true);
+        lobby.drain();
+        let _cut = tokio::time::timeout(self.grace, tasks.finished()).await;
+        Ok(())
+    }
+}
+
+/// Returns when the server is told to stop; reloads as often as it is told to.
+async fn wait_for_signals(reload: &mut Reload) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => reload.run(),
+        }
+    }
+}
+
+/// Eight hexadecimal digits that tell this process from others.
+fn instance_name() -> Result<String, chance::Failed> {
+    Ok(format!("{:08x}", u32::from_be_bytes(chance::bytes::<4>()?)))
+}
+
+fn log_format(config: &Config) -> Format {
+    match config.log.format {
+        LogFormat::Auto if std::io::stderr().is_terminal() => Format::Pretty,
+        LogFormat::Pretty => Format::Pretty,
+        LogFormat::Auto | LogFormat::Json => Format::Json,
+    }
+}
+
+fn tls(files: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let Some(files) = files else { return Ok(None) };
+    server_config(files.load()?).map(Some).map_err(StartError::Tls)
+}
+
+fn bind_proxy(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let plan = &config.proxy;
+    let tls = tls(plan.tls.as_ref())?;
+    let bind = |listener: &config::Listener| {
+        let address = match listener {
+            config::Listener::Tcp(address) => Address::Tcp(*address),
+            config::Listener::Unix(path) => Address::Unix(path.clone(), plan.socket_mode),
+        };
+        Ok(Listener::bind(&address, tls.clone())?)
+    };
+    plan.listen.iter().map(bind).collect()
+}
+
+fn limits(config: &Config) -> Limits {
+    let plan = &config.proxy;
+    Limits {
+        head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MOST_FIELDS },
+        head_timeout: plan.head_timeout,
+        idle_timeout: plan.idle_timeout,
+        max_conns: plan.max_connections,
+        max_silent_conns: (plan.max_connections / 10).max(100),
+    }
+}
+
+fn rooms(
+    config: &Config,
+    shared: &Shared,
+    metrics: Arc<Metrics>,
+    sink: Arc<Sink>,
+    draining: &Arc<AtomicBool>,
+) -> Rooms {
+    let public = config.api.public_url.parse::<http::Uri>().ok();
+    let public = public.and_then(|url| url.host().map(str::to_owned));
+    let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
+    let names = loopback.into_iter().chain(public).chain(config.api.allowed_hosts.clone());
+    Rooms {
+        metrics,
+        doorkeeper: Arc::clone(&shared.doorkeeper),
+        gauges: Arc::clone(&shared.gauges),
+        sink,
+        draining: Arc::clone(draining),
+        allowed_hosts: names.collect(),
+    }
+}
+
+fn start_workers(
+    listeners: &[Listener],
+    shared: &Shared,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    (0..shared.workers)
+        .map(|number| {
+            let own: Result<_, _> = listeners.iter().map(Listener::try_clone).collect();
+            worker::start(number, own.map_err(StartError::Thread)?, shared.clone())
+        })
+        .collect()
+}
+
+fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {
+    listeners
+        .iter()
+        .zip(&config.proxy.listen)
+        .map(|(bound, planned)| match planned {
+            config::Listener::Tcp(_) => address(bound),
+            config::Listener::Unix(_) => planned.to_string(),
+        })
+        .collect()
+}
+
+fn address(listener: &Listener) -> String {
+    let scheme = if listener.is_tls() { "https" } else { "http" };
+    listener.local_addr().map_or_else(String::new, |bound| format!("{scheme}://{bound}"))
+}
+
+/// As many as the HTTP library parses without asking for more memory.
+const MOST_FIELDS: usize = 100;
+const MOST_API_CONNS: usize = 1000;

@@ -1,0 +1,81 @@
+//! One worker: a thread with a runtime of its own, its own conns and its own way out. Nothing is
+//! handed from one to another, so that a request costs no lock that another core holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::server::StartError;
+use crate::door::{Doorkeeper, Limits, Listener, Lobby};
+use crate::ledger::Ledger;
+use crate::proxy::{InForce, Proxy, Via};
+use crate::tasks::Tasks;
+use crate::upstream::{Gauges, Upstream};
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) changes: watch::Receiver<u64>,
+    /// Turns true when the server goes down.
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) doorkeeper: Arc<Doorkeeper>,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) via: Via,
+    pub(super) limits: Limits,
+    pub(super) grace: Duration,
+    pub(super) workers: usize,
+}
+
+/// Starts a worker thread that serves `listeners` until it is told to stop.
+pub(super) fn start(
+    number: usize,
+    listeners: Vec<Listener>,
+    shared: Shared,
+) -> Result<std::thread::JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(StartError::Thread)?;
+    std::thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || runtime.block_on(run(listeners, shared)))
+        .map_err(StartError::Thread)
+}
+
+async fn run(listeners: Vec<Listener>, shared: Shared) {
+    // What a drain waits for, and what it does not.
+    let (tasks, background) = (Tasks::default(), Tasks::default());
+    let lobby = Arc::new(Lobby::new(Arc::clone(&shared.doorkeeper), shared.limits, shared.workers));
+    let proxy = Arc::new(Proxy {
+        in_force: Arc::clone(&shared.in_force),
+        changes: shared.changes.clone(),
+        stop: shared.stop.clone(),
+        upstream: Upstream::new(Arc::clone(&shared.gauges), background.clone(), shared.workers),
+        ledger: Arc::clone(&shared.ledger),
+        via: shared.via.clone(),
+        tasks: tasks.clone(),
+    });
+    let mut stop = shared.stop.clone();
+    let accepting = listeners
+        .into_iter()
+        .map(|listener| listener.serve(Arc::clone(&proxy), Arc::clone(&lobby), tasks.clone()));
+    tokio::select! {
+        served = futures_util::future::try_join_all(accepting) => {
+            if let Err(error) = served {
+                tracing::error!(error = %error, "a listener can't be served");
+            }
+        }
+        () = lobby.sweep() => {}
+        () = proxy.upstream.sweep(|| Arc::clone(&shared.in_force.load().rules)) => {}
+        _stopped = stop.wait_for(|stopped| *stopped) => {}
+    }
+    lobby.drain();
+    if tokio::time::timeout(shared.grace, tasks.finished()).await.is_err() {
+        tracing::warn!(conns = tasks.running(), "conns were cut: shutdown_grace is over");
+    }
+}
