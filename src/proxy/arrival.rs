@@ -124,6 +124,19 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// The request that a caller would make for `url` in absolute-form, with these tags.
+    ///
+    /// # Errors
+    /// A refusal when the URL can't be read, or is not one that a proxy is asked for.
+    pub fn for_url(method: Method, url: &str, tags: Tags) -> Result<Self, Refusal> {
+        let uri: Uri = url.parse().map_err(|_which| malformed("The URL can't be read."))?;
+        let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);
+        let form = Form::Absolute;
+        Ok(Self { method, form, destination, names_host: false, tags, body_length: None })
+    }
+}
+
 /// The forms in the order of contract §3.
 fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
     if head.method == Method::CONNECT {
@@ -158,11 +171,7 @@ fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
 
 /// Absolute-form: the URL says where, and `Host` is not asked (RFC 9112 §3.2.2).
 fn absolute(head: &Parts) -> Result<Target, Refusal> {
-    let scheme = match head.uri.scheme_str() {
-        Some("https") => Scheme::Https,
-        Some("http") => Scheme::Http,
-        _ => return Err(malformed("The target's scheme is neither http nor https.")),
-    };
+    let scheme = scheme(&head.uri)?;
     let authority = authority(&head.uri)?;
     if head.version == Version::HTTP_2
         && let Some(host) = one_field(&head.headers, &header::HOST)?
@@ -208,6 +217,14 @@ fn is_own_host(name: &str, settings: &Settings) -> bool {
         _ => name,
     };
     settings.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+}
+
+fn scheme(uri: &Uri) -> Result<Scheme, Refusal> {
+    match uri.scheme_str() {
+        Some("https") => Ok(Scheme::Https),
+        Some("http") => Ok(Scheme::Http),
+        _ => Err(malformed("The target's scheme is neither http nor https.")),
+    }
 }
 
 fn authority(uri: &Uri) -> Result<&str, Refusal> {
