@@ -170,7 +170,7 @@ fn is_framing(name: &HeaderName) -> bool {
 fn is_ours(name: &HeaderName) -> bool {
     let starts_with = |prefix: &str| {
         let start = name.as_str().as_bytes().get(..prefix.len());
-        start.is_some_and(|start| start.iter().map(hyphened).eq(prefix.bytes()))
+        start.is_some_and(|start| start.iter().copied().map(hyphened).eq(prefix.bytes()))
     };
     starts_with("x-zis") || starts_with("proxy-")
 }
@@ -178,11 +178,12 @@ fn is_ours(name: &HeaderName) -> bool {
 /// Whether two names are the same to a server that reads `_` and `-` alike.
 fn is_alias(name: &HeaderName, other: &HeaderName) -> bool {
     let (name, other) = (name.as_str().as_bytes(), other.as_str().as_bytes());
-    name.len() == other.len() && name.iter().map(hyphened).eq(other.iter().map(hyphened))
+    name.len() == other.len()
+        && name.iter().zip(other).all(|(one, two)| hyphened(*one) == hyphened(*two))
 }
 
-fn hyphened(byte: &u8) -> u8 {
-    if *byte == b'_' { b'-' } else { *byte }
+fn hyphened(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte }
 }
 
 /// The library decodes one `chunked` and nothing else; another coding would arrive at the caller
