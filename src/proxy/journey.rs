@@ -130,7 +130,10 @@ impl Proxy {
         let caller_end = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let path = head.uri.clone();
         let most = in_force.settings.max_body_bytes;
-        let body = outgoing(body, entry, visit, most, &permit);
+        let mut body = outgoing(body, entry, visit, most, &permit);
+        if fields::expects_continue(&head.headers) {
+            body = body.after_continue();
+        }
         let departure = inject(head, body, &arrival, permit.clone(), &self.via)?;
         // 5. The origin's word.
         entry.departs();
