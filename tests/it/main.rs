@@ -10,8 +10,12 @@
     reason = "a test that can't go on has failed, and tests spawn, dial and wait on their own"
 )]
 
+mod callers;
+mod choosing;
 mod cli;
+mod fields;
 mod front_door;
+mod guard;
 mod refusals;
 mod smuggling;
 mod support;

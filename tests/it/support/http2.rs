@@ -1,7 +1,10 @@
 //! A caller of HTTP/2.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -12,7 +15,10 @@ use super::{soon, token};
 
 /// One conn of HTTP/2.
 #[derive(Clone)]
-pub(crate) struct Http2(SendRequest<Full<Bytes>>);
+pub(crate) struct Http2(SendRequest<Content>);
+
+/// Any body.
+pub(crate) type Content = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A request by the token `runner`.
 pub(crate) fn request(method: &str, url: &str) -> http::request::Builder {
@@ -41,8 +47,17 @@ impl Http2 {
         request: http::request::Builder,
         body: impl Into<Bytes>,
     ) -> Answer {
-        let request = request.body(Full::new(body.into())).unwrap();
-        collect(soon(self.0.send_request(request)).await.unwrap()).await
+        let body = Full::new(body.into()).boxed_unsync();
+        collect(self.start(request, body).await.unwrap()).await
+    }
+
+    /// Sends a request and gives the answer as soon as there is a head.
+    pub(crate) async fn start(
+        &mut self,
+        request: http::request::Builder,
+        body: Content,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        soon(self.0.send_request(request.body(body).unwrap())).await
     }
 
     /// The same, when the conn or the stream may be cut.
@@ -51,9 +66,8 @@ impl Http2 {
         request: http::request::Builder,
         body: &'static str,
     ) -> Option<Answer> {
-        let request = request.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap();
-        let response = soon(self.0.send_request(request)).await.ok()?;
-        Some(collect(response).await)
+        let body = Full::new(Bytes::from_static(body.as_bytes())).boxed_unsync();
+        Some(collect(self.start(request, body).await.ok()?).await)
     }
 }
 
