@@ -11,6 +11,7 @@ mod choose;
 mod decide;
 mod explain;
 mod fields;
+mod inject;
 mod journey;
 mod refusal;
 mod relay;

@@ -131,7 +131,7 @@ fn as_json(explanation: &Explanation) -> String {
         "rule": refusal.map(|refusal: &Refusal| refusal.code().rule().as_str()),
         "connection": explanation.connection.as_ref().map(|known| known.name().as_str()),
         "origin": explanation.origin.as_ref().map(ToString::to_string),
-        "field": explanation.field.as_ref().map(|field| field.as_str()),
+        "field": explanation.field.as_ref().map(http::HeaderName::as_str),
         "steps": steps,
     })
     .to_string()

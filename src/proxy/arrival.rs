@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
 use super::Settings;
 use super::base_url;
+use super::caller::Presented;
+use super::fields::Via;
 use super::refusal::{Code, Refusal};
+use super::upgrade::Wish;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::Authority;
 use crate::model::permit::{Scheme, Target};
@@ -39,6 +42,17 @@ pub struct Ask {
     pub tags: Tags,
     /// The length of the body, if it is known beforehand.
     pub body_length: Option<u64>,
+}
+
+/// A request that can be read in one way only and has not been here before.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// What it asks for.
+    pub(super) ask: Ask,
+    /// What it wants to become.
+    pub(super) wish: Wish,
+    /// What it shows of its caller.
+    pub(super) presented: Presented,
 }
 
 /// Where a request wants to go.
@@ -83,6 +97,20 @@ impl Form {
     #[must_use]
     pub fn is_origin_form(self) -> bool {
         matches!(self, Self::BaseUrl | Self::Gateway)
+    }
+}
+
+impl Arrival {
+    /// Reads a request's head, without asking anyone.
+    ///
+    /// # Errors
+    /// A refusal when it can't be read, could be read in two ways, or carries our own mark.
+    pub(super) fn read(head: &Parts, settings: &Settings, via: &Via) -> Result<Self, Refusal> {
+        let mut ask = Ask::read(head, settings)?;
+        let wish = Wish::read(head)?;
+        let presented = Presented::read(head, &mut ask)?;
+        via.refuse_loop(&head.headers)?;
+        Ok(Self { ask, wish, presented })
     }
 }
 
@@ -259,13 +287,11 @@ fn named(
 fn one_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    match (value.to_str(), values.next()) {
-        (Ok(text), None) => Ok(Some(text.trim())),
-        _ => {
-            let title = format!("The field {name} must stand once, in plain text.");
-            Err(Refusal::new(Code::MalformedRequest, title))
-        }
+    if let (Ok(text), None) = (value.to_str(), values.next()) {
+        return Ok(Some(text.trim()));
     }
+    let title = format!("The field {name} must stand once, in plain text.");
+    Err(Refusal::new(Code::MalformedRequest, title))
 }
 
 fn body_length(headers: &HeaderMap) -> Option<u64> {
