@@ -252,7 +252,7 @@ async fn answers_without_a_body_keep_the_conn_and_their_fields() {
         ("HEAD https://api.example.test/200", 200, "4"),
         ("GET https://api.example.test/204", 204, ""),
         ("GET https://api.example.test/304", 304, ""),
-        ("HEAD https://api.example.test/304", 304, ""),
+        ("HEAD https://api.example.test/304", 304, "4"),
         ("GET https://api.example.test/200", 200, "4"),
     ] {
         let answer = raw.send(&ask(line)).await;
