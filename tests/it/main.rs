@@ -19,3 +19,4 @@ mod guard;
 mod refusals;
 mod smuggling;
 mod support;
+mod upstream;

@@ -156,6 +156,12 @@ impl Origin {
         Self { address, memory, accepting }
     }
 
+    /// Ends it and every conn of it, and waits until its port is free.
+    pub(crate) async fn kill(&mut self) {
+        self.accepting.abort();
+        let _aborted = (&mut self.accepting).await;
+    }
+
     /// How many conns there have been.
     pub(crate) fn conns(&self) -> usize {
         self.memory.conns.load(SeqCst)
@@ -236,6 +242,10 @@ impl Seen {
 }
 
 impl Conn {
+    pub(crate) fn new(number: usize, raw: Raw, memory: Arc<Memory>) -> Self {
+        Self { number, raw, memory }
+    }
+
     /// Reads the next request's head and remembers it; `None` when the conn ends before.
     pub(crate) async fn head(&mut self) -> Option<String> {
         let head = self.raw.until(b"\r\n\r\n").await.ok()?;

@@ -61,6 +61,12 @@ impl Raw {
         soon(self.io.flush()).await.unwrap();
     }
 
+    /// Writes where the other end may have gone.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        soon(self.io.write_all(bytes)).await?;
+        soon(self.io.flush()).await
+    }
+
     /// Says that nothing more will come, and goes on reading.
     pub(crate) async fn close_write(&mut self) {
         soon(self.io.shutdown()).await.unwrap();

@@ -41,6 +41,14 @@ impl Authority {
         }
     }
 
+    /// A certificate by itself.
+    pub(crate) fn self_signed(names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        Leaf { der: certificate.der().clone(), pem: certificate.pem(), key }
+    }
+
     pub(crate) fn leaf(&self, names: &[&str]) -> Leaf {
         self.leaf_until(names, 2090)
     }
