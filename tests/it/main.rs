@@ -18,5 +18,7 @@ mod front_door;
 mod guard;
 mod refusals;
 mod smuggling;
+mod streaming;
 mod support;
+mod upgrade;
 mod upstream;

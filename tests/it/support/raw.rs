@@ -191,6 +191,21 @@ impl Raw {
         }
     }
 
+    /// Reads so much and throws it away; gives how much there was.
+    pub(crate) async fn discard(&mut self, length: u64) -> u64 {
+        let mut taken = self.unread.len() as u64;
+        self.unread.clear();
+        let mut space = vec![0; 1 << 18];
+        while taken < length {
+            let most = usize::try_from((length - taken).min(1 << 18)).unwrap();
+            match soon(self.io.read(&mut space[..most])).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => taken += count as u64,
+            }
+        }
+        taken
+    }
+
     /// Everything to the end of the conn.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
