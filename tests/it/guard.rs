@@ -81,13 +81,14 @@ async fn the_proxy_is_never_its_own_origin() {
     let api = world.api.strip_prefix("http://").unwrap().to_owned();
     let proxy = world.address().to_owned();
     let mut world = world;
-    world.change(|world| {
-        world
-            .bearer("acme.wild", "*.wild.example.test", "wild-secret")
-            .pin_to("a.wild.example.test:443", &proxy)
-            .pin_to("b.wild.example.test:443", &api)
-    });
-    world.log.message("the configuration was reloaded").await;
+    world
+        .reload(|world| {
+            world
+                .bearer("acme.wild", "*.wild.example.test", "wild-secret")
+                .pin_to("a.wild.example.test:443", &proxy)
+                .pin_to("b.wild.example.test:443", &api)
+        })
+        .await;
     for host in ["a", "b"] {
         let answer = world.send(&ask(&format!("GET https://{host}.wild.example.test/v1"))).await;
         assert_eq!(answer.refusal(), refused(403, "AddressProhibited"), "{host}");

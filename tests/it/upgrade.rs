@@ -229,8 +229,7 @@ async fn a_websocket_is_cut_when_its_token_or_connection_goes() {
             .run()
             .await;
         let mut socket = open(&world, &absolute()).await;
-        world.change(|world| world.without(stays));
-        world.log.message("the configuration was reloaded").await;
+        world.reload(|world| world.without(stays)).await;
         assert_echoes(&mut socket, Message::text("undisturbed")).await;
         world.change(|world| world.without(gone));
         assert_cut(&mut socket).await;

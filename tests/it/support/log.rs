@@ -67,7 +67,7 @@ impl Log {
     pub(crate) async fn message(&self, text: &str) -> Value {
         self.find(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            line["message"].as_str().is_some_and(|message| message.contains(text)).then_some(line)
+            (line["message"] == text).then_some(line)
         })
         .await
     }

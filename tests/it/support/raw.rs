@@ -212,6 +212,13 @@ impl Raw {
         std::mem::take(&mut self.unread)
     }
 
+    /// Whether the conn ends within this time, in whatever way.
+    pub(crate) async fn ends_within(&mut self, time: std::time::Duration) -> bool {
+        let mut space = [0; 64];
+        let ended = async { while self.io.read(&mut space).await.is_ok_and(|count| count > 0) {} };
+        tokio::time::timeout(time, ended).await.is_ok()
+    }
+
     /// Waits for the conn to end, and that nothing more comes before.
     pub(crate) async fn ends(&mut self) {
         let rest = self.rest().await;

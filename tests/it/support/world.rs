@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::ask::Ask;
@@ -37,6 +38,7 @@ pub(crate) struct Running {
     /// Standard error.
     pub(crate) log: Log,
     pub(crate) world: World,
+    reloads: usize,
 }
 
 impl World {
@@ -181,7 +183,7 @@ impl World {
             (name == "API").then(|| value.trim().to_owned())
         });
         let api = soon(api).await;
-        Running { child, proxies, api, greeting, log, world: self }
+        Running { child, proxies, api, greeting, log, world: self, reloads: 0 }
     }
 }
 
@@ -239,6 +241,19 @@ impl Running {
         self.world = change(world);
         self.world.write();
         self.signal(Signal::HUP);
+    }
+
+    /// Changes the configuration, and waits until it is in force; gives the line that says so.
+    pub(crate) async fn reload(&mut self, change: impl FnOnce(World) -> World) -> Value {
+        self.change(change);
+        self.reloads += 1;
+        let mut left = self.reloads;
+        let reloaded = self.log.find(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            left -= usize::from(line["message"] == "the configuration was reloaded");
+            (left == 0).then_some(line)
+        });
+        reloaded.await
     }
 
     /// Waits for the program to end by itself.
