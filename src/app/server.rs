@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::data_dir::{AdminToken, DataDir, DataDirError};
@@ -38,6 +39,8 @@ pub struct Server {
     draining: Arc<AtomicBool>,
     grace: Duration,
     workers: Vec<JoinHandle<()>>,
+    runtime: Arc<Runtime>,
+    signals: Signals,
     /// Written to until the very end, so dropped last.
     _log: Writer,
     _data_dir: DataDir,
@@ -99,6 +102,8 @@ impl Server {
         options: Options,
         environment: Environment,
     ) -> Result<Self, StartError> {
+        let runtime = runtime().map_err(StartError::Thread)?;
+        let signals = Signals::listen(&runtime).map_err(StartError::Thread)?;
         let data_dir = DataDir::open(&config.data_dir)?;
         let admin_token = data_dir.admin_token()?;
         let instance = instance_name()?;
@@ -147,6 +152,8 @@ impl Server {
             reload: Reload { assembly, in_force, changed, running: config, options, environment },
             stop,
             draining,
+            runtime: Arc::new(runtime),
+            signals,
             _log: log,
             _data_dir: data_dir,
         })
@@ -161,12 +168,9 @@ impl Server {
     /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reloads the configuration.
     ///
     /// # Errors
-    /// When signals can't be listened for.
+    /// When the API can't be served.
     pub fn run(mut self) -> Result<(), StartError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
+        let runtime = Arc::clone(&self.runtime);
         let served = runtime.block_on(self.serve());
         let _nobody_listens = self.stop.send(true);
         for worker in self.workers.drain(..) {
@@ -186,7 +190,7 @@ impl Server {
         tokio::select! {
             served = serving => served.map_err(StartError::Thread)?,
             () = lobby.sweep() => {}
-            told = wait_for_signals(&mut self.reload) => told.map_err(StartError::Thread)?,
+            () = self.signals.wait(&mut self.reload) => {}
         }
         tracing::info!("shutting down: requests in flight are finished first");
         self.draining.store(true, Relaxed);
@@ -197,18 +201,38 @@ impl Server {
     }
 }
 
-/// Returns when the server is told to stop; reloads as often as it is told to.
-async fn wait_for_signals(reload: &mut Reload) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => reload.run(),
+/// The signals that count; from when they are listened for, none of them ends the process.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen(runtime: &Runtime) -> std::io::Result<Self> {
+        let _inside = runtime.enter();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the server is told to stop; reloads as often as it is told to.
+    async fn wait(&mut self, reload: &mut Reload) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => reload.run(),
+            }
         }
     }
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Eight hexadecimal digits that tell this process from others.

@@ -21,18 +21,20 @@ pub(super) struct Gate<T> {
     /// How much of what is held may be passed on.
     cleared: usize,
     fault: Option<Fault>,
+    /// Whether the fault is in a message of which nothing has been passed on.
+    unseen: bool,
 }
 
 impl<T> Gate<T> {
     /// A gate before `io`, from which `first` has been read already.
     pub(super) fn new(io: T, first: Vec<u8>, limits: HeadLimits, presence: Arc<Presence>) -> Self {
         let framing = Framing::new(limits);
-        Self { io, framing, presence, held: first, cleared: 0, fault: None }
+        Self { io, framing, presence, held: first, cleared: 0, fault: None, unseen: false }
     }
 
-    /// Why the gate is shut, if it is.
-    pub(super) fn fault(&self) -> Option<Fault> {
-        self.fault
+    /// Why the gate is shut on a message that nobody else has seen, and so nobody else answers.
+    pub(super) fn unanswered(&self) -> Option<Fault> {
+        self.fault.filter(|_| self.unseen)
     }
 
     pub(super) fn into_inner(self) -> T {
@@ -52,12 +54,18 @@ impl<T> Gate<T> {
 
     /// Looks at what is held; whether more must be read before any of it may go on.
     fn look_at_held(&mut self) -> bool {
+        let unseen = self.framing.in_head();
         match self.framing.look(&self.held) {
             Ok(Seen::PartOfHead) => return true,
             Ok(Seen::Within(length) | Seen::End(length)) => self.cleared = length,
-            Err(fault) => self.fault = Some(fault),
+            Err(fault) => self.shut(fault, unseen),
         }
         false
+    }
+
+    fn shut(&mut self, fault: Fault, unseen: bool) {
+        self.fault = Some(fault);
+        self.unseen = unseen;
     }
 }
 
@@ -74,11 +82,12 @@ impl<T: AsyncRead + Unpin> Gate<T> {
         if fresh.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        let unseen = self.framing.in_head();
         let passed = match self.framing.look(fresh) {
             Ok(Seen::Within(length) | Seen::End(length)) => length,
             Ok(Seen::PartOfHead) => 0,
             Err(fault) => {
-                self.fault = Some(fault);
+                self.shut(fault, unseen);
                 0
             }
         };
@@ -119,7 +128,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
             }
             if let Some(fault) = this.fault {
                 // An earlier request of the conn is answered first; its end brings us here again.
-                if this.framing.in_head() && this.presence.is_busy() {
+                if this.unseen && this.presence.is_busy() {
                     return Poll::Pending;
                 }
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
@@ -172,6 +181,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        let this = self.get_mut();
+        // The refusal has yet to be written; who writes it ends the conn.
+        if this.unanswered().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }

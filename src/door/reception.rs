@@ -75,12 +75,13 @@ impl<H: House> Stranger<H> {
         let ended =
             attend(&self.presence, &mut conn, http1::UpgradeableConnection::graceful_shutdown)
                 .await;
-        if !matches!(ended, Some(Err(_))) {
+        if ended.is_none() {
             return;
         }
+        // The library takes a gate that shuts on a head for a caller that has gone.
         let Some(parts) = conn.into_parts() else { return };
         let gate = parts.io.into_inner();
-        if let Some(fault) = gate.fault() {
+        if let Some(fault) = gate.unanswered() {
             Box::pin(self.refuse(gate.into_inner(), fault)).await;
         }
     }

@@ -1,6 +1,6 @@
 //! The way home.
 
-use http::{Response, header};
+use http::{Response, Version, header};
 
 use super::base_url;
 use super::body::AnswerBody;
@@ -14,6 +14,8 @@ use crate::upstream::{self, Reply, ReplyBody};
 /// The origin's answer, fit for the caller.
 pub(super) fn prepare(reply: &mut Reply, via: &Via) -> Result<(), upstream::Error> {
     let version = reply.version();
+    // The version is the hop's own (RFC 9110 §6.2): a caller of HTTP/1.1 is not answered in 1.0.
+    *reply.version_mut() = Version::HTTP_11;
     fields::prepare_response(reply.headers_mut(), version, via)
 }
 

@@ -50,8 +50,11 @@ impl Departure {
         parts.scheme = Some(uri::Scheme::HTTPS);
         parts.authority = Some(self.permit.origin().authority().parse()?);
         *request.uri_mut() = uri::Uri::from_parts(parts)?;
-        if let header::Entry::Occupied(host) = request.headers_mut().entry(header::HOST) {
-            host.remove_entry_mult();
+        // The library would take `TE` along with a `Connection` line that names it.
+        for name in [header::HOST, header::CONNECTION] {
+            if let header::Entry::Occupied(field) = request.headers_mut().entry(name) {
+                field.remove_entry_mult();
+            }
         }
         Ok(request)
     }

@@ -1,3 +1,28 @@
-//! The integration tests: one binary, so that there is one link.
+//! The integration tests: one binary, so that there is one link. They drive the real program on
+//! loopback, against origins in this process.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that can't go on has failed, and tests spawn, dial and wait on their own"
+)]
 
+mod callers;
+mod choosing;
 mod cli;
+mod fields;
+mod front_door;
+mod guard;
+mod limits;
+mod observed;
+mod refusals;
+mod reload;
+mod shutdown;
+mod smuggling;
+mod streaming;
+mod support;
+mod upgrade;
+mod upstream;

@@ -1,0 +1,22 @@
+//! What the tests stand on: a world to run the program in, origins, and callers of raw bytes.
+
+pub(crate) mod ask;
+pub(crate) mod http2;
+pub(crate) mod inside;
+pub(crate) mod log;
+pub(crate) mod origin;
+pub(crate) mod raw;
+pub(crate) mod tls;
+pub(crate) mod world;
+
+use std::time::Duration;
+
+/// Waits for what must happen soon; no test waits longer for anything.
+pub(crate) async fn soon<F: Future>(what: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(15), what).await.expect("it did not happen in time")
+}
+
+/// The access token of this name, in the shape of one.
+pub(crate) fn token(name: &str) -> String {
+    format!("kf_{name:x<43}")
+}

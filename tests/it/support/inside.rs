@@ -1,0 +1,66 @@
+//! The proxy within the test's own process, for what the program can't be brought to do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use keyferry::app::Assembly;
+use keyferry::clock::Clock;
+use keyferry::config::{Environment, Options, load};
+use keyferry::door::{Address, HeadLimits, Limits, Listener, Lobby};
+use keyferry::ledger::{Format, Ledger, Metrics, Sink};
+use keyferry::proxy::{Proxy, Via};
+use keyferry::tasks::Tasks;
+use keyferry::upstream::{Lookup, OwnListeners, Resolver, Upstream};
+use tokio::sync::watch;
+
+use super::world::World;
+
+/// A resolver that never answers.
+#[derive(Debug)]
+pub(crate) struct Stuck;
+
+impl Resolver for Stuck {
+    fn lookup<'a>(&'a self, _host: &'a str, _port: u16) -> Lookup<'a> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Serves `world`'s configuration; gives the address. A proxy that `stops` was told to go down.
+pub(crate) fn serve(world: &World, resolver: Arc<dyn Resolver>, stops: bool) -> String {
+    let config: PathBuf = world.write();
+    let options = Options { config: Some(config), ..Options::default() };
+    let environment = Environment::from_iter::<[(&str, &str); 0]>([]);
+    let config = load(&options, &environment).unwrap().config;
+    let metrics = Arc::new(Metrics::new());
+    let own = OwnListeners::default();
+    let assembly = Assembly { metrics: Arc::clone(&metrics), own, resolver };
+    let in_force = assembly.assemble(&config, 0, None).unwrap();
+    let sink = Arc::new(Sink::default());
+    let ledger = Ledger::new(sink, metrics, Clock::system(), Format::Json, "inside");
+    let (tasks, (_changed, changes)) = (Tasks::default(), watch::channel(0));
+    let (_stop, stop) = watch::channel(stops);
+    let proxy = Proxy {
+        in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+        changes,
+        stop,
+        upstream: Upstream::new(Arc::default(), tasks.clone(), 1),
+        ledger: Arc::new(ledger),
+        via: Via::new("inside"),
+        tasks: tasks.clone(),
+    };
+    let limits = Limits {
+        head: HeadLimits { max_bytes: 65536, max_fields: 100 },
+        head_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(10),
+        max_conns: 100,
+        max_silent_conns: 100,
+    };
+    let lobby = Arc::new(Lobby::new(Arc::default(), limits, 1));
+    let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serving = tasks.clone();
+    tokio::spawn(async move { listener.serve(Arc::new(proxy), lobby, serving).await });
+    address
+}

@@ -1,0 +1,102 @@
+//! The tests' own authority, and certificates by it.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate authority.
+pub(crate) struct Authority {
+    pub(crate) pem: String,
+    der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate with its key.
+pub(crate) struct Leaf {
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) pem: String,
+    pub(crate) key: KeyPair,
+}
+
+/// The authority that the program is told to trust.
+pub(crate) static TRUSTED: LazyLock<Authority> = LazyLock::new(Authority::new);
+
+/// The names that origins have.
+pub(crate) const NAMES: &[&str] =
+    &["api.example.test", "other.example.test", "wild.example.test", "*.wild.example.test"];
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "The tests' authority");
+        let certificate = params.self_signed(&key).unwrap();
+        Self {
+            pem: certificate.pem(),
+            der: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// A certificate by itself.
+    pub(crate) fn self_signed(names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        Leaf { der: certificate.der().clone(), pem: certificate.pem(), key }
+    }
+
+    pub(crate) fn leaf(&self, names: &[&str]) -> Leaf {
+        self.leaf_until(names, 2090)
+    }
+
+    /// A certificate that ends with the year.
+    pub(crate) fn leaf_until(&self, names: &[&str], year: i32) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Leaf { der: certificate.der().clone(), pem: certificate.pem(), key }
+    }
+}
+
+impl Leaf {
+    /// TLS as a server with this certificate.
+    pub(crate) fn serve(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key)
+            .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}
+
+/// TLS as an origin of all [`NAMES`].
+pub(crate) fn origin(alpn: &[&str]) -> Arc<ServerConfig> {
+    TRUSTED.leaf(NAMES).serve(alpn)
+}
+
+/// TLS as a caller that trusts the tests' authority.
+pub(crate) fn caller(alpn: &[&str]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(TRUSTED.der.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
