@@ -8,7 +8,7 @@ COPY src src
 COPY config config
 RUN cargo build --release --locked --bin keyferry
 RUN mkdir -p /image/etc/keyferry \
- && install -m 0555 target/release/keyferry /image/keyferry \
+ && install -s -m 0555 target/release/keyferry /image/keyferry \
  && ldd target/release/keyferry | grep -o '/[^ ]*' | xargs cp -L --parents -t /image \
  && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
  && install -m 0444 config/container.toml /image/etc/keyferry/keyferry.toml
