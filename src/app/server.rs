@@ -1,7 +1,6 @@
 //! The whole server, from its configuration to its last request.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -22,7 +21,7 @@ use crate::chance;
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, LogFormat, Options, PemError, Tls};
 use crate::door::{Address, BindError, HeadLimits, Limits, Listener, Lobby, server_config};
-use crate::ledger::{FilterError, Format, Ledger, Metrics, Sink, Writer, install};
+use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
 use crate::proxy::Via;
 use crate::tasks::Tasks;
 use crate::upstream::{OwnListeners, RootsError, System};
@@ -103,57 +102,45 @@ impl Server {
         let data_dir = DataDir::open(&config.data_dir)?;
         let admin_token = data_dir.admin_token()?;
         let instance = instance_name()?;
-        let (sink, clock) = (Arc::new(Sink::default()), Clock::system());
-        let format = log_format(&config);
-        install(Arc::clone(&sink), format, clock.clone(), &config.log.level)?;
-        let log = sink.write_to(std::io::stderr()).map_err(StartError::Thread)?;
+        let ledger = Arc::new(open_ledger(&config, &instance)?);
+        let log = ledger.sink.write_to(std::io::stderr()).map_err(StartError::Thread)?;
 
         let proxy_listeners = bind_proxy(&config)?;
         let api_tls = tls(config.api.tls.as_ref())?;
         let api_listener = Listener::bind(&Address::Tcp(config.api.listen), api_tls)?;
-        let bound: Vec<SocketAddr> = proxy_listeners
-            .iter()
-            .chain([&api_listener])
-            .filter_map(Listener::local_addr)
-            .collect();
-
-        let metrics = Arc::new(Metrics::new());
+        let bound = proxy_listeners.iter().chain([&api_listener]);
         let assembly = Assembly {
-            metrics: Arc::clone(&metrics),
-            own: OwnListeners::new(bound),
+            metrics: Arc::clone(&ledger.metrics),
+            own: OwnListeners::new(bound.filter_map(Listener::local_addr).collect()),
             resolver: Arc::new(System),
         };
         let in_force = Arc::new(ArcSwap::from_pointee(assembly.assemble(&config, 0, None)?));
-        let (changed, changes) = watch::channel(0);
+        let (changed, generation) = watch::channel(0);
         let (stop, stopped) = watch::channel(false);
-        let ledger = Ledger::new(Arc::clone(&sink), Arc::clone(&metrics), clock, format, &instance);
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             in_force: Arc::clone(&in_force),
-            changes,
+            changes: generation,
             stop: stopped,
-            ledger: Arc::new(ledger),
             doorkeeper: Arc::default(),
             gauges: Arc::default(),
             via: Via::new(&instance),
             limits: limits(&config),
             grace: config.shutdown_grace,
-            workers,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            ledger,
         };
         let draining = Arc::new(AtomicBool::new(false));
-        let api = Api::new(rooms(&config, &shared, metrics, sink, &draining));
-        let started = Started {
-            proxy: addresses(&proxy_listeners, &config),
-            api: address(&api_listener),
-            data_dir: data_dir.path().to_owned(),
-            admin_token,
-            connections: config.connections.len(),
-            callers: config.tokens.len(),
-        };
         Ok(Self {
-            started,
+            started: Started {
+                proxy: addresses(&proxy_listeners, &config),
+                api: address(&api_listener),
+                data_dir: data_dir.path().to_owned(),
+                admin_token,
+                connections: config.connections.len(),
+                callers: config.tokens.len(),
+            },
             api_listener,
-            api,
+            api: Api::new(rooms(&config, &shared, &draining)),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
             grace: config.shutdown_grace,
             workers: start_workers(&proxy_listeners, &shared)?,
@@ -229,6 +216,14 @@ fn instance_name() -> Result<String, chance::Failed> {
     Ok(format!("{:08x}", u32::from_be_bytes(chance::bytes::<4>()?)))
 }
 
+/// The log, from here on, and the figures.
+fn open_ledger(config: &Config, instance: &str) -> Result<Ledger, StartError> {
+    let (sink, clock) = (Arc::new(Sink::default()), Clock::system());
+    let format = log_format(config);
+    install(Arc::clone(&sink), format, clock.clone(), &config.log.level)?;
+    Ok(Ledger::new(sink, Arc::default(), clock, format, instance))
+}
+
 fn log_format(config: &Config) -> Format {
     match config.log.format {
         LogFormat::Auto if std::io::stderr().is_terminal() => Format::Pretty,
@@ -266,22 +261,16 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn rooms(
-    config: &Config,
-    shared: &Shared,
-    metrics: Arc<Metrics>,
-    sink: Arc<Sink>,
-    draining: &Arc<AtomicBool>,
-) -> Rooms {
+fn rooms(config: &Config, shared: &Shared, draining: &Arc<AtomicBool>) -> Rooms {
     let public = config.api.public_url.parse::<http::Uri>().ok();
     let public = public.and_then(|url| url.host().map(str::to_owned));
     let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
     let names = loopback.into_iter().chain(public).chain(config.api.allowed_hosts.clone());
     Rooms {
-        metrics,
+        metrics: Arc::clone(&shared.ledger.metrics),
         doorkeeper: Arc::clone(&shared.doorkeeper),
         gauges: Arc::clone(&shared.gauges),
-        sink,
+        sink: Arc::clone(&shared.ledger.sink),
         draining: Arc::clone(draining),
         allowed_hosts: names.collect(),
     }

@@ -1,6 +1,7 @@
 //! `keyferry serve`
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::output::{self, Failure};
 use crate::app::{Server, Started, harden};
@@ -20,14 +21,15 @@ pub(super) fn run(
         output::note(&format!("warning: {refused}"));
     }
     let loaded = super::configuration(&options, &environment)?;
-    let server = Server::start(loaded.config, options.clone(), environment)
-        .map_err(|error| Failure::of(&error))?;
-    output::result(&greeting(server.started(), &options))?;
+    let file = loaded.file;
+    let server =
+        Server::start(loaded.config, options, environment).map_err(|error| Failure::of(&error))?;
+    output::result(&greeting(server.started(), file.as_deref()))?;
     server.run().map_err(|error| Failure::of(&error))
 }
 
 /// Where things are, and what to try next.
-fn greeting(started: &Started, options: &Options) -> String {
+fn greeting(started: &Started, file: Option<&Path>) -> String {
     let mut text = String::from("Keyferry is ready.\n");
     let mut say = |name: &str, value: &str| {
         let _infallible = writeln!(text, "  {name:<12} {value}");
@@ -42,7 +44,7 @@ fn greeting(started: &Started, options: &Options) -> String {
     say("admin token", &format!("{}{made}", token.path.display()));
     say("declared", &declared(started));
     text.push_str("Try next:\n");
-    text.push_str(&next(started, options));
+    text.push_str(&next(started, file));
     text
 }
 
@@ -51,8 +53,8 @@ fn declared(started: &Started) -> String {
     format!("{connections}, {}", output::count(started.callers, "token"))
 }
 
-fn next(started: &Started, options: &Options) -> String {
-    let Some(file) = options.config.as_ref().map(|file| file.display().to_string()) else {
+fn next(started: &Started, file: Option<&Path>) -> String {
+    let Some(file) = file.map(|file| file.display().to_string()) else {
         return NOTHING_DECLARED.to_owned();
     };
     if started.connections == 0 || started.callers == 0 {

@@ -8,7 +8,6 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::caller::Reach;
-use crate::model::connection::Authentication;
 
 /// A directory with a configuration file and what it refers to.
 struct Desk {

@@ -72,7 +72,9 @@ impl<H: House> Stranger<H> {
             .max_buf_size(self.limits.head.max_bytes.max(MIN_BUFFER))
             .serve_connection(TokioIo::new(gate), requests(&self.house, &self.presence))
             .with_upgrades();
-        let ended = attend(&self.presence, &mut conn, |conn| conn.graceful_shutdown()).await;
+        let ended =
+            attend(&self.presence, &mut conn, http1::UpgradeableConnection::graceful_shutdown)
+                .await;
         if !matches!(ended, Some(Err(_))) {
             return;
         }
@@ -94,7 +96,7 @@ impl<H: House> Stranger<H> {
             .max_concurrent_streams(MAX_STREAMS)
             .keep_alive_interval(Duration::from_secs(20))
             .serve_connection(TokioIo::new(io), requests(&self.house, &self.presence));
-        let _ended = attend(&self.presence, &mut conn, |conn| conn.graceful_shutdown()).await;
+        let _ended = attend(&self.presence, &mut conn, http2::Connection::graceful_shutdown).await;
     }
 
     async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(self, io: T, fault: Fault) {

@@ -136,7 +136,7 @@ mod tests {
             sink.append(|buffer| buffer.extend_from_slice(format!("{line}\n").as_bytes()));
         }
         drop(writer);
-        let expected: String = (0..1000).map(|line| format!("{line}\n")).collect();
+        let expected = (0..1000).fold(String::new(), |text, line| text + &format!("{line}\n"));
         assert_eq!(String::from_utf8(output.0.lock().clone()).unwrap(), expected);
         assert_eq!(sink.dropped(), 0);
     }

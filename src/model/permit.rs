@@ -33,6 +33,14 @@ pub struct Target {
     pub authority: Authority,
 }
 
+impl Target {
+    /// Whether cleartext was asked for.
+    #[must_use]
+    pub fn is_plain_http(&self) -> bool {
+        self.scheme == Scheme::Http
+    }
+}
+
 /// The operator's rules that hold for every connection.
 #[derive(Clone, Debug)]
 pub struct Terms {

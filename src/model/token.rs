@@ -119,9 +119,13 @@ mod tests {
     fn what_is_not_shaped_like_a_token_has_no_digest() {
         let token = format!("kf_{}", "a".repeat(43));
         assert!(TokenDigest::of(token.as_bytes()).is_some());
-        for text in
-            ["", "kf_", &token[1..], &format!("{token}a"), &format!("kf_{}.", "a".repeat(42))]
-        {
+        for text in [
+            "",
+            "kf_",
+            token.trim_start_matches('k'),
+            &format!("{token}a"),
+            &format!("kf_{}.", "a".repeat(42)),
+        ] {
             assert!(TokenDigest::of(text.as_bytes()).is_none(), "{text}");
         }
     }

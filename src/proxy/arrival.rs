@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
 use super::Settings;
 use super::base_url;
+use super::caller::Presented;
+use super::fields::Via;
 use super::refusal::{Code, Refusal};
+use super::upgrade::Wish;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::Authority;
 use crate::model::permit::{Scheme, Target};
@@ -39,6 +42,17 @@ pub struct Ask {
     pub tags: Tags,
     /// The length of the body, if it is known beforehand.
     pub body_length: Option<u64>,
+}
+
+/// A request that can be read in one way only and has not been here before.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// What it asks for.
+    pub(super) ask: Ask,
+    /// What it wants to become.
+    pub(super) wish: Wish,
+    /// What it shows of its caller.
+    pub(super) presented: Presented,
 }
 
 /// Where a request wants to go.
@@ -86,6 +100,20 @@ impl Form {
     }
 }
 
+impl Arrival {
+    /// Reads a request's head, without asking anyone.
+    ///
+    /// # Errors
+    /// A refusal when it can't be read, could be read in two ways, or carries our own mark.
+    pub(super) fn read(head: &Parts, settings: &Settings, via: &Via) -> Result<Self, Refusal> {
+        let mut ask = Ask::read(head, settings)?;
+        let wish = Wish::read(head)?;
+        let presented = Presented::read(head, &mut ask)?;
+        via.refuse_loop(&head.headers)?;
+        Ok(Self { ask, wish, presented })
+    }
+}
+
 impl Ask {
     /// Reads a request's head.
     ///
@@ -124,6 +152,19 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// The request that a caller would make for `url` in absolute-form, with these tags.
+    ///
+    /// # Errors
+    /// A refusal when the URL can't be read, or is not one that a proxy is asked for.
+    pub fn for_url(method: Method, url: &str, tags: Tags) -> Result<Self, Refusal> {
+        let uri: Uri = url.parse().map_err(|_which| malformed("The URL can't be read."))?;
+        let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);
+        let form = Form::Absolute;
+        Ok(Self { method, form, destination, names_host: false, tags, body_length: None })
+    }
+}
+
 /// The forms in the order of contract §3.
 fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
     if head.method == Method::CONNECT {
@@ -158,11 +199,7 @@ fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
 
 /// Absolute-form: the URL says where, and `Host` is not asked (RFC 9112 §3.2.2).
 fn absolute(head: &Parts) -> Result<Target, Refusal> {
-    let scheme = match head.uri.scheme_str() {
-        Some("https") => Scheme::Https,
-        Some("http") => Scheme::Http,
-        _ => return Err(malformed("The target's scheme is neither http nor https.")),
-    };
+    let scheme = scheme(&head.uri)?;
     let authority = authority(&head.uri)?;
     if head.version == Version::HTTP_2
         && let Some(host) = one_field(&head.headers, &header::HOST)?
@@ -210,6 +247,14 @@ fn is_own_host(name: &str, settings: &Settings) -> bool {
     settings.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
 }
 
+fn scheme(uri: &Uri) -> Result<Scheme, Refusal> {
+    match uri.scheme_str() {
+        Some("https") => Ok(Scheme::Https),
+        Some("http") => Ok(Scheme::Http),
+        _ => Err(malformed("The target's scheme is neither http nor https.")),
+    }
+}
+
 fn authority(uri: &Uri) -> Result<&str, Refusal> {
     uri.authority()
         .map(http::uri::Authority::as_str)
@@ -242,13 +287,11 @@ fn named(
 fn one_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    match (value.to_str(), values.next()) {
-        (Ok(text), None) => Ok(Some(text.trim())),
-        _ => {
-            let title = format!("The field {name} must stand once, in plain text.");
-            Err(Refusal::new(Code::MalformedRequest, title))
-        }
+    if let (Ok(text), None) = (value.to_str(), values.next()) {
+        return Ok(Some(text.trim()));
     }
+    let title = format!("The field {name} must stand once, in plain text.");
+    Err(Refusal::new(Code::MalformedRequest, title))
 }
 
 fn body_length(headers: &HeaderMap) -> Option<u64> {

@@ -115,6 +115,13 @@ pub(super) fn prepare_response_trailers(trailers: &mut HeaderMap) {
     remove_own_status(trailers);
 }
 
+/// Whether the caller holds its body back until it is asked for (RFC 9110 §10.1.1).
+pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Counts `Max-Forwards` of an OPTIONS request down; whether it ends here (RFC 9110 §7.6.2).
 pub(super) fn ends_here(method: &Method, headers: &mut HeaderMap) -> bool {
     if *method != Method::OPTIONS {
@@ -170,7 +177,7 @@ fn is_framing(name: &HeaderName) -> bool {
 fn is_ours(name: &HeaderName) -> bool {
     let starts_with = |prefix: &str| {
         let start = name.as_str().as_bytes().get(..prefix.len());
-        start.is_some_and(|start| start.iter().map(hyphened).eq(prefix.bytes()))
+        start.is_some_and(|start| start.iter().copied().map(hyphened).eq(prefix.bytes()))
     };
     starts_with("x-zis") || starts_with("proxy-")
 }
@@ -178,11 +185,12 @@ fn is_ours(name: &HeaderName) -> bool {
 /// Whether two names are the same to a server that reads `_` and `-` alike.
 fn is_alias(name: &HeaderName, other: &HeaderName) -> bool {
     let (name, other) = (name.as_str().as_bytes(), other.as_str().as_bytes());
-    name.len() == other.len() && name.iter().map(hyphened).eq(other.iter().map(hyphened))
+    name.len() == other.len()
+        && name.iter().zip(other).all(|(one, two)| hyphened(*one) == hyphened(*two))
 }
 
-fn hyphened(byte: &u8) -> u8 {
-    if *byte == b'_' { b'-' } else { *byte }
+fn hyphened(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte }
 }
 
 /// The library decodes one `chunked` and nothing else; another coding would arrive at the caller

@@ -5,28 +5,27 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 
 use super::InForce;
-use super::arrival::{Ask, Form};
+use super::arrival::{Arrival, Form};
 use super::body::{AnswerBody, CallerBody, TooLarge};
-use super::caller::Presented;
 use super::decide::{decide, too_large};
 use super::fields::{self, Via};
+use super::inject::inject;
 use super::refusal::{Code, Refusal};
-use super::upgrade::{self, Splice, Wish};
-use super::{base_url, relay};
+use super::relay;
+use super::upgrade::{self, Splice};
 use crate::door::{Fault, House, TurnedAway, Visit};
 use crate::ledger::{Decision, Entry, Ledger, Opening};
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::registry::Holder;
 use crate::tasks::Tasks;
-use crate::upstream::{self, Departure, Outgoing, Upstream};
+use crate::upstream::{self, Outgoing, Upstream};
 
 /// The data plane of one worker.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ pub struct Proxy {
     pub ledger: Arc<Ledger>,
     /// Our mark.
     pub via: Via,
-    /// Where WebSockets run.
+    /// Where WebSockets are spliced.
     pub tasks: Tasks,
 }
 
@@ -115,72 +114,45 @@ impl Proxy {
         }
         let in_force = self.in_force.load_full();
         let (mut head, body) = request.into_parts();
-        // 1. What is asked, and can it be read in one way only?
-        let mut ask = Ask::read(&head, &in_force.settings)?;
-        entry.form = ask.form.as_str();
-        let wish = Wish::read(&head)?;
-        let presented = Presented::read(&head, &mut ask)?;
-        // 2. Has it been here before?
-        self.via.refuse_loop(&head.headers)?;
-        // 3. Who asks?
+        // 1. What is asked, can it be read in one way only, and has it not been here before?
+        let arrival = Arrival::read(&head, &in_force.settings, &self.via)?;
+        entry.form = arrival.ask.form.as_str();
+        // 2. Who asks?
         let now = self.ledger.clock.now();
-        let holder = presented.identify(&head, &ask, &in_force, now)?;
+        let holder = arrival.presented.identify(&head, &arrival.ask, &in_force, now)?;
         entry.caller = Some(Arc::clone(&holder.caller.name));
-        // 4. May they use which connection, there? From here on there is a permit.
-        let permit = decide(&in_force, &holder.caller, &ask, |listing| {
-            entry.integration = Some(listing.connection.integration().clone());
-            entry.choose(Arc::clone(listing) as _);
-        })?
-        .permit;
-        let field = permit.connection().credential().field().clone();
-        presented.check_slot(&ask, &field)?;
-        entry.origin = Some(permit.origin().clone());
-        entry.rule = if ask.tags.is_named() { "named" } else { "covers" };
-        // 5. Not too often?
-        take_turn(&holder)?;
+        // 3. May they use which connection, there, now? From here on there is a permit.
+        let permit = admit(&in_force, &holder, &arrival, entry)?;
         if fields::ends_here(&head.method, &mut head.headers) {
             return Ok(Outcome::Own(options(&in_force.settings.allow)));
         }
-        // 6. Rewritten, with the credential, fit to leave.
-        let caller_end = (wish == Wish::WebSocket)
-            .then(|| head.extensions.remove::<hyper::upgrade::OnUpgrade>())
-            .flatten();
+        // 4. Rewritten, with the credential, fit to leave.
+        let caller_end = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let path = head.uri.clone();
-        fields::prepare_request(
-            &mut head.headers,
-            head.version,
-            &field,
-            presented.field.as_ref(),
-            &self.via,
-        );
-        if wish == Wish::WebSocket {
-            upgrade::ask_for_websocket(&mut head.headers);
-        }
         let most = in_force.settings.max_body_bytes;
-        let outgoing = outgoing(body, entry, visit, most, &permit);
-        let request = aim(head, &ask, outgoing)?;
-        let departure = Departure::new(permit.clone(), request, wish == Wish::WebSocket);
-        // 7. The origin's word.
+        let mut body = outgoing(body, entry, visit, most, &permit);
+        if fields::expects_continue(&head.headers) {
+            body = body.after_continue();
+        }
+        let departure = inject(head, body, &arrival, permit.clone(), &self.via)?;
+        // 5. The origin's word.
         entry.departs();
         let sent = self.upstream.send(&in_force.rules, departure).await;
         entry.returns();
         let mut reply = sent.map_err(|error| blame(error, most))?;
-        let agreed = upgrade::is_agreed(&reply, wish)?;
+        let agreed = upgrade::is_agreed(&reply, arrival.wish)?;
+        // 6. Home again.
         relay::prepare(&mut reply, &self.via)?;
-        if ask.form == Form::BaseUrl {
+        if arrival.ask.form == Form::BaseUrl {
             relay::localise(&mut reply, path.path(), permit.origin());
         }
-        // 8. Home again.
-        match caller_end {
-            Some(caller) if agreed => Ok(Outcome::WebSocket(Box::new(Switch {
-                reply,
-                caller,
-                holder,
-                digest: presented.digest(),
-                permit,
-            }))),
-            _ => Ok(Outcome::Reply(reply)),
-        }
+        let digest = arrival.presented.digest();
+        Ok(match caller_end.filter(|_| agreed) {
+            Some(caller) => {
+                Outcome::WebSocket(Box::new(Switch { reply, caller, holder, digest, permit }))
+            }
+            None => Outcome::Reply(reply),
+        })
     }
 
     /// Switches both conns to the WebSocket; its entry is written when it ends.
@@ -209,6 +181,25 @@ impl Proxy {
         upgrade::ask_for_websocket(response.headers_mut());
         response
     }
+}
+
+/// Applies the rules from the method to the rate; the entry learns what is known on the way.
+fn admit(
+    in_force: &InForce,
+    holder: &Holder,
+    arrival: &Arrival,
+    entry: &mut Entry,
+) -> Result<Permit, Refusal> {
+    let decided = decide(in_force, &holder.caller, &arrival.ask, |listing| {
+        entry.integration = Some(listing.connection.integration().clone());
+        entry.choose(Arc::clone(listing) as _);
+    })?;
+    let field = decided.permit.connection().credential().field();
+    arrival.presented.check_slot(&arrival.ask, field)?;
+    take_turn(holder)?;
+    entry.origin = Some(decided.permit.origin().clone());
+    entry.rule = if arrival.ask.tags.is_named() { "named" } else { "covers" };
+    Ok(decided.permit)
 }
 
 /// What has come too late to be carried.
@@ -275,22 +266,6 @@ fn outgoing(
         most,
         credential: permit.connection().credential().field().clone(),
     })
-}
-
-/// The request in origin-form.
-fn aim(mut head: Parts, ask: &Ask, body: Outgoing) -> Result<Request<Outgoing>, Refusal> {
-    let target = match ask.form {
-        Form::BaseUrl => base_url::strip(&head.uri).ok(),
-        _ => head.uri.path_and_query().cloned(),
-    };
-    let mut parts = http::uri::Parts::default();
-    parts.path_and_query = target;
-    head.uri = http::Uri::from_parts(parts).map_err(|_never| {
-        Refusal::new(Code::MalformedRequest, "The request's target is not well-formed.")
-    })?;
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    Ok(Request::from_parts(head, body))
 }
 
 /// A body that failed because it was too large is not the caller's malformed one.

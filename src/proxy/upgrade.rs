@@ -1,5 +1,7 @@
 //! WebSocket (RFC 6455) and other upgrades (RFC 9110 §7.8).
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
@@ -91,61 +93,66 @@ impl Splice {
     /// Passes bytes both ways until both ends have ended, one of them fails, both are silent for
     /// too long, or `still_allowed` no longer holds.
     pub(super) async fn run(mut self, still_allowed: impl Fn() -> bool) -> Spliced {
-        let mut spliced = Spliced::default();
         let Ok((caller, origin)) = tokio::try_join!(self.caller, self.origin) else {
-            spliced.cause = Some("the conn ended before it was switched");
-            return spliced;
+            return Spliced::default().because("the conn ended before it was switched");
         };
-        let (mut caller_reads, mut caller_writes) = tokio::io::split(TokioIo::new(caller));
-        let (mut origin_reads, mut origin_writes) = tokio::io::split(TokioIo::new(origin));
-        let (mut up, mut down) = (vec![0; BUFFER], vec![0; BUFFER]);
-        let (mut up_open, mut down_open) = (true, true);
-        while up_open || down_open {
-            let step = tokio::select! {
-                step = pass(&mut caller_reads, &mut origin_writes, &mut up), if up_open => {
-                    step.map(|count| { up_open = count > 0; spliced.from_caller += count; })
-                }
-                step = pass(&mut origin_reads, &mut caller_writes, &mut down), if down_open => {
-                    step.map(|count| { down_open = count > 0; spliced.from_origin += count; })
-                }
+        let (caller_reads, caller_writes) = tokio::io::split(TokioIo::new(caller));
+        let (origin_reads, origin_writes) = tokio::io::split(TokioIo::new(origin));
+        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        let moved = || (up.load(Relaxed), down.load(Relaxed));
+        // Both run in one future that is never dropped half-way: a write that waits for one end
+        // must not be lost because the other end had something to say.
+        let mut both = pin!(async {
+            tokio::try_join!(
+                pour(caller_reads, origin_writes, &up),
+                pour(origin_reads, caller_writes, &down)
+            )
+        });
+        let mut before = moved();
+        let cause = loop {
+            tokio::select! {
+                ended = &mut both => break ended.err().map(|_error| "one end failed"),
                 changed = self.changes.changed() => {
                     if changed.is_err() || !still_allowed() {
-                        spliced.cause = Some("the token or the connection is no longer in force");
-                        return spliced;
+                        break Some("the token or the connection is no longer in force");
                     }
-                    Ok(())
                 }
                 () = tokio::time::sleep(self.idle_timeout) => {
-                    spliced.cause = Some("neither end said anything for too long");
-                    return spliced;
+                    if moved() == before {
+                        break Some("neither end said anything for too long");
+                    }
+                    before = moved();
                 }
-            };
-            if step.is_err() {
-                spliced.cause = Some("one end failed");
-                return spliced;
             }
-        }
-        spliced
+        };
+        let (from_caller, from_origin) = moved();
+        Spliced { from_caller, from_origin, cause }
     }
 }
 
-/// Passes one piece on; 0 when the reading end has ended, which the writing end is told.
-///
-/// Not cancel-safe once something has been read: the write may be cut short. Its callers cancel
-/// it only before, because reading is where it waits; see [`Splice::run`].
-async fn pass(
-    from: &mut ReadHalf<TokioIo<Upgraded>>,
-    to: &mut WriteHalf<TokioIo<Upgraded>>,
-    buffer: &mut [u8],
-) -> std::io::Result<u64> {
-    let count = from.read(buffer).await?;
-    if count == 0 {
-        to.shutdown().await?;
-        return Ok(0);
+impl Spliced {
+    fn because(mut self, cause: &'static str) -> Self {
+        self.cause = Some(cause);
+        self
     }
-    to.write_all(buffer.get(..count).unwrap_or_default()).await?;
-    to.flush().await?;
-    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Passes everything on until the reading end has ended, which the writing end is told.
+async fn pour(
+    mut from: ReadHalf<TokioIo<Upgraded>>,
+    mut to: WriteHalf<TokioIo<Upgraded>>,
+    moved: &AtomicU64,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(buffer.get(..count).unwrap_or_default()).await?;
+        to.flush().await?;
+        moved.fetch_add(u64::try_from(count).unwrap_or(0), Relaxed);
+    }
 }
 
 /// RFC 6455 §4.1.

@@ -2,13 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::Sleep;
 
 /// Why a body failed.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +25,22 @@ pub struct Outgoing(Option<Streamed>);
 struct Streamed {
     body: UnsyncBoxBody<Bytes, BodyError>,
     progress: Arc<Progress>,
+    hold: Option<Hold>,
+}
+
+/// A body held back until the origin asks for it (RFC 9110 §10.1.1), or has been silent for so
+/// long that it may not know how to ask.
+#[derive(Debug)]
+struct Hold {
+    go: Arc<Go>,
+    patience: Pin<Box<Sleep>>,
+}
+
+/// The origin's word that the body may come.
+#[derive(Debug, Default)]
+pub(super) struct Go {
+    said: AtomicBool,
+    waker: AtomicWaker,
 }
 
 /// How far a body has come.
@@ -31,6 +51,8 @@ pub(super) struct Progress {
 }
 
 const ENDED: u64 = u64::MAX;
+/// How long an origin may take to say 100; clients that ask for it wait about as long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Outgoing {
     /// No body.
@@ -45,7 +67,30 @@ impl Outgoing {
     where
         B: Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Self(Some(Streamed { body: body.boxed_unsync(), progress: Arc::default() }))
+        let (body, progress) = (body.boxed_unsync(), Arc::default());
+        Self(Some(Streamed { body, progress, hold: None }))
+    }
+
+    /// Holds the body back until the origin says 100 (Continue), for a moment at most.
+    #[must_use]
+    pub fn after_continue(mut self) -> Self {
+        if let Some(streamed) = &mut self.0 {
+            let patience = Box::pin(tokio::time::sleep(PATIENCE));
+            streamed.hold = Some(Hold { go: Arc::default(), patience });
+        }
+        self
+    }
+
+    /// Whom to tell that the origin has said 100, if the body waits for it.
+    pub(super) fn go(&self) -> Option<Arc<Go>> {
+        Some(Arc::clone(&self.0.as_ref()?.hold.as_ref()?.go))
+    }
+
+    /// Lets the body go at once.
+    pub(super) fn release(&mut self) {
+        if let Some(streamed) = &mut self.0 {
+            streamed.hold = None;
+        }
     }
 
     /// Whether there is no body.
@@ -56,6 +101,21 @@ impl Outgoing {
 
     pub(super) fn progress(&self) -> Option<Arc<Progress>> {
         self.0.as_ref().map(|streamed| Arc::clone(&streamed.progress))
+    }
+}
+
+impl Go {
+    /// The body may come.
+    pub(super) fn say(&self) {
+        self.said.store(true, Release);
+        self.waker.wake();
+    }
+}
+
+impl Hold {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.go.waker.register(cx.waker());
+        if self.go.said.load(Acquire) { Poll::Ready(()) } else { self.patience.as_mut().poll(cx) }
     }
 }
 
@@ -78,6 +138,10 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(streamed) = &mut self.get_mut().0 else { return Poll::Ready(None) };
+        if let Some(hold) = &mut streamed.hold {
+            ready!(hold.poll_over(cx));
+            streamed.hold = None;
+        }
         let frame = Pin::new(&mut streamed.body).poll_frame(cx);
         if let Poll::Ready(frame) = &frame {
             let ended = frame.is_none() || streamed.body.is_end_stream();

@@ -156,7 +156,11 @@ impl Upstream {
         }
         let spare = if reused { departure.spare() } else { None };
         let permit = departure.permit().clone();
-        let request = departure.into_http1();
+        let mut request = departure.into_http1();
+        if let Some(go) = request.body().go() {
+            // Whatever the origin says before its final word, it is there and listening.
+            hyper::ext::on_informational(&mut request, move |_response| go.say());
+        }
         let progress = request.body().progress();
         let before = conn.meter.received();
         let sent = conn.sender.try_send_request(request);
@@ -205,7 +209,9 @@ async fn try_http2(
         return Ok(Attempt::Again(departure));
     }
     let permit = departure.permit().clone();
-    let request = departure.into_http2().map_err(|_never| Error::ResponseMalformed(None))?;
+    let mut request = departure.into_http2().map_err(|_never| Error::ResponseMalformed(None))?;
+    // The library does not tell of a 100 over HTTP/2, so there is nothing to wait for.
+    request.body_mut().release();
     let progress = request.body().progress();
     let sent = sender.try_send_request(request);
     match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {

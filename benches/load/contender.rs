@@ -1,0 +1,123 @@
+//! Who is compared, and how each is started for the same job: pick a credential by the
+//! connection's name, set it, and forward over verified TLS that is kept alive.
+
+use std::{
+    env, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    haproxy, keyferry, nginx,
+    process::{self, PROXY_CORE, Process, pinned},
+    request::Form,
+};
+
+/// Where a run takes place.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Holds certificates, configurations and logs.
+    pub(crate) directory: PathBuf,
+    /// Keyferry's program.
+    pub(crate) keyferry: PathBuf,
+    /// The origin's address.
+    pub(crate) origin: SocketAddr,
+}
+
+/// One who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contender {
+    Bare,
+    Direct,
+    Haproxy,
+    Keyferry,
+    Nginx,
+    NginxLog,
+}
+
+/// A contender that is ready for requests.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// `None` when the origin is asked directly.
+    pub(crate) process: Option<Process>,
+}
+
+impl Contender {
+    /// All of them, in the order of the tables.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Direct, Self::Bare, Self::Nginx, Self::NginxLog, Self::Haproxy, Self::Keyferry];
+
+    /// The name by which the command line and the tables know it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Direct => "direct",
+            Self::Haproxy => "haproxy",
+            Self::Keyferry => "keyferry",
+            Self::Nginx => "nginx",
+            Self::NginxLog => "nginx+log",
+        }
+    }
+
+    /// How it wants to be asked.
+    pub(crate) const fn form(self) -> Form {
+        match self {
+            Self::Bare => Form::Fixed,
+            Self::Direct => Form::Direct,
+            Self::Haproxy | Self::Nginx | Self::NginxLog => Form::Reverse,
+            Self::Keyferry => Form::Absolute,
+        }
+    }
+
+    /// What is missing for it to take part, and what to do about it.
+    pub(crate) fn obstacle(self, keyferry: &Path) -> Option<String> {
+        let program = match self {
+            Self::Bare | Self::Direct => return None,
+            Self::Haproxy => "haproxy",
+            Self::Nginx | Self::NginxLog => "nginx",
+            Self::Keyferry if keyferry.is_file() => return None,
+            Self::Keyferry => {
+                return Some(format!(
+                    "keyferry: no program at {}; run `cargo build --release`, or say where it is \
+                     with --keyferry, or leave it out with --only",
+                    keyferry.display(),
+                ));
+            }
+        };
+        let advice = format!("{program} is not installed; install it, or leave it out with --only");
+        process::find(program).is_none().then_some(advice)
+    }
+
+    /// Starts it; it accepts conns when this returns.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) fn start(self, site: &Site) -> io::Result<Running> {
+        let log = site.directory.join(format!("{}.log", self.name()));
+        let (command, address) = match self {
+            Self::Bare => {
+                let (process, address) = Process::start_role(bare(site)?, log)?;
+                return Ok(Running { address, process: Some(process) });
+            }
+            Self::Direct => {
+                return Ok(Running { address: site.origin, process: None });
+            }
+            Self::Haproxy => haproxy::prepare(site)?,
+            Self::Keyferry => keyferry::prepare(site)?,
+            Self::Nginx => nginx::prepare(site, "off")?,
+            Self::NginxLog => nginx::prepare(site, nginx::ACCESS_LOG)?,
+        };
+        let mut process = Process::start(command, log)?;
+        process.await_listening(address)?;
+        Ok(Running { address, process: Some(process) })
+    }
+}
+
+fn bare(site: &Site) -> io::Result<std::process::Command> {
+    let mut command = pinned(PROXY_CORE, env::current_exe()?);
+    command.args(["bare", "--origin", &site.origin.to_string(), "--authority"]);
+    command.arg(site.directory.join(crate::identity::AUTHORITY));
+    Ok(command)
+}

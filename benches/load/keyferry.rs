@@ -1,0 +1,84 @@
+//! Keyferry, with everything on: callers are authenticated, rules checked, every request logged to
+//! a file and counted.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, DirBuilder},
+    io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    process::Command,
+};
+
+use crate::{
+    contender::Site,
+    identity::{AUTHORITY, HOST},
+    process::{PROXY_CORE, free_address, pinned},
+    request::{CONNECTIONS, TOKEN, connection, secret},
+};
+
+/// Writes the configuration and says how to start.
+///
+/// # Errors
+/// When the configuration can't be written.
+pub(crate) fn prepare(site: &Site) -> io::Result<(Command, SocketAddr)> {
+    let address = free_address()?;
+    let directory = site.directory.join("keyferry");
+    // It refuses a data directory that others can read.
+    DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    let file = directory.join("keyferry.toml");
+    fs::write(&file, configuration(site, address)?)?;
+
+    let mut command = pinned(PROXY_CORE, &site.keyferry);
+    command.args(["serve", "--config"]).arg(file).arg("--data-dir").arg(directory);
+    Ok((command, address))
+}
+
+fn configuration(site: &Site, address: SocketAddr) -> io::Result<String> {
+    let mut toml = format!(
+        r#"[log]
+format = "json"
+
+[proxy]
+listen = ["{address}"]
+
+[upstream]
+extra_roots = ["{authority}"]
+allow_networks = ["127.0.0.0/8"]
+[upstream.resolve]
+"{HOST}:443" = "{origin}"
+
+[api]
+listen = "{api}"
+
+[store]
+url = "memory:"
+
+[[tokens]]
+name = "load"
+integration = "bench"
+scopes = ["proxy"]
+token = "{TOKEN}"
+"#,
+        authority = site.directory.join(AUTHORITY).display(),
+        origin = site.origin,
+        api = free_address()?,
+    );
+    for number in 0..CONNECTIONS {
+        write!(
+            toml,
+            r#"
+[[connections]]
+integration = "bench"
+type = "bearer_token"
+name = "{name}"
+allowed_domain = "{HOST}"
+token = "{secret}"
+"#,
+            name = connection(number),
+            secret = secret(number),
+        )
+        .map_err(io::Error::other)?;
+    }
+    Ok(toml)
+}

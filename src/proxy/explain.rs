@@ -1,0 +1,178 @@
+//! What the proxy would do with a request, and why: the same decision, rule by rule.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::InForce;
+use super::arrival::{Ask, Destination};
+use super::decide::decide;
+use super::refusal::{Code, Refusal, Rule};
+use crate::model::caller::Caller;
+use crate::model::connection::Connection;
+use crate::model::origin::Origin;
+
+/// The answer to "what would happen".
+#[derive(Debug)]
+pub struct Explanation {
+    /// The refusal, if it would be refused.
+    pub refusal: Option<Refusal>,
+    /// The connection that is chosen, also when a later rule refuses.
+    pub connection: Option<Arc<Connection>>,
+    /// Where the request would go.
+    pub origin: Option<Origin>,
+    /// The field that would be injected; its value is never shown.
+    pub field: Option<HeaderName>,
+    /// Every rule, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One rule's part in it.
+#[derive(Debug)]
+pub struct Step {
+    /// The rule.
+    pub rule: Rule,
+    /// What it says.
+    pub outcome: Outcome,
+    /// In words.
+    pub detail: String,
+}
+
+/// What a rule says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The rule holds.
+    Pass,
+    /// The rule does not hold.
+    Refuse,
+    /// Only a real request can tell.
+    AtRunTime,
+    /// An earlier rule refused.
+    NotReached,
+}
+
+impl Outcome {
+    /// The outcome's name, as `explain` prints it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Refuse => "refuse",
+            Self::AtRunTime => "at run time",
+            Self::NotReached => "not reached",
+        }
+    }
+}
+
+/// Decides `ask` for `caller` without sending anything. `ask` is a refusal where the request
+/// could not even be read.
+#[must_use]
+pub fn explain(in_force: &InForce, caller: &Caller, ask: Result<Ask, Refusal>) -> Explanation {
+    let mut connection = None;
+    let decided = ask.as_ref().map_err(Refusal::clone).and_then(|ask| {
+        decide(in_force, caller, ask, |listing| {
+            connection = Some(Arc::clone(&listing.connection));
+        })
+    });
+    let origin = decided.as_ref().ok().map(|decided| decided.permit.origin().clone());
+    let pinned = origin.as_ref().and_then(|origin| pin(in_force, origin));
+    let refusal = match decided {
+        Err(refusal) => Some(refusal),
+        Ok(_) => pinned.and_then(|address| judge(in_force, address)),
+    };
+    let refused = refusal.as_ref().map(|refusal| refusal.code().rule());
+    let story = Story { ask: ask.ok(), connection: connection.as_deref(), pinned };
+    let steps = Rule::ALL
+        .into_iter()
+        .filter(|rule| *rule <= Rule::Address)
+        .map(|rule| story.step(rule, refused, refusal.as_ref()))
+        .collect();
+    let field = connection.as_ref().map(|connection| connection.credential().field().clone());
+    Explanation { refusal, connection, origin, field, steps }
+}
+
+/// What the details are told from.
+struct Story<'a> {
+    ask: Option<Ask>,
+    connection: Option<&'a Connection>,
+    pinned: Option<SocketAddr>,
+}
+
+impl Story<'_> {
+    fn step(&self, rule: Rule, refused: Option<Rule>, refusal: Option<&Refusal>) -> Step {
+        let outcome = match refused {
+            Some(by) if by == rule => Outcome::Refuse,
+            Some(by) if by < rule => Outcome::NotReached,
+            _ if self.needs_a_request(rule) => Outcome::AtRunTime,
+            _ => Outcome::Pass,
+        };
+        let detail = match (outcome, refusal) {
+            (Outcome::Refuse, Some(refusal)) => refusal.title().to_owned(),
+            (Outcome::NotReached, _) => String::new(),
+            _ => self.detail(rule),
+        };
+        Step { rule, outcome, detail }
+    }
+
+    fn needs_a_request(&self, rule: Rule) -> bool {
+        match rule {
+            Rule::Loop | Rule::Caller | Rule::BodySize | Rule::Rate => true,
+            Rule::Address => self.pinned.is_none(),
+            _ => false,
+        }
+    }
+
+    fn detail(&self, rule: Rule) -> String {
+        let domain = || self.connection.map(|known| known.allowed_domain().to_string());
+        match rule {
+            Rule::Form => "absolute-form".to_owned(),
+            Rule::Loop => "no Via field may carry this proxy's name".to_owned(),
+            Rule::Caller => "the caller needs a token with the scope proxy".to_owned(),
+            Rule::Method => self.ask.as_ref().map(|ask| ask.method.to_string()).unwrap_or_default(),
+            Rule::Tags => "no tag contradicts another".to_owned(),
+            Rule::Connection => self.connection.map(describe).unwrap_or_default(),
+            Rule::Https => self.scheme().to_owned(),
+            Rule::Domain => format!("covered by {}", domain().unwrap_or_default()),
+            Rule::Port => "one of proxy.allowed_ports".to_owned(),
+            Rule::BodySize => "at most proxy.max_body_bytes".to_owned(),
+            Rule::Rate => "at most proxy.requests_per_minute for the token".to_owned(),
+            Rule::Credential => self.connection.map(injected).unwrap_or_default(),
+            Rule::Address => self.pinned.map_or_else(
+                || "every address of the name is judged before one is dialled".to_owned(),
+                |address| format!("pinned to {address} by upstream.resolve"),
+            ),
+            Rule::Origin | Rule::Capacity => String::new(),
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self.ask.as_ref().map(|ask| &ask.destination) {
+            Some(Destination::Stated(target)) if target.is_plain_http() => {
+                "http:// is upgraded to https://"
+            }
+            _ => "https",
+        }
+    }
+}
+
+fn describe(connection: &Connection) -> String {
+    format!("{} {}.{}", connection.kind(), connection.integration(), connection.name())
+}
+
+fn injected(connection: &Connection) -> String {
+    format!("{}: *****", connection.credential().field())
+}
+
+fn pin(in_force: &InForce, origin: &Origin) -> Option<SocketAddr> {
+    let host = origin.host_name()?;
+    in_force.rules.settings.pins.get(&(host, origin.port())).copied()
+}
+
+fn judge(in_force: &InForce, address: SocketAddr) -> Option<Refusal> {
+    let prohibited = in_force.rules.guard.judge(vec![address]).err()?;
+    Some(Refusal::new(
+        Code::AddressProhibited,
+        format!("{prohibited}; the operator can allow its network with upstream.allow_networks."),
+    ))
+}

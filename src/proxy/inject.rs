@@ -1,0 +1,41 @@
+//! The departure: the caller's request, rewritten, with the credential and nothing of the hop.
+
+use http::request::Parts;
+use http::{Request, Version};
+
+use super::arrival::{Arrival, Form};
+use super::base_url;
+use super::fields::{self, Via};
+use super::refusal::{Code, Refusal};
+use super::upgrade::{Wish, ask_for_websocket};
+use crate::model::permit::Permit;
+use crate::upstream::{Departure, Outgoing};
+
+/// Strips what must not leave, puts the target in origin-form, and has the departure inject the
+/// permit's credential last.
+pub(super) fn inject(
+    mut head: Parts,
+    body: Outgoing,
+    arrival: &Arrival,
+    permit: Permit,
+    via: &Via,
+) -> Result<Departure, Refusal> {
+    let token_field = arrival.presented.field.as_ref();
+    let credential = permit.connection().credential().field();
+    fields::prepare_request(&mut head.headers, head.version, credential, token_field, via);
+    let upgrades = arrival.wish == Wish::WebSocket;
+    if upgrades {
+        ask_for_websocket(&mut head.headers);
+    }
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = match arrival.ask.form {
+        Form::BaseUrl => base_url::strip(&head.uri).ok(),
+        _ => head.uri.path_and_query().cloned(),
+    };
+    head.uri = http::Uri::from_parts(parts).map_err(|_never| {
+        Refusal::new(Code::MalformedRequest, "The request's target is not well-formed.")
+    })?;
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    Ok(Departure::new(permit, Request::from_parts(head, body), upgrades))
+}
