@@ -3,8 +3,9 @@
 //! Owns the answer to "which connection, which caller", promises to give it from memory, and must
 //! never know a secret: it holds connections, whose secrets only a departure can use.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::ledger::{Listed, Metrics, Tally};
 use crate::limit::Rate;

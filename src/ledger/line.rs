@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::entry::{Decision, Entry};
-use super::logs::{ACCESS, Format};
+use super::logs::Format;
+use crate::model::name::IntegrationName;
+use crate::model::origin::Origin;
 
 /// Writes `entry` to `buffer`, with the names of contract §7.
 pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format: Format) {
@@ -19,46 +21,43 @@ pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format
 }
 
 fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
+    // Names and codes are of characters that JSON need not escape; what a stranger or the
+    // operator wrote may not be.
+    buffer.reserve(USUAL_LENGTH);
     buffer.extend_from_slice(b"{\"time\":\"");
     write_time(buffer, entry.time);
-    buffer.extend_from_slice(b"\",\"level\":\"INFO\",\"target\":\"");
-    buffer.extend_from_slice(ACCESS.as_bytes());
-    buffer.extend_from_slice(b"\",\"request_id\":\"");
+    buffer.extend_from_slice(
+        b"\",\"level\":\"INFO\",\"target\":\"keyferry::access\",\"request_id\":\"",
+    );
     write_request_id(buffer, entry);
-    buffer.push(b'"');
-    let (decision, code) = match entry.decision {
-        Decision::Allow => ("allow", None),
-        Decision::Refuse(code) => ("refuse", Some(code)),
-    };
-    // Names and codes are of characters that JSON need not escape; what a stranger wrote is not.
-    plain(buffer, "caller", None);
+    buffer.extend_from_slice(b"\",\"caller\":");
     quoted(buffer, entry.caller.as_deref());
-    plain(buffer, "integration", Some(entry.integration.as_ref().map_or("", |name| name.as_str())));
-    plain(buffer, "connection", Some(entry.connection().unwrap_or_default()));
-    plain(buffer, "method", None);
-    quoted(buffer, entry.opening.as_ref().map(|opening| opening.method.as_str()));
-    match &entry.origin {
-        Some(origin) => {
-            buffer.extend_from_slice(b",\"origin\":\"https://");
-            buffer.extend_from_slice(origin.authority().as_bytes());
-            buffer.push(b'"');
-        }
-        None => plain(buffer, "origin", Some("")),
-    }
-    plain(buffer, "path", None);
-    quoted(buffer, entry.opening.as_ref().map(|opening| opening.target.path()));
-    plain(buffer, "form", Some(entry.form));
-    plain(buffer, "decision", Some(decision));
-    plain(buffer, "code", Some(code.unwrap_or_default()));
-    plain(buffer, "rule", Some(entry.rule));
-    number(buffer, "status", u64::from(entry.status));
-    number(buffer, "request_bytes", entry.request_bytes());
-    number(buffer, "response_bytes", entry.response_bytes);
-    milliseconds(buffer, "total_ms", total);
-    milliseconds(buffer, "upstream_ms", entry.upstream().unwrap_or_default());
-    plain(buffer, "instance", Some(entry.instance()));
+    plain(buffer, b",\"integration\":\"", entry.integration.as_ref().map(IntegrationName::as_str));
+    plain(buffer, b"\",\"connection\":\"", entry.connection());
+    let opening = entry.opening.as_ref();
+    plain(buffer, b"\",\"method\":\"", opening.map(|opening| opening.method.as_str()));
+    let scheme = if entry.origin.is_some() { "https://" } else { "" };
+    plain(buffer, b"\",\"origin\":\"", Some(scheme));
+    plain(buffer, b"", entry.origin.as_ref().map(Origin::authority));
+    buffer.extend_from_slice(b"\",\"path\":");
+    quoted(buffer, opening.map(|opening| opening.target.path()));
+    plain(buffer, b",\"form\":\"", Some(entry.form));
+    let (decision, code) = match entry.decision {
+        Decision::Allow => ("allow", ""),
+        Decision::Refuse(code) => ("refuse", code),
+    };
+    plain(buffer, b"\",\"decision\":\"", Some(decision));
+    plain(buffer, b"\",\"code\":\"", Some(code));
+    plain(buffer, b"\",\"rule\":\"", Some(entry.rule));
+    number(buffer, b"\",\"status\":", u64::from(entry.status));
+    number(buffer, b",\"request_bytes\":", entry.request_bytes());
+    number(buffer, b",\"response_bytes\":", entry.response_bytes);
+    milliseconds(buffer, b",\"total_ms\":", total);
+    milliseconds(buffer, b",\"upstream_ms\":", entry.upstream().unwrap_or_default());
+    plain(buffer, b",\"instance\":\"", Some(entry.instance()));
+    buffer.push(b'"');
     if let Some(cause) = &entry.cause {
-        plain(buffer, "cause", None);
+        buffer.extend_from_slice(b",\"cause\":");
         quoted(buffer, Some(cause));
     }
     buffer.push(b'}');
@@ -122,34 +121,31 @@ fn write_request_id(buffer: &mut Vec<u8>, entry: &Entry) {
     buffer.extend_from_slice(digits.format(entry.number()).as_bytes());
 }
 
-/// A member whose value needs no escapes; without a value, its name alone.
-fn plain(buffer: &mut Vec<u8>, name: &str, value: Option<&str>) {
-    buffer.extend_from_slice(b",\"");
-    buffer.extend_from_slice(name.as_bytes());
-    buffer.extend_from_slice(b"\":");
-    if let Some(value) = value {
-        buffer.push(b'"');
-        buffer.extend_from_slice(value.as_bytes());
-        buffer.push(b'"');
-    }
+/// What stands before a value, and the value, which needs no escapes.
+fn plain(buffer: &mut Vec<u8>, before: &[u8], value: Option<&str>) {
+    buffer.extend_from_slice(before);
+    buffer.extend_from_slice(value.unwrap_or_default().as_bytes());
 }
 
+/// A string with its quotes and escapes.
 fn quoted(buffer: &mut Vec<u8>, value: Option<&str>) {
     // Writing to a vector can't fail.
     let _infallible = serde_json::to_writer(buffer, value.unwrap_or_default());
 }
 
-fn number(buffer: &mut Vec<u8>, name: &str, value: u64) {
-    plain(buffer, name, None);
+fn number(buffer: &mut Vec<u8>, before: &[u8], value: u64) {
+    buffer.extend_from_slice(before);
     let mut digits = itoa::Buffer::new();
     buffer.extend_from_slice(digits.format(value).as_bytes());
 }
 
 /// Milliseconds with three decimals, as an integer division: cheaper than a float's shortest form.
-fn milliseconds(buffer: &mut Vec<u8>, name: &str, value: Duration) {
+fn milliseconds(buffer: &mut Vec<u8>, before: &[u8], value: Duration) {
     let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-    number(buffer, name, micros / 1000);
+    number(buffer, before, micros / 1000);
     let rest = micros % 1000;
     let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
     buffer.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
 }
+
+const USUAL_LENGTH: usize = 640;

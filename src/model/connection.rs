@@ -6,6 +6,7 @@ use super::credential::{Credential, NotAFieldValue};
 use super::domain::AllowedDomain;
 use super::field::CredentialField;
 use super::name::{ConnectionName, IntegrationName};
+use super::origin::{HostName, Origin};
 use crate::secret::Secret;
 
 /// A connection of an integration.
@@ -18,6 +19,8 @@ pub struct Connection {
     allowed_domain: AllowedDomain,
     kind: ConnectionType,
     credential: Credential,
+    /// The one origin at the usual port, where the allowed domain is exact.
+    home: Option<Origin>,
 }
 
 /// The secret of a connection, with what is needed to build its header field.
@@ -72,7 +75,8 @@ impl Connection {
             Authentication::BearerToken { .. } => ConnectionType::BearerToken,
         };
         let credential = Credential::build(authentication)?;
-        Ok(Self { integration, name, allowed_domain, kind, credential })
+        let home = allowed_domain.exact().map(|host| Origin::new(&host, 443));
+        Ok(Self { integration, name, allowed_domain, kind, credential, home })
     }
 
     /// The integration that it belongs to.
@@ -91,6 +95,15 @@ impl Connection {
     #[must_use]
     pub fn allowed_domain(&self) -> &AllowedDomain {
         &self.allowed_domain
+    }
+
+    /// The origin at `host` and `port`; the one that is meant most often is at hand.
+    #[must_use]
+    pub(super) fn origin(&self, host: &HostName, port: u16) -> Origin {
+        match &self.home {
+            Some(home) if port == 443 && home.host() == host.as_str() => home.clone(),
+            _ => Origin::new(host, port),
+        }
     }
 
     /// Its type.

@@ -98,11 +98,13 @@ impl Origin {
     /// The origin `https://host:port`.
     #[must_use]
     pub fn new(host: &HostName, port: u16) -> Self {
-        let authority = if port == 443 {
-            Bytes::copy_from_slice(host.as_str().as_bytes())
+        let text = if port == 443 {
+            host.as_str().to_owned()
         } else {
-            Bytes::from(format!("{}:{port}", host.as_str()))
+            format!("{}:{port}", host.as_str())
         };
+        // With an owner it is shared from the start: cloning never allocates.
+        let authority = Bytes::from_owner(text);
         Self { authority, host_length: host.as_str().len(), port }
     }
 

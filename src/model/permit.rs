@@ -92,7 +92,7 @@ impl Permit {
         if !terms.allowed_ports.contains(&port) {
             return Err(Denied::Port);
         }
-        Ok(Self { connection: Arc::clone(connection), origin: Origin::new(host, port) })
+        Ok(Self { connection: Arc::clone(connection), origin: connection.origin(host, port) })
     }
 
     /// The connection whose credential may be sent.

@@ -1,6 +1,7 @@
 //! The decision: every rule that needs no clock, no counter and no network, in order. A pure
 //! function of what is in force, who asks and what is asked; `explain` prints the same.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::InForce;
@@ -55,9 +56,9 @@ fn check_method(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
 }
 
 /// Where the request wants to go, now that the connection is known.
-fn target(ask: &Ask, connection: &Connection) -> Result<Target, Refusal> {
+fn target<'a>(ask: &'a Ask, connection: &Connection) -> Result<Cow<'a, Target>, Refusal> {
     match &ask.destination {
-        Destination::Stated(target) => Ok(target.clone()),
+        Destination::Stated(target) => Ok(Cow::Borrowed(target)),
         Destination::ConnectionsOwn => {
             let host = connection.allowed_domain().exact().ok_or_else(|| {
                 Refusal::new(
@@ -66,7 +67,7 @@ fn target(ask: &Ask, connection: &Connection) -> Result<Target, Refusal> {
                 )
             })?;
             let authority = Authority { host: Host::Name(host), port: None };
-            Ok(Target { scheme: Scheme::Https, authority })
+            Ok(Cow::Owned(Target { scheme: Scheme::Https, authority }))
         }
     }
 }

@@ -128,7 +128,8 @@ impl Proxy {
         }
         // 4. Rewritten, with the credential, fit to leave.
         let caller_end = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let path = head.uri.clone();
+        let localise = arrival.ask.form == Form::BaseUrl;
+        let path = localise.then(|| head.uri.path().to_owned());
         let most = in_force.settings.max_body_bytes;
         let mut body = outgoing(body, entry, visit, most, &permit);
         if fields::expects_continue(&head.headers) {
@@ -143,8 +144,8 @@ impl Proxy {
         let agreed = upgrade::is_agreed(&reply, arrival.wish)?;
         // 6. Home again.
         relay::prepare(&mut reply, &self.via)?;
-        if arrival.ask.form == Form::BaseUrl {
-            relay::localise(&mut reply, path.path(), permit.origin());
+        if let Some(path) = path {
+            relay::localise(&mut reply, &path, permit.origin());
         }
         let digest = arrival.presented.digest();
         Ok(match caller_end.filter(|_| agreed) {

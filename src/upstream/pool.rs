@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 
@@ -39,12 +40,19 @@ pub(super) enum Pooled {
 /// The idle conns of one worker.
 #[derive(Debug)]
 pub(super) struct Pool {
-    slots: Mutex<HashMap<Key, Slot>>,
+    slots: Mutex<HashMap<Key, Arc<Slot>, RandomState>>,
+    gauges: Arc<Gauges>,
+}
+
+/// The idle conns to one upstream.
+#[derive(Debug)]
+pub(super) struct Slot {
+    conns: Mutex<Conns>,
     gauges: Arc<Gauges>,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct Conns {
     idle: Vec<(Http1, Instant)>,
     http2: Option<(http2::SendRequest<Outgoing>, Instant)>,
 }
@@ -54,18 +62,40 @@ impl Pool {
         Self { slots: Mutex::default(), gauges }
     }
 
-    /// The conn that was used last, if any is alive.
-    pub(super) fn check_out(&self, key: &Key) -> Option<Pooled> {
+    /// Where the conns to this upstream are kept.
+    pub(super) fn slot(&self, key: &Key) -> Arc<Slot> {
         let mut slots = self.slots.lock();
-        let slot = slots.get_mut(key)?;
-        if let Some((sender, since)) = &mut slot.http2 {
+        if let Some(slot) = slots.get(key) {
+            return Arc::clone(slot);
+        }
+        let gauges = Arc::clone(&self.gauges);
+        let slot = Arc::new(Slot { conns: Mutex::default(), gauges });
+        slots.insert(key.clone(), Arc::clone(&slot));
+        slot
+    }
+
+    /// Closes what has been idle for `longest`, or was made under other rules.
+    pub(super) fn sweep(&self, longest: Duration, generation: u64) {
+        self.slots.lock().retain(|key, slot| {
+            let current = key.generation == generation;
+            let left = slot.sweep(if current { longest } else { Duration::ZERO });
+            left || (current && Arc::strong_count(slot) > 1)
+        });
+    }
+}
+
+impl Slot {
+    /// The conn that was used last, if any is alive.
+    pub(super) fn check_out(&self) -> Option<Pooled> {
+        let mut conns = self.conns.lock();
+        if let Some((sender, since)) = &mut conns.http2 {
             if !sender.is_closed() {
                 *since = instant();
                 return Some(Pooled::Http2(sender.clone()));
             }
-            slot.http2 = None;
+            conns.http2 = None;
         }
-        while let Some((conn, _since)) = slot.idle.pop() {
+        while let Some((conn, _since)) = conns.idle.pop() {
             self.gauges.idle(-1);
             if !conn.sender.is_closed() {
                 return Some(Pooled::Http1(conn));
@@ -75,18 +105,13 @@ impl Pool {
     }
 
     /// Takes back a conn whose response has been read to its end.
-    pub(super) fn check_in(&self, key: &Key, conn: Http1, max_idle: usize) {
+    pub(super) fn check_in(&self, conn: Http1, max_idle: usize) {
         if conn.sender.is_closed() {
             return;
         }
-        let mut slots = self.slots.lock();
-        if !slots.contains_key(key) {
-            slots.insert(key.clone(), Slot::default());
-        }
-        if let Some(slot) = slots.get_mut(key)
-            && slot.idle.len() < max_idle
-        {
-            slot.idle.push((conn, instant()));
+        let mut conns = self.conns.lock();
+        if conns.idle.len() < max_idle {
+            conns.idle.push((conn, instant()));
             self.gauges.idle(1);
         }
     }
@@ -94,32 +119,36 @@ impl Pool {
     /// Shares a conn of HTTP/2, or gives the one that is shared already.
     pub(super) fn share(
         &self,
-        key: Key,
         sender: http2::SendRequest<Outgoing>,
     ) -> http2::SendRequest<Outgoing> {
-        let mut slots = self.slots.lock();
-        let slot = slots.entry(key).or_default();
-        match &slot.http2 {
+        let mut conns = self.conns.lock();
+        match &conns.http2 {
             Some((shared, _since)) if !shared.is_closed() => shared.clone(),
             _ => {
-                slot.http2 = Some((sender.clone(), instant()));
+                conns.http2 = Some((sender.clone(), instant()));
                 sender
             }
         }
     }
 
-    /// Closes what has been idle for `longest`, or was made under other rules.
-    pub(super) fn sweep(&self, longest: Duration, generation: u64) {
+    /// Closes what has been idle for `longest`; whether anything is left.
+    fn sweep(&self, longest: Duration) -> bool {
         let now = instant();
         let fresh = |since: Instant| now.saturating_duration_since(since) < longest;
-        self.slots.lock().retain(|key, slot| {
-            let current = key.generation == generation;
-            let before = slot.idle.len();
-            slot.idle.retain(|(conn, since)| current && fresh(*since) && !conn.sender.is_closed());
-            let closed = before - slot.idle.len();
-            self.gauges.idle(-i64::try_from(closed).unwrap_or(0));
-            slot.http2.take_if(|(sender, since)| !current || sender.is_closed() || !fresh(*since));
-            !slot.idle.is_empty() || slot.http2.is_some()
-        });
+        let mut conns = self.conns.lock();
+        let before = conns.idle.len();
+        conns.idle.retain(|(conn, since)| fresh(*since) && !conn.sender.is_closed());
+        let closed = before - conns.idle.len();
+        self.gauges.idle(-i64::try_from(closed).unwrap_or(0));
+        conns.http2.take_if(|(sender, since)| sender.is_closed() || !fresh(*since));
+        !conns.idle.is_empty() || conns.http2.is_some()
+    }
+}
+
+impl Drop for Slot {
+    /// A slot that outlives its pool's interest takes its idle conns along.
+    fn drop(&mut self) {
+        let idle = self.conns.get_mut().idle.len();
+        self.gauges.idle(-i64::try_from(idle).unwrap_or(0));
     }
 }

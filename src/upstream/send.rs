@@ -18,13 +18,14 @@ use super::departure::Departure;
 use super::dial::dial;
 use super::error::Error;
 use super::meter::{Gauges, Metered};
-use super::pool::{Http1, Key, Pool, Pooled};
+use super::pool::{Http1, Key, Pool, Pooled, Slot};
+use crate::model::origin::Origin;
 use crate::tasks::Tasks;
 
 /// The way out of one worker.
 #[derive(Debug)]
 pub struct Upstream {
-    pool: Arc<Pool>,
+    pool: Pool,
     gauges: Arc<Gauges>,
     tasks: Tasks,
     workers: usize,
@@ -44,8 +45,7 @@ pub struct ReplyBody {
 #[derive(Debug)]
 struct Lease {
     conn: Http1,
-    key: Key,
-    pool: Arc<Pool>,
+    slot: Arc<Slot>,
     max_idle: usize,
     progress: Option<Arc<Progress>>,
 }
@@ -61,7 +61,7 @@ impl Upstream {
     /// The way out of one of `workers` workers.
     #[must_use]
     pub fn new(gauges: Arc<Gauges>, tasks: Tasks, workers: usize) -> Self {
-        Self { pool: Arc::new(Pool::new(Arc::clone(&gauges))), gauges, tasks, workers }
+        Self { pool: Pool::new(Arc::clone(&gauges)), gauges, tasks, workers }
     }
 
     /// Sends a departure to its origin, on a conn that is kept or a new one.
@@ -76,28 +76,30 @@ impl Upstream {
     /// [`Error`] when there is no response head.
     pub async fn send(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
         departure.state_empty_body();
+        // What is rare stands in a box of its own, so that the usual request's future is small.
         if departure.is_upgrade() {
-            return self.send_upgrade(rules, departure).await;
+            return Box::pin(self.send_upgrade(rules, departure)).await;
         }
         let key = Key {
             generation: rules.generation,
             integration: departure.integration().clone(),
             origin: departure.origin().clone(),
         };
+        let slot = self.pool.slot(&key);
         for _ in 0..MOST_ATTEMPTS {
-            let Some(pooled) = self.pool.check_out(&key) else { break };
+            let Some(pooled) = slot.check_out() else { break };
             let attempt = match pooled {
-                Pooled::Http1(conn) => self.try_http1(rules, conn, &key, departure, true).await?,
-                Pooled::Http2(sender) => try_http2(rules, sender, departure).await?,
+                Pooled::Http1(conn) => self.try_http1(rules, conn, &slot, departure, true).await?,
+                Pooled::Http2(sender) => Box::pin(try_http2(rules, sender, departure)).await?,
             };
             match attempt {
                 Attempt::Answered(reply) => return Ok(reply),
                 Attempt::Again(same) => departure = same,
             }
         }
-        let attempt = match self.open(rules, &key).await? {
-            Pooled::Http1(conn) => self.try_http1(rules, conn, &key, departure, false).await?,
-            Pooled::Http2(sender) => try_http2(rules, sender, departure).await?,
+        let attempt = match Box::pin(self.open(rules, &key.origin, &slot)).await? {
+            Pooled::Http1(conn) => self.try_http1(rules, conn, &slot, departure, false).await?,
+            Pooled::Http2(sender) => Box::pin(try_http2(rules, sender, departure)).await?,
         };
         match attempt {
             Attempt::Answered(reply) => Ok(reply),
@@ -118,8 +120,8 @@ impl Upstream {
     }
 
     /// Opens a conn and learns by ALPN which HTTP it speaks.
-    async fn open(&self, rules: &Rules, key: &Key) -> Result<Pooled, Error> {
-        let io = dial(rules, &self.gauges, &key.origin, &rules.tls.requests).await?;
+    async fn open(&self, rules: &Rules, origin: &Origin, slot: &Slot) -> Result<Pooled, Error> {
+        let io = dial(rules, &self.gauges, origin, &rules.tls.requests).await?;
         let speaks_http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
         let (io, meter) = Metered::new(io, &self.gauges);
         if !speaks_http2 {
@@ -140,14 +142,14 @@ impl Upstream {
             run_to_its_end(conn).await;
             drop(meter);
         });
-        Ok(Pooled::Http2(self.pool.share(key.clone(), sender)))
+        Ok(Pooled::Http2(slot.share(sender)))
     }
 
     async fn try_http1(
         &self,
         rules: &Rules,
         mut conn: Http1,
-        key: &Key,
+        slot: &Arc<Slot>,
         departure: Departure,
         reused: bool,
     ) -> Result<Attempt, Error> {
@@ -167,8 +169,7 @@ impl Upstream {
         match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
             Ok(response) => {
                 let max_idle = rules.settings.max_idle_per_origin.div_ceil(self.workers);
-                let pool = Arc::clone(&self.pool);
-                let lease = Lease { conn, key: key.clone(), pool, max_idle, progress };
+                let lease = Lease { conn, slot: Arc::clone(slot), max_idle, progress };
                 Ok(Attempt::Answered(response.map(|body| ReplyBody::new(body, lease))))
             }
             Err(failed) => {
@@ -289,7 +290,7 @@ impl Lease {
     /// A conn on which the request's body is still under way can't be used again.
     fn end(self) {
         if self.progress.is_none_or(|progress| progress.has_ended()) {
-            self.pool.check_in(&self.key, self.conn, self.max_idle);
+            self.slot.check_in(self.conn, self.max_idle);
         }
     }
 }
