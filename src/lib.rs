@@ -23,7 +23,7 @@ pub mod api;
 pub mod proxy;
 // layer 6: plan
 pub mod config;
-// layer 6: house
+// layer 7: house
 pub mod app;
-// layer 7: street
+// layer 8: street
 pub mod cli;

@@ -114,6 +114,14 @@ fn the_default_file_shows_every_key_that_is_read_and_no_other() {
 }
 
 #[test]
+fn the_containers_file_is_without_fault_or_warning() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/container.toml");
+    let options = Options { config: Some(path.into()), data_dir: None };
+    let Loaded { config, warnings, .. } = load(&options, &Environment::default()).unwrap();
+    assert!(config.proxy.caller_auth == CallerAuth::Token && warnings.is_empty());
+}
+
+#[test]
 fn the_example_is_without_fault() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/example.toml");
     let options = Options { config: Some(path.into()), data_dir: None };
