@@ -9,6 +9,46 @@ use super::connection::Connection;
 use super::origin::{Authority, Host, Origin};
 
 /// Proof that this connection's credential may be sent to this origin for this caller.
+///
+/// The rules make one:
+///
+/// ```
+/// use std::sync::Arc;
+/// use keyferry::model::{caller::Caller, connection::Connection};
+/// use keyferry::model::permit::{Denied, Permit, Target, Terms};
+///
+/// fn obtain(
+///     caller: &Caller,
+///     connection: &Arc<Connection>,
+///     target: &Target,
+///     terms: &Terms,
+/// ) -> Result<Permit, Denied> {
+///     Permit::check(caller, connection, target, terms)
+/// }
+/// ```
+///
+/// Nothing else does (E0451: its fields are private):
+///
+/// ```compile_fail,E0451
+/// use std::sync::Arc;
+/// use keyferry::model::{connection::Connection, origin::Origin};
+/// use keyferry::model::permit::Permit;
+///
+/// fn forge(connection: Arc<Connection>, origin: Origin) -> Permit {
+///     Permit { connection, origin }
+/// }
+/// ```
+///
+/// Nor can one that was given be turned to another origin (E0616):
+///
+/// ```compile_fail,E0616
+/// use keyferry::model::{origin::Origin, permit::Permit};
+///
+/// fn redirect(mut permit: Permit, origin: Origin) -> Permit {
+///     permit.origin = origin;
+///     permit
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Permit {
     connection: Arc<Connection>,
