@@ -33,7 +33,10 @@ pub(super) fn tags(
 }
 
 /// The target without the prefix.
-pub(super) fn strip(uri: &Uri) -> Result<PathAndQuery, http::uri::InvalidUri> {
+///
+/// # Errors
+/// When what is left is no path; the library read it as part of one before.
+pub fn strip(uri: &Uri) -> Result<PathAndQuery, http::uri::InvalidUri> {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let start = PREFIX.len() + segment(uri.path()).len();
     let rest = whole.get(start..).unwrap_or_default();
