@@ -11,6 +11,37 @@ use crate::model::permit::Permit;
 ///
 /// Only a [`Permit`] makes one, and it carries the credential of the permit's own connection: a
 /// request can't leave without permission, nor with another connection's secret.
+///
+/// ```
+/// use http::Request;
+/// use keyferry::model::permit::Permit;
+/// use keyferry::upstream::{Departure, Outgoing};
+///
+/// fn leave(permit: Permit, request: Request<Outgoing>) -> Departure {
+///     Departure::new(permit, request, false)
+/// }
+/// ```
+///
+/// Without a permit there is none (E0061: an argument is missing), nor one made by hand (E0451):
+///
+/// ```compile_fail,E0061
+/// use http::Request;
+/// use keyferry::upstream::{Departure, Outgoing};
+///
+/// fn slip_out(request: Request<Outgoing>) -> Departure {
+///     Departure::new(request, false)
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// use http::Request;
+/// use keyferry::model::permit::Permit;
+/// use keyferry::upstream::{Departure, Outgoing};
+///
+/// fn forge(permit: Permit, request: Request<Outgoing>) -> Departure {
+///     Departure { permit, request, upgrade: false }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Departure {
     permit: Permit,
