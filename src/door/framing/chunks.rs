@@ -1,0 +1,114 @@
+//! Where a chunked body ends (RFC 9112 §7.1).
+
+use super::{Fault, HeadLimits, is_control, split_field};
+
+/// A chunked body (RFC 9112 §7.1), byte by byte but for the data, which is skipped.
+#[derive(Debug, Default)]
+pub(super) struct ChunkScan {
+    state: ChunkState,
+    size: u64,
+    /// Bytes of the size line or of the trailer section so far.
+    length: usize,
+    trailer_line: Vec<u8>,
+    trailers: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum ChunkState {
+    #[default]
+    Size,
+    Extension,
+    SizeEnd,
+    Data,
+    DataEnd,
+    DataEndLf,
+    Trailer,
+}
+
+impl ChunkScan {
+    /// How many bytes end the body, once it ends.
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        limits: HeadLimits,
+    ) -> Result<Option<usize>, Fault> {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if self.state == ChunkState::Data {
+                let available = u64::try_from(bytes.len() - at).unwrap_or(u64::MAX);
+                let taken = available.min(self.size);
+                self.size -= taken;
+                at += usize::try_from(taken).unwrap_or(usize::MAX);
+                if self.size == 0 {
+                    self.state = ChunkState::DataEnd;
+                }
+                continue;
+            }
+            at += 1;
+            if self.step(*byte, limits)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes one byte outside of the data; whether it ends the body.
+    fn step(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, Fault> {
+        use ChunkState::{Data, DataEnd, DataEndLf, Extension, Size, SizeEnd, Trailer};
+        match (self.state, byte) {
+            (Size, _) if byte.is_ascii_hexdigit() => self.take_digit(byte)?,
+            (Size, b';') if self.length > 0 => self.state = Extension,
+            (Size, b'\r') if self.length > 0 => self.state = SizeEnd,
+            (Extension, b'\r') => self.state = SizeEnd,
+            (Extension, _) if !is_control(byte) => self.take_extension()?,
+            (SizeEnd, b'\n') => {
+                self.length = 0;
+                self.state = if self.size == 0 { Trailer } else { Data };
+            }
+            (DataEnd, b'\r') => self.state = DataEndLf,
+            (DataEndLf, b'\n') => self.state = Size,
+            (Trailer, _) => return self.take_trailer(byte, limits),
+            _ => return Err(Fault::Chunk),
+        }
+        Ok(false)
+    }
+
+    fn take_digit(&mut self, byte: u8) -> Result<(), Fault> {
+        let digit = char::from(byte).to_digit(16).ok_or(Fault::Chunk)?;
+        self.length += 1;
+        if self.length > MAX_SIZE_DIGITS {
+            return Err(Fault::Chunk);
+        }
+        self.size = self.size << 4 | u64::from(digit);
+        Ok(())
+    }
+
+    /// Extensions are dropped by the HTTP library; long ones serve no honest purpose.
+    fn take_extension(&mut self) -> Result<(), Fault> {
+        self.length += 1;
+        if self.length > MAX_SIZE_LINE { Err(Fault::Chunk) } else { Ok(()) }
+    }
+
+    fn take_trailer(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, Fault> {
+        self.length += 1;
+        if self.length > limits.max_bytes {
+            return Err(Fault::TooLarge);
+        }
+        if byte != b'\n' {
+            self.trailer_line.push(byte);
+            return Ok(false);
+        }
+        let line = self.trailer_line.strip_suffix(b"\r").ok_or(Fault::Control)?;
+        if line.is_empty() {
+            return Ok(true);
+        }
+        split_field(line)?;
+        self.trailer_line.clear();
+        self.trailers += 1;
+        if self.trailers > limits.max_fields { Err(Fault::TooLarge) } else { Ok(false) }
+    }
+}
+
+/// Enough for 2^60 bytes, and never an overflow.
+const MAX_SIZE_DIGITS: usize = 15;
+const MAX_SIZE_LINE: usize = 256;
