@@ -177,6 +177,10 @@ async fn look(world: &Running) {
     assert_silent("standard output", world.greeting.text().as_bytes());
     let pid = world.pid();
     assert_silent("the command line", &std::fs::read(format!("/proc/{pid}/cmdline")).unwrap());
+    // What the operator put there is there; nothing that came from elsewhere joins it.
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let environ = String::from_utf8_lossy(&environ).replace(KEY, "");
+    assert_silent("the environment", environ.as_bytes());
     for (path, content) in files_below(&world.world.path("data")) {
         assert_silent(&path.display().to_string(), &content);
     }
@@ -214,7 +218,9 @@ async fn no_secret_is_seen_anywhere_but_at_its_origin() {
     assert_origin_had_them(&origin);
     world.signal(Signal::TERM);
     world.ended().await;
-    assert_silent("the log", world.log.text().as_bytes());
+    for line in world.log.text().lines() {
+        assert_silent(line, line.as_bytes());
+    }
 }
 
 /// The canary sings: had nothing been sent, nothing could have leaked.
