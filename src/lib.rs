@@ -1,7 +1,8 @@
 //! Keyferry: an outbound proxy that adds the credential, so that the program calling the API
 //! never holds it.
 //!
-//! The modules, from the ground up; each knows only those above it in this list.
+//! The modules, layer by layer from the ground up. A module knows only modules of the layers
+//! above it in this list, never one of its own layer; `tests/architecture.rs` holds them to it.
 
 // layer 0: matter
 pub mod chance;
@@ -14,7 +15,7 @@ pub mod model;
 pub mod door;
 pub mod limit;
 pub mod upstream;
-// layer 3: keepers
+// layer 3: records
 pub mod ledger;
 // layer 4: the set in force
 pub mod registry;
@@ -23,7 +24,7 @@ pub mod api;
 pub mod proxy;
 // layer 6: plan
 pub mod config;
-// layer 6: house
+// layer 7: house
 pub mod app;
-// layer 7: street
+// layer 8: street
 pub mod cli;

@@ -1,11 +1,14 @@
 //! The configuration as an operator meets it: text in, typed data or printed faults out.
 
+mod faults;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use self::faults::{CONNECTION_FAULTS, FAULTS, TOKEN_FAULTS};
 use super::*;
 use crate::model::caller::Reach;
 
@@ -111,6 +114,14 @@ fn the_default_file_shows_every_key_that_is_read_and_no_other() {
     }
     let faults = report.verdict().unwrap_err().to_string();
     assert!(!faults.contains("unknown key") && !faults.contains("is missing"), "{faults}");
+}
+
+#[test]
+fn the_containers_file_is_without_fault_or_warning() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/container.toml");
+    let options = Options { config: Some(path.into()), data_dir: None };
+    let Loaded { config, warnings, .. } = load(&options, &Environment::default()).unwrap();
+    assert!(config.proxy.caller_auth == CallerAuth::Token && warnings.is_empty());
 }
 
 #[test]
@@ -427,274 +438,3 @@ proptest! {
         prop_assert!(report.verdict().is_err());
     }
 }
-
-const FAULTS: &[(&str, &str)] = &[
-    (
-        "[proxy]\nplain_htp = \"upgrade\"",
-        "c.toml:2:1: proxy.plain_htp: unknown key; did you mean plain_http?",
-    ),
-    ("colour = 1", "c.toml:1:1: colour: unknown key"),
-    ("[proxi]\nlisten = 1", "c.toml:1:2: proxi: unknown key; did you mean proxy?"),
-    ("data_dir = 1", "c.toml:1:1: data_dir: must be a string, not a whole number"),
-    ("data_dir = \"\"", "c.toml:1:1: data_dir: must not be empty"),
-    ("proxy = 1", "c.toml:1:1: proxy: must be a table, not a whole number"),
-    ("[proxy]\nlisten = \"127.0.0.1:1\"", "c.toml:2:1: proxy.listen: must be a list, not a string"),
-    ("[proxy]\nlisten = []", "c.toml:2:1: proxy.listen: must not be empty"),
-    (
-        "[proxy]\nlisten = [\n  \"127.0.0.1:1\",\n  \"localhost:1\"]",
-        "c.toml:4:3: proxy.listen[1]: must be an address and port such as \"127.0.0.1:8080\", or \"unix:PATH\"",
-    ),
-    (
-        "[proxy]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
-        "c.toml:2:26: proxy.listen[1]: 127.0.0.1:1 is already proxy.listen[0], at c.toml:2:11",
-    ),
-    (
-        "[proxy]\nlisten = [\"127.0.0.1:1\"]\n[api]\nlisten = \"127.0.0.1:1\"",
-        "c.toml:2:11: proxy.listen[0]: 127.0.0.1:1 is already api.listen, at c.toml:4:1",
-    ),
-    (
-        "[proxy]\nlisten = [\"127.0.0.1:8081\"]",
-        "c.toml:2:11: proxy.listen[0]: 127.0.0.1:8081 is already api.listen, at default",
-    ),
-    (
-        "[proxy]\nsocket_mode = \"rw\"",
-        "c.toml:2:1: proxy.socket_mode: must be permission bits in octal such as \"0600\"",
-    ),
-    (
-        "[proxy]\ncaller_auth = \"no\"",
-        "c.toml:2:1: proxy.caller_auth: must be \"token\" or \"none\"",
-    ),
-    (
-        "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"\"",
-        "c.toml:2:1: proxy.caller_auth: \"none\" needs proxy.default_integration to be set",
-    ),
-    (
-        "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"A\"",
-        "c.toml:3:1: proxy.default_integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
-    ),
-    (
-        "[proxy]\ncaller_auth = \"none\"",
-        "c.toml:2:1: proxy.caller_auth: \"none\" needs proxy.default_integration to be set",
-    ),
-    (
-        "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"a\"\nlisten = [\"0.0.0.0:1\"]",
-        "c.toml:2:1: proxy.caller_auth: \"none\" needs every proxy.listen to be a loopback address or a unix socket, and 0.0.0.0:1 is neither",
-    ),
-    (
-        "[proxy]\ndefault_integration = \"A\"",
-        "c.toml:2:1: proxy.default_integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
-    ),
-    (
-        "[proxy]\nallowed_hosts = [\"a:1\"]",
-        "c.toml:2:18: proxy.allowed_hosts[0]: must be a host name or an address, without scheme and port",
-    ),
-    (
-        "[proxy]\nallowed_ports = [0]",
-        "c.toml:2:18: proxy.allowed_ports[0]: must be a whole number from 1 to 65535",
-    ),
-    (
-        "[proxy]\nallowed_ports = [99999]",
-        "c.toml:2:18: proxy.allowed_ports[0]: must be a whole number from 1 to 65535",
-    ),
-    ("[proxy]\nallowed_ports = []", "c.toml:2:1: proxy.allowed_ports: must not be empty"),
-    (
-        "[proxy]\nallowed_methods = [\"Trace\"]",
-        "c.toml:2:20: proxy.allowed_methods[0]: CONNECT, TRACE, TRACK and DEBUG never reach an origin",
-    ),
-    (
-        "[proxy]\nallowed_methods = [\"A B\"]",
-        "c.toml:2:20: proxy.allowed_methods[0]: is not an HTTP method",
-    ),
-    (
-        "[proxy]\nmax_connections = 0",
-        "c.toml:2:1: proxy.max_connections: must be a whole number from 1 to 10000000",
-    ),
-    (
-        "[proxy]\nmax_head_bytes = 100",
-        "c.toml:2:1: proxy.max_head_bytes: must be a whole number from 8192 to 16777216",
-    ),
-    (
-        "[proxy]\nmax_body_bytes = -1",
-        "c.toml:2:1: proxy.max_body_bytes: must be a whole number from 0 to 9223372036854775807",
-    ),
-    (
-        "[proxy]\nmax_body_bytes = 99999999999999999999",
-        "c.toml:2:1: proxy.max_body_bytes: must be a whole number, not a number beyond 64 bits",
-    ),
-    (
-        "[proxy]\nmax_connections = 1.5",
-        "c.toml:2:1: proxy.max_connections: must be a whole number, not a fraction",
-    ),
-    (
-        "[proxy]\nidle_timeout = 60",
-        "c.toml:2:1: proxy.idle_timeout: must be a duration such as \"500ms\", \"5s\", \"10m\" or \"7d\", not a whole number",
-    ),
-    (
-        "[proxy]\nidle_timeout = \"60\"",
-        "c.toml:2:1: proxy.idle_timeout: must be a duration such as \"500ms\", \"5s\", \"10m\" or \"7d\"",
-    ),
-    ("[proxy]\nhead_timeout = \"0s\"", "c.toml:2:1: proxy.head_timeout: must be longer than zero"),
-    ("[audit]\nretention = \"999y\"", "c.toml:2:1: audit.retention: must be at most \"36500d\""),
-    ("[proxy]\ntls = { cert = \"a.pem\" }", "c.toml:2:1: proxy.tls.key: is missing"),
-    (
-        "[api]\ntls = { cert = \"a.pem\", key = \"a.key\" }",
-        "c.toml:2:1: api.tls: the file a.pem can't be read: No such file or directory (os error 2)",
-    ),
-    (
-        "[upstream]\nhttp2 = \"yes\"",
-        "c.toml:2:1: upstream.http2: must be true or false, not a string",
-    ),
-    (
-        "[upstream]\nallow_networks = [\"10/8\"]",
-        "c.toml:2:19: upstream.allow_networks[0]: must be a network such as \"10.0.0.0/8\"",
-    ),
-    (
-        "[upstream.resolve]\n\"a.test\" = \"127.0.0.1:1\"",
-        "c.toml:2:1: upstream.resolve.\"a.test\": a pinned name is written with its port, such as \"api.example.test:443\"",
-    ),
-    (
-        "[upstream.resolve]\n\"a.test:1\" = \"b.test:1\"",
-        "c.toml:2:1: upstream.resolve.\"a.test:1\": must be an address and port such as \"127.0.0.1:9443\"",
-    ),
-    (
-        "[upstream]\nextra_roots = [\"c.toml\"]",
-        "c.toml:2:16: upstream.extra_roots[0]: the file c.toml has no certificate in PEM form",
-    ),
-    (
-        "[api]\npublic_url = \"a.com\"",
-        "c.toml:2:1: api.public_url: must be a URL such as \"https://keyferry.example.com\", without user or query",
-    ),
-    (
-        "[store]\nurl = \"mysql://a\"",
-        "c.toml:2:1: store.url: must be \"memory:\" or \"sqlite:FILE\" or \"postgres://…\"",
-    ),
-    (
-        "[log]\nlevel = \"loud\"",
-        "c.toml:2:1: log.level: must be off, error, warn, info, debug or trace, or a list such as \"info,keyferry=debug\"",
-    ),
-    ("[ca]\ncert = \"a.pem\"", "c.toml:1:2: ca: needs both cert and key, or neither"),
-    (
-        "[oauth]\nallowed_redirect_origins = [\"https://a.com/x\"]",
-        "c.toml:2:29: oauth.allowed_redirect_origins[0]: must be an origin such as \"https://app.example.com\", without a path",
-    ),
-    (
-        "[zis]\nsubdomain = \"a.b\"",
-        "c.toml:2:1: zis.subdomain: must be one label of a host name, such as \"acme\" of acme.zendesk.com",
-    ),
-    ("[connections]\nname = \"a\"", "c.toml:1:2: connections: must be a list, not a table"),
-];
-
-const CONNECTION_FAULTS: &[((&str, &str), &str)] = &[
-    (
-        ("example\"", "ex\""),
-        "c.toml:4:1: connections[0].name: a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -",
-    ),
-    (
-        ("example\"", "zendesk\""),
-        "c.toml:4:1: connections[0].name: the name zendesk is reserved for OAuth connections to Zendesk",
-    ),
-    (
-        ("\"shop", "\"Shop"),
-        "c.toml:2:1: connections[0].integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
-    ),
-    (
-        ("bearer_token\"", "bearer\""),
-        "c.toml:3:1: connections[0].type: must be \"api_key\" or \"basic_auth\" or \"bearer_token\"",
-    ),
-    (
-        ("bearer_token\"", "oauth\""),
-        "c.toml:3:1: connections[0].type: an oauth connection is made by an authorization, not declared; must be \"api_key\" or \"basic_auth\" or \"bearer_token\"",
-    ),
-    (
-        ("api.example.com", "*.github.io"),
-        "c.toml:5:1: connections[0].allowed_domain: a wildcard can't cover a public suffix such as *.com or *.github.io",
-    ),
-    (
-        ("allowed_domain = \"api.example.com\"\n", ""),
-        "c.toml:1:1: connections[0].allowed_domain: is missing",
-    ),
-    (
-        ("{ env = \"T\" }", "{ env = \"U\" }"),
-        "c.toml:6:1: connections[0].token: the environment variable U is not set",
-    ),
-    (
-        ("{ env = \"T\" }", "{ env = \"BAD\" }"),
-        "c.toml:6:1: connections[0].token: the secret can't be used: it contains a control character, which a header field can't carry",
-    ),
-    (
-        ("{ env = \"T\" }", "{ env = \"EMPTY\" }"),
-        "c.toml:6:1: connections[0].token: the secret can't be used: it is empty",
-    ),
-    (
-        ("{ env = \"T\" }", "{ file = \"none\" }"),
-        "c.toml:6:1: connections[0].token: the file none can't be read: No such file or directory (os error 2)",
-    ),
-    (
-        ("{ env = \"T\" }", "{ file = \"two-lines\" }"),
-        "c.toml:6:1: connections[0].token: the secret can't be used: it contains a control character, which a header field can't carry",
-    ),
-    (
-        ("{ env = \"T\" }", "{ file = \"long\" }"),
-        "c.toml:6:1: connections[0].token: the secret can't be used: it is longer than 8192 bytes",
-    ),
-    (
-        ("{ env = \"T\" }", "{ }"),
-        "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" }",
-    ),
-    (
-        ("{ env = \"T\" }", "{ env = \"T\", file = \"none\" }"),
-        "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" }",
-    ),
-    (
-        ("{ env = \"T\" }", "{ evn = \"T\", env = \"T\" }"),
-        "c.toml:6:11: connections[0].token.evn: unknown key; did you mean env?",
-    ),
-    (
-        ("{ env = \"T\" }", "17"),
-        "c.toml:6:1: connections[0].token: must be a table, not a whole number",
-    ),
-    (
-        ("token = {", "api_key = { env = \"T\" }\ntoken = {"),
-        "c.toml:6:1: connections[0].api_key: unknown key",
-    ),
-];
-
-const TOKEN_FAULTS: &[((&str, &str), &str)] = &[
-    (
-        ("runner", ""),
-        "c.toml:2:1: tokens[0].name: a token's name is 1 to 64 characters, none of them a control character",
-    ),
-    (
-        ("shop", "Shop"),
-        "c.toml:3:1: tokens[0].integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
-    ),
-    (
-        ("\"proxy\"", "\"root\""),
-        "c.toml:4:11: tokens[0].scopes[0]: must be \"read\" or \"write\" or \"proxy\" or \"admin\"",
-    ),
-    (("\"proxy\"", ""), "c.toml:4:1: tokens[0].scopes: must not be empty"),
-    (
-        ("\"CALLER\"", "\"SHORT\""),
-        "c.toml:5:1: tokens[0].token: the secret can't be used: an access token is kf_ and 43 characters: make one with `keyferry token generate`",
-    ),
-    (
-        ("scopes", "connections = [\"a.abc\"]\nscopes"),
-        "c.toml:4:16: tokens[0].connections[0]: a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -",
-    ),
-    (
-        ("scopes", "connections = []\nscopes"),
-        "c.toml:4:1: tokens[0].connections: must not be empty",
-    ),
-    (
-        ("\"shop\"", "\"*\"\nconnections = [\"abc\"]"),
-        "c.toml:4:16: tokens[0].connections[0]: under * a connection is written integration.name",
-    ),
-    (
-        ("scopes", "expires_at = \"tomorrow\"\nscopes"),
-        "c.toml:4:1: tokens[0].expires_at: must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339)",
-    ),
-    (
-        ("scopes", "expires_at = 2030-01-31\nscopes"),
-        "c.toml:4:1: tokens[0].expires_at: must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339)",
-    ),
-];

@@ -160,13 +160,13 @@ impl HeadScan {
             memchr::memchr(b'\n', bytes.get(self.searched..).unwrap_or_default())
         {
             let end = self.searched + found;
+            if end >= limits.max_bytes {
+                return Err(Fault::TooLarge);
+            }
             let line = bytes.get(self.line_start..end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").ok_or(Fault::Control)?;
             self.searched = end + 1;
             self.line_start = end + 1;
-            if end >= limits.max_bytes {
-                return Err(Fault::TooLarge);
-            }
             if !line.is_empty() {
                 self.take_line(line, limits)?;
             } else if self.past_request_line {
@@ -551,7 +551,48 @@ mod tests {
         Ok(ends)
     }
 
+    #[test]
+    fn a_head_that_is_too_large_is_so_however_it_arrives() {
+        let bytes = [&[b'a'; 1500][..], b"\n"].concat();
+        assert_eq!(look(&bytes), Err(Fault::TooLarge));
+        assert_eq!(ends(&bytes, &[1100]), Err(Fault::TooLarge));
+    }
+
+    /// One message, and its length.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let sized = prop::collection::vec(any::<u8>(), 0..40)
+            .prop_map(|body| [head(&format!("Content-Length: {}\r\n", body.len())), body].concat());
+        let chunk = (prop::collection::vec(any::<u8>(), 1..20), "(;[a-z=\"]{0,6})?");
+        let chunked = (prop::collection::vec(chunk, 0..4), "(T: v\r\n){0,2}");
+        let chunked = chunked.prop_map(|(chunks, trailers)| {
+            let mut bytes = head("Transfer-Encoding: chunked\r\n");
+            for (data, extension) in chunks {
+                bytes.extend_from_slice(format!("{:X}{extension}\r\n", data.len()).as_bytes());
+                bytes.extend_from_slice(&data);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
+            bytes
+        });
+        prop_oneof![Just(head("X: y\r\n")), sized, chunked]
+    }
+
     proptest! {
+        #[test]
+        fn each_pipelined_message_ends_where_it_was_written_to(
+            messages in prop::collection::vec(message(), 1..6),
+            mut cuts in prop::collection::vec(0_usize..600, 0..12),
+        ) {
+            let stream = messages.concat();
+            cuts.retain(|cut| *cut < stream.len());
+            cuts.sort_unstable();
+            let written: Vec<usize> = messages
+                .iter()
+                .scan(0, |end, message| { *end += message.len(); Some(*end) })
+                .collect();
+            prop_assert_eq!(ends(&stream, &cuts), Ok(written));
+        }
+
         #[test]
         fn how_the_bytes_are_cut_changes_nothing(mut cuts in prop::collection::vec(0_usize..400, 0..12)) {
             let stream = [

@@ -152,7 +152,8 @@ impl<H: House> Receptionist<H> {
         let tls = self.tls.clone();
         self.tasks.spawn(async move {
             match tls {
-                Some(config) => stranger.serve_tls(io, config).await,
+                // In a box, so that a conn without TLS does not pay for its room.
+                Some(config) => Box::pin(stranger.serve_tls(io, config)).await,
                 None => stranger.serve_plain(io).await,
             }
             drop(place);

@@ -40,7 +40,7 @@ impl<H: House> Stranger<H> {
         let Some(Ok(io)) = unless_told_to_leave(&self.presence, handshake).await else { return };
         self.presence.restart();
         if io.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.serve_http2(io).await;
+            Box::pin(self.serve_http2(io)).await;
         } else {
             self.serve_plain(io).await;
         }
@@ -56,7 +56,7 @@ impl<H: House> Stranger<H> {
         if greeting.starts_with(HTTP2_PREFACE) {
             let (reader, writer) = tokio::io::split(io);
             let reader = std::io::Cursor::new(greeting).chain(reader);
-            self.serve_http2(tokio::io::join(reader, writer)).await;
+            Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
         } else if !greeting.is_empty() {
             self.serve_http1(io, greeting).await;
         }
@@ -82,7 +82,7 @@ impl<H: House> Stranger<H> {
         let Some(parts) = conn.into_parts() else { return };
         let gate = parts.io.into_inner();
         if let Some(fault) = gate.unanswered() {
-            self.refuse(gate.into_inner(), fault).await;
+            Box::pin(self.refuse(gate.into_inner(), fault)).await;
         }
     }
 

@@ -62,8 +62,7 @@ impl HostName {
     /// [`AuthorityError::Host`] when it is anything else: an address, a trailing dot, an empty
     /// or overlong label.
     pub fn parse(text: &str) -> Result<Self, AuthorityError> {
-        let fits = !text.is_empty() && text.len() <= 253;
-        if fits && text.split('.').all(is_label) {
+        if is_name(text) {
             let name = text.to_ascii_lowercase();
             if !ends_in_a_number(&name) {
                 return Ok(Self(name.into()));
@@ -195,17 +194,23 @@ fn parse_host(text: &str) -> Result<Host, AuthorityError> {
         |inner| inner.parse::<Ipv6Addr>().is_ok(),
     );
     let rooted = text.strip_suffix('.').unwrap_or(text);
-    let is_name = !rooted.is_empty() && rooted.len() <= 253 && rooted.split('.').all(is_label);
-    if is_address || is_name {
+    if is_address || is_name(rooted) {
         Ok(Host::Uncoverable(text.to_ascii_lowercase().into()))
     } else {
         Err(AuthorityError::Host)
     }
 }
 
-fn is_label(label: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=63).contains(&label.len()) && label.bytes().all(allowed)
+/// Labels of 1 to 63 letters, digits, hyphens and underscores, with dots between them.
+fn is_name(text: &str) -> bool {
+    let mut length = 0;
+    let mut fits = !text.is_empty() && text.len() <= 253;
+    for byte in text.bytes() {
+        let allowed = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        fits &= if byte == b'.' { (1..=63).contains(&length) } else { allowed };
+        length = if byte == b'.' { 0 } else { length + 1 };
+    }
+    fits && (1..=63).contains(&length)
 }
 
 #[cfg(test)]

@@ -9,6 +9,46 @@ use super::connection::Connection;
 use super::origin::{Authority, Host, Origin};
 
 /// Proof that this connection's credential may be sent to this origin for this caller.
+///
+/// The rules make one:
+///
+/// ```
+/// use std::sync::Arc;
+/// use keyferry::model::{caller::Caller, connection::Connection};
+/// use keyferry::model::permit::{Denied, Permit, Target, Terms};
+///
+/// fn obtain(
+///     caller: &Caller,
+///     connection: &Arc<Connection>,
+///     target: &Target,
+///     terms: &Terms,
+/// ) -> Result<Permit, Denied> {
+///     Permit::check(caller, connection, target, terms)
+/// }
+/// ```
+///
+/// Nothing else does (E0451: its fields are private):
+///
+/// ```compile_fail,E0451
+/// use std::sync::Arc;
+/// use keyferry::model::{connection::Connection, origin::Origin};
+/// use keyferry::model::permit::Permit;
+///
+/// fn forge(connection: Arc<Connection>, origin: Origin) -> Permit {
+///     Permit { connection, origin }
+/// }
+/// ```
+///
+/// Nor can one that was given be turned to another origin (E0616):
+///
+/// ```compile_fail,E0616
+/// use keyferry::model::{origin::Origin, permit::Permit};
+///
+/// fn redirect(mut permit: Permit, origin: Origin) -> Permit {
+///     permit.origin = origin;
+///     permit
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Permit {
     connection: Arc<Connection>,
@@ -116,5 +156,109 @@ fn https_port(target: &Target, terms: &Terms) -> Option<u16> {
         (Scheme::Http, _) if !terms.upgrade_plain_http => None,
         (Scheme::Http, None | Some(80)) => Some(443),
         (Scheme::Http, Some(port)) => Some(port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::caller::Reach;
+    use crate::model::connection::Authentication;
+    use crate::model::domain::AllowedDomain;
+    use crate::model::name::{ConnectionName, IntegrationName};
+    use crate::model::token::Scopes;
+    use crate::secret::Secret;
+    use proptest::prelude::*;
+
+    fn connection(domain: AllowedDomain) -> Arc<Connection> {
+        let authentication = Authentication::BearerToken { token: Secret::new("s3cr3t") };
+        let integration = IntegrationName::parse("shop").unwrap();
+        let name = ConnectionName::parse("example").unwrap();
+        Arc::new(Connection::new(integration, name, domain, &authentication).unwrap())
+    }
+
+    fn caller(integration: &str, listed: Option<&str>) -> Caller {
+        let integration = IntegrationName::parse(integration).unwrap();
+        let listed = listed.map(|name| vec![ConnectionName::parse(name).unwrap()]);
+        Caller {
+            name: "runner".into(),
+            reach: Reach::One(integration, listed),
+            scopes: Scopes { proxy: true, ..Scopes::default() },
+            expires_at: None,
+        }
+    }
+
+    /// The rules of contract §3 again, over the text of a target and label by label.
+    fn oracle(domain: &str, host: &str, port: Option<u16>, terms: &Terms, plain: bool) -> bool {
+        let labels = |text: &str| {
+            text.to_ascii_lowercase().rsplit('.').map(str::to_owned).collect::<Vec<_>>()
+        };
+        let host = labels(host);
+        let covered = match domain.strip_prefix("*.") {
+            Some(base) => host.starts_with(&labels(base)),
+            None => host == labels(domain),
+        };
+        let port = match port {
+            None => 443,
+            Some(80) if plain => 443,
+            Some(port) => port,
+        };
+        covered && terms.allowed_ports.contains(&port) && (terms.upgrade_plain_http || !plain)
+    }
+
+    /// Names that are near each other more often than chance would have it.
+    fn names() -> impl Strategy<Value = String> {
+        prop::collection::vec("a|b|A|ab|b-a|com|co|uk|1|0x1|example", 1..5)
+            .prop_map(|labels| labels.join("."))
+    }
+
+    proptest! {
+        #[test]
+        fn a_permit_is_given_exactly_when_every_rule_holds(
+            (star, domain, host) in (any::<bool>(), names(), names()),
+            below in prop::option::of("[ab.]{0,3}"),
+            port in prop::option::of(prop::sample::select(vec![80, 443, 444, 8443])),
+            (plain, upgrade) in any::<(bool, bool)>(),
+            (integration, listed) in ("shop|desk", prop::option::of("example|another")),
+        ) {
+            let domain = format!("{}{domain}", if star { "*." } else { "" });
+            let Ok(parsed) = AllowedDomain::parse(&domain) else { return Ok(()) };
+            // Half of the hosts end as the domain does.
+            let host = below.map_or(host, |below| format!("{below}{}", parsed.base()));
+            let Ok(read) = Authority::parse(&host) else { return Ok(()) };
+            let by_name = matches!(read.host, Host::Name(_));
+            let target = Target {
+                scheme: if plain { Scheme::Http } else { Scheme::Https },
+                authority: Authority { host: read.host, port },
+            };
+            let terms = Terms { upgrade_plain_http: upgrade, allowed_ports: vec![443, 8443] };
+            let listed = listed.as_deref();
+            let caller = caller(&integration, listed);
+            let verdict = Permit::check(&caller, &connection(parsed), &target, &terms);
+            let may_use = integration == "shop" && listed.is_none_or(|name| name == "example");
+            let expected = may_use && by_name && oracle(&domain, &host, port, &terms, plain);
+            prop_assert_eq!(verdict.is_ok(), expected, "{} {} {:?}", domain, host, port);
+            if let Ok(permit) = verdict {
+                prop_assert_eq!(permit.origin().host(), host.to_ascii_lowercase());
+                prop_assert!(terms.allowed_ports.contains(&permit.origin().port()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_does_not_hold_is_named() {
+        let connection = connection(AllowedDomain::parse("api.example.com").unwrap());
+        let terms = Terms { upgrade_plain_http: false, allowed_ports: vec![443] };
+        let check = |integration, url: (Scheme, &str)| {
+            let authority = Authority::parse(url.1).unwrap();
+            let target = Target { scheme: url.0, authority };
+            Permit::check(&caller(integration, None), &connection, &target, &terms).map(|_| ())
+        };
+        assert_eq!(check("shop", (Scheme::Https, "api.example.com")), Ok(()));
+        assert_eq!(check("desk", (Scheme::Http, "evil.com:1")), Err(Denied::Connection));
+        assert_eq!(check("shop", (Scheme::Http, "evil.com:1")), Err(Denied::Https));
+        assert_eq!(check("shop", (Scheme::Https, "evil.com:1")), Err(Denied::Domain));
+        assert_eq!(check("shop", (Scheme::Https, "1.2.3.4:1")), Err(Denied::Domain));
+        assert_eq!(check("shop", (Scheme::Https, "api.example.com:1")), Err(Denied::Port));
     }
 }

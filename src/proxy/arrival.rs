@@ -168,7 +168,11 @@ impl Ask {
 /// The forms in the order of contract §3.
 fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
     if head.method == Method::CONNECT {
-        return Ok(Form::Authority);
+        // RFC 9110 §9.3.6: the target is host and port alone; the library reads a URL as well.
+        return match head.uri.scheme() {
+            None => Ok(Form::Authority),
+            Some(_) => Err(malformed("CONNECT takes host:port alone, not a URL.")),
+        };
     }
     let is_http2 = head.version == Version::HTTP_2;
     let is_absolute = head.uri.scheme().is_some();
@@ -308,3 +312,46 @@ pub(super) static X_ZIS_CONNECTION: HeaderName = HeaderName::from_static("x-zis-
 pub(super) static X_ZIS_INTEGRATION: HeaderName = HeaderName::from_static("x-zis-integration");
 /// Names the origin's host, in gateway and base-URL form.
 pub(super) static X_ZIS_HOST: HeaderName = HeaderName::from_static("x-zis-host");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(method: Method, target: &str, version: Version) -> Result<Form, Code> {
+        let settings = Settings {
+            anonymous: None,
+            allowed_hosts: vec!["localhost".to_owned()],
+            allowed_methods: Vec::new(),
+            allow: http::HeaderValue::from_static(""),
+            terms: crate::model::permit::Terms {
+                upgrade_plain_http: false,
+                allowed_ports: Vec::new(),
+            },
+            max_body_bytes: 0,
+            websocket_idle_timeout: std::time::Duration::ZERO,
+        };
+        let mut request = http::Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = target.parse().unwrap();
+        *request.version_mut() = version;
+        Ask::read(&request.into_parts().0, &settings)
+            .map(|ask| ask.form)
+            .map_err(|refusal| refusal.code())
+    }
+
+    #[test]
+    fn connect_takes_an_authority_alone() {
+        let (malformed, authority) = (Err(Code::MalformedRequest), Ok(Form::Authority));
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            for (target, expected) in [
+                ("api.example.com:443", authority),
+                ("https://api.example.com/", malformed),
+                ("https://api.example.com:443", malformed),
+                ("/v1", malformed),
+                ("*", malformed),
+            ] {
+                assert_eq!(form(Method::CONNECT, target, version), expected, "{target}");
+            }
+        }
+    }
+}

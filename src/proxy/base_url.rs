@@ -33,7 +33,10 @@ pub(super) fn tags(
 }
 
 /// The target without the prefix.
-pub(super) fn strip(uri: &Uri) -> Result<PathAndQuery, http::uri::InvalidUri> {
+///
+/// # Errors
+/// When what is left is no path; the library read it as part of one before.
+pub fn strip(uri: &Uri) -> Result<PathAndQuery, http::uri::InvalidUri> {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let start = PREFIX.len() + segment(uri.path()).len();
     let rest = whole.get(start..).unwrap_or_default();
@@ -86,6 +89,7 @@ const PREFIX: &str = "/~/";
 mod tests {
     use super::*;
     use crate::model::origin::HostName;
+    use proptest::prelude::*;
 
     #[test]
     fn the_prefix_is_taken_off_and_the_rest_left_as_it_is() {
@@ -123,6 +127,40 @@ mod tests {
             headers.insert(header::LOCATION, url.parse().unwrap());
             rewrite(&mut headers, "/~/example/v1", &origin);
             assert_eq!(headers[header::LOCATION], ours.unwrap_or(url), "{url}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_of_a_target_is_a_path_and_the_end_of_it(
+            name in "[A-Za-z0-9._-]{0,12}",
+            rest in "(/[a-z0-9/.%2F~:@-]{0,16})?(\\?[a-z0-9/=&?%:@]{0,16})?",
+        ) {
+            let target = format!("/~/{name}{rest}");
+            let uri: Uri = target.parse().unwrap();
+            let left = strip(&uri).unwrap();
+            let path = if rest.starts_with('/') { rest } else { format!("/{rest}") };
+            prop_assert_eq!(left.as_str(), path);
+        }
+
+        #[test]
+        fn a_place_is_led_back_to_the_same_path_or_left_alone(
+            scheme in "https://|HTTPS://|http://|//|",
+            host in "api\\.example\\.com|API\\.example\\.com|evil\\.com|api\\.example\\.com\\.evil\\.com|a@api\\.example\\.com|",
+            port in "(:(443|0443|8443|80|))?",
+            rest in "(/[a-z/~.]{0,8})?(\\?[a-z/]{0,4})?(#[a-z]{0,3})?",
+        ) {
+            let origin = Origin::new(&HostName::parse("api.example.com").unwrap(), 443);
+            let url = format!("{scheme}{host}{port}{rest}");
+            let ours = local(&url, "/~/shop.example/v1", &origin);
+            let to_origin = scheme.ends_with("//")
+                && scheme != "http://"
+                && host.eq_ignore_ascii_case("api.example.com")
+                && ["", ":443", ":0443"].contains(&port.as_str());
+            let by_path = url.starts_with('/') && !url.starts_with("//");
+            let slash = if rest.starts_with('/') { "" } else { "/" };
+            let expected = (to_origin || by_path).then(|| format!("/~/shop.example{slash}{rest}"));
+            prop_assert_eq!(ours.as_ref().map(|ours| ours.to_str().unwrap()), expected.as_deref());
         }
     }
 }

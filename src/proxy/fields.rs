@@ -58,7 +58,7 @@ impl Via {
 
 /// Takes out of a request what must not reach the origin: what belongs to the hop, to the proxy,
 /// and every spelling of the field that is about to be injected.
-pub(super) fn prepare_request(
+pub fn prepare_request(
     headers: &mut HeaderMap,
     received: Version,
     credential: &HeaderName,
@@ -85,7 +85,7 @@ pub(super) fn prepare_request(
 }
 
 /// Takes out of a request's trailers what would not have passed as a field.
-pub(super) fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
+pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
     strip(trailers, |name| {
         is_hop_by_hop(name) || is_ours(name) || is_framing(name) || is_alias(name, credential)
     });
@@ -95,7 +95,7 @@ pub(super) fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName
 ///
 /// # Errors
 /// When its framing could be read in two ways (RFC 9112 §6.1, §6.3).
-pub(super) fn prepare_response(
+pub fn prepare_response(
     headers: &mut HeaderMap,
     received: Version,
     via: &Via,
@@ -110,7 +110,7 @@ pub(super) fn prepare_response(
 }
 
 /// Takes out of a response's trailers what would not have passed as a field.
-pub(super) fn prepare_response_trailers(trailers: &mut HeaderMap) {
+pub fn prepare_response_trailers(trailers: &mut HeaderMap) {
     strip(trailers, |name| is_hop_by_hop(name) || is_framing(name));
     remove_own_status(trailers);
 }

@@ -18,14 +18,14 @@ use super::fields::{self, Via};
 use super::inject::inject;
 use super::refusal::{Code, Refusal};
 use super::relay;
-use super::upgrade::{self, Splice};
+use super::upgrade::{self, Splice, Switch};
 use crate::door::{Fault, House, TurnedAway, Visit};
 use crate::ledger::{Decision, Entry, Ledger, Opening};
+use crate::model::origin::Origin;
 use crate::model::permit::Permit;
-use crate::model::token::TokenDigest;
 use crate::registry::Holder;
 use crate::tasks::Tasks;
-use crate::upstream::{self, Outgoing, Upstream};
+use crate::upstream::{self, Departure, Outgoing, Reply, Upstream};
 
 /// The data plane of one worker.
 #[derive(Debug)]
@@ -49,17 +49,20 @@ pub struct Proxy {
 impl House for Proxy {
     type Body = AnswerBody;
 
-    /// Every journey ends here, refused or not, and each is written down once.
+    /// Every journey is written down once, refused or not. Before the network and after it nothing
+    /// waits, so that one request's decision never holds up another's.
     async fn answer(&self, visit: Visit, request: Request<Incoming>) -> Response<AnswerBody> {
         let opening = Opening { method: request.method().clone(), target: request.uri().clone() };
         let mut entry = self.ledger.open(Some(opening));
-        match self.proceed(&mut entry, &visit, request).await {
-            Ok(Outcome::Reply(reply)) => relay::relay(reply, entry, visit),
-            Ok(Outcome::Own(response)) => {
-                entry.status = response.status().as_u16();
-                response.map(|body| AnswerBody::own(body, entry, visit))
+        let in_force = self.in_force.load_full();
+        match self.decide_and_inject(&in_force, &mut entry, &visit, request) {
+            Ok(Next::Leaves(departure, homeward)) => {
+                entry.departs();
+                let sent = self.upstream.send(&in_force.rules, departure).await;
+                entry.returns();
+                self.bring_home(sent, homeward, entry, visit)
             }
-            Ok(Outcome::WebSocket(switch)) => self.splice(switch, entry, visit),
+            Ok(Next::Ends(response)) => relay::end(response, entry, visit),
             Err(refusal) => relay::refuse(refusal, entry, visit),
         }
     }
@@ -85,102 +88,119 @@ impl House for Proxy {
     }
 }
 
-/// What comes home.
-enum Outcome {
-    Reply(upstream::Reply),
-    Own(Response<Full<Bytes>>),
-    WebSocket(Box<Switch>),
+/// Where a request goes once everything is decided.
+enum Next {
+    /// To its origin.
+    Leaves(Departure, Homeward),
+    /// No further than here, with this answer.
+    Ends(Response<Full<Bytes>>),
 }
 
-/// A WebSocket that the origin has agreed to.
-struct Switch {
-    reply: upstream::Reply,
-    caller: hyper::upgrade::OnUpgrade,
-    holder: Arc<Holder>,
-    digest: Option<TokenDigest>,
-    permit: Permit,
+/// What the way home needs to know.
+struct Homeward {
+    /// The largest body that was allowed.
+    most: u64,
+    /// In base-URL form: the path that was asked for, and the origin that stands behind it.
+    base_url: Option<(String, Origin)>,
+    /// If a WebSocket was asked for: what it takes to become one.
+    switch: Option<Box<Switch>>,
 }
 
 impl Proxy {
-    /// The journey, in the order of contract §3. Each step takes what the last one gave.
-    async fn proceed(
+    /// The journey up to the network, in the order of contract §3. Each step takes what the last
+    /// one gave.
+    fn decide_and_inject(
         &self,
+        in_force: &InForce,
         entry: &mut Entry,
         visit: &Visit,
         request: Request<Incoming>,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Next, Refusal> {
         if *self.stop.borrow() {
             return Err(shutting_down());
         }
-        let in_force = self.in_force.load_full();
         let (mut head, body) = request.into_parts();
         // 1. What is asked, can it be read in one way only, and has it not been here before?
         let arrival = Arrival::read(&head, &in_force.settings, &self.via)?;
         entry.form = arrival.ask.form.as_str();
         // 2. Who asks?
         let now = self.ledger.clock.now();
-        let holder = arrival.presented.identify(&head, &arrival.ask, &in_force, now)?;
+        let holder = arrival.presented.identify(&head, &arrival.ask, in_force, now)?;
         entry.caller = Some(Arc::clone(&holder.caller.name));
         // 3. May they use which connection, there, now? From here on there is a permit.
-        let permit = admit(&in_force, &holder, &arrival, entry)?;
+        let permit = admit(in_force, &holder, &arrival, entry)?;
         if fields::ends_here(&head.method, &mut head.headers) {
-            return Ok(Outcome::Own(options(&in_force.settings.allow)));
+            return Ok(Next::Ends(options(&in_force.settings.allow)));
         }
         // 4. Rewritten, with the credential, fit to leave.
-        let caller_end = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let localise = arrival.ask.form == Form::BaseUrl;
-        let path = localise.then(|| head.uri.path().to_owned());
-        let most = in_force.settings.max_body_bytes;
-        let mut body = outgoing(body, entry, visit, most, &permit);
+        let homeward = Homeward {
+            most: in_force.settings.max_body_bytes,
+            base_url: (arrival.ask.form == Form::BaseUrl)
+                .then(|| (head.uri.path().to_owned(), permit.origin().clone())),
+            switch: Switch::prepare(&mut head, &arrival, holder, &permit),
+        };
+        let mut body = outgoing(body, entry, visit, homeward.most, &permit);
         if fields::expects_continue(&head.headers) {
             body = body.after_continue();
         }
-        let departure = inject(head, body, &arrival, permit.clone(), &self.via)?;
-        // 5. The origin's word.
-        entry.departs();
-        let sent = self.upstream.send(&in_force.rules, departure).await;
-        entry.returns();
-        let mut reply = sent.map_err(|error| blame(error, most))?;
-        let agreed = upgrade::is_agreed(&reply, arrival.wish)?;
-        // 6. Home again.
-        relay::prepare(&mut reply, &self.via)?;
-        if let Some(path) = path {
-            relay::localise(&mut reply, &path, permit.origin());
-        }
-        let digest = arrival.presented.digest();
-        Ok(match caller_end.filter(|_| agreed) {
-            Some(caller) => {
-                Outcome::WebSocket(Box::new(Switch { reply, caller, holder, digest, permit }))
+        let departure = inject(head, body, &arrival, permit, &self.via)?;
+        Ok(Next::Leaves(departure, homeward))
+    }
+
+    /// The journey from the network on: the origin's word, fit for the caller.
+    fn bring_home(
+        &self,
+        sent: Result<Reply, upstream::Error>,
+        homeward: Homeward,
+        entry: Entry,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
+        let reply = sent.and_then(|mut reply| {
+            let agreed = upgrade::is_agreed(&reply, homeward.switch.is_some())?;
+            relay::prepare(&mut reply, &self.via)?;
+            Ok((reply, agreed))
+        });
+        match reply {
+            Err(error) => relay::refuse(blame(error, homeward.most), entry, visit),
+            Ok((mut reply, agreed)) => {
+                if let Some((path, origin)) = homeward.base_url {
+                    relay::localise(&mut reply, &path, &origin);
+                }
+                match homeward.switch.filter(|_| agreed) {
+                    Some(switch) => self.splice(*switch, reply, entry, visit),
+                    None => relay::relay(reply, entry, visit),
+                }
             }
-            None => Outcome::Reply(reply),
-        })
+        }
     }
 
     /// Switches both conns to the WebSocket; its entry is written when it ends.
-    fn splice(&self, switch: Box<Switch>, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
-        let Switch { mut reply, caller, holder, digest, permit } = *switch;
+    fn splice(
+        &self,
+        switch: Switch,
+        mut reply: Reply,
+        mut entry: Entry,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
         entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        let origin = hyper::upgrade::on(&mut reply);
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
-        let idle_timeout = self.in_force.load().settings.websocket_idle_timeout;
-        let splice = Splice { caller, origin, idle_timeout, changes };
+        let splice = Splice {
+            caller: switch.caller,
+            origin: hyper::upgrade::on(&mut reply),
+            idle_timeout: self.in_force.load().settings.websocket_idle_timeout,
+            changes,
+        };
         visit.presence().upgrade();
-        let in_force = Arc::clone(&self.in_force);
+        let (standing, in_force) = (switch.standing, Arc::clone(&self.in_force));
         self.tasks.spawn(async move {
-            let spliced = splice
-                .run(|| is_still_allowed(&in_force.load(), digest.as_ref(), &holder, &permit))
-                .await;
+            let spliced = splice.run(|| standing.holds(&in_force.load())).await;
             entry.request_bytes = Some(Arc::new(spliced.from_caller.into()));
             entry.response_bytes = spliced.from_origin;
             entry.cause = spliced.cause.map(Into::into);
             drop((entry, visit));
         });
-        let mut response = Response::new(AnswerBody::upgraded());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = std::mem::take(reply.headers_mut());
-        upgrade::ask_for_websocket(response.headers_mut());
-        response
+        upgrade::switching_protocols(reply)
     }
 }
 
@@ -208,27 +228,6 @@ fn shutting_down() -> Refusal {
     Refusal::new(Code::ShuttingDown, "The proxy is shutting down; try again on another.")
         .retry_after(1)
         .closing()
-}
-
-/// The same caller may still use the same connection.
-fn is_still_allowed(
-    in_force: &InForce,
-    digest: Option<&TokenDigest>,
-    holder: &Holder,
-    permit: &Permit,
-) -> bool {
-    let caller = match digest {
-        Some(digest) => in_force.registry.holder(digest).map(|holder| &holder.caller),
-        None => in_force.settings.anonymous.is_some().then_some(&holder.caller),
-    };
-    let connection = permit.connection();
-    let listing =
-        in_force.registry.lookup(connection.integration().as_str(), connection.name().as_str());
-    caller.zip(listing).is_some_and(|(caller, listing)| {
-        caller.scopes.allows_proxy()
-            && caller.may_use(&listing.connection)
-            && listing.connection.same_as(connection)
-    })
 }
 
 /// Counts the request against its caller's limit.

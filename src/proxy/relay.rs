@@ -1,6 +1,8 @@
 //! The way home.
 
+use bytes::Bytes;
 use http::{Response, Version, header};
+use http_body_util::Full;
 
 use super::base_url;
 use super::body::AnswerBody;
@@ -35,12 +37,20 @@ pub(super) fn relay(reply: Reply, mut entry: Entry, visit: Visit) -> Response<An
     Response::from_parts(head, AnswerBody::reply(body, entry, visit))
 }
 
+/// Hands an answer of our own to the caller.
+pub(super) fn end(
+    response: Response<Full<Bytes>>,
+    mut entry: Entry,
+    visit: Visit,
+) -> Response<AnswerBody> {
+    entry.status = response.status().as_u16();
+    response.map(|body| AnswerBody::own(body, entry, visit))
+}
+
 /// Hands a refusal to the caller.
 pub(super) fn refuse(refusal: Refusal, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
-    entry.status = refusal.status().as_u16();
     entry.decision = Decision::Refuse(refusal.code().as_str());
     entry.rule = refusal.code().rule().as_str();
     entry.cause = refusal.cause().map(Into::into);
-    let (head, body) = refusal.into_response().into_parts();
-    Response::from_parts(head, AnswerBody::own(body, entry, visit))
+    end(refusal.into_response(), entry, visit)
 }

@@ -1,19 +1,25 @@
 //! WebSocket (RFC 6455) and other upgrades (RFC 9110 §7.8).
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
-use super::arrival::malformed;
+use super::InForce;
+use super::arrival::{Arrival, malformed};
+use super::body::AnswerBody;
 use super::refusal::Refusal;
+use crate::model::permit::Permit;
+use crate::model::token::TokenDigest;
+use crate::registry::Holder;
 use crate::upstream::{self, Reply};
 
 /// What a request wants to become.
@@ -54,7 +60,7 @@ pub(super) fn ask_for_websocket(headers: &mut HeaderMap) {
 
 /// Whether the origin has agreed to the WebSocket; anything else than an answer or a right
 /// agreement is an error.
-pub(super) fn is_agreed(reply: &Reply, wish: Wish) -> Result<bool, upstream::Error> {
+pub(super) fn is_agreed(reply: &Reply, asked: bool) -> Result<bool, upstream::Error> {
     if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
     }
@@ -62,10 +68,66 @@ pub(super) fn is_agreed(reply: &Reply, wish: Wish) -> Result<bool, upstream::Err
     let to_websocket =
         upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let accepted = reply.headers().contains_key(header::SEC_WEBSOCKET_ACCEPT);
-    if wish == Wish::WebSocket && to_websocket && accepted {
-        Ok(true)
-    } else {
-        Err(upstream::Error::UpgradeFailed)
+    if asked && to_websocket && accepted { Ok(true) } else { Err(upstream::Error::UpgradeFailed) }
+}
+
+/// The answer that switches the caller's conn.
+pub(super) fn switching_protocols(mut reply: Reply) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::upgraded());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = std::mem::take(reply.headers_mut());
+    ask_for_websocket(response.headers_mut());
+    response
+}
+
+/// What it takes to become a WebSocket, should the origin agree.
+pub(super) struct Switch {
+    /// The caller's end, once its conn has been switched.
+    pub(super) caller: OnUpgrade,
+    /// What must go on to hold.
+    pub(super) standing: Standing,
+}
+
+/// On whose behalf a WebSocket is open.
+pub(super) struct Standing {
+    holder: Arc<Holder>,
+    digest: Option<TokenDigest>,
+    permit: Permit,
+}
+
+impl Switch {
+    /// Takes the caller's end, if it asks for a WebSocket.
+    pub(super) fn prepare(
+        head: &mut Parts,
+        arrival: &Arrival,
+        holder: Arc<Holder>,
+        permit: &Permit,
+    ) -> Option<Box<Self>> {
+        if arrival.wish != Wish::WebSocket {
+            return None;
+        }
+        let caller = head.extensions.remove()?;
+        let digest = arrival.presented.digest();
+        let standing = Standing { holder, digest, permit: permit.clone() };
+        Some(Box::new(Self { caller, standing }))
+    }
+}
+
+impl Standing {
+    /// Whether the same caller may still use the same connection.
+    pub(super) fn holds(&self, in_force: &InForce) -> bool {
+        let caller = match &self.digest {
+            Some(digest) => in_force.registry.holder(digest).map(|holder| &holder.caller),
+            None => in_force.settings.anonymous.is_some().then_some(&self.holder.caller),
+        };
+        let connection = self.permit.connection();
+        let (integration, name) = (connection.integration().as_str(), connection.name().as_str());
+        let listing = in_force.registry.lookup(integration, name);
+        caller.zip(listing).is_some_and(|(caller, listing)| {
+            caller.scopes.allows_proxy()
+                && caller.may_use(&listing.connection)
+                && listing.connection.same_as(connection)
+        })
     }
 }
 

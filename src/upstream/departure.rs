@@ -11,10 +11,42 @@ use crate::model::permit::Permit;
 ///
 /// Only a [`Permit`] makes one, and it carries the credential of the permit's own connection: a
 /// request can't leave without permission, nor with another connection's secret.
+///
+/// ```
+/// use http::Request;
+/// use keyferry::model::permit::Permit;
+/// use keyferry::upstream::{Departure, Outgoing};
+///
+/// fn leave(permit: Permit, request: Request<Outgoing>) -> Departure {
+///     Departure::new(permit, request, false)
+/// }
+/// ```
+///
+/// Without a permit there is none (E0061: an argument is missing), nor one made by hand (E0451):
+///
+/// ```compile_fail,E0061
+/// use http::Request;
+/// use keyferry::upstream::{Departure, Outgoing};
+///
+/// fn slip_out(request: Request<Outgoing>) -> Departure {
+///     Departure::new(request, false)
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// use http::Request;
+/// use keyferry::model::permit::Permit;
+/// use keyferry::upstream::{Departure, Outgoing};
+///
+/// fn forge(permit: Permit, request: Request<Outgoing>) -> Departure {
+///     Departure { permit, request: Box::new(request), upgrade: false }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Departure {
     permit: Permit,
-    request: Request<Outgoing>,
+    /// In a box: it is handed on several times before it is sent.
+    request: Box<Request<Outgoing>>,
     upgrade: bool,
 }
 
@@ -27,7 +59,7 @@ impl Departure {
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
         headers.insert(credential.field(), credential.expose().clone());
-        Self { permit, request, upgrade }
+        Self { permit, request: Box::new(request), upgrade }
     }
 
     pub(super) fn origin(&self) -> &Origin {
@@ -45,7 +77,7 @@ impl Departure {
 
     /// The request as HTTP/2 writes it: the authority stands in the target, not in `Host`.
     pub(super) fn into_http2(self) -> Result<Request<Outgoing>, http::Error> {
-        let mut request = self.request;
+        let mut request = *self.request;
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(uri::Scheme::HTTPS);
         parts.authority = Some(self.permit.origin().authority().parse()?);
@@ -61,7 +93,7 @@ impl Departure {
 
     /// The request as HTTP/1.1 writes it, in origin-form.
     pub(super) fn into_http1(self) -> Request<Outgoing> {
-        self.request
+        *self.request
     }
 
     /// A copy to send again, for a request that may be repeated (RFC 9110 §9.2.2) and has no
@@ -78,7 +110,11 @@ impl Departure {
         request.method_mut().clone_from(self.request.method());
         request.uri_mut().clone_from(self.request.uri());
         *request.headers_mut() = self.request.headers().clone();
-        Some(Self { permit: self.permit.clone(), request, upgrade: self.upgrade })
+        Some(Self {
+            permit: self.permit.clone(),
+            request: Box::new(request),
+            upgrade: self.upgrade,
+        })
     }
 
     /// Puts back a request that was never written.
@@ -91,7 +127,7 @@ impl Departure {
             parts.path_and_query = request.uri().path_and_query().cloned();
             *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
         }
-        Self { permit, request, upgrade }
+        Self { permit, request: Box::new(request), upgrade }
     }
 
     pub(super) fn permit(&self) -> &Permit {

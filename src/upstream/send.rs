@@ -1,6 +1,6 @@
 //! Sends a departure and brings back the reply.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -165,7 +165,7 @@ impl Upstream {
         }
         let progress = request.body().progress();
         let before = conn.meter.received();
-        let sent = conn.sender.try_send_request(request);
+        let sent = pin!(conn.sender.try_send_request(request));
         match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
             Ok(response) => {
                 let max_idle = rules.settings.max_idle_per_origin.div_ceil(self.workers);
@@ -193,7 +193,7 @@ impl Upstream {
             drop(kept);
         });
         let request = departure.into_http1();
-        let sent = sender.send_request(request);
+        let sent = pin!(sender.send_request(request));
         match in_time(rules.settings.response_timeout, None, sent).await? {
             Ok(response) => Ok(response.map(|incoming| ReplyBody { incoming, lease: None })),
             Err(error) => Err(Error::from_http(error, meter.received() > 0)),
@@ -214,7 +214,7 @@ async fn try_http2(
     // The library does not tell of a 100 over HTTP/2, so there is nothing to wait for.
     request.body_mut().release();
     let progress = request.body().progress();
-    let sent = sender.try_send_request(request);
+    let sent = pin!(sender.try_send_request(request));
     match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
         Ok(response) => {
             Ok(Attempt::Answered(response.map(|incoming| ReplyBody { incoming, lease: None })))
@@ -249,9 +249,8 @@ fn retry_or_fail(
 async fn in_time<T>(
     limit: Duration,
     progress: Option<&Progress>,
-    response: impl Future<Output = T>,
+    mut response: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Error> {
-    let mut response = std::pin::pin!(response);
     let mut seen = progress.map(Progress::frames);
     loop {
         if let Ok(answer) = tokio::time::timeout(limit, response.as_mut()).await {
