@@ -39,7 +39,6 @@ pub struct Server {
     draining: Arc<AtomicBool>,
     grace: Duration,
     workers: Vec<JoinHandle<()>>,
-    runtime: Arc<Runtime>,
     signals: Signals,
     /// Written to until the very end, so dropped last.
     _log: Writer,
@@ -102,17 +101,14 @@ impl Server {
         options: Options,
         environment: Environment,
     ) -> Result<Self, StartError> {
-        let runtime = runtime().map_err(StartError::Thread)?;
-        let signals = Signals::listen(&runtime).map_err(StartError::Thread)?;
+        let signals = Signals::listen().map_err(StartError::Thread)?;
         let data_dir = DataDir::open(&config.data_dir)?;
         let admin_token = data_dir.admin_token()?;
         let instance = instance_name()?;
         let ledger = Arc::new(open_ledger(&config, &instance)?);
         let log = ledger.sink.write_to(std::io::stderr()).map_err(StartError::Thread)?;
 
-        let proxy_listeners = bind_proxy(&config)?;
-        let api_tls = tls(config.api.tls.as_ref())?;
-        let api_listener = Listener::bind(&Address::Tcp(config.api.listen), api_tls)?;
+        let (proxy_listeners, api_listener) = (bind_proxy(&config)?, bind_api(&config)?);
         let bound = proxy_listeners.iter().chain([&api_listener]);
         let assembly = Assembly {
             metrics: Arc::clone(&ledger.metrics),
@@ -152,7 +148,6 @@ impl Server {
             reload: Reload { assembly, in_force, changed, running: config, options, environment },
             stop,
             draining,
-            runtime: Arc::new(runtime),
             signals,
             _log: log,
             _data_dir: data_dir,
@@ -170,7 +165,7 @@ impl Server {
     /// # Errors
     /// When the API can't be served.
     pub fn run(mut self) -> Result<(), StartError> {
-        let runtime = Arc::clone(&self.runtime);
+        let runtime = Arc::clone(&self.signals.runtime);
         let served = runtime.block_on(self.serve());
         let _nobody_listens = self.stop.send(true);
         for worker in self.workers.drain(..) {
@@ -201,22 +196,25 @@ impl Server {
     }
 }
 
-/// The signals that count; from when they are listened for, none of them ends the process.
+/// The signals that count, and the main thread's runtime, which hears them. From when they are
+/// listened for, none of them ends the process.
 #[derive(Debug)]
 struct Signals {
+    runtime: Arc<Runtime>,
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn listen(runtime: &Runtime) -> std::io::Result<Self> {
-        let _inside = runtime.enter();
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let inside = runtime.enter();
+        let (terminate, interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hang_up = signal(SignalKind::hangup())?;
+        drop(inside);
+        Ok(Self { runtime: Arc::new(runtime), terminate, interrupt, hang_up })
     }
 
     /// Returns when the server is told to stop; reloads as often as it is told to.
@@ -229,10 +227,6 @@ impl Signals {
             }
         }
     }
-}
-
-fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Eight hexadecimal digits that tell this process from others.
@@ -283,6 +277,11 @@ fn limits(config: &Config) -> Limits {
         max_conns: plan.max_connections,
         max_silent_conns: (plan.max_connections / 10).max(100),
     }
+}
+
+fn bind_api(config: &Config) -> Result<Listener, StartError> {
+    let tls = tls(config.api.tls.as_ref())?;
+    Ok(Listener::bind(&Address::Tcp(config.api.listen), tls)?)
 }
 
 fn rooms(config: &Config, shared: &Shared, draining: &Arc<AtomicBool>) -> Rooms {

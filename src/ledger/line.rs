@@ -10,6 +10,7 @@ use super::entry::{Decision, Entry};
 use super::logs::Format;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
+use crate::model::token;
 
 /// Writes `entry` to `buffer`, with the names of contract §7.
 pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format: Format) {
@@ -35,12 +36,16 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     plain(buffer, b",\"integration\":\"", entry.integration.as_ref().map(IntegrationName::as_str));
     plain(buffer, b"\",\"connection\":\"", entry.connection());
     let opening = entry.opening.as_ref();
-    plain(buffer, b"\",\"method\":\"", opening.map(|opening| opening.method.as_str()));
+    plain(
+        buffer,
+        b"\",\"method\":\"",
+        opening.map(|opening| masked(entry, opening.method.as_str())),
+    );
     let scheme = if entry.origin.is_some() { "https://" } else { "" };
     plain(buffer, b"\",\"origin\":\"", Some(scheme));
     plain(buffer, b"", entry.origin.as_ref().map(Origin::authority));
     buffer.extend_from_slice(b"\",\"path\":");
-    quoted(buffer, opening.map(|opening| opening.target.path()));
+    quoted(buffer, opening.map(|opening| masked(entry, opening.target.path())));
     plain(buffer, b",\"form\":\"", Some(entry.form));
     let (decision, code) = match entry.decision {
         Decision::Allow => ("allow", ""),
@@ -72,6 +77,7 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
         .opening
         .as_ref()
         .map_or(("-", "-"), |opening| (opening.method.as_str(), opening.target.path()));
+    let (method, path) = (masked(entry, method), masked(entry, path));
     let printable = |text: &str| text.escape_debug().to_string();
     put(format_args!("{time}Z {:>3} ", entry.status));
     match entry.decision {
@@ -94,6 +100,13 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     if let Some(cause) = &entry.cause {
         put(format_args!(" cause: {}", printable(cause)));
     }
+}
+
+/// What a caller wrote, unless an access token stands in it: such a request is refused, and its
+/// entry must not keep the token.
+fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
+    let refused = matches!(entry.decision, Decision::Refuse(_));
+    if refused && token::occurs_in(text.as_bytes()) { "*****" } else { text }
 }
 
 /// RFC 3339 with milliseconds. The date and the second are formatted once a second.

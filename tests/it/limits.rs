@@ -147,7 +147,7 @@ async fn conns_at_rest_and_stalled_bodies_are_closed_in_time() {
         while let Some(head) = conn.head().await {
             let length = if head.contains("/endless") { 1_u64 << 40 } else { 0 };
             conn.raw.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")).await;
-            while length > 0 && conn.raw.try_write(&[b'x'; 65536]).await.is_ok() {}
+            while length > 0 && conn.raw.try_write(&vec![b'x'; 65536]).await.is_ok() {}
         }
     })
     .await;

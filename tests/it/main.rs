@@ -20,6 +20,7 @@ mod limits;
 mod observed;
 mod refusals;
 mod reload;
+mod secrecy;
 mod shutdown;
 mod smuggling;
 mod streaming;

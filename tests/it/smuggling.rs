@@ -1,7 +1,7 @@
 //! Messages whose end or target two readers could take differently: refused, closed, and nothing
 //! of them reaches an origin.
 
-use crate::support::ask::ask;
+use crate::support::ask::{Ask, ask};
 use crate::support::http2::request;
 use crate::support::origin::Origin;
 use crate::support::raw::{Raw, refused};
@@ -268,7 +268,7 @@ async fn pipelined_requests_are_answered_in_order() {
         ask("GET https://api.example.test/3"),
         ask("POST https://api.example.test/4").body(""),
     ];
-    let bytes: Vec<u8> = asks.iter().flat_map(|ask| ask.bytes()).collect();
+    let bytes: Vec<u8> = asks.iter().flat_map(Ask::bytes).collect();
     raw.write(bytes).await;
     for expected in ["/1 sized", "/2 abc", "/3 ", "/4 "] {
         assert_eq!(raw.answer().await.text(), expected);

@@ -16,7 +16,7 @@ use crate::support::{soon, tls, token};
 /// An origin that echoes what it is told over a WebSocket.
 async fn echo() -> Origin {
     let acceptor = tokio_rustls::TlsAcceptor::from(tls::origin(&["h2", "http/1.1"]));
-    Origin::on(crate::support::origin::listen().await, move |io, _, _| {
+    Origin::on(crate::support::origin::listen(), move |io, _, _| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(io) = acceptor.accept(io).await else { return };

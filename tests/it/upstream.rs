@@ -215,7 +215,7 @@ async fn tls_before_1_2_and_what_is_not_tls_are_refused() {
     for answer in
         [hello, b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), b"\x15\x03\x01\x00\x02\x02\x28".to_vec()]
     {
-        let origin = Origin::on(listen().await, move |io, _, _| {
+        let origin = Origin::on(listen(), move |io, _, _| {
             let answer = answer.clone();
             async move {
                 let mut raw = Raw::over(io);
@@ -234,7 +234,7 @@ async fn tls_before_1_2_and_what_is_not_tls_are_refused() {
 async fn the_name_in_the_handshake_is_the_origins() {
     let names = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let (seen, config) = (Arc::clone(&names), tls::origin(&["http/1.1"]));
-    let origin = Origin::on(listen().await, move |io, _, _| {
+    let origin = Origin::on(listen(), move |io, _, _| {
         let (seen, config) = (Arc::clone(&seen), Arc::clone(&config));
         async move {
             let hello =

@@ -10,7 +10,7 @@ use crate::support::inside::{self, Stuck};
 use crate::support::origin::{Origin, listen};
 use crate::support::raw::{Answer, Raw};
 use crate::support::tls::{Authority, NAMES};
-use crate::support::world::World;
+use crate::support::world::{Running, World};
 
 /// Brings the proxy to refuse with this code.
 pub(crate) async fn provoke(code: Code) -> Answer {
@@ -111,14 +111,8 @@ async fn way_out(code: Code) -> Answer {
             world.pin_to("api.example.test:443", &address).run().await.send(&url).await
         }
         Code::ConnectTimeout => {
-            // It accepts, and never says a word of TLS.
-            let silent = Origin::on(listen().await, |io, _, _| async move {
-                std::future::pending::<()>().await;
-                drop(io);
-            })
-            .await;
-            let world = world.pin("api.example.test", &silent);
-            world.set("upstream.connect_timeout", "\"300ms\"").run().await.send(&url).await
+            let (world, _silent) = no_handshake(world).await;
+            world.send(&url).await
         }
         Code::NameTimeout => {
             let world = World::empty()
@@ -139,15 +133,26 @@ async fn way_out(code: Code) -> Answer {
     }
 }
 
-/// Refusals because of what the origin does.
-async fn rude_origin(code: Code) -> Answer {
-    let origin = match code {
+/// A world whose origin accepts conns and never says a word of TLS.
+async fn no_handshake(world: World) -> (Running, Origin) {
+    let silent = Origin::on(listen(), |io, _, _| async move {
+        std::future::pending::<()>().await;
+        drop(io);
+    })
+    .await;
+    let world = world.pin("api.example.test", &silent);
+    (world.set("upstream.connect_timeout", "\"300ms\"").run().await, silent)
+}
+
+/// An origin that behaves so.
+async fn rude(code: Code) -> Origin {
+    match code {
         Code::CertificateInvalid => {
             let config = Authority::new().leaf(NAMES).serve(&[]);
             Origin::scripted_with(config, |_conn| async {}).await
         }
         Code::TlsFailed => {
-            Origin::on(listen().await, |io, _, _| async move {
+            Origin::on(listen(), |io, _, _| async move {
                 let mut raw = Raw::over(io);
                 raw.write("HTTP/1.1 400 Bad Request\r\n\r\n").await;
                 raw.rest().await;
@@ -163,7 +168,12 @@ async fn rude_origin(code: Code) -> Answer {
             Origin::saying(answer, false).await
         }
         _ => Origin::saying("", true).await,
-    };
+    }
+}
+
+/// Refusals because of what the origin does.
+async fn rude_origin(code: Code) -> Answer {
+    let origin = rude(code).await;
     let world = World::new(&origin).set("upstream.response_timeout", "\"300ms\"").run().await;
     let mut ask = ask("GET https://api.example.test/v1");
     if code == Code::UpgradeFailed {

@@ -1,5 +1,7 @@
 //! A request as a caller writes it.
 
+use std::fmt::Write as _;
+
 use super::token;
 
 /// An HTTP/1.1 request.
@@ -67,10 +69,10 @@ impl Ask {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut message = format!("{} HTTP/1.1\r\n", self.line);
         if let Some(host) = &self.host {
-            message.push_str(&format!("Host: {host}\r\n"));
+            write!(message, "Host: {host}\r\n").unwrap();
         }
         for (name, value) in &self.fields {
-            message.push_str(&format!("{name}: {value}\r\n"));
+            write!(message, "{name}: {value}\r\n").unwrap();
         }
         message.push_str("\r\n");
         [message.as_bytes(), &self.body].concat()

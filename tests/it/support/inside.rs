@@ -60,7 +60,6 @@ pub(crate) fn serve(world: &World, resolver: Arc<dyn Resolver>, stops: bool) -> 
     let lobby = Arc::new(Lobby::new(Arc::default(), limits, 1));
     let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let serving = tasks.clone();
-    tokio::spawn(async move { listener.serve(Arc::new(proxy), lobby, serving).await });
+    tokio::spawn(async move { listener.serve(Arc::new(proxy), lobby, tasks).await });
     address
 }

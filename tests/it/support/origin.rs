@@ -66,20 +66,12 @@ impl Origin {
         F: Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
     {
         let (acceptor, answer) = (TlsAcceptor::from(tls::origin(alpn)), Arc::new(answer));
-        Self::on(listen().await, move |io, number, memory| {
+        Self::on(listen(), move |io, number, memory| {
             let (acceptor, answer) = (acceptor.clone(), Arc::clone(&answer));
             async move {
                 let Ok(io) = acceptor.accept(io).await else { return };
                 let service = service_fn(move |request| {
-                    let (answer, memory) = (Arc::clone(&answer), Arc::clone(&memory));
-                    async move {
-                        let seen = Seen::read(request, number).await;
-                        let response = seen.as_ref().map(|seen| answer(seen));
-                        if let Some(seen) = seen {
-                            memory.remember(seen);
-                        }
-                        response.ok_or("the request's body was cut")
-                    }
+                    hear(request, number, Arc::clone(&memory), Arc::clone(&answer))
                 });
                 let builder = Builder { http2: io.get_ref().1.alpn_protocol() == Some(b"h2") };
                 builder.serve(io, service).await;
@@ -104,7 +96,7 @@ impl Origin {
         R: Future<Output = ()> + Send + 'static,
     {
         let (acceptor, script) = (TlsAcceptor::from(config), Arc::new(script));
-        Self::on(listen().await, move |io, number, memory| {
+        Self::on(listen(), move |io, number, memory| {
             let (acceptor, script) = (acceptor.clone(), Arc::clone(&script));
             async move {
                 let Ok(io) = acceptor.accept(io).await else { return };
@@ -133,11 +125,12 @@ impl Origin {
     }
 
     /// Does on each conn, before TLS, what `serve` says.
-    pub(crate) async fn on<F, R>(listener: TcpListener, serve: F) -> Self
+    pub(crate) async fn on<F, R>(listener: impl Future<Output = TcpListener>, serve: F) -> Self
     where
         F: Fn(TcpStream, usize, Arc<Memory>) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
+        let listener = listener.await;
         let address = listener.local_addr().unwrap();
         let memory = Arc::new(Memory {
             conns: AtomicUsize::new(0),
@@ -194,6 +187,22 @@ impl Origin {
         let mut changes = self.memory.changes.subscribe();
         soon(changes.wait_for(|_| self.memory.seen.lock().len() >= count)).await.unwrap();
     }
+}
+
+/// Reads a request to its end, remembers and answers it; one whose body is cut is neither.
+async fn hear<F>(
+    request: Request<Incoming>,
+    conn: usize,
+    memory: Arc<Memory>,
+    answer: Arc<F>,
+) -> Result<Response<Full<Bytes>>, &'static str>
+where
+    F: Fn(&Seen) -> Response<Full<Bytes>>,
+{
+    let seen = Seen::read(request, conn).await.ok_or("the request's body was cut")?;
+    let response = answer(&seen);
+    memory.remember(seen);
+    Ok(response)
 }
 
 impl Drop for Origin {

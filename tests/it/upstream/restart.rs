@@ -19,7 +19,7 @@ const DEATHS: usize = 4;
 /// Echoes the target and the credential of each request.
 async fn echo(listener: TcpListener) -> Origin {
     let acceptor = tokio_rustls::TlsAcceptor::from(tls::origin(&["http/1.1"]));
-    Origin::on(listener, move |io, number, memory| {
+    Origin::on(std::future::ready(listener), move |io, number, memory| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(io) = acceptor.accept(io).await else { return };
