@@ -8,11 +8,11 @@
 //! * one file for each request, `1`, `2`, …, with all that was received.
 //!
 //! The answer to any request is `{"received": NUMBER}`; to one below `/echo` it is that file; to
-//! one of `/moved/PATH` it leads to `/PATH`. It runs until its standard input ends or a signal.
+//! one of `/moved/PATH` it leads to `/PATH`. It runs until it is killed.
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,11 +39,6 @@ fn main() -> Result<(), Failure> {
     let names: Vec<String> = arguments.collect();
     fs::create_dir_all(&directory)?;
     let acceptor = TlsAcceptor::from(Arc::new(certify(&directory, names)?));
-    // Whoever started this holds the other end: when they go, however they go, this goes too.
-    std::thread::spawn(|| {
-        let _ended = io::stdin().read_to_end(&mut Vec::new());
-        stop();
-    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(Arc::new(Origin { directory, count: AtomicU64::new(0) }), acceptor))
 }
@@ -171,9 +166,4 @@ fn announce(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
-}
-
-#[expect(clippy::exit, reason = "nobody is left who could wait for anything")]
-fn stop() {
-    std::process::exit(0);
 }
