@@ -132,14 +132,7 @@ impl Server {
         };
         let draining = Arc::new(AtomicBool::new(false));
         Ok(Self {
-            started: Started {
-                proxy: addresses(&proxy_listeners, &config),
-                api: address(&api_listener),
-                data_dir: data_dir.path().to_owned(),
-                admin_token,
-                connections: config.connections.len(),
-                callers: config.tokens.len(),
-            },
+            started: started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener),
             api_listener,
             api: Api::new(rooms(&config, &shared, &draining)),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
@@ -309,6 +302,23 @@ fn start_workers(
             worker::start(number, own.map_err(StartError::Thread)?, shared.clone())
         })
         .collect()
+}
+
+fn started(
+    config: &Config,
+    data_dir: &DataDir,
+    admin_token: AdminToken,
+    proxy: &[Listener],
+    api: &Listener,
+) -> Started {
+    Started {
+        proxy: addresses(proxy, config),
+        api: address(api),
+        data_dir: data_dir.path().to_owned(),
+        admin_token,
+        connections: config.connections.len(),
+        callers: config.tokens.len(),
+    }
 }
 
 fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {

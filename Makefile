@@ -1,0 +1,83 @@
+# What people do here, each as one command. `make` lists them.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+VENV := $(TARGET)/clients
+NODE_MODULES := tests/clients/node_modules
+DENY := 0.20.2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test lint doc unit test-clients deny check demo run bench fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: ## everything that CI asks: lint, doc, unit, test-clients, deny; installs what is missing
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory doc
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory test-clients
+	@$(MAKE) --no-print-directory deny
+	@echo "make test: all is well"
+
+lint: ## the house's form: rustfmt and clippy
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+
+doc: ## the documentation, private items too, in target/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+unit: ## the tests in Rust
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --no-fail-fast; \
+	else \
+		cargo test --no-fail-fast; \
+	fi
+
+test-clients: $(VENV)/.installed $(NODE_MODULES)/.installed ## curl, requests, httpx, undici and axios through the real program
+	@$(call need,command -v curl,curl)
+	cargo build --bin keyferry --example origin
+	$(VENV)/bin/python -u tests/clients/run.py $(TARGET)/debug
+
+deny: ## licences, bans and sources of everything that is linked
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(DENY)
+	cargo deny check bans licenses sources
+
+check: ## a quick look while writing: does it compile?
+	cargo check --all-targets
+
+demo: ## the whole story on this machine alone: what is sent, what arrives, what is refused
+	cargo build --bin keyferry --example origin
+	@$(call need,command -v curl,curl)
+	@examples/demo.sh $(TARGET)/debug
+
+run: ## the proxy with config/example.toml
+	cargo run --release -- serve --config config/example.toml
+
+bench: ## speed: against nginx, HAProxy and a bare pipe, then the decision alone
+	cargo bench
+
+fuzz: ## a minute of fuzzing for each target
+	tests/fuzz/run.sh
+
+clean: ## removes all that was built or installed here
+	cargo clean
+	rm -rf $(VENV) $(NODE_MODULES)
+
+$(VENV)/.installed: tests/clients/requirements.txt
+	@$(call need,python3 -c "import ensurepip",python3 python3-venv)
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(NODE_MODULES)/.installed: tests/clients/package.json tests/clients/package-lock.json
+	@$(call need,command -v node,nodejs)
+	@$(call need,command -v npm,npm)
+	cd tests/clients && npm ci --no-audit --no-fund
+	@touch $@
+
+# What a check finds missing, out of Debian's packages; who may not install is told what to do.
+need = $(1) >/dev/null 2>&1 || { \
+	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	apt-get update -q && apt-get install -qy --no-install-recommends $(2); } || \
+	{ echo "$(firstword $(2)) is missing: install $(2)" >&2; exit 1; }
