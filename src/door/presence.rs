@@ -133,9 +133,17 @@ impl Presence {
         self.waker.wake();
     }
 
-    /// The order in force; the task is woken when it changes.
-    pub(super) fn order(&self, cx: &Context<'_>) -> Order {
-        self.waker.register(cx.waker());
+    /// Has the task of `cx` woken when the order changes from `known`, and gives the one in force.
+    pub(super) fn watch(&self, cx: &Context<'_>, known: &mut Option<Order>) -> Order {
+        // A task keeps its waker, and an order takes it: it need not be registered each time.
+        if *known != Some(self.order()) {
+            self.waker.register(cx.waker());
+            *known = Some(self.order());
+        }
+        self.order()
+    }
+
+    fn order(&self) -> Order {
         match self.order.load(Relaxed) {
             0 => Order::Stay,
             1 => Order::Drain,

@@ -149,9 +149,9 @@ async fn attend<C>(
 where
     C: Future + Unpin,
 {
-    let mut told = false;
+    let (mut told, mut known) = (false, None);
     poll_fn(|cx| {
-        match presence.order(cx) {
+        match presence.watch(cx, &mut known) {
             Order::Stay => {}
             Order::Drain if told => {}
             Order::Drain => {
@@ -167,9 +167,9 @@ where
 
 /// Before there is a request, draining means leaving.
 async fn unless_told_to_leave<F: Future>(presence: &Presence, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+    let (mut future, mut known) = (pin!(future), None);
     poll_fn(|cx: &mut Context<'_>| {
-        if presence.order(cx) == Order::Stay {
+        if presence.watch(cx, &mut known) == Order::Stay {
             future.as_mut().poll(cx).map(Some)
         } else {
             Poll::Ready(None)

@@ -148,6 +148,12 @@ impl Entry {
         self.upstream = Some(self.started.elapsed().saturating_sub(own));
     }
 
+    /// When the request arrived.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// The connection's name, once it has been chosen.
     #[must_use]
     pub fn connection(&self) -> Option<&str> {

@@ -25,8 +25,8 @@ pub struct Writer {
 #[derive(Debug, Default)]
 struct State {
     buffer: Vec<u8>,
-    /// The writer sleeps until it is told that there is something.
-    waiting: bool,
+    /// The writer sleeps until there is this much.
+    wanted: usize,
     closed: bool,
 }
 
@@ -40,8 +40,8 @@ impl Sink {
             return;
         }
         write(&mut state.buffer);
-        if state.waiting {
-            state.waiting = false;
+        if state.buffer.len() >= state.wanted {
+            state.wanted = usize::MAX;
             self.changed.notify_one();
         }
     }
@@ -67,7 +67,7 @@ impl Sink {
     }
 
     /// Writes batches: a line waits a moment for others, so that a busy proxy makes a few large
-    /// writes instead of one for each request.
+    /// writes instead of one for each request; but no larger than stay in a processor's cache.
     fn write_all(&self, mut output: impl Write) {
         let mut batch = Vec::new();
         loop {
@@ -79,16 +79,20 @@ impl Sink {
             if closed {
                 return;
             }
-            std::thread::sleep(BATCH);
         }
     }
 
     fn next_batch(&self, batch: &mut Vec<u8>) -> bool {
         let mut state = self.state.lock();
         while state.buffer.is_empty() && !state.closed {
-            state.waiting = true;
+            state.wanted = 1;
             self.changed.wait(&mut state);
         }
+        if state.buffer.len() < BATCH && !state.closed {
+            state.wanted = BATCH;
+            self.changed.wait_for(&mut state, PATIENCE);
+        }
+        state.wanted = usize::MAX;
         std::mem::swap(&mut state.buffer, batch);
         state.closed
     }
@@ -106,9 +110,10 @@ impl Drop for Writer {
     }
 }
 
-const BATCH: Duration = Duration::from_millis(20);
+const BATCH: usize = 32 << 10;
+const PATIENCE: Duration = Duration::from_millis(20);
 const MOST_BUFFERED: usize = 8 << 20;
-const MOST_KEPT: usize = 256 << 10;
+const MOST_KEPT: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

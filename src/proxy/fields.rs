@@ -2,6 +2,7 @@
 
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use smallvec::SmallVec;
 
 use super::refusal::{Code, Refusal};
 use crate::upstream;
@@ -141,7 +142,7 @@ pub(super) fn ends_here(method: &Method, headers: &mut HeaderMap) -> bool {
 
 /// Every value of each field that `unwanted` names, or that a `Connection` line names, goes.
 fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    let mut names: Vec<HeaderName> = Vec::new();
+    let mut names: SmallVec<[HeaderName; 8]> = SmallVec::new();
     for name in headers.keys() {
         if unwanted(name) {
             names.push(name.clone());

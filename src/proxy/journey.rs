@@ -124,8 +124,7 @@ impl Proxy {
         let arrival = Arrival::read(&head, &in_force.settings, &self.via)?;
         entry.form = arrival.ask.form.as_str();
         // 2. Who asks?
-        let now = self.ledger.clock.now();
-        let holder = arrival.presented.identify(&head, &arrival.ask, in_force, now)?;
+        let holder = arrival.presented.identify(&head, &arrival.ask, in_force, entry.time())?;
         entry.caller = Some(Arc::clone(&holder.caller.name));
         // 3. May they use which connection, there, now? From here on there is a permit.
         let permit = admit(in_force, &holder, &arrival, entry)?;
