@@ -69,6 +69,7 @@ impl<H: House> Stranger<H> {
         let gate = Gate::new(io, greeting, self.limits.head, Arc::clone(&self.presence));
         let mut conn = http1::Builder::new()
             .half_close(true)
+            .writev(false)
             .max_buf_size(self.limits.head.max_bytes.max(MIN_BUFFER))
             .serve_connection(TokioIo::new(gate), requests(&self.house, &self.presence))
             .with_upgrades();

@@ -78,6 +78,11 @@ impl Error {
         Self::Closed(phase, error)
     }
 
+    /// A new conn was gone before the request could be written.
+    pub(super) fn closed_at_once() -> Self {
+        Self::ConnectRefused(io::ErrorKind::NotConnected.into())
+    }
+
     /// Tells a certificate fault from other TLS failures.
     pub(super) fn from_tls(error: io::Error) -> Self {
         let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());

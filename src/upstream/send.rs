@@ -86,26 +86,26 @@ impl Upstream {
             origin: departure.origin().clone(),
         };
         let slot = self.pool.slot(&key);
-        for _ in 0..MOST_ATTEMPTS {
-            let Some(pooled) = slot.check_out() else { break };
+        let mut kept = MOST_KEPT_TRIED;
+        loop {
+            let pooled = if kept > 0 { slot.check_out() } else { None };
+            kept = if pooled.is_some() { kept - 1 } else { 0 };
+            let reused = pooled.is_some();
+            let pooled = match pooled {
+                Some(pooled) => pooled,
+                None => Box::pin(self.open(rules, &key.origin, &slot)).await?,
+            };
             let attempt = match pooled {
-                Pooled::Http1(conn) => self.try_http1(rules, conn, &slot, departure, true).await?,
+                Pooled::Http1(conn) => {
+                    self.try_http1(rules, conn, &slot, departure, reused).await?
+                }
                 Pooled::Http2(sender) => Box::pin(try_http2(rules, sender, departure)).await?,
             };
-            match attempt {
+            departure = match attempt {
                 Attempt::Answered(reply) => return Ok(reply),
-                Attempt::Again(same) => departure = same,
-            }
-        }
-        let attempt = match Box::pin(self.open(rules, &key.origin, &slot)).await? {
-            Pooled::Http1(conn) => self.try_http1(rules, conn, &slot, departure, false).await?,
-            Pooled::Http2(sender) => Box::pin(try_http2(rules, sender, departure)).await?,
-        };
-        match attempt {
-            Attempt::Answered(reply) => Ok(reply),
-            Attempt::Again(_) => {
-                Err(Error::ConnectRefused(std::io::ErrorKind::NotConnected.into()))
-            }
+                Attempt::Again(same) if reused => same,
+                Attempt::Again(_) => return Err(Error::closed_at_once()),
+            };
         }
     }
 
@@ -323,6 +323,6 @@ impl Body for ReplyBody {
 }
 
 /// How many kept conns may turn out to be dead before a new one is opened.
-const MOST_ATTEMPTS: usize = 64;
+const MOST_KEPT_TRIED: usize = 64;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONN_WINDOW: u32 = 4 << 20;
