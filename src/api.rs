@@ -6,6 +6,7 @@
 mod error;
 mod status;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -66,13 +67,14 @@ impl Api {
 impl House for Api {
     type Body = Body;
 
-    async fn answer(&self, visit: Visit, request: http::Request<Incoming>) -> Response {
+    async fn answer(
+        self: Arc<Self>,
+        visit: Visit,
+        request: http::Request<Incoming>,
+    ) -> Result<Response, Infallible> {
         let answered = self.router.clone().oneshot(request.map(Body::new)).await;
         drop(visit);
-        match answered {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        answered
     }
 
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {

@@ -13,6 +13,8 @@ mod presence;
 mod reception;
 mod tls;
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,11 +36,14 @@ pub trait House: Send + Sync + 'static {
         + 'static;
 
     /// Answers one request. The visit is kept until the answer's last byte has gone.
+    ///
+    /// What can be done without waiting is done before the future is returned: the library copies
+    /// the future whole, so what it need not carry is better left out of it.
     fn answer(
-        &self,
+        self: Arc<Self>,
         visit: Visit,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    ) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 
     /// The whole HTTP/1.1 message with which a conn is turned away before there is a request.
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8>;

@@ -118,10 +118,7 @@ fn requests<H: House>(
     Future = impl Future<Output = Result<http::Response<H::Body>, Infallible>> + Send + use<H>,
 > + use<H> {
     let (house, presence) = (Arc::clone(house), Arc::clone(presence));
-    service_fn(move |request| {
-        let (house, visit) = (Arc::clone(&house), presence.visit());
-        async move { Ok(house.answer(visit, request).await) }
-    })
+    service_fn(move |request| Arc::clone(&house).answer(presence.visit(), request))
 }
 
 /// Sends a last message and closes so that the caller can read it: closing a socket with unread

@@ -1,5 +1,6 @@
 //! A request's journey, from the front door to the ledger. Read this first.
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::sync::Arc;
 
@@ -51,19 +52,26 @@ impl House for Proxy {
 
     /// Every journey is written down once, refused or not. Before the network and after it nothing
     /// waits, so that one request's decision never holds up another's.
-    async fn answer(&self, visit: Visit, request: Request<Incoming>) -> Response<AnswerBody> {
+    fn answer(
+        self: Arc<Self>,
+        visit: Visit,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
         let opening = Opening { method: request.method().clone(), target: request.uri().clone() };
         let mut entry = self.ledger.open(Some(opening));
         let in_force = self.in_force.load_full();
-        match self.decide_and_inject(&in_force, &mut entry, &visit, request) {
-            Ok(Next::Leaves(departure, homeward)) => {
-                entry.departs();
-                let sent = self.upstream.send(&in_force.rules, departure).await;
-                entry.returns();
-                self.bring_home(sent, homeward, entry, visit)
-            }
-            Ok(Next::Ends(response)) => relay::end(response, entry, visit),
-            Err(refusal) => relay::refuse(refusal, entry, visit),
+        let next = self.decide_and_inject(&in_force, &mut entry, &visit, request);
+        async move {
+            Ok(match next {
+                Ok(Next::Leaves(departure, homeward)) => {
+                    entry.departs();
+                    let sent = self.upstream.send(&in_force.rules, departure).await;
+                    entry.returns();
+                    self.bring_home(sent, homeward, entry, visit)
+                }
+                Ok(Next::Ends(response)) => relay::end(response, entry, visit),
+                Err(refusal) => relay::refuse(refusal, entry, visit),
+            })
         }
     }
 
