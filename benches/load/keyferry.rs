@@ -45,6 +45,8 @@ listen = ["{address}"]
 [upstream]
 extra_roots = ["{authority}"]
 allow_networks = ["127.0.0.0/8"]
+# As many as nginx is given with `keepalive 1000`.
+max_idle_per_origin = 1000
 [upstream.resolve]
 "{HOST}:443" = "{origin}"
 
