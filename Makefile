@@ -29,7 +29,7 @@ doc: ## the documentation, private items too, in target/doc
 
 unit: ## the tests in Rust
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		cargo nextest run --no-fail-fast; \
+		cargo nextest run --no-fail-fast && cargo test --doc; \
 	else \
 		cargo test --no-fail-fast; \
 	fi

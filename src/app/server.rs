@@ -37,7 +37,6 @@ pub struct Server {
     reload: Reload,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
-    grace: Duration,
     workers: Vec<JoinHandle<()>>,
     signals: Signals,
     /// Written to until the very end, so dropped last.
@@ -136,7 +135,6 @@ impl Server {
             api_listener,
             api: Api::new(rooms(&config, &shared, &draining)),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
-            grace: config.shutdown_grace,
             workers: start_workers(&proxy_listeners, &shared)?,
             reload: Reload { assembly, in_force, changed, running: config, options, environment },
             stop,
@@ -175,16 +173,23 @@ impl Server {
         let lobby = Arc::new(Lobby::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
         let serving = listener.serve(api, Arc::clone(&lobby), tasks.clone());
+        // The API goes on while requests are finished, or nobody could ask how things stand.
+        let ending = async {
+            self.signals.wait(&mut self.reload).await;
+            tracing::info!("shutting down: requests in flight are finished first");
+            self.draining.store(true, Relaxed);
+            let _nobody_listens = self.stop.send(true);
+            while self.workers.iter().any(|worker| !worker.is_finished()) {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
         tokio::select! {
             served = serving => served.map_err(StartError::Thread)?,
             () = lobby.sweep() => {}
-            () = self.signals.wait(&mut self.reload) => {}
+            () = ending => {}
         }
-        tracing::info!("shutting down: requests in flight are finished first");
-        self.draining.store(true, Relaxed);
-        let _nobody_listens = self.stop.send(true);
         lobby.drain();
-        let _cut = tokio::time::timeout(self.grace, tasks.finished()).await;
+        let _cut = tokio::time::timeout(LAST_ANSWERS, tasks.finished()).await;
         Ok(())
     }
 }
@@ -339,4 +344,8 @@ fn address(listener: &Listener) -> String {
 
 /// As many as the HTTP library parses without asking for more memory.
 const MOST_FIELDS: usize = 100;
+/// How often the main thread looks whether the workers have ended.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long the API may take for what it is answering when all else has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const MOST_API_CONNS: usize = 1000;

@@ -78,7 +78,6 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
         .as_ref()
         .map_or(("-", "-"), |opening| (opening.method.as_str(), opening.target.path()));
     let (method, path) = (masked(entry, method), masked(entry, path));
-    let printable = |text: &str| text.escape_debug().to_string();
     put(format_args!("{time}Z {:>3} ", entry.status));
     match entry.decision {
         Decision::Allow => put(format_args!("allow  ")),
@@ -107,6 +106,11 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
 fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
     let refused = matches!(entry.decision, Decision::Refuse(_));
     if refused && token::occurs_in(text.as_bytes()) { "*****" } else { text }
+}
+
+/// Text for a terminal: nothing in it can move the cursor.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// RFC 3339 with milliseconds. The date and the second are formatted once a second.

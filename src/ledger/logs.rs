@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::line::write_time;
+use super::line::{printable, write_time};
 use super::sink::Sink;
 use crate::clock::Clock;
 
@@ -96,7 +96,7 @@ impl Lines {
         fields: &Fields,
     ) {
         let time = self.clock.now().strftime("%H:%M:%S%.3f");
-        let message = fields.message.escape_debug();
+        let message = printable(&fields.message);
         let _infallible = write!(buffer, "{time}Z {:>5} {message}", metadata.level());
         for (name, value) in &fields.members {
             let _infallible = write!(buffer, " {name}={value}");

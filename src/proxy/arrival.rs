@@ -11,7 +11,7 @@ use super::fields::Via;
 use super::refusal::{Code, Refusal};
 use super::upgrade::Wish;
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::model::origin::Authority;
+use crate::model::origin::{Authority, Host, Origin};
 use crate::model::permit::{Scheme, Target};
 
 /// The form of a request.
@@ -153,6 +153,17 @@ impl Ask {
 }
 
 impl Ask {
+    /// The https origin that the request names, for the entry of one that is refused.
+    pub(super) fn stated_origin(&self) -> Option<Origin> {
+        let Destination::Stated(target) = &self.destination else { return None };
+        match &target.authority.host {
+            Host::Name(host) if !target.is_plain_http() => {
+                Some(Origin::new(host, target.authority.port.unwrap_or(443)))
+            }
+            _ => None,
+        }
+    }
+
     /// The request that a caller would make for `url` in absolute-form, with these tags.
     ///
     /// # Errors

@@ -32,7 +32,11 @@ impl Presented {
     /// A refusal when a token stands where it would be sent on.
     pub(super) fn read(head: &Parts, ask: &mut Ask) -> Result<Self, Refusal> {
         let mut presented = Self::default();
-        if let Some(value) = head.headers.get(header::PROXY_AUTHORIZATION) {
+        let mut shown = head.headers.get_all(header::PROXY_AUTHORIZATION).iter();
+        if let Some(value) = shown.next() {
+            if shown.next().is_some() {
+                return Err(malformed("The field Proxy-Authorization must stand once."));
+            }
             presented.field = Some(header::PROXY_AUTHORIZATION);
             let shown = Shown::parse(value);
             presented.digest = shown.digest;
@@ -78,7 +82,8 @@ impl Presented {
             }
         }
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-        if occurs_in(target.as_bytes()) {
+        let authority = head.uri.authority().map_or("", |authority| authority.as_str());
+        if occurs_in(target.as_bytes()) || occurs_in(authority.as_bytes()) {
             return Err(malformed(
                 "An access token stands in the URL; send it in Proxy-Authorization.",
             ));

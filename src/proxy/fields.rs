@@ -71,10 +71,13 @@ pub fn prepare_request(
             text.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
         })
     });
+    if received == Version::HTTP_2 {
+        join_cookies(headers);
+    }
     strip(headers, |name| {
         is_hop_by_hop(name)
             || is_ours(name)
-            || *name == header::CONTENT_LENGTH
+            || is_alias(name, &header::CONTENT_LENGTH)
             || is_alias(name, credential)
             || token_field == Some(name)
     });
@@ -162,12 +165,34 @@ fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// RFC 9110 §7.6.1, and the older names.
+/// RFC 9110 §7.6.1, and the older names; also as servers that read `_` and `-` alike would.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+        "connection"
+            | "keep-alive"
+            | "keep_alive"
+            | "proxy-connection"
+            | "proxy_connection"
+            | "te"
+            | "transfer-encoding"
+            | "transfer_encoding"
+            | "upgrade"
     )
+}
+
+/// HTTP/2 may carry a cookie in crumbs; HTTP/1.1 knows one line alone (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut whole = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 fn is_framing(name: &HeaderName) -> bool {
@@ -312,6 +337,20 @@ mod tests {
             "x-api-key",
         );
         assert_eq!(names(&headers), ["authorization", "via", "x-api-keys"]);
+    }
+
+    #[test]
+    fn the_crumbs_of_a_cookie_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        let credential = HeaderName::from_static("authorization");
+        prepare_request(&mut headers, Version::HTTP_2, &credential, None, &Via::new("test"));
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn framing_in_disguise_goes_too() {
+        let fields = [("transfer_encoding", "chunked"), ("content_length", "5"), ("x_y", "stays")];
+        assert_eq!(names(&prepared(&fields, "authorization")), ["via", "x_y"]);
     }
 
     #[test]

@@ -28,13 +28,13 @@ pub(super) fn inject(
         ask_for_websocket(&mut head.headers);
     }
     let mut parts = http::uri::Parts::default();
+    // What was read as a target before is one still; if not, nothing is sent.
+    let lost = || Refusal::new(Code::Internal, "The request's target could not be rewritten.");
     parts.path_and_query = match arrival.ask.form {
-        Form::BaseUrl => base_url::strip(&head.uri).ok(),
+        Form::BaseUrl => Some(base_url::strip(&head.uri).map_err(|_never| lost())?),
         _ => head.uri.path_and_query().cloned(),
     };
-    head.uri = http::Uri::from_parts(parts).map_err(|_never| {
-        Refusal::new(Code::MalformedRequest, "The request's target is not well-formed.")
-    })?;
+    head.uri = http::Uri::from_parts(parts).map_err(|_never| lost())?;
     head.version = Version::HTTP_11;
     head.extensions.clear();
     Ok(Departure::new(permit, Request::from_parts(head, body), upgrades))

@@ -132,10 +132,14 @@ impl Proxy {
         let arrival = Arrival::read(&head, &in_force.settings, &self.via)?;
         entry.form = arrival.ask.form.as_str();
         // 2. Who asks?
-        let holder = arrival.presented.identify(&head, &arrival.ask, in_force, entry.time())?;
+        let holder = arrival
+            .presented
+            .identify(&head, &arrival.ask, in_force, entry.time())
+            .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
         entry.caller = Some(Arc::clone(&holder.caller.name));
         // 3. May they use which connection, there, now? From here on there is a permit.
-        let permit = admit(in_force, &holder, &arrival, entry)?;
+        let permit = admit(in_force, &holder, &arrival, entry)
+            .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
         if fields::ends_here(&head.method, &mut head.headers) {
             return Ok(Next::Ends(options(&in_force.settings.allow)));
         }
@@ -195,6 +199,7 @@ impl Proxy {
         let splice = Splice {
             caller: switch.caller,
             origin: hyper::upgrade::on(&mut reply),
+            ends_in: switch.standing.ends_in(self.ledger.clock.now()),
             idle_timeout: self.in_force.load().settings.websocket_idle_timeout,
             changes,
         };

@@ -51,6 +51,6 @@ pub(super) fn end(
 pub(super) fn refuse(refusal: Refusal, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
     entry.decision = Decision::Refuse(refusal.code().as_str());
     entry.rule = refusal.code().rule().as_str();
-    entry.cause = refusal.cause().map(Into::into);
+    entry.cause = Some(refusal.cause().unwrap_or_else(|| refusal.title()).into());
     end(refusal.into_response(), entry, visit)
 }

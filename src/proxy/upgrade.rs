@@ -17,6 +17,8 @@ use super::InForce;
 use super::arrival::{Arrival, malformed};
 use super::body::AnswerBody;
 use super::refusal::Refusal;
+use jiff::Timestamp;
+
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::registry::Holder;
@@ -114,6 +116,12 @@ impl Switch {
 }
 
 impl Standing {
+    /// How long the caller's token still lives at `now`, if it ends at all.
+    pub(super) fn ends_in(&self, now: Timestamp) -> Option<Duration> {
+        let end = self.holder.caller.expires_at?;
+        Some(Duration::try_from(end.duration_since(now)).unwrap_or_default())
+    }
+
     /// Whether the same caller may still use the same connection.
     pub(super) fn holds(&self, in_force: &InForce) -> bool {
         let caller = match &self.digest {
@@ -139,6 +147,8 @@ pub(super) struct Splice {
     pub(super) origin: OnUpgrade,
     /// How long neither end may say anything.
     pub(super) idle_timeout: Duration,
+    /// When the caller's token ends, if it does.
+    pub(super) ends_in: Option<Duration>,
     /// Changes when another set of connections and callers is in force.
     pub(super) changes: watch::Receiver<u64>,
 }
@@ -170,9 +180,16 @@ impl Splice {
                 pour(origin_reads, caller_writes, &down)
             )
         });
+        let mut token_ends = pin!(async {
+            match self.ends_in {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        });
         let mut before = moved();
         let cause = loop {
             tokio::select! {
+                () = &mut token_ends => break Some("the token has ended"),
                 ended = &mut both => break ended.err().map(|_error| "one end failed"),
                 changed = self.changes.changed() => {
                     if changed.is_err() || !still_allowed() {

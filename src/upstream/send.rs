@@ -133,6 +133,7 @@ impl Upstream {
         let (sender, conn) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(30))
+            .max_header_list_size(MOST_HEADERS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONN_WINDOW)
             .handshake(TokioIo::new(io))
@@ -324,5 +325,7 @@ impl Body for ReplyBody {
 
 /// How many kept conns may turn out to be dead before a new one is opened.
 const MOST_KEPT_TRIED: usize = 64;
+/// The largest head of a response over HTTP/2, in bytes; as large as over HTTP/1.1, nearly.
+const MOST_HEADERS: u32 = 256 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONN_WINDOW: u32 = 4 << 20;

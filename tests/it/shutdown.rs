@@ -54,6 +54,22 @@ async fn what_is_in_flight_is_finished_before_the_program_ends() {
 }
 
 #[tokio::test]
+async fn the_api_says_that_it_is_not_ready_while_requests_are_finished() {
+    let (origin, go) = waiting().await;
+    let mut world = World::new(&origin).run().await;
+    let mut raw = world.raw().await;
+    raw.write(ask(URL).bytes()).await;
+    origin.has_seen(1).await;
+    world.signal(Signal::TERM);
+    world.log.message("shutting down: requests in flight are finished first").await;
+    assert_eq!(world.api("/readyz").await.status, 503);
+    assert_eq!(world.api("/healthz").await.status, 200);
+    go.send(()).unwrap();
+    assert_eq!(raw.answer().await.text(), "ok");
+    assert_eq!(world.ended().await.code(), Some(0), "{}", world.log.text());
+}
+
+#[tokio::test]
 async fn a_program_with_nothing_to_do_ends_at_once() {
     let origin = Origin::start().await;
     let mut world = World::new(&origin).run().await;
