@@ -248,6 +248,7 @@ fn in_force(connections: usize) -> InForce {
             allow: HeaderValue::from_static("GET, POST"),
             terms: Terms { upgrade_plain_http: false, allowed_ports: vec![443] },
             max_body_bytes: 0,
+            idle_timeout: Duration::from_mins(1),
             websocket_idle_timeout: Duration::from_mins(1),
         },
         rules: Arc::new(Rules {

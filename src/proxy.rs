@@ -52,6 +52,8 @@ pub struct Settings {
     pub terms: Terms,
     /// The largest body, 0 for any.
     pub max_body_bytes: u64,
+    /// How long a caller may keep us waiting for its body.
+    pub idle_timeout: std::time::Duration,
     /// How long a WebSocket may be silent.
     pub websocket_idle_timeout: std::time::Duration,
 }

@@ -32,6 +32,16 @@ impl Tasks {
     }
 }
 
+/// How a peer that is lost without a word is found out: asked after a minute of silence, given up
+/// after another.
+#[must_use]
+pub fn keepalive() -> socket2::TcpKeepalive {
+    socket2::TcpKeepalive::new()
+        .with_time(std::time::Duration::from_mins(1))
+        .with_interval(std::time::Duration::from_secs(15))
+        .with_retries(4)
+}
+
 impl<F> hyper::rt::Executor<F> for Tasks
 where
     F: Future<Output: Send> + Send + 'static,

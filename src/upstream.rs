@@ -47,7 +47,7 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// How long an idle conn is kept.
     pub idle_timeout: Duration,
-    /// How many idle conns are kept for one origin, over all workers.
+    /// How many idle conns are kept for one origin and integration, over all workers.
     pub max_idle_per_origin: usize,
     /// Whether HTTP/2 is offered.
     pub http2: bool,

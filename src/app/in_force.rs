@@ -95,6 +95,7 @@ fn proxy_settings(config: &Config) -> Settings {
             allowed_ports: plan.allowed_ports.clone(),
         },
         max_body_bytes: plan.max_body_bytes.unwrap_or(0),
+        idle_timeout: plan.idle_timeout,
         websocket_idle_timeout: plan.websocket_idle_timeout,
     }
 }

@@ -1,5 +1,5 @@
-//! One worker: a thread with a runtime of its own, its own conns and its own way out. Nothing is
-//! handed from one to another, so that a request costs no lock that another core holds.
+//! One worker: a thread with a runtime of its own, its own conns and its own way out. Nothing of
+//! a request is handed from one to another; what workers share is the log and the figures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,11 @@ pub(super) fn start(
         .map_err(StartError::Thread)?;
     std::thread::Builder::new()
         .name(format!("worker-{number}"))
-        .spawn(move || runtime.block_on(run(listeners, shared)))
+        .spawn(move || {
+            runtime.block_on(run(listeners, shared));
+            // A name that is being looked up in vain must not hold up the end.
+            runtime.shutdown_background();
+        })
         .map_err(StartError::Thread)
 }
 

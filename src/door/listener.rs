@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::Mode;
+use rustix::process::umask;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -15,7 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::lobby::Lobby;
 use super::reception::{self, Stranger};
 use super::{House, TurnedAway};
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, keepalive};
 
 /// Where to listen.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -168,6 +170,8 @@ fn bind_tcp(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
     };
     let socket = std::net::TcpListener::bind(address).map_err(wrap)?;
     socket.set_nonblocking(true).map_err(wrap)?;
+    // Accepted conns inherit it: a caller that is lost without a word is found out.
+    socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive()).map_err(wrap)?;
     Ok(socket)
 }
 
@@ -175,7 +179,11 @@ fn bind_unix(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener,
     let name = path.display().to_string();
     let system = |error| BindError::System(name.clone(), error);
     remove_abandoned(path)?;
-    let socket = std::os::unix::net::UnixListener::bind(path).map_err(system)?;
+    // Between binding and the change of its mode, nobody else may connect.
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let bound = std::os::unix::net::UnixListener::bind(path);
+    umask(before);
+    let socket = bound.map_err(system)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(system)?;
     socket.set_nonblocking(true).map_err(system)?;
     Ok(socket)
@@ -185,7 +193,11 @@ fn bind_unix(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener,
 fn remove_abandoned(path: &Path) -> Result<(), BindError> {
     let name = || path.display().to_string();
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !metadata.file_type().is_socket() || StdUnixStream::connect(path).is_ok() {
+    let nobody_answers = || {
+        let refused = StdUnixStream::connect(path).err();
+        refused.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    if !metadata.file_type().is_socket() || !nobody_answers() {
         return Err(BindError::InUse(name()));
     }
     std::fs::remove_file(path).map_err(|error| BindError::System(name(), error))

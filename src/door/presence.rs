@@ -22,7 +22,7 @@ pub struct Presence {
     reading_head: AtomicBool,
     greeted: AtomicBool,
     upgraded: AtomicBool,
-    stalled: [AtomicU32; 2],
+    stalled: AtomicU32,
     order: AtomicU8,
     waker: AtomicWaker,
 }
@@ -39,13 +39,6 @@ pub(super) enum Order {
     Drain,
     /// Close now.
     Leave,
-}
-
-/// Which way a conn may be waiting for its caller.
-#[derive(Clone, Copy, Debug)]
-enum Stall {
-    Reading = 0,
-    Writing = 1,
 }
 
 /// Deadlines in ticks.
@@ -67,7 +60,7 @@ impl Presence {
             reading_head: AtomicBool::new(true),
             greeted: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
-            stalled: [AtomicU32::new(NOT_STALLED), AtomicU32::new(NOT_STALLED)],
+            stalled: AtomicU32::new(NOT_STALLED),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -110,21 +103,12 @@ impl Presence {
         self.upgraded.store(true, Relaxed);
     }
 
-    /// We wait, or no longer wait, for the caller to send more of its body.
-    pub fn awaits_body(&self, waiting: bool) {
-        self.stall(Stall::Reading, waiting);
-    }
-
+    /// The caller does not, or does again, take what is written to it.
     pub(super) fn write_stalled(&self, stalled: bool) {
-        self.stall(Stall::Writing, stalled);
-    }
-
-    fn stall(&self, way: Stall, stalled: bool) {
-        let Some(cell) = self.stalled.get(way as usize) else { return };
         if !stalled {
-            cell.store(NOT_STALLED, Relaxed);
-        } else if cell.load(Relaxed) == NOT_STALLED {
-            cell.store(self.now(), Relaxed);
+            self.stalled.store(NOT_STALLED, Relaxed);
+        } else if self.stalled.load(Relaxed) == NOT_STALLED {
+            self.stalled.store(self.now(), Relaxed);
         }
     }
 
@@ -159,10 +143,8 @@ impl Presence {
             return false;
         }
         if self.is_busy() {
-            return self.stalled.iter().any(|cell| {
-                let since = cell.load(Relaxed);
-                since != NOT_STALLED && past(since, deadlines.idle)
-            });
+            let since = self.stalled.load(Relaxed);
+            return since != NOT_STALLED && past(since, deadlines.idle);
         }
         let allowed = if self.reading_head.load(Relaxed) { deadlines.head } else { deadlines.idle };
         past(self.since.load(Relaxed), allowed)
@@ -183,7 +165,6 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.0.awaits_body(false);
         self.0.since.store(self.0.now(), Relaxed);
         self.0.in_flight.fetch_sub(1, Relaxed);
     }
@@ -201,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_an_idle_conn_and_a_stalled_body_each_have_their_own_time() {
+    fn a_head_an_idle_conn_and_a_stalled_answer_each_have_their_own_time() {
         let clock = Arc::new(AtomicU32::new(0));
         let presence = Arc::new(Presence::new(Arc::clone(&clock)));
         assert!(!at(&clock, &presence, 40));
@@ -209,10 +190,10 @@ mod tests {
 
         let visit = presence.visit();
         assert!(!at(&clock, &presence, 10_000), "the origin may take its time");
-        presence.awaits_body(true);
+        presence.write_stalled(true);
         assert!(!at(&clock, &presence, 10_240));
         assert!(at(&clock, &presence, 10_241));
-        presence.awaits_body(false);
+        presence.write_stalled(false);
         drop(visit);
 
         assert!(!at(&clock, &presence, 10_481), "idle since the visit ended");

@@ -74,8 +74,8 @@ pub struct Entry {
     pub rule: &'static str,
     /// The status of the answer; 0 when the caller went away before there was one.
     pub status: u16,
-    /// Bytes of the request's body so far.
-    pub request_bytes: Option<Arc<AtomicU64>>,
+    /// Where the bytes of the request's body are counted.
+    pub request_count: Option<Arc<AtomicU64>>,
     /// Bytes of the response's body so far.
     pub response_bytes: u64,
     /// Why it failed, for the operator.
@@ -122,7 +122,7 @@ impl Ledger {
             decision: Decision::Allow,
             rule: "",
             status: 0,
-            request_bytes: None,
+            request_count: None,
             response_bytes: 0,
             cause: None,
             own: None,
@@ -168,8 +168,10 @@ impl Entry {
         self.number
     }
 
-    pub(super) fn request_bytes(&self) -> u64 {
-        self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Relaxed))
+    /// Bytes of the request's body so far.
+    #[must_use]
+    pub fn request_bytes(&self) -> u64 {
+        self.request_count.as_ref().map_or(0, |bytes| bytes.load(Relaxed))
     }
 
     pub(super) fn upstream(&self) -> Option<Duration> {

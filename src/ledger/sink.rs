@@ -15,7 +15,7 @@ pub struct Sink {
     dropped: AtomicU64,
 }
 
-/// The thread that writes; dropping it writes what is left.
+/// The thread that writes; dropping it writes what is left, unless the output is stuck.
 #[derive(Debug)]
 pub struct Writer {
     sink: Arc<Sink>,
@@ -104,12 +104,21 @@ impl Drop for Writer {
         state.closed = true;
         self.sink.changed.notify_one();
         drop(state);
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        // An output that is stuck must not keep the process from ending.
+        for _ in 0..LAST_LOOKS {
+            if thread.is_finished() {
+                let _panicked = thread.join();
+                return;
+            }
+            std::thread::sleep(LAST_LOOK);
         }
     }
 }
 
+/// A second, in all.
+const LAST_LOOKS: u32 = 200;
+const LAST_LOOK: Duration = Duration::from_millis(5);
 const BATCH: usize = 32 << 10;
 const PATIENCE: Duration = Duration::from_millis(20);
 const MOST_BUFFERED: usize = 8 << 20;

@@ -199,8 +199,11 @@ fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
     }
     let names_something = |name| head.headers.contains_key(name);
     if is_http2 {
-        let gateway = names_something(&X_ZIS_HOST) || !is_absolute;
-        return Ok(if gateway { Form::Gateway } else { Form::Absolute });
+        return match (names_something(&X_ZIS_HOST), is_absolute) {
+            (true, _) => Ok(Form::Gateway),
+            (false, true) => Ok(Form::Absolute),
+            (false, false) => Err(malformed("The request has no :authority.")),
+        };
     }
     let tagged =
         [&X_ZIS_HOST, &X_ZIS_CONNECTION, &X_ZIS_INTEGRATION].into_iter().any(names_something);
@@ -339,6 +342,7 @@ mod tests {
                 allowed_ports: Vec::new(),
             },
             max_body_bytes: 0,
+            idle_timeout: std::time::Duration::ZERO,
             websocket_idle_timeout: std::time::Duration::ZERO,
         };
         let mut request = http::Request::new(());

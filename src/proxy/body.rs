@@ -4,15 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 use super::fields;
-use crate::door::{Presence, Visit};
+use crate::door::Visit;
 use crate::ledger::Entry;
 use crate::upstream::{BodyError, ReplyBody};
 
@@ -20,7 +22,9 @@ use crate::upstream::{BodyError, ReplyBody};
 #[derive(Debug)]
 pub(super) struct CallerBody {
     pub(super) incoming: Incoming,
-    pub(super) presence: Arc<Presence>,
+    /// How long the caller may keep us waiting.
+    pub(super) idle_timeout: Duration,
+    pub(super) patience: Option<Pin<Box<Sleep>>>,
     pub(super) count: Arc<AtomicU64>,
     /// The most bytes it may have.
     pub(super) most: u64,
@@ -31,6 +35,22 @@ pub(super) struct CallerBody {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the body is larger than {0} bytes")]
 pub(super) struct TooLarge(pub(super) u64);
+
+/// The caller has kept us waiting for too long.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the body has stopped coming")]
+pub(super) struct Stalled;
+
+impl CallerBody {
+    /// Each body has its own patience: over HTTP/2 its neighbours may be well.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let idle_timeout = self.idle_timeout;
+        let patience =
+            self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
+        ready!(patience.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Stalled.into())))
+    }
+}
 
 /// The body of an answer. With its last byte the request's entry is written.
 #[derive(Debug)]
@@ -55,9 +75,11 @@ impl Body for CallerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        this.presence.awaits_body(polled.is_pending());
-        let Some(frame) = ready!(polled) else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            return this.wait(cx);
+        };
+        this.patience = None;
+        let Some(frame) = frame else { return Poll::Ready(None) };
         let mut frame = frame?;
         if let Some(data) = frame.data_ref() {
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);

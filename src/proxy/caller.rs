@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
@@ -164,13 +165,15 @@ impl Shown {
             return Self { digest: TokenDigest::of(rest.trim().as_bytes()), user: None };
         }
         let Some(pair) = decode_basic(scheme, rest) else { return nothing };
-        let Some((user, password)) = pair.split_once(':') else { return nothing };
-        match (TokenDigest::of(user.as_bytes()), password) {
+        let Some(colon) = memchr::memchr(b':', &pair) else { return nothing };
+        let (user, password) = pair.split_at(colon);
+        let password = password.get(1..).unwrap_or_default();
+        match (TokenDigest::of(user), password) {
             // Tools that know a user name only put the token there.
-            (Some(digest), "") => Self { digest: Some(digest), user: None },
+            (Some(digest), []) => Self { digest: Some(digest), user: None },
             _ => Self {
-                digest: TokenDigest::of(password.as_bytes()),
-                user: (!user.is_empty()).then(|| user.into()),
+                digest: TokenDigest::of(password),
+                user: (!user.is_empty()).then(|| String::from_utf8_lossy(user).into()),
             },
         }
     }
@@ -198,16 +201,16 @@ fn carries_token(name: &HeaderName, value: &HeaderValue) -> bool {
     }
     let is_basic = *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION;
     let pair = value.to_str().ok().filter(|_| is_basic).and_then(|text| text.split_once(' '));
-    pair.and_then(|(scheme, rest)| decode_basic(scheme, rest))
-        .is_some_and(|pair| occurs_in(pair.as_bytes()))
+    pair.and_then(|(scheme, rest)| decode_basic(scheme, rest)).is_some_and(|pair| occurs_in(&pair))
 }
 
-fn decode_basic(scheme: &str, rest: &str) -> Option<Zeroizing<String>> {
+/// The pair as bytes, of whatever charset, padded or not: what somebody may read as a token is
+/// looked for in it.
+fn decode_basic(scheme: &str, rest: &str) -> Option<Zeroizing<Vec<u8>>> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = STANDARD.decode(rest.trim()).ok()?;
-    String::from_utf8(pair).ok().map(Zeroizing::new)
+    LENIENT.decode(rest.trim()).ok().map(Zeroizing::new)
 }
 
 /// Without tokens, whatever a browser can be made to send must be told apart from a program's
@@ -238,6 +241,13 @@ fn anonymous(integration: &IntegrationName) -> Caller {
         expires_at: None,
     }
 }
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A prefix and 43 characters.
 const SHORTEST_WITH_TOKEN: usize = 46;

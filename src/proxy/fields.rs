@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use smallvec::SmallVec;
 
 use super::refusal::{Code, Refusal};
+use crate::model::token::occurs_in;
 use crate::upstream;
 
 /// The proxy's mark in `Via`, by which it knows a request that has passed here before.
@@ -90,8 +91,17 @@ pub fn prepare_request(
 
 /// Takes out of a request's trailers what would not have passed as a field.
 pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
+    let strays: Vec<_> = trailers
+        .iter()
+        .filter(|(_, value)| occurs_in(value.as_bytes()))
+        .map(|(name, _)| name.clone())
+        .collect();
     strip(trailers, |name| {
-        is_hop_by_hop(name) || is_ours(name) || is_framing(name) || is_alias(name, credential)
+        strays.contains(name)
+            || is_hop_by_hop(name)
+            || is_ours(name)
+            || is_framing(name)
+            || is_alias(name, credential)
     });
 }
 
@@ -105,9 +115,7 @@ pub fn prepare_response(
     via: &Via,
 ) -> Result<(), upstream::Error> {
     check_framing(headers, received)?;
-    strip(headers, |name| {
-        is_hop_by_hop(name) || (name.as_str().starts_with("proxy-") && *name != PROXY_STATUS)
-    });
+    strip(headers, |name| is_hop_by_hop(name) || is_proxys_own(name));
     remove_own_status(headers);
     via.mark(headers, received);
     Ok(())
@@ -115,7 +123,7 @@ pub fn prepare_response(
 
 /// Takes out of a response's trailers what would not have passed as a field.
 pub fn prepare_response_trailers(trailers: &mut HeaderMap) {
-    strip(trailers, |name| is_hop_by_hop(name) || is_framing(name));
+    strip(trailers, |name| is_hop_by_hop(name) || is_framing(name) || is_proxys_own(name));
     remove_own_status(trailers);
 }
 
@@ -206,6 +214,11 @@ fn is_ours(name: &HeaderName) -> bool {
         start.is_some_and(|start| start.iter().copied().map(hyphened).eq(prefix.bytes()))
     };
     starts_with("x-zis") || starts_with("proxy-")
+}
+
+/// `Proxy-*` of a response, but for the one that is meant for every recipient (RFC 9209).
+fn is_proxys_own(name: &HeaderName) -> bool {
+    name.as_str().starts_with("proxy-") && *name != PROXY_STATUS
 }
 
 /// Whether two names are the same to a server that reads `_` and `-` alike.

@@ -1,7 +1,6 @@
 //! A request's journey, from the front door to the ledger. Read this first.
 
 use std::convert::Infallible;
-use std::error::Error as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,15 +10,15 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 
-use super::InForce;
 use super::arrival::{Arrival, Form};
-use super::body::{AnswerBody, CallerBody, TooLarge};
+use super::body::{AnswerBody, CallerBody};
 use super::decide::{decide, too_large};
 use super::fields::{self, Via};
 use super::inject::inject;
 use super::refusal::{Code, Refusal};
 use super::relay;
 use super::upgrade::{self, Splice, Switch};
+use super::{InForce, Settings};
 use crate::door::{Fault, House, TurnedAway, Visit};
 use crate::ledger::{Decision, Entry, Ledger, Opening};
 use crate::model::origin::Origin;
@@ -60,7 +59,7 @@ impl House for Proxy {
         let opening = Opening { method: request.method().clone(), target: request.uri().clone() };
         let mut entry = self.ledger.open(Some(opening));
         let in_force = self.in_force.load_full();
-        let next = self.decide_and_inject(&in_force, &mut entry, &visit, request);
+        let next = self.decide_and_inject(&in_force, &mut entry, request);
         async move {
             Ok(match next {
                 Ok(Next::Leaves(departure, homeward)) => {
@@ -121,7 +120,6 @@ impl Proxy {
         &self,
         in_force: &InForce,
         entry: &mut Entry,
-        visit: &Visit,
         request: Request<Incoming>,
     ) -> Result<Next, Refusal> {
         if *self.stop.borrow() {
@@ -150,7 +148,7 @@ impl Proxy {
                 .then(|| (head.uri.path().to_owned(), permit.origin().clone())),
             switch: Switch::prepare(&mut head, &arrival, holder, &permit),
         };
-        let mut body = outgoing(body, entry, visit, homeward.most, &permit);
+        let mut body = outgoing(body, entry, &in_force.settings, &permit);
         if fields::expects_continue(&head.headers) {
             body = body.after_continue();
         }
@@ -172,7 +170,10 @@ impl Proxy {
             Ok((reply, agreed))
         });
         match reply {
-            Err(error) => relay::refuse(blame(error, homeward.most), entry, visit),
+            Err(error) => {
+                let refusal = blame(error, entry.request_bytes(), homeward.most);
+                relay::refuse(refusal, entry, visit)
+            }
             Ok((mut reply, agreed)) => {
                 if let Some((path, origin)) = homeward.base_url {
                     relay::localise(&mut reply, &path, &origin);
@@ -194,8 +195,8 @@ impl Proxy {
         visit: Visit,
     ) -> Response<AnswerBody> {
         entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        let mut changes = self.changes.clone();
-        changes.mark_unchanged();
+        // Not marked as seen: a reload since the decision must be looked at too.
+        let changes = self.changes.clone();
         let splice = Splice {
             caller: switch.caller,
             origin: hyper::upgrade::on(&mut reply),
@@ -207,7 +208,7 @@ impl Proxy {
         let (standing, in_force) = (switch.standing, Arc::clone(&self.in_force));
         self.tasks.spawn(async move {
             let spliced = splice.run(|| standing.holds(&in_force.load())).await;
-            entry.request_bytes = Some(Arc::new(spliced.from_caller.into()));
+            entry.request_count = Some(Arc::new(spliced.from_caller.into()));
             entry.response_bytes = spliced.from_origin;
             entry.cause = spliced.cause.map(Into::into);
             drop((entry, visit));
@@ -259,35 +260,23 @@ fn options(allow: &HeaderValue) -> Response<Full<Bytes>> {
 }
 
 /// The body on its way out.
-fn outgoing(
-    body: Incoming,
-    entry: &mut Entry,
-    visit: &Visit,
-    most: u64,
-    permit: &Permit,
-) -> Outgoing {
+fn outgoing(body: Incoming, entry: &mut Entry, settings: &Settings, permit: &Permit) -> Outgoing {
     if body.is_end_stream() {
         return Outgoing::empty();
     }
     let count = Arc::default();
-    entry.request_bytes = Some(Arc::clone(&count));
+    entry.request_count = Some(Arc::clone(&count));
     Outgoing::stream(CallerBody {
         incoming: body,
-        presence: Arc::clone(visit.presence()),
+        idle_timeout: settings.idle_timeout,
+        patience: None,
         count,
-        most,
+        most: settings.max_body_bytes,
         credential: permit.connection().credential().field().clone(),
     })
 }
 
-/// A body that failed because it was too large is not the caller's malformed one.
-fn blame(error: upstream::Error, most: u64) -> Refusal {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<TooLarge>() {
-            return too_large(most).closing();
-        }
-        cause = inner.source();
-    }
-    Refusal::from(error)
+/// A request that failed because its body was too large is its caller's fault, not its origin's.
+fn blame(error: upstream::Error, sent: u64, most: u64) -> Refusal {
+    if most != 0 && sent > most { too_large(most).closing() } else { Refusal::from(error) }
 }

@@ -124,18 +124,17 @@ impl Standing {
 
     /// Whether the same caller may still use the same connection.
     pub(super) fn holds(&self, in_force: &InForce) -> bool {
-        let caller = match &self.digest {
-            Some(digest) => in_force.registry.holder(digest).map(|holder| &holder.caller),
-            None => in_force.settings.anonymous.is_some().then_some(&self.holder.caller),
-        };
         let connection = self.permit.connection();
-        let (integration, name) = (connection.integration().as_str(), connection.name().as_str());
-        let listing = in_force.registry.lookup(integration, name);
-        caller.zip(listing).is_some_and(|(caller, listing)| {
-            caller.scopes.allows_proxy()
-                && caller.may_use(&listing.connection)
-                && listing.connection.same_as(connection)
-        })
+        let (integration, name) = (connection.integration(), connection.name().as_str());
+        let caller_may = match (&in_force.settings.anonymous, &self.digest) {
+            (Some(anonymous), _) => anonymous == integration,
+            (None, Some(digest)) => in_force.registry.holder(digest).is_some_and(|holder| {
+                holder.caller.scopes.allows_proxy() && holder.caller.may_use(connection)
+            }),
+            (None, None) => false,
+        };
+        let listing = in_force.registry.lookup(integration.as_str(), name);
+        caller_may && listing.is_some_and(|listing| listing.connection.same_as(connection))
     }
 }
 

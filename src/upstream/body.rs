@@ -48,6 +48,8 @@ pub(super) struct Go {
 pub(super) struct Progress {
     /// Frames taken, or [`ENDED`].
     frames: AtomicU64,
+    /// Whether the next frame is the caller's to send.
+    awaited: AtomicBool,
 }
 
 const ENDED: u64 = u64::MAX;
@@ -124,6 +126,11 @@ impl Progress {
         self.frames.load(Relaxed)
     }
 
+    /// Whether we wait for the caller, and not for the origin.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Relaxed)
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.frames() == ENDED
     }
@@ -143,6 +150,7 @@ impl Body for Outgoing {
             streamed.hold = None;
         }
         let frame = Pin::new(&mut streamed.body).poll_frame(cx);
+        streamed.progress.awaited.store(frame.is_pending(), Relaxed);
         if let Poll::Ready(frame) = &frame {
             let ended = frame.is_none() || streamed.body.is_end_stream();
             let frames = if ended { ENDED } else { streamed.progress.frames() + 1 };

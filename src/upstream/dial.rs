@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -19,6 +20,7 @@ use super::error::Error;
 use super::guard::Judged;
 use super::meter::{Gauges, Handshake};
 use crate::model::origin::Origin;
+use crate::tasks::keepalive;
 
 /// Opens a conn to `origin`. Cancel-safe: nothing is left behind.
 pub(super) async fn dial(
@@ -36,8 +38,10 @@ pub(super) async fn dial(
     let name = ServerName::try_from(origin.host().to_owned())
         .map_err(|error| Error::TlsFailed(io::Error::other(error)))?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, io);
-    let shaken = timeout_at(deadline, handshake).await.map_err(|_elapsed| Error::ConnectTimeout)?;
-    let shaken = shaken.map_err(Error::from_tls);
+    let shaken = match timeout_at(deadline, handshake).await {
+        Ok(shaken) => shaken.map_err(Error::from_tls),
+        Err(_elapsed) => Err(Error::ConnectTimeout),
+    };
     gauges.handshake(match &shaken {
         Ok(_) => Handshake::Completed,
         Err(Error::CertificateInvalid(_)) => Handshake::CertificateInvalid,
@@ -92,6 +96,7 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     )]
     let io = TcpStream::connect(address).await?;
     io.set_nodelay(true)?;
+    SockRef::from(&io).set_tcp_keepalive(&keepalive())?;
     Ok(io)
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -170,7 +170,13 @@ impl Upstream {
         match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
             Ok(response) => {
                 let max_idle = rules.settings.max_idle_per_origin.div_ceil(self.workers);
-                let lease = Lease { conn, slot: Arc::clone(slot), max_idle, progress };
+                // A conn that claims to have switched protocols carries no further request.
+                let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then(|| Lease {
+                    conn,
+                    slot: Arc::clone(slot),
+                    max_idle,
+                    progress,
+                });
                 Ok(Attempt::Answered(response.map(|body| ReplyBody::new(body, lease))))
             }
             Err(failed) => {
@@ -258,7 +264,8 @@ async fn in_time<T>(
             return Ok(answer);
         }
         let now = progress.map(Progress::frames);
-        if now == seen {
+        let callers_turn = progress.is_some_and(Progress::is_awaited);
+        if now == seen && !callers_turn {
             return Err(Error::ResponseTimeout);
         }
         seen = now;
@@ -271,8 +278,8 @@ async fn run_to_its_end<C: Future>(conn: C) {
 }
 
 impl ReplyBody {
-    fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease) };
+    fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
+        let mut body = Self { incoming, lease };
         if body.incoming.is_end_stream() {
             body.end_lease();
         }

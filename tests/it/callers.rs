@@ -129,7 +129,16 @@ async fn a_token_that_would_be_sent_on_is_refused() {
     let origin = Origin::start().await;
     let world = World::new(&origin).run().await;
     let stray = token("runner");
+    // Not UTF-8, and not padded: whoever reads it leniently would find the token all the same.
+    let latin1 = [b"us\xe9r:".as_slice(), stray.as_bytes()].concat();
+    let unpadded = basic(&format!("us:{stray}")).trim_end_matches('=').to_owned();
     for ask in [
+        ask(URL).field("Authorization", &format!("Basic {}", STANDARD.encode(latin1))),
+        ask(URL).field("Authorization", &unpadded),
+        stranger(URL)
+            .field("Proxy-Authorization", &format!("Bearer {stray}"))
+            .field("Proxy-Authorization", "Bearer another"),
+        ask(&format!("GET https://{stray}.example.test/")),
         ask(URL).field("Authorization", &format!("Bearer {stray}")),
         ask(URL).field("Authorization", &basic(&format!("user:{stray}"))),
         ask(URL).field("Authorization", &basic(&format!("{stray}:pass"))),

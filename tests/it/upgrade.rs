@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::support::ask::{Ask, ask, stranger};
-use crate::support::origin::Origin;
+use crate::support::origin::{Conn, Origin};
 use crate::support::raw::{Io, refused};
 use crate::support::world::{Running, World};
 use crate::support::{soon, tls, token};
@@ -236,6 +236,35 @@ async fn a_websocket_is_cut_when_its_token_or_connection_goes() {
         let entry = world.log.entry_of("/socket").await;
         assert!(entry["cause"].as_str().unwrap().contains("no longer in force"), "{entry}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_goes_during_the_handshake_takes_its_websocket_along() {
+    let (go, goes) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let goes = std::sync::Arc::new(tokio::sync::Mutex::new(goes));
+    let origin = Origin::scripted(move |mut conn: Conn| {
+        let goes = std::sync::Arc::clone(&goes);
+        async move {
+            if conn.head().await.is_none() || goes.lock().await.recv().await.is_none() {
+                return;
+            }
+            let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                          Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+            conn.raw.write(agreed).await;
+            conn.raw.ends().await;
+        }
+    })
+    .await;
+    let mut world = World::new(&origin).token("other", "acme", "").run().await;
+    let mut raw = world.raw().await;
+    raw.write(absolute().bytes()).await;
+    origin.has_seen(1).await;
+    world.reload(|world| world.without("\"runner\"")).await;
+    go.send(()).unwrap();
+    assert_eq!(raw.head().await.status, 101);
+    raw.ends().await;
+    let entry = world.log.entry_of("/socket").await;
+    assert!(entry["cause"].as_str().unwrap().contains("no longer in force"), "{entry}");
 }
 
 #[tokio::test]

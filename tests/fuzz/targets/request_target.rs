@@ -196,6 +196,7 @@ fn build(upgrade_plain_http: bool) -> InForce {
             allow: HeaderValue::from_static("GET, POST, OPTIONS"),
             terms: Terms { upgrade_plain_http, allowed_ports: PORTS.to_vec() },
             max_body_bytes: 1000,
+            idle_timeout: Duration::ZERO,
             websocket_idle_timeout: Duration::ZERO,
         },
         rules: Arc::new(Rules {
