@@ -2,7 +2,8 @@
 //! messages.
 //!
 //! Owns listeners, the callers' TLS, the strict reading of heads and every deadline of a conn;
-//! promises that no conn outlives its deadline and that no ambiguous byte reaches a [`House`];
+//! promises that no silent, idle or stalled conn outlives its deadline and that no ambiguous byte
+//! reaches a [`House`];
 //! must never know what a request means.
 
 mod framing;

@@ -29,7 +29,7 @@ use crate::upstream::Rules;
 pub use arrival::{Ask, Destination, Form, Tags};
 pub use base_url::strip as strip_base_url;
 pub use body::AnswerBody;
-pub use decide::{Decided, decide};
+pub use decide::decide;
 pub use explain::{Explanation, Outcome, Step, explain};
 pub use fields::{
     Via, prepare_request, prepare_response, prepare_response_trailers, prepare_trailers,

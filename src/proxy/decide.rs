@@ -14,13 +14,6 @@ use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Denied, Permit, Scheme, Target};
 use crate::registry::Listing;
 
-/// What was decided in favour of the request.
-#[derive(Debug)]
-pub struct Decided {
-    /// The proof.
-    pub permit: Permit,
-}
-
 /// Applies the rules from the method to the size of the body (contract §3, "Order of refusal").
 /// `chosen` hears of the connection as soon as it is known, also when a later rule refuses.
 ///
@@ -31,7 +24,7 @@ pub fn decide(
     caller: &Caller,
     ask: &Ask,
     chosen: impl FnOnce(&Arc<Listing>),
-) -> Result<Decided, Refusal> {
+) -> Result<Permit, Refusal> {
     check_method(in_force, ask)?;
     let named = agree(ask)?;
     let listing = choose(&in_force.registry, caller, ask, named)?;
@@ -42,7 +35,7 @@ pub fn decide(
     let permit = Permit::check(caller, connection, &target, terms)
         .map_err(|denied| refuse(denied, connection, &target))?;
     check_body_size(in_force, ask)?;
-    Ok(Decided { permit })
+    Ok(permit)
 }
 
 /// Methods are an allow-list: TRACE and its kin would give the credential back.

@@ -75,7 +75,7 @@ pub fn explain(in_force: &InForce, caller: &Caller, ask: Result<Ask, Refusal>) -
             connection = Some(Arc::clone(&listing.connection));
         })
     });
-    let origin = decided.as_ref().ok().map(|decided| decided.permit.origin().clone());
+    let origin = decided.as_ref().ok().map(|permit| permit.origin().clone());
     let pinned = origin.as_ref().and_then(|origin| pin(in_force, origin));
     let refusal = match decided {
         Err(refusal) => Some(refusal),

@@ -224,16 +224,16 @@ fn admit(
     arrival: &Arrival,
     entry: &mut Entry,
 ) -> Result<Permit, Refusal> {
-    let decided = decide(in_force, &holder.caller, &arrival.ask, |listing| {
+    let permit = decide(in_force, &holder.caller, &arrival.ask, |listing| {
         entry.integration = Some(listing.connection.integration().clone());
         entry.choose(Arc::clone(listing) as _);
     })?;
-    let field = decided.permit.connection().credential().field();
+    let field = permit.connection().credential().field();
     arrival.presented.check_slot(&arrival.ask, field)?;
     take_turn(holder)?;
-    entry.origin = Some(decided.permit.origin().clone());
+    entry.origin = Some(permit.origin().clone());
     entry.rule = if arrival.ask.tags.is_named() { "named" } else { "covers" };
-    Ok(decided.permit)
+    Ok(permit)
 }
 
 /// What has come too late to be carried.

@@ -65,8 +65,8 @@ impl Gauges {
     }
 }
 
-/// One upstream conn, counted while it is open, that remembers whether it has received anything
-/// since it was asked last.
+/// One upstream conn, counted while it is open, that counts the bytes it receives: whether any came
+/// back decides if a request may be sent again.
 #[derive(Debug)]
 pub(super) struct Metered<T> {
     io: T,
