@@ -10,8 +10,10 @@ mod departure;
 mod dial;
 mod error;
 mod guard;
+mod http1;
 mod meter;
 mod pool;
+mod reply;
 mod resolve;
 mod send;
 mod tls;
@@ -31,9 +33,11 @@ pub use body::{BodyError, Outgoing};
 pub use departure::Departure;
 pub use error::{Error, Phase};
 pub use guard::{Guard, Judged, OwnListeners, Prohibited};
+pub use http1::{Malformed, Switched};
 pub use meter::{Gauges, Snapshot};
+pub use reply::{Reply, ReplyBody};
 pub use resolve::{Lookup, Resolver, System};
-pub use send::{Reply, ReplyBody, Upstream};
+pub use send::Upstream;
 pub use tls::{RootsError, TlsClients};
 
 /// What the operator says about the way out.

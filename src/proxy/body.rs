@@ -129,7 +129,7 @@ impl AnswerBody {
         }
     }
 
-    fn fail(&mut self, error: &hyper::Error) {
+    fn fail(&mut self, error: &BodyError) {
         if let Some(entry) = &mut self.entry {
             entry.cause = Some(format!("the origin's body ended early: {error}").into());
         }
@@ -151,9 +151,9 @@ impl Body for AnswerBody {
             Content::Reply(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Err(error)) => {
                     this.fail(&error);
-                    return Poll::Ready(Some(Err(error.into())));
+                    return Poll::Ready(Some(Err(error)));
                 }
-                frame => frame.map(|frame| frame.map_err(Into::into)),
+                frame => frame,
             },
         };
         Poll::Ready(match frame {

@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 
 use super::refusal::{Code, Refusal};
 use crate::model::token::occurs_in;
-use crate::upstream;
 
 /// The proxy's mark in `Via`, by which it knows a request that has passed here before.
 #[derive(Clone, Debug)]
@@ -106,19 +105,10 @@ pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
 }
 
 /// Takes out of a response what belongs to the hop, and our own name from its `Proxy-Status`.
-///
-/// # Errors
-/// When its framing could be read in two ways (RFC 9112 §6.1, §6.3).
-pub fn prepare_response(
-    headers: &mut HeaderMap,
-    received: Version,
-    via: &Via,
-) -> Result<(), upstream::Error> {
-    check_framing(headers, received)?;
+pub fn prepare_response(headers: &mut HeaderMap, received: Version, via: &Via) {
     strip(headers, |name| is_hop_by_hop(name) || is_proxys_own(name));
     remove_own_status(headers);
     via.mark(headers, received);
-    Ok(())
 }
 
 /// Takes out of a response's trailers what would not have passed as a field.
@@ -230,18 +220,6 @@ fn is_alias(name: &HeaderName, other: &HeaderName) -> bool {
 
 fn hyphened(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte }
-}
-
-/// The library decodes one `chunked` and nothing else; another coding would arrive at the caller
-/// without a word about it.
-fn check_framing(headers: &HeaderMap, received: Version) -> Result<(), upstream::Error> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    let understood = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
-        && codings.next().is_none()
-        && !headers.contains_key(header::CONTENT_LENGTH)
-        && received == Version::HTTP_11;
-    if understood { Ok(()) } else { Err(upstream::Error::ResponseMalformed(None)) }
 }
 
 /// An answer without a member named `keyferry` in `Proxy-Status` is the origin's (contract §4).
@@ -403,22 +381,10 @@ mod tests {
             ("proxy-status", "Keyferry"),
             ("proxy-authenticate", "Basic"),
         ]);
-        prepare_response(&mut headers, Version::HTTP_11, &Via::new("test")).unwrap();
+        prepare_response(&mut headers, Version::HTTP_11, &Via::new("test"));
         let left: Vec<_> = headers.get_all("proxy-status").iter().collect();
         assert_eq!(left, ["cdn; details=\"a, \\\"keyferry; b\""]);
         assert!(!headers.contains_key("proxy-authenticate"));
-    }
-
-    #[test]
-    fn a_response_framed_in_two_ways_is_malformed() {
-        let verdict = |fields, version| {
-            prepare_response(&mut map(fields), version, &Via::new("test")).is_ok()
-        };
-        assert!(verdict(&[("transfer-encoding", "chunked")], Version::HTTP_11));
-        assert!(!verdict(&[("transfer-encoding", "chunked")], Version::HTTP_10));
-        assert!(!verdict(&[("transfer-encoding", "gzip, chunked")], Version::HTTP_11));
-        let both: &[_] = &[("transfer-encoding", "chunked"), ("content-length", "5")];
-        assert!(!verdict(both, Version::HTTP_11));
     }
 
     proptest! {

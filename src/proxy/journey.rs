@@ -166,7 +166,7 @@ impl Proxy {
     ) -> Response<AnswerBody> {
         let reply = sent.and_then(|mut reply| {
             let agreed = upgrade::is_agreed(&reply, homeward.switch.is_some())?;
-            relay::prepare(&mut reply, &self.via)?;
+            relay::prepare(&mut reply, &self.via);
             Ok((reply, agreed))
         });
         match reply {
@@ -190,16 +190,17 @@ impl Proxy {
     fn splice(
         &self,
         switch: Switch,
-        mut reply: Reply,
+        reply: Reply,
         mut entry: Entry,
         visit: Visit,
     ) -> Response<AnswerBody> {
         entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
         // Not marked as seen: a reload since the decision must be looked at too.
         let changes = self.changes.clone();
+        let (head, origin) = reply.into_parts();
         let splice = Splice {
             caller: switch.caller,
-            origin: hyper::upgrade::on(&mut reply),
+            origin: origin.into_switched(),
             ends_in: switch.standing.ends_in(self.ledger.clock.now()),
             idle_timeout: self.in_force.load().settings.websocket_idle_timeout,
             changes,
@@ -213,7 +214,7 @@ impl Proxy {
             entry.cause = spliced.cause.map(Into::into);
             drop((entry, visit));
         });
-        upgrade::switching_protocols(reply)
+        upgrade::switching_protocols(head.headers)
     }
 }
 

@@ -11,14 +11,14 @@ use super::refusal::Refusal;
 use crate::door::Visit;
 use crate::ledger::{Decision, Entry};
 use crate::model::origin::Origin;
-use crate::upstream::{self, Reply, ReplyBody};
+use crate::upstream::{Reply, ReplyBody};
 
 /// The origin's answer, fit for the caller.
-pub(super) fn prepare(reply: &mut Reply, via: &Via) -> Result<(), upstream::Error> {
+pub(super) fn prepare(reply: &mut Reply, via: &Via) {
     let version = reply.version();
     // The version is the hop's own (RFC 9110 §6.2): a caller of HTTP/1.1 is not answered in 1.0.
     *reply.version_mut() = Version::HTTP_11;
-    fields::prepare_response(reply.headers_mut(), version, via)
+    fields::prepare_response(reply.headers_mut(), version, via);
 }
 
 /// In base-URL form, leads the caller back to us, and keeps cookies of a foreign host from being

@@ -8,9 +8,9 @@ use std::time::Duration;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 use super::InForce;
@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::registry::Holder;
-use crate::upstream::{self, Reply};
+use crate::upstream::{self, Reply, Switched};
 
 /// What a request wants to become.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,10 +74,10 @@ pub(super) fn is_agreed(reply: &Reply, asked: bool) -> Result<bool, upstream::Er
 }
 
 /// The answer that switches the caller's conn.
-pub(super) fn switching_protocols(mut reply: Reply) -> Response<AnswerBody> {
+pub(super) fn switching_protocols(headers: HeaderMap) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::upgraded());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = std::mem::take(reply.headers_mut());
+    *response.headers_mut() = headers;
     ask_for_websocket(response.headers_mut());
     response
 }
@@ -143,7 +143,7 @@ pub(super) struct Splice {
     /// The caller's end, once its conn has been switched.
     pub(super) caller: OnUpgrade,
     /// The origin's end.
-    pub(super) origin: OnUpgrade,
+    pub(super) origin: Option<Switched>,
     /// How long neither end may say anything.
     pub(super) idle_timeout: Duration,
     /// When the caller's token ends, if it does.
@@ -164,11 +164,11 @@ impl Splice {
     /// Passes bytes both ways until both ends have ended, one of them fails, both are silent for
     /// too long, or `still_allowed` no longer holds.
     pub(super) async fn run(mut self, still_allowed: impl Fn() -> bool) -> Spliced {
-        let Ok((caller, origin)) = tokio::try_join!(self.caller, self.origin) else {
+        let (Ok(caller), Some(origin)) = (self.caller.await, self.origin) else {
             return Spliced::default().because("the conn ended before it was switched");
         };
         let (caller_reads, caller_writes) = tokio::io::split(TokioIo::new(caller));
-        let (origin_reads, origin_writes) = tokio::io::split(TokioIo::new(origin));
+        let (origin_reads, origin_writes) = tokio::io::split(origin);
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
         let moved = || (up.load(Relaxed), down.load(Relaxed));
         // Both run in one future that is never dropped half-way: a write that waits for one end
@@ -217,8 +217,8 @@ impl Spliced {
 
 /// Passes everything on until the reading end has ended, which the writing end is told.
 async fn pour(
-    mut from: ReadHalf<TokioIo<Upgraded>>,
-    mut to: WriteHalf<TokioIo<Upgraded>>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     moved: &AtomicU64,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER];

@@ -2,13 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -25,22 +24,9 @@ pub struct Outgoing(Option<Streamed>);
 struct Streamed {
     body: UnsyncBoxBody<Bytes, BodyError>,
     progress: Arc<Progress>,
-    hold: Option<Hold>,
-}
-
-/// A body held back until the origin asks for it (RFC 9110 §10.1.1), or has been silent for so
-/// long that it may not know how to ask.
-#[derive(Debug)]
-struct Hold {
-    go: Arc<Go>,
-    patience: Pin<Box<Sleep>>,
-}
-
-/// The origin's word that the body may come.
-#[derive(Debug, Default)]
-pub(super) struct Go {
-    said: AtomicBool,
-    waker: AtomicWaker,
+    /// Held back until the origin asks for it (RFC 9110 §10.1.1), or has been silent for so long
+    /// that it may not know how to ask.
+    hold: Option<Pin<Box<Sleep>>>,
 }
 
 /// How far a body has come.
@@ -77,15 +63,9 @@ impl Outgoing {
     #[must_use]
     pub fn after_continue(mut self) -> Self {
         if let Some(streamed) = &mut self.0 {
-            let patience = Box::pin(tokio::time::sleep(PATIENCE));
-            streamed.hold = Some(Hold { go: Arc::default(), patience });
+            streamed.hold = Some(Box::pin(tokio::time::sleep(PATIENCE)));
         }
         self
-    }
-
-    /// Whom to tell that the origin has said 100, if the body waits for it.
-    pub(super) fn go(&self) -> Option<Arc<Go>> {
-        Some(Arc::clone(&self.0.as_ref()?.hold.as_ref()?.go))
     }
 
     /// Lets the body go at once.
@@ -93,6 +73,11 @@ impl Outgoing {
         if let Some(streamed) = &mut self.0 {
             streamed.hold = None;
         }
+    }
+
+    /// Whether the body is still held back.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.as_ref().is_some_and(|streamed| streamed.hold.is_some())
     }
 
     /// Whether there is no body.
@@ -106,21 +91,6 @@ impl Outgoing {
     }
 }
 
-impl Go {
-    /// The body may come.
-    pub(super) fn say(&self) {
-        self.said.store(true, Release);
-        self.waker.wake();
-    }
-}
-
-impl Hold {
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.go.waker.register(cx.waker());
-        if self.go.said.load(Acquire) { Poll::Ready(()) } else { self.patience.as_mut().poll(cx) }
-    }
-}
-
 impl Progress {
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
@@ -129,10 +99,6 @@ impl Progress {
     /// Whether we wait for the caller, and not for the origin.
     pub(super) fn is_awaited(&self) -> bool {
         self.awaited.load(Relaxed)
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.frames() == ENDED
     }
 }
 
@@ -146,7 +112,7 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(streamed) = &mut self.get_mut().0 else { return Poll::Ready(None) };
         if let Some(hold) = &mut streamed.hold {
-            ready!(hold.poll_over(cx));
+            ready!(hold.as_mut().poll(cx));
             streamed.hold = None;
         }
         let frame = Pin::new(&mut streamed.body).poll_frame(cx);

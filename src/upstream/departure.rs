@@ -78,6 +78,11 @@ impl Departure {
     /// The request as HTTP/2 writes it: the authority stands in the target, not in `Host`.
     pub(super) fn into_http2(self) -> Result<Request<Outgoing>, http::Error> {
         let mut request = *self.request;
+        let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        if usual && request.body().is_empty() {
+            // Such a method says the length of an empty body too (RFC 9110 §8.6).
+            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(uri::Scheme::HTTPS);
         parts.authority = Some(self.permit.origin().authority().parse()?);
@@ -92,33 +97,26 @@ impl Departure {
     }
 
     /// The request as HTTP/1.1 writes it, in origin-form.
-    pub(super) fn into_http1(self) -> Request<Outgoing> {
-        *self.request
+    pub(super) fn as_http1(&mut self) -> &mut Request<Outgoing> {
+        &mut self.request
     }
 
-    /// A copy to send again, for a request that may be repeated (RFC 9110 §9.2.2) and has no
-    /// body that would be gone.
-    pub(super) fn spare(&self) -> Option<Self> {
-        let repeatable = matches!(
+    /// Whether the request may be sent again (RFC 9110 §9.2.2), and has no body that would be gone.
+    pub(super) fn is_repeatable(&self) -> bool {
+        let idempotent = matches!(
             *self.request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         );
-        if !repeatable || !self.request.body().is_empty() {
-            return None;
-        }
-        let mut request = Request::new(Outgoing::empty());
-        request.method_mut().clone_from(self.request.method());
-        request.uri_mut().clone_from(self.request.uri());
-        *request.headers_mut() = self.request.headers().clone();
-        Some(Self {
-            permit: self.permit.clone(),
-            request: Box::new(request),
-            upgrade: self.upgrade,
-        })
+        idempotent && self.request.body().is_empty()
+    }
+
+    /// Takes the body, or what is left of it.
+    pub(super) fn take_body(&mut self) -> Outgoing {
+        std::mem::replace(self.request.body_mut(), Outgoing::empty())
     }
 
     /// Puts back a request that was never written.
-    pub(super) fn restore(permit: Permit, mut request: Request<Outgoing>, upgrade: bool) -> Self {
+    pub(super) fn restore(permit: Permit, mut request: Request<Outgoing>) -> Self {
         if !request.headers().contains_key(header::HOST) {
             request.headers_mut().insert(header::HOST, permit.origin().host_field());
         }
@@ -127,19 +125,10 @@ impl Departure {
             parts.path_and_query = request.uri().path_and_query().cloned();
             *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
         }
-        Self { permit, request: Box::new(request), upgrade }
+        Self { permit, request: Box::new(request), upgrade: false }
     }
 
     pub(super) fn permit(&self) -> &Permit {
         &self.permit
-    }
-
-    /// Says the length of an empty body where the method usually has one (RFC 9110 §8.6).
-    pub(super) fn state_empty_body(&mut self) {
-        let usual = matches!(*self.request.method(), Method::POST | Method::PUT | Method::PATCH);
-        if usual && self.request.body().is_empty() {
-            let zero = HeaderValue::from_static("0");
-            self.request.headers_mut().insert(header::CONTENT_LENGTH, zero);
-        }
     }
 }

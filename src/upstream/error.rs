@@ -3,7 +3,9 @@
 use std::error::Error as StdError;
 use std::io;
 
+use super::body::BodyError;
 use super::guard::Prohibited;
+use super::http1::Malformed;
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +33,16 @@ pub enum Error {
     TlsFailed(#[source] io::Error),
     /// The conn ended before the response head, or within it.
     #[error("the origin closed the conn {0}")]
-    Closed(Phase, #[source] hyper::Error),
+    Closed(Phase, #[source] io::Error),
     /// No response head in time.
     #[error("the origin did not answer in time")]
     ResponseTimeout,
     /// The response is not well-formed.
     #[error("the origin's response is not well-formed")]
-    ResponseMalformed(#[source] Option<hyper::Error>),
+    ResponseMalformed(#[source] Malformed),
     /// The caller's body ended early or was too large.
     #[error("the request's body failed")]
-    RequestBody(#[source] hyper::Error),
+    RequestBody(#[source] BodyError),
     /// The origin's answer to an upgrade is not one.
     #[error("the origin's answer to the upgrade is not valid")]
     UpgradeFailed,
@@ -65,22 +67,15 @@ impl std::fmt::Display for Phase {
 }
 
 impl Error {
-    /// What an error of the HTTP library means, given whether any byte had come back.
-    pub(super) fn from_http(error: hyper::Error, answered: bool) -> Self {
+    /// What an error of the HTTP/2 library means.
+    pub(super) fn from_http2(error: hyper::Error) -> Self {
         if error.is_user() || error.is_body_write_aborted() {
-            return Self::RequestBody(error);
+            Self::RequestBody(error.into())
+        } else if error.is_parse() {
+            Self::ResponseMalformed(Malformed::Http2(error))
+        } else {
+            Self::Closed(Phase::BeforeResponse, io::Error::other(error))
         }
-        let malformed = error.is_parse() || error.is_parse_status() || error.is_parse_too_large();
-        if malformed && answered && !error.is_incomplete_message() {
-            return Self::ResponseMalformed(Some(error));
-        }
-        let phase = if answered { Phase::WithinHead } else { Phase::BeforeResponse };
-        Self::Closed(phase, error)
-    }
-
-    /// A new conn was gone before the request could be written.
-    pub(super) fn closed_at_once() -> Self {
-        Self::ConnectRefused(io::ErrorKind::NotConnected.into())
     }
 
     /// Tells a certificate fault from other TLS failures.

@@ -1,12 +1,7 @@
 //! What the way out counts.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Counters shared by all workers.
 #[derive(Debug, Default)]
@@ -65,86 +60,19 @@ impl Gauges {
     }
 }
 
-/// One upstream conn, counted while it is open, that counts the bytes it receives: whether any came
-/// back decides if a request may be sent again.
+/// One upstream conn, counted for as long as it is held.
 #[derive(Debug)]
-pub(super) struct Metered<T> {
-    io: T,
-    meter: Arc<Meter>,
-}
+pub(super) struct OpenConn(Arc<Gauges>);
 
-/// The count of one conn.
-#[derive(Debug)]
-pub(super) struct Meter {
-    received: AtomicU64,
-    gauges: Arc<Gauges>,
-}
-
-impl Meter {
-    /// How many bytes have been received so far.
-    pub(super) fn received(&self) -> u64 {
-        self.received.load(Relaxed)
-    }
-}
-
-impl Drop for Meter {
-    fn drop(&mut self) {
-        self.gauges.open.fetch_sub(1, Relaxed);
-    }
-}
-
-impl<T> Metered<T> {
-    pub(super) fn new(io: T, gauges: &Arc<Gauges>) -> (Self, Arc<Meter>) {
+impl OpenConn {
+    pub(super) fn new(gauges: &Arc<Gauges>) -> Self {
         gauges.open.fetch_add(1, Relaxed);
-        let meter = Arc::new(Meter { received: AtomicU64::new(0), gauges: Arc::clone(gauges) });
-        (Self { io, meter: Arc::clone(&meter) }, meter)
+        Self(Arc::clone(gauges))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(cx, buf);
-        let count = u64::try_from(buf.filled().len() - before).unwrap_or(0);
-        if count > 0 {
-            // Only this conn's task writes the count, so a load and a store do.
-            this.meter.received.store(this.meter.received() + count, Relaxed);
-        }
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+impl Drop for OpenConn {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
     }
 }

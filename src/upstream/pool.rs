@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use parking_lot::Mutex;
 
 use super::body::Outgoing;
-use super::meter::{Gauges, Meter};
+use super::http1::Conn;
+use super::meter::Gauges;
 use crate::clock::instant;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
@@ -23,17 +24,10 @@ pub(super) struct Key {
     pub(super) origin: Origin,
 }
 
-/// An HTTP/1.1 conn between two requests.
-#[derive(Debug)]
-pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Outgoing>,
-    pub(super) meter: Arc<Meter>,
-}
-
 /// A conn from the pool.
 #[derive(Debug)]
 pub(super) enum Pooled {
-    Http1(Http1),
+    Http1(Box<Conn>),
     Http2(http2::SendRequest<Outgoing>),
 }
 
@@ -48,12 +42,13 @@ pub(super) struct Pool {
 #[derive(Debug)]
 pub(super) struct Slot {
     conns: Mutex<Conns>,
+    max_idle: usize,
     gauges: Arc<Gauges>,
 }
 
 #[derive(Debug, Default)]
 struct Conns {
-    idle: Vec<(Http1, Instant)>,
+    idle: Vec<(Box<Conn>, Instant)>,
     http2: Option<(http2::SendRequest<Outgoing>, Instant)>,
 }
 
@@ -62,14 +57,14 @@ impl Pool {
         Self { slots: Mutex::default(), gauges }
     }
 
-    /// Where the conns to this upstream are kept.
-    pub(super) fn slot(&self, key: &Key) -> Arc<Slot> {
+    /// Where the conns to this upstream are kept, `max_idle` of them at most.
+    pub(super) fn slot(&self, key: &Key, max_idle: usize) -> Arc<Slot> {
         let mut slots = self.slots.lock();
         if let Some(slot) = slots.get(key) {
             return Arc::clone(slot);
         }
         let gauges = Arc::clone(&self.gauges);
-        let slot = Arc::new(Slot { conns: Mutex::default(), gauges });
+        let slot = Arc::new(Slot { conns: Mutex::default(), max_idle, gauges });
         slots.insert(key.clone(), Arc::clone(&slot));
         slot
     }
@@ -95,9 +90,9 @@ impl Slot {
             }
             conns.http2 = None;
         }
-        while let Some((conn, _since)) = conns.idle.pop() {
+        while let Some((mut conn, _since)) = conns.idle.pop() {
             self.gauges.idle(-1);
-            if !conn.sender.is_closed() {
+            if conn.is_quiet() {
                 return Some(Pooled::Http1(conn));
             }
         }
@@ -105,14 +100,13 @@ impl Slot {
     }
 
     /// Takes back a conn whose response has been read to its end.
-    pub(super) fn check_in(&self, conn: Http1, max_idle: usize) {
-        if conn.sender.is_closed() {
-            return;
-        }
+    pub(super) fn check_in(&self, conn: Box<Conn>) {
         let mut conns = self.conns.lock();
-        if conns.idle.len() < max_idle {
+        if conns.idle.len() < self.max_idle {
             conns.idle.push((conn, instant()));
             self.gauges.idle(1);
+        } else {
+            conn.close();
         }
     }
 
@@ -136,10 +130,12 @@ impl Slot {
         let now = instant();
         let fresh = |since: Instant| now.saturating_duration_since(since) < longest;
         let mut conns = self.conns.lock();
-        let before = conns.idle.len();
-        conns.idle.retain(|(conn, since)| fresh(*since) && !conn.sender.is_closed());
-        let closed = before - conns.idle.len();
-        self.gauges.idle(-i64::try_from(closed).unwrap_or(0));
+        for (conn, _since) in
+            conns.idle.extract_if(.., |(conn, since)| !fresh(*since) || !conn.is_quiet())
+        {
+            self.gauges.idle(-1);
+            conn.close();
+        }
         conns.http2.take_if(|(sender, since)| sender.is_closed() || !fresh(*since));
         !conns.idle.is_empty() || conns.http2.is_some()
     }

@@ -1,24 +1,22 @@
 //! Sends a departure and brings back the reply.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use http::StatusCode;
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::Rules;
 use super::body::{Outgoing, Progress};
 use super::departure::Departure;
 use super::dial::dial;
-use super::error::Error;
-use super::meter::{Gauges, Metered};
-use super::pool::{Http1, Key, Pool, Pooled, Slot};
+use super::error::{Error, Phase};
+use super::http1::{Conn, Head, Lease, drive};
+use super::meter::{Gauges, OpenConn};
+use super::pool::{Key, Pool, Pooled, Slot};
+use super::reply::{Reply, ReplyBody};
 use crate::model::origin::Origin;
 use crate::tasks::Tasks;
 
@@ -29,25 +27,6 @@ pub struct Upstream {
     gauges: Arc<Gauges>,
     tasks: Tasks,
     workers: usize,
-}
-
-/// The origin's answer.
-pub type Reply = Response<ReplyBody>;
-
-/// An answer's body; when it has been read to its end, the conn goes back to the pool.
-#[derive(Debug)]
-pub struct ReplyBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
-}
-
-/// An HTTP/1.1 conn in use.
-#[derive(Debug)]
-struct Lease {
-    conn: Http1,
-    slot: Arc<Slot>,
-    max_idle: usize,
-    progress: Option<Arc<Progress>>,
 }
 
 /// What became of an attempt on one conn.
@@ -67,7 +46,7 @@ impl Upstream {
     /// Sends a departure to its origin, on a conn that is kept or a new one.
     ///
     /// A conn that was kept may have died meanwhile. If it did so before a byte of the response,
-    /// and the request was never written or can be repeated, it is sent again on another.
+    /// and the request can be repeated, it is sent again on another.
     ///
     /// Not cancel-safe in the sense that the origin may have acted on the request; dropping the
     /// future closes the conn that was in use.
@@ -75,7 +54,6 @@ impl Upstream {
     /// # Errors
     /// [`Error`] when there is no response head.
     pub async fn send(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
-        departure.state_empty_body();
         // What is rare stands in a box of its own, so that the usual request's future is small.
         if departure.is_upgrade() {
             return Box::pin(self.send_upgrade(rules, departure)).await;
@@ -85,7 +63,7 @@ impl Upstream {
             integration: departure.integration().clone(),
             origin: departure.origin().clone(),
         };
-        let slot = self.pool.slot(&key);
+        let slot = self.pool.slot(&key, rules.settings.max_idle_per_origin.div_ceil(self.workers));
         let mut kept = MOST_KEPT_TRIED;
         loop {
             let pooled = if kept > 0 { slot.check_out() } else { None };
@@ -103,8 +81,7 @@ impl Upstream {
             };
             departure = match attempt {
                 Attempt::Answered(reply) => return Ok(reply),
-                Attempt::Again(same) if reused => same,
-                Attempt::Again(_) => return Err(Error::closed_at_once()),
+                Attempt::Again(same) => same,
             };
         }
     }
@@ -122,13 +99,9 @@ impl Upstream {
     /// Opens a conn and learns by ALPN which HTTP it speaks.
     async fn open(&self, rules: &Rules, origin: &Origin, slot: &Slot) -> Result<Pooled, Error> {
         let io = dial(rules, &self.gauges, origin, &rules.tls.requests).await?;
-        let speaks_http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
-        let (io, meter) = Metered::new(io, &self.gauges);
-        if !speaks_http2 {
-            let (sender, conn) =
-                http1::handshake(TokioIo::new(io)).await.map_err(|e| Error::from_http(e, false))?;
-            self.tasks.spawn(run_to_its_end(conn));
-            return Ok(Pooled::Http1(Http1 { sender, meter }));
+        let open = OpenConn::new(&self.gauges);
+        if io.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Ok(Pooled::Http1(Conn::new(io, open)));
         }
         let (sender, conn) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
@@ -138,10 +111,11 @@ impl Upstream {
             .initial_connection_window_size(CONN_WINDOW)
             .handshake(TokioIo::new(io))
             .await
-            .map_err(|error| Error::from_http(error, false))?;
+            .map_err(Error::from_http2)?;
         self.tasks.spawn(async move {
-            run_to_its_end(conn).await;
-            drop(meter);
+            // Its own errors reach the requests that it carries; there is nobody else to tell.
+            let _ended = conn.await;
+            drop(open);
         });
         Ok(Pooled::Http2(slot.share(sender)))
     }
@@ -149,62 +123,58 @@ impl Upstream {
     async fn try_http1(
         &self,
         rules: &Rules,
-        mut conn: Http1,
+        mut conn: Box<Conn>,
         slot: &Arc<Slot>,
-        departure: Departure,
+        mut departure: Departure,
         reused: bool,
     ) -> Result<Attempt, Error> {
-        if conn.sender.ready().await.is_err() {
-            return Ok(Attempt::Again(departure));
-        }
-        let spare = if reused { departure.spare() } else { None };
-        let permit = departure.permit().clone();
-        let mut request = departure.into_http1();
-        if let Some(go) = request.body().go() {
-            // Whatever the origin says before its final word, it is there and listening.
-            hyper::ext::on_informational(&mut request, move |_response| go.say());
-        }
+        let request = departure.as_http1();
         let progress = request.body().progress();
-        let before = conn.meter.received();
-        let sent = pin!(conn.sender.try_send_request(request));
-        match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
-            Ok(response) => {
-                let max_idle = rules.settings.max_idle_per_origin.div_ceil(self.workers);
-                // A conn that claims to have switched protocols carries no further request.
-                let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then(|| Lease {
-                    conn,
-                    slot: Arc::clone(slot),
-                    max_idle,
-                    progress,
-                });
-                Ok(Attempt::Answered(response.map(|body| ReplyBody::new(body, lease))))
+        let limit = rules.settings.response_timeout;
+        let exchange = conn.exchange(request);
+        match in_time(limit, progress.as_deref(), exchange).await? {
+            Ok(head) => {
+                let home = head.keeps_alive.then(|| Arc::clone(slot));
+                Ok(Attempt::Answered(self.reply(conn, head, departure, home)))
             }
-            Err(failed) => {
-                let answered = conn.meter.received() != before;
-                retry_or_fail(failed, answered, spare, |request| {
-                    Departure::restore(permit, request, false)
-                })
+            Err(Error::Closed(Phase::BeforeResponse, _))
+                if reused && departure.is_repeatable() && !conn.was_answered() =>
+            {
+                Ok(Attempt::Again(departure))
             }
+            Err(error) => Err(error),
         }
     }
 
-    /// Sends a request for another protocol on a conn of its own.
-    async fn send_upgrade(&self, rules: &Rules, departure: Departure) -> Result<Reply, Error> {
-        let io = dial(rules, &self.gauges, departure.origin(), &rules.tls.upgrades).await?;
-        let (io, meter) = Metered::new(io, &self.gauges);
-        let (mut sender, conn) =
-            http1::handshake(TokioIo::new(io)).await.map_err(|e| Error::from_http(e, false))?;
-        let kept = Arc::clone(&meter);
-        self.tasks.spawn(async move {
-            run_to_its_end(conn.with_upgrades()).await;
-            drop(kept);
-        });
-        let request = departure.into_http1();
-        let sent = pin!(sender.send_request(request));
-        match in_time(rules.settings.response_timeout, None, sent).await? {
-            Ok(response) => Ok(response.map(|incoming| ReplyBody { incoming, lease: None })),
-            Err(error) => Err(Error::from_http(error, meter.received() > 0)),
+    /// The reply that begins with `head`.
+    fn reply(
+        &self,
+        conn: Box<Conn>,
+        head: Head,
+        mut departure: Departure,
+        home: Option<Arc<Slot>>,
+    ) -> Reply {
+        if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return head.response.map(|()| ReplyBody::switched(conn));
         }
+        // A body that the origin answers without having asked for it stays where it is.
+        let goes_on = !conn.has_sent() && !departure.as_http1().body().is_held();
+        let lease = Lease::new(conn, head.body, home);
+        let body = if goes_on {
+            ReplyBody::driven(drive(lease, departure.take_body(), &self.tasks))
+        } else {
+            ReplyBody::http1(lease)
+        };
+        head.response.map(|()| body)
+    }
+
+    /// Sends a request for another protocol on a conn of its own.
+    async fn send_upgrade(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
+        let io = dial(rules, &self.gauges, departure.origin(), &rules.tls.upgrades).await?;
+        let mut conn = Conn::new(io, OpenConn::new(&self.gauges));
+        let exchange = conn.exchange(departure.as_http1());
+        let head = in_time(rules.settings.response_timeout, None, exchange).await??;
+        Ok(self.reply(conn, head, departure, None))
     }
 }
 
@@ -217,38 +187,18 @@ async fn try_http2(
         return Ok(Attempt::Again(departure));
     }
     let permit = departure.permit().clone();
-    let mut request = departure.into_http2().map_err(|_never| Error::ResponseMalformed(None))?;
+    let mut request = departure.into_http2().map_err(|never| Error::RequestBody(never.into()))?;
     // The library does not tell of a 100 over HTTP/2, so there is nothing to wait for.
     request.body_mut().release();
     let progress = request.body().progress();
-    let sent = pin!(sender.try_send_request(request));
+    let sent = sender.try_send_request(request);
     match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
-        Ok(response) => {
-            Ok(Attempt::Answered(response.map(|incoming| ReplyBody { incoming, lease: None })))
-        }
-        Err(failed) => {
-            retry_or_fail(failed, false, None, |request| Departure::restore(permit, request, false))
-        }
-    }
-}
-
-/// After a failure: the request itself if it was never written, else its spare copy if nothing
-/// had come back; else the failure stands.
-fn retry_or_fail(
-    mut failed: TrySendError<Request<Outgoing>>,
-    answered: bool,
-    spare: Option<Departure>,
-    restore: impl FnOnce(Request<Outgoing>) -> Departure,
-) -> Result<Attempt, Error> {
-    if let Some(request) = failed.take_message() {
-        return Ok(Attempt::Again(restore(request)));
-    }
-    let error = Error::from_http(failed.into_error(), answered);
-    match (error, spare) {
-        (Error::Closed(super::error::Phase::BeforeResponse, _), Some(spare)) => {
-            Ok(Attempt::Again(spare))
-        }
-        (error, _) => Err(error),
+        Ok(response) => Ok(Attempt::Answered(response.map(ReplyBody::http2))),
+        Err(mut failed) => match failed.take_message() {
+            // It was never written.
+            Some(request) => Ok(Attempt::Again(Departure::restore(permit, request))),
+            None => Err(Error::from_http2(failed.into_error())),
+        },
     }
 }
 
@@ -256,8 +206,9 @@ fn retry_or_fail(
 async fn in_time<T>(
     limit: Duration,
     progress: Option<&Progress>,
-    mut response: Pin<&mut impl Future<Output = T>>,
+    response: impl Future<Output = T>,
 ) -> Result<T, Error> {
+    let mut response = pin!(response);
     let mut seen = progress.map(Progress::frames);
     loop {
         if let Ok(answer) = tokio::time::timeout(limit, response.as_mut()).await {
@@ -269,64 +220,6 @@ async fn in_time<T>(
             return Err(Error::ResponseTimeout);
         }
         seen = now;
-    }
-}
-
-/// A conn's own errors reach the request that it carries; there is nobody else to tell.
-async fn run_to_its_end<C: Future>(conn: C) {
-    let _ended = conn.await;
-}
-
-impl ReplyBody {
-    fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
-        let mut body = Self { incoming, lease };
-        if body.incoming.is_end_stream() {
-            body.end_lease();
-        }
-        body
-    }
-
-    fn end_lease(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.end();
-        }
-    }
-}
-
-impl Lease {
-    /// A conn on which the request's body is still under way can't be used again.
-    fn end(self) {
-        if self.progress.is_none_or(|progress| progress.has_ended()) {
-            self.slot.check_in(self.conn, self.max_idle);
-        }
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
-        match &frame {
-            None => this.end_lease(),
-            Some(Ok(_)) if this.incoming.is_end_stream() => this.end_lease(),
-            Some(Ok(_)) => {}
-            Some(Err(_)) => this.lease = None,
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }
 

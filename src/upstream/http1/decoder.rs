@@ -1,0 +1,252 @@
+//! A response's body as it is written on the conn (RFC 9112 §6.3, §7.1).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use httparse::{EMPTY_HEADER, Status};
+
+use super::head::Malformed;
+
+/// How a body is written, and how far it has been read.
+#[derive(Debug)]
+pub(in crate::upstream) enum Decoder {
+    /// So many bytes are left.
+    Length(u64),
+    /// In chunks; boxed, for it is the larger and the rarer.
+    Chunked(Box<Chunked>),
+    /// All that comes until the origin ends the conn.
+    UntilClose,
+}
+
+/// What the next bytes are.
+#[derive(Debug)]
+pub(in crate::upstream) enum Piece {
+    /// After `skip` bytes of framing, `length` bytes of the body.
+    Data {
+        /// Framing.
+        skip: usize,
+        /// Data; never none.
+        length: usize,
+    },
+    /// The body has ended, after `skip` bytes of framing.
+    End {
+        /// Framing.
+        skip: usize,
+        /// The trailer section, if it has any fields.
+        trailers: Option<HeaderMap>,
+    },
+    /// Nothing but framing so far.
+    More {
+        /// Framing.
+        skip: usize,
+    },
+}
+
+/// A chunked body.
+#[derive(Debug, Default)]
+pub(in crate::upstream) struct Chunked {
+    state: State,
+    /// The part of a line, or of the trailer section, that has arrived.
+    held: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    /// Before or within the line that says a chunk's size.
+    #[default]
+    Size,
+    /// So many bytes of a chunk are left.
+    Data(u64),
+    /// Before the end of the line that ends a chunk.
+    DataEnd,
+    /// After the last chunk.
+    Trailers,
+}
+
+impl Decoder {
+    pub(super) fn chunked() -> Self {
+        Self::Chunked(Box::default())
+    }
+
+    /// Whether the body is known to have ended.
+    pub(in crate::upstream) fn has_ended(&self) -> bool {
+        matches!(self, Self::Length(0))
+    }
+
+    /// How many bytes are left, if that is known.
+    pub(in crate::upstream) fn left(&self) -> Option<u64> {
+        if let Self::Length(left) = self { Some(*left) } else { None }
+    }
+
+    /// Reads what stands at the front of `bytes`, of which there is at least one.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
+        match self {
+            Self::Length(0) => Ok(Piece::End { skip: 0, trailers: None }),
+            Self::Length(left) => Ok(Piece::Data { skip: 0, length: take(left, bytes.len()) }),
+            Self::Chunked(chunked) => chunked.next(bytes),
+            Self::UntilClose => Ok(Piece::Data { skip: 0, length: bytes.len() }),
+        }
+    }
+}
+
+impl Chunked {
+    fn next(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
+        let mut skip = 0;
+        loop {
+            let rest = bytes.get(skip..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(Piece::More { skip });
+            }
+            if let State::Data(left) = &mut self.state {
+                let length = take(left, rest.len());
+                if *left == 0 {
+                    self.state = State::DataEnd;
+                }
+                return Ok(Piece::Data { skip, length });
+            }
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                self.hold(rest)?;
+                return Ok(Piece::More { skip: bytes.len() });
+            };
+            let (line, _next) = rest.split_at(end + 1);
+            skip += line.len();
+            self.hold(line)?;
+            if let Some(trailers) = self.take_line()? {
+                let trailers = Some(trailers).filter(|fields| !fields.is_empty());
+                return Ok(Piece::End { skip, trailers });
+            }
+        }
+    }
+
+    fn hold(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let most = if matches!(self.state, State::Trailers) { MOST_TRAILERS } else { MOST_LINE };
+        if self.held.len() + bytes.len() > most {
+            return Err(Malformed::TooLarge);
+        }
+        self.held.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Understands the line that has just ended; the trailers when it was the last.
+    fn take_line(&mut self) -> Result<Option<HeaderMap>, Malformed> {
+        self.state = match self.state {
+            State::Size => match httparse::parse_chunk_size(&self.held) {
+                Ok(Status::Complete((_length, 0))) => State::Trailers,
+                Ok(Status::Complete((_length, size))) => State::Data(size),
+                Ok(Status::Partial) | Err(_) => return Err(Malformed::Chunk),
+            },
+            State::DataEnd if self.held == b"\r\n" => State::Size,
+            State::Data(_) | State::DataEnd => return Err(Malformed::Chunk),
+            State::Trailers => {
+                let over = self.held == b"\r\n" || self.held.ends_with(b"\n\r\n");
+                return if over { trailers(&self.held).map(Some) } else { Ok(None) };
+            }
+        };
+        self.held.clear();
+        Ok(None)
+    }
+}
+
+/// Takes as many as there are of what is left.
+fn take(left: &mut u64, available: usize) -> usize {
+    let length = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
+    *left -= u64::try_from(length).unwrap_or(*left);
+    length
+}
+
+fn trailers(section: &[u8]) -> Result<HeaderMap, Malformed> {
+    let mut lines = [EMPTY_HEADER; MOST_TRAILER_FIELDS];
+    let Status::Complete((_length, lines)) = httparse::parse_headers(section, &mut lines)? else {
+        return Err(Malformed::Field);
+    };
+    let mut trailers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes());
+        let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line.value)) else {
+            return Err(Malformed::Field);
+        };
+        trailers.append(name, value);
+    }
+    Ok(trailers)
+}
+
+const MOST_LINE: usize = 4096;
+const MOST_TRAILERS: usize = 64 << 10;
+const MOST_TRAILER_FIELDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Decodes a chunked body that arrives in pieces; what is left over, and its trailers.
+    fn decode(wire: &[u8], piece: usize) -> Result<(Vec<u8>, Option<HeaderMap>, usize), Malformed> {
+        let (mut decoder, mut data, mut at) = (Decoder::chunked(), Vec::new(), 0);
+        while at < wire.len() {
+            let bytes = &wire[at..wire.len().min(at + piece)];
+            match decoder.next(bytes)? {
+                Piece::Data { skip, length } => {
+                    assert!(length > 0);
+                    data.extend_from_slice(&bytes[skip..skip + length]);
+                    at += skip + length;
+                }
+                Piece::More { skip } => {
+                    assert_eq!(skip, bytes.len());
+                    at += skip;
+                }
+                Piece::End { skip, trailers } => {
+                    return Ok((data, trailers, wire.len() - at - skip));
+                }
+            }
+        }
+        Err(Malformed::Framing)
+    }
+
+    #[test]
+    fn chunks_extensions_and_trailers_are_read_however_they_arrive() {
+        let wire = b"4;a=b\r\nWiki\r\nC \r\npedia in \r\nc\r\n0\r\nTook: 5\r\nX-Sum: 1\r\n\r\nNEXT";
+        for piece in 1..wire.len() {
+            let (data, trailers, left) = decode(wire, piece).unwrap();
+            assert_eq!((data.as_slice(), left), (b"Wikipedia in \r\nc".as_slice(), left));
+            assert_eq!(trailers.unwrap()["took"], "5");
+        }
+        assert_eq!(decode(b"0\r\n\r\nNEXT", 99).unwrap().2, 4);
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_refused() {
+        for wire in [
+            "x\r\n",
+            "\r\n",
+            "-1\r\n",
+            "0x1\r\na\r\n0\r\n\r\n",
+            "1\r\nab\r\n0\r\n\r\n",
+            "1\r\na0\r\n\r\n",
+            "10000000000000000\r\n",
+            "0\r\nbad field: 1\r\n\r\n",
+            "0\r\n: 1\r\n\r\n",
+        ] {
+            assert!(decode(wire.as_bytes(), 99).is_err(), "{wire:?}");
+        }
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "a".repeat(5000));
+        assert!(matches!(decode(long.as_bytes(), 7), Err(Malformed::TooLarge)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_in_chunks_is_read_again(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..8),
+            piece in 1_usize..64,
+        ) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\n\r\n");
+            let (data, trailers, left) = decode(&wire, piece).unwrap();
+            prop_assert_eq!(data, chunks.concat());
+            prop_assert!(trailers.is_none() && left == 0);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! An exchange whose response has begun before its request has ended (RFC 9112 §9.3.2 and the
+//! early answers of RFC 9110 §7.5): a task of its own moves both, so that neither waits for the
+//! other.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use tokio::sync::mpsc;
+
+use super::reply::{Driven, Failure, Lease, Next};
+use super::{Outgoing, SendError};
+use crate::tasks::Tasks;
+use crate::upstream::body::BodyError;
+
+/// Moves the rest of a request and its response; the conn goes back to the pool when both have
+/// ended well.
+pub(in crate::upstream) fn drive(lease: Lease, body: Outgoing, tasks: &Tasks) -> Driven {
+    let (frames, taken) = mpsc::channel(1);
+    let length = lease.left();
+    tasks.spawn(run(lease, body, frames));
+    Driven { frames: taken, length }
+}
+
+async fn run(
+    mut lease: Lease,
+    mut body: Outgoing,
+    frames: mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
+) {
+    loop {
+        let Ok(Ok(room)) = sending(&mut lease, &mut body, frames.reserve()).await else { return };
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(Err(SendError::Body(error))) = lease.conn().poll_send(cx, &mut body)
+            {
+                return Poll::Ready(Err(Failure::RequestBody(error).into()));
+            }
+            lease.poll_next(cx)
+        });
+        match next.await {
+            Ok(Next::Frame(frame)) => room.send(Ok(frame)),
+            Ok(Next::Last(frame)) => {
+                if let Some(frame) = frame {
+                    room.send(Ok(frame));
+                }
+                lease.end();
+                break;
+            }
+            Err(error) => return room.send(Err(error)),
+        }
+    }
+    // The caller's next request comes after the rest of this one, which nobody wants any more.
+    drop(frames);
+    while let Some(Ok(_unwanted)) = body.frame().await {}
+}
+
+/// Waits for `until`, and writes what there is to write meanwhile.
+async fn sending<F: Future>(
+    lease: &mut Lease,
+    body: &mut Outgoing,
+    until: F,
+) -> Result<F::Output, SendError> {
+    let mut until = pin!(until);
+    poll_fn(|cx| {
+        if let Poll::Ready(Err(error @ SendError::Body(_))) = lease.conn().poll_send(cx, body) {
+            return Poll::Ready(Err(error));
+        }
+        until.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}

@@ -1,0 +1,241 @@
+//! A request as it is written on the conn (RFC 9112 §3, §6, §7.1).
+
+use std::io::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http_body::Body as _;
+use tokio::io::AsyncWrite;
+
+use super::SendError;
+use crate::upstream::body::{BodyError, Outgoing};
+
+/// A request under way: what is ready to be written, and how its body goes on.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    /// Framing, with what data is small enough to go along.
+    ready: Vec<u8>,
+    written: usize,
+    /// Data that is written from where it lies.
+    data: Bytes,
+    body: Writing,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Writing {
+    /// So many bytes are to come.
+    Length(u64),
+    Chunked,
+    /// The last byte is ready.
+    Last,
+    /// It has been written.
+    #[default]
+    Over,
+    /// It can't be.
+    Broken,
+}
+
+/// The body is not as long as it said.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the body is not as long as it said")]
+struct WrongLength;
+
+impl Sending {
+    /// Makes the head of a request ready.
+    pub(super) fn begin(&mut self, request: &Request<Outgoing>) {
+        self.ready.clear();
+        self.written = 0;
+        self.data.clear();
+        self.body = framing(request);
+        encode_head(request, self.body, &mut self.ready);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.body == Writing::Over
+    }
+
+    /// Writes what is ready, and what the body gives, to the end.
+    pub(super) fn poll<T: AsyncWrite>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut io: Pin<&mut T>,
+        body: &mut Outgoing,
+    ) -> Poll<Result<(), SendError>> {
+        loop {
+            match self.body {
+                Writing::Over => return Poll::Ready(Ok(())),
+                Writing::Broken => return Poll::Ready(Err(SendError::Io)),
+                Writing::Length(_) | Writing::Chunked if self.has_room() => {
+                    match self.poll_body(cx, body) {
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        // What is ready goes now; the body may be long in coming.
+                        Poll::Pending => {}
+                    }
+                }
+                Writing::Length(_) | Writing::Chunked | Writing::Last => {}
+            }
+            let idle = self.is_empty();
+            if ready!(self.poll_write(cx, io.as_mut())).is_err() {
+                self.body = Writing::Broken;
+            } else if self.body == Writing::Last {
+                self.finish();
+            } else if idle {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Whether the body may be asked for more.
+    fn has_room(&self) -> bool {
+        self.data.is_empty() && self.ready.len() < ALONG
+    }
+
+    fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.ready.is_empty()
+    }
+
+    fn finish(&mut self) {
+        self.body = Writing::Over;
+        if self.ready.capacity() > KEPT {
+            self.ready = Vec::new();
+        }
+    }
+
+    fn poll_write<T: AsyncWrite>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut io: Pin<&mut T>,
+    ) -> Poll<std::io::Result<()>> {
+        while let Some(rest) = self.ready.get(self.written..).filter(|rest| !rest.is_empty()) {
+            self.written += some(ready!(io.as_mut().poll_write(cx, rest))?)?;
+        }
+        self.ready.clear();
+        self.written = 0;
+        while !self.data.is_empty() {
+            let count = some(ready!(io.as_mut().poll_write(cx, &self.data))?)?;
+            self.data.advance(count);
+        }
+        io.poll_flush(cx)
+    }
+
+    /// Takes a frame of the body.
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Outgoing,
+    ) -> Poll<Result<(), SendError>> {
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx)).transpose();
+        let frame = frame.map_err(SendError::Body)?;
+        let Some(frame) = frame else { return Poll::Ready(self.end(&HeaderMap::new())) };
+        let taken = match frame.into_data() {
+            Ok(data) => self.take(data),
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                return Poll::Ready(self.end(&trailers));
+            }
+        };
+        if taken.is_ok() && body.is_end_stream() {
+            return Poll::Ready(self.end(&HeaderMap::new()));
+        }
+        Poll::Ready(taken)
+    }
+
+    fn take(&mut self, data: Bytes) -> Result<(), SendError> {
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        if data.is_empty() {
+            return Ok(());
+        }
+        match &mut self.body {
+            Writing::Length(left) => *left = left.checked_sub(length).ok_or_else(wrong_length)?,
+            _ => self.ready.extend_from_slice(format!("{length:x}\r\n").as_bytes()),
+        }
+        if self.body == Writing::Chunked {
+            self.ready.extend_from_slice(&data);
+            self.ready.extend_from_slice(b"\r\n");
+        } else if self.ready.len() + data.len() <= ALONG {
+            self.ready.extend_from_slice(&data);
+        } else {
+            self.data = data;
+        }
+        Ok(())
+    }
+
+    /// The body has ended; so has the request, once all this is written.
+    fn end(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
+        match self.body {
+            Writing::Chunked => {
+                self.ready.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers {
+                    field(&mut self.ready, name, value);
+                }
+                self.ready.extend_from_slice(b"\r\n");
+            }
+            Writing::Length(left) if left > 0 => return Err(wrong_length()),
+            _ => {}
+        }
+        self.body = Writing::Last;
+        Ok(())
+    }
+}
+
+fn wrong_length() -> SendError {
+    SendError::Body(BodyError::from(WrongLength))
+}
+
+fn some(count: usize) -> std::io::Result<usize> {
+    if count == 0 { Err(std::io::ErrorKind::WriteZero.into()) } else { Ok(count) }
+}
+
+/// By its length if that is known, else in chunks (§6).
+fn framing(request: &Request<Outgoing>) -> Writing {
+    let body = request.body();
+    if body.is_empty() {
+        return Writing::Last;
+    }
+    body.size_hint().exact().map_or(Writing::Chunked, Writing::Length)
+}
+
+fn encode_head(request: &Request<Outgoing>, body: Writing, out: &mut Vec<u8>) {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    out.reserve(target.len() + request.headers().len() * 64 + 128);
+    out.extend_from_slice(request.method().as_str().as_bytes());
+    out.push(b' ');
+    if !target.starts_with(['/', '*']) {
+        out.push(b'/');
+    }
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in request.headers() {
+        // Framing is this conn's own.
+        if *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING {
+            field(out, name, value);
+        }
+    }
+    let written = match body {
+        Writing::Length(length) => write!(out, "content-length: {length}\r\n\r\n"),
+        Writing::Chunked => write!(out, "transfer-encoding: chunked\r\n\r\n"),
+        _ if usually_has_body(request.method()) => write!(out, "content-length: 0\r\n\r\n"),
+        _ => write!(out, "\r\n"),
+    };
+    debug_assert!(written.is_ok(), "a Vec takes all that is written to it");
+}
+
+/// Such a method says the length of an empty body too (RFC 9110 §8.6).
+fn usually_has_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Up to here data is copied to go out with what is before it; beyond, it is written by itself.
+const ALONG: usize = 16 << 10;
+/// The most room that is kept for the next request.
+const KEPT: usize = 2 << 10;

@@ -1,0 +1,123 @@
+//! A response's body, read from the conn by whoever takes it.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::sync::mpsc;
+
+use super::{Conn, Decoder, Malformed, Piece};
+use crate::upstream::body::BodyError;
+use crate::upstream::pool::Slot;
+
+/// A conn in use, until its response has been read to its end.
+#[derive(Debug)]
+pub(in crate::upstream) struct Lease {
+    conn: Box<Conn>,
+    decoder: Decoder,
+    /// Where the conn goes back to, if it can be used again.
+    home: Option<Arc<Slot>>,
+}
+
+/// What is left of a lease after a frame.
+#[derive(Debug)]
+pub(in crate::upstream) enum Next {
+    /// A frame; more may follow.
+    Frame(Frame<Bytes>),
+    /// The last frame, if there is one.
+    Last(Option<Frame<Bytes>>),
+}
+
+/// A response whose request is still being written, by a task that moves both.
+#[derive(Debug)]
+pub(in crate::upstream) struct Driven {
+    pub(super) frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
+    pub(in crate::upstream) length: Option<u64>,
+}
+
+/// Why a response's body failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("the origin's body was cut short: {0}")]
+    Truncated(#[source] io::Error),
+    #[error("the origin's body is not well-formed: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("the request's body failed meanwhile: {0}")]
+    RequestBody(#[source] BodyError),
+}
+
+impl Lease {
+    pub(in crate::upstream) fn new(
+        conn: Box<Conn>,
+        decoder: Decoder,
+        home: Option<Arc<Slot>>,
+    ) -> Self {
+        Self { conn, decoder, home }
+    }
+
+    /// How many bytes are left, if that is known.
+    pub(in crate::upstream) fn left(&self) -> Option<u64> {
+        self.decoder.left()
+    }
+
+    pub(super) fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    /// Reads on. After an error, or [`Next::Last`], the lease is over.
+    pub(in crate::upstream) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next, BodyError>> {
+        Poll::Ready(ready!(self.poll_piece(cx)).map_err(Into::into))
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Failure>> {
+        loop {
+            if self.decoder.has_ended() {
+                return Poll::Ready(Ok(Next::Last(None)));
+            }
+            let bytes = ready!(self.conn.poll_fill(cx)).map_err(Failure::Truncated)?;
+            if bytes.is_empty() {
+                let ended = matches!(self.decoder, Decoder::UntilClose);
+                let error = || Failure::Truncated(io::ErrorKind::UnexpectedEof.into());
+                return Poll::Ready(if ended { Ok(Next::Last(None)) } else { Err(error()) });
+            }
+            match self.decoder.next(bytes)? {
+                Piece::More { skip } => self.conn.consume(skip),
+                Piece::End { skip, trailers } => {
+                    self.conn.consume(skip);
+                    return Poll::Ready(Ok(Next::Last(trailers.map(Frame::trailers))));
+                }
+                Piece::Data { skip, length } => {
+                    let data = bytes.get(skip..skip + length).unwrap_or_default();
+                    let frame = Frame::data(Bytes::copy_from_slice(data));
+                    self.conn.consume(skip + length);
+                    let ended = self.decoder.has_ended();
+                    let next = if ended { Next::Last(Some(frame)) } else { Next::Frame(frame) };
+                    return Poll::Ready(Ok(next));
+                }
+            }
+        }
+    }
+
+    /// The response has been read to its end: the conn can carry another, unless its request is
+    /// still under way.
+    pub(in crate::upstream) fn end(self) {
+        match self.home {
+            Some(home) if self.conn.has_sent() => home.check_in(self.conn),
+            _ => self.conn.close(),
+        }
+    }
+}
+
+impl Driven {
+    pub(in crate::upstream) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.frames.poll_recv(cx)
+    }
+}

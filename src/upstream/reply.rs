@@ -1,0 +1,128 @@
+//! The origin's answer.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::body::BodyError;
+use super::http1::{Conn, Driven, Lease, Next, Switched};
+
+/// The origin's answer.
+pub type Reply = Response<ReplyBody>;
+
+/// An answer's body; when it has been read to its end, the conn goes back to the pool.
+#[derive(Debug)]
+pub struct ReplyBody(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// There is nothing, or nothing any more.
+    Ended,
+    Http1(Box<Lease>),
+    Driven(Box<Driven>),
+    Http2(Incoming),
+    Switched(Box<Conn>),
+    Failed(BodyError),
+}
+
+impl ReplyBody {
+    /// The body that is read from a conn of HTTP/1.1.
+    pub(super) fn http1(lease: Lease) -> Self {
+        if lease.left() == Some(0) {
+            lease.end();
+            return Self(Source::Ended);
+        }
+        Self(Source::Http1(Box::new(lease)))
+    }
+
+    pub(super) fn driven(driven: Driven) -> Self {
+        Self(Source::Driven(Box::new(driven)))
+    }
+
+    pub(super) fn http2(incoming: Incoming) -> Self {
+        Self(Source::Http2(incoming))
+    }
+
+    pub(super) fn switched(conn: Box<Conn>) -> Self {
+        Self(Source::Switched(conn))
+    }
+
+    /// The conn, where the answer was 101 (Switching Protocols).
+    #[must_use]
+    pub fn into_switched(self) -> Option<Switched> {
+        if let Source::Switched(conn) = self.0 { Some(Switched::new(conn)) } else { None }
+    }
+
+    fn poll_lease(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Source::Http1(lease) = &mut self.0 else { return Poll::Ready(None) };
+        let next = ready!(lease.poll_next(cx));
+        if let Ok(Next::Frame(frame)) = next {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let last = match next {
+            Ok(Next::Frame(frame) | Next::Last(Some(frame))) => Some(frame),
+            Ok(Next::Last(None)) => None,
+            Err(error) => {
+                // What has come so far is to reach the caller before the failure does.
+                self.0 = Source::Failed(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
+        if let Source::Http1(lease) = std::mem::replace(&mut self.0, Source::Ended) {
+            lease.end();
+        }
+        Poll::Ready(last.map(Ok))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match &mut this.0 {
+            Source::Ended | Source::Switched(_) => Poll::Ready(None),
+            Source::Http1(_) => this.poll_lease(cx),
+            Source::Driven(driven) => driven.poll_next(cx),
+            Source::Failed(_) => match std::mem::replace(&mut this.0, Source::Ended) {
+                Source::Failed(error) => Poll::Ready(Some(Err(error))),
+                _ => Poll::Ready(None),
+            },
+            Source::Http2(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Ended | Source::Switched(_) => true,
+            Source::Http1(_) | Source::Driven(_) | Source::Failed(_) => false,
+            Source::Http2(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = match &self.0 {
+            Source::Ended | Source::Switched(_) => Some(0),
+            Source::Http1(lease) => lease.left(),
+            Source::Driven(driven) => driven.length,
+            Source::Failed(_) => None,
+            Source::Http2(incoming) => return incoming.size_hint(),
+        };
+        length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
