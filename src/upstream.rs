@@ -10,7 +10,7 @@ mod departure;
 mod dial;
 mod error;
 mod guard;
-mod http1;
+pub mod http1;
 mod meter;
 mod pool;
 mod reply;

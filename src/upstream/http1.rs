@@ -25,12 +25,11 @@ use super::body::{BodyError, Outgoing};
 use super::error::{Error, Phase};
 use super::meter::OpenConn;
 
-pub(super) use self::decoder::{Decoder, Piece};
 pub(super) use self::driver::drive;
-pub(super) use self::head::Head;
 pub(super) use self::reply::{Driven, Lease, Next};
 
-pub use self::head::Malformed;
+pub use self::decoder::{Chunked, Decoder, Piece};
+pub use self::head::{Head, Malformed, end};
 
 /// A conn to an origin.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::head::Malformed;
 
 /// How a body is written, and how far it has been read.
 #[derive(Debug)]
-pub(in crate::upstream) enum Decoder {
+pub enum Decoder {
     /// So many bytes are left.
     Length(u64),
     /// In chunks; boxed, for it is the larger and the rarer.
@@ -18,7 +18,7 @@ pub(in crate::upstream) enum Decoder {
 
 /// What the next bytes are.
 #[derive(Debug)]
-pub(in crate::upstream) enum Piece {
+pub enum Piece {
     /// After `skip` bytes of framing, `length` bytes of the body.
     Data {
         /// Framing.
@@ -42,7 +42,7 @@ pub(in crate::upstream) enum Piece {
 
 /// A chunked body.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Chunked {
+pub struct Chunked {
     state: State,
     /// The part of a line, or of the trailer section, that has arrived.
     held: Vec<u8>,
@@ -67,7 +67,8 @@ impl Decoder {
     }
 
     /// Whether the body is known to have ended.
-    pub(in crate::upstream) fn has_ended(&self) -> bool {
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
         matches!(self, Self::Length(0))
     }
 
@@ -77,7 +78,10 @@ impl Decoder {
     }
 
     /// Reads what stands at the front of `bytes`, of which there is at least one.
-    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not a body; the conn can't be used any further.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
         match self {
             Self::Length(0) => Ok(Piece::End { skip: 0, trailers: None }),
             Self::Length(left) => Ok(Piece::Data { skip: 0, length: take(left, bytes.len()) }),

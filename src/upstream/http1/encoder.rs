@@ -8,6 +8,7 @@ use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use tokio::io::AsyncWrite;
+use zeroize::Zeroizing;
 
 use super::SendError;
 use crate::upstream::body::{BodyError, Outgoing};
@@ -15,8 +16,8 @@ use crate::upstream::body::{BodyError, Outgoing};
 /// A request under way: what is ready to be written, and how its body goes on.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
-    /// Framing, with what data is small enough to go along.
-    ready: Vec<u8>,
+    /// The head with its credential, or framing, with what data is small enough to go along.
+    ready: Zeroizing<Vec<u8>>,
     written: usize,
     /// Data that is written from where it lies.
     data: Bytes,
@@ -100,8 +101,15 @@ impl Sending {
     fn finish(&mut self) {
         self.body = Writing::Over;
         if self.ready.capacity() > KEPT {
-            self.ready = Vec::new();
+            self.ready = Zeroizing::default();
         }
+    }
+
+    /// An idle conn keeps the room, and nothing of the credential that was in it.
+    fn wipe(&mut self) {
+        self.ready.fill(0);
+        std::hint::black_box(&mut self.ready).clear();
+        self.written = 0;
     }
 
     fn poll_write<T: AsyncWrite>(
@@ -112,8 +120,7 @@ impl Sending {
         while let Some(rest) = self.ready.get(self.written..).filter(|rest| !rest.is_empty()) {
             self.written += some(ready!(io.as_mut().poll_write(cx, rest))?)?;
         }
-        self.ready.clear();
-        self.written = 0;
+        self.wipe();
         while !self.data.is_empty() {
             let count = some(ready!(io.as_mut().poll_write(cx, &self.data))?)?;
             self.data.advance(count);

@@ -11,12 +11,13 @@ use super::decoder::Decoder;
 
 /// A response's head, and what follows it.
 #[derive(Debug)]
-pub(in crate::upstream) struct Head {
-    pub(in crate::upstream) response: Response<()>,
+pub struct Head {
+    /// Status, version and fields.
+    pub response: Response<()>,
     /// How its body is written.
-    pub(in crate::upstream) body: Decoder,
-    /// Whether the conn can carry another exchange.
-    pub(in crate::upstream) keeps_alive: bool,
+    pub body: Decoder,
+    /// Whether the conn can carry another exchange (RFC 9112 §9.3).
+    pub keeps_alive: bool,
 }
 
 /// Why a response can't be understood. For the operator's eyes.
@@ -43,7 +44,8 @@ pub enum Malformed {
 }
 
 /// Where a head ends, if all of it is there; `from` is how far an earlier look came.
-pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
+#[must_use]
+pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3);
     memchr::memchr_iter(b'\n', bytes.get(from..)?).map(|at| from + at + 1).find_map(|next| {
         match bytes.get(next..)? {
@@ -56,7 +58,10 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
 
 impl Head {
     /// Reads a whole head, the answer to a request of this method.
-    pub(super) fn read(bytes: &Bytes, method: &Method) -> Result<Self, Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not a head, or can be read in more than one way.
+    pub fn read(bytes: &Bytes, method: &Method) -> Result<Self, Malformed> {
         let mut lines = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
         let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
