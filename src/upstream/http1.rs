@@ -29,7 +29,7 @@ pub(super) use self::driver::drive;
 pub(super) use self::reply::{Driven, Lease, Next};
 
 pub use self::decoder::{Chunked, Decoder, Piece};
-pub use self::head::{Head, Malformed, end};
+pub use self::head::{Head, Malformed, end as head_end};
 
 /// A conn to an origin.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl Conn {
     fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<Head, Error>> {
         let mut looked_at = 0;
         loop {
-            if let Some(end) = head::end(&self.unread, looked_at) {
+            if let Some(end) = head_end(&self.unread, looked_at) {
                 let head = self.unread.get(..end).map(Bytes::copy_from_slice).unwrap_or_default();
                 self.consume(end);
                 return Poll::Ready(Head::read(&head, method).map_err(Error::ResponseMalformed));
@@ -168,7 +168,7 @@ impl Conn {
             self.answered = true;
             let count = bytes.len();
             if looked_at == 0
-                && let Some(end) = head::end(bytes, 0)
+                && let Some(end) = head_end(bytes, 0)
             {
                 let head = bytes.get(..end).map(Bytes::copy_from_slice).unwrap_or_default();
                 Pin::new(&mut self.io).consume(end);

@@ -132,6 +132,10 @@ impl Chunked {
     /// Understands the line that has just ended; the trailers when it was the last.
     fn take_line(&mut self) -> Result<Option<HeaderMap>, Malformed> {
         self.state = match self.state {
+            // Its parser takes a line without any digit for a zero.
+            State::Size if !self.held.first().is_some_and(u8::is_ascii_hexdigit) => {
+                return Err(Malformed::Chunk);
+            }
             State::Size => match httparse::parse_chunk_size(&self.held) {
                 Ok(Status::Complete((_length, 0))) => State::Trailers,
                 Ok(Status::Complete((_length, size))) => State::Data(size),
@@ -220,7 +224,8 @@ mod tests {
     fn what_is_no_chunk_is_refused() {
         for wire in [
             "x\r\n",
-            "\r\n",
+            "\r\n\r\n",
+            ";a\r\n\r\n",
             "-1\r\n",
             "0x1\r\na\r\n0\r\n\r\n",
             "1\r\nab\r\n0\r\n\r\n",

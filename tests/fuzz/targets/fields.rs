@@ -34,9 +34,8 @@ fuzz_target!(|input: &[u8]| {
     }
 
     let mut response = given.clone();
-    if prepare_response(&mut response, version, &via).is_ok() {
-        check_response(&given, &response, version);
-    }
+    prepare_response(&mut response, version, &via);
+    check_response(&given, &response);
 
     let mut trailers = given.clone();
     prepare_response_trailers(&mut trailers);
@@ -81,17 +80,11 @@ fn check_request(
     }
 }
 
-fn check_response(given: &HeaderMap, left: &HeaderMap, version: Version) {
+fn check_response(given: &HeaderMap, left: &HeaderMap) {
     check_common(left, given);
     check_own_status(left);
     for name in left.keys() {
         assert!(!name.as_str().starts_with("proxy-") || name == "proxy-status", "{name}");
-    }
-    let codings: Vec<_> = given.get_all(header::TRANSFER_ENCODING).iter().collect();
-    if !codings.is_empty() {
-        assert!(codings.len() == 1 && version == Version::HTTP_11, "{codings:?}");
-        assert!(codings[0].as_bytes().eq_ignore_ascii_case(b"chunked"), "{codings:?}");
-        assert!(!given.contains_key(header::CONTENT_LENGTH));
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
-use keyferry::upstream::http1::{Decoder, Head, Piece, end};
+use keyferry::upstream::http1::{Decoder, Head, Piece, head_end};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -39,10 +39,10 @@ fuzz_target!(|input: &[u8]| {
 
 /// The answer that `bytes` begin with, read as they arrive, and how many of them it took.
 fn read(bytes: &[u8], cuts: &[usize]) -> Option<(Answer, usize)> {
-    let length = end(bytes, 0)?;
+    let length = head_end(bytes, 0)?;
     for cut in cuts.iter().filter(|cut| **cut < length) {
-        assert_eq!(end(&bytes[..*cut], 0), None, "a head that ends twice");
-        assert_eq!(end(bytes, *cut), Some(length), "looked at from {cut}");
+        assert_eq!(head_end(&bytes[..*cut], 0), None, "a head that ends twice");
+        assert_eq!(head_end(bytes, *cut), Some(length), "looked at from {cut}");
     }
     let head = Head::read(&Bytes::copy_from_slice(&bytes[..length]), &Method::GET).ok()?;
     let (mut decoder, mut body, mut at) = (head.body, Vec::new(), length);
