@@ -11,4 +11,6 @@ pub mod field;
 pub mod name;
 pub mod origin;
 pub mod permit;
+pub mod record;
+pub mod sealed;
 pub mod token;

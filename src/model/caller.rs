@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::connection::Connection;
-use super::name::{ConnectionName, IntegrationName};
+use super::name::{ConnectionName, IntegrationName, NameError};
 use super::token::Scopes;
 
 /// A caller of the data plane: the holder of an access token, or the anonymous one.
@@ -22,12 +22,26 @@ pub struct Caller {
 }
 
 /// The integrations and connections that a token reaches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reach {
     /// One integration, and within it all connections or the listed ones.
     One(IntegrationName, Option<Vec<ConnectionName>>),
     /// `*`: every integration, and within each all connections or the listed ones.
     Every(Option<Vec<(IntegrationName, ConnectionName)>>),
+}
+
+/// Why a token's reach was refused; the sentence is the rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ReachError {
+    /// A list that names nothing: a token that could do nothing.
+    #[error("a list of connections, when there is one, names at least one")]
+    Empty,
+    /// A name that can't be one.
+    #[error(transparent)]
+    Name(NameError),
+    /// Under `*`, a connection without its integration.
+    #[error("under * a connection is written integration.name")]
+    Pair,
 }
 
 impl Caller {
@@ -60,5 +74,92 @@ impl Caller {
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+impl Reach {
+    /// Reads an integration, or `*`, and the list of connections: their names, or under `*`
+    /// `integration.name`.
+    ///
+    /// # Errors
+    /// [`ReachError`] names the rule that is broken.
+    pub fn parse<T: AsRef<str>>(
+        integration: &str,
+        connections: Option<&[T]>,
+    ) -> Result<Self, ReachError> {
+        if connections.is_some_and(<[T]>::is_empty) {
+            return Err(ReachError::Empty);
+        }
+        let names = connections.map(|names| names.iter().map(AsRef::as_ref));
+        if integration == "*" {
+            let pairs = names.map(|names| names.map(parse_pair).collect()).transpose()?;
+            return Ok(Self::Every(pairs));
+        }
+        let integration = IntegrationName::parse(integration).map_err(ReachError::Name)?;
+        let names = names.map(|names| names.map(ConnectionName::parse).collect()).transpose();
+        Ok(Self::One(integration, names.map_err(ReachError::Name)?))
+    }
+
+    /// The integration, or `*`.
+    #[must_use]
+    pub fn integration(&self) -> &str {
+        match self {
+            Self::One(integration, _) => integration.as_str(),
+            Self::Every(_) => "*",
+        }
+    }
+
+    /// The listed connections as [`Reach::parse`] reads them, if there is a list.
+    #[must_use]
+    pub fn connections(&self) -> Option<Vec<String>> {
+        match self {
+            Self::One(_, names) => {
+                names.as_ref().map(|names| names.iter().map(ToString::to_string).collect())
+            }
+            Self::Every(pairs) => pairs.as_ref().map(|pairs| {
+                pairs.iter().map(|(integration, name)| format!("{integration}.{name}")).collect()
+            }),
+        }
+    }
+}
+
+/// Neither kind of name can contain a dot.
+fn parse_pair(text: &str) -> Result<(IntegrationName, ConnectionName), ReachError> {
+    let (integration, name) = text.split_once('.').ok_or(ReachError::Pair)?;
+    let integration = IntegrationName::parse(integration).map_err(ReachError::Name)?;
+    let name = ConnectionName::parse(name).map_err(ReachError::Name)?;
+    Ok((integration, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reach_is_read_as_it_is_written() {
+        for (integration, connections) in [
+            ("acme", None),
+            ("acme", Some(vec!["one", "two"])),
+            ("*", None),
+            ("*", Some(vec!["acme.one", "other.one"])),
+        ] {
+            let reach = Reach::parse(integration, connections.as_deref()).unwrap();
+            assert_eq!(reach.integration(), integration);
+            let listed = connections.map(|names| names.into_iter().map(Into::into).collect());
+            assert_eq!(reach.connections(), listed);
+        }
+    }
+
+    #[test]
+    fn what_would_reach_nothing_or_something_else_is_refused() {
+        for (integration, connections, refusal) in [
+            ("acme", Some(vec![]), ReachError::Empty),
+            ("*", Some(vec!["one"]), ReachError::Pair),
+            ("*", Some(vec!["acme.one.two"]), ReachError::Name(NameError::Connection)),
+            ("acme", Some(vec!["acme.one"]), ReachError::Name(NameError::Connection)),
+            ("Acme", None, ReachError::Name(NameError::Integration)),
+        ] {
+            assert_eq!(Reach::parse(integration, connections.as_deref()), Err(refusal));
+        }
     }
 }

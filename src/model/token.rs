@@ -48,6 +48,18 @@ impl TokenDigest {
         bytes.copy_from_slice(digest(&SHA256, text).as_ref());
         Some(Self(bytes))
     }
+
+    /// A digest that was kept.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest, to be kept.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for TokenDigest {
@@ -69,6 +81,27 @@ impl Scopes {
             _ => return false,
         }
         true
+    }
+
+    /// The scopes of these names.
+    ///
+    /// `None` when one of them is no scope, or when there are none.
+    #[must_use]
+    pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let mut scopes = Self::default();
+        let all = names.into_iter().all(|name| scopes.grant(name));
+        (all && scopes != Self::default()).then_some(scopes)
+    }
+
+    /// The names of the scopes, in a fixed order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let scopes = [
+            (self.read, "read"),
+            (self.write, "write"),
+            (self.proxy, "proxy"),
+            (self.admin, "admin"),
+        ];
+        scopes.into_iter().filter_map(|(granted, name)| granted.then_some(name))
     }
 
     /// Whether the data plane is open to the token; `admin` includes everything.
@@ -143,5 +176,16 @@ mod tests {
         let mut scopes = Scopes::default();
         assert!(scopes.grant("zis:read") && scopes.grant("zis:write") && !scopes.grant("root"));
         assert!(scopes.read && scopes.write && !scopes.allows_proxy());
+    }
+
+    #[test]
+    fn every_set_of_scopes_is_read_as_it_is_named() {
+        for bits in 1..16_u8 {
+            let bit = |place: u8| bits & (1 << place) != 0;
+            let scopes = Scopes { read: bit(0), write: bit(1), proxy: bit(2), admin: bit(3) };
+            assert_eq!(Scopes::parse(scopes.names()), Some(scopes));
+        }
+        assert_eq!(Scopes::parse([]), None);
+        assert_eq!(Scopes::parse(["read", "root"]), None);
     }
 }
