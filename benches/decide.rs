@@ -15,14 +15,15 @@ use keyferry::clock::Clock;
 use keyferry::door::{Framing, HeadLimits};
 use keyferry::ledger::{Decision, Entry, Format, Ledger, Metrics, Opening, Sink, install};
 use keyferry::model::caller::{Caller, Reach};
-use keyferry::model::connection::{Authentication, Connection};
+use keyferry::model::connection::Connection;
 use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::{ConnectionName, IntegrationName};
 use keyferry::model::origin::{HostName, Origin};
 use keyferry::model::permit::Terms;
+use keyferry::model::record::Detail;
 use keyferry::model::token::{Scopes, TokenDigest};
 use keyferry::proxy::{Ask, InForce, Settings, Via, decide, prepare_request};
-use keyferry::registry::{Holder, Listing, Registry};
+use keyferry::registry::{Listing, Registry, Source};
 use keyferry::secret::Secret;
 use keyferry::upstream::{self, Guard, OwnListeners, Rules, System, TlsClients};
 
@@ -142,7 +143,7 @@ fn entries(criterion: &mut Criterion) {
     let head = parts(CURL);
     let connection = connection(7);
     let tally = metrics.tally(&connection);
-    let listing = Arc::new(Listing { connection, tally });
+    let listing = Arc::new(Listing { connection, tally, source: Source::Stored });
     let name: Arc<str> = "runner".into();
     let origin = Origin::new(&HostName::parse("api7.example.com").unwrap(), 443);
     let once = || drop(entry(&ledger, &head, &listing, &name, &origin));
@@ -211,12 +212,12 @@ fn caller() -> Caller {
 }
 
 fn connection(number: usize) -> Arc<Connection> {
-    let authentication = Authentication::BearerToken { token: Secret::new("s3cr3t") };
     let connection = Connection::new(
         IntegrationName::parse("shop").unwrap(),
         ConnectionName::parse(&format!("conn{number}")).unwrap(),
         AllowedDomain::parse(&format!("api{number}.example.com")).unwrap(),
-        &authentication,
+        Detail::BearerToken,
+        &Secret::new("s3cr3t"),
     );
     Arc::new(connection.unwrap())
 }
@@ -233,15 +234,18 @@ fn in_force(connections: usize) -> InForce {
         allow_networks: Vec::new(),
         pins: HashMap::new(),
     };
-    let holder = Holder { caller: caller(), limit: None };
-    let callers = vec![(TokenDigest::of(TOKEN).unwrap(), holder)];
+    let callers = vec![(TokenDigest::of(TOKEN).unwrap(), caller())];
     InForce {
-        registry: Registry::new(
-            (0..connections).map(connection).collect(),
-            callers,
-            &Metrics::new(),
-        ),
-        settings: Settings {
+        registry: Registry::default()
+            .declare(
+                &(0..connections).map(connection).collect::<Vec<_>>(),
+                callers,
+                None,
+                &Metrics::new(),
+            )
+            .unwrap(),
+        stale: Arc::default(),
+        settings: Arc::new(Settings {
             anonymous: None,
             allowed_hosts: vec!["localhost".to_owned()],
             allowed_methods: vec![Method::GET, Method::POST],
@@ -250,7 +254,7 @@ fn in_force(connections: usize) -> InForce {
             max_body_bytes: 0,
             idle_timeout: Duration::from_mins(1),
             websocket_idle_timeout: Duration::from_mins(1),
-        },
+        }),
         rules: Arc::new(Rules {
             generation: 0,
             guard: Guard::new(Vec::new(), OwnListeners::default()),

@@ -6,10 +6,11 @@
 pub mod data_dir;
 mod hardening;
 mod in_force;
+mod live;
 mod reload;
 mod server;
 mod worker;
 
 pub use hardening::harden;
-pub use in_force::Assembly;
+pub use in_force::{Assembly, AssemblyError};
 pub use server::{Server, StartError, Started};

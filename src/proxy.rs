@@ -18,6 +18,7 @@ mod relay;
 mod upgrade;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::{HeaderValue, Method};
 
@@ -58,13 +59,15 @@ pub struct Settings {
     pub websocket_idle_timeout: std::time::Duration,
 }
 
-/// Everything that a reload replaces, as one.
-#[derive(Debug)]
+/// Everything that a reload or a change in the store replaces, as one.
+#[derive(Clone, Debug)]
 pub struct InForce {
     /// Connections and callers.
     pub registry: Registry,
     /// The data plane's settings.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// The way out's rules.
     pub rules: Arc<Rules>,
+    /// Whether the store has been silent for so long that what is known of it no longer counts.
+    pub stale: Arc<AtomicBool>,
 }

@@ -3,9 +3,14 @@
 //! Owns the answer to "which connection, which caller", promises to give it from memory, and must
 //! never know a secret: it holds connections, whose secrets only a departure can use.
 
+mod holder;
+
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::fast::RandomState;
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+use uuid::Uuid;
 
 use crate::ledger::{Listed, Metrics, Tally};
 use crate::limit::Rate;
@@ -15,11 +20,19 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::HostName;
 use crate::model::token::TokenDigest;
 
-/// A whole, unchanging set of connections and callers; a change makes a new one.
-#[derive(Debug, Default)]
+pub use holder::Holder;
+
+/// A set of connections and callers at one moment.
+///
+/// A clone is cheap and shares what it can, so that a change makes a new set and leaves the one
+/// that requests in flight began with.
+#[derive(Clone, Debug, Default)]
 pub struct Registry {
-    integrations: HashMap<IntegrationName, Integration>,
-    callers: HashMap<TokenDigest, Arc<Holder>>,
+    integrations: Map<IntegrationName, Integration>,
+    callers: Map<TokenDigest, Arc<Holder>>,
+    /// The digests of the tokens that are kept in the store.
+    stored_tokens: Map<Uuid, TokenDigest>,
+    per_minute: Option<u32>,
 }
 
 /// A connection and its counters.
@@ -28,24 +41,36 @@ pub struct Listing {
     /// The connection.
     pub connection: Arc<Connection>,
     /// Its counters.
-    pub tally: Tally,
+    pub tally: Arc<Tally>,
+    /// Where it comes from.
+    pub source: Source,
 }
 
-/// A caller with the limits that go with its token.
-#[derive(Debug)]
-pub struct Holder {
-    /// The caller.
-    pub caller: Caller,
-    /// Its rate limit, if there is one.
-    pub limit: Option<Arc<Rate>>,
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// The configuration.
+    Declared,
+    /// The store.
+    Stored,
 }
 
-#[derive(Debug, Default)]
+/// Names that both the configuration and the store have.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "these connections are declared and also in the store; delete or rename one of each: {}",
+    .0.join(", ")
+)]
+pub struct Taken(Vec<String>);
+
+#[derive(Clone, Debug, Default)]
 struct Integration {
-    by_name: HashMap<ConnectionName, Arc<Listing>>,
+    by_name: Map<ConnectionName, Arc<Listing>>,
     /// By the allowed domain without its `*.`.
-    by_base: HashMap<Box<str>, Vec<Arc<Listing>>>,
+    by_base: Map<Box<str>, Vec<Arc<Listing>>>,
 }
+
+type Map<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
 
 impl Listed for Listing {
     fn name(&self) -> &str {
@@ -58,26 +83,89 @@ impl Listed for Listing {
 }
 
 impl Registry {
-    /// Puts a set in force. Names must be unique; the configuration has seen to that.
-    #[must_use]
-    pub fn new(
-        connections: Vec<Arc<Connection>>,
-        callers: Vec<(TokenDigest, Holder)>,
+    /// Puts what is declared in the place of what was declared before; what is stored stays. Each
+    /// caller may send `per_minute` requests, and keeps what it has left if that did not change.
+    ///
+    /// # Errors
+    /// [`Taken`] when a declared name is in the store too.
+    pub fn declare(
+        &self,
+        connections: &[Arc<Connection>],
+        callers: Vec<(TokenDigest, Caller)>,
+        per_minute: Option<u32>,
         metrics: &Metrics,
-    ) -> Self {
-        let mut integrations: HashMap<_, Integration> = HashMap::new();
-        for connection in connections {
-            let tally = metrics.tally(&connection);
-            let listing = Arc::new(Listing { connection, tally });
-            let connection = &listing.connection;
-            let integration = integrations.entry(connection.integration().clone()).or_default();
-            let base = connection.allowed_domain().base();
-            integration.by_base.entry(base.into()).or_default().push(Arc::clone(&listing));
-            integration.by_name.insert(connection.name().clone(), listing);
+    ) -> Result<Self, Taken> {
+        let mut next = self.clone();
+        next.per_minute = per_minute;
+        for listing in self.listings(Source::Declared) {
+            next.remove(&listing.connection);
         }
-        let callers =
-            callers.into_iter().map(|(digest, holder)| (digest, Arc::new(holder))).collect();
-        Self { integrations, callers }
+        let mut taken = Vec::new();
+        for connection in connections {
+            let (integration, name) = (connection.integration(), connection.name());
+            if next.lookup(integration.as_str(), name.as_str()).is_some() {
+                taken.push(format!("{integration}.{name}"));
+            } else {
+                next.list(Arc::clone(connection), Source::Declared, metrics);
+            }
+        }
+        next.callers = self.stored_holders(per_minute).collect();
+        for (digest, caller) in callers {
+            let holder = Holder::new(caller, None, self.limit(&digest, per_minute));
+            next.callers.insert(digest, Arc::new(holder));
+        }
+        if taken.is_empty() { Ok(next) } else { Err(Taken(taken)) }
+    }
+
+    /// Adds a connection of the store, or puts it in the place of the one of its name. A declared
+    /// one is never put aside.
+    ///
+    /// # Errors
+    /// [`Taken`] when the name is declared.
+    pub fn put(&mut self, connection: Connection, metrics: &Metrics) -> Result<(), Taken> {
+        let (integration, name) = (connection.integration().clone(), connection.name().clone());
+        if self.is_declared(&integration, &name) {
+            return Err(Taken(vec![format!("{integration}.{name}")]));
+        }
+        self.withdraw(&integration, &name);
+        self.list(Arc::new(connection), Source::Stored, metrics);
+        Ok(())
+    }
+
+    /// Removes the connection of the store that has this name, if there is one.
+    pub fn withdraw(&mut self, integration: &IntegrationName, name: &ConnectionName) {
+        let listing = self.lookup(integration.as_str(), name.as_str()).cloned();
+        if let Some(listing) = listing.filter(|listing| listing.source == Source::Stored) {
+            self.remove(&listing.connection);
+        }
+    }
+
+    /// Adds a caller whose token is kept in the store. A declared one with the same token stays.
+    pub fn admit(&mut self, digest: TokenDigest, id: Uuid, caller: Caller) {
+        if self.callers.get(&digest).is_none_or(|known| known.id().is_some()) {
+            let holder = Holder::new(caller, Some(id), self.limit(&digest, self.per_minute));
+            self.stored_tokens.insert(id, digest);
+            self.callers.insert(digest, Arc::new(holder));
+        }
+    }
+
+    /// Removes the caller whose token has this id in the store, if there is one.
+    pub fn dismiss(&mut self, id: Uuid) {
+        if let Some(digest) = self.stored_tokens.remove(&id) {
+            self.callers.remove(&digest);
+        }
+    }
+
+    /// The same declarations without anything of the store.
+    #[must_use]
+    pub fn without_stored(&self) -> Self {
+        let mut next = Self { per_minute: self.per_minute, ..Self::default() };
+        for listing in self.listings(Source::Declared) {
+            next.insert(Arc::clone(listing));
+        }
+        let declared = self.callers.iter().filter(|(_, holder)| holder.id().is_none());
+        next.callers.extend(declared.map(|(digest, holder)| (*digest, Arc::clone(holder))));
+        next
     }
 
     /// Who holds the token with this digest.
@@ -86,10 +174,37 @@ impl Registry {
         self.callers.get(digest)
     }
 
+    /// Everybody who holds a token.
+    pub fn holders(&self) -> impl Iterator<Item = &Arc<Holder>> {
+        self.callers.values()
+    }
+
     /// The connection of this name.
     #[must_use]
     pub fn lookup(&self, integration: &str, name: &str) -> Option<&Arc<Listing>> {
         self.integrations.get(integration)?.by_name.get(name)
+    }
+
+    /// Whether the configuration has a connection of this name.
+    #[must_use]
+    pub fn is_declared(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
+        self.lookup(integration.as_str(), name.as_str())
+            .is_some_and(|listing| listing.source == Source::Declared)
+    }
+
+    /// The declared connections of an integration, in the order of their names.
+    #[must_use]
+    pub fn declared_in(&self, integration: &IntegrationName) -> Vec<&Arc<Connection>> {
+        let Some(integration) = self.integrations.get(integration.as_str()) else {
+            return Vec::new();
+        };
+        let listings = integration.by_name.values();
+        let mut found: Vec<_> = listings
+            .filter(|listing| listing.source == Source::Declared)
+            .map(|listing| &listing.connection)
+            .collect();
+        found.sort_by(|a, b| a.name().cmp(b.name()));
+        found
     }
 
     /// The connections of an integration that `caller` may use and whose allowed domain covers
@@ -122,6 +237,63 @@ impl Registry {
     #[must_use]
     pub fn callers(&self) -> usize {
         self.callers.len()
+    }
+
+    /// Those whose tokens are kept in the store, with the limit of now.
+    fn stored_holders(
+        &self,
+        per_minute: Option<u32>,
+    ) -> impl Iterator<Item = (TokenDigest, Arc<Holder>)> {
+        let stored = self.callers.iter().filter(|(_, holder)| holder.id().is_some());
+        stored.map(move |(digest, holder)| {
+            if per_minute == self.per_minute {
+                return (*digest, Arc::clone(holder));
+            }
+            (*digest, Arc::new(holder.with_limit(self.limit(digest, per_minute))))
+        })
+    }
+
+    /// The limit that the holder of this token has, or a new one.
+    fn limit(&self, digest: &TokenDigest, per_minute: Option<u32>) -> Option<Arc<Rate>> {
+        let per_minute = per_minute?;
+        let kept = self.callers.get(digest).and_then(|holder| holder.limit.as_ref());
+        let kept = kept.filter(|limit| limit.is_per_minute(per_minute)).cloned();
+        kept.or_else(|| Rate::per_minute(per_minute).map(Arc::new))
+    }
+
+    fn listings(&self, source: Source) -> impl Iterator<Item = &Arc<Listing>> {
+        let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
+        all.filter(move |listing| listing.source == source)
+    }
+
+    fn list(&mut self, connection: Arc<Connection>, source: Source, metrics: &Metrics) {
+        let tally = metrics.tally(&connection);
+        self.insert(Arc::new(Listing { connection, tally, source }));
+    }
+
+    fn insert(&mut self, listing: Arc<Listing>) {
+        let connection = &listing.connection;
+        let integration = self.integrations.entry(connection.integration().clone()).or_default();
+        let base = connection.allowed_domain().base();
+        integration.by_base.entry(base.into()).or_default().push(Arc::clone(&listing));
+        integration.by_name.insert(connection.name().clone(), listing);
+    }
+
+    fn remove(&mut self, connection: &Connection) {
+        let Some(integration) = self.integrations.get_mut(connection.integration().as_str()) else {
+            return;
+        };
+        integration.by_name.remove(connection.name().as_str());
+        let base = connection.allowed_domain().base();
+        if let Some(listings) = integration.by_base.get_mut(base) {
+            listings.retain(|listing| listing.connection.name() != connection.name());
+            if listings.is_empty() {
+                integration.by_base.remove(base);
+            }
+        }
+        if integration.by_name.is_empty() {
+            self.integrations.remove(connection.integration().as_str());
+        }
     }
 }
 

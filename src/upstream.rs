@@ -30,7 +30,7 @@ use crate::model::origin::HostName;
 
 pub use address::{AddressClass, classify};
 pub use body::{BodyError, Outgoing};
-pub use departure::Departure;
+pub use departure::{Departure, Sealed};
 pub use error::{Error, Phase};
 pub use guard::{Guard, Judged, OwnListeners, Prohibited};
 pub use http1::{Malformed, Switched};

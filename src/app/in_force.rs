@@ -7,12 +7,11 @@ use http::HeaderValue;
 
 use crate::config::{CallerAuth, Config, PlainHttp};
 use crate::ledger::Metrics;
-use crate::limit::Rate;
-use crate::model::connection::Connection;
+use crate::model::caller::{Caller, Reach};
 use crate::model::permit::Terms;
-use crate::model::token::TokenDigest;
+use crate::model::token::{Scopes, TokenDigest};
 use crate::proxy::{InForce, Settings};
-use crate::registry::{Holder, Registry};
+use crate::registry::Taken;
 use crate::upstream::{self, Guard, OwnListeners, Resolver, RootsError, Rules, TlsClients};
 
 /// What stays the same over all reloads.
@@ -24,20 +23,33 @@ pub struct Assembly {
     pub own: OwnListeners,
     /// Names to addresses.
     pub resolver: Arc<dyn Resolver>,
+    /// The operator's token, if there is one, which is in force beside all others.
+    pub admin: Option<TokenDigest>,
+}
+
+/// Why a configuration can't be in force.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// TLS to origins can't be set up.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The store has what is declared.
+    #[error(transparent)]
+    Taken(#[from] Taken),
 }
 
 impl Assembly {
-    /// Makes `config` ready to be in force. Callers keep what they have left of their rate
-    /// limits in `before`, if those did not change.
+    /// Makes `config` ready to be in force, with what `before` knows of the store. Callers keep
+    /// what they have left of their rate limits, if those did not change.
     ///
     /// # Errors
-    /// When TLS can't be set up.
+    /// When TLS can't be set up, or a declared name is in the store.
     pub fn assemble(
         &self,
         config: &Config,
         generation: u64,
         before: Option<&InForce>,
-    ) -> Result<InForce, RootsError> {
+    ) -> Result<InForce, AssemblyError> {
         let settings = upstream_settings(config);
         let rules = Rules {
             generation,
@@ -46,20 +58,26 @@ impl Assembly {
             resolver: Arc::clone(&self.resolver),
             settings,
         };
-        let connections: Vec<Arc<Connection>> = config.connections.iter().map(Arc::clone).collect();
-        let callers = config
-            .tokens
-            .iter()
-            .map(|(digest, caller)| {
-                let limit = rate(config, digest, before);
-                (*digest, Holder { caller: caller.clone(), limit })
-            })
-            .collect();
+        let operator = self.admin.map(|digest| (digest, operator()));
+        let callers = config.tokens.iter().cloned().chain(operator).collect();
+        let known = before.map(|before| before.registry.clone()).unwrap_or_default();
+        let per_minute = config.proxy.requests_per_minute;
         Ok(InForce {
-            registry: Registry::new(connections, callers, &self.metrics),
-            settings: proxy_settings(config),
+            registry: known.declare(&config.connections, callers, per_minute, &self.metrics)?,
+            settings: Arc::new(proxy_settings(config)),
             rules: Arc::new(rules),
+            stale: before.map(|before| Arc::clone(&before.stale)).unwrap_or_default(),
         })
+    }
+}
+
+/// Who holds `admin.token`.
+fn operator() -> Caller {
+    Caller {
+        name: "admin".into(),
+        reach: Reach::Every(None),
+        scopes: Scopes { admin: true, ..Scopes::default() },
+        expires_at: None,
     }
 }
 
@@ -98,14 +116,4 @@ fn proxy_settings(config: &Config) -> Settings {
         idle_timeout: plan.idle_timeout,
         websocket_idle_timeout: plan.websocket_idle_timeout,
     }
-}
-
-/// A caller's limit: the one that it has, or a new one.
-fn rate(config: &Config, digest: &TokenDigest, before: Option<&InForce>) -> Option<Arc<Rate>> {
-    let per_minute = config.proxy.requests_per_minute?;
-    let kept = before
-        .and_then(|before| before.registry.holder(digest))
-        .and_then(|holder| holder.limit.clone())
-        .filter(|limit| limit.is_per_minute(per_minute));
-    kept.or_else(|| Rate::per_minute(per_minute).map(Arc::new))
 }

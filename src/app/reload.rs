@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
-
 use super::in_force::Assembly;
+use super::live::Live;
 use crate::config::{Config, Environment, Options, load};
-use crate::proxy::InForce;
 
 /// What a reload needs.
 #[derive(Debug)]
 pub(super) struct Reload {
     pub(super) assembly: Assembly,
-    pub(super) in_force: Arc<ArcSwap<InForce>>,
-    pub(super) changed: watch::Sender<u64>,
+    pub(super) live: Arc<Live>,
+    /// How many configurations have been in force before this one.
+    pub(super) generation: u64,
     pub(super) running: Config,
     pub(super) options: Options,
     pub(super) environment: Environment,
@@ -45,24 +43,19 @@ impl Reload {
             );
             return;
         }
-        let generation = *self.changed.borrow() + 1;
-        let before = self.in_force.load_full();
-        match self.assembly.assemble(&loaded.config, generation, Some(&before)) {
-            Ok(next) => self.put_in_force(next, loaded.config, generation),
-            Err(error) => {
-                tracing::error!(error = %error, "the configuration was not reloaded");
-            }
+        let generation = self.generation + 1;
+        let assemble =
+            |before: &_| self.assembly.assemble(&loaded.config, generation, Some(before));
+        if let Err(error) = self.live.change(assemble) {
+            tracing::error!(error = %error, "the configuration was not reloaded");
+            return;
         }
-    }
-
-    fn put_in_force(&mut self, next: InForce, config: Config, generation: u64) {
         tracing::info!(
-            connections = next.registry.connections(),
-            callers = next.registry.callers(),
+            connections = loaded.config.connections.len(),
+            callers = loaded.config.tokens.len(),
             "the configuration was reloaded"
         );
-        self.in_force.store(Arc::new(next));
-        self.running = config;
-        self.changed.send_replace(generation);
+        self.running = loaded.config;
+        self.generation = generation;
     }
 }

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::data_dir::{AdminToken, DataDir, DataDirError};
-use super::in_force::Assembly;
+use super::in_force::{Assembly, AssemblyError};
+use super::live::Live;
 use super::reload::Reload;
 use super::worker::{self, Shared};
 use crate::api::{Api, Rooms};
@@ -25,7 +25,7 @@ use crate::door::{Address, BindError, HeadLimits, Limits, Listener, Lobby, serve
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
 use crate::proxy::Via;
 use crate::tasks::Tasks;
-use crate::upstream::{OwnListeners, RootsError, System};
+use crate::upstream::{OwnListeners, System};
 
 /// A server that has bound its sockets and not yet served anybody.
 #[derive(Debug)]
@@ -76,9 +76,9 @@ pub enum StartError {
     /// TLS to callers can't be set up.
     #[error("TLS to callers can't be set up: {0}")]
     Tls(#[source] rustls::Error),
-    /// TLS to origins can't be set up.
+    /// The configuration can't be in force.
     #[error(transparent)]
-    Roots(#[from] RootsError),
+    Assembly(#[from] AssemblyError),
     /// The log can't be set up.
     #[error(transparent)]
     Log(#[from] FilterError),
@@ -113,13 +113,13 @@ impl Server {
             metrics: Arc::clone(&ledger.metrics),
             own: OwnListeners::new(bound.filter_map(Listener::local_addr).collect()),
             resolver: Arc::new(System),
+            admin: Some(admin_token.digest),
         };
-        let in_force = Arc::new(ArcSwap::from_pointee(assembly.assemble(&config, 0, None)?));
-        let (changed, generation) = watch::channel(0);
+        let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
         let (stop, stopped) = watch::channel(false);
         let shared = Shared {
-            in_force: Arc::clone(&in_force),
-            changes: generation,
+            in_force: live.in_force(),
+            changes: live.changes(),
             stop: stopped,
             doorkeeper: Arc::default(),
             gauges: Arc::default(),
@@ -136,7 +136,7 @@ impl Server {
             api: Api::new(rooms(&config, &shared, &draining)),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
             workers: start_workers(&proxy_listeners, &shared)?,
-            reload: Reload { assembly, in_force, changed, running: config, options, environment },
+            reload: Reload { assembly, live, generation: 0, running: config, options, environment },
             stop,
             draining,
             signals,

@@ -48,6 +48,7 @@ pub(super) fn run(
         metrics: Arc::default(),
         own: OwnListeners::default(),
         resolver: Arc::new(System),
+        admin: None,
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;
     let ask = Ask::for_url(method, &arguments.url, tags);

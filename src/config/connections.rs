@@ -7,10 +7,12 @@ use super::fault::Place;
 use super::item::Item;
 use super::reference::{self, Sources};
 use super::section::Section;
-use crate::model::connection::{Authentication, Connection, ConnectionType};
+use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
-use crate::model::field::{self, CredentialField};
+use crate::model::field::{self, CredentialField, FieldError};
 use crate::model::name::{ConnectionName, IntegrationName, NameError, ZENDESK};
+use crate::model::record::Detail;
+use crate::secret::Secret;
 
 /// What is read of all declared connections.
 pub(super) struct Declarations<'a> {
@@ -39,8 +41,8 @@ impl<'a> Declarations<'a> {
             section.require("name", |item| item.parse(|text| parse_name(text, allow_zendesk)));
         let allowed_domain =
             section.require("allowed_domain", |item| item.parse(AllowedDomain::parse));
-        let authentication = match kind {
-            Some(kind) => self.authentication(kind, &mut section),
+        let held = match kind {
+            Some(kind) => self.detail_and_secret(kind, &mut section),
             None => skip_secrets(&mut section),
         };
         let new = self.claim(integration.as_ref(), name.as_ref(), &section);
@@ -49,22 +51,23 @@ impl<'a> Declarations<'a> {
             return None;
         }
         // The secret was checked at its place, so that a field can carry it.
-        Connection::new(integration?, name?, allowed_domain?, &authentication?).ok().map(Arc::new)
+        let (detail, secret) = held?;
+        Connection::new(integration?, name?, allowed_domain?, detail, &secret).ok().map(Arc::new)
     }
 
-    fn authentication(
+    fn detail_and_secret(
         &self,
         kind: ConnectionType,
         section: &mut Section<'_, '_>,
-    ) -> Option<Authentication> {
+    ) -> Option<(Detail, Secret)> {
         let sources = self.sources;
         let secret = |item: Item<'_, '_>| reference::secret(item, sources, field::check_secret);
         match kind {
             ConnectionType::ApiKey => {
-                let field =
-                    section.require("header_name", |item| item.parse(CredentialField::parse));
+                let header_name =
+                    section.require("header_name", |item| item.parse(parse_header_name));
                 let key = section.require("api_key", secret);
-                Some(Authentication::ApiKey { field: field?, key: key? })
+                Some((Detail::ApiKey { header_name: header_name? }, key?))
             }
             ConnectionType::BasicAuth => {
                 let username = section.require("username", |item| {
@@ -73,11 +76,10 @@ impl<'a> Declarations<'a> {
                 let password = section.require("password", |item| {
                     reference::secret(item, sources, field::check_password)
                 });
-                Some(Authentication::BasicAuth { username: username?, password: password? })
+                Some((Detail::BasicAuth { username: username? }, password?))
             }
             ConnectionType::BearerToken => {
-                let token = section.require("token", secret);
-                Some(Authentication::BearerToken { token: token? })
+                Some((Detail::BearerToken, section.require("token", secret)?))
             }
         }
     }
@@ -111,6 +113,11 @@ fn parse_type(text: &str) -> Result<ConnectionType, &'static str> {
     }
 }
 
+/// The name is kept as it is written, because the API shows it so.
+fn parse_header_name(text: &str) -> Result<Box<str>, FieldError> {
+    CredentialField::parse(text).map(|_field| text.into())
+}
+
 fn parse_name(text: &str, allow_zendesk: bool) -> Result<ConnectionName, NameError> {
     match ConnectionName::parse(text) {
         Ok(name) if name.as_str() == ZENDESK && !allow_zendesk => Err(NameError::Reserved),
@@ -119,7 +126,7 @@ fn parse_name(text: &str, allow_zendesk: bool) -> Result<ConnectionName, NameErr
 }
 
 /// Without a type, any type's keys may be meant.
-fn skip_secrets(section: &mut Section<'_, '_>) -> Option<Authentication> {
+fn skip_secrets(section: &mut Section<'_, '_>) -> Option<(Detail, Secret)> {
     for key in ["header_name", "api_key", "username", "password", "token"] {
         drop(section.take(key));
     }

@@ -1,8 +1,8 @@
 //! The figures, in Prometheus' text format (contract §7).
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -25,6 +25,7 @@ pub struct Metrics {
     handshakes: Family<OutcomeLabels, Counter>,
     log_lines_dropped: Counter,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
+    overflow: Arc<Tally>,
 }
 
 /// The counters of one connection's allowed requests, by the class of the status.
@@ -110,8 +111,10 @@ impl Metrics {
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version", version);
         let part = |part| durations.get_or_create_owned(&PartLabels { part });
+        let overflow = Tally::new((OVERFLOW.to_owned(), OVERFLOW.to_owned()), &requests);
         Self {
             registry: Mutex::new(registry),
+            overflow: Arc::new(overflow),
             requests,
             durations: [part("total"), part("own"), part("upstream")],
             caller_conns,
@@ -122,19 +125,16 @@ impl Metrics {
         }
     }
 
-    /// The counters of `connection`; past 1,000 connections all others share one label.
+    /// The counters of `connection`; past 1,000 connections all others share one.
     #[must_use]
-    pub fn tally(&self, connection: &Connection) -> Tally {
+    pub fn tally(&self, connection: &Connection) -> Arc<Tally> {
         let labels = (connection.integration().to_string(), connection.name().to_string());
         let mut seen = self.seen.lock();
-        let known = seen.contains(&labels);
-        let labels = if known || seen.len() < MOST_LABELS {
-            seen.insert(labels.clone());
-            labels
-        } else {
-            (OVERFLOW.to_owned(), OVERFLOW.to_owned())
-        };
-        Tally { labels, requests: self.requests.clone(), allowed: Default::default() }
+        if seen.len() >= MOST_LABELS && !seen.contains(&labels) {
+            return Arc::clone(&self.overflow);
+        }
+        seen.insert(labels.clone());
+        Arc::new(Tally::new(labels, &self.requests))
     }
 
     /// Counts a refusal of a request that got as far as naming `tally`'s connection, or not.
@@ -179,6 +179,10 @@ impl Metrics {
 }
 
 impl Tally {
+    fn new(labels: (String, String), requests: &Family<RequestLabels, Counter>) -> Self {
+        Self { labels, requests: requests.clone(), allowed: Default::default() }
+    }
+
     /// Counts an allowed request.
     pub(super) fn count_allowed(&self, status: u16) {
         let (index, status_class) = class(status);

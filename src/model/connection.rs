@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use http::{HeaderName, header};
+
 use super::credential::{Credential, NotAFieldValue};
 use super::domain::AllowedDomain;
 use super::field::CredentialField;
 use super::name::{ConnectionName, IntegrationName};
 use super::origin::{HostName, Origin};
+use super::record::Detail;
 use crate::secret::Secret;
 
 /// A connection of an integration.
@@ -17,34 +20,12 @@ pub struct Connection {
     integration: IntegrationName,
     name: ConnectionName,
     allowed_domain: AllowedDomain,
-    kind: ConnectionType,
-    credential: Credential,
+    detail: Detail,
+    field: HeaderName,
+    /// Missing where the sealed secret could not be opened.
+    credential: Option<Credential>,
     /// The one origin at the usual port, where the allowed domain is exact.
     home: Option<Origin>,
-}
-
-/// The secret of a connection, with what is needed to build its header field.
-#[derive(Debug)]
-pub enum Authentication {
-    /// `api_key`: the key, verbatim, in a field of its own.
-    ApiKey {
-        /// The field that carries it.
-        field: CredentialField,
-        /// The key.
-        key: Secret,
-    },
-    /// `basic_auth`: RFC 7617.
-    BasicAuth {
-        /// The user name, which is not secret.
-        username: Box<str>,
-        /// The password.
-        password: Secret,
-    },
-    /// `bearer_token`: RFC 6750.
-    BearerToken {
-        /// The token.
-        token: Secret,
-    },
 }
 
 /// The type of a connection, by the names that the API uses.
@@ -59,24 +40,40 @@ pub enum ConnectionType {
 }
 
 impl Connection {
-    /// Makes a connection; the secret goes into its credential.
+    /// Makes a connection; `secret` goes into its credential.
     ///
     /// # Errors
-    /// [`NotAFieldValue`] when the secret can't stand in a header field.
+    /// [`NotAFieldValue`] when the secret can't stand in a header field, or `detail` names a field
+    /// that may carry none.
     pub fn new(
         integration: IntegrationName,
         name: ConnectionName,
         allowed_domain: AllowedDomain,
-        authentication: &Authentication,
+        detail: Detail,
+        secret: &Secret,
     ) -> Result<Self, NotAFieldValue> {
-        let kind = match authentication {
-            Authentication::ApiKey { .. } => ConnectionType::ApiKey,
-            Authentication::BasicAuth { .. } => ConnectionType::BasicAuth,
-            Authentication::BearerToken { .. } => ConnectionType::BearerToken,
+        let credential = Credential::build(&detail, secret)?;
+        let mut connection = Self::sealed(integration, name, allowed_domain, detail);
+        connection.field = credential.field().clone();
+        connection.credential = Some(credential);
+        Ok(connection)
+    }
+
+    /// A connection whose secret can't be opened: it can be named, and nothing can be sent with it.
+    #[must_use]
+    pub fn sealed(
+        integration: IntegrationName,
+        name: ConnectionName,
+        allowed_domain: AllowedDomain,
+        detail: Detail,
+    ) -> Self {
+        let field = match &detail {
+            Detail::ApiKey { header_name } => CredentialField::parse(header_name)
+                .map_or(header::AUTHORIZATION, |field| field.name().clone()),
+            Detail::BasicAuth { .. } | Detail::BearerToken => header::AUTHORIZATION,
         };
-        let credential = Credential::build(authentication)?;
         let home = allowed_domain.exact().map(|host| Origin::new(&host, 443));
-        Ok(Self { integration, name, allowed_domain, kind, credential, home })
+        Self { integration, name, allowed_domain, detail, field, credential: None, home }
     }
 
     /// The integration that it belongs to.
@@ -109,21 +106,37 @@ impl Connection {
     /// Its type.
     #[must_use]
     pub fn kind(&self) -> ConnectionType {
-        self.kind
+        self.detail.kind()
+    }
+
+    /// Its type, and what of it is not secret.
+    #[must_use]
+    pub fn detail(&self) -> &Detail {
+        &self.detail
     }
 
     /// Whether `other` would send the same credential to the same places.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.kind == other.kind
+        let same_credential = match (&self.credential, &other.credential) {
+            (Some(ours), Some(theirs)) => ours.same_as(theirs),
+            _ => false,
+        };
+        same_credential
+            && self.detail == other.detail
             && self.allowed_domain == other.allowed_domain
-            && self.credential.same_as(&other.credential)
     }
 
     /// The header field that it injects.
     #[must_use]
-    pub fn credential(&self) -> &Credential {
-        &self.credential
+    pub fn field(&self) -> &HeaderName {
+        &self.field
+    }
+
+    /// What it injects; `None` when its secret could not be opened.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
     }
 }
 

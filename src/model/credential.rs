@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use super::connection::Authentication;
+use super::field::CredentialField;
+use super::record::Detail;
 use crate::secret::Secret;
 
 /// A field name and its secret value, ready for the wire.
@@ -27,19 +28,20 @@ pub struct Credential {
 pub struct NotAFieldValue(());
 
 impl Credential {
-    /// Builds the field that a connection of this authentication injects.
+    /// Builds the field that a connection of this type injects.
     ///
     /// # Errors
-    /// [`NotAFieldValue`] when the secret contains a control character.
-    pub fn build(authentication: &Authentication) -> Result<Self, NotAFieldValue> {
-        let (field, text) = match authentication {
-            Authentication::ApiKey { field, key } => {
-                (field.name().clone(), Zeroizing::new(key.expose().to_vec()))
+    /// [`NotAFieldValue`] when the secret contains a control character, or `detail` names a field
+    /// that may carry none.
+    pub fn build(detail: &Detail, secret: &Secret) -> Result<Self, NotAFieldValue> {
+        let (field, text) = match detail {
+            Detail::ApiKey { header_name } => {
+                let field = CredentialField::parse(header_name);
+                let field = field.map_err(|_rule| NotAFieldValue(()))?.name().clone();
+                (field, Zeroizing::new(secret.expose().to_vec()))
             }
-            Authentication::BasicAuth { username, password } => {
-                (header::AUTHORIZATION, basic(username, password))
-            }
-            Authentication::BearerToken { token } => (header::AUTHORIZATION, bearer(token)),
+            Detail::BasicAuth { username } => (header::AUTHORIZATION, basic(username, secret)),
+            Detail::BearerToken => (header::AUTHORIZATION, bearer(secret)),
         };
         let shared = Secret::new(text.to_vec()).into_shared();
         let mut value =
@@ -97,10 +99,9 @@ fn bearer(token: &Secret) -> Zeroizing<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::field::CredentialField;
 
-    fn built(authentication: &Authentication) -> (String, Vec<u8>) {
-        let credential = Credential::build(authentication).unwrap();
+    fn built(detail: &Detail, secret: &str) -> (String, Vec<u8>) {
+        let credential = Credential::build(detail, &Secret::new(secret)).unwrap();
         (credential.field().to_string(), credential.expose().as_bytes().to_vec())
     }
 
@@ -110,25 +111,22 @@ mod tests {
             ("Aladdin", "open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
             ("test", "123£", "Basic dGVzdDoxMjPCow=="),
         ] {
-            let password = Secret::new(password);
-            let (field, value) =
-                built(&Authentication::BasicAuth { username: username.into(), password });
+            let (field, value) = built(&Detail::BasicAuth { username: username.into() }, password);
             assert_eq!((field.as_str(), value.as_slice()), ("authorization", expected.as_bytes()));
         }
     }
 
     #[test]
     fn bearer_tokens_and_api_keys_are_verbatim() {
-        let token = Secret::new("t0k3n");
-        assert_eq!(
-            built(&Authentication::BearerToken { token }),
-            ("authorization".into(), b"Bearer t0k3n".to_vec())
-        );
-        let field = CredentialField::parse("X-Api-Key").unwrap();
-        let key = Secret::new("SSWS abc");
-        assert_eq!(
-            built(&Authentication::ApiKey { field, key }),
-            ("x-api-key".into(), b"SSWS abc".to_vec())
-        );
+        let authorization = ("authorization".into(), b"Bearer t0k3n".to_vec());
+        assert_eq!(built(&Detail::BearerToken, "t0k3n"), authorization);
+        let detail = Detail::ApiKey { header_name: "X-Api-Key".into() };
+        assert_eq!(built(&detail, "SSWS abc"), ("x-api-key".into(), b"SSWS abc".to_vec()));
+    }
+
+    #[test]
+    fn a_field_that_may_carry_no_credential_gets_none() {
+        let detail = Detail::ApiKey { header_name: "Cookie".into() };
+        assert!(Credential::build(&detail, &Secret::new("abc")).is_err());
     }
 }

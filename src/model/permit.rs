@@ -163,18 +163,18 @@ fn https_port(target: &Target, terms: &Terms) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::model::caller::Reach;
-    use crate::model::connection::Authentication;
     use crate::model::domain::AllowedDomain;
     use crate::model::name::{ConnectionName, IntegrationName};
+    use crate::model::record::Detail;
     use crate::model::token::Scopes;
     use crate::secret::Secret;
     use proptest::prelude::*;
 
     fn connection(domain: AllowedDomain) -> Arc<Connection> {
-        let authentication = Authentication::BearerToken { token: Secret::new("s3cr3t") };
+        let (detail, secret) = (Detail::BearerToken, Secret::new("s3cr3t"));
         let integration = IntegrationName::parse("shop").unwrap();
         let name = ConnectionName::parse("example").unwrap();
-        Arc::new(Connection::new(integration, name, domain, &authentication).unwrap())
+        Arc::new(Connection::new(integration, name, domain, detail, &secret).unwrap())
     }
 
     fn caller(integration: &str, listed: Option<&str>) -> Caller {

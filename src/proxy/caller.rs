@@ -105,7 +105,7 @@ impl Presented {
     ) -> Result<Arc<Holder>, Refusal> {
         if let Some(integration) = &in_force.settings.anonymous {
             refuse_web_pages(head, ask)?;
-            return Ok(Arc::new(Holder { caller: anonymous(integration), limit: None }));
+            return Ok(Arc::new(Holder::new(anonymous(integration), None, None)));
         }
         let known = self.digest.and_then(|digest| in_force.registry.holder(&digest));
         let Some(holder) = known.filter(|holder| !holder.caller.has_expired(now)) else {

@@ -8,6 +8,7 @@ use http::HeaderName;
 use super::InForce;
 use super::arrival::{Ask, Destination};
 use super::decide::decide;
+use super::inject::seal_broken;
 use super::refusal::{Code, Refusal, Rule};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
@@ -79,6 +80,7 @@ pub fn explain(in_force: &InForce, caller: &Caller, ask: Result<Ask, Refusal>) -
     let pinned = origin.as_ref().and_then(|origin| pin(in_force, origin));
     let refusal = match decided {
         Err(refusal) => Some(refusal),
+        Ok(permit) if permit.connection().credential().is_none() => Some(seal_broken()),
         Ok(_) => pinned.and_then(|address| judge(in_force, address)),
     };
     let refused = refusal.as_ref().map(|refusal| refusal.code().rule());
@@ -88,7 +90,7 @@ pub fn explain(in_force: &InForce, caller: &Caller, ask: Result<Ask, Refusal>) -
         .filter(|rule| *rule <= Rule::Address)
         .map(|rule| story.step(rule, refused, refusal.as_ref()))
         .collect();
-    let field = connection.as_ref().map(|connection| connection.credential().field().clone());
+    let field = connection.as_ref().map(|connection| connection.field().clone());
     Explanation { refusal, connection, origin, field, steps }
 }
 
@@ -161,7 +163,7 @@ fn describe(connection: &Connection) -> String {
 }
 
 fn injected(connection: &Connection) -> String {
-    format!("{}: *****", connection.credential().field())
+    format!("{}: *****", connection.field())
 }
 
 fn pin(in_force: &InForce, origin: &Origin) -> Option<SocketAddr> {

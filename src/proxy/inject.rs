@@ -9,7 +9,7 @@ use super::fields::{self, Via};
 use super::refusal::{Code, Refusal};
 use super::upgrade::{Wish, ask_for_websocket};
 use crate::model::permit::Permit;
-use crate::upstream::{Departure, Outgoing};
+use crate::upstream::{Departure, Outgoing, Sealed};
 
 /// Strips what must not leave, puts the target in origin-form, and has the departure inject the
 /// permit's credential last.
@@ -21,7 +21,7 @@ pub(super) fn inject(
     via: &Via,
 ) -> Result<Departure, Refusal> {
     let token_field = arrival.presented.field.as_ref();
-    let credential = permit.connection().credential().field();
+    let credential = permit.connection().field();
     fields::prepare_request(&mut head.headers, head.version, credential, token_field, via);
     let upgrades = arrival.wish == Wish::WebSocket;
     if upgrades {
@@ -37,5 +37,14 @@ pub(super) fn inject(
     head.uri = http::Uri::from_parts(parts).map_err(|_never| lost())?;
     head.version = Version::HTTP_11;
     head.extensions.clear();
-    Ok(Departure::new(permit, Request::from_parts(head, body), upgrades))
+    let departure = Departure::new(permit, Request::from_parts(head, body), upgrades);
+    departure.map_err(|Sealed| seal_broken())
+}
+
+/// The secret is there and can't be opened: what is sealed was changed, or its key is missing.
+pub(super) fn seal_broken() -> Refusal {
+    Refusal::new(
+        Code::SealBroken,
+        "The connection's secret can't be opened; the operator must enter it again.",
+    )
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -125,6 +126,9 @@ impl Proxy {
         if *self.stop.borrow() {
             return Err(shutting_down());
         }
+        if in_force.stale.load(Relaxed) {
+            return Err(store_unavailable());
+        }
         let (mut head, body) = request.into_parts();
         // 1. What is asked, can it be read in one way only, and has it not been here before?
         let arrival = Arrival::read(&head, &in_force.settings, &self.via)?;
@@ -135,6 +139,7 @@ impl Proxy {
             .identify(&head, &arrival.ask, in_force, entry.time())
             .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
         entry.caller = Some(Arc::clone(&holder.caller.name));
+        holder.mark_used(entry.time());
         // 3. May they use which connection, there, now? From here on there is a permit.
         let permit = admit(in_force, &holder, &arrival, entry)
             .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
@@ -229,7 +234,7 @@ fn admit(
         entry.integration = Some(listing.connection.integration().clone());
         entry.choose(Arc::clone(listing) as _);
     })?;
-    let field = permit.connection().credential().field();
+    let field = permit.connection().field();
     arrival.presented.check_slot(&arrival.ask, field)?;
     take_turn(holder)?;
     entry.origin = Some(permit.origin().clone());
@@ -242,6 +247,15 @@ fn shutting_down() -> Refusal {
     Refusal::new(Code::ShuttingDown, "The proxy is shutting down; try again on another.")
         .retry_after(1)
         .closing()
+}
+
+/// A token that was revoked, or a connection that was deleted, could still be in force here.
+fn store_unavailable() -> Refusal {
+    Refusal::new(
+        Code::StoreUnavailable,
+        "The store has not been heard of for store.max_staleness; the operator must bring it back.",
+    )
+    .retry_after(1)
 }
 
 /// Counts the request against its caller's limit.
@@ -273,7 +287,7 @@ fn outgoing(body: Incoming, entry: &mut Entry, settings: &Settings, permit: &Per
         patience: None,
         count,
         most: settings.max_body_bytes,
-        credential: permit.connection().credential().field().clone(),
+        credential: permit.connection().field().clone(),
     })
 }
 

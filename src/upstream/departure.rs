@@ -7,6 +7,11 @@ use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 
+/// The permit's connection has a secret that could not be opened, so nothing can be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the connection's secret is sealed")]
+pub struct Sealed;
+
 /// A request with the warrant under which it leaves.
 ///
 /// Only a [`Permit`] makes one, and it carries the credential of the permit's own connection: a
@@ -15,9 +20,9 @@ use crate::model::permit::Permit;
 /// ```
 /// use http::Request;
 /// use keyferry::model::permit::Permit;
-/// use keyferry::upstream::{Departure, Outgoing};
+/// use keyferry::upstream::{Departure, Outgoing, Sealed};
 ///
-/// fn leave(permit: Permit, request: Request<Outgoing>) -> Departure {
+/// fn leave(permit: Permit, request: Request<Outgoing>) -> Result<Departure, Sealed> {
 ///     Departure::new(permit, request, false)
 /// }
 /// ```
@@ -26,9 +31,9 @@ use crate::model::permit::Permit;
 ///
 /// ```compile_fail,E0061
 /// use http::Request;
-/// use keyferry::upstream::{Departure, Outgoing};
+/// use keyferry::upstream::{Departure, Outgoing, Sealed};
 ///
-/// fn slip_out(request: Request<Outgoing>) -> Departure {
+/// fn slip_out(request: Request<Outgoing>) -> Result<Departure, Sealed> {
 ///     Departure::new(request, false)
 /// }
 /// ```
@@ -53,13 +58,19 @@ pub struct Departure {
 impl Departure {
     /// Aims `request` at the permit's origin and injects the credential, last and alone: every
     /// value that the field had is gone.
-    #[must_use]
-    pub fn new(permit: Permit, mut request: Request<Outgoing>, upgrade: bool) -> Self {
-        let credential = permit.connection().credential();
+    ///
+    /// # Errors
+    /// [`Sealed`] when the connection has no credential to inject.
+    pub fn new(
+        permit: Permit,
+        mut request: Request<Outgoing>,
+        upgrade: bool,
+    ) -> Result<Self, Sealed> {
+        let credential = permit.connection().credential().ok_or(Sealed)?;
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
         headers.insert(credential.field(), credential.expose().clone());
-        Self { permit, request: Box::new(request), upgrade }
+        Ok(Self { permit, request: Box::new(request), upgrade })
     }
 
     pub(super) fn origin(&self) -> &Origin {

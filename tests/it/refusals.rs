@@ -9,7 +9,7 @@ use keyferry::proxy::Code;
 use crate::support::raw::Answer;
 
 /// Contract §4, row by row: code, status, `Proxy-Status` error.
-const TABLE: [(&str, u16, &str); 31] = [
+const TABLE: [(&str, u16, &str); 33] = [
     ("MalformedRequest", 400, "http_request_error"),
     ("ConflictingTags", 400, "http_request_error"),
     ("CallerUnknown", 407, "http_request_denied"),
@@ -40,6 +40,8 @@ const TABLE: [(&str, u16, &str); 31] = [
     ("UpgradeFailed", 502, "http_upgrade_failed"),
     ("Overloaded", 503, "connection_limit_reached"),
     ("ShuttingDown", 503, "proxy_internal_response"),
+    ("StoreUnavailable", 503, "proxy_internal_error"),
+    ("SealBroken", 500, "proxy_internal_error"),
     ("Internal", 500, "proxy_internal_error"),
 ];
 

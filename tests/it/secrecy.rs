@@ -289,6 +289,7 @@ fn debug_of_what_holds_a_secret_does_not_show_it() {
         metrics: std::sync::Arc::default(),
         own: keyferry::upstream::OwnListeners::default(),
         resolver: std::sync::Arc::new(keyferry::upstream::System),
+        admin: None,
     };
     let in_force = assembly.assemble(&loaded.config, 0, None).unwrap();
     assert_silent("InForce", format!("{in_force:#?}").as_bytes());

@@ -31,7 +31,9 @@ pub enum Code {
     ResponseMalformed,
     ResponseTimeout,
     ResponseTruncated,
+    SealBroken,
     ShuttingDown,
+    StoreUnavailable,
     TlsFailed,
     UpgradeFailed,
     UpstreamClosed,
@@ -82,7 +84,7 @@ struct Row {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::AddressProhibited,
         Self::AmbiguousConnection,
         Self::BodyTooLarge,
@@ -110,7 +112,9 @@ impl Code {
         Self::ResponseMalformed,
         Self::ResponseTimeout,
         Self::ResponseTruncated,
+        Self::SealBroken,
         Self::ShuttingDown,
+        Self::StoreUnavailable,
         Self::TlsFailed,
         Self::UpgradeFailed,
         Self::UpstreamClosed,
@@ -159,6 +163,10 @@ impl Code {
                 ("ResponseTruncated", 502, "http_response_incomplete", Rule::Origin)
             }
             Self::UpgradeFailed => ("UpgradeFailed", 502, "http_upgrade_failed", Rule::Origin),
+            Self::SealBroken => ("SealBroken", 500, "proxy_internal_error", Rule::Credential),
+            Self::StoreUnavailable => {
+                ("StoreUnavailable", 503, "proxy_internal_error", Rule::Capacity)
+            }
             Self::Overloaded => ("Overloaded", 503, "connection_limit_reached", Rule::Capacity),
             Self::ShuttingDown => ("ShuttingDown", 503, "proxy_internal_response", Rule::Capacity),
             Self::Internal => ("Internal", 500, "proxy_internal_error", Rule::Capacity),

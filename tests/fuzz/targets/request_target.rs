@@ -13,10 +13,11 @@ use http::{HeaderValue, Method, Request, Uri, Version};
 use keyferry::door::{Framing, HeadLimits, Seen};
 use keyferry::ledger::Metrics;
 use keyferry::model::caller::{Caller, Reach};
-use keyferry::model::connection::{Authentication, Connection};
+use keyferry::model::connection::Connection;
 use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::{ConnectionName, IntegrationName};
 use keyferry::model::permit::{Scheme, Target, Terms};
+use keyferry::model::record::Detail;
 use keyferry::model::token::Scopes;
 use keyferry::proxy::{Ask, Destination, Form, InForce, Settings, decide, strip_base_url};
 use keyferry::registry::Registry;
@@ -167,12 +168,12 @@ fn build(upgrade_plain_http: bool) -> InForce {
         ("desk", "one", "*.a.co"),
     ];
     let connections = connections.map(|(integration, name, domain)| {
-        let authentication = Authentication::BearerToken { token: Secret::new("secret") };
         let connection = Connection::new(
             IntegrationName::parse(integration).expect("a name"),
             ConnectionName::parse(name).expect("a name"),
             AllowedDomain::parse(domain).expect("a domain"),
-            &authentication,
+            Detail::BearerToken,
+        &Secret::new("secret"),
         );
         Arc::new(connection.expect("a connection"))
     });
@@ -188,8 +189,11 @@ fn build(upgrade_plain_http: bool) -> InForce {
         pins: Default::default(),
     };
     InForce {
-        registry: Registry::new(connections.to_vec(), Vec::new(), &Metrics::new()),
-        settings: Settings {
+        registry: Registry::default()
+            .declare(&connections, Vec::new(), None, &Metrics::new())
+            .expect("a registry"),
+        stale: Arc::default(),
+        settings: Arc::new(Settings {
             anonymous: None,
             allowed_hosts: vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()],
             allowed_methods: vec![Method::GET, Method::POST, Method::OPTIONS],
@@ -198,7 +202,7 @@ fn build(upgrade_plain_http: bool) -> InForce {
             max_body_bytes: 1000,
             idle_timeout: Duration::ZERO,
             websocket_idle_timeout: Duration::ZERO,
-        },
+        }),
         rules: Arc::new(Rules {
             generation: 0,
             guard: Guard::new(Vec::new(), OwnListeners::default()),

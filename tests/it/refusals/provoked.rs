@@ -3,6 +3,11 @@
 
 use std::sync::Arc;
 
+use keyferry::ledger::Metrics;
+use keyferry::model::connection::Connection;
+use keyferry::model::domain::AllowedDomain;
+use keyferry::model::name::{ConnectionName, IntegrationName};
+use keyferry::model::record::Detail;
 use keyferry::proxy::{Code, Refusal};
 
 use crate::support::ask::{Ask, ask, stranger};
@@ -27,9 +32,12 @@ pub(crate) async fn provoke(code: Code) -> Answer {
         | Code::TlsFailed
         | Code::UpgradeFailed
         | Code::UpstreamClosed => rude_origin(code).await,
-        Code::Internal | Code::LoopDetected | Code::Overloaded | Code::ShuttingDown => {
-            proxy_itself(code).await
-        }
+        Code::Internal
+        | Code::LoopDetected
+        | Code::Overloaded
+        | Code::SealBroken
+        | Code::ShuttingDown
+        | Code::StoreUnavailable => proxy_itself(code).await,
         Code::AmbiguousConnection
         | Code::BodyTooLarge
         | Code::CallerUnknown
@@ -213,10 +221,32 @@ async fn proxy_itself(code: Code) -> Answer {
             let address = inside::serve(&world, Arc::new(Stuck), true);
             Raw::tcp(&address).await.send(&url).await
         }
+        Code::SealBroken | Code::StoreUnavailable => from_the_store(code, &world, url).await,
         // Nothing raises it: it is for what can't happen.
         _ => {
             let message = Refusal::new(Code::Internal, "The proxy has failed.").into_message();
             Raw::over(std::io::Cursor::new(message)).answer().await
         }
     }
+}
+
+/// Refusals for what the store has, or has not said.
+async fn from_the_store(code: Code, world: &World, url: Ask) -> Answer {
+    let url =
+        url.field("X-Zis-Connection", if code == Code::SealBroken { "broken" } else { "api" });
+    let address = inside::serve_changed(world, Arc::new(Stuck), false, |in_force| {
+        in_force.registry.put(sealed("broken"), &Metrics::new()).unwrap();
+        in_force.stale = Arc::new((code == Code::StoreUnavailable).into());
+    });
+    Raw::tcp(&address).await.send(&url).await
+}
+
+/// A connection to the usual origin whose secret could not be opened.
+fn sealed(name: &str) -> Connection {
+    Connection::sealed(
+        IntegrationName::parse("acme").unwrap(),
+        ConnectionName::parse(name).unwrap(),
+        AllowedDomain::parse("api.example.test").unwrap(),
+        Detail::BearerToken,
+    )
 }

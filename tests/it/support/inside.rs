@@ -10,7 +10,7 @@ use keyferry::clock::Clock;
 use keyferry::config::{Environment, Options, load};
 use keyferry::door::{Address, HeadLimits, Limits, Listener, Lobby};
 use keyferry::ledger::{Format, Ledger, Metrics, Sink};
-use keyferry::proxy::{Proxy, Via};
+use keyferry::proxy::{InForce, Proxy, Via};
 use keyferry::tasks::Tasks;
 use keyferry::upstream::{Lookup, OwnListeners, Resolver, Upstream};
 use tokio::sync::watch;
@@ -29,14 +29,25 @@ impl Resolver for Stuck {
 
 /// Serves `world`'s configuration; gives the address. A proxy that `stops` was told to go down.
 pub(crate) fn serve(world: &World, resolver: Arc<dyn Resolver>, stops: bool) -> String {
+    serve_changed(world, resolver, stops, |_in_force| {})
+}
+
+/// The same with something else in force.
+pub(crate) fn serve_changed(
+    world: &World,
+    resolver: Arc<dyn Resolver>,
+    stops: bool,
+    change: impl FnOnce(&mut InForce),
+) -> String {
     let config: PathBuf = world.write();
     let options = Options { config: Some(config), ..Options::default() };
     let environment = Environment::from_iter::<[(&str, &str); 0]>([]);
     let config = load(&options, &environment).unwrap().config;
     let metrics = Arc::new(Metrics::new());
     let own = OwnListeners::default();
-    let assembly = Assembly { metrics: Arc::clone(&metrics), own, resolver };
-    let in_force = assembly.assemble(&config, 0, None).unwrap();
+    let assembly = Assembly { metrics: Arc::clone(&metrics), own, resolver, admin: None };
+    let mut in_force = assembly.assemble(&config, 0, None).unwrap();
+    change(&mut in_force);
     let sink = Arc::new(Sink::default());
     let ledger = Ledger::new(sink, metrics, Clock::system(), Format::Json, "inside");
     let (tasks, (_changed, changes)) = (Tasks::default(), watch::channel(0));
