@@ -32,12 +32,10 @@ pub(crate) async fn provoke(code: Code) -> Answer {
         | Code::TlsFailed
         | Code::UpgradeFailed
         | Code::UpstreamClosed => rude_origin(code).await,
-        Code::Internal
-        | Code::LoopDetected
-        | Code::Overloaded
-        | Code::SealBroken
-        | Code::ShuttingDown
-        | Code::StoreUnavailable => proxy_itself(code).await,
+        Code::Internal | Code::LoopDetected | Code::Overloaded | Code::ShuttingDown => {
+            proxy_itself(code).await
+        }
+        Code::SealBroken | Code::StoreUnavailable => from_the_store(code).await,
         Code::AmbiguousConnection
         | Code::BodyTooLarge
         | Code::CallerUnknown
@@ -221,7 +219,6 @@ async fn proxy_itself(code: Code) -> Answer {
             let address = inside::serve(&world, Arc::new(Stuck), true);
             Raw::tcp(&address).await.send(&url).await
         }
-        Code::SealBroken | Code::StoreUnavailable => from_the_store(code, &world, url).await,
         // Nothing raises it: it is for what can't happen.
         _ => {
             let message = Refusal::new(Code::Internal, "The proxy has failed.").into_message();
