@@ -131,6 +131,10 @@ impl Chunked {
 
     /// Understands the line that has just ended; the trailers when it was the last.
     fn take_line(&mut self) -> Result<Option<HeaderMap>, Malformed> {
+        // A line feed alone ends no line here: others may not take it for an end.
+        if !self.held.ends_with(b"\r\n") {
+            return Err(Malformed::Chunk);
+        }
         self.state = match self.state {
             // Its parser takes a line without any digit for a zero.
             State::Size if !self.held.first().is_some_and(u8::is_ascii_hexdigit) => {
@@ -144,7 +148,7 @@ impl Chunked {
             State::DataEnd if self.held == b"\r\n" => State::Size,
             State::Data(_) | State::DataEnd => return Err(Malformed::Chunk),
             State::Trailers => {
-                let over = self.held == b"\r\n" || self.held.ends_with(b"\n\r\n");
+                let over = self.held == b"\r\n" || self.held.ends_with(b"\r\n\r\n");
                 return if over { trailers(&self.held).map(Some) } else { Ok(None) };
             }
         };
@@ -233,6 +237,10 @@ mod tests {
             "10000000000000000\r\n",
             "0\r\nbad field: 1\r\n\r\n",
             "0\r\n: 1\r\n\r\n",
+            "1\na\r\n0\r\n\r\n",
+            "1\r\na\n0\r\n\r\n",
+            "0\r\nsum: 1\n\r\n",
+            "0\r\n\n",
         ] {
             assert!(decode(wire.as_bytes(), 99).is_err(), "{wire:?}");
         }

@@ -93,7 +93,10 @@ fn hand_to_hyper(bytes: &[u8]) -> Option<Answer> {
                 let fields = head.headers.iter();
                 let fields =
                     fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
-                Some(Answer { status: head.status.as_u16(), fields: fields.collect(), body })
+                let mut fields: Vec<_> = fields.collect();
+                // A length that is said several times over is one (RFC 9112 §6.3).
+                fields.dedup_by(|next, last| next == last && next.0 == "content-length");
+                Some(Answer { status: head.status.as_u16(), fields, body })
             };
             // The library takes what comes before its request for a fault of its own kind.
             let answering = async {
