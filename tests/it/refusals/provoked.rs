@@ -228,10 +228,11 @@ async fn proxy_itself(code: Code) -> Answer {
 }
 
 /// Refusals for what the store has, or has not said.
-async fn from_the_store(code: Code, world: &World, url: Ask) -> Answer {
-    let url =
-        url.field("X-Zis-Connection", if code == Code::SealBroken { "broken" } else { "api" });
-    let address = inside::serve_changed(world, Arc::new(Stuck), false, |in_force| {
+async fn from_the_store(code: Code) -> Answer {
+    let world = World::new(&Origin::start().await);
+    let name = if code == Code::SealBroken { "broken" } else { "api" };
+    let url = ask("GET https://api.example.test/v1").field("X-Zis-Connection", name);
+    let address = inside::serve_changed(&world, Arc::new(Stuck), false, |in_force| {
         in_force.registry.put(sealed("broken"), &Metrics::new()).unwrap();
         in_force.stale = Arc::new((code == Code::StoreUnavailable).into());
     });
