@@ -15,6 +15,7 @@ pub mod model;
 pub mod door;
 pub mod limit;
 pub mod upstream;
+pub mod vault;
 // layer 3: records
 pub mod ledger;
 // layer 4: the set in force

@@ -1,0 +1,78 @@
+//! The context of what is sealed or signed, as bytes: no two contexts have the same.
+
+use super::envelope::FORMAT;
+use crate::model::record::Detail;
+use crate::model::sealed::Context;
+
+/// Bytes that can be read in one way only: each text stands after its length.
+pub(super) struct Encoding(Vec<u8>);
+
+impl Encoding {
+    /// Begins with what the bytes are for, so that none of one use serve for another.
+    pub(super) fn new(purpose: &str) -> Self {
+        Self(Vec::with_capacity(256)).text(purpose).number(i64::from(FORMAT))
+    }
+
+    #[must_use]
+    pub(super) fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    #[must_use]
+    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn number(self, number: i64) -> Self {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    /// Nothing, or a text: an absent one differs from an empty one.
+    #[must_use]
+    pub(super) fn maybe(self, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.number(1).text(text),
+            None => self.number(0),
+        }
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// What a payload is bound to.
+pub(super) fn of_payload(context: &Context<'_>) -> Vec<u8> {
+    Encoding::new("keyferry payload").with(context).finish()
+}
+
+/// What a wrapped data key is bound to.
+pub(super) fn of_wrap(context: &Context<'_>, key_id: &str) -> Vec<u8> {
+    Encoding::new("keyferry wrap").text(key_id).with(context).finish()
+}
+
+impl Encoding {
+    fn with(self, context: &Context<'_>) -> Self {
+        match context {
+            Context::Connection { uuid, integration, name, allowed_domain, detail } => {
+                let (header_name, username) = match detail {
+                    Detail::ApiKey { header_name } => (Some(&**header_name), None),
+                    Detail::BasicAuth { username } => (None, Some(&**username)),
+                    Detail::BearerToken => (None, None),
+                };
+                self.text("connection")
+                    .bytes(uuid.as_bytes())
+                    .text(integration.as_str())
+                    .text(name.as_str())
+                    .text(detail.kind().as_str())
+                    .text(&allowed_domain.to_string())
+                    .maybe(header_name)
+                    .maybe(username)
+            }
+            Context::KeyCheck => self.text("key check"),
+        }
+    }
+}
