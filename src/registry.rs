@@ -301,3 +301,6 @@ impl Registry {
 fn suffixes(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |name| name.split_once('.').map(|(_, above)| above))
 }
+
+#[cfg(test)]
+mod tests;
