@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::in_force::Assembly;
+use super::in_force::{Assembly, AssemblyError};
 use super::live::Live;
 use crate::config::{Config, Environment, Options, load};
 

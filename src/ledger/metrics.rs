@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -24,6 +25,8 @@ pub struct Metrics {
     upstream_conns: Family<StateLabels, Gauge>,
     handshakes: Family<OutcomeLabels, Counter>,
     log_lines_dropped: Counter,
+    seal_failures: Counter,
+    store_staleness: Gauge<f64, AtomicU64>,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<Tally>,
 }
@@ -47,6 +50,8 @@ pub struct Vitals {
     pub upstream: crate::upstream::Snapshot,
     /// Log lines lost.
     pub log_lines_dropped: u64,
+    /// For how long the store has not been heard of.
+    pub store_staleness: Duration,
 }
 
 /// The parts of a request's duration.
@@ -108,6 +113,18 @@ impl Metrics {
             "Log lines lost because the output was stuck",
             log_lines_dropped.clone(),
         );
+        let seal_failures = Counter::<u64, AtomicU64>::default();
+        registry.register(
+            "seal_failures",
+            "Rows of the store that could not be opened, or were not written by us",
+            seal_failures.clone(),
+        );
+        let store_staleness = Gauge::<f64, AtomicU64>::default();
+        registry.register(
+            "store_staleness_seconds",
+            "For how long the store has not been heard of",
+            store_staleness.clone(),
+        );
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version", version);
         let part = |part| durations.get_or_create_owned(&PartLabels { part });
@@ -121,6 +138,8 @@ impl Metrics {
             upstream_conns,
             handshakes,
             log_lines_dropped,
+            seal_failures,
+            store_staleness,
             seen: Mutex::default(),
         }
     }
@@ -150,6 +169,11 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// Counts a row of the store that could not be opened, or was not written by us.
+    pub fn count_seal_failure(&self) {
+        self.seal_failures.inc();
+    }
+
     pub(super) fn observe(&self, part: Part, seconds: f64) {
         if let Some(histogram) = self.durations.get(part as usize) {
             histogram.observe(seconds);
@@ -172,6 +196,7 @@ impl Metrics {
             catch_up(&self.handshakes.get_or_create(&OutcomeLabels { outcome }), value);
         }
         catch_up(&self.log_lines_dropped, vitals.log_lines_dropped);
+        self.store_staleness.set(vitals.store_staleness.as_secs_f64());
         let mut rendered = String::new();
         let _infallible = text::encode(&mut rendered, &self.registry.lock());
         rendered
