@@ -106,12 +106,6 @@ impl Follower {
         matches!(tokio::time::timeout(PATIENCE, there).await, Ok(Ok(_)))
     }
 
-    /// How long the store has not been heard of.
-    pub(super) fn staleness(&self) -> Duration {
-        let heard = self.heard.lock();
-        if heard.silent { clock::instant().duration_since(heard.at) } else { Duration::ZERO }
-    }
-
     async fn catch_up(&self) -> Result<(), store::Error> {
         let since = *self.reached.borrow();
         match self.backing.store.changes_since(since).await? {
@@ -154,7 +148,9 @@ impl Follower {
             }
             Err(_) => {}
         }
-        let stale = now.duration_since(last.at) >= self.max_staleness;
+        let silence = if last.silent { now.duration_since(last.at) } else { Duration::ZERO };
+        self.metrics.note_store_staleness(silence);
+        let stale = silence >= self.max_staleness;
         if stale && !self.stale.swap(stale, Relaxed) {
             tracing::error!("the store was silent for store.max_staleness: requests are refused");
         } else if !stale {

@@ -50,8 +50,6 @@ pub struct Vitals {
     pub upstream: crate::upstream::Snapshot,
     /// Log lines lost.
     pub log_lines_dropped: u64,
-    /// For how long the store has not been heard of.
-    pub store_staleness: Duration,
 }
 
 /// The parts of a request's duration.
@@ -174,6 +172,17 @@ impl Metrics {
         self.seal_failures.inc();
     }
 
+    /// Notes for how long the store has not been heard of; zero while it answers.
+    pub fn note_store_staleness(&self, staleness: Duration) {
+        self.store_staleness.set(staleness.as_secs_f64());
+    }
+
+    /// For how long the store has not been heard of.
+    #[must_use]
+    pub fn store_staleness(&self) -> Duration {
+        Duration::try_from_secs_f64(self.store_staleness.get()).unwrap_or_default()
+    }
+
     pub(super) fn observe(&self, part: Part, seconds: f64) {
         if let Some(histogram) = self.durations.get(part as usize) {
             histogram.observe(seconds);
@@ -196,7 +205,6 @@ impl Metrics {
             catch_up(&self.handshakes.get_or_create(&OutcomeLabels { outcome }), value);
         }
         catch_up(&self.log_lines_dropped, vitals.log_lines_dropped);
-        self.store_staleness.set(vitals.store_staleness.as_secs_f64());
         let mut rendered = String::new();
         let _infallible = text::encode(&mut rendered, &self.registry.lock());
         rendered
