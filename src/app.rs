@@ -3,14 +3,23 @@
 //! Owns the only `new` of each room and the process's own files, promises that what was built is
 //! taken down again in the opposite order, and must never know what a request looks like.
 
+mod backing;
 pub mod data_dir;
+mod follower;
 mod hardening;
+mod housekeeping;
 mod in_force;
+mod keeping;
+mod keys;
 mod live;
 mod reload;
 mod server;
 mod worker;
 
+pub use backing::BackingError;
+pub use follower::FollowError;
 pub use hardening::harden;
 pub use in_force::{Assembly, AssemblyError};
+pub use keeping::KeepingError;
+pub use keys::KeysError;
 pub use server::{Server, StartError, Started};

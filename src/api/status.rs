@@ -16,8 +16,12 @@ pub(super) async fn health() -> &'static str {
 
 /// Requests are welcome.
 pub(super) async fn ready(State(rooms): State<Rooms>) -> Response {
+    let staleness = rooms.metrics.store_staleness();
     if rooms.draining.load(Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
+    } else if !staleness.is_zero() {
+        let said = format!("the store has not answered for {} s\n", staleness.as_secs());
+        (StatusCode::SERVICE_UNAVAILABLE, said).into_response()
     } else {
         "ready\n".into_response()
     }

@@ -1,12 +1,15 @@
 //! The data directory: made, judged, locked and kept for as long as the process lives.
 
+mod secret_file;
+
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+pub(super) use self::secret_file::{read_secret, write_secret};
 use crate::chance;
 use crate::model::token::{self, TokenDigest};
 
@@ -118,30 +121,26 @@ impl DataDir {
     /// something else.
     pub fn admin_token(&self) -> Result<AdminToken, DataDirError> {
         let path = self.path.join(ADMIN_TOKEN);
-        match File::open(&path) {
-            Ok(file) => read_token(file, path),
-            Err(why) if why.kind() == io::ErrorKind::NotFound => self.make_token(path),
-            Err(why) => Err(DataDirError::File(path, why)),
+        let Some(content) = read_secret(&path, LONGEST)? else {
+            return make_token(path);
+        };
+        let content = content.expose();
+        let token = content.strip_suffix(b"\n").unwrap_or(content);
+        match TokenDigest::of(token) {
+            Some(digest) => Ok(AdminToken { path, digest, is_new: false }),
+            None => Err(DataDirError::NotAToken(path)),
         }
     }
+}
 
-    /// A crash can't leave half a token: it is written whole under another name first. Nobody
-    /// else writes here, because this process holds the lock.
-    fn make_token(&self, path: PathBuf) -> Result<AdminToken, DataDirError> {
-        let draft = self.path.join(ADMIN_TOKEN_DRAFT);
-        let token = token::generate().map_err(DataDirError::Chance)?;
-        let digest = TokenDigest::of(token.expose());
-        let digest = digest.ok_or_else(|| DataDirError::NotAToken(path.clone()))?;
-        let mut line = Zeroizing::new(token.expose().to_vec());
-        line.push(b'\n');
-        let written = remove_stale(&draft)
-            .and_then(|()| write_new(&draft, &line))
-            .and_then(|()| fs::rename(&draft, &path));
-        match written {
-            Ok(()) => Ok(AdminToken { path, digest, is_new: true }),
-            Err(why) => Err(DataDirError::File(path, why)),
-        }
-    }
+fn make_token(path: PathBuf) -> Result<AdminToken, DataDirError> {
+    let token = token::generate().map_err(DataDirError::Chance)?;
+    let digest = TokenDigest::of(token.expose());
+    let digest = digest.ok_or_else(|| DataDirError::NotAToken(path.clone()))?;
+    let mut line = Zeroizing::new(token.expose().to_vec());
+    line.push(b'\n');
+    write_secret(&path, &line)?;
+    Ok(AdminToken { path, digest, is_new: true })
 }
 
 fn lock(directory: &Path) -> Result<File, DataDirError> {
@@ -156,43 +155,11 @@ fn lock(directory: &Path) -> Result<File, DataDirError> {
     }
 }
 
-/// The open file is judged, not its name, so that nobody can exchange it in between.
-fn read_token(file: File, path: PathBuf) -> Result<AdminToken, DataDirError> {
-    let unusable = |why| DataDirError::File(path.clone(), why);
-    let metadata = file.metadata().map_err(unusable)?;
-    if metadata.mode() & 0o077 != 0 || !is_ours(&metadata) {
-        return Err(DataDirError::OpenFile(path));
-    }
-    let mut content = Zeroizing::new(Vec::with_capacity(LONGEST));
-    file.take(LONGEST as u64).read_to_end(&mut content).map_err(unusable)?;
-    let token = content.strip_suffix(b"\n").unwrap_or(&content);
-    match TokenDigest::of(token) {
-        Some(digest) => Ok(AdminToken { path, digest, is_new: false }),
-        None => Err(DataDirError::NotAToken(path)),
-    }
-}
-
-fn remove_stale(draft: &Path) -> io::Result<()> {
-    match fs::remove_file(draft) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-        _ => Ok(()),
-    }
-}
-
-/// The mode is set as the file is made: there is no moment at which others could open it.
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
 fn is_ours(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw()
 }
 
 const ADMIN_TOKEN: &str = "admin.token";
-
-const ADMIN_TOKEN_DRAFT: &str = "admin.token.new";
 
 const LOCK: &str = "lock";
 
@@ -259,12 +226,12 @@ mod tests {
     fn the_admin_token_is_made_once_and_read_again() {
         let parent = TempDir::new().unwrap();
         let opened = DataDir::open(&parent.path().join("data")).unwrap();
-        fs::write(opened.path().join(ADMIN_TOKEN_DRAFT), "half").unwrap();
+        fs::write(opened.path().join("admin.token.new"), "half").unwrap();
         let made = opened.admin_token().unwrap();
         let written = fs::read(&made.path).unwrap();
         assert!(made.is_new && mode(&made.path) == 0o600);
         assert_eq!(TokenDigest::of(written.strip_suffix(b"\n").unwrap()), Some(made.digest));
-        assert!(!opened.path().join(ADMIN_TOKEN_DRAFT).exists());
+        assert!(!opened.path().join("admin.token.new").exists());
         let read = opened.admin_token().unwrap();
         assert!(!read.is_new && read.digest == made.digest);
     }

@@ -1,5 +1,6 @@
 //! What is in force, and the one place that changes it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -36,20 +37,27 @@ impl Live {
         self.changed.subscribe()
     }
 
-    /// Replaces what is in force by what `change` makes of it. Requests in flight finish under
-    /// what they began with.
+    /// Replaces what is in force by what `change` makes of it, and gives what else it gives.
+    /// Requests in flight finish under what they began with.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&InForce) -> (InForce, T)) -> T {
+        let told: Result<T, Infallible> = self.try_change(|before| Ok(change(before)));
+        let Ok(told) = told;
+        told
+    }
+
+    /// The same with a change that may fail.
     ///
     /// # Errors
     /// What `change` fails with; what is in force stays so then.
-    pub(super) fn change<E>(
+    pub(super) fn try_change<T, E>(
         &self,
-        change: impl FnOnce(&InForce) -> Result<InForce, E>,
-    ) -> Result<(), E> {
+        change: impl FnOnce(&InForce) -> Result<(InForce, T), E>,
+    ) -> Result<T, E> {
         let turn = self.turn.lock();
-        let next = change(&self.in_force.load())?;
+        let (next, told) = change(&self.in_force.load())?;
         self.in_force.store(Arc::new(next));
         self.changed.send_modify(|number| *number += 1);
         drop(turn);
-        Ok(())
+        Ok(told)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::in_force::Assembly;
+use super::in_force::{Assembly, AssemblyError};
 use super::live::Live;
-use crate::config::{Config, Environment, Options, load};
+use crate::config::{Config, Environment, Fault, Options, load};
 
 /// What a reload needs.
 #[derive(Debug)]
@@ -24,12 +24,7 @@ impl Reload {
     pub(super) fn run(&mut self) {
         let loaded = match load(&self.options, &self.environment) {
             Ok(loaded) => loaded,
-            Err(faults) => {
-                for fault in &faults.faults {
-                    tracing::error!(fault = %fault, "the configuration was not reloaded");
-                }
-                return;
-            }
+            Err(faults) => return log_all(&faults.faults),
         };
         for warning in &loaded.warnings {
             tracing::warn!(warning = %warning, "the configuration was reloaded with a warning");
@@ -44,9 +39,10 @@ impl Reload {
             return;
         }
         let generation = self.generation + 1;
-        let assemble =
-            |before: &_| self.assembly.assemble(&loaded.config, generation, Some(before));
-        if let Err(error) = self.live.change(assemble) {
+        let assembled: Result<(), AssemblyError> = self.live.try_change(|before| {
+            Ok((self.assembly.assemble(&loaded.config, generation, Some(before))?, ()))
+        });
+        if let Err(error) = assembled {
             tracing::error!(error = %error, "the configuration was not reloaded");
             return;
         }
@@ -57,5 +53,11 @@ impl Reload {
         );
         self.running = loaded.config;
         self.generation = generation;
+    }
+}
+
+fn log_all(faults: &[Fault]) {
+    for fault in faults {
+        tracing::error!(fault = %fault, "the configuration was not reloaded");
     }
 }

@@ -14,13 +14,14 @@ use tokio::sync::watch;
 
 use super::data_dir::{AdminToken, DataDir, DataDirError};
 use super::in_force::{Assembly, AssemblyError};
+use super::keeping::{Keeping, KeepingError};
 use super::live::Live;
 use super::reload::Reload;
 use super::worker::{self, Shared};
 use crate::api::{Api, Rooms};
 use crate::chance;
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, LogFormat, Options, PemError, Tls};
+use crate::config::{self, Config, Environment, LogFormat, Options, PemError, StoreUrl, Tls};
 use crate::door::{Address, BindError, HeadLimits, Limits, Listener, Lobby, server_config};
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
 use crate::proxy::Via;
@@ -35,6 +36,7 @@ pub struct Server {
     api: Api,
     api_limits: Limits,
     reload: Reload,
+    keeping: Option<Keeping>,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -55,10 +57,10 @@ pub struct Started {
     pub data_dir: PathBuf,
     /// The operator's token.
     pub admin_token: AdminToken,
-    /// How many connections and callers are declared.
+    /// Where connections and tokens are kept.
+    pub store: StoreUrl,
+    /// How many connections are in force.
     pub connections: usize,
-    /// How many tokens are declared.
-    pub callers: usize,
 }
 
 /// Why the server can't start. The text says what to do.
@@ -79,6 +81,9 @@ pub enum StartError {
     /// The configuration can't be in force.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
+    /// The store can't be worked with.
+    #[error(transparent)]
+    Keeping(#[from] KeepingError),
     /// The log can't be set up.
     #[error(transparent)]
     Log(#[from] FilterError),
@@ -116,6 +121,8 @@ impl Server {
             admin: Some(admin_token.digest),
         };
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
+        let keeping = Keeping::open(&config, &environment, &live, &ledger);
+        let keeping = signals.runtime.block_on(keeping)?;
         let (stop, stopped) = watch::channel(false);
         let shared = Shared {
             in_force: live.in_force(),
@@ -131,12 +138,20 @@ impl Server {
         };
         let draining = Arc::new(AtomicBool::new(false));
         Ok(Self {
-            started: started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener),
+            started: Started {
+                proxy: addresses(&proxy_listeners, &config),
+                api: address(&api_listener),
+                data_dir: data_dir.path().to_owned(),
+                admin_token,
+                store: config.store.url.clone(),
+                connections: live.in_force().load().registry.connections(),
+            },
             api_listener,
             api: Api::new(rooms(&config, &shared, &draining)),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
             workers: start_workers(&proxy_listeners, &shared)?,
             reload: Reload { assembly, live, generation: 0, running: config, options, environment },
+            keeping,
             stop,
             draining,
             signals,
@@ -183,13 +198,18 @@ impl Server {
                 tokio::time::sleep(GLANCE).await;
             }
         };
+        let keeping = self.keeping.as_ref();
         tokio::select! {
             served = serving => served.map_err(StartError::Thread)?,
             () = lobby.sweep() => {}
+            () = work(keeping) => {}
             () = ending => {}
         }
         lobby.drain();
         let _cut = tokio::time::timeout(LAST_ANSWERS, tasks.finished()).await;
+        if let Some(keeping) = &self.keeping {
+            let _cut = tokio::time::timeout(LAST_ANSWERS, keeping.close()).await;
+        }
         Ok(())
     }
 }
@@ -224,6 +244,14 @@ impl Signals {
                 _ = self.hang_up.recv() => reload.run(),
             }
         }
+    }
+}
+
+/// Follows the store for as long as the server runs, if there is one.
+async fn work(keeping: Option<&Keeping>) {
+    match keeping {
+        Some(keeping) => keeping.work().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -307,23 +335,6 @@ fn start_workers(
             worker::start(number, own.map_err(StartError::Thread)?, shared.clone())
         })
         .collect()
-}
-
-fn started(
-    config: &Config,
-    data_dir: &DataDir,
-    admin_token: AdminToken,
-    proxy: &[Listener],
-    api: &Listener,
-) -> Started {
-    Started {
-        proxy: addresses(proxy, config),
-        api: address(api),
-        data_dir: data_dir.path().to_owned(),
-        admin_token,
-        connections: config.connections.len(),
-        callers: config.tokens.len(),
-    }
 }
 
 fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {

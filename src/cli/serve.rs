@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::output::{self, Failure};
 use crate::app::{Server, Started, harden};
-use crate::config::{Environment, Options};
+use crate::config::{Environment, Options, StoreUrl};
 
 /// Nothing but what every command takes.
 #[derive(clap::Args)]
@@ -42,35 +42,38 @@ fn greeting(started: &Started, file: Option<&Path>) -> String {
     let token = &started.admin_token;
     let made = if token.is_new { " (made now; readable by you alone)" } else { "" };
     say("admin token", &format!("{}{made}", token.path.display()));
-    say("declared", &declared(started));
+    let connections = output::count(started.connections, "connection");
+    say("store", &format!("{:?} ({connections} in force)", started.store));
     text.push_str("Try next:\n");
     text.push_str(&next(started, file));
     text
 }
 
-fn declared(started: &Started) -> String {
-    let connections = output::count(started.connections, "connection");
-    format!("{connections}, {}", output::count(started.callers, "token"))
-}
-
+/// What leads to a first request; with connections at hand, what leads to the next one.
 fn next(started: &Started, file: Option<&Path>) -> String {
-    let Some(file) = file.map(|file| file.display().to_string()) else {
-        return NOTHING_DECLARED.to_owned();
-    };
-    if started.connections == 0 || started.callers == 0 {
-        return NOTHING_DECLARED.to_owned();
-    }
     let proxy = started.proxy.first().map_or("", String::as_str);
+    if started.store == StoreUrl::Memory {
+        let file = file.map_or_else(|| "keyferry.toml".into(), |file| file.display().to_string());
+        if started.connections == 0 {
+            return format!("{DECLARE}\n  keyferry serve --config {file}");
+        }
+        return format!(
+            "  curl -H 'Authorization: Bearer TOKEN' {proxy}/~/CONNECTION/PATH\n  \
+             keyferry explain --config {file} --connection CONNECTION GET https://HOST/PATH\n\
+             CONNECTION, HOST and TOKEN are declared in {file}."
+        );
+    }
     format!(
-        "  curl -H 'Authorization: Bearer TOKEN' {proxy}/~/CONNECTION/PATH\n  \
-         keyferry explain --config {file} --connection CONNECTION GET https://HOST/PATH\n  \
-         curl {}/metrics\nCONNECTION, HOST and TOKEN are declared in {file}.",
+        "  export KEYFERRY_INTEGRATION=my_integration KEYFERRY_URL={}\n  \
+         keyferry connection create --type bearer_token --name example --allowed-domain httpbin.org\n  \
+         keyferry token create --name runner --scope proxy > runner.token\n  \
+         curl -H \"Authorization: Bearer $(cat runner.token)\" {proxy}/~/example/bearer",
         started.api
     )
 }
 
-const NOTHING_DECLARED: &str = "  \
-There is no connection and no caller yet. Declare them in a file and start again with it:\n\n    \
+const DECLARE: &str = "  \
+The store keeps nothing (store.url = \"memory:\"), so connections and callers are declared in a file:\n\n    \
 [[connections]]\n    \
 integration = \"my_integration\"\n    \
 type = \"bearer_token\"\n    \
@@ -82,6 +85,4 @@ name = \"runner\"\n    \
 integration = \"my_integration\"\n    \
 scopes = [\"proxy\"]\n    \
 token = { file = \"runner.token\" }\n\n  \
-(umask 077; keyferry token generate > runner.token)\n  \
-keyferry check --config keyferry.toml\n  \
-keyferry serve --config keyferry.toml";
+(umask 077; keyferry token generate > runner.token)";

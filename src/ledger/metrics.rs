@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -24,6 +25,8 @@ pub struct Metrics {
     upstream_conns: Family<StateLabels, Gauge>,
     handshakes: Family<OutcomeLabels, Counter>,
     log_lines_dropped: Counter,
+    seal_failures: Counter,
+    store_staleness: Gauge<f64, AtomicU64>,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<Tally>,
 }
@@ -108,6 +111,18 @@ impl Metrics {
             "Log lines lost because the output was stuck",
             log_lines_dropped.clone(),
         );
+        let seal_failures = Counter::<u64, AtomicU64>::default();
+        registry.register(
+            "seal_failures",
+            "Rows of the store that could not be opened, or were not written by us",
+            seal_failures.clone(),
+        );
+        let store_staleness = Gauge::<f64, AtomicU64>::default();
+        registry.register(
+            "store_staleness_seconds",
+            "For how long the store has not been heard of",
+            store_staleness.clone(),
+        );
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version", version);
         let part = |part| durations.get_or_create_owned(&PartLabels { part });
@@ -121,6 +136,8 @@ impl Metrics {
             upstream_conns,
             handshakes,
             log_lines_dropped,
+            seal_failures,
+            store_staleness,
             seen: Mutex::default(),
         }
     }
@@ -148,6 +165,22 @@ impl Metrics {
             status_class: class(status).1,
         };
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts a row of the store that could not be opened, or was not written by us.
+    pub fn count_seal_failure(&self) {
+        self.seal_failures.inc();
+    }
+
+    /// Notes for how long the store has not been heard of; zero while it answers.
+    pub fn note_store_staleness(&self, staleness: Duration) {
+        self.store_staleness.set(staleness.as_secs_f64());
+    }
+
+    /// For how long the store has not been heard of.
+    #[must_use]
+    pub fn store_staleness(&self) -> Duration {
+        Duration::try_from_secs_f64(self.store_staleness.get()).unwrap_or_default()
     }
 
     pub(super) fn observe(&self, part: Part, seconds: f64) {

@@ -1,0 +1,285 @@
+//! Follows the store: what changes there is soon in force here.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::backing::Backing;
+use super::live::Live;
+use crate::clock;
+use crate::ledger::Metrics;
+use crate::model::caller::Caller;
+use crate::model::connection::Connection;
+use crate::model::record::{ConnectionRecord, TokenRecord};
+use crate::proxy::InForce;
+use crate::registry::{Registry, Taken};
+use crate::store::{self, Change, Changes, Revision, Snapshot};
+use crate::vault::Vault;
+
+/// Keeps what is in force abreast of the store.
+#[derive(Debug)]
+pub(super) struct Follower {
+    backing: Backing,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    max_staleness: Duration,
+    /// Up to where the store's changes are in force here.
+    reached: watch::Sender<Revision>,
+    /// Asked to look at once.
+    nudged: Notify,
+    heard: Mutex<Heard>,
+    stale: Arc<AtomicBool>,
+}
+
+/// When the store last answered.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    /// Whether it has been silent since, which is said once.
+    silent: bool,
+}
+
+/// Why what the store has can't be in force.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The store can't be read.
+    #[error("the store can't be read")]
+    Store(#[source] store::Error),
+    /// The store has what is declared.
+    #[error(transparent)]
+    Taken(#[from] Taken),
+}
+
+impl Follower {
+    /// Puts what the store has in force, and is ready to follow it.
+    ///
+    /// # Errors
+    /// When the store can't be read, or has a connection of a declared name.
+    pub(super) async fn start(
+        backing: Backing,
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        max_staleness: Duration,
+    ) -> Result<Self, FollowError> {
+        let snapshot = backing.store.snapshot().await.map_err(FollowError::Store)?;
+        let stale = Arc::clone(&live.in_force().load().stale);
+        let follower = Self {
+            reached: watch::Sender::new(snapshot.revision),
+            heard: Mutex::new(Heard { at: clock::instant(), silent: false }),
+            nudged: Notify::new(),
+            backing,
+            live,
+            metrics,
+            max_staleness,
+            stale,
+        };
+        match follower.put_in_force(|registry| follower.take_up(registry, snapshot)) {
+            None => Ok(follower),
+            Some(taken) => Err(FollowError::Taken(taken)),
+        }
+    }
+
+    /// Follows the store until this is dropped. It looks when the store says that something has
+    /// changed, when it is nudged, and every half a second in case it was not told.
+    pub(super) async fn follow(&self) {
+        let mut listener = self.backing.store.listen();
+        loop {
+            tokio::select! {
+                () = listener.changed() => {}
+                () = self.nudged.notified() => {}
+                () = tokio::time::sleep(GLANCE) => {}
+            }
+            self.note(self.catch_up().await);
+        }
+    }
+
+    /// Waits until what the store had at `revision` is in force here. Whether it came to that in
+    /// time.
+    pub(super) async fn reached(&self, revision: Revision) -> bool {
+        let mut reached = self.reached.subscribe();
+        self.nudged.notify_one();
+        let there = reached.wait_for(|reached| *reached >= revision);
+        matches!(tokio::time::timeout(PATIENCE, there).await, Ok(Ok(_)))
+    }
+
+    async fn catch_up(&self) -> Result<(), store::Error> {
+        let since = *self.reached.borrow();
+        match self.backing.store.changes_since(since).await? {
+            Changes::Since { changes, .. } if changes.is_empty() => {}
+            Changes::Since { revision, changes } => {
+                self.reread_keys_for(&changes).await;
+                self.put_in_force(|registry| self.apply(registry, changes));
+                self.reached.send_replace(revision);
+            }
+            Changes::Behind => {
+                let snapshot = self.backing.store.snapshot().await?;
+                let revision = snapshot.revision;
+                let taken = self.put_in_force(|registry| {
+                    *registry = registry.without_stored();
+                    self.take_up(registry, snapshot)
+                });
+                if let Some(taken) = taken {
+                    tracing::error!(error = %taken, "{NOT_IN_FORCE}");
+                }
+                self.reached.send_replace(revision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes whether the store was heard of; a silence is said once, and so is its end.
+    fn note(&self, heard: Result<(), store::Error>) {
+        let now = clock::instant();
+        let mut last = self.heard.lock();
+        match heard {
+            Ok(()) => {
+                if std::mem::take(&mut last.silent) {
+                    tracing::info!("the store is back");
+                }
+                last.at = now;
+            }
+            Err(error) if !last.silent => {
+                last.silent = true;
+                tracing::error!(error = %error, "the store can't be reached: requests go on with what is known");
+            }
+            Err(_) => {}
+        }
+        let silence = if last.silent { now.duration_since(last.at) } else { Duration::ZERO };
+        self.metrics.note_store_staleness(silence);
+        let stale = silence >= self.max_staleness;
+        if stale && !self.stale.swap(stale, Relaxed) {
+            tracing::error!("the store was silent for store.max_staleness: requests are refused");
+        } else if !stale {
+            self.stale.store(false, Relaxed);
+        }
+    }
+
+    /// Another instance may have rotated to a key that is in our file by now.
+    async fn reread_keys_for(&self, changes: &[Change]) {
+        let vault = self.backing.keys.vault();
+        let knows = |id: &str| vault.keyring().ids().any(|known| known == id);
+        let unknown = changes.iter().any(|change| match change {
+            Change::Connection { now: Ok(Some(record)), .. } => !knows(&record.sealed.key_id),
+            Change::Token { now: Ok(Some(record)), .. } => !knows(&record.mac.key_id),
+            _ => false,
+        });
+        if unknown && let Err(error) = self.backing.keys.reread(&self.backing.store).await {
+            tracing::error!(error = %error, "a new master key is in use, and it is not known here");
+        }
+    }
+
+    fn put_in_force<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        self.live.change(|before| {
+            let mut next = InForce::clone(before);
+            let told = change(&mut next.registry);
+            (next, told)
+        })
+    }
+
+    /// Takes up all that the store has; names that are declared too are left out, and said.
+    fn take_up(&self, registry: &mut Registry, snapshot: Snapshot) -> Option<Taken> {
+        let (vault, mut taken) = (self.backing.keys.vault(), None);
+        for record in snapshot.connections {
+            match record {
+                Ok(record) => taken = self.put(registry, &vault, record).err().or(taken),
+                Err(error) => self.report(Err::<(), _>(error)),
+            }
+        }
+        for record in snapshot.tokens {
+            match record {
+                Ok(record) => self.admit(registry, &vault, record),
+                Err(error) => self.report(Err::<(), _>(error)),
+            }
+        }
+        taken
+    }
+
+    fn apply(&self, registry: &mut Registry, changes: Vec<Change>) {
+        let vault = self.backing.keys.vault();
+        for change in changes {
+            match change {
+                Change::Connection { now: Ok(Some(record)), .. } => {
+                    if let Err(taken) = self.put(registry, &vault, record) {
+                        tracing::error!(error = %taken, "{NOT_IN_FORCE}");
+                    }
+                }
+                Change::Connection { integration, name, now } => {
+                    registry.withdraw(&integration, &name);
+                    self.report(now);
+                }
+                Change::Token { now: Ok(Some(record)), .. } => self.admit(registry, &vault, record),
+                Change::Token { id, now } => {
+                    registry.dismiss(id);
+                    self.report(now);
+                }
+            }
+        }
+    }
+
+    /// Opens a connection's secret. One that can't be opened is in force as such, so that requests
+    /// that name it fail, and say why.
+    fn put(
+        &self,
+        registry: &mut Registry,
+        vault: &Vault,
+        record: ConnectionRecord,
+    ) -> Result<(), Taken> {
+        let opened = vault.open(&record.context(), &record.sealed);
+        let ConnectionRecord { integration, name, allowed_domain, detail, .. } = record;
+        let named = format!("{integration}.{name}");
+        let open = opened.ok().and_then(|secret| {
+            let (integration, name) = (integration.clone(), name.clone());
+            let domain = allowed_domain.clone();
+            Connection::new(integration, name, domain, detail.clone(), &secret).ok()
+        });
+        let connection = open.unwrap_or_else(|| {
+            self.metrics.count_seal_failure();
+            tracing::error!(
+                connection = named,
+                "the connection's secret can't be opened: its row was changed by hand, or its \
+                 master key is missing; requests for it are refused"
+            );
+            Connection::sealed(integration, name, allowed_domain, detail)
+        });
+        registry.put(connection, &self.metrics)
+    }
+
+    fn admit(&self, registry: &mut Registry, vault: &Vault, record: TokenRecord) {
+        if vault.verify(&record.claims(), &record.mac).is_err() {
+            self.metrics.count_seal_failure();
+            tracing::error!(
+                token.id = %record.id,
+                "a token of the store was not written by a holder of the master key; it is no token"
+            );
+            registry.dismiss(record.id);
+            return;
+        }
+        let caller = Caller {
+            name: record.name.into(),
+            reach: record.reach,
+            scopes: record.scopes,
+            expires_at: record.expires_at,
+        };
+        registry.admit(record.digest, record.id, caller);
+    }
+
+    /// A row that is no record counts as one that was changed by hand.
+    fn report<T>(&self, read: Result<T, store::Error>) {
+        if let Err(error) = read {
+            self.metrics.count_seal_failure();
+            tracing::error!(error = %error, "a row of the store can't be read; it is not in force");
+        }
+    }
+}
+
+const NOT_IN_FORCE: &str = "what the store has is not in force here";
+
+/// How often the store is looked at when it says nothing.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// How long a change may take to be in force here before its writer is told.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,175 @@
+//! The master keys: from the environment or a file, made on the first start, checked against what
+//! the store was sealed with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::data_dir::{DataDirError, read_secret, write_secret};
+use crate::config::{Config, Environment};
+use crate::model::sealed::Context;
+use crate::secret::Secret;
+use crate::store::{self, Store};
+use crate::vault::{Keyring, KeyringError, SealError, Vault};
+
+/// The master keys in use.
+#[derive(Debug)]
+pub(super) struct Keys {
+    source: Source,
+    vault: ArcSwap<Vault>,
+}
+
+/// Where the keys come from.
+#[derive(Debug)]
+enum Source {
+    Environment,
+    File(PathBuf),
+}
+
+/// Why there are no master keys to work with; each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The key file can't be used.
+    #[error(transparent)]
+    File(#[from] DataDirError),
+    /// What was read is no keyring.
+    #[error("{place} holds no master keys: {why}")]
+    Keyring {
+        /// Where it was read.
+        place: String,
+        /// What is wrong with it.
+        why: KeyringError,
+    },
+    /// The store was sealed before, and there is no key.
+    #[error(
+        "the store holds secrets, and there is no master key in {}: bring back the key that they \
+         were sealed with, or set {VARIABLE}",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// The store was sealed with another key.
+    #[error(
+        "the store was sealed with other master keys than those in {0}: bring back the key that \
+         was used, as a line of its own"
+    )]
+    Wrong(String),
+    /// What the environment says stays the same for as long as the process lives.
+    #[error(
+        "the master keys come from {VARIABLE}, which can't change while the server runs: write \
+         them to seal.master_key_file with the new key on the first line, restart without the \
+         variable, and rotate then"
+    )]
+    Environment,
+    /// The store can't be asked.
+    #[error("the store can't be asked which key it was sealed with")]
+    Store(#[source] store::Error),
+    /// The key check can't be sealed.
+    #[error("the store can't be marked with its key")]
+    Seal(#[source] SealError),
+}
+
+impl Keys {
+    /// The keys that are there, or a new one where neither keys nor a sealed store are.
+    ///
+    /// # Errors
+    /// [`KeysError`] when the keys can't be read, or are not those that the store was sealed with.
+    pub(super) async fn open(
+        config: &Config,
+        environment: &Environment,
+        store: &Store,
+    ) -> Result<Self, KeysError> {
+        let path = config.data_dir.join(&config.seal.master_key_file);
+        let (source, keyring) = match environment.text(VARIABLE) {
+            Some(text) => (Source::Environment, parse(&Secret::new(text), VARIABLE)?),
+            None => match read_file(&path)? {
+                Some(keyring) => (Source::File(path), keyring),
+                None => return Self::make(path, store).await,
+            },
+        };
+        let keys = Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)) };
+        keys.check(&keys.vault(), store).await?;
+        Ok(keys)
+    }
+
+    /// The keys in use.
+    pub(super) fn vault(&self) -> Arc<Vault> {
+        self.vault.load_full()
+    }
+
+    /// Reads the file again, and uses its keys if they open the store.
+    ///
+    /// # Errors
+    /// [`KeysError`] as at the start; the keys in use stay so then.
+    pub(super) async fn reread(&self, store: &Store) -> Result<(), KeysError> {
+        let Source::File(path) = &self.source else { return Err(KeysError::Environment) };
+        let keyring = read_file(path)?.ok_or_else(|| KeysError::Missing(path.clone()))?;
+        let vault = Arc::new(Vault::new(keyring));
+        self.check(&vault, store).await?;
+        self.vault.store(vault);
+        Ok(())
+    }
+
+    /// A key is never made over old data; and it is on the disk before anything is sealed with it.
+    async fn make(path: PathBuf, store: &Store) -> Result<Self, KeysError> {
+        if store.key_check().await.map_err(KeysError::Store)?.is_some() {
+            return Err(KeysError::Missing(path));
+        }
+        let place = path.display().to_string();
+        let keyring = Keyring::generate().map_err(|why| KeysError::Keyring { place, why })?;
+        write_secret(&path, keyring.to_text().expose())?;
+        let source = Source::File(path.clone());
+        let keys = Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)) };
+        match keys.check(&keys.vault(), store).await {
+            Err(KeysError::Wrong(_place)) => {
+                // Another instance was first; this key has sealed nothing.
+                std::fs::remove_file(&path).map_err(|why| DataDirError::File(path.clone(), why))?;
+                Err(KeysError::Missing(path))
+            }
+            checked => checked.map(|()| keys),
+        }
+    }
+
+    /// Whether the store was sealed with one of `vault`'s keys; a store that was never sealed is
+    /// from now on.
+    async fn check(&self, vault: &Vault, store: &Store) -> Result<(), KeysError> {
+        let kept = match store.key_check().await.map_err(KeysError::Store)? {
+            Some(kept) => kept,
+            None => {
+                let mark = Secret::new(MARK);
+                let sealed = vault.seal(&Context::KeyCheck, &mark).map_err(KeysError::Seal)?;
+                store.keep_key_check(&sealed).await.map_err(KeysError::Store)?
+            }
+        };
+        match vault.open(&Context::KeyCheck, &kept) {
+            Ok(_mark) => Ok(()),
+            Err(_mute) => Err(KeysError::Wrong(self.source.to_string())),
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Environment => f.write_str(VARIABLE),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Option<Keyring>, KeysError> {
+    let text = read_secret(path, LONGEST)?;
+    text.map(|text| parse(&text, &path.display().to_string())).transpose()
+}
+
+fn parse(text: &Secret, place: &str) -> Result<Keyring, KeysError> {
+    Keyring::parse(text).map_err(|why| KeysError::Keyring { place: place.to_owned(), why })
+}
+
+const VARIABLE: &str = "KEYFERRY_MASTER_KEY";
+
+/// What the key check says; only whether it opens counts.
+const MARK: &str = "keyferry";
+
+/// Many more keys than anybody rotates through.
+const LONGEST: usize = 64 << 10;
