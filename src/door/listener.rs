@@ -1,7 +1,7 @@
 //! Listening sockets: bound once, and shared by all workers.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -108,9 +108,9 @@ impl Listener {
                 let listener = TcpListener::from_std(socket)?;
                 loop {
                     match listener.accept().await {
-                        Ok((io, _address)) => {
+                        Ok((io, address)) => {
                             let _best_effort = io.set_nodelay(true);
-                            host.welcome(io);
+                            host.welcome(io, Some(address.ip().to_canonical()));
                         }
                         Err(error) => pause_after(&error).await,
                     }
@@ -120,7 +120,7 @@ impl Listener {
                 let listener = UnixListener::from_std(socket)?;
                 loop {
                     match listener.accept().await {
-                        Ok((io, _address)) => host.welcome(io),
+                        Ok((io, _address)) => host.welcome(io, None),
                         Err(error) => pause_after(&error).await,
                     }
                 }
@@ -137,13 +137,13 @@ struct Receptionist<H> {
 }
 
 impl<H: House> Receptionist<H> {
-    fn welcome<T>(&self, io: T)
+    fn welcome<T>(&self, io: T, peer: Option<IpAddr>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let house = Arc::clone(&self.house);
         let limits = *self.lobby.limits();
-        let Some((presence, place)) = self.lobby.admit() else {
+        let Some((presence, place)) = self.lobby.admit(peer) else {
             if self.tls.is_none() {
                 let message = house.turn_away(TurnedAway::Full);
                 self.tasks.spawn(reception::turn_away(io, message));

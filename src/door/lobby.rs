@@ -1,6 +1,7 @@
 //! All conns of one worker: counted, swept for overdue ones, told to drain.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -65,12 +66,12 @@ impl Lobby {
     }
 
     /// Takes a conn in, or `None` when there are too many.
-    pub(super) fn admit(&self) -> Option<(Arc<Presence>, Place)> {
+    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<(Arc<Presence>, Place)> {
         let place = Place(Arc::clone(&self.doorkeeper));
         if self.doorkeeper.conns.fetch_add(1, Relaxed) >= self.limits.max_conns {
             return None;
         }
-        let presence = Arc::new(Presence::new(Arc::clone(&self.clock)));
+        let presence = Arc::new(Presence::new(Arc::clone(&self.clock), peer));
         if self.draining.load(Relaxed) {
             presence.tell(Order::Drain);
         }

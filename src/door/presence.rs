@@ -1,5 +1,6 @@
 //! One conn as others see it: what it is doing, since when, and what it has been told to do.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::Context;
@@ -16,6 +17,7 @@ pub(super) const TICKS_PER_SECOND: u32 = 4;
 /// The state of one conn, shared between its task, its requests and the worker's lobby.
 #[derive(Debug)]
 pub struct Presence {
+    peer: Option<IpAddr>,
     clock: Arc<AtomicU32>,
     since: AtomicU32,
     in_flight: AtomicU32,
@@ -51,9 +53,10 @@ pub(super) struct Deadlines {
 const NOT_STALLED: u32 = u32::MAX;
 
 impl Presence {
-    pub(super) fn new(clock: Arc<AtomicU32>) -> Self {
+    pub(super) fn new(clock: Arc<AtomicU32>, peer: Option<IpAddr>) -> Self {
         let now = clock.load(Relaxed);
         Self {
+            peer,
             clock,
             since: AtomicU32::new(now),
             in_flight: AtomicU32::new(0),
@@ -64,6 +67,12 @@ impl Presence {
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
+    }
+
+    /// The address at the other end, where there is one.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     /// A whole head has arrived.
@@ -184,7 +193,7 @@ mod tests {
     #[test]
     fn a_head_an_idle_conn_and_a_stalled_answer_each_have_their_own_time() {
         let clock = Arc::new(AtomicU32::new(0));
-        let presence = Arc::new(Presence::new(Arc::clone(&clock)));
+        let presence = Arc::new(Presence::new(Arc::clone(&clock), None));
         assert!(!at(&clock, &presence, 40));
         assert!(at(&clock, &presence, 41));
 
