@@ -3,17 +3,28 @@
 //! Owns the counting of requests per minute, promises an answer without waiting, and must never
 //! know whose requests it counts.
 
+use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 /// A number of requests per minute, of which a minute's worth may come at once.
 #[derive(Debug)]
 pub struct Rate {
     per_minute: u32,
     limiter: DefaultDirectRateLimiter,
+    clock: DefaultClock,
+}
+
+/// A number of requests per minute for each key, of which a minute's worth may come at once.
+pub struct Rates<K: Clone + Eq + Hash> {
+    per_minute: u32,
+    limiter: DefaultKeyedRateLimiter<K>,
+    taken: AtomicU32,
     clock: DefaultClock,
 }
 
@@ -49,6 +60,45 @@ impl Rate {
     }
 }
 
+impl<K: Clone + Eq + Hash> Rates<K> {
+    /// At most `per_minute` for each key; `None` for zero, which means no limit.
+    #[must_use]
+    pub fn per_minute(per_minute: u32) -> Option<Self> {
+        let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
+        let limiter = RateLimiter::keyed(quota);
+        Some(Self { per_minute, limiter, taken: AtomicU32::new(0), clock: DefaultClock::default() })
+    }
+
+    /// Whether this is the limit in force, so that a reload need not begin to count anew.
+    #[must_use]
+    pub fn is_per_minute(&self, per_minute: u32) -> bool {
+        self.per_minute == per_minute
+    }
+
+    /// Counts one request of `key`.
+    ///
+    /// # Errors
+    /// [`Exceeded`] says how long to wait.
+    pub fn take(&self, key: &K) -> Result<(), Exceeded> {
+        // Keys that have their whole minute left need not be remembered.
+        if self.taken.fetch_add(1, Relaxed) % MANY == MANY - 1 {
+            self.limiter.retain_recent();
+        }
+        self.limiter
+            .check_key(key)
+            .map_err(|until| Exceeded(until.wait_time_from(self.clock.now())))
+    }
+}
+
+impl<K: Clone + Eq + Hash> fmt::Debug for Rates<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rates").field("per_minute", &self.per_minute).finish_non_exhaustive()
+    }
+}
+
+/// After how many requests it is looked which keys are still needed.
+const MANY: u32 = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +110,13 @@ mod tests {
         let Exceeded(wait) = rate.take().unwrap_err();
         assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
         assert!(Rate::per_minute(0).is_none());
+    }
+
+    #[test]
+    fn each_key_has_a_minute_of_its_own() {
+        let rates = Rates::per_minute(1).unwrap();
+        assert_eq!([rates.take(&'a'), rates.take(&'b')], [Ok(()), Ok(())]);
+        assert!(rates.take(&'a').is_err());
+        assert!(rates.is_per_minute(1));
     }
 }
