@@ -57,17 +57,7 @@ impl Caller {
     /// Whether the caller may use `connection`.
     #[must_use]
     pub fn may_use(&self, connection: &Connection) -> bool {
-        match &self.reach {
-            Reach::One(integration, listed) => {
-                integration == connection.integration()
-                    && listed.as_ref().is_none_or(|names| names.contains(connection.name()))
-            }
-            Reach::Every(listed) => listed.as_ref().is_none_or(|pairs| {
-                pairs.iter().any(|(integration, name)| {
-                    integration == connection.integration() && name == connection.name()
-                })
-            }),
-        }
+        self.reach.covers(connection.integration(), connection.name())
     }
 
     /// Whether the token has ended by `now`.
@@ -98,6 +88,49 @@ impl Reach {
         let integration = IntegrationName::parse(integration).map_err(ReachError::Name)?;
         let names = names.map(|names| names.map(ConnectionName::parse).collect()).transpose();
         Ok(Self::One(integration, names.map_err(ReachError::Name)?))
+    }
+
+    /// Whether the connection of this name is within reach.
+    #[must_use]
+    pub fn covers(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
+        match self {
+            Self::One(own, listed) => {
+                own == integration && listed.as_ref().is_none_or(|names| names.contains(name))
+            }
+            Self::Every(listed) => listed.as_ref().is_none_or(|pairs| {
+                pairs.iter().any(|pair| &pair.0 == integration && &pair.1 == name)
+            }),
+        }
+    }
+
+    /// Whether everything within reach of `other` is within this one.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Every(None), _) => true,
+            (Self::One(own, None), Self::One(integration, _)) => own == integration,
+            (_, Self::One(integration, Some(names))) => {
+                names.iter().all(|name| self.covers(integration, name))
+            }
+            (_, Self::Every(Some(pairs))) => {
+                pairs.iter().all(|(integration, name)| self.covers(integration, name))
+            }
+            (_, Self::One(_, None) | Self::Every(None)) => false,
+        }
+    }
+
+    /// The names of the integration's connections within reach, where they are listed; `None`
+    /// where there is no list.
+    #[must_use]
+    pub fn listed(&self, integration: &IntegrationName) -> Option<Vec<ConnectionName>> {
+        match self {
+            Self::One(own, listed) if own == integration => listed.clone(),
+            Self::One(..) => Some(Vec::new()),
+            Self::Every(listed) => {
+                let pairs = listed.as_ref()?.iter().filter(|pair| &pair.0 == integration);
+                Some(pairs.map(|pair| pair.1.clone()).collect())
+            }
+        }
     }
 
     /// The integration, or `*`.
@@ -161,5 +194,32 @@ mod tests {
         ] {
             assert_eq!(Reach::parse(integration, connections.as_deref()), Err(refusal));
         }
+    }
+
+    #[test]
+    fn a_reach_includes_no_more_than_it_covers() {
+        let reach = |integration: &str, names: Option<&[&str]>| Reach::parse(integration, names);
+        let (every, acme) = (reach("*", None).unwrap(), reach("acme", None).unwrap());
+        let (one, other) = (reach("acme", Some(&["one"])).unwrap(), reach("other", None).unwrap());
+        let pair = reach("*", Some(&["acme.one"])).unwrap();
+        for (wide, narrow) in [
+            (&every, &every),
+            (&every, &pair),
+            (&acme, &one),
+            (&acme, &pair),
+            (&pair, &one),
+            (&one, &pair),
+        ] {
+            assert!(wide.includes(narrow), "{wide:?} {narrow:?}");
+        }
+        for (narrow, wide) in
+            [(&acme, &every), (&one, &acme), (&acme, &other), (&pair, &every), (&pair, &acme)]
+        {
+            assert!(!narrow.includes(wide), "{narrow:?} {wide:?}");
+        }
+        let acme_name = IntegrationName::parse("acme").unwrap();
+        assert_eq!(acme.listed(&acme_name), None);
+        assert_eq!(pair.listed(&acme_name).unwrap().len(), 1);
+        assert_eq!(other.listed(&acme_name).unwrap().len(), 0);
     }
 }
