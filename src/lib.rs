@@ -21,12 +21,14 @@ pub mod vault;
 pub mod ledger;
 // layer 4: the set in force
 pub mod registry;
-// layer 5: faces
+// layer 5: the management plane's rules
+pub mod desk;
+// layer 6: faces
 pub mod api;
 pub mod proxy;
-// layer 6: plan
+// layer 7: plan
 pub mod config;
-// layer 7: house
+// layer 8: house
 pub mod app;
-// layer 8: street
+// layer 9: street
 pub mod cli;

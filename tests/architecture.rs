@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["door", "limit", "store", "upstream", "vault"],
     &["ledger"],
     &["registry"],
+    &["desk"],
     &["api", "proxy"],
     &["config"],
     &["app"],

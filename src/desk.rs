@@ -1,0 +1,126 @@
+//! The management plane's rules, once for everybody who asks: what may be seen, made, changed and
+//! deleted, and by whom.
+//!
+//! Owns those rules, promises that what it has done is sealed, kept, and in force on this
+//! instance before it says so, and must never know how it was asked: no HTTP is spoken here.
+
+mod connections;
+mod draft;
+mod explain;
+mod fault;
+mod form;
+mod keys;
+mod listing;
+mod operator;
+mod tokens;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+pub use self::connections::{Reading, Shown, Writing};
+pub use self::explain::{Asking, Explanation, Question, Step};
+pub use self::fault::{About, Fault, Refused, Scope};
+pub use self::form::{Entry, Form, REDACTED};
+pub use self::keys::{KeyUse, Rotated};
+pub use self::listing::Listing;
+pub use self::operator::Operator;
+pub use self::tokens::{Administering, Granted};
+use crate::clock::Clock;
+use crate::model::caller::Caller;
+use crate::model::token::TokenDigest;
+use crate::registry::Registry;
+use crate::store::{Revision, Store};
+use crate::vault::Vault;
+
+/// The desk: where operators ask.
+#[derive(Debug)]
+pub struct Desk {
+    keeping: Option<Arc<dyn Keeping>>,
+    view: Arc<dyn View>,
+    clock: Clock,
+}
+
+/// What is in force on this instance, as far as the desk must know it. Every answer comes from
+/// memory.
+pub trait View: fmt::Debug + Send + Sync {
+    /// The connections and callers. A stored token whose record is not genuine is not among them.
+    fn registry(&self) -> Registry;
+
+    /// When the configuration in force was read.
+    fn declared_since(&self) -> Timestamp;
+
+    /// What of the configuration the management plane goes by.
+    fn rules(&self) -> Rules;
+
+    /// What the data plane would do with a request of this caller.
+    fn explain(&self, caller: &Caller, question: &Question) -> Explanation;
+}
+
+/// What of the configuration the management plane goes by.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rules {
+    /// Whether a static connection may take the reserved name.
+    pub allow_static_zendesk: bool,
+    /// How many requests a token may make in a minute; `None`: no limit.
+    pub requests_per_minute: Option<u32>,
+}
+
+/// What it takes to keep anything.
+pub trait Keeping: fmt::Debug + Send + Sync {
+    /// Where records are kept.
+    fn store(&self) -> &Store;
+
+    /// The vault with the master keys that are in force.
+    fn vault(&self) -> Arc<Vault>;
+
+    /// Takes up a new first master key, if there is one.
+    ///
+    /// Fails with [`Refused::KeysFromEnvironment`] where the server can't read keys anew, with
+    /// [`Refused::KeysUnreadable`] when what it reads is of no use.
+    fn renew_keys(&self) -> BoxFuture<'_, Result<(), Refused>>;
+
+    /// Waits, not for long, until the store's revision is in force on this instance; whether it
+    /// came to that.
+    fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool>;
+}
+
+impl Desk {
+    /// A desk over what is in force. Without anything to keep in, it shows what is declared and
+    /// makes nothing.
+    #[must_use]
+    pub fn new(keeping: Option<Arc<dyn Keeping>>, view: Arc<dyn View>, clock: Clock) -> Self {
+        Self { keeping, view, clock }
+    }
+
+    /// Who holds the token with this digest, unless it has ended. Its use is noted.
+    #[must_use]
+    pub fn admit(&self, digest: &TokenDigest) -> Option<Operator> {
+        let now = self.clock.now();
+        let registry = self.view.registry();
+        let holder = registry.holder(digest).filter(|known| !known.caller.has_expired(now))?;
+        holder.mark_used(now);
+        Some(Operator::new(Arc::clone(holder)))
+    }
+
+    /// What of the configuration the management plane goes by.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.view.rules()
+    }
+
+    fn keeping(&self) -> Result<&dyn Keeping, Refused> {
+        self.keeping.as_deref().ok_or(Refused::NoStore)
+    }
+
+    /// Waits until what was written is in force on this instance. It is written in any case: when
+    /// the wait is over, it takes effect a little later.
+    async fn settle(&self, revision: Revision) {
+        let Some(keeping) = &self.keeping else { return };
+        if !keeping.in_force(revision).await {
+            tracing::warn!("a change was written, but is not in force on this instance yet");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Static connections: what may be read, made, changed and deleted, and by whom.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::draft::{Change, Draft};
+use super::fault::{Refused, Scope};
+use super::form::Form;
+use super::operator::Operator;
+use super::{Desk, Keeping};
+use crate::model::connection::{Connection, ConnectionType};
+use crate::model::domain::AllowedDomain;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::model::sealed::{Context, Sealed};
+use crate::registry::Source;
+use crate::secret::Secret;
+use crate::store;
+
+/// A connection as it may be shown: everything but its secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shown {
+    /// Its name.
+    pub name: ConnectionName,
+    /// Where its secret may be sent.
+    pub allowed_domain: AllowedDomain,
+    /// Its type, and what of it is not secret.
+    pub detail: Detail,
+    /// When it was made; of a declared one, when the configuration was read.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Whether the configuration declares it, so that it can't be changed here.
+    pub declared: bool,
+}
+
+/// The right to see connections of an integration.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) operator: &'a Operator,
+    pub(super) integration: IntegrationName,
+}
+
+/// The right to change connections of an integration.
+#[derive(Debug)]
+pub struct Writing<'a>(Reading<'a>);
+
+impl Desk {
+    /// Lets an operator see the connections of an integration.
+    ///
+    /// # Errors
+    /// When the token is of another integration, or lacks the scope `read`.
+    pub fn reading<'a>(
+        &'a self,
+        operator: &'a Operator,
+        integration: &str,
+    ) -> Result<Reading<'a>, Refused> {
+        let integration = operator.enter(integration)?;
+        operator.need(Scope::Read)?;
+        Ok(Reading { desk: self, operator, integration })
+    }
+
+    /// Lets an operator change the connections of an integration.
+    ///
+    /// # Errors
+    /// When the token is of another integration, or lacks the scope `write`.
+    pub fn writing<'a>(
+        &'a self,
+        operator: &'a Operator,
+        integration: &str,
+    ) -> Result<Writing<'a>, Refused> {
+        let integration = operator.enter(integration)?;
+        operator.need(Scope::Write)?;
+        Ok(Writing(Reading { desk: self, operator, integration }))
+    }
+}
+
+impl Reading<'_> {
+    /// The connection of this type and name.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] when there is none within the token's reach; and when the store
+    /// fails.
+    pub async fn show(&self, kind: ConnectionType, name: &str) -> Result<Shown, Refused> {
+        let name = self.name(name)?;
+        let shown = match self.declared(&name) {
+            Some(connection) => self.desk.shown(&connection),
+            None => Shown::from(&self.record(&name).await?),
+        };
+        if shown.detail.kind() == kind { Ok(shown) } else { Err(Refused::NotFound) }
+    }
+
+    /// What is declared under this name.
+    fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
+        let registry = self.desk.view.registry();
+        let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
+        let declared = listing.source == Source::Declared;
+        declared.then(|| Arc::clone(&listing.connection))
+    }
+
+    async fn record(&self, name: &ConnectionName) -> Result<ConnectionRecord, Refused> {
+        let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
+        let found = keeping.store().connection(&self.integration, name).await;
+        found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
+    }
+
+    /// What is out of reach does not exist, and no more does what can't be a name.
+    fn name(&self, name: &str) -> Result<ConnectionName, Refused> {
+        let name = ConnectionName::parse(name).map_err(|_rule| Refused::NotFound)?;
+        let reached = self.operator.reaches(&self.integration, &name);
+        if reached { Ok(name) } else { Err(Refused::NotFound) }
+    }
+}
+
+impl Writing<'_> {
+    /// Makes a connection, and returns when it is in force on this instance. Dropped in between,
+    /// the connection may have been made or not.
+    ///
+    /// # Errors
+    /// [`Refused`]: what is wrong with the form, the name is taken or out of reach, or the store
+    /// fails.
+    pub async fn create(&self, kind: ConnectionType, form: Form) -> Result<Shown, Refused> {
+        let Reading { desk, operator, integration } = &self.0;
+        let draft = Draft::read(kind, form, &desk.rules())?;
+        if !operator.reaches(integration, &draft.name) {
+            return Err(Refused::OutOfReach);
+        }
+        if self.0.declared(&draft.name).is_some() {
+            return Err(Refused::Taken);
+        }
+        let keeping = desk.keeping()?;
+        let record = desk.seal_draft(keeping, integration, draft)?;
+        let created = keeping.store().create_connection(&record).await;
+        let revision = created.map_err(|error| store_failed(&error))?;
+        self.log("a connection was created", kind, &record.name);
+        self.0.desk.settle(revision).await;
+        Ok(Shown::from(&record))
+    }
+
+    /// Changes a connection's credentials, and returns when that is in force on this instance.
+    /// Dropped in between, they may have been changed or not.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is none, it is declared, what is wrong with the form, or the store
+    /// fails.
+    pub async fn update(
+        &self,
+        kind: ConnectionType,
+        name: &str,
+        form: Form,
+    ) -> Result<(), Refused> {
+        let name = self.changeable(kind, name)?;
+        let Some(keeping) = &self.0.desk.keeping else { return Err(Refused::NotFound) };
+        let mut before = self.of_kind(kind, &name).await?;
+        let change = Change::read(&before, form)?;
+        for _again in 0..ATTEMPTS {
+            let after = self.0.desk.changed(&**keeping, &before, &change)?;
+            let replaced = keeping.store().replace_connection(&before, &after).await;
+            if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
+                self.log("a connection was changed", kind, &name);
+                self.0.desk.settle(revision).await;
+                return Ok(());
+            }
+            let now = self.of_kind(kind, &name).await?;
+            if now.uuid != before.uuid {
+                break;
+            }
+            before = now;
+        }
+        Err(Refused::Changed)
+    }
+
+    /// Deletes a connection, and returns when it is gone on this instance. Dropped in between, it
+    /// may have been deleted or not.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is none, it is declared, or the store fails.
+    pub async fn delete(&self, kind: ConnectionType, name: &str) -> Result<(), Refused> {
+        let name = self.changeable(kind, name)?;
+        let Some(keeping) = &self.0.desk.keeping else { return Err(Refused::NotFound) };
+        let deleted = keeping.store().delete_connection(&self.0.integration, &name, kind).await;
+        let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
+        self.log("a connection was deleted", kind, &name);
+        self.0.desk.settle(revision).await;
+        Ok(())
+    }
+
+    /// The name, unless the configuration has the say over it.
+    fn changeable(&self, kind: ConnectionType, name: &str) -> Result<ConnectionName, Refused> {
+        let name = self.0.name(name)?;
+        match self.0.declared(&name) {
+            Some(declared) if declared.kind() == kind => Err(Refused::Declared),
+            Some(_) => Err(Refused::NotFound),
+            None => Ok(name),
+        }
+    }
+
+    async fn of_kind(
+        &self,
+        kind: ConnectionType,
+        name: &ConnectionName,
+    ) -> Result<ConnectionRecord, Refused> {
+        let record = self.0.record(name).await?;
+        if record.kind() == kind { Ok(record) } else { Err(Refused::NotFound) }
+    }
+
+    fn log(&self, message: &str, kind: ConnectionType, name: &ConnectionName) {
+        let Reading { operator, integration, .. } = &self.0;
+        tracing::info!(
+            operator = &*operator.caller().name,
+            integration = integration.as_str(),
+            connection.name = name.as_str(),
+            connection.type = kind.as_str(),
+            "{message}"
+        );
+    }
+}
+
+impl Desk {
+    /// How a declared connection is shown.
+    pub(super) fn shown(&self, connection: &Connection) -> Shown {
+        let since = self.view.declared_since();
+        Shown {
+            name: connection.name().clone(),
+            allowed_domain: connection.allowed_domain().clone(),
+            detail: connection.detail().clone(),
+            created_at: since,
+            updated_at: since,
+            declared: true,
+        }
+    }
+
+    fn seal_draft(
+        &self,
+        keeping: &dyn Keeping,
+        integration: &IntegrationName,
+        draft: Draft,
+    ) -> Result<ConnectionRecord, Refused> {
+        let uuid = new_id().map_err(|error| super::fault::no_chance(&error))?;
+        let now = whole_microseconds(self.clock.now());
+        let Draft { name, allowed_domain, detail, secret } = draft;
+        let context = Context::Connection {
+            uuid,
+            integration,
+            name: &name,
+            allowed_domain: &allowed_domain,
+            detail: &detail,
+        };
+        let sealed = seal(keeping, &context, &secret)?;
+        let integration = integration.clone();
+        Ok(ConnectionRecord {
+            uuid,
+            integration,
+            name,
+            allowed_domain,
+            detail,
+            sealed,
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    /// The record as the change makes it: sealed anew, since the context may be another.
+    fn changed(
+        &self,
+        keeping: &dyn Keeping,
+        before: &ConnectionRecord,
+        change: &Change,
+    ) -> Result<ConnectionRecord, Refused> {
+        let kept = || {
+            keeping.vault().open(&before.context(), &before.sealed).map_err(|_mute| {
+                tracing::error!(
+                    integration = before.integration.as_str(),
+                    connection.name = before.name.as_str(),
+                    "the connection's secret can't be opened"
+                );
+                Refused::SealBroken
+            })
+        };
+        let secret = change.secret.clone().map_or_else(kept, Ok)?;
+        let mut after = before.clone();
+        after.detail = change.apply(&before.detail);
+        let later = before.updated_at.saturating_add(SignedDuration::from_micros(1));
+        let now = whole_microseconds(self.clock.now());
+        after.updated_at = later.map_or(now, |later| now.max(later));
+        after.sealed = seal(keeping, &after.context(), &secret)?;
+        Ok(after)
+    }
+}
+
+impl From<&ConnectionRecord> for Shown {
+    fn from(record: &ConnectionRecord) -> Self {
+        Self {
+            name: record.name.clone(),
+            allowed_domain: record.allowed_domain.clone(),
+            detail: record.detail.clone(),
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            declared: false,
+        }
+    }
+}
+
+fn seal(keeping: &dyn Keeping, context: &Context<'_>, secret: &Secret) -> Result<Sealed, Refused> {
+    keeping.vault().seal(context, secret).map_err(|error| {
+        tracing::error!(error = %error, "a secret can't be sealed");
+        Refused::Internal
+    })
+}
+
+/// What of the store's failure is the operator's business; the rest is logged.
+pub(super) fn store_failed(error: &store::Error) -> Refused {
+    match error {
+        store::Error::Conflict => Refused::Taken,
+        store::Error::Busy | store::Error::Unavailable(_) => {
+            tracing::warn!(error = %error, "the store can't be used");
+            Refused::Unavailable
+        }
+        _ => {
+            tracing::error!(error = %error, "the store failed");
+            Refused::Internal
+        }
+    }
+}
+
+/// How often a change is tried against changes of others.
+const ATTEMPTS: usize = 4;

@@ -1,0 +1,146 @@
+//! What is entered of a connection, read into what can't be wrong.
+
+use super::Rules;
+use super::fault::{About, Refused};
+use super::form::Form;
+use crate::model::connection::ConnectionType;
+use crate::model::domain::AllowedDomain;
+use crate::model::field::{self, CredentialField};
+use crate::model::name::{ConnectionName, NameError, ZENDESK};
+use crate::model::record::{ConnectionRecord, Detail};
+use crate::secret::Secret;
+
+/// A connection that is to be made.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) name: ConnectionName,
+    pub(super) allowed_domain: AllowedDomain,
+    pub(super) detail: Detail,
+    pub(super) secret: Secret,
+}
+
+/// What is to change of a connection: at least one of both.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// The user name or the header's name.
+    text: Option<Box<str>>,
+    pub(super) secret: Option<Secret>,
+}
+
+impl Draft {
+    /// Reads the whole form.
+    ///
+    /// # Errors
+    /// [`Refused::Faulty`] with everything that is wrong.
+    pub(super) fn read(
+        kind: ConnectionType,
+        mut form: Form,
+        rules: &Rules,
+    ) -> Result<Self, Refused> {
+        let name = form.require("name", About::Name, |text| parse_name(text, rules));
+        let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
+        if let Some(field) = text_field(kind) {
+            form.demand(field);
+        }
+        form.demand(secret_field(kind));
+        let (text, secret) = credentials(kind, &mut form);
+        let detail = detail(kind, text);
+        let read = name.zip(domain).zip(detail).zip(secret);
+        let read = read.map(|(((name, allowed_domain), detail), secret)| Self {
+            name,
+            allowed_domain,
+            detail,
+            secret,
+        });
+        form.close(read)
+    }
+}
+
+impl Change {
+    /// Reads the whole form. What can't change may be repeated, as it is.
+    ///
+    /// # Errors
+    /// [`Refused::Faulty`] with everything that is wrong.
+    pub(super) fn read(record: &ConnectionRecord, mut form: Form) -> Result<Self, Refused> {
+        let kind = record.kind();
+        let changes_something =
+            form.has(secret_field(kind)) || text_field(kind).is_some_and(|field| form.has(field));
+        let _same = form.take("name", About::Request, |text| {
+            if text == record.name.as_str() { Ok(()) } else { Err(UNCHANGING) }
+        });
+        let _same = form.take("allowed_domain", About::Request, |text| {
+            let same = AllowedDomain::parse(text).is_ok_and(|given| given == record.allowed_domain);
+            if same { Ok(()) } else { Err(UNCHANGING) }
+        });
+        let (text, secret) = credentials(kind, &mut form);
+        if !changes_something {
+            let fields: Vec<_> = text_field(kind).into_iter().chain([secret_field(kind)]).collect();
+            let title = format!("nothing is to change: give {}", fields.join(" or "));
+            form.fault(About::Request, &title);
+        }
+        form.close(Some(Self { text, secret }))
+    }
+
+    /// What of the connection is not secret, once it has changed.
+    pub(super) fn apply(&self, before: &Detail) -> Detail {
+        match (before, &self.text) {
+            (Detail::ApiKey { .. }, Some(text)) => Detail::ApiKey { header_name: text.clone() },
+            (Detail::BasicAuth { .. }, Some(text)) => Detail::BasicAuth { username: text.clone() },
+            (Detail::BearerToken, _) | (_, None) => before.clone(),
+        }
+    }
+}
+
+/// What is entered beside the secret, and the secret.
+fn credentials(kind: ConnectionType, form: &mut Form) -> (Option<Box<str>>, Option<Secret>) {
+    match kind {
+        ConnectionType::ApiKey => {
+            let header = form.take("header_name", About::HeaderName, |text| {
+                CredentialField::parse(text).map(|_fits| Box::from(text))
+            });
+            (header, form.take_secret("api_key", field::check_secret))
+        }
+        ConnectionType::BasicAuth => {
+            let username = form.take("username", About::Credential, |text| {
+                field::check_username(text).map(|()| Box::from(text))
+            });
+            (username, form.take_secret("password", field::check_password))
+        }
+        ConnectionType::BearerToken => (None, form.take_secret("token", field::check_secret)),
+    }
+}
+
+fn detail(kind: ConnectionType, text: Option<Box<str>>) -> Option<Detail> {
+    Some(match kind {
+        ConnectionType::ApiKey => Detail::ApiKey { header_name: text? },
+        ConnectionType::BasicAuth => Detail::BasicAuth { username: text? },
+        ConnectionType::BearerToken => Detail::BearerToken,
+    })
+}
+
+fn text_field(kind: ConnectionType) -> Option<&'static str> {
+    match kind {
+        ConnectionType::ApiKey => Some("header_name"),
+        ConnectionType::BasicAuth => Some("username"),
+        ConnectionType::BearerToken => None,
+    }
+}
+
+fn secret_field(kind: ConnectionType) -> &'static str {
+    match kind {
+        ConnectionType::ApiKey => "api_key",
+        ConnectionType::BasicAuth => "password",
+        ConnectionType::BearerToken => "token",
+    }
+}
+
+fn parse_name(text: &str, rules: &Rules) -> Result<ConnectionName, NameError> {
+    match ConnectionName::parse(text) {
+        Ok(name) if name.as_str() == ZENDESK && !rules.allow_static_zendesk => {
+            Err(NameError::Reserved)
+        }
+        verdict => verdict,
+    }
+}
+
+const UNCHANGING: &str = "can't be changed: delete the connection and create it anew";

@@ -1,0 +1,86 @@
+//! What the data plane would do with a request, as an operator is told.
+
+use http::Method;
+
+use super::Desk;
+use super::fault::{About, Refused, Scope};
+use super::form::Form;
+use super::operator::Operator;
+use crate::model::name::{ConnectionName, IntegrationName};
+
+/// The request that is asked about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Question {
+    /// The method.
+    pub method: Method,
+    /// The URL, as a caller would write it.
+    pub url: String,
+    /// The integration that it names, if it names one.
+    pub integration: Option<IntegrationName>,
+    /// The connection that it names, if it names one.
+    pub connection: Option<ConnectionName>,
+}
+
+/// The answer: the decision, and every rule's part in it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Explanation {
+    /// The refusal's code and status, if it would be refused.
+    pub refusal: Option<(&'static str, u16)>,
+    /// The rule that decides.
+    pub rule: Option<&'static str>,
+    /// The connection's name, once it is chosen.
+    pub connection: Option<String>,
+    /// Where the request would go.
+    pub origin: Option<String>,
+    /// The field that would be injected.
+    pub field: Option<String>,
+    /// Every rule, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One rule's part in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Step {
+    /// The rule's name.
+    pub name: &'static str,
+    /// What it says.
+    pub outcome: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+/// The right to ask what the data plane would do.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    desk: &'a Desk,
+    operator: &'a Operator,
+}
+
+impl Desk {
+    /// Lets an operator ask what the data plane would do.
+    ///
+    /// # Errors
+    /// When the token lacks the scope `read`.
+    pub fn asking<'a>(&'a self, operator: &'a Operator) -> Result<Asking<'a>, Refused> {
+        operator.need(Scope::Read)?;
+        Ok(Asking { desk: self, operator })
+    }
+}
+
+impl Asking<'_> {
+    /// Says what the data plane would do with a request of this operator's token.
+    ///
+    /// # Errors
+    /// [`Refused::Faulty`] with what is wrong with the form.
+    pub fn explain(&self, mut form: Form) -> Result<Explanation, Refused> {
+        let method =
+            form.require("method", About::Request, |text| Method::from_bytes(text.as_bytes()));
+        let url = form.require("url", About::Request, |text| Ok::<_, Refused>(text.to_owned()));
+        let integration = form.take("integration", About::Integration, IntegrationName::parse);
+        let connection = form.take("connection", About::Name, ConnectionName::parse);
+        let read = method.zip(url);
+        let read = read.map(|(method, url)| Question { method, url, integration, connection });
+        let question = form.close(read)?;
+        Ok(self.desk.view.explain(self.operator.caller(), &question))
+    }
+}

@@ -1,0 +1,119 @@
+//! What the desk says instead of doing what was asked.
+
+use std::fmt;
+
+use crate::chance;
+
+/// One thing that is wrong with what was entered; the title never contains a secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// What it is about.
+    pub about: About,
+    /// A sentence that says what is wrong, and where.
+    pub title: String,
+}
+
+/// What a fault is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum About {
+    /// `allowed_domain`
+    AllowedDomain,
+    /// A secret or a user name.
+    Credential,
+    /// `header_name`
+    HeaderName,
+    /// The integration.
+    Integration,
+    /// A name.
+    Name,
+    /// Anything else: a field that is missing, unknown or of the wrong type.
+    Request,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// Somebody else has changed it in the meantime, again and again.
+    #[error("it was changed by somebody else at the same time")]
+    Changed,
+    /// The configuration declares it.
+    #[error("it is declared in the configuration")]
+    Declared,
+    /// There are things wrong with what was entered, at least one.
+    #[error("{} faults", .0.len())]
+    Faulty(Vec<Fault>),
+    /// The token does not reach as far.
+    #[error("the token does not reach it")]
+    OutOfReach,
+    /// Something that is not the operator's to mend; it has been logged.
+    #[error("it failed")]
+    Internal,
+    /// The token belongs to another integration.
+    #[error("the token belongs to another integration")]
+    Mismatch,
+    /// The token lacks this scope.
+    #[error("the token lacks the scope {0}")]
+    MissingScope(Scope),
+    /// The master keys are not the server's to renew.
+    #[error("the master keys come from the environment")]
+    KeysFromEnvironment,
+    /// The master keys can't be read anew; the sentence says why.
+    #[error("the master keys can't be read: {0}")]
+    KeysUnreadable(String),
+    /// There is no such thing.
+    #[error("it does not exist")]
+    NotFound,
+    /// The server keeps nothing.
+    #[error("the server has no store")]
+    NoStore,
+    /// The secret can't be opened.
+    #[error("its secret can't be opened")]
+    SealBroken,
+    /// The name is taken.
+    #[error("the name is taken")]
+    Taken,
+    /// The store can't be reached.
+    #[error("the store can't be reached")]
+    Unavailable,
+}
+
+/// A scope that something needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// `admin`
+    Admin,
+    /// `read`
+    Read,
+    /// `write`
+    Write,
+}
+
+impl Fault {
+    pub(super) fn new(about: About, title: impl Into<String>) -> Self {
+        Self { about, title: title.into() }
+    }
+}
+
+impl Scope {
+    /// The scope's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Without randomness there is neither an id nor a key.
+pub(super) fn no_chance(error: &chance::Failed) -> Refused {
+    tracing::error!(error = %error, "nothing can be made");
+    Refused::Internal
+}

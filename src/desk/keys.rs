@@ -1,0 +1,169 @@
+//! Master keys: which there are and what they wrap, and everything under the newest of them.
+
+use super::Desk;
+use super::connections::store_failed;
+use super::fault::{Refused, Scope};
+use super::operator::Operator;
+use crate::model::sealed::Context;
+use crate::store::{self, Renewed, Rewrapped, Store, Window};
+use crate::vault::Vault;
+
+/// A master key and what it is used for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyUse {
+    /// Its id.
+    pub id: String,
+    /// Whether it seals what is new.
+    pub active: bool,
+    /// Whether the server has it.
+    pub present: bool,
+    /// How many records it wraps.
+    pub records: u64,
+}
+
+/// What a rotation has done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rotated {
+    /// The key under which everything is now.
+    pub key: String,
+    /// How many records were under another.
+    pub rewrapped: u64,
+    /// How many could not be opened, and are as they were.
+    pub failed: u64,
+}
+
+impl Desk {
+    /// The master keys.
+    ///
+    /// # Errors
+    /// When the token lacks the scope `admin` or is of one integration, or the store fails.
+    pub async fn keys(&self, operator: &Operator) -> Result<Vec<KeyUse>, Refused> {
+        operator.need(Scope::Admin)?;
+        operator.need_everything()?;
+        let Some(keeping) = &self.keeping else { return Ok(Vec::new()) };
+        let used = keeping.store().key_usage().await.map_err(|error| store_failed(&error))?;
+        let vault = keeping.vault();
+        let mut keys: Vec<_> = vault
+            .keyring()
+            .ids()
+            .map(|id| KeyUse {
+                id: id.to_owned(),
+                active: id == vault.keyring().first_id(),
+                present: true,
+                records: 0,
+            })
+            .collect();
+        for (id, records) in used {
+            match keys.iter_mut().find(|key| *key.id == *id) {
+                Some(key) => key.records = records,
+                None => keys.push(KeyUse { id: id.into(), active: false, present: false, records }),
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Takes up the newest master key and brings every record under it, page by page. What is
+    /// there can be used all the time; a rotation that is broken off is taken up by the next one.
+    ///
+    /// # Errors
+    /// When the token lacks the scope `admin` or is of one integration, the keys can't be read
+    /// anew, or the store fails.
+    pub async fn rotate(&self, operator: &Operator) -> Result<Rotated, Refused> {
+        operator.need(Scope::Admin)?;
+        operator.need_everything()?;
+        let keeping = self.keeping()?;
+        keeping.renew_keys().await?;
+        let vault = keeping.vault();
+        let key = vault.keyring().first_id().to_owned();
+        let mut walk = Walk { store: keeping.store(), vault: &vault, rewrapped: 0, failed: 0 };
+        walk.connections(&key).await.map_err(|error| store_failed(&error))?;
+        walk.tokens(&key).await.map_err(|error| store_failed(&error))?;
+        walk.key_check().await.map_err(|error| store_failed(&error))?;
+        let Walk { rewrapped, failed, .. } = walk;
+        let operator = &*operator.caller().name;
+        tracing::info!(operator, key, rewrapped, failed, "the master key was rotated");
+        Ok(Rotated { key, rewrapped, failed })
+    }
+}
+
+/// A walk over everything that is under other keys.
+struct Walk<'a> {
+    store: &'a Store,
+    vault: &'a Vault,
+    rewrapped: u64,
+    failed: u64,
+}
+
+impl Walk<'_> {
+    async fn connections(&mut self, key: &str) -> Result<(), store::Error> {
+        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        loop {
+            let page = self.store.connections_under_other_keys(key, &window).await?;
+            let mut batch = Vec::new();
+            for record in page.items {
+                let rewrapped = record.map_err(|error| error.to_string()).and_then(|record| {
+                    let after = self.vault.rewrap(&record.context(), &record.sealed);
+                    after.map(|after| (record, after)).map_err(|error| error.to_string())
+                });
+                match rewrapped {
+                    Ok((record, Some(after))) => {
+                        batch.push(Rewrapped { uuid: record.uuid, before: record.sealed, after });
+                    }
+                    Ok((_, None)) => {}
+                    Err(error) => self.fail("a connection", &error),
+                }
+            }
+            self.rewrapped += self.store.rewrap_connections(&batch).await?;
+            match page.ends {
+                Some((_, last)) if page.has_more => window.after = Some(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn tokens(&mut self, key: &str) -> Result<(), store::Error> {
+        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        loop {
+            let page = self.store.tokens_under_other_keys(key, &window).await?;
+            let mut batch = Vec::new();
+            for record in page.items {
+                let renewed = record.map_err(|error| error.to_string()).and_then(|record| {
+                    let after = self.vault.renew_mac(&record.claims(), &record.mac);
+                    after.map(|after| (record, after)).map_err(|error| error.to_string())
+                });
+                match renewed {
+                    Ok((record, Some(after))) => {
+                        batch.push(Renewed { id: record.id, before: record.mac, after });
+                    }
+                    Ok((_, None)) => {}
+                    Err(error) => self.fail("a token", &error),
+                }
+            }
+            self.rewrapped += self.store.renew_macs(&batch).await?;
+            match page.ends {
+                Some((_, last)) if page.has_more => window.after = Some(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn key_check(&mut self) -> Result<(), store::Error> {
+        let Some(before) = self.store.key_check().await? else { return Ok(()) };
+        match self.vault.rewrap(&Context::KeyCheck, &before) {
+            Ok(Some(after)) => self.store.rewrap_key_check(&before, &after).await,
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.fail("the key check", &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn fail(&mut self, what: &str, error: &str) {
+        self.failed += 1;
+        tracing::error!(error, "{what} stays under its master key");
+    }
+}
+
+/// How many records are brought under the new key at once.
+const AT_ONCE: u32 = 200;

@@ -1,0 +1,114 @@
+//! Pages of connections: what is stored and what is declared, in one order.
+
+use std::collections::BTreeMap;
+
+use super::connections::{Reading, Shown, store_failed};
+use super::fault::Refused;
+use crate::model::name::ConnectionName;
+use crate::store::{Page, Window};
+
+/// A page of a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listing<T> {
+    /// What is on it, in order.
+    pub items: Vec<T>,
+    /// Whether there is more in the direction in which the list is read.
+    pub has_more: bool,
+}
+
+impl Reading<'_> {
+    /// The connections of the integration within the window, in the order of their names.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, window: &Window) -> Result<Listing<Shown>, Refused> {
+        let (stored, ends) = match self.operator.listed(&self.integration) {
+            Some(names) => (self.each(names, window).await?, None),
+            None => self.stored(window).await?,
+        };
+        let mut all = BTreeMap::new();
+        all.extend(stored.into_iter().map(|shown| (shown.name.clone(), shown)));
+        let registry = self.desk.view.registry();
+        for connection in registry.declared_in(&self.integration) {
+            let name = connection.name();
+            // Where the stored ones go on, they come before what is declared beyond them.
+            let beyond = ends.as_ref().is_some_and(|(first, last)| {
+                if reads_backwards(window) {
+                    name.as_str() < first.as_str()
+                } else {
+                    name.as_str() > last.as_str()
+                }
+            });
+            let wanted = contains(window, name) && self.operator.reaches(&self.integration, name);
+            if wanted && !beyond {
+                all.insert(name.clone(), self.desk.shown(connection));
+            }
+        }
+        Ok(cut(all.into_values().collect(), window, ends.is_some()))
+    }
+
+    /// What the store has within the window; and where that ends, if it goes on.
+    async fn stored(
+        &self,
+        window: &Window,
+    ) -> Result<(Vec<Shown>, Option<(String, String)>), Refused> {
+        let Some(keeping) = &self.desk.keeping else { return Ok((Vec::new(), None)) };
+        let page = keeping.store().connections(&self.integration, window).await;
+        let mut page = page.map_err(|error| store_failed(&error))?;
+        let ends = page.ends.take().filter(|_ends| page.has_more);
+        Ok((readable(page).iter().map(Shown::from).collect(), ends))
+    }
+
+    /// Those of `names` that are stored and within the window.
+    async fn each(
+        &self,
+        mut names: Vec<ConnectionName>,
+        window: &Window,
+    ) -> Result<Vec<Shown>, Refused> {
+        let Some(keeping) = &self.desk.keeping else { return Ok(Vec::new()) };
+        names.retain(|name| contains(window, name));
+        names.sort();
+        names.dedup();
+        let mut found = Vec::new();
+        for name in names {
+            let record = keeping.store().connection(&self.integration, &name).await;
+            let record = record.map_err(|error| store_failed(&error))?;
+            found.extend(record.as_ref().map(Shown::from));
+        }
+        Ok(found)
+    }
+}
+
+/// What could be read; a row that can't be is logged, and does not take the list down with it.
+pub(super) fn readable<T>(page: Page<T>) -> Vec<T> {
+    let mut items = Vec::with_capacity(page.items.len());
+    for item in page.items {
+        match item {
+            Ok(item) => items.push(item),
+            Err(error) => tracing::error!(error = %error, "a record can't be read"),
+        }
+    }
+    items
+}
+
+/// The part of `items` that fits into the window: its end when it is read backwards.
+pub(super) fn cut<T>(mut items: Vec<T>, window: &Window, more: bool) -> Listing<T> {
+    let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
+    let over = items.len().saturating_sub(limit);
+    if reads_backwards(window) {
+        items.drain(..over);
+    } else {
+        items.truncate(limit);
+    }
+    Listing { items, has_more: more || over > 0 }
+}
+
+/// Both cursors together mean the window between them, which is read forwards.
+pub(super) fn reads_backwards(window: &Window) -> bool {
+    window.before.is_some() && window.after.is_none()
+}
+
+fn contains(window: &Window, name: &ConnectionName) -> bool {
+    window.after.as_ref().is_none_or(|after| name.as_str() > after.as_str())
+        && window.before.as_ref().is_none_or(|before| name.as_str() < before.as_str())
+}

@@ -1,0 +1,63 @@
+//! Who asks, and what they may ask for.
+
+use std::sync::Arc;
+
+use super::fault::{About, Fault, Refused, Scope};
+use crate::model::caller::{Caller, Reach};
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::registry::Holder;
+
+/// The holder of an access token, before the desk.
+#[derive(Clone, Debug)]
+pub struct Operator(Arc<Holder>);
+
+impl Operator {
+    pub(super) fn new(holder: Arc<Holder>) -> Self {
+        Self(holder)
+    }
+
+    /// The token's name, reach and scopes.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    pub(super) fn need(&self, scope: Scope) -> Result<(), Refused> {
+        let scopes = self.caller().scopes;
+        let has = match scope {
+            Scope::Admin => scopes.admin,
+            Scope::Read => scopes.read || scopes.admin,
+            Scope::Write => scopes.write || scopes.admin,
+        };
+        if has { Ok(()) } else { Err(Refused::MissingScope(scope)) }
+    }
+
+    /// What concerns all integrations is not for a token of one.
+    pub(super) fn need_everything(&self) -> Result<(), Refused> {
+        let all = matches!(self.caller().reach, Reach::Every(None));
+        if all { Ok(()) } else { Err(Refused::OutOfReach) }
+    }
+
+    /// The integration of this name, if the token is one of its.
+    ///
+    /// To a token of another integration a name that can't be one is just as foreign.
+    pub(super) fn enter(&self, integration: &str) -> Result<IntegrationName, Refused> {
+        match self.caller().bound_to() {
+            Some(own) if own.as_str() == integration => Ok(own.clone()),
+            Some(_) => Err(Refused::Mismatch),
+            None => IntegrationName::parse(integration).map_err(|_rule| {
+                let title = "Specified integration is not valid";
+                Refused::Faulty(vec![Fault::new(About::Integration, title)])
+            }),
+        }
+    }
+
+    /// Whether the token reaches the connection of this name.
+    pub(super) fn reaches(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
+        self.caller().reach.covers(integration, name)
+    }
+
+    /// The only connections of the integration that the token reaches, where it names them.
+    pub(super) fn listed(&self, integration: &IntegrationName) -> Option<Vec<ConnectionName>> {
+        self.caller().reach.listed(integration)
+    }
+}
