@@ -1,10 +1,22 @@
-//! The management plane's door: for now, whether the server lives, is ready, and its figures.
+//! The management plane's door: the API, its description, whether the server lives, and its
+//! figures.
 //!
 //! Owns the paths of the API listener, promises to answer only those who call it by one of its
-//! names, and must never know the data plane.
+//! names, and must never know the data plane, nor decide what the desk decides.
 
+mod auth;
+mod body;
+mod connections;
+mod docs;
 mod error;
+mod explain;
+mod json;
+mod keys;
+mod openapi;
+mod page;
+mod routes;
 mod status;
+mod tokens;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,21 +25,29 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use http::header;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+use self::auth::Source;
 use self::error::Error;
+use crate::desk::Desk;
 use crate::door::{Doorkeeper, House, TurnedAway, Visit};
 use crate::ledger::{Metrics, Sink};
+use crate::model::record::new_id;
 use crate::upstream::Gauges;
+
+pub use self::auth::Turnstile;
 
 /// What the API shows of the process.
 #[derive(Clone, Debug)]
 pub struct Rooms {
+    /// Where operators ask.
+    pub desk: Arc<Desk>,
+    /// How often they may ask.
+    pub turnstile: Arc<Turnstile>,
     /// The figures.
     pub metrics: Arc<Metrics>,
     /// Conns of callers.
@@ -52,15 +72,19 @@ impl Api {
     /// The API over these rooms.
     #[must_use]
     pub fn new(rooms: Rooms) -> Self {
-        let router = Router::new()
-            .route("/healthz", get(status::health))
-            .route("/readyz", get(status::ready))
-            .route("/metrics", get(status::metrics))
-            .fallback(|| async { Error::not_found() })
+        let router = routes::router()
+            .fallback(nothing_here)
             .method_not_allowed_fallback(|| async { Error::method_not_allowed() })
             .layer(from_fn_with_state(rooms.clone(), check_host))
+            .layer(from_fn(stamp))
             .with_state(rooms);
         Self { router }
+    }
+
+    /// The description of the API, as `/openapi.json` gives it.
+    #[must_use]
+    pub fn description() -> &'static str {
+        openapi::document()
     }
 }
 
@@ -72,7 +96,9 @@ impl House for Api {
         visit: Visit,
         request: http::Request<Incoming>,
     ) -> Result<Response, Infallible> {
-        let answered = self.router.clone().oneshot(request.map(Body::new)).await;
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Source(visit.presence().peer()));
+        let answered = self.router.clone().oneshot(request).await;
         drop(visit);
         answered
     }
@@ -97,3 +123,36 @@ async fn check_host(State(rooms): State<Rooms>, request: Request, next: Next) ->
         Error::misdirected().into_response()
     }
 }
+
+/// Every answer has the request's id, says that it is to be kept by nobody, and is what it says
+/// that it is.
+async fn stamp(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let Some(id) = id {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The id that the request came with, if it is one, or a new one.
+fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let sane = |id: &&HeaderValue| (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain);
+    let brought = headers.get(X_REQUEST_ID).filter(sane).cloned();
+    brought.or_else(|| HeaderValue::try_from(new_id().ok()?.to_string()).ok())
+}
+
+/// Clients of OAuth's paths read the other family of errors.
+async fn nothing_here(request: Request) -> Response {
+    if request.uri().path().starts_with("/api/services/zis/connections/") {
+        error::Numbered::not_found().into_response()
+    } else {
+        Error::not_found().into_response()
+    }
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -9,10 +9,13 @@ mod follower;
 mod hardening;
 mod housekeeping;
 mod in_force;
+mod keeper;
 mod keeping;
 mod keys;
 mod live;
+mod overview;
 mod reload;
+mod rooms;
 mod server;
 mod worker;
 

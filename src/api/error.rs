@@ -1,33 +1,65 @@
-//! Errors of the management plane: ZIS family A (`{"errors":[{"code","title"}]}`).
+//! Errors of the management plane, in the two families of ZIS (spec §3).
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::door::{Fault, TurnedAway};
+use crate::desk::{About, Fault, Refused};
+use crate::door::{self, TurnedAway};
+use crate::limit::Exceeded;
 
-/// One error of family A.
+/// An answer of family A: words, an array of them, each with a title.
 #[derive(Clone, Debug)]
 pub(super) struct Error {
     status: StatusCode,
+    errors: Vec<Worded>,
+    /// In seconds.
+    retry_after: Option<u64>,
+}
+
+/// The body of an error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Errors {
+    /// At least one; a request with several faults is answered with all of them.
+    #[schema(min_items = 1)]
+    errors: Vec<Worded>,
+}
+
+/// One error.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct Worded {
+    /// What kind of error it is; codes are never renamed.
+    #[schema(example = "NotFound")]
     code: &'static str,
+    /// A sentence for people.
+    #[schema(example = "Connection does not exist")]
     title: String,
 }
 
+/// An answer of family B: numbers, as OAuth's paths give them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbered {
+    status: StatusCode,
+    code: &'static str,
+    detail: &'static str,
+}
+
 impl Error {
-    fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
-        Self { status, code, title: title.into() }
+    pub(super) fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
+        Self { status, errors: vec![Worded { code, title: title.into() }], retry_after: None }
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "NotFound", "There is nothing at this path.")
+        Self::new(StatusCode::NOT_FOUND, "NotFound", "There is nothing at this path")
     }
 
     pub(super) fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
-            "This path is not for that method; Allow names those it is for.",
+            "This path is not for that method; Allow names those it is for",
         )
     }
 
@@ -35,52 +67,174 @@ impl Error {
         Self::new(
             StatusCode::MISDIRECTED_REQUEST,
             "MisdirectedRequest",
-            "The Host field is none of the API's names; the operator can add it to api.allowed_hosts.",
+            "The Host field is none of the API's names; the operator can add it to api.allowed_hosts",
         )
+    }
+
+    /// Something is wrong with the request itself.
+    pub(super) fn invalid(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidRequest", title)
+    }
+
+    pub(super) fn body_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "BodyTooLarge",
+            "A request body is at most 65536 bytes",
+        )
+    }
+
+    pub(super) fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "BodyTimeout", "The request body took too long")
+    }
+
+    pub(super) fn not_json() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            "The request body must be JSON: Content-Type: application/json",
+        )
+    }
+
+    /// Nobody knows who asks.
+    pub(super) fn unauthorized(title: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "InvalidCredentials", title)
+    }
+
+    pub(super) fn too_many(exceeded: Exceeded) -> Self {
+        let error =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Too many requests");
+        Self { retry_after: Some(exceeded.0.as_secs() + 1), ..error }
+    }
+
+    /// The desk has refused; `what` does not exist, where that is why.
+    pub(super) fn refused(refused: Refused, what: &str) -> Self {
+        let conflict = |title| Self::new(StatusCode::CONFLICT, "Conflict", title);
+        let forbidden = |title: String| Self::new(StatusCode::FORBIDDEN, "Forbidden", title);
+        let internal = |code, title| Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, title);
+        match refused {
+            Refused::Changed => conflict("It was changed by somebody else at the same time"),
+            Refused::Declared => forbidden(DECLARED.to_owned()),
+            Refused::Faulty(faults) => Self::faulty(faults),
+            Refused::Internal => internal("Internal", "It failed; the server's log says why"),
+            Refused::KeysFromEnvironment => conflict(KEYS_FROM_ENVIRONMENT),
+            Refused::KeysUnreadable(why) => internal("KeysUnreadable", &why),
+            Refused::Mismatch => Self::unauthorized(MISMATCH),
+            Refused::MissingScope(scope) => {
+                forbidden(format!("Cannot access this resource. Missing scope {scope}"))
+            }
+            Refused::NotFound => {
+                let title = format!("{what} does not exist");
+                Self::new(StatusCode::NOT_FOUND, "NotFound", title)
+            }
+            Refused::NoStore => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "StoreNeeded", STORE_NEEDED)
+            }
+            Refused::OutOfReach => forbidden(OUT_OF_REACH.to_owned()),
+            Refused::SealBroken => internal("SealBroken", SEAL_BROKEN),
+            Refused::Taken => conflict("Resource conflict"),
+            Refused::Unavailable => {
+                let title = "The store can't be reached; try again";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let error = Self::new(status, "StoreUnavailable", title);
+                Self { retry_after: Some(1), ..error }
+            }
+        }
+    }
+
+    fn faulty(faults: Vec<Fault>) -> Self {
+        let worded = |fault: Fault| Worded { code: code(fault.about), title: fault.title };
+        let errors = faults.into_iter().map(worded).collect();
+        Self { status: StatusCode::BAD_REQUEST, errors, retry_after: None }
     }
 
     pub(super) fn turned_away(reason: TurnedAway) -> Self {
         match reason {
-            TurnedAway::Fault(Fault::TooLarge) => Self::new(
+            TurnedAway::Fault(door::Fault::TooLarge) => Self::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "HeadTooLarge",
-                "The request's head is too large.",
+                "The request's head is too large",
             ),
             TurnedAway::Fault(fault) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "MalformedRequest",
-                format!("Malformed: {fault}."),
+                format!("Malformed: {fault}"),
             ),
-            TurnedAway::Full => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Overloaded",
-                "The server has too many connections; try again.",
-            ),
+            TurnedAway::Full => {
+                let title = "The server has too many connections; try again";
+                let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", title);
+                Self { retry_after: Some(1), ..error }
+            }
         }
     }
 
     /// The whole HTTP/1.1 message, for a conn on which no request was read.
     pub(super) fn into_message(self) -> Vec<u8> {
-        let body = self.body();
-        let retry = if self.status == StatusCode::SERVICE_UNAVAILABLE { RETRY } else { "" };
+        let retry = self.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n"));
+        let (status, body) = (self.status, self.body());
         format!(
-            "HTTP/1.1 {}\r\ncontent-type: application/json\r\nconnection: close\r\n{retry}content-length: {}\r\n\r\n{body}",
-            self.status,
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n{}content-length: {}\r\n\r\n{body}",
+            retry.unwrap_or_default(),
             body.len()
         )
         .into_bytes()
     }
 
-    fn body(&self) -> String {
-        json!({"errors": [{"code": self.code, "title": self.title}]}).to_string()
+    fn body(self) -> String {
+        // Two plain texts can always be written as JSON.
+        serde_json::to_string(&Errors { errors: self.errors }).unwrap_or_default()
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let json = HeaderValue::from_static("application/json");
-        (self.status, [(header::CONTENT_TYPE, json)], self.body()).into_response()
+        let (status, retry_after) = (self.status, self.retry_after);
+        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let mut response = (status, json, self.body()).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 
-const RETRY: &str = "retry-after: 1\r\n";
+impl Numbered {
+    pub(super) fn not_found() -> Self {
+        Self { status: StatusCode::NOT_FOUND, code: "1302", detail: "Not found" }
+    }
+}
+
+impl IntoResponse for Numbered {
+    fn into_response(self) -> Response {
+        let Self { status, code, detail } = self;
+        let body = serde_json::json!({
+            "errors": [{"code": code, "detail": detail, "status": status.as_str()}],
+        });
+        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        (status, json, body.to_string()).into_response()
+    }
+}
+
+fn code(about: About) -> &'static str {
+    match about {
+        About::AllowedDomain => "InvalidAllowedDomain",
+        About::Credential => "InvalidCredential",
+        About::HeaderName => "InvalidHeaderName",
+        About::Integration => "InvalidIntegration",
+        About::Name => "InvalidName",
+        About::Request => "InvalidRequest",
+    }
+}
+
+const DECLARED: &str = "Declared in the configuration: the operator changes or deletes it there";
+const KEYS_FROM_ENVIRONMENT: &str = "The master keys come from KEYFERRY_MASTER_KEY: write them \
+    to seal.master_key_file, the new one first, and start the server without the variable";
+const MISMATCH: &str = "Authorization failed due to integration mismatch";
+const OUT_OF_REACH: &str = "Cannot access this resource. The token does not reach it";
+const SEAL_BROKEN: &str = "The secret that is kept can't be opened: enter it again";
+const STORE_NEEDED: &str = "This server keeps nothing: the operator sets store.url in the \
+    configuration to a database, as sqlite:keyferry.db, and starts it anew";

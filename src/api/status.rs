@@ -9,12 +9,29 @@ use http::{StatusCode, header};
 use super::Rooms;
 use crate::ledger::Vitals;
 
-/// The process lives.
+/// Whether the process lives
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "health",
+    tag = "server",
+    responses((status = 200, description = "It lives", body = String, content_type = "text/plain", example = "ok"))
+)]
 pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Requests are welcome.
+/// Whether requests are welcome
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    tag = "server",
+    responses(
+        (status = 200, description = "They are", body = String, content_type = "text/plain", example = "ready"),
+        (status = 503, description = "They are not", body = String, content_type = "text/plain", example = "shutting down"),
+    )
+)]
 pub(super) async fn ready(State(rooms): State<Rooms>) -> Response {
     let staleness = rooms.metrics.store_staleness();
     if rooms.draining.load(Relaxed) {
@@ -27,7 +44,20 @@ pub(super) async fn ready(State(rooms): State<Rooms>) -> Response {
     }
 }
 
-/// The figures, as Prometheus reads them.
+/// The figures, as Prometheus reads them
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "server",
+    responses((
+        status = 200,
+        description = "The figures",
+        body = String,
+        content_type = "application/openmetrics-text",
+        example = "# TYPE keyferry_build_info gauge"
+    ))
+)]
 pub(super) async fn metrics(State(rooms): State<Rooms>) -> Response {
     let vitals = Vitals {
         caller_conns: rooms.doorkeeper.conns(),

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use super::backing::{Backing, BackingError};
 use super::follower::{FollowError, Follower};
 use super::housekeeping::Housekeeping;
+use super::keeper::Keeper;
 use super::live::Live;
 use crate::config::{Config, Environment};
+use crate::desk;
 use crate::ledger::Ledger;
 
 /// The store and the keys, the follower that puts in force what is written, and what the store is
@@ -70,8 +72,9 @@ impl Keeping {
         self.backing.store.close().await;
     }
 
-    /// Keeps what is in force abreast of the store.
-    pub(super) fn follower(&self) -> &Arc<Follower> {
-        &self.follower
+    /// What the management plane needs of it.
+    pub(super) fn keeper(&self) -> Arc<dyn desk::Keeping> {
+        let (backing, follower) = (self.backing.clone(), Arc::clone(&self.follower));
+        Arc::new(Keeper { backing, follower })
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::in_force::{Assembly, AssemblyError};
-use super::live::Live;
+use super::overview::Overview;
 use crate::config::{Config, Environment, Fault, Options, load};
 
 /// What a reload needs.
 #[derive(Debug)]
 pub(super) struct Reload {
     pub(super) assembly: Assembly,
-    pub(super) live: Arc<Live>,
+    pub(super) overview: Arc<Overview>,
     /// How many configurations have been in force before this one.
     pub(super) generation: u64,
     pub(super) running: Config,
@@ -39,7 +39,7 @@ impl Reload {
             return;
         }
         let generation = self.generation + 1;
-        let assembled: Result<(), AssemblyError> = self.live.try_change(|before| {
+        let assembled: Result<(), AssemblyError> = self.overview.live.try_change(|before| {
             Ok((self.assembly.assemble(&loaded.config, generation, Some(before))?, ()))
         });
         if let Err(error) = assembled {
@@ -51,6 +51,7 @@ impl Reload {
             callers = loaded.config.tokens.len(),
             "the configuration was reloaded"
         );
+        self.overview.reloaded(&loaded.config);
         self.running = loaded.config;
         self.generation = generation;
     }

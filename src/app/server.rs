@@ -13,20 +13,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::data_dir::{AdminToken, DataDir, DataDirError};
-use super::in_force::{Assembly, AssemblyError};
+use super::in_force::AssemblyError;
 use super::keeping::{Keeping, KeepingError};
 use super::live::Live;
+use super::overview::Overview;
 use super::reload::Reload;
+use super::rooms::{assembly, limits, rooms, shared};
 use super::worker::{self, Shared};
-use crate::api::{Api, Rooms};
+use crate::api::Api;
 use crate::chance;
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, LogFormat, Options, PemError, StoreUrl, Tls};
-use crate::door::{Address, BindError, HeadLimits, Limits, Listener, Lobby, server_config};
+use crate::door::{Address, BindError, Limits, Listener, Lobby, server_config};
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
-use crate::proxy::Via;
 use crate::tasks::Tasks;
-use crate::upstream::{OwnListeners, System};
 
 /// A server that has bound its sockets and not yet served anybody.
 #[derive(Debug)]
@@ -114,29 +114,15 @@ impl Server {
 
         let (proxy_listeners, api_listener) = (bind_proxy(&config)?, bind_api(&config)?);
         let bound = proxy_listeners.iter().chain([&api_listener]);
-        let assembly = Assembly {
-            metrics: Arc::clone(&ledger.metrics),
-            own: OwnListeners::new(bound.filter_map(Listener::local_addr).collect()),
-            resolver: Arc::new(System),
-            admin: Some(admin_token.digest),
-        };
+        let assembly = assembly(bound, &ledger, &admin_token);
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
         let keeping = Keeping::open(&config, &environment, &live, &ledger);
         let keeping = signals.runtime.block_on(keeping)?;
         let (stop, stopped) = watch::channel(false);
-        let shared = Shared {
-            in_force: live.in_force(),
-            changes: live.changes(),
-            stop: stopped,
-            doorkeeper: Arc::default(),
-            gauges: Arc::default(),
-            via: Via::new(&instance),
-            limits: limits(&config),
-            grace: config.shutdown_grace,
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            ledger,
-        };
-        let draining = Arc::new(AtomicBool::new(false));
+        let shared = shared(&config, &live, stopped, ledger, &instance);
+        let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
+        let overview = Arc::new(Overview::new(live, clock, &config));
+        let rooms = rooms(&config, keeping.as_ref(), &overview, &shared, &draining);
         Ok(Self {
             started: Started {
                 proxy: addresses(&proxy_listeners, &config),
@@ -144,13 +130,20 @@ impl Server {
                 data_dir: data_dir.path().to_owned(),
                 admin_token,
                 store: config.store.url.clone(),
-                connections: live.in_force().load().registry.connections(),
+                connections: shared.in_force.load().registry.connections(),
             },
             api_listener,
-            api: Api::new(rooms(&config, &shared, &draining)),
+            api: Api::new(rooms),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
             workers: start_workers(&proxy_listeners, &shared)?,
-            reload: Reload { assembly, live, generation: 0, running: config, options, environment },
+            reload: Reload {
+                assembly,
+                overview,
+                generation: 0,
+                running: config,
+                options,
+                environment,
+            },
             keeping,
             stop,
             draining,
@@ -294,35 +287,9 @@ fn bind_proxy(config: &Config) -> Result<Vec<Listener>, StartError> {
     plan.listen.iter().map(bind).collect()
 }
 
-fn limits(config: &Config) -> Limits {
-    let plan = &config.proxy;
-    Limits {
-        head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MOST_FIELDS },
-        head_timeout: plan.head_timeout,
-        idle_timeout: plan.idle_timeout,
-        max_conns: plan.max_connections,
-        max_silent_conns: (plan.max_connections / 10).max(100),
-    }
-}
-
 fn bind_api(config: &Config) -> Result<Listener, StartError> {
     let tls = tls(config.api.tls.as_ref())?;
     Ok(Listener::bind(&Address::Tcp(config.api.listen), tls)?)
-}
-
-fn rooms(config: &Config, shared: &Shared, draining: &Arc<AtomicBool>) -> Rooms {
-    let public = config.api.public_url.parse::<http::Uri>().ok();
-    let public = public.and_then(|url| url.host().map(str::to_owned));
-    let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-    let names = loopback.into_iter().chain(public).chain(config.api.allowed_hosts.clone());
-    Rooms {
-        metrics: Arc::clone(&shared.ledger.metrics),
-        doorkeeper: Arc::clone(&shared.doorkeeper),
-        gauges: Arc::clone(&shared.gauges),
-        sink: Arc::clone(&shared.ledger.sink),
-        draining: Arc::clone(draining),
-        allowed_hosts: names.collect(),
-    }
 }
 
 fn start_workers(
@@ -353,8 +320,6 @@ fn address(listener: &Listener) -> String {
     listener.local_addr().map_or_else(String::new, |bound| format!("{scheme}://{bound}"))
 }
 
-/// As many as the HTTP library parses without asking for more memory.
-const MOST_FIELDS: usize = 100;
 /// How often the main thread looks whether the workers have ended.
 const GLANCE: Duration = Duration::from_millis(20);
 /// How long the API may take for what it is answering when all else has ended.

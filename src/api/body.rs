@@ -1,0 +1,79 @@
+//! A request's body, read into a form.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Request};
+use bytes::{Buf as _, Bytes};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::error::Error;
+use super::json;
+use crate::desk::Form;
+
+/// The names in a path. What can't be decoded leads nowhere.
+#[derive(Debug)]
+pub(super) struct At<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(names)| Self(names)).map_err(|_rejection| Error::not_found())
+    }
+}
+
+/// Reads a JSON object. The body is wiped once it is read.
+pub(super) async fn form(request: Request) -> Result<Form, Error> {
+    if !is_json(request.headers()) {
+        return Err(Error::not_json());
+    }
+    let body = tokio::time::timeout(PATIENCE, collect(request.into_body())).await;
+    let body = body.map_err(|_elapsed| Error::body_too_slow())??;
+    json::read(&body).map_err(|malformed| Error::invalid(malformed.to_string()))
+}
+
+/// `application/json`, with any parameters; UTF-8 is the only charset that there is (RFC 8259
+/// §8.1).
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let announced = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+    // Of one size from the start: a buffer that grows leaves copies behind.
+    let mut whole = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(LARGEST).min(LARGEST)));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_broken| Error::invalid("the body has not arrived whole"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let fits = whole.len() + data.remaining() <= LARGEST;
+        if fits {
+            whole.extend_from_slice(&data);
+        }
+        wipe(data);
+        if !fits {
+            return Err(Error::body_too_large());
+        }
+    }
+    Ok(whole)
+}
+
+/// Only where nobody else holds the bytes any more can they be wiped.
+fn wipe(data: Bytes) {
+    if let Ok(mut own) = data.try_into_mut() {
+        own.zeroize();
+    }
+}
+
+/// The largest body, in bytes.
+const LARGEST: usize = 65_536;
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,67 @@
+//! All connections of an integration, page by page.
+
+use axum::Json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::api_key::ApiKey;
+use super::basic_auth::BasicAuth;
+use super::bearer_token::BearerToken;
+use crate::api::auth::Seat;
+use crate::api::body::At;
+use crate::api::error::Error;
+use crate::api::page::{Asked, Meta, Parameters};
+use crate::model::connection::ConnectionType;
+
+/// A page of connections. They are listed by their names across all types, then sorted into one
+/// array for each type.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct Page {
+    api_key: Vec<ApiKey>,
+    basic_auth: Vec<BasicAuth>,
+    bearer_token: Vec<BearerToken>,
+    meta: Meta,
+    /// Always empty for now.
+    oauth: Vec<serde_json::Value>,
+}
+
+/// Show connections
+///
+/// Connections of all types, in the order of their names.
+#[utoipa::path(
+    get,
+    path = "/api/services/zis/integrations/{integration}/connections/all",
+    operation_id = "list_connections",
+    tag = "connections",
+    params(
+        ("integration" = String, Path, description = "Name of the integration", example = "my_integration"),
+        Parameters,
+    ),
+    responses((status = 200, description = "A page of connections", body = Page))
+)]
+pub(in crate::api) async fn list(
+    seat: Seat,
+    At(integration): At<String>,
+    asked: Asked,
+) -> Result<Json<Page>, Error> {
+    let reading = seat.desk.reading(&seat.operator, &integration).map_err(super::refused)?;
+    let Asked(window) = asked;
+    let listing = reading.list(&window).await.map_err(super::refused)?;
+    let names = listing.items.iter().map(|shown| shown.name.as_str());
+    let meta = Meta::of(names, listing.has_more);
+    let mut page = Page {
+        api_key: Vec::new(),
+        basic_auth: Vec::new(),
+        bearer_token: Vec::new(),
+        meta,
+        oauth: Vec::new(),
+    };
+    for shown in listing.items {
+        match shown.detail.kind() {
+            ConnectionType::ApiKey => page.api_key.push(shown.into()),
+            ConnectionType::BasicAuth => page.basic_auth.push(shown.into()),
+            ConnectionType::BearerToken => page.bearer_token.push(shown.into()),
+        }
+    }
+    Ok(Json(page))
+}

@@ -1,0 +1,164 @@
+//! Pages of a list: `page[size]`, `page[after]`, `page[before]`, and `meta` (spec §4.1).
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::Error;
+use crate::store::Window;
+
+/// The page that is asked for.
+#[derive(Debug)]
+pub(super) struct Asked(pub(super) Window);
+
+/// The parameters, as the description of the API shows them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by hand, since brackets may be encoded or not")]
+pub(super) struct Parameters {
+    /// How many items the page has at most.
+    #[param(rename = "page[size]", minimum = 1, maximum = 100, default = 100)]
+    size: Option<u32>,
+    /// A cursor, as `meta.after`: the items that follow it. With `page[before]` too, those in
+    /// between.
+    #[param(rename = "page[after]")]
+    after: Option<String>,
+    /// A cursor, as `meta.before`: the items that lead up to it.
+    #[param(rename = "page[before]")]
+    before: Option<String>,
+}
+
+/// Where the page begins and ends.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Meta {
+    /// The cursor of the last item; empty on an empty page.
+    after: String,
+    /// The cursor of the first item; empty on an empty page.
+    before: String,
+    /// Whether there is more in the direction in which the list is read.
+    has_more: bool,
+}
+
+impl Meta {
+    /// Of a page whose items have these cursors.
+    pub(super) fn of<'a>(mut cursors: impl Iterator<Item = &'a str>, has_more: bool) -> Self {
+        let first = cursors.next().unwrap_or_default();
+        let last = cursors.last().unwrap_or(first);
+        Self { after: last.to_owned(), before: first.to_owned(), has_more }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        read(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+/// Reads the parameters of a page; parameters of other names are nobody's business.
+fn read(query: &str) -> Result<Window, Error> {
+    let (mut size, mut after, mut before) = (None, None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let wrong = |rule: &str| Error::invalid(format!("the query: {rule}"));
+        let name = decode(name).ok_or_else(|| wrong("a name is not UTF-8"))?;
+        let target = match &*name {
+            "page[size]" => &mut size,
+            "page[after]" => &mut after,
+            "page[before]" => &mut before,
+            _ if name.starts_with("page") => {
+                return Err(wrong("there are page[size], page[after] and page[before]"));
+            }
+            _ => continue,
+        };
+        let value = decode(value).ok_or_else(|| wrong("a value is not UTF-8"))?;
+        if target.replace(value).is_some() {
+            return Err(wrong("a parameter is given twice"));
+        }
+    }
+    if [&after, &before].into_iter().flatten().any(|cursor| cursor.contains('\0')) {
+        return Err(Error::invalid("the query: no cursor has a NUL in it"));
+    }
+    let limit = size.map_or(Ok(LARGEST), |size| parse_size(&size))?;
+    // Clients of some languages send a cursor that they do not have as an empty one.
+    let given = |cursor: Option<String>| cursor.filter(|cursor| !cursor.is_empty());
+    Ok(Window { after: given(after), before: given(before), limit })
+}
+
+fn parse_size(text: &str) -> Result<u32, Error> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let size = text.parse().ok().filter(|size| digits && (1..=LARGEST).contains(size));
+    size.ok_or_else(|| Error::invalid("page[size]: must be a whole number from 1 to 100"))
+}
+
+/// Undoes the percent-encoding of a query's name or value, where `+` is a space.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? << 4 | digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+const LARGEST: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(query: &str) -> (Option<String>, Option<String>, u32) {
+        let Window { after, before, limit } = read(query).unwrap();
+        (after, before, limit)
+    }
+
+    #[test]
+    fn brackets_may_be_encoded_or_not() {
+        let expected = (Some("a_b".to_owned()), None, 7);
+        assert_eq!(window("page[size]=7&page[after]=a_b"), expected);
+        assert_eq!(window("page%5Bsize%5D=7&page%5bafter%5D=a%5fb&x=y"), expected);
+        assert_eq!(window(""), (None, None, 100));
+        assert_eq!(window("page[before]=&page[after]="), (None, None, 100));
+    }
+
+    #[test]
+    fn what_is_no_page_is_refused() {
+        for query in [
+            "page[size]=0",
+            "page[size]=101",
+            "page[size]=",
+            "page[size]=+5",
+            "page[size]=1.0",
+            "page[size]=99999999999999999999999",
+            "page[size]=5&page[size]=5",
+            "page[limit]=5",
+            "page=2",
+            "page[after]=%zz",
+            "page[after]=%f",
+            "page[after]=%ff",
+            "page[after]=a%00b",
+        ] {
+            assert!(read(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_pages_ends_are_its_cursors() {
+        let ends = |names: &[&'static str]| {
+            let meta = Meta::of(names.iter().copied(), false);
+            (meta.before, meta.after)
+        };
+        assert_eq!(ends(&[]), (String::new(), String::new()));
+        assert_eq!(ends(&["a"]), ("a".to_owned(), "a".to_owned()));
+        assert_eq!(ends(&["a", "b", "c"]), ("a".to_owned(), "c".to_owned()));
+    }
+}

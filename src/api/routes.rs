@@ -1,0 +1,57 @@
+//! The table of contents: every path and its handler. The description is drawn from the same
+//! rows.
+
+use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::connections::{all, api_key, basic_auth, bearer_token};
+use super::{Rooms, docs, explain, keys, status, tokens};
+
+/// Every path that is described.
+fn described() -> OpenApiRouter<Rooms> {
+    OpenApiRouter::new().merge(connections()).merge(administration()).merge(server())
+}
+
+/// `/api/services/zis`
+fn connections() -> OpenApiRouter<Rooms> {
+    OpenApiRouter::new()
+        .routes(routes!(all::list))
+        .routes(routes!(bearer_token::create))
+        .routes(routes!(bearer_token::show, bearer_token::update, bearer_token::delete))
+        .routes(routes!(api_key::create))
+        .routes(routes!(api_key::show, api_key::update, api_key::delete))
+        .routes(routes!(basic_auth::create))
+        .routes(routes!(basic_auth::show, basic_auth::update, basic_auth::delete))
+}
+
+/// `/api/keyferry/v1`
+fn administration() -> OpenApiRouter<Rooms> {
+    OpenApiRouter::new()
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(explain::explain))
+}
+
+/// What needs no token.
+fn server() -> OpenApiRouter<Rooms> {
+    OpenApiRouter::new()
+        .routes(routes!(status::health))
+        .routes(routes!(status::ready))
+        .routes(routes!(status::metrics))
+        .routes(routes!(docs::description))
+        .routes(routes!(docs::page))
+}
+
+/// Every path.
+pub(super) fn router() -> Router<Rooms> {
+    let (router, _described) = described().split_for_parts();
+    router.merge(docs::assets())
+}
+
+/// What is described of them.
+pub(super) fn description() -> utoipa::openapi::OpenApi {
+    described().into_openapi()
+}

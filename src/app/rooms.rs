@@ -1,0 +1,98 @@
+//! What each room is given.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::watch;
+
+use super::data_dir::AdminToken;
+use super::in_force::Assembly;
+use super::keeping::Keeping;
+use super::live::Live;
+use super::overview::Overview;
+use super::worker::Shared;
+use crate::api::Rooms;
+use crate::config::Config;
+use crate::desk::Desk;
+use crate::door::{HeadLimits, Limits, Listener};
+use crate::ledger::Ledger;
+use crate::proxy::Via;
+use crate::upstream::{OwnListeners, System};
+
+/// What stays the same over all reloads.
+pub(super) fn assembly<'a>(
+    listeners: impl Iterator<Item = &'a Listener>,
+    ledger: &Ledger,
+    admin_token: &AdminToken,
+) -> Assembly {
+    Assembly {
+        metrics: Arc::clone(&ledger.metrics),
+        own: OwnListeners::new(listeners.filter_map(Listener::local_addr).collect()),
+        resolver: Arc::new(System),
+        admin: Some(admin_token.digest),
+    }
+}
+
+pub(super) fn shared(
+    config: &Config,
+    live: &Live,
+    stop: watch::Receiver<bool>,
+    ledger: Arc<Ledger>,
+    instance: &str,
+) -> Shared {
+    Shared {
+        in_force: live.in_force(),
+        changes: live.changes(),
+        stop,
+        doorkeeper: Arc::default(),
+        gauges: Arc::default(),
+        via: Via::new(instance),
+        limits: limits(config),
+        grace: config.shutdown_grace,
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        ledger,
+    }
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    let plan = &config.proxy;
+    Limits {
+        head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MOST_FIELDS },
+        head_timeout: plan.head_timeout,
+        idle_timeout: plan.idle_timeout,
+        max_conns: plan.max_connections,
+        max_silent_conns: (plan.max_connections / 10).max(100),
+    }
+}
+
+/// The management plane's rules, over what is in force and what is kept.
+fn desk(keeping: Option<&Keeping>, overview: &Arc<Overview>, shared: &Shared) -> Desk {
+    let keeper = keeping.map(Keeping::keeper);
+    Desk::new(keeper, Arc::<Overview>::clone(overview), shared.ledger.clock.clone())
+}
+
+pub(super) fn rooms(
+    config: &Config,
+    keeping: Option<&Keeping>,
+    overview: &Arc<Overview>,
+    shared: &Shared,
+    draining: &Arc<AtomicBool>,
+) -> Rooms {
+    let public = config.api.public_url.parse::<http::Uri>().ok();
+    let public = public.and_then(|url| url.host().map(str::to_owned));
+    let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
+    let names = loopback.into_iter().chain(public).chain(config.api.allowed_hosts.clone());
+    Rooms {
+        desk: Arc::new(desk(keeping, overview, shared)),
+        turnstile: Arc::default(),
+        metrics: Arc::clone(&shared.ledger.metrics),
+        doorkeeper: Arc::clone(&shared.doorkeeper),
+        gauges: Arc::clone(&shared.gauges),
+        sink: Arc::clone(&shared.ledger.sink),
+        draining: Arc::clone(draining),
+        allowed_hosts: names.collect(),
+    }
+}
+
+/// As many as the HTTP library parses without asking for more memory.
+const MOST_FIELDS: usize = 100;
