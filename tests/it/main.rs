@@ -17,6 +17,7 @@ mod fields;
 mod front_door;
 mod guard;
 mod limits;
+mod management;
 mod observed;
 mod refusals;
 mod reload;

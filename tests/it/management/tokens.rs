@@ -1,0 +1,261 @@
+//! Access tokens and master keys.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::stored;
+use crate::support::ask::{Ask, stranger};
+use crate::support::origin::Origin;
+
+/// A connection to the origin of the tests.
+fn conn() -> Value {
+    json!({"name": "conn", "token": "MY_BEARER_TOKEN", "allowed_domain": "api.example.test"})
+}
+
+const TOKENS: &str = "/api/keyferry/v1/tokens";
+
+fn request(token: &str) -> Ask {
+    stranger("GET https://api.example.test/v1")
+        .field("Proxy-Authorization", &format!("Bearer {token}"))
+        .field("X-Zis-Connection", "conn")
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_works_at_once_and_ends_at_once() {
+    let origin = Origin::start().await;
+    let world = stored().pin("api.example.test", &origin).run().await;
+    let admin = world.admin();
+    admin.post("acme/connections/bearer_token", &conn()).await;
+    let body = json!({"name": "über runner", "integration": "acme", "scopes": ["proxy", "zis:read"],
+        "connections": ["conn"], "expires_at": "2999-01-31T12:00:00+01:00"});
+    let answer = admin.post(TOKENS, &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let token = answer.json()["token"].clone();
+    let secret = token["secret"].as_str().unwrap();
+    assert!(secret.starts_with("kf_") && secret.len() == 46, "{secret}");
+    let id = token["id"].as_str().unwrap();
+    assert_eq!(answer.field("location"), format!("{TOKENS}/{id}"));
+    let members: Vec<_> = token.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members,
+        [
+            "connections",
+            "created_at",
+            "expires_at",
+            "id",
+            "integration",
+            "last_used_at",
+            "name",
+            "scopes",
+            "secret"
+        ]
+    );
+    assert_eq!(token["scopes"], json!(["read", "proxy"]));
+    assert_eq!(token["expires_at"], "2999-01-31T11:00:00.000000Z");
+    assert_eq!(token["last_used_at"], Value::Null);
+
+    let listed = admin.get(TOKENS).await.json();
+    let mut shown = token.clone();
+    shown.as_object_mut().unwrap().remove("secret");
+    assert_eq!(listed["tokens"], json!([shown]));
+    assert_eq!(listed["meta"], json!({"after": id, "before": id, "has_more": false}));
+
+    assert_eq!(world.send(&request(secret)).await.status, 200);
+    assert_eq!(world.operator(secret).get("acme/connections/all").await.status, 200);
+    let path = format!("{TOKENS}/{id}");
+    let revoked = admin.delete(&path).await;
+    assert_eq!((revoked.status, revoked.body.len()), (204, 0));
+    assert_eq!(world.send(&request(secret)).await.status, 407);
+    assert_eq!(world.operator(secret).get("acme/connections/all").await.status, 401);
+    let gone = (404, "NotFound".to_owned(), "Token does not exist".to_owned());
+    assert_eq!(admin.delete(&path).await.fault(), gone);
+    assert_eq!(admin.delete(&format!("{TOKENS}/x")).await.fault(), gone);
+    assert!(!world.log.text().contains(secret));
+}
+
+#[tokio::test]
+async fn a_token_that_would_be_of_no_use_is_refused() {
+    let world = stored().run().await;
+    let admin = world.admin();
+    for (body, faults) in [
+        (json!({}), "InvalidRequest InvalidRequest InvalidRequest"),
+        (
+            json!({"name": "a\nb", "integration": "A", "scopes": []}),
+            "InvalidName InvalidIntegration InvalidRequest",
+        ),
+        (json!({"name": "t", "integration": "acme", "scopes": ["root"]}), "InvalidRequest"),
+        (json!({"name": "t", "integration": "acme", "scopes": "read"}), "InvalidRequest"),
+        (
+            json!({"name": "t", "integration": "acme", "scopes": ["read"], "connections": []}),
+            "InvalidName",
+        ),
+        (
+            json!({"name": "t", "integration": "*", "scopes": ["read"], "connections": ["one"]}),
+            "InvalidName",
+        ),
+        (
+            json!({"name": "t", "integration": "acme", "scopes": ["read"], "expires_at": "soon"}),
+            "InvalidRequest",
+        ),
+        (
+            json!({"name": "t", "integration": "acme", "scopes": ["read"],
+            "expires_at": "2020-01-01T00:00:00Z"}),
+            "InvalidRequest",
+        ),
+        (
+            json!({"name": "t", "integration": "acme", "scopes": ["read"], "secret": "mine"}),
+            "InvalidRequest",
+        ),
+        (json!({"name": "t", "integration": "acme", "scopes": [1]}), "InvalidRequest"),
+    ] {
+        let answer = admin.post(TOKENS, &body).await;
+        let faults = faults.split(' ').map(str::to_owned).collect();
+        assert_eq!(answer.faults(), (400, faults), "{body} {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn who_administers_one_integration_reaches_no_further() {
+    let world = stored().run().await;
+    let admin = world.admin();
+    let of = |integration: &str, scope: &str| json!({"name": "t", "integration": integration, "scopes": [scope]});
+    let (local, _) = admin.grant(&of("acme", "admin")).await;
+    let (_, foreign) = admin.grant(&of("other", "read")).await;
+    let (_, own) = local.grant(&of("acme", "write")).await;
+    for integration in ["other", "*"] {
+        let refused = local.post(TOKENS, &of(integration, "read")).await;
+        assert_eq!(refused.faults(), (403, vec!["Forbidden".to_owned()]));
+    }
+    let listed = local.get(TOKENS).await.json();
+    assert_eq!(listed["tokens"].as_array().unwrap().len(), 2);
+    assert_eq!(admin.get(TOKENS).await.json()["tokens"].as_array().unwrap().len(), 3);
+    assert_eq!(local.delete(&format!("{TOKENS}/{foreign}")).await.status, 404);
+    assert_eq!(local.delete(&format!("{TOKENS}/{own}")).await.status, 204);
+    assert_eq!(local.get("/api/keyferry/v1/keys").await.status, 403);
+    assert_eq!(local.post("/api/keyferry/v1/keys/rotate", &json!({})).await.status, 403);
+}
+
+#[tokio::test]
+async fn tokens_are_listed_page_by_page_also_where_some_are_out_of_reach() {
+    let world = stored().run().await;
+    let admin = world.admin();
+    let (local, _) =
+        admin.grant(&json!({"name": "local", "integration": "acme", "scopes": ["admin"]})).await;
+    for number in 0..12 {
+        let integration = if number % 3 == 0 { "acme" } else { "other" };
+        admin.grant(&json!({"name": "t", "integration": integration, "scopes": ["proxy"]})).await;
+    }
+    for (operator, count) in [(&admin, 13), (&local, 5)] {
+        for size in [1, 2, 5, 20] {
+            let (mut seen, mut after) = (Vec::new(), String::new());
+            loop {
+                let path = format!("{TOKENS}?page[size]={size}&page[after]={after}");
+                let page = operator.get(&path).await.json();
+                let tokens = page["tokens"].as_array().unwrap();
+                assert!(tokens.len() <= size);
+                seen.extend(tokens.iter().map(|token| token["id"].as_str().unwrap().to_owned()));
+                if page["meta"]["has_more"] == false {
+                    break;
+                }
+                after = page["meta"]["after"].as_str().unwrap().to_owned();
+            }
+            assert_eq!(seen.len(), count, "by {size}");
+            assert!(seen.is_sorted());
+            let path = format!("{TOKENS}?page[before]={}&page[size]={size}", seen[count - 1]);
+            let page = operator.get(&path).await.json();
+            let last: Vec<_> = page["tokens"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|token| token["id"].as_str().unwrap())
+                .collect();
+            assert_eq!(last, seen[(count - 1).saturating_sub(size)..count - 1]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_brings_everything_under_the_new_key_without_a_pause() {
+    let origin = Origin::start().await;
+    let world = stored().pin("api.example.test", &origin).run().await;
+    let admin = world.admin();
+    admin.post("acme/connections/bearer_token", &conn()).await;
+    let (holder, _) =
+        admin.grant(&json!({"name": "t", "integration": "acme", "scopes": ["proxy"]})).await;
+    let keys = admin.get("/api/keyferry/v1/keys").await.json();
+    let old = keys["keys"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(keys, json!({"keys": [{"id": old, "active": true, "present": true, "records": 2}]}));
+
+    let file = world.world.path("data/master.key");
+    let kept = fs::read_to_string(&file).unwrap();
+    let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    fs::write(&file, format!("new:{key}\n{kept}")).unwrap();
+    let rotated = admin.post("/api/keyferry/v1/keys/rotate", &json!({})).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text());
+    assert_eq!(rotated.json(), json!({"key": "new", "rewrapped": 2, "failed": 0}));
+    let keys = admin.get("/api/keyferry/v1/keys").await.json();
+    assert_eq!(
+        keys,
+        json!({"keys": [
+            {"id": "new", "active": true, "present": true, "records": 2},
+            {"id": old, "active": false, "present": true, "records": 0},
+        ]})
+    );
+    assert_eq!(world.send(&request(&holder.token)).await.status, 200);
+    let named = "acme/connections/bearer_token/conn";
+    assert_eq!(admin.patch(named, &json!({"token": "t"})).await.status, 204);
+    let (again, _) =
+        admin.grant(&json!({"name": "t", "integration": "acme", "scopes": ["proxy"]})).await;
+    assert_eq!(world.send(&request(&again.token)).await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_from_the_environment_are_not_the_servers_to_rotate() {
+    let key = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let world = stored().with("KEYFERRY_MASTER_KEY", key).run().await;
+    let refused = world.admin().post("/api/keyferry/v1/keys/rotate", &json!({})).await;
+    let (status, code, title) = refused.fault();
+    assert_eq!((status, code.as_str()), (409, "Conflict"));
+    assert!(title.contains("seal.master_key_file"), "{title}");
+}
+
+#[tokio::test]
+async fn a_request_is_explained_rule_by_rule() {
+    let world = stored().run().await;
+    let admin = world.admin();
+    admin.post("acme/connections/bearer_token", &conn()).await;
+    let (holder, _) =
+        admin.grant(&json!({"name": "t", "integration": "acme", "scopes": ["read"]})).await;
+    let explain = async |body: Value| {
+        let answer = holder.post("/api/keyferry/v1/explain", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let told = explain(json!({"method": "GET", "url": "https://api.example.test/v1"})).await;
+    assert_eq!(told["decision"], "allow");
+    assert_eq!(told["connection"], "conn");
+    assert_eq!(told["origin"], "https://api.example.test");
+    assert_eq!(told["field"], "authorization");
+    assert_eq!(told["code"], Value::Null);
+    assert!(!told.to_string().contains("MY_BEARER_TOKEN"));
+    let told =
+        explain(json!({"method": "GET", "url": "https://evil.com/", "connection": "conn"})).await;
+    assert_eq!(
+        (&told["decision"], &told["code"], &told["status"]),
+        (&json!("refuse"), &json!("DomainNotAllowed"), &json!(403))
+    );
+    assert_eq!(told["steps"].as_array().unwrap().last().unwrap()["outcome"], "not reached");
+    for (body, faults) in [
+        (json!({}), "InvalidRequest InvalidRequest"),
+        (json!({"method": "G T", "url": ""}), "InvalidRequest InvalidRequest"),
+        (
+            json!({"method": "GET", "url": "x", "integration": "A", "connection": "b"}),
+            "InvalidIntegration InvalidName",
+        ),
+    ] {
+        let answer = holder.post("/api/keyferry/v1/explain", &body).await;
+        let faults = faults.split(' ').map(str::to_owned).collect();
+        assert_eq!(answer.faults(), (400, faults), "{body}");
+    }
+}
