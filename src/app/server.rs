@@ -121,8 +121,8 @@ impl Server {
             admin: Some(admin_token.digest),
         };
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
-        let keeping = Keeping::open(&config, &environment, &live, &ledger);
-        let keeping = signals.runtime.block_on(keeping)?;
+        let open = Keeping::open(&config, &environment, &live, &ledger);
+        let keeping = signals.runtime.block_on(Box::pin(open))?;
         let (stop, stopped) = watch::channel(false);
         let shared = Shared {
             in_force: live.in_force(),
@@ -139,12 +139,8 @@ impl Server {
         let draining = Arc::new(AtomicBool::new(false));
         Ok(Self {
             started: Started {
-                proxy: addresses(&proxy_listeners, &config),
-                api: address(&api_listener),
-                data_dir: data_dir.path().to_owned(),
-                admin_token,
-                store: config.store.url.clone(),
                 connections: live.in_force().load().registry.connections(),
+                ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
             },
             api_listener,
             api: Api::new(rooms(&config, &shared, &draining)),
@@ -250,7 +246,7 @@ impl Signals {
 /// Follows the store for as long as the server runs, if there is one.
 async fn work(keeping: Option<&Keeping>) {
     match keeping {
-        Some(keeping) => keeping.work().await,
+        Some(keeping) => Box::pin(keeping.work()).await,
         None => std::future::pending().await,
     }
 }
@@ -335,6 +331,23 @@ fn start_workers(
             worker::start(number, own.map_err(StartError::Thread)?, shared.clone())
         })
         .collect()
+}
+
+fn started(
+    config: &Config,
+    data_dir: &DataDir,
+    admin_token: AdminToken,
+    proxy: &[Listener],
+    api: &Listener,
+) -> Started {
+    Started {
+        proxy: addresses(proxy, config),
+        api: address(api),
+        data_dir: data_dir.path().to_owned(),
+        admin_token,
+        store: config.store.url.clone(),
+        connections: 0,
+    }
 }
 
 fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {

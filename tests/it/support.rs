@@ -4,6 +4,7 @@ pub(crate) mod ask;
 pub(crate) mod http2;
 pub(crate) mod inside;
 pub(crate) mod log;
+pub(crate) mod operator;
 pub(crate) mod origin;
 pub(crate) mod postgres;
 pub(crate) mod raw;
