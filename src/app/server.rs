@@ -261,7 +261,9 @@ fn open_ledger(config: &Config, instance: &str) -> Result<Ledger, StartError> {
     let (sink, clock) = (Arc::new(Sink::default()), Clock::system());
     let format = log_format(config);
     install(Arc::clone(&sink), format, clock.clone(), &config.log.level)?;
-    Ok(Ledger::new(sink, Arc::default(), clock, format, instance))
+    let mut ledger = Ledger::new(sink, Arc::default(), clock, format, instance);
+    ledger.trail = (config.store.url != StoreUrl::Memory).then(Arc::default);
+    Ok(ledger)
 }
 
 fn log_format(config: &Config) -> Format {

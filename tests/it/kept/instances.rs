@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{credential, through, two, with_token};
+use crate::support::ask::Ask;
 use crate::support::origin::Origin;
 use crate::support::postgres::Postgres;
 use crate::support::raw::{Answer, Raw};
-use crate::support::ask::Ask;
 
 /// Sends it again and again until the answer is as wanted; how long that took.
 async fn until(raw: &mut Raw, ask: &Ask, wanted: impl Fn(&Answer) -> bool) -> Duration {

@@ -25,7 +25,10 @@ async fn stopped(origin: &Origin) -> World {
 
 /// Each of these aims a secret elsewhere, or takes another's.
 const EDITS: [(&str, &str); 6] = [
-    ("another domain", "UPDATE connections SET allowed_domain = '*.example.test' WHERE name = 'kept'"),
+    (
+        "another domain",
+        "UPDATE connections SET allowed_domain = '*.example.test' WHERE name = 'kept'",
+    ),
     ("another name", "UPDATE connections SET name = 'moved' WHERE name = 'kept'"),
     ("another integration", "UPDATE connections SET integration = 'globex' WHERE name = 'kept'"),
     (
@@ -38,7 +41,10 @@ const EDITS: [(&str, &str); 6] = [
         "UPDATE connections SET payload = \
          (SELECT payload FROM connections WHERE name = 'other') WHERE name = 'kept'",
     ),
-    ("another uuid", "UPDATE connections SET uuid = '00000000-0000-4000-8000-000000000000' WHERE name = 'kept'"),
+    (
+        "another uuid",
+        "UPDATE connections SET uuid = '00000000-0000-4000-8000-000000000000' WHERE name = 'kept'",
+    ),
 ];
 
 #[tokio::test]

@@ -20,7 +20,10 @@ async fn the_database_and_everything_beside_it_hold_no_secret() {
     let (_id, token) = server.keep_token("fresh", &["proxy"]).await;
     assert_eq!(server.send(&with_token(&token, "kept")).await.status, 200);
     let files = files_below(&server.world.path("data"));
-    assert!(files.iter().any(|(path, _)| path.ends_with("keyferry.db-wal")), "the WAL is looked at");
+    assert!(
+        files.iter().any(|(path, _)| path.ends_with("keyferry.db-wal")),
+        "the WAL is looked at"
+    );
     for (path, content) in files {
         for planted in [SECRET, &token] {
             let found = memchr::memmem::find(&content, planted.as_bytes());
