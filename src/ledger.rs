@@ -8,8 +8,10 @@ mod line;
 mod logs;
 mod metrics;
 mod sink;
+mod trail;
 
 pub use entry::{Decision, Entry, Ledger, Listed, Opening};
 pub use logs::{FilterError, Format, install};
 pub use metrics::{Metrics, Tally, Vitals};
 pub use sink::{Sink, Writer};
+pub use trail::Trail;

@@ -6,6 +6,7 @@
 //! There are two backends behind one contract: SQLite for one process, PostgreSQL for many. A
 //! future that is dropped has done its work whole or not at all.
 
+mod audit;
 mod changes;
 mod connections;
 mod database;
@@ -21,6 +22,7 @@ mod tokens;
 use std::fmt;
 use std::path::Path;
 
+pub use self::audit::Batch;
 pub use self::changes::{Change, Changes, Snapshot};
 use self::database::{Database, Work};
 pub use self::error::Error;

@@ -1,7 +1,10 @@
 //! The speed bar: what Keyferry is held to, judged from the results.
 
 use crate::{
-    contender::Contender::{self, Bare, Haproxy, Keyferry, NginxLog},
+    contender::{
+        Contender::{self, Bare, Haproxy, Keyferry, KeyferryFew, KeyferryMany, NginxLog},
+        MANY,
+    },
     load::Load,
     options::Options,
     results::{Figure, Results},
@@ -11,7 +14,35 @@ use crate::{
 pub(crate) fn judge(results: &Results, options: &Options) -> Vec<String> {
     let limits = |load| limits(load).into_iter().map(move |limit| (load, limit));
     let judged = options.loads.iter().copied().flat_map(limits);
-    judged.filter_map(|(load, limit)| limit.sentence(results, load)).collect()
+    let judged = judged.filter_map(|(load, limit)| limit.sentence(results, load));
+    judged.chain(scale(results).unwrap_or_default()).collect()
+}
+
+/// What a hundred thousand connections may cost beside a hundred.
+fn scale(results: &Results) -> Option<[String; 3]> {
+    let load = Load::KeepAlive(32);
+    let (few, many) = (results.median(load, KeyferryFew)?, results.median(load, KeyferryMany)?);
+    let cpu = |contender| Figure(contender, "cpu_ms");
+    let times = results.ratio(load, cpu(KeyferryMany), cpu(KeyferryFew))?;
+    let (start, more) =
+        (many.lookup("start_ms")?, many.lookup("memory_mib")? - few.lookup("memory_mib")?);
+    #[expect(clippy::cast_precision_loss, reason = "a hundred thousand is exact")]
+    let each = more * f64::from(1 << 20) / MANY as f64;
+    let verdict = |met: bool| if met { "met" } else { "MISSED" };
+    Some([
+        format!(
+            "* {}: 100,000 connections: a request costs {times:.2} times what it costs among 100, the limit is 1.05",
+            verdict(times <= 1.05)
+        ),
+        format!(
+            "* {}: 100,000 connections: it listens after {start:.0} ms, the limit is 5000",
+            verdict(start <= 5000.0)
+        ),
+        format!(
+            "* {}: 100,000 connections: each takes {each:.0} bytes, the limit is 1024",
+            verdict(each <= 1024.0)
+        ),
+    ])
 }
 
 /// Keyferry's figure may be so many times the yardstick's.

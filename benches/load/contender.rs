@@ -5,10 +5,13 @@ use std::{
     env, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use crate::{
-    haproxy, keyferry, nginx,
+    haproxy, keyferry,
+    load::Load,
+    nginx,
     process::{self, PROXY_CORE, Process, pinned},
     request::Form,
 };
@@ -31,6 +34,10 @@ pub(crate) enum Contender {
     Direct,
     Haproxy,
     Keyferry,
+    /// Keyferry with a store of a hundred connections.
+    KeyferryFew,
+    /// Keyferry with a store of a hundred thousand.
+    KeyferryMany,
     Nginx,
     NginxLog,
 }
@@ -42,12 +49,22 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// `None` when the origin is asked directly.
     pub(crate) process: Option<Process>,
+    /// How long it took from its start until it listened.
+    pub(crate) start: Option<Duration>,
 }
 
 impl Contender {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Direct, Self::Bare, Self::Nginx, Self::NginxLog, Self::Haproxy, Self::Keyferry];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Direct,
+        Self::Bare,
+        Self::Nginx,
+        Self::NginxLog,
+        Self::Haproxy,
+        Self::Keyferry,
+        Self::KeyferryFew,
+        Self::KeyferryMany,
+    ];
 
     /// The name by which the command line and the tables know it.
     pub(crate) const fn name(self) -> &'static str {
@@ -56,6 +73,8 @@ impl Contender {
             Self::Direct => "direct",
             Self::Haproxy => "haproxy",
             Self::Keyferry => "keyferry",
+            Self::KeyferryFew => "keyferry/100",
+            Self::KeyferryMany => "keyferry/100k",
             Self::Nginx => "nginx",
             Self::NginxLog => "nginx+log",
         }
@@ -67,8 +86,13 @@ impl Contender {
             Self::Bare => Form::Fixed,
             Self::Direct => Form::Direct,
             Self::Haproxy | Self::Nginx | Self::NginxLog => Form::Reverse,
-            Self::Keyferry => Form::Absolute,
+            Self::Keyferry | Self::KeyferryFew | Self::KeyferryMany => Form::Absolute,
         }
+    }
+
+    /// Whether it is measured under `load`: how many connections there are is told by one.
+    pub(crate) fn takes(self, load: Load) -> bool {
+        !matches!(self, Self::KeyferryFew | Self::KeyferryMany) || load == Load::KeepAlive(32)
     }
 
     /// What is missing for it to take part, and what to do about it.
@@ -77,8 +101,8 @@ impl Contender {
             Self::Bare | Self::Direct => return None,
             Self::Haproxy => "haproxy",
             Self::Nginx | Self::NginxLog => "nginx",
-            Self::Keyferry if keyferry.is_file() => return None,
-            Self::Keyferry => {
+            _ if keyferry.is_file() => return None,
+            Self::Keyferry | Self::KeyferryFew | Self::KeyferryMany => {
                 return Some(format!(
                     "keyferry: no program at {}; run `cargo build --release`, or say where it is \
                      with --keyferry, or leave it out with --only",
@@ -99,19 +123,22 @@ impl Contender {
         let (command, address) = match self {
             Self::Bare => {
                 let (process, address) = Process::start_role(bare(site)?, log)?;
-                return Ok(Running { address, process: Some(process) });
+                return Ok(Running { address, process: Some(process), start: None });
             }
             Self::Direct => {
-                return Ok(Running { address: site.origin, process: None });
+                return Ok(Running { address: site.origin, process: None, start: None });
             }
             Self::Haproxy => haproxy::prepare(site)?,
-            Self::Keyferry => keyferry::prepare(site)?,
+            Self::Keyferry => keyferry::prepare(site, None)?,
+            Self::KeyferryFew => keyferry::prepare(site, Some(FEW))?,
+            Self::KeyferryMany => keyferry::prepare(site, Some(MANY))?,
             Self::Nginx => nginx::prepare(site, "off")?,
             Self::NginxLog => nginx::prepare(site, nginx::ACCESS_LOG)?,
         };
+        let begun = Instant::now();
         let mut process = Process::start(command, log)?;
         process.await_listening(address)?;
-        Ok(Running { address, process: Some(process) })
+        Ok(Running { address, process: Some(process), start: Some(begun.elapsed()) })
     }
 }
 
@@ -121,3 +148,9 @@ fn bare(site: &Site) -> io::Result<std::process::Command> {
     command.arg(site.directory.join(crate::identity::AUTHORITY));
     Ok(command)
 }
+
+/// As many connections as are asked for.
+const FEW: usize = 100;
+
+/// Those among many others.
+pub(crate) const MANY: usize = 100_000;

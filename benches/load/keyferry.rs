@@ -13,21 +13,34 @@ use std::{
 use crate::{
     contender::Site,
     identity::{AUTHORITY, HOST},
+    kept,
     process::{PROXY_CORE, free_address, pinned},
     request::{CONNECTIONS, TOKEN, connection, secret},
 };
 
-/// Writes the configuration and says how to start.
+/// Writes the configuration and says how to start. With `stored`, so many connections are in its
+/// store; without, those that are asked for are declared.
 ///
 /// # Errors
-/// When the configuration can't be written.
-pub(crate) fn prepare(site: &Site) -> io::Result<(Command, SocketAddr)> {
+/// When the configuration or the store can't be written.
+pub(crate) fn prepare(site: &Site, stored: Option<usize>) -> io::Result<(Command, SocketAddr)> {
     let address = free_address()?;
-    let directory = site.directory.join("keyferry");
+    let directory = match stored {
+        Some(many) => site.directory.join(format!("keyferry-{many}")),
+        None => site.directory.join("keyferry"),
+    };
     // It refuses a data directory that others can read.
     DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
     let file = directory.join("keyferry.toml");
-    fs::write(&file, configuration(site, address)?)?;
+    let configuration = configuration(site, address)?;
+    let connections = match stored {
+        Some(many) => {
+            kept::fill(&directory, many)?;
+            "[store]\nurl = \"sqlite:keyferry.db\"\n".to_owned()
+        }
+        None => declared()?,
+    };
+    fs::write(&file, configuration + &connections)?;
 
     let mut command = pinned(PROXY_CORE, &site.keyferry);
     command.args(["serve", "--config"]).arg(file).arg("--data-dir").arg(directory);
@@ -35,7 +48,7 @@ pub(crate) fn prepare(site: &Site) -> io::Result<(Command, SocketAddr)> {
 }
 
 fn configuration(site: &Site, address: SocketAddr) -> io::Result<String> {
-    let mut toml = format!(
+    Ok(format!(
         r#"[log]
 format = "json"
 
@@ -53,9 +66,6 @@ max_idle_per_origin = 1000
 [api]
 listen = "{api}"
 
-[store]
-url = "memory:"
-
 [[tokens]]
 name = "load"
 integration = "bench"
@@ -65,7 +75,11 @@ token = "{TOKEN}"
         authority = site.directory.join(AUTHORITY).display(),
         origin = site.origin,
         api = free_address()?,
-    );
+    ))
+}
+
+fn declared() -> io::Result<String> {
+    let mut toml = "[store]\nurl = \"memory:\"\n".to_owned();
     for number in 0..CONNECTIONS {
         write!(
             toml,

@@ -21,6 +21,7 @@ mod contender;
 mod generator;
 mod haproxy;
 mod identity;
+mod kept;
 mod keyferry;
 mod load;
 mod meter;
@@ -118,7 +119,10 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
 /// Interleaves the contenders, so that a disturbance of the machine meets all of them alike.
 fn run(options: &Options, site: &Site, origin: &Process) -> Results {
     let mut results = Results::default();
-    let pairs = |load| options.contenders.iter().map(move |contender| (load, *contender));
+    let pairs = |load| {
+        let those = options.contenders.iter().filter(move |contender| contender.takes(load));
+        those.map(move |contender| (load, *contender))
+    };
     for round in 1..=options.rounds {
         for (load, contender) in options.loads.iter().copied().flat_map(pairs) {
             let label = format!("{round} {:<15} {:<9}", load.name(), contender.name());

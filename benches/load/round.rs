@@ -55,6 +55,9 @@ pub(crate) fn measure(
     }
 
     let mut sample = String::from_utf8_lossy(&output.stdout).parse::<Sample>()?;
+    if let Some(start) = running.start {
+        sample.set("start_ms", start.as_secs_f64() * 1e3);
+    }
     let peaks = Meter::new(family).peaks();
     if let Some(last) = peaks.last() {
         // nginx's last process is its worker; the others have one process only.

@@ -85,7 +85,7 @@ fn spread(row: &[String], widths: &[usize]) -> String {
     cells.collect::<String>() + "|\n"
 }
 
-const FLOOD: [(&str, &str); 9] = [
+const FLOOD: [(&str, &str); 10] = [
     ("requests_per_second", "requests/s"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),
@@ -95,6 +95,7 @@ const FLOOD: [(&str, &str); 9] = [
     ("memory_mib", "memory MiB"),
     ("memory_worker_mib", "worker's"),
     ("proxy_busy", "core busy"),
+    ("start_ms", "start ms"),
 ];
 
 const BULK: [(&str, &str); 7] = [

@@ -54,6 +54,26 @@ pub enum FollowError {
     Taken(#[from] Taken),
 }
 
+impl Heard {
+    /// Notes it, and gives for how long the store has been silent. A silence is logged once, and
+    /// so is its end.
+    fn note(&mut self, heard: Result<(), store::Error>, now: Instant) -> Duration {
+        let Err(error) = heard else {
+            if std::mem::take(&mut self.silent) {
+                tracing::info!("the store is back");
+            }
+            self.at = now;
+            return Duration::ZERO;
+        };
+        if !std::mem::replace(&mut self.silent, true) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the store can't be used: requests go on with what is known");
+        }
+        // Silence has begun by now, however short it is.
+        now.duration_since(self.at).max(Duration::from_millis(1))
+    }
+}
+
 impl Follower {
     /// Puts what the store has in force, and is ready to follow it.
     ///
@@ -131,30 +151,13 @@ impl Follower {
         Ok(())
     }
 
-    /// Notes whether the store was heard of; a silence is said once, and so is its end.
+    /// Notes whether the store was heard of, and refuses requests once it was silent for too long.
     fn note(&self, heard: Result<(), store::Error>) {
-        let now = clock::instant();
-        let mut last = self.heard.lock();
-        match heard {
-            Ok(()) => {
-                if std::mem::take(&mut last.silent) {
-                    tracing::info!("the store is back");
-                }
-                last.at = now;
-            }
-            Err(error) if !last.silent => {
-                last.silent = true;
-                tracing::error!(error = %error, "the store can't be reached: requests go on with what is known");
-            }
-            Err(_) => {}
-        }
-        let silence = if last.silent { now.duration_since(last.at) } else { Duration::ZERO };
+        let silence = self.heard.lock().note(heard, clock::instant());
         self.metrics.note_store_staleness(silence);
         let stale = silence >= self.max_staleness;
-        if stale && !self.stale.swap(stale, Relaxed) {
+        if self.stale.swap(stale, Relaxed) != stale && stale {
             tracing::error!("the store was silent for store.max_staleness: requests are refused");
-        } else if !stale {
-            self.stale.store(false, Relaxed);
         }
     }
 

@@ -55,7 +55,9 @@ impl Keeping {
         let housekeeping = Housekeeping {
             store: Arc::clone(&backing.store),
             in_force: live.in_force(),
+            trail: ledger.trail.clone().unwrap_or_default(),
             clock: ledger.clock.clone(),
+            retention: config.audit.retention,
             told: Mutex::new(ledger.clock.now()),
         };
         Ok(Some(Self { backing, follower, housekeeping }))
@@ -68,6 +70,7 @@ impl Keeping {
 
     /// Tells the store what it would lose.
     pub(super) async fn close(&self) {
+        self.housekeeping.keep_entries().await;
         self.housekeeping.tell_last_used().await;
         self.backing.store.close().await;
     }

@@ -133,13 +133,12 @@ impl Keys {
     /// Whether the store was sealed with one of `vault`'s keys; a store that was never sealed is
     /// from now on.
     async fn check(&self, vault: &Vault, store: &Store) -> Result<(), KeysError> {
-        let kept = match store.key_check().await.map_err(KeysError::Store)? {
-            Some(kept) => kept,
-            None => {
-                let mark = Secret::new(MARK);
-                let sealed = vault.seal(&Context::KeyCheck, &mark).map_err(KeysError::Seal)?;
-                store.keep_key_check(&sealed).await.map_err(KeysError::Store)?
-            }
+        let kept = if let Some(kept) = store.key_check().await.map_err(KeysError::Store)? {
+            kept
+        } else {
+            let mark = Secret::new(MARK);
+            let sealed = vault.seal(&Context::KeyCheck, &mark).map_err(KeysError::Seal)?;
+            store.keep_key_check(&sealed).await.map_err(KeysError::Store)?
         };
         match vault.open(&Context::KeyCheck, &kept) {
             Ok(_mark) => Ok(()),

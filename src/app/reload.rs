@@ -38,22 +38,25 @@ impl Reload {
             );
             return;
         }
-        let generation = self.generation + 1;
-        let assembled: Result<(), AssemblyError> = self.overview.live.try_change(|before| {
-            Ok((self.assembly.assemble(&loaded.config, generation, Some(before))?, ()))
-        });
-        if let Err(error) = assembled {
+        if let Err(error) = self.put_in_force(loaded.config) {
             tracing::error!(error = %error, "the configuration was not reloaded");
-            return;
         }
+    }
+
+    fn put_in_force(&mut self, config: Config) -> Result<(), AssemblyError> {
+        let generation = self.generation + 1;
+        self.overview.live.try_change(|before| {
+            Ok::<_, AssemblyError>((self.assembly.assemble(&config, generation, Some(before))?, ()))
+        })?;
         tracing::info!(
-            connections = loaded.config.connections.len(),
-            callers = loaded.config.tokens.len(),
+            connections = config.connections.len(),
+            callers = config.tokens.len(),
             "the configuration was reloaded"
         );
-        self.overview.reloaded(&loaded.config);
-        self.running = loaded.config;
+        self.overview.reloaded(&config);
+        self.running = config;
         self.generation = generation;
+        Ok(())
     }
 }
 

@@ -116,8 +116,8 @@ impl Server {
         let bound = proxy_listeners.iter().chain([&api_listener]);
         let assembly = assembly(bound, &ledger, &admin_token);
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
-        let keeping = Keeping::open(&config, &environment, &live, &ledger);
-        let keeping = signals.runtime.block_on(keeping)?;
+        let open = Keeping::open(&config, &environment, &live, &ledger);
+        let keeping = signals.runtime.block_on(Box::pin(open))?;
         let (stop, stopped) = watch::channel(false);
         let shared = shared(&config, &live, stopped, ledger, &instance);
         let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
@@ -125,12 +125,8 @@ impl Server {
         let rooms = rooms(&config, keeping.as_ref(), &overview, &shared, &draining);
         Ok(Self {
             started: Started {
-                proxy: addresses(&proxy_listeners, &config),
-                api: address(&api_listener),
-                data_dir: data_dir.path().to_owned(),
-                admin_token,
-                store: config.store.url.clone(),
                 connections: shared.in_force.load().registry.connections(),
+                ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
             },
             api_listener,
             api: Api::new(rooms),
@@ -243,7 +239,7 @@ impl Signals {
 /// Follows the store for as long as the server runs, if there is one.
 async fn work(keeping: Option<&Keeping>) {
     match keeping {
-        Some(keeping) => keeping.work().await,
+        Some(keeping) => Box::pin(keeping.work()).await,
         None => std::future::pending().await,
     }
 }
@@ -258,7 +254,9 @@ fn open_ledger(config: &Config, instance: &str) -> Result<Ledger, StartError> {
     let (sink, clock) = (Arc::new(Sink::default()), Clock::system());
     let format = log_format(config);
     install(Arc::clone(&sink), format, clock.clone(), &config.log.level)?;
-    Ok(Ledger::new(sink, Arc::default(), clock, format, instance))
+    let mut ledger = Ledger::new(sink, Arc::default(), clock, format, instance);
+    ledger.trail = (config.store.url != StoreUrl::Memory).then(Arc::default);
+    Ok(ledger)
 }
 
 fn log_format(config: &Config) -> Format {
@@ -302,6 +300,23 @@ fn start_workers(
             worker::start(number, own.map_err(StartError::Thread)?, shared.clone())
         })
         .collect()
+}
+
+fn started(
+    config: &Config,
+    data_dir: &DataDir,
+    admin_token: AdminToken,
+    proxy: &[Listener],
+    api: &Listener,
+) -> Started {
+    Started {
+        proxy: addresses(proxy, config),
+        api: address(api),
+        data_dir: data_dir.path().to_owned(),
+        admin_token,
+        store: config.store.url.clone(),
+        connections: 0,
+    }
 }
 
 fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {

@@ -24,7 +24,9 @@ impl Config {
             ("api.allowed_hosts", self.api.allowed_hosts == other.api.allowed_hosts),
             ("api.tls", self.api.tls == other.api.tls),
             ("store.url", self.store.url == other.store.url),
+            ("store.max_staleness", self.store.max_staleness == other.store.max_staleness),
             ("seal.master_key_file", self.seal == other.seal),
+            ("audit.retention", self.audit == other.audit),
             ("ca", self.ca == other.ca),
         ];
         bound.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -11,6 +11,7 @@ use super::line;
 use super::logs::{self, Format};
 use super::metrics::{Metrics, Part, Tally};
 use super::sink::Sink;
+use super::trail::Trail;
 use crate::clock::{Clock, instant};
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
@@ -28,6 +29,8 @@ pub struct Ledger {
     pub format: Format,
     /// A name for this process, in every entry.
     pub instance: Box<str>,
+    /// Where entries wait to be kept in the store, if there is one that keeps anything.
+    pub trail: Option<Arc<Trail>>,
     next: AtomicU64,
 }
 
@@ -102,7 +105,8 @@ impl Ledger {
         format: Format,
         instance: &str,
     ) -> Self {
-        Self { sink, metrics, clock, format, instance: instance.into(), next: AtomicU64::new(0) }
+        let (instance, next) = (instance.into(), AtomicU64::new(0));
+        Self { sink, metrics, clock, format, instance, trail: None, next }
     }
 
     /// Opens the entry of a request, or of a conn that was turned away before it was one.
@@ -178,6 +182,20 @@ impl Entry {
         self.upstream
     }
 
+    /// Writes the line, and copies it to the trail if it is what the trail wants; whether it was.
+    fn write_to_log(&self, total: Duration) -> bool {
+        let (ledger, mut copied) = (&self.ledger, false);
+        ledger.sink.append(|buffer| {
+            let start = buffer.len();
+            line::write(buffer, self, total, ledger.format);
+            if let (Format::Json, Some(trail)) = (ledger.format, &ledger.trail) {
+                trail.add(|lines| lines.extend_from_slice(buffer.get(start..).unwrap_or_default()));
+                copied = true;
+            }
+        });
+        copied
+    }
+
     fn count(&self, total: Duration) {
         let metrics = &self.ledger.metrics;
         let tally = self.listing.as_deref().map(Listed::tally);
@@ -200,9 +218,9 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let total = self.started.elapsed();
         self.count(total);
-        if logs::access_is_on() {
-            let format = self.ledger.format;
-            self.ledger.sink.append(|buffer| line::write(buffer, self, total, format));
+        let written = logs::access_is_on() && self.write_to_log(total);
+        if !written && let Some(trail) = &self.ledger.trail {
+            trail.add(|lines| line::write(lines, self, total, Format::Json));
         }
     }
 }

@@ -105,17 +105,16 @@ impl Metrics {
         registry.register("upstream_connections", "Conns to origins", upstream_conns.clone());
         let handshakes = Family::default();
         registry.register("upstream_handshakes", "TLS handshakes", handshakes.clone());
-        let log_lines_dropped = Counter::<u64, AtomicU64>::default();
-        registry.register(
-            "log_lines_dropped",
-            "Log lines lost because the output was stuck",
-            log_lines_dropped.clone(),
-        );
-        let seal_failures = Counter::<u64, AtomicU64>::default();
-        registry.register(
+        let mut count = |name, help| {
+            let counter = Counter::<u64, AtomicU64>::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let log_lines_dropped =
+            count("log_lines_dropped", "Log lines lost because the output was stuck");
+        let seal_failures = count(
             "seal_failures",
             "Rows of the store that could not be opened, or were not written by us",
-            seal_failures.clone(),
         );
         let store_staleness = Gauge::<f64, AtomicU64>::default();
         registry.register(
@@ -123,8 +122,7 @@ impl Metrics {
             "For how long the store has not been heard of",
             store_staleness.clone(),
         );
-        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version", version);
+        registry.register("build", "The version", Info::new(VERSION.to_vec()));
         let part = |part| durations.get_or_create_owned(&PartLabels { part });
         let overflow = Tally::new((OVERFLOW.to_owned(), OVERFLOW.to_owned()), &requests);
         Self {
@@ -261,6 +259,7 @@ fn class(status: u16) -> (usize, &'static str) {
     }
 }
 
+const VERSION: [(&str, &str); 1] = [("version", env!("CARGO_PKG_VERSION"))];
 const OVERFLOW: &str = "other";
 const MOST_LABELS: usize = 1000;
 const BUCKETS: [f64; 18] = [

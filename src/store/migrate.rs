@@ -9,10 +9,16 @@ pub(super) struct Migration {
 }
 
 /// The steps, from the first; the version of a schema is how many of them it has seen.
-pub(super) const MIGRATIONS: [Migration; 1] = [Migration {
-    sqlite: include_str!("migrations/sqlite/0001_records.sql"),
-    postgres: include_str!("migrations/postgres/0001_records.sql"),
-}];
+pub(super) const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        sqlite: include_str!("migrations/sqlite/0001_records.sql"),
+        postgres: include_str!("migrations/postgres/0001_records.sql"),
+    },
+    Migration {
+        sqlite: include_str!("migrations/sqlite/0002_audit.sql"),
+        postgres: include_str!("migrations/postgres/0002_audit.sql"),
+    },
+];
 
 /// The newest version of the schema that is known here.
 pub(super) fn newest() -> i64 {

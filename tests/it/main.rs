@@ -16,6 +16,7 @@ mod cli;
 mod fields;
 mod front_door;
 mod guard;
+mod kept;
 mod limits;
 mod management;
 mod observed;

@@ -1,6 +1,7 @@
 //! What the tests stand on: a world to run the program in, origins, and callers of raw bytes.
 
 pub(crate) mod ask;
+pub(crate) mod desk;
 pub(crate) mod http2;
 pub(crate) mod inside;
 pub(crate) mod log;

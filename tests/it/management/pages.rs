@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{of_each_type, stored};
-use crate::support::operator::Operator;
+use crate::support::desk::Operator;
 
 /// The names on a page, in order, and its `meta`.
 async fn page(operator: &Operator, query: &str) -> (Vec<String>, Value) {
@@ -48,29 +48,8 @@ async fn a_list_is_read_page_by_page_in_both_directions() {
     assert_eq!(page(&operator, "").await, (all.clone(), meta("c00", "c99-declared", false)));
 
     for size in 1..=12 {
-        let (mut seen, mut query) = (Vec::new(), format!("?page[size]={size}"));
-        loop {
-            let (names, meta) = page(&operator, &query).await;
-            assert!(names.len() <= size);
-            seen.extend(names);
-            if meta["has_more"] == false {
-                break;
-            }
-            let after = meta["after"].as_str().unwrap();
-            query = format!("?page%5Bsize%5D={size}&page%5Bafter%5D={after}");
-        }
-        assert_eq!(seen, all, "forwards by {size}");
-        let (mut seen, mut before) = (Vec::new(), "zzz".to_owned());
-        loop {
-            let query = format!("?page[before]={before}&page[size]={size}");
-            let (names, meta) = page(&operator, &query).await;
-            seen.splice(0..0, names);
-            if meta["has_more"] == false {
-                break;
-            }
-            before = meta["before"].as_str().unwrap().to_owned();
-        }
-        assert_eq!(seen, all, "backwards by {size}");
+        assert_eq!(forwards(&operator, size).await, all, "forwards by {size}");
+        assert_eq!(backwards(&operator, size).await, all, "backwards by {size}");
     }
 
     let between = page(&operator, "?page[after]=c02&page[before]=c05&page[size]=2").await;
@@ -85,6 +64,33 @@ async fn a_list_is_read_page_by_page_in_both_directions() {
         "no such cursor, and it works"
     );
     assert_eq!(page(&operator, "?page[after]=d").await, (vec![], meta("", "", false)));
+}
+
+async fn forwards(operator: &Operator, size: usize) -> Vec<String> {
+    let (mut seen, mut query) = (Vec::new(), format!("?page[size]={size}"));
+    loop {
+        let (names, meta) = page(operator, &query).await;
+        assert!(names.len() <= size);
+        seen.extend(names);
+        if meta["has_more"] == false {
+            return seen;
+        }
+        let after = meta["after"].as_str().unwrap();
+        query = format!("?page%5Bsize%5D={size}&page%5Bafter%5D={after}");
+    }
+}
+
+async fn backwards(operator: &Operator, size: usize) -> Vec<String> {
+    let (mut seen, mut before) = (Vec::new(), "zzz".to_owned());
+    loop {
+        let query = format!("?page[before]={before}&page[size]={size}");
+        let (names, meta) = page(operator, &query).await;
+        seen.splice(0..0, names);
+        if meta["has_more"] == false {
+            return seen;
+        }
+        before = meta["before"].as_str().unwrap().to_owned();
+    }
 }
 
 #[tokio::test]

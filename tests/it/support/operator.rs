@@ -1,102 +1,92 @@
-//! An operator at the API of the program.
+//! What an operator does: makes, changes and deletes what is kept, through the API.
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ask::{Ask, stranger};
+use super::postgres::Postgres;
 use super::raw::{Answer, Raw};
-use super::world::Running;
+use super::world::{Running, World, authority};
 
-/// The prefix of the paths of integrations.
-const INTEGRATIONS: &str = "/api/services/zis/integrations";
+impl World {
+    /// Keeps its connections and tokens in a file of its own.
+    pub(crate) fn keeping(self) -> Self {
+        self.set("store.url", "\"sqlite:keyferry.db\"")
+    }
 
-/// Whoever holds a token.
-pub(crate) struct Operator {
-    address: String,
-    pub(crate) token: String,
+    /// Keeps its connections and tokens in this database, under the key that all tests share.
+    pub(crate) fn keeping_in(self, postgres: &Postgres) -> Self {
+        let url = String::from_utf8(postgres.url().expose().to_vec()).unwrap();
+        self.set("store.url", &format!("{url:?}")).with("KEYFERRY_MASTER_KEY", SHARED_KEY)
+    }
 }
 
 impl Running {
-    /// Host and port of the API.
-    pub(crate) fn api_address(&self) -> &str {
-        self.api.split_once("://").unwrap().1
-    }
-
-    /// The holder of `admin.token`.
-    pub(crate) fn admin(&self) -> Operator {
+    /// Asks the API with the operator's own token.
+    pub(crate) async fn manage(&self, line: &str, body: Option<Value>) -> Answer {
         let token = fs::read_to_string(self.world.path("data/admin.token")).unwrap();
-        self.operator(token.trim())
+        self.manage_by(token.trim(), line, body).await
     }
 
-    /// The holder of this token.
-    pub(crate) fn operator(&self, token: &str) -> Operator {
-        Operator { address: self.api_address().to_owned(), token: token.to_owned() }
-    }
-}
-
-impl Operator {
-    /// Sends a request as it is, with the token.
-    pub(crate) async fn send(&self, ask: Ask) -> Answer {
-        let ask = ask.field("Authorization", &format!("Bearer {}", self.token));
-        Raw::tcp(&self.address).await.send(&ask).await
+    /// Asks the API with this token.
+    pub(crate) async fn manage_by(&self, token: &str, line: &str, body: Option<Value>) -> Answer {
+        let mut raw = Raw::tcp(authority(&self.api)).await;
+        raw.send(&as_sent(token, line, body)).await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(stranger(&format!("GET {}", full(path)))).await
+    /// Makes the connection `acme.{name}` to `domain`.
+    pub(crate) async fn keep_bearer(&self, name: &str, domain: &str, secret: &str) {
+        let body = json!({"name": name, "allowed_domain": domain, "token": secret});
+        let line = format!("POST {CONNECTIONS}/bearer_token");
+        let answer = self.manage(&line, Some(body)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
-        self.send(stranger(&format!("DELETE {}", full(path)))).await
+    /// Puts another secret in the place of the one of `acme.{name}`.
+    pub(crate) async fn replace_bearer(&self, name: &str, secret: &str) {
+        let line = format!("PATCH {CONNECTIONS}/bearer_token/{name}");
+        let answer = self.manage(&line, Some(json!({"token": secret}))).await;
+        assert_eq!((answer.status, answer.text()), (204, String::new()), "{answer:?}");
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.write("POST", path, &body.to_string()).await
+    /// Deletes `acme.{name}`.
+    pub(crate) async fn delete_bearer(&self, name: &str) {
+        let line = format!("DELETE {CONNECTIONS}/bearer_token/{name}");
+        let answer = self.manage(&line, None).await;
+        assert_eq!((answer.status, answer.text()), (204, String::new()), "{answer:?}");
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
-        self.write("PATCH", path, &body.to_string()).await
+    /// Makes a token of `acme`; gives its id and the token itself.
+    pub(crate) async fn keep_token(&self, name: &str, scopes: &[&str]) -> (String, String) {
+        let body = json!({"name": name, "integration": "acme", "scopes": scopes});
+        let answer = self.manage(&format!("POST {TOKENS}"), Some(body)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let made: Value = serde_json::from_slice(&answer.body).unwrap();
+        let text = |member: &str| made["token"][member].as_str().unwrap().to_owned();
+        (text("id"), text("secret"))
     }
 
-    /// A body as it stands, said to be JSON.
-    pub(crate) async fn write(&self, method: &str, path: &str, body: &str) -> Answer {
-        let ask = stranger(&format!("{method} {}", full(path)));
-        self.send(ask.field("Content-Type", "application/json").body(body)).await
-    }
-
-    /// Makes a token, and is its holder.
-    pub(crate) async fn grant(&self, body: &Value) -> (Self, String) {
-        let answer = self.post("/api/keyferry/v1/tokens", body).await;
-        assert_eq!(answer.status, 201, "{}", answer.text());
-        let token = &answer.json()["token"];
-        let secret = token["secret"].as_str().unwrap().to_owned();
-        let holder = Self { address: self.address.clone(), token: secret };
-        (holder, token["id"].as_str().unwrap().to_owned())
-    }
-}
-
-impl Answer {
-    /// The body.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
-    }
-
-    /// The status, and the codes of all errors.
-    pub(crate) fn faults(&self) -> (u16, Vec<String>) {
-        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
-        let code = |error: &Value| error["code"].as_str().unwrap().to_owned();
-        (self.status, errors.iter().map(code).collect())
-    }
-
-    /// The status and the first error's code and title.
-    pub(crate) fn fault(&self) -> (u16, String, String) {
-        let error = &self.json()["errors"][0];
-        let text = |name: &str| error[name].as_str().unwrap().to_owned();
-        (self.status, text("code"), text("title"))
+    /// Revokes a token.
+    pub(crate) async fn revoke(&self, id: &str) {
+        let answer = self.manage(&format!("DELETE {TOKENS}/{id}"), None).await;
+        assert_eq!(answer.status, 204, "{answer:?}");
     }
 }
 
-/// A path below an integration may be written without what comes before it.
-fn full(path: &str) -> String {
-    if path.starts_with('/') { path.to_owned() } else { format!("{INTEGRATIONS}/{path}") }
+/// The API's paths for the connections of `acme`.
+pub(crate) const CONNECTIONS: &str = "/api/services/zis/integrations/acme/connections";
+
+/// The API's path for access tokens.
+pub(crate) const TOKENS: &str = "/api/keyferry/v1/tokens";
+
+/// The master key of instances that share a database.
+const SHARED_KEY: &str = "shared:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+fn as_sent(token: &str, line: &str, body: Option<Value>) -> Ask {
+    let ask = stranger(line).field("Authorization", &format!("Bearer {token}"));
+    match body {
+        Some(body) => ask.field("Content-Type", "application/json").body(body.to_string()),
+        None => ask,
+    }
 }

@@ -55,8 +55,18 @@ impl Postgres {
 
     /// Ends the server at once, as a crash would, and starts it again.
     pub(crate) async fn crash(&mut self) {
+        self.stop();
+        self.go_on().await;
+    }
+
+    /// Ends the server at once, as a crash would, and leaves it so.
+    pub(crate) fn stop(&mut self) {
         kill_process(Pid::from_child(&self.server), Signal::QUIT).unwrap();
         self.server.wait().unwrap();
+    }
+
+    /// Starts the server that was stopped.
+    pub(crate) async fn go_on(&mut self) {
         self.server = run(self.directory.path());
         self.ready().await;
     }
@@ -88,8 +98,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        kill_process(Pid::from_child(&self.server), Signal::QUIT).unwrap();
-        self.server.wait().unwrap();
+        if self.server.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.stop();
+        }
     }
 }
 

@@ -255,6 +255,13 @@ impl Running {
         reloaded.await
     }
 
+    /// Ends the program at once; gives what it ran with.
+    pub(crate) async fn killed(mut self) -> World {
+        self.child.kill().unwrap();
+        self.ended().await;
+        std::mem::replace(&mut self.world, World::empty())
+    }
+
     /// Waits for the program to end by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let Some(status) = self.child.try_wait().unwrap() else {
@@ -274,7 +281,7 @@ impl Drop for Running {
 }
 
 /// What follows the scheme.
-fn authority(url: &str) -> &str {
+pub(crate) fn authority(url: &str) -> &str {
     url.split_once("://").unwrap().1
 }
 

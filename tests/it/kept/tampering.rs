@@ -1,0 +1,92 @@
+//! Who can write to the database can still not aim a secret elsewhere, nor make a token.
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, SqliteConnection};
+
+use super::{through, with_token};
+use crate::support::origin::Origin;
+use crate::support::raw::refused;
+use crate::support::token;
+use crate::support::world::World;
+
+async fn database(world: &World) -> SqliteConnection {
+    let file = world.path("data/keyferry.db");
+    SqliteConnectOptions::new().filename(file).connect().await.unwrap()
+}
+
+/// The server's world with a connection `acme.kept` and one `acme.other`, stopped.
+async fn stopped(origin: &Origin) -> World {
+    let world = World::new(origin).pin("evil.example.test", origin);
+    let server = world.keeping().run().await;
+    server.keep_bearer("kept", "api.example.test", "kept-secret").await;
+    server.keep_bearer("other", "other.example.test", "other-secret").await;
+    server.killed().await
+}
+
+/// Each of these aims a secret elsewhere, or takes another's.
+const EDITS: [(&str, &str); 6] = [
+    (
+        "another domain",
+        "UPDATE connections SET allowed_domain = '*.example.test' WHERE name = 'kept'",
+    ),
+    ("another name", "UPDATE connections SET name = 'moved' WHERE name = 'kept'"),
+    ("another integration", "UPDATE connections SET integration = 'globex' WHERE name = 'kept'"),
+    (
+        "another's secret",
+        "UPDATE connections SET (key_id, wrapped, payload) = \
+         (SELECT key_id, wrapped, payload FROM connections WHERE name = 'other') WHERE name = 'kept'",
+    ),
+    (
+        "another's payload",
+        "UPDATE connections SET payload = \
+         (SELECT payload FROM connections WHERE name = 'other') WHERE name = 'kept'",
+    ),
+    (
+        "another uuid",
+        "UPDATE connections SET uuid = '00000000-0000-4000-8000-000000000000' WHERE name = 'kept'",
+    ),
+];
+
+#[tokio::test]
+async fn a_record_that_was_edited_or_moved_can_not_be_opened_and_raises_an_alarm() {
+    let origin = Origin::start().await;
+    for (what, edit) in EDITS {
+        let world = stopped(&origin).await;
+        let mut connection = database(&world).await;
+        sqlx::query(edit).execute(&mut connection).await.unwrap();
+        drop(connection);
+        origin.forget();
+        let world = world.token("everywhere", "*", "");
+        let server = world.run().await;
+        let name = if what == "another name" { "moved" } else { "kept" };
+        let integration = if what == "another integration" { "globex" } else { "acme" };
+        let ask = with_token(&token("everywhere"), name).field("X-Zis-Integration", integration);
+        let answer = server.send(&ask).await;
+        assert_eq!(answer.refusal(), refused(500, "SealBroken"), "{what}");
+        assert!(origin.seen().is_empty(), "{what}");
+        assert!(server.metric("keyferry_seal_failures_total").await > 0.0, "{what}");
+        let said = server.log.text();
+        assert!(said.contains("can't be opened") && !said.contains("-secret"), "{what}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_written_into_the_database_is_none() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    server.keep_bearer("kept", "api.example.test", "kept-secret").await;
+    let (_id, weak) = server.keep_token("weak", &["read"]).await;
+    let answer = server.send(&with_token(&weak, "kept")).await;
+    assert_eq!(answer.refusal(), refused(403, "ConnectionForbidden"));
+    let world = server.killed().await;
+    let mut connection = database(&world).await;
+    for edit in ["UPDATE tokens SET scopes = 'proxy'", "UPDATE tokens SET integration = '*'"] {
+        sqlx::query(edit).execute(&mut connection).await.unwrap();
+    }
+    drop(connection);
+    let server = world.run().await;
+    let answer = server.send(&with_token(&weak, "kept")).await;
+    assert_eq!(answer.refusal(), refused(407, "CallerUnknown"));
+    assert!(server.metric("keyferry_seal_failures_total").await > 0.0);
+    assert_eq!(server.send(&through("kept")).await.status, 200);
+}
