@@ -3,14 +3,12 @@
 use super::fault::Place;
 use super::listener::Listener;
 use super::report::Report;
-use super::store_url::StoreUrl;
 use super::{CallerAuth, Config};
 
 /// Reports every rule between keys that `config` breaks.
 pub(super) fn check(config: &Config, report: &Report) {
     anonymous_callers(config, report);
     listeners(config, report);
-    store(config, report);
 }
 
 /// Contract §3: without tokens, only this machine may reach the proxy, and somebody has to say
@@ -54,19 +52,6 @@ fn listeners(config: &Config, report: &Report) {
     }
 }
 
-/// Until there is a store, one that was asked for is promised too much.
-fn store(config: &Config, report: &Report) {
-    let key = "store.url";
-    if let Some(place) = report.place_of(key)
-        && config.store.url != StoreUrl::Memory
-    {
-        report.warning(&place, key, NO_STORE);
-    }
-}
-
 fn place_of(key: &str, report: &Report) -> Place {
     report.place_of(key).unwrap_or(Place::Default)
 }
-
-const NO_STORE: &str = "this version keeps nothing in a database: only what is declared in the \
-                        configuration is known; write \"memory:\" to say so";

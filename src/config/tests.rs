@@ -347,9 +347,6 @@ fn warnings_do_not_keep_from_starting() {
     let open = "c.toml:6:1: connections[0].token: everyone on this machine can read the file open";
     assert_eq!(desk.warnings(&format!("{CONNECTION}token = {{ file = \"open\" }}")), [open]);
     assert!(desk.warnings(&format!("{CONNECTION}token = {{ file = \"group\" }}")).is_empty());
-    let database = "c.toml:2:1: store.url: this version keeps nothing in a database: only what is declared in the configuration is known; write \"memory:\" to say so";
-    assert_eq!(desk.warnings("[store]\nurl = \"postgres://u:hunter2@db/k\""), [database]);
-    assert!(desk.warnings("[store]\nurl = \"memory:\"").is_empty());
     let method = "c.toml:2:20: proxy.allowed_methods[0]: methods are case-sensitive, and the known ones are in capitals";
     assert_eq!(desk.warnings("[proxy]\nallowed_methods = [\"get\"]"), [method]);
 }

@@ -109,15 +109,18 @@ fn check_says_what_it_found_and_makes_nothing() {
 #[test]
 fn check_prints_every_fault_with_its_place() {
     let program = Program::new()
-        .file("k.toml", "[proxy]\nlisten = []\nplain_htp = \"refuse\"\n[store]\nurl = \"sqlite:a\"")
+        .file(
+            "k.toml",
+            "[proxy]\nlisten = []\nplain_htp = \"refuse\"\n\nallowed_methods = [\"get\"]",
+        )
         .with("KEYFERRY_API__LISTEN", "here");
     assert_eq!(
         program.run("check --config k.toml"),
         ended(
             1,
             "",
-            "warning: k.toml:5:1: store.url: this version keeps nothing in a database: only what \
-             is declared in the configuration is known; write \"memory:\" to say so\n\
+            "warning: k.toml:5:20: proxy.allowed_methods[0]: methods are case-sensitive, and the \
+             known ones are in capitals\n\
              k.toml:2:1: proxy.listen: must not be empty\n\
              k.toml:3:1: proxy.plain_htp: unknown key; did you mean plain_http?\n\
              environment variable KEYFERRY_API__LISTEN: api.listen: must be an address and port \

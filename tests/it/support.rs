@@ -12,11 +12,16 @@ pub(crate) mod raw;
 pub(crate) mod tls;
 pub(crate) mod world;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 /// Waits for what must happen soon; no test waits longer for anything.
-pub(crate) async fn soon<F: Future>(what: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(15), what).await.expect("it did not happen in time")
+pub(crate) fn soon<F: Future>(what: F) -> Pin<Box<impl Future<Output = F::Output>>> {
+    Box::pin(async {
+        tokio::time::timeout(Duration::from_secs(15), what)
+            .await
+            .expect("it did not happen in time")
+    })
 }
 
 /// The access token of this name, in the shape of one.

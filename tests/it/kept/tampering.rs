@@ -6,8 +6,8 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use super::{through, with_token};
 use crate::support::origin::Origin;
 use crate::support::raw::refused;
-use crate::support::token;
 use crate::support::world::World;
+use crate::support::{soon, token};
 
 async fn database(world: &World) -> SqliteConnection {
     let file = world.path("data/keyferry.db");
@@ -65,8 +65,10 @@ async fn a_record_that_was_edited_or_moved_can_not_be_opened_and_raises_an_alarm
         assert_eq!(answer.refusal(), refused(500, "SealBroken"), "{what}");
         assert!(origin.seen().is_empty(), "{what}");
         assert!(server.metric("keyferry_seal_failures_total").await > 0.0, "{what}");
-        let said = server.log.text();
-        assert!(said.contains("can't be opened") && !said.contains("-secret"), "{what}: {said}");
+        let alarm = |line: &str| line.contains("secret can't be opened").then(|| line.to_owned());
+        let said = soon(server.log.find(alarm)).await;
+        assert!(said.contains(&format!("{integration}.{name}")), "{what}: {said}");
+        assert!(!server.log.text().contains("-secret"), "{what}");
     }
 }
 
