@@ -4,6 +4,7 @@
 //! Owns the paths of the API listener, promises to answer only those who call it by one of its
 //! names, and must never know the data plane, nor decide what the desk decides.
 
+mod audit;
 mod auth;
 mod body;
 mod connections;

@@ -89,7 +89,7 @@ async fn backwards(operator: &Operator, size: usize) -> Vec<String> {
         if meta["has_more"] == false {
             return seen;
         }
-        before = meta["before"].as_str().unwrap().to_owned();
+        meta["before"].as_str().unwrap().clone_into(&mut before);
     }
 }
 
