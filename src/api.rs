@@ -4,6 +4,7 @@
 //! Owns the paths of the API listener, promises to answer only those who call it by one of its
 //! names, and must never know the data plane, nor decide what the desk decides.
 
+mod audit;
 mod auth;
 mod body;
 mod connections;
@@ -97,7 +98,7 @@ impl House for Api {
         request: http::Request<Incoming>,
     ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Source(visit.presence().peer()));
+        request.extensions_mut().insert(Source(Arc::clone(visit.presence())));
         let answered = self.router.clone().oneshot(request).await;
         drop(visit);
         answered

@@ -4,6 +4,7 @@
 //! Owns those rules, promises that what it has done is sealed, kept, and in force on this
 //! instance before it says so, and must never know how it was asked: no HTTP is spoken here.
 
+mod audit;
 mod connections;
 mod draft;
 mod explain;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+pub use self::audit::{Audited, Auditing, Position};
 pub use self::connections::{Reading, Shown, Writing};
 pub use self::explain::{Asking, Explanation, Question, Step};
 pub use self::fault::{About, Fault, Refused, Scope};

@@ -141,17 +141,18 @@ impl Shared {
 const DESCRIPTION: &str = "Manages what the proxy injects: connections, the access tokens of \
 those who use them, and the master keys under which secrets are sealed.\n\nEvery request under \
 `/api` needs `Authorization: Bearer` and an access token with the scope that goes with the \
-method: `read` for GET, `write` for what changes something; `admin` for tokens and keys. An \
+method: `read` for GET, `write` for what changes something; `admin` for tokens, keys and the audit trail. An \
 integration's token opens that integration alone.\n\nBodies are JSON objects of at most 64 KiB; \
 unknown members and members that are there twice are refused, and one answer lists everything \
 that is wrong. Secrets go in and never come out: answers show `*****`. Every answer has an \
 `X-Request-Id`, the one that the request came with or a new one.";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("connections", "Stored credentials, each for one domain"),
     ("tokens", "Access tokens"),
     ("keys", "Master keys"),
     ("explain", "What the proxy would do"),
+    ("audit", "What the proxy has done"),
     ("server", "The server itself; no token is needed"),
 ];
 

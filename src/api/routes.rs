@@ -6,7 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::connections::{all, api_key, basic_auth, bearer_token};
-use super::{Rooms, docs, explain, keys, status, tokens};
+use super::{Rooms, audit, docs, explain, keys, status, tokens};
 
 /// Every path that is described.
 fn described() -> OpenApiRouter<Rooms> {
@@ -33,6 +33,7 @@ fn administration() -> OpenApiRouter<Rooms> {
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(explain::explain))
+        .routes(routes!(audit::list))
 }
 
 /// What needs no token.

@@ -157,7 +157,7 @@ impl Form {
             self.asked.push(field);
         }
         let at = self.fields.iter().position(|(name, _)| name == field)?;
-        match self.fields.swap_remove(at).1 {
+        match self.fields.remove(at).1 {
             Entry::Blank => None,
             entry => Some(entry),
         }

@@ -29,9 +29,20 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
     pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<Batch>, Error> {
-        let before = before.unwrap_or(i64::MAX);
+        self.batches(NEWEST, before.unwrap_or(i64::MAX), limit).await
+    }
+
+    /// The oldest batches after the batch `after`, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn audit_after(&self, after: i64, limit: u32) -> Result<Vec<Batch>, Error> {
+        self.batches(OLDEST, after, limit).await
+    }
+
+    async fn batches(&self, sql: &'static str, end: i64, limit: u32) -> Result<Vec<Batch>, Error> {
         let mut work = self.read().await?;
-        let rows = work.rows(NEWEST, [before.into(), i64::from(limit).into()]).await?;
+        let rows = work.rows(sql, [end.into(), i64::from(limit).into()]).await?;
         work.end().await?;
         let batches = rows.iter().map(|row| {
             let columns = row.of("audit");
@@ -56,6 +67,8 @@ impl Store {
 const APPEND: &str = "INSERT INTO audit (last, entries) VALUES ($1, $2)";
 
 const NEWEST: &str = "SELECT id, entries FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
+
+const OLDEST: &str = "SELECT id, entries FROM audit WHERE id > $1 ORDER BY id LIMIT $2";
 
 const PRUNE: &str = "DELETE FROM audit WHERE id IN \
     (SELECT id FROM audit WHERE last < $1 ORDER BY last LIMIT $2)";

@@ -1,0 +1,241 @@
+//! The audit trail: the entries of requests, newest first.
+
+use serde::Deserialize;
+
+use super::Desk;
+use super::connections::store_failed;
+use super::fault::{About, Fault, Refused, Scope};
+use super::listing::{Listing, cut, reads_backwards};
+use super::operator::Operator;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::store::{Batch, Store, Window};
+
+/// The entry of one request (contract §7).
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Audited {
+    /// When it arrived (RFC 3339).
+    pub time: String,
+    /// Its id.
+    pub request_id: String,
+    /// The caller's name, once it is known.
+    pub caller: String,
+    /// The integration, once it is known.
+    pub integration: String,
+    /// The connection, once it is chosen.
+    pub connection: String,
+    /// The method.
+    pub method: String,
+    /// Where it was to go, once that is allowed.
+    pub origin: String,
+    /// The path, without a query.
+    pub path: String,
+    /// The request's form.
+    pub form: String,
+    /// `allow` or `refuse`.
+    pub decision: String,
+    /// The refusal's code.
+    pub code: String,
+    /// The rule that decided.
+    pub rule: String,
+    /// The answer's status.
+    pub status: u16,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the response's body.
+    pub response_bytes: u64,
+    /// How long it took, in milliseconds.
+    pub total_ms: f64,
+    /// How long of that the origin took, in milliseconds.
+    pub upstream_ms: f64,
+    /// Which process answered it.
+    pub instance: String,
+}
+
+/// Where an entry stands in the trail.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Position {
+    batch: i64,
+    line: usize,
+}
+
+/// The right to read the audit trail, as far as the operator's own token reaches.
+#[derive(Debug)]
+pub struct Auditing<'a> {
+    desk: &'a Desk,
+    operator: &'a Operator,
+}
+
+/// A part of the trail between two positions, of which neither belongs to it.
+#[derive(Clone, Copy)]
+struct Stretch {
+    older_than: Option<Position>,
+    newer_than: Option<Position>,
+}
+
+impl Desk {
+    /// Lets an operator read the audit trail.
+    ///
+    /// # Errors
+    /// When the token lacks the scope `admin`.
+    pub fn auditing<'a>(&'a self, operator: &'a Operator) -> Result<Auditing<'a>, Refused> {
+        operator.need(Scope::Admin)?;
+        Ok(Auditing { desk: self, operator })
+    }
+}
+
+impl Auditing<'_> {
+    /// The entries within the window, newest first. Of requests whose integration is not known,
+    /// only who reaches all integrations is told.
+    ///
+    /// # Errors
+    /// When a cursor is none of this list, or the store fails.
+    pub async fn list(&self, window: &Window) -> Result<Listing<(Position, Audited)>, Refused> {
+        let stretch = Stretch {
+            older_than: window.after.as_deref().map(Position::parse).transpose()?,
+            newer_than: window.before.as_deref().map(Position::parse).transpose()?,
+        };
+        let Some(keeping) = &self.desk.keeping else {
+            return Ok(Listing { items: Vec::new(), has_more: false });
+        };
+        let enough = usize::try_from(window.limit).unwrap_or(usize::MAX).saturating_add(1);
+        let found = if reads_backwards(window) {
+            let mut found = self.upwards(keeping.store(), stretch, enough).await?;
+            found.reverse();
+            found
+        } else {
+            self.downwards(keeping.store(), stretch, enough).await?
+        };
+        Ok(cut(found, window, false))
+    }
+
+    /// From the newest on.
+    async fn downwards(
+        &self,
+        store: &Store,
+        stretch: Stretch,
+        enough: usize,
+    ) -> Result<Vec<(Position, Audited)>, Refused> {
+        let mut found = Vec::new();
+        let mut before = stretch.older_than.map(|position| position.batch.saturating_add(1));
+        for at_once in growing() {
+            let batches = store.audit(before, at_once).await;
+            let batches = batches.map_err(|error| store_failed(&error))?;
+            for batch in &batches {
+                let missing = enough.saturating_sub(found.len());
+                found.extend(self.entries(batch, stretch).rev().take(missing));
+            }
+            before = batches.last().map(|batch| batch.id);
+            let past = before.zip(stretch.newer_than).is_some_and(|(id, end)| id < end.batch);
+            if found.len() >= enough || before.is_none() || past {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// From the position on towards the newest.
+    async fn upwards(
+        &self,
+        store: &Store,
+        stretch: Stretch,
+        enough: usize,
+    ) -> Result<Vec<(Position, Audited)>, Refused> {
+        let mut found = Vec::new();
+        let mut after = stretch.newer_than.map_or(0, |position| position.batch.saturating_sub(1));
+        for at_once in growing() {
+            let batches = store.audit_after(after, at_once).await;
+            let batches = batches.map_err(|error| store_failed(&error))?;
+            for batch in &batches {
+                let missing = enough.saturating_sub(found.len());
+                found.extend(self.entries(batch, stretch).take(missing));
+            }
+            let last = batches.last().map(|batch| batch.id);
+            let (Some(last), true) = (last, found.len() < enough) else { break };
+            after = last;
+        }
+        Ok(found)
+    }
+
+    /// The entries of a batch that are within the stretch and within reach, oldest first. Each is
+    /// read when it is asked for.
+    fn entries<'a>(
+        &'a self,
+        batch: &'a Batch,
+        stretch: Stretch,
+    ) -> impl DoubleEndedIterator<Item = (Position, Audited)> + 'a {
+        let lines: Vec<_> = batch.lines.lines().enumerate().collect();
+        let positions =
+            lines.into_iter().map(|(line, text)| (Position { batch: batch.id, line }, text));
+        let wanted = positions.filter(move |(position, _)| stretch.contains(*position));
+        let read = wanted.filter_map(|(position, text)| match serde_json::from_str(text) {
+            Ok(entry) => Some((position, entry)),
+            Err(error) => {
+                tracing::error!(error = %error, "an entry of the audit trail can't be read");
+                None
+            }
+        });
+        read.filter(|(_, entry)| self.reaches(entry))
+    }
+
+    fn reaches(&self, entry: &Audited) -> bool {
+        if self.operator.need_everything().is_ok() {
+            return true;
+        }
+        let Ok(integration) = IntegrationName::parse(&entry.integration) else { return false };
+        match self.operator.listed(&integration) {
+            None => true,
+            Some(names) => ConnectionName::parse(&entry.connection)
+                .is_ok_and(|connection| names.contains(&connection)),
+        }
+    }
+}
+
+impl Stretch {
+    fn contains(self, position: Position) -> bool {
+        self.older_than.is_none_or(|end| position < end)
+            && self.newer_than.is_none_or(|end| position > end)
+    }
+}
+
+impl Position {
+    /// Reads a position as it is shown.
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let read = || {
+            let (batch, line) = text.split_once('-')?;
+            let (batch, line) = (batch.parse().ok()?, line.parse().ok()?);
+            Some(Self { batch, line })
+        };
+        read().ok_or_else(|| {
+            let title = "the query: a cursor is none of this list";
+            Refused::Faulty(vec![Fault::new(About::Request, title)])
+        })
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.batch, self.line)
+    }
+}
+
+/// How many batches are read at once: a busy server fills a page out of one, a quiet one out of
+/// many.
+fn growing() -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(1), |count| Some((count * 2).min(MOST_AT_ONCE)))
+}
+
+const MOST_AT_ONCE: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_is_shown() {
+        let position = Position { batch: 12, line: 3 };
+        assert_eq!(Position::parse(&position.to_string()), Ok(position));
+        for text in ["", "-", "12", "a-b", "1-", "-1-1-", "1-2-3", "99999999999999999999-1"] {
+            assert!(Position::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The audit trail.
+
+use serde_json::{Value, json};
+
+use super::stored;
+use crate::support::ask::{ask, stranger};
+use crate::support::desk::Operator;
+use crate::support::origin::Origin;
+use crate::support::soon;
+use crate::support::world::Running;
+
+const AUDIT: &str = "/api/keyferry/v1/audit";
+
+/// The paths on a page, and its `meta`.
+async fn page(operator: &Operator, query: &str) -> (Vec<String>, Value) {
+    let answer = operator.get(&format!("{AUDIT}{query}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let json = answer.json();
+    let path = |entry: &Value| entry["path"].as_str().unwrap().to_owned();
+    (json["entries"].as_array().unwrap().iter().map(path).collect(), json["meta"].clone())
+}
+
+/// A server that has had some requests, and their paths, newest first.
+async fn busy(origin: &Origin) -> (Running, Vec<String>) {
+    let world = stored()
+        .set("api.requests_per_minute", "0")
+        .bearer("acme.api", "api.example.test", "bearer-secret")
+        .token("runner", "acme", "")
+        .token("other", "other", "")
+        .pin("api.example.test", origin)
+        .run()
+        .await;
+    let admin = world.admin();
+    let mut paths = Vec::new();
+    for number in 0..7 {
+        let path = format!("/{number}");
+        world.send(&ask(&format!("GET https://api.example.test{path}?q=kept-out"))).await;
+        paths.insert(0, path);
+        if number % 3 == 0 {
+            // So that it is kept by itself.
+            soon(async { while page(&admin, "").await.0 != paths {} }).await;
+        }
+    }
+    world.send(&stranger("GET https://api.example.test/f").by("other")).await;
+    paths.insert(0, "/f".to_owned());
+    soon(async { while page(&admin, "").await.0 != paths {} }).await;
+    (world, paths)
+}
+
+#[tokio::test]
+async fn every_request_is_in_the_trail_newest_first() {
+    let origin = Origin::start().await;
+    let (world, paths) = busy(&origin).await;
+    let admin = world.admin();
+    for size in [1, 2, 3, 8] {
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let query = format!("?page[size]={size}&page[after]={after}");
+            let (some, meta) = page(&admin, &query).await;
+            seen.extend(some);
+            if meta["has_more"] == false {
+                break;
+            }
+            meta["after"].as_str().unwrap().clone_into(&mut after);
+        }
+        assert_eq!(seen, paths, "by {size}");
+    }
+    let (_, ends) = page(&admin, "").await;
+    let (newest, oldest) = (ends["before"].as_str().unwrap(), ends["after"].as_str().unwrap());
+    let (some, meta) = page(&admin, &format!("?page[size]=3&page[before]={oldest}")).await;
+    assert_eq!((some, &meta["has_more"]), (paths[4..7].to_vec(), &json!(true)));
+    let between = format!("?page[after]={newest}&page[before]={oldest}");
+    assert_eq!(page(&admin, &between).await.0, paths[1..7]);
+}
+
+#[tokio::test]
+async fn an_entry_tells_no_secret_and_nobody_of_another_integration() {
+    let origin = Origin::start().await;
+    let (world, paths) = busy(&origin).await;
+    let admin = world.admin();
+    let entries = admin.get(AUDIT).await.json()["entries"].clone();
+    let members: Vec<_> = entries[1].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members.join(" "),
+        "caller code connection decision form instance integration method origin path \
+         request_bytes request_id response_bytes rule status time total_ms upstream_ms"
+    );
+    assert_eq!(entries[1]["connection"], "api");
+    assert_eq!(entries[0]["code"], "ConnectionRequired");
+    assert!(!entries.to_string().contains("kept-out"));
+
+    let body = json!({"name": "local", "integration": "acme", "scopes": ["admin"]});
+    let (local, _) = admin.grant(&body).await;
+    assert_eq!(page(&local, "").await.0, paths[1..]);
+    let body = json!({"name": "reader", "integration": "acme", "scopes": ["read"]});
+    let (reader, _) = admin.grant(&body).await;
+    assert_eq!(reader.get(AUDIT).await.status, 403);
+    for cursor in ["x", "1", "1-x"] {
+        let answer = admin.get(&format!("{AUDIT}?page[after]={cursor}")).await;
+        assert_eq!(answer.faults(), (400, vec!["InvalidRequest".to_owned()]), "{cursor}");
+    }
+}
