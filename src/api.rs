@@ -98,7 +98,7 @@ impl House for Api {
         request: http::Request<Incoming>,
     ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Source(Arc::clone(visit.presence())));
+        request.extensions_mut().insert(Source(visit.presence().peer()));
         let answered = self.router.clone().oneshot(request).await;
         drop(visit);
         answered

@@ -12,7 +12,6 @@ use http::{HeaderMap, StatusCode, header};
 use super::Rooms;
 use super::error::Error;
 use crate::desk::{Desk, Operator};
-use crate::door::Presence;
 use crate::limit::{Exceeded, Rates};
 use crate::model::token::{BODY_LENGTH, PREFIX, TokenDigest};
 
@@ -23,9 +22,9 @@ pub(super) struct Seat {
     pub(super) operator: Operator,
 }
 
-/// The conn that a request has come by.
-#[derive(Clone, Debug)]
-pub(super) struct Source(pub(super) Arc<Presence>);
+/// Where a request comes from, where that is an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source(pub(super) Option<IpAddr>);
 
 /// How often may be asked.
 #[derive(Debug)]
@@ -71,7 +70,7 @@ impl FromRequestParts<Rooms> for Seat {
             Ok((digest, operator?))
         });
         let (digest, operator) = admitted.map_err(|refused| {
-            let source = parts.extensions.get::<Source>().and_then(|source| source.0.peer());
+            let source = parts.extensions.get::<Source>().and_then(|source| source.0);
             rooms.turnstile.count_failure(source).map_or_else(Error::too_many, |()| refused)
         })?;
         let per_minute = rooms.desk.rules().requests_per_minute;

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Request};
-use bytes::Buf as _;
+use bytes::{Buf as _, Bytes};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
-use super::auth::Source;
 use super::error::Error;
 use super::json;
 use crate::desk::Form;
@@ -35,8 +34,7 @@ pub(super) async fn form(request: Request) -> Result<Form, Error> {
     if !is_json(request.headers()) {
         return Err(Error::not_json());
     }
-    let source = request.extensions().get::<Source>().cloned();
-    let body = tokio::time::timeout(PATIENCE, collect(request.into_body(), source)).await;
+    let body = tokio::time::timeout(PATIENCE, collect(request.into_body())).await;
     let body = body.map_err(|_elapsed| Error::body_too_slow())??;
     json::read(&body).map_err(|malformed| Error::invalid(malformed.to_string()))
 }
@@ -49,7 +47,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn collect(mut body: Body, source: Option<Source>) -> Result<Zeroizing<Vec<u8>>, Error> {
+async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
     let announced = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
     // Of one size from the start: a buffer that grows leaves copies behind.
     let mut whole = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(LARGEST).min(LARGEST)));
@@ -60,14 +58,19 @@ async fn collect(mut body: Body, source: Option<Source>) -> Result<Zeroizing<Vec
         if fits {
             whole.extend_from_slice(&data);
         }
-        if let Some(Source(presence)) = &source {
-            presence.wipe(data);
-        }
+        wipe(data);
         if !fits {
             return Err(Error::body_too_large());
         }
     }
     Ok(whole)
+}
+
+/// Only where nobody else holds the bytes any more can they be wiped.
+fn wipe(data: Bytes) {
+    if let Ok(mut own) = data.try_into_mut() {
+        own.zeroize();
+    }
 }
 
 /// The largest body, in bytes.

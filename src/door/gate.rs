@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zeroize::Zeroize as _;
 
 use super::framing::{Fault, Framing, HeadLimits, Seen};
 use super::presence::Presence;
@@ -49,8 +48,6 @@ impl<T> Gate<T> {
         self.held.drain(..length);
         self.cleared -= length;
         if self.held.is_empty() {
-            // A body may have been among it, and a secret in that.
-            self.held.zeroize();
             self.held = Vec::new();
         }
     }

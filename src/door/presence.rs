@@ -5,10 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::Context;
 
-use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
-use zeroize::Zeroize as _;
 
 /// A quarter of a second, the unit in which deadlines of conns are kept. A coarse clock that one
 /// task moves for all of a worker's conns costs a load where a timer would cost a lock and a sort.
@@ -30,8 +27,6 @@ pub struct Presence {
     stalled: AtomicU32,
     order: AtomicU8,
     waker: AtomicWaker,
-    /// Bytes that are to be wiped, and that the HTTP library's buffers still share.
-    secrets: Mutex<Vec<Bytes>>,
 }
 
 /// One request of a conn, from its whole head to the last byte of its answer.
@@ -71,7 +66,6 @@ impl Presence {
             stalled: AtomicU32::new(NOT_STALLED),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
-            secrets: Mutex::default(),
         }
     }
 
@@ -79,14 +73,6 @@ impl Presence {
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
-    }
-
-    /// Wipes `secret` as soon as nobody else holds it: now, or with the end of the conn, whose
-    /// buffers it was read from.
-    pub fn wipe(&self, secret: Bytes) {
-        if let Err(shared) = wipe(secret) {
-            self.secrets.lock().push(shared);
-        }
     }
 
     /// A whole head has arrived.
@@ -184,19 +170,6 @@ impl Visit {
     pub fn presence(&self) -> &Arc<Presence> {
         &self.0
     }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        for secret in self.secrets.get_mut().drain(..) {
-            let _held_by_nobody = wipe(secret);
-        }
-    }
-}
-
-/// Gives back what others hold too.
-fn wipe(secret: Bytes) -> Result<(), Bytes> {
-    secret.try_into_mut().map(|mut own| own.zeroize())
 }
 
 impl Drop for Visit {
