@@ -156,16 +156,30 @@ impl Registry {
         }
     }
 
-    /// The same declarations without anything of the store.
+    /// What is declared here together with what `stored` has of the store, in the place of what
+    /// was stored here; and the names that are both, which stay declared.
     #[must_use]
-    pub fn without_stored(&self) -> Self {
-        let mut next = Self { per_minute: self.per_minute, ..Self::default() };
+    pub fn with_stored(&self, stored: &Self) -> (Self, Option<Taken>) {
+        let mut next = Self { per_minute: self.per_minute, ..stored.clone() };
+        let mut taken = Vec::new();
         for listing in self.listings(Source::Declared) {
+            let connection = &listing.connection;
+            let (integration, name) = (connection.integration(), connection.name());
+            if next.lookup(integration.as_str(), name.as_str()).is_some() {
+                taken.push(format!("{integration}.{name}"));
+                next.withdraw(integration, name);
+            }
             next.insert(Arc::clone(listing));
+        }
+        let kept: Vec<_> =
+            next.callers.iter().map(|(digest, holder)| (*digest, Arc::clone(holder))).collect();
+        for (digest, holder) in kept {
+            let limit = self.limit(&digest, self.per_minute);
+            next.callers.insert(digest, Arc::new(holder.with_limit(limit)));
         }
         let declared = self.callers.iter().filter(|(_, holder)| holder.id().is_none());
         next.callers.extend(declared.map(|(digest, holder)| (*digest, Arc::clone(holder))));
-        next
+        (next, (!taken.is_empty()).then_some(Taken(taken)))
     }
 
     /// Who holds the token with this digest.

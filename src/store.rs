@@ -23,7 +23,7 @@ use std::fmt;
 use std::path::Path;
 
 pub use self::audit::Batch;
-pub use self::changes::{Change, Changes, Snapshot};
+pub use self::changes::{Change, Changes, Record, Snapshot};
 use self::database::{Database, Work};
 pub use self::error::Error;
 pub use self::keys::{Renewed, Rewrapped};

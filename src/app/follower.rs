@@ -17,7 +17,7 @@ use crate::model::connection::Connection;
 use crate::model::record::{ConnectionRecord, TokenRecord};
 use crate::proxy::InForce;
 use crate::registry::{Registry, Taken};
-use crate::store::{self, Change, Changes, Revision, Snapshot};
+use crate::store::{self, Change, Changes, Record, Revision};
 use crate::vault::Vault;
 
 /// Keeps what is in force abreast of the store.
@@ -85,10 +85,9 @@ impl Follower {
         metrics: Arc<Metrics>,
         max_staleness: Duration,
     ) -> Result<Self, FollowError> {
-        let snapshot = backing.store.snapshot().await.map_err(FollowError::Store)?;
         let stale = Arc::clone(&live.in_force().load().stale);
         let follower = Self {
-            reached: watch::Sender::new(snapshot.revision),
+            reached: watch::Sender::new(Revision::ZERO),
             heard: Mutex::new(Heard { at: clock::instant(), silent: false }),
             nudged: Notify::new(),
             backing,
@@ -97,7 +96,7 @@ impl Follower {
             max_staleness,
             stale,
         };
-        match follower.put_in_force(|registry| follower.take_up(registry, snapshot)) {
+        match follower.take_up().await.map_err(FollowError::Store)? {
             None => Ok(follower),
             Some(taken) => Err(FollowError::Taken(taken)),
         }
@@ -136,16 +135,9 @@ impl Follower {
                 self.reached.send_replace(revision);
             }
             Changes::Behind => {
-                let snapshot = self.backing.store.snapshot().await?;
-                let revision = snapshot.revision;
-                let taken = self.put_in_force(|registry| {
-                    *registry = registry.without_stored();
-                    self.take_up(registry, snapshot)
-                });
-                if let Some(taken) = taken {
+                if let Some(taken) = self.take_up().await? {
                     tracing::error!(error = %taken, "{NOT_IN_FORCE}");
                 }
-                self.reached.send_replace(revision);
             }
         }
         Ok(())
@@ -184,21 +176,26 @@ impl Follower {
     }
 
     /// Takes up all that the store has; names that are declared too are left out, and said.
-    fn take_up(&self, registry: &mut Registry, snapshot: Snapshot) -> Option<Taken> {
-        let (vault, mut taken) = (self.backing.keys.vault(), None);
-        for record in snapshot.connections {
-            match record {
-                Ok(record) => taken = self.put(registry, &vault, record).err().or(taken),
-                Err(error) => self.report(Err::<(), _>(error)),
+    async fn take_up(&self) -> Result<Option<Taken>, store::Error> {
+        let (vault, mut stored) = (self.backing.keys.vault(), Registry::default());
+        let walk = self.backing.store.walk(|record| match record {
+            Record::Connection(Ok(record)) => {
+                // Nothing is declared in a set that has but the store's.
+                let _never_taken = self.put(&mut stored, &vault, record);
             }
-        }
-        for record in snapshot.tokens {
-            match record {
-                Ok(record) => self.admit(registry, &vault, record),
-                Err(error) => self.report(Err::<(), _>(error)),
+            Record::Token(Ok(record)) => self.admit(&mut stored, &vault, record),
+            Record::Connection(Err(error)) | Record::Token(Err(error)) => {
+                self.report(Err::<(), _>(error));
             }
-        }
-        taken
+        });
+        let revision = walk.await?;
+        let taken = self.put_in_force(|registry| {
+            let (next, taken) = registry.with_stored(&stored);
+            *registry = next;
+            taken
+        });
+        self.reached.send_replace(revision);
+        Ok(taken)
     }
 
     fn apply(&self, registry: &mut Registry, changes: Vec<Change>) {

@@ -78,8 +78,13 @@ fn what_is_declared_and_what_is_stored_do_not_touch_each_other() {
     assert!(registry.lookup("acme", "one").is_some(), "a declared one is not the store's to take");
     let reloaded = registry.declare(&[], Vec::new(), None, &metrics).unwrap();
     assert!(reloaded.lookup("acme", "one").is_none() && reloaded.lookup("acme", "two").is_some());
-    let alone = registry.without_stored();
-    assert!(alone.lookup("acme", "one").is_some() && alone.lookup("acme", "two").is_none());
+    let mut stored = Registry::default();
+    stored.put(connection("acme.one", "evil.example.com"), &metrics).unwrap();
+    stored.put(connection("acme.three", "api.example.com"), &metrics).unwrap();
+    let (anew, taken) = registry.with_stored(&stored);
+    assert!(taken.unwrap().to_string().ends_with("acme.one"));
+    assert_eq!(covering(&anew, "acme", "api.example.com"), ["one", "three"]);
+    assert!(covering(&anew, "acme", "evil.example.com").is_empty());
     let names = |found: Vec<&Arc<Connection>>| found.len();
     assert_eq!(names(registry.declared_in(declared[0].integration())), 1);
 }

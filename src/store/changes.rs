@@ -18,6 +18,15 @@ pub struct Snapshot {
     pub tokens: Vec<Result<TokenRecord, Error>>,
 }
 
+/// A record of the store, or why it can't be read.
+#[derive(Debug)]
+pub enum Record {
+    /// A connection.
+    Connection(Result<ConnectionRecord, Error>),
+    /// An access token.
+    Token(Result<TokenRecord, Error>),
+}
+
 /// What has happened since a revision.
 #[derive(Debug)]
 pub enum Changes {
@@ -59,12 +68,34 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let (mut connections, mut tokens) = (Vec::new(), Vec::new());
+        let revision = self
+            .walk(|record| match record {
+                Record::Connection(record) => connections.push(record),
+                Record::Token(record) => tokens.push(record),
+            })
+            .await?;
+        Ok(Snapshot { revision, connections, tokens })
+    }
+
+    /// Shows all that is in force to `visit`, one record after the other, and gives the revision
+    /// of it. Never more than a page is held at once.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn walk(&self, mut visit: impl FnMut(Record)) -> Result<Revision, Error> {
         let mut work = self.read().await?;
         let (revision, _) = position(&mut work).await?;
-        let connections = connections::all(&mut work).await?;
-        let tokens = tokens::all(&mut work).await?;
+        let mut last = String::new();
+        while let Some(key) = connections::page(&mut work, &last, PAGE, &mut visit).await? {
+            last = key;
+        }
+        last.clear();
+        while let Some(key) = tokens::page(&mut work, &last, PAGE, &mut visit).await? {
+            last = key;
+        }
         work.end().await?;
-        Ok(Snapshot { revision, connections, tokens })
+        Ok(revision)
     }
 
     /// What has happened since `revision`.
@@ -144,6 +175,9 @@ fn known<T>(now: Result<T, Error>) -> Result<Result<T, Error>, Error> {
         Err(error) => Err(error),
     }
 }
+
+/// How many records are read at once.
+const PAGE: i64 = 1000;
 
 /// More changed records than this are better read as a whole.
 const MOST: i64 = 1000;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::page::{List, Page, Window};
 use super::row::{Columns, Row};
-use super::{Error, Revision, Store, Work};
+use super::{Error, Record, Revision, Store, Work};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -141,8 +141,18 @@ pub(super) async fn find(
     row.as_ref().map(read).transpose()
 }
 
-pub(super) async fn all(work: &mut Work) -> Result<Vec<Result<ConnectionRecord, Error>>, Error> {
-    Ok(work.rows(ALL, []).await?.iter().map(read).collect())
+/// Shows the `limit` connections whose uuids come after `last`; the last of them, if there are any.
+pub(super) async fn page(
+    work: &mut Work,
+    last: &str,
+    limit: i64,
+    visit: &mut impl FnMut(Record),
+) -> Result<Option<String>, Error> {
+    let rows = work.rows(PAGE, [last.into(), limit.into()]).await?;
+    for row in &rows {
+        visit(Record::Connection(read(row)));
+    }
+    rows.last().map(|row| row.of(TABLE).text("uuid")).transpose()
 }
 
 pub(super) fn read(row: &Row) -> Result<ConnectionRecord, Error> {
@@ -200,8 +210,6 @@ const CREATE: &str = "INSERT INTO connections \
 
 const FIND: &str = "SELECT * FROM connections WHERE integration = $1 AND name = $2";
 
-const ALL: &str = "SELECT * FROM connections ORDER BY integration, name";
-
 const REPLACE: &str = "UPDATE connections SET type = $7, allowed_domain = $8, detail = $9, \
     key_id = $10, wrapped = $11, payload = $12, updated_at = $13 WHERE uuid = $1 AND type = $2 \
     AND allowed_domain = $3 AND detail = $4 AND payload = $5 AND updated_at = $6";
@@ -216,3 +224,5 @@ const OF_INTEGRATION: List = List {
     key: "name",
     table: TABLE,
 };
+
+const PAGE: &str = "SELECT * FROM connections WHERE uuid > $1 ORDER BY uuid LIMIT $2";

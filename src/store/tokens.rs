@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::page::{List, Page, Window};
 use super::row::{Columns, Row};
-use super::{Error, Revision, Store, Work};
+use super::{Error, Record, Revision, Store, Work};
 use crate::model::caller::Reach;
 use crate::model::record::TokenRecord;
 use crate::model::sealed::Mac;
@@ -101,8 +101,18 @@ pub(super) async fn find(work: &mut Work, id: &str) -> Result<Option<TokenRecord
     row.as_ref().map(read).transpose()
 }
 
-pub(super) async fn all(work: &mut Work) -> Result<Vec<Result<TokenRecord, Error>>, Error> {
-    Ok(work.rows("SELECT * FROM tokens ORDER BY id", []).await?.iter().map(read).collect())
+/// Shows the `limit` tokens whose ids come after `last`; the last of them, if there are any.
+pub(super) async fn page(
+    work: &mut Work,
+    last: &str,
+    limit: i64,
+    visit: &mut impl FnMut(Record),
+) -> Result<Option<String>, Error> {
+    let rows = work.rows(PAGE, [last.into(), limit.into()]).await?;
+    for row in &rows {
+        visit(Record::Token(read(row)));
+    }
+    rows.last().map(|row| row.of(TABLE).text("id")).transpose()
 }
 
 pub(super) fn read(row: &Row) -> Result<TokenRecord, Error> {
@@ -148,3 +158,5 @@ const EVERY: List = List {
     key: "id",
     table: TABLE,
 };
+
+const PAGE: &str = "SELECT * FROM tokens WHERE id > $1 ORDER BY id LIMIT $2";
