@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::in_force::Assembly;
-use crate::config::{Config, Environment, Options, load};
+use crate::config::{Config, Environment, Fault, Options, load};
 use crate::proxy::InForce;
 
 /// What a reload needs.
@@ -26,12 +26,7 @@ impl Reload {
     pub(super) fn run(&mut self) {
         let loaded = match load(&self.options, &self.environment) {
             Ok(loaded) => loaded,
-            Err(faults) => {
-                for fault in &faults.faults {
-                    tracing::error!(fault = %fault, "the configuration was not reloaded");
-                }
-                return;
-            }
+            Err(faults) => return log_all(&faults.faults),
         };
         for warning in &loaded.warnings {
             tracing::warn!(warning = %warning, "the configuration was reloaded with a warning");
@@ -64,5 +59,11 @@ impl Reload {
         self.in_force.store(Arc::new(next));
         self.running = config;
         self.changed.send_replace(generation);
+    }
+}
+
+fn log_all(faults: &[Fault]) {
+    for fault in faults {
+        tracing::error!(fault = %fault, "the configuration was not reloaded");
     }
 }
