@@ -14,6 +14,7 @@ pub mod model;
 // layer 2: trades
 pub mod door;
 pub mod limit;
+pub mod store;
 pub mod upstream;
 pub mod vault;
 // layer 3: records

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["chance", "clock", "secret", "tasks"],
     &["model"],
-    &["door", "limit", "upstream", "vault"],
+    &["door", "limit", "store", "upstream", "vault"],
     &["ledger"],
     &["registry"],
     &["api", "proxy"],

@@ -1,0 +1,117 @@
+//! What is kept beyond the life of a process: connections, access tokens, and what changed when.
+//!
+//! Owns the database, promises that a write which was acknowledged is there after any crash and
+//! that everybody hears of it, and must never know a secret in clear, nor anything of HTTP.
+//!
+//! There are two backends behind one contract: SQLite for one process, PostgreSQL for many. A
+//! future that is dropped has done its work whole or not at all.
+
+mod changes;
+mod connections;
+mod database;
+mod error;
+mod keys;
+mod migrate;
+mod page;
+mod postgres;
+mod row;
+mod sqlite;
+mod tokens;
+
+use std::fmt;
+use std::path::Path;
+
+pub use self::changes::{Change, Changes, Snapshot};
+use self::database::{Database, Work};
+pub use self::error::Error;
+pub use self::keys::{Renewed, Rewrapped};
+pub use self::page::{Page, Window};
+pub use self::postgres::Listener;
+use crate::secret::Secret;
+
+/// The store. It is used on the runtime that opened it.
+pub struct Store {
+    database: Database,
+}
+
+/// The number of a write: each write that changes what is in force has a greater one than all
+/// before it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Revision(i64);
+
+impl Store {
+    /// Opens the SQLite database in this file, and makes it if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`], [`Error::Newer`] or [`Error::Open`] when the file is not to be used;
+    /// [`Error::File`] or [`Error::Unavailable`] when it can't be.
+    pub async fn open_sqlite(path: &Path) -> Result<Self, Error> {
+        Ok(Self { database: Database::Sqlite(sqlite::Sqlite::open(path).await?) })
+    }
+
+    /// Opens the PostgreSQL database at this URL, which may contain a password.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when it is no such URL, [`Error::Foreign`] or [`Error::Newer`] when the
+    /// database is not to be used, [`Error::Unavailable`] when it can't be reached.
+    pub async fn open_postgres(url: &Secret) -> Result<Self, Error> {
+        Ok(Self { database: Database::Postgres(postgres::Postgres::open(url).await?) })
+    }
+
+    /// Ends all work and gives the database back.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let mut work = self.read().await?;
+        work.rows("SELECT 1", []).await?;
+        work.end().await
+    }
+
+    /// Something that tells when another process may have written.
+    #[must_use]
+    pub fn listen(&self) -> Listener {
+        self.database.listen()
+    }
+
+    /// Work that sees one state of the database and changes nothing.
+    async fn read(&self) -> Result<Work, Error> {
+        self.database.read().await
+    }
+
+    /// Work that is done whole or not at all.
+    async fn write(&self) -> Result<Work, Error> {
+        self.database.write().await
+    }
+}
+
+impl Revision {
+    /// The revision of a store in which nothing was ever written.
+    pub const ZERO: Self = Self(0);
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.database {
+            Database::Postgres(_) => "Store(PostgreSQL)",
+            Database::Sqlite(_) => "Store(SQLite)",
+        })
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

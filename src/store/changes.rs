@@ -1,0 +1,156 @@
+//! What changed when, and the whole as it is: how everybody comes to hold the same.
+
+use uuid::Uuid;
+
+use super::row::Row;
+use super::{Error, Revision, Store, Work, connections, tokens};
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::record::{ConnectionRecord, TokenRecord};
+
+/// All that is in force, as of one revision.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The revision.
+    pub revision: Revision,
+    /// The connections; in place of one that can't be read, why not.
+    pub connections: Vec<Result<ConnectionRecord, Error>>,
+    /// The tokens; in place of one that can't be read, why not.
+    pub tokens: Vec<Result<TokenRecord, Error>>,
+}
+
+/// What has happened since a revision.
+#[derive(Debug)]
+pub enum Changes {
+    /// Too much, or so long ago that it is forgotten: only a snapshot tells.
+    Behind,
+    /// These changes, up to this revision.
+    Since {
+        /// The revision that they lead to.
+        revision: Revision,
+        /// Each changed record once, in the order in which they were last changed.
+        changes: Vec<Change>,
+    },
+}
+
+/// A record that was made, changed or deleted.
+#[derive(Debug)]
+pub enum Change {
+    /// A connection.
+    Connection {
+        /// Its integration.
+        integration: IntegrationName,
+        /// Its name.
+        name: ConnectionName,
+        /// As it is now, `None` when it is gone, or why it can't be read.
+        now: Result<Option<ConnectionRecord>, Error>,
+    },
+    /// An access token.
+    Token {
+        /// Its id.
+        id: Uuid,
+        /// As it is now, `None` when it is gone, or why it can't be read.
+        now: Result<Option<TokenRecord>, Error>,
+    },
+}
+
+impl Store {
+    /// All that is in force.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let mut work = self.read().await?;
+        let (revision, _) = position(&mut work).await?;
+        let connections = connections::all(&mut work).await?;
+        let tokens = tokens::all(&mut work).await?;
+        work.end().await?;
+        Ok(Snapshot { revision, connections, tokens })
+    }
+
+    /// What has happened since `revision`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn changes_since(&self, revision: Revision) -> Result<Changes, Error> {
+        let mut work = self.read().await?;
+        let changes = changes_since(&mut work, revision).await;
+        work.end().await?;
+        changes
+    }
+
+    /// Forgets the history but for the last `keep` revisions. Who is further behind takes a
+    /// snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn prune_changes(&self, keep: u32) -> Result<(), Error> {
+        let mut work = self.write().await?;
+        work.run(FORGET, [i64::from(keep).into()]).await?;
+        work.run(PRUNE, []).await?;
+        work.commit().await
+    }
+}
+
+/// The revision, and the one up to which the history is forgotten.
+async fn position(work: &mut Work) -> Result<(Revision, Revision), Error> {
+    let row = work.row("SELECT revision, pruned FROM revision", []).await?;
+    let row = row.ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
+    let columns = row.of("revision");
+    Ok((Revision(columns.number("revision")?), Revision(columns.number("pruned")?)))
+}
+
+async fn changes_since(work: &mut Work, since: Revision) -> Result<Changes, Error> {
+    let (revision, pruned) = position(work).await?;
+    if since > revision || since < pruned {
+        return Ok(Changes::Behind);
+    }
+    let mut changes = Vec::new();
+    if since < revision {
+        let rows = work.rows(CHANGED, [since.0.into(), (MOST + 1).into()]).await?;
+        if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MOST {
+            return Ok(Changes::Behind);
+        }
+        for row in rows {
+            changes.extend(changed(work, &row).await?);
+        }
+    }
+    Ok(Changes::Since { revision, changes })
+}
+
+/// A kind that is not known here is a newer version's, and nothing to us.
+async fn changed(work: &mut Work, row: &Row) -> Result<Option<Change>, Error> {
+    let columns = row.of("changes");
+    let (integration, name) = (columns.text("integration")?, columns.text("name")?);
+    match columns.text("kind")?.as_str() {
+        connections::KIND => {
+            let now = known(connections::find(work, &integration, &name).await)?;
+            let integration = columns.parsed("integration", IntegrationName::parse)?;
+            let name = columns.parsed("name", ConnectionName::parse)?;
+            Ok(Some(Change::Connection { integration, name, now }))
+        }
+        tokens::KIND => {
+            let now = known(tokens::find(work, &name).await)?;
+            Ok(Some(Change::Token { id: columns.parsed("name", Uuid::parse_str)?, now }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// One record that can't be read is that record's matter; all other errors are everybody's.
+fn known<T>(now: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+    match now {
+        Ok(now) => Ok(Ok(now)),
+        Err(error @ Error::Inconsistent { .. }) => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// More changed records than this are better read as a whole.
+const MOST: i64 = 1000;
+
+const CHANGED: &str = "SELECT max(revision) AS last, kind, integration, name FROM changes \
+    WHERE revision > $1 GROUP BY kind, integration, name ORDER BY last LIMIT $2";
+
+const FORGET: &str = "UPDATE revision SET pruned = revision - $1 WHERE pruned < revision - $1";
+
+const PRUNE: &str = "DELETE FROM changes WHERE revision <= (SELECT pruned FROM revision)";

@@ -1,0 +1,173 @@
+//! One tongue for both backends: transactions, statements with `$1` placeholders, rows.
+
+use std::time::Duration;
+
+use sqlx::query::Query;
+use sqlx::{Encode, Type};
+
+use super::error::TooLate;
+use super::postgres::{self, Listener, Postgres};
+use super::row::{Row, Value};
+use super::sqlite::Sqlite;
+use super::{Error, Revision};
+
+/// A database of either kind.
+pub(super) enum Database {
+    Postgres(Postgres),
+    Sqlite(Sqlite),
+}
+
+/// A transaction. When it is dropped, nothing of it was done.
+pub(super) enum Work {
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+}
+
+impl Database {
+    pub(super) async fn read(&self) -> Result<Work, Error> {
+        match self {
+            Self::Postgres(database) => database.begin(postgres::READ).await.map(Work::Postgres),
+            Self::Sqlite(database) => database.read().await.map(Work::Sqlite),
+        }
+    }
+
+    pub(super) async fn write(&self) -> Result<Work, Error> {
+        match self {
+            Self::Postgres(database) => database.begin(postgres::WRITE).await.map(Work::Postgres),
+            Self::Sqlite(database) => database.write().await.map(Work::Sqlite),
+        }
+    }
+
+    pub(super) fn listen(&self) -> Listener {
+        match self {
+            Self::Postgres(database) => database.listen(),
+            Self::Sqlite(_) => Listener::of_nobody(),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Postgres(database) => database.close().await,
+            Self::Sqlite(database) => database.close().await,
+        }
+    }
+}
+
+impl Work {
+    /// All rows that a statement gives.
+    pub(super) async fn rows<const N: usize>(
+        &mut self,
+        sql: &'static str,
+        values: [Value; N],
+    ) -> Result<Vec<Row>, Error> {
+        match self {
+            Self::Postgres(work) => {
+                let rows = within(bound(sql, values).fetch_all(&mut **work)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+            Self::Sqlite(work) => {
+                let rows = within(bound(sql, values).fetch_all(&mut **work)).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
+    /// The first row that a statement gives.
+    pub(super) async fn row<const N: usize>(
+        &mut self,
+        sql: &'static str,
+        values: [Value; N],
+    ) -> Result<Option<Row>, Error> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// Carries a statement out, and says how many rows it has touched.
+    pub(super) async fn run<const N: usize>(
+        &mut self,
+        sql: &'static str,
+        values: [Value; N],
+    ) -> Result<u64, Error> {
+        match self {
+            Self::Postgres(work) => {
+                Ok(within(bound(sql, values).execute(&mut **work)).await?.rows_affected())
+            }
+            Self::Sqlite(work) => {
+                Ok(within(bound(sql, values).execute(&mut **work)).await?.rows_affected())
+            }
+        }
+    }
+
+    /// Takes the next revision, and holds the right to it until the work ends: so revisions
+    /// become visible in their order.
+    pub(super) async fn revise(
+        &mut self,
+        kind: &'static str,
+        integration: &str,
+        name: &str,
+    ) -> Result<Revision, Error> {
+        let next = "UPDATE revision SET revision = revision + 1 RETURNING revision";
+        let next = self
+            .row(next, [])
+            .await?
+            .ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
+        let next = next.of("revision").number("revision")?;
+        let change =
+            "INSERT INTO changes (revision, kind, integration, name) VALUES ($1, $2, $3, $4)";
+        self.run(change, [next.into(), kind.into(), integration.into(), name.into()]).await?;
+        if let Self::Postgres(_) = self {
+            let notice = [postgres::CHANNEL.into(), next.to_string().into()];
+            self.rows("SELECT pg_notify($1, $2)", notice).await?;
+        }
+        Ok(Revision(next))
+    }
+
+    /// Makes it last. When this fails, it may have been done or not.
+    pub(super) async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(work) => within(work.commit()).await,
+            Self::Sqlite(work) => within(work.commit()).await,
+        }
+    }
+
+    /// Undoes it.
+    pub(super) async fn end(self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(work) => within(work.rollback()).await,
+            Self::Sqlite(work) => within(work.rollback()).await,
+        }
+    }
+}
+
+/// Waits for the driver, but not for ever: a peer that is lost without a word says nothing. The
+/// driver's futures are large, so they are boxed here.
+pub(super) fn within<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> impl Future<Output = Result<T, Error>> + Send {
+    let answer = tokio::time::timeout(PATIENCE, Box::pin(answer));
+    async {
+        match answer.await {
+            Ok(answer) => answer.map_err(Error::of),
+            Err(_elapsed) => Err(Error::Unavailable(Box::new(TooLate))),
+        }
+    }
+}
+
+fn bound<D: sqlx::Database, const N: usize>(
+    sql: &'static str,
+    values: [Value; N],
+) -> Query<'static, D, D::Arguments>
+where
+    Option<String>: Encode<'static, D> + Type<D>,
+    Option<i64>: Encode<'static, D> + Type<D>,
+    Vec<u8>: Encode<'static, D> + Type<D>,
+{
+    let query = sqlx::query::<D>(sql);
+    values.into_iter().fold(query, |query, value| match value {
+        Value::Bytes(bytes) => query.bind(bytes),
+        Value::Number(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+    })
+}
+
+/// More than each backend waits itself for a lock or a statement.
+const PATIENCE: Duration = Duration::from_secs(20);

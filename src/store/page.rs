@@ -1,0 +1,71 @@
+//! Pages: a part of a list, cut out by the keys at its ends.
+
+use super::row::Row;
+use super::{Error, Work};
+
+/// Which part of a list is wanted. With both ends it is the part between them, from its start;
+/// with `before` alone it is the part that ends there.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Only what comes after this key, whether there is such a record or not.
+    pub after: Option<String>,
+    /// Only what comes before this key.
+    pub before: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The records in the order of their keys; in place of one that can't be read, why not.
+    pub items: Vec<Result<T, Error>>,
+    /// The keys of the first and the last of them.
+    pub ends: Option<(String, String)>,
+    /// Whether there are more in the direction of the walk.
+    pub has_more: bool,
+}
+
+/// A list by its two statements: both take what `key` is compared with and how many there may be.
+#[derive(Clone, Copy)]
+pub(super) struct List {
+    /// From `$2` on, up to `$3`, at most `$4`, ascending.
+    pub(super) forward: &'static str,
+    /// The same, descending.
+    pub(super) backward: &'static str,
+    /// The column that is the key.
+    pub(super) key: &'static str,
+    /// The table.
+    pub(super) table: &'static str,
+}
+
+impl List {
+    /// Reads a page of those that belong to `scope` (`$1`).
+    pub(super) async fn page<T>(
+        self,
+        work: &mut Work,
+        scope: &str,
+        window: &Window,
+        read: impl Fn(&Row) -> Result<T, Error>,
+    ) -> Result<Page<T>, Error> {
+        let backward = window.after.is_none() && window.before.is_some();
+        let sql = if backward { self.backward } else { self.forward };
+        let limit = i64::from(window.limit);
+        let ends = [window.after.clone().into(), window.before.clone().into()];
+        let [after, before] = ends;
+        let mut rows = work.rows(sql, [scope.into(), after, before, (limit + 1).into()]).await?;
+        let has_more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+        if has_more {
+            rows.pop();
+        }
+        if backward {
+            rows.reverse();
+        }
+        let key = |row: &Row| row.of(self.table).text(self.key);
+        let ends = match (rows.first(), rows.last()) {
+            (Some(first), Some(last)) => Some((key(first)?, key(last)?)),
+            _ => None,
+        };
+        Ok(Page { items: rows.iter().map(read).collect(), ends, has_more })
+    }
+}

@@ -1,0 +1,134 @@
+//! Values and rows as both backends have them: numbers, texts and bytes.
+
+use jiff::Timestamp;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+
+use super::Error;
+
+/// A value for a placeholder.
+#[derive(Debug)]
+pub(super) enum Value {
+    Bytes(Vec<u8>),
+    Number(Option<i64>),
+    Text(Option<String>),
+}
+
+/// A row of an answer.
+pub(super) enum Row {
+    Postgres(PgRow),
+    Sqlite(SqliteRow),
+}
+
+/// The columns of one table in a row.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    row: &'a Row,
+    table: &'static str,
+}
+
+impl Row {
+    /// The columns, read as those of `table`.
+    pub(super) fn of(&self, table: &'static str) -> Columns<'_> {
+        Columns { row: self, table }
+    }
+}
+
+impl Columns<'_> {
+    pub(super) fn text(self, column: &'static str) -> Result<String, Error> {
+        self.maybe_text(column)?.ok_or_else(|| self.inconsistent(column))
+    }
+
+    pub(super) fn maybe_text(self, column: &'static str) -> Result<Option<String>, Error> {
+        let text = match self.row {
+            Row::Postgres(row) => row.try_get(column),
+            Row::Sqlite(row) => row.try_get(column),
+        };
+        text.map_err(|_wordy| self.inconsistent(column))
+    }
+
+    pub(super) fn number(self, column: &'static str) -> Result<i64, Error> {
+        self.maybe_number(column)?.ok_or_else(|| self.inconsistent(column))
+    }
+
+    pub(super) fn maybe_number(self, column: &'static str) -> Result<Option<i64>, Error> {
+        let number = match self.row {
+            Row::Postgres(row) => row.try_get(column),
+            Row::Sqlite(row) => row.try_get(column),
+        };
+        number.map_err(|_wordy| self.inconsistent(column))
+    }
+
+    pub(super) fn bytes(self, column: &'static str) -> Result<Vec<u8>, Error> {
+        let bytes: Result<Option<Vec<u8>>, _> = match self.row {
+            Row::Postgres(row) => row.try_get(column),
+            Row::Sqlite(row) => row.try_get(column),
+        };
+        bytes.ok().flatten().ok_or_else(|| self.inconsistent(column))
+    }
+
+    pub(super) fn time(self, column: &'static str) -> Result<Timestamp, Error> {
+        self.maybe_time(column)?.ok_or_else(|| self.inconsistent(column))
+    }
+
+    pub(super) fn maybe_time(self, column: &'static str) -> Result<Option<Timestamp>, Error> {
+        let time = self.maybe_number(column)?.map(Timestamp::from_microsecond).transpose();
+        time.map_err(|_wordy| self.inconsistent(column))
+    }
+
+    /// A text that has a meaning of its own.
+    pub(super) fn parsed<T, E>(
+        self,
+        column: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Error> {
+        parse(&self.text(column)?).map_err(|_wordy| self.inconsistent(column))
+    }
+
+    pub(super) fn inconsistent(self, column: &'static str) -> Error {
+        Error::Inconsistent { table: self.table, column }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Self {
+        time.as_microsecond().into()
+    }
+}
+
+impl From<Option<Timestamp>> for Value {
+    fn from(time: Option<Timestamp>) -> Self {
+        Self::Number(time.map(Timestamp::as_microsecond))
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.to_vec())
+    }
+}

@@ -1,0 +1,150 @@
+//! The records of access tokens.
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::page::{List, Page, Window};
+use super::row::{Columns, Row};
+use super::{Error, Revision, Store, Work};
+use crate::model::caller::Reach;
+use crate::model::record::TokenRecord;
+use crate::model::sealed::Mac;
+use crate::model::token::{Scopes, TokenDigest};
+
+impl Store {
+    /// Keeps a new token.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when there is one of that id or digest.
+    pub async fn create_token(&self, record: &TokenRecord) -> Result<Revision, Error> {
+        let mut work = self.write().await?;
+        let id = record.id.to_string();
+        let revision = work.revise(KIND, "", &id).await?;
+        let names: Vec<_> = record.scopes.names().collect();
+        let values = [
+            id.into(),
+            (&*record.name).into(),
+            record.reach.integration().into(),
+            record.reach.connections().map(|names| Json::from(names).to_string()).into(),
+            names.join(" ").into(),
+            record.created_at.into(),
+            record.expires_at.into(),
+            record.last_used_at.into(),
+            record.digest.as_bytes().as_slice().into(),
+            (&*record.mac.key_id).into(),
+            record.mac.code.as_slice().into(),
+        ];
+        work.run(CREATE, values).await?;
+        work.commit().await?;
+        Ok(revision)
+    }
+
+    /// A page of the tokens, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn tokens(&self, window: &Window) -> Result<Page<TokenRecord>, Error> {
+        let mut work = self.read().await?;
+        let page = EVERY.page(&mut work, "", window, read).await;
+        work.end().await?;
+        page
+    }
+
+    /// The token of this id.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when its record can't be read.
+    pub async fn token(&self, id: Uuid) -> Result<Option<TokenRecord>, Error> {
+        let mut work = self.read().await?;
+        let record = find(&mut work, &id.to_string()).await;
+        work.end().await?;
+        record
+    }
+
+    /// Deletes a token. `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn delete_token(&self, id: Uuid) -> Result<Option<Revision>, Error> {
+        let mut work = self.write().await?;
+        let id = id.to_string();
+        let revision = work.revise(KIND, "", &id).await?;
+        let deleted = work.run("DELETE FROM tokens WHERE id = $1", [id.into()]).await?;
+        work.keep_if(deleted > 0, revision).await
+    }
+
+    /// Notes when tokens were last used. It changes nothing that is in force, so it has no
+    /// revision; an earlier time than the one that is kept is ignored.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn touch_tokens(&self, used: &[(Uuid, Timestamp)]) -> Result<(), Error> {
+        let mut work = self.write().await?;
+        let mut used = used.to_vec();
+        // Two that touch the same tokens in the same order don't wait for each other in a circle.
+        used.sort_unstable();
+        for (id, time) in used {
+            work.run(TOUCH, [id.to_string().into(), time.into()]).await?;
+        }
+        work.commit().await
+    }
+}
+
+/// The kind of a change.
+pub(super) const KIND: &str = "token";
+
+pub(super) const TABLE: &str = "tokens";
+
+pub(super) async fn find(work: &mut Work, id: &str) -> Result<Option<TokenRecord>, Error> {
+    let row = work.row("SELECT * FROM tokens WHERE id = $1", [id.into()]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn all(work: &mut Work) -> Result<Vec<Result<TokenRecord, Error>>, Error> {
+    Ok(work.rows("SELECT * FROM tokens ORDER BY id", []).await?.iter().map(read).collect())
+}
+
+pub(super) fn read(row: &Row) -> Result<TokenRecord, Error> {
+    let columns = row.of(TABLE);
+    Ok(TokenRecord {
+        id: columns.parsed("id", Uuid::parse_str)?,
+        name: columns.text("name")?.into(),
+        reach: read_reach(columns)?,
+        scopes: columns.parsed("scopes", |text| Scopes::parse(text.split(' ')).ok_or(()))?,
+        created_at: columns.time("created_at")?,
+        expires_at: columns.maybe_time("expires_at")?,
+        last_used_at: columns.maybe_time("last_used_at")?,
+        digest: TokenDigest::from_bytes(thirty_two(columns, "digest")?),
+        mac: Mac { key_id: columns.text("key_id")?.into(), code: thirty_two(columns, "mac")? },
+    })
+}
+
+fn read_reach(columns: Columns<'_>) -> Result<Reach, Error> {
+    let listed = columns.maybe_text("connections")?;
+    let listed: Option<Vec<String>> = listed
+        .map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|_wordy| columns.inconsistent("connections"))?;
+    columns.parsed("integration", |integration| Reach::parse(integration, listed.as_deref()))
+}
+
+fn thirty_two(columns: Columns<'_>, column: &'static str) -> Result<[u8; 32], Error> {
+    columns.bytes(column)?.try_into().map_err(|_bytes| columns.inconsistent(column))
+}
+
+const CREATE: &str = "INSERT INTO tokens (id, name, integration, connections, scopes, created_at, \
+    expires_at, last_used_at, digest, key_id, mac) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+const TOUCH: &str = "UPDATE tokens SET last_used_at = $2 \
+    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+
+const EVERY: List = List {
+    forward: "SELECT * FROM tokens WHERE $1 = '' \
+        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
+    backward: "SELECT * FROM tokens WHERE $1 = '' \
+        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+    key: "id",
+    table: TABLE,
+};
