@@ -23,6 +23,7 @@ mod reload;
 mod secrecy;
 mod shutdown;
 mod smuggling;
+mod store;
 mod streaming;
 mod support;
 mod upgrade;

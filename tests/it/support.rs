@@ -5,6 +5,7 @@ pub(crate) mod http2;
 pub(crate) mod inside;
 pub(crate) mod log;
 pub(crate) mod origin;
+pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod tls;
 pub(crate) mod world;
