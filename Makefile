@@ -28,6 +28,7 @@ doc: ## the documentation, private items too, in target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
 unit: ## the tests in Rust
+	@$(call need,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --no-fail-fast && cargo test --doc; \
 	else \

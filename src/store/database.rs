@@ -138,13 +138,17 @@ impl Work {
     }
 }
 
-/// Waits for the driver, but not for ever: a peer that is lost without a word says nothing.
-pub(super) async fn within<T>(
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(answer) => answer.map_err(Error::of),
-        Err(_elapsed) => Err(Error::Unavailable(Box::new(TooLate))),
+/// Waits for the driver, but not for ever: a peer that is lost without a word says nothing. The
+/// driver's futures are large, so they are boxed here.
+pub(super) fn within<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> impl Future<Output = Result<T, Error>> + Send {
+    let answer = tokio::time::timeout(PATIENCE, Box::pin(answer));
+    async {
+        match answer.await {
+            Ok(answer) => answer.map_err(Error::of),
+            Err(_elapsed) => Err(Error::Unavailable(Box::new(TooLate))),
+        }
     }
 }
 

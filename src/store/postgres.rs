@@ -28,6 +28,10 @@ pub struct Listener {
 impl Postgres {
     pub(super) async fn open(url: &Secret) -> Result<Self, Error> {
         let text = std::str::from_utf8(url.expose()).map_err(|_silent| Error::Url)?;
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        if !matches!(scheme, Some("postgres" | "postgresql")) {
+            return Err(Error::Url);
+        }
         let options = PgConnectOptions::from_str(text).map_err(|_silent| Error::Url)?;
         let options = options.application_name("keyferry").disable_statement_logging();
         let pool = pool(CONNECTIONS, &options);

@@ -2,8 +2,10 @@
 
 mod history;
 mod home;
+mod killed;
 mod records;
 mod rotation;
+mod secrecy;
 mod trouble;
 
 use home::{Home, connection, name, token, whole};

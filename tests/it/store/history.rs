@@ -43,7 +43,7 @@ async fn what_has_happened_is_told_in_its_order(home: Home) {
     store.create_connection(&two).await.unwrap();
     let told = since(&store, Revision::ZERO).await.1;
     assert_eq!(told, ["one is", "token ci", "two is"]);
-    let after = ConnectionRecord { sealed: connection("x").sealed, ..one.clone() };
+    let after = ConnectionRecord { sealed: connection("xxx").sealed, ..one.clone() };
     store.replace_connection(&one, &after).await.unwrap();
     let last = store.delete_token(ci.id).await.unwrap().unwrap();
     let told = since(&store, first).await;

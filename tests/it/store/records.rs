@@ -154,7 +154,7 @@ async fn exactly_one_of_many_concurrent_changes_wins(home: Home) {
     one.create_connection(&before).await.unwrap();
     let changes = (0..20).map(|number| {
         let store = Arc::clone(if number % 2 == 0 { &one } else { &two });
-        let (before, sealed) = (before.clone(), connection("x").sealed);
+        let (before, sealed) = (before.clone(), connection("xxx").sealed);
         let after = ConnectionRecord { sealed, ..before.clone() };
         tokio::spawn(async move { store.replace_connection(&before, &after).await.unwrap() })
     });

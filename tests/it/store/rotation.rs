@@ -43,6 +43,17 @@ async fn rewrap_a_page(store: &Store, after: Option<String>) -> (usize, Option<S
     (rewrapped.len(), page.ends.map(|(_, last)| last))
 }
 
+async fn rewrap_the_rest(store: &Store) -> usize {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let (more, last) = rewrap_a_page(store, after).await;
+        if more == 0 {
+            return count;
+        }
+        (count, after) = (count + more, last);
+    }
+}
+
 async fn everything_comes_under_the_new_key_page_by_page(home: Home) {
     let store = home.open().await;
     for number in 0..20 {
@@ -55,15 +66,7 @@ async fn everything_comes_under_the_new_key_page_by_page(home: Home) {
     let (seven, _) = rewrap_a_page(&store, None).await;
     assert_eq!(store.key_usage().await.unwrap(), [("k1".into(), 14), ("k2".into(), 7)]);
     // Here the walk was broken off: it begins again with what is left.
-    let (mut count, mut after) = (seven, None);
-    loop {
-        let (more, last) = rewrap_a_page(&store, after).await;
-        if more == 0 {
-            break;
-        }
-        (count, after) = (count + more, last);
-    }
-    assert_eq!(count, 20);
+    assert_eq!(seven + rewrap_the_rest(&store).await, 20);
     let page = store.tokens_under_other_keys("k2", &whole()).await.unwrap();
     assert_eq!(page.items.len(), 1);
     let mac = Mac { key_id: "k2".into(), code: [1; 32] };

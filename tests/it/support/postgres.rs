@@ -48,6 +48,11 @@ impl Postgres {
         ))
     }
 
+    /// Where everything is that it writes.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// A connection that is nobody's but the test's.
     pub(crate) async fn connect(&self) -> PgConnection {
         self.options().connect().await.unwrap()
