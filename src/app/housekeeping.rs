@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::ledger::Trail;
+use crate::ledger::{Metrics, Trail};
 use crate::proxy::InForce;
 use crate::store::{self, Store};
 
@@ -19,6 +19,7 @@ pub(super) struct Housekeeping {
     pub(super) store: Arc<Store>,
     pub(super) in_force: Arc<ArcSwap<InForce>>,
     pub(super) trail: Arc<Trail>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     /// For how long entries are kept.
     pub(super) retention: Duration,
@@ -46,6 +47,7 @@ impl Housekeeping {
     /// Keeps the entries of requests that have ended since the last time.
     pub(super) async fn keep_entries(&self) {
         let lines = self.trail.take();
+        self.metrics.note_audit_entries_lost(self.trail.lost());
         let last = self.clock.now();
         let Ok(text) = std::str::from_utf8(&lines) else {
             tracing::error!("entries that are no text were not kept");

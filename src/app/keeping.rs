@@ -56,6 +56,7 @@ impl Keeping {
             store: Arc::clone(&backing.store),
             in_force: live.in_force(),
             trail: ledger.trail.clone().unwrap_or_default(),
+            metrics: Arc::clone(&ledger.metrics),
             clock: ledger.clock.clone(),
             retention: config.audit.retention,
             told: Mutex::new(ledger.clock.now()),

@@ -26,6 +26,7 @@ pub struct Metrics {
     handshakes: Family<OutcomeLabels, Counter>,
     log_lines_dropped: Counter,
     seal_failures: Counter,
+    audit_entries_lost: Counter,
     store_staleness: Gauge<f64, AtomicU64>,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<Tally>,
@@ -91,14 +92,6 @@ impl Metrics {
         let mut registry = Registry::with_prefix("keyferry");
         let requests = Family::default();
         registry.register("requests", "Requests by decision", requests.clone());
-        let durations = Family::<PartLabels, Histogram>::new_with_constructor(|| {
-            Histogram::new(BUCKETS.iter().copied())
-        });
-        registry.register(
-            "request_duration_seconds",
-            "Time of requests: in total, our own, and the origin's until its response head",
-            durations.clone(),
-        );
         let caller_conns = Gauge::default();
         registry.register("caller_connections", "Conns of callers", caller_conns.clone());
         let upstream_conns = Family::default();
@@ -112,6 +105,8 @@ impl Metrics {
         };
         let log_lines_dropped =
             count("log_lines_dropped", "Log lines lost because the output was stuck");
+        let audit_entries_lost =
+            count("audit_entries_lost", "Audit records lost because the store was away too long");
         let seal_failures = count(
             "seal_failures",
             "Rows of the store that could not be opened, or were not written by us",
@@ -123,18 +118,19 @@ impl Metrics {
             store_staleness.clone(),
         );
         registry.register("build", "The version", Info::new(VERSION.to_vec()));
-        let part = |part| durations.get_or_create_owned(&PartLabels { part });
+        let durations = durations(&mut registry);
         let overflow = Tally::new((OVERFLOW.to_owned(), OVERFLOW.to_owned()), &requests);
         Self {
             registry: Mutex::new(registry),
             overflow: Arc::new(overflow),
             requests,
-            durations: [part("total"), part("own"), part("upstream")],
+            durations,
             caller_conns,
             upstream_conns,
             handshakes,
             log_lines_dropped,
             seal_failures,
+            audit_entries_lost,
             store_staleness,
             seen: Mutex::default(),
         }
@@ -168,6 +164,11 @@ impl Metrics {
     /// Counts a row of the store that could not be opened, or was not written by us.
     pub fn count_seal_failure(&self) {
         self.seal_failures.inc();
+    }
+
+    /// Notes how many audit records were lost in all.
+    pub fn note_audit_entries_lost(&self, lost: u64) {
+        catch_up(&self.audit_entries_lost, lost);
     }
 
     /// Notes for how long the store has not been heard of; zero while it answers.
@@ -242,6 +243,19 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
     }
+}
+
+/// A histogram for each [`Part`].
+fn durations(registry: &mut Registry) -> [Histogram; 3] {
+    let family = Family::<PartLabels, Histogram>::new_with_constructor(|| {
+        Histogram::new(BUCKETS.iter().copied())
+    });
+    registry.register(
+        "request_duration_seconds",
+        "Time of requests: in total, our own, and the origin's until its response head",
+        family.clone(),
+    );
+    ["total", "own", "upstream"].map(|part| family.get_or_create_owned(&PartLabels { part }))
 }
 
 fn catch_up(counter: &Counter, value: u64) {
