@@ -10,6 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::ledger::{Listed, Metrics, Tally};
@@ -67,7 +68,7 @@ pub struct Taken(Vec<String>);
 struct Integration {
     by_name: Map<ConnectionName, Arc<Listing>>,
     /// By the allowed domain without its `*.`.
-    by_base: Map<Box<str>, Vec<Arc<Listing>>>,
+    by_base: Map<Arc<str>, SmallVec<[Arc<Listing>; 1]>>,
 }
 
 type Map<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
@@ -193,6 +194,14 @@ impl Registry {
         self.callers.values()
     }
 
+    /// The same name, as it is held here already if it is: a hundred thousand connections of an
+    /// integration need not hold a hundred thousand copies.
+    #[must_use]
+    pub fn share(&self, integration: IntegrationName) -> IntegrationName {
+        let known = self.integrations.get_key_value(integration.as_str());
+        known.map_or(integration, |(known, _)| known.clone())
+    }
+
     /// The connection of this name.
     #[must_use]
     pub fn lookup(&self, integration: &str, name: &str) -> Option<&Arc<Listing>> {
@@ -288,8 +297,8 @@ impl Registry {
     fn insert(&mut self, listing: Arc<Listing>) {
         let connection = &listing.connection;
         let integration = self.integrations.entry(connection.integration().clone()).or_default();
-        let base = connection.allowed_domain().base();
-        integration.by_base.entry(base.into()).or_default().push(Arc::clone(&listing));
+        let base = connection.allowed_domain().shared_base();
+        integration.by_base.entry(base).or_default().push(Arc::clone(&listing));
         integration.by_name.insert(connection.name().clone(), listing);
     }
 

@@ -230,6 +230,7 @@ impl Follower {
     ) -> Result<(), Taken> {
         let opened = vault.open(&record.context(), &record.sealed);
         let ConnectionRecord { integration, name, allowed_domain, detail, .. } = record;
+        let integration = registry.share(integration);
         let named = format!("{integration}.{name}");
         let open = opened.ok().and_then(|secret| {
             let (integration, name) = (integration.clone(), name.clone());

@@ -30,13 +30,16 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     /// Goes on until it is dropped; a failure is logged, and made up for the next time.
     pub(super) async fn run(&self) {
-        for second in 1_u64.. {
-            tokio::time::sleep(SECOND).await;
-            self.keep_entries().await;
-            if second.is_multiple_of(TELL_EVERY) {
+        for glance in 1_u64.. {
+            tokio::time::sleep(GLANCE).await;
+            let second = glance.is_multiple_of(GLANCES).then_some(glance / GLANCES);
+            if second.is_some() || self.trail.len() >= BATCH {
+                self.keep_entries().await;
+            }
+            if second.is_some_and(|second| second.is_multiple_of(TELL_EVERY)) {
                 self.tell_last_used().await;
             }
-            if second.is_multiple_of(FORGET_EVERY)
+            if second.is_some_and(|second| second.is_multiple_of(FORGET_EVERY))
                 && let Err(error) = self.forget().await
             {
                 tracing::warn!(error = %error, "what is old was not forgotten");
@@ -44,22 +47,18 @@ impl Housekeeping {
         }
     }
 
-    /// Keeps the entries of requests that have ended since the last time.
+    /// Keeps the entries of requests that have ended since the last time. Dropped in between, it
+    /// loses none, but may keep some twice.
     pub(super) async fn keep_entries(&self) {
-        let lines = self.trail.take();
         self.metrics.note_audit_entries_lost(self.trail.lost());
+        let mut unkept = Unkept { trail: &self.trail, lines: self.trail.take(), kept: 0 };
         let last = self.clock.now();
-        let Ok(text) = std::str::from_utf8(&lines) else {
-            tracing::error!("entries that are no text were not kept");
-            return;
-        };
-        for batch in batches(text) {
-            if let Err(error) = self.store.append_audit(batch, last).await {
+        while let Some((batch, length)) = unkept.batch() {
+            if let Err(error) = self.store.append_audit(&batch, last).await {
                 tracing::warn!(error = %error, "entries of requests are kept later");
-                let kept = batch.as_ptr() as usize - text.as_ptr() as usize;
-                self.trail.give_back(lines.get(kept..).unwrap_or_default().to_vec());
                 return;
             }
+            unkept.kept += length;
         }
     }
 
@@ -87,21 +86,40 @@ impl Housekeeping {
     }
 }
 
-/// Whole lines, about as many at once as a row should hold.
-fn batches(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let end = rest.as_bytes().get(BATCH..).and_then(|beyond| memchr::memchr(b'\n', beyond));
-        let end = end.map_or(rest.len(), |end| BATCH + end + 1);
-        let (batch, left) = rest.split_at_checked(end)?;
-        rest = left;
-        (!batch.is_empty()).then_some(batch)
-    })
+/// Lines that were taken, and go back where they came from unless they are kept.
+struct Unkept<'a> {
+    trail: &'a Trail,
+    lines: Vec<u8>,
+    kept: usize,
+}
+
+impl Unkept<'_> {
+    /// Whole lines, about as many at once as a row should hold, and how many bytes that are; `None`
+    /// when all are kept.
+    fn batch(&self) -> Option<(String, usize)> {
+        let rest = self.lines.get(self.kept..).filter(|rest| !rest.is_empty())?;
+        let end = rest.get(BATCH..).and_then(|beyond| memchr::memchr(b'\n', beyond));
+        let batch = end.and_then(|end| rest.get(..=BATCH + end)).unwrap_or(rest);
+        Some((String::from_utf8_lossy(batch).into_owned(), batch.len()))
+    }
+}
+
+impl Drop for Unkept<'_> {
+    fn drop(&mut self) {
+        self.lines.drain(..self.kept);
+        if !self.lines.is_empty() {
+            self.trail.give_back(std::mem::take(&mut self.lines));
+        }
+    }
 }
 
 const ONE_SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-const SECOND: Duration = Duration::from_secs(1);
+/// How often it is seen whether there are many entries.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// How many of these are a second.
+const GLANCES: u64 = 20;
 
 /// Every so many seconds, the store is told when tokens were last used.
 const TELL_EVERY: u64 = 60;
@@ -112,8 +130,8 @@ const FORGET_EVERY: u64 = 600;
 /// Who is further behind than this reads everything anew.
 const CHANGES_KEPT: u32 = 100_000;
 
-/// A mebibyte of lines.
-const BATCH: usize = 1 << 20;
+/// Lines that make a row.
+const BATCH: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -121,14 +139,27 @@ mod tests {
 
     #[test]
     fn batches_are_of_whole_lines_and_leave_none_out() {
-        let line = format!("{}\n", "x".repeat(999));
-        for count in [0, 1, 1048, 1049, 5000] {
+        let (trail, line) = (Trail::default(), format!("{}\n", "x".repeat(999)));
+        for count in [0, 1, 524, 525, 5000] {
             let text = line.repeat(count);
-            let batches: Vec<_> = batches(&text).collect();
-            assert!(
-                batches.iter().all(|batch| batch.ends_with('\n') && batch.len() <= BATCH + 1000)
-            );
+            let mut unkept = Unkept { trail: &trail, lines: text.clone().into_bytes(), kept: 0 };
+            let mut batches = Vec::new();
+            while let Some((batch, length)) = unkept.batch() {
+                assert!(batch.ends_with('\n') && length <= BATCH + 1000);
+                unkept.kept += length;
+                batches.push(batch);
+            }
             assert_eq!(batches.concat(), text);
         }
+        assert!(trail.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_kept_goes_back() {
+        let trail = Trail::default();
+        let mut unkept = Unkept { trail: &trail, lines: b"one\ntwo\n".to_vec(), kept: 0 };
+        unkept.kept = 4;
+        drop(unkept);
+        assert_eq!(trail.take(), b"two\n");
     }
 }

@@ -30,6 +30,18 @@ impl Trail {
         std::mem::take(&mut *self.lines.lock())
     }
 
+    /// How many bytes wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.lock().len()
+    }
+
+    /// Whether none wait.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Gives back lines that could not be kept; they are older than all others.
     pub fn give_back(&self, mut older: Vec<u8>) {
         let mut lines = self.lines.lock();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::origin::HostName;
 
@@ -10,7 +11,7 @@ use super::origin::HostName;
 /// Held as lower-case A-labels, so that matching compares bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AllowedDomain {
-    base: Box<str>,
+    base: Arc<str>,
     wildcard: bool,
 }
 
@@ -92,6 +93,12 @@ impl AllowedDomain {
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// The same, to be held beside the domain without a copy.
+    #[must_use]
+    pub fn shared_base(&self) -> Arc<str> {
+        Arc::clone(&self.base)
     }
 
     /// Whether it covers the names below its base as well.
