@@ -35,7 +35,7 @@ fn scale(results: &Results) -> Option<[String; 3]> {
             verdict(times <= 1.05)
         ),
         format!(
-            "* {}: 100,000 connections: it listens after {start:.0} ms, the limit is 5000",
+            "* {}: 100,000 connections: it has answered after {start:.0} ms, the limit is 5000",
             verdict(start <= 5000.0)
         ),
         format!(

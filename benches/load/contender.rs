@@ -5,7 +5,7 @@ use std::{
     env, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
@@ -49,8 +49,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// `None` when the origin is asked directly.
     pub(crate) process: Option<Process>,
-    /// How long it took from its start until it listened.
-    pub(crate) start: Option<Duration>,
+    /// When it was started.
+    pub(crate) begun: Option<Instant>,
 }
 
 impl Contender {
@@ -123,10 +123,10 @@ impl Contender {
         let (command, address) = match self {
             Self::Bare => {
                 let (process, address) = Process::start_role(bare(site)?, log)?;
-                return Ok(Running { address, process: Some(process), start: None });
+                return Ok(Running { address, process: Some(process), begun: None });
             }
             Self::Direct => {
-                return Ok(Running { address: site.origin, process: None, start: None });
+                return Ok(Running { address: site.origin, process: None, begun: None });
             }
             Self::Haproxy => haproxy::prepare(site)?,
             Self::Keyferry => keyferry::prepare(site, None)?,
@@ -138,7 +138,7 @@ impl Contender {
         let begun = Instant::now();
         let mut process = Process::start(command, log)?;
         process.await_listening(address)?;
-        Ok(Running { address, process: Some(process), start: Some(begun.elapsed()) })
+        Ok(Running { address, process: Some(process), begun: Some(begun) })
     }
 }
 

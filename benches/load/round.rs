@@ -34,6 +34,7 @@ pub(crate) fn measure(
     if running.process.is_some() {
         probe(contender, running.address)?;
     }
+    let start = running.begun.map(|begun| begun.elapsed());
     let family = running.process.as_ref().map(Process::family).transpose()?;
     let family = family.unwrap_or_default();
 
@@ -55,7 +56,7 @@ pub(crate) fn measure(
     }
 
     let mut sample = String::from_utf8_lossy(&output.stdout).parse::<Sample>()?;
-    if let Some(start) = running.start {
+    if let Some(start) = start {
         sample.set("start_ms", start.as_secs_f64() * 1e3);
     }
     let peaks = Meter::new(family).peaks();
