@@ -160,10 +160,11 @@ impl Follower {
         let unknown = changes.iter().any(|change| match change {
             Change::Connection { now: Ok(Some(record)), .. } => !knows(&record.sealed.key_id),
             Change::Token { now: Ok(Some(record)), .. } => !knows(&record.mac.key_id),
+            Change::Key { id } => vault.keyring().first_id() != &**id,
             _ => false,
         });
         if unknown && let Err(error) = self.backing.keys.reread(&self.backing.store).await {
-            tracing::error!(error = %error, "a new master key is in use, and it is not known here");
+            tracing::error!(error = %error, "another master key is in use, and it is not known here");
         }
     }
 
@@ -211,6 +212,7 @@ impl Follower {
                     registry.withdraw(&integration, &name);
                     self.report(now);
                 }
+                Change::Key { .. } => {}
                 Change::Token { now: Ok(Some(record)), .. } => self.admit(registry, &vault, record),
                 Change::Token { id, now } => {
                     registry.dismiss(id);

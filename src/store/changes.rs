@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::row::Row;
-use super::{Error, Revision, Store, Work, connections, tokens};
+use super::{Error, Revision, Store, Work, connections, keys, tokens};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, TokenRecord};
 
@@ -52,6 +52,11 @@ pub enum Change {
         name: ConnectionName,
         /// As it is now, `None` when it is gone, or why it can't be read.
         now: Result<Option<ConnectionRecord>, Error>,
+    },
+    /// Everything is to be sealed with another master key.
+    Key {
+        /// Its id.
+        id: Box<str>,
     },
     /// An access token.
     Token {
@@ -163,6 +168,7 @@ async fn changed(work: &mut Work, row: &Row) -> Result<Option<Change>, Error> {
             let now = known(tokens::find(work, &name).await)?;
             Ok(Some(Change::Token { id: columns.parsed("name", Uuid::parse_str)?, now }))
         }
+        keys::KIND => Ok(Some(Change::Key { id: name.into() })),
         _ => Ok(None),
     }
 }

@@ -55,14 +55,17 @@ impl Store {
         kept.ok_or(Error::Inconsistent { table: CHECK, column: "only_one" })
     }
 
-    /// Brings the constant under another master key, unless somebody else has meanwhile.
+    /// Brings the constant under another master key, unless somebody else has meanwhile, and tells
+    /// everybody that it is the one to seal with from now on.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn rewrap_key_check(&self, before: &Sealed, after: &Sealed) -> Result<(), Error> {
         let mut work = self.write().await?;
         let values = [(&*before.wrapped).into(), (&*after.key_id).into(), (&*after.wrapped).into()];
-        work.run(REWRAP_CHECK, values).await?;
+        if work.run(REWRAP_CHECK, values).await? > 0 {
+            work.revise(KIND, "", &after.key_id).await?;
+        }
         work.commit().await
     }
 
@@ -180,6 +183,9 @@ async fn key_check(work: &mut Work) -> Result<Option<Sealed>, Error> {
     let row = work.row("SELECT key_id, wrapped, payload FROM key_check", []).await?;
     row.map(|row| connections::read_sealed(row.of(CHECK))).transpose()
 }
+
+/// What a new master key is called among the changes.
+pub(super) const KIND: &str = "key";
 
 const CHECK: &str = "key_check";
 

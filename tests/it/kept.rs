@@ -3,6 +3,7 @@
 
 mod instances;
 mod outage;
+mod rotation;
 mod tampering;
 mod traces;
 

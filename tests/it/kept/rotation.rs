@@ -1,0 +1,122 @@
+//! A new master key, while servers run.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{credential, secret_file, through};
+use crate::support::origin::Origin;
+use crate::support::postgres::Postgres;
+use crate::support::soon;
+use crate::support::world::{Running, World};
+
+const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+const NEW: &str = "new:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n";
+
+async fn rotate(server: &Running) -> Value {
+    let answer = server.manage("POST /api/keyferry/v1/keys/rotate", None).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+/// How many records each key wraps.
+async fn used(server: &Running, id: &str) -> u64 {
+    let answer = server.manage("GET /api/keyferry/v1/keys", None).await;
+    let keys: Value = serde_json::from_slice(&answer.body).unwrap();
+    let keys = keys["keys"].as_array().unwrap().iter();
+    keys.filter(|key| key["id"] == id).map(|key| key["records"].as_u64().unwrap()).sum()
+}
+
+/// A server of two over one database, with a key file of its own.
+async fn with_file(origin: &Origin, postgres: &Postgres, key: &Path) -> Running {
+    let url = String::from_utf8(postgres.url().expose().to_vec()).unwrap();
+    let world = World::new(origin).set("store.url", &format!("{url:?}"));
+    world.set("seal.master_key_file", &format!("\"{}\"", key.display())).run().await
+}
+
+#[tokio::test]
+async fn everything_comes_under_a_new_key_at_every_instance_and_the_old_one_can_go() {
+    let (origin, postgres) = (Origin::start().await, Postgres::start().await);
+    let keys = tempfile::TempDir::new().unwrap();
+    let (one, two) = (keys.path().join("one"), keys.path().join("two"));
+    for file in [&one, &two] {
+        secret_file(file, OLD.as_bytes());
+    }
+    let here = with_file(&origin, &postgres, &one).await;
+    let there = with_file(&origin, &postgres, &two).await;
+    for number in 0..450 {
+        here.keep_bearer(&format!("kept{number}"), "api.example.test", "a-secret").await;
+    }
+    let (_id, _token) = here.keep_token("fresh", &["proxy"]).await;
+    for file in [&one, &two] {
+        secret_file(file, format!("{NEW}{OLD}").as_bytes());
+    }
+    let told = rotate(&here).await;
+    assert_eq!(
+        (&told["key"], &told["rewrapped"], &told["failed"]),
+        (&"new".into(), &451.into(), &0.into())
+    );
+    assert_eq!((used(&here, "old").await, used(&here, "new").await), (0, 451));
+    // The other one seals with the new key too, without having been told by anybody but the store.
+    soon(async {
+        loop {
+            there.keep_bearer("later", "api.example.test", "later-secret").await;
+            if used(&there, "old").await == 0 {
+                return;
+            }
+            there.delete_bearer("later").await;
+        }
+    })
+    .await;
+    drop((here, there));
+    for file in [&one, &two] {
+        secret_file(file, NEW.as_bytes());
+    }
+    let here = with_file(&origin, &postgres, &one).await;
+    assert_eq!(here.send(&through("kept0")).await.status, 200);
+    assert_eq!(credential(&origin), "a-secret");
+    assert_eq!(here.send(&through("later")).await.status, 200);
+    assert_eq!(credential(&origin), "later-secret");
+    assert!(here.metric("keyferry_seal_failures_total").await == 0.0);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_killed_goes_on_where_it_was() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().set("api.requests_per_minute", "0").run().await;
+    for number in 0..1000 {
+        server.keep_bearer(&format!("kept{number}"), "api.example.test", "a-secret").await;
+    }
+    let file = server.world.path("data/master.key");
+    let old = std::fs::read_to_string(&file).unwrap();
+    secret_file(&file, format!("{NEW}{old}").as_bytes());
+    let mut world = {
+        let rotating = rotate(&server);
+        tokio::select! {
+            told = rotating => panic!("it was not to come to an end: {told}"),
+            () = soon(async { while used(&server, "new").await == 0 {} }) => {}
+        }
+        server.killed().await
+    };
+    for _again in 0..2 {
+        let server = world.run().await;
+        assert_eq!(server.send(&through("kept999")).await.status, 200);
+        world = server.killed().await;
+    }
+    let server = world.run().await;
+    let rewrapped = rotate(&server).await["rewrapped"].as_u64().unwrap();
+    assert!(rewrapped < 1000, "{rewrapped} were left");
+    assert_eq!(used(&server, "new").await, 1000);
+    secret_file(&file, NEW.as_bytes());
+    let server = server.killed().await.run().await;
+    assert_eq!(server.send(&through("kept0")).await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_of_the_environment_are_not_rotated() {
+    let (origin, postgres) = (Origin::start().await, Postgres::start().await);
+    let server = World::new(&origin).keeping_in(&postgres).run().await;
+    let answer = server.manage("POST /api/keyferry/v1/keys/rotate", None).await;
+    assert!((400..500).contains(&answer.status), "{answer:?}");
+    assert!(answer.text().contains("KEYFERRY_MASTER_KEY"), "{answer:?}");
+}
