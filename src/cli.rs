@@ -4,10 +4,15 @@
 //! 2 for wrong usage, and must never know how a command does its work.
 
 mod check;
+mod connection;
 mod explain;
 mod health;
+mod key;
 mod output;
+mod secret;
 mod serve;
+mod server;
+mod table;
 mod token;
 
 use std::path::PathBuf;
@@ -61,8 +66,12 @@ enum Command {
     Health(health::Arguments),
     /// Says what the proxy would do with a request and why
     Explain(explain::Arguments),
-    /// Makes access tokens
+    /// Manages the connections that a running server keeps
+    Connection(connection::Arguments),
+    /// Manages access tokens
     Token(token::Arguments),
+    /// Shows and rotates the master keys of a running server
+    Key(key::Arguments),
 }
 
 impl Arguments {
@@ -73,7 +82,9 @@ impl Arguments {
             Command::Check(arguments) => check::run(&arguments, &options, &environment),
             Command::Health(arguments) => health::run(&arguments, &options, &environment),
             Command::Explain(arguments) => explain::run(&arguments, &options, &environment),
-            Command::Token(arguments) => token::run(&arguments),
+            Command::Connection(arguments) => connection::run(&arguments, &options, &environment),
+            Command::Token(arguments) => token::run(&arguments, &options, &environment),
+            Command::Key(arguments) => key::run(&arguments, &options, &environment),
         }
     }
 }
@@ -98,4 +109,14 @@ fn faulty(faults: &Faults) -> Failure {
     }
     let count = output::count(faults.faults.len(), "fault");
     Failure::Because(format!("the configuration has {count}: mend what is listed above"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn no_argument_stands_in_anothers_way() {
+        super::Arguments::command().debug_assert();
+    }
 }

@@ -97,6 +97,15 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
+/// What leads to a running server.
+#[derive(Clone, Debug)]
+pub struct Whereabouts {
+    /// Where it listens, and what it shows there.
+    pub api: Api,
+    /// Where it keeps `admin.token`.
+    pub data_dir: PathBuf,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -132,18 +141,18 @@ pub fn load(options: &Options, environment: &Environment) -> Result<Loaded, Faul
     report.verdict().map(|warnings| Loaded { config, warnings, file })
 }
 
-/// Reads the settings of the management API alone, whatever faults the rest may have: for
-/// commands that only want to know where a running server listens.
+/// Reads where a server of this configuration is found, whatever faults the rest may have: for
+/// commands that only talk to a running one.
 ///
 /// # Errors
-/// [`Faults`] of the `[api]` section, or of a file that can't be read.
-pub fn load_api(options: &Options, environment: &Environment) -> Result<Api, Faults> {
+/// [`Faults`] of `data_dir` and the `[api]` section, or of a file that can't be read.
+pub fn whereabouts(options: &Options, environment: &Environment) -> Result<Whereabouts, Faults> {
     let report = report::Report::default();
     let file = layers::file(options, environment);
     let text = layers::text(file.as_deref(), &report);
     let tree = layers::tree(environment, file.as_deref(), &text, &report);
-    let listener = sections::api_alone(tree, options, environment, &report);
-    report.verdict().map(|_warnings| listener)
+    let found = sections::whereabouts(tree, options, environment, &report);
+    report.verdict().map(|_warnings| found)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! never know what the secret is for.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use bytes::Bytes;
 use zeroize::Zeroizing;
@@ -17,6 +18,25 @@ impl Secret {
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// Reads a secret that stands alone in a file or stream. One newline at its end is no part of
+    /// it: editors and `echo` add one. Of what is longer than `longest` bytes, no more is read
+    /// than shows that it is.
+    ///
+    /// # Errors
+    /// When `source` can't be read.
+    pub fn read(source: impl Read, longest: usize) -> io::Result<Self> {
+        let enough = longest.saturating_add("\r\n".len() + 1);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(enough));
+        source.take(enough as u64).read_to_end(&mut bytes)?;
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+            if bytes.last() == Some(&b'\r') {
+                bytes.pop();
+            }
+        }
+        Ok(Self(bytes))
     }
 
     /// The bytes themselves. Each call site is a place where a secret could leak: keep them few.
@@ -57,5 +77,22 @@ mod tests {
     #[test]
     fn debug_shows_nothing_of_the_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(*****)");
+    }
+
+    #[test]
+    fn exactly_one_trailing_newline_is_removed() {
+        for (written, kept) in
+            [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a\r", "a\r"), ("\n", "")]
+        {
+            let secret = Secret::read(written.as_bytes(), 8).unwrap();
+            assert_eq!(secret.expose(), kept.as_bytes(), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_seen_to_be_and_not_read_to_its_end() {
+        assert_eq!(Secret::read(&b"12345678\r\n"[..], 8).unwrap().len(), 8);
+        assert_eq!(Secret::read(&b"123456789"[..], 8).unwrap().len(), 9);
+        assert_eq!(Secret::read(io::repeat(b'a'), 8).unwrap().len(), 11);
     }
 }

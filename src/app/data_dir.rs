@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 pub(super) use self::secret_file::{read_secret, write_secret};
 use crate::chance;
 use crate::model::token::{self, TokenDigest};
+use crate::secret::Secret;
 
 /// The data directory, held by this process alone until it is dropped.
 #[derive(Debug)]
@@ -133,6 +134,22 @@ impl DataDir {
     }
 }
 
+/// The admin token that a server keeps in its data directory, for whoever may read it; `None`
+/// where there is none. Takes no lock and makes nothing.
+///
+/// # Errors
+/// [`DataDirError`] when the file can't be read, when others can read it, or when it holds
+/// something else.
+pub fn find_admin_token(data_dir: &Path) -> Result<Option<Secret>, DataDirError> {
+    let path = data_dir.join(ADMIN_TOKEN);
+    let Some(content) = read_secret(&path, LONGEST)? else { return Ok(None) };
+    let token = content.expose().strip_suffix(b"\n").unwrap_or_else(|| content.expose());
+    match TokenDigest::of(token) {
+        Some(_) => Ok(Some(Secret::new(token))),
+        None => Err(DataDirError::NotAToken(path)),
+    }
+}
+
 fn make_token(path: PathBuf) -> Result<AdminToken, DataDirError> {
     let token = token::generate().map_err(DataDirError::Chance)?;
     let digest = TokenDigest::of(token.expose());
@@ -247,6 +264,20 @@ mod tests {
         }
         set_mode(&path, 0o400);
         assert!(opened.admin_token().is_ok());
+    }
+
+    #[test]
+    fn a_running_servers_token_is_found_without_disturbing_it() {
+        let parent = TempDir::new().unwrap();
+        let path = parent.path().join("data");
+        assert!(find_admin_token(&path).unwrap().is_none() && !path.exists());
+        let opened = DataDir::open(&path).unwrap();
+        assert!(find_admin_token(&path).unwrap().is_none());
+        let made = opened.admin_token().unwrap();
+        let found = find_admin_token(&path).unwrap().unwrap();
+        assert_eq!(TokenDigest::of(found.expose()), Some(made.digest));
+        set_mode(&made.path, 0o640);
+        assert!(matches!(find_admin_token(&path), Err(DataDirError::OpenFile(_))));
     }
 
     #[test]

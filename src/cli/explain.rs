@@ -1,27 +1,36 @@
-//! `keyferry explain`
+//! `keyferry explain`: by a running server, which knows what is in its store, or else by the
+//! configuration alone.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::{self, Failure, Format};
+use super::server::{Path, Server, Whom};
+use super::table::cell;
 use crate::app::Assembly;
 use crate::config::{Config, Environment, Options};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
 use crate::proxy::{Ask, Explanation, Refusal, Tags, explain};
+use crate::secret::Secret;
 use crate::upstream::{OwnListeners, System};
 
 /// The request to judge.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    whom: Whom,
+    /// Asks no server, even where one runs
+    #[arg(long, conflicts_with_all = ["url", "token"])]
+    offline: bool,
     /// The connection to use; else the one that covers the host
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// The integration of the connection; needed where several are declared
+    /// The integration of the connection; needed where there are several
     /// [environment: `KEYFERRY_INTEGRATION`]
     #[arg(long, value_name = "NAME")]
     integration: Option<String>,
@@ -31,7 +40,8 @@ pub(super) struct Arguments {
     /// The method, as GET
     method: String,
     /// The URL, as <https://api.example.com/v1>
-    url: String,
+    #[arg(value_name = "URL")]
+    target: String,
 }
 
 /// Says what the proxy would do, and exits with 1 when it would refuse.
@@ -40,6 +50,54 @@ pub(super) fn run(
     options: &Options,
     environment: &Environment,
 ) -> Result<(), Failure> {
+    let told = match server(arguments, options, environment)? {
+        Some(server) => by_server(&server, arguments, environment)?,
+        None => by_configuration(arguments, options, environment)?,
+    };
+    output::result(&match arguments.output {
+        Format::Text => as_text(&told),
+        Format::Json => told.to_string(),
+    })?;
+    if cell(&told, "decision") == "allow" { Ok(()) } else { Err(Failure::AsPrinted) }
+}
+
+/// The server that is named; else the one of this configuration, if it runs.
+fn server(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<Option<Server>, Failure> {
+    let whom = &arguments.whom;
+    if arguments.offline {
+        return Ok(None);
+    }
+    if !whom.is_named(environment) && !whom.runs(options, environment) {
+        return Ok(None);
+    }
+    whom.find(options, environment).map(Some)
+}
+
+fn by_server(
+    server: &Server,
+    arguments: &Arguments,
+    environment: &Environment,
+) -> Result<Value, Failure> {
+    let integration = arguments.integration.as_deref().or_else(|| environment.text(INTEGRATION));
+    let question = json!({
+        "method": arguments.method,
+        "url": arguments.target,
+        "integration": integration,
+        "connection": arguments.connection,
+    });
+    let body = Secret::new(question.to_string());
+    server.post(&Path::keyferry(&["explain"]), Some(body))?.json()
+}
+
+fn by_configuration(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<Value, Failure> {
     let config = super::configuration(options, environment)?.config;
     let method = Method::from_bytes(arguments.method.as_bytes())
         .map_err(|_token| Failure::Because(format!("{:?} is no method", arguments.method)))?;
@@ -51,13 +109,8 @@ pub(super) fn run(
         admin: None,
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;
-    let ask = Ask::for_url(method, &arguments.url, tags);
-    let explanation = explain(&in_force, &operator(), ask);
-    output::result(&match arguments.output {
-        Format::Text => as_text(&explanation),
-        Format::Json => as_json(&explanation),
-    })?;
-    if explanation.refusal.is_some() { Err(Failure::AsPrinted) } else { Ok(()) }
+    let ask = Ask::for_url(method, &arguments.target, tags);
+    Ok(as_json(&explain(&in_force, &operator(), ask)))
 }
 
 /// The tags that the arguments stand for. The integration may be left out where only one is
@@ -94,29 +147,27 @@ fn operator() -> Caller {
     }
 }
 
-fn as_text(explanation: &Explanation) -> String {
-    let mut text = String::new();
-    for step in &explanation.steps {
-        let (rule, outcome) = (step.rule.as_str(), step.outcome.as_str());
-        let line = format!("  {rule:<11} {outcome:<11} {}", step.detail);
-        let _infallible = writeln!(text, "{}", line.trim_end());
-    }
-    let verdict = match (&explanation.refusal, &explanation.origin) {
-        (Some(refusal), _) => {
-            let (status, code) = (refusal.status().as_u16(), refusal.code().as_str());
-            format!("refuse: {status} {code}: {}", refusal.title())
-        }
-        (None, Some(origin)) => {
-            let field = explanation.field.as_ref().map_or("", |field| field.as_str());
+fn as_text(told: &Value) -> String {
+    let steps: Vec<_> = told.get("steps").and_then(Value::as_array).into_iter().flatten().collect();
+    let refused = steps.iter().find(|step| cell(step, "outcome") == "refuse");
+    let why = refused.map(|step| cell(step, "detail")).unwrap_or_default();
+    let mut text = match cell(told, "decision").as_str() {
+        "allow" => {
+            let (origin, field) = (cell(told, "origin"), cell(told, "field"));
             format!("allow: sent to {origin} with {field}: *****")
         }
-        (None, None) => "allow".to_owned(),
+        _ => format!("refuse: {} {}: {why}", cell(told, "status"), cell(told, "code")),
     };
-    format!("{verdict}\n{}", text.trim_end())
+    for step in steps {
+        let (rule, outcome) = (cell(step, "name"), cell(step, "outcome"));
+        let line = format!("  {rule:<11} {outcome:<11} {}", cell(step, "detail"));
+        let _infallible = write!(text, "\n{}", line.trim_end());
+    }
+    text
 }
 
 /// The shape of contract §5.
-fn as_json(explanation: &Explanation) -> String {
+fn as_json(explanation: &Explanation) -> Value {
     let refusal = explanation.refusal.as_ref();
     let steps: Vec<_> = explanation
         .steps
@@ -135,7 +186,6 @@ fn as_json(explanation: &Explanation) -> String {
         "field": explanation.field.as_ref().map(http::HeaderName::as_str),
         "steps": steps,
     })
-    .to_string()
 }
 
 const INTEGRATION: &str = "KEYFERRY_INTEGRATION";

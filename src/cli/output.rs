@@ -10,8 +10,19 @@ use clap::ValueEnum;
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
 pub(super) enum Format {
     /// For people
+    #[value(alias = "table")]
     Text,
     /// One JSON object
+    Json,
+}
+
+/// How what the server answers is printed.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+pub(super) enum Shape {
+    /// For people
+    #[value(alias = "text")]
+    Table,
+    /// As the API answers it
     Json,
 }
 
@@ -19,6 +30,10 @@ pub(super) enum Format {
 pub(super) enum Failure {
     /// One sentence, with what to do next.
     Because(String),
+    /// The server's sentences, one for each fault that it found.
+    Refused(Vec<String>),
+    /// What the arguments leave out, in one sentence.
+    Usage(String),
     /// All that is to say has been said as the command's result.
     AsPrinted,
     /// The result could not be printed.
@@ -62,6 +77,16 @@ pub(super) fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
             note(&format!("keyferry: {sentence}"));
             ExitCode::FAILURE
         }
+        Err(Failure::Refused(sentences)) => {
+            for sentence in sentences {
+                note(&format!("keyferry: {sentence}"));
+            }
+            ExitCode::FAILURE
+        }
+        Err(Failure::Usage(sentence)) => {
+            note(&format!("keyferry: {sentence}"));
+            ExitCode::from(WRONG_USAGE)
+        }
         Err(Failure::AsPrinted) => ExitCode::FAILURE,
     }
 }
@@ -69,7 +94,7 @@ pub(super) fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
 /// Help, the version, or what was wrong with the arguments.
 pub(super) fn usage(message: &clap::Error) -> ExitCode {
     drop(message.print());
-    u8::try_from(message.exit_code()).map_or_else(|_| ExitCode::from(2), ExitCode::from)
+    u8::try_from(message.exit_code()).unwrap_or(WRONG_USAGE).into()
 }
 
 /// `1 fault`, `2 faults`.
@@ -77,3 +102,12 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{ending}")
 }
+
+/// What came from elsewhere, fit for a terminal: control characters could rewrite what it shows.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter })
+        .collect()
+}
+
+const WRONG_USAGE: u8 = 2;

@@ -1,9 +1,13 @@
 //! `keyferry token`: access tokens.
 
-use serde_json::json;
+mod create;
+mod generate;
+mod list;
+mod revoke;
 
-use super::output::{self, Failure, Format};
-use crate::model::token;
+use super::output::{Failure, Shape};
+use super::server::Whom;
+use crate::config::{Environment, Options};
 
 /// What to do with tokens.
 #[derive(clap::Args)]
@@ -14,27 +18,36 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Makes a token that the server knows from now on, and prints it this once
+    Create(create::Arguments),
+    /// Lists the tokens that the server keeps; the tokens themselves are never shown again
+    List(list::Arguments),
+    /// Revokes a token, by its id or its name
+    Revoke(revoke::Arguments),
     /// Prints a fresh token, to be declared in a configuration
-    Generate {
-        /// How the result is printed
-        #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-        output: Format,
-    },
+    Generate(generate::Arguments),
+}
+
+/// What those take that ask a server.
+#[derive(clap::Args)]
+struct Common {
+    #[command(flatten)]
+    whom: Whom,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
+    output: Shape,
 }
 
 /// Does it.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    match arguments.command {
-        Command::Generate { output } => generate(output),
-    }
-}
-
-fn generate(format: Format) -> Result<(), Failure> {
-    let token = token::generate().map_err(|why| Failure::of(&why))?;
-    // Printed for the operator to keep: there is no other copy.
-    let text = String::from_utf8_lossy(token.expose());
-    match format {
-        Format::Text => output::result(&text),
-        Format::Json => output::result(&json!({ "token": text }).to_string()),
+pub(super) fn run(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Create(arguments) => create::run(arguments, options, environment),
+        Command::List(arguments) => list::run(arguments, options, environment),
+        Command::Revoke(arguments) => revoke::run(arguments, options, environment),
+        Command::Generate(arguments) => generate::run(arguments),
     }
 }

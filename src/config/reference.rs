@@ -1,15 +1,13 @@
 //! Secrets of the configuration: by reference to a variable or a file, or written literally.
 
 use std::fs::File;
-use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
 use super::environment::Environment;
 use super::item::{Item, Mark};
+use crate::model::field::MAX_SECRET;
 use crate::secret::Secret;
 
 /// What secrets are read from.
@@ -29,9 +27,9 @@ pub(super) fn secret<E: ToString>(
     if item.is_text() {
         mark.warning(LITERAL);
     }
-    let bytes = written(item, sources)?;
-    match check(&bytes) {
-        Ok(()) => Some(Secret::new(bytes.to_vec())),
+    let secret = written(item, sources)?;
+    match check(secret.expose()) {
+        Ok(()) => Some(secret),
         Err(rule) => {
             mark.fault(format!("the secret can't be used: {}", rule.to_string()));
             None
@@ -46,8 +44,8 @@ pub(super) fn text<E: ToString>(
     check: impl Fn(&str) -> Result<(), E>,
 ) -> Option<Box<str>> {
     let mark = item.mark();
-    let bytes = written(item, sources)?;
-    let Ok(text) = std::str::from_utf8(&bytes) else {
+    let written = written(item, sources)?;
+    let Ok(text) = std::str::from_utf8(written.expose()) else {
         mark.fault("is not UTF-8 text");
         return None;
     };
@@ -75,9 +73,9 @@ pub(super) fn check_mode(path: &Path, sources: Sources<'_>, mark: &Mark<'_>) {
     }
 }
 
-fn written(item: Item<'_, '_>, sources: Sources<'_>) -> Option<Zeroizing<Vec<u8>>> {
+fn written(item: Item<'_, '_>, sources: Sources<'_>) -> Option<Secret> {
     if item.is_text() {
-        return item.parse(|text| Ok::<_, String>(Zeroizing::new(text.as_bytes().to_vec())));
+        return item.parse(|text| Ok::<_, String>(Secret::new(text)));
     }
     let mark = item.mark();
     let mut section = item.section()?;
@@ -98,45 +96,23 @@ fn written(item: Item<'_, '_>, sources: Sources<'_>) -> Option<Zeroizing<Vec<u8>
     }
 }
 
-fn from_variable(
-    item: Item<'_, '_>,
-    environment: &Environment,
-    mark: &Mark<'_>,
-) -> Option<Zeroizing<Vec<u8>>> {
+fn from_variable(item: Item<'_, '_>, environment: &Environment, mark: &Mark<'_>) -> Option<Secret> {
     let name = item.parse(|text| Ok::<_, String>(text.to_owned()))?;
     let value = environment.value(&name);
     if value.is_none() {
         mark.fault(format!("the environment variable {name} is not set"));
     }
-    value.map(|value| Zeroizing::new(value.as_bytes().to_vec()))
+    value.map(|value| Secret::new(value.as_bytes()))
 }
 
-fn from_file(path: &Path, mark: &Mark<'_>) -> Option<Zeroizing<Vec<u8>>> {
-    match read_bounded(path) {
-        Ok(bytes) => Some(without_newline(bytes)),
+fn from_file(path: &Path, mark: &Mark<'_>) -> Option<Secret> {
+    match File::open(path).and_then(|file| Secret::read(file, MAX_SECRET)) {
+        Ok(secret) => Some(secret),
         Err(why) => {
             mark.fault(format!("the file {} can't be read: {why}", path.display()));
             None
         }
     }
-}
-
-/// Reads no more than is needed to see that a file is too long for a secret.
-fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(ENOUGH));
-    File::open(path)?.take(ENOUGH as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Editors and `echo` end a file with a newline, which is no part of the secret; only one goes.
-fn without_newline(mut bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    bytes
 }
 
 fn is_inside(path: &Path, directory: &Path) -> bool {
@@ -146,21 +122,3 @@ fn is_inside(path: &Path, directory: &Path) -> bool {
 
 const LITERAL: &str = "the secret is written into the configuration: refer to it with \
                        { env = \"NAME\" } or { file = \"PATH\" } instead";
-
-/// The longest secret is 8192 bytes; one that is longer is seen to be.
-const ENOUGH: usize = 8192 + 3;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exactly_one_trailing_newline_is_removed() {
-        for (written, kept) in
-            [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a\r", "a\r"), ("\n", "")]
-        {
-            let bytes = without_newline(Zeroizing::new(written.as_bytes().to_vec()));
-            assert_eq!(*bytes, kept.as_bytes(), "{written:?}");
-        }
-    }
-}

@@ -15,7 +15,7 @@ use super::text;
 use super::tree::Node;
 use super::{
     Api, Audit, Ca, CallerAuth, Config, Log, LogFormat, OAuth, Options, PlainHttp, Proxy, Seal,
-    Store, Untagged, Upstream, Zis, connections, layers, tokens,
+    Store, Untagged, Upstream, Whereabouts, Zis, connections, layers, tokens,
 };
 use crate::model::name::IntegrationName;
 
@@ -59,18 +59,22 @@ pub(super) fn config(
     config
 }
 
-/// Reads `[api]` and nothing else.
-pub(super) fn api_alone(
+/// Reads `data_dir` and `[api]` and nothing else.
+pub(super) fn whereabouts(
     tree: Node<'_>,
     options: &Options,
     environment: &Environment,
     report: &Report,
-) -> Api {
-    let mut settings = Api::default();
-    let data_dir = options.data_dir.clone().unwrap_or_else(|| Config::default().data_dir);
-    let sources = Sources { environment, data_dir: &data_dir };
-    api(Section::root(tree, report).section("api"), &mut settings, sources);
-    settings
+) -> Whereabouts {
+    let mut found = Whereabouts { api: Api::default(), data_dir: Config::default().data_dir };
+    let mut root = Section::root(tree, report);
+    root.set("data_dir", &mut found.data_dir, Item::path);
+    if let Some(directory) = &options.data_dir {
+        found.data_dir.clone_from(directory);
+    }
+    let sources = Sources { environment, data_dir: &found.data_dir };
+    api(root.section("api"), &mut found.api, sources);
+    found
 }
 
 fn log(mut section: Section<'_, '_>, log: &mut Log) {

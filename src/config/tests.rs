@@ -411,11 +411,16 @@ fn no_secret_is_in_any_fault_warning_or_debug() {
 }
 
 #[test]
-fn the_api_alone_is_read_whatever_else_is_faulty() {
-    let desk = Desk::new().file("c.toml", "colour = 1\n[api]\nlisten = \"127.0.0.1:9\"", 0o600);
-    let options = Options { config: Some(desk.directory.path().join("c.toml")), data_dir: None };
-    let api = load_api(&options, &Environment::default()).unwrap();
-    assert_eq!(api.listen.port(), 9);
+fn a_server_is_found_whatever_else_is_faulty() {
+    let text = "colour = 1\ndata_dir = \"kept\"\n[api]\nlisten = \"127.0.0.1:9\"";
+    let desk = Desk::new().file("c.toml", text, 0o600);
+    let config = Some(desk.directory.path().join("c.toml"));
+    let options = Options { config: config.clone(), data_dir: None };
+    let found = whereabouts(&options, &Environment::default()).unwrap();
+    assert_eq!((found.api.listen.port(), found.data_dir), (9, "kept".into()));
+    let options = Options { config, data_dir: Some("other".into()) };
+    let found = whereabouts(&options, &Environment::default()).unwrap();
+    assert_eq!(found.data_dir, PathBuf::from("other"));
 }
 
 proptest! {

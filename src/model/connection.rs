@@ -149,6 +149,26 @@ impl ConnectionType {
             .find(|kind| kind.as_str() == text)
     }
 
+    /// The member of the API's documents that holds the secret.
+    #[must_use]
+    pub fn secret_member(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::BasicAuth => "password",
+            Self::BearerToken => "token",
+        }
+    }
+
+    /// What a person calls the secret.
+    #[must_use]
+    pub fn secret_label(self) -> &'static str {
+        match self {
+            Self::ApiKey => "API key",
+            Self::BasicAuth => "password",
+            Self::BearerToken => "token",
+        }
+    }
+
     /// The API's name of the type.
     #[must_use]
     pub fn as_str(self) -> &'static str {

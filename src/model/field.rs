@@ -2,6 +2,9 @@
 
 use http::HeaderName;
 
+/// The length of the longest secret, in bytes.
+pub const MAX_SECRET: usize = 8192;
+
 /// A field name that may carry a credential; kept lower-case as HTTP compares it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CredentialField(HeaderName);
@@ -76,7 +79,7 @@ pub fn check_secret(secret: &[u8]) -> Result<(), SecretError> {
     let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| *byte == b' ');
     if secret.is_empty() {
         Err(SecretError::Empty)
-    } else if secret.len() > 8192 {
+    } else if secret.len() > MAX_SECRET {
         Err(SecretError::TooLong)
     } else if secret.iter().any(u8::is_ascii_control) {
         Err(SecretError::Control)

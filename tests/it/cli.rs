@@ -81,11 +81,12 @@ fn wrong_usage_ends_with_two() {
 fn help_and_version_are_no_failure() {
     let help = Program::new().run("--help");
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    for word in ["serve", "check", "health", "explain", "token", "--config", "--data-dir"] {
+    let commands = ["serve", "check", "health", "explain", "connection", "token", "key"];
+    for word in commands.iter().chain(&["--config", "--data-dir"]) {
         assert!(help.out.contains(word), "{word}");
     }
-    for later in ["connection", "client", "rotate"] {
-        assert!(!help.out.contains(&format!("\n  {later}")), "{later}");
+    for later in ["client", "run", "ca"] {
+        assert!(!help.out.contains(&format!("\n  {later} ")), "{later}");
     }
     let version = Program::new().run("--version");
     assert_eq!(version, ended(0, &format!("keyferry {}\n", env!("CARGO_PKG_VERSION")), ""));
@@ -227,27 +228,30 @@ fn health_asks_where_the_configuration_has_the_api_listen() {
     let expected = ended(0, &format!("http://{address} is ready\n"), "");
     assert_eq!(program.run("health"), expected);
     let request = asked.join().unwrap();
-    let host = format!("\r\nHost: localhost:{}\r\n", address.port());
+    let host = format!("\r\nhost: localhost:{}\r\n", address.port());
     assert!(request.starts_with("GET /readyz HTTP/1.1\r\n") && request.contains(&host));
 }
 
 #[test]
 fn health_asks_the_server_that_it_is_given() {
-    let (address, asked) = server("HTTP/1.1 200 OK\r\n\r\n");
+    let (address, asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let program = Program::new().with("KEYFERRY_URL", "http://127.0.0.1:1");
     assert_eq!(program.run(&format!("health --url http://{address}/base/")).code, Some(0));
     assert!(asked.join().unwrap().starts_with("GET /base/readyz HTTP/1.1\r\n"));
-    let (address, asked) = server("HTTP/1.1 200 OK\r\n\r\n");
+    let (address, asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let program = Program::new().with("KEYFERRY_URL", format!("http://{address}"));
     let ended = program.run("health --output json");
     assert_eq!(ended.out, format!("{{\"ready\":true,\"url\":\"http://{address}\"}}\n"));
-    assert!(asked.join().unwrap().contains(&format!("\r\nHost: {address}\r\n")));
+    assert!(asked.join().unwrap().contains(&format!("\r\nhost: {address}\r\n")));
 }
 
 #[test]
 fn health_fails_when_the_server_is_not_ready_or_not_there() {
     for (answer, reason) in [
-        ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "it answered with status 503"),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            "it answered with status 503",
+        ),
         ("SSH-2.0-OpenSSH\r\n", "it does not answer in HTTP/1.1"),
         ("", "it does not answer in HTTP/1.1"),
     ] {
@@ -296,7 +300,7 @@ fn health_asks_over_tls_and_verifies_the_certificate() {
             let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
             rustls::StreamOwned::new(session, conn)
         };
-        talk(shake(listener.accept().unwrap().0), "HTTP/1.1 200 OK\r\n\r\n");
+        talk(shake(listener.accept().unwrap().0), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         // The second visitor knows no reason to trust the certificate and goes away.
         let mut refused = shake(listener.accept().unwrap().0);
         refused.sock.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

@@ -13,6 +13,7 @@
 mod callers;
 mod choosing;
 mod cli;
+mod commands;
 mod fields;
 mod front_door;
 mod guard;

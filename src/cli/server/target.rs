@@ -1,7 +1,7 @@
 //! The server to ask, and by which name it knows itself.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use http::Uri;
@@ -15,7 +15,7 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// What stands in `Host`.
     pub(super) authority: String,
-    /// What stands before `/readyz`.
+    /// What stands before every path.
     pub(super) base: String,
     /// For `https`.
     pub(super) tls: Option<Verification>,
@@ -59,6 +59,14 @@ impl Target {
             base: String::new(),
             tls,
         }
+    }
+
+    /// Whether a secret may be sent there: nobody can read along.
+    pub(super) fn keeps_secrets(&self) -> bool {
+        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        self.tls.is_some()
+            || self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse().is_ok_and(is_loopback)
     }
 }
 
@@ -107,6 +115,25 @@ mod tests {
         }
         for text in ["", "127.0.0.1:8081", "ftp://a", "http://u:p@a", "http://a?q", "/x"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_go_to_loopback_or_over_tls_only() {
+        for (url, kept) in [
+            ("http://127.0.0.1:8081", true),
+            ("http://127.8.9.1", true),
+            ("http://[::1]:1", true),
+            ("http://LocalHost:1", true),
+            ("https://keyferry.example.com", true),
+            ("http://keyferry.example.com", false),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("http://10.1.2.3", false),
+            ("http://[::2]", false),
+            ("http://0.0.0.0", false),
+        ] {
+            assert_eq!(Target::of_url(&parse(url).unwrap()).keeps_secrets(), kept, "{url}");
         }
     }
 

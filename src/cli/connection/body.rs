@@ -1,0 +1,44 @@
+//! The document that creates or changes a connection.
+
+use serde_json::{Map, Value};
+
+use crate::cli::output::Failure;
+use crate::secret::Secret;
+
+/// A JSON object, member by member.
+#[derive(Default)]
+pub(super) struct Body(Map<String, Value>);
+
+impl Body {
+    /// Adds a member.
+    pub(super) fn with(mut self, member: &str, text: &str) -> Self {
+        self.0.insert(member.to_owned(), text.into());
+        self
+    }
+
+    /// Adds a member, if there is a text for it.
+    pub(super) fn with_any(self, member: &str, text: Option<&String>) -> Self {
+        match text {
+            Some(text) => self.with(member, text),
+            None => self,
+        }
+    }
+
+    /// Adds a secret, which must be text to stand in JSON.
+    pub(super) fn with_secret(self, member: &str, secret: &Secret) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(secret.expose()).map_err(|_where| {
+            Failure::Because("the secret is not UTF-8 text: a header field can't carry it".into())
+        })?;
+        Ok(self.with(member, text))
+    }
+
+    /// Whether nothing was added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The document. What is left of the members is wiped with the memory that they were in.
+    pub(super) fn into_document(self) -> Secret {
+        Secret::new(Value::Object(self.0).to_string())
+    }
+}

@@ -1,0 +1,30 @@
+//! `keyferry connection show`
+
+use super::{Common, kind_parser, print};
+use crate::cli::output::Failure;
+use crate::config::{Environment, Options};
+use crate::model::connection::ConnectionType;
+use crate::model::name::ConnectionName;
+
+/// Which connection.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    /// The connection's name
+    #[arg(value_name = "NAME", value_parser = ConnectionName::parse)]
+    name: ConnectionName,
+    /// Only if it is of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = kind_parser())]
+    kind: Option<ConnectionType>,
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let shelf = arguments.common.shelf(options, environment)?;
+    let (kind, answer) = shelf.find(&arguments.name, arguments.kind)?;
+    print(&answer, kind, arguments.common.output)
+}

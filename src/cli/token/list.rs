@@ -1,0 +1,39 @@
+//! `keyferry token list`
+
+use serde_json::Value;
+
+use super::Common;
+use crate::cli::output::{self, Failure, Shape};
+use crate::cli::server::Path;
+use crate::cli::table::{Table, cell};
+use crate::config::{Environment, Options};
+
+/// Of which server.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let server = arguments.common.whom.find(options, environment)?;
+    let whole = server.pages(&Path::keyferry(&["tokens"]))?;
+    if arguments.common.output == Shape::Json {
+        return output::result(&whole);
+    }
+    let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
+    let mut table = Table::new(&["NAME", "INTEGRATION", "SCOPES", "LAST USED", "EXPIRES", "ID"]);
+    for token in whole.get("tokens").and_then(Value::as_array).into_iter().flatten() {
+        let members = ["name", "integration", "scopes", "last_used_at", "expires_at", "id"];
+        table.add(members.map(|member| cell(token, member)));
+    }
+    if table.is_empty() {
+        output::note("there is no token yet: `keyferry token create` makes one");
+        return Ok(());
+    }
+    output::result(&table.text())
+}

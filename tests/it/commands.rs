@@ -1,0 +1,209 @@
+//! The commands that talk to a running server, as a person and as a script use them.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::ask::{ask, stranger};
+use crate::support::origin::Origin;
+use crate::support::raw::refused;
+use crate::support::world::{Running, World};
+
+/// What a command has come to.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+/// Runs a command beside the server, with this on standard input.
+fn run_with(server: &Running, arguments: &str, input: &str) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    command.args(arguments.split(' ')).args(["--data-dir", "data"]);
+    command.env_clear().env("KEYFERRY_URL", &server.api).env("KEYFERRY_INTEGRATION", "acme");
+    command.current_dir(&server.world.directory);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    Ended::of(child.wait_with_output().unwrap())
+}
+
+fn run(server: &Running, arguments: &str) -> Ended {
+    run_with(server, arguments, "")
+}
+
+#[tokio::test]
+async fn a_connection_is_made_used_changed_and_deleted() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let create = "connection create --type bearer_token --name kept --allowed-domain \
+                  api.example.test --secret-stdin";
+    let made = run_with(&server, create, "first-secret\n");
+    assert_eq!((made.code, made.err.as_str()), (0, ""), "{made:?}");
+    assert!(made.out.contains("kept") && !made.out.contains("first-secret"), "{made:?}");
+    let through = ask("GET https://api.example.test/v1").field("X-Zis-Connection", "kept");
+    assert_eq!(server.send(&through).await.status, 200);
+    assert_eq!(origin.last().field("authorization"), "Bearer first-secret");
+
+    let world = server.world.path("secret");
+    std::fs::write(world, "second-secret\n").unwrap();
+    let updated = run(&server, "connection update kept --secret-file secret");
+    assert_eq!((updated.code, updated.out.as_str()), (0, "updated kept\n"), "{updated:?}");
+    assert_eq!(server.send(&through).await.status, 200);
+    assert_eq!(origin.last().field("authorization"), "Bearer second-secret");
+
+    let listed = run(&server, "connection list");
+    let lines: Vec<_> = listed.out.lines().collect();
+    assert!(lines[0].starts_with("NAME") && lines.len() == 3, "{listed:?}");
+    assert!(lines[1].starts_with("api ") && lines[1].ends_with("yes"), "declared: {listed:?}");
+    assert!(lines[2].starts_with("kept  bearer_token  api.example.test"), "{listed:?}");
+    let shown = run(&server, "connection show kept --output json").json();
+    assert_eq!(shown["bearer_token"]["token"], "*****");
+
+    let deleted = run(&server, "connection delete kept");
+    assert_eq!((deleted.code, deleted.out.as_str()), (0, "deleted kept\n"), "{deleted:?}");
+    assert_eq!(server.send(&through).await.refusal(), refused(403, "ConnectionNotFound"));
+    let again = run(&server, "connection delete kept");
+    assert_eq!((again.code, again.out.as_str()), (1, ""), "{again:?}");
+    assert!(again.err.contains("no connection kept") && again.err.lines().count() == 1);
+}
+
+#[tokio::test]
+async fn every_type_takes_what_goes_with_it_and_nothing_else() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let key = "connection create --type api_key --name keyed --allowed-domain api.example.test \
+               --header-name X-Api-Key --secret-stdin";
+    assert_eq!(run_with(&server, key, "the-key").code, 0);
+    let basic = "connection create --type basic_auth --name basic --allowed-domain \
+                 api.example.test --username user --secret-stdin --output json";
+    let made = run_with(&server, basic, "pass word\n").json();
+    assert_eq!(made["basic_auth"]["username"], "user");
+    for (name, field, value) in [
+        ("keyed", "x-api-key", "the-key"),
+        ("basic", "authorization", "Basic dXNlcjpwYXNzIHdvcmQ="),
+    ] {
+        let through = ask("GET https://api.example.test/v1").field("X-Zis-Connection", name);
+        assert_eq!(server.send(&through).await.status, 200);
+        assert_eq!(origin.last().field(field), value);
+    }
+    for wrong in [
+        "--type api_key",
+        "--type basic_auth",
+        "--type bearer_token --username user",
+        "--type api_key --header-name X-Key --username user",
+        "--type oauth",
+    ] {
+        let line = format!(
+            "connection create {wrong} --name other --allowed-domain api.example.test --secret-stdin"
+        );
+        let ended = run_with(&server, &line, "secret");
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{wrong}: {ended:?}");
+    }
+    let faulty = "connection create --type bearer_token --name x --allowed-domain localhost \
+                  --secret-stdin";
+    let ended = run_with(&server, faulty, "secret");
+    assert_eq!((ended.code, ended.err.lines().count()), (1, 2), "a line for each fault: {ended:?}");
+    let mute =
+        run(&server, "connection create --type bearer_token --name abc --allowed-domain a.test");
+    assert!(mute.code == 1 && mute.err.contains("--secret-stdin"), "{mute:?}");
+}
+
+#[tokio::test]
+async fn a_token_is_printed_alone_once_and_is_gone_when_it_is_revoked() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let made = run(&server, "token create --name fresh --scope proxy --connection api");
+    assert_eq!(made.code, 0, "{made:?}");
+    let token = made.out.strip_suffix('\n').unwrap();
+    assert!(token.starts_with("kf_") && token.len() == 46 && !made.err.contains("kf_"), "{made:?}");
+    let with = stranger("GET https://api.example.test/v1")
+        .field("Proxy-Authorization", &format!("Bearer {token}"));
+    assert_eq!(server.send(&with).await.status, 200);
+    let listed = run(&server, "token list");
+    assert!(listed.out.contains("fresh") && !listed.out.contains(token), "{listed:?}");
+    let twin = run(&server, "token create --name fresh --scope read,write");
+    assert_eq!(twin.code, 0, "{twin:?}");
+    let which = run(&server, "token revoke fresh");
+    assert!(which.code == 1 && which.err.contains("2 tokens"), "{which:?}");
+    let tokens = run(&server, "token list --output json").json();
+    for token in tokens["tokens"].as_array().unwrap() {
+        let line = format!("token revoke {}", token["id"].as_str().unwrap());
+        assert_eq!(run(&server, &line).code, 0);
+    }
+    assert_eq!(server.send(&with).await.refusal(), refused(407, "CallerUnknown"));
+    let none = run(&server, "token list");
+    assert_eq!((none.code, none.out.as_str()), (0, ""), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_long_list_is_followed_to_its_end() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    for number in 0..210 {
+        server.keep_bearer(&format!("kept{number:03}"), "api.example.test", "a-secret").await;
+    }
+    let listed = run(&server, "connection list");
+    assert_eq!(listed.out.lines().count(), 1 + 1 + 210);
+    let whole = run(&server, "connection list --output json").json();
+    assert_eq!(whole["bearer_token"].as_array().unwrap().len(), 211);
+    assert_eq!(whole["meta"]["has_more"], false);
+}
+
+#[tokio::test]
+async fn explain_asks_the_server_about_what_it_keeps_and_decides_alone_when_told_to() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    server.keep_bearer("kept", "kept.example.test", "a-secret").await;
+    let allowed = run(&server, "explain --connection kept GET https://kept.example.test/v1");
+    assert!(allowed.code == 0 && allowed.out.starts_with("allow: "), "{allowed:?}");
+    let refused = run(&server, "explain --connection kept GET https://evil.example.test/v1");
+    assert!(refused.code == 1 && refused.out.contains("403 DomainNotAllowed"), "{refused:?}");
+    let line = "explain --config k.toml --offline --connection kept GET https://kept.example.test/";
+    let alone = run(&server, line);
+    assert!(alone.code == 1 && alone.out.contains("ConnectionNotFound"), "{alone:?}");
+}
+
+#[tokio::test]
+async fn keys_are_listed_and_rotated() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    server.keep_bearer("kept", "api.example.test", "a-secret").await;
+    let listed = run(&server, "key list");
+    assert!(listed.code == 0 && listed.out.starts_with("ID"), "{listed:?}");
+    let file = server.world.path("data/master.key");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let new = "new:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+    std::fs::write(&file, format!("{new}\n{old}")).unwrap();
+    let rotated = run(&server, "key rotate");
+    assert_eq!(rotated.out, "brought 1 record under the key new\n", "{rotated:?}");
+}
+
+#[tokio::test]
+async fn a_token_goes_to_nobody_in_cleartext_but_to_this_machine() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let ended = run(&server, "connection list --url http://192.0.2.1:8081");
+    assert!(ended.code == 1 && ended.err.contains("cleartext"), "{ended:?}");
+    let ended = run(&server, "connection list --url http://127.0.0.1:1");
+    assert!(ended.code == 1 && ended.err.contains("keyferry serve"), "{ended:?}");
+    let ended = run(&server, "connection list --token hunter2");
+    assert!(ended.code == 1 && !ended.err.contains("hunter2"), "{ended:?}");
+}
