@@ -8,11 +8,12 @@ use utoipa::PartialSchema as _;
 use utoipa::ToSchema as _;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, PathItem, Ref,
-    Response, ResponseBuilder, ServerBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
+    PathItem, Ref, RefOr, Response, ResponseBuilder, ServerBuilder,
 };
 
 use super::error::Errors;
@@ -81,9 +82,10 @@ fn complete(operation: &mut Operation, path: &str) {
     let takes_token = path.starts_with("/api/");
     let names_something = path.ends_with("{name}") || path.ends_with("{id}");
     let has_body = operation.request_body.is_some();
-    let has_query = operation.parameters.iter().flatten().any(|parameter| {
-        matches!(parameter, utoipa::openapi::RefOr::T(known) if known.name.starts_with("page"))
-    });
+    let has_query =
+        operation.parameters.iter().flatten().any(
+            |parameter| matches!(parameter, RefOr::T(known) if known.name.starts_with("page")),
+        );
     let id = operation.operation_id.as_deref().unwrap_or_default();
     let makes = id.starts_with("create_") || id == "rotate_keys";
     let conflicts = makes && id != "create_token" || id.starts_with("update_");
@@ -103,9 +105,29 @@ fn complete(operation: &mut Operation, path: &str) {
             known.or_insert_with(|| reference.into());
         }
     }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && let Some(pattern) = pattern(&parameter.name, path)
+        {
+            let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+            parameter.schema = Some(text.into());
+        }
+    }
     let none: [&str; 0] = [];
     let requirement = SecurityRequirement::new("token", none);
     operation.security = Some(if takes_token { vec![requirement] } else { Vec::new() });
+}
+
+/// What a parameter's text must look like, where not every text will do.
+fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
+    match parameter {
+        "integration" => Some("^[a-z0-9_-]{1,64}$"),
+        "page[after]" | "page[before]" if path.ends_with("/audit") => {
+            Some("^([0-9]{1,18}-[0-9]{1,9})?$")
+        }
+        "page[after]" | "page[before]" => Some("^[^\\x00]*$"),
+        _ => None,
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

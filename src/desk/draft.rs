@@ -65,6 +65,7 @@ impl Change {
         let kind = record.kind();
         let changes_something =
             form.has(secret_field(kind)) || text_field(kind).is_some_and(|field| form.has(field));
+        form.refuse_blanks();
         let _same = form.take("name", About::Request, |text| {
             if text == record.name.as_str() { Ok(()) } else { Err(UNCHANGING) }
         });

@@ -118,6 +118,19 @@ impl Form {
         }
     }
 
+    /// Notes every field that is there with nothing in it: where fields are changed, that could
+    /// mean to keep what is there or to empty it.
+    pub(super) fn refuse_blanks(&mut self) {
+        for (name, entry) in std::mem::take(&mut self.fields) {
+            if matches!(entry, Entry::Blank) {
+                let name = printable(&name);
+                self.fault(About::Request, &format!("{name}: is null; leave out what stays"));
+            } else {
+                self.fields.push((name, entry));
+            }
+        }
+    }
+
     /// Notes that `field` is missing, if it is.
     pub(super) fn demand(&mut self, field: &'static str) {
         if !self.has(field) {

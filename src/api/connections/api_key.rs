@@ -59,7 +59,11 @@ pub(super) struct NewApiKey {
     name: String,
     /// Where the secret may be sent: a host name, or `*.` and a name for it and all names below;
     /// never changes.
-    #[schema(min_length = 1, max_length = 253)]
+    #[schema(
+        min_length = 3,
+        max_length = 253,
+        pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+    )]
     allowed_domain: String,
     /// The header that carries the key.
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]

@@ -171,6 +171,8 @@ async fn what_is_immutable_may_be_repeated_and_not_changed() {
         (json!({"name": "x", "allowed_domain": "y"}), vec!["InvalidRequest"; 3]),
         (json!({"name": "conn"}), vec!["InvalidRequest"]),
         (json!({}), vec!["InvalidRequest"]),
+        (json!({"token": "t", "name": null}), vec!["InvalidRequest"]),
+        (json!({"token": null}), vec!["InvalidRequest"; 2]),
         (json!({"username": "x", "token": "t"}), vec!["InvalidRequest"]),
         (json!({"token": "*****"}), vec!["InvalidCredential"]),
     ] {
