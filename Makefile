@@ -7,16 +7,17 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit test-clients deny check demo run bench fuzz clean
+.PHONY: help test lint doc unit test-clients test-api deny check demo run bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: ## everything that CI asks: lint, doc, unit, test-clients, deny; installs what is missing
+test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, deny; installs what is missing
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory test-clients
+	@$(MAKE) --no-print-directory test-api
 	@$(MAKE) --no-print-directory deny
 	@echo "make test: all is well"
 
@@ -39,6 +40,11 @@ test-clients: $(VENV)/.installed $(NODE_MODULES)/.installed ## curl, requests, h
 	@$(call need,command -v curl,curl)
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/run.py $(TARGET)/debug
+
+test-api: $(VENV)/.installed ## the management API by curl, as the reference calls it, and by its own description
+	@$(call need,command -v curl,curl)
+	cargo build --bin keyferry --example origin
+	$(VENV)/bin/python -u tests/clients/management.py $(TARGET)/debug
 
 deny: ## licences, bans and sources of everything that is linked
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(DENY)

@@ -13,12 +13,13 @@ import secrets
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 from pathlib import Path
 
+from programs import Programs
+
 HERE = Path(__file__).resolve().parent
-PROGRAMS, CLIENTS = Path(sys.argv[1]).resolve(), sys.argv[2:]
+PROGRAMS, CLIENTS = sys.argv[1], sys.argv[2:]
 COMMANDS = {
     "curl": [sys.executable, HERE / "clients.py"],
     "requests": [sys.executable, HERE / "clients.py"],
@@ -70,11 +71,10 @@ token = {{ file = "token" }}
 """
 
 
-class Stage:
+class Stage(Programs):
     """The origin and three proxies in a directory of their own."""
 
-    def __init__(self, directory):
-        self.directory, self.children, self.judged = Path(directory), [], 0
+    judged = 0
 
     def set(self):
         self.secrets = {name: secrets.token_urlsafe(24) for name in ("bearer", "key", "basic")}
@@ -104,26 +104,6 @@ class Stage:
         serve = ["keyferry", "serve", "--config", f"{name}.toml", "--data-dir", f"{name}-data"]
         return self.start(serve, r"proxy +(http\S+)")[1]
 
-    def start(self, command, announcement):
-        """Starts a program and waits for what it says once it is ready."""
-        out = self.directory / f"{len(self.children)}.out"
-        with out.open("w") as stdout, out.with_suffix(".err").open("w") as stderr:
-            child = subprocess.Popen(
-                [PROGRAMS / command[0], *command[1:]],
-                cwd=self.directory, env={}, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            )
-        self.children.append(child)
-        deadline = time.monotonic() + 20
-        while not (said := re.search(announcement, out.read_text())):
-            assert child.poll() is None, out.with_suffix(".err").read_text()
-            assert time.monotonic() < deadline, f"{command[0]} is not ready"
-            time.sleep(0.01)
-        return said
-
-    def run(self, program, *arguments):
-        command = [PROGRAMS / program, *arguments]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-
     def received(self):
         """What the origin has received since the last time."""
         while (file := self.directory / "origin" / str(self.judged + 1)).exists():
@@ -132,14 +112,11 @@ class Stage:
             request, *fields = head.splitlines()
             yield request.split()[1], [tuple(field.split(": ", 1)) for field in fields], body
 
-    def stop(self):
+    def end(self):
         """Stops what was started; the proxies must have ended well and told no secret."""
-        for child in self.children:
-            child.terminate()
-        _origin, *proxies = [child.wait(20) for child in self.children]
+        _origin, *proxies = self.stop()
         assert proxies == [0, 0, 0], proxies
-        for file in [*self.directory.glob("*.out"), *self.directory.glob("*.err")]:
-            said = file.read_text()
+        for file, said in self.said().items():
             assert not [s for s in (self.token, *self.secrets.values()) if s in said], file
 
     def expected(self, connection):
@@ -158,8 +135,8 @@ class Clients(unittest.TestCase):
     def setUpClass(cls):
         directory = tempfile.TemporaryDirectory()
         cls.addClassCleanup(directory.cleanup)
-        cls.stage = Stage(directory.name)
-        cls.addClassCleanup(cls.stage.stop)
+        cls.stage = Stage(PROGRAMS, directory.name)
+        cls.addClassCleanup(cls.stage.end)
         cls.stage.set()
 
     def judge(self, client):
