@@ -77,3 +77,22 @@ fn wipe(data: Bytes) {
 const LARGEST: usize = 65_536;
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+    use futures_util::stream;
+    use http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_beyond_half_a_minute() {
+        let begun = tokio::time::Instant::now();
+        let request = Request::builder().header(header::CONTENT_TYPE, "application/json");
+        let never = stream::pending::<Result<Bytes, std::io::Error>>();
+        let error = form(request.body(Body::from_stream(never)).unwrap()).await.unwrap_err();
+        assert_eq!(error.into_response().status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
+    }
+}
