@@ -12,6 +12,7 @@ pub mod tasks;
 // layer 1: nouns
 pub mod model;
 // layer 2: trades
+pub mod ca;
 pub mod door;
 pub mod limit;
 pub mod store;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["chance", "clock", "secret", "tasks"],
     &["model"],
-    &["door", "limit", "store", "upstream", "vault"],
+    &["ca", "door", "limit", "store", "upstream", "vault"],
     &["ledger"],
     &["registry"],
     &["desk"],

@@ -1,0 +1,14 @@
+//! The interception CA: who vouches for names inside tunnels (contract §3, "CONNECT").
+//!
+//! Owns the CA's key and every certificate that it signs; promises that each is for one name, has
+//! a key of its own and ends within ninety days, and that no more of them are kept than fit a
+//! bound; must never know what travels through a tunnel.
+
+mod authority;
+mod leaf;
+mod leaves;
+mod succession;
+
+pub use authority::{Authority, AuthorityError};
+pub use leaves::Leaves;
+pub use succession::{Heir, Succession};

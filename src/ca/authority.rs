@@ -1,0 +1,259 @@
+//! A CA: a certificate that others are told to trust, and the key that signs in its name.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SerialNumber,
+};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+use crate::chance;
+use crate::secret::Secret;
+
+/// A CA that can sign.
+pub struct Authority {
+    /// What others trust, as PEM; of an operator's own CA all that its file has.
+    pem: String,
+    /// What is sent after a leaf, so that its signature can be followed to what others trust.
+    chain: Vec<CertificateDer<'static>>,
+    issuer: Issuer<'static, KeyPair>,
+    ends: Timestamp,
+}
+
+/// Why there is no CA to work with. No text quotes a key.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// There is no certificate, or a damaged one.
+    #[error("there is no certificate in PEM form")]
+    Certificate,
+    /// There is no private key, or one that can't be used.
+    #[error("there is no private key in PEM form that can sign")]
+    Key,
+    /// The key is not the certificate's.
+    #[error("the key does not belong to the certificate")]
+    Mismatch,
+    /// The certificate is no CA's, or its key may not sign certificates.
+    #[error(
+        "the certificate is not a CA's: it needs CA:TRUE and, if it limits its key's use, keyCertSign"
+    )]
+    NoAuthority,
+    /// It has ended, or has not begun.
+    #[error("the certificate has ended, or has not begun")]
+    Ended,
+    /// There is no randomness.
+    #[error(transparent)]
+    Chance(#[from] chance::Failed),
+    /// The library refused; it has no reason to.
+    #[error("the certificate can't be made")]
+    Library(#[source] rcgen::Error),
+}
+
+impl Authority {
+    /// A new CA with a P-256 key, which begins a day before `now`, for clocks that are slow, and
+    /// lasts ten years.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Chance`] when there is no randomness.
+    pub fn generate(now: Timestamp) -> Result<Self, AuthorityError> {
+        let key =
+            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Library)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        // A name that tells one from another in a list of trusted CAs.
+        let year = now.strftime("%Y-%m-%d");
+        params.distinguished_name.push(DnType::CommonName, format!("Keyferry CA {year}"));
+        params.distinguished_name.push(DnType::OrganizationName, "Keyferry");
+        params.serial_number = Some(serial()?);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = date(now.as_second() - DAY)?;
+        params.not_after = date(now.as_second() + LIFETIME)?;
+        let certificate = params.self_signed(&key).map_err(AuthorityError::Library)?;
+        Self::new(certificate.pem(), key, now)
+    }
+
+    /// The CA of this certificate, with what may follow it, and this key (both PEM).
+    ///
+    /// # Errors
+    /// [`AuthorityError`] says which of both is at fault, and how.
+    pub fn from_pem(
+        certificates: &str,
+        key: &Secret,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        let key = PrivateKeyDer::from_pem_slice(key.expose())
+            .map_err(|_may_show_the_key| AuthorityError::Key)?;
+        let key = KeyPair::try_from(&key).map_err(|_may_show_the_key| AuthorityError::Key)?;
+        Self::new(certificates.to_owned(), key, now)
+    }
+
+    /// The CA of this certificate (PEM) and this key, as [`Self::key`] gave it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] says which of both is at fault, and how.
+    pub fn restore(
+        certificate: &str,
+        key: &Secret,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.expose()));
+        let key = KeyPair::try_from(&der).map_err(|_may_show_the_key| AuthorityError::Key)?;
+        Self::new(certificate.to_owned(), key, now)
+    }
+
+    fn new(pem: String, key: KeyPair, now: Timestamp) -> Result<Self, AuthorityError> {
+        let certificates: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let chain = certificates.map_err(|_damaged| AuthorityError::Certificate)?;
+        let first = chain.first().ok_or(AuthorityError::Certificate)?;
+        let (_rest, parsed) =
+            X509Certificate::from_der(first).map_err(|_damaged| AuthorityError::Certificate)?;
+        let ends = check(&parsed, &key, now)?;
+        // A root is known to who trusts it; what lies between it and a leaf must be sent.
+        let is_root = parsed.subject() == parsed.issuer();
+        let issuer = Issuer::from_ca_cert_der(first, key)
+            .map_err(|_unusable| AuthorityError::Certificate)?;
+        let chain = if is_root { Vec::new() } else { chain };
+        Ok(Self { pem, chain, issuer, ends })
+    }
+
+    /// The certificate that others are told to trust, as PEM.
+    #[must_use]
+    pub fn certificate(&self) -> &str {
+        &self.pem
+    }
+
+    /// The key (PKCS#8, DER), to be sealed and kept.
+    #[must_use]
+    pub fn key(&self) -> Secret {
+        Secret::new(self.issuer.key().serialized_der())
+    }
+
+    /// When the certificate ends.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        self.ends
+    }
+
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+}
+
+/// Whether the certificate is a CA's and the key its own; when it ends.
+fn check(
+    certificate: &X509Certificate<'_>,
+    key: &KeyPair,
+    now: Timestamp,
+) -> Result<Timestamp, AuthorityError> {
+    if certificate.public_key().raw != key.subject_public_key_info() {
+        return Err(AuthorityError::Mismatch);
+    }
+    let may_sign = match certificate.key_usage() {
+        Ok(Some(usage)) => usage.value.key_cert_sign(),
+        Ok(None) => true,
+        Err(_damaged) => return Err(AuthorityError::Certificate),
+    };
+    if !certificate.is_ca() || !may_sign {
+        return Err(AuthorityError::NoAuthority);
+    }
+    let validity = certificate.validity();
+    let (begins, ends) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    if !(begins..ends).contains(&now.as_second()) {
+        return Err(AuthorityError::Ended);
+    }
+    Ok(Timestamp::from_second(ends).unwrap_or(Timestamp::MAX))
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("ends", &self.ends).finish_non_exhaustive()
+    }
+}
+
+/// An unpredictable serial number (RFC 5280 §4.1.2.2: positive, at most 20 octets).
+pub(super) fn serial() -> Result<SerialNumber, chance::Failed> {
+    let mut bytes = chance::bytes::<16>()?;
+    let [first, ..] = &mut bytes;
+    *first = *first & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+pub(super) fn date(seconds: i64) -> Result<OffsetDateTime, AuthorityError> {
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map_err(|_beyond| AuthorityError::Library(rcgen::Error::Time))
+}
+
+pub(super) const DAY: i64 = 24 * 60 * 60;
+
+const LIFETIME: i64 = 10 * 365 * DAY;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    fn pem(key: &KeyPair) -> Secret {
+        Secret::new(key.serialize_pem())
+    }
+
+    /// A certificate and its key, as `change` has it.
+    fn made(change: impl FnOnce(&mut CertificateParams)) -> (String, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date(now().as_second() - DAY).unwrap();
+        params.not_after = date(now().as_second() + DAY).unwrap();
+        change(&mut params);
+        (params.self_signed(&key).unwrap().pem(), key)
+    }
+
+    #[test]
+    fn a_ca_is_the_same_after_it_was_kept() {
+        let made = Authority::generate(now()).unwrap();
+        let kept = Authority::restore(made.certificate(), &made.key(), now()).unwrap();
+        assert_eq!(kept.certificate(), made.certificate());
+        assert_eq!(kept.key().expose(), made.key().expose());
+        assert!(kept.ends() > now());
+        assert!(!format!("{kept:?}").contains("key"));
+    }
+
+    #[test]
+    fn an_operators_ca_must_be_one_that_can_sign() {
+        let (good, key) = made(|_| {});
+        assert!(Authority::from_pem(&good, &pem(&key), now()).is_ok());
+        let other = pem(&KeyPair::generate().unwrap());
+        let outcome = |(certificate, key): (String, KeyPair)| {
+            Authority::from_pem(&certificate, &pem(&key), now()).unwrap_err().to_string()
+        };
+        let refused = |certificate: &str, key: &Secret| {
+            Authority::from_pem(certificate, key, now()).unwrap_err().to_string()
+        };
+        assert_eq!(refused(&good, &other), AuthorityError::Mismatch.to_string());
+        assert_eq!(refused(&good, &Secret::new("x")), AuthorityError::Key.to_string());
+        assert_eq!(refused("x", &pem(&key)), AuthorityError::Certificate.to_string());
+        let no_authority = AuthorityError::NoAuthority.to_string();
+        assert_eq!(outcome(made(|params| params.is_ca = IsCa::ExplicitNoCa)), no_authority);
+        let signs_messages = |params: &mut CertificateParams| {
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        };
+        assert_eq!(outcome(made(signs_messages)), no_authority);
+        let ended = made(|params| params.not_after = date(now().as_second()).unwrap());
+        assert_eq!(outcome(ended), AuthorityError::Ended.to_string());
+        let begins = made(|params| params.not_before = date(now().as_second() + 1).unwrap());
+        assert_eq!(outcome(begins), AuthorityError::Ended.to_string());
+    }
+}
