@@ -251,6 +251,7 @@ fn in_force(connections: usize) -> InForce {
             allowed_methods: vec![Method::GET, Method::POST],
             allow: HeaderValue::from_static("GET, POST"),
             terms: Terms { upgrade_plain_http: false, allowed_ports: vec![443] },
+            blind_tunnels: false,
             max_body_bytes: 0,
             idle_timeout: Duration::from_mins(1),
             websocket_idle_timeout: Duration::from_mins(1),

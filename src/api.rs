@@ -7,6 +7,7 @@
 mod audit;
 mod auth;
 mod body;
+mod ca;
 mod connections;
 mod docs;
 mod error;
@@ -34,6 +35,7 @@ use tower::ServiceExt as _;
 
 use self::auth::Source;
 use self::error::Error;
+use crate::ca::Leaves;
 use crate::desk::Desk;
 use crate::door::{Doorkeeper, House, TurnedAway, Visit};
 use crate::ledger::{Metrics, Sink};
@@ -49,6 +51,8 @@ pub struct Rooms {
     pub desk: Arc<Desk>,
     /// How often they may ask.
     pub turnstile: Arc<Turnstile>,
+    /// The interception CA's leaves.
+    pub leaves: Arc<Leaves>,
     /// The figures.
     pub metrics: Arc<Metrics>,
     /// Conns of callers.

@@ -17,12 +17,14 @@ mod overview;
 mod reload;
 mod rooms;
 mod server;
+mod trust;
 mod worker;
 
 pub use backing::BackingError;
 pub use follower::FollowError;
 pub use hardening::harden;
 pub use in_force::{Assembly, AssemblyError};
-pub use keeping::KeepingError;
+
 pub use keys::KeysError;
 pub use server::{Server, StartError, Started};
+pub use trust::TrustError;

@@ -3,6 +3,7 @@
 //! Owns arguments and everything that is printed, promises exit code 0 for done, 1 for failed and
 //! 2 for wrong usage, and must never know how a command does its work.
 
+mod ca;
 mod check;
 mod connection;
 mod explain;
@@ -70,6 +71,8 @@ enum Command {
     Connection(connection::Arguments),
     /// Manages access tokens
     Token(token::Arguments),
+    /// Prints or replaces the certificate that programs trust inside tunnels
+    Ca(ca::Arguments),
     /// Shows and rotates the master keys of a running server
     Key(key::Arguments),
 }
@@ -84,6 +87,7 @@ impl Arguments {
             Command::Explain(arguments) => explain::run(&arguments, &options, &environment),
             Command::Connection(arguments) => connection::run(&arguments, &options, &environment),
             Command::Token(arguments) => token::run(&arguments, &options, &environment),
+            Command::Ca(arguments) => ca::run(&arguments, &options, &environment),
             Command::Key(arguments) => key::run(&arguments, &options, &environment),
         }
     }

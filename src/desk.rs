@@ -5,6 +5,7 @@
 //! instance before it says so, and must never know how it was asked: no HTTP is spoken here.
 
 mod audit;
+mod authorities;
 mod connections;
 mod draft;
 mod explain;
@@ -22,6 +23,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 pub use self::audit::{Audited, Auditing, Position};
+pub use self::authorities::{RecordError, Successor, seal_authority};
 pub use self::connections::{Reading, Shown, Writing};
 pub use self::explain::{Asking, Explanation, Question, Step};
 pub use self::fault::{About, Fault, Refused, Scope};
@@ -56,6 +58,9 @@ pub trait View: fmt::Debug + Send + Sync {
 
     /// What of the configuration the management plane goes by.
     fn rules(&self) -> Rules;
+
+    /// Whether the interception CA is the configuration's.
+    fn has_own_authority(&self) -> bool;
 
     /// What the data plane would do with a request of this caller.
     fn explain(&self, caller: &Caller, question: &Question) -> Explanation;

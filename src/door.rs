@@ -13,6 +13,7 @@ mod lobby;
 mod presence;
 mod reception;
 mod tls;
+mod tunnel;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub use framing::{Fault, Framing, HeadLimits, Seen};
 pub use listener::{Address, BindError, Listener};
 pub use lobby::{Doorkeeper, Lobby};
 pub use presence::{Presence, Visit};
-pub use tls::server_config;
+pub use tls::{server_config, tunnel_config};
+pub use tunnel::{Tunnel, TunnelFault};
 
 /// Who lives behind a door: answers requests, and words the refusals that the door itself makes.
 pub trait House: Send + Sync + 'static {

@@ -15,6 +15,7 @@ mod inject;
 mod journey;
 mod refusal;
 mod relay;
+mod tunnel;
 mod upgrade;
 
 use std::sync::Arc;
@@ -51,11 +52,13 @@ pub struct Settings {
     pub allow: HeaderValue,
     /// The rules that hold for every connection.
     pub terms: Terms,
+    /// Whether tunnels that no connection covers pass, without being looked into.
+    pub blind_tunnels: bool,
     /// The largest body, 0 for any.
     pub max_body_bytes: u64,
     /// How long a caller may keep us waiting for its body.
     pub idle_timeout: std::time::Duration,
-    /// How long a WebSocket may be silent.
+    /// How long a WebSocket, or a tunnel that is not looked into, may be silent.
     pub websocket_idle_timeout: std::time::Duration,
 }
 

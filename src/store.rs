@@ -7,6 +7,7 @@
 //! future that is dropped has done its work whole or not at all.
 
 mod audit;
+mod authorities;
 mod changes;
 mod connections;
 mod database;

@@ -113,6 +113,7 @@ impl Error {
         let forbidden = |title: String| Self::new(StatusCode::FORBIDDEN, "Forbidden", title);
         let internal = |code, title| Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, title);
         match refused {
+            Refused::AuthorityConfigured => conflict(AUTHORITY_CONFIGURED),
             Refused::Changed => conflict("It was changed by somebody else at the same time"),
             Refused::Declared => forbidden(DECLARED.to_owned()),
             Refused::Faulty(faults) => Self::faulty(faults),
@@ -231,6 +232,7 @@ fn code(about: About) -> &'static str {
 }
 
 const DECLARED: &str = "Declared in the configuration: the operator changes or deletes it there";
+const AUTHORITY_CONFIGURED: &str = "The CA is ca.cert of the configuration: the operator changes it there and starts the server anew";
 const KEYS_FROM_ENVIRONMENT: &str = "The master keys come from KEYFERRY_MASTER_KEY: write them \
     to seal.master_key_file, the new one first, and start the server without the variable";
 const MISMATCH: &str = "Authorization failed due to integration mismatch";

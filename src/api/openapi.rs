@@ -87,7 +87,7 @@ fn complete(operation: &mut Operation, path: &str) {
             |parameter| matches!(parameter, RefOr::T(known) if known.name.starts_with("page")),
         );
     let id = operation.operation_id.as_deref().unwrap_or_default();
-    let makes = id.starts_with("create_") || id == "rotate_keys";
+    let makes = id.starts_with("create_") || id.starts_with("rotate_");
     let conflicts = makes && id != "create_token" || id.starts_with("update_");
     for shared in SHARED {
         let belongs = match shared.status {
@@ -169,10 +169,11 @@ unknown members and members that are there twice are refused, and one answer lis
 that is wrong. Secrets go in and never come out: answers show `*****`. Every answer has an \
 `X-Request-Id`, the one that the request came with or a new one.";
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("connections", "Stored credentials, each for one domain"),
     ("tokens", "Access tokens"),
     ("keys", "Master keys"),
+    ("ca", "The interception CA"),
     ("explain", "What the proxy would do"),
     ("audit", "What the proxy has done"),
     ("server", "The server itself; no token is needed"),

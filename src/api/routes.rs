@@ -6,7 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::connections::{all, api_key, basic_auth, bearer_token};
-use super::{Rooms, audit, docs, explain, keys, status, tokens};
+use super::{Rooms, audit, ca, docs, explain, keys, status, tokens};
 
 /// Every path that is described.
 fn described() -> OpenApiRouter<Rooms> {
@@ -32,6 +32,7 @@ fn administration() -> OpenApiRouter<Rooms> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
+        .routes(routes!(ca::rotate))
         .routes(routes!(explain::explain))
         .routes(routes!(audit::list))
 }
@@ -42,6 +43,7 @@ fn server() -> OpenApiRouter<Rooms> {
         .routes(routes!(status::health))
         .routes(routes!(status::ready))
         .routes(routes!(status::metrics))
+        .routes(routes!(ca::certificate))
         .routes(routes!(docs::description))
         .routes(routes!(docs::page))
 }

@@ -63,6 +63,7 @@ pub(super) async fn metrics(State(rooms): State<Rooms>) -> Response {
         caller_conns: rooms.doorkeeper.conns(),
         upstream: rooms.gauges.snapshot(),
         log_lines_dropped: rooms.sink.dropped(),
+        leaves: rooms.leaves.len(),
     };
     let text = rooms.metrics.render(&vitals);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::backing::Backing;
 use super::live::Live;
+use super::trust::Trust;
 use crate::clock;
 use crate::ledger::Metrics;
 use crate::model::caller::Caller;
@@ -24,6 +25,7 @@ use crate::vault::Vault;
 #[derive(Debug)]
 pub(super) struct Follower {
     backing: Backing,
+    trust: Arc<Trust>,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     max_staleness: Duration,
@@ -81,6 +83,7 @@ impl Follower {
     /// When the store can't be read, or has a connection of a declared name.
     pub(super) async fn start(
         backing: Backing,
+        trust: Arc<Trust>,
         live: Arc<Live>,
         metrics: Arc<Metrics>,
         max_staleness: Duration,
@@ -91,6 +94,7 @@ impl Follower {
             heard: Mutex::new(Heard { at: clock::instant(), silent: false }),
             nudged: Notify::new(),
             backing,
+            trust,
             live,
             metrics,
             max_staleness,
@@ -131,10 +135,14 @@ impl Follower {
             Changes::Since { changes, .. } if changes.is_empty() => {}
             Changes::Since { revision, changes } => {
                 self.reread_keys_for(&changes).await;
+                if changes.iter().any(|change| matches!(change, Change::Authorities)) {
+                    self.trust.renew(&self.backing).await;
+                }
                 self.put_in_force(|registry| self.apply(registry, changes));
                 self.reached.send_replace(revision);
             }
             Changes::Behind => {
+                self.trust.renew(&self.backing).await;
                 if let Some(taken) = self.take_up().await? {
                     tracing::error!(error = %taken, "{NOT_IN_FORCE}");
                 }
@@ -212,7 +220,7 @@ impl Follower {
                     registry.withdraw(&integration, &name);
                     self.report(now);
                 }
-                Change::Key { .. } => {}
+                Change::Authorities | Change::Key { .. } => {}
                 Change::Token { now: Ok(Some(record)), .. } => self.admit(registry, &vault, record),
                 Change::Token { id, now } => {
                     registry.dismiss(id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::config::{CallerAuth, Config, PlainHttp};
+use crate::config::{CallerAuth, Config, PlainHttp, Untagged};
 use crate::ledger::Metrics;
 use crate::model::caller::{Caller, Reach};
 use crate::model::permit::Terms;
@@ -112,6 +112,7 @@ fn proxy_settings(config: &Config) -> Settings {
             upgrade_plain_http: plan.plain_http == PlainHttp::Upgrade,
             allowed_ports: plan.allowed_ports.clone(),
         },
+        blind_tunnels: plan.untagged == Untagged::Tunnel,
         max_body_bytes: plan.max_body_bytes.unwrap_or(0),
         idle_timeout: plan.idle_timeout,
         websocket_idle_timeout: plan.websocket_idle_timeout,

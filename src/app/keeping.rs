@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::backing::{Backing, BackingError};
+use super::backing::Backing;
 use super::follower::{FollowError, Follower};
 use super::housekeeping::Housekeeping;
 use super::keeper::Keeper;
 use super::live::Live;
-use crate::config::{Config, Environment};
+use super::trust::Trust;
+use crate::config::Config;
 use crate::desk;
 use crate::ledger::Ledger;
 
@@ -22,31 +23,21 @@ pub(super) struct Keeping {
     housekeeping: Housekeeping,
 }
 
-/// Why nothing can be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum KeepingError {
-    /// The store or its keys.
-    #[error(transparent)]
-    Backing(#[from] BackingError),
-    /// What the store has can't be in force.
-    #[error(transparent)]
-    Follow(#[from] FollowError),
-}
-
 impl Keeping {
-    /// Opens the store and puts what it has in force. `None` for a store that keeps nothing.
+    /// Puts in force what the store has.
     ///
     /// # Errors
-    /// [`KeepingError`] says what stands in the way.
+    /// [`FollowError`] says what stands in the way.
     pub(super) async fn open(
         config: &Config,
-        environment: &Environment,
+        backing: Backing,
+        trust: &Arc<Trust>,
         live: &Arc<Live>,
         ledger: &Ledger,
-    ) -> Result<Option<Self>, KeepingError> {
-        let Some(backing) = Backing::open(config, environment).await? else { return Ok(None) };
+    ) -> Result<Self, FollowError> {
         let follower = Follower::start(
             backing.clone(),
+            Arc::clone(trust),
             Arc::clone(live),
             Arc::clone(&ledger.metrics),
             config.store.max_staleness,
@@ -61,7 +52,7 @@ impl Keeping {
             retention: config.audit.retention,
             told: Mutex::new(ledger.clock.now()),
         };
-        Ok(Some(Self { backing, follower, housekeeping }))
+        Ok(Self { backing, follower, housekeeping })
     }
 
     /// Follows the store and tells it what it must know, until this is dropped.

@@ -19,6 +19,7 @@ pub(super) struct Overview {
     pub(super) live: Arc<Live>,
     clock: Clock,
     declared: ArcSwap<Declared>,
+    has_own_authority: bool,
 }
 
 /// What a reload replaces.
@@ -31,7 +32,8 @@ struct Declared {
 impl Overview {
     pub(super) fn new(live: Arc<Live>, clock: Clock, config: &Config) -> Self {
         let declared = ArcSwap::from_pointee(Declared::read(config, &clock));
-        Self { live, clock, declared }
+        let has_own_authority = config.ca.cert.is_some();
+        Self { live, clock, declared, has_own_authority }
     }
 
     /// The configuration was read anew.
@@ -61,6 +63,10 @@ impl View for Overview {
 
     fn rules(&self) -> Rules {
         self.declared.load().rules
+    }
+
+    fn has_own_authority(&self) -> bool {
+        self.has_own_authority
     }
 
     fn explain(&self, caller: &Caller, question: &Question) -> Explanation {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::data_dir::AdminToken;
@@ -10,6 +11,7 @@ use super::in_force::Assembly;
 use super::keeping::Keeping;
 use super::live::Live;
 use super::overview::Overview;
+use super::trust::Trust;
 use super::worker::Shared;
 use crate::api::Rooms;
 use crate::config::Config;
@@ -39,6 +41,7 @@ pub(super) fn shared(
     stop: watch::Receiver<bool>,
     ledger: Arc<Ledger>,
     instance: &str,
+    tunnel_tls: Arc<ServerConfig>,
 ) -> Shared {
     Shared {
         in_force: live.in_force(),
@@ -51,6 +54,7 @@ pub(super) fn shared(
         grace: config.shutdown_grace,
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         ledger,
+        tunnel_tls,
     }
 }
 
@@ -74,6 +78,7 @@ fn desk(keeping: Option<&Keeping>, overview: &Arc<Overview>, shared: &Shared) ->
 pub(super) fn rooms(
     config: &Config,
     keeping: Option<&Keeping>,
+    trust: &Trust,
     overview: &Arc<Overview>,
     shared: &Shared,
     draining: &Arc<AtomicBool>,
@@ -85,6 +90,7 @@ pub(super) fn rooms(
     Rooms {
         desk: Arc::new(desk(keeping, overview, shared)),
         turnstile: Arc::default(),
+        leaves: Arc::clone(&trust.leaves),
         metrics: Arc::clone(&shared.ledger.metrics),
         doorkeeper: Arc::clone(&shared.doorkeeper),
         gauges: Arc::clone(&shared.gauges),

@@ -12,19 +12,23 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::backing::{Backing, BackingError};
 use super::data_dir::{AdminToken, DataDir, DataDirError};
+use super::follower::FollowError;
 use super::in_force::AssemblyError;
-use super::keeping::{Keeping, KeepingError};
+use super::keeping::Keeping;
 use super::live::Live;
 use super::overview::Overview;
 use super::reload::Reload;
 use super::rooms::{assembly, limits, rooms, shared};
+use super::trust::{Trust, TrustError};
 use super::worker::{self, Shared};
 use crate::api::Api;
+use crate::ca::Leaves;
 use crate::chance;
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, LogFormat, Options, PemError, StoreUrl, Tls};
-use crate::door::{Address, BindError, Limits, Listener, Lobby, server_config};
+use crate::door::{Address, BindError, Limits, Listener, Lobby, server_config, tunnel_config};
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
 use crate::tasks::Tasks;
 
@@ -57,6 +61,8 @@ pub struct Started {
     pub data_dir: PathBuf,
     /// The operator's token.
     pub admin_token: AdminToken,
+    /// The file with the interception CA's certificate.
+    pub ca: PathBuf,
     /// Where connections and tokens are kept.
     pub store: StoreUrl,
     /// How many connections are in force.
@@ -81,9 +87,15 @@ pub enum StartError {
     /// The configuration can't be in force.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
-    /// The store can't be worked with.
+    /// The store or its keys can't be worked with.
     #[error(transparent)]
-    Keeping(#[from] KeepingError),
+    Backing(#[from] BackingError),
+    /// There is no interception CA.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// What the store has can't be in force.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
     /// The log can't be set up.
     #[error(transparent)]
     Log(#[from] FilterError),
@@ -116,16 +128,17 @@ impl Server {
         let bound = proxy_listeners.iter().chain([&api_listener]);
         let assembly = assembly(bound, &ledger, &admin_token);
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
-        let open = Keeping::open(&config, &environment, &live, &ledger);
-        let keeping = signals.runtime.block_on(Box::pin(open))?;
+        let open = open(&config, &environment, &live, &ledger);
+        let (trust, keeping) = signals.runtime.block_on(Box::pin(open))?;
         let (stop, stopped) = watch::channel(false);
-        let shared = shared(&config, &live, stopped, ledger, &instance);
+        let shared = shared(&config, &live, stopped, ledger, &instance, tunnel_tls(&trust)?);
         let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
         let overview = Arc::new(Overview::new(live, clock, &config));
-        let rooms = rooms(&config, keeping.as_ref(), &overview, &shared, &draining);
+        let rooms = rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining);
         Ok(Self {
             started: Started {
                 connections: shared.in_force.load().registry.connections(),
+                ca: trust.certificate.clone(),
                 ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
             },
             api_listener,
@@ -236,6 +249,29 @@ impl Signals {
     }
 }
 
+/// Opens what is kept beyond the process, if anything is, and the CA, which may be among it.
+async fn open(
+    config: &Config,
+    environment: &Environment,
+    live: &Arc<Live>,
+    ledger: &Ledger,
+) -> Result<(Arc<Trust>, Option<Keeping>), StartError> {
+    let backing = Backing::open(config, environment).await?;
+    let (clock, metrics) = (ledger.clock.clone(), Arc::clone(&ledger.metrics));
+    let trust = Arc::new(Trust::open(config, backing.as_ref(), clock, metrics).await?);
+    let keeping = match backing {
+        Some(backing) => Some(Keeping::open(config, backing, &trust, live, ledger).await?),
+        None => None,
+    };
+    Ok((trust, keeping))
+}
+
+/// What callers are shown inside tunnels.
+fn tunnel_tls(trust: &Trust) -> Result<Arc<ServerConfig>, StartError> {
+    let leaves = Arc::<Leaves>::clone(&trust.leaves);
+    tunnel_config(leaves).map_err(StartError::Tls)
+}
+
 /// Follows the store for as long as the server runs, if there is one.
 async fn work(keeping: Option<&Keeping>) {
     match keeping {
@@ -314,6 +350,7 @@ fn started(
         api: address(api),
         data_dir: data_dir.path().to_owned(),
         admin_token,
+        ca: PathBuf::new(),
         store: config.store.url.clone(),
         connections: 0,
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::server::StartError;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) grace: Duration,
     pub(super) workers: usize,
+    /// What callers are shown inside tunnels.
+    pub(super) tunnel_tls: Arc<ServerConfig>,
 }
 
 /// Starts a worker thread that serves `listeners` until it is told to stop.
@@ -63,6 +66,8 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
         ledger: Arc::clone(&shared.ledger),
         via: shared.via.clone(),
         tasks: tasks.clone(),
+        lobby: Arc::clone(&lobby),
+        tunnel_tls: Arc::clone(&shared.tunnel_tls),
     });
     let mut stop = shared.stop.clone();
     let accepting = listeners

@@ -42,6 +42,7 @@ fn greeting(started: &Started, file: Option<&Path>) -> String {
     let token = &started.admin_token;
     let made = if token.is_new { " (made now; readable by you alone)" } else { "" };
     say("admin token", &format!("{}{made}", token.path.display()));
+    say("CA", &started.ca.display().to_string());
     let connections = output::count(started.connections, "connection");
     say("store", &format!("{:?} ({connections} in force)", started.store));
     text.push_str("Try next:\n");

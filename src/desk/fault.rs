@@ -33,6 +33,9 @@ pub enum About {
 /// Why something was not done.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refused {
+    /// The interception CA is the configuration's.
+    #[error("the CA is the configuration's")]
+    AuthorityConfigured,
     /// Somebody else has changed it in the meantime, again and again.
     #[error("it was changed by somebody else at the same time")]
     Changed,

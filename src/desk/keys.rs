@@ -78,6 +78,7 @@ impl Desk {
         let mut walk = Walk { store: keeping.store(), vault: &vault, rewrapped: 0, failed: 0 };
         walk.connections(&key).await.map_err(|error| store_failed(&error))?;
         walk.tokens(&key).await.map_err(|error| store_failed(&error))?;
+        walk.authorities(&key).await.map_err(|error| store_failed(&error))?;
         walk.key_check().await.map_err(|error| store_failed(&error))?;
         let Walk { rewrapped, failed, .. } = walk;
         let operator = &*operator.caller().name;
@@ -145,6 +146,25 @@ impl Walk<'_> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    async fn authorities(&mut self, key: &str) -> Result<(), store::Error> {
+        let mut batch = Vec::new();
+        for record in self.store.authorities().await? {
+            let Ok(record) = record else { continue };
+            if &*record.sealed.key_id == key {
+                continue;
+            }
+            match self.vault.rewrap(&record.context(), &record.sealed) {
+                Ok(Some(after)) => {
+                    batch.push(Rewrapped { uuid: record.id, before: record.sealed, after });
+                }
+                Ok(None) => {}
+                Err(error) => self.fail("a CA", &error.to_string()),
+            }
+        }
+        self.rewrapped += self.store.rewrap_authorities(&batch).await?;
+        Ok(())
     }
 
     async fn key_check(&mut self) -> Result<(), store::Error> {

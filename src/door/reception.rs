@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::framing::Fault;
 use super::gate::Gate;
@@ -38,6 +39,14 @@ impl<H: House> Stranger<H> {
     {
         let handshake = TlsAcceptor::from(config).accept(io);
         let Some(Ok(io)) = unless_told_to_leave(&self.presence, handshake).await else { return };
+        self.serve_negotiated(io).await;
+    }
+
+    /// Serves a caller whose TLS handshake is over.
+    pub(super) async fn serve_negotiated<T>(self, io: TlsStream<T>)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         self.presence.restart();
         if io.get_ref().1.alpn_protocol() == Some(b"h2") {
             Box::pin(self.serve_http2(io)).await;
@@ -164,7 +173,10 @@ where
 }
 
 /// Before there is a request, draining means leaving.
-async fn unless_told_to_leave<F: Future>(presence: &Presence, future: F) -> Option<F::Output> {
+pub(super) async fn unless_told_to_leave<F: Future>(
+    presence: &Presence,
+    future: F,
+) -> Option<F::Output> {
     let (mut future, mut known) = (pin!(future), None);
     poll_fn(|cx: &mut Context<'_>| {
         if presence.watch(cx, &mut known) == Order::Stay {

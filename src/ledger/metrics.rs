@@ -24,6 +24,7 @@ pub struct Metrics {
     caller_conns: Gauge,
     upstream_conns: Family<StateLabels, Gauge>,
     handshakes: Family<OutcomeLabels, Counter>,
+    leaves: Gauge,
     log_lines_dropped: Counter,
     seal_failures: Counter,
     audit_entries_lost: Counter,
@@ -51,6 +52,8 @@ pub struct Vitals {
     pub upstream: crate::upstream::Snapshot,
     /// Log lines lost.
     pub log_lines_dropped: u64,
+    /// Leaves of the interception CA that are at hand.
+    pub leaves: usize,
 }
 
 /// The parts of a request's duration.
@@ -94,6 +97,8 @@ impl Metrics {
         registry.register("requests", "Requests by decision", requests.clone());
         let caller_conns = Gauge::default();
         registry.register("caller_connections", "Conns of callers", caller_conns.clone());
+        let leaves = Gauge::default();
+        registry.register("leaf_cache_entries", "Certificates for tunnels", leaves.clone());
         let upstream_conns = Family::default();
         registry.register("upstream_connections", "Conns to origins", upstream_conns.clone());
         let handshakes = Family::default();
@@ -126,6 +131,7 @@ impl Metrics {
             requests,
             durations,
             caller_conns,
+            leaves,
             upstream_conns,
             handshakes,
             log_lines_dropped,
@@ -203,6 +209,7 @@ impl Metrics {
         ] {
             catch_up(&self.handshakes.get_or_create(&OutcomeLabels { outcome }), value);
         }
+        self.leaves.set(i64::try_from(vitals.leaves).unwrap_or(i64::MAX));
         catch_up(&self.log_lines_dropped, vitals.log_lines_dropped);
         let mut rendered = String::new();
         let _infallible = text::encode(&mut rendered, &self.registry.lock());

@@ -73,6 +73,19 @@ pub struct TokenRecord {
     pub mac: Mac,
 }
 
+/// An interception CA, as it is kept.
+#[derive(Clone, Debug)]
+pub struct AuthorityRecord {
+    /// Which one it is.
+    pub id: Uuid,
+    /// Its certificate, as PEM.
+    pub certificate: Box<str>,
+    /// From when it signs, in whole microseconds.
+    pub signs_from: Timestamp,
+    /// Its key.
+    pub sealed: Sealed,
+}
+
 /// Everything that decides what a token may do: what its [`Mac`] covers.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenClaims<'a> {
@@ -106,6 +119,18 @@ impl ConnectionRecord {
             name: &self.name,
             allowed_domain: &self.allowed_domain,
             detail: &self.detail,
+        }
+    }
+}
+
+impl AuthorityRecord {
+    /// What its key is sealed for.
+    #[must_use]
+    pub fn context(&self) -> Context<'_> {
+        Context::Authority {
+            id: self.id,
+            certificate: &self.certificate,
+            signs_from: self.signs_from,
         }
     }
 }

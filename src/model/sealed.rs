@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::domain::AllowedDomain;
@@ -35,6 +36,15 @@ pub enum Context<'a> {
         allowed_domain: &'a AllowedDomain,
         /// Its type, and how the secret is sent.
         detail: &'a Detail,
+    },
+    /// The key of an interception CA.
+    Authority {
+        /// The record.
+        id: Uuid,
+        /// The CA's certificate, as PEM.
+        certificate: &'a str,
+        /// From when it signs.
+        signs_from: Timestamp,
     },
     /// A constant, which shows that the master key is the one that sealed everything else.
     KeyCheck,

@@ -9,6 +9,7 @@ use super::base_url;
 use super::caller::Presented;
 use super::fields::Via;
 use super::refusal::{Code, Refusal};
+use super::tunnel::Tunnel;
 use super::upgrade::Wish;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Authority, Host, Origin};
@@ -25,6 +26,8 @@ pub enum Form {
     BaseUrl,
     /// `GET /v1` with `X-Zis-Host` or `Host`
     Gateway,
+    /// Inside a tunnel
+    Tunnel,
 }
 
 /// A request, read as far as it can be without asking anyone.
@@ -90,6 +93,7 @@ impl Form {
             Self::Authority => "connect",
             Self::BaseUrl => "base_url",
             Self::Gateway => "gateway",
+            Self::Tunnel => "tunnel",
         }
     }
 
@@ -105,10 +109,21 @@ impl Arrival {
     ///
     /// # Errors
     /// A refusal when it can't be read, could be read in two ways, or carries our own mark.
-    pub(super) fn read(head: &Parts, settings: &Settings, via: &Via) -> Result<Self, Refusal> {
-        let mut ask = Ask::read(head, settings)?;
+    pub(super) fn read(
+        head: &Parts,
+        settings: &Settings,
+        via: &Via,
+        tunnel: Option<&Tunnel>,
+    ) -> Result<Self, Refusal> {
+        let mut ask = match tunnel {
+            None => Ask::read(head, settings)?,
+            Some(tunnel) => tunnel.ask(head)?,
+        };
         let wish = Wish::read(head)?;
-        let presented = Presented::read(head, &mut ask)?;
+        let presented = match tunnel {
+            None => Presented::read(head, &mut ask)?,
+            Some(tunnel) => Presented::inside(head, tunnel)?,
+        };
         via.refuse_loop(&head.headers)?;
         Ok(Self { ask, wish, presented })
     }
@@ -128,7 +143,7 @@ impl Ask {
         let (integration, connection) = named(&head.headers)?;
         let destination = match form {
             Form::Absolute => Destination::Stated(absolute(head)?),
-            Form::Authority => Destination::Stated(stated(Scheme::Https, authority(&head.uri)?)?),
+            Form::Authority | Form::Tunnel => Destination::Stated(tunnelled(head)?),
             Form::BaseUrl => match one_field(&head.headers, &X_ZIS_HOST)? {
                 Some(host) => Destination::Stated(stated(Scheme::Https, host)?),
                 None => Destination::ConnectionsOwn,
@@ -215,6 +230,18 @@ fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
     ))
 }
 
+/// Where a tunnel is to lead: a host and a port, and nothing comes before the tunnel itself
+/// (RFC 9110 §9.3.6).
+fn tunnelled(head: &Parts) -> Result<Target, Refusal> {
+    let target = stated(Scheme::Https, authority(&head.uri)?)?;
+    if target.authority.port.is_none() {
+        return Err(malformed("CONNECT takes host:port, with the port."));
+    }
+    let has_body = head.headers.contains_key(header::TRANSFER_ENCODING)
+        || body_length(&head.headers).is_some_and(|length| length > 0);
+    if has_body { Err(malformed("CONNECT takes no body.")) } else { Ok(target) }
+}
+
 /// Absolute-form: the URL says where, and `Host` is not asked (RFC 9112 §3.2.2).
 fn absolute(head: &Parts) -> Result<Target, Refusal> {
     let scheme = scheme(&head.uri)?;
@@ -286,7 +313,7 @@ fn stated(scheme: Scheme, authority: &str) -> Result<Target, Refusal> {
 }
 
 /// The connection and integration of the `X-Zis-*` fields.
-fn named(
+pub(super) fn named(
     headers: &HeaderMap,
 ) -> Result<(Option<IntegrationName>, Option<ConnectionName>), Refusal> {
     let wrong = |error| Refusal::new(Code::MalformedRequest, format!("{error}."));
@@ -302,7 +329,10 @@ fn named(
 }
 
 /// The value of a field that may stand once.
-fn one_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+pub(super) fn one_field<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if let (Ok(text), None) = (value.to_str(), values.next()) {
@@ -312,7 +342,7 @@ fn one_field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a
     Err(Refusal::new(Code::MalformedRequest, title))
 }
 
-fn body_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn body_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -341,6 +371,7 @@ mod tests {
                 upgrade_plain_http: false,
                 allowed_ports: Vec::new(),
             },
+            blind_tunnels: false,
             max_body_bytes: 0,
             idle_timeout: std::time::Duration::ZERO,
             websocket_idle_timeout: std::time::Duration::ZERO,

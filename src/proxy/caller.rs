@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::InForce;
 use super::arrival::{Ask, Form, malformed};
 use super::refusal::{Code, Refusal};
+use super::tunnel::Tunnel;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::{Scopes, TokenDigest, occurs_in};
@@ -47,6 +48,16 @@ impl Presented {
         } else if ask.form == Form::BaseUrl {
             presented.find_in_key_slot(head);
         }
+        presented.refuse_strays(head)?;
+        Ok(presented)
+    }
+
+    /// Inside a tunnel the token is that of the CONNECT; there must be none in the request.
+    ///
+    /// # Errors
+    /// A refusal when a token stands where it would be sent on.
+    pub(super) fn inside(head: &Parts, tunnel: &Tunnel) -> Result<Self, Refusal> {
+        let presented = Self { digest: tunnel.digest, field: None };
         presented.refuse_strays(head)?;
         Ok(presented)
     }
@@ -103,11 +114,10 @@ impl Presented {
         in_force: &InForce,
         now: Timestamp,
     ) -> Result<Arc<Holder>, Refusal> {
-        if let Some(integration) = &in_force.settings.anonymous {
+        if in_force.settings.anonymous.is_some() {
             refuse_web_pages(head, ask)?;
-            return Ok(Arc::new(Holder::new(anonymous(integration), None, None)));
         }
-        let known = self.digest.and_then(|digest| in_force.registry.holder(&digest));
+        let known = find(self.digest.as_ref(), in_force);
         let Some(holder) = known.filter(|holder| !holder.caller.has_expired(now)) else {
             return Err(self.unknown(ask));
         };
@@ -117,18 +127,17 @@ impl Presented {
                 "The token lacks the scope proxy; the operator can grant one that has it.",
             ));
         }
-        Ok(Arc::clone(holder))
+        Ok(holder)
     }
 
     fn unknown(&self, ask: &Ask) -> Refusal {
-        let title = match (&self.field, ask.form) {
-            (Some(_), _) => {
-                "The access token is not known, or has ended; ask the operator for one."
-            }
-            (None, Form::BaseUrl) => {
+        let shown = self.field.is_some() || self.digest.is_some();
+        let title = match (shown, ask.form) {
+            (true, _) => "The access token is not known, or has ended; ask the operator for one.",
+            (false, Form::BaseUrl) => {
                 "No access token: use one as the API key, or send it in Proxy-Authorization."
             }
-            (None, _) => "No access token: send one in Proxy-Authorization.",
+            (false, _) => "No access token: send one in Proxy-Authorization.",
         };
         let refusal = Refusal::new(Code::CallerUnknown, title);
         if ask.form.is_origin_form() { refusal.as_origin() } else { refusal }
@@ -147,6 +156,14 @@ impl Presented {
         Err(malformed(
             "The access token stands in a field that is not the connection's; use Authorization or Proxy-Authorization.",
         ))
+    }
+}
+
+/// Whose token this is, as far as is known now; the anonymous caller, where nobody needs one.
+pub(super) fn find(digest: Option<&TokenDigest>, in_force: &InForce) -> Option<Arc<Holder>> {
+    match &in_force.settings.anonymous {
+        Some(integration) => Some(Arc::new(Holder::new(anonymous(integration), None, None))),
+        None => in_force.registry.holder(digest?).cloned(),
     }
 }
 

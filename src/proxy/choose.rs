@@ -12,8 +12,8 @@ use crate::registry::{Listing, Registry};
 /// What the tags say once they agree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named<'a> {
-    integration: Option<&'a IntegrationName>,
-    connection: Option<&'a ConnectionName>,
+    pub(super) integration: Option<&'a IntegrationName>,
+    pub(super) connection: Option<&'a ConnectionName>,
 }
 
 /// The tags, if they agree.
@@ -48,7 +48,10 @@ pub(super) fn choose<'a>(
 }
 
 /// The caller's integration, or the one that a caller of all names.
-fn integration<'a>(caller: &'a Caller, named: Named<'a>) -> Result<&'a IntegrationName, Refusal> {
+pub(super) fn integration<'a>(
+    caller: &'a Caller,
+    named: Named<'a>,
+) -> Result<&'a IntegrationName, Refusal> {
     match (caller.bound_to(), named.integration) {
         (Some(bound), Some(named)) if bound != named => Err(Refusal::new(
             Code::ConnectionForbidden,
@@ -76,11 +79,9 @@ fn only_covering<'a>(
     if ask.form == Form::Gateway && !ask.names_host {
         return Err(required("Name the connection with X-Zis-Connection.".to_owned()));
     }
-    let Host::Name(host) = &target.authority.host else {
-        return Err(required(NONE_COVERS.to_owned()));
-    };
+    let Host::Name(host) = &target.authority.host else { return Err(none_covers()) };
     match registry.covering(integration.as_str(), host, caller).as_slice() {
-        [] => Err(required(NONE_COVERS.to_owned())),
+        [] => Err(none_covers()),
         [only] => Ok(*only),
         several => {
             let names: Vec<_> =
@@ -92,6 +93,14 @@ fn only_covering<'a>(
             Err(Refusal::new(Code::AmbiguousConnection, title))
         }
     }
+}
+
+/// Nothing that the caller may use is for the host.
+pub(super) fn none_covers() -> Refusal {
+    Refusal::new(
+        Code::ConnectionRequired,
+        "No connection that the token may use covers this host: name one with X-Zis-Connection.",
+    )
 }
 
 /// The one value that all tags have, or none.
@@ -106,6 +115,3 @@ fn one<T: PartialEq>(tags: &[Option<T>]) -> Result<Option<&T>, Refusal> {
     }
     Ok(first)
 }
-
-const NONE_COVERS: &str =
-    "No connection that the token may use covers this host: name one with X-Zis-Connection.";

@@ -33,7 +33,7 @@ pub fn decide(
     let target = target(ask, connection)?;
     let terms = &in_force.settings.terms;
     let permit = Permit::check(caller, connection, &target, terms)
-        .map_err(|denied| refuse(denied, connection, &target))?;
+        .map_err(|denied| refuse_target(denied, connection, &target))?;
     check_body_size(in_force, ask)?;
     Ok(permit)
 }
@@ -65,7 +65,7 @@ fn target<'a>(ask: &'a Ask, connection: &Connection) -> Result<Cow<'a, Target>, 
     }
 }
 
-fn refuse(denied: Denied, connection: &Connection, target: &Target) -> Refusal {
+pub(super) fn refuse_target(denied: Denied, connection: &Connection, target: &Target) -> Refusal {
     let name = connection.name();
     match denied {
         Denied::Connection => Refusal::new(
@@ -84,11 +84,15 @@ fn refuse(denied: Denied, connection: &Connection, target: &Target) -> Refusal {
                 target.authority.host
             ),
         ),
-        Denied::Port => Refusal::new(
-            Code::PortNotAllowed,
-            "The port is not one of proxy.allowed_ports; the operator can allow it.",
-        ),
+        Denied::Port => port_not_allowed(),
     }
+}
+
+pub(super) fn port_not_allowed() -> Refusal {
+    Refusal::new(
+        Code::PortNotAllowed,
+        "The port is not one of proxy.allowed_ports; the operator can allow it.",
+    )
 }
 
 fn check_body_size(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {

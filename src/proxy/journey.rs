@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
+use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::arrival::{Arrival, Form};
@@ -18,10 +19,11 @@ use super::fields::{self, Via};
 use super::inject::inject;
 use super::refusal::{Code, Refusal};
 use super::relay;
+use super::tunnel::{self, Opening, Tunnel, Way};
 use super::upgrade::{self, Splice, Switch};
 use super::{InForce, Settings};
-use crate::door::{Fault, House, TurnedAway, Visit};
-use crate::ledger::{Decision, Entry, Ledger, Opening};
+use crate::door::{Fault, House, Lobby, TurnedAway, Visit};
+use crate::ledger::{self, Decision, Entry, Ledger};
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 use crate::registry::Holder;
@@ -43,8 +45,12 @@ pub struct Proxy {
     pub ledger: Arc<Ledger>,
     /// Our mark.
     pub via: Via,
-    /// Where WebSockets are spliced.
+    /// Where WebSockets and tunnels run.
     pub tasks: Tasks,
+    /// Where conns inside tunnels are counted.
+    pub lobby: Arc<Lobby>,
+    /// What a caller is shown inside a tunnel.
+    pub tunnel_tls: Arc<ServerConfig>,
 }
 
 impl House for Proxy {
@@ -57,22 +63,7 @@ impl House for Proxy {
         visit: Visit,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
-        let opening = Opening { method: request.method().clone(), target: request.uri().clone() };
-        let mut entry = self.ledger.open(Some(opening));
-        let in_force = self.in_force.load_full();
-        let next = self.decide_and_inject(&in_force, &mut entry, request);
-        async move {
-            Ok(match next {
-                Ok(Next::Leaves(departure, homeward)) => {
-                    entry.departs();
-                    let sent = self.upstream.send(&in_force.rules, departure).await;
-                    entry.returns();
-                    self.bring_home(sent, homeward, entry, visit)
-                }
-                Ok(Next::Ends(response)) => relay::end(response, entry, visit),
-                Err(refusal) => relay::refuse(refusal, entry, visit),
-            })
-        }
+        self.carry(visit, request, None)
     }
 
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
@@ -83,10 +74,7 @@ impl House for Proxy {
             TurnedAway::Fault(fault) => {
                 Refusal::new(Code::MalformedRequest, format!("Malformed: {fault}."))
             }
-            TurnedAway::Full => {
-                Refusal::new(Code::Overloaded, "The proxy has too many connections; try again.")
-                    .retry_after(1)
-            }
+            TurnedAway::Full => overloaded(),
         };
         let mut entry = self.ledger.open(None);
         entry.status = refusal.status().as_u16();
@@ -96,12 +84,46 @@ impl House for Proxy {
     }
 }
 
+impl Proxy {
+    /// The journey of one request; `tunnel` is the one that it came through, if it did.
+    pub(super) fn carry(
+        self: Arc<Self>,
+        visit: Visit,
+        request: Request<Incoming>,
+        tunnel: Option<&Tunnel>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
+        let opening =
+            ledger::Opening { method: request.method().clone(), target: request.uri().clone() };
+        let mut entry = self.ledger.open(Some(opening));
+        let in_force = self.in_force.load_full();
+        let next = self.decide_and_inject(&in_force, &mut entry, request, tunnel);
+        async move {
+            Ok(match next {
+                Ok(Next::Leaves(departure, homeward)) => {
+                    entry.departs();
+                    let sent = self.upstream.send(&in_force.rules, departure).await;
+                    entry.returns();
+                    self.bring_home(sent, homeward, entry, visit)
+                }
+                Ok(Next::Ends(response)) => relay::end(response, entry, visit),
+                // In a box: a request that is none must not pay for its room.
+                Ok(Next::Opens(opening)) => {
+                    return Box::pin(self.open(opening, in_force, entry, visit)).await;
+                }
+                Err(refusal) => relay::refuse(refusal, entry, visit),
+            })
+        }
+    }
+}
+
 /// Where a request goes once everything is decided.
 enum Next {
     /// To its origin.
     Leaves(Departure, Homeward),
     /// No further than here, with this answer.
     Ends(Response<Full<Bytes>>),
+    /// Into a tunnel.
+    Opens(Box<Opening>),
 }
 
 /// What the way home needs to know.
@@ -122,6 +144,7 @@ impl Proxy {
         in_force: &InForce,
         entry: &mut Entry,
         request: Request<Incoming>,
+        tunnel: Option<&Tunnel>,
     ) -> Result<Next, Refusal> {
         if *self.stop.borrow() {
             return Err(shutting_down());
@@ -131,7 +154,7 @@ impl Proxy {
         }
         let (mut head, body) = request.into_parts();
         // 1. What is asked, can it be read in one way only, and has it not been here before?
-        let arrival = Arrival::read(&head, &in_force.settings, &self.via)?;
+        let arrival = Arrival::read(&head, &in_force.settings, &self.via, tunnel)?;
         entry.form = arrival.ask.form.as_str();
         // 2. Who asks?
         let holder = arrival
@@ -140,6 +163,11 @@ impl Proxy {
             .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
         entry.caller = Some(Arc::clone(&holder.caller.name));
         holder.mark_used(entry.time());
+        if arrival.ask.form == Form::Authority {
+            let way = admit_tunnel(in_force, &holder, &arrival, entry)
+                .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
+            return Opening::prepare(&mut head, arrival, way).map(Next::Opens);
+        }
         // 3. May they use which connection, there, now? From here on there is a permit.
         let permit = admit(in_force, &holder, &arrival, entry)
             .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
@@ -240,6 +268,32 @@ fn admit(
     entry.origin = Some(permit.origin().clone());
     entry.rule = if arrival.ask.tags.is_named() { "named" } else { "covers" };
     Ok(permit)
+}
+
+/// The same for a tunnel, which needs no permit: each request inside it will.
+fn admit_tunnel(
+    in_force: &InForce,
+    holder: &Holder,
+    arrival: &Arrival,
+    entry: &mut Entry,
+) -> Result<Way, Refusal> {
+    let way = tunnel::decide(in_force, &holder.caller, &arrival.ask, |listing| {
+        entry.integration = Some(listing.connection.integration().clone());
+        entry.choose(Arc::clone(listing) as _);
+    })?;
+    take_turn(holder)?;
+    entry.origin = Some(way.origin().clone());
+    entry.rule = match way {
+        Way::LookedInto(_) if arrival.ask.tags.is_named() => "named",
+        Way::LookedInto(_) => "covers",
+        Way::Blind(_) => "untagged",
+    };
+    Ok(way)
+}
+
+/// There is no room for another conn.
+pub(super) fn overloaded() -> Refusal {
+    Refusal::new(Code::Overloaded, "The proxy has too many connections; try again.").retry_after(1)
 }
 
 /// What has come too late to be carried.

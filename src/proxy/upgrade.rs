@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::registry::Holder;
-use crate::upstream::{self, Reply, Switched};
+use crate::upstream::{self, Reply};
 
 /// What a request wants to become.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -138,12 +138,12 @@ impl Standing {
     }
 }
 
-/// Both ends of a WebSocket.
-pub(super) struct Splice {
+/// Both ends of a WebSocket, or of a tunnel that is not looked into.
+pub(super) struct Splice<O> {
     /// The caller's end, once its conn has been switched.
     pub(super) caller: OnUpgrade,
     /// The origin's end.
-    pub(super) origin: Option<Switched>,
+    pub(super) origin: Option<O>,
     /// How long neither end may say anything.
     pub(super) idle_timeout: Duration,
     /// When the caller's token ends, if it does.
@@ -160,7 +160,7 @@ pub(super) struct Spliced {
     pub(super) cause: Option<&'static str>,
 }
 
-impl Splice {
+impl<O: AsyncRead + AsyncWrite> Splice<O> {
     /// Passes bytes both ways until both ends have ended, one of them fails, both are silent for
     /// too long, or `still_allowed` no longer holds.
     pub(super) async fn run(mut self, still_allowed: impl Fn() -> bool) -> Spliced {

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::row::Row;
-use super::{Error, Revision, Store, Work, connections, keys, tokens};
+use super::{Error, Revision, Store, Work, authorities, connections, keys, tokens};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, TokenRecord};
 
@@ -44,6 +44,8 @@ pub enum Changes {
 /// A record that was made, changed or deleted.
 #[derive(Debug)]
 pub enum Change {
+    /// The interception CAs: there is another one.
+    Authorities,
     /// A connection.
     Connection {
         /// Its integration.
@@ -168,6 +170,7 @@ async fn changed(work: &mut Work, row: &Row) -> Result<Option<Change>, Error> {
             let now = known(tokens::find(work, &name).await)?;
             Ok(Some(Change::Token { id: columns.parsed("name", Uuid::parse_str)?, now }))
         }
+        authorities::KIND => Ok(Some(Change::Authorities)),
         keys::KIND => Ok(Some(Change::Key { id: name.into() })),
         _ => Ok(None),
     }

@@ -7,10 +7,10 @@ use super::{Error, Revision, Store, Work, connections, tokens};
 use crate::model::record::{ConnectionRecord, TokenRecord};
 use crate::model::sealed::{Mac, Sealed};
 
-/// A connection's secret under another master key.
+/// A connection's secret, or a CA's key, under another master key.
 #[derive(Debug)]
 pub struct Rewrapped {
-    /// The connection.
+    /// The connection, or the CA.
     pub uuid: Uuid,
     /// As it was.
     pub before: Sealed,
@@ -125,6 +125,14 @@ impl Store {
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn rewrap_connections(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+        self.rewrap(REWRAP, rewrapped).await
+    }
+
+    pub(super) async fn rewrap(
+        &self,
+        statement: &'static str,
+        rewrapped: &[Rewrapped],
+    ) -> Result<u64, Error> {
         let mut work = self.write().await?;
         let mut count = 0;
         for Rewrapped { uuid, before, after } in rewrapped {
@@ -135,7 +143,7 @@ impl Store {
                 (&*after.key_id).into(),
                 (&*after.wrapped).into(),
             ];
-            count += work.run(REWRAP, values).await?;
+            count += work.run(statement, values).await?;
         }
         work.commit().await?;
         Ok(count)
@@ -195,7 +203,8 @@ const KEEP_CHECK: &str = "INSERT INTO key_check (only_one, key_id, wrapped, payl
 const REWRAP_CHECK: &str = "UPDATE key_check SET key_id = $2, wrapped = $3 WHERE wrapped = $1";
 
 const USAGE: &str = "SELECT key_id, count(*) AS records FROM \
-    (SELECT key_id FROM connections UNION ALL SELECT key_id FROM tokens) AS used \
+    (SELECT key_id FROM connections UNION ALL SELECT key_id FROM tokens \
+    UNION ALL SELECT key_id FROM authorities) AS used \
     GROUP BY key_id ORDER BY key_id";
 
 const REWRAP: &str = "UPDATE connections SET key_id = $4, wrapped = $5 \

@@ -9,7 +9,7 @@ pub(super) struct Migration {
 }
 
 /// The steps, from the first; the version of a schema is how many of them it has seen.
-pub(super) const MIGRATIONS: [Migration; 2] = [
+pub(super) const MIGRATIONS: [Migration; 3] = [
     Migration {
         sqlite: include_str!("migrations/sqlite/0001_records.sql"),
         postgres: include_str!("migrations/postgres/0001_records.sql"),
@@ -17,6 +17,10 @@ pub(super) const MIGRATIONS: [Migration; 2] = [
     Migration {
         sqlite: include_str!("migrations/sqlite/0002_audit.sql"),
         postgres: include_str!("migrations/postgres/0002_audit.sql"),
+    },
+    Migration {
+        sqlite: include_str!("migrations/sqlite/0003_authorities.sql"),
+        postgres: include_str!("migrations/postgres/0003_authorities.sql"),
     },
 ];
 

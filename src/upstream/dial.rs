@@ -29,12 +29,7 @@ pub(super) async fn dial(
     origin: &Origin,
     config: &Arc<ClientConfig>,
 ) -> Result<TlsStream<TcpStream>, Error> {
-    let judged = resolve(rules, origin).await?;
-    let deadline = Instant::now() + rules.settings.connect_timeout;
-    let io = timeout_at(deadline, connect(&judged))
-        .await
-        .map_err(|_elapsed| Error::ConnectTimeout)?
-        .map_err(Error::ConnectRefused)?;
+    let (io, deadline) = reach(rules, origin).await?;
     let name = ServerName::try_from(origin.host().to_owned())
         .map_err(|error| Error::TlsFailed(io::Error::other(error)))?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, io);
@@ -48,6 +43,16 @@ pub(super) async fn dial(
         Err(_) => Handshake::Failed,
     });
     shaken
+}
+
+/// Opens a conn to `origin` without TLS, for a caller who will speak it himself, and says until
+/// when the rest of what it takes must be done.
+pub(super) async fn reach(rules: &Rules, origin: &Origin) -> Result<(TcpStream, Instant), Error> {
+    let judged = resolve(rules, origin).await?;
+    let deadline = Instant::now() + rules.settings.connect_timeout;
+    let connected = timeout_at(deadline, connect(&judged)).await;
+    let io = connected.map_err(|_elapsed| Error::ConnectTimeout)?.map_err(Error::ConnectRefused)?;
+    Ok((io, deadline))
 }
 
 /// The origin's addresses, or the pinned one; judged either way.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use http::StatusCode;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
 
 use super::Rules;
 use super::body::{Outgoing, Progress};
 use super::departure::Departure;
-use super::dial::dial;
+use super::dial::{self, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
 use super::meter::{Gauges, OpenConn};
@@ -41,6 +42,16 @@ impl Upstream {
     #[must_use]
     pub fn new(gauges: Arc<Gauges>, tasks: Tasks, workers: usize) -> Self {
         Self { pool: Pool::new(Arc::clone(&gauges)), gauges, tasks, workers }
+    }
+
+    /// Opens a conn to `origin` that carries what the caller sends, as it is, to one of the
+    /// addresses that the guard lets pass. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no such conn.
+    pub async fn reach(&self, rules: &Rules, origin: &Origin) -> Result<TcpStream, Error> {
+        let (io, _deadline) = dial::reach(rules, origin).await?;
+        Ok(io)
     }
 
     /// Sends a departure to its origin, on a conn that is kept or a new one.

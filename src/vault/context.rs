@@ -72,6 +72,11 @@ impl Encoding {
                     .maybe(header_name)
                     .maybe(username)
             }
+            Context::Authority { id, certificate, signs_from } => self
+                .text("authority")
+                .bytes(id.as_bytes())
+                .text(certificate)
+                .number(signs_from.as_microsecond()),
             Context::KeyCheck => self.text("key check"),
         }
     }

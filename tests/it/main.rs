@@ -17,6 +17,7 @@ mod commands;
 mod fields;
 mod front_door;
 mod guard;
+mod interception;
 mod kept;
 mod limits;
 mod management;

@@ -10,6 +10,7 @@ pub(crate) mod origin;
 pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod tls;
+pub(crate) mod tunnel;
 pub(crate) mod world;
 
 use std::pin::Pin;

@@ -17,6 +17,11 @@ impl Path {
         Self::below("/api/keyferry/v1", segments)
     }
 
+    /// At the root.
+    pub(in crate::cli) fn root(segments: &[&str]) -> Self {
+        Self::below("", segments)
+    }
+
     fn below(base: &str, segments: &[&str]) -> Self {
         let mut path = base.to_owned();
         for segment in segments {

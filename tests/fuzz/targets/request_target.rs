@@ -199,6 +199,7 @@ fn build(upgrade_plain_http: bool) -> InForce {
             allowed_methods: vec![Method::GET, Method::POST, Method::OPTIONS],
             allow: HeaderValue::from_static("GET, POST, OPTIONS"),
             terms: Terms { upgrade_plain_http, allowed_ports: PORTS.to_vec() },
+            blind_tunnels: false,
             max_body_bytes: 1000,
             idle_timeout: Duration::ZERO,
             websocket_idle_timeout: Duration::ZERO,

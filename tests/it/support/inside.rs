@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use keyferry::app::Assembly;
+use keyferry::ca::{Leaves, Succession};
 use keyferry::clock::Clock;
 use keyferry::config::{Environment, Options, load};
-use keyferry::door::{Address, HeadLimits, Limits, Listener, Lobby};
+use keyferry::door::{Address, HeadLimits, Limits, Listener, Lobby, tunnel_config};
 use keyferry::ledger::{Format, Ledger, Metrics, Sink};
 use keyferry::proxy::{InForce, Proxy, Via};
 use keyferry::tasks::Tasks;
@@ -52,15 +53,6 @@ pub(crate) fn serve_changed(
     let ledger = Ledger::new(sink, metrics, Clock::system(), Format::Json, "inside");
     let (tasks, (_changed, changes)) = (Tasks::default(), watch::channel(0));
     let (_stop, stop) = watch::channel(stops);
-    let proxy = Proxy {
-        in_force: Arc::new(ArcSwap::from_pointee(in_force)),
-        changes,
-        stop,
-        upstream: Upstream::new(Arc::default(), tasks.clone(), 1),
-        ledger: Arc::new(ledger),
-        via: Via::new("inside"),
-        tasks: tasks.clone(),
-    };
     let limits = Limits {
         head: HeadLimits { max_bytes: 65536, max_fields: 100 },
         head_timeout: Duration::from_secs(10),
@@ -69,6 +61,18 @@ pub(crate) fn serve_changed(
         max_silent_conns: 100,
     };
     let lobby = Arc::new(Lobby::new(Arc::default(), limits, 1));
+    let leaves = Leaves::new(Succession::default(), Clock::system());
+    let proxy = Proxy {
+        in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+        changes,
+        stop,
+        upstream: Upstream::new(Arc::default(), tasks.clone(), 1),
+        ledger: Arc::new(ledger),
+        via: Via::new("inside"),
+        tasks: tasks.clone(),
+        lobby: Arc::clone(&lobby),
+        tunnel_tls: tunnel_config(Arc::new(leaves)).unwrap(),
+    };
     let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { listener.serve(Arc::new(proxy), lobby, tasks).await });

@@ -4,12 +4,12 @@ use std::sync::{Arc, LazyLock};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A certificate authority.
 pub(crate) struct Authority {
     pub(crate) pem: String,
-    der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -34,11 +34,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "The tests' authority");
         let certificate = params.self_signed(&key).unwrap();
-        Self {
-            pem: certificate.pem(),
-            der: certificate.der().clone(),
-            issuer: Issuer::new(params, key),
-        }
+        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
     }
 
     /// A certificate by itself.
@@ -86,8 +82,15 @@ pub(crate) fn origin(alpn: &[&str]) -> Arc<ServerConfig> {
 
 /// TLS as a caller that trusts the tests' authority.
 pub(crate) fn caller(alpn: &[&str]) -> Arc<ClientConfig> {
+    trusting(&TRUSTED.pem, alpn)
+}
+
+/// TLS as a caller that trusts these authorities (PEM).
+pub(crate) fn trusting(pem: &str, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(TRUSTED.der.clone()).unwrap();
+    for authority in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(authority.unwrap()).unwrap();
+    }
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -1,0 +1,81 @@
+//! `keyferry ca`: the interception CA of a running server.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::output::{self, Failure, Shape};
+use super::server::{Path, Whom};
+use super::table::cell;
+use crate::config::{Environment, Options};
+use crate::secret::Secret;
+
+/// The command line.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Prints the certificates to trust (PEM)
+    Export(Export),
+    /// Makes another CA, which is published now and signs when the overlap is over
+    Rotate(Rotate),
+}
+
+#[derive(clap::Args)]
+struct Export {
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(clap::Args)]
+struct Rotate {
+    #[command(flatten)]
+    whom: Whom,
+    /// For how long the new CA is known before it signs
+    #[arg(long, default_value = "7d", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    overlap: Duration,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
+    output: Shape,
+}
+
+/// Does it.
+pub(super) fn run(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Export(export) => {
+            let server = export.whom.find(options, environment)?;
+            output::result(server.get(&Path::root(&["ca.pem"]))?.text()?.trim_end())
+        }
+        Command::Rotate(rotate) => succeed(rotate, options, environment),
+    }
+}
+
+fn succeed(
+    arguments: &Rotate,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let server = arguments.whom.find(options, environment)?;
+    let overlap = humantime::format_duration(arguments.overlap).to_string();
+    let answer = server.post(
+        &Path::keyferry(&["ca", "rotate"]),
+        Some(Secret::new(json!({"overlap": overlap}).to_string())),
+    )?;
+    if arguments.output == Shape::Json {
+        return output::result(answer.text()?);
+    }
+    let told = answer.json()?;
+    let signs_from = told.get("ca").map(|ca| cell(ca, "signs_from")).unwrap_or_default();
+    output::result(&format!(
+        "made another CA, which signs from {signs_from}: until then have programs trust what \
+         keyferry ca export prints"
+    ))
+}

@@ -1,0 +1,111 @@
+//! The interception CAs: a new one, which is made known before it signs.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::connections::store_failed;
+use super::fault::{About, Refused, Scope};
+use super::form::Form;
+use super::operator::Operator;
+use super::{Desk, Keeping};
+use crate::ca::{Authority, AuthorityError};
+use crate::chance;
+use crate::model::record::{AuthorityRecord, new_id, whole_microseconds};
+use crate::model::sealed::Context;
+use crate::vault::{SealError, Vault};
+
+/// A CA that was made just now.
+#[derive(Clone, Debug)]
+pub struct Successor {
+    /// Its certificate, as PEM.
+    pub certificate: String,
+    /// From when it signs.
+    pub signs_from: Timestamp,
+}
+
+/// A CA's record can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// There is no randomness for its id.
+    #[error(transparent)]
+    Chance(#[from] chance::Failed),
+    /// Its key can't be sealed.
+    #[error("the CA's key can't be sealed")]
+    Seal(#[from] SealError),
+}
+
+/// The record of a CA, its key sealed.
+///
+/// # Errors
+/// [`RecordError`] when there is no randomness.
+pub fn seal_authority(
+    vault: &Vault,
+    authority: &Authority,
+    signs_from: Timestamp,
+) -> Result<AuthorityRecord, RecordError> {
+    let (id, signs_from) = (new_id()?, whole_microseconds(signs_from));
+    let certificate = authority.certificate();
+    let context = Context::Authority { id, certificate, signs_from };
+    let sealed = vault.seal(&context, &authority.key())?;
+    Ok(AuthorityRecord { id, certificate: certificate.into(), signs_from, sealed })
+}
+
+impl Desk {
+    /// Makes a CA that will sign once the time in the form has passed, `overlap`, so that those
+    /// who are to trust it can be told before; and forgets those that sign no longer.
+    ///
+    /// # Errors
+    /// When the token lacks the scope `admin` or is of one integration, the form is faulty, the
+    /// CA is the configuration's, or the store fails.
+    pub async fn succeed(&self, operator: &Operator, form: Form) -> Result<Successor, Refused> {
+        operator.need(Scope::Admin)?;
+        operator.need_everything()?;
+        let overlap = read(form)?;
+        if self.view.has_own_authority() {
+            return Err(Refused::AuthorityConfigured);
+        }
+        let keeping = self.keeping()?;
+        let now = self.clock.now();
+        let overlap = SignedDuration::try_from(overlap).unwrap_or(SignedDuration::MAX);
+        let signs_from = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
+        let record = make(keeping, now, signs_from)?;
+        let added = keeping.store().add_authority(&record, now).await;
+        let revision = added.map_err(|error| store_failed(&error))?;
+        let operator = &*operator.caller().name;
+        let signs_from = record.signs_from;
+        tracing::info!(operator, %signs_from, "another interception CA was made");
+        self.settle(revision).await;
+        Ok(Successor { certificate: record.certificate.into(), signs_from })
+    }
+}
+
+fn read(mut form: Form) -> Result<Duration, Refused> {
+    let overlap =
+        form.take("overlap", About::Request, |text| match humantime::parse_duration(text) {
+            Ok(overlap) if overlap <= LONGEST_OVERLAP => Ok(overlap),
+            Ok(_) => Err("must not be longer than 90 days".to_owned()),
+            Err(_) => Err("must be a duration, as 7d or 12h".to_owned()),
+        });
+    form.close(Some(overlap.unwrap_or(OVERLAP)))
+}
+
+fn make(
+    keeping: &dyn Keeping,
+    now: Timestamp,
+    signs_from: Timestamp,
+) -> Result<AuthorityRecord, Refused> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        tracing::error!(error, "an interception CA can't be made");
+        Refused::Internal
+    };
+    let authority = Authority::generate(now);
+    let authority = authority.map_err(|error: AuthorityError| failed(&error))?;
+    let record = seal_authority(&keeping.vault(), &authority, signs_from);
+    record.map_err(|error| failed(&error))
+}
+
+/// How long a new CA is known before it signs, unless somebody says so.
+const OVERLAP: Duration = Duration::from_hours(7 * 24);
+
+const LONGEST_OVERLAP: Duration = Duration::from_hours(90 * 24);

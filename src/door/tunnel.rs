@@ -1,0 +1,90 @@
+//! The conn inside a tunnel: TLS first, for the one name that the tunnel was opened for.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::House;
+use super::lobby::{Lobby, Place};
+use super::presence::Presence;
+use super::reception::{Stranger, unless_told_to_leave};
+use crate::tasks::Tasks;
+
+/// A conn inside a tunnel that is about to begin. It is counted, swept and drained like any other.
+#[derive(Debug)]
+pub struct Tunnel {
+    lobby: Arc<Lobby>,
+    presence: Arc<Presence>,
+    _place: Place,
+}
+
+/// Why nothing was served inside a tunnel.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelFault {
+    /// The handshake took too long, or the conn had to go.
+    #[error("no TLS handshake was completed in time")]
+    Late,
+    /// What came is no TLS.
+    #[error("what came through the tunnel is no TLS: {0}")]
+    NoTls(#[source] io::Error),
+    /// The handshake is for another name, or for none.
+    #[error("the TLS handshake is for {}", .0.as_deref().unwrap_or("no name"))]
+    OtherName(Option<Box<str>>),
+    /// The caller broke the handshake off: most often because it does not trust the CA.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(#[source] io::Error),
+}
+
+impl Lobby {
+    /// Takes in a conn that is to come through a tunnel, or `None` when there are too many.
+    #[must_use]
+    pub fn admit_tunnel(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Tunnel> {
+        let (presence, place) = self.admit(peer)?;
+        Some(Tunnel { lobby: Arc::clone(self), presence, _place: place })
+    }
+}
+
+impl Tunnel {
+    /// Serves the conn until it ends, if it begins with TLS for `name`. Of what is anything else
+    /// not a byte is passed on.
+    ///
+    /// # Errors
+    /// [`TunnelFault`] when nothing was served.
+    pub async fn serve<H: House, T>(
+        self,
+        io: T,
+        name: &str,
+        tls: Arc<ServerConfig>,
+        house: Arc<H>,
+        tasks: Tasks,
+    ) -> Result<(), TunnelFault>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), io);
+        let started = unless_told_to_leave(&self.presence, hello).await.ok_or(TunnelFault::Late)?;
+        let mut started = started.map_err(TunnelFault::NoTls)?;
+        let asked: Option<Box<str>> = started.client_hello().server_name().map(Into::into);
+        if asked.as_deref() != Some(name) {
+            let farewell = started.io.write_all(UNRECOGNIZED_NAME);
+            let _best_effort = unless_told_to_leave(&self.presence, farewell).await;
+            let _best_effort = started.io.shutdown().await;
+            return Err(TunnelFault::OtherName(asked));
+        }
+        let handshake = started.into_stream(tls);
+        let shaken = unless_told_to_leave(&self.presence, handshake).await;
+        let io = shaken.ok_or(TunnelFault::Late)?.map_err(TunnelFault::Handshake)?;
+        let limits = *self.lobby.limits();
+        let stranger = Stranger { house, presence: self.presence, limits, tasks };
+        stranger.serve_negotiated(io).await;
+        Ok(())
+    }
+}
+
+/// A fatal alert, `unrecognized_name` (RFC 6066 §3), in a record of its own.
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];

@@ -1,0 +1,211 @@
+//! CONNECT (RFC 9110 §9.3.6): tunnels. TLS inside is ended here, and each request inside takes the
+//! whole journey; what no connection covers passes unseen, if the operator allows it.
+
+mod ask;
+mod blind;
+mod inside;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Response, StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::arrival::{Arrival, Ask, Destination};
+use super::body::AnswerBody;
+use super::choose::{Named, agree, choose, integration, none_covers};
+use super::decide::refuse_target;
+use super::journey::Proxy;
+use super::refusal::{Code, Refusal};
+use super::{InForce, relay};
+use crate::door::{TunnelFault, Visit};
+use crate::ledger::{Decision, Entry};
+use crate::model::caller::Caller;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::origin::{Host, Origin};
+use crate::model::permit::Permit;
+use crate::model::token::TokenDigest;
+use crate::registry::Listing;
+
+use self::inside::Inside;
+
+/// What a tunnel was opened for. Every request inside is held to it.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    /// Where it leads.
+    pub(super) origin: Origin,
+    /// What the CONNECT showed of its caller, who is looked up anew for each request.
+    pub(super) digest: Option<TokenDigest>,
+    /// What the CONNECT named, which stands beside what each request names.
+    pub(super) integration: Option<IntegrationName>,
+    pub(super) connection: Option<ConnectionName>,
+}
+
+/// How a tunnel is to be opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// At least one connection covers the host: TLS ends here.
+    LookedInto(Origin),
+    /// None does, and the operator lets such conns pass: they are not looked into.
+    Blind(Origin),
+}
+
+/// A tunnel that may be opened.
+#[derive(Debug)]
+pub(super) struct Opening {
+    way: Way,
+    ask: Ask,
+    digest: Option<TokenDigest>,
+    caller: OnUpgrade,
+    version: Version,
+}
+
+/// Whether the caller may have the tunnel, and of which kind (contract §3, "CONNECT"). Applies the
+/// rules from the tags to the port; the method is a tunnel's own. `chosen` hears of a connection
+/// that is named.
+pub(super) fn decide(
+    in_force: &InForce,
+    caller: &Caller,
+    ask: &Ask,
+    chosen: impl FnOnce(&Arc<Listing>),
+) -> Result<Way, Refusal> {
+    let named = agree(ask)?;
+    let Destination::Stated(target) = &ask.destination else { return Err(none_covers()) };
+    let (registry, terms) = (&in_force.registry, &in_force.settings.terms);
+    if named.connection.is_some() {
+        let listing = choose(registry, caller, ask, named)?;
+        chosen(listing);
+        let connection = &listing.connection;
+        let permit = Permit::check(caller, connection, target, terms)
+            .map_err(|denied| refuse_target(denied, connection, target))?;
+        return Ok(Way::LookedInto(permit.origin().clone()));
+    }
+    let integration = integration(caller, named)?;
+    let Host::Name(host) = &target.authority.host else { return Err(none_covers()) };
+    let is_covered = !registry.covering(integration.as_str(), host, caller).is_empty();
+    if !is_covered && !in_force.settings.blind_tunnels {
+        return Err(none_covers());
+    }
+    let port = target.authority.port.unwrap_or(443);
+    if !terms.allowed_ports.contains(&port) {
+        return Err(super::decide::port_not_allowed());
+    }
+    let origin = Origin::new(host, port);
+    Ok(if is_covered { Way::LookedInto(origin) } else { Way::Blind(origin) })
+}
+
+impl Opening {
+    /// Takes the caller's end, once it is decided that there may be a tunnel.
+    pub(super) fn prepare(
+        head: &mut Parts,
+        arrival: Arrival,
+        way: Way,
+    ) -> Result<Box<Self>, Refusal> {
+        let lost = || Refusal::new(Code::Internal, "The conn can't become a tunnel.");
+        let caller = head.extensions.remove::<OnUpgrade>().ok_or_else(lost)?;
+        let digest = arrival.presented.digest();
+        Ok(Box::new(Self { way, ask: arrival.ask, digest, caller, version: head.version }))
+    }
+}
+
+impl Tunnel {
+    /// What a tunnel to `origin` is opened for.
+    fn new(origin: Origin, ask: &Ask, digest: Option<TokenDigest>) -> Result<Self, Refusal> {
+        let Named { integration, connection } = agree(ask)?;
+        let (integration, connection) = (integration.cloned(), connection.cloned());
+        Ok(Self { origin, digest, integration, connection })
+    }
+}
+
+impl Way {
+    /// Where the tunnel leads.
+    pub(super) fn origin(&self) -> &Origin {
+        match self {
+            Self::LookedInto(origin) | Self::Blind(origin) => origin,
+        }
+    }
+}
+
+impl Proxy {
+    /// Opens the tunnel. Its entry is written when it ends.
+    pub(super) async fn open(
+        self: Arc<Self>,
+        opening: Box<Opening>,
+        in_force: Arc<InForce>,
+        entry: Entry,
+        visit: Visit,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let opened = match &opening.way {
+            Way::LookedInto(origin) => {
+                let tunnel = Tunnel::new(origin.clone(), &opening.ask, opening.digest);
+                match tunnel {
+                    Ok(tunnel) => self.look_into(tunnel, *opening, entry, visit),
+                    Err(refusal) => relay::refuse(refusal, entry, visit),
+                }
+            }
+            Way::Blind(origin) => {
+                let origin = origin.clone();
+                self.pass_blind(origin, *opening, &in_force, entry, visit).await
+            }
+        };
+        Ok(opened)
+    }
+
+    /// Ends TLS here and serves what is inside.
+    fn look_into(
+        self: Arc<Self>,
+        tunnel: Tunnel,
+        opening: Opening,
+        mut entry: Entry,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
+        let Some(inner) = self.lobby.admit_tunnel(visit.presence().peer()) else {
+            return relay::refuse(super::journey::overloaded(), entry, visit);
+        };
+        let response = opened(&mut entry, &visit, opening.version);
+        let (tls, tasks) = (Arc::clone(&self.tunnel_tls), self.tasks.clone());
+        let tunnel = Arc::new(tunnel);
+        let house = Arc::new(Inside { proxy: Arc::clone(&self), tunnel: Arc::clone(&tunnel) });
+        self.tasks.spawn(async move {
+            match opening.caller.await {
+                Ok(caller) => {
+                    let name = tunnel.origin.host();
+                    let served = inner.serve(TokioIo::new(caller), name, tls, house, tasks).await;
+                    if let Err(fault) = served {
+                        blame(&mut entry, &fault);
+                    }
+                }
+                Err(_gone) => entry.cause = Some("the conn ended before it was a tunnel".into()),
+            }
+            drop((entry, visit));
+        });
+        response
+    }
+}
+
+/// The answer that makes the conn a tunnel: no body, and no field that speaks of one.
+fn opened(entry: &mut Entry, visit: &Visit, version: Version) -> Response<AnswerBody> {
+    entry.status = StatusCode::OK.as_u16();
+    // Of HTTP/2 only the stream becomes a tunnel.
+    if version != Version::HTTP_2 {
+        visit.presence().upgrade();
+    }
+    Response::new(AnswerBody::upgraded())
+}
+
+/// Writes down why nothing was served inside.
+fn blame(entry: &mut Entry, fault: &TunnelFault) {
+    let code = match fault {
+        TunnelFault::OtherName(_) => Some(Code::MisdirectedRequest),
+        TunnelFault::NoTls(_) => Some(Code::MalformedRequest),
+        TunnelFault::Late | TunnelFault::Handshake(_) => None,
+    };
+    if let Some(code) = code {
+        entry.decision = Decision::Refuse(code.as_str());
+        entry.rule = code.rule().as_str();
+        entry.status = code.status();
+    }
+    entry.cause = Some(fault.to_string().into());
+}

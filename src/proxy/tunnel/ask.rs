@@ -1,0 +1,75 @@
+//! What a request inside a tunnel asks for. It can't ask for another origin.
+
+use http::request::Parts;
+use http::{Method, header};
+
+use super::Tunnel;
+use crate::model::origin::{Authority, Host};
+use crate::model::permit::{Scheme, Target};
+use crate::proxy::arrival::{
+    Ask, Destination, Form, Tags, X_ZIS_HOST, body_length, malformed, named, one_field,
+};
+use crate::proxy::refusal::{Code, Refusal};
+
+impl Tunnel {
+    /// Reads a request's head.
+    ///
+    /// # Errors
+    /// `MisdirectedRequest` when it is for another origin than the tunnel's, `MalformedRequest`
+    /// when it can't be read.
+    pub(in crate::proxy) fn ask(&self, head: &Parts) -> Result<Ask, Refusal> {
+        let authority = self.authority()?;
+        // The method's own rule refuses it; its target is no request's.
+        if head.method != Method::CONNECT {
+            hold(head, &authority)?;
+        }
+        let (integration, connection) = named(&head.headers)?;
+        Ok(Ask {
+            method: head.method.clone(),
+            form: Form::Tunnel,
+            destination: Destination::Stated(Target { scheme: Scheme::Https, authority }),
+            names_host: true,
+            tags: Tags {
+                integrations: [None, integration, self.integration.clone()],
+                connections: [None, connection, self.connection.clone()],
+            },
+            body_length: body_length(&head.headers),
+        })
+    }
+
+    fn authority(&self) -> Result<Authority, Refusal> {
+        let lost = || Refusal::new(Code::Internal, "The tunnel's host could not be read again.");
+        let host = self.origin.host_name().ok_or_else(lost)?;
+        Ok(Authority { host: Host::Name(host), port: Some(self.origin.port()) })
+    }
+}
+
+/// Every place that names a host must name the tunnel's.
+fn hold(head: &Parts, tunnel: &Authority) -> Result<(), Refusal> {
+    if !head.uri.path().starts_with('/') {
+        return Err(malformed("The request's target is not one that a proxy can forward."));
+    }
+    if head.uri.scheme_str().is_some_and(|scheme| scheme != "https") {
+        return Err(misdirected());
+    }
+    let target = head.uri.authority().map(http::uri::Authority::as_str);
+    let places = [target, one_field(&head.headers, &header::HOST)?];
+    let field = one_field(&head.headers, &X_ZIS_HOST)?;
+    if places.iter().all(Option::is_none) {
+        return Err(malformed("The request names no host."));
+    }
+    let same = |text: &str| {
+        let named = Authority::parse(text);
+        named.is_ok_and(|named| {
+            named.host == tunnel.host && Some(named.port.unwrap_or(443)) == tunnel.port
+        })
+    };
+    if places.into_iter().flatten().chain(field).all(same) { Ok(()) } else { Err(misdirected()) }
+}
+
+fn misdirected() -> Refusal {
+    Refusal::new(
+        Code::MisdirectedRequest,
+        "The request is for another host than the tunnel that it came through; open one for it.",
+    )
+}

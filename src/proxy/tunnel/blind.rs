@@ -1,0 +1,71 @@
+//! Tunnels that are not looked into: bytes pass as they are, and nothing is ever added.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+
+use super::{Opening, Way, decide, opened};
+use crate::door::Visit;
+use crate::ledger::Entry;
+use crate::model::caller::Caller;
+use crate::model::origin::Origin;
+use crate::proxy::arrival::Ask;
+use crate::proxy::body::AnswerBody;
+use crate::proxy::caller;
+use crate::proxy::journey::Proxy;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::upgrade::Splice;
+use crate::proxy::{InForce, relay};
+
+impl Proxy {
+    /// Dials the origin, past the same judge as every conn, and passes bytes both ways for as long
+    /// as the caller may have the tunnel.
+    pub(super) async fn pass_blind(
+        self: Arc<Self>,
+        origin: Origin,
+        opening: Opening,
+        in_force: &InForce,
+        mut entry: Entry,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
+        entry.departs();
+        let reached = self.upstream.reach(&in_force.rules, &origin).await;
+        entry.returns();
+        let reached = match reached {
+            Ok(reached) => reached,
+            Err(error) => return relay::refuse(Refusal::from(error), entry, visit),
+        };
+        let response = opened(&mut entry, &visit, opening.version);
+        let Opening { way, ask, digest, caller, .. } = opening;
+        let now = self.ledger.clock.now();
+        let splice = Splice {
+            caller,
+            origin: Some(reached),
+            ends_in: caller::find(digest.as_ref(), in_force)
+                .and_then(|holder| holder.caller.expires_at)
+                .map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()),
+            idle_timeout: in_force.settings.websocket_idle_timeout,
+            changes: self.changes.clone(),
+        };
+        let in_force = Arc::clone(&self.in_force);
+        self.tasks.spawn(async move {
+            let spliced = splice.run(|| {
+                let in_force = in_force.load();
+                let Some(holder) = caller::find(digest.as_ref(), &in_force) else { return false };
+                holder.caller.scopes.allows_proxy() && again(&in_force, &holder.caller, &ask, &way)
+            });
+            let spliced = spliced.await;
+            entry.request_count = Some(Arc::new(spliced.from_caller.into()));
+            entry.response_bytes = spliced.from_origin;
+            entry.cause = spliced.cause.map(Into::into);
+            drop((entry, visit));
+        });
+        response
+    }
+}
+
+/// Whether the same tunnel would be opened again.
+fn again(in_force: &InForce, caller: &Caller, ask: &Ask, way: &Way) -> bool {
+    decide(in_force, caller, ask, |_listing| {}).is_ok_and(|again| again == *way)
+}

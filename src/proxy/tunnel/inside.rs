@@ -1,0 +1,35 @@
+//! Inside a tunnel: the same house, with one more rule.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::Tunnel;
+use crate::door::{House, TurnedAway, Visit};
+use crate::proxy::body::AnswerBody;
+use crate::proxy::journey::Proxy;
+
+/// The data plane, as a conn inside a tunnel finds it.
+#[derive(Debug)]
+pub(super) struct Inside {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) tunnel: Arc<Tunnel>,
+}
+
+impl House for Inside {
+    type Body = AnswerBody;
+
+    fn answer(
+        self: Arc<Self>,
+        visit: Visit,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
+        Arc::clone(&self.proxy).carry(visit, request, Some(&self.tunnel))
+    }
+
+    fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
+        self.proxy.turn_away(reason)
+    }
+}

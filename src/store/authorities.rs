@@ -1,0 +1,100 @@
+//! The records of interception CAs. There are few, so they are read together.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::keys::Rewrapped;
+use super::row::Row;
+use super::{Error, Revision, Store, Work, connections};
+use crate::model::record::AuthorityRecord;
+
+impl Store {
+    /// All CAs, in the order in which they sign; in place of one that can't be read, why not.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn authorities(&self) -> Result<Vec<Result<AuthorityRecord, Error>>, Error> {
+        let mut work = self.read().await?;
+        let rows = work.rows("SELECT * FROM authorities ORDER BY signs_from, id", []).await?;
+        work.end().await?;
+        Ok(rows.iter().map(read).collect())
+    }
+
+    /// Keeps a CA if there is none yet; whether it did. Of several processes that begin at once,
+    /// one is first.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn keep_first_authority(&self, record: &AuthorityRecord) -> Result<bool, Error> {
+        let mut work = self.write().await?;
+        // Who has the revision is alone, so that nobody else finds the table empty meanwhile.
+        let revision = work.revise(KIND, "", &record.id.to_string()).await?;
+        let is_first = work.row("SELECT id FROM authorities LIMIT 1", []).await?.is_none();
+        if is_first {
+            insert(&mut work, record).await?;
+        }
+        Ok(work.keep_if(is_first, revision).await?.is_some())
+    }
+
+    /// Keeps another CA, and forgets those that no longer sign at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn add_authority(
+        &self,
+        record: &AuthorityRecord,
+        now: Timestamp,
+    ) -> Result<Revision, Error> {
+        let mut work = self.write().await?;
+        let revision = work.revise(KIND, "", &record.id.to_string()).await?;
+        work.run(FORGET, [now.into()]).await?;
+        insert(&mut work, record).await?;
+        work.commit().await?;
+        Ok(revision)
+    }
+
+    /// Keeps CAs' keys under another master key, all or none, and says how many.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn rewrap_authorities(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+        self.rewrap(REWRAP, rewrapped).await
+    }
+}
+
+async fn insert(work: &mut Work, record: &AuthorityRecord) -> Result<(), Error> {
+    let values = [
+        record.id.to_string().into(),
+        (&*record.certificate).into(),
+        record.signs_from.into(),
+        (&*record.sealed.key_id).into(),
+        (&*record.sealed.wrapped).into(),
+        (&*record.sealed.payload).into(),
+    ];
+    work.run(INSERT, values).await?;
+    Ok(())
+}
+
+fn read(row: &Row) -> Result<AuthorityRecord, Error> {
+    let columns = row.of(TABLE);
+    Ok(AuthorityRecord {
+        id: columns.parsed("id", Uuid::parse_str)?,
+        certificate: columns.text("certificate")?.into(),
+        signs_from: columns.time("signs_from")?,
+        sealed: connections::read_sealed(columns)?,
+    })
+}
+
+/// The kind of a change.
+pub(super) const KIND: &str = "authority";
+
+const TABLE: &str = "authorities";
+
+const INSERT: &str = "INSERT INTO authorities (id, certificate, signs_from, key_id, wrapped, payload) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
+
+const FORGET: &str = "DELETE FROM authorities WHERE signs_from < \
+    (SELECT max(signs_from) FROM authorities WHERE signs_from <= $1)";
+
+const REWRAP: &str = "UPDATE authorities SET key_id = $4, wrapped = $5 \
+    WHERE id = $1 AND wrapped = $2 AND payload = $3";
