@@ -152,7 +152,9 @@ impl Registry {
 
     /// Removes the caller whose token has this id in the store, if there is one.
     pub fn dismiss(&mut self, id: Uuid) {
-        if let Some(digest) = self.stored_tokens.remove(&id) {
+        let Some(digest) = self.stored_tokens.remove(&id) else { return };
+        // A declared one with the same token is somebody else's.
+        if self.callers.get(&digest).is_some_and(|holder| holder.id() == Some(id)) {
             self.callers.remove(&digest);
         }
     }

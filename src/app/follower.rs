@@ -35,6 +35,8 @@ pub(super) struct Follower {
     nudged: Notify,
     heard: Mutex<Heard>,
     stale: Arc<AtomicBool>,
+    /// Asked to take up everything, not only what has changed.
+    afresh: AtomicBool,
 }
 
 /// When the store last answered.
@@ -99,6 +101,7 @@ impl Follower {
             metrics,
             max_staleness,
             stale,
+            afresh: AtomicBool::new(false),
         };
         match follower.take_up().await.map_err(FollowError::Store)? {
             None => Ok(follower),
@@ -109,15 +112,45 @@ impl Follower {
     /// Follows the store until this is dropped. It looks when the store says that something has
     /// changed, when it is nudged, and every half a second in case it was not told.
     pub(super) async fn follow(&self) {
+        tokio::join!(self.listen(), self.keep_up(), self.judge());
+    }
+
+    /// The store says that something has changed. The wait is never broken off: it may have to
+    /// open a conn first.
+    async fn listen(&self) {
         let mut listener = self.backing.store.listen();
         loop {
+            listener.changed().await;
+            self.nudged.notify_one();
+        }
+    }
+
+    async fn keep_up(&self) {
+        loop {
             tokio::select! {
-                () = listener.changed() => {}
                 () = self.nudged.notified() => {}
                 () = tokio::time::sleep(GLANCE) => {}
             }
             self.note(self.catch_up().await);
         }
+    }
+
+    /// A store that hangs says nothing, not even that it fails.
+    async fn judge(&self) {
+        loop {
+            tokio::time::sleep(GLANCE).await;
+            let silence = clock::instant().duration_since(self.heard.lock().at);
+            if silence > SLOW {
+                self.count_silence(silence);
+            }
+        }
+    }
+
+    /// Has everything taken up again, soon: keys that open more than before are there, or what is
+    /// declared no longer stands in the way of what is stored.
+    pub(super) fn begin_afresh(&self) {
+        self.afresh.store(true, Relaxed);
+        self.nudged.notify_one();
     }
 
     /// Waits until what the store had at `revision` is in force here. Whether it came to that in
@@ -131,10 +164,17 @@ impl Follower {
 
     async fn catch_up(&self) -> Result<(), store::Error> {
         let since = *self.reached.borrow();
-        match self.backing.store.changes_since(since).await? {
+        let changes = match self.backing.store.changes_since(since).await? {
+            Changes::Since { changes, .. }
+                if self.reread_keys_for(&changes).await || self.afresh.swap(false, Relaxed) =>
+            {
+                Changes::Behind
+            }
+            changes => changes,
+        };
+        match changes {
             Changes::Since { changes, .. } if changes.is_empty() => {}
             Changes::Since { revision, changes } => {
-                self.reread_keys_for(&changes).await;
                 if changes.iter().any(|change| matches!(change, Change::Authorities)) {
                     self.trust.renew(&self.backing).await;
                 }
@@ -154,6 +194,10 @@ impl Follower {
     /// Notes whether the store was heard of, and refuses requests once it was silent for too long.
     fn note(&self, heard: Result<(), store::Error>) {
         let silence = self.heard.lock().note(heard, clock::instant());
+        self.count_silence(silence);
+    }
+
+    fn count_silence(&self, silence: Duration) {
         self.metrics.note_store_staleness(silence);
         let stale = silence >= self.max_staleness;
         if self.stale.swap(stale, Relaxed) != stale && stale {
@@ -161,8 +205,9 @@ impl Follower {
         }
     }
 
-    /// Another instance may have rotated to a key that is in our file by now.
-    async fn reread_keys_for(&self, changes: &[Change]) {
+    /// Another instance may have rotated to a key that is in our file by now. Whether there are
+    /// other keys than before: then what could not be opened may open.
+    async fn reread_keys_for(&self, changes: &[Change]) -> bool {
         let vault = self.backing.keys.vault();
         let knows = |id: &str| vault.keyring().ids().any(|known| known == id);
         let unknown = changes.iter().any(|change| match change {
@@ -171,8 +216,16 @@ impl Follower {
             Change::Key { id } => vault.keyring().first_id() != &**id,
             _ => false,
         });
-        if unknown && let Err(error) = self.backing.keys.reread(&self.backing.store).await {
-            tracing::error!(error = %error, "another master key is in use, and it is not known here");
+        unknown && self.reread_keys().await
+    }
+
+    async fn reread_keys(&self) -> bool {
+        match self.backing.keys.reread(&self.backing.store).await {
+            Ok(are_others) => are_others,
+            Err(error) => {
+                tracing::error!(error = %error, "another master key is in use, and it is not known here");
+                false
+            }
         }
     }
 
@@ -186,6 +239,12 @@ impl Follower {
 
     /// Takes up all that the store has; names that are declared too are left out, and said.
     async fn take_up(&self) -> Result<Option<Taken>, store::Error> {
+        let vault = self.backing.keys.vault();
+        let used = self.backing.store.key_usage().await?;
+        let knows = |id: &str| vault.keyring().ids().any(|known| known == id);
+        if used.iter().any(|(id, _)| !knows(id)) {
+            self.reread_keys().await;
+        }
         let (vault, mut stored) = (self.backing.keys.vault(), Registry::default());
         let walk = self.backing.store.walk(|record| match record {
             Record::Connection(Ok(record)) => {
@@ -288,6 +347,9 @@ impl Follower {
 }
 
 const NOT_IN_FORCE: &str = "what the store has is not in force here";
+
+/// Longer than a store that is well takes for anything; from then on it counts as silent.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// How often the store is looked at when it says nothing.
 const GLANCE: Duration = Duration::from_millis(500);

@@ -30,12 +30,17 @@ impl Keeping for Keeper {
 
     fn renew_keys(&self) -> BoxFuture<'_, Result<(), Refused>> {
         let Backing { store, keys } = &self.backing;
-        let reread = keys.reread(store);
+        let reread = keys.reread(store).map(|reread| {
+            if matches!(reread, Ok(true)) {
+                self.follower.begin_afresh();
+            }
+            reread
+        });
         let refused = |error| match error {
             KeysError::Environment => Refused::KeysFromEnvironment,
             error => Refused::KeysUnreadable(error.to_string()),
         };
-        reread.map(move |reread| reread.map_err(refused)).boxed()
+        reread.map(move |reread| reread.map(drop).map_err(refused)).boxed()
     }
 
     fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {

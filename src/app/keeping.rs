@@ -67,6 +67,11 @@ impl Keeping {
         self.backing.store.close().await;
     }
 
+    /// Another configuration is in force: what it no longer declares may be in the store.
+    pub(super) fn begin_afresh(&self) {
+        self.follower.begin_afresh();
+    }
+
     /// What the management plane needs of it.
     pub(super) fn keeper(&self) -> Arc<dyn desk::Keeping> {
         let (backing, follower) = (self.backing.clone(), Arc::clone(&self.follower));

@@ -8,9 +8,9 @@ use arc_swap::ArcSwap;
 
 use super::data_dir::{DataDirError, read_secret, write_secret};
 use crate::config::{Config, Environment};
-use crate::model::sealed::Context;
+use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
-use crate::store::{self, Store};
+use crate::store::{self, Store, Window};
 use crate::vault::{Keyring, KeyringError, SealError, Vault};
 
 /// The master keys in use.
@@ -97,22 +97,24 @@ impl Keys {
         self.vault.load_full()
     }
 
-    /// Reads the file again, and uses its keys if they open the store.
+    /// Reads the file again, and uses its keys if they open the store. Whether they are others
+    /// than before.
     ///
     /// # Errors
     /// [`KeysError`] as at the start; the keys in use stay so then.
-    pub(super) async fn reread(&self, store: &Store) -> Result<(), KeysError> {
+    pub(super) async fn reread(&self, store: &Store) -> Result<bool, KeysError> {
         let Source::File(path) = &self.source else { return Err(KeysError::Environment) };
         let keyring = read_file(path)?.ok_or_else(|| KeysError::Missing(path.clone()))?;
         let vault = Arc::new(Vault::new(keyring));
         self.check(&vault, store).await?;
-        self.vault.store(vault);
-        Ok(())
+        let before = self.vault.swap(Arc::clone(&vault));
+        Ok(!before.keyring().ids().eq(vault.keyring().ids()))
     }
 
     /// A key is never made over old data; and it is on the disk before anything is sealed with it.
     async fn make(path: PathBuf, store: &Store) -> Result<Self, KeysError> {
-        if store.key_check().await.map_err(KeysError::Store)?.is_some() {
+        // The key check is one of the records that count.
+        if !store.key_usage().await.map_err(KeysError::Store)?.is_empty() {
             return Err(KeysError::Missing(path));
         }
         let place = path.display().to_string();
@@ -135,6 +137,8 @@ impl Keys {
     async fn check(&self, vault: &Vault, store: &Store) -> Result<(), KeysError> {
         let kept = if let Some(kept) = store.key_check().await.map_err(KeysError::Store)? {
             kept
+        } else if !self.opens_some(vault, store).await.map_err(KeysError::Store)? {
+            return Err(KeysError::Wrong(self.source.to_string()));
         } else {
             let mark = Secret::new(MARK);
             let sealed = vault.seal(&Context::KeyCheck, &mark).map_err(KeysError::Seal)?;
@@ -144,6 +148,24 @@ impl Keys {
             Ok(_mark) => Ok(()),
             Err(_mute) => Err(KeysError::Wrong(self.source.to_string())),
         }
+    }
+
+    /// A store that has records and no key check was restored in part, or tampered with: what is
+    /// there must show that the keys are the right ones. Whether it does, or nothing is there.
+    async fn opens_some(&self, vault: &Vault, store: &Store) -> Result<bool, store::Error> {
+        if store.key_usage().await?.is_empty() {
+            return Ok(true);
+        }
+        let first = Window { after: None, before: None, limit: 1 };
+        let mut connections = store.connections_under_other_keys("", &first).await?.items;
+        let mut tokens = store.tokens_under_other_keys("", &first).await?.items;
+        let connection = connections.pop().and_then(Result::ok);
+        let token = tokens.pop().and_then(Result::ok);
+        let authorities = store.authorities().await?.into_iter().filter_map(Result::ok);
+        let opens = |context: &Context<'_>, sealed: &Sealed| vault.open(context, sealed).is_ok();
+        Ok(connection.is_some_and(|record| opens(&record.context(), &record.sealed))
+            || token.is_some_and(|record| vault.verify(&record.claims(), &record.mac).is_ok())
+            || authorities.into_iter().any(|record| opens(&record.context(), &record.sealed)))
     }
 }
 

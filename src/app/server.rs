@@ -190,9 +190,10 @@ impl Server {
         let lobby = Arc::new(Lobby::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
         let serving = listener.serve(api, Arc::clone(&lobby), tasks.clone());
+        let keeping = self.keeping.as_ref();
         // The API goes on while requests are finished, or nobody could ask how things stand.
         let ending = async {
-            self.signals.wait(&mut self.reload).await;
+            self.signals.wait(&mut self.reload, keeping).await;
             tracing::info!("shutting down: requests in flight are finished first");
             self.draining.store(true, Relaxed);
             let _nobody_listens = self.stop.send(true);
@@ -200,7 +201,6 @@ impl Server {
                 tokio::time::sleep(GLANCE).await;
             }
         };
-        let keeping = self.keeping.as_ref();
         tokio::select! {
             served = serving => served.map_err(StartError::Thread)?,
             () = lobby.sweep() => {}
@@ -238,12 +238,17 @@ impl Signals {
     }
 
     /// Returns when the server is told to stop; reloads as often as it is told to.
-    async fn wait(&mut self, reload: &mut Reload) {
+    async fn wait(&mut self, reload: &mut Reload, keeping: Option<&Keeping>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => reload.run(),
+                _ = self.hang_up.recv() => {
+                    reload.run();
+                    if let Some(keeping) = keeping {
+                        keeping.begin_afresh();
+                    }
+                }
             }
         }
     }

@@ -2,12 +2,12 @@
 //! have the same; and its certificate where people look for it.
 
 use std::fs::{self, DirBuilder};
-use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backing::Backing;
+use super::data_dir::{DataDirError, write_secret};
 use crate::ca::{Authority, AuthorityError, Heir, Leaves, Succession};
 use crate::clock::Clock;
 use crate::config::{Config, PemError};
@@ -47,8 +47,8 @@ pub enum TrustError {
     #[error("the store can't be asked for the interception CA")]
     Store(#[from] store::Error),
     /// Its certificate can't be written.
-    #[error("the file {} can't be written: {}", .0.display(), .1)]
-    File(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    File(#[from] DataDirError),
 }
 
 impl Trust {
@@ -133,15 +133,11 @@ impl Trust {
     /// Writes the certificates where programs are told to look for them.
     fn publish(&self) -> Result<(), TrustError> {
         let path = &self.certificate;
-        let written = || {
-            if let Some(directory) = path.parent() {
-                DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            }
-            let draft = path.with_extension("pem.new");
-            fs::write(&draft, self.leaves.to_trust())?;
-            fs::rename(&draft, path)
-        };
-        written().map_err(|why| TrustError::File(path.clone(), why))
+        if let Some(directory) = path.parent() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.map_err(|why| DataDirError::File(directory.to_path_buf(), why))?;
+        }
+        Ok(write_secret(path, self.leaves.to_trust().as_bytes())?)
     }
 }
 

@@ -134,9 +134,26 @@ impl Writing<'_> {
         let record = desk.seal_draft(keeping, integration, draft)?;
         let created = keeping.store().create_connection(&record).await;
         let revision = created.map_err(|error| store_failed(&error))?;
-        self.log("a connection was created", kind, &record.name);
         self.0.desk.settle(revision).await;
+        if self.0.declared(&record.name).is_some() {
+            return self.give_way(keeping, &record).await;
+        }
+        self.log("a connection was created", kind, &record.name);
         Ok(Shown::from(&record))
+    }
+
+    /// The configuration has come to declare the same name meanwhile, and has the better right.
+    async fn give_way(
+        &self,
+        keeping: &dyn Keeping,
+        record: &ConnectionRecord,
+    ) -> Result<Shown, Refused> {
+        let deleted = keeping
+            .store()
+            .delete_connection(&record.integration, &record.name, record.kind())
+            .await;
+        deleted.map_err(|error| store_failed(&error))?;
+        Err(Refused::Taken)
     }
 
     /// Changes a connection's credentials, and returns when that is in force on this instance.
@@ -269,17 +286,18 @@ impl Desk {
         before: &ConnectionRecord,
         change: &Change,
     ) -> Result<ConnectionRecord, Refused> {
-        let kept = || {
-            keeping.vault().open(&before.context(), &before.sealed).map_err(|_mute| {
-                tracing::error!(
-                    integration = before.integration.as_str(),
-                    connection.name = before.name.as_str(),
-                    "the connection's secret can't be opened"
-                );
-                Refused::SealBroken
-            })
-        };
-        let secret = change.secret.clone().map_or_else(kept, Ok)?;
+        // Opened even where another secret takes its place: a row that was edited by hand would
+        // else have the new one sealed for a place of the editor's choice.
+        let kept = keeping.vault().open(&before.context(), &before.sealed).map_err(|_mute| {
+            tracing::error!(
+                integration = before.integration.as_str(),
+                connection.name = before.name.as_str(),
+                "the connection's secret can't be opened: its row was changed by hand, or its \
+                 master key is missing; it is not changed"
+            );
+            Refused::SealBroken
+        })?;
+        let secret = change.secret.clone().unwrap_or(kept);
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);
         let later = before.updated_at.saturating_add(SignedDuration::from_micros(1));

@@ -34,7 +34,10 @@ impl Form {
     #[must_use]
     pub fn new(entered: Vec<(String, Entry)>) -> Self {
         let mut form = Self::default();
-        for (name, entry) in entered {
+        if entered.len() > MOST_FIELDS {
+            form.fault(About::Request, &format!("there are more than {MOST_FIELDS} fields"));
+        }
+        for (name, entry) in entered.into_iter().take(MOST_FIELDS) {
             if form.fields.iter().any(|(known, _)| *known == name) {
                 form.fault(About::Request, &format!("{}: is given twice", printable(&name)));
             } else {
@@ -186,6 +189,9 @@ impl Form {
         self.fault(About::Request, &format!("{field}: must be {wanted}, not {found}"));
     }
 }
+
+/// More than any form has; every fault of so many can be told.
+const MOST_FIELDS: usize = 32;
 
 /// What stands for a secret in every answer.
 pub const REDACTED: &str = "*****";

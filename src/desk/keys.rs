@@ -170,7 +170,10 @@ impl Walk<'_> {
     async fn key_check(&mut self) -> Result<(), store::Error> {
         let Some(before) = self.store.key_check().await? else { return Ok(()) };
         match self.vault.rewrap(&Context::KeyCheck, &before) {
-            Ok(Some(after)) => self.store.rewrap_key_check(&before, &after).await,
+            Ok(Some(after)) => {
+                self.rewrapped += 1;
+                self.store.rewrap_key_check(&before, &after).await
+            }
             Ok(None) => Ok(()),
             Err(error) => {
                 self.fail("the key check", &error.to_string());

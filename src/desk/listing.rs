@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::connections::{Reading, Shown, store_failed};
 use super::fault::Refused;
 use crate::model::name::ConnectionName;
-use crate::store::{Page, Window};
+use crate::store::{self, Page, Window};
 
 /// A page of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,10 +53,21 @@ impl Reading<'_> {
         window: &Window,
     ) -> Result<(Vec<Shown>, Option<(String, String)>), Refused> {
         let Some(keeping) = &self.desk.keeping else { return Ok((Vec::new(), None)) };
-        let page = keeping.store().connections(&self.integration, window).await;
-        let mut page = page.map_err(|error| store_failed(&error))?;
-        let ends = page.ends.take().filter(|_ends| page.has_more);
-        Ok((readable(page).iter().map(Shown::from).collect(), ends))
+        let mut rest = window.clone();
+        // A page of which nothing can be read has no cursor to go on from.
+        loop {
+            let page = keeping.store().connections(&self.integration, &rest).await;
+            let mut page = page.map_err(|error| store_failed(&error))?;
+            let ends = page.ends.take().filter(|_ends| page.has_more);
+            let shown: Vec<_> = readable(page).iter().map(Shown::from).collect();
+            match ends {
+                Some((first, _)) if shown.is_empty() && reads_backwards(window) => {
+                    rest.before = Some(first);
+                }
+                Some((_, last)) if shown.is_empty() => rest.after = Some(last),
+                ends => return Ok((shown, ends)),
+            }
+        }
     }
 
     /// Those of `names` that are stored and within the window.
@@ -72,8 +83,13 @@ impl Reading<'_> {
         let mut found = Vec::new();
         for name in names {
             let record = keeping.store().connection(&self.integration, &name).await;
-            let record = record.map_err(|error| store_failed(&error))?;
-            found.extend(record.as_ref().map(Shown::from));
+            match record {
+                Err(error @ store::Error::Inconsistent { .. }) => unreadable(&error),
+                record => {
+                    let record = record.map_err(|error| store_failed(&error))?;
+                    found.extend(record.as_ref().map(Shown::from));
+                }
+            }
         }
         Ok(found)
     }
@@ -85,10 +101,14 @@ pub(super) fn readable<T>(page: Page<T>) -> Vec<T> {
     for item in page.items {
         match item {
             Ok(item) => items.push(item),
-            Err(error) => tracing::error!(error = %error, "a record can't be read"),
+            Err(error) => unreadable(&error),
         }
     }
     items
+}
+
+fn unreadable(error: &store::Error) {
+    tracing::error!(error = %error, "a record can't be read");
 }
 
 /// The part of `items` that fits into the window: its end when it is read backwards.

@@ -45,6 +45,6 @@ pub(super) fn inject(
 pub(super) fn seal_broken() -> Refusal {
     Refusal::new(
         Code::SealBroken,
-        "The connection's secret can't be opened; the operator must enter it again.",
+        "The connection's secret can't be opened; the operator must delete the connection and create it anew.",
     )
 }

@@ -149,7 +149,12 @@ async fn changes_since(work: &mut Work, since: Revision) -> Result<Changes, Erro
             return Ok(Changes::Behind);
         }
         for row in rows {
-            changes.extend(changed(work, &row).await?);
+            match changed(work, &row).await {
+                Ok(change) => changes.extend(change),
+                // Nobody knows what has changed, so everything is read.
+                Err(Error::Inconsistent { .. }) => return Ok(Changes::Behind),
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(Changes::Since { revision, changes })

@@ -69,8 +69,8 @@ impl Store {
         work.commit().await
     }
 
-    /// How many records need each master key, by its id. A key that is not among them is needed
-    /// no more, once the key check is under another one too.
+    /// How many records need each master key, by its id; the key check is one of them. A key that
+    /// is not among them is needed no more.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -204,7 +204,7 @@ const REWRAP_CHECK: &str = "UPDATE key_check SET key_id = $2, wrapped = $3 WHERE
 
 const USAGE: &str = "SELECT key_id, count(*) AS records FROM \
     (SELECT key_id FROM connections UNION ALL SELECT key_id FROM tokens \
-    UNION ALL SELECT key_id FROM authorities) AS used \
+    UNION ALL SELECT key_id FROM authorities UNION ALL SELECT key_id FROM key_check) AS used \
     GROUP BY key_id ORDER BY key_id";
 
 const REWRAP: &str = "UPDATE connections SET key_id = $4, wrapped = $5 \

@@ -193,7 +193,7 @@ async fn keys_are_listed_and_rotated() {
     let new = "new:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
     std::fs::write(&file, format!("{new}\n{old}")).unwrap();
     let rotated = run(&server, "key rotate");
-    assert_eq!(rotated.out, "brought 2 records under the key new\n", "{rotated:?}");
+    assert_eq!(rotated.out, "brought 3 records under the key new\n", "{rotated:?}");
 }
 
 #[tokio::test]

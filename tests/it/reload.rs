@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use crate::support::ask::{ask, stranger};
 use crate::support::origin::{Conn, Origin};
 use crate::support::raw::refused;
+use crate::support::soon;
 use crate::support::world::World;
 
 const URL: &str = "GET https://api.example.test/v1";
@@ -138,4 +139,25 @@ async fn what_is_left_of_a_rate_is_kept() {
     world.reload(|world| world.token("newcomer", "acme", "")).await;
     assert_eq!(world.send(&ask(URL)).await.status, 429);
     assert_eq!(world.send(&stranger(URL).by("newcomer")).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_stored_comes_back_when_a_declared_token_like_it_goes() {
+    let origin = Origin::start().await;
+    let mut server = World::new(&origin).keeping().run().await;
+    let (id, token) = server.keep_token("kept", &["proxy"]).await;
+    let get = stranger("GET https://api.example.test/v1")
+        .field("Proxy-Authorization", &format!("Bearer {token}"));
+    assert_eq!(server.send(&get).await.status, 200);
+    let table = format!("token = {token:?}");
+    let declared = format!(
+        "[[tokens]]\nname = \"same\"\nintegration = \"acme\"\nscopes = [\"proxy\"]\n{table}\n"
+    );
+    server.reload(|world| world.table(&declared)).await;
+    assert_eq!(server.send(&get).await.status, 200);
+    server.reload(|world| world.without(&table)).await;
+    soon(async { while server.send(&get).await.status != 200 {} }).await;
+    server.reload(|world| world.table(&declared)).await;
+    server.revoke(&id).await;
+    assert_eq!(server.send(&get).await.status, 200, "the declared one is still good");
 }

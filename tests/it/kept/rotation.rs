@@ -3,15 +3,21 @@
 use std::path::Path;
 
 use serde_json::Value;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
 
-use super::{credential, secret_file, through};
+use super::{credential, secret_file, through, with_token};
 use crate::support::origin::Origin;
 use crate::support::postgres::Postgres;
+use crate::support::raw::refused;
 use crate::support::soon;
 use crate::support::world::{Running, World};
 
 const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 const NEW: &str = "new:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n";
+
+/// What a store has from the start: the key check and an interception CA.
+const OTHERS: u64 = 2;
 
 async fn rotate(server: &Running) -> Value {
     let answer = server.manage("POST /api/keyferry/v1/keys/rotate", None).await;
@@ -25,6 +31,11 @@ async fn used(server: &Running, id: &str) -> u64 {
     let keys: Value = serde_json::from_slice(&answer.body).unwrap();
     let keys = keys["keys"].as_array().unwrap().iter();
     keys.filter(|key| key["id"] == id).map(|key| key["records"].as_u64().unwrap()).sum()
+}
+
+async fn open(world: &World) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(world.path("data/keyferry.db"));
+    SqlitePool::connect_with(options).await.unwrap()
 }
 
 /// A server of two over one database, with a key file of its own.
@@ -54,9 +65,9 @@ async fn everything_comes_under_a_new_key_at_every_instance_and_the_old_one_can_
     let told = rotate(&here).await;
     assert_eq!(
         (&told["key"], &told["rewrapped"], &told["failed"]),
-        (&"new".into(), &451.into(), &0.into())
+        (&"new".into(), &(451 + OTHERS).into(), &0.into())
     );
-    assert_eq!((used(&here, "old").await, used(&here, "new").await), (0, 451));
+    assert_eq!((used(&here, "old").await, used(&here, "new").await), (0, 451 + OTHERS));
     // The other one seals with the new key too, without having been told by anybody but the store.
     soon(async {
         loop {
@@ -106,7 +117,7 @@ async fn a_rotation_that_is_killed_goes_on_where_it_was() {
     let server = world.run().await;
     let rewrapped = rotate(&server).await["rewrapped"].as_u64().unwrap();
     assert!(rewrapped < 1000, "{rewrapped} were left");
-    assert_eq!(used(&server, "new").await, 1000);
+    assert_eq!(used(&server, "new").await, 1000 + OTHERS);
     secret_file(&file, NEW.as_bytes());
     let server = server.killed().await.run().await;
     assert_eq!(server.send(&through("kept0")).await.status, 200);
@@ -119,4 +130,64 @@ async fn keys_of_the_environment_are_not_rotated() {
     let answer = server.manage("POST /api/keyferry/v1/keys/rotate", None).await;
     assert!((400..500).contains(&answer.status), "{answer:?}");
     assert!(answer.text().contains("KEYFERRY_MASTER_KEY"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_comes_back_opens_what_was_refused_without_it() {
+    let origin = Origin::start().await;
+    let keys = tempfile::TempDir::new().unwrap();
+    let file = keys.path().join("key");
+    secret_file(&file, format!("{OLD}{NEW}").as_bytes());
+    let world = World::new(&origin)
+        .set("store.url", "\"sqlite:keyferry.db\"")
+        .set("seal.master_key_file", &format!("\"{}\"", file.display()));
+    let server = world.run().await;
+    server.keep_bearer("kept", "api.example.test", "kept-secret").await;
+    let (_id, token) = server.keep_token("fresh", &["proxy"]).await;
+    let world = server.killed().await;
+    let database = open(&world).await;
+    let check = "SELECT key_id, wrapped FROM key_check";
+    let check: (String, Vec<u8>) = sqlx::query_as(check).fetch_one(&database).await.unwrap();
+    secret_file(&file, format!("{NEW}{OLD}").as_bytes());
+    let server = world.run().await;
+    rotate(&server).await;
+    let world = server.killed().await;
+    // As where a rotation was killed before its end, and the new key then got lost.
+    let back = "UPDATE key_check SET key_id = $1, wrapped = $2";
+    sqlx::query(back).bind(check.0).bind(check.1).execute(&database).await.unwrap();
+    database.close().await;
+    secret_file(&file, OLD.as_bytes());
+    let server = world.run().await;
+    assert_eq!(server.send(&through("kept")).await.refusal(), refused(500, "SealBroken"));
+    let unknown = server.send(&with_token(&token, "kept")).await;
+    assert_eq!(unknown.refusal(), refused(407, "CallerUnknown"));
+    secret_file(&file, format!("{OLD}{NEW}").as_bytes());
+    rotate(&server).await;
+    soon(async { while server.send(&with_token(&token, "kept")).await.status != 200 {} }).await;
+    assert_eq!(credential(&origin), "kept-secret");
+}
+
+#[tokio::test]
+async fn no_new_key_is_made_over_old_data_nor_a_wrong_one_taken_where_the_check_is_gone() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    server.keep_bearer("kept", "api.example.test", "kept-secret").await;
+    let world = server.killed().await;
+    let database = open(&world).await;
+    sqlx::query("DELETE FROM key_check").execute(&database).await.unwrap();
+    database.close().await;
+    let (key, away) = (world.path("data/master.key"), world.path("away"));
+    std::fs::rename(&key, &away).unwrap();
+    for (content, complaint) in [(None, "no master key"), (Some(NEW), "other master keys")] {
+        if let Some(content) = content {
+            secret_file(&key, content.as_bytes());
+        }
+        let failed = world.command().output().unwrap();
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(!failed.status.success() && said.contains(complaint), "{said}");
+        assert_eq!(key.exists(), content.is_some());
+    }
+    std::fs::rename(&away, &key).unwrap();
+    let server = world.run().await;
+    assert_eq!(server.send(&through("kept")).await.status, 200);
 }

@@ -92,3 +92,52 @@ async fn a_token_that_was_written_into_the_database_is_none() {
     assert!(server.metric("keyferry_seal_failures_total").await > 0.0);
     assert_eq!(server.send(&through("kept")).await.status, 200);
 }
+
+#[tokio::test]
+async fn an_edited_record_takes_no_new_secret_announced_or_not() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).pin("evil.example.test", &origin);
+    let server = world.keeping().run().await;
+    server.keep_bearer("kept", "api.example.test", "kept-secret").await;
+    let mut connection = database(&server.world).await;
+    let edit = "UPDATE connections SET allowed_domain = 'evil.example.test'";
+    sqlx::query(edit).execute(&mut connection).await.unwrap();
+    let line = format!("PATCH {}/bearer_token/kept", crate::support::operator::CONNECTIONS);
+    let answer = server.manage(&line, Some(serde_json::json!({"token": "another"}))).await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert!(answer.text().contains("SealBroken"));
+    let aimed = crate::support::ask::ask("GET https://evil.example.test/v1");
+    let aimed = server.send(&aimed.field("X-Zis-Connection", "kept")).await;
+    assert_eq!(aimed.refusal(), refused(403, "DomainNotAllowed"));
+}
+
+#[tokio::test]
+async fn a_list_goes_on_behind_rows_that_can_not_be_read() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    for name in ["aaa", "bbb", "ccc"] {
+        server.keep_bearer(name, "api.example.test", "kept-secret").await;
+    }
+    let mut connection = database(&server.world).await;
+    let edit = "UPDATE connections SET detail = '[]' WHERE name = 'bbb'";
+    sqlx::query(edit).execute(&mut connection).await.unwrap();
+    let connections = crate::support::operator::CONNECTIONS;
+    for query in ["page[size]=1&page[after]=api", "page[size]=1&page[before]=zzz"] {
+        let answer = server.manage(&format!("GET {connections}/all?{query}"), None).await;
+        let page: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(page["bearer_token"][0]["name"], "ccc", "{page}");
+    }
+    // The declared one comes before the row that can't be read.
+    let backwards = format!("GET {connections}/all?page[size]=1&page[before]=ccc");
+    let answer = server.manage(&backwards, None).await;
+    let page: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(page["bearer_token"][0]["name"], "api", "{page}");
+    let few = serde_json::json!({
+        "name": "few", "integration": "acme", "scopes": ["read"], "connections": ["bbb", "ccc"],
+    });
+    let made = server.manage("POST /api/keyferry/v1/tokens", Some(few)).await;
+    let made: serde_json::Value = serde_json::from_slice(&made.body).unwrap();
+    let secret = made["token"]["secret"].as_str().unwrap();
+    let answer = server.manage_by(secret, &format!("GET {connections}/all"), None).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}

@@ -185,7 +185,7 @@ async fn a_rotation_brings_everything_under_the_new_key_without_a_pause() {
         admin.grant(&json!({"name": "t", "integration": "acme", "scopes": ["proxy"]})).await;
     let keys = admin.get("/api/keyferry/v1/keys").await.json();
     let old = keys["keys"][0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(keys, json!({"keys": [{"id": old, "active": true, "present": true, "records": 2}]}));
+    assert_eq!(keys, json!({"keys": [{"id": old, "active": true, "present": true, "records": 4}]}));
 
     let file = world.world.path("data/master.key");
     let kept = fs::read_to_string(&file).unwrap();
@@ -193,12 +193,12 @@ async fn a_rotation_brings_everything_under_the_new_key_without_a_pause() {
     fs::write(&file, format!("new:{key}\n{kept}")).unwrap();
     let rotated = admin.post("/api/keyferry/v1/keys/rotate", &json!({})).await;
     assert_eq!(rotated.status, 200, "{}", rotated.text());
-    assert_eq!(rotated.json(), json!({"key": "new", "rewrapped": 2, "failed": 0}));
+    assert_eq!(rotated.json(), json!({"key": "new", "rewrapped": 4, "failed": 0}));
     let keys = admin.get("/api/keyferry/v1/keys").await.json();
     assert_eq!(
         keys,
         json!({"keys": [
-            {"id": "new", "active": true, "present": true, "records": 2},
+            {"id": "new", "active": true, "present": true, "records": 4},
             {"id": old, "active": false, "present": true, "records": 0},
         ]})
     );

@@ -122,6 +122,12 @@ impl World {
         self
     }
 
+    /// A table as it stands.
+    pub(crate) fn table(mut self, table: &str) -> Self {
+        self.tokens.push(table.to_owned());
+        self
+    }
+
     /// Takes a token or connection out again, by a piece of its table.
     pub(crate) fn without(mut self, piece: &str) -> Self {
         self.tokens.retain(|table| !table.contains(piece));
