@@ -153,7 +153,9 @@ impl Keys {
     /// A store that has records and no key check was restored in part, or tampered with: what is
     /// there must show that the keys are the right ones. Whether it does, or nothing is there.
     async fn opens_some(&self, vault: &Vault, store: &Store) -> Result<bool, store::Error> {
-        if store.key_usage().await?.is_empty() {
+        let is_empty = store.key_usage().await?.is_empty();
+        // Another instance may have begun at the same time: then its key check tells.
+        if is_empty || store.key_check().await?.is_some() {
             return Ok(true);
         }
         let first = Window { after: None, before: None, limit: 1 };

@@ -33,7 +33,7 @@ use self::inside::Inside;
 
 /// What a tunnel was opened for. Every request inside is held to it.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub struct Tunnel {
     /// Where it leads.
     pub(super) origin: Origin,
     /// What the CONNECT showed of its caller, who is looked up anew for each request.
@@ -45,7 +45,7 @@ pub(super) struct Tunnel {
 
 /// How a tunnel is to be opened.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Way {
+pub enum Way {
     /// At least one connection covers the host: TLS ends here.
     LookedInto(Origin),
     /// None does, and the operator lets such conns pass: they are not looked into.
@@ -64,8 +64,11 @@ pub(super) struct Opening {
 
 /// Whether the caller may have the tunnel, and of which kind (contract §3, "CONNECT"). Applies the
 /// rules from the tags to the port; the method is a tunnel's own. `chosen` hears of a connection
-/// that is named.
-pub(super) fn decide(
+/// that is named. A pure function.
+///
+/// # Errors
+/// The refusal of the first rule that does not hold.
+pub fn decide(
     in_force: &InForce,
     caller: &Caller,
     ask: &Ask,
@@ -111,8 +114,11 @@ impl Opening {
 }
 
 impl Tunnel {
-    /// What a tunnel to `origin` is opened for.
-    fn new(origin: Origin, ask: &Ask, digest: Option<TokenDigest>) -> Result<Self, Refusal> {
+    /// What a tunnel to `origin` is opened for, by what the CONNECT names and the token it shows.
+    ///
+    /// # Errors
+    /// `ConflictingTags`, when it names different connections in different places.
+    pub fn new(origin: Origin, ask: &Ask, digest: Option<TokenDigest>) -> Result<Self, Refusal> {
         let Named { integration, connection } = agree(ask)?;
         let (integration, connection) = (integration.cloned(), connection.cloned());
         Ok(Self { origin, digest, integration, connection })
@@ -121,7 +127,8 @@ impl Tunnel {
 
 impl Way {
     /// Where the tunnel leads.
-    pub(super) fn origin(&self) -> &Origin {
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
         match self {
             Self::LookedInto(origin) | Self::Blind(origin) => origin,
         }

@@ -17,7 +17,7 @@ impl Tunnel {
     /// # Errors
     /// `MisdirectedRequest` when it is for another origin than the tunnel's, `MalformedRequest`
     /// when it can't be read.
-    pub(in crate::proxy) fn ask(&self, head: &Parts) -> Result<Ask, Refusal> {
+    pub fn ask(&self, head: &Parts) -> Result<Ask, Refusal> {
         let authority = self.authority()?;
         // The method's own rule refuses it; its target is no request's.
         if head.method != Method::CONNECT {

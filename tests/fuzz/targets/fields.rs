@@ -19,7 +19,8 @@ fuzz_target!(|input: &[u8]| {
     let given = keyferry_fuzz::fields(text);
     let credential = HeaderName::from_static(CREDENTIALS[usize::from(choice & 3)]);
     let token_field = (choice & 4 != 0).then(|| HeaderName::from_static("x-slot"));
-    let version = [Version::HTTP_11, Version::HTTP_2, Version::HTTP_10][usize::from(choice >> 3) % 3];
+    let version =
+        [Version::HTTP_11, Version::HTTP_2, Version::HTTP_10][usize::from(choice >> 3) % 3];
     let via = Via::new("fuzz");
 
     let mut request = given.clone();

@@ -5,28 +5,15 @@
 //! plainer reading of the same text.
 #![no_main]
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Uri, Version};
+use http::{Method, Request, Uri, Version};
 use keyferry::door::{Framing, HeadLimits, Seen};
-use keyferry::ledger::Metrics;
-use keyferry::model::caller::{Caller, Reach};
-use keyferry::model::connection::Connection;
-use keyferry::model::domain::AllowedDomain;
-use keyferry::model::name::{ConnectionName, IntegrationName};
-use keyferry::model::permit::{Scheme, Target, Terms};
-use keyferry::model::record::Detail;
-use keyferry::model::token::Scopes;
-use keyferry::proxy::{Ask, Destination, Form, InForce, Settings, decide, strip_base_url};
-use keyferry::registry::Registry;
-use keyferry::secret::Secret;
-use keyferry::upstream::{self, Guard, OwnListeners, Rules, System, TlsClients};
+use keyferry::model::permit::{Scheme, Target};
+use keyferry::proxy::{Ask, Destination, Form, decide, strip_base_url};
+use keyferry_fuzz::world::{PORTS, caller, in_force};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits { max_bytes: 8192, max_fields: 64 };
-const PORTS: [u16; 2] = [443, 8443];
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, text)) = input.split_first() else { return };
@@ -92,6 +79,7 @@ fn check_destination(ask: &Ask, head: &Parts, target: &str) {
     let field = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let written = match ask.form {
         Form::Authority => target,
+        Form::Tunnel => unreachable!("nobody opened one"),
         Form::Absolute => {
             let (scheme, rest) = target.split_once("://").expect("absolute-form has a scheme");
             let plain = scheme.eq_ignore_ascii_case("http");
@@ -142,74 +130,4 @@ fn check_strip(uri: &Uri, target: &str) {
     parts.path_and_query = Some(left);
     let outgoing = Uri::from_parts(parts).expect("a target in origin-form");
     assert!(outgoing.authority().is_none() && outgoing.to_string().starts_with('/'), "{target}");
-}
-
-fn caller(everywhere: bool) -> Caller {
-    let integration = IntegrationName::parse("shop").expect("a name");
-    Caller {
-        name: "fuzz".into(),
-        reach: if everywhere { Reach::Every(None) } else { Reach::One(integration, None) },
-        scopes: Scopes { proxy: true, ..Scopes::default() },
-        expires_at: None,
-    }
-}
-
-fn in_force(upgrades: bool) -> &'static InForce {
-    static PLAIN: OnceLock<InForce> = OnceLock::new();
-    static UPGRADES: OnceLock<InForce> = OnceLock::new();
-    if upgrades { UPGRADES.get_or_init(|| build(true)) } else { PLAIN.get_or_init(|| build(false)) }
-}
-
-fn build(upgrade_plain_http: bool) -> InForce {
-    let connections = [
-        ("shop", "one", "api.example.com"),
-        ("shop", "two", "*.example.com"),
-        ("shop", "three", "a.co"),
-        ("desk", "one", "*.a.co"),
-    ];
-    let connections = connections.map(|(integration, name, domain)| {
-        let connection = Connection::new(
-            IntegrationName::parse(integration).expect("a name"),
-            ConnectionName::parse(name).expect("a name"),
-            AllowedDomain::parse(domain).expect("a domain"),
-            Detail::BearerToken,
-        &Secret::new("secret"),
-        );
-        Arc::new(connection.expect("a connection"))
-    });
-    let way_out = upstream::Settings {
-        resolve_timeout: Duration::ZERO,
-        connect_timeout: Duration::ZERO,
-        response_timeout: Duration::ZERO,
-        idle_timeout: Duration::ZERO,
-        max_idle_per_origin: 0,
-        http2: true,
-        extra_roots: Vec::new(),
-        allow_networks: Vec::new(),
-        pins: Default::default(),
-    };
-    InForce {
-        registry: Registry::default()
-            .declare(&connections, Vec::new(), None, &Metrics::new())
-            .expect("a registry"),
-        stale: Arc::default(),
-        settings: Arc::new(Settings {
-            anonymous: None,
-            allowed_hosts: vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()],
-            allowed_methods: vec![Method::GET, Method::POST, Method::OPTIONS],
-            allow: HeaderValue::from_static("GET, POST, OPTIONS"),
-            terms: Terms { upgrade_plain_http, allowed_ports: PORTS.to_vec() },
-            blind_tunnels: false,
-            max_body_bytes: 1000,
-            idle_timeout: Duration::ZERO,
-            websocket_idle_timeout: Duration::ZERO,
-        }),
-        rules: Arc::new(Rules {
-            generation: 0,
-            guard: Guard::new(Vec::new(), OwnListeners::default()),
-            tls: TlsClients::new(&way_out).expect("TLS"),
-            resolver: Arc::new(System),
-            settings: way_out,
-        }),
-    }
 }

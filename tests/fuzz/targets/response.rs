@@ -67,7 +67,8 @@ fn read(bytes: &[u8], cuts: &[usize]) -> Option<(Answer, usize)> {
     }
     let ended = decoder.has_ended() || matches!(decoder, Decoder::UntilClose);
     let fields = head.response.headers().iter();
-    let fields = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let fields =
+        fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let status = head.response.status().as_u16();
     ended.then_some((Answer { status, fields, body }, at))
 }
