@@ -10,6 +10,7 @@ mod explain;
 mod health;
 mod key;
 mod output;
+mod run;
 mod secret;
 mod serve;
 mod server;
@@ -67,6 +68,8 @@ enum Command {
     Health(health::Arguments),
     /// Says what the proxy would do with a request and why
     Explain(explain::Arguments),
+    /// Runs a program whose requests go through the proxy
+    Run(run::Arguments),
     /// Manages the connections that a running server keeps
     Connection(connection::Arguments),
     /// Manages access tokens
@@ -86,6 +89,7 @@ impl Arguments {
             Command::Health(arguments) => health::run(&arguments, &options, &environment),
             Command::Explain(arguments) => explain::run(&arguments, &options, &environment),
             Command::Connection(arguments) => connection::run(&arguments, &options, &environment),
+            Command::Run(arguments) => run::run(&arguments, &options, &environment),
             Command::Token(arguments) => token::run(&arguments, &options, &environment),
             Command::Ca(arguments) => ca::run(&arguments, &options, &environment),
             Command::Key(arguments) => key::run(&arguments, &options, &environment),

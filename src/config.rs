@@ -104,6 +104,10 @@ pub struct Whereabouts {
     pub api: Api,
     /// Where it keeps `admin.token`.
     pub data_dir: PathBuf,
+    /// Where callers reach the proxy, as far as that can be read.
+    pub proxy: Proxy,
+    /// Where connections are kept, as far as that can be read.
+    pub store: StoreUrl,
 }
 
 impl Default for Config {
@@ -145,13 +149,18 @@ pub fn load(options: &Options, environment: &Environment) -> Result<Loaded, Faul
 /// commands that only talk to a running one.
 ///
 /// # Errors
-/// [`Faults`] of `data_dir` and the `[api]` section, or of a file that can't be read.
+/// [`Faults`] of `data_dir` and the `[api]` section, or of a file that can't be read. What else
+/// is told of the server is the default where it is faulty.
 pub fn whereabouts(options: &Options, environment: &Environment) -> Result<Whereabouts, Faults> {
     let report = report::Report::default();
     let file = layers::file(options, environment);
     let text = layers::text(file.as_deref(), &report);
     let tree = layers::tree(environment, file.as_deref(), &text, &report);
-    let found = sections::whereabouts(tree, options, environment, &report);
+    let mut found = sections::whereabouts(tree, options, environment, &report);
+    // What else is said there is no reason to fail: only the server must understand all of it.
+    let aside = report::Report::default();
+    let tree = layers::tree(environment, file.as_deref(), &text, &aside);
+    sections::surroundings(tree, environment, &aside, &mut found);
     report.verdict().map(|_warnings| found)
 }
 

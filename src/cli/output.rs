@@ -36,6 +36,8 @@ pub(super) enum Failure {
     Usage(String),
     /// All that is to say has been said as the command's result.
     AsPrinted,
+    /// The program that was run has ended with this code.
+    Ended(u8),
     /// The result could not be printed.
     Output(io::Error),
 }
@@ -88,6 +90,7 @@ pub(super) fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
             ExitCode::from(WRONG_USAGE)
         }
         Err(Failure::AsPrinted) => ExitCode::FAILURE,
+        Err(Failure::Ended(code)) => ExitCode::from(code),
     }
 }
 

@@ -99,7 +99,36 @@ impl Whom {
         options: &Options,
         environment: &Environment,
     ) -> Result<Server, Failure> {
-        let target = self.address.find(options, environment)?;
+        self.at(self.address.find(options, environment)?, options, environment)
+    }
+
+    /// The server whose API is at `url`, which this machine has just been told.
+    pub(super) fn find_at(
+        &self,
+        url: &str,
+        options: &Options,
+        environment: &Environment,
+    ) -> Result<Server, Failure> {
+        let wrong = |why| Failure::Because(format!("{url} {why}"));
+        let target = Target::of_url(&target::parse(url).map_err(wrong)?);
+        self.at(target, options, environment)
+    }
+
+    /// The host of the server that the command line or the environment names.
+    pub(super) fn host(
+        &self,
+        options: &Options,
+        environment: &Environment,
+    ) -> Result<String, Failure> {
+        Ok(self.address.find(options, environment)?.host)
+    }
+
+    fn at(
+        &self,
+        target: Target,
+        options: &Options,
+        environment: &Environment,
+    ) -> Result<Server, Failure> {
         if !target.keeps_secrets() {
             return Err(Failure::Because(format!(
                 "the access token is not sent to {target} in cleartext: use https://, or a tunnel \

@@ -66,7 +66,8 @@ pub(super) fn whereabouts(
     environment: &Environment,
     report: &Report,
 ) -> Whereabouts {
-    let mut found = Whereabouts { api: Api::default(), data_dir: Config::default().data_dir };
+    let Config { api: listener, data_dir, proxy, store, .. } = Config::default();
+    let mut found = Whereabouts { api: listener, data_dir, proxy, store: store.url };
     let mut root = Section::root(tree, report);
     root.set("data_dir", &mut found.data_dir, Item::path);
     if let Some(directory) = &options.data_dir {
@@ -75,6 +76,21 @@ pub(super) fn whereabouts(
     let sources = Sources { environment, data_dir: &found.data_dir };
     api(root.section("api"), &mut found.api, sources);
     found
+}
+
+/// Reads what else leads to the server, as far as it can be read.
+pub(super) fn surroundings(
+    tree: Node<'_>,
+    environment: &Environment,
+    report: &Report,
+    found: &mut Whereabouts,
+) {
+    let mut root = Section::root(tree, report);
+    let data_dir = found.data_dir.clone();
+    proxy(root.section("proxy"), &mut found.proxy, Sources { environment, data_dir: &data_dir });
+    let mut kept = Store { url: found.store.clone(), ..Config::default().store };
+    store(root.section("store"), &mut kept);
+    found.store = kept.url;
 }
 
 fn log(mut section: Section<'_, '_>, log: &mut Log) {

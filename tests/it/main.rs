@@ -24,6 +24,7 @@ mod management;
 mod observed;
 mod refusals;
 mod reload;
+mod run;
 mod secrecy;
 mod shutdown;
 mod smuggling;

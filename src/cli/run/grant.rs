@@ -1,0 +1,110 @@
+//! The token that the program shows: made for it, and revoked when it has ended.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::cli::output::{self, Failure};
+use crate::cli::server::{self, Server};
+use crate::clock::Clock;
+use crate::model::token::TokenDigest;
+use crate::secret::Secret;
+
+/// A token, and how it is taken back.
+pub(super) struct Grant {
+    token: Option<Secret>,
+    /// By which it is revoked, if it was made for the program.
+    id: Option<String>,
+}
+
+impl Grant {
+    /// Where nobody needs a token.
+    pub(super) fn unneeded() -> Self {
+        Self { token: None, id: None }
+    }
+
+    /// The token of a file, as it is.
+    pub(super) fn of_file(path: &Path) -> Result<Self, Failure> {
+        let unfit = |why: &str| {
+            let path = path.display();
+            Failure::Because(format!("no access token can be read from {path}: {why}"))
+        };
+        let file = File::open(path).map_err(|why| unfit(&why.to_string()))?;
+        let token = Secret::read(file, LONGEST).map_err(|why| unfit(&why.to_string()))?;
+        match TokenDigest::of(token.expose()) {
+            Some(_) => Ok(Self { token: Some(token), id: None }),
+            None => Err(unfit("it holds something else")),
+        }
+    }
+
+    /// A new one, which can do no more than the program needs, and ends by itself.
+    pub(super) fn make(
+        server: &Server,
+        integration: &str,
+        connection: Option<&str>,
+        ttl: Duration,
+    ) -> Result<Self, Failure> {
+        let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
+        let end = Clock::system().now().saturating_add(ttl).unwrap_or(Timestamp::MAX);
+        let body = json!({
+            "name": "run",
+            "integration": integration,
+            "scopes": ["proxy"],
+            "connections": connection.map(|name| [name]),
+            "expires_at": end.to_string(),
+        });
+        let answer = server.post(&tokens(&[]), Some(Secret::new(body.to_string())));
+        let mut answer = answer.map_err(explain)?.json()?;
+        let member =
+            |answer: &mut Value, name: &str| match answer.pointer_mut(name).map(Value::take) {
+                Some(Value::String(text)) => Ok(Zeroizing::new(text)),
+                _ => Err(Failure::Because("the server gave no token".to_owned())),
+            };
+        let secret = member(&mut answer, "/token/secret")?;
+        let id = member(&mut answer, "/token/id")?.to_string();
+        Ok(Self { token: Some(Secret::new(secret.as_bytes())), id: Some(id) })
+    }
+
+    /// The token.
+    pub(super) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// Takes the token back. The program has ended, so that this is no reason to fail.
+    pub(super) fn end(self, server: &Server) {
+        let Some(id) = self.id else { return };
+        if server.delete(&tokens(&[&id])).is_err() {
+            output::note(&format!(
+                "keyferry: the program's token could not be revoked: do it with `keyferry token \
+                 revoke {id}`, or wait until it ends"
+            ));
+        }
+    }
+}
+
+fn tokens(rest: &[&str]) -> server::Path {
+    let segments: Vec<_> = ["tokens"].iter().chain(rest).copied().collect();
+    server::Path::keyferry(&segments)
+}
+
+/// Says what else can be done where no token can be made.
+fn explain(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused(mut sentences) => {
+            sentences.push(
+                "no token can be made for the program: name a file that has one with \
+                 --caller-token-file"
+                    .to_owned(),
+            );
+            Failure::Refused(sentences)
+        }
+        other => other,
+    }
+}
+
+/// More than any token has.
+const LONGEST: usize = 128;

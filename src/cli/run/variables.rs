@@ -1,0 +1,113 @@
+//! The variables by which runtimes find a proxy and what to trust.
+
+use std::ffi::{OsStr, OsString};
+
+use http::Uri;
+use zeroize::Zeroizing;
+
+use super::trust::Trust;
+use super::truststore;
+use crate::cli::output::Failure;
+use crate::config::Environment;
+use crate::secret::Secret;
+
+/// The proxy, as the program is told of it.
+pub(super) struct Proxy {
+    /// With the token in it, which is where a proxy's URL has one.
+    url: Zeroizing<String>,
+    host: String,
+    port: u16,
+}
+
+/// A variable, and its value; without one it is taken away.
+pub(super) type Variable = (&'static str, Option<OsString>);
+
+impl Proxy {
+    pub(super) fn new(address: &str, user: &str, token: Option<&Secret>) -> Result<Self, Failure> {
+        let unfit =
+            || Failure::Because(format!("{address} is no proxy's URL: use http://HOST:PORT"));
+        let uri: Uri = address.parse().map_err(|_vague| unfit())?;
+        let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
+        let (Some(scheme), Some(host), Some(port)) = (scheme, uri.host(), uri.port_u16()) else {
+            return Err(unfit());
+        };
+        let token = token.map(|token| String::from_utf8_lossy(token.expose()));
+        let pass =
+            token.map(|token| Zeroizing::new(format!("{user}:{token}@"))).unwrap_or_default();
+        let url = Zeroizing::new(format!("{scheme}://{}{host}:{port}", pass.as_str()));
+        Ok(Self { url, host: host.trim_matches(['[', ']']).to_owned(), port })
+    }
+
+    /// All that is set for the program, and what it must not have.
+    pub(super) fn variables(&self, trust: &Trust, environment: &Environment) -> Vec<Variable> {
+        let mut variables: Vec<Variable> = vec![
+            ("NODE_EXTRA_CA_CERTS", Some(trust.ca.clone().into())),
+            ("NODE_USE_ENV_PROXY", Some("1".into())),
+            ("JAVA_TOOL_OPTIONS", Some(self.java(trust, environment))),
+        ];
+        variables.extend(PROXIES.map(|name| (name, Some(self.url.as_str().into()))));
+        variables.extend(BUNDLES.map(|name| (name, Some(trust.bundle.clone().into()))));
+        let here = environment.text("NO_PROXY").or_else(|| environment.text("no_proxy"));
+        let direct = here.map_or_else(|| DIRECT.to_owned(), |here| format!("{here},{DIRECT}"));
+        variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, Some(direct.clone().into()))));
+        variables.extend(OURS.map(|name| (name, None)));
+        variables
+    }
+
+    /// Java echoes this variable, so there is no token in it.
+    fn java(&self, trust: &Trust, environment: &Environment) -> OsString {
+        let mut options =
+            environment.value("JAVA_TOOL_OPTIONS").map(OsStr::to_owned).unwrap_or_default();
+        if !options.is_empty() {
+            options.push(" ");
+        }
+        options.push("-Djavax.net.ssl.trustStore=");
+        options.push(&trust.truststore);
+        let (password, host, port) = (truststore::PASSWORD, &self.host, self.port);
+        options.push(format!(
+            " -Djavax.net.ssl.trustStorePassword={password} -Djavax.net.ssl.trustStoreType=JKS \
+             -Dhttps.proxyHost={host} -Dhttps.proxyPort={port} \
+             -Djdk.http.auth.tunneling.disabledSchemes="
+        ));
+        options
+    }
+}
+
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+const BUNDLES: [&str; 10] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "AWS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+    "DENO_CERT",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "PERL_LWP_SSL_CA_FILE",
+];
+
+/// What never needs a proxy.
+const DIRECT: &str = "localhost,127.0.0.1,::1";
+
+/// What the operator has, and the program must not.
+const OURS: [&str; 2] = ["KEYFERRY_TOKEN", "KEYFERRY_MASTER_KEY"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_stands_in_the_url_where_a_proxys_has_it() {
+        let token = Secret::new("kf_token");
+        let url = |address: &str, token| Proxy::new(address, "shop.orders", token).map(|p| p.url);
+        let (with, without) =
+            (url("http://127.0.0.1:8080", Some(&token)), url("http://[::1]:1", None));
+        assert_eq!(with.ok().unwrap().as_str(), "http://shop.orders:kf_token@127.0.0.1:8080");
+        assert_eq!(without.ok().unwrap().as_str(), "http://[::1]:1");
+        for address in ["", "127.0.0.1:8080", "unix:/x", "http://127.0.0.1", "ftp://a:1"] {
+            assert!(Proxy::new(address, "u", None).is_err(), "{address}");
+        }
+    }
+}
