@@ -81,6 +81,11 @@ impl Limit {
 
 fn limits(load: Load) -> Vec<Limit> {
     let mut limits = match load {
+        // nginx opens no tunnels, so that there is no memory of its to compare with.
+        Load::Tunnel(_) => {
+            return vec![Limit::cpu(Bare, 1.3), Limit { is_aim: true, ..Limit::cpu(Bare, 1.15) }];
+        }
+        Load::TunnelChurn(_) => return vec![Limit::cpu(Bare, 1.25)],
         Load::Churn(_) => vec![Limit::cpu(NginxLog, 1.3)],
         Load::Download | Load::Upload => vec![Limit::cpu(Haproxy, 1.0)],
         Load::KeepAlive(_) => {

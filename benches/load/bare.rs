@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{
-    Request, Response,
+    Method, Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
     client::conn::http1::{self as client, SendRequest},
     header::{AUTHORIZATION, CONNECTION, HeaderValue},
@@ -23,9 +23,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
-use crate::{arguments::Arguments, origin, trust::Dialer};
+use crate::{arguments::Arguments, identity, origin, trust::Dialer};
 
 /// Serves until it is stopped. Prints its address as the first line.
 ///
@@ -34,8 +39,9 @@ use crate::{arguments::Arguments, origin, trust::Dialer};
 pub(crate) async fn serve(arguments: &Arguments) -> io::Result<()> {
     let authority = arguments.value::<String>("authority")?;
     let dialer = Dialer::new(arguments.value("origin")?, Path::new(&authority))?;
+    let tls = interceptor(Path::new(&authority))?;
     let credential = HeaderValue::from_str(&format!("{}00", origin::CREDENTIAL));
-    let pipe = Arc::new(Pipe { credential: credential.map_err(io::Error::other)?, dialer });
+    let pipe = Arc::new(Pipe { credential: credential.map_err(io::Error::other)?, dialer, tls });
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     println!("{}", listener.local_addr()?);
     loop {
@@ -46,17 +52,45 @@ pub(crate) async fn serve(arguments: &Arguments) -> io::Result<()> {
 }
 
 async fn converse(tcp: TcpStream, pipe: Arc<Pipe>) -> hyper::Result<()> {
+    let service = service_fn(move |request| Arc::clone(&pipe).receive(request));
+    server::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades().await
+}
+
+/// What is inside a tunnel.
+async fn intercept(request: Request<Incoming>, pipe: Arc<Pipe>) -> io::Result<()> {
+    let inside = hyper::upgrade::on(request).await.map_err(io::Error::other)?;
+    let tls = pipe.tls.accept(TokioIo::new(inside)).await?;
     let service = service_fn(move |request| Arc::clone(&pipe).forward(request));
-    server::Builder::new().serve_connection(TokioIo::new(tcp), service).await
+    let conn = server::Builder::new().serve_connection(TokioIo::new(tls), service);
+    conn.await.map_err(io::Error::other)
+}
+
+/// TLS as the origin, whose certificate lies beside its authority's.
+fn interceptor(authority: &Path) -> io::Result<TlsAcceptor> {
+    let read = |name: &str| authority.with_file_name(name);
+    let leaf = CertificateDer::from_pem_file(read(identity::LEAF)).map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_file(read(identity::KEY)).map_err(io::Error::other)?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![leaf], key);
+    Ok(TlsAcceptor::from(Arc::new(config.map_err(io::Error::other)?)))
 }
 
 /// What all caller conns share.
 struct Pipe {
     credential: HeaderValue,
     dialer: Dialer,
+    tls: TlsAcceptor,
 }
 
 impl Pipe {
+    /// A tunnel, or a request that is not inside one.
+    async fn receive(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Response<Lent>> {
+        if request.method() != Method::CONNECT {
+            return self.forward(request).await;
+        }
+        drop(tokio::spawn(intercept(request, self)));
+        Ok(Response::new(Lent { body: None, sender: None }))
+    }
+
     async fn forward(
         self: Arc<Self>,
         mut request: Request<Incoming>,
@@ -66,7 +100,7 @@ impl Pipe {
         request.headers_mut().remove(CONNECTION);
         let mut sender = self.obtain().await?;
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        Ok(response.map(|body| Lent { body, sender: Some(sender) }))
+        Ok(response.map(|body| Lent { body: Some(body), sender: Some(sender) }))
     }
 
     async fn obtain(&self) -> io::Result<SendRequest<Incoming>> {
@@ -85,7 +119,7 @@ impl Pipe {
 
 /// A response body that gives its upstream conn back when it is done.
 struct Lent {
-    body: Incoming,
+    body: Option<Incoming>,
     sender: Option<SendRequest<Incoming>>,
 }
 
@@ -97,15 +131,18 @@ impl Body for Lent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

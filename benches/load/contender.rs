@@ -80,18 +80,24 @@ impl Contender {
         }
     }
 
-    /// How it wants to be asked.
-    pub(crate) const fn form(self) -> Form {
+    /// How it wants to be asked under `load`.
+    pub(crate) const fn form(self, load: Load) -> Form {
         match self {
             Self::Bare => Form::Fixed,
+            // The tunnel has shown the token.
+            Self::Keyferry if load.is_tunnelled() => Form::Reverse,
             Self::Direct => Form::Direct,
             Self::Haproxy | Self::Nginx | Self::NginxLog => Form::Reverse,
             Self::Keyferry | Self::KeyferryFew | Self::KeyferryMany => Form::Absolute,
         }
     }
 
-    /// Whether it is measured under `load`: how many connections there are is told by one.
+    /// Whether it is measured under `load`: not everybody opens tunnels, and how many connections
+    /// there are is told by one load.
     pub(crate) fn takes(self, load: Load) -> bool {
+        if load.is_tunnelled() {
+            return matches!(self, Self::Bare | Self::Keyferry);
+        }
         !matches!(self, Self::KeyferryFew | Self::KeyferryMany) || load == Load::KeepAlive(32)
     }
 

@@ -25,7 +25,7 @@ use crate::{
     load::{BULK, Load},
     meter::{self, Meter, Reading},
     origin::DOCUMENT,
-    request::{CONNECTIONS, Form},
+    request::{self, CONNECTIONS, Form},
     sample::Sample,
     trust::Dialer,
     wire::{self, Next, Reader, Wire},
@@ -50,7 +50,9 @@ pub(crate) async fn run(arguments: &Arguments) -> io::Result<()> {
 /// What to do, and what was done.
 struct Plan {
     board: Board,
+    /// For whoever speaks TLS to the other end: to the origin itself, or inside a tunnel.
     dialer: Option<Dialer>,
+    is_direct: bool,
     /// How many conns may be opening at a time: a thousand at once overflow a listener's queue,
     /// which costs a second and measures nothing.
     gate: Semaphore,
@@ -69,14 +71,21 @@ impl Plan {
     fn new(arguments: &Arguments) -> io::Result<Self> {
         let target = arguments.value("target")?;
         let form = arguments.value::<Form>("form")?;
-        let load = arguments.value("load")?;
+        let load = arguments.value::<Load>("load")?;
         let authority = arguments.value::<String>("authority")?;
-        let direct = form == Form::Direct;
+        let is_direct = form == Form::Direct;
+        let authority = Path::new(&authority);
+        let dialer = match load {
+            _ if is_direct => Some(Dialer::new(target, authority)?),
+            Load::Tunnel(_) | Load::TunnelChurn(_) => Some(Dialer::stranger(target, authority)?),
+            _ => None,
+        };
         let mut load_side = arguments.list("load-side")?;
         load_side.push(std::process::id());
         Ok(Self {
             board: Board::default(),
-            dialer: direct.then(|| Dialer::new(target, Path::new(&authority))).transpose()?,
+            dialer,
+            is_direct,
             gate: Semaphore::new(64),
             load,
             load_meter: Meter::new(load_side),
@@ -136,9 +145,10 @@ async fn flood(plan: &Rc<Plan>) -> io::Result<Sample> {
 async fn work(plan: &Plan, ready: &Semaphore) {
     let mut fresh = true;
     loop {
-        let done = match plan.load {
-            Load::Churn(_) => visit(plan).await,
-            _ => stay(plan, ready, &mut fresh).await,
+        let done = if plan.load.is_churn() {
+            visit(plan).await
+        } else {
+            stay(plan, ready, &mut fresh).await
         };
         if let Err(error) = done {
             plan.board.failed(&error);
@@ -241,7 +251,7 @@ fn score(plan: &Plan, before: &Meters, unit: f64) -> Sample {
     sample.set("p99_ms", percentile(&latencies, 0.99));
     sample.set("rejected", rejected as f64);
     sample.set("requests_per_second", answers / elapsed.as_secs_f64());
-    if plan.dialer.is_none() {
+    if !plan.is_direct {
         sample.set("cpu_ms", each(user + system));
         sample.set("cpu_system_ms", each(system));
         sample.set("cpu_user_ms", each(user));
@@ -259,6 +269,23 @@ struct Conn {
     wire: Box<dyn Wire>,
 }
 
+async fn dial(target: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(target).await?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
+/// Opens a tunnel. The other end says nothing after its answer until it is spoken to.
+async fn tunnel(target: SocketAddr) -> io::Result<TcpStream> {
+    let mut tcp = dial(target).await?;
+    tcp.write_all(request::connect().as_bytes()).await?;
+    let answer = Reader::new(4096).head(&mut tcp, Answer::parse).await?;
+    match answer.map(|answer| answer.status) {
+        Some(200) => Ok(tcp),
+        _ => Err(wire::malformed("no tunnel")),
+    }
+}
+
 /// The head of a response.
 #[derive(Clone, Copy)]
 struct Answer {
@@ -268,12 +295,10 @@ struct Answer {
 
 impl Conn {
     async fn open(plan: &Plan) -> io::Result<Self> {
-        let wire: Box<dyn Wire> = if let Some(dialer) = &plan.dialer {
-            Box::new(dialer.dial().await?)
-        } else {
-            let tcp = TcpStream::connect(plan.target).await?;
-            tcp.set_nodelay(true)?;
-            Box::new(tcp)
+        let wire: Box<dyn Wire> = match &plan.dialer {
+            Some(dialer) if plan.is_direct => Box::new(dialer.dial().await?),
+            Some(dialer) => Box::new(dialer.shake(tunnel(plan.target).await?).await?),
+            None => Box::new(dial(plan.target).await?),
         };
         let capacity = if plan.load.is_bulk() { PIECE.len() } else { 4096 };
         Ok(Self { reader: Reader::new(capacity), wire })

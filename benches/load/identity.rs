@@ -12,6 +12,9 @@ pub(crate) const HOST: &str = "api.example.test";
 /// The authority's certificate, which the contenders must trust.
 pub(crate) const AUTHORITY: &str = "ca.pem";
 
+/// The authority's private key, for those who sign in its name.
+pub(crate) const AUTHORITY_KEY: &str = "ca.key";
+
 /// The origin's certificate.
 pub(crate) const LEAF: &str = "leaf.pem";
 
@@ -38,6 +41,7 @@ pub(crate) fn create(directory: &Path) -> io::Result<()> {
     let leaf = leaf.signed_by(&key, &authority).map_err(io::Error::other)?;
 
     fs::write(directory.join(AUTHORITY), authority.pem())?;
+    fs::write(directory.join(AUTHORITY_KEY), authority.key().serialize_pem())?;
     fs::write(directory.join(LEAF), leaf.pem())?;
     fs::write(directory.join(KEY), key.serialize_pem())
 }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     contender::Site,
-    identity::{AUTHORITY, HOST},
+    identity::{AUTHORITY, AUTHORITY_KEY, HOST},
     kept,
     process::{PROXY_CORE, free_address, pinned},
     request::{CONNECTIONS, TOKEN, connection, secret},
@@ -63,6 +63,10 @@ max_idle_per_origin = 1000
 [upstream.resolve]
 "{HOST}:443" = "{origin}"
 
+[ca]
+cert = "{authority}"
+key = "{authority_key}"
+
 [api]
 listen = "{api}"
 
@@ -73,6 +77,7 @@ scopes = ["proxy"]
 token = "{TOKEN}"
 "#,
         authority = site.directory.join(AUTHORITY).display(),
+        authority_key = site.directory.join(AUTHORITY_KEY).display(),
         origin = site.origin,
         api = free_address()?,
     ))

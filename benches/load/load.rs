@@ -11,6 +11,10 @@ pub(crate) enum Load {
     Download,
     /// Requests one after the other on each of this many conns.
     KeepAlive(usize),
+    /// Requests one after the other inside each of this many tunnels, which are open already.
+    Tunnel(usize),
+    /// Each request in a new tunnel, this many at a time.
+    TunnelChurn(usize),
     /// Large request bodies, one after the other on one conn.
     Upload,
 }
@@ -19,7 +23,10 @@ impl Load {
     /// How many requests are under way at a time.
     pub(crate) const fn conns(self) -> usize {
         match self {
-            Self::Churn(conns) | Self::KeepAlive(conns) => conns,
+            Self::Churn(conns)
+            | Self::KeepAlive(conns)
+            | Self::Tunnel(conns)
+            | Self::TunnelChurn(conns) => conns,
             Self::Download | Self::Upload => 1,
         }
     }
@@ -29,12 +36,24 @@ impl Load {
         matches!(self, Self::Download | Self::Upload)
     }
 
+    /// Whether requests go through tunnels.
+    pub(crate) const fn is_tunnelled(self) -> bool {
+        matches!(self, Self::Tunnel(_) | Self::TunnelChurn(_))
+    }
+
+    /// Whether each request has a conn of its own.
+    pub(crate) const fn is_churn(self) -> bool {
+        matches!(self, Self::Churn(_) | Self::TunnelChurn(_))
+    }
+
     /// The name by which the command line knows it.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Churn(conns) => format!("churn-{conns}"),
             Self::Download => "download".to_owned(),
             Self::KeepAlive(conns) => format!("keep-alive-{conns}"),
+            Self::Tunnel(conns) => format!("tunnel-{conns}"),
+            Self::TunnelChurn(conns) => format!("tunnel-churn-{conns}"),
             Self::Upload => "upload".to_owned(),
         }
     }
@@ -46,6 +65,10 @@ impl Load {
             Self::Download => "100 MB response bodies, one after the other".to_owned(),
             Self::KeepAlive(1) => "1 caller conn, kept alive".to_owned(),
             Self::KeepAlive(conns) => format!("{conns} caller conns, kept alive"),
+            Self::Tunnel(conns) => format!("{conns} tunnels, open already"),
+            Self::TunnelChurn(conns) => {
+                format!("A new tunnel with its TLS handshake for each request, {conns} at a time")
+            }
             Self::Upload => "100 MB request bodies, one after the other".to_owned(),
         }
     }
@@ -58,6 +81,8 @@ impl FromStr for Load {
         let unknown = |_reason| io::Error::from(io::ErrorKind::InvalidInput);
         match name.rsplit_once('-') {
             Some(("churn", conns)) => conns.parse().map(Self::Churn).map_err(unknown),
+            Some(("tunnel", conns)) => conns.parse().map(Self::Tunnel).map_err(unknown),
+            Some(("tunnel-churn", conns)) => conns.parse().map(Self::TunnelChurn).map_err(unknown),
             Some(("keep-alive", conns)) => conns.parse().map(Self::KeepAlive).map_err(unknown),
             None if name == "download" => Ok(Self::Download),
             None if name == "upload" => Ok(Self::Upload),

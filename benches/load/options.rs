@@ -34,7 +34,8 @@ impl Options {
             vec![1, 32, 256, 1000]
         };
         let mut loads: Vec<_> = conns.into_iter().map(Load::KeepAlive).collect();
-        loads.extend([Load::Churn(32), Load::Download, Load::Upload]);
+        loads.extend([Load::Churn(32), Load::Tunnel(32), Load::TunnelChurn(32)]);
+        loads.extend([Load::Download, Load::Upload]);
         if arguments.has("loads") {
             loads = arguments.list("loads")?;
         }

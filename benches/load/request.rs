@@ -14,6 +14,13 @@ pub(crate) const CONNECTIONS: usize = 100;
 /// The caller's access token: `kf_` and thirty-two bytes that say what they are for.
 pub(crate) const TOKEN: &str = "kf_bG9hZC1iZW5jaC1jYWxsZXItdG9rZW4tMzItYnl0ZXM";
 
+/// What opens a tunnel to the origin.
+pub(crate) fn connect() -> String {
+    format!(
+        "CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\nProxy-Authorization: Bearer {TOKEN}\r\n\r\n"
+    )
+}
+
 /// How a contender wants to be asked. Whatever differs here is the protocol that it speaks; the
 /// fields of an ordinary client are the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +49,11 @@ impl Form {
     /// A request for this kind of load that uses connection `number`.
     pub(crate) fn request(self, load: Load, number: usize) -> Vec<u8> {
         let (method, path, extra) = match load {
-            Load::Churn(_) => ("GET", ITEMS.to_owned(), "Connection: close\r\n".to_owned()),
+            Load::Churn(_) | Load::TunnelChurn(_) => {
+                ("GET", ITEMS.to_owned(), "Connection: close\r\n".to_owned())
+            }
             Load::Download => ("GET", format!("/bytes/{BULK}"), String::new()),
-            Load::KeepAlive(_) => ("GET", ITEMS.to_owned(), String::new()),
+            Load::KeepAlive(_) | Load::Tunnel(_) => ("GET", ITEMS.to_owned(), String::new()),
             Load::Upload => ("POST", ITEMS.to_owned(), format!("Content-Length: {BULK}\r\n")),
         };
         let (connection, own) = (connection(number), digits(number));

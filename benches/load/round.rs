@@ -15,6 +15,7 @@ use crate::{
     meter::Meter,
     options::Options,
     process::{LOAD_CORE, Process, pinned},
+    request,
     sample::Sample,
 };
 
@@ -32,7 +33,7 @@ pub(crate) fn measure(
 ) -> io::Result<Sample> {
     let running = contender.start(site)?;
     if running.process.is_some() {
-        probe(contender, running.address)?;
+        probe(contender, load, running.address)?;
     }
     let start = running.begun.map(|begun| begun.elapsed());
     let family = running.process.as_ref().map(Process::family).transpose()?;
@@ -40,7 +41,7 @@ pub(crate) fn measure(
 
     let mut generator = pinned(LOAD_CORE, env::current_exe()?);
     generator.args(["generate", "--target", &running.address.to_string()]);
-    generator.args(["--form", contender.form().name(), "--load", &load.name()]);
+    generator.args(["--form", contender.form(load).name(), "--load", &load.name()]);
     generator.arg("--authority").arg(site.directory.join(AUTHORITY));
     generator.args(["--proxy-side", &join(&family), "--load-side", &origin.to_string()]);
     generator.args(["--seconds", &options.seconds.to_string()]);
@@ -69,10 +70,14 @@ pub(crate) fn measure(
 }
 
 /// One request before the load, because a refusal says why and a count of refusals does not.
-fn probe(contender: Contender, address: SocketAddr) -> io::Result<()> {
+fn probe(contender: Contender, load: Load, address: SocketAddr) -> io::Result<()> {
     let mut tcp = TcpStream::connect(address)?;
     tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
-    tcp.write_all(&contender.form().request(Load::KeepAlive(1), 0))?;
+    if load.is_tunnelled() {
+        tcp.write_all(request::connect().as_bytes())?;
+    } else {
+        tcp.write_all(&contender.form(load).request(Load::KeepAlive(1), 0))?;
+    }
     let mut answer = [0; 4096];
     let length = tcp.read(&mut answer)?;
     if answer.starts_with(b"HTTP/1.1 200") {

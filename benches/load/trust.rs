@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
+    client::Resumption,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use tokio::net::TcpStream;
@@ -31,6 +32,23 @@ impl Dialer {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), address, name })
     }
 
+    /// The same for a caller that has never been here: no session is resumed.
+    pub(crate) fn stranger(address: SocketAddr, authority: &Path) -> io::Result<Self> {
+        let mut dialer = Self::new(address, authority)?;
+        let mut config = ClientConfig::clone(dialer.connector.config());
+        config.resumption = Resumption::disabled();
+        dialer.connector = TlsConnector::from(Arc::new(config));
+        Ok(dialer)
+    }
+
+    /// Speaks TLS with the origin, or who stands in for it, on a conn that is open.
+    ///
+    /// # Errors
+    /// When the other end is not who it should be.
+    pub(crate) async fn shake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), tcp).await
+    }
+
     /// Opens a conn to the origin.
     ///
     /// # Errors
@@ -38,6 +56,6 @@ impl Dialer {
     pub(crate) async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
-        self.connector.connect(self.name.clone(), tcp).await
+        self.shake(tcp).await
     }
 }
