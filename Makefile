@@ -7,17 +7,18 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit test-clients test-api deny check demo run bench fuzz clean
+.PHONY: help test lint doc unit test-clients test-api test-matrix deny check demo run bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, deny; installs what is missing
+test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-matrix, deny; installs what is missing
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory test-clients
 	@$(MAKE) --no-print-directory test-api
+	@$(MAKE) --no-print-directory test-matrix
 	@$(MAKE) --no-print-directory deny
 	@echo "make test: all is well"
 
@@ -45,6 +46,17 @@ test-api: $(VENV)/.installed ## the management API by curl, as the reference cal
 	@$(call need,command -v curl,curl)
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/management.py $(TARGET)/debug
+
+test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every kind through intercepted tunnels
+	@$(call need,command -v curl && command -v wget && command -v git && command -v openssl,curl wget git openssl)
+	@$(call need,command -v go,golang-go)
+	@$(call need,command -v javac,default-jdk-headless)
+	@$(call need,command -v ruby,ruby)
+	@$(call need,perl -MLWP::Protocol::https -e 1,libwww-perl liblwp-protocol-https-perl)
+	@$(call need,command -v chromium,chromium)
+	@$(call need,command -v certutil && command -v certtool,libnss3-tools gnutls-bin)
+	cargo build --bin keyferry --example origin
+	$(VENV)/bin/python -u tests/clients/matrix.py $(TARGET)/debug
 
 deny: ## licences, bans and sources of everything that is linked
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(DENY)

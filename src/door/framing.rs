@@ -151,6 +151,7 @@ struct HeadScan {
     searched: usize,
     past_request_line: bool,
     version_1_0: bool,
+    is_connect: bool,
     fields: usize,
     hosts: usize,
     content_length: Option<u64>,
@@ -185,6 +186,7 @@ impl HeadScan {
         if !self.past_request_line {
             self.past_request_line = true;
             self.version_1_0 = check_request_line(line)?;
+            self.is_connect = line.starts_with(b"CONNECT ");
             return Ok(());
         }
         self.fields += 1;
@@ -215,7 +217,10 @@ impl HeadScan {
     }
 
     fn body(&self) -> Result<Body, Fault> {
-        if self.hosts != 1 {
+        // In HTTP/1.0 there need be no Host (RFC 9112 §3.2), and many clients still open tunnels so;
+        // the target of a CONNECT says where, and nothing else is asked.
+        let enough = self.hosts == 1 || (self.hosts == 0 && self.version_1_0 && self.is_connect);
+        if !enough {
             return Err(Fault::Host);
         }
         match (self.content_length, self.chunked) {

@@ -113,6 +113,24 @@ async fn a_request_inside_may_choose_among_the_connections_of_the_host() {
 }
 
 #[tokio::test]
+async fn a_tunnel_may_be_asked_for_in_http_1_0_without_a_host() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let token = crate::support::token("runner");
+    let shown = format!("Proxy-Authorization: Bearer {token}\r\n\r\n");
+    let mut raw = world.raw().await;
+    raw.write(format!("CONNECT {API}:443 HTTP/1.0\r\n{shown}")).await;
+    let head = raw.until(b"\r\n\r\n").await.unwrap();
+    assert!(head.starts_with(b"HTTP/1.0 200") || head.starts_with(b"HTTP/1.1 200"), "{head:?}");
+    let mut tunnel = world.shake(raw, API, &["http/1.1"]).await.unwrap();
+    assert_eq!(tunnel.send(&inner("GET /v1")).await.status, 200);
+    for line in [format!("CONNECT {API}:443 HTTP/1.1"), format!("GET https://{API}/ HTTP/1.0")] {
+        let answer = world.exchange(format!("{line}\r\n{shown}")).await;
+        assert!(answer.starts_with(b"HTTP/1.1 400"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn what_can_be_decided_is_decided_before_the_tunnel_is_open() {
     let origin = Origin::start().await;
     let world = World::new(&origin)
