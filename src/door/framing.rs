@@ -151,8 +151,9 @@ struct HeadScan {
     searched: usize,
     past_request_line: bool,
     version_1_0: bool,
-    is_connect: bool,
     fields: usize,
+    /// As few `Host` lines as this kind of request may have.
+    fewest_hosts: usize,
     hosts: usize,
     content_length: Option<u64>,
     chunked: bool,
@@ -186,7 +187,10 @@ impl HeadScan {
         if !self.past_request_line {
             self.past_request_line = true;
             self.version_1_0 = check_request_line(line)?;
-            self.is_connect = line.starts_with(b"CONNECT ");
+            // In HTTP/1.0 there need be no Host (RFC 9112 §3.2), and many clients still open tunnels
+            // so: the target of a CONNECT says where, and nothing else is asked.
+            let needs_none = self.version_1_0 && line.starts_with(b"CONNECT ");
+            self.fewest_hosts = usize::from(!needs_none);
             return Ok(());
         }
         self.fields += 1;
@@ -217,10 +221,7 @@ impl HeadScan {
     }
 
     fn body(&self) -> Result<Body, Fault> {
-        // In HTTP/1.0 there need be no Host (RFC 9112 §3.2), and many clients still open tunnels so;
-        // the target of a CONNECT says where, and nothing else is asked.
-        let enough = self.hosts == 1 || (self.hosts == 0 && self.version_1_0 && self.is_connect);
-        if !enough {
+        if !(self.fewest_hosts..=1).contains(&self.hosts) {
             return Err(Fault::Host);
         }
         match (self.content_length, self.chunked) {

@@ -3,13 +3,17 @@
 mod abuse;
 mod authority;
 mod blind;
+mod many;
 mod standing;
 
 use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
 
 use crate::support::ask::{Ask, ask, stranger};
+use crate::support::http2::Http2;
 use crate::support::origin::Origin;
-use crate::support::raw::refused;
+use crate::support::raw::{Raw, refused};
 use crate::support::tunnel::API;
 use crate::support::world::World;
 
@@ -54,6 +58,35 @@ async fn http2_works_inside_a_tunnel_and_outside_it() {
     let other = Request::get("https://other.example.test/v1");
     assert_eq!(inside.send(other).await.refusal(), refused(421, "MisdirectedRequest"));
     assert_eq!(inside.send(get("/again")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_can_be_a_tunnel() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let mut outer = world.http2().await;
+    let shown = format!("Bearer {}", crate::support::token("runner"));
+    for alpn in ["http/1.1", "h2"] {
+        let connect = Request::connect(format!("{API}:443")).header("proxy-authorization", &shown);
+        let empty = Empty::new().boxed_unsync();
+        let opened = outer.start(connect, empty).await.unwrap();
+        assert_eq!(opened.status(), 200);
+        let stream = TokioIo::new(hyper::upgrade::on(opened).await.unwrap());
+        let mut tunnel = world.shake(Raw::over(stream), API, &[alpn]).await.unwrap();
+        if alpn == "h2" {
+            let get = Request::get(format!("https://{API}/v1"));
+            assert_eq!(Http2::over(tunnel).await.send(get).await.status, 200);
+        } else {
+            assert_eq!(tunnel.send(&inner("GET /v1")).await.status, 200);
+        }
+        assert_eq!(origin.last().field("authorization"), "Bearer bearer-secret");
+    }
+    // Beside its tunnels the conn goes on as any other.
+    let get = crate::support::http2::request("GET", &format!("https://{API}/beside"));
+    assert_eq!(outer.send(get).await.status, 200);
+    let refused_stream = Request::connect("nobody.example.test:443");
+    let refused_stream = refused_stream.header("proxy-authorization", &shown);
+    assert_eq!(outer.send(refused_stream).await.refusal(), refused(403, "ConnectionRequired"));
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 
-use crate::support::ask::ask;
+use crate::support::ask::{ask, stranger};
 use crate::support::origin::{Conn, Origin};
+use crate::support::tunnel::API;
 use crate::support::world::World;
 
 const URL: &str = "GET https://api.example.test/v1";
@@ -51,6 +52,24 @@ async fn what_is_in_flight_is_finished_before_the_program_ends() {
         assert_eq!(world.ended().await.code(), Some(0), "{}", world.log.text());
         assert_eq!(world.log.entry_of("/v1").await["status"], 200);
     }
+}
+
+#[tokio::test]
+async fn tunnels_end_and_what_is_in_flight_inside_is_finished() {
+    let (origin, go) = waiting().await;
+    let mut world = World::new(&origin).run().await;
+    let mut silent = world.tunnel().await;
+    let mut busy = world.tunnel().await;
+    busy.write(stranger("GET /v1").host(API).bytes()).await;
+    origin.has_seen(1).await;
+    world.signal(Signal::TERM);
+    world.log.message("shutting down: requests in flight are finished first").await;
+    silent.ends().await;
+    go.send(()).unwrap();
+    assert_eq!(busy.answer().await.text(), "ok");
+    busy.ends().await;
+    assert_eq!(world.ended().await.code(), Some(0), "{}", world.log.text());
+    assert_eq!(world.log.entry_of("/v1").await["status"], 200);
 }
 
 #[tokio::test]

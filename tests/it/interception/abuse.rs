@@ -126,7 +126,7 @@ async fn silent_tunnels_and_handshakes_without_end_are_reaped_and_harm_nobody() 
         .run()
         .await;
     let begun = Instant::now();
-    let silent = join_all((0..1000).map(|number| {
+    let silent = join_all((0..2000).map(|number| {
         let world = &world;
         async move {
             let mut tunnel = world.connect(&connect()).await;
@@ -137,7 +137,7 @@ async fn silent_tunnels_and_handshakes_without_end_are_reaped_and_harm_nobody() 
         }
     }));
     let silent: Vec<Raw> = silent.await;
-    assert!(world.metric("keyferry_caller_connections").await >= 500.0);
+    assert!(world.metric("keyferry_caller_connections").await >= 1000.0);
     let mut tunnel = world.tunnel().await;
     assert_eq!(tunnel.send(&inner("GET /v1")).await.status, 200);
     join_all(silent.into_iter().map(|mut tunnel| async move { tunnel.ends().await })).await;
