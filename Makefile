@@ -7,18 +7,19 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit test-clients test-api test-matrix deny check demo run bench fuzz clean
+.PHONY: help test lint doc unit test-clients test-api test-matrix test-deploy deny check demo run bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-matrix, deny; installs what is missing
+test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-matrix, test-deploy, deny; installs what is missing
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory test-clients
 	@$(MAKE) --no-print-directory test-api
 	@$(MAKE) --no-print-directory test-matrix
+	@$(MAKE) --no-print-directory test-deploy
 	@$(MAKE) --no-print-directory deny
 	@echo "make test: all is well"
 
@@ -57,6 +58,12 @@ test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every k
 	@$(call need,command -v certutil && command -v certtool,libnss3-tools gnutls-bin)
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/matrix.py $(TARGET)/debug
+
+test-deploy: $(VENV)/.installed ## what is in deploy/, by the schemas of those who read it
+	@$(call need,command -v systemd-analyze,systemd)
+	@$(call need,command -v openssl,openssl)
+	cargo build --bin keyferry --example origin
+	$(VENV)/bin/python -u tests/clients/deploy.py $(TARGET)/debug
 
 deny: ## licences, bans and sources of everything that is linked
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(DENY)

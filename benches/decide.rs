@@ -11,6 +11,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Version, header};
+use keyferry::ca::{Authority, Leaves, Succession};
 use keyferry::clock::Clock;
 use keyferry::door::{Framing, HeadLimits};
 use keyferry::ledger::{Decision, Entry, Format, Ledger, Metrics, Opening, Sink, install};
@@ -67,6 +68,7 @@ fn main() {
     heads(&mut criterion);
     callers(&mut criterion);
     entries(&mut criterion);
+    leaves(&mut criterion);
     criterion.final_summary();
 }
 
@@ -92,6 +94,22 @@ fn decisions(criterion: &mut Criterion) {
             bencher.iter(covering);
         });
     }
+}
+
+/// What a host costs that nobody has opened a tunnel to before, and one that somebody has.
+fn leaves(criterion: &mut Criterion) {
+    let clock = Clock::system();
+    let authority = Authority::generate(clock.now()).unwrap();
+    let leaves = Leaves::new(Succession::of(authority), clock);
+    let known = || leaves.leaf("api.example.com").unwrap();
+    report("Leaves::leaf/known", known);
+    criterion.bench_function("Leaves::leaf/known", |bencher| bencher.iter(known));
+    let mut number = 0_u64;
+    let mut cold = || {
+        number += 1;
+        leaves.leaf(&format!("host{number}.example.com")).unwrap()
+    };
+    criterion.bench_function("Leaves::leaf/cold", |bencher| bencher.iter(&mut cold));
 }
 
 /// What is done to a head: recognised, read, and rewritten.
