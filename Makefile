@@ -7,12 +7,12 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit test-clients test-api test-matrix test-deploy deny check demo run bench fuzz clean
+.PHONY: help test lint doc unit test-clients test-api test-matrix test-deploy test-examples deny check demo run bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-matrix, test-deploy, deny; installs what is missing
+test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-matrix, test-deploy, test-examples, deny; installs what is missing
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc
 	@$(MAKE) --no-print-directory unit
@@ -20,6 +20,7 @@ test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-
 	@$(MAKE) --no-print-directory test-api
 	@$(MAKE) --no-print-directory test-matrix
 	@$(MAKE) --no-print-directory test-deploy
+	@$(MAKE) --no-print-directory test-examples
 	@$(MAKE) --no-print-directory deny
 	@echo "make test: all is well"
 
@@ -64,6 +65,10 @@ test-deploy: $(VENV)/.installed ## what is in deploy/, by the schemas of those w
 	@$(call need,command -v openssl,openssl)
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/deploy.py $(TARGET)/debug
+
+test-examples: $(VENV)/.installed $(NODE_MODULES)/.installed ## the flow runner and the runners
+	cargo build --bin keyferry --example origin
+	$(VENV)/bin/python -u tests/clients/flow.py $(TARGET)/debug
 
 deny: ## licences, bans and sources of everything that is linked
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(DENY)
