@@ -11,7 +11,7 @@ use std::{
 use crate::{
     haproxy, keyferry,
     load::Load,
-    nginx,
+    mitmproxy, nginx,
     process::{self, PROXY_CORE, Process, pinned},
     request::Form,
 };
@@ -38,6 +38,8 @@ pub(crate) enum Contender {
     KeyferryFew,
     /// Keyferry with a store of a hundred thousand.
     KeyferryMany,
+    /// Only for tunnels.
+    Mitmproxy,
     Nginx,
     NginxLog,
 }
@@ -55,12 +57,13 @@ pub(crate) struct Running {
 
 impl Contender {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Direct,
         Self::Bare,
         Self::Nginx,
         Self::NginxLog,
         Self::Haproxy,
+        Self::Mitmproxy,
         Self::Keyferry,
         Self::KeyferryFew,
         Self::KeyferryMany,
@@ -75,6 +78,7 @@ impl Contender {
             Self::Keyferry => "keyferry",
             Self::KeyferryFew => "keyferry/100",
             Self::KeyferryMany => "keyferry/100k",
+            Self::Mitmproxy => "mitmproxy",
             Self::Nginx => "nginx",
             Self::NginxLog => "nginx+log",
         }
@@ -83,7 +87,7 @@ impl Contender {
     /// How it wants to be asked under `load`.
     pub(crate) const fn form(self, load: Load) -> Form {
         match self {
-            Self::Bare => Form::Fixed,
+            Self::Bare | Self::Mitmproxy => Form::Fixed,
             // The tunnel has shown the token.
             Self::Keyferry if load.is_tunnelled() => Form::Reverse,
             Self::Direct => Form::Direct,
@@ -96,9 +100,13 @@ impl Contender {
     /// there are is told by one load.
     pub(crate) fn takes(self, load: Load) -> bool {
         if load.is_tunnelled() {
-            return matches!(self, Self::Bare | Self::Keyferry);
+            return matches!(self, Self::Bare | Self::Keyferry | Self::Mitmproxy);
         }
-        !matches!(self, Self::KeyferryFew | Self::KeyferryMany) || load == Load::KeepAlive(32)
+        match self {
+            Self::Mitmproxy => false,
+            Self::KeyferryFew | Self::KeyferryMany => load == Load::KeepAlive(32),
+            _ => true,
+        }
     }
 
     /// What is missing for it to take part, and what to do about it.
@@ -106,6 +114,7 @@ impl Contender {
         let program = match self {
             Self::Bare | Self::Direct => return None,
             Self::Haproxy => "haproxy",
+            Self::Mitmproxy => "mitmdump",
             Self::Nginx | Self::NginxLog => "nginx",
             _ if keyferry.is_file() => return None,
             Self::Keyferry | Self::KeyferryFew | Self::KeyferryMany => {
@@ -138,6 +147,7 @@ impl Contender {
             Self::Keyferry => keyferry::prepare(site, None)?,
             Self::KeyferryFew => keyferry::prepare(site, Some(FEW))?,
             Self::KeyferryMany => keyferry::prepare(site, Some(MANY))?,
+            Self::Mitmproxy => mitmproxy::prepare(site)?,
             Self::Nginx => nginx::prepare(site, "off")?,
             Self::NginxLog => nginx::prepare(site, nginx::ACCESS_LOG)?,
         };

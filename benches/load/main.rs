@@ -25,6 +25,7 @@ mod kept;
 mod keyferry;
 mod load;
 mod meter;
+mod mitmproxy;
 mod nginx;
 mod options;
 mod origin;
