@@ -80,7 +80,7 @@ impl Leaves {
 
 impl ResolvesServerCert for Leaves {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.leaf(hello.server_name()?)
+        self.leaf(&hello.server_name()?.to_ascii_lowercase())
     }
 }
 

@@ -70,7 +70,7 @@ impl Tunnel {
         let started = unless_told_to_leave(&self.presence, hello).await.ok_or(TunnelFault::Late)?;
         let mut started = started.map_err(TunnelFault::NoTls)?;
         let asked: Option<Box<str>> = started.client_hello().server_name().map(Into::into);
-        if asked.as_deref() != Some(name) {
+        if !asked.as_deref().is_some_and(|asked| asked.eq_ignore_ascii_case(name)) {
             let farewell = started.io.write_all(UNRECOGNIZED_NAME);
             let _best_effort = unless_told_to_leave(&self.presence, farewell).await;
             let _best_effort = started.io.shutdown().await;

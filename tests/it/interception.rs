@@ -121,6 +121,17 @@ async fn a_tunnel_is_for_one_origin() {
 }
 
 #[tokio::test]
+async fn a_host_is_the_same_in_upper_and_in_lower_case() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let tunnel = world.connect(&ask("CONNECT API.Example.TEST:443")).await;
+    let mut tunnel = world.shake(tunnel, "API.example.Test", &["http/1.1"]).await.unwrap();
+    assert_eq!(tunnel.send(&stranger("GET /v1").host("Api.Example.Test")).await.status, 200);
+    assert_eq!(origin.only().field("host"), API);
+    assert!(world.metric("keyferry_leaf_cache_entries").await < 1.5);
+}
+
+#[tokio::test]
 async fn a_request_inside_may_choose_among_the_connections_of_the_host() {
     let origin = Origin::start().await;
     let world = World::new(&origin).bearer("acme.second", "*.example.test", "second-secret");
