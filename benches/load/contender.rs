@@ -14,6 +14,7 @@ use crate::{
     mitmproxy, nginx,
     process::{self, PROXY_CORE, Process, pinned},
     request::Form,
+    squid,
 };
 
 /// Where a run takes place.
@@ -42,6 +43,8 @@ pub(crate) enum Contender {
     Mitmproxy,
     Nginx,
     NginxLog,
+    /// Only for tunnels.
+    Squid,
 }
 
 /// A contender that is ready for requests.
@@ -57,12 +60,13 @@ pub(crate) struct Running {
 
 impl Contender {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Direct,
         Self::Bare,
         Self::Nginx,
         Self::NginxLog,
         Self::Haproxy,
+        Self::Squid,
         Self::Mitmproxy,
         Self::Keyferry,
         Self::KeyferryFew,
@@ -81,13 +85,14 @@ impl Contender {
             Self::Mitmproxy => "mitmproxy",
             Self::Nginx => "nginx",
             Self::NginxLog => "nginx+log",
+            Self::Squid => "squid",
         }
     }
 
     /// How it wants to be asked under `load`.
     pub(crate) const fn form(self, load: Load) -> Form {
         match self {
-            Self::Bare | Self::Mitmproxy => Form::Fixed,
+            Self::Bare | Self::Mitmproxy | Self::Squid => Form::Fixed,
             // The tunnel has shown the token.
             Self::Keyferry if load.is_tunnelled() => Form::Reverse,
             Self::Direct => Form::Direct,
@@ -100,12 +105,20 @@ impl Contender {
     /// there are is told by one load.
     pub(crate) fn takes(self, load: Load) -> bool {
         if load.is_tunnelled() {
-            return matches!(self, Self::Bare | Self::Keyferry | Self::Mitmproxy);
+            return matches!(self, Self::Bare | Self::Keyferry | Self::Mitmproxy | Self::Squid);
         }
         match self {
-            Self::Mitmproxy => false,
+            Self::Mitmproxy | Self::Squid => false,
             Self::KeyferryFew | Self::KeyferryMany => load == Load::KeepAlive(32),
             _ => true,
+        }
+    }
+
+    /// The port of the origin, as it is asked for.
+    pub(crate) const fn port(self, site: &Site) -> u16 {
+        match self {
+            Self::Squid => site.origin.port(),
+            _ => 443,
         }
     }
 
@@ -115,6 +128,7 @@ impl Contender {
             Self::Bare | Self::Direct => return None,
             Self::Haproxy => "haproxy",
             Self::Mitmproxy => "mitmdump",
+            Self::Squid => "squid",
             Self::Nginx | Self::NginxLog => "nginx",
             _ if keyferry.is_file() => return None,
             Self::Keyferry | Self::KeyferryFew | Self::KeyferryMany => {
@@ -148,6 +162,7 @@ impl Contender {
             Self::KeyferryFew => keyferry::prepare(site, Some(FEW))?,
             Self::KeyferryMany => keyferry::prepare(site, Some(MANY))?,
             Self::Mitmproxy => mitmproxy::prepare(site)?,
+            Self::Squid => squid::prepare(site)?,
             Self::Nginx => nginx::prepare(site, "off")?,
             Self::NginxLog => nginx::prepare(site, nginx::ACCESS_LOG)?,
         };

@@ -58,6 +58,8 @@ struct Plan {
     gate: Semaphore,
     load: Load,
     load_meter: Meter,
+    /// The origin's port, as it is asked for.
+    port: u16,
     proxy_meter: Meter,
     /// A request for every connection.
     requests: Vec<Vec<u8>>,
@@ -72,6 +74,7 @@ impl Plan {
         let target = arguments.value("target")?;
         let form = arguments.value::<Form>("form")?;
         let load = arguments.value::<Load>("load")?;
+        let port = arguments.value("port")?;
         let authority = arguments.value::<String>("authority")?;
         let is_direct = form == Form::Direct;
         let authority = Path::new(&authority);
@@ -89,8 +92,9 @@ impl Plan {
             gate: Semaphore::new(64),
             load,
             load_meter: Meter::new(load_side),
+            port,
             proxy_meter: Meter::new(arguments.list("proxy-side")?),
-            requests: (0..CONNECTIONS).map(|number| form.request(load, number)).collect(),
+            requests: (0..CONNECTIONS).map(|number| form.request(load, number, port)).collect(),
             seconds: Duration::from_secs_f64(arguments.value("seconds")?),
             target,
             transfers: arguments.value("transfers")?,
@@ -276,9 +280,9 @@ async fn dial(target: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Opens a tunnel. The other end says nothing after its answer until it is spoken to.
-async fn tunnel(target: SocketAddr) -> io::Result<TcpStream> {
-    let mut tcp = dial(target).await?;
-    tcp.write_all(request::connect().as_bytes()).await?;
+async fn tunnel(plan: &Plan) -> io::Result<TcpStream> {
+    let mut tcp = dial(plan.target).await?;
+    tcp.write_all(request::connect(plan.port).as_bytes()).await?;
     let answer = Reader::new(4096).head(&mut tcp, Answer::parse).await?;
     match answer.map(|answer| answer.status) {
         Some(200) => Ok(tcp),
@@ -297,7 +301,7 @@ impl Conn {
     async fn open(plan: &Plan) -> io::Result<Self> {
         let wire: Box<dyn Wire> = match &plan.dialer {
             Some(dialer) if plan.is_direct => Box::new(dialer.dial().await?),
-            Some(dialer) => Box::new(dialer.shake(tunnel(plan.target).await?).await?),
+            Some(dialer) => Box::new(dialer.shake(tunnel(plan).await?).await?),
             None => Box::new(dial(plan.target).await?),
         };
         let capacity = if plan.load.is_bulk() { PIECE.len() } else { 4096 };

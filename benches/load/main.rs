@@ -34,6 +34,7 @@ mod request;
 mod results;
 mod round;
 mod sample;
+mod squid;
 mod table;
 mod trust;
 mod wire;
@@ -181,11 +182,12 @@ fn versions(options: &Options) -> Vec<String> {
     versions
 }
 
-const GENERATE: [&str; 9] = [
+const GENERATE: [&str; 10] = [
     "authority",
     "form",
     "load",
     "load-side",
+    "port",
     "proxy-side",
     "seconds",
     "target",

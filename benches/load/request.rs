@@ -15,9 +15,9 @@ pub(crate) const CONNECTIONS: usize = 100;
 pub(crate) const TOKEN: &str = "kf_bG9hZC1iZW5jaC1jYWxsZXItdG9rZW4tMzItYnl0ZXM";
 
 /// What opens a tunnel to the origin.
-pub(crate) fn connect() -> String {
+pub(crate) fn connect(port: u16) -> String {
     format!(
-        "CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\nProxy-Authorization: Bearer {TOKEN}\r\n\r\n"
+        "CONNECT {HOST}:{port} HTTP/1.1\r\nHost: {HOST}:{port}\r\nProxy-Authorization: Bearer {TOKEN}\r\n\r\n"
     )
 }
 
@@ -46,8 +46,9 @@ impl Form {
         }
     }
 
-    /// A request for this kind of load that uses connection `number`.
-    pub(crate) fn request(self, load: Load, number: usize) -> Vec<u8> {
+    /// A request for this kind of load that uses connection `number`, to an origin at `port`.
+    pub(crate) fn request(self, load: Load, number: usize, port: u16) -> Vec<u8> {
+        let host = if port == 443 { HOST.to_owned() } else { format!("{HOST}:{port}") };
         let (method, path, extra) = match load {
             Load::Churn(_) | Load::TunnelChurn(_) => {
                 ("GET", ITEMS.to_owned(), "Connection: close\r\n".to_owned())
@@ -65,7 +66,7 @@ impl Form {
             Self::Fixed | Self::Reverse => String::new(),
         };
         let request = format!(
-            "{method} {before}{path} HTTP/1.1\r\nHost: {HOST}\r\n{caller}X-Zis-Connection: \
+            "{method} {before}{path} HTTP/1.1\r\nHost: {host}\r\n{caller}X-Zis-Connection: \
              {connection}\r\nUser-Agent: load/1.0\r\nAccept: application/json\r\n\
              Accept-Encoding: gzip\r\nContent-Type: application/json\r\n{extra}X-Expect: \
              {expected}\r\n\r\n"

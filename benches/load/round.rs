@@ -33,7 +33,7 @@ pub(crate) fn measure(
 ) -> io::Result<Sample> {
     let running = contender.start(site)?;
     if running.process.is_some() {
-        probe(contender, load, running.address)?;
+        probe(contender, load, contender.port(site), running.address)?;
     }
     let start = running.begun.map(|begun| begun.elapsed());
     let family = running.process.as_ref().map(Process::family).transpose()?;
@@ -46,6 +46,7 @@ pub(crate) fn measure(
     generator.args(["--proxy-side", &join(&family), "--load-side", &origin.to_string()]);
     generator.args(["--seconds", &options.seconds.to_string()]);
     generator.args(["--warm-up", &options.warm_up.to_string()]);
+    generator.args(["--port", &contender.port(site).to_string()]);
     generator.args(["--transfers", &options.transfers.to_string()]);
     let output = generator.stdin(Stdio::null()).output()?;
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -70,13 +71,13 @@ pub(crate) fn measure(
 }
 
 /// One request before the load, because a refusal says why and a count of refusals does not.
-fn probe(contender: Contender, load: Load, address: SocketAddr) -> io::Result<()> {
+fn probe(contender: Contender, load: Load, port: u16, address: SocketAddr) -> io::Result<()> {
     let mut tcp = TcpStream::connect(address)?;
     tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
     if load.is_tunnelled() {
-        tcp.write_all(request::connect().as_bytes())?;
+        tcp.write_all(request::connect(port).as_bytes())?;
     } else {
-        tcp.write_all(&contender.form(load).request(Load::KeepAlive(1), 0))?;
+        tcp.write_all(&contender.form(load).request(Load::KeepAlive(1), 0, port))?;
     }
     let mut answer = [0; 4096];
     let length = tcp.read(&mut answer)?;
