@@ -12,6 +12,7 @@ KIND = "ZIS::Action::Http"
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"]
 BODILESS = ["GET", "HEAD", "TRACE"]
 FULL_NAME = re.compile(r"zis:([^:]+):action:([^:]+)")
+NAME = re.compile(r"[A-Za-z0-9._-]+")
 AUTHORITY = re.compile(r"[a-z0-9._-]+(:[0-9]+)?")
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -74,6 +75,8 @@ def prepare(
         raise Failure(
             "The action names no connection, and nothing is sent without one: add connectionName."
         )
+    if not all(NAME.fullmatch(name) for name in (connection, integration or connection)):
+        raise Failure("What the action names can't be a connection or an integration.")
     host, target = address(definition, inputs, subdomain)
     for key, value in (
         *pairs(definition, "queryParams", inputs), *pairs(definition, "query", inputs)
@@ -174,13 +177,8 @@ def split(url: str) -> tuple[str, str]:
 def payload(definition: dict[str, Any], inputs: Any) -> bytes | None:
     """The body as JSON, or None. Text with placeholders is the body's text, if that is JSON."""
     plain = definition.get("requestBody")
-    try:
-        value = member(definition, "requestBody", inputs)
-    except Failure as failure:
-        # The service has a text of its own for a .$ member within a body.
-        if not has_reference(plain) or "Params" in str(failure):
-            raise
-        raise Failure(f"Error Resolving JSON Params: {failure}") from None
+    check_references(plain, inputs)
+    value = member(definition, "requestBody", inputs)
     if value is None:
         return None
     if isinstance(plain, str) and PLACEHOLDER.search(plain) and is_json(value):
@@ -188,10 +186,20 @@ def payload(definition: dict[str, Any], inputs: Any) -> bytes | None:
     return encoded(written(value))
 
 
-def has_reference(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(key.endswith(".$") or has_reference(value[key]) for key in value)
-    return isinstance(value, list) and any(map(has_reference, value))
+def check_references(body: Any, inputs: Any) -> None:
+    """Fails where a `.$` member within a body leads nowhere: the service has a text for that."""
+    if isinstance(body, list):
+        for item in body:
+            check_references(item, inputs)
+    elif isinstance(body, dict):
+        for key, item in body.items():
+            try:
+                if key.endswith(".$"):
+                    refer(item, inputs)
+            except Failure as failure:
+                told = str(failure).removeprefix("Error Resolving JSON Params: ")
+                raise Failure(f"Error Resolving JSON Params: {told}") from None
+            check_references(item, inputs)
 
 
 def is_json(value: str) -> bool:

@@ -1,160 +1,140 @@
 #!/usr/bin/env python3
-"""Runs one `ZIS::Action::Http` of a bundle, through Keyferry, by the name of its connection.
+"""Runs one action of a ZIS bundle through Keyferry.
 
-    flow.py BUNDLE ACTION [--input FILE] [--proxy URL] [--token-file FILE] [--subdomain NAME]
-
-The inputs are a JSON value, read from FILE or standard input (`-`); without any they are empty. The
-result is printed as JSON. The runner holds no secret of any API: the action names a connection,
-and Keyferry sets its credential. What the runner shows is its own access token, from a file or
-KEYFERRY_TOKEN.
+`flow.py BUNDLE ACTION --input FILE` prints the action's result as JSON. What goes wrong is a
+sentence on standard error, and the exit code is 1; for wrong usage it is 2.
 """
 
 import argparse
-import http.client
 import json
 import os
+import re
 import sys
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from action import Request, find, prepare
-from values import Failure
+from action import find, prepare
+from gateway import Gateway
+from values import Failure, written
 
-# What the service's own executor allows.
-SECONDS = 10.0
-LARGEST = 2_000_000
-PIECE = 65_536
-
-
-def main() -> int:
-    arguments = parse()
-    try:
-        bundle = read(arguments.bundle)
-        inputs = read(arguments.input) if arguments.input else {}
-        integration, definition = find(bundle, arguments.action)
-        request = prepare(definition, inputs, integration, arguments.subdomain)
-        result = send(request, arguments.proxy, token(arguments.token_file), arguments.timeout)
-    except Failure as failure:
-        print(f"flow: {failure}", file=sys.stderr)
-        return 1
-    print(json.dumps(result, ensure_ascii=False))
-    return 0
+TOKEN = re.compile(r"kf_[A-Za-z0-9_-]{43}")
+# Whatever begins like an access token is not repeated, be it a whole one or not.
+LIKE_TOKEN = re.compile(r"kf_[A-Za-z0-9_-]+")
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Runs one HTTP action of a ZIS bundle.")
-    parser.add_argument("bundle", help="the bundle, a JSON file")
-    parser.add_argument("action", help="the action's name, or zis:INTEGRATION:action:NAME")
+def complain(message: str) -> None:
+    """Says what is wrong, on one line and without a token."""
+    line = " ".join(LIKE_TOKEN.sub("kf_…", message).split())
+    print(f"flow.py: {line}", file=sys.stderr)
+
+
+class Arguments(argparse.ArgumentParser):
+    """What argparse says of wrong usage repeats what was typed, and that may be a token."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        complain(message)
+        sys.exit(2)
+
+
+def arguments() -> Arguments:
+    parser = Arguments(
+        prog="flow.py", allow_abbrev=False,
+        description="Runs one ZIS::Action::Http of a bundle through Keyferry.",
+        epilog="The access token is in --token-file, or in KEYFERRY_TOKEN.",
+    )
+    parser.add_argument("bundle", type=Path, help="the bundle, a JSON file")
+    parser.add_argument("action", help="an action's name, or zis:INTEGRATION:action:NAME")
     parser.add_argument("--input", metavar="FILE", help="the action's inputs as JSON; - is stdin")
-    parser.add_argument("--proxy", metavar="URL", default="http://127.0.0.1:8080")
-    parser.add_argument("--token-file", metavar="FILE", help="in place of KEYFERRY_TOKEN")
-    parser.add_argument("--subdomain", metavar="NAME", help="the account, for actions with a path")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=SECONDS)
-    return parser.parse_args()
+    parser.add_argument("--proxy", metavar="URL", type=proxy, default="http://127.0.0.1:8080")
+    parser.add_argument("--token-file", metavar="FILE", type=Path)
+    parser.add_argument("--subdomain", type=label, help="the account's, for actions with a path")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=10.0)
+    parser.add_argument("--max-bytes", metavar="N", type=count, default=2 * 1024 * 1024)
+    return parser
 
 
-def read(name: str) -> Any:
-    """The JSON of a file, or of standard input."""
-    try:
-        content = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        return json.loads(content)
-    except OSError as error:
-        raise Failure(f"{name} can't be read: {error.strerror}") from None
-    except ValueError:
-        raise Failure(f"{name} is no JSON.") from None
+def proxy(typed: str) -> str:
+    parts = urlsplit(typed)
+    plain = parts.scheme in ("http", "https") and parts.path in ("", "/")
+    # `port` complains of what is no number by itself.
+    if not plain or not parts.hostname or "@" in parts.netloc or parts.query or parts.port == 0:
+        raise argparse.ArgumentTypeError("must be http://HOST:PORT, and without a user")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
-def token(file: str | None) -> str:
-    """The runner's access token. It is shown to the proxy and to nobody else."""
-    try:
-        found = Path(file).read_text().strip() if file else os.environ.get("KEYFERRY_TOKEN", "")
-    except OSError as error:
-        raise Failure(f"{file} can't be read: {error.strerror}") from None
-    if not found:
-        raise Failure("There is no access token: set KEYFERRY_TOKEN, or name a --token-file.")
+def label(typed: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", typed):
+        raise argparse.ArgumentTypeError("must be one label, without .zendesk.com")
+    return typed
+
+
+def seconds(typed: str) -> float:
+    if not 0 < (value := float(typed)) <= 3600:
+        raise argparse.ArgumentTypeError("must be more than 0, and an hour at most")
+    return value
+
+
+def count(typed: str) -> int:
+    if (value := int(typed)) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def token(file: Path | None) -> str:
+    found = read(file, "token file").decode("ascii", "replace") if file else None
+    if found is None:
+        found = os.environ.get("KEYFERRY_TOKEN", "")
+    if not TOKEN.fullmatch(found := found.strip()):
+        raise Failure("The token is not an access token of Keyferry: kf_ and 43 characters.")
     return found
 
 
-def send(request: Request, proxy: str, access_token: str, seconds: float) -> Any:
-    """Sends the request in gateway form, and gives what the flow gets of the answer."""
-    deadline = time.monotonic() + seconds
-    where = urlsplit(proxy)
-    if where.scheme not in ("http", "https") or not where.hostname:
-        raise Failure(f"{proxy} is no proxy: use http://HOST:PORT.")
-    kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    conn = kind(where.hostname, where.port, timeout=seconds)
+def read(file: Path, what: str) -> bytes:
     try:
-        conn.putrequest(request.method, request.target, skip_accept_encoding=True)
-        for name, value in (*request.fields, *tags(request, access_token)):
-            conn.putheader(name, value.encode())
-        if request.body is not None:
-            conn.putheader("Content-Length", str(len(request.body)))
-        conn.endheaders(request.body)
-        answer = conn.getresponse()
-        body = collect(answer, conn, deadline)
-    except TimeoutError:
-        raise Failure(f"The action took longer than {seconds:g} seconds.") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise Failure(f"The proxy at {where.netloc} can't be asked: {error}") from None
-    finally:
-        conn.close()
-    return judge(request, answer, body)
+        return file.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a path"
+        raise Failure(f"The {what} can't be read: {why}.") from None
 
 
-def tags(request: Request, access_token: str) -> list[tuple[str, str]]:
-    """What tells Keyferry who asks, for which connection, and where to."""
-    fields = [
-        ("Proxy-Authorization", f"Bearer {access_token}"),
-        ("X-Zis-Connection", request.connection),
-        ("X-Zis-Host", request.host),
-    ]
-    return fields + ([("X-Zis-Integration", request.integration)] if request.integration else [])
-
-
-def collect(answer: http.client.HTTPResponse, conn: http.client.HTTPConnection, deadline: float):
-    """The body, if it comes in time and is no larger than a flow takes."""
-    body = b""
-    while len(body) <= LARGEST:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if conn.sock:
-            conn.sock.settimeout(left)
-        piece = answer.read1(PIECE)
-        if not piece:
-            return body
-        body += piece
-    raise Failure("The response payload is larger than 2mb.")
-
-
-def judge(request: Request, answer: http.client.HTTPResponse, body: bytes) -> Any:
-    """A refusal of Keyferry's, a failure of the origin's, or the result."""
-    if "keyferry" in (answer.headers.get("Proxy-Status") or ""):
-        raise Failure(refusal(request, body))
-    if not 200 <= answer.status < 300:
-        raise Failure(f"external action failed due to status code: {answer.status}")
-    text = body.decode("utf-8", "replace")
-    if not text.strip():
-        return None
+def parse(content: bytes, what: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
-        return {"__httpresponse": text}
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise Failure(f"The {what} is not JSON{where}.") from None
 
 
-def refusal(request: Request, body: bytes) -> str:
-    """What Keyferry says, in the words that flows know where there are such."""
+def run(given: argparse.Namespace) -> Any:
+    integration, definition = find(parse(read(given.bundle, "bundle"), "bundle"), given.action)
+    inputs: Any = {}
+    if given.input == "-":
+        inputs = parse(sys.stdin.buffer.read(), "input")
+    elif given.input is not None:
+        inputs = parse(read(Path(given.input), "input"), "input")
     try:
-        error = json.loads(body)["errors"][0]
-        code, title = str(error["code"]), str(error["title"])
-    except (ValueError, LookupError, TypeError):
-        return "The proxy refused the request and did not say why."
-    if code == "ConnectionNotFound":
-        name = request.connection
-        return f'Cannot start flow because the connection named "{name}" does not exist'
-    return f"{code}: {title}"
+        request = prepare(definition, inputs, integration, given.subdomain)
+    except (UnicodeEncodeError, RecursionError):
+        raise Failure("The action or its input holds text that can't be sent.") from None
+    gateway = Gateway(given.proxy, token(given.token_file), given.timeout, given.max_bytes)
+    return gateway.send(request)
+
+
+def main() -> int:
+    parser = arguments()
+    given = parser.parse_args()
+    if not given.token_file and "KEYFERRY_TOKEN" not in os.environ:
+        parser.error("a token is needed: --token-file FILE, or KEYFERRY_TOKEN")
+    try:
+        result = run(given)
+    except Failure as failure:
+        complain(str(failure))
+        return 1
+    # Half a surrogate pair has no UTF-8; what stands for it is its escape in JSON.
+    sys.stdout.buffer.write(written(result).encode("utf-8", "backslashreplace") + b"\n")
+    return 0
 
 
 if __name__ == "__main__":

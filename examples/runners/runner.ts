@@ -1,51 +1,84 @@
-// The whole of what a program must know of Keyferry, in TypeScript: `runner.ts URL CONNECTION`.
+// Calls an API through Keyferry and tells Keyferry's own answers from the API's.
 //
-// It names a connection, shows its own token, and tells a refusal of Keyferry's from an answer of
-// the API's. It needs no library. KEYFERRY_PROXY is http://127.0.0.1:8080 unless it is set, and
-// KEYFERRY_TOKEN is the program's access token.
+// `runner.ts CONNECTION https://HOST/PATH`, with an access token in KEYFERRY_TOKEN and, where it
+// is not http://127.0.0.1:8080, the proxy in KEYFERRY_PROXY. Exit codes: 0 for a 2xx, 1 for any
+// other answer of the API, 2 for wrong usage, 3 for a refusal, or where Keyferry can't be reached.
+//
+// Its types are all inferred, so that it is JavaScript as it stands: a Node that does not know
+// TypeScript runs it with `node --input-type=module - CONNECTION URL < runner.ts`.
 
-/** Keyferry has sent nothing, or got no answer; `code` says who must act (docs/ERRORS.md). */
-export class Refused extends Error {
-  readonly code: string;
+// With these, and with a Retry-After, the same request may well pass a little later.
+const PASSING = ['RateLimited', 'Overloaded', 'ShuttingDown', 'StoreUnavailable']
 
-  constructor(code: string, title: string) {
-    super(`${code}: ${title}`);
-    this.code = code;
+// Keyferry's own answer. The code is stable; the title is for people and says who must act.
+class Refusal extends Error {
+  code = ''
+  wait = 0
+
+  static async from (answer = new Response()) {
+    const [error] = (await answer.json()).errors
+    const refusal = new Refusal(`${error.code}: ${error.title}`)
+    refusal.code = error.code
+    refusal.wait = Number(answer.headers.get('retry-after') ?? 0)
+    return refusal
   }
 }
 
-/** What the API answers. The answer's body streams, as that of any fetch. */
-export async function call(
-  url: string,
-  connection: string,
-  init: RequestInit = {},
-): Promise<Response> {
-  const { host, pathname, search } = new URL(url);
-  const proxy = process.env.KEYFERRY_PROXY ?? "http://127.0.0.1:8080";
-  const headers = new Headers(init.headers);
-  headers.set("X-Zis-Connection", connection);
-  headers.set("X-Zis-Host", host);
-  headers.set("Proxy-Authorization", `Bearer ${process.env.KEYFERRY_TOKEN}`);
-  const answer = await fetch(`${proxy}${pathname}${search}`, {
-    ...init,
-    headers,
-    redirect: "manual",
-  });
-  // An API's own 403 has no such member: Keyferry takes it out of what it relays.
-  if (answer.headers.get("Proxy-Status")?.includes("keyferry")) {
-    const { errors } = (await answer.json()) as { errors: { code: string; title: string }[] };
-    throw new Refused(errors[0].code, errors[0].title);
-  }
-  return answer;
+// What the API answers. The fields are the whole of the contract: who, with what, and where.
+const call = async (proxy = '', token = '', connection = '', url = '') => {
+  const origin = new URL(url)
+  const answer = await fetch(new URL(proxy).origin + origin.pathname + origin.search, {
+    headers: {
+      'Proxy-Authorization': `Bearer ${token}`,
+      'X-Zis-Connection': connection,
+      'X-Zis-Host': origin.host
+    },
+    // A redirect of the API would be followed past Keyferry, or to it without these fields.
+    redirect: 'manual',
+    signal: AbortSignal.timeout(30_000)
+  })
+  if (isRefusal(answer.headers.get('proxy-status') ?? '')) throw await Refusal.from(answer)
+  return { status: answer.status, body: new Uint8Array(await answer.arrayBuffer()) }
 }
 
-const [url, connection] = process.argv.slice(2);
-if (url && connection) {
+// Whether one member is `keyferry`. In an answer of the API's there is never one; in quotes, or
+// as another member, the name says nothing.
+const isRefusal = (proxyStatus = '') =>
+  proxyStatus.replace(/"(?:[^"\\]|\\.)*"/g, '').split(',')
+    .some(member => member.split(';', 1).join('').trim() === 'keyferry')
+
+const persist = async (proxy = '', token = '', connection = '', url = '') => {
   try {
-    const answer = await call(url, connection);
-    console.log(answer.status, await answer.text());
+    return await call(proxy, token, connection, url)
   } catch (error) {
-    console.error(error instanceof Refused ? error.message : error);
-    process.exitCode = 1;
+    if (!(error instanceof Refusal)) throw error
+    const { code, wait } = error
+    if (!PASSING.includes(code) || wait > 60) throw error
+    await new Promise(resolve => setTimeout(resolve, wait * 1000))
+    return await call(proxy, token, connection, url)
   }
 }
+
+const main = async () => {
+  const [connection, url] = process.argv.slice(2)
+  const { KEYFERRY_TOKEN: token, KEYFERRY_PROXY: proxy = 'http://127.0.0.1:8080' } = process.env
+  if (!token || !connection || !url?.startsWith('https://') || process.argv.length !== 4) {
+    console.error('usage: KEYFERRY_TOKEN=… runner.ts CONNECTION https://HOST/PATH')
+    return 2
+  }
+  try {
+    const { status, body } = await persist(proxy, token, connection, url)
+    console.error(`answered by the API: ${status}`)
+    process.stdout.write(body)
+    return status >= 200 && status < 300 ? 0 : 1
+  } catch (error) {
+    const refused = error instanceof Refusal
+    console.error(refused ? `refused by Keyferry: ${error.message}` : 'no answer from Keyferry')
+    return 3
+  }
+}
+
+process.exitCode = await main()
+
+// Nothing to give: it says that this is a module, which may await.
+export {}
