@@ -22,7 +22,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-pub use self::audit::{Audited, Auditing, Position};
+pub use self::audit::{Audited, Auditing, Pages, Position};
 pub use self::authorities::{RecordError, Successor, seal_authority};
 pub use self::connections::{Reading, Shown, Writing};
 pub use self::explain::{Asking, Explanation, Question, Step};

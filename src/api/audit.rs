@@ -1,5 +1,7 @@
 //! The audit trail (contract §5, §7).
 
+use std::cmp::Reverse;
+
 use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,7 +9,7 @@ use utoipa::ToSchema;
 use super::auth::Seat;
 use super::error::Error;
 use super::page::{Asked, Meta, Parameters};
-use crate::desk::{Audited, Refused};
+use crate::desk::{Audited, Pages, Refused};
 
 /// A page of the audit trail, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,8 +92,12 @@ pub(super) struct AuditEntry {
 pub(super) async fn list(seat: Seat, asked: Asked) -> Result<Json<Trail>, Error> {
     let auditing = seat.desk.auditing(&seat.operator).map_err(refused)?;
     let Asked(window) = asked;
-    let listing = auditing.list(&window).await.map_err(refused)?;
-    let cursors: Vec<_> = listing.items.iter().map(|(position, _)| position.to_string()).collect();
+    let Pages { listing, looked_until } = auditing.list(&window).await.map_err(refused)?;
+    let positions = listing.items.iter().map(|(position, _)| *position);
+    // In the order of the list: where the search was broken off is its far end.
+    let mut positions: Vec<_> = positions.chain(looked_until).collect();
+    positions.sort_by_key(|position| Reverse(*position));
+    let cursors: Vec<_> = positions.iter().map(ToString::to_string).collect();
     let meta = Meta::of(cursors.iter().map(String::as_str), listing.has_more);
     let entries = listing.items.into_iter().map(|(_, entry)| entry.into()).collect();
     Ok(Json(Trail { entries, meta }))

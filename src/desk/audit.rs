@@ -58,6 +58,22 @@ pub struct Position {
     line: usize,
 }
 
+/// A page of the trail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pages {
+    /// What is on it, newest first.
+    pub listing: Listing<(Position, Audited)>,
+    /// How far was looked, where the search was broken off before the page was full: there may be
+    /// more beyond.
+    pub looked_until: Option<Position>,
+}
+
+/// What a search has come to.
+struct Found {
+    entries: Vec<(Position, Audited)>,
+    looked_until: Option<Position>,
+}
+
 /// The right to read the audit trail, as far as the operator's own token reaches.
 #[derive(Debug)]
 pub struct Auditing<'a> {
@@ -85,27 +101,30 @@ impl Desk {
 
 impl Auditing<'_> {
     /// The entries within the window, newest first. Of requests whose integration is not known,
-    /// only who reaches all integrations is told.
+    /// only who reaches all integrations is told. Whose entries are few among many gets a page that
+    /// is not full before everything was read; its cursor goes on from there.
     ///
     /// # Errors
     /// When a cursor is none of this list, or the store fails.
-    pub async fn list(&self, window: &Window) -> Result<Listing<(Position, Audited)>, Refused> {
+    pub async fn list(&self, window: &Window) -> Result<Pages, Refused> {
         let stretch = Stretch {
             older_than: window.after.as_deref().map(Position::parse).transpose()?,
             newer_than: window.before.as_deref().map(Position::parse).transpose()?,
         };
         let Some(keeping) = &self.desk.keeping else {
-            return Ok(Listing { items: Vec::new(), has_more: false });
+            let listing = Listing { items: Vec::new(), has_more: false };
+            return Ok(Pages { listing, looked_until: None });
         };
         let enough = usize::try_from(window.limit).unwrap_or(usize::MAX).saturating_add(1);
         let found = if reads_backwards(window) {
             let mut found = self.upwards(keeping.store(), stretch, enough).await?;
-            found.reverse();
+            found.entries.reverse();
             found
         } else {
             self.downwards(keeping.store(), stretch, enough).await?
         };
-        Ok(cut(found, window, false))
+        let Found { entries, looked_until } = found;
+        Ok(Pages { listing: cut(entries, window, looked_until.is_some()), looked_until })
     }
 
     /// From the newest on.
@@ -114,7 +133,7 @@ impl Auditing<'_> {
         store: &Store,
         stretch: Stretch,
         enough: usize,
-    ) -> Result<Vec<(Position, Audited)>, Refused> {
+    ) -> Result<Found, Refused> {
         let mut found = Vec::new();
         let mut before = stretch.older_than.map(|position| position.batch.saturating_add(1));
         for at_once in growing() {
@@ -127,10 +146,11 @@ impl Auditing<'_> {
             before = batches.last().map(|batch| batch.id);
             let past = before.zip(stretch.newer_than).is_some_and(|(id, end)| id < end.batch);
             if found.len() >= enough || before.is_none() || past {
-                break;
+                return Ok(Found { entries: found, looked_until: None });
             }
         }
-        Ok(found)
+        let looked_until = before.map(|batch| Position { batch, line: 0 });
+        Ok(Found { entries: found, looked_until })
     }
 
     /// From the position on towards the newest.
@@ -139,7 +159,7 @@ impl Auditing<'_> {
         store: &Store,
         stretch: Stretch,
         enough: usize,
-    ) -> Result<Vec<(Position, Audited)>, Refused> {
+    ) -> Result<Found, Refused> {
         let mut found = Vec::new();
         let mut after = stretch.newer_than.map_or(0, |position| position.batch.saturating_sub(1));
         for at_once in growing() {
@@ -150,10 +170,13 @@ impl Auditing<'_> {
                 found.extend(self.entries(batch, stretch).take(missing));
             }
             let last = batches.last().map(|batch| batch.id);
-            let (Some(last), true) = (last, found.len() < enough) else { break };
+            let (Some(last), true) = (last, found.len() < enough) else {
+                return Ok(Found { entries: found, looked_until: None });
+            };
             after = last;
         }
-        Ok(found)
+        let looked_until = Some(Position { batch: after, line: BEYOND });
+        Ok(Found { entries: found, looked_until })
     }
 
     /// The entries of a batch that are within the stretch and within reach, oldest first. Each is
@@ -221,8 +244,14 @@ impl std::fmt::Display for Position {
 /// How many batches are read at once: a busy server fills a page out of one, a quiet one out of
 /// many.
 fn growing() -> impl Iterator<Item = u32> {
-    std::iter::successors(Some(1), |count| Some((count * 2).min(MOST_AT_ONCE)))
+    std::iter::successors(Some(1), |count| Some((count * 2).min(MOST_AT_ONCE))).take(MOST_READS)
 }
+
+/// How often the store is asked for one page: some two hundred and fifty batches.
+const MOST_READS: usize = 12;
+
+/// A line that no batch has.
+const BEYOND: usize = 999_999_999;
 
 const MOST_AT_ONCE: u32 = 32;
 

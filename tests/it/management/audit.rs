@@ -100,3 +100,33 @@ async fn an_entry_tells_no_secret_and_nobody_of_another_integration() {
         assert_eq!(answer.faults(), (400, vec!["InvalidRequest".to_owned()]), "{cursor}");
     }
 }
+
+#[tokio::test]
+async fn whose_entries_are_few_among_many_reads_on_page_by_page() {
+    let origin = Origin::start().await;
+    let (world, paths) = busy(&origin).await;
+    let file = world.world.path("data/keyferry.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let database = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let many = "WITH RECURSIVE copy(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copy WHERE n < 600) \
+                INSERT INTO audit (last, entries) SELECT first.last, first.entries FROM copy, \
+                (SELECT last, entries FROM audit ORDER BY id DESC LIMIT 1) AS first";
+    sqlx::query(many).execute(&database).await.unwrap();
+    database.close().await;
+    let narrow = json!({"name": "narrow", "integration": "acme", "scopes": ["admin"]});
+    let (narrow, _id) = world.admin().grant(&narrow).await;
+    let (mut query, mut pages, mut found) = (String::new(), 0, Vec::new());
+    loop {
+        let (some, meta) = page(&narrow, &query).await;
+        pages += 1;
+        found.extend(some);
+        if meta["has_more"] == false {
+            break;
+        }
+        query = format!("?page[after]={}", meta["after"].as_str().unwrap());
+    }
+    assert_eq!((&found[..], pages), (&paths[1..], 3));
+    // Back again: nothing of theirs is newer, and the search comes to its end.
+    let newest = format!("?page[before]={}-0", 1_000_000);
+    assert_eq!(page(&narrow, &newest).await.0, Vec::<String>::new());
+}
