@@ -25,8 +25,9 @@ DEPLOY = ROOT / "deploy"
 COMPOSE = [DEPLOY / "compose/compose.yaml", DEPLOY / "compose/socket.yaml"]
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 SYSTEMD = DEPLOY / "systemd/keyferry.service"
-# The newest of those that the package has the schemas of.
-VERSION = kubernetes_validate.latest_version()
+# The newest of those that the package has the schemas of; and the oldest that the README promises.
+NEWEST = kubernetes_validate.latest_version()
+OLDEST = {"shared.yaml": "1.30.0", "sidecar.yaml": "1.29.0", "socket.yaml": "1.29.0"}
 DEFAULTS = tomllib.loads((ROOT / "config/default.toml").read_text())
 # Where containers and the unit find the program and its configuration.
 BINARIES = ["/keyferry", "/usr/local/bin/keyferry"]
@@ -91,8 +92,9 @@ class Deploy(unittest.TestCase):
     def test_every_manifest_is_one_of_kubernetes(self):
         for file in KUBERNETES:
             for document in documents(file):
-                with self.subTest(file=file.name, kind=document["kind"]):
-                    kubernetes_validate.validate(document, VERSION, strict=True)
+                for version in (OLDEST[file.name], NEWEST):
+                    with self.subTest(file=file.name, kind=document["kind"], version=version):
+                        kubernetes_validate.validate(document, version, strict=True)
 
     def test_every_compose_file_is_one(self):
         for file in COMPOSE:
