@@ -23,7 +23,7 @@ use keyferry::model::origin::{HostName, Origin};
 use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
 use keyferry::model::token::{Scopes, TokenDigest};
-use keyferry::proxy::{Ask, InForce, Settings, Via, decide, prepare_request};
+use keyferry::proxy::{Ask, InForce, Renewal, Settings, Via, decide, prepare_request};
 use keyferry::registry::{Listing, Registry, Source};
 use keyferry::secret::Secret;
 use keyferry::upstream::{self, Guard, OwnListeners, Rules, System, TlsClients};
@@ -268,11 +268,16 @@ fn in_force(connections: usize) -> InForce {
             allowed_hosts: vec!["localhost".to_owned()],
             allowed_methods: vec![Method::GET, Method::POST],
             allow: HeaderValue::from_static("GET, POST"),
-            terms: Terms { upgrade_plain_http: false, allowed_ports: vec![443] },
+            terms: Terms {
+                upgrade_plain_http: false,
+                allowed_ports: vec![443],
+                unrestricted_oauth: false,
+            },
             blind_tunnels: false,
             max_body_bytes: 0,
             idle_timeout: Duration::from_mins(1),
             websocket_idle_timeout: Duration::from_mins(1),
+            renewal: Renewal::default(),
         }),
         rules: Arc::new(Rules {
             generation: 0,

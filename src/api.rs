@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod json;
 mod keys;
+mod oauth;
 mod openapi;
 mod page;
 mod routes;
@@ -40,6 +41,7 @@ use crate::desk::Desk;
 use crate::door::{Doorkeeper, House, TurnedAway, Visit};
 use crate::ledger::{Metrics, Sink};
 use crate::model::record::new_id;
+use crate::tasks::Tasks;
 use crate::upstream::Gauges;
 
 pub use self::auth::Turnstile;
@@ -61,6 +63,10 @@ pub struct Rooms {
     pub gauges: Arc<Gauges>,
     /// The log.
     pub sink: Arc<Sink>,
+    /// Where work goes on that must not be broken off when its caller goes.
+    pub errands: Tasks,
+    /// Whether browsers reach the API over TLS.
+    pub is_secure: bool,
     /// Whether the server is going down.
     pub draining: Arc<AtomicBool>,
     /// The names by which the API may be called, without a port.
@@ -79,7 +85,7 @@ impl Api {
     pub fn new(rooms: Rooms) -> Self {
         let router = routes::router()
             .fallback(nothing_here)
-            .method_not_allowed_fallback(|| async { Error::method_not_allowed() })
+            .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(rooms.clone(), check_host))
             .layer(from_fn(stamp))
             .with_state(rooms);
@@ -125,7 +131,7 @@ async fn check_host(State(rooms): State<Rooms>, request: Request, next: Next) ->
     if rooms.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         next.run(request).await
     } else {
-        Error::misdirected().into_response()
+        in_its_family(&request, Error::misdirected())
     }
 }
 
@@ -151,12 +157,20 @@ fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     brought.or_else(|| HeaderValue::try_from(new_id().ok()?.to_string()).ok())
 }
 
-/// Clients of OAuth's paths read the other family of errors.
 async fn nothing_here(request: Request) -> Response {
-    if request.uri().path().starts_with("/api/services/zis/connections/") {
-        error::Numbered::not_found().into_response()
+    in_its_family(&request, Error::not_found())
+}
+
+async fn wrong_method(request: Request) -> Response {
+    in_its_family(&request, Error::method_not_allowed())
+}
+
+/// Clients of OAuth's paths read the other family of errors.
+fn in_its_family(request: &Request, error: Error) -> Response {
+    if request.uri().path().starts_with(oauth::PATHS) {
+        error::Numbered::from(error).into_response()
     } else {
-        Error::not_found().into_response()
+        error.into_response()
     }
 }
 

@@ -16,6 +16,7 @@ mod live;
 mod overview;
 mod reload;
 mod rooms;
+mod scene;
 mod server;
 mod trust;
 mod worker;

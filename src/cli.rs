@@ -3,8 +3,10 @@
 //! Owns arguments and everything that is printed, promises exit code 0 for done, 1 for failed and
 //! 2 for wrong usage, and must never know how a command does its work.
 
+mod body;
 mod ca;
 mod check;
+mod client;
 mod connection;
 mod explain;
 mod health;
@@ -14,6 +16,7 @@ mod run;
 mod secret;
 mod serve;
 mod server;
+mod shelf;
 mod table;
 mod token;
 
@@ -72,6 +75,8 @@ enum Command {
     Run(run::Arguments),
     /// Manages the connections that a running server keeps
     Connection(connection::Arguments),
+    /// Manages OAuth clients: how an integration is registered with a provider
+    Client(client::Arguments),
     /// Manages access tokens
     Token(token::Arguments),
     /// Prints or replaces the certificate that programs trust inside tunnels
@@ -89,6 +94,7 @@ impl Arguments {
             Command::Health(arguments) => health::run(&arguments, &options, &environment),
             Command::Explain(arguments) => explain::run(&arguments, &options, &environment),
             Command::Connection(arguments) => connection::run(&arguments, &options, &environment),
+            Command::Client(arguments) => client::run(&arguments, &options, &environment),
             Command::Run(arguments) => run::run(&arguments, &options, &environment),
             Command::Token(arguments) => token::run(&arguments, &options, &environment),
             Command::Ca(arguments) => ca::run(&arguments, &options, &environment),
@@ -118,6 +124,9 @@ fn faulty(faults: &Faults) -> Failure {
     let count = output::count(faults.faults.len(), "fault");
     Failure::Because(format!("the configuration has {count}: mend what is listed above"))
 }
+
+/// What the operator has, and no program that is started for them may have.
+const OURS: [&str; 2] = ["KEYFERRY_TOKEN", "KEYFERRY_MASTER_KEY"];
 
 #[cfg(test)]
 mod tests {

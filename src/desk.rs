@@ -13,6 +13,7 @@ mod fault;
 mod form;
 mod keys;
 mod listing;
+mod oauth;
 mod operator;
 mod tokens;
 
@@ -29,15 +30,21 @@ pub use self::explain::{Asking, Explanation, Question, Step};
 pub use self::fault::{About, Fault, Refused, Scope};
 pub use self::form::{Entry, Form, REDACTED};
 pub use self::keys::{KeyUse, Rotated};
-pub use self::listing::Listing;
+pub use self::listing::{Listed, Listing};
+pub use self::oauth::{
+    AccountAnswer, Authorized, ClientShown, Ending, Exchanged, Keepsake, Pointer, Redirection,
+    Started, Visitor,
+};
 pub use self::operator::Operator;
 pub use self::tokens::{Administering, Granted};
 use crate::clock::Clock;
+use crate::ledger::Metrics;
 use crate::model::caller::Caller;
+use crate::model::origin::HostName;
 use crate::model::token::TokenDigest;
+use crate::oauth::{Provider, Shelf, Tokens};
 use crate::registry::Registry;
-use crate::store::{Revision, Store};
-use crate::vault::Vault;
+use crate::store::Revision;
 
 /// The desk: where operators ask.
 #[derive(Debug)]
@@ -59,6 +66,9 @@ pub trait View: fmt::Debug + Send + Sync {
     /// What of the configuration the management plane goes by.
     fn rules(&self) -> Rules;
 
+    /// What of it OAuth goes by.
+    fn oauth_rules(&self) -> Arc<OAuthRules>;
+
     /// Whether the interception CA is the configuration's.
     fn has_own_authority(&self) -> bool;
 
@@ -75,23 +85,37 @@ pub struct Rules {
     pub requests_per_minute: Option<u32>,
 }
 
+/// What of the configuration OAuth goes by.
+#[derive(Clone, Debug)]
+pub struct OAuthRules {
+    /// Whether tokens are hidden whatever the scope.
+    pub redact_tokens: bool,
+    /// The base of the URLs that a flow leads through, without a slash at its end.
+    pub public_url: String,
+    /// Where a flow may send the browser at its end, beside `public_url`'s origin and loopback:
+    /// `scheme://host[:port]`.
+    pub allowed_redirect_origins: Vec<String>,
+    /// The ports that anything may be sent to.
+    pub allowed_ports: Vec<u16>,
+    /// The account's own host, where the operator has named the account.
+    pub account_host: Option<HostName>,
+    /// The account's number; 0 where it was not given.
+    pub account_id: u64,
+}
+
 /// What it takes to keep anything.
-pub trait Keeping: fmt::Debug + Send + Sync {
-    /// Where records are kept.
-    fn store(&self) -> &Store;
-
-    /// The vault with the master keys that are in force.
-    fn vault(&self) -> Arc<Vault>;
-
+pub trait Keeping: Shelf {
     /// Takes up a new first master key, if there is one.
     ///
     /// Fails with [`Refused::KeysFromEnvironment`] where the server can't read keys anew, with
     /// [`Refused::KeysUnreadable`] when what it reads is of no use.
     fn renew_keys(&self) -> BoxFuture<'_, Result<(), Refused>>;
 
-    /// Waits, not for long, until the store's revision is in force on this instance; whether it
-    /// came to that.
-    fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool>;
+    /// Where other tokens are asked for.
+    fn tokens(&self) -> &Tokens;
+
+    /// Whoever asks token endpoints.
+    fn provider(&self) -> &Provider;
 }
 
 impl Desk {
@@ -116,6 +140,19 @@ impl Desk {
     #[must_use]
     pub fn rules(&self) -> Rules {
         self.view.rules()
+    }
+
+    /// Notes among the figures how the tokens of all OAuth connections stand.
+    pub fn note_tokens(&self, metrics: &Metrics) {
+        let (registry, now) = (self.view.registry(), self.clock.now());
+        let needed =
+            registry.authorized().filter(|(standing, _)| standing.needs_reauthorization(now));
+        let needed = needed.count();
+        let expiries = registry.authorized().filter_map(|(standing, tally)| {
+            let end = standing.expires_at?;
+            Some((&**tally, end.duration_since(now).as_secs_f64()))
+        });
+        metrics.note_tokens(expiries, needed);
     }
 
     fn keeping(&self) -> Result<&dyn Keeping, Refused> {

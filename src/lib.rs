@@ -22,14 +22,16 @@ pub mod vault;
 pub mod ledger;
 // layer 4: the set in force
 pub mod registry;
-// layer 5: the management plane's rules
+// layer 5: tokens that are kept fresh
+pub mod oauth;
+// layer 6: the management plane's rules
 pub mod desk;
-// layer 6: faces
+// layer 7: faces
 pub mod api;
 pub mod proxy;
-// layer 7: plan
+// layer 8: plan
 pub mod config;
-// layer 8: house
+// layer 9: house
 pub mod app;
-// layer 9: street
+// layer 10: street
 pub mod cli;

@@ -9,6 +9,7 @@ pub mod credential;
 pub mod domain;
 pub mod field;
 pub mod name;
+pub mod oauth;
 pub mod origin;
 pub mod permit;
 pub mod record;

@@ -3,6 +3,7 @@
 //! Owns the journey of a request and every refusal; promises that nothing is sent without a
 //! permit and that each request is decided afresh; must never know how connections are stored.
 
+mod admit;
 mod arrival;
 mod base_url;
 mod body;
@@ -15,6 +16,7 @@ mod inject;
 mod journey;
 mod refusal;
 mod relay;
+mod renewal;
 mod tunnel;
 mod upgrade;
 
@@ -61,6 +63,19 @@ pub struct Settings {
     pub idle_timeout: std::time::Duration,
     /// How long a WebSocket, or a tunnel that is not looked into, may be silent.
     pub websocket_idle_timeout: std::time::Duration,
+    /// How the tokens of OAuth connections are kept fresh.
+    pub renewal: Renewal,
+}
+
+/// How the tokens of OAuth connections are kept fresh.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Renewal {
+    /// How long before its end a token is refreshed, at most.
+    pub refresh_before: std::time::Duration,
+    /// Whether a 401 leads to one refresh and one more try.
+    pub retry_on_401: bool,
+    /// The largest request body that is kept for that, in bytes.
+    pub replay_body_bytes: usize,
 }
 
 /// Everything that a reload or a change in the store replaces, as one.

@@ -16,7 +16,8 @@ use uuid::Uuid;
 use crate::ledger::{Listed, Metrics, Tally};
 use crate::limit::Rate;
 use crate::model::caller::Caller;
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, Standing};
+use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::HostName;
 use crate::model::token::TokenDigest;
@@ -245,11 +246,19 @@ impl Registry {
         let mut found: Vec<_> = suffixes(host.as_str())
             .filter_map(|base| integration.by_base.get(base))
             .flatten()
-            .filter(|listing| listing.connection.allowed_domain().covers(host))
+            .filter(|listing| {
+                listing.connection.allowed_domain().is_some_and(|domain| domain.covers(host))
+            })
             .filter(|listing| caller.may_use(&listing.connection))
             .collect();
         found.sort_by(|a, b| a.connection.name().cmp(b.connection.name()));
         found
+    }
+
+    /// How the tokens of all OAuth connections stand, each with the connection's counters.
+    pub fn authorized(&self) -> impl Iterator<Item = (&Standing, &Arc<Tally>)> {
+        let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
+        all.filter_map(|listing| Some((listing.connection.standing()?, &listing.tally)))
     }
 
     /// How many connections there are.
@@ -299,8 +308,10 @@ impl Registry {
     fn insert(&mut self, listing: Arc<Listing>) {
         let connection = &listing.connection;
         let integration = self.integrations.entry(connection.integration().clone()).or_default();
-        let base = connection.allowed_domain().shared_base();
-        integration.by_base.entry(base).or_default().push(Arc::clone(&listing));
+        if let Some(domain) = connection.allowed_domain() {
+            let base = domain.shared_base();
+            integration.by_base.entry(base).or_default().push(Arc::clone(&listing));
+        }
         integration.by_name.insert(connection.name().clone(), listing);
     }
 
@@ -309,7 +320,7 @@ impl Registry {
             return;
         };
         integration.by_name.remove(connection.name().as_str());
-        let base = connection.allowed_domain().base();
+        let base = connection.allowed_domain().map(AllowedDomain::base).unwrap_or_default();
         if let Some(listings) = integration.by_base.get_mut(base) {
             listings.retain(|listing| listing.connection.name() != connection.name());
             if listings.is_empty() {

@@ -9,13 +9,17 @@
 mod audit;
 mod authorities;
 mod changes;
+mod clients;
 mod connections;
 mod database;
+mod detail;
 mod error;
+mod flows;
 mod keys;
 mod migrate;
 mod page;
 mod postgres;
+mod refreshes;
 mod row;
 mod sqlite;
 mod tokens;
@@ -30,6 +34,7 @@ pub use self::error::Error;
 pub use self::keys::{Renewed, Rewrapped};
 pub use self::page::{Page, Window};
 pub use self::postgres::Listener;
+pub use self::refreshes::{Begun, Left};
 use crate::secret::Secret;
 
 /// The store. It is used on the runtime that opened it.

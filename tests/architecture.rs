@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["ca", "door", "limit", "store", "upstream", "vault"],
     &["ledger"],
     &["registry"],
+    &["oauth"],
     &["desk"],
     &["api", "proxy"],
     &["config"],

@@ -62,7 +62,7 @@ fn record(vault: &Vault, number: usize) -> io::Result<ConnectionRecord> {
         uuid: new_id().map_err(io::Error::other)?,
         integration: IntegrationName::parse("bench").map_err(io::Error::other)?,
         name: ConnectionName::parse(&connection(number)).map_err(io::Error::other)?,
-        allowed_domain: AllowedDomain::parse(&domain).map_err(io::Error::other)?,
+        allowed_domain: Some(AllowedDomain::parse(&domain).map_err(io::Error::other)?),
         detail: Detail::BearerToken,
         sealed: Sealed { key_id: "".into(), wrapped: Box::default(), payload: Box::default() },
         created_at: Timestamp::UNIX_EPOCH,

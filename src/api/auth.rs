@@ -48,6 +48,11 @@ impl Turnstile {
         self.failures.as_ref().map_or(Ok(()), |failures| failures.take(&source))
     }
 
+    /// Counts a request that shows no token.
+    pub(super) fn count_stranger(&self, source: Option<IpAddr>) -> Result<(), Exceeded> {
+        self.count_failure(source)
+    }
+
     /// A reload may have changed the limit; then each token begins a new minute.
     fn count_request(&self, token: &TokenDigest, per_minute: Option<u32>) -> Result<(), Exceeded> {
         let Some(per_minute) = per_minute else { return Ok(()) };

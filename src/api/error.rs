@@ -1,13 +1,18 @@
 //! Errors of the management plane, in the two families of ZIS (spec §3).
 
+mod numbered;
+
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::desk::{About, Fault, Refused};
 use crate::door::{self, TurnedAway};
 use crate::limit::Exceeded;
+
+use self::numbered::answer;
+pub(super) use self::numbered::{Numbered, NumberedErrors};
 
 /// An answer of family A: words, an array of them, each with a title.
 #[derive(Clone, Debug)]
@@ -36,14 +41,6 @@ pub(super) struct Worded {
     /// A sentence for people.
     #[schema(example = "Connection does not exist")]
     title: String,
-}
-
-/// An answer of family B: numbers, as OAuth's paths give them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Numbered {
-    status: StatusCode,
-    code: &'static str,
-    detail: &'static str,
 }
 
 impl Error {
@@ -120,6 +117,7 @@ impl Error {
             Refused::Internal => internal("Internal", "It failed; the server's log says why"),
             Refused::KeysFromEnvironment => conflict(KEYS_FROM_ENVIRONMENT),
             Refused::KeysUnreadable(why) => internal("KeysUnreadable", &why),
+            Refused::Malformed => Self::invalid("The request is not valid"),
             Refused::Mismatch => Self::unauthorized(MISMATCH),
             Refused::MissingScope(scope) => {
                 forbidden(format!("Cannot access this resource. Missing scope {scope}"))
@@ -134,6 +132,7 @@ impl Error {
             Refused::OutOfReach => forbidden(OUT_OF_REACH.to_owned()),
             Refused::SealBroken => internal("SealBroken", SEAL_BROKEN),
             Refused::Taken => conflict("Resource conflict"),
+            Refused::Tokens(failure) => internal("Internal", &failure.to_string()),
             Refused::Unavailable => {
                 let title = "The store can't be reached; try again";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -190,33 +189,7 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, retry_after) = (self.status, self.retry_after);
-        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let mut response = (status, json, self.body()).into_response();
-        let headers = response.headers_mut();
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
-    }
-}
-
-impl Numbered {
-    pub(super) fn not_found() -> Self {
-        Self { status: StatusCode::NOT_FOUND, code: "1302", detail: "Not found" }
-    }
-}
-
-impl IntoResponse for Numbered {
-    fn into_response(self) -> Response {
-        let Self { status, code, detail } = self;
-        let body = serde_json::json!({
-            "errors": [{"code": code, "detail": detail, "status": status.as_str()}],
-        });
-        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        (status, json, body.to_string()).into_response()
+        answer(status, self.body(), retry_after)
     }
 }
 

@@ -70,7 +70,7 @@ fn entry(raw: &str) -> Option<Entry> {
         },
         Some(b'{') => Entry::Other("an object"),
         Some(b'n') => Entry::Blank,
-        Some(b't' | b'f') => Entry::Other("true or false"),
+        Some(first @ (b't' | b'f')) => Entry::Flag(*first == b't'),
         _ => Entry::Other("a number"),
     })
 }

@@ -1,23 +1,23 @@
 //! The API's description (OpenAPI 3.1): what the handlers say of themselves, and what they have
 //! in common.
 
+mod shared;
+
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
-use utoipa::PartialSchema as _;
-use utoipa::ToSchema as _;
-use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
-    PathItem, Ref, RefOr, Response, ResponseBuilder, ServerBuilder,
+    ComponentsBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi, PathItem, Ref, RefOr,
+    ServerBuilder,
 };
+use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::error::Errors;
-use super::routes;
+use self::shared::{NUMBERED, SHARED, Shared};
+use super::error::{Errors, NumberedErrors};
+use super::{oauth, routes};
 
 /// The description as JSON.
 pub(super) fn document() -> &'static str {
@@ -26,16 +26,6 @@ pub(super) fn document() -> &'static str {
         serde_json::to_string(&describe()).unwrap_or_default()
     });
     &DOCUMENT
-}
-
-/// An error that several operations have in common.
-struct Shared {
-    name: &'static str,
-    status: &'static str,
-    when: &'static str,
-    code: &'static str,
-    title: &'static str,
-    field: Option<(&'static str, &'static str)>,
 }
 
 fn describe() -> OpenApi {
@@ -60,9 +50,11 @@ fn describe() -> OpenApi {
     let mut components = document.components.take().unwrap_or_default();
     let mut schemas = Vec::new();
     Errors::schemas(&mut schemas);
+    NumberedErrors::schemas(&mut schemas);
     components.schemas.extend(schemas);
     components.schemas.insert(Errors::name().into_owned(), Errors::schema());
-    let shared = SHARED.iter().map(|shared| (shared.name, shared.response()));
+    components.schemas.insert(NumberedErrors::name().into_owned(), NumberedErrors::schema());
+    let shared = SHARED.iter().chain(NUMBERED).map(|shared| (shared.name, shared.response()));
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("kf_…")
@@ -79,6 +71,10 @@ fn describe() -> OpenApi {
 
 /// What goes without saying in each handler: its errors, and who may use it.
 fn complete(operation: &mut Operation, path: &str) {
+    if path.starts_with(oauth::PATHS) {
+        complete_numbered(operation, path);
+        return;
+    }
     let takes_token = path.starts_with("/api/");
     let names_something = path.ends_with("{name}") || path.ends_with("{id}");
     let has_body = operation.request_body.is_some();
@@ -100,11 +96,43 @@ fn complete(operation: &mut Operation, path: &str) {
             _ => true,
         };
         if belongs {
-            let reference = Ref::from_response_name(shared.name);
-            let known = operation.responses.responses.entry(shared.status.to_owned());
-            known.or_insert_with(|| reference.into());
+            add(operation, shared);
         }
     }
+    finish(operation, path, takes_token);
+}
+
+/// The same on OAuth's paths.
+fn complete_numbered(operation: &mut Operation, path: &str) {
+    let id = operation.operation_id.as_deref().unwrap_or_default();
+    let takes_token = !matches!(id, "start_oauth_redirect" | "oauth_callback" | "account_token");
+    let (asks_account, starts) = (id == "account_token", id == "start_oauth_flow");
+    let names_something = path.ends_with("{uuid}")
+        || path.ends_with("refresh/{integration}")
+        || path.ends_with("connections/{integration}");
+    let has_body = operation.request_body.is_some();
+    for shared in NUMBERED {
+        let belongs = match shared.status {
+            "401" | "403" | "429" => takes_token || asks_account,
+            "404" => names_something || starts,
+            "408" | "413" | "415" => has_body,
+            _ => true,
+        };
+        if belongs {
+            add(operation, shared);
+        }
+    }
+    finish(operation, path, takes_token);
+}
+
+fn add(operation: &mut Operation, shared: &Shared) {
+    let reference = Ref::from_response_name(shared.name);
+    let known = operation.responses.responses.entry(shared.status.to_owned());
+    known.or_insert_with(|| reference.into());
+}
+
+/// What its parameters look like, and who may use it.
+fn finish(operation: &mut Operation, path: &str, takes_token: bool) {
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
             && let Some(pattern) = pattern(&parameter.name, path)
@@ -135,31 +163,6 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, post, patch, delete].into_iter().flatten()
 }
 
-impl Shared {
-    fn response(&self) -> Response {
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name(Errors::name())))
-            .example(Some(self.example()))
-            .build();
-        let response =
-            ResponseBuilder::new().description(self.when).content("application/json", content);
-        match self.field {
-            Some((name, about)) => {
-                let header = HeaderBuilder::new()
-                    .schema(Some(String::schema()))
-                    .description(Some(about))
-                    .build();
-                response.header(name, header).build()
-            }
-            None => response.build(),
-        }
-    }
-
-    fn example(&self) -> Value {
-        json!({"errors": [{"code": self.code, "title": self.title}]})
-    }
-}
-
 const DESCRIPTION: &str = "Manages what the proxy injects: connections, the access tokens of \
 those who use them, and the master keys under which secrets are sealed.\n\nEvery request under \
 `/api` needs `Authorization: Bearer` and an access token with the scope that goes with the \
@@ -169,121 +172,13 @@ unknown members and members that are there twice are refused, and one answer lis
 that is wrong. Secrets go in and never come out: answers show `*****`. Every answer has an \
 `X-Request-Id`, the one that the request came with or a new one.";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("connections", "Stored credentials, each for one domain"),
+    ("oauth", "OAuth clients, flows, and the connections that come of them"),
     ("tokens", "Access tokens"),
     ("keys", "Master keys"),
     ("ca", "The interception CA"),
     ("explain", "What the proxy would do"),
     ("audit", "What the proxy has done"),
     ("server", "The server itself; no token is needed"),
-];
-
-const RETRY_AFTER: (&str, &str) = ("Retry-After", "Seconds to wait");
-
-const SHARED: &[Shared] = &[
-    Shared {
-        name: "Invalid",
-        status: "400",
-        when: "The request is wrong; every fault is listed",
-        code: "InvalidIntegration",
-        title: "Specified integration is not valid",
-        field: None,
-    },
-    Shared {
-        name: "Unauthorized",
-        status: "401",
-        when: "There is no token, it is not known here, or it is of another integration",
-        code: "InvalidCredentials",
-        title: "Token length is invalid",
-        field: Some(("WWW-Authenticate", "Bearer")),
-    },
-    Shared {
-        name: "Forbidden",
-        status: "403",
-        when: "The token lacks the scope, or the connection is declared in the configuration",
-        code: "Forbidden",
-        title: "Cannot access this resource. Missing scope write",
-        field: None,
-    },
-    Shared {
-        name: "NotFound",
-        status: "404",
-        when: "There is no such thing within the token's reach",
-        code: "NotFound",
-        title: "Connection does not exist",
-        field: None,
-    },
-    Shared {
-        name: "BodyTimeout",
-        status: "408",
-        when: "The body took longer than half a minute",
-        code: "BodyTimeout",
-        title: "The request body took too long",
-        field: None,
-    },
-    Shared {
-        name: "Conflict",
-        status: "409",
-        when: "The name is taken, or somebody else changed the same thing at the same time",
-        code: "Conflict",
-        title: "Resource conflict",
-        field: None,
-    },
-    Shared {
-        name: "BodyTooLarge",
-        status: "413",
-        when: "The body is larger than 64 KiB",
-        code: "BodyTooLarge",
-        title: "A request body is at most 65536 bytes",
-        field: None,
-    },
-    Shared {
-        name: "UnsupportedMediaType",
-        status: "415",
-        when: "The body is not said to be JSON",
-        code: "UnsupportedMediaType",
-        title: "The request body must be JSON: Content-Type: application/json",
-        field: None,
-    },
-    Shared {
-        name: "MisdirectedRequest",
-        status: "421",
-        when: "The Host field is none of the API's names",
-        code: "MisdirectedRequest",
-        title: "The Host field is none of the API's names; the operator can add it to api.allowed_hosts",
-        field: None,
-    },
-    Shared {
-        name: "StoreNeeded",
-        status: "422",
-        when: "The server has no store",
-        code: "StoreNeeded",
-        title: "This server keeps nothing: the operator sets store.url in the configuration to a database, as sqlite:keyferry.db, and starts it anew",
-        field: None,
-    },
-    Shared {
-        name: "TooManyRequests",
-        status: "429",
-        when: "The token has made too many requests, or the address too many in vain",
-        code: "TooManyRequests",
-        title: "Too many requests",
-        field: Some(RETRY_AFTER),
-    },
-    Shared {
-        name: "Failed",
-        status: "500",
-        when: "It failed, and the server's log says why",
-        code: "SealBroken",
-        title: "The secret that is kept can't be opened: enter it again",
-        field: None,
-    },
-    Shared {
-        name: "StoreUnavailable",
-        status: "503",
-        when: "The store can't be reached",
-        code: "StoreUnavailable",
-        title: "The store can't be reached; try again",
-        field: Some(RETRY_AFTER),
-    },
 ];

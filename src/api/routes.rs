@@ -6,11 +6,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::connections::{all, api_key, basic_auth, bearer_token};
+use super::oauth::{account, clients, connections as authorized, flows};
 use super::{Rooms, audit, ca, docs, explain, keys, status, tokens};
 
 /// Every path that is described.
 fn described() -> OpenApiRouter<Rooms> {
-    OpenApiRouter::new().merge(connections()).merge(administration()).merge(server())
+    OpenApiRouter::new().merge(connections()).merge(oauth()).merge(administration()).merge(server())
 }
 
 /// `/api/services/zis`
@@ -23,6 +24,20 @@ fn connections() -> OpenApiRouter<Rooms> {
         .routes(routes!(api_key::show, api_key::update, api_key::delete))
         .routes(routes!(basic_auth::create))
         .routes(routes!(basic_auth::show, basic_auth::update, basic_auth::delete))
+}
+
+/// `/api/services/zis/connections`
+fn oauth() -> OpenApiRouter<Rooms> {
+    OpenApiRouter::new()
+        .routes(routes!(clients::list, clients::create))
+        .routes(routes!(clients::show, clients::update, clients::delete))
+        .routes(routes!(flows::start))
+        .routes(routes!(flows::redirect))
+        .routes(routes!(flows::callback))
+        .routes(routes!(flows::exchange))
+        .routes(routes!(account::tokens))
+        .routes(routes!(authorized::refresh))
+        .routes(routes!(authorized::show, authorized::bind, authorized::delete))
 }
 
 /// `/api/keyferry/v1`

@@ -65,6 +65,7 @@ pub(super) async fn metrics(State(rooms): State<Rooms>) -> Response {
         log_lines_dropped: rooms.sink.dropped(),
         leaves: rooms.leaves.len(),
     };
+    rooms.desk.note_tokens(&rooms.metrics);
     let text = rooms.metrics.render(&vitals);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()

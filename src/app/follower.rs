@@ -298,23 +298,17 @@ impl Follower {
         record: ConnectionRecord,
     ) -> Result<(), Taken> {
         let opened = vault.open(&record.context(), &record.sealed);
-        let ConnectionRecord { integration, name, allowed_domain, detail, .. } = record;
-        let integration = registry.share(integration);
-        let named = format!("{integration}.{name}");
-        let open = opened.ok().and_then(|secret| {
-            let (integration, name) = (integration.clone(), name.clone());
-            let domain = allowed_domain.clone();
-            Connection::new(integration, name, domain, detail.clone(), &secret).ok()
-        });
-        let connection = open.unwrap_or_else(|| {
+        let integration = registry.share(record.integration);
+        let record = ConnectionRecord { integration, ..record };
+        let connection = Connection::of_record(record, opened.ok().as_ref());
+        if connection.credential().is_none() {
             self.metrics.count_seal_failure();
             tracing::error!(
-                connection = named,
+                connection = format!("{}.{}", connection.integration(), connection.name()),
                 "the connection's secret can't be opened: its row was changed by hand, or its \
                  master key is missing; requests for it are refused"
             );
-            Connection::sealed(integration, name, allowed_domain, detail)
-        });
+        }
         registry.put(connection, &self.metrics)
     }
 

@@ -64,6 +64,7 @@ impl Housekeeping {
 
     async fn forget(&self) -> Result<(), store::Error> {
         self.store.prune_changes(CHANGES_KEPT).await?;
+        self.store.prune_flows(self.clock.now()).await?;
         let oldest = self.clock.now().checked_sub(self.retention).unwrap_or(Timestamp::MIN);
         while self.store.prune_audit(oldest).await? > 0 {}
         Ok(())

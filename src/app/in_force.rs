@@ -10,7 +10,7 @@ use crate::ledger::Metrics;
 use crate::model::caller::{Caller, Reach};
 use crate::model::permit::Terms;
 use crate::model::token::{Scopes, TokenDigest};
-use crate::proxy::{InForce, Settings};
+use crate::proxy::{InForce, Renewal, Settings};
 use crate::registry::Taken;
 use crate::upstream::{self, Guard, OwnListeners, Resolver, RootsError, Rules, TlsClients};
 
@@ -111,10 +111,16 @@ fn proxy_settings(config: &Config) -> Settings {
         terms: Terms {
             upgrade_plain_http: plan.plain_http == PlainHttp::Upgrade,
             allowed_ports: plan.allowed_ports.clone(),
+            unrestricted_oauth: config.oauth.unrestricted,
         },
         blind_tunnels: plan.untagged == Untagged::Tunnel,
         max_body_bytes: plan.max_body_bytes.unwrap_or(0),
         idle_timeout: plan.idle_timeout,
         websocket_idle_timeout: plan.websocket_idle_timeout,
+        renewal: Renewal {
+            refresh_before: config.oauth.refresh_before,
+            retry_on_401: config.oauth.retry_on_401,
+            replay_body_bytes: config.oauth.replay_body_bytes,
+        },
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept beyond the process, as the management plane needs it.
+//! What is kept beyond the process, as the management plane needs it, and whoever refreshes tokens.
 
 use std::sync::Arc;
 
@@ -9,17 +9,26 @@ use super::backing::Backing;
 use super::follower::Follower;
 use super::keys::KeysError;
 use crate::desk::{Keeping, Refused};
+use crate::oauth::{Provider, Shelf, Tokens};
 use crate::store::{Revision, Store};
 use crate::vault::Vault;
 
 /// The store, the keys, and the follower that puts in force what is written.
-#[derive(Debug)]
-pub(super) struct Keeper {
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
     pub(super) backing: Backing,
     pub(super) follower: Arc<Follower>,
 }
 
-impl Keeping for Keeper {
+/// The same, with whoever asks for tokens.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) kept: Kept,
+    pub(super) tokens: Tokens,
+    pub(super) provider: Arc<Provider>,
+}
+
+impl Shelf for Kept {
     fn store(&self) -> &Store {
         &self.backing.store
     }
@@ -28,11 +37,31 @@ impl Keeping for Keeper {
         self.backing.keys.vault()
     }
 
+    fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {
+        self.follower.reached(revision).boxed()
+    }
+}
+
+impl Shelf for Keeper {
+    fn store(&self) -> &Store {
+        self.kept.store()
+    }
+
+    fn vault(&self) -> Arc<Vault> {
+        self.kept.vault()
+    }
+
+    fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {
+        self.kept.in_force(revision)
+    }
+}
+
+impl Keeping for Keeper {
     fn renew_keys(&self) -> BoxFuture<'_, Result<(), Refused>> {
-        let Backing { store, keys } = &self.backing;
+        let Backing { store, keys } = &self.kept.backing;
         let reread = keys.reread(store).map(|reread| {
             if matches!(reread, Ok(true)) {
-                self.follower.begin_afresh();
+                self.kept.follower.begin_afresh();
             }
             reread
         });
@@ -43,7 +72,11 @@ impl Keeping for Keeper {
         reread.map(move |reread| reread.map(drop).map_err(refused)).boxed()
     }
 
-    fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {
-        self.follower.reached(revision).boxed()
+    fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn provider(&self) -> &Provider {
+        &self.provider
     }
 }

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::backing::Backing;
 use super::follower::{FollowError, Follower};
 use super::housekeeping::Housekeeping;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Kept};
 use super::live::Live;
+use super::scene::Scene;
 use super::trust::Trust;
 use crate::config::Config;
 use crate::desk;
 use crate::ledger::Ledger;
+use crate::oauth::{Manager, Provider, Shelf, Surroundings, Tokens};
+use crate::tasks::Tasks;
+use crate::upstream::{Gauges, Upstream};
 
 /// The store and the keys, the follower that puts in force what is written, and what the store is
 /// told now and then.
@@ -21,6 +26,11 @@ pub(super) struct Keeping {
     backing: Backing,
     follower: Arc<Follower>,
     housekeeping: Housekeeping,
+    manager: AsyncMutex<Manager>,
+    tokens: Tokens,
+    provider: Arc<Provider>,
+    /// What must not be broken off: refreshes, and flows that have spent a code.
+    errands: Tasks,
 }
 
 impl Keeping {
@@ -34,6 +44,7 @@ impl Keeping {
         trust: &Arc<Trust>,
         live: &Arc<Live>,
         ledger: &Ledger,
+        gauges: &Arc<Gauges>,
     ) -> Result<Self, FollowError> {
         let follower = Follower::start(
             backing.clone(),
@@ -52,12 +63,50 @@ impl Keeping {
             retention: config.audit.retention,
             told: Mutex::new(ledger.clock.now()),
         };
-        Ok(Self { backing, follower, housekeeping })
+        let errands = Tasks::default();
+        let shelf: Arc<dyn Shelf> =
+            Arc::new(Kept { backing: backing.clone(), follower: Arc::clone(&follower) });
+        let surroundings: Arc<dyn Surroundings> = Arc::new(Scene(live.in_force()));
+        let provider = Arc::new(Provider::new(
+            Upstream::new(Arc::clone(gauges), errands.clone(), 1),
+            Arc::clone(&surroundings),
+            Arc::clone(&shelf),
+            ledger.clock.clone(),
+        ));
+        let (manager, tokens) = Manager::new(
+            Arc::clone(&provider),
+            shelf,
+            surroundings,
+            Arc::clone(&ledger.metrics),
+            ledger.clock.clone(),
+            errands.clone(),
+        );
+        let manager = AsyncMutex::new(manager);
+        Ok(Self { backing, follower, housekeeping, manager, tokens, provider, errands })
     }
 
     /// Follows the store and tells it what it must know, until this is dropped.
     pub(super) async fn work(&self) {
-        tokio::join!(self.follower.follow(), self.housekeeping.run());
+        let refreshing = async { self.manager.lock().await.work().await };
+        tokio::join!(self.follower.follow(), self.housekeeping.run(), refreshing);
+    }
+
+    /// Waits for what must not be broken off; the store is followed meanwhile.
+    pub(super) async fn finish_errands(&self) {
+        tokio::select! {
+            () = self.errands.finished() => {}
+            () = self.work() => {}
+        }
+    }
+
+    /// How much of that there is.
+    pub(super) fn errands(&self) -> &Tasks {
+        &self.errands
+    }
+
+    /// Where requests ask for other tokens.
+    pub(super) fn tokens(&self) -> Tokens {
+        self.tokens.clone()
     }
 
     /// Tells the store what it would lose.
@@ -75,6 +124,10 @@ impl Keeping {
     /// What the management plane needs of it.
     pub(super) fn keeper(&self) -> Arc<dyn desk::Keeping> {
         let (backing, follower) = (self.backing.clone(), Arc::clone(&self.follower));
-        Arc::new(Keeper { backing, follower })
+        Arc::new(Keeper {
+            kept: Kept { backing, follower },
+            tokens: self.tokens.clone(),
+            provider: Arc::clone(&self.provider),
+        })
     }
 }

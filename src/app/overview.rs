@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::live::Live;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::desk::{Explanation, Question, Rules, Step, View};
+use crate::desk::{Explanation, OAuthRules, Question, Rules, Step, View};
 use crate::model::caller::Caller;
+use crate::model::origin::HostName;
 use crate::proxy::{self, Ask, Tags};
 use crate::registry::Registry;
 
@@ -27,6 +28,7 @@ pub(super) struct Overview {
 struct Declared {
     since: Timestamp,
     rules: Rules,
+    oauth: Arc<OAuthRules>,
 }
 
 impl Overview {
@@ -48,7 +50,20 @@ impl Declared {
             allow_static_zendesk: config.zis.allow_static_zendesk,
             requests_per_minute: config.api.requests_per_minute,
         };
-        Self { since: clock.now(), rules }
+        Self { since: clock.now(), rules, oauth: Arc::new(oauth_rules(config)) }
+    }
+}
+
+fn oauth_rules(config: &Config) -> OAuthRules {
+    let subdomain = config.zis.subdomain.as_ref();
+    let account_host = subdomain.map(|name| format!("{name}.zendesk.com"));
+    OAuthRules {
+        redact_tokens: config.oauth.redact_tokens,
+        public_url: config.api.public_url.clone(),
+        allowed_redirect_origins: config.oauth.allowed_redirect_origins.clone(),
+        allowed_ports: config.proxy.allowed_ports.clone(),
+        account_host: account_host.and_then(|host| HostName::parse(&host).ok()),
+        account_id: config.zis.account_id,
     }
 }
 
@@ -63,6 +78,10 @@ impl View for Overview {
 
     fn rules(&self) -> Rules {
         self.declared.load().rules
+    }
+
+    fn oauth_rules(&self) -> Arc<OAuthRules> {
+        Arc::clone(&self.declared.load().oauth)
     }
 
     fn has_own_authority(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::desk::Desk;
 use crate::door::{HeadLimits, Limits, Listener};
 use crate::ledger::Ledger;
 use crate::proxy::Via;
-use crate::upstream::{OwnListeners, System};
+use crate::upstream::{Gauges, OwnListeners, System};
 
 /// What stays the same over all reloads.
 pub(super) fn assembly<'a>(
@@ -40,7 +40,7 @@ pub(super) fn shared(
     live: &Live,
     stop: watch::Receiver<bool>,
     ledger: Arc<Ledger>,
-    instance: &str,
+    (instance, gauges): (&str, Arc<Gauges>),
     tunnel_tls: Arc<ServerConfig>,
 ) -> Shared {
     Shared {
@@ -48,13 +48,14 @@ pub(super) fn shared(
         changes: live.changes(),
         stop,
         doorkeeper: Arc::default(),
-        gauges: Arc::default(),
+        gauges,
         via: Via::new(instance),
         limits: limits(config),
         grace: config.shutdown_grace,
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         ledger,
         tunnel_tls,
+        tokens: None,
     }
 }
 
@@ -96,6 +97,8 @@ pub(super) fn rooms(
         gauges: Arc::clone(&shared.gauges),
         sink: Arc::clone(&shared.ledger.sink),
         draining: Arc::clone(draining),
+        errands: keeping.map(|keeping| keeping.errands().clone()).unwrap_or_default(),
+        is_secure: config.api.public_url.starts_with("https:"),
         allowed_hosts: names.collect(),
     }
 }

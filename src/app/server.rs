@@ -31,6 +31,7 @@ use crate::config::{self, Config, Environment, LogFormat, Options, PemError, Sto
 use crate::door::{Address, BindError, Limits, Listener, Lobby, server_config, tunnel_config};
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
 use crate::tasks::Tasks;
+use crate::upstream::Gauges;
 
 /// A server that has bound its sockets and not yet served anybody.
 #[derive(Debug)]
@@ -128,10 +129,13 @@ impl Server {
         let bound = proxy_listeners.iter().chain([&api_listener]);
         let assembly = assembly(bound, &ledger, &admin_token);
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
-        let open = open(&config, &environment, &live, &ledger);
+        let gauges = Arc::<Gauges>::default();
+        let open = open(&config, &environment, &live, &ledger, &gauges);
         let (trust, keeping) = signals.runtime.block_on(Box::pin(open))?;
         let (stop, stopped) = watch::channel(false);
-        let shared = shared(&config, &live, stopped, ledger, &instance, tunnel_tls(&trust)?);
+        let mut shared =
+            shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls(&trust)?);
+        shared.tokens = keeping.as_ref().map(Keeping::tokens);
         let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
         let overview = Arc::new(Overview::new(live, clock, &config));
         let rooms = rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining);
@@ -210,6 +214,11 @@ impl Server {
         lobby.drain();
         let _cut = tokio::time::timeout(LAST_ANSWERS, tasks.finished()).await;
         if let Some(keeping) = &self.keeping {
+            let grace = self.reload.running.shutdown_grace;
+            if tokio::time::timeout(grace, keeping.finish_errands()).await.is_err() {
+                let left = keeping.errands().running();
+                tracing::error!(left, "refreshes of tokens were cut: shutdown_grace is over");
+            }
             let _cut = tokio::time::timeout(LAST_ANSWERS, keeping.close()).await;
         }
         Ok(())
@@ -260,12 +269,13 @@ async fn open(
     environment: &Environment,
     live: &Arc<Live>,
     ledger: &Ledger,
+    gauges: &Arc<Gauges>,
 ) -> Result<(Arc<Trust>, Option<Keeping>), StartError> {
     let backing = Backing::open(config, environment).await?;
     let (clock, metrics) = (ledger.clock.clone(), Arc::clone(&ledger.metrics));
     let trust = Arc::new(Trust::open(config, backing.as_ref(), clock, metrics).await?);
     let keeping = match backing {
-        Some(backing) => Some(Keeping::open(config, backing, &trust, live, ledger).await?),
+        Some(backing) => Some(Keeping::open(config, backing, &trust, live, ledger, gauges).await?),
         None => None,
     };
     Ok((trust, keeping))

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::server::StartError;
 use crate::door::{Doorkeeper, Limits, Listener, Lobby};
 use crate::ledger::Ledger;
+use crate::oauth::Tokens;
 use crate::proxy::{InForce, Proxy, Via};
 use crate::tasks::Tasks;
 use crate::upstream::{Gauges, Upstream};
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) workers: usize,
     /// What callers are shown inside tunnels.
     pub(super) tunnel_tls: Arc<ServerConfig>,
+    /// Where requests ask for other tokens, if anything is kept.
+    pub(super) tokens: Option<Tokens>,
 }
 
 /// Starts a worker thread that serves `listeners` until it is told to stop.
@@ -68,6 +71,7 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
         tasks: tasks.clone(),
         lobby: Arc::clone(&lobby),
         tunnel_tls: Arc::clone(&shared.tunnel_tls),
+        tokens: shared.tokens.clone(),
     });
     let mut stop = shared.stop.clone();
     let accepting = listeners

@@ -1,21 +1,26 @@
 //! `keyferry connection`: the connections that a running server keeps.
 
-mod body;
 mod create;
 mod delete;
+mod flow;
 mod list;
+mod refresh;
 mod show;
+mod state;
 mod update;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::output::{self, Failure, Shape};
-use super::server::{Answer, Path, Server, Whom};
+use super::server::{Answer, Path};
+use super::shelf::Shelf;
 use super::table::{cell, record};
+use crate::clock::Clock;
 use crate::config::{Environment, Options};
 use crate::model::connection::ConnectionType;
-use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::name::ConnectionName;
 
 /// What to do with connections.
 #[derive(clap::Args)]
@@ -26,7 +31,7 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Stores a connection
+    /// Stores a connection, or has one authorised by OAuth
     Create(create::Arguments),
     /// Lists the connections of an integration
     List(list::Arguments),
@@ -34,27 +39,10 @@ enum Command {
     Show(show::Arguments),
     /// Replaces a connection's secret, or what goes with it
     Update(update::Arguments),
+    /// Asks the provider for other tokens now
+    Refresh(refresh::Arguments),
     /// Deletes a connection
     Delete(delete::Arguments),
-}
-
-/// What all of them take.
-#[derive(clap::Args)]
-struct Common {
-    #[command(flatten)]
-    whom: Whom,
-    /// The integration of the connection [environment: `KEYFERRY_INTEGRATION`]
-    #[arg(long, value_name = "NAME", value_parser = IntegrationName::parse, help = INTEGRATION_HELP)]
-    integration: Option<IntegrationName>,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Shape,
-}
-
-/// The connections of one integration, as a server keeps them.
-struct Shelf {
-    server: Server,
-    integration: IntegrationName,
 }
 
 /// Does it.
@@ -68,32 +56,33 @@ pub(super) fn run(
         Command::List(arguments) => list::run(arguments, options, environment),
         Command::Show(arguments) => show::run(arguments, options, environment),
         Command::Update(arguments) => update::run(arguments, options, environment),
+        Command::Refresh(arguments) => refresh::run(arguments, options, environment),
         Command::Delete(arguments) => delete::run(arguments, options, environment),
     }
 }
 
-impl Common {
-    fn shelf(&self, options: &Options, environment: &Environment) -> Result<Shelf, Failure> {
-        let integration = match (&self.integration, environment.text(INTEGRATION)) {
-            (Some(name), _) => name.clone(),
-            (None, Some(text)) => IntegrationName::parse(text).map_err(|rule| {
-                Failure::Because(format!("{rule}: mend {INTEGRATION} or unset it"))
-            })?,
-            (None, None) => {
-                return Err(Failure::Usage(format!(
-                    "which integration? Name it with --integration or {INTEGRATION}"
-                )));
-            }
-        };
-        Ok(Shelf { server: self.whom.find(options, environment)?, integration })
-    }
-}
-
 impl Shelf {
-    /// The path of a connection, or of all of a type.
-    fn path(&self, below: &[&str]) -> Path {
-        let above = ["integrations", self.integration.as_str(), "connections"];
-        Path::zis(&[&above, below].concat())
+    /// The path of all connections, or of all of a type.
+    fn connections(&self, which: &str) -> Path {
+        Path::zis(&["integrations", self.integration.as_str(), "connections", which])
+    }
+
+    /// The path of a connection by OAuth, by its name or its uuid.
+    fn oauth(&self, by: &str, which: &str) -> Path {
+        Path::zis(&["connections", self.integration.as_str()]).with(by, which)
+    }
+
+    /// The path of a connection.
+    fn connection(&self, kind: ConnectionType, name: &ConnectionName) -> Path {
+        let integration = self.integration.as_str();
+        match kind {
+            ConnectionType::OAuth => self.oauth("name", name.as_str()),
+            ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
+                let segments =
+                    ["integrations", integration, "connections", kind.as_str(), name.as_str()];
+                Path::zis(&segments)
+            }
+        }
     }
 
     /// Looks for a connection of this name, in one type or in all of them; a name is used once
@@ -104,8 +93,7 @@ impl Shelf {
         kind: Option<ConnectionType>,
     ) -> Result<(ConnectionType, Answer), Failure> {
         for kind in kinds(kind) {
-            let path = self.path(&[kind.as_str(), name.as_str()]);
-            if let Some(answer) = self.server.look(&path)? {
+            if let Some(answer) = self.server.look(&self.connection(kind, name))? {
                 return Ok((kind, answer));
             }
         }
@@ -133,8 +121,17 @@ fn print(answer: &Answer, kind: ConnectionType, shape: Shape) -> Result<(), Fail
         return output::result(answer.text()?);
     }
     let answer = answer.json()?;
-    let connection = answer.get(kind.as_str()).unwrap_or(&Value::Null);
-    output::result(&record(&[
+    output::result(&match kind {
+        ConnectionType::OAuth => authorized(&answer, Clock::system().now()),
+        ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
+            entered(answer.get(kind.as_str()).unwrap_or(&Value::Null), kind)
+        }
+    })
+}
+
+/// A connection whose secret somebody has entered.
+fn entered(connection: &Value, kind: ConnectionType) -> String {
+    record(&[
         ("name", cell(connection, "name")),
         ("type", kind.to_string()),
         ("allowed domain", cell(connection, "allowed_domain")),
@@ -144,7 +141,47 @@ fn print(answer: &Answer, kind: ConnectionType, shape: Shape) -> Result<(), Fail
         ("created at", cell(connection, "created_at")),
         ("updated at", cell(connection, "updated_at")),
         ("declared", cell(connection, "declared")),
-    ]))
+    ])
+}
+
+/// A connection by OAuth. The API gives its tokens in clear to whoever may write; a terminal is no
+/// place for them.
+fn authorized(connection: &Value, now: Timestamp) -> String {
+    let masked = |member| match cell(connection, member) {
+        token if token.is_empty() => token,
+        _ => "*****".to_owned(),
+    };
+    record(&[
+        ("name", cell(connection, "name")),
+        ("type", ConnectionType::OAuth.to_string()),
+        ("allowed domain", cell(connection, "allowed_domain")),
+        ("state", state::of(connection, now)),
+        ("because", state::reason(connection)),
+        ("scopes", cell(connection, "permission_scope")),
+        ("access token", masked("access_token")),
+        ("refresh token", masked("refresh_token")),
+        ("token type", cell(connection, "token_type")),
+        ("token expiry", cell(connection, "token_expiry")),
+        ("subdomain", cell(connection, "oauth_url_subdomain")),
+        ("client", cell(connection, "oauth_client_uuid")),
+        ("created by", cell(connection, "created_by")),
+        ("uuid", cell(connection, "uuid")),
+    ])
+}
+
+/// What is given on the command line, and goes with another type, would be passed over, which
+/// nobody means.
+fn refuse_misplaced(
+    kind: ConnectionType,
+    options: impl IntoIterator<Item = (&'static str, bool, bool)>,
+) -> Result<(), Failure> {
+    let mut options = options.into_iter();
+    match options.find(|(_, is_given, belongs)| *is_given && !belongs) {
+        Some((option, ..)) => Err(Failure::Usage(format!(
+            "a connection of type {kind} takes no {option}: leave it out"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Reads `--type`.
@@ -153,10 +190,32 @@ fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
         .try_map(|text| ConnectionType::parse(&text).ok_or("there is no such type"))
 }
 
-const TYPES: [ConnectionType; 3] =
-    [ConnectionType::BearerToken, ConnectionType::ApiKey, ConnectionType::BasicAuth];
+const TYPES: [ConnectionType; 4] = [
+    ConnectionType::BearerToken,
+    ConnectionType::ApiKey,
+    ConnectionType::BasicAuth,
+    ConnectionType::OAuth,
+];
 
-const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
 
-const INTEGRATION_HELP: &str =
-    "The integration of the connection [environment: KEYFERRY_INTEGRATION]";
+    #[test]
+    fn no_token_of_a_connection_is_printed_for_people() {
+        let shown = authorized(
+            &json!({
+                "name": "crm", "access_token": "hunter2", "refresh_token": "hunter3",
+                "oauth_access_token_response_body": "{\"access_token\":\"hunter2\"}",
+                "token_expiry": "2026-01-01T01:00:00Z", "permission_scope": "read write",
+            }),
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+        );
+        assert!(!shown.contains("hunter"), "{shown}");
+        assert!(shown.contains("expires in 60 min"), "{shown}");
+        assert!(shown.contains("refresh token  *****"), "{shown}");
+        let client_credentials = authorized(&json!({"access_token": "x"}), Timestamp::UNIX_EPOCH);
+        assert!(!client_credentials.contains("refresh token"), "{client_credentials}");
+    }
+}

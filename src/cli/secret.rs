@@ -1,4 +1,4 @@
-//! The secret of a connection on its way in: from standard input, a file or a hidden prompt,
+//! The secret of a connection or a client on its way in: from standard input, a file or a hidden prompt,
 //! never from an argument, which others on the machine could see.
 
 mod prompt;

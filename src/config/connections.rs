@@ -78,6 +78,8 @@ impl<'a> Declarations<'a> {
                 });
                 Some((Detail::BasicAuth { username: username? }, password?))
             }
+            // None is declared; `parse_type` sees to that.
+            ConnectionType::OAuth => None,
             ConnectionType::BearerToken => {
                 Some((Detail::BearerToken, section.require("token", secret)?))
             }
@@ -107,8 +109,8 @@ impl<'a> Declarations<'a> {
 
 fn parse_type(text: &str) -> Result<ConnectionType, &'static str> {
     match ConnectionType::parse(text) {
+        Some(ConnectionType::OAuth) => Err(OAUTH),
         Some(kind) => Ok(kind),
-        None if text == "oauth" => Err(OAUTH),
         None => Err("must be \"api_key\" or \"basic_auth\" or \"bearer_token\""),
     }
 }

@@ -159,7 +159,7 @@ fn connections_and_tokens_are_read() {
     let exposed = |connection: &Arc<Connection>| connection.credential().unwrap().expose().clone();
     let secrets: Vec<_> = config.connections.iter().map(exposed).collect();
     assert_eq!(secrets, ["Bearer t0k3n", "k3y", "Basic dTpwYXNzOiB3b3JkIA=="]);
-    assert_eq!(config.connections[1].allowed_domain().to_string(), "*.a.com");
+    assert_eq!(config.connections[1].allowed_domain().unwrap().to_string(), "*.a.com");
     let (digest, caller) = &config.tokens[0];
     assert_eq!(*digest, TokenDigest::of(CALLER.as_bytes()).unwrap());
     assert!(matches!(&caller.reach, Reach::Every(Some(pairs)) if pairs.len() == 1));

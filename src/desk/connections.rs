@@ -45,7 +45,7 @@ pub struct Reading<'a> {
 
 /// The right to change connections of an integration.
 #[derive(Debug)]
-pub struct Writing<'a>(Reading<'a>);
+pub struct Writing<'a>(pub(super) Reading<'a>);
 
 impl Desk {
     /// Lets an operator see the connections of an integration.
@@ -87,27 +87,27 @@ impl Reading<'_> {
         let name = self.name(name)?;
         let shown = match self.declared(&name) {
             Some(connection) => self.desk.shown(&connection),
-            None => Shown::from(&self.record(&name).await?),
+            None => Shown::of(&self.record(&name).await?),
         };
-        if shown.detail.kind() == kind { Ok(shown) } else { Err(Refused::NotFound) }
+        shown.filter(|shown| shown.detail.kind() == kind).ok_or(Refused::NotFound)
     }
 
     /// What is declared under this name.
-    fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
+    pub(super) fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
         let registry = self.desk.view.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
         let declared = listing.source == Source::Declared;
         declared.then(|| Arc::clone(&listing.connection))
     }
 
-    async fn record(&self, name: &ConnectionName) -> Result<ConnectionRecord, Refused> {
+    pub(super) async fn record(&self, name: &ConnectionName) -> Result<ConnectionRecord, Refused> {
         let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
         let found = keeping.store().connection(&self.integration, name).await;
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
     }
 
     /// What is out of reach does not exist, and no more does what can't be a name.
-    fn name(&self, name: &str) -> Result<ConnectionName, Refused> {
+    pub(super) fn name(&self, name: &str) -> Result<ConnectionName, Refused> {
         let name = ConnectionName::parse(name).map_err(|_rule| Refused::NotFound)?;
         let reached = self.operator.reaches(&self.integration, &name);
         if reached { Ok(name) } else { Err(Refused::NotFound) }
@@ -139,7 +139,7 @@ impl Writing<'_> {
             return self.give_way(keeping, &record).await;
         }
         self.log("a connection was created", kind, &record.name);
-        Ok(Shown::from(&record))
+        Shown::of(&record).ok_or(Refused::Internal)
     }
 
     /// The configuration has come to declare the same name meanwhile, and has the better right.
@@ -237,16 +237,16 @@ impl Writing<'_> {
 
 impl Desk {
     /// How a declared connection is shown.
-    pub(super) fn shown(&self, connection: &Connection) -> Shown {
+    pub(super) fn shown(&self, connection: &Connection) -> Option<Shown> {
         let since = self.view.declared_since();
-        Shown {
+        Some(Shown {
             name: connection.name().clone(),
-            allowed_domain: connection.allowed_domain().clone(),
+            allowed_domain: connection.allowed_domain()?.clone(),
             detail: connection.detail().clone(),
             created_at: since,
             updated_at: since,
             declared: true,
-        }
+        })
     }
 
     fn seal_draft(
@@ -262,7 +262,7 @@ impl Desk {
             uuid,
             integration,
             name: &name,
-            allowed_domain: &allowed_domain,
+            allowed_domain: Some(&allowed_domain),
             detail: &detail,
         };
         let sealed = seal(keeping, &context, &secret)?;
@@ -271,7 +271,7 @@ impl Desk {
             uuid,
             integration,
             name,
-            allowed_domain,
+            allowed_domain: Some(allowed_domain),
             detail,
             sealed,
             created_at: now,
@@ -300,28 +300,43 @@ impl Desk {
         let secret = change.secret.clone().unwrap_or(kept);
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);
-        let later = before.updated_at.saturating_add(SignedDuration::from_micros(1));
-        let now = whole_microseconds(self.clock.now());
-        after.updated_at = later.map_or(now, |later| now.max(later));
+        after.updated_at = self.moved(before.updated_at);
         after.sealed = seal(keeping, &after.context(), &secret)?;
         Ok(after)
     }
 }
 
-impl From<&ConnectionRecord> for Shown {
-    fn from(record: &ConnectionRecord) -> Self {
-        Self {
+impl Desk {
+    /// A time of change: now, and later than the one before.
+    pub(super) fn moved(&self, before: Timestamp) -> Timestamp {
+        let later = before.saturating_add(SignedDuration::from_micros(1));
+        let now = whole_microseconds(self.clock.now());
+        later.map_or(now, |later| now.max(later))
+    }
+}
+
+impl Shown {
+    /// How a static connection is shown; `None` of one by OAuth.
+    pub(super) fn of(record: &ConnectionRecord) -> Option<Self> {
+        if record.grant().is_some() {
+            return None;
+        }
+        Some(Self {
             name: record.name.clone(),
-            allowed_domain: record.allowed_domain.clone(),
+            allowed_domain: record.allowed_domain.clone()?,
             detail: record.detail.clone(),
             created_at: record.created_at,
             updated_at: record.updated_at,
             declared: false,
-        }
+        })
     }
 }
 
-fn seal(keeping: &dyn Keeping, context: &Context<'_>, secret: &Secret) -> Result<Sealed, Refused> {
+pub(super) fn seal(
+    keeping: &dyn Keeping,
+    context: &Context<'_>,
+    secret: &Secret,
+) -> Result<Sealed, Refused> {
     keeping.vault().seal(context, secret).map_err(|error| {
         tracing::error!(error = %error, "a secret can't be sealed");
         Refused::Internal

@@ -70,7 +70,8 @@ impl Change {
             if text == record.name.as_str() { Ok(()) } else { Err(UNCHANGING) }
         });
         let _same = form.take("allowed_domain", About::Request, |text| {
-            let same = AllowedDomain::parse(text).is_ok_and(|given| given == record.allowed_domain);
+            let same =
+                AllowedDomain::parse(text).is_ok_and(|given| Some(given) == record.allowed_domain);
             if same { Ok(()) } else { Err(UNCHANGING) }
         });
         let (text, secret) = credentials(kind, &mut form);
@@ -87,7 +88,7 @@ impl Change {
         match (before, &self.text) {
             (Detail::ApiKey { .. }, Some(text)) => Detail::ApiKey { header_name: text.clone() },
             (Detail::BasicAuth { .. }, Some(text)) => Detail::BasicAuth { username: text.clone() },
-            (Detail::BearerToken, _) | (_, None) => before.clone(),
+            (Detail::BearerToken | Detail::OAuth(_), _) | (_, None) => before.clone(),
         }
     }
 }
@@ -107,7 +108,10 @@ fn credentials(kind: ConnectionType, form: &mut Form) -> (Option<Box<str>>, Opti
             });
             (username, form.take_secret("password", field::check_password))
         }
-        ConnectionType::BearerToken => (None, form.take_secret("token", field::check_secret)),
+        // No form makes or changes a connection by OAuth: a flow does.
+        ConnectionType::BearerToken | ConnectionType::OAuth => {
+            (None, form.take_secret("token", field::check_secret))
+        }
     }
 }
 
@@ -116,6 +120,7 @@ fn detail(kind: ConnectionType, text: Option<Box<str>>) -> Option<Detail> {
         ConnectionType::ApiKey => Detail::ApiKey { header_name: text? },
         ConnectionType::BasicAuth => Detail::BasicAuth { username: text? },
         ConnectionType::BearerToken => Detail::BearerToken,
+        ConnectionType::OAuth => return None,
     })
 }
 
@@ -123,7 +128,7 @@ fn text_field(kind: ConnectionType) -> Option<&'static str> {
     match kind {
         ConnectionType::ApiKey => Some("header_name"),
         ConnectionType::BasicAuth => Some("username"),
-        ConnectionType::BearerToken => None,
+        ConnectionType::BearerToken | ConnectionType::OAuth => None,
     }
 }
 
@@ -131,7 +136,7 @@ fn secret_field(kind: ConnectionType) -> &'static str {
     match kind {
         ConnectionType::ApiKey => "api_key",
         ConnectionType::BasicAuth => "password",
-        ConnectionType::BearerToken => "token",
+        ConnectionType::BearerToken | ConnectionType::OAuth => "token",
     }
 }
 

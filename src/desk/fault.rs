@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::chance;
+use crate::oauth::Failure;
 
 /// One thing that is wrong with what was entered; the title never contains a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,6 +46,10 @@ pub enum Refused {
     /// There are things wrong with what was entered, at least one.
     #[error("{} faults", .0.len())]
     Faulty(Vec<Fault>),
+    /// What was asked does not make sense, or what it hangs on is over: a token of a flow that is
+    /// not known, or not any more.
+    #[error("the request is not valid")]
+    Malformed,
     /// The token does not reach as far.
     #[error("the token does not reach it")]
     OutOfReach,
@@ -75,6 +80,9 @@ pub enum Refused {
     /// The name is taken.
     #[error("the name is taken")]
     Taken,
+    /// There are no tokens to be had.
+    #[error(transparent)]
+    Tokens(#[from] Failure),
     /// The store can't be reached.
     #[error("the store can't be reached")]
     Unavailable,

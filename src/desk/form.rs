@@ -20,6 +20,8 @@ pub struct Form {
 pub enum Entry {
     /// Nothing.
     Blank,
+    /// Yes or no.
+    Flag(bool),
     /// A list of texts.
     List(Vec<String>),
     /// What no field holds; the words say what it is.
@@ -50,6 +52,11 @@ impl Form {
     /// Whether `field` has been entered.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.iter().any(|(name, entry)| name == field && !matches!(entry, Entry::Blank))
+    }
+
+    /// Whether anything was wrong so far.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.faults.is_empty()
     }
 
     /// Notes something that is wrong.
@@ -84,6 +91,33 @@ impl Form {
             Ok(value) => Some(value),
             Err(rule) => {
                 self.fault(about, &format!("{field}: {rule}"));
+                None
+            }
+        }
+    }
+
+    /// A text that may be there, as `parse` reads it; an empty one counts as none.
+    pub(super) fn take_filled<T, E: Display>(
+        &mut self,
+        field: &'static str,
+        about: About,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let is_empty = |entry: &Entry| matches!(entry, Entry::Text(text) if text.is_empty());
+        if let Some((_, entry)) =
+            self.fields.iter_mut().find(|(name, entry)| name == field && is_empty(entry))
+        {
+            *entry = Entry::Blank;
+        }
+        self.take(field, about, parse)
+    }
+
+    /// Yes or no, which may be there. `None` too when it is faulty.
+    pub(super) fn take_flag(&mut self, field: &'static str) -> Option<bool> {
+        match self.entry(field)? {
+            Entry::Flag(flag) => Some(flag),
+            entry => {
+                self.unfit(field, &entry, "true or false");
                 None
             }
         }
@@ -182,6 +216,7 @@ impl Form {
     fn unfit(&mut self, field: &str, entry: &Entry, wanted: &str) {
         let found = match entry {
             Entry::Blank => "nothing",
+            Entry::Flag(_) => "true or false",
             Entry::List(_) => "a list",
             Entry::Other(words) => words,
             Entry::Text(_) => "a text",

@@ -1,12 +1,14 @@
 //! Master keys: which there are and what they wrap, and everything under the newest of them.
 
+use uuid::Uuid;
+
 use super::Desk;
 use super::connections::store_failed;
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
-use crate::model::sealed::Context;
+use crate::model::sealed::{Context, Sealed};
 use crate::store::{self, Renewed, Rewrapped, Store, Window};
-use crate::vault::Vault;
+use crate::vault::{RewrapError, Vault};
 
 /// A master key and what it is used for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -79,6 +81,8 @@ impl Desk {
         walk.connections(&key).await.map_err(|error| store_failed(&error))?;
         walk.tokens(&key).await.map_err(|error| store_failed(&error))?;
         walk.authorities(&key).await.map_err(|error| store_failed(&error))?;
+        walk.clients(&key).await.map_err(|error| store_failed(&error))?;
+        walk.flows(&key).await.map_err(|error| store_failed(&error))?;
         walk.key_check().await.map_err(|error| store_failed(&error))?;
         let Walk { rewrapped, failed, .. } = walk;
         let operator = &*operator.caller().name;
@@ -102,22 +106,75 @@ impl Walk<'_> {
             let page = self.store.connections_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
             for record in page.items {
-                let rewrapped = record.map_err(|error| error.to_string()).and_then(|record| {
+                let rewrapped = record.map(|record| {
                     let after = self.vault.rewrap(&record.context(), &record.sealed);
-                    after.map(|after| (record, after)).map_err(|error| error.to_string())
+                    (record.uuid, record.sealed, after)
                 });
-                match rewrapped {
-                    Ok((record, Some(after))) => {
-                        batch.push(Rewrapped { uuid: record.uuid, before: record.sealed, after });
-                    }
-                    Ok((_, None)) => {}
-                    Err(error) => self.fail("a connection", &error),
-                }
+                batch.extend(self.rewrapped("a connection", rewrapped));
             }
             self.rewrapped += self.store.rewrap_connections(&batch).await?;
             match page.ends {
                 Some((_, last)) if page.has_more => window.after = Some(last),
                 _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn clients(&mut self, key: &str) -> Result<(), store::Error> {
+        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        loop {
+            let page = self.store.clients_under_other_keys(key, &window).await?;
+            let mut batch = Vec::new();
+            for record in page.items {
+                let rewrapped = record.map(|record| {
+                    let after = self.vault.rewrap(&record.context(), &record.sealed);
+                    (record.uuid, record.sealed, after)
+                });
+                batch.extend(self.rewrapped("an OAuth client", rewrapped));
+            }
+            self.rewrapped += self.store.rewrap_clients(&batch).await?;
+            match page.ends {
+                Some((_, last)) if page.has_more => window.after = Some(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn flows(&mut self, key: &str) -> Result<(), store::Error> {
+        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        loop {
+            let page = self.store.flows_under_other_keys(key, &window).await?;
+            let mut batch = Vec::new();
+            for record in page.items {
+                let rewrapped = record.map(|record| {
+                    let after = self.vault.rewrap(&record.context(), &record.sealed);
+                    (record.id, record.sealed, after)
+                });
+                batch.extend(self.rewrapped("an OAuth flow", rewrapped));
+            }
+            self.rewrapped += self.store.rewrap_flows(&batch).await?;
+            match page.ends {
+                Some((_, last)) if page.has_more => window.after = Some(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// One record's part of a batch, if it is under another key and can be brought under this one.
+    fn rewrapped(
+        &mut self,
+        what: &str,
+        read: Result<(Uuid, Sealed, Rewrap), store::Error>,
+    ) -> Option<Rewrapped> {
+        match read.map_err(|error| error.to_string()) {
+            Ok((uuid, before, Ok(after))) => Some(Rewrapped { uuid, before, after: after? }),
+            Ok((_, _, Err(error))) => {
+                self.fail(what, &error.to_string());
+                None
+            }
+            Err(error) => {
+                self.fail(what, &error);
+                None
             }
         }
     }
@@ -187,6 +244,9 @@ impl Walk<'_> {
         tracing::error!(error, "{what} stays under its master key");
     }
 }
+
+/// What comes of bringing one record under the new key.
+type Rewrap = Result<Option<Sealed>, RewrapError>;
 
 /// How many records are brought under the new key at once.
 const AT_ONCE: u32 = 200;

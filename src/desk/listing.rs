@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::connections::{Reading, Shown, store_failed};
 use super::fault::Refused;
+use super::oauth::Authorized;
 use crate::model::name::ConnectionName;
+use crate::model::record::ConnectionRecord;
 use crate::store::{self, Page, Window};
 
 /// A page of a list.
@@ -16,18 +18,46 @@ pub struct Listing<T> {
     pub has_more: bool,
 }
 
+/// A connection of whatever type, as it may be shown.
+#[derive(Debug)]
+pub enum Listed {
+    /// One by OAuth.
+    OAuth(Box<Authorized>),
+    /// One of another type.
+    Static(Shown),
+}
+
+impl Listed {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ConnectionName {
+        match self {
+            Self::OAuth(authorized) => &authorized.name,
+            Self::Static(shown) => &shown.name,
+        }
+    }
+}
+
 impl Reading<'_> {
+    /// A stored connection as it may be shown.
+    fn listed(&self, record: &ConnectionRecord) -> Option<Listed> {
+        match self.authorized(record) {
+            Some(authorized) => Some(Listed::OAuth(Box::new(authorized))),
+            None => Shown::of(record).map(Listed::Static),
+        }
+    }
+
     /// The connections of the integration within the window, in the order of their names.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list(&self, window: &Window) -> Result<Listing<Shown>, Refused> {
+    pub async fn list(&self, window: &Window) -> Result<Listing<Listed>, Refused> {
         let (stored, ends) = match self.operator.listed(&self.integration) {
             Some(names) => (self.each(names, window).await?, None),
             None => self.stored(window).await?,
         };
         let mut all = BTreeMap::new();
-        all.extend(stored.into_iter().map(|shown| (shown.name.clone(), shown)));
+        all.extend(stored.into_iter().map(|shown| (shown.name().clone(), shown)));
         let registry = self.desk.view.registry();
         for connection in registry.declared_in(&self.integration) {
             let name = connection.name();
@@ -41,7 +71,8 @@ impl Reading<'_> {
             });
             let wanted = contains(window, name) && self.operator.reaches(&self.integration, name);
             if wanted && !beyond {
-                all.insert(name.clone(), self.desk.shown(connection));
+                let shown = self.desk.shown(connection).map(Listed::Static);
+                all.extend(shown.map(|shown| (name.clone(), shown)));
             }
         }
         Ok(cut(all.into_values().collect(), window, ends.is_some()))
@@ -51,7 +82,7 @@ impl Reading<'_> {
     async fn stored(
         &self,
         window: &Window,
-    ) -> Result<(Vec<Shown>, Option<(String, String)>), Refused> {
+    ) -> Result<(Vec<Listed>, Option<(String, String)>), Refused> {
         let Some(keeping) = &self.desk.keeping else { return Ok((Vec::new(), None)) };
         let mut rest = window.clone();
         // A page of which nothing can be read has no cursor to go on from.
@@ -59,7 +90,8 @@ impl Reading<'_> {
             let page = keeping.store().connections(&self.integration, &rest).await;
             let mut page = page.map_err(|error| store_failed(&error))?;
             let ends = page.ends.take().filter(|_ends| page.has_more);
-            let shown: Vec<_> = readable(page).iter().map(Shown::from).collect();
+            let records = readable(page);
+            let shown: Vec<_> = records.iter().filter_map(|record| self.listed(record)).collect();
             match ends {
                 Some((first, _)) if shown.is_empty() && reads_backwards(window) => {
                     rest.before = Some(first);
@@ -75,7 +107,7 @@ impl Reading<'_> {
         &self,
         mut names: Vec<ConnectionName>,
         window: &Window,
-    ) -> Result<Vec<Shown>, Refused> {
+    ) -> Result<Vec<Listed>, Refused> {
         let Some(keeping) = &self.desk.keeping else { return Ok(Vec::new()) };
         names.retain(|name| contains(window, name));
         names.sort();
@@ -87,7 +119,7 @@ impl Reading<'_> {
                 Err(error @ store::Error::Inconsistent { .. }) => unreadable(&error),
                 record => {
                     let record = record.map_err(|error| store_failed(&error))?;
-                    found.extend(record.as_ref().map(Shown::from));
+                    found.extend(record.as_ref().and_then(|record| self.listed(record)));
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The figures, in Prometheus' text format (contract §7).
 
+mod tokens;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -14,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use self::tokens::TokenFigures;
 use crate::model::connection::Connection;
 
 /// All figures of the process.
@@ -29,6 +32,7 @@ pub struct Metrics {
     seal_failures: Counter,
     audit_entries_lost: Counter,
     store_staleness: Gauge<f64, AtomicU64>,
+    tokens: TokenFigures,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<Tally>,
 }
@@ -122,6 +126,7 @@ impl Metrics {
             "For how long the store has not been heard of",
             store_staleness.clone(),
         );
+        let tokens = TokenFigures::register(&mut registry);
         registry.register("build", "The version", Info::new(VERSION.to_vec()));
         let durations = durations(&mut registry);
         let overflow = Tally::new((OVERFLOW.to_owned(), OVERFLOW.to_owned()), &requests);
@@ -138,6 +143,7 @@ impl Metrics {
             seal_failures,
             audit_entries_lost,
             store_staleness,
+            tokens,
             seen: Mutex::default(),
         }
     }

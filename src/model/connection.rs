@@ -1,15 +1,22 @@
 //! A connection: one stored credential of one type, bound to one allowed domain (ZIS spec §1).
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::{HeaderName, header};
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::credential::{Credential, NotAFieldValue};
 use super::domain::AllowedDomain;
 use super::field::CredentialField;
 use super::name::{ConnectionName, IntegrationName};
+use super::oauth::freshness::{Ages, Freshness};
+use super::oauth::grant::Grant;
+use super::oauth::tokens::TokenSet;
 use super::origin::{HostName, Origin};
-use super::record::Detail;
+use super::record::{ConnectionRecord, Detail};
 use crate::secret::Secret;
 
 /// A connection of an integration.
@@ -19,13 +26,34 @@ use crate::secret::Secret;
 pub struct Connection {
     integration: IntegrationName,
     name: ConnectionName,
-    allowed_domain: AllowedDomain,
+    allowed_domain: Option<AllowedDomain>,
     detail: Detail,
     field: HeaderName,
     /// Missing where the sealed secret could not be opened.
     credential: Option<Credential>,
     /// The one origin at the usual port, where the allowed domain is exact.
     home: Option<Origin>,
+    /// How its tokens stand, where it is a connection by OAuth that could be opened.
+    standing: Option<Box<Standing>>,
+}
+
+/// How the tokens of an OAuth connection stand. A connection has one set of tokens as long as it
+/// lives; with the next set another takes its place.
+#[derive(Debug)]
+pub struct Standing {
+    /// The connection's record.
+    pub uuid: Uuid,
+    /// Which set of tokens it is.
+    pub generation: i64,
+    /// Whether others can be had without anybody being asked.
+    pub renewable: bool,
+    /// Whether only a new flow helps.
+    pub lapsed: bool,
+    /// When the tokens were asked for.
+    pub issued_at: Timestamp,
+    /// When the access token ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    used: AtomicBool,
 }
 
 /// The type of a connection, by the names that the API uses.
@@ -37,6 +65,8 @@ pub enum ConnectionType {
     BasicAuth,
     /// `bearer_token`
     BearerToken,
+    /// `oauth`
+    OAuth,
 }
 
 impl Connection {
@@ -53,27 +83,56 @@ impl Connection {
         secret: &Secret,
     ) -> Result<Self, NotAFieldValue> {
         let credential = Credential::build(&detail, secret)?;
-        let mut connection = Self::sealed(integration, name, allowed_domain, detail);
+        let mut connection = Self::sealed(integration, name, Some(allowed_domain), detail);
         connection.field = credential.field().clone();
         connection.credential = Some(credential);
         Ok(connection)
     }
 
-    /// A connection whose secret can't be opened: it can be named, and nothing can be sent with it.
+    /// The connection of a record with its secret. Without one, or with one that is of no use, it
+    /// has no credential: it can be named, and nothing can be sent with it.
     #[must_use]
-    pub fn sealed(
+    pub fn of_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
+        let ConnectionRecord { uuid, integration, name, allowed_domain, detail, .. } = record;
+        let mut connection = Self::sealed(integration, name, allowed_domain, detail);
+        let Some(secret) = secret else { return connection };
+        match &connection.detail {
+            Detail::OAuth(grant) => {
+                let Some(tokens) = TokenSet::unpack(secret) else { return connection };
+                connection.credential =
+                    Credential::build(&connection.detail, &tokens.access_token).ok();
+                connection.standing = Some(Box::new(Standing::of(uuid, grant, &tokens)));
+            }
+            detail => connection.credential = Credential::build(detail, secret).ok(),
+        }
+        connection
+    }
+
+    fn sealed(
         integration: IntegrationName,
         name: ConnectionName,
-        allowed_domain: AllowedDomain,
+        allowed_domain: Option<AllowedDomain>,
         detail: Detail,
     ) -> Self {
         let field = match &detail {
             Detail::ApiKey { header_name } => CredentialField::parse(header_name)
                 .map_or(header::AUTHORIZATION, |field| field.name().clone()),
-            Detail::BasicAuth { .. } | Detail::BearerToken => header::AUTHORIZATION,
+            Detail::BasicAuth { .. } | Detail::BearerToken | Detail::OAuth(_) => {
+                header::AUTHORIZATION
+            }
         };
-        let home = allowed_domain.exact().map(|host| Origin::new(&host, 443));
-        Self { integration, name, allowed_domain, detail, field, credential: None, home }
+        let exact = allowed_domain.as_ref().and_then(AllowedDomain::exact);
+        let home = exact.map(|host| Origin::new(&host, 443));
+        Self {
+            integration,
+            name,
+            allowed_domain,
+            detail,
+            field,
+            credential: None,
+            home,
+            standing: None,
+        }
     }
 
     /// The integration that it belongs to.
@@ -88,10 +147,16 @@ impl Connection {
         &self.name
     }
 
-    /// Where its credential may be sent.
+    /// Where its credential may be sent; `None` where nobody has said so yet.
     #[must_use]
-    pub fn allowed_domain(&self) -> &AllowedDomain {
-        &self.allowed_domain
+    pub fn allowed_domain(&self) -> Option<&AllowedDomain> {
+        self.allowed_domain.as_ref()
+    }
+
+    /// How its tokens stand, where it is a connection by OAuth that could be opened.
+    #[must_use]
+    pub fn standing(&self) -> Option<&Standing> {
+        self.standing.as_deref()
     }
 
     /// The origin at `host` and `port`; the one that is meant most often is at hand.
@@ -115,9 +180,16 @@ impl Connection {
         &self.detail
     }
 
-    /// Whether `other` would send the same credential to the same places.
+    /// Whether `other` would send the same credential to the same places. An OAuth connection
+    /// stays the same as long as it lives by one grant, whichever tokens it has.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
+        if let (Some(ours), Some(theirs)) = (self.grant(), other.grant()) {
+            let uuid = |connection: &Self| connection.standing().map(|standing| standing.uuid);
+            return ours.authorized_at == theirs.authorized_at
+                && uuid(self) == uuid(other)
+                && self.allowed_domain == other.allowed_domain;
+        }
         let same_credential = match (&self.credential, &other.credential) {
             (Some(ours), Some(theirs)) => ours.same_as(theirs),
             _ => false,
@@ -125,6 +197,10 @@ impl Connection {
         same_credential
             && self.detail == other.detail
             && self.allowed_domain == other.allowed_domain
+    }
+
+    fn grant(&self) -> Option<&Grant> {
+        if let Detail::OAuth(grant) = &self.detail { Some(grant) } else { None }
     }
 
     /// The header field that it injects.
@@ -140,13 +216,54 @@ impl Connection {
     }
 }
 
+impl Standing {
+    fn of(uuid: Uuid, grant: &Grant, tokens: &TokenSet) -> Self {
+        Self {
+            uuid,
+            generation: grant.generation,
+            renewable: grant.lapse.is_none() && grant.is_renewable(tokens.refresh_token.is_some()),
+            lapsed: grant.lapse.is_some(),
+            issued_at: tokens.issued_at,
+            expires_at: tokens.expires_at,
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// When the access token ages, if it does.
+    #[must_use]
+    pub fn ages(&self, refresh_before: Duration) -> Option<Ages> {
+        Some(Ages::of(self.issued_at, self.expires_at?, refresh_before))
+    }
+
+    /// How fresh the access token is at this time.
+    #[must_use]
+    pub fn freshness(&self, refresh_before: Duration, now: Timestamp) -> Freshness {
+        self.ages(refresh_before).map_or(Freshness::Fresh, |ages| ages.at(now))
+    }
+
+    /// Whether only a new flow helps at this time: the grant has lapsed, or the access token has
+    /// ended and no other can be had.
+    #[must_use]
+    pub fn needs_reauthorization(&self, now: Timestamp) -> bool {
+        let expired = self.expires_at.is_some_and(|end| now >= end);
+        self.lapsed || (expired && !self.renewable)
+    }
+
+    /// Notes that these tokens are used; whether they are for the first time.
+    #[must_use]
+    pub fn is_first_use(&self) -> bool {
+        !self.used.load(Relaxed) && !self.used.swap(true, Relaxed)
+    }
+}
+
 impl ConnectionType {
+    /// All types.
+    pub const ALL: [Self; 4] = [Self::ApiKey, Self::BasicAuth, Self::BearerToken, Self::OAuth];
+
     /// Reads the API's name of a type.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::ApiKey, Self::BasicAuth, Self::BearerToken]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// The member of the API's documents that holds the secret.
@@ -156,6 +273,7 @@ impl ConnectionType {
             Self::ApiKey => "api_key",
             Self::BasicAuth => "password",
             Self::BearerToken => "token",
+            Self::OAuth => "access_token",
         }
     }
 
@@ -166,6 +284,7 @@ impl ConnectionType {
             Self::ApiKey => "API key",
             Self::BasicAuth => "password",
             Self::BearerToken => "token",
+            Self::OAuth => "access token",
         }
     }
 
@@ -176,6 +295,7 @@ impl ConnectionType {
             Self::ApiKey => "api_key",
             Self::BasicAuth => "basic_auth",
             Self::BearerToken => "bearer_token",
+            Self::OAuth => "oauth",
         }
     }
 }

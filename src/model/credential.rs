@@ -41,7 +41,7 @@ impl Credential {
                 (field, Zeroizing::new(secret.expose().to_vec()))
             }
             Detail::BasicAuth { username } => (header::AUTHORIZATION, basic(username, secret)),
-            Detail::BearerToken => (header::AUTHORIZATION, bearer(secret)),
+            Detail::BearerToken | Detail::OAuth(_) => (header::AUTHORIZATION, bearer(secret)),
         };
         let shared = Secret::new(text.to_vec()).into_shared();
         let mut value =

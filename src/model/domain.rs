@@ -161,6 +161,16 @@ fn is_public_suffix(base: &str) -> bool {
     psl::suffix_str(base).is_none_or(|suffix| suffix == base)
 }
 
+/// Whether everybody can register names below `name`: a public suffix that is not just one
+/// company's, which vouches for what is below it.
+#[must_use]
+pub fn is_registry_suffix(name: &str) -> bool {
+    let suffix = psl::suffix(name.as_bytes());
+    suffix.is_none_or(|suffix| {
+        suffix.as_bytes() == name.as_bytes() && suffix.typ() != Some(psl::Type::Private)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

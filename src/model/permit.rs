@@ -88,6 +88,8 @@ pub struct Terms {
     pub upgrade_plain_http: bool,
     /// The ports that may be asked for.
     pub allowed_ports: Vec<u16>,
+    /// Whether an OAuth connection without an allowed domain may be used for every host.
+    pub unrestricted_oauth: bool,
 }
 
 /// Why there is no permit, in the order in which the rules are applied.
@@ -102,6 +104,9 @@ pub enum Denied {
     /// The host is not covered by the connection's allowed domain.
     #[error("the connection's allowed domain does not cover the host")]
     Domain,
+    /// The connection has no allowed domain.
+    #[error("the connection has no allowed domain")]
+    NoDomain,
     /// The port is not one of the allowed ports.
     #[error("the port is not allowed")]
     Port,
@@ -126,8 +131,12 @@ impl Permit {
         let Host::Name(host) = &target.authority.host else {
             return Err(Denied::Domain);
         };
-        if !connection.allowed_domain().covers(host) {
-            return Err(Denied::Domain);
+        match connection.allowed_domain() {
+            Some(domain) if domain.covers(host) => {}
+            Some(_) => return Err(Denied::Domain),
+            // Only a connection by OAuth can lack one.
+            None if terms.unrestricted_oauth => {}
+            None => return Err(Denied::NoDomain),
         }
         if !terms.allowed_ports.contains(&port) {
             return Err(Denied::Port);
@@ -231,7 +240,7 @@ mod tests {
                 scheme: if plain { Scheme::Http } else { Scheme::Https },
                 authority: Authority { host: read.host, port },
             };
-            let terms = Terms { upgrade_plain_http: upgrade, allowed_ports: vec![443, 8443] };
+            let terms = Terms { upgrade_plain_http: upgrade, allowed_ports: vec![443, 8443], unrestricted_oauth: false };
             let listed = listed.as_deref();
             let caller = caller(&integration, listed);
             let verdict = Permit::check(&caller, &connection(parsed), &target, &terms);
@@ -248,7 +257,11 @@ mod tests {
     #[test]
     fn the_first_rule_that_does_not_hold_is_named() {
         let connection = connection(AllowedDomain::parse("api.example.com").unwrap());
-        let terms = Terms { upgrade_plain_http: false, allowed_ports: vec![443] };
+        let terms = Terms {
+            upgrade_plain_http: false,
+            allowed_ports: vec![443],
+            unrestricted_oauth: false,
+        };
         let check = |integration, url: (Scheme, &str)| {
             let authority = Authority::parse(url.1).unwrap();
             let target = Target { scheme: url.0, authority };

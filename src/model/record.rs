@@ -8,11 +8,12 @@ use super::caller::Reach;
 use super::connection::ConnectionType;
 use super::domain::AllowedDomain;
 use super::name::{ConnectionName, IntegrationName};
+use super::oauth::grant::Grant;
 use super::sealed::{Context, Mac, Sealed};
 use super::token::{Scopes, TokenDigest};
 use crate::chance;
 
-/// A static connection as it is kept.
+/// A connection as it is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectionRecord {
     /// Which record it is, for as long as it exists.
@@ -21,8 +22,9 @@ pub struct ConnectionRecord {
     pub integration: IntegrationName,
     /// Its name, unique within the integration across all types.
     pub name: ConnectionName,
-    /// Where its secret may be sent.
-    pub allowed_domain: AllowedDomain,
+    /// Where its secret may be sent. Only a connection by OAuth may lack it, and can't be used then
+    /// unless the operator says otherwise.
+    pub allowed_domain: Option<AllowedDomain>,
     /// Its type, and what of it is not secret.
     pub detail: Detail,
     /// Its secret.
@@ -33,7 +35,7 @@ pub struct ConnectionRecord {
     pub updated_at: Timestamp,
 }
 
-/// The type of a static connection, and what of it is not secret.
+/// The type of a connection, and what of it is not secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Detail {
     /// `api_key`
@@ -48,6 +50,8 @@ pub enum Detail {
     },
     /// `bearer_token`
     BearerToken,
+    /// `oauth`
+    OAuth(Box<Grant>),
 }
 
 /// An access token as it is kept.
@@ -117,9 +121,27 @@ impl ConnectionRecord {
             uuid: self.uuid,
             integration: &self.integration,
             name: &self.name,
-            allowed_domain: &self.allowed_domain,
+            allowed_domain: self.allowed_domain.as_ref(),
             detail: &self.detail,
         }
+    }
+}
+
+impl ConnectionRecord {
+    /// The grant, where it is a connection by OAuth.
+    #[must_use]
+    pub fn grant(&self) -> Option<&Grant> {
+        match &self.detail {
+            Detail::OAuth(grant) => Some(grant),
+            _ => None,
+        }
+    }
+
+    /// Its name, where somebody has named it: an OAuth connection may be called by its uuid.
+    #[must_use]
+    pub fn given_name(&self) -> Option<&str> {
+        let name = self.name.as_str();
+        (name != self.uuid.to_string()).then_some(name)
     }
 }
 
@@ -143,6 +165,7 @@ impl Detail {
             Self::ApiKey { .. } => ConnectionType::ApiKey,
             Self::BasicAuth { .. } => ConnectionType::BasicAuth,
             Self::BearerToken => ConnectionType::BearerToken,
+            Self::OAuth(_) => ConnectionType::OAuth,
         }
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::domain::AllowedDomain;
 use super::name::{ConnectionName, IntegrationName};
+use super::oauth::client::AuthMethod;
 use super::record::Detail;
 
 /// A sealed secret: opaque bytes that only a vault can open, and only for the same [`Context`].
@@ -24,7 +25,22 @@ pub struct Sealed {
 /// is sent. It opens for the very same context and no other.
 #[derive(Clone, Copy, Debug)]
 pub enum Context<'a> {
-    /// The secret of a static connection.
+    /// The secret of an OAuth client.
+    Client {
+        /// The record.
+        uuid: Uuid,
+        /// The integration that it belongs to.
+        integration: &'a IntegrationName,
+        /// What the provider calls it.
+        client_id: &'a str,
+        /// Where the resource owner is asked.
+        auth_url: Option<&'a str>,
+        /// Where the secret is sent.
+        token_url: &'a str,
+        /// How the secret is sent.
+        auth_method: AuthMethod,
+    },
+    /// The secret of a connection; of one by OAuth, its tokens.
     Connection {
         /// The record.
         uuid: Uuid,
@@ -33,7 +49,7 @@ pub enum Context<'a> {
         /// Its name.
         name: &'a ConnectionName,
         /// Where the secret may be sent.
-        allowed_domain: &'a AllowedDomain,
+        allowed_domain: Option<&'a AllowedDomain>,
         /// Its type, and how the secret is sent.
         detail: &'a Detail,
     },
@@ -45,6 +61,17 @@ pub enum Context<'a> {
         certificate: &'a str,
         /// From when it signs.
         signs_from: Timestamp,
+    },
+    /// What an OAuth flow carries from step to step.
+    Flow {
+        /// The flow.
+        id: Uuid,
+        /// The integration that it is for.
+        integration: &'a IntegrationName,
+        /// The client that it is for.
+        client: Uuid,
+        /// What it waits for.
+        step: &'a str,
     },
     /// A constant, which shows that the master key is the one that sealed everything else.
     KeyCheck,

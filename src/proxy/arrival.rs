@@ -367,7 +367,9 @@ mod tests {
             allowed_hosts: vec!["localhost".to_owned()],
             allowed_methods: Vec::new(),
             allow: http::HeaderValue::from_static(""),
+            renewal: crate::proxy::Renewal::default(),
             terms: crate::model::permit::Terms {
+                unrestricted_oauth: false,
                 upgrade_plain_http: false,
                 allowed_ports: Vec::new(),
             },

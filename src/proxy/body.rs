@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::fields;
+use super::renewal::Kept;
 use crate::door::Visit;
 use crate::ledger::Entry;
 use crate::upstream::{BodyError, ReplyBody};
@@ -29,6 +30,8 @@ pub(super) struct CallerBody {
     /// The most bytes it may have.
     pub(super) most: u64,
     pub(super) credential: HeaderName,
+    /// Where it is kept while it may have to be sent once more.
+    pub(super) kept: Option<Arc<Kept>>,
 }
 
 /// The body is larger than the operator allows.
@@ -42,6 +45,12 @@ pub(super) struct TooLarge(pub(super) u64);
 pub(super) struct Stalled;
 
 impl CallerBody {
+    fn keep(&self, keep: impl FnOnce(&Kept)) {
+        if let Some(kept) = &self.kept {
+            keep(kept);
+        }
+    }
+
     /// Each body has its own patience: over HTTP/2 its neighbours may be well.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let idle_timeout = self.idle_timeout;
@@ -79,16 +88,25 @@ impl Body for CallerBody {
             return this.wait(cx);
         };
         this.patience = None;
-        let Some(frame) = frame else { return Poll::Ready(None) };
+        let Some(frame) = frame else {
+            this.keep(Kept::end);
+            return Poll::Ready(None);
+        };
         let mut frame = frame?;
         if let Some(data) = frame.data_ref() {
+            this.keep(|kept| kept.add(data));
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             let total = this.count.load(Relaxed).saturating_add(length);
             this.count.store(total, Relaxed);
             if this.most != 0 && total > this.most {
                 return Poll::Ready(Some(Err(TooLarge(this.most).into())));
             }
+            if this.incoming.is_end_stream() {
+                this.keep(Kept::end);
+            }
         } else if let Some(trailers) = frame.trailers_mut() {
+            // What has trailers is not sent again.
+            this.keep(Kept::let_go);
             fields::prepare_trailers(trailers, &this.credential);
         }
         Poll::Ready(Some(Ok(frame)))

@@ -10,6 +10,7 @@ use super::choose::{agree, choose};
 use super::refusal::{Code, Refusal};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
+use crate::model::domain::AllowedDomain;
 use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Denied, Permit, Scheme, Target};
 use crate::registry::Listing;
@@ -53,7 +54,8 @@ fn target<'a>(ask: &'a Ask, connection: &Connection) -> Result<Cow<'a, Target>, 
     match &ask.destination {
         Destination::Stated(target) => Ok(Cow::Borrowed(target)),
         Destination::ConnectionsOwn => {
-            let host = connection.allowed_domain().exact().ok_or_else(|| {
+            let domain = connection.allowed_domain();
+            let host = domain.and_then(AllowedDomain::exact).ok_or_else(|| {
                 Refusal::new(
                     Code::MalformedRequest,
                     "The connection covers many hosts: name one with X-Zis-Host.",
@@ -80,8 +82,16 @@ pub(super) fn refuse_target(denied: Denied, connection: &Connection, target: &Ta
             Code::DomainNotAllowed,
             format!(
                 "The connection {name} is for {} and not for {}.",
-                connection.allowed_domain(),
+                connection.allowed_domain().map(ToString::to_string).unwrap_or_default(),
                 target.authority.host
+            ),
+        ),
+        Denied::NoDomain => Refusal::new(
+            Code::DomainNotAllowed,
+            format!(
+                "The connection {name} has no allowed domain yet: the operator sets it once, with \
+                 PATCH /api/services/zis/connections/{}?name={name} and {{\"allowed_domain\": …}}.",
+                connection.integration()
             ),
         ),
         Denied::Port => port_not_allowed(),

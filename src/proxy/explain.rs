@@ -126,7 +126,6 @@ impl Story<'_> {
     }
 
     fn detail(&self, rule: Rule) -> String {
-        let domain = || self.connection.map(|known| known.allowed_domain().to_string());
         match rule {
             Rule::Form => "absolute-form".to_owned(),
             Rule::Loop => "no Via field may carry this proxy's name".to_owned(),
@@ -135,7 +134,10 @@ impl Story<'_> {
             Rule::Tags => "no tag contradicts another".to_owned(),
             Rule::Connection => self.connection.map(describe).unwrap_or_default(),
             Rule::Https => self.scheme().to_owned(),
-            Rule::Domain => format!("covered by {}", domain().unwrap_or_default()),
+            Rule::Domain => match self.connection.and_then(Connection::allowed_domain) {
+                Some(domain) => format!("covered by {domain}"),
+                None => "any host: oauth.unrestricted".to_owned(),
+            },
             Rule::Port => "one of proxy.allowed_ports".to_owned(),
             Rule::BodySize => "at most proxy.max_body_bytes".to_owned(),
             Rule::Rate => "at most proxy.requests_per_minute for the token".to_owned(),

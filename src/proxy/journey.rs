@@ -6,26 +6,30 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use super::admit::{admit, admit_tunnel, overloaded, shutting_down, store_unavailable};
 use super::arrival::{Arrival, Form};
 use super::body::{AnswerBody, CallerBody};
-use super::decide::{decide, too_large};
+use super::decide::too_large;
 use super::fields::{self, Via};
 use super::inject::inject;
 use super::refusal::{Code, Refusal};
 use super::relay;
-use super::tunnel::{self, Opening, Tunnel, Way};
+use super::renewal::{Kept, Readiness, Replay, Waiting, readiness};
+use super::tunnel::{Opening, Tunnel};
 use super::upgrade::{self, Splice, Switch};
 use super::{InForce, Settings};
 use crate::door::{Fault, House, Lobby, TurnedAway, Visit};
 use crate::ledger::{self, Decision, Entry, Ledger};
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
+use crate::oauth::Tokens;
 use crate::registry::Holder;
 use crate::tasks::Tasks;
 use crate::upstream::{self, Departure, Outgoing, Reply, Upstream};
@@ -51,6 +55,9 @@ pub struct Proxy {
     pub lobby: Arc<Lobby>,
     /// What a caller is shown inside a tunnel.
     pub tunnel_tls: Arc<ServerConfig>,
+    /// Where other tokens of OAuth connections are asked for; where nothing is kept there are no
+    /// such connections.
+    pub tokens: Option<Tokens>,
 }
 
 impl House for Proxy {
@@ -99,9 +106,12 @@ impl Proxy {
         let next = self.decide_and_inject(&in_force, &mut entry, request, tunnel);
         async move {
             Ok(match next {
-                Ok(Next::Leaves(departure, homeward)) => {
+                Ok(Next::Leaves(departure, mut homeward)) => {
                     entry.departs();
-                    let sent = self.upstream.send(&in_force.rules, departure).await;
+                    let mut sent = self.upstream.send(&in_force.rules, departure).await;
+                    if let Some(replay) = homeward.replay.take() {
+                        sent = Box::pin(self.retry(sent, *replay)).await;
+                    }
                     entry.returns();
                     self.bring_home(sent, homeward, entry, visit)
                 }
@@ -110,30 +120,69 @@ impl Proxy {
                 Ok(Next::Opens(opening)) => {
                     return Box::pin(self.open(opening, in_force, entry, visit)).await;
                 }
+                Ok(Next::Waits(waiting)) => Box::pin(self.wait(*waiting, entry, visit)).await,
                 Err(refusal) => relay::refuse(refusal, entry, visit),
             })
         }
     }
+
+    /// The journey of a request that has to wait for its connection's tokens.
+    async fn wait(
+        self: Arc<Self>,
+        waiting: Waiting,
+        mut entry: Entry,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
+        let (in_force, departure, mut homeward) = match self.renew(waiting, &mut entry).await {
+            Ok((in_force, Next::Leaves(departure, homeward))) => (in_force, departure, homeward),
+            Ok(_) => {
+                let lost = Refusal::new(Code::Internal, "The request was lost on its way.");
+                return relay::refuse(lost, entry, visit);
+            }
+            Err(refusal) => return relay::refuse(refusal, entry, visit),
+        };
+        entry.departs();
+        let mut sent = self.upstream.send(&in_force.rules, departure).await;
+        if let Some(replay) = homeward.replay.take() {
+            sent = self.retry(sent, *replay).await;
+        }
+        entry.returns();
+        self.bring_home(sent, homeward, entry, visit)
+    }
+}
+
+/// A request for which there is a permit.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) head: Parts,
+    pub(super) body: Incoming,
+    pub(super) arrival: Arrival,
+    pub(super) holder: Arc<Holder>,
+    pub(super) permit: Permit,
 }
 
 /// Where a request goes once everything is decided.
-enum Next {
+pub(super) enum Next {
     /// To its origin.
     Leaves(Departure, Homeward),
     /// No further than here, with this answer.
     Ends(Response<Full<Bytes>>),
     /// Into a tunnel.
     Opens(Box<Opening>),
+    /// Nowhere until its connection has other tokens.
+    Waits(Box<Waiting>),
 }
 
 /// What the way home needs to know.
-struct Homeward {
+pub(super) struct Homeward {
     /// The largest body that was allowed.
     most: u64,
     /// In base-URL form: the path that was asked for, and the origin that stands behind it.
     base_url: Option<(String, Origin)>,
     /// If a WebSocket was asked for: what it takes to become one.
     switch: Option<Box<Switch>>,
+    /// If the origin may refuse tokens that have not ended: what it takes to ask once more.
+    replay: Option<Box<Replay>>,
 }
 
 impl Proxy {
@@ -174,18 +223,46 @@ impl Proxy {
         if fields::ends_here(&head.method, &mut head.headers) {
             return Ok(Next::Ends(options(&in_force.settings.allow)));
         }
-        // 4. Rewritten, with the credential, fit to leave.
-        let homeward = Homeward {
+        let decided = Decided { head, body, arrival, holder, permit };
+        if let Some(tokens) = &self.tokens {
+            let (connection, now) = (decided.permit.connection(), entry.time());
+            let renewal = &in_force.settings.renewal;
+            if let Readiness::First(wanted) = readiness(connection, tokens, renewal, now)? {
+                return Ok(Next::Waits(Box::new(Waiting { decided, wanted })));
+            }
+        }
+        self.depart(in_force, decided, entry)
+    }
+
+    /// 4. Rewritten, with the credential, fit to leave.
+    pub(super) fn depart(
+        &self,
+        in_force: &InForce,
+        decided: Decided,
+        entry: &mut Entry,
+    ) -> Result<Next, Refusal> {
+        let Decided { mut head, body, arrival, holder, permit } = decided;
+        let mut homeward = Homeward {
             most: in_force.settings.max_body_bytes,
             base_url: (arrival.ask.form == Form::BaseUrl)
                 .then(|| (head.uri.path().to_owned(), permit.origin().clone())),
             switch: Switch::prepare(&mut head, &arrival, holder, &permit),
+            replay: None,
         };
-        let mut body = outgoing(body, entry, &in_force.settings, &permit);
+        let renewal = &in_force.settings.renewal;
+        let kept = (permit.connection().standing().is_some() && renewal.retry_on_401).then(|| {
+            let nothing = body.is_end_stream();
+            let most = renewal.replay_body_bytes;
+            Arc::new(if nothing { Kept::nothing() } else { Kept::up_to(most) })
+        });
+        let again = kept.clone().map(|kept| (head.clone(), kept, Arc::clone(permit.connection())));
+        let mut body = outgoing(body, entry, &in_force.settings, (&permit, kept));
         if fields::expects_continue(&head.headers) {
             body = body.after_continue();
         }
         let departure = inject(head, body, &arrival, permit, &self.via)?;
+        homeward.replay =
+            again.map(|(head, kept, used)| Box::new(Replay { head, arrival, kept, used }));
         Ok(Next::Leaves(departure, homeward))
     }
 
@@ -251,76 +328,6 @@ impl Proxy {
     }
 }
 
-/// Applies the rules from the method to the rate; the entry learns what is known on the way.
-fn admit(
-    in_force: &InForce,
-    holder: &Holder,
-    arrival: &Arrival,
-    entry: &mut Entry,
-) -> Result<Permit, Refusal> {
-    let permit = decide(in_force, &holder.caller, &arrival.ask, |listing| {
-        entry.integration = Some(listing.connection.integration().clone());
-        entry.choose(Arc::clone(listing) as _);
-    })?;
-    let field = permit.connection().field();
-    arrival.presented.check_slot(&arrival.ask, field)?;
-    take_turn(holder)?;
-    entry.origin = Some(permit.origin().clone());
-    entry.rule = if arrival.ask.tags.is_named() { "named" } else { "covers" };
-    Ok(permit)
-}
-
-/// The same for a tunnel, which needs no permit: each request inside it will.
-fn admit_tunnel(
-    in_force: &InForce,
-    holder: &Holder,
-    arrival: &Arrival,
-    entry: &mut Entry,
-) -> Result<Way, Refusal> {
-    let way = tunnel::decide(in_force, &holder.caller, &arrival.ask, |listing| {
-        entry.integration = Some(listing.connection.integration().clone());
-        entry.choose(Arc::clone(listing) as _);
-    })?;
-    take_turn(holder)?;
-    entry.origin = Some(way.origin().clone());
-    entry.rule = match way {
-        Way::LookedInto(_) if arrival.ask.tags.is_named() => "named",
-        Way::LookedInto(_) => "covers",
-        Way::Blind(_) => "untagged",
-    };
-    Ok(way)
-}
-
-/// There is no room for another conn.
-pub(super) fn overloaded() -> Refusal {
-    Refusal::new(Code::Overloaded, "The proxy has too many connections; try again.").retry_after(1)
-}
-
-/// What has come too late to be carried.
-fn shutting_down() -> Refusal {
-    Refusal::new(Code::ShuttingDown, "The proxy is shutting down; try again on another.")
-        .retry_after(1)
-        .closing()
-}
-
-/// A token that was revoked, or a connection that was deleted, could still be in force here.
-fn store_unavailable() -> Refusal {
-    Refusal::new(
-        Code::StoreUnavailable,
-        "The store has not been heard of for store.max_staleness; the operator must bring it back.",
-    )
-    .retry_after(1)
-}
-
-/// Counts the request against its caller's limit.
-fn take_turn(holder: &Holder) -> Result<(), Refusal> {
-    let Some(limit) = &holder.limit else { return Ok(()) };
-    limit.take().map_err(|exceeded| {
-        Refusal::new(Code::RateLimited, "The token has sent too many requests; wait a little.")
-            .retry_after(exceeded.0.as_secs() + 1)
-    })
-}
-
 /// The answer to an OPTIONS request that was to come no further than here.
 fn options(allow: &HeaderValue) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
@@ -329,7 +336,12 @@ fn options(allow: &HeaderValue) -> Response<Full<Bytes>> {
 }
 
 /// The body on its way out.
-fn outgoing(body: Incoming, entry: &mut Entry, settings: &Settings, permit: &Permit) -> Outgoing {
+fn outgoing(
+    body: Incoming,
+    entry: &mut Entry,
+    settings: &Settings,
+    (permit, kept): (&Permit, Option<Arc<Kept>>),
+) -> Outgoing {
     if body.is_end_stream() {
         return Outgoing::empty();
     }
@@ -342,6 +354,7 @@ fn outgoing(body: Incoming, entry: &mut Entry, settings: &Settings, permit: &Per
         count,
         most: settings.max_body_bytes,
         credential: permit.connection().field().clone(),
+        kept,
     })
 }
 

@@ -169,7 +169,7 @@ impl Proxy {
         visit: Visit,
     ) -> Response<AnswerBody> {
         let Some(inner) = self.lobby.admit_tunnel(visit.presence().peer()) else {
-            return relay::refuse(super::journey::overloaded(), entry, visit);
+            return relay::refuse(super::admit::overloaded(), entry, visit);
         };
         let response = opened(&mut entry, &visit, opening.version);
         let (tls, tasks) = (Arc::clone(&self.tunnel_tls), self.tasks.clone());

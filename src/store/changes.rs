@@ -129,6 +129,11 @@ impl Store {
     }
 }
 
+/// The revision of now.
+pub(super) async fn revision(work: &mut Work) -> Result<Revision, Error> {
+    Ok(position(work).await?.0)
+}
+
 /// The revision, and the one up to which the history is forgotten.
 async fn position(work: &mut Work) -> Result<(Revision, Revision), Error> {
     let row = work.row("SELECT revision, pruned FROM revision", []).await?;

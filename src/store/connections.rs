@@ -1,15 +1,15 @@
 //! The records of connections.
 
-use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::changes::revision;
 use super::page::{List, Page, Window};
 use super::row::{Columns, Row};
-use super::{Error, Record, Revision, Store, Work};
+use super::{Error, Record, Revision, Store, Work, detail};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::model::record::{ConnectionRecord, Detail};
+use crate::model::record::ConnectionRecord;
 use crate::model::sealed::Sealed;
 
 impl Store {
@@ -25,13 +25,14 @@ impl Store {
             record.integration.as_str().into(),
             record.name.as_str().into(),
             record.kind().as_str().into(),
-            record.allowed_domain.to_string().into(),
-            write_detail(&record.detail).into(),
+            write_domain(record).into(),
+            detail::write(&record.detail).into(),
             (&*record.sealed.key_id).into(),
             (&*record.sealed.wrapped).into(),
             (&*record.sealed.payload).into(),
             record.created_at.into(),
             record.updated_at.into(),
+            write_client(record).into(),
         ];
         work.run(CREATE, values).await?;
         work.commit().await?;
@@ -51,6 +52,33 @@ impl Store {
         let record = find(&mut work, integration.as_str(), name.as_str()).await;
         work.end().await?;
         record
+    }
+
+    /// The same, and the revision at which it is so.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when its record can't be read.
+    pub async fn connection_as_of(
+        &self,
+        integration: &IntegrationName,
+        name: &ConnectionName,
+    ) -> Result<(Option<ConnectionRecord>, Revision), Error> {
+        let mut work = self.read().await?;
+        let revision = revision(&mut work).await?;
+        let record = find(&mut work, integration.as_str(), name.as_str()).await;
+        work.end().await?;
+        Ok((record?, revision))
+    }
+
+    /// The connection with this uuid.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when its record can't be read.
+    pub async fn connection_by_uuid(&self, uuid: Uuid) -> Result<Option<ConnectionRecord>, Error> {
+        let mut work = self.read().await?;
+        let row = work.row(BY_UUID, [uuid.to_string().into()]).await;
+        work.end().await?;
+        row?.as_ref().map(read).transpose()
     }
 
     /// A page of an integration's connections, of all types, in the order of the bytes of their
@@ -82,25 +110,9 @@ impl Store {
     ) -> Result<Option<Revision>, Error> {
         let mut work = self.write().await?;
         let revision = revise(&mut work, &before.integration, &before.name).await?;
-        let values = [
-            before.uuid.to_string().into(),
-            before.kind().as_str().into(),
-            before.allowed_domain.to_string().into(),
-            write_detail(&before.detail).into(),
-            (&*before.sealed.payload).into(),
-            before.updated_at.into(),
-            after.kind().as_str().into(),
-            after.allowed_domain.to_string().into(),
-            write_detail(&after.detail).into(),
-            (&*after.sealed.key_id).into(),
-            (&*after.sealed.wrapped).into(),
-            (&*after.sealed.payload).into(),
-            after.updated_at.into(),
-        ];
-        let replaced = work.run(REPLACE, values).await?;
-        work.keep_if(replaced > 0, revision).await
+        let replaced = replace(&mut work, before, after).await?;
+        work.keep_if(replaced, revision).await
     }
-
     /// Deletes the connection of this name and type. `None` when there is none.
     ///
     /// # Errors
@@ -124,12 +136,37 @@ pub(super) const KIND: &str = "connection";
 
 pub(super) const TABLE: &str = "connections";
 
-async fn revise(
+pub(super) async fn revise(
     work: &mut Work,
     integration: &IntegrationName,
     name: &ConnectionName,
 ) -> Result<Revision, Error> {
     work.revise(KIND, integration.as_str(), name.as_str()).await
+}
+
+/// Puts `after` in the place of `before`, if that is still as it was; whether it did.
+pub(super) async fn replace(
+    work: &mut Work,
+    before: &ConnectionRecord,
+    after: &ConnectionRecord,
+) -> Result<bool, Error> {
+    let values = [
+        before.uuid.to_string().into(),
+        before.kind().as_str().into(),
+        write_domain(before).into(),
+        detail::write(&before.detail).into(),
+        (&*before.sealed.payload).into(),
+        before.updated_at.into(),
+        after.kind().as_str().into(),
+        write_domain(after).into(),
+        detail::write(&after.detail).into(),
+        (&*after.sealed.key_id).into(),
+        (&*after.sealed.wrapped).into(),
+        (&*after.sealed.payload).into(),
+        after.updated_at.into(),
+        write_client(after).into(),
+    ];
+    Ok(work.run(REPLACE, values).await? > 0)
 }
 
 pub(super) async fn find(
@@ -161,12 +198,31 @@ pub(super) fn read(row: &Row) -> Result<ConnectionRecord, Error> {
         uuid: columns.parsed("uuid", Uuid::parse_str)?,
         integration: columns.parsed("integration", IntegrationName::parse)?,
         name: columns.parsed("name", ConnectionName::parse)?,
-        allowed_domain: columns.parsed("allowed_domain", AllowedDomain::parse)?,
-        detail: read_detail(columns)?,
+        allowed_domain: read_domain(columns)?,
+        detail: detail::read(columns)?,
         sealed: read_sealed(columns)?,
         created_at: columns.time("created_at")?,
         updated_at: columns.time("updated_at")?,
     })
+}
+
+/// Only a connection by OAuth may have none.
+fn read_domain(columns: Columns<'_>) -> Result<Option<AllowedDomain>, Error> {
+    let domain = columns.maybe_text("allowed_domain")?;
+    let is_oauth = columns.text("type")? == ConnectionType::OAuth.as_str();
+    match domain.map(|text| AllowedDomain::parse(&text)).transpose() {
+        Ok(None) if !is_oauth => Err(columns.inconsistent("allowed_domain")),
+        Ok(domain) => Ok(domain),
+        Err(_rule) => Err(columns.inconsistent("allowed_domain")),
+    }
+}
+
+fn write_domain(record: &ConnectionRecord) -> Option<String> {
+    record.allowed_domain.as_ref().map(ToString::to_string)
+}
+
+fn write_client(record: &ConnectionRecord) -> Option<String> {
+    record.grant().map(|grant| grant.client.to_string())
 }
 
 pub(super) fn read_sealed(columns: Columns<'_>) -> Result<Sealed, Error> {
@@ -177,42 +233,17 @@ pub(super) fn read_sealed(columns: Columns<'_>) -> Result<Sealed, Error> {
     })
 }
 
-fn read_detail(columns: Columns<'_>) -> Result<Detail, Error> {
-    let kind = columns.parsed("type", |text| ConnectionType::parse(text).ok_or(()))?;
-    columns.parsed("detail", |text| {
-        let detail: Map<String, Json> = serde_json::from_str(text).map_err(|_wordy| ())?;
-        let text = |key: &str| detail.get(key).and_then(Json::as_str).map(Into::into).ok_or(());
-        Ok::<_, ()>(match kind {
-            ConnectionType::ApiKey => Detail::ApiKey { header_name: text(HEADER_NAME)? },
-            ConnectionType::BasicAuth => Detail::BasicAuth { username: text(USERNAME)? },
-            ConnectionType::BearerToken => Detail::BearerToken,
-        })
-    })
-}
-
-fn write_detail(detail: &Detail) -> String {
-    let of = |key: &str, text: &str| Json::Object(Map::from_iter([(key.into(), text.into())]));
-    let detail = match detail {
-        Detail::ApiKey { header_name } => of(HEADER_NAME, header_name),
-        Detail::BasicAuth { username } => of(USERNAME, username),
-        Detail::BearerToken => Json::Object(Map::new()),
-    };
-    detail.to_string()
-}
-
-const HEADER_NAME: &str = "header_name";
-
-const USERNAME: &str = "username";
-
 const CREATE: &str = "INSERT INTO connections \
     (uuid, integration, name, type, allowed_domain, detail, key_id, wrapped, payload, created_at, \
-    updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    updated_at, client) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+const BY_UUID: &str = "SELECT * FROM connections WHERE uuid = $1";
 
 const FIND: &str = "SELECT * FROM connections WHERE integration = $1 AND name = $2";
 
 const REPLACE: &str = "UPDATE connections SET type = $7, allowed_domain = $8, detail = $9, \
-    key_id = $10, wrapped = $11, payload = $12, updated_at = $13 WHERE uuid = $1 AND type = $2 \
-    AND allowed_domain = $3 AND detail = $4 AND payload = $5 AND updated_at = $6";
+    key_id = $10, wrapped = $11, payload = $12, updated_at = $13, client = $14 WHERE uuid = $1 \
+    AND type = $2 AND allowed_domain IS NOT DISTINCT FROM $3 AND detail = $4 AND payload = $5 AND updated_at = $6";
 
 const DELETE: &str = "DELETE FROM connections WHERE integration = $1 AND name = $2 AND type = $3";
 

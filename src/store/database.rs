@@ -97,6 +97,19 @@ impl Work {
         }
     }
 
+    /// The database's own time, in microseconds: those who share it have one clock.
+    pub(super) async fn now(&mut self) -> Result<i64, Error> {
+        let sql = match self {
+            Self::Postgres(_) => {
+                "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
+            }
+            Self::Sqlite(_) => "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now",
+        };
+        let row = self.row(sql, []).await?;
+        let row = row.ok_or(Error::Inconsistent { table: "", column: "now" })?;
+        row.of("").number("now")
+    }
+
     /// Takes the next revision, and holds the right to it until the work ends: so revisions
     /// become visible in their order.
     pub(super) async fn revise(

@@ -3,7 +3,9 @@
 use uuid::Uuid;
 
 use super::page::{List, Page, Window};
-use super::{Error, Revision, Store, Work, connections, tokens};
+use super::{Error, Revision, Store, Work, clients, connections, flows, tokens};
+use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::flow::FlowRecord;
 use crate::model::record::{ConnectionRecord, TokenRecord};
 use crate::model::sealed::{Mac, Sealed};
 
@@ -128,6 +130,52 @@ impl Store {
         self.rewrap(REWRAP, rewrapped).await
     }
 
+    /// A page of the clients that are sealed under another master key, in the order of their uuids.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn clients_under_other_keys(
+        &self,
+        key_id: &str,
+        window: &Window,
+    ) -> Result<Page<ClientRecord>, Error> {
+        let mut work = self.read().await?;
+        let page = CLIENTS.page(&mut work, key_id, window, clients::read).await;
+        work.end().await?;
+        page
+    }
+
+    /// A page of the flows that are sealed under another master key, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn flows_under_other_keys(
+        &self,
+        key_id: &str,
+        window: &Window,
+    ) -> Result<Page<FlowRecord>, Error> {
+        let mut work = self.read().await?;
+        let page = FLOWS.page(&mut work, key_id, window, flows::read).await;
+        work.end().await?;
+        page
+    }
+
+    /// Keeps clients' secrets under another master key, as connections' are.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn rewrap_clients(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+        self.rewrap(REWRAP_CLIENT, rewrapped).await
+    }
+
+    /// Keeps flows under another master key, as connections are.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn rewrap_flows(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+        self.rewrap(REWRAP_FLOW, rewrapped).await
+    }
+
     pub(super) async fn rewrap(
         &self,
         statement: &'static str,
@@ -204,11 +252,36 @@ const REWRAP_CHECK: &str = "UPDATE key_check SET key_id = $2, wrapped = $3 WHERE
 
 const USAGE: &str = "SELECT key_id, count(*) AS records FROM \
     (SELECT key_id FROM connections UNION ALL SELECT key_id FROM tokens \
-    UNION ALL SELECT key_id FROM authorities UNION ALL SELECT key_id FROM key_check) AS used \
+    UNION ALL SELECT key_id FROM authorities UNION ALL SELECT key_id FROM oauth_clients \
+    UNION ALL SELECT key_id FROM oauth_flows UNION ALL SELECT key_id FROM key_check) AS used \
     GROUP BY key_id ORDER BY key_id";
 
 const REWRAP: &str = "UPDATE connections SET key_id = $4, wrapped = $5 \
     WHERE uuid = $1 AND wrapped = $2 AND payload = $3";
+
+const REWRAP_CLIENT: &str = "UPDATE oauth_clients SET key_id = $4, wrapped = $5 \
+    WHERE uuid = $1 AND wrapped = $2 AND payload = $3";
+
+const REWRAP_FLOW: &str = "UPDATE oauth_flows SET key_id = $4, wrapped = $5 \
+    WHERE id = $1 AND wrapped = $2 AND payload = $3";
+
+const CLIENTS: List = List {
+    forward: "SELECT * FROM oauth_clients WHERE key_id <> $1 \
+        AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid LIMIT $4",
+    backward: "SELECT * FROM oauth_clients WHERE key_id <> $1 \
+        AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid DESC LIMIT $4",
+    key: "uuid",
+    table: clients::TABLE,
+};
+
+const FLOWS: List = List {
+    forward: "SELECT * FROM oauth_flows WHERE key_id <> $1 \
+        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
+    backward: "SELECT * FROM oauth_flows WHERE key_id <> $1 \
+        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+    key: "id",
+    table: flows::TABLE,
+};
 
 const RENEW: &str = "UPDATE tokens SET key_id = $3, mac = $4 WHERE id = $1 AND mac = $2";
 

@@ -4,6 +4,7 @@ use http::{HeaderValue, Method, Request, header, uri};
 
 use super::body::Outgoing;
 use crate::model::name::IntegrationName;
+use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 
@@ -14,8 +15,9 @@ pub struct Sealed;
 
 /// A request with the warrant under which it leaves.
 ///
-/// Only a [`Permit`] makes one, and it carries the credential of the permit's own connection: a
-/// request can't leave without permission, nor with another connection's secret.
+/// A [`Permit`] makes one, and it carries the credential of the permit's own connection: a request
+/// can't leave without permission, nor with another connection's secret. A [`TokenEndpoint`] makes
+/// the only other kind, which goes to that endpoint.
 ///
 /// ```
 /// use http::Request;
@@ -44,15 +46,25 @@ pub struct Sealed;
 /// use keyferry::upstream::{Departure, Outgoing};
 ///
 /// fn forge(permit: Permit, request: Request<Outgoing>) -> Departure {
-///     Departure { permit, request: Box::new(request), upgrade: false }
+///     Departure { warrant: permit, request: Box::new(request), alone: false }
 /// }
 /// ```
 #[derive(Debug)]
 pub struct Departure {
-    permit: Permit,
+    warrant: Warrant,
     /// In a box: it is handed on several times before it is sent.
     request: Box<Request<Outgoing>>,
-    upgrade: bool,
+    /// Whether it needs a conn of its own, over HTTP/1.1.
+    alone: bool,
+}
+
+/// By what right a request leaves.
+#[derive(Clone, Debug)]
+pub(super) enum Warrant {
+    /// A caller may use a connection at an origin.
+    Permit(Permit),
+    /// The program itself asks a registered token endpoint.
+    TokenEndpoint(Box<TokenEndpoint>),
 }
 
 impl Departure {
@@ -70,20 +82,36 @@ impl Departure {
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
         headers.insert(credential.field(), credential.expose().clone());
-        Ok(Self { permit, request: Box::new(request), upgrade })
+        Ok(Self { warrant: Warrant::Permit(permit), request: Box::new(request), alone: upgrade })
+    }
+
+    /// Aims `request` at a token endpoint, on a conn of its own: whether a conn that was kept has
+    /// died can't be told from an answer that was lost, which here would matter.
+    #[must_use]
+    pub fn to_token_endpoint(endpoint: TokenEndpoint, mut request: Request<Outgoing>) -> Self {
+        let mut parts = uri::Parts::default();
+        parts.path_and_query = Some(endpoint.target().clone());
+        *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
+        request.headers_mut().insert(header::HOST, endpoint.origin().host_field());
+        let warrant = Warrant::TokenEndpoint(Box::new(endpoint));
+        Self { warrant, request: Box::new(request), alone: true }
     }
 
     pub(super) fn origin(&self) -> &Origin {
-        self.permit.origin()
+        self.warrant.origin()
     }
 
     pub(super) fn integration(&self) -> &IntegrationName {
-        self.permit.connection().integration()
+        match &self.warrant {
+            Warrant::Permit(permit) => permit.connection().integration(),
+            Warrant::TokenEndpoint(endpoint) => endpoint.integration(),
+        }
     }
 
-    /// Whether the request asks for another protocol, for which it needs a conn of its own.
-    pub(super) fn is_upgrade(&self) -> bool {
-        self.upgrade
+    /// Whether the request needs a conn of its own: it asks for another protocol, or a token
+    /// endpoint.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// The request as HTTP/2 writes it: the authority stands in the target, not in `Host`.
@@ -96,7 +124,7 @@ impl Departure {
         }
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = Some(self.permit.origin().authority().parse()?);
+        parts.authority = Some(self.warrant.origin().authority().parse()?);
         *request.uri_mut() = uri::Uri::from_parts(parts)?;
         // The library would take `TE` along with a `Connection` line that names it.
         for name in [header::HOST, header::CONNECTION] {
@@ -127,19 +155,28 @@ impl Departure {
     }
 
     /// Puts back a request that was never written.
-    pub(super) fn restore(permit: Permit, mut request: Request<Outgoing>) -> Self {
+    pub(super) fn restore(warrant: Warrant, mut request: Request<Outgoing>) -> Self {
         if !request.headers().contains_key(header::HOST) {
-            request.headers_mut().insert(header::HOST, permit.origin().host_field());
+            request.headers_mut().insert(header::HOST, warrant.origin().host_field());
         }
         if request.uri().authority().is_some() {
             let mut parts = uri::Parts::default();
             parts.path_and_query = request.uri().path_and_query().cloned();
             *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
         }
-        Self { permit, request: Box::new(request), upgrade: false }
+        Self { warrant, request: Box::new(request), alone: false }
     }
 
-    pub(super) fn permit(&self) -> &Permit {
-        &self.permit
+    pub(super) fn warrant(&self) -> &Warrant {
+        &self.warrant
+    }
+}
+
+impl Warrant {
+    fn origin(&self) -> &Origin {
+        match self {
+            Self::Permit(permit) => permit.origin(),
+            Self::TokenEndpoint(endpoint) => endpoint.origin(),
+        }
     }
 }

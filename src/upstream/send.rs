@@ -66,8 +66,8 @@ impl Upstream {
     /// [`Error`] when there is no response head.
     pub async fn send(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
         // What is rare stands in a box of its own, so that the usual request's future is small.
-        if departure.is_upgrade() {
-            return Box::pin(self.send_upgrade(rules, departure)).await;
+        if departure.is_alone() {
+            return Box::pin(self.send_alone(rules, departure)).await;
         }
         let key = Key {
             generation: rules.generation,
@@ -179,8 +179,8 @@ impl Upstream {
         head.response.map(|()| body)
     }
 
-    /// Sends a request for another protocol on a conn of its own.
-    async fn send_upgrade(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
+    /// Sends a request on a conn of its own.
+    async fn send_alone(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
         let io = dial(rules, &self.gauges, departure.origin(), &rules.tls.upgrades).await?;
         let mut conn = Conn::new(io, OpenConn::new(&self.gauges));
         let exchange = conn.exchange(departure.as_http1());
@@ -197,7 +197,7 @@ async fn try_http2(
     if sender.ready().await.is_err() {
         return Ok(Attempt::Again(departure));
     }
-    let permit = departure.permit().clone();
+    let warrant = departure.warrant().clone();
     let mut request = departure.into_http2().map_err(|never| Error::RequestBody(never.into()))?;
     // The library does not tell of a 100 over HTTP/2, so there is nothing to wait for.
     request.body_mut().release();
@@ -207,7 +207,7 @@ async fn try_http2(
         Ok(response) => Ok(Attempt::Answered(response.map(ReplyBody::http2))),
         Err(mut failed) => match failed.take_message() {
             // It was never written.
-            Some(request) => Ok(Attempt::Again(Departure::restore(permit, request))),
+            Some(request) => Ok(Attempt::Again(Departure::restore(warrant, request))),
             None => Err(Error::from_http2(failed.into_error())),
         },
     }

@@ -1,6 +1,7 @@
 //! The context of what is sealed or signed, as bytes: no two contexts have the same.
 
 use super::envelope::FORMAT;
+use crate::model::oauth::endpoint::Subdomain;
 use crate::model::record::Detail;
 use crate::model::sealed::Context;
 
@@ -55,28 +56,55 @@ pub(super) fn of_wrap(context: &Context<'_>, key_id: &str) -> Vec<u8> {
 }
 
 impl Encoding {
+    /// What decides where an OAuth connection's refresh token is sent; other types have nothing
+    /// of the kind.
+    fn with_grant(self, detail: &Detail) -> Self {
+        let Detail::OAuth(grant) = detail else { return self };
+        self.bytes(grant.client.as_bytes())
+            .maybe(grant.subdomain.as_ref().map(Subdomain::as_str))
+            .text(grant.grant_type.as_str())
+    }
+
     fn with(self, context: &Context<'_>) -> Self {
         match context {
             Context::Connection { uuid, integration, name, allowed_domain, detail } => {
                 let (header_name, username) = match detail {
                     Detail::ApiKey { header_name } => (Some(&**header_name), None),
                     Detail::BasicAuth { username } => (None, Some(&**username)),
-                    Detail::BearerToken => (None, None),
+                    Detail::BearerToken | Detail::OAuth(_) => (None, None),
                 };
+                // No domain is written as an empty one, which no domain is.
+                let allowed_domain = allowed_domain.map(ToString::to_string).unwrap_or_default();
                 self.text("connection")
                     .bytes(uuid.as_bytes())
                     .text(integration.as_str())
                     .text(name.as_str())
                     .text(detail.kind().as_str())
-                    .text(&allowed_domain.to_string())
+                    .text(&allowed_domain)
                     .maybe(header_name)
                     .maybe(username)
+                    .with_grant(detail)
             }
             Context::Authority { id, certificate, signs_from } => self
                 .text("authority")
                 .bytes(id.as_bytes())
                 .text(certificate)
                 .number(signs_from.as_microsecond()),
+            Context::Client { uuid, integration, client_id, auth_url, token_url, auth_method } => {
+                self.text("client")
+                    .bytes(uuid.as_bytes())
+                    .text(integration.as_str())
+                    .text(client_id)
+                    .maybe(*auth_url)
+                    .text(token_url)
+                    .text(auth_method.as_str())
+            }
+            Context::Flow { id, integration, client, step } => self
+                .text("flow")
+                .bytes(id.as_bytes())
+                .text(integration.as_str())
+                .bytes(client.as_bytes())
+                .text(step),
             Context::KeyCheck => self.text("key check"),
         }
     }

@@ -37,7 +37,7 @@ impl Parts {
             uuid: self.uuid,
             integration: &self.integration,
             name: &self.name,
-            allowed_domain: &self.allowed_domain,
+            allowed_domain: Some(&self.allowed_domain),
             detail: &self.detail,
         }
     }

@@ -21,6 +21,8 @@ mod interception;
 mod kept;
 mod limits;
 mod management;
+mod oauth;
+mod oauth_cli;
 mod observed;
 mod refusals;
 mod reload;

@@ -9,7 +9,7 @@ use keyferry::proxy::Code;
 use crate::support::raw::Answer;
 
 /// Contract §4, row by row: code, status, `Proxy-Status` error.
-const TABLE: [(&str, u16, &str); 33] = [
+const TABLE: [(&str, u16, &str); 35] = [
     ("MalformedRequest", 400, "http_request_error"),
     ("ConflictingTags", 400, "http_request_error"),
     ("CallerUnknown", 407, "http_request_denied"),
@@ -38,6 +38,8 @@ const TABLE: [(&str, u16, &str); 33] = [
     ("ResponseMalformed", 502, "http_protocol_error"),
     ("ResponseTruncated", 502, "http_response_incomplete"),
     ("UpgradeFailed", 502, "http_upgrade_failed"),
+    ("ReauthorizationNeeded", 502, "proxy_configuration_error"),
+    ("TokenEndpointFailed", 502, "proxy_internal_response"),
     ("Overloaded", 503, "connection_limit_reached"),
     ("ShuttingDown", 503, "proxy_internal_response"),
     ("StoreUnavailable", 503, "proxy_internal_error"),

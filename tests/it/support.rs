@@ -1,6 +1,7 @@
 //! What the tests stand on: a world to run the program in, origins, and callers of raw bytes.
 
 pub(crate) mod ask;
+pub(crate) mod authorized;
 pub(crate) mod desk;
 pub(crate) mod http2;
 pub(crate) mod inside;
@@ -8,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod operator;
 pub(crate) mod origin;
 pub(crate) mod postgres;
+pub(crate) mod provider;
 pub(crate) mod raw;
 pub(crate) mod tls;
 pub(crate) mod tunnel;

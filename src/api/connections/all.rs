@@ -10,7 +10,9 @@ use super::bearer_token::BearerToken;
 use crate::api::auth::Seat;
 use crate::api::body::At;
 use crate::api::error::Error;
+use crate::api::oauth::OAuthItem;
 use crate::api::page::{Asked, Meta, Parameters};
+use crate::desk::Listed;
 use crate::model::connection::ConnectionType;
 
 /// A page of connections. They are listed by their names across all types, then sorted into one
@@ -21,8 +23,7 @@ pub(in crate::api) struct Page {
     basic_auth: Vec<BasicAuth>,
     bearer_token: Vec<BearerToken>,
     meta: Meta,
-    /// Always empty for now.
-    oauth: Vec<serde_json::Value>,
+    oauth: Vec<OAuthItem>,
 }
 
 /// Show connections
@@ -47,7 +48,7 @@ pub(in crate::api) async fn list(
     let reading = seat.desk.reading(&seat.operator, &integration).map_err(super::refused)?;
     let Asked(window) = asked;
     let listing = reading.list(&window).await.map_err(super::refused)?;
-    let names = listing.items.iter().map(|shown| shown.name.as_str());
+    let names = listing.items.iter().map(|listed| listed.name().as_str());
     let meta = Meta::of(names, listing.has_more);
     let mut page = Page {
         api_key: Vec::new(),
@@ -56,11 +57,20 @@ pub(in crate::api) async fn list(
         meta,
         oauth: Vec::new(),
     };
-    for shown in listing.items {
+    for listed in listing.items {
+        let shown = match listed {
+            Listed::OAuth(authorized) => {
+                page.oauth.push((*authorized).into());
+                continue;
+            }
+            Listed::Static(shown) => shown,
+        };
         match shown.detail.kind() {
             ConnectionType::ApiKey => page.api_key.push(shown.into()),
             ConnectionType::BasicAuth => page.basic_auth.push(shown.into()),
-            ConnectionType::BearerToken => page.bearer_token.push(shown.into()),
+            ConnectionType::BearerToken | ConnectionType::OAuth => {
+                page.bearer_token.push(shown.into());
+            }
         }
     }
     Ok(Json(page))

@@ -96,7 +96,7 @@ impl From<Shown> for ApiKey {
     fn from(shown: Shown) -> Self {
         let header_name = match shown.detail {
             Detail::ApiKey { header_name } => header_name.into(),
-            Detail::BasicAuth { .. } | Detail::BearerToken => String::new(),
+            Detail::BasicAuth { .. } | Detail::BearerToken | Detail::OAuth(_) => String::new(),
         };
         Self {
             allowed_domain: shown.allowed_domain.to_string(),

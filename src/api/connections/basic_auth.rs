@@ -90,7 +90,7 @@ impl From<Shown> for BasicAuth {
     fn from(shown: Shown) -> Self {
         let username = match shown.detail {
             Detail::BasicAuth { username } => username.into(),
-            Detail::ApiKey { .. } | Detail::BearerToken => String::new(),
+            Detail::ApiKey { .. } | Detail::BearerToken | Detail::OAuth(_) => String::new(),
         };
         Self {
             allowed_domain: shown.allowed_domain.to_string(),

@@ -1,13 +1,15 @@
 //! `keyferry connection create`
 
-use super::body::Body;
-use super::{Common, kind_parser, print};
+use super::flow::{self, Wish};
+use super::{kind_parser, print, refuse_misplaced};
+use crate::cli::body::Body;
 use crate::cli::output::Failure;
 use crate::cli::secret::Source;
+use crate::cli::shelf::Common;
 use crate::config::{Environment, Options};
 use crate::model::connection::ConnectionType;
 
-/// What a connection is made of.
+/// What a connection is made of. One by OAuth that is there already is authorised again.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -16,11 +18,11 @@ pub(super) struct Arguments {
     #[arg(long = "type", value_name = "TYPE", value_parser = kind_parser())]
     kind: ConnectionType,
     /// Its name, unique within the integration
-    #[arg(long)]
-    name: String,
+    #[arg(long, required_if_eq_any(ENTERED))]
+    name: Option<String>,
     /// Where the secret may be sent, as api.example.com or *.example.com
-    #[arg(long, value_name = "DOMAIN")]
-    allowed_domain: String,
+    #[arg(long, value_name = "DOMAIN", required_if_eq_any(ENTERED))]
+    allowed_domain: Option<String>,
     /// The header that carries an API key
     #[arg(long, value_name = "NAME", required_if_eq("kind", "api_key"))]
     header_name: Option<String>,
@@ -29,6 +31,8 @@ pub(super) struct Arguments {
     username: Option<String>,
     #[command(flatten)]
     secret: Source,
+    #[command(flatten)]
+    wish: Wish,
 }
 
 pub(super) fn run(
@@ -39,34 +43,34 @@ pub(super) fn run(
     let kind = arguments.kind;
     check(arguments)?;
     let shelf = arguments.common.shelf(options, environment)?;
-    let secret = arguments.secret.read(kind.secret_label())?;
     let body = Body::default()
-        .with("name", &arguments.name)
-        .with("allowed_domain", &arguments.allowed_domain)
-        .with_any("header_name", arguments.header_name.as_ref())
-        .with_any("username", arguments.username.as_ref())
-        .with_secret(kind.secret_member(), &secret)?;
-    let path = shelf.path(&[kind.as_str()]);
-    let answer = shelf.server.post(&path, Some(body.into_document()))?;
+        .with_any("name", arguments.name.as_deref())
+        .with_any("allowed_domain", arguments.allowed_domain.as_deref());
+    let answer = if kind == ConnectionType::OAuth {
+        flow::run(&shelf, &arguments.wish, body, environment)?
+    } else {
+        let secret = arguments.secret.read(kind.secret_label())?;
+        let body = body
+            .with_any("header_name", arguments.header_name.as_deref())
+            .with_any("username", arguments.username.as_deref())
+            .with_secret(kind.secret_member(), &secret)?;
+        shelf.server.post(&shelf.connections(kind.as_str()), Some(body.into_document()))?
+    };
     print(&answer, kind, arguments.common.output)
 }
 
-/// What goes with another type would be passed over, which nobody means.
 fn check(arguments: &Arguments) -> Result<(), Failure> {
-    let misplaced = match arguments.kind {
-        ConnectionType::ApiKey => arguments.username.as_ref().map(|_| "--username"),
-        ConnectionType::BasicAuth => arguments.header_name.as_ref().map(|_| "--header-name"),
-        ConnectionType::BearerToken => match (&arguments.header_name, &arguments.username) {
-            (Some(_), _) => Some("--header-name"),
-            (None, Some(_)) => Some("--username"),
-            (None, None) => None,
-        },
-    };
-    match misplaced {
-        Some(option) => {
-            let kind = arguments.kind;
-            Err(Failure::Usage(format!("a {kind} connection takes no {option}: leave it out")))
-        }
-        None => Ok(()),
-    }
+    let kind = arguments.kind;
+    let is_oauth = kind == ConnectionType::OAuth;
+    let entered = [
+        ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
+        ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
+        ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
+    ];
+    let wished = arguments.wish.given().map(|(option, is_given)| (option, is_given, is_oauth));
+    refuse_misplaced(kind, entered.into_iter().chain(wished))
 }
+
+/// The types whose secret is entered.
+const ENTERED: [(&str, &str); 3] =
+    [("kind", "api_key"), ("kind", "basic_auth"), ("kind", "bearer_token")];

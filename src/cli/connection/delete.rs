@@ -1,7 +1,8 @@
 //! `keyferry connection delete`
 
-use super::{Common, kind_parser};
+use super::kind_parser;
 use crate::cli::output::{self, Failure, Shape};
+use crate::cli::shelf::Common;
 use crate::config::{Environment, Options};
 use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;
@@ -27,8 +28,7 @@ pub(super) fn run(
     let shelf = arguments.common.shelf(options, environment)?;
     let name = &arguments.name;
     let (kind, _shown) = shelf.find(name, arguments.kind)?;
-    let path = shelf.path(&[kind.as_str(), name.as_str()]);
-    if shelf.server.delete(&path)?.is_none() {
+    if shelf.server.delete(&shelf.connection(kind, name))?.is_none() {
         return Err(shelf.missing(name, Some(kind)));
     }
     match arguments.common.output {

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Common, TYPES};
+use super::{TYPES, state};
 use crate::cli::output::{self, Failure, Shape};
+use crate::cli::shelf::Common;
 use crate::cli::table::{Table, cell};
+use crate::clock::Clock;
 use crate::config::{Environment, Options};
 
 /// Whose connections.
@@ -20,12 +22,12 @@ pub(super) fn run(
     environment: &Environment,
 ) -> Result<(), Failure> {
     let shelf = arguments.common.shelf(options, environment)?;
-    let whole = shelf.server.pages(&shelf.path(&["all"]))?;
+    let whole = shelf.server.pages(&shelf.connections("all"))?;
     if arguments.common.output == Shape::Json {
         return output::result(&whole);
     }
     let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
-    let mut rows = Vec::new();
+    let (mut rows, now) = (Vec::new(), Clock::system().now());
     for kind in TYPES {
         let connections = whole.get(kind.as_str()).and_then(Value::as_array);
         for connection in connections.into_iter().flatten() {
@@ -33,6 +35,7 @@ pub(super) fn run(
                 cell(connection, "name"),
                 kind.to_string(),
                 cell(connection, "allowed_domain"),
+                state::of(connection, now),
                 cell(connection, "updated_at"),
                 cell(connection, "declared"),
             ]);
@@ -40,7 +43,8 @@ pub(super) fn run(
     }
     // As the API orders them: by the bytes of their names.
     rows.sort();
-    let mut table = Table::new(&["NAME", "TYPE", "ALLOWED DOMAIN", "UPDATED AT", "DECLARED"]);
+    let head = ["NAME", "TYPE", "ALLOWED DOMAIN", "STATE", "UPDATED AT", "DECLARED"];
+    let mut table = Table::new(&head);
     for row in rows {
         table.add(row);
     }

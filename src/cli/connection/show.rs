@@ -1,7 +1,8 @@
 //! `keyferry connection show`
 
-use super::{Common, kind_parser, print};
+use super::{kind_parser, print};
 use crate::cli::output::Failure;
+use crate::cli::shelf::Common;
 use crate::config::{Environment, Options};
 use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;

@@ -1,14 +1,16 @@
 //! `keyferry connection update`
 
-use super::body::Body;
-use super::{Common, kind_parser};
+use super::{kind_parser, refuse_misplaced};
+use crate::cli::body::Body;
 use crate::cli::output::{self, Failure, Shape};
 use crate::cli::secret::Source;
+use crate::cli::shelf::Common;
 use crate::config::{Environment, Options};
 use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;
 
-/// Which connection, and what is new. Its name, type and allowed domain never change.
+/// Which connection, and what is new. Its name, type and allowed domain never change; a connection
+/// by OAuth that has no domain yet is given one.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -25,6 +27,9 @@ pub(super) struct Arguments {
     /// Another user name for Basic authentication
     #[arg(long)]
     username: Option<String>,
+    /// Where the tokens of a connection by OAuth may be sent; it is set once
+    #[arg(long, value_name = "DOMAIN")]
+    allowed_domain: Option<String>,
     #[command(flatten)]
     secret: Source,
 }
@@ -37,20 +42,48 @@ pub(super) fn run(
     let shelf = arguments.common.shelf(options, environment)?;
     let name = &arguments.name;
     let (kind, _shown) = shelf.find(name, arguments.kind)?;
-    let mut body = Body::default()
-        .with_any("header_name", arguments.header_name.as_ref())
-        .with_any("username", arguments.username.as_ref());
-    // Whoever changes nothing else has come to replace the secret.
-    if body.is_empty() || arguments.secret.is_named() {
-        let secret = arguments.secret.read(kind.secret_label())?;
-        body = body.with_secret(kind.secret_member(), &secret)?;
-    }
-    let path = shelf.path(&[kind.as_str(), name.as_str()]);
-    if shelf.server.patch(&path, body.into_document())?.is_none() {
+    let body = body(arguments, kind)?;
+    if shelf.server.patch(&shelf.connection(kind, name), body.into_document())?.is_none() {
         return Err(shelf.missing(name, Some(kind)));
     }
     match arguments.common.output {
         Shape::Table => output::result(&format!("updated {name}")),
         Shape::Json => Ok(()),
     }
+}
+
+/// What is new, of a connection of this type.
+fn body(arguments: &Arguments, kind: ConnectionType) -> Result<Body, Failure> {
+    check(arguments, kind)?;
+    let mut body = Body::default()
+        .with_any("header_name", arguments.header_name.as_deref())
+        .with_any("username", arguments.username.as_deref())
+        .with_any("allowed_domain", arguments.allowed_domain.as_deref());
+    // Whoever changes nothing else has come to replace the secret.
+    if kind != ConnectionType::OAuth && (body.is_empty() || arguments.secret.is_named()) {
+        let secret = arguments.secret.read(kind.secret_label())?;
+        body = body.with_secret(kind.secret_member(), &secret)?;
+    }
+    Ok(body)
+}
+
+fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), Failure> {
+    let is_oauth = kind == ConnectionType::OAuth;
+    refuse_misplaced(
+        kind,
+        [
+            ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
+            ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
+            ("--allowed-domain", arguments.allowed_domain.is_some(), is_oauth),
+            ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
+        ],
+    )?;
+    if is_oauth && arguments.allowed_domain.is_none() {
+        return Err(Failure::Usage(
+            "nothing is to change: give --allowed-domain, or have `keyferry connection refresh` \
+             ask for other tokens"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }

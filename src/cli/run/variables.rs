@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::trust::Trust;
 use super::truststore;
+use crate::cli::OURS;
 use crate::cli::output::Failure;
 use crate::config::Environment;
 use crate::secret::Secret;
@@ -90,9 +91,6 @@ const BUNDLES: [&str; 10] = [
 
 /// What never needs a proxy.
 const DIRECT: &str = "localhost,127.0.0.1,::1";
-
-/// What the operator has, and the program must not.
-const OURS: [&str; 2] = ["KEYFERRY_TOKEN", "KEYFERRY_MASTER_KEY"];
 
 #[cfg(test)]
 mod tests {

@@ -28,16 +28,14 @@ impl Answer {
     /// Whether the server says that what was named does not exist. A 404 of somebody else, who
     /// knows nothing of connections and tokens, says no such thing.
     pub(super) fn is_not_found(&self) -> bool {
-        let code = |error: &Value| error.get("code").and_then(Value::as_str) == Some("NotFound");
-        self.status == StatusCode::NOT_FOUND && self.errors().iter().any(code)
+        self.status == StatusCode::NOT_FOUND
+            && self.errors().iter().any(|error| has_code(error, &NOT_FOUND))
     }
 
     /// Everything that the server objects to, and what to do about it.
     pub(super) fn refusal(&self, server: &Target) -> Failure {
-        let title =
-            |error: &Value| error.get("title").and_then(Value::as_str).map(output::printable);
-        let mut titles: Vec<String> = self.errors().iter().filter_map(title).collect();
-        let Some(last) = titles.last_mut() else {
+        let mut sentences: Vec<String> = self.errors().iter().filter_map(sentence).collect();
+        let Some(last) = sentences.last_mut() else {
             return Failure::Because(format!(
                 "{server} answered with status {} and does not say why: see whether --url names a \
                  Keyferry server",
@@ -45,12 +43,12 @@ impl Answer {
             ));
         };
         if let Some(advice) = self.advice() {
-            let sentence = last.trim_end_matches('.').len();
-            last.truncate(sentence);
+            let end = last.trim_end_matches('.').len();
+            last.truncate(end);
             last.push_str("; ");
             last.push_str(&advice);
         }
-        Failure::Refused(titles)
+        Failure::Refused(sentences)
     }
 
     fn errors(&self) -> Vec<Value> {
@@ -69,6 +67,12 @@ impl Answer {
                 "show a token of this server and integration with KEYFERRY_TOKEN, or name the \
                  server's data directory with --data-dir"
             }
+            // OAuth's paths say no more than that.
+            StatusCode::FORBIDDEN
+                if self.errors().iter().any(|error| has_code(error, &["1200"])) =>
+            {
+                "show a token with the scope write that reaches it"
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 return Some(match &self.retry_after {
                     Some(seconds) => format!("try again in {} s", output::printable(seconds)),
@@ -82,6 +86,21 @@ impl Answer {
     }
 }
 
+fn has_code(error: &Value, codes: &[&str]) -> bool {
+    error.get("code").and_then(Value::as_str).is_some_and(|code| codes.contains(&code))
+}
+
+/// What an error says to people, in either of the API's two families.
+fn sentence(error: &Value) -> Option<String> {
+    let said = error.get("title").or_else(|| error.get("detail")).and_then(Value::as_str)?;
+    let field_and_why =
+        said.strip_prefix("Invalid value for: ").and_then(|rest| rest.split_once(". Desc: "));
+    Some(output::printable(&match field_and_why {
+        Some((field, why)) => format!("{field}: {why}"),
+        None => said.to_owned(),
+    }))
+}
+
 fn unexpected() -> Failure {
     Failure::Because(
         "the server's answer can't be read: see whether --url names a Keyferry server of this \
@@ -89,6 +108,9 @@ fn unexpected() -> Failure {
             .to_owned(),
     )
 }
+
+/// The code for what does not exist: in words, and in the numbers of OAuth's paths.
+const NOT_FOUND: [&str; 2] = ["NotFound", "1302"];
 
 #[cfg(test)]
 mod tests {
@@ -138,5 +160,30 @@ mod tests {
         assert!(answer(404, None, ours).is_not_found());
         assert!(!answer(404, None, "nothing here").is_not_found());
         assert!(!answer(400, None, ours).is_not_found());
+    }
+
+    #[test]
+    fn errors_in_numbers_are_understood_as_those_in_words() {
+        let none = r#"{"errors":[{"code":"1302","detail":"Not found","status":"404"}]}"#;
+        assert!(answer(404, None, none).is_not_found());
+        assert!(!answer(400, None, none).is_not_found());
+        let other = r#"{"errors":[{"code":"1301","detail":"Invalid request","status":"404"}]}"#;
+        assert!(!answer(404, None, other).is_not_found());
+        let number = r#"{"errors":[{"code":1302,"detail":7}]}"#;
+        assert!(!answer(404, None, number).is_not_found());
+        let invalid = "Invalid value for: Name. Desc: it is taken";
+        let body =
+            format!(r#"{{"errors":[{{"code":"1303","detail":"{invalid}","status":"422"}}]}}"#);
+        assert_eq!(titles(&answer(422, None, &body)), ["Name: it is taken"]);
+        let unknown = r#"{"errors":[{"code":"1200","detail":"Unauthorized","status":"401"}]}"#;
+        assert!(titles(&answer(401, None, unknown))[0].starts_with("Unauthorized; show a token"));
+        let forbidden = r#"{"errors":[{"code":"1200","detail":"Forbidden","status":"403"}]}"#;
+        assert!(titles(&answer(403, None, forbidden))[0].contains("scope write"));
+        let worded = r#"{"errors":[{"code":"Forbidden","title":"Missing scope write"}]}"#;
+        assert_eq!(titles(&answer(403, None, worded)), ["Missing scope write"]);
+        let many = r#"{"errors":[{"code":"1300","detail":"Too many requests","status":"429"}]}"#;
+        assert_eq!(titles(&answer(429, Some("3"), many)), ["Too many requests; try again in 3 s"]);
+        let escape = "{\"errors\":[{\"detail\":\"\\u001b[2Jgone\"}]}";
+        assert!(!titles(&answer(400, None, escape)).concat().contains('\u{1b}'));
     }
 }

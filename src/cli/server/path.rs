@@ -32,7 +32,7 @@ impl Path {
     }
 
     /// The same path with one more parameter.
-    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+    pub(in crate::cli) fn with(&self, name: &str, value: &str) -> Self {
         let mut path = self.0.clone();
         path.push(if path.contains('?') { '&' } else { '?' });
         encode(name, &mut path);

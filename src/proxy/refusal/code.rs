@@ -28,6 +28,7 @@ pub enum Code {
     Overloaded,
     PortNotAllowed,
     RateLimited,
+    ReauthorizationNeeded,
     ResponseMalformed,
     ResponseTimeout,
     ResponseTruncated,
@@ -35,6 +36,7 @@ pub enum Code {
     ShuttingDown,
     StoreUnavailable,
     TlsFailed,
+    TokenEndpointFailed,
     UpgradeFailed,
     UpstreamClosed,
 }
@@ -74,6 +76,13 @@ pub enum Rule {
     Capacity,
 }
 
+/// Errors of RFC 9209 that several codes have.
+const REQUEST: &str = "http_request_error";
+const DENIED: &str = "http_request_denied";
+const INTERNAL: &str = "proxy_internal_error";
+const RESPONSE: &str = "proxy_internal_response";
+const CONFIGURED: &str = "proxy_configuration_error";
+
 /// One row of the table.
 struct Row {
     name: &'static str,
@@ -84,7 +93,7 @@ struct Row {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::AddressProhibited,
         Self::AmbiguousConnection,
         Self::BodyTooLarge,
@@ -109,6 +118,7 @@ impl Code {
         Self::Overloaded,
         Self::PortNotAllowed,
         Self::RateLimited,
+        Self::ReauthorizationNeeded,
         Self::ResponseMalformed,
         Self::ResponseTimeout,
         Self::ResponseTruncated,
@@ -116,14 +126,13 @@ impl Code {
         Self::ShuttingDown,
         Self::StoreUnavailable,
         Self::TlsFailed,
+        Self::TokenEndpointFailed,
         Self::UpgradeFailed,
         Self::UpstreamClosed,
     ];
 
     /// The table of contract §4.
     fn row(self) -> Row {
-        const REQUEST: &str = "http_request_error";
-        const DENIED: &str = "http_request_denied";
         let (name, status, proxy_status, rule) = match self {
             Self::MalformedRequest => ("MalformedRequest", 400, REQUEST, Rule::Form),
             Self::ConflictingTags => ("ConflictingTags", 400, REQUEST, Rule::Tags),
@@ -163,13 +172,15 @@ impl Code {
                 ("ResponseTruncated", 502, "http_response_incomplete", Rule::Origin)
             }
             Self::UpgradeFailed => ("UpgradeFailed", 502, "http_upgrade_failed", Rule::Origin),
-            Self::SealBroken => ("SealBroken", 500, "proxy_internal_error", Rule::Credential),
-            Self::StoreUnavailable => {
-                ("StoreUnavailable", 503, "proxy_internal_error", Rule::Capacity)
+            Self::ReauthorizationNeeded => {
+                ("ReauthorizationNeeded", 502, CONFIGURED, Rule::Credential)
             }
+            Self::TokenEndpointFailed => ("TokenEndpointFailed", 502, RESPONSE, Rule::Credential),
+            Self::SealBroken => ("SealBroken", 500, INTERNAL, Rule::Credential),
+            Self::StoreUnavailable => ("StoreUnavailable", 503, INTERNAL, Rule::Capacity),
             Self::Overloaded => ("Overloaded", 503, "connection_limit_reached", Rule::Capacity),
-            Self::ShuttingDown => ("ShuttingDown", 503, "proxy_internal_response", Rule::Capacity),
-            Self::Internal => ("Internal", 500, "proxy_internal_error", Rule::Capacity),
+            Self::ShuttingDown => ("ShuttingDown", 503, RESPONSE, Rule::Capacity),
+            Self::Internal => ("Internal", 500, INTERNAL, Rule::Capacity),
         };
         Row { name, status, proxy_status, rule }
     }

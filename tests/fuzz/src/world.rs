@@ -12,7 +12,7 @@ use keyferry::model::name::{ConnectionName, IntegrationName};
 use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
 use keyferry::model::token::Scopes;
-use keyferry::proxy::{InForce, Settings};
+use keyferry::proxy::{InForce, Renewal, Settings};
 use keyferry::registry::Registry;
 use keyferry::secret::Secret;
 use keyferry::upstream::{self, Guard, OwnListeners, Rules, System, TlsClients};
@@ -76,11 +76,16 @@ fn build(upgrade_plain_http: bool) -> InForce {
             allowed_hosts: vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()],
             allowed_methods: vec![Method::GET, Method::POST, Method::OPTIONS],
             allow: HeaderValue::from_static("GET, POST, OPTIONS"),
-            terms: Terms { upgrade_plain_http, allowed_ports: PORTS.to_vec() },
+            terms: Terms {
+                upgrade_plain_http,
+                allowed_ports: PORTS.to_vec(),
+                unrestricted_oauth: false,
+            },
             blind_tunnels: upgrade_plain_http,
             max_body_bytes: 1000,
             idle_timeout: Duration::ZERO,
             websocket_idle_timeout: Duration::ZERO,
+            renewal: Renewal::default(),
         }),
         rules: Arc::new(Rules {
             generation: 0,

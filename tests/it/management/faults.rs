@@ -123,7 +123,7 @@ async fn an_integrations_name_follows_its_rule() {
 async fn paths_and_methods_that_are_not_there_are_said_not_to_be() {
     let world = stored().run().await;
     let operator = world.admin();
-    let family_b = operator.get("/api/services/zis/connections/oauth/clients/acme").await;
+    let family_b = operator.get("/api/services/zis/connections/oauth/nothing/acme/x/y").await;
     let expected = json!({"errors": [{"code": "1302", "detail": "Not found", "status": "404"}]});
     assert_eq!((family_b.status, family_b.json()), (404, expected));
     for path in ["/api", "/api/keyferry/v1/nothing", "/api/keyferry/v1/tokens/", "/docs/x"] {

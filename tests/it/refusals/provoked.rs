@@ -3,16 +3,20 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use keyferry::ledger::Metrics;
 use keyferry::model::connection::Connection;
 use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::{ConnectionName, IntegrationName};
-use keyferry::model::record::Detail;
+use keyferry::model::record::{ConnectionRecord, Detail, new_id};
+use keyferry::model::sealed::Sealed;
 use keyferry::proxy::{Code, Refusal};
 
 use crate::support::ask::{Ask, ask, stranger};
+use crate::support::authorized;
 use crate::support::inside::{self, Stuck};
 use crate::support::origin::{Origin, listen};
+use crate::support::provider::{Manner, Provider};
 use crate::support::raw::{Answer, Raw};
 use crate::support::tls::{Authority, NAMES};
 use crate::support::world::{Running, World};
@@ -36,6 +40,7 @@ pub(crate) async fn provoke(code: Code) -> Answer {
             proxy_itself(code).await
         }
         Code::SealBroken | Code::StoreUnavailable => from_the_store(code).await,
+        Code::ReauthorizationNeeded | Code::TokenEndpointFailed => from_the_provider(code).await,
         Code::AmbiguousConnection
         | Code::BodyTooLarge
         | Code::CallerUnknown
@@ -227,6 +232,23 @@ async fn proxy_itself(code: Code) -> Answer {
     }
 }
 
+/// Refusals for what a provider has said when the tokens had ended.
+async fn from_the_provider(code: Code) -> Answer {
+    let provider = Provider::start().await;
+    let (_origin, server) = authorized::world(&provider, |world| world).await;
+    server.register(&provider).await;
+    provider.set_expires_in(1.into());
+    server.authorize(&provider, "mine").await;
+    provider.always(match code {
+        Code::ReauthorizationNeeded => {
+            Manner::Saying(400, "application/json", r#"{"error":"invalid_grant"}"#.to_owned())
+        }
+        _ => Manner::Saying(500, "text/html", "<html>".to_owned()),
+    });
+    server.has_expired("mine").await;
+    server.send(&authorized::through("mine")).await
+}
+
 /// Refusals for what the store has, or has not said.
 async fn from_the_store(code: Code) -> Answer {
     let world = World::new(&Origin::start().await);
@@ -241,10 +263,15 @@ async fn from_the_store(code: Code) -> Answer {
 
 /// A connection to the usual origin whose secret could not be opened.
 fn sealed(name: &str) -> Connection {
-    Connection::sealed(
-        IntegrationName::parse("acme").unwrap(),
-        ConnectionName::parse(name).unwrap(),
-        AllowedDomain::parse("api.example.test").unwrap(),
-        Detail::BearerToken,
-    )
+    let record = ConnectionRecord {
+        uuid: new_id().unwrap(),
+        integration: IntegrationName::parse("acme").unwrap(),
+        name: ConnectionName::parse(name).unwrap(),
+        allowed_domain: Some(AllowedDomain::parse("api.example.test").unwrap()),
+        detail: Detail::BearerToken,
+        sealed: Sealed { key_id: Box::default(), wrapped: Box::default(), payload: Box::default() },
+        created_at: Timestamp::MIN,
+        updated_at: Timestamp::MIN,
+    };
+    Connection::of_record(record, None)
 }

@@ -75,7 +75,7 @@ pub(super) fn connection(name: &str) -> ConnectionRecord {
         uuid,
         integration: IntegrationName::parse("acme").unwrap(),
         name: self::name(name),
-        allowed_domain: AllowedDomain::parse("*.example.com").unwrap(),
+        allowed_domain: Some(AllowedDomain::parse("*.example.com").unwrap()),
         detail: Detail::ApiKey { header_name: "X-Api-Key".into() },
         sealed: sealed("k1"),
         created_at: Timestamp::from_microsecond(1_800_000_000_123_456).unwrap(),

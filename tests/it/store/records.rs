@@ -36,7 +36,7 @@ async fn what_is_kept_is_what_was_given(home: Home) {
         ("three", Detail::BearerToken, "xn--bcher-kva.example"),
     ];
     for (name, detail, domain) in kinds {
-        let allowed_domain = AllowedDomain::parse(domain).unwrap();
+        let allowed_domain = Some(AllowedDomain::parse(domain).unwrap());
         let record = ConnectionRecord { detail, allowed_domain, ..connection(name) };
         store.create_connection(&record).await.unwrap();
         let found = store.connection(&record.integration, &record.name).await.unwrap();

@@ -72,6 +72,7 @@ pub(crate) fn serve_changed(
         tasks: tasks.clone(),
         lobby: Arc::clone(&lobby),
         tunnel_tls: tunnel_config(Arc::new(leaves)).unwrap(),
+        tokens: None,
     };
     let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
     let address = listener.local_addr().unwrap().to_string();

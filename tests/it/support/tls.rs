@@ -24,8 +24,14 @@ pub(crate) struct Leaf {
 pub(crate) static TRUSTED: LazyLock<Authority> = LazyLock::new(Authority::new);
 
 /// The names that origins have.
-pub(crate) const NAMES: &[&str] =
-    &["api.example.test", "other.example.test", "wild.example.test", "*.wild.example.test"];
+pub(crate) const NAMES: &[&str] = &[
+    "api.example.test",
+    "other.example.test",
+    "id.example.test",
+    "id2.example.test",
+    "wild.example.test",
+    "*.wild.example.test",
+];
 
 impl Authority {
     pub(crate) fn new() -> Self {

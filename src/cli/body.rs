@@ -1,4 +1,4 @@
-//! The document that creates or changes a connection.
+//! The document that creates or changes a connection or a client.
 
 use serde_json::{Map, Value};
 
@@ -17,17 +17,25 @@ impl Body {
     }
 
     /// Adds a member, if there is a text for it.
-    pub(super) fn with_any(self, member: &str, text: Option<&String>) -> Self {
+    pub(super) fn with_any(self, member: &str, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.with(member, text),
             None => self,
         }
     }
 
+    /// Says yes to something, if it is wanted.
+    pub(super) fn with_flag(mut self, member: &str, wanted: bool) -> Self {
+        if wanted {
+            self.0.insert(member.to_owned(), true.into());
+        }
+        self
+    }
+
     /// Adds a secret, which must be text to stand in JSON.
     pub(super) fn with_secret(self, member: &str, secret: &Secret) -> Result<Self, Failure> {
         let text = std::str::from_utf8(secret.expose()).map_err(|_where| {
-            Failure::Because("the secret is not UTF-8 text: a header field can't carry it".into())
+            Failure::Because("the secret is not UTF-8 text: give it as it was issued".into())
         })?;
         Ok(self.with(member, text))
     }

@@ -1,0 +1,180 @@
+//! Family B: numbers, as OAuth's paths give them (spec §3).
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Error;
+use crate::desk::{Fault, Refused};
+use crate::oauth::{Denial, ErrorCode, Failure};
+
+/// An answer of family B.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Numbered {
+    status: StatusCode,
+    errors: Vec<NumberedError>,
+    /// In seconds.
+    retry_after: Option<u64>,
+}
+
+/// The body of an error of OAuth's paths.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct NumberedErrors {
+    /// At least one; a form with several faults is answered with all of them.
+    #[schema(min_items = 1)]
+    errors: Vec<NumberedError>,
+}
+
+/// One error of OAuth's paths.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::api) struct NumberedError {
+    /// What kind of error it is: `1200` for who asks, `1300` for how often, `1301` for what can't be
+    /// read or is over, `1302` for what is not there, `1303` for a value, `1500` for the server.
+    #[schema(example = "1303")]
+    code: &'static str,
+    /// What is wrong, in words.
+    #[schema(example = "Invalid value for: Integration. Desc: Integration cannot be nil")]
+    detail: String,
+    /// The status again.
+    #[schema(example = "422")]
+    status: String,
+}
+
+impl Numbered {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let (detail, text) = (detail.into(), status.as_str().to_owned());
+        let errors = vec![NumberedError { code, detail, status: text }];
+        Self { status, errors, retry_after: None }
+    }
+
+    pub(in crate::api) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "1302", "Not found")
+    }
+
+    pub(in crate::api) fn invalid_request() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "1301", "Invalid request")
+    }
+
+    pub(in crate::api) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "1200", "Unauthorized")
+    }
+
+    pub(in crate::api) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "1200", "Forbidden")
+    }
+
+    fn value(field: &str, why: &str) -> Self {
+        let detail = format!("Invalid value for: {field}. Desc: {why}");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "1303", detail)
+    }
+
+    fn server(detail: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "1500", detail)
+    }
+
+    fn unavailable() -> Self {
+        let detail = "The store can't be reached; try again";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "1500", detail);
+        Self { retry_after: Some(1), ..error }
+    }
+
+    /// The desk has refused.
+    pub(in crate::api) fn refused(refused: Refused) -> Self {
+        match refused {
+            Refused::Mismatch => Self::unauthorized(),
+            Refused::Declared | Refused::MissingScope(_) | Refused::OutOfReach => Self::forbidden(),
+            Refused::NotFound => Self::not_found(),
+            Refused::Malformed => Self::invalid_request(),
+            Refused::Faulty(faults) => Self::faulty(faults),
+            Refused::Tokens(failure) => Self::without_tokens(failure),
+            Refused::Taken => Self::value("Name", "it is taken"),
+            Refused::Changed => {
+                Self::value("Request", "it was changed at the same time; try again")
+            }
+            Refused::NoStore => Self::value("Store", super::STORE_NEEDED),
+            Refused::Unavailable => Self::unavailable(),
+            Refused::SealBroken => Self::server(super::SEAL_BROKEN),
+            Refused::AuthorityConfigured
+            | Refused::Internal
+            | Refused::KeysFromEnvironment
+            | Refused::KeysUnreadable(_) => Self::server("It failed; the server's log says why"),
+        }
+    }
+
+    fn faulty(faults: Vec<Fault>) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let errors = faults.into_iter().map(|fault| {
+            let (field, why) = fault.title.split_once(": ").unwrap_or(("request", &fault.title));
+            let detail = format!("Invalid value for: {}. Desc: {why}", label(field));
+            NumberedError { code: "1303", detail, status: status.as_str().to_owned() }
+        });
+        Self { status, errors: errors.collect(), retry_after: None }
+    }
+
+    fn without_tokens(failure: Failure) -> Self {
+        match failure {
+            Failure::Gone => Self::not_found(),
+            Failure::NoRefreshToken => Self::invalid_request(),
+            Failure::Seal => Self::server(super::SEAL_BROKEN),
+            Failure::Store => Self::unavailable(),
+            Failure::Lapsed | Failure::Denied(Denial::Error(ErrorCode::InvalidGrant)) => {
+                Self::value("Refresh token", "the provider said invalid_grant: start a flow anew")
+            }
+            Failure::Denied(_) => Self::value("OAuth client", &failure.to_string()),
+            Failure::Endpoint(_)
+            | Failure::Late
+            | Failure::NotSent(_)
+            | Failure::Port
+            | Failure::Unanswered(_) => Self::value("Token url", &failure.to_string()),
+        }
+    }
+}
+
+/// What is wrong before the desk is asked.
+impl From<Error> for Numbered {
+    fn from(error: Error) -> Self {
+        let Error { status, errors, retry_after } = error;
+        let title = errors.into_iter().next().map(|worded| worded.title).unwrap_or_default();
+        let numbered = match status {
+            StatusCode::BAD_REQUEST => Self::invalid_request(),
+            StatusCode::UNAUTHORIZED => Self::unauthorized(),
+            StatusCode::FORBIDDEN => Self::forbidden(),
+            StatusCode::NOT_FOUND => Self::not_found(),
+            StatusCode::TOO_MANY_REQUESTS => Self::new(status, "1300", "Too many requests"),
+            status if status.is_server_error() => Self::new(status, "1500", title),
+            status => Self::new(status, "1301", title),
+        };
+        Self { retry_after, ..numbered }
+    }
+}
+
+impl IntoResponse for Numbered {
+    fn into_response(self) -> Response {
+        let Self { status, errors, retry_after } = self;
+        // Plain texts can always be written as JSON.
+        let body = serde_json::to_string(&NumberedErrors { errors }).unwrap_or_default();
+        answer(status, body, retry_after)
+    }
+}
+
+/// A field as a person reads it: `oauth_url_subdomain` becomes `Oauth url subdomain`.
+fn label(field: &str) -> String {
+    let words = field.replace('_', " ");
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+pub(super) fn answer(status: StatusCode, body: String, retry_after: Option<u64>) -> Response {
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let mut response = (status, json, body).into_response();
+    let headers = response.headers_mut();
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

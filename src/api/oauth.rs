@@ -1,0 +1,78 @@
+//! OAuth clients, flows and connections, in the shapes of ZIS (spec §4.5, §7), with errors of
+//! family B.
+
+pub(super) mod account;
+pub(super) mod clients;
+pub(super) mod connections;
+pub(super) mod flows;
+mod shapes;
+mod visitor;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use tokio::sync::oneshot;
+
+use super::Rooms;
+use super::error::{Error, Numbered};
+use crate::tasks::Tasks;
+
+pub(super) use self::shapes::OAuthItem;
+
+/// What OAuth's paths begin with.
+pub(super) const PATHS: &str = "/api/services/zis/connections/";
+
+/// What is read of a request on OAuth's paths: the same as elsewhere, refused in family B.
+pub(super) struct Numbers<T>(pub(super) T);
+
+impl<T> FromRequestParts<Rooms> for Numbers<T>
+where
+    T: FromRequestParts<Rooms, Rejection = Error>,
+{
+    type Rejection = Numbered;
+
+    async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Self, Numbered> {
+        T::from_request_parts(parts, rooms).await.map(Self).map_err(Numbered::from)
+    }
+}
+
+/// The parameters of a query. What is given twice could be read in two ways, so it is refused.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl FromRequestParts<Rooms> for Query {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _rooms: &Rooms) -> Result<Self, Error> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for (name, value) in
+            form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+        {
+            if pairs.iter().any(|(known, _)| *known == name) {
+                return Err(Error::invalid("the query: a parameter is given twice"));
+            }
+            pairs.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl Query {
+    /// The value of a parameter, unless it is empty.
+    fn value(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+/// Has work done that goes on when whoever has asked for it goes.
+async fn detached<T: Send + 'static>(
+    errands: &Tasks,
+    work: impl Future<Output = Result<T, Numbered>> + Send + 'static,
+) -> Result<T, Numbered> {
+    let (done, result) = oneshot::channel();
+    errands.spawn(async move {
+        // Nobody may be waiting any more.
+        drop(done.send(Box::pin(work).await));
+    });
+    let refused = crate::desk::Refused::Internal;
+    result.await.unwrap_or_else(|_gone| Err(Numbered::refused(refused)))
+}

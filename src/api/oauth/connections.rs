@@ -1,0 +1,137 @@
+//! Connections by OAuth: shown, bound to a domain, refreshed, deleted (spec §7.8, §7.10).
+
+use axum::Json;
+use axum::extract::Request;
+use http::StatusCode;
+use utoipa::ToSchema;
+
+use super::shapes::OAuthConnection;
+use super::{Numbers, Query};
+use crate::api::auth::Seat;
+use crate::api::body::{self, At};
+use crate::api::error::Numbered;
+use crate::desk::Pointer;
+
+/// The domain of a connection that has none.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"allowed_domain": "api.example.com"}))]
+#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+pub(super) struct Binding {
+    /// Where the tokens may be sent: a host name, or `*.` and a name for it and all names below;
+    /// never changes afterwards.
+    #[schema(
+        min_length = 3,
+        max_length = 253,
+        pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+    )]
+    allowed_domain: String,
+}
+
+/// Show an OAuth connection
+///
+/// By its name or its uuid; both must be the same connection's.
+#[utoipa::path(
+    get,
+    path = "/api/services/zis/connections/{integration}",
+    operation_id = "show_oauth_connection",
+    tag = "oauth",
+    params(
+        ("integration" = String, Path, description = "Name of the integration", example = "my_integration"),
+        ("name" = Option<String>, Query, description = "Name of the connection"),
+        ("uuid" = Option<String>, Query, description = "Uuid of the connection"),
+    ),
+    responses((status = 200, description = "The connection", body = OAuthConnection))
+)]
+pub(in crate::api) async fn show(
+    Numbers(seat): Numbers<Seat>,
+    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(query): Numbers<Query>,
+) -> Result<Json<OAuthConnection>, Numbered> {
+    let reading = seat.desk.reading(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let shown = reading.show_authorized(&pointer(&query)).await.map_err(Numbered::refused)?;
+    Ok(Json(shown.into()))
+}
+
+/// Bind an OAuth connection to a domain
+///
+/// Once: a domain that is set never changes.
+#[utoipa::path(
+    patch,
+    path = "/api/services/zis/connections/{integration}",
+    operation_id = "bind_oauth_connection",
+    tag = "oauth",
+    params(
+        ("integration" = String, Path, description = "Name of the integration", example = "my_integration"),
+        ("name" = Option<String>, Query, description = "Name of the connection"),
+        ("uuid" = Option<String>, Query, description = "Uuid of the connection"),
+    ),
+    request_body = Binding,
+    responses((status = 200, description = "The connection", body = OAuthConnection))
+)]
+pub(in crate::api) async fn bind(
+    Numbers(seat): Numbers<Seat>,
+    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(query): Numbers<Query>,
+    request: Request,
+) -> Result<Json<OAuthConnection>, Numbered> {
+    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let form = body::form(request).await?;
+    let bound = writing.bind(&pointer(&query), form).await.map_err(Numbered::refused)?;
+    Ok(Json(bound.into()))
+}
+
+/// Delete an OAuth connection
+///
+/// It is out of force when the answer is sent.
+#[utoipa::path(
+    delete,
+    path = "/api/services/zis/connections/{integration}",
+    operation_id = "delete_oauth_connection",
+    tag = "oauth",
+    params(
+        ("integration" = String, Path, description = "Name of the integration", example = "my_integration"),
+        ("name" = Option<String>, Query, description = "Name of the connection"),
+        ("uuid" = Option<String>, Query, description = "Uuid of the connection"),
+    ),
+    responses((status = 204, description = "It has been deleted"))
+)]
+pub(in crate::api) async fn delete(
+    Numbers(seat): Numbers<Seat>,
+    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(query): Numbers<Query>,
+) -> Result<StatusCode, Numbered> {
+    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    writing.delete_authorized(&pointer(&query)).await.map_err(Numbered::refused)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refresh an OAuth token
+///
+/// Asks the provider for other tokens now. They are in force when the answer is sent.
+#[utoipa::path(
+    get,
+    path = "/api/services/zis/connections/refresh/{integration}",
+    operation_id = "refresh_oauth_token",
+    tag = "oauth",
+    params(
+        ("integration" = String, Path, description = "Name of the integration", example = "my_integration"),
+        ("name" = Option<String>, Query, description = "Name of the connection"),
+        ("uuid" = Option<String>, Query, description = "Uuid of the connection"),
+    ),
+    responses((status = 200, description = "The connection", body = OAuthConnection))
+)]
+pub(in crate::api) async fn refresh(
+    Numbers(seat): Numbers<Seat>,
+    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(query): Numbers<Query>,
+) -> Result<Json<OAuthConnection>, Numbered> {
+    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let refreshed = writing.refresh(&pointer(&query)).await.map_err(Numbered::refused)?;
+    Ok(Json(refreshed.into()))
+}
+
+fn pointer(query: &Query) -> Pointer {
+    let value = |name| query.value(name).map(str::to_owned);
+    Pointer { name: value("name"), uuid: value("uuid") }
+}

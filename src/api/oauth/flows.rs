@@ -1,0 +1,228 @@
+//! Flows: begun, led to the provider, come back, exchanged (spec §7.2 to §7.5).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::shapes::AccessCode;
+use super::visitor::{Coming, cookie};
+use super::{Numbers, Query, detached};
+use crate::api::Rooms;
+use crate::api::auth::Seat;
+use crate::api::body::{self, At};
+use crate::api::error::Numbered;
+use crate::desk::{Ending, Refused};
+
+/// What a flow is begun with.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"allow_offline_access": true, "grant_type": "authorization_code", "name": "my_connection_name", "oauth_client_name": "my_oauth_client_name", "oauth_url_subdomain": "foobar", "origin_oauth_redirect_url": "https://client.int/callback", "permission_scopes": "read write"}))]
+#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+pub(super) struct FlowForm {
+    /// The connection that is to be made, or authorised again. One without a name is called by its
+    /// uuid.
+    #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    name: Option<String>,
+    /// The client, by its name.
+    #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    oauth_client_name: Option<String>,
+    /// The client, by its uuid.
+    #[schema(format = Uuid)]
+    oauth_client_uuid: Option<String>,
+    /// How the grant is given, if not as the client says: `authorization_code` or
+    /// `client_credentials`.
+    #[schema(pattern = "^(authorization_code|client_credentials)$")]
+    grant_type: Option<String>,
+    /// The scopes to ask for, if not the client's: space-separated.
+    #[schema(min_length = 1, max_length = 4096)]
+    permission_scopes: Option<String>,
+    /// What stands in the place of `{subdomain}` in the client's URLs.
+    #[schema(
+        min_length = 1,
+        max_length = 63,
+        pattern = "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$"
+    )]
+    oauth_url_subdomain: Option<String>,
+    /// Where the browser is sent at the end: at `public_url`, on loopback, or at one of
+    /// `oauth.allowed_redirect_origins`.
+    origin_oauth_redirect_url: Option<String>,
+    /// Whether the provider is asked for access while its user is away.
+    allow_offline_access: Option<bool>,
+    /// Where the tokens may be sent; never changes once it is set. Without one, the connection can't
+    /// be used until it is set.
+    #[schema(min_length = 3, max_length = 253)]
+    allowed_domain: Option<String>,
+}
+
+/// Where a flow goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct FlowAnswer {
+    /// Of an authorization code's flow, where the browser is to go; of client credentials', what
+    /// completes it.
+    #[schema(
+        example = "https://foobar.zendesk.com/api/services/zis/connections/oauth/start_redirect?flow_token=xyz"
+    )]
+    redirect_url: String,
+}
+
+/// Start an OAuth flow
+///
+/// A connection of the same name that is there already is authorised again, in place.
+#[utoipa::path(
+    post,
+    path = "/api/services/zis/connections/oauth/start/{integration}",
+    operation_id = "start_oauth_flow",
+    tag = "oauth",
+    params(("integration" = String, Path, description = "Name of the integration", example = "my_integration")),
+    request_body = FlowForm,
+    responses((status = 200, description = "It has begun", body = FlowAnswer))
+)]
+pub(in crate::api) async fn start(
+    Numbers(seat): Numbers<Seat>,
+    Numbers(At(integration)): Numbers<At<String>>,
+    request: Request,
+) -> Result<Json<FlowAnswer>, Numbered> {
+    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let form = body::form(request).await?;
+    let started = writing.start(form).await.map_err(Numbered::refused)?;
+    Ok(Json(FlowAnswer { redirect_url: started.redirect_url }))
+}
+
+/// Start an OAuth redirect
+///
+/// Leads a browser to the provider, this once. No token is needed: whoever has the flow token has it
+/// from who began the flow.
+#[utoipa::path(
+    get,
+    path = "/api/services/zis/connections/oauth/start_redirect",
+    operation_id = "start_oauth_redirect",
+    tag = "oauth",
+    params(("flow_token" = String, Query, description = "The token of redirect_url")),
+    responses((status = 307, description = "To the provider", headers(("Location" = String, description = "The provider's authorization endpoint"))))
+)]
+pub(in crate::api) async fn redirect(
+    State(rooms): State<Rooms>,
+    Numbers(query): Numbers<Query>,
+    Coming(visitor): Coming,
+) -> Result<Response, Numbered> {
+    let token = query.value("flow_token").ok_or_else(Numbered::invalid_request)?;
+    let redirected = rooms.desk.redirect(token, &visitor).await;
+    let redirection = redirected.map_err(Numbered::refused)?;
+    let mut response = leading(StatusCode::TEMPORARY_REDIRECT, &redirection.location)?;
+    let kept = cookie(&redirection.keepsake, CALLBACK, rooms.is_secure);
+    let kept = HeaderValue::try_from(kept).map_err(|_never| internal())?;
+    response.headers_mut().insert(header::SET_COOKIE, kept);
+    Ok(response)
+}
+
+/// The provider's answer
+///
+/// Where providers send the browser back. What has come of it goes to where the flow ends:
+/// `verification_token` and `verification_code`, which are the same, or `error` and
+/// `error_description`.
+#[utoipa::path(
+    get,
+    path = "/api/services/zis/connections/oauth/callback",
+    operation_id = "oauth_callback",
+    tag = "oauth",
+    params(
+        ("state" = String, Query, description = "As the provider was given it"),
+        ("code" = Option<String>, Query, description = "The authorization code"),
+        ("error" = Option<String>, Query, description = "Why there is none"),
+    ),
+    responses(
+        (status = 200, description = "The flow has ended here", body = String, content_type = "text/html"),
+        (status = 303, description = "To where the flow ends", headers(("Location" = String, description = "The flow's origin_oauth_redirect_url, with more")))
+    )
+)]
+pub(in crate::api) async fn callback(
+    State(rooms): State<Rooms>,
+    RawQuery(query): RawQuery,
+    Coming(visitor): Coming,
+) -> Result<Response, Numbered> {
+    let desk = Arc::clone(&rooms.desk);
+    let ending = detached(&rooms.errands, async move {
+        let query = query.unwrap_or_default();
+        desk.callback(&query, &visitor).await.map_err(Numbered::refused)
+    });
+    match ending.await? {
+        Ending::Redirect(url) => leading(StatusCode::SEE_OTHER, &url),
+        Ending::Page(None) => Ok(page(StatusCode::OK, CONNECTED)),
+        Ending::Page(Some(words)) => {
+            Ok(page(StatusCode::OK, &FAILED.replace("{words}", &escaped(&words))))
+        }
+    }
+}
+
+/// Exchange a verification code
+///
+/// What the flow has brought, this once. Client credentials get their first tokens here.
+#[utoipa::path(
+    get,
+    path = "/api/services/zis/connections/oauth/access_codes/{integration}",
+    operation_id = "exchange_verification_code",
+    tag = "oauth",
+    params(
+        ("integration" = String, Path, description = "Name of the integration", example = "my_integration"),
+        ("verification_code" = String, Query, description = "The code that the flow has ended with"),
+    ),
+    responses((status = 200, description = "The connection", body = AccessCode))
+)]
+pub(in crate::api) async fn exchange(
+    State(rooms): State<Rooms>,
+    Numbers(seat): Numbers<Seat>,
+    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(query): Numbers<Query>,
+) -> Result<Json<AccessCode>, Numbered> {
+    let refused = seat.desk.writing(&seat.operator, &integration).err();
+    if let Some(refused) = refused {
+        return Err(Numbered::refused(refused));
+    }
+    let code = query.value("verification_code").ok_or_else(Numbered::invalid_request)?.to_owned();
+    let exchanged = detached(&rooms.errands, async move {
+        let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+        writing.exchange(&code).await.map_err(Numbered::refused)
+    });
+    Ok(Json(exchanged.await?.into()))
+}
+
+fn leading(status: StatusCode, url: &str) -> Result<Response, Numbered> {
+    let location = HeaderValue::try_from(url).map_err(|_never| internal())?;
+    let mut response = (status, [(header::LOCATION, location)]).into_response();
+    // What the URL has in it is nobody else's.
+    let policy = HeaderValue::from_static("no-referrer");
+    response.headers_mut().insert(header::REFERRER_POLICY, policy);
+    Ok(response)
+}
+
+/// A page of our own, on which nothing can be done.
+fn page(status: StatusCode, body: &str) -> Response {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Keyferry</title><body>{body}</body></html>"
+    );
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (status, fields, html).into_response()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn internal() -> Numbered {
+    Numbered::refused(Refused::Internal)
+}
+
+const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
+const CONNECTED: &str =
+    "<h1>Connected</h1><p>The connection is there. You can close this window.</p>";
+const FAILED: &str = "<h1>Not connected</h1><p>{words} Start the flow again.</p>";

@@ -1,0 +1,235 @@
+//! From the provider back (ZIS spec §7.4): its code becomes tokens, and the browser goes where the
+//! flow ends.
+
+use std::collections::HashMap;
+
+use super::pass::{Taken, digest_of, text_of};
+use super::redirect::{Visitor, keepsake_name};
+use super::{CALLBACK, target};
+use crate::desk::connections::store_failed;
+use crate::desk::fault::Refused;
+use crate::desk::{Desk, Keeping};
+use crate::model::name::ConnectionName;
+use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::flow::FlowStep;
+use crate::model::record::ConnectionRecord;
+use crate::oauth::{Denial, ErrorCode, Failure, Question, Step};
+use crate::secret::Secret;
+
+/// How a flow has ended for whoever went through it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// There: with what has come of it in the URL.
+    Redirect(String),
+    /// Here, well, or not, and then why not.
+    Page(Option<String>),
+}
+
+/// Why there is no connection: a code of RFC 6749, and our own words for it.
+struct Trouble {
+    code: &'static str,
+    words: String,
+}
+
+impl Desk {
+    /// Takes up what the provider has sent the browser back with. The future must not be dropped
+    /// before it ends: the code that it spends is of no use afterwards.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`] when no flow waits for this answer, or for another browser; and when
+    /// the store fails before it is known where the flow ends.
+    pub async fn callback(&self, query: &str, visitor: &Visitor) -> Result<Ending, Refused> {
+        let answer = Answer::read(query).ok_or(Refused::Malformed)?;
+        let state = answer.0.get("state").ok_or(Refused::Malformed)?;
+        let keeping = self.keeping()?;
+        let mut taken = self.take_flow(keeping, FlowStep::Redirected, state, None).await?;
+        check_browser(&taken, visitor)?;
+        let client = keeping.store().client(&taken.integration, taken.client).await;
+        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        let come_back = self.come_back(keeping, &taken, &client, &answer).await;
+        let plan = taken.content.plan.clone();
+        let failure = come_back.as_ref().err().map(|trouble| trouble.words.clone());
+        let step = Step {
+            step: "callback",
+            operator: &plan.created_by,
+            integration: &taken.integration,
+            client: Some(client.name.as_str()),
+            connection: plan.name.as_ref().map(ConnectionName::as_str),
+        };
+        step.log(failure.as_deref());
+        let redirect_to = plan.redirect_to.as_deref();
+        let record = match come_back {
+            Ok(record) => record,
+            Err(Trouble { code, words }) => {
+                let said = [("error", code), ("error_description", words.as_str())];
+                return Ok(match redirect_to {
+                    Some(url) => Ending::Redirect(target::with(url, &said)),
+                    None => Ending::Page(Some(words)),
+                });
+            }
+        };
+        taken.content.verifier = None;
+        taken.content.connection = Some(record.uuid);
+        taken.content.callback_params = Some(query.into());
+        let of = (taken.id, &taken.integration, taken.client);
+        let pass = self.keep_flow(keeping, of, FlowStep::Granted, &taken.content).await?;
+        let pass = text_of(&pass);
+        Ok(match redirect_to {
+            Some(url) => {
+                let said = [("verification_token", &*pass), ("verification_code", &*pass)];
+                Ending::Redirect(target::with(url, &said))
+            }
+            None => Ending::Page(None),
+        })
+    }
+
+    async fn come_back(
+        &self,
+        keeping: &dyn Keeping,
+        taken: &Taken,
+        client: &ClientRecord,
+        answer: &Answer,
+    ) -> Result<ConnectionRecord, Trouble> {
+        let plan = &taken.content.plan;
+        if let Some(error) = answer.0.get("error") {
+            return Err(Trouble::said(error));
+        }
+        answer.check_issuer(client, taken)?;
+        let (code, verifier) = (answer.0.get("code"), taken.content.verifier.as_ref());
+        let (Some(code), Some(verifier)) = (code, verifier) else {
+            let words = "The provider sent neither a code nor an error.".to_owned();
+            return Err(Trouble { code: "invalid_request", words });
+        };
+        let redirect_uri = format!("{}{CALLBACK}", self.view.oauth_rules().public_url);
+        let code = Secret::new(code.as_str());
+        let question =
+            Question::AuthorizationCode { code: &code, redirect_uri: &redirect_uri, verifier };
+        let (provider, subdomain) = (keeping.provider(), plan.subdomain.as_ref());
+        let asked = provider.ask(client, subdomain, &question, &plan.scopes).await;
+        let tokens = asked.map_err(|why| Trouble::of(why.failure))?;
+        self.settle_grant(keeping, client, plan, &tokens).await.map_err(|refused| {
+            let words = match refused {
+                Refused::Faulty(faults) => {
+                    faults.into_iter().map(|fault| fault.title).collect::<Vec<_>>().join("; ")
+                }
+                Refused::Taken => "The name of the connection is taken.".to_owned(),
+                _ => "The tokens could not be kept; the server's log says why.".to_owned(),
+            };
+            Trouble { code: "server_error", words }
+        })
+    }
+}
+
+/// What the provider has sent along: each parameter once.
+struct Answer(HashMap<String, String>);
+
+impl Answer {
+    fn read(query: &str) -> Option<Self> {
+        if query.len() > LONGEST {
+            return None;
+        }
+        let mut known = HashMap::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            // Read in two ways, an answer could be taken for another.
+            if known.insert(name.into_owned(), value.into_owned()).is_some() {
+                return None;
+            }
+        }
+        Some(Self(known))
+    }
+
+    /// A provider that says who it is must be the one that was asked (RFC 9207): else a code would
+    /// be handed to another one.
+    fn check_issuer(&self, client: &ClientRecord, taken: &Taken) -> Result<(), Trouble> {
+        let Some(issuer) = self.0.get("iss") else { return Ok(()) };
+        let subdomain = taken.content.plan.subdomain.as_ref();
+        let urls = client.auth_url.iter().chain([&client.token_url]);
+        let endpoints = urls.filter_map(|url| url.resolve(subdomain).ok());
+        let mut origins =
+            endpoints.map(|endpoint| format!("https://{}", endpoint.origin().authority()));
+        let issuer = issuer.split('/').take(3).collect::<Vec<_>>().join("/").to_ascii_lowercase();
+        let issuer = issuer.strip_suffix(":443").unwrap_or(&issuer);
+        if origins.any(|origin| origin == issuer) {
+            return Ok(());
+        }
+        let words = "The answer came from another provider than the one that was asked.".to_owned();
+        Err(Trouble { code: "invalid_request", words })
+    }
+}
+
+impl Trouble {
+    /// What the provider has said of it, as far as it is a word of the protocol.
+    fn said(error: &str) -> Self {
+        let code = PASSED_ON.into_iter().find(|known| *known == error);
+        match code {
+            Some(code) => Self { code, words: format!("The provider said {code}.") },
+            None => Self {
+                code: "server_error",
+                words: "The provider said an error of its own.".to_owned(),
+            },
+        }
+    }
+
+    fn of(failure: Failure) -> Self {
+        let code = match failure {
+            Failure::Denied(Denial::Error(ErrorCode::Unknown)) => "server_error",
+            Failure::Denied(Denial::Error(code)) => code.as_str(),
+            Failure::NotSent(_) | Failure::Unanswered(_) => "temporarily_unavailable",
+            _ => "server_error",
+        };
+        Self { code, words: format!("There are no tokens: {failure}.") }
+    }
+}
+
+/// A flow that a browser has begun comes back in the same one; and what began elsewhere does not
+/// come back in a browser that knows nothing of it: somebody else may have sent it there.
+fn check_browser(taken: &Taken, visitor: &Visitor) -> Result<(), Refused> {
+    let name = keepsake_name(taken.id);
+    let kept = visitor.keepsakes.iter().find(|keepsake| keepsake.name == name);
+    let known = match (taken.content.browser, kept) {
+        (Some(digest), Some(keepsake)) => {
+            let shown = digest_of(keepsake.value.as_bytes());
+            aws_lc_rs::constant_time::verify_slices_are_equal(&digest, &shown).is_ok()
+        }
+        (Some(_), None) => false,
+        (None, _) => !visitor.is_browser,
+    };
+    if known { Ok(()) } else { Err(Refused::Malformed) }
+}
+
+/// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to whoever began the flow.
+const PASSED_ON: [&str; 11] = [
+    "access_denied",
+    "account_selection_required",
+    "consent_required",
+    "interaction_required",
+    "invalid_request",
+    "invalid_scope",
+    "login_required",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_response_type",
+];
+
+/// Longer than any provider's answer.
+const LONGEST: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_says_something_twice_is_none() {
+        assert_eq!(Answer::read("code=a+b&state=c").unwrap().0["code"], "a b");
+        assert!(Answer::read("code=a&state=c&code=b").is_none());
+        assert!(Answer::read(&"a".repeat(20_000)).is_none());
+    }
+
+    #[test]
+    fn what_a_provider_says_in_its_own_words_is_not_passed_on() {
+        assert_eq!(Trouble::said("access_denied").code, "access_denied");
+        let odd = Trouble::said("hunter2");
+        assert!(odd.code == "server_error" && !odd.words.contains("hunter2"));
+    }
+}

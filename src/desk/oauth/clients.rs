@@ -1,0 +1,201 @@
+//! OAuth clients: made, shown, changed and deleted (ZIS spec §4.5).
+
+use uuid::Uuid;
+
+use super::draft::{ClientChange, ClientDraft};
+use crate::desk::Keeping;
+use crate::desk::connections::{Reading, Writing, seal, store_failed};
+use crate::desk::fault::{Refused, no_chance};
+use crate::desk::form::Form;
+use crate::desk::listing::{Listing, readable};
+use crate::model::name::ConnectionName;
+use crate::model::oauth::client::ClientRecord;
+use crate::model::record::{new_id, whole_microseconds};
+use crate::model::sealed::Sealed;
+use crate::oauth::Step;
+use crate::store::Window;
+
+/// A client as it may be shown: everything but its secret.
+#[derive(Clone, Debug)]
+pub struct ClientShown(ClientRecord);
+
+impl ClientShown {
+    /// What is kept of it; the secret is sealed.
+    #[must_use]
+    pub fn record(&self) -> &ClientRecord {
+        &self.0
+    }
+}
+
+impl Reading<'_> {
+    /// The integration's clients within the window, in the order of their names.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_clients(&self, window: &Window) -> Result<Listing<ClientShown>, Refused> {
+        let Some(keeping) = &self.desk.keeping else {
+            return Ok(Listing { items: Vec::new(), has_more: false });
+        };
+        let page = keeping.store().clients(&self.integration, window).await;
+        let page = page.map_err(|error| store_failed(&error))?;
+        let has_more = page.has_more;
+        let items = readable(page).into_iter().map(ClientShown).collect();
+        Ok(Listing { items, has_more })
+    }
+
+    /// The client with this uuid.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] when there is none; and when the store fails.
+    pub async fn show_client(&self, uuid: &str) -> Result<ClientShown, Refused> {
+        self.client(uuid).await.map(ClientShown)
+    }
+
+    pub(super) async fn client(&self, uuid: &str) -> Result<ClientRecord, Refused> {
+        let uuid = Uuid::try_parse(uuid).map_err(|_rule| Refused::NotFound)?;
+        let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
+        let found = keeping.store().client(&self.integration, uuid).await;
+        found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
+    }
+}
+
+impl Writing<'_> {
+    /// Makes a client.
+    ///
+    /// # Errors
+    /// [`Refused`]: what is wrong with the form, the name is taken, the token reaches only some
+    /// connections, or the store fails.
+    pub async fn create_client(&self, form: Form) -> Result<ClientShown, Refused> {
+        let Reading { desk, operator, integration } = &self.0;
+        self.need_all()?;
+        let rules = desk.view.oauth_rules();
+        let draft = ClientDraft::read(form, integration.as_str(), &rules)?;
+        let keeping = desk.keeping()?;
+        let uuid = new_id().map_err(|error| no_chance(&error))?;
+        let now = whole_microseconds(desk.clock.now());
+        let own_name = ConnectionName::parse(&uuid.to_string());
+        let mut record = ClientRecord {
+            uuid,
+            integration: integration.clone(),
+            name: draft.name.or_else(|| own_name.ok()).ok_or(Refused::Internal)?,
+            client_id: draft.client_id,
+            auth_url: draft.auth_url,
+            token_url: draft.token_url,
+            default_scopes: draft.default_scopes,
+            grant_type: draft.grant_type,
+            auth_method: draft.auth_method,
+            created_by: Box::from(&*operator.caller().name),
+            sealed: unsealed(),
+            created_at: now,
+            updated_at: now,
+        };
+        record.sealed = seal(keeping, &record.context(), &draft.secret)?;
+        let created = keeping.store().create_client(&record).await;
+        created.map_err(|error| store_failed(&error))?;
+        self.log_client("client_create", &record);
+        Ok(ClientShown(record))
+    }
+
+    /// Changes a client. Tokens that it has got go on until they end.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is none, what is wrong with the form, or the store fails.
+    pub async fn update_client(&self, uuid: &str, form: Form) -> Result<ClientShown, Refused> {
+        self.need_all()?;
+        let mut before = self.0.client(uuid).await?;
+        let rules = self.0.desk.view.oauth_rules();
+        let change = ClientChange::read(&before, form, &rules)?;
+        let keeping = self.0.desk.keeping()?;
+        for _again in 0..ATTEMPTS {
+            let after = self.changed_client(keeping, &before, &change)?;
+            let replaced = keeping.store().replace_client(&before, &after).await;
+            if replaced.map_err(|error| store_failed(&error))? {
+                self.log_client("client_update", &after);
+                return Ok(ClientShown(after));
+            }
+            before = self.0.client(uuid).await?;
+        }
+        Err(Refused::Changed)
+    }
+
+    /// Deletes a client and every connection that it has, and returns when they are gone on this
+    /// instance; how many those were.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is none, or the store fails.
+    pub async fn delete_client(&self, uuid: &str) -> Result<usize, Refused> {
+        self.need_all()?;
+        let record = self.0.client(uuid).await?;
+        let keeping = self.0.desk.keeping()?;
+        let deleted = keeping.store().delete_client(&record.integration, record.uuid).await;
+        let deleted = deleted.map_err(|error| store_failed(&error))?;
+        let (connections, last) = deleted.ok_or(Refused::NotFound)?;
+        self.log_client("client_delete", &record);
+        if let Some(revision) = last {
+            self.0.desk.settle(revision).await;
+        }
+        Ok(connections)
+    }
+
+    /// The record as the change makes it, sealed anew.
+    fn changed_client(
+        &self,
+        keeping: &dyn Keeping,
+        before: &ClientRecord,
+        change: &ClientChange,
+    ) -> Result<ClientRecord, Refused> {
+        // Opened even where another secret takes its place: a row that was edited by hand would
+        // else have the new one sealed for a place of the editor's choice.
+        let kept = keeping.vault().open(&before.context(), &before.sealed).map_err(|_mute| {
+            let client = before.name.as_str();
+            tracing::error!(client, "the client's secret can't be opened; it is not changed");
+            Refused::SealBroken
+        })?;
+        let mut after = before.clone();
+        let ClientChange { client_id, secret, auth_url, token_url, default_scopes, auth_method } =
+            change;
+        if let Some(client_id) = client_id {
+            after.client_id.clone_from(client_id);
+        }
+        if let Some(auth_url) = auth_url {
+            after.auth_url = Some(auth_url.clone());
+        }
+        if let Some(token_url) = token_url {
+            after.token_url = token_url.clone();
+        }
+        if let Some(default_scopes) = default_scopes {
+            after.default_scopes.clone_from(default_scopes);
+        }
+        after.auth_method = auth_method.unwrap_or(before.auth_method);
+        after.updated_at = self.0.desk.moved(before.updated_at);
+        let secret = secret.clone().unwrap_or(kept);
+        after.sealed = seal(keeping, &after.context(), &secret)?;
+        Ok(after)
+    }
+
+    /// A client is all of its integration's: a token for some connections has no say.
+    fn need_all(&self) -> Result<(), Refused> {
+        let Reading { operator, integration, .. } = &self.0;
+        if operator.listed(integration).is_some() { Err(Refused::OutOfReach) } else { Ok(()) }
+    }
+
+    fn log_client(&self, step: &'static str, client: &ClientRecord) {
+        let Reading { operator, integration, .. } = &self.0;
+        let step = Step {
+            step,
+            operator: &operator.caller().name,
+            integration,
+            client: Some(client.name.as_str()),
+            connection: None,
+        };
+        step.log(None);
+    }
+}
+
+/// What stands where ciphertext will.
+pub(super) fn unsealed() -> Sealed {
+    Sealed { key_id: Box::default(), wrapped: Box::default(), payload: Box::default() }
+}
+
+/// How often a change is tried against changes of others.
+const ATTEMPTS: usize = 4;

@@ -1,0 +1,206 @@
+//! Connections by OAuth: shown, bound to a domain, refreshed, deleted.
+
+use uuid::Uuid;
+
+use crate::desk::connections::{Reading, Writing, seal, store_failed};
+use crate::desk::fault::{About, Fault, Refused, Scope};
+use crate::desk::form::Form;
+use crate::model::connection::ConnectionType;
+use crate::model::domain::AllowedDomain;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::oauth::grant::Grant;
+use crate::model::oauth::tokens::TokenSet;
+use crate::model::record::ConnectionRecord;
+use crate::oauth::{Cause, Step, Wanted};
+
+/// A connection by OAuth as it may be shown.
+#[derive(Debug)]
+pub struct Authorized {
+    /// Which connection it is.
+    pub uuid: Uuid,
+    /// The integration that it belongs to.
+    pub integration: IntegrationName,
+    /// What it is listed under.
+    pub name: ConnectionName,
+    /// Where its tokens may be sent, once somebody has said so.
+    pub allowed_domain: Option<AllowedDomain>,
+    /// What was granted, and to which client.
+    pub grant: Grant,
+    /// Its tokens; `None` when they can't be opened.
+    pub tokens: Option<TokenSet>,
+    /// Whether the tokens may be shown in clear.
+    pub in_clear: bool,
+    /// Whether only a new flow helps.
+    pub needs_reauthorization: bool,
+    /// The number of the account.
+    pub account_id: u64,
+}
+
+/// Which connection is meant.
+#[derive(Clone, Debug)]
+pub struct Pointer {
+    /// By its name.
+    pub name: Option<String>,
+    /// By its uuid.
+    pub uuid: Option<String>,
+}
+
+impl Reading<'_> {
+    /// How a connection by OAuth is shown; `None` of one of another type.
+    pub(in crate::desk) fn authorized(&self, record: &ConnectionRecord) -> Option<Authorized> {
+        let grant = record.grant()?;
+        let keeping = self.desk.keeping.as_deref()?;
+        let opened = keeping.vault().open(&record.context(), &record.sealed).ok();
+        let tokens = opened.and_then(|packed| TokenSet::unpack(&packed));
+        let rules = self.desk.view.oauth_rules();
+        let now = self.desk.clock.now();
+        let expired = tokens.as_ref().and_then(|tokens| tokens.expires_at);
+        let expired = expired.is_some_and(|end| now >= end);
+        let refreshes = tokens.as_ref().is_some_and(|tokens| tokens.refresh_token.is_some());
+        Some(Authorized {
+            uuid: record.uuid,
+            integration: record.integration.clone(),
+            name: record.name.clone(),
+            allowed_domain: record.allowed_domain.clone(),
+            needs_reauthorization: grant.lapse.is_some()
+                || (expired && !grant.is_renewable(refreshes)),
+            grant: grant.clone(),
+            tokens,
+            in_clear: self.operator.need(Scope::Write).is_ok() && !rules.redact_tokens,
+            account_id: rules.account_id,
+        })
+    }
+
+    /// The connection that is pointed at.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] when there is none by OAuth within the token's reach, or name and
+    /// uuid are two connections'; [`Refused::Malformed`] when neither is given.
+    pub async fn show_authorized(&self, pointer: &Pointer) -> Result<Authorized, Refused> {
+        let record = self.pointed(pointer).await?;
+        self.authorized(&record).ok_or(Refused::NotFound)
+    }
+
+    /// The record of the connection by OAuth that is pointed at.
+    pub(super) async fn pointed(&self, pointer: &Pointer) -> Result<ConnectionRecord, Refused> {
+        let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
+        let uuid = pointer.uuid.as_deref().map(Uuid::try_parse).transpose();
+        let uuid = uuid.map_err(|_rule| Refused::NotFound)?;
+        let record = match (&pointer.name, uuid) {
+            (None, None) => return Err(Refused::Malformed),
+            (Some(name), uuid) => {
+                let record = self.record(&self.name(name)?).await?;
+                if uuid.is_some_and(|uuid| uuid != record.uuid) {
+                    return Err(Refused::Malformed);
+                }
+                record
+            }
+            (None, Some(uuid)) => {
+                let found = keeping.store().connection_by_uuid(uuid).await;
+                found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?
+            }
+        };
+        let ours = record.integration == self.integration
+            && record.kind() == ConnectionType::OAuth
+            && self.operator.reaches(&self.integration, &record.name);
+        if ours { Ok(record) } else { Err(Refused::NotFound) }
+    }
+}
+
+impl Writing<'_> {
+    /// Asks the provider for other tokens now, however fresh those are that there are; returns
+    /// when they are in force on this instance. Dropped in between, they are asked for all the
+    /// same.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is no such connection, its grant can't be refreshed, or the provider or
+    /// the store fails.
+    pub async fn refresh(&self, pointer: &Pointer) -> Result<Authorized, Refused> {
+        let record = self.0.pointed(pointer).await?;
+        let grant = record.grant().ok_or(Refused::NotFound)?;
+        let wanted = Wanted {
+            uuid: record.uuid,
+            integration: record.integration.clone(),
+            name: record.name.clone(),
+            newer_than: grant.generation,
+            cause: Cause::Operator,
+        };
+        let renewed = self.0.desk.keeping()?.tokens().renew(wanted).await;
+        let failure = renewed.as_ref().err().map(ToString::to_string);
+        self.log_step("refresh", &record.name, failure.as_deref());
+        renewed?;
+        self.0.show_authorized(&Pointer { name: None, uuid: Some(record.uuid.to_string()) }).await
+    }
+
+    /// Binds a connection that has no allowed domain to one: this once.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is no such connection, it has a domain, what is wrong with the form, or
+    /// the store fails.
+    pub async fn bind(&self, pointer: &Pointer, mut form: Form) -> Result<Authorized, Refused> {
+        let mut before = self.0.pointed(pointer).await?;
+        let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
+        let domain = form.close(domain)?;
+        let keeping = self.0.desk.keeping()?;
+        for _again in 0..ATTEMPTS {
+            match &before.allowed_domain {
+                Some(bound) if *bound == domain => {
+                    return self.0.authorized(&before).ok_or(Refused::NotFound);
+                }
+                Some(_) => {
+                    let title = "allowed_domain: is set, and never changes";
+                    return Err(Refused::Faulty(vec![Fault::new(About::AllowedDomain, title)]));
+                }
+                None => {}
+            }
+            let secret = keeping.vault().open(&before.context(), &before.sealed);
+            let secret = secret.map_err(|_mute| Refused::SealBroken)?;
+            let mut after = before.clone();
+            after.allowed_domain = Some(domain.clone());
+            after.updated_at = self.0.desk.moved(before.updated_at);
+            after.sealed = seal(keeping, &after.context(), &secret)?;
+            let replaced = keeping.store().replace_connection(&before, &after).await;
+            if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
+                self.log_step("bind", &before.name, None);
+                self.0.desk.settle(revision).await;
+                return self.0.authorized(&after).ok_or(Refused::NotFound);
+            }
+            let uuid = Some(before.uuid.to_string());
+            before = self.0.pointed(&Pointer { name: None, uuid }).await?;
+        }
+        Err(Refused::Changed)
+    }
+
+    /// Deletes a connection by OAuth, and returns when it is gone on this instance.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is none, or the store fails.
+    pub async fn delete_authorized(&self, pointer: &Pointer) -> Result<(), Refused> {
+        let record = self.0.pointed(pointer).await?;
+        let keeping = self.0.desk.keeping()?;
+        let deleted = keeping
+            .store()
+            .delete_connection(&record.integration, &record.name, ConnectionType::OAuth)
+            .await;
+        let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
+        self.log_step("delete", &record.name, None);
+        self.0.desk.settle(revision).await;
+        Ok(())
+    }
+
+    /// An audit line of a step that an operator has taken.
+    fn log_step(&self, step: &'static str, name: &ConnectionName, failure: Option<&str>) {
+        let Reading { operator, integration, .. } = &self.0;
+        let step = Step {
+            step,
+            operator: &operator.caller().name,
+            integration,
+            client: None,
+            connection: Some(name.as_str()),
+        };
+        step.log(failure);
+    }
+}
+
+/// How often a change is tried against changes of others.
+const ATTEMPTS: usize = 4;

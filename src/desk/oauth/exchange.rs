@@ -1,0 +1,74 @@
+//! The exchange of a verification code (ZIS spec §7.5): what an authorization code's flow has
+//! brought is shown; client credentials get their first tokens here.
+
+use super::connections::{Authorized, Pointer};
+use super::pass::Taken;
+use crate::desk::connections::{Reading, Writing, store_failed};
+use crate::desk::fault::Refused;
+use crate::model::name::ConnectionName;
+use crate::model::oauth::flow::FlowStep;
+use crate::oauth::Question;
+
+/// What a flow has brought.
+#[derive(Debug)]
+pub struct Exchanged {
+    /// The connection.
+    pub authorized: Authorized,
+    /// Where the browser was sent at the end.
+    pub redirect_to: Option<Box<str>>,
+    /// What the provider had sent the browser back with; nothing where no browser was asked.
+    pub callback_params: Box<str>,
+}
+
+impl Writing<'_> {
+    /// Exchanges a verification code, this once. The future must not be dropped before it ends:
+    /// the code is of no use afterwards.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`] when no flow of this integration waits for the code; when the
+    /// provider gives no tokens; and when the store fails.
+    pub async fn exchange(&self, code: &str) -> Result<Exchanged, Refused> {
+        let Reading { desk, integration, .. } = &self.0;
+        let keeping = desk.keeping()?;
+        let taken = desk.take_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
+        let exchanged = match taken.content.connection {
+            Some(uuid) => Ok(uuid),
+            None => self.mint(&taken).await,
+        };
+        let plan = &taken.content.plan;
+        let failure = exchanged.as_ref().err().map(ToString::to_string);
+        self.log_exchange(&taken, failure.as_deref());
+        let pointer = Pointer { name: None, uuid: Some(exchanged?.to_string()) };
+        let authorized = self.0.show_authorized(&pointer).await?;
+        let callback_params = taken.content.callback_params.clone().unwrap_or_default();
+        Ok(Exchanged { authorized, redirect_to: plan.redirect_to.clone(), callback_params })
+    }
+
+    /// Gets a client its own first tokens.
+    async fn mint(&self, taken: &Taken) -> Result<uuid::Uuid, Refused> {
+        let Reading { desk, .. } = &self.0;
+        let keeping = desk.keeping()?;
+        let client = keeping.store().client(&taken.integration, taken.client).await;
+        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        let plan = &taken.content.plan;
+        let question = Question::ClientCredentials { scopes: &plan.scopes };
+        let subdomain = plan.subdomain.as_ref();
+        let asked = keeping.provider().ask(&client, subdomain, &question, &plan.scopes).await;
+        let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
+        // There should be none (RFC 6749 §4.4.3).
+        tokens.refresh_token = None;
+        Ok(desk.settle_grant(keeping, &client, plan, &tokens).await?.uuid)
+    }
+
+    fn log_exchange(&self, taken: &Taken, failure: Option<&str>) {
+        let Reading { operator, integration, .. } = &self.0;
+        let step = crate::oauth::Step {
+            step: "exchange",
+            operator: &operator.caller().name,
+            integration,
+            client: None,
+            connection: taken.content.plan.name.as_ref().map(ConnectionName::as_str),
+        };
+        step.log(failure);
+    }
+}

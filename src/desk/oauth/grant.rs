@@ -1,0 +1,123 @@
+//! The end of a flow: a connection is made of the tokens, or has them in the place of its old ones.
+
+use super::clients::unsealed;
+use super::start::{check_again, name_of};
+use crate::desk::connections::{seal, store_failed};
+use crate::desk::fault::{Refused, no_chance};
+use crate::desk::{Desk, Keeping};
+use crate::model::name::IntegrationName;
+use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::flow::FlowPlan;
+use crate::model::oauth::grant::Grant;
+use crate::model::oauth::tokens::TokenSet;
+use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::store;
+
+impl Desk {
+    /// Keeps the tokens that a flow has brought, and returns when they are in force on this
+    /// instance.
+    pub(super) async fn settle_grant(
+        &self,
+        keeping: &dyn Keeping,
+        client: &ClientRecord,
+        plan: &FlowPlan,
+        tokens: &TokenSet,
+    ) -> Result<ConnectionRecord, Refused> {
+        for _again in 0..ATTEMPTS {
+            let before = self.standing_in(keeping, &client.integration, plan).await?;
+            let kept = match &before {
+                Some(before) => self.authorize_again(keeping, before, client, plan, tokens).await?,
+                None => self.authorize(keeping, client, plan, tokens).await?,
+            };
+            if let Some((record, revision)) = kept {
+                self.settle(revision).await;
+                return Ok(record);
+            }
+        }
+        Err(Refused::Changed)
+    }
+
+    /// The connection that has the name already, if there is one.
+    async fn standing_in(
+        &self,
+        keeping: &dyn Keeping,
+        integration: &IntegrationName,
+        plan: &FlowPlan,
+    ) -> Result<Option<ConnectionRecord>, Refused> {
+        let Some(name) = &plan.name else { return Ok(None) };
+        if self.view.registry().is_declared(integration, name) {
+            return Err(Refused::Taken);
+        }
+        let found = keeping.store().connection(integration, name).await;
+        let found = found.map_err(|error| store_failed(&error))?;
+        if let Some(record) = &found {
+            check_again(record, plan.allowed_domain.as_ref())?;
+        }
+        Ok(found)
+    }
+
+    /// `None` when the name was taken meanwhile.
+    async fn authorize(
+        &self,
+        keeping: &dyn Keeping,
+        client: &ClientRecord,
+        plan: &FlowPlan,
+        tokens: &TokenSet,
+    ) -> Result<Option<(ConnectionRecord, store::Revision)>, Refused> {
+        let uuid = new_id().map_err(|error| no_chance(&error))?;
+        let now = whole_microseconds(self.clock.now());
+        let mut record = ConnectionRecord {
+            uuid,
+            integration: client.integration.clone(),
+            name: plan.name.clone().map_or_else(|| name_of(uuid), Ok)?,
+            allowed_domain: plan.allowed_domain.clone(),
+            detail: Detail::OAuth(Box::new(self.grant(client, plan, 1))),
+            sealed: unsealed(),
+            created_at: now,
+            updated_at: now,
+        };
+        record.sealed = seal(keeping, &record.context(), &tokens.pack())?;
+        match keeping.store().create_connection(&record).await {
+            Ok(revision) => Ok(Some((record, revision))),
+            Err(store::Error::Conflict) => Ok(None),
+            Err(error) => Err(store_failed(&error)),
+        }
+    }
+
+    /// `None` when the connection was changed meanwhile.
+    async fn authorize_again(
+        &self,
+        keeping: &dyn Keeping,
+        before: &ConnectionRecord,
+        client: &ClientRecord,
+        plan: &FlowPlan,
+        tokens: &TokenSet,
+    ) -> Result<Option<(ConnectionRecord, store::Revision)>, Refused> {
+        let generation = before.grant().map_or(1, |grant| grant.generation + 1);
+        let mut after = before.clone();
+        after.allowed_domain =
+            before.allowed_domain.clone().or_else(|| plan.allowed_domain.clone());
+        after.detail = Detail::OAuth(Box::new(self.grant(client, plan, generation)));
+        after.updated_at = self.moved(before.updated_at);
+        after.sealed = seal(keeping, &after.context(), &tokens.pack())?;
+        let replaced = keeping.store().authorize_again(before, &after).await;
+        let revision = replaced.map_err(|error| store_failed(&error))?;
+        Ok(revision.map(|revision| (after, revision)))
+    }
+
+    fn grant(&self, client: &ClientRecord, plan: &FlowPlan, generation: i64) -> Grant {
+        Grant {
+            client: client.uuid,
+            subdomain: plan.subdomain.clone(),
+            grant_type: plan.grant_type,
+            created_by: plan.created_by.clone(),
+            scopes: plan.scopes.clone(),
+            authorized_at: whole_microseconds(self.clock.now()),
+            generation,
+            lapse: None,
+        }
+    }
+}
+
+/// How often a grant is kept against changes of others.
+const ATTEMPTS: usize = 4;

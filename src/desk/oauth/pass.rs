@@ -1,0 +1,119 @@
+//! The passes of a flow: each takes it one step on, once, within ten minutes. Whoever holds one
+//! has it from us; of each a digest is kept.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::chance;
+use crate::desk::connections::{seal, store_failed};
+use crate::desk::fault::{Refused, no_chance};
+use crate::desk::{Desk, Keeping};
+use crate::model::name::IntegrationName;
+use crate::model::oauth::flow::{FlowContent, FlowRecord, FlowStep};
+use crate::model::record::whole_microseconds;
+use crate::secret::Secret;
+
+/// A flow that was taken on.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) id: Uuid,
+    pub(super) integration: IntegrationName,
+    pub(super) client: Uuid,
+    pub(super) content: FlowContent,
+}
+
+/// 256 random bits, as 43 characters that can stand in a URL.
+pub(super) fn fresh() -> Result<Secret, Refused> {
+    let bytes = chance::bytes::<32>().map_err(|error| no_chance(&error))?;
+    let bytes = zeroize::Zeroizing::new(bytes);
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(*bytes)))
+}
+
+/// All that is kept of a pass.
+pub(super) fn digest_of(pass: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, pass).as_ref());
+    bytes
+}
+
+/// A pass as text. It is one: [`fresh`] makes no others.
+pub(super) fn text_of(pass: &Secret) -> String {
+    String::from_utf8_lossy(pass.expose()).into_owned()
+}
+
+/// The code challenge of a verifier (RFC 7636 §4.2, S256).
+pub(super) fn challenge_of(verifier: &Secret) -> String {
+    URL_SAFE_NO_PAD.encode(digest_of(verifier.expose()))
+}
+
+impl Desk {
+    /// Keeps a flow at this step, and gives the pass that takes it on.
+    pub(super) async fn keep_flow(
+        &self,
+        keeping: &dyn Keeping,
+        (id, integration, client): (Uuid, &IntegrationName, Uuid),
+        step: FlowStep,
+        content: &FlowContent,
+    ) -> Result<Secret, Refused> {
+        let pass = fresh()?;
+        let ends_at = self.clock.now().checked_add(LIFE).unwrap_or(Timestamp::MAX);
+        let mut record = FlowRecord {
+            id,
+            integration: integration.clone(),
+            client,
+            step,
+            digest: digest_of(pass.expose()),
+            ends_at: whole_microseconds(ends_at),
+            sealed: super::clients::unsealed(),
+        };
+        record.sealed = seal(keeping, &record.context(), &content.pack())?;
+        keeping.store().keep_flow(&record).await.map_err(|error| store_failed(&error))?;
+        Ok(pass)
+    }
+
+    /// Takes on the flow that waits at this step for the pass.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`] when there is none: it never was, was taken on before, or has ended.
+    pub(super) async fn take_flow(
+        &self,
+        keeping: &dyn Keeping,
+        step: FlowStep,
+        pass: &str,
+        of: Option<&IntegrationName>,
+    ) -> Result<Taken, Refused> {
+        let (digest, now) = (digest_of(pass.as_bytes()), self.clock.now());
+        let taken = keeping.store().take_flow(step, &digest, of, now).await;
+        let record = taken.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        let opened = keeping.vault().open(&record.context(), &record.sealed).ok();
+        let content = opened.and_then(|packed| FlowContent::unpack(&packed));
+        let content = content.ok_or(Refused::SealBroken)?;
+        let FlowRecord { id, integration, client, .. } = record;
+        Ok(Taken { id, integration, client, content })
+    }
+}
+
+/// How long each step may be waited for.
+const LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_challenge_is_that_of_the_rfc() {
+        let verifier = Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+        assert_eq!(challenge_of(&verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    #[test]
+    fn a_pass_is_new_each_time_and_can_stand_in_a_url() {
+        let (one, two) = (text_of(&fresh().unwrap()), text_of(&fresh().unwrap()));
+        assert_ne!(one, two);
+        assert_eq!(one.len(), 43);
+        assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+    }
+}

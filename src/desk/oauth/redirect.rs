@@ -1,0 +1,125 @@
+//! From the beginning of a flow to the provider (ZIS spec §7.4).
+
+use super::pass::{challenge_of, digest_of, fresh, text_of};
+use super::{CALLBACK, target};
+use crate::desk::Desk;
+use crate::desk::connections::store_failed;
+use crate::desk::fault::Refused;
+use crate::model::name::ConnectionName;
+use crate::model::oauth::flow::FlowStep;
+use crate::oauth::Step;
+
+/// Where the browser goes next.
+#[derive(Clone, Debug)]
+pub struct Redirection {
+    /// The provider's authorization endpoint, with the question.
+    pub location: String,
+    /// What the browser is to keep, so that it is known when it comes back.
+    pub keepsake: Keepsake,
+}
+
+/// Something for a browser to keep for as long as a flow lasts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keepsake {
+    /// What it is kept under: no two flows have the same.
+    pub name: String,
+    /// What is kept.
+    pub value: String,
+}
+
+/// Whoever comes along in a flow: most often a browser.
+#[derive(Clone, Debug, Default)]
+pub struct Visitor {
+    /// Whether it is a browser, as far as can be told.
+    pub is_browser: bool,
+    /// What it has kept.
+    pub keepsakes: Vec<Keepsake>,
+}
+
+impl Desk {
+    /// Leads whoever has the flow token to the provider: this once.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`] when no flow waits for the token; and when the store fails.
+    pub async fn redirect(
+        &self,
+        flow_token: &str,
+        visitor: &Visitor,
+    ) -> Result<Redirection, Refused> {
+        let keeping = self.keeping()?;
+        let mut taken = self.take_flow(keeping, FlowStep::Started, flow_token, None).await?;
+        let client = keeping.store().client(&taken.integration, taken.client).await;
+        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
+        let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());
+        let endpoint = endpoint.map_err(|_rule| Refused::Malformed)?.to_string();
+        let (verifier, keepsake) = (fresh()?, fresh()?);
+        let challenge = challenge_of(&verifier);
+        taken.content.verifier = Some(verifier);
+        taken.content.browser = visitor.is_browser.then(|| digest_of(keepsake.expose()));
+        let of = (taken.id, &taken.integration, taken.client);
+        let state = self.keep_flow(keeping, of, FlowStep::Redirected, &taken.content).await?;
+        let state = text_of(&state);
+        let plan = &taken.content.plan;
+        let redirect_uri = format!("{}{CALLBACK}", self.view.oauth_rules().public_url);
+        let mut question = vec![
+            ("response_type", "code"),
+            ("client_id", &client.client_id),
+            ("redirect_uri", &redirect_uri),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        if !plan.scopes.is_empty() {
+            question.push(("scope", &plan.scopes));
+        }
+        if plan.offline {
+            question.push(("access_type", "offline"));
+        }
+        let step = Step {
+            step: "redirect",
+            operator: &plan.created_by,
+            integration: &taken.integration,
+            client: Some(client.name.as_str()),
+            connection: plan.name.as_ref().map(ConnectionName::as_str),
+        };
+        step.log(None);
+        Ok(Redirection {
+            location: target::with(&without(&endpoint, &question), &question),
+            keepsake: Keepsake { name: keepsake_name(taken.id), value: text_of(&keepsake) },
+        })
+    }
+}
+
+/// What a browser keeps of this flow is called so.
+pub(super) fn keepsake_name(flow: uuid::Uuid) -> String {
+    format!("keyferry_flow_{}", flow.simple())
+}
+
+/// The URL without what the question says: no parameter may be there twice (RFC 6749 §3.1).
+fn without(url: &str, question: &[(&str, &str)]) -> String {
+    let Some((base, query)) = url.split_once('?') else { return url.to_owned() };
+    let ours = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        question.iter().any(|(known, _)| *known == name)
+    };
+    let kept: Vec<_> = query.split('&').filter(|pair| !ours(pair)).collect();
+    format!("{base}?{}", kept.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_parameter_is_there_twice() {
+        let question = [("scope", "a"), ("state", "b")];
+        for (url, rest) in [
+            ("https://id.example/a", "https://id.example/a"),
+            ("https://id.example/a?tenant=1&scope=x&y", "https://id.example/a?tenant=1&y"),
+            ("https://id.example/a?state", "https://id.example/a?"),
+        ] {
+            assert_eq!(without(url, &question), rest);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The beginning of a flow (ZIS spec §7.2).
+
+use uuid::Uuid;
+
+use super::draft::FlowDraft;
+use super::pass::text_of;
+use crate::desk::OAuthRules;
+use crate::desk::connections::{Reading, Writing, store_failed};
+use crate::desk::fault::{About, Fault, Refused};
+use crate::desk::form::Form;
+use crate::model::connection::ConnectionType;
+use crate::model::domain::AllowedDomain;
+use crate::model::name::{ConnectionName, ZENDESK};
+use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::flow::{FlowContent, FlowPlan, FlowStep};
+use crate::model::oauth::grant::GrantType;
+use crate::model::record::{ConnectionRecord, new_id};
+use crate::oauth::Step;
+
+/// A flow that was begun.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Where it goes on: of an authorization code's, where the browser is to go; of client
+    /// credentials', what is to be exchanged.
+    pub redirect_url: String,
+}
+
+impl Writing<'_> {
+    /// Begins a flow.
+    ///
+    /// # Errors
+    /// [`Refused`]: what is wrong with the form, there is no such client, the name is another
+    /// connection's, or the store fails.
+    pub async fn start(&self, form: Form) -> Result<Started, Refused> {
+        let Reading { desk, integration, .. } = &self.0;
+        let rules = desk.view.oauth_rules();
+        let draft = FlowDraft::read(form, &rules)?;
+        let client = self.client_of(&draft).await?;
+        let plan = self.plan(draft, &client, &rules).await?;
+        let (step, path) = match plan.grant_type {
+            GrantType::AuthorizationCode => {
+                (FlowStep::Started, "start_redirect?flow_token=".into())
+            }
+            GrantType::ClientCredentials => {
+                (FlowStep::Granted, format!("access_codes/{integration}?verification_code="))
+            }
+        };
+        let id = new_id().map_err(|error| crate::desk::fault::no_chance(&error))?;
+        let content = FlowContent::new(plan);
+        let of = (id, integration, client.uuid);
+        let pass = desk.keep_flow(desk.keeping()?, of, step, &content).await?;
+        self.log_flow("start", &client, content.plan.name.as_ref());
+        let base = &rules.public_url;
+        let redirect_url =
+            format!("{base}/api/services/zis/connections/oauth/{path}{}", text_of(&pass));
+        Ok(Started { redirect_url })
+    }
+
+    /// The client that the flow is for; named in two ways, it must be one.
+    async fn client_of(&self, draft: &FlowDraft) -> Result<ClientRecord, Refused> {
+        let Reading { desk, integration, .. } = &self.0;
+        let store = desk.keeping()?.store();
+        let found = match (&draft.client_name, &draft.client_uuid) {
+            (Some(name), _) => store.client_by_name(integration, name).await,
+            (None, Some(uuid)) => return self.0.client(uuid).await,
+            (None, None) => return Err(Refused::Malformed),
+        };
+        let client = found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
+        match &draft.client_uuid {
+            Some(uuid) if *uuid != client.uuid.to_string() => {
+                Err(fault(About::Request, "oauth_client_uuid: is not that of oauth_client_name"))
+            }
+            _ => Ok(client),
+        }
+    }
+
+    async fn plan(
+        &self,
+        draft: FlowDraft,
+        client: &ClientRecord,
+        rules: &OAuthRules,
+    ) -> Result<FlowPlan, Refused> {
+        let Reading { operator, integration, .. } = &self.0;
+        let grant_type = draft.grant_type.unwrap_or(client.grant_type);
+        check_urls(&draft, client, grant_type)?;
+        let reached = match &draft.name {
+            Some(name) => operator.reaches(integration, name),
+            None => operator.listed(integration).is_none(),
+        };
+        if !reached {
+            return Err(Refused::OutOfReach);
+        }
+        let bound = draft.name.as_ref().is_some_and(|name| name.as_str() == ZENDESK);
+        let allowed_domain = match draft.allowed_domain {
+            given if bound => Some(accounts_own(given, rules)?),
+            given => given,
+        };
+        if let Some(name) = &draft.name {
+            self.check_name(name, allowed_domain.as_ref()).await?;
+        }
+        Ok(FlowPlan {
+            name: draft.name,
+            allowed_domain,
+            grant_type,
+            scopes: draft.scopes.unwrap_or_else(|| client.default_scopes.clone()),
+            subdomain: draft.subdomain,
+            offline: draft.offline,
+            redirect_to: draft.redirect_to,
+            created_by: Box::from(&*operator.caller().name),
+        })
+    }
+
+    /// A connection of that name may be there already, if it is one by OAuth: it is authorised
+    /// again. It keeps its domain.
+    async fn check_name(
+        &self,
+        name: &ConnectionName,
+        domain: Option<&AllowedDomain>,
+    ) -> Result<(), Refused> {
+        if self.0.declared(name).is_some() {
+            return Err(fault(About::Name, TAKEN));
+        }
+        match self.0.record(name).await {
+            Err(Refused::NotFound) => Ok(()),
+            Err(other) => Err(other),
+            Ok(record) => check_again(&record, domain),
+        }
+    }
+
+    pub(super) fn log_flow(
+        &self,
+        step: &'static str,
+        client: &ClientRecord,
+        connection: Option<&ConnectionName>,
+    ) {
+        let Reading { operator, integration, .. } = &self.0;
+        let step = Step {
+            step,
+            operator: &operator.caller().name,
+            integration,
+            client: Some(client.name.as_str()),
+            connection: connection.map(ConnectionName::as_str),
+        };
+        step.log(None);
+    }
+}
+
+/// Whether the connection that is there may be authorised again, for this domain if one is given.
+pub(super) fn check_again(
+    record: &ConnectionRecord,
+    domain: Option<&AllowedDomain>,
+) -> Result<(), Refused> {
+    if record.kind() != ConnectionType::OAuth {
+        return Err(fault(About::Name, TAKEN));
+    }
+    match (&record.allowed_domain, domain) {
+        (Some(bound), Some(given)) if bound != given => {
+            let title = "allowed_domain: the connection has another one, which never changes";
+            Err(fault(About::AllowedDomain, title))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The URLs that the flow needs, with what it puts into them.
+fn check_urls(
+    draft: &FlowDraft,
+    client: &ClientRecord,
+    grant_type: GrantType,
+) -> Result<(), Refused> {
+    let subdomain = draft.subdomain.as_ref();
+    let mut urls = vec![&client.token_url];
+    if grant_type == GrantType::AuthorizationCode {
+        let missing = "auth_url: the client has none, and an authorization code is asked for there";
+        urls.push(client.auth_url.as_ref().ok_or_else(|| fault(About::Request, missing))?);
+    }
+    for url in urls {
+        if let Err(rule) = url.resolve(subdomain) {
+            let title = format!("oauth_url_subdomain: the client's URL {rule}");
+            return Err(Refused::Faulty(vec![Fault::new(About::Request, title)]));
+        }
+    }
+    Ok(())
+}
+
+/// The connection to the account itself is for the account's own host, and no other.
+fn accounts_own(
+    given: Option<AllowedDomain>,
+    rules: &OAuthRules,
+) -> Result<AllowedDomain, Refused> {
+    let no_account = "name: zendesk is the account's own connection: the operator names the \
+                      account with zis.subdomain";
+    let host = rules.account_host.as_ref().ok_or_else(|| fault(About::Name, no_account))?;
+    let own = AllowedDomain::parse(host.as_str()).map_err(|_never| Refused::Internal)?;
+    match given {
+        Some(given) if given != own => {
+            let title = format!("allowed_domain: the connection zendesk is for {own} alone");
+            Err(Refused::Faulty(vec![Fault::new(About::AllowedDomain, title)]))
+        }
+        _ => Ok(own),
+    }
+}
+
+fn fault(about: About, title: &str) -> Refused {
+    Refused::Faulty(vec![Fault::new(about, title)])
+}
+
+/// The uuid of a connection as its name, where it has no other.
+pub(super) fn name_of(uuid: Uuid) -> Result<ConnectionName, Refused> {
+    ConnectionName::parse(&uuid.to_string()).map_err(|_never| Refused::Internal)
+}
+
+const TAKEN: &str = "name: a connection of another type has it";

@@ -1,0 +1,9 @@
+//! The nouns of OAuth 2.0 (RFC 6749, ZIS spec §7): clients, grants, tokens, endpoints.
+
+pub mod client;
+pub mod endpoint;
+pub mod flow;
+pub mod freshness;
+pub mod grant;
+pub mod packing;
+pub mod tokens;

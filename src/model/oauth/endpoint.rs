@@ -1,0 +1,339 @@
+//! Where a provider is reached: URLs with a placeholder, and what becomes of them (ZIS spec §7.3).
+
+use std::fmt;
+
+use http::uri::PathAndQuery;
+
+use super::client::ClientRecord;
+use crate::model::domain::is_registry_suffix;
+use crate::model::name::IntegrationName;
+use crate::model::origin::{Authority, Host, HostName, Origin};
+
+/// The URL of an endpoint, with `{subdomain}` or `{{subdomain}}` where a flow says more. `https`
+/// only; the placeholder stands in the path, or is the host's whole first label.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Template(Box<str>);
+
+/// What a flow puts in the place of the placeholder: one label of letters, digits and hyphens.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Subdomain(Box<str>);
+
+/// An endpoint's URL with nothing left open.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    origin: Origin,
+    target: PathAndQuery,
+}
+
+/// The token endpoint of a registered client, or the account's own: the only places beside a
+/// permit's origin that anything is sent to.
+#[derive(Clone, Debug)]
+pub struct TokenEndpoint {
+    endpoint: Endpoint,
+    integration: IntegrationName,
+}
+
+/// Why a URL is no endpoint; the sentence is the rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum EndpointError {
+    /// Another scheme, or none.
+    #[error("must be a URL that begins with https://")]
+    Scheme,
+    /// No host, an address, a user, or not a host's characters.
+    #[error("must name a host, by a name and without a user")]
+    Host,
+    /// Something after `#`.
+    #[error("must have no fragment")]
+    Fragment,
+    /// Not what a URL is made of.
+    #[error("is no URL")]
+    Syntax,
+    /// Braces that are not the placeholder.
+    #[error("has a placeholder that is not {{subdomain}}")]
+    Placeholder,
+    /// The placeholder elsewhere in the host.
+    #[error("may have its placeholder as the whole first label of the host, or in the path")]
+    Place,
+    /// The placeholder would choose the domain itself.
+    #[error("can't have its placeholder right before a public suffix such as com or co.uk")]
+    Suffix,
+    /// Longer than any endpoint.
+    #[error("is longer than 2048 characters")]
+    TooLong,
+    /// A placeholder, and nothing to put there.
+    #[error("needs a subdomain in the place of its placeholder")]
+    Missing,
+}
+
+/// Not one label.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be one label: 1 to 63 letters, digits and inner hyphens")]
+pub struct NotALabel(());
+
+impl Template {
+    /// Reads the URL of an endpoint.
+    ///
+    /// # Errors
+    /// [`EndpointError`] names the rule that it breaks.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        if text.len() > LONGEST {
+            return Err(EndpointError::TooLong);
+        }
+        let rest = strip_scheme(text).ok_or(EndpointError::Scheme)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        check_place(authority)?;
+        let template = Self(text.into());
+        // Whatever a flow puts there, it is a label; one stands for all of them.
+        template.resolve(Some(&Subdomain("a".into())))?;
+        Ok(template)
+    }
+
+    /// The URL as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it has a placeholder.
+    #[must_use]
+    pub fn needs_subdomain(&self) -> bool {
+        self.0.contains(PLACEHOLDER)
+    }
+
+    /// The URL with the placeholder filled in.
+    ///
+    /// # Errors
+    /// [`EndpointError::Missing`] when there is nothing to fill it with.
+    pub fn resolve(&self, subdomain: Option<&Subdomain>) -> Result<Endpoint, EndpointError> {
+        let mut text = self.0.to_string();
+        if self.needs_subdomain() {
+            let label = subdomain.ok_or(EndpointError::Missing)?;
+            text = text.replace(DOUBLE, label.as_str()).replace(PLACEHOLDER, label.as_str());
+        }
+        if text.contains(['{', '}']) {
+            return Err(EndpointError::Placeholder);
+        }
+        Endpoint::parse(&text)
+    }
+}
+
+impl Subdomain {
+    /// Reads one label (RFC 952, RFC 1123 §2.1).
+    ///
+    /// # Errors
+    /// [`NotALabel`] when it is anything else.
+    pub fn parse(text: &str) -> Result<Self, NotALabel> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let outer = text.starts_with('-') || text.ends_with('-');
+        if (1..=63).contains(&text.len()) && plain && !outer {
+            Ok(Self(text.into()))
+        } else {
+            Err(NotALabel(()))
+        }
+    }
+
+    /// The label.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Endpoint {
+    fn parse(text: &str) -> Result<Self, EndpointError> {
+        let rest = strip_scheme(text).ok_or(EndpointError::Scheme)?;
+        if rest.contains('#') {
+            return Err(EndpointError::Fragment);
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        let authority = Authority::parse(authority).map_err(|_which| EndpointError::Host)?;
+        let Host::Name(host) = authority.host else { return Err(EndpointError::Host) };
+        let target = if target.starts_with('/') { target.into() } else { format!("/{target}") };
+        if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(EndpointError::Syntax);
+        }
+        let target = PathAndQuery::try_from(target).map_err(|_why| EndpointError::Syntax)?;
+        Ok(Self { origin: Origin::new(&host, authority.port.unwrap_or(443)), target })
+    }
+
+    /// Scheme, host and port.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn target(&self) -> &PathAndQuery {
+        &self.target
+    }
+}
+
+impl TokenEndpoint {
+    /// Where this client's tokens are asked for.
+    ///
+    /// # Errors
+    /// [`EndpointError::Missing`] when the client's URL needs a subdomain and there is none.
+    pub fn of_client(
+        client: &ClientRecord,
+        subdomain: Option<&Subdomain>,
+    ) -> Result<Self, EndpointError> {
+        let endpoint = client.token_url.resolve(subdomain)?;
+        Ok(Self { endpoint, integration: client.integration.clone() })
+    }
+
+    /// Where the account itself gives tokens (ZIS spec §7.9).
+    #[must_use]
+    pub fn of_account(host: &HostName, integration: &IntegrationName) -> Self {
+        let target = PathAndQuery::from_static("/oauth/tokens");
+        let endpoint = Endpoint { origin: Origin::new(host, 443), target };
+        Self { endpoint, integration: integration.clone() }
+    }
+
+    /// Scheme, host and port.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.endpoint.origin
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn target(&self) -> &PathAndQuery {
+        &self.endpoint.target
+    }
+
+    /// Whose client it is.
+    #[must_use]
+    pub fn integration(&self) -> &IntegrationName {
+        &self.integration
+    }
+}
+
+impl fmt::Debug for Subdomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}{}", self.origin.authority(), self.target)
+    }
+}
+
+fn strip_scheme(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
+}
+
+/// In the host, the placeholder is a label of its own, below a domain that somebody has
+/// registered: else whoever begins a flow would choose where the client's secret goes.
+fn check_place(authority: &str) -> Result<(), EndpointError> {
+    if !authority.contains(['{', '}']) {
+        return Ok(());
+    }
+    let below = authority.strip_prefix(DOUBLE).or_else(|| authority.strip_prefix(PLACEHOLDER));
+    let below = below.and_then(|rest| rest.strip_prefix('.')).ok_or(EndpointError::Place)?;
+    if below.contains(['{', '}']) {
+        return Err(EndpointError::Place);
+    }
+    let host = below.split(':').next().unwrap_or_default();
+    if is_registry_suffix(&host.to_ascii_lowercase()) { Err(EndpointError::Suffix) } else { Ok(()) }
+}
+
+const SCHEME: &str = "https://";
+const PLACEHOLDER: &str = "{subdomain}";
+const DOUBLE: &str = "{{subdomain}}";
+const LONGEST: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn resolved(template: &str, subdomain: Option<&str>) -> Result<String, EndpointError> {
+        let subdomain = subdomain.map(|label| Subdomain::parse(label).unwrap());
+        let endpoint = Template::parse(template)?.resolve(subdomain.as_ref())?;
+        Ok(endpoint.to_string())
+    }
+
+    #[test]
+    fn the_placeholder_is_filled_in() {
+        for (template, url) in [
+            (
+                "https://{subdomain}.zendesk.com/oauth/tokens",
+                "https://foo.zendesk.com/oauth/tokens",
+            ),
+            ("https://{{subdomain}}.myshopify.com/a", "https://foo.myshopify.com/a"),
+            ("https://login.example.com/{subdomain}/t?x=1", "https://login.example.com/foo/t?x=1"),
+            ("HTTPS://Id.Example.com", "https://id.example.com/"),
+            ("https://id.example.com:8443?x", "https://id.example.com:8443/?x"),
+        ] {
+            assert_eq!(resolved(template, Some("foo")).as_deref(), Ok(url), "{template}");
+        }
+        let needs = "https://{subdomain}.zendesk.com/";
+        assert_eq!(resolved(needs, None), Err(EndpointError::Missing));
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused() {
+        use EndpointError as E;
+        for (template, rule) in [
+            ("http://id.example.com/", E::Scheme),
+            ("id.example.com", E::Scheme),
+            ("", E::Scheme),
+            ("https://", E::Host),
+            ("https:///x", E::Host),
+            ("https://user@id.example.com/", E::Host),
+            ("https://127.0.0.1/", E::Host),
+            ("https://[::1]/", E::Host),
+            ("https://0x7f.1/", E::Host),
+            ("https://id.example.com./", E::Host),
+            ("https://id.example.com:0/", E::Host),
+            ("https://id.example.com/#x", E::Fragment),
+            ("https://id.example.com/a b", E::Syntax),
+            ("https://id.example.com/\n", E::Syntax),
+            ("https://id.example.com/{tenant}", E::Placeholder),
+            ("https://id.example.com/{subdomain", E::Placeholder),
+            ("https://x{subdomain}.example.com/", E::Place),
+            ("https://{subdomain}x.example.com/", E::Place),
+            ("https://a.{subdomain}.example.com/", E::Place),
+            ("https://{subdomain}/", E::Place),
+            ("https://{subdomain}.com/", E::Suffix),
+            ("https://{subdomain}.CO.uk:8443/", E::Suffix),
+        ] {
+            assert_eq!(resolved(template, Some("foo")), Err(rule), "{template}");
+        }
+        let long = format!("https://id.example.com/{}", "a".repeat(2048));
+        assert_eq!(Template::parse(&long), Err(E::TooLong));
+    }
+
+    #[test]
+    fn a_subdomain_is_one_label() {
+        for text in ["foo", "F-0", "a", &"a".repeat(63)] {
+            assert!(Subdomain::parse(text).is_ok(), "{text}");
+        }
+        for text in ["", "-a", "a-", "a.b", "evil.com/", "a@b", "a b", "é", &"a".repeat(64)] {
+            assert!(Subdomain::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_label_leads_to_another_domain(label in "\\PC{0,12}|[a-z0-9-]{1,12}") {
+            let Ok(subdomain) = Subdomain::parse(&label) else { return Ok(()) };
+            let template = Template::parse("https://{subdomain}.zendesk.com/x").unwrap();
+            let Ok(endpoint) = template.resolve(Some(&subdomain)) else { return Ok(()) };
+            let host = format!("{}.zendesk.com", label.to_ascii_lowercase());
+            prop_assert_eq!(endpoint.origin().host(), host);
+        }
+
+        #[test]
+        fn anything_at_all_is_read_or_refused(text in "(https://)?\\PC{0,60}") {
+            if let Ok(template) = Template::parse(&text) {
+                prop_assert!(template.resolve(Some(&Subdomain("b".into()))).is_ok());
+            }
+        }
+    }
+}

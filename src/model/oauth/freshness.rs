@@ -1,0 +1,95 @@
+//! How fresh an access token is. A pure function of three times and a setting.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How fresh an access token is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Freshness {
+    /// It is used, and nothing else.
+    Fresh,
+    /// It is used, and another is asked for meanwhile.
+    Aging,
+    /// It is near its end: another is asked for first, and it is used only if there is none.
+    Late,
+    /// It is never used.
+    Expired,
+}
+
+/// The times at which an access token ages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ages {
+    /// From when another one is asked for.
+    pub aging: Timestamp,
+    /// From when it is used only if there is no other.
+    pub late: Timestamp,
+    /// From when it is not used.
+    pub expired: Timestamp,
+}
+
+impl Ages {
+    /// The times for a token of this lifetime. It ages `refresh_before` its end, but never more
+    /// than a tenth of its lifetime (contract §6).
+    #[must_use]
+    pub fn of(issued_at: Timestamp, expires_at: Timestamp, refresh_before: Duration) -> Self {
+        let lifetime = expires_at.duration_since(issued_at).max(SignedDuration::ZERO);
+        let wanted = SignedDuration::try_from(refresh_before).unwrap_or(SignedDuration::MAX);
+        let margin = wanted.min(lifetime / 10);
+        let before = |margin| expires_at.checked_sub(margin).unwrap_or(expires_at);
+        let late = before((margin / 2).min(CLOSE));
+        Self { aging: before(margin), late, expired: expires_at }
+    }
+
+    /// How fresh the token is now.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Freshness {
+        if now >= self.expired {
+            Freshness::Expired
+        } else if now >= self.late {
+            Freshness::Late
+        } else if now >= self.aging {
+            Freshness::Aging
+        } else {
+            Freshness::Fresh
+        }
+    }
+}
+
+/// A token that ends sooner may have ended when it arrives.
+const CLOSE: SignedDuration = SignedDuration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_token_ages_a_minute_or_a_tenth_before_its_end() {
+        let minute = Duration::from_mins(1);
+        let hour = Ages::of(at(0), at(3600), minute);
+        assert_eq!((hour.aging, hour.late), (at(3540), at(3595)));
+        let short = Ages::of(at(0), at(60), minute);
+        assert_eq!((short.aging, short.late), (at(54), at(57)));
+        assert_eq!(short.at(at(53)), Freshness::Fresh);
+        assert_eq!(short.at(at(54)), Freshness::Aging);
+        assert_eq!(short.at(at(57)), Freshness::Late);
+        assert_eq!(short.at(at(60)), Freshness::Expired);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_early_where_the_operator_says_so() {
+        let ages = Ages::of(at(0), at(3600), Duration::ZERO);
+        assert_eq!((ages.aging, ages.late), (at(3600), at(3600)));
+        assert_eq!(ages.at(at(3599)), Freshness::Fresh);
+    }
+
+    #[test]
+    fn a_token_that_ends_before_it_begins_is_expired() {
+        let ages = Ages::of(at(10), at(0), Duration::from_mins(1));
+        assert_eq!(ages.at(at(10)), Freshness::Expired);
+    }
+}

@@ -1,0 +1,136 @@
+//! Secrets side by side in one: each text stands after its length, so that they are read in one
+//! way only.
+
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// Puts texts and numbers one after the other.
+#[derive(Debug)]
+pub struct Packing(Zeroizing<Vec<u8>>);
+
+/// Takes them out again in the same order. `None` from any step: the bytes are something else.
+#[derive(Debug)]
+pub struct Unpacking<'a>(&'a [u8]);
+
+impl Packing {
+    /// Begins; `kind` says what is packed, and in which version.
+    #[must_use]
+    pub fn new(kind: u8) -> Self {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
+        bytes.push(kind);
+        Self(bytes)
+    }
+
+    /// Adds a text.
+    #[must_use]
+    pub fn text(mut self, text: &[u8]) -> Self {
+        self.0.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(text);
+        self
+    }
+
+    /// Adds a text, or that there is none.
+    #[must_use]
+    pub fn maybe(self, text: Option<&[u8]>) -> Self {
+        match text {
+            Some(text) => self.number(1).text(text),
+            None => self.number(0),
+        }
+    }
+
+    /// Adds a number.
+    #[must_use]
+    pub fn number(mut self, number: i64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    /// All of it as one secret.
+    #[must_use]
+    pub fn finish(self) -> Secret {
+        Secret::new(self.0.as_slice())
+    }
+}
+
+impl<'a> Unpacking<'a> {
+    /// Begins with what was packed as `kind`.
+    #[must_use]
+    pub fn new(kind: u8, bytes: &'a Secret) -> Option<Self> {
+        bytes.expose().strip_prefix(&[kind]).map(Self)
+    }
+
+    /// The next text.
+    pub fn text(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    /// The next text, as UTF-8.
+    pub fn utf8(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.text()?).ok()
+    }
+
+    /// The next text, if there is one.
+    pub fn maybe(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.number()? {
+            0 => Some(None),
+            1 => self.text().map(Some),
+            _ => None,
+        }
+    }
+
+    /// The next text as UTF-8, if there is one.
+    pub fn maybe_utf8(&mut self) -> Option<Option<&'a str>> {
+        match self.maybe()? {
+            Some(text) => std::str::from_utf8(text).ok().map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> Option<i64> {
+        let (number, rest) = self.0.split_first_chunk::<8>()?;
+        self.0 = rest;
+        Some(i64::from_be_bytes(*number))
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What is packed is seldom longer; a buffer that grows leaves copies behind.
+const ROOM: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_packed_is_unpacked_in_the_same_order() {
+        let packed = Packing::new(7).text(b"one").maybe(None).maybe(Some(b"")).number(-5).finish();
+        let mut unpacking = Unpacking::new(7, &packed).unwrap();
+        assert_eq!(unpacking.utf8(), Some("one"));
+        assert_eq!(unpacking.maybe(), Some(None));
+        assert_eq!(unpacking.maybe_utf8(), Some(Some("")));
+        assert_eq!(unpacking.number(), Some(-5));
+        assert!(unpacking.is_done());
+        assert!(Unpacking::new(8, &packed).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn anything_at_all_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let bytes = Secret::new(bytes);
+            if let Some(mut unpacking) = Unpacking::new(1, &bytes) {
+                while unpacking.maybe().is_some() || unpacking.text().is_some() {}
+            }
+        }
+    }
+}

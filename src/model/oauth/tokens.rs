@@ -1,0 +1,92 @@
+//! What a token endpoint gave (RFC 6749 §5.1), as it is kept.
+
+use jiff::Timestamp;
+
+use super::packing::{Packing, Unpacking};
+use crate::secret::Secret;
+
+/// The tokens of one connection.
+#[derive(Clone, Debug)]
+pub struct TokenSet {
+    /// What is sent to the origin.
+    pub access_token: Secret,
+    /// What the next access token is asked with.
+    pub refresh_token: Option<Secret>,
+    /// The provider's answer as it came.
+    pub response_body: Secret,
+    /// The type that the provider named, which is shown and otherwise of no consequence.
+    pub token_type: Box<str>,
+    /// The scope that was granted, at most 255 characters of it.
+    pub scope: Box<str>,
+    /// When it was asked for.
+    pub issued_at: Timestamp,
+    /// When the access token ends; `None` when nobody said.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl TokenSet {
+    /// All of it as one secret.
+    #[must_use]
+    pub fn pack(&self) -> Secret {
+        let end = self.expires_at.map(Timestamp::as_microsecond);
+        Packing::new(KIND)
+            .text(self.access_token.expose())
+            .maybe(self.refresh_token.as_ref().map(Secret::expose))
+            .text(self.response_body.expose())
+            .text(self.token_type.as_bytes())
+            .text(self.scope.as_bytes())
+            .number(self.issued_at.as_microsecond())
+            .number(i64::from(end.is_some()))
+            .number(end.unwrap_or_default())
+            .finish()
+    }
+
+    /// What was packed. `None` when it is something else.
+    #[must_use]
+    pub fn unpack(packed: &Secret) -> Option<Self> {
+        let mut unpacking = Unpacking::new(KIND, packed)?;
+        let tokens = Self {
+            access_token: Secret::new(unpacking.text()?),
+            refresh_token: unpacking.maybe()?.map(Secret::new),
+            response_body: Secret::new(unpacking.text()?),
+            token_type: unpacking.utf8()?.into(),
+            scope: unpacking.utf8()?.into(),
+            issued_at: Timestamp::from_microsecond(unpacking.number()?).ok()?,
+            expires_at: match (unpacking.number()?, unpacking.number()?) {
+                (0, _) => None,
+                (_, end) => Some(Timestamp::from_microsecond(end).ok()?),
+            },
+        };
+        unpacking.is_done().then_some(tokens)
+    }
+}
+
+/// What marks packed tokens, and the version of how they are.
+const KIND: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_out_as_they_went_in() {
+        for (refresh_token, end) in [(None, None), (Some("r"), Some(1_900_000_000))] {
+            let tokens = TokenSet {
+                access_token: Secret::new("a"),
+                refresh_token: refresh_token.map(Secret::new),
+                response_body: Secret::new("{}"),
+                token_type: "bearer".into(),
+                scope: "read write".into(),
+                issued_at: Timestamp::from_second(1_800_000_000).unwrap(),
+                expires_at: end.map(|end| Timestamp::from_second(end).unwrap()),
+            };
+            let packed = tokens.pack();
+            let unpacked = TokenSet::unpack(&packed).unwrap();
+            assert_eq!(unpacked.pack().expose(), packed.expose());
+            assert_eq!(unpacked.expires_at, tokens.expires_at);
+            let shown = format!("{tokens:?}");
+            assert!(!shown.contains('a') || shown.contains("*****"), "{shown}");
+        }
+        assert!(TokenSet::unpack(&Secret::new("a token of another kind")).is_none());
+    }
+}

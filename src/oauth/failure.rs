@@ -1,0 +1,64 @@
+//! Why there are no other tokens.
+
+use super::answer::{Denial, ErrorCode};
+use crate::model::oauth::endpoint::EndpointError;
+
+/// Why there are no other tokens. None of it has a secret, an address or a provider's words in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// The provider's answer gives none.
+    #[error("{0}")]
+    Denied(Denial),
+    /// The client's URL can't be used.
+    #[error("the client's token URL {0}")]
+    Endpoint(EndpointError),
+    /// The connection is gone.
+    #[error("the connection is gone")]
+    Gone,
+    /// It has taken longer than anybody waits.
+    #[error("there were no other tokens in time")]
+    Late,
+    /// The grant has lapsed: only a new flow helps.
+    #[error("the grant has lapsed, and has to be given anew")]
+    Lapsed,
+    /// There is no refresh token.
+    #[error("there is no refresh token")]
+    NoRefreshToken,
+    /// The provider could not be reached, and was not asked.
+    #[error("the token endpoint can't be reached: {0}")]
+    NotSent(&'static str),
+    /// The client's port is not one that anything may be sent to.
+    #[error("the token endpoint's port is not one of proxy.allowed_ports")]
+    Port,
+    /// A secret can't be opened or sealed.
+    #[error("the secrets that it takes can't be opened")]
+    Seal,
+    /// The store can't be used.
+    #[error("the store can't be used")]
+    Store,
+    /// The provider was asked, and its answer did not arrive or was of no use.
+    #[error("the token endpoint gave no answer that counts: {0}")]
+    Unanswered(&'static str),
+}
+
+impl Failure {
+    /// Whether the provider says that the grant is no more.
+    #[must_use]
+    pub(super) fn is_invalid_grant(self) -> bool {
+        self == Self::Denied(Denial::Error(ErrorCode::InvalidGrant))
+    }
+
+    /// What it is called among the figures.
+    pub(super) fn outcome(self) -> &'static str {
+        match self {
+            Self::Denied(Denial::Error(ErrorCode::InvalidGrant)) | Self::Lapsed => "lapsed",
+            Self::Denied(_) => "denied",
+            Self::Gone => "gone",
+            Self::NoRefreshToken => "no_refresh_token",
+            Self::Endpoint(_) | Self::NotSent(_) | Self::Port => "unreachable",
+            Self::Late | Self::Unanswered(_) => "unanswered",
+            Self::Seal => "seal_broken",
+            Self::Store => "store_unavailable",
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A word with a token endpoint: one question, one answer, on a conn of its own; no redirect is
+//! followed, and nothing is asked twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use jiff::{SignedDuration, Timestamp};
+
+use super::answer::{Granted, read};
+use super::ask::{Form, Question};
+use super::failure::Failure;
+use super::{Shelf, Surroundings};
+use crate::clock::Clock;
+use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::endpoint::{Subdomain, TokenEndpoint};
+use crate::model::oauth::tokens::TokenSet;
+use crate::secret::Secret;
+use crate::upstream::{Departure, Error, Outgoing, Reply, Upstream};
+
+/// Whoever asks token endpoints.
+#[derive(Debug)]
+pub struct Provider {
+    upstream: Upstream,
+    surroundings: Arc<dyn Surroundings>,
+    shelf: Arc<dyn Shelf>,
+    clock: Clock,
+}
+
+/// Why a question brought no tokens, and when the next may be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unsuccessful {
+    /// Why.
+    pub failure: Failure,
+    /// What the provider says of when to come back.
+    pub retry_after: Option<Duration>,
+}
+
+/// An endpoint's answer, whatever it says.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Secret,
+    retry_after: Option<Duration>,
+}
+
+impl From<Failure> for Unsuccessful {
+    fn from(failure: Failure) -> Self {
+        Self { failure, retry_after: None }
+    }
+}
+
+impl Provider {
+    /// Whoever asks by this way out.
+    #[must_use]
+    pub fn new(
+        upstream: Upstream,
+        surroundings: Arc<dyn Surroundings>,
+        shelf: Arc<dyn Shelf>,
+        clock: Clock,
+    ) -> Self {
+        Self { upstream, surroundings, shelf, clock }
+    }
+
+    /// Asks a client's token endpoint for tokens. `scopes` are those that count where the answer
+    /// names none (RFC 6749 §5.1).
+    ///
+    /// Not cancel-safe: the provider may have acted on the question.
+    ///
+    /// # Errors
+    /// [`Unsuccessful`] says why there are none.
+    pub async fn ask(
+        &self,
+        client: &ClientRecord,
+        subdomain: Option<&Subdomain>,
+        question: &Question<'_>,
+        scopes: &str,
+    ) -> Result<TokenSet, Unsuccessful> {
+        let endpoint = TokenEndpoint::of_client(client, subdomain).map_err(Failure::Endpoint)?;
+        let secret = self.shelf.vault().open(&client.context(), &client.sealed);
+        let secret = secret.map_err(|_mute| Failure::Seal)?;
+        let form = Form::of(question, &client.client_id, &secret, client.auth_method);
+        let Form { body, authorization } = form.ok_or(Failure::Seal)?;
+        // The time of the question: a token must not be held for fresher than it is.
+        let asked_at = self.clock.now();
+        let body = Content { body, kind: FORM, authorization };
+        let answer = self.exchange(endpoint, body).await?;
+        let succeeded = answer.status.is_success();
+        match read(succeeded, answer.body.expose()) {
+            Ok(granted) => Ok(tokens(granted, answer.body, asked_at, scopes)),
+            Err(denial) => Err(Unsuccessful {
+                failure: blame(answer.status, Failure::Denied(denial)),
+                retry_after: answer.retry_after,
+            }),
+        }
+    }
+
+    /// Sends a JSON document to a token endpoint, and gives whatever it answers.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer.
+    pub async fn relay(&self, endpoint: TokenEndpoint, json: Secret) -> Result<Answer, Failure> {
+        self.exchange(endpoint, Content { body: json, kind: JSON, authorization: None }).await
+    }
+
+    async fn exchange(&self, endpoint: TokenEndpoint, content: Content) -> Result<Answer, Failure> {
+        if !self.surroundings.allows_port(endpoint.origin().port()) {
+            return Err(Failure::Port);
+        }
+        let departure = Departure::to_token_endpoint(endpoint, content.into_request());
+        let exchange = Box::pin(self.send(departure));
+        let answer = tokio::time::timeout(PATIENCE, exchange).await;
+        answer.unwrap_or(Err(Failure::Unanswered("it took longer than 20 s")))
+    }
+
+    async fn send(&self, departure: Departure) -> Result<Answer, Failure> {
+        let rules = self.surroundings.rules();
+        let reply = self.upstream.send(&rules, departure).await.map_err(|error| {
+            tracing::warn!(error = error.chain(), "a token endpoint could not be asked");
+            unsent(&error)
+        })?;
+        let (status, retry_after) = (reply.status(), retry_after(reply.headers()));
+        Ok(Answer { status, retry_after, body: collect(reply).await? })
+    }
+}
+
+/// What is sent.
+struct Content {
+    body: Secret,
+    kind: HeaderValue,
+    authorization: Option<HeaderValue>,
+}
+
+impl Content {
+    fn into_request(self) -> Request<Outgoing> {
+        let length = self.body.len();
+        let body = http_body_util::Full::new(self.body.into_shared());
+        let mut request = Request::new(Outgoing::stream(body.map_err(|never| match never {})));
+        *request.method_mut() = Method::POST;
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, JSON);
+        headers.insert(header::CONTENT_TYPE, self.kind);
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
+        if let Some(authorization) = self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization);
+        }
+        request
+    }
+}
+
+/// Whether the provider may have been asked, by what went wrong.
+fn unsent(error: &Error) -> Failure {
+    match error {
+        Error::NameUnresolved(_) | Error::NameTimeout => {
+            Failure::NotSent("its name does not resolve")
+        }
+        Error::Prohibited(_) => Failure::NotSent(
+            "its address is not on the public internet; the operator can allow its network with \
+             upstream.allow_networks",
+        ),
+        Error::ConnectRefused(_) | Error::ConnectTimeout => {
+            Failure::NotSent("no conn could be opened")
+        }
+        Error::CertificateInvalid(_) => Failure::NotSent("its certificate is not valid"),
+        Error::TlsFailed(_) => Failure::NotSent("TLS failed"),
+        Error::ResponseTimeout => Failure::Unanswered("it did not answer in time"),
+        Error::ResponseMalformed(_) => Failure::Unanswered("its answer is not well-formed"),
+        Error::Closed(..) | Error::RequestBody(_) | Error::UpgradeFailed => {
+            Failure::Unanswered("it closed the conn")
+        }
+    }
+}
+
+/// What an answer of this status without tokens means: where the provider has failed, nobody
+/// knows how far it came.
+fn blame(status: StatusCode, denied: Failure) -> Failure {
+    if denied.is_invalid_grant() {
+        denied
+    } else if status.is_redirection() {
+        Failure::NotSent("it redirects, which is not followed")
+    } else if status.is_server_error() {
+        Failure::Unanswered("it failed")
+    } else {
+        denied
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+async fn collect(mut reply: Reply) -> Result<Secret, Failure> {
+    let announced = reply.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
+    let body = reply.body_mut();
+    let mut whole =
+        zeroize::Zeroizing::new(Vec::with_capacity(announced.unwrap_or(0).min(LARGEST)));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_broken| Failure::Unanswered("its answer was cut"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > LARGEST {
+            return Err(Failure::Unanswered("its answer is larger than 256 KiB"));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Secret::new(whole.as_slice()))
+}
+
+fn tokens(granted: Granted, body: Secret, asked_at: Timestamp, scopes: &str) -> TokenSet {
+    let life = granted.expires_in.map(SignedDuration::from_secs);
+    let whole = crate::model::record::whole_microseconds;
+    TokenSet {
+        access_token: granted.access_token,
+        refresh_token: granted.refresh_token,
+        response_body: body,
+        token_type: granted.token_type,
+        scope: granted.scope.unwrap_or_else(|| scopes.chars().take(255).collect()),
+        issued_at: whole(asked_at),
+        expires_at: life.and_then(|life| asked_at.checked_add(life).ok()).map(whole),
+    }
+}
+
+/// How long a question may take, from the resolver to the last byte of the answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The largest answer, in bytes.
+const LARGEST: usize = 256 << 10;
+
+const AGENT: &str = concat!("keyferry/", env!("CARGO_PKG_VERSION"));
+
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");

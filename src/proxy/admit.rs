@@ -1,0 +1,103 @@
+//! May they, there, now? The decision, and what goes with it on a real request: the entry, the
+//! caller's turn, and whether the proxy is able to at all.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use http::request::Parts;
+use jiff::Timestamp;
+
+use super::InForce;
+use super::arrival::Arrival;
+use super::decide::decide;
+use super::refusal::{Code, Refusal};
+use super::tunnel::{self, Way};
+use crate::ledger::Entry;
+use crate::model::permit::Permit;
+use crate::registry::Holder;
+
+/// Applies the rules from the method to the rate; the entry learns what is known on the way.
+pub(super) fn admit(
+    in_force: &InForce,
+    holder: &Holder,
+    arrival: &Arrival,
+    entry: &mut Entry,
+) -> Result<Permit, Refusal> {
+    let permit = decide(in_force, &holder.caller, &arrival.ask, |listing| {
+        entry.integration = Some(listing.connection.integration().clone());
+        entry.choose(Arc::clone(listing) as _);
+    })?;
+    let field = permit.connection().field();
+    arrival.presented.check_slot(&arrival.ask, field)?;
+    take_turn(holder)?;
+    entry.origin = Some(permit.origin().clone());
+    entry.rule = if arrival.ask.tags.is_named() { "named" } else { "covers" };
+    Ok(permit)
+}
+
+/// The same once more, for a request that has waited: its turn was taken then.
+pub(super) fn permit_again(
+    in_force: &InForce,
+    head: &Parts,
+    arrival: &Arrival,
+    now: Timestamp,
+) -> Result<(Arc<Holder>, Permit), Refusal> {
+    if in_force.stale.load(Relaxed) {
+        return Err(store_unavailable());
+    }
+    let holder = arrival.presented.identify(head, &arrival.ask, in_force, now)?;
+    let permit = decide(in_force, &holder.caller, &arrival.ask, |_listing| {})?;
+    arrival.presented.check_slot(&arrival.ask, permit.connection().field())?;
+    Ok((holder, permit))
+}
+
+/// The same for a tunnel, which needs no permit: each request inside it will.
+pub(super) fn admit_tunnel(
+    in_force: &InForce,
+    holder: &Holder,
+    arrival: &Arrival,
+    entry: &mut Entry,
+) -> Result<Way, Refusal> {
+    let way = tunnel::decide(in_force, &holder.caller, &arrival.ask, |listing| {
+        entry.integration = Some(listing.connection.integration().clone());
+        entry.choose(Arc::clone(listing) as _);
+    })?;
+    take_turn(holder)?;
+    entry.origin = Some(way.origin().clone());
+    entry.rule = match way {
+        Way::LookedInto(_) if arrival.ask.tags.is_named() => "named",
+        Way::LookedInto(_) => "covers",
+        Way::Blind(_) => "untagged",
+    };
+    Ok(way)
+}
+
+/// There is no room for another conn.
+pub(super) fn overloaded() -> Refusal {
+    Refusal::new(Code::Overloaded, "The proxy has too many connections; try again.").retry_after(1)
+}
+
+/// What has come too late to be carried.
+pub(super) fn shutting_down() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "The proxy is shutting down; try again on another.")
+        .retry_after(1)
+        .closing()
+}
+
+/// A token that was revoked, or a connection that was deleted, could still be in force here.
+pub(super) fn store_unavailable() -> Refusal {
+    Refusal::new(
+        Code::StoreUnavailable,
+        "The store has not been heard of for store.max_staleness; the operator must bring it back.",
+    )
+    .retry_after(1)
+}
+
+/// Counts the request against its caller's limit.
+fn take_turn(holder: &Holder) -> Result<(), Refusal> {
+    let Some(limit) = &holder.limit else { return Ok(()) };
+    limit.take().map_err(|exceeded| {
+        Refusal::new(Code::RateLimited, "The token has sent too many requests; wait a little.")
+            .retry_after(exceeded.0.as_secs() + 1)
+    })
+}

@@ -1,0 +1,187 @@
+//! Tokens of OAuth connections on a request's path: waited for where they have ended, and got anew
+//! once where the origin refuses them.
+
+mod kept;
+mod replay;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::admit::permit_again;
+use super::journey::{Decided, Next, Proxy};
+use super::refusal::{Code, Refusal};
+use super::{InForce, Renewal};
+use crate::ledger::Entry;
+use crate::model::connection::Connection;
+use crate::model::oauth::freshness::Freshness;
+use crate::oauth::{Cause, Failure, Tokens, Wanted};
+use crate::upstream::{self, Reply};
+
+pub(super) use self::kept::Kept;
+pub(super) use self::replay::Replay;
+
+/// What is to be done about a connection's tokens before a request is sent with them.
+#[derive(Debug)]
+pub(super) enum Readiness {
+    /// Nothing.
+    Ready,
+    /// Others are to be had first.
+    First(Wanted),
+}
+
+/// A request that waits for tokens.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) decided: Decided,
+    pub(super) wanted: Wanted,
+}
+
+/// Whether a connection can be used as it is. Tokens that are used for the first time are watched
+/// from then on.
+///
+/// # Errors
+/// `ReauthorizationNeeded` when its access token has ended and only a new flow helps.
+pub(super) fn readiness(
+    connection: &Arc<Connection>,
+    tokens: &Tokens,
+    renewal: &Renewal,
+    now: Timestamp,
+) -> Result<Readiness, Refusal> {
+    let Some(standing) = connection.standing() else { return Ok(Readiness::Ready) };
+    if standing.is_first_use() {
+        tokens.watch(connection);
+    }
+    match standing.freshness(renewal.refresh_before, now) {
+        Freshness::Fresh | Freshness::Aging => Ok(Readiness::Ready),
+        Freshness::Late if !standing.renewable => Ok(Readiness::Ready),
+        Freshness::Expired if !standing.renewable => Err(reauthorization_needed(connection)),
+        Freshness::Late | Freshness::Expired => {
+            Ok(wanted(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
+        }
+    }
+}
+
+/// Other tokens than those of this connection.
+pub(super) fn wanted(connection: &Connection, cause: Cause) -> Option<Wanted> {
+    let standing = connection.standing()?;
+    Some(Wanted {
+        uuid: standing.uuid,
+        integration: connection.integration().clone(),
+        name: connection.name().clone(),
+        newer_than: standing.generation,
+        cause,
+    })
+}
+
+impl Proxy {
+    /// Waits until there are other tokens, and decides again: what was allowed before may not be by
+    /// now.
+    pub(super) async fn renew(
+        &self,
+        waiting: Waiting,
+        entry: &mut Entry,
+    ) -> Result<(Arc<InForce>, Next), Refusal> {
+        let Waiting { mut decided, wanted } = waiting;
+        let Some(tokens) = &self.tokens else { return Err(failed(Failure::Store, &decided)) };
+        let renewed = tokens.renew(wanted).await;
+        let in_force = self.in_force.load_full();
+        let now = self.ledger.clock.now();
+        let arrival = &decided.arrival;
+        let (holder, permit) = permit_again(&in_force, &decided.head, arrival, now)?;
+        decided.holder = holder;
+        decided.permit = permit;
+        let connection = decided.permit.connection();
+        let expired = connection.standing().is_some_and(|standing| {
+            standing.freshness(in_force.settings.renewal.refresh_before, now) == Freshness::Expired
+        });
+        // A token that is still good is better than none.
+        match renewed {
+            Err(failure) if expired => return Err(failed(failure, &decided)),
+            Ok(()) if expired => return Err(failed(Failure::Late, &decided)),
+            _ => {}
+        }
+        if let Some(standing) = connection.standing()
+            && standing.is_first_use()
+        {
+            tokens.watch(connection);
+        }
+        let next = self.depart(&in_force, decided, entry)?;
+        Ok((in_force, next))
+    }
+
+    /// Where the origin has refused the tokens, gets others and sends the request once more, if all
+    /// of it is still there. Whatever stands in the way, the origin's own answer is the caller's.
+    pub(super) async fn retry(
+        &self,
+        sent: Result<Reply, upstream::Error>,
+        replay: Replay,
+    ) -> Result<Reply, upstream::Error> {
+        let refused = matches!(&sent, Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED);
+        if !refused {
+            replay.kept.let_go();
+            return sent;
+        }
+        match self.send_again(replay).await {
+            Some(answered) => Ok(answered),
+            None => sent,
+        }
+    }
+
+    async fn send_again(&self, replay: Replay) -> Option<Reply> {
+        let tokens = self.tokens.as_ref()?;
+        let wanted = wanted(&replay.used, Cause::Unauthorized)?;
+        let uuid = wanted.uuid;
+        if tokens.is_distrusted(uuid) {
+            return None;
+        }
+        let Some(body) = replay.kept.whole() else {
+            // Not this request, but the next is to have others.
+            let tokens = tokens.clone();
+            self.tasks.spawn(async move { tokens.renew(wanted).await });
+            return None;
+        };
+        tokens.renew(wanted).await.ok()?;
+        let in_force = self.in_force.load_full();
+        let departure = replay.departure(&in_force, self.ledger.clock.now(), body, &self.via)?;
+        let answered = self.upstream.send(&in_force.rules, departure).await.ok()?;
+        if answered.status() == StatusCode::UNAUTHORIZED {
+            tokens.distrust(uuid);
+        }
+        Some(answered)
+    }
+}
+
+/// Why a request is not sent: there are no tokens that it could be sent with.
+fn failed(failure: Failure, decided: &Decided) -> Refusal {
+    let connection = decided.permit.connection();
+    match failure {
+        Failure::Lapsed | Failure::NoRefreshToken => reauthorization_needed(connection),
+        Failure::Seal => super::inject::seal_broken(),
+        Failure::Store => Refusal::new(
+            Code::StoreUnavailable,
+            "The store can't be reached, and the connection's access token has ended.",
+        )
+        .retry_after(1),
+        _ => Refusal::new(
+            Code::TokenEndpointFailed,
+            format!(
+                "The access token of the connection {} has ended, and its provider gave no other; \
+                 try again.",
+                connection.name()
+            ),
+        )
+        .because(failure.to_string()),
+    }
+}
+
+pub(super) fn reauthorization_needed(connection: &Connection) -> Refusal {
+    Refusal::new(
+        Code::ReauthorizationNeeded,
+        format!(
+            "The connection {} has to be authorised again: the operator starts a flow for it.",
+            connection.name()
+        ),
+    )
+}

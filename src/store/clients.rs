@@ -1,0 +1,206 @@
+//! The records of OAuth clients.
+
+use uuid::Uuid;
+
+use super::page::{List, Page, Window};
+use super::row::Row;
+use super::{Error, Revision, Store, Work, connections};
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::oauth::client::{AuthMethod, ClientRecord};
+use crate::model::oauth::endpoint::Template;
+use crate::model::oauth::grant::GrantType;
+
+impl Store {
+    /// Keeps a new client. Nothing that is in force changes, so there is no revision.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the integration has a client of that name.
+    pub async fn create_client(&self, record: &ClientRecord) -> Result<(), Error> {
+        let mut work = self.write().await?;
+        let values = [
+            record.uuid.to_string().into(),
+            record.integration.as_str().into(),
+            record.name.as_str().into(),
+            (&*record.client_id).into(),
+            record.auth_url.as_ref().map(|url| url.as_str().to_owned()).into(),
+            record.token_url.as_str().into(),
+            (&*record.default_scopes).into(),
+            record.grant_type.as_str().into(),
+            record.auth_method.as_str().into(),
+            (&*record.created_by).into(),
+            (&*record.sealed.key_id).into(),
+            (&*record.sealed.wrapped).into(),
+            (&*record.sealed.payload).into(),
+            record.created_at.into(),
+            record.updated_at.into(),
+        ];
+        work.run(CREATE, values).await?;
+        work.commit().await
+    }
+
+    /// The client of this integration with this uuid.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when its record can't be read.
+    pub async fn client(
+        &self,
+        integration: &IntegrationName,
+        uuid: Uuid,
+    ) -> Result<Option<ClientRecord>, Error> {
+        self.find_client(BY_UUID, [integration.as_str(), &uuid.to_string()]).await
+    }
+
+    /// The client of this integration with this name.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when its record can't be read.
+    pub async fn client_by_name(
+        &self,
+        integration: &IntegrationName,
+        name: &ConnectionName,
+    ) -> Result<Option<ClientRecord>, Error> {
+        self.find_client(BY_NAME, [integration.as_str(), name.as_str()]).await
+    }
+
+    async fn find_client(
+        &self,
+        sql: &'static str,
+        values: [&str; 2],
+    ) -> Result<Option<ClientRecord>, Error> {
+        let mut work = self.read().await?;
+        let row = work.row(sql, values.map(Into::into)).await;
+        work.end().await?;
+        row?.as_ref().map(read).transpose()
+    }
+
+    /// A page of an integration's clients, in the order of the bytes of their names.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn clients(
+        &self,
+        integration: &IntegrationName,
+        window: &Window,
+    ) -> Result<Page<ClientRecord>, Error> {
+        let mut work = self.read().await?;
+        let page = OF_INTEGRATION.page(&mut work, integration.as_str(), window, read).await;
+        work.end().await?;
+        page
+    }
+
+    /// Puts `after` in the place of `before`, unless the record is gone or was changed meanwhile;
+    /// whether it did. Which client it is, its name and its time of creation stay.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn replace_client(
+        &self,
+        before: &ClientRecord,
+        after: &ClientRecord,
+    ) -> Result<bool, Error> {
+        let mut work = self.write().await?;
+        let values = [
+            before.uuid.to_string().into(),
+            (&*before.sealed.payload).into(),
+            before.updated_at.into(),
+            (&*after.client_id).into(),
+            after.auth_url.as_ref().map(|url| url.as_str().to_owned()).into(),
+            after.token_url.as_str().into(),
+            (&*after.default_scopes).into(),
+            after.auth_method.as_str().into(),
+            (&*after.sealed.key_id).into(),
+            (&*after.sealed.wrapped).into(),
+            (&*after.sealed.payload).into(),
+            after.updated_at.into(),
+        ];
+        let replaced = work.run(REPLACE, values).await? > 0;
+        work.commit().await?;
+        Ok(replaced)
+    }
+
+    /// Deletes a client, its flows, and every connection that it has. Gives how many those were,
+    /// and the revision of the last; `None` when there is no such client.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn delete_client(
+        &self,
+        integration: &IntegrationName,
+        uuid: Uuid,
+    ) -> Result<Option<(usize, Option<Revision>)>, Error> {
+        let uuid = uuid.to_string();
+        let mut work = self.write().await?;
+        let deleted = work.run(DELETE, [integration.as_str().into(), (&*uuid).into()]).await?;
+        if deleted == 0 {
+            work.end().await?;
+            return Ok(None);
+        }
+        let rows = work.rows(ITS_CONNECTIONS, [(&*uuid).into()]).await?;
+        let mut last = None;
+        for row in &rows {
+            last = Some(forget_connection(&mut work, row).await?);
+        }
+        work.run("DELETE FROM oauth_flows WHERE client = $1", [(&*uuid).into()]).await?;
+        work.commit().await?;
+        Ok(Some((rows.len(), last)))
+    }
+}
+
+async fn forget_connection(work: &mut Work, row: &Row) -> Result<Revision, Error> {
+    let columns = row.of(connections::TABLE);
+    let (integration, name) = (columns.text("integration")?, columns.text("name")?);
+    let revision = work.revise(connections::KIND, &integration, &name).await?;
+    let uuid = columns.text("uuid")?;
+    work.run("DELETE FROM oauth_refreshes WHERE uuid = $1", [(&*uuid).into()]).await?;
+    work.run("DELETE FROM connections WHERE uuid = $1", [uuid.into()]).await?;
+    Ok(revision)
+}
+
+pub(super) fn read(row: &Row) -> Result<ClientRecord, Error> {
+    let columns = row.of(TABLE);
+    let auth_url = columns.maybe_text("auth_url")?;
+    let auth_url = auth_url.map(|text| Template::parse(&text)).transpose();
+    Ok(ClientRecord {
+        uuid: columns.parsed("uuid", Uuid::parse_str)?,
+        integration: columns.parsed("integration", IntegrationName::parse)?,
+        name: columns.parsed("name", ConnectionName::parse)?,
+        client_id: columns.text("client_id")?.into(),
+        auth_url: auth_url.map_err(|_rule| columns.inconsistent("auth_url"))?,
+        token_url: columns.parsed("token_url", Template::parse)?,
+        default_scopes: columns.text("default_scopes")?.into(),
+        grant_type: columns.parsed("grant_type", GrantType::parse)?,
+        auth_method: columns.parsed("auth_method", AuthMethod::parse)?,
+        created_by: columns.text("created_by")?.into(),
+        sealed: connections::read_sealed(columns)?,
+        created_at: columns.time("created_at")?,
+        updated_at: columns.time("updated_at")?,
+    })
+}
+
+pub(super) const TABLE: &str = "oauth_clients";
+
+const CREATE: &str = "INSERT INTO oauth_clients (uuid, integration, name, client_id, auth_url, \
+    token_url, default_scopes, grant_type, auth_method, created_by, key_id, wrapped, payload, \
+    created_at, updated_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+
+const BY_UUID: &str = "SELECT * FROM oauth_clients WHERE integration = $1 AND uuid = $2";
+
+const BY_NAME: &str = "SELECT * FROM oauth_clients WHERE integration = $1 AND name = $2";
+
+const REPLACE: &str = "UPDATE oauth_clients SET client_id = $4, auth_url = $5, token_url = $6, \
+    default_scopes = $7, auth_method = $8, key_id = $9, wrapped = $10, payload = $11, \
+    updated_at = $12 WHERE uuid = $1 AND payload = $2 AND updated_at = $3";
+
+const DELETE: &str = "DELETE FROM oauth_clients WHERE integration = $1 AND uuid = $2";
+
+const ITS_CONNECTIONS: &str = "SELECT uuid, integration, name FROM connections WHERE client = $1";
+
+const OF_INTEGRATION: List = List {
+    forward: "SELECT * FROM oauth_clients WHERE integration = $1 \
+        AND ($2 IS NULL OR name > $2) AND ($3 IS NULL OR name < $3) ORDER BY name LIMIT $4",
+    backward: "SELECT * FROM oauth_clients WHERE integration = $1 \
+        AND ($2 IS NULL OR name > $2) AND ($3 IS NULL OR name < $3) ORDER BY name DESC LIMIT $4",
+    key: "name",
+    table: TABLE,
+};

@@ -1,0 +1,97 @@
+//! What of a connection is neither secret nor a column of its own, as JSON.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::Error;
+use super::row::Columns;
+use crate::model::connection::ConnectionType;
+use crate::model::oauth::endpoint::Subdomain;
+use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
+use crate::model::record::Detail;
+
+pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
+    let kind = columns.parsed("type", |text| ConnectionType::parse(text).ok_or(()))?;
+    if kind == ConnectionType::OAuth {
+        let client = columns.parsed("client", Uuid::parse_str)?;
+        let grant = columns.parsed("detail", |text| read_grant(client, text).ok_or(()))?;
+        return Ok(Detail::OAuth(Box::new(grant)));
+    }
+    columns.parsed("detail", |text| {
+        let detail = object(text).ok_or(())?;
+        let text = |key: &str| detail.get(key).and_then(Json::as_str).map(Into::into).ok_or(());
+        Ok::<_, ()>(match kind {
+            ConnectionType::ApiKey => Detail::ApiKey { header_name: text(HEADER_NAME)? },
+            ConnectionType::BasicAuth => Detail::BasicAuth { username: text(USERNAME)? },
+            ConnectionType::BearerToken | ConnectionType::OAuth => Detail::BearerToken,
+        })
+    })
+}
+
+pub(super) fn write(detail: &Detail) -> String {
+    let of = |key: &str, text: &str| Json::Object(Map::from_iter([(key.into(), text.into())]));
+    let detail = match detail {
+        Detail::ApiKey { header_name } => of(HEADER_NAME, header_name),
+        Detail::BasicAuth { username } => of(USERNAME, username),
+        Detail::BearerToken => Json::Object(Map::new()),
+        Detail::OAuth(grant) => write_grant(grant),
+    };
+    detail.to_string()
+}
+
+fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
+    let detail = object(text)?;
+    let text = |key: &str| detail.get(key).and_then(Json::as_str);
+    let number = |key: &str| detail.get(key).and_then(Json::as_i64);
+    let time = |key: &str| Timestamp::from_microsecond(number(key)?).ok();
+    let lapse = match text(LAPSED_BY) {
+        Some(reason) => {
+            Some(Lapse { since: time(LAPSED_AT)?, reason: LapseReason::parse(reason)? })
+        }
+        None => None,
+    };
+    Some(Grant {
+        client,
+        subdomain: text(SUBDOMAIN).map(Subdomain::parse).transpose().ok()?,
+        grant_type: GrantType::parse(text(GRANT_TYPE)?).ok()?,
+        created_by: text(CREATED_BY)?.into(),
+        scopes: text(SCOPES)?.into(),
+        authorized_at: time(AUTHORIZED_AT)?,
+        generation: number(GENERATION)?,
+        lapse,
+    })
+}
+
+fn write_grant(grant: &Grant) -> Json {
+    let mut detail = Map::from_iter([
+        (GRANT_TYPE.into(), grant.grant_type.as_str().into()),
+        (CREATED_BY.into(), (&*grant.created_by).into()),
+        (SCOPES.into(), (&*grant.scopes).into()),
+        (AUTHORIZED_AT.into(), grant.authorized_at.as_microsecond().into()),
+        (GENERATION.into(), grant.generation.into()),
+    ]);
+    if let Some(subdomain) = &grant.subdomain {
+        detail.insert(SUBDOMAIN.into(), subdomain.as_str().into());
+    }
+    if let Some(lapse) = &grant.lapse {
+        detail.insert(LAPSED_AT.into(), lapse.since.as_microsecond().into());
+        detail.insert(LAPSED_BY.into(), lapse.reason.as_str().into());
+    }
+    Json::Object(detail)
+}
+
+fn object(text: &str) -> Option<Map<String, Json>> {
+    serde_json::from_str(text).ok()
+}
+
+const HEADER_NAME: &str = "header_name";
+const USERNAME: &str = "username";
+const SUBDOMAIN: &str = "subdomain";
+const GRANT_TYPE: &str = "grant_type";
+const CREATED_BY: &str = "created_by";
+const SCOPES: &str = "scopes";
+const AUTHORIZED_AT: &str = "authorized_at";
+const GENERATION: &str = "generation";
+const LAPSED_AT: &str = "lapsed_at";
+const LAPSED_BY: &str = "lapsed_by";

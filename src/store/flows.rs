@@ -1,0 +1,85 @@
+//! Flows between two of their steps. Each step takes a flow out, so that none is taken twice.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::row::Row;
+use super::{Error, Store, connections};
+use crate::model::name::IntegrationName;
+use crate::model::oauth::flow::{FlowRecord, FlowStep};
+
+impl Store {
+    /// Keeps a flow until somebody takes it on, or it ends.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn keep_flow(&self, record: &FlowRecord) -> Result<(), Error> {
+        let mut work = self.write().await?;
+        let values = [
+            record.id.to_string().into(),
+            record.integration.as_str().into(),
+            record.client.to_string().into(),
+            record.step.as_str().into(),
+            record.digest.as_slice().into(),
+            record.ends_at.into(),
+            (&*record.sealed.key_id).into(),
+            (&*record.sealed.wrapped).into(),
+            (&*record.sealed.payload).into(),
+        ];
+        work.run(KEEP, values).await?;
+        work.commit().await
+    }
+
+    /// Takes out the flow that waits for the token with this digest: whoever asks first has it, and
+    /// nobody after. One of another integration than `of` is left where it is. `None` when there is none, or none any more at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when its record can't be read; it is taken out then too.
+    pub async fn take_flow(
+        &self,
+        step: FlowStep,
+        digest: &[u8; 32],
+        of: Option<&IntegrationName>,
+        now: Timestamp,
+    ) -> Result<Option<FlowRecord>, Error> {
+        let mut work = self.write().await?;
+        let of = of.map(|integration| integration.as_str().to_owned());
+        let values = [step.as_str().into(), digest.as_slice().into(), of.into()];
+        let row = work.row(TAKE, values).await?;
+        work.commit().await?;
+        let record = row.as_ref().map(read).transpose()?;
+        Ok(record.filter(|record| record.ends_at > now))
+    }
+
+    /// Forgets the flows that have ended.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn prune_flows(&self, now: Timestamp) -> Result<(), Error> {
+        let mut work = self.write().await?;
+        work.run("DELETE FROM oauth_flows WHERE ends_at <= $1", [now.into()]).await?;
+        work.commit().await
+    }
+}
+
+pub(super) fn read(row: &Row) -> Result<FlowRecord, Error> {
+    let columns = row.of(TABLE);
+    let digest = columns.bytes("digest")?;
+    Ok(FlowRecord {
+        id: columns.parsed("id", Uuid::parse_str)?,
+        integration: columns.parsed("integration", IntegrationName::parse)?,
+        client: columns.parsed("client", Uuid::parse_str)?,
+        step: columns.parsed("step", |text| FlowStep::parse(text).ok_or(()))?,
+        digest: digest.try_into().map_err(|_length| columns.inconsistent("digest"))?,
+        ends_at: columns.time("ends_at")?,
+        sealed: connections::read_sealed(columns)?,
+    })
+}
+
+pub(super) const TABLE: &str = "oauth_flows";
+
+const KEEP: &str = "INSERT INTO oauth_flows (id, integration, client, step, digest, ends_at, \
+    key_id, wrapped, payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const TAKE: &str = "DELETE FROM oauth_flows WHERE step = $1 AND digest = $2 \
+    AND ($3 IS NULL OR integration = $3) RETURNING *";

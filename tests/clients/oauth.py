@@ -1,0 +1,657 @@
+"""Judges OAuth connections with clients of others: curl, as the reference calls it, a certified
+provider, which ends a grant whose refresh token is shown twice, and a browser with its user.
+
+`oauth.py PROGRAMS` starts the origin, the provider and the server out of the directory PROGRAMS.
+"""
+
+import http.server
+import json
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+from programs import Programs
+
+HERE = Path(__file__).resolve().parent
+NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
+API, PROVIDER, CLIENT = "api.example.test", "foobar.example.test", "client.int"
+ZIS = "/api/services/zis/connections"
+CALLBACK = f"{ZIS}/oauth/callback"
+CONFIG = """
+[log]
+level = "trace"
+[proxy]
+listen = ["127.0.0.1:0"]
+allowed_ports = [443, {provider}]
+[api]
+listen = "127.0.0.1:{api}"
+public_url = "http://127.0.0.1:{api}"
+requests_per_minute = {rate}
+[upstream]
+extra_roots = ["origin/ca.pem"]
+allow_networks = ["127.0.0.0/8"]
+[upstream.resolve]
+"{API}:443" = "{origin}"
+"{PROVIDER}:{provider}" = "127.0.0.1:{provider}"
+[oauth]
+allowed_redirect_origins = ["https://{CLIENT}"]
+[zis]
+account_id = 123456
+"""
+
+# The commands of the reference as they stand there.
+START = """curl https://{subdomain}.zendesk.com/api/services/zis/connections/oauth/start/{integration} \\
+-H "Authorization: Bearer {access_token}" \\
+-X POST \\
+-H 'content-type: application/json' \\
+-d '{
+"allow_offline_access": true,
+"grant_type": "authorization_code",
+"name": "my_connection_name",
+"oauth_client_name": "my_oauth_client_name",
+"oauth_client_uuid": "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade",
+"oauth_url_subdomain": "foobar",
+"origin_oauth_redirect_url": "https://client.int/callback",
+"permission_scopes": "read write"
+}'"""
+EXCHANGE = """curl https://{subdomain}.zendesk.com/api/services/zis/connections/oauth/access_codes/{integration}?verification_code={verification_code} \\
+-H "Authorization: Bearer {access_token}" """
+REFRESH = """curl https://{subdomain}.zendesk.com/api/services/zis/connections/refresh/{integration}?%s={%s} \\
+-H "Authorization: Bearer {access_token}" """
+SHOW = """curl https://{subdomain}.zendesk.com/api/services/zis/connections/{integration}?%s={%s} \\
+-H "Authorization: Bearer {access_token}" """
+TOKEN = """curl https://{subdomain}.zendesk.com/api/services/zis/connections/oauth/tokens/{integration} \\
+-X POST \\
+-H 'content-type: application/json' \\
+-d '{
+"client_id": "my_client_id",
+"client_secret": "my_client_secret",
+"code": "LgwEzL8CA3aRA35r5QYfRbjjMa3Iacsk1CvwcRsnM",
+"grant_type": "authorization_code",
+"redirect_uri": "https://client.int/callback",
+"scope": "read write"
+}'"""
+
+# The members of what is answered.
+CONNECTION = {
+    "access_token", "created_by", "integration", "name", "oauth_access_token_response_body",
+    "oauth_client_uuid", "oauth_url_subdomain", "permission_scope", "refresh_token",
+    "token_expiry", "token_type", "uuid", "zendesk_account_id",
+}
+ITEM = CONNECTION - {"integration", "oauth_client_uuid", "zendesk_account_id"}
+EXCHANGED = CONNECTION - {"name", "oauth_client_uuid", "oauth_url_subdomain"}
+EXCHANGED |= {"origin_oauth_redirect_url", "raw_callback_params"}
+OAUTH_CLIENT = {
+    "auth_url", "client_id", "client_secret", "created_at", "created_by", "default_scopes",
+    "grant_type", "integration", "name", "token_endpoint_auth_method", "token_url", "updated_at",
+    "uuid",
+}
+
+
+def error(status, code, detail):
+    return {"errors": [{"code": code, "detail": detail, "status": str(status)}]}
+
+
+INVALID = (400, error(400, "1301", "Invalid request"))
+UNAUTHORIZED = (401, error(401, "1200", "Unauthorized"))
+FORBIDDEN = (403, error(403, "1200", "Forbidden"))
+MISSING = (404, error(404, "1302", "Not found"))
+
+
+class Answer:
+    """What curl has printed: a head and a body."""
+
+    def __init__(self, said):
+        head, _, self.text = said.partition("\r\n\r\n")
+        line, *fields = head.split("\r\n")
+        self.status = int(line.split()[1])
+        self.fields = {name.lower(): value for name, value in (f.split(": ", 1) for f in fields)}
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+    @property
+    def outcome(self):
+        return self.status, self.json
+
+
+class Stage(Programs):
+    """The origin, the provider and the server."""
+
+    def set(self):
+        said = self.start(["examples/origin", "origin", API, PROVIDER, CLIENT], r"address (\S+)\nca ")
+        self.origin = said[1]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.clients = {
+            "my_oauth_client_name": ("client_secret_post", ["authorization_code", "refresh_token"], 600),
+            "short": ("client_secret_basic", ["authorization_code", "refresh_token"], 3),
+            "machine": ("client_secret_basic", ["client_credentials"], 600),
+        }
+        self.passwords = {name: f"a b+%:&/{secrets.token_urlsafe(24)}" for name in self.clients}
+        # Neither an id nor a secret of these can travel as it is.
+        self.secrets, self.revoked = {*self.passwords.values()}, 0
+        registered = [
+            {"id": f"id of:{name}", "secret": self.passwords[name], "method": method,
+             "grants": grants, "lifetime": lifetime}
+            for name, (method, grants, lifetime) in self.clients.items()
+        ]
+        config = {"host": PROVIDER, "callback": self.url + CALLBACK, "clients": registered}
+        (self.directory / "provider.json").write_text(json.dumps(config))
+        self.events = self.directory / f"{len(self.children)}.out"
+        provide = [
+            NODE, HERE / "oauth/provider.mjs", "provider.json", "origin/leaf.pem", "origin/leaf.key",
+        ]
+        self.issuer = self.start(provide, r"issuer (https\S+)\n")[1]
+        self.proxy = self.serve("keyferry", port, 0)
+        scopes = ["--scope", "read", "--scope", "write", "--scope", "proxy"]
+        self.token, self.reader = self.make_token("test_user", scopes), self.make_token("reader", scopes[:2])
+        self.trust()
+
+    def serve(self, name, port, rate):
+        """Starts a server; gives where its proxy is."""
+        text = CONFIG.format(
+            api=port, rate=rate, origin=self.origin, provider=urlsplit(self.issuer).port,
+            API=API, PROVIDER=PROVIDER, CLIENT=CLIENT,
+        )
+        (self.directory / f"{name}.toml").write_text(text)
+        serve = ["keyferry", "serve", "--config", f"{name}.toml", "--data-dir", f"{name}-data"]
+        return self.start(serve, r"proxy +(http\S+)\n +API")[1]
+
+    def make_token(self, name, scopes, integration="my_integration"):
+        return self.run(
+            "keyferry", "token", "create", "--name", name, "--integration", integration, *scopes,
+            "--url", self.url, "--data-dir", "keyferry-data",
+        )
+
+    def trust(self):
+        """Has the browser trust the origin's authority, and curl print heads."""
+        nss = self.directory / ".pki/nssdb"
+        nss.mkdir(parents=True)
+        ca = self.directory / "origin/ca.pem"
+        for command in (
+            ["certutil", "-d", f"sql:{nss}", "-N", "--empty-password"],
+            ["certutil", "-d", f"sql:{nss}", "-A", "-t", "C,,", "-n", "origin", "-i", ca],
+        ):
+            subprocess.run(command, check=True)
+        (self.directory / ".curlrc").write_text("include\nsilent\nshow-error\n")
+
+    def events_of(self, kind):
+        """How often the provider has said so."""
+        return len(re.findall(f"^event {kind}", self.events.read_text(), re.MULTILINE))
+
+    def end(self):
+        """Stops what was started. The servers must have ended well and told no secret, and the
+        provider must have ended no grant but those that a test has had it end."""
+        _origin, _provider, *servers = self.stop()
+        assert set(servers) == {0}, servers
+        assert self.events_of("revoked") == self.revoked, self.events.read_text()
+        assert not self.events_of("broken"), self.events.read_text()
+        places = {file: text.encode() for file, text in self.said().items() if file != self.events}
+        kept = (file for file in self.directory.glob("*-data/**/*") if file.is_file())
+        for file, content in {**places, **{file: file.read_bytes() for file in kept}}.items():
+            assert not [text for text in self.secrets if text.encode() in content], file
+
+
+class Done(http.server.BaseHTTPRequestHandler):
+    """Where a flow may end: a page on loopback."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"done")
+
+    def log_message(self, *_):
+        pass
+
+
+class OAuth(unittest.TestCase):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        directory = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(directory.cleanup)
+        cls.stage = Stage(PROGRAMS, directory.name)
+        cls.addClassCleanup(cls.stage.end)
+        cls.stage.set()
+        cls.registered = {}
+        for name in cls.stage.clients:
+            cls.registered[name] = cls.register(name)
+
+    @classmethod
+    def register(cls, name):
+        """Makes a client; gives it as the answer shows it."""
+        method, grants, _lifetime = cls.stage.clients[name]
+        issuer, placed = cls.stage.issuer, cls.stage.issuer.replace("foobar", "{subdomain}")
+        placed = placed if name == "my_oauth_client_name" else issuer
+        body = {
+            "name": name, "client_id": f"id of:{name}", "client_secret": cls.stage.passwords[name],
+            "token_url": f"{placed}/token", "default_scopes": "openid offline_access api",
+            "grant_type": grants[0], "token_endpoint_auth_method": method,
+        }
+        if grants[0] == "authorization_code":
+            body["auth_url"] = f"{placed}/auth?prompt=consent"
+        else:
+            body["default_scopes"] = "api"
+        answer = cls.ask("POST", f"/oauth/clients/my_integration", body)
+        assert answer.status == 201, answer.text
+        return answer.json
+
+    # What is asked, and how.
+
+    @classmethod
+    def curl(cls, *arguments):
+        command = ["curl", "-gisS", "--max-time", "20", *arguments]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=30)
+        return Answer(done.stdout.decode())
+
+    @classmethod
+    def ask(cls, method, path, body=None, token=None):
+        """Asks the API with a token; with none where it is empty."""
+        token = cls.stage.token if token is None else token
+        arguments = ["-X", method, f"{cls.stage.url}{ZIS}{path}"]
+        arguments += ["-H", f"Authorization: Bearer {token}"] if token else []
+        if body is not None:
+            arguments += ["-H", "content-type: application/json", "-d", json.dumps(body)]
+        return cls.curl(*arguments)
+
+    def reference(self, command, **values):
+        """Has a shell run a command of the reference: nothing but what stands for something of
+        one's own is replaced."""
+        known = {
+            "https://{subdomain}.zendesk.com": self.stage.url,
+            "{integration}": "my_integration",
+            "{access_token}": self.stage.token,
+            "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade": self.registered["my_oauth_client_name"]["uuid"],
+            **{f"{{{name}}}": value for name, value in values.items()},
+        }
+        for name, value in known.items():
+            command = command.replace(name, value)
+        done = subprocess.run(
+            ["sh", "-c", command], env={"PATH": "/usr/bin:/bin", "HOME": str(self.stage.directory)},
+            check=True, stdout=subprocess.PIPE, timeout=30,
+        )
+        return Answer(done.stdout.decode())
+
+    def browse(self, url, says="yes", ends="", halts=""):
+        """What somebody sees who goes there with a browser of their own."""
+        port = self.stage.origin.rpartition(":")[2]
+        rules = f"MAP {CLIENT} 127.0.0.1:{port},MAP {PROVIDER} 127.0.0.1,MAP * ~NOTFOUND,EXCLUDE 127.0.0.1"
+        asked = {
+            "url": url, "chromium": CHROMIUM, "rules": rules, "says": says, "ends": ends, "halts": halts,
+        }
+        done = subprocess.run(
+            [NODE, HERE / "oauth/browser.mjs", json.dumps(asked)],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.stage.directory)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def send(self, connection, path="/v1"):
+        """A request of a program, by the base URL of a connection: the answer, and what the origin
+        was shown; nothing where it was not asked."""
+        bearer = f"Authorization: Bearer {self.stage.token}"
+        answer = self.curl("-H", bearer, f"{self.stage.proxy}/~/{connection}{path}")
+        if "proxy-status" in answer.fields:
+            return answer, None
+        received = self.stage.directory / "origin" / str(answer.json["received"])
+        return answer, re.findall(r"^authorization: (.*)$", received.read_text(), re.MULTILINE)
+
+    def ask_provider(self, client, path, **form):
+        """What the provider answers a client that shows its secret in a field."""
+        port, secret = urlsplit(self.stage.issuer).port, self.stage.passwords[client]
+        pair = f"{quote(f'id of:{client}', safe='')}:{quote(secret, safe='')}"
+        pairs = (f"{name}={value}" for name, value in form.items())
+        return self.curl(
+            "--resolve", f"{PROVIDER}:{port}:127.0.0.1", "--cacert",
+            self.stage.directory / "origin/ca.pem", "-u", pair, f"{self.stage.issuer}{path}",
+            *(part for pair in pairs for part in ("--data-urlencode", pair)),
+        )
+
+    def begin(self, **body):
+        answer = self.ask("POST", "/oauth/start/my_integration", body)
+        self.assertEqual((answer.status, set(answer.json)), (200, {"redirect_url"}), answer.text)
+        return answer.json["redirect_url"]
+
+    # What must be true of it.
+
+    def judge_tokens(self, shown, lifetime, refreshable=True):
+        """The tokens are those of the provider's answer, which is whole, and they are good."""
+        said = json.loads(shown["oauth_access_token_response_body"])
+        self.assertEqual(shown["access_token"], said["access_token"])
+        self.assertEqual(shown["refresh_token"], said.get("refresh_token", ""))
+        self.assertEqual(bool(shown["refresh_token"]), refreshable)
+        self.assertEqual((shown["token_type"], said["expires_in"]), ("Bearer", lifetime))
+        self.assertRegex(shown["token_expiry"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        expiry = datetime.fromisoformat(shown["token_expiry"].replace("Z", "+00:00"))
+        ends = datetime.now(timezone.utc) + timedelta(seconds=lifetime)
+        self.assertLess(abs(ends - expiry), timedelta(seconds=5))
+        looked_at = {"token": shown["access_token"]}
+        active = self.ask_provider("machine", "/token/introspection", **looked_at).json["active"]
+        self.assertTrue(active)
+        self.keep_secret(shown["access_token"], shown["refresh_token"])
+
+    def judge_ending(self, seen, ends):
+        """The flow has ended there, with a verification code; gives it, and the callback's query."""
+        self.assertEqual(seen["status"], 200, seen)
+        said = r"[?&]verification_token=([\w-]+)&verification_code=([\w-]+)"
+        found = re.fullmatch(re.escape(ends) + said, seen["visited"][-1])
+        self.assertTrue(found, seen["visited"])
+        self.assertEqual(found[1], found[2])
+        [callback] = [url for url in seen["visited"] if url.startswith(self.stage.url + CALLBACK)]
+        query = urlsplit(callback).query
+        self.keep_secret(found[1], *(value for [value] in parse_qs(query).values()))
+        return found[1], query
+
+    def keep_secret(self, *texts):
+        """None of this may be seen in a log, or in what is kept."""
+        self.stage.secrets |= {text for text in texts if text and text != self.stage.issuer}
+
+    def judge_fresh(self, answer):
+        self.assertEqual(answer.fields["content-type"], "application/json")
+        self.assertEqual(answer.fields["cache-control"], "no-store")
+
+    def test_the_commands_of_the_reference_make_a_connection(self):
+        started = self.reference(START)
+        self.assertEqual((started.status, set(started.json)), (200, {"redirect_url"}), started.text)
+        redirect_url = started.json["redirect_url"]
+        self.assertRegex(redirect_url, f"^{self.stage.url}{ZIS}/oauth/start_redirect\\?flow_token=[A-Za-z0-9_-]{{32,}}$")
+        seen = self.browse(redirect_url, ends="https://client.int/callback")
+        asked = parse_qs(urlsplit(seen["visited"][1]).query)
+        self.assertTrue(seen["visited"][1].startswith(f"{self.stage.issuer}/auth?"))
+        self.assertEqual(asked.pop("client_id"), ["id of:my_oauth_client_name"])
+        self.assertEqual(asked.pop("redirect_uri"), [self.stage.url + CALLBACK])
+        self.assertRegex(asked.pop("state")[0], "^[A-Za-z0-9_-]{43}$")
+        self.assertRegex(asked.pop("code_challenge")[0], "^[A-Za-z0-9_-]{43}$")
+        self.assertEqual(asked, {
+            "prompt": ["consent"], "response_type": ["code"], "code_challenge_method": ["S256"],
+            "scope": ["read write"], "access_type": ["offline"],
+        })
+        code, callback = self.judge_ending(seen, "https://client.int/callback")
+        exchanged = self.reference(EXCHANGE, verification_code=code)
+        self.assertEqual((exchanged.status, set(exchanged.json)), (200, EXCHANGED), exchanged.text)
+        self.judge_fresh(exchanged)
+        first = exchanged.json
+        self.judge_tokens(first, 600)
+        common = {
+            "created_by": "test_user", "integration": "my_integration",
+            "permission_scope": "read write", "zendesk_account_id": 123456,
+        }
+        self.assertEqual({name: first[name] for name in common}, common)
+        self.assertEqual(first["origin_oauth_redirect_url"], "https://client.int/callback")
+        self.assertEqual(first["raw_callback_params"], callback)
+        self.assertEqual(self.reference(EXCHANGE, verification_code=code).outcome, INVALID)
+
+        common |= {
+            "name": "my_connection_name", "oauth_url_subdomain": "foobar", "uuid": first["uuid"],
+            "oauth_client_uuid": self.registered["my_oauth_client_name"]["uuid"],
+        }
+        for by, value in (("name", "my_connection_name"), ("uuid", first["uuid"])):
+            shown = self.reference(SHOW % (by, by), **{by: value})
+            self.assertEqual((shown.status, set(shown.json)), (200, CONNECTION), shown.text)
+            self.judge_fresh(shown)
+            self.assertEqual({name: shown.json[name] for name in common}, common)
+            self.assertEqual(shown.json["access_token"], first["access_token"])
+        self.judge_use(first)
+        self.judge_rotation(first, common)
+
+    def judge_use(self, first):
+        """Nothing is sent before it is said where to; then the token, and nothing else."""
+        answer, shown = self.send("my_connection_name")
+        self.assertEqual((answer.status, answer.json["errors"][0]["code"]), (403, "DomainNotAllowed"))
+        self.assertIsNone(shown)
+        path = "/my_integration?name=my_connection_name"
+        bound = self.ask("PATCH", path, {"allowed_domain": API})
+        self.assertEqual((bound.status, bound.json["allowed_domain"]), (200, API))
+        self.assertEqual(set(bound.json), CONNECTION | {"allowed_domain"})
+        other = self.ask("PATCH", path, {"allowed_domain": CLIENT})
+        self.assertEqual((other.status, other.json["errors"][0]["code"]), (422, "1303"))
+        answer, shown = self.send("my_connection_name")
+        self.assertEqual((answer.status, shown), (200, [f"Bearer {first['access_token']}"]))
+
+    def judge_rotation(self, before, common):
+        """Each refresh brings other tokens, and the provider is shown none of them twice."""
+        spent = self.stage.events_of("spent")
+        seen = [before["access_token"]]
+        for by in ("name", "uuid", "name", "uuid"):
+            answer = self.reference(REFRESH % (by, by), **{by: common[by]})
+            whole = CONNECTION | {"allowed_domain"}
+            self.assertEqual((answer.status, set(answer.json)), (200, whole), answer.text)
+            self.judge_fresh(answer)
+            self.assertEqual({name: answer.json[name] for name in common}, common)
+            self.assertNotIn(answer.json["access_token"], seen)
+            self.assertNotEqual(answer.json["refresh_token"], before["refresh_token"])
+            self.judge_tokens(answer.json, 600)
+            before = answer.json
+            seen.append(before["access_token"])
+            answer, shown = self.send("my_connection_name")
+            self.assertEqual((answer.status, shown), (200, [f"Bearer {before['access_token']}"]))
+        self.assertEqual(self.stage.events_of("spent"), spent + 4)
+        self.assertEqual(self.stage.events_of("revoked"), self.stage.revoked)
+        listed = self.curl(
+            "-H", f"Authorization: Bearer {self.stage.token}",
+            f"{self.stage.url}/api/services/zis/integrations/my_integration/connections/all",
+        )
+        self.judge_fresh(listed)
+        self.assertEqual(set(listed.json), {"api_key", "basic_auth", "bearer_token", "oauth", "meta"})
+        [item] = [item for item in listed.json["oauth"] if item["name"] == "my_connection_name"]
+        self.assertEqual(item, {name: before[name] for name in ITEM | {"allowed_domain"}})
+        masked = self.ask("GET", "/my_integration?name=my_connection_name", token=self.stage.reader)
+        hidden = ["access_token", "oauth_access_token_response_body", "refresh_token"]
+        self.assertEqual(masked.json, before | dict.fromkeys(hidden, "*****"))
+
+    def test_a_connection_keeps_itself_fresh_for_all_who_use_it(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Done)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        ends = f"http://127.0.0.1:{server.server_port}/done?a=1"
+        url = self.begin(
+            oauth_client_name="short", name="short_lived", allowed_domain=API,
+            origin_oauth_redirect_url=ends,
+        )
+        code, _callback = self.judge_ending(self.browse(url, ends=ends), ends)
+        # It is there already, before the exchange.
+        answer, [first] = self.send("short_lived")
+        self.assertEqual(answer.status, 200)
+        exchanged = self.ask("GET", f"/oauth/access_codes/my_integration?verification_code={code}")
+        self.assertEqual(set(exchanged.json), EXCHANGED | {"allowed_domain"})
+        self.assertEqual(exchanged.json["origin_oauth_redirect_url"], ends)
+        deadline = time.monotonic() + 20
+        spent, lock, tokens = self.stage.events_of("spent"), threading.Lock(), {first}
+
+        def work(_number):
+            while len(tokens) < 4 and time.monotonic() < deadline:
+                answer, [token] = self.send("short_lived")
+                with lock:
+                    tokens.add(token)
+                if answer.status != 200:
+                    return answer.text
+            return None
+
+        with ThreadPoolExecutor(4) as pool:
+            self.assertEqual(list(pool.map(work, range(4))), [None] * 4)
+        self.assertGreaterEqual(len(tokens), 4)
+        self.assertGreaterEqual(self.stage.events_of("spent"), spent + 2)
+        self.assertEqual(self.stage.events_of("revoked"), self.stage.revoked)
+
+    def test_a_grant_that_the_provider_has_ended_is_given_again(self):
+        ends = "https://client.int/callback"
+        again = {
+            "oauth_client_name": "short", "name": "leaked", "allowed_domain": API,
+            "origin_oauth_redirect_url": ends,
+        }
+        self.judge_ending(self.browse(self.begin(**again), ends=ends), ends)
+        leaked = self.ask("GET", "/my_integration?name=leaked").json
+        # Somebody else spends the refresh token, so Keyferry's is the one that is shown twice.
+        stolen = self.ask_provider(
+            "short", "/token", grant_type="refresh_token", refresh_token=leaked["refresh_token"],
+        )
+        self.assertEqual(stolen.status, 200, stolen.text)
+        self.stage.revoked += 1
+        self.judge_unprocessable(self.ask("GET", "/refresh/my_integration?name=leaked"))
+        self.assertEqual(self.stage.events_of("revoked"), self.stage.revoked)
+        lapsed = self.ask("GET", "/my_integration?name=leaked")
+        needs = {"needs_reauthorization": True, "reauthorization_reason": "invalid_grant"}
+        self.assertEqual((lapsed.status, lapsed.json), (200, leaked | needs))
+        deadline = time.monotonic() + 10
+        while (answer := self.send("leaked")[0]).status == 200 and time.monotonic() < deadline:
+            pass
+        code = answer.json["errors"][0]["code"]
+        self.assertEqual((answer.status, code), (502, "ReauthorizationNeeded"))
+        self.assertIn("error=proxy_configuration_error", answer.fields["proxy-status"])
+
+        code, _callback = self.judge_ending(self.browse(self.begin(**again), ends=ends), ends)
+        exchanged = self.ask("GET", f"/oauth/access_codes/my_integration?verification_code={code}")
+        self.assertEqual(set(exchanged.json), EXCHANGED | {"allowed_domain"})
+        self.assertEqual(exchanged.json["uuid"], leaked["uuid"])
+        answer, _shown = self.send("leaked")
+        self.assertEqual(answer.status, 200)
+
+    def test_client_credentials_are_granted_in_one_go(self):
+        url = self.begin(oauth_client_name="machine", name="a_machine", allowed_domain=API)
+        exchange = f"^{self.stage.url}{ZIS}/oauth/access_codes/my_integration\\?verification_code="
+        self.assertRegex(url, exchange)
+        self.assertEqual(self.ask("GET", "/my_integration?name=a_machine").outcome, MISSING)
+        answer, _nothing = self.send("a_machine")
+        self.assertEqual(answer.json["errors"][0]["code"], "ConnectionNotFound")
+        bearer = f"Authorization: Bearer {self.stage.token}"
+        exchanged = self.curl("-H", bearer, url)
+        self.assertEqual(exchanged.status, 200, exchanged.text)
+        self.assertEqual(set(exchanged.json), EXCHANGED | {"allowed_domain"})
+        self.judge_tokens(exchanged.json, 600, refreshable=False)
+        self.assertEqual(exchanged.json["raw_callback_params"], "")
+        self.assertEqual(exchanged.json["origin_oauth_redirect_url"], "")
+        self.assertEqual(self.curl("-H", bearer, url).outcome, INVALID)
+        answer, shown = self.send("a_machine")
+        self.assertEqual((answer.status, shown), (200, [f"Bearer {exchanged.json['access_token']}"]))
+        minted = self.ask("GET", "/refresh/my_integration?name=a_machine")
+        self.assertEqual((minted.status, set(minted.json)), (200, CONNECTION | {"allowed_domain"}))
+        self.assertNotEqual(minted.json["access_token"], exchanged.json["access_token"])
+        self.judge_tokens(minted.json, 600, refreshable=False)
+        answer, shown = self.send("a_machine")
+        self.assertEqual(shown, [f"Bearer {minted.json['access_token']}"])
+        self.assertEqual(self.ask("DELETE", "/my_integration?name=a_machine").status, 204)
+        answer, _nothing = self.send("a_machine")
+        self.assertEqual(answer.json["errors"][0]["code"], "ConnectionNotFound")
+
+    def test_a_user_who_says_no_makes_no_connection(self):
+        url = self.begin(
+            oauth_client_name="short", name="refused", origin_oauth_redirect_url="https://client.int/callback",
+        )
+        seen = self.browse(url, says="no", ends="https://client.int/callback")
+        said = parse_qs(urlsplit(seen["visited"][-1]).query)
+        self.assertEqual(set(said), {"error", "error_description"})
+        self.assertEqual(said["error"], ["access_denied"])
+        self.assertEqual(self.ask("GET", "/my_integration?name=refused").outcome, MISSING)
+
+    def test_a_flow_goes_on_in_the_browser_that_it_began_in(self):
+        url = self.begin(oauth_client_name="short", name="stolen")
+        seen = self.browse(url, halts=self.stage.url + CALLBACK)
+        callback = seen["visited"][-1]
+        self.assertTrue(callback.startswith(f"{self.stage.url}{CALLBACK}?code="), callback)
+        elsewhere = self.browse(callback, says=None)
+        self.assertEqual((elsewhere["status"], json.loads(elsewhere["text"])), INVALID)
+        self.assertEqual(elsewhere["visited"], [callback])
+        # Whoever has begun it can't go on either: it was shown to somebody else.
+        self.assertEqual(self.curl(callback).outcome, INVALID)
+        self.assertEqual(self.curl(url).outcome, INVALID)
+        self.assertEqual(self.ask("GET", "/my_integration?name=stolen").outcome, MISSING)
+
+    def test_clients_are_shown_without_their_secrets(self):
+        for made in self.registered.values():
+            self.assertEqual(set(made), OAUTH_CLIENT)
+            self.assertEqual(made["client_secret"], "*****")
+            path = f"/oauth/clients/my_integration/{made['uuid']}"
+            self.assertEqual(self.ask("GET", path).outcome, (200, made))
+        listed = self.ask("GET", "/oauth/clients/my_integration").json["clients"]
+        self.assertEqual({client["name"]: client for client in listed}, self.registered)
+        put = self.ask("PUT", path, {"client_secret": "x"})
+        self.assertEqual(put.status, 405)
+        self.assertEqual({*put.fields["allow"].replace(" ", "").split(",")}, {"DELETE", "GET", "HEAD", "PATCH"})
+        moved = self.ask("PATCH", path, {"token_url": "https://evil.example.com/token"})
+        self.assertEqual((moved.status, moved.json["errors"][0]["code"]), (422, "1303"))
+
+    def test_errors_are_those_of_the_reference(self):
+        start, name = "/oauth/start/my_integration", {"oauth_client_name": "machine"}
+        exchange = "/oauth/access_codes/my_integration"
+        stranger = self.stage.make_token("other", ["--scope", "write"], "other_integration")
+        nobody = "00000000-0000-4000-8000-000000000000"
+        for method, path, body, token, expected in (
+            ("POST", start, name, "", UNAUTHORIZED),
+            ("POST", start, name, "kf_wrong", UNAUTHORIZED),
+            ("POST", start, name, stranger, UNAUTHORIZED),
+            ("POST", start, name, self.stage.reader, FORBIDDEN),
+            ("POST", start, {"oauth_client_name": "nobody"}, None, MISSING),
+            ("POST", start, {"oauth_client_uuid": nobody}, None, MISSING),
+            ("GET", "/oauth/start_redirect?flow_token=xyz", None, "", INVALID),
+            ("GET", "/oauth/start_redirect", None, "", INVALID),
+            ("GET", "/oauth/callback?code=a&state=b", None, "", INVALID),
+            ("GET", f"{exchange}?verification_code=s8fOrC4oP", None, None, INVALID),
+            ("GET", exchange, None, None, INVALID),
+            ("GET", f"{exchange}?verification_code=s8fOrC4oP", None, "", UNAUTHORIZED),
+            ("GET", "/my_integration", None, None, INVALID),
+            ("GET", "/my_integration?name=nobody", None, None, MISSING),
+            ("GET", f"/my_integration?uuid={nobody}", None, None, MISSING),
+            ("GET", "/refresh/my_integration", None, None, INVALID),
+            ("GET", "/refresh/my_integration?name=nobody", None, None, MISSING),
+            ("GET", "/refresh/my_integration?name=nobody", None, self.stage.reader, FORBIDDEN),
+            ("GET", "/refresh/my_integration?name=nobody", None, "", UNAUTHORIZED),
+            ("GET", f"/oauth/clients/my_integration/{nobody}", None, None, MISSING),
+        ):
+            with self.subTest(method=method, path=path, body=body, token=token):
+                self.assertEqual(self.ask(method, path, body, token).outcome, expected)
+        for body in (
+            {}, {"name": "nameless"}, name | {"name": "no name"}, name | {"grant_type": "password"},
+            name | {"allowed_domain": "*.com"}, name | {"oauth_url_subdomain": "evil.com/"},
+            name | {"origin_oauth_redirect_url": "https://evil.example.com/"},
+            name | {"oauth_client_uuid": self.registered["short"]["uuid"]},
+            name | {"permission_scopes": 'a"b'}, name | {"name": "zendesk"},
+        ):
+            with self.subTest(body=body):
+                self.judge_unprocessable(self.ask("POST", start, body))
+        self.judge_unprocessable(self.reference(TOKEN))
+
+    def judge_unprocessable(self, answer):
+        self.assertEqual(answer.status, 422, answer.text)
+        for said in answer.json["errors"]:
+            self.assertEqual(set(said), {"code", "detail", "status"})
+            self.assertEqual((said["code"], said["status"]), ("1303", "422"))
+            self.assertRegex(said["detail"], r"^Invalid value for: [A-Z][A-Za-z ]*\. Desc: \S.*$")
+
+    def test_a_refresh_is_a_get(self):
+        answer = self.ask("POST", "/refresh/my_integration?name=my_connection_name")
+        self.assertEqual(answer.status, 405)
+        self.assertEqual({*answer.fields["allow"].replace(" ", "").split(",")}, {"GET", "HEAD"})
+
+    def test_who_asks_too_often_is_told_when_to_come_back(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.stage.serve("limited", port, 1)
+        token = (self.stage.directory / "limited-data/admin.token").read_text().strip()
+        url = f"http://127.0.0.1:{port}{ZIS}/oauth/clients/my_integration"
+        answers = [self.curl("-H", f"Authorization: Bearer {token}", url) for _ in range(2)]
+        self.assertEqual(answers[0].status, 200)
+        self.assertEqual(answers[1].outcome, (429, error(429, "1300", "Too many requests")))
+        self.assertRegex(answers[1].fields["retry-after"], r"^\d+$")
+
+
+PROGRAMS = sys.argv[1]
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)

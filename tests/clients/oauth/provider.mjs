@@ -1,0 +1,54 @@
+// A certified OpenID provider on loopback, over TLS. `provider.mjs CONFIG CERT KEY` reads
+//
+//   { "host": …, "callback": …, "clients": [{ "id", "secret", "method", "grants", "lifetime" }] }
+//
+// and says on standard output where it is; then a line for each token it issues, and for each
+// refresh token that is spent, refused or revoked. Its own forms ask users to log in and consent.
+// A refresh token is good once: shown again, it ends the whole grant.
+
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
+
+import Provider from "oidc-provider";
+
+const [config, cert, key] = process.argv.slice(2).map((path) => readFileSync(path, "utf8"));
+const { host, callback, clients } = JSON.parse(config);
+const lifetimes = Object.fromEntries(clients.map(({ id, lifetime }) => [id, lifetime]));
+
+const server = createServer({ cert, key });
+server.listen(0, "127.0.0.1", () => {
+  const issuer = `https://${host}:${server.address().port}`;
+  const provider = new Provider(issuer, {
+    clients: clients.map(({ id, secret, method, grants }) => ({
+      client_id: id,
+      client_secret: secret,
+      token_endpoint_auth_method: method,
+      grant_types: grants,
+      redirect_uris: grants.includes("authorization_code") ? [callback] : [],
+      response_types: grants.includes("authorization_code") ? ["code"] : [],
+      scope: "openid offline_access read write api",
+    })),
+    scopes: ["openid", "offline_access", "read", "write", "api"],
+    features: { clientCredentials: { enabled: true }, introspection: { enabled: true } },
+    findAccount: (_context, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    // Like many, it gives a refresh token to whoever may use one, asked for or not.
+    issueRefreshToken: (_context, client) => client.grantTypeAllowed("refresh_token"),
+    expiresWithSession: () => false,
+    ttl: {
+      AccessToken: (_context, _token, client) => lifetimes[client.clientId],
+      ClientCredentials: (_context, _token, client) => lifetimes[client.clientId],
+      Grant: 3600, IdToken: 600, Interaction: 600, RefreshToken: 3600, Session: 3600,
+    },
+  });
+  const say = (event) => console.log(`event ${event}`);
+  provider.on("access_token.issued", () => say("issued"));
+  provider.on("client_credentials.issued", () => say("issued"));
+  provider.on("refresh_token.consumed", () => say("spent"));
+  provider.on("grant.revoked", () => say("revoked"));
+  provider.on("grant.error", (_context, error) => say(`refused ${error.message} ${error.error_detail ?? ""}`));
+  provider.on("server_error", (_context, error) => say(`broken ${error.stack}`));
+  server.on("request", provider.callback());
+  console.log(`issuer ${issuer}`);
+});
