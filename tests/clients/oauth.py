@@ -6,6 +6,7 @@ provider, which ends a grant whose refresh token is shown twice, and a browser w
 
 import http.server
 import json
+import os
 import re
 import secrets
 import shutil
@@ -83,6 +84,15 @@ TOKEN = """curl https://{subdomain}.zendesk.com/api/services/zis/connections/oau
 "scope": "read write"
 }'"""
 
+# The provider's clients: how each shows its secret, its grants, how long its tokens live. None of
+# their ids and secrets can travel as it is.
+CODE = ["authorization_code", "refresh_token"]
+CLIENTS = {
+    "my_oauth_client_name": ("client_secret_post", CODE, 600),
+    "short": ("client_secret_basic", CODE, 3),
+    "machine": ("client_secret_basic", ["client_credentials"], 600),
+}
+
 # The members of what is answered.
 CONNECTION = {
     "access_token", "created_by", "integration", "name", "oauth_access_token_response_body",
@@ -123,6 +133,10 @@ class Answer:
         return json.loads(self.text)
 
     @property
+    def methods(self):
+        return {method.strip() for method in self.fields["allow"].split(",")}
+
+    @property
     def outcome(self):
         return self.status, self.json
 
@@ -131,34 +145,26 @@ class Stage(Programs):
     """The origin, the provider and the server."""
 
     def set(self):
-        said = self.start(["examples/origin", "origin", API, PROVIDER, CLIENT], r"address (\S+)\nca ")
-        self.origin = said[1]
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        origin = ["examples/origin", "origin", API, PROVIDER, CLIENT]
+        self.origin = self.start(origin, r"address (\S+)\nca ")[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.clients = {
-            "my_oauth_client_name": ("client_secret_post", ["authorization_code", "refresh_token"], 600),
-            "short": ("client_secret_basic", ["authorization_code", "refresh_token"], 3),
-            "machine": ("client_secret_basic", ["client_credentials"], 600),
-        }
-        self.passwords = {name: f"a b+%:&/{secrets.token_urlsafe(24)}" for name in self.clients}
-        # Neither an id nor a secret of these can travel as it is.
+        self.passwords = {name: f"a b+%:&/{secrets.token_urlsafe(24)}" for name in CLIENTS}
         self.secrets, self.revoked = {*self.passwords.values()}, 0
         registered = [
             {"id": f"id of:{name}", "secret": self.passwords[name], "method": method,
              "grants": grants, "lifetime": lifetime}
-            for name, (method, grants, lifetime) in self.clients.items()
+            for name, (method, grants, lifetime) in CLIENTS.items()
         ]
         config = {"host": PROVIDER, "callback": self.url + CALLBACK, "clients": registered}
         (self.directory / "provider.json").write_text(json.dumps(config))
         self.events = self.directory / f"{len(self.children)}.out"
-        provide = [
-            NODE, HERE / "oauth/provider.mjs", "provider.json", "origin/leaf.pem", "origin/leaf.key",
-        ]
-        self.issuer = self.start(provide, r"issuer (https\S+)\n")[1]
+        files = ["provider.json", "origin/leaf.pem", "origin/leaf.key"]
+        provider = [NODE, HERE / "oauth/provider.mjs", *files]
+        self.issuer = self.start(provider, r"issuer (https\S+)\n")[1]
         self.proxy = self.serve("keyferry", port, 0)
-        scopes = ["--scope", "read", "--scope", "write", "--scope", "proxy"]
-        self.token, self.reader = self.make_token("test_user", scopes), self.make_token("reader", scopes[:2])
+        self.token = self.make_token("test_user", ["read", "write", "proxy"])
+        self.reader = self.make_token("reader", ["read"])
         self.trust()
 
     def serve(self, name, port, rate):
@@ -172,9 +178,10 @@ class Stage(Programs):
         return self.start(serve, r"proxy +(http\S+)\n +API")[1]
 
     def make_token(self, name, scopes, integration="my_integration"):
+        scopes = (part for scope in scopes for part in ("--scope", scope))
         return self.run(
             "keyferry", "token", "create", "--name", name, "--integration", integration, *scopes,
-            "--url", self.url, "--data-dir", "keyferry-data",
+            "--url", self.url, "--data-dir", "keyferry-data", stderr=subprocess.DEVNULL,
         )
 
     def trust(self):
@@ -189,6 +196,9 @@ class Stage(Programs):
             subprocess.run(command, check=True)
         (self.directory / ".curlrc").write_text("include\nsilent\nshow-error\n")
 
+    def environment(self):
+        return {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
+
     def events_of(self, kind):
         """How often the provider has said so."""
         return len(re.findall(f"^event {kind}", self.events.read_text(), re.MULTILINE))
@@ -200,10 +210,11 @@ class Stage(Programs):
         assert set(servers) == {0}, servers
         assert self.events_of("revoked") == self.revoked, self.events.read_text()
         assert not self.events_of("broken"), self.events.read_text()
-        places = {file: text.encode() for file, text in self.said().items() if file != self.events}
-        kept = (file for file in self.directory.glob("*-data/**/*") if file.is_file())
-        for file, content in {**places, **{file: file.read_bytes() for file in kept}}.items():
-            assert not [text for text in self.secrets if text.encode() in content], file
+        files = [*self.directory.glob("*-data/**/*"), *self.said()]
+        for file in files:
+            if file.is_file() and file != self.events:
+                content = file.read_bytes()
+                assert not [text for text in self.secrets if text.encode() in content], file
 
 
 class Done(http.server.BaseHTTPRequestHandler):
@@ -228,26 +239,24 @@ class OAuth(unittest.TestCase):
         cls.stage = Stage(PROGRAMS, directory.name)
         cls.addClassCleanup(cls.stage.end)
         cls.stage.set()
-        cls.registered = {}
-        for name in cls.stage.clients:
-            cls.registered[name] = cls.register(name)
+        cls.registered = {name: cls.register(name) for name in CLIENTS}
 
     @classmethod
     def register(cls, name):
         """Makes a client; gives it as the answer shows it."""
-        method, grants, _lifetime = cls.stage.clients[name]
-        issuer, placed = cls.stage.issuer, cls.stage.issuer.replace("foobar", "{subdomain}")
-        placed = placed if name == "my_oauth_client_name" else issuer
+        method, grants, _lifetime = CLIENTS[name]
+        issuer = cls.stage.issuer
+        if name == "my_oauth_client_name":
+            issuer = issuer.replace("foobar", "{subdomain}")
         body = {
             "name": name, "client_id": f"id of:{name}", "client_secret": cls.stage.passwords[name],
-            "token_url": f"{placed}/token", "default_scopes": "openid offline_access api",
-            "grant_type": grants[0], "token_endpoint_auth_method": method,
+            "token_url": f"{issuer}/token", "default_scopes": "api", "grant_type": grants[0],
+            "token_endpoint_auth_method": method,
         }
-        if grants[0] == "authorization_code":
-            body["auth_url"] = f"{placed}/auth?prompt=consent"
-        else:
-            body["default_scopes"] = "api"
-        answer = cls.ask("POST", f"/oauth/clients/my_integration", body)
+        if grants == CODE:
+            body["auth_url"] = f"{issuer}/auth?prompt=consent"
+            body["default_scopes"] = "openid offline_access api"
+        answer = cls.ask("POST", "/oauth/clients/my_integration", body)
         assert answer.status == 201, answer.text
         return answer.json
 
@@ -282,21 +291,23 @@ class OAuth(unittest.TestCase):
         for name, value in known.items():
             command = command.replace(name, value)
         done = subprocess.run(
-            ["sh", "-c", command], env={"PATH": "/usr/bin:/bin", "HOME": str(self.stage.directory)},
-            check=True, stdout=subprocess.PIPE, timeout=30,
+            ["sh", "-c", command], env=self.stage.environment(), check=True,
+            stdout=subprocess.PIPE, timeout=30,
         )
         return Answer(done.stdout.decode())
 
     def browse(self, url, says="yes", ends="", halts=""):
         """What somebody sees who goes there with a browser of their own."""
-        port = self.stage.origin.rpartition(":")[2]
-        rules = f"MAP {CLIENT} 127.0.0.1:{port},MAP {PROVIDER} 127.0.0.1,MAP * ~NOTFOUND,EXCLUDE 127.0.0.1"
+        rules = [
+            f"MAP {CLIENT} {self.stage.origin}", f"MAP {PROVIDER} 127.0.0.1", "MAP * ~NOTFOUND",
+            "EXCLUDE 127.0.0.1",
+        ]
         asked = {
-            "url": url, "chromium": CHROMIUM, "rules": rules, "says": says, "ends": ends, "halts": halts,
+            "url": url, "chromium": CHROMIUM, "rules": ",".join(rules), "says": says,
+            "ends": ends, "halts": halts,
         }
         done = subprocess.run(
-            [NODE, HERE / "oauth/browser.mjs", json.dumps(asked)],
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.stage.directory)},
+            [NODE, HERE / "oauth/browser.mjs", json.dumps(asked)], env=self.stage.environment(),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -370,7 +381,8 @@ class OAuth(unittest.TestCase):
         started = self.reference(START)
         self.assertEqual((started.status, set(started.json)), (200, {"redirect_url"}), started.text)
         redirect_url = started.json["redirect_url"]
-        self.assertRegex(redirect_url, f"^{self.stage.url}{ZIS}/oauth/start_redirect\\?flow_token=[A-Za-z0-9_-]{{32,}}$")
+        start = f"{self.stage.url}{ZIS}/oauth/start_redirect?flow_token="
+        self.assertRegex(redirect_url, f"^{re.escape(start)}[\\w-]{{32,}}$")
         seen = self.browse(redirect_url, ends="https://client.int/callback")
         asked = parse_qs(urlsplit(seen["visited"][1]).query)
         self.assertTrue(seen["visited"][1].startswith(f"{self.stage.issuer}/auth?"))
@@ -413,7 +425,8 @@ class OAuth(unittest.TestCase):
     def judge_use(self, first):
         """Nothing is sent before it is said where to; then the token, and nothing else."""
         answer, shown = self.send("my_connection_name")
-        self.assertEqual((answer.status, answer.json["errors"][0]["code"]), (403, "DomainNotAllowed"))
+        refusal = answer.json["errors"][0]["code"]
+        self.assertEqual((answer.status, refusal), (403, "DomainNotAllowed"))
         self.assertIsNone(shown)
         path = "/my_integration?name=my_connection_name"
         bound = self.ask("PATCH", path, {"allowed_domain": API})
@@ -448,7 +461,8 @@ class OAuth(unittest.TestCase):
             f"{self.stage.url}/api/services/zis/integrations/my_integration/connections/all",
         )
         self.judge_fresh(listed)
-        self.assertEqual(set(listed.json), {"api_key", "basic_auth", "bearer_token", "oauth", "meta"})
+        types = {"api_key", "basic_auth", "bearer_token", "oauth"}
+        self.assertEqual(set(listed.json), types | {"meta"})
         [item] = [item for item in listed.json["oauth"] if item["name"] == "my_connection_name"]
         self.assertEqual(item, {name: before[name] for name in ITEM | {"allowed_domain"}})
         masked = self.ask("GET", "/my_integration?name=my_connection_name", token=self.stage.reader)
@@ -551,10 +565,9 @@ class OAuth(unittest.TestCase):
         self.assertEqual(answer.json["errors"][0]["code"], "ConnectionNotFound")
 
     def test_a_user_who_says_no_makes_no_connection(self):
-        url = self.begin(
-            oauth_client_name="short", name="refused", origin_oauth_redirect_url="https://client.int/callback",
-        )
-        seen = self.browse(url, says="no", ends="https://client.int/callback")
+        ends = "https://client.int/callback"
+        client = {"oauth_client_name": "short", "origin_oauth_redirect_url": ends}
+        seen = self.browse(self.begin(**client, name="refused"), says="no", ends=ends)
         said = parse_qs(urlsplit(seen["visited"][-1]).query)
         self.assertEqual(set(said), {"error", "error_description"})
         self.assertEqual(said["error"], ["access_denied"])
@@ -583,14 +596,14 @@ class OAuth(unittest.TestCase):
         self.assertEqual({client["name"]: client for client in listed}, self.registered)
         put = self.ask("PUT", path, {"client_secret": "x"})
         self.assertEqual(put.status, 405)
-        self.assertEqual({*put.fields["allow"].replace(" ", "").split(",")}, {"DELETE", "GET", "HEAD", "PATCH"})
+        self.assertEqual(put.methods, {"DELETE", "GET", "HEAD", "PATCH"})
         moved = self.ask("PATCH", path, {"token_url": "https://evil.example.com/token"})
         self.assertEqual((moved.status, moved.json["errors"][0]["code"]), (422, "1303"))
 
     def test_errors_are_those_of_the_reference(self):
         start, name = "/oauth/start/my_integration", {"oauth_client_name": "machine"}
         exchange = "/oauth/access_codes/my_integration"
-        stranger = self.stage.make_token("other", ["--scope", "write"], "other_integration")
+        stranger = self.stage.make_token("other", ["write"], "other_integration")
         nobody = "00000000-0000-4000-8000-000000000000"
         for method, path, body, token, expected in (
             ("POST", start, name, "", UNAUTHORIZED),
@@ -620,6 +633,8 @@ class OAuth(unittest.TestCase):
             {}, {"name": "nameless"}, name | {"name": "no name"}, name | {"grant_type": "password"},
             name | {"allowed_domain": "*.com"}, name | {"oauth_url_subdomain": "evil.com/"},
             name | {"origin_oauth_redirect_url": "https://evil.example.com/"},
+            name | {"origin_oauth_redirect_url": "https://client.int.example.com/"},
+            name | {"origin_oauth_redirect_url": "https://client.int@example.com/"},
             name | {"oauth_client_uuid": self.registered["short"]["uuid"]},
             name | {"permission_scopes": 'a"b'}, name | {"name": "zendesk"},
         ):
@@ -637,11 +652,10 @@ class OAuth(unittest.TestCase):
     def test_a_refresh_is_a_get(self):
         answer = self.ask("POST", "/refresh/my_integration?name=my_connection_name")
         self.assertEqual(answer.status, 405)
-        self.assertEqual({*answer.fields["allow"].replace(" ", "").split(",")}, {"GET", "HEAD"})
+        self.assertEqual(answer.methods - {"HEAD"}, {"GET"})
 
     def test_who_asks_too_often_is_told_when_to_come_back(self):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.stage.serve("limited", port, 1)
         token = (self.stage.directory / "limited-data/admin.token").read_text().strip()
         url = f"http://127.0.0.1:{port}{ZIS}/oauth/clients/my_integration"
@@ -649,6 +663,11 @@ class OAuth(unittest.TestCase):
         self.assertEqual(answers[0].status, 200)
         self.assertEqual(answers[1].outcome, (429, error(429, "1300", "Too many requests")))
         self.assertRegex(answers[1].fields["retry-after"], r"^\d+$")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 PROGRAMS = sys.argv[1]

@@ -1,4 +1,8 @@
 //! OAuth connections: flows, tokens that are always fresh, and none that is lost.
 
+mod flows;
+mod hostile;
+mod instances;
 mod refresh;
 mod replay;
+mod sealed;

@@ -38,7 +38,8 @@ async function go() {
   await page.fill("input[name=password]", "any password");
   await page.click("button[type=submit]");
   await page.waitForSelector("input[name=prompt][value=consent]", { state: "attached" });
-  await page.click(says === "yes" ? "button[type=submit]" : "a[href$='/abort']", { noWaitAfter: true });
+  const choice = says === "yes" ? "button[type=submit]" : "a[href$='/abort']";
+  await page.click(choice, { noWaitAfter: true });
   await (halts ? halted : page.waitForURL((to) => to.href.startsWith(ends), soon));
 }
 

@@ -47,7 +47,7 @@ server.listen(0, "127.0.0.1", () => {
   provider.on("client_credentials.issued", () => say("issued"));
   provider.on("refresh_token.consumed", () => say("spent"));
   provider.on("grant.revoked", () => say("revoked"));
-  provider.on("grant.error", (_context, error) => say(`refused ${error.message} ${error.error_detail ?? ""}`));
+  provider.on("grant.error", (_context, error) => say(`refused ${error.message}`));
   provider.on("server_error", (_context, error) => say(`broken ${error.stack}`));
   server.on("request", provider.callback());
   console.log(`issuer ${issuer}`);

@@ -1,0 +1,294 @@
+//! What strangers try with flows and clients.
+
+use serde_json::{Value, json};
+
+use crate::support::ask::{Ask, stranger};
+use crate::support::authorized::{END, OAUTH, parameter, target, world};
+use crate::support::provider::{HOST, Manner, OTHER_HOST, Provider};
+use crate::support::raw::{Answer, Raw};
+use crate::support::world::{Running, authority};
+
+/// A server with a client of the provider.
+macro_rules! scene {
+    ($provider:ident, $server:ident) => {
+        let $provider = Provider::start().await;
+        let (_origin, $server) = world(&$provider, |world| world).await;
+        $server.register(&$provider).await;
+    };
+}
+
+/// 400, and nothing that leads anywhere.
+fn is_malformed(answer: &Answer) {
+    let expected =
+        json!({"errors": [{"code": "1301", "detail": "Invalid request", "status": "400"}]});
+    assert_eq!((answer.status, answer.json()), (400, expected), "{answer:?}");
+    assert_eq!(answer.field("location"), "");
+}
+
+async fn send(server: &Running, ask: Ask) -> Answer {
+    Raw::tcp(authority(&server.api)).await.send(&ask).await
+}
+
+#[tokio::test]
+async fn every_pass_of_a_flow_is_good_once_and_for_nothing_else() {
+    scene!(provider, server);
+    let redirect_url = server.start_flow(Running::flow("mine")).await;
+    let callback = server.consent(&provider, &redirect_url).await;
+    is_malformed(&server.stroll(target(&redirect_url)).await);
+    let forged = callback.replace("state=", "state=A");
+    is_malformed(&server.stroll(target(&forged)).await);
+    let no_state = format!("{OAUTH}/oauth/callback?code=x");
+    is_malformed(&server.stroll(&no_state).await);
+    let twice = format!("{}&code=another", target(&callback));
+    is_malformed(&server.stroll(&twice).await);
+    // The flow token is no state, and the state no verification code.
+    let token = parameter(&redirect_url, "flow_token").unwrap();
+    is_malformed(&server.stroll(&format!("{OAUTH}/oauth/callback?code=x&state={token}")).await);
+    let state = parameter(&callback, "state").unwrap();
+    let line = format!("GET {OAUTH}/oauth/access_codes/acme?verification_code={state}");
+    is_malformed(&server.manage(&line, None).await);
+    let ended = server.stroll(target(&callback)).await;
+    assert_eq!(ended.status, 303, "{ended:?}");
+    is_malformed(&server.stroll(target(&callback)).await);
+    // Another integration's code is nobody's, and stays good for its own.
+    let code = parameter(&ended.location(), "verification_code").unwrap();
+    let of = |integration: &str| {
+        format!("GET {OAUTH}/oauth/access_codes/{integration}?verification_code={code}")
+    };
+    is_malformed(&server.manage(&of("globex"), None).await);
+    assert_eq!(server.manage(&of("acme"), None).await.status, 200);
+    is_malformed(&server.manage(&of("acme"), None).await);
+}
+
+#[tokio::test]
+async fn a_flow_stays_in_the_browser_that_has_begun_it() {
+    scene!(provider, server);
+    let browser = |line: String| stranger(&line).field("User-Agent", "Mozilla/5.0 (X11)");
+    let consent = |led: Answer| {
+        let provider = &provider;
+        async move {
+            assert_eq!(led.status, 307, "{led:?}");
+            let address = provider.origin.address.to_string();
+            let (mut raw, _alpn) = Raw::tls_as(HOST, &address, &["http/1.1"]).await;
+            let ask = stranger(&format!("GET {}", target(&led.location()))).host(HOST);
+            raw.send(&ask).await.location()
+        }
+    };
+    // Begun in one browser, continued in another, which somebody has led there.
+    let redirect_url = server.start_flow(Running::flow("mine")).await;
+    let led = send(&server, browser(format!("GET {}", target(&redirect_url)))).await;
+    let cookie = led.field("set-cookie").to_owned();
+    for part in ["HttpOnly", "SameSite=Lax", "Max-Age=600"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let callback = consent(led).await;
+    is_malformed(&send(&server, browser(format!("GET {}", target(&callback)))).await);
+    // Begun without a browser, and a browser is led to its end.
+    let redirect_url = server.start_flow(Running::flow("mine")).await;
+    let callback = consent(server.stroll(target(&redirect_url)).await).await;
+    is_malformed(&send(&server, browser(format!("GET {}", target(&callback)))).await);
+    // In the same browser.
+    let redirect_url = server.start_flow(Running::flow("mine")).await;
+    let led = send(&server, browser(format!("GET {}", target(&redirect_url)))).await;
+    let kept = led.field("set-cookie").split(';').next().unwrap().to_owned();
+    let callback = consent(led).await;
+    let same = browser(format!("GET {}", target(&callback))).field("Cookie", &kept);
+    assert_eq!(send(&server, same).await.status, 303);
+    assert_eq!(provider.asked(), 1, "no other code was spent");
+}
+
+#[tokio::test]
+async fn a_flow_ends_nowhere_but_where_it_may() {
+    scene!(provider, server);
+    for url in [
+        "https://evil.example/",
+        "https://client.int.evil.example/",
+        "https://client.int@evil.example/",
+        "https://evil.example\\@client.int/",
+        "http://client.int/callback",
+        "//client.int/",
+        "javascript:alert(1)",
+        "https://client.int:444/",
+    ] {
+        let mut body = Running::flow("mine");
+        body["origin_oauth_redirect_url"] = url.into();
+        let answer = server.manage(&format!("POST {OAUTH}/oauth/start/acme"), Some(body)).await;
+        assert_eq!((answer.status, answer.faults().1), (422, vec!["1303".to_owned()]), "{url}");
+    }
+    assert_eq!(provider.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_code_of_one_provider_is_never_handed_to_another() {
+    let (provider, other) = (Provider::start().await, Provider::named(OTHER_HOST).await);
+    let (_origin, server) = world(&provider, |world| world.pin(OTHER_HOST, &other.origin)).await;
+    server.register(&provider).await;
+    let mut registration = other.registration();
+    registration["name"] = "other_client".into();
+    let line = format!("POST {OAUTH}/oauth/clients/acme");
+    assert_eq!(server.manage(&line, Some(registration)).await.status, 201);
+    // The browser was led to one provider, and comes back from the other.
+    provider.set_issuer(&format!("https://{HOST}"));
+    other.set_issuer(&format!("https://{OTHER_HOST}"));
+    let redirect_url = server.start_flow(Running::flow("mine")).await;
+    let callback = server.consent(&provider, &redirect_url).await;
+    let issuer = |host: &str| {
+        form_urlencoded::byte_serialize(format!("https://{host}").as_bytes()).collect::<String>()
+    };
+    assert!(callback.contains(&issuer(HOST)), "{callback}");
+    let mixed = callback.replace(&issuer(HOST), &issuer(OTHER_HOST));
+    let ended = server.stroll(target(&mixed)).await;
+    assert_eq!(parameter(&ended.location(), "error").as_deref(), Some("invalid_request"));
+    assert_eq!((provider.asked(), other.asked()), (0, 0));
+    server.authorize(&provider, "mine").await;
+}
+
+#[tokio::test]
+async fn a_code_that_was_injected_is_of_no_use() {
+    scene!(provider, server);
+    let theirs = server.start_flow(Running::flow("theirs")).await;
+    let theirs = server.consent(&provider, &theirs).await;
+    let mine = server.start_flow(Running::flow("mine")).await;
+    let mine = server.consent(&provider, &mine).await;
+    let (code, state) = (parameter(&theirs, "code").unwrap(), parameter(&mine, "state").unwrap());
+    let injected = format!("{OAUTH}/oauth/callback?code={code}&state={state}");
+    let ended = server.stroll(&injected).await;
+    assert_eq!(parameter(&ended.location(), "error").as_deref(), Some("invalid_grant"));
+    assert_eq!(server.manage(&format!("GET {OAUTH}/acme?name=mine"), None).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_clients_secret_goes_to_its_provider_over_https_and_nowhere_else() {
+    let provider = Provider::start().await;
+    let (origin, server) = world(&provider, |world| {
+        // What the name leads to is not the public internet, nor a network that is allowed.
+        world.pin_to("inside.example.test:443", "10.0.0.1:443")
+    })
+    .await;
+    let line = format!("POST {OAUTH}/oauth/clients/acme");
+    let with = |member: &str, value: &str| {
+        let mut registration = provider.registration();
+        registration[member] = value.into();
+        registration
+    };
+    for url in [
+        "http://id.example.test/token",
+        "https://127.0.0.1/token",
+        "https://user@id.example.test/token",
+        "https://id.example.test:8443/token",
+        "https://{subdomain}.com/token",
+        "https://{tenant}.example.test/token",
+        "file:///etc/passwd",
+    ] {
+        let answer = server.manage(&line, Some(with("token_url", url))).await;
+        assert_eq!((answer.status, answer.faults().1), (422, vec!["1303".to_owned()]), "{url}");
+    }
+    let inside = with("token_url", "https://inside.example.test/token");
+    assert_eq!(server.manage(&line, Some(inside)).await.status, 201);
+    let body = json!({
+        "name": "own", "oauth_client_name": "example_client", "grant_type": "client_credentials",
+    });
+    let redirect_url = server.start_flow(body).await;
+    let exchanged = server.manage(&format!("GET {}", target(&redirect_url)), None).await;
+    assert_eq!(exchanged.status, 422, "{exchanged:?}");
+    assert!(exchanged.text().contains("allow_networks"), "{}", exchanged.text());
+    assert!(!exchanged.text().contains("10.0.0.1"), "{}", exchanged.text());
+    assert!(origin.seen().is_empty() && provider.asked() == 0);
+}
+
+#[tokio::test]
+async fn a_clients_urls_change_only_along_with_its_secret() {
+    scene!(provider, server);
+    let clients = format!("{OAUTH}/oauth/clients/acme");
+    let list = server.manage(&format!("GET {clients}"), None).await.json();
+    let client = &list["clients"][0];
+    assert_eq!(client["client_secret"], "*****");
+    let line = format!("PATCH {clients}/{}", client["uuid"].as_str().unwrap());
+    for member in ["token_url", "auth_url"] {
+        let aimed = json!({member: "https://evil.example.test/token"});
+        let refused = server.manage(&line, Some(aimed)).await;
+        assert_eq!((refused.status, refused.faults().1), (422, vec!["1303".to_owned()]));
+        let masked = json!({
+            member: "https://evil.example.test/token", "client_secret": "*****",
+        });
+        assert_eq!(server.manage(&line, Some(masked)).await.status, 422);
+    }
+    for (member, value) in [("name", "other_name"), ("grant_type", "client_credentials")] {
+        assert_eq!(server.manage(&line, Some(json!({member: value}))).await.status, 422);
+    }
+    let whole = json!({"token_url": "https://id2.example.test/token", "client_secret": "new"});
+    let changed = server.manage(&line, Some(whole)).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(changed.json()["token_url"], "https://id2.example.test/token");
+}
+
+#[tokio::test]
+async fn with_a_client_go_its_connections_and_its_flows() {
+    scene!(provider, server);
+    server.authorize(&provider, "mine").await;
+    let begun = server.start_flow(Running::flow("other")).await;
+    let clients = format!("{OAUTH}/oauth/clients/acme");
+    let list = server.manage(&format!("GET {clients}"), None).await.json();
+    let uuid = list["clients"][0]["uuid"].as_str().unwrap();
+    let deleted = server.manage(&format!("DELETE {clients}/{uuid}"), None).await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    let gone = server.send(&crate::support::authorized::through("mine")).await;
+    assert_eq!(gone.status, 403);
+    is_malformed(&server.stroll(target(&begun)).await);
+    let again = server.manage(&format!("GET {clients}/{uuid}"), None).await;
+    assert_eq!((again.status, again.faults().1), (404, vec!["1302".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_a_provider_echoes_reaches_nobody() {
+    scene!(provider, server);
+    server.authorize(&provider, "mine").await;
+    let before = server.authorized("mine").await;
+    let refresh_token = before["refresh_token"].as_str().unwrap().to_owned();
+    let echo = format!(
+        "{{\"error\":\"{refresh_token}\",\"error_description\":\"client secret hunter2 {refresh_token}\"}}"
+    );
+    let mut told = Vec::new();
+    for status in [400, 401, 500, 302, 200] {
+        provider.next(Manner::Saying(status, "application/json", echo.clone()));
+        let line = format!("GET {OAUTH}/refresh/acme?name=mine");
+        told.push(server.manage(&line, None).await.text());
+    }
+    provider.next(Manner::Saying(400, "application/json", echo.clone()));
+    let redirect_url = server.start_flow(Running::flow("other")).await;
+    let callback = server.consent(&provider, &redirect_url).await;
+    let ended = server.stroll(target(&callback)).await;
+    told.push(ended.location());
+    told.push(server.log.text());
+    for text in told {
+        assert!(!text.contains("hunter2") && !text.contains(&refresh_token), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_integration_has_no_part_in_anothers_clients_and_connections() {
+    scene!(provider, server);
+    server.authorize(&provider, "mine").await;
+    let body = json!({"name": "stranger", "integration": "globex", "scopes": ["read", "write"]});
+    let made = server.manage("POST /api/keyferry/v1/tokens", Some(body)).await.json();
+    let token = made["token"]["secret"].as_str().unwrap();
+    let unauthorized =
+        json!({"errors": [{"code": "1200", "detail": "Unauthorized", "status": "401"}]});
+    let uuid = server.authorized("mine").await["uuid"].as_str().unwrap().to_owned();
+    for line in [
+        format!("GET {OAUTH}/acme?name=mine"),
+        format!("GET {OAUTH}/refresh/acme?uuid={uuid}"),
+        format!("DELETE {OAUTH}/acme?uuid={uuid}"),
+        format!("GET {OAUTH}/oauth/clients/acme"),
+    ] {
+        let answer = server.manage_by(token, &line, None).await;
+        assert_eq!((answer.status, answer.json()), (401, unauthorized.clone()), "{line}");
+    }
+    // In its own integration the uuid is nobody's.
+    let own = server.manage_by(token, &format!("GET {OAUTH}/globex?uuid={uuid}"), None).await;
+    assert_eq!(own.status, 404);
+    let start: Value = Running::flow("mine");
+    let line = format!("POST {OAUTH}/oauth/start/globex");
+    assert_eq!(server.manage_by(token, &line, Some(start)).await.status, 404);
+    let _ = END;
+}

@@ -1,0 +1,128 @@
+//! Who can write to the database can aim neither a client's secret nor a refresh token elsewhere.
+
+use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, SqliteConnection};
+
+use crate::support::authorized::{OAUTH, target, through, world};
+use crate::support::provider::Provider;
+use crate::support::raw::refused;
+use crate::support::world::{Running, World};
+
+async fn database(world: &World) -> SqliteConnection {
+    let file = world.path("data/keyferry.db");
+    SqliteConnectOptions::new().filename(file).connect().await.unwrap()
+}
+
+/// Each of these aims tokens elsewhere.
+const EDITS: [&str; 4] = [
+    "UPDATE connections SET allowed_domain = '*.example.test' WHERE name = 'mine'",
+    "UPDATE connections SET allowed_domain = NULL WHERE name = 'mine'",
+    "UPDATE connections SET client = '00000000-0000-4000-8000-000000000000' WHERE name = 'mine'",
+    "UPDATE connections SET detail = json_set(detail, '$.subdomain', 'evil') WHERE name = 'mine'",
+];
+
+#[tokio::test]
+async fn tokens_open_only_for_what_they_were_sealed_for() {
+    let provider = Provider::start().await;
+    for edit in EDITS {
+        let (origin, server) =
+            world(&provider, |world| world.set("oauth.unrestricted", "true")).await;
+        server.register(&provider).await;
+        server.authorize(&provider, "mine").await;
+        let world = server.killed().await;
+        sqlx::query(edit).execute(&mut database(&world).await).await.unwrap();
+        let server = world.run().await;
+        let answer = server.send(&through("mine")).await;
+        assert_eq!(answer.refusal(), refused(500, "SealBroken"), "{edit}");
+        assert!(origin.seen().is_empty(), "{edit}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_was_aimed_elsewhere_sends_nothing() {
+    let provider = Provider::start().await;
+    for edit in [
+        "UPDATE oauth_clients SET token_url = 'https://id2.example.test/token'",
+        "UPDATE oauth_clients SET auth_url = 'https://id2.example.test/authorize'",
+        "UPDATE oauth_clients SET client_id = 'another'",
+        "UPDATE oauth_clients SET auth_method = 'client_secret_basic'",
+    ] {
+        let (_origin, server) = world(&provider, |world| world).await;
+        server.register(&provider).await;
+        let world = server.killed().await;
+        sqlx::query(edit).execute(&mut database(&world).await).await.unwrap();
+        let server = world.run().await;
+        let body = json!({
+            "name": "own", "oauth_client_name": "example_client",
+            "grant_type": "client_credentials",
+        });
+        let redirect_url = server.start_flow(body).await;
+        let exchanged = server.manage(&format!("GET {}", target(&redirect_url)), None).await;
+        assert_eq!(exchanged.status, 500, "{edit}: {exchanged:?}");
+        assert_eq!(provider.asked(), 0, "{edit}");
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_was_edited_is_none() {
+    let provider = Provider::start().await;
+    let (_origin, server) = world(&provider, |world| world).await;
+    server.register(&provider).await;
+    let begun = server.start_flow(Running::flow("mine")).await;
+    let edit = "UPDATE oauth_flows SET integration = 'globex'";
+    sqlx::query(edit).execute(&mut database(&server.world).await).await.unwrap();
+    let answer = server.stroll(target(&begun)).await;
+    assert!(answer.status >= 400, "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_database_shows_no_token_no_secret_and_no_pass() {
+    let provider = Provider::start().await;
+    let (_origin, server) = world(&provider, |world| world).await;
+    server.register(&provider).await;
+    server.authorize(&provider, "mine").await;
+    let begun = server.start_flow(Running::flow("other")).await;
+    let shown = server.authorized("mine").await;
+    let text = |member: &str| shown[member].as_str().unwrap().to_owned();
+    let pass = begun.rsplit('=').next().unwrap().to_owned();
+    let secrets = [
+        text("access_token"),
+        text("refresh_token"),
+        crate::support::provider::CLIENT_SECRET.to_owned(),
+        pass,
+    ];
+    let world = server.killed().await;
+    for (path, bytes) in crate::support::world::files_below(&world.path("data")) {
+        for secret in &secrets {
+            // The scripted provider's tokens are short: as texts they stand in quotes or alone.
+            let found =
+                secret.len() > 8 && memchr::memmem::find(&bytes, secret.as_bytes()).is_some();
+            assert!(!found, "{}: {secret}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_master_key_takes_clients_flows_and_tokens_along() {
+    let provider = Provider::start().await;
+    let (_origin, server) = world(&provider, |world| world).await;
+    server.register(&provider).await;
+    server.authorize(&provider, "mine").await;
+    let begun = server.start_flow(Running::flow("other")).await;
+    let rotate = std::process::Command::new(env!("CARGO_BIN_EXE_keyferry"))
+        .args(["key", "rotate", "--data-dir", "data", "--url", &server.api])
+        .env_clear()
+        .current_dir(&server.world.directory)
+        .output()
+        .unwrap();
+    assert!(rotate.status.success(), "{rotate:?}");
+    let rotated = server.manage("POST /api/keyferry/v1/keys/rotate", None).await;
+    let keys = server.manage("GET /api/keyferry/v1/keys", None).await;
+    assert_eq!(keys.status, 200, "{rotated:?}");
+    let callback = server.consent(&provider, &begun).await;
+    assert_eq!(server.stroll(target(&callback)).await.status, 303);
+    let line = format!("GET {OAUTH}/refresh/acme?name=mine");
+    assert_eq!(server.manage(&line, None).await.status, 200);
+    assert_eq!(server.send(&through("mine")).await.status, 200);
+}
