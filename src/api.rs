@@ -162,6 +162,9 @@ async fn nothing_here(request: Request) -> Response {
 }
 
 async fn wrong_method(request: Request) -> Response {
+    if oauth::is_only_get(request.uri().path()) {
+        return error::Numbered::only_get().into_response();
+    }
     in_its_family(&request, Error::method_not_allowed())
 }
 

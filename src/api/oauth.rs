@@ -9,6 +9,7 @@ mod shapes;
 mod visitor;
 
 use axum::extract::FromRequestParts;
+use http::Method;
 use http::request::Parts;
 use tokio::sync::oneshot;
 
@@ -61,6 +62,25 @@ impl Query {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
+}
+
+/// A GET, and not the HEAD that is answered like one elsewhere: what such a request does is done
+/// once, and whoever only looks must not do it (RFC 9110 §9.2.1).
+pub(super) struct OnlyGet;
+
+impl<S: Sync> FromRequestParts<S> for OnlyGet {
+    type Rejection = Numbered;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Numbered> {
+        if parts.method == Method::GET { Ok(Self) } else { Err(Numbered::only_get()) }
+    }
+}
+
+/// The paths on which only GET is allowed.
+pub(super) fn is_only_get(path: &str) -> bool {
+    let Some(below) = path.strip_prefix(PATHS) else { return false };
+    ["refresh/", "oauth/access_codes/"].iter().any(|start| below.starts_with(start))
+        || ["oauth/callback", "oauth/start_redirect"].contains(&below)
 }
 
 /// Has work done that goes on when whoever has asked for it goes.

@@ -54,6 +54,12 @@ impl Form {
         self.fields.iter().any(|(name, entry)| name == field && !matches!(entry, Entry::Blank))
     }
 
+    /// Whether `field` has been entered as an empty text.
+    pub(super) fn is_empty(&self, field: &str) -> bool {
+        let empty = |entry: &Entry| matches!(entry, Entry::Text(text) if text.is_empty());
+        self.fields.iter().any(|(name, entry)| name == field && empty(entry))
+    }
+
     /// Whether anything was wrong so far.
     pub(super) fn is_faulty(&self) -> bool {
         !self.faults.is_empty()
@@ -103,9 +109,8 @@ impl Form {
         about: About,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let is_empty = |entry: &Entry| matches!(entry, Entry::Text(text) if text.is_empty());
-        if let Some((_, entry)) =
-            self.fields.iter_mut().find(|(name, entry)| name == field && is_empty(entry))
+        if self.is_empty(field)
+            && let Some((_, entry)) = self.fields.iter_mut().find(|(name, _)| name == field)
         {
             *entry = Entry::Blank;
         }

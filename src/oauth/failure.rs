@@ -36,6 +36,9 @@ pub enum Failure {
     /// The store can't be used.
     #[error("the store can't be used")]
     Store,
+    /// The provider can't be asked, or answers as none does, and that will not pass by itself.
+    #[error("the token endpoint can't be used: {0}")]
+    Unfit(&'static str),
     /// The provider was asked, and its answer did not arrive or was of no use.
     #[error("the token endpoint gave no answer that counts: {0}")]
     Unanswered(&'static str),
@@ -55,7 +58,7 @@ impl Failure {
             Self::Denied(_) => "denied",
             Self::Gone => "gone",
             Self::NoRefreshToken => "no_refresh_token",
-            Self::Endpoint(_) | Self::NotSent(_) | Self::Port => "unreachable",
+            Self::Endpoint(_) | Self::NotSent(_) | Self::Port | Self::Unfit(_) => "unreachable",
             Self::Late | Self::Unanswered(_) => "unanswered",
             Self::Seal => "seal_broken",
             Self::Store => "store_unavailable",

@@ -105,15 +105,19 @@ impl Flight<'_> {
                 _ => Ok((generation, Revision::ZERO)),
             };
         }
-        let prepared = self.prepare(record, grant).await;
-        let asked = match prepared {
+        let asked = match self.prepare(record, grant).await {
+            Ok((client, before)) if has_moved(&client, grant, &before) => {
+                return self.lapse(&under, LapseReason::ClientMoved).await.map_err(Into::into);
+            }
             Ok((client, before)) => self.ask(&under, &client, grant, &before).await,
             Err(failure) => Err(failure.into()),
         };
         match asked {
             Ok(tokens) => self.keep(record, grant, tokens).await.map_err(Unsuccessful::from),
             Err(why) if why.failure.is_invalid_grant() => {
-                self.lapse(&under, *unanswered).await.map_err(Unsuccessful::from)
+                let reason =
+                    if *unanswered { LapseReason::AnswerLost } else { LapseReason::InvalidGrant };
+                self.lapse(&under, reason).await.map_err(Unsuccessful::from)
             }
             Err(why) => {
                 let left = match why.failure {
@@ -224,9 +228,9 @@ impl Flight<'_> {
         Ok((grant.generation, revision))
     }
 
-    /// The provider says that the grant is no more. Before that is believed, the store is read once
+    /// The grant is no more, as it seems. Before that is believed, the store is read once
     /// more: somebody else may have spent the same refresh token just before.
-    async fn lapse(&self, under: &Under, unanswered: bool) -> Result<(i64, Revision), Failure> {
+    async fn lapse(&self, under: &Under, reason: LapseReason) -> Result<(i64, Revision), Failure> {
         let before = &under.record;
         match self.look().await {
             Ok(Some(Entered::Newer(generation, revision))) => {
@@ -237,7 +241,6 @@ impl Flight<'_> {
             Err(other) => return Err(other),
         }
         let grant = before.grant().ok_or(Failure::Gone)?;
-        let reason = if unanswered { LapseReason::AnswerLost } else { LapseReason::InvalidGrant };
         let lapse = Lapse { since: whole_microseconds(self.clock.now()), reason };
         let mut after = ConnectionRecord::clone(before);
         after.detail = Detail::OAuth(Box::new(Grant { lapse: Some(lapse), ..grant.clone() }));
@@ -282,6 +285,16 @@ impl Flight<'_> {
             tracing::warn!(error = %error, "the lease to refresh ends by itself");
         }
     }
+}
+
+/// Whether the refresh token would go to another host than the one that it came from: whoever may
+/// change the client's URL, must not have others' tokens sent there.
+fn has_moved(client: &ClientRecord, grant: &Grant, before: &TokenSet) -> bool {
+    let endpoint = client.token_url.resolve(grant.subdomain.as_ref());
+    let there = endpoint.map(|endpoint| endpoint.origin().to_string());
+    grant.grant_type == GrantType::AuthorizationCode
+        && before.refresh_token.is_some()
+        && there.is_ok_and(|there| there != *before.issuer)
 }
 
 fn store_failed(error: &store::Error) -> Failure {

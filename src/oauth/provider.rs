@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::{Subdomain, TokenEndpoint};
 use crate::model::oauth::tokens::TokenSet;
+use crate::model::record::whole_microseconds;
 use crate::secret::Secret;
 use crate::upstream::{Departure, Error, Outgoing, Reply, Upstream};
 
@@ -81,6 +82,7 @@ impl Provider {
         scopes: &str,
     ) -> Result<TokenSet, Unsuccessful> {
         let endpoint = TokenEndpoint::of_client(client, subdomain).map_err(Failure::Endpoint)?;
+        let issuer = endpoint.origin().to_string();
         let secret = self.shelf.vault().open(&client.context(), &client.sealed);
         let secret = secret.map_err(|_mute| Failure::Seal)?;
         let form = Form::of(question, &client.client_id, &secret, client.auth_method);
@@ -91,7 +93,10 @@ impl Provider {
         let answer = self.exchange(endpoint, body).await?;
         let succeeded = answer.status.is_success();
         match read(succeeded, answer.body.expose()) {
-            Ok(granted) => Ok(tokens(granted, answer.body, asked_at, scopes)),
+            Ok(granted) => {
+                let said = Said { granted, body: answer.body, issuer };
+                Ok(said.into_tokens(asked_at, scopes))
+            }
             Err(denial) => Err(Unsuccessful {
                 failure: blame(answer.status, Failure::Denied(denial)),
                 retry_after: answer.retry_after,
@@ -160,14 +165,14 @@ fn unsent(error: &Error) -> Failure {
         Error::NameUnresolved(_) | Error::NameTimeout => {
             Failure::NotSent("its name does not resolve")
         }
-        Error::Prohibited(_) => Failure::NotSent(
+        Error::Prohibited(_) => Failure::Unfit(
             "its address is not on the public internet; the operator can allow its network with \
              upstream.allow_networks",
         ),
         Error::ConnectRefused(_) | Error::ConnectTimeout => {
             Failure::NotSent("no conn could be opened")
         }
-        Error::CertificateInvalid(_) => Failure::NotSent("its certificate is not valid"),
+        Error::CertificateInvalid(_) => Failure::Unfit("its certificate is not valid"),
         Error::TlsFailed(_) => Failure::NotSent("TLS failed"),
         Error::ResponseTimeout => Failure::Unanswered("it did not answer in time"),
         Error::ResponseMalformed(_) => Failure::Unanswered("its answer is not well-formed"),
@@ -183,7 +188,7 @@ fn blame(status: StatusCode, denied: Failure) -> Failure {
     if denied.is_invalid_grant() {
         denied
     } else if status.is_redirection() {
-        Failure::NotSent("it redirects, which is not followed")
+        Failure::Unfit("it redirects, which is not followed")
     } else if status.is_server_error() {
         Failure::Unanswered("it failed")
     } else {
@@ -212,17 +217,29 @@ async fn collect(mut reply: Reply) -> Result<Secret, Failure> {
     Ok(Secret::new(whole.as_slice()))
 }
 
-fn tokens(granted: Granted, body: Secret, asked_at: Timestamp, scopes: &str) -> TokenSet {
-    let life = granted.expires_in.map(SignedDuration::from_secs);
-    let whole = crate::model::record::whole_microseconds;
-    TokenSet {
-        access_token: granted.access_token,
-        refresh_token: granted.refresh_token,
-        response_body: body,
-        token_type: granted.token_type,
-        scope: granted.scope.unwrap_or_else(|| scopes.chars().take(255).collect()),
-        issued_at: whole(asked_at),
-        expires_at: life.and_then(|life| asked_at.checked_add(life).ok()).map(whole),
+/// What an endpoint has said, and which one it was.
+struct Said {
+    granted: Granted,
+    body: Secret,
+    issuer: String,
+}
+
+impl Said {
+    fn into_tokens(self, asked_at: Timestamp, scopes: &str) -> TokenSet {
+        let Self { granted, body, issuer } = self;
+        let life = granted.expires_in.map(SignedDuration::from_secs);
+        TokenSet {
+            access_token: granted.access_token,
+            refresh_token: granted.refresh_token,
+            response_body: body,
+            token_type: granted.token_type,
+            scope: granted.scope.unwrap_or_else(|| scopes.chars().take(255).collect()),
+            issuer: issuer.into(),
+            issued_at: whole_microseconds(asked_at),
+            expires_at: life
+                .and_then(|life| asked_at.checked_add(life).ok())
+                .map(whole_microseconds),
+        }
     }
 }
 

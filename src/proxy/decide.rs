@@ -31,7 +31,7 @@ pub fn decide(
     let listing = choose(&in_force.registry, caller, ask, named)?;
     chosen(listing);
     let connection = &listing.connection;
-    let target = target(ask, connection)?;
+    let target = target(in_force, ask, connection)?;
     let terms = &in_force.settings.terms;
     let permit = Permit::check(caller, connection, &target, terms)
         .map_err(|denied| refuse_target(denied, connection, &target))?;
@@ -50,11 +50,19 @@ fn check_method(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
 }
 
 /// Where the request wants to go, now that the connection is known.
-fn target<'a>(ask: &'a Ask, connection: &Connection) -> Result<Cow<'a, Target>, Refusal> {
+fn target<'a>(
+    in_force: &InForce,
+    ask: &'a Ask,
+    connection: &Connection,
+) -> Result<Cow<'a, Target>, Refusal> {
     match &ask.destination {
         Destination::Stated(target) => Ok(Cow::Borrowed(target)),
         Destination::ConnectionsOwn => {
+            let terms = &in_force.settings.terms;
             let domain = connection.allowed_domain();
+            if domain.is_none() && !terms.unrestricted_oauth {
+                return Err(no_domain(connection));
+            }
             let host = domain.and_then(AllowedDomain::exact).ok_or_else(|| {
                 Refusal::new(
                     Code::MalformedRequest,
@@ -86,16 +94,22 @@ pub(super) fn refuse_target(denied: Denied, connection: &Connection, target: &Ta
                 target.authority.host
             ),
         ),
-        Denied::NoDomain => Refusal::new(
-            Code::DomainNotAllowed,
-            format!(
-                "The connection {name} has no allowed domain yet: the operator sets it once, with \
-                 PATCH /api/services/zis/connections/{}?name={name} and {{\"allowed_domain\": …}}.",
-                connection.integration()
-            ),
-        ),
+        Denied::NoDomain => no_domain(connection),
         Denied::Port => port_not_allowed(),
     }
+}
+
+/// Only a connection by OAuth can lack a domain.
+fn no_domain(connection: &Connection) -> Refusal {
+    let (integration, name) = (connection.integration(), connection.name());
+    Refusal::new(
+        Code::DomainNotAllowed,
+        format!(
+            "The connection {name} has no allowed domain yet: the operator sets it once, with \
+             PATCH /api/services/zis/connections/{integration}?name={name} and \
+             {{\"allowed_domain\": …}}."
+        ),
+    )
 }
 
 pub(super) fn port_not_allowed() -> Refusal {

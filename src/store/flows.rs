@@ -51,6 +51,23 @@ impl Store {
         Ok(record.filter(|record| record.ends_at > now))
     }
 
+    /// The flow that waits for the token with this digest, left where it is.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when its record can't be read.
+    pub async fn flow(
+        &self,
+        step: FlowStep,
+        digest: &[u8; 32],
+        of: &IntegrationName,
+    ) -> Result<Option<FlowRecord>, Error> {
+        let mut work = self.read().await?;
+        let values = [step.as_str().into(), digest.as_slice().into(), of.as_str().into()];
+        let row = work.row(LOOK, values).await;
+        work.end().await?;
+        row?.as_ref().map(read).transpose()
+    }
+
     /// Forgets the flows that have ended.
     ///
     /// # Errors
@@ -80,6 +97,8 @@ pub(super) const TABLE: &str = "oauth_flows";
 
 const KEEP: &str = "INSERT INTO oauth_flows (id, integration, client, step, digest, ends_at, \
     key_id, wrapped, payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const LOOK: &str = "SELECT * FROM oauth_flows WHERE step = $1 AND digest = $2 AND integration = $3";
 
 const TAKE: &str = "DELETE FROM oauth_flows WHERE step = $1 AND digest = $2 \
     AND ($3 IS NULL OR integration = $3) RETURNING *";

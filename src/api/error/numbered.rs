@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Error;
-use crate::desk::{Fault, Refused};
+use crate::desk::{About, Fault, Refused};
 use crate::oauth::{Denial, ErrorCode, Failure};
 
 /// An answer of family B.
@@ -16,6 +16,8 @@ pub(in crate::api) struct Numbered {
     errors: Vec<NumberedError>,
     /// In seconds.
     retry_after: Option<u64>,
+    /// Whether the answer says that GET alone is allowed.
+    only_get: bool,
 }
 
 /// The body of an error of OAuth's paths.
@@ -45,7 +47,7 @@ impl Numbered {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let (detail, text) = (detail.into(), status.as_str().to_owned());
         let errors = vec![NumberedError { code, detail, status: text }];
-        Self { status, errors, retry_after: None }
+        Self { status, errors, retry_after: None, only_get: false }
     }
 
     pub(in crate::api) fn not_found() -> Self {
@@ -62,6 +64,11 @@ impl Numbered {
 
     pub(in crate::api) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "1200", "Forbidden")
+    }
+
+    /// The path is for GET alone.
+    pub(in crate::api) fn only_get() -> Self {
+        Self { only_get: true, ..Self::from(Error::method_not_allowed()) }
     }
 
     fn value(field: &str, why: &str) -> Self {
@@ -105,11 +112,12 @@ impl Numbered {
     fn faulty(faults: Vec<Fault>) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let errors = faults.into_iter().map(|fault| {
-            let (field, why) = fault.title.split_once(": ").unwrap_or(("request", &fault.title));
+            let about = if fault.about == About::Integration { "integration" } else { "request" };
+            let (field, why) = fault.title.split_once(": ").unwrap_or((about, &fault.title));
             let detail = format!("Invalid value for: {}. Desc: {why}", label(field));
             NumberedError { code: "1303", detail, status: status.as_str().to_owned() }
         });
-        Self { status, errors: errors.collect(), retry_after: None }
+        Self { status, errors: errors.collect(), retry_after: None, only_get: false }
     }
 
     fn without_tokens(failure: Failure) -> Self {
@@ -126,6 +134,7 @@ impl Numbered {
             | Failure::Late
             | Failure::NotSent(_)
             | Failure::Port
+            | Failure::Unfit(_)
             | Failure::Unanswered(_) => Self::value("Token url", &failure.to_string()),
         }
     }
@@ -151,10 +160,15 @@ impl From<Error> for Numbered {
 
 impl IntoResponse for Numbered {
     fn into_response(self) -> Response {
-        let Self { status, errors, retry_after } = self;
+        let Self { status, errors, retry_after, only_get } = self;
         // Plain texts can always be written as JSON.
         let body = serde_json::to_string(&NumberedErrors { errors }).unwrap_or_default();
-        answer(status, body, retry_after)
+        let mut response = answer(status, body, retry_after);
+        if only_get {
+            let get = HeaderValue::from_static("GET");
+            response.headers_mut().insert(header::ALLOW, get);
+        }
+        response
     }
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use utoipa::ToSchema;
 
 use super::shapes::OAuthConnection;
-use super::{Numbers, Query};
+use super::{Numbers, OnlyGet, Query};
 use crate::api::auth::Seat;
 use crate::api::body::{self, At};
 use crate::api::error::Numbered;
@@ -122,6 +122,7 @@ pub(in crate::api) async fn delete(
     responses((status = 200, description = "The connection", body = OAuthConnection))
 )]
 pub(in crate::api) async fn refresh(
+    _only: OnlyGet,
     Numbers(seat): Numbers<Seat>,
     Numbers(At(integration)): Numbers<At<String>>,
     Numbers(query): Numbers<Query>,

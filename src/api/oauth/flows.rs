@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::shapes::AccessCode;
 use super::visitor::{Coming, cookie};
-use super::{Numbers, Query, detached};
+use super::{Numbers, OnlyGet, Query, detached};
 use crate::api::Rooms;
 use crate::api::auth::Seat;
 use crate::api::body::{self, At};
@@ -106,6 +106,7 @@ pub(in crate::api) async fn start(
     responses((status = 307, description = "To the provider", headers(("Location" = String, description = "The provider's authorization endpoint"))))
 )]
 pub(in crate::api) async fn redirect(
+    _only: OnlyGet,
     State(rooms): State<Rooms>,
     Numbers(query): Numbers<Query>,
     Coming(visitor): Coming,
@@ -141,6 +142,7 @@ pub(in crate::api) async fn redirect(
     )
 )]
 pub(in crate::api) async fn callback(
+    _only: OnlyGet,
     State(rooms): State<Rooms>,
     RawQuery(query): RawQuery,
     Coming(visitor): Coming,
@@ -174,6 +176,7 @@ pub(in crate::api) async fn callback(
     responses((status = 200, description = "The connection", body = AccessCode))
 )]
 pub(in crate::api) async fn exchange(
+    _only: OnlyGet,
     State(rooms): State<Rooms>,
     Numbers(seat): Numbers<Seat>,
     Numbers(At(integration)): Numbers<At<String>>,

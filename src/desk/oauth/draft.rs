@@ -59,7 +59,7 @@ impl ClientDraft {
         integration: &str,
         rules: &OAuthRules,
     ) -> Result<Self, Refused> {
-        let name = form.take_filled("name", About::Name, ConnectionName::parse);
+        let name = form.take_filled("name", About::Name, parse_name);
         repeated(&mut form, "integration", integration);
         let client_id = form.require("client_id", About::Credential, parse_client_id);
         form.demand("client_secret");
@@ -106,7 +106,9 @@ impl ClientChange {
         let changes_something = changing.into_iter().any(|field| form.has(field));
         let client_id = form.take("client_id", About::Credential, parse_client_id);
         let secret = form.take_secret("client_secret", check_client_secret);
-        let default_scopes = form.take("default_scopes", About::Request, parse_scopes);
+        let none = form.is_empty("default_scopes").then(Box::default);
+        let default_scopes = form.take_filled("default_scopes", About::Request, parse_scopes);
+        let default_scopes = default_scopes.or(none);
         let auth_method = form.take(AUTH_METHOD, About::Request, AuthMethod::parse);
         let auth_url = form.take("auth_url", About::Request, Template::parse);
         let auth_url = auth_url.filter(|url| Some(url) != record.auth_url.as_ref());
@@ -136,7 +138,7 @@ impl FlowDraft {
     /// [`Refused::Faulty`] with everything that is wrong.
     pub(super) fn read(mut form: Form, rules: &OAuthRules) -> Result<Self, Refused> {
         let name = form.take_filled("name", About::Name, ConnectionName::parse);
-        let client_name = form.take_filled("oauth_client_name", About::Name, ConnectionName::parse);
+        let client_name = form.take_filled("oauth_client_name", About::Name, parse_name);
         let client_uuid = form.take_filled("oauth_client_uuid", About::Request, |text| {
             uuid::Uuid::try_parse(text).map(|uuid| uuid.to_string())
         });
@@ -180,6 +182,12 @@ fn repeated(form: &mut Form, field: &'static str, known: &str) {
     let _same = form.take(field, About::Request, |text| {
         if text == known { Ok(()) } else { Err("can't be changed") }
     });
+}
+
+/// A client is called by the rules of a connection's name.
+fn parse_name(text: &str) -> Result<ConnectionName, &'static str> {
+    let rule = "must be 3 to 64 characters out of A-Z a-z 0-9 _ -";
+    ConnectionName::parse(text).map_err(|_same| rule)
 }
 
 fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {

@@ -25,11 +25,20 @@ impl Writing<'_> {
     /// the code is of no use afterwards.
     ///
     /// # Errors
-    /// [`Refused::Malformed`] when no flow of this integration waits for the code; when the
+    /// [`Refused::Malformed`] when no flow of this integration waits for the code;
+    /// [`Refused::OutOfReach`] when the token does not reach its connection; when the
     /// provider gives no tokens; and when the store fails.
     pub async fn exchange(&self, code: &str) -> Result<Exchanged, Refused> {
-        let Reading { desk, integration, .. } = &self.0;
+        let Reading { desk, operator, integration } = &self.0;
         let keeping = desk.keeping()?;
+        let waiting = desk.look_at_flow(keeping, FlowStep::Granted, code, integration).await?;
+        let reached = match &waiting.content.plan.name {
+            Some(name) => operator.reaches(integration, name),
+            None => operator.listed(integration).is_none(),
+        };
+        if !reached {
+            return Err(Refused::OutOfReach);
+        }
         let taken = desk.take_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
         let exchanged = match taken.content.connection {
             Some(uuid) => Ok(uuid),
@@ -62,11 +71,12 @@ impl Writing<'_> {
 
     fn log_exchange(&self, taken: &Taken, failure: Option<&str>) {
         let Reading { operator, integration, .. } = &self.0;
+        let client = taken.client.to_string();
         let step = crate::oauth::Step {
             step: "exchange",
             operator: &operator.caller().name,
             integration,
-            client: None,
+            client: Some(&client),
             connection: taken.content.plan.name.as_ref().map(ConnectionName::as_str),
         };
         step.log(failure);

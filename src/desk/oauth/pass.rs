@@ -88,12 +88,29 @@ impl Desk {
         let (digest, now) = (digest_of(pass.as_bytes()), self.clock.now());
         let taken = keeping.store().take_flow(step, &digest, of, now).await;
         let record = taken.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        let opened = keeping.vault().open(&record.context(), &record.sealed).ok();
-        let content = opened.and_then(|packed| FlowContent::unpack(&packed));
-        let content = content.ok_or(Refused::SealBroken)?;
-        let FlowRecord { id, integration, client, .. } = record;
-        Ok(Taken { id, integration, client, content })
+        open(keeping, record)
     }
+
+    /// The same flow, left where it is: whoever may not have it must not spoil it.
+    pub(super) async fn look_at_flow(
+        &self,
+        keeping: &dyn Keeping,
+        step: FlowStep,
+        pass: &str,
+        of: &IntegrationName,
+    ) -> Result<Taken, Refused> {
+        let found = keeping.store().flow(step, &digest_of(pass.as_bytes()), of).await;
+        let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        open(keeping, record)
+    }
+}
+
+fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<Taken, Refused> {
+    let opened = keeping.vault().open(&record.context(), &record.sealed).ok();
+    let content = opened.and_then(|packed| FlowContent::unpack(&packed));
+    let content = content.ok_or(Refused::SealBroken)?;
+    let FlowRecord { id, integration, client, .. } = record;
+    Ok(Taken { id, integration, client, content })
 }
 
 /// How long each step may be waited for.

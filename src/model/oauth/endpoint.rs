@@ -52,7 +52,7 @@ pub enum EndpointError {
     #[error("has a placeholder that is not {{subdomain}}")]
     Placeholder,
     /// The placeholder elsewhere in the host.
-    #[error("may have its placeholder as the whole first label of the host, or in the path")]
+    #[error("may have its placeholder as the whole first label of the host, or after the host")]
     Place,
     /// The placeholder would choose the domain itself.
     #[error("can't have its placeholder right before a public suffix such as com or co.uk")]

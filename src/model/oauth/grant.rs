@@ -50,6 +50,9 @@ pub enum LapseReason {
     /// The provider has said `invalid_grant`, and an earlier refresh had been asked for whose
     /// answer never arrived: it may have replaced the refresh token then.
     AnswerLost,
+    /// The client's token URL has moved to another host since: what came from the one is not sent
+    /// to the other.
+    ClientMoved,
     /// The provider has said `invalid_grant`.
     InvalidGrant,
 }
@@ -93,7 +96,8 @@ impl LapseReason {
     /// Reads the name of a reason.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::AnswerLost, Self::InvalidGrant].into_iter().find(|reason| reason.as_str() == text)
+        let all = [Self::AnswerLost, Self::ClientMoved, Self::InvalidGrant];
+        all.into_iter().find(|reason| reason.as_str() == text)
     }
 
     /// The name.
@@ -101,6 +105,7 @@ impl LapseReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AnswerLost => "answer_lost",
+            Self::ClientMoved => "client_moved",
             Self::InvalidGrant => "invalid_grant",
         }
     }
@@ -112,6 +117,10 @@ impl LapseReason {
             Self::AnswerLost => {
                 "the provider said invalid_grant after an earlier refresh was broken off: it may \
                  have replaced the refresh token in the answer that never arrived"
+            }
+            Self::ClientMoved => {
+                "the client's token URL has moved to another host, and the refresh token is not sent \
+                 there"
             }
             Self::InvalidGrant => "the provider said invalid_grant: the grant was revoked or ended",
         }

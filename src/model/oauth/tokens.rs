@@ -18,6 +18,8 @@ pub struct TokenSet {
     pub token_type: Box<str>,
     /// The scope that was granted, at most 255 characters of it.
     pub scope: Box<str>,
+    /// Where it came from, as `https://host[:port]`: the refresh token goes nowhere else.
+    pub issuer: Box<str>,
     /// When it was asked for.
     pub issued_at: Timestamp,
     /// When the access token ends; `None` when nobody said.
@@ -35,6 +37,7 @@ impl TokenSet {
             .text(self.response_body.expose())
             .text(self.token_type.as_bytes())
             .text(self.scope.as_bytes())
+            .text(self.issuer.as_bytes())
             .number(self.issued_at.as_microsecond())
             .number(i64::from(end.is_some()))
             .number(end.unwrap_or_default())
@@ -51,6 +54,7 @@ impl TokenSet {
             response_body: Secret::new(unpacking.text()?),
             token_type: unpacking.utf8()?.into(),
             scope: unpacking.utf8()?.into(),
+            issuer: unpacking.utf8()?.into(),
             issued_at: Timestamp::from_microsecond(unpacking.number()?).ok()?,
             expires_at: match (unpacking.number()?, unpacking.number()?) {
                 (0, _) => None,
@@ -77,6 +81,7 @@ mod tests {
                 response_body: Secret::new("{}"),
                 token_type: "bearer".into(),
                 scope: "read write".into(),
+                issuer: "https://id.example.com".into(),
                 issued_at: Timestamp::from_second(1_800_000_000).unwrap(),
                 expires_at: end.map(|end| Timestamp::from_second(end).unwrap()),
             };

@@ -2,134 +2,145 @@
 
 use serde_json::{Value, json};
 
-use crate::support::ask::stranger;
+use crate::support::ask::{ask, stranger};
 use crate::support::authorized::{END, OAUTH, parameter, target, through, world};
-use crate::support::provider::{self, Provider, challenge_of};
+use crate::support::origin::Origin;
+use crate::support::provider::{Provider, challenge_of};
 use crate::support::raw::{Raw, refused};
-use crate::support::world::{Running, authority};
+use crate::support::world::{Running, World, authority};
 
 /// The members of an object, in the order of their names.
 fn members(object: &Value) -> Vec<&str> {
     object.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
+/// A server that has been through the flow of the reference.
+struct Scene {
+    server: Running,
+    origin: Origin,
+    provider: Provider,
+    client: String,
+    callback: String,
+    end: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let provider = Provider::start().await;
+        let account = |world: World| world.set("zis.account_id", "123456");
+        let (origin, server) = world(&provider, account).await;
+        let client = server.register(&provider).await;
+        let body = json!({
+            "allow_offline_access": true, "grant_type": "authorization_code",
+            "name": "my_connection_name", "oauth_client_name": "example_client",
+            "oauth_client_uuid": client, "oauth_url_subdomain": "foobar",
+            "origin_oauth_redirect_url": END, "permission_scopes": "read write",
+        });
+        let begun = server.start_flow(body).await;
+        let callback = server.consent(&provider, &begun).await;
+        let ended = server.stroll(target(&callback)).await;
+        assert_eq!(ended.status, 303, "{ended:?}");
+        let end = ended.location();
+        Self { server, origin, provider, client, callback, end }
+    }
+}
+
+/// What all three shapes of a connection have.
+const COMMON: [&str; 8] = [
+    "access_token",
+    "created_by",
+    "oauth_access_token_response_body",
+    "permission_scope",
+    "refresh_token",
+    "token_expiry",
+    "token_type",
+    "uuid",
+];
+
+/// Whether an object has these members beside the common ones, and no others.
+fn has_also(object: &Value, more: &[&str]) -> bool {
+    let mut expected: Vec<_> = COMMON.iter().chain(more).copied().collect();
+    expected.sort_unstable();
+    members(object) == expected
+}
+
 #[tokio::test]
-async fn an_authorization_codes_flow_is_as_the_reference_says() {
-    let provider = Provider::start().await;
-    let (origin, server) = world(&provider, |world| {
-        world.set("zis.account_id", "123456").set("oauth.redact_tokens", "false")
-    })
-    .await;
-    let client = server.register(&provider).await;
-    let body = json!({
-        "allow_offline_access": true, "grant_type": "authorization_code",
-        "name": "my_connection_name", "oauth_client_name": "example_client",
-        "oauth_client_uuid": client, "oauth_url_subdomain": "foobar",
-        "origin_oauth_redirect_url": END, "permission_scopes": "read write",
-    });
-    let redirect_url = server.start_flow(body).await;
-    let callback = server.consent(&provider, &redirect_url).await;
+async fn the_provider_is_asked_as_the_standards_say() {
+    let Scene { provider, callback, end, .. } = Scene::new().await;
     let invitation = provider.invitations().pop().unwrap();
     assert_eq!(invitation["response_type"], "code");
     assert_eq!((&*invitation["scope"], &*invitation["access_type"]), ("read write", "offline"));
     assert_eq!(invitation["code_challenge_method"], "S256");
     assert_eq!(invitation["state"].len(), 43);
-    let redirect_uri = format!("http://127.0.0.1:8081{OAUTH}/oauth/callback");
-    assert_eq!(invitation["redirect_uri"], redirect_uri);
-    let ended = server.stroll(target(&callback)).await;
-    assert_eq!(ended.status, 303, "{ended:?}");
-    let end = ended.location();
+    let back = format!("http://127.0.0.1:8081{OAUTH}/oauth/callback");
+    assert_eq!(invitation["redirect_uri"], back);
+    assert!(callback.starts_with(&back), "{callback}");
+    let verifier = provider.questions().pop().unwrap().said("code_verifier").to_owned();
+    assert_eq!(challenge_of(&verifier), invitation["code_challenge"]);
     assert!(end.starts_with(&format!("{END}?")), "{end}");
+    let code = parameter(&end, "verification_code");
+    assert!(code.is_some() && parameter(&end, "verification_token") == code, "{end}");
+}
+
+#[tokio::test]
+async fn what_a_flow_has_brought_is_shown_as_the_reference_says() {
+    let Scene { server, client, callback, end, .. } = Scene::new().await;
     let code = parameter(&end, "verification_code").unwrap();
-    assert_eq!(parameter(&end, "verification_token").as_ref(), Some(&code));
-    let question = provider.questions().pop().unwrap();
-    let verifier = question.said("code_verifier");
-    assert_eq!(challenge_of(verifier), invitation["code_challenge"]);
     let line = format!("GET {OAUTH}/oauth/access_codes/acme?verification_code={code}");
     let exchanged = server.manage(&line, None).await;
     assert_eq!((exchanged.status, exchanged.field("cache-control")), (200, "no-store"));
     let exchanged = exchanged.json();
-    assert_eq!(
-        members(&exchanged),
-        [
-            "access_token",
-            "created_by",
-            "integration",
-            "oauth_access_token_response_body",
-            "origin_oauth_redirect_url",
-            "permission_scope",
-            "raw_callback_params",
-            "refresh_token",
-            "token_expiry",
-            "token_type",
-            "uuid",
-            "zendesk_account_id",
-        ]
-    );
+    let of_flow =
+        ["integration", "origin_oauth_redirect_url", "raw_callback_params", "zendesk_account_id"];
+    assert!(has_also(&exchanged, &of_flow), "{exchanged}");
     assert_eq!(exchanged["origin_oauth_redirect_url"], END);
     assert_eq!(exchanged["raw_callback_params"], callback.split_once('?').unwrap().1);
-    assert_eq!(exchanged["zendesk_account_id"], 123_456);
-    assert_eq!(exchanged["created_by"], "admin");
+    let by = (&exchanged["zendesk_account_id"], &exchanged["created_by"]);
+    assert_eq!(by, (&json!(123_456), &json!("admin")));
     let shown = server.authorized("my_connection_name").await;
-    assert_eq!(
-        members(&shown),
-        [
-            "access_token",
-            "created_by",
-            "integration",
-            "name",
-            "oauth_access_token_response_body",
-            "oauth_client_uuid",
-            "oauth_url_subdomain",
-            "permission_scope",
-            "refresh_token",
-            "token_expiry",
-            "token_type",
-            "uuid",
-            "zendesk_account_id",
-        ]
-    );
+    let whole =
+        ["integration", "name", "oauth_client_uuid", "oauth_url_subdomain", "zendesk_account_id"];
+    assert!(has_also(&shown, &whole), "{shown}");
     let known = (&shown["oauth_client_uuid"], &shown["oauth_url_subdomain"]);
     assert_eq!(known, (&json!(client), &json!("foobar")));
     let expiry = shown["token_expiry"].as_str().unwrap();
     assert!(expiry.len() == 20 && expiry.ends_with('Z'), "{expiry}");
-    let body: Value =
-        serde_json::from_str(shown["oauth_access_token_response_body"].as_str().unwrap()).unwrap();
-    assert_eq!(body["access_token"], shown["access_token"]);
+    let said = shown["oauth_access_token_response_body"].as_str().unwrap();
+    let said: Value = serde_json::from_str(said).unwrap();
+    assert_eq!(said["access_token"], shown["access_token"]);
     let by_uuid = format!("GET {OAUTH}/acme?uuid={}", shown["uuid"].as_str().unwrap());
     assert_eq!(server.manage(&by_uuid, None).await.json(), shown);
     let list = "GET /api/services/zis/integrations/acme/connections/all";
     let list = server.manage(list, None).await.json();
-    assert_eq!(
-        members(&list["oauth"][0]),
-        [
-            "access_token",
-            "created_by",
-            "name",
-            "oauth_access_token_response_body",
-            "oauth_url_subdomain",
-            "permission_scope",
-            "refresh_token",
-            "token_expiry",
-            "token_type",
-            "uuid",
-        ]
-    );
-    // Without a domain it can't be used, and can be given one, once.
-    let refusal = server.send(&through("my_connection_name")).await;
-    assert_eq!(refusal.refusal(), refused(403, "DomainNotAllowed"));
-    assert!(refusal.text().contains("PATCH"), "{}", refusal.text());
+    assert!(has_also(&list["oauth"][0], &["name", "oauth_url_subdomain"]), "{list}");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_domain_can_be_given_one_once() {
+    let Scene { server, origin, .. } = Scene::new().await;
+    let base_url = ask("GET /~/my_connection_name/v1");
+    for ask in [&through("my_connection_name"), &base_url] {
+        let refusal = server.send(ask).await;
+        assert_eq!(refusal.refusal(), refused(403, "DomainNotAllowed"));
+        assert!(refusal.text().contains("PATCH"), "{}", refusal.text());
+    }
     let bind = format!("PATCH {OAUTH}/acme?name=my_connection_name");
     let domain = json!({"allowed_domain": "api.example.test"});
     let bound = server.manage(&bind, Some(domain.clone())).await;
     assert_eq!((bound.status, &bound.json()["allowed_domain"]), (200, &domain["allowed_domain"]));
-    assert_eq!(server.send(&through("my_connection_name")).await.status, 200);
-    assert_eq!(origin.seen().len(), 1);
+    for ask in [&through("my_connection_name"), &base_url] {
+        assert_eq!(server.send(ask).await.status, 200);
+    }
+    assert_eq!(origin.seen().len(), 2);
     let other = json!({"allowed_domain": "other.example.test"});
     let set = server.manage(&bind, Some(other)).await;
     assert_eq!((set.status, set.json()["errors"][0]["code"].as_str()), (422, Some("1303")));
     assert_eq!(server.manage(&bind, Some(domain)).await.status, 200);
-    // Gone is gone.
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_gone() {
+    let Scene { server, .. } = Scene::new().await;
     let delete = format!("DELETE {OAUTH}/acme?name=my_connection_name");
     assert_eq!(server.manage(&delete, None).await.status, 204);
     assert_eq!(server.manage(&delete, None).await.status, 404);
@@ -185,7 +196,7 @@ async fn an_unrestricted_connection_is_for_every_host_where_the_operator_says_so
     server.flow_through(&provider, body).await;
     assert_eq!(server.send(&through("mine")).await.status, 200);
     // Named it must be: it covers nothing by itself.
-    let untagged = crate::support::ask::ask("GET https://other.example.test/");
+    let untagged = ask("GET https://other.example.test/");
     assert_eq!(server.send(&untagged).await.refusal(), refused(403, "ConnectionRequired"));
 }
 
@@ -220,14 +231,14 @@ async fn the_token_proxy_leads_to_the_account_and_nowhere_else() {
         "grant_type": "authorization_code", "redirect_uri": "https://client.int/callback",
         "scope": "read write",
     });
-    let ask = |body: &Value| {
+    let question = |body: &Value| {
         let line = format!("POST {OAUTH}/oauth/tokens/acme");
         stranger(&line).field("Content-Type", "application/json").body(body.to_string())
     };
     let api = |server: &Running| authority(&server.api).to_owned();
-    let no_account = Raw::tcp(&api(&server)).await.send(&ask(&body)).await;
+    let no_account = Raw::tcp(&api(&server)).await.send(&question(&body)).await;
     assert_eq!((no_account.status, no_account.faults().1), (422, vec!["1303".to_owned()]));
-    let zendesk = crate::support::origin::Origin::scripted_with(
+    let zendesk = Origin::scripted_with(
         crate::support::tls::TRUSTED.leaf(&["acme.zendesk.com"]).serve(&["http/1.1"]),
         |mut conn| async move {
             let head = conn.head().await.unwrap();
@@ -246,13 +257,13 @@ async fn the_token_proxy_leads_to_the_account_and_nowhere_else() {
         world.set("zis.subdomain", "\"acme\"").pin("acme.zendesk.com", &zendesk)
     })
     .await;
-    let tokens = Raw::tcp(&api(&server)).await.send(&ask(&body)).await;
+    let tokens = Raw::tcp(&api(&server)).await.send(&question(&body)).await;
     let expected = json!({"access_token": "at", "scope": "read write", "token_type": "bearer"});
     assert_eq!((tokens.status, tokens.json()), (200, expected));
     assert_eq!(zendesk.seen().len(), 1);
     let mut aimed = body.clone();
     aimed["token_url"] = "https://evil.example.test/".into();
-    let refused = Raw::tcp(&api(&server)).await.send(&ask(&aimed)).await;
+    let refused = Raw::tcp(&api(&server)).await.send(&question(&aimed)).await;
     assert_eq!(refused.status, 422, "{refused:?}");
 }
 
@@ -274,5 +285,4 @@ async fn a_provider_that_says_no_is_heard_and_not_quoted() {
         (line["step"] == "callback").then_some(line)
     });
     assert_eq!(step.await["outcome"], "failed");
-    let _ = provider::HOST;
 }

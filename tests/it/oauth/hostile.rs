@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::ask::{Ask, stranger};
-use crate::support::authorized::{END, OAUTH, parameter, target, world};
+use crate::support::authorized::{OAUTH, parameter, target, world};
 use crate::support::provider::{HOST, Manner, OTHER_HOST, Provider};
 use crate::support::raw::{Answer, Raw};
 use crate::support::world::{Running, authority};
@@ -290,5 +290,73 @@ async fn an_integration_has_no_part_in_anothers_clients_and_connections() {
     let start: Value = Running::flow("mine");
     let line = format!("POST {OAUTH}/oauth/start/globex");
     assert_eq!(server.manage_by(token, &line, Some(start)).await.status, 404);
-    let _ = END;
+}
+
+#[tokio::test]
+async fn what_came_from_one_host_is_never_sent_to_another() {
+    let (provider, thief) = (Provider::start().await, Provider::named(OTHER_HOST).await);
+    let (_origin, server) = world(&provider, |world| world.pin(OTHER_HOST, &thief.origin)).await;
+    let client = server.register(&provider).await;
+    server.authorize(&provider, "mine").await;
+    // Whoever may write can enter a secret of his own along with a URL of his own.
+    let line = format!("PATCH {OAUTH}/oauth/clients/acme/{client}");
+    let moved = json!({"client_secret": "made up", "token_url": thief.url("/token")});
+    assert_eq!(server.manage(&line, Some(moved)).await.status, 200);
+    let refresh = format!("GET {OAUTH}/refresh/acme?name=mine");
+    assert_eq!(server.manage(&refresh, None).await.status, 422);
+    assert_eq!((thief.asked(), provider.asked()), (0, 1));
+    let shown = server.authorized("mine").await;
+    assert_eq!(shown["reauthorization_reason"], "client_moved");
+}
+
+#[tokio::test]
+async fn whoever_may_not_have_a_flow_does_not_spoil_it() {
+    scene!(provider, server);
+    let body = json!({
+        "name": "limited", "integration": "acme", "scopes": ["read", "write"],
+        "connections": ["another"],
+    });
+    let made = server.manage("POST /api/keyferry/v1/tokens", Some(body)).await.json();
+    let token = made["token"]["secret"].as_str().unwrap();
+    let mut own = Running::flow("own");
+    own["grant_type"] = "client_credentials".into();
+    let begun = server.start_flow(own).await;
+    let line = format!("GET {}", target(&begun));
+    let forbidden = server.manage_by(token, &line, None).await;
+    assert_eq!((forbidden.status, provider.asked()), (403, 0), "{forbidden:?}");
+    assert_eq!(server.manage(&line, None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_look_at_what_is_done_once_does_not_do_it() {
+    scene!(provider, server);
+    let redirect_url = server.start_flow(Running::flow("mine")).await;
+    let head = |target: &str| {
+        let line = format!("HEAD {target}");
+        let server = &server;
+        async move {
+            let answer = server.manage(&line, None).await;
+            assert_eq!((answer.status, answer.field("allow")), (405, "GET"), "{line}");
+        }
+    };
+    head(target(&redirect_url)).await;
+    let callback = server.consent(&provider, &redirect_url).await;
+    head(target(&callback)).await;
+    let ended = server.stroll(target(&callback)).await;
+    let code = parameter(&ended.location(), "verification_code").unwrap();
+    let exchange = format!("{OAUTH}/oauth/access_codes/acme?verification_code={code}");
+    head(&exchange).await;
+    assert_eq!(server.manage(&format!("GET {exchange}"), None).await.status, 200);
+    head(&format!("{OAUTH}/refresh/acme?name=mine")).await;
+    assert_eq!(provider.asked(), 1);
+}
+
+#[tokio::test]
+async fn an_integration_that_can_be_none_is_named_as_what_is_wrong() {
+    scene!(_provider, server);
+    let line = format!("POST {OAUTH}/oauth/start/ACME");
+    let answer = server.manage(&line, Some(Running::flow("mine"))).await;
+    let detail = answer.json()["errors"][0]["detail"].as_str().unwrap().to_owned();
+    assert_eq!(answer.status, 422);
+    assert!(detail.starts_with("Invalid value for: Integration. Desc: "), "{detail}");
 }
