@@ -7,7 +7,7 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit test-clients test-api test-oauth test-matrix test-deploy test-examples deny check demo run bench fuzz clean
+.PHONY: help test lint doc unit test-clients test-api test-oauth test-matrix test-deploy test-examples deny check demo run soak bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ demo: ## the whole story on this machine alone: what is sent, what arrives, what
 
 run: ## the proxy with config/example.toml
 	cargo run --release -- serve --config config/example.toml
+
+soak: ## four minutes of 200 connections whose tokens live a minute, at two instances: no request may fail
+	SOAK=60,200,240 cargo test --test it -- --nocapture no_request_fails_while_tokens_come_and_go
 
 bench: ## speed: against nginx, HAProxy and a bare pipe, then the decision alone
 	cargo bench

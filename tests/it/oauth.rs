@@ -6,3 +6,5 @@ mod instances;
 mod refresh;
 mod replay;
 mod sealed;
+mod secrecy;
+mod soak;

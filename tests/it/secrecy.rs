@@ -26,7 +26,7 @@ fn secrets() -> Vec<String> {
 }
 
 /// All spellings under which a secret may leak.
-fn spellings(secret: &str) -> Vec<Vec<u8>> {
+pub(crate) fn spellings(secret: &str) -> Vec<Vec<u8>> {
     let bytes = secret.as_bytes();
     let each = |write: fn(u8) -> String, between: &str| {
         bytes.iter().map(|byte| write(*byte)).collect::<Vec<_>>().join(between)

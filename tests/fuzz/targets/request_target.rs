@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let caller = caller(*choice & 0x40 != 0);
     let Ok(permit) = decide(in_force, &caller, &ask, |_| {}) else { return };
-    let domain = permit.connection().allowed_domain();
+    let domain = permit.connection().allowed_domain().expect("a domain");
     let host = permit.origin().host();
     assert!(keyferry_fuzz::covers(&domain.to_string(), host), "{domain} {host}");
     assert!(!keyferry_fuzz::is_ipv4_in_any_spelling(host), "{host}");

@@ -99,6 +99,8 @@ struct Desk {
 /// All that the provider knows.
 struct Books {
     client_secret: String,
+    /// What the name of each token and code ends with.
+    mark: String,
     expires_in: Value,
     refreshing: Refreshing,
     denial: Option<(String, String)>,
@@ -236,6 +238,11 @@ impl Provider {
         secret.clone_into(&mut self.desk.books.lock().client_secret);
     }
 
+    /// All tokens and codes end with this from now on, so that they can be looked for.
+    pub(crate) fn set_mark(&self, mark: &str) {
+        mark.clone_into(&mut self.desk.books.lock().mark);
+    }
+
     /// The authorization endpoint says who it is from now on (RFC 9207).
     pub(crate) fn set_issuer(&self, issuer: &str) {
         self.desk.books.lock().issuer = Some(issuer.to_owned());
@@ -341,6 +348,7 @@ impl Books {
     fn new() -> Self {
         Self {
             client_secret: CLIENT_SECRET.to_owned(),
+            mark: String::new(),
             expires_in: json!(3600),
             refreshing: Refreshing::Rotates,
             denial: None,
@@ -366,7 +374,7 @@ impl Books {
     }
 
     fn code(&mut self, challenge: &str, redirect_uri: &str, scope: &str) -> String {
-        let name = format!("code-{}", self.codes.len() + 1);
+        let name = format!("code-{}{}", self.codes.len() + 1, self.mark);
         let [challenge, redirect_uri, scope] = [challenge, redirect_uri, scope].map(str::to_owned);
         self.codes.insert(name.clone(), Code { challenge, redirect_uri, scope, grant: None });
         name
@@ -442,7 +450,7 @@ impl Books {
     }
 
     fn issue(&mut self, grant: usize, refreshable: bool) -> Value {
-        let name = format!("at-{}", self.access_tokens.len() + 1);
+        let name = format!("at-{}{}", self.access_tokens.len() + 1, self.mark);
         let mut answer = json!({"access_token": name, "token_type": "Bearer"});
         let seconds = match &self.expires_in {
             Value::String(text) => text.parse().ok(),
@@ -457,7 +465,7 @@ impl Books {
             answer["scope"] = self.grants[grant].scope.as_str().into();
         }
         if refreshable {
-            let name = format!("rt-{}", self.refresh_tokens.len() + 1);
+            let name = format!("rt-{}{}", self.refresh_tokens.len() + 1, self.mark);
             answer["refresh_token"] = name.as_str().into();
             self.refresh_tokens.insert(name, RefreshToken { grant, spent: false });
         }
