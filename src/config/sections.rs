@@ -174,8 +174,19 @@ fn upstream(mut section: Section<'_, '_>, upstream: &mut Upstream) {
 }
 
 fn api(mut section: Section<'_, '_>, api: &mut Api, sources: Sources<'_>) {
-    section.set("listen", &mut api.listen, |item| item.parse(text::address));
-    section.set("public_url", &mut api.public_url, |item| item.parse(text::public_url));
+    let public_url = section.take("public_url");
+    let is_told = public_url.is_some();
+    if let Some(url) = public_url.and_then(|item| item.parse(text::public_url)) {
+        api.public_url = url;
+    }
+    section.set("listen", &mut api.listen, |item| {
+        let mark = item.mark();
+        let address = item.parse(text::address)?;
+        if !is_told && ![0, Api::default().listen.port()].contains(&address.port()) {
+            mark.warning(NO_PUBLIC_URL);
+        }
+        Some(address)
+    });
     section.set("allowed_hosts", &mut api.allowed_hosts, hosts);
     section.set("requests_per_minute", &mut api.requests_per_minute, |item| {
         item.number(0, u32::MAX).map(|limit| (limit > 0).then_some(limit))
@@ -293,6 +304,9 @@ fn usable(tls: Tls, sources: Sources<'_>, mark: &Mark<'_>) -> Option<Tls> {
         }
     }
 }
+
+const NO_PUBLIC_URL: &str = "set api.public_url too: what is sent to browsers and OAuth providers \
+                             still leads to http://127.0.0.1:8081";
 
 const STORE_URL: &str = "must be \"memory:\" or \"sqlite:FILE\" or \"postgres://…\"";
 

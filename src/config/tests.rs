@@ -352,6 +352,17 @@ fn warnings_do_not_keep_from_starting() {
 }
 
 #[test]
+fn an_api_that_listens_elsewhere_is_warned_that_its_links_do_not_lead_there() {
+    let desk = Desk::new();
+    let warning = "c.toml:2:1: api.listen: set api.public_url too: what is sent to browsers and OAuth providers still leads to http://127.0.0.1:8081";
+    let listen = "[api]\nlisten = \"127.0.0.1:9000\"\n";
+    assert_eq!(desk.warnings(listen), [warning]);
+    let told = format!("{listen}public_url = \"http://127.0.0.1:9000\"");
+    assert!(desk.warnings(&told).is_empty());
+    assert!(desk.warnings("[api]\nlisten = \"0.0.0.0:8081\"").is_empty());
+}
+
+#[test]
 fn a_secret_file_in_the_data_directory_is_refused_when_others_can_read_it() {
     let mut desk = Desk::new().file("group", "hunter2", 0o640);
     desk.data_dir = Some(desk.directory.path().to_path_buf());

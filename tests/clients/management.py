@@ -4,6 +4,7 @@ schemathesis, which asks the API's own description what it may send and what may
 `management.py PROGRAMS` starts the server out of the directory PROGRAMS, with a store of its own.
 """
 
+import http.client
 import json
 import os
 import re
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 from programs import Programs
@@ -138,6 +141,35 @@ class Management(unittest.TestCase):
         text, _, status = done.stdout.rpartition("\n")
         text = re.sub(f'"{TIME}"', '"TIME"', text)
         return int(status), json.loads(text) if text else None
+
+    def test_every_operation_that_needs_a_token_is_refused_without_one(self):
+        with urllib.request.urlopen(f"{self.api}/openapi.json", timeout=20) as answer:
+            description = json.load(answer)
+        needy = [
+            (path, method)
+            for path, item in description["paths"].items()
+            for method, operation in item.items()
+            if operation.get("security", description.get("security"))
+        ]
+        self.assertGreater(len(needy), 30)
+        # An address of their own each, since who fails too often is told to wait.
+        shown = {"127.0.0.2": {}, "127.0.0.3": {"Authorization": f"Bearer kf_{'A' * 43}"}}
+        for source, headers in shown.items():
+            for path, method in needy:
+                with self.subTest(path=path, method=method, headers=headers):
+                    self.assertEqual(self.status(source, path, method, headers), 401)
+
+    def status(self, source, path, method, headers):
+        """What a client at the address source is answered."""
+        server = urllib.parse.urlsplit(self.api)
+        connection = http.client.HTTPConnection(
+            server.hostname, server.port, timeout=20, source_address=(source, 0),
+        )
+        try:
+            connection.request(method.upper(), re.sub(r"\{\w+\}", "any", path), headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def test_the_description_holds_for_whatever_it_allows(self):
         done = subprocess.run(

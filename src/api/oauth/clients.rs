@@ -75,33 +75,33 @@ pub(in crate::api) struct Clients {
 pub(super) struct NewOAuthClient {
     /// Unique among the integration's clients; never changes. One without a name is called by its
     /// uuid.
-    #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    #[schema(pattern = "^([A-Za-z0-9_-]{3,64})?$")]
     name: Option<String>,
     /// What the provider calls it.
-    #[schema(min_length = 1, max_length = 1024, pattern = "^[!-~]+$")]
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     client_id: String,
     /// Its secret, kept as it is.
     #[schema(min_length = 1, max_length = 8192, format = Password)]
     client_secret: String,
     /// Where the resource owner is asked: an https URL, which may have `{subdomain}` in its path or
     /// as the first label of its host.
-    #[schema(pattern = "^https://[a-z]{1,20}\\.example\\.com/[a-z]{0,20}$")]
+    #[schema(max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
     auth_url: Option<String>,
     /// Where tokens are asked for: an https URL likewise.
-    #[schema(pattern = "^https://[a-z]{1,20}\\.example\\.com/[a-z]{0,20}$")]
+    #[schema(max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
     token_url: String,
     /// The scopes that are asked for unless a flow says otherwise: space-separated.
-    #[schema(max_length = 4096, pattern = "^[a-z:._-]+( [a-z:._-]+)*$")]
+    #[schema(max_length = 4096, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$")]
     default_scopes: Option<String>,
     /// How the grant is given unless a flow says otherwise.
     #[schema(
-        pattern = "^(authorization_code|client_credentials)$",
+        pattern = "^(authorization_code|client_credentials)?$",
         default = "authorization_code"
     )]
     grant_type: Option<String>,
     /// How it shows its secret (RFC 6749 §2.3.1).
     #[schema(
-        pattern = "^(client_secret_post|client_secret_basic)$",
+        pattern = "^(client_secret_post|client_secret_basic)?$",
         default = "client_secret_post"
     )]
     token_endpoint_auth_method: Option<String>,
@@ -114,7 +114,12 @@ pub(super) struct NewOAuthClient {
 #[expect(dead_code, reason = "the form is read by the desk; this describes it")]
 pub(super) struct OAuthClientChange {
     /// What the provider calls it.
-    #[schema(nullable = false, min_length = 1, max_length = 1024, pattern = "^[!-~]+$")]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 1024,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"
+    )]
     client_id: Option<String>,
     /// The new secret.
     #[schema(nullable = false, min_length = 1, max_length = 8192, format = Password)]
@@ -122,9 +127,8 @@ pub(super) struct OAuthClientChange {
     /// Other scopes.
     #[schema(
         nullable = false,
-        min_length = 1,
         max_length = 4096,
-        pattern = "^[a-z:._-]+( [a-z:._-]+)*$"
+        pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$"
     )]
     default_scopes: Option<String>,
     /// Another way to show the secret.

@@ -26,27 +26,23 @@ use crate::desk::{Ending, Refused};
 pub(super) struct FlowForm {
     /// The connection that is to be made, or authorised again. One without a name is called by its
     /// uuid.
-    #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    #[schema(pattern = "^([A-Za-z0-9_-]{3,64})?$")]
     name: Option<String>,
     /// The client, by its name.
-    #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    #[schema(pattern = "^([A-Za-z0-9_-]{3,64})?$")]
     oauth_client_name: Option<String>,
     /// The client, by its uuid.
     #[schema(format = Uuid)]
     oauth_client_uuid: Option<String>,
     /// How the grant is given, if not as the client says: `authorization_code` or
     /// `client_credentials`.
-    #[schema(pattern = "^(authorization_code|client_credentials)$")]
+    #[schema(pattern = "^(authorization_code|client_credentials)?$")]
     grant_type: Option<String>,
     /// The scopes to ask for, if not the client's: space-separated.
-    #[schema(min_length = 1, max_length = 4096)]
+    #[schema(max_length = 4096, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$")]
     permission_scopes: Option<String>,
     /// What stands in the place of `{subdomain}` in the client's URLs.
-    #[schema(
-        min_length = 1,
-        max_length = 63,
-        pattern = "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$"
-    )]
+    #[schema(pattern = "^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$")]
     oauth_url_subdomain: Option<String>,
     /// Where the browser is sent at the end: at `public_url`, on loopback, or at one of
     /// `oauth.allowed_redirect_origins`.
@@ -55,7 +51,7 @@ pub(super) struct FlowForm {
     allow_offline_access: Option<bool>,
     /// Where the tokens may be sent; never changes once it is set. Without one, the connection can't
     /// be used until it is set.
-    #[schema(min_length = 3, max_length = 253)]
+    #[schema(max_length = 255)]
     allowed_domain: Option<String>,
 }
 
