@@ -39,6 +39,10 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// The vault with the master keys that are in force.
     fn vault(&self) -> Arc<Vault>;
 
+    /// The same, after a look for the key of this id, if it is not among them: another instance may
+    /// be at rotating the keys, and further than this one.
+    fn vault_with<'a>(&'a self, key_id: &'a str) -> BoxFuture<'a, Arc<Vault>>;
+
     /// Waits, not for long, until the store's revision is in force on this instance; whether it
     /// came to that.
     fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool>;

@@ -192,6 +192,12 @@ impl Registry {
         self.callers.get(digest)
     }
 
+    /// Who holds the token that has this id in the store.
+    #[must_use]
+    pub fn stored_holder(&self, id: Uuid) -> Option<&Arc<Holder>> {
+        self.callers.get(self.stored_tokens.get(&id)?)
+    }
+
     /// Everybody who holds a token.
     pub fn holders(&self) -> impl Iterator<Item = &Arc<Holder>> {
         self.callers.values()

@@ -37,6 +37,23 @@ impl Shelf for Kept {
         self.backing.keys.vault()
     }
 
+    fn vault_with<'a>(&'a self, key_id: &'a str) -> BoxFuture<'a, Arc<Vault>> {
+        let Backing { store, keys } = &self.backing;
+        let look = async move {
+            if keys.vault().keyring().ids().all(|known| known != key_id) {
+                match keys.reread(store).await {
+                    Ok(true) => self.follower.begin_afresh(),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(error = %error, "the master keys can't be read again");
+                    }
+                }
+            }
+            keys.vault()
+        };
+        look.boxed()
+    }
+
     fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {
         self.follower.reached(revision).boxed()
     }
@@ -49,6 +66,10 @@ impl Shelf for Keeper {
 
     fn vault(&self) -> Arc<Vault> {
         self.kept.vault()
+    }
+
+    fn vault_with<'a>(&'a self, key_id: &'a str) -> BoxFuture<'a, Arc<Vault>> {
+        self.kept.vault_with(key_id)
     }
 
     fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {

@@ -91,6 +91,11 @@ impl Keeping {
         tokio::join!(self.follower.follow(), self.housekeeping.run(), refreshing);
     }
 
+    /// From now on, only what requests in flight wait for is refreshed.
+    pub(super) fn wind_down(&self) {
+        self.tokens.wind_down();
+    }
+
     /// Waits for what must not be broken off; the store is followed meanwhile.
     pub(super) async fn finish_errands(&self) {
         tokio::select! {

@@ -200,6 +200,7 @@ impl Server {
             self.signals.wait(&mut self.reload, keeping).await;
             tracing::info!("shutting down: requests in flight are finished first");
             self.draining.store(true, Relaxed);
+            keeping.inspect(|keeping| keeping.wind_down());
             let _nobody_listens = self.stop.send(true);
             while self.workers.iter().any(|worker| !worker.is_finished()) {
                 tokio::time::sleep(GLANCE).await;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::fault::{About, Fault, Refused, Scope};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -14,6 +16,11 @@ pub struct Operator(Arc<Holder>);
 impl Operator {
     pub(super) fn new(holder: Arc<Holder>) -> Self {
         Self(holder)
+    }
+
+    /// The token's id, if it is kept in the store.
+    pub(super) fn id(&self) -> Option<Uuid> {
+        self.0.id()
     }
 
     /// The token's name, reach and scopes.
@@ -54,6 +61,19 @@ impl Operator {
     /// Whether the token reaches the connection of this name.
     pub(super) fn reaches(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         self.caller().reach.covers(integration, name)
+    }
+
+    /// Whether the token reaches the connection of this name; one without a name will have one that
+    /// no list has.
+    pub(super) fn may_make(
+        &self,
+        integration: &IntegrationName,
+        name: Option<&ConnectionName>,
+    ) -> bool {
+        match name {
+            Some(name) => self.reaches(integration, name),
+            None => self.listed(integration).is_none(),
+        }
     }
 
     /// The only connections of the integration that the token reaches, where it names them.

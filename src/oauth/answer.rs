@@ -30,8 +30,8 @@ pub enum Denial {
     /// It is not JSON, or no object.
     #[error("the provider's answer is no JSON object")]
     NotJson,
-    /// It is JSON, and has no access token that could be used.
-    #[error("the provider's answer has no access token that a header field can carry")]
+    /// It is JSON, and has no tokens that could be used.
+    #[error("the provider's answer has no tokens that can be kept and sent")]
     NoToken,
 }
 
@@ -124,11 +124,14 @@ pub fn read(succeeded: bool, body: &[u8]) -> Result<Granted, Denial> {
     let token = text(&answer, "access_token");
     let token = token.filter(|token| succeeded && check_secret(token.as_bytes()).is_ok());
     let access_token = token.map(Secret::new).ok_or(Denial::NoToken)?;
+    let refresh_token = text(&answer, "refresh_token").filter(|token| !token.is_empty());
+    // Without it, the one that it replaces would be taken for good.
+    if refresh_token.is_some_and(|token| token.len() > LONGEST_REFRESH_TOKEN) {
+        return Err(Denial::NoToken);
+    }
     Ok(Granted {
         access_token,
-        refresh_token: text(&answer, "refresh_token")
-            .filter(|token| !token.is_empty() && token.len() <= LONGEST_REFRESH_TOKEN)
-            .map(Secret::new),
+        refresh_token: refresh_token.map(Secret::new),
         token_type: text(&answer, "token_type").map(|kind| cut(kind, 64)).unwrap_or_default(),
         scope: scope(&answer).map(|scope| cut(&scope, 255)),
         expires_in: answer.get("expires_in").and_then(seconds),

@@ -51,6 +51,11 @@ impl Failure {
         self == Self::Denied(Denial::Error(ErrorCode::InvalidGrant))
     }
 
+    /// Whether the provider has no part in it.
+    pub(super) fn is_our_own(self) -> bool {
+        matches!(self, Self::Store | Self::Seal)
+    }
+
     /// What it is called among the figures.
     pub(super) fn outcome(self) -> &'static str {
         match self {

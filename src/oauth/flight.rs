@@ -1,6 +1,7 @@
 //! One refresh: lease, read again, ask, seal, keep, and only then in force. It goes on whoever
 //! waits for it or does not.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use super::ask::Question;
@@ -34,99 +35,120 @@ struct Under {
 
 /// How far it is with the lease.
 enum Entered {
-    /// There are newer tokens already, in force by this revision.
-    Newer(i64, Revision),
+    /// There are newer tokens already.
+    Newer(Flown, Revision),
     /// It is ours to refresh.
     Under(Under),
 }
 
+/// How it has ended well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Flown {
+    /// The set of tokens that is in force.
+    pub(super) generation: i64,
+    /// Whether it was this flight that brought them.
+    pub(super) is_ours: bool,
+}
+
+impl Flown {
+    fn others(generation: i64) -> Self {
+        Self { generation, is_ours: false }
+    }
+}
+
 impl Flight<'_> {
     /// Flies; gives the set of tokens that is in force then.
-    pub(super) async fn fly(&self) -> Result<i64, Unsuccessful> {
-        let (generation, revision) = match self.enter().await? {
-            Entered::Newer(generation, revision) => (generation, revision),
-            Entered::Under(under) => self.refresh(under).await?,
+    pub(super) async fn fly(&self) -> Result<Flown, Unsuccessful> {
+        let (flown, revision) = match self.enter().await? {
+            Entered::Newer(flown, revision) => (flown, revision),
+            Entered::Under(under) => self.hold_on(&under).await?,
         };
         if !self.shelf.in_force(revision).await {
             tracing::warn!("tokens were refreshed, and are not in force on this instance yet");
         }
-        Ok(generation)
+        Ok(flown)
     }
 
     /// Waits for the lease, unless somebody else brings newer tokens meanwhile.
     async fn enter(&self) -> Result<Entered, Failure> {
         let holder = new_id().map_err(|_silent| Failure::Seal)?.to_string();
         loop {
-            if let Some(newer) = self.look().await? {
-                return Ok(newer);
+            if let Some((flown, revision)) = self.look().await? {
+                return Ok(Entered::Newer(flown, revision));
             }
             let store = self.shelf.store();
             let begun = store.begin_refresh(self.wanted.uuid, &holder, LEASE).await;
             match begun.map_err(|error| store_failed(&error))? {
                 Begun::Held => tokio::time::sleep(GLANCE).await,
-                Begun::Granted { record: None, .. } => {
-                    self.leave(&holder, Left::Nothing).await;
-                    return Err(Failure::Gone);
-                }
-                Begun::Granted { record: Some(record), unanswered } => {
+                Begun::Gone => return Err(Failure::Gone),
+                Begun::Granted { record, unanswered } => {
                     return Ok(Entered::Under(Under { holder, record, unanswered }));
                 }
             }
         }
     }
 
-    /// What the store has, without the lease.
-    async fn look(&self) -> Result<Option<Entered>, Failure> {
-        let Wanted { integration, name, uuid, newer_than, cause } = self.wanted;
+    /// What the store has now.
+    async fn read(&self) -> Result<(ConnectionRecord, Revision), Failure> {
+        let Wanted { integration, name, uuid, .. } = self.wanted;
         let found = self.shelf.store().connection_as_of(integration, name).await;
         let (record, revision) = found.map_err(|error| store_failed(&error))?;
         let record = record.filter(|record| record.uuid == *uuid).ok_or(Failure::Gone)?;
+        Ok((record, revision))
+    }
+
+    /// Whether there are newer tokens, without the lease.
+    async fn look(&self) -> Result<Option<(Flown, Revision)>, Failure> {
+        let (record, revision) = self.read().await?;
         let grant = record.grant().ok_or(Failure::Gone)?;
-        if grant.generation > *newer_than {
-            return Ok(Some(Entered::Newer(grant.generation, revision)));
+        if grant.generation > self.wanted.newer_than {
+            return Ok(Some((Flown::others(grant.generation), revision)));
         }
         // An operator may know that the provider has changed its mind.
-        if grant.lapse.is_some() && *cause != Cause::Operator {
+        if grant.lapse.is_some() && self.wanted.cause != Cause::Operator {
             return Err(Failure::Lapsed);
         }
         Ok(None)
     }
 
+    /// Refreshes, and has the lease count until that is over, however long it takes: nobody else
+    /// may spend the refresh token while what it was changed for is not kept.
+    async fn hold_on(&self, under: &Under) -> Result<(Flown, Revision), Unsuccessful> {
+        let done = tokio::select! {
+            done = self.refresh(under) => done,
+            never = self.hold(&under.holder) => match never {},
+        };
+        let left = match done {
+            // It was given back along with what was kept.
+            Ok((Flown { is_ours: true, .. }, _)) => return done,
+            Err(Unsuccessful { failure: Failure::Unanswered(_), .. }) => Left::Unanswered,
+            _ => Left::Nothing,
+        };
+        self.leave(&under.holder, left).await;
+        done
+    }
+
     /// Asks the provider and keeps what it gives.
-    async fn refresh(&self, under: Under) -> Result<(i64, Revision), Unsuccessful> {
-        let Under { holder, record, unanswered } = &under;
+    async fn refresh(&self, under: &Under) -> Result<(Flown, Revision), Unsuccessful> {
+        let record = &under.record;
         let grant = record.grant().ok_or(Failure::Gone)?;
         if grant.generation > self.wanted.newer_than {
-            let generation = grant.generation;
-            self.leave(holder, Left::Nothing).await;
             let newer = self.look().await?;
-            return match newer {
-                Some(Entered::Newer(generation, revision)) => Ok((generation, revision)),
-                _ => Ok((generation, Revision::ZERO)),
-            };
+            return Ok(newer.unwrap_or_else(|| (Flown::others(grant.generation), Revision::ZERO)));
         }
-        let asked = match self.prepare(record, grant).await {
-            Ok((client, before)) if has_moved(&client, grant, &before) => {
-                return self.lapse(&under, LapseReason::ClientMoved).await.map_err(Into::into);
+        let (client, before) = self.prepare(record, grant).await?;
+        if has_moved(&client, grant, &before) {
+            return Ok(self.lapse(LapseReason::ClientMoved).await?);
+        }
+        match self.ask(&client, grant, &before).await {
+            Ok(tokens) => Ok(self.keep(record, &tokens).await?),
+            Err(why) if why.failure.is_invalid_grant() && under.unanswered => {
+                Ok(self.lapse(LapseReason::AnswerLost).await?)
             }
-            Ok((client, before)) => self.ask(&under, &client, grant, &before).await,
-            Err(failure) => Err(failure.into()),
-        };
-        match asked {
-            Ok(tokens) => self.keep(record, grant, tokens).await.map_err(Unsuccessful::from),
             Err(why) if why.failure.is_invalid_grant() => {
-                let reason =
-                    if *unanswered { LapseReason::AnswerLost } else { LapseReason::InvalidGrant };
-                self.lapse(&under, reason).await.map_err(Unsuccessful::from)
+                Ok(self.lapse(LapseReason::InvalidGrant).await?)
             }
-            Err(why) => {
-                let left = match why.failure {
-                    Failure::Unanswered(_) => Left::Unanswered,
-                    _ => Left::Nothing,
-                };
-                self.leave(holder, left).await;
-                Err(why)
-            }
+            Err(why) => Err(why),
         }
     }
 
@@ -136,7 +158,8 @@ impl Flight<'_> {
         record: &ConnectionRecord,
         grant: &Grant,
     ) -> Result<(ClientRecord, TokenSet), Failure> {
-        let packed = self.shelf.vault().open(&record.context(), &record.sealed);
+        let vault = self.shelf.vault_with(&record.sealed.key_id).await;
+        let packed = vault.open(&record.context(), &record.sealed);
         let tokens = packed.ok().and_then(|packed| TokenSet::unpack(&packed));
         let tokens = tokens.ok_or(Failure::Seal)?;
         let client = self.shelf.store().client(&record.integration, grant.client).await;
@@ -144,10 +167,8 @@ impl Flight<'_> {
         Ok((client, tokens))
     }
 
-    /// Asks, and keeps the lease meanwhile.
     async fn ask(
         &self,
-        under: &Under,
         client: &ClientRecord,
         grant: &Grant,
         before: &TokenSet,
@@ -162,13 +183,8 @@ impl Flight<'_> {
             (GrantType::AuthorizationCode, None) => return Err(Failure::NoRefreshToken.into()),
         };
         let subdomain = grant.subdomain.as_ref();
-        let mut asking = Box::pin(self.provider.ask(client, subdomain, &question, &before.scope));
-        let mut fresh = loop {
-            tokio::select! {
-                answer = &mut asking => break answer?,
-                () = tokio::time::sleep(BEAT) => self.hold(&under.holder).await,
-            }
-        };
+        let asked = self.provider.ask(client, subdomain, &question, &before.scope).await;
+        let mut fresh = asked?;
         fresh.refresh_token = match grant.grant_type {
             // A provider that gives no other means the same one (RFC 6749 §6).
             GrantType::AuthorizationCode => {
@@ -180,102 +196,97 @@ impl Flight<'_> {
         Ok(fresh)
     }
 
-    /// Keeps the tokens, however long that takes: what the provider has replaced is nowhere else.
+    /// Keeps the tokens, however long that takes and whatever else is changed of the connection
+    /// meanwhile: what the provider has replaced is nowhere else. Only what is of another grant, or
+    /// newer, is left as it is.
     async fn keep(
+        &self,
+        read: &ConnectionRecord,
+        tokens: &TokenSet,
+    ) -> Result<(Flown, Revision), Failure> {
+        let mut before = read.clone();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let grant = before.grant().ok_or(Failure::Gone)?;
+            let ours = Flown { generation: grant.generation + 1, is_ours: true };
+            let after = self.renewed(&before, grant, tokens)?;
+            match self.shelf.store().finish_refresh(&before, &after).await {
+                Ok(Some(revision)) => return Ok((ours, revision)),
+                Ok(None) => {}
+                Err(error) => {
+                    cant_keep(&before, &error);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            let (found, revision) = match self.read().await {
+                Ok(found) => found,
+                Err(Failure::Store) => continue,
+                Err(other) => return Err(other),
+            };
+            // The write that seemed to fail was done after all.
+            if found.sealed.payload == after.sealed.payload {
+                return Ok((ours, revision));
+            }
+            let theirs = found.grant().ok_or(Failure::Gone)?;
+            if !grant.is_same_set(theirs) {
+                return Ok((Flown::others(theirs.generation), revision));
+            }
+            before = found;
+        }
+    }
+
+    /// The record with other tokens.
+    fn renewed(
         &self,
         before: &ConnectionRecord,
         grant: &Grant,
-        tokens: TokenSet,
-    ) -> Result<(i64, Revision), Failure> {
+        tokens: &TokenSet,
+    ) -> Result<ConnectionRecord, Failure> {
         let mut after = before.clone();
         let generation = grant.generation + 1;
         after.detail = Detail::OAuth(Box::new(Grant { generation, lapse: None, ..grant.clone() }));
         after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
         let sealed = self.shelf.vault().seal(&after.context(), &tokens.pack());
         after.sealed = sealed.map_err(|_why| Failure::Seal)?;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.shelf.store().finish_refresh(before, &after).await {
-                Ok(Some(revision)) => return Ok((generation, revision)),
-                Ok(None) => return self.overtaken(&after).await,
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(
-                        error,
-                        connection = format!("{}.{}", before.integration, before.name),
-                        "refreshed tokens can't be kept yet; they are not used before"
-                    );
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            if let Ok((Some(record), revision)) =
-                self.shelf.store().connection_as_of(&before.integration, &before.name).await
-                && record.sealed.payload == after.sealed.payload
-            {
-                return Ok((generation, revision));
-            }
-        }
-    }
-
-    /// What was to be replaced is not there any more: the write before was done after all, or
-    /// somebody else has brought tokens, or the connection is gone.
-    async fn overtaken(&self, after: &ConnectionRecord) -> Result<(i64, Revision), Failure> {
-        let found = self.shelf.store().connection_as_of(&after.integration, &after.name).await;
-        let (record, revision) = found.map_err(|error| store_failed(&error))?;
-        let record = record.filter(|record| record.uuid == after.uuid).ok_or(Failure::Gone)?;
-        let grant = record.grant().ok_or(Failure::Gone)?;
-        Ok((grant.generation, revision))
+        Ok(after)
     }
 
     /// The grant is no more, as it seems. Before that is believed, the store is read once
     /// more: somebody else may have spent the same refresh token just before.
-    async fn lapse(&self, under: &Under, reason: LapseReason) -> Result<(i64, Revision), Failure> {
-        let before = &under.record;
-        match self.look().await {
-            Ok(Some(Entered::Newer(generation, revision))) => {
-                self.leave(&under.holder, Left::Nothing).await;
-                return Ok((generation, revision));
+    async fn lapse(&self, reason: LapseReason) -> Result<(Flown, Revision), Failure> {
+        loop {
+            let (before, revision) = self.read().await?;
+            let grant = before.grant().ok_or(Failure::Gone)?;
+            if grant.generation > self.wanted.newer_than {
+                return Ok((Flown::others(grant.generation), revision));
             }
-            Ok(_) | Err(Failure::Lapsed) => {}
-            Err(other) => return Err(other),
-        }
-        let grant = before.grant().ok_or(Failure::Gone)?;
-        let lapse = Lapse { since: whole_microseconds(self.clock.now()), reason };
-        let mut after = ConnectionRecord::clone(before);
-        after.detail = Detail::OAuth(Box::new(Grant { lapse: Some(lapse), ..grant.clone() }));
-        after.updated_at = lapse.since.max(before.updated_at);
-        let (integration, name) = (&before.integration, before.name.as_str());
-        let step = Step {
-            step: "lapse",
-            operator: "keyferry",
-            integration,
-            client: None,
-            connection: Some(name),
-        };
-        step.log(Some(reason.as_sentence()));
-        tracing::error!(
-            connection = format!("{integration}.{name}"),
-            reason = reason.as_str(),
-            "the connection needs to be authorised again: start a flow for it"
-        );
-        let kept = self.shelf.store().lapse_grant(before, &after).await;
-        match kept.map_err(|error| store_failed(&error))? {
-            Some(revision) => {
+            let lapse = Lapse { since: whole_microseconds(self.clock.now()), reason };
+            let mut after = before.clone();
+            after.detail = Detail::OAuth(Box::new(Grant { lapse: Some(lapse), ..grant.clone() }));
+            after.updated_at = lapse.since.max(before.updated_at);
+            let kept = self.shelf.store().lapse_grant(&before, &after).await;
+            // Where it was changed meanwhile, it is read again.
+            if let Some(revision) = kept.map_err(|error| store_failed(&error))? {
+                lapsed(&before, reason);
                 self.shelf.in_force(revision).await;
-                Err(Failure::Lapsed)
+                return Err(Failure::Lapsed);
             }
-            // Somebody was faster after all.
-            None => self.overtaken(&after).await,
         }
     }
 
-    async fn hold(&self, holder: &str) {
-        let held = self.shelf.store().extend_refresh(self.wanted.uuid, holder, LEASE).await;
-        match held {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!("the lease to refresh is another's by now"),
-            Err(error) => tracing::warn!(error = %error, "the lease to refresh can't be extended"),
+    /// Has the lease count for as long as this is polled.
+    async fn hold(&self, holder: &str) -> Infallible {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let held = self.shelf.store().extend_refresh(self.wanted.uuid, holder, LEASE).await;
+            match held {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!("the lease to refresh is another's by now"),
+                Err(error) => {
+                    tracing::warn!(error = %error, "the lease to refresh can't be extended");
+                }
+            }
         }
     }
 
@@ -285,6 +296,32 @@ impl Flight<'_> {
             tracing::warn!(error = %error, "the lease to refresh ends by itself");
         }
     }
+}
+
+fn lapsed(record: &ConnectionRecord, reason: LapseReason) {
+    let (integration, name) = (&record.integration, record.name.as_str());
+    let step = Step {
+        step: "lapse",
+        operator: "keyferry",
+        integration,
+        client: None,
+        connection: Some(name),
+    };
+    step.log(Some(reason.as_sentence()));
+    tracing::error!(
+        connection = format!("{integration}.{name}"),
+        reason = reason.as_str(),
+        "the connection needs to be authorised again: start a flow for it"
+    );
+}
+
+fn cant_keep(record: &ConnectionRecord, error: &store::Error) {
+    let error = error as &dyn std::error::Error;
+    tracing::error!(
+        error,
+        connection = format!("{}.{}", record.integration, record.name),
+        "refreshed tokens can't be kept yet; they are not used before"
+    );
 }
 
 /// Whether the refresh token would go to another host than the one that it came from: whoever may

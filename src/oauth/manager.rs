@@ -1,11 +1,14 @@
 //! Where tokens are refreshed: on the runtime of the store, by tasks that belong to no request.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::flight::Flight;
+use super::failure::Failure;
+use super::flight::{Flight, Flown};
 use super::provider::{Provider, Unsuccessful};
 use super::schedule::{Schedule, plan};
 use super::tokens::{Cause, Order, Tokens, Wanted};
@@ -32,9 +35,8 @@ struct Hangar {
     provider: Arc<Provider>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// How many refreshes in the background may be under way: those that requests wait for come
-    /// before them.
-    background: Semaphore,
+    /// How many refreshes in the background may be under way.
+    background: Arc<Semaphore>,
 }
 
 impl Manager {
@@ -57,29 +59,30 @@ impl Manager {
             provider,
             metrics,
             clock,
-            background: Semaphore::new(MOST_IN_BACKGROUND),
+            background: Arc::new(Semaphore::new(MOST_IN_BACKGROUND)),
         });
         (Self { hangar, orders, schedule: Schedule::default(), tasks }, tokens)
     }
 
-    /// Takes orders for as long as it is polled. What it has begun goes on after that.
+    /// Takes orders, and refreshes what is due, for as long as it is polled. What it has begun goes
+    /// on after that.
     pub async fn work(&mut self) {
         loop {
-            let due = self.schedule.first().unwrap_or_else(|| instant() + LONG);
+            let due = self.schedule.first();
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(order) => self.take(order),
                     // There is always a way here: the hangar's own.
                     None => return,
                 },
-                () = tokio::time::sleep_until(due.into()) => self.look(instant()),
+                room = self.hangar.room(due) => self.depart(room),
             }
         }
     }
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Fly(wanted) => self.begin(wanted),
+            Order::Fly(wanted) => self.begin(wanted, None),
             Order::Watch(connection) => {
                 let refresh_before = self.hangar.surroundings.refresh_before();
                 let planned = plan(&connection, refresh_before, self.hangar.clock.now());
@@ -91,27 +94,41 @@ impl Manager {
         }
     }
 
-    /// Begins what is due, if the tokens are still those that are in force.
-    fn look(&mut self, now: Instant) {
-        while let Some(wanted) = self.schedule.take(now) {
-            if !self.hangar.is_current(&wanted) {
-                continue;
-            }
-            match self.hangar.tokens.begin(&wanted) {
-                Ok(()) => self.begin(wanted),
-                Err(Some(pause)) => self.schedule.add(now + pause, wanted),
-                Err(None) => {}
-            }
+    /// Begins the first that is due, if its tokens are still those that are in force. Not before
+    /// there is room: a request that comes for the same ones must not wait for that.
+    fn depart(&mut self, room: OwnedSemaphorePermit) {
+        let now = instant();
+        let Some(wanted) = self.schedule.take(now) else { return };
+        if !self.hangar.is_current(&wanted) {
+            return;
+        }
+        match self.hangar.tokens.begin(&wanted) {
+            Ok(()) => self.begin(wanted, Some(room)),
+            Err(Some(pause)) => self.schedule.add(now + pause, wanted),
+            Err(None) => {}
         }
     }
 
-    fn begin(&self, wanted: Wanted) {
+    fn begin(&self, wanted: Wanted, room: Option<OwnedSemaphorePermit>) {
         let hangar = Arc::clone(&self.hangar);
-        self.tasks.spawn(async move { hangar.fly(wanted).await });
+        self.tasks.spawn(async move {
+            hangar.fly(wanted).await;
+            drop(room);
+        });
     }
 }
 
 impl Hangar {
+    /// Waits until something is due, and there is room for it.
+    async fn room(&self, due: Option<Instant>) -> OwnedSemaphorePermit {
+        tokio::time::sleep_until(due.unwrap_or_else(|| instant() + LONG).into()).await;
+        match Arc::clone(&self.background).acquire_owned().await {
+            Ok(room) => room,
+            // Nobody closes it.
+            Err(_closed) => std::future::pending().await,
+        }
+    }
+
     async fn fly(&self, wanted: Wanted) {
         let flight = Flight {
             shelf: &*self.shelf,
@@ -119,18 +136,18 @@ impl Hangar {
             clock: &self.clock,
             wanted: &wanted,
         };
-        let room = match wanted.cause {
-            Cause::Background => self.background.acquire().await.ok(),
-            _ => None,
-        };
-        let flown = Box::pin(flight.fly()).await;
-        drop(room);
+        let flown = AssertUnwindSafe(Box::pin(flight.fly())).catch_unwind().await;
+        let flown = flown.unwrap_or_else(|_panic| {
+            // Nobody may wait for ever for what is over.
+            tracing::error!("a refresh of tokens was broken off");
+            Err(Failure::Late.into())
+        });
         self.write_down(&wanted, flown);
         let (landing, retry_after) = match flown {
-            Ok(generation) => (Ok(generation), None),
+            Ok(Flown { generation, .. }) => (Ok(generation), None),
             Err(Unsuccessful { failure, retry_after }) => (Err(failure), retry_after),
         };
-        let pause = self.tokens.land(wanted.uuid, landing, retry_after);
+        let pause = self.tokens.land(&wanted, landing, retry_after);
         if landing.is_err() && wanted.cause == Cause::Background && self.is_current(&wanted) {
             self.tokens.try_again(wanted, pause);
         }
@@ -150,11 +167,14 @@ impl Hangar {
         })
     }
 
-    fn write_down(&self, wanted: &Wanted, flown: Result<i64, Unsuccessful>) {
+    fn write_down(&self, wanted: &Wanted, flown: Result<Flown, Unsuccessful>) {
         let cause = wanted.cause.as_str();
         let connection = format!("{}.{}", wanted.integration, wanted.name);
         match flown {
-            Ok(generation) => {
+            Ok(Flown { is_ours: false, generation }) => {
+                tracing::debug!(connection, cause, generation, "another has refreshed the tokens");
+            }
+            Ok(Flown { generation, .. }) => {
                 self.metrics.count_refresh("refreshed", cause);
                 tracing::info!(connection, cause, generation, "tokens were refreshed");
             }
@@ -166,7 +186,9 @@ impl Hangar {
     }
 }
 
-const MOST_IN_BACKGROUND: usize = 32;
+/// One provider that hangs holds at most so many for twenty seconds; the tokens of others are
+/// refreshed meanwhile when a request needs them.
+const MOST_IN_BACKGROUND: usize = 64;
 
 /// There is nothing to wake up for.
 const LONG: Duration = Duration::from_hours(1);

@@ -9,7 +9,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::{Granted, read};
+use super::answer::{Denial, ErrorCode, Granted, read};
 use super::ask::{Form, Question};
 use super::failure::Failure;
 use super::{Shelf, Surroundings};
@@ -83,8 +83,9 @@ impl Provider {
     ) -> Result<TokenSet, Unsuccessful> {
         let endpoint = TokenEndpoint::of_client(client, subdomain).map_err(Failure::Endpoint)?;
         let issuer = endpoint.origin().to_string();
-        let secret = self.shelf.vault().open(&client.context(), &client.sealed);
-        let secret = secret.map_err(|_mute| Failure::Seal)?;
+        let vault = self.shelf.vault_with(&client.sealed.key_id).await;
+        let secret =
+            vault.open(&client.context(), &client.sealed).map_err(|_mute| Failure::Seal)?;
         let form = Form::of(question, &client.client_id, &secret, client.auth_method);
         let Form { body, authorization } = form.ok_or(Failure::Seal)?;
         // The time of the question: a token must not be held for fresher than it is.
@@ -98,7 +99,7 @@ impl Provider {
                 Ok(said.into_tokens(asked_at, scopes))
             }
             Err(denial) => Err(Unsuccessful {
-                failure: blame(answer.status, Failure::Denied(denial)),
+                failure: blame(answer.status, denial),
                 retry_after: answer.retry_after,
             }),
         }
@@ -182,17 +183,16 @@ fn unsent(error: &Error) -> Failure {
     }
 }
 
-/// What an answer of this status without tokens means: where the provider has failed, nobody
-/// knows how far it came.
-fn blame(status: StatusCode, denied: Failure) -> Failure {
-    if denied.is_invalid_grant() {
-        denied
-    } else if status.is_redirection() {
-        Failure::Unfit("it redirects, which is not followed")
-    } else if status.is_server_error() {
-        Failure::Unanswered("it failed")
-    } else {
-        denied
+/// What an answer of this status without tokens means: where the provider has failed, or says that
+/// it has not and gives nothing of use, nobody knows how far it came.
+fn blame(status: StatusCode, denial: Denial) -> Failure {
+    match denial {
+        Denial::Error(ErrorCode::InvalidGrant) => Failure::Denied(denial),
+        _ if status.is_redirection() => Failure::Unfit("it redirects, which is not followed"),
+        _ if status.is_server_error() => Failure::Unanswered("it failed"),
+        Denial::NotJson if status.is_success() => Failure::Unanswered(NOT_JSON),
+        Denial::NoToken if status.is_success() => Failure::Unanswered(NO_TOKEN),
+        _ => Failure::Denied(denial),
     }
 }
 
@@ -245,6 +245,10 @@ impl Said {
 
 /// How long a question may take, from the resolver to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const NOT_JSON: &str = "it said that all is well, and gave no JSON object";
+
+const NO_TOKEN: &str = "it said that all is well, and gave no token that can be kept and sent";
 
 /// The largest answer, in bytes.
 const LARGEST: usize = 256 << 10;

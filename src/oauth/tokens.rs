@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -21,9 +22,10 @@ pub struct Tokens(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     flights: Mutex<Flights>,
-    /// Connections whose other tokens were of no more use to the origin than those before.
-    distrusted: Mutex<HashMap<Uuid, Instant, RandomState>>,
+    /// The tokens that an origin has refused of late, and others were asked for.
+    doubted: Mutex<HashMap<Uuid, Doubt, RandomState>>,
     orders: mpsc::UnboundedSender<Order>,
+    winding_down: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,14 @@ struct Cooling {
     until: Instant,
     failure: Failure,
     failures: u32,
+    /// Of which set of tokens: what has failed of it says nothing of another.
+    generation: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    generation: i64,
+    until: Instant,
 }
 
 /// How a refresh has ended: with this set of tokens in force, or without any.
@@ -99,7 +109,12 @@ impl Cause {
 impl Tokens {
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Order>) {
         let (orders, received) = mpsc::unbounded_channel();
-        let shared = Shared { flights: Mutex::default(), distrusted: Mutex::default(), orders };
+        let shared = Shared {
+            flights: Mutex::default(),
+            doubted: Mutex::default(),
+            orders,
+            winding_down: AtomicBool::new(false),
+        };
         (Self(Arc::new(shared)), received)
     }
 
@@ -125,19 +140,28 @@ impl Tokens {
         self.order(Order::Watch(Arc::clone(connection)));
     }
 
-    /// The origin has refused tokens that were got because it had refused those before: for a
-    /// while its 401 is taken at its word.
-    pub fn distrust(&self, uuid: Uuid) {
-        let mut distrusted = self.0.distrusted.lock();
-        let now = instant();
-        distrusted.retain(|_, until| *until > now);
-        distrusted.insert(uuid, now + DISTRUST);
+    /// The server goes down: what nobody waits for is not begun any more, since it might be broken
+    /// off.
+    pub fn wind_down(&self) {
+        self.0.winding_down.store(true, Relaxed);
     }
 
-    /// Whether an origin's 401 says nothing of the tokens.
+    /// Whether other tokens may be of more use where the origin has refused these. They are not
+    /// where these were got, of late, because it had refused those before: then its 401 is taken at
+    /// its word, so that no caller can have tokens refreshed over and over.
     #[must_use]
-    pub fn is_distrusted(&self, uuid: Uuid) -> bool {
-        self.0.distrusted.lock().get(&uuid).is_some_and(|until| *until > instant())
+    pub fn doubt(&self, wanted: &Wanted) -> bool {
+        let (mut doubted, now) = (self.0.doubted.lock(), instant());
+        doubted.retain(|_, doubt| doubt.until > now);
+        let generation = wanted.newer_than;
+        let refused = doubted.get(&wanted.uuid).map(|doubt| doubt.generation);
+        if refused.is_some_and(|refused| refused + 1 == generation) {
+            return false;
+        }
+        if refused.is_none_or(|refused| refused < generation) {
+            doubted.insert(wanted.uuid, Doubt { generation, until: now + DOUBT });
+        }
+        true
     }
 
     /// Joins the refresh that is under way, or begins one.
@@ -149,7 +173,7 @@ impl Tokens {
             return Ok(landed);
         }
         let cooling = flights.cooling.get(&wanted.uuid);
-        let cooling = cooling.filter(|cooling| cooling.until > instant());
+        let cooling = cooling.filter(|cooling| cooling.still_says(wanted));
         if let Some(cooling) = cooling.filter(|_| wanted.cause != Cause::Operator) {
             return Err(cooling.failure);
         }
@@ -162,12 +186,12 @@ impl Tokens {
     /// the time until it may be tried again.
     pub(super) fn begin(&self, wanted: &Wanted) -> Result<(), Option<Duration>> {
         let mut flights = self.0.flights.lock();
-        if flights.under.contains_key(&wanted.uuid) {
+        if flights.under.contains_key(&wanted.uuid) || self.0.winding_down.load(Relaxed) {
             return Err(None);
         }
-        let left = flights.cooling.get(&wanted.uuid).map(Cooling::left);
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
-            return Err(Some(left));
+        let cooling = flights.cooling.get(&wanted.uuid);
+        if let Some(cooling) = cooling.filter(|cooling| cooling.still_says(wanted)) {
+            return Err(Some(cooling.until.saturating_duration_since(instant())));
         }
         flights.under.insert(wanted.uuid, Vec::new());
         Ok(())
@@ -177,18 +201,18 @@ impl Tokens {
     /// a while, which is longer each time; how long.
     pub(super) fn land(
         &self,
-        uuid: Uuid,
+        wanted: &Wanted,
         landing: Landing,
         retry_after: Option<Duration>,
     ) -> Duration {
         let mut flights = self.0.flights.lock();
-        let waiting = flights.under.remove(&uuid).unwrap_or_default();
+        let waiting = flights.under.remove(&wanted.uuid).unwrap_or_default();
         let pause = match landing {
             Ok(_) => {
-                flights.cooling.remove(&uuid);
+                flights.cooling.remove(&wanted.uuid);
                 Duration::ZERO
             }
-            Err(failure) => flights.cool(uuid, failure, retry_after),
+            Err(failure) => flights.cool(wanted, failure, retry_after),
         };
         drop(flights);
         for seat in waiting {
@@ -208,21 +232,32 @@ impl Tokens {
 }
 
 impl Flights {
-    fn cool(&mut self, uuid: Uuid, failure: Failure, retry_after: Option<Duration>) -> Duration {
+    fn cool(
+        &mut self,
+        wanted: &Wanted,
+        failure: Failure,
+        retry_after: Option<Duration>,
+    ) -> Duration {
         self.cooling.retain(|_, cooling| cooling.until + FORGOTTEN > instant());
-        let failures = self.cooling.get(&uuid).map_or(0, |cooling| cooling.failures);
-        let pause = jittered(FIRST_PAUSE.saturating_mul(1 << failures.min(6)), uuid);
+        let Wanted { uuid, newer_than: generation, .. } = *wanted;
+        let known = self.cooling.get(&uuid).filter(|known| known.generation == generation);
+        let failures = known.map_or(0, |known| known.failures);
+        // What is our own, no provider is spared by a longer wait.
+        let doublings = if failure.is_our_own() { 0 } else { failures.min(6) };
+        let pause = jittered(FIRST_PAUSE.saturating_mul(1 << doublings), uuid);
         let asked = retry_after.unwrap_or_default().min(LONGEST_ASKED);
         let pause = pause.min(LONGEST_PAUSE).max(asked);
-        let (until, failures) = (instant() + pause, failures.saturating_add(1));
-        self.cooling.insert(uuid, Cooling { until, failure, failures });
+        let failures = if failure.is_our_own() { failures } else { failures.saturating_add(1) };
+        let until = instant() + pause;
+        self.cooling.insert(uuid, Cooling { until, failure, failures, generation });
         pause
     }
 }
 
 impl Cooling {
-    fn left(&self) -> Duration {
-        self.until.saturating_duration_since(instant())
+    /// Whether it is too early to try for these again.
+    fn still_says(&self, wanted: &Wanted) -> bool {
+        self.generation == wanted.newer_than && self.until > instant()
     }
 }
 
@@ -249,5 +284,59 @@ const LONGEST_ASKED: Duration = Duration::from_mins(5);
 /// After so long, a failure says nothing of the next.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 
-/// How long an origin's 401 is taken at its word.
-const DISTRUST: Duration = Duration::from_secs(30);
+/// How often an origin's 401 is a reason to ask for other tokens, at most.
+const DOUBT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(newer_than: i64) -> Wanted {
+        Wanted {
+            uuid: Uuid::from_bytes([7; 16]),
+            integration: IntegrationName::parse("acme").unwrap(),
+            name: ConnectionName::parse("mine").unwrap(),
+            newer_than,
+            cause: Cause::Use,
+        }
+    }
+
+    #[test]
+    fn a_store_that_was_away_for_long_is_tried_again_within_a_second() {
+        let mut flights = Flights::default();
+        for _each in 0..9 {
+            let pause = flights.cool(&wanted(1), Failure::Store, None);
+            assert!(pause <= FIRST_PAUSE);
+        }
+        let pauses: Vec<_> = (0..9)
+            .map(|_each| flights.cool(&wanted(1), Failure::Unanswered("it failed"), None))
+            .collect();
+        assert!(pauses.is_sorted() && pauses[0] <= FIRST_PAUSE);
+        assert!(pauses[8] > FIRST_PAUSE * 32 && pauses[8] <= LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn what_has_failed_says_nothing_of_the_tokens_of_another_flow() {
+        let (tokens, _orders) = Tokens::new();
+        tokens.land(&wanted(1), Err(Failure::Lapsed), None);
+        assert!(tokens.begin(&wanted(1)).is_err());
+        assert!(tokens.begin(&wanted(2)).is_ok());
+    }
+
+    #[test]
+    fn a_401_is_a_reason_to_refresh_until_the_next_tokens_are_refused_too() {
+        let (tokens, _orders) = Tokens::new();
+        assert!(tokens.doubt(&wanted(1)), "the first");
+        assert!(tokens.doubt(&wanted(1)), "another request with the same tokens");
+        assert!(!tokens.doubt(&wanted(2)), "those that were got because of it");
+        assert!(tokens.doubt(&wanted(3)), "those that were got because the others had aged");
+    }
+
+    #[test]
+    fn on_the_way_down_nothing_begins_that_nobody_waits_for() {
+        let (tokens, _orders) = Tokens::new();
+        tokens.wind_down();
+        assert_eq!(tokens.begin(&wanted(1)), Err(None));
+        assert!(tokens.board(&wanted(1)).is_ok());
+    }
+}

@@ -108,10 +108,8 @@ impl Proxy {
             Ok(match next {
                 Ok(Next::Leaves(departure, mut homeward)) => {
                     entry.departs();
-                    let mut sent = self.upstream.send(&in_force.rules, departure).await;
-                    if let Some(replay) = homeward.replay.take() {
-                        sent = Box::pin(self.retry(sent, *replay)).await;
-                    }
+                    let replay = homeward.replay.take();
+                    let sent = self.send(&in_force, departure, replay).await;
                     entry.returns();
                     self.bring_home(sent, homeward, entry, visit)
                 }
@@ -142,10 +140,8 @@ impl Proxy {
             Err(refusal) => return relay::refuse(refusal, entry, visit),
         };
         entry.departs();
-        let mut sent = self.upstream.send(&in_force.rules, departure).await;
-        if let Some(replay) = homeward.replay.take() {
-            sent = self.retry(sent, *replay).await;
-        }
+        let replay = homeward.replay.take();
+        let sent = self.send(&in_force, departure, replay).await;
         entry.returns();
         self.bring_home(sent, homeward, entry, visit)
     }
@@ -250,7 +246,9 @@ impl Proxy {
             replay: None,
         };
         let renewal = &in_force.settings.renewal;
-        let kept = (permit.connection().standing().is_some() && renewal.retry_on_401).then(|| {
+        let standing = permit.connection().standing();
+        let may_retry = renewal.retry_on_401 && standing.is_some_and(|known| known.renewable);
+        let kept = may_retry.then(|| {
             let nothing = body.is_end_stream();
             let most = renewal.replay_body_bytes;
             Arc::new(if nothing { Kept::nothing() } else { Kept::up_to(most) })

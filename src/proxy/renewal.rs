@@ -5,6 +5,7 @@ mod kept;
 mod replay;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use crate::ledger::Entry;
 use crate::model::connection::Connection;
 use crate::model::oauth::freshness::Freshness;
 use crate::oauth::{Cause, Failure, Tokens, Wanted};
-use crate::upstream::{self, Reply};
+use crate::upstream::{self, Departure, Reply};
 
 pub(super) use self::kept::Kept;
 pub(super) use self::replay::Replay;
@@ -85,7 +86,12 @@ impl Proxy {
     ) -> Result<(Arc<InForce>, Next), Refusal> {
         let Waiting { mut decided, wanted } = waiting;
         let Some(tokens) = &self.tokens else { return Err(failed(Failure::Store, &decided)) };
-        let renewed = tokens.renew(wanted).await;
+        let renewed = match time_left(decided.permit.connection(), self.ledger.clock.now()) {
+            // Before it ends: what a provider that hangs costs is the wait, and not the request.
+            Some(left) => tokio::time::timeout(left, tokens.renew(wanted)).await,
+            None => Ok(tokens.renew(wanted).await),
+        };
+        let renewed = renewed.unwrap_or(Err(Failure::Late));
         let in_force = self.in_force.load_full();
         let now = self.ledger.clock.now();
         let arrival = &decided.arrival;
@@ -111,29 +117,29 @@ impl Proxy {
         Ok((in_force, next))
     }
 
-    /// Where the origin has refused the tokens, gets others and sends the request once more, if all
-    /// of it is still there. Whatever stands in the way, the origin's own answer is the caller's.
-    pub(super) async fn retry(
+    /// Sends a request, and what it takes to send it once more where the origin refuses the tokens:
+    /// others are got first, and all of the request must still be there. Whatever stands in the
+    /// way, the origin's own answer is the caller's.
+    pub(super) async fn send(
         &self,
-        sent: Result<Reply, upstream::Error>,
-        replay: Replay,
+        in_force: &InForce,
+        departure: Departure,
+        replay: Option<Box<Replay>>,
     ) -> Result<Reply, upstream::Error> {
-        let refused = matches!(&sent, Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED);
-        if !refused {
+        let sent = self.upstream.send(&in_force.rules, departure).await;
+        let Some(replay) = replay else { return sent };
+        if !matches!(&sent, Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED) {
             replay.kept.let_go();
             return sent;
         }
-        match self.send_again(replay).await {
-            Some(answered) => Ok(answered),
-            None => sent,
-        }
+        // In a box: a request that goes well must not pay for its room.
+        Box::pin(self.send_again(*replay)).await.map_or(sent, Ok)
     }
 
     async fn send_again(&self, replay: Replay) -> Option<Reply> {
         let tokens = self.tokens.as_ref()?;
         let wanted = wanted(&replay.used, Cause::Unauthorized)?;
-        let uuid = wanted.uuid;
-        if tokens.is_distrusted(uuid) {
+        if !tokens.doubt(&wanted) {
             return None;
         }
         let Some(body) = replay.kept.whole() else {
@@ -145,13 +151,19 @@ impl Proxy {
         tokens.renew(wanted).await.ok()?;
         let in_force = self.in_force.load_full();
         let departure = replay.departure(&in_force, self.ledger.clock.now(), body, &self.via)?;
-        let answered = self.upstream.send(&in_force.rules, departure).await.ok()?;
-        if answered.status() == StatusCode::UNAUTHORIZED {
-            tokens.distrust(uuid);
-        }
-        Some(answered)
+        self.upstream.send(&in_force.rules, departure).await.ok()
     }
 }
+
+/// How long there is to wait for others while the access token can still be used.
+fn time_left(connection: &Connection, now: Timestamp) -> Option<Duration> {
+    let end = connection.standing()?.expires_at?;
+    let left = Duration::try_from(end.duration_since(now)).ok()?;
+    left.checked_sub(ARRIVAL).filter(|left| !left.is_zero())
+}
+
+/// How long before its end an access token is sent at the latest, so that it arrives.
+const ARRIVAL: Duration = Duration::from_millis(300);
 
 /// Why a request is not sent: there are no tokens that it could be sent with.
 fn failed(failure: Failure, decided: &Decided) -> Refusal {

@@ -4,11 +4,12 @@ use uuid::Uuid;
 
 use super::page::{List, Page, Window};
 use super::row::Row;
-use super::{Error, Revision, Store, Work, connections};
+use super::{Error, Revision, Store, Work, connections, refreshes};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::Template;
 use crate::model::oauth::grant::GrantType;
+use crate::model::record::ConnectionRecord;
 
 impl Store {
     /// Keeps a new client. Nothing that is in force changes, so there is no revision.
@@ -130,6 +131,8 @@ impl Store {
     ) -> Result<Option<(usize, Option<Revision>)>, Error> {
         let uuid = uuid.to_string();
         let mut work = self.write().await?;
+        // A connection that is made meanwhile comes before, and goes too; or after, and is refused.
+        work.hold_revision().await?;
         let deleted = work.run(DELETE, [integration.as_str().into(), (&*uuid).into()]).await?;
         if deleted == 0 {
             work.end().await?;
@@ -146,12 +149,23 @@ impl Store {
     }
 }
 
+/// Refuses a connection of a client that is gone. The revision is taken by then, so that none goes
+/// before the work ends.
+///
+/// # Errors
+/// [`Error::Orphan`] when it is gone.
+pub(super) async fn check_client(work: &mut Work, record: &ConnectionRecord) -> Result<(), Error> {
+    let Some(grant) = record.grant() else { return Ok(()) };
+    let values = [record.integration.as_str().into(), grant.client.to_string().into()];
+    work.row(BY_UUID, values).await?.map(drop).ok_or(Error::Orphan)
+}
+
 async fn forget_connection(work: &mut Work, row: &Row) -> Result<Revision, Error> {
     let columns = row.of(connections::TABLE);
     let (integration, name) = (columns.text("integration")?, columns.text("name")?);
     let revision = work.revise(connections::KIND, &integration, &name).await?;
     let uuid = columns.text("uuid")?;
-    work.run("DELETE FROM oauth_refreshes WHERE uuid = $1", [(&*uuid).into()]).await?;
+    work.run(refreshes::FORGET, [(&*uuid).into()]).await?;
     work.run("DELETE FROM connections WHERE uuid = $1", [uuid.into()]).await?;
     Ok(revision)
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::changes::revision;
 use super::page::{List, Page, Window};
 use super::row::{Columns, Row};
-use super::{Error, Record, Revision, Store, Work, detail};
+use super::{Error, Record, Revision, Store, Work, clients, detail, refreshes};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -16,10 +16,12 @@ impl Store {
     /// Keeps a new connection.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the integration has a connection of that name, of whatever type.
+    /// [`Error::Conflict`] when the integration has a connection of that name, of whatever type;
+    /// [`Error::Orphan`] when it is an OAuth client's that is gone.
     pub async fn create_connection(&self, record: &ConnectionRecord) -> Result<Revision, Error> {
         let mut work = self.write().await?;
         let revision = revise(&mut work, &record.integration, &record.name).await?;
+        clients::check_client(&mut work, record).await?;
         let values = [
             record.uuid.to_string().into(),
             record.integration.as_str().into(),
@@ -126,8 +128,12 @@ impl Store {
         let mut work = self.write().await?;
         let revision = revise(&mut work, integration, name).await?;
         let values = [integration.as_str().into(), name.as_str().into(), kind.as_str().into()];
-        let deleted = work.run(DELETE, values).await?;
-        work.keep_if(deleted > 0, revision).await
+        let deleted = work.row(DELETE, values).await?;
+        if let Some(row) = &deleted {
+            let uuid = row.of(TABLE).text("uuid")?;
+            work.run(refreshes::FORGET, [uuid.into()]).await?;
+        }
+        work.keep_if(deleted.is_some(), revision).await
     }
 }
 
@@ -245,7 +251,8 @@ const REPLACE: &str = "UPDATE connections SET type = $7, allowed_domain = $8, de
     key_id = $10, wrapped = $11, payload = $12, updated_at = $13, client = $14 WHERE uuid = $1 \
     AND type = $2 AND allowed_domain IS NOT DISTINCT FROM $3 AND detail = $4 AND payload = $5 AND updated_at = $6";
 
-const DELETE: &str = "DELETE FROM connections WHERE integration = $1 AND name = $2 AND type = $3";
+const DELETE: &str =
+    "DELETE FROM connections WHERE integration = $1 AND name = $2 AND type = $3 RETURNING uuid";
 
 const OF_INTEGRATION: List = List {
     forward: "SELECT * FROM connections WHERE integration = $1 \

@@ -134,6 +134,11 @@ impl Work {
         Ok(Revision(next))
     }
 
+    /// Holds the right to the next revision without taking it: nothing that takes one comes between.
+    pub(super) async fn hold_revision(&mut self) -> Result<(), Error> {
+        self.run("UPDATE revision SET revision = revision", []).await.map(drop)
+    }
+
     /// Makes it last. When this fails, it may have been done or not.
     pub(super) async fn commit(self) -> Result<(), Error> {
         match self {

@@ -45,6 +45,9 @@ pub enum Error {
         .0.display()
     )]
     Open(PathBuf),
+    /// The OAuth client of a connection is gone.
+    #[error("the connection's OAuth client is gone")]
+    Orphan,
     /// The database can't be reached, or it failed. A write may have been done or not.
     #[error("the database can't be used just now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -42,10 +42,17 @@ impl Store {
         of: Option<&IntegrationName>,
         now: Timestamp,
     ) -> Result<Option<FlowRecord>, Error> {
-        let mut work = self.write().await?;
         let of = of.map(|integration| integration.as_str().to_owned());
-        let values = [step.as_str().into(), digest.as_slice().into(), of.into()];
-        let row = work.row(TAKE, values).await?;
+        let values = || [step.as_str().into(), digest.as_slice().into(), of.clone().into()];
+        // Strangers come here: who has no pass must not cost a write.
+        let mut work = self.read().await?;
+        let waits = work.row(WAITS, values()).await;
+        work.end().await?;
+        if waits?.is_none() {
+            return Ok(None);
+        }
+        let mut work = self.write().await?;
+        let row = work.row(TAKE, values()).await?;
         work.commit().await?;
         let record = row.as_ref().map(read).transpose()?;
         Ok(record.filter(|record| record.ends_at > now))
@@ -99,6 +106,9 @@ const KEEP: &str = "INSERT INTO oauth_flows (id, integration, client, step, dige
     key_id, wrapped, payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 const LOOK: &str = "SELECT * FROM oauth_flows WHERE step = $1 AND digest = $2 AND integration = $3";
+
+const WAITS: &str = "SELECT id FROM oauth_flows WHERE step = $1 AND digest = $2 \
+    AND ($3 IS NULL OR integration = $3)";
 
 const TAKE: &str = "DELETE FROM oauth_flows WHERE step = $1 AND digest = $2 \
     AND ($3 IS NULL OR integration = $3) RETURNING *";

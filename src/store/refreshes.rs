@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Error, Revision, Store, connections};
+use super::{Error, Revision, Store, clients, connections};
 use crate::model::record::ConnectionRecord;
 
 /// What became of the wish to refresh.
@@ -13,13 +13,15 @@ use crate::model::record::ConnectionRecord;
 pub enum Begun {
     /// The lease is the holder's, and this is the record as it is under it.
     Granted {
-        /// The connection; `None` when it is gone.
-        record: Option<Box<ConnectionRecord>>,
+        /// The connection.
+        record: Box<ConnectionRecord>,
         /// Whether an earlier refresh asked the provider and nobody knows the answer.
         unanswered: bool,
     },
     /// Somebody else is at it.
     Held,
+    /// There is no such connection.
+    Gone,
 }
 
 /// What is left of a refresh that brought no tokens.
@@ -53,10 +55,12 @@ impl Store {
             return Ok(Begun::Held);
         };
         let unanswered = row.of(TABLE).number("unanswered")? != 0;
-        let record = work.row(CONNECTION, [uuid.into()]).await?;
+        let Some(record) = work.row(CONNECTION, [uuid.into()]).await? else {
+            work.end().await?;
+            return Ok(Begun::Gone);
+        };
         work.commit().await?;
-        let record = record.as_ref().map(connections::read).transpose()?.map(Box::new);
-        Ok(Begun::Granted { record, unanswered })
+        Ok(Begun::Granted { record: Box::new(connections::read(&record)?), unanswered })
     }
 
     /// Has the lease count for longer; whether it is still the holder's.
@@ -77,7 +81,8 @@ impl Store {
         Ok(extended)
     }
 
-    /// Keeps what a refresh has brought, and gives the lease back: one write. `None` when the connection's tokens are not those of `before` any more.
+    /// Keeps what a refresh has brought, and gives the lease back: one write. `None` when the
+    /// connection's tokens are not those of `before` any more; then nothing is done.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`]: it may have been done or not.
@@ -140,7 +145,7 @@ impl Store {
     /// gone or was changed meanwhile: then nothing is done, and `None` says so.
     ///
     /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
+    /// [`Error::Orphan`] when the client is gone; [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn authorize_again(
         &self,
         before: &ConnectionRecord,
@@ -148,6 +153,7 @@ impl Store {
     ) -> Result<Option<Revision>, Error> {
         let mut work = self.write().await?;
         let revision = connections::revise(&mut work, &before.integration, &before.name).await?;
+        clients::check_client(&mut work, after).await?;
         let replaced = connections::replace(&mut work, before, after).await?;
         work.run(FORGET, [before.uuid.to_string().into()]).await?;
         work.keep_if(replaced, revision).await
@@ -171,7 +177,7 @@ const EXTEND: &str = "UPDATE oauth_refreshes SET ends_at = $3 WHERE uuid = $1 AN
 const LEAVE: &str =
     "UPDATE oauth_refreshes SET ends_at = 0, asked = $3 WHERE uuid = $1 AND holder = $2";
 
-const FORGET: &str = "DELETE FROM oauth_refreshes WHERE uuid = $1";
+pub(super) const FORGET: &str = "DELETE FROM oauth_refreshes WHERE uuid = $1";
 
 const CONNECTION: &str = "SELECT * FROM connections WHERE uuid = $1";
 

@@ -111,7 +111,7 @@ pub(in crate::api) async fn redirect(
     let redirected = rooms.desk.redirect(token, &visitor).await;
     let redirection = redirected.map_err(Numbered::refused)?;
     let mut response = leading(StatusCode::TEMPORARY_REDIRECT, &redirection.location)?;
-    let kept = cookie(&redirection.keepsake, CALLBACK, rooms.is_secure);
+    let kept = cookie(&redirection.keepsake, &redirection.callback, rooms.is_secure);
     let kept = HeaderValue::try_from(kept).map_err(|_never| internal())?;
     response.headers_mut().insert(header::SET_COOKIE, kept);
     Ok(response)
@@ -220,7 +220,6 @@ fn internal() -> Numbered {
     Numbered::refused(Refused::Internal)
 }
 
-const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
 const CONNECTED: &str =
     "<h1>Connected</h1><p>The connection is there. You can close this window.</p>";

@@ -175,11 +175,9 @@ impl From<Exchanged> for AccessCode {
             oauth_access_token_response_body: whole.oauth_access_token_response_body,
             origin_oauth_redirect_url: redirect_to.map(Into::into).unwrap_or_default(),
             permission_scope: whole.permission_scope,
-            raw_callback_params: if in_clear || callback_params.is_empty() {
-                callback_params.into()
-            } else {
-                REDACTED.to_owned()
-            },
+            raw_callback_params: callback_params
+                .map(|params| shown(&params, in_clear))
+                .unwrap_or_default(),
             refresh_token: whole.refresh_token,
             token_expiry: whole.token_expiry,
             token_type: whole.token_type,
@@ -207,12 +205,7 @@ impl Texts {
         let reason = authorized.grant.lapse.map(|lapse| lapse.reason).map(LapseReason::as_str);
         let reason = reason.or(ended);
         let Some(tokens) = &authorized.tokens else { return Self { reason, ..Self::default() } };
-        let shown = |secret: &Secret| match secret.expose() {
-            [] => String::new(),
-            // This once: the operator may see what the scope `write` would let it misuse anyway.
-            text if authorized.in_clear => String::from_utf8_lossy(text).into_owned(),
-            _ => REDACTED.to_owned(),
-        };
+        let shown = |secret: &Secret| shown(secret, authorized.in_clear);
         Self {
             access_token: shown(&tokens.access_token),
             refresh_token: tokens.refresh_token.as_ref().map(shown).unwrap_or_default(),
@@ -222,6 +215,15 @@ impl Texts {
             expiry: tokens.expires_at.map(whole_seconds),
             reason,
         }
+    }
+}
+
+fn shown(secret: &Secret, in_clear: bool) -> String {
+    match secret.expose() {
+        [] => String::new(),
+        // This once: the operator may see what the scope `write` would let it misuse anyway.
+        text if in_clear => String::from_utf8_lossy(text).into_owned(),
+        _ => REDACTED.to_owned(),
     }
 }
 

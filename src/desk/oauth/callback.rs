@@ -2,6 +2,7 @@
 //! flow ends.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::pass::{Taken, digest_of, text_of};
 use super::redirect::{Visitor, keepsake_name};
@@ -17,12 +18,22 @@ use crate::oauth::{Denial, ErrorCode, Failure, Question, Step};
 use crate::secret::Secret;
 
 /// How a flow has ended for whoever went through it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum Ending {
     /// There: with what has come of it in the URL.
     Redirect(String),
     /// Here, well, or not, and then why not.
     Page(Option<String>),
+}
+
+impl fmt::Debug for Ending {
+    /// Without the URL, which has a pass in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redirect(_) => f.debug_tuple("Redirect").finish_non_exhaustive(),
+            Self::Page(words) => f.debug_tuple("Page").field(words).finish(),
+        }
+    }
 }
 
 /// Why there is no connection: a code of RFC 6749, and our own words for it.
@@ -70,7 +81,7 @@ impl Desk {
         };
         taken.content.verifier = None;
         taken.content.connection = Some(record.uuid);
-        taken.content.callback_params = Some(query.into());
+        taken.content.callback_params = Some(Secret::new(query));
         let of = (taken.id, &taken.integration, taken.client);
         let pass = self.keep_flow(keeping, of, FlowStep::Granted, &taken.content).await?;
         let pass = text_of(&pass);
@@ -91,6 +102,10 @@ impl Desk {
         answer: &Answer,
     ) -> Result<ConnectionRecord, Trouble> {
         let plan = &taken.content.plan;
+        if !self.may_go_on(taken) {
+            let words = "Who began the flow may not go on with it any more.".to_owned();
+            return Err(Trouble { code: "access_denied", words });
+        }
         if let Some(error) = answer.0.get("error") {
             return Err(Trouble::said(error));
         }

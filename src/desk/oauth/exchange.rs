@@ -8,6 +8,7 @@ use crate::desk::fault::Refused;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::flow::FlowStep;
 use crate::oauth::Question;
+use crate::secret::Secret;
 
 /// What a flow has brought.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Exchanged {
     /// Where the browser was sent at the end.
     pub redirect_to: Option<Box<str>>,
     /// What the provider had sent the browser back with; nothing where no browser was asked.
-    pub callback_params: Box<str>,
+    pub callback_params: Option<Secret>,
 }
 
 impl Writing<'_> {
@@ -32,11 +33,7 @@ impl Writing<'_> {
         let Reading { desk, operator, integration } = &self.0;
         let keeping = desk.keeping()?;
         let waiting = desk.look_at_flow(keeping, FlowStep::Granted, code, integration).await?;
-        let reached = match &waiting.content.plan.name {
-            Some(name) => operator.reaches(integration, name),
-            None => operator.listed(integration).is_none(),
-        };
-        if !reached {
+        if !operator.may_make(integration, waiting.content.plan.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
         let taken = desk.take_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
@@ -49,7 +46,7 @@ impl Writing<'_> {
         self.log_exchange(&taken, failure.as_deref());
         let pointer = Pointer { name: None, uuid: Some(exchanged?.to_string()) };
         let authorized = self.0.show_authorized(&pointer).await?;
-        let callback_params = taken.content.callback_params.clone().unwrap_or_default();
+        let callback_params = taken.content.callback_params.clone();
         Ok(Exchanged { authorized, redirect_to: plan.redirect_to.clone(), callback_params })
     }
 

@@ -3,7 +3,7 @@
 use super::clients::unsealed;
 use super::start::{check_again, name_of};
 use crate::desk::connections::{seal, store_failed};
-use crate::desk::fault::{Refused, no_chance};
+use crate::desk::fault::{About, Fault, Refused, no_chance};
 use crate::desk::{Desk, Keeping};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
@@ -80,7 +80,7 @@ impl Desk {
         match keeping.store().create_connection(&record).await {
             Ok(revision) => Ok(Some((record, revision))),
             Err(store::Error::Conflict) => Ok(None),
-            Err(error) => Err(store_failed(&error)),
+            Err(error) => Err(cant_keep(&error)),
         }
     }
 
@@ -101,7 +101,7 @@ impl Desk {
         after.updated_at = self.moved(before.updated_at);
         after.sealed = seal(keeping, &after.context(), &tokens.pack())?;
         let replaced = keeping.store().authorize_again(before, &after).await;
-        let revision = replaced.map_err(|error| store_failed(&error))?;
+        let revision = replaced.map_err(|error| cant_keep(&error))?;
         Ok(revision.map(|revision| (after, revision)))
     }
 
@@ -116,6 +116,15 @@ impl Desk {
             generation,
             lapse: None,
         }
+    }
+}
+
+fn cant_keep(error: &store::Error) -> Refused {
+    match error {
+        store::Error::Orphan => {
+            Refused::Faulty(vec![Fault::new(About::Request, "The OAuth client is gone.")])
+        }
+        error => store_failed(error),
     }
 }
 

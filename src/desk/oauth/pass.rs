@@ -1,6 +1,8 @@
 //! The passes of a flow: each takes it one step on, once, within ten minutes. Whoever holds one
 //! has it from us; of each a digest is kept.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,8 +11,8 @@ use uuid::Uuid;
 
 use crate::chance;
 use crate::desk::connections::{seal, store_failed};
-use crate::desk::fault::{Refused, no_chance};
-use crate::desk::{Desk, Keeping};
+use crate::desk::fault::{Refused, Scope, no_chance};
+use crate::desk::{Desk, Keeping, Operator};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::flow::{FlowContent, FlowRecord, FlowStep};
 use crate::model::record::whole_microseconds;
@@ -85,10 +87,27 @@ impl Desk {
         pass: &str,
         of: Option<&IntegrationName>,
     ) -> Result<Taken, Refused> {
+        if pass.len() != LENGTH {
+            return Err(Refused::Malformed);
+        }
         let (digest, now) = (digest_of(pass.as_bytes()), self.clock.now());
         let taken = keeping.store().take_flow(step, &digest, of, now).await;
         let record = taken.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        open(keeping, record)
+        open(keeping, record).await
+    }
+
+    /// Whether who began a flow could begin it still.
+    pub(super) fn may_go_on(&self, taken: &Taken) -> bool {
+        let Taken { integration, content, .. } = taken;
+        let Some(id) = content.plan.begun_with else { return true };
+        let registry = self.view.registry();
+        let holder = registry.stored_holder(id);
+        let holder = holder.filter(|known| !known.caller.has_expired(self.clock.now()));
+        let Some(holder) = holder else { return false };
+        let operator = Operator::new(Arc::clone(holder));
+        operator.may_make(integration, content.plan.name.as_ref())
+            && operator.need(Scope::Write).is_ok()
+            && operator.enter(integration.as_str()).is_ok()
     }
 
     /// The same flow, left where it is: whoever may not have it must not spoil it.
@@ -101,17 +120,21 @@ impl Desk {
     ) -> Result<Taken, Refused> {
         let found = keeping.store().flow(step, &digest_of(pass.as_bytes()), of).await;
         let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        open(keeping, record)
+        open(keeping, record).await
     }
 }
 
-fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<Taken, Refused> {
-    let opened = keeping.vault().open(&record.context(), &record.sealed).ok();
+async fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<Taken, Refused> {
+    let vault = keeping.vault_with(&record.sealed.key_id).await;
+    let opened = vault.open(&record.context(), &record.sealed).ok();
     let content = opened.and_then(|packed| FlowContent::unpack(&packed));
     let content = content.ok_or(Refused::SealBroken)?;
     let FlowRecord { id, integration, client, .. } = record;
     Ok(Taken { id, integration, client, content })
 }
+
+/// Of a pass, in characters.
+const LENGTH: usize = 43;
 
 /// How long each step may be waited for.
 const LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -130,7 +153,7 @@ mod tests {
     fn a_pass_is_new_each_time_and_can_stand_in_a_url() {
         let (one, two) = (text_of(&fresh().unwrap()), text_of(&fresh().unwrap()));
         assert_ne!(one, two);
-        assert_eq!(one.len(), 43);
+        assert_eq!(one.len(), LENGTH);
         assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
 }

@@ -1,5 +1,7 @@
 //! From the beginning of a flow to the provider (ZIS spec §7.4).
 
+use std::fmt;
+
 use super::pass::{challenge_of, digest_of, fresh, text_of};
 use super::{CALLBACK, target};
 use crate::desk::Desk;
@@ -10,16 +12,18 @@ use crate::model::oauth::flow::FlowStep;
 use crate::oauth::Step;
 
 /// Where the browser goes next.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Redirection {
     /// The provider's authorization endpoint, with the question.
     pub location: String,
     /// What the browser is to keep, so that it is known when it comes back.
     pub keepsake: Keepsake,
+    /// The path to show it at, as the browser sees it.
+    pub callback: String,
 }
 
 /// Something for a browser to keep for as long as a flow lasts.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Keepsake {
     /// What it is kept under: no two flows have the same.
     pub name: String,
@@ -36,6 +40,19 @@ pub struct Visitor {
     pub keepsakes: Vec<Keepsake>,
 }
 
+impl fmt::Debug for Redirection {
+    /// Without the question, which has a pass in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redirection").field("callback", &self.callback).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Keepsake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keepsake").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl Desk {
     /// Leads whoever has the flow token to the provider: this once.
     ///
@@ -48,6 +65,9 @@ impl Desk {
     ) -> Result<Redirection, Refused> {
         let keeping = self.keeping()?;
         let mut taken = self.take_flow(keeping, FlowStep::Started, flow_token, None).await?;
+        if !self.may_go_on(&taken) {
+            return Err(Refused::Malformed);
+        }
         let client = keeping.store().client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
@@ -62,6 +82,7 @@ impl Desk {
         let state = text_of(&state);
         let plan = &taken.content.plan;
         let redirect_uri = format!("{}{CALLBACK}", self.view.oauth_rules().public_url);
+        let callback = redirect_uri.parse::<http::Uri>().map_err(|_never| Refused::Internal)?;
         let mut question = vec![
             ("response_type", "code"),
             ("client_id", &client.client_id),
@@ -87,6 +108,7 @@ impl Desk {
         Ok(Redirection {
             location: target::with(&without(&endpoint, &question), &question),
             keepsake: Keepsake { name: keepsake_name(taken.id), value: text_of(&keepsake) },
+            callback: callback.path().to_owned(),
         })
     }
 }

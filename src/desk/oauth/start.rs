@@ -1,5 +1,7 @@
 //! The beginning of a flow (ZIS spec §7.2).
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::draft::FlowDraft;
@@ -18,11 +20,18 @@ use crate::model::record::{ConnectionRecord, new_id};
 use crate::oauth::Step;
 
 /// A flow that was begun.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Started {
     /// Where it goes on: of an authorization code's, where the browser is to go; of client
     /// credentials', what is to be exchanged.
     pub redirect_url: String,
+}
+
+impl fmt::Debug for Started {
+    /// Without the URL, which has a pass in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started").finish_non_exhaustive()
+    }
 }
 
 impl Writing<'_> {
@@ -83,11 +92,7 @@ impl Writing<'_> {
         let Reading { operator, integration, .. } = &self.0;
         let grant_type = draft.grant_type.unwrap_or(client.grant_type);
         check_urls(&draft, client, grant_type)?;
-        let reached = match &draft.name {
-            Some(name) => operator.reaches(integration, name),
-            None => operator.listed(integration).is_none(),
-        };
-        if !reached {
+        if !operator.may_make(integration, draft.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
         let bound = draft.name.as_ref().is_some_and(|name| name.as_str() == ZENDESK);
@@ -107,6 +112,7 @@ impl Writing<'_> {
             offline: draft.offline,
             redirect_to: draft.redirect_to,
             created_by: Box::from(&*operator.caller().name),
+            begun_with: operator.id(),
         })
     }
 

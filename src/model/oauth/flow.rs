@@ -61,6 +61,9 @@ pub struct FlowPlan {
     pub redirect_to: Option<Box<str>>,
     /// Who began it.
     pub created_by: Box<str>,
+    /// With which access token of the store, which must be in force until the flow has ended. `None`
+    /// of one that only the configuration knows: other instances may have others.
+    pub begun_with: Option<Uuid>,
 }
 
 /// What a flow carries from step to step.
@@ -75,7 +78,7 @@ pub struct FlowContent {
     /// The connection, once it has its tokens.
     pub connection: Option<Uuid>,
     /// What the provider has sent the browser back with.
-    pub callback_params: Option<Box<str>>,
+    pub callback_params: Option<Secret>,
 }
 
 impl FlowStep {
@@ -131,10 +134,11 @@ impl FlowContent {
             .number(i64::from(plan.offline))
             .maybe(plan.redirect_to.as_ref().map(|url| url.as_bytes()))
             .text(plan.created_by.as_bytes())
+            .maybe(plan.begun_with.as_ref().map(|id| id.as_bytes().as_slice()))
             .maybe(self.verifier.as_ref().map(Secret::expose))
             .maybe(self.browser.as_ref().map(<[u8; 32]>::as_slice))
             .maybe(self.connection.as_ref().map(|uuid| uuid.as_bytes().as_slice()))
-            .maybe(self.callback_params.as_ref().map(|params| params.as_bytes()))
+            .maybe(self.callback_params.as_ref().map(Secret::expose))
             .finish()
     }
 
@@ -151,20 +155,21 @@ impl FlowContent {
             offline: unpacking.number()? != 0,
             redirect_to: unpacking.maybe_utf8()?.map(Into::into),
             created_by: unpacking.utf8()?.into(),
+            begun_with: unpacking.maybe()?.map(Uuid::from_slice).transpose().ok()?,
         };
         let content = Self {
             plan,
             verifier: unpacking.maybe()?.map(Secret::new),
             browser: unpacking.maybe()?.map(<[u8; 32]>::try_from).transpose().ok()?,
             connection: unpacking.maybe()?.map(Uuid::from_slice).transpose().ok()?,
-            callback_params: unpacking.maybe_utf8()?.map(Into::into),
+            callback_params: unpacking.maybe()?.map(Secret::new),
         };
         unpacking.is_done().then_some(content)
     }
 }
 
 /// What marks a packed flow, and the version of how it is.
-const KIND: u8 = 2;
+const KIND: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -181,13 +186,14 @@ mod tests {
             offline: true,
             redirect_to: Some("https://client.int/callback".into()),
             created_by: "admin".into(),
+            begun_with: Some(Uuid::from_bytes([9; 16])),
         };
         let begun = FlowContent::new(plan);
         let led = FlowContent {
             verifier: Some(Secret::new("verifier")),
             browser: Some([7; 32]),
             connection: Some(Uuid::from_bytes([8; 16])),
-            callback_params: Some("code=a&state=b".into()),
+            callback_params: Some(Secret::new("code=a&state=b")),
             ..begun.clone()
         };
         for content in [begun, led] {
@@ -196,6 +202,6 @@ mod tests {
             assert_eq!(unpacked.plan, content.plan);
             assert_eq!(unpacked.pack().expose(), packed.expose());
         }
-        assert!(FlowContent::unpack(&Secret::new("\x02")).is_none());
+        assert!(FlowContent::unpack(&Secret::new("\x03")).is_none());
     }
 }

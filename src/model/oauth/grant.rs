@@ -58,6 +58,13 @@ pub enum LapseReason {
 }
 
 impl Grant {
+    /// Whether the other says the same tokens of the same flow, however it stands with them.
+    #[must_use]
+    pub fn is_same_set(&self, other: &Self) -> bool {
+        let set = |grant: &Self| (grant.client, grant.authorized_at, grant.generation);
+        set(self) == set(other)
+    }
+
     /// Whether another access token can be had without anybody being asked: with the client's own
     /// credentials, or with a refresh token.
     #[must_use]

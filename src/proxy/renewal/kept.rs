@@ -11,9 +11,13 @@ pub(in crate::proxy) struct Kept(Mutex<State>);
 #[derive(Debug)]
 enum State {
     /// It is still coming.
-    Coming { pieces: Vec<Bytes>, left: usize },
+    Coming {
+        /// A copy: the pieces themselves would keep all that was read along with them.
+        so_far: BytesMut,
+        left: usize,
+    },
     /// All of it is here.
-    Whole(Vec<Bytes>),
+    Whole(Bytes),
     /// It is too long, or nobody needs it any more.
     Gone,
 }
@@ -21,22 +25,22 @@ enum State {
 impl Kept {
     /// Keeps up to `most` bytes.
     pub(in crate::proxy) fn up_to(most: usize) -> Self {
-        Self(Mutex::new(State::Coming { pieces: Vec::new(), left: most }))
+        Self(Mutex::new(State::Coming { so_far: BytesMut::new(), left: most }))
     }
 
     /// There is no body.
     pub(in crate::proxy) fn nothing() -> Self {
-        Self(Mutex::new(State::Whole(Vec::new())))
+        Self(Mutex::new(State::Whole(Bytes::new())))
     }
 
     /// Another piece has come.
     pub(in crate::proxy) fn add(&self, piece: &Bytes) {
         let mut state = self.0.lock();
-        let State::Coming { pieces, left } = &mut *state else { return };
+        let State::Coming { so_far, left } = &mut *state else { return };
         match left.checked_sub(piece.len()) {
             Some(rest) => {
                 *left = rest;
-                pieces.push(piece.clone());
+                so_far.extend_from_slice(piece);
             }
             None => *state = State::Gone,
         }
@@ -45,8 +49,8 @@ impl Kept {
     /// It has ended well.
     pub(in crate::proxy) fn end(&self) {
         let mut state = self.0.lock();
-        if let State::Coming { pieces, .. } = &mut *state {
-            *state = State::Whole(std::mem::take(pieces));
+        if let State::Coming { so_far, .. } = &mut *state {
+            *state = State::Whole(std::mem::take(so_far).freeze());
         }
     }
 
@@ -57,17 +61,10 @@ impl Kept {
 
     /// All of it, if all of it is here.
     pub(super) fn whole(&self) -> Option<Bytes> {
-        let State::Whole(pieces) = std::mem::replace(&mut *self.0.lock(), State::Gone) else {
-            return None;
-        };
-        if let [only] = pieces.as_slice() {
-            return Some(only.clone());
+        match std::mem::replace(&mut *self.0.lock(), State::Gone) {
+            State::Whole(body) => Some(body),
+            _ => None,
         }
-        let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        for piece in &pieces {
-            whole.extend_from_slice(piece);
-        }
-        Some(whole.freeze())
     }
 }
 
