@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Version, header};
 use keyferry::ca::{Authority, Leaves, Succession};
 use keyferry::clock::Clock;
 use keyferry::door::{Framing, HeadLimits};
-use keyferry::ledger::{Decision, Entry, Format, Ledger, Metrics, Opening, Sink, install};
+use keyferry::ledger::{Decision, Entry, Format, Ledger, Metrics, Opening, Sink, Usage, install};
 use keyferry::model::caller::{Caller, Reach};
 use keyferry::model::connection::Connection;
 use keyferry::model::domain::AllowedDomain;
@@ -161,7 +161,8 @@ fn entries(criterion: &mut Criterion) {
     let head = parts(CURL);
     let connection = connection(7);
     let tally = metrics.tally(&connection);
-    let listing = Arc::new(Listing { connection, tally, source: Source::Stored });
+    let listing =
+        Arc::new(Listing { connection, tally, usage: Usage::default(), source: Source::Stored });
     let name: Arc<str> = "runner".into();
     let origin = Origin::new(&HostName::parse("api7.example.com").unwrap(), 443);
     let once = || drop(entry(&ledger, &head, &listing, &name, &origin));

@@ -9,9 +9,11 @@ mod logs;
 mod metrics;
 mod sink;
 mod trail;
+mod usage;
 
 pub use entry::{Decision, Entry, Ledger, Listed, Opening};
 pub use logs::{FilterError, Format, install};
 pub use metrics::{Metrics, Tally, Vitals};
 pub use sink::{Sink, Writer};
 pub use trail::Trail;
+pub use usage::{Usage, Used};

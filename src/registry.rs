@@ -13,7 +13,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::ledger::{Listed, Metrics, Tally};
+use crate::ledger::{Listed, Metrics, Tally, Usage};
 use crate::limit::Rate;
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, Standing};
@@ -44,6 +44,8 @@ pub struct Listing {
     pub connection: Arc<Connection>,
     /// Its counters.
     pub tally: Arc<Tally>,
+    /// How it is used.
+    pub usage: Usage,
     /// Where it comes from.
     pub source: Source,
 }
@@ -82,6 +84,10 @@ impl Listed for Listing {
     fn tally(&self) -> &Tally {
         &self.tally
     }
+
+    fn usage(&self) -> &Usage {
+        &self.usage
+    }
 }
 
 impl Registry {
@@ -108,7 +114,8 @@ impl Registry {
             if next.lookup(integration.as_str(), name.as_str()).is_some() {
                 taken.push(format!("{integration}.{name}"));
             } else {
-                next.list(Arc::clone(connection), Source::Declared, metrics);
+                let before = self.lookup(integration.as_str(), name.as_str());
+                next.list(Arc::clone(connection), Source::Declared, metrics, before);
             }
         }
         next.callers = self.stored_holders(per_minute).collect();
@@ -129,8 +136,9 @@ impl Registry {
         if self.is_declared(&integration, &name) {
             return Err(Taken(vec![format!("{integration}.{name}")]));
         }
+        let before = self.lookup(integration.as_str(), name.as_str()).cloned();
         self.withdraw(&integration, &name);
-        self.list(Arc::new(connection), Source::Stored, metrics);
+        self.list(Arc::new(connection), Source::Stored, metrics, before.as_ref());
         Ok(())
     }
 
@@ -174,6 +182,13 @@ impl Registry {
                 next.withdraw(integration, name);
             }
             next.insert(Arc::clone(listing));
+        }
+        for listing in next.listings(Source::Stored) {
+            let connection = &listing.connection;
+            let (integration, name) = (connection.integration(), connection.name());
+            if let Some(before) = self.lookup(integration.as_str(), name.as_str()) {
+                listing.usage.take_over(&before.usage);
+            }
         }
         let kept: Vec<_> =
             next.callers.iter().map(|(digest, holder)| (*digest, Arc::clone(holder))).collect();
@@ -237,6 +252,16 @@ impl Registry {
             .collect();
         found.sort_by(|a, b| a.name().cmp(b.name()));
         found
+    }
+
+    /// All connections of an integration, in no order.
+    pub fn listed_in(&self, integration: &str) -> impl Iterator<Item = &Arc<Listing>> {
+        self.integrations.get(integration).into_iter().flat_map(|found| found.by_name.values())
+    }
+
+    /// The integrations that have connections, in no order.
+    pub fn integrations(&self) -> impl Iterator<Item = &IntegrationName> {
+        self.integrations.keys()
     }
 
     /// The connections of an integration that `caller` may use and whose allowed domain covers
@@ -306,9 +331,19 @@ impl Registry {
         all.filter(move |listing| listing.source == source)
     }
 
-    fn list(&mut self, connection: Arc<Connection>, source: Source, metrics: &Metrics) {
-        let tally = metrics.tally(&connection);
-        self.insert(Arc::new(Listing { connection, tally, source }));
+    /// Lists a connection, which goes on where `before` is.
+    fn list(
+        &mut self,
+        connection: Arc<Connection>,
+        source: Source,
+        metrics: &Metrics,
+        before: Option<&Arc<Listing>>,
+    ) {
+        let (tally, usage) = (metrics.tally(&connection), Usage::default());
+        if let Some(before) = before {
+            usage.take_over(&before.usage);
+        }
+        self.insert(Arc::new(Listing { connection, tally, usage, source }));
     }
 
     fn insert(&mut self, listing: Arc<Listing>) {

@@ -12,6 +12,7 @@ use super::logs::{self, Format};
 use super::metrics::{Metrics, Part, Tally};
 use super::sink::Sink;
 use super::trail::Trail;
+use super::usage::Usage;
 use crate::clock::{Clock, instant};
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
@@ -93,6 +94,8 @@ pub trait Listed: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
     /// Its counters.
     fn tally(&self) -> &Tally;
+    /// How it is used.
+    fn usage(&self) -> &Usage;
 }
 
 impl Ledger {
@@ -203,6 +206,13 @@ impl Entry {
             (Decision::Allow, Some(tally)) => tally.count_allowed(self.status),
             (Decision::Allow, None) => {}
             (Decision::Refuse(code), tally) => metrics.count_refusal(tally, code, self.status),
+        }
+        if let Some(listing) = self.listing.as_deref() {
+            let refused = match self.decision {
+                Decision::Allow => None,
+                Decision::Refuse(code) => Some(code),
+            };
+            listing.usage().note(self.time, self.status, refused);
         }
         metrics.observe(Part::Total, total.as_secs_f64());
         if let Some(own) = self.own {

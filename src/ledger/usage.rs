@@ -1,0 +1,133 @@
+//! What a connection was used for last: a few numbers beside it, which a request leaves behind.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, Ordering::Relaxed};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+/// How a connection was used since it is known here. Nobody waits for anybody: where two requests
+/// end at once at midnight, one of them may not be counted.
+#[derive(Debug, Default)]
+pub struct Usage {
+    /// Seconds since the Unix epoch; 0 where it was not used.
+    last: AtomicI64,
+    /// The status of the last answer.
+    status: AtomicU16,
+    /// Whether that was ours, and not the origin's.
+    refused: AtomicBool,
+    /// Why it was.
+    code: Mutex<&'static str>,
+    /// Days since the Unix epoch.
+    day: AtomicI64,
+    today: AtomicU32,
+}
+
+/// What is known of a connection's use.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Used {
+    /// When a request was last sent with it, or could not be.
+    pub at: Option<Timestamp>,
+    /// The status of the last answer.
+    pub status: u16,
+    /// Why the last request failed, where it never came back from the origin.
+    pub failure: Option<&'static str>,
+    /// How many requests named it today, in UTC.
+    pub today: u32,
+}
+
+impl Usage {
+    /// Notes a request that has ended. One that was refused for what its caller has asked says
+    /// nothing of the connection.
+    pub(super) fn note(&self, time: Timestamp, status: u16, refused: Option<&'static str>) {
+        let second = time.as_second();
+        self.count(second.div_euclid(86_400));
+        if refused.is_some() && status < 500 || status == 0 {
+            return;
+        }
+        // Most requests find it said already, and leave the other cores' copies alone.
+        if self.last.load(Relaxed) != second {
+            self.last.store(second, Relaxed);
+        }
+        if self.status.load(Relaxed) != status {
+            self.status.store(status, Relaxed);
+        }
+        if let Some(code) = refused {
+            *self.code.lock() = code;
+        }
+        if self.refused.load(Relaxed) != refused.is_some() {
+            self.refused.store(refused.is_some(), Relaxed);
+        }
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn used(&self, now: Timestamp) -> Used {
+        let last = self.last.load(Relaxed);
+        let is_today = self.day.load(Relaxed) == now.as_second().div_euclid(86_400);
+        Used {
+            at: Timestamp::from_second(last).ok().filter(|_| last != 0),
+            status: self.status.load(Relaxed),
+            failure: self.refused.load(Relaxed).then(|| *self.code.lock()),
+            today: if is_today { self.today.load(Relaxed) } else { 0 },
+        }
+    }
+
+    /// Goes on where `before` is: the connection is the same, only changed.
+    pub fn take_over(&self, before: &Self) {
+        self.last.store(before.last.load(Relaxed), Relaxed);
+        self.status.store(before.status.load(Relaxed), Relaxed);
+        self.refused.store(before.refused.load(Relaxed), Relaxed);
+        *self.code.lock() = *before.code.lock();
+        self.day.store(before.day.load(Relaxed), Relaxed);
+        self.today.store(before.today.load(Relaxed), Relaxed);
+    }
+
+    fn count(&self, day: i64) {
+        if self.day.load(Relaxed) == day {
+            self.today.fetch_add(1, Relaxed);
+        } else {
+            self.day.store(day, Relaxed);
+            self.today.store(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn what_the_caller_did_wrong_says_nothing_of_the_connection() {
+        let usage = Usage::default();
+        usage.note(at(86_400), 403, Some("DomainNotAllowed"));
+        assert_eq!(usage.used(at(86_400)), Used { today: 1, ..Used::default() });
+        usage.note(at(86_401), 200, None);
+        usage.note(at(86_402), 404, Some("ConnectionNotFound"));
+        let used = usage.used(at(86_403));
+        assert_eq!((used.at, used.status, used.today), (Some(at(86_401)), 200, 3));
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_with_the_next_answer() {
+        let usage = Usage::default();
+        usage.note(at(1), 502, Some("OriginUnreachable"));
+        assert_eq!(usage.used(at(1)).failure, Some("OriginUnreachable"));
+        usage.note(at(2), 503, None);
+        assert_eq!((usage.used(at(2)).failure, usage.used(at(2)).status), (None, 503));
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_in_utc() {
+        let usage = Usage::default();
+        usage.note(at(86_399), 200, None);
+        assert_eq!((usage.used(at(86_399)).today, usage.used(at(86_400)).today), (1, 0));
+        usage.note(at(86_400), 200, None);
+        let later = Usage::default();
+        later.take_over(&usage);
+        assert_eq!(later.used(at(86_400)), usage.used(at(86_400)));
+    }
+}
