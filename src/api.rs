@@ -34,17 +34,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use self::auth::Source;
 use self::error::Error;
 use crate::ca::Leaves;
-use crate::desk::Desk;
+use crate::desk::{Desk, Source, Turnstile};
 use crate::door::{Doorkeeper, House, TurnedAway, Visit};
 use crate::ledger::{Metrics, Sink};
 use crate::model::record::new_id;
 use crate::tasks::Tasks;
 use crate::upstream::Gauges;
-
-pub use self::auth::Turnstile;
 
 /// What the API shows of the process.
 #[derive(Clone, Debug)]
@@ -80,15 +77,17 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API over these rooms.
+    /// The API over these rooms, and beside it what else is to be found at its listener: that is
+    /// called by the same names, and its answers are stamped in the same way.
     #[must_use]
-    pub fn new(rooms: Rooms) -> Self {
+    pub fn new(rooms: Rooms, beside: Router) -> Self {
         let router = routes::router()
             .fallback(nothing_here)
             .method_not_allowed_fallback(wrong_method)
-            .layer(from_fn_with_state(rooms.clone(), check_host))
-            .layer(from_fn(stamp))
-            .with_state(rooms);
+            .with_state(rooms.clone())
+            .merge(beside)
+            .layer(from_fn_with_state(rooms, check_host))
+            .layer(from_fn(stamp));
         Self { router }
     }
 

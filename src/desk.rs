@@ -16,6 +16,7 @@ mod listing;
 mod oauth;
 mod operator;
 mod tokens;
+mod turnstile;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use self::oauth::{
 };
 pub use self::operator::Operator;
 pub use self::tokens::{Administering, Granted};
+pub use self::turnstile::{Source, Turnstile};
 use crate::clock::Clock;
 use crate::ledger::Metrics;
 use crate::model::caller::Caller;

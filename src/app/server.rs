@@ -146,7 +146,7 @@ impl Server {
                 ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
             },
             api_listener,
-            api: Api::new(rooms),
+            api: Api::new(rooms, axum::Router::new()),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
             workers: start_workers(&proxy_listeners, &shared)?,
             reload: Reload {

@@ -9,10 +9,9 @@ use utoipa::ToSchema;
 
 use super::Numbers;
 use crate::api::Rooms;
-use crate::api::auth::Source;
 use crate::api::body::{self, At};
 use crate::api::error::{Error, Numbered};
-use crate::desk::AccountAnswer;
+use crate::desk::{AccountAnswer, Source};
 use crate::secret::Secret;
 
 /// What the account's token endpoint is asked.

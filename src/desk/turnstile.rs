@@ -1,0 +1,93 @@
+//! How often may be asked: in vain from one address, and with one token.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::limit::{Exceeded, Rates};
+use crate::model::token::TokenDigest;
+
+/// Where a request comes from, where that is an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Source(pub Option<IpAddr>);
+
+/// How often may be asked.
+#[derive(Debug)]
+pub struct Turnstile {
+    /// In vain, from one address. A token can't be guessed; this keeps the log and the processor
+    /// free. A token that is good passes at any time.
+    failures: Option<Rates<IpAddr>>,
+    /// With one token.
+    tokens: ArcSwapOption<Rates<TokenDigest>>,
+}
+
+impl Default for Turnstile {
+    fn default() -> Self {
+        Self { failures: Rates::per_minute(FAILURES), tokens: ArcSwapOption::empty() }
+    }
+}
+
+impl Turnstile {
+    /// Counts a request that shows no token, or one that nobody holds.
+    ///
+    /// # Errors
+    /// [`Exceeded`] says how long to wait.
+    pub fn count_stranger(&self, source: Option<IpAddr>) -> Result<(), Exceeded> {
+        let source = source.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
+        self.failures.as_ref().map_or(Ok(()), |failures| failures.take(&source))
+    }
+
+    /// Counts a request of a token's holder. A reload may have changed the limit; then each token
+    /// begins a new minute.
+    ///
+    /// # Errors
+    /// [`Exceeded`] says how long to wait.
+    pub fn count_request(
+        &self,
+        token: &TokenDigest,
+        per_minute: Option<u32>,
+    ) -> Result<(), Exceeded> {
+        let Some(per_minute) = per_minute else { return Ok(()) };
+        let known = self.tokens.load_full().filter(|rates| rates.is_per_minute(per_minute));
+        let rates = known.or_else(|| {
+            let fresh = Rates::per_minute(per_minute).map(Arc::new);
+            self.tokens.store(fresh.clone());
+            fresh
+        });
+        rates.map_or(Ok(()), |rates| rates.take(token))
+    }
+}
+
+/// Who has one IPv6 address has all of its /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+/// How often one address may fail in a minute.
+const FAILURES: u32 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_fails_as_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("192.0.2.1").to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn another_limit_begins_a_new_minute() {
+        let (turnstile, token) = (Turnstile::default(), TokenDigest::from_bytes([1; 32]));
+        assert!(turnstile.count_request(&token, Some(1)).is_ok());
+        assert!(turnstile.count_request(&token, Some(1)).is_err());
+        assert!(turnstile.count_request(&token, Some(2)).is_ok());
+        assert!(turnstile.count_request(&token, None).is_ok());
+    }
+}
