@@ -7,18 +7,19 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit test-clients test-api test-oauth test-matrix test-deploy test-examples deny check demo run soak bench fuzz clean
+.PHONY: help test lint doc unit test-clients test-api test-oauth test-console test-matrix test-deploy test-examples deny check demo run soak bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-oauth, test-matrix, test-deploy, test-examples, deny; installs what is missing
+test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-oauth, test-console, test-matrix, test-deploy, test-examples, deny; installs what is missing
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory test-clients
 	@$(MAKE) --no-print-directory test-api
 	@$(MAKE) --no-print-directory test-oauth
+	@$(MAKE) --no-print-directory test-console
 	@$(MAKE) --no-print-directory test-matrix
 	@$(MAKE) --no-print-directory test-deploy
 	@$(MAKE) --no-print-directory test-examples
@@ -56,6 +57,13 @@ test-oauth: $(VENV)/.installed $(NODE_MODULES)/.installed ## OAuth connections, 
 	@$(call need,command -v certutil,libnss3-tools)
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/oauth.py $(TARGET)/debug
+
+test-console: $(VENV)/.installed $(NODE_MODULES)/.installed ## the console by a browser, every page narrow and wide, light and dark; pictures in target/console
+	@$(call need,command -v curl,curl)
+	@$(call need,command -v chromium,chromium)
+	@$(call need,command -v certutil,libnss3-tools)
+	cargo build --bin keyferry --example origin
+	$(VENV)/bin/python -u tests/clients/console.py $(TARGET)/debug
 
 test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every kind through intercepted tunnels
 	@$(call need,command -v curl && command -v wget && command -v git && command -v openssl,curl wget git openssl)

@@ -4,6 +4,7 @@
 //! taken down again in the opposite order, and must never know what a request looks like.
 
 mod backing;
+mod bound;
 pub mod data_dir;
 mod follower;
 mod hardening;

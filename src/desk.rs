@@ -15,6 +15,7 @@ mod keys;
 mod listing;
 mod oauth;
 mod operator;
+mod survey;
 mod tokens;
 mod turnstile;
 
@@ -37,6 +38,7 @@ pub use self::oauth::{
     Started, Visitor,
 };
 pub use self::operator::Operator;
+pub use self::survey::{Search, State, Survey, Surveyed};
 pub use self::tokens::{Administering, Granted};
 pub use self::turnstile::{Source, Turnstile};
 use crate::clock::Clock;
@@ -136,6 +138,30 @@ impl Desk {
         let holder = registry.holder(digest).filter(|known| !known.caller.has_expired(now))?;
         holder.mark_used(now);
         Some(Operator::new(Arc::clone(holder)))
+    }
+
+    /// The base of the URLs by which browsers come here, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        self.view.oauth_rules().public_url.clone()
+    }
+
+    /// Where providers send the browser back to.
+    #[must_use]
+    pub fn callback_url(&self) -> String {
+        format!("{}{}", self.public_url(), oauth::CALLBACK)
+    }
+
+    /// The time by which the desk goes.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether anything is kept, so that something can be made.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.keeping.is_some()
     }
 
     /// What of the configuration the management plane goes by.

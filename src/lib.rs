@@ -28,6 +28,7 @@ pub mod oauth;
 pub mod desk;
 // layer 7: faces
 pub mod api;
+pub mod console;
 pub mod proxy;
 // layer 8: plan
 pub mod config;

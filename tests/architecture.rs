@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry"],
     &["oauth"],
     &["desk"],
-    &["api", "proxy"],
+    &["api", "console", "proxy"],
     &["config"],
     &["app"],
     &["cli"],

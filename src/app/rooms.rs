@@ -15,6 +15,7 @@ use super::trust::Trust;
 use super::worker::Shared;
 use crate::api::Rooms;
 use crate::config::Config;
+use crate::console;
 use crate::desk::Desk;
 use crate::door::{HeadLimits, Limits, Listener};
 use crate::ledger::Ledger;
@@ -100,6 +101,30 @@ pub(super) fn rooms(
         errands: keeping.map(|keeping| keeping.errands().clone()).unwrap_or_default(),
         is_secure: config.api.public_url.starts_with("https:"),
         allowed_hosts: names.collect(),
+    }
+}
+
+/// What the console is made of, beside the API.
+pub(super) fn console(
+    api: &Rooms,
+    config: &Config,
+    proxies: Vec<String>,
+    ledger: &Ledger,
+) -> console::Rooms {
+    let facts = console::Facts {
+        instance: ledger.instance.to_string(),
+        proxies,
+        store: format!("{:?}", config.store.url),
+        started: ledger.clock.now(),
+    };
+    console::Rooms {
+        desk: Arc::clone(&api.desk),
+        turnstile: Arc::clone(&api.turnstile),
+        metrics: Arc::clone(&api.metrics),
+        errands: api.errands.clone(),
+        facts: Arc::new(facts),
+        is_secure: api.is_secure,
+        draining: Arc::clone(&api.draining),
     }
 }
 

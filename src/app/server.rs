@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::backing::{Backing, BackingError};
+use super::bound::{address, addresses, bind_api, bind_proxy};
 use super::data_dir::{AdminToken, DataDir, DataDirError};
 use super::follower::FollowError;
 use super::in_force::AssemblyError;
@@ -20,15 +21,16 @@ use super::keeping::Keeping;
 use super::live::Live;
 use super::overview::Overview;
 use super::reload::Reload;
-use super::rooms::{assembly, limits, rooms, shared};
+use super::rooms::{self, assembly, limits, rooms, shared};
 use super::trust::{Trust, TrustError};
 use super::worker::{self, Shared};
 use crate::api::Api;
 use crate::ca::Leaves;
 use crate::chance;
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, LogFormat, Options, PemError, StoreUrl, Tls};
-use crate::door::{Address, BindError, Limits, Listener, Lobby, server_config, tunnel_config};
+use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl};
+use crate::console;
+use crate::door::{BindError, Limits, Listener, Lobby, tunnel_config};
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
 use crate::tasks::Tasks;
 use crate::upstream::Gauges;
@@ -139,6 +141,8 @@ impl Server {
         let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
         let overview = Arc::new(Overview::new(live, clock, &config));
         let rooms = rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining);
+        let proxies = addresses(&proxy_listeners, &config);
+        let beside = console::router(rooms::console(&rooms, &config, proxies, &shared.ledger));
         Ok(Self {
             started: Started {
                 connections: shared.in_force.load().registry.connections(),
@@ -146,7 +150,7 @@ impl Server {
                 ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
             },
             api_listener,
-            api: Api::new(rooms, axum::Router::new()),
+            api: Api::new(rooms, beside),
             api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
             workers: start_workers(&proxy_listeners, &shared)?,
             reload: Reload {
@@ -319,29 +323,6 @@ fn log_format(config: &Config) -> Format {
     }
 }
 
-fn tls(files: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
-    let Some(files) = files else { return Ok(None) };
-    server_config(files.load()?).map(Some).map_err(StartError::Tls)
-}
-
-fn bind_proxy(config: &Config) -> Result<Vec<Listener>, StartError> {
-    let plan = &config.proxy;
-    let tls = tls(plan.tls.as_ref())?;
-    let bind = |listener: &config::Listener| {
-        let address = match listener {
-            config::Listener::Tcp(address) => Address::Tcp(*address),
-            config::Listener::Unix(path) => Address::Unix(path.clone(), plan.socket_mode),
-        };
-        Ok(Listener::bind(&address, tls.clone())?)
-    };
-    plan.listen.iter().map(bind).collect()
-}
-
-fn bind_api(config: &Config) -> Result<Listener, StartError> {
-    let tls = tls(config.api.tls.as_ref())?;
-    Ok(Listener::bind(&Address::Tcp(config.api.listen), tls)?)
-}
-
 fn start_workers(
     listeners: &[Listener],
     shared: &Shared,
@@ -370,22 +351,6 @@ fn started(
         store: config.store.url.clone(),
         connections: 0,
     }
-}
-
-fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {
-    listeners
-        .iter()
-        .zip(&config.proxy.listen)
-        .map(|(bound, planned)| match planned {
-            config::Listener::Tcp(_) => address(bound),
-            config::Listener::Unix(_) => planned.to_string(),
-        })
-        .collect()
-}
-
-fn address(listener: &Listener) -> String {
-    let scheme = if listener.is_tls() { "https" } else { "http" };
-    listener.local_addr().map_or_else(String::new, |bound| format!("{scheme}://{bound}"))
 }
 
 /// How often the main thread looks whether the workers have ended.

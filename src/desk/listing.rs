@@ -160,7 +160,7 @@ pub(super) fn reads_backwards(window: &Window) -> bool {
     window.before.is_some() && window.after.is_none()
 }
 
-fn contains(window: &Window, name: &ConnectionName) -> bool {
+pub(super) fn contains(window: &Window, name: &ConnectionName) -> bool {
     window.after.as_ref().is_none_or(|after| name.as_str() > after.as_str())
         && window.before.as_ref().is_none_or(|before| name.as_str() < before.as_str())
 }

@@ -21,4 +21,4 @@ pub use self::redirect::{Keepsake, Redirection, Visitor};
 pub use self::start::Started;
 
 /// The path of the API to which providers send the browser back, below `public_url`.
-const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";
+pub(super) const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";

@@ -23,6 +23,42 @@ impl Operator {
         self.0.id()
     }
 
+    /// What the token is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.caller().name
+    }
+
+    /// Whether the token has a scope, or one that includes it.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.need(scope).is_ok()
+    }
+
+    /// Whether the data plane is open to the token.
+    #[must_use]
+    pub fn may_send(&self) -> bool {
+        self.caller().scopes.allows_proxy()
+    }
+
+    /// The one integration that the token is for, if it is for one.
+    #[must_use]
+    pub fn bound_to(&self) -> Option<&IntegrationName> {
+        self.caller().bound_to()
+    }
+
+    /// Whether the token reaches whatever there is.
+    #[must_use]
+    pub fn reaches_everything(&self) -> bool {
+        self.need_everything().is_ok()
+    }
+
+    /// Whether the token reaches all connections of an integration.
+    #[must_use]
+    pub fn reaches_all_of(&self, integration: &IntegrationName) -> bool {
+        self.listed(integration).is_none()
+    }
+
     /// The token's name, reach and scopes.
     pub(super) fn caller(&self) -> &Caller {
         &self.0.caller

@@ -14,6 +14,7 @@ mod callers;
 mod choosing;
 mod cli;
 mod commands;
+mod console;
 mod fields;
 mod front_door;
 mod guard;

@@ -1,0 +1,52 @@
+//! The sockets that a server listens on.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::server::StartError;
+use crate::config::{self, Config, Tls};
+use crate::door::{Address, Listener, server_config};
+
+fn tls(files: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let Some(files) = files else { return Ok(None) };
+    server_config(files.load()?).map(Some).map_err(StartError::Tls)
+}
+
+/// The data plane's listeners.
+pub(super) fn bind_proxy(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let plan = &config.proxy;
+    let tls = tls(plan.tls.as_ref())?;
+    let bind = |listener: &config::Listener| {
+        let address = match listener {
+            config::Listener::Tcp(address) => Address::Tcp(*address),
+            config::Listener::Unix(path) => Address::Unix(path.clone(), plan.socket_mode),
+        };
+        Ok(Listener::bind(&address, tls.clone())?)
+    };
+    plan.listen.iter().map(bind).collect()
+}
+
+/// The listener of the API and the console.
+pub(super) fn bind_api(config: &Config) -> Result<Listener, StartError> {
+    let tls = tls(config.api.tls.as_ref())?;
+    Ok(Listener::bind(&Address::Tcp(config.api.listen), tls)?)
+}
+
+/// Where callers reach the proxy.
+pub(super) fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {
+    listeners
+        .iter()
+        .zip(&config.proxy.listen)
+        .map(|(bound, planned)| match planned {
+            config::Listener::Tcp(_) => address(bound),
+            config::Listener::Unix(_) => planned.to_string(),
+        })
+        .collect()
+}
+
+/// Where a listener is reached.
+pub(super) fn address(listener: &Listener) -> String {
+    let scheme = if listener.is_tls() { "https" } else { "http" };
+    listener.local_addr().map_or_else(String::new, |bound| format!("{scheme}://{bound}"))
+}

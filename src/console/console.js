@@ -1,0 +1,83 @@
+// What must be live. Every page works without it.
+
+"use strict";
+
+/** Times in the viewer's zone; how long ago where that says more. */
+function localise(within) {
+  for (const element of within.querySelectorAll("time[datetime]")) {
+    const time = new Date(element.dateTime);
+    if (Number.isNaN(time.getTime())) continue;
+    element.title = time.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+    element.textContent = "clock" in element.dataset
+      ? time.toLocaleTimeString()
+      : told(time, (Date.now() - time.getTime()) / 1000);
+  }
+}
+
+const relative = new Intl.RelativeTimeFormat("en-GB", { numeric: "auto" });
+
+function told(time, seconds) {
+  const [size, unit] = [[60, "second"], [3600, "minute"], [86400, "hour"]]
+    .find(([limit]) => Math.abs(seconds) < limit) ?? [0, "day"];
+  if (unit === "day" && Math.abs(seconds) > 6 * 86400) {
+    return time.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  }
+  const one = { second: 1, minute: 60, hour: 3600, day: 86400 }[unit];
+  return size === 0 || unit !== "second" ? relative.format(-Math.round(seconds / one), unit) : "just now";
+}
+
+/** A button that copies what stands beside it. */
+function offerCopies(within) {
+  if (!navigator.clipboard) return;
+  for (const element of within.querySelectorAll(".copy, [data-copy]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet copier";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(element.querySelector("code").textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+    if (element.matches("pre")) element.before(button); else element.append(" ", button);
+  }
+}
+
+/** A fragment of a page, as the server makes it; nothing when the session is over. */
+async function fragment(url) {
+  const answer = await fetch(url, { headers: { accept: "text/html" } });
+  if (answer.status === 401) location.reload();
+  return answer.ok ? answer.text() : null;
+}
+
+/** Which hosts a domain covers, while it is typed. */
+function preview(input) {
+  const into = document.getElementById(input.dataset.into);
+  let latest = 0, timer;
+  const look = async () => {
+    const number = ++latest;
+    const url = `${input.dataset.preview}?value=${encodeURIComponent(input.value)}`;
+    const text = await fragment(url);
+    if (text !== null && number === latest) into.innerHTML = text;
+  };
+  input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(look, 200); });
+  if (input.value) look();
+}
+
+/** A button that asks once more. */
+function askAgain(button) {
+  button.addEventListener("click", (event) => {
+    if (button.dataset.sure && button.dataset.asked === undefined) {
+      event.preventDefault();
+      button.dataset.asked = "";
+      button.textContent = button.dataset.sure;
+      setTimeout(() => { delete button.dataset.asked; button.textContent = "Revoke"; }, 4000);
+    }
+  });
+}
+
+localise(document);
+offerCopies(document);
+document.querySelectorAll("[data-preview]").forEach(preview);
+document.querySelectorAll("[data-sure]").forEach(askAgain);
+document.querySelector("[aria-invalid=true]")?.focus();

@@ -1,0 +1,176 @@
+//! Making a connection: the type first, then its fields.
+
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use maud::{Markup, html};
+
+use super::connect;
+use super::connection::kind;
+use super::fields::{Field, Kind, summary};
+use super::filled::Filled;
+use super::frame::{Answer, Frame, see};
+use super::outlook;
+use super::shell::{self, Tab};
+use crate::model::connection::ConnectionType;
+use crate::model::domain::AllowedDomain;
+use crate::model::origin::HostName;
+
+/// The choice of a type.
+pub(super) async fn choose(frame: Frame) -> Answer {
+    let _may = frame.writing()?;
+    let choices = [
+        (ConnectionType::ApiKey, "A key in a header of your choice, as X-Api-Key."),
+        (ConnectionType::BasicAuth, "A username and a password, in Authorization: Basic."),
+        (ConnectionType::BearerToken, "A token, in Authorization: Bearer."),
+        (
+            ConnectionType::OAuth,
+            "Tokens that somebody grants in a browser, or that a client gets by itself; kept fresh. Needs an OAuth client.",
+        ),
+    ];
+    let content = html! {
+        p.way { a href=(frame.path("/connections")) { "Connections" } }
+        h1 { "Create a connection" }
+        p { "How does the service want to be asked? Its API’s documentation says so. The type can’t be changed later." }
+        ul.choices { @for (kind, words) in choices {
+            li { a href=(frame.path(&format!("/connections/new/{}", kind.as_str()))) {
+                strong { (outlook::kind(kind)) } span { (words) }
+            } }
+        } }
+    };
+    Ok(frame.page(Tab::Connections, "Create a connection", &content))
+}
+
+/// The fields of a type.
+pub(super) async fn fields(frame: Frame) -> Answer {
+    let _may = frame.writing()?;
+    let kind = kind(&frame)?;
+    if kind == ConnectionType::OAuth {
+        let filled = Filled::with(&[("oauth_client_name", frame.query("client"))]);
+        return connect::fields(&frame, &filled, StatusCode::OK).await;
+    }
+    Ok(shown(&frame, kind, &Filled::default(), StatusCode::OK))
+}
+
+/// Makes the connection.
+pub(super) async fn create(frame: Frame, request: Request) -> Answer {
+    let kind = kind(&frame)?;
+    let mut filled = frame.read(request).await?;
+    if kind == ConnectionType::OAuth {
+        return connect::begin(&frame, filled).await;
+    }
+    let fields = credentials(kind);
+    let names: Vec<_> = ["name", "allowed_domain"]
+        .into_iter()
+        .chain(fields.iter().map(|field| field.name))
+        .collect();
+    let form = filled.form(&names);
+    match frame.writing()?.create(kind, form).await {
+        Ok(made) => {
+            let below = format!("/connections/{}/{}?done=created", kind.as_str(), made.name);
+            Ok(see(&frame.path(&below)))
+        }
+        Err(refused) => {
+            filled.blame(refused).map_err(|refused| frame.refuse(refused))?;
+            Ok(shown(&frame, kind, &filled, StatusCode::BAD_REQUEST))
+        }
+    }
+}
+
+/// Which hosts a domain covers, while it is typed.
+pub(super) async fn preview(frame: Frame) -> Answer {
+    let entered = frame.query("value").trim();
+    let content = match AllowedDomain::parse(entered) {
+        _ if entered.is_empty() => html! {},
+        Err(rule) => html! { p.fault { (super::errors::capital(&rule.to_string())) "." } },
+        Ok(domain) => covered(&domain),
+    };
+    Ok(shell::html(&content).into_response())
+}
+
+fn covered(domain: &AllowedDomain) -> Markup {
+    let base = domain.base();
+    let (below, deeper) = (format!("api.{base}"), format!("eu.api.{base}"));
+    let foreign = format!("{base}.example.net");
+    let hosts = [base, &below, &deeper, &foreign];
+    let covers = |host: &str| HostName::parse(host).is_ok_and(|host| domain.covers(&host));
+    html! {
+        ul.hosts { @for host in hosts {
+            @let is_covered = covers(host);
+            li class=(if is_covered { "yes" } else { "no" }) {
+                span.verdict { (if is_covered { "matches" } else { "does not match" }) } " "
+                code { "https://" (host) }
+            }
+        } }
+    }
+}
+
+fn shown(frame: &Frame, kind: ConnectionType, filled: &Filled, status: StatusCode) -> Response {
+    let preview = frame.path("/domain");
+    let fields: Vec<_> = common(&preview).into_iter().chain(credentials(kind)).collect();
+    let title = format!("Create a connection: {}", outlook::kind(kind));
+    let content = html! {
+        p.way {
+            a href=(frame.path("/connections")) { "Connections" } " / "
+            a href=(frame.path("/connections/new")) { "Create" }
+        }
+        h1 { (title) }
+        (summary(filled, &fields))
+        form.stack method="post" action=(frame.path(&format!("/connections/new/{}", kind.as_str()))) {
+            (frame.mark())
+            @for field in &fields { (field.show(filled)) }
+            div.actions {
+                button type="submit" { "Save" }
+                a.button.quiet href=(frame.path("/connections")) { "Cancel" }
+            }
+        }
+    };
+    frame.page_with(status, Tab::Connections, &title, &content)
+}
+
+/// What every connection has.
+pub(super) fn common(preview: &str) -> [Field<'_>; 2] {
+    [
+        Field {
+            name: "name",
+            label: "Name",
+            hint: "3 to 64 of A-Z, a-z, 0-9, _ and -. You can’t change it later.",
+            ..Field::default()
+        },
+        Field {
+            name: "allowed_domain",
+            label: "Allowed domain",
+            hint: "The one host that the credential may be sent to, always over https; or *. and a domain, for it and all subdomains. You can’t change it later.",
+            kind: Kind::Domain(preview),
+            ..Field::default()
+        },
+    ]
+}
+
+/// What a type has beside it.
+pub(super) fn credentials(kind: ConnectionType) -> Vec<Field<'static>> {
+    let secret = |name, label| Field {
+        name,
+        label,
+        hint: "It is sealed when it is saved, and never shown again.",
+        kind: Kind::Secret,
+        ..Field::default()
+    };
+    match kind {
+        ConnectionType::ApiKey => vec![
+            Field {
+                name: "header_name",
+                label: "HTTP header name",
+                hint: "The header that carries the key; letters, hyphens and underscores.",
+                value: "X-Api-Key",
+                ..Field::default()
+            },
+            secret("api_key", "API key"),
+        ],
+        ConnectionType::BasicAuth => vec![
+            Field { name: "username", label: "Username", ..Field::default() },
+            secret("password", "Password"),
+        ],
+        ConnectionType::BearerToken | ConnectionType::OAuth => vec![secret("token", "Token")],
+    }
+}

@@ -1,0 +1,170 @@
+//! Why something was not done, and who must act: in words for people at a browser.
+
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, header};
+use maud::{Markup, html};
+
+use super::shell;
+use crate::desk::{Fault, Refused};
+use crate::limit::Exceeded;
+
+/// What has happened, and who must do what.
+#[derive(Clone, Debug)]
+pub(super) struct Story {
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    words: std::borrow::Cow<'static, str>,
+}
+
+impl Story {
+    const fn new(status: StatusCode, title: &'static str, words: &'static str) -> Self {
+        Self { status, title, words: std::borrow::Cow::Borrowed(words) }
+    }
+
+    /// What the desk's refusal means.
+    pub(super) fn of(refused: Refused) -> Self {
+        match refused {
+            Refused::AuthorityConfigured | Refused::KeysFromEnvironment => Self::new(
+                StatusCode::CONFLICT,
+                "The configuration has the say",
+                "The operator of the server changes this where it is configured.",
+            ),
+            Refused::Changed => Self::new(
+                StatusCode::CONFLICT,
+                "Somebody else was faster",
+                "It was changed at the same time. Look at it again, and repeat what you wanted.",
+            ),
+            Refused::Declared => Self::new(
+                StatusCode::FORBIDDEN,
+                "It is declared in the configuration",
+                "The operator of the server changes or deletes it in the configuration file.",
+            ),
+            Refused::Faulty(faults) => Self {
+                status: StatusCode::BAD_REQUEST,
+                title: "Something is wrong with the request",
+                words: sentence(&faults).into(),
+            },
+            Refused::KeysUnreadable(why) => Self {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                title: "The master keys can’t be read",
+                words: format!("The operator of the server must mend this: {why}").into(),
+            },
+            Refused::Tokens(failure) => Self {
+                status: StatusCode::BAD_GATEWAY,
+                title: "The provider gave no tokens",
+                words: format!(
+                    "{}. If it says so again, look at the OAuth client, or authorise anew.",
+                    capital(&failure.to_string())
+                )
+                .into(),
+            },
+            Refused::MissingScope(scope) => Self {
+                status: StatusCode::FORBIDDEN,
+                title: "Your token may not do this",
+                words: format!(
+                    "It lacks the scope {scope}. Whoever has made it can make you one with that scope."
+                )
+                .into(),
+            },
+            other => Self::plain(&other),
+        }
+    }
+
+    fn plain(refused: &Refused) -> Self {
+        match refused {
+            Refused::Malformed => Self::new(
+                StatusCode::BAD_REQUEST,
+                "This is over",
+                "What the request hangs on is not known, or not any more. Begin anew.",
+            ),
+            Refused::Mismatch | Refused::OutOfReach => Self::new(
+                StatusCode::FORBIDDEN,
+                "Your token does not reach that far",
+                "It is for another integration, or for some connections only. Whoever has made it can make you one that reaches further.",
+            ),
+            Refused::NoStore => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "This server keeps nothing",
+                "The operator of the server sets store.url to a database, as sqlite:keyferry.db, and starts it anew.",
+            ),
+            Refused::NotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                "There is nothing here",
+                "It does not exist, or your token does not reach it.",
+            ),
+            Refused::SealBroken => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The secret can’t be opened",
+                "Its record was changed by hand, or its master key is missing. Delete the connection and create it anew, or have the operator bring the key back.",
+            ),
+            Refused::Taken => Self::new(
+                StatusCode::CONFLICT,
+                "The name is taken",
+                "Choose another name, or delete what has it.",
+            ),
+            Refused::Unavailable => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The store can’t be reached",
+                "Try again in a moment. If it stays so, the operator of the server must bring it back.",
+            ),
+            _ => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "It failed",
+                "The server’s log says why; its operator must look there.",
+            ),
+        }
+    }
+
+    /// The story as a page's content, with a way on.
+    pub(super) fn as_markup(&self, way_on: Option<&str>) -> Markup {
+        html! {
+            h1 { (self.title) }
+            p { (self.words) }
+            @if let Some(path) = way_on { p { a.button href=(path) { "Connections" } } }
+        }
+    }
+}
+
+/// Too many requests.
+pub(super) fn too_many(exceeded: Exceeded) -> Response {
+    let seconds = exceeded.0.as_secs() + 1;
+    let content = html! {
+        h1 { "Too many requests" }
+        p { "Wait " (seconds) " seconds, then load the page again." }
+    };
+    let page = shell::html(&shell::bare("Too many requests", &content));
+    let retry = [(header::RETRY_AFTER, seconds.to_string())];
+    (StatusCode::TOO_MANY_REQUESTS, retry, page).into_response()
+}
+
+fn sentence(faults: &[Fault]) -> String {
+    let titles: Vec<_> = faults.iter().map(|fault| capital(&fault.title)).collect();
+    format!("{}.", titles.join(". "))
+}
+
+/// The text with a capital at its beginning.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A form that comes from elsewhere.
+pub(super) const FOREIGN: Story = Story::new(
+    StatusCode::FORBIDDEN,
+    "Nothing was done",
+    "The form did not come from a page of this session. Go back, load the page again, and send it once more.",
+);
+
+/// A form that is none.
+pub(super) const MALFORMED: Story = Story::new(
+    StatusCode::BAD_REQUEST,
+    "Nothing was done",
+    "The form could not be read. Go back, load the page again, and send it once more.",
+);
+
+/// A path that leads nowhere.
+pub(super) const NOWHERE: Story = Story::new(
+    StatusCode::NOT_FOUND,
+    "There is nothing here",
+    "The address leads nowhere, or what was there is gone.",
+);

@@ -1,0 +1,109 @@
+//! The fields of forms: a label, what it is for, what is wrong with it.
+
+use maud::{Markup, html};
+
+use super::errors::capital;
+use super::filled::Filled;
+
+/// A field of a form.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Field<'a> {
+    /// As the desk calls it.
+    pub(super) name: &'a str,
+    pub(super) label: &'a str,
+    pub(super) hint: &'a str,
+    pub(super) kind: Kind<'a>,
+    /// What stands in it where nothing was filled in.
+    pub(super) value: &'a str,
+    pub(super) optional: bool,
+}
+
+/// How a field is filled in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Kind<'a> {
+    /// With a host name, or `*.` and one, which is previewed below this path.
+    Domain(&'a str),
+    /// With one of these: what is sent, and what is shown.
+    One(&'a [(&'a str, &'a str)]),
+    /// With a secret, which is never shown again.
+    Secret,
+    /// With a line of text.
+    #[default]
+    Text,
+}
+
+impl Field<'_> {
+    /// The field as it is shown.
+    pub(super) fn show(&self, filled: &Filled) -> Markup {
+        let (id, faults) = (format!("f-{}", self.name), self.faults(filled));
+        let hint = (!self.hint.is_empty()).then(|| format!("{id}-hint"));
+        let wrong = (!faults.is_empty()).then(|| format!("{id}-fault"));
+        let described = [hint.clone(), wrong.clone()].into_iter().flatten().collect::<Vec<_>>();
+        let described = (!described.is_empty()).then(|| described.join(" "));
+        html! {
+            div.field {
+                label for=(id) {
+                    (self.label)
+                    @if self.optional { span.optional { " (optional)" } }
+                }
+                (self.input(&id, filled, described.as_deref(), wrong.is_some()))
+                @if let Some(wrong) = &wrong {
+                    p.fault id=(wrong) { @for fault in &faults { (fault) ". " } }
+                }
+                @if let Some(hint) = &hint { p.hint id=(hint) { (self.hint) } }
+                @if let Kind::Domain(_) = self.kind { div.preview id=(format!("{id}-preview")) aria-live="polite" {} }
+            }
+        }
+    }
+
+    fn faults(&self, filled: &Filled) -> Vec<String> {
+        filled.faults_of(self.name).map(capital).collect()
+    }
+
+    fn input(&self, id: &str, filled: &Filled, described: Option<&str>, wrong: bool) -> Markup {
+        let value = match filled.text(self.name) {
+            "" => self.value,
+            entered => entered,
+        };
+        let (required, invalid) = (!self.optional, wrong.then_some("true"));
+        match self.kind {
+            Kind::One(choices) => html! {
+                select id=(id) name=(self.name) aria-describedby=[described] aria-invalid=[invalid] {
+                    @for (sent, shown) in choices {
+                        option value=(sent) selected[*sent == value] { (shown) }
+                    }
+                }
+            },
+            Kind::Secret => html! {
+                input id=(id) name=(self.name) type="password" required[required]
+                    autocomplete="new-password" spellcheck="false"
+                    aria-describedby=[described] aria-invalid=[invalid];
+            },
+            Kind::Domain(preview) => html! {
+                input id=(id) name=(self.name) value=(value) required[required] autocomplete="off"
+                    spellcheck="false" autocapitalize="none" placeholder="api.example.com"
+                    data-preview=(preview) data-into=(format!("{id}-preview"))
+                    aria-describedby=[described] aria-invalid=[invalid];
+            },
+            Kind::Text => html! {
+                input id=(id) name=(self.name) value=(value) required[required] autocomplete="off"
+                    spellcheck="false" autocapitalize="none"
+                    aria-describedby=[described] aria-invalid=[invalid];
+            },
+        }
+    }
+}
+
+/// What is wrong with a form and belongs to none of its fields.
+pub(super) fn summary(filled: &Filled, fields: &[Field<'_>]) -> Markup {
+    let names: Vec<_> = fields.iter().map(|field| field.name).collect();
+    let others: Vec<_> = filled.other_faults(&names).map(capital).collect();
+    html! {
+        @if filled.is_faulty() {
+            div.fault-box role="alert" {
+                p { "Nothing was saved. Look at the fields that are marked." }
+                @if !others.is_empty() { ul { @for fault in &others { li { (fault) "." } } } }
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A form that was sent: read once, by ours only.
+
+use axum::body::Body;
+use axum::extract::Request;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, Limited};
+use zeroize::Zeroizing;
+
+use super::session::Session;
+use crate::desk::{Entry, Fault, Form, Refused};
+use crate::secret::Secret;
+
+/// What was filled in, and what was wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Filled {
+    fields: Vec<(String, Zeroizing<String>)>,
+    faults: Vec<String>,
+}
+
+/// Why a form counts for nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unfit {
+    /// It comes from elsewhere, or from a session that is over.
+    Foreign,
+    /// It is no form, or too large.
+    Malformed,
+}
+
+impl Filled {
+    /// Reads a form that a page of this session has sent.
+    ///
+    /// # Errors
+    /// [`Unfit`] when it comes from elsewhere, or is none.
+    pub(super) async fn read(request: Request, session: &Session) -> Result<Self, Unfit> {
+        let filled = Self::read_of_stranger(request).await?;
+        if session.knows(filled.text(MARK)) { Ok(filled) } else { Err(Unfit::Foreign) }
+    }
+
+    /// Reads a form that one of our pages has sent, without a session.
+    ///
+    /// # Errors
+    /// [`Unfit`] when it comes from elsewhere, or is none.
+    pub(super) async fn read_of_stranger(request: Request) -> Result<Self, Unfit> {
+        if !is_ours(request.headers()) {
+            return Err(Unfit::Foreign);
+        }
+        let kind = request.headers().get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        if !kind.is_some_and(|kind| kind.starts_with(b"application/x-www-form-urlencoded")) {
+            return Err(Unfit::Malformed);
+        }
+        let body = Limited::new(request.into_body(), LARGEST);
+        let body = tokio::time::timeout(PATIENCE, Body::new(body).collect()).await;
+        let body = body.map_err(|_late| Unfit::Malformed)?.map_err(|_broken| Unfit::Malformed)?;
+        let body = Zeroizing::new(body.to_bytes().to_vec());
+        let fields = form_urlencoded::parse(&body)
+            .map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned())))
+            .collect();
+        Ok(Self { fields, faults: Vec::new() })
+    }
+
+    /// A form that was filled in by us.
+    pub(super) fn with(fields: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| {
+            ((*name).to_owned(), Zeroizing::new((*value).to_owned()))
+        };
+        Self { fields: fields.iter().map(own).collect(), faults: Vec::new() }
+    }
+
+    /// What stands in a field; nothing where there is none.
+    pub(super) fn text(&self, field: &str) -> &str {
+        let found = self.fields.iter().find(|(name, _)| name == field);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Everything that was chosen under a name.
+    pub(super) fn all<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().filter(move |(name, _)| name == field).map(|(_, value)| value.as_str())
+    }
+
+    /// The secret that stands in a field.
+    pub(super) fn secret(&self, field: &str) -> Secret {
+        Secret::new(self.text(field))
+    }
+
+    /// These fields as the desk reads them.
+    pub(super) fn form(&self, fields: &[&str]) -> Form {
+        Form::new(self.entries(fields))
+    }
+
+    /// Those of these fields that are not empty, as the desk reads them.
+    pub(super) fn form_of_filled(&self, fields: &[&str]) -> Form {
+        let filled: Vec<_> =
+            fields.iter().copied().filter(|field| !self.text(field).is_empty()).collect();
+        Form::new(self.entries(&filled))
+    }
+
+    /// These fields as entries of a form.
+    pub(super) fn entries(&self, fields: &[&str]) -> Vec<(String, Entry)> {
+        let entry = |field: &&str| ((*field).to_owned(), Entry::Text(self.secret(field)));
+        fields.iter().map(entry).collect()
+    }
+
+    /// Takes up what the desk finds wrong, so that it is shown beside the fields.
+    ///
+    /// # Errors
+    /// What is no fault of the form's.
+    pub(super) fn blame(&mut self, refused: Refused) -> Result<(), Refused> {
+        match refused {
+            Refused::Faulty(faults) => {
+                self.faults.extend(faults.into_iter().map(|Fault { title, .. }| title));
+                Ok(())
+            }
+            Refused::Taken => {
+                self.fault("name: is taken by another connection or client; choose another");
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Notes something that is wrong: of a field where it begins with its name.
+    pub(super) fn fault(&mut self, title: &str) {
+        self.faults.push(title.to_owned());
+    }
+
+    /// What is wrong with a field.
+    pub(super) fn faults_of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_it = move |title: &'a String| title.strip_prefix(field)?.strip_prefix(": ");
+        self.faults.iter().filter_map(of_it)
+    }
+
+    /// What is wrong and belongs to none of these fields.
+    pub(super) fn other_faults<'a>(
+        &'a self,
+        fields: &'a [&'a str],
+    ) -> impl Iterator<Item = &'a str> {
+        let of = |title: &str, field: &str| {
+            title.strip_prefix(field).is_some_and(|rest| rest.starts_with(": "))
+        };
+        self.faults
+            .iter()
+            .map(String::as_str)
+            .filter(move |title| !fields.iter().any(|field| of(title, field)))
+    }
+
+    /// Whether anything is wrong.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.faults.is_empty()
+    }
+}
+
+/// Whether a page of our own sends this, as far as the browser says so. All of today do, in one way
+/// or the other; the mark of the session holds for the rest.
+fn is_ours(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host = text("host").unwrap_or_default();
+    let from = text("origin").and_then(|origin| origin.split_once("://"));
+    let same_origin = text("origin").is_none() || from.is_some_and(|(_, own)| own == host);
+    let same_site = text("sec-fetch-site").is_none_or(|site| site == "same-origin");
+    same_origin && same_site
+}
+
+/// The field with the session's mark.
+pub(super) const MARK: &str = "mark";
+/// Larger than any form of ours.
+const LARGEST: usize = 128 << 10;
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_site_sends_is_not_ours() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            });
+            pairs.collect::<HeaderMap>()
+        };
+        let own = ("host", "127.0.0.1:8081");
+        for (ours, more) in [
+            (true, vec![]),
+            (true, vec![("origin", "http://127.0.0.1:8081")]),
+            (true, vec![("sec-fetch-site", "same-origin")]),
+            (false, vec![("origin", "null")]),
+            (false, vec![("origin", "http://127.0.0.1:8080")]),
+            (false, vec![("origin", "https://evil.example")]),
+            (false, vec![("sec-fetch-site", "same-site")]),
+            (false, vec![("sec-fetch-site", "cross-site"), ("origin", "http://127.0.0.1:8081")]),
+            (false, vec![("sec-fetch-site", "none")]),
+        ] {
+            assert_eq!(is_ours(&headers(&[&[own], more.as_slice()].concat())), ours, "{more:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_stands_beside_its_field_or_above_all() {
+        let mut filled = Filled::with(&[("name", "a b")]);
+        filled.fault("name: is odd");
+        filled.fault("nothing is to change");
+        filled.fault("names: are two");
+        assert_eq!(filled.faults_of("name").collect::<Vec<_>>(), ["is odd"]);
+        let others: Vec<_> = filled.other_faults(&["name"]).collect();
+        assert_eq!(others, ["nothing is to change", "names: are two"]);
+        assert!(filled.is_faulty() && filled.text("none").is_empty());
+    }
+}

@@ -1,0 +1,196 @@
+//! Who looks at a page, of which integration, and what stands around it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{Method, StatusCode, header};
+use maud::{Markup, html};
+
+use super::errors::{self, Story};
+use super::filled::{Filled, Unfit};
+use super::session::{Key, Session};
+use super::shell::{self, Tab};
+use super::{Hall, sign_in};
+use crate::clock::instant;
+use crate::desk::{Desk, Operator, Reading, Refused, Writing};
+use crate::model::name::IntegrationName;
+
+/// Somebody who has signed in, and what they look at.
+pub(super) struct Frame {
+    pub(super) hall: Hall,
+    pub(super) operator: Operator,
+    pub(super) session: Session,
+    pub(super) key: Key,
+    /// What stands in the place of names in the path.
+    places: HashMap<String, String>,
+    query: Vec<(String, String)>,
+}
+
+/// What a handler answers.
+pub(super) type Answer = Result<Response, Trouble>;
+
+/// An answer that says why something was not done.
+#[derive(Debug)]
+pub(super) struct Trouble(Box<Response>);
+
+impl FromRequestParts<Hall> for Frame {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, hall: &Hall) -> Result<Self, Trouble> {
+        let known = sign_in::cookie(&parts.headers, hall.rooms.is_secure).and_then(|cookie| {
+            let key = Key::of(&cookie);
+            let session = hall.sessions.find(key, instant())?;
+            // A token that was revoked ends its sessions at once.
+            let operator = hall.rooms.desk.admit(&session.token).or_else(|| {
+                hall.sessions.end(key);
+                None
+            })?;
+            Some((key, session, operator))
+        });
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let Some((key, session, operator)) = known else {
+            return Err(Trouble::from(sign_in::first(parts, &target)));
+        };
+        let per_minute = hall.rooms.desk.rules().requests_per_minute;
+        if let Err(exceeded) = hall.rooms.turnstile.count_request(&session.token, per_minute) {
+            return Err(Trouble::from(errors::too_many(exceeded)));
+        }
+        let places = RawPathParams::from_request_parts(parts, hall).await;
+        let places = places.map_err(|rejection| Trouble::from(rejection.into_response()))?;
+        let places = places.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self {
+            hall: hall.clone(),
+            operator,
+            session,
+            key,
+            places: places.collect(),
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        })
+    }
+}
+
+impl Frame {
+    pub(super) fn desk(&self) -> &Arc<Desk> {
+        &self.hall.rooms.desk
+    }
+
+    /// The integration in the path, as it was written.
+    pub(super) fn integration(&self) -> &str {
+        self.place("integration")
+    }
+
+    /// What stands in the place of a name in the path.
+    pub(super) fn place(&self, name: &str) -> &str {
+        self.places.get(name).map_or("", String::as_str)
+    }
+
+    /// The value of a parameter; nothing where there is none.
+    pub(super) fn query(&self, name: &str) -> &str {
+        let found = self.query.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    /// A path within the integration.
+    pub(super) fn path(&self, below: &str) -> String {
+        format!("/console/i/{}{below}", self.integration())
+    }
+
+    /// The right to see the integration's connections.
+    ///
+    /// # Errors
+    /// A page that says why not.
+    pub(super) fn reading(&self) -> Result<Reading<'_>, Trouble> {
+        self.desk().reading(&self.operator, self.integration()).map_err(|why| self.refuse(why))
+    }
+
+    /// The right to change the integration's connections.
+    ///
+    /// # Errors
+    /// A page that says why not.
+    pub(super) fn writing(&self) -> Result<Writing<'_>, Trouble> {
+        self.desk().writing(&self.operator, self.integration()).map_err(|why| self.refuse(why))
+    }
+
+    /// Whether the operator may change connections of the integration.
+    pub(super) fn may_write(&self) -> bool {
+        self.desk().writing(&self.operator, self.integration()).is_ok()
+    }
+
+    /// Whether the operator may change what is all of the integration's.
+    pub(super) fn may_write_all(&self) -> bool {
+        let integration = IntegrationName::parse(self.integration());
+        self.may_write() && integration.is_ok_and(|name| self.operator.reaches_all_of(&name))
+    }
+
+    /// Reads the form that a page of this session has sent.
+    ///
+    /// # Errors
+    /// A page that says why it counts for nothing.
+    pub(super) async fn read(&self, request: Request) -> Result<Filled, Trouble> {
+        Filled::read(request, &self.session).await.map_err(|unfit| {
+            self.tell(&match unfit {
+                Unfit::Foreign => errors::FOREIGN,
+                Unfit::Malformed => errors::MALFORMED,
+            })
+        })
+    }
+
+    /// The hidden field that each form of this session has.
+    pub(super) fn mark(&self) -> Markup {
+        html! { input type="hidden" name=(super::filled::MARK) value=(self.session.mark); }
+    }
+
+    /// A whole page.
+    pub(super) fn page(&self, tab: Tab, title: &str, content: &Markup) -> Response {
+        self.page_with(StatusCode::OK, tab, title, content)
+    }
+
+    /// A whole page with a status of its own.
+    pub(super) fn page_with(
+        &self,
+        status: StatusCode,
+        tab: Tab,
+        title: &str,
+        content: &Markup,
+    ) -> Response {
+        (status, shell::html(&shell::around(self, tab, title, content))).into_response()
+    }
+
+    /// A page that says why something was not done.
+    pub(super) fn refuse(&self, refused: Refused) -> Trouble {
+        self.tell(&Story::of(refused))
+    }
+
+    /// A page that tells a story of failure.
+    pub(super) fn tell(&self, story: &Story) -> Trouble {
+        let content = story.as_markup(Some(&self.path("/connections")));
+        Trouble::from(self.page_with(story.status, Tab::None, story.title, &content))
+    }
+}
+
+impl From<Response> for Trouble {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+/// Somewhere else, to be asked for with GET.
+pub(super) fn see(path: &str) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
+}
+
+/// Whether a page is looked at, so that whoever has not signed in is asked to, and comes back.
+pub(super) fn is_navigation(parts: &Parts) -> bool {
+    let mode = parts.headers.get("sec-fetch-mode").map(http::HeaderValue::as_bytes);
+    parts.method == Method::GET && mode.is_none_or(|mode| mode == b"navigate")
+}

@@ -1,0 +1,71 @@
+//! The way in: to an integration, or to the choice of one.
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use maud::html;
+
+use super::frame::{Answer, Frame, see};
+use super::shell::{self, Tab};
+use super::{Hall, errors};
+use crate::model::name::IntegrationName;
+
+/// `/`
+pub(super) async fn root() -> Response {
+    see("/console")
+}
+
+/// To the integration that is meant, where only one can be.
+pub(super) async fn enter(frame: Frame) -> Response {
+    let known = frame.desk().integrations(&frame.operator);
+    let bound = frame.operator.bound_to();
+    let only = if let [only] = known.as_slice() { Some(only) } else { None };
+    if let Some(one) = bound.or(only) {
+        return see(&format!("/console/i/{one}/connections"));
+    }
+    let content = html! {
+        h1 { "Choose an integration" }
+        p {
+            "An integration is a name that connections belong to. It need not be made: it is there with its first connection."
+        }
+        (ask(""))
+        @if !known.is_empty() {
+            h2 { "Known here" }
+            ul.plain { @for name in &known {
+                li { a href=(format!("/console/i/{name}/connections")) { (name.as_str()) } }
+            } }
+        }
+    };
+    frame.page(Tab::None, "Choose an integration", &content)
+}
+
+/// To the integration that was entered.
+pub(super) async fn go(frame: Frame) -> Answer {
+    let entered = frame.query("integration").trim();
+    if let Ok(name) = IntegrationName::parse(entered) {
+        return Ok(see(&format!("/console/i/{name}/connections")));
+    }
+    let content = html! {
+        h1 { "Choose an integration" }
+        p.fault role="alert" { "That can’t be the name of an integration: 1 to 64 of a-z, 0-9, _ and -." }
+        (ask(entered))
+    };
+    Ok(frame.page(Tab::None, "Choose an integration", &content))
+}
+
+/// A path below `/console` that leads nowhere.
+pub(super) async fn nowhere(State(_hall): State<Hall>) -> Response {
+    let story = errors::NOWHERE;
+    let content = html! { (story.as_markup(None)) p { a href="/console" { "To the console" } } };
+    (story.status, shell::html(&shell::bare(story.title, &content))).into_response()
+}
+
+fn ask(entered: &str) -> maud::Markup {
+    html! {
+        form.row method="get" action="/console/go" {
+            label for="choose" { "Integration" }
+            input #choose name="integration" value=(entered) required maxlength="64"
+                placeholder="my_integration" spellcheck="false" autocapitalize="none";
+            button type="submit" { "Open" }
+        }
+    }
+}

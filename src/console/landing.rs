@@ -1,0 +1,72 @@
+//! Where a flow ends. The browser comes from the provider's site, so it shows no cookie of ours
+//! here: this page says how the flow has ended, and leads on, which is then our own site's doing.
+
+use axum::extract::RawQuery;
+use axum::response::Response;
+use maud::html;
+
+use super::shell;
+use crate::model::name::{ConnectionName, IntegrationName};
+
+/// The page, for anybody: it tells nothing but what the address says.
+pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
+    let pairs: Vec<(String, String)> =
+        form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+    let value = |name: &str| {
+        pairs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    };
+    let integration = IntegrationName::parse(value("integration")).ok();
+    let connection = ConnectionName::parse(value("connection")).ok();
+    let (Some(integration), Some(connection)) = (integration, connection) else {
+        let content =
+            html! { h1 { "The flow has ended" } p { a href="/console" { "To the console" } } };
+        return shell::html(&shell::bare("The flow has ended", &content));
+    };
+    let error = value("error");
+    if error.is_empty() {
+        let path =
+            format!("/console/i/{integration}/connections/oauth/{connection}?done=connected");
+        let onwards = html! { meta http-equiv="refresh" content=(format!("0;url={path}")); };
+        let body = html! { main.bare #main {
+            h1 { "Connected" }
+            p { "You are led to the connection." }
+            p { a.button href=(path) { "Go to " (connection.as_str()) } }
+        } };
+        return shell::html(&shell::document_with("Connected", &onwards, &body));
+    }
+    // Whatever else the address says, anybody may have written.
+    let said = SAID.into_iter().find(|(code, _)| *code == error);
+    let path = format!("/console/i/{integration}/connections");
+    let content = html! {
+        h1 { "Not connected" }
+        p { (said.map_or(UNKNOWN, |(_, words)| words)) }
+        p { "The server’s log says more of it. Nothing was changed." }
+        p { a.button href=(path) { "Connections" } }
+    };
+    shell::html(&shell::bare("Not connected", &content))
+}
+
+const SAID: [(&str, &str); 7] = [
+    ("access_denied", "You, or the provider, said no."),
+    (
+        "invalid_client",
+        "The provider does not know the OAuth client, or its secret is another: look at the client’s ID and replace its secret.",
+    ),
+    ("invalid_grant", "The provider did not take its own code back: begin again."),
+    (
+        "invalid_scope",
+        "The provider does not know a scope that was asked for: look at the scopes of the connection and the client.",
+    ),
+    ("temporarily_unavailable", "The provider could not be asked: try again in a while."),
+    (
+        "unauthorized_client",
+        "The provider does not let this OAuth client ask in this way: look at its registration there.",
+    ),
+    (
+        "invalid_request",
+        "The provider did not understand the question, or answered wrongly: look at the OAuth client’s URLs.",
+    ),
+];
+const UNKNOWN: &str = "Something went wrong between the provider and this server.";

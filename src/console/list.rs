@@ -1,0 +1,179 @@
+//! The list of connections: all types, searched and filtered, a page at a time.
+
+use axum::response::Response;
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::frame::{Answer, Frame};
+use super::outlook;
+use super::shell::Tab;
+use crate::desk::{Search, State, Survey, Surveyed};
+use crate::model::connection::ConnectionType;
+use crate::store::Window;
+
+/// The list.
+pub(super) async fn list(frame: Frame) -> Answer {
+    let reading = frame.reading()?;
+    let search = search(&frame);
+    let survey = reading.survey(&search);
+    Ok(shown(&frame, &search, &survey))
+}
+
+fn search(frame: &Frame) -> Search<'_> {
+    let cursor = |name| Some(frame.query(name)).filter(|text| !text.is_empty()).map(str::to_owned);
+    let state = Some(frame.query("state")).filter(|name| State::NAMES.contains(name));
+    Search {
+        text: frame.query("q").trim(),
+        kind: ConnectionType::parse(frame.query("type")),
+        state,
+        window: Window { after: cursor("after"), before: cursor("before"), limit: PER_PAGE },
+    }
+}
+
+fn shown(frame: &Frame, search: &Search<'_>, survey: &Survey) -> Response {
+    let now = frame.desk().now();
+    let content = html! {
+        div.head {
+            h1 { "Connections" }
+            @if frame.may_write() {
+                a.button href=(frame.path("/connections/new")) { "Create connection" }
+            }
+        }
+        @if survey.all == 0 {
+            (nothing(frame))
+        } @else {
+            (filters(frame, search))
+            p.count role="status" { (count(survey)) }
+            @if survey.page.items.is_empty() {
+                p.empty { "No connection is like that. " a href=(frame.path("/connections")) { "Show all" } "." }
+            } @else {
+                (table(frame, &survey.page.items, now))
+                (pages(frame, search, survey))
+            }
+        }
+    };
+    frame.page(Tab::Connections, "Connections", &content)
+}
+
+fn count(survey: &Survey) -> String {
+    if survey.found == survey.all {
+        format!("{} in all", survey.all)
+    } else {
+        format!("{} of {}", survey.found, survey.all)
+    }
+}
+
+/// What to do where there is nothing yet.
+fn nothing(frame: &Frame) -> Markup {
+    html! {
+        div.empty {
+            p { strong { "This integration has no connections yet." } }
+            p {
+                "A connection keeps the credential for one service, and lets requests use it at one allowed domain."
+            }
+            @if frame.may_write() {
+                p {
+                    a.button href=(frame.path("/connections/new")) { "Create the first one" } " "
+                    a href=(frame.path("/clients")) { "or set up an OAuth client" }
+                }
+            } @else {
+                p { "Your token may not create one: it lacks the scope write." }
+            }
+        }
+    }
+}
+
+fn filters(frame: &Frame, search: &Search<'_>) -> Markup {
+    let states = ["works", "not used yet", "failing", "needs action", "secret can’t be opened"];
+    html! {
+        form.filters method="get" action=(frame.path("/connections")) role="search" aria-label="Connections" {
+            div {
+                label for="q" { "Name or domain" }
+                input #q type="search" name="q" value=(search.text) spellcheck="false" autocapitalize="none";
+            }
+            div {
+                label for="type" { "Type" }
+                select #type name="type" {
+                    option value="" { "All types" }
+                    @for kind in ConnectionType::ALL {
+                        option value=(kind.as_str()) selected[search.kind == Some(kind)] { (outlook::kind(kind)) }
+                    }
+                }
+            }
+            div {
+                label for="state" { "State" }
+                select #state name="state" {
+                    option value="" { "All states" }
+                    @for (name, words) in State::NAMES.into_iter().zip(states) {
+                        option value=(name) selected[search.state == Some(name)] { (words) }
+                    }
+                }
+            }
+            button type="submit" { "Search" }
+        }
+    }
+}
+
+fn table(frame: &Frame, items: &[Surveyed], now: Timestamp) -> Markup {
+    html! {
+        table.rows {
+            caption.unseen { "Connections" }
+            thead { tr {
+                th scope="col" { "Name" }
+                th.wide scope="col" { "Type" }
+                th.wide scope="col" { "Allowed domain" }
+                th scope="col" { "State" }
+                th.medium scope="col" { "Last used" }
+                th.number.medium scope="col" { "Today" }
+            } }
+            tbody { @for item in items { (row(frame, item, now)) } }
+        }
+    }
+}
+
+fn row(frame: &Frame, item: &Surveyed, now: Timestamp) -> Markup {
+    let domain = item.allowed_domain.as_ref().map(ToString::to_string).unwrap_or_default();
+    html! {
+        tr {
+            th scope="row" {
+                a href=(path(frame, item)) { (item.name.as_str()) }
+                @if item.declared { " " span.tag title="The configuration declares it; it can’t be changed here" { "declared" } }
+                div.narrow { (outlook::kind(item.kind)) " · " (domain) }
+            }
+            td.wide { (outlook::kind(item.kind)) }
+            td.wide { code { (domain) } }
+            td { (outlook::state(item, now)) }
+            td.medium { @if let Some(at) = item.used.at { (outlook::time(at)) } @else { span.none { "–" } } }
+            td.number.medium { (item.used.today) }
+        }
+    }
+}
+
+/// Where a connection is shown.
+pub(super) fn path(frame: &Frame, item: &Surveyed) -> String {
+    frame.path(&format!("/connections/{}/{}", item.kind.as_str(), item.name))
+}
+
+fn pages(frame: &Frame, search: &Search<'_>, survey: &Survey) -> Markup {
+    let backwards = search.window.before.is_some() && search.window.after.is_none();
+    let (more, others) = (survey.page.has_more, survey.has_others);
+    let (has_next, has_previous) = if backwards { (others, more) } else { (more, others) };
+    let link = |cursor: &str, item: Option<&Surveyed>| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("q", search.text);
+        query.append_pair("type", search.kind.map_or("", ConnectionType::as_str));
+        query.append_pair("state", search.state.unwrap_or_default());
+        query.append_pair(cursor, item.map_or("", |item| item.name.as_str()));
+        format!("{}?{}", frame.path("/connections"), query.finish())
+    };
+    html! {
+        @if has_next || has_previous {
+            nav.pages aria-label="Pages" {
+                @if has_previous { a.button.quiet rel="prev" href=(link("before", survey.page.items.first())) { "Previous" } }
+                @if has_next { a.button.quiet rel="next" href=(link("after", survey.page.items.last())) { "Next" } }
+            }
+        }
+    }
+}
+
+const PER_PAGE: u32 = 100;

@@ -1,0 +1,108 @@
+//! How things stand, at a glance: states, times, types.
+
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+
+use crate::desk::{State, Surveyed};
+use crate::model::connection::ConnectionType;
+
+/// What admins call a type.
+pub(super) fn kind(kind: ConnectionType) -> &'static str {
+    match kind {
+        ConnectionType::ApiKey => "API key",
+        ConnectionType::BasicAuth => "Basic authentication",
+        ConnectionType::BearerToken => "Bearer token",
+        ConnectionType::OAuth => "OAuth 2.0",
+    }
+}
+
+/// A moment: in UTC as it is served, in the viewer's zone once the script has seen it.
+pub(super) fn time(time: Timestamp) -> Markup {
+    let exact = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    html! { time datetime=(exact) { (time.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
+}
+
+/// How a connection stands, in a word or two and a colour.
+pub(super) fn state(surveyed: &Surveyed, now: Timestamp) -> Markup {
+    let (class, words) = words(surveyed.state);
+    html! {
+        span class=(format!("state {class}")) { (words) }
+        @if let (State::Works | State::Unused, Some(end)) = (surveyed.state, surveyed.expires_at) {
+            " " span.aside { (until(end, now)) }
+        }
+    }
+}
+
+/// What a state means and who must act, where somebody must.
+pub(super) fn advice(state: State) -> Option<&'static str> {
+    Some(match state {
+        State::Failing("SealBroken") | State::SealBroken => {
+            "The secret that is kept can’t be opened: its record was changed by hand, or its master key is missing. Enter the secret anew by deleting and creating the connection, or have the operator bring the key back."
+        }
+        State::Failing(_) => {
+            "The last request did not come back from the origin. The page Try it shows at which step; Activity shows the requests."
+        }
+        State::NeedsAuthorization => {
+            "No new tokens can be had any more. Somebody who may sign in at the provider must authorise it again."
+        }
+        State::NeedsDomain => "No request can use it until its allowed domain is set.",
+        State::Rejected(401 | 403) => {
+            "The origin says that the credential is not good, or not for what was asked. Replace the secret, or have the account’s rights checked at the origin."
+        }
+        State::Rejected(_) => {
+            "The origin answered with an error of its own; it must be mended there."
+        }
+        State::Unused | State::Works => return None,
+    })
+}
+
+fn words(state: State) -> (&'static str, String) {
+    match state {
+        State::Failing(code) => ("bad", format!("failing: {code}")),
+        State::NeedsAuthorization => ("warn", "needs re-authorisation".to_owned()),
+        State::NeedsDomain => ("warn", "needs an allowed domain".to_owned()),
+        State::Rejected(status) => ("bad", format!("failing: origin said {status}")),
+        State::SealBroken => ("bad", "secret can’t be opened".to_owned()),
+        State::Unused => ("idle", "not used yet".to_owned()),
+        State::Works => ("good", "works".to_owned()),
+    }
+}
+
+/// When a token ends.
+pub(super) fn until(end: Timestamp, now: Timestamp) -> String {
+    let left = end.duration_since(now);
+    if left <= SignedDuration::ZERO {
+        return "token has expired".to_owned();
+    }
+    format!("token expires in {}", span(left))
+}
+
+/// A length of time in its largest unit.
+pub(super) fn span(length: SignedDuration) -> String {
+    let seconds = length.as_secs();
+    let (count, unit) = match seconds {
+        ..120 => (seconds.max(1), "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_told_in_its_largest_unit() {
+        for (seconds, told) in [
+            (0, "1 second"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (7_200, "2 hours"),
+            (604_800, "7 days"),
+        ] {
+            assert_eq!(span(SignedDuration::from_secs(seconds)), told);
+        }
+    }
+}

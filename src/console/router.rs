@@ -1,0 +1,81 @@
+//! Every path of the console, and what goes with every answer.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderName, HeaderValue, header};
+
+use super::{
+    Hall, assets, change, clients, connect, connection, create, home, landing, list, sign_in,
+    system, tokens,
+};
+
+pub(super) fn router(hall: Hall) -> Router {
+    Router::new()
+        .route("/", get(home::root))
+        .route("/console", get(home::enter))
+        .route("/console/", get(home::enter))
+        .route("/console/go", get(home::go))
+        .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .route("/console/connected", get(landing::page))
+        .route("/console/assets/console.css", get(assets::style))
+        .route("/console/assets/console.js", get(assets::script))
+        .route("/console/assets/icon.svg", get(assets::icon))
+        .merge(within())
+        .route("/console/{*rest}", get(home::nowhere))
+        .layer(from_fn(confine))
+        .with_state(hall)
+}
+
+/// What is within an integration.
+fn within() -> Router<Hall> {
+    let one = "/connections/{type}/{name}";
+    let rows = [
+        ("/connections".to_owned(), get(list::list)),
+        ("/connections/new".to_owned(), get(create::choose)),
+        ("/connections/new/{type}".to_owned(), get(create::fields).post(create::create)),
+        (one.to_owned(), get(connection::show)),
+        (format!("{one}/secret"), post(change::replace)),
+        (format!("{one}/delete"), post(change::delete)),
+        (format!("{one}/refresh"), post(connect::refresh)),
+        (format!("{one}/again"), post(connect::again)),
+        (format!("{one}/domain"), post(connect::bind)),
+        ("/domain".to_owned(), get(create::preview)),
+        ("/clients".to_owned(), get(clients::list)),
+        ("/clients/new".to_owned(), get(clients::fields).post(clients::create)),
+        ("/clients/{uuid}".to_owned(), get(clients::show)),
+        ("/clients/{uuid}/change".to_owned(), post(clients::change)),
+        ("/clients/{uuid}/delete".to_owned(), post(clients::delete)),
+        ("/tokens".to_owned(), get(tokens::list).post(tokens::create)),
+        ("/tokens/{id}/revoke".to_owned(), post(tokens::revoke)),
+        ("/system".to_owned(), get(system::page)),
+    ];
+    rows.into_iter().fold(Router::new(), |router, (below, handlers)| {
+        router.route(&format!("/console/i/{{integration}}{below}"), handlers)
+    })
+}
+
+/// Nothing from elsewhere, nothing inline, in nobody's frame; and where a page was is told to this
+/// site alone.
+async fn confine(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in FIELDS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+const FIELDS: [(HeaderName, &str); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];

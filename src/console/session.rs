@@ -1,0 +1,161 @@
+//! Who has signed in. A session is known by a cookie, of which no more than a digest is kept, and
+//! goes with the token that it was begun with: that is asked about anew with each request.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+
+use crate::chance;
+use crate::model::token::TokenDigest;
+
+/// The sessions of this instance.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<Key, Session>>);
+
+/// The digest of a cookie.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(super) struct Key([u8; 32]);
+
+/// What a session is good for.
+#[derive(Clone)]
+pub(super) struct Session {
+    /// The token that it was begun with.
+    pub(super) token: TokenDigest,
+    /// What each form must show, so that it is known to be one of ours.
+    pub(super) mark: String,
+    begun: Instant,
+    seen: Instant,
+}
+
+impl Sessions {
+    /// Begins a session; gives the cookie's value.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub(super) fn begin(&self, token: TokenDigest, now: Instant) -> Result<String, chance::Failed> {
+        let (cookie, mark) = (random()?, random()?);
+        let mut sessions = self.0.lock();
+        sessions.retain(|_, session| session.lasts(now));
+        if sessions.len() >= MOST
+            && let Some((oldest, _)) = sessions.iter().min_by_key(|(_, session)| session.seen)
+        {
+            let oldest = *oldest;
+            sessions.remove(&oldest);
+        }
+        sessions.insert(Key::of(&cookie), Session { token, mark, begun: now, seen: now });
+        Ok(cookie)
+    }
+
+    /// The session of this key, if it lasts; it was seen now.
+    pub(super) fn find(&self, key: Key, now: Instant) -> Option<Session> {
+        let mut sessions = self.0.lock();
+        let session = sessions.get_mut(&key)?;
+        if !session.lasts(now) {
+            sessions.remove(&key);
+            return None;
+        }
+        session.seen = now;
+        Some(session.clone())
+    }
+
+    /// Ends a session.
+    pub(super) fn end(&self, key: Key) {
+        self.0.lock().remove(&key);
+    }
+}
+
+impl Key {
+    /// The key of the session with this cookie.
+    pub(super) fn of(cookie: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, cookie.as_bytes()).as_ref());
+        Self(bytes)
+    }
+}
+
+impl Session {
+    /// Whether a form shows the mark.
+    pub(super) fn knows(&self, mark: &str) -> bool {
+        verify_slices_are_equal(self.mark.as_bytes(), mark.as_bytes()).is_ok()
+    }
+
+    fn lasts(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.begun) < LONGEST
+            && now.saturating_duration_since(self.seen) < IDLE
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+fn random() -> Result<String, chance::Failed> {
+    Ok(URL_SAFE_NO_PAD.encode(chance::bytes::<32>()?))
+}
+
+/// A working day.
+pub(super) const LONGEST: Duration = Duration::from_hours(8);
+/// Without a request.
+const IDLE: Duration = Duration::from_mins(30);
+/// With so many the one that was seen longest ago goes.
+const MOST: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::instant;
+
+    fn token() -> TokenDigest {
+        TokenDigest::from_bytes([7; 32])
+    }
+
+    #[test]
+    fn a_session_ends_when_it_is_idle_and_after_a_day_of_work() {
+        let (sessions, begun) = (Sessions::default(), instant());
+        let key = Key::of(&sessions.begin(token(), begun).unwrap());
+        for minutes in (0..480).step_by(29) {
+            let session = sessions.find(key, begun + Duration::from_mins(minutes));
+            assert_eq!(session.map(|session| session.token), Some(token()), "{minutes}");
+        }
+        assert!(sessions.find(key, begun + LONGEST).is_none());
+        let key = Key::of(&sessions.begin(token(), begun).unwrap());
+        assert!(sessions.find(key, begun + IDLE).is_none());
+        assert!(sessions.find(key, begun).is_none(), "it does not come back");
+    }
+
+    #[test]
+    fn there_are_only_so_many_and_the_oldest_goes_first() {
+        let (sessions, begun) = (Sessions::default(), instant());
+        let first = Key::of(&sessions.begin(token(), begun).unwrap());
+        for _ in 0..MOST {
+            sessions.begin(token(), begun + Duration::from_secs(1)).unwrap();
+        }
+        assert!(sessions.find(first, begun).is_none());
+        assert_eq!(sessions.0.lock().len(), MOST);
+    }
+
+    #[test]
+    fn what_ends_is_gone_and_nothing_of_it_is_printed() {
+        let (sessions, now) = (Sessions::default(), instant());
+        let cookie = sessions.begin(token(), now).unwrap();
+        let session = sessions.find(Key::of(&cookie), now).unwrap();
+        assert!(session.knows(&session.mark) && !session.knows("") && cookie.len() == 43);
+        assert!(!format!("{session:?}{sessions:?}").contains(&session.mark));
+        sessions.end(Key::of(&cookie));
+        assert!(sessions.find(Key::of(&cookie), now).is_none());
+    }
+}

@@ -1,0 +1,150 @@
+//! What stands around every page.
+
+use axum::response::{IntoResponse as _, Response};
+use http::header;
+use maud::{DOCTYPE, Markup, html};
+
+use super::frame::Frame;
+use crate::desk::Scope;
+
+/// Where in the console a page belongs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Tab {
+    Connections,
+    Clients,
+    Trial,
+    Activity,
+    Tokens,
+    System,
+    None,
+}
+
+/// A page for somebody who has signed in.
+pub(super) fn around(frame: &Frame, tab: Tab, title: &str, content: &Markup) -> Markup {
+    let has_place = !frame.integration().is_empty();
+    let body = html! {
+        a.skip href="#main" { "Skip to content" }
+        header.top {
+            a.brand href="/console" { "Keyferry" }
+            (choice(frame))
+            div.who {
+                span title="The token that you have signed in with" { (frame.operator.name()) }
+                form method="post" action="/console/sign-out" {
+                    (frame.mark())
+                    button.quiet type="submit" { "Sign out" }
+                }
+            }
+        }
+        @if has_place { (tabs(frame, tab)) }
+        main #main tabindex="-1" {
+            (done(frame.query("done")))
+            (content)
+        }
+    };
+    document(title, &body)
+}
+
+/// A page for whoever has not signed in.
+pub(super) fn bare(title: &str, content: &Markup) -> Markup {
+    document(title, &html! { main.bare #main { (content) } })
+}
+
+/// A page as an answer.
+pub(super) fn html(page: &Markup) -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page.0.clone()).into_response()
+}
+
+pub(super) fn document_with(title: &str, head: &Markup, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en-GB" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " – Keyferry" }
+                link rel="icon" href="/console/assets/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/console/assets/console.css";
+                script src="/console/assets/console.js" defer {}
+                (head)
+            }
+            body { (body) }
+        }
+    }
+}
+
+fn document(title: &str, body: &Markup) -> Markup {
+    document_with(title, &html! {}, body)
+}
+
+/// The integration, and where it can be, another one.
+fn choice(frame: &Frame) -> Markup {
+    let integration = frame.integration();
+    if let Some(own) = frame.operator.bound_to() {
+        return html! { span.integration title="Your token is for this integration" { (own.as_str()) } };
+    }
+    if integration.is_empty() {
+        return html! {};
+    }
+    html! {
+        form.integration method="get" action="/console/go" role="search" aria-label="Integration" {
+            label for="integration" { "Integration" }
+            input #integration name="integration" value=(integration) list="integrations"
+                autocomplete="off" spellcheck="false" maxlength="64";
+            datalist #integrations {
+                @for known in frame.desk().integrations(&frame.operator).iter().take(MOST) {
+                    option value=(known.as_str()) {}
+                }
+            }
+            button.quiet type="submit" { "Go" }
+        }
+    }
+}
+
+fn tabs(frame: &Frame, current: Tab) -> Markup {
+    let operator = &frame.operator;
+    let (read, admin) = (operator.may(Scope::Read), operator.may(Scope::Admin));
+    let all = [
+        (read, Tab::Connections, "/connections", "Connections"),
+        (read, Tab::Clients, "/clients", "OAuth clients"),
+        (read, Tab::Trial, "/try", "Try it"),
+        (admin, Tab::Activity, "/activity", "Activity"),
+        (admin, Tab::Tokens, "/tokens", "Tokens"),
+        (true, Tab::System, "/system", "System"),
+    ];
+    html! {
+        nav.tabs aria-label="Console" {
+            ul {
+                @for (_, tab, path, name) in all.into_iter().filter(|(may, ..)| *may) {
+                    li {
+                        a href=(frame.path(path)) aria-current=[(tab == current).then_some("page")] {
+                            (name)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was done just now, by its word in the address.
+fn done(word: &str) -> Markup {
+    let said = DONE.into_iter().find(|(known, _)| *known == word);
+    html! { @if let Some((_, sentence)) = said { p.notice role="status" { (sentence) } } }
+}
+
+const DONE: [(&str, &str); 10] = [
+    ("created", "The connection is there and in force."),
+    ("replaced", "The connection was changed; the change is in force."),
+    ("deleted", "The connection is deleted. Requests that name it are refused."),
+    ("connected", "The provider gave tokens; the connection is in force."),
+    ("refreshed", "The provider gave new tokens; they are in force."),
+    ("bound", "The allowed domain is set. It never changes again."),
+    ("client-created", "The OAuth client is there. Connect it to make a connection."),
+    ("client-changed", "The OAuth client was changed."),
+    ("client-deleted", "The OAuth client is deleted, and its connections with it."),
+    ("revoked", "The token is revoked. Whoever has it is refused from now on."),
+];
+
+/// How many integrations are offered; others can be typed.
+const MOST: usize = 200;

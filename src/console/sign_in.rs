@@ -1,0 +1,161 @@
+//! Signing in with an access token, and out.
+
+use axum::extract::{RawQuery, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use maud::{Markup, html};
+
+use super::filled::Filled;
+use super::frame::{Answer, Frame, Trouble, is_navigation, see};
+use super::session::LONGEST;
+use super::{Hall, errors, shell};
+use crate::clock::instant;
+use crate::desk::Source;
+use crate::model::token::TokenDigest;
+
+/// The page to sign in at.
+pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
+    let next = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes())
+        .find(|(name, _)| name == "next")
+        .map(|(_, next)| next.into_owned());
+    shell::html(&shown(&next.unwrap_or_default(), None))
+}
+
+/// Begins a session for whoever shows a token that is good.
+pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answer {
+    let source = request.extensions().get::<Source>().and_then(|source| source.0);
+    let filled = Filled::read_of_stranger(request).await.map_err(|_unfit| {
+        let content = errors::FOREIGN.as_markup(None);
+        let page = shell::html(&shell::bare(errors::FOREIGN.title, &content));
+        Trouble::from((errors::FOREIGN.status, page).into_response())
+    })?;
+    let next = filled.text("next").to_owned();
+    let digest = TokenDigest::of(filled.text("token").trim().as_bytes());
+    let admitted = digest.filter(|digest| hall.rooms.desk.admit(digest).is_some());
+    let Some(digest) = admitted else {
+        let counted = hall.rooms.turnstile.count_stranger(source);
+        counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
+        tracing::warn!("somebody tried to sign in at the console with a token that is none");
+        let page = shell::html(&shown(&next, Some(UNKNOWN)));
+        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
+    };
+    let begun = hall.sessions.begin(digest, instant());
+    let cookie = begun.map_err(|failed| {
+        tracing::error!(error = %failed, "no session can be begun");
+        let page = shell::html(&shown(&next, Some("It failed; the server’s log says why.")));
+        Trouble::from((StatusCode::INTERNAL_SERVER_ERROR, page).into_response())
+    })?;
+    let secure = hall.rooms.is_secure;
+    let (name, age) = (name(secure), LONGEST.as_secs());
+    Ok(with_cookie(see(local(&next)), &format!("{name}={cookie}; Max-Age={age}"), secure))
+}
+
+/// Ends the session.
+pub(super) async fn sign_out(frame: Frame, request: Request) -> Answer {
+    frame.read(request).await?;
+    frame.hall.sessions.end(frame.key);
+    let secure = frame.hall.rooms.is_secure;
+    let gone = format!("{}=; Max-Age=0", name(secure));
+    Ok(with_cookie(see("/console/sign-in"), &gone, secure))
+}
+
+/// The cookie of a session, if there is one; two of them could be read in two ways.
+pub(super) fn cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs =
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut ours = pairs.filter(|(known, _)| *known == name(secure));
+    match (ours.next(), ours.next()) {
+        (Some((_, value)), None) => Some(value.to_owned()),
+        _ => None,
+    }
+}
+
+/// What whoever has not signed in is told.
+pub(super) fn first(parts: &Parts, target: &str) -> Response {
+    if !is_navigation(parts) && parts.method == http::Method::GET {
+        return (StatusCode::UNAUTHORIZED, "The session is over; sign in again.\n").into_response();
+    }
+    let next = if parts.method == http::Method::GET { target } else { "" };
+    let query: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    see(&format!("/console/sign-in?next={query}"))
+}
+
+fn shown(next: &str, fault: Option<&str>) -> Markup {
+    let content = html! {
+        h1 { "Sign in to Keyferry" }
+        form.stack method="post" action="/console/sign-in" {
+            input type="hidden" name="next" value=(local(next));
+            // Password managers keep a secret with a name.
+            input.unseen type="text" name="username" value="keyferry" autocomplete="username"
+                tabindex="-1" aria-hidden="true" readonly;
+            label for="token" { "Access token" }
+            input #token name="token" type="password" required autocomplete="current-password"
+                spellcheck="false" autofocus placeholder="kf_…" aria-describedby="token-hint"
+                aria-invalid=[fault.map(|_| "true")];
+            @if let Some(fault) = fault { p.fault role="alert" { (fault) } }
+            p.hint #token-hint {
+                "The operator’s own stands in " code { "admin.token" } " in the server’s data directory; "
+                "others are made with " code { "keyferry token create" } " or on the page Tokens."
+            }
+            button type="submit" { "Sign in" }
+        }
+    };
+    shell::bare("Sign in", &content)
+}
+
+/// A path of the console, and nothing that leads elsewhere.
+fn local(next: &str) -> &str {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    let fits = next.starts_with("/console") && !next.starts_with("/console/sign-");
+    if fits && next.len() < 2048 && next.bytes().all(plain) { next } else { "/console" }
+}
+
+fn with_cookie(mut response: Response, pair: &str, secure: bool) -> Response {
+    let secure = if secure { "; Secure" } else { "" };
+    let cookie = format!("{pair}; Path=/; HttpOnly; SameSite=Strict{secure}");
+    // The value is base64url.
+    if let Ok(value) = HeaderValue::try_from(cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    response
+}
+
+/// Browsers hold the prefix to its promise: over TLS, for this host alone.
+fn name(secure: bool) -> &'static str {
+    if secure { "__Host-keyferry-console" } else { "keyferry-console" }
+}
+
+const UNKNOWN: &str = "No such token is good here: it is mistyped, was revoked, or has ended.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        for next in [
+            "",
+            "/",
+            "//evil.example",
+            "https://evil.example",
+            "/console\\evil",
+            "/console/sign-in",
+        ] {
+            assert_eq!(local(next), "/console", "{next}");
+        }
+        assert_eq!(local("/console/i/acme/connections?q=a"), "/console/i/acme/connections?q=a");
+    }
+
+    #[test]
+    fn a_cookie_counts_once() {
+        let read = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| (header::COOKIE, HeaderValue::from_static(line)));
+            cookie(&lines.collect(), false)
+        };
+        assert_eq!(read(&["a=b; keyferry-console=x"]).as_deref(), Some("x"));
+        assert_eq!(read(&["keyferry-console=x; keyferry-console=y"]), None);
+        assert_eq!(read(&["__Host-keyferry-console=x"]), None);
+    }
+}

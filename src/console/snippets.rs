@@ -1,0 +1,114 @@
+//! How programs use a connection: to copy.
+
+use maud::{Markup, html};
+
+use super::frame::Frame;
+
+/// All ways, below each other.
+pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
+    let proxy = frame.hall.rooms.facts.proxies.iter().find(|url| url.starts_with("http"));
+    let proxy = proxy.map_or("http://127.0.0.1:8080", String::as_str);
+    let host = domain.unwrap_or("api.example.com");
+    let host = host.strip_prefix("*.").unwrap_or(host);
+    let authority = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
+    let filled = |template: &str| {
+        template
+            .replace("<proxy>", proxy)
+            .replace("<authority>", authority)
+            .replace("<integration>", frame.integration())
+            .replace("<connection>", frame.place("name"))
+            .replace("<host>", host)
+    };
+    html! {
+        section aria-labelledby="use" {
+            h2 #use { "Use it" }
+            p {
+                "Programs hold an access token with the scope " code { "proxy" } ", never the credential. In these snippets it is "
+                code { "$KEYFERRY_TOKEN" } "."
+            }
+            @for (name, words, template) in SNIPPETS {
+                details {
+                    summary { (name) }
+                    p { (words) }
+                    pre tabindex="0" data-copy { code { (filled(template)) } }
+                }
+            }
+            p { a href="/ca.pem" download="keyferry-ca.pem" { "Download the CA certificate" } " for programs that use https_proxy by themselves." }
+        }
+    }
+}
+
+/// What each is called, what it is about, and how it is written.
+const SNIPPETS: [(&str, &str, &str); 8] = [
+    (
+        "curl",
+        "By base URL: what follows it is the path at the allowed domain.",
+        r#"curl -H "Authorization: Bearer $KEYFERRY_TOKEN" <proxy>/~/<connection>/v1/items"#,
+    ),
+    (
+        "keyferry run",
+        "Any program, as it is: it is given a token that ends with it, and its requests go through the proxy.",
+        r"KEYFERRY_INTEGRATION=<integration> keyferry run --connection <connection> -- \
+  curl https://<host>/v1/items",
+    ),
+    (
+        "Environment variables",
+        "For programs that read https_proxy. They must trust the CA, which can be downloaded below.",
+        r"export https_proxy=http://<integration>.<connection>:$KEYFERRY_TOKEN@<authority>
+export SSL_CERT_FILE=$PWD/keyferry-ca.pem
+export REQUESTS_CA_BUNDLE=$SSL_CERT_FILE NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE
+curl --cacert $SSL_CERT_FILE https://<host>/v1/items",
+    ),
+    (
+        "Python",
+        "With requests.",
+        r#"import os
+import requests
+
+answer = requests.get(
+    "<proxy>/~/<connection>/v1/items",
+    headers={"Authorization": f"Bearer {os.environ['KEYFERRY_TOKEN']}"},
+)
+answer.raise_for_status()
+print(answer.json())"#,
+    ),
+    (
+        "Node",
+        "With fetch.",
+        r#"const answer = await fetch("<proxy>/~/<connection>/v1/items", {
+  headers: { authorization: `Bearer ${process.env.KEYFERRY_TOKEN}` },
+});
+if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+console.log(await answer.json());"#,
+    ),
+    (
+        "Go",
+        "With net/http.",
+        r#"request, err := http.NewRequest("GET", "<proxy>/~/<connection>/v1/items", nil)
+if err != nil {
+	log.Fatal(err)
+}
+request.Header.Set("Authorization", "Bearer "+os.Getenv("KEYFERRY_TOKEN"))
+answer, err := http.DefaultClient.Do(request)"#,
+    ),
+    (
+        "An SDK’s base URL",
+        "Give the SDK this base URL, and the access token where it wants the API key.",
+        r"<proxy>/~/<connection>",
+    ),
+    (
+        "A ZIS action",
+        "In a bundle: the action names the connection.",
+        r#"{
+  "type": "ZIS::Action::Http",
+  "properties": {
+    "name": "get_items",
+    "definition": {
+      "method": "GET",
+      "url": "https://<host>/v1/items",
+      "connectionName": "<connection>"
+    }
+  }
+}"#,
+    ),
+];

@@ -1,0 +1,226 @@
+//! How connections stand, as far as it is known in memory on this instance: for whoever looks at
+//! many of them at once.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::connections::Reading;
+use super::fault::Refused;
+use super::operator::Operator;
+use super::{Desk, Listing};
+use crate::ledger::Used;
+use crate::model::caller::Reach;
+use crate::model::connection::{Connection, ConnectionType};
+use crate::model::domain::AllowedDomain;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::record::Detail;
+use crate::registry::{self, Source};
+use crate::store::Window;
+
+/// A connection that is in force, and how it stands.
+#[derive(Clone, Debug)]
+pub struct Surveyed {
+    /// Its name.
+    pub name: ConnectionName,
+    /// Its type.
+    pub kind: ConnectionType,
+    /// Where its credential may be sent.
+    pub allowed_domain: Option<AllowedDomain>,
+    /// Whether the configuration declares it.
+    pub declared: bool,
+    /// How it stands.
+    pub state: State,
+    /// When its access token ends, if it has one that does.
+    pub expires_at: Option<Timestamp>,
+    /// How it was used.
+    pub used: Used,
+}
+
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// The last request did not come back from the origin: the refusal's code.
+    Failing(&'static str),
+    /// Only a new flow helps.
+    NeedsAuthorization,
+    /// Nobody has said where its tokens may be sent.
+    NeedsDomain,
+    /// The origin has answered the last request with this status: that the credential is none, or
+    /// that something is wrong there.
+    Rejected(u16),
+    /// Its secret can't be opened.
+    SealBroken,
+    /// It was not used since it is known here.
+    Unused,
+    /// The last request was answered.
+    Works,
+}
+
+/// Which connections are looked for.
+#[derive(Clone, Debug)]
+pub struct Search<'a> {
+    /// What their name or allowed domain contains, in whatever case.
+    pub text: &'a str,
+    /// Of which type they are.
+    pub kind: Option<ConnectionType>,
+    /// How they stand, by the name of the state.
+    pub state: Option<&'a str>,
+    /// Which part of the list is wanted.
+    pub window: Window,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The part that is wanted.
+    pub page: Listing<Surveyed>,
+    /// Whether there is more in the other direction.
+    pub has_others: bool,
+    /// How many were found in all.
+    pub found: usize,
+    /// How many there are within the token's reach.
+    pub all: usize,
+}
+
+impl State {
+    /// The names of all states.
+    pub const NAMES: [&'static str; 5] = ["works", "unused", "failing", "authorize", "broken"];
+
+    /// What states of this kind are called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failing(_) | Self::Rejected(_) => "failing",
+            Self::NeedsAuthorization | Self::NeedsDomain => "authorize",
+            Self::SealBroken => "broken",
+            Self::Unused => "unused",
+            Self::Works => "works",
+        }
+    }
+
+    fn of(connection: &Connection, used: &Used, now: Timestamp) -> Self {
+        if connection.standing().is_some_and(|standing| standing.needs_reauthorization(now)) {
+            return Self::NeedsAuthorization;
+        }
+        if connection.credential().is_none() {
+            return Self::SealBroken;
+        }
+        if connection.allowed_domain().is_none() {
+            return Self::NeedsDomain;
+        }
+        match (used.at, used.failure, used.status) {
+            (None, ..) => Self::Unused,
+            (_, Some(code), _) => Self::Failing(code),
+            (_, None, status @ (401 | 403 | 500..)) => Self::Rejected(status),
+            _ => Self::Works,
+        }
+    }
+}
+
+impl Surveyed {
+    fn of(listing: &registry::Listing, now: Timestamp) -> Self {
+        let (connection, used) = (&listing.connection, listing.usage.used(now));
+        Self {
+            name: connection.name().clone(),
+            kind: connection.kind(),
+            allowed_domain: connection.allowed_domain().cloned(),
+            declared: listing.source == Source::Declared,
+            state: State::of(connection, &used, now),
+            expires_at: connection.standing().and_then(|standing| standing.expires_at),
+            used,
+        }
+    }
+}
+
+impl Desk {
+    /// The integrations that are known to have connections and are within the operator's reach, in
+    /// the order of their names.
+    #[must_use]
+    pub fn integrations(&self, operator: &Operator) -> Vec<IntegrationName> {
+        let mut known = match &operator.caller().reach {
+            Reach::One(own, _) => vec![own.clone()],
+            Reach::Every(Some(pairs)) => pairs.iter().map(|pair| pair.0.clone()).collect(),
+            Reach::Every(None) => self.view.registry().integrations().cloned().collect(),
+        };
+        known.sort();
+        known.dedup();
+        known
+    }
+}
+
+impl Reading<'_> {
+    /// How the connections stand that are looked for, in the order of their names.
+    #[must_use]
+    pub fn survey(&self, search: &Search<'_>) -> Survey {
+        let (registry, now) = (self.desk.view.registry(), self.desk.clock.now());
+        let within: Vec<_> = registry
+            .listed_in(self.integration.as_str())
+            .filter(|listing| self.operator.reaches(&self.integration, listing.connection.name()))
+            .collect();
+        let all = within.len();
+        let mut found: Vec<_> =
+            within.into_iter().filter(|listing| search.wants(listing, now)).collect();
+        found.sort_unstable_by(|a, b| a.connection.name().cmp(b.connection.name()));
+        let wanted = |listing: &&&Arc<registry::Listing>| {
+            super::listing::contains(&search.window, listing.connection.name())
+        };
+        let inside: Vec<_> = found.iter().filter(wanted).collect();
+        let has_others = search.window.after.is_some() || search.window.before.is_some();
+        let page = super::listing::cut(inside, &search.window, false);
+        let items = page.items.into_iter().map(|listing| Surveyed::of(listing, now)).collect();
+        let page = Listing { items, has_more: page.has_more };
+        Survey { page, has_others, found: found.len(), all }
+    }
+
+    /// How one connection stands; `None` where it is not in force on this instance.
+    #[must_use]
+    pub fn look(&self, name: &str) -> Option<Surveyed> {
+        let name = self.name(name).ok()?;
+        let registry = self.desk.view.registry();
+        let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
+        Some(Surveyed::of(listing, self.desk.clock.now()))
+    }
+
+    /// The connections that go with a client when it is deleted, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] when there is no such client; and when the store fails.
+    pub async fn of_client(&self, uuid: &str) -> Result<Vec<ConnectionName>, Refused> {
+        let client = self.show_client(uuid).await?.record().uuid;
+        let registry = self.desk.view.registry();
+        let of_it = |connection: &Connection| matches!(connection.detail(), Detail::OAuth(grant) if grant.client == client);
+        let mut names: Vec<_> = registry
+            .listed_in(self.integration.as_str())
+            .filter(|listing| of_it(&listing.connection))
+            .map(|listing| listing.connection.name().clone())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The integration.
+    #[must_use]
+    pub fn integration(&self) -> &IntegrationName {
+        &self.integration
+    }
+}
+
+impl Search<'_> {
+    fn wants(&self, listing: &registry::Listing, now: Timestamp) -> bool {
+        let connection = &listing.connection;
+        self.kind.is_none_or(|kind| kind == connection.kind())
+            && (contains(connection.name().as_str(), self.text)
+                || connection
+                    .allowed_domain()
+                    .is_some_and(|domain| contains(&domain.to_string(), self.text)))
+            && self.state.is_none_or(|state| {
+                State::of(connection, &listing.usage.used(now), now).name() == state
+            })
+    }
+}
+
+/// Whether `text` stands in `whole`, both being letters that have one lower case.
+fn contains(whole: &str, text: &str) -> bool {
+    text.is_empty() || whole.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
+}

@@ -1,0 +1,269 @@
+// Somebody who runs Keyferry in a browser: signs in, makes a connection of each type, uses each,
+// replaces secrets, connects to a provider, looks at what happened, and deletes it all again.
+// `drive.mjs JSON` takes
+//
+//   { "url", "proxy", "token", "runner", "issuer", "password", "chromium", "rules", "shots", "axe" }
+//
+// and takes pictures of each page: narrow and wide, light and dark. On each, axe must find nothing,
+// nothing may stand out at the side, and the browser may report nothing, the policy's breaches
+// included. It prints what was seen, as JSON.
+
+import { mkdirSync, readFileSync } from "node:fs";
+import { strict as assert } from "node:assert";
+import { chromium } from "playwright-core";
+
+const plan = JSON.parse(process.argv[2]);
+const axe = readFileSync(plan.axe, "utf8");
+mkdirSync(plan.shots, { recursive: true });
+const browser = await chromium.launch({
+  executablePath: plan.chromium,
+  args: [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    `--host-resolver-rules=${plan.rules}`,
+  ],
+});
+const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin" });
+const page = await context.newPage();
+page.setDefaultTimeout(20_000);
+const complaints = [], weights = {};
+// What is answered with an error is said by the browser too, and meant to be.
+page.on("console", (message) => {
+  const meant = /status of (400|401|403|404|429)/.test(message.text());
+  const ours = page.url().startsWith(plan.url);
+  if (ours && ["error", "warning"].includes(message.type()) && !meant) complaints.push(`${page.url()}: ${message.text()}`);
+});
+page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error}`));
+page.on("response", async (response) => {
+  if (!response.url().startsWith(plan.url) || response.request().resourceType() !== "document") return;
+  const length = Number(response.headers()["content-length"] ?? 0);
+  const path = new URL(response.url()).pathname;
+  weights[path] = Math.max(weights[path] ?? 0, length);
+});
+
+const LOOKS = [[360, "light"], [1440, "dark"], [360, "dark"], [1440, "light"]];
+
+/** Looks at the page in each way that it can be looked at. */
+async function look(name) {
+  for (const [width, colorScheme] of LOOKS) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: `${plan.shots}/${name}-${width}-${colorScheme}.png`, fullPage: true });
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(over <= 0, `${name} at ${width}: ${over} pixels stand out at the side`);
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ")}`);
+    assert.deepEqual(found, [], `${name} at ${width}, ${colorScheme}`);
+  }
+  const text = await page.content();
+  for (const secret of secrets) assert.ok(!text.includes(secret), `${name} shows a secret`);
+}
+
+const secrets = [];
+const secret = (text) => { secrets.push(text); return text; };
+const within = (path) => `${plan.url}/console/i/my_integration${path}`;
+const go = (path) => page.goto(within(path));
+const press = (name) => page.getByRole("button", { name, exact: true }).click();
+const follow = (name) => page.getByRole("link", { name, exact: true }).click();
+const fill = async (fields) => {
+  for (const [label, value] of Object.entries(fields)) await page.locator("main").getByLabel(label, { exact: true }).fill(value);
+};
+const said = (text) => page.getByText(text).first().waitFor();
+
+/** A program's request by a connection, through the proxy's base URL. */
+async function use(name) {
+  const headers = { authorization: `Bearer ${plan.runner}` };
+  return (await fetch(`${plan.proxy}/~/${name}/echo`, { headers })).text();
+}
+
+async function signIn() {
+  await page.goto(plan.url);
+  await look("sign-in");
+  await fill({ "Access token": `kf_${"A".repeat(43)}` });
+  await press("Sign in");
+  await said("No such token is good here");
+  await fill({ "Access token": plan.token });
+  await press("Sign in");
+  await said("Choose an integration");
+  await look("integrations");
+  await page.locator("main").getByLabel("Integration").fill("my_integration");
+  await press("Open");
+  await said("no connections yet");
+  await look("connections-empty");
+}
+
+async function create(title, fields, name) {
+  await go("/connections");
+  await page.getByRole("link", { name: /^Create/ }).first().click();
+  if (title === "API key") await look("create");
+  await page.getByRole("link", { name: title }).click();
+  await fill(fields);
+  await press("Save");
+  await said("The connection is there and in force.");
+  assert.equal(new URL(page.url()).pathname.split("/").at(-1), name);
+}
+
+/** A connection of each static type, each used by a program, and used again with another secret. */
+async function statics() {
+  await go("/connections/new/bearer_token");
+  await fill({ Name: "a b", "Allowed domain": "*.com", Token: secret("never-shown-1") });
+  await said("can't cover a public suffix");
+  await press("Save");
+  await said("Nothing was saved");
+  await look("create-faulty");
+  await page.getByLabel("Allowed domain").fill("*.example.test");
+  await said("https://eu.api.example.test");
+  await look("create-preview");
+
+  const domain = { "Allowed domain": "api.example.test" };
+  await create("API key", { Name: "orders", ...domain, "HTTP header name": "X-Api-Key", "API key": secret("first-key-of-orders") }, "orders");
+  await create("Basic authentication", { Name: "billing", ...domain, Username: "<b>Zoë</b> & co", Password: secret("first-password-of-billing") }, "billing");
+  await create("Bearer token", { Name: "tickets", ...domain, Token: secret("first-token-of-tickets") }, "tickets");
+  for (const name of ["orders", "billing", "tickets"]) await use(name);
+  assert.match(await use("orders"), /x-api-key: first-key-of-orders/i);
+  for (const [type, name, label, button] of [
+    ["api_key", "orders", "API key", "second-key-of-orders"],
+    ["basic_auth", "billing", "Password", "second-password-of-billing"],
+    ["bearer_token", "tickets", "Token", "second-token-of-tickets"],
+  ]) {
+    await go(`/connections/${type}/${name}`);
+    await page.getByLabel(label, { exact: true }).fill(secret(button));
+    await press("Replace");
+    await said("The connection was changed; the change is in force.");
+  }
+  assert.match(await use("tickets"), /authorization: Bearer second-token-of-tickets/i);
+  const pair = Buffer.from("<b>Zoë</b> & co:second-password-of-billing").toString("base64");
+  assert.ok((await use("billing")).includes(`Basic ${pair}`));
+  await go("/connections/basic_auth/billing");
+  await said("<b>Zoë</b> & co");
+  await page.getByText("curl", { exact: true }).click();
+  await look("connection");
+}
+
+/** A connection by OAuth: somebody signs in at the provider and says yes. */
+async function authorized() {
+  await go("/clients");
+  await look("clients-empty");
+  await page.getByRole("link", { name: "Create OAuth client" }).click();
+  await fill({
+    Name: "id_server", "Client ID": "id of:my_oauth_client_name", "Client secret": secret(plan.password),
+    "Authorization URL (optional)": `${plan.issuer}/auth?prompt=consent`, "Token URL": `${plan.issuer}/token`,
+    "Default scopes (optional)": "openid offline_access api",
+  });
+  await look("client-create");
+  await press("Save");
+  await said("The OAuth client is there.");
+  await follow("Connect");
+  await fill({ Name: "calendar" });
+  await press("Connect").catch(() => {});
+  // The browser itself asks for what is required.
+  assert.equal(await page.getByLabel("Allowed domain").evaluate((input) => input.validity.valueMissing), true);
+  await fill({ "Allowed domain": "api.example.test" });
+  await look("connect");
+  await press("Connect");
+  await consent();
+  await said("The provider gave tokens; the connection is in force.");
+  assert.equal(new URL(page.url()).pathname, "/console/i/my_integration/connections/oauth/calendar");
+  assert.match(await use("calendar"), /authorization: Bearer /i);
+  await page.reload();
+  await look("connection-oauth");
+  await press("Refresh now");
+  await said("The provider gave new tokens");
+  await press("Authorise again");
+  await consent();
+  await said("The provider gave tokens; the connection is in force.");
+  await go("/clients");
+  await look("clients");
+  await follow("id_server");
+  await look("client");
+}
+
+/** What the provider's own pages ask. */
+async function consent() {
+  await page.waitForURL((url) => url.href.startsWith(plan.issuer));
+  const login = page.locator("input[name=login]");
+  if (await login.count()) {
+    await login.fill("a-user");
+    await page.fill("input[name=password]", "any password");
+    await page.click("button[type=submit]");
+  }
+  await page.waitForSelector("input[name=prompt][value=consent]", { state: "attached" });
+  await page.click("button[type=submit]", { noWaitAfter: true });
+  await page.waitForURL((url) => url.pathname.startsWith("/console/i/"));
+}
+
+async function tokens() {
+  await go("/tokens");
+  await fill({ Name: "a <script> of ours" });
+  await page.getByRole("button", { name: "Create" }).click();
+  await said("it is not shown again");
+  const made = await page.locator(".notice code").textContent();
+  assert.match(made, /^kf_[\w-]{43}$/);
+  secrets.push(secret(made));
+  await go("/tokens");
+  await look("tokens");
+  const revoke = page.getByRole("button", { name: "Revoke a <script> of ours" });
+  await revoke.click();
+  await revoke.click();
+  await said("The token is revoked.");
+}
+
+async function list() {
+  await go("/connections");
+  await look("connections");
+  await page.getByLabel("Name or domain").fill("TICK");
+  await press("Search");
+  await said("1 of 4");
+  await page.getByLabel("Type").selectOption("oauth");
+  await press("Search");
+  await said("No connection is like that.");
+}
+
+async function remove() {
+  await go("/connections/bearer_token/tickets");
+  await fill({ "Type the connection’s name": "other" });
+  await press("Delete");
+  await said("so that nothing goes by mistake");
+  await fill({ "Type the connection’s name": "tickets" });
+  await press("Delete");
+  await said("The connection is deleted.");
+  assert.match(await use("tickets"), /ConnectionNotFound/);
+  await go("/clients");
+  await follow("id_server");
+  await fill({ "Type the client’s name": "id_server" });
+  await press("Delete");
+  await said("and its connections with it");
+  await go("/connections");
+  await said("2 in all");
+}
+
+async function leave() {
+  await go("/system");
+  await said("ready");
+  await look("system");
+  await press("Sign out");
+  await page.goto(within("/connections"));
+  await said("Sign in to Keyferry");
+  await fill({ "Access token": plan.token });
+  await press("Sign in");
+  assert.equal(new URL(page.url()).pathname, "/console/i/my_integration/connections");
+}
+
+try {
+  await signIn();
+  await statics();
+  await authorized();
+  await list();
+  await tokens();
+  await remove();
+  await leave();
+  assert.deepEqual(complaints, []);
+  console.log(JSON.stringify({ weights }));
+} catch (error) {
+  await page.screenshot({ path: `${plan.shots}/failed.png`, fullPage: true }).catch(() => {});
+  console.error(`${error.stack}\n${page.url()}\n${complaints.join("\n")}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,245 @@
+//! The console: who gets in, what pages say and do, and what they never show.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::support::ask::stranger;
+use crate::support::console::form;
+use crate::support::operator::CONNECTIONS;
+use crate::support::token;
+use crate::support::world::{Running, World};
+
+const LIST: &str = "/console/i/acme/connections";
+
+async fn kept() -> Running {
+    World::empty().keeping().run().await
+}
+
+async fn admin(running: &Running) -> String {
+    let path = running.world.path("data/admin.token");
+    tokio::fs::read_to_string(path).await.unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_token_opens_a_session_and_with_its_end_the_session_ends() {
+    let running = kept().await;
+    let (id, secret) = running.keep_token("an operator", &["read", "write"]).await;
+    let answer = running.try_to_sign_in(&secret).await;
+    let cookie = answer.field("set-cookie");
+    assert!(!cookie.contains(&secret), "{cookie}");
+    for attribute in ["; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=28800"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    let visitor = running.sign_in(&secret).await;
+    let page = visitor.get(LIST).await;
+    assert!(page.status == 200 && page.text().contains("no connections yet"), "{page:?}");
+    running.revoke(&id).await;
+    let answer = visitor.get(LIST).await;
+    let sign_in = "/console/sign-in?next=%2Fconsole%2Fi%2Facme%2Fconnections";
+    assert_eq!((answer.status, answer.field("location")), (303, sign_in));
+}
+
+#[tokio::test]
+async fn who_signs_out_is_out() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let answer = visitor.post("/console/sign-out", &[]).await;
+    assert!(answer.status == 303 && answer.field("set-cookie").contains("Max-Age=0"), "{answer:?}");
+    assert_eq!(visitor.get(LIST).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_opens_nothing_and_may_be_tried_only_so_often() {
+    let running = kept().await;
+    for text in ["", "kf_", &token("nobody"), "Bearer x"] {
+        let answer = running.try_to_sign_in(text).await;
+        assert_eq!((answer.status, answer.field("set-cookie")), (401, ""), "{answer:?}");
+    }
+    let mut last = 401;
+    for _ in 0..60 {
+        last = running.try_to_sign_in(&token("nobody")).await.status;
+    }
+    assert_eq!(last, 429);
+    assert_eq!(running.try_to_sign_in(&admin(&running).await).await.status, 303);
+}
+
+#[tokio::test]
+async fn every_answer_confines_what_a_browser_may_do() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    for path in PAGES {
+        let answer = visitor.get(path).await;
+        let policy = answer.field("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}: {answer:?}");
+        assert!(policy.contains("form-action 'self'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.field("cache-control"), "no-store", "{path}");
+        assert_eq!(answer.field("x-content-type-options"), "nosniff", "{path}");
+        let text = answer.text();
+        for inline in ["<script>", " style=", "<style", " onclick", "javascript:", "http-equiv"] {
+            assert!(!text.contains(inline), "{path} has {inline}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_served_by_the_consoles_own_names_only() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let answer = visitor.send(stranger(&format!("GET {LIST}")).host("rebound.example")).await;
+    assert_eq!(answer.status, 421);
+}
+
+#[tokio::test]
+async fn a_form_from_elsewhere_changes_nothing() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let other = running.sign_in(&admin(&running).await).await;
+    let path = format!("{LIST}/new/bearer_token");
+    let filled = [("name", "forged"), ("allowed_domain", "api.example.test"), ("token", "t0k3n")];
+    let line = format!("POST {path}");
+    let with = |mark: &str| form(&line, &[filled.as_slice(), &[("mark", mark)]].concat());
+    for (what, ask) in [
+        ("no mark", form(&line, &filled)),
+        ("another's mark", with(&other.mark)),
+        ("another origin", with(&visitor.mark).field("Origin", "https://evil.example")),
+        ("no origin to speak of", with(&visitor.mark).field("Origin", "null")),
+        ("another site", with(&visitor.mark).field("Sec-Fetch-Site", "cross-site")),
+        ("another port", with(&visitor.mark).field("Sec-Fetch-Site", "same-site")),
+    ] {
+        let answer = visitor.send(ask).await;
+        assert_eq!(answer.status, 403, "{what}: {answer:?}");
+    }
+    let text = stranger(&line).field("Content-Type", "text/plain").body("name=forged");
+    assert_eq!(visitor.send(text).await.status, 400);
+    let listed = running.manage(&format!("GET {CONNECTIONS}/all"), None).await;
+    assert!(!listed.text().contains("forged"), "{listed:?}");
+    let made = visitor.send(with(&visitor.mark).field("Origin", "http://127.0.0.1")).await;
+    assert_eq!(made.field("location"), format!("{LIST}/bearer_token/forged?done=created"));
+    let deletion =
+        form(&format!("POST {LIST}/bearer_token/forged/delete"), &[("typed_name", "forged")]);
+    assert_eq!(visitor.send(deletion).await.status, 403);
+    assert_eq!(visitor.get(&format!("{LIST}/bearer_token/forged")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_desks_sentences_stand_beside_their_fields_and_no_secret_comes_back() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let fields = [("name", "a"), ("allowed_domain", "*.com"), ("token", "canary-of-a-form")];
+    let page = visitor.post(&format!("{LIST}/new/bearer_token"), &fields).await;
+    assert_eq!(page.status, 400);
+    let text = page.text();
+    assert!(text.contains("id=\"f-name-fault\"") && text.contains("public suffix"), "{text}");
+    assert!(!text.contains("canary-of-a-form"), "{text}");
+}
+
+#[tokio::test]
+async fn stored_markup_shows_as_text() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let markup = "\"><script>alert(1)</script>";
+    let body = json!({
+        "name": "odd", "allowed_domain": "api.example.test", "username": markup, "password": "p",
+    });
+    let made = running.manage(&format!("POST {CONNECTIONS}/basic_auth"), Some(body)).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let token = json!({"name": markup, "integration": "acme", "scopes": ["read"]});
+    assert_eq!(running.manage("POST /api/keyferry/v1/tokens", Some(token)).await.status, 201);
+    let client = json!({
+        "name": "odd_client", "client_id": markup, "client_secret": "s", "default_scopes": "<b>",
+        "token_url": "https://id.example.test/?a=%22%3E<script>", "grant_type": "client_credentials",
+    });
+    let clients = "POST /api/services/zis/connections/oauth/clients/acme";
+    let client = running.manage(clients, Some(client)).await;
+    let uuid = client.json()["uuid"].as_str().unwrap_or_default().to_owned();
+    for path in [
+        format!("{LIST}/basic_auth/odd"),
+        "/console/i/acme/tokens".to_owned(),
+        format!("/console/i/acme/clients/{uuid}"),
+        format!("{LIST}?q=%3Cscript%3E"),
+        "/console/go?integration=%3Cscript%3E".to_owned(),
+        "/console/connected?integration=acme&connection=odd&error=%3Cscript%3E".to_owned(),
+    ] {
+        let text = visitor.get(&path).await.text();
+        assert!(!text.contains("<script>") && !text.contains("<b>"), "{path}: {text}");
+    }
+    let text = visitor.get(&format!("{LIST}/basic_auth/odd")).await.text();
+    assert!(text.contains("&lt;script&gt;alert(1)"), "{text}");
+}
+
+#[tokio::test]
+async fn a_token_sees_and_does_here_what_it_may_elsewhere() {
+    let running = kept().await;
+    running.keep_bearer("tickets", "api.example.test", "canary-of-tickets").await;
+    let (_, reader) = running.keep_token("reader", &["read"]).await;
+    let visitor = running.sign_in(&reader).await;
+    let page = visitor.get(LIST).await.text();
+    assert!(page.contains("tickets") && !page.contains("Create connection"), "{page}");
+    let page = visitor.get(&format!("{LIST}/bearer_token/tickets")).await.text();
+    assert!(!page.contains("Delete") && !page.contains("canary"), "{page}");
+    let delete = format!("{LIST}/bearer_token/tickets/delete");
+    assert_eq!(visitor.post(&delete, &[("typed_name", "tickets")]).await.status, 403);
+    let page = visitor.get("/console/i/acme/tokens").await;
+    assert!(page.status == 403 && page.text().contains("lacks the scope admin"), "{page:?}");
+    assert_eq!(visitor.get("/console/i/other/connections").await.status, 403);
+    let (_, program) = running.keep_token("program", &["proxy"]).await;
+    let visitor = running.sign_in(&program).await;
+    assert_eq!(visitor.get(LIST).await.status, 403);
+    assert!(visitor.get(&format!("{LIST}/bearer_token/tickets")).await.status == 403);
+}
+
+#[tokio::test]
+async fn what_is_declared_can_be_seen_and_not_changed() {
+    let running = World::empty()
+        .keeping()
+        .bearer("acme.fixed", "api.example.test", "canary-of-fixed")
+        .run()
+        .await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let path = format!("{LIST}/bearer_token/fixed");
+    let page = visitor.get(&path).await.text();
+    assert!(page.contains("The configuration declares this connection"), "{page}");
+    assert!(!page.contains("canary") && !page.contains("Replace"), "{page}");
+    let answer = visitor.post(&format!("{path}/secret"), &[("token", "other")]).await;
+    assert_eq!(answer.status, 403);
+}
+
+/// How long it takes is told; how much there is to load is a promise.
+#[expect(clippy::print_stdout, reason = "a figure, for whoever looks")]
+#[tokio::test]
+async fn ten_thousand_connections_are_listed_and_searched() {
+    let mut world = World::empty().keeping();
+    for number in 0..10_000 {
+        let name = format!("acme.connection_{number:05}");
+        world = world.bearer(&name, &format!("c{}.example.test", number % 97), "t0k3n");
+    }
+    let running = world.run().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    for query in ["", "?q=c42.EXAMPLE", "?q=connection_099&state=unused", "?after=connection_05000"]
+    {
+        let begun = Instant::now();
+        let page = visitor.get(&format!("{LIST}{query}")).await;
+        let (took, bytes) = (begun.elapsed().as_millis(), page.body.len());
+        println!("the list by {query}: {took} ms, {bytes} bytes");
+        assert!(page.status == 200 && page.body.len() < 150 << 10, "{query}");
+    }
+    let page = visitor.get(&format!("{LIST}?after=connection_05000")).await.text();
+    assert!(page.contains(">connection_05001<") && page.contains("10000 in all"), "{page}");
+    let back = visitor.get(&format!("{LIST}?before=connection_05001")).await.text();
+    assert!(back.contains(">connection_05000<") && !back.contains(">connection_05001<"), "{back}");
+}
+
+const PAGES: [&str; 11] = [
+    "/console",
+    "/console/sign-in",
+    "/console/nowhere",
+    "/console/connected",
+    LIST,
+    "/console/i/acme/connections/new",
+    "/console/i/acme/connections/new/api_key",
+    "/console/i/acme/clients/new",
+    "/console/i/acme/clients",
+    "/console/i/acme/tokens",
+    "/console/i/acme/system",
+];
