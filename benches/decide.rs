@@ -161,8 +161,12 @@ fn entries(criterion: &mut Criterion) {
     let head = parts(CURL);
     let connection = connection(7);
     let tally = metrics.tally(&connection);
-    let listing =
-        Arc::new(Listing { connection, tally, usage: Usage::default(), source: Source::Stored });
+    let listing = Arc::new(Listing {
+        connection,
+        tally,
+        usage: Usage::new(metrics.pulse("")),
+        source: Source::Stored,
+    });
     let name: Arc<str> = "runner".into();
     let origin = Origin::new(&HostName::parse("api7.example.com").unwrap(), 443);
     let once = || drop(entry(&ledger, &head, &listing, &name, &origin));

@@ -339,7 +339,10 @@ impl Registry {
         metrics: &Metrics,
         before: Option<&Arc<Listing>>,
     ) {
-        let (tally, usage) = (metrics.tally(&connection), Usage::default());
+        let (tally, usage) = (
+            metrics.tally(&connection),
+            Usage::new(metrics.pulse(connection.integration().as_str())),
+        );
         if let Some(before) = before {
             usage.take_over(&before.usage);
         }

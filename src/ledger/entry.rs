@@ -181,6 +181,12 @@ impl Entry {
         self.request_count.as_ref().map_or(0, |bytes| bytes.load(Relaxed))
     }
 
+    /// How long it was until the request left, and from then until its answer began.
+    #[must_use]
+    pub fn times(&self) -> (Option<Duration>, Option<Duration>) {
+        (self.own, self.upstream)
+    }
+
     pub(super) fn upstream(&self) -> Option<Duration> {
         self.upstream
     }
@@ -207,12 +213,18 @@ impl Entry {
             (Decision::Allow, None) => {}
             (Decision::Refuse(code), tally) => metrics.count_refusal(tally, code, self.status),
         }
+        let refused = match self.decision {
+            Decision::Allow => None,
+            Decision::Refuse(code) => Some(code),
+        };
         if let Some(listing) = self.listing.as_deref() {
-            let refused = match self.decision {
-                Decision::Allow => None,
-                Decision::Refuse(code) => Some(code),
-            };
             listing.usage().note(self.time, self.status, refused);
+        }
+        let took = self.own.zip(self.upstream).map(|(own, upstream)| own + upstream);
+        let ended = self.started + total;
+        match self.listing.as_deref() {
+            Some(listing) => listing.usage().pulse.note(ended, took, refused),
+            None => metrics.pulse("").note(ended, took, refused),
         }
         metrics.observe(Part::Total, total.as_secs_f64());
         if let Some(own) = self.own {

@@ -17,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use self::tokens::TokenFigures;
+use super::pulse::{Beat, Lookback, Pulse, Pulses};
 use crate::model::connection::Connection;
 
 /// All figures of the process.
@@ -35,6 +36,7 @@ pub struct Metrics {
     tokens: TokenFigures,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<Tally>,
+    pulses: Pulses,
 }
 
 /// The counters of one connection's allowed requests, by the class of the status.
@@ -99,9 +101,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("keyferry");
         let requests = Family::default();
         registry.register("requests", "Requests by decision", requests.clone());
-        let caller_conns = Gauge::default();
+        let (caller_conns, leaves) = (Gauge::default(), Gauge::default());
         registry.register("caller_connections", "Conns of callers", caller_conns.clone());
-        let leaves = Gauge::default();
         registry.register("leaf_cache_entries", "Certificates for tunnels", leaves.clone());
         let upstream_conns = Family::default();
         registry.register("upstream_connections", "Conns to origins", upstream_conns.clone());
@@ -145,6 +146,7 @@ impl Metrics {
             store_staleness,
             tokens,
             seen: Mutex::default(),
+            pulses: Pulses::default(),
         }
     }
 
@@ -158,6 +160,18 @@ impl Metrics {
         }
         seen.insert(labels.clone());
         Arc::new(Tally::new(labels, &self.requests))
+    }
+
+    /// What happens in an integration; `""` is for what belongs to none that is known.
+    #[must_use]
+    pub fn pulse(&self, integration: &str) -> Arc<Pulse> {
+        self.pulses.of(integration)
+    }
+
+    /// What happened in an integration, or in all of them, from the oldest stretch to this one.
+    #[must_use]
+    pub fn look_back(&self, integration: Option<&str>, how_far: Lookback) -> Vec<Beat> {
+        self.pulses.look_back(integration, how_far)
     }
 
     /// Counts a refusal of a request that got as far as naming `tally`'s connection, or not.

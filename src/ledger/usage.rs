@@ -1,14 +1,19 @@
 //! What a connection was used for last: a few numbers beside it, which a request leaves behind.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::pulse::Pulse;
+
 /// How a connection was used since it is known here. Nobody waits for anybody: where two requests
 /// end at once at midnight, one of them may not be counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Usage {
+    /// What happens in its integration.
+    pub(super) pulse: Arc<Pulse>,
     /// Seconds since the Unix epoch; 0 where it was not used.
     last: AtomicI64,
     /// The status of the last answer.
@@ -36,6 +41,20 @@ pub struct Used {
 }
 
 impl Usage {
+    /// Not used yet; `pulse` is its integration's.
+    #[must_use]
+    pub fn new(pulse: Arc<Pulse>) -> Self {
+        Self {
+            pulse,
+            last: AtomicI64::new(0),
+            status: AtomicU16::new(0),
+            refused: AtomicBool::new(false),
+            code: Mutex::default(),
+            day: AtomicI64::new(0),
+            today: AtomicU32::new(0),
+        }
+    }
+
     /// Notes a request that has ended. One that was refused for what its caller has asked says
     /// nothing of the connection.
     pub(super) fn note(&self, time: Timestamp, status: u16, refused: Option<&'static str>) {
@@ -96,13 +115,17 @@ impl Usage {
 mod tests {
     use super::*;
 
+    fn fresh() -> Usage {
+        Usage::new(super::super::Metrics::new().pulse(""))
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     #[test]
     fn what_the_caller_did_wrong_says_nothing_of_the_connection() {
-        let usage = Usage::default();
+        let usage = fresh();
         usage.note(at(86_400), 403, Some("DomainNotAllowed"));
         assert_eq!(usage.used(at(86_400)), Used { today: 1, ..Used::default() });
         usage.note(at(86_401), 200, None);
@@ -113,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_forgotten_with_the_next_answer() {
-        let usage = Usage::default();
+        let usage = fresh();
         usage.note(at(1), 502, Some("OriginUnreachable"));
         assert_eq!(usage.used(at(1)).failure, Some("OriginUnreachable"));
         usage.note(at(2), 503, None);
@@ -122,11 +145,11 @@ mod tests {
 
     #[test]
     fn a_day_begins_at_midnight_in_utc() {
-        let usage = Usage::default();
+        let usage = fresh();
         usage.note(at(86_399), 200, None);
         assert_eq!((usage.used(at(86_399)).today, usage.used(at(86_400)).today), (1, 0));
         usage.note(at(86_400), 200, None);
-        let later = Usage::default();
+        let later = fresh();
         later.take_over(&usage);
         assert_eq!(later.used(at(86_400)), usage.used(at(86_400)));
     }

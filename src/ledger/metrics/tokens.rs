@@ -56,6 +56,7 @@ impl TokenFigures {
 impl Metrics {
     /// Counts a refresh of OAuth tokens.
     pub fn count_refresh(&self, outcome: &'static str, cause: &'static str) {
+        self.pulse("").note_refresh(outcome == "refreshed");
         self.tokens.refreshes.get_or_create(&RefreshLabels { outcome, cause }).inc();
     }
 
