@@ -38,6 +38,7 @@ fn greeting(started: &Started, file: Option<&Path>) -> String {
         say("proxy", address);
     }
     say("API", &started.api);
+    say("console", &format!("{}/", started.api));
     say("data", &started.data_dir.display().to_string());
     let token = &started.admin_token;
     let made = if token.is_new { " (made now; readable by you alone)" } else { "" };
