@@ -6,6 +6,7 @@
 mod backing;
 mod bound;
 pub mod data_dir;
+mod envoy;
 mod follower;
 mod hardening;
 mod housekeeping;

@@ -40,7 +40,7 @@ pub use fields::{
 };
 pub use journey::Proxy;
 pub use refusal::{Code, Refusal, Rule};
-pub use tunnel::{Tunnel, Way, decide as decide_tunnel};
+pub use tunnel::{Inside, Tunnel, Way, decide as decide_tunnel};
 
 /// What the operator says about the data plane.
 #[derive(Clone, Debug)]

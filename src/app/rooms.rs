@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::data_dir::AdminToken;
+use super::envoy::Envoy;
 use super::in_force::Assembly;
 use super::keeping::Keeping;
 use super::live::Live;
@@ -109,8 +110,9 @@ pub(super) fn console(
     api: &Rooms,
     config: &Config,
     proxies: Vec<String>,
-    ledger: &Ledger,
+    shared: &Shared,
 ) -> console::Rooms {
+    let ledger = &shared.ledger;
     let facts = console::Facts {
         instance: ledger.instance.to_string(),
         proxies,
@@ -120,6 +122,7 @@ pub(super) fn console(
     console::Rooms {
         desk: Arc::clone(&api.desk),
         turnstile: Arc::clone(&api.turnstile),
+        courier: Arc::new(Envoy(shared.clone())),
         metrics: Arc::clone(&api.metrics),
         errands: api.errands.clone(),
         facts: Arc::new(facts),

@@ -142,7 +142,7 @@ impl Server {
         let overview = Arc::new(Overview::new(live, clock, &config));
         let rooms = rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining);
         let proxies = addresses(&proxy_listeners, &config);
-        let beside = console::router(rooms::console(&rooms, &config, proxies, &shared.ledger));
+        let beside = console::router(rooms::console(&rooms, &config, proxies, &shared));
         Ok(Self {
             started: Started {
                 connections: shared.in_force.load().registry.connections(),

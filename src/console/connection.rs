@@ -82,6 +82,7 @@ pub(super) fn page(frame: &Frame, found: &Found, filled: &Filled) -> axum::respo
         }
         (facts(frame, found, standing.as_ref()))
         @if let Found::OAuth(authorized) = found { (connect::section(frame, authorized, filled)) }
+        (try_it(frame, found))
         (snippets::section(frame, domain(found).as_deref()))
         @if frame.may_write() && !declared {
             @if let Found::Static(shown) = found { (change::replacement(frame, shown, filled)) }
@@ -89,6 +90,17 @@ pub(super) fn page(frame: &Frame, found: &Found, filled: &Filled) -> axum::respo
         }
     };
     frame.page(Tab::Connections, name, &content)
+}
+
+/// The way to a request by this connection.
+fn try_it(frame: &Frame, found: &Found) -> Markup {
+    let host = domain(found).unwrap_or_default();
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("connection", frame.place("name"));
+    query.append_pair("url", &format!("https://{}/", host.strip_prefix("*.").unwrap_or(&host)));
+    html! {
+        p.try { a.button.quiet href=(format!("{}?{}", frame.path("/try"), query.finish())) { "Try it" } }
+    }
 }
 
 fn domain(found: &Found) -> Option<String> {

@@ -9,7 +9,7 @@ function localise(within) {
     if (Number.isNaN(time.getTime())) continue;
     element.title = time.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
     element.textContent = "clock" in element.dataset
-      ? time.toLocaleTimeString()
+      ? time.toLocaleTimeString(undefined, element.dataset.clock ? { timeStyle: element.dataset.clock } : undefined)
       : told(time, (Date.now() - time.getTime()) / 1000);
   }
 }
@@ -76,7 +76,41 @@ function askAgain(button) {
   });
 }
 
+/** What happens while somebody looks; at most so many rows, and only while the page is seen. */
+function watch(body) {
+  const pause = document.getElementById("pause"), said = document.getElementById("arrived");
+  const most = 300;
+  let paused = false, arrived = 0;
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.setAttribute("aria-pressed", paused);
+    pause.textContent = paused ? "Go on" : "Pause";
+  });
+  const look = async () => {
+    const newest = body.querySelector("tr")?.dataset.at ?? "";
+    const text = await fragment(`${body.dataset.live}&newer=${encodeURIComponent(newest)}`);
+    if (!text || paused) return;
+    const rows = document.createElement("tbody");
+    rows.innerHTML = text;
+    if (rows.children.length === 0) return;
+    localise(rows);
+    for (const row of rows.children) row.className = "fresh";
+    arrived += rows.children.length;
+    said.textContent = `${arrived} new since you look`;
+    document.getElementById("nothing")?.remove();
+    body.prepend(...rows.children);
+    while (body.children.length > most) body.lastElementChild.remove();
+  };
+  const again = async () => {
+    if (!paused && document.visibilityState === "visible") await look().catch(() => {});
+    setTimeout(again, 2000);
+  };
+  setTimeout(again, 2000);
+}
+
 localise(document);
+document.querySelectorAll("[data-live]").forEach(watch);
 offerCopies(document);
 document.querySelectorAll("[data-preview]").forEach(preview);
 document.querySelectorAll("[data-sure]").forEach(askAgain);

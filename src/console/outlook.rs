@@ -22,6 +22,18 @@ pub(super) fn time(time: Timestamp) -> Markup {
     html! { time datetime=(exact) { (time.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
 }
 
+/// The time of day of a moment of today.
+pub(super) fn clock(time: Timestamp) -> Markup {
+    let exact = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    html! { time datetime=(exact) data-clock { (time.strftime("%H:%M:%S UTC").to_string()) } }
+}
+
+/// The same, to the minute.
+pub(super) fn minute(time: Timestamp) -> Markup {
+    let exact = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    html! { time datetime=(exact) data-clock="short" { (time.strftime("%H:%M UTC").to_string()) } }
+}
+
 /// How a connection stands, in a word or two and a colour.
 pub(super) fn state(surveyed: &Surveyed, now: Timestamp) -> Markup {
     let (class, words) = words(surveyed.state);

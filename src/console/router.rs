@@ -8,8 +8,8 @@ use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, header};
 
 use super::{
-    Hall, assets, change, clients, connect, connection, create, home, landing, list, sign_in,
-    system, tokens,
+    Hall, activity, assets, change, clients, connect, connection, create, home, landing, list,
+    sign_in, system, tokens, trial,
 };
 
 pub(super) fn router(hall: Hall) -> Router {
@@ -49,6 +49,9 @@ fn within() -> Router<Hall> {
         ("/clients/{uuid}".to_owned(), get(clients::show)),
         ("/clients/{uuid}/change".to_owned(), post(clients::change)),
         ("/clients/{uuid}/delete".to_owned(), post(clients::delete)),
+        ("/activity".to_owned(), get(activity::page)),
+        ("/activity/rows".to_owned(), get(activity::rows)),
+        ("/try".to_owned(), get(trial::fields).post(trial::attempt)),
         ("/tokens".to_owned(), get(tokens::list).post(tokens::create)),
         ("/tokens/{id}/revoke".to_owned(), post(tokens::revoke)),
         ("/system".to_owned(), get(system::page)),

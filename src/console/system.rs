@@ -1,5 +1,6 @@
 //! The server: what it is, what it keeps, and whether it is well.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use jiff::SignedDuration;
@@ -9,6 +10,7 @@ use super::frame::{Answer, Frame};
 use super::outlook;
 use super::shell::Tab;
 use crate::desk::{KeyUse, Scope};
+use crate::store::Window;
 
 /// The page.
 pub(super) async fn page(frame: Frame) -> Answer {
@@ -18,6 +20,7 @@ pub(super) async fn page(frame: Frame) -> Answer {
         Err(_) if !everything => Vec::new(),
         Err(refused) => return Err(frame.refuse(refused)),
     };
+    let instances = if everything { instances(&frame).await } else { BTreeSet::new() };
     let facts = &frame.hall.rooms.facts;
     let up = frame.desk().now().duration_since(facts.started);
     let content = html! {
@@ -31,6 +34,8 @@ pub(super) async fn page(frame: Frame) -> Answer {
             @if everything {
                 dt { "Store" } dd { code { (facts.store) } }
                 dt { "Instance" } dd { code { (facts.instance) } }
+                dt { "Instances seen lately" }
+                dd { @for instance in &instances { code { (instance) } " " } }
             }
         }
         @if !keys.is_empty() { (table(&keys)) }
@@ -44,6 +49,18 @@ pub(super) async fn page(frame: Frame) -> Answer {
         }
     };
     Ok(frame.page(Tab::System, "System", &content))
+}
+
+/// Those that have answered the last requests, and this one.
+async fn instances(frame: &Frame) -> BTreeSet<String> {
+    let mut seen = BTreeSet::from([frame.hall.rooms.facts.instance.clone()]);
+    let window = Window { after: None, before: None, limit: LAST };
+    if let Ok(auditing) = frame.desk().auditing(&frame.operator)
+        && let Ok(pages) = auditing.list(&window).await
+    {
+        seen.extend(pages.listing.items.into_iter().map(|(_, entry)| entry.instance));
+    }
+    seen
 }
 
 fn readiness(frame: &Frame) -> Markup {
@@ -86,3 +103,6 @@ fn table(keys: &[KeyUse]) -> Markup {
         }
     }
 }
+
+/// How many requests are looked at.
+const LAST: u32 = 500;

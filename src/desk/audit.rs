@@ -7,6 +7,7 @@ use super::connections::store_failed;
 use super::fault::{About, Fault, Refused, Scope};
 use super::listing::{Listing, cut, reads_backwards};
 use super::operator::Operator;
+use crate::ledger::{Beat, Lookback, Metrics};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::{Batch, Store, Window};
 
@@ -125,6 +126,29 @@ impl Auditing<'_> {
         };
         let Found { entries, looked_until } = found;
         Ok(Pages { listing: cut(entries, window, looked_until.is_some()), looked_until })
+    }
+
+    /// What happened in an integration, or in all of them: for whoever would be told of each
+    /// request there.
+    ///
+    /// # Errors
+    /// [`Refused::OutOfReach`] when that is more than the token reaches.
+    pub fn look_back(
+        &self,
+        metrics: &Metrics,
+        integration: Option<&str>,
+        how_far: Lookback,
+    ) -> Result<Vec<Beat>, Refused> {
+        match integration {
+            None => self.operator.need_everything()?,
+            Some(integration) => {
+                let integration = self.operator.enter(integration)?;
+                if self.operator.listed(&integration).is_some() {
+                    return Err(Refused::OutOfReach);
+                }
+            }
+        }
+        Ok(metrics.look_back(integration, how_far))
     }
 
     /// From the newest on.

@@ -84,6 +84,16 @@ impl Tunnel {
         stranger.serve_negotiated(io).await;
         Ok(())
     }
+
+    /// Serves the conn until it ends, without TLS: for what comes from within this process.
+    pub async fn serve_within<H: House, T>(self, io: T, house: Arc<H>, tasks: Tasks)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let limits = *self.lobby.limits();
+        let stranger = Stranger { house, presence: self.presence, limits, tasks };
+        stranger.serve_plain(io).await;
+    }
 }
 
 /// A fatal alert, `unrecognized_name` (RFC 6066 §3), in a record of its own.

@@ -137,6 +137,12 @@ impl AnswerBody {
         Self { content: Content::Own(Full::default()), entry: None, _visit: None }
     }
 
+    /// How long it was until the request left, and from then until its answer began.
+    #[must_use]
+    pub fn times(&self) -> (Option<Duration>, Option<Duration>) {
+        self.entry.as_ref().map_or((None, None), Entry::times)
+    }
+
     fn count(&mut self, frame: &mut Frame<Bytes>) {
         if let Some(data) = frame.data_ref() {
             if let Some(entry) = &mut self.entry {

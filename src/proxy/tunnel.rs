@@ -29,7 +29,7 @@ use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::registry::Listing;
 
-use self::inside::Inside;
+pub use self::inside::Inside;
 
 /// What a tunnel was opened for. Every request inside is held to it.
 #[derive(Debug)]

@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue};
 use serde_json::json;
 
-use crate::support::ask::stranger;
+use crate::support::ask::{ask, stranger};
 use crate::support::console::form;
 use crate::support::operator::CONNECTIONS;
+use crate::support::origin::{Origin, ok};
+use crate::support::soon;
 use crate::support::token;
 use crate::support::world::{Running, World};
 
@@ -205,6 +210,72 @@ async fn what_is_declared_can_be_seen_and_not_changed() {
     assert_eq!(answer.status, 403);
 }
 
+#[tokio::test]
+async fn what_an_origin_sends_back_of_the_secret_is_not_shown() {
+    let secret = "canary+of/trial";
+    let origin =
+        Origin::answering(&["http/1.1"], move |_seen| {
+            let mut answer = ok(&format!("you said {secret}, {}", STANDARD.encode(secret)));
+            let fields = [("x-echo", secret), ("set-cookie", "session=canary")];
+            answer.headers_mut().extend(fields.map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            }));
+            answer
+        })
+        .await;
+    let running = World::new(&origin).keeping().run().await;
+    running.keep_bearer("trial", "api.example.test", secret).await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let form = |act, url| [("act", act), ("method", "GET"), ("connection", "trial"), ("url", url)];
+    let url = "https://api.example.test/items?q=1";
+    let page = visitor.post("/console/i/acme/try", &form("explain", url)).await.text();
+    assert!(page.contains("It would be sent.") && !page.contains("The answer"), "{page}");
+    let page = visitor.post("/console/i/acme/try", &form("send", url)).await.text();
+    assert!(page.contains("by the origin") && page.contains("you said *****, *****"), "{page}");
+    assert!(!page.contains("canary"), "{page}");
+    let url = "https://other.example.test/";
+    let page = visitor.post("/console/i/acme/try", &form("send", url)).await.text();
+    assert!(page.contains("It would be refused: DomainNotAllowed (403)."), "{page}");
+    let (_, reader) = running.keep_token("reader", &["read"]).await;
+    let visitor = running.sign_in(&reader).await;
+    let url = "https://api.example.test/";
+    let page = visitor.post("/console/i/acme/try", &form("send", url)).await.text();
+    assert!(page.contains("It was not answered") || page.contains("by Keyferry"), "{page}");
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn activity_is_told_to_those_who_may_read_the_trail() {
+    let origin = Origin::start().await;
+    let running = World::new(&origin).keeping().set("api.requests_per_minute", "0").run().await;
+    let sent =
+        ask("GET https://api.example.test/some/path?q=canary").field("X-Zis-Connection", "api");
+    assert_eq!(running.send(&sent).await.status, 200);
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let page = soon(async {
+        loop {
+            let page = visitor.get("/console/i/acme/activity").await.text();
+            if page.contains("/some/path") {
+                return page;
+            }
+        }
+    });
+    let page = page.await;
+    assert!(!page.contains("canary") && page.contains("1 sent"), "{page}");
+    let rows = visitor.get("/console/i/acme/activity/rows?connection=other").await;
+    assert_eq!((rows.status, rows.text()), (200, String::new()));
+    let (_, reader) = running.keep_token("reader", &["read", "write", "proxy"]).await;
+    let visitor = running.sign_in(&reader).await;
+    assert_eq!(visitor.get("/console/i/acme/activity").await.status, 403);
+    let some = json!({
+        "name": "some", "integration": "acme", "scopes": ["admin"], "connections": ["other"],
+    });
+    let some = running.manage("POST /api/keyferry/v1/tokens", Some(some)).await.json();
+    let visitor = running.sign_in(some["token"]["secret"].as_str().unwrap()).await;
+    let page = visitor.get("/console/i/acme/activity").await.text();
+    assert!(!page.contains("/some/path") && !page.contains("<svg"), "{page}");
+}
+
 /// How long it takes is told; how much there is to load is a promise.
 #[expect(clippy::print_stdout, reason = "a figure, for whoever looks")]
 #[tokio::test]
@@ -230,7 +301,7 @@ async fn ten_thousand_connections_are_listed_and_searched() {
     assert!(back.contains(">connection_05000<") && !back.contains(">connection_05001<"), "{back}");
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 13] = [
     "/console",
     "/console/sign-in",
     "/console/nowhere",
@@ -242,4 +313,6 @@ const PAGES: [&str; 11] = [
     "/console/i/acme/clients",
     "/console/i/acme/tokens",
     "/console/i/acme/system",
+    "/console/i/acme/try",
+    "/console/i/acme/activity",
 ];

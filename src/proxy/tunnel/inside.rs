@@ -13,9 +13,11 @@ use crate::proxy::journey::Proxy;
 
 /// The data plane, as a conn inside a tunnel finds it.
 #[derive(Debug)]
-pub(super) struct Inside {
-    pub(super) proxy: Arc<Proxy>,
-    pub(super) tunnel: Arc<Tunnel>,
+pub struct Inside {
+    /// The data plane.
+    pub proxy: Arc<Proxy>,
+    /// The tunnel that the conn is in.
+    pub tunnel: Arc<Tunnel>,
 }
 
 impl House for Inside {

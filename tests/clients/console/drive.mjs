@@ -65,7 +65,7 @@ const secret = (text) => { secrets.push(text); return text; };
 const within = (path) => `${plan.url}/console/i/my_integration${path}`;
 const go = (path) => page.goto(within(path));
 const press = (name) => page.getByRole("button", { name, exact: true }).click();
-const follow = (name) => page.getByRole("link", { name, exact: true }).click();
+const follow = (name) => page.locator("main").getByRole("link", { name, exact: true }).click();
 const fill = async (fields) => {
   for (const [label, value] of Object.entries(fields)) await page.locator("main").getByLabel(label, { exact: true }).fill(value);
 };
@@ -193,6 +193,41 @@ async function consent() {
   await page.waitForURL((url) => url.pathname.startsWith("/console/i/"));
 }
 
+/** A request, decided and sent from here; what the origin gives back of the secret is masked. */
+async function attempt() {
+  await go("/connections/bearer_token/tickets");
+  await follow("Try it");
+  await look("try");
+  await fill({ URL: "https://elsewhere.example.test/echo" });
+  await press("Explain only");
+  await said("It would be refused: DomainNotAllowed (403).");
+  await look("try-refused");
+  await fill({ URL: "https://api.example.test/echo?x=1" });
+  await press("Send");
+  await said("by the origin");
+  await said("authorization: *****");
+  await look("try-sent");
+}
+
+/** What has happened, and what happens while somebody looks. */
+async function activity() {
+  await go("/activity");
+  await page.getByText("/~/calendar").or(page.getByText("calendar", { exact: true })).first().waitFor();
+  await use("billing");
+  await page.locator("tr.fresh", { hasText: "billing" }).first().waitFor();
+  await page.getByRole("button", { name: "Pause" }).click();
+  await look("activity");
+  await follow("Last day");
+  await page.getByLabel("Connection", { exact: true }).fill("orders");
+  await press("Filter");
+  await page.locator("td", { hasText: "orders" }).first().waitFor();
+  assert.equal(await page.locator("tbody td", { hasText: "billing" }).count(), 0);
+  await page.getByLabel("Decision").selectOption("refuse");
+  await press("Filter");
+  await said("No request is like that yet.");
+  await look("activity-none");
+}
+
 async function tokens() {
   await go("/tokens");
   await fill({ Name: "a <script> of ours" });
@@ -254,7 +289,9 @@ try {
   await signIn();
   await statics();
   await authorized();
+  await attempt();
   await list();
+  await activity();
   await tokens();
   await remove();
   await leave();

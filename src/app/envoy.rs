@@ -1,0 +1,248 @@
+//! Requests of people at the console, carried by the data plane as if their programs had sent them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+
+use super::worker::Shared;
+use crate::clock::instant;
+use crate::console::{Courier, Delivered, Errand, Preview, Times};
+use crate::door::{House, Lobby, TurnedAway, Visit};
+use crate::model::connection::Connection;
+use crate::model::origin::Origin;
+use crate::proxy::{self, AnswerBody, Ask, Inside, Proxy, Tags, Tunnel};
+use crate::tasks::Tasks;
+use crate::upstream::Upstream;
+
+/// The data plane, for one request at a time.
+#[derive(Debug)]
+pub(super) struct Envoy(pub(super) Shared);
+
+/// A conn inside the process on which one request comes, and how long its parts took.
+#[derive(Debug)]
+struct Watched {
+    inside: Arc<Inside>,
+    times: Mutex<(Option<Duration>, Option<Duration>)>,
+}
+
+impl Courier for Envoy {
+    fn send(&self, errand: Errand) -> BoxFuture<'static, Result<Delivered, String>> {
+        let shared = self.0.clone();
+        Box::pin(async move {
+            let sending = Box::pin(send(&shared, errand));
+            let sent = tokio::time::timeout(PATIENCE, sending).await;
+            sent.unwrap_or_else(|_late| Err(format!("No answer came within {PATIENCE:?}.")))
+        })
+    }
+}
+
+impl House for Watched {
+    type Body = AnswerBody;
+
+    async fn answer(
+        self: Arc<Self>,
+        visit: Visit,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let response = Arc::clone(&self.inside).answer(visit, request).await?;
+        *self.times.lock() = response.body().times();
+        Ok(response)
+    }
+
+    fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
+        self.inside.turn_away(reason)
+    }
+}
+
+async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
+    let Decided { tunnel, origin, connection } = decide(shared, &errand)?;
+    let request = written(errand, &origin)?;
+    let (ours, theirs) = tokio::io::duplex(BUFFER);
+    let tasks = Tasks::default();
+    let lobby = Arc::new(Lobby::new(Arc::clone(&shared.doorkeeper), shared.limits, 1));
+    let inner = lobby.admit_tunnel(None).ok_or("The proxy has too many connections; try again.")?;
+    let proxy = Arc::new(proxy_of(shared, &tasks, &lobby));
+    let house = Arc::new(Watched {
+        inside: Arc::new(Inside { proxy, tunnel: Arc::new(tunnel) }),
+        times: Mutex::default(),
+    });
+    tasks.spawn(inner.serve_within(theirs, Arc::clone(&house), tasks.clone()));
+    let shaken = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await;
+    let (mut sender, conn) = shaken.map_err(|error| error.to_string())?;
+    tasks.spawn(async move {
+        let _ended_with_its_request = conn.await;
+    });
+    let begun = instant();
+    let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let (own, origin) = *house.times.lock();
+    let (head, body) = answer.into_parts();
+    let body = Beginning::read(body).await;
+    let total = milliseconds(begun.elapsed());
+    let times = Times { total, own: own.map(milliseconds), origin: origin.map(milliseconds) };
+    // Tokens may be others than when it was decided.
+    let now = shared
+        .in_force
+        .load()
+        .registry
+        .lookup(connection.integration().as_str(), connection.name().as_str())
+        .map(|listing| Arc::clone(&listing.connection));
+    let used: Vec<_> = [Some(connection), now].into_iter().flatten().collect();
+    Ok(Delivered {
+        status: head.status.as_u16(),
+        is_the_origins: !head.headers.contains_key("proxy-status"),
+        fields: fields(&head.headers, &used),
+        body: body.preview(&head.headers, &used),
+        times,
+    })
+}
+
+/// What it takes to send a request.
+struct Decided {
+    /// To the origin that it is for.
+    tunnel: Tunnel,
+    origin: Origin,
+    /// What it is sent by.
+    connection: Arc<Connection>,
+}
+
+/// Decides whether the request may go where it is for. Its journey decides again.
+fn decide(shared: &Shared, errand: &Errand) -> Result<Decided, String> {
+    let tags = Tags {
+        integrations: [None, Some(errand.integration.clone()), None],
+        connections: [None, errand.connection.clone(), None],
+    };
+    let in_force = shared.in_force.load();
+    let holder = in_force.registry.holder(&errand.caller).ok_or("The token has ended.")?;
+    let ask = Ask::for_url(errand.method.clone(), &errand.url, tags);
+    let told = proxy::explain(&in_force, &holder.caller, ask.clone());
+    if let Some(refusal) = told.refusal {
+        return Err(refusal.title().to_owned());
+    }
+    let (Some(origin), Some(connection)) = (told.origin, told.connection) else {
+        return Err("The request leads nowhere.".to_owned());
+    };
+    let ask = ask.map_err(|refusal| refusal.title().to_owned())?;
+    let tunnel = Tunnel::new(origin.clone(), &ask, Some(errand.caller));
+    let tunnel = tunnel.map_err(|refusal| refusal.title().to_owned())?;
+    Ok(Decided { tunnel, origin, connection })
+}
+
+/// The data plane of one request: its conns end with it.
+fn proxy_of(shared: &Shared, tasks: &Tasks, lobby: &Arc<Lobby>) -> Proxy {
+    Proxy {
+        in_force: Arc::clone(&shared.in_force),
+        changes: shared.changes.clone(),
+        stop: shared.stop.clone(),
+        upstream: Upstream::new(Arc::clone(&shared.gauges), tasks.clone(), 1),
+        ledger: Arc::clone(&shared.ledger),
+        via: shared.via.clone(),
+        tasks: tasks.clone(),
+        lobby: Arc::clone(lobby),
+        tunnel_tls: Arc::clone(&shared.tunnel_tls),
+        tokens: shared.tokens.clone(),
+    }
+}
+
+/// The request as it stands inside a tunnel to `origin`.
+fn written(errand: Errand, origin: &Origin) -> Result<Request<Full<Bytes>>, String> {
+    let uri: http::Uri = errand.url.parse().map_err(|_how| "The URL can't be read.".to_owned())?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = Request::builder()
+        .method(errand.method)
+        .uri(path)
+        .header(header::HOST, origin.authority())
+        .header(header::USER_AGENT, concat!("keyferry-console/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "*/*")
+        .header(header::ACCEPT_ENCODING, "identity");
+    let body = match errand.body {
+        Some((kind, body)) => {
+            request = request.header(header::CONTENT_TYPE, kind);
+            Full::new(Bytes::from(body))
+        }
+        None => Full::default(),
+    };
+    request.body(body).map_err(|error| error.to_string())
+}
+
+/// The beginning of a body.
+#[derive(Default)]
+struct Beginning {
+    bytes: Vec<u8>,
+    /// Whether there is more.
+    is_cut: bool,
+}
+
+impl Beginning {
+    async fn read(mut body: Incoming) -> Self {
+        let mut bytes = Vec::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                bytes.extend_from_slice(&data);
+            }
+            if bytes.len() > MOST_READ {
+                bytes.truncate(MOST_READ);
+                return Self { bytes, is_cut: true };
+            }
+        }
+        Self { bytes, is_cut: false }
+    }
+
+    /// What can be shown. Masked before it is cut, or the beginning of a secret could stay at the
+    /// end.
+    fn preview(&self, headers: &HeaderMap, used: &[Arc<Connection>]) -> Preview {
+        let mut text = masked(&self.bytes, used);
+        if self.is_cut {
+            let credentials = used.iter().filter_map(|connection| connection.credential());
+            text = credentials.fold(text, |text, credential| credential.mask_end(text));
+        }
+        let is_cut = self.is_cut || text.len() > MOST_SHOWN;
+        text.truncate(MOST_SHOWN);
+        let valid = match std::str::from_utf8(&text) {
+            Ok(_) => text.len(),
+            // A letter may be cut in two at the end.
+            Err(error) if is_cut && text.len() - error.valid_up_to() < 4 => error.valid_up_to(),
+            Err(_) => 0,
+        };
+        let is_plain = !headers.contains_key(header::CONTENT_ENCODING);
+        let is_text = is_plain && (valid > 0 || text.is_empty());
+        text.truncate(valid);
+        let text = if is_text { String::from_utf8(text).ok() } else { None };
+        Preview { text, bytes: self.bytes.len(), is_cut }
+    }
+}
+
+fn fields(headers: &HeaderMap, used: &[Arc<Connection>]) -> Vec<(String, String)> {
+    let shown = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        let value = if *name == header::SET_COOKIE {
+            "*****".to_owned()
+        } else {
+            String::from_utf8_lossy(&masked(value.as_bytes(), used)).into_owned()
+        };
+        (name.to_string(), value)
+    };
+    headers.iter().take(MOST_FIELDS).map(shown).collect()
+}
+
+fn masked(text: &[u8], used: &[Arc<Connection>]) -> Vec<u8> {
+    let credentials = used.iter().filter_map(|connection| connection.credential());
+    credentials.fold(text.to_vec(), |text, credential| credential.mask(&text))
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const BUFFER: usize = 64 << 10;
+/// More than is shown: what is masked is shorter.
+const MOST_READ: usize = 96 << 10;
+const MOST_SHOWN: usize = 32 << 10;
+const MOST_FIELDS: usize = 40;

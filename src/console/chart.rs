@@ -1,0 +1,213 @@
+//! Charts, as drawings that the server makes.
+
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+
+use super::outlook;
+use crate::ledger::{Beat, Lookback};
+
+/// What happened in a stretch of time, from the oldest to the newest part.
+pub(super) struct Past<'a> {
+    pub(super) beats: &'a [Beat],
+    pub(super) how_far: Lookback,
+    pub(super) until: Timestamp,
+}
+
+/// One part of each bar, or one line.
+struct Series<'a> {
+    class: &'static str,
+    name: &'static str,
+    value: &'a dyn Fn(&Beat) -> Option<f64>,
+}
+
+impl Past<'_> {
+    /// Requests: those that were sent and those that were refused.
+    pub(super) fn requests(&self) -> Markup {
+        let series = [
+            Series { class: "sent", name: "sent", value: &|beat| Some(f64::from(beat.sent)) },
+            Series {
+                class: "refused",
+                name: "refused",
+                value: &|beat| Some(f64::from(beat.all_refused())),
+            },
+        ];
+        self.figure("Requests", &series, &self.bars(&series), "")
+    }
+
+    /// How long it was until answers began.
+    pub(super) fn latency(&self) -> Markup {
+        let series = [
+            Series { class: "p50", name: "half of them", value: &|beat| beat.percentile(50) },
+            Series { class: "p95", name: "95 of 100", value: &|beat| beat.percentile(95) },
+            Series { class: "p99", name: "99 of 100", value: &|beat| beat.percentile(99) },
+        ];
+        self.figure("Time until the answer began, at most", &series, &self.lines(&series), " ms")
+    }
+
+    /// Refreshes of tokens.
+    pub(super) fn refreshes(&self) -> Markup {
+        let series = [
+            Series {
+                class: "sent",
+                name: "worked",
+                value: &|beat| Some(f64::from(beat.refreshed)),
+            },
+            Series {
+                class: "refused",
+                name: "failed",
+                value: &|beat| Some(f64::from(beat.not_refreshed)),
+            },
+        ];
+        self.figure("Refreshes of tokens, all integrations", &series, &self.bars(&series), "")
+    }
+
+    /// Refusals by their reason, most first.
+    pub(super) fn refusals(&self) -> Markup {
+        let mut whole = Beat::default();
+        self.beats.iter().for_each(|beat| whole.add(beat));
+        let mut reasons = whole.refused;
+        reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        let most = reasons.first().map_or(1, |(_, count)| *count);
+        html! {
+            figure.chart {
+                figcaption { h2 { "Refusals by reason" } }
+                @if reasons.is_empty() { p.none { "None." } }
+                @else {
+                    table.bars {
+                        caption.unseen { "Refusals by reason" }
+                        tbody { @for (code, count) in reasons.iter().take(MOST_REASONS) { tr {
+                            th scope="row" { code { (code) } }
+                            td.number { (count) }
+                            td.bar { (bar(*count, most)) }
+                        } } }
+                    }
+                }
+            }
+        }
+    }
+
+    fn figure(&self, title: &str, series: &[Series<'_>], drawn: &Markup, unit: &str) -> Markup {
+        let most = self.most(series);
+        html! {
+            figure.chart {
+                figcaption {
+                    h2 { (title) }
+                    @for one in series { span.legend { span.key.(one.class) {} (one.name) } }
+                }
+                @if most <= 0.0 {
+                    p.none { "None." }
+                } @else {
+                    p.scale { (round(most)) (unit) }
+                    svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" aria-label=(self.told(title, series, unit)) {
+                        (drawn)
+                    }
+                    p.axis { (self.edge(self.beats.len())) span { (self.edge(self.beats.len() / 2)) } (self.edge(0)) }
+                }
+            }
+        }
+    }
+
+    /// A moment that many parts ago.
+    fn edge(&self, back: usize) -> Markup {
+        let seconds = i64::try_from(self.how_far.seconds().saturating_mul(back as u64));
+        let back = SignedDuration::from_secs(seconds.unwrap_or(0));
+        html! { span.moment { (outlook::minute(self.until.saturating_sub(back).unwrap_or(self.until))) } }
+    }
+
+    /// The same in words, for those who don't see it.
+    fn told(&self, title: &str, series: &[Series<'_>], unit: &str) -> String {
+        let told = series.iter().map(|one| {
+            let values: Vec<_> = self.beats.iter().filter_map(one.value).collect();
+            let (sum, most) =
+                (values.iter().sum::<f64>(), values.iter().copied().fold(0.0, f64::max));
+            if unit.is_empty() {
+                format!("{} {}, at most {} at once", round(sum), one.name, round(most))
+            } else {
+                format!("{}: at most {}{unit}", one.name, round(most))
+            }
+        });
+        format!("{title}: {}", told.collect::<Vec<_>>().join("; "))
+    }
+
+    fn most(&self, series: &[Series<'_>]) -> f64 {
+        let stacked = series.first().is_some_and(|one| one.class == "sent");
+        let value = |beat: &Beat| {
+            let values = series.iter().filter_map(|one| (one.value)(beat));
+            if stacked { values.sum() } else { values.fold(0.0, f64::max) }
+        };
+        self.beats.iter().map(value).fold(0.0, f64::max)
+    }
+
+    fn bars(&self, series: &[Series<'_>]) -> Markup {
+        let (most, step) = (self.most(series).max(1.0), WIDTH / count(self.beats.len()));
+        html! {
+            @for (number, beat) in self.beats.iter().enumerate() {
+                @let parts = stacked(series, beat, most);
+                @for (class, top, height) in parts {
+                    @if height > 0.0 {
+                        rect class=(class) x=(short(count(number) * step + step * 0.1)) y=(short(top))
+                            width=(short(step * 0.8)) height=(short(height)) {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn lines(&self, series: &[Series<'_>]) -> Markup {
+        let (most, step) = (self.most(series).max(0.001), WIDTH / count(self.beats.len()));
+        let path = |one: &Series<'_>| {
+            let mut path = String::new();
+            let mut is_down = false;
+            for (number, beat) in self.beats.iter().enumerate() {
+                let Some(value) = (one.value)(beat) else {
+                    is_down = false;
+                    continue;
+                };
+                let (x, y) = (count(number) * step, HEIGHT - value / most * (HEIGHT - 2.0));
+                // As wide as its part: one that stands alone is seen too.
+                let letter = if is_down { "L" } else { "M" };
+                let (from, to) = (short(x), short(x + step));
+                path.extend([letter, &from, " ", &short(y), "H", &to]);
+                is_down = true;
+            }
+            path
+        };
+        html! { @for one in series { path.line.(one.class) d=(path(one)) {} } }
+    }
+}
+
+/// The parts of a bar from the bottom up: what each is, its top, and its height.
+fn stacked(series: &[Series<'_>], beat: &Beat, most: f64) -> Vec<(&'static str, f64, f64)> {
+    let mut floor = HEIGHT;
+    let part = |one: &Series<'_>| {
+        let height = (one.value)(beat).unwrap_or_default() / most * HEIGHT;
+        floor -= height;
+        (one.class, floor, height)
+    };
+    series.iter().map(part).collect()
+}
+
+fn bar(count: u32, most: u32) -> Markup {
+    let width = f64::from(count) / f64::from(most.max(1)) * 100.0;
+    html! {
+        svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true" {
+            rect.refused x="0" y="0" width=(short(width)) height="6" {}
+        }
+    }
+}
+
+fn short(number: f64) -> String {
+    format!("{number:.2}")
+}
+
+fn round(number: f64) -> String {
+    format!("{number:.0}")
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+const WIDTH: f64 = 240.0;
+const HEIGHT: f64 = 60.0;
+const MOST_REASONS: usize = 12;
