@@ -64,6 +64,17 @@ function preview(input) {
   if (input.value) look();
 }
 
+/** What was wrong with a field is no longer known once it is changed. */
+function forget(input) {
+  input.addEventListener("input", () => {
+    input.removeAttribute("aria-invalid");
+    document.getElementById(`${input.id}-fault`)?.remove();
+    const described = (input.getAttribute("aria-describedby") ?? "").replace(`${input.id}-fault`, "").trim();
+    if (described) input.setAttribute("aria-describedby", described);
+    else input.removeAttribute("aria-describedby");
+  }, { once: true });
+}
+
 /** A button that asks once more. */
 function askAgain(button) {
   button.addEventListener("click", (event) => {
@@ -114,4 +125,5 @@ document.querySelectorAll("[data-live]").forEach(watch);
 offerCopies(document);
 document.querySelectorAll("[data-preview]").forEach(preview);
 document.querySelectorAll("[data-sure]").forEach(askAgain);
+document.querySelectorAll("[aria-invalid=true]").forEach(forget);
 document.querySelector("[aria-invalid=true]")?.focus();

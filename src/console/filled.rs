@@ -2,7 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use http::{HeaderMap, header};
+use http::uri::Authority;
+use http::{HeaderMap, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 use zeroize::Zeroizing;
 
@@ -31,8 +32,12 @@ impl Filled {
     ///
     /// # Errors
     /// [`Unfit`] when it comes from elsewhere, or is none.
-    pub(super) async fn read(request: Request, session: &Session) -> Result<Self, Unfit> {
-        let filled = Self::read_of_stranger(request).await?;
+    pub(super) async fn read(
+        request: Request,
+        session: &Session,
+        public_url: &str,
+    ) -> Result<Self, Unfit> {
+        let filled = Self::read_of_stranger(request, public_url).await?;
         if session.knows(filled.text(MARK)) { Ok(filled) } else { Err(Unfit::Foreign) }
     }
 
@@ -40,8 +45,11 @@ impl Filled {
     ///
     /// # Errors
     /// [`Unfit`] when it comes from elsewhere, or is none.
-    pub(super) async fn read_of_stranger(request: Request) -> Result<Self, Unfit> {
-        if !is_ours(request.headers()) {
+    pub(super) async fn read_of_stranger(
+        request: Request,
+        public_url: &str,
+    ) -> Result<Self, Unfit> {
+        if !is_ours(request.uri(), request.headers(), public_url) {
             return Err(Unfit::Foreign);
         }
         let kind = request.headers().get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
@@ -149,13 +157,18 @@ impl Filled {
     }
 }
 
-/// Whether a page of our own sends this, as far as the browser says so. All of today do, in one way
-/// or the other; the mark of the session holds for the rest.
-fn is_ours(headers: &HeaderMap) -> bool {
+/// Whether a page of our own sends this, as far as the browser says so: a page by the name that the
+/// request calls us by, or by our public one, where something between us writes another. All
+/// browsers of today say so in one way or the other; the mark of the session holds for the rest.
+fn is_ours(uri: &Uri, headers: &HeaderMap, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = text("host").unwrap_or_default();
-    let from = text("origin").and_then(|origin| origin.split_once("://"));
-    let same_origin = text("origin").is_none() || from.is_some_and(|(_, own)| own == host);
+    // Over HTTP/2 the name stands in the target.
+    let called =
+        uri.authority().map_or_else(|| text("host").unwrap_or_default(), Authority::as_str);
+    let same_origin = text("origin").is_none_or(|origin| {
+        let name = origin.split_once("://").map(|(_, name)| name);
+        origin == public_url || name.is_some_and(|name| name == called)
+    });
     let same_site = text("sec-fetch-site").is_none_or(|site| site == "same-origin");
     same_origin && same_site
 }
@@ -190,7 +203,19 @@ mod tests {
             (false, vec![("sec-fetch-site", "cross-site"), ("origin", "http://127.0.0.1:8081")]),
             (false, vec![("sec-fetch-site", "none")]),
         ] {
-            assert_eq!(is_ours(&headers(&[&[own], more.as_slice()].concat())), ours, "{more:?}");
+            let fields = headers(&[&[own], more.as_slice()].concat());
+            let public = "https://keyferry.example";
+            assert_eq!(is_ours(&Uri::from_static("/console"), &fields, public), ours, "{more:?}");
+        }
+        let http2 = Uri::from_static("https://keyferry.internal/console");
+        for (ours, origin) in [
+            (true, "https://keyferry.internal"),
+            (true, "https://keyferry.example"),
+            (false, "http://keyferry.example"),
+            (false, "http://127.0.0.1:8081"),
+        ] {
+            let fields = headers(&[("origin", origin)]);
+            assert_eq!(is_ours(&http2, &fields, "https://keyferry.example"), ours, "{origin}");
         }
     }
 

@@ -43,6 +43,10 @@ impl FromRequestParts<Hall> for Frame {
         let known = sign_in::cookie(&parts.headers, hall.rooms.is_secure).and_then(|cookie| {
             let key = Key::of(&cookie);
             let session = hall.sessions.find(key, instant())?;
+            // What a page asks for by itself is no sign of somebody being there.
+            if !is_fetched(parts) {
+                hall.sessions.touch(key, instant());
+            }
             // A token that was revoked ends its sessions at once.
             let operator = hall.rooms.desk.admit(&session.token).or_else(|| {
                 hall.sessions.end(key);
@@ -131,7 +135,8 @@ impl Frame {
     /// # Errors
     /// A page that says why it counts for nothing.
     pub(super) async fn read(&self, request: Request) -> Result<Filled, Trouble> {
-        Filled::read(request, &self.session).await.map_err(|unfit| {
+        let public_url = self.desk().public_url();
+        Filled::read(request, &self.session, &public_url).await.map_err(|unfit| {
             self.tell(&match unfit {
                 Unfit::Foreign => errors::FOREIGN,
                 Unfit::Malformed => errors::MALFORMED,
@@ -189,8 +194,8 @@ pub(super) fn see(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
 }
 
-/// Whether a page is looked at, so that whoever has not signed in is asked to, and comes back.
-pub(super) fn is_navigation(parts: &Parts) -> bool {
+/// Whether a page's script asks, and nobody looks at the answer as a page.
+pub(super) fn is_fetched(parts: &Parts) -> bool {
     let mode = parts.headers.get("sec-fetch-mode").map(http::HeaderValue::as_bytes);
-    parts.method == Method::GET && mode.is_none_or(|mode| mode == b"navigate")
+    parts.method == Method::GET && mode.is_some_and(|mode| mode != b"navigate")
 }

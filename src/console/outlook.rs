@@ -40,7 +40,7 @@ pub(super) fn state(surveyed: &Surveyed, now: Timestamp) -> Markup {
     html! {
         span class=(format!("state {class}")) { (words) }
         @if let (State::Works | State::Unused, Some(end)) = (surveyed.state, surveyed.expires_at) {
-            " " span.aside { (until(end, now)) }
+            " " span.aside { (renewed(end, now)) }
         }
     }
 }
@@ -78,6 +78,11 @@ fn words(state: State) -> (&'static str, String) {
         State::Unused => ("idle", "not used yet".to_owned()),
         State::Works => ("good", "works".to_owned()),
     }
+}
+
+/// When a token ends that another can be had for.
+fn renewed(end: Timestamp, now: Timestamp) -> String {
+    if end <= now { "token is renewed when it is used".to_owned() } else { until(end, now) }
 }
 
 /// When a token ends.

@@ -52,16 +52,22 @@ impl Sessions {
         Ok(cookie)
     }
 
-    /// The session of this key, if it lasts; it was seen now.
+    /// The session of this key, if it lasts.
     pub(super) fn find(&self, key: Key, now: Instant) -> Option<Session> {
         let mut sessions = self.0.lock();
-        let session = sessions.get_mut(&key)?;
-        if !session.lasts(now) {
-            sessions.remove(&key);
-            return None;
+        let session = sessions.get(&key)?.clone();
+        if session.lasts(now) {
+            return Some(session);
         }
-        session.seen = now;
-        Some(session.clone())
+        sessions.remove(&key);
+        None
+    }
+
+    /// Somebody is there.
+    pub(super) fn touch(&self, key: Key, now: Instant) {
+        if let Some(session) = self.0.lock().get_mut(&key) {
+            session.seen = now;
+        }
     }
 
     /// Ends a session.
@@ -130,6 +136,7 @@ mod tests {
         for minutes in (0..480).step_by(29) {
             let session = sessions.find(key, begun + Duration::from_mins(minutes));
             assert_eq!(session.map(|session| session.token), Some(token()), "{minutes}");
+            sessions.touch(key, begun + Duration::from_mins(minutes));
         }
         assert!(sessions.find(key, begun + LONGEST).is_none());
         let key = Key::of(&sessions.begin(token(), begun).unwrap());

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use maud::{Markup, html};
 
 use super::filled::Filled;
-use super::frame::{Answer, Frame, Trouble, is_navigation, see};
+use super::frame::{Answer, Frame, Trouble, is_fetched, see};
 use super::session::LONGEST;
 use super::{Hall, errors, shell};
 use crate::clock::instant;
@@ -25,15 +25,17 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
 /// Begins a session for whoever shows a token that is good.
 pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answer {
     let source = request.extensions().get::<Source>().and_then(|source| source.0);
-    let filled = Filled::read_of_stranger(request).await.map_err(|_unfit| {
-        let content = errors::FOREIGN.as_markup(None);
-        let page = shell::html(&shell::bare(errors::FOREIGN.title, &content));
-        Trouble::from((errors::FOREIGN.status, page).into_response())
-    })?;
+    let filled = Filled::read_of_stranger(request, &hall.rooms.desk.public_url()).await.map_err(
+        |_unfit| {
+            let content = errors::FOREIGN.as_markup(None);
+            let page = shell::html(&shell::bare(errors::FOREIGN.title, &content));
+            Trouble::from((errors::FOREIGN.status, page).into_response())
+        },
+    )?;
     let next = filled.text("next").to_owned();
     let digest = TokenDigest::of(filled.text("token").trim().as_bytes());
-    let admitted = digest.filter(|digest| hall.rooms.desk.admit(digest).is_some());
-    let Some(digest) = admitted else {
+    let admitted = digest.and_then(|digest| Some((digest, hall.rooms.desk.admit(&digest)?)));
+    let Some((digest, operator)) = admitted else {
         let counted = hall.rooms.turnstile.count_stranger(source);
         counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
         tracing::warn!("somebody tried to sign in at the console with a token that is none");
@@ -46,6 +48,7 @@ pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answe
         let page = shell::html(&shown(&next, Some("It failed; the server’s log says why.")));
         Trouble::from((StatusCode::INTERNAL_SERVER_ERROR, page).into_response())
     })?;
+    tracing::info!(operator = operator.name(), "somebody has signed in at the console");
     let secure = hall.rooms.is_secure;
     let (name, age) = (name(secure), LONGEST.as_secs());
     Ok(with_cookie(see(local(&next)), &format!("{name}={cookie}; Max-Age={age}"), secure))
@@ -74,7 +77,7 @@ pub(super) fn cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
 
 /// What whoever has not signed in is told.
 pub(super) fn first(parts: &Parts, target: &str) -> Response {
-    if !is_navigation(parts) && parts.method == http::Method::GET {
+    if is_fetched(parts) {
         return (StatusCode::UNAUTHORIZED, "The session is over; sign in again.\n").into_response();
     }
     let next = if parts.method == http::Method::GET { target } else { "" };

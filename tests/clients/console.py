@@ -37,6 +37,7 @@ class Console(unittest.TestCase):
         plan = {
             "url": stage.url, "proxy": stage.proxy, "token": token, "runner": stage.token,
             "issuer": stage.issuer, "password": stage.passwords["my_oauth_client_name"],
+            "machine": stage.passwords["machine"],
             "chromium": CHROMIUM, "rules": ",".join(rules), "shots": str(SHOTS),
             "axe": str(HERE / "node_modules/axe-core/axe.min.js"),
         }

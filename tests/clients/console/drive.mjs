@@ -2,7 +2,7 @@
 // replaces secrets, connects to a provider, looks at what happened, and deletes it all again.
 // `drive.mjs JSON` takes
 //
-//   { "url", "proxy", "token", "runner", "issuer", "password", "chromium", "rules", "shots", "axe" }
+//   { "url", "proxy", "token", "runner", "issuer", "password", "machine", "chromium", "rules", "shots", "axe" }
 //
 // and takes pictures of each page: narrow and wide, light and dark. On each, axe must find nothing,
 // nothing may stand out at the side, and the browser may report nothing, the policy's breaches
@@ -72,8 +72,8 @@ const fill = async (fields) => {
 const said = (text) => page.getByText(text).first().waitFor();
 
 /** A program's request by a connection, through the proxy's base URL. */
-async function use(name) {
-  const headers = { authorization: `Bearer ${plan.runner}` };
+async function use(name, more = {}) {
+  const headers = { authorization: `Bearer ${plan.runner}`, ...more };
   return (await fetch(`${plan.proxy}/~/${name}/echo`, { headers })).text();
 }
 
@@ -179,6 +179,33 @@ async function authorized() {
   await look("client");
 }
 
+/** Somebody who says no makes no connection; a client with credentials of its own asks nobody. */
+async function others() {
+  await go("/connections/new/oauth");
+  await fill({ Name: "refused", "Allowed domain": "api.example.test" });
+  await press("Connect");
+  await page.locator("a[href$='/abort']").click({ noWaitAfter: true });
+  await said("You, or the provider, said no.");
+  await look("not-connected");
+  assert.match(await use("refused"), /ConnectionNotFound/);
+  await go("/clients/new");
+  await fill({
+    Name: "machine", "Client ID": "id of:machine", "Client secret": secret(plan.machine),
+    "Token URL": `${plan.issuer}/token`, "Default scopes (optional)": "api",
+  });
+  await page.getByLabel("Grant type").selectOption("client_credentials");
+  await page.getByLabel("How the secret is sent").selectOption("client_secret_basic");
+  await press("Save");
+  await follow("Connect");
+  await fill({ Name: "nightly", "Allowed domain": "api.example.test" });
+  await press("Connect");
+  await said("The provider gave tokens; the connection is in force.");
+  assert.match(await use("nightly"), /authorization: Bearer /i);
+  await fill({ "Type the connection’s name": "nightly" });
+  await press("Delete");
+  await said("The connection is deleted.");
+}
+
 /** What the provider's own pages ask. */
 async function consent() {
   await page.waitForURL((url) => url.href.startsWith(plan.issuer));
@@ -211,6 +238,7 @@ async function attempt() {
 
 /** What has happened, and what happens while somebody looks. */
 async function activity() {
+  assert.match(await use("orders", { "x-zis-host": "elsewhere.example.test" }), /DomainNotAllowed/);
   await go("/activity");
   await page.getByText("/~/calendar").or(page.getByText("calendar", { exact: true })).first().waitFor();
   await use("billing");
@@ -223,6 +251,9 @@ async function activity() {
   await page.locator("td", { hasText: "orders" }).first().waitFor();
   assert.equal(await page.locator("tbody td", { hasText: "billing" }).count(), 0);
   await page.getByLabel("Decision").selectOption("refuse");
+  await press("Filter");
+  assert.equal(await page.locator(".entries tbody tr").count(), 1);
+  await page.getByLabel("Caller").fill("nobody");
   await press("Filter");
   await said("No request is like that yet.");
   await look("activity-none");
@@ -289,6 +320,7 @@ try {
   await signIn();
   await statics();
   await authorized();
+  await others();
   await attempt();
   await list();
   await activity();
