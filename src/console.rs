@@ -134,7 +134,11 @@ pub struct Times {
     pub total: f64,
     /// Our own part, until the request left.
     pub own: Option<f64>,
-    /// The origin's, from then until its answer began: connecting and TLS included.
+    /// To find the origin and connect to it.
+    pub connect: Option<f64>,
+    /// For TLS with it.
+    pub tls: Option<f64>,
+    /// The origin's, from then until its answer began.
     pub origin: Option<f64>,
 }
 

@@ -17,6 +17,7 @@ use crate::clock::instant;
 use crate::console::{Courier, Delivered, Errand, Preview, Times};
 use crate::door::{House, Lobby, TurnedAway, Visit};
 use crate::model::connection::Connection;
+use crate::model::credential::masked;
 use crate::model::origin::Origin;
 use crate::proxy::{self, AnswerBody, Ask, Inside, Proxy, Tags, Tunnel};
 use crate::tasks::Tasks;
@@ -71,7 +72,7 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let inner = lobby.admit_tunnel(None).ok_or("The proxy has too many connections; try again.")?;
     let proxy = Arc::new(proxy_of(shared, &tasks, &lobby));
     let house = Arc::new(Watched {
-        inside: Arc::new(Inside { proxy, tunnel: Arc::new(tunnel) }),
+        inside: Arc::new(Inside { proxy: Arc::clone(&proxy), tunnel: Arc::new(tunnel) }),
         times: Mutex::default(),
     });
     tasks.spawn(inner.serve_within(theirs, Arc::clone(&house), tasks.clone()));
@@ -83,18 +84,22 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let begun = instant();
     let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let (own, origin) = *house.times.lock();
+    let used_first = current(shared, &connection);
     let (head, body) = answer.into_parts();
     let body = Beginning::read(body).await;
     let total = milliseconds(begun.elapsed());
-    let times = Times { total, own: own.map(milliseconds), origin: origin.map(milliseconds) };
+    let dialed = proxy.upstream.dialed();
+    let opening = dialed.map(|dialed| dialed.connect + dialed.tls).unwrap_or_default();
+    let times = Times {
+        total,
+        own: own.map(milliseconds),
+        connect: dialed.map(|dialed| milliseconds(dialed.connect)),
+        tls: dialed.map(|dialed| milliseconds(dialed.tls)),
+        origin: origin.map(|origin| milliseconds(origin.saturating_sub(opening))),
+    };
     // Tokens may be others than when it was decided.
-    let now = shared
-        .in_force
-        .load()
-        .registry
-        .lookup(connection.integration().as_str(), connection.name().as_str())
-        .map(|listing| Arc::clone(&listing.connection));
-    let used: Vec<_> = [Some(connection), now].into_iter().flatten().collect();
+    let used_last = current(shared, &connection);
+    let used: Vec<_> = [Some(connection), used_first, used_last].into_iter().flatten().collect();
     Ok(Delivered {
         status: head.status.as_u16(),
         is_the_origins: !head.headers.contains_key("proxy-status"),
@@ -102,6 +107,13 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
         body: body.preview(&head.headers, &used),
         times,
     })
+}
+
+/// The connection as it is now: its tokens may be others than they were.
+fn current(shared: &Shared, connection: &Connection) -> Option<Arc<Connection>> {
+    let (integration, name) = (connection.integration().as_str(), connection.name().as_str());
+    let in_force = shared.in_force.load();
+    in_force.registry.lookup(integration, name).map(|listing| Arc::clone(&listing.connection))
 }
 
 /// What it takes to send a request.
@@ -183,7 +195,9 @@ struct Beginning {
 impl Beginning {
     async fn read(mut body: Incoming) -> Self {
         let mut bytes = Vec::new();
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(frame) = body.frame().await {
+            // What was broken off is not all of it either.
+            let Ok(frame) = frame else { return Self { bytes, is_cut: true } };
             if let Ok(data) = frame.into_data() {
                 bytes.extend_from_slice(&data);
             }
@@ -198,11 +212,7 @@ impl Beginning {
     /// What can be shown. Masked before it is cut, or the beginning of a secret could stay at the
     /// end.
     fn preview(&self, headers: &HeaderMap, used: &[Arc<Connection>]) -> Preview {
-        let mut text = masked(&self.bytes, used);
-        if self.is_cut {
-            let credentials = used.iter().filter_map(|connection| connection.credential());
-            text = credentials.fold(text, |text, credential| credential.mask_end(text));
-        }
+        let mut text = hidden(&self.bytes, used, self.is_cut);
         let is_cut = self.is_cut || text.len() > MOST_SHOWN;
         text.truncate(MOST_SHOWN);
         let valid = match std::str::from_utf8(&text) {
@@ -212,7 +222,8 @@ impl Beginning {
             Err(_) => 0,
         };
         let is_plain = !headers.contains_key(header::CONTENT_ENCODING);
-        let is_text = is_plain && (valid > 0 || text.is_empty());
+        // UTF-16 would hide a secret from whoever looks for its letters.
+        let is_text = is_plain && !text.contains(&0) && (valid > 0 || text.is_empty());
         text.truncate(valid);
         let text = if is_text { String::from_utf8(text).ok() } else { None };
         Preview { text, bytes: self.bytes.len(), is_cut }
@@ -224,16 +235,15 @@ fn fields(headers: &HeaderMap, used: &[Arc<Connection>]) -> Vec<(String, String)
         let value = if *name == header::SET_COOKIE {
             "*****".to_owned()
         } else {
-            String::from_utf8_lossy(&masked(value.as_bytes(), used)).into_owned()
+            String::from_utf8_lossy(&hidden(value.as_bytes(), used, false)).into_owned()
         };
         (name.to_string(), value)
     };
     headers.iter().take(MOST_FIELDS).map(shown).collect()
 }
 
-fn masked(text: &[u8], used: &[Arc<Connection>]) -> Vec<u8> {
-    let credentials = used.iter().filter_map(|connection| connection.credential());
-    credentials.fold(text.to_vec(), |text, credential| credential.mask(&text))
+fn hidden(text: &[u8], used: &[Arc<Connection>], is_cut: bool) -> Vec<u8> {
+    masked(used.iter().filter_map(|connection| connection.credential()), text, is_cut)
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -100,7 +100,7 @@ pub(super) fn rooms(
         sink: Arc::clone(&shared.ledger.sink),
         draining: Arc::clone(draining),
         errands: keeping.map(|keeping| keeping.errands().clone()).unwrap_or_default(),
-        is_secure: config.api.public_url.starts_with("https:"),
+        is_secure: config.api.public_url.starts_with("https:") || config.api.tls.is_some(),
         allowed_hosts: names.collect(),
     }
 }

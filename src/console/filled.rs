@@ -1,5 +1,7 @@
 //! A form that was sent: read once, by ours only.
 
+use std::fmt;
+
 use axum::body::Body;
 use axum::extract::Request;
 use http::uri::Authority;
@@ -12,10 +14,16 @@ use crate::desk::{Entry, Fault, Form, Refused};
 use crate::secret::Secret;
 
 /// What was filled in, and what was wrong with it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Filled {
     fields: Vec<(String, Zeroizing<String>)>,
     faults: Vec<String>,
+}
+
+impl fmt::Debug for Filled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filled").field("faults", &self.faults).finish_non_exhaustive()
+    }
 }
 
 /// Why a form counts for nothing.
@@ -37,7 +45,7 @@ impl Filled {
         session: &Session,
         public_url: &str,
     ) -> Result<Self, Unfit> {
-        let filled = Self::read_of_stranger(request, public_url).await?;
+        let filled = Self::read_up_to(LARGEST, request, public_url).await?;
         if session.knows(filled.text(MARK)) { Ok(filled) } else { Err(Unfit::Foreign) }
     }
 
@@ -49,6 +57,10 @@ impl Filled {
         request: Request,
         public_url: &str,
     ) -> Result<Self, Unfit> {
+        Self::read_up_to(LARGEST_OF_STRANGERS, request, public_url).await
+    }
+
+    async fn read_up_to(most: usize, request: Request, public_url: &str) -> Result<Self, Unfit> {
         if !is_ours(request.uri(), request.headers(), public_url) {
             return Err(Unfit::Foreign);
         }
@@ -56,7 +68,7 @@ impl Filled {
         if !kind.is_some_and(|kind| kind.starts_with(b"application/x-www-form-urlencoded")) {
             return Err(Unfit::Malformed);
         }
-        let body = Limited::new(request.into_body(), LARGEST);
+        let body = Limited::new(request.into_body(), most);
         let body = tokio::time::timeout(PATIENCE, Body::new(body).collect()).await;
         let body = body.map_err(|_late| Unfit::Malformed)?.map_err(|_broken| Unfit::Malformed)?;
         let body = Zeroizing::new(body.to_bytes().to_vec());
@@ -167,7 +179,9 @@ fn is_ours(uri: &Uri, headers: &HeaderMap, public_url: &str) -> bool {
         uri.authority().map_or_else(|| text("host").unwrap_or_default(), Authority::as_str);
     let same_origin = text("origin").is_none_or(|origin| {
         let name = origin.split_once("://").map(|(_, name)| name);
-        origin == public_url || name.is_some_and(|name| name == called)
+        // The public URL may have a path, which no origin has.
+        let public = public_url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        origin == public || name.is_some_and(|name| name == called)
     });
     let same_site = text("sec-fetch-site").is_none_or(|site| site == "same-origin");
     same_origin && same_site
@@ -177,6 +191,8 @@ fn is_ours(uri: &Uri, headers: &HeaderMap, public_url: &str) -> bool {
 pub(super) const MARK: &str = "mark";
 /// Larger than any form of ours.
 const LARGEST: usize = 128 << 10;
+/// Larger than a token and where to go with it.
+const LARGEST_OF_STRANGERS: usize = 8 << 10;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[cfg(test)]

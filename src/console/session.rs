@@ -42,11 +42,13 @@ impl Sessions {
         let (cookie, mark) = (random()?, random()?);
         let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.lasts(now));
-        if sessions.len() >= MOST
-            && let Some((oldest, _)) = sessions.iter().min_by_key(|(_, session)| session.seen)
-        {
-            let oldest = *oldest;
-            sessions.remove(&oldest);
+        let ours = sessions.values().filter(|session| session.token == token).count();
+        // Whoever begins many ends their own before anybody else's.
+        let is_too_many = ours >= MOST_OF_A_TOKEN;
+        if is_too_many || sessions.len() >= MOST {
+            let may_go = sessions.iter().filter(|(_, known)| !is_too_many || known.token == token);
+            let oldest = may_go.min_by_key(|(_, session)| session.seen).map(|(key, _)| *key);
+            oldest.and_then(|oldest| sessions.remove(&oldest));
         }
         sessions.insert(Key::of(&cookie), Session { token, mark, begun: now, seen: now });
         Ok(cookie)
@@ -119,6 +121,8 @@ pub(super) const LONGEST: Duration = Duration::from_hours(8);
 const IDLE: Duration = Duration::from_mins(30);
 /// With so many the one that was seen longest ago goes.
 const MOST: usize = 1000;
+/// Likewise of one token.
+const MOST_OF_A_TOKEN: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -147,11 +151,19 @@ mod tests {
     #[test]
     fn there_are_only_so_many_and_the_oldest_goes_first() {
         let (sessions, begun) = (Sessions::default(), instant());
+        let other = Key::of(&sessions.begin(TokenDigest::from_bytes([8; 32]), begun).unwrap());
         let first = Key::of(&sessions.begin(token(), begun).unwrap());
         for _ in 0..MOST {
             sessions.begin(token(), begun + Duration::from_secs(1)).unwrap();
         }
         assert!(sessions.find(first, begun).is_none());
+        assert!(sessions.find(other, begun).is_some(), "it is somebody else's");
+        assert_eq!(sessions.0.lock().len(), MOST_OF_A_TOKEN + 1);
+        for number in 0..MOST {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            sessions.begin(TokenDigest::from_bytes(bytes), begun).unwrap();
+        }
         assert_eq!(sessions.0.lock().len(), MOST);
     }
 

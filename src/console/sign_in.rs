@@ -42,6 +42,9 @@ pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answe
         let page = shell::html(&shown(&next, Some(UNKNOWN)));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
+    let counted =
+        hall.rooms.turnstile.count_request(&digest, hall.rooms.desk.rules().requests_per_minute);
+    counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
     let begun = hall.sessions.begin(digest, instant());
     let cookie = begun.map_err(|failed| {
         tracing::error!(error = %failed, "no session can be begun");

@@ -10,10 +10,13 @@ pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
     let proxy = proxy.map_or("http://127.0.0.1:8080", String::as_str);
     let host = domain.unwrap_or("api.example.com");
     let host = host.strip_prefix("*.").unwrap_or(host);
+    let is_wild = domain.is_some_and(|domain| domain.starts_with("*."));
+    let api = frame.hall.rooms.desk.public_url();
     let authority = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
     let filled = |template: &str| {
         template
             .replace("<proxy>", proxy)
+            .replace("<api>", &api)
             .replace("<authority>", authority)
             .replace("<integration>", frame.integration())
             .replace("<connection>", frame.place("name"))
@@ -24,7 +27,17 @@ pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
             h2 #use { "Use it" }
             p {
                 "Programs hold an access token with the scope " code { "proxy" } ", never the credential. In these snippets it is "
-                code { "$KEYFERRY_TOKEN" } "."
+                code { "$CALLER_TOKEN" } "."
+            }
+            p {
+                "They get one on the page " a href=(frame.path("/tokens")) { "Tokens" } ", or from "
+                code { "keyferry token create" } "."
+            }
+            @if is_wild {
+                p.hint {
+                    "This connection is for many hosts: where a snippet has the base URL, the request says which one in the field "
+                    code { "X-Zis-Host: " (host) } "."
+                }
             }
             @for (name, words, template) in SNIPPETS {
                 details {
@@ -43,18 +56,18 @@ const SNIPPETS: [(&str, &str, &str); 8] = [
     (
         "curl",
         "By base URL: what follows it is the path at the allowed domain.",
-        r#"curl -H "Authorization: Bearer $KEYFERRY_TOKEN" <proxy>/~/<connection>/v1/items"#,
+        r#"curl -H "Authorization: Bearer $CALLER_TOKEN" <proxy>/~/<connection>/v1/items"#,
     ),
     (
         "keyferry run",
         "Any program, as it is: it is given a token that ends with it, and its requests go through the proxy.",
-        r"KEYFERRY_INTEGRATION=<integration> keyferry run --connection <connection> -- \
+        r"KEYFERRY_URL=<api> KEYFERRY_INTEGRATION=<integration> keyferry run --connection <connection> -- \
   curl https://<host>/v1/items",
     ),
     (
         "Environment variables",
         "For programs that read https_proxy. They must trust the CA, which can be downloaded below.",
-        r"export https_proxy=http://<integration>.<connection>:$KEYFERRY_TOKEN@<authority>
+        r"export https_proxy=http://<integration>.<connection>:$CALLER_TOKEN@<authority>
 export SSL_CERT_FILE=$PWD/keyferry-ca.pem
 export REQUESTS_CA_BUNDLE=$SSL_CERT_FILE NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE
 curl --cacert $SSL_CERT_FILE https://<host>/v1/items",
@@ -67,7 +80,7 @@ import requests
 
 answer = requests.get(
     "<proxy>/~/<connection>/v1/items",
-    headers={"Authorization": f"Bearer {os.environ['KEYFERRY_TOKEN']}"},
+    headers={"Authorization": f"Bearer {os.environ['CALLER_TOKEN']}"},
 )
 answer.raise_for_status()
 print(answer.json())"#,
@@ -76,7 +89,7 @@ print(answer.json())"#,
         "Node",
         "With fetch.",
         r#"const answer = await fetch("<proxy>/~/<connection>/v1/items", {
-  headers: { authorization: `Bearer ${process.env.KEYFERRY_TOKEN}` },
+  headers: { authorization: `Bearer ${process.env.CALLER_TOKEN}` },
 });
 if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
 console.log(await answer.json());"#,
@@ -88,7 +101,7 @@ console.log(await answer.json());"#,
 if err != nil {
 	log.Fatal(err)
 }
-request.Header.Set("Authorization", "Bearer "+os.Getenv("KEYFERRY_TOKEN"))
+request.Header.Set("Authorization", "Bearer "+os.Getenv("CALLER_TOKEN"))
 answer, err := http.DefaultClient.Do(request)"#,
     ),
     (

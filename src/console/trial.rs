@@ -185,10 +185,13 @@ fn answered(answer: &Delivered) -> Markup {
 fn times(answer: &Delivered) -> Markup {
     let times = answer.times;
     let (own, origin) = (times.own.unwrap_or_default(), times.origin.unwrap_or_default());
-    let rest = (times.total - own - origin).max(0.0);
+    let (connect, tls) = (times.connect.unwrap_or_default(), times.tls.unwrap_or_default());
+    let rest = (times.total - own - connect - tls - origin).max(0.0);
     let parts = [
         ("own", "Keyferry, until it left", own),
-        ("origin", "the origin, until its answer began, connecting and TLS included", origin),
+        ("connect", "to find the origin and connect to it", connect),
+        ("tls", "for TLS with it", tls),
+        ("origin", "the origin, until its answer began", origin),
         ("rest", "the rest of the answer", rest),
     ];
     let width = |part: f64| format!("{:.2}", part / times.total.max(0.001) * 100.0);

@@ -182,7 +182,8 @@ impl Reading<'_> {
         Some(Surveyed::of(listing, self.desk.clock.now()))
     }
 
-    /// The connections that go with a client when it is deleted, in the order of their names.
+    /// The connections that go with a client when it is deleted, as far as the token reaches, in the
+    /// order of their names.
     ///
     /// # Errors
     /// [`Refused::NotFound`] when there is no such client; and when the store fails.
@@ -193,6 +194,7 @@ impl Reading<'_> {
         let mut names: Vec<_> = registry
             .listed_in(self.integration.as_str())
             .filter(|listing| of_it(&listing.connection))
+            .filter(|listing| self.operator.reaches(&self.integration, listing.connection.name()))
             .map(|listing| listing.connection.name().clone())
             .collect();
         names.sort();

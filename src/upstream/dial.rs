@@ -22,14 +22,25 @@ use super::meter::{Gauges, Handshake};
 use crate::model::origin::Origin;
 use crate::tasks::keepalive;
 
+/// How long it took to open a conn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Dialed {
+    /// To find the origin's addresses and connect to one of them.
+    pub connect: Duration,
+    /// For TLS.
+    pub tls: Duration,
+}
+
 /// Opens a conn to `origin`. Cancel-safe: nothing is left behind.
 pub(super) async fn dial(
     rules: &Rules,
     gauges: &Gauges,
     origin: &Origin,
     config: &Arc<ClientConfig>,
-) -> Result<TlsStream<TcpStream>, Error> {
+) -> Result<(TlsStream<TcpStream>, Dialed), Error> {
+    let begun = Instant::now();
     let (io, deadline) = reach(rules, origin).await?;
+    let connected = Instant::now();
     let name = ServerName::try_from(origin.host().to_owned())
         .map_err(|error| Error::TlsFailed(io::Error::other(error)))?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, io);
@@ -42,7 +53,8 @@ pub(super) async fn dial(
         Err(Error::CertificateInvalid(_)) => Handshake::CertificateInvalid,
         Err(_) => Handshake::Failed,
     });
-    shaken
+    let connect = connected.duration_since(begun);
+    shaken.map(|io| (io, Dialed { connect, tls: connected.elapsed() }))
 }
 
 /// Opens a conn to `origin` without TLS, for a caller who will speak it himself, and says until

@@ -7,12 +7,13 @@ use std::time::Duration;
 use http::StatusCode;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::Rules;
 use super::body::{Outgoing, Progress};
 use super::departure::Departure;
-use super::dial::{self, dial};
+use super::dial::{self, Dialed, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
 use super::meter::{Gauges, OpenConn};
@@ -28,6 +29,7 @@ pub struct Upstream {
     gauges: Arc<Gauges>,
     tasks: Tasks,
     workers: usize,
+    dialed: Mutex<Option<Dialed>>,
 }
 
 /// What became of an attempt on one conn.
@@ -41,7 +43,13 @@ impl Upstream {
     /// The way out of one of `workers` workers.
     #[must_use]
     pub fn new(gauges: Arc<Gauges>, tasks: Tasks, workers: usize) -> Self {
-        Self { pool: Pool::new(Arc::clone(&gauges)), gauges, tasks, workers }
+        Self {
+            pool: Pool::new(Arc::clone(&gauges)),
+            gauges,
+            tasks,
+            workers,
+            dialed: Mutex::default(),
+        }
     }
 
     /// Opens a conn to `origin` that carries what the caller sends, as it is, to one of the
@@ -52,6 +60,13 @@ impl Upstream {
     pub async fn reach(&self, rules: &Rules, origin: &Origin) -> Result<TcpStream, Error> {
         let (io, _deadline) = dial::reach(rules, origin).await?;
         Ok(io)
+    }
+
+    /// How long the newest conn took to open, for who sends a single request this way; `None` when
+    /// none was opened.
+    #[must_use]
+    pub fn dialed(&self) -> Option<Dialed> {
+        *self.dialed.lock()
     }
 
     /// Sends a departure to its origin, on a conn that is kept or a new one.
@@ -109,7 +124,8 @@ impl Upstream {
 
     /// Opens a conn and learns by ALPN which HTTP it speaks.
     async fn open(&self, rules: &Rules, origin: &Origin, slot: &Slot) -> Result<Pooled, Error> {
-        let io = dial(rules, &self.gauges, origin, &rules.tls.requests).await?;
+        let (io, dialed) = dial(rules, &self.gauges, origin, &rules.tls.requests).await?;
+        *self.dialed.lock() = Some(dialed);
         let open = OpenConn::new(&self.gauges);
         if io.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Ok(Pooled::Http1(Conn::new(io, open)));
@@ -181,7 +197,8 @@ impl Upstream {
 
     /// Sends a request on a conn of its own.
     async fn send_alone(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
-        let io = dial(rules, &self.gauges, departure.origin(), &rules.tls.upgrades).await?;
+        let (io, _dialed) =
+            dial(rules, &self.gauges, departure.origin(), &rules.tls.upgrades).await?;
         let mut conn = Conn::new(io, OpenConn::new(&self.gauges));
         let exchange = conn.exchange(departure.as_http1());
         let head = in_time(rules.settings.response_timeout, None, exchange).await??;

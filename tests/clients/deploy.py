@@ -372,7 +372,8 @@ class Place:
             here.chmod(0o440)
         # Ports that are free, where the configuration has those of its network.
         [self.api, proxy] = [free_port(), free_port()]
-        text = re.sub(r'"[\d.]+:8081"', f'"127.0.0.1:{self.api}"', text)
+        listen = f'listen = "127.0.0.1:{self.api}"\npublic_url = "http://127.0.0.1:{self.api}"'
+        text = re.sub(r'listen = "[\d.]+:8081"', listen, text)
         text = re.sub(r'"[\d.]+:8080"', f'"127.0.0.1:{proxy}"', text)
         if "data_dir" not in text:
             text = f'data_dir = "{directory / "data/keyferry"}"\n{text}'

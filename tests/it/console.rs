@@ -231,6 +231,9 @@ async fn what_an_origin_sends_back_of_the_secret_is_not_shown() {
     let page = visitor.post("/console/i/acme/try", &form("explain", url)).await.text();
     assert!(page.contains("It would be sent.") && !page.contains("The answer"), "{page}");
     let page = visitor.post("/console/i/acme/try", &form("send", url)).await.text();
+    for part in ["to find the origin and connect to it", "for TLS with it", "the origin, until"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     assert!(page.contains("by the origin") && page.contains("you said *****, *****"), "{page}");
     assert!(!page.contains("canary"), "{page}");
     let url = "https://other.example.test/";
