@@ -65,14 +65,25 @@ fn next(started: &Started, file: Option<&Path>) -> String {
              CONNECTION, HOST and TOKEN are declared in {file}."
         );
     }
+    // A command line that is elsewhere must find this server's token, and no other's.
+    let data_dir = if started.data_dir.as_os_str() == DATA_DIR {
+        String::new()
+    } else {
+        let absolute = std::path::absolute(&started.data_dir);
+        let shown = absolute.as_deref().unwrap_or(&started.data_dir).display().to_string();
+        format!(" KEYFERRY_DATA_DIR='{}'", shown.replace('\'', "'\\''"))
+    };
     format!(
-        "  export KEYFERRY_INTEGRATION=my_integration KEYFERRY_URL={}\n  \
+        "  export KEYFERRY_INTEGRATION=my_integration KEYFERRY_URL={}{data_dir}\n  \
          keyferry connection create --type bearer_token --name example --allowed-domain httpbin.org\n  \
          keyferry token create --name runner --scope proxy > runner.token\n  \
          curl -H \"Authorization: Bearer $(cat runner.token)\" {proxy}/~/example/bearer",
         started.api
     )
 }
+
+/// Where the commands look by themselves.
+const DATA_DIR: &str = "keyferry-data";
 
 const DECLARE: &str = "  \
 The store keeps nothing (store.url = \"memory:\"), so connections and callers are declared in a file:\n\n    \

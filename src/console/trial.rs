@@ -160,7 +160,11 @@ fn delivered(sent: &Result<Delivered, String>) -> Markup {
 
 fn answered(answer: &Delivered) -> Markup {
     let class = if answer.status < 400 { "state good" } else { "state bad" };
-    let by = if answer.is_the_origins { "by the origin" } else { "by Keyferry, which refused it" };
+    let by = if answer.is_the_origins {
+        "by the origin"
+    } else {
+        "by Keyferry: no answer of the origin came"
+    };
     html! {
         p role="status" { span class=(class) { (answer.status) } " " (by) }
         (times(answer))
@@ -177,7 +181,7 @@ fn answered(answer: &Delivered) -> Markup {
             }
             None => { p.none { (answer.body.bytes) " bytes that are no text, or compressed." } }
         }
-        p.hint { "Where the credential stood in the answer, asterisks do." }
+        p.hint { "Asterisks would stand wherever the credential does." }
     }
 }
 
@@ -214,7 +218,7 @@ fn times(answer: &Delivered) -> Markup {
 
 fn explained(explanation: &Explanation, is_all: bool) -> Markup {
     let verdict = explanation.refusal.map_or_else(
-        || "It would be sent.".to_owned(),
+        || if is_all { "It would be sent." } else { "It may be sent." }.to_owned(),
         |(code, status)| format!("It would be refused: {code} ({status})."),
     );
     html! {
