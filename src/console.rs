@@ -29,6 +29,7 @@ mod system;
 mod tokens;
 mod trial;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -78,14 +79,13 @@ pub struct Facts {
 }
 
 /// Sends a request through the data plane, as if its caller had.
-pub trait Courier: std::fmt::Debug + Send + Sync {
+pub trait Courier: fmt::Debug + Send + Sync {
     /// Sends it; the answer shows no secret of the connection that was used. A sentence says why
     /// there is none.
     fn send(&self, errand: Errand) -> BoxFuture<'static, Result<Delivered, String>>;
 }
 
 /// A request that is to be sent.
-#[derive(Debug)]
 pub struct Errand {
     /// The digest of the token in whose name it is sent.
     pub caller: TokenDigest,
@@ -99,6 +99,13 @@ pub struct Errand {
     pub connection: Option<ConnectionName>,
     /// What its body is, and the body, if it has one.
     pub body: Option<(String, String)>,
+}
+
+impl fmt::Debug for Errand {
+    /// Without the URL and the body, which may have secrets of whoever tries it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Errand").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 /// What has come of it.
