@@ -58,7 +58,7 @@ impl Past<'_> {
                 value: &|beat| Some(f64::from(beat.not_refreshed)),
             },
         ];
-        self.figure("Refreshes of tokens, all integrations", &series, &self.bars(&series), "")
+        self.figure("Refreshes of tokens", &series, &self.bars(&series), "")
     }
 
     /// Refusals by their reason, most first.

@@ -169,17 +169,18 @@ impl Hangar {
 
     fn write_down(&self, wanted: &Wanted, flown: Result<Flown, Unsuccessful>) {
         let cause = wanted.cause.as_str();
-        let connection = format!("{}.{}", wanted.integration, wanted.name);
+        let integration = wanted.integration.as_str();
+        let connection = format!("{integration}.{}", wanted.name);
         match flown {
             Ok(Flown { is_ours: false, generation }) => {
                 tracing::debug!(connection, cause, generation, "another has refreshed the tokens");
             }
             Ok(Flown { generation, .. }) => {
-                self.metrics.count_refresh("refreshed", cause);
+                self.metrics.count_refresh(integration, "refreshed", cause);
                 tracing::info!(connection, cause, generation, "tokens were refreshed");
             }
             Err(Unsuccessful { failure, .. }) => {
-                self.metrics.count_refresh(failure.outcome(), cause);
+                self.metrics.count_refresh(integration, failure.outcome(), cause);
                 tracing::warn!(connection, cause, why = %failure, "tokens were not refreshed");
             }
         }

@@ -54,9 +54,9 @@ impl TokenFigures {
 }
 
 impl Metrics {
-    /// Counts a refresh of OAuth tokens.
-    pub fn count_refresh(&self, outcome: &'static str, cause: &'static str) {
-        self.pulse("").note_refresh(outcome == "refreshed");
+    /// Counts a refresh of an integration's OAuth tokens.
+    pub fn count_refresh(&self, integration: &str, outcome: &'static str, cause: &'static str) {
+        self.pulse(integration).note_refresh(outcome == "refreshed");
         self.tokens.refreshes.get_or_create(&RefreshLabels { outcome, cause }).inc();
     }
 
@@ -78,5 +78,21 @@ impl Metrics {
         }
         let needed = i64::try_from(reauthorizations_needed).unwrap_or(i64::MAX);
         self.tokens.reauthorizations_needed.set(needed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::{Lookback, Metrics};
+
+    #[test]
+    fn a_refresh_is_charted_with_its_integration() {
+        let metrics = Metrics::new();
+        metrics.count_refresh("acme", "refreshed", "use");
+        metrics.count_refresh("acme", "refused", "use");
+        let latest = |of| metrics.look_back(of, Lookback::Hour).pop().unwrap_or_default();
+        let counted = |of| (latest(of).refreshed, latest(of).not_refreshed);
+        assert_eq!((counted(Some("acme")), counted(Some("other"))), ((1, 1), (0, 0)));
+        assert_eq!(counted(None), (1, 1));
     }
 }
