@@ -67,22 +67,14 @@ impl Shelf {
         Path::zis(&["integrations", self.integration.as_str(), "connections", which])
     }
 
-    /// The path of a connection by OAuth, by its name or its uuid.
-    fn oauth(&self, by: &str, which: &str) -> Path {
-        Path::zis(&["connections", self.integration.as_str()]).with(by, which)
+    /// The path of a connection by OAuth that is known by its uuid.
+    fn authorized(&self, uuid: &str) -> Path {
+        Path::zis(&["connections", self.integration.as_str()]).with("uuid", uuid)
     }
 
     /// The path of a connection.
     fn connection(&self, kind: ConnectionType, name: &ConnectionName) -> Path {
-        let integration = self.integration.as_str();
-        match kind {
-            ConnectionType::OAuth => self.oauth("name", name.as_str()),
-            ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
-                let segments =
-                    ["integrations", integration, "connections", kind.as_str(), name.as_str()];
-                Path::zis(&segments)
-            }
-        }
+        Path::connection(self.integration.as_str(), kind, name.as_str())
     }
 
     /// Looks for a connection of this name, in one type or in all of them; a name is used once

@@ -3,6 +3,7 @@
 mod attendant;
 mod child;
 mod grant;
+mod supply;
 mod trust;
 mod truststore;
 mod variables;
@@ -113,6 +114,12 @@ fn run_through(
 ) -> Result<u8, Failure> {
     let trust = Trust::write(&served.server, environment)?;
     let integration = integration(arguments, environment, found);
+    if let Some(connection) = &arguments.connection {
+        supply::need(&served.server, &integration, connection)?;
+    } else if let Some(attendant) = &served.attendant {
+        let data = attendant.options.data_dir.as_ref().unwrap_or(&found.data_dir);
+        supply::warn(&served.server, &integration, data);
+    }
     let grant = if found.proxy.caller_auth == CallerAuth::None {
         Grant::unneeded()
     } else if let Some(file) = &arguments.caller_token_file {

@@ -93,6 +93,23 @@ async fn it_works_where_nothing_is_configured() {
     let ended = output(command).await;
     assert!(ended.status.success(), "{}", text(&ended.stderr));
     assert!(text(&ended.stdout).starts_with("http://default:kf_"), "{}", text(&ended.stdout));
+    // Somebody who has connections elsewhere would wonder why none is found.
+    let said = text(&ended.stderr);
+    assert!(said.contains("no connection in the integration default"), "{said}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_there_is_told_before_the_program_runs() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let named = ["--connection", "nobody", "--", "sh", "-c", "echo it ran"];
+    let mut named =
+        command(&server.world, &[&["--proxy", &server.proxies[0]], &named[..]].concat());
+    named.env("KEYFERRY_URL", &server.api);
+    let ended = output(named).await;
+    assert_eq!((ended.status.code(), text(&ended.stdout).as_str()), (Some(1), ""));
+    let said = text(&ended.stderr);
+    assert!(said.contains("the integration acme has no connection nobody"), "{said}");
 }
 
 #[tokio::test]

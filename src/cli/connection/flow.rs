@@ -83,7 +83,7 @@ pub(super) fn run(
     let segments = ["connections", "oauth", "access_codes", shelf.integration.as_str()];
     let path = Path::zis(&segments).with("verification_code", &code);
     let uuid = cell(&shelf.server.get(&path)?.json()?, "uuid");
-    let answer = shelf.server.get(&shelf.oauth("uuid", &uuid))?;
+    let answer = shelf.server.get(&shelf.authorized(&uuid))?;
     warn_of_no_domain(&answer.json()?);
     Ok(answer)
 }

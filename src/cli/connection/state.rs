@@ -6,13 +6,15 @@ use serde_json::Value;
 use crate::cli::table::cell;
 use crate::model::oauth::grant::LapseReason;
 
-/// How a connection by OAuth stands; nothing of one whose secret does not age.
+/// How a connection stands.
 pub(super) fn of(connection: &Value, now: Timestamp) -> String {
     if connection.get("needs_reauthorization").and_then(Value::as_bool) == Some(true) {
         return "needs re-authorisation".to_owned();
     }
     let Ok(end) = cell(connection, "token_expiry").parse::<Timestamp>() else {
-        return String::new();
+        // Of tokens the provider says so, or says nothing.
+        let is_told = connection.get("token_expiry").is_some();
+        return if is_told { "no end named" } else { "does not expire" }.to_owned();
     };
     match u64::try_from(end.duration_since(now).as_secs()) {
         Ok(left @ 1..) => format!("expires in {}", rough(left)),
@@ -55,12 +57,13 @@ mod tests {
             ("2026-03-01T00:00:00Z", "expires in 59 d"),
             ("2026-01-01T00:00:00Z", "expired"),
             ("2025-12-31T00:00:00Z", "expired"),
-            ("soon", ""),
-            ("", ""),
+            ("soon", "no end named"),
+            ("", "no end named"),
         ] {
             assert_eq!(at(&json!(expiry)), said, "{expiry}");
         }
-        assert_eq!(at(&Value::Null), "");
+        assert_eq!(at(&Value::Null), "no end named");
+        assert_eq!(of(&json!({"name": "orders"}), Timestamp::UNIX_EPOCH), "does not expire");
     }
 
     #[test]
@@ -72,6 +75,6 @@ mod tests {
         assert!(reason(&known).contains("revoked or ended"));
         assert_eq!(reason(&json!({"reauthorization_reason": "expired"})), "expired");
         let fine = json!({"needs_reauthorization": false, "token_expiry": null});
-        assert_eq!(of(&fine, Timestamp::UNIX_EPOCH), "");
+        assert_eq!(of(&fine, Timestamp::UNIX_EPOCH), "no end named");
     }
 }

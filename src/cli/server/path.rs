@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::model::connection::ConnectionType;
+
 /// A path of the API with its query.
 #[derive(Clone)]
 pub(in crate::cli) struct Path(String);
@@ -29,6 +31,16 @@ impl Path {
             encode(segment, &mut path);
         }
         Self(path)
+    }
+
+    /// That of a connection.
+    pub(in crate::cli) fn connection(integration: &str, kind: ConnectionType, name: &str) -> Self {
+        match kind {
+            ConnectionType::OAuth => Self::zis(&["connections", integration]).with("name", name),
+            ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
+                Self::zis(&["integrations", integration, "connections", kind.as_str(), name])
+            }
+        }
     }
 
     /// The same path with one more parameter.

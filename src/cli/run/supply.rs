@@ -1,0 +1,46 @@
+//! What the program will find: a mistake in it is told before the program meets a refusal that it
+//! may not show.
+
+use std::path::Path as Directory;
+
+use serde_json::Value;
+
+use crate::cli::output::{self, Failure};
+use crate::cli::server::{Path, Server};
+use crate::model::connection::ConnectionType;
+
+/// Looks for the connection that the program is to use. A token that may not look sees nothing,
+/// and the program learns it from the proxy.
+///
+/// # Errors
+/// When there is no such connection.
+pub(super) fn need(server: &Server, integration: &str, connection: &str) -> Result<(), Failure> {
+    for kind in ConnectionType::ALL {
+        match server.look(&Path::connection(integration, kind, connection)) {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(Failure::Refused(_)) => return Ok(()),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::Because(format!(
+        "the integration {integration} has no connection {connection}: `keyferry connection list` \
+         shows those that it has"
+    )))
+}
+
+/// Says so where a server that was started for the program alone has nothing to give it.
+pub(super) fn warn(server: &Server, integration: &str, data: &Directory) {
+    let path = Path::zis(&["integrations", integration, "connections", "all"]);
+    let listing = server.get(&path.with("page[size]", "1")).and_then(|answer| answer.json());
+    let is_empty = |listing: Value| {
+        let mut lists = ConnectionType::ALL.iter().filter_map(|kind| listing.get(kind.as_str()));
+        lists.all(|list| list.as_array().is_some_and(Vec::is_empty))
+    };
+    if listing.is_ok_and(is_empty) {
+        output::note(&format!(
+            "keyferry: no server answers, and the one that was started for this program has no \
+             connection in the integration {integration}; its data is in {}",
+            data.display()
+        ));
+    }
+}
