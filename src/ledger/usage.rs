@@ -36,7 +36,7 @@ pub struct Used {
     pub status: u16,
     /// Why the last request failed, where it never came back from the origin.
     pub failure: Option<&'static str>,
-    /// How many requests named it today, in UTC.
+    /// How many requests were sent with it today, in UTC, or could not be.
     pub today: u32,
 }
 
@@ -55,14 +55,14 @@ impl Usage {
         }
     }
 
-    /// Notes a request that has ended. One that was refused for what its caller has asked says
-    /// nothing of the connection.
+    /// Notes a request that has ended. One that was refused for what its caller has asked is no
+    /// use of the connection, and says nothing of it.
     pub(super) fn note(&self, time: Timestamp, status: u16, refused: Option<&'static str>) {
-        let second = time.as_second();
-        self.count(second.div_euclid(86_400));
         if refused.is_some() && status < 500 || status == 0 {
             return;
         }
+        let second = time.as_second();
+        self.count(second.div_euclid(86_400));
         // Most requests find it said already, and leave the other cores' copies alone.
         if self.last.load(Relaxed) != second {
             self.last.store(second, Relaxed);
@@ -127,11 +127,11 @@ mod tests {
     fn what_the_caller_did_wrong_says_nothing_of_the_connection() {
         let usage = fresh();
         usage.note(at(86_400), 403, Some("DomainNotAllowed"));
-        assert_eq!(usage.used(at(86_400)), Used { today: 1, ..Used::default() });
+        assert_eq!(usage.used(at(86_400)), Used::default());
         usage.note(at(86_401), 200, None);
         usage.note(at(86_402), 404, Some("ConnectionNotFound"));
         let used = usage.used(at(86_403));
-        assert_eq!((used.at, used.status, used.today), (Some(at(86_401)), 200, 3));
+        assert_eq!((used.at, used.status, used.today), (Some(at(86_401)), 200, 1));
     }
 
     #[test]
