@@ -92,7 +92,7 @@ pub(super) struct AuditEntry {
 pub(super) async fn list(seat: Seat, asked: Asked) -> Result<Json<Trail>, Error> {
     let auditing = seat.desk.auditing(&seat.operator).map_err(refused)?;
     let Asked(window) = asked;
-    let Pages { listing, looked_until } = auditing.list(&window).await.map_err(refused)?;
+    let Pages { listing, looked_until, .. } = auditing.list(&window).await.map_err(refused)?;
     let positions = listing.items.iter().map(|(position, _)| *position);
     // In the order of the list: where the search was broken off is its far end.
     let mut positions: Vec<_> = positions.chain(looked_until).collect();

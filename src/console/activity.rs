@@ -1,6 +1,7 @@
 //! Requests as they happen, and the last hour and day in charts.
 
 use axum::response::IntoResponse as _;
+use http::HeaderName;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
@@ -21,10 +22,20 @@ struct Filter<'a> {
     decision: &'a str,
 }
 
+/// What is on a page.
+struct Entries {
+    /// Newest first.
+    rows: Vec<(Position, Audited)>,
+    /// Where older ones begin, if there may be any.
+    oldest: Option<String>,
+    /// Up to where these are all.
+    newest: Option<Position>,
+}
+
 /// The page.
 pub(super) async fn page(frame: Frame) -> Answer {
     let filter = Filter::of(&frame);
-    let (rows, oldest) = entries(&frame, &filter, Some(frame.query("after")), None).await?;
+    let entries = entries(&frame, &filter).await?;
     let live = frame.query("after").is_empty();
     let content = html! {
         div.head {
@@ -39,10 +50,10 @@ pub(super) async fn page(frame: Frame) -> Answer {
             @if !frame.desk().keeps() {
                 p.empty { "This server keeps nothing, so there is no list; the log has every request." }
             } @else {
-                @if rows.is_empty() { p.empty #nothing { "No request is like that yet. They are here a second after they have ended." } }
-                (table(&frame, &rows, live))
-                @if let Some(oldest) = oldest {
-                    nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(older(&frame, &oldest)) { "Older" } }
+                @if entries.rows.is_empty() { p.empty #nothing { "No request is like that yet. They are here a second after they have ended." } }
+                (table(&frame, &entries, live))
+                @if let Some(oldest) = &entries.oldest {
+                    nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(older(&frame, oldest)) { "Older" } }
                 }
             }
         }
@@ -50,14 +61,12 @@ pub(super) async fn page(frame: Frame) -> Answer {
     Ok(frame.page(Tab::Activity, "Activity", &content))
 }
 
-/// The rows of what has happened since.
+/// The rows of what has happened since; the answer's field [`UNTIL`] says where to look on from.
 pub(super) async fn rows(frame: Frame) -> Answer {
-    let filter = Filter::of(&frame);
-    let newer = Some(frame.query("newer")).filter(|at| !at.is_empty());
-    let (rows, _) = entries(&frame, &filter, None, newer).await?;
+    let (rows, until) = arrivals(&frame, &Filter::of(&frame)).await?;
     let now = frame.desk().now();
-    let content = html! { @for (position, entry) in &rows { (row(&frame, position, entry, now)) } };
-    Ok(shell::html(&content).into_response())
+    let content = html! { @for (_, entry) in &rows { (row(&frame, entry, now)) } };
+    Ok(([(UNTIL, until)], shell::html(&content)).into_response())
 }
 
 impl<'a> Filter<'a> {
@@ -86,36 +95,54 @@ fn auditing(frame: &Frame) -> Result<Auditing<'_>, Trouble> {
     frame.desk().auditing(&frame.operator).map_err(|refused| frame.refuse(refused))
 }
 
-/// Entries that are wanted, newest first; and where older ones begin, if there may be any. A search
-/// that finds few is broken off, and goes on with the next page.
-async fn entries(
-    frame: &Frame,
-    filter: &Filter<'_>,
-    after: Option<&str>,
-    newer: Option<&str>,
-) -> Result<(Vec<(Position, Audited)>, Option<String>), Trouble> {
+/// The page's entries. A search that finds few is broken off, and goes on with the next page.
+async fn entries(frame: &Frame, filter: &Filter<'_>) -> Result<Entries, Trouble> {
     let auditing = auditing(frame)?;
-    let cursor = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
-    let mut window = Window { after: cursor(after), before: cursor(newer), limit: AT_ONCE };
-    let mut found = Vec::new();
+    let after = Some(frame.query("after")).filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut window = Window { after, before: None, limit: AT_ONCE };
+    let (mut rows, mut newest) = (Vec::new(), None);
     for _page in 0..MOST_PAGES {
         let pages = auditing.list(&window).await.map_err(|refused| frame.refuse(refused))?;
+        newest = newest.or(pages.newest);
         let shown = pages.listing.items.last().map(|(position, _)| *position);
         let last = pages.looked_until.or(shown);
         let has_more = pages.listing.has_more;
         let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
-        found.extend(wanted);
-        if let Some((position, _)) = found.get(PER_PAGE - 1) {
-            let oldest = position.to_string();
-            found.truncate(PER_PAGE);
-            return Ok((found, Some(oldest)));
+        rows.extend(wanted);
+        if let Some((position, _)) = rows.get(PER_PAGE - 1) {
+            let oldest = Some(position.to_string());
+            rows.truncate(PER_PAGE);
+            return Ok(Entries { rows, oldest, newest });
         }
         window.after = last.map(|position| position.to_string());
-        if !has_more || newer.is_some() {
-            return Ok((found, None));
+        if !has_more {
+            return Ok(Entries { rows, oldest: None, newest });
         }
     }
-    Ok((found, window.after))
+    Ok(Entries { rows, oldest: window.after, newest })
+}
+
+/// Wanted entries that are newer than those that the script knows, newest first; and up to where
+/// that is all.
+async fn arrivals(
+    frame: &Frame,
+    filter: &Filter<'_>,
+) -> Result<(Vec<(Position, Audited)>, String), Trouble> {
+    let auditing = auditing(frame)?;
+    let known = Some(frame.query("newer")).filter(|text| !text.is_empty());
+    let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
+    let mut found = Vec::new();
+    for _page in 0..MOST_PAGES {
+        let window = Window { after: None, before: Some(until.clone()), limit: AT_ONCE };
+        let pages = auditing.list(&window).await.map_err(|refused| frame.refuse(refused))?;
+        until = pages.newest.map_or(until, |newest| newest.to_string());
+        let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
+        found.splice(0..0, wanted);
+        if !pages.listing.has_more {
+            break;
+        }
+    }
+    Ok((found, until))
 }
 
 fn charts(frame: &Frame, filter: &Filter<'_>) -> Result<Markup, Trouble> {
@@ -126,9 +153,6 @@ fn charts(frame: &Frame, filter: &Filter<'_>) -> Result<Markup, Trouble> {
         return Ok(html! {});
     };
     let past = Past { beats: &beats, how_far, until: frame.desk().now() };
-    // Refreshes are counted for all integrations as one.
-    let all = auditing.look_back(metrics, None, how_far).ok();
-    let everywhere = all.as_ref().map(|beats| Past { beats, how_far, until: past.until });
     let spans = [(Lookback::Hour, "hour", "Last hour"), (Lookback::Day, "day", "Last day")];
     Ok(html! {
         nav.spans aria-label="Span" {
@@ -140,7 +164,7 @@ fn charts(frame: &Frame, filter: &Filter<'_>) -> Result<Markup, Trouble> {
             (past.requests())
             (past.latency())
             (past.refusals())
-            @if let Some(everywhere) = &everywhere { (everywhere.refreshes()) }
+            (past.refreshes())
         }
         p.hint { "As this instance has seen it. It was started " (outlook::time(frame.hall.rooms.facts.started)) "." }
     })
@@ -183,7 +207,8 @@ fn filters(frame: &Frame, filter: &Filter<'_>) -> Markup {
     }
 }
 
-fn table(frame: &Frame, rows: &[(Position, Audited)], live: bool) -> Markup {
+/// The rows; where they are live, newer ones are added as they come.
+fn table(frame: &Frame, entries: &Entries, live: bool) -> Markup {
     let now = frame.desk().now();
     let source = live.then(|| filtered_at(frame, "/activity/rows", &[]));
     html! {
@@ -197,12 +222,12 @@ fn table(frame: &Frame, rows: &[(Position, Audited)], live: bool) -> Markup {
                 th.medium scope="col" { "Caller" }
                 th.wide.number scope="col" { "Took" }
             } }
-            tbody data-live=[source] { @for (position, entry) in rows { (row(frame, position, entry, now)) } }
+            tbody data-live=[source] data-newest=[entries.newest] { @for (_, entry) in &entries.rows { (row(frame, entry, now)) } }
         }
     }
 }
 
-fn row(frame: &Frame, position: &Position, entry: &Audited, now: Timestamp) -> Markup {
+fn row(frame: &Frame, entry: &Audited, now: Timestamp) -> Markup {
     let class = match (entry.decision.as_str(), entry.status) {
         ("refuse", _) => "state bad",
         (_, 400..) => "state warn",
@@ -210,20 +235,34 @@ fn row(frame: &Frame, position: &Position, entry: &Audited, now: Timestamp) -> M
     };
     let took = format!("{:.0} ms, of it {:.0} at the origin", entry.total_ms, entry.upstream_ms);
     html! {
-        tr data-at=(position) {
+        tr {
             td { (moment(&entry.time, now)) }
-            td { span class=(class) { (entry.status) } @if !entry.code.is_empty() { div.reason { (entry.code) } } }
+            td { span class=(class) { (entry.status) } div.reason.medium { (entry.code) } }
             td.request {
-                strong { (entry.method) } " " span.origin-of { (entry.origin) } (path(entry))
-                div.narrow.medium-narrow { (entry.connection) @if !entry.caller.is_empty() { " by " (entry.caller) } }
+                strong { (entry.method) } " " span.origin-of { (outlook::breakable(host(entry))) } (outlook::breakable(path(entry)))
+                div.narrow.medium-narrow {
+                    @if !entry.code.is_empty() { (entry.code) ": " }
+                    (connection(frame, entry)) @if !entry.caller.is_empty() { " by " (outlook::breakable(&entry.caller)) }
+                }
             }
-            td.medium {
-                @if filtered_integration(frame, entry) { (entry.integration) "." }
-                (entry.connection)
-            }
-            td.medium { (entry.caller) }
+            td.medium { (connection(frame, entry)) }
+            td.medium { (outlook::breakable(&entry.caller)) }
             td.wide.number title=(took) { (format!("{:.0} ms", entry.total_ms)) }
         }
+    }
+}
+
+/// The origin, without the scheme that all have.
+fn host(entry: &Audited) -> &str {
+    entry.origin.strip_prefix("https://").unwrap_or(&entry.origin)
+}
+
+/// The connection, with its integration where it is not the one that is looked at.
+fn connection(frame: &Frame, entry: &Audited) -> Markup {
+    let elsewhere = !entry.integration.is_empty() && entry.integration != frame.integration();
+    html! {
+        @if elsewhere { (outlook::breakable(&entry.integration)) "." }
+        (outlook::breakable(&entry.connection))
     }
 }
 
@@ -232,11 +271,6 @@ fn path(entry: &Audited) -> &str {
     let below = entry.path.strip_prefix("/~/").filter(|_| !entry.origin.is_empty());
     let at_origin = below.map(|below| below.find('/').and_then(|at| below.get(at..)));
     at_origin.map_or(&entry.path, |path| path.unwrap_or("/"))
-}
-
-/// Whether it must be said of which integration an entry is.
-fn filtered_integration(frame: &Frame, entry: &Audited) -> bool {
-    !entry.integration.is_empty() && entry.integration != frame.integration()
 }
 
 fn moment(time: &str, now: Timestamp) -> Markup {
@@ -268,6 +302,9 @@ fn filtered_at(frame: &Frame, below: &str, more: &[(&str, &str)]) -> String {
     format!("{}?{}", frame.path(below), query.finish())
 }
 
+/// The field that says up to where a script has been told everything.
+const UNTIL: HeaderName = HeaderName::from_static("x-keyferry-until");
+const BEFORE_ALL: &str = "0-0";
 const PER_PAGE: usize = 100;
 const AT_ONCE: u32 = 200;
 const MOST_PAGES: usize = 10;

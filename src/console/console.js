@@ -45,9 +45,9 @@ function offerCopies(within) {
 
 /** A fragment of a page, as the server makes it; nothing when the session is over. */
 async function fragment(url) {
-  const answer = await fetch(url, { headers: { accept: "text/html" } });
+  const answer = await fetch(url, { headers: { "x-keyferry-fragment": "1" } });
   if (answer.status === 401) location.reload();
-  return answer.ok ? answer.text() : null;
+  return answer.ok ? { text: await answer.text(), until: answer.headers.get("x-keyferry-until") } : null;
 }
 
 /** Which hosts a domain covers, while it is typed. */
@@ -57,8 +57,8 @@ function preview(input) {
   const look = async () => {
     const number = ++latest;
     const url = `${input.dataset.preview}?value=${encodeURIComponent(input.value)}`;
-    const text = await fragment(url);
-    if (text !== null && number === latest) into.innerHTML = text;
+    const part = await fragment(url);
+    if (part && number === latest) into.innerHTML = part.text;
   };
   input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(look, 200); });
   if (input.value) look();
@@ -91,7 +91,7 @@ function askAgain(button) {
 function watch(body) {
   const pause = document.getElementById("pause"), said = document.getElementById("arrived");
   const most = 300;
-  let paused = false, arrived = 0;
+  let paused = false, arrived = 0, newest = body.dataset.newest ?? "";
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
@@ -99,11 +99,11 @@ function watch(body) {
     pause.textContent = paused ? "Go on" : "Pause";
   });
   const look = async () => {
-    const newest = body.querySelector("tr")?.dataset.at ?? "";
-    const text = await fragment(`${body.dataset.live}&newer=${encodeURIComponent(newest)}`);
-    if (!text || paused) return;
+    const part = await fragment(`${body.dataset.live}&newer=${encodeURIComponent(newest)}`);
+    if (!part || paused) return;
+    newest = part.until ?? newest;
     const rows = document.createElement("tbody");
-    rows.innerHTML = text;
+    rows.innerHTML = part.text;
     if (rows.children.length === 0) return;
     localise(rows);
     for (const row of rows.children) row.className = "fresh";

@@ -194,8 +194,8 @@ pub(super) fn see(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
 }
 
-/// Whether a page's script asks, and nobody looks at the answer as a page.
+/// Whether a page's script asks, and nobody looks at the answer as a page. The script says so
+/// itself: browsers do only where there is TLS, or no network.
 pub(super) fn is_fetched(parts: &Parts) -> bool {
-    let mode = parts.headers.get("sec-fetch-mode").map(http::HeaderValue::as_bytes);
-    parts.method == Method::GET && mode.is_some_and(|mode| mode != b"navigate")
+    parts.method == Method::GET && parts.headers.contains_key("x-keyferry-fragment")
 }

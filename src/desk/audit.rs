@@ -67,12 +67,16 @@ pub struct Pages {
     /// How far was looked, where the search was broken off before the page was full: there may be
     /// more beyond.
     pub looked_until: Option<Position>,
+    /// Up to where everything is known, whether it was wanted or not: what comes is newer. `None`
+    /// where nothing is there.
+    pub newest: Option<Position>,
 }
 
 /// What a search has come to.
 struct Found {
     entries: Vec<(Position, Audited)>,
     looked_until: Option<Position>,
+    newest: Option<Position>,
 }
 
 /// The right to read the audit trail, as far as the operator's own token reaches.
@@ -114,18 +118,22 @@ impl Auditing<'_> {
         };
         let Some(keeping) = &self.desk.keeping else {
             let listing = Listing { items: Vec::new(), has_more: false };
-            return Ok(Pages { listing, looked_until: None });
+            return Ok(Pages { listing, looked_until: None, newest: None });
         };
         let enough = usize::try_from(window.limit).unwrap_or(usize::MAX).saturating_add(1);
-        let found = if reads_backwards(window) {
+        let backwards = reads_backwards(window);
+        let found = if backwards {
             let mut found = self.upwards(keeping.store(), stretch, enough).await?;
             found.entries.reverse();
             found
         } else {
             self.downwards(keeping.store(), stretch, enough).await?
         };
-        let Found { entries, looked_until } = found;
-        Ok(Pages { listing: cut(entries, window, looked_until.is_some()), looked_until })
+        let Found { entries, looked_until, newest } = found;
+        let listing = cut(entries, window, looked_until.is_some());
+        let shown = listing.items.first().map(|(position, _)| *position);
+        let newest = if backwards && listing.has_more { looked_until.or(shown) } else { newest };
+        Ok(Pages { listing, looked_until, newest })
     }
 
     /// What happened in an integration, or in all of them: for whoever would be told of each
@@ -158,7 +166,7 @@ impl Auditing<'_> {
         stretch: Stretch,
         enough: usize,
     ) -> Result<Found, Refused> {
-        let mut found = Vec::new();
+        let (mut found, mut newest) = (Vec::new(), None);
         let mut before = stretch.older_than.map(|position| position.batch.saturating_add(1));
         for at_once in growing() {
             let batches = store.audit(before, at_once).await;
@@ -167,14 +175,15 @@ impl Auditing<'_> {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).rev().take(missing));
             }
+            newest = newest.or_else(|| batches.first().map(Position::end_of));
             before = batches.last().map(|batch| batch.id);
             let past = before.zip(stretch.newer_than).is_some_and(|(id, end)| id < end.batch);
             if found.len() >= enough || before.is_none() || past {
-                return Ok(Found { entries: found, looked_until: None });
+                return Ok(Found { entries: found, looked_until: None, newest });
             }
         }
         let looked_until = before.map(|batch| Position { batch, line: 0 });
-        Ok(Found { entries: found, looked_until })
+        Ok(Found { entries: found, looked_until, newest })
     }
 
     /// From the position on towards the newest.
@@ -184,7 +193,7 @@ impl Auditing<'_> {
         stretch: Stretch,
         enough: usize,
     ) -> Result<Found, Refused> {
-        let mut found = Vec::new();
+        let (mut found, mut newest) = (Vec::new(), None);
         let mut after = stretch.newer_than.map_or(0, |position| position.batch.saturating_sub(1));
         for at_once in growing() {
             let batches = store.audit_after(after, at_once).await;
@@ -193,14 +202,14 @@ impl Auditing<'_> {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).take(missing));
             }
+            newest = batches.last().map(Position::end_of).or(newest);
             let last = batches.last().map(|batch| batch.id);
             let (Some(last), true) = (last, found.len() < enough) else {
-                return Ok(Found { entries: found, looked_until: None });
+                return Ok(Found { entries: found, looked_until: None, newest });
             };
             after = last;
         }
-        let looked_until = Some(Position { batch: after, line: BEYOND });
-        Ok(Found { entries: found, looked_until })
+        Ok(Found { entries: found, looked_until: newest, newest })
     }
 
     /// The entries of a batch that are within the stretch and within reach, oldest first. Each is
@@ -245,6 +254,11 @@ impl Stretch {
 }
 
 impl Position {
+    /// After everything in a batch.
+    fn end_of(batch: &Batch) -> Self {
+        Self { batch: batch.id, line: BEYOND }
+    }
+
     /// Reads a position as it is shown.
     fn parse(text: &str) -> Result<Self, Refused> {
         let read = || {
