@@ -6,7 +6,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 
 use super::connect::grant_type;
-use super::fields::{Field, Kind, summary};
+use super::fields::{Field, Kind, Need, summary};
 use super::filled::Filled;
 use super::frame::{Answer, Frame, see};
 use super::outlook;
@@ -222,7 +222,7 @@ fn changes(frame: &Frame, record: &ClientRecord, filled: &Filled) -> Markup {
     for (field, value) in fields.iter_mut().zip(values) {
         field.value = value;
         if field.name == "client_secret" {
-            field.optional = true;
+            field.need = Need::Never;
             field.hint =
                 "Leave it empty to keep the one that is there. URLs change only along with it.";
         }
@@ -279,16 +279,16 @@ fn of_client() -> Vec<Field<'static>> {
         field("client_id", "Client ID", "What the provider calls the client."),
         Field { kind: Kind::Secret, ..field("client_secret", "Client secret", secret) },
         Field {
-            optional: true,
+            need: Need::With("authorization code"),
             ..field(
                 "auth_url",
                 "Authorization URL",
-                "Where somebody is asked; not needed for client credentials. {subdomain} may stand in its host.",
+                "Where somebody is asked. {subdomain} may stand in its host.",
             )
         },
         field("token_url", "Token URL", "Where tokens are asked for."),
         Field {
-            optional: true,
+            need: Need::Never,
             ..field(
                 "default_scopes",
                 "Default scopes",

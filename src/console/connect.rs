@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{self, Found};
 use super::create::common;
-use super::fields::{Field, Kind, summary};
+use super::fields::{Field, Kind, Need, summary};
 use super::filled::Filled;
 use super::frame::{Answer, Frame, Trouble, see};
 use super::outlook;
@@ -141,7 +141,7 @@ pub(super) fn facts(frame: &Frame, authorized: &Authorized) -> Markup {
             dd {
                 "kept, and never shown; "
                 @if let Some(end) = tokens.expires_at {
-                    (outlook::until(end, now)) " (" (outlook::time(end)) ")"
+                    @if end <= now { "ended " } @else { "ends " } (outlook::time(end))
                 } @else { "the provider named no end" }
             }
             dt { "Refresh token" } dd { (if tokens.refresh_token.is_some() { "kept, and never shown" } else { "none" }) }
@@ -264,14 +264,14 @@ fn of_flow<'a>(choices: &'a [(&'a str, &'a str)]) -> [Field<'a>; 3] {
             name: "permission_scopes",
             label: "Scopes",
             hint: "Separated by spaces. Without any, the client’s default scopes are asked for.",
-            optional: true,
+            need: Need::Never,
             ..Field::default()
         },
         Field {
             name: "oauth_url_subdomain",
             label: "Subdomain",
             hint: "What stands in the place of {subdomain} in the client’s URLs, if it has any.",
-            optional: true,
+            need: Need::Never,
             ..Field::default()
         },
     ]

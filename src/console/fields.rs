@@ -15,7 +15,17 @@ pub(super) struct Field<'a> {
     pub(super) kind: Kind<'a>,
     /// What stands in it where nothing was filled in.
     pub(super) value: &'a str,
-    pub(super) optional: bool,
+    pub(super) need: Need,
+}
+
+/// Whether a field must be filled in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Need {
+    #[default]
+    Always,
+    Never,
+    /// Where this is chosen.
+    With(&'static str),
 }
 
 /// How a field is filled in.
@@ -44,7 +54,11 @@ impl Field<'_> {
             div.field {
                 label for=(id) {
                     (self.label)
-                    @if self.optional { span.optional { " (optional)" } }
+                    @match self.need {
+                        Need::Always => {}
+                        Need::Never => { span.optional { " (optional)" } }
+                        Need::With(choice) => { span.optional { " (with " (choice) ")" } }
+                    }
                 }
                 (self.input(&id, filled, described.as_deref(), wrong.is_some()))
                 @if let Some(wrong) = &wrong {
@@ -65,7 +79,7 @@ impl Field<'_> {
             "" => self.value,
             entered => entered,
         };
-        let (required, invalid) = (!self.optional, wrong.then_some("true"));
+        let (required, invalid) = (self.need == Need::Always, wrong.then_some("true"));
         match self.kind {
             Kind::One(choices) => html! {
                 select id=(id) name=(self.name) aria-describedby=[described] aria-invalid=[invalid] {

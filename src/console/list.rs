@@ -116,7 +116,7 @@ fn filters(frame: &Frame, search: &Search<'_>) -> Markup {
 
 fn table(frame: &Frame, items: &[Surveyed], now: Timestamp) -> Markup {
     html! {
-        table.rows {
+        table.rows.connections {
             caption.unseen { "Connections" }
             thead { tr {
                 th scope="col" { "Name" }
@@ -136,12 +136,12 @@ fn row(frame: &Frame, item: &Surveyed, now: Timestamp) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a href=(path(frame, item)) { (item.name.as_str()) }
+                a href=(path(frame, item)) { (outlook::breakable(item.name.as_str())) }
                 @if item.declared { " " span.tag title="The configuration declares it; it can’t be changed here" { "declared" } }
-                div.narrow { (outlook::kind(item.kind)) " · " (domain) }
+                div.narrow { (outlook::kind(item.kind)) " · " (outlook::breakable(&domain)) }
             }
             td.wide { (outlook::kind(item.kind)) }
-            td.wide { code { (domain) } }
+            td.wide { code { (outlook::breakable(&domain)) } }
             td { (outlook::state(item, now)) }
             td.medium { @if let Some(at) = item.used.at { (outlook::time(at)) } @else { span.none { "–" } } }
             td.number.medium { (item.used.today) }

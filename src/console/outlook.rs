@@ -16,6 +16,16 @@ pub(super) fn kind(kind: ConnectionType) -> &'static str {
     }
 }
 
+/// A name or address that may be broken where its parts end, and not within a word. What is short
+/// fits anywhere.
+pub(super) fn breakable(text: &str) -> Markup {
+    let is_short = text.len() <= SHORT;
+    let parts = text.split_inclusive(['.', '/', '_', '-', ':']);
+    html! {
+        @for (number, part) in parts.enumerate() { @if number > 0 && !is_short { wbr; } (part) }
+    }
+}
+
 /// A moment: in UTC as it is served, in the viewer's zone once the script has seen it.
 pub(super) fn time(time: Timestamp) -> Markup {
     let exact = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -51,6 +61,9 @@ pub(super) fn advice(state: State) -> Option<&'static str> {
         State::Failing("SealBroken") | State::SealBroken => {
             "The secret that is kept can’t be opened: its record was changed by hand, or its master key is missing. Enter the secret anew by deleting and creating the connection, or have the operator bring the key back."
         }
+        State::Failing("NameUnresolved") => {
+            "The host of the last request has no address. Under a domain with *. it may have been mistyped; else its DNS must be mended."
+        }
         State::Failing(_) => {
             "The last request did not come back from the origin. The page Try it shows at which step; Activity shows the requests."
         }
@@ -82,14 +95,9 @@ fn words(state: State) -> (&'static str, String) {
 
 /// When a token ends that another can be had for.
 fn renewed(end: Timestamp, now: Timestamp) -> String {
-    if end <= now { "token is renewed when it is used".to_owned() } else { until(end, now) }
-}
-
-/// When a token ends.
-pub(super) fn until(end: Timestamp, now: Timestamp) -> String {
     let left = end.duration_since(now);
     if left <= SignedDuration::ZERO {
-        return "token has expired".to_owned();
+        return "token is renewed when it is used".to_owned();
     }
     format!("token expires in {}", span(left))
 }
@@ -106,9 +114,22 @@ pub(super) fn span(length: SignedDuration) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
+/// As much as a phone shows in a column.
+const SHORT: usize = 18;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_break_between_their_parts() {
+        assert_eq!(breakable("my_orders").0, "my_orders");
+        assert_eq!(
+            breakable("eu.api.<b>.example.com").0,
+            "eu.<wbr>api.<wbr>&lt;b&gt;.<wbr>example.<wbr>com"
+        );
+        assert_eq!(breakable("").0, "");
+    }
 
     #[test]
     fn a_length_is_told_in_its_largest_unit() {

@@ -22,13 +22,12 @@ pub(super) async fn page(frame: Frame) -> Answer {
     };
     let instances = if everything { instances(&frame).await } else { BTreeSet::new() };
     let facts = &frame.hall.rooms.facts;
-    let up = frame.desk().now().duration_since(facts.started);
     let content = html! {
         h1 { "System" }
         (readiness(&frame))
         dl.facts {
             dt { "Version" } dd { (env!("CARGO_PKG_VERSION")) }
-            dt { "Running since" } dd { (outlook::time(facts.started)) ", for " (outlook::span(up)) }
+            dt { "Started" } dd { (outlook::time(facts.started)) }
             dt { "Proxy" } dd { @for proxy in &facts.proxies { code { (proxy) } " " } }
             dt { "API and console" } dd { code { (frame.desk().public_url()) } }
             @if everything {

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use maud::{Markup, html};
 
-use super::fields::{Field, summary};
+use super::fields::{Field, Need, summary};
 use super::filled::Filled;
 use super::frame::{Answer, Frame, Trouble, see};
 use super::outlook;
@@ -163,14 +163,14 @@ fn creation(frame: &Frame, filled: &Filled) -> Markup {
             name: "connections",
             label: "Only these connections",
             hint: "Names, separated by spaces; under * as integration.name. Without any it reaches all.",
-            optional: true,
+            need: Need::Never,
             ..Field::default()
         },
         Field {
             name: "expires_at",
             label: "Ends",
             hint: "As 2030-01-31T12:00:00Z. Without one it does not end.",
-            optional: true,
+            need: Need::Never,
             ..Field::default()
         },
     ];

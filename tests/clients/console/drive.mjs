@@ -150,7 +150,7 @@ async function authorized() {
   await page.getByRole("link", { name: "Create OAuth client" }).click();
   await fill({
     Name: "id_server", "Client ID": "id of:my_oauth_client_name", "Client secret": secret(plan.password),
-    "Authorization URL (optional)": `${plan.issuer}/auth?prompt=consent`, "Token URL": `${plan.issuer}/token`,
+    "Authorization URL (with authorization code)": `${plan.issuer}/auth?prompt=consent`, "Token URL": `${plan.issuer}/token`,
     "Default scopes (optional)": "openid offline_access api",
   });
   await look("client-create");
@@ -306,6 +306,33 @@ async function remove() {
   await said("2 in all");
 }
 
+/** Five hundred connections in one list, some with names that are as long as may be. */
+async function many() {
+  const headers = { authorization: `Bearer ${plan.token}`, "content-type": "application/json" };
+  for (let number = 0; number < 500; number++) {
+    const name = number % 50 ? `service-${number}` : `${"a_very_long_name_".repeat(3)}${number}`;
+    const allowed_domain = number % 7 ? "*.example.test" : "a-service-with-a-long-name.eu-central-1.example.test";
+    const body = JSON.stringify({ name, allowed_domain, ...[{ token: "t" }, { username: "u", password: "p" }][number % 2] });
+    const type = ["bearer_token", "basic_auth"][number % 2];
+    const answer = await fetch(`${plan.url}/api/services/zis/integrations/many/connections/${type}`, { method: "POST", headers, body });
+    assert.ok(answer.ok, await answer.text());
+  }
+  await use("many.service-1", { "x-zis-host": "nowhere.example.test" });
+  await page.goto(`${plan.url}/console/i/many/connections?q=a`);
+  await said("500 in all");
+  await look("connections-many");
+  await page.getByRole("link", { name: "Next" }).click();
+  assert.equal(await page.locator(".connections tbody tr").count(), 100);
+}
+
+/** The API's description, which System leads to. */
+async function described() {
+  await go("/system");
+  await follow("The API’s description");
+  await page.locator("details").first().waitFor();
+  await look("docs");
+}
+
 async function leave() {
   await go("/system");
   await said("ready");
@@ -328,6 +355,8 @@ try {
   await activity();
   await tokens();
   await remove();
+  await many();
+  await described();
   await leave();
   assert.deepEqual(complaints, []);
   console.log(JSON.stringify({ weights }));
