@@ -239,7 +239,7 @@ fn row(frame: &Frame, entry: &Audited, now: Timestamp) -> Markup {
             td { (moment(&entry.time, now)) }
             td { span class=(class) { (entry.status) } div.reason.medium { (entry.code) } }
             td.request {
-                strong { (entry.method) } " " span.origin-of { (outlook::breakable(host(entry))) } (outlook::breakable(path(entry)))
+                strong { (entry.method) } " " span.origin-of { (outlook::breakable(host(entry))) } wbr; (outlook::breakable(path(entry)))
                 div.narrow.medium-narrow {
                     @if !entry.code.is_empty() { (entry.code) ": " }
                     (connection(frame, entry)) @if !entry.caller.is_empty() { " by " (outlook::breakable(&entry.caller)) }

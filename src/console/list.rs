@@ -140,7 +140,7 @@ fn row(frame: &Frame, item: &Surveyed, now: Timestamp) -> Markup {
                 @if item.declared { " " span.tag title="The configuration declares it; it can’t be changed here" { "declared" } }
                 div.narrow { (outlook::kind(item.kind)) " · " (outlook::breakable(&domain)) }
             }
-            td.wide { (outlook::kind(item.kind)) }
+            td.wide.kind { (outlook::kind(item.kind)) }
             td.wide { code { (outlook::breakable(&domain)) } }
             td { (outlook::state(item, now)) }
             td.medium { @if let Some(at) = item.used.at { (outlook::time(at)) } @else { span.none { "–" } } }
