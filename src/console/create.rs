@@ -12,6 +12,7 @@ use super::filled::Filled;
 use super::frame::{Answer, Frame, see};
 use super::outlook;
 use super::shell::{self, Tab};
+use crate::desk::Refused;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::HostName;
@@ -71,10 +72,20 @@ pub(super) async fn create(frame: Frame, request: Request) -> Answer {
             Ok(see(&frame.path(&below)))
         }
         Err(refused) => {
-            filled.blame(refused).map_err(|refused| frame.refuse(refused))?;
+            match taken(&frame, &filled, &refused) {
+                Some(fault) => filled.fault(&fault),
+                None => filled.blame(refused).map_err(|refused| frame.refuse(refused))?,
+            }
             Ok(shown(&frame, kind, &filled, StatusCode::BAD_REQUEST))
         }
     }
+}
+
+/// What has the name already, as far as the token may see it.
+fn taken(frame: &Frame, filled: &Filled, refused: &Refused) -> Option<String> {
+    let Refused::Taken = refused else { return None };
+    let other = frame.reading().ok()?.look(filled.text("name"))?;
+    Some(format!("name: is taken by a connection of the type {}", outlook::kind(other.kind)))
 }
 
 /// Which hosts a domain covers, while it is typed.

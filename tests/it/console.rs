@@ -137,6 +137,11 @@ async fn the_desks_sentences_stand_beside_their_fields_and_no_secret_comes_back(
     let text = page.text();
     assert!(text.contains("id=\"f-name-fault\"") && text.contains("public suffix"), "{text}");
     assert!(!text.contains("canary-of-a-form"), "{text}");
+    let fields = [("name", "mine"), ("allowed_domain", "api.example.test"), ("token", "t0k3n")];
+    assert_eq!(visitor.post(&format!("{LIST}/new/bearer_token"), &fields).await.status, 303);
+    let fields = [fields[0], fields[1], ("username", "u"), ("password", "p")];
+    let page = visitor.post(&format!("{LIST}/new/basic_auth"), &fields).await;
+    assert!(page.text().contains("Is taken by a connection of the type Bearer token"), "{page:?}");
 }
 
 #[tokio::test]
