@@ -26,10 +26,12 @@ pub use self::manager::Manager;
 pub use self::provider::{Answer, Provider, Unsuccessful};
 pub use self::tokens::{Cause, Tokens, Wanted};
 use crate::model::name::IntegrationName;
+use crate::model::sealed::{Context, Sealed};
 use crate::registry::Registry;
+use crate::secret::Secret;
 use crate::store::{Revision, Store};
 use crate::upstream::Rules;
-use crate::vault::Vault;
+use crate::vault::{OpenError, Vault};
 
 /// Where things are kept, and come into force.
 pub trait Shelf: fmt::Debug + Send + Sync {
@@ -39,9 +41,15 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// The vault with the master keys that are in force.
     fn vault(&self) -> Arc<Vault>;
 
-    /// The same, after a look for the key of this id, if it is not among them: another instance may
-    /// be at rotating the keys, and further than this one.
-    fn vault_with<'a>(&'a self, key_id: &'a str) -> BoxFuture<'a, Arc<Vault>>;
+    /// Opens what `whose` record has sealed, after a look for its master key, if that is not at
+    /// hand: another instance may be at rotating the keys, and further than this one. Where it can't
+    /// be opened the alarm is raised, and whoever asks need only refuse.
+    fn open<'a>(
+        &'a self,
+        whose: String,
+        context: Context<'a>,
+        sealed: &'a Sealed,
+    ) -> BoxFuture<'a, Result<Secret, OpenError>>;
 
     /// Waits, not for long, until the store's revision is in force on this instance; whether it
     /// came to that.

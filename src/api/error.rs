@@ -210,7 +210,7 @@ const KEYS_FROM_ENVIRONMENT: &str = "The master keys come from KEYFERRY_MASTER_K
     to seal.master_key_file, the new one first, and start the server without the variable";
 const MISMATCH: &str = "Authorization failed due to integration mismatch";
 const OUT_OF_REACH: &str = "Cannot access this resource. The token does not reach it";
-const SEAL_BROKEN: &str =
-    "The secret that is kept can't be opened: delete the connection and create it anew";
+const SEAL_BROKEN: &str = "The secret that is kept can't be opened: the operator brings its master key back, or what it \
+     belongs to is deleted and created anew";
 const STORE_NEEDED: &str = "This server keeps nothing: the operator sets store.url in the \
     configuration to a database, as sqlite:keyferry.db, and starts it anew";

@@ -331,6 +331,16 @@ impl Follower {
         registry.admit(record.digest, record.id, caller);
     }
 
+    /// Something that the store has sealed can't be opened.
+    pub(super) fn alarm(&self, whose: &str) {
+        self.metrics.count_seal_failure();
+        tracing::error!(
+            whose,
+            "what is sealed can't be opened: its row was changed by hand, or its master key is \
+             missing; nothing is done with it"
+        );
+    }
+
     /// A row that is no record counts as one that was changed by hand.
     fn report<T>(&self, read: Result<T, store::Error>) {
         if let Err(error) = read {

@@ -9,9 +9,11 @@ use super::backing::Backing;
 use super::follower::Follower;
 use super::keys::KeysError;
 use crate::desk::{Keeping, Refused};
+use crate::model::sealed::{Context, Sealed};
 use crate::oauth::{Provider, Shelf, Tokens};
+use crate::secret::Secret;
 use crate::store::{Revision, Store};
-use crate::vault::Vault;
+use crate::vault::{OpenError, Vault};
 
 /// The store, the keys, and the follower that puts in force what is written.
 #[derive(Clone, Debug)]
@@ -37,25 +39,38 @@ impl Shelf for Kept {
         self.backing.keys.vault()
     }
 
-    fn vault_with<'a>(&'a self, key_id: &'a str) -> BoxFuture<'a, Arc<Vault>> {
-        let Backing { store, keys } = &self.backing;
-        let look = async move {
-            if keys.vault().keyring().ids().all(|known| known != key_id) {
-                match keys.reread(store).await {
-                    Ok(true) => self.follower.begin_afresh(),
-                    Ok(false) => {}
-                    Err(error) => {
-                        tracing::warn!(error = %error, "the master keys can't be read again");
-                    }
-                }
-            }
-            keys.vault()
+    fn open<'a>(
+        &'a self,
+        whose: String,
+        context: Context<'a>,
+        sealed: &'a Sealed,
+    ) -> BoxFuture<'a, Result<Secret, OpenError>> {
+        let open = async move {
+            let vault = self.vault_with(&sealed.key_id).await;
+            vault.open(&context, sealed).inspect_err(|_mute| self.follower.alarm(&whose))
         };
-        look.boxed()
+        open.boxed()
     }
 
     fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {
         self.follower.reached(revision).boxed()
+    }
+}
+
+impl Kept {
+    /// The vault, after a look for the key of this id, if it is not in it.
+    async fn vault_with(&self, key_id: &str) -> Arc<Vault> {
+        let Backing { store, keys } = &self.backing;
+        if keys.vault().keyring().ids().all(|known| known != key_id) {
+            match keys.reread(store).await {
+                Ok(true) => self.follower.begin_afresh(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "the master keys can't be read again");
+                }
+            }
+        }
+        keys.vault()
     }
 }
 
@@ -68,8 +83,13 @@ impl Shelf for Keeper {
         self.kept.vault()
     }
 
-    fn vault_with<'a>(&'a self, key_id: &'a str) -> BoxFuture<'a, Arc<Vault>> {
-        self.kept.vault_with(key_id)
+    fn open<'a>(
+        &'a self,
+        whose: String,
+        context: Context<'a>,
+        sealed: &'a Sealed,
+    ) -> BoxFuture<'a, Result<Secret, OpenError>> {
+        self.kept.open(whose, context, sealed)
     }
 
     fn in_force(&self, revision: Revision) -> BoxFuture<'_, bool> {

@@ -173,7 +173,7 @@ impl Writing<'_> {
         let mut before = self.of_kind(kind, &name).await?;
         let change = Change::read(&before, form)?;
         for _again in 0..ATTEMPTS {
-            let after = self.0.desk.changed(&**keeping, &before, &change)?;
+            let after = self.0.desk.changed(&**keeping, &before, &change).await?;
             let replaced = keeping.store().replace_connection(&before, &after).await;
             if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
                 self.log("a connection was changed", kind, &name);
@@ -280,7 +280,7 @@ impl Desk {
     }
 
     /// The record as the change makes it: sealed anew, since the context may be another.
-    fn changed(
+    async fn changed(
         &self,
         keeping: &dyn Keeping,
         before: &ConnectionRecord,
@@ -288,15 +288,9 @@ impl Desk {
     ) -> Result<ConnectionRecord, Refused> {
         // Opened even where another secret takes its place: a row that was edited by hand would
         // else have the new one sealed for a place of the editor's choice.
-        let kept = keeping.vault().open(&before.context(), &before.sealed).map_err(|_mute| {
-            tracing::error!(
-                integration = before.integration.as_str(),
-                connection.name = before.name.as_str(),
-                "the connection's secret can't be opened: its row was changed by hand, or its \
-                 master key is missing; it is not changed"
-            );
-            Refused::SealBroken
-        })?;
+        let whose = format!("the connection {}.{}", before.integration, before.name);
+        let kept = keeping.open(whose, before.context(), &before.sealed).await;
+        let kept = kept.map_err(|_mute| Refused::SealBroken)?;
         let secret = change.secret.clone().unwrap_or(kept);
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);

@@ -2,6 +2,7 @@
 
 use super::answer::{Denial, ErrorCode};
 use crate::model::oauth::endpoint::EndpointError;
+use crate::model::oauth::grant::LapseReason;
 
 /// Why there are no other tokens. None of it has a secret, an address or a provider's words in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -19,8 +20,8 @@ pub enum Failure {
     #[error("there were no other tokens in time")]
     Late,
     /// The grant has lapsed: only a new flow helps.
-    #[error("the grant has lapsed, and has to be given anew")]
-    Lapsed,
+    #[error("the grant has to be given anew: {}", .0.as_sentence())]
+    Lapsed(LapseReason),
     /// There is no refresh token.
     #[error("there is no refresh token")]
     NoRefreshToken,
@@ -59,7 +60,7 @@ impl Failure {
     /// What it is called among the figures.
     pub(super) fn outcome(self) -> &'static str {
         match self {
-            Self::Denied(Denial::Error(ErrorCode::InvalidGrant)) | Self::Lapsed => "lapsed",
+            Self::Denied(Denial::Error(ErrorCode::InvalidGrant)) | Self::Lapsed(_) => "lapsed",
             Self::Denied(_) => "denied",
             Self::Gone => "gone",
             Self::NoRefreshToken => "no_refresh_token",

@@ -105,10 +105,12 @@ impl Flight<'_> {
             return Ok(Some((Flown::others(grant.generation), revision)));
         }
         // An operator may know that the provider has changed its mind.
-        if grant.lapse.is_some() && self.wanted.cause != Cause::Operator {
-            return Err(Failure::Lapsed);
+        match &grant.lapse {
+            Some(lapse) if self.wanted.cause != Cause::Operator => {
+                Err(Failure::Lapsed(lapse.reason))
+            }
+            _ => Ok(None),
         }
-        Ok(None)
     }
 
     /// Refreshes, and has the lease count until that is over, however long it takes: nobody else
@@ -158,8 +160,8 @@ impl Flight<'_> {
         record: &ConnectionRecord,
         grant: &Grant,
     ) -> Result<(ClientRecord, TokenSet), Failure> {
-        let vault = self.shelf.vault_with(&record.sealed.key_id).await;
-        let packed = vault.open(&record.context(), &record.sealed);
+        let whose = format!("the connection {}.{}", record.integration, record.name);
+        let packed = self.shelf.open(whose, record.context(), &record.sealed).await;
         let tokens = packed.ok().and_then(|packed| TokenSet::unpack(&packed));
         let tokens = tokens.ok_or(Failure::Seal)?;
         let client = self.shelf.store().client(&record.integration, grant.client).await;
@@ -270,7 +272,7 @@ impl Flight<'_> {
             if let Some(revision) = kept.map_err(|error| store_failed(&error))? {
                 lapsed(&before, reason);
                 self.shelf.in_force(revision).await;
-                return Err(Failure::Lapsed);
+                return Err(Failure::Lapsed(reason));
             }
         }
     }

@@ -83,9 +83,9 @@ impl Provider {
     ) -> Result<TokenSet, Unsuccessful> {
         let endpoint = TokenEndpoint::of_client(client, subdomain).map_err(Failure::Endpoint)?;
         let issuer = endpoint.origin().to_string();
-        let vault = self.shelf.vault_with(&client.sealed.key_id).await;
-        let secret =
-            vault.open(&client.context(), &client.sealed).map_err(|_mute| Failure::Seal)?;
+        let whose = format!("the OAuth client {} of {}", client.name, client.integration);
+        let secret = self.shelf.open(whose, client.context(), &client.sealed).await;
+        let secret = secret.map_err(|_mute| Failure::Seal)?;
         let form = Form::of(question, &client.client_id, &secret, client.auth_method);
         let Form { body, authorization } = form.ok_or(Failure::Seal)?;
         // The time of the question: a token must not be held for fresher than it is.

@@ -318,7 +318,11 @@ mod tests {
     #[test]
     fn what_has_failed_says_nothing_of_the_tokens_of_another_flow() {
         let (tokens, _orders) = Tokens::new();
-        tokens.land(&wanted(1), Err(Failure::Lapsed), None);
+        tokens.land(
+            &wanted(1),
+            Err(Failure::Lapsed(crate::model::oauth::grant::LapseReason::InvalidGrant)),
+            None,
+        );
         assert!(tokens.begin(&wanted(1)).is_err());
         assert!(tokens.begin(&wanted(2)).is_ok());
     }

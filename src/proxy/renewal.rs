@@ -169,7 +169,7 @@ const ARRIVAL: Duration = Duration::from_millis(300);
 fn failed(failure: Failure, decided: &Decided) -> Refusal {
     let connection = decided.permit.connection();
     match failure {
-        Failure::Lapsed | Failure::NoRefreshToken => reauthorization_needed(connection),
+        Failure::Lapsed(_) | Failure::NoRefreshToken => reauthorization_needed(connection),
         Failure::Seal => super::inject::seal_broken(),
         Failure::Store => Refusal::new(
             Code::StoreUnavailable,

@@ -126,8 +126,12 @@ impl Numbered {
             Failure::NoRefreshToken => Self::invalid_request(),
             Failure::Seal => Self::server(super::SEAL_BROKEN),
             Failure::Store => Self::unavailable(),
-            Failure::Lapsed | Failure::Denied(Denial::Error(ErrorCode::InvalidGrant)) => {
+            Failure::Denied(Denial::Error(ErrorCode::InvalidGrant)) => {
                 Self::value("Refresh token", "the provider said invalid_grant: start a flow anew")
+            }
+            Failure::Lapsed(reason) => {
+                let why = format!("{}: start a flow anew", reason.as_sentence());
+                Self::value("Refresh token", &why)
             }
             Failure::Denied(_) => Self::value("OAuth client", &failure.to_string()),
             Failure::Endpoint(_)

@@ -107,7 +107,7 @@ impl Writing<'_> {
         let change = ClientChange::read(&before, form, &rules)?;
         let keeping = self.0.desk.keeping()?;
         for _again in 0..ATTEMPTS {
-            let after = self.changed_client(keeping, &before, &change)?;
+            let after = self.changed_client(keeping, &before, &change).await?;
             let replaced = keeping.store().replace_client(&before, &after).await;
             if replaced.map_err(|error| store_failed(&error))? {
                 self.log_client("client_update", &after);
@@ -138,7 +138,7 @@ impl Writing<'_> {
     }
 
     /// The record as the change makes it, sealed anew.
-    fn changed_client(
+    async fn changed_client(
         &self,
         keeping: &dyn Keeping,
         before: &ClientRecord,
@@ -146,11 +146,9 @@ impl Writing<'_> {
     ) -> Result<ClientRecord, Refused> {
         // Opened even where another secret takes its place: a row that was edited by hand would
         // else have the new one sealed for a place of the editor's choice.
-        let kept = keeping.vault().open(&before.context(), &before.sealed).map_err(|_mute| {
-            let client = before.name.as_str();
-            tracing::error!(client, "the client's secret can't be opened; it is not changed");
-            Refused::SealBroken
-        })?;
+        let whose = format!("the OAuth client {} of {}", before.name, before.integration);
+        let kept = keeping.open(whose, before.context(), &before.sealed).await;
+        let kept = kept.map_err(|_mute| Refused::SealBroken)?;
         let mut after = before.clone();
         let ClientChange { client_id, secret, auth_url, token_url, default_scopes, auth_method } =
             change;

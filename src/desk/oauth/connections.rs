@@ -153,10 +153,9 @@ impl Writing<'_> {
                 }
                 None => {}
             }
-            let vault = keeping.vault_with(&before.sealed.key_id).await;
-            let secret = vault
-                .open(&before.context(), &before.sealed)
-                .map_err(|_mute| Refused::SealBroken)?;
+            let whose = format!("the connection {}.{}", before.integration, before.name);
+            let secret = keeping.open(whose, before.context(), &before.sealed).await;
+            let secret = secret.map_err(|_mute| Refused::SealBroken)?;
             let mut after = before.clone();
             after.allowed_domain = Some(domain.clone());
             after.updated_at = self.0.desk.moved(before.updated_at);

@@ -125,9 +125,9 @@ impl Desk {
 }
 
 async fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<Taken, Refused> {
-    let vault = keeping.vault_with(&record.sealed.key_id).await;
-    let opened = vault.open(&record.context(), &record.sealed).ok();
-    let content = opened.and_then(|packed| FlowContent::unpack(&packed));
+    let whose = format!("an OAuth flow of {}", record.integration);
+    let opened = keeping.open(whose, record.context(), &record.sealed).await;
+    let content = opened.ok().and_then(|packed| FlowContent::unpack(&packed));
     let content = content.ok_or(Refused::SealBroken)?;
     let FlowRecord { id, integration, client, .. } = record;
     Ok(Taken { id, integration, client, content })
