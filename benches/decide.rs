@@ -282,6 +282,7 @@ fn in_force(connections: usize) -> InForce {
             max_body_bytes: 0,
             idle_timeout: Duration::from_mins(1),
             websocket_idle_timeout: Duration::from_mins(1),
+            head_timeout: Duration::from_mins(1),
             renewal: Renewal::default(),
         }),
         rules: Arc::new(Rules {

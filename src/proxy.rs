@@ -63,6 +63,8 @@ pub struct Settings {
     pub idle_timeout: std::time::Duration,
     /// How long a WebSocket, or a tunnel that is not looked into, may be silent.
     pub websocket_idle_timeout: std::time::Duration,
+    /// How long the first byte of a tunnel may take.
+    pub head_timeout: std::time::Duration,
     /// How the tokens of OAuth connections are kept fresh.
     pub renewal: Renewal,
 }

@@ -10,6 +10,7 @@ use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::worker::Shared;
@@ -64,7 +65,8 @@ impl House for Watched {
 }
 
 async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
-    let Decided { tunnel, origin, connection } = decide(shared, &errand)?;
+    let Decided { tunnel, origin, connection } =
+        decide(shared, &errand, shared.ledger.clock.now())?;
     let request = written(errand, &origin)?;
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     let tasks = Tasks::default();
@@ -102,11 +104,16 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let used: Vec<_> = [Some(connection), used_first, used_last].into_iter().flatten().collect();
     Ok(Delivered {
         status: head.status.as_u16(),
-        is_the_origins: !head.headers.contains_key("proxy-status"),
+        is_the_origins: !is_ours(&head.headers),
         fields: fields(&head.headers, &used),
         body: body.preview(&head.headers, &used),
         times,
     })
+}
+
+/// Whether an answer is the proxy's own: an origin's carries no member of that name.
+fn is_ours(headers: &HeaderMap) -> bool {
+    headers.get_all("proxy-status").iter().any(|value| value.as_bytes().starts_with(b"keyferry"))
 }
 
 /// The connection as it is now: its tokens may be others than they were.
@@ -126,7 +133,7 @@ struct Decided {
 }
 
 /// Decides whether the request may go where it is for. Its journey decides again.
-fn decide(shared: &Shared, errand: &Errand) -> Result<Decided, String> {
+fn decide(shared: &Shared, errand: &Errand, now: Timestamp) -> Result<Decided, String> {
     let tags = Tags {
         integrations: [None, Some(errand.integration.clone()), None],
         connections: [None, errand.connection.clone(), None],
@@ -134,7 +141,7 @@ fn decide(shared: &Shared, errand: &Errand) -> Result<Decided, String> {
     let in_force = shared.in_force.load();
     let holder = in_force.registry.holder(&errand.caller).ok_or("The token has ended.")?;
     let ask = Ask::for_url(errand.method.clone(), &errand.url, tags);
-    let told = proxy::explain(&in_force, &holder.caller, ask.clone());
+    let told = proxy::explain(&in_force, &holder.caller, ask.clone(), now);
     if let Some(refusal) = told.refusal {
         return Err(refusal.title().to_owned());
     }

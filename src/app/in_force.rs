@@ -117,6 +117,7 @@ fn proxy_settings(config: &Config) -> Settings {
         max_body_bytes: plan.max_body_bytes.unwrap_or(0),
         idle_timeout: plan.idle_timeout,
         websocket_idle_timeout: plan.websocket_idle_timeout,
+        head_timeout: plan.head_timeout,
         renewal: Renewal {
             refresh_before: config.oauth.refresh_before,
             retry_on_401: config.oauth.retry_on_401,

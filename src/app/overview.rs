@@ -93,7 +93,7 @@ impl View for Overview {
         let tags =
             Tags { integrations: [None, integration, None], connections: [None, connection, None] };
         let ask = Ask::for_url(method, &url, tags);
-        let told = proxy::explain(&self.live.in_force().load(), caller, ask);
+        let told = proxy::explain(&self.live.in_force().load(), caller, ask, self.clock.now());
         let refusal = told.refusal.as_ref();
         let step = |step: proxy::Step| Step {
             name: step.rule.as_str(),

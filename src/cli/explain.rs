@@ -11,6 +11,7 @@ use super::output::{self, Failure, Format};
 use super::server::{Path, Server, Whom};
 use super::table::cell;
 use crate::app::Assembly;
+use crate::clock::Clock;
 use crate::config::{Config, Environment, Options};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -110,7 +111,7 @@ fn by_configuration(
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;
     let ask = Ask::for_url(method, &arguments.target, tags);
-    Ok(as_json(&explain(&in_force, &operator(), ask)))
+    Ok(as_json(&explain(&in_force, &operator(), ask, Clock::system().now())))
 }
 
 /// The tags that the arguments stand for. The integration may be left out where only one is

@@ -53,7 +53,7 @@ fn greeting(started: &Started, file: Option<&Path>) -> String {
 
 /// What leads to a first request; with connections at hand, what leads to the next one.
 fn next(started: &Started, file: Option<&Path>) -> String {
-    let proxy = started.proxy.first().map_or("", String::as_str);
+    let proxy = as_curl_asks(&started.proxy);
     if started.store == StoreUrl::Memory {
         let file = file.map_or_else(|| "keyferry.toml".into(), |file| file.display().to_string());
         if started.connections == 0 {
@@ -71,15 +71,33 @@ fn next(started: &Started, file: Option<&Path>) -> String {
     } else {
         let absolute = std::path::absolute(&started.data_dir);
         let shown = absolute.as_deref().unwrap_or(&started.data_dir).display().to_string();
-        format!(" KEYFERRY_DATA_DIR='{}'", shown.replace('\'', "'\\''"))
+        format!(" KEYFERRY__DATA_DIR='{}'", shown.replace('\'', "'\\''"))
     };
     format!(
         "  export KEYFERRY_INTEGRATION=my_integration KEYFERRY_URL={}{data_dir}\n  \
          keyferry connection create --type bearer_token --name example --allowed-domain httpbin.org\n  \
          keyferry token create --name runner --scope proxy > runner.token\n  \
          curl -H \"Authorization: Bearer $(cat runner.token)\" {proxy}/~/example/bearer",
-        started.api
+        reachable(&started.api)
     )
+}
+
+/// How curl is told to ask a proxy that listens there: by the first address, or by a unix socket
+/// where there is nothing else.
+fn as_curl_asks(listeners: &[String]) -> String {
+    let is_address = |listener: &&String| !listener.starts_with("unix:");
+    match listeners.iter().find(is_address).or_else(|| listeners.first()).map(String::as_str) {
+        Some(listener) => match listener.strip_prefix("unix:") {
+            Some(socket) => format!("--unix-socket {socket} http://localhost"),
+            None => reachable(listener),
+        },
+        None => String::new(),
+    }
+}
+
+/// A server that listens on every address is reached at loopback, by its own name.
+fn reachable(listener: &str) -> String {
+    listener.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 }
 
 /// Where the commands look by themselves.

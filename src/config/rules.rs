@@ -3,12 +3,24 @@
 use super::fault::Place;
 use super::listener::Listener;
 use super::report::Report;
-use super::{CallerAuth, Config};
+use super::{CallerAuth, Config, Untagged};
 
 /// Reports every rule between keys that `config` breaks.
 pub(super) fn check(config: &Config, report: &Report) {
     anonymous_callers(config, report);
     listeners(config, report);
+    blind_tunnels(config, report);
+}
+
+/// Contract §3: what no connection covers passes for whoever shows a token; for nobody else, or the
+/// proxy would be an open one.
+fn blind_tunnels(config: &Config, report: &Report) {
+    let is_open = config.proxy.caller_auth == CallerAuth::None;
+    if is_open && config.proxy.untagged == Untagged::Tunnel {
+        let key = "proxy.untagged";
+        let rule = "\"tunnel\" needs proxy.caller_auth = \"token\"";
+        report.consequence(&place_of(key, report), key, rule);
+    }
 }
 
 /// Contract §3: without tokens, only this machine may reach the proxy, and somebody has to say

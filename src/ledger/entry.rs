@@ -210,7 +210,7 @@ impl Entry {
         let tally = self.listing.as_deref().map(Listed::tally);
         match (self.decision, tally) {
             (Decision::Allow, Some(tally)) => tally.count_allowed(self.status),
-            (Decision::Allow, None) => {}
+            (Decision::Allow, None) => metrics.count_unchosen(self.status),
             (Decision::Refuse(code), tally) => metrics.count_refusal(tally, code, self.status),
         }
         let refused = match self.decision {
@@ -222,9 +222,11 @@ impl Entry {
         }
         let took = self.own.zip(self.upstream).map(|(own, upstream)| own + upstream);
         let ended = self.started + total;
-        match self.listing.as_deref() {
-            Some(listing) => listing.usage().pulse.note(ended, took, refused),
-            None => metrics.pulse("").note(ended, took, refused),
+        if let Some(listing) = self.listing.as_deref() {
+            listing.usage().pulse.note(ended, took, refused);
+        } else {
+            let integration = self.integration.as_ref().map_or("", IntegrationName::as_str);
+            metrics.pulse(integration).note(ended, took, refused);
         }
         metrics.observe(Part::Total, total.as_secs_f64());
         if let Some(own) = self.own {

@@ -36,6 +36,7 @@ pub struct Metrics {
     tokens: TokenFigures,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<Tally>,
+    unchosen: Tally,
     pulses: Pulses,
 }
 
@@ -130,10 +131,10 @@ impl Metrics {
         let tokens = TokenFigures::register(&mut registry);
         registry.register("build", "The version", Info::new(VERSION.to_vec()));
         let durations = durations(&mut registry);
-        let overflow = Tally::new((OVERFLOW.to_owned(), OVERFLOW.to_owned()), &requests);
         Self {
             registry: Mutex::new(registry),
-            overflow: Arc::new(overflow),
+            overflow: Arc::new(Tally::shared(OVERFLOW, &requests)),
+            unchosen: Tally::shared("", &requests),
             requests,
             durations,
             caller_conns,
@@ -172,6 +173,11 @@ impl Metrics {
     #[must_use]
     pub fn look_back(&self, integration: Option<&str>, how_far: Lookback) -> Vec<Beat> {
         self.pulses.look_back(integration, how_far)
+    }
+
+    /// Counts an allowed request for which no connection was chosen: a tunnel.
+    pub(super) fn count_unchosen(&self, status: u16) {
+        self.unchosen.count_allowed(status);
     }
 
     /// Counts a refusal of a request that got as far as naming `tally`'s connection, or not.
@@ -240,6 +246,11 @@ impl Metrics {
 impl Tally {
     fn new(labels: (String, String), requests: &Family<RequestLabels, Counter>) -> Self {
         Self { labels, requests: requests.clone(), allowed: Default::default() }
+    }
+
+    /// One that several share, under this label.
+    fn shared(label: &str, requests: &Family<RequestLabels, Counter>) -> Self {
+        Self::new((label.to_owned(), label.to_owned()), requests)
     }
 
     /// Counts an allowed request.

@@ -142,6 +142,15 @@ impl Reach {
         }
     }
 
+    /// The one integration, where it is one.
+    #[must_use]
+    pub fn only(&self) -> Option<&IntegrationName> {
+        match self {
+            Self::One(integration, _) => Some(integration),
+            Self::Every(_) => None,
+        }
+    }
+
     /// The listed connections as [`Reach::parse`] reads them, if there is a list.
     #[must_use]
     pub fn connections(&self) -> Option<Vec<String>> {

@@ -45,7 +45,7 @@ pub(super) fn permit_again(
     if in_force.stale.load(Relaxed) {
         return Err(store_unavailable());
     }
-    let holder = arrival.presented.identify(head, &arrival.ask, in_force, now)?;
+    let holder = arrival.presented.identify(head, &arrival.ask, in_force, now, |_known| {})?;
     let permit = decide(in_force, &holder.caller, &arrival.ask, |_listing| {})?;
     arrival.presented.check_slot(&arrival.ask, permit.connection().field())?;
     Ok((holder, permit))

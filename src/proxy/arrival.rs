@@ -85,6 +85,14 @@ impl Tags {
 }
 
 impl Form {
+    /// The form of a request, where one can be told.
+    pub(super) fn of(head: &Parts, settings: &Settings, tunnel: Option<&Tunnel>) -> Option<Self> {
+        match tunnel {
+            Some(_) => Some(Self::Tunnel),
+            None => recognise(head, settings).ok(),
+        }
+    }
+
     /// The form's name, as logs print it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -377,6 +385,7 @@ mod tests {
             max_body_bytes: 0,
             idle_timeout: std::time::Duration::ZERO,
             websocket_idle_timeout: std::time::Duration::ZERO,
+            head_timeout: std::time::Duration::ZERO,
         };
         let mut request = http::Request::new(());
         *request.method_mut() = method;

@@ -103,7 +103,8 @@ impl Presented {
         Ok(())
     }
 
-    /// The caller, if it is known and may use the data plane.
+    /// The caller, if it is known and may use the data plane; `known` hears of one whose token has
+    /// ended, or does not suffice, too.
     ///
     /// # Errors
     /// `CallerUnknown`, or `ConnectionForbidden` when the token lacks the scope.
@@ -113,12 +114,16 @@ impl Presented {
         ask: &Ask,
         in_force: &InForce,
         now: Timestamp,
+        known: impl FnOnce(&Caller),
     ) -> Result<Arc<Holder>, Refusal> {
+        let found = find(self.digest.as_ref(), in_force);
+        if let Some(holder) = &found {
+            known(&holder.caller);
+        }
         if in_force.settings.anonymous.is_some() {
             refuse_web_pages(head, ask)?;
         }
-        let known = find(self.digest.as_ref(), in_force);
-        let Some(holder) = known.filter(|holder| !holder.caller.has_expired(now)) else {
+        let Some(holder) = found.filter(|holder| !holder.caller.has_expired(now)) else {
             return Err(self.unknown(ask));
         };
         if !holder.caller.scopes.allows_proxy() {

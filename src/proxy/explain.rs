@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderName;
+use jiff::Timestamp;
 
 use super::InForce;
 use super::arrival::{Ask, Destination};
 use super::decide::decide;
 use super::inject::seal_broken;
 use super::refusal::{Code, Refusal, Rule};
+use super::renewal::has_tokens;
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::origin::Origin;
@@ -67,9 +69,14 @@ impl Outcome {
 }
 
 /// Decides `ask` for `caller` without sending anything. `ask` is a refusal where the request
-/// could not even be read.
+/// could not even be read; `now` is when it would be sent.
 #[must_use]
-pub fn explain(in_force: &InForce, caller: &Caller, ask: Result<Ask, Refusal>) -> Explanation {
+pub fn explain(
+    in_force: &InForce,
+    caller: &Caller,
+    ask: Result<Ask, Refusal>,
+    now: Timestamp,
+) -> Explanation {
     let mut connection = None;
     let decided = ask.as_ref().map_err(Refusal::clone).and_then(|ask| {
         decide(in_force, caller, ask, |listing| {
@@ -81,10 +88,15 @@ pub fn explain(in_force: &InForce, caller: &Caller, ask: Result<Ask, Refusal>) -
     let refusal = match decided {
         Err(refusal) => Some(refusal),
         Ok(permit) if permit.connection().credential().is_none() => Some(seal_broken()),
-        Ok(_) => pinned.and_then(|address| judge(in_force, address)),
+        Ok(permit) => has_tokens(permit.connection(), &in_force.settings.renewal, now)
+            .err()
+            .or_else(|| pinned.and_then(|address| judge(in_force, address))),
     };
+    let renews = connection.as_ref().is_some_and(|connection| {
+        matches!(has_tokens(connection, &in_force.settings.renewal, now), Ok(false))
+    });
     let refused = refusal.as_ref().map(|refusal| refusal.code().rule());
-    let story = Story { ask: ask.ok(), connection: connection.as_deref(), pinned };
+    let story = Story { ask: ask.ok(), connection: connection.as_deref(), pinned, renews };
     let steps = Rule::ALL
         .into_iter()
         .filter(|rule| *rule <= Rule::Address)
@@ -99,6 +111,8 @@ struct Story<'a> {
     ask: Option<Ask>,
     connection: Option<&'a Connection>,
     pinned: Option<SocketAddr>,
+    /// Whether the connection's tokens are refreshed before the request is sent.
+    renews: bool,
 }
 
 impl Story<'_> {
@@ -121,6 +135,7 @@ impl Story<'_> {
         match rule {
             Rule::Loop | Rule::Caller | Rule::BodySize | Rule::Rate => true,
             Rule::Address => self.pinned.is_none(),
+            Rule::Credential => self.renews,
             _ => false,
         }
     }
@@ -141,6 +156,10 @@ impl Story<'_> {
             Rule::Port => "one of proxy.allowed_ports".to_owned(),
             Rule::BodySize => "at most proxy.max_body_bytes".to_owned(),
             Rule::Rate => "at most proxy.requests_per_minute for the token".to_owned(),
+            Rule::Credential if self.renews => {
+                let field = self.connection.map(injected).unwrap_or_default();
+                format!("{field}, once the provider has given another token")
+            }
             Rule::Credential => self.connection.map(injected).unwrap_or_default(),
             Rule::Address => self.pinned.map_or_else(
                 || "every address of the name is judged before one is dialled".to_owned(),

@@ -199,15 +199,17 @@ impl Proxy {
         }
         let (mut head, body) = request.into_parts();
         // 1. What is asked, can it be read in one way only, and has it not been here before?
+        entry.form = Form::of(&head, &in_force.settings, tunnel).map_or("", Form::as_str);
         let arrival = Arrival::read(&head, &in_force.settings, &self.via, tunnel)?;
-        entry.form = arrival.ask.form.as_str();
         // 2. Who asks?
-        let holder = arrival
-            .presented
-            .identify(&head, &arrival.ask, in_force, entry.time())
-            .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
-        entry.caller = Some(Arc::clone(&holder.caller.name));
-        holder.mark_used(entry.time());
+        let now = entry.time();
+        let identified = arrival.presented.identify(&head, &arrival.ask, in_force, now, |known| {
+            entry.caller = Some(Arc::clone(&known.name));
+            entry.integration = known.reach.only().cloned();
+        });
+        let holder =
+            identified.inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
+        holder.mark_used(now);
         if arrival.ask.form == Form::Authority {
             let way = admit_tunnel(in_force, &holder, &arrival, entry)
                 .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
@@ -306,11 +308,13 @@ impl Proxy {
         // Not marked as seen: a reload since the decision must be looked at too.
         let changes = self.changes.clone();
         let (head, origin) = reply.into_parts();
+        let idle_timeout = self.in_force.load().settings.websocket_idle_timeout;
         let splice = Splice {
             caller: switch.caller,
             origin: origin.into_switched(),
             ends_in: switch.standing.ends_in(self.ledger.clock.now()),
-            idle_timeout: self.in_force.load().settings.websocket_idle_timeout,
+            first_byte: idle_timeout,
+            idle_timeout,
             changes,
         };
         visit.presence().upgrade();
@@ -326,10 +330,12 @@ impl Proxy {
     }
 }
 
-/// The answer to an OPTIONS request that was to come no further than here.
+/// The answer to an OPTIONS request that was to come no further than here, marked as ours.
 fn options(allow: &HeaderValue) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
-    response.headers_mut().insert(header::ALLOW, allow.clone());
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, allow.clone());
+    headers.insert("proxy-status", HeaderValue::from_static("keyferry"));
     response
 }
 

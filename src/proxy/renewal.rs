@@ -50,17 +50,33 @@ pub(super) fn readiness(
     renewal: &Renewal,
     now: Timestamp,
 ) -> Result<Readiness, Refusal> {
-    let Some(standing) = connection.standing() else { return Ok(Readiness::Ready) };
-    if standing.is_first_use() {
+    if let Some(standing) = connection.standing()
+        && standing.is_first_use()
+    {
         tokens.watch(connection);
     }
+    if has_tokens(connection, renewal, now)? {
+        return Ok(Readiness::Ready);
+    }
+    Ok(wanted(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
+}
+
+/// Whether a connection has what a request takes with it, or must be given other tokens first. A
+/// pure function.
+///
+/// # Errors
+/// As those of [`readiness`].
+pub(super) fn has_tokens(
+    connection: &Connection,
+    renewal: &Renewal,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
+    let Some(standing) = connection.standing() else { return Ok(true) };
     match standing.freshness(renewal.refresh_before, now) {
-        Freshness::Fresh | Freshness::Aging => Ok(Readiness::Ready),
-        Freshness::Late if !standing.renewable => Ok(Readiness::Ready),
-        Freshness::Expired if !standing.renewable => Err(reauthorization_needed(connection)),
-        Freshness::Late | Freshness::Expired => {
-            Ok(wanted(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
-        }
+        Freshness::Fresh | Freshness::Aging => Ok(true),
+        Freshness::Late => Ok(!standing.renewable),
+        Freshness::Expired if standing.renewable => Ok(false),
+        Freshness::Expired => Err(reauthorization_needed(connection)),
     }
 }
 

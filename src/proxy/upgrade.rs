@@ -144,6 +144,8 @@ pub(super) struct Splice<O> {
     pub(super) caller: OnUpgrade,
     /// The origin's end.
     pub(super) origin: Option<O>,
+    /// How long there may be nothing at all at first.
+    pub(super) first_byte: Duration,
     /// How long neither end may say anything.
     pub(super) idle_timeout: Duration,
     /// When the caller's token ends, if it does.
@@ -185,21 +187,23 @@ impl<O: AsyncRead + AsyncWrite> Splice<O> {
                 None => std::future::pending().await,
             }
         });
+        let mut silent = pin!(tokio::time::sleep(self.first_byte));
         let mut before = moved();
         let cause = loop {
             tokio::select! {
+                () = &mut silent => {
+                    if moved() == before {
+                        break Some("neither end said anything for too long");
+                    }
+                    before = moved();
+                    silent.as_mut().reset(tokio::time::Instant::now() + self.idle_timeout);
+                }
                 () = &mut token_ends => break Some("the token has ended"),
                 ended = &mut both => break ended.err().map(|_error| "one end failed"),
                 changed = self.changes.changed() => {
                     if changed.is_err() || !still_allowed() {
                         break Some("the token or the connection is no longer in force");
                     }
-                }
-                () = tokio::time::sleep(self.idle_timeout) => {
-                    if moved() == before {
-                        break Some("neither end said anything for too long");
-                    }
-                    before = moved();
                 }
             }
         };

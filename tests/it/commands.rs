@@ -49,6 +49,38 @@ fn run(server: &Running, arguments: &str) -> Ended {
     run_with(server, arguments, "")
 }
 
+/// As somebody does who copies what the server prints, in another directory.
+#[tokio::test]
+async fn what_the_greeting_says_to_try_next_works_from_anywhere() {
+    let origin = Origin::start().await;
+    for listen in ["[\"127.0.0.1:0\"]", "[\"0.0.0.0:0\"]", "[\"unix:p.sock\"]"] {
+        let every = listen.contains("0.0.0.0");
+        let api = if every { "\"0.0.0.0:0\"" } else { "\"127.0.0.1:0\"" };
+        let world = World::new(&origin).keeping().set("proxy.listen", listen);
+        let server = world.set("api.listen", api).run().await;
+        let mut script = String::new();
+        let next = |line: &str| {
+            let line = line.trim();
+            let is_one =
+                ["export ", "keyferry token ", "curl "].iter().any(|it| line.starts_with(it));
+            if is_one {
+                script += &line.replace("p.sock", server.world.path("p.sock").to_str().unwrap());
+                script += "\n";
+            }
+            line.starts_with("curl ").then_some(())
+        };
+        server.greeting.find(next).await;
+        let elsewhere = tempfile::TempDir::new().unwrap();
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_keyferry")).parent().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-ec", &script]).env_clear().current_dir(&elsewhere);
+        command.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let ended = Ended::of(ended);
+        assert!(ended.out.contains("ConnectionNotFound"), "{script}{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_is_made_used_changed_and_deleted() {
     let origin = Origin::start().await;

@@ -191,6 +191,7 @@ async fn max_forwards_is_counted_down_on_options_and_ends_here_at_zero() {
     let ended = world.send(&options.clone().field("Max-Forwards", "0")).await;
     assert_eq!((ended.status, origin.conns()), (200, 0));
     assert!(ended.field("allow").contains("PROPFIND") && !ended.field("allow").contains("TRACE"));
+    assert_eq!(ended.field("proxy-status"), "keyferry", "what lacks it is the origin's");
     world.send(&options.clone().field("Max-Forwards", "2")).await;
     assert_eq!(origin.last().field("max-forwards"), "1");
     world.send(&get().field("Max-Forwards", "0")).await;

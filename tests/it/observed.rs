@@ -139,6 +139,36 @@ async fn each_request_has_one_entry_whatever_becomes_of_it() {
 }
 
 #[tokio::test]
+async fn an_entry_tells_whose_token_was_refused_and_what_it_asked_for() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin)
+        .scoped_token("reader", "acme", "read", "")
+        .token("late", "acme", "expires_at = \"2020-01-01T00:00:00Z\"")
+        .token("everywhere", "*", "")
+        .run()
+        .await;
+    let get = |path: &str| stranger(&format!("GET https://api.example.test{path}"));
+    for (request, caller, integration, code) in [
+        (get("/scope").by("reader"), "reader", "acme", "ConnectionForbidden"),
+        (get("/late").by("late"), "late", "acme", "CallerUnknown"),
+        (ask("GET https://elsewhere.example.net/none"), "runner", "acme", "ConnectionRequired"),
+        (get("/any").by("everywhere"), "everywhere", "", "ConnectionRequired"),
+        (get("/nobody").by("nobody"), "", "", "CallerUnknown"),
+        (get("/tag").by("runner").field("X-Zis-Connection", "a b"), "", "", "MalformedRequest"),
+    ] {
+        let answer = world.send(&request).await;
+        assert_eq!(answer.json()["errors"][0]["code"], code);
+        let entry = world.log.entry(|entry| entry["code"] == code && entry["form"] != "").await;
+        assert_eq!(entry["form"], "absolute", "{entry}");
+        let told = world.log.entry(|entry| {
+            (&entry["code"], &entry["caller"], &entry["integration"])
+                == (&code.into(), &caller.into(), &integration.into())
+        });
+        told.await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_stranger_writes_can_not_forge_a_line() {
     let origin = Origin::start().await;
     let world = World::new(&origin).run().await;

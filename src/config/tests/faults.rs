@@ -42,6 +42,10 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "c.toml:2:1: proxy.caller_auth: \"none\" needs proxy.default_integration to be set",
     ),
     (
+        "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"acme\"\nuntagged = \"tunnel\"",
+        "c.toml:4:1: proxy.untagged: \"tunnel\" needs proxy.caller_auth = \"token\"",
+    ),
+    (
         "[proxy]\ncaller_auth = \"none\"\ndefault_integration = \"A\"",
         "c.toml:3:1: proxy.default_integration: an integration's name is 1 to 64 characters out of a-z 0-9 _ -",
     ),

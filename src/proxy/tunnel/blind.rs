@@ -45,6 +45,7 @@ impl Proxy {
             ends_in: caller::find(digest.as_ref(), in_force)
                 .and_then(|holder| holder.caller.expires_at)
                 .map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()),
+            first_byte: in_force.settings.head_timeout,
             idle_timeout: in_force.settings.websocket_idle_timeout,
             changes: self.changes.clone(),
         };

@@ -78,3 +78,16 @@ async fn a_blind_tunnel_is_cut_with_its_token_or_when_a_connection_covers_the_ho
     others.ends().await;
     assert!(world.log.text().contains("no longer in force"));
 }
+
+#[tokio::test]
+async fn a_blind_tunnel_in_which_nothing_is_said_ends_and_is_counted() {
+    let origin = Origin::start().await;
+    let world = blind(&origin).set("proxy.head_timeout", "\"500ms\"").run().await;
+    let mut silent = world.connect(&ask(&format!("CONNECT {OTHER}:443"))).await;
+    silent.ends().await;
+    let entry = world.log.entry(|entry| entry["method"] == "CONNECT").await;
+    assert_eq!((&entry["rule"], &entry["integration"]), (&"untagged".into(), &"acme".into()));
+    assert!(entry["cause"].as_str().unwrap().contains("neither end said anything"), "{entry}");
+    let counted = "keyferry_requests_total{integration=\"\",connection=\"\",decision=\"allow\",code=\"\",status_class=\"2xx\"}";
+    assert!((world.metric(counted).await - 1.0).abs() < f64::EPSILON);
+}

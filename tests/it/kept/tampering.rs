@@ -106,6 +106,7 @@ async fn an_edited_record_takes_no_new_secret_announced_or_not() {
     let answer = server.manage(&line, Some(serde_json::json!({"token": "another"}))).await;
     assert_eq!(answer.status, 500, "{answer:?}");
     assert!(answer.text().contains("SealBroken"));
+    assert!(server.metric("keyferry_seal_failures_total").await >= 1.0);
     let aimed = crate::support::ask::ask("GET https://evil.example.test/v1");
     let aimed = server.send(&aimed.field("X-Zis-Connection", "kept")).await;
     assert_eq!(aimed.refusal(), refused(403, "DomainNotAllowed"));

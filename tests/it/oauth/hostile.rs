@@ -303,7 +303,8 @@ async fn what_came_from_one_host_is_never_sent_to_another() {
     let moved = json!({"client_secret": "made up", "token_url": thief.url("/token")});
     assert_eq!(server.manage(&line, Some(moved)).await.status, 200);
     let refresh = format!("GET {OAUTH}/refresh/acme?name=mine");
-    assert_eq!(server.manage(&refresh, None).await.status, 422);
+    let answer = server.manage(&refresh, None).await;
+    assert!(answer.status == 422 && answer.text().contains("moved to another host"), "{answer:?}");
     assert_eq!((thief.asked(), provider.asked()), (0, 1));
     let shown = server.authorized("mine").await;
     assert_eq!(shown["reauthorization_reason"], "client_moved");

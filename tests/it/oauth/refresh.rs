@@ -134,12 +134,27 @@ async fn a_provider_that_fails_costs_no_request_while_the_token_is_good() {
 async fn a_grant_that_was_revoked_needs_a_new_flow_and_says_so() {
     scene!(provider, server, 1);
     server.has_expired("mine").await;
+    let question = json!({
+        "method": "GET", "url": "https://api.example.test/v1", "integration": "acme",
+        "connection": "mine",
+    });
+    let explain = async || {
+        let line = "POST /api/keyferry/v1/explain";
+        server.manage(line, Some(question.clone())).await.json()
+    };
+    let told = explain().await.to_string();
+    assert!(told.contains("once the provider has given another token"), "{told}");
     provider.revoke_grants();
     for _again in 0..5 {
         let answer = server.send(&through("mine")).await;
         assert_eq!(answer.refusal(), refused(502, "ReauthorizationNeeded"));
     }
     assert_eq!(provider.asked(), 2, "it was hammered");
+    let told = explain().await;
+    assert_eq!(
+        (&told["decision"], &told["code"]),
+        (&"refuse".into(), &"ReauthorizationNeeded".into())
+    );
     let shown = server.authorized("mine").await;
     assert_eq!(shown["needs_reauthorization"], true);
     assert_eq!(shown["reauthorization_reason"], "invalid_grant");

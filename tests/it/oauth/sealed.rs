@@ -7,6 +7,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use crate::support::authorized::{OAUTH, target, through, world};
 use crate::support::provider::Provider;
 use crate::support::raw::refused;
+use crate::support::soon;
 use crate::support::world::{Running, World};
 
 async fn database(world: &World) -> SqliteConnection {
@@ -60,6 +61,9 @@ async fn a_client_that_was_aimed_elsewhere_sends_nothing() {
         let redirect_url = server.start_flow(body).await;
         let exchanged = server.manage(&format!("GET {}", target(&redirect_url)), None).await;
         assert_eq!(exchanged.status, 500, "{edit}: {exchanged:?}");
+        assert!(server.metric("keyferry_seal_failures_total").await >= 1.0, "{edit}");
+        let said = server.log.find(|line| line.contains("example_client of").then_some(()));
+        soon(said).await;
         assert_eq!(provider.asked(), 0, "{edit}");
     }
 }
@@ -74,6 +78,7 @@ async fn a_flow_that_was_edited_is_none() {
     sqlx::query(edit).execute(&mut database(&server.world).await).await.unwrap();
     let answer = server.stroll(target(&begun)).await;
     assert!(answer.status >= 400, "{answer:?}");
+    assert!(server.metric("keyferry_seal_failures_total").await >= 1.0);
 }
 
 #[tokio::test]
