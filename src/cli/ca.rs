@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{self, Failure, Shape};
+use super::output::{self, Failure, Format, Shape};
 use super::server::{Path, Whom};
 use super::table::cell;
 use crate::config::{Environment, Options};
@@ -29,6 +29,9 @@ enum Command {
 struct Export {
     #[command(flatten)]
     whom: Whom,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    output: Format,
 }
 
 #[derive(clap::Args)]
@@ -50,12 +53,20 @@ pub(super) fn run(
     environment: &Environment,
 ) -> Result<(), Failure> {
     match &arguments.command {
-        Command::Export(export) => {
-            let server = export.whom.find(options, environment)?;
-            output::result(server.get(&Path::root(&["ca.pem"]))?.text()?.trim_end())
-        }
+        Command::Export(arguments) => export(arguments, options, environment),
         Command::Rotate(rotate) => succeed(rotate, options, environment),
     }
+}
+
+/// The certificates are no secret, so whoever runs programs needs no token for them.
+fn export(arguments: &Export, options: &Options, environment: &Environment) -> Result<(), Failure> {
+    let server = arguments.whom.find_open(options, environment)?;
+    let answer = server.get(&Path::root(&["ca.pem"]))?;
+    let certificates = answer.text()?.trim_end();
+    output::result(&match arguments.output {
+        Format::Text => certificates.to_owned(),
+        Format::Json => json!({ "certificates": certificates }).to_string(),
+    })
 }
 
 fn succeed(

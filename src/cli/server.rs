@@ -40,10 +40,10 @@ pub(super) struct Whom {
     token: Option<Secret>,
 }
 
-/// A server that knows us by a token.
+/// A server that knows us by a token, where it needs to.
 pub(super) struct Server {
     target: Target,
-    token: token::AccessToken,
+    token: Option<token::AccessToken>,
 }
 
 impl Address {
@@ -102,6 +102,22 @@ impl Whom {
         self.at(self.address.find(options, environment)?, options, environment)
     }
 
+    /// The server, to be asked for what is everybody's: no token is shown to it.
+    pub(super) fn find_open(
+        &self,
+        options: &Options,
+        environment: &Environment,
+    ) -> Result<Server, Failure> {
+        let target = self.address.find(options, environment)?;
+        if target.keeps_secrets() {
+            return Ok(Server { target, token: None });
+        }
+        Err(Failure::Because(format!(
+            "what comes from {target} in cleartext may be somebody else's: use https://, or a \
+             tunnel that ends at a loopback address"
+        )))
+    }
+
     /// The server whose API is at `url`, which this machine has just been told.
     pub(super) fn find_at(
         &self,
@@ -136,7 +152,7 @@ impl Whom {
             )));
         }
         let token = token::find(self.token.as_ref(), options, environment)?;
-        Ok(Server { target, token })
+        Ok(Server { target, token: Some(token) })
     }
 }
 
@@ -172,7 +188,7 @@ impl Server {
     }
 
     fn ask(&self, method: Method, path: &Path, body: Option<Secret>) -> Result<Answer, Failure> {
-        let ask = Ask { method, path: path.as_str(), token: Some(&self.token), body };
+        let ask = Ask { method, path: path.as_str(), token: self.token.as_ref(), body };
         exchange::exchange(&self.target, ask, PATIENCE).map_err(|why| {
             let server = &self.target;
             Failure::Because(format!(

@@ -171,6 +171,9 @@ async fn a_token_is_printed_alone_once_and_is_gone_when_it_is_revoked() {
     assert_eq!(server.send(&with).await.status, 200);
     let listed = run(&server, "token list");
     assert!(listed.out.contains("fresh") && !listed.out.contains(token), "{listed:?}");
+    let elsewhere = run(&server, "token list --integration globex");
+    assert_eq!((elsewhere.code, elsewhere.out.as_str()), (0, ""), "{elsewhere:?}");
+    assert!(run(&server, "token list --integration acme").out.contains("fresh"));
     let twin = run(&server, "token create --name fresh --scope read,write");
     assert_eq!(twin.code, 0, "{twin:?}");
     let which = run(&server, "token revoke fresh");

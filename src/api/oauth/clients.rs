@@ -124,6 +124,12 @@ pub(super) struct OAuthClientChange {
     /// The new secret.
     #[schema(nullable = false, min_length = 1, max_length = 8192, format = Password)]
     client_secret: Option<String>,
+    /// Another URL at which the resource owner is asked; only along with `client_secret`.
+    #[schema(nullable = false, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+    auth_url: Option<String>,
+    /// Another URL at which tokens are asked for; only along with `client_secret`.
+    #[schema(nullable = false, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+    token_url: Option<String>,
     /// Other scopes.
     #[schema(
         nullable = false,

@@ -41,6 +41,9 @@ pub(super) struct FlowForm {
     /// The scopes to ask for, if not the client's: space-separated.
     #[schema(max_length = 4096, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$")]
     permission_scopes: Option<String>,
+    /// The same by another name; where both stand they are equal.
+    #[schema(max_length = 4096, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$")]
+    permission_scope: Option<String>,
     /// What stands in the place of `{subdomain}` in the client's URLs.
     #[schema(pattern = "^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$")]
     oauth_url_subdomain: Option<String>,

@@ -13,6 +13,9 @@ use crate::config::{Environment, Options};
 pub(super) struct Arguments {
     #[command(flatten)]
     common: Common,
+    /// Those of this integration alone
+    #[arg(long, value_name = "NAME")]
+    integration: Option<String>,
 }
 
 pub(super) fn run(
@@ -22,10 +25,18 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let server = arguments.common.whom.find(options, environment)?;
     let whole = server.pages(&Path::keyferry(&["tokens"]))?;
-    if arguments.common.output == Shape::Json {
+    if arguments.common.output == Shape::Json && arguments.integration.is_none() {
         return output::result(&whole);
     }
-    let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
+    let mut whole: Value = serde_json::from_str(&whole).unwrap_or_default();
+    if let (Some(integration), Some(Value::Array(tokens))) =
+        (&arguments.integration, whole.get_mut("tokens"))
+    {
+        tokens.retain(|token| cell(token, "integration") == *integration);
+    }
+    if arguments.common.output == Shape::Json {
+        return output::result(&whole.to_string());
+    }
     let mut table = Table::new(&["NAME", "INTEGRATION", "SCOPES", "LAST USED", "EXPIRES", "ID"]);
     for token in whole.get("tokens").and_then(Value::as_array).into_iter().flatten() {
         let members = ["name", "integration", "scopes", "last_used_at", "expires_at", "id"];

@@ -22,6 +22,13 @@ async fn the_ca_outlives_the_process_and_is_where_the_greeting_says() {
     let file = world.world.path("data/ca/cert.pem");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), ca);
     assert!(world.greeting.text().contains("data/ca/cert.pem"));
+    // Whoever runs programs needs no token for it.
+    let mut export = tokio::process::Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    export.args(["ca", "export", "--output", "json"]).env_clear().env("KEYFERRY_URL", &world.api);
+    let exported = export.current_dir("/").output().await.unwrap();
+    let exported: serde_json::Value = serde_json::from_slice(&exported.stdout).unwrap();
+    let kept = std::fs::read_to_string(world.world.path("data/ca/cert.pem")).unwrap();
+    assert_eq!(exported["certificates"].as_str(), Some(kept.trim_end()));
     let world = world.killed().await.run().await;
     assert_eq!(world.ca().await, ca);
     assert_eq!(world.tunnel().await.send(&inner("GET /v1")).await.status, 200);
