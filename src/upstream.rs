@@ -16,6 +16,7 @@ mod pool;
 mod reply;
 mod resolve;
 mod send;
+mod settings;
 mod tls;
 
 use std::collections::HashMap;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use hyper::client::conn::http2;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::body::Outgoing;
 use super::http1::Conn;
@@ -28,7 +29,29 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) enum Pooled {
     Http1(Box<Conn>),
-    Http2(http2::SendRequest<Outgoing>),
+    Http2(Stream),
+}
+
+/// Room for one stream on a conn of HTTP/2, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) sender: http2::SendRequest<Outgoing>,
+    pub(super) place: StreamPlace,
+}
+
+/// One of the places of a conn of HTTP/2.
+#[derive(Debug)]
+pub(super) struct StreamPlace(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+/// A conn of HTTP/2 that several requests share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    sender: http2::SendRequest<Outgoing>,
+    /// How many streams its peer allows.
+    most_streams: watch::Receiver<usize>,
+    /// One more of these than there are streams.
+    places: Arc<()>,
+    since: Instant,
 }
 
 /// The idle conns of one worker.
@@ -49,7 +72,7 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct Conns {
     idle: Vec<(Box<Conn>, Instant)>,
-    http2: Option<(http2::SendRequest<Outgoing>, Instant)>,
+    http2: Vec<Shared>,
 }
 
 impl Pool {
@@ -80,15 +103,14 @@ impl Pool {
 }
 
 impl Slot {
-    /// The conn that was used last, if any is alive.
+    /// A conn that has room, or the one that was used last, if any is alive.
     pub(super) fn check_out(&self) -> Option<Pooled> {
         let mut conns = self.conns.lock();
-        if let Some((sender, since)) = &mut conns.http2 {
-            if !sender.is_closed() {
-                *since = instant();
-                return Some(Pooled::Http2(sender.clone()));
+        if !conns.http2.is_empty() {
+            conns.http2.retain(|shared| !shared.sender.is_closed());
+            if let Some(stream) = conns.http2.iter_mut().find_map(Shared::stream) {
+                return Some(Pooled::Http2(stream));
             }
-            conns.http2 = None;
         }
         while let Some((mut conn, _since)) = conns.idle.pop() {
             self.gauges.idle(-1);
@@ -110,19 +132,20 @@ impl Slot {
         }
     }
 
-    /// Shares a conn of HTTP/2, or gives the one that is shared already.
-    pub(super) fn share(
-        &self,
-        sender: http2::SendRequest<Outgoing>,
-    ) -> http2::SendRequest<Outgoing> {
+    /// Whether there is any conn of HTTP/2.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.conns.lock().http2.is_empty()
+    }
+
+    /// Shares a conn of HTTP/2, unless one that is shared already has room by now.
+    pub(super) fn share(&self, mut fresh: Shared) -> Option<Stream> {
         let mut conns = self.conns.lock();
-        match &conns.http2 {
-            Some((shared, _since)) if !shared.is_closed() => shared.clone(),
-            _ => {
-                conns.http2 = Some((sender.clone(), instant()));
-                sender
-            }
+        if let Some(stream) = conns.http2.iter_mut().find_map(Shared::stream) {
+            return Some(stream);
         }
+        let stream = fresh.stream();
+        conns.http2.push(fresh);
+        stream
     }
 
     /// Closes what has been idle for `longest`; whether anything is left.
@@ -136,8 +159,28 @@ impl Slot {
             self.gauges.idle(-1);
             conn.close();
         }
-        conns.http2.take_if(|(sender, since)| sender.is_closed() || !fresh(*since));
-        !conns.idle.is_empty() || conns.http2.is_some()
+        conns.http2.retain(|shared| !shared.sender.is_closed() && fresh(shared.since));
+        !conns.idle.is_empty() || !conns.http2.is_empty()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        sender: http2::SendRequest<Outgoing>,
+        most_streams: watch::Receiver<usize>,
+    ) -> Self {
+        Self { sender, most_streams, places: Arc::default(), since: instant() }
+    }
+
+    /// Room for one more stream, if there is any.
+    fn stream(&mut self) -> Option<Stream> {
+        if self.sender.is_closed() || Arc::strong_count(&self.places) > *self.most_streams.borrow()
+        {
+            return None;
+        }
+        self.since = instant();
+        let place = StreamPlace(Arc::clone(&self.places));
+        Some(Stream { sender: self.sender.clone(), place })
     }
 }
 

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use super::body::BodyError;
 use super::http1::{Conn, Driven, Lease, Next, Switched};
+use super::pool::StreamPlace;
 
 /// The origin's answer.
 pub type Reply = Response<ReplyBody>;
@@ -24,7 +25,7 @@ enum Source {
     Ended,
     Http1(Box<Lease>),
     Driven(Box<Driven>),
-    Http2(Incoming),
+    Http2(Incoming, StreamPlace),
     Switched(Box<Conn>),
     Failed(BodyError),
 }
@@ -43,8 +44,12 @@ impl ReplyBody {
         Self(Source::Driven(Box::new(driven)))
     }
 
-    pub(super) fn http2(incoming: Incoming) -> Self {
-        Self(Source::Http2(incoming))
+    /// The body of a stream of HTTP/2; with its end there is room for another.
+    pub(super) fn http2(incoming: Incoming, place: StreamPlace) -> Self {
+        if incoming.is_end_stream() {
+            return Self(Source::Ended);
+        }
+        Self(Source::Http2(incoming, place))
     }
 
     pub(super) fn switched(conn: Box<Conn>) -> Self {
@@ -100,8 +105,11 @@ impl Body for ReplyBody {
                 Source::Failed(error) => Poll::Ready(Some(Err(error))),
                 _ => Poll::Ready(None),
             },
-            Source::Http2(incoming) => {
+            Source::Http2(incoming, _place) => {
                 let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                if frame.is_none() {
+                    this.0 = Source::Ended;
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
         }
@@ -111,7 +119,7 @@ impl Body for ReplyBody {
         match &self.0 {
             Source::Ended | Source::Switched(_) => true,
             Source::Http1(_) | Source::Driven(_) | Source::Failed(_) => false,
-            Source::Http2(incoming) => incoming.is_end_stream(),
+            Source::Http2(incoming, _place) => incoming.is_end_stream(),
         }
     }
 
@@ -121,7 +129,7 @@ impl Body for ReplyBody {
             Source::Http1(lease) => lease.left(),
             Source::Driven(driven) => driven.length,
             Source::Failed(_) => None,
-            Source::Http2(incoming) => return incoming.size_hint(),
+            Source::Http2(incoming, _place) => return incoming.size_hint(),
         };
         length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

@@ -11,14 +11,15 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::Rules;
-use super::body::{Outgoing, Progress};
+use super::body::Progress;
 use super::departure::Departure;
 use super::dial::{self, Dialed, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
 use super::meter::{Gauges, OpenConn};
-use super::pool::{Key, Pool, Pooled, Slot};
+use super::pool::{Key, Pool, Pooled, Shared, Slot, Stream};
 use super::reply::{Reply, ReplyBody};
+use super::settings::Overheard;
 use crate::model::origin::Origin;
 use crate::tasks::Tasks;
 
@@ -103,7 +104,7 @@ impl Upstream {
                 Pooled::Http1(conn) => {
                     self.try_http1(rules, conn, &slot, departure, reused).await?
                 }
-                Pooled::Http2(sender) => Box::pin(try_http2(rules, sender, departure)).await?,
+                Pooled::Http2(stream) => Box::pin(try_http2(rules, stream, departure)).await?,
             };
             departure = match attempt {
                 Attempt::Answered(reply) => return Ok(reply),
@@ -130,6 +131,7 @@ impl Upstream {
         if io.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Ok(Pooled::Http1(Conn::new(io, open)));
         }
+        let (io, most_streams) = Overheard::new(io);
         let (sender, conn) = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(30))
@@ -144,7 +146,16 @@ impl Upstream {
             let _ended = conn.await;
             drop(open);
         });
-        Ok(Pooled::Http2(slot.share(sender)))
+        // Of many who come at once the first goes ahead. The others know soon how many fit on its
+        // conn, and need not keep their own.
+        if slot.is_shared() {
+            let mut heard = most_streams.clone();
+            let _either_way = tokio::time::timeout(HEARING, heard.changed()).await;
+        }
+        let stream = slot.share(Shared::new(sender, most_streams));
+        stream.map(Pooled::Http2).ok_or_else(|| {
+            Error::Closed(Phase::BeforeResponse, std::io::ErrorKind::ConnectionReset.into())
+        })
     }
 
     async fn try_http1(
@@ -206,11 +217,8 @@ impl Upstream {
     }
 }
 
-async fn try_http2(
-    rules: &Rules,
-    mut sender: http2::SendRequest<Outgoing>,
-    departure: Departure,
-) -> Result<Attempt, Error> {
+async fn try_http2(rules: &Rules, stream: Stream, departure: Departure) -> Result<Attempt, Error> {
+    let Stream { mut sender, place } = stream;
     if sender.ready().await.is_err() {
         return Ok(Attempt::Again(departure));
     }
@@ -221,7 +229,7 @@ async fn try_http2(
     let progress = request.body().progress();
     let sent = sender.try_send_request(request);
     match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
-        Ok(response) => Ok(Attempt::Answered(response.map(ReplyBody::http2))),
+        Ok(response) => Ok(Attempt::Answered(response.map(|body| ReplyBody::http2(body, place)))),
         Err(mut failed) => match failed.take_message() {
             // It was never written.
             Some(request) => Ok(Attempt::Again(Departure::restore(warrant, request))),
@@ -255,5 +263,7 @@ async fn in_time<T>(
 const MOST_KEPT_TRIED: usize = 64;
 /// The largest head of a response over HTTP/2, in bytes; as large as over HTTP/1.1, nearly.
 const MOST_HEADERS: u32 = 256 << 10;
+/// How long a peer's settings are waited for, which it sends by itself.
+const HEARING: Duration = Duration::from_secs(1);
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONN_WINDOW: u32 = 4 << 20;

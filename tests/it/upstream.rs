@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use futures_util::future::join_all;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::support::ask::{Ask, ask};
 use crate::support::http2::request;
@@ -327,4 +331,42 @@ async fn a_slow_answer_is_waited_for_as_long_as_is_said() {
     let answer = world.send(&get()).await;
     assert_eq!(answer.text(), "slow", "the time is for the head alone");
     assert_eq!(origin.conns(), 2, "a conn that did not answer is not used again");
+}
+
+/// Answers none of five before it has all, but for the first.
+async fn together(
+    request: http::Request<Incoming>,
+    all: Arc<tokio::sync::Barrier>,
+) -> Result<http::Response<String>, std::convert::Infallible> {
+    if request.uri().path() != "/first" {
+        all.wait().await;
+    }
+    Ok(http::Response::new("ok".to_owned()))
+}
+
+#[tokio::test]
+async fn more_requests_than_an_origin_allows_on_one_conn_take_more_conns() {
+    let all = Arc::new(tokio::sync::Barrier::new(5));
+    let origin = Origin::scripted_with(tls::origin(&["h2"]), move |conn: Conn| {
+        let all = Arc::clone(&all);
+        async move {
+            let service = service_fn(move |request| together(request, Arc::clone(&all)));
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            let builder = builder.max_concurrent_streams(2);
+            // The proxy closes its end when it is told to stop.
+            let _ended = builder.serve_connection(TokioIo::new(conn.raw.io), service).await;
+        }
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    // One conn is served by one worker, whose conns to the origin are its own.
+    let mut caller = world.http2().await;
+    let first = caller.send(request("GET", "https://api.example.test/first")).await;
+    assert_eq!(first.status, 200);
+    let asks = (0..5).map(|_| {
+        let mut caller = caller.clone();
+        async move { caller.send(request("GET", "https://api.example.test/v1")).await.status }
+    });
+    assert_eq!(join_all(asks).await, vec![200; 5]);
+    assert!(origin.conns() >= 3, "{}", origin.conns());
 }
