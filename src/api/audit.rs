@@ -39,7 +39,7 @@ pub(super) struct AuditEntry {
     /// The method.
     #[schema(example = "GET")]
     method: String,
-    /// Where it was to go; empty when it was not allowed to.
+    /// Where it was to go, whether it was allowed to or not; empty when that was not known.
     #[schema(example = "https://api.example.com")]
     origin: String,
     /// The path, without a query.

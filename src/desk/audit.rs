@@ -26,7 +26,7 @@ pub struct Audited {
     pub connection: String,
     /// The method.
     pub method: String,
-    /// Where it was to go, once that is allowed.
+    /// Where it was to go, as far as that is known, whether it was allowed to or not.
     pub origin: String,
     /// The path, without a query.
     pub path: String,

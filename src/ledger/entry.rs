@@ -47,7 +47,8 @@ pub struct Opening {
 /// What was decided.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Decision {
-    /// The request was sent to its origin.
+    /// No rule refused the request: it was sent to its origin, or its tunnel was opened, unless it
+    /// was to end here (`OPTIONS` with `Max-Forwards: 0`).
     Allow,
     /// The request was refused with this code.
     Refuse(&'static str),
@@ -70,7 +71,7 @@ pub struct Entry {
     pub caller: Option<Arc<str>>,
     /// The integration, once it is known.
     pub integration: Option<IntegrationName>,
-    /// The origin, once there is a permit.
+    /// The origin that was allowed, or the https origin that a refused request names.
     pub origin: Option<Origin>,
     /// What was decided.
     pub decision: Decision,

@@ -79,6 +79,11 @@ def grace(text):
     return seconds(tomllib.loads(text).get("shutdown_grace", DEFAULTS["shutdown_grace"]))
 
 
+def stop(text):
+    """How long a stop takes at most: requests, then refreshes of tokens; and the last words."""
+    return 2 * grace(text) + 2
+
+
 def seconds(text):
     return int(re.fullmatch(r"(\d+)s?", text)[1])
 
@@ -278,14 +283,14 @@ class Deploy(unittest.TestCase):
         for file in COMPOSE:
             project, text = compose(file)
             patience = seconds(project["services"]["keyferry"]["stop_grace_period"])
-            self.assertGreater(patience, grace(text), file.name)
+            self.assertGreater(patience, stop(text), file.name)
         for file in KUBERNETES:
             spec = pod(file)
             pause = sidecar(spec).get("lifecycle", {}).get("preStop", {}).get("sleep", {})
-            takes = pause.get("seconds", 0) + grace(config_map(file))
+            takes = pause.get("seconds", 0) + stop(config_map(file))
             self.assertGreater(spec["terminationGracePeriodSeconds"], takes, file.name)
         patience = re.search(r"^TimeoutStopSec=(.+)$", SYSTEMD.read_text(), re.MULTILINE)[1]
-        self.assertGreater(seconds(patience), grace(configurations()[SYSTEMD]))
+        self.assertGreater(seconds(patience), stop(configurations()[SYSTEMD]))
 
     def test_a_sidecar_starts_before_the_program_and_every_server_is_watched(self):
         for file in KUBERNETES:

@@ -41,7 +41,8 @@ pub enum Code {
     UpstreamClosed,
 }
 
-/// The rules, in the order in which they are applied.
+/// The rules, in the order in which they are applied. But whether the server goes down, or has not
+/// heard from its store, is asked before a request is read; a token's scope along with its caller.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Rule {
     /// The request can be read in one way only.
