@@ -108,6 +108,7 @@ impl House for Api {
     ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Source(visit.presence().peer()));
+        request.extensions_mut().insert(Arc::clone(visit.presence()));
         let answered = self.router.clone().oneshot(request).await;
         drop(visit);
         answered

@@ -72,6 +72,6 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How many conns there may be at once, over all workers.
     pub max_conns: usize,
-    /// How many of them may not have sent a whole head yet; the oldest goes first.
+    /// How many of them may be of nobody who is known yet; the oldest goes first.
     pub max_silent_conns: usize,
 }

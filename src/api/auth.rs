@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::Rooms;
 use super::error::Error;
 use crate::desk::{Desk, Operator, Source};
+use crate::door::Presence;
 use crate::model::token::{BODY_LENGTH, PREFIX, TokenDigest};
 
 /// An operator before the desk.
@@ -31,6 +32,9 @@ impl FromRequestParts<Rooms> for Seat {
             let source = parts.extensions.get::<Source>().and_then(|source| source.0);
             rooms.turnstile.count_stranger(source).map_or_else(Error::too_many, |()| refused)
         })?;
+        if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
+            presence.greet();
+        }
         let per_minute = rooms.desk.rules().requests_per_minute;
         rooms.turnstile.count_request(&digest, per_minute).map_err(Error::too_many)?;
         Ok(Self { desk: Arc::clone(&rooms.desk), operator })

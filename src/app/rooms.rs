@@ -72,6 +72,12 @@ pub(super) fn limits(config: &Config) -> Limits {
     }
 }
 
+/// Those of the API's listener, which has conns of its own.
+pub(super) fn api_limits(config: &Config) -> Limits {
+    let max_silent_conns = MOST_API_CONNS / 10;
+    Limits { max_conns: MOST_API_CONNS, max_silent_conns, ..limits(config) }
+}
+
 /// The management plane's rules, over what is in force and what is kept.
 fn desk(keeping: Option<&Keeping>, overview: &Arc<Overview>, shared: &Shared) -> Desk {
     let keeper = keeping.map(Keeping::keeper);
@@ -133,3 +139,4 @@ pub(super) fn console(
 
 /// As many as the HTTP library parses without asking for more memory.
 const MOST_FIELDS: usize = 100;
+const MOST_API_CONNS: usize = 1000;

@@ -21,7 +21,7 @@ use super::keeping::Keeping;
 use super::live::Live;
 use super::overview::Overview;
 use super::reload::Reload;
-use super::rooms::{self, assembly, limits, rooms, shared};
+use super::rooms::{self, assembly, rooms, shared};
 use super::trust::{Trust, TrustError};
 use super::worker::{self, Shared};
 use crate::api::Api;
@@ -151,7 +151,7 @@ impl Server {
             },
             api_listener,
             api: Api::new(rooms, beside),
-            api_limits: Limits { max_conns: MOST_API_CONNS, ..limits(&config) },
+            api_limits: rooms::api_limits(&config),
             workers: start_workers(&proxy_listeners, &shared)?,
             reload: Reload {
                 assembly,
@@ -357,4 +357,3 @@ fn started(
 const GLANCE: Duration = Duration::from_millis(20);
 /// How long the API may take for what it is answering when all else has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-const MOST_API_CONNS: usize = 1000;

@@ -16,6 +16,7 @@ use super::shell::{self, Tab};
 use super::{Hall, sign_in};
 use crate::clock::instant;
 use crate::desk::{Desk, Operator, Reading, Refused, Writing};
+use crate::door::Presence;
 use crate::model::name::IntegrationName;
 
 /// Somebody who has signed in, and what they look at.
@@ -58,6 +59,9 @@ impl FromRequestParts<Hall> for Frame {
         let Some((key, session, operator)) = known else {
             return Err(Trouble::from(sign_in::first(parts, &target)));
         };
+        if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
+            presence.greet();
+        }
         let per_minute = hall.rooms.desk.rules().requests_per_minute;
         if let Err(exceeded) = hall.rooms.turnstile.count_request(&session.token, per_minute) {
             return Err(Trouble::from(errors::too_many(exceeded)));

@@ -31,7 +31,7 @@ pub struct Lobby {
 #[derive(Debug, Default)]
 struct Present {
     all: Vec<Weak<Presence>>,
-    /// In the order of arrival; those that have sent a head since are dropped now and then.
+    /// In the order of arrival; those whose caller is known since are dropped now and then.
     silent: VecDeque<Weak<Presence>>,
 }
 
@@ -113,7 +113,7 @@ impl Lobby {
 }
 
 impl Present {
-    /// Beyond the limit the oldest conn without a head goes.
+    /// Beyond the limit the oldest conn of nobody who is known goes.
     fn evict_silent(&mut self, limit: usize) {
         if self.silent.len() <= limit {
             return;

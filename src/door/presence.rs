@@ -25,13 +25,20 @@ pub struct Presence {
     greeted: AtomicBool,
     upgraded: AtomicBool,
     stalled: AtomicU32,
+    /// How many answers wait for the caller to take more of them.
+    offered: AtomicU32,
+    /// When the caller last took something of an answer, or was last offered one.
+    taken: AtomicU32,
     order: AtomicU8,
     waker: AtomicWaker,
 }
 
 /// One request of a conn, from its whole head to the last byte of its answer.
 #[derive(Debug)]
-pub struct Visit(Arc<Presence>);
+pub struct Visit {
+    presence: Arc<Presence>,
+    offers: bool,
+}
 
 /// What a conn has been told to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,6 +71,8 @@ impl Presence {
             greeted: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             stalled: AtomicU32::new(NOT_STALLED),
+            offered: AtomicU32::new(0),
+            taken: AtomicU32::new(now),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -77,10 +86,16 @@ impl Presence {
 
     /// A whole head has arrived.
     pub(super) fn visit(self: &Arc<Self>) -> Visit {
-        self.greeted.store(true, Relaxed);
         self.reading_head.store(false, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);
-        Visit(Arc::clone(self))
+        Visit { presence: Arc::clone(self), offers: false }
+    }
+
+    /// The caller is known. Until then the conn is one of those of which there may be few.
+    pub fn greet(&self) {
+        if !self.has_greeted() {
+            self.greeted.store(true, Relaxed);
+        }
     }
 
     /// Bytes of a head have arrived, or a handshake has ended and a head is due.
@@ -153,10 +168,18 @@ impl Presence {
         }
         if self.is_busy() {
             let since = self.stalled.load(Relaxed);
-            return since != NOT_STALLED && past(since, deadlines.idle);
+            let stalled = since != NOT_STALLED && past(since, deadlines.idle);
+            return stalled
+                || self.takes_nothing() && past(self.taken.load(Relaxed), deadlines.idle);
         }
         let allowed = if self.reading_head.load(Relaxed) { deadlines.head } else { deadlines.idle };
         past(self.since.load(Relaxed), allowed)
+    }
+
+    /// Whether all that is in flight waits for the caller to take it. Over HTTP/2 a caller can
+    /// leave answers where they are without stalling the conn (RFC 9113 §5.2).
+    fn takes_nothing(&self) -> bool {
+        self.offered.load(Relaxed) >= self.in_flight.load(Relaxed)
     }
 
     fn now(&self) -> Tick {
@@ -168,14 +191,33 @@ impl Visit {
     /// The conn behind the visit.
     #[must_use]
     pub fn presence(&self) -> &Arc<Presence> {
-        &self.0
+        &self.presence
+    }
+
+    /// There is something for the caller to take.
+    pub fn offer(&mut self) {
+        if !self.offers {
+            self.offers = true;
+            self.presence.taken.store(self.presence.now(), Relaxed);
+            self.presence.offered.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The caller has taken it, and can take more.
+    pub fn take(&mut self) {
+        if self.offers {
+            self.offers = false;
+            self.presence.taken.store(self.presence.now(), Relaxed);
+            self.presence.offered.fetch_sub(1, Relaxed);
+        }
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.0.since.store(self.0.now(), Relaxed);
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.take();
+        self.presence.since.store(self.presence.now(), Relaxed);
+        self.presence.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -188,6 +230,26 @@ mod tests {
     fn at(clock: &AtomicU32, presence: &Presence, tick: Tick) -> bool {
         clock.store(tick, Relaxed);
         presence.is_overdue(DEADLINES)
+    }
+
+    #[test]
+    fn answers_that_nobody_takes_use_up_their_time() {
+        let clock = Arc::new(AtomicU32::new(0));
+        let presence = Arc::new(Presence::new(Arc::clone(&clock), None));
+        let (mut slow, mut quick) = (presence.visit(), presence.visit());
+        slow.offer();
+        assert!(!at(&clock, &presence, 10_000), "the other one is still at its origin");
+        quick.offer();
+        assert!(!at(&clock, &presence, 10_240));
+        assert!(at(&clock, &presence, 10_241));
+        quick.take();
+        assert!(!at(&clock, &presence, 20_000), "the caller waits for more");
+        quick.offer();
+        drop(quick);
+        assert!(!at(&clock, &presence, 20_240));
+        assert!(at(&clock, &presence, 20_241));
+        slow.take();
+        assert!(!at(&clock, &presence, 30_000));
     }
 
     #[test]

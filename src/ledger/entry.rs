@@ -176,6 +176,12 @@ impl Entry {
         self.number
     }
 
+    /// Whether the answer has no body whatever its head says (RFC 9110 §9.3.2).
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.opening.as_ref().is_some_and(|opening| opening.method == Method::HEAD)
+    }
+
     /// Bytes of the request's body so far.
     #[must_use]
     pub fn request_bytes(&self) -> u64 {
@@ -199,7 +205,8 @@ impl Entry {
             let start = buffer.len();
             line::write(buffer, self, total, ledger.format);
             if let (Format::Json, Some(trail)) = (ledger.format, &ledger.trail) {
-                trail.add(|lines| lines.extend_from_slice(buffer.get(start..).unwrap_or_default()));
+                let line = buffer.get(start..).unwrap_or_default();
+                trail.add(self.caller.is_none(), |lines| lines.extend_from_slice(line));
                 copied = true;
             }
         });
@@ -245,7 +252,8 @@ impl Drop for Entry {
         self.count(total);
         let written = logs::access_is_on() && self.write_to_log(total);
         if !written && let Some(trail) = &self.ledger.trail {
-            trail.add(|lines| line::write(lines, self, total, Format::Json));
+            let of_stranger = self.caller.is_none();
+            trail.add(of_stranger, |lines| line::write(lines, self, total, Format::Json));
         }
     }
 }

@@ -105,7 +105,13 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
 /// entry must not keep the token.
 fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
     let refused = matches!(entry.decision, Decision::Refuse(_));
-    if refused && token::occurs_in(text.as_bytes()) { "*****" } else { text }
+    if refused && token::occurs_in(text.as_bytes()) { "*****" } else { short(text) }
+}
+
+/// As much as an entry keeps: over HTTP/2 a few bytes can stand for many, and whoever sends them
+/// need not be known.
+fn short(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MOST)).unwrap_or(text)
 }
 
 /// Text for a terminal: nothing in it can move the cursor.
@@ -166,3 +172,5 @@ fn milliseconds(buffer: &mut Vec<u8>, before: &[u8], value: Duration) {
 }
 
 const USUAL_LENGTH: usize = 640;
+/// Of a path or a method, in bytes.
+const MOST: usize = 1024;

@@ -117,7 +117,7 @@ impl Metrics {
         let log_lines_dropped =
             count("log_lines_dropped", "Log lines lost because the output was stuck");
         let audit_entries_lost =
-            count("audit_entries_lost", "Audit records lost because the store was away too long");
+            count("audit_entries_lost", "Audit records lost: no room, or too many of strangers");
         let seal_failures = count(
             "seal_failures",
             "Rows of the store that could not be opened, or were not written by us",

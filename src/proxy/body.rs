@@ -66,14 +66,17 @@ impl CallerBody {
 pub struct AnswerBody {
     content: Content,
     entry: Option<Entry>,
-    _visit: Option<Visit>,
+    visit: Option<Visit>,
 }
 
 #[derive(Debug)]
 enum Content {
     Reply(ReplyBody),
-    Own(Full<Bytes>),
+    Own(Full<Bytes>, Times),
 }
+
+/// How long it was until a request left, and from then until its answer began.
+type Times = (Option<Duration>, Option<Duration>);
 
 impl Body for CallerBody {
     type Data = Bytes;
@@ -123,24 +126,29 @@ impl Body for CallerBody {
 
 impl AnswerBody {
     /// The origin's body.
-    pub(super) fn reply(body: ReplyBody, entry: Entry, visit: Visit) -> Self {
-        Self { content: Content::Reply(body), entry: Some(entry), _visit: Some(visit) }
+    pub(super) fn reply(body: ReplyBody, entry: Entry, mut visit: Visit) -> Self {
+        visit.offer();
+        Self { content: Content::Reply(body), entry: Some(entry), visit: Some(visit) }
     }
 
-    /// The proxy's own body.
-    pub(super) fn own(body: Full<Bytes>, entry: Entry, visit: Visit) -> Self {
-        Self { content: Content::Own(body), entry: Some(entry), _visit: Some(visit) }
+    /// The proxy's own body, whose entry is written already: it is short, and nobody is to hold
+    /// anything up by leaving it.
+    pub(super) fn own(body: Full<Bytes>, times: Times) -> Self {
+        Self { content: Content::Own(body, times), entry: None, visit: None }
     }
 
     /// No body; the entry goes on elsewhere, with what the conn was upgraded to.
     pub(super) fn upgraded() -> Self {
-        Self { content: Content::Own(Full::default()), entry: None, _visit: None }
+        Self::own(Full::default(), Times::default())
     }
 
     /// How long it was until the request left, and from then until its answer began.
     #[must_use]
-    pub fn times(&self) -> (Option<Duration>, Option<Duration>) {
-        self.entry.as_ref().map_or((None, None), Entry::times)
+    pub fn times(&self) -> Times {
+        match &self.content {
+            Content::Own(_, times) => *times,
+            Content::Reply(_) => self.entry.as_ref().map(Entry::times).unwrap_or_default(),
+        }
     }
 
     fn count(&mut self, frame: &mut Frame<Bytes>) {
@@ -169,8 +177,11 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(visit) = &mut this.visit {
+            visit.take();
+        }
         let frame = match &mut this.content {
-            Content::Own(body) => ready!(Pin::new(body).poll_frame(cx))
+            Content::Own(body, _) => ready!(Pin::new(body).poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
             Content::Reply(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Err(error)) => {
@@ -183,6 +194,9 @@ impl Body for AnswerBody {
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
                 this.count(&mut frame);
+                if let Some(visit) = &mut this.visit {
+                    visit.offer();
+                }
                 Some(Ok(frame))
             }
             other => other,
@@ -192,14 +206,14 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Reply(body) => body.is_end_stream(),
-            Content::Own(body) => body.is_end_stream(),
+            Content::Own(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Reply(body) => body.size_hint(),
-            Content::Own(body) => body.size_hint(),
+            Content::Own(body, _) => body.size_hint(),
         }
     }
 }

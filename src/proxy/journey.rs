@@ -104,6 +104,9 @@ impl Proxy {
         let mut entry = self.ledger.open(Some(opening));
         let in_force = self.in_force.load_full();
         let next = self.decide_and_inject(&in_force, &mut entry, request, tunnel);
+        if entry.caller.is_some() {
+            visit.presence().greet();
+        }
         async move {
             Ok(match next {
                 Ok(Next::Leaves(departure, mut homeward)) => {

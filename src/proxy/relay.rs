@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{Response, Version, header};
+use http_body::Body as _;
 use http_body_util::Full;
 
 use super::base_url;
@@ -44,7 +45,12 @@ pub(super) fn end(
     visit: Visit,
 ) -> Response<AnswerBody> {
     entry.status = response.status().as_u16();
-    response.map(|body| AnswerBody::own(body, entry, visit))
+    if !entry.is_head() {
+        entry.response_bytes = response.body().size_hint().lower();
+    }
+    let times = entry.times();
+    drop((entry, visit));
+    response.map(|body| AnswerBody::own(body, times))
 }
 
 /// Hands a refusal to the caller.

@@ -2,6 +2,12 @@
 
 mod half_heads;
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::task::JoinSet;
 
 use crate::support::ask::{ask, stranger};
@@ -123,7 +129,7 @@ async fn a_head_that_drips_is_closed_in_time() {
     let mut raw = world.raw().await;
     raw.write("GET https://api.example.test/ HTTP/1.1\r\nX: ").await;
     let mut dripped = 0;
-    let mut drip = tokio::time::interval(std::time::Duration::from_millis(100));
+    let mut drip = tokio::time::interval(Duration::from_millis(100));
     while dripped < 100 && raw.try_write(b"y").await.is_ok() {
         drip.tick().await;
         dripped += 1;
@@ -256,4 +262,70 @@ async fn a_token_may_send_so_many_requests_in_a_minute() {
     assert_eq!(raw.send(&stranger(URL).by("other")).await.status, 200, "each token has its own");
     assert_eq!(raw.send(&ask(URL)).await.status, 429);
     assert_eq!(origin.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn callers_that_nobody_knows_stay_among_the_silent() {
+    let origin = Origin::start().await;
+    // A tenth of them may be of nobody who is known, but 100 at least.
+    let world = World::new(&origin).set("proxy.max_connections", "300").run().await;
+    let mut refused_ones = Vec::new();
+    for _ in 0..299 {
+        let mut raw = world.raw().await;
+        assert_eq!(raw.send(&stranger(URL)).await.status, 407);
+        refused_ones.push(raw);
+    }
+    // The oldest of them have gone, so that there is room.
+    let mut callers = Vec::new();
+    for _ in 0..50 {
+        let mut raw = world.raw().await;
+        assert_eq!(raw.send(&ask(URL)).await.status, 200);
+        callers.push(raw);
+    }
+    for raw in &mut callers {
+        assert_eq!(raw.send(&ask(URL)).await.status, 200, "who is known stays");
+    }
+}
+
+#[tokio::test]
+async fn the_api_answers_beside_many_silent_conns() {
+    let world = World::empty().run().await;
+    let api = world.api.strip_prefix("http://").unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..1000 {
+        silent.push(Raw::tcp(api).await);
+    }
+    assert_eq!(world.api("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn over_http2_answers_that_nobody_takes_end_their_conn_in_time() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).set("proxy.idle_timeout", "\"1s\"").run().await;
+    let known = request("GET", "https://api.example.test/v1");
+    let unknown = http::Request::builder().uri("https://api.example.test/v1");
+    for (builder, status) in [(known, 200), (unknown, 407)] {
+        // A caller that takes no body, and lives.
+        let mut handshake = http2::Builder::new(TokioExecutor::new());
+        handshake.timer(TokioTimer::new()).initial_stream_window_size(0);
+        handshake.keep_alive_interval(Duration::from_millis(100));
+        let io = TokioIo::new(world.raw().await.io);
+        let (mut sender, conn) = handshake.handshake(io).await.unwrap();
+        let conn = tokio::spawn(conn);
+        let answer = sender.send_request(builder.body(Empty::<Bytes>::new()).unwrap()).await;
+        assert_eq!(answer.as_ref().unwrap().status(), status);
+        // However it ends: by a word, or by a cut.
+        let _ended = soon(conn).await.unwrap();
+    }
+    soon(async { while world.metric("keyferry_caller_connections").await > 0.0 {} }).await;
+}
+
+#[tokio::test]
+async fn of_a_long_path_the_entry_keeps_the_beginning() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let path = format!("/{}", "a".repeat(2000));
+    world.send(&stranger(&format!("GET https://api.example.test{path}"))).await;
+    let entry = world.log.entry(|entry| entry["code"] == "CallerUnknown").await;
+    assert_eq!(entry["path"].as_str().unwrap(), &path[..1024]);
 }
