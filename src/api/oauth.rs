@@ -50,6 +50,10 @@ impl FromRequestParts<Rooms> for Query {
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(Error::invalid("the query: a parameter is given twice"));
             }
+            // Anybody may ask, and each is compared with all before it.
+            if pairs.len() >= MOST_PARAMETERS {
+                return Err(Error::invalid("the query: it has too many parameters"));
+            }
             pairs.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self(pairs))
@@ -63,6 +67,9 @@ impl Query {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 }
+
+/// More than anything takes.
+const MOST_PARAMETERS: usize = 32;
 
 /// A GET, and not the HEAD that is answered like one elsewhere: what such a request does is done
 /// once, and whoever only looks must not do it (RFC 9110 §9.2.1).

@@ -139,7 +139,13 @@ fn decide(shared: &Shared, errand: &Errand, now: Timestamp) -> Result<Decided, S
         connections: [None, errand.connection.clone(), None],
     };
     let in_force = shared.in_force.load();
-    let holder = in_force.registry.holder(&errand.caller).ok_or("The token has ended.")?;
+    // Where the proxy asks nobody for a token, this still does.
+    let holder = in_force.registry.holder(&errand.caller);
+    let holder = holder.filter(|holder| !holder.caller.has_expired(now));
+    let holder = holder.ok_or("The token has ended.")?;
+    if !holder.caller.scopes.allows_proxy() {
+        return Err("The token lacks the scope proxy.".to_owned());
+    }
     let ask = Ask::for_url(errand.method.clone(), &errand.url, tags);
     let told = proxy::explain(&in_force, &holder.caller, ask.clone(), now);
     if let Some(refusal) = told.refusal {

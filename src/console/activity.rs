@@ -118,6 +118,9 @@ async fn entries(frame: &Frame, filter: &Filter<'_>) -> Result<Entries, Trouble>
         if !has_more {
             return Ok(Entries { rows, oldest: None, newest });
         }
+        if pages.looked_until.is_some() {
+            break;
+        }
     }
     Ok(Entries { rows, oldest: window.after, newest })
 }

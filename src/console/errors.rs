@@ -155,6 +155,13 @@ pub(super) const FOREIGN: Story = Story::new(
     "The form did not come from a page of this session. Go back, load the page again, and send it once more.",
 );
 
+/// A request to be sent by a token that may not send any.
+pub(super) const MAY_NOT_SEND: Story = Story::new(
+    StatusCode::FORBIDDEN,
+    "Your token may not do this",
+    "It lacks the scope proxy. Whoever has made it can make you one with that scope.",
+);
+
 /// A form that is none.
 pub(super) const MALFORMED: Story = Story::new(
     StatusCode::BAD_REQUEST,

@@ -68,14 +68,22 @@ impl FromRequestParts<Hall> for Frame {
         }
         let places = RawPathParams::from_request_parts(parts, hall).await;
         let places = places.map_err(|rejection| Trouble::from(rejection.into_response()))?;
-        let places = places.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let places: HashMap<_, _> =
+            places.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        // It stands in the pages' links and forms.
+        let integration = places.get("integration").map(|name| IntegrationName::parse(name));
+        if integration.is_some_and(|parsed| parsed.is_err()) {
+            let nowhere = &errors::NOWHERE;
+            let page = shell::html(&shell::bare(nowhere.title, &nowhere.as_markup(None)));
+            return Err(Trouble::from((nowhere.status, page).into_response()));
+        }
         let query = parts.uri.query().unwrap_or_default();
         Ok(Self {
             hall: hall.clone(),
             operator,
             session,
             key,
-            places: places.collect(),
+            places,
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         })
     }

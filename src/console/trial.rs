@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::Method;
 use maud::{Markup, html};
 
+use super::errors;
 use super::fields::{Field, Kind, summary};
 use super::filled::Filled;
 use super::frame::{Answer, Frame};
@@ -34,9 +35,14 @@ pub(super) async fn attempt(frame: Frame, request: Request) -> Answer {
             return Ok(page(&frame, &filled, &html! {}));
         }
     };
-    let sent = match filled.text("act") {
-        "send" if explanation.refusal.is_none() => Some(send(&frame, &filled).await),
-        _ => None,
+    let is_sent = filled.text("act") == "send";
+    if is_sent && !frame.operator.may_send() {
+        return Err(frame.tell(&errors::MAY_NOT_SEND));
+    }
+    let sent = if is_sent && explanation.refusal.is_none() {
+        Some(send(&frame, &filled).await)
+    } else {
+        None
     };
     let outcome = html! {
         @if let Some(sent) = &sent { (delivered(sent)) }

@@ -168,9 +168,11 @@ impl Auditing<'_> {
     ) -> Result<Found, Refused> {
         let (mut found, mut newest) = (Vec::new(), None);
         let mut before = stretch.older_than.map(|position| position.batch.saturating_add(1));
-        for at_once in growing() {
+        let mut reads = Reads::default();
+        while let Some(at_once) = reads.next() {
             let batches = store.audit(before, at_once).await;
             let batches = batches.map_err(|error| store_failed(&error))?;
+            reads.note(&batches);
             for batch in &batches {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).rev().take(missing));
@@ -195,9 +197,11 @@ impl Auditing<'_> {
     ) -> Result<Found, Refused> {
         let (mut found, mut newest) = (Vec::new(), None);
         let mut after = stretch.newer_than.map_or(0, |position| position.batch.saturating_sub(1));
-        for at_once in growing() {
+        let mut reads = Reads::default();
+        while let Some(at_once) = reads.next() {
             let batches = store.audit_after(after, at_once).await;
             let batches = batches.map_err(|error| store_failed(&error))?;
+            reads.note(&batches);
             for batch in &batches {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).take(missing));
@@ -279,19 +283,43 @@ impl std::fmt::Display for Position {
     }
 }
 
-/// How many batches are read at once: a busy server fills a page out of one, a quiet one out of
-/// many.
-fn growing() -> impl Iterator<Item = u32> {
-    std::iter::successors(Some(1), |count| Some((count * 2).min(MOST_AT_ONCE))).take(MOST_READS)
+/// How the trail is read for one page: a busy server fills it out of one batch, a quiet one out of
+/// many. Whoever looks for something rare among much is given what was found so far.
+#[derive(Default)]
+struct Reads {
+    done: u32,
+    batches: usize,
+    bytes: usize,
+}
+
+impl Reads {
+    /// How many batches to read next; `None` when that was enough.
+    fn next(&mut self) -> Option<u32> {
+        if self.done >= MOST_READS || self.bytes >= MOST_BYTES {
+            return None;
+        }
+        let usual = (self.bytes / self.batches.max(1)).max(1);
+        let fitting = u32::try_from((MOST_BYTES - self.bytes) / usual).unwrap_or(u32::MAX);
+        let growing = 1 << self.done.min(GROWTH);
+        self.done += 1;
+        Some(fitting.clamp(1, growing))
+    }
+
+    fn note(&mut self, batches: &[Batch]) {
+        self.batches += batches.len();
+        self.bytes += batches.iter().map(|batch| batch.lines.len()).sum::<usize>();
+    }
 }
 
 /// How often the store is asked for one page: some two hundred and fifty batches.
-const MOST_READS: usize = 12;
+const MOST_READS: u32 = 12;
+/// How much is read for one page.
+const MOST_BYTES: usize = 4 << 20;
+/// At most so many batches at once, as a power of two.
+const GROWTH: u32 = 5;
 
 /// A line that no batch has.
 const BEYOND: usize = 999_999_999;
-
-const MOST_AT_ONCE: u32 = 32;
 
 #[cfg(test)]
 mod tests {

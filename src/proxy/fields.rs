@@ -74,6 +74,7 @@ pub fn prepare_request(
     if received == Version::HTTP_2 {
         join_cookies(headers);
     }
+    drop_own_cookies(headers);
     strip(headers, |name| {
         is_hop_by_hop(name)
             || is_ours(name)
@@ -190,6 +191,29 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
     if let Ok(whole) = HeaderValue::from_bytes(&whole) {
         headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// Cookies know no ports (RFC 6265 §8.5): a browser that has signed in at our console shows it to
+/// our proxy on the same host too, and no origin is to see it.
+fn drop_own_cookies(headers: &mut HeaderMap) {
+    let is_own = |pair: &[u8]| {
+        let name = pair.trim_ascii_start();
+        let name = name.strip_prefix(b"__Host-").unwrap_or(name);
+        name.starts_with(b"keyferry-") || name.starts_with(b"keyferry_")
+    };
+    let has_own = |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b';').any(is_own);
+    if !headers.get_all(header::COOKIE).iter().any(has_own) {
+        return;
+    }
+    let Entry::Occupied(mut cookies) = headers.entry(header::COOKIE) else { return };
+    for line in cookies.iter_mut() {
+        let foreign = line.as_bytes().split(|byte| *byte == b';').filter(|pair| !is_own(pair));
+        let rest = foreign.map(<[u8]>::trim_ascii).collect::<Vec<_>>().join(&b"; "[..]);
+        *line = HeaderValue::from_bytes(&rest).unwrap_or(HeaderValue::from_static(""));
+    }
+    if cookies.iter().all(HeaderValue::is_empty) {
+        cookies.remove_entry_mult();
     }
 }
 

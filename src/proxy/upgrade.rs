@@ -129,7 +129,9 @@ impl Standing {
         let caller_may = match (&in_force.settings.anonymous, &self.digest) {
             (Some(anonymous), _) => anonymous == integration,
             (None, Some(digest)) => in_force.registry.holder(digest).is_some_and(|holder| {
-                holder.caller.scopes.allows_proxy() && holder.caller.may_use(connection)
+                let same_end = holder.caller.expires_at == self.holder.caller.expires_at;
+                let may_send = holder.caller.scopes.allows_proxy();
+                same_end && may_send && holder.caller.may_use(connection)
             }),
             (None, None) => false,
         };

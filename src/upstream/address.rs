@@ -85,19 +85,43 @@ pub fn classify(address: IpAddr) -> AddressClass {
     }
 }
 
-/// The IPv4 address to which a translated IPv6 address leads in the end.
+/// The IPv4 addresses to which a translated IPv6 address may lead in the end.
 #[must_use]
-pub(super) fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [.., a, b, c, d] = address.octets();
-    let [_, _, six_a, six_b, six_c, six_d, ..] = address.octets();
+pub(super) fn embedded_v4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
+    let octets = address.octets();
+    let [.., a, b, c, d] = octets;
+    let last = Ipv4Addr::new(a, b, c, d);
+    let [_, _, six_a, six_b, six_c, six_d, ..] = octets;
     match classify(IpAddr::V6(address)) {
-        AddressClass::Mapped | AddressClass::Nat64 => Some(Ipv4Addr::new(a, b, c, d)),
-        AddressClass::SixToFour => Some(Ipv4Addr::new(six_a, six_b, six_c, six_d)),
+        AddressClass::Nat64 if octets.starts_with(&LOCAL_TRANSLATION) => {
+            local_translations(octets, last)
+        }
+        AddressClass::Mapped | AddressClass::Nat64 => vec![last],
+        AddressClass::SixToFour => vec![Ipv4Addr::new(six_a, six_b, six_c, six_d)],
         // Teredo carries the client's address with every bit inverted (RFC 4380 §4).
-        AddressClass::Teredo => Some(Ipv4Addr::new(!a, !b, !c, !d)),
-        _ => None,
+        AddressClass::Teredo => vec![Ipv4Addr::new(!a, !b, !c, !d)],
+        _ => Vec::new(),
     }
 }
+
+/// Under `64:ff9b:1::/48` the network says how long its prefix is (RFC 8215), and with that where the
+/// IPv4 address stands (RFC 6052 §2.2): it is looked for in every such place. Where there is none,
+/// there are zeros.
+fn local_translations(octets: [u8; 16], last: Ipv4Addr) -> Vec<Ipv4Addr> {
+    // The ninth octet is never part of it.
+    let [.., o6, o7, _, o9, o10, o11, o12, _, _, _] = octets;
+    let places = [
+        Ipv4Addr::new(o6, o7, o9, o10),
+        Ipv4Addr::new(o7, o9, o10, o11),
+        Ipv4Addr::new(o9, o10, o11, o12),
+        last,
+    ];
+    let found: Vec<_> = places.into_iter().filter(|v4| v4.octets()[0] != 0).collect();
+    if found.is_empty() { vec![last] } else { found }
+}
+
+/// RFC 8215.
+const LOCAL_TRANSLATION: [u8; 6] = [0, 0x64, 0xff, 0x9b, 0, 1];
 
 /// The first block that contains the address decides, so narrower ones stand first.
 static V4: [(IpNet, AddressClass); 21] = [
@@ -314,14 +338,30 @@ mod tests {
     #[test]
     fn a_translated_address_shows_where_it_leads() {
         for (address, leads_to) in [
-            ("64:ff9b::a00:1", Some("10.0.0.1")),
-            ("2002:a9fe:a9fe::1", Some("169.254.169.254")),
-            ("2001:0:1234::f5ff:fffe", Some("10.0.0.1")),
-            ("::ffff:127.0.0.1", Some("127.0.0.1")),
-            ("2606:4700::1", None),
+            ("64:ff9b::a00:1", &["10.0.0.1"][..]),
+            ("2002:a9fe:a9fe::1", &["169.254.169.254"]),
+            ("2001:0:1234::f5ff:fffe", &["10.0.0.1"]),
+            ("::ffff:127.0.0.1", &["127.0.0.1"]),
+            ("2606:4700::1", &[]),
+            ("64:ff9b:1::", &["0.0.0.0"]),
+            ("64:ff9b:1::808:808", &["8.8.8.8"]),
         ] {
-            let expected = leads_to.map(|text| text.parse().unwrap());
+            let expected: Vec<Ipv4Addr> =
+                leads_to.iter().map(|text| text.parse().unwrap()).collect();
             assert_eq!(embedded_v4(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_local_translation_prefix_may_be_of_any_length() {
+        let inside = "169.254.169.254".parse().unwrap();
+        for address in [
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1::a9:fea9:fe00:0",
+            "64:ff9b:1::a9fe:a9fe",
+        ] {
+            assert!(embedded_v4(address.parse().unwrap()).contains(&inside), "{address}");
         }
     }
 }

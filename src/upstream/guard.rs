@@ -45,7 +45,7 @@ impl OwnListeners {
     fn include(&self, address: SocketAddr) -> bool {
         self.0.iter().any(|own| {
             own.port() == address.port()
-                && (own.ip() == address.ip()
+                && (own.ip().to_canonical() == address.ip().to_canonical()
                     || (own.ip().is_unspecified()
                         && classify(address.ip()) != AddressClass::Public))
         })
@@ -77,10 +77,10 @@ impl Guard {
         }
         self.judge_ip(address.ip())?;
         // An allowed translation prefix must not lead where the address behind it may not.
-        if let IpAddr::V6(v6) = address.ip()
-            && let Some(v4) = embedded_v4(v6)
-        {
-            self.judge_ip(IpAddr::V4(v4))?;
+        if let IpAddr::V6(v6) = address.ip() {
+            for v4 in embedded_v4(v6) {
+                self.judge_ip(IpAddr::V4(v4))?;
+            }
         }
         Ok(())
     }
@@ -136,12 +136,18 @@ mod tests {
         let prefix = &["64:ff9b::/96"];
         assert_eq!(judge(prefix, &["[64:ff9b::808:808]:443"]), Ok(()));
         assert!(judge(prefix, &["[64:ff9b::a9fe:a9fe]:443"]).is_err());
+        let prefix = &["64:ff9b:1::/48"];
+        assert_eq!(judge(prefix, &["[64:ff9b:1::808:808]:443"]), Ok(()));
+        assert_eq!(judge(prefix, &["[64:ff9b:1:808:8:800::]:443"]), Ok(()));
+        assert!(judge(prefix, &["[64:ff9b:1:a9fe:a9:fe00::]:443"]).is_err());
     }
 
     #[test]
     fn the_proxy_never_dials_itself() {
         let all = &["127.0.0.0/8", "10.0.0.0/8"];
         assert_eq!(judge(all, &["127.0.0.1:8443"]), Ok(()));
+        let mapped = &["::ffff:0:0/96", "127.0.0.0/8"];
+        assert!(judge(mapped, &["[::ffff:127.0.0.1]:8080"]).is_err());
         for own in ["127.0.0.1:8080", "127.0.0.1:8081", "10.0.0.7:8081"] {
             let own: SocketAddr = own.parse().unwrap();
             assert_eq!(judge(all, &[&own.to_string()]), Err(Prohibited::Own(own)));

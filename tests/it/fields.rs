@@ -93,6 +93,27 @@ async fn the_credential_is_injected_last_and_alone() {
 }
 
 #[tokio::test]
+async fn the_consoles_cookies_stay_here_and_others_go_on() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    for (sent, arrives) in [
+        ("a=b; keyferry-console=S; c=d", "a=b; c=d"),
+        ("__Host-keyferry-console=S;a=b", "a=b"),
+        ("keyferry_flow_0123=S; keyferry-console=T", ""),
+        ("a=keyferry-console; b=c", "a=keyferry-console; b=c"),
+    ] {
+        world.send(&get().field("Cookie", sent)).await;
+        assert_eq!(origin.last().field("cookie"), arrives, "{sent}");
+        let crumbs =
+            sent.split(';').fold(request("GET", "https://api.example.test/v1"), |it, crumb| {
+                it.header("cookie", crumb.trim())
+            });
+        world.http2().await.send(crumbs).await;
+        assert_eq!(origin.last().field("cookie"), arrives, "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn over_http2_the_same_fields_stay_behind() {
     let origin = Origin::answering(&["h2"], |_seen| ok("ok")).await;
     let world = World::new(&origin).run().await;

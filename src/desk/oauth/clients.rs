@@ -33,8 +33,9 @@ impl Reading<'_> {
     /// # Errors
     /// When the store fails.
     pub async fn list_clients(&self, window: &Window) -> Result<Listing<ClientShown>, Refused> {
-        let Some(keeping) = &self.desk.keeping else {
-            return Ok(Listing { items: Vec::new(), has_more: false });
+        let nothing = Listing { items: Vec::new(), has_more: false };
+        let Some(keeping) = self.desk.keeping.as_ref().filter(|_| !self.is_foreign()) else {
+            return Ok(nothing);
         };
         let page = keeping.store().clients(&self.integration, window).await;
         let page = page.map_err(|error| store_failed(&error))?;
@@ -53,9 +54,17 @@ impl Reading<'_> {
 
     pub(super) async fn client(&self, uuid: &str) -> Result<ClientRecord, Refused> {
         let uuid = Uuid::try_parse(uuid).map_err(|_rule| Refused::NotFound)?;
-        let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
+        let Some(keeping) = self.desk.keeping.as_ref().filter(|_| !self.is_foreign()) else {
+            return Err(Refused::NotFound);
+        };
         let found = keeping.store().client(&self.integration, uuid).await;
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
+    }
+
+    /// Whether the token names connections, and none of this integration: then it has no part in
+    /// its clients either.
+    fn is_foreign(&self) -> bool {
+        self.operator.listed(&self.integration).is_some_and(|names| names.is_empty())
     }
 }
 

@@ -39,12 +39,12 @@ impl Proxy {
         let response = opened(&mut entry, &visit, opening.version);
         let Opening { way, ask, digest, caller, .. } = opening;
         let now = self.ledger.clock.now();
+        let holder = caller::find(digest.as_ref(), in_force);
+        let end = holder.and_then(|holder| holder.caller.expires_at);
         let splice = Splice {
             caller,
             origin: Some(reached),
-            ends_in: caller::find(digest.as_ref(), in_force)
-                .and_then(|holder| holder.caller.expires_at)
-                .map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()),
+            ends_in: end.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()),
             first_byte: in_force.settings.head_timeout,
             idle_timeout: in_force.settings.websocket_idle_timeout,
             changes: self.changes.clone(),
@@ -54,7 +54,9 @@ impl Proxy {
             let spliced = splice.run(|| {
                 let in_force = in_force.load();
                 let Some(holder) = caller::find(digest.as_ref(), &in_force) else { return false };
-                holder.caller.scopes.allows_proxy() && again(&in_force, &holder.caller, &ask, &way)
+                let caller = &holder.caller;
+                let same_end = caller.expires_at == end;
+                same_end && caller.scopes.allows_proxy() && again(&in_force, caller, &ask, &way)
             });
             let spliced = spliced.await;
             entry.request_count = Some(Arc::new(spliced.from_caller.into()));

@@ -293,6 +293,36 @@ async fn an_integration_has_no_part_in_anothers_clients_and_connections() {
 }
 
 #[tokio::test]
+async fn a_token_of_listed_connections_has_no_part_in_other_integrations() {
+    scene!(provider, server);
+    let body = json!({
+        "name": "listed", "integration": "*", "scopes": ["read", "write"],
+        "connections": ["globex.api"],
+    });
+    let made = server.manage("POST /api/keyferry/v1/tokens", Some(body)).await.json();
+    let token = made["token"]["secret"].as_str().unwrap();
+    let clients = format!("GET {OAUTH}/oauth/clients/acme");
+    let known = server.manage(&clients, None).await.json();
+    let client = known["clients"][0]["uuid"].as_str().unwrap();
+    let listed = server.manage_by(token, &clients, None).await.json();
+    assert_eq!(listed["clients"], json!([]));
+    let one = server.manage_by(token, &format!("{clients}/{client}"), None).await;
+    assert_eq!(one.status, 404, "{one:?}");
+}
+
+#[tokio::test]
+async fn a_query_of_strangers_has_few_parameters() {
+    scene!(provider, server);
+    let begun = server.start_flow(Running::flow("mine")).await;
+    let names: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+    let path = target(&begun);
+    let answer = server.stroll(&format!("{path}&{}", names.join("&"))).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert_eq!(server.stroll(path).await.status, 307);
+    assert_eq!(provider.asked(), 0);
+}
+
+#[tokio::test]
 async fn what_came_from_one_host_is_never_sent_to_another() {
     let (provider, thief) = (Provider::start().await, Provider::named(OTHER_HOST).await);
     let (_origin, server) = world(&provider, |world| world.pin(OTHER_HOST, &thief.origin)).await;
