@@ -71,16 +71,6 @@ impl Store {
         self.database.close().await;
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when it does not.
-    pub async fn ping(&self) -> Result<(), Error> {
-        let mut work = self.read().await?;
-        work.rows("SELECT 1", []).await?;
-        work.end().await
-    }
-
     /// Something that tells when another process may have written.
     #[must_use]
     pub fn listen(&self) -> Listener {

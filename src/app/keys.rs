@@ -161,12 +161,18 @@ impl Keys {
         let first = Window { after: None, before: None, limit: 1 };
         let mut connections = store.connections_under_other_keys("", &first).await?.items;
         let mut tokens = store.tokens_under_other_keys("", &first).await?.items;
+        let mut clients = store.clients_under_other_keys("", &first).await?.items;
+        let mut flows = store.flows_under_other_keys("", &first).await?.items;
         let connection = connections.pop().and_then(Result::ok);
+        let client = clients.pop().and_then(Result::ok);
+        let flow = flows.pop().and_then(Result::ok);
         let token = tokens.pop().and_then(Result::ok);
         let authorities = store.authorities().await?.into_iter().filter_map(Result::ok);
         let opens = |context: &Context<'_>, sealed: &Sealed| vault.open(context, sealed).is_ok();
         Ok(connection.is_some_and(|record| opens(&record.context(), &record.sealed))
             || token.is_some_and(|record| vault.verify(&record.claims(), &record.mac).is_ok())
+            || client.is_some_and(|record| opens(&record.context(), &record.sealed))
+            || flow.is_some_and(|record| opens(&record.context(), &record.sealed))
             || authorities.into_iter().any(|record| opens(&record.context(), &record.sealed)))
     }
 }

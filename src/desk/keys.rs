@@ -208,7 +208,13 @@ impl Walk<'_> {
     async fn authorities(&mut self, key: &str) -> Result<(), store::Error> {
         let mut batch = Vec::new();
         for record in self.store.authorities().await? {
-            let Ok(record) = record else { continue };
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    self.fail("a CA", &error.to_string());
+                    continue;
+                }
+            };
             if &*record.sealed.key_id == key {
                 continue;
             }

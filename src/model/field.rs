@@ -21,7 +21,9 @@ pub enum FieldError {
     #[error("this header name is forbidden: HTTP or the proxy uses it")]
     Forbidden,
     /// A prefix that belongs to others.
-    #[error("header names that begin with x-amz-, x-amzn-, x-forwarded- or x-zis are forbidden")]
+    #[error(
+        "header names that begin with access-control-, sec-, x-amz-, x-amzn-, x-forwarded- or x-zis are forbidden"
+    )]
     ForbiddenPrefix,
 }
 
@@ -117,7 +119,10 @@ fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-const FORBIDDEN_PREFIXES: [&str; 4] = ["x-amz-", "x-amzn-", "x-forwarded-", "x-zis"];
+/// Of these the first two are beyond ZIS: servers answer with what stands in such fields, or read
+/// more into it.
+const FORBIDDEN_PREFIXES: [&str; 6] =
+    ["access-control-", "sec-", "x-amz-", "x-amzn-", "x-forwarded-", "x-zis"];
 
 /// The 32 names of ZIS spec §5.2.
 const FORBIDDEN: [&str; 32] = [
@@ -155,8 +160,17 @@ const FORBIDDEN: [&str; 32] = [
     "www-authenticate",
 ];
 
-/// Beyond ZIS: fields of the framing and the hop, which an injected value would break.
-const FORBIDDEN_BY_US: [&str; 3] = ["content-length", "keep-alive", "proxy-connection"];
+/// Beyond ZIS: fields of the framing and the hop, which an injected value would break, and those
+/// that servers commonly give back, which would show it.
+const FORBIDDEN_BY_US: [&str; 7] = [
+    "content-length",
+    "forwarded",
+    "keep-alive",
+    "origin",
+    "proxy-connection",
+    "x-correlation-id",
+    "x-request-id",
+];
 
 #[cfg(test)]
 mod tests {

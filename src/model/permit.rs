@@ -92,6 +92,14 @@ pub struct Terms {
     pub unrestricted_oauth: bool,
 }
 
+impl Terms {
+    /// Whether anything may be sent to this port.
+    #[must_use]
+    pub fn allows_port(&self, port: u16) -> bool {
+        self.allowed_ports.contains(&port)
+    }
+}
+
 /// Why there is no permit, in the order in which the rules are applied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {
@@ -138,7 +146,7 @@ impl Permit {
             None if terms.unrestricted_oauth => {}
             None => return Err(Denied::NoDomain),
         }
-        if !terms.allowed_ports.contains(&port) {
+        if !terms.allows_port(port) {
             return Err(Denied::Port);
         }
         Ok(Self { connection: Arc::clone(connection), origin: connection.origin(host, port) })

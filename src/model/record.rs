@@ -136,13 +136,6 @@ impl ConnectionRecord {
             _ => None,
         }
     }
-
-    /// Its name, where somebody has named it: an OAuth connection may be called by its uuid.
-    #[must_use]
-    pub fn given_name(&self) -> Option<&str> {
-        let name = self.name.as_str();
-        (name != self.uuid.to_string()).then_some(name)
-    }
 }
 
 impl AuthorityRecord {

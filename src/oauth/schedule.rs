@@ -47,12 +47,6 @@ pub(super) fn plan(
     let margin = until(ages.late).saturating_sub(until(ages.aging));
     let share = standing.uuid.as_bytes().iter().fold(0_u32, |sum, byte| sum + u32::from(*byte));
     let wait = until(ages.aging) + margin / 2 * (share % 64) / 64;
-    let wanted = Wanted {
-        uuid: standing.uuid,
-        integration: connection.integration().clone(),
-        name: connection.name().clone(),
-        newer_than: standing.generation,
-        cause: Cause::Background,
-    };
+    let wanted = Wanted::of(connection, Cause::Background)?;
     Some((wait, wanted))
 }

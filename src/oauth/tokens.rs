@@ -80,6 +80,21 @@ pub struct Wanted {
     pub cause: Cause,
 }
 
+impl Wanted {
+    /// Other tokens than those that the connection has; `None` where it has none.
+    #[must_use]
+    pub fn of(connection: &Connection, cause: Cause) -> Option<Self> {
+        let standing = connection.standing()?;
+        Some(Self {
+            uuid: standing.uuid,
+            integration: connection.integration().clone(),
+            name: connection.name().clone(),
+            newer_than: standing.generation,
+            cause,
+        })
+    }
+}
+
 /// Why other tokens are wanted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cause {

@@ -58,7 +58,7 @@ pub(super) fn readiness(
     if has_tokens(connection, renewal, now)? {
         return Ok(Readiness::Ready);
     }
-    Ok(wanted(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
+    Ok(Wanted::of(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
 }
 
 /// Whether a connection has what a request takes with it, or must be given other tokens first. A
@@ -78,18 +78,6 @@ pub(super) fn has_tokens(
         Freshness::Expired if standing.renewable => Ok(false),
         Freshness::Expired => Err(reauthorization_needed(connection)),
     }
-}
-
-/// Other tokens than those of this connection.
-pub(super) fn wanted(connection: &Connection, cause: Cause) -> Option<Wanted> {
-    let standing = connection.standing()?;
-    Some(Wanted {
-        uuid: standing.uuid,
-        integration: connection.integration().clone(),
-        name: connection.name().clone(),
-        newer_than: standing.generation,
-        cause,
-    })
 }
 
 impl Proxy {
@@ -154,7 +142,7 @@ impl Proxy {
 
     async fn send_again(&self, replay: Replay) -> Option<Reply> {
         let tokens = self.tokens.as_ref()?;
-        let wanted = wanted(&replay.used, Cause::Unauthorized)?;
+        let wanted = Wanted::of(&replay.used, Cause::Unauthorized)?;
         if !tokens.doubt(&wanted) {
             return None;
         }

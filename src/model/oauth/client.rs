@@ -61,13 +61,6 @@ impl ClientRecord {
             auth_method: self.auth_method,
         }
     }
-
-    /// Its name, where somebody has named it.
-    #[must_use]
-    pub fn given_name(&self) -> Option<&str> {
-        let name = self.name.as_str();
-        (name != self.uuid.to_string()).then_some(name)
-    }
 }
 
 impl AuthMethod {

@@ -47,7 +47,7 @@ async fn what_is_kept_is_what_was_given(home: Home) {
     store.close().await;
     let again = home.open().await;
     assert_eq!(again.snapshot().await.unwrap().connections.len(), 3);
-    again.ping().await.unwrap();
+    again.key_check().await.unwrap();
 }
 
 async fn a_name_is_unique_across_types_but_not_across_integrations(home: Home) {

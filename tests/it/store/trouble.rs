@@ -152,7 +152,7 @@ async fn a_server_that_restarts_under_load_loses_nothing_it_has_acknowledged() {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         server.crash().await;
     }
-    soon(async { while store.ping().await.is_err() {} }).await;
+    soon(async { while store.key_check().await.is_err() {} }).await;
     stop.send(true).unwrap();
     let (acknowledged, failed) = soon(writing).await.unwrap();
     assert!(failed > 0 && acknowledged.len() > 10, "{failed} {}", acknowledged.len());
