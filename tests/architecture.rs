@@ -119,6 +119,11 @@ fn proofs_are_made_in_their_own_module_only() {
         let production = text.split("#[cfg(test)]").next().unwrap();
         assert!(!production.contains("\nmod "), "{file}: a module within could forge one");
     }
+    // Addresses that were judged, of which there is nothing else to see.
+    let guard = fs::read_to_string(root().join("src/upstream/guard.rs")).unwrap();
+    assert!(guard.contains("\n#[derive(Debug)]\npub struct Judged(Vec<SocketAddr>);"), "Judged");
+    let made = guard.split("#[cfg(test)]").next().unwrap().matches("Judged(").count();
+    assert_eq!(made, 2, "it is declared, and made by the judge alone");
 }
 
 /// Clippy compiles `bans.rs`, which breaks every ban and expects to be told so.

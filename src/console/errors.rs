@@ -107,7 +107,16 @@ impl Story {
                 "The store can’t be reached",
                 "Try again in a moment. If it stays so, the operator of the server must bring it back.",
             ),
-            _ => Self::new(
+            // Those with words of their own are told above.
+            Refused::AuthorityConfigured
+            | Refused::Changed
+            | Refused::Declared
+            | Refused::Faulty(_)
+            | Refused::Internal
+            | Refused::KeysFromEnvironment
+            | Refused::KeysUnreadable(_)
+            | Refused::MissingScope(_)
+            | Refused::Tokens(_) => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "It failed",
                 "The server’s log says why; its operator must look there.",

@@ -277,6 +277,13 @@ mod tests {
             let row = row.unwrap_or_else(|| panic!("{} is not in docs/ERRORS.md", code.as_str()));
             assert!(row.contains(&code.status().to_string()), "{row}");
             assert!(row.contains(code.proxy_status()), "{row}");
+            assert!(row.contains(&format!("| `{}` |", code.rule().as_str())), "{row}");
+        }
+        // A row of a code that is none: codes alone begin with a capital.
+        let named = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let named = named.filter(|name| name.starts_with(char::is_uppercase));
+        for name in named {
+            assert!(Code::ALL.iter().any(|code| code.as_str() == name), "{name} is no code");
         }
     }
 }
