@@ -58,6 +58,9 @@ pub(super) struct Deadlines {
 }
 
 const NOT_STALLED: u32 = u32::MAX;
+/// How many times `idle` a caller may leave all its answers where they are. Over HTTP/2 it is only
+/// heard of when it has read much of what it allows to be sent, so that a slow one must have time.
+const PATIENCE: u32 = 10;
 
 impl Presence {
     pub(super) fn new(clock: Arc<AtomicU32>, peer: Option<IpAddr>) -> Self {
@@ -170,7 +173,8 @@ impl Presence {
             let since = self.stalled.load(Relaxed);
             let stalled = since != NOT_STALLED && past(since, deadlines.idle);
             return stalled
-                || self.takes_nothing() && past(self.taken.load(Relaxed), deadlines.idle);
+                || self.takes_nothing()
+                    && past(self.taken.load(Relaxed), deadlines.idle.saturating_mul(PATIENCE));
         }
         let allowed = if self.reading_head.load(Relaxed) { deadlines.head } else { deadlines.idle };
         past(self.since.load(Relaxed), allowed)
@@ -240,14 +244,14 @@ mod tests {
         slow.offer();
         assert!(!at(&clock, &presence, 10_000), "the other one is still at its origin");
         quick.offer();
-        assert!(!at(&clock, &presence, 10_240));
-        assert!(at(&clock, &presence, 10_241));
+        assert!(!at(&clock, &presence, 12_400));
+        assert!(at(&clock, &presence, 12_401));
         quick.take();
         assert!(!at(&clock, &presence, 20_000), "the caller waits for more");
         quick.offer();
         drop(quick);
-        assert!(!at(&clock, &presence, 20_240));
-        assert!(at(&clock, &presence, 20_241));
+        assert!(!at(&clock, &presence, 22_400));
+        assert!(at(&clock, &presence, 22_401));
         slow.take();
         assert!(!at(&clock, &presence, 30_000));
     }

@@ -206,14 +206,16 @@ fn drop_own_cookies(headers: &mut HeaderMap) {
     if !headers.get_all(header::COOKIE).iter().any(has_own) {
         return;
     }
-    let Entry::Occupied(mut cookies) = headers.entry(header::COOKIE) else { return };
-    for line in cookies.iter_mut() {
+    let Entry::Occupied(cookies) = headers.entry(header::COOKIE) else { return };
+    let (name, lines) = cookies.remove_entry_mult();
+    let rest = |line: HeaderValue| {
         let foreign = line.as_bytes().split(|byte| *byte == b';').filter(|pair| !is_own(pair));
         let rest = foreign.map(<[u8]>::trim_ascii).collect::<Vec<_>>().join(&b"; "[..]);
-        *line = HeaderValue::from_bytes(&rest).unwrap_or(HeaderValue::from_static(""));
-    }
-    if cookies.iter().all(HeaderValue::is_empty) {
-        cookies.remove_entry_mult();
+        HeaderValue::from_bytes(&rest).ok().filter(|rest| !rest.is_empty())
+    };
+    let left: SmallVec<[HeaderValue; 2]> = lines.filter_map(rest).collect();
+    for line in left {
+        headers.append(&name, line);
     }
 }
 

@@ -85,16 +85,17 @@ pub fn classify(address: IpAddr) -> AddressClass {
     }
 }
 
-/// The IPv4 addresses to which a translated IPv6 address may lead in the end.
+/// The IPv4 addresses to which a translated IPv6 address may lead in the end; `prefix` is the length
+/// of the network by which the operator allows it, if there is one.
 #[must_use]
-pub(super) fn embedded_v4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
+pub(super) fn embedded_v4(address: Ipv6Addr, prefix: Option<u8>) -> Vec<Ipv4Addr> {
     let octets = address.octets();
     let [.., a, b, c, d] = octets;
     let last = Ipv4Addr::new(a, b, c, d);
     let [_, _, six_a, six_b, six_c, six_d, ..] = octets;
     match classify(IpAddr::V6(address)) {
         AddressClass::Nat64 if octets.starts_with(&LOCAL_TRANSLATION) => {
-            local_translations(octets, last)
+            local_translation(octets, last, prefix.unwrap_or(0))
         }
         AddressClass::Mapped | AddressClass::Nat64 => vec![last],
         AddressClass::SixToFour => vec![Ipv4Addr::new(six_a, six_b, six_c, six_d)],
@@ -104,20 +105,23 @@ pub(super) fn embedded_v4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     }
 }
 
-/// Under `64:ff9b:1::/48` the network says how long its prefix is (RFC 8215), and with that where the
-/// IPv4 address stands (RFC 6052 §2.2): it is looked for in every such place. Where there is none,
-/// there are zeros.
-fn local_translations(octets: [u8; 16], last: Ipv4Addr) -> Vec<Ipv4Addr> {
+/// Under `64:ff9b:1::/48` a network chooses its own prefix (RFC 8215), whose length says where the
+/// IPv4 address stands (RFC 6052 §2.2). Where all of it is allowed, the prefix may be that, or a
+/// longer one: then both places are looked at. Where there is no address, there are zeros.
+fn local_translation(octets: [u8; 16], last: Ipv4Addr, prefix: u8) -> Vec<Ipv4Addr> {
     // The ninth octet is never part of it.
     let [.., o6, o7, _, o9, o10, o11, o12, _, _, _] = octets;
-    let places = [
-        Ipv4Addr::new(o6, o7, o9, o10),
-        Ipv4Addr::new(o7, o9, o10, o11),
-        Ipv4Addr::new(o9, o10, o11, o12),
-        last,
-    ];
-    let found: Vec<_> = places.into_iter().filter(|v4| v4.octets()[0] != 0).collect();
-    if found.is_empty() { vec![last] } else { found }
+    match prefix {
+        96.. => vec![last],
+        64..96 => vec![Ipv4Addr::new(o9, o10, o11, o12)],
+        56..64 => vec![Ipv4Addr::new(o7, o9, o10, o11)],
+        _ => {
+            let places = [Ipv4Addr::new(o6, o7, o9, o10), last];
+            let found: Vec<_> =
+                places.into_iter().filter(|v4| !v4.octets().starts_with(&[0])).collect();
+            if found.is_empty() { vec![last] } else { found }
+        }
+    }
 }
 
 /// RFC 8215.
@@ -348,20 +352,22 @@ mod tests {
         ] {
             let expected: Vec<Ipv4Addr> =
                 leads_to.iter().map(|text| text.parse().unwrap()).collect();
-            assert_eq!(embedded_v4(address.parse().unwrap()), expected, "{address}");
+            assert_eq!(embedded_v4(address.parse().unwrap(), None), expected, "{address}");
         }
     }
 
     #[test]
-    fn a_local_translation_prefix_may_be_of_any_length() {
-        let inside = "169.254.169.254".parse().unwrap();
-        for address in [
-            "64:ff9b:1:a9fe:a9:fe00::",
-            "64:ff9b:1:a9:fe:a9fe::",
-            "64:ff9b:1::a9:fea9:fe00:0",
-            "64:ff9b:1::a9fe:a9fe",
+    fn a_local_translation_prefix_says_by_its_length_where_it_leads() {
+        let inside: Ipv4Addr = "169.254.169.254".parse().unwrap();
+        for (address, prefix) in [
+            ("64:ff9b:1:a9fe:a9:fe00::", 48),
+            ("64:ff9b:1:a9:fe:a9fe::", 56),
+            ("64:ff9b:1::a9:fea9:fe00:0", 64),
+            ("64:ff9b:1::a9fe:a9fe", 48),
+            ("64:ff9b:1:fffe::a9fe:a9fe", 96),
         ] {
-            assert!(embedded_v4(address.parse().unwrap()).contains(&inside), "{address}");
+            let found = embedded_v4(address.parse().unwrap(), Some(prefix));
+            assert_eq!(found, [inside], "{address}");
         }
     }
 }

@@ -78,7 +78,10 @@ impl Guard {
         self.judge_ip(address.ip())?;
         // An allowed translation prefix must not lead where the address behind it may not.
         if let IpAddr::V6(v6) = address.ip() {
-            for v4 in embedded_v4(v6) {
+            let allowing =
+                self.allow_networks.iter().filter(|network| network.contains(&address.ip()));
+            let prefix = allowing.map(IpNet::prefix_len).max();
+            for v4 in embedded_v4(v6, prefix) {
                 self.judge_ip(IpAddr::V4(v4))?;
             }
         }
@@ -140,6 +143,10 @@ mod tests {
         assert_eq!(judge(prefix, &["[64:ff9b:1::808:808]:443"]), Ok(()));
         assert_eq!(judge(prefix, &["[64:ff9b:1:808:8:800::]:443"]), Ok(()));
         assert!(judge(prefix, &["[64:ff9b:1:a9fe:a9:fe00::]:443"]).is_err());
+        assert_eq!(judge(prefix, &["[64:ff9b:1:5d0a:1:200::]:443"]), Ok(()));
+        let prefix = &["64:ff9b:1:fffe::/96"];
+        assert_eq!(judge(prefix, &["[64:ff9b:1:fffe::808:808]:443"]), Ok(()));
+        assert!(judge(prefix, &["[64:ff9b:1:fffe::a00:1]:443"]).is_err());
     }
 
     #[test]

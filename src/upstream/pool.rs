@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use hyper::client::conn::http2;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::body::Outgoing;
 use super::http1::Conn;
@@ -65,6 +65,8 @@ pub(super) struct Pool {
 #[derive(Debug)]
 pub(super) struct Slot {
     conns: Mutex<Conns>,
+    /// Of HTTP/2 few conns are opened at once: whoever waits may find room on them.
+    openings: Semaphore,
     max_idle: usize,
     gauges: Arc<Gauges>,
 }
@@ -87,7 +89,8 @@ impl Pool {
             return Arc::clone(slot);
         }
         let gauges = Arc::clone(&self.gauges);
-        let slot = Arc::new(Slot { conns: Mutex::default(), max_idle, gauges });
+        let openings = Semaphore::new(MOST_OPENINGS);
+        let slot = Arc::new(Slot { conns: Mutex::default(), openings, max_idle, gauges });
         slots.insert(key.clone(), Arc::clone(&slot));
         slot
     }
@@ -106,11 +109,8 @@ impl Slot {
     /// A conn that has room, or the one that was used last, if any is alive.
     pub(super) fn check_out(&self) -> Option<Pooled> {
         let mut conns = self.conns.lock();
-        if !conns.http2.is_empty() {
-            conns.http2.retain(|shared| !shared.sender.is_closed());
-            if let Some(stream) = conns.http2.iter_mut().find_map(Shared::stream) {
-                return Some(Pooled::Http2(stream));
-            }
+        if let Some(stream) = conns.stream() {
+            return Some(Pooled::Http2(stream));
         }
         while let Some((mut conn, _since)) = conns.idle.pop() {
             self.gauges.idle(-1);
@@ -137,10 +137,29 @@ impl Slot {
         !self.conns.lock().http2.is_empty()
     }
 
+    /// The right to open another conn of HTTP/2, or a place on one where there is room by then.
+    /// Cancel-safe.
+    pub(super) async fn turn(&self) -> Result<Option<SemaphorePermit<'_>>, Stream> {
+        // It is never closed.
+        let turn = self.openings.acquire().await.ok();
+        match self.conns.lock().stream() {
+            Some(stream) => Err(stream),
+            None => Ok(turn),
+        }
+    }
+
+    /// A place on the conn of HTTP/2 that has the fewest streams, though it has as many as its peer
+    /// allows: the request waits there for another to end.
+    pub(super) fn crowded(&self) -> Option<Stream> {
+        let mut conns = self.conns.lock();
+        conns.http2.retain(|shared| !shared.sender.is_closed());
+        conns.http2.iter_mut().min_by_key(|shared| shared.streams()).map(Shared::crowded_stream)
+    }
+
     /// Shares a conn of HTTP/2, unless one that is shared already has room by now.
     pub(super) fn share(&self, mut fresh: Shared) -> Option<Stream> {
         let mut conns = self.conns.lock();
-        if let Some(stream) = conns.http2.iter_mut().find_map(Shared::stream) {
+        if let Some(stream) = conns.stream() {
             return Some(stream);
         }
         let stream = fresh.stream();
@@ -159,8 +178,25 @@ impl Slot {
             self.gauges.idle(-1);
             conn.close();
         }
-        conns.http2.retain(|shared| !shared.sender.is_closed() && fresh(shared.since));
+        let mut resting = 0;
+        conns.http2.retain(|shared| {
+            let rests = shared.streams() == 0;
+            resting += usize::from(rests);
+            let too_many = rests && resting > self.max_idle.max(1);
+            !shared.sender.is_closed() && fresh(shared.since) && !too_many
+        });
         !conns.idle.is_empty() || !conns.http2.is_empty()
+    }
+}
+
+impl Conns {
+    /// A place on a conn of HTTP/2 that has room.
+    fn stream(&mut self) -> Option<Stream> {
+        if self.http2.is_empty() {
+            return None;
+        }
+        self.http2.retain(|shared| !shared.sender.is_closed());
+        self.http2.iter_mut().find_map(Shared::stream)
     }
 }
 
@@ -172,15 +208,21 @@ impl Shared {
         Self { sender, most_streams, places: Arc::default(), since: instant() }
     }
 
+    /// How many streams there are.
+    fn streams(&self) -> usize {
+        Arc::strong_count(&self.places) - 1
+    }
+
     /// Room for one more stream, if there is any.
     fn stream(&mut self) -> Option<Stream> {
-        if self.sender.is_closed() || Arc::strong_count(&self.places) > *self.most_streams.borrow()
-        {
-            return None;
-        }
+        let has_room = self.streams() < *self.most_streams.borrow();
+        (has_room && !self.sender.is_closed()).then(|| self.crowded_stream())
+    }
+
+    fn crowded_stream(&mut self) -> Stream {
         self.since = instant();
         let place = StreamPlace(Arc::clone(&self.places));
-        Some(Stream { sender: self.sender.clone(), place })
+        Stream { sender: self.sender.clone(), place }
     }
 }
 
@@ -191,3 +233,6 @@ impl Drop for Slot {
         self.gauges.idle(-i64::try_from(idle).unwrap_or(0));
     }
 }
+
+/// How many conns of HTTP/2 are opened to one upstream at once.
+const MOST_OPENINGS: usize = 2;

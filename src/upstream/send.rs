@@ -123,8 +123,29 @@ impl Upstream {
         }
     }
 
-    /// Opens a conn and learns by ALPN which HTTP it speaks.
+    /// A conn that is opened for a request, or room on one that was opened meanwhile.
     async fn open(&self, rules: &Rules, origin: &Origin, slot: &Slot) -> Result<Pooled, Error> {
+        let turn = if slot.is_shared() {
+            match slot.turn().await {
+                Ok(turn) => turn,
+                Err(stream) => return Ok(Pooled::Http2(stream)),
+            }
+        } else {
+            None
+        };
+        let opened = self.open_conn(rules, origin, slot).await;
+        drop(turn);
+        // To wait for a stream to end is better than to fail.
+        opened.or_else(|error| slot.crowded().map(Pooled::Http2).ok_or(error))
+    }
+
+    /// Opens a conn and learns by ALPN which HTTP it speaks.
+    async fn open_conn(
+        &self,
+        rules: &Rules,
+        origin: &Origin,
+        slot: &Slot,
+    ) -> Result<Pooled, Error> {
         let (io, dialed) = dial(rules, &self.gauges, origin, &rules.tls.requests).await?;
         *self.dialed.lock() = Some(dialed);
         let open = OpenConn::new(&self.gauges);

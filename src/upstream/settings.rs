@@ -116,9 +116,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Overheard<T> {
     }
 }
 
-/// As many as are sent on one conn at once, whatever more its peer allows: what RFC 9113 §6.5.2
-/// asks every peer for.
-pub(super) const MOST_STREAMS: usize = 100;
+/// As many as are sent on one conn at once, whatever more its peer allows.
+const MOST_STREAMS: usize = 1000;
 /// A frame's head (RFC 9113 §4.1).
 const HEAD: usize = 9;
 const SETTINGS: u8 = 4;

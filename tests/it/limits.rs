@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use crate::support::ask::{ask, stranger};
@@ -289,6 +290,8 @@ async fn callers_that_nobody_knows_stay_among_the_silent() {
 
 #[tokio::test]
 async fn the_api_answers_beside_many_silent_conns() {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let _as_far_as_it_goes = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
     let world = World::empty().run().await;
     let api = world.api.strip_prefix("http://").unwrap();
     let mut silent = Vec::new();
@@ -301,7 +304,7 @@ async fn the_api_answers_beside_many_silent_conns() {
 #[tokio::test]
 async fn over_http2_answers_that_nobody_takes_end_their_conn_in_time() {
     let origin = Origin::start().await;
-    let world = World::new(&origin).set("proxy.idle_timeout", "\"1s\"").run().await;
+    let world = World::new(&origin).set("proxy.idle_timeout", "\"500ms\"").run().await;
     let known = request("GET", "https://api.example.test/v1");
     let unknown = http::Request::builder().uri("https://api.example.test/v1");
     for (builder, status) in [(known, 200), (unknown, 407)] {
