@@ -66,6 +66,8 @@ pub struct Rooms {
     pub is_secure: bool,
     /// Whether the server is going down.
     pub draining: Arc<AtomicBool>,
+    /// Where callers reach the proxy.
+    pub proxies: Arc<[String]>,
     /// The names by which the API may be called, without a port.
     pub allowed_hosts: Arc<[String]>,
 }

@@ -50,6 +50,7 @@ fn administration() -> OpenApiRouter<Rooms> {
         .routes(routes!(ca::rotate))
         .routes(routes!(explain::explain))
         .routes(routes!(audit::list))
+        .routes(routes!(status::server))
 }
 
 /// What needs no token.

@@ -1,13 +1,58 @@
-//! `/healthz`, `/readyz`, `/metrics`: no token, and nothing that needs one.
+//! What the server tells of itself: `/healthz`, `/readyz` and `/metrics` without a token, where it is
+//! reached with any.
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::Rooms;
+use super::auth::Seat;
 use crate::ledger::Vitals;
+
+/// What a server tells of itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Server {
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// Where callers reach the proxy: `http://`, `https://` or `unix:`.
+    #[schema(example = json!(["http://127.0.0.1:8080"]))]
+    proxy: Vec<String>,
+    /// Where browsers reach the API and the console.
+    #[schema(example = "http://127.0.0.1:8081")]
+    public_url: String,
+}
+
+/// A server.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ServerAnswer {
+    server: Server,
+}
+
+/// Show the server
+///
+/// Where it is reached, for whoever has a token.
+#[utoipa::path(
+    get,
+    path = "/api/keyferry/v1/server",
+    operation_id = "show_server",
+    tag = "server",
+    responses((status = 200, description = "The server", body = ServerAnswer))
+)]
+pub(super) async fn server(seat: Seat, State(rooms): State<Rooms>) -> Json<ServerAnswer> {
+    let server = Server {
+        version: env!("CARGO_PKG_VERSION"),
+        proxy: rooms.proxies.to_vec(),
+        public_url: seat.desk.public_url(),
+    };
+    Json(ServerAnswer { server })
+}
 
 /// Whether the process lives
 #[utoipa::path(

@@ -107,21 +107,17 @@ pub(super) fn rooms(
         draining: Arc::clone(draining),
         errands: keeping.map(|keeping| keeping.errands().clone()).unwrap_or_default(),
         is_secure: config.api.public_url.starts_with("https:") || config.api.tls.is_some(),
+        proxies: Arc::default(),
         allowed_hosts: names.collect(),
     }
 }
 
 /// What the console is made of, beside the API.
-pub(super) fn console(
-    api: &Rooms,
-    config: &Config,
-    proxies: Vec<String>,
-    shared: &Shared,
-) -> console::Rooms {
+pub(super) fn console(api: &Rooms, config: &Config, shared: &Shared) -> console::Rooms {
     let ledger = &shared.ledger;
     let facts = console::Facts {
         instance: ledger.instance.to_string(),
-        proxies,
+        proxies: api.proxies.to_vec(),
         store: format!("{:?}", config.store.url),
         started: ledger.clock.now(),
     };

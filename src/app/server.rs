@@ -24,7 +24,7 @@ use super::reload::Reload;
 use super::rooms::{self, assembly, rooms, shared};
 use super::trust::{Trust, TrustError};
 use super::worker::{self, Shared};
-use crate::api::Api;
+use crate::api::{Api, Rooms};
 use crate::ca::Leaves;
 use crate::chance;
 use crate::clock::Clock;
@@ -140,9 +140,11 @@ impl Server {
         shared.tokens = keeping.as_ref().map(Keeping::tokens);
         let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
         let overview = Arc::new(Overview::new(live, clock, &config));
-        let rooms = rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining);
-        let proxies = addresses(&proxy_listeners, &config);
-        let beside = console::router(rooms::console(&rooms, &config, proxies, &shared));
+        let rooms = Rooms {
+            proxies: addresses(&proxy_listeners, &config).into(),
+            ..rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining)
+        };
+        let beside = console::router(rooms::console(&rooms, &config, &shared));
         Ok(Self {
             started: Started {
                 connections: shared.in_force.load().registry.connections(),

@@ -11,6 +11,7 @@ mod variables;
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,10 +95,14 @@ fn serve(
     let given = arguments.proxy.as_ref().map(ToString::to_string);
     if whom.is_named(environment) || whom.runs(options, environment) {
         let server = whom.find(options, environment)?;
-        let proxy = match given {
-            Some(given) => given,
-            None => listener(found, &whom.host(options, environment)?)?,
-        };
+        let proxy = given.map_or_else(
+            || {
+                let host = whom.host(options, environment)?;
+                let proxies = supply::proxies(&server)?;
+                proxies.map_or_else(|| listener(found, &host), |known| reached(&known, &host))
+            },
+            Ok,
+        )?;
         return Ok(Served { server, proxy, attendant: None });
     }
     let attendant = Attendant::start(options, found)?;
@@ -114,17 +119,20 @@ fn run_through(
 ) -> Result<u8, Failure> {
     let trust = Trust::write(&served.server, environment)?;
     let integration = integration(arguments, environment, found);
-    if let Some(connection) = &arguments.connection {
-        supply::need(&served.server, &integration, connection)?;
-    } else if let Some(attendant) = &served.attendant {
-        let data = attendant.options.data_dir.as_ref().unwrap_or(&found.data_dir);
-        supply::warn(&served.server, &integration, data);
-    }
+    let data = served
+        .attendant
+        .as_ref()
+        .map(|attendant| attendant.options.data_dir.as_deref().unwrap_or(&found.data_dir));
     let grant = if found.proxy.caller_auth == CallerAuth::None {
         Grant::unneeded()
     } else if let Some(file) = &arguments.caller_token_file {
         Grant::of_file(file)?
     } else {
+        // The token is made by our own, so what that does not see the program can't use.
+        match &arguments.connection {
+            Some(connection) => supply::need(&served.server, &integration, connection)?,
+            None => supply::warn(&served.server, &integration, data),
+        }
         Grant::make(&served.server, &integration, arguments.connection.as_deref(), arguments.ttl)?
     };
     let user = match &arguments.connection {
@@ -149,6 +157,30 @@ fn private_directory() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("keyferry-run-").permissions(mode).tempdir()
 }
 
+/// The first address of the server's proxy, as its `host` reaches it.
+fn reached(proxies: &[Uri], host: &str) -> Result<String, Failure> {
+    let Some(proxy) = proxies.iter().find(|proxy| proxy.scheme().is_some()) else {
+        return Err(Failure::Because(SOCKET_ALONE.to_owned()));
+    };
+    let ip = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let listens = ip(proxy.host().unwrap_or_default());
+    let is_local = host == "localhost" || ip(host).is_some_and(|ip| ip.is_loopback());
+    if !is_local && listens.is_some_and(|ip| ip.is_loopback()) {
+        return Err(Failure::Because(format!(
+            "the proxy of the server at {host} is for its own machine alone: name an address that \
+             is reached from here with --proxy"
+        )));
+    }
+    let shown = proxy.to_string();
+    let shown = shown.trim_end_matches('/');
+    if !listens.is_some_and(|ip| ip.is_unspecified()) {
+        return Ok(shown.to_owned());
+    }
+    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+    let scheme = proxy.scheme_str().unwrap_or("http");
+    Ok(format!("{scheme}://{open}{host}{close}:{}", proxy.port_u16().unwrap_or(80)))
+}
+
 /// The proxy's first TCP listener, as `host` reaches it.
 fn listener(found: &Whereabouts, host: &str) -> Result<String, Failure> {
     let tcp = found.proxy.listen.iter().find_map(|listener| match listener {
@@ -156,11 +188,7 @@ fn listener(found: &Whereabouts, host: &str) -> Result<String, Failure> {
         Listener::Unix(_) => None,
     });
     let Some(address) = tcp else {
-        return Err(Failure::Because(
-            "the proxy listens on a unix socket alone, which programs can't be told of by their \
-             variables: add a TCP address to proxy.listen, or name one with --proxy"
-                .to_owned(),
-        ));
+        return Err(Failure::Because(SOCKET_ALONE.to_owned()));
     };
     let scheme = if found.proxy.tls.is_some() { "https" } else { "http" };
     let host =
@@ -168,6 +196,10 @@ fn listener(found: &Whereabouts, host: &str) -> Result<String, Failure> {
     let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
     Ok(format!("{scheme}://{open}{host}{close}:{}", address.port()))
 }
+
+const SOCKET_ALONE: &str = "the proxy listens on a unix socket alone, which programs can't be told \
+                            of by their variables: add a TCP address to proxy.listen, or name one \
+                            with --proxy";
 
 const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
 

@@ -69,9 +69,7 @@ fn next(started: &Started, file: Option<&Path>) -> String {
     let data_dir = if started.data_dir.as_os_str() == DATA_DIR {
         String::new()
     } else {
-        let absolute = std::path::absolute(&started.data_dir);
-        let shown = absolute.as_deref().unwrap_or(&started.data_dir).display().to_string();
-        format!(" KEYFERRY__DATA_DIR='{}'", shown.replace('\'', "'\\''"))
+        format!(" KEYFERRY__DATA_DIR={}", quoted(&started.data_dir))
     };
     format!(
         "  export KEYFERRY_INTEGRATION=my_integration KEYFERRY_URL={}{data_dir}\n  \
@@ -88,11 +86,20 @@ fn as_curl_asks(listeners: &[String]) -> String {
     let is_address = |listener: &&String| !listener.starts_with("unix:");
     match listeners.iter().find(is_address).or_else(|| listeners.first()).map(String::as_str) {
         Some(listener) => match listener.strip_prefix("unix:") {
-            Some(socket) => format!("--unix-socket {socket} http://localhost"),
+            Some(socket) => {
+                format!("--unix-socket {} http://localhost", quoted(Path::new(socket)))
+            }
             None => reachable(listener),
         },
         None => String::new(),
     }
+}
+
+/// A path as a shell reads it from anywhere.
+fn quoted(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    let shown = absolute.as_deref().unwrap_or(path).display().to_string();
+    format!("'{}'", shown.replace('\'', "'\\''"))
 }
 
 /// A server that listens on every address is reached at loopback, by its own name.

@@ -1,5 +1,7 @@
 //! Every key of contract §6, in its order, and the reader that it goes through.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use http::Method;
 use tracing::level_filters::LevelFilter;
 
@@ -182,7 +184,8 @@ fn api(mut section: Section<'_, '_>, api: &mut Api, sources: Sources<'_>) {
     section.set("listen", &mut api.listen, |item| {
         let mark = item.mark();
         let address = item.parse(text::address)?;
-        if !is_told && ![0, Api::default().listen.port()].contains(&address.port()) {
+        let is_usual = [0, Api::default().listen.port()].contains(&address.port());
+        if !is_told && !is_usual && here(address).is_none() {
             mark.warning(NO_PUBLIC_URL);
         }
         Some(address)
@@ -192,6 +195,10 @@ fn api(mut section: Section<'_, '_>, api: &mut Api, sources: Sources<'_>) {
         item.number(0, u32::MAX).map(|limit| (limit > 0).then_some(limit))
     });
     section.set("tls", &mut api.tls, |item| tls(item, sources).map(Some));
+    if let (false, Some(address)) = (is_told, here(api.listen)) {
+        let scheme = if api.tls.is_some() { "https" } else { "http" };
+        api.public_url = format!("{scheme}://{address}");
+    }
     section.close();
 }
 
@@ -303,6 +310,16 @@ fn usable(tls: Tls, sources: Sources<'_>, mark: &Mark<'_>) -> Option<Tls> {
             None
         }
     }
+}
+
+/// Where a browser on this machine finds what listens there, if it does; the port must be known.
+fn here(listen: SocketAddr) -> Option<SocketAddr> {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    (ip.is_loopback() && listen.port() != 0).then(|| SocketAddr::new(ip, listen.port()))
 }
 
 const NO_PUBLIC_URL: &str = "set api.public_url too: what is sent to browsers and OAuth providers \

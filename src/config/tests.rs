@@ -355,11 +355,23 @@ fn warnings_do_not_keep_from_starting() {
 fn an_api_that_listens_elsewhere_is_warned_that_its_links_do_not_lead_there() {
     let desk = Desk::new();
     let warning = "c.toml:2:1: api.listen: set api.public_url too: what is sent to browsers and OAuth providers still leads to http://127.0.0.1:8081";
-    let listen = "[api]\nlisten = \"127.0.0.1:9000\"\n";
+    let listen = "[api]\nlisten = \"10.0.0.7:9000\"\n";
     assert_eq!(desk.warnings(listen), [warning]);
-    let told = format!("{listen}public_url = \"http://127.0.0.1:9000\"");
+    let told = format!("{listen}public_url = \"http://10.0.0.7:9000\"");
     assert!(desk.warnings(&told).is_empty());
-    assert!(desk.warnings("[api]\nlisten = \"0.0.0.0:8081\"").is_empty());
+    // On this machine it is known where they lead.
+    for (listen, leads) in [
+        ("127.0.0.1:8081", "http://127.0.0.1:8081"),
+        ("0.0.0.0:8081", "http://127.0.0.1:8081"),
+        ("127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("0.0.0.0:9000", "http://127.0.0.1:9000"),
+        ("[::]:9000", "http://[::1]:9000"),
+        ("127.0.0.1:0", "http://127.0.0.1:8081"),
+    ] {
+        let text = format!("[api]\nlisten = \"{listen}\"\n");
+        assert!(desk.warnings(&text).is_empty(), "{listen}");
+        assert_eq!(desk.load(&text).unwrap().config.api.public_url, leads, "{listen}");
+    }
 }
 
 #[test]

@@ -32,6 +32,16 @@ struct Entries {
     newest: Option<Position>,
 }
 
+/// What has come since.
+struct Arrivals {
+    /// Newest first.
+    rows: Vec<(Position, Audited)>,
+    /// Up to where these are all.
+    until: String,
+    /// Whether there is more beyond.
+    has_more: bool,
+}
+
 /// The page.
 pub(super) async fn page(frame: Frame) -> Answer {
     let filter = Filter::of(&frame);
@@ -63,10 +73,11 @@ pub(super) async fn page(frame: Frame) -> Answer {
 
 /// The rows of what has happened since; the answer's field [`UNTIL`] says where to look on from.
 pub(super) async fn rows(frame: Frame) -> Answer {
-    let (rows, until) = arrivals(&frame, &Filter::of(&frame)).await?;
+    let Arrivals { rows, until, has_more } = arrivals(&frame, &Filter::of(&frame)).await?;
     let now = frame.desk().now();
     let content = html! { @for (_, entry) in &rows { (row(&frame, entry, now)) } };
-    Ok(([(UNTIL, until)], shell::html(&content)).into_response())
+    let told = [(UNTIL, until), (MORE, has_more.to_string())];
+    Ok((told, shell::html(&content)).into_response())
 }
 
 impl<'a> Filter<'a> {
@@ -127,25 +138,23 @@ async fn entries(frame: &Frame, filter: &Filter<'_>) -> Result<Entries, Trouble>
 
 /// Wanted entries that are newer than those that the script knows, newest first; and up to where
 /// that is all.
-async fn arrivals(
-    frame: &Frame,
-    filter: &Filter<'_>,
-) -> Result<(Vec<(Position, Audited)>, String), Trouble> {
+async fn arrivals(frame: &Frame, filter: &Filter<'_>) -> Result<Arrivals, Trouble> {
     let auditing = auditing(frame)?;
     let known = Some(frame.query("newer")).filter(|text| !text.is_empty());
     let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
-    let mut found = Vec::new();
+    let (mut rows, mut has_more) = (Vec::new(), true);
     for _page in 0..MOST_PAGES {
         let window = Window { after: None, before: Some(until.clone()), limit: AT_ONCE };
         let pages = auditing.list(&window).await.map_err(|refused| frame.refuse(refused))?;
         until = pages.newest.map_or(until, |newest| newest.to_string());
         let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
-        found.splice(0..0, wanted);
-        if !pages.listing.has_more {
+        rows.splice(0..0, wanted);
+        has_more = pages.listing.has_more;
+        if !has_more {
             break;
         }
     }
-    Ok((found, until))
+    Ok(Arrivals { rows, until, has_more })
 }
 
 fn charts(frame: &Frame, filter: &Filter<'_>) -> Result<Markup, Trouble> {
@@ -307,6 +316,8 @@ fn filtered_at(frame: &Frame, below: &str, more: &[(&str, &str)]) -> String {
 
 /// The field that says up to where a script has been told everything.
 const UNTIL: HeaderName = HeaderName::from_static("x-keyferry-until");
+/// The field that says whether there is more already.
+const MORE: HeaderName = HeaderName::from_static("x-keyferry-more");
 const BEFORE_ALL: &str = "0-0";
 const PER_PAGE: usize = 100;
 const AT_ONCE: u32 = 200;

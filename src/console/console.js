@@ -47,7 +47,7 @@ function offerCopies(within) {
 async function fragment(url) {
   const answer = await fetch(url, { headers: { "x-keyferry-fragment": "1" } });
   if (answer.status === 401) location.reload();
-  return answer.ok ? { text: await answer.text(), until: answer.headers.get("x-keyferry-until") } : null;
+  return answer.ok ? { text: await answer.text(), until: answer.headers.get("x-keyferry-until"), more: answer.headers.get("x-keyferry-more") } : null;
 }
 
 /** Which hosts a domain covers, while it is typed. */
@@ -91,7 +91,7 @@ function askAgain(button) {
 function watch(body) {
   const pause = document.getElementById("pause"), said = document.getElementById("arrived");
   const most = 300;
-  let paused = false, arrived = 0, newest = body.dataset.newest ?? "";
+  let paused = false, arrived = 0, newest = body.dataset.newest ?? "", behind = false;
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
@@ -102,6 +102,7 @@ function watch(body) {
     const part = await fragment(`${body.dataset.live}&newer=${encodeURIComponent(newest)}`);
     if (!part || paused) return;
     newest = part.until ?? newest;
+    behind = part.more === "true";
     const rows = document.createElement("tbody");
     rows.innerHTML = part.text;
     if (rows.children.length === 0) return;
@@ -115,7 +116,7 @@ function watch(body) {
   };
   const again = async () => {
     if (!paused && document.visibilityState === "visible") await look().catch(() => {});
-    setTimeout(again, 2000);
+    setTimeout(again, behind && !paused ? 200 : 2000);
   };
   setTimeout(again, 2000);
 }

@@ -66,6 +66,21 @@ async fn a_program_that_honours_variables_gets_its_credential_set() {
 }
 
 #[tokio::test]
+async fn the_proxy_is_the_one_of_the_server_that_is_named() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let curl = ["--", "curl", "-sS", "--fail", "https://api.example.test/v1"];
+    let mut named = command(&server.world, &curl);
+    // The configuration names no port that anybody could know.
+    named.env("KEYFERRY_URL", &server.api);
+    let ended = output(named).await;
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert_eq!(origin.only().field("authorization"), "Bearer bearer-secret");
+    let told = server.manage("GET /api/keyferry/v1/server", None).await.json();
+    assert_eq!(told["server"]["proxy"][0], server.proxies[0].as_str());
+}
+
+#[tokio::test]
 async fn where_no_server_runs_one_is_started_for_the_program() {
     let origin = Origin::start().await;
     for store in ["memory:", "sqlite:keyferry.db"] {

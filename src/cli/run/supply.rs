@@ -3,6 +3,7 @@
 
 use std::path::Path as Directory;
 
+use http::Uri;
 use serde_json::Value;
 
 use crate::cli::output::{self, Failure};
@@ -28,19 +29,41 @@ pub(super) fn need(server: &Server, integration: &str, connection: &str) -> Resu
     )))
 }
 
-/// Says so where a server that was started for the program alone has nothing to give it.
-pub(super) fn warn(server: &Server, integration: &str, data: &Directory) {
+/// Says so where the integration has no connection: more often than not another was meant. `data`
+/// is where a server that was started for the program alone keeps its files.
+pub(super) fn warn(server: &Server, integration: &str, data: Option<&Directory>) {
     let path = Path::zis(&["integrations", integration, "connections", "all"]);
     let listing = server.get(&path.with("page[size]", "1")).and_then(|answer| answer.json());
     let is_empty = |listing: Value| {
         let mut lists = ConnectionType::ALL.iter().filter_map(|kind| listing.get(kind.as_str()));
         lists.all(|list| list.as_array().is_some_and(Vec::is_empty))
     };
-    if listing.is_ok_and(is_empty) {
-        output::note(&format!(
-            "keyferry: no server answers, and the one that was started for this program has no \
-             connection in the integration {integration}; its data is in {}",
-            data.display()
-        ));
+    if !listing.is_ok_and(is_empty) {
+        return;
     }
+    let nothing = format!("has no connection in the integration {integration}");
+    output::note(&match data {
+        None => format!(
+            "keyferry: the server {nothing}: name another with --integration or \
+             KEYFERRY_INTEGRATION"
+        ),
+        Some(data) => {
+            let data = std::path::absolute(data).unwrap_or_else(|_same| data.to_owned());
+            let data = data.display();
+            format!(
+                "keyferry: no server answers, and the one that was started for this program \
+                 {nothing}; its data is in {data}: name another with --data-dir, or a server with \
+                 --url"
+            )
+        }
+    });
+}
+
+/// Where the server's proxy listens, as far as it says.
+pub(super) fn proxies(server: &Server) -> Result<Option<Vec<Uri>>, Failure> {
+    let Some(answer) = server.look(&Path::keyferry(&["server"]))? else { return Ok(None) };
+    let answer = answer.json()?;
+    let told = answer.pointer("/server/proxy").and_then(Value::as_array);
+    let parsed = told.into_iter().flatten().filter_map(Value::as_str);
+    Ok(Some(parsed.filter_map(|text| text.parse().ok()).collect()))
 }
