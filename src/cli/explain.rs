@@ -99,6 +99,10 @@ fn by_configuration(
     options: &Options,
     environment: &Environment,
 ) -> Result<Value, Failure> {
+    output::note(
+        "keyferry: no server was asked: this is what the configuration says by itself, without the \
+         connections of the store",
+    );
     let config = super::configuration(options, environment)?.config;
     let method = Method::from_bytes(arguments.method.as_bytes())
         .map_err(|_token| Failure::Because(format!("{:?} is no method", arguments.method)))?;

@@ -27,7 +27,7 @@ impl Past<'_> {
             Series { class: "sent", name: "sent", value: &|beat| Some(f64::from(beat.sent)) },
             Series {
                 class: "refused",
-                name: "refused",
+                name: "refused or failed",
                 value: &|beat| Some(f64::from(beat.all_refused())),
             },
         ];
@@ -37,11 +37,11 @@ impl Past<'_> {
     /// How long it was until answers began.
     pub(super) fn latency(&self) -> Markup {
         let series = [
-            Series { class: "p50", name: "half of them", value: &|beat| beat.percentile(50) },
-            Series { class: "p95", name: "95 of 100", value: &|beat| beat.percentile(95) },
-            Series { class: "p99", name: "99 of 100", value: &|beat| beat.percentile(99) },
+            Series { class: "p50", name: "median", value: &|beat| beat.percentile(50) },
+            Series { class: "p95", name: "95th percentile", value: &|beat| beat.percentile(95) },
+            Series { class: "p99", name: "99th percentile", value: &|beat| beat.percentile(99) },
         ];
-        self.figure("Time until the answer began, at most", &series, &self.lines(&series), " ms")
+        self.figure("Time until the answer began", &series, &self.lines(&series), " ms")
     }
 
     /// Refreshes of tokens.
@@ -70,11 +70,11 @@ impl Past<'_> {
         let most = reasons.first().map_or(1, |(_, count)| *count);
         html! {
             figure.chart {
-                figcaption { h2 { "Refusals by reason" } }
+                figcaption { h2 { "Refusals and failures by reason" } }
                 @if reasons.is_empty() { p.none { "None." } }
                 @else {
                     table.bars {
-                        caption.unseen { "Refusals by reason" }
+                        caption.unseen { "Refusals and failures by reason" }
                         tbody { @for (code, count) in reasons.iter().take(MOST_REASONS) { tr {
                             th scope="row" { code { (code) } }
                             td.number { (count) }

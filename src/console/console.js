@@ -122,6 +122,8 @@ function watch(body) {
 }
 
 localise(document);
+// What is shown once came with a form, which a reload must not send again.
+if (document.querySelector("[data-once]")) history.replaceState(null, "", location.pathname);
 document.querySelectorAll("[data-live]").forEach(watch);
 offerCopies(document);
 document.querySelectorAll("[data-preview]").forEach(preview);

@@ -32,7 +32,7 @@ pub(super) async fn choose(frame: Frame) -> Answer {
     let content = html! {
         p.way { a href=(frame.path("/connections")) { "Connections" } }
         h1 { "Create a connection" }
-        p { "How does the service want to be asked? Its API’s documentation says so. The type can’t be changed later." }
+        p { "How does the service know its callers? Its API’s documentation says so. The type can’t be changed later." }
         ul.choices { @for (kind, words) in choices {
             li { a href=(frame.path(&format!("/connections/new/{}", kind.as_str()))) {
                 strong { (outlook::kind(kind)) } span { (words) }

@@ -63,7 +63,7 @@ fn ask(entered: &str) -> maud::Markup {
     html! {
         form.row method="get" action="/console/go" {
             label for="choose" { "Integration" }
-            input #choose name="integration" value=(entered) required maxlength="64"
+            input #choose name="integration" value=(entered) required maxlength="64" autofocus
                 placeholder="my_integration" spellcheck="false" autocapitalize="none";
             button type="submit" { "Open" }
         }

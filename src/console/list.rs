@@ -84,7 +84,8 @@ fn nothing(frame: &Frame) -> Markup {
 }
 
 fn filters(frame: &Frame, search: &Search<'_>) -> Markup {
-    let states = ["works", "not used yet", "failing", "needs action", "secret can’t be opened"];
+    let states =
+        ["works", "not used since the start", "failing", "needs action", "secret can’t be opened"];
     html! {
         form.filters method="get" action=(frame.path("/connections")) role="search" aria-label="Connections" {
             div {

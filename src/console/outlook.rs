@@ -88,7 +88,7 @@ fn words(state: State) -> (&'static str, String) {
         State::NeedsDomain => ("warn", "needs an allowed domain".to_owned()),
         State::Rejected(status) => ("bad", format!("failing: origin said {status}")),
         State::SealBroken => ("bad", "secret can’t be opened".to_owned()),
-        State::Unused => ("idle", "not used yet".to_owned()),
+        State::Unused => ("idle", "not used since the start".to_owned()),
         State::Works => ("good", "works".to_owned()),
     }
 }

@@ -21,6 +21,11 @@ pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
             .replace("<integration>", frame.integration())
             .replace("<connection>", frame.place("name"))
             .replace("<host>", host)
+            .replace("<curl-host>", if is_wild { WILD_CURL } else { "" })
+            .replace("<python-host>", if is_wild { WILD_PYTHON } else { "" })
+            .replace("<node-host>", if is_wild { WILD_NODE } else { "" })
+            .replace("<go-host>", if is_wild { WILD_GO } else { "" })
+            .replace("<HOST>", host)
     };
     html! {
         section aria-labelledby="use" {
@@ -35,8 +40,8 @@ pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
             }
             @if is_wild {
                 p.hint {
-                    "This connection is for many hosts: where a snippet has the base URL, the request says which one in the field "
-                    code { "X-Zis-Host: " (host) } "."
+                    "This connection is for many hosts: by base URL, the request says which one in the field "
+                    code { "X-Zis-Host" } "."
                 }
             }
             @for (name, words, template) in SNIPPETS {
@@ -51,12 +56,17 @@ pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
     }
 }
 
+const WILD_CURL: &str = r#"-H "X-Zis-Host: <HOST>" "#;
+const WILD_PYTHON: &str = r#", "X-Zis-Host": "<HOST>""#;
+const WILD_NODE: &str = r#", "x-zis-host": "<HOST>""#;
+const WILD_GO: &str = "\nrequest.Header.Set(\"X-Zis-Host\", \"<HOST>\")";
+
 /// What each is called, what it is about, and how it is written.
 const SNIPPETS: [(&str, &str, &str); 8] = [
     (
         "curl",
         "By base URL: what follows it is the path at the allowed domain.",
-        r#"curl -H "Authorization: Bearer $CALLER_TOKEN" <proxy>/~/<connection>/v1/items"#,
+        r#"curl -H "Authorization: Bearer $CALLER_TOKEN" <curl-host><proxy>/~/<connection>/v1/items"#,
     ),
     (
         "keyferry run",
@@ -80,7 +90,7 @@ import requests
 
 answer = requests.get(
     "<proxy>/~/<connection>/v1/items",
-    headers={"Authorization": f"Bearer {os.environ['CALLER_TOKEN']}"},
+    headers={"Authorization": f"Bearer {os.environ['CALLER_TOKEN']}"<python-host>},
 )
 answer.raise_for_status()
 print(answer.json())"#,
@@ -89,7 +99,7 @@ print(answer.json())"#,
         "Node",
         "With fetch.",
         r#"const answer = await fetch("<proxy>/~/<connection>/v1/items", {
-  headers: { authorization: `Bearer ${process.env.CALLER_TOKEN}` },
+  headers: { authorization: `Bearer ${process.env.CALLER_TOKEN}`<node-host> },
 });
 if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
 console.log(await answer.json());"#,
@@ -101,7 +111,7 @@ console.log(await answer.json());"#,
 if err != nil {
 	log.Fatal(err)
 }
-request.Header.Set("Authorization", "Bearer "+os.Getenv("CALLER_TOKEN"))
+request.Header.Set("Authorization", "Bearer "+os.Getenv("CALLER_TOKEN"))<go-host>
 answer, err := http.DefaultClient.Do(request)"#,
     ),
     (
@@ -111,7 +121,7 @@ answer, err := http.DefaultClient.Do(request)"#,
     ),
     (
         "A ZIS action",
-        "In a bundle: the action names the connection.",
+        "In a bundle of Zendesk Integration Services: the action names the connection.",
         r#"{
   "type": "ZIS::Action::Http",
   "properties": {

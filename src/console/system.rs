@@ -93,8 +93,8 @@ fn table(keys: &[KeyUse]) -> Markup {
                     th scope="row" { code { (key.id) } }
                     td {
                         @if !key.present { span.state.bad { "missing" } }
-                        @else if key.active { span.state.good { "seals what is new" } }
-                        @else { span.state.idle { "opens what is old" } }
+                        @else if key.active { span.state.good { "in use: seals what is new" } }
+                        @else { span.state.idle { "kept: opens what is old" } }
                     }
                     td.number { (key.records) }
                 } } }

@@ -3,15 +3,17 @@
 use axum::extract::Request;
 use axum::response::Response;
 use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
-use super::fields::{Field, Need, summary};
+use super::fields::{Field, Kind, Need, summary};
 use super::filled::Filled;
 use super::frame::{Answer, Frame, Trouble, see};
 use super::outlook;
 use super::shell::Tab;
 use crate::desk::{Administering, Entry, Form, Granted};
 use crate::model::record::TokenRecord;
+use crate::secret::Secret;
 use crate::store::Window;
 
 /// Those within reach.
@@ -22,7 +24,7 @@ pub(super) async fn list(frame: Frame) -> Answer {
 /// Makes one, and shows it this once.
 pub(super) async fn create(frame: Frame, request: Request) -> Answer {
     let mut filled = frame.read(request).await?;
-    let form = form(&filled);
+    let form = form(&filled, frame.desk().now());
     match administering(&frame)?.create(form).await {
         Ok(granted) => page(&frame, &Filled::default(), Some(&granted), StatusCode::CREATED).await,
         Err(refused) => {
@@ -45,7 +47,7 @@ fn administering(frame: &Frame) -> Result<Administering<'_>, Trouble> {
 }
 
 /// What was filled in, as the desk reads it.
-fn form(filled: &Filled) -> Form {
+fn form(filled: &Filled, now: Timestamp) -> Form {
     let mut entries = filled.entries(&["name", "integration"]);
     let scopes = filled.all("scopes").map(str::to_owned).collect();
     entries.push(("scopes".to_owned(), Entry::List(scopes)));
@@ -54,8 +56,11 @@ fn form(filled: &Filled) -> Form {
     if !names.is_empty() {
         entries.push(("connections".to_owned(), Entry::List(names)));
     }
-    if !filled.text("expires_at").is_empty() {
-        entries.extend(filled.entries(&["expires_at"]));
+    let days = filled.text("expires_at").parse().unwrap_or(0);
+    if days > 0 {
+        let end = now.saturating_add(SignedDuration::from_hours(24 * days));
+        let end = end.unwrap_or(Timestamp::MAX).to_string();
+        entries.push(("expires_at".to_owned(), Entry::Text(Secret::new(end))));
     }
     Form::new(entries)
 }
@@ -93,7 +98,7 @@ async fn page(
 fn shown_once(granted: &Granted) -> Markup {
     let secret = String::from_utf8_lossy(granted.secret.expose());
     html! {
-        div.notice role="status" {
+        div.notice role="status" data-once {
             p { strong { (granted.record.name) } " is made. Copy it now: it is not shown again." }
             p.copy { code { (secret) } }
         }
@@ -109,6 +114,7 @@ fn table(frame: &Frame, tokens: &[TokenRecord]) -> Markup {
                 th scope="col" { "Scopes" }
                 th.medium scope="col" { "Reaches" }
                 th.medium scope="col" { "Ends" }
+                th.wide scope="col" { "Created" }
                 th.wide scope="col" { "Last used" }
                 th scope="col" { span.unseen { "Revoke" } }
             } }
@@ -123,7 +129,10 @@ fn row(frame: &Frame, token: &TokenRecord) -> Markup {
     let ended = token.expires_at.is_some_and(|end| end <= frame.desk().now());
     html! {
         tr {
-            th scope="row" { (token.name) }
+            th scope="row" {
+                (token.name)
+                div.narrow { "created " (outlook::time(token.created_at)) }
+            }
             td { (scopes.join(", ")) }
             td.medium {
                 (match token.reach.integration() { "*" => "all integrations", one => one })
@@ -132,6 +141,7 @@ fn row(frame: &Frame, token: &TokenRecord) -> Markup {
             td.medium {
                 @if let Some(end) = token.expires_at { (outlook::time(end)) @if ended { " " span.state.idle { "ended" } } } @else { "never" }
             }
+            td.wide { (outlook::time(token.created_at)) }
             td.wide { @if let Some(at) = token.last_used_at { (outlook::time(at)) } @else { span.none { "–" } } }
             td.act {
                 form method="post" action=(frame.path(&format!("/tokens/{}/revoke", token.id))) {
@@ -149,7 +159,7 @@ fn creation(frame: &Frame, filled: &Filled) -> Markup {
         Field {
             name: "name",
             label: "Name",
-            hint: "Who or what uses it; it stands in every entry.",
+            hint: "Who or what uses it; Activity and the log show it.",
             ..Field::default()
         },
         Field {
@@ -169,8 +179,7 @@ fn creation(frame: &Frame, filled: &Filled) -> Markup {
         Field {
             name: "expires_at",
             label: "Ends",
-            hint: "As 2030-01-31T12:00:00Z. Without one it does not end.",
-            need: Need::Never,
+            kind: Kind::One(&LIFETIMES),
             ..Field::default()
         },
     ];
@@ -213,4 +222,13 @@ fn scopes(filled: &Filled) -> Markup {
     }
 }
 
+/// In days.
+const LIFETIMES: [(&str, &str); 6] = [
+    ("", "never"),
+    ("1", "in a day"),
+    ("7", "in a week"),
+    ("30", "in 30 days"),
+    ("90", "in 90 days"),
+    ("365", "in a year"),
+];
 const PER_PAGE: u32 = 100;

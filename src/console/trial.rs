@@ -44,9 +44,11 @@ pub(super) async fn attempt(frame: Frame, request: Request) -> Answer {
     } else {
         None
     };
+    let refused = explanation.refusal.filter(|_| is_sent);
     let outcome = html! {
+        @if let Some((code, status)) = refused { (not_sent(&explanation, code, status)) }
         @if let Some(sent) = &sent { (delivered(sent)) }
-        (explained(&explanation, sent.is_none()))
+        (explained(&explanation, is_sent))
     };
     Ok(page(&frame, &filled, &outcome))
 }
@@ -87,7 +89,8 @@ fn page(frame: &Frame, filled: &Filled, outcome: &Markup) -> Response {
         h1 { "Try it" }
         p { "What the proxy would do with a request, rule by rule; and what comes of it. It is sent in the name of your token." }
         (summary(filled, &fields))
-        form.stack.trial method="post" action=(frame.path("/try")) {
+        // What came of it is below, out of sight on a small screen.
+        form.stack.trial method="post" action=(frame.path("/try#outcome")) {
             (frame.mark())
             div.field {
                 label for="connection" { "Connection" }
@@ -118,7 +121,7 @@ fn page(frame: &Frame, filled: &Filled, outcome: &Markup) -> Response {
                 p.hint { "Your token can’t send: it lacks the scope proxy." }
             }
         }
-        (outcome)
+        div #outcome tabindex="-1" { (outcome) }
     };
     frame.page(Tab::Trial, "Try it", &content)
 }
@@ -152,6 +155,20 @@ fn known(frame: &Frame) -> (Vec<ConnectionName>, bool) {
     (names, survey.page.has_more)
 }
 
+/// Why a request was not sent that was to be.
+fn not_sent(explanation: &Explanation, code: &str, status: u16) -> Markup {
+    let rule = explanation.steps.iter().find(|step| step.outcome == "refuse");
+    html! {
+        section aria-labelledby="refusal" {
+            h2 #refusal { "Not sent" }
+            div.fault-box role="alert" {
+                p { strong { (code) " (" (status) ")" } }
+                @if let Some(rule) = rule { p { (rule.detail) } }
+            }
+        }
+    }
+}
+
 fn delivered(sent: &Result<Delivered, String>) -> Markup {
     html! {
         section aria-labelledby="answer" {
@@ -173,7 +190,9 @@ fn answered(answer: &Delivered) -> Markup {
     };
     html! {
         p role="status" { span class=(class) { (answer.status) } " " (by) }
-        (times(answer))
+        // Of what never came from an origin it is not known where the time went.
+        @if answer.is_the_origins { (times(answer)) }
+        @else { p.hint { (milliseconds(answer.times.total)) " in all" } }
         details {
             summary { "Header fields" }
             dl.facts { @for (name, value) in &answer.fields { dt { code { (name) } } dd { code { (value) } } } }
@@ -183,11 +202,11 @@ fn answered(answer: &Delivered) -> Markup {
             Some(text) if text.is_empty() => { p.none { "It is empty." } }
             Some(text) => {
                 pre tabindex="0" { code { (text) } }
+                @if answer.is_the_origins { p.hint { "Wherever the credential stands in it, there are asterisks." } }
                 @if answer.body.is_cut { p.hint { "It goes on; this is its beginning." } }
             }
             None => { p.none { (answer.body.bytes) " bytes that are no text, or compressed." } }
         }
-        p.hint { "Asterisks would stand wherever the credential does." }
     }
 }
 
@@ -222,15 +241,17 @@ fn times(answer: &Delivered) -> Markup {
     }
 }
 
-fn explained(explanation: &Explanation, is_all: bool) -> Markup {
-    let verdict = explanation.refusal.map_or_else(
-        || if is_all { "It would be sent." } else { "It may be sent." }.to_owned(),
-        |(code, status)| format!("It would be refused: {code} ({status})."),
-    );
+fn explained(explanation: &Explanation, is_sent: bool) -> Markup {
+    let verdict = match (explanation.refusal, is_sent) {
+        (None, true) => "The rules let it pass.".to_owned(),
+        (None, false) => "It would be sent.".to_owned(),
+        (Some((code, status)), true) => format!("The rules refuse it: {code} ({status})."),
+        (Some((code, status)), false) => format!("It would be refused: {code} ({status})."),
+    };
     html! {
         section aria-labelledby="decision" {
             h2 #decision { "The decision" }
-            p role=[is_all.then_some("status")] { (verdict) }
+            p role=[(!is_sent).then_some("status")] { (verdict) }
             table.rows.rules {
                 caption.unseen { "Every rule, in order" }
                 thead { tr { th scope="col" { "Rule" } th scope="col" { "Outcome" } th scope="col" { "In words" } } }

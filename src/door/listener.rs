@@ -45,7 +45,9 @@ enum Socket {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody else listens there.
-    #[error("{0} is in use by another program: stop it, or choose another address")]
+    #[error(
+        "{0} is in use by another program: stop it, or choose another address with proxy.listen or api.listen (KEYFERRY_PROXY__LISTEN, KEYFERRY_API__LISTEN)"
+    )]
     InUse(String),
     /// Anything else the system says.
     #[error("can't listen on {0}: {1}")]

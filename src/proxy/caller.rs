@@ -16,7 +16,7 @@ use super::refusal::{Code, Refusal};
 use super::tunnel::Tunnel;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::model::token::{Scopes, TokenDigest, occurs_in};
+use crate::model::token::{PREFIX, Scopes, TokenDigest, occurs_in};
 use crate::registry::Holder;
 
 /// What a request shows of its caller.
@@ -25,6 +25,8 @@ pub(super) struct Presented {
     digest: Option<TokenDigest>,
     /// The field that carried the token; it goes no further.
     pub(super) field: Option<HeaderName>,
+    /// Whether something that begins like a token is none.
+    is_broken: bool,
 }
 
 impl Presented {
@@ -41,6 +43,7 @@ impl Presented {
             }
             presented.field = Some(header::PROXY_AUTHORIZATION);
             let shown = Shown::parse(value);
+            presented.is_broken = shown.digest.is_none() && begins_like_one(value);
             presented.digest = shown.digest;
             if let Some(user) = shown.user {
                 tag_with_user(ask, &user)?;
@@ -57,7 +60,7 @@ impl Presented {
     /// # Errors
     /// A refusal when a token stands where it would be sent on.
     pub(super) fn inside(head: &Parts, tunnel: &Tunnel) -> Result<Self, Refusal> {
-        let presented = Self { digest: tunnel.digest, field: None };
+        let presented = Self { digest: tunnel.digest, ..Self::default() };
         presented.refuse_strays(head)?;
         Ok(presented)
     }
@@ -78,8 +81,10 @@ impl Presented {
             if digest.is_some() {
                 self.digest = digest;
                 self.field = Some(name.clone());
+                self.is_broken = false;
                 return;
             }
+            self.is_broken |= begins_like_one(value);
         }
     }
 
@@ -138,6 +143,9 @@ impl Presented {
     fn unknown(&self, ask: &Ask) -> Refusal {
         let shown = self.field.is_some() || self.digest.is_some();
         let title = match (shown, ask.form) {
+            _ if self.is_broken => {
+                "The access token is not whole: it is kf_ and 43 characters; copy it again."
+            }
             (true, _) => "The access token is not known, or has ended; ask the operator for one.",
             (false, Form::BaseUrl) => {
                 "No access token: use one as the API key, or send it in Proxy-Authorization."
@@ -162,6 +170,13 @@ impl Presented {
             "The access token stands in a field that is not the connection's; use Authorization or Proxy-Authorization.",
         ))
     }
+}
+
+/// Whether a field's value, or what follows a scheme in it, begins as a token does.
+fn begins_like_one(value: &HeaderValue) -> bool {
+    let value = value.as_bytes().trim_ascii();
+    let rest = value.split(|byte| *byte == b' ').next_back().unwrap_or_default();
+    rest.starts_with(PREFIX.as_bytes())
 }
 
 /// Whose token this is, as far as is known now; the anonymous caller, where nobody needs one.

@@ -99,7 +99,7 @@ fn only_covering<'a>(
 pub(super) fn none_covers() -> Refusal {
     Refusal::new(
         Code::ConnectionRequired,
-        "No connection that the token may use covers this host: name one with X-Zis-Connection.",
+        "No connection that the token may use covers this host: the operator declares one for it, or the request is for another host or integration.",
     )
 }
 

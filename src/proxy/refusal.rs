@@ -177,22 +177,31 @@ impl From<upstream::Error> for Refusal {
                 Code::AddressProhibited,
                 "The origin's address is not on the public internet; the operator can allow its network with upstream.allow_networks.",
             ),
-            E::ConnectRefused(_) => (Code::ConnectRefused, "The origin can't be connected to."),
-            E::ConnectTimeout => {
-                (Code::ConnectTimeout, "The origin could not be connected to in time.")
-            }
+            E::ConnectRefused(_) => (
+                Code::ConnectRefused,
+                "The origin can't be connected to: its operator must act, if the host is right.",
+            ),
+            E::ConnectTimeout => (
+                Code::ConnectTimeout,
+                "The origin could not be connected to in time: its operator must act.",
+            ),
             E::CertificateInvalid(_) => (
                 Code::CertificateInvalid,
                 "The origin's certificate is not valid for its name; nothing was sent.",
             ),
-            E::TlsFailed(_) => (Code::TlsFailed, "TLS with the origin failed; nothing was sent."),
+            E::TlsFailed(_) => (
+                Code::TlsFailed,
+                "TLS with the origin failed, and nothing was sent: its operator must act.",
+            ),
             E::Closed(Phase::BeforeResponse, _) => {
                 (Code::UpstreamClosed, "The origin closed the connection before answering.")
             }
             E::Closed(Phase::WithinHead, _) => {
                 (Code::ResponseTruncated, "The origin's response ended within its head.")
             }
-            E::ResponseTimeout => (Code::ResponseTimeout, "The origin did not answer in time."),
+            E::ResponseTimeout => {
+                (Code::ResponseTimeout, "The origin did not answer in time: its operator must act.")
+            }
             E::ResponseMalformed(_) => {
                 (Code::ResponseMalformed, "The origin's response is not well-formed HTTP.")
             }

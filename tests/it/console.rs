@@ -269,7 +269,10 @@ async fn what_an_origin_sends_back_of_the_secret_is_not_shown() {
     assert!(!page.contains("canary"), "{page}");
     let url = "https://other.example.test/";
     let page = visitor.post("/console/i/acme/try", &form("send", url)).await.text();
-    assert!(page.contains("It would be refused: DomainNotAllowed (403)."), "{page}");
+    assert!(
+        page.contains("Not sent") && page.contains("The rules refuse it: DomainNotAllowed (403)."),
+        "{page}"
+    );
     let (_, reader) = running.keep_token("reader", &["read"]).await;
     let visitor = running.sign_in(&reader).await;
     let url = "https://api.example.test/";

@@ -12,6 +12,12 @@ function element(name, text, ...children) {
   return made;
 }
 
+// A sentence, in which code stands between backticks.
+function sentence(text) {
+  const parts = (text || "").split("`");
+  return element("p", "", ...parts.map((part, number) => (number % 2 ? element("code", part) : part)));
+}
+
 function resolve(thing) {
   while (thing && thing.$ref) {
     thing = thing.$ref.slice(2).split("/").reduce((at, key) => at[key], description);
@@ -93,7 +99,7 @@ function drawOperation(path, method, operation) {
   const title = element("summary", "", element("code", `${method.toUpperCase()} ${path}`), ` ${operation.summary || ""}`);
   const drawn = element("details", "", title);
   drawn.id = operation.operationId;
-  if (operation.description) drawn.append(element("p", operation.description));
+  if (operation.description) drawn.append(sentence(operation.description));
   drawn.append(...parametersOf(operation), ...bodyOf(operation), ...answersOf(operation));
   return drawn;
 }
@@ -102,7 +108,7 @@ function draw() {
   document.getElementById("title").textContent = `${description.info.title} API ${description.info.version}`;
   const main = document.getElementById("operations");
   const contents = document.getElementById("contents");
-  main.replaceChildren(...description.info.description.split("\n\n").map((text) => element("p", text)));
+  main.replaceChildren(...description.info.description.split("\n\n").map(sentence));
   for (const tag of description.tags) {
     const list = element("ul");
     const drawn = [];
@@ -117,7 +123,7 @@ function draw() {
       }
     }
     contents.append(element("h2", tag.name), list);
-    main.append(element("h2", tag.name), element("p", tag.description), ...drawn);
+    main.append(element("h2", tag.name), sentence(tag.description), ...drawn);
   }
   main.removeAttribute("aria-busy");
   open();

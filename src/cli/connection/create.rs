@@ -49,7 +49,8 @@ pub(super) fn run(
     let answer = if kind == ConnectionType::OAuth {
         flow::run(&shelf, &arguments.wish, body, environment)?
     } else {
-        let secret = arguments.secret.read(kind.secret_label())?;
+        let secret =
+            arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
         let body = body
             .with_any("header_name", arguments.header_name.as_deref())
             .with_any("username", arguments.username.as_deref())

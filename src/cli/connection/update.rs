@@ -61,7 +61,8 @@ fn body(arguments: &Arguments, kind: ConnectionType) -> Result<Body, Failure> {
         .with_any("allowed_domain", arguments.allowed_domain.as_deref());
     // Whoever changes nothing else has come to replace the secret.
     if kind != ConnectionType::OAuth && (body.is_empty() || arguments.secret.is_named()) {
-        let secret = arguments.secret.read(kind.secret_label())?;
+        let secret =
+            arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
         body = body.with_secret(kind.secret_member(), &secret)?;
     }
     Ok(body)

@@ -62,7 +62,7 @@ impl Drop for Mute<'_> {
 fn hidden(terminal: &File, label: &str) -> io::Result<Option<Secret>> {
     let mute = Mute::new(terminal)?;
     let mut terminal = mute.terminal;
-    write!(terminal, "{label}: ")?;
+    write!(terminal, "{label} (not shown): ")?;
     terminal.flush()?;
     let read = line(terminal);
     writeln!(terminal)?;
