@@ -71,12 +71,20 @@ fn next(started: &Started, file: Option<&Path>) -> String {
     } else {
         format!(" KEYFERRY__DATA_DIR={}", quoted(&started.data_dir))
     };
-    format!(
-        "  export KEYFERRY_INTEGRATION=my_integration KEYFERRY_URL={}{data_dir}\n  \
-         keyferry connection create --type bearer_token --name example --allowed-domain httpbin.org\n  \
-         keyferry token create --name runner --scope proxy > runner.token\n  \
-         curl -H \"Authorization: Bearer $(cat runner.token)\" {proxy}/~/example/bearer",
+    let export = format!(
+        "  export KEYFERRY_INTEGRATION=my_integration KEYFERRY_URL={}{data_dir}\n  ",
         reachable(&started.api)
+    );
+    if started.connections > 0 {
+        return format!(
+            "{export}keyferry connection list\n  \
+             curl -H 'Authorization: Bearer TOKEN' {proxy}/~/CONNECTION/PATH"
+        );
+    }
+    format!(
+        "{export}keyferry connection create --type bearer_token --name example --allowed-domain httpbin.org\n  \
+         keyferry token create --name runner --scope proxy > runner.token\n  \
+         curl -H \"Authorization: Bearer $(cat runner.token)\" {proxy}/~/example/bearer"
     )
 }
 

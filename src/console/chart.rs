@@ -38,8 +38,8 @@ impl Past<'_> {
     pub(super) fn latency(&self) -> Markup {
         let series = [
             Series { class: "p50", name: "median", value: &|beat| beat.percentile(50) },
-            Series { class: "p95", name: "95th percentile", value: &|beat| beat.percentile(95) },
-            Series { class: "p99", name: "99th percentile", value: &|beat| beat.percentile(99) },
+            Series { class: "p95", name: "p95", value: &|beat| beat.percentile(95) },
+            Series { class: "p99", name: "p99", value: &|beat| beat.percentile(99) },
         ];
         self.figure("Time until the answer began", &series, &self.lines(&series), " ms")
     }

@@ -52,11 +52,10 @@ fn run(server: &Running, arguments: &str) -> Ended {
 /// As somebody does who copies what the server prints, in another directory.
 #[tokio::test]
 async fn what_the_greeting_says_to_try_next_works_from_anywhere() {
-    let origin = Origin::start().await;
     for listen in ["[\"127.0.0.1:0\"]", "[\"0.0.0.0:0\"]", "[\"unix:my proxy's.sock\"]"] {
         let every = listen.contains("0.0.0.0");
         let api = if every { "\"0.0.0.0:0\"" } else { "\"127.0.0.1:0\"" };
-        let world = World::new(&origin).keeping().set("proxy.listen", listen);
+        let world = World::empty().keeping().set("proxy.listen", listen);
         let server = world.set("api.listen", api).run().await;
         let mut script = String::new();
         let next = |line: &str| {

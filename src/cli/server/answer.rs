@@ -73,6 +73,9 @@ impl Answer {
             {
                 "show a token with the scope write that reaches it"
             }
+            StatusCode::CONFLICT => {
+                "something of that name is there: choose another, or change that with update"
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 return Some(match &self.retry_after {
                     Some(seconds) => format!("try again in {} s", output::printable(seconds)),
