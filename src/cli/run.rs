@@ -3,6 +3,7 @@
 mod attendant;
 mod child;
 mod grant;
+mod refusals;
 mod supply;
 mod trust;
 mod truststore;
@@ -21,11 +22,13 @@ use tempfile::TempDir;
 
 use self::attendant::Attendant;
 use self::grant::Grant;
+use self::refusals::Before;
 use self::trust::Trust;
 use self::variables::Proxy;
 use super::faulty;
 use super::output::Failure;
 use super::server::{Server, Whom};
+use crate::clock::Clock;
 use crate::config::{self, CallerAuth, Environment, Listener, Options, Whereabouts};
 
 /// The command line.
@@ -137,10 +140,14 @@ fn run_through(
     };
     let user = match &arguments.connection {
         Some(connection) => format!("{integration}.{connection}"),
-        None => integration,
+        None => integration.clone(),
     };
     let proxy = Proxy::new(&served.proxy, &user, grant.token())?;
+    let (before, begun) = (Before::of(&served.server), Clock::system().now().to_string());
     let ended = child::run(&arguments.program, &proxy.variables(&trust, environment));
+    if grant.is_made() && !matches!(ended, Ok(0)) {
+        before.tell(&served.server, &integration, &begun);
+    }
     grant.end(&served.server);
     ended
 }

@@ -61,7 +61,13 @@ async fn a_program_that_honours_variables_gets_its_credential_set() {
     assert!(ended.status.success(), "{}", text(&ended.stderr));
     assert_eq!(origin.only().field("authorization"), "Bearer bearer-secret");
     let refused = ["curl", "-sS", "--fail", "https://other.example.test/v1"];
-    assert!(!output(beside(&server, &refused)).await.status.success());
+    let ended = output(beside(&server, &refused)).await;
+    let said = text(&ended.stderr);
+    assert!(
+        !ended.status.success() && said.contains("1 request of this program was refused"),
+        "{said}"
+    );
+    assert!(said.contains("ConnectionRequired for https://other.example.test"), "{said}");
     assert_eq!(origin.seen().len(), 1);
 }
 

@@ -51,7 +51,7 @@ impl Grant {
         let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         let end = Clock::system().now().saturating_add(ttl).unwrap_or(Timestamp::MAX);
         let body = json!({
-            "name": "run",
+            "name": NAME,
             "integration": integration,
             "scopes": ["proxy"],
             "connections": connection.map(|name| [name]),
@@ -67,6 +67,11 @@ impl Grant {
         let secret = member(&mut answer, "/token/secret")?;
         let id = member(&mut answer, "/token/id")?.to_string();
         Ok(Self { token: Some(Secret::new(secret.as_bytes())), id: Some(id) })
+    }
+
+    /// Whether it was made for the program.
+    pub(super) fn is_made(&self) -> bool {
+        self.id.is_some()
     }
 
     /// The token.
@@ -105,6 +110,9 @@ fn explain(failure: Failure) -> Failure {
         other => other,
     }
 }
+
+/// What its token is called.
+pub(super) const NAME: &str = "run";
 
 /// More than any token has.
 const LONGEST: usize = 128;
