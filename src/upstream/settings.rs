@@ -126,6 +126,7 @@ const MAX_CONCURRENT_STREAMS: u8 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// What is heard of bytes that come in pieces of this size.
     fn heard(bytes: &[u8], piece: usize) -> (usize, bool) {
@@ -153,5 +154,23 @@ mod tests {
             assert_eq!(heard(&[0, 0], piece), (1, false), "{piece}");
         }
         assert_eq!(heard(&[255, 255, 255, 4, 0, 0, 0, 0, 0, 1], 1), (MOST_STREAMS, true));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_heard_first_is_heard_alike_in_any_pieces(
+            bytes in proptest::collection::vec(any::<u8>(), 0..80),
+            begins_as_settings in any::<bool>(),
+            piece in 1_usize..20,
+        ) {
+            let mut bytes = bytes;
+            if let (true, [a, b, c, kind, ..]) = (begins_as_settings, bytes.as_mut_slice()) {
+                (*a, *b, *kind) = (0, 0, SETTINGS);
+                *c %= 40;
+            }
+            let whole = heard(&bytes, bytes.len().max(1));
+            prop_assert_eq!(heard(&bytes, piece), whole);
+            prop_assert!((1..=MOST_STREAMS).contains(&whole.0));
+        }
     }
 }
