@@ -29,7 +29,7 @@ use super::faulty;
 use super::output::Failure;
 use super::server::{Server, Whom};
 use crate::clock::Clock;
-use crate::config::{self, CallerAuth, Environment, Listener, Options, Whereabouts};
+use crate::config::{self, CallerAuth, Environment, Options, Whereabouts};
 
 /// The command line.
 #[derive(clap::Args)]
@@ -98,14 +98,8 @@ fn serve(
     let given = arguments.proxy.as_ref().map(ToString::to_string);
     if whom.is_named(environment) || whom.runs(options, environment) {
         let server = whom.find(options, environment)?;
-        let proxy = given.map_or_else(
-            || {
-                let host = whom.host(options, environment)?;
-                let proxies = supply::proxies(&server)?;
-                proxies.map_or_else(|| listener(found, &host), |known| reached(&known, &host))
-            },
-            Ok,
-        )?;
+        let host = whom.host(options, environment)?;
+        let proxy = given.map_or_else(|| reached(&supply::proxies(&server)?, &host), Ok)?;
         return Ok(Served { server, proxy, attendant: None });
     }
     let attendant = Attendant::start(options, found)?;
@@ -164,52 +158,77 @@ fn private_directory() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("keyferry-run-").permissions(mode).tempdir()
 }
 
-/// The first address of the server's proxy, as its `host` reaches it.
+/// The first address of the server's proxy that is of use here, as its `host` reaches it.
 fn reached(proxies: &[Uri], host: &str) -> Result<String, Failure> {
-    let Some(proxy) = proxies.iter().find(|proxy| proxy.scheme().is_some()) else {
-        return Err(Failure::Because(SOCKET_ALONE.to_owned()));
-    };
-    let ip = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
-    let listens = ip(proxy.host().unwrap_or_default());
-    let is_local = host == "localhost" || ip(host).is_some_and(|ip| ip.is_loopback());
-    if !is_local && listens.is_some_and(|ip| ip.is_loopback()) {
+    let mut unfit = Failure::Because(
+        "the proxy listens on a unix socket alone, which programs can't be told of by their \
+         variables: add a TCP address to proxy.listen, or name one with --proxy"
+            .to_owned(),
+    );
+    for proxy in proxies {
+        match reach(proxy, host) {
+            Ok(reached) => return Ok(reached),
+            Err(why) => unfit = why,
+        }
+    }
+    Err(unfit)
+}
+
+/// An address of the proxy, unless the program's token would go astray there: to whoever listens on
+/// this machine, or past whoever reads along.
+fn reach(proxy: &Uri, host: &str) -> Result<String, Failure> {
+    let is_loopback =
+        |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let listens = proxy.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_everywhere = listens.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let name = if is_everywhere { host } else { listens };
+    if is_loopback(name) && !is_loopback(host) {
         return Err(Failure::Because(format!(
             "the proxy of the server at {host} is for its own machine alone: name an address that \
              is reached from here with --proxy"
         )));
     }
-    let shown = proxy.to_string();
-    let shown = shown.trim_end_matches('/');
-    if !listens.is_some_and(|ip| ip.is_unspecified()) {
-        return Ok(shown.to_owned());
+    let is_tls = proxy.scheme_str() == Some("https");
+    if !is_tls && !is_loopback(name) {
+        return Err(Failure::Because(format!(
+            "the program's token is not sent to {name} in cleartext: set proxy.tls there, or, if \
+             nobody can read along, name the proxy with --proxy"
+        )));
     }
-    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
-    let scheme = proxy.scheme_str().unwrap_or("http");
-    Ok(format!("{scheme}://{open}{host}{close}:{}", proxy.port_u16().unwrap_or(80)))
+    let (open, close) = if name.contains(':') { ("[", "]") } else { ("", "") };
+    let (scheme, usual) = if is_tls { ("https", 443) } else { ("http", 80) };
+    Ok(format!("{scheme}://{open}{name}{close}:{}", proxy.port_u16().unwrap_or(usual)))
 }
-
-/// The proxy's first TCP listener, as `host` reaches it.
-fn listener(found: &Whereabouts, host: &str) -> Result<String, Failure> {
-    let tcp = found.proxy.listen.iter().find_map(|listener| match listener {
-        Listener::Tcp(address) => Some(address),
-        Listener::Unix(_) => None,
-    });
-    let Some(address) = tcp else {
-        return Err(Failure::Because(SOCKET_ALONE.to_owned()));
-    };
-    let scheme = if found.proxy.tls.is_some() { "https" } else { "http" };
-    let host =
-        if address.ip().is_unspecified() { host.to_owned() } else { address.ip().to_string() };
-    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
-    Ok(format!("{scheme}://{open}{host}{close}:{}", address.port()))
-}
-
-const SOCKET_ALONE: &str = "the proxy listens on a unix socket alone, which programs can't be told \
-                            of by their variables: add a TCP address to proxy.listen, or name one \
-                            with --proxy";
 
 const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
 
 const INTEGRATION_HELP: &str = "The integration whose connections the program uses [environment: \
                                 KEYFERRY_INTEGRATION] [default: proxy.default_integration, or \
                                 default]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_reached_where_its_token_does_not_go_astray() {
+        let reach = |proxy: &str, host: &str| reached(&[proxy.parse().unwrap()], host).ok();
+        for (proxy, host, expected) in [
+            ("http://127.0.0.1:8080", "127.0.0.1", Some("http://127.0.0.1:8080")),
+            ("http://127.0.0.1:8080", "localhost", Some("http://127.0.0.1:8080")),
+            ("http://0.0.0.0:8080", "127.0.0.1", Some("http://127.0.0.1:8080")),
+            ("http://[::]:8080", "::1", Some("http://[::1]:8080")),
+            ("https://0.0.0.0:8443", "k.example.com", Some("https://k.example.com:8443")),
+            ("https://10.0.0.7:8443", "k.example.com", Some("https://10.0.0.7:8443")),
+            ("http://127.0.0.1:8080", "k.example.com", None),
+            ("http://0.0.0.0:8080", "k.example.com", None),
+            ("http://10.0.0.7:8080", "127.0.0.1", None),
+        ] {
+            assert_eq!(reach(proxy, host).as_deref(), expected, "{proxy} of {host}");
+        }
+        assert!(reached(&[], "127.0.0.1").is_err());
+        let several =
+            ["http://10.0.0.7:8080", "http://127.0.0.1:8080"].map(|it| it.parse().unwrap());
+        assert_eq!(reached(&several, "127.0.0.1").ok().as_deref(), Some("http://127.0.0.1:8080"));
+    }
+}

@@ -59,11 +59,11 @@ pub(super) fn warn(server: &Server, integration: &str, data: Option<&Directory>)
     });
 }
 
-/// Where the server's proxy listens, as far as it says.
-pub(super) fn proxies(server: &Server) -> Result<Option<Vec<Uri>>, Failure> {
-    let Some(answer) = server.look(&Path::keyferry(&["server"]))? else { return Ok(None) };
-    let answer = answer.json()?;
+/// Where the server's proxy listens; a unix socket is not among it.
+pub(super) fn proxies(server: &Server) -> Result<Vec<Uri>, Failure> {
+    let answer = server.get(&Path::keyferry(&["server"]))?.json()?;
     let told = answer.pointer("/server/proxy").and_then(Value::as_array);
     let parsed = told.into_iter().flatten().filter_map(Value::as_str);
-    Ok(Some(parsed.filter_map(|text| text.parse().ok()).collect()))
+    let addresses = parsed.filter_map(|text| text.parse::<Uri>().ok());
+    Ok(addresses.filter(|address| address.scheme().is_some()).collect())
 }
