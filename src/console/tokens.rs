@@ -56,11 +56,15 @@ fn form(filled: &Filled, now: Timestamp) -> Form {
     if !names.is_empty() {
         entries.push(("connections".to_owned(), Entry::List(names)));
     }
-    let days = filled.text("expires_at").parse().unwrap_or(0);
-    if days > 0 {
-        let end = now.saturating_add(SignedDuration::from_hours(24 * days));
-        let end = end.unwrap_or(Timestamp::MAX).to_string();
-        entries.push(("expires_at".to_owned(), Entry::Text(Secret::new(end))));
+    match (filled.text("expires_at"), filled.text("expires_at").parse::<u16>()) {
+        ("", _) => {}
+        (_, Ok(days)) => {
+            let end = now.saturating_add(SignedDuration::from_hours(24 * i64::from(days)));
+            let end = end.unwrap_or(Timestamp::MAX).to_string();
+            entries.push(("expires_at".to_owned(), Entry::Text(Secret::new(end))));
+        }
+        // What is none of ours is for the desk to judge, and not a token without end.
+        (_, Err(_)) => entries.extend(filled.entries(&["expires_at"])),
     }
     Form::new(entries)
 }

@@ -218,6 +218,29 @@ async fn nobody_sends_a_request_by_a_token_that_may_not() {
 }
 
 #[tokio::test]
+async fn a_token_ends_when_it_is_said_to() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let create = async |name: &str, days: &str| {
+        let fields =
+            [("name", name), ("integration", "acme"), ("scopes", "proxy"), ("expires_at", days)];
+        visitor.post("/console/i/acme/tokens", &fields).await.status
+    };
+    assert_eq!(create("endless", "").await, 201);
+    assert_eq!(create("week", "7").await, 201);
+    for days in ["-1", "soon", "99999999999"] {
+        assert_eq!(create("none", days).await, 400, "{days}");
+    }
+    let tokens = running.manage("GET /api/keyferry/v1/tokens", None).await.json();
+    let end = |name: &str| {
+        let tokens = tokens["tokens"].as_array().unwrap().iter();
+        let mut found = tokens.filter(|token| token["name"] == name);
+        found.next().map(|token| token["expires_at"].is_string())
+    };
+    assert_eq!((end("endless"), end("week"), end("none")), (Some(false), Some(true), None));
+}
+
+#[tokio::test]
 async fn what_can_be_no_integration_leads_nowhere() {
     let running = kept().await;
     let visitor = running.sign_in(&admin(&running).await).await;
