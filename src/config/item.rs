@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
+
 use super::fault::Place;
 use super::report::Report;
 use super::section::Section;
@@ -133,6 +135,22 @@ impl<'t, 'r> Item<'t, 'r> {
         })
     }
 
+    /// A number of bytes with its unit, between both bounds, inclusive.
+    pub(super) fn size(self, least: ByteSize, most: ByteSize) -> Option<u64> {
+        if !self.is_text() {
+            return self.expected(A_SIZE);
+        }
+        self.parse(|text| match text.parse::<ByteSize>() {
+            // A number without a unit could be meant as anything.
+            Ok(_) if text.trim_end().ends_with(|last: char| last.is_ascii_digit()) => {
+                Err(format!("must be {A_SIZE}"))
+            }
+            Ok(size) if least <= size && size <= most => Ok(size.as_u64()),
+            Ok(_) => Err(format!("must be from \"{least}\" to \"{most}\"")),
+            Err(_) => Err(format!("must be {A_SIZE}")),
+        })
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Option<T> {
         self.parse(|text| {
@@ -222,6 +240,8 @@ fn unquoted<'t>(text: &'t str, place: &Place) -> Cow<'t, str> {
 
 const A_DURATION: &str = "a duration such as \"500ms\", \"5s\", \"10m\" or \"7d\"";
 
+const A_SIZE: &str = "a number of bytes with its unit such as \"64MiB\" or \"1GiB\"";
+
 const A_LIST: &str = "a list in TOML such as [\"a\", \"b\"]";
 
 /// A hundred years: beyond it, adding to a clock could overflow.
@@ -258,7 +278,40 @@ mod tests {
         }
     }
 
+    fn read_size(text: &str) -> (Option<u64>, bool) {
+        let report = Report::default();
+        let place = Place::Default;
+        let mark = Mark { place: place.clone(), key: "key".to_owned(), report: &report };
+        let item = Item::new(Node { value: Value::Text(text.into()), place }, mark);
+        let value = item.size(ByteSize::kib(1), ByteSize::tib(1));
+        (value, report.verdict().is_err())
+    }
+
+    #[test]
+    fn sizes_are_read_by_their_unit() {
+        for (text, bytes) in [
+            ("1KiB", 1 << 10),
+            ("64MiB", 64 << 20),
+            ("1.5 GiB", 3 << 29),
+            ("1TiB", 1 << 40),
+            ("10kB", 10_000),
+            ("2000B", 2000),
+        ] {
+            assert_eq!(read_size(text), (Some(bytes), false), "{text}");
+        }
+        for text in ["", "5000", "MiB", "-5MiB", "5 parsecs", "1023B", "1.1TiB", "9e99GiB", "NaNB"]
+        {
+            assert_eq!(read_size(text), (None, true), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_text_at_all_gives_a_size_or_a_fault(text in "\\PC{0,20}") {
+            let (value, faulty) = read_size(&text);
+            prop_assert_eq!(value.is_none(), faulty);
+        }
+
         #[test]
         fn a_duration_reads_as_it_prints(milliseconds in 1_u64..3_153_600_000_000) {
             let duration = Duration::from_millis(milliseconds);

@@ -26,7 +26,8 @@ impl Config {
             ("store.url", self.store.url == other.store.url),
             ("store.max_staleness", self.store.max_staleness == other.store.max_staleness),
             ("seal.master_key_file", self.seal == other.seal),
-            ("audit.retention", self.audit == other.audit),
+            ("audit.retention", self.audit.retention == other.audit.retention),
+            ("audit.max_bytes", self.audit.max_bytes == other.audit.max_bytes),
             ("ca", self.ca == other.ca),
         ];
         bound.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use bytesize::ByteSize;
 use http::Method;
 use tracing::level_filters::LevelFilter;
 
@@ -255,6 +256,7 @@ fn zis(mut section: Section<'_, '_>, zis: &mut Zis) {
 
 fn audit(mut section: Section<'_, '_>, audit: &mut Audit) {
     section.set("retention", &mut audit.retention, Item::duration);
+    section.set("max_bytes", &mut audit.max_bytes, |item| item.size(SMALLEST_TRAIL, LARGEST_TRAIL));
     section.close();
 }
 
@@ -339,3 +341,8 @@ const SMALLEST_HEAD: usize = 8_192;
 const LARGEST_HEAD: usize = 16_777_216;
 
 const LARGEST_REPLAY: usize = 1_073_741_824;
+
+/// Room for several batches of entries and what the database needs beside them.
+const SMALLEST_TRAIL: ByteSize = ByteSize::mib(16);
+
+const LARGEST_TRAIL: ByteSize = ByteSize::tib(100);

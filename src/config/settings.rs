@@ -197,6 +197,8 @@ pub struct Zis {
 pub struct Audit {
     /// How long audit records are kept.
     pub retention: Duration,
+    /// How many bytes all audit records together may take in the store.
+    pub max_bytes: u64,
 }
 
 impl Default for Log {
@@ -287,7 +289,7 @@ impl Default for OAuth {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { retention: Duration::from_hours(7 * 24) }
+        Self { retention: Duration::from_hours(7 * 24), max_bytes: 1 << 30 }
     }
 }
 

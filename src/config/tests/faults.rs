@@ -112,6 +112,18 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ),
     ("[proxy]\nhead_timeout = \"0s\"", "c.toml:2:1: proxy.head_timeout: must be longer than zero"),
     ("[audit]\nretention = \"999y\"", "c.toml:2:1: audit.retention: must be at most \"36500d\""),
+    (
+        "[audit]\nmax_bytes = 1000000000",
+        "c.toml:2:1: audit.max_bytes: must be a number of bytes with its unit such as \"64MiB\" or \"1GiB\", not a whole number",
+    ),
+    (
+        "[audit]\nmax_bytes = \"1GiB a day\"",
+        "c.toml:2:1: audit.max_bytes: must be a number of bytes with its unit such as \"64MiB\" or \"1GiB\"",
+    ),
+    (
+        "[audit]\nmax_bytes = \"1MiB\"",
+        "c.toml:2:1: audit.max_bytes: must be from \"16.0 MiB\" to \"100.0 TiB\"",
+    ),
     ("[proxy]\ntls = { cert = \"a.pem\" }", "c.toml:2:1: proxy.tls.key: is missing"),
     (
         "[api]\ntls = { cert = \"a.pem\", key = \"a.key\" }",
