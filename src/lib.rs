@@ -7,6 +7,7 @@
 // layer 0: matter
 pub mod chance;
 pub mod clock;
+pub mod error;
 pub mod secret;
 pub mod tasks;
 // layer 1: nouns

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the ground up. A module may use only modules on lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["chance", "clock", "secret", "tasks"],
+    &["chance", "clock", "error", "secret", "tasks"],
     &["model"],
     &["ca", "door", "limit", "store", "upstream", "vault"],
     &["ledger"],
@@ -133,6 +133,25 @@ fn every_ban_is_broken_once_on_purpose() {
     let paths = rules.lines().filter_map(|line| line.trim().strip_prefix("{ path = \""));
     let banned: BTreeSet<_> = paths.map(|rest| rest.split('"').next().unwrap()).collect();
     assert_eq!(banned, bans::BROKEN.into_iter().collect());
+}
+
+/// A field that shows an error shows its causes as well: `error = %chain(&error)`, or the error
+/// itself as `&dyn Error`, of which the log writes the whole chain.
+#[test]
+fn every_error_is_logged_with_its_causes() {
+    let mut bare = Vec::new();
+    for Source { path, text, .. } in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let shown = line.split(" = %").skip(1).map(head);
+            if shown
+                .into_iter()
+                .any(|name| ["e", "err", "error", "failed", "taken"].contains(&&*name))
+            {
+                bare.push(format!("{}:{}: {line}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(bare.is_empty(), "errors without their causes: {bare:#?}");
 }
 
 #[test]

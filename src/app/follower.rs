@@ -12,6 +12,7 @@ use super::backing::Backing;
 use super::live::Live;
 use super::trust::Trust;
 use crate::clock;
+use crate::error::chain;
 use crate::ledger::Metrics;
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
@@ -184,7 +185,7 @@ impl Follower {
             Changes::Behind => {
                 self.trust.renew(&self.backing).await;
                 if let Some(taken) = self.take_up().await? {
-                    tracing::error!(error = %taken, "{NOT_IN_FORCE}");
+                    tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");
                 }
             }
         }
@@ -223,7 +224,7 @@ impl Follower {
         match self.backing.keys.reread(&self.backing.store).await {
             Ok(are_others) => are_others,
             Err(error) => {
-                tracing::error!(error = %error, "another master key is in use, and it is not known here");
+                tracing::error!(error = %chain(&error), "another master key is in use, and it is not known here");
                 false
             }
         }
@@ -272,7 +273,7 @@ impl Follower {
             match change {
                 Change::Connection { now: Ok(Some(record)), .. } => {
                     if let Err(taken) = self.put(registry, &vault, record) {
-                        tracing::error!(error = %taken, "{NOT_IN_FORCE}");
+                        tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");
                     }
                 }
                 Change::Connection { integration, name, now } => {
@@ -345,7 +346,7 @@ impl Follower {
     fn report<T>(&self, read: Result<T, store::Error>) {
         if let Err(error) = read {
             self.metrics.count_seal_failure();
-            tracing::error!(error = %error, "a row of the store can't be read; it is not in force");
+            tracing::error!(error = %chain(&error), "a row of the store can't be read; it is not in force");
         }
     }
 }

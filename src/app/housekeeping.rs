@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::error::chain;
 use crate::ledger::{Metrics, Trail};
 use crate::proxy::InForce;
 use crate::store::{self, Store};
@@ -42,7 +43,7 @@ impl Housekeeping {
             if second.is_some_and(|second| second.is_multiple_of(FORGET_EVERY))
                 && let Err(error) = self.forget().await
             {
-                tracing::warn!(error = %error, "what is old was not forgotten");
+                tracing::warn!(error = %chain(&error), "what is old was not forgotten");
             }
         }
     }
@@ -55,7 +56,7 @@ impl Housekeeping {
         let last = self.clock.now();
         while let Some((batch, length)) = unkept.batch() {
             if let Err(error) = self.store.append_audit(&batch, last).await {
-                tracing::warn!(error = %error, "entries of requests are kept later");
+                tracing::warn!(error = %chain(&error), "entries of requests are kept later");
                 return;
             }
             unkept.kept += length;
@@ -82,7 +83,9 @@ impl Housekeeping {
         match kept {
             // Uses are noted to the second: one in the second of now may come yet.
             Ok(()) => *self.told.lock() = now - ONE_SECOND,
-            Err(error) => tracing::warn!(error = %error, "when tokens were used was not kept"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "when tokens were used was not kept")
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::backing::Backing;
 use super::follower::Follower;
 use super::keys::KeysError;
 use crate::desk::{Keeping, Refused};
+use crate::error::chain;
 use crate::model::sealed::{Context, Sealed};
 use crate::oauth::{Provider, Shelf, Tokens};
 use crate::secret::Secret;
@@ -66,7 +67,7 @@ impl Kept {
                 Ok(true) => self.follower.begin_afresh(),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(error = %error, "the master keys can't be read again");
+                    tracing::warn!(error = %chain(&error), "the master keys can't be read again");
                 }
             }
         }
@@ -108,7 +109,7 @@ impl Keeping for Keeper {
         });
         let refused = |error| match error {
             KeysError::Environment => Refused::KeysFromEnvironment,
-            error => Refused::KeysUnreadable(error.to_string()),
+            error => Refused::KeysUnreadable(chain(&error).to_string()),
         };
         reread.map(move |reread| reread.map(drop).map_err(refused)).boxed()
     }

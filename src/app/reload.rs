@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::in_force::{Assembly, AssemblyError};
 use super::overview::Overview;
 use crate::config::{Config, Environment, Fault, Options, load};
+use crate::error::chain;
 
 /// What a reload needs.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Reload {
             return;
         }
         if let Err(error) = self.put_in_force(loaded.config) {
-            tracing::error!(error = %error, "the configuration was not reloaded");
+            tracing::error!(error = %chain(&error), "the configuration was not reloaded");
         }
     }
 

@@ -12,6 +12,7 @@ use crate::ca::{Authority, AuthorityError, Heir, Leaves, Succession};
 use crate::clock::Clock;
 use crate::config::{Config, PemError};
 use crate::desk::{RecordError, seal_authority};
+use crate::error::chain;
 use crate::ledger::Metrics;
 use crate::secret::Secret;
 use crate::store;
@@ -93,7 +94,7 @@ impl Trust {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = renewed {
-            tracing::error!(error = %error, "another interception CA is not in use here");
+            tracing::error!(error = %chain(&error), "another interception CA is not in use here");
         }
     }
 

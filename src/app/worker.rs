@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::server::StartError;
 use crate::door::{Doorkeeper, Limits, Listener, Lobby};
+use crate::error::chain;
 use crate::ledger::Ledger;
 use crate::oauth::Tokens;
 use crate::proxy::{InForce, Proxy, Via};
@@ -80,7 +81,7 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
     tokio::select! {
         served = futures_util::future::try_join_all(accepting) => {
             if let Err(error) = served {
-                tracing::error!(error = %error, "a listener can't be served");
+                tracing::error!(error = %chain(&error), "a listener can't be served");
             }
         }
         () = lobby.sweep() => {}

@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use super::Succession;
 use super::leaf::{self, Leaf};
 use crate::clock::Clock;
+use crate::error::chain;
 
 /// Leaves by host, made when they are first asked for.
 pub struct Leaves {
@@ -71,7 +72,7 @@ impl Leaves {
         match leaf::mint(signer, host, now) {
             Ok(leaf) => Some(Arc::clone(&slot.insert(leaf).key)),
             Err(error) => {
-                tracing::error!(error = %error, "a certificate for a tunnel can't be made");
+                tracing::error!(error = %chain(&error), "a certificate for a tunnel can't be made");
                 None
             }
         }

@@ -12,6 +12,7 @@ use super::session::LONGEST;
 use super::{Hall, errors, shell};
 use crate::clock::instant;
 use crate::desk::Source;
+use crate::error::chain;
 use crate::model::token::TokenDigest;
 
 /// The page to sign in at.
@@ -47,7 +48,7 @@ pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answe
     counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
     let begun = hall.sessions.begin(digest, instant());
     let cookie = begun.map_err(|failed| {
-        tracing::error!(error = %failed, "no session can be begun");
+        tracing::error!(error = %chain(&failed), "no session can be begun");
         let page = shell::html(&shown(&next, Some("It failed; the server’s log says why.")));
         Trouble::from((StatusCode::INTERNAL_SERVER_ERROR, page).into_response())
     })?;

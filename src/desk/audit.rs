@@ -7,6 +7,7 @@ use super::connections::store_failed;
 use super::fault::{About, Fault, Refused, Scope};
 use super::listing::{Listing, cut, reads_backwards};
 use super::operator::Operator;
+use crate::error::chain;
 use crate::ledger::{Beat, Lookback, Metrics};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::{Batch, Store, Window};
@@ -230,7 +231,7 @@ impl Auditing<'_> {
         let read = wanted.filter_map(|(position, text)| match serde_json::from_str(text) {
             Ok(entry) => Some((position, entry)),
             Err(error) => {
-                tracing::error!(error = %error, "an entry of the audit trail can't be read");
+                tracing::error!(error = %chain(&error), "an entry of the audit trail can't be read");
                 None
             }
         });

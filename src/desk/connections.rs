@@ -9,6 +9,7 @@ use super::fault::{Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
 use super::{Desk, Keeping};
+use crate::error::chain;
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -332,7 +333,7 @@ pub(super) fn seal(
     secret: &Secret,
 ) -> Result<Sealed, Refused> {
     keeping.vault().seal(context, secret).map_err(|error| {
-        tracing::error!(error = %error, "a secret can't be sealed");
+        tracing::error!(error = %chain(&error), "a secret can't be sealed");
         Refused::Internal
     })
 }
@@ -342,11 +343,11 @@ pub(super) fn store_failed(error: &store::Error) -> Refused {
     match error {
         store::Error::Conflict => Refused::Taken,
         store::Error::Busy | store::Error::Unavailable(_) => {
-            tracing::warn!(error = %error, "the store can't be used");
+            tracing::warn!(error = %chain(error), "the store can't be used");
             Refused::Unavailable
         }
         _ => {
-            tracing::error!(error = %error, "the store failed");
+            tracing::error!(error = %chain(error), "the store failed");
             Refused::Internal
         }
     }

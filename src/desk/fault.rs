@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::chance;
+use crate::error::chain;
 use crate::oauth::Failure;
 
 /// One thing that is wrong with what was entered; the title never contains a secret.
@@ -125,6 +126,6 @@ impl fmt::Display for Scope {
 
 /// Without randomness there is neither an id nor a key.
 pub(super) fn no_chance(error: &chance::Failed) -> Refused {
-    tracing::error!(error = %error, "nothing can be made");
+    tracing::error!(error = %chain(error), "nothing can be made");
     Refused::Internal
 }

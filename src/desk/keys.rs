@@ -6,6 +6,7 @@ use super::Desk;
 use super::connections::store_failed;
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
+use crate::error::chain;
 use crate::model::sealed::{Context, Sealed};
 use crate::store::{self, Renewed, Rewrapped, Store, Window};
 use crate::vault::{RewrapError, Vault};
@@ -166,10 +167,10 @@ impl Walk<'_> {
         what: &str,
         read: Result<(Uuid, Sealed, Rewrap), store::Error>,
     ) -> Option<Rewrapped> {
-        match read.map_err(|error| error.to_string()) {
+        match read.map_err(|error| chain(&error).to_string()) {
             Ok((uuid, before, Ok(after))) => Some(Rewrapped { uuid, before, after: after? }),
             Ok((_, _, Err(error))) => {
-                self.fail(what, &error.to_string());
+                self.fail(what, &chain(&error).to_string());
                 None
             }
             Err(error) => {
@@ -185,10 +186,13 @@ impl Walk<'_> {
             let page = self.store.tokens_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
             for record in page.items {
-                let renewed = record.map_err(|error| error.to_string()).and_then(|record| {
-                    let after = self.vault.renew_mac(&record.claims(), &record.mac);
-                    after.map(|after| (record, after)).map_err(|error| error.to_string())
-                });
+                let renewed =
+                    record.map_err(|error| chain(&error).to_string()).and_then(|record| {
+                        let after = self.vault.renew_mac(&record.claims(), &record.mac);
+                        after
+                            .map(|after| (record, after))
+                            .map_err(|error| chain(&error).to_string())
+                    });
                 match renewed {
                     Ok((record, Some(after))) => {
                         batch.push(Renewed { id: record.id, before: record.mac, after });
@@ -211,7 +215,7 @@ impl Walk<'_> {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    self.fail("a CA", &error.to_string());
+                    self.fail("a CA", &chain(&error).to_string());
                     continue;
                 }
             };
@@ -223,7 +227,7 @@ impl Walk<'_> {
                     batch.push(Rewrapped { uuid: record.id, before: record.sealed, after });
                 }
                 Ok(None) => {}
-                Err(error) => self.fail("a CA", &error.to_string()),
+                Err(error) => self.fail("a CA", &chain(&error).to_string()),
             }
         }
         self.rewrapped += self.store.rewrap_authorities(&batch).await?;
@@ -239,7 +243,7 @@ impl Walk<'_> {
             }
             Ok(None) => Ok(()),
             Err(error) => {
-                self.fail("the key check", &error.to_string());
+                self.fail("the key check", &chain(&error).to_string());
                 Ok(())
             }
         }

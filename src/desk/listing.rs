@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::connections::{Reading, Shown, store_failed};
 use super::fault::Refused;
 use super::oauth::Authorized;
+use crate::error::chain;
 use crate::model::name::ConnectionName;
 use crate::model::record::ConnectionRecord;
 use crate::store::{self, Page, Window};
@@ -140,7 +141,7 @@ pub(super) fn readable<T>(page: Page<T>) -> Vec<T> {
 }
 
 fn unreadable(error: &store::Error) {
-    tracing::error!(error = %error, "a record can't be read");
+    tracing::error!(error = %chain(error), "a record can't be read");
 }
 
 /// The part of `items` that fits into the window: its end when it is read backwards.

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::lobby::Lobby;
 use super::reception::{self, Stranger};
 use super::{House, TurnedAway};
+use crate::error::chain;
 use crate::tasks::{Tasks, keepalive};
 
 /// Where to listen.
@@ -208,7 +209,7 @@ fn remove_abandoned(path: &Path) -> Result<(), BindError> {
 /// Out of file descriptors, most likely: conns that end will free some.
 async fn pause_after(error: &io::Error) {
     if error.kind() != io::ErrorKind::ConnectionAborted {
-        tracing::warn!(error = %error, "accepting a conn failed");
+        tracing::warn!(error = %chain(error), "accepting a conn failed");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

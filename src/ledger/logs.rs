@@ -13,6 +13,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use super::line::{printable, write_time};
 use super::sink::Sink;
 use crate::clock::Clock;
+use crate::error::chain;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -124,6 +125,10 @@ impl Visit for Fields {
         } else {
             self.put(field, text);
         }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.put(field, chain(value).to_string());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -10,6 +10,7 @@ use super::provider::{Provider, Unsuccessful};
 use super::tokens::{Cause, Wanted};
 use super::{Shelf, Step};
 use crate::clock::Clock;
+use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
 use crate::model::oauth::tokens::TokenSet;
@@ -286,7 +287,7 @@ impl Flight<'_> {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!("the lease to refresh is another's by now"),
                 Err(error) => {
-                    tracing::warn!(error = %error, "the lease to refresh can't be extended");
+                    tracing::warn!(error = %chain(&error), "the lease to refresh can't be extended");
                 }
             }
         }
@@ -295,7 +296,7 @@ impl Flight<'_> {
     async fn leave(&self, holder: &str, left: Left) {
         let left = self.shelf.store().leave_refresh(self.wanted.uuid, holder, left).await;
         if let Err(error) = left {
-            tracing::warn!(error = %error, "the lease to refresh ends by itself");
+            tracing::warn!(error = %chain(&error), "the lease to refresh ends by itself");
         }
     }
 }

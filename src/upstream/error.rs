@@ -1,11 +1,11 @@
 //! What can go wrong on the way out.
 
-use std::error::Error as StdError;
 use std::io;
 
 use super::body::BodyError;
 use super::guard::Prohibited;
 use super::http1::Malformed;
+use crate::error::chain;
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -92,13 +92,6 @@ impl Error {
     /// The error and all its causes in one line, for the operator's log.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        chain(self).to_string()
     }
 }
