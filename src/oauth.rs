@@ -23,13 +23,13 @@ pub use self::answer::{Denial, ErrorCode, Granted, read as read_answer};
 pub use self::ask::Question;
 pub use self::failure::Failure;
 pub use self::manager::Manager;
-pub use self::provider::{Answer, Provider, Unsuccessful};
+pub use self::provider::{Answer, Inquiry, Provider, Unsuccessful};
 pub use self::tokens::{Cause, Tokens, Wanted};
 use crate::model::name::IntegrationName;
 use crate::model::sealed::{Context, Sealed};
 use crate::registry::Registry;
 use crate::secret::Secret;
-use crate::store::{Revision, Store};
+use crate::store::{RefreshLease, Revision, Store};
 use crate::upstream::Rules;
 use crate::vault::{OpenError, Vault};
 
@@ -69,6 +69,9 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
 
     /// How long before its end a token is refreshed, at most.
     fn refresh_before(&self) -> Duration;
+
+    /// How long a refresh may be silent before another instance takes it over.
+    fn refresh_lease(&self) -> RefreshLease;
 }
 
 /// A step of a flow, or of a client's or a connection's life, as its audit line tells it. No line

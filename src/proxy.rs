@@ -28,6 +28,7 @@ use http::{HeaderValue, Method};
 use crate::model::name::IntegrationName;
 use crate::model::permit::Terms;
 use crate::registry::Registry;
+use crate::store::RefreshLease;
 use crate::upstream::Rules;
 
 pub use arrival::{Ask, Destination, Form, Tags};
@@ -74,6 +75,8 @@ pub struct Settings {
 pub struct Renewal {
     /// How long before its end a token is refreshed, at most.
     pub refresh_before: std::time::Duration,
+    /// How long a refresh may be silent before another instance takes it over.
+    pub refresh_lease: RefreshLease,
     /// Whether a 401 leads to one refresh and one more try.
     pub retry_on_401: bool,
     /// The largest request body that is kept for that, in bytes.

@@ -34,7 +34,7 @@ pub use self::error::Error;
 pub use self::keys::{Renewed, Rewrapped};
 pub use self::page::{Page, Window};
 pub use self::postgres::Listener;
-pub use self::refreshes::{Begun, Left};
+pub use self::refreshes::{Begun, Left, RefreshLease};
 use crate::secret::Secret;
 
 /// The store. It is used on the runtime that opened it.

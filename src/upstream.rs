@@ -39,7 +39,7 @@ pub use http1::{Malformed, Switched};
 pub use meter::{Gauges, Snapshot};
 pub use reply::{Reply, ReplyBody};
 pub use resolve::{Lookup, Resolver, System};
-pub use send::Upstream;
+pub use send::{Opened, Upstream};
 pub use tls::{RootsError, TlsClients};
 
 /// What the operator says about the way out.

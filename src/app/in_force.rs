@@ -12,6 +12,7 @@ use crate::model::permit::Terms;
 use crate::model::token::{Scopes, TokenDigest};
 use crate::proxy::{InForce, Renewal, Settings};
 use crate::registry::Taken;
+use crate::store::RefreshLease;
 use crate::upstream::{self, Guard, OwnListeners, Resolver, RootsError, Rules, TlsClients};
 
 /// What stays the same over all reloads.
@@ -120,6 +121,10 @@ fn proxy_settings(config: &Config) -> Settings {
         head_timeout: plan.head_timeout,
         renewal: Renewal {
             refresh_before: config.oauth.refresh_before,
+            refresh_lease: RefreshLease {
+                before_asking: config.oauth.lease,
+                after_asking: config.oauth.takeover,
+            },
             retry_on_401: config.oauth.retry_on_401,
             replay_body_bytes: config.oauth.replay_body_bytes,
         },

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::oauth::Surroundings;
 use crate::proxy::InForce;
 use crate::registry::Registry;
+use crate::store::RefreshLease;
 use crate::upstream::Rules;
 
 /// What is in force.
@@ -29,5 +30,9 @@ impl Surroundings for Scene {
 
     fn refresh_before(&self) -> Duration {
         self.0.load().settings.renewal.refresh_before
+    }
+
+    fn refresh_lease(&self) -> RefreshLease {
+        self.0.load().settings.renewal.refresh_lease
     }
 }

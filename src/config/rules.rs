@@ -1,5 +1,7 @@
 //! Rules that hold between keys.
 
+use std::time::Duration;
+
 use super::fault::Place;
 use super::listener::Listener;
 use super::report::Report;
@@ -10,6 +12,21 @@ pub(super) fn check(config: &Config, report: &Report) {
     anonymous_callers(config, report);
     listeners(config, report);
     blind_tunnels(config, report);
+    refresh_lease(config, report);
+}
+
+/// A refresh that has asked the provider is never taken over sooner than one that has not; and a
+/// lease leaves time for three signs of life and their way to the store.
+fn refresh_lease(config: &Config, report: &Report) {
+    let (lease, takeover) = (config.oauth.lease, config.oauth.takeover);
+    if lease < SHORTEST_LEASE {
+        let rule = "must be at least \"500ms\"";
+        report.consequence(&place_of("oauth.lease", report), "oauth.lease", rule);
+    }
+    if takeover < lease {
+        let rule = "must be at least as long as oauth.lease";
+        report.consequence(&place_of("oauth.takeover", report), "oauth.takeover", rule);
+    }
 }
 
 /// Contract §3: what no connection covers passes for whoever shows a token; for nobody else, or the
@@ -63,6 +80,9 @@ fn listeners(config: &Config, report: &Report) {
         }
     }
 }
+
+/// The shortest `oauth.lease`.
+const SHORTEST_LEASE: Duration = Duration::from_millis(500);
 
 fn place_of(key: &str, report: &Report) -> Place {
     report.place_of(key).unwrap_or(Place::Default)

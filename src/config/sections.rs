@@ -242,6 +242,8 @@ fn oauth(mut section: Section<'_, '_>, oauth: &mut OAuth) {
     section.set("replay_body_bytes", &mut oauth.replay_body_bytes, |item| {
         item.number(0, LARGEST_REPLAY)
     });
+    section.set("lease", &mut oauth.lease, Item::duration);
+    section.set("takeover", &mut oauth.takeover, Item::duration);
     section.close();
 }
 

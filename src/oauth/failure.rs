@@ -22,6 +22,9 @@ pub enum Failure {
     /// The grant has lapsed: only a new flow helps.
     #[error("the grant has to be given anew: {}", .0.as_sentence())]
     Lapsed(LapseReason),
+    /// Another instance has the lease by now, and this one has not asked the provider.
+    #[error("another instance has taken the refresh over")]
+    Overtaken,
     /// There is no refresh token.
     #[error("there is no refresh token")]
     NoRefreshToken,
@@ -54,7 +57,7 @@ impl Failure {
 
     /// Whether the provider has no part in it.
     pub(super) fn is_our_own(self) -> bool {
-        matches!(self, Self::Store | Self::Seal)
+        matches!(self, Self::Overtaken | Self::Store | Self::Seal)
     }
 
     /// What it is called among the figures.
@@ -65,7 +68,7 @@ impl Failure {
             Self::Gone => "gone",
             Self::NoRefreshToken => "no_refresh_token",
             Self::Endpoint(_) | Self::NotSent(_) | Self::Port | Self::Unfit(_) => "unreachable",
-            Self::Late | Self::Unanswered(_) => "unanswered",
+            Self::Late | Self::Overtaken | Self::Unanswered(_) => "unanswered",
             Self::Seal => "seal_broken",
             Self::Store => "store_unavailable",
         }

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use super::ask::Question;
 use super::failure::Failure;
-use super::provider::{Provider, Unsuccessful};
+use super::provider::{Inquiry, Provider, Unsuccessful};
 use super::tokens::{Cause, Wanted};
 use super::{Shelf, Step};
-use crate::clock::Clock;
+use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
-use crate::store::{self, Begun, Left, Revision};
+use crate::store::{self, Begun, Left, RefreshLease, Revision};
 
 /// What a refresh needs.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,7 @@ pub(super) struct Flight<'a> {
     pub(super) provider: &'a Provider,
     pub(super) clock: &'a Clock,
     pub(super) wanted: &'a Wanted,
+    pub(super) lease: RefreshLease,
 }
 
 /// The connection under the lease.
@@ -60,9 +61,18 @@ impl Flown {
 impl Flight<'_> {
     /// Flies; gives the set of tokens that is in force then.
     pub(super) async fn fly(&self) -> Result<Flown, Unsuccessful> {
-        let (flown, revision) = match self.enter().await? {
-            Entered::Newer(flown, revision) => (flown, revision),
-            Entered::Under(under) => self.hold_on(&under).await?,
+        let mut entries = 0;
+        let (flown, revision) = loop {
+            let done = match self.enter().await? {
+                Entered::Newer(flown, revision) => Ok((flown, revision)),
+                Entered::Under(under) => self.hold_on(&under).await,
+            };
+            entries += 1;
+            match done {
+                // Another instance has the lease now: what it brings is waited for.
+                Err(Unsuccessful { failure: Failure::Overtaken, .. }) if entries < MAX_ENTRIES => {}
+                done => break done?,
+            }
         };
         if !self.shelf.in_force(revision).await {
             tracing::warn!("tokens were refreshed, and are not in force on this instance yet");
@@ -78,7 +88,8 @@ impl Flight<'_> {
                 return Ok(Entered::Newer(flown, revision));
             }
             let store = self.shelf.store();
-            let begun = store.begin_refresh(self.wanted.uuid, &holder, LEASE).await;
+            let length = self.lease.before_asking;
+            let begun = store.begin_refresh(self.wanted.uuid, &holder, length).await;
             match begun.map_err(|error| store_failed(&error))? {
                 Begun::Held => tokio::time::sleep(GLANCE).await,
                 Begun::Gone => return Err(Failure::Gone),
@@ -143,7 +154,7 @@ impl Flight<'_> {
         if has_moved(&client, grant, &before) {
             return Ok(self.lapse(LapseReason::ClientMoved).await?);
         }
-        match self.ask(&client, grant, &before).await {
+        match self.ask(under, &client, grant, &before).await {
             Ok(tokens) => Ok(self.keep(record, &tokens).await?),
             Err(why) if why.failure.is_invalid_grant() && under.unanswered => {
                 Ok(self.lapse(LapseReason::AnswerLost).await?)
@@ -172,6 +183,7 @@ impl Flight<'_> {
 
     async fn ask(
         &self,
+        under: &Under,
         client: &ClientRecord,
         grant: &Grant,
         before: &TokenSet,
@@ -186,8 +198,8 @@ impl Flight<'_> {
             (GrantType::AuthorizationCode, None) => return Err(Failure::NoRefreshToken.into()),
         };
         let subdomain = grant.subdomain.as_ref();
-        let asked = self.provider.ask(client, subdomain, &question, &before.scope).await;
-        let mut fresh = asked?;
+        let inquiry = Inquiry { client, subdomain, question, scopes: &before.scope };
+        let mut fresh = self.provider.ask(inquiry, self.note_asked(&under.holder)).await?;
         fresh.refresh_token = match grant.grant_type {
             // A provider that gives no other means the same one (RFC 6749 §6).
             GrantType::AuthorizationCode => {
@@ -197,6 +209,25 @@ impl Flight<'_> {
             GrantType::ClientCredentials => None,
         };
         Ok(fresh)
+    }
+
+    /// Notes in the store that the provider is asked from now on, if the lease is still ours: this
+    /// instance may have been paused since it took it. Where so much time passes between the note
+    /// and its answer that the lease may have ended meanwhile, it is noted again.
+    async fn note_asked(&self, holder: &str) -> Result<(), Failure> {
+        let length = self.lease.after_asking;
+        for _attempt in 0..MAX_NOTES {
+            let begun = instant();
+            let noted = self.shelf.store().note_asked(self.wanted.uuid, holder, length).await;
+            if !noted.map_err(|error| store_failed(&error))? {
+                tracing::warn!("the refresh was not asked for: another instance has its lease");
+                return Err(Failure::Overtaken);
+            }
+            if begun.elapsed() < length / 2 {
+                return Ok(());
+            }
+        }
+        Err(Failure::Store)
     }
 
     /// Keeps the tokens, however long that takes and whatever else is changed of the connection
@@ -280,9 +311,12 @@ impl Flight<'_> {
 
     /// Has the lease count for as long as this is polled.
     async fn hold(&self, holder: &str) -> Infallible {
+        let RefreshLease { before_asking, after_asking } = self.lease;
+        let interval = before_asking.min(after_asking) / 3;
         loop {
-            tokio::time::sleep(BEAT).await;
-            let held = self.shelf.store().extend_refresh(self.wanted.uuid, holder, LEASE).await;
+            tokio::time::sleep(interval).await;
+            let store = self.shelf.store();
+            let held = store.extend_refresh(self.wanted.uuid, holder, self.lease).await;
             match held {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!("the lease to refresh is another's by now"),
@@ -343,11 +377,12 @@ fn store_failed(error: &store::Error) -> Failure {
     Failure::Store
 }
 
-/// How long a lease counts after its holder was last heard of.
-const LEASE: Duration = Duration::from_secs(6);
+/// How often one refresh takes the lease: it may be lost to another instance before the provider
+/// is asked.
+const MAX_ENTRIES: usize = 3;
 
-/// How often the holder is heard of.
-const BEAT: Duration = Duration::from_secs(2);
+/// How often it is noted that the provider is asked, where the store is slow to answer.
+const MAX_NOTES: usize = 3;
 
 /// How often is looked at what another instance brings.
 const GLANCE: Duration = Duration::from_millis(150);

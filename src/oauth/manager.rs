@@ -135,6 +135,7 @@ impl Hangar {
             provider: &self.provider,
             clock: &self.clock,
             wanted: &wanted,
+            lease: self.surroundings.refresh_lease(),
         };
         let flown = AssertUnwindSafe(Box::pin(flight.fly())).catch_unwind().await;
         let flown = flown.unwrap_or_else(|_panic| {

@@ -30,6 +30,19 @@ pub struct Provider {
     clock: Clock,
 }
 
+/// A question to a client's token endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry<'a> {
+    /// The client whose endpoint is asked, with its credentials.
+    pub client: &'a ClientRecord,
+    /// What stands in the client's URLs for `{subdomain}`.
+    pub subdomain: Option<&'a Subdomain>,
+    /// What is asked.
+    pub question: Question<'a>,
+    /// The scopes that count where the answer names none (RFC 6749 §5.1).
+    pub scopes: &'a str,
+}
+
 /// Why a question brought no tokens, and when the next may be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Unsuccessful {
@@ -67,8 +80,9 @@ impl Provider {
         Self { upstream, surroundings, shelf, clock }
     }
 
-    /// Asks a client's token endpoint for tokens. `scopes` are those that count where the answer
-    /// names none (RFC 6749 §5.1).
+    /// Asks a client's token endpoint for tokens. `before_asking` is waited for once there is a
+    /// conn to the endpoint, and before a byte of the question is written; where it fails nothing
+    /// is.
     ///
     /// Not cancel-safe: the provider may have acted on the question.
     ///
@@ -76,22 +90,26 @@ impl Provider {
     /// [`Unsuccessful`] says why there are none.
     pub async fn ask(
         &self,
-        client: &ClientRecord,
-        subdomain: Option<&Subdomain>,
-        question: &Question<'_>,
-        scopes: &str,
+        inquiry: Inquiry<'_>,
+        before_asking: impl Future<Output = Result<(), Failure>>,
     ) -> Result<TokenSet, Unsuccessful> {
+        let Inquiry { client, subdomain, question, scopes } = inquiry;
         let endpoint = TokenEndpoint::of_client(client, subdomain).map_err(Failure::Endpoint)?;
         let issuer = endpoint.origin().to_string();
         let whose = format!("the OAuth client {} of {}", client.name, client.integration);
         let secret = self.shelf.open(whose, client.context(), &client.sealed).await;
         let secret = secret.map_err(|_mute| Failure::Seal)?;
-        let form = Form::of(question, &client.client_id, &secret, client.auth_method);
+        let form = Form::of(&question, &client.client_id, &secret, client.auth_method);
         let Form { body, authorization } = form.ok_or(Failure::Seal)?;
         // The time of the question: a token must not be held for fresher than it is.
-        let asked_at = self.clock.now();
-        let body = Content { body, kind: FORM, authorization };
-        let answer = self.exchange(endpoint, body).await?;
+        let mut asked_at = self.clock.now();
+        let content = Content { body, kind: FORM, authorization };
+        let before_asking = async {
+            before_asking.await?;
+            asked_at = self.clock.now();
+            Ok(())
+        };
+        let answer = self.exchange(endpoint, content, before_asking).await?;
         let succeeded = answer.status.is_success();
         match read(succeeded, answer.body.expose()) {
             Ok(granted) => {
@@ -110,25 +128,38 @@ impl Provider {
     /// # Errors
     /// [`Failure`] when there is no answer.
     pub async fn relay(&self, endpoint: TokenEndpoint, json: Secret) -> Result<Answer, Failure> {
-        self.exchange(endpoint, Content { body: json, kind: JSON, authorization: None }).await
+        let content = Content { body: json, kind: JSON, authorization: None };
+        self.exchange(endpoint, content, std::future::ready(Ok(()))).await
     }
 
-    async fn exchange(&self, endpoint: TokenEndpoint, content: Content) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        endpoint: TokenEndpoint,
+        content: Content,
+        before_asking: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Answer, Failure> {
         if !self.surroundings.allows_port(endpoint.origin().port()) {
             return Err(Failure::Port);
         }
         let departure = Departure::to_token_endpoint(endpoint, content.into_request());
-        let exchange = Box::pin(self.send(departure));
+        let exchange = Box::pin(self.send(departure, before_asking));
         let answer = tokio::time::timeout(PATIENCE, exchange).await;
         answer.unwrap_or(Err(Failure::Unanswered("it took longer than 20 s")))
     }
 
-    async fn send(&self, departure: Departure) -> Result<Answer, Failure> {
+    async fn send(
+        &self,
+        departure: Departure,
+        before_asking: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Answer, Failure> {
         let rules = self.surroundings.rules();
-        let reply = self.upstream.send(&rules, departure).await.map_err(|error| {
+        let failed = |error: Error| {
             tracing::warn!(error = error.chain(), "a token endpoint could not be asked");
             unsent(&error)
-        })?;
+        };
+        let opened = self.upstream.open_alone(&rules, departure).await.map_err(failed)?;
+        before_asking.await?;
+        let reply = self.upstream.send_opened(&rules, opened).await.map_err(failed)?;
         let (status, retry_after) = (reply.status(), retry_after(reply.headers()));
         Ok(Answer { status, retry_after, body: collect(reply).await? })
     }

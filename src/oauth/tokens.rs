@@ -140,7 +140,7 @@ impl Tokens {
     /// [`Failure`] says why there are none.
     pub async fn renew(&self, wanted: Wanted) -> Result<(), Failure> {
         for _again in 0..MOST_FLIGHTS {
-            let flown = tokio::time::timeout(PATIENCE, self.board(&wanted)?).await;
+            let flown = tokio::time::timeout(REFRESH_WAIT_TIMEOUT, self.board(&wanted)?).await;
             // A sender that is gone is a server that goes down.
             let generation = flown.map_err(|_late| Failure::Late)?.unwrap_or(Err(Failure::Late))?;
             if generation > wanted.newer_than {
@@ -283,8 +283,9 @@ fn jittered(pause: Duration, uuid: Uuid) -> Duration {
     pause.saturating_sub(pause * u32::from(share) / 1024)
 }
 
-/// How long anybody waits: longer than a provider may take, and a lease that was left behind.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request waits: longer than a provider may take, and than the default
+/// `oauth.takeover` of a lease that was left behind.
+const REFRESH_WAIT_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How many refreshes one may have to wait for: the first may have been of older tokens.
 const MOST_FLIGHTS: usize = 2;

@@ -24,6 +24,16 @@ pub enum Begun {
     Gone,
 }
 
+/// How long a refresh may be silent before another instance takes it over.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RefreshLease {
+    /// The length before the provider was asked: nothing has been spent yet.
+    pub before_asking: Duration,
+    /// The length after the provider was asked: asking again with the same refresh token may end
+    /// the grant.
+    pub after_asking: Duration,
+}
+
 /// What is left of a refresh that brought no tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Left {
@@ -63,11 +73,12 @@ impl Store {
         Ok(Begun::Granted { record: Box::new(connections::read(&record)?), unanswered })
     }
 
-    /// Has the lease count for longer; whether it is still the holder's.
+    /// Notes that the provider is about to be asked, and has the lease count for `length` from
+    /// now. `false` when the lease is another holder's: then the provider must not be asked.
     ///
     /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn extend_refresh(
+    /// [`Error::Busy`] or [`Error::Unavailable`]: it may have been noted or not.
+    pub async fn note_asked(
         &self,
         uuid: Uuid,
         holder: &str,
@@ -76,6 +87,29 @@ impl Store {
         let mut work = self.write().await?;
         let now = work.now().await?;
         let values = [uuid.to_string().into(), holder.into(), after(now, length).into()];
+        let noted = work.run(ASK, values).await? > 0;
+        work.commit().await?;
+        Ok(noted)
+    }
+
+    /// Has the lease count for longer; `false` when it is another holder's.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn extend_refresh(
+        &self,
+        uuid: Uuid,
+        holder: &str,
+        lease: RefreshLease,
+    ) -> Result<bool, Error> {
+        let mut work = self.write().await?;
+        let now = work.now().await?;
+        let values = [
+            uuid.to_string().into(),
+            holder.into(),
+            after(now, lease.before_asking).into(),
+            after(now, lease.after_asking).into(),
+        ];
         let extended = work.run(EXTEND, values).await? > 0;
         work.commit().await?;
         Ok(extended)
@@ -168,11 +202,15 @@ const TABLE: &str = "oauth_refreshes";
 
 /// What was asked and not answered is not forgotten until there is an answer that counts.
 const BEGIN: &str = "INSERT INTO oauth_refreshes (uuid, holder, ends_at, asked, unanswered) \
-    VALUES ($1, $2, $3, 1, 0) ON CONFLICT (uuid) DO UPDATE SET holder = $2, ends_at = $3, \
+    VALUES ($1, $2, $3, 0, 0) ON CONFLICT (uuid) DO UPDATE SET holder = $2, ends_at = $3, \
     unanswered = CASE WHEN oauth_refreshes.asked = 1 THEN 1 ELSE oauth_refreshes.unanswered END, \
-    asked = 1 WHERE oauth_refreshes.ends_at <= $4 RETURNING unanswered";
+    asked = 0 WHERE oauth_refreshes.ends_at <= $4 RETURNING unanswered";
 
-const EXTEND: &str = "UPDATE oauth_refreshes SET ends_at = $3 WHERE uuid = $1 AND holder = $2";
+const ASK: &str =
+    "UPDATE oauth_refreshes SET asked = 1, ends_at = $3 WHERE uuid = $1 AND holder = $2";
+
+const EXTEND: &str = "UPDATE oauth_refreshes SET ends_at = CASE WHEN asked = 1 THEN $4 ELSE $3 END \
+    WHERE uuid = $1 AND holder = $2";
 
 const LEAVE: &str =
     "UPDATE oauth_refreshes SET ends_at = 0, asked = $3 WHERE uuid = $1 AND holder = $2";

@@ -33,6 +33,13 @@ pub struct Upstream {
     dialed: Mutex<Option<Dialed>>,
 }
 
+/// A conn of its own to a departure's origin, before a byte of the departure was written.
+#[derive(Debug)]
+pub struct Opened {
+    conn: Box<Conn>,
+    departure: Departure,
+}
+
 /// What became of an attempt on one conn.
 enum Attempt {
     Answered(Reply),
@@ -83,7 +90,11 @@ impl Upstream {
     pub async fn send(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
         // What is rare stands in a box of its own, so that the usual request's future is small.
         if departure.is_alone() {
-            return Box::pin(self.send_alone(rules, departure)).await;
+            let alone = async {
+                let opened = self.open_alone(rules, departure).await?;
+                self.send_opened(rules, opened).await
+            };
+            return Box::pin(alone).await;
         }
         let key = Key {
             generation: rules.generation,
@@ -227,11 +238,22 @@ impl Upstream {
         head.response.map(|()| body)
     }
 
-    /// Sends a request on a conn of its own.
-    async fn send_alone(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
+    /// Opens a conn for a departure alone, and writes nothing to it yet. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no such conn; the departure has not left.
+    pub async fn open_alone(&self, rules: &Rules, departure: Departure) -> Result<Opened, Error> {
         let (io, _dialed) =
             dial(rules, &self.gauges, departure.origin(), &rules.tls.upgrades).await?;
-        let mut conn = Conn::new(io, OpenConn::new(&self.gauges));
+        Ok(Opened { conn: Conn::new(io, OpenConn::new(&self.gauges)), departure })
+    }
+
+    /// Sends a departure on the conn that was opened for it.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no response head.
+    pub async fn send_opened(&self, rules: &Rules, opened: Opened) -> Result<Reply, Error> {
+        let Opened { mut conn, mut departure } = opened;
         let exchange = conn.exchange(departure.as_http1());
         let head = in_time(rules.settings.response_timeout, None, exchange).await??;
         Ok(self.reply(conn, head, departure, None))

@@ -4,6 +4,7 @@ mod between;
 mod flows;
 mod hostile;
 mod instances;
+mod paused;
 mod refresh;
 mod replay;
 mod sealed;

@@ -139,6 +139,7 @@ impl Numbered {
             | Failure::NotSent(_)
             | Failure::Port
             | Failure::Unfit(_)
+            | Failure::Overtaken
             | Failure::Unanswered(_) => Self::value("Token url", &failure.to_string()),
         }
     }

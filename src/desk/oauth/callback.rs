@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::ready;
 
 use super::pass::{Taken, digest_of, text_of};
 use super::redirect::{Visitor, keepsake_name};
@@ -14,7 +15,7 @@ use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
 use crate::model::record::ConnectionRecord;
-use crate::oauth::{Denial, ErrorCode, Failure, Question, Step};
+use crate::oauth::{Denial, ErrorCode, Failure, Inquiry, Question, Step};
 use crate::secret::Secret;
 
 /// How a flow has ended for whoever went through it.
@@ -120,7 +121,8 @@ impl Desk {
         let question =
             Question::AuthorizationCode { code: &code, redirect_uri: &redirect_uri, verifier };
         let (provider, subdomain) = (keeping.provider(), plan.subdomain.as_ref());
-        let asked = provider.ask(client, subdomain, &question, &plan.scopes).await;
+        let inquiry = Inquiry { client, subdomain, question, scopes: &plan.scopes };
+        let asked = provider.ask(inquiry, ready(Ok(()))).await;
         let tokens = asked.map_err(|why| Trouble::of(why.failure))?;
         self.settle_grant(keeping, client, plan, &tokens).await.map_err(|refused| {
             let words = match refused {

@@ -1,13 +1,15 @@
 //! The exchange of a verification code (ZIS spec §7.5): what an authorization code's flow has
 //! brought is shown; client credentials get their first tokens here.
 
+use std::future::ready;
+
 use super::connections::{Authorized, Pointer};
 use super::pass::Taken;
 use crate::desk::connections::{Reading, Writing, store_failed};
 use crate::desk::fault::Refused;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::flow::FlowStep;
-use crate::oauth::Question;
+use crate::oauth::{Inquiry, Question};
 use crate::secret::Secret;
 
 /// What a flow has brought.
@@ -59,7 +61,8 @@ impl Writing<'_> {
         let plan = &taken.content.plan;
         let question = Question::ClientCredentials { scopes: &plan.scopes };
         let subdomain = plan.subdomain.as_ref();
-        let asked = keeping.provider().ask(&client, subdomain, &question, &plan.scopes).await;
+        let inquiry = Inquiry { client: &client, subdomain, question, scopes: &plan.scopes };
+        let asked = keeping.provider().ask(inquiry, ready(Ok(()))).await;
         let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
         // There should be none (RFC 6749 §4.4.3).
         tokens.refresh_token = None;

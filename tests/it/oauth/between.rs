@@ -51,7 +51,9 @@ async fn while_tokens_wait_to_be_kept_no_other_instance_asks() {
     let origin = origin_accepting(&provider).await;
     let mut servers = Vec::new();
     for _each in 0..2 {
-        servers.push(prepared(&provider, &origin).keeping_in(&postgres).run().await);
+        let world = prepared(&provider, &origin).keeping_in(&postgres);
+        let world = world.set("oauth.lease", "\"500ms\"").set("oauth.takeover", "\"1500ms\"");
+        servers.push(world.run().await);
     }
     servers[0].register(&provider).await;
     provider.set_expires_in(json!(1));
@@ -69,7 +71,7 @@ async fn while_tokens_wait_to_be_kept_no_other_instance_asks() {
         database.execute("BEGIN; UPDATE revision SET revision = revision").await.unwrap();
         provider.release();
         // Longer than a lease that nobody extends.
-        tokio::time::sleep(Duration::from_secs(9)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         database.execute("COMMIT").await.unwrap();
     };
     let (answers, ()) = tokio::join!(asks, locked);

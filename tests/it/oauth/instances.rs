@@ -1,6 +1,8 @@
 //! Several instances over one database refresh a connection's tokens once, whatever becomes of the
 //! one that does it.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::Executor as _;
@@ -27,7 +29,9 @@ impl Scene {
         let origin = origin_accepting(&provider).await;
         let mut servers = Vec::new();
         for _each in 0..instances {
-            servers.push(prepared(&provider, &origin).keeping_in(&postgres).run().await);
+            let world = prepared(&provider, &origin).keeping_in(&postgres);
+            let world = world.set("oauth.lease", "\"500ms\"").set("oauth.takeover", "\"1500ms\"");
+            servers.push(world.run().await);
         }
         servers[0].register(&provider).await;
         provider.set_expires_in(json!(1));
@@ -71,7 +75,7 @@ async fn all_instances_wait_for_a_provider_that_takes_its_time() {
     let released = async {
         scene.provider.has_been_asked(2).await;
         // Longer than a lease that nobody extends.
-        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         scene.provider.release();
     };
     let (statuses, ()) = tokio::join!(scene.rush(60), released);

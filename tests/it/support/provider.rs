@@ -103,6 +103,8 @@ struct Books {
     mark: String,
     expires_in: Value,
     refreshing: Refreshing,
+    /// How long a refresh token is still good after it was spent.
+    grace: Duration,
     denial: Option<(String, String)>,
     issuer: Option<String>,
     next: VecDeque<Manner>,
@@ -131,7 +133,7 @@ struct Grant {
 
 struct RefreshToken {
     grant: usize,
-    spent: bool,
+    spent: Option<Instant>,
 }
 
 struct AccessToken {
@@ -231,6 +233,11 @@ impl Provider {
     /// What becomes of refresh tokens from now on.
     pub(crate) fn set_refreshing(&self, refreshing: Refreshing) {
         self.desk.books.lock().refreshing = refreshing;
+    }
+
+    /// A refresh token that was spent is good for so long yet, as some providers have it.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        self.desk.books.lock().grace = grace;
     }
 
     /// The client has another secret from now on.
@@ -351,6 +358,7 @@ impl Books {
             mark: String::new(),
             expires_in: json!(3600),
             refreshing: Refreshing::Rotates,
+            grace: Duration::ZERO,
             denial: None,
             issuer: None,
             next: VecDeque::new(),
@@ -432,15 +440,18 @@ impl Books {
         let token = self.refresh_tokens.get_mut(question.said("refresh_token"));
         let token = token.ok_or(INVALID_GRANT)?;
         let grant = token.grant;
-        if token.spent {
+        let grace = self.grace;
+        if token.spent.is_some_and(|since| since.elapsed() >= grace) {
             self.reused += 1;
             self.grants[grant].revoked = true;
         }
         if self.grants[grant].revoked {
             return Err(INVALID_GRANT);
         }
-        token.spent = self.refreshing == Refreshing::Rotates;
-        let rotates = token.spent;
+        let rotates = self.refreshing == Refreshing::Rotates;
+        if rotates && token.spent.is_none() {
+            token.spent = Some(Instant::now());
+        }
         Ok(self.issue(grant, rotates))
     }
 
@@ -467,7 +478,7 @@ impl Books {
         if refreshable {
             let name = format!("rt-{}{}", self.refresh_tokens.len() + 1, self.mark);
             answer["refresh_token"] = name.as_str().into();
-            self.refresh_tokens.insert(name, RefreshToken { grant, spent: false });
+            self.refresh_tokens.insert(name, RefreshToken { grant, spent: None });
         }
         answer
     }
