@@ -1,7 +1,9 @@
-//! Rate limits.
+//! Limits: of rates, and of memory that many share.
 //!
-//! Owns the counting of requests per minute, promises an answer without waiting, and must never
-//! know whose requests it counts.
+//! Owns the counting of requests per minute and of bytes that are held, promises an answer without
+//! waiting, and must never know whose requests or bytes it counts.
+
+mod memory;
 
 use std::fmt;
 use std::hash::Hash;
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+pub use self::memory::{MemoryBudget, MemoryShare};
 
 /// A number of requests per minute, of which a minute's worth may come at once.
 #[derive(Debug)]

@@ -81,6 +81,8 @@ pub struct Renewal {
     pub retry_on_401: bool,
     /// The largest request body that is kept for that, in bytes.
     pub replay_body_bytes: usize,
+    /// The most bytes of all kept bodies together; past it a body is not kept.
+    pub replay_memory: usize,
 }
 
 /// Everything that a reload or a change in the store replaces, as one.

@@ -173,6 +173,7 @@ fn proxy_of(shared: &Shared, tasks: &Tasks, lobby: &Arc<Lobby>) -> Proxy {
         lobby: Arc::clone(lobby),
         tunnel_tls: Arc::clone(&shared.tunnel_tls),
         tokens: shared.tokens.clone(),
+        replay_memory: Arc::clone(&shared.replay_memory),
     }
 }
 

@@ -127,6 +127,7 @@ fn proxy_settings(config: &Config) -> Settings {
             },
             retry_on_401: config.oauth.retry_on_401,
             replay_body_bytes: config.oauth.replay_body_bytes,
+            replay_memory: usize::try_from(config.oauth.replay_memory).unwrap_or(usize::MAX),
         },
     }
 }

@@ -58,6 +58,7 @@ pub(super) fn shared(
         ledger,
         tunnel_tls,
         tokens: None,
+        replay_memory: Arc::default(),
     }
 }
 

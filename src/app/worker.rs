@@ -12,6 +12,7 @@ use super::server::StartError;
 use crate::door::{Doorkeeper, Limits, Listener, Lobby};
 use crate::error::chain;
 use crate::ledger::Ledger;
+use crate::limit::MemoryBudget;
 use crate::oauth::Tokens;
 use crate::proxy::{InForce, Proxy, Via};
 use crate::tasks::Tasks;
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) tunnel_tls: Arc<ServerConfig>,
     /// Where requests ask for other tokens, if anything is kept.
     pub(super) tokens: Option<Tokens>,
+    /// What kept request bodies hold, on all workers together.
+    pub(super) replay_memory: Arc<MemoryBudget>,
 }
 
 /// Starts a worker thread that serves `listeners` until it is told to stop.
@@ -73,6 +76,7 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
         lobby: Arc::clone(&lobby),
         tunnel_tls: Arc::clone(&shared.tunnel_tls),
         tokens: shared.tokens.clone(),
+        replay_memory: Arc::clone(&shared.replay_memory),
     });
     let mut stop = shared.stop.clone();
     let accepting = listeners

@@ -242,6 +242,9 @@ fn oauth(mut section: Section<'_, '_>, oauth: &mut OAuth) {
     section.set("replay_body_bytes", &mut oauth.replay_body_bytes, |item| {
         item.number(0, LARGEST_REPLAY)
     });
+    section.set("replay_memory", &mut oauth.replay_memory, |item| {
+        item.size(ByteSize::b(0), LARGEST_REPLAY_MEMORY)
+    });
     section.set("lease", &mut oauth.lease, Item::duration);
     section.set("takeover", &mut oauth.takeover, Item::duration);
     section.close();
@@ -343,6 +346,8 @@ const SMALLEST_HEAD: usize = 8_192;
 const LARGEST_HEAD: usize = 16_777_216;
 
 const LARGEST_REPLAY: usize = 1_073_741_824;
+
+const LARGEST_REPLAY_MEMORY: ByteSize = ByteSize::tib(1);
 
 /// Room for several batches of entries and what the database needs beside them.
 const SMALLEST_TRAIL: ByteSize = ByteSize::mib(16);

@@ -179,6 +179,8 @@ pub struct OAuth {
     pub retry_on_401: bool,
     /// The largest request body kept for that, in bytes.
     pub replay_body_bytes: usize,
+    /// The most bytes of all kept request bodies together.
+    pub replay_memory: u64,
     /// How long a refresher may be silent before it has asked the provider.
     pub lease: Duration,
     /// How long a refresher may be silent after it has asked the provider.
@@ -287,6 +289,7 @@ impl Default for OAuth {
             allowed_redirect_origins: Vec::new(),
             retry_on_401: true,
             replay_body_bytes: 1_048_576,
+            replay_memory: 64 << 20,
             lease: Duration::from_secs(6),
             takeover: Duration::from_secs(30),
         }

@@ -21,12 +21,13 @@ use super::fields::{self, Via};
 use super::inject::inject;
 use super::refusal::{Code, Refusal};
 use super::relay;
-use super::renewal::{Kept, Readiness, Replay, Waiting, readiness};
+use super::renewal::{Holding, Kept, Readiness, Replay, Waiting, readiness};
 use super::tunnel::{Opening, Tunnel};
 use super::upgrade::{self, Splice, Switch};
 use super::{InForce, Settings};
 use crate::door::{Fault, House, Lobby, TurnedAway, Visit};
 use crate::ledger::{self, Decision, Entry, Ledger};
+use crate::limit::MemoryBudget;
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 use crate::oauth::Tokens;
@@ -58,6 +59,8 @@ pub struct Proxy {
     /// Where other tokens of OAuth connections are asked for; where nothing is kept there are no
     /// such connections.
     pub tokens: Option<Tokens>,
+    /// What request bodies that are kept for a second attempt hold, on all workers together.
+    pub replay_memory: Arc<MemoryBudget>,
 }
 
 impl House for Proxy {
@@ -254,11 +257,15 @@ impl Proxy {
         let standing = permit.connection().standing();
         let may_retry = renewal.retry_on_401 && standing.is_some_and(|known| known.renewable);
         let kept = may_retry.then(|| {
-            let nothing = body.is_end_stream();
-            let most = renewal.replay_body_bytes;
-            Arc::new(if nothing { Kept::nothing() } else { Kept::up_to(most) })
+            let (most, limit) = (renewal.replay_body_bytes, renewal.replay_memory);
+            Arc::new(if body.is_end_stream() {
+                Kept::nothing()
+            } else {
+                Kept::up_to(most, self.replay_memory.share(), limit)
+            })
         });
-        let again = kept.clone().map(|kept| (head.clone(), kept, Arc::clone(permit.connection())));
+        let again =
+            kept.clone().map(|kept| (head.clone(), Holding(kept), Arc::clone(permit.connection())));
         let mut body = outgoing(body, entry, &in_force.settings, (&permit, kept));
         if fields::expects_continue(&head.headers) {
             body = body.after_continue();

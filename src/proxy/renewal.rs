@@ -20,7 +20,7 @@ use crate::model::oauth::freshness::Freshness;
 use crate::oauth::{Cause, Failure, Tokens, Wanted};
 use crate::upstream::{self, Departure, Reply};
 
-pub(super) use self::kept::Kept;
+pub(super) use self::kept::{Holding, Kept};
 pub(super) use self::replay::Replay;
 
 /// What is to be done about a connection's tokens before a request is sent with them.
@@ -123,7 +123,8 @@ impl Proxy {
 
     /// Sends a request, and what it takes to send it once more where the origin refuses the tokens:
     /// others are got first, and all of the request must still be there. Whatever stands in the
-    /// way, the origin's own answer is the caller's.
+    /// way before anything is written once more, the origin's own answer is the caller's; after
+    /// that the second attempt's outcome is.
     pub(super) async fn send(
         &self,
         in_force: &InForce,
@@ -133,20 +134,21 @@ impl Proxy {
         let sent = self.upstream.send(&in_force.rules, departure).await;
         let Some(replay) = replay else { return sent };
         if !matches!(&sent, Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED) {
-            replay.kept.let_go();
+            // Dropped here, the replay lets go of the body.
             return sent;
         }
         // In a box: a request that goes well must not pay for its room.
-        Box::pin(self.send_again(*replay)).await.map_or(sent, Ok)
+        Box::pin(self.send_again(*replay)).await.unwrap_or(sent)
     }
 
-    async fn send_again(&self, replay: Replay) -> Option<Reply> {
+    /// The outcome of the second attempt; `None` when nothing of it was written.
+    async fn send_again(&self, replay: Replay) -> Option<Result<Reply, upstream::Error>> {
         let tokens = self.tokens.as_ref()?;
         let wanted = Wanted::of(&replay.used, Cause::Unauthorized)?;
         if !tokens.doubt(&wanted) {
             return None;
         }
-        let Some(body) = replay.kept.whole() else {
+        let Some(body) = replay.kept.0.whole() else {
             // Not this request, but the next is to have others.
             let tokens = tokens.clone();
             self.tasks.spawn(async move { tokens.renew(wanted).await });
@@ -155,7 +157,14 @@ impl Proxy {
         tokens.renew(wanted).await.ok()?;
         let in_force = self.in_force.load_full();
         let departure = replay.departure(&in_force, self.ledger.clock.now(), body, &self.via)?;
-        self.upstream.send(&in_force.rules, departure).await.ok()
+        let sent = self.upstream.send(&in_force.rules, departure).await;
+        if let Err(error) = &sent
+            && error.is_before_sending()
+        {
+            tracing::debug!(error = error.chain(), "a request could not be sent once more");
+            return None;
+        }
+        Some(sent)
     }
 }
 

@@ -89,6 +89,21 @@ impl Error {
         }
     }
 
+    /// `true` when not a byte of the request was written.
+    #[must_use]
+    pub fn is_before_sending(&self) -> bool {
+        matches!(
+            self,
+            Self::NameUnresolved(_)
+                | Self::NameTimeout
+                | Self::Prohibited(_)
+                | Self::ConnectRefused(_)
+                | Self::ConnectTimeout
+                | Self::CertificateInvalid(_)
+                | Self::TlsFailed(_)
+        )
+    }
+
     /// The error and all its causes in one line, for the operator's log.
     #[must_use]
     pub fn chain(&self) -> String {

@@ -1,57 +1,86 @@
 //! A request's body, kept while it may have to be sent once more.
 
-use bytes::{Bytes, BytesMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use parking_lot::Mutex;
+
+use crate::limit::MemoryShare;
+use crate::upstream::BodyError;
 
 /// What has come of a body so far, up to a limit. Shared by the body and by whoever may send it once
 /// more.
 #[derive(Debug)]
 pub(in crate::proxy) struct Kept(Mutex<State>);
 
+/// A kept body of a request that may be sent once more; the body is let go of when this is dropped,
+/// which the caller's going away does too.
+#[derive(Debug)]
+pub(in crate::proxy) struct Holding(pub(in crate::proxy) Arc<Kept>);
+
+/// A body that is sent once more. Its memory is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct KeptBody {
+    content: Full<Bytes>,
+    _share: Option<MemoryShare>,
+}
+
 #[derive(Debug)]
 enum State {
     /// It is still coming.
-    Coming {
-        /// A copy: the pieces themselves would keep all that was read along with them.
-        so_far: BytesMut,
-        left: usize,
-    },
+    Coming(Copy),
     /// All of it is here.
-    Whole(Bytes),
+    Whole(KeptBody),
     /// It is too long, or nobody needs it any more.
     Gone,
 }
 
+/// A copy of what has come: the pieces themselves would keep all that was read along with them.
+#[derive(Debug)]
+struct Copy {
+    so_far: Vec<u8>,
+    /// The most bytes it may have.
+    most: usize,
+    share: MemoryShare,
+    /// The most bytes that all kept bodies may have together.
+    limit: usize,
+}
+
 impl Kept {
-    /// Keeps up to `most` bytes.
-    pub(in crate::proxy) fn up_to(most: usize) -> Self {
-        Self(Mutex::new(State::Coming { so_far: BytesMut::new(), left: most }))
+    /// Keeps up to `most` bytes, out of a budget of `limit` bytes for all kept bodies.
+    pub(in crate::proxy) fn up_to(most: usize, share: MemoryShare, limit: usize) -> Self {
+        Self(Mutex::new(State::Coming(Copy { so_far: Vec::new(), most, share, limit })))
     }
 
     /// There is no body.
     pub(in crate::proxy) fn nothing() -> Self {
-        Self(Mutex::new(State::Whole(Bytes::new())))
+        let content = Full::new(Bytes::new());
+        Self(Mutex::new(State::Whole(KeptBody { content, _share: None })))
     }
 
     /// Another piece has come.
-    pub(in crate::proxy) fn add(&self, piece: &Bytes) {
+    pub(in crate::proxy) fn add(&self, piece: &[u8]) {
         let mut state = self.0.lock();
-        let State::Coming { so_far, left } = &mut *state else { return };
-        match left.checked_sub(piece.len()) {
-            Some(rest) => {
-                *left = rest;
-                so_far.extend_from_slice(piece);
-            }
-            None => *state = State::Gone,
+        if let State::Coming(copy) = &mut *state
+            && !copy.add(piece)
+        {
+            *state = State::Gone;
         }
     }
 
     /// It has ended well.
     pub(in crate::proxy) fn end(&self) {
         let mut state = self.0.lock();
-        if let State::Coming { so_far, .. } = &mut *state {
-            *state = State::Whole(std::mem::take(so_far).freeze());
-        }
+        *state = match std::mem::replace(&mut *state, State::Gone) {
+            State::Coming(Copy { so_far, share, .. }) => {
+                State::Whole(KeptBody { content: Full::new(so_far.into()), _share: Some(share) })
+            }
+            other => other,
+        };
     }
 
     /// It is not to be sent once more, or has something that can't be.
@@ -60,7 +89,7 @@ impl Kept {
     }
 
     /// All of it, if all of it is here.
-    pub(super) fn whole(&self) -> Option<Bytes> {
+    pub(super) fn whole(&self) -> Option<KeptBody> {
         match std::mem::replace(&mut *self.0.lock(), State::Gone) {
             State::Whole(body) => Some(body),
             _ => None,
@@ -68,36 +97,118 @@ impl Kept {
     }
 }
 
+impl Copy {
+    /// Adds a piece; `false` when the body is too long, or there is no memory left for it.
+    fn add(&mut self, piece: &[u8]) -> bool {
+        let needed = self.so_far.len().saturating_add(piece.len());
+        if needed > self.most {
+            return false;
+        }
+        if needed > self.so_far.capacity() {
+            // Ahead of what is needed, where there is memory for that; it is what is allocated that
+            // counts.
+            let ahead = needed.max(self.so_far.capacity().saturating_mul(2)).min(self.most);
+            if !self.share.grow_to(ahead, self.limit) && !self.share.grow_to(needed, self.limit) {
+                return false;
+            }
+            self.so_far.reserve_exact(self.share.bytes() - self.so_far.len());
+        }
+        self.so_far.extend_from_slice(piece);
+        true
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+impl KeptBody {
+    /// Whether it has no byte.
+    pub(super) fn is_empty(&self) -> bool {
+        self.content.size_hint().exact() == Some(0)
+    }
+}
+
+impl Body for KeptBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = Pin::new(&mut self.get_mut().content).poll_frame(cx);
+        frame.map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::MemoryBudget;
 
-    fn piece(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
+    fn kept(most: usize) -> (Kept, Arc<MemoryBudget>) {
+        let budget = Arc::new(MemoryBudget::default());
+        (Kept::up_to(most, budget.share(), 10), budget)
+    }
+
+    fn is_whole(kept: &Kept, text: &str) -> bool {
+        let hint = kept.whole().map(|body| body.size_hint().exact().unwrap());
+        hint == Some(text.len() as u64)
     }
 
     #[test]
     fn a_body_that_has_ended_is_whole_once() {
-        let kept = Kept::up_to(6);
-        kept.add(&piece("abc"));
-        assert!(kept.whole().is_none(), "it has not ended");
-        let kept = Kept::up_to(6);
-        kept.add(&piece("abc"));
-        kept.add(&piece("def"));
-        kept.end();
-        assert_eq!(kept.whole().unwrap(), "abcdef");
-        assert!(kept.whole().is_none());
-        assert_eq!(Kept::nothing().whole().unwrap(), "");
+        let (body, _budget) = kept(6);
+        body.add(b"abc");
+        assert!(body.whole().is_none(), "it has not ended");
+        let (body, budget) = kept(6);
+        body.add(b"abc");
+        body.add(b"def");
+        body.end();
+        assert!(is_whole(&body, "abcdef"));
+        assert!(body.whole().is_none());
+        assert_eq!(budget.held(), 0);
+        assert!(is_whole(&Kept::nothing(), ""));
     }
 
     #[test]
     fn a_body_that_is_too_long_is_not_kept() {
-        let kept = Kept::up_to(6);
-        kept.add(&piece("abcdefg"));
-        kept.end();
-        assert!(kept.whole().is_none());
-        let nothing = Kept::up_to(0);
+        let (body, budget) = kept(6);
+        body.add(b"abcdefg");
+        body.end();
+        assert!(body.whole().is_none());
+        assert_eq!(budget.held(), 0);
+        let (nothing, _budget) = kept(0);
         nothing.end();
-        assert_eq!(nothing.whole().unwrap(), "");
+        assert!(is_whole(&nothing, ""));
+    }
+
+    #[test]
+    fn a_body_for_which_there_is_no_memory_left_is_not_kept() {
+        let (first, budget) = kept(8);
+        let second = Kept::up_to(8, budget.share(), 10);
+        first.add(b"abcdef");
+        second.add(b"abc");
+        second.add(b"def");
+        second.end();
+        assert!(second.whole().is_none());
+        assert!((6..=8).contains(&budget.held()), "the second has given back what it had");
+        let handle = Holding(Arc::new(first));
+        let body = Arc::clone(&handle.0);
+        drop(handle);
+        assert_eq!(budget.held(), 0, "nobody will send it again");
+        body.add(b"gh");
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::request::Parts;
-use http_body_util::{BodyExt as _, Full};
 use jiff::Timestamp;
 
-use super::kept::Kept;
+use super::kept::{Holding, KeptBody};
 use crate::model::connection::Connection;
 use crate::proxy::InForce;
 use crate::proxy::admit::permit_again;
@@ -21,7 +19,7 @@ use crate::upstream::{Departure, Outgoing};
 pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) head: Parts,
     pub(in crate::proxy) arrival: Arrival,
-    pub(in crate::proxy) kept: Arc<Kept>,
+    pub(in crate::proxy) kept: Holding,
     /// The connection as it was used, with the tokens of then.
     pub(in crate::proxy) used: Arc<Connection>,
 }
@@ -33,7 +31,7 @@ impl Replay {
         self,
         in_force: &InForce,
         now: Timestamp,
-        body: Bytes,
+        body: KeptBody,
         via: &Via,
     ) -> Option<Departure> {
         let Self { head, arrival, used, .. } = self;
@@ -42,11 +40,7 @@ impl Replay {
         if generation(permit.connection()) == generation(&used) {
             return None;
         }
-        let body = if body.is_empty() {
-            Outgoing::empty()
-        } else {
-            Outgoing::stream(Full::new(body).map_err(|never| match never {}))
-        };
+        let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
         inject(head, body, &arrival, permit, via).ok()
     }
 }

@@ -73,6 +73,7 @@ pub(crate) fn serve_changed(
         lobby: Arc::clone(&lobby),
         tunnel_tls: tunnel_config(Arc::new(leaves)).unwrap(),
         tokens: None,
+        replay_memory: Arc::default(),
     };
     let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
     let address = listener.local_addr().unwrap().to_string();

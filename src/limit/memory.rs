@@ -1,0 +1,98 @@
+//! Bytes that many hold together: no more than there are for all of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The bytes that are held by all shares together, over all threads.
+#[derive(Debug, Default)]
+pub struct MemoryBudget {
+    held: AtomicUsize,
+}
+
+/// A holder's part of a budget, which is given back when this is dropped.
+#[derive(Debug)]
+pub struct MemoryShare {
+    budget: Arc<MemoryBudget>,
+    bytes: usize,
+}
+
+impl MemoryBudget {
+    /// A share without a byte.
+    #[must_use]
+    pub fn share(self: &Arc<Self>) -> MemoryShare {
+        MemoryShare { budget: Arc::clone(self), bytes: 0 }
+    }
+
+    /// The bytes that are held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+}
+
+impl MemoryShare {
+    /// Holds `bytes` from now on, if all shares together hold at most `limit` then. `false` when
+    /// they would hold more: then nothing changes.
+    #[must_use]
+    pub fn grow_to(&mut self, bytes: usize, limit: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let within = |held: usize| held.checked_add(more).filter(|held| *held <= limit);
+        let grown = self.budget.held.fetch_update(Relaxed, Relaxed, within).is_ok();
+        if grown {
+            self.bytes += more;
+        }
+        grown
+    }
+
+    /// The bytes that this share holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for MemoryShare {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn shares_hold_no_more_than_the_limit_and_give_it_back() {
+        let budget = Arc::new(MemoryBudget::default());
+        let (mut one, mut other) = (budget.share(), budget.share());
+        assert!(one.grow_to(6, 10) && other.grow_to(4, 10));
+        assert!(!other.grow_to(5, 10), "there is no more");
+        assert!(other.grow_to(4, 10) && other.grow_to(2, 10), "what it has already");
+        assert_eq!((one.bytes(), other.bytes(), budget.held()), (6, 4, 10));
+        drop(one);
+        assert!(other.grow_to(10, 10));
+        drop(other);
+        assert_eq!(budget.held(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_is_the_sum_of_its_shares(
+            steps in prop::collection::vec((0..4_usize, 0..40_usize, any::<bool>()), 0..40)
+        ) {
+            let budget = Arc::new(MemoryBudget::default());
+            let mut shares: Vec<_> = (0..4).map(|_| budget.share()).collect();
+            for (index, bytes, drops) in steps {
+                if drops {
+                    shares[index] = budget.share();
+                } else {
+                    let _grown = shares[index].grow_to(bytes, 50);
+                }
+                let sum: usize = shares.iter().map(MemoryShare::bytes).sum();
+                prop_assert_eq!(budget.held(), sum);
+                prop_assert!(sum <= 50);
+            }
+        }
+    }
+}
