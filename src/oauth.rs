@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod coding;
 mod failure;
 mod flight;
 mod manager;

@@ -5,6 +5,9 @@ use http::HeaderName;
 /// The length of the longest secret, in bytes.
 pub const MAX_SECRET: usize = 8192;
 
+/// The length of the longest access token of a provider, in bytes.
+pub const MAX_ACCESS_TOKEN: usize = 32 << 10;
+
 /// A field name that may carry a credential; kept lower-case as HTTP compares it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CredentialField(HeaderName);
@@ -78,10 +81,23 @@ impl CredentialField {
 /// # Errors
 /// [`SecretError`] names the rule that it breaks; the secret itself is never in the error.
 pub fn check_secret(secret: &[u8]) -> Result<(), SecretError> {
+    check_value(secret, MAX_SECRET)
+}
+
+/// Checks that a provider's access token can stand in a header field unchanged. It may be longer
+/// than what people enter.
+///
+/// # Errors
+/// [`SecretError`] names the rule that it breaks.
+pub fn check_token(token: &[u8]) -> Result<(), SecretError> {
+    check_value(token, MAX_ACCESS_TOKEN)
+}
+
+fn check_value(secret: &[u8], max_length: usize) -> Result<(), SecretError> {
     let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| *byte == b' ');
     if secret.is_empty() {
         Err(SecretError::Empty)
-    } else if secret.len() > MAX_SECRET {
+    } else if secret.len() > max_length {
         Err(SecretError::TooLong)
     } else if secret.iter().any(u8::is_ascii_control) {
         Err(SecretError::Control)

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::field::check_secret;
+use crate::model::field::check_token;
 use crate::secret::Secret;
 
 /// Tokens, as an answer gives them.
@@ -122,7 +122,7 @@ pub fn read(succeeded: bool, body: &[u8]) -> Result<Granted, Denial> {
         return Err(Denial::Error(error));
     }
     let token = text(&answer, "access_token");
-    let token = token.filter(|token| succeeded && check_secret(token.as_bytes()).is_ok());
+    let token = token.filter(|token| succeeded && check_token(token.as_bytes()).is_ok());
     let access_token = token.map(Secret::new).ok_or(Denial::NoToken)?;
     let refresh_token = text(&answer, "refresh_token").filter(|token| !token.is_empty());
     // Without it, the one that it replaces would be taken for good.
@@ -271,7 +271,7 @@ mod tests {
             let body = serde_json::json!({"access_token": token}).to_string();
             if let Ok(granted) = read(true, body.as_bytes()) {
                 prop_assert_eq!(granted.access_token.expose(), token.as_bytes());
-                prop_assert!(check_secret(token.as_bytes()).is_ok());
+                prop_assert!(check_token(token.as_bytes()).is_ok());
             }
         }
     }

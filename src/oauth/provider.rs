@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{Denial, ErrorCode, Granted, read};
 use super::ask::{Form, Question};
+use super::coding::{CodingError, decode};
 use super::failure::Failure;
 use super::{Shelf, Surroundings};
 use crate::clock::Clock;
@@ -180,6 +181,7 @@ impl Content {
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, JSON);
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(header::CONTENT_TYPE, self.kind);
         headers.insert(header::CONTENT_LENGTH, length.into());
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -245,6 +247,11 @@ async fn collect(mut reply: Reply) -> Result<Secret, Failure> {
         }
         whole.extend_from_slice(&data);
     }
+    let whole = decode(reply.headers(), whole, LARGEST).map_err(|error| match error {
+        CodingError::Unknown => Failure::Unanswered("its answer has an unknown content coding"),
+        CodingError::Broken => Failure::Unanswered("its answer can't be decoded"),
+        CodingError::TooLarge => Failure::Unanswered("its answer is larger than 256 KiB"),
+    })?;
     Ok(Secret::new(whole.as_slice()))
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::authorized::{OAUTH, parameter, through, world};
-use crate::support::provider::{Manner, Provider, Refreshing};
+use crate::support::authorized::{OAUTH, parameter, prepared, through, world};
+use crate::support::provider::{Manner, Provider, Refreshing, origin_speaking};
 use crate::support::raw::refused;
 use crate::support::soon;
 
@@ -289,5 +289,37 @@ async fn an_answer_that_was_lost_is_named_as_the_reason_for_what_comes_of_it() {
         assert_eq!(shown["reauthorization_reason"], "answer_lost");
         // The access token that there is is good as long as it lives.
         assert_eq!(server.authorized("mine").await["needs_reauthorization"], true);
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_come_coded_and_are_long_are_kept_and_sent() {
+    for protocol in ["http/1.1", "h2"] {
+        let provider = Provider::start().await;
+        let origin = origin_speaking(&[protocol], &provider).await;
+        let server = prepared(&provider, &origin).keeping().run().await;
+        server.register(&provider).await;
+        provider.next(Manner::Coded("gzip"));
+        server.authorize(&provider, "mine").await;
+        assert_eq!(server.send(&through("mine")).await.status, 200);
+        // As long as an access token may be.
+        provider.set_mark(&"x".repeat((32 << 10) - "at-2".len()));
+        for coding in ["deflate", "gzip"] {
+            provider.next(Manner::Coded(coding));
+            let line = format!("GET {OAUTH}/refresh/acme?name=mine");
+            let refreshed = server.manage(&line, None).await;
+            assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+            let token = refreshed.json()["access_token"].as_str().unwrap().to_owned();
+            assert_eq!(token.len(), 32 << 10);
+            assert_eq!(server.send(&through("mine")).await.status, 200, "over {protocol}");
+            assert_eq!(origin.last().field("authorization"), format!("Bearer {token}"));
+        }
+        let questions = provider.questions();
+        assert!(questions.iter().all(|asked| asked.headers["accept-encoding"] == "identity"));
+        assert_eq!((provider.asked(), provider.reused()), (3, 0));
+        // Who may only read sees nothing of it.
+        let (_id, reader) = server.keep_token("reader", &["read"]).await;
+        let shown = server.manage_by(&reader, &format!("GET {OAUTH}/acme?name=mine"), None).await;
+        assert_eq!((shown.status, shown.text().contains("xxxx")), (200, false));
     }
 }

@@ -294,6 +294,7 @@ impl Builder {
         let io = TokioIo::new(io);
         let _ended = if self.http2 {
             hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .max_header_list_size(256 << 10)
                 .serve_connection(io, service)
                 .await
         } else {

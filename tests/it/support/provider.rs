@@ -2,7 +2,7 @@
 //! refresh tokens and knows them again, and it answers as badly as a test wants.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use form_urlencoded::Serializer;
 use futures_util::stream;
 use http::{HeaderMap, Request, Response};
@@ -73,6 +75,8 @@ pub(crate) enum Refreshing {
 pub(crate) enum Manner {
     /// By the book.
     Well,
+    /// By the book, but the body has a byte order mark and this content coding: `gzip` or `deflate`.
+    Coded(&'static str),
     /// With this status, content type and body. Nothing is issued or spent.
     Saying(u16, &'static str, String),
     /// By a redirection of this status to this URL. Nothing is issued or spent.
@@ -298,8 +302,13 @@ impl Provider {
 /// An origin that answers 200 and `ok` to whoever shows a valid access token of the provider, and
 /// else says why not, as RFC 6750 §3 has it.
 pub(crate) async fn origin_accepting(provider: &Provider) -> Origin {
+    origin_speaking(&["http/1.1"], provider).await
+}
+
+/// The same, which speaks one of these protocols.
+pub(crate) async fn origin_speaking(alpn: &[&str], provider: &Provider) -> Origin {
     let desk = Arc::clone(&provider.desk);
-    Origin::answering(&["http/1.1"], move |seen| {
+    Origin::answering(alpn, move |seen| {
         let field = seen.field("authorization");
         let token = field.strip_prefix("Bearer ").unwrap_or_default();
         if desk.books.lock().is_valid(token) {
@@ -523,6 +532,7 @@ impl Desk {
         let body = body.to_string();
         match manner {
             Manner::Well => Ok(answer(status, JSON, whole(&body))),
+            Manner::Coded(coding) => Ok(coded(status, coding, &body)),
             Manner::Saying(status, kind, body) => Ok(answer(status, kind, whole(&body))),
             Manner::Leading(status, url) => Ok(leading(status, &url)),
             Manner::Silently | Manner::Hanging => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -563,6 +573,26 @@ async fn hear(
 fn answer(status: u16, kind: &str, body: UnsyncBoxBody<Bytes, io::Error>) -> Answer {
     let head = Response::builder().status(status).header("content-type", kind);
     head.header("cache-control", "no-store").body(body).unwrap()
+}
+
+fn coded(status: u16, coding: &'static str, body: &str) -> Answer {
+    let text = format!("\u{feff}{body}");
+    let coded = match coding {
+        "gzip" => {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        }
+        _ => {
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        }
+    };
+    let body = Full::new(Bytes::from(coded)).map_err(|never| match never {}).boxed_unsync();
+    let mut answer = answer(status, JSON, body);
+    answer.headers_mut().insert("content-encoding", coding.parse().unwrap());
+    answer
 }
 
 fn leading(status: u16, url: &str) -> Answer {
