@@ -58,7 +58,8 @@ impl Store {
         Ok(record.filter(|record| record.ends_at > now))
     }
 
-    /// The flow that waits for the token with this digest, left where it is.
+    /// The flow that waits for the token with this digest, left where it is. `None` as for
+    /// [`Store::take_flow`].
     ///
     /// # Errors
     /// [`Error::Inconsistent`] when its record can't be read.
@@ -66,13 +67,15 @@ impl Store {
         &self,
         step: FlowStep,
         digest: &[u8; 32],
-        of: &IntegrationName,
+        of: Option<&IntegrationName>,
+        now: Timestamp,
     ) -> Result<Option<FlowRecord>, Error> {
+        let of = of.map(|integration| integration.as_str().to_owned());
         let mut work = self.read().await?;
-        let values = [step.as_str().into(), digest.as_slice().into(), of.as_str().into()];
-        let row = work.row(LOOK, values).await;
+        let row = work.row(LOOK, [step.as_str().into(), digest.as_slice().into(), of.into()]).await;
         work.end().await?;
-        row?.as_ref().map(read).transpose()
+        let record = row?.as_ref().map(read).transpose()?;
+        Ok(record.filter(|record| record.ends_at > now))
     }
 
     /// Forgets the flows that have ended.
@@ -105,7 +108,8 @@ pub(super) const TABLE: &str = "oauth_flows";
 const KEEP: &str = "INSERT INTO oauth_flows (id, integration, client, step, digest, ends_at, \
     key_id, wrapped, payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
-const LOOK: &str = "SELECT * FROM oauth_flows WHERE step = $1 AND digest = $2 AND integration = $3";
+const LOOK: &str = "SELECT * FROM oauth_flows WHERE step = $1 AND digest = $2 \
+    AND ($3 IS NULL OR integration = $3)";
 
 const WAITS: &str = "SELECT id FROM oauth_flows WHERE step = $1 AND digest = $2 \
     AND ($3 IS NULL OR integration = $3)";

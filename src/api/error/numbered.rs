@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use super::Error;
 use crate::desk::{About, Fault, Refused};
-use crate::oauth::{Denial, ErrorCode, Failure};
+use crate::model::oauth::grant::LapseReason;
+use crate::oauth::Failure;
 
 /// An answer of family B.
 #[derive(Clone, Debug)]
@@ -71,6 +72,10 @@ impl Numbered {
         Self { only_get: true, ..Self::from(Error::method_not_allowed()) }
     }
 
+    pub(in crate::api) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     fn value(field: &str, why: &str) -> Self {
         let detail = format!("Invalid value for: {field}. Desc: {why}");
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "1303", detail)
@@ -126,11 +131,12 @@ impl Numbered {
             Failure::NoRefreshToken => Self::invalid_request(),
             Failure::Seal => Self::server(super::SEAL_BROKEN),
             Failure::Store => Self::unavailable(),
-            Failure::Denied(Denial::Error(ErrorCode::InvalidGrant)) => {
-                Self::value("Refresh token", "the provider said invalid_grant: start a flow anew")
+            Failure::Lapsed(reason @ LapseReason::ClientMoved) => {
+                let why = format!("{}: start a new flow", reason.as_sentence());
+                Self::value("OAuth client", &why)
             }
             Failure::Lapsed(reason) => {
-                let why = format!("{}: start a flow anew", reason.as_sentence());
+                let why = format!("{}: start a new flow", reason.as_sentence());
                 Self::value("Refresh token", &why)
             }
             Failure::Denied(_) => Self::value("OAuth client", &failure.to_string()),

@@ -16,7 +16,7 @@ use crate::api::Rooms;
 use crate::api::auth::Seat;
 use crate::api::body::{self, At};
 use crate::api::error::Numbered;
-use crate::desk::{Ending, Refused};
+use crate::desk::{Ending, Refused, Visitor};
 
 /// What a flow is begun with.
 #[derive(ToSchema)]
@@ -29,7 +29,7 @@ pub(super) struct FlowForm {
     #[schema(pattern = "^([A-Za-z0-9_-]{3,64})?$")]
     name: Option<String>,
     /// The client, by its name.
-    #[schema(pattern = "^([A-Za-z0-9_-]{3,64})?$")]
+    #[schema(pattern = "^([A-Za-z0-9_-][A-Za-z0-9 _-]{1,62}[A-Za-z0-9_-])?$")]
     oauth_client_name: Option<String>,
     /// The client, by its uuid.
     #[schema(format = Uuid)]
@@ -39,10 +39,10 @@ pub(super) struct FlowForm {
     #[schema(pattern = "^(authorization_code|client_credentials)?$")]
     grant_type: Option<String>,
     /// The scopes to ask for, if not the client's: space-separated.
-    #[schema(max_length = 4096, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$")]
+    #[schema(max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
     permission_scopes: Option<String>,
     /// The same by another name; where both stand they are equal.
-    #[schema(max_length = 4096, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$")]
+    #[schema(max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
     permission_scope: Option<String>,
     /// What stands in the place of `{subdomain}` in the client's URLs.
     #[schema(pattern = "^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$")]
@@ -110,9 +110,14 @@ pub(in crate::api) async fn redirect(
     Numbers(query): Numbers<Query>,
     Coming(visitor): Coming,
 ) -> Result<Response, Numbered> {
-    let token = query.value("flow_token").ok_or_else(Numbered::invalid_request)?;
-    let redirected = rooms.desk.redirect(token, &visitor).await;
-    let redirection = redirected.map_err(Numbered::refused)?;
+    let redirected = match query.value("flow_token") {
+        Some(token) => rooms.desk.redirect(token, &visitor).await.map_err(Numbered::refused),
+        None => Err(Numbered::invalid_request()),
+    };
+    let redirection = match redirected {
+        Ok(redirection) => redirection,
+        Err(error) => return for_people(error, &visitor),
+    };
     let mut response = leading(StatusCode::TEMPORARY_REDIRECT, &redirection.location)?;
     let kept = cookie(&redirection.keepsake, &redirection.callback, rooms.is_secure);
     let kept = HeaderValue::try_from(kept).map_err(|_never| internal())?;
@@ -137,6 +142,7 @@ pub(in crate::api) async fn redirect(
     ),
     responses(
         (status = 200, description = "The flow has ended here", body = String, content_type = "text/html"),
+        (status = 400, description = "No flow waits for this answer, or not from this browser: a browser gets a page", body = String, content_type = "text/html"),
         (status = 303, description = "To where the flow ends", headers(("Location" = String, description = "The flow's origin_oauth_redirect_url, with more")))
     )
 )]
@@ -146,18 +152,37 @@ pub(in crate::api) async fn callback(
     RawQuery(query): RawQuery,
     Coming(visitor): Coming,
 ) -> Result<Response, Numbered> {
-    let desk = Arc::clone(&rooms.desk);
+    let (desk, browser) = (Arc::clone(&rooms.desk), visitor.clone());
     let ending = detached(&rooms.errands, async move {
         let query = query.unwrap_or_default();
         desk.callback(&query, &visitor).await.map_err(Numbered::refused)
     });
-    match ending.await? {
-        Ending::Redirect(url) => leading(StatusCode::SEE_OTHER, &url),
-        Ending::Page(None) => Ok(page(StatusCode::OK, CONNECTED)),
-        Ending::Page(Some(words)) => {
+    match ending.await {
+        Ok(Ending::Redirect(url)) => leading(StatusCode::SEE_OTHER, &url),
+        Ok(Ending::Page(None)) => Ok(page(StatusCode::OK, CONNECTED)),
+        Ok(Ending::Page(Some(words))) => {
             Ok(page(StatusCode::OK, &FAILED.replace("{words}", &escaped(&words))))
         }
+        Ok(Ending::Elsewhere) if browser.is_browser => {
+            Ok(page(StatusCode::BAD_REQUEST, BEGUN_ELSEWHERE))
+        }
+        Ok(Ending::Elsewhere) => Err(Numbered::invalid_request()),
+        Err(error) => for_people(error, &browser),
     }
+}
+
+/// An error as a page, where a browser shows it to a person.
+fn for_people(error: Numbered, visitor: &Visitor) -> Result<Response, Numbered> {
+    if !visitor.is_browser {
+        return Err(error);
+    }
+    let status = error.status();
+    let body = match status {
+        StatusCode::BAD_REQUEST => USED,
+        StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
+        _ => BROKEN,
+    };
+    Ok(page(status, body))
 }
 
 /// Exchange a verification code
@@ -226,4 +251,13 @@ fn internal() -> Numbered {
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
 const CONNECTED: &str =
     "<h1>Connected</h1><p>The connection is there. You can close this window.</p>";
+const BEGUN_ELSEWHERE: &str = "<h1>Not connected</h1><p>This sign-in was started in another \
+    browser or program. Go back there and finish it: it still works.</p>";
+const USED: &str = "<h1>Nothing left to do</h1><p>This link was used already, or is older than ten \
+    minutes. If the connection was made, it stays, and you can close this window. If not, start \
+    the flow again.</p>";
+const UNAVAILABLE: &str = "<h1>Not connected</h1><p>The server can't reach its store. Load this \
+    page again in a moment; if it says that the link was used, start the flow again.</p>";
+const BROKEN: &str = "<h1>Not connected</h1><p>The server failed; its log says why. Tell your \
+    administrator, and start the flow again.</p>";
 const FAILED: &str = "<h1>Not connected</h1><p>{words} Start the flow again.</p>";

@@ -25,6 +25,8 @@ pub enum Ending {
     Redirect(String),
     /// Here, well, or not, and then why not.
     Page(Option<String>),
+    /// Not yet: the flow waits for the browser or program that has begun it.
+    Elsewhere,
 }
 
 impl fmt::Debug for Ending {
@@ -33,6 +35,7 @@ impl fmt::Debug for Ending {
         match self {
             Self::Redirect(_) => f.debug_tuple("Redirect").finish_non_exhaustive(),
             Self::Page(words) => f.debug_tuple("Page").field(words).finish(),
+            Self::Elsewhere => f.write_str("Elsewhere"),
         }
     }
 }
@@ -45,30 +48,32 @@ struct Trouble {
 
 impl Desk {
     /// Takes up what the provider has sent the browser back with. The future must not be dropped
-    /// before it ends: the code that it spends is of no use afterwards.
+    /// before it ends: the code that it spends is of no use afterwards. A browser that has not begun
+    /// the flow leaves it as it is.
     ///
     /// # Errors
-    /// [`Refused::Malformed`] when no flow waits for this answer, or for another browser; and when
-    /// the store fails before it is known where the flow ends.
+    /// [`Refused::Malformed`] when no flow waits for this answer; and when the store fails before it
+    /// is known where the flow ends.
     pub async fn callback(&self, query: &str, visitor: &Visitor) -> Result<Ending, Refused> {
         let answer = Answer::read(query).ok_or(Refused::Malformed)?;
         let state = answer.0.get("state").ok_or(Refused::Malformed)?;
         let keeping = self.keeping()?;
+        // 1. The flow stays where it is until its own browser comes back.
+        let waiting = self.look_at_flow(keeping, FlowStep::Redirected, state, None).await?;
+        if !is_same_browser(&waiting, visitor) {
+            let words = "another browser than the one that began the flow came back";
+            callback_step(&waiting, None).log(Some(words));
+            return Ok(Ending::Elsewhere);
+        }
+        // 2. The code becomes tokens, this once.
         let mut taken = self.take_flow(keeping, FlowStep::Redirected, state, None).await?;
-        check_browser(&taken, visitor)?;
         let client = keeping.store().client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let come_back = self.come_back(keeping, &taken, &client, &answer).await;
         let plan = taken.content.plan.clone();
         let failure = come_back.as_ref().err().map(|trouble| trouble.words.clone());
-        let step = Step {
-            step: "callback",
-            operator: &plan.created_by,
-            integration: &taken.integration,
-            client: Some(client.name.as_str()),
-            connection: plan.name.as_ref().map(ConnectionName::as_str),
-        };
-        step.log(failure.as_deref());
+        callback_step(&taken, Some(client.name.as_str())).log(failure.as_deref());
+        // 3. The browser goes where the flow ends.
         let redirect_to = plan.redirect_to.as_deref();
         let record = match come_back {
             Ok(record) => record,
@@ -137,6 +142,18 @@ impl Desk {
     }
 }
 
+/// The callback as its audit line tells it.
+fn callback_step<'a>(taken: &'a Taken, client: Option<&'a str>) -> Step<'a> {
+    let plan = &taken.content.plan;
+    Step {
+        step: "callback",
+        operator: &plan.created_by,
+        integration: &taken.integration,
+        client,
+        connection: plan.name.as_ref().map(ConnectionName::as_str),
+    }
+}
+
 /// What the provider has sent along: each parameter once.
 struct Answer(HashMap<String, String>);
 
@@ -200,18 +217,17 @@ impl Trouble {
 
 /// A flow that a browser has begun comes back in the same one; and what began elsewhere does not
 /// come back in a browser that knows nothing of it: somebody else may have sent it there.
-fn check_browser(taken: &Taken, visitor: &Visitor) -> Result<(), Refused> {
+fn is_same_browser(taken: &Taken, visitor: &Visitor) -> bool {
     let name = keepsake_name(taken.id);
     let kept = visitor.keepsakes.iter().find(|keepsake| keepsake.name == name);
-    let known = match (taken.content.browser, kept) {
+    match (taken.content.browser, kept) {
         (Some(digest), Some(keepsake)) => {
             let shown = digest_of(keepsake.value.as_bytes());
             aws_lc_rs::constant_time::verify_slices_are_equal(&digest, &shown).is_ok()
         }
         (Some(_), None) => false,
         (None, _) => !visitor.is_browser,
-    };
-    if known { Ok(()) } else { Err(Refused::Malformed) }
+    }
 }
 
 /// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to whoever began the flow.

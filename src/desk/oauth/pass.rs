@@ -116,9 +116,13 @@ impl Desk {
         keeping: &dyn Keeping,
         step: FlowStep,
         pass: &str,
-        of: &IntegrationName,
+        of: Option<&IntegrationName>,
     ) -> Result<Taken, Refused> {
-        let found = keeping.store().flow(step, &digest_of(pass.as_bytes()), of).await;
+        if pass.len() != LENGTH {
+            return Err(Refused::Malformed);
+        }
+        let (digest, now) = (digest_of(pass.as_bytes()), self.clock.now());
+        let found = keeping.store().flow(step, &digest, of, now).await;
         let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         open(keeping, record).await
     }

@@ -60,41 +60,63 @@ async fn every_pass_of_a_flow_is_good_once_and_for_nothing_else() {
     is_malformed(&server.manage(&of("acme"), None).await);
 }
 
+/// 400, as a page that a person can read, and that leads nowhere.
+fn is_page(answer: &Answer, heading: &str) {
+    let kind = answer.field("content-type");
+    assert_eq!((answer.status, kind), (400, "text/html; charset=utf-8"), "{answer:?}");
+    assert!(answer.text().contains(&format!("<h1>{heading}</h1>")), "{}", answer.text());
+    assert_eq!(answer.field("location"), "");
+}
+
+/// As a browser asks.
+fn browser(url: &str) -> Ask {
+    stranger(&format!("GET {}", target(url))).field("User-Agent", "Mozilla/5.0 (X11)")
+}
+
+/// What the provider sends a browser back to that was led to it.
+async fn consented(provider: &Provider, led: &Answer) -> String {
+    assert_eq!(led.status, 307, "{led:?}");
+    let address = provider.origin.address.to_string();
+    let (mut raw, _alpn) = Raw::tls_as(HOST, &address, &["http/1.1"]).await;
+    raw.send(&stranger(&format!("GET {}", target(&led.location()))).host(HOST)).await.location()
+}
+
 #[tokio::test]
-async fn a_flow_stays_in_the_browser_that_has_begun_it() {
+async fn a_flow_waits_for_the_browser_that_has_begun_it() {
     scene!(provider, server);
-    let browser = |line: String| stranger(&line).field("User-Agent", "Mozilla/5.0 (X11)");
-    let consent = |led: Answer| {
-        let provider = &provider;
-        async move {
-            assert_eq!(led.status, 307, "{led:?}");
-            let address = provider.origin.address.to_string();
-            let (mut raw, _alpn) = Raw::tls_as(HOST, &address, &["http/1.1"]).await;
-            let ask = stranger(&format!("GET {}", target(&led.location()))).host(HOST);
-            raw.send(&ask).await.location()
-        }
-    };
-    // Begun in one browser, continued in another, which somebody has led there.
     let redirect_url = server.start_flow(Running::flow("mine")).await;
-    let led = send(&server, browser(format!("GET {}", target(&redirect_url)))).await;
+    let led = send(&server, browser(&redirect_url)).await;
     let cookie = led.field("set-cookie").to_owned();
     for part in ["HttpOnly", "SameSite=Lax", "Max-Age=600"] {
         assert!(cookie.contains(part), "{cookie}");
     }
-    let callback = consent(led).await;
-    is_malformed(&send(&server, browser(format!("GET {}", target(&callback)))).await);
-    // Begun without a browser, and a browser is led to its end.
+    let kept = cookie.split(';').next().unwrap();
+    let callback = consented(&provider, &led).await;
+    // Another browser, which somebody has led there, and a program.
+    is_page(&send(&server, browser(&callback)).await, "Not connected");
+    is_malformed(&server.stroll(target(&callback)).await);
+    let foreign = kept.replace('=', "=x");
+    is_page(&send(&server, browser(&callback).field("Cookie", &foreign)).await, "Not connected");
+    assert_eq!(provider.asked(), 0, "a code was spent");
+    // The same browser.
+    let ended = send(&server, browser(&callback).field("Cookie", kept)).await;
+    assert_eq!(ended.status, 303, "{ended:?}");
+    assert_eq!(provider.asked(), 1);
+    // Loaded again, both links say so to a person.
+    let again = send(&server, browser(&callback).field("Cookie", kept)).await;
+    is_page(&again, "Nothing left to do");
+    is_page(&send(&server, browser(&redirect_url)).await, "Nothing left to do");
+    assert_eq!(provider.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_flow_without_a_browser_does_not_end_in_one() {
+    scene!(provider, server);
     let redirect_url = server.start_flow(Running::flow("mine")).await;
-    let callback = consent(server.stroll(target(&redirect_url)).await).await;
-    is_malformed(&send(&server, browser(format!("GET {}", target(&callback)))).await);
-    // In the same browser.
-    let redirect_url = server.start_flow(Running::flow("mine")).await;
-    let led = send(&server, browser(format!("GET {}", target(&redirect_url)))).await;
-    let kept = led.field("set-cookie").split(';').next().unwrap().to_owned();
-    let callback = consent(led).await;
-    let same = browser(format!("GET {}", target(&callback))).field("Cookie", &kept);
-    assert_eq!(send(&server, same).await.status, 303);
-    assert_eq!(provider.asked(), 1, "no other code was spent");
+    let callback = server.consent(&provider, &redirect_url).await;
+    is_page(&send(&server, browser(&callback)).await, "Not connected");
+    assert_eq!(provider.asked(), 0);
+    assert_eq!(server.stroll(target(&callback)).await.status, 303);
 }
 
 #[tokio::test]
