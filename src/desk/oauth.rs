@@ -7,6 +7,7 @@ mod connections;
 mod draft;
 mod exchange;
 mod grant;
+mod own_account;
 mod pass;
 mod redirect;
 mod start;

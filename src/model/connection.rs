@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::credential::{Credential, NotAFieldValue};
 use super::domain::AllowedDomain;
 use super::field::CredentialField;
-use super::name::{ConnectionName, IntegrationName};
+use super::name::{ConnectionName, IntegrationName, ZENDESK};
 use super::oauth::freshness::{Ages, Freshness};
 use super::oauth::grant::Grant;
 use super::oauth::tokens::TokenSet;
@@ -157,6 +157,21 @@ impl Connection {
     #[must_use]
     pub fn standing(&self) -> Option<&Standing> {
         self.standing.as_deref()
+    }
+
+    /// `false` for the connection `zendesk` by OAuth where its tokens are of another account than
+    /// the host that they would be sent to (ZIS spec §7.7).
+    #[must_use]
+    pub(super) fn is_of_one_account(&self) -> bool {
+        let Some(subdomain) = self.grant().and_then(|grant| grant.subdomain.as_ref()) else {
+            return true;
+        };
+        if self.name.as_str() != ZENDESK {
+            return true;
+        }
+        let host = self.allowed_domain.as_ref().and_then(AllowedDomain::exact);
+        let label = host.as_ref().and_then(|host| host.as_str().strip_suffix(".zendesk.com"));
+        label.is_some_and(|label| label.eq_ignore_ascii_case(subdomain.as_str()))
     }
 
     /// The origin at `host` and `port`; the one that is meant most often is at hand.

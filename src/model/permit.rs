@@ -140,7 +140,7 @@ impl Permit {
             return Err(Denied::Domain);
         };
         match connection.allowed_domain() {
-            Some(domain) if domain.covers(host) => {}
+            Some(domain) if domain.covers(host) && connection.is_of_one_account() => {}
             Some(_) => return Err(Denied::Domain),
             // Only a connection by OAuth can lack one.
             None if terms.unrestricted_oauth => {}
@@ -182,10 +182,14 @@ mod tests {
     use crate::model::caller::Reach;
     use crate::model::domain::AllowedDomain;
     use crate::model::name::{ConnectionName, IntegrationName};
+    use crate::model::oauth::endpoint::Subdomain;
+    use crate::model::oauth::grant::{Grant, GrantType};
     use crate::model::record::Detail;
     use crate::model::token::Scopes;
     use crate::secret::Secret;
+    use jiff::Timestamp;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     fn connection(domain: AllowedDomain) -> Arc<Connection> {
         let (detail, secret) = (Detail::BearerToken, Secret::new("s3cr3t"));
@@ -281,5 +285,44 @@ mod tests {
         assert_eq!(check("shop", (Scheme::Https, "evil.com:1")), Err(Denied::Domain));
         assert_eq!(check("shop", (Scheme::Https, "1.2.3.4:1")), Err(Denied::Domain));
         assert_eq!(check("shop", (Scheme::Https, "api.example.com:1")), Err(Denied::Port));
+    }
+
+    #[test]
+    fn the_accounts_own_connection_sends_no_other_accounts_tokens() {
+        let grant = |subdomain: Option<&str>| Grant {
+            client: Uuid::nil(),
+            subdomain: subdomain.map(|label| Subdomain::parse(label).unwrap()),
+            grant_type: GrantType::AuthorizationCode,
+            created_by: "runner".into(),
+            scopes: "read".into(),
+            authorized_at: Timestamp::UNIX_EPOCH,
+            generation: 1,
+            lapse: None,
+        };
+        let connection = |name: &str, domain: &str, subdomain: Option<&str>| {
+            let detail = Detail::OAuth(Box::new(grant(subdomain)));
+            let (integration, name) =
+                (IntegrationName::parse("shop").unwrap(), ConnectionName::parse(name).unwrap());
+            let domain = AllowedDomain::parse(domain).unwrap();
+            let secret = Secret::new("token");
+            Arc::new(Connection::new(integration, name, domain, detail, &secret).unwrap())
+        };
+        let terms =
+            Terms { upgrade_plain_http: false, allowed_ports: vec![443], unrestricted_oauth: true };
+        let own = "acme.zendesk.com";
+        for (name, domain, subdomain, verdict) in [
+            ("zendesk", own, Some("acme"), Ok(())),
+            ("zendesk", own, Some("ACME"), Ok(())),
+            ("zendesk", own, None, Ok(())),
+            ("zendesk", own, Some("foobar"), Err(Denied::Domain)),
+            ("zendesk", "*.zendesk.com", Some("acme"), Err(Denied::Domain)),
+            ("another", own, Some("foobar"), Ok(())),
+        ] {
+            let target =
+                Target { scheme: Scheme::Https, authority: Authority::parse(own).unwrap() };
+            let connection = connection(name, domain, subdomain);
+            let found = Permit::check(&caller("shop", None), &connection, &target, &terms);
+            assert_eq!(found.map(|_permit| ()), verdict, "{name} {domain} {subdomain:?}");
+        }
     }
 }

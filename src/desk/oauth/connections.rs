@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::own_account::{OwnAccount, is_own};
 use crate::desk::connections::{Reading, Writing, seal, store_failed};
 use crate::desk::fault::{About, Fault, Refused, Scope};
 use crate::desk::form::Form;
@@ -140,12 +141,16 @@ impl Writing<'_> {
     pub async fn bind(&self, pointer: &Pointer, mut form: Form) -> Result<Authorized, Refused> {
         let mut before = self.0.pointed(pointer).await?;
         let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
-        let domain = form.close(domain)?;
+        let mut domain = form.close(domain)?;
+        if is_own(Some(&before.name)) {
+            let rules = self.0.desk.view.oauth_rules();
+            domain = OwnAccount::of(&rules)?.domain(Some(&domain))?;
+        }
         let keeping = self.0.desk.keeping()?;
         for _again in 0..ATTEMPTS {
             match &before.allowed_domain {
                 Some(bound) if *bound == domain => {
-                    return self.0.authorized(&before).ok_or(Refused::NotFound);
+                    return self.masked(&before);
                 }
                 Some(_) => {
                     let title = "allowed_domain: is set, and never changes";
@@ -164,12 +169,18 @@ impl Writing<'_> {
             if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
                 self.log_step("bind", &before.name, None);
                 self.0.desk.settle(revision).await;
-                return self.0.authorized(&after).ok_or(Refused::NotFound);
+                return self.masked(&after);
             }
             let uuid = Some(before.uuid.to_string());
             before = self.0.pointed(&Pointer { name: None, uuid }).await?;
         }
         Err(Refused::Changed)
+    }
+
+    /// The connection without its tokens, which nobody has asked for.
+    fn masked(&self, record: &ConnectionRecord) -> Result<Authorized, Refused> {
+        let authorized = self.0.authorized(record).ok_or(Refused::NotFound)?;
+        Ok(Authorized { in_clear: false, ..authorized })
     }
 
     /// Deletes a connection by OAuth, and returns when it is gone on this instance.

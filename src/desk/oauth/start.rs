@@ -5,6 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::draft::FlowDraft;
+use super::own_account::{OwnAccount, is_own};
 use super::pass::text_of;
 use crate::desk::OAuthRules;
 use crate::desk::connections::{Reading, Writing, store_failed};
@@ -12,7 +13,7 @@ use crate::desk::fault::{About, Fault, Refused};
 use crate::desk::form::Form;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
-use crate::model::name::{ConnectionName, ZENDESK};
+use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::{FlowContent, FlowPlan, FlowStep};
 use crate::model::oauth::grant::GrantType;
@@ -85,29 +86,31 @@ impl Writing<'_> {
 
     async fn plan(
         &self,
-        draft: FlowDraft,
+        mut draft: FlowDraft,
         client: &ClientRecord,
         rules: &OAuthRules,
     ) -> Result<FlowPlan, Refused> {
         let Reading { operator, integration, .. } = &self.0;
         let grant_type = draft.grant_type.unwrap_or(client.grant_type);
-        check_urls(&draft, client, grant_type)?;
         if !operator.may_make(integration, draft.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
-        let bound = draft.name.as_ref().is_some_and(|name| name.as_str() == ZENDESK);
-        let allowed_domain = match draft.allowed_domain {
-            given if bound => Some(accounts_own(given, rules)?),
-            given => given,
-        };
-        if let Some(name) = &draft.name {
-            self.check_name(name, allowed_domain.as_ref()).await?;
+        if is_own(draft.name.as_ref()) {
+            let account = OwnAccount::of(rules)?;
+            draft.subdomain = Some(account.subdomain(draft.subdomain.as_ref())?);
+            draft.allowed_domain = Some(account.domain(draft.allowed_domain.as_ref())?);
+            account.check_client(client)?;
         }
+        check_urls(&draft, client, grant_type)?;
+        if let Some(name) = &draft.name {
+            self.check_name(name, draft.allowed_domain.as_ref()).await?;
+        }
+        let scopes = draft.scopes.filter(|scopes| !scopes.is_empty());
         Ok(FlowPlan {
             name: draft.name,
-            allowed_domain,
+            allowed_domain: draft.allowed_domain,
             grant_type,
-            scopes: draft.scopes.unwrap_or_else(|| client.default_scopes.clone()),
+            scopes: scopes.unwrap_or_else(|| client.default_scopes.clone()),
             subdomain: draft.subdomain,
             offline: draft.offline,
             redirect_to: draft.redirect_to,
@@ -187,24 +190,6 @@ fn check_urls(
         }
     }
     Ok(())
-}
-
-/// The connection to the account itself is for the account's own host, and no other.
-fn accounts_own(
-    given: Option<AllowedDomain>,
-    rules: &OAuthRules,
-) -> Result<AllowedDomain, Refused> {
-    let no_account = "name: zendesk is the account's own connection: the operator names the \
-                      account with zis.subdomain";
-    let host = rules.account_host.as_ref().ok_or_else(|| fault(About::Name, no_account))?;
-    let own = AllowedDomain::parse(host.as_str()).map_err(|_never| Refused::Internal)?;
-    match given {
-        Some(given) if given != own => {
-            let title = format!("allowed_domain: the connection zendesk is for {own} alone");
-            Err(Refused::Faulty(vec![Fault::new(About::AllowedDomain, title)]))
-        }
-        _ => Ok(own),
-    }
 }
 
 fn fault(about: About, title: &str) -> Refused {
