@@ -12,12 +12,21 @@ pub struct ConnectionName(Arc<str>);
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct IntegrationName(Arc<str>);
 
+/// The name of an OAuth client: 3 to 64 of `A-Z a-z 0-9 _ -` and inner spaces, case-sensitive.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClientName(Arc<str>);
+
 /// Why a name was refused; the sentence is the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NameError {
     /// Not the alphabet or length of a connection's name.
     #[error("a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -")]
     Connection,
+    /// Not the alphabet or length of an OAuth client's name.
+    #[error(
+        "must be 3 to 64 characters out of A-Z a-z 0-9 _ - and spaces, with no space at an end"
+    )]
+    Client,
     /// Not the alphabet or length of an integration's name.
     #[error("an integration's name is 1 to 64 characters out of a-z 0-9 _ -")]
     Integration,
@@ -73,6 +82,41 @@ impl IntegrationName {
     }
 }
 
+impl ClientName {
+    /// Reads a client's name.
+    ///
+    /// # Errors
+    /// [`NameError::Client`] when it is not 3 to 64 of the allowed characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b' ';
+        let outer_space = text.starts_with(' ') || text.ends_with(' ');
+        if (3..=64).contains(&text.len()) && text.bytes().all(allowed) && !outer_space {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Client)
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClientName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ClientName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
 impl Borrow<str> for ConnectionName {
     fn borrow(&self) -> &str {
         &self.0
@@ -113,6 +157,16 @@ impl fmt::Debug for IntegrationName {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn client_names_may_have_spaces_within() {
+        for valid in ["abc", "My Zendesk client", "a  b", &"n".repeat(64)] {
+            assert_eq!(ClientName::parse(valid).unwrap().as_str(), valid);
+        }
+        for wrong in ["", "ab", " abc", "abc ", "a\tb", "a/b", "a\u{a0}b", &"n".repeat(65)] {
+            assert_eq!(ClientName::parse(wrong), Err(NameError::Client), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn connection_names_follow_the_vectors() {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::page::{List, Page, Window};
 use super::row::Row;
 use super::{Error, Revision, Store, Work, connections, refreshes};
-use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::name::{ClientName, IntegrationName};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::Template;
 use crate::model::oauth::grant::GrantType;
@@ -58,7 +58,7 @@ impl Store {
     pub async fn client_by_name(
         &self,
         integration: &IntegrationName,
-        name: &ConnectionName,
+        name: &ClientName,
     ) -> Result<Option<ClientRecord>, Error> {
         self.find_client(BY_NAME, [integration.as_str(), name.as_str()]).await
     }
@@ -177,7 +177,7 @@ pub(super) fn read(row: &Row) -> Result<ClientRecord, Error> {
     Ok(ClientRecord {
         uuid: columns.parsed("uuid", Uuid::parse_str)?,
         integration: columns.parsed("integration", IntegrationName::parse)?,
-        name: columns.parsed("name", ConnectionName::parse)?,
+        name: columns.parsed("name", ClientName::parse)?,
         client_id: columns.text("client_id")?.into(),
         auth_url: auth_url.map_err(|_rule| columns.inconsistent("auth_url"))?,
         token_url: columns.parsed("token_url", Template::parse)?,

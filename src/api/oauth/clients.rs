@@ -75,7 +75,7 @@ pub(in crate::api) struct Clients {
 pub(super) struct NewOAuthClient {
     /// Unique among the integration's clients; never changes. One without a name is called by its
     /// uuid.
-    #[schema(pattern = "^([A-Za-z0-9_-]{3,64})?$")]
+    #[schema(pattern = "^([A-Za-z0-9_-][A-Za-z0-9 _-]{1,62}[A-Za-z0-9_-])?$")]
     name: Option<String>,
     /// What the provider calls it.
     #[schema(min_length = 1, max_length = 1024, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
@@ -91,7 +91,7 @@ pub(super) struct NewOAuthClient {
     #[schema(max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
     token_url: String,
     /// The scopes that are asked for unless a flow says otherwise: space-separated.
-    #[schema(max_length = 4096, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$")]
+    #[schema(max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
     default_scopes: Option<String>,
     /// How the grant is given unless a flow says otherwise.
     #[schema(
@@ -131,11 +131,7 @@ pub(super) struct OAuthClientChange {
     #[schema(nullable = false, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
     token_url: Option<String>,
     /// Other scopes.
-    #[schema(
-        nullable = false,
-        max_length = 4096,
-        pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$"
-    )]
+    #[schema(nullable = false, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
     default_scopes: Option<String>,
     /// Another way to show the secret.
     #[schema(nullable = false, pattern = "^(client_secret_post|client_secret_basic)$")]

@@ -8,7 +8,7 @@ use crate::desk::connections::{Reading, Writing, seal, store_failed};
 use crate::desk::fault::{Refused, no_chance};
 use crate::desk::form::Form;
 use crate::desk::listing::{Listing, readable};
-use crate::model::name::ConnectionName;
+use crate::model::name::ClientName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
 use crate::model::sealed::Sealed;
@@ -82,7 +82,7 @@ impl Writing<'_> {
         let keeping = desk.keeping()?;
         let uuid = new_id().map_err(|error| no_chance(&error))?;
         let now = whole_microseconds(desk.clock.now());
-        let own_name = ConnectionName::parse(&uuid.to_string());
+        let own_name = ClientName::parse(&uuid.to_string());
         let mut record = ClientRecord {
             uuid,
             integration: integration.clone(),

@@ -5,7 +5,7 @@ use crate::desk::fault::{About, Refused};
 use crate::desk::form::Form;
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{MAX_SECRET, SecretError};
-use crate::model::name::ConnectionName;
+use crate::model::name::{ClientName, ConnectionName};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::{Subdomain, Template};
 use crate::model::oauth::grant::GrantType;
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// A client that is to be made.
 #[derive(Debug)]
 pub(super) struct ClientDraft {
-    pub(super) name: Option<ConnectionName>,
+    pub(super) name: Option<ClientName>,
     pub(super) client_id: Box<str>,
     pub(super) secret: Secret,
     pub(super) auth_url: Option<Template>,
@@ -39,7 +39,7 @@ pub(super) struct ClientChange {
 #[derive(Debug)]
 pub(super) struct FlowDraft {
     pub(super) name: Option<ConnectionName>,
-    pub(super) client_name: Option<ConnectionName>,
+    pub(super) client_name: Option<ClientName>,
     pub(super) client_uuid: Option<String>,
     pub(super) grant_type: Option<GrantType>,
     pub(super) scopes: Option<Box<str>>,
@@ -59,7 +59,7 @@ impl ClientDraft {
         integration: &str,
         rules: &OAuthRules,
     ) -> Result<Self, Refused> {
-        let name = form.take_filled("name", About::Name, parse_name);
+        let name = form.take_filled("name", About::Name, ClientName::parse);
         repeated(&mut form, "integration", integration);
         let client_id = form.require("client_id", About::Credential, parse_client_id);
         form.demand("client_secret");
@@ -138,7 +138,7 @@ impl FlowDraft {
     /// [`Refused::Faulty`] with everything that is wrong.
     pub(super) fn read(mut form: Form, rules: &OAuthRules) -> Result<Self, Refused> {
         let name = form.take_filled("name", About::Name, ConnectionName::parse);
-        let client_name = form.take_filled("oauth_client_name", About::Name, parse_name);
+        let client_name = form.take_filled("oauth_client_name", About::Name, ClientName::parse);
         let client_uuid = form.take_filled("oauth_client_uuid", About::Request, |text| {
             uuid::Uuid::try_parse(text).map(|uuid| uuid.to_string())
         });
@@ -184,12 +184,6 @@ fn repeated(form: &mut Form, field: &'static str, known: &str) {
     });
 }
 
-/// A client is called by the rules of a connection's name.
-fn parse_name(text: &str) -> Result<ConnectionName, &'static str> {
-    let rule = "must be 3 to 64 characters out of A-Z a-z 0-9 _ -";
-    ConnectionName::parse(text).map_err(|_same| rule)
-}
-
 fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {
     if text.len() <= 1024 && !text.chars().any(char::is_control) {
         Ok(text.into())
@@ -210,16 +204,17 @@ fn parse_token_url(text: &str, rules: &OAuthRules) -> Result<Template, String> {
     }
 }
 
-/// Scopes as RFC 6749 §3.3 has them, with a single space between two.
+/// Scopes as RFC 6749 §3.3 has them, with a single space between two; people put more there.
 fn parse_scopes(text: &str) -> Result<Box<str>, &'static str> {
     let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
     if text.len() > 4096 {
         return Err("must be at most 4096 characters");
     }
-    if text.split(' ').all(|scope| !scope.is_empty() && scope.bytes().all(fits)) {
-        Ok(text.into())
+    let scopes: Vec<_> = text.split(' ').filter(|scope| !scope.is_empty()).collect();
+    if scopes.iter().all(|scope| scope.bytes().all(fits)) {
+        Ok(scopes.join(" ").into())
     } else {
-        Err("must be scopes with one space between them, without quotes and backslashes")
+        Err("must be scopes with spaces between them, without quotes and backslashes")
     }
 }
 

@@ -8,6 +8,7 @@ use super::pass::Taken;
 use crate::desk::connections::{Reading, Writing, store_failed};
 use crate::desk::fault::Refused;
 use crate::model::name::ConnectionName;
+use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
 use crate::oauth::{Inquiry, Question};
 use crate::secret::Secret;
@@ -34,18 +35,21 @@ impl Writing<'_> {
     pub async fn exchange(&self, code: &str) -> Result<Exchanged, Refused> {
         let Reading { desk, operator, integration } = &self.0;
         let keeping = desk.keeping()?;
-        let waiting = desk.look_at_flow(keeping, FlowStep::Granted, code, integration).await?;
+        let waiting =
+            desk.look_at_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
         if !operator.may_make(integration, waiting.content.plan.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
         let taken = desk.take_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
+        let client = keeping.store().client(&taken.integration, taken.client).await;
+        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let exchanged = match taken.content.connection {
             Some(uuid) => Ok(uuid),
-            None => self.mint(&taken).await,
+            None => self.mint(&taken, &client).await,
         };
         let plan = &taken.content.plan;
         let failure = exchanged.as_ref().err().map(ToString::to_string);
-        self.log_exchange(&taken, failure.as_deref());
+        self.log_exchange(&taken, &client, failure.as_deref());
         let pointer = Pointer { name: None, uuid: Some(exchanged?.to_string()) };
         let authorized = self.0.show_authorized(&pointer).await?;
         let callback_params = taken.content.callback_params.clone();
@@ -53,30 +57,27 @@ impl Writing<'_> {
     }
 
     /// Gets a client its own first tokens.
-    async fn mint(&self, taken: &Taken) -> Result<uuid::Uuid, Refused> {
+    async fn mint(&self, taken: &Taken, client: &ClientRecord) -> Result<uuid::Uuid, Refused> {
         let Reading { desk, .. } = &self.0;
         let keeping = desk.keeping()?;
-        let client = keeping.store().client(&taken.integration, taken.client).await;
-        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let plan = &taken.content.plan;
         let question = Question::ClientCredentials { scopes: &plan.scopes };
         let subdomain = plan.subdomain.as_ref();
-        let inquiry = Inquiry { client: &client, subdomain, question, scopes: &plan.scopes };
+        let inquiry = Inquiry { client, subdomain, question, scopes: &plan.scopes };
         let asked = keeping.provider().ask(inquiry, ready(Ok(()))).await;
         let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
         // There should be none (RFC 6749 §4.4.3).
         tokens.refresh_token = None;
-        Ok(desk.settle_grant(keeping, &client, plan, &tokens).await?.uuid)
+        Ok(desk.settle_grant(keeping, client, plan, &tokens).await?.uuid)
     }
 
-    fn log_exchange(&self, taken: &Taken, failure: Option<&str>) {
+    fn log_exchange(&self, taken: &Taken, client: &ClientRecord, failure: Option<&str>) {
         let Reading { operator, integration, .. } = &self.0;
-        let client = taken.client.to_string();
         let step = crate::oauth::Step {
             step: "exchange",
             operator: &operator.caller().name,
             integration,
-            client: Some(&client),
+            client: Some(client.name.as_str()),
             connection: taken.content.plan.name.as_ref().map(ConnectionName::as_str),
         };
         step.log(failure);

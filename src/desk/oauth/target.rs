@@ -11,7 +11,7 @@ use crate::model::origin::{Authority, Host};
 /// # Errors
 /// The rule that it breaks, in a sentence.
 pub(super) fn parse(text: &str, rules: &OAuthRules) -> Result<Box<str>, &'static str> {
-    let origin = origin(text).ok_or("must be an http or https URL without user and fragment")?;
+    let origin = origin(text).ok_or("must be an http or https URL without user")?;
     let own = self::origin(&rules.public_url).is_some_and(|own| own == origin);
     let listed = rules.allowed_redirect_origins.iter();
     let listed = listed.filter_map(|allowed| self::origin(allowed)).any(|known| known == origin);
@@ -27,13 +27,15 @@ pub(super) fn parse(text: &str, rules: &OAuthRules) -> Result<Box<str>, &'static
 pub(super) fn with(url: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());
     query.extend_pairs(parameters);
+    // A fragment stays where it is: at the end (RFC 3986 §3.5).
+    let (url, fragment) = url.find('#').map_or((url, ""), |at| url.split_at(at));
     let separator = match url.split_once('?') {
         None => "?",
         Some((_, "")) => "",
         Some((_, query)) if query.ends_with('&') => "",
         Some(_) => "&",
     };
-    format!("{url}{separator}{}", query.finish())
+    format!("{url}{separator}{}{fragment}", query.finish())
 }
 
 #[derive(Debug, Eq, PartialEq)]
@@ -51,7 +53,7 @@ impl Origin {
 
 /// The origin of a URL that every browser reads as we do.
 fn origin(text: &str) -> Option<Origin> {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\#\"<>^`{|}".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&byte);
     if text.len() > LONGEST || !text.bytes().all(plain) {
         return None;
     }
@@ -61,7 +63,7 @@ fn origin(text: &str) -> Option<Origin> {
         "http" => false,
         _ => return None,
     };
-    let authority = rest.split(['/', '?']).next()?;
+    let authority = rest.split(['/', '?', '#']).next()?;
     let Authority { host, port } = Authority::parse(authority).ok()?;
     let host = match host {
         Host::Name(name) => name.as_str().to_owned(),
@@ -98,6 +100,8 @@ mod tests {
             "http://127.0.0.1:49152/",
             "http://localhost:8000/cb",
             "http://[::1]:1/",
+            "https://client.int/#/done?x",
+            "https://client.int#https://evil.com/",
         ] {
             assert_eq!(parse(url, &rules()).as_deref(), Ok(url));
         }
@@ -116,7 +120,6 @@ mod tests {
             "https://client.int@evil.com/",
             "https://evil.com\\@client.int/",
             "https://evil.com#https://client.int/",
-            "https://client.int/#x",
             "https://client.int\t.evil.com/",
             "https://sub.client.int/",
             "javascript://client.int/%0aalert(1)",
@@ -135,6 +138,8 @@ mod tests {
             ("https://c.int/cb", "https://c.int/cb?a=1+%26&b=2"),
             ("https://c.int/cb?", "https://c.int/cb?a=1+%26&b=2"),
             ("https://c.int/cb?x=y", "https://c.int/cb?x=y&a=1+%26&b=2"),
+            ("https://c.int/cb#/a?b", "https://c.int/cb?a=1+%26&b=2#/a?b"),
+            ("https://c.int/cb?x=y#", "https://c.int/cb?x=y&a=1+%26&b=2#"),
         ] {
             assert_eq!(with(url, &[("a", "1 &"), ("b", "2")]), with_more);
         }
@@ -144,7 +149,7 @@ mod tests {
         #[test]
         fn what_is_taken_begins_with_an_allowed_origin(url in "https?://[a-z.@:/?#\\\\]{0,20}(client.int)?[a-z.@:/?#\\\\]{0,20}") {
             if parse(&url, &rules()).is_ok() {
-                let host = url.split("://").nth(1).unwrap().split(['/', '?', ':']).next().unwrap();
+                let host = url.split("://").nth(1).unwrap().split(['/', '?', '#', ':']).next().unwrap();
                 prop_assert!(["client.int", "localhost"].contains(&host), "{url}");
             }
         }

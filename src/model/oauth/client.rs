@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::endpoint::Template;
 use super::grant::GrantType;
-use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::name::{ClientName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
 
 /// A client as it is kept.
@@ -15,8 +15,8 @@ pub struct ClientRecord {
     pub uuid: Uuid,
     /// The integration that it belongs to.
     pub integration: IntegrationName,
-    /// What it is called, by the rules of a connection's name; its uuid where nobody has named it.
-    pub name: ConnectionName,
+    /// What it is called; its uuid where nobody has named it.
+    pub name: ClientName,
     /// What the provider calls it.
     pub client_id: Box<str>,
     /// Where the resource owner is asked; not needed for client credentials.

@@ -34,6 +34,9 @@ async fn a_connection_that_is_bound_while_it_is_refreshed_keeps_what_the_provide
         let domain = json!({"allowed_domain": "api.example.test"});
         let bound = server.manage(&format!("PATCH {OAUTH}/acme?name=mine"), Some(domain)).await;
         assert_eq!(bound.status, 200, "{bound:?}");
+        let shown = bound.json();
+        let tokens = (&shown["access_token"], &shown["refresh_token"]);
+        assert_eq!(tokens, (&json!("*****"), &json!("*****")), "nobody has asked for them");
         provider.release();
     };
     let (refreshed, ()) = tokio::join!(server.manage(&line, None), binding);

@@ -223,6 +223,72 @@ async fn the_accounts_own_connection_is_for_the_accounts_own_host() {
 }
 
 #[tokio::test]
+async fn the_accounts_own_connection_has_tokens_of_the_account_alone() {
+    let provider = Provider::start().await;
+    let (_origin, server) = world(&provider, |world| world.set("zis.subdomain", "\"acme\"")).await;
+    let register = async |name: &str, host: &str| {
+        let mut client = provider.registration();
+        client["name"] = name.into();
+        client["auth_url"] = format!("https://{host}/oauth/authorizations/new").into();
+        client["token_url"] = format!("https://{host}/oauth/tokens").into();
+        let made = server.manage(&format!("POST {OAUTH}/oauth/clients/acme"), Some(client)).await;
+        assert_eq!(made.status, 201, "{made:?}");
+    };
+    register("any_account", "{subdomain}.zendesk.com").await;
+    register("foobars", "foobar.zendesk.com").await;
+    let start = async |client: &str, subdomain: Option<&str>| {
+        let mut body = json!({"name": "zendesk", "oauth_client_name": client});
+        if let Some(subdomain) = subdomain {
+            body["oauth_url_subdomain"] = subdomain.into();
+        }
+        server.manage(&format!("POST {OAUTH}/oauth/start/acme"), Some(body)).await
+    };
+    let refused = start("any_account", Some("foobar")).await;
+    assert_eq!((refused.status, refused.faults().1), (422, vec!["1303".to_owned()]));
+    assert!(refused.text().contains("account acme alone"), "{}", refused.text());
+    let refused = start("foobars", None).await;
+    assert_eq!((refused.status, refused.faults().1), (422, vec!["1303".to_owned()]));
+    assert!(refused.text().contains("another account's"), "{}", refused.text());
+    for subdomain in [None, Some("acme"), Some("ACME")] {
+        let started = start("any_account", subdomain).await;
+        assert_eq!(started.status, 200, "{started:?}");
+        let url = started.json()["redirect_url"].as_str().unwrap().to_owned();
+        let led = server.stroll(target(&url)).await.location();
+        assert!(led.starts_with("https://acme.zendesk.com/oauth/authorizations/new?"), "{led}");
+    }
+}
+
+#[tokio::test]
+async fn names_and_scopes_may_have_spaces_and_flows_end_at_a_fragment() {
+    let provider = Provider::start().await;
+    let (_origin, server) = world(&provider, |world| world).await;
+    let mut client = provider.registration();
+    client["default_scopes"] = "read  write ".into();
+    client["name"] = "My example client".into();
+    let made = server.manage(&format!("POST {OAUTH}/oauth/clients/acme"), Some(client)).await;
+    assert_eq!((made.status, &made.json()["default_scopes"]), (201, &json!("read write")));
+    let mut body = Running::flow("mine");
+    body["origin_oauth_redirect_url"] = "https://client.int/app?x=1#/connected".into();
+    body["permission_scopes"] = "  write   read".into();
+    body["oauth_client_name"] = "My example client".into();
+    let end = server.flow_through(&provider, body).await;
+    let invitation = provider.invitations().pop().unwrap();
+    assert_eq!(invitation["scope"], "write read");
+    let (url, fragment) = end.split_once('#').unwrap();
+    assert!(url.starts_with("https://client.int/app?x=1&verification_token="), "{end}");
+    assert_eq!(fragment, "/connected");
+    let code = parameter(url, "verification_code").unwrap();
+    let line = format!("GET {OAUTH}/oauth/access_codes/acme?verification_code={code}");
+    assert_eq!(server.manage(&line, None).await.status, 200);
+    // Each step names the client as its operator does.
+    let step = server.log.find(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["step"] == "exchange").then_some(line)
+    });
+    assert_eq!(step.await["client"], "My example client");
+}
+
+#[tokio::test]
 async fn the_token_proxy_leads_to_the_account_and_nowhere_else() {
     let provider = Provider::start().await;
     let (_origin, server) = world(&provider, |world| world).await;
