@@ -38,7 +38,7 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
-    struct Link(&'static str, #[source] Option<Box<Link>>);
+    struct Link(&'static str, #[source] Option<Box<Self>>);
 
     #[test]
     fn every_cause_is_written_once() {
