@@ -213,6 +213,11 @@ impl Registry {
         self.callers.get(self.stored_tokens.get(&id)?)
     }
 
+    /// The connections that are kept in the store, in no order.
+    pub fn stored(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.listings(Source::Stored).map(|listing| &listing.connection)
+    }
+
     /// Everybody who holds a token.
     pub fn holders(&self) -> impl Iterator<Item = &Arc<Holder>> {
         self.callers.values()

@@ -24,11 +24,12 @@ mod row;
 mod sqlite;
 mod tokens;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::path::Path;
 
 pub use self::audit::Batch;
-pub use self::changes::{Change, Changes, Record, Snapshot};
+pub use self::changes::{Change, Changes, Record, RecordKey, Snapshot};
 use self::database::{Database, Work};
 pub use self::error::Error;
 pub use self::keys::{Renewed, Rewrapped};
@@ -42,10 +43,17 @@ pub struct Store {
     database: Database,
 }
 
-/// The number of a write: each write that changes what is in force has a greater one than all
-/// before it.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Revision(i64);
+/// A write that changes what is in force: its number, which is greater than those of all writes
+/// before it, and its random identity.
+///
+/// A database that was put back, or a standby that was promoted without the last writes, gives the
+/// same numbers to other writes; the identity tells them apart.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Revision {
+    number: i64,
+    /// 0 for a write of a version that gave none.
+    identity: i64,
+}
 
 impl Store {
     /// Opens the SQLite database in this file, and makes it if there is none.
@@ -90,12 +98,22 @@ impl Store {
 
 impl Revision {
     /// The revision of a store in which nothing was ever written.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self { number: 0, identity: 0 };
 
     /// The number.
     #[must_use]
     pub fn number(self) -> i64 {
-        self.0
+        self.number
+    }
+}
+
+/// Two writes of one number are of two histories, and neither comes first.
+impl PartialOrd for Revision {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match self.number.cmp(&other.number) {
+            Ordering::Equal if self.identity != other.identity => None,
+            order => Some(order),
+        }
     }
 }
 
@@ -110,6 +128,6 @@ impl fmt::Debug for Store {
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.number, f)
     }
 }

@@ -1,26 +1,28 @@
 //! Follows the store: what changes there is soon in force here.
 
+mod comparison;
+mod heard;
+mod opening;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use self::heard::Heard;
+use self::opening::NOT_IN_FORCE;
 use super::backing::Backing;
 use super::live::Live;
 use super::trust::Trust;
 use crate::clock;
 use crate::error::chain;
 use crate::ledger::Metrics;
-use crate::model::caller::Caller;
-use crate::model::connection::Connection;
-use crate::model::record::{ConnectionRecord, TokenRecord};
 use crate::proxy::InForce;
 use crate::registry::{Registry, Taken};
-use crate::store::{self, Change, Changes, Record, Revision};
-use crate::vault::Vault;
+use crate::store::{self, Change, Changes, Record, RecordKey, Revision};
 
 /// Keeps what is in force abreast of the store.
 #[derive(Debug)]
@@ -31,21 +33,25 @@ pub(super) struct Follower {
     metrics: Arc<Metrics>,
     max_staleness: Duration,
     /// Up to where the store's changes are in force here.
-    reached: watch::Sender<Revision>,
+    reached: watch::Sender<Reached>,
+    /// The number of looks at the store that have begun.
+    looks: AtomicU64,
     /// Asked to look at once.
     nudged: Notify,
     heard: Mutex<Heard>,
     stale: Arc<AtomicBool>,
     /// Asked to take up everything, not only what has changed.
     afresh: AtomicBool,
+    /// The records that a comparison has found to be in force otherwise than the store has them.
+    suspects: Mutex<Vec<RecordKey>>,
 }
 
-/// When the store last answered.
-#[derive(Debug)]
-struct Heard {
-    at: Instant,
-    /// Whether it has been silent since, which is said once.
-    silent: bool,
+/// Up to where the store's changes are in force here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    revision: Revision,
+    /// The number of the look that has come to this.
+    look: u64,
 }
 
 /// Why what the store has can't be in force.
@@ -57,26 +63,6 @@ pub enum FollowError {
     /// The store has what is declared.
     #[error(transparent)]
     Taken(#[from] Taken),
-}
-
-impl Heard {
-    /// Notes it, and gives for how long the store has been silent. A silence is logged once, and
-    /// so is its end.
-    fn note(&mut self, heard: Result<(), store::Error>, now: Instant) -> Duration {
-        let Err(error) = heard else {
-            if std::mem::take(&mut self.silent) {
-                tracing::info!("the store is back");
-            }
-            self.at = now;
-            return Duration::ZERO;
-        };
-        if !std::mem::replace(&mut self.silent, true) {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "the store can't be used: requests go on with what is known");
-        }
-        // Silence has begun by now, however short it is.
-        now.duration_since(self.at).max(Duration::from_millis(1))
-    }
 }
 
 impl Follower {
@@ -93,7 +79,8 @@ impl Follower {
     ) -> Result<Self, FollowError> {
         let stale = Arc::clone(&live.in_force().load().stale);
         let follower = Self {
-            reached: watch::Sender::new(Revision::ZERO),
+            reached: watch::Sender::default(),
+            looks: AtomicU64::new(0),
             heard: Mutex::new(Heard { at: clock::instant(), silent: false }),
             nudged: Notify::new(),
             backing,
@@ -103,6 +90,7 @@ impl Follower {
             max_staleness,
             stale,
             afresh: AtomicBool::new(false),
+            suspects: Mutex::default(),
         };
         match follower.take_up().await.map_err(FollowError::Store)? {
             None => Ok(follower),
@@ -111,9 +99,10 @@ impl Follower {
     }
 
     /// Follows the store until this is dropped. It looks when the store says that something has
-    /// changed, when it is nudged, and every half a second in case it was not told.
+    /// changed, when it is nudged, and every half a second in case it was not told. Now and then
+    /// it compares the whole.
     pub(super) async fn follow(&self) {
-        tokio::join!(self.listen(), self.keep_up(), self.judge());
+        tokio::join!(self.listen(), self.keep_up(), self.judge(), self.compare_now_and_then());
     }
 
     /// The store says that something has changed. The wait is never broken off: it may have to
@@ -132,7 +121,7 @@ impl Follower {
                 () = self.nudged.notified() => {}
                 () = tokio::time::sleep(GLANCE) => {}
             }
-            self.note(self.catch_up().await);
+            self.note(self.look().await);
         }
     }
 
@@ -154,17 +143,29 @@ impl Follower {
         self.nudged.notify_one();
     }
 
-    /// Waits until what the store had at `revision` is in force here. Whether it came to that in
-    /// time.
+    /// Waits until what the store had at `revision` is in force here, and says whether it came to
+    /// that in time. Only a look that begins from now on counts: the number that was reached before
+    /// may be one of another history, which the store no longer has.
     pub(super) async fn reached(&self, revision: Revision) -> bool {
         let mut reached = self.reached.subscribe();
+        let before = self.looks.load(Relaxed);
         self.nudged.notify_one();
-        let there = reached.wait_for(|reached| *reached >= revision);
+        let is_there = |reached: &Reached| reached.look > before && reached.revision >= revision;
+        let there = reached.wait_for(is_there);
         matches!(tokio::time::timeout(PATIENCE, there).await, Ok(Ok(_)))
     }
 
+    /// Brings in force what the store has, and notes that this look has come to an end.
+    async fn look(&self) -> Result<(), store::Error> {
+        let look = self.looks.fetch_add(1, Relaxed) + 1;
+        self.catch_up().await?;
+        self.correct().await?;
+        self.reached.send_modify(|reached| reached.look = look);
+        Ok(())
+    }
+
     async fn catch_up(&self) -> Result<(), store::Error> {
-        let since = *self.reached.borrow();
+        let since = self.reached.borrow().revision;
         let changes = match self.backing.store.changes_since(since).await? {
             Changes::Since { changes, .. }
                 if self.reread_keys_for(&changes).await || self.afresh.swap(false, Relaxed) =>
@@ -180,14 +181,29 @@ impl Follower {
                     self.trust.renew(&self.backing).await;
                 }
                 self.put_in_force(|registry| self.apply(registry, changes));
-                self.reached.send_replace(revision);
+                self.reached.send_modify(|reached| reached.revision = revision);
             }
-            Changes::Behind => {
-                self.trust.renew(&self.backing).await;
-                if let Some(taken) = self.take_up().await? {
-                    tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");
-                }
+            Changes::Behind => self.begin_again().await?,
+            Changes::Diverged { found } => {
+                tracing::warn!(
+                    reached = %since, found = %found,
+                    "the store's history is not the one that this instance has followed: the last \
+                     write that is in force here is not in it. The database was put back, or a \
+                     standby without the last writes was promoted. Everything is read again; what \
+                     the lost writes had created, replaced, deleted or revoked is as the store has \
+                     it"
+                );
+                self.begin_again().await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Reads all that the store has, and puts it in the place of what was in force of it.
+    async fn begin_again(&self) -> Result<(), store::Error> {
+        self.trust.renew(&self.backing).await;
+        if let Some(taken) = self.take_up().await? {
+            tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");
         }
         Ok(())
     }
@@ -263,95 +279,10 @@ impl Follower {
             *registry = next;
             taken
         });
-        self.reached.send_replace(revision);
+        self.reached.send_modify(|reached| reached.revision = revision);
         Ok(taken)
     }
-
-    fn apply(&self, registry: &mut Registry, changes: Vec<Change>) {
-        let vault = self.backing.keys.vault();
-        for change in changes {
-            match change {
-                Change::Connection { now: Ok(Some(record)), .. } => {
-                    if let Err(taken) = self.put(registry, &vault, record) {
-                        tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");
-                    }
-                }
-                Change::Connection { integration, name, now } => {
-                    registry.withdraw(&integration, &name);
-                    self.report(now);
-                }
-                Change::Authorities | Change::Key { .. } => {}
-                Change::Token { now: Ok(Some(record)), .. } => self.admit(registry, &vault, record),
-                Change::Token { id, now } => {
-                    registry.dismiss(id);
-                    self.report(now);
-                }
-            }
-        }
-    }
-
-    /// Opens a connection's secret. One that can't be opened is in force as such, so that requests
-    /// that name it fail, and say why.
-    fn put(
-        &self,
-        registry: &mut Registry,
-        vault: &Vault,
-        record: ConnectionRecord,
-    ) -> Result<(), Taken> {
-        let opened = vault.open(&record.context(), &record.sealed);
-        let integration = registry.share(record.integration);
-        let record = ConnectionRecord { integration, ..record };
-        let connection = Connection::of_record(record, opened.ok().as_ref());
-        if connection.credential().is_none() {
-            self.metrics.count_seal_failure();
-            tracing::error!(
-                connection = format!("{}.{}", connection.integration(), connection.name()),
-                "the connection's secret can't be opened: its row was changed by hand, or its \
-                 master key is missing; requests for it are refused"
-            );
-        }
-        registry.put(connection, &self.metrics)
-    }
-
-    fn admit(&self, registry: &mut Registry, vault: &Vault, record: TokenRecord) {
-        if vault.verify(&record.claims(), &record.mac).is_err() {
-            self.metrics.count_seal_failure();
-            tracing::error!(
-                token.id = %record.id,
-                "a token of the store was not written by a holder of the master key; it is no token"
-            );
-            registry.dismiss(record.id);
-            return;
-        }
-        let caller = Caller {
-            name: record.name.into(),
-            reach: record.reach,
-            scopes: record.scopes,
-            expires_at: record.expires_at,
-        };
-        registry.admit(record.digest, record.id, caller);
-    }
-
-    /// Something that the store has sealed can't be opened.
-    pub(super) fn alarm(&self, whose: &str) {
-        self.metrics.count_seal_failure();
-        tracing::error!(
-            whose,
-            "what is sealed can't be opened: its row was changed by hand, or its master key is \
-             missing; nothing is done with it"
-        );
-    }
-
-    /// A row that is no record counts as one that was changed by hand.
-    fn report<T>(&self, read: Result<T, store::Error>) {
-        if let Err(error) = read {
-            self.metrics.count_seal_failure();
-            tracing::error!(error = %chain(&error), "a row of the store can't be read; it is not in force");
-        }
-    }
 }
-
-const NOT_IN_FORCE: &str = "what the store has is not in force here";
 
 /// Longer than a store that is well takes for anything; from then on it counts as silent.
 const SLOW: Duration = Duration::from_secs(3);

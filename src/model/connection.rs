@@ -35,6 +35,8 @@ pub struct Connection {
     home: Option<Origin>,
     /// How its tokens stand, where it is a connection by OAuth that could be opened.
     standing: Option<Box<Standing>>,
+    /// The fingerprint of the record that it was made of; 0 where there is none.
+    fingerprint: u64,
 }
 
 /// How the tokens of an OAuth connection stand. A connection has one set of tokens as long as it
@@ -93,8 +95,10 @@ impl Connection {
     /// has no credential: it can be named, and nothing can be sent with it.
     #[must_use]
     pub fn of_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
+        let fingerprint = record.fingerprint();
         let ConnectionRecord { uuid, integration, name, allowed_domain, detail, .. } = record;
         let mut connection = Self::sealed(integration, name, allowed_domain, detail);
+        connection.fingerprint = fingerprint;
         let Some(secret) = secret else { return connection };
         match &connection.detail {
             Detail::OAuth(grant) => {
@@ -132,7 +136,24 @@ impl Connection {
             credential: None,
             home,
             standing: None,
+            fingerprint: 0,
         }
+    }
+
+    /// The fingerprint of the record that it was made of; 0 where there is none.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Says whether it was made of this very record.
+    #[must_use]
+    pub fn is_of(&self, record: &ConnectionRecord) -> bool {
+        self.fingerprint == record.fingerprint()
+            && self.integration == record.integration
+            && self.name == record.name
+            && self.allowed_domain == record.allowed_domain
+            && self.detail == record.detail
     }
 
     /// The integration that it belongs to.

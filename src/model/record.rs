@@ -1,6 +1,8 @@
 //! What is kept of connections and access tokens: their records, with secrets only as ciphertext
 //! or digest.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -128,6 +130,15 @@ impl ConnectionRecord {
 }
 
 impl ConnectionRecord {
+    /// A number that is another one for another record or another sealed secret. It stays the same
+    /// when the secret comes under another master key.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.uuid.as_bytes(), &self.sealed.payload).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The grant, where it is a connection by OAuth.
     #[must_use]
     pub fn grant(&self) -> Option<&Grant> {

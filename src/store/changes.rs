@@ -27,11 +27,26 @@ pub enum Record {
     Token(Result<TokenRecord, Error>),
 }
 
+/// The key of a record that is in force.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum RecordKey {
+    /// A connection's integration and name.
+    Connection(IntegrationName, ConnectionName),
+    /// A token's id.
+    Token(Uuid),
+}
+
 /// What has happened since a revision.
 #[derive(Debug)]
 pub enum Changes {
     /// Too much, or so long ago that it is forgotten: only a snapshot tells.
     Behind,
+    /// The store's history does not contain that revision: the database was put back, or a standby
+    /// without the last writes was promoted. Only a snapshot tells what is there now.
+    Diverged {
+        /// The revision of the store.
+        found: Revision,
+    },
     /// These changes, up to this revision.
     Since {
         /// The revision that they lead to.
@@ -92,7 +107,7 @@ impl Store {
     /// [`Error::Unavailable`] when the database is.
     pub async fn walk(&self, mut visit: impl FnMut(Record)) -> Result<Revision, Error> {
         let mut work = self.read().await?;
-        let (revision, _) = position(&mut work).await?;
+        let revision = revision(&mut work).await?;
         let mut last = String::new();
         while let Some(key) = connections::page(&mut work, &last, PAGE, &mut visit).await? {
             last = key;
@@ -116,6 +131,21 @@ impl Store {
         changes
     }
 
+    /// The records of these keys as they are now, each as a change, and the revision of now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is.
+    pub async fn look_up(&self, keys: &[RecordKey]) -> Result<(Revision, Vec<Change>), Error> {
+        let mut work = self.read().await?;
+        let revision = revision(&mut work).await?;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(look_up(&mut work, key).await?);
+        }
+        work.end().await?;
+        Ok((revision, found))
+    }
+
     /// Forgets the history but for the last `keep` revisions. Who is further behind takes a
     /// snapshot.
     ///
@@ -131,25 +161,59 @@ impl Store {
 
 /// The revision of now.
 pub(super) async fn revision(work: &mut Work) -> Result<Revision, Error> {
-    Ok(position(work).await?.0)
+    Ok(position(work, Revision::ZERO).await?.revision)
 }
 
-/// The revision, and the one up to which the history is forgotten.
-async fn position(work: &mut Work) -> Result<(Revision, Revision), Error> {
-    let row = work.row("SELECT revision, pruned FROM revision", []).await?;
+/// The state of the history, as somebody at a revision needs it.
+struct Position {
+    /// The revision of now.
+    revision: Revision,
+    /// The number up to which the history is forgotten.
+    pruned: i64,
+    /// The identity of the write that has the number asked for, if it is there.
+    known: Option<i64>,
+}
+
+async fn position(work: &mut Work, since: Revision) -> Result<Position, Error> {
+    let row = work.row(POSITION, [since.number.into()]).await?;
     let row = row.ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
     let columns = row.of("revision");
-    Ok((Revision(columns.number("revision")?), Revision(columns.number("pruned")?)))
+    let identity = columns.maybe_number("identity")?.unwrap_or_default();
+    let is_there = columns.number("found")? > 0;
+    let known = columns.maybe_number("known")?.unwrap_or_default();
+    Ok(Position {
+        revision: Revision { number: columns.number("revision")?, identity },
+        pruned: columns.number("pruned")?,
+        known: is_there.then_some(known),
+    })
+}
+
+impl Position {
+    /// Says why the changes since `since` can't be told, if they can't.
+    fn missing(&self, since: Revision) -> Option<Changes> {
+        let diverged = Changes::Diverged { found: self.revision };
+        if since.number > self.revision.number {
+            return Some(diverged);
+        }
+        match self.known {
+            Some(identity) => (identity != since.identity).then_some(diverged),
+            // Nothing comes before the first write, and so nothing can differ.
+            None if since.number == 0 && self.pruned == 0 => None,
+            None if since.number <= self.pruned => Some(Changes::Behind),
+            None => Some(diverged),
+        }
+    }
 }
 
 async fn changes_since(work: &mut Work, since: Revision) -> Result<Changes, Error> {
-    let (revision, pruned) = position(work).await?;
-    if since > revision || since < pruned {
-        return Ok(Changes::Behind);
+    let position = position(work, since).await?;
+    if let Some(missing) = position.missing(since) {
+        return Ok(missing);
     }
+    let revision = position.revision;
     let mut changes = Vec::new();
-    if since < revision {
-        let rows = work.rows(CHANGED, [since.0.into(), (MOST + 1).into()]).await?;
+    if since.number < revision.number {
+        let rows = work.rows(CHANGED, [since.number.into(), (MOST + 1).into()]).await?;
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MOST {
             return Ok(Changes::Behind);
         }
@@ -168,21 +232,33 @@ async fn changes_since(work: &mut Work, since: Revision) -> Result<Changes, Erro
 /// A kind that is not known here is a newer version's, and nothing to us.
 async fn changed(work: &mut Work, row: &Row) -> Result<Option<Change>, Error> {
     let columns = row.of("changes");
-    let (integration, name) = (columns.text("integration")?, columns.text("name")?);
     match columns.text("kind")?.as_str() {
         connections::KIND => {
-            let now = known(connections::find(work, &integration, &name).await)?;
             let integration = columns.parsed("integration", IntegrationName::parse)?;
             let name = columns.parsed("name", ConnectionName::parse)?;
-            Ok(Some(Change::Connection { integration, name, now }))
+            look_up(work, &RecordKey::Connection(integration, name)).await.map(Some)
         }
         tokens::KIND => {
-            let now = known(tokens::find(work, &name).await)?;
-            Ok(Some(Change::Token { id: columns.parsed("name", Uuid::parse_str)?, now }))
+            let id = columns.parsed("name", Uuid::parse_str)?;
+            look_up(work, &RecordKey::Token(id)).await.map(Some)
         }
         authorities::KIND => Ok(Some(Change::Authorities)),
-        keys::KIND => Ok(Some(Change::Key { id: name.into() })),
+        keys::KIND => Ok(Some(Change::Key { id: columns.text("name")?.into() })),
         _ => Ok(None),
+    }
+}
+
+async fn look_up(work: &mut Work, key: &RecordKey) -> Result<Change, Error> {
+    match key {
+        RecordKey::Connection(integration, name) => {
+            let found = connections::find(work, integration.as_str(), name.as_str()).await;
+            let (integration, name) = (integration.clone(), name.clone());
+            Ok(Change::Connection { integration, name, now: known(found)? })
+        }
+        RecordKey::Token(id) => {
+            let now = known(tokens::find(work, &id.to_string()).await)?;
+            Ok(Change::Token { id: *id, now })
+        }
     }
 }
 
@@ -204,6 +280,14 @@ const MOST: i64 = 1000;
 const CHANGED: &str = "SELECT max(revision) AS last, kind, integration, name FROM changes \
     WHERE revision > $1 GROUP BY kind, integration, name ORDER BY last LIMIT $2";
 
+const POSITION: &str = "SELECT r.revision, r.pruned, \
+    (SELECT identity FROM changes WHERE changes.revision = r.revision) AS identity, \
+    (SELECT count(*) FROM changes WHERE changes.revision = $1) AS found, \
+    (SELECT identity FROM changes WHERE changes.revision = $1) AS known \
+    FROM revision AS r";
+
 const FORGET: &str = "UPDATE revision SET pruned = revision - $1 WHERE pruned < revision - $1";
 
-const PRUNE: &str = "DELETE FROM changes WHERE revision <= (SELECT pruned FROM revision)";
+/// The row of the last forgotten revision stays: its identity is compared with that of those who
+/// are just there.
+const PRUNE: &str = "DELETE FROM changes WHERE revision < (SELECT pruned FROM revision)";

@@ -10,6 +10,7 @@ use super::postgres::{self, Listener, Postgres};
 use super::row::{Row, Value};
 use super::sqlite::Sqlite;
 use super::{Error, Revision};
+use crate::chance;
 
 /// A database of either kind.
 pub(super) enum Database {
@@ -124,14 +125,16 @@ impl Work {
             .await?
             .ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
         let next = next.of("revision").number("revision")?;
-        let change =
-            "INSERT INTO changes (revision, kind, integration, name) VALUES ($1, $2, $3, $4)";
-        self.run(change, [next.into(), kind.into(), integration.into(), name.into()]).await?;
+        let identity = new_identity()?;
+        let change = "INSERT INTO changes (revision, identity, kind, integration, name) \
+            VALUES ($1, $2, $3, $4, $5)";
+        let values = [next.into(), identity.into(), kind.into(), integration.into(), name.into()];
+        self.run(change, values).await?;
         if let Self::Postgres(_) = self {
             let notice = [postgres::CHANNEL.into(), next.to_string().into()];
             self.rows("SELECT pg_notify($1, $2)", notice).await?;
         }
-        Ok(Revision(next))
+        Ok(Revision { number: next, identity })
     }
 
     /// Holds the right to the next revision without taking it: nothing that takes one comes between.
@@ -154,6 +157,12 @@ impl Work {
             Self::Sqlite(work) => within(work.rollback()).await,
         }
     }
+}
+
+/// A random identity for a write.
+fn new_identity() -> Result<i64, Error> {
+    let bytes = chance::bytes().map_err(|failed| Error::Unavailable(Box::new(failed)))?;
+    Ok(i64::from_be_bytes(bytes))
 }
 
 /// Waits for the driver, but not for ever: a peer that is lost without a word says nothing. The

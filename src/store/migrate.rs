@@ -9,7 +9,7 @@ pub(super) struct Migration {
 }
 
 /// The steps, from the first; the version of a schema is how many of them it has seen.
-pub(super) const MIGRATIONS: [Migration; 4] = [
+pub(super) const MIGRATIONS: [Migration; 5] = [
     Migration {
         sqlite: include_str!("migrations/sqlite/0001_records.sql"),
         postgres: include_str!("migrations/postgres/0001_records.sql"),
@@ -25,6 +25,10 @@ pub(super) const MIGRATIONS: [Migration; 4] = [
     Migration {
         sqlite: include_str!("migrations/sqlite/0004_oauth.sql"),
         postgres: include_str!("migrations/postgres/0004_oauth.sql"),
+    },
+    Migration {
+        sqlite: include_str!("migrations/sqlite/0006_identity.sql"),
+        postgres: include_str!("migrations/postgres/0006_identity.sql"),
     },
 ];
 

@@ -8,7 +8,7 @@ use crate::support::soon;
 use crate::support::world::{Running, World};
 
 /// Waits until `/readyz` answers with this status.
-async fn ready_is(server: &Running, status: u16) {
+pub(super) async fn ready_is(server: &Running, status: u16) {
     soon(async { while server.api("/readyz").await.status != status {} }).await;
 }
 

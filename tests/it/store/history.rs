@@ -9,6 +9,8 @@ use crate::support::soon;
 of_both!(
     what_has_happened_is_told_in_its_order,
     who_is_behind_what_is_remembered_takes_a_snapshot,
+    who_has_seen_a_write_that_the_store_has_lost_is_told,
+    a_database_of_an_older_version_tells_its_writes_apart_too,
     two_stores_on_one_database_see_each_others_writes,
     revisions_become_visible_in_their_order,
     what_a_newer_version_writes_is_passed_over,
@@ -30,7 +32,7 @@ fn told(change: &Change) -> String {
 async fn since(store: &Store, revision: Revision) -> (Revision, Vec<String>) {
     match store.changes_since(revision).await.unwrap() {
         Changes::Since { revision, changes } => (revision, changes.iter().map(told).collect()),
-        Changes::Behind => panic!("behind {revision}"),
+        other => panic!("{other:?} since {revision}"),
     }
 }
 
@@ -72,9 +74,60 @@ async fn who_is_behind_what_is_remembered_takes_a_snapshot(home: Home) {
     assert_eq!(since(&store, revisions[4]).await.1, ["con4 is", "con5 is"]);
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!((snapshot.revision, snapshot.connections.len()), (revisions[6], 6));
+    assert_eq!(since(&store, revisions[6]).await.1, Vec::<String>::new());
+    store.prune_changes(0).await.unwrap();
+    assert_eq!(since(&store, revisions[6]).await.1, Vec::<String>::new());
+    assert!(matches!(store.changes_since(revisions[5]).await, Ok(Changes::Behind)));
     let other = Home::sqlite();
     let ahead = other.open().await.changes_since(revisions[1]).await;
-    assert!(matches!(ahead, Ok(Changes::Behind)), "a store that was put back begins anew");
+    assert!(matches!(ahead, Ok(Changes::Diverged { found: Revision::ZERO })), "{ahead:?}");
+}
+
+/// A database that was put back gives the numbers of the writes it has lost to others.
+async fn who_has_seen_a_write_that_the_store_has_lost_is_told(home: Home) {
+    let store = home.open().await;
+    let kept = store.create_connection(&connection("kept")).await.unwrap();
+    home.by_hand("CREATE TABLE copy_of_changes AS SELECT * FROM changes").await;
+    let lost = store.create_connection(&connection("lost")).await.unwrap();
+    home.by_hand(
+        "DELETE FROM connections WHERE name = 'lost'; DELETE FROM changes; \
+         INSERT INTO changes SELECT * FROM copy_of_changes; \
+         UPDATE revision SET revision = revision - 1",
+    )
+    .await;
+    let ahead = store.changes_since(lost).await.unwrap();
+    assert!(matches!(ahead, Changes::Diverged { found } if found == kept), "{ahead:?}");
+    let other = store.create_connection(&connection("other")).await.unwrap();
+    assert_eq!(other.number(), lost.number());
+    for _ in 0..2 {
+        let parted = store.changes_since(lost).await.unwrap();
+        assert!(matches!(parted, Changes::Diverged { .. }), "{parted:?}");
+        store.create_connection(&connection(&format!("n{}", home_made()))).await.unwrap();
+    }
+    assert_eq!(since(&store, kept).await.1.len(), 3);
+}
+
+/// Text that no other call gives.
+fn home_made() -> String {
+    keyferry::model::record::new_id().unwrap().simple().to_string()
+}
+
+async fn a_database_of_an_older_version_tells_its_writes_apart_too(home: Home) {
+    let store = home.open().await;
+    let last = store.create_connection(&connection("one")).await.unwrap();
+    store.close().await;
+    let version = match home {
+        Home::Postgres(_) => "UPDATE keyferry_schema SET version = 4",
+        Home::Sqlite(_) => "PRAGMA user_version = 4",
+    };
+    home.by_hand(&format!("ALTER TABLE changes DROP COLUMN identity; {version}")).await;
+    let store = home.open().await;
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(snapshot.revision.number(), last.number());
+    assert_ne!(snapshot.revision, last, "the write has an identity of its own");
+    let next = store.create_connection(&connection("two")).await.unwrap();
+    assert_eq!(since(&store, snapshot.revision).await, (next, vec!["two is".into()]));
+    assert_eq!(since(&store, Revision::ZERO).await.1, ["one is", "two is"]);
 }
 
 async fn two_stores_on_one_database_see_each_others_writes(home: Home) {
@@ -117,7 +170,8 @@ async fn what_a_newer_version_writes_is_passed_over(home: Home) {
     let store = home.open().await;
     store.create_connection(&connection("one")).await.unwrap();
     home.by_hand(
-        "UPDATE revision SET revision = 2; INSERT INTO changes VALUES (2, 'client', 'acme', 'x')",
+        "UPDATE revision SET revision = 2; INSERT INTO changes (revision, kind, integration, name) \
+         VALUES (2, 'client', 'acme', 'x')",
     )
     .await;
     let (revision, told) = since(&store, Revision::ZERO).await;

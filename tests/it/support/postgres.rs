@@ -40,6 +40,46 @@ impl Postgres {
         postgres
     }
 
+    /// Makes a standby that follows this server asynchronously, and waits until it has all that
+    /// this server has now.
+    pub(crate) async fn standby(&self) -> Self {
+        let directory = TempDir::new().unwrap();
+        if let Some((uid, gid)) = servant() {
+            chown(directory.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let mut copy = command("pg_basebackup");
+        copy.args(["-U", "postgres", "-R", "-c", "fast", "--no-sync", "-h"]).arg(self.directory());
+        let copied = copy.arg("-D").arg(directory.path().join("data")).output().unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let server = run(directory.path());
+        let standby = Self { directory, server };
+        standby.ready().await;
+        let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text")
+            .fetch_one(&mut self.connect().await)
+            .await
+            .unwrap();
+        let mut conn = standby.connect().await;
+        let replayed = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
+        let caught_up = async {
+            let mut is_there = false;
+            while !is_there {
+                let asked = sqlx::query_scalar(replayed).bind(&written);
+                is_there = asked.fetch_one(&mut conn).await.unwrap();
+            }
+        };
+        soon(caught_up).await;
+        standby
+    }
+
+    /// Makes a standby a server that can be written to.
+    pub(crate) async fn promote(&self) {
+        let promoted: bool = sqlx::query_scalar("SELECT pg_promote()")
+            .fetch_one(&mut self.connect().await)
+            .await
+            .unwrap();
+        assert!(promoted);
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> Secret {
         Secret::new(format!(

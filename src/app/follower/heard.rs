@@ -1,0 +1,33 @@
+//! The silence of the store: since when it has not answered.
+
+use std::time::{Duration, Instant};
+
+use crate::store;
+
+/// When the store last answered.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) at: Instant,
+    /// Whether it has been silent since, which is said once.
+    pub(super) silent: bool,
+}
+
+impl Heard {
+    /// Notes it, and gives for how long the store has been silent. A silence is logged once, and
+    /// so is its end.
+    pub(super) fn note(&mut self, heard: Result<(), store::Error>, now: Instant) -> Duration {
+        let Err(error) = heard else {
+            if std::mem::take(&mut self.silent) {
+                tracing::info!("the store is back");
+            }
+            self.at = now;
+            return Duration::ZERO;
+        };
+        if !std::mem::replace(&mut self.silent, true) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the store can't be used: requests go on with what is known");
+        }
+        // Silence has begun by now, however short it is.
+        now.duration_since(self.at).max(Duration::from_millis(1))
+    }
+}

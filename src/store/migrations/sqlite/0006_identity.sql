@@ -1,0 +1,4 @@
+-- A random number that tells a write from another one that has the same revision in a copy of the
+-- database. A version that knows no identities writes NULL.
+ALTER TABLE changes ADD COLUMN identity INTEGER;
+UPDATE changes SET identity = random();
