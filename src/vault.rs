@@ -9,12 +9,14 @@ mod envelope;
 mod keyring;
 mod mac;
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 pub use self::keyring::{Keyring, KeyringError};
 use crate::chance;
 use crate::model::record::TokenClaims;
-use crate::model::sealed::{Context, Mac, Sealed};
+use crate::model::sealed::{Context, KeyId, Mac, Sealed};
 use crate::secret::Secret;
 
 /// Seals and opens secrets with the keys of one keyring.
@@ -34,11 +36,13 @@ pub enum SealError {
     Cipher,
 }
 
-/// What is kept can't be opened, or was not written by a holder of the key. It says no more, so
-/// that nobody learns from it how far an attempt got.
-#[derive(Debug, thiserror::Error)]
-#[error("it can't be opened")]
-pub struct OpenError(());
+/// What is kept can't be opened, or was not written by a holder of the key. It names the master
+/// key where that is not at hand, and says no more, so that nobody learns from it how far an
+/// attempt got.
+#[derive(Debug)]
+pub struct OpenError {
+    missing_key: Option<KeyId>,
+}
 
 /// What is kept can't be brought under another master key.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,33 @@ pub enum RewrapError {
     /// It can't be sealed again.
     #[error("it can't be sealed again")]
     Seal(#[source] SealError),
+}
+
+impl OpenError {
+    /// The key is at hand, and does not open it.
+    const BROKEN: Self = Self { missing_key: None };
+
+    /// The key of this id is not at hand. What can't be the id of a key was written by hand.
+    fn without(key_id: &str) -> Self {
+        Self { missing_key: KeyId::parse(key_id) }
+    }
+
+    /// The master key that it takes, if that is not at hand.
+    #[must_use]
+    pub fn missing_key(&self) -> Option<KeyId> {
+        self.missing_key
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.missing_key {
+            Some(id) => write!(f, "its master key {id} is missing"),
+            None => f.write_str("it can't be opened"),
+        }
+    }
 }
 
 impl Vault {
@@ -84,7 +115,7 @@ impl Vault {
     /// is not at hand.
     pub fn open(&self, context: &Context<'_>, sealed: &Sealed) -> Result<Secret, OpenError> {
         let data_key = self.unwrap(context, sealed)?;
-        let cipher = envelope::Cipher::new(&data_key).map_err(|_silent| OpenError(()))?;
+        let cipher = envelope::Cipher::new(&data_key).map_err(|_silent| OpenError::BROKEN)?;
         let text = cipher.decrypt(&context::of_payload(context), &sealed.payload)?;
         Ok(Secret::new(text.to_vec()))
     }
@@ -121,11 +152,12 @@ impl Vault {
     /// # Errors
     /// [`OpenError`] when it is not, or when the master key is not at hand.
     pub fn verify(&self, claims: &TokenClaims<'_>, mac: &Mac) -> Result<(), OpenError> {
-        let key = self.keyring.lookup(&mac.key_id).ok_or(OpenError(()))?;
+        let key = self.keyring.lookup(&mac.key_id);
+        let key = key.ok_or_else(|| OpenError::without(&mac.key_id))?;
         if mac::is_genuine(&key.mac, &key.id, claims, &mac.code) {
             Ok(())
         } else {
-            Err(OpenError(()))
+            Err(OpenError::BROKEN)
         }
     }
 
@@ -144,7 +176,8 @@ impl Vault {
         context: &Context<'_>,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let key = self.keyring.lookup(&sealed.key_id).ok_or(OpenError(()))?;
+        let key = self.keyring.lookup(&sealed.key_id);
+        let key = key.ok_or_else(|| OpenError::without(&sealed.key_id))?;
         key.wrap.decrypt(&context::of_wrap(context, &key.id), &sealed.wrapped)
     }
 }

@@ -10,6 +10,8 @@ use utoipa::ToSchema;
 use crate::desk::{About, Fault, Refused};
 use crate::door::{self, TurnedAway};
 use crate::limit::Exceeded;
+use crate::model::sealed::KeyId;
+use crate::oauth::Failure;
 
 use self::numbered::answer;
 pub(super) use self::numbered::{Numbered, NumberedErrors};
@@ -131,6 +133,9 @@ impl Error {
             }
             Refused::OutOfReach => forbidden(OUT_OF_REACH.to_owned()),
             Refused::SealBroken => internal("SealBroken", SEAL_BROKEN),
+            Refused::KeyMissing(id) | Refused::Tokens(Failure::KeyMissing(id)) => {
+                internal("SealBroken", &key_missing(id))
+            }
             Refused::Taken => conflict("Resource conflict"),
             Refused::Tokens(failure) => internal("Internal", &failure.to_string()),
             Refused::Unavailable => {
@@ -204,13 +209,21 @@ fn code(about: About) -> &'static str {
     }
 }
 
+/// A secret can't be opened for want of a master key.
+fn key_missing(id: KeyId) -> String {
+    format!(
+        "The secret that is kept can't be opened: the server lacks its master key, {id}. The \
+         operator must add that key to the server's master keys; the record itself is sound"
+    )
+}
+
 const DECLARED: &str = "Declared in the configuration: the operator changes or deletes it there";
 const AUTHORITY_CONFIGURED: &str = "The CA is ca.cert of the configuration: the operator changes it there and starts the server anew";
 const KEYS_FROM_ENVIRONMENT: &str = "The master keys come from KEYFERRY_MASTER_KEY: write them \
     to seal.master_key_file, the new one first, and start the server without the variable";
 const MISMATCH: &str = "Authorization failed due to integration mismatch";
 const OUT_OF_REACH: &str = "Cannot access this resource. The token does not reach it";
-const SEAL_BROKEN: &str = "The secret that is kept can't be opened: the operator brings its master key back, or what it \
-     belongs to is deleted and created anew";
+const SEAL_BROKEN: &str = "The secret that is kept can't be opened: its record was changed by hand. \
+    What it belongs to must be deleted and created again";
 const STORE_NEEDED: &str = "This server keeps nothing: the operator sets store.url in the \
     configuration to a database, as sqlite:keyferry.db, and starts it anew";

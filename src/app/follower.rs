@@ -102,7 +102,8 @@ impl Follower {
     /// changed, when it is nudged, and every half a second in case it was not told. Now and then
     /// it compares the whole.
     pub(super) async fn follow(&self) {
-        tokio::join!(self.listen(), self.keep_up(), self.judge(), self.compare_now_and_then());
+        let judging = async { tokio::join!(self.judge(), self.await_keys()) };
+        tokio::join!(self.listen(), self.keep_up(), judging, self.compare_now_and_then());
     }
 
     /// The store says that something has changed. The wait is never broken off: it may have to
@@ -136,6 +137,15 @@ impl Follower {
         }
     }
 
+    /// What could not be opened for want of a key is opened once the key is there.
+    async fn await_keys(&self) {
+        loop {
+            self.backing.keys.arrival(&self.backing.store).await;
+            tracing::info!("a master key that was missing is there: everything is opened again");
+            self.begin_afresh();
+        }
+    }
+
     /// Has everything taken up again, soon: keys that open more than before are there, or what is
     /// declared no longer stands in the way of what is stored.
     pub(super) fn begin_afresh(&self) {
@@ -144,13 +154,16 @@ impl Follower {
     }
 
     /// Waits until what the store had at `revision` is in force here, and says whether it came to
-    /// that in time. Only a look that begins from now on counts: the number that was reached before
-    /// may be one of another history, which the store no longer has.
+    /// that in time. Where that very write is not the last one in force, only a look that begins
+    /// from now on counts: a greater number that was reached before may be one of another history,
+    /// which the store no longer has.
     pub(super) async fn reached(&self, revision: Revision) -> bool {
         let mut reached = self.reached.subscribe();
         let before = self.looks.load(Relaxed);
         self.nudged.notify_one();
-        let is_there = |reached: &Reached| reached.look > before && reached.revision >= revision;
+        let is_there = |reached: &Reached| {
+            reached.revision == revision || (reached.look > before && reached.revision >= revision)
+        };
         let there = reached.wait_for(is_there);
         matches!(tokio::time::timeout(PATIENCE, there).await, Ok(Ok(_)))
     }
@@ -201,6 +214,7 @@ impl Follower {
 
     /// Reads all that the store has, and puts it in the place of what was in force of it.
     async fn begin_again(&self) -> Result<(), store::Error> {
+        self.backing.keys.forget_missing();
         self.trust.renew(&self.backing).await;
         if let Some(taken) = self.take_up().await? {
             tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");

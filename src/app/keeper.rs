@@ -48,7 +48,7 @@ impl Shelf for Kept {
     ) -> BoxFuture<'a, Result<Secret, OpenError>> {
         let open = async move {
             let vault = self.vault_with(&sealed.key_id).await;
-            vault.open(&context, sealed).inspect_err(|_mute| self.follower.alarm(&whose))
+            vault.open(&context, sealed).inspect_err(|error| self.follower.alarm(&whose, error))
         };
         open.boxed()
     }

@@ -1,14 +1,17 @@
 //! The master keys: from the environment or a file, made on the first start, checked against what
 //! the store was sealed with.
 
+mod missing;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use self::missing::Missing;
 use super::data_dir::{DataDirError, read_secret, write_secret};
 use crate::config::{Config, Environment};
-use crate::model::sealed::{Context, Sealed};
+use crate::model::sealed::{Context, KeyId, Sealed};
 use crate::secret::Secret;
 use crate::store::{self, Store, Window};
 use crate::vault::{Keyring, KeyringError, SealError, Vault};
@@ -18,6 +21,7 @@ use crate::vault::{Keyring, KeyringError, SealError, Vault};
 pub(super) struct Keys {
     source: Source,
     vault: ArcSwap<Vault>,
+    missing: Missing,
 }
 
 /// Where the keys come from.
@@ -44,10 +48,21 @@ pub enum KeysError {
     /// The store was sealed before, and there is no key.
     #[error(
         "the store holds secrets, and there is no master key in {}: bring back the key that they \
-         were sealed with, or set {VARIABLE}",
-        .0.display()
+         were sealed with ({}), or set {VARIABLE}",
+        .0.display(), .1
     )]
-    Missing(PathBuf),
+    Missing(PathBuf, String),
+    /// The store was sealed with a key that is not among those at hand.
+    #[error(
+        "the store was sealed with the master key {id}, and {place} holds other master keys: put \
+         the line of {id} into it as well"
+    )]
+    Lacking {
+        /// Where the keys were read.
+        place: String,
+        /// The key that is not there.
+        id: KeyId,
+    },
     /// The store was sealed with another key.
     #[error(
         "the store was sealed with other master keys than those in {0}: bring back the key that \
@@ -87,9 +102,14 @@ impl Keys {
                 None => return Self::make(path, store).await,
             },
         };
-        let keys = Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)) };
+        let keys = Self::new(source, keyring);
         keys.check(&keys.vault(), store).await?;
         Ok(keys)
+    }
+
+    fn new(source: Source, keyring: Keyring) -> Self {
+        let missing = Missing::default();
+        Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)), missing }
     }
 
     /// The keys in use.
@@ -104,7 +124,10 @@ impl Keys {
     /// [`KeysError`] as at the start; the keys in use stay so then.
     pub(super) async fn reread(&self, store: &Store) -> Result<bool, KeysError> {
         let Source::File(path) = &self.source else { return Err(KeysError::Environment) };
-        let keyring = read_file(path)?.ok_or_else(|| KeysError::Missing(path.clone()))?;
+        self.missing.note_read(path);
+        let Some(keyring) = read_file(path)? else {
+            return Err(KeysError::Missing(path.clone(), used_keys(store).await?));
+        };
         let vault = Arc::new(Vault::new(keyring));
         self.check(&vault, store).await?;
         let before = self.vault.swap(Arc::clone(&vault));
@@ -114,19 +137,19 @@ impl Keys {
     /// A key is never made over old data; and it is on the disk before anything is sealed with it.
     async fn make(path: PathBuf, store: &Store) -> Result<Self, KeysError> {
         // The key check is one of the records that count.
-        if !store.key_usage().await.map_err(KeysError::Store)?.is_empty() {
-            return Err(KeysError::Missing(path));
+        let used = used_keys(store).await?;
+        if !used.is_empty() {
+            return Err(KeysError::Missing(path, used));
         }
         let place = path.display().to_string();
         let keyring = Keyring::generate().map_err(|why| KeysError::Keyring { place, why })?;
         write_secret(&path, keyring.to_text().expose())?;
-        let source = Source::File(path.clone());
-        let keys = Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)) };
+        let keys = Self::new(Source::File(path.clone()), keyring);
         match keys.check(&keys.vault(), store).await {
-            Err(KeysError::Wrong(_place)) => {
+            Err(KeysError::Wrong(_) | KeysError::Lacking { .. }) => {
                 // Another instance was first; this key has sealed nothing.
                 std::fs::remove_file(&path).map_err(|why| DataDirError::File(path.clone(), why))?;
-                Err(KeysError::Missing(path))
+                Err(KeysError::Missing(path, used_keys(store).await?))
             }
             checked => checked.map(|()| keys),
         }
@@ -144,9 +167,11 @@ impl Keys {
             let sealed = vault.seal(&Context::KeyCheck, &mark).map_err(KeysError::Seal)?;
             store.keep_key_check(&sealed).await.map_err(KeysError::Store)?
         };
-        match vault.open(&Context::KeyCheck, &kept) {
+        let place = self.source.to_string();
+        match vault.open(&Context::KeyCheck, &kept).map_err(|error| error.missing_key()) {
             Ok(_mark) => Ok(()),
-            Err(_mute) => Err(KeysError::Wrong(self.source.to_string())),
+            Err(Some(id)) => Err(KeysError::Lacking { place, id }),
+            Err(None) => Err(KeysError::Wrong(place)),
         }
     }
 
@@ -184,6 +209,24 @@ impl std::fmt::Display for Source {
             Self::File(path) => path.display().fmt(f),
         }
     }
+}
+
+/// The place of the master keys, and the ids of those that can be read there.
+pub(super) fn at_hand(config: &Config, environment: &Environment) -> (String, Vec<String>) {
+    let path = config.data_dir.join(&config.seal.master_key_file);
+    let (place, keyring) = match environment.text(VARIABLE) {
+        Some(text) => (VARIABLE.to_owned(), parse(&Secret::new(text), VARIABLE).ok()),
+        None => (path.display().to_string(), read_file(&path).ok().flatten()),
+    };
+    let ids = keyring.iter().flat_map(Keyring::ids).map(str::to_owned).collect();
+    (place, ids)
+}
+
+/// The ids of the keys under which the store has records, in a row.
+async fn used_keys(store: &Store) -> Result<String, KeysError> {
+    let used = store.key_usage().await.map_err(KeysError::Store)?;
+    let ids: Vec<_> = used.iter().filter_map(|(id, _)| KeyId::parse(id)).collect();
+    Ok(ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", "))
 }
 
 fn read_file(path: &Path) -> Result<Option<Keyring>, KeysError> {

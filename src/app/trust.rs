@@ -16,6 +16,7 @@ use crate::error::chain;
 use crate::ledger::Metrics;
 use crate::secret::Secret;
 use crate::store;
+use crate::vault::OpenError;
 
 /// The CA, and what it signs.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Trust {
         let opened = backing.store.authorities().await?.into_iter().filter_map(|record| {
             let record = record.map_err(|error| self.alarm(&error)).ok()?;
             let key = vault.open(&record.context(), &record.sealed);
-            let key = key.map_err(|error| self.alarm(&error)).ok()?;
+            let key = key.map_err(|error| self.alarm_of_key(backing, &error)).ok()?;
             let authority = Authority::restore(&record.certificate, &key, now);
             let authority = authority.map_err(|error| self.alarm(&error)).ok()?;
             Some(Heir { authority: Arc::new(authority), signs_from: record.signs_from })
@@ -129,6 +130,16 @@ impl Trust {
     fn alarm(&self, error: &(dyn std::error::Error + 'static)) {
         self.metrics.count_seal_failure();
         tracing::error!(error, "an interception CA of the store can't be used");
+    }
+
+    fn alarm_of_key(&self, backing: &Backing, error: &OpenError) {
+        let Some(key) = error.missing_key() else { return self.alarm(error) };
+        self.metrics.count_seal_failure();
+        tracing::error!(
+            %key,
+            "an interception CA of the store can't be used until its master key is there: {}",
+            backing.keys.note_missing(key)
+        );
     }
 
     /// Writes the certificates where programs are told to look for them.
@@ -150,4 +161,4 @@ fn configured_ca(cert: &Path, key: &Path, clock: &Clock) -> Result<Authority, Tr
         .map_err(|why| TrustError::Configured(cert.to_path_buf(), key.to_path_buf(), why))
 }
 
-const CERTIFICATE: &str = "ca/cert.pem";
+pub(super) const CERTIFICATE: &str = "ca/cert.pem";

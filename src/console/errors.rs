@@ -4,9 +4,10 @@ use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use maud::{Markup, html};
 
-use super::shell;
+use super::{outlook, shell};
 use crate::desk::{Fault, Refused};
 use crate::limit::Exceeded;
+use crate::oauth::Failure;
 
 /// What has happened, and who must do what.
 #[derive(Clone, Debug)]
@@ -48,6 +49,11 @@ impl Story {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 title: "The master keys can’t be read",
                 words: format!("The operator of the server must mend this: {why}").into(),
+            },
+            Refused::KeyMissing(id) | Refused::Tokens(Failure::KeyMissing(id)) => Self {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                title: "A master key is missing",
+                words: outlook::key_missing(id).into(),
             },
             Refused::Tokens(failure) => Self {
                 status: StatusCode::BAD_GATEWAY,
@@ -95,7 +101,7 @@ impl Story {
             Refused::SealBroken => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "The secret can’t be opened",
-                "Its record was changed by hand, or its master key is missing. Delete the connection and create it anew, or have the operator bring the key back.",
+                "Its record was changed by hand. Delete the connection and create it again.",
             ),
             Refused::Taken => Self::new(
                 StatusCode::CONFLICT,
@@ -113,6 +119,7 @@ impl Story {
             | Refused::Declared
             | Refused::Faulty(_)
             | Refused::Internal
+            | Refused::KeyMissing(_)
             | Refused::KeysFromEnvironment
             | Refused::KeysUnreadable(_)
             | Refused::MissingScope(_)

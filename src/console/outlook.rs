@@ -1,10 +1,13 @@
 //! How things stand, at a glance: states, times, types.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use crate::desk::{State, Surveyed};
 use crate::model::connection::ConnectionType;
+use crate::model::sealed::KeyId;
 
 /// What admins call a type.
 pub(super) fn kind(kind: ConnectionType) -> &'static str {
@@ -56,10 +59,14 @@ pub(super) fn state(surveyed: &Surveyed, now: Timestamp) -> Markup {
 }
 
 /// What a state means and who must act, where somebody must.
-pub(super) fn advice(state: State) -> Option<&'static str> {
-    Some(match state {
-        State::Failing("SealBroken") | State::SealBroken => {
-            "The secret that is kept can’t be opened: its record was changed by hand, or its master key is missing. Enter the secret anew by deleting and creating the connection, or have the operator bring the key back."
+pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
+    let advice = match state {
+        State::KeyMissing(id) => return Some(key_missing(id).into()),
+        State::SealBroken => {
+            "The secret that is kept can’t be opened: its record was changed by hand. Delete the connection and create it again."
+        }
+        State::Failing("SealBroken") => {
+            "The last request was refused because a secret could not be opened. The server’s log names the master key that is missing, or the record that was changed by hand."
         }
         State::Failing("NameUnresolved") => {
             "The host of the last request has no address. Under a domain with *. it may have been mistyped; else its DNS must be mended."
@@ -78,7 +85,15 @@ pub(super) fn advice(state: State) -> Option<&'static str> {
             "The origin answered with an error of its own; it must be mended there."
         }
         State::Unused | State::Works => return None,
-    })
+    };
+    Some(advice.into())
+}
+
+/// What is to be done where a master key is missing.
+pub(super) fn key_missing(id: KeyId) -> String {
+    format!(
+        "The server lacks the master key {id}, under which the secret is sealed. The operator of the server must add that key to its master keys; the secret itself is sound."
+    )
 }
 
 fn words(state: State) -> (&'static str, String) {
@@ -88,6 +103,7 @@ fn words(state: State) -> (&'static str, String) {
         State::NeedsDomain => ("warn", "needs an allowed domain".to_owned()),
         State::Rejected(status) => ("bad", format!("failing: origin said {status}")),
         State::SealBroken => ("bad", "secret can’t be opened".to_owned()),
+        State::KeyMissing(id) => ("bad", format!("master key {id} is missing")),
         State::Unused => ("idle", "not used since the start".to_owned()),
         State::Works => ("good", "works".to_owned()),
     }

@@ -291,7 +291,7 @@ impl Desk {
         // else have the new one sealed for a place of the editor's choice.
         let whose = format!("the connection {}.{}", before.integration, before.name);
         let kept = keeping.open(whose, before.context(), &before.sealed).await;
-        let kept = kept.map_err(|_mute| Refused::SealBroken)?;
+        let kept = kept.map_err(Refused::from)?;
         let secret = change.secret.clone().unwrap_or(kept);
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);

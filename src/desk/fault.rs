@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::chance;
 use crate::error::chain;
+use crate::model::sealed::KeyId;
 use crate::oauth::Failure;
+use crate::vault::OpenError;
 
 /// One thing that is wrong with what was entered; the title never contains a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,6 +65,9 @@ pub enum Refused {
     /// The token lacks this scope.
     #[error("the token lacks the scope {0}")]
     MissingScope(Scope),
+    /// A secret can't be opened for want of this master key.
+    #[error("its master key {0} is missing")]
+    KeyMissing(KeyId),
     /// The master keys are not the server's to renew.
     #[error("the master keys come from the environment")]
     KeysFromEnvironment,
@@ -128,4 +133,10 @@ impl fmt::Display for Scope {
 pub(super) fn no_chance(error: &chance::Failed) -> Refused {
     tracing::error!(error = %chain(error), "nothing can be made");
     Refused::Internal
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        error.missing_key().map_or(Self::SealBroken, Self::KeyMissing)
+    }
 }

@@ -15,6 +15,7 @@ use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::Detail;
+use crate::model::sealed::KeyId;
 use crate::registry::{self, Source};
 use crate::store::Window;
 
@@ -42,6 +43,8 @@ pub struct Surveyed {
 pub enum State {
     /// The last request did not come back from the origin: the refusal's code.
     Failing(&'static str),
+    /// Its secret can't be opened for want of this master key.
+    KeyMissing(KeyId),
     /// Only a new flow helps.
     NeedsAuthorization,
     /// Nobody has said where its tokens may be sent.
@@ -93,7 +96,7 @@ impl State {
         match self {
             Self::Failing(_) | Self::Rejected(_) => "failing",
             Self::NeedsAuthorization | Self::NeedsDomain => "authorize",
-            Self::SealBroken => "broken",
+            Self::SealBroken | Self::KeyMissing(_) => "broken",
             Self::Unused => "unused",
             Self::Works => "works",
         }
@@ -104,7 +107,7 @@ impl State {
             return Self::NeedsAuthorization;
         }
         if connection.credential().is_none() {
-            return Self::SealBroken;
+            return connection.missing_key().map_or(Self::SealBroken, Self::KeyMissing);
         }
         if connection.allowed_domain().is_none() {
             return Self::NeedsDomain;

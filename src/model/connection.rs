@@ -17,6 +17,7 @@ use super::oauth::grant::Grant;
 use super::oauth::tokens::TokenSet;
 use super::origin::{HostName, Origin};
 use super::record::{ConnectionRecord, Detail};
+use super::sealed::KeyId;
 use crate::secret::Secret;
 
 /// A connection of an integration.
@@ -37,6 +38,8 @@ pub struct Connection {
     standing: Option<Box<Standing>>,
     /// The fingerprint of the record that it was made of; 0 where there is none.
     fingerprint: u64,
+    /// The master key for want of which the secret could not be opened.
+    missing_key: Option<Box<KeyId>>,
 }
 
 /// How the tokens of an OAuth connection stand. A connection has one set of tokens as long as it
@@ -137,7 +140,20 @@ impl Connection {
             home,
             standing: None,
             fingerprint: 0,
+            missing_key: None,
         }
+    }
+
+    /// The same connection, which could not be opened for want of this master key, if for that.
+    #[must_use]
+    pub fn lacking(self, key: Option<KeyId>) -> Self {
+        Self { missing_key: key.map(Box::new), ..self }
+    }
+
+    /// The master key for want of which the secret could not be opened.
+    #[must_use]
+    pub fn missing_key(&self) -> Option<KeyId> {
+        self.missing_key.as_deref().copied()
     }
 
     /// The fingerprint of the record that it was made of; 0 where there is none.

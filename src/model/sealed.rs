@@ -21,6 +21,13 @@ pub struct Sealed {
     pub payload: Box<[u8]>,
 }
 
+/// The id of a master key: 1 to 64 characters out of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct KeyId {
+    text: [u8; Self::MAX_LEN],
+    length: u8,
+}
+
 /// What a secret is sealed for: the record, and everything that decides where or how the secret
 /// is sent. It opens for the very same context and no other.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +93,39 @@ pub struct Mac {
     pub code: [u8; 32],
 }
 
+impl KeyId {
+    const MAX_LEN: usize = 64;
+
+    /// Reads an id.
+    #[must_use]
+    pub fn parse(id: &str) -> Option<Self> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let length = u8::try_from(id.len()).ok().filter(|length| *length > 0)?;
+        let mut text = [0; Self::MAX_LEN];
+        text.get_mut(..id.len())?.copy_from_slice(id.as_bytes());
+        id.bytes().all(is_allowed).then_some(Self { text, length })
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let text = self.text.get(..usize::from(self.length)).unwrap_or_default();
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sealed(under {})", self.key_id)
@@ -101,6 +141,17 @@ impl fmt::Debug for Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_of_a_key_is_short_and_plain() {
+        let longest = "x".repeat(64);
+        for id in ["k", "2026-11", "A.b_c-9", &longest] {
+            assert_eq!(KeyId::parse(id).unwrap().as_str(), id);
+        }
+        for id in ["", "a b", "a\n", "é", "<b>", &"x".repeat(65), &"x".repeat(300)] {
+            assert_eq!(KeyId::parse(id), None, "{id:?}");
+        }
+    }
 
     #[test]
     fn debug_shows_the_key_id_alone() {

@@ -3,6 +3,8 @@
 use super::answer::{Denial, ErrorCode};
 use crate::model::oauth::endpoint::EndpointError;
 use crate::model::oauth::grant::LapseReason;
+use crate::model::sealed::KeyId;
+use crate::vault::OpenError;
 
 /// Why there are no other tokens. None of it has a secret, an address or a provider's words in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,6 +18,9 @@ pub enum Failure {
     /// The connection is gone.
     #[error("the connection is gone")]
     Gone,
+    /// A secret can't be opened for want of this master key.
+    #[error("the master key {0} is missing: the operator must add it to the server's master keys")]
+    KeyMissing(KeyId),
     /// It has taken longer than anybody waits.
     #[error("there were no other tokens in time")]
     Late,
@@ -57,7 +62,7 @@ impl Failure {
 
     /// Whether the provider has no part in it.
     pub(super) fn is_our_own(self) -> bool {
-        matches!(self, Self::Overtaken | Self::Store | Self::Seal)
+        matches!(self, Self::Overtaken | Self::Store | Self::Seal | Self::KeyMissing(_))
     }
 
     /// What it is called among the figures.
@@ -69,8 +74,14 @@ impl Failure {
             Self::NoRefreshToken => "no_refresh_token",
             Self::Endpoint(_) | Self::NotSent(_) | Self::Port | Self::Unfit(_) => "unreachable",
             Self::Late | Self::Overtaken | Self::Unanswered(_) => "unanswered",
-            Self::Seal => "seal_broken",
+            Self::Seal | Self::KeyMissing(_) => "seal_broken",
             Self::Store => "store_unavailable",
         }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        error.missing_key().map_or(Self::Seal, Self::KeyMissing)
     }
 }

@@ -174,8 +174,7 @@ impl Flight<'_> {
     ) -> Result<(ClientRecord, TokenSet), Failure> {
         let whose = format!("the connection {}.{}", record.integration, record.name);
         let packed = self.shelf.open(whose, record.context(), &record.sealed).await;
-        let tokens = packed.ok().and_then(|packed| TokenSet::unpack(&packed));
-        let tokens = tokens.ok_or(Failure::Seal)?;
+        let tokens = TokenSet::unpack(&packed?).ok_or(Failure::Seal)?;
         let client = self.shelf.store().client(&record.integration, grant.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Failure::Gone)?;
         Ok((client, tokens))

@@ -99,7 +99,7 @@ impl Provider {
         let issuer = endpoint.origin().to_string();
         let whose = format!("the OAuth client {} of {}", client.name, client.integration);
         let secret = self.shelf.open(whose, client.context(), &client.sealed).await;
-        let secret = secret.map_err(|_mute| Failure::Seal)?;
+        let secret = secret.map_err(Failure::from)?;
         let form = Form::of(&question, &client.client_id, &secret, client.auth_method);
         let Form { body, authorization } = form.ok_or(Failure::Seal)?;
         // The time of the question: a token must not be held for fresher than it is.

@@ -87,7 +87,9 @@ pub fn explain(
     let pinned = origin.as_ref().and_then(|origin| pin(in_force, origin));
     let refusal = match decided {
         Err(refusal) => Some(refusal),
-        Ok(permit) if permit.connection().credential().is_none() => Some(seal_broken()),
+        Ok(permit) if permit.connection().credential().is_none() => {
+            Some(seal_broken(permit.connection().missing_key()))
+        }
         Ok(permit) => has_tokens(permit.connection(), &in_force.settings.renewal, now)
             .err()
             .or_else(|| pinned.and_then(|address| judge(in_force, address))),

@@ -9,6 +9,7 @@ use super::fields::{self, Via};
 use super::refusal::{Code, Refusal};
 use super::upgrade::{Wish, ask_for_websocket};
 use crate::model::permit::Permit;
+use crate::model::sealed::KeyId;
 use crate::upstream::{Departure, Outgoing, Sealed};
 
 /// Strips what must not leave, puts the target in origin-form, and has the departure inject the
@@ -37,14 +38,26 @@ pub(super) fn inject(
     head.uri = http::Uri::from_parts(parts).map_err(|_never| lost())?;
     head.version = Version::HTTP_11;
     head.extensions.clear();
+    let missing = permit.connection().missing_key();
     let departure = Departure::new(permit, Request::from_parts(head, body), upgrades);
-    departure.map_err(|Sealed| seal_broken())
+    departure.map_err(|Sealed| seal_broken(missing))
 }
 
-/// The secret is there and can't be opened: what is sealed was changed, or its key is missing.
-pub(super) fn seal_broken() -> Refusal {
-    Refusal::new(
-        Code::SealBroken,
-        "The connection's secret can't be opened; the operator must delete the connection and create it anew.",
-    )
+/// The secret is there and can't be opened: its key is missing, or what is sealed was changed.
+pub(super) fn seal_broken(missing: Option<KeyId>) -> Refusal {
+    match missing {
+        Some(id) => Refusal::new(
+            Code::SealBroken,
+            format!(
+                "The connection's secret can't be opened: the server lacks its master key, {id}. \
+                 The operator must add that key to the server's master keys; nothing else is \
+                 wrong with the connection."
+            ),
+        ),
+        None => Refusal::new(
+            Code::SealBroken,
+            "The connection's secret can't be opened: its record was changed by hand. The \
+             operator must delete the connection and create it again.",
+        ),
+    }
 }

@@ -183,7 +183,8 @@ fn failed(failure: Failure, decided: &Decided) -> Refusal {
     let connection = decided.permit.connection();
     match failure {
         Failure::Lapsed(_) | Failure::NoRefreshToken => reauthorization_needed(connection),
-        Failure::Seal => super::inject::seal_broken(),
+        Failure::KeyMissing(id) => super::inject::seal_broken(Some(id)),
+        Failure::Seal => super::inject::seal_broken(None),
         Failure::Store => Refusal::new(
             Code::StoreUnavailable,
             "The store can't be reached, and the connection's access token has ended.",

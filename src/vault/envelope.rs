@@ -38,12 +38,12 @@ impl Cipher {
         context: &[u8],
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let rest = sealed.strip_prefix(&[FORMAT]).ok_or(OpenError(()))?;
-        let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>().ok_or(OpenError(()))?;
+        let rest = sealed.strip_prefix(&[FORMAT]).ok_or(OpenError::BROKEN)?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>().ok_or(OpenError::BROKEN)?;
         let mut text = Zeroizing::new(rest.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let opened = self.0.open_in_place(nonce, Aad::from(context), &mut text);
-        let length = opened.map_err(|_silent| OpenError(()))?.len();
+        let length = opened.map_err(|_silent| OpenError::BROKEN)?.len();
         text.truncate(length);
         Ok(text)
     }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::envelope::Cipher;
 use crate::chance;
+use crate::model::sealed::KeyId;
 use crate::secret::Secret;
 
 /// The master keys, in their order: the first one seals, all of them open.
@@ -143,9 +144,8 @@ impl MasterKey {
         let colon = line.iter().position(|byte| *byte == b':');
         let colon = colon.ok_or(KeyringError::Shape(number))?;
         let (id, rest) = line.split_at_checked(colon).unwrap_or_default();
-        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        let id = std::str::from_utf8(id).ok().filter(|_| id.iter().all(allowed));
-        let id = id.filter(|id| (1..=64).contains(&id.len())).ok_or(KeyringError::Id(number))?;
+        let id = std::str::from_utf8(id).ok().filter(|id| KeyId::parse(id).is_some());
+        let id = id.ok_or(KeyringError::Id(number))?;
         let mut bytes = Zeroizing::new([0; 33]);
         let length =
             STANDARD.decode_slice(rest.strip_prefix(b":").unwrap_or_default(), &mut *bytes);

@@ -107,6 +107,7 @@ impl Numbered {
             Refused::NoStore => Self::value("Store", super::STORE_NEEDED),
             Refused::Unavailable => Self::unavailable(),
             Refused::SealBroken => Self::server(super::SEAL_BROKEN),
+            Refused::KeyMissing(id) => Self::server(&super::key_missing(id)),
             Refused::AuthorityConfigured
             | Refused::Internal
             | Refused::KeysFromEnvironment
@@ -130,6 +131,7 @@ impl Numbered {
             Failure::Gone => Self::not_found(),
             Failure::NoRefreshToken => Self::invalid_request(),
             Failure::Seal => Self::server(super::SEAL_BROKEN),
+            Failure::KeyMissing(id) => Self::server(&super::key_missing(id)),
             Failure::Store => Self::unavailable(),
             Failure::Lapsed(reason @ LapseReason::ClientMoved) => {
                 let why = format!("{}: start a new flow", reason.as_sentence());

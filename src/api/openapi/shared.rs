@@ -156,7 +156,7 @@ pub(super) const SHARED: &[Shared] = &[
         status: "500",
         when: "It failed, and the server's log says why",
         code: "SealBroken",
-        title: "The secret that is kept can't be opened: enter it again",
+        title: "The secret that is kept can't be opened: the server lacks its master key, 2026-11. The operator must add that key to the server's master keys; the record itself is sound",
         field: None,
     },
     Shared {

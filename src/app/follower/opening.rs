@@ -7,7 +7,7 @@ use crate::model::connection::Connection;
 use crate::model::record::{ConnectionRecord, TokenRecord};
 use crate::registry::{Registry, Taken};
 use crate::store::{self, Change};
-use crate::vault::Vault;
+use crate::vault::{OpenError, Vault};
 
 impl Follower {
     pub(super) fn apply(&self, registry: &mut Registry, changes: Vec<Change>) {
@@ -42,27 +42,49 @@ impl Follower {
         record: ConnectionRecord,
     ) -> Result<(), Taken> {
         let opened = vault.open(&record.context(), &record.sealed);
+        let missing = opened.as_ref().err().and_then(OpenError::missing_key);
         let integration = registry.share(record.integration);
         let record = ConnectionRecord { integration, ..record };
-        let connection = Connection::of_record(record, opened.ok().as_ref());
+        let connection = Connection::of_record(record, opened.ok().as_ref()).lacking(missing);
         if connection.credential().is_none() {
-            self.metrics.count_seal_failure();
-            tracing::error!(
-                connection = format!("{}.{}", connection.integration(), connection.name()),
-                "the connection's secret can't be opened: its row was changed by hand, or its \
-                 master key is missing; requests for it are refused"
-            );
+            self.alarm_of_connection(&connection);
         }
         registry.put(connection, &self.metrics)
     }
 
+    fn alarm_of_connection(&self, connection: &Connection) {
+        self.metrics.count_seal_failure();
+        let name = format!("{}.{}", connection.integration(), connection.name());
+        match connection.missing_key() {
+            Some(key) => tracing::error!(
+                connection = name, %key,
+                "the connection's secret can't be opened, and requests for it are refused, until \
+                 its master key is there: {}",
+                self.backing.keys.note_missing(key)
+            ),
+            None => tracing::error!(
+                connection = name,
+                "the connection's secret can't be opened: its record was changed by hand; requests \
+                 for it are refused"
+            ),
+        }
+    }
+
     pub(super) fn admit(&self, registry: &mut Registry, vault: &Vault, record: TokenRecord) {
-        if vault.verify(&record.claims(), &record.mac).is_err() {
+        if let Err(error) = vault.verify(&record.claims(), &record.mac) {
             self.metrics.count_seal_failure();
-            tracing::error!(
-                token.id = %record.id,
-                "a token of the store was not written by a holder of the master key; it is no token"
-            );
+            match error.missing_key() {
+                Some(key) => tracing::error!(
+                    token.id = %record.id, %key,
+                    "the access token is ignored until its master key is there: {}",
+                    self.backing.keys.note_missing(key)
+                ),
+                None => tracing::error!(
+                    token.id = %record.id,
+                    "the access token is ignored: its MAC does not verify, so that its record was \
+                     written or changed by hand"
+                ),
+            }
             registry.dismiss(record.id);
             return;
         }
@@ -76,13 +98,20 @@ impl Follower {
     }
 
     /// Something that the store has sealed can't be opened.
-    pub(in crate::app) fn alarm(&self, whose: &str) {
+    pub(in crate::app) fn alarm(&self, whose: &str, error: &OpenError) {
         self.metrics.count_seal_failure();
-        tracing::error!(
-            whose,
-            "what is sealed can't be opened: its row was changed by hand, or its master key is \
-             missing; nothing is done with it"
-        );
+        match error.missing_key() {
+            Some(key) => tracing::error!(
+                whose, %key,
+                "what is sealed can't be opened until its master key is there: {}",
+                self.backing.keys.note_missing(key)
+            ),
+            None => tracing::error!(
+                whose,
+                "what is sealed can't be opened: its record was changed by hand; nothing is done \
+                 with it"
+            ),
+        }
     }
 
     /// A row that is no record counts as one that was changed by hand.

@@ -157,7 +157,7 @@ impl Writing<'_> {
         // else have the new one sealed for a place of the editor's choice.
         let whose = format!("the OAuth client {} of {}", before.name, before.integration);
         let kept = keeping.open(whose, before.context(), &before.sealed).await;
-        let kept = kept.map_err(|_mute| Refused::SealBroken)?;
+        let kept = kept.map_err(Refused::from)?;
         let mut after = before.clone();
         let ClientChange { client_id, secret, auth_url, token_url, default_scopes, auth_method } =
             change;

@@ -160,7 +160,7 @@ impl Writing<'_> {
             }
             let whose = format!("the connection {}.{}", before.integration, before.name);
             let secret = keeping.open(whose, before.context(), &before.sealed).await;
-            let secret = secret.map_err(|_mute| Refused::SealBroken)?;
+            let secret = secret.map_err(Refused::from)?;
             let mut after = before.clone();
             after.allowed_domain = Some(domain.clone());
             after.updated_at = self.0.desk.moved(before.updated_at);

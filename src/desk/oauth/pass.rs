@@ -131,8 +131,7 @@ impl Desk {
 async fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<Taken, Refused> {
     let whose = format!("an OAuth flow of {}", record.integration);
     let opened = keeping.open(whose, record.context(), &record.sealed).await;
-    let content = opened.ok().and_then(|packed| FlowContent::unpack(&packed));
-    let content = content.ok_or(Refused::SealBroken)?;
+    let content = FlowContent::unpack(&opened?).ok_or(Refused::SealBroken)?;
     let FlowRecord { id, integration, client, .. } = record;
     Ok(Taken { id, integration, client, content })
 }

@@ -191,3 +191,71 @@ async fn no_new_key_is_made_over_old_data_nor_a_wrong_one_taken_where_the_check_
     let server = world.run().await;
     assert_eq!(server.send(&through("kept")).await.status, 200);
 }
+
+/// Two instances, of which the first alone has the key under which everything is.
+async fn one_lacks_the_key(
+    there: World,
+    origin: &Origin,
+    postgres: &Postgres,
+    key: &Path,
+) -> (Running, Running) {
+    let here = with_file(origin, postgres, key).await;
+    let there = there.run().await;
+    let old = std::fs::read_to_string(key).unwrap();
+    secret_file(key, format!("{NEW}{old}").as_bytes());
+    rotate(&here).await;
+    here.keep_bearer("kept", "api.example.test", "kept-secret").await;
+    let broken = async { while there.send(&through("kept")).await.status != 500 {} };
+    soon(broken).await;
+    (here, there)
+}
+
+#[tokio::test]
+async fn a_missing_key_is_named_and_what_it_opens_is_in_force_within_a_second_of_it() {
+    let (origin, postgres) = (Origin::start().await, Postgres::start().await);
+    let keys = tempfile::TempDir::new().unwrap();
+    let (one, two) = (keys.path().join("one"), keys.path().join("two"));
+    for file in [&one, &two] {
+        secret_file(file, OLD.as_bytes());
+    }
+    let url = String::from_utf8(postgres.url().expose().to_vec()).unwrap();
+    let world = World::new(&origin).set("store.url", &format!("{url:?}"));
+    let world = world.set("seal.master_key_file", &format!("\"{}\"", two.display()));
+    let (here, there) = one_lacks_the_key(world, &origin, &postgres, &one).await;
+    let (_id, token) = here.keep_token("fresh", &["proxy"]).await;
+    let answer = there.send(&through("kept")).await;
+    assert_eq!(answer.refusal(), refused(500, "SealBroken"));
+    assert!(answer.text().contains("lacks its master key, new"), "{answer:?}");
+    let line = format!("PATCH {}/bearer_token/kept", crate::support::operator::CONNECTIONS);
+    let told = there.manage(&line, Some(serde_json::json!({"token": "another"}))).await;
+    assert_eq!(told.status, 500, "{told:?}");
+    assert!(told.text().contains("lacks its master key, new"), "{told:?}");
+    for told in [answer.text(), told.text()] {
+        assert!(!told.contains("delete") && !told.contains("by hand"), "{told}");
+    }
+    let advice = format!("put the line of the master key new into {}", two.display());
+    let named = |line: &str| (line.contains("acme.kept") && line.contains(&advice)).then_some(());
+    soon(there.log.find(named)).await;
+    // Something else that is wrong with the file is no reason to stop looking.
+    secret_file(&two, b"no key at all");
+    there.log.message("the master key file has changed and can't be used").await;
+    let begun = std::time::Instant::now();
+    secret_file(&two, format!("{NEW}{OLD}").as_bytes());
+    soon(async { while there.send(&through("kept")).await.status != 200 {} }).await;
+    soon(async { while there.send(&with_token(&token, "kept")).await.status != 200 {} }).await;
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+    assert_eq!(credential(&origin), "kept-secret");
+}
+
+#[tokio::test]
+async fn where_the_keys_are_in_the_environment_a_missing_one_is_looked_for_there() {
+    let (origin, postgres) = (Origin::start().await, Postgres::start().await);
+    let keys = tempfile::TempDir::new().unwrap();
+    let file = keys.path().join("key");
+    secret_file(&file, b"shared:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    let there = World::new(&origin).keeping_in(&postgres);
+    let (_here, there) = one_lacks_the_key(there, &origin, &postgres, &file).await;
+    let advice = "add the line of the master key new to KEYFERRY_MASTER_KEY and restart";
+    soon(there.log.find(|line| line.contains(advice).then_some(()))).await;
+}
