@@ -34,7 +34,7 @@ use self::database::{Database, Work};
 pub use self::error::Error;
 pub use self::keys::{Renewed, Rewrapped};
 pub use self::page::{Page, Window};
-pub use self::postgres::Listener;
+pub use self::postgres::{Listener, Notice};
 pub use self::refreshes::{Begun, Left, RefreshLease};
 use crate::secret::Secret;
 

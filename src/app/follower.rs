@@ -22,7 +22,7 @@ use crate::error::chain;
 use crate::ledger::Metrics;
 use crate::proxy::InForce;
 use crate::registry::{Registry, Taken};
-use crate::store::{self, Change, Changes, Record, RecordKey, Revision};
+use crate::store::{self, Change, Changes, Notice, Record, RecordKey, Revision};
 
 /// Keeps what is in force abreast of the store.
 #[derive(Debug)]
@@ -111,7 +111,12 @@ impl Follower {
     async fn listen(&self) {
         let mut listener = self.backing.store.listen();
         loop {
-            listener.changed().await;
+            if listener.changed().await == Notice::Unheard {
+                tracing::warn!(
+                    "the database passes no notifications on, as a pooler in transaction mode does \
+                     not: what other instances write is looked for every half a second"
+                );
+            }
             self.nudged.notify_one();
         }
     }

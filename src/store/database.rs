@@ -63,7 +63,8 @@ impl Work {
     ) -> Result<Vec<Row>, Error> {
         match self {
             Self::Postgres(work) => {
-                let rows = within(bound(sql, values).fetch_all(&mut **work)).await?;
+                let query = bound(sql, values).persistent(false);
+                let rows = within(query.fetch_all(&mut **work)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite(work) => {
@@ -90,7 +91,8 @@ impl Work {
     ) -> Result<u64, Error> {
         match self {
             Self::Postgres(work) => {
-                Ok(within(bound(sql, values).execute(&mut **work)).await?.rows_affected())
+                let query = bound(sql, values).persistent(false);
+                Ok(within(query.execute(&mut **work)).await?.rows_affected())
             }
             Self::Sqlite(work) => {
                 Ok(within(bound(sql, values).execute(&mut **work)).await?.rows_affected())

@@ -4,6 +4,7 @@
 mod history;
 mod instances;
 mod outage;
+mod pooler;
 mod rotation;
 mod tampering;
 mod traces;

@@ -9,6 +9,7 @@ pub(crate) mod inside;
 pub(crate) mod log;
 pub(crate) mod operator;
 pub(crate) mod origin;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod provider;
 pub(crate) mod raw;

@@ -160,7 +160,11 @@ fn run(directory: &Path) -> Child {
 
 /// One of the server's programs, to be run by somebody who is not root: the server refuses him.
 fn command(name: &str) -> Command {
-    let program = program(name);
+    as_servant(&program(name))
+}
+
+/// A program that is run by somebody who is not root.
+pub(super) fn as_servant(program: &Path) -> Command {
     let mut command = match servant() {
         None => Command::new(program),
         Some((uid, gid)) => {
@@ -189,6 +193,6 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// `nobody`, when we are root.
-fn servant() -> Option<(u32, u32)> {
+pub(super) fn servant() -> Option<(u32, u32)> {
     geteuid().is_root().then_some((65534, 65534))
 }
