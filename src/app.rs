@@ -5,6 +5,7 @@
 
 mod backing;
 mod bound;
+mod copies;
 pub mod data_dir;
 mod envoy;
 mod follower;
@@ -21,9 +22,11 @@ mod rooms;
 mod scene;
 mod server;
 mod trust;
+mod used;
 mod worker;
 
 pub use backing::BackingError;
+pub use copies::{Copied, CopiesError, back_up, restore};
 pub use follower::FollowError;
 pub use hardening::harden;
 pub use in_force::{Assembly, AssemblyError};

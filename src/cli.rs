@@ -3,6 +3,7 @@
 //! Owns arguments and everything that is printed, promises exit code 0 for done, 1 for failed and
 //! 2 for wrong usage, and must never know how a command does its work.
 
+mod backup;
 mod body;
 mod ca;
 mod check;
@@ -83,6 +84,10 @@ enum Command {
     Ca(ca::Arguments),
     /// Shows and rotates the master keys of a running server
     Key(key::Arguments),
+    /// Copies the embedded store into a new file, while the server runs or not
+    Backup(backup::Arguments),
+    /// Brings a backup into an empty data directory
+    Restore(backup::Arguments),
 }
 
 impl Arguments {
@@ -99,6 +104,8 @@ impl Arguments {
             Command::Token(arguments) => token::run(&arguments, &options, &environment),
             Command::Ca(arguments) => ca::run(&arguments, &options, &environment),
             Command::Key(arguments) => key::run(&arguments, &options, &environment),
+            Command::Backup(arguments) => backup::back_up(&arguments, &options, &environment),
+            Command::Restore(arguments) => backup::restore(&arguments, &options, &environment),
         }
     }
 }

@@ -11,6 +11,7 @@ mod authorities;
 mod changes;
 mod clients;
 mod connections;
+mod copy;
 mod database;
 mod detail;
 mod error;
@@ -30,6 +31,7 @@ use std::path::Path;
 
 pub use self::audit::Batch;
 pub use self::changes::{Change, Changes, Record, RecordKey, Snapshot};
+pub use self::copy::{Contents, CopyError, back_up_sqlite, beside, restore_sqlite};
 use self::database::{Database, Work};
 pub use self::error::Error;
 pub use self::keys::{Renewed, Rewrapped};

@@ -1,8 +1,11 @@
 //! What is kept beyond the process: the store, and the keys that it was sealed with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::data_dir::DataDirError;
 use super::keys::{Keys, KeysError};
+use super::used;
 use crate::config::{Config, Environment, StoreUrl};
 use crate::store::{self, Store};
 
@@ -19,6 +22,20 @@ pub enum BackingError {
     /// The master keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The mark of a store that is used can't be written.
+    #[error(transparent)]
+    Mark(#[from] DataDirError),
+    /// The store is empty, and one was used with this data directory.
+    #[error(
+        "the store is empty, but {signs} show that one was used with this data directory. Bring it \
+         back: {how}. Or, to begin with an empty store, delete {signs} and start again"
+    )]
+    Lost {
+        /// The files that show it.
+        signs: String,
+        /// The way back.
+        how: &'static str,
+    },
     /// The store.
     #[error("the store can't be opened: {0}")]
     Store(#[source] store::Error),
@@ -34,13 +51,36 @@ impl Backing {
         config: &Config,
         environment: &Environment,
     ) -> Result<Option<Self>, BackingError> {
+        let signs = used::signs(config);
         let store = match &config.store.url {
             StoreUrl::Memory => return Ok(None),
+            // Asked before a new file is made, which would stand in the way of a restore.
+            StoreUrl::Sqlite(path) if !signs.is_empty() && !config.data_dir.join(path).exists() => {
+                return Err(lost(config, &signs));
+            }
             StoreUrl::Sqlite(path) => Store::open_sqlite(&config.data_dir.join(path)).await,
             StoreUrl::Postgres(url) => Store::open_postgres(url).await,
         };
         let store = store.map_err(BackingError::Store)?;
+        if !signs.is_empty() && store.key_usage().await.map_err(BackingError::Store)?.is_empty() {
+            return Err(lost(config, &signs));
+        }
         let keys = Keys::open(config, environment, &store).await?;
+        used::mark(config)?;
         Ok(Some(Self { store: Arc::new(store), keys: Arc::new(keys) }))
     }
+}
+
+fn lost(config: &Config, signs: &[PathBuf]) -> BackingError {
+    let signs: Vec<_> = signs.iter().map(|file| file.display().to_string()).collect();
+    let how = match config.store.url {
+        StoreUrl::Postgres(_) => {
+            "name the right database in store.url, or restore it by pg_restore"
+        }
+        _ => {
+            "keyferry restore FILE from a backup, or the database with the -wal file beside it from \
+             where it was"
+        }
+    };
+    BackingError::Lost { signs: signs.join(" and "), how }
 }

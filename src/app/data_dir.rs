@@ -172,7 +172,7 @@ fn lock(directory: &Path) -> Result<File, DataDirError> {
     }
 }
 
-fn is_ours(metadata: &Metadata) -> bool {
+pub(super) fn is_ours(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw()
 }
 

@@ -20,6 +20,14 @@ pub enum Error {
         "the database is not Keyferry's: it holds something else; name another one in store.url"
     )]
     Foreign,
+    /// The file of the database holds nothing, and is not new either.
+    #[error(
+        "the database {path} holds nothing, and is not new either: it was copied without \
+         {path}-wal. Bring that file along, or restore a backup with keyferry restore; to begin \
+         with an empty store, delete {path} and start again",
+        path = .0.display()
+    )]
+    Hollow(PathBuf),
     /// A record holds what nobody here wrote.
     #[error("the column {column} of {table} holds what it can't")]
     Inconsistent {

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction};
 
 use super::Error;
+use super::copy::beside;
 use super::database::within;
 use super::migrate;
 
@@ -26,10 +27,14 @@ impl Sqlite {
             .filename(path)
             .busy_timeout(LOCK_WAIT)
             .disable_statement_logging();
+        let is_alone = is_without_log(path);
         // Judged before anything is set that would change somebody else's file.
         let mut first = within(plain.connect()).await?;
-        version(&mut first).await?;
+        let found = version(&mut first).await;
         within(first.close()).await?;
+        if found? == 0 && is_alone {
+            return Err(Error::Hollow(path.to_path_buf()));
+        }
         let options = plain
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -80,7 +85,7 @@ impl Sqlite {
 }
 
 /// The version of the schema; 0 for a database in which there is nothing.
-async fn version(conn: &mut SqliteConnection) -> Result<i64, Error> {
+pub(super) async fn version(conn: &mut SqliteConnection) -> Result<i64, Error> {
     let mut number = async |sql: &'static str| -> Result<i64, Error> {
         within(sqlx::query_scalar(sql).fetch_one(&mut *conn)).await
     };
@@ -107,6 +112,13 @@ fn make(path: &Path) -> Result<(), Error> {
         return Err(Error::Open(path.to_path_buf()));
     }
     Ok(())
+}
+
+/// Says whether the file holds something, and has no log of writes beside it. Without a table in
+/// it, it is then what is left of a database that was copied without its log.
+fn is_without_log(path: &Path) -> bool {
+    let holds_something = fs::metadata(path).is_ok_and(|found| found.len() > 0);
+    holds_something && !["-wal", "-journal"].iter().any(|log| beside(path, log).exists())
 }
 
 /// A queue that is too long means a busy database, not one that is away.

@@ -10,6 +10,7 @@
     reason = "a test that can't go on has failed, and tests spawn, dial and wait on their own"
 )]
 
+mod backup;
 mod callers;
 mod choosing;
 mod cli;

@@ -1,5 +1,5 @@
-//! PgBouncer, out of Debian's packages: a pooler in transaction mode before a server of the test's
-//! own.
+//! A pooler in transaction mode before a server of the test's own: `PgBouncer`, out of Debian's
+//! packages.
 
 use std::fs;
 use std::os::unix::fs::chown;

@@ -1,0 +1,120 @@
+//! Backups of the embedded store, and the way back.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::data_dir::{self, DataDir, DataDirError};
+use super::keys;
+use crate::config::{Config, Environment, StoreUrl};
+use crate::store::{Contents, CopyError, back_up_sqlite, beside, restore_sqlite};
+
+/// The store was copied.
+#[derive(Debug)]
+pub struct Copied {
+    /// The database of the data directory.
+    pub database: PathBuf,
+    /// The contents of it.
+    pub contents: Contents,
+    /// The master keys that it takes and that are not at hand.
+    pub missing_keys: Vec<Box<str>>,
+    /// The place of the master keys.
+    pub keys: String,
+}
+
+/// Why the store is not copied; each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CopiesError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The copy failed.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The store belongs to somebody else.
+    #[error("{} belongs to another user: run this as the user that runs the server", .0.display())]
+    Foreign(PathBuf),
+    /// The store keeps nothing.
+    #[error("store.url is \"memory:\", so that nothing is kept: there is nothing to copy")]
+    Memory,
+    /// There is a store already.
+    #[error(
+        "the data directory has a store: restore into an empty one (--data-dir), or stop the server \
+         and move {} and what begins with its name away first",
+        .0.display()
+    )]
+    Occupied(PathBuf),
+    /// The store is PostgreSQL's.
+    #[error(
+        "the store is a PostgreSQL database, which has tools of its own: back it up with pg_dump, and \
+         bring it back with pg_restore or psql; docs/STORE.md says what else to keep"
+    )]
+    Postgres,
+    /// A thread or runtime can't be started.
+    #[error("a thread can't be started")]
+    Thread(#[source] io::Error),
+}
+
+/// Copies the embedded store into the new file `to`. A server may be running meanwhile.
+///
+/// # Errors
+/// [`CopiesError`] says what stands in the way; then there is no new file.
+pub fn back_up(
+    config: &Config,
+    environment: &Environment,
+    to: &Path,
+) -> Result<Copied, CopiesError> {
+    let database = database(config)?;
+    // Files that are made beside the database as somebody else would keep the server out.
+    if fs::metadata(&database).is_ok_and(|found| !data_dir::is_ours(&found)) {
+        return Err(CopiesError::Foreign(database));
+    }
+    let contents = runtime()?.block_on(back_up_sqlite(&database, to))?;
+    Ok(copied(config, environment, database, contents))
+}
+
+/// Copies the backup `from` into the data directory, which is made where there is none, and must
+/// not have a store.
+///
+/// # Errors
+/// [`CopiesError`] says what stands in the way; then there is no store as before.
+pub fn restore(
+    config: &Config,
+    environment: &Environment,
+    from: &Path,
+) -> Result<Copied, CopiesError> {
+    let database = database(config)?;
+    // Held, so that no server begins meanwhile.
+    let _held = DataDir::open(&config.data_dir)?;
+    let files = ["", "-wal", "-shm", "-journal"].map(|ending| beside(&database, ending));
+    if files.iter().any(|file| file.exists()) {
+        return Err(CopiesError::Occupied(database));
+    }
+    let contents = runtime()?.block_on(restore_sqlite(from, &database))?;
+    Ok(copied(config, environment, database, contents))
+}
+
+fn database(config: &Config) -> Result<PathBuf, CopiesError> {
+    match &config.store.url {
+        StoreUrl::Memory => Err(CopiesError::Memory),
+        StoreUrl::Postgres(_) => Err(CopiesError::Postgres),
+        StoreUrl::Sqlite(path) => Ok(config.data_dir.join(path)),
+    }
+}
+
+fn copied(
+    config: &Config,
+    environment: &Environment,
+    database: PathBuf,
+    contents: Contents,
+) -> Copied {
+    let (keys, known) = keys::at_hand(config, environment);
+    let is_missing = |id: &&Box<str>| !known.iter().any(|known| **known == ***id);
+    let missing_keys = contents.key_ids.iter().filter(is_missing).cloned().collect();
+    Copied { database, contents, missing_keys, keys }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CopiesError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(CopiesError::Thread)
+}

@@ -1,0 +1,105 @@
+//! `keyferry backup` and `keyferry restore`: a copy of the embedded store, and the way back.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::output::{self, Failure, Format};
+use crate::app::{self, Copied};
+use crate::config::{Environment, Options};
+
+/// The file, and how the result is printed.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    output: Format,
+}
+
+/// Copies the store into a new file, and says what has to be kept beside it.
+pub(super) fn back_up(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let config = super::configuration(options, environment)?.config;
+    let copied = app::back_up(&config, environment, &arguments.file);
+    let copied = copied.map_err(|error| Failure::of(&error))?;
+    if arguments.output == Format::Json {
+        return output::result(&as_json(arguments, &copied));
+    }
+    let file = arguments.file.display();
+    output::result(&format!(
+        "{file} holds {} of {}",
+        contents(&copied),
+        copied.database.display()
+    ))?;
+    output::note(&format!(
+        "The secrets in it are sealed under {}, which it does not hold: keep {} too, and elsewhere. \
+         The audit trail is not part of it.",
+        keys(&copied.contents.key_ids),
+        copied.keys
+    ));
+    Ok(())
+}
+
+/// Brings a backup into the data directory, and says what else the server needs.
+pub(super) fn restore(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let config = super::configuration(options, environment)?.config;
+    let copied = app::restore(&config, environment, &arguments.file);
+    let copied = copied.map_err(|error| Failure::of(&error))?;
+    if arguments.output == Format::Json {
+        return output::result(&as_json(arguments, &copied));
+    }
+    let database = copied.database.display();
+    output::result(&format!("{database} holds {} now", contents(&copied)))?;
+    if copied.missing_keys.is_empty() {
+        output::note("Its master keys are at hand: start the server.");
+    } else {
+        output::note(&format!(
+            "It is sealed under {}, which {} does not hold: put the line of that key there (mode \
+             0600) before you start the server.",
+            keys(&copied.missing_keys),
+            copied.keys
+        ));
+    }
+    output::note(
+        "The server that the backup is of must not run any more: both would spend the same refresh \
+         tokens.",
+    );
+    Ok(())
+}
+
+fn contents(copied: &Copied) -> String {
+    let count =
+        |number: u64, noun| output::count(usize::try_from(number).unwrap_or(usize::MAX), noun);
+    let (connections, tokens) = (copied.contents.connections, copied.contents.tokens);
+    format!("{} and {}", count(connections, "connection"), count(tokens, "token"))
+}
+
+/// Ids of master keys, which somebody else may have written.
+fn keys(ids: &[Box<str>]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| output::printable(id)).collect();
+    let noun = if ids.len() == 1 { "key" } else { "keys" };
+    format!("the master {noun} {}", ids.join(", "))
+}
+
+fn as_json(arguments: &Arguments, copied: &Copied) -> String {
+    json!({
+        "file": arguments.file.display().to_string(),
+        "store": copied.database.display().to_string(),
+        "connections": copied.contents.connections,
+        "tokens": copied.contents.tokens,
+        "master_keys": copied.contents.key_ids,
+        "missing_master_keys": copied.missing_keys,
+        "master_key_file": copied.keys,
+    })
+    .to_string()
+}
