@@ -123,12 +123,17 @@ impl Story {
             | Refused::KeysFromEnvironment
             | Refused::KeysUnreadable(_)
             | Refused::MissingScope(_)
-            | Refused::Tokens(_) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "It failed",
-                "The server’s log says why; its operator must look there.",
-            ),
+            | Refused::Tokens(_) => Self::failed(),
         }
+    }
+
+    /// Nothing that whoever asks could do anything about.
+    const fn failed() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "It failed",
+            "The server’s log says why; its operator must look there.",
+        )
     }
 
     /// The story as a page's content, with a way on.
