@@ -133,6 +133,7 @@ fn entered(connection: &Value, kind: ConnectionType) -> String {
         ("created at", cell(connection, "created_at")),
         ("updated at", cell(connection, "updated_at")),
         ("declared", cell(connection, "declared")),
+        ("unusable because", cell(connection, "defect")),
     ])
 }
 
@@ -149,6 +150,7 @@ fn authorized(connection: &Value, now: Timestamp) -> String {
         ("allowed domain", cell(connection, "allowed_domain")),
         ("state", state::of(connection, now)),
         ("because", state::reason(connection)),
+        ("unusable because", cell(connection, "defect")),
         ("scopes", cell(connection, "permission_scope")),
         ("access token", masked("access_token")),
         ("refresh token", masked("refresh_token")),

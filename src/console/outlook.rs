@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use crate::desk::{State, Surveyed};
-use crate::model::connection::ConnectionType;
+use crate::model::connection::{ConnectionType, Defect};
 use crate::model::sealed::KeyId;
 
 /// What admins call a type.
@@ -77,6 +77,12 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
         State::NeedsAuthorization => {
             "No new tokens can be had any more. Somebody who may sign in at the provider must authorise it again."
         }
+        State::Defective(Defect::Domain(_)) => {
+            "Names under its domain belong to different people, so no request can use it. Delete it, and create it for a name of the account’s own."
+        }
+        State::Defective(Defect::Field(_)) => {
+            "HTTP or the proxy uses its header name, so no request can use it. Give it another header name."
+        }
         State::NeedsDomain => "No request can use it until its allowed domain is set.",
         State::Rejected(401 | 403) => {
             "The origin says that the credential is not good, or not for what was asked. Replace the secret, or have the account’s rights checked at the origin."
@@ -100,6 +106,8 @@ fn words(state: State) -> (&'static str, String) {
     match state {
         State::Failing(code) => ("bad", format!("failing: {code}")),
         State::NeedsAuthorization => ("warn", "needs re-authorisation".to_owned()),
+        State::Defective(Defect::Domain(_)) => ("bad", "domain is too wide".to_owned()),
+        State::Defective(Defect::Field(_)) => ("bad", "header name is not allowed".to_owned()),
         State::NeedsDomain => ("warn", "needs an allowed domain".to_owned()),
         State::Rejected(status) => ("bad", format!("failing: origin said {status}")),
         State::SealBroken => ("bad", "secret can’t be opened".to_owned()),

@@ -10,7 +10,7 @@ use super::form::Form;
 use super::operator::Operator;
 use super::{Desk, Keeping};
 use crate::error::chain;
-use crate::model::connection::{Connection, ConnectionType};
+use crate::model::connection::{Connection, ConnectionType, Defect};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
@@ -34,6 +34,8 @@ pub struct Shown {
     pub updated_at: Timestamp,
     /// Whether the configuration declares it, so that it can't be changed here.
     pub declared: bool,
+    /// Why it can't be used, where the rules have become stricter since it was accepted.
+    pub defect: Option<Defect>,
 }
 
 /// The right to see connections of an integration.
@@ -247,6 +249,7 @@ impl Desk {
             created_at: since,
             updated_at: since,
             declared: true,
+            defect: connection.defect(),
         })
     }
 
@@ -323,6 +326,7 @@ impl Shown {
             created_at: record.created_at,
             updated_at: record.updated_at,
             declared: false,
+            defect: Defect::of(record.allowed_domain.as_ref(), &record.detail),
         })
     }
 }

@@ -70,8 +70,8 @@ impl Change {
             if text == record.name.as_str() { Ok(()) } else { Err(UNCHANGING) }
         });
         let _same = form.take("allowed_domain", About::Request, |text| {
-            let same =
-                AllowedDomain::parse(text).is_ok_and(|given| Some(given) == record.allowed_domain);
+            let same = AllowedDomain::read_kept(text)
+                .is_ok_and(|given| Some(given) == record.allowed_domain);
             if same { Ok(()) } else { Err(UNCHANGING) }
         });
         let (text, secret) = credentials(kind, &mut form);

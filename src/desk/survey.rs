@@ -11,7 +11,7 @@ use super::operator::Operator;
 use super::{Desk, Listing};
 use crate::ledger::Used;
 use crate::model::caller::Reach;
-use crate::model::connection::{Connection, ConnectionType};
+use crate::model::connection::{Connection, ConnectionType, Defect};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::Detail;
@@ -41,6 +41,8 @@ pub struct Surveyed {
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
+    /// It can't be used any more: the rules have become stricter since it was accepted.
+    Defective(Defect),
     /// The last request did not come back from the origin: the refusal's code.
     Failing(&'static str),
     /// Its secret can't be opened for want of this master key.
@@ -96,13 +98,16 @@ impl State {
         match self {
             Self::Failing(_) | Self::Rejected(_) => "failing",
             Self::NeedsAuthorization | Self::NeedsDomain => "authorize",
-            Self::SealBroken | Self::KeyMissing(_) => "broken",
+            Self::SealBroken | Self::KeyMissing(_) | Self::Defective(_) => "broken",
             Self::Unused => "unused",
             Self::Works => "works",
         }
     }
 
     fn of(connection: &Connection, used: &Used, now: Timestamp) -> Self {
+        if let Some(defect) = connection.defect() {
+            return Self::Defective(defect);
+        }
         if connection.standing().is_some_and(|standing| standing.needs_reauthorization(now)) {
             return Self::NeedsAuthorization;
         }

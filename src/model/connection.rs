@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::credential::{Credential, NotAFieldValue};
-use super::domain::AllowedDomain;
-use super::field::CredentialField;
+use super::domain::{AllowedDomain, DomainError};
+use super::field::{CredentialField, FieldError};
 use super::name::{ConnectionName, IntegrationName, ZENDESK};
 use super::oauth::freshness::{Ages, Freshness};
 use super::oauth::grant::Grant;
@@ -29,6 +29,7 @@ pub struct Connection {
     name: ConnectionName,
     allowed_domain: Option<AllowedDomain>,
     detail: Detail,
+    defect: Option<Defect>,
     field: HeaderName,
     /// Missing where the sealed secret could not be opened.
     credential: Option<Credential>,
@@ -59,6 +60,33 @@ pub struct Standing {
     /// When the access token ends, if it does.
     pub expires_at: Option<Timestamp>,
     used: AtomicBool,
+}
+
+/// Why a connection can't be used although it was accepted: the rules were other ones then.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Defect {
+    /// Its wildcard covers names of different people.
+    #[error("its allowed domain is refused by now: {0}")]
+    Domain(DomainError),
+    /// Its header carries no credential.
+    #[error("its header name is refused by now: {0}")]
+    Field(FieldError),
+}
+
+impl Defect {
+    /// The defect of a connection with this domain and detail, if it has one.
+    #[must_use]
+    pub fn of(domain: Option<&AllowedDomain>, detail: &Detail) -> Option<Self> {
+        if domain.is_some_and(AllowedDomain::is_too_wide) {
+            return Some(Self::Domain(DomainError::PublicSuffix));
+        }
+        match detail {
+            Detail::ApiKey { header_name } => {
+                CredentialField::parse(header_name).err().map(Self::Field)
+            }
+            Detail::BasicAuth { .. } | Detail::BearerToken | Detail::OAuth(_) => None,
+        }
+    }
 }
 
 /// The type of a connection, by the names that the API uses.
@@ -128,6 +156,7 @@ impl Connection {
                 header::AUTHORIZATION
             }
         };
+        let defect = Defect::of(allowed_domain.as_ref(), &detail);
         let exact = allowed_domain.as_ref().and_then(AllowedDomain::exact);
         let home = exact.map(|host| Origin::new(&host, 443));
         Self {
@@ -135,6 +164,7 @@ impl Connection {
             name,
             allowed_domain,
             detail,
+            defect,
             field,
             credential: None,
             home,
@@ -253,6 +283,12 @@ impl Connection {
 
     fn grant(&self) -> Option<&Grant> {
         if let Detail::OAuth(grant) = &self.detail { Some(grant) } else { None }
+    }
+
+    /// Why it can't be used, where the rules have become stricter since it was accepted.
+    #[must_use]
+    pub fn defect(&self) -> Option<Defect> {
+        self.defect
     }
 
     /// The header field that it injects.

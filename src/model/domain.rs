@@ -13,6 +13,9 @@ use super::origin::HostName;
 pub struct AllowedDomain {
     base: Arc<str>,
     wildcard: bool,
+    /// Whether it is a wildcard over names of different people, as older rules let it be: such a
+    /// domain covers nothing.
+    too_wide: bool,
 }
 
 /// Why an allowed domain was refused; the sentence is the rule.
@@ -49,6 +52,16 @@ impl AllowedDomain {
     /// # Errors
     /// [`DomainError`] names the rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
+        let domain = Self::read_kept(text)?;
+        if domain.too_wide { Err(DomainError::PublicSuffix) } else { Ok(domain) }
+    }
+
+    /// Reads an allowed domain that was accepted once, when fewer wildcards were known to be too
+    /// wide, or the Public Suffix List had fewer entries.
+    ///
+    /// # Errors
+    /// [`DomainError`] names the rule that the text breaks.
+    pub fn read_kept(text: &str) -> Result<Self, DomainError> {
         let (wildcard, name) = match text.strip_prefix("*.") {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -62,13 +75,17 @@ impl AllowedDomain {
             return Err(DomainError::TooLong);
         }
         check_labels(&base)?;
-        if wildcard && is_public_suffix(&base) {
-            return Err(DomainError::PublicSuffix);
-        }
         if !wildcard && !base.contains('.') {
             return Err(DomainError::SingleLabel);
         }
-        Ok(Self { base: base.into(), wildcard })
+        let too_wide = wildcard && is_public_suffix(&base);
+        Ok(Self { base: base.into(), wildcard, too_wide })
+    }
+
+    /// Whether it is a wildcard over names of different people, and so covers nothing.
+    #[must_use]
+    pub fn is_too_wide(&self) -> bool {
+        self.too_wide
     }
 
     /// Whether the credential may be sent to `host`: the name itself, or under a wildcard the
@@ -77,6 +94,7 @@ impl AllowedDomain {
     pub fn covers(&self, host: &HostName) -> bool {
         let host = host.as_str();
         match host.strip_suffix(&*self.base) {
+            _ if self.too_wide => false,
             Some("") => true,
             Some(below) => self.wildcard && below.ends_with('.'),
             None => false,
@@ -156,9 +174,13 @@ pub(super) fn ends_in_a_number(name: &str) -> bool {
     hexadecimal || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Both sections of the Public Suffix List count; an unlisted last label is a suffix too.
+/// Whether names below `base` belong to different people: it is a public suffix, or a wildcard rule
+/// of the list makes every name just below it one. Both sections of the Public Suffix List count; an
+/// unlisted last label is a suffix too.
 fn is_public_suffix(base: &str) -> bool {
-    psl::suffix_str(base).is_none_or(|suffix| suffix == base)
+    let is_suffix = |name: &str| psl::suffix_str(name).is_none_or(|suffix| suffix == name);
+    // No rule names this label, so that only a rule for all labels can match it.
+    is_suffix(base) || is_suffix(&format!("xn--keyferry-no-rule.{base}"))
 }
 
 /// Whether everybody can register names below `name`: a public suffix that is not just one
@@ -198,6 +220,9 @@ mod tests {
             ("*.www.ck", "*.www.ck"),
             ("*.svc.internal", "*.svc.internal"),
             ("github.io", "github.io"),
+            ("bucket.nyc3.digitaloceanspaces.com", "bucket.nyc3.digitaloceanspaces.com"),
+            ("*.bucket.nyc3.digitaloceanspaces.com", "*.bucket.nyc3.digitaloceanspaces.com"),
+            ("*.city.kawasaki.jp", "*.city.kawasaki.jp"),
             (&longest, &longest),
         ] {
             assert_eq!(AllowedDomain::parse(valid).unwrap().to_string(), printed);
@@ -230,6 +255,15 @@ mod tests {
             ("*.github.io", PublicSuffix),
             ("*.foo.ck", PublicSuffix),
             ("*.internal", PublicSuffix),
+            ("*.sch.uk", PublicSuffix),
+            ("*.kawasaki.jp", PublicSuffix),
+            ("*.nom.br", PublicSuffix),
+            ("*.digitaloceanspaces.com", PublicSuffix),
+            ("*.nyc3.digitaloceanspaces.com", PublicSuffix),
+            ("*.linodeobjects.com", PublicSuffix),
+            ("*.compute.amazonaws.com", PublicSuffix),
+            ("*.r.appspot.com", PublicSuffix),
+            ("*.DigitalOceanSpaces.com", PublicSuffix),
             ("-a.com", Label),
             ("a-.com", Label),
             ("a..com", Label),
@@ -246,6 +280,20 @@ mod tests {
         ] {
             assert_eq!(AllowedDomain::parse(invalid), Err(why), "{invalid:?}");
         }
+    }
+
+    #[test]
+    fn a_domain_that_older_rules_let_through_can_be_read_and_covers_nothing() {
+        let kept = AllowedDomain::read_kept("*.sch.uk").unwrap();
+        assert_eq!((kept.to_string().as_str(), kept.is_too_wide()), ("*.sch.uk", true));
+        for host in ["sch.uk", "a.sch.uk", "a.b.sch.uk"] {
+            assert!(!kept.covers(&HostName::parse(host).unwrap()), "{host}");
+        }
+        assert_eq!(
+            AllowedDomain::read_kept("*.example.com"),
+            AllowedDomain::parse("*.example.com")
+        );
+        assert_eq!(AllowedDomain::read_kept("a.com:443"), Err(DomainError::NotAName));
     }
 
     #[test]

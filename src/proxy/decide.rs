@@ -9,7 +9,7 @@ use super::arrival::{Ask, Destination};
 use super::choose::{agree, choose};
 use super::refusal::{Code, Refusal};
 use crate::model::caller::Caller;
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, Defect};
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Denied, Permit, Scheme, Target};
@@ -31,6 +31,15 @@ pub fn decide(
     let listing = choose(&in_force.registry, caller, ask, named)?;
     chosen(listing);
     let connection = &listing.connection;
+    if let Some(defect @ Defect::Field(_)) = connection.defect() {
+        return Err(Refusal::new(
+            Code::ConnectionForbidden,
+            format!(
+                "The connection {} can't be used: {defect}; the operator gives it another.",
+                connection.name()
+            ),
+        ));
+    }
     let target = target(in_force, ask, connection)?;
     let terms = &in_force.settings.terms;
     let permit = Permit::check(caller, connection, &target, terms)
@@ -85,6 +94,13 @@ pub(super) fn refuse_target(denied: Denied, connection: &Connection, target: &Ta
         Denied::Https => Refusal::new(
             Code::HttpsRequired,
             "Credentials travel over https only: use an https:// URL, or let the operator set proxy.plain_http to upgrade.",
+        ),
+        Denied::Domain if matches!(connection.defect(), Some(Defect::Domain(_))) => Refusal::new(
+            Code::DomainNotAllowed,
+            format!(
+                "The connection {name} is for {}, under which names belong to different people; the operator deletes it and creates it for a name of the account's own.",
+                connection.allowed_domain().map(ToString::to_string).unwrap_or_default(),
+            ),
         ),
         Denied::Domain => Refusal::new(
             Code::DomainNotAllowed,

@@ -216,7 +216,7 @@ pub(super) fn read(row: &Row) -> Result<ConnectionRecord, Error> {
 fn read_domain(columns: Columns<'_>) -> Result<Option<AllowedDomain>, Error> {
     let domain = columns.maybe_text("allowed_domain")?;
     let is_oauth = columns.text("type")? == ConnectionType::OAuth.as_str();
-    match domain.map(|text| AllowedDomain::parse(&text)).transpose() {
+    match domain.map(|text| AllowedDomain::read_kept(&text)).transpose() {
         Ok(None) if !is_oauth => Err(columns.inconsistent("allowed_domain")),
         Ok(domain) => Ok(domain),
         Err(_rule) => Err(columns.inconsistent("allowed_domain")),

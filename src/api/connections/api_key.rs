@@ -31,6 +31,11 @@ pub(super) struct ApiKey {
     /// Only there, and true, when the configuration declares the connection.
     #[serde(skip_serializing_if = "is_false")]
     declared: bool,
+    /// Only there when the connection can't be used because the rules have become stricter since it
+    /// was accepted: what is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    defect: Option<String>,
     /// The header that carries the key.
     #[schema(example = "x-api-key")]
     header_name: String,
@@ -103,6 +108,7 @@ impl From<Shown> for ApiKey {
             api_key: REDACTED,
             created_at: time(shown.created_at),
             declared: shown.declared,
+            defect: shown.defect.map(|defect| defect.to_string()),
             header_name,
             name: shown.name.to_string(),
             updated_at: time(shown.updated_at),

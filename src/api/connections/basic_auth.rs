@@ -27,6 +27,11 @@ pub(super) struct BasicAuth {
     /// Only there, and true, when the configuration declares the connection.
     #[serde(skip_serializing_if = "is_false")]
     declared: bool,
+    /// Only there when the connection can't be used because the rules have become stricter since it
+    /// was accepted: what is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    defect: Option<String>,
     /// Its name.
     #[schema(example = "example_basic_auth_john")]
     name: String,
@@ -96,6 +101,7 @@ impl From<Shown> for BasicAuth {
             allowed_domain: shown.allowed_domain.to_string(),
             created_at: time(shown.created_at),
             declared: shown.declared,
+            defect: shown.defect.map(|defect| defect.to_string()),
             name: shown.name.to_string(),
             password: REDACTED,
             updated_at: time(shown.updated_at),

@@ -26,6 +26,11 @@ pub(super) struct BearerToken {
     /// Only there, and true, when the configuration declares the connection.
     #[serde(skip_serializing_if = "is_false")]
     declared: bool,
+    /// Only there when the connection can't be used because the rules have become stricter since it
+    /// was accepted: what is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    defect: Option<String>,
     /// Its name.
     #[schema(example = "my_bearer_token_connection")]
     name: String,
@@ -82,6 +87,7 @@ impl From<Shown> for BearerToken {
             allowed_domain: shown.allowed_domain.to_string(),
             created_at: time(shown.created_at),
             declared: shown.declared,
+            defect: shown.defect.map(|defect| defect.to_string()),
             name: shown.name.to_string(),
             token: REDACTED,
             updated_at: time(shown.updated_at),

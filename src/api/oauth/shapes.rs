@@ -24,6 +24,11 @@ pub(in crate::api) struct OAuthConnection {
     /// Who began the flow.
     #[schema(example = "test_user")]
     created_by: String,
+    /// Only there when the connection can't be used because the rules have become stricter since it
+    /// was accepted: what is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    defect: Option<String>,
     /// The integration.
     #[schema(example = "my_integration")]
     integration: String,
@@ -72,6 +77,9 @@ pub(in crate::api) struct OAuthItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     allowed_domain: Option<String>,
     created_by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    defect: Option<String>,
     name: String,
     #[serde(skip_serializing_if = "is_false")]
     needs_reauthorization: bool,
@@ -121,6 +129,7 @@ impl From<Authorized> for OAuthConnection {
             access_token: texts.access_token,
             allowed_domain: allowed_domain.map(|domain| domain.to_string()),
             created_by: grant.created_by.into(),
+            defect: authorized.defect.map(|defect| defect.to_string()),
             integration: integration.to_string(),
             name: name.to_string(),
             needs_reauthorization: authorized.needs_reauthorization,
@@ -148,6 +157,7 @@ impl From<Authorized> for OAuthItem {
             access_token: whole.access_token,
             allowed_domain: whole.allowed_domain,
             created_by: whole.created_by,
+            defect: whole.defect,
             name: whole.name,
             needs_reauthorization: whole.needs_reauthorization,
             oauth_access_token_response_body: whole.oauth_access_token_response_body,

@@ -8,6 +8,9 @@ use crate::model::oauth::grant::LapseReason;
 
 /// How a connection stands.
 pub(super) fn of(connection: &Value, now: Timestamp) -> String {
+    if connection.get("defect").is_some() {
+        return "unusable".to_owned();
+    }
     if connection.get("needs_reauthorization").and_then(Value::as_bool) == Some(true) {
         return "needs re-authorisation".to_owned();
     }

@@ -6,7 +6,7 @@ use super::own_account::{OwnAccount, is_own};
 use crate::desk::connections::{Reading, Writing, seal, store_failed};
 use crate::desk::fault::{About, Fault, Refused, Scope};
 use crate::desk::form::Form;
-use crate::model::connection::ConnectionType;
+use crate::model::connection::{ConnectionType, Defect};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::grant::Grant;
@@ -33,6 +33,8 @@ pub struct Authorized {
     pub in_clear: bool,
     /// Whether only a new flow helps.
     pub needs_reauthorization: bool,
+    /// Why it can't be used, where the rules have become stricter since it was accepted.
+    pub defect: Option<Defect>,
     /// The number of the account.
     pub account_id: u64,
 }
@@ -66,6 +68,7 @@ impl Reading<'_> {
             needs_reauthorization: grant.lapse.is_some()
                 || (expired && !grant.is_renewable(refreshes)),
             grant: grant.clone(),
+            defect: Defect::of(record.allowed_domain.as_ref(), &record.detail),
             tokens,
             in_clear: self.operator.need(Scope::Write).is_ok() && !rules.redact_tokens,
             account_id: rules.account_id,
