@@ -14,4 +14,5 @@ pub mod origin;
 pub mod permit;
 pub mod record;
 pub mod sealed;
+pub mod target;
 pub mod token;

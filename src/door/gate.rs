@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::{Fault, Framing, HeadLimits, Seen};
 use super::presence::Presence;
+use crate::model::target::hidden;
 
 /// A conn whose reader sees one message at a time, and of each head all or nothing.
 #[derive(Debug)]
@@ -57,16 +58,40 @@ impl<T> Gate<T> {
         let unseen = self.framing.in_head();
         match self.framing.look(&self.held) {
             Ok(Seen::PartOfHead) => return true,
-            Ok(Seen::Within(length) | Seen::End(length)) => self.cleared = length,
+            Ok(Seen::Within(length) | Seen::End(length)) => {
+                self.cleared = length + if unseen { self.hide_in_target() } else { 0 };
+            }
             Err(fault) => self.shut(fault, unseen),
         }
         false
+    }
+
+    /// Hides what the HTTP library could not read in the target of the head that is held; how much
+    /// longer that makes it.
+    fn hide_in_target(&mut self) -> usize {
+        let Some((start, end)) = target_of(&self.held) else { return 0 };
+        let target = self.held.get(start..end).unwrap_or_default();
+        let target = std::str::from_utf8(target).unwrap_or_default();
+        let Some(hidden) = hidden(target) else { return 0 };
+        let grown = hidden.len().saturating_sub(end - start);
+        self.held.splice(start..end, hidden.into_bytes());
+        grown
     }
 
     fn shut(&mut self, fault: Fault, unseen: bool) {
         self.fault = Some(fault);
         self.unseen = unseen;
     }
+}
+
+/// Where the target of a message's request line begins and ends.
+fn target_of(message: &[u8]) -> Option<(usize, usize)> {
+    // Empty lines before a request line are passed over (RFC 9112 §2.2).
+    let line = message.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let start = line + memchr::memchr(b' ', message.get(line..)?)? + 1;
+    let rest = message.get(start..)?;
+    let length = memchr::memchr2(b' ', b'\n', rest)?;
+    Some((start, start + length))
 }
 
 impl<T: AsyncRead + Unpin> Gate<T> {
@@ -83,6 +108,18 @@ impl<T: AsyncRead + Unpin> Gate<T> {
             return Poll::Ready(Ok(()));
         }
         let unseen = self.framing.in_head();
+        // Rare enough to be looked at once more where it can be changed.
+        if unseen
+            && target_of(fresh).is_some_and(|(start, end)| {
+                let target =
+                    fresh.get(start..end).and_then(|target| std::str::from_utf8(target).ok());
+                target.is_some_and(|target| hidden(target).is_some())
+            })
+        {
+            self.held.extend_from_slice(fresh);
+            buf.set_filled(before);
+            return Poll::Ready(Ok(()));
+        }
         let passed = match self.framing.look(fresh) {
             Ok(Seen::Within(length) | Seen::End(length)) => length,
             Ok(Seen::PartOfHead) => 0,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use http::{Method, Uri};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Uri};
 use jiff::Timestamp;
 
 use super::line;
@@ -77,6 +78,8 @@ pub struct Entry {
     pub decision: Decision,
     /// The rule that decided.
     pub rule: &'static str,
+    /// Whether the caller speaks gRPC, which reads refusals in its own form.
+    pub is_grpc: bool,
     /// The status of the answer; 0 when the caller went away before there was one.
     pub status: u16,
     /// Where the bytes of the request's body are counted.
@@ -129,6 +132,7 @@ impl Ledger {
             origin: None,
             decision: Decision::Allow,
             rule: "",
+            is_grpc: false,
             status: 0,
             request_count: None,
             response_bytes: 0,
@@ -168,12 +172,25 @@ impl Entry {
         self.listing.as_deref().map(Listed::name)
     }
 
-    pub(super) fn instance(&self) -> &str {
-        &self.ledger.instance
+    /// The instance and a number that counts up: unique without asking anyone.
+    pub(super) fn write_request_id(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(self.instance().as_bytes());
+        buffer.push(b'-');
+        let mut digits = itoa::Buffer::new();
+        buffer.extend_from_slice(digits.format(self.number).as_bytes());
     }
 
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    /// The entry's `request_id`, as the answer's field carries it.
+    #[must_use]
+    pub fn request_id(&self) -> HeaderValue {
+        let mut text = Vec::with_capacity(self.instance().len() + 8);
+        self.write_request_id(&mut text);
+        HeaderValue::from_maybe_shared(Bytes::from(text))
+            .unwrap_or_else(|_never| HeaderValue::from_static(""))
+    }
+
+    pub(super) fn instance(&self) -> &str {
+        &self.ledger.instance
     }
 
     /// Whether the answer has no body whatever its head says (RFC 9110 §9.3.2).

@@ -1,5 +1,6 @@
 //! An entry as a line.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::entry::{Decision, Entry};
 use super::logs::Format;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
+use crate::model::target::revealed;
 use crate::model::token;
 
 /// Writes `entry` to `buffer`, with the names of contract §7.
@@ -30,7 +32,7 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     buffer.extend_from_slice(
         b"\",\"level\":\"INFO\",\"target\":\"keyferry::access\",\"request_id\":\"",
     );
-    write_request_id(buffer, entry);
+    entry.write_request_id(buffer);
     buffer.extend_from_slice(b"\",\"caller\":");
     quoted(buffer, entry.caller.as_deref());
     plain(buffer, b",\"integration\":\"", entry.integration.as_ref().map(IntegrationName::as_str));
@@ -45,7 +47,8 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     plain(buffer, b"\",\"origin\":\"", Some(scheme));
     plain(buffer, b"", entry.origin.as_ref().map(Origin::authority));
     buffer.extend_from_slice(b"\",\"path\":");
-    quoted(buffer, opening.map(|opening| masked(entry, opening.target.path())));
+    let path = opening.map(|opening| revealed(opening.target.path()));
+    quoted(buffer, path.as_ref().map(|path| masked(entry, path)));
     plain(buffer, b",\"form\":\"", Some(entry.form));
     let (decision, code) = match entry.decision {
         Decision::Allow => ("allow", ""),
@@ -73,11 +76,10 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     let mut put = |text: std::fmt::Arguments<'_>| {
         let _infallible = buffer.write_fmt(text);
     };
-    let (method, path) = entry
-        .opening
-        .as_ref()
-        .map_or(("-", "-"), |opening| (opening.method.as_str(), opening.target.path()));
-    let (method, path) = (masked(entry, method), masked(entry, path));
+    let opening = entry.opening.as_ref();
+    let method = opening.map_or("-", |opening| opening.method.as_str());
+    let path = opening.map_or(Cow::Borrowed("-"), |opening| revealed(opening.target.path()));
+    let (method, path) = (masked(entry, method), masked(entry, &path));
     put(format_args!("{time}Z {:>3} ", entry.status));
     match entry.decision {
         Decision::Allow => put(format_args!("allow  ")),
@@ -114,9 +116,22 @@ fn short(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MOST)).unwrap_or(text)
 }
 
-/// Text for a terminal: nothing in it can move the cursor.
+/// Text for a terminal: nothing in it can move the cursor, end the line or turn its order around.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_format(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Characters that show nothing and change how others are shown: Unicode's category Cf, its
+/// separators of lines and paragraphs, variation selectors and private ones.
+fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+        | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1345f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
 }
 
 /// RFC 3339 with milliseconds. The date and the second are formatted once a second.
@@ -134,14 +149,6 @@ pub(super) fn write_time(buffer: &mut Vec<u8>, time: Timestamp) {
     let millis = u32::try_from(time.subsec_millisecond()).unwrap_or(0);
     let digit = |value: u32| b'0' + u8::try_from(value % 10).unwrap_or(0);
     buffer.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
-}
-
-/// The instance and a number that counts up: unique without asking anyone.
-fn write_request_id(buffer: &mut Vec<u8>, entry: &Entry) {
-    buffer.extend_from_slice(entry.instance().as_bytes());
-    buffer.push(b'-');
-    let mut digits = itoa::Buffer::new();
-    buffer.extend_from_slice(digits.format(entry.number()).as_bytes());
 }
 
 /// What stands before a value, and the value, which needs no escapes.

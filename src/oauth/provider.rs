@@ -207,7 +207,7 @@ fn unsent(error: &Error) -> Failure {
             Failure::NotSent("no conn could be opened")
         }
         Error::CertificateInvalid(_) => Failure::Unfit("its certificate is not valid"),
-        Error::TlsFailed(_) => Failure::NotSent("TLS failed"),
+        Error::TlsFailed(_) | Error::TargetNotCarried(_) => Failure::NotSent("TLS failed"),
         Error::ResponseTimeout => Failure::Unanswered("it did not answer in time"),
         Error::ResponseMalformed(_) => Failure::Unanswered("its answer is not well-formed"),
         Error::Closed(..) | Error::RequestBody(_) | Error::UpgradeFailed => {

@@ -1,6 +1,7 @@
 //! Every way to say no: code, status, `Proxy-Status` error, rule and sentence (contract §4).
 
 mod code;
+mod grpc;
 
 use std::borrow::Cow;
 
@@ -12,6 +13,7 @@ use serde_json::json;
 use crate::upstream::{self, Phase};
 
 pub use self::code::{Code, Rule};
+pub(super) use self::grpc::is_grpc;
 
 /// A refusal: what is wrong, in a sentence that says who must act, and what goes with it.
 #[derive(Clone, Debug)]
@@ -119,6 +121,20 @@ impl Refusal {
         response
     }
 
+    /// The answer to a caller that speaks gRPC: Trailers-Only, where the status stands beside the
+    /// head's other fields and there is no body (gRPC over HTTP/2, "Responses").
+    #[must_use]
+    pub fn into_grpc_response(self) -> Response<Full<Bytes>> {
+        let (status, message) = (self.code.grpc_status(), grpc::message(&self.title));
+        let mut response = self.into_response().map(|_json| Full::default());
+        *response.status_mut() = StatusCode::OK;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from(status));
+        headers.insert("grpc-message", message);
+        response
+    }
+
     /// The answer as a whole HTTP/1.1 message, for a conn on which no request was read.
     #[must_use]
     pub fn into_message(self) -> Vec<u8> {
@@ -136,29 +152,41 @@ impl Refusal {
         message
     }
 
+    /// `error` is what the SDKs of common APIs read and show.
     fn body(&self) -> String {
-        json!({"errors": [{"code": self.code.as_str(), "title": self.title}]}).to_string()
+        let (code, title) = (self.code.as_str(), &self.title);
+        json!({
+            "error": {"type": "keyferry_refusal", "code": code, "message": title},
+            "errors": [{"code": code, "title": title}],
+        })
+        .to_string()
     }
 
-    /// RFC 9209; its strings are printable ASCII (RFC 8941 §3.3.3).
     fn proxy_status(&self) -> String {
-        let details: String = format!("{}: {}", self.code.as_str(), self.title)
-            .chars()
-            .filter(|c| c.is_ascii_graphic() || *c == ' ')
-            .filter(|c| *c != '"' && *c != '\\')
-            .collect();
+        let details = status_text(&format!("{}: {}", self.code.as_str(), self.title));
         format!("keyferry; error={}; details=\"{details}\"", self.code.proxy_status())
     }
 
     fn challenges(&self) -> &'static [&'static str] {
         match self.code {
-            Code::CallerUnknown if self.as_origin => &["Bearer realm=\"keyferry\""],
             Code::CallerUnknown => {
                 &["Basic realm=\"keyferry\", charset=\"UTF-8\"", "Bearer realm=\"keyferry\""]
             }
             _ => &[],
         }
     }
+}
+
+/// A member of `Proxy-Status` on an origin's answer, which says what the proxy has done to it.
+pub(super) fn own_status(details: &str) -> HeaderValue {
+    HeaderValue::try_from(format!("keyferry; details=\"{}\"", status_text(details)))
+        .unwrap_or_else(|_never| HeaderValue::from_static("keyferry"))
+}
+
+/// Strings of RFC 9209 are printable ASCII (RFC 8941 §3.3.3).
+fn status_text(text: &str) -> String {
+    let printable = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
+    printable.filter(|c| *c != '"' && *c != '\\').collect()
 }
 
 impl From<upstream::Error> for Refusal {
@@ -208,6 +236,10 @@ impl From<upstream::Error> for Refusal {
             E::RequestBody(_) => {
                 (Code::MalformedRequest, "The request's body ended early or is not well-formed.")
             }
+            E::TargetNotCarried(_) => (
+                Code::MalformedRequest,
+                "The origin speaks HTTP/2 alone, where the URL must be encoded: write %22 for \", %3C for <, %3E for > and %60 for `.",
+            ),
             E::UpgradeFailed => {
                 (Code::UpgradeFailed, "The origin's answer to the upgrade is not valid.")
             }
@@ -232,13 +264,29 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_caller_is_offered_both_schemes_of_a_proxy_or_the_one_of_an_origin() {
+    fn grpc_is_told_in_the_fields_of_the_head() {
+        let title = "No \u{e9}: 100 % \n";
+        let response = Refusal::new(Code::RateLimited, title).retry_after(3).into_grpc_response();
+        assert_eq!(response.status(), 200);
+        let fields = ["content-type", "grpc-status", "grpc-message", "retry-after"];
+        let told = fields.map(|name| response.headers()[name].to_str().unwrap());
+        assert_eq!(told, ["application/grpc", "8", "No %C3%A9: 100 %25 %0A", "3"]);
+        assert!(http_body::Body::is_end_stream(response.body()));
+    }
+
+    #[test]
+    fn an_unknown_caller_is_offered_both_schemes_as_by_a_proxy_or_by_an_origin() {
         let refusal = Refusal::new(Code::CallerUnknown, "x");
         let proxy = refusal.clone().into_response();
         assert_eq!(proxy.status(), 407);
         assert_eq!(proxy.headers().get_all("proxy-authenticate").iter().count(), 2);
         let origin = refusal.as_origin().into_response();
         assert_eq!(origin.status(), 401);
-        assert_eq!(origin.headers()["www-authenticate"], "Bearer realm=\"keyferry\"");
+        let offers: Vec<_> = origin.headers().get_all("www-authenticate").iter().collect();
+        assert_eq!(
+            offers,
+            ["Basic realm=\"keyferry\", charset=\"UTF-8\"", "Bearer realm=\"keyferry\""]
+        );
+        assert!(!origin.headers().contains_key("proxy-authenticate"));
     }
 }

@@ -7,6 +7,7 @@ use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
+use crate::model::target::has_hidden;
 
 /// The permit's connection has a secret that could not be opened, so nothing can be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -133,6 +134,12 @@ impl Departure {
             }
         }
         Ok(request)
+    }
+
+    /// Whether HTTP/2 can't carry the request: its library reads fewer bytes in a target than
+    /// clients send.
+    pub(super) fn needs_http1(&self) -> bool {
+        self.request.uri().path_and_query().is_some_and(|target| has_hidden(target.as_str()))
     }
 
     /// The request as HTTP/1.1 writes it, in origin-form.

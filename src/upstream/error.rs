@@ -43,6 +43,9 @@ pub enum Error {
     /// The caller's body ended early or was too large.
     #[error("the request's body failed")]
     RequestBody(#[source] BodyError),
+    /// The origin speaks HTTP/2 alone, which can't carry the request's target.
+    #[error("the origin does not speak HTTP/1.1, which the target needs")]
+    TargetNotCarried(#[source] io::Error),
     /// The origin's answer to an upgrade is not one.
     #[error("the origin's answer to the upgrade is not valid")]
     UpgradeFailed,

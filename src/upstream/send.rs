@@ -115,6 +115,9 @@ impl Upstream {
                 Pooled::Http1(conn) => {
                     self.try_http1(rules, conn, &slot, departure, reused).await?
                 }
+                Pooled::Http2(_) if departure.needs_http1() => {
+                    return Box::pin(self.send_over_http1(rules, departure)).await;
+                }
                 Pooled::Http2(stream) => Box::pin(try_http2(rules, stream, departure)).await?,
             };
             departure = match attempt {
@@ -122,6 +125,15 @@ impl Upstream {
                 Attempt::Again(same) => same,
             };
         }
+    }
+
+    /// Sends what HTTP/2 can't carry over HTTP/1.1, on a conn of its own.
+    async fn send_over_http1(&self, rules: &Rules, departure: Departure) -> Result<Reply, Error> {
+        let opened = self.open_alone(rules, departure).await.map_err(|error| match error {
+            Error::TlsFailed(why) => Error::TargetNotCarried(why),
+            error => error,
+        })?;
+        self.send_opened(rules, opened).await
     }
 
     /// Closes idle conns that are due, once a second, for as long as it is polled.

@@ -11,6 +11,7 @@ use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
 use super::SendError;
+use crate::model::target::revealed;
 use crate::upstream::body::{BodyError, Outgoing};
 
 /// A request under way: what is ready to be written, and how its body goes on.
@@ -213,7 +214,7 @@ fn encode_head(request: &Request<Outgoing>, body: Writing, out: &mut Vec<u8>) {
     if !target.starts_with(['/', '*']) {
         out.push(b'/');
     }
-    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(revealed(target).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in request.headers() {
         // Framing is this conn's own.
