@@ -60,10 +60,11 @@ impl CredentialField {
             return Err(FieldError::Syntax);
         }
         let lower = text.to_ascii_lowercase();
-        if FORBIDDEN_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
+        if FORBIDDEN_PREFIXES.iter().any(|prefix| starts_the_same_to_servers(&lower, prefix)) {
             return Err(FieldError::ForbiddenPrefix);
         }
-        if FORBIDDEN.contains(&lower.as_str()) || FORBIDDEN_BY_US.contains(&lower.as_str()) {
+        let mut forbidden = FORBIDDEN.iter().chain(&FORBIDDEN_BY_US);
+        if forbidden.any(|name| is_same_to_servers(&lower, name)) {
             return Err(FieldError::Forbidden);
         }
         HeaderName::from_bytes(lower.as_bytes()).map(Self).map_err(|_same| FieldError::Syntax)
@@ -128,6 +129,28 @@ pub fn check_username(username: &str) -> Result<(), SecretError> {
         return Err(SecretError::Colon);
     }
     check_password(username.as_bytes())
+}
+
+/// Whether two names in lower case may be one to a server: CGI and its heirs turn every character
+/// that is no letter and no digit into an underscore, and many read a dot or an underscore for a
+/// hyphen.
+#[must_use]
+pub fn is_same_to_servers(name: &str, other: &str) -> bool {
+    name.len() == other.len() && starts_the_same_to_servers(name, other)
+}
+
+/// Whether a name begins with `prefix`, both in lower case, to a server of that kind.
+#[must_use]
+pub fn starts_the_same_to_servers(name: &str, prefix: &str) -> bool {
+    let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { *byte } else { b'-' };
+    let start = name.as_bytes().get(..prefix.len());
+    start.is_some_and(|start| start.iter().map(fold).eq(prefix.as_bytes().iter().map(fold)))
+}
+
+/// Whether a field's name is one that HTTP/1.1 can carry: `token` of RFC 9110 §5.6.2.
+#[must_use]
+pub fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_tchar)
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
@@ -219,6 +242,13 @@ mod tests {
             ("x-zis", FieldError::ForbiddenPrefix),
             ("x-zisfoo", FieldError::ForbiddenPrefix),
             ("X-ZIS-Authorization", FieldError::ForbiddenPrefix),
+            ("transfer_encoding", FieldError::Forbidden),
+            ("content.length", FieldError::Forbidden),
+            ("Proxy_Authorization", FieldError::Forbidden),
+            ("user~agent", FieldError::Forbidden),
+            ("x_zis_host", FieldError::ForbiddenPrefix),
+            ("X.Zis.Host", FieldError::ForbiddenPrefix),
+            ("x_amz-date", FieldError::ForbiddenPrefix),
         ] {
             assert_eq!(CredentialField::parse(invalid), Err(why), "{invalid:?}");
         }

@@ -6,6 +6,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use zeroize::Zeroizing;
+
 use crate::chance;
 use crate::secret::Secret;
 
@@ -116,16 +118,52 @@ impl Scopes {
 /// # Errors
 /// When the system has no randomness to give.
 pub fn generate() -> Result<Secret, chance::Failed> {
-    let bytes = zeroize::Zeroizing::new(chance::bytes::<32>()?);
+    let bytes = Zeroizing::new(chance::bytes::<32>()?);
     let mut text = String::with_capacity(PREFIX.len() + BODY_LENGTH);
     text.push_str(PREFIX);
     URL_SAFE_NO_PAD.encode_string(*bytes, &mut text);
     Ok(Secret::new(text))
 }
 
-/// Whether an access token stands anywhere in `text`.
+/// Whether an access token stands anywhere in `text`, as it is or percent-encoded as in a URL, some
+/// or all of its characters, and that more than once.
 #[must_use]
 pub fn occurs_in(text: &[u8]) -> bool {
+    if stands_in(text) {
+        return true;
+    }
+    let mut decoded: Option<Zeroizing<Vec<u8>>> = None;
+    for _ in 0..MAX_ENCODINGS {
+        let encoded = decoded.as_ref().map_or(text, |decoded| decoded.as_slice());
+        let Some(next) = percent_decoded(encoded) else { return false };
+        if stands_in(&next) {
+            return true;
+        }
+        decoded = Some(next);
+    }
+    false
+}
+
+/// The text without its percent escapes; `None` where it has none.
+fn percent_decoded(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let mut escapes = memchr::memchr_iter(b'%', text).peekable();
+    escapes.peek()?;
+    let (mut decoded, mut copied) = (Zeroizing::new(Vec::with_capacity(text.len())), 0);
+    for at in escapes {
+        let value = digit(text.get(at + 1)).zip(digit(text.get(at + 2)));
+        let Some(value) = value.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()) else {
+            continue;
+        };
+        decoded.extend_from_slice(text.get(copied..at).unwrap_or_default());
+        decoded.push(value);
+        copied = at + 3;
+    }
+    decoded.extend_from_slice(text.get(copied..).unwrap_or_default());
+    (copied > 0).then_some(decoded)
+}
+
+fn stands_in(text: &[u8]) -> bool {
     memchr::memmem::find_iter(text, PREFIX).any(|at| {
         let body = text.get(at + PREFIX.len()..).unwrap_or_default();
         body.iter().take_while(|byte| is_base64url(**byte)).count() >= BODY_LENGTH
@@ -136,9 +174,13 @@ fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
+/// How often percent-encoded text is decoded: oftener than any server does.
+const MAX_ENCODINGS: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_generated_token_has_the_shape_of_one_and_is_new_each_time() {
@@ -169,6 +211,46 @@ mod tests {
         assert!(occurs_in(token.as_bytes()));
         assert!(occurs_in(format!("session=kf_x; t={token}; y").as_bytes()));
         assert!(!occurs_in(b"kf_short kf_"));
+    }
+
+    #[test]
+    fn a_stray_token_is_found_in_every_spelling_of_its_escapes() {
+        let body = "a".repeat(43);
+        for prefix in ["kf%5f", "kf%5F", "%6bf_", "%6B%66%5F", "%25%36%42f_", "%%6bf_", "k%2566_"] {
+            assert!(occurs_in(format!("/v1/{prefix}{body}?x").as_bytes()), "{prefix}");
+        }
+        let escaped = "%61".repeat(43);
+        assert!(occurs_in(format!("?key=kf_{escaped}").as_bytes()));
+        assert!(!occurs_in(format!("kf%5{body}").as_bytes()));
+        assert!(!occurs_in(b"%"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_found_whichever_of_its_bytes_are_escaped_however_often(
+            body in "[A-Za-z0-9_-]{43}",
+            escaped in prop::collection::vec(0_usize..4, 46),
+            (before, after) in ("[a-z/?=]{0,8}", "[/&#]?[a-z]{0,8}"),
+        ) {
+            let mut text = before;
+            for (byte, times) in format!("kf_{body}").bytes().zip(escaped) {
+                let mut spelled = char::from(byte).to_string();
+                for time in 0..times {
+                    spelled = match time {
+                        0 => format!("%{byte:02x}"),
+                        _ => spelled.replace('%', "%25"),
+                    };
+                }
+                text.push_str(&spelled);
+            }
+            text.push_str(&after);
+            prop_assert!(occurs_in(text.as_bytes()), "{}", text);
+        }
+
+        #[test]
+        fn any_text_is_searched_without_a_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _found = occurs_in(&text);
+        }
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! What a request asks for: its form, where it wants to go, and which connection it names
 //! (contract §3). Never: who is asking.
 
+mod http2;
+
+use std::borrow::Cow;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
 use super::Settings;
-use super::base_url;
+use super::base_url::{self, NamedUrls};
 use super::caller::Presented;
 use super::fields::Via;
 use super::refusal::{Code, Refusal};
@@ -14,6 +18,7 @@ use super::upgrade::Wish;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Authority, Host, Origin};
 use crate::model::permit::{Scheme, Target};
+use crate::model::target::hidden;
 
 /// The form of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,6 +61,8 @@ pub(super) struct Arrival {
     pub(super) wish: Wish,
     /// What it shows of its caller.
     pub(super) presented: Presented,
+    /// The URLs of the proxy that its fields name, in base-URL form.
+    pub(super) named_urls: NamedUrls,
 }
 
 /// Where a request wants to go.
@@ -123,6 +130,9 @@ impl Arrival {
         via: &Via,
         tunnel: Option<&Tunnel>,
     ) -> Result<Self, Refusal> {
+        if head.version == Version::HTTP_2 {
+            http2::check(head)?;
+        }
         let mut ask = match tunnel {
             None => Ask::read(head, settings)?,
             Some(tunnel) => tunnel.ask(head)?,
@@ -132,8 +142,14 @@ impl Arrival {
             None => Presented::read(head, &mut ask)?,
             Some(tunnel) => Presented::inside(head, tunnel)?,
         };
+        let named_urls = match ask.form {
+            Form::BaseUrl => {
+                NamedUrls::read(&head.headers, head.uri.path(), &settings.allowed_hosts)?
+            }
+            _ => NamedUrls::default(),
+        };
         via.refuse_loop(&head.headers)?;
-        Ok(Self { ask, wish, presented })
+        Ok(Self { ask, wish, presented, named_urls })
     }
 }
 
@@ -192,6 +208,7 @@ impl Ask {
     /// # Errors
     /// A refusal when the URL can't be read, or is not one that a proxy is asked for.
     pub fn for_url(method: Method, url: &str, tags: Tags) -> Result<Self, Refusal> {
+        let url = hidden(url).map_or(Cow::Borrowed(url), Cow::Owned);
         let uri: Uri = url.parse().map_err(|_which| malformed("The URL can't be read."))?;
         let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);
         let form = Form::Absolute;
@@ -254,12 +271,6 @@ fn tunnelled(head: &Parts) -> Result<Target, Refusal> {
 fn absolute(head: &Parts) -> Result<Target, Refusal> {
     let scheme = scheme(&head.uri)?;
     let authority = authority(&head.uri)?;
-    if head.version == Version::HTTP_2
-        && let Some(host) = one_field(&head.headers, &header::HOST)?
-        && !host.eq_ignore_ascii_case(authority)
-    {
-        return Err(malformed("The Host field and :authority differ."));
-    }
     stated(scheme, authority)
 }
 
@@ -275,13 +286,16 @@ fn gateway_host(head: &Parts) -> Result<&str, Refusal> {
 /// Web pages can make a browser send requests to a name that leads here (DNS rebinding): where
 /// the proxy is spoken to as an origin, it must be by one of its own names.
 fn refuse_foreign_host(head: &Parts, form: Form, settings: &Settings) -> Result<(), Refusal> {
-    let host_is_ours = form == Form::BaseUrl || head.headers.contains_key(&X_ZIS_HOST);
+    // Where nobody needs a token, nothing else tells a program from such a page.
+    let host_is_ours = form == Form::BaseUrl
+        || head.headers.contains_key(&X_ZIS_HOST)
+        || settings.anonymous.is_some();
     if !host_is_ours || is_own_host(own_name(head), settings) {
         return Ok(());
     }
     Err(Refusal::new(
         Code::MisdirectedRequest,
-        "The Host field is none of the proxy's names; use one of proxy.allowed_hosts.",
+        "The Host field is none of the proxy's names: use one of proxy.allowed_hosts, and name the origin's host with X-Zis-Host.",
     ))
 }
 

@@ -55,12 +55,14 @@ impl Presented {
         Ok(presented)
     }
 
-    /// Inside a tunnel the token is that of the CONNECT; there must be none in the request.
+    /// Inside a tunnel the token is that of the CONNECT. Some clients repeat `Proxy-Authorization`
+    /// on each request: it goes no further, and says nothing about who calls.
     ///
     /// # Errors
     /// A refusal when a token stands where it would be sent on.
     pub(super) fn inside(head: &Parts, tunnel: &Tunnel) -> Result<Self, Refusal> {
-        let presented = Self { digest: tunnel.digest, ..Self::default() };
+        let field = Some(header::PROXY_AUTHORIZATION);
+        let presented = Self { digest: tunnel.digest, field, is_broken: false };
         presented.refuse_strays(head)?;
         Ok(presented)
     }
@@ -74,7 +76,7 @@ impl Presented {
     fn find_in_key_slot(&mut self, head: &Parts) {
         for (name, value) in &head.headers {
             let digest = if name == header::AUTHORIZATION {
-                Shown::parse(value).digest
+                in_any_scheme(value)
             } else {
                 TokenDigest::of(value.as_bytes())
             };
@@ -92,7 +94,7 @@ impl Presented {
     fn refuse_strays(&self, head: &Parts) -> Result<(), Refusal> {
         for (name, value) in &head.headers {
             let expected = self.field.as_ref() == Some(name);
-            if !expected && carries_token(name, value) {
+            if !expected && carries_token(value) {
                 return Err(malformed(
                     "An access token stands in a field in which it would be sent on; send it in Proxy-Authorization.",
                 ));
@@ -216,6 +218,21 @@ impl Shown {
     }
 }
 
+/// The one token of an `Authorization` field, under any scheme or none: as `token kf_…`, `kf_…`, or
+/// `key="kf_…"`, or as one half of Basic's pair, of which some SDKs make up the other.
+fn in_any_scheme(value: &HeaderValue) -> Option<TokenDigest> {
+    let text = value.to_str().ok()?;
+    let pair = text.split_once(' ').and_then(|(scheme, rest)| decode_basic(scheme, rest));
+    if let Some(pair) = pair {
+        let mut halves = pair.splitn(2, |byte| *byte == b':').filter_map(TokenDigest::of);
+        return halves.next().filter(|_only| halves.next().is_none());
+    }
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let words = text.split(|c| !is_inside(c)).map(str::as_bytes);
+    let mut tokens = words.filter_map(TokenDigest::of);
+    tokens.next().filter(|_only| tokens.next().is_none())
+}
+
 /// `USER` of the proxy URL: `integration`, or `integration.connection`.
 fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
     let wrong = |_rule| {
@@ -232,12 +249,18 @@ fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn carries_token(name: &HeaderName, value: &HeaderValue) -> bool {
-    if value.len() >= SHORTEST_WITH_TOKEN && occurs_in(value.as_bytes()) {
+/// Whether a token stands in a field, as it is, escaped as in a URL, or within Basic's pair.
+pub(super) fn carries_token(value: &HeaderValue) -> bool {
+    if value.len() < SHORTEST_WITH_TOKEN {
+        return false;
+    }
+    if occurs_in(value.as_bytes()) {
         return true;
     }
-    let is_basic = *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION;
-    let pair = value.to_str().ok().filter(|_| is_basic).and_then(|text| text.split_once(' '));
+    // Whoever reads the pair leniently does so whatever the rest of the line is like.
+    let (scheme, rest) = value.as_bytes().split_at_checked(5).unwrap_or_default();
+    let rest = std::str::from_utf8(rest).ok().filter(|rest| rest.starts_with([' ', '\t']));
+    let pair = std::str::from_utf8(scheme).ok().zip(rest);
     pair.and_then(|(scheme, rest)| decode_basic(scheme, rest)).is_some_and(|pair| occurs_in(&pair))
 }
 

@@ -32,19 +32,20 @@ pub(super) fn choose<'a>(
     let Some(name) = named.connection else {
         return only_covering(registry, caller, ask, integration);
     };
-    let listing = registry.lookup(integration.as_str(), name.as_str()).ok_or_else(|| {
+    // First whether the caller may know of it: a token that is limited to some connections learns
+    // nothing of others, not even that there are none of their names.
+    if !caller.reach.covers(integration, name) {
+        return Err(Refusal::new(
+            Code::ConnectionForbidden,
+            format!("The token may not use the connection {name}; the operator can grant it."),
+        ));
+    }
+    registry.lookup(integration.as_str(), name.as_str()).ok_or_else(|| {
         Refusal::new(
             Code::ConnectionNotFound,
             format!("The integration {integration} has no connection named {name}."),
         )
-    })?;
-    if caller.may_use(&listing.connection) {
-        return Ok(listing);
-    }
-    Err(Refusal::new(
-        Code::ConnectionForbidden,
-        format!("The token may not use the connection {name}; the operator can grant it."),
-    ))
+    })
 }
 
 /// The caller's integration, or the one that a caller of all names.

@@ -4,8 +4,9 @@ use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use smallvec::SmallVec;
 
+use super::caller::carries_token;
 use super::refusal::{Code, Refusal};
-use crate::model::token::occurs_in;
+use crate::model::field::{is_same_to_servers, is_token, starts_the_same_to_servers};
 
 /// The proxy's mark in `Via`, by which it knows a request that has passed here before.
 #[derive(Clone, Debug)]
@@ -89,15 +90,18 @@ pub fn prepare_request(
     via.mark(headers, received);
 }
 
-/// Takes out of a request's trailers what would not have passed as a field.
+/// Takes out of a request's trailers what would not have passed as a field. A request with an
+/// access token in a field is refused; when its trailers come its head has left, and only the
+/// trailer with the token can be kept back.
 pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
     let strays: Vec<_> = trailers
         .iter()
-        .filter(|(_, value)| occurs_in(value.as_bytes()))
+        .filter(|(_, value)| carries_token(value))
         .map(|(name, _)| name.clone())
         .collect();
     strip(trailers, |name| {
         strays.contains(name)
+            || !is_token(name.as_str())
             || is_hop_by_hop(name)
             || is_ours(name)
             || is_framing(name)
@@ -107,14 +111,16 @@ pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
 
 /// Takes out of a response what belongs to the hop, and our own name from its `Proxy-Status`.
 pub fn prepare_response(headers: &mut HeaderMap, received: Version, via: &Via) {
-    strip(headers, |name| is_hop_by_hop(name) || is_proxys_own(name));
+    strip(headers, |name| is_hop_by_hop(name) || is_proxys_own(name) || *name == REQUEST_ID);
     remove_own_status(headers);
     via.mark(headers, received);
 }
 
 /// Takes out of a response's trailers what would not have passed as a field.
 pub fn prepare_response_trailers(trailers: &mut HeaderMap) {
-    strip(trailers, |name| is_hop_by_hop(name) || is_framing(name) || is_proxys_own(name));
+    strip(trailers, |name| {
+        is_hop_by_hop(name) || is_framing(name) || is_proxys_own(name) || *name == REQUEST_ID
+    });
     remove_own_status(trailers);
 }
 
@@ -164,20 +170,11 @@ fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// RFC 9110 §7.6.1, and the older names; also as servers that read `_` and `-` alike would.
+/// RFC 9110 §7.6.1, and the older names; also in the spellings that servers read alike.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "keep_alive"
-            | "proxy-connection"
-            | "proxy_connection"
-            | "te"
-            | "transfer-encoding"
-            | "transfer_encoding"
-            | "upgrade"
-    )
+    let names =
+        ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+    names.into_iter().any(|other| is_same_to_servers(name.as_str(), other))
 }
 
 /// HTTP/2 may carry a cookie in crumbs; HTTP/1.1 knows one line alone (RFC 9113 §8.2.3).
@@ -220,15 +217,13 @@ fn drop_own_cookies(headers: &mut HeaderMap) {
 }
 
 fn is_framing(name: &HeaderName) -> bool {
-    matches!(*name, header::CONTENT_LENGTH | header::HOST | header::TRAILER)
+    let names = ["content-length", "host", "trailer"];
+    names.into_iter().any(|other| is_same_to_servers(name.as_str(), other))
 }
 
-/// `Proxy-*` and `X-Zis*`, with an underscore for a hyphen too: some servers read both alike.
+/// `Proxy-*` and `X-Zis*`, also in the spellings that servers read alike.
 fn is_ours(name: &HeaderName) -> bool {
-    let starts_with = |prefix: &str| {
-        let start = name.as_str().as_bytes().get(..prefix.len());
-        start.is_some_and(|start| start.iter().copied().map(hyphened).eq(prefix.bytes()))
-    };
+    let starts_with = |prefix| starts_the_same_to_servers(name.as_str(), prefix);
     starts_with("x-zis") || starts_with("proxy-")
 }
 
@@ -237,57 +232,54 @@ fn is_proxys_own(name: &HeaderName) -> bool {
     name.as_str().starts_with("proxy-") && *name != PROXY_STATUS
 }
 
-/// Whether two names are the same to a server that reads `_` and `-` alike.
 fn is_alias(name: &HeaderName, other: &HeaderName) -> bool {
-    let (name, other) = (name.as_str().as_bytes(), other.as_str().as_bytes());
-    name.len() == other.len()
-        && name.iter().zip(other).all(|(one, two)| hyphened(*one) == hyphened(*two))
+    is_same_to_servers(name.as_str(), other.as_str())
 }
 
-fn hyphened(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte }
-}
-
-/// An answer without a member named `keyferry` in `Proxy-Status` is the origin's (contract §4).
+/// An answer without a member named `keyferry` in `Proxy-Status` is the origin's (contract §4). What
+/// is left is read again as its reader will, who joins the lines: a field that is no list of RFC
+/// 8941 counts for nothing, and goes.
 fn remove_own_status(headers: &mut HeaderMap) {
     let Entry::Occupied(entry) = headers.entry(PROXY_STATUS.clone()) else { return };
-    let (name, values) = entry.remove_entry_mult();
-    let kept: Vec<HeaderValue> = values
-        .flat_map(|value| members(value.as_bytes()))
-        .filter(|member| !is_own_member(member))
-        .filter_map(|member| HeaderValue::from_bytes(&member).ok())
-        .collect();
-    for value in kept {
-        headers.append(&name, value);
-    }
-}
-
-/// The members of a list (RFC 8941 §3.1): commas within strings do not separate.
-fn members(value: &[u8]) -> Vec<Vec<u8>> {
-    let (mut members, mut member) = (Vec::new(), Vec::new());
-    let (mut quoted, mut escaped) = (false, false);
-    for byte in value {
-        match byte {
-            b',' if !quoted => {
-                members.push(std::mem::take(&mut member));
-                continue;
-            }
-            b'"' if !escaped => quoted = !quoted,
-            _ => {}
+    let lines: SmallVec<[HeaderValue; 2]> = entry.remove_entry_mult().1.collect();
+    let mut kept: Vec<_> = lines.iter().flat_map(|line| members(line.as_bytes())).collect();
+    kept.retain(|member| {
+        let read = sfv::Parser::new(*member).parse::<sfv::List>();
+        !read.is_ok_and(|list| list.iter().all(is_own_member))
+    });
+    let whole = kept.join(&b", "[..]);
+    let read = sfv::Parser::new(&whole).parse::<sfv::List>();
+    if read.is_ok_and(|list| !list.iter().any(is_own_member)) {
+        for member in kept.into_iter().filter_map(|member| HeaderValue::from_bytes(member).ok()) {
+            headers.append(PROXY_STATUS.clone(), member);
         }
-        escaped = quoted && *byte == b'\\' && !escaped;
-        member.push(*byte);
     }
-    members.push(member);
-    members.iter().map(|member| member.trim_ascii().to_vec()).collect()
 }
 
-fn is_own_member(member: &[u8]) -> bool {
-    let name = member.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let unquoted = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
-    unquoted.unwrap_or(name).eq_ignore_ascii_case(b"keyferry") || member.is_empty()
+/// The members of a line: commas within strings do not separate.
+fn members(line: &[u8]) -> Vec<&[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    let members = line.split(|byte| {
+        let separates = *byte == b',' && !quoted;
+        quoted ^= *byte == b'"' && !escaped;
+        escaped = quoted && *byte == b'\\' && !escaped;
+        separates
+    });
+    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()).collect()
 }
 
+fn is_own_member(member: &sfv::ListEntry) -> bool {
+    let sfv::ListEntry::Item(item) = member else { return false };
+    let name = match &item.bare_item {
+        sfv::BareItem::Token(name) => name.as_str(),
+        sfv::BareItem::String(name) => name.as_str(),
+        _ => return false,
+    };
+    name.trim().eq_ignore_ascii_case("keyferry")
+}
+
+/// Names the entry of the request that an answer is for.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-keyferry-request-id");
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 #[cfg(test)]
@@ -411,6 +403,55 @@ mod tests {
         let left: Vec<_> = headers.get_all("proxy-status").iter().collect();
         assert_eq!(left, ["cdn; details=\"a, \\\"keyferry; b\""]);
         assert!(!headers.contains_key("proxy-authenticate"));
+    }
+
+    #[test]
+    fn a_member_that_hides_in_a_string_across_lines_is_found() {
+        for lines in [
+            &["cdn; details=\"", "\", keyferry; error=x"][..],
+            &["cdn; details=\"", "keyferry"],
+            &["keyferry x"],
+            &["\u{e9}, keyferry"],
+            &["\"key\\\\ferry\", KEYFERRY;error=x"],
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("proxy-status", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            prepare_response(&mut headers, Version::HTTP_11, &Via::new("test"));
+            let left = headers.get("proxy-status").map(|value| value.to_str().unwrap());
+            assert!(left.is_none_or(|left| !left.to_lowercase().contains("keyferry")), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_that_a_server_may_read_alike_goes() {
+        let credential = HeaderName::from_static("x-api-key");
+        for name in ["X.Api.Key", "x_api.key", "x~api|key", "X.Zis.Host", "proxy.authorization"] {
+            assert_eq!(names(&prepared(&[(name, "x")], "x-api-key")), ["via"], "{name}");
+            let mut trailers = map(&[(name, "x"), ("x-sum", "1")]);
+            prepare_trailers(&mut trailers, &credential);
+            assert_eq!(names(&trailers), ["x-sum"], "{name}");
+        }
+    }
+
+    #[test]
+    fn trailers_are_filtered_as_fields_are() {
+        let token = format!("kf_{}", "a".repeat(43));
+        let pair = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("u:{token}"));
+        let escaped = token.replace('_', "%5F");
+        let mut trailers = map(&[
+            ("authorization", &format!("Basic {pair}")),
+            ("x-auth", &format!("bAsIc\t {}", pair.trim_end_matches('='))),
+            ("x-token", &token),
+            ("x-url", &format!("https://x/?{escaped}")),
+            ("content_length", "5"),
+            ("transfer.encoding", "chunked"),
+            ("trailer", "x"),
+            ("x-sum", "1"),
+        ]);
+        prepare_trailers(&mut trailers, &HeaderName::from_static("x-api-key"));
+        assert_eq!(names(&trailers), ["x-sum"]);
     }
 
     proptest! {

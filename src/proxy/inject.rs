@@ -24,6 +24,7 @@ pub(super) fn inject(
     let token_field = arrival.presented.field.as_ref();
     let credential = permit.connection().field();
     fields::prepare_request(&mut head.headers, head.version, credential, token_field, via);
+    arrival.named_urls.write(&mut head.headers, permit.origin());
     let upgrades = arrival.wish == Wish::WebSocket;
     if upgrades {
         ask_for_websocket(&mut head.headers);

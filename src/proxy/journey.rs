@@ -15,11 +15,12 @@ use tokio::sync::watch;
 
 use super::admit::{admit, admit_tunnel, overloaded, shutting_down, store_unavailable};
 use super::arrival::{Arrival, Form};
+use super::base_url::Rewriting;
 use super::body::{AnswerBody, CallerBody};
 use super::decide::too_large;
-use super::fields::{self, Via};
+use super::fields::{self, REQUEST_ID, Via};
 use super::inject::inject;
-use super::refusal::{Code, Refusal};
+use super::refusal::{Code, Refusal, is_grpc};
 use super::relay;
 use super::renewal::{Holding, Kept, Readiness, Replay, Waiting, readiness};
 use super::tunnel::{Opening, Tunnel};
@@ -28,7 +29,6 @@ use super::{InForce, Settings};
 use crate::door::{Fault, House, Lobby, TurnedAway, Visit};
 use crate::ledger::{self, Decision, Entry, Ledger};
 use crate::limit::MemoryBudget;
-use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 use crate::oauth::Tokens;
 use crate::registry::Holder;
@@ -90,7 +90,7 @@ impl House for Proxy {
         entry.status = refusal.status().as_u16();
         entry.decision = Decision::Refuse(refusal.code().as_str());
         entry.rule = refusal.code().rule().as_str();
-        refusal.into_message()
+        refusal.with(REQUEST_ID, entry.request_id()).into_message()
     }
 }
 
@@ -105,6 +105,7 @@ impl Proxy {
         let opening =
             ledger::Opening { method: request.method().clone(), target: request.uri().clone() };
         let mut entry = self.ledger.open(Some(opening));
+        entry.is_grpc = is_grpc(request.version(), request.headers().get(header::CONTENT_TYPE));
         let in_force = self.in_force.load_full();
         let next = self.decide_and_inject(&in_force, &mut entry, request, tunnel);
         if entry.caller.is_some() {
@@ -179,8 +180,8 @@ pub(super) enum Next {
 pub(super) struct Homeward {
     /// The largest body that was allowed.
     most: u64,
-    /// In base-URL form: the path that was asked for, and the origin that stands behind it.
-    base_url: Option<(String, Origin)>,
+    /// In base-URL form: how the answer is kept from leading the caller elsewhere.
+    base_url: Option<Box<Rewriting>>,
     /// If a WebSocket was asked for: what it takes to become one.
     switch: Option<Box<Switch>>,
     /// If the origin may refuse tokens that have not ended: what it takes to ask once more.
@@ -248,8 +249,11 @@ impl Proxy {
         let Decided { mut head, body, arrival, holder, permit } = decided;
         let mut homeward = Homeward {
             most: in_force.settings.max_body_bytes,
-            base_url: (arrival.ask.form == Form::BaseUrl)
-                .then(|| (head.uri.path().to_owned(), permit.origin().clone())),
+            base_url: (arrival.ask.form == Form::BaseUrl).then(|| {
+                let token_field = arrival.presented.field.as_ref();
+                let (origin, settings) = (permit.origin(), &in_force.settings);
+                Box::new(Rewriting::new(&head.uri, origin, token_field, settings))
+            }),
             switch: Switch::prepare(&mut head, &arrival, holder, &permit),
             replay: None,
         };
@@ -285,7 +289,7 @@ impl Proxy {
         visit: Visit,
     ) -> Response<AnswerBody> {
         let reply = sent.and_then(|mut reply| {
-            let agreed = upgrade::is_agreed(&reply, homeward.switch.is_some())?;
+            let agreed = upgrade::is_agreed(&reply, homeward.switch.as_deref())?;
             relay::prepare(&mut reply, &self.via);
             Ok((reply, agreed))
         });
@@ -295,8 +299,8 @@ impl Proxy {
                 relay::refuse(refusal, entry, visit)
             }
             Ok((mut reply, agreed)) => {
-                if let Some((path, origin)) = homeward.base_url {
-                    relay::localise(&mut reply, &path, &origin);
+                if let Some(rewriting) = homeward.base_url {
+                    rewriting.rewrite(reply.headers_mut());
                 }
                 match homeward.switch.filter(|_| agreed) {
                     Some(switch) => self.splice(*switch, reply, entry, visit),
@@ -317,7 +321,8 @@ impl Proxy {
         entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
         // Not marked as seen: a reload since the decision must be looked at too.
         let changes = self.changes.clone();
-        let (head, origin) = reply.into_parts();
+        let (mut head, origin) = reply.into_parts();
+        head.headers.insert(REQUEST_ID, entry.request_id());
         let idle_timeout = self.in_force.load().settings.websocket_idle_timeout;
         let splice = Splice {
             caller: switch.caller,

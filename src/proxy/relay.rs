@@ -1,17 +1,15 @@
 //! The way home.
 
 use bytes::Bytes;
-use http::{Response, Version, header};
+use http::{Response, Version};
 use http_body::Body as _;
 use http_body_util::Full;
 
-use super::base_url;
 use super::body::AnswerBody;
-use super::fields::{self, Via};
+use super::fields::{self, REQUEST_ID, Via};
 use super::refusal::Refusal;
 use crate::door::Visit;
 use crate::ledger::{Decision, Entry};
-use crate::model::origin::Origin;
 use crate::upstream::{Reply, ReplyBody};
 
 /// The origin's answer, fit for the caller.
@@ -22,19 +20,11 @@ pub(super) fn prepare(reply: &mut Reply, via: &Via) {
     fields::prepare_response(reply.headers_mut(), version, via);
 }
 
-/// In base-URL form, leads the caller back to us, and keeps cookies of a foreign host from being
-/// set for ours.
-pub(super) fn localise(reply: &mut Reply, request_path: &str, origin: &Origin) {
-    base_url::rewrite(reply.headers_mut(), request_path, origin);
-    if let header::Entry::Occupied(cookies) = reply.headers_mut().entry(header::SET_COOKIE) {
-        cookies.remove_entry_mult();
-    }
-}
-
 /// Hands the origin's answer to the caller.
 pub(super) fn relay(reply: Reply, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
     entry.status = reply.status().as_u16();
-    let (head, body): (_, ReplyBody) = reply.into_parts();
+    let (mut head, body): (_, ReplyBody) = reply.into_parts();
+    head.headers.insert(REQUEST_ID, entry.request_id());
     Response::from_parts(head, AnswerBody::reply(body, entry, visit))
 }
 
@@ -45,6 +35,15 @@ pub(super) fn end(
     visit: Visit,
 ) -> Response<AnswerBody> {
     entry.status = response.status().as_u16();
+    hand_over(response, entry, visit)
+}
+
+fn hand_over(
+    mut response: Response<Full<Bytes>>,
+    mut entry: Entry,
+    visit: Visit,
+) -> Response<AnswerBody> {
+    response.headers_mut().insert(REQUEST_ID, entry.request_id());
     if !entry.is_head() {
         entry.response_bytes = response.body().size_hint().lower();
     }
@@ -58,5 +57,9 @@ pub(super) fn refuse(refusal: Refusal, mut entry: Entry, visit: Visit) -> Respon
     entry.decision = Decision::Refuse(refusal.code().as_str());
     entry.rule = refusal.code().rule().as_str();
     entry.cause = Some(refusal.cause().unwrap_or_else(|| refusal.title()).into());
-    end(refusal.into_response(), entry, visit)
+    // Where the caller reads refusals in another form, the entry has the usual status all the same.
+    entry.status = refusal.status().as_u16();
+    let response =
+        if entry.is_grpc { refusal.into_grpc_response() } else { refusal.into_response() };
+    hand_over(response, entry, visit)
 }

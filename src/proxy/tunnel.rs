@@ -17,6 +17,7 @@ use super::arrival::{Arrival, Ask, Destination};
 use super::body::AnswerBody;
 use super::choose::{Named, agree, choose, integration, none_covers};
 use super::decide::refuse_target;
+use super::fields::REQUEST_ID;
 use super::journey::Proxy;
 use super::refusal::{Code, Refusal};
 use super::{InForce, relay};
@@ -199,7 +200,9 @@ fn opened(entry: &mut Entry, visit: &Visit, version: Version) -> Response<Answer
     if version != Version::HTTP_2 {
         visit.presence().upgrade();
     }
-    Response::new(AnswerBody::upgraded())
+    let mut response = Response::new(AnswerBody::upgraded());
+    response.headers_mut().insert(REQUEST_ID, entry.request_id());
+    response
 }
 
 /// Writes down why nothing was served inside.

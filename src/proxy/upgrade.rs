@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
@@ -60,17 +63,30 @@ pub(super) fn ask_for_websocket(headers: &mut HeaderMap) {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Whether the origin has agreed to the WebSocket; anything else than an answer or a right
-/// agreement is an error.
-pub(super) fn is_agreed(reply: &Reply, asked: bool) -> Result<bool, upstream::Error> {
+/// Whether the origin has agreed to the WebSocket that `asked` waits for; anything else than an
+/// answer or a right agreement is an error.
+pub(super) fn is_agreed(reply: &Reply, asked: Option<&Switch>) -> Result<bool, upstream::Error> {
     if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
     }
     let upgrade = reply.headers().get(header::UPGRADE);
     let to_websocket =
         upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let accepted = reply.headers().contains_key(header::SEC_WEBSOCKET_ACCEPT);
-    if asked && to_websocket && accepted { Ok(true) } else { Err(upstream::Error::UpgradeFailed) }
+    let mut accepted = reply.headers().get_all(header::SEC_WEBSOCKET_ACCEPT).iter();
+    let is_right = asked.is_some_and(|switch| {
+        accepted.next().is_some_and(|value| value.as_bytes() == switch.accept.as_bytes())
+            && accepted.next().is_none()
+    });
+    if to_websocket && is_right { Ok(true) } else { Err(upstream::Error::UpgradeFailed) }
+}
+
+/// What an origin that has understood the handshake answers to this `Sec-WebSocket-Key` (RFC 6455
+/// §4.2.2).
+fn accept(key: &HeaderValue) -> String {
+    let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(key.as_bytes().trim_ascii());
+    context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(context.finish())
 }
 
 /// The answer that switches the caller's conn.
@@ -88,6 +104,8 @@ pub(super) struct Switch {
     pub(super) caller: OnUpgrade,
     /// What must go on to hold.
     pub(super) standing: Standing,
+    /// What the origin must answer to the key that the caller has chosen.
+    accept: String,
 }
 
 /// On whose behalf a WebSocket is open.
@@ -108,10 +126,11 @@ impl Switch {
         if arrival.wish != Wish::WebSocket {
             return None;
         }
+        let accept = accept(head.headers.get(header::SEC_WEBSOCKET_KEY)?);
         let caller = head.extensions.remove()?;
         let digest = arrival.presented.digest();
         let standing = Standing { holder, digest, permit: permit.clone() };
-        Some(Box::new(Self { caller, standing }))
+        Some(Box::new(Self { caller, standing, accept }))
     }
 }
 
@@ -252,9 +271,20 @@ fn check_handshake(head: &Parts) -> Result<(), Refusal> {
         && head.version == Version::HTTP_11
         && !has_body
         && named
-        && head.headers.contains_key(header::SEC_WEBSOCKET_KEY);
+        && head.headers.get_all(header::SEC_WEBSOCKET_KEY).iter().count() == 1;
     if good { Ok(()) } else { Err(malformed("The WebSocket handshake is not well-formed.")) }
 }
 
 const NOT_UNDERSTOOD: &str = "The only upgrade that is understood is websocket.";
 const BUFFER: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_rfc_is_accepted_as_the_rfc_says() {
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

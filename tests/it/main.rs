@@ -11,11 +11,13 @@
 )]
 
 mod backup;
+mod base_url;
 mod callers;
 mod choosing;
 mod cli;
 mod commands;
 mod console;
+mod fidelity;
 mod fields;
 mod front_door;
 mod guard;

@@ -107,7 +107,7 @@ async fn bytes_that_come_right_after_the_handshake_are_not_lost() {
 #[tokio::test]
 async fn what_the_origin_gets_is_an_upgrade_with_the_credential() {
     let answer = "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
-                  Sec-WebSocket-Accept: x\r\nProxy-Foo: x\r\n\r\n";
+                  Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nProxy-Foo: x\r\n\r\n";
     let origin = Origin::saying(answer, false).await;
     let world = World::new(&origin).run().await;
     let ask = absolute().field("X-Zis-Connection", "api").field("Sec-WebSocket-Protocol", "chat");
@@ -184,12 +184,28 @@ async fn an_origins_refusal_to_upgrade_is_its_own() {
 #[tokio::test]
 async fn an_upgrade_that_nobody_asked_for_is_an_error() {
     let said = "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                Sec-WebSocket-Accept: x\r\n\r\n";
+                Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let origin = Origin::saying(said, false).await;
     let world = World::new(&origin).run().await;
     let answer = world.send(&ask("GET https://api.example.test/v1")).await;
     assert_eq!(answer.status, 502);
     assert!(["UpgradeFailed", "ResponseMalformed"].contains(&answer.code().as_str()));
+}
+
+#[tokio::test]
+async fn an_agreement_to_another_handshake_is_an_error() {
+    for accept in [
+        "",
+        "Sec-WebSocket-Accept: x\r\n",
+        "Sec-WebSocket-Accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n",
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Accept: x\r\n",
+    ] {
+        let said =
+            format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{accept}\r\n");
+        let origin = Origin::saying(said, false).await;
+        let world = World::new(&origin).run().await;
+        assert_eq!(world.send(&absolute()).await.refusal(), refused(502, "UpgradeFailed"));
+    }
 }
 
 #[tokio::test]
@@ -249,7 +265,7 @@ async fn a_token_that_goes_during_the_handshake_takes_its_websocket_along() {
                 return;
             }
             let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-                          Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+                          Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
             conn.raw.write(agreed).await;
             conn.raw.ends().await;
         }

@@ -119,7 +119,7 @@ fn nominated(headers: &HeaderMap) -> HashSet<HeaderName> {
 }
 
 fn hyphened(name: &HeaderName) -> String {
-    name.as_str().replace('_', "-")
+    name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 fn is_ours(name: &HeaderName) -> bool {

@@ -40,7 +40,8 @@ async fn what_newer_rules_forbid_is_shown_as_unusable_and_refused_at_use() {
 
     let listed = server.manage(&format!("GET {CONNECTIONS}/all"), None).await;
     let listed: Value = serde_json::from_slice(&listed.body).unwrap();
-    let wide = &listed["bearer_token"][0];
+    let bearers = listed["bearer_token"].as_array().unwrap();
+    let wide = bearers.iter().find(|connection| connection["name"] == "wide").unwrap();
     assert_eq!(wide["allowed_domain"], "*.sch.uk");
     assert!(wide["defect"].as_str().unwrap().contains("allowed domain"), "{wide}");
     let field = &listed["api_key"][0];

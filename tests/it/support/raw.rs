@@ -253,8 +253,11 @@ impl Answer {
         assert_eq!(self.field("content-type"), "application/json", "{self:?}");
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         let errors = body["errors"].as_array().unwrap();
-        assert_eq!((errors.len(), body.as_object().unwrap().len()), (1, 1), "{body}");
+        assert_eq!((errors.len(), body.as_object().unwrap().len()), (1, 2), "{body}");
         let code = errors[0]["code"].as_str().unwrap();
+        let title = &errors[0]["title"];
+        let error = serde_json::json!({"type": "keyferry_refusal", "code": code, "message": title});
+        assert_eq!(body["error"], error);
         assert!(!errors[0]["title"].as_str().unwrap().is_empty(), "{body}");
         let status = self.field("proxy-status");
         let details = format!("; details=\"{code}: ");

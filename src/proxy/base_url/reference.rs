@@ -1,0 +1,266 @@
+//! URL references of an answer, resolved as its caller will (RFC 3986 §5.2, WHATWG URL).
+//!
+//! Clients read references in two ways: libraries by RFC 3986, browsers and `fetch` by WHATWG,
+//! which takes backslashes for slashes, drops tabs and sees dots in `%2e`. A reference that the two
+//! read differently leads nowhere that can be told, and is not handed on.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use url::Host;
+
+use crate::model::origin::Origin;
+use crate::model::target::push_escaped;
+
+/// The URL of a request at its origin, to which the references of its answer are relative.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    /// The origin that was asked.
+    pub(super) origin: Origin,
+    /// The path at the origin; begins with a slash.
+    pub(super) path: Box<str>,
+    /// The query, without its question mark.
+    pub(super) query: Option<Box<str>>,
+}
+
+/// Where a reference leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    /// Below the origin's root: an absolute path without dot segments, with query and fragment.
+    Same(String),
+    /// To another origin, or by another scheme than HTTP's and WebSocket's.
+    Elsewhere(String),
+    /// To the proxy itself.
+    Proxy,
+    /// Different readers see different places, or none.
+    Unclear,
+}
+
+impl Base {
+    /// Resolves a reference of the origin's answer; `own` are the names of the proxy.
+    pub(super) fn resolve(&self, reference: &[u8], own: &[String]) -> Place {
+        let text = clean(reference);
+        if let Some((scheme, rest)) = split_scheme(&text) {
+            return match (Scheme::of(scheme), rest.strip_prefix("//")) {
+                (Some(scheme), Some(rest)) => self.absolute(scheme, rest, own),
+                // `https:x` and `https:/x` are relative here and absolute there.
+                (Some(_), None) => Place::Unclear,
+                (None, _) => Place::Elsewhere(text),
+            };
+        }
+        let is_slash = |at: usize| matches!(text.as_bytes().get(at), Some(b'/' | b'\\'));
+        match text.strip_prefix("//") {
+            Some(rest) => self.absolute(Scheme::Https, rest, own),
+            None if is_slash(0) && is_slash(1) => Place::Unclear,
+            None => Place::Same(self.relative(&text)),
+        }
+    }
+
+    fn absolute(&self, scheme: Scheme, text: &str, own: &[String]) -> Place {
+        let end = text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
+        let Some((authority, rest)) = text.split_at_checked(end) else { return Place::Unclear };
+        let Some((host, port)) = read_authority(authority) else { return Place::Unclear };
+        // Browsers end the authority at a backslash; libraries go on to an `@` behind it.
+        if rest.starts_with('\\') {
+            return Place::Unclear;
+        }
+        if is_own(&host, own) {
+            return Place::Proxy;
+        }
+        let same_host = host == Host::Domain(self.origin.host().to_owned());
+        let same_port = port.unwrap_or_else(|| scheme.port()) == self.origin.port();
+        if scheme.is_secure() && same_host && same_port {
+            let rooted = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+            return Place::Same(self.relative(&rooted));
+        }
+        Place::Elsewhere(format!("{}://{authority}{rest}", scheme.as_str()))
+    }
+
+    /// RFC 3986 §5.2.2 for a reference without scheme and authority.
+    fn relative(&self, text: &str) -> String {
+        let (text, fragment) = split_at_mark(text, '#');
+        let (path, query) = split_at_mark(text, '?');
+        let path = path.replace('\\', "/");
+        let mut query = query.map(str::to_owned);
+        let whole = if path.is_empty() {
+            query = query.or_else(|| self.query.as_deref().map(|query| format!("?{query}")));
+            without_dots(&self.path)
+        } else if path.starts_with('/') {
+            without_dots(&path)
+        } else {
+            let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            without_dots(&format!("{folder}/{path}"))
+        };
+        let rest = format!("{}{}", query.unwrap_or_default(), fragment.unwrap_or_default());
+        escaped(&format!("{whole}{rest}"))
+    }
+}
+
+/// The schemes that lead to a server of HTTP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Scheme {
+    Http,
+    Https,
+    Ws,
+    Wss,
+}
+
+impl Scheme {
+    fn of(text: &str) -> Option<Self> {
+        let all = [Self::Http, Self::Https, Self::Ws, Self::Wss];
+        all.into_iter().find(|scheme| scheme.as_str().eq_ignore_ascii_case(text))
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    fn is_secure(self) -> bool {
+        matches!(self, Self::Https | Self::Wss)
+    }
+
+    fn port(self) -> u16 {
+        if self.is_secure() { 443 } else { 80 }
+    }
+}
+
+/// Splits an absolute URL of HTTP into its host and what follows the authority.
+pub(super) fn split_absolute(url: &str) -> Option<(Host, &str)> {
+    let (scheme, rest) = split_scheme(url)?;
+    Scheme::of(scheme)?;
+    let rest = rest.strip_prefix("//")?;
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at_checked(end)?;
+    Some((read_authority(authority)?.0, rest))
+}
+
+/// Whether a host is one of the proxy's own names, in whatever spelling. The port says nothing:
+/// callers may reach the proxy through another one than it listens on.
+pub(super) fn is_own(host: &Host, own: &[String]) -> bool {
+    let names = own.iter().filter_map(|name| Host::parse(name).ok()).map(plain);
+    let host = plain(host.clone());
+    names.into_iter().any(|own| own == host || (is_local(&own) && is_local(&host)))
+}
+
+/// The text of a reference as a browser begins with it: no white space around it, no tabs in it.
+fn clean(reference: &[u8]) -> String {
+    let text = match std::str::from_utf8(reference) {
+        Ok(text) => text.to_owned(),
+        Err(_other_charset) => escaped_bytes(reference),
+    };
+    let text = text.trim_matches(|letter| letter <= ' ');
+    text.chars().filter(|letter| !matches!(letter, '\t' | '\n' | '\r')).collect()
+}
+
+/// `scheme` of RFC 3986 §3.1, and what follows its colon.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then_some((scheme, rest))
+}
+
+/// The host and port of an authority that every reader splits alike.
+fn read_authority(text: &str) -> Option<(Host, Option<u16>)> {
+    let (user, host) = match text.split_once('@') {
+        Some((user, host)) => (user, host),
+        None => ("", text),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:".contains(&byte);
+    if !user.bytes().all(is_plain) {
+        return None;
+    }
+    let ends_host = |rest: &str| rest.rfind(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match host.get(ends_host(host)..).and_then(|rest| rest.rfind(':')) {
+        Some(colon) => host.split_at_checked(ends_host(host) + colon)?,
+        None => (host, ""),
+    };
+    let port = match port.strip_prefix(':').filter(|digits| !digits.is_empty()) {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    Some((plain(Host::parse(host).ok()?), port))
+}
+
+/// A host with one spelling: no trailing dot, no IPv4 address within an IPv6 one.
+fn plain(host: Host) -> Host {
+    match host {
+        Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(&name).to_owned()),
+        Host::Ipv6(address) => address.to_ipv4_mapped().map_or(Host::Ipv6(address), Host::Ipv4),
+        Host::Ipv4(_) => host,
+    }
+}
+
+/// Whether a host is this machine wherever it is named.
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback() || *address == Ipv4Addr::UNSPECIFIED,
+        Host::Ipv6(address) => address.is_loopback() || *address == Ipv6Addr::UNSPECIFIED,
+    }
+}
+
+/// What stands before a mark, and the rest with the mark.
+fn split_at_mark(text: &str, mark: char) -> (&str, Option<&str>) {
+    match text.find(mark).and_then(|at| text.split_at_checked(at)) {
+        Some((before, rest)) => (before, Some(rest)),
+        None => (text, None),
+    }
+}
+
+/// RFC 3986 §5.2.4, for dots that are escaped too.
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match count_dots(segment) {
+            Some(dots) => {
+                if dots == 2 {
+                    kept.pop();
+                }
+                if is_last {
+                    kept.push("");
+                }
+            }
+            None => kept.push(segment),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// 1 or 2 for a segment that is nothing but so many dots, as they are or escaped.
+fn count_dots(segment: &str) -> Option<usize> {
+    let (mut rest, mut dots) = (segment, 0);
+    while !rest.is_empty() && dots <= 2 {
+        let escaped = rest.get(..3).filter(|escape| escape.eq_ignore_ascii_case("%2e"));
+        let length = if rest.starts_with('.') { 1 } else { escaped?.len() };
+        rest = rest.get(length..)?;
+        dots += 1;
+    }
+    (1..=2).contains(&dots).then_some(dots)
+}
+
+/// Escapes what may not stand in a URL, and leaves the rest as it is.
+fn escaped(text: &str) -> String {
+    escaped_bytes(text.as_bytes())
+}
+
+fn escaped_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_graphic() {
+            text.push(char::from(*byte));
+        } else {
+            push_escaped(&mut text, *byte);
+        }
+    }
+    text
+}
