@@ -26,7 +26,7 @@ use keyferry::model::token::{Scopes, TokenDigest};
 use keyferry::proxy::{Ask, InForce, Renewal, Settings, Via, decide, prepare_request};
 use keyferry::registry::{Listing, Registry, Source};
 use keyferry::secret::Secret;
-use keyferry::upstream::{self, Guard, OwnListeners, Rules, System, TlsClients};
+use keyferry::upstream::{self, Guard, Names, OwnListeners, Rules, System, TlsClients};
 
 const TOKEN: &[u8] = b"kf_0123456789012345678901234567890123456789abc";
 const SIZES: [usize; 3] = [10, 100, 100_000];
@@ -289,7 +289,7 @@ fn in_force(connections: usize) -> InForce {
             generation: 0,
             guard: Guard::new(Vec::new(), OwnListeners::default()),
             tls: TlsClients::new(&way_out).unwrap(),
-            resolver: Arc::new(System),
+            names: Arc::new(Names::new(Arc::new(System))),
             settings: way_out,
         }),
     }

@@ -12,6 +12,7 @@ mod error;
 mod guard;
 pub mod http1;
 mod meter;
+mod names;
 mod pool;
 mod reply;
 mod resolve;
@@ -37,6 +38,7 @@ pub use error::{Error, Phase};
 pub use guard::{Guard, Judged, OwnListeners, Prohibited};
 pub use http1::{Malformed, Switched};
 pub use meter::{Gauges, Snapshot};
+pub use names::Names;
 pub use reply::{Reply, ReplyBody};
 pub use resolve::{Lookup, Resolver, System};
 pub use send::{Opened, Upstream};
@@ -77,5 +79,5 @@ pub struct Rules {
     /// TLS client configurations.
     pub tls: TlsClients,
     /// Names to addresses.
-    pub resolver: Arc<dyn Resolver>,
+    pub names: Arc<Names>,
 }

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 /// What is broken below; a test holds it equal to `.clippy.toml`.
-pub(crate) const BROKEN: [&str; 17] = [
+pub(crate) const BROKEN: [&str; 20] = [
+    "dns_lookup::getaddrinfo",
+    "dns_lookup::lookup_host",
     "http::header::HeaderMap::remove",
     "jiff::Timestamp::now",
     "rustls::ClientConfig::dangerous",
@@ -18,6 +20,7 @@ pub(crate) const BROKEN: [&str; 17] = [
     "std::env::vars_os",
     "std::net::TcpStream::connect",
     "std::net::TcpStream::connect_timeout",
+    "std::net::ToSocketAddrs::to_socket_addrs",
     "std::sync::Mutex",
     "std::sync::RwLock",
     "std::time::Instant::now",
@@ -28,6 +31,12 @@ pub(crate) const BROKEN: [&str; 17] = [
 ];
 
 fn the_network(address: std::net::SocketAddr) {
+    #[expect(clippy::disallowed_methods, reason = "broken on purpose")]
+    drop(dns_lookup::getaddrinfo(Some("example.com"), None, None));
+    #[expect(clippy::disallowed_methods, reason = "broken on purpose")]
+    drop(dns_lookup::lookup_host("example.com"));
+    #[expect(clippy::disallowed_methods, reason = "broken on purpose")]
+    drop(std::net::ToSocketAddrs::to_socket_addrs("example.com:443"));
     #[expect(clippy::disallowed_methods, reason = "broken on purpose")]
     drop(tokio::net::TcpStream::connect(address));
     #[expect(clippy::disallowed_methods, reason = "broken on purpose")]

@@ -13,7 +13,7 @@ use crate::model::token::{Scopes, TokenDigest};
 use crate::proxy::{InForce, Renewal, Settings};
 use crate::registry::Taken;
 use crate::store::RefreshLease;
-use crate::upstream::{self, Guard, OwnListeners, Resolver, RootsError, Rules, TlsClients};
+use crate::upstream::{self, Guard, Names, OwnListeners, RootsError, Rules, TlsClients};
 
 /// What stays the same over all reloads.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Assembly {
     /// The proxy's own listeners.
     pub own: OwnListeners,
     /// Names to addresses.
-    pub resolver: Arc<dyn Resolver>,
+    pub names: Arc<Names>,
     /// The operator's token, if there is one, which is in force beside all others.
     pub admin: Option<TokenDigest>,
 }
@@ -56,7 +56,7 @@ impl Assembly {
             generation,
             guard: Guard::new(settings.allow_networks.clone(), self.own.clone()),
             tls: TlsClients::new(&settings)?,
-            resolver: Arc::clone(&self.resolver),
+            names: Arc::clone(&self.names),
             settings,
         };
         let operator = self.admin.map(|digest| (digest, operator()));

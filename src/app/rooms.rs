@@ -21,7 +21,7 @@ use crate::desk::Desk;
 use crate::door::{HeadLimits, Limits, Listener};
 use crate::ledger::Ledger;
 use crate::proxy::Via;
-use crate::upstream::{Gauges, OwnListeners, System};
+use crate::upstream::{Gauges, Names, OwnListeners, System};
 
 /// What stays the same over all reloads.
 pub(super) fn assembly<'a>(
@@ -32,7 +32,7 @@ pub(super) fn assembly<'a>(
     Assembly {
         metrics: Arc::clone(&ledger.metrics),
         own: OwnListeners::new(listeners.filter_map(Listener::local_addr).collect()),
-        resolver: Arc::new(System),
+        names: Arc::new(Names::new(Arc::new(System))),
         admin: Some(admin_token.digest),
     }
 }

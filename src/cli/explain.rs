@@ -18,7 +18,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
 use crate::proxy::{Ask, Explanation, Refusal, Tags, explain};
 use crate::secret::Secret;
-use crate::upstream::{OwnListeners, System};
+use crate::upstream::{Names, OwnListeners, System};
 
 /// The request to judge.
 #[derive(clap::Args)]
@@ -110,7 +110,7 @@ fn by_configuration(
     let assembly = Assembly {
         metrics: Arc::default(),
         own: OwnListeners::default(),
-        resolver: Arc::new(System),
+        names: Arc::new(Names::new(Arc::new(System))),
         admin: None,
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;

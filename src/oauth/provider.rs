@@ -199,6 +199,9 @@ fn unsent(error: &Error) -> Failure {
         Error::NameUnresolved(_) | Error::NameTimeout => {
             Failure::NotSent("its name does not resolve")
         }
+        Error::TooManyLookups => {
+            Failure::NotSent("too many look-ups of the integration's names are under way")
+        }
         Error::Prohibited(_) => Failure::Unfit(
             "its address is not on the public internet; the operator can allow its network with \
              upstream.allow_networks",

@@ -193,14 +193,7 @@ impl From<upstream::Error> for Refusal {
     fn from(error: upstream::Error) -> Self {
         use upstream::Error as E;
         let (code, title) = match &error {
-            E::NameUnresolved(_) => (
-                Code::NameUnresolved,
-                "The origin's name does not resolve; check the host in the request.",
-            ),
-            E::NameTimeout => (
-                Code::NameTimeout,
-                "The origin's name did not resolve in time; the operator should check DNS.",
-            ),
+            E::NameUnresolved(_) | E::NameTimeout | E::TooManyLookups => of_lookup(&error),
             E::Prohibited(_) => (
                 Code::AddressProhibited,
                 "The origin's address is not on the public internet; the operator can allow its network with upstream.allow_networks.",
@@ -245,6 +238,24 @@ impl From<upstream::Error> for Refusal {
             }
         };
         Self::new(code, title).because(error.chain())
+    }
+}
+
+/// The code and title of a look-up that failed.
+fn of_lookup(error: &upstream::Error) -> (Code, &'static str) {
+    match error {
+        upstream::Error::NameTimeout => (
+            Code::NameTimeout,
+            "The origin's name did not resolve in time; the operator should check DNS.",
+        ),
+        upstream::Error::TooManyLookups => (
+            Code::NameTimeout,
+            "Too many names of this integration are being looked up and do not resolve; whoever sends its requests should check the hosts in them, and the operator DNS.",
+        ),
+        _ => (
+            Code::NameUnresolved,
+            "The origin's name does not resolve; check the host in the request.",
+        ),
     }
 }
 

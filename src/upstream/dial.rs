@@ -19,6 +19,7 @@ use super::Rules;
 use super::error::Error;
 use super::guard::Judged;
 use super::meter::{Gauges, Handshake};
+use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::tasks::keepalive;
 
@@ -31,15 +32,17 @@ pub struct Dialed {
     pub tls: Duration,
 }
 
-/// Opens a conn to `origin`. Cancel-safe: nothing is left behind.
+/// Opens a conn to `origin` for `asker`, in whose share its name is looked up. Cancel-safe: nothing
+/// is left behind but a look-up that has started.
 pub(super) async fn dial(
     rules: &Rules,
     gauges: &Gauges,
+    asker: Option<&IntegrationName>,
     origin: &Origin,
     config: &Arc<ClientConfig>,
 ) -> Result<(TlsStream<TcpStream>, Dialed), Error> {
     let begun = Instant::now();
-    let (io, deadline) = reach(rules, origin).await?;
+    let (io, deadline) = reach(rules, asker, origin).await?;
     let connected = Instant::now();
     let name = ServerName::try_from(origin.host().to_owned())
         .map_err(|error| Error::TlsFailed(io::Error::other(error)))?;
@@ -59,8 +62,12 @@ pub(super) async fn dial(
 
 /// Opens a conn to `origin` without TLS, for a caller who will speak it himself, and says until
 /// when the rest of what it takes must be done.
-pub(super) async fn reach(rules: &Rules, origin: &Origin) -> Result<(TcpStream, Instant), Error> {
-    let judged = resolve(rules, origin).await?;
+pub(super) async fn reach(
+    rules: &Rules,
+    asker: Option<&IntegrationName>,
+    origin: &Origin,
+) -> Result<(TcpStream, Instant), Error> {
+    let judged = resolve(rules, asker, origin).await?;
     let deadline = Instant::now() + rules.settings.connect_timeout;
     let connected = timeout_at(deadline, connect(&judged)).await;
     let io = connected.map_err(|_elapsed| Error::ConnectTimeout)?.map_err(Error::ConnectRefused)?;
@@ -68,20 +75,21 @@ pub(super) async fn reach(rules: &Rules, origin: &Origin) -> Result<(TcpStream, 
 }
 
 /// The origin's addresses, or the pinned one; judged either way.
-async fn resolve(rules: &Rules, origin: &Origin) -> Result<Judged, Error> {
+async fn resolve(
+    rules: &Rules,
+    asker: Option<&IntegrationName>,
+    origin: &Origin,
+) -> Result<Judged, Error> {
     let pin = origin.host_name().and_then(|host| rules.settings.pins.get(&(host, origin.port())));
-    let addresses = match pin {
-        Some(address) => vec![*address],
-        None => timeout(
-            rules.settings.resolve_timeout,
-            rules.resolver.lookup(origin.host(), origin.port()),
-        )
-        .await
-        .map_err(|_elapsed| Error::NameTimeout)?
-        .map_err(Error::NameUnresolved)?,
+    let addresses = if let Some(address) = pin {
+        vec![*address]
+    } else {
+        let (limit, name) = (rules.settings.resolve_timeout, (origin.host(), origin.port()));
+        rules.names.lookup(asker, name, limit).await?.to_vec()
     };
     if addresses.is_empty() {
-        return Err(Error::NameUnresolved(io::ErrorKind::NotFound.into()));
+        let nothing = io::Error::from(io::ErrorKind::NotFound);
+        return Err(Error::NameUnresolved(Arc::new(nothing)));
     }
     rules.guard.judge(addresses).map_err(Error::Prohibited)
 }

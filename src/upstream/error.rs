@@ -1,10 +1,12 @@
 //! What can go wrong on the way out.
 
 use std::io;
+use std::sync::Arc;
 
 use super::body::BodyError;
 use super::guard::Prohibited;
 use super::http1::Malformed;
+use super::names::LookupError;
 use crate::error::chain;
 
 /// Why there is no reply.
@@ -12,10 +14,13 @@ use crate::error::chain;
 pub enum Error {
     /// The name has no address.
     #[error("the origin's name does not resolve")]
-    NameUnresolved(#[source] io::Error),
+    NameUnresolved(#[source] Arc<io::Error>),
     /// The resolver did not answer in time.
     #[error("the origin's name did not resolve in time")]
     NameTimeout,
+    /// The look-up did not start in time: others of the same integration did not end.
+    #[error("too many look-ups of the integration's names are under way")]
+    TooManyLookups,
     /// An address is not allowed.
     #[error("the origin's address is prohibited")]
     Prohibited(#[source] Prohibited),
@@ -66,6 +71,16 @@ impl std::fmt::Display for Phase {
             Self::BeforeResponse => "before the response",
             Self::WithinHead => "within the response's head",
         })
+    }
+}
+
+impl From<LookupError> for Error {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Failed(error) => Self::NameUnresolved(error),
+            LookupError::TimedOut => Self::NameTimeout,
+            LookupError::NoSlot => Self::TooManyLookups,
+        }
     }
 }
 

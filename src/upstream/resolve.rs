@@ -4,12 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
+
 /// A lookup under way.
 pub type Lookup<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
 
 /// Turns a host name into addresses; the system's, or a test's own.
 pub trait Resolver: std::fmt::Debug + Send + Sync {
-    /// Every address of `host`, with `port`. Dropping the lookup abandons it.
+    /// Every address of `host`, with `port`. A name that does not exist, or has no address, is
+    /// [`io::ErrorKind::NotFound`]. A lookup may hold a thread until it ends, though it is dropped.
     fn lookup<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a>;
 }
 
@@ -19,10 +22,38 @@ pub struct System;
 
 impl Resolver for System {
     fn lookup<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a> {
-        Box::pin(async move {
-            #[expect(clippy::disallowed_methods, reason = "the guard judges what comes back")]
-            let found = tokio::net::lookup_host((host, port)).await?;
-            Ok(found.collect())
-        })
+        let host = host.to_owned();
+        Box::pin(async move { tokio::task::spawn_blocking(move || ask(&host, port)).await? })
+    }
+}
+
+fn ask(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    #[expect(clippy::disallowed_methods, reason = "the guard judges what comes back")]
+    let found = dns_lookup::getaddrinfo(Some(host), None, Some(hints));
+    match found {
+        Ok(found) => {
+            found.map(|info| info.map(|info| SocketAddr::new(info.sockaddr.ip(), port))).collect()
+        }
+        Err(error) => Err(match error.kind() {
+            LookupErrorKind::NoName | LookupErrorKind::NoData => {
+                io::Error::new(io::ErrorKind::NotFound, error)
+            }
+            _ => error.into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_hosts_file_counts_and_what_does_not_exist_is_told_apart() {
+        let found = System.lookup("localhost", 443).await.unwrap();
+        assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
+        assert!(!found.is_empty());
+        let error = System.lookup("name with spaces", 443).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
     }
 }

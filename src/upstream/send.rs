@@ -20,6 +20,7 @@ use super::meter::{Gauges, OpenConn};
 use super::pool::{Key, Pool, Pooled, Shared, Slot, Stream};
 use super::reply::{Reply, ReplyBody};
 use super::settings::Overheard;
+use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::tasks::Tasks;
 
@@ -61,12 +62,17 @@ impl Upstream {
     }
 
     /// Opens a conn to `origin` that carries what the caller sends, as it is, to one of the
-    /// addresses that the guard lets pass. Cancel-safe.
+    /// addresses that the guard lets pass, on behalf of `integration`. Cancel-safe.
     ///
     /// # Errors
     /// [`Error`] when there is no such conn.
-    pub async fn reach(&self, rules: &Rules, origin: &Origin) -> Result<TcpStream, Error> {
-        let (io, _deadline) = dial::reach(rules, origin).await?;
+    pub async fn reach(
+        &self,
+        rules: &Rules,
+        integration: Option<&IntegrationName>,
+        origin: &Origin,
+    ) -> Result<TcpStream, Error> {
+        let (io, _deadline) = dial::reach(rules, integration, origin).await?;
         Ok(io)
     }
 
@@ -109,7 +115,7 @@ impl Upstream {
             let reused = pooled.is_some();
             let pooled = match pooled {
                 Some(pooled) => pooled,
-                None => Box::pin(self.open(rules, &key.origin, &slot)).await?,
+                None => Box::pin(self.open(rules, &key, &slot)).await?,
             };
             let attempt = match pooled {
                 Pooled::Http1(conn) => {
@@ -147,7 +153,7 @@ impl Upstream {
     }
 
     /// A conn that is opened for a request, or room on one that was opened meanwhile.
-    async fn open(&self, rules: &Rules, origin: &Origin, slot: &Slot) -> Result<Pooled, Error> {
+    async fn open(&self, rules: &Rules, key: &Key, slot: &Slot) -> Result<Pooled, Error> {
         let turn = if slot.is_shared() {
             match slot.turn().await {
                 Ok(turn) => turn,
@@ -156,20 +162,17 @@ impl Upstream {
         } else {
             None
         };
-        let opened = self.open_conn(rules, origin, slot).await;
+        let opened = self.open_conn(rules, key, slot).await;
         drop(turn);
         // To wait for a stream to end is better than to fail.
         opened.or_else(|error| slot.crowded().map(Pooled::Http2).ok_or(error))
     }
 
     /// Opens a conn and learns by ALPN which HTTP it speaks.
-    async fn open_conn(
-        &self,
-        rules: &Rules,
-        origin: &Origin,
-        slot: &Slot,
-    ) -> Result<Pooled, Error> {
-        let (io, dialed) = dial(rules, &self.gauges, origin, &rules.tls.requests).await?;
+    async fn open_conn(&self, rules: &Rules, key: &Key, slot: &Slot) -> Result<Pooled, Error> {
+        let asker = Some(&key.integration);
+        let config = &rules.tls.requests;
+        let (io, dialed) = dial(rules, &self.gauges, asker, &key.origin, config).await?;
         *self.dialed.lock() = Some(dialed);
         let open = OpenConn::new(&self.gauges);
         if io.get_ref().1.alpn_protocol() != Some(b"h2") {
@@ -255,8 +258,8 @@ impl Upstream {
     /// # Errors
     /// [`Error`] when there is no such conn; the departure has not left.
     pub async fn open_alone(&self, rules: &Rules, departure: Departure) -> Result<Opened, Error> {
-        let (io, _dialed) =
-            dial(rules, &self.gauges, departure.origin(), &rules.tls.upgrades).await?;
+        let (asker, origin) = (Some(departure.integration()), departure.origin());
+        let (io, _dialed) = dial(rules, &self.gauges, asker, origin, &rules.tls.upgrades).await?;
         Ok(Opened { conn: Conn::new(io, OpenConn::new(&self.gauges)), departure })
     }
 

@@ -27,6 +27,7 @@ mod limits;
 mod management;
 mod oauth;
 mod oauth_cli;
+mod names;
 mod observed;
 mod refusals;
 mod reload;

@@ -288,7 +288,9 @@ fn debug_of_what_holds_a_secret_does_not_show_it() {
     let assembly = keyferry::app::Assembly {
         metrics: std::sync::Arc::default(),
         own: keyferry::upstream::OwnListeners::default(),
-        resolver: std::sync::Arc::new(keyferry::upstream::System),
+        names: std::sync::Arc::new(keyferry::upstream::Names::new(std::sync::Arc::new(
+            keyferry::upstream::System,
+        ))),
         admin: None,
     };
     let in_force = assembly.assemble(&loaded.config, 0, None).unwrap();

@@ -187,7 +187,7 @@ mod tests {
     use crate::model::sealed::{Mac, Sealed};
     use crate::model::token::{Scopes, TokenDigest, generate};
     use crate::secret::Secret;
-    use crate::upstream::{OwnListeners, System};
+    use crate::upstream::{Names, OwnListeners, System};
 
     /// A follower of a store of its own.
     async fn follower(directory: &TempDir) -> Follower {
@@ -201,7 +201,7 @@ mod tests {
         let assembly = Assembly {
             metrics: Arc::clone(&metrics),
             own: OwnListeners::new(Vec::new()),
-            resolver: Arc::new(System),
+            names: Arc::new(Names::new(Arc::new(System))),
             admin: None,
         };
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None).unwrap()));

@@ -30,7 +30,8 @@ impl Proxy {
         visit: Visit,
     ) -> Response<AnswerBody> {
         entry.departs();
-        let reached = self.upstream.reach(&in_force.rules, &origin).await;
+        let reached =
+            self.upstream.reach(&in_force.rules, entry.integration.as_ref(), &origin).await;
         entry.returns();
         let reached = match reached {
             Ok(reached) => reached,

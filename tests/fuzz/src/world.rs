@@ -15,7 +15,7 @@ use keyferry::model::token::Scopes;
 use keyferry::proxy::{InForce, Renewal, Settings};
 use keyferry::registry::Registry;
 use keyferry::secret::Secret;
-use keyferry::upstream::{self, Guard, OwnListeners, Rules, System, TlsClients};
+use keyferry::upstream::{self, Guard, Names, OwnListeners, Rules, System, TlsClients};
 
 /// The ports that may be asked for.
 pub const PORTS: [u16; 2] = [443, 8443];
@@ -91,7 +91,7 @@ fn build(upgrade_plain_http: bool) -> InForce {
             generation: 0,
             guard: Guard::new(Vec::new(), OwnListeners::default()),
             tls: TlsClients::new(&way_out).expect("TLS"),
-            resolver: Arc::new(System),
+            names: Arc::new(Names::new(Arc::new(System))),
             settings: way_out,
         }),
     }

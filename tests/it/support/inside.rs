@@ -13,7 +13,7 @@ use keyferry::door::{Address, HeadLimits, Limits, Listener, Lobby, tunnel_config
 use keyferry::ledger::{Format, Ledger, Metrics, Sink};
 use keyferry::proxy::{InForce, Proxy, Via};
 use keyferry::tasks::Tasks;
-use keyferry::upstream::{Lookup, OwnListeners, Resolver, Upstream};
+use keyferry::upstream::{Lookup, Names, OwnListeners, Resolver, Upstream};
 use tokio::sync::watch;
 
 use super::world::World;
@@ -46,7 +46,8 @@ pub(crate) fn serve_changed(
     let config = load(&options, &environment).unwrap().config;
     let metrics = Arc::new(Metrics::new());
     let own = OwnListeners::default();
-    let assembly = Assembly { metrics: Arc::clone(&metrics), own, resolver, admin: None };
+    let names = Arc::new(Names::new(resolver));
+    let assembly = Assembly { metrics: Arc::clone(&metrics), own, names, admin: None };
     let mut in_force = assembly.assemble(&config, 0, None).unwrap();
     change(&mut in_force);
     let sink = Arc::new(Sink::default());

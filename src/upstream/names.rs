@@ -1,0 +1,413 @@
+//! Look-ups of names: few at once, shared out among integrations, one in flight for a name.
+//!
+//! A look-up can't be cancelled: the system's resolver holds a thread until it gives up, which may
+//! take much longer than a request waits. So the number of look-ups is bounded before they start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+
+use super::resolve::Resolver;
+use crate::clock::instant;
+use crate::model::name::IntegrationName;
+use crate::tasks::Tasks;
+
+/// Names to addresses, for all workers.
+#[derive(Debug)]
+pub struct Names {
+    resolver: Arc<dyn Resolver>,
+    tasks: Tasks,
+    slots: Slots,
+    /// Look-ups that are wanted, by those who want them. The one who entered it asks for a slot.
+    wanted: DashMap<(Asker, Name), Pending, RandomState>,
+    /// Look-ups that the resolver is working on.
+    started: DashMap<Name, Pending, RandomState>,
+    /// Names that did not exist, and since when that is known.
+    missing: DashMap<Name, (Instant, Arc<io::Error>), RandomState>,
+}
+
+/// A host and a port.
+type Name = (Arc<str>, u16);
+/// An integration, or what belongs to none.
+type Asker = Option<IntegrationName>;
+type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
+type Pending = watch::Receiver<Option<Answer>>;
+
+/// Why a name has no addresses.
+#[derive(Clone, Debug)]
+pub(super) enum LookupError {
+    /// The resolver said so.
+    Failed(Arc<io::Error>),
+    /// The resolver said nothing in time.
+    TimedOut,
+    /// The integration's share of look-ups was taken for all that time.
+    NoSlot,
+}
+
+/// The right to have a look-up under way.
+#[derive(Debug)]
+struct Slot {
+    _of_asker: Option<OwnedSemaphorePermit>,
+    _of_all: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+struct Slots {
+    all: Arc<Semaphore>,
+    shares: DashMap<Asker, Arc<Semaphore>, RandomState>,
+}
+
+/// A request that wants a look-up, for itself and those who follow; its entry goes with it.
+#[derive(Debug)]
+struct Wanting<'a> {
+    names: &'a Arc<Names>,
+    key: (Asker, Name),
+    tell: watch::Sender<Option<Answer>>,
+}
+
+/// A look-up that the resolver is working on; its entry and its slot go with it.
+#[derive(Debug)]
+struct Started {
+    names: Arc<Names>,
+    name: Name,
+    tell: watch::Sender<Option<Answer>>,
+    _slot: Slot,
+}
+
+/// How many look-ups are under way at once, for all integrations; each may hold a thread.
+const MAX_LOOKUPS: usize = 64;
+/// How many of them one integration may have.
+const MAX_LOOKUPS_PER_INTEGRATION: usize = MAX_LOOKUPS / 4;
+/// How long a name that did not exist is not asked for again.
+const MISSING_FOR: Duration = Duration::from_secs(2);
+/// How many missing names are remembered.
+const MAX_MISSING: usize = 4096;
+/// How many shares are remembered before those that nobody uses are forgotten.
+const MAX_IDLE_SHARES: usize = 1024;
+
+impl Names {
+    /// Names that `resolver` knows.
+    #[must_use]
+    pub fn new(resolver: Arc<dyn Resolver>) -> Self {
+        Self {
+            resolver,
+            tasks: Tasks::default(),
+            slots: Slots { all: Arc::new(Semaphore::new(MAX_LOOKUPS)), shares: DashMap::default() },
+            wanted: DashMap::default(),
+            started: DashMap::default(),
+            missing: DashMap::default(),
+        }
+    }
+
+    /// Looks up a host for `asker`. Waiting for a slot counts within `limit`. Cancel-safe; a
+    /// look-up that has started goes on for whoever asks next.
+    pub(super) async fn lookup(
+        self: &Arc<Self>,
+        asker: Option<&IntegrationName>,
+        (host, port): (&str, u16),
+        limit: Duration,
+    ) -> Result<Arc<[SocketAddr]>, LookupError> {
+        let name = (host.into(), port);
+        let answer = timeout(limit, self.answer(asker.cloned(), &name)).await;
+        match answer {
+            Ok(answer) => answer.map_err(LookupError::Failed),
+            Err(_elapsed) if self.started.contains_key(&name) => Err(LookupError::TimedOut),
+            Err(_elapsed) => Err(LookupError::NoSlot),
+        }
+    }
+
+    async fn answer(self: &Arc<Self>, asker: Asker, name: &Name) -> Answer {
+        loop {
+            if let Some(error) = self.known_missing(name) {
+                return Err(error);
+            }
+            // Another integration's look-up is joined only once it has started: before that it
+            // waits for that integration's share.
+            let joined = self.started.get(name).map(|pending| pending.clone());
+            let joined = match joined {
+                Some(started) => Ok(started),
+                None => self.want(asker.clone(), name),
+            };
+            let mut pending = match joined {
+                Ok(pending) => pending,
+                Err(wanting) => return wanting.run().await,
+            };
+            // Whoever wanted it may have given up: then the next one asks.
+            if let Ok(answer) = pending.wait_for(Option::is_some).await
+                && let Some(answer) = &*answer
+            {
+                return answer.clone();
+            }
+        }
+    }
+
+    /// The look-up that another request of the same integration wants already, or the task of
+    /// wanting it.
+    fn want(self: &Arc<Self>, asker: Asker, name: &Name) -> Result<Pending, Wanting<'_>> {
+        let key = (asker, name.clone());
+        match self.wanted.entry(key.clone()) {
+            Entry::Occupied(entry) => Ok(entry.get().clone()),
+            Entry::Vacant(entry) => {
+                let (tell, pending) = watch::channel(None);
+                entry.insert(pending);
+                Err(Wanting { names: self, key, tell })
+            }
+        }
+    }
+
+    /// Starts a look-up, unless one has started meanwhile.
+    fn start(self: &Arc<Self>, name: &Name, slot: Slot) -> Pending {
+        let entry = match self.started.entry(name.clone()) {
+            Entry::Occupied(entry) => return entry.get().clone(),
+            Entry::Vacant(entry) => entry,
+        };
+        let (tell, pending) = watch::channel(None);
+        entry.insert(pending.clone());
+        let (names, name) = (Arc::clone(self), name.clone());
+        let started = Started { names, name, tell, _slot: slot };
+        self.tasks.spawn(started.run());
+        pending
+    }
+
+    fn known_missing(&self, name: &Name) -> Option<Arc<io::Error>> {
+        let entry = self.missing.get(name)?;
+        let (since, error) = &*entry;
+        (instant().saturating_duration_since(*since) < MISSING_FOR).then(|| Arc::clone(error))
+    }
+
+    fn note_missing(&self, name: &Name, error: &Arc<io::Error>) {
+        let now = instant();
+        if self.missing.len() >= MAX_MISSING {
+            self.missing
+                .retain(|_, (since, _)| now.saturating_duration_since(*since) < MISSING_FOR);
+        }
+        if self.missing.len() < MAX_MISSING {
+            self.missing.insert(name.clone(), (now, Arc::clone(error)));
+        }
+    }
+}
+
+impl Wanting<'_> {
+    async fn run(self) -> Answer {
+        let (asker, name) = &self.key;
+        let slot = self.names.slots.take(asker).await;
+        let answer = answer_of(self.names.start(name, slot)).await;
+        self.tell.send_replace(Some(answer.clone()));
+        answer
+    }
+}
+
+impl Drop for Wanting<'_> {
+    fn drop(&mut self) {
+        self.names.wanted.remove(&self.key);
+    }
+}
+
+impl Started {
+    async fn run(self) {
+        let (host, port) = &self.name;
+        let answer = match self.names.resolver.lookup(host, *port).await {
+            Ok(addresses) => Ok(addresses.into()),
+            Err(error) => {
+                let error = Arc::new(error);
+                if error.kind() == io::ErrorKind::NotFound {
+                    self.names.note_missing(&self.name, &error);
+                }
+                Err(error)
+            }
+        };
+        self.tell.send_replace(Some(answer));
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.names.started.remove(&self.name);
+    }
+}
+
+impl Slots {
+    /// Waits for a slot, first of the asker's own share, then of all. Cancel-safe.
+    async fn take(&self, asker: &Asker) -> Slot {
+        if self.shares.len() > MAX_IDLE_SHARES {
+            self.shares.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let share = || Arc::new(Semaphore::new(MAX_LOOKUPS_PER_INTEGRATION));
+        let share = Arc::clone(&self.shares.entry(asker.clone()).or_insert_with(share));
+        // Neither is ever closed.
+        let of_asker = share.acquire_owned().await.ok();
+        let of_all = Arc::clone(&self.all).acquire_owned().await.ok();
+        Slot { _of_asker: of_asker, _of_all: of_all }
+    }
+}
+
+/// The answer of a look-up that has started.
+async fn answer_of(mut started: Pending) -> Answer {
+    let answer = started.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
+    // It is dropped without an answer when its worker ends.
+    answer.unwrap_or_else(|| Err(Arc::new(io::ErrorKind::Interrupted.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::future::pending;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::super::resolve::Lookup;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    /// Never answers for `stuck…`; knows `known…` once it may; knows nothing else.
+    #[derive(Debug)]
+    struct Scripted {
+        running: AtomicUsize,
+        most: AtomicUsize,
+        asked: parking_lot::Mutex<Vec<String>>,
+        may_answer: watch::Sender<bool>,
+    }
+
+    struct Running<'a>(&'a Scripted);
+
+    impl Drop for Running<'_> {
+        fn drop(&mut self) {
+            self.0.running.fetch_sub(1, SeqCst);
+        }
+    }
+
+    impl Resolver for Scripted {
+        fn lookup<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a> {
+            Box::pin(async move {
+                self.asked.lock().push(host.to_owned());
+                let running = self.running.fetch_add(1, SeqCst) + 1;
+                self.most.fetch_max(running, SeqCst);
+                let _running = Running(self);
+                if host.starts_with("stuck") {
+                    pending::<()>().await;
+                }
+                if !host.starts_with("known") {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                self.may_answer.subscribe().wait_for(|may| *may).await.unwrap();
+                Ok(vec![([192, 0, 2, 1], port).into()])
+            })
+        }
+    }
+
+    fn names(may_answer: bool) -> (Arc<Scripted>, Arc<Names>) {
+        let scripted = Arc::new(Scripted {
+            running: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            asked: parking_lot::Mutex::default(),
+            may_answer: watch::Sender::new(may_answer),
+        });
+        (Arc::clone(&scripted), Arc::new(Names::new(scripted)))
+    }
+
+    fn integration(name: &str) -> IntegrationName {
+        IntegrationName::parse(name).unwrap()
+    }
+
+    async fn ask(
+        names: &Arc<Names>,
+        asker: &str,
+        host: &str,
+    ) -> Result<Arc<[SocketAddr]>, LookupError> {
+        names.lookup(Some(&integration(asker)), (host, 443), LIMIT).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_integration_whose_names_never_resolve_holds_up_nobody_else() {
+        let (scripted, names) = names(true);
+        let hosts: Vec<_> = (0..1100).map(|number| format!("stuck{number}.test")).collect();
+        let stuck = hosts.iter().map(|host| ask(&names, "hog", host));
+        let other = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert!(ask(&names, "other", "known.test").await.is_ok());
+            // The same integration's next name waits, and is told for what.
+            ask(&names, "hog", "known.test").await
+        };
+        let (ended, hogs_own) = tokio::join!(futures_util::future::join_all(stuck), other);
+        assert!(matches!(hogs_own, Err(LookupError::NoSlot)));
+        let timed_out = |answer: &&_| matches!(answer, Err(LookupError::TimedOut));
+        assert_eq!(ended.iter().filter(timed_out).count(), MAX_LOOKUPS_PER_INTEGRATION);
+        assert!(ended.iter().all(Result::is_err));
+        // One of all was the other's.
+        assert_eq!(scripted.most.load(SeqCst), MAX_LOOKUPS_PER_INTEGRATION + 1);
+        assert!(names.wanted.is_empty(), "who gave up leaves nothing");
+        assert!(ask(&names, "other", "known.test").await.is_ok(), "also afterwards");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_integrations_together_have_no_more_look_ups_than_there_are() {
+        let (scripted, names) = names(true);
+        let asks: Vec<_> = (0..200)
+            .map(|number| (format!("hog{}", number % 10), format!("stuck{number}.test")))
+            .collect();
+        let stuck = asks.iter().map(|(asker, host)| ask(&names, asker, host));
+        let ended = futures_util::future::join_all(stuck).await;
+        assert!(ended.iter().all(Result::is_err));
+        assert_eq!(scripted.most.load(SeqCst), MAX_LOOKUPS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_look_up_serves_all_who_ask_for_a_name() {
+        let (scripted, names) = names(false);
+        let asks = (0..300).map(|number| {
+            let asker = ["one", "two", "three"][number % 3];
+            ask(&names, asker, "known.test")
+        });
+        let allow = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            scripted.may_answer.send_replace(true);
+        };
+        let (answers, ()) = tokio::join!(futures_util::future::join_all(asks), allow);
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(scripted.asked.lock().len(), 1);
+        assert!(ask(&names, "one", "known.test").await.is_ok());
+        assert_eq!(scripted.asked.lock().len(), 2, "addresses are never remembered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_goes_on_when_the_first_who_asked_gives_up() {
+        let (scripted, names) = names(false);
+        let mut follower = Box::pin(ask(&names, "one", "known.test"));
+        {
+            let leader = ask(&names, "one", "known.test");
+            tokio::select! {
+                biased;
+                _answer = leader => panic!("answered"),
+                _answer = &mut follower => panic!("answered"),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+        }
+        scripted.may_answer.send_replace(true);
+        assert!(follower.await.is_ok());
+        assert_eq!(scripted.asked.lock().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_not_asked_for_again_at_once() {
+        let (scripted, names) = names(true);
+        for _ in 0..3 {
+            assert!(matches!(ask(&names, "one", "no.test").await, Err(LookupError::Failed(_))));
+        }
+        assert_eq!(scripted.asked.lock().len(), 1);
+        let hosts: Vec<_> =
+            (0..MAX_MISSING + 10).map(|number| format!("no{number}.test")).collect();
+        for host in &hosts {
+            assert!(ask(&names, "one", host).await.is_err());
+        }
+        assert!(names.missing.len() <= MAX_MISSING, "what is remembered is bounded");
+        let asked: HashSet<_> = scripted.asked.lock().iter().cloned().collect();
+        assert_eq!(asked.len(), hosts.len() + 1);
+    }
+}
