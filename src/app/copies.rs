@@ -109,8 +109,8 @@ fn copied(
     contents: Contents,
 ) -> Copied {
     let (keys, known) = keys::at_hand(config, environment);
-    let is_missing = |id: &&Box<str>| !known.iter().any(|known| **known == ***id);
-    let missing_keys = contents.key_ids.iter().filter(is_missing).cloned().collect();
+    let is_missing = |id: &str| !known.iter().any(|known| known == id);
+    let missing_keys = contents.key_ids.iter().filter(|id| is_missing(id)).cloned().collect();
     Copied { database, contents, missing_keys, keys }
 }
 

@@ -84,7 +84,7 @@ impl Housekeeping {
             // Uses are noted to the second: one in the second of now may come yet.
             Ok(()) => *self.told.lock() = now - ONE_SECOND,
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "when tokens were used was not kept")
+                tracing::warn!(error = %chain(&error), "when tokens were used was not kept");
             }
         }
     }

@@ -135,10 +135,10 @@ impl Trust {
     fn alarm_of_key(&self, backing: &Backing, error: &OpenError) {
         let Some(key) = error.missing_key() else { return self.alarm(error) };
         self.metrics.count_seal_failure();
+        let advice = backing.keys.note_missing(key);
         tracing::error!(
             %key,
-            "an interception CA of the store can't be used until its master key is there: {}",
-            backing.keys.note_missing(key)
+            "an interception CA of the store can't be used until its master key is there: {advice}"
         );
     }
 

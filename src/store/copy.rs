@@ -180,7 +180,7 @@ fn is_damage(why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
 /// A file whose name is lost after a crash is no copy.
 fn sync_name(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 const KEYS: &str = "SELECT key_id FROM connections UNION SELECT key_id FROM tokens \

@@ -55,35 +55,37 @@ impl Follower {
     fn alarm_of_connection(&self, connection: &Connection) {
         self.metrics.count_seal_failure();
         let name = format!("{}.{}", connection.integration(), connection.name());
-        match connection.missing_key() {
-            Some(key) => tracing::error!(
+        if let Some(key) = connection.missing_key() {
+            let advice = self.backing.keys.note_missing(key);
+            tracing::error!(
                 connection = name, %key,
                 "the connection's secret can't be opened, and requests for it are refused, until \
-                 its master key is there: {}",
-                self.backing.keys.note_missing(key)
-            ),
-            None => tracing::error!(
+                 its master key is there: {advice}"
+            );
+        } else {
+            tracing::error!(
                 connection = name,
                 "the connection's secret can't be opened: its record was changed by hand; requests \
                  for it are refused"
-            ),
+            );
         }
     }
 
     pub(super) fn admit(&self, registry: &mut Registry, vault: &Vault, record: TokenRecord) {
         if let Err(error) = vault.verify(&record.claims(), &record.mac) {
             self.metrics.count_seal_failure();
-            match error.missing_key() {
-                Some(key) => tracing::error!(
+            if let Some(key) = error.missing_key() {
+                let advice = self.backing.keys.note_missing(key);
+                tracing::error!(
                     token.id = %record.id, %key,
-                    "the access token is ignored until its master key is there: {}",
-                    self.backing.keys.note_missing(key)
-                ),
-                None => tracing::error!(
+                    "the access token is ignored until its master key is there: {advice}"
+                );
+            } else {
+                tracing::error!(
                     token.id = %record.id,
                     "the access token is ignored: its MAC does not verify, so that its record was \
                      written or changed by hand"
-                ),
+                );
             }
             registry.dismiss(record.id);
             return;
@@ -100,17 +102,18 @@ impl Follower {
     /// Something that the store has sealed can't be opened.
     pub(in crate::app) fn alarm(&self, whose: &str, error: &OpenError) {
         self.metrics.count_seal_failure();
-        match error.missing_key() {
-            Some(key) => tracing::error!(
+        if let Some(key) = error.missing_key() {
+            let advice = self.backing.keys.note_missing(key);
+            tracing::error!(
                 whose, %key,
-                "what is sealed can't be opened until its master key is there: {}",
-                self.backing.keys.note_missing(key)
-            ),
-            None => tracing::error!(
+                "what is sealed can't be opened until its master key is there: {advice}"
+            );
+        } else {
+            tracing::error!(
                 whose,
                 "what is sealed can't be opened: its record was changed by hand; nothing is done \
                  with it"
-            ),
+            );
         }
     }
 
