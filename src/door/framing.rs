@@ -42,6 +42,11 @@ pub enum Fault {
     /// A request line that is not three parts with single spaces, or not printable ASCII.
     #[error("the request line is not well-formed")]
     RequestLine,
+    /// A TLS handshake where plain HTTP is spoken.
+    #[error(
+        "it is a TLS handshake, but this listener speaks plain HTTP: write http:// where the proxy is named, or set proxy.tls"
+    )]
+    Tls,
     /// The head is larger than the limits.
     #[error("the request's head is too large")]
     TooLarge,

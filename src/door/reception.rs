@@ -66,6 +66,10 @@ impl<H: House> Stranger<H> {
             let (reader, writer) = tokio::io::split(io);
             let reader = std::io::Cursor::new(greeting).chain(reader);
             Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
+        } else if greeting.first() == Some(&TLS_HANDSHAKE) {
+            // Written down like any refusal; what the caller understands is an alert.
+            let _as_http = self.house.turn_away(TurnedAway::Fault(Fault::Tls));
+            Box::pin(turn_away(io, UNEXPECTED_MESSAGE.to_vec())).await;
         } else if !greeting.is_empty() {
             self.serve_http1(io, greeting).await;
         }
@@ -204,6 +208,10 @@ async fn read_greeting<T: AsyncRead + Unpin>(io: &mut T) -> std::io::Result<Vec<
 /// RFC 9113 §3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GREETING: usize = 1024;
+/// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
+/// A fatal TLS alert, `unexpected_message` (RFC 8446 §6).
+const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 1, 0, 2, 2, 10];
 /// The smallest read buffer that the HTTP library takes.
 const MIN_BUFFER: usize = 8192;
 const MAX_STREAMS: u32 = 128;
