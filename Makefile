@@ -36,6 +36,7 @@ doc: ## the documentation, private items too, in target/doc
 unit: ## the tests in Rust
 	@$(call need,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)
 	@$(call need,ls /usr/sbin/pgbouncer || command -v pgbouncer,pgbouncer)
+	@$(call need,command -v nginx || test -x /usr/sbin/nginx,nginx-light)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --no-fail-fast && cargo test --doc; \
 	else \

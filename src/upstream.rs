@@ -6,18 +6,20 @@
 
 mod address;
 mod body;
+mod conn_auth;
 mod departure;
 mod dial;
 mod error;
 mod guard;
 pub mod http1;
+mod http2;
 mod meter;
 mod names;
 mod pool;
+mod replay;
 mod reply;
 mod resolve;
 mod send;
-mod settings;
 mod tls;
 
 use std::collections::HashMap;

@@ -210,10 +210,9 @@ impl From<upstream::Error> for Refusal {
                 Code::CertificateInvalid,
                 "The origin's certificate is not valid for its name; nothing was sent.",
             ),
-            E::TlsFailed(_) => (
-                Code::TlsFailed,
-                "TLS with the origin failed, and nothing was sent: its operator must act.",
-            ),
+            E::TlsFailed(_) => {
+                (Code::TlsFailed, "TLS with the origin failed: its operator must act.")
+            }
             E::Closed(Phase::BeforeResponse, _) => {
                 (Code::UpstreamClosed, "The origin closed the connection before answering.")
             }

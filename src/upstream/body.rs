@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Sleep;
+
+use crate::clock::instant;
 
 /// Why a body failed.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,15 +32,15 @@ struct Streamed {
 }
 
 /// How far a body has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
-    /// Frames taken, or [`ENDED`].
-    frames: AtomicU64,
+    begun: Instant,
+    /// When a part of it was last taken or written, in milliseconds since the beginning.
+    moved_ms: AtomicU64,
     /// Whether the next frame is the caller's to send.
     awaited: AtomicBool,
 }
 
-const ENDED: u64 = u64::MAX;
 /// How long an origin may take to say 100; clients that ask for it wait about as long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -55,7 +57,7 @@ impl Outgoing {
     where
         B: Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        let (body, progress) = (body.boxed_unsync(), Arc::default());
+        let (body, progress) = (body.boxed_unsync(), Arc::new(Progress::new()));
         Self(Some(Streamed { body, progress, hold: None }))
     }
 
@@ -86,14 +88,33 @@ impl Outgoing {
         self.0.is_none()
     }
 
+    /// A part of what was taken has been written.
+    pub(super) fn moved(&self) {
+        if let Some(streamed) = &self.0 {
+            streamed.progress.moved();
+        }
+    }
+
     pub(super) fn progress(&self) -> Option<Arc<Progress>> {
         self.0.as_ref().map(|streamed| Arc::clone(&streamed.progress))
     }
 }
 
 impl Progress {
-    pub(super) fn frames(&self) -> u64 {
-        self.frames.load(Relaxed)
+    fn new() -> Self {
+        Self { begun: instant(), moved_ms: AtomicU64::new(0), awaited: AtomicBool::new(false) }
+    }
+
+    /// A part of the body was taken or written.
+    pub(super) fn moved(&self) {
+        let passed = instant().saturating_duration_since(self.begun).as_millis();
+        self.moved_ms.store(u64::try_from(passed).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// How long nothing was taken or written.
+    pub(super) fn still(&self) -> Duration {
+        let moved = Duration::from_millis(self.moved_ms.load(Relaxed));
+        instant().saturating_duration_since(self.begun).saturating_sub(moved)
     }
 
     /// Whether we wait for the caller, and not for the origin.
@@ -117,10 +138,8 @@ impl Body for Outgoing {
         }
         let frame = Pin::new(&mut streamed.body).poll_frame(cx);
         streamed.progress.awaited.store(frame.is_pending(), Relaxed);
-        if let Poll::Ready(frame) = &frame {
-            let ended = frame.is_none() || streamed.body.is_end_stream();
-            let frames = if ended { ENDED } else { streamed.progress.frames() + 1 };
-            streamed.progress.frames.store(frames, Relaxed);
+        if frame.is_ready() {
+            streamed.progress.moved();
         }
         frame
     }

@@ -1,6 +1,7 @@
 //! A request that is fit to leave.
 
-use http::{HeaderValue, Method, Request, header, uri};
+use http::{HeaderMap, HeaderValue, Method, Request, header, uri};
+use http_body::Body as _;
 
 use super::body::Outgoing;
 use crate::model::name::IntegrationName;
@@ -60,8 +61,8 @@ pub struct Departure {
 }
 
 /// By what right a request leaves.
-#[derive(Clone, Debug)]
-pub(super) enum Warrant {
+#[derive(Debug)]
+enum Warrant {
     /// A caller may use a connection at an origin.
     Permit(Permit),
     /// The program itself asks a registered token endpoint.
@@ -115,25 +116,40 @@ impl Departure {
         self.alone
     }
 
-    /// The request as HTTP/2 writes it: the authority stands in the target, not in `Host`.
-    pub(super) fn into_http2(self) -> Result<Request<Outgoing>, http::Error> {
-        let mut request = *self.request;
-        let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-        if usual && request.body().is_empty() {
-            // Such a method says the length of an empty body too (RFC 9110 §8.6).
-            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    /// The request's head as HTTP/2 writes it: the authority stands in the target, not in `Host`.
+    /// The departure keeps its own, for the case that it has to be sent again.
+    pub(super) fn http2_head(&self) -> Result<Request<()>, http::Error> {
+        let mut head = Request::new(());
+        *head.method_mut() = self.request.method().clone();
+        *head.version_mut() = http::Version::HTTP_2;
+        let mut parts = uri::Parts::default();
         parts.scheme = Some(uri::Scheme::HTTPS);
         parts.authority = Some(self.warrant.origin().authority().parse()?);
-        *request.uri_mut() = uri::Uri::from_parts(parts)?;
-        // The library would take `TE` along with a `Connection` line that names it.
-        for name in [header::HOST, header::CONNECTION] {
-            if let header::Entry::Occupied(field) = request.headers_mut().entry(name) {
+        parts.path_and_query = Some(match self.request.uri().path_and_query() {
+            Some(target) if target.as_str().starts_with(['/', '*']) => target.clone(),
+            // A query alone follows the root (RFC 9113 §8.3.1).
+            Some(target) => format!("/{}", target.as_str()).parse()?,
+            None => uri::PathAndQuery::from_static("/"),
+        });
+        *head.uri_mut() = uri::Uri::from_parts(parts)?;
+        let headers = head.headers_mut();
+        headers.clone_from(self.request.headers());
+        for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH] {
+            if let header::Entry::Occupied(field) = headers.entry(name) {
                 field.remove_entry_mult();
             }
         }
-        Ok(request)
+        let usual = matches!(*self.request.method(), Method::POST | Method::PUT | Method::PATCH);
+        let length = self.request.body().size_hint().exact();
+        // Such a method says the length of an empty body too (RFC 9110 §8.6).
+        if let Some(length) = length.filter(|length| *length > 0 || usual) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Ok(head)
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
     }
 
     /// Whether HTTP/2 can't carry the request: its library reads fewer bytes in a target than
@@ -161,21 +177,9 @@ impl Departure {
         std::mem::replace(self.request.body_mut(), Outgoing::empty())
     }
 
-    /// Puts back a request that was never written.
-    pub(super) fn restore(warrant: Warrant, mut request: Request<Outgoing>) -> Self {
-        if !request.headers().contains_key(header::HOST) {
-            request.headers_mut().insert(header::HOST, warrant.origin().host_field());
-        }
-        if request.uri().authority().is_some() {
-            let mut parts = uri::Parts::default();
-            parts.path_and_query = request.uri().path_and_query().cloned();
-            *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
-        }
-        Self { warrant, request: Box::new(request), alone: false }
-    }
-
-    pub(super) fn warrant(&self) -> &Warrant {
-        &self.warrant
+    /// Puts a body back that can be sent from its beginning.
+    pub(super) fn put_body(&mut self, body: Outgoing) {
+        *self.request.body_mut() = body;
     }
 }
 

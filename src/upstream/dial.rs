@@ -19,6 +19,7 @@ use super::Rules;
 use super::error::Error;
 use super::guard::Judged;
 use super::meter::{Gauges, Handshake};
+use super::tls::watching_for_demands;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::tasks::keepalive;
@@ -47,8 +48,12 @@ pub(super) async fn dial(
     let name = ServerName::try_from(origin.host().to_owned())
         .map_err(|error| Error::TlsFailed(io::Error::other(error)))?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, io);
-    let shaken = match timeout_at(deadline, handshake).await {
-        Ok(shaken) => shaken.map_err(Error::from_tls),
+    let (shaken, is_demanded) = watching_for_demands(timeout_at(deadline, handshake)).await;
+    let shaken = match shaken {
+        Ok(shaken) => shaken.map_err(|error| match Error::from_tls(error) {
+            Error::TlsFailed(error) if is_demanded => Error::certificate_demanded(error),
+            other => other,
+        }),
         Err(_elapsed) => Err(Error::ConnectTimeout),
     };
     gauges.handshake(match &shaken {

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::AlertDescription;
+
 use super::body::BodyError;
 use super::guard::Prohibited;
 use super::http1::Malformed;
@@ -56,6 +58,11 @@ pub enum Error {
     UpgradeFailed,
 }
 
+/// The origin demands a certificate of its clients.
+#[derive(Debug, thiserror::Error)]
+#[error("the origin demands a client certificate")]
+struct CertificateDemanded(#[source] io::Error);
+
 /// How far a response had come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
@@ -85,23 +92,30 @@ impl From<LookupError> for Error {
 }
 
 impl Error {
-    /// What an error of the HTTP/2 library means.
-    pub(super) fn from_http2(error: hyper::Error) -> Self {
-        if error.is_user() || error.is_body_write_aborted() {
-            Self::RequestBody(error.into())
-        } else if error.is_parse() {
-            Self::ResponseMalformed(Malformed::Http2(error))
-        } else {
-            Self::Closed(Phase::BeforeResponse, io::Error::other(error))
+    /// The conn has ended, in whatever way: also by a TLS alert that refuses the client, which comes
+    /// after the handshake where the origin demands a certificate (RFC 8446 §4.4.2.4).
+    pub(super) fn closed(phase: Phase, error: io::Error) -> Self {
+        use AlertDescription as Alert;
+        match tls_cause(&error) {
+            Some(rustls::Error::AlertReceived(
+                Alert::AccessDenied
+                | Alert::BadCertificate
+                | Alert::CertificateRequired
+                | Alert::CertificateUnknown
+                | Alert::HandshakeFailure,
+            )) => Self::from_tls(error),
+            _ => Self::Closed(phase, error),
         }
     }
 
     /// Tells a certificate fault from other TLS failures.
     pub(super) fn from_tls(error: io::Error) -> Self {
-        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match cause {
+        match tls_cause(&error) {
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
                 Self::CertificateInvalid(error)
+            }
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                Self::certificate_demanded(error)
             }
             _ => Self::TlsFailed(error),
         }
@@ -122,9 +136,18 @@ impl Error {
         )
     }
 
+    /// The handshake has failed after the origin demanded a certificate.
+    pub(super) fn certificate_demanded(error: io::Error) -> Self {
+        Self::TlsFailed(io::Error::other(CertificateDemanded(error)))
+    }
+
     /// The error and all its causes in one line, for the operator's log.
     #[must_use]
     pub fn chain(&self) -> String {
         chain(self).to_string()
     }
+}
+
+fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
 }

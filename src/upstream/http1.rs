@@ -72,13 +72,13 @@ impl Conn {
     ) -> Result<Head, Error> {
         self.answered = false;
         self.sending.begin(request);
-        let method = request.method().clone();
-        poll_fn(|cx| self.poll_exchange(cx, &method, request.body_mut())).await
+        let (method, mut interim) = (request.method().clone(), 0);
+        poll_fn(|cx| self.poll_exchange(cx, &method, request.body_mut(), &mut interim)).await
     }
 
-    /// Whether a byte has come back since the last request began.
-    pub(super) fn was_answered(&self) -> bool {
-        self.answered
+    /// What was taken of the request's body, when nothing of the request could be written.
+    pub(super) fn take_unwritten(&mut self) -> Option<Bytes> {
+        self.sending.take_unwritten()
     }
 
     /// Whether the last request has been written to its end.
@@ -132,6 +132,7 @@ impl Conn {
         cx: &mut Context<'_>,
         method: &Method,
         body: &mut Outgoing,
+        interim: &mut usize,
     ) -> Poll<Result<Head, Error>> {
         loop {
             // An origin that takes no more may yet say why.
@@ -142,6 +143,10 @@ impl Conn {
             let status = head.response.status();
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Ok(head));
+            }
+            *interim += 1;
+            if *interim > MAX_INTERIM_RESPONSES {
+                return Poll::Ready(Err(Error::ResponseMalformed(Malformed::Interim)));
             }
             // Whatever the origin says before its final word, it is there and listening.
             body.release();
@@ -160,7 +165,7 @@ impl Conn {
             looked_at = self.unread.len();
             let phase = self.phase();
             let bytes = ready!(Pin::new(&mut self.io).poll_fill_buf(cx))
-                .map_err(|error| Error::Closed(phase, error))?;
+                .map_err(|error| Error::closed(phase, error))?;
             if bytes.is_empty() {
                 let error = io::ErrorKind::UnexpectedEof.into();
                 return Poll::Ready(Err(Error::Closed(phase, error)));
@@ -224,3 +229,6 @@ impl AsyncWrite for Switched {
         Pin::new(&mut self.0.io).poll_shutdown(cx)
     }
 }
+
+/// How many interim (1xx) responses may precede the final one.
+pub(super) const MAX_INTERIM_RESPONSES: usize = 32;

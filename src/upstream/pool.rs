@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use hyper::client::conn::http2;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::body::Outgoing;
 use super::http1::Conn;
+use super::http2::{ConnId, Shared, Stream};
 use super::meter::Gauges;
 use crate::clock::instant;
 use crate::model::name::IntegrationName;
@@ -30,28 +29,6 @@ pub(super) struct Key {
 pub(super) enum Pooled {
     Http1(Box<Conn>),
     Http2(Stream),
-}
-
-/// Room for one stream on a conn of HTTP/2, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) sender: http2::SendRequest<Outgoing>,
-    pub(super) place: StreamPlace,
-}
-
-/// One of the places of a conn of HTTP/2.
-#[derive(Debug)]
-pub(super) struct StreamPlace(#[expect(dead_code, reason = "it is counted")] Arc<()>);
-
-/// A conn of HTTP/2 that several requests share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    sender: http2::SendRequest<Outgoing>,
-    /// How many streams its peer allows.
-    most_streams: watch::Receiver<usize>,
-    /// One more of these than there are streams.
-    places: Arc<()>,
-    since: Instant,
 }
 
 /// The idle conns of one worker.
@@ -75,6 +52,8 @@ pub(super) struct Slot {
 struct Conns {
     idle: Vec<(Box<Conn>, Instant)>,
     http2: Vec<Shared>,
+    /// Until when the origin is spoken to over HTTP/1.1 only, because it has asked for that.
+    http1_until: Option<Instant>,
 }
 
 impl Pool {
@@ -107,9 +86,9 @@ impl Pool {
 
 impl Slot {
     /// A conn that has room, or the one that was used last, if any is alive.
-    pub(super) fn check_out(&self) -> Option<Pooled> {
+    pub(super) fn check_out(&self, avoid: Option<&ConnId>) -> Option<Pooled> {
         let mut conns = self.conns.lock();
-        if let Some(stream) = conns.stream() {
+        if let Some(stream) = conns.stream(avoid) {
             return Some(Pooled::Http2(stream));
         }
         while let Some((mut conn, _since)) = conns.idle.pop() {
@@ -134,15 +113,18 @@ impl Slot {
 
     /// Whether there is any conn of HTTP/2.
     pub(super) fn is_shared(&self) -> bool {
-        !self.conns.lock().http2.is_empty()
+        self.conns.lock().http2.iter().any(Shared::is_open)
     }
 
     /// The right to open another conn of HTTP/2, or a place on one where there is room by then.
     /// Cancel-safe.
-    pub(super) async fn turn(&self) -> Result<Option<SemaphorePermit<'_>>, Stream> {
+    pub(super) async fn turn(
+        &self,
+        avoid: Option<&ConnId>,
+    ) -> Result<Option<SemaphorePermit<'_>>, Stream> {
         // It is never closed.
         let turn = self.openings.acquire().await.ok();
-        match self.conns.lock().stream() {
+        match self.conns.lock().stream(avoid) {
             Some(stream) => Err(stream),
             None => Ok(turn),
         }
@@ -152,19 +134,31 @@ impl Slot {
     /// allows: the request waits there for another to end.
     pub(super) fn crowded(&self) -> Option<Stream> {
         let mut conns = self.conns.lock();
-        conns.http2.retain(|shared| !shared.sender.is_closed());
-        conns.http2.iter_mut().min_by_key(|shared| shared.streams()).map(Shared::crowded_stream)
+        let open = conns.http2.iter_mut().filter(|shared| shared.is_open());
+        open.min_by_key(|shared| shared.streams()).map(Shared::crowded_stream)
     }
 
     /// Shares a conn of HTTP/2, unless one that is shared already has room by now.
-    pub(super) fn share(&self, mut fresh: Shared) -> Option<Stream> {
+    pub(super) fn share(&self, mut fresh: Shared, avoid: Option<&ConnId>) -> Stream {
         let mut conns = self.conns.lock();
-        if let Some(stream) = conns.stream() {
-            return Some(stream);
+        if let Some(stream) = conns.stream(avoid) {
+            return stream;
         }
-        let stream = fresh.stream();
+        let stream = fresh.crowded_stream();
         conns.http2.push(fresh);
         stream
+    }
+
+    /// Has requests go over HTTP/1.1 for a while, as the origin has asked.
+    pub(super) fn require_http1(&self) {
+        let mut conns = self.conns.lock();
+        conns.http1_until = instant().checked_add(HTTP1_REQUIRED_FOR);
+        conns.http2.iter().for_each(|shared| shared.facts().close());
+    }
+
+    /// Whether the origin has asked for HTTP/1.1.
+    pub(super) fn requires_http1(&self) -> bool {
+        self.conns.lock().http1_until.is_some_and(|until| instant() < until)
     }
 
     /// Closes what has been idle for `longest`; whether anything is left.
@@ -178,51 +172,27 @@ impl Slot {
             self.gauges.idle(-1);
             conn.close();
         }
+        conns.http2.iter_mut().for_each(Shared::look_after);
         let mut resting = 0;
         conns.http2.retain(|shared| {
             let rests = shared.streams() == 0;
             resting += usize::from(rests);
             let too_many = rests && resting > self.max_idle.max(1);
-            !shared.sender.is_closed() && fresh(shared.since) && !too_many
+            shared.is_in_use() && (!rests || fresh(shared.since())) && !too_many
         });
-        !conns.idle.is_empty() || !conns.http2.is_empty()
+        let http1_only = conns.http1_until.is_some_and(|until| now < until);
+        http1_only || !conns.idle.is_empty() || !conns.http2.is_empty()
     }
 }
 
 impl Conns {
     /// A place on a conn of HTTP/2 that has room.
-    fn stream(&mut self) -> Option<Stream> {
+    fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Stream> {
         if self.http2.is_empty() {
             return None;
         }
-        self.http2.retain(|shared| !shared.sender.is_closed());
-        self.http2.iter_mut().find_map(Shared::stream)
-    }
-}
-
-impl Shared {
-    pub(super) fn new(
-        sender: http2::SendRequest<Outgoing>,
-        most_streams: watch::Receiver<usize>,
-    ) -> Self {
-        Self { sender, most_streams, places: Arc::default(), since: instant() }
-    }
-
-    /// How many streams there are.
-    fn streams(&self) -> usize {
-        Arc::strong_count(&self.places) - 1
-    }
-
-    /// Room for one more stream, if there is any.
-    fn stream(&mut self) -> Option<Stream> {
-        let has_room = self.streams() < *self.most_streams.borrow();
-        (has_room && !self.sender.is_closed()).then(|| self.crowded_stream())
-    }
-
-    fn crowded_stream(&mut self) -> Stream {
-        self.since = instant();
-        let place = StreamPlace(Arc::clone(&self.places));
-        Stream { sender: self.sender.clone(), place }
+        self.http2.retain(Shared::is_in_use);
+        self.http2.iter_mut().find_map(|shared| shared.stream(avoid))
     }
 }
 
@@ -236,3 +206,5 @@ impl Drop for Slot {
 
 /// How many conns of HTTP/2 are opened to one upstream at once.
 const MOST_OPENINGS: usize = 2;
+/// How long an origin's wish for HTTP/1.1 is remembered.
+const HTTP1_REQUIRED_FOR: Duration = Duration::from_mins(10);

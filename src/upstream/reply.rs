@@ -6,11 +6,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::body::BodyError;
 use super::http1::{Conn, Driven, Lease, Next, Switched};
-use super::pool::StreamPlace;
+use super::http2::StreamBody;
 
 /// The origin's answer.
 pub type Reply = Response<ReplyBody>;
@@ -25,7 +24,7 @@ enum Source {
     Ended,
     Http1(Box<Lease>),
     Driven(Box<Driven>),
-    Http2(Incoming, StreamPlace),
+    Http2(Box<StreamBody>),
     Switched(Box<Conn>),
     Failed(BodyError),
 }
@@ -44,12 +43,13 @@ impl ReplyBody {
         Self(Source::Driven(Box::new(driven)))
     }
 
-    /// The body of a stream of HTTP/2; with its end there is room for another.
-    pub(super) fn http2(incoming: Incoming, place: StreamPlace) -> Self {
-        if incoming.is_end_stream() {
+    /// The body of a stream of HTTP/2.
+    pub(super) fn http2(body: StreamBody) -> Self {
+        if body.has_ended() {
+            body.end();
             return Self(Source::Ended);
         }
-        Self(Source::Http2(incoming, place))
+        Self(Source::Http2(Box::new(body)))
     }
 
     pub(super) fn switched(conn: Box<Conn>) -> Self {
@@ -74,17 +74,40 @@ impl ReplyBody {
         let last = match next {
             Ok(Next::Frame(frame) | Next::Last(Some(frame))) => Some(frame),
             Ok(Next::Last(None)) => None,
-            Err(error) => {
-                // What has come so far is to reach the caller before the failure does.
-                self.0 = Source::Failed(error);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            Err(error) => return self.fail(cx, error),
         };
         if let Source::Http1(lease) = std::mem::replace(&mut self.0, Source::Ended) {
             lease.end();
         }
         Poll::Ready(last.map(Ok))
+    }
+
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Source::Http2(body) = &mut self.0 else { return Poll::Ready(None) };
+        match ready!(body.poll_frame(cx)) {
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            Some(Err(error)) => self.fail(cx, error),
+            None => {
+                if let Source::Http2(body) = std::mem::replace(&mut self.0, Source::Ended) {
+                    body.end();
+                }
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Fails in a moment: what has come so far, the head too, is to reach the caller before.
+    fn fail(
+        &mut self,
+        cx: &mut Context<'_>,
+        error: BodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0 = Source::Failed(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -105,13 +128,7 @@ impl Body for ReplyBody {
                 Source::Failed(error) => Poll::Ready(Some(Err(error))),
                 _ => Poll::Ready(None),
             },
-            Source::Http2(incoming, _place) => {
-                let frame = ready!(Pin::new(incoming).poll_frame(cx));
-                if frame.is_none() {
-                    this.0 = Source::Ended;
-                }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
+            Source::Http2(_) => this.poll_stream(cx),
         }
     }
 
@@ -119,7 +136,7 @@ impl Body for ReplyBody {
         match &self.0 {
             Source::Ended | Source::Switched(_) => true,
             Source::Http1(_) | Source::Driven(_) | Source::Failed(_) => false,
-            Source::Http2(incoming, _place) => incoming.is_end_stream(),
+            Source::Http2(body) => body.has_ended(),
         }
     }
 
@@ -129,7 +146,7 @@ impl Body for ReplyBody {
             Source::Http1(lease) => lease.left(),
             Source::Driven(driven) => driven.length,
             Source::Failed(_) => None,
-            Source::Http2(incoming, _place) => return incoming.size_hint(),
+            Source::Http2(body) => return body.size_hint(),
         };
         length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::Rules;
 use super::body::Progress;
+use super::conn_auth::is_bound_to_conn;
 use super::departure::Departure;
 use super::dial::{self, Dialed, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
+use super::http2::{ConnId, Exchange, Shared, Stream, Unanswered};
 use super::meter::{Gauges, OpenConn};
-use super::pool::{Key, Pool, Pooled, Shared, Slot, Stream};
+use super::pool::{Key, Pool, Pooled, Slot};
+use super::replay::{ReplayBudget, resume};
 use super::reply::{Reply, ReplyBody};
-use super::settings::Overheard;
+use super::tls::Purpose;
+use crate::clock::instant;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::tasks::Tasks;
@@ -31,6 +33,7 @@ pub struct Upstream {
     gauges: Arc<Gauges>,
     tasks: Tasks,
     workers: usize,
+    replay_budget: ReplayBudget,
     dialed: Mutex<Option<Dialed>>,
 }
 
@@ -44,8 +47,30 @@ pub struct Opened {
 /// What became of an attempt on one conn.
 enum Attempt {
     Answered(Reply),
-    /// The conn was dead; the request can be sent again.
-    Again(Departure),
+    /// The origin has not processed the request, for this reason; it can be sent again, on another
+    /// conn than this.
+    Unprocessed(Departure, Error, Option<ConnId>),
+}
+
+/// How often a request was tried so far.
+#[derive(Debug, Default)]
+struct Tries {
+    repeated: usize,
+    opened: usize,
+}
+
+impl Tries {
+    /// The last attempt is made on a new conn, as long as one may be opened for it.
+    fn may_use_kept(&self) -> bool {
+        self.repeated < MAX_REPEATS
+    }
+
+    /// Whether there is to be another attempt, which is counted.
+    fn may_repeat(&mut self) -> bool {
+        let may = self.repeated < MAX_REPEATS && self.opened < MAX_OPENED;
+        self.repeated += usize::from(may);
+        may
+    }
 }
 
 impl Upstream {
@@ -57,6 +82,7 @@ impl Upstream {
             gauges,
             tasks,
             workers,
+            replay_budget: ReplayBudget::for_worker_of(workers),
             dialed: Mutex::default(),
         }
     }
@@ -85,8 +111,9 @@ impl Upstream {
 
     /// Sends a departure to its origin, on a conn that is kept or a new one.
     ///
-    /// A conn that was kept may have died meanwhile. If it did so before a byte of the response,
-    /// and the request can be repeated, it is sent again on another.
+    /// What the origin says it has not processed, and what was never written, is sent again, twice
+    /// at most, if all of its body is still there. So is a request without a body that can be
+    /// repeated, where a kept conn of HTTP/1.1 has died before a byte of the response.
     ///
     /// Not cancel-safe in the sense that the origin may have acted on the request; dropping the
     /// future closes the conn that was in use.
@@ -108,14 +135,15 @@ impl Upstream {
             origin: departure.origin().clone(),
         };
         let slot = self.pool.slot(&key, rules.settings.max_idle_per_origin.div_ceil(self.workers));
-        let mut kept = MOST_KEPT_TRIED;
+        let (mut tries, mut avoid) = (Tries::default(), None);
         loop {
-            let pooled = if kept > 0 { slot.check_out() } else { None };
-            kept = if pooled.is_some() { kept - 1 } else { 0 };
-            let reused = pooled.is_some();
-            let pooled = match pooled {
-                Some(pooled) => pooled,
-                None => Box::pin(self.open(rules, &key, &slot)).await?,
+            let kept = if tries.may_use_kept() { slot.check_out(avoid.as_ref()) } else { None };
+            let reused = kept.is_some();
+            let pooled = if let Some(kept) = kept {
+                kept
+            } else {
+                tries.opened += 1;
+                Box::pin(self.open(rules, &key, &slot, avoid.as_ref())).await?
             };
             let attempt = match pooled {
                 Pooled::Http1(conn) => {
@@ -124,11 +152,19 @@ impl Upstream {
                 Pooled::Http2(_) if departure.needs_http1() => {
                     return Box::pin(self.send_over_http1(rules, departure)).await;
                 }
-                Pooled::Http2(stream) => Box::pin(try_http2(rules, stream, departure)).await?,
+                Pooled::Http2(stream) => {
+                    Box::pin(self.try_http2(rules, stream, &slot, departure)).await?
+                }
             };
             departure = match attempt {
                 Attempt::Answered(reply) => return Ok(reply),
-                Attempt::Again(same) => same,
+                Attempt::Unprocessed(same, error, conn) => {
+                    if !tries.may_repeat() {
+                        return Err(error);
+                    }
+                    avoid = conn;
+                    same
+                }
             };
         }
     }
@@ -153,56 +189,52 @@ impl Upstream {
     }
 
     /// A conn that is opened for a request, or room on one that was opened meanwhile.
-    async fn open(&self, rules: &Rules, key: &Key, slot: &Slot) -> Result<Pooled, Error> {
+    async fn open(
+        &self,
+        rules: &Rules,
+        key: &Key,
+        slot: &Slot,
+        avoid: Option<&ConnId>,
+    ) -> Result<Pooled, Error> {
         let turn = if slot.is_shared() {
-            match slot.turn().await {
+            match slot.turn(avoid).await {
                 Ok(turn) => turn,
                 Err(stream) => return Ok(Pooled::Http2(stream)),
             }
         } else {
             None
         };
-        let opened = self.open_conn(rules, key, slot).await;
+        let opened = self.open_conn(rules, key, slot, avoid).await;
         drop(turn);
         // To wait for a stream to end is better than to fail.
         opened.or_else(|error| slot.crowded().map(Pooled::Http2).ok_or(error))
     }
 
     /// Opens a conn and learns by ALPN which HTTP it speaks.
-    async fn open_conn(&self, rules: &Rules, key: &Key, slot: &Slot) -> Result<Pooled, Error> {
-        let asker = Some(&key.integration);
-        let config = &rules.tls.requests;
-        let (io, dialed) = dial(rules, &self.gauges, asker, &key.origin, config).await?;
+    async fn open_conn(
+        &self,
+        rules: &Rules,
+        key: &Key,
+        slot: &Slot,
+        avoid: Option<&ConnId>,
+    ) -> Result<Pooled, Error> {
+        let purpose = if slot.requires_http1() { Purpose::Http1Only } else { Purpose::AnyHttp };
+        let tls = rules.tls.config(&key.integration, purpose);
+        let (io, dialed) =
+            dial(rules, &self.gauges, Some(&key.integration), &key.origin, &tls).await?;
         *self.dialed.lock() = Some(dialed);
         let open = OpenConn::new(&self.gauges);
         if io.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Ok(Pooled::Http1(Conn::new(io, open)));
         }
-        let (io, most_streams) = Overheard::new(io);
-        let (sender, conn) = http2::Builder::new(self.tasks.clone())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(30))
-            .max_header_list_size(MOST_HEADERS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONN_WINDOW)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(Error::from_http2)?;
-        self.tasks.spawn(async move {
-            // Its own errors reach the requests that it carries; there is nobody else to tell.
-            let _ended = conn.await;
-            drop(open);
-        });
+        let shared = Shared::open(io, open, &self.tasks).await?;
         // Of many who come at once the first goes ahead. The others know soon how many fit on its
         // conn, and need not keep their own.
         if slot.is_shared() {
-            let mut heard = most_streams.clone();
-            let _either_way = tokio::time::timeout(HEARING, heard.changed()).await;
+            let facts = shared.facts();
+            let _either_way = tokio::time::timeout(SETTINGS_TIMEOUT, facts.settings()).await;
         }
-        let stream = slot.share(Shared::new(sender, most_streams));
-        stream.map(Pooled::Http2).ok_or_else(|| {
-            Error::Closed(Phase::BeforeResponse, std::io::ErrorKind::ConnectionReset.into())
-        })
+        Ok(Pooled::Http2(slot.share(shared, avoid)))
     }
 
     async fn try_http1(
@@ -219,16 +251,66 @@ impl Upstream {
         let exchange = conn.exchange(request);
         match in_time(limit, progress.as_deref(), exchange).await? {
             Ok(head) => {
-                let home = head.keeps_alive.then(|| Arc::clone(slot));
+                let is_shareable =
+                    head.keeps_alive && !is_bound_to_conn(departure.headers(), &head.response);
+                let home = is_shareable.then(|| Arc::clone(slot));
                 Ok(Attempt::Answered(self.reply(conn, head, departure, home)))
             }
-            Err(Error::Closed(Phase::BeforeResponse, _))
-                if reused && departure.is_repeatable() && !conn.was_answered() =>
-            {
-                Ok(Attempt::Again(departure))
+            Err(Error::Closed(Phase::BeforeResponse, cause)) => {
+                let error = Error::Closed(Phase::BeforeResponse, cause);
+                if let Some(taken) = conn.take_unwritten() {
+                    let rest = departure.take_body();
+                    departure.put_body(resume(taken, rest));
+                } else if !reused || !departure.is_repeatable() {
+                    return Err(error);
+                }
+                Ok(Attempt::Unprocessed(departure, error, None))
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn try_http2(
+        &self,
+        rules: &Rules,
+        stream: Stream,
+        slot: &Slot,
+        mut departure: Departure,
+    ) -> Result<Attempt, Error> {
+        let head = departure.http2_head();
+        let head = head.map_err(|unwritable| Error::RequestBody(unwritable.into()))?;
+        let mut body = departure.take_body();
+        // There is no telling how long the origin would take to say 100; most never do.
+        body.release();
+        let (progress, begun) = (body.progress(), instant());
+        let conn = stream.conn();
+        let failed = match Exchange::begin(stream, head, body, &self.replay_budget) {
+            Err(unanswered) => unanswered,
+            Ok(mut exchange) => {
+                let limit = rules.settings.response_timeout;
+                match in_time(limit, progress.as_deref(), exchange.answer()).await {
+                    Ok(Ok(response)) => {
+                        if is_bound_to_conn(departure.headers(), &response) {
+                            exchange.retire();
+                        }
+                        let reply = exchange.reply(response, &self.tasks);
+                        return Ok(Attempt::Answered(reply.map(ReplyBody::http2)));
+                    }
+                    Ok(Err(fault)) => exchange.fail(fault),
+                    Err(late) => {
+                        exchange.is_late(begun);
+                        return Err(late);
+                    }
+                }
+            }
+        };
+        let Unanswered { error, unprocessed, needs_http1 } = failed;
+        if needs_http1 {
+            slot.require_http1();
+        }
+        let Some(body) = unprocessed else { return Err(error) };
+        departure.put_body(body);
+        Ok(Attempt::Unprocessed(departure, error, Some(conn)))
     }
 
     /// The reply that begins with `head`.
@@ -258,8 +340,9 @@ impl Upstream {
     /// # Errors
     /// [`Error`] when there is no such conn; the departure has not left.
     pub async fn open_alone(&self, rules: &Rules, departure: Departure) -> Result<Opened, Error> {
-        let (asker, origin) = (Some(departure.integration()), departure.origin());
-        let (io, _dialed) = dial(rules, &self.gauges, asker, origin, &rules.tls.upgrades).await?;
+        let (asker, origin) = (departure.integration(), departure.origin());
+        let tls = rules.tls.config(asker, Purpose::Http1Only);
+        let (io, _dialed) = dial(rules, &self.gauges, Some(asker), origin, &tls).await?;
         Ok(Opened { conn: Conn::new(io, OpenConn::new(&self.gauges)), departure })
     }
 
@@ -275,53 +358,30 @@ impl Upstream {
     }
 }
 
-async fn try_http2(rules: &Rules, stream: Stream, departure: Departure) -> Result<Attempt, Error> {
-    let Stream { mut sender, place } = stream;
-    if sender.ready().await.is_err() {
-        return Ok(Attempt::Again(departure));
-    }
-    let warrant = departure.warrant().clone();
-    let mut request = departure.into_http2().map_err(|never| Error::RequestBody(never.into()))?;
-    // The library does not tell of a 100 over HTTP/2, so there is nothing to wait for.
-    request.body_mut().release();
-    let progress = request.body().progress();
-    let sent = sender.try_send_request(request);
-    match in_time(rules.settings.response_timeout, progress.as_deref(), sent).await? {
-        Ok(response) => Ok(Attempt::Answered(response.map(|body| ReplyBody::http2(body, place)))),
-        Err(mut failed) => match failed.take_message() {
-            // It was never written.
-            Some(request) => Ok(Attempt::Again(Departure::restore(warrant, request))),
-            None => Err(Error::from_http2(failed.into_error())),
-        },
-    }
-}
-
-/// Waits for a response head; the time runs from the last sign of progress of the request's body.
+/// Waits for a response head. The time runs from the last byte of the request that left, and does
+/// not run while the caller keeps us waiting.
 async fn in_time<T>(
     limit: Duration,
     progress: Option<&Progress>,
     response: impl Future<Output = T>,
 ) -> Result<T, Error> {
     let mut response = pin!(response);
-    let mut seen = progress.map(Progress::frames);
+    let mut left = limit;
     loop {
-        if let Ok(answer) = tokio::time::timeout(limit, response.as_mut()).await {
+        if let Ok(answer) = tokio::time::timeout(left, response.as_mut()).await {
             return Ok(answer);
         }
-        let now = progress.map(Progress::frames);
-        let callers_turn = progress.is_some_and(Progress::is_awaited);
-        if now == seen && !callers_turn {
+        let Some(progress) = progress else { return Err(Error::ResponseTimeout) };
+        left = if progress.is_awaited() { limit } else { limit.saturating_sub(progress.still()) };
+        if left.is_zero() {
             return Err(Error::ResponseTimeout);
         }
-        seen = now;
     }
 }
 
-/// How many kept conns may turn out to be dead before a new one is opened.
-const MOST_KEPT_TRIED: usize = 64;
-/// The largest head of a response over HTTP/2, in bytes; as large as over HTTP/1.1, nearly.
-const MOST_HEADERS: u32 = 256 << 10;
+/// How often a request that was not processed is sent again.
+const MAX_REPEATS: usize = 2;
+/// How many conns are opened for one request.
+const MAX_OPENED: usize = 2;
 /// How long a peer's settings are waited for, which it sends by itself.
-const HEARING: Duration = Duration::from_secs(1);
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONN_WINDOW: u32 = 4 << 20;
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,6 +1,10 @@
 //! The way out: conns that are kept, repeated or refused, and TLS that is always verified.
 
+mod faults;
+mod nginx;
 mod restart;
+mod sessions;
+mod streams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::Body as _;
+use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
@@ -23,6 +24,10 @@ pub(super) struct Sending {
     /// Data that is written from where it lies.
     data: Bytes,
     body: Writing,
+    /// Whether anything was written, in part at least.
+    is_begun: bool,
+    /// What was taken of the body before that.
+    unwritten: SmallVec<[Bytes; 2]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -51,7 +56,16 @@ impl Sending {
         self.written = 0;
         self.data.clear();
         self.body = framing(request);
+        self.is_begun = false;
+        self.unwritten.clear();
         encode_head(request, self.body, &mut self.ready);
+    }
+
+    /// What was taken of the body, when nothing at all could be written; `None` when the origin may
+    /// have something of the request.
+    pub(super) fn take_unwritten(&mut self) -> Option<Bytes> {
+        let unwritten = std::mem::take(&mut self.unwritten);
+        (!self.is_begun).then(|| unwritten.concat().into())
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -80,7 +94,7 @@ impl Sending {
                 Writing::Length(_) | Writing::Chunked | Writing::Last => {}
             }
             let idle = self.is_empty();
-            if ready!(self.poll_write(cx, io.as_mut())).is_err() {
+            if ready!(self.poll_write(cx, io.as_mut(), body)).is_err() {
                 self.body = Writing::Broken;
             } else if self.body == Writing::Last {
                 self.finish();
@@ -117,14 +131,23 @@ impl Sending {
         &mut self,
         cx: &mut Context<'_>,
         mut io: Pin<&mut T>,
+        body: &Outgoing,
     ) -> Poll<std::io::Result<()>> {
+        // Of what fits into one TLS record, nothing can be read when it can't be written whole.
+        let is_one_record = self.ready.len() <= MAX_RECORD && self.data.is_empty();
         while let Some(rest) = self.ready.get(self.written..).filter(|rest| !rest.is_empty()) {
-            self.written += some(ready!(io.as_mut().poll_write(cx, rest))?)?;
+            let count = ready!(io.as_mut().poll_write(cx, rest));
+            if !self.is_begun && (count.is_ok() || !is_one_record) {
+                self.is_begun = true;
+                self.unwritten.clear();
+            }
+            self.written += some(count?)?;
         }
         self.wipe();
         while !self.data.is_empty() {
             let count = some(ready!(io.as_mut().poll_write(cx, &self.data))?)?;
             self.data.advance(count);
+            body.moved();
         }
         io.poll_flush(cx)
     }
@@ -156,6 +179,9 @@ impl Sending {
         if data.is_empty() {
             return Ok(());
         }
+        if !self.is_begun {
+            self.unwritten.push(data.clone());
+        }
         match &mut self.body {
             Writing::Length(left) => *left = left.checked_sub(length).ok_or_else(wrong_length)?,
             _ => self.ready.extend_from_slice(format!("{length:x}\r\n").as_bytes()),
@@ -176,6 +202,8 @@ impl Sending {
         match self.body {
             Writing::Chunked => {
                 self.ready.extend_from_slice(b"0\r\n");
+                // Trailers are not kept.
+                self.is_begun |= !trailers.is_empty();
                 for (name, value) in trailers {
                     field(&mut self.ready, name, value);
                 }
@@ -245,5 +273,65 @@ fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 
 /// Up to here data is copied to go out with what is before it; beyond, it is written by itself.
 const ALONG: usize = 16 << 10;
+/// The most that goes into one TLS record (RFC 8446 §5.1).
+const MAX_RECORD: usize = 16 << 10;
 /// The most room that is kept for the next request.
 const KEPT: usize = 2 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::task::Waker;
+
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+
+    /// A conn that takes so many bytes, and then no more.
+    struct Taking(usize);
+
+    impl AsyncWrite for Taking {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = buf.len().min(self.0);
+            self.0 -= count;
+            Poll::Ready(if count > 0 { Ok(count) } else { Err(io::ErrorKind::BrokenPipe.into()) })
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is still there of a body after the conn has taken so many bytes.
+    fn unwritten(body: Outgoing, taking: usize) -> Option<Bytes> {
+        let mut request = Request::post("/v1").body(body).unwrap();
+        let (mut sending, mut io) = (Sending::default(), Taking(taking));
+        sending.begin(&request);
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = sending.poll(&mut cx, Pin::new(&mut io), request.body_mut());
+        assert!(matches!(polled, Poll::Ready(Err(SendError::Io))), "{polled:?}");
+        sending.take_unwritten()
+    }
+
+    #[test]
+    fn what_was_never_written_is_still_there() {
+        let body = |length| {
+            let body = Full::new(Bytes::from(vec![b'x'; length]));
+            Outgoing::stream(body.map_err(|never| match never {}))
+        };
+        assert_eq!(unwritten(Outgoing::empty(), 0).unwrap(), "");
+        assert_eq!(unwritten(body(4), 0).unwrap(), "xxxx");
+        for (body, taking) in [(Outgoing::empty(), 1), (body(4), 1), (body(4), 40)] {
+            assert!(unwritten(body, taking).is_none(), "something was written");
+        }
+        assert!(unwritten(body(20_000), 0).is_none(), "a part of it may have been written");
+    }
+}

@@ -40,7 +40,10 @@ pub enum Malformed {
     Chunk,
     /// What the HTTP/2 library found.
     #[error("{0}")]
-    Http2(#[source] hyper::Error),
+    Http2(#[source] h2::Error),
+    /// More interim responses than any origin has a reason to send.
+    #[error("the final response is preceded by too many interim ones")]
+    Interim,
 }
 
 /// Where a head ends, if all of it is there; `from` is how far an earlier look came.
@@ -92,10 +95,10 @@ impl Head {
     }
 }
 
-/// A reason phrase of the origin's own is handed on.
+/// A reason phrase of the origin's own is handed on, an empty one too.
 fn keep_reason(response: &mut Response<()>, reason: Option<&str>) {
     let usual = response.status().canonical_reason();
-    let Some(own) = reason.filter(|own| !own.is_empty() && Some(*own) != usual) else { return };
+    let Some(own) = reason.filter(|own| Some(*own) != usual) else { return };
     if let Ok(own) = ReasonPhrase::try_from(own.as_bytes()) {
         response.extensions_mut().insert(own);
     }
@@ -245,5 +248,7 @@ mod tests {
         };
         assert!(reason("HTTP/1.1 200 OK\r\n\r\n").is_none());
         assert_eq!(reason("HTTP/1.1 200 Fine\r\n\r\n").unwrap().as_bytes(), b"Fine");
+        assert_eq!(reason("HTTP/1.1 200 \r\n\r\n").unwrap().as_bytes(), b"");
+        assert_eq!(reason("HTTP/1.1 200\r\n\r\n").unwrap().as_bytes(), b"");
     }
 }

@@ -178,6 +178,11 @@ impl Raw {
         }
     }
 
+    /// Reads exactly so much; `None` when the conn ends before.
+    pub(crate) async fn exact(&mut self, length: usize) -> Option<Vec<u8>> {
+        self.fill(length).await.then(|| self.unread.drain(..length).collect())
+    }
+
     /// Reads until this much is there; `false` when the conn ends before.
     async fn fill(&mut self, length: usize) -> bool {
         while self.unread.len() < length {

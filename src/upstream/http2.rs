@@ -1,0 +1,187 @@
+//! HTTP/2 with an origin (RFC 9113): conns that several requests share, a stream for each.
+//!
+//! A conn's task moves its frames. A request's own task writes its body and waits for its answer,
+//! so that all of it is still there when the origin says that it has not processed it.
+
+mod exchange;
+mod facts;
+mod frames;
+mod health;
+mod reply;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::PingPong;
+use h2::client::{Builder, Connection, SendRequest};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::client::TlsStream;
+
+use self::facts::Facts;
+use self::frames::Watched;
+use self::health::{Health, Step};
+use super::error::Error;
+use super::meter::OpenConn;
+use crate::clock::instant;
+use crate::tasks::Tasks;
+
+pub(super) use self::exchange::{Exchange, Unanswered};
+pub(super) use self::reply::StreamBody;
+
+/// A conn of HTTP/2 that several requests share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    sender: SendRequest<Bytes>,
+    ping: Option<PingPong>,
+    facts: Arc<Facts>,
+    health: Health,
+    /// One more of these than there are streams.
+    places: Arc<()>,
+    since: Instant,
+    /// Cuts the conn, when told so.
+    cut: Option<oneshot::Sender<()>>,
+}
+
+/// Room for one stream on a conn, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Stream {
+    sender: SendRequest<Bytes>,
+    place: StreamPlace,
+    facts: Arc<Facts>,
+}
+
+/// Tells one conn from another.
+#[derive(Clone, Debug)]
+pub(super) struct ConnId(Arc<Facts>);
+
+/// One of the places of a conn.
+#[derive(Debug)]
+pub(super) struct StreamPlace(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+impl Shared {
+    /// Begins HTTP/2 on a conn, whose frames are moved by a task from then on.
+    pub(super) async fn open(
+        io: TlsStream<TcpStream>,
+        open: OpenConn,
+        tasks: &Tasks,
+    ) -> Result<Self, Error> {
+        let facts = Arc::new(Facts::new());
+        let mut builder = Builder::new();
+        builder
+            .enable_push(false)
+            .max_header_list_size(MAX_HEADERS_SIZE)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONN_WINDOW)
+            .initial_max_send_streams(INITIAL_MAX_STREAMS)
+            .max_send_buffer_size(MAX_SEND_BUFFER);
+        let shaken = builder.handshake(Watched::new(io, Arc::clone(&facts))).await;
+        let (sender, mut conn) = shaken.map_err(|error| exchange::error(error, &facts))?;
+        let ping = conn.ping_pong();
+        let (cut, is_cut) = oneshot::channel();
+        tasks.spawn(run(conn, Arc::clone(&facts), is_cut, open));
+        let (places, health) = (Arc::default(), Health::new());
+        Ok(Self { sender, ping, facts, health, places, since: instant(), cut: Some(cut) })
+    }
+
+    /// What is known of the conn.
+    pub(super) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts)
+    }
+
+    /// How many streams there are.
+    pub(super) fn streams(&self) -> usize {
+        Arc::strong_count(&self.places) - 1
+    }
+
+    /// Whether requests may still be sent on it.
+    pub(super) fn is_open(&self) -> bool {
+        !self.facts.is_closed()
+    }
+
+    /// Whether requests may be sent on it, or are under way.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.is_open() || self.streams() > 0
+    }
+
+    /// When a request was last sent on it.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Room for one more stream, if there is any on a conn that is alive as far as anybody knows,
+    /// and is not the one to avoid.
+    pub(super) fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Stream> {
+        let has_room = self.streams() < self.facts.max_streams();
+        let is_avoided = avoid.is_some_and(|conn| Arc::ptr_eq(&conn.0, &self.facts));
+        let is_fit = has_room && self.is_open() && !self.facts.is_suspect() && !is_avoided;
+        is_fit.then(|| self.crowded_stream())
+    }
+
+    /// Room for one more stream, though it may have to wait for others to end.
+    pub(super) fn crowded_stream(&mut self) -> Stream {
+        self.since = instant();
+        self.health.request(self.since, self.facts.heard());
+        Stream {
+            sender: self.sender.clone(),
+            place: StreamPlace(Arc::clone(&self.places)),
+            facts: Arc::clone(&self.facts),
+        }
+    }
+
+    /// Asks a peer that is silent whether it is there, and closes a conn whose peer is not.
+    pub(super) fn look_after(&mut self) {
+        match self.health.look(instant(), self.streams(), &self.facts) {
+            Step::Nothing => {}
+            Step::SendPing => self.send_ping(),
+            Step::Avoid => self.facts.suspect(),
+            Step::Close => {
+                self.facts.lose();
+                let _told = self.cut.take().map(|cut| cut.send(()));
+            }
+        }
+    }
+
+    fn send_ping(&mut self) {
+        let Some(ping) = &mut self.ping else { return };
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        // The answer to the last one is taken, so that there may be another.
+        let _taken = ping.poll_pong(&mut cx);
+        let _sent_before = ping.send_ping(h2::Ping::opaque());
+    }
+}
+
+impl Stream {
+    /// The conn that it is on.
+    pub(super) fn conn(&self) -> ConnId {
+        ConnId(Arc::clone(&self.facts))
+    }
+}
+
+/// Moves a conn's frames until it ends, is cut, or nobody uses it any more.
+async fn run(
+    mut conn: Connection<Watched<TlsStream<TcpStream>>, Bytes>,
+    facts: Arc<Facts>,
+    is_cut: oneshot::Receiver<()>,
+    open: OpenConn,
+) {
+    // Errors reach the requests that the conn carries; there is nobody else to tell.
+    tokio::select! {
+        _ended = &mut conn => {}
+        cut = is_cut => if cut.is_err() {
+            let _ended = conn.await;
+        }
+    }
+    facts.close();
+    drop(open);
+}
+
+/// The largest head of a response, in bytes; as large as over HTTP/1.1, nearly.
+const MAX_HEADERS_SIZE: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONN_WINDOW: u32 = 4 << 20;
+/// How many streams are opened before the peer has said how many it allows.
+const INITIAL_MAX_STREAMS: usize = 100;
+/// How much of a request's body may wait to be written.
+const MAX_SEND_BUFFER: usize = 1 << 20;

@@ -1,0 +1,235 @@
+//! Facts about one conn, written by its task and read by whoever chooses a conn or judges a failure.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::time::{Duration, Instant};
+
+use rustls::AlertDescription;
+use tokio::sync::watch;
+
+use super::frames::{self, Seen};
+use crate::clock::instant;
+
+/// What the frames on a conn have said so far.
+#[derive(Debug)]
+pub(in crate::upstream) struct Facts {
+    begun: Instant,
+    /// How many streams the peer allows at once, as far as we would use them; 0 until it has said.
+    max_streams: watch::Sender<usize>,
+    /// Whether the peer has said how many, or that it won't.
+    settled: AtomicBool,
+    /// The last stream that the peer may have processed, once it has sent GOAWAY.
+    last_stream: AtomicU32,
+    /// The last stream whose request was handed to the socket, in part at least.
+    written_stream: AtomicU32,
+    /// When a byte was last received, in microseconds since the beginning.
+    heard_us: AtomicU64,
+    /// When a frame other than PING was last received.
+    busy_us: AtomicU64,
+    /// The peer has not answered in time, and nothing was received since.
+    suspect: AtomicBool,
+    /// Another request is not to be sent.
+    closed: AtomicBool,
+    /// The peer has not answered a PING.
+    lost: AtomicBool,
+    /// The TLS alert with which the peer has ended the conn.
+    alert: OnceLock<AlertDescription>,
+}
+
+impl Facts {
+    pub(super) fn new() -> Self {
+        Self {
+            begun: instant(),
+            max_streams: watch::Sender::new(0),
+            settled: AtomicBool::new(false),
+            last_stream: AtomicU32::new(u32::MAX),
+            written_stream: AtomicU32::new(0),
+            heard_us: AtomicU64::new(0),
+            busy_us: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            alert: OnceLock::new(),
+        }
+    }
+
+    /// How many streams there may be at once: one until the peer has said it.
+    pub(super) fn max_streams(&self) -> usize {
+        (*self.max_streams.borrow()).max(1)
+    }
+
+    /// Waits until the peer has sent its settings, or the conn has ended.
+    pub(in crate::upstream) async fn settings(&self) {
+        let mut changes = self.max_streams.subscribe();
+        let _either_way = changes.wait_for(|max| *max > 0 || self.is_closed()).await;
+    }
+
+    /// Whether the peer has said that it will not process this stream, or it was never written.
+    pub(super) fn is_unprocessed(&self, stream: u32) -> bool {
+        stream > self.last_stream.load(Relaxed) || stream > self.written_stream.load(Relaxed)
+    }
+
+    /// Whether no other request is to be sent on the conn.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// Takes the conn out of use; what is under way goes on.
+    pub(in crate::upstream) fn close(&self) {
+        self.closed.store(true, Relaxed);
+        self.max_streams.send_modify(|_same| {});
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Relaxed)
+    }
+
+    /// A request that was sent at `since` was not answered in time: where nothing at all was
+    /// received meanwhile, the conn is suspected to be dead.
+    pub(super) fn unanswered(&self, since: Instant) {
+        if self.heard() < since {
+            self.suspect.store(true, Relaxed);
+        }
+    }
+
+    pub(super) fn suspect(&self) {
+        self.suspect.store(true, Relaxed);
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Relaxed)
+    }
+
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Relaxed);
+        self.close();
+    }
+
+    pub(super) fn alert(&self) -> Option<AlertDescription> {
+        self.alert.get().copied()
+    }
+
+    /// When a byte was last received.
+    pub(super) fn heard(&self) -> Instant {
+        self.begun + Duration::from_micros(self.heard_us.load(Relaxed))
+    }
+
+    /// When a frame other than PING was last received.
+    pub(super) fn busy(&self) -> Instant {
+        self.begun + Duration::from_micros(self.busy_us.load(Relaxed))
+    }
+
+    /// Bytes have been received.
+    pub(super) fn hear(&self) {
+        self.heard_us.store(self.now_us(), Relaxed);
+        self.suspect.store(false, Relaxed);
+    }
+
+    /// Reading has failed.
+    pub(super) fn fail(&self, error: &io::Error) {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(rustls::Error::AlertReceived(alert)) = inner {
+            let _first = self.alert.set(*alert);
+        }
+        self.close();
+    }
+
+    pub(super) fn received(&self, seen: Seen) {
+        match seen {
+            Seen::Begun { kind, .. } => {
+                if kind != frames::PING {
+                    self.busy_us.store(self.heard_us.load(Relaxed), Relaxed);
+                }
+                if kind != frames::SETTINGS {
+                    self.settle();
+                }
+            }
+            Seen::Setting { id: MAX_CONCURRENT_STREAMS, value } => {
+                let max = usize::try_from(value).unwrap_or(usize::MAX).clamp(1, MAX_STREAMS);
+                self.max_streams.send_replace(max);
+            }
+            Seen::Setting { .. } => {}
+            Seen::SettingsEnd => self.settle(),
+            Seen::LastStream(stream) => {
+                self.last_stream.fetch_min(stream, Relaxed);
+                self.close();
+            }
+        }
+    }
+
+    pub(super) fn sent(&self, seen: Seen) {
+        if let Seen::Begun { kind: frames::HEADERS, stream } = seen {
+            self.written_stream.fetch_max(stream, Relaxed);
+        }
+    }
+
+    /// A peer that has not said how many streams it allows has no limit (RFC 9113 §6.5.2).
+    fn settle(&self) {
+        if self.settled.swap(true, Relaxed) {
+            return;
+        }
+        self.max_streams.send_if_modified(|max| {
+            let unsaid = *max == 0;
+            *max = if unsaid { MAX_STREAMS } else { *max };
+            unsaid
+        });
+    }
+
+    fn now_us(&self) -> u64 {
+        let passed = instant().saturating_duration_since(self.begun).as_micros();
+        u64::try_from(passed).unwrap_or(u64::MAX)
+    }
+}
+
+/// As many streams as are opened on one conn at once, whatever more its peer allows.
+const MAX_STREAMS: usize = 1000;
+const MAX_CONCURRENT_STREAMS: u16 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(said: &[Seen]) -> Facts {
+        let facts = Facts::new();
+        for seen in said {
+            facts.received(*seen);
+        }
+        facts
+    }
+
+    #[test]
+    fn the_peers_settings_say_how_many_streams_there_may_be() {
+        let begun = Seen::Begun { kind: frames::SETTINGS, stream: 0 };
+        let max = |value| Seen::Setting { id: MAX_CONCURRENT_STREAMS, value };
+        let other = Seen::Setting { id: 4, value: 1 };
+        for (said, expected) in [
+            (vec![], 1),
+            (vec![begun], 1),
+            (vec![begun, other, Seen::SettingsEnd], MAX_STREAMS),
+            (vec![begun, max(7), Seen::SettingsEnd], 7),
+            (vec![begun, max(7), Seen::SettingsEnd, begun, other, Seen::SettingsEnd], 7),
+            (vec![begun, max(7), Seen::SettingsEnd, begun, max(3), Seen::SettingsEnd], 3),
+            (vec![begun, max(0), Seen::SettingsEnd], 1),
+            (vec![begun, max(u32::MAX), Seen::SettingsEnd], MAX_STREAMS),
+            (vec![Seen::Begun { kind: 0, stream: 1 }], MAX_STREAMS),
+        ] {
+            assert_eq!(after(&said).max_streams(), expected, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_unprocessed_beyond_the_peers_last_or_when_it_was_never_written() {
+        let facts = Facts::new();
+        assert!(facts.is_unprocessed(1), "nothing was written");
+        facts.sent(Seen::Begun { kind: frames::HEADERS, stream: 7 });
+        assert!(!facts.is_unprocessed(7) && facts.is_unprocessed(9));
+        facts.received(Seen::LastStream(u32::MAX >> 1));
+        assert!(!facts.is_unprocessed(7) && facts.is_closed());
+        facts.received(Seen::LastStream(3));
+        assert!(!facts.is_unprocessed(3) && facts.is_unprocessed(5));
+        facts.received(Seen::LastStream(7));
+        assert!(facts.is_unprocessed(5), "what was given up is not taken back");
+    }
+}

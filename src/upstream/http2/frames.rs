@@ -1,0 +1,305 @@
+//! The frames that pass on a conn, as far as the library keeps to itself what they say: how many
+//! streams the peer allows, which streams it has not processed, which were never written, and when
+//! anything was last heard of it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::facts::Facts;
+
+/// A conn whose frames are read along in both directions.
+#[derive(Debug)]
+pub(super) struct Watched<T> {
+    io: T,
+    received: Scanner,
+    sent: Scanner,
+    facts: Arc<Facts>,
+}
+
+/// Finds the frames in a stream of bytes that comes in pieces of any size (RFC 9113 §4.1).
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    /// Bytes that come before the first frame.
+    skip: usize,
+    head: [u8; HEAD_LEN],
+    /// How many bytes of the head are there.
+    head_len: usize,
+    /// How many bytes of the payload are to come.
+    payload_left: usize,
+    /// The latest bytes of the payload, as many as a setting has.
+    piece: [u8; PIECE_LEN],
+    piece_len: usize,
+    /// How many pieces of the payload there were before.
+    pieces: usize,
+}
+
+/// A part of a frame that says something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Seen {
+    /// A frame has begun.
+    Begun { kind: u8, stream: u32 },
+    /// One entry of a SETTINGS frame.
+    Setting { id: u16, value: u32 },
+    /// A SETTINGS frame that is no acknowledgement has ended.
+    SettingsEnd,
+    /// The last stream that a GOAWAY frame leaves alone.
+    LastStream(u32),
+}
+
+impl Scanner {
+    /// A scanner of what a client sends, which begins with the preface (RFC 9113 §3.4).
+    pub(super) fn of_client() -> Self {
+        Self { skip: PREFACE_LEN, ..Self::default() }
+    }
+
+    /// Reads on, and tells what it finds.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Seen)) {
+        let skipped = self.skip.min(bytes.len());
+        self.skip -= skipped;
+        bytes = bytes.get(skipped..).unwrap_or_default();
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.head_len < HEAD_LEN {
+                if let Some(place) = self.head.get_mut(self.head_len) {
+                    *place = *first;
+                }
+                self.head_len += 1;
+                bytes = rest;
+                if self.head_len == HEAD_LEN {
+                    self.begin(&mut tell);
+                }
+            } else if self.wants_payload() {
+                self.take(*first, &mut tell);
+                bytes = rest;
+            } else {
+                let passed = self.payload_left.min(bytes.len());
+                self.payload_left -= passed;
+                bytes = bytes.get(passed..).unwrap_or_default();
+            }
+            if self.head_len == HEAD_LEN && self.payload_left == 0 {
+                self.end(&mut tell);
+            }
+        }
+    }
+
+    fn begin(&mut self, tell: &mut impl FnMut(Seen)) {
+        let [high, middle, low, kind, _flags, stream @ ..] = self.head;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        self.payload_left = usize::try_from(length).unwrap_or(usize::MAX);
+        (self.piece_len, self.pieces) = (0, 0);
+        tell(Seen::Begun { kind, stream: u32::from_be_bytes(stream) & STREAM_MASK });
+    }
+
+    /// Whether the payload says something: all of SETTINGS, and the beginning of GOAWAY.
+    fn wants_payload(&self) -> bool {
+        let [_, _, _, kind, flags, ..] = self.head;
+        match kind {
+            SETTINGS => flags & ACK == 0,
+            GOAWAY => self.pieces == 0,
+            _ => false,
+        }
+    }
+
+    fn take(&mut self, byte: u8, tell: &mut impl FnMut(Seen)) {
+        if let Some(place) = self.piece.get_mut(self.piece_len) {
+            *place = byte;
+        }
+        self.piece_len += 1;
+        self.payload_left -= 1;
+        if self.piece_len < PIECE_LEN {
+            return;
+        }
+        let [_, _, _, kind, ..] = self.head;
+        tell(if kind == GOAWAY {
+            let [stream @ .., _, _] = self.piece;
+            Seen::LastStream(u32::from_be_bytes(stream) & STREAM_MASK)
+        } else {
+            let [high, low, value @ ..] = self.piece;
+            Seen::Setting { id: u16::from_be_bytes([high, low]), value: u32::from_be_bytes(value) }
+        });
+        (self.piece_len, self.pieces) = (0, self.pieces + 1);
+    }
+
+    fn end(&mut self, tell: &mut impl FnMut(Seen)) {
+        let [_, _, _, kind, flags, ..] = self.head;
+        if kind == SETTINGS && flags & ACK == 0 {
+            tell(Seen::SettingsEnd);
+        }
+        self.head_len = 0;
+    }
+}
+
+impl<T> Watched<T> {
+    pub(super) fn new(io: T, facts: Arc<Facts>) -> Self {
+        Self { io, received: Scanner::default(), sent: Scanner::of_client(), facts }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { io, received, facts, .. } = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(io).poll_read(cx, buf)).inspect_err(|error| facts.fail(error))?;
+        let bytes = buf.filled().get(before..).unwrap_or_default();
+        if !bytes.is_empty() {
+            facts.hear();
+            received.feed(bytes, |seen| facts.received(seen));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io, received, facts, .. } = self.get_mut();
+        let flushed = ready!(Pin::new(&mut *io).poll_flush(cx));
+        Poll::Ready(flushed.inspect_err(|_broken| hear_out(io, received, facts)))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { io, received, sent, facts } = self.get_mut();
+        let count = match ready!(Pin::new(&mut *io).poll_write_vectored(cx, bufs)) {
+            Ok(count) => count,
+            Err(error) => {
+                hear_out(io, received, facts);
+                return Poll::Ready(Err(error));
+            }
+        };
+        let mut left = count;
+        for buf in bufs {
+            let written = buf.get(..left.min(buf.len())).unwrap_or_default();
+            sent.feed(written, |seen| facts.sent(seen));
+            left -= written.len();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+/// Reads what has arrived on a conn that can't be written to any more: a peer that takes no more may
+/// have said before which streams it has processed.
+fn hear_out<T: AsyncRead + Unpin>(io: &mut T, received: &mut Scanner, facts: &Facts) {
+    let (mut cx, mut space) = (Context::from_waker(Waker::noop()), [0; 4096]);
+    facts.close();
+    for _ in 0..MAX_LAST_READS {
+        let mut buf = ReadBuf::new(&mut space);
+        match Pin::new(&mut *io).poll_read(&mut cx, &mut buf) {
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                received.feed(buf.filled(), |seen| facts.received(seen));
+            }
+            Poll::Ready(Err(error)) => return facts.fail(&error),
+            _ => return,
+        }
+    }
+}
+
+const HEAD_LEN: usize = 9;
+/// How often such a conn is read.
+const MAX_LAST_READS: usize = 64;
+/// A setting's length; the beginning of a GOAWAY frame fits in as well.
+const PIECE_LEN: usize = 6;
+const PREFACE_LEN: usize = 24;
+const STREAM_MASK: u32 = u32::MAX >> 1;
+const ACK: u8 = 1;
+/// The types of frames (RFC 9113 §6).
+pub(super) const HEADERS: u8 = 1;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Everything that is found in bytes that come in pieces of this size.
+    fn found(bytes: &[u8], piece: usize) -> Vec<Seen> {
+        let (mut scanner, mut found) = (Scanner::default(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            scanner.feed(piece, |seen| found.push(seen));
+        }
+        found
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], payload].concat()
+    }
+
+    #[test]
+    fn what_frames_say_is_found_in_pieces_of_any_size() {
+        let bytes = [
+            frame(SETTINGS, 0, 0, &[0, 4, 0, 16, 0, 0, 0, 3, 0, 0, 0, 7]),
+            frame(SETTINGS, ACK, 0, &[]),
+            frame(HEADERS, 4, 3, &[4, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+            frame(GOAWAY, 0, 0, &[0x80, 0, 0, 5, 0, 0, 0, 0, b'b', b'y', b'e', 0, 0, 0]),
+            frame(0, 1, 3, b"data"),
+        ]
+        .concat();
+        for piece in 1..bytes.len() {
+            let begun = |kind, stream| Seen::Begun { kind, stream };
+            assert_eq!(
+                found(&bytes, piece),
+                [
+                    begun(SETTINGS, 0),
+                    Seen::Setting { id: 4, value: 16 << 16 },
+                    Seen::Setting { id: 3, value: 7 },
+                    Seen::SettingsEnd,
+                    begun(SETTINGS, 0),
+                    begun(HEADERS, 3),
+                    begun(GOAWAY, 0),
+                    Seen::LastStream(5),
+                    begun(0, 3),
+                ],
+                "{piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clients_preface_is_no_frame() {
+        let (mut scanner, mut found) = (Scanner::of_client(), Vec::new());
+        let bytes =
+            [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(HEADERS, 5, 1, &[1])].concat();
+        for piece in bytes.chunks(5) {
+            scanner.feed(piece, |seen| found.push(seen));
+        }
+        assert_eq!(found, [Seen::Begun { kind: HEADERS, stream: 1 }]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_alike_in_any_pieces(
+            bytes in proptest::collection::vec(prop_oneof![Just(0_u8), 0_u8..8, any::<u8>()], 0..120),
+            piece in 1_usize..20,
+        ) {
+            prop_assert_eq!(found(&bytes, piece), found(&bytes, bytes.len().max(1)));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What origins do wrong over HTTP/1.1 and in TLS, and how long they are waited for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::ask::ask;
+use crate::support::origin::{Conn, Origin, listen};
+use crate::support::raw::{Raw, refused};
+use crate::support::soon;
+use crate::support::tls::{NAMES, TRUSTED};
+use crate::support::world::World;
+
+#[tokio::test]
+async fn interim_answers_without_end_are_malformed() {
+    let origin = Origin::scripted(|mut conn: Conn| async move {
+        conn.head().await;
+        let flood = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+        while conn.raw.try_write(flood.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    let answer = soon(world.send(&ask("GET https://api.example.test/v1"))).await;
+    assert_eq!(answer.refusal(), refused(502, "ResponseMalformed"));
+    let entry = world.log.entry_of("/v1").await;
+    assert!(entry["cause"].as_str().unwrap().contains("interim"), "{entry}");
+}
+
+#[tokio::test]
+async fn the_wait_for_an_answer_begins_once_with_the_last_byte_of_the_request() {
+    let origin = Origin::scripted(|mut conn: Conn| async move {
+        conn.head().await;
+        conn.raw.rest().await;
+    })
+    .await;
+    let world = World::new(&origin).set("upstream.response_timeout", "\"1s\"").run().await;
+    let mut raw = world.raw().await;
+    let whole = ask("POST https://api.example.test/v1").body("body").bytes();
+    let (head, body) = whole.split_at(whole.len() - 4);
+    raw.write(head).await;
+    // A caller that takes its time is not the origin's fault.
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    raw.write(body).await;
+    let begun = Instant::now();
+    assert_eq!(raw.answer().await.refusal(), refused(504, "ResponseTimeout"));
+    let waited = begun.elapsed();
+    assert!(
+        (Duration::from_millis(900)..Duration::from_millis(1600)).contains(&waited),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_is_demanded_is_named() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(rustls_pki_types::CertificateDer::from_pem_slice(TRUSTED.pem.as_bytes()).unwrap())
+            .unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let leaf = TRUSTED.leaf(NAMES);
+        let key = PrivateKeyDer::try_from(leaf.key.serialize_der()).unwrap();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![leaf.der.clone()], key)
+            .unwrap();
+        for alpn in ["http/1.1", "h2"] {
+            config.alpn_protocols = vec![alpn.into()];
+            let acceptor = TlsAcceptor::from(Arc::new(config.clone()));
+            let origin = Origin::on(listen(), move |io, _, _| {
+                let acceptor = acceptor.clone();
+                async move {
+                    // Read to the end, so that a reset does not overtake the alert.
+                    if let Err((_demanded, io)) = acceptor.accept(io).into_fallible().await {
+                        Raw::over(io).rest().await;
+                    }
+                }
+            })
+            .await;
+            let world = World::new(&origin).run().await;
+            let answer = world.send(&ask("GET https://api.example.test/v1")).await;
+            assert_eq!(answer.refusal(), refused(502, "TlsFailed"), "{version:?} {alpn}");
+            let entry = world.log.entry_of("/v1").await;
+            let cause = entry["cause"].as_str().unwrap();
+            assert!(cause.contains("demands a client certificate"), "{version:?} {alpn}: {cause}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_status_without_a_phrase_and_bytes_in_a_location_pass_as_they_are() {
+    let said = b"HTTP/1.1 302 \r\nLocation: /caf\xe9?\xc3\xa9\r\nContent-Length: 0\r\n\r\n";
+    let origin = Origin::saying(said.to_vec(), false).await;
+    let world = World::new(&origin).run().await;
+    for line in ["GET https://api.example.test/v1", "GET /~/api/v1"] {
+        let request = ask(line).field("Connection", "close").bytes();
+        let answer = world.exchange(request).await;
+        assert!(answer.starts_with(b"HTTP/1.1 302 \r\n"), "{}", String::from_utf8_lossy(&answer));
+        let location = b"location: /caf\xe9?\xc3\xa9\r\n";
+        let relayed = answer.windows(location.len()).any(|part| part == location);
+        assert!(relayed || line.contains("/~/"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test]
+async fn tls_at_a_plain_listener_is_answered_with_an_alert_at_once() {
+    let world = World::empty().run().await;
+    // A whole ClientHello, and the beginning of one.
+    for hello in [&b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"[..], b"\x16"] {
+        let begun = Instant::now();
+        assert_eq!(world.exchange(hello).await, [21, 3, 1, 0, 2, 2, 10]);
+        assert!(begun.elapsed() < Duration::from_secs(3));
+    }
+    let entry = world.log.entry(|entry| entry["code"] == "MalformedRequest").await;
+    assert!(entry["cause"].as_str().unwrap().contains("TLS handshake"), "{entry}");
+}
