@@ -14,6 +14,7 @@ mod explain;
 mod fields;
 mod inject;
 mod journey;
+mod recheck;
 mod refusal;
 mod relay;
 mod renewal;

@@ -211,6 +211,7 @@ fn unsent(error: &Error) -> Failure {
         }
         Error::CertificateInvalid(_) => Failure::Unfit("its certificate is not valid"),
         Error::TlsFailed(_) | Error::TargetNotCarried(_) => Failure::NotSent("TLS failed"),
+        Error::Withdrawn(_) => Failure::NotSent("the question was withdrawn"),
         Error::ResponseTimeout => Failure::Unanswered("it did not answer in time"),
         Error::ResponseMalformed(_) => Failure::Unanswered("its answer is not well-formed"),
         Error::Closed(..) | Error::RequestBody(_) | Error::UpgradeFailed => {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::request::Parts;
 use jiff::Timestamp;
 
 use super::InForce;
@@ -38,14 +37,13 @@ pub(super) fn admit(
 /// The same once more, for a request that has waited: its turn was taken then.
 pub(super) fn permit_again(
     in_force: &InForce,
-    head: &Parts,
     arrival: &Arrival,
     now: Timestamp,
 ) -> Result<(Arc<Holder>, Permit), Refusal> {
     if in_force.stale.load(Relaxed) {
         return Err(store_unavailable());
     }
-    let holder = arrival.presented.identify(head, &arrival.ask, in_force, now, |_known| {})?;
+    let holder = arrival.presented.identify_again(&arrival.ask, in_force, now)?;
     let permit = decide(in_force, &holder.caller, &arrival.ask, |_listing| {})?;
     arrival.presented.check_slot(&arrival.ask, permit.connection().field())?;
     Ok((holder, permit))

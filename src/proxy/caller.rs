@@ -130,6 +130,29 @@ impl Presented {
         if in_force.settings.anonymous.is_some() {
             refuse_web_pages(head, ask)?;
         }
+        self.judge(found, ask, now)
+    }
+
+    /// The caller of a request that was identified before and has waited since. What its fields say
+    /// of a web page was looked at then.
+    ///
+    /// # Errors
+    /// As those of [`Presented::identify`].
+    pub(super) fn identify_again(
+        &self,
+        ask: &Ask,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<Arc<Holder>, Refusal> {
+        self.judge(find(self.digest.as_ref(), in_force), ask, now)
+    }
+
+    fn judge(
+        &self,
+        found: Option<Arc<Holder>>,
+        ask: &Ask,
+        now: Timestamp,
+    ) -> Result<Arc<Holder>, Refusal> {
         let Some(holder) = found.filter(|holder| !holder.caller.has_expired(now)) else {
             return Err(self.unknown(ask));
         };

@@ -90,6 +90,11 @@ pub fn prepare_request(
     via.mark(headers, received);
 }
 
+/// Takes out every spelling of a field that is to carry a credential.
+pub(super) fn strip_credential(headers: &mut HeaderMap, credential: &HeaderName) {
+    strip(headers, |name| is_alias(name, credential));
+}
+
 /// Takes out of a request's trailers what would not have passed as a field. A request with an
 /// access token in a field is refused; when its trailers come its head has left, and only the
 /// trailer with the token can be kept back.

@@ -20,6 +20,7 @@ use super::body::{AnswerBody, CallerBody};
 use super::decide::too_large;
 use super::fields::{self, REQUEST_ID, Via};
 use super::inject::inject;
+use super::recheck::NotSent;
 use super::refusal::{Code, Refusal, is_grpc};
 use super::relay;
 use super::renewal::{Holding, Kept, Readiness, Replay, Waiting, readiness};
@@ -117,7 +118,8 @@ impl Proxy {
                 Ok(Next::Leaves(departure, mut homeward)) => {
                     entry.departs();
                     let replay = homeward.replay.take();
-                    let sent = self.send(&in_force, departure, replay).await;
+                    let with = (&homeward.arrival, replay);
+                    let sent = self.send(&in_force, departure, with).await;
                     entry.returns();
                     self.bring_home(sent, homeward, entry, visit)
                 }
@@ -149,7 +151,7 @@ impl Proxy {
         };
         entry.departs();
         let replay = homeward.replay.take();
-        let sent = self.send(&in_force, departure, replay).await;
+        let sent = self.send(&in_force, departure, (&homeward.arrival, replay)).await;
         entry.returns();
         self.bring_home(sent, homeward, entry, visit)
     }
@@ -179,6 +181,8 @@ pub(super) enum Next {
 
 /// What the way home needs to know.
 pub(super) struct Homeward {
+    /// What was asked, by which it may have to be decided once more.
+    arrival: Arrival,
     /// The largest body that was allowed.
     most: u64,
     /// In base-URL form: how the answer is kept from leading the caller elsewhere.
@@ -248,16 +252,13 @@ impl Proxy {
         entry: &mut Entry,
     ) -> Result<Next, Refusal> {
         let Decided { mut head, body, arrival, holder, permit } = decided;
-        let mut homeward = Homeward {
-            most: in_force.settings.max_body_bytes,
-            base_url: (arrival.ask.form == Form::BaseUrl).then(|| {
-                let token_field = arrival.presented.field.as_ref();
-                let (origin, settings) = (permit.origin(), &in_force.settings);
-                Box::new(Rewriting::new(&head.uri, origin, token_field, settings))
-            }),
-            switch: Switch::prepare(&mut head, &arrival, holder, &permit),
-            replay: None,
-        };
+        let most = in_force.settings.max_body_bytes;
+        let base_url = (arrival.ask.form == Form::BaseUrl).then(|| {
+            let token_field = arrival.presented.field.as_ref();
+            let (origin, settings) = (permit.origin(), &in_force.settings);
+            Box::new(Rewriting::new(&head.uri, origin, token_field, settings))
+        });
+        let switch = Switch::prepare(&mut head, &arrival, holder, &permit);
         let renewal = &in_force.settings.renewal;
         let standing = permit.connection().standing();
         let may_retry = renewal.retry_on_401 && standing.is_some_and(|known| known.renewable);
@@ -276,26 +277,27 @@ impl Proxy {
             body = body.after_continue();
         }
         let departure = inject(head, body, &arrival, permit, &self.via)?;
-        homeward.replay =
-            again.map(|(head, kept, used)| Box::new(Replay { head, arrival, kept, used }));
-        Ok(Next::Leaves(departure, homeward))
+        let replay = again.map(|(head, kept, used)| Box::new(Replay { head, kept, used }));
+        Ok(Next::Leaves(departure, Homeward { arrival, most, base_url, switch, replay }))
     }
 
     /// The journey from the network on: the origin's word, fit for the caller.
     fn bring_home(
         &self,
-        sent: Result<Reply, upstream::Error>,
+        sent: Result<Reply, NotSent>,
         homeward: Homeward,
         entry: Entry,
         visit: Visit,
     ) -> Response<AnswerBody> {
         let reply = sent.and_then(|mut reply| {
-            let agreed = upgrade::is_agreed(&reply, homeward.switch.as_deref())?;
+            let agreed = upgrade::is_agreed(&reply, homeward.switch.as_deref());
+            let agreed = agreed.map_err(NotSent::Failed)?;
             relay::prepare(&mut reply, &self.via);
             Ok((reply, agreed))
         });
         match reply {
-            Err(error) => {
+            Err(NotSent::Refused(refusal)) => relay::refuse(refusal, entry, visit),
+            Err(NotSent::Failed(error)) => {
                 let refusal = blame(error, entry.request_bytes(), homeward.most);
                 relay::refuse(refusal, entry, visit)
             }

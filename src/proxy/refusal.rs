@@ -228,13 +228,9 @@ impl From<upstream::Error> for Refusal {
             E::RequestBody(_) => {
                 (Code::MalformedRequest, "The request's body ended early or is not well-formed.")
             }
-            E::TargetNotCarried(_) => (
-                Code::MalformedRequest,
-                "The origin speaks HTTP/2 alone, where the URL must be encoded: write %22 for \", %3C for <, %3E for > and %60 for `.",
-            ),
-            E::UpgradeFailed => {
-                (Code::UpgradeFailed, "The origin's answer to the upgrade is not valid.")
-            }
+            E::TargetNotCarried(_) => (Code::MalformedRequest, TARGET_NOT_CARRIED),
+            E::Withdrawn(_) => (Code::ConnectionForbidden, WITHDRAWN),
+            E::UpgradeFailed => (Code::UpgradeFailed, UPGRADE_FAILED),
         };
         Self::new(code, title).because(error.chain())
     }
@@ -257,6 +253,12 @@ fn of_lookup(error: &upstream::Error) -> (Code, &'static str) {
         ),
     }
 }
+
+const WITHDRAWN: &str = "The request may not be sent any more; send it again.";
+
+const TARGET_NOT_CARRIED: &str = "The origin speaks HTTP/2 alone, where the URL must be encoded: \
+     write %22 for \", %3C for <, %3E for > and %60 for `.";
+const UPGRADE_FAILED: &str = "The origin's answer to the upgrade is not valid.";
 
 #[cfg(test)]
 mod tests {

@@ -11,14 +11,16 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::admit::permit_again;
+use super::arrival::Arrival;
 use super::journey::{Decided, Next, Proxy};
+use super::recheck::{NotSent, Recheck};
 use super::refusal::{Code, Refusal};
 use super::{InForce, Renewal};
 use crate::ledger::Entry;
 use crate::model::connection::Connection;
 use crate::model::oauth::freshness::Freshness;
 use crate::oauth::{Cause, Failure, Tokens, Wanted};
-use crate::upstream::{self, Departure, Reply};
+use crate::upstream::{Departure, Reply};
 
 pub(super) use self::kept::{Holding, Kept};
 pub(super) use self::replay::Replay;
@@ -99,7 +101,7 @@ impl Proxy {
         let in_force = self.in_force.load_full();
         let now = self.ledger.clock.now();
         let arrival = &decided.arrival;
-        let (holder, permit) = permit_again(&in_force, &decided.head, arrival, now)?;
+        let (holder, permit) = permit_again(&in_force, arrival, now)?;
         decided.holder = holder;
         decided.permit = permit;
         let connection = decided.permit.connection();
@@ -127,22 +129,28 @@ impl Proxy {
     /// that the second attempt's outcome is.
     pub(super) async fn send(
         &self,
-        in_force: &InForce,
+        in_force: &Arc<InForce>,
         departure: Departure,
-        replay: Option<Box<Replay>>,
-    ) -> Result<Reply, upstream::Error> {
-        let sent = self.upstream.send(&in_force.rules, departure).await;
+        (arrival, replay): (&Arrival, Option<Box<Replay>>),
+    ) -> Result<Reply, NotSent> {
+        let recheck = Recheck::new(self, in_force, arrival);
+        let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
+        let sent = recheck.judge(sent);
         let Some(replay) = replay else { return sent };
         if !matches!(&sent, Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED) {
             // Dropped here, the replay lets go of the body.
             return sent;
         }
         // In a box: a request that goes well must not pay for its room.
-        Box::pin(self.send_again(*replay)).await.unwrap_or(sent)
+        Box::pin(self.send_again(arrival, *replay)).await.unwrap_or(sent)
     }
 
     /// The outcome of the second attempt; `None` when nothing of it was written.
-    async fn send_again(&self, replay: Replay) -> Option<Result<Reply, upstream::Error>> {
+    async fn send_again(
+        &self,
+        arrival: &Arrival,
+        replay: Replay,
+    ) -> Option<Result<Reply, NotSent>> {
         let tokens = self.tokens.as_ref()?;
         let wanted = Wanted::of(&replay.used, Cause::Unauthorized)?;
         if !tokens.doubt(&wanted) {
@@ -156,15 +164,17 @@ impl Proxy {
         };
         tokens.renew(wanted).await.ok()?;
         let in_force = self.in_force.load_full();
-        let departure = replay.departure(&in_force, self.ledger.clock.now(), body, &self.via)?;
-        let sent = self.upstream.send(&in_force.rules, departure).await;
+        let departure =
+            replay.departure(arrival, &in_force, self.ledger.clock.now(), body, &self.via)?;
+        let recheck = Recheck::new(self, &in_force, arrival);
+        let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
         if let Err(error) = &sent
             && error.is_before_sending()
         {
             tracing::debug!(error = error.chain(), "a request could not be sent once more");
             return None;
         }
-        Some(sent)
+        Some(recheck.judge(sent))
     }
 }
 

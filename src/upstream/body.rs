@@ -29,6 +29,7 @@ struct Streamed {
     /// Held back until the origin asks for it (RFC 9110 §10.1.1), or has been silent for so long
     /// that it may not know how to ask.
     hold: Option<Pin<Box<Sleep>>>,
+    drops_trailers: bool,
 }
 
 /// How far a body has come.
@@ -58,7 +59,7 @@ impl Outgoing {
         B: Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
         let (body, progress) = (body.boxed_unsync(), Arc::new(Progress::new()));
-        Self(Some(Streamed { body, progress, hold: None }))
+        Self(Some(Streamed { body, progress, hold: None, drops_trailers: false }))
     }
 
     /// Holds the body back until the origin says 100 (Continue), for a moment at most.
@@ -68,6 +69,13 @@ impl Outgoing {
             streamed.hold = Some(Box::pin(tokio::time::sleep(PATIENCE)));
         }
         self
+    }
+
+    /// Leaves the body's trailers out.
+    pub(super) fn drop_trailers(&mut self) {
+        if let Some(streamed) = &mut self.0 {
+            streamed.drops_trailers = true;
+        }
     }
 
     /// Lets the body go at once.
@@ -136,7 +144,13 @@ impl Body for Outgoing {
             ready!(hold.as_mut().poll(cx));
             streamed.hold = None;
         }
-        let frame = Pin::new(&mut streamed.body).poll_frame(cx);
+        let mut frame = Pin::new(&mut streamed.body).poll_frame(cx);
+        if streamed.drops_trailers
+            && matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers())
+        {
+            // They are the last that comes.
+            frame = Poll::Ready(None);
+        }
         streamed.progress.awaited.store(frame.is_pending(), Relaxed);
         if frame.is_ready() {
             streamed.progress.moved();

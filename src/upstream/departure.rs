@@ -1,9 +1,12 @@
 //! A request that is fit to leave.
 
-use http::{HeaderMap, HeaderValue, Method, Request, header, uri};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri};
 use http_body::Body as _;
 
 use super::body::Outgoing;
+use crate::model::connection::Connection;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::origin::Origin;
@@ -14,6 +17,32 @@ use crate::model::target::has_hidden;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the connection's secret is sealed")]
 pub struct Sealed;
+
+/// A departure is not to leave any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("what is in force has changed since it was decided")]
+pub struct Withdrawn;
+
+/// Why a departure can't leave under another permit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotRenewed {
+    /// The permit's connection has a secret that could not be opened.
+    #[error("the connection's secret is sealed")]
+    Sealed,
+    /// The permit is for another origin or integration.
+    #[error("the permit leads elsewhere")]
+    Elsewhere,
+}
+
+/// A look at a departure when there is a conn for it, right before its first byte is written: time
+/// may have passed since it was decided.
+pub trait FinalCheck: Sync {
+    /// Lets the departure go as it is, or as it is now to be.
+    ///
+    /// # Errors
+    /// [`Withdrawn`] when it is not to leave any more.
+    fn check(&self, departure: &mut Departure) -> Result<(), Withdrawn>;
+}
 
 /// A request with the warrant under which it leaves.
 ///
@@ -85,6 +114,45 @@ impl Departure {
         headers.insert(header::HOST, permit.origin().host_field());
         headers.insert(credential.field(), credential.expose().clone());
         Ok(Self { warrant: Warrant::Permit(permit), request: Box::new(request), alone: upgrade })
+    }
+
+    /// Whether the credential is this connection's, as it is in force now.
+    #[must_use]
+    pub fn is_for(&self, connection: &Arc<Connection>) -> bool {
+        matches!(&self.warrant, Warrant::Permit(permit) if Arc::ptr_eq(permit.connection(), connection))
+    }
+
+    /// Puts another permit for the same origin in the place of the one that there was, and the
+    /// credential of its connection in the place of the old one. `strip` takes out every spelling
+    /// of a field that carries a credential.
+    ///
+    /// # Errors
+    /// [`NotRenewed`] says why it can't; then nothing has changed.
+    pub fn renew(
+        &mut self,
+        permit: Permit,
+        strip: impl FnOnce(&mut HeaderMap, &HeaderName),
+    ) -> Result<(), NotRenewed> {
+        let Warrant::Permit(before) = &self.warrant else { return Err(NotRenewed::Elsewhere) };
+        let (old, new) = (before.connection(), permit.connection());
+        if before.origin() != permit.origin() || old.integration() != new.integration() {
+            return Err(NotRenewed::Elsewhere);
+        }
+        let credential = new.credential().ok_or(NotRenewed::Sealed)?;
+        let headers = self.request.headers_mut();
+        if let header::Entry::Occupied(field) = headers.entry(old.field()) {
+            field.remove_entry_mult();
+        }
+        if old.field() != credential.field() {
+            strip(headers, credential.field());
+        }
+        headers.insert(credential.field(), credential.expose().clone());
+        if old.field() != credential.field() {
+            // They were to be filtered for the old field.
+            self.request.body_mut().drop_trailers();
+        }
+        self.warrant = Warrant::Permit(permit);
+        Ok(())
     }
 
     /// Aims `request` at a token endpoint, on a conn of its own: whether a conn that was kept has

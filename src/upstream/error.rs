@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::AlertDescription;
 
 use super::body::BodyError;
+use super::departure::Withdrawn;
 use super::guard::Prohibited;
 use super::http1::Malformed;
 use super::names::LookupError;
@@ -53,6 +54,9 @@ pub enum Error {
     /// The origin speaks HTTP/2 alone, which can't carry the request's target.
     #[error("the origin does not speak HTTP/1.1, which the target needs")]
     TargetNotCarried(#[source] io::Error),
+    /// The request was not to leave any more when there was a conn for it.
+    #[error("the request was withdrawn before it was sent")]
+    Withdrawn(#[source] Withdrawn),
     /// The origin's answer to an upgrade is not one.
     #[error("the origin's answer to the upgrade is not valid")]
     UpgradeFailed,
@@ -133,6 +137,7 @@ impl Error {
                 | Self::ConnectTimeout
                 | Self::CertificateInvalid(_)
                 | Self::TlsFailed(_)
+                | Self::Withdrawn(_)
         )
     }
 

@@ -130,12 +130,20 @@ impl Slot {
         }
     }
 
-    /// A place on the conn of HTTP/2 that has the fewest streams, though it has as many as its peer
-    /// allows: the request waits there for another to end.
-    pub(super) fn crowded(&self) -> Option<Stream> {
-        let mut conns = self.conns.lock();
-        let open = conns.http2.iter_mut().filter(|shared| shared.is_open());
-        open.min_by_key(|shared| shared.streams()).map(Shared::crowded_stream)
+    /// Waits for room on a conn of HTTP/2, where no other can be opened: a request is not handed to
+    /// a conn in which it would have to wait. `None` when there is no such conn, or no room within
+    /// `limit`. Cancel-safe.
+    pub(super) async fn room(&self, limit: Duration) -> Option<Stream> {
+        let begun = instant();
+        loop {
+            if let Some(stream) = self.conns.lock().stream(None) {
+                return Some(stream);
+            }
+            if !self.is_shared() || begun.elapsed() >= limit {
+                return None;
+            }
+            tokio::time::sleep(ROOM_INTERVAL).await;
+        }
     }
 
     /// Shares a conn of HTTP/2, unless one that is shared already has room by now.
@@ -203,6 +211,9 @@ impl Drop for Slot {
         self.gauges.idle(-i64::try_from(idle).unwrap_or(0));
     }
 }
+
+/// How often room on a conn is looked for.
+const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many conns of HTTP/2 are opened to one upstream at once.
 const MOST_OPENINGS: usize = 2;

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::Rules;
 use super::body::Progress;
 use super::conn_auth::is_bound_to_conn;
-use super::departure::Departure;
+use super::departure::{Departure, FinalCheck};
 use super::dial::{self, Dialed, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
@@ -115,16 +115,24 @@ impl Upstream {
     /// at most, if all of its body is still there. So is a request without a body that can be
     /// repeated, where a kept conn of HTTP/1.1 has died before a byte of the response.
     ///
+    /// Whenever there is a conn, `check` looks at the departure before a byte of it is written.
+    ///
     /// Not cancel-safe in the sense that the origin may have acted on the request; dropping the
     /// future closes the conn that was in use.
     ///
     /// # Errors
     /// [`Error`] when there is no response head.
-    pub async fn send(&self, rules: &Rules, mut departure: Departure) -> Result<Reply, Error> {
+    pub async fn send(
+        &self,
+        rules: &Rules,
+        mut departure: Departure,
+        check: &dyn FinalCheck,
+    ) -> Result<Reply, Error> {
         // What is rare stands in a box of its own, so that the usual request's future is small.
         if departure.is_alone() {
             let alone = async {
-                let opened = self.open_alone(rules, departure).await?;
+                let mut opened = self.open_alone(rules, departure).await?;
+                check.check(&mut opened.departure).map_err(Error::Withdrawn)?;
                 self.send_opened(rules, opened).await
             };
             return Box::pin(alone).await;
@@ -145,6 +153,12 @@ impl Upstream {
                 tries.opened += 1;
                 Box::pin(self.open(rules, &key, &slot, avoid.as_ref())).await?
             };
+            if let Err(withdrawn) = check.check(&mut departure) {
+                if let Pooled::Http1(conn) = pooled {
+                    slot.check_in(conn);
+                }
+                return Err(Error::Withdrawn(withdrawn));
+            }
             let attempt = match pooled {
                 Pooled::Http1(conn) => {
                     self.try_http1(rules, conn, &slot, departure, reused).await?
@@ -206,8 +220,14 @@ impl Upstream {
         };
         let opened = self.open_conn(rules, key, slot, avoid).await;
         drop(turn);
-        // To wait for a stream to end is better than to fail.
-        opened.or_else(|error| slot.crowded().map(Pooled::Http2).ok_or(error))
+        match opened {
+            Ok(pooled) => Ok(pooled),
+            // To wait for a stream to end is better than to fail.
+            Err(error) => {
+                let room = slot.room(rules.settings.response_timeout).await;
+                room.map(Pooled::Http2).ok_or(error)
+            }
+        }
     }
 
     /// Opens a conn and learns by ALPN which HTTP it speaks.

@@ -5,6 +5,7 @@ mod nginx;
 mod restart;
 mod sessions;
 mod streams;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -18,7 +18,6 @@ use crate::upstream::{Departure, Outgoing};
 #[derive(Debug)]
 pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) head: Parts,
-    pub(in crate::proxy) arrival: Arrival,
     pub(in crate::proxy) kept: Holding,
     /// The connection as it was used, with the tokens of then.
     pub(in crate::proxy) used: Arc<Connection>,
@@ -29,18 +28,19 @@ impl Replay {
     /// any more, or there are no others.
     pub(super) fn departure(
         self,
+        arrival: &Arrival,
         in_force: &InForce,
         now: Timestamp,
         body: KeptBody,
         via: &Via,
     ) -> Option<Departure> {
-        let Self { head, arrival, used, .. } = self;
-        let (_holder, permit) = permit_again(in_force, &head, &arrival, now).ok()?;
+        let Self { head, used, .. } = self;
+        let (_holder, permit) = permit_again(in_force, arrival, now).ok()?;
         let generation = |connection: &Connection| Some(connection.standing()?.generation);
         if generation(permit.connection()) == generation(&used) {
             return None;
         }
         let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
-        inject(head, body, &arrival, permit, via).ok()
+        inject(head, body, arrival, permit, via).ok()
     }
 }

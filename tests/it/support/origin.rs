@@ -65,10 +65,20 @@ impl Origin {
     where
         F: Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
     {
+        Self::gated(alpn, watch::channel(true).1, answer).await
+    }
+
+    /// The same, which takes no part in TLS until the gate is open.
+    pub(crate) async fn gated<F>(alpn: &[&str], gate: watch::Receiver<bool>, answer: F) -> Self
+    where
+        F: Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    {
         let (acceptor, answer) = (TlsAcceptor::from(tls::origin(alpn)), Arc::new(answer));
         Self::on(listen(), move |io, number, memory| {
-            let (acceptor, answer) = (acceptor.clone(), Arc::clone(&answer));
+            let (acceptor, answer, mut gate) =
+                (acceptor.clone(), Arc::clone(&answer), gate.clone());
             async move {
+                drop(gate.wait_for(|open| *open).await);
                 let Ok(io) = acceptor.accept(io).await else { return };
                 let service = service_fn(move |request| {
                     hear(request, number, Arc::clone(&memory), Arc::clone(&answer))
@@ -158,6 +168,12 @@ impl Origin {
     /// How many conns there have been.
     pub(crate) fn conns(&self) -> usize {
         self.memory.conns.load(SeqCst)
+    }
+
+    /// Waits until there have been so many conns.
+    pub(crate) async fn has_conns(&self, count: usize) {
+        let mut changes = self.memory.changes.subscribe();
+        soon(changes.wait_for(|_| self.conns() >= count)).await.unwrap();
     }
 
     /// The requests so far.

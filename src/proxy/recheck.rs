@@ -1,0 +1,95 @@
+//! The decision once more, right before a request leaves: a conn to its origin may have been waited
+//! for, and what was allowed before may not be allowed any more.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use parking_lot::Mutex;
+
+use super::InForce;
+use super::admit::permit_again;
+use super::arrival::Arrival;
+use super::fields;
+use super::inject::seal_broken;
+use super::journey::Proxy;
+use super::refusal::{Code, Refusal};
+use super::renewal::has_tokens;
+use crate::model::connection::Connection;
+use crate::upstream::{self, Departure, FinalCheck, NotRenewed, Reply, Withdrawn};
+
+/// What it takes to decide once more about a request.
+#[derive(Debug)]
+pub(super) struct Recheck<'a> {
+    proxy: &'a Proxy,
+    /// What was in force when the request was decided.
+    in_force: &'a Arc<InForce>,
+    arrival: &'a Arrival,
+    /// Why the request was withdrawn.
+    refusal: Mutex<Option<Refusal>>,
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub(super) enum NotSent {
+    /// The request may not leave any more.
+    Refused(Refusal),
+    /// The network failed, or the origin.
+    Failed(upstream::Error),
+}
+
+impl<'a> Recheck<'a> {
+    pub(super) fn new(proxy: &'a Proxy, in_force: &'a Arc<InForce>, arrival: &'a Arrival) -> Self {
+        Self { proxy, in_force, arrival, refusal: Mutex::new(None) }
+    }
+
+    /// Puts the refusal in the place of the error that says that the request was withdrawn.
+    pub(super) fn judge(self, sent: Result<Reply, upstream::Error>) -> Result<Reply, NotSent> {
+        let refusal = self.refusal.into_inner();
+        sent.map_err(|error| match (error, refusal) {
+            (upstream::Error::Withdrawn(_), Some(refusal)) => NotSent::Refused(refusal),
+            (error, _) => NotSent::Failed(error),
+        })
+    }
+
+    /// Decides by what is in force now. Where the connection was changed, the departure leaves with
+    /// the credential that it has now.
+    fn decide(&self, in_force: &InForce, departure: &mut Departure) -> Result<(), Refusal> {
+        let now = self.proxy.ledger.clock.now();
+        let (_holder, permit) = permit_again(in_force, self.arrival, now)?;
+        if departure.is_for(permit.connection()) {
+            return Ok(());
+        }
+        // Tokens that have ended are not waited for here: the origin says 401, and others are got.
+        has_tokens(permit.connection(), &in_force.settings.renewal, now)?;
+        let connection = Arc::clone(permit.connection());
+        departure.renew(permit, fields::strip_credential).map_err(|why| match why {
+            NotRenewed::Sealed => seal_broken(),
+            NotRenewed::Elsewhere => replaced(&connection),
+        })
+    }
+}
+
+impl FinalCheck for Recheck<'_> {
+    fn check(&self, departure: &mut Departure) -> Result<(), Withdrawn> {
+        let in_force = self.proxy.in_force.load();
+        if Arc::ptr_eq(&in_force, self.in_force) && !in_force.stale.load(Relaxed) {
+            return Ok(());
+        }
+        self.decide(&in_force, departure).map_err(|refusal| {
+            *self.refusal.lock() = Some(refusal);
+            Withdrawn
+        })
+    }
+}
+
+/// The connection is gone, and another one of its name leads elsewhere.
+fn replaced(connection: &Connection) -> Refusal {
+    Refusal::new(
+        Code::ConnectionNotFound,
+        format!(
+            "The connection {} was replaced by another one while the request waited for its \
+             origin; send the request again.",
+            connection.name()
+        ),
+    )
+}
