@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from values import PLACEHOLDER, Failure, fill_url, refer, resolve, text, written
+from values import PLACEHOLDER, Failure, fill_form, fill_url, refer, resolve, text, written
 
 KIND = "ZIS::Action::Http"
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"]
@@ -83,13 +83,13 @@ def prepare(
     ):
         joint = "&" if "?" in target else "?"
         target += f"{joint}{quote(key, safe='')}={quote(value, safe='')}"
-    body = payload(definition, inputs)
-    if body is not None and method in BODILESS:
-        raise Failure(f"The action has a requestBody, and a {method} has none.")
     fields = list(pairs(definition, "headers", inputs))
     for name, value in fields:
         check_field(name, value)
-    given = {name.lower() for name, _ in fields}
+    given = {name.lower(): value for name, value in fields}
+    body = payload(definition, inputs, given.get("content-type", "application/json"))
+    if body is not None and method in BODILESS:
+        raise Failure(f"The action has a requestBody, and a {method} has none.")
     if "accept" not in given:
         fields.append(("Accept", "application/json"))
     if body is not None and "content-type" not in given:
@@ -174,13 +174,19 @@ def split(url: str) -> tuple[str, str]:
     return host, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def payload(definition: dict[str, Any], inputs: Any) -> bytes | None:
-    """The body as JSON, or None. Text with placeholders is the body's text, if that is JSON."""
+def payload(definition: dict[str, Any], inputs: Any, content_type: str) -> bytes | None:
+    """The body, or None: as JSON, but for text under another content type, which is sent as it is.
+    Under JSON text with placeholders is the body's text, if that is JSON."""
     plain = definition.get("requestBody")
     check_references(plain, inputs)
     value = member(definition, "requestBody", inputs)
     if value is None:
         return None
+    kind = content_type.partition(";")[0].strip().lower()
+    if isinstance(value, str) and kind != "application/json" and not kind.endswith("+json"):
+        if isinstance(plain, str) and kind == "application/x-www-form-urlencoded":
+            value = fill_form(plain, inputs)
+        return value.encode("utf-8", "replace")
     if isinstance(plain, str) and PLACEHOLDER.search(plain) and is_json(value):
         return encoded(value)
     return encoded(written(value))

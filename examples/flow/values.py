@@ -5,13 +5,14 @@ members whose key ends in `.$`.
 import json
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 PATH = re.compile(r"""\$(?:\.[^.\[\]\s'"{}]+|\[\d+\]|\['[^']*'\])*""")
 STEP = re.compile(r"""\.([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]""")
 PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
-# What may stand in a path beside letters and digits (RFC 3986, section 3.3), and in a whole URL.
-PATH_CHARACTERS = "/:@!$&'()*+,;=~"
+# What may stand in a segment of a path beside letters and digits (RFC 3986, section 3.3), and in a
+# whole URL.
+SEGMENT_CHARACTERS = ":@!$&'()*+,;=~"
 URL_CHARACTERS = "%/?#[]:@!$&'()*+,;=~"
 
 
@@ -54,8 +55,11 @@ def fill_url(template: str, inputs: Any) -> str:
     """A URL with its placeholders replaced, so that a value can't become more than it stands for.
 
     What a template begins with is taken for (a part of) a URL, as in `{{$.next_page}}`. After a
-    `?` a value is one value of the query, and before it a part of the path.
+    `?` a value is one value of the query, and before it (a part of) one segment of the path: a
+    slash in it separates nothing, and a value that leads up the path is refused.
     """
+    if not PLACEHOLDER.search(template):
+        return quote(template, safe=URL_CHARACTERS)
     url, end = "", 0
     for place in PLACEHOLDER.finditer(template):
         url += template[end : place.start()]
@@ -63,8 +67,21 @@ def fill_url(template: str, inputs: Any) -> str:
         if not url:
             url = value
         else:
-            url += quote(value, safe="" if "?" in url else PATH_CHARACTERS)
-    return quote(url + template[end:], safe=URL_CHARACTERS)
+            url += quote(value, safe="" if "?" in url else SEGMENT_CHARACTERS)
+    url = quote(url + template[end:], safe=URL_CHARACTERS)
+    # As an origin may read it: decoded, and with a backslash for a slash.
+    path = unquote(re.split(r"[?#]", url, maxsplit=1)[0])
+    if any(segment in (".", "..") for segment in re.split(r"[/\\]", path)):
+        raise Failure("A value would lead to another path: . and .. may not be a segment of it.")
+    return url
+
+
+def fill_form(template: str, inputs: Any) -> str:
+    """A form's text with its placeholders replaced, each by one encoded value; a template that is
+    one placeholder stands for the whole form."""
+    if PLACEHOLDER.fullmatch(template.strip()):
+        return fill(template, inputs)
+    return PLACEHOLDER.sub(lambda place: quote(text(lookup(place[1], inputs)), safe=""), template)
 
 
 def resolve(value: Any, inputs: Any) -> Any:

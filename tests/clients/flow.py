@@ -339,6 +339,48 @@ class Flow(Case):
         bundle.write_text(json.dumps({"resources": {"key": action}}))
         return self.stage.flow(bundle, "it", inputs or {}, *arguments, *options)
 
+    def test_a_value_in_a_path_is_part_of_one_segment(self):
+        for value, segment in [
+            ("a/b", "a%2Fb"), ("a\\b", "a%5Cb"), ("..a", "..a"), ("%2e%2e", "%252e%252e"),
+            ("a?b#c", "a%3Fb%23c"),
+        ]:
+            with self.subTest(value=value):
+                done = self.action(url=f"https://{API}/v1/{{{{$.x}}}}/end", inputs={"x": value})
+                self.judge_output(done)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                [(arrived, *_)] = self.stage.received()
+                self.assertEqual(arrived, f"GET /v1/{segment}/end")
+        for url, inputs in [
+            ("/v1/{{$.x}}", {"x": "../../admin"}),
+            ("/v1/{{$.x}}", {"x": ".."}),
+            ("/v1/{{$.x}}/a", {"x": "..\\.."}),
+            ("/v1/{{$.x}}{{$.x}}/a", {"x": "."}),
+            ("/v1/{{$.x}}/a", {"x": "."}),
+        ]:
+            with self.subTest(url=url, inputs=inputs):
+                done = self.action(url=f"https://{API}{url}", inputs=inputs)
+                self.judge_failure(done, "A value would lead to another path")
+        self.assertEqual(list(self.stage.received()), [])
+
+    def test_text_under_another_type_than_json_is_sent_as_it_is(self):
+        form = "application/x-www-form-urlencoded"
+        for kind, body, sent in [
+            (form, "grant=x&note=a%20b", "grant=x&note=a%20b"),
+            (form, "a={{$.a}}&b=1", "a=1%262%20%C3%B6&b=1"),
+            (form, "{{$.whole}}", "c=3&d=4"),
+            ("text/plain; charset=utf-8", "{{$.a}}!", "1&2 ö!"),
+            ("application/vnd.orders+json", "text", '"text"'),
+        ]:
+            with self.subTest(kind=kind, body=body):
+                done = self.action(
+                    method="POST", url=f"https://{API}/v1", requestBody=body,
+                    headers={"Content-Type": kind}, inputs={"a": "1&2 ö", "whole": "c=3&d=4"},
+                )
+                self.judge_output(done)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                [(_, pairs, content)] = self.stage.received()
+                self.assertEqual((dict(pairs)["content-type"], content), (kind, sent))
+
     def test_the_bundles_send_what_their_actions_say(self):
         for bundle, action, inputs, line, fields, body in ARRIVES:
             with self.subTest(action=action, inputs=inputs):
