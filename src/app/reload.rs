@@ -27,9 +27,6 @@ impl Reload {
             Ok(loaded) => loaded,
             Err(faults) => return log_all(&faults.faults),
         };
-        for warning in &loaded.warnings {
-            tracing::warn!(warning = %warning, "the configuration was reloaded with a warning");
-        }
         let bound = self.running.needs_restart(&loaded.config);
         if !bound.is_empty() {
             let keys = bound.join(", ");
@@ -41,6 +38,11 @@ impl Reload {
         }
         if let Err(error) = self.put_in_force(loaded.config) {
             tracing::error!(error = %chain(&error), "the configuration was not reloaded");
+            return;
+        }
+        // Said once it is so: what is refused was not reloaded, with a warning or without.
+        for warning in &loaded.warnings {
+            tracing::warn!(warning = %warning, "the configuration was reloaded with a warning");
         }
     }
 
