@@ -32,6 +32,7 @@ use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl}
 use crate::console;
 use crate::door::{BindError, Limits, Listener, Lobby, tunnel_config};
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
+use crate::registry::Registry;
 use crate::tasks::Tasks;
 use crate::upstream::Gauges;
 
@@ -70,6 +71,8 @@ pub struct Started {
     pub store: StoreUrl,
     /// How many connections are in force.
     pub connections: usize,
+    /// The first integration that has one, by its name.
+    pub integration: Option<String>,
 }
 
 /// Why the server can't start. The text says what to do.
@@ -148,6 +151,7 @@ impl Server {
         Ok(Self {
             started: Started {
                 connections: shared.in_force.load().registry.connections(),
+                integration: first_integration(&shared.in_force.load().registry),
                 ca: trust.certificate.clone(),
                 ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
             },
@@ -352,7 +356,12 @@ fn started(
         ca: PathBuf::new(),
         store: config.store.url.clone(),
         connections: 0,
+        integration: None,
     }
+}
+
+fn first_integration(registry: &Registry) -> Option<String> {
+    registry.integrations().min().map(ToString::to_string)
 }
 
 /// How often the main thread looks whether the workers have ended.

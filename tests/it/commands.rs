@@ -80,6 +80,75 @@ async fn what_the_greeting_says_to_try_next_works_from_anywhere() {
     }
 }
 
+/// The lines of the greeting that say what to try next.
+async fn suggested(server: &Running) -> Vec<String> {
+    let (mut lines, mut has_begun) = (Vec::new(), false);
+    let is_last = |line: &str| line.contains("curl ") || line.contains("generate");
+    let next = |line: &str| {
+        if has_begun {
+            lines.push(line.trim().to_owned());
+        }
+        has_begun |= line.starts_with("Try next:");
+        (has_begun && is_last(line)).then_some(())
+    };
+    server.greeting.find(next).await;
+    lines
+}
+
+#[tokio::test]
+async fn the_greeting_of_a_sidecar_names_what_there_is() {
+    let origin = Origin::start().await;
+    let unix = |world: World| world.set("proxy.listen", "[\"unix:p.sock\"]");
+    let open = |world: World| {
+        let world = world.set("proxy.caller_auth", "\"none\"").without("\"runner\"");
+        world.set("proxy.default_integration", "\"acme\"")
+    };
+    let every = |world: World| world.without("\"runner\"").token("wide", "*", "");
+    let wild = World::empty()
+        .bearer("acme.wild", "*.example.test", "s")
+        .token("runner", "acme", "")
+        .pin("example.test", &origin);
+    let new = || World::new(&origin);
+    for world in [new(), unix(new()), open(new()), open(unix(new())), every(new()), wild] {
+        let server = world.run().await;
+        let lines = suggested(&server).await;
+        let [explain, curl, ..] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(explain.starts_with("keyferry explain ") && curl.starts_with("curl "), "{lines:?}");
+        let named = if curl.contains("TOKEN") {
+            server
+                .greeting
+                .find(|line| {
+                    line.strip_prefix("TOKEN is the secret of the token ").map(str::to_owned)
+                })
+                .await
+        } else {
+            String::new()
+        };
+        let token = crate::support::token(named.split(',').next().unwrap());
+        let script = format!("{explain}\n{} -sf", curl.replace("TOKEN", &token));
+        let elsewhere = tempfile::TempDir::new().unwrap();
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_keyferry")).parent().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-ec", &script]).env_clear().current_dir(&elsewhere);
+        command.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
+        let before = origin.seen().len();
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let ended = Ended::of(ended);
+        assert!(ended.code == 0 && ended.out.starts_with("allow: "), "{script} {ended:?}");
+        assert_eq!(origin.seen().len(), before + 1, "{script} {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_greeting_of_a_sidecar_without_callers_says_how_to_declare_one() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).without("\"runner\"").run().await;
+    let lines = suggested(&server).await.join("\n");
+    for words in ["k.toml declares no token with the scope proxy", "[[tokens]]", "\"acme\""] {
+        assert!(lines.contains(words) && !lines.contains("TOKEN"), "{lines}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_is_made_used_changed_and_deleted() {
     let origin = Origin::start().await;
@@ -172,9 +241,21 @@ async fn a_token_is_printed_alone_once_and_is_gone_when_it_is_revoked() {
     assert!(listed.out.contains("fresh") && !listed.out.contains(token), "{listed:?}");
     let elsewhere = run(&server, "token list --integration globex");
     assert_eq!((elsewhere.code, elsewhere.out.as_str()), (0, ""), "{elsewhere:?}");
+    assert!(elsewhere.err.contains("but 1 token of others"), "{elsewhere:?}");
     assert!(run(&server, "token list --integration acme").out.contains("fresh"));
-    let twin = run(&server, "token create --name fresh --scope read,write");
+    let refused_twin = run(&server, "token create --name fresh --scope read,write");
+    assert_eq!((refused_twin.code, refused_twin.out.as_str()), (1, ""), "{refused_twin:?}");
+    let said = "another live token of the integration has it";
+    assert!(refused_twin.err.contains(said), "{refused_twin:?}");
+    let twin = run(
+        &server,
+        "token create --name fresh --scope proxy --integration globex --connection nothing",
+    );
     assert_eq!(twin.code, 0, "{twin:?}");
+    assert!(
+        twin.err.contains("warning: connections: globex has no connection nothing"),
+        "{twin:?}"
+    );
     let which = run(&server, "token revoke fresh");
     assert!(which.code == 1 && which.err.contains("2 tokens"), "{which:?}");
     let tokens = run(&server, "token list --output json").json();
