@@ -203,11 +203,12 @@ mod tests {
                 "name": "crm", "access_token": "hunter2", "refresh_token": "hunter3",
                 "oauth_access_token_response_body": "{\"access_token\":\"hunter2\"}",
                 "token_expiry": "2026-01-01T01:00:00Z", "permission_scope": "read write",
+                "allowed_domain": "api.example.com",
             }),
             "2026-01-01T00:00:00Z".parse().unwrap(),
         );
         assert!(!shown.contains("hunter"), "{shown}");
-        assert!(shown.contains("expires in 60 min"), "{shown}");
+        assert!(shown.contains("token expires in 60 min"), "{shown}");
         assert!(shown.contains("refresh token  *****"), "{shown}");
         let client_credentials = authorized(&json!({"access_token": "x"}), Timestamp::UNIX_EPOCH);
         assert!(!client_credentials.contains("refresh token"), "{client_credentials}");

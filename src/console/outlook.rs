@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
-use crate::desk::{State, Surveyed};
+use crate::desk::{RENEWED_WHEN_USED, State, Surveyed};
 use crate::model::connection::{ConnectionType, Defect};
 use crate::model::sealed::KeyId;
 
@@ -49,9 +49,8 @@ pub(super) fn minute(time: Timestamp) -> Markup {
 
 /// How a connection stands, in a word or two and a colour.
 pub(super) fn state(surveyed: &Surveyed, now: Timestamp) -> Markup {
-    let (class, words) = words(surveyed.state);
     html! {
-        span class=(format!("state {class}")) { (words) }
+        span class=(format!("state {}", color(surveyed.state))) { (surveyed.state.words()) }
         @if let (State::Works | State::Unused, Some(end)) = (surveyed.state, surveyed.expires_at) {
             " " span.aside { (renewed(end, now)) }
         }
@@ -75,7 +74,10 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
             "The last request did not come back from the origin. The page Try it shows at which step; Activity shows the requests."
         }
         State::NeedsAuthorization => {
-            "No new tokens can be had any more. Somebody who may sign in at the provider must authorise it again."
+            "No new tokens can be had any more. Somebody who may sign in at the provider must authorize it again."
+        }
+        State::NeedsDomain => {
+            "Requests that use it are refused until its allowed domain is set, unless the configuration says oauth.unrestricted."
         }
         State::Defective(Defect::Domain(_)) => {
             "Names under its domain belong to different people, so no request can use it. Delete it, and create it for a name of the account’s own."
@@ -83,7 +85,6 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
         State::Defective(Defect::Field(_)) => {
             "HTTP or the proxy uses its header name, so no request can use it. Give it another header name."
         }
-        State::NeedsDomain => "No request can use it until its allowed domain is set.",
         State::Rejected(401 | 403) => {
             "The origin says that the credential is not good, or not for what was asked. Replace the secret, or have the account’s rights checked at the origin."
         }
@@ -102,18 +103,16 @@ pub(super) fn key_missing(id: KeyId) -> String {
     )
 }
 
-fn words(state: State) -> (&'static str, String) {
+fn color(state: State) -> &'static str {
     match state {
-        State::Failing(code) => ("bad", format!("failing: {code}")),
-        State::NeedsAuthorization => ("warn", "needs re-authorisation".to_owned()),
-        State::Defective(Defect::Domain(_)) => ("bad", "domain is too wide".to_owned()),
-        State::Defective(Defect::Field(_)) => ("bad", "header name is not allowed".to_owned()),
-        State::NeedsDomain => ("warn", "needs an allowed domain".to_owned()),
-        State::Rejected(status) => ("bad", format!("failing: origin said {status}")),
-        State::SealBroken => ("bad", "secret can’t be opened".to_owned()),
-        State::KeyMissing(id) => ("bad", format!("master key {id} is missing")),
-        State::Unused => ("idle", "not used since the start".to_owned()),
-        State::Works => ("good", "works".to_owned()),
+        State::Failing(_)
+        | State::Rejected(_)
+        | State::SealBroken
+        | State::KeyMissing(_)
+        | State::Defective(_) => "bad",
+        State::NeedsAuthorization | State::NeedsDomain => "warn",
+        State::Unused => "idle",
+        State::Works => "good",
     }
 }
 
@@ -121,7 +120,7 @@ fn words(state: State) -> (&'static str, String) {
 fn renewed(end: Timestamp, now: Timestamp) -> String {
     let left = end.duration_since(now);
     if left <= SignedDuration::ZERO {
-        return "token is renewed when it is used".to_owned();
+        return RENEWED_WHEN_USED.to_owned();
     }
     format!("token expires in {}", span(left))
 }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::filled::Filled;
 use super::frame::{Answer, Frame, Trouble, is_fetched, see};
-use super::session::LONGEST;
+use super::session::{Key, LONGEST};
 use super::{Hall, errors, shell};
 use crate::clock::instant;
 use crate::desk::Source;
@@ -26,6 +26,8 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
 /// Begins a session for whoever shows a token that is good.
 pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answer {
     let source = request.extensions().get::<Source>().and_then(|source| source.0);
+    let secure = hall.rooms.is_secure;
+    let older = cookie(request.headers(), secure);
     let filled = Filled::read_of_stranger(request, &hall.rooms.desk.public_url()).await.map_err(
         |_unfit| {
             let content = errors::FOREIGN.as_markup(None);
@@ -47,15 +49,18 @@ pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answe
         hall.rooms.turnstile.count_request(&digest, hall.rooms.desk.rules().requests_per_minute);
     counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
     let begun = hall.sessions.begin(digest, instant());
-    let cookie = begun.map_err(|failed| {
+    let begun = begun.map_err(|failed| {
         tracing::error!(error = %chain(&failed), "no session can be begun");
         let page = shell::html(&shown(&next, Some("It failed; the server’s log says why.")));
         Trouble::from((StatusCode::INTERNAL_SERVER_ERROR, page).into_response())
     })?;
+    // The browser forgets the older cookie, and nobody could end that session any more.
+    if let Some(older) = older {
+        hall.sessions.end(Key::of(&older));
+    }
     tracing::info!(operator = operator.name(), "somebody has signed in at the console");
-    let secure = hall.rooms.is_secure;
     let (name, age) = (name(secure), LONGEST.as_secs());
-    Ok(with_cookie(see(local(&next)), &format!("{name}={cookie}; Max-Age={age}"), secure))
+    Ok(with_cookie(see(local(&next)), &format!("{name}={begun}; Max-Age={age}"), secure))
 }
 
 /// Ends the session.

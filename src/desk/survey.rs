@@ -104,6 +104,23 @@ impl State {
         }
     }
 
+    /// The state in a word or two, for people.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            Self::Failing(code) => format!("failing: {code}"),
+            Self::KeyMissing(id) => format!("master key {id} is missing"),
+            Self::NeedsAuthorization => "needs reauthorization".to_owned(),
+            Self::NeedsDomain => "no allowed domain".to_owned(),
+            Self::Rejected(status) => format!("failing: origin said {status}"),
+            Self::SealBroken => "secret can’t be opened".to_owned(),
+            Self::Defective(Defect::Domain(_)) => "domain is too wide".to_owned(),
+            Self::Defective(Defect::Field(_)) => "header name is not allowed".to_owned(),
+            Self::Unused => "not used since the start".to_owned(),
+            Self::Works => "works".to_owned(),
+        }
+    }
+
     fn of(connection: &Connection, used: &Used, now: Timestamp) -> Self {
         if let Some(defect) = connection.defect() {
             return Self::Defective(defect);
@@ -234,3 +251,6 @@ impl Search<'_> {
 fn contains(whole: &str, text: &str) -> bool {
     text.is_empty() || whole.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
 }
+
+/// What is said of a connection whose access token has expired and can be had anew.
+pub const RENEWED_WHEN_USED: &str = "token is renewed when it is used";

@@ -55,6 +55,37 @@ async fn who_signs_out_is_out() {
 }
 
 #[tokio::test]
+async fn who_signs_in_again_ends_the_older_session_of_that_browser() {
+    let running = kept().await;
+    let token = admin(&running).await;
+    let (first, other) = (running.sign_in(&token).await, running.sign_in(&token).await);
+    let again = form("POST /console/sign-in", &[("token", "kf_none"), ("next", "")]);
+    assert_eq!(first.send(again).await.status, 401);
+    assert_eq!(first.get(LIST).await.status, 200, "a token that is none ends nothing");
+    let again = form("POST /console/sign-in", &[("token", &token), ("next", "")]);
+    let answer = first.send(again).await;
+    assert_eq!(answer.status, 303, "{answer:?}");
+    assert_eq!(first.get(LIST).await.status, 303, "its cookie is worth nothing any more");
+    assert_eq!(other.get(LIST).await.status, 200, "another browser's session goes on");
+}
+
+#[tokio::test]
+async fn the_fault_of_a_tokens_name_stands_beside_it_and_warnings_beside_the_token() {
+    let running = kept().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let path = "/console/i/acme/tokens";
+    let fields =
+        [("name", "ci"), ("integration", "acme"), ("scopes", "proxy"), ("connections", "later")];
+    let made = visitor.post(path, &fields).await;
+    assert!(made.status == 201, "{made:?}");
+    assert!(made.text().contains("Warning: connections: acme has no connection later"), "{made:?}");
+    let taken = visitor.post(path, &fields).await;
+    assert_eq!(taken.status, 400, "{taken:?}");
+    let said = "Another live token of the integration has it";
+    assert!(taken.text().contains(said) && !taken.text().contains("kf_"), "{taken:?}");
+}
+
+#[tokio::test]
 async fn a_token_that_is_none_opens_nothing_and_may_be_tried_only_so_often() {
     let running = kept().await;
     for text in ["", "kf_", &token("nobody"), "Bearer x"] {

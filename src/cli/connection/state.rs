@@ -4,24 +4,31 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cli::table::cell;
+use crate::desk::{RENEWED_WHEN_USED, State};
 use crate::model::oauth::grant::LapseReason;
 
-/// How a connection stands.
+/// How a connection stands, in the words of the console.
 pub(super) fn of(connection: &Value, now: Timestamp) -> String {
     if connection.get("defect").is_some() {
         return "unusable".to_owned();
     }
     if connection.get("needs_reauthorization").and_then(Value::as_bool) == Some(true) {
-        return "needs re-authorisation".to_owned();
+        return State::NeedsAuthorization.words();
+    }
+    // Of connections by OAuth alone an expiry is told, also where the provider has named none.
+    if connection.get("token_expiry").is_none() {
+        return "does not expire".to_owned();
+    }
+    if connection.get("allowed_domain").is_none_or(Value::is_null) {
+        return State::NeedsDomain.words();
     }
     let Ok(end) = cell(connection, "token_expiry").parse::<Timestamp>() else {
-        // Of tokens the provider says so, or says nothing.
-        let is_told = connection.get("token_expiry").is_some();
-        return if is_told { "no end named" } else { "does not expire" }.to_owned();
+        return "provider named no expiry".to_owned();
     };
     match u64::try_from(end.duration_since(now).as_secs()) {
-        Ok(left @ 1..) => format!("expires in {}", rough(left)),
-        _ => "expired".to_owned(),
+        Ok(left @ 1..) => format!("token expires in {}", rough(left)),
+        // What can't be renewed needs reauthorization, which the server has said then.
+        _ => RENEWED_WHEN_USED.to_owned(),
     }
 }
 
@@ -46,38 +53,38 @@ mod tests {
 
     fn at(expiry: &Value) -> String {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        of(&json!({"token_expiry": expiry}), now)
+        of(&json!({"token_expiry": expiry, "allowed_domain": "api.example.com"}), now)
     }
 
     #[test]
     fn tokens_expire_in_units_that_can_be_read_at_a_glance() {
         for (expiry, said) in [
-            ("2026-01-01T00:00:01Z", "expires in 1 s"),
-            ("2026-01-01T00:01:59Z", "expires in 119 s"),
-            ("2026-01-01T00:02:00Z", "expires in 2 min"),
-            ("2026-01-01T01:59:59Z", "expires in 119 min"),
-            ("2026-01-02T23:59:59Z", "expires in 47 h"),
-            ("2026-03-01T00:00:00Z", "expires in 59 d"),
-            ("2026-01-01T00:00:00Z", "expired"),
-            ("2025-12-31T00:00:00Z", "expired"),
-            ("soon", "no end named"),
-            ("", "no end named"),
+            ("2026-01-01T00:00:01Z", "token expires in 1 s"),
+            ("2026-01-01T00:01:59Z", "token expires in 119 s"),
+            ("2026-01-01T00:02:00Z", "token expires in 2 min"),
+            ("2026-01-01T01:59:59Z", "token expires in 119 min"),
+            ("2026-01-02T23:59:59Z", "token expires in 47 h"),
+            ("2026-03-01T00:00:00Z", "token expires in 59 d"),
+            ("2026-01-01T00:00:00Z", "token is renewed when it is used"),
+            ("2025-12-31T00:00:00Z", "token is renewed when it is used"),
+            ("soon", "provider named no expiry"),
+            ("", "provider named no expiry"),
         ] {
             assert_eq!(at(&json!(expiry)), said, "{expiry}");
         }
-        assert_eq!(at(&Value::Null), "no end named");
+        assert_eq!(at(&Value::Null), "provider named no expiry");
         assert_eq!(of(&json!({"name": "orders"}), Timestamp::UNIX_EPOCH), "does not expire");
     }
 
     #[test]
     fn that_somebody_must_act_comes_first() {
         let lapsed = json!({"needs_reauthorization": true, "token_expiry": "2025-01-01T00:00:00Z"});
-        assert_eq!(of(&lapsed, Timestamp::UNIX_EPOCH), "needs re-authorisation");
+        assert_eq!(of(&lapsed, Timestamp::UNIX_EPOCH), "needs reauthorization");
         assert_eq!(reason(&lapsed), "");
         let known = json!({"reauthorization_reason": "invalid_grant"});
         assert!(reason(&known).contains("revoked or ended"));
         assert_eq!(reason(&json!({"reauthorization_reason": "expired"})), "expired");
-        let fine = json!({"needs_reauthorization": false, "token_expiry": null});
-        assert_eq!(of(&fine, Timestamp::UNIX_EPOCH), "no end named");
+        let unbound = json!({"needs_reauthorization": false, "token_expiry": null});
+        assert_eq!(of(&unbound, Timestamp::UNIX_EPOCH), "no allowed domain");
     }
 }
