@@ -175,6 +175,9 @@ impl Writing<'_> {
         let Some(keeping) = &self.0.desk.keeping else { return Err(Refused::NotFound) };
         let mut before = self.of_kind(kind, &name).await?;
         let change = Change::read(&before, form)?;
+        if change.is_nothing(&before) {
+            return Ok(());
+        }
         for _again in 0..ATTEMPTS {
             let after = self.0.desk.changed(&**keeping, &before, &change).await?;
             let replaced = keeping.store().replace_connection(&before, &after).await;

@@ -19,7 +19,7 @@ pub(super) struct Draft {
     pub(super) secret: Secret,
 }
 
-/// What is to change of a connection: at least one of both.
+/// What is to change of a connection.
 #[derive(Debug)]
 pub(super) struct Change {
     /// The user name or the header's name.
@@ -57,7 +57,8 @@ impl Draft {
 }
 
 impl Change {
-    /// Reads the whole form. What can't change may be repeated, as it is.
+    /// Reads the whole form. What can't change may be repeated, as it is, and what the server alone
+    /// sets as it was shown once.
     ///
     /// # Errors
     /// [`Refused::Faulty`] with everything that is wrong.
@@ -65,6 +66,8 @@ impl Change {
         let kind = record.kind();
         let changes_something =
             form.has(secret_field(kind)) || text_field(kind).is_some_and(|field| form.has(field));
+        form.keep_redacted(secret_field(kind), &["name", "created_at", "updated_at"]);
+        form.pass_over(&["created_at", "updated_at"]);
         form.refuse_blanks();
         let _same = form.take("name", About::Request, |text| {
             if text == record.name.as_str() { Ok(()) } else { Err(UNCHANGING) }
@@ -81,6 +84,11 @@ impl Change {
             form.fault(About::Request, &title);
         }
         form.close(Some(Self { text, secret }))
+    }
+
+    /// Whether everything stays as it is in `record`.
+    pub(super) fn is_nothing(&self, record: &ConnectionRecord) -> bool {
+        self.secret.is_none() && self.apply(&record.detail) == record.detail
     }
 
     /// What of the connection is not secret, once it has changed.

@@ -160,6 +160,26 @@ impl Form {
         }
     }
 
+    /// Takes out what the server alone sets and has shown: whoever sends back what they were shown
+    /// asks for no change of it.
+    pub(super) fn pass_over(&mut self, read_only: &[&str]) {
+        self.fields.retain(|(name, _)| !read_only.contains(&name.as_str()));
+    }
+
+    /// Whether what stands for a hidden secret was entered.
+    pub(super) fn is_redacted(&self, field: &str) -> bool {
+        let hidden = |entry: &Entry| matches!(entry, Entry::Text(text) if text.expose() == REDACTED.as_bytes());
+        self.fields.iter().any(|(name, entry)| name == field && hidden(entry))
+    }
+
+    /// Takes out the secret where what stands for it is sent back along with one of the members that
+    /// show that the whole record is: it stays as it is then. Alone it is taken for a mistake.
+    pub(super) fn keep_redacted(&mut self, secret: &str, along_with: &[&str]) {
+        if self.is_redacted(secret) && along_with.iter().any(|field| self.has(field)) {
+            self.pass_over(&[secret]);
+        }
+    }
+
     /// Notes every field that is there with nothing in it: where fields are changed, that could
     /// mean to keep what is there or to empty it.
     pub(super) fn refuse_blanks(&mut self) {
@@ -236,11 +256,17 @@ const MOST_FIELDS: usize = 32;
 /// What stands for a secret in every answer.
 pub const REDACTED: &str = "*****";
 
-/// A stranger's name for a field, fit to be shown: short, and nothing but what names are made of.
-fn printable(name: &str) -> &str {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+/// A stranger's name for something, fit to be shown: short, and nothing but what names are made
+/// of; else the words for what it is.
+#[must_use]
+pub fn printable_name<'a>(name: &'a str, else_words: &'a str) -> &'a str {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
     let fits = (1..=40).contains(&name.len()) && name.bytes().all(plain);
-    if fits { name } else { "a field" }
+    if fits { name } else { else_words }
+}
+
+fn printable(name: &str) -> &str {
+    printable_name(name, "a field")
 }
 
 #[cfg(test)]

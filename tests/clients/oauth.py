@@ -113,7 +113,21 @@ def error(status, code, detail):
     return {"errors": [{"code": code, "detail": detail, "status": str(status)}]}
 
 
-INVALID = (400, error(400, "1301", "Invalid request"))
+class Invalid:
+    """400 in the words of the reference, and then the member that it is about and why."""
+
+    def __eq__(self, outcome):
+        status, body = outcome
+        first, *rest = body["errors"]
+        [reason] = rest
+        return (
+            status == 400 and [first] == error(400, "1301", "Invalid request")["errors"]
+            and set(reason) == set(first)
+            and re.fullmatch(r"Invalid value for: .+\. Desc: .+", reason["detail"]) is not None
+        )
+
+
+INVALID = Invalid()
 UNAUTHORIZED = (401, error(401, "1200", "Unauthorized"))
 FORBIDDEN = (403, error(403, "1200", "Forbidden"))
 MISSING = (404, error(404, "1302", "Not found"))

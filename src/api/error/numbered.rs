@@ -55,8 +55,28 @@ impl Numbered {
         Self::new(StatusCode::NOT_FOUND, "1302", "Not found")
     }
 
-    pub(in crate::api) fn invalid_request() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "1301", "Invalid request")
+    /// A request that can't be read or is over: in the words of ZIS, which say no more than that,
+    /// and then which member it is about and why.
+    pub(in crate::api) fn invalid(member: &str, why: &str) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        let mut invalid = Self::new(status, "1301", "Invalid request");
+        let detail = format!("Invalid value for: {}. Desc: {why}", label(member));
+        let text = status.as_str().to_owned();
+        invalid.errors.push(NumberedError { code: "1301", detail, status: text });
+        invalid
+    }
+
+    /// A member that must be there is not.
+    pub(in crate::api) fn missing(member: &str) -> Self {
+        Self::invalid(member, "is missing")
+    }
+
+    /// The desk has refused what the pass of a flow was shown for.
+    pub(in crate::api) fn refused_pass(member: &str, refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed => Self::invalid(member, PASS_IS_OVER),
+            other => Self::refused(other),
+        }
     }
 
     pub(in crate::api) fn unauthorized() -> Self {
@@ -97,7 +117,7 @@ impl Numbered {
             Refused::Mismatch => Self::unauthorized(),
             Refused::Declared | Refused::MissingScope(_) | Refused::OutOfReach => Self::forbidden(),
             Refused::NotFound => Self::not_found(),
-            Refused::Malformed => Self::invalid_request(),
+            Refused::Malformed => Self::invalid("request", "can't be read, or is over"),
             Refused::Faulty(faults) => Self::faulty(faults),
             Refused::Tokens(failure) => Self::without_tokens(failure),
             Refused::Taken => Self::value("Name", "it is taken"),
@@ -129,7 +149,7 @@ impl Numbered {
     fn without_tokens(failure: Failure) -> Self {
         match failure {
             Failure::Gone => Self::not_found(),
-            Failure::NoRefreshToken => Self::invalid_request(),
+            Failure::NoRefreshToken => Self::invalid("refresh_token", NO_REFRESH_TOKEN),
             Failure::Seal => Self::server(super::SEAL_BROKEN),
             Failure::KeyMissing(id) => Self::server(&super::key_missing(id)),
             Failure::Store => Self::unavailable(),
@@ -159,7 +179,10 @@ impl From<Error> for Numbered {
         let Error { status, errors, retry_after } = error;
         let title = errors.into_iter().next().map(|worded| worded.title).unwrap_or_default();
         let numbered = match status {
-            StatusCode::BAD_REQUEST => Self::invalid_request(),
+            StatusCode::BAD_REQUEST => {
+                let (member, why) = title.split_once(": ").unwrap_or(("request", &title));
+                Self::invalid(member, why)
+            }
             StatusCode::UNAUTHORIZED => Self::unauthorized(),
             StatusCode::FORBIDDEN => Self::forbidden(),
             StatusCode::NOT_FOUND => Self::not_found(),
@@ -205,3 +228,8 @@ pub(super) fn answer(status: StatusCode, body: String, retry_after: Option<u64>)
     }
     response
 }
+
+const PASS_IS_OVER: &str =
+    "it is unknown, was used, has expired, or belongs to another browser: start the flow again";
+const NO_REFRESH_TOKEN: &str =
+    "the provider gave no refresh token with this connection: start a flow for it again";

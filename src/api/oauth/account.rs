@@ -113,6 +113,9 @@ fn denied(status: u16) -> Numbered {
     match StatusCode::from_u16(status) {
         Ok(StatusCode::UNAUTHORIZED) => Numbered::unauthorized(),
         Ok(StatusCode::FORBIDDEN) => Numbered::forbidden(),
-        _ => Numbered::invalid_request(),
+        _ => Numbered::invalid(
+            "request",
+            &format!("the account's token endpoint answered it with status {status}"),
+        ),
     }
 }

@@ -10,7 +10,7 @@ use super::{Numbers, OnlyGet, Query};
 use crate::api::auth::Seat;
 use crate::api::body::{self, At};
 use crate::api::error::Numbered;
-use crate::desk::Pointer;
+use crate::desk::{Pointer, Refused};
 
 /// The domain of a connection that has none.
 #[derive(ToSchema)]
@@ -49,7 +49,7 @@ pub(in crate::api) async fn show(
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<OAuthConnection>, Numbered> {
     let reading = seat.desk.reading(&seat.operator, &integration).map_err(Numbered::refused)?;
-    let shown = reading.show_authorized(&pointer(&query)).await.map_err(Numbered::refused)?;
+    let shown = reading.show_authorized(&pointer(&query)?).await.map_err(refused)?;
     Ok(Json(shown.into()))
 }
 
@@ -76,8 +76,9 @@ pub(in crate::api) async fn bind(
     request: Request,
 ) -> Result<Json<OAuthConnection>, Numbered> {
     let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let pointer = pointer(&query)?;
     let form = body::form(request).await?;
-    let bound = writing.bind(&pointer(&query), form).await.map_err(Numbered::refused)?;
+    let bound = writing.bind(&pointer, form).await.map_err(refused)?;
     Ok(Json(bound.into()))
 }
 
@@ -102,7 +103,7 @@ pub(in crate::api) async fn delete(
     Numbers(query): Numbers<Query>,
 ) -> Result<StatusCode, Numbered> {
     let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
-    writing.delete_authorized(&pointer(&query)).await.map_err(Numbered::refused)?;
+    writing.delete_authorized(&pointer(&query)?).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -128,11 +129,24 @@ pub(in crate::api) async fn refresh(
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<OAuthConnection>, Numbered> {
     let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
-    let refreshed = writing.refresh(&pointer(&query)).await.map_err(Numbered::refused)?;
+    let refreshed = writing.refresh(&pointer(&query)?).await.map_err(refused)?;
     Ok(Json(refreshed.into()))
 }
 
-fn pointer(query: &Query) -> Pointer {
+/// Which connection is meant: at least one way to say so.
+fn pointer(query: &Query) -> Result<Pointer, Numbered> {
     let value = |name| query.value(name).map(str::to_owned);
-    Pointer { name: value("name"), uuid: value("uuid") }
+    match (value("name"), value("uuid")) {
+        (None, None) => Err(Numbered::invalid("name", "is missing: give name or uuid")),
+        (name, uuid) => Ok(Pointer { name, uuid }),
+    }
+}
+
+fn refused(refused: Refused) -> Numbered {
+    match refused {
+        Refused::Malformed => {
+            Numbered::invalid("uuid", "is not that of the connection of this name")
+        }
+        other => Numbered::refused(other),
+    }
 }

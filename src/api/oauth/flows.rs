@@ -111,8 +111,11 @@ pub(in crate::api) async fn redirect(
     Coming(visitor): Coming,
 ) -> Result<Response, Numbered> {
     let redirected = match query.value("flow_token") {
-        Some(token) => rooms.desk.redirect(token, &visitor).await.map_err(Numbered::refused),
-        None => Err(Numbered::invalid_request()),
+        Some(token) => {
+            let redirected = rooms.desk.redirect(token, &visitor).await;
+            redirected.map_err(|refused| Numbered::refused_pass("flow_token", refused))
+        }
+        None => Err(Numbered::missing("flow_token")),
     };
     let redirection = match redirected {
         Ok(redirection) => redirection,
@@ -155,7 +158,8 @@ pub(in crate::api) async fn callback(
     let (desk, browser) = (Arc::clone(&rooms.desk), visitor.clone());
     let ending = detached(&rooms.errands, async move {
         let query = query.unwrap_or_default();
-        desk.callback(&query, &visitor).await.map_err(Numbered::refused)
+        let ended = desk.callback(&query, &visitor).await;
+        ended.map_err(|refused| Numbered::refused_pass("state", refused))
     });
     match ending.await {
         Ok(Ending::Redirect(url)) => leading(StatusCode::SEE_OTHER, &url),
@@ -166,7 +170,7 @@ pub(in crate::api) async fn callback(
         Ok(Ending::Elsewhere) if browser.is_browser => {
             Ok(page(StatusCode::BAD_REQUEST, BEGUN_ELSEWHERE))
         }
-        Ok(Ending::Elsewhere) => Err(Numbered::invalid_request()),
+        Ok(Ending::Elsewhere) => Err(Numbered::refused_pass("state", Refused::Malformed)),
         Err(error) => for_people(error, &browser),
     }
 }
@@ -210,13 +214,16 @@ pub(in crate::api) async fn exchange(
     if let Some(refused) = refused {
         return Err(Numbered::refused(refused));
     }
-    let code = query.value("verification_code").ok_or_else(Numbered::invalid_request)?.to_owned();
+    let code = query.value(CODE).ok_or_else(|| Numbered::missing(CODE))?.to_owned();
     let exchanged = detached(&rooms.errands, async move {
         let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
-        writing.exchange(&code).await.map_err(Numbered::refused)
+        let exchanged = writing.exchange(&code).await;
+        exchanged.map_err(|refused| Numbered::refused_pass(CODE, refused))
     });
     Ok(Json(exchanged.await?.into()))
 }
+
+const CODE: &str = "verification_code";
 
 fn leading(status: StatusCode, url: &str) -> Result<Response, Numbered> {
     let location = HeaderValue::try_from(url).map_err(|_never| internal())?;

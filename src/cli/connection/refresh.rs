@@ -27,22 +27,7 @@ pub(super) fn run(
     let (name, kind) = (&arguments.name, ConnectionType::OAuth);
     let path = Path::zis(&["connections", "refresh", shelf.integration.as_str()]);
     // A GET that changes something: so the API has it.
-    let answer = shelf.server.look(&path.with("name", name.as_str())).map_err(explain)?;
+    let answer = shelf.server.look(&path.with("name", name.as_str()))?;
     let Some(answer) = answer else { return Err(shelf.missing(name, Some(kind))) };
     print(&answer, kind, arguments.common.output)
 }
-
-/// Says what the API has no words for: a connection without a refresh token.
-fn explain(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused(sentences) if sentences == [INVALID] => Failure::Because(
-            "the provider gave no refresh token with this connection: `keyferry connection create \
-             --type oauth` with its name authorises it again"
-                .to_owned(),
-        ),
-        other => other,
-    }
-}
-
-/// As the API says it.
-const INVALID: &str = "Invalid request";

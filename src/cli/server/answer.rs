@@ -35,6 +35,10 @@ impl Answer {
     /// Everything that the server objects to, and what to do about it.
     pub(super) fn refusal(&self, server: &Target) -> Failure {
         let mut sentences: Vec<String> = self.errors().iter().filter_map(sentence).collect();
+        // OAuth's paths begin with words of ZIS that say nothing, and then say what is wrong.
+        if sentences.len() > 1 {
+            sentences.retain(|sentence| sentence != "Invalid request");
+        }
         let Some(last) = sentences.last_mut() else {
             return Failure::Because(format!(
                 "{server} answered with status {} and does not say why: see whether --url names a \
@@ -73,7 +77,8 @@ impl Answer {
             {
                 "show a token with the scope write that reaches it"
             }
-            StatusCode::CONFLICT => {
+            // Where the API says what is in the way, it says what to do as well.
+            StatusCode::CONFLICT if self.errors().iter().any(is_bare_conflict) => {
                 "something of that name is there: choose another, or change that with update"
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -91,6 +96,10 @@ impl Answer {
 
 fn has_code(error: &Value, codes: &[&str]) -> bool {
     error.get("code").and_then(Value::as_str).is_some_and(|code| codes.contains(&code))
+}
+
+fn is_bare_conflict(error: &Value) -> bool {
+    error.get("title").and_then(Value::as_str) == Some("Resource conflict")
 }
 
 /// What an error says to people, in either of the API's two families.

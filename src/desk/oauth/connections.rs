@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::draft::repeated;
 use super::own_account::{OwnAccount, is_own};
 use crate::desk::connections::{Reading, Writing, seal, store_failed};
 use crate::desk::fault::{About, Fault, Refused, Scope};
@@ -143,6 +144,7 @@ impl Writing<'_> {
     /// the store fails.
     pub async fn bind(&self, pointer: &Pointer, mut form: Form) -> Result<Authorized, Refused> {
         let mut before = self.0.pointed(pointer).await?;
+        repeat_shown(&mut form, &before);
         let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
         let mut domain = form.close(domain)?;
         if is_own(Some(&before.name)) {
@@ -216,6 +218,33 @@ impl Writing<'_> {
         step.log(failure);
     }
 }
+
+/// Takes out of the form what the connection was shown with: what never changes as it is, and what
+/// the provider may have changed since as it was.
+fn repeat_shown(form: &mut Form, record: &ConnectionRecord) {
+    form.pass_over(&PROVIDERS);
+    repeated(form, "uuid", &record.uuid.to_string());
+    repeated(form, "integration", record.integration.as_str());
+    repeated(form, "name", record.name.as_str());
+    if let Some(grant) = record.grant() {
+        repeated(form, "created_by", &grant.created_by);
+        repeated(form, "oauth_client_uuid", &grant.client.to_string());
+    }
+}
+
+/// What the provider has said, what follows from it, and what the configuration says.
+const PROVIDERS: [&str; 10] = [
+    "access_token",
+    "needs_reauthorization",
+    "oauth_access_token_response_body",
+    "oauth_url_subdomain",
+    "permission_scope",
+    "reauthorization_reason",
+    "refresh_token",
+    "token_expiry",
+    "token_type",
+    "zendesk_account_id",
+];
 
 /// How often a change is tried against changes of others.
 const ATTEMPTS: usize = 4;

@@ -96,14 +96,19 @@ impl ClientChange {
         mut form: Form,
         rules: &OAuthRules,
     ) -> Result<Self, Refused> {
+        let has_secret = form.has("client_secret") && !form.is_redacted("client_secret");
+        let changing = ["client_id", "client_secret", "default_scopes", AUTH_METHOD];
+        let changes_something = changing.into_iter().any(|field| form.has(field));
+        form.keep_redacted("client_secret", &["created_at", "name", "updated_at", "uuid"]);
+        form.pass_over(&["created_at", "created_by", "updated_at"]);
+        if record.auth_url.is_none() && !form.has("auth_url") {
+            form.pass_over(&["auth_url"]);
+        }
         form.refuse_blanks();
         repeated(&mut form, "name", record.name.as_str());
         repeated(&mut form, "uuid", &record.uuid.to_string());
         repeated(&mut form, "integration", record.integration.as_str());
         repeated(&mut form, "grant_type", record.grant_type.as_str());
-        let has_secret = form.has("client_secret");
-        let changing = ["client_id", "client_secret", "default_scopes", AUTH_METHOD];
-        let changes_something = changing.into_iter().any(|field| form.has(field));
         let client_id = form.take("client_id", About::Credential, parse_client_id);
         let secret = form.take_secret("client_secret", check_client_secret);
         let none = form.is_empty("default_scopes").then(Box::default);
@@ -178,7 +183,7 @@ impl FlowDraft {
 }
 
 /// What never changes may be said again, as it is.
-fn repeated(form: &mut Form, field: &'static str, known: &str) {
+pub(super) fn repeated(form: &mut Form, field: &'static str, known: &str) {
     let _same = form.take(field, About::Request, |text| {
         if text == known { Ok(()) } else { Err("can't be changed") }
     });

@@ -183,6 +183,32 @@ async fn what_is_immutable_may_be_repeated_and_not_changed() {
 }
 
 #[tokio::test]
+async fn a_record_may_be_sent_back_as_it_was_shown() {
+    let world = stored().run().await;
+    let operator = world.admin();
+    for (kind, body, change) in of_each_type() {
+        operator.post(&format!("acme/connections/{kind}"), &body).await;
+        let named = format!("acme/connections/{kind}/{}", body["name"].as_str().unwrap());
+        let shown = operator.get(&named).await.json()[kind].clone();
+        let answer = operator.patch(&named, &shown).await;
+        assert_eq!((answer.status, answer.text()), (204, String::new()), "{kind}");
+        let after = operator.get(&named).await.json()[kind].clone();
+        assert_eq!(after, shown, "nothing has changed");
+        let mut changed = shown.clone();
+        for (member, value) in change.as_object().unwrap() {
+            changed[member] = value.clone();
+        }
+        assert_eq!(operator.patch(&named, &changed).await.status, 204, "{kind}");
+        let after = operator.get(&named).await.json()[kind].clone();
+        assert_ne!(after["updated_at"], shown["updated_at"], "{kind}");
+        assert_eq!(after["created_at"], shown["created_at"], "{kind}");
+        changed["uuid"] = json!("x");
+        let unknown = operator.patch(&named, &changed).await;
+        assert_eq!(unknown.faults(), (400, vec!["InvalidRequest".to_owned()]), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn the_reserved_name_is_refused_unless_it_is_allowed() {
     let reserved = bearer("zendesk");
     let world = stored().run().await;

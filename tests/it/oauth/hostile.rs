@@ -17,12 +17,44 @@ macro_rules! scene {
     };
 }
 
-/// 400, and nothing that leads anywhere.
+/// 400 in the words of ZIS, then the member that it is about and why, and nothing that leads
+/// anywhere.
 fn is_malformed(answer: &Answer) {
-    let expected =
-        json!({"errors": [{"code": "1301", "detail": "Invalid request", "status": "400"}]});
-    assert_eq!((answer.status, answer.json()), (400, expected), "{answer:?}");
+    let errors = answer.json()["errors"].as_array().unwrap().clone();
+    let pinned = json!({"code": "1301", "detail": "Invalid request", "status": "400"});
+    assert_eq!((answer.status, errors.len(), &errors[0]), (400, 2, &pinned), "{answer:?}");
+    let detail = errors[1]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("Invalid value for: ") && detail.contains(". Desc: "), "{detail}");
+    assert_eq!((&errors[1]["code"], &errors[1]["status"]), (&pinned["code"], &pinned["status"]));
     assert_eq!(answer.field("location"), "");
+}
+
+#[tokio::test]
+async fn what_is_malformed_names_the_member_and_the_reason() {
+    scene!(provider, server);
+    let over = "it is unknown, was used, has expired, or belongs to another browser: start the \
+                flow again";
+    let shown = "Name. Desc: is missing: give name or uuid";
+    for (path, member_and_why) in [
+        ("oauth/start_redirect", "Flow token. Desc: is missing".to_owned()),
+        ("oauth/start_redirect?flow_token=xyz", format!("Flow token. Desc: {over}")),
+        ("oauth/callback?code=a&state=b", format!("State. Desc: {over}")),
+        ("oauth/access_codes/acme", "Verification code. Desc: is missing".to_owned()),
+        ("oauth/access_codes/acme?verification_code=x", format!("Verification code. Desc: {over}")),
+        ("acme", shown.to_owned()),
+        ("refresh/acme", shown.to_owned()),
+        ("acme?name=a&name=b", "The query. Desc: a parameter is given twice".to_owned()),
+        (
+            "oauth/clients/acme?page[size]=0",
+            "Page[size]. Desc: must be a whole number from 1 to 100".to_owned(),
+        ),
+    ] {
+        let answer = server.manage(&format!("GET {OAUTH}/{path}"), None).await;
+        is_malformed(&answer);
+        let detail = answer.json()["errors"][1]["detail"].clone();
+        assert_eq!(detail, format!("Invalid value for: {member_and_why}"), "{path}");
+    }
+    assert_eq!(provider.asked(), 0);
 }
 
 async fn send(server: &Running, ask: Ask) -> Answer {
@@ -235,6 +267,12 @@ async fn a_clients_urls_change_only_along_with_its_secret() {
         });
         assert_eq!(server.manage(&line, Some(masked)).await.status, 422);
     }
+    // Sent back as it was shown it stays as it is, and so it does with another URL.
+    let again = server.manage(&line, Some(client.clone())).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    let mut aimed = client.clone();
+    aimed["token_url"] = json!("https://evil.example.test/token");
+    assert_eq!(server.manage(&line, Some(aimed)).await.status, 422);
     for (member, value) in [("name", "other_name"), ("grant_type", "client_credentials")] {
         assert_eq!(server.manage(&line, Some(json!({member: value}))).await.status, 422);
     }
