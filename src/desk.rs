@@ -30,7 +30,7 @@ pub use self::authorities::{RecordError, Successor, seal_authority};
 pub use self::connections::{Reading, Shown, Writing};
 pub use self::explain::{Asking, Explanation, Question, Step};
 pub use self::fault::{About, Fault, Refused, Scope};
-pub use self::form::{Entry, Form, REDACTED};
+pub use self::form::{Entry, Form, REDACTED, printable_name};
 pub use self::keys::{KeyUse, Rotated};
 pub use self::listing::{Listed, Listing};
 pub use self::oauth::{
@@ -38,8 +38,8 @@ pub use self::oauth::{
     Started, Visitor,
 };
 pub use self::operator::Operator;
-pub use self::survey::{Search, State, Survey, Surveyed};
-pub use self::tokens::{Administering, Granted};
+pub use self::survey::{RENEWED_WHEN_USED, Search, State, Survey, Surveyed};
+pub use self::tokens::{Administering, Granted, TOKEN_NAME_TAKEN};
 pub use self::turnstile::{Source, Turnstile};
 use crate::clock::Clock;
 use crate::ledger::Metrics;

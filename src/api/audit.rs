@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::auth::Seat;
 use super::error::Error;
-use super::page::{Asked, Meta, Parameters};
+use super::page::{Meta, OnlyPage, Parameters};
 use crate::desk::{Audited, Pages, Refused};
 
 /// A page of the audit trail, newest first.
@@ -89,9 +89,9 @@ pub(super) struct AuditEntry {
     params(Parameters),
     responses((status = 200, description = "A page of entries", body = Trail))
 )]
-pub(super) async fn list(seat: Seat, asked: Asked) -> Result<Json<Trail>, Error> {
+pub(super) async fn list(seat: Seat, asked: OnlyPage) -> Result<Json<Trail>, Error> {
     let auditing = seat.desk.auditing(&seat.operator).map_err(refused)?;
-    let Asked(window) = asked;
+    let OnlyPage(window) = asked;
     let Pages { listing, looked_until, .. } = auditing.list(&window).await.map_err(refused)?;
     let positions = listing.items.iter().map(|(position, _)| *position);
     // In the order of the list: where the search was broken off is its far end.

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::auth::Seat;
 use super::error::Error;
+use super::page::NoParameters;
 use crate::desk::{KeyUse, Refused, Rotated};
 
 /// The master keys; only their ids are ever shown.
@@ -48,7 +49,7 @@ pub(super) struct Rotation {
     tag = "keys",
     responses((status = 200, description = "The keys", body = Keys))
 )]
-pub(super) async fn list(seat: Seat) -> Result<Json<Keys>, Error> {
+pub(super) async fn list(seat: Seat, _none: NoParameters) -> Result<Json<Keys>, Error> {
     let keys = seat.desk.keys(&seat.operator).await.map_err(refused)?;
     Ok(Json(Keys { keys: keys.into_iter().map(Key::from).collect() }))
 }

@@ -6,11 +6,21 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Error;
+use crate::desk::printable_name;
 use crate::store::Window;
 
-/// The page that is asked for.
+/// The page that is asked for. Parameters of other names are passed over, as clients of ZIS expect.
 #[derive(Debug)]
 pub(super) struct Asked(pub(super) Window);
+
+/// The page that is asked for, and nothing else: a filter that there is none of would be taken for
+/// one that has found everything.
+#[derive(Debug)]
+pub(super) struct OnlyPage(pub(super) Window);
+
+/// A query without parameters.
+#[derive(Debug)]
+pub(super) struct NoParameters;
 
 /// The parameters, as the description of the API shows them.
 #[derive(IntoParams)]
@@ -53,12 +63,44 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
-        read(parts.uri.query().unwrap_or_default()).map(Self)
+        read(parts.uri.query().unwrap_or_default(), Others::PassedOver).map(Self)
     }
 }
 
-/// Reads the parameters of a page; parameters of other names are nobody's business.
-fn read(query: &str) -> Result<Window, Error> {
+impl<S: Sync> FromRequestParts<S> for OnlyPage {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        read(parts.uri.query().unwrap_or_default(), Others::Refused).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        let mut pairs = parts.uri.query().unwrap_or_default().split('&');
+        match pairs.find(|pair| !pair.is_empty()) {
+            None => Ok(Self),
+            Some(pair) => {
+                let (name, _) = pair.split_once('=').unwrap_or((pair, ""));
+                let name = decode(name).unwrap_or_default();
+                let name = printable_name(&name, "a parameter");
+                Err(Error::invalid(format!("{name}: is unknown; this path takes no parameters")))
+            }
+        }
+    }
+}
+
+/// What is done about parameters of other names than a page's.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Others {
+    PassedOver,
+    Refused,
+}
+
+/// Reads the parameters of a page.
+fn read(query: &str, others: Others) -> Result<Window, Error> {
     let (mut size, mut after, mut before) = (None, None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -68,8 +110,11 @@ fn read(query: &str) -> Result<Window, Error> {
             "page[size]" => &mut size,
             "page[after]" => &mut after,
             "page[before]" => &mut before,
-            _ if name.starts_with("page") => {
-                return Err(wrong("there are page[size], page[after] and page[before]"));
+            _ if others == Others::Refused || name.starts_with("page") => {
+                let name = printable_name(&name, "a parameter");
+                return Err(Error::invalid(format!(
+                    "{name}: is unknown; there are page[size], page[after], page[before]"
+                )));
             }
             _ => continue,
         };
@@ -117,7 +162,7 @@ mod tests {
     use super::*;
 
     fn window(query: &str) -> (Option<String>, Option<String>, u32) {
-        let Window { after, before, limit } = read(query).unwrap();
+        let Window { after, before, limit } = read(query, Others::PassedOver).unwrap();
         (after, before, limit)
     }
 
@@ -147,7 +192,7 @@ mod tests {
             "page[after]=%ff",
             "page[after]=a%00b",
         ] {
-            assert!(read(query).is_err(), "{query}");
+            assert!(read(query, Others::PassedOver).is_err(), "{query}");
         }
     }
 

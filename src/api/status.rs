@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::Rooms;
 use super::auth::Seat;
+use super::page::NoParameters;
 use crate::ledger::Vitals;
 
 /// What a server tells of itself.
@@ -45,7 +46,11 @@ pub(super) struct ServerAnswer {
     tag = "server",
     responses((status = 200, description = "The server", body = ServerAnswer))
 )]
-pub(super) async fn server(seat: Seat, State(rooms): State<Rooms>) -> Json<ServerAnswer> {
+pub(super) async fn server(
+    seat: Seat,
+    _none: NoParameters,
+    State(rooms): State<Rooms>,
+) -> Json<ServerAnswer> {
     let server = Server {
         version: env!("CARGO_PKG_VERSION"),
         proxy: rooms.proxies.to_vec(),

@@ -11,8 +11,8 @@ use super::auth::Seat;
 use super::body::{self, At};
 use super::connections::time;
 use super::error::Error;
-use super::page::{Asked, Meta, Parameters};
-use crate::desk::{Granted, Refused};
+use super::page::{Meta, OnlyPage, Parameters};
+use crate::desk::{Granted, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
 
 /// An access token. Only a digest of its secret is kept.
@@ -57,6 +57,11 @@ pub(super) struct NewToken {
 #[derive(Serialize, ToSchema)]
 pub(super) struct NewTokenAnswer {
     token: NewToken,
+    /// What may not be as it was meant: listed connections that do not exist yet. Left out where
+    /// there is nothing to say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// A page of tokens, in the order of their ids.
@@ -72,7 +77,7 @@ pub(super) struct Tokens {
 #[schema(example = json!({"name": "ci", "integration": "my_integration", "scopes": ["read", "proxy"]}))]
 #[expect(dead_code, reason = "the form is read by the desk; this describes it")]
 pub(super) struct TokenForm {
-    /// Its name, which logs show.
+    /// Its name, which logs show; no other live token of the integration has it.
     #[schema(min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     name: String,
     /// The integration that it belongs to, or `*` for all.
@@ -85,7 +90,8 @@ pub(super) struct TokenForm {
     /// use all of them where there is no list.
     #[schema(min_items = 1, max_items = 256)]
     connections: Option<Vec<String>>,
-    /// When it ends (RFC 3339); it does not end where there is no such time.
+    /// When it ends (RFC 3339); it does not end where there is no such time. A token that ends
+    /// itself makes none that ends later.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
@@ -128,13 +134,13 @@ pub(super) enum ScopeName {
 pub(super) async fn create(seat: Seat, request: Request) -> Result<Response, Error> {
     let administering = seat.desk.administering(&seat.operator).map_err(refused)?;
     let form = body::form(request).await?;
-    let Granted { record, secret } = administering.create(form).await.map_err(refused)?;
+    let Granted { record, secret, warnings } = administering.create(form).await.map_err(refused)?;
     let location = format!("/api/keyferry/v1/tokens/{}", record.id);
     // This once: the one who has asked for the token must get it.
     let secret = String::from_utf8_lossy(secret.expose()).into_owned();
     let token = NewToken { token: record.into(), secret };
     let location = [(header::LOCATION, location)];
-    Ok((StatusCode::CREATED, location, Json(NewTokenAnswer { token })).into_response())
+    Ok((StatusCode::CREATED, location, Json(NewTokenAnswer { token, warnings })).into_response())
 }
 
 /// List access tokens
@@ -148,9 +154,9 @@ pub(super) async fn create(seat: Seat, request: Request) -> Result<Response, Err
     params(Parameters),
     responses((status = 200, description = "A page of tokens", body = Tokens))
 )]
-pub(super) async fn list(seat: Seat, asked: Asked) -> Result<Json<Tokens>, Error> {
+pub(super) async fn list(seat: Seat, asked: OnlyPage) -> Result<Json<Tokens>, Error> {
     let administering = seat.desk.administering(&seat.operator).map_err(refused)?;
-    let Asked(window) = asked;
+    let OnlyPage(window) = asked;
     let listing = administering.list(&window).await.map_err(refused)?;
     let tokens: Vec<Token> = listing.items.into_iter().map(Token::from).collect();
     let meta = Meta::of(tokens.iter().map(|token| token.id.as_str()), listing.has_more);
@@ -190,5 +196,8 @@ impl From<TokenRecord> for Token {
 }
 
 fn refused(refused: Refused) -> Error {
-    Error::refused(refused, "Token")
+    match refused {
+        Refused::Taken => Error::new(StatusCode::CONFLICT, "Conflict", TOKEN_NAME_TAKEN),
+        other => Error::refused(other, "Token"),
+    }
 }

@@ -139,8 +139,8 @@ fn run_through(
     let proxy = Proxy::new(&served.proxy, &user, grant.token())?;
     let (before, begun) = (Before::of(&served.server), Clock::system().now().to_string());
     let ended = child::run(&arguments.program, &proxy.variables(&trust, environment));
-    if grant.is_made() && !matches!(ended, Ok(0)) {
-        before.tell(&served.server, &integration, &begun);
+    if let (Some(caller), false) = (grant.name(), matches!(ended, Ok(0))) {
+        before.tell(&served.server, caller, &integration, &begun);
     }
     grant.end(&served.server);
     ended

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::fault::Place;
 use super::item::{Item, Mark};
 use super::reference::{self, Sources};
 use super::section::Section;
-use crate::model::caller::{Caller, Reach};
+use crate::model::caller::{self, Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName, NameError};
-use crate::model::token::{Scopes, TokenDigest};
+use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 
 /// What is read of all declared tokens.
 pub(super) struct Declarations<'a> {
@@ -39,12 +37,14 @@ impl<'a> Declarations<'a> {
 
     fn token(&mut self, mut section: Section<'_, '_>) -> Option<(TokenDigest, Caller)> {
         let mark = section.mark().clone();
-        let name = section.require("name", |item| item.parse(parse_name));
+        let name = section.require("name", |item| {
+            item.parse(|text| token::check_name(text).map(|()| Arc::from(text)))
+        });
         let integration = section.require("integration", |item| item.parse(parse_integration));
         let scopes = section.require("scopes", scopes);
         let listed = section.take("connections");
         let reach = integration.map(|integration| reach(integration, listed));
-        let end = section.take("expires_at").map(|item| item.parse(parse_time));
+        let end = section.take("expires_at").map(|item| item.parse(token::parse_end));
         let digest = section.require("token", |item| self.digest(item));
         section.close();
         let new_name = name.as_ref().is_none_or(|name| self.claim_name(name, &mark));
@@ -83,14 +83,6 @@ impl<'a> Declarations<'a> {
     }
 }
 
-fn parse_name(text: &str) -> Result<Arc<str>, &'static str> {
-    if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-        Ok(text.into())
-    } else {
-        Err("a token's name is 1 to 64 characters, none of them a control character")
-    }
-}
-
 fn parse_integration(text: &str) -> Result<Integration, NameError> {
     match text {
         "*" => Ok(Integration::Every),
@@ -98,16 +90,12 @@ fn parse_integration(text: &str) -> Result<Integration, NameError> {
     }
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
-    text.parse().map_err(|_wordy| "must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339)")
-}
-
 fn scopes(item: Item<'_, '_>) -> Option<Scopes> {
     let mut scopes = Scopes::default();
     let granted = item.some(|item| {
         item.parse(|name| {
             let mut one = Scopes::default();
-            one.grant(name).then_some(name.to_owned()).ok_or(SCOPES)
+            one.grant(name).then_some(name.to_owned()).ok_or(SCOPES_RULE)
         })
     })?;
     granted.iter().all(|name| scopes.grant(name)).then_some(scopes)
@@ -124,20 +112,10 @@ fn reach(integration: Integration, listed: Option<Item<'_, '_>>) -> Option<Reach
         }
         (Integration::Every, None) => Some(Reach::Every(None)),
         (Integration::Every, Some(listed)) => {
-            Some(Reach::Every(Some(listed.some(|item| item.parse(parse_pair))?)))
+            Some(Reach::Every(Some(listed.some(|item| item.parse(caller::parse_pair))?)))
         }
     }
 }
-
-fn parse_pair(text: &str) -> Result<(IntegrationName, ConnectionName), String> {
-    let (integration, name) =
-        text.split_once('.').ok_or("under * a connection is written integration.name")?;
-    let integration = IntegrationName::parse(integration).map_err(|rule| rule.to_string())?;
-    let name = ConnectionName::parse(name).map_err(|rule| rule.to_string())?;
-    Ok((integration, name))
-}
-
-const SCOPES: &str = "must be \"read\" or \"write\" or \"proxy\" or \"admin\"";
 
 const NOT_A_TOKEN: &str = "an access token is kf_ and 43 characters: make one with \
                            `keyferry token generate`";

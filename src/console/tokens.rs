@@ -11,7 +11,7 @@ use super::filled::Filled;
 use super::frame::{Answer, Frame, Trouble, see};
 use super::outlook;
 use super::shell::Tab;
-use crate::desk::{Administering, Entry, Form, Granted};
+use crate::desk::{Administering, Entry, Form, Granted, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
 use crate::secret::Secret;
 use crate::store::Window;
@@ -27,6 +27,10 @@ pub(super) async fn create(frame: Frame, request: Request) -> Answer {
     let form = form(&filled, frame.desk().now());
     match administering(&frame)?.create(form).await {
         Ok(granted) => page(&frame, &Filled::default(), Some(&granted), StatusCode::CREATED).await,
+        Err(Refused::Taken) => {
+            filled.fault(TOKEN_NAME_TAKEN);
+            page(&frame, &filled, None, StatusCode::BAD_REQUEST).await
+        }
         Err(refused) => {
             filled.blame(refused).map_err(|refused| frame.refuse(refused))?;
             page(&frame, &filled, None, StatusCode::BAD_REQUEST).await
@@ -105,6 +109,7 @@ fn shown_once(granted: &Granted) -> Markup {
         div.notice role="status" data-once {
             p { strong { (granted.record.name) } " is made. Copy it now: it is not shown again." }
             p.copy { code { (secret) } }
+            @for warning in &granted.warnings { p { "Warning: " (warning) "." } }
         }
     }
 }

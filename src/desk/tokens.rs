@@ -11,9 +11,9 @@ use super::operator::Operator;
 use super::{Desk, Keeping};
 use crate::model::caller::Reach;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
-use crate::model::token::{self, Scopes, TokenDigest};
+use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
-use crate::store::Window;
+use crate::store::{self, Window};
 
 /// The right to administer tokens, as far as the operator's own token reaches.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Granted {
     pub record: TokenRecord,
     /// The token itself.
     pub secret: Secret,
+    /// What may not be as it was meant, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// What is entered of a token.
@@ -58,15 +60,21 @@ impl Administering<'_> {
     /// have been made or not; nobody knows it then.
     ///
     /// # Errors
-    /// [`Refused`]: what is wrong with the form, it would reach further than the operator's own,
-    /// or the store fails.
+    /// [`Refused`]: what is wrong with the form, it would reach further or end later than the
+    /// operator's own, another live token has the name, or the store fails.
     pub async fn create(&self, form: Form) -> Result<Granted, Refused> {
         let Self { desk, operator } = self;
-        let Draft { name, reach, scopes, expires_at } = Draft::read(form, desk.clock.now())?;
-        if !operator.caller().reach.includes(&reach) {
+        let (own, now) = (operator.caller(), desk.clock.now());
+        // Only a token with the scope `admin` comes here, and no scope allows more than that.
+        let Draft { name, reach, scopes, expires_at } = Draft::read(form, now, own.expires_at)?;
+        if !own.reach.includes(&reach) {
             return Err(Refused::OutOfReach);
         }
         let keeping = desk.keeping()?;
+        if self.is_declared(&name, &reach, now) {
+            return Err(Refused::Taken);
+        }
+        let warnings = self.warnings(keeping, &reach).await?;
         let secret = token::generate().map_err(|error| no_chance(&error))?;
         let digest = TokenDigest::of(secret.expose()).ok_or(Refused::Internal)?;
         let id = new_id().map_err(|error| no_chance(&error))?;
@@ -87,7 +95,43 @@ impl Administering<'_> {
         let revision = created.map_err(|error| store_failed(&error))?;
         self.log("a token was created", id);
         self.desk.settle(revision).await;
-        Ok(Granted { record, secret })
+        Ok(Granted { record, secret, warnings })
+    }
+
+    /// Whether a token that is not of the store, and has not expired, has the name: a declared
+    /// one, or the operator's own.
+    fn is_declared(&self, name: &str, reach: &Reach, now: Timestamp) -> bool {
+        self.desk.view.registry().holders().any(|holder| {
+            let caller = &holder.caller;
+            holder.id().is_none()
+                && *caller.name == *name
+                && caller.reach.integration() == reach.integration()
+                && !caller.has_expired(now)
+        })
+    }
+
+    /// A sentence for each listed connection that does not exist. The token may be for one that
+    /// is made later, so that this is no fault.
+    async fn warnings(&self, keeping: &dyn Keeping, reach: &Reach) -> Result<Vec<String>, Refused> {
+        let registry = self.desk.view.registry();
+        let mut warnings = Vec::new();
+        for (integration, name) in reach.pairs() {
+            if registry.lookup(integration.as_str(), name.as_str()).is_some() {
+                continue;
+            }
+            // A connection whose secret can't be opened is in the store all the same.
+            let found = match keeping.store().connection(integration, name).await {
+                Err(store::Error::Inconsistent { .. }) => true,
+                found => found.map_err(|error| store_failed(&error))?.is_some(),
+            };
+            if !found {
+                warnings.push(format!(
+                    "connections: {integration} has no connection {name}: the token can use it \
+                     once one of that name is made"
+                ));
+            }
+        }
+        Ok(warnings)
     }
 
     /// The tokens within the window that reach no further than the operator's own, in the order
@@ -153,8 +197,10 @@ impl Administering<'_> {
 }
 
 impl Draft {
-    fn read(mut form: Form, now: Timestamp) -> Result<Self, Refused> {
-        let name = form.require("name", About::Name, parse_name);
+    /// Reads the whole form, at `now`, for a maker whose own token ends at `until`.
+    fn read(mut form: Form, now: Timestamp, until: Option<Timestamp>) -> Result<Self, Refused> {
+        let name = form
+            .require("name", About::Name, |text| token::check_name(text).map(|()| Box::from(text)));
         let integration = form.require("integration", About::Integration, |text| {
             Reach::parse::<&str>(text, None).map(|_reach| text.to_owned())
         });
@@ -162,7 +208,7 @@ impl Draft {
         let scopes = form.list("scopes").and_then(|names| {
             let scopes = Scopes::parse(names.iter().map(String::as_str));
             if scopes.is_none() {
-                form.fault(About::Request, SCOPES);
+                form.fault(About::Request, &format!("scopes: {SCOPES_RULE}"));
             }
             scopes
         });
@@ -175,30 +221,35 @@ impl Draft {
             let reach = Reach::parse(&integration, listed.as_deref());
             reach.map_err(|rule| form.fault(About::Name, &format!("connections: {rule}"))).ok()
         });
-        let expires_at = form.take("expires_at", About::Request, |text| parse_end(text, now));
+        let gives_end = form.has("expires_at");
+        let end = |text: &str| parse_end(text, now, until);
+        let expires_at = form.take("expires_at", About::Request, end);
+        if let (Some(until), false) = (until, gives_end) {
+            form.fault(About::Request, &format!("expires_at: {}", outlives(until)));
+        }
         let read = name.zip(reach).zip(scopes);
         let read = read.map(|((name, reach), scopes)| Self { name, reach, scopes, expires_at });
         form.close(read)
     }
 }
 
-fn parse_name(text: &str) -> Result<Box<str>, &'static str> {
-    if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-        Ok(text.into())
-    } else {
-        Err("a token's name is 1 to 64 characters, none of them a control character")
+fn parse_end(text: &str, now: Timestamp, until: Option<Timestamp>) -> Result<Timestamp, String> {
+    match (token::parse_end(text).map(whole_microseconds), until) {
+        (Ok(end), _) if end <= now => Err("is in the past".to_owned()),
+        (Ok(end), Some(until)) if end > until => Err(outlives(until)),
+        (Ok(end), _) => Ok(end),
+        (Err(rule), _) => Err(rule.to_owned()),
     }
 }
 
-fn parse_end(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
-    match text.parse::<Timestamp>().map(whole_microseconds) {
-        Ok(end) if end > now => Ok(end),
-        Ok(_) => Err("is in the past"),
-        Err(_) => Err("must be a time such as 2030-01-31T12:00:00Z (RFC 3339)"),
-    }
+/// No token makes another that is good for longer than itself.
+fn outlives(until: Timestamp) -> String {
+    format!("must be {until} or earlier, when the token that makes this one expires")
 }
 
-const SCOPES: &str = "scopes: must be at least one of read, write, proxy, admin";
+/// What is wrong where a name is taken.
+pub const TOKEN_NAME_TAKEN: &str = "name: another live token of the integration has it: choose \
+    another name, or revoke that token first";
 
 /// How many connections a token may list.
 const MOST_LISTED: usize = 256;

@@ -133,6 +133,19 @@ impl Reach {
         }
     }
 
+    /// The listed connections with their integrations; none where there is no list.
+    pub fn pairs(&self) -> impl Iterator<Item = (&IntegrationName, &ConnectionName)> {
+        let (one, every) = match self {
+            Self::One(integration, names) => (names.as_ref().map(|it| (integration, it)), None),
+            Self::Every(pairs) => (None, pairs.as_ref()),
+        };
+        let one = one.into_iter();
+        let one =
+            one.flat_map(|(integration, names)| names.iter().map(move |it| (integration, it)));
+        let every = every.into_iter().flatten().map(|(integration, name)| (integration, name));
+        one.chain(every)
+    }
+
     /// The integration, or `*`.
     #[must_use]
     pub fn integration(&self) -> &str {
@@ -165,8 +178,11 @@ impl Reach {
     }
 }
 
-/// Neither kind of name can contain a dot.
-fn parse_pair(text: &str) -> Result<(IntegrationName, ConnectionName), ReachError> {
+/// Reads `integration.name`; neither kind of name can contain a dot.
+///
+/// # Errors
+/// [`ReachError`] names the rule that is broken.
+pub fn parse_pair(text: &str) -> Result<(IntegrationName, ConnectionName), ReachError> {
     let (integration, name) = text.split_once('.').ok_or(ReachError::Pair)?;
     let integration = IntegrationName::parse(integration).map_err(ReachError::Name)?;
     let name = ConnectionName::parse(name).map_err(ReachError::Name)?;

@@ -5,6 +5,7 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 
 use zeroize::Zeroizing;
 
@@ -112,6 +113,29 @@ impl Scopes {
         self.proxy || self.admin
     }
 }
+
+/// Checks what a token may be called.
+///
+/// # Errors
+/// The sentence is the rule.
+pub fn check_name(text: &str) -> Result<(), &'static str> {
+    if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err("a token's name is 1 to 64 characters, none of them a control character")
+    }
+}
+
+/// Reads when a token expires.
+///
+/// # Errors
+/// The sentence is the rule.
+pub fn parse_end(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_wordy| "must be a time such as 2030-01-31T12:00:00Z (RFC 3339)")
+}
+
+/// The rule of a list of scopes.
+pub const SCOPES_RULE: &str = "must be one or more of read, write, proxy, admin";
 
 /// A fresh access token.
 ///

@@ -16,16 +16,24 @@ impl Store {
     /// Keeps a new token.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when there is one of that id or digest.
+    /// [`Error::Conflict`] when there is one of that id or digest, or another of the integration
+    /// has the name and has not expired.
     pub async fn create_token(&self, record: &TokenRecord) -> Result<Revision, Error> {
         let mut work = self.write().await?;
         let id = record.id.to_string();
         let revision = work.revise(KIND, "", &id).await?;
+        // The revision's row is locked until the end, so that nobody else adds a token meanwhile.
+        let integration = record.reach.integration();
+        let wanted = [integration.into(), (&*record.name).into(), record.created_at.into()];
+        if work.row(LIVE_NAMESAKE, wanted).await?.is_some() {
+            work.end().await?;
+            return Err(Error::Conflict);
+        }
         let names: Vec<_> = record.scopes.names().collect();
         let values = [
             id.into(),
             (&*record.name).into(),
-            record.reach.integration().into(),
+            integration.into(),
             record.reach.connections().map(|names| Json::from(names).to_string()).into(),
             names.join(" ").into(),
             record.created_at.into(),
@@ -146,6 +154,9 @@ fn thirty_two(columns: Columns<'_>, column: &'static str) -> Result<[u8; 32], Er
 const CREATE: &str = "INSERT INTO tokens (id, name, integration, connections, scopes, created_at, \
     expires_at, last_used_at, digest, key_id, mac) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+const LIVE_NAMESAKE: &str = "SELECT id FROM tokens WHERE integration = $1 AND name = $2 \
+    AND (expires_at IS NULL OR expires_at > $3) LIMIT 1";
 
 const TOUCH: &str = "UPDATE tokens SET last_used_at = $2 \
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";

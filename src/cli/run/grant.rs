@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::chance;
 use crate::cli::output::{self, Failure};
 use crate::cli::server::{self, Server};
 use crate::clock::Clock;
@@ -19,12 +20,14 @@ pub(super) struct Grant {
     token: Option<Secret>,
     /// By which it is revoked, if it was made for the program.
     id: Option<String>,
+    /// What it is called, if it was made for the program.
+    name: Option<String>,
 }
 
 impl Grant {
     /// Where nobody needs a token.
     pub(super) fn unneeded() -> Self {
-        Self { token: None, id: None }
+        Self { token: None, id: None, name: None }
     }
 
     /// The token of a file, as it is.
@@ -36,7 +39,7 @@ impl Grant {
         let file = File::open(path).map_err(|why| unfit(&why.to_string()))?;
         let token = Secret::read(file, LONGEST).map_err(|why| unfit(&why.to_string()))?;
         match TokenDigest::of(token.expose()) {
-            Some(_) => Ok(Self { token: Some(token), id: None }),
+            Some(_) => Ok(Self { token: Some(token), id: None, name: None }),
             None => Err(unfit("it holds something else")),
         }
     }
@@ -50,8 +53,11 @@ impl Grant {
     ) -> Result<Self, Failure> {
         let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         let end = Clock::system().now().saturating_add(ttl).unwrap_or(Timestamp::MAX);
+        // Programs run side by side, and no two live tokens have one name.
+        let number = chance::bytes::<8>().map_err(|why| Failure::of(&why))?;
+        let name = format!("{NAME_PREFIX}{:016x}", u64::from_be_bytes(number));
         let body = json!({
-            "name": NAME,
+            "name": name,
             "integration": integration,
             "scopes": ["proxy"],
             "connections": connection.map(|name| [name]),
@@ -66,12 +72,12 @@ impl Grant {
             };
         let secret = member(&mut answer, "/token/secret")?;
         let id = member(&mut answer, "/token/id")?.to_string();
-        Ok(Self { token: Some(Secret::new(secret.as_bytes())), id: Some(id) })
+        Ok(Self { token: Some(Secret::new(secret.as_bytes())), id: Some(id), name: Some(name) })
     }
 
-    /// Whether it was made for the program.
-    pub(super) fn is_made(&self) -> bool {
-        self.id.is_some()
+    /// What the token is called, if it was made for the program.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// The token.
@@ -111,8 +117,8 @@ fn explain(failure: Failure) -> Failure {
     }
 }
 
-/// What its token is called.
-pub(super) const NAME: &str = "run";
+/// What the name of each token begins with that is made for a program.
+const NAME_PREFIX: &str = "run-";
 
 /// More than any token has.
 const LONGEST: usize = 128;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::grant;
 use crate::cli::output::{self, count, printable};
 use crate::cli::server::{Path, Server};
 use crate::cli::table::cell;
@@ -21,14 +20,14 @@ impl Before {
     }
 
     /// Says what was refused to the program since, as far as the server tells.
-    pub(super) fn tell(self, server: &Server, integration: &str, begun: &str) {
+    pub(super) fn tell(self, server: &Server, caller: &str, integration: &str, begun: &str) {
         let (Some(before), Some(after)) = (self.0, refused(server)) else { return };
         if after <= before {
             return;
         }
         // Entries are kept by the batch.
         for _look in 0..LOOKS {
-            let found = refusals(server, integration, begun);
+            let found = refusals(server, caller, integration, begun);
             if !found.is_empty() {
                 return output::note(&told(&found));
             }
@@ -47,12 +46,17 @@ fn refused(server: &Server) -> Option<f64> {
 }
 
 /// The newest refusals to a program since then, by what was refused and why.
-fn refusals(server: &Server, integration: &str, begun: &str) -> BTreeMap<String, usize> {
+fn refusals(
+    server: &Server,
+    caller: &str,
+    integration: &str,
+    begun: &str,
+) -> BTreeMap<String, usize> {
     let path = Path::keyferry(&["audit"]).with("page[size]", "100");
     let page = server.get(&path).and_then(|answer| answer.json()).unwrap_or_default();
     let mut found = BTreeMap::new();
     for entry in page.get("entries").and_then(Value::as_array).into_iter().flatten() {
-        let is_ours = cell(entry, "caller") == grant::NAME
+        let is_ours = cell(entry, "caller") == caller
             && [integration, ""].contains(&cell(entry, "integration").as_str())
             && cell(entry, "decision") == "refuse"
             && cell(entry, "time").as_str() >= begun;

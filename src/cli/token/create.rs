@@ -63,6 +63,10 @@ pub(super) fn run(
         cell(token, "name"),
         cell(token, "id"),
     ));
+    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        let warning = warning.as_str().unwrap_or_default();
+        output::note(&format!("warning: {}", output::printable(warning)));
+    }
     output::result(&cell(token, "secret"))
 }
 

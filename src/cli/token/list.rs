@@ -29,6 +29,7 @@ pub(super) fn run(
         return output::result(&whole);
     }
     let mut whole: Value = serde_json::from_str(&whole).unwrap_or_default();
+    let all = whole.get("tokens").and_then(Value::as_array).map_or(0, Vec::len);
     if let (Some(integration), Some(Value::Array(tokens))) =
         (&arguments.integration, whole.get_mut("tokens"))
     {
@@ -43,7 +44,15 @@ pub(super) fn run(
         table.add(members.map(|member| cell(token, member)));
     }
     if table.is_empty() {
-        output::note("there is no token yet: `keyferry token create` makes one");
+        output::note(&match (&arguments.integration, all) {
+            (Some(integration), 1..) => format!(
+                "no token of the integration {} is kept, but {} of others: `keyferry token list` \
+                 shows all, and --integration '*' those for every integration",
+                output::printable(integration),
+                output::count(all, "token")
+            ),
+            _ => "no token is kept: `keyferry token create` makes one".to_owned(),
+        });
         return Ok(());
     }
     output::result(&table.text())

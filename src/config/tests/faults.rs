@@ -261,7 +261,7 @@ pub(super) const TOKEN_FAULTS: &[((&str, &str), &str)] = &[
     ),
     (
         ("\"proxy\"", "\"root\""),
-        "c.toml:4:11: tokens[0].scopes[0]: must be \"read\" or \"write\" or \"proxy\" or \"admin\"",
+        "c.toml:4:11: tokens[0].scopes[0]: must be one or more of read, write, proxy, admin",
     ),
     (("\"proxy\"", ""), "c.toml:4:1: tokens[0].scopes: must not be empty"),
     (
@@ -282,10 +282,10 @@ pub(super) const TOKEN_FAULTS: &[((&str, &str), &str)] = &[
     ),
     (
         ("scopes", "expires_at = \"tomorrow\"\nscopes"),
-        "c.toml:4:1: tokens[0].expires_at: must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339)",
+        "c.toml:4:1: tokens[0].expires_at: must be a time such as 2030-01-31T12:00:00Z (RFC 3339)",
     ),
     (
         ("scopes", "expires_at = 2030-01-31\nscopes"),
-        "c.toml:4:1: tokens[0].expires_at: must be a time such as \"2030-01-31T12:00:00Z\" (RFC 3339)",
+        "c.toml:4:1: tokens[0].expires_at: must be a time such as 2030-01-31T12:00:00Z (RFC 3339)",
     ),
 ];

@@ -130,3 +130,22 @@ async fn whose_entries_are_few_among_many_reads_on_page_by_page() {
     let newest = format!("?page[before]={}-0", 1_000_000);
     assert_eq!(page(&narrow, &newest).await.0, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_parameter_that_there_is_none_of_is_refused_and_not_passed_over() {
+    let world = stored().run().await;
+    let admin = world.admin();
+    for (path, name, known) in [
+        ("audit?connection=conn", "connection", "there are page[size], page[after], page[before]"),
+        ("tokens?integration=zzz", "integration", "there are page[size]"),
+        ("tokens?page[limit]=5", "page[limit]", "there are page[size]"),
+        ("keys?%00", "a parameter", "this path takes no parameters"),
+        ("server?x=1", "x", "this path takes no parameters"),
+    ] {
+        let (status, code, title) = admin.get(&format!("/api/keyferry/v1/{path}")).await.fault();
+        assert_eq!((status, code.as_str()), (400, "InvalidRequest"), "{path}");
+        assert!(title.starts_with(&format!("{name}: is unknown; {known}")), "{title}");
+    }
+    // Clients of ZIS send what they like.
+    assert_eq!(admin.get("acme/connections/all?sort=name").await.status, 200);
+}

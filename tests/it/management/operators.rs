@@ -117,7 +117,7 @@ async fn a_token_with_a_list_sees_and_changes_what_is_on_it_alone() {
         assert_eq!(holder.post(path, &bearer("new")).await.status, 201);
         assert_eq!(holder.delete("acme/connections/bearer_token/new").await.status, 204);
     }
-    let body = json!({"name": "t", "integration": "*", "scopes": ["read"],
+    let body = json!({"name": "reader", "integration": "*", "scopes": ["read"],
         "connections": ["other.one"]});
     let (holder, _) = admin.grant(&body).await;
     assert_eq!(holder.get(ALL).await.json()["bearer_token"], json!([]));
@@ -127,7 +127,7 @@ async fn a_token_with_a_list_sees_and_changes_what_is_on_it_alone() {
 async fn a_token_may_ask_so_often_and_others_are_not_held_up_by_it() {
     let world = stored().set("api.requests_per_minute", "3").run().await;
     let admin = world.admin();
-    let body = json!({"name": "t", "integration": "acme", "scopes": ["read"]});
+    let body = json!({"name": "other", "integration": "acme", "scopes": ["read"]});
     let (holder, _) = admin.grant(&body).await;
     for _ in 0..3 {
         assert_eq!(holder.get(ALL).await.status, 200);

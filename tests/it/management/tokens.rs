@@ -119,7 +119,7 @@ async fn a_token_that_would_be_of_no_use_is_refused() {
 async fn who_administers_one_integration_reaches_no_further() {
     let world = stored().run().await;
     let admin = world.admin();
-    let of = |integration: &str, scope: &str| json!({"name": "t", "integration": integration, "scopes": [scope]});
+    let of = |integration: &str, scope: &str| json!({"name": scope, "integration": integration, "scopes": [scope]});
     let (local, _) = admin.grant(&of("acme", "admin")).await;
     let (_, foreign) = admin.grant(&of("other", "read")).await;
     let (_, own) = local.grant(&of("acme", "write")).await;
@@ -137,6 +137,57 @@ async fn who_administers_one_integration_reaches_no_further() {
 }
 
 #[tokio::test]
+async fn two_live_tokens_of_an_integration_never_have_one_name() {
+    let world = stored().scoped_token("declared", "acme", "proxy", "").run().await;
+    let admin = world.admin();
+    let of = |name: &str, integration: &str| json!({"name": name, "integration": integration, "scopes": ["proxy"]});
+    let (_, id) = admin.grant(&of("runner", "acme")).await;
+    admin.grant(&of("runner", "other")).await;
+    admin.grant(&of("runner", "*")).await;
+    // The last is the operator's own.
+    for (name, integration) in [("runner", "acme"), ("declared", "acme"), ("admin", "*")] {
+        let (status, code, title) = admin.post(TOKENS, &of(name, integration)).await.fault();
+        assert_eq!((status, code.as_str()), (409, "Conflict"), "{name}");
+        assert!(title.starts_with("name: another live token"), "{title}");
+    }
+    assert_eq!(admin.delete(&format!("{TOKENS}/{id}")).await.status, 204);
+    admin.grant(&of("runner", "acme")).await;
+}
+
+#[tokio::test]
+async fn a_token_makes_none_that_is_good_for_longer_than_itself() {
+    let world = stored().run().await;
+    let of = |name: &str, end: Value| json!({"name": name, "integration": "acme", "scopes": ["admin"], "expires_at": end});
+    let (maker, _) = world.admin().grant(&of("maker", json!("2999-01-31T12:00:00Z"))).await;
+    for end in [json!("2999-01-31T12:00:01Z"), Value::Null] {
+        let (status, code, title) = maker.post(TOKENS, &of("made", end.clone())).await.fault();
+        assert_eq!((status, code.as_str()), (400, "InvalidRequest"), "{end}");
+        assert!(
+            title.starts_with("expires_at: must be 2999-01-31T12:00:00Z or earlier"),
+            "{title}"
+        );
+    }
+    let (made, _) = maker.grant(&of("made", json!("2999-01-31T12:00:00Z"))).await;
+    let longer = of("longer", json!("2999-02-01T00:00:00Z"));
+    assert_eq!(made.post(TOKENS, &longer).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_token_for_a_connection_that_does_not_exist_is_made_with_a_warning() {
+    let world = stored().bearer("acme.declared", "api.example.test", "secret").run().await;
+    let admin = world.admin();
+    admin.post("acme/connections/bearer_token", &conn()).await;
+    let of = |name: &str, connections: &[&str]| json!({"name": name, "integration": "acme", "scopes": ["proxy"], "connections": connections});
+    let answer = admin.post(TOKENS, &of("all", &["conn", "declared"])).await;
+    assert_eq!((answer.status, &answer.json()["warnings"]), (201, &Value::Null));
+    let answer = admin.post(TOKENS, &of("some", &["conn", "later"])).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let warning = "connections: acme has no connection later: the token can use it once one of \
+                   that name is made";
+    assert_eq!(answer.json()["warnings"], json!([warning]));
+}
+
+#[tokio::test]
 async fn tokens_are_listed_page_by_page_also_where_some_are_out_of_reach() {
     let world = stored().run().await;
     let admin = world.admin();
@@ -144,7 +195,8 @@ async fn tokens_are_listed_page_by_page_also_where_some_are_out_of_reach() {
         admin.grant(&json!({"name": "local", "integration": "acme", "scopes": ["admin"]})).await;
     for number in 0..12 {
         let integration = if number % 3 == 0 { "acme" } else { "other" };
-        admin.grant(&json!({"name": "t", "integration": integration, "scopes": ["proxy"]})).await;
+        let name = format!("t{number}");
+        admin.grant(&json!({"name": name, "integration": integration, "scopes": ["proxy"]})).await;
     }
     for (operator, count) in [(&admin, 13), (&local, 5)] {
         for size in [1, 2, 5, 20] {
@@ -206,7 +258,7 @@ async fn a_rotation_brings_everything_under_the_new_key_without_a_pause() {
     let named = "acme/connections/bearer_token/conn";
     assert_eq!(admin.patch(named, &json!({"token": "t"})).await.status, 204);
     let (again, _) =
-        admin.grant(&json!({"name": "t", "integration": "acme", "scopes": ["proxy"]})).await;
+        admin.grant(&json!({"name": "again", "integration": "acme", "scopes": ["proxy"]})).await;
     assert_eq!(world.send(&request(&again.token)).await.status, 200);
 }
 

@@ -19,6 +19,7 @@ of_both!(
     a_name_is_unique_across_types_but_not_across_integrations,
     only_who_knows_the_record_replaces_it,
     a_connection_is_deleted_by_its_name_and_type,
+    a_live_tokens_name_is_taken_within_its_integration,
     tokens_are_kept_listed_touched_and_deleted,
     exactly_one_of_many_concurrent_creates_wins,
     exactly_one_of_many_concurrent_changes_wins,
@@ -96,6 +97,37 @@ async fn a_connection_is_deleted_by_its_name_and_type(home: Home) {
     assert_eq!(delete(ConnectionType::ApiKey).await, None);
     assert_eq!(store.connection(&record.integration, &record.name).await.unwrap(), None);
     store.create_connection(&connection("billing")).await.unwrap();
+}
+
+async fn a_live_tokens_name_is_taken_within_its_integration(home: Home) {
+    let store = home.open().await;
+    let named = || token("ci");
+    let first = named();
+    // Of many that ask at once, one is served.
+    let rivals: Vec<_> = (0..16).map(|_| named()).collect();
+    let rivals = rivals.iter().chain([&first]).map(|record| store.create_token(record));
+    let made: Vec<_> = futures_util::future::join_all(rivals).await;
+    let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+    assert_eq!((made.len(), refused.len()), (1, 16));
+    assert!(refused.iter().all(|refused| matches!(refused, Err(Error::Conflict))), "{refused:?}");
+    let revision = store.snapshot().await.unwrap().revision;
+    assert!(store.create_token(&named()).await.is_err());
+    assert_eq!(store.snapshot().await.unwrap().revision, revision, "nothing is left of it");
+    for integration in ["other", "*"] {
+        let elsewhere = TokenRecord { reach: reach(integration), ..named() };
+        store.create_token(&elsewhere).await.unwrap();
+    }
+    let end = named().expires_at.unwrap();
+    let after = TokenRecord { created_at: end, expires_at: None, ..named() };
+    store.create_token(&after).await.unwrap();
+    let later = TokenRecord { created_at: Timestamp::MAX, ..named() };
+    assert!(matches!(store.create_token(&later).await, Err(Error::Conflict)));
+    store.delete_token(after.id).await.unwrap();
+    store.create_token(&later).await.unwrap();
+}
+
+fn reach(integration: &str) -> Reach {
+    Reach::parse::<&str>(integration, None).unwrap()
 }
 
 async fn tokens_are_kept_listed_touched_and_deleted(home: Home) {
