@@ -237,7 +237,9 @@ impl Follower {
         self.metrics.note_store_staleness(silence);
         let stale = silence >= self.max_staleness;
         if self.stale.swap(stale, Relaxed) != stale && stale {
-            tracing::error!("the store was silent for store.max_staleness: requests are refused");
+            tracing::error!(
+                "requests are refused: the store could not be read for store.max_staleness"
+            );
         }
     }
 

@@ -43,7 +43,7 @@ impl Housekeeping {
             if second.is_some_and(|second| second.is_multiple_of(FORGET_EVERY))
                 && let Err(error) = self.forget().await
             {
-                tracing::warn!(error = %chain(&error), "what is old was not forgotten");
+                tracing::warn!(error = %chain(&error), "expired records were not deleted from the store; it is tried again within ten minutes");
             }
         }
     }
@@ -83,9 +83,10 @@ impl Housekeeping {
         match kept {
             // Uses are noted to the second: one in the second of now may come yet.
             Ok(()) => *self.told.lock() = now - ONE_SECOND,
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "when tokens were used was not kept");
-            }
+            Err(error) => tracing::warn!(
+                error = %chain(&error),
+                "the last use of caller tokens was not written to the store; it is tried again"
+            ),
         }
     }
 }

@@ -192,7 +192,9 @@ impl Server {
         let _nobody_listens = self.stop.send(true);
         for worker in self.workers.drain(..) {
             if worker.join().is_err() {
-                tracing::error!("a worker has panicked");
+                tracing::error!(
+                    "a worker thread has panicked and its requests were lost: report it with the lines before"
+                );
             }
         }
         tracing::info!("stopped");
@@ -228,7 +230,10 @@ impl Server {
             let grace = self.reload.running.shutdown_grace;
             if tokio::time::timeout(grace, keeping.finish_errands()).await.is_err() {
                 let left = keeping.errands().running();
-                tracing::error!(left, "refreshes of tokens were cut: shutdown_grace is over");
+                tracing::error!(
+                    left,
+                    "OAuth refreshes were cut off, because shutdown_grace was over: raise it"
+                );
             }
             let _cut = tokio::time::timeout(LAST_ANSWERS, keeping.close()).await;
         }

@@ -95,7 +95,7 @@ impl Trust {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = renewed {
-            tracing::error!(error = %chain(&error), "another interception CA is not in use here");
+            tracing::error!(error = %chain(&error), "the interception CA of the store was not taken up; tunnels go on with the one before");
         }
     }
 
@@ -129,7 +129,11 @@ impl Trust {
     /// A CA that can't be opened signs nothing: tunnels fail, and this says why.
     fn alarm(&self, error: &(dyn std::error::Error + 'static)) {
         self.metrics.count_seal_failure();
-        tracing::error!(error, "an interception CA of the store can't be used");
+        tracing::error!(
+            error,
+            "an interception CA of the store can't be opened: its row was changed by hand, or its \
+             master key is missing; tunnels under it fail"
+        );
     }
 
     fn alarm_of_key(&self, backing: &Backing, error: &OpenError) {

@@ -85,7 +85,7 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
     tokio::select! {
         served = futures_util::future::try_join_all(accepting) => {
             if let Err(error) = served {
-                tracing::error!(error = %chain(&error), "a listener can't be served");
+                tracing::error!(error = %chain(&error), "a proxy listener failed, and this worker accepts no more callers: restart the server");
             }
         }
         () = lobby.sweep() => {}

@@ -72,7 +72,7 @@ impl Leaves {
         match leaf::mint(signer, host, now) {
             Ok(leaf) => Some(Arc::clone(&slot.insert(leaf).key)),
             Err(error) => {
-                tracing::error!(error = %chain(&error), "a certificate for a tunnel can't be made");
+                tracing::error!(error = %chain(&error), "a tunnel was refused: no certificate can be made for its host");
                 None
             }
         }

@@ -41,7 +41,7 @@ pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answe
     let Some((digest, operator)) = admitted else {
         let counted = hall.rooms.turnstile.count_stranger(source);
         counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
-        tracing::warn!("somebody tried to sign in at the console with a token that is none");
+        tracing::warn!("a sign-in at the console failed: the token is not known here");
         let page = shell::html(&shown(&next, Some(UNKNOWN)));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
@@ -50,7 +50,7 @@ pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answe
     counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
     let begun = hall.sessions.begin(digest, instant());
     let begun = begun.map_err(|failed| {
-        tracing::error!(error = %chain(&failed), "no session can be begun");
+        tracing::error!(error = %chain(&failed), "a sign-in at the console failed: the system gives no random bytes");
         let page = shell::html(&shown(&next, Some("It failed; the server’s log says why.")));
         Trouble::from((StatusCode::INTERNAL_SERVER_ERROR, page).into_response())
     })?;

@@ -340,7 +340,7 @@ pub(super) fn seal(
     secret: &Secret,
 ) -> Result<Sealed, Refused> {
     keeping.vault().seal(context, secret).map_err(|error| {
-        tracing::error!(error = %chain(&error), "a secret can't be sealed");
+        tracing::error!(error = %chain(&error), "a secret was not stored: it can't be sealed");
         Refused::Internal
     })
 }
@@ -350,11 +350,11 @@ pub(super) fn store_failed(error: &store::Error) -> Refused {
     match error {
         store::Error::Conflict => Refused::Taken,
         store::Error::Busy | store::Error::Unavailable(_) => {
-            tracing::warn!(error = %chain(error), "the store can't be used");
+            tracing::warn!(error = %chain(error), "a management request failed: the store can't be used now; it may be tried again");
             Refused::Unavailable
         }
         _ => {
-            tracing::error!(error = %chain(error), "the store failed");
+            tracing::error!(error = %chain(error), "a management request failed: the store has failed");
             Refused::Internal
         }
     }

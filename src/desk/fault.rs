@@ -94,6 +94,9 @@ pub enum Refused {
     Unavailable,
 }
 
+/// What is wrong where the name of a connection or client is taken.
+pub const NAME_TAKEN: &str = "is taken in this integration: choose another, or delete what has it";
+
 /// A scope that something needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
@@ -131,7 +134,7 @@ impl fmt::Display for Scope {
 
 /// Without randomness there is neither an id nor a key.
 pub(super) fn no_chance(error: &chance::Failed) -> Refused {
-    tracing::error!(error = %chain(error), "nothing can be made");
+    tracing::error!(error = %chain(error), "a management request failed: the system gives no random bytes");
     Refused::Internal
 }
 

@@ -141,7 +141,7 @@ pub(super) fn readable<T>(page: Page<T>) -> Vec<T> {
 }
 
 fn unreadable(error: &store::Error) {
-    tracing::error!(error = %chain(error), "a record can't be read");
+    tracing::error!(error = %chain(error), "a record was left out of a list: it was changed by hand, or a newer version wrote it");
 }
 
 /// The part of `items` that fits into the window: its end when it is read backwards.

@@ -140,7 +140,9 @@ impl Hangar {
         let flown = AssertUnwindSafe(Box::pin(flight.fly())).catch_unwind().await;
         let flown = flown.unwrap_or_else(|_panic| {
             // Nobody may wait for ever for what is over.
-            tracing::error!("a refresh of tokens was broken off");
+            tracing::error!(
+                "a refresh of OAuth tokens has panicked: report it with the lines before"
+            );
             Err(Failure::Late.into())
         });
         self.write_down(&wanted, flown);

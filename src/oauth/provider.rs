@@ -155,7 +155,10 @@ impl Provider {
     ) -> Result<Answer, Failure> {
         let rules = self.surroundings.rules();
         let failed = |error: Error| {
-            tracing::warn!(error = error.chain(), "a token endpoint could not be asked");
+            tracing::warn!(
+                error = error.chain(),
+                "a token endpoint was not reached: check the client's token_url, and the network"
+            );
             unsent(&error)
         };
         let opened = self.upstream.open_alone(&rules, departure).await.map_err(failed)?;

@@ -18,14 +18,17 @@ impl Heard {
     pub(super) fn note(&mut self, heard: Result<(), store::Error>, now: Instant) -> Duration {
         let Err(error) = heard else {
             if std::mem::take(&mut self.silent) {
-                tracing::info!("the store is back");
+                tracing::info!("the store can be read again");
             }
             self.at = now;
             return Duration::ZERO;
         };
         if !std::mem::replace(&mut self.silent, true) {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "the store can't be used: requests go on with what is known");
+            tracing::error!(
+                error,
+                "the store can't be read: requests go on with what was read last, for at most store.max_staleness"
+            );
         }
         // Silence has begun by now, however short it is.
         now.duration_since(self.at).max(Duration::from_millis(1))

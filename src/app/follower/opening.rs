@@ -121,9 +121,10 @@ impl Follower {
     pub(super) fn report<T>(&self, read: Result<T, store::Error>) {
         if let Err(error) = read {
             self.metrics.count_seal_failure();
-            tracing::error!(error = %chain(&error), "a row of the store can't be read; it is not in force");
+            tracing::error!(error = %chain(&error), "a row of the store was ignored: it was changed by hand, or a newer version wrote it");
         }
     }
 }
 
-pub(super) const NOT_IN_FORCE: &str = "what the store has is not in force here";
+pub(super) const NOT_IN_FORCE: &str = "a connection of the store was ignored, because this instance's \
+     configuration declares its name: delete one of the two";
