@@ -29,7 +29,7 @@ pub use self::audit::{Audited, Auditing, Pages, Position};
 pub use self::authorities::{RecordError, Successor, seal_authority};
 pub use self::connections::{Reading, Shown, Writing};
 pub use self::explain::{Asking, Explanation, Question, Step};
-pub use self::fault::{About, Fault, Refused, Scope};
+pub use self::fault::{About, Fault, NAME_TAKEN, Refused, Scope};
 pub use self::form::{Entry, Form, REDACTED, printable_name};
 pub use self::keys::{KeyUse, Rotated};
 pub use self::listing::{Listed, Listing};

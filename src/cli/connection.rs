@@ -209,7 +209,7 @@ mod tests {
         );
         assert!(!shown.contains("hunter"), "{shown}");
         assert!(shown.contains("token expires in 60 min"), "{shown}");
-        assert!(shown.contains("refresh token  *****"), "{shown}");
+        assert!(shown.contains("refresh token   *****"), "{shown}");
         let client_credentials = authorized(&json!({"access_token": "x"}), Timestamp::UNIX_EPOCH);
         assert!(!client_credentials.contains("refresh token"), "{client_credentials}");
     }

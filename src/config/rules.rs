@@ -1,11 +1,12 @@
 //! Rules that hold between keys.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::fault::Place;
 use super::listener::Listener;
 use super::report::Report;
-use super::{CallerAuth, Config, Untagged};
+use super::{CallerAuth, Config, StoreUrl, Untagged};
 
 /// Reports every rule between keys that `config` breaks.
 pub(super) fn check(config: &Config, report: &Report) {
@@ -13,6 +14,7 @@ pub(super) fn check(config: &Config, report: &Report) {
     listeners(config, report);
     blind_tunnels(config, report);
     refresh_lease(config, report);
+    listed_connections(config, report);
 }
 
 /// A refresh that has asked the provider is never taken over sooner than one that has not; and a
@@ -26,6 +28,29 @@ fn refresh_lease(config: &Config, report: &Report) {
     if takeover < lease {
         let rule = "must be at least as long as oauth.lease";
         report.consequence(&place_of("oauth.takeover", report), "oauth.takeover", rule);
+    }
+}
+
+/// Without a store there are no connections but the declared ones, so that what a token lists
+/// beside them is a mistake.
+fn listed_connections(config: &Config, report: &Report) {
+    if config.store.url != StoreUrl::Memory {
+        return;
+    }
+    let declared: HashSet<_> = config
+        .connections
+        .iter()
+        .map(|connection| (connection.integration(), connection.name()))
+        .collect();
+    for (index, (_, caller)) in config.tokens.iter().enumerate() {
+        let key = format!("tokens[{index}].connections");
+        for (integration, name) in caller.reach.pairs().filter(|pair| !declared.contains(pair)) {
+            let rule = format!(
+                "no connection {integration}.{name} is declared, and store.url = \"memory:\" keeps \
+                 no others"
+            );
+            report.warning(&place_of(&key, report), &key, rule);
+        }
     }
 }
 

@@ -352,6 +352,21 @@ fn warnings_do_not_keep_from_starting() {
 }
 
 #[test]
+fn a_token_for_a_connection_that_can_not_exist_is_a_warning() {
+    let desk = Desk::new().with("SECRET", "hunter2").with("CALLER", CALLER);
+    let text = |store: &str, names: &str| {
+        format!(
+            "store.url = \"{store}\"\n{CONNECTION}token = {{ env = \"SECRET\" }}\n{TOKEN}connections = \
+             [{names}]\n"
+        )
+    };
+    let warning = "c.toml:13:1: tokens[0].connections: no connection shop.other is declared, and store.url = \"memory:\" keeps no others";
+    assert_eq!(desk.warnings(&text("memory:", "\"example\", \"other\"")), [warning]);
+    assert!(desk.warnings(&text("memory:", "\"example\"")).is_empty());
+    assert!(desk.warnings(&text("sqlite:k.db", "\"other\"")).is_empty());
+}
+
+#[test]
 fn an_api_that_listens_elsewhere_is_warned_that_its_links_do_not_lead_there() {
     let desk = Desk::new();
     let warning = "c.toml:2:1: api.listen: set api.public_url too: what is sent to browsers and OAuth providers still leads to http://127.0.0.1:8081";

@@ -106,7 +106,7 @@ impl Story {
             Refused::Taken => Self::new(
                 StatusCode::CONFLICT,
                 "The name is taken",
-                "Choose another name, or delete what has it.",
+                "It is taken in this integration: choose another, or delete what has it.",
             ),
             Refused::Unavailable => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Limited};
 use zeroize::Zeroizing;
 
 use super::session::Session;
-use crate::desk::{Entry, Fault, Form, Refused};
+use crate::desk::{Entry, Fault, Form, NAME_TAKEN, Refused};
 use crate::secret::Secret;
 
 /// What was filled in, and what was wrong with it.
@@ -131,7 +131,7 @@ impl Filled {
                 Ok(())
             }
             Refused::Taken => {
-                self.fault("name: is taken by another connection or client; choose another");
+                self.fault(&format!("name: {NAME_TAKEN}"));
                 Ok(())
             }
             other => Err(other),

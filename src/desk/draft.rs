@@ -70,12 +70,12 @@ impl Change {
         form.pass_over(&["created_at", "updated_at"]);
         form.refuse_blanks();
         let _same = form.take("name", About::Request, |text| {
-            if text == record.name.as_str() { Ok(()) } else { Err(UNCHANGING) }
+            if text == record.name.as_str() { Ok(()) } else { Err(NEVER_CHANGES) }
         });
         let _same = form.take("allowed_domain", About::Request, |text| {
             let same = AllowedDomain::read_kept(text)
                 .is_ok_and(|given| Some(given) == record.allowed_domain);
-            if same { Ok(()) } else { Err(UNCHANGING) }
+            if same { Ok(()) } else { Err(NEVER_CHANGES) }
         });
         let (text, secret) = credentials(kind, &mut form);
         if !changes_something {
@@ -157,4 +157,5 @@ fn parse_name(text: &str, rules: &Rules) -> Result<ConnectionName, NameError> {
     }
 }
 
-const UNCHANGING: &str = "can't be changed: delete the connection and create it anew";
+/// What is wrong where something else is entered for what never changes.
+pub(super) const NEVER_CHANGES: &str = "never changes: delete the connection and create it again";

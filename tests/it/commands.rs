@@ -105,9 +105,9 @@ async fn the_greeting_of_a_sidecar_names_what_there_is() {
     };
     let every = |world: World| world.without("\"runner\"").token("wide", "*", "");
     let wild = World::empty()
-        .bearer("acme.wild", "*.example.test", "s")
+        .bearer("acme.wild", "*.api.example.test", "s")
         .token("runner", "acme", "")
-        .pin("example.test", &origin);
+        .pin("api.example.test", &origin);
     let new = || World::new(&origin);
     for world in [new(), unix(new()), open(new()), open(unix(new())), every(new()), wild] {
         let server = world.run().await;

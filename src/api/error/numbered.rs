@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Error;
-use crate::desk::{About, Fault, Refused};
+use crate::desk::{About, Fault, NAME_TAKEN, Refused};
 use crate::model::oauth::grant::LapseReason;
 use crate::oauth::Failure;
 
@@ -120,7 +120,7 @@ impl Numbered {
             Refused::Malformed => Self::invalid("request", "can't be read, or is over"),
             Refused::Faulty(faults) => Self::faulty(faults),
             Refused::Tokens(failure) => Self::without_tokens(failure),
-            Refused::Taken => Self::value("Name", "it is taken"),
+            Refused::Taken => Self::value("Name", NAME_TAKEN),
             Refused::Changed => {
                 Self::value("Request", "it was changed at the same time; try again")
             }
@@ -154,11 +154,11 @@ impl Numbered {
             Failure::KeyMissing(id) => Self::server(&super::key_missing(id)),
             Failure::Store => Self::unavailable(),
             Failure::Lapsed(reason @ LapseReason::ClientMoved) => {
-                let why = format!("{}: start a new flow", reason.as_sentence());
+                let why = format!("{}: start a flow for it again", reason.as_sentence());
                 Self::value("OAuth client", &why)
             }
             Failure::Lapsed(reason) => {
-                let why = format!("{}: start a new flow", reason.as_sentence());
+                let why = format!("{}: start a flow for it again", reason.as_sentence());
                 Self::value("Refresh token", &why)
             }
             Failure::Denied(_) => Self::value("OAuth client", &failure.to_string()),

@@ -79,7 +79,7 @@ impl Answer {
             }
             // Where the API says what is in the way, it says what to do as well.
             StatusCode::CONFLICT if self.errors().iter().any(is_bare_conflict) => {
-                "something of that name is there: choose another, or change that with update"
+                "the name is taken in this integration: choose another, or change what has it with update"
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 return Some(match &self.retry_after {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::draft::repeated;
 use super::own_account::{OwnAccount, is_own};
 use crate::desk::connections::{Reading, Writing, seal, store_failed};
+use crate::desk::draft::NEVER_CHANGES;
 use crate::desk::fault::{About, Fault, Refused, Scope};
 use crate::desk::form::Form;
 use crate::model::connection::{ConnectionType, Defect};
@@ -158,7 +159,7 @@ impl Writing<'_> {
                     return self.masked(&before);
                 }
                 Some(_) => {
-                    let title = "allowed_domain: is set, and never changes";
+                    let title = format!("allowed_domain: {NEVER_CHANGES}");
                     return Err(Refused::Faulty(vec![Fault::new(About::AllowedDomain, title)]));
                 }
                 None => {}

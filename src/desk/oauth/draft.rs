@@ -184,9 +184,14 @@ impl FlowDraft {
 
 /// What never changes may be said again, as it is.
 pub(super) fn repeated(form: &mut Form, field: &'static str, known: &str) {
-    let _same = form.take(field, About::Request, |text| {
-        if text == known { Ok(()) } else { Err("can't be changed") }
-    });
+    let _same =
+        form.take(
+            field,
+            About::Request,
+            |text| {
+                if text == known { Ok(()) } else { Err("never changes") }
+            },
+        );
 }
 
 fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {

@@ -9,6 +9,7 @@ use super::own_account::{OwnAccount, is_own};
 use super::pass::text_of;
 use crate::desk::OAuthRules;
 use crate::desk::connections::{Reading, Writing, store_failed};
+use crate::desk::draft::NEVER_CHANGES;
 use crate::desk::fault::{About, Fault, Refused};
 use crate::desk::form::Form;
 use crate::model::connection::ConnectionType;
@@ -164,8 +165,7 @@ pub(super) fn check_again(
     }
     match (&record.allowed_domain, domain) {
         (Some(bound), Some(given)) if bound != given => {
-            let title = "allowed_domain: the connection has another one, which never changes";
-            Err(fault(About::AllowedDomain, title))
+            Err(fault(About::AllowedDomain, &format!("allowed_domain: {NEVER_CHANGES}")))
         }
         _ => Ok(()),
     }
