@@ -29,7 +29,7 @@ pub use listener::{Address, BindError, Listener};
 pub use lobby::{Doorkeeper, Lobby};
 pub use presence::{Presence, Visit};
 pub use tls::{server_config, tunnel_config};
-pub use tunnel::{Tunnel, TunnelFault};
+pub use tunnel::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST, Tunnel, TunnelFault};
 
 /// Who lives behind a door: answers requests, and words the refusals that the door itself makes.
 pub trait House: Send + Sync + 'static {

@@ -75,6 +75,9 @@ pub(super) struct AuditEntry {
     /// Which process answered it.
     #[schema(example = "1f45d091")]
     instance: String,
+    /// Why it failed, for the operator; empty when nothing did.
+    #[schema(example = "")]
+    cause: String,
 }
 
 /// Read the audit trail
@@ -124,6 +127,7 @@ impl From<Audited> for AuditEntry {
             total_ms,
             upstream_ms,
             instance,
+            cause,
         } = entry;
         Self {
             time,
@@ -144,6 +148,7 @@ impl From<Audited> for AuditEntry {
             total_ms,
             upstream_ms,
             instance,
+            cause,
         }
     }
 }

@@ -51,6 +51,9 @@ pub struct Audited {
     pub upstream_ms: f64,
     /// Which process answered it.
     pub instance: String,
+    /// Why it failed, for the operator; empty when nothing did.
+    #[serde(default)]
+    pub cause: String,
 }
 
 /// Where an entry stands in the trail.

@@ -159,7 +159,7 @@ impl<H: House> Receptionist<H> {
             match tls {
                 // In a box, so that a conn without TLS does not pay for its room.
                 Some(config) => Box::pin(stranger.serve_tls(io, config)).await,
-                None => stranger.serve_plain(io).await,
+                None => drop(stranger.serve_plain(io).await),
             }
             drop(place);
         });

@@ -23,6 +23,7 @@ pub struct Presence {
     in_flight: AtomicU32,
     reading_head: AtomicBool,
     greeted: AtomicBool,
+    visited: AtomicBool,
     upgraded: AtomicBool,
     stalled: AtomicU32,
     /// How many answers wait for the caller to take more of them.
@@ -72,6 +73,7 @@ impl Presence {
             in_flight: AtomicU32::new(0),
             reading_head: AtomicBool::new(true),
             greeted: AtomicBool::new(false),
+            visited: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             stalled: AtomicU32::new(NOT_STALLED),
             offered: AtomicU32::new(0),
@@ -90,6 +92,7 @@ impl Presence {
     /// A whole head has arrived.
     pub(super) fn visit(self: &Arc<Self>) -> Visit {
         self.reading_head.store(false, Relaxed);
+        self.visited.store(true, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);
         Visit { presence: Arc::clone(self), offers: false }
     }
@@ -111,6 +114,11 @@ impl Presence {
     /// Gives the head its own time after a handshake.
     pub(super) fn restart(&self) {
         self.since.store(self.now(), Relaxed);
+    }
+
+    /// Whether a whole head has ever arrived.
+    pub(super) fn was_visited(&self) -> bool {
+        self.visited.load(Relaxed)
     }
 
     pub(super) fn has_greeted(&self) -> bool {

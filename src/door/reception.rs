@@ -31,6 +31,15 @@ pub(super) struct Stranger<H> {
     pub(super) tasks: Tasks,
 }
 
+/// What came of a conn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Heard {
+    /// A request, or the beginning of one; or it was told to leave.
+    Something,
+    /// It was closed from the other end before that.
+    Nothing,
+}
+
 impl<H: House> Stranger<H> {
     /// Serves a caller over TLS; ALPN says which HTTP.
     pub(super) async fn serve_tls<T>(self, io: T, config: Arc<ServerConfig>)
@@ -39,40 +48,47 @@ impl<H: House> Stranger<H> {
     {
         let handshake = TlsAcceptor::from(config).accept(io);
         let Some(Ok(io)) = unless_told_to_leave(&self.presence, handshake).await else { return };
-        self.serve_negotiated(io).await;
+        let _heard = self.serve_negotiated(io).await;
     }
 
     /// Serves a caller whose TLS handshake is over.
-    pub(super) async fn serve_negotiated<T>(self, io: TlsStream<T>)
+    pub(super) async fn serve_negotiated<T>(self, io: TlsStream<T>) -> Heard
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.presence.restart();
         if io.get_ref().1.alpn_protocol() == Some(b"h2") {
-            Box::pin(self.serve_http2(io)).await;
+            Box::pin(self.serve_http2(io)).await
         } else {
-            self.serve_plain(io).await;
+            self.serve_plain(io).await
         }
     }
 
     /// Serves a caller of HTTP/1.1, or of HTTP/2 with prior knowledge (RFC 9113 §3.3).
-    pub(super) async fn serve_plain<T>(self, mut io: T)
+    pub(super) async fn serve_plain<T>(self, mut io: T) -> Heard
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let greeting = unless_told_to_leave(&self.presence, read_greeting(&mut io)).await;
-        let Some(Ok(greeting)) = greeting else { return };
+        let greeting = match greeting {
+            None => return Heard::Something,
+            Some(Err(_)) => return Heard::Nothing,
+            Some(Ok(greeting)) if greeting.is_empty() => return Heard::Nothing,
+            Some(Ok(greeting)) => greeting,
+        };
         if greeting.starts_with(HTTP2_PREFACE) {
             let (reader, writer) = tokio::io::split(io);
             let reader = std::io::Cursor::new(greeting).chain(reader);
-            Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
-        } else if greeting.first() == Some(&TLS_HANDSHAKE) {
+            return Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
+        }
+        if greeting.first() == Some(&TLS_HANDSHAKE) {
             // Written down like any refusal; what the caller understands is an alert.
             let _as_http = self.house.turn_away(TurnedAway::Fault(Fault::Tls));
             Box::pin(turn_away(io, UNEXPECTED_MESSAGE.to_vec())).await;
-        } else if !greeting.is_empty() {
-            self.serve_http1(io, greeting).await;
+            return Heard::Something;
         }
+        self.serve_http1(io, greeting).await;
+        Heard::Something
     }
 
     async fn serve_http1<T>(self, io: T, greeting: Vec<u8>)
@@ -100,7 +116,7 @@ impl<H: House> Stranger<H> {
         }
     }
 
-    async fn serve_http2<T>(self, io: T)
+    async fn serve_http2<T>(self, io: T) -> Heard
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -111,7 +127,9 @@ impl<H: House> Stranger<H> {
             .max_concurrent_streams(MAX_STREAMS)
             .keep_alive_interval(Duration::from_secs(20))
             .serve_connection(TokioIo::new(io), requests(&self.house, &self.presence));
-        let _ended = attend(&self.presence, &mut conn, http2::Connection::graceful_shutdown).await;
+        let ended = attend(&self.presence, &mut conn, http2::Connection::graceful_shutdown).await;
+        let is_silent = ended.is_some() && !self.presence.was_visited();
+        if is_silent { Heard::Nothing } else { Heard::Something }
     }
 
     async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(self, io: T, fault: Fault) {

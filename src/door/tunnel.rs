@@ -4,15 +4,15 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::server::Acceptor;
+use rustls::{AlertDescription, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::House;
 use super::lobby::{Lobby, Place};
 use super::presence::Presence;
-use super::reception::{Stranger, unless_told_to_leave};
+use super::reception::{Heard, Stranger, unless_told_to_leave};
 use crate::tasks::Tasks;
 
 /// A conn inside a tunnel that is about to begin. It is counted, swept and drained like any other.
@@ -35,9 +35,42 @@ pub enum TunnelFault {
     /// The handshake is for another name, or for none.
     #[error("the TLS handshake is for {}", .0.as_deref().unwrap_or("no name"))]
     OtherName(Option<Box<str>>),
-    /// The caller broke the handshake off: most often because it does not trust the CA.
+    /// The caller says that it does not trust our certificate.
+    #[error("{}: {}", CA_NOT_TRUSTED, .0)]
+    Untrusted(#[source] io::Error),
+    /// The caller closed the conn during the handshake, or after it without a request.
+    #[error("{}: it may not trust the CA", LEFT_WITHOUT_REQUEST)]
+    Left,
+    /// The handshake failed for another reason.
     #[error("the TLS handshake failed: {0}")]
     Handshake(#[source] io::Error),
+}
+
+/// How the cause begins where a caller says that it does not trust the CA.
+pub const CA_NOT_TRUSTED: &str = "the caller does not trust the CA";
+
+/// How the cause begins where a caller left without a request. Some programs look at the
+/// certificate only when the handshake is over.
+pub const LEFT_WITHOUT_REQUEST: &str =
+    "the caller closed the conn at the TLS handshake, without a request";
+
+impl TunnelFault {
+    fn of_handshake(error: io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match (tls, error.kind()) {
+            (Some(rustls::Error::AlertReceived(alert)), _) if DISTRUST.contains(alert) => {
+                Self::Untrusted(error)
+            }
+            (
+                None,
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe,
+            ) => Self::Left,
+            _ => Self::Handshake(error),
+        }
+    }
 }
 
 impl Lobby {
@@ -78,11 +111,13 @@ impl Tunnel {
         }
         let handshake = started.into_stream(tls);
         let shaken = unless_told_to_leave(&self.presence, handshake).await;
-        let io = shaken.ok_or(TunnelFault::Late)?.map_err(TunnelFault::Handshake)?;
+        let io = shaken.ok_or(TunnelFault::Late)?.map_err(TunnelFault::of_handshake)?;
         let limits = *self.lobby.limits();
         let stranger = Stranger { house, presence: self.presence, limits, tasks };
-        stranger.serve_negotiated(io).await;
-        Ok(())
+        match stranger.serve_negotiated(io).await {
+            Heard::Something => Ok(()),
+            Heard::Nothing => Err(TunnelFault::Left),
+        }
     }
 
     /// Serves the conn until it ends, without TLS: for what comes from within this process.
@@ -92,9 +127,16 @@ impl Tunnel {
     {
         let limits = *self.lobby.limits();
         let stranger = Stranger { house, presence: self.presence, limits, tasks };
-        stranger.serve_plain(io).await;
+        let _heard = stranger.serve_plain(io).await;
     }
 }
+
+/// The alerts of callers that don't trust a certificate, each library's own.
+const DISTRUST: [AlertDescription; 3] = [
+    AlertDescription::UnknownCA,
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateUnknown,
+];
 
 /// A fatal alert, `unrecognized_name` (RFC 6066 §3), in a record of its own.
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];

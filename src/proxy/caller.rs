@@ -14,6 +14,7 @@ use super::InForce;
 use super::arrival::{Ask, Form, malformed};
 use super::refusal::{Code, Refusal};
 use super::tunnel::Tunnel;
+use crate::ledger::Entry;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::{PREFIX, Scopes, TokenDigest, occurs_in};
@@ -209,6 +210,19 @@ pub(super) fn find(digest: Option<&TokenDigest>, in_force: &InForce) -> Option<A
     match &in_force.settings.anonymous {
         Some(integration) => Some(Arc::new(Holder::new(anonymous(integration), None, None))),
         None => in_force.registry.holder(digest?).cloned(),
+    }
+}
+
+/// The token that `Proxy-Authorization` shows in a request that can't be read in one way only.
+pub(super) fn shown_digest(head: &Parts) -> Option<TokenDigest> {
+    Shown::parse(head.headers.get(header::PROXY_AUTHORIZATION)?).digest
+}
+
+/// Names in its entry who sent a request that was refused before anybody asked.
+pub(super) fn name_sender(entry: &mut Entry, digest: Option<&TokenDigest>, in_force: &InForce) {
+    if let Some(holder) = find(digest, in_force) {
+        entry.caller = Some(Arc::clone(&holder.caller.name));
+        entry.integration = holder.caller.reach.only().cloned();
     }
 }
 

@@ -17,6 +17,7 @@ use super::admit::{admit, admit_tunnel, overloaded, shutting_down, store_unavail
 use super::arrival::{Arrival, Form};
 use super::base_url::Rewriting;
 use super::body::{AnswerBody, CallerBody};
+use super::caller::{name_sender, shown_digest};
 use super::decide::too_large;
 use super::fields::{self, REQUEST_ID, Via};
 use super::inject::inject;
@@ -78,6 +79,13 @@ impl House for Proxy {
     }
 
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
+        self.turn_away_from(None, reason)
+    }
+}
+
+impl Proxy {
+    /// The last words to a conn that is not served; `tunnel` is the one that it came through.
+    pub(super) fn turn_away_from(&self, tunnel: Option<&Tunnel>, reason: TurnedAway) -> Vec<u8> {
         let refusal = match reason {
             TurnedAway::Fault(Fault::TooLarge) => {
                 Refusal::new(Code::HeadTooLarge, "The request's head is too large.")
@@ -88,15 +96,17 @@ impl House for Proxy {
             TurnedAway::Full => overloaded(),
         };
         let mut entry = self.ledger.open(None);
+        if let Some(tunnel) = tunnel {
+            entry.form = Form::Tunnel.as_str();
+            tunnel.name_sender(&mut entry, &self.in_force.load());
+        }
         entry.status = refusal.status().as_u16();
         entry.decision = Decision::Refuse(refusal.code().as_str());
         entry.rule = refusal.code().rule().as_str();
         entry.cause = Some(refusal.title().into());
         refusal.with(REQUEST_ID, entry.request_id()).into_message()
     }
-}
 
-impl Proxy {
     /// The journey of one request; `tunnel` is the one that it came through, if it did.
     pub(super) fn carry(
         self: Arc<Self>,
@@ -212,7 +222,12 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         // 1. What is asked, can it be read in one way only, and has it not been here before?
         entry.form = Form::of(&head, &in_force.settings, tunnel).map_or("", Form::as_str);
-        let arrival = Arrival::read(&head, &in_force.settings, &self.via, tunnel)?;
+        let arrival = Arrival::read(&head, &in_force.settings, &self.via, tunnel).inspect_err(
+            |_refusal| match tunnel {
+                Some(tunnel) => tunnel.name_sender(entry, in_force),
+                None => name_sender(entry, shown_digest(&head).as_ref(), in_force),
+            },
+        )?;
         // 2. Who asks?
         let now = entry.time();
         let identified = arrival.presented.identify(&head, &arrival.ask, in_force, now, |known| {

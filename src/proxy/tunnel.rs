@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 
 use super::arrival::{Arrival, Ask, Destination};
 use super::body::AnswerBody;
+use super::caller::name_sender;
 use super::choose::{Named, agree, choose, integration, none_covers};
 use super::decide::refuse_target;
 use super::fields::REQUEST_ID;
@@ -124,6 +125,13 @@ impl Tunnel {
         let (integration, connection) = (integration.cloned(), connection.cloned());
         Ok(Self { origin, digest, integration, connection })
     }
+
+    /// Names in the entry of a request inside that was refused before anybody asked who sent it,
+    /// and where it was to go.
+    pub(super) fn name_sender(&self, entry: &mut Entry, in_force: &InForce) {
+        entry.origin = Some(self.origin.clone());
+        name_sender(entry, self.digest.as_ref(), in_force);
+    }
 }
 
 impl Way {
@@ -210,7 +218,10 @@ fn blame(entry: &mut Entry, fault: &TunnelFault) {
     let code = match fault {
         TunnelFault::OtherName(_) => Some(Code::MisdirectedRequest),
         TunnelFault::NoTls(_) => Some(Code::MalformedRequest),
-        TunnelFault::Late | TunnelFault::Handshake(_) => None,
+        TunnelFault::Late
+        | TunnelFault::Untrusted(_)
+        | TunnelFault::Left
+        | TunnelFault::Handshake(_) => None,
     };
     if let Some(code) = code {
         entry.decision = Decision::Refuse(code.as_str());

@@ -154,7 +154,13 @@ async fn an_entry_tells_whose_token_was_refused_and_what_it_asked_for() {
         (ask("GET https://elsewhere.example.net/none"), "runner", "acme", "ConnectionRequired"),
         (get("/any").by("everywhere"), "everywhere", "", "ConnectionRequired"),
         (get("/nobody").by("nobody"), "", "", "CallerUnknown"),
-        (get("/tag").by("runner").field("X-Zis-Connection", "a b"), "", "", "MalformedRequest"),
+        (get("/tag").by("nobody").field("X-Zis-Connection", "a b"), "", "", "MalformedRequest"),
+        (
+            get("/tag").by("runner").field("X-Zis-Connection", "a b"),
+            "runner",
+            "acme",
+            "MalformedRequest",
+        ),
     ] {
         let answer = world.send(&request).await;
         assert_eq!(answer.json()["errors"][0]["code"], code);

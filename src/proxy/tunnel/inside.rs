@@ -32,6 +32,6 @@ impl House for Inside {
     }
 
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
-        self.proxy.turn_away(reason)
+        self.proxy.turn_away_from(Some(&self.tunnel), reason)
     }
 }

@@ -8,8 +8,10 @@ use super::inner;
 use crate::support::ask::{Ask, ask, stranger};
 use crate::support::origin::Origin;
 use crate::support::raw::{Raw, refused};
+use crate::support::tls;
 use crate::support::tunnel::API;
 use crate::support::world::{Running, World};
+use crate::support::{soon, token};
 
 fn connect() -> Ask {
     ask(&format!("CONNECT {API}:443"))
@@ -37,6 +39,60 @@ async fn a_handshake_for_another_name_or_for_none_ends_in_an_alert() {
         let (code, cause) = judged(&world).await;
         assert_eq!(code, "MisdirectedRequest", "{cause}");
     }
+    assert_eq!(origin.conns(), 0);
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_trust_the_ca_is_told_apart() {
+    let origin = Origin::start().await;
+    // It says so.
+    let world = World::new(&origin).run().await;
+    let tunnel = world.connect(&connect()).await;
+    let config = tls::trusting(&tls::TRUSTED.pem, &["http/1.1"]);
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let shaken = soon(connector.connect(API.try_into().unwrap(), tunnel.io)).await;
+    assert!(shaken.is_err());
+    let (code, cause) = judged(&world).await;
+    assert_eq!(code, "");
+    assert!(cause.starts_with("the caller does not trust the CA: "), "{cause}");
+    // It looks at the certificate when the handshake is over, and leaves.
+    for alpn in ["http/1.1", "h2"] {
+        let world = World::new(&origin).run().await;
+        let tunnel = world.connect(&connect()).await;
+        drop(world.shake(tunnel, API, &[alpn]).await.unwrap());
+        let (code, cause) = judged(&world).await;
+        assert_eq!(code, "");
+        assert!(cause.contains("without a request: it may not trust the CA"), "{alpn} {cause}");
+    }
+    // It trusts the CA.
+    let world = World::new(&origin).run().await;
+    let mut tunnel = world.tunnel().await;
+    assert_eq!(tunnel.send(&inner("GET /v1")).await.status, 200);
+    drop(tunnel);
+    let entry = world.log.entry(|entry| entry["method"] == "CONNECT").await;
+    assert!(entry.get("cause").is_none(), "{entry}");
+}
+
+#[tokio::test]
+async fn who_sent_what_can_not_be_read_is_written_down() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let stray = format!("Bearer {}", token("runner"));
+    let is_named = |entry: &serde_json::Value, origin: &str| {
+        assert_eq!(entry["code"], "MalformedRequest", "{entry}");
+        assert_eq!((&entry["caller"], &entry["integration"]), (&"runner".into(), &"acme".into()));
+        assert_eq!(entry["origin"], origin);
+    };
+    let mut tunnel = world.tunnel().await;
+    let inside = inner("GET /inside").field("Authorization", &stray);
+    assert_eq!(tunnel.send(&inside).await.refusal(), refused(400, "MalformedRequest"));
+    is_named(&world.log.entry_of("/inside").await, "https://api.example.test");
+    tunnel.write(b"EHLO x\r\n\r\n").await;
+    let unread = |entry: &serde_json::Value| entry["method"] == "" && entry["form"] == "tunnel";
+    is_named(&world.log.entry(unread).await, "https://api.example.test");
+    let outside = ask("GET https://api.example.test/outside").field("Authorization", &stray);
+    assert_eq!(world.send(&outside).await.refusal(), refused(400, "MalformedRequest"));
+    is_named(&world.log.entry_of("/outside").await, "");
     assert_eq!(origin.conns(), 0);
 }
 

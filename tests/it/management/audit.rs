@@ -82,7 +82,7 @@ async fn an_entry_tells_no_secret_and_nobody_of_another_integration() {
     let members: Vec<_> = entries[1].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         members.join(" "),
-        "caller code connection decision form instance integration method origin path \
+        "caller cause code connection decision form instance integration method origin path \
          request_bytes request_id response_bytes rule status time total_ms upstream_ms"
     );
     assert_eq!(entries[1]["connection"], "api");
