@@ -3,7 +3,9 @@
 mod attendant;
 mod child;
 mod grant;
+mod package_managers;
 mod refusals;
+mod settings_files;
 mod supply;
 mod trust;
 mod truststore;
@@ -24,7 +26,7 @@ use self::attendant::Attendant;
 use self::grant::Grant;
 use self::refusals::Before;
 use self::trust::Trust;
-use self::variables::Proxy;
+use self::variables::{Proxy, Variable};
 use super::faulty;
 use super::output::Failure;
 use super::server::{Server, Whom};
@@ -136,14 +138,33 @@ fn run_through(
         Some(connection) => format!("{integration}.{connection}"),
         None => integration.clone(),
     };
-    let proxy = Proxy::new(&served.proxy, &user, grant.token())?;
+    let proxy = Proxy::new(&served.proxy, &user, grant.token());
+    let variables = match proxy.and_then(|proxy| variables(&proxy, &trust, environment)) {
+        Ok(variables) => variables,
+        Err(failure) => {
+            grant.end(&served.server);
+            return Err(failure);
+        }
+    };
     let (before, begun) = (Before::of(&served.server), Clock::system().now().to_string());
-    let ended = child::run(&arguments.program, &proxy.variables(&trust, environment));
+    let ended = child::run(&arguments.program, &variables);
     if let (Some(caller), false) = (grant.name(), matches!(ended, Ok(0))) {
         before.tell(&served.server, caller, &integration, &begun);
     }
     grant.end(&served.server);
     ended
+}
+
+fn variables(
+    proxy: &Proxy,
+    trust: &Trust,
+    environment: &Environment,
+) -> Result<Vec<Variable>, Failure> {
+    // Where that is not known, no settings are found there.
+    let directory = std::env::current_dir().unwrap_or_default();
+    proxy.variables(trust, environment, &directory).map_err(|why| {
+        Failure::Because(format!("the program's settings files can't be written: {why}"))
+    })
 }
 
 fn integration(arguments: &Arguments, environment: &Environment, found: &Whereabouts) -> String {

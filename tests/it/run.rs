@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::ask::stranger;
 use crate::support::origin::Origin;
 use crate::support::raw::refused;
-use crate::support::soon;
 use crate::support::world::{Running, World};
+use crate::support::soon;
 
 /// What prints the variables that matter, and the content of the files that they name.
 const SHOW: &str = "env; cat \"$SSL_CERT_FILE\" > seen.pem; cat \"$NODE_EXTRA_CA_CERTS\" > ca.pem";
@@ -160,14 +160,40 @@ async fn the_variables_are_set_and_what_they_name_is_gone_afterwards() {
         "DENO_CERT",
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
         "PERL_LWP_SSL_CA_FILE",
+        "HTTPLIB2_CA_CERTS",
+        "WEBSOCKET_CLIENT_CA_BUNDLE",
+        "CONDA_SSL_VERIFY",
+        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+        "NIX_SSL_CERT_FILE",
+        "BUNDLE_SSL_CA_CERT",
+        "COMPOSER_CAFILE",
+        "HEX_CACERTS_PATH",
+        "JULIA_SSL_CA_ROOTS_PATH",
+        "SYSTEM_CERTIFICATE_PATH",
     ] {
         assert_eq!(value(name), bundle);
     }
-    for name in ["HTTPS_PROXY", "HTTP_PROXY", "http_proxy"] {
+    for name in [
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "http_proxy",
+        "WSS_PROXY",
+        "wss_proxy",
+        "WS_PROXY",
+        "ws_proxy",
+        "grpc_proxy",
+        "npm_config_https_proxy",
+        "npm_config_proxy",
+        "YARN_HTTPS_PROXY",
+    ] {
         assert_eq!(value(name), value("https_proxy"));
     }
     assert_eq!(value("NO_PROXY"), "intranet.example,localhost,127.0.0.1,::1");
     assert_eq!(value("NODE_USE_ENV_PROXY"), "1");
+    assert_eq!(value("PERL_LWP_ENV_PROXY"), "1");
+    let made = |name: &str| bundle.replace("bundle.pem", name);
+    assert_eq!(value("PHP_INI_SCAN_DIR"), format!(":{}", made("php")));
+    assert_eq!((value("WGETRC"), value("APT_CONFIG")), (made("wgetrc"), made("apt.conf")));
     let java = value("JAVA_TOOL_OPTIONS");
     assert!(
         java.starts_with("-Dx=y -Djavax.net.ssl.trustStore=") && !java.contains("kf_"),

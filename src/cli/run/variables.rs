@@ -1,12 +1,14 @@
 //! The variables by which runtimes find a proxy and what to trust.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
 
 use http::Uri;
 use zeroize::Zeroizing;
 
 use super::trust::Trust;
-use super::truststore;
+use super::{package_managers, settings_files, truststore};
 use crate::cli::OURS;
 use crate::cli::output::Failure;
 use crate::config::Environment;
@@ -39,20 +41,32 @@ impl Proxy {
         Ok(Self { url, host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 
-    /// All that is set for the program, and what it must not have.
-    pub(super) fn variables(&self, trust: &Trust, environment: &Environment) -> Vec<Variable> {
+    /// All that is set for the program, which starts in `directory`, and what it must not have.
+    pub(super) fn variables(
+        &self,
+        trust: &Trust,
+        environment: &Environment,
+        directory: &Path,
+    ) -> io::Result<Vec<Variable>> {
+        let own = |name: &str| environment.value(name).and_then(|own| trust.beside(Path::new(own)));
+        let node = own(NODE).unwrap_or_else(|| trust.ca.clone());
         let mut variables: Vec<Variable> = vec![
-            ("NODE_EXTRA_CA_CERTS", Some(trust.ca.clone().into())),
+            (NODE, Some(node.into())),
             ("NODE_USE_ENV_PROXY", Some("1".into())),
+            ("PERL_LWP_ENV_PROXY", Some("1".into())),
             ("JAVA_TOOL_OPTIONS", Some(self.java(trust, environment))),
         ];
         variables.extend(PROXIES.map(|name| (name, Some(self.url.as_str().into()))));
-        variables.extend(BUNDLES.map(|name| (name, Some(trust.bundle.clone().into()))));
+        // What the program would have trusted by a variable of its own stays trusted.
+        let bundle = |name| own(name).unwrap_or_else(|| trust.bundle.clone());
+        variables.extend(BUNDLES.map(|name| (name, Some(bundle(name).into()))));
+        variables.extend(package_managers::variables(trust, environment, directory));
+        variables.extend(settings_files::variables(trust, environment)?);
         let here = environment.text("NO_PROXY").or_else(|| environment.text("no_proxy"));
         let direct = here.map_or_else(|| DIRECT.to_owned(), |here| format!("{here},{DIRECT}"));
         variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, Some(direct.clone().into()))));
         variables.extend(OURS.map(|name| (name, None)));
-        variables
+        Ok(variables)
     }
 
     /// Java echoes this variable, so there is no token in it.
@@ -74,9 +88,28 @@ impl Proxy {
     }
 }
 
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+/// Node adds what this names to its own CAs.
+const NODE: &str = "NODE_EXTRA_CA_CERTS";
 
-const BUNDLES: [&str; 10] = [
+/// The usual ones; those of `WebSocket` clients and of gRPC; and those that win over a setting of
+/// npm or Yarn, which would lead past the proxy. Yarn's for `http://` is not among them: Yarn knows
+/// no exceptions, and would ask the proxy for what is on this machine.
+const PROXIES: [&str; 12] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "WSS_PROXY",
+    "wss_proxy",
+    "WS_PROXY",
+    "ws_proxy",
+    "grpc_proxy",
+    "npm_config_https_proxy",
+    "npm_config_proxy",
+    "YARN_HTTPS_PROXY",
+];
+
+const BUNDLES: [&str; 20] = [
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
@@ -87,6 +120,16 @@ const BUNDLES: [&str; 10] = [
     "DENO_CERT",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "PERL_LWP_SSL_CA_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "WEBSOCKET_CLIENT_CA_BUNDLE",
+    "CONDA_SSL_VERIFY",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "NIX_SSL_CERT_FILE",
+    "BUNDLE_SSL_CA_CERT",
+    "COMPOSER_CAFILE",
+    "HEX_CACERTS_PATH",
+    "JULIA_SSL_CA_ROOTS_PATH",
+    "SYSTEM_CERTIFICATE_PATH",
 ];
 
 /// What never needs a proxy.
