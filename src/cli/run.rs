@@ -4,12 +4,12 @@ mod attendant;
 mod child;
 mod grant;
 mod package_managers;
-mod refusals;
 mod settings_files;
 mod supply;
 mod trust;
 mod truststore;
 mod variables;
+mod watch;
 
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -24,13 +24,12 @@ use tempfile::TempDir;
 
 use self::attendant::Attendant;
 use self::grant::Grant;
-use self::refusals::Before;
 use self::trust::Trust;
 use self::variables::{Proxy, Variable};
+use self::watch::Watch;
 use super::faulty;
 use super::output::Failure;
 use super::server::{Server, Whom};
-use crate::clock::Clock;
 use crate::config::{self, CallerAuth, Environment, Options, Whereabouts};
 
 /// The command line.
@@ -146,11 +145,14 @@ fn run_through(
             return Err(failure);
         }
     };
-    let (before, begun) = (Before::of(&served.server), Clock::system().now().to_string());
-    let ended = child::run(&arguments.program, &variables);
-    if let (Some(caller), false) = (grant.name(), matches!(ended, Ok(0))) {
-        before.tell(&served.server, caller, &integration, &begun);
-    }
+    let program = || child::run(&arguments.program, &variables);
+    let ended = match grant.name() {
+        Some(caller) => {
+            let watch = Watch::begin(&served.server, caller, &integration);
+            watch.during(program, |ended| !matches!(ended, Ok(0)))
+        }
+        None => program(),
+    };
     grant.end(&served.server);
     ended
 }

@@ -10,7 +10,7 @@ use crate::support::ask::stranger;
 use crate::support::origin::Origin;
 use crate::support::raw::refused;
 use crate::support::world::{Running, World};
-use crate::support::soon;
+use crate::support::{soon, tls};
 
 /// What prints the variables that matter, and the content of the files that they name.
 const SHOW: &str = "env; cat \"$SSL_CERT_FILE\" > seen.pem; cat \"$NODE_EXTRA_CA_CERTS\" > ca.pem";
@@ -69,6 +69,59 @@ async fn a_program_that_honours_variables_gets_its_credential_set() {
     );
     assert!(said.contains("ConnectionRequired for https://other.example.test"), "{said}");
     assert_eq!(origin.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_whatever_the_rule() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let token = "t=${https_proxy#*acme:}; t=${t%@*}; ";
+    let url = "https://api.example.test/v1";
+    for (script, expected) in [
+        // Inside a tunnel, and outside: it can't be read in one way only.
+        (
+            format!("{token} curl -sS --fail -H \"X-Key: $t\" {url}"),
+            "of this program was refused: MalformedRequest for https://api.example.test",
+        ),
+        (
+            format!("{token} curl -sS --fail -H \"X-Key: $t\" http://api.example.test"),
+            "of this program was refused: MalformedRequest",
+        ),
+        // It shows no token.
+        (
+            format!("curl -sS --proxy http://${{https_proxy#*@}} {url}"),
+            "request whose caller is not known was refused: CallerUnknown",
+        ),
+    ] {
+        let ended = output(beside(&server, &["sh", "-c", &script])).await;
+        let said = text(&ended.stderr);
+        assert!(!ended.status.success() && said.contains(expected), "{script}: {said}");
+    }
+    assert_eq!(origin.conns(), 0);
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_trust_the_ca_is_told_of() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().file("other.pem", &tls::TRUSTED.pem).run().await;
+    let curl = "curl -sS --cacert other.pem https://api.example.test/v1 2> curl.txt";
+    // At its end.
+    let ended = output(beside(&server, &["sh", "-c", curl])).await;
+    let said = text(&ended.stderr);
+    assert!(said.contains("does not trust the proxy's CA"), "{said}");
+    assert!(said.contains("https://api.example.test") && said.contains("$SSL_CERT_FILE"), "{said}");
+    // And while it runs, once.
+    let mut command = beside(&server, &["sh", "-c", &format!("{curl}; cat; exit 1")]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = tokio::task::spawn_blocking(move || (lines.next().unwrap().unwrap(), lines));
+    let (said, rest) = soon(first).await.unwrap();
+    assert!(said.contains("does not trust the proxy's CA"), "{said}");
+    assert!(child.try_wait().unwrap().is_none());
+    drop(child.stdin.take());
+    let ended = tokio::task::spawn_blocking(move || (child.wait().unwrap(), rest.count()));
+    let (status, more) = soon(ended).await.unwrap();
+    assert_eq!((status.code(), more), (Some(1), 0));
 }
 
 #[tokio::test]
