@@ -26,7 +26,7 @@ use hyper::body::Incoming;
 
 pub use framing::{Fault, Framing, HeadLimits, Seen};
 pub use listener::{Address, BindError, Listener};
-pub use lobby::{Doorkeeper, Lobby};
+pub use lobby::{Doorkeeper, Lobby, NoRoom};
 pub use presence::{Presence, Visit};
 pub use tls::{server_config, tunnel_config};
 pub use tunnel::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST, Tunnel, TunnelFault};
@@ -72,6 +72,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How many conns there may be at once, over all workers.
     pub max_conns: usize,
+    /// How many of them one caller may have.
+    pub max_conns_per_caller: usize,
     /// How many of them may be of nobody who is known yet; the oldest goes first.
     pub max_silent_conns: usize,
 }

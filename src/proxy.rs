@@ -12,12 +12,14 @@ mod choose;
 mod decide;
 mod explain;
 mod fields;
+mod idle;
 mod inject;
 mod journey;
 mod recheck;
 mod refusal;
 mod relay;
 mod renewal;
+mod splice;
 mod tunnel;
 mod upgrade;
 
@@ -61,7 +63,7 @@ pub struct Settings {
     pub blind_tunnels: bool,
     /// The largest body, 0 for any.
     pub max_body_bytes: u64,
-    /// How long a caller may keep us waiting for its body.
+    /// How long an exchange may go on in which neither the caller nor the origin sends anything.
     pub idle_timeout: std::time::Duration,
     /// How long a WebSocket, or a tunnel that is not looked into, may be silent.
     pub websocket_idle_timeout: std::time::Duration,

@@ -33,7 +33,7 @@ impl FromRequestParts<Rooms> for Seat {
             rooms.turnstile.count_stranger(source).map_or_else(Error::too_many, |()| refused)
         })?;
         if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
-            presence.greet();
+            presence.greet(Some(digest)).map_err(|_full| Error::overloaded())?;
         }
         let per_minute = rooms.desk.rules().requests_per_minute;
         rooms.turnstile.count_request(&digest, per_minute).map_err(Error::too_many)?;

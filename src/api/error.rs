@@ -106,6 +106,13 @@ impl Error {
         Self { retry_after: Some(exceeded.0.as_secs() + 1), ..error }
     }
 
+    /// The caller has as many conns as one may have; this one ends with the answer.
+    pub(super) fn overloaded() -> Self {
+        let title = "This token has too many connections to the API; close some";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", title);
+        Self { retry_after: Some(1), ..error }
+    }
+
     /// The desk has refused; `what` does not exist, where that is why.
     pub(super) fn refused(refused: Refused, what: &str) -> Self {
         let conflict = |title| Self::new(StatusCode::CONFLICT, "Conflict", title);

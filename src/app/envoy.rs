@@ -71,7 +71,7 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     let tasks = Tasks::default();
     let lobby = Arc::new(Lobby::new(Arc::clone(&shared.doorkeeper), shared.limits, 1));
-    let inner = lobby.admit_tunnel(None).ok_or("The proxy has too many connections; try again.")?;
+    let inner = lobby.admit_within().ok_or("The proxy has too many connections; try again.")?;
     let proxy = Arc::new(proxy_of(shared, &tasks, &lobby));
     let house = Arc::new(Watched {
         inside: Arc::new(Inside { proxy: Arc::clone(&proxy), tunnel: Arc::new(tunnel) }),

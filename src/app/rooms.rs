@@ -64,11 +64,16 @@ pub(super) fn shared(
 
 pub(super) fn limits(config: &Config) -> Limits {
     let plan = &config.proxy;
+    let max_conns_per_caller = match plan.max_connections_per_caller {
+        0 => (plan.max_connections / 2).max(1),
+        most => most,
+    };
     Limits {
         head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MOST_FIELDS },
         head_timeout: plan.head_timeout,
         idle_timeout: plan.idle_timeout,
         max_conns: plan.max_connections,
+        max_conns_per_caller,
         max_silent_conns: (plan.max_connections / 10).max(100),
     }
 }
@@ -76,7 +81,8 @@ pub(super) fn limits(config: &Config) -> Limits {
 /// Those of the API's listener, which has conns of its own.
 pub(super) fn api_limits(config: &Config) -> Limits {
     let max_silent_conns = MOST_API_CONNS / 10;
-    Limits { max_conns: MOST_API_CONNS, max_silent_conns, ..limits(config) }
+    let max_conns_per_caller = MOST_API_CONNS / 2;
+    Limits { max_conns: MOST_API_CONNS, max_conns_per_caller, max_silent_conns, ..limits(config) }
 }
 
 /// The management plane's rules, over what is in force and what is kept.

@@ -15,6 +15,10 @@ impl Config {
             ("proxy.listen", self.proxy.listen == other.proxy.listen),
             ("proxy.socket_mode", self.proxy.socket_mode == other.proxy.socket_mode),
             ("proxy.max_connections", self.proxy.max_connections == other.proxy.max_connections),
+            (
+                "proxy.max_connections_per_caller",
+                self.proxy.max_connections_per_caller == other.proxy.max_connections_per_caller,
+            ),
             ("proxy.max_head_bytes", self.proxy.max_head_bytes == other.proxy.max_head_bytes),
             ("proxy.head_timeout", self.proxy.head_timeout == other.proxy.head_timeout),
             ("proxy.idle_timeout", self.proxy.idle_timeout == other.proxy.idle_timeout),

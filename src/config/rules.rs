@@ -15,6 +15,16 @@ pub(super) fn check(config: &Config, report: &Report) {
     blind_tunnels(config, report);
     refresh_lease(config, report);
     listed_connections(config, report);
+    conns_per_caller(config, report);
+}
+
+/// More than there may be in all is no limit.
+fn conns_per_caller(config: &Config, report: &Report) {
+    let (key, most) = ("proxy.max_connections_per_caller", config.proxy.max_connections);
+    if config.proxy.max_connections_per_caller > most {
+        let rule = format!("must be proxy.max_connections, which is {most}, or less");
+        report.consequence(&place_of(key, report), key, &rule);
+    }
 }
 
 /// A refresh that has asked the provider is never taken over sooner than one that has not; and a

@@ -135,6 +135,9 @@ fn proxy(mut section: Section<'_, '_>, proxy: &mut Proxy, sources: Sources<'_>) 
 
 fn proxy_limits(section: &mut Section<'_, '_>, proxy: &mut Proxy) {
     section.set("max_connections", &mut proxy.max_connections, |item| item.number(1, MANY));
+    section.set("max_connections_per_caller", &mut proxy.max_connections_per_caller, |item| {
+        item.number(0, MANY)
+    });
     section.set("max_head_bytes", &mut proxy.max_head_bytes, |item| {
         item.number(SMALLEST_HEAD, LARGEST_HEAD)
     });

@@ -58,6 +58,8 @@ pub struct Proxy {
     pub allowed_methods: Vec<Method>,
     /// How many caller connections are held at once.
     pub max_connections: usize,
+    /// How many of them one caller may hold; 0: half of them.
+    pub max_connections_per_caller: usize,
     /// The largest head of a request, in bytes.
     pub max_head_bytes: usize,
     /// The largest body of a request, in bytes; `None`: no limit.
@@ -226,6 +228,7 @@ impl Default for Proxy {
             allowed_ports: vec![443],
             allowed_methods: default_methods(),
             max_connections: 10_000,
+            max_connections_per_caller: 0,
             max_head_bytes: 65_536,
             max_body_bytes: None,
             head_timeout: Duration::from_secs(10),

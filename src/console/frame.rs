@@ -60,7 +60,8 @@ impl FromRequestParts<Hall> for Frame {
             return Err(Trouble::from(sign_in::first(parts, &target)));
         };
         if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
-            presence.greet();
+            // Beyond its share the conn ends with this answer.
+            let _answered_all_the_same = presence.greet(Some(session.token));
         }
         let per_minute = hall.rooms.desk.rules().requests_per_minute;
         if let Err(exceeded) = hall.rooms.turnstile.count_request(&session.token, per_minute) {

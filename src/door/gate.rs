@@ -38,12 +38,18 @@ impl<T> Gate<T> {
         self.fault.filter(|_| self.unseen)
     }
 
+    /// Whether the caller has begun a message that it has not ended, as far as it was read.
+    pub(super) fn is_within_message(&self) -> bool {
+        !self.held.is_empty() || !self.framing.in_head()
+    }
+
     pub(super) fn into_inner(self) -> T {
         self.io
     }
 
     /// Passes on what was cleared.
     fn pass(&mut self, buf: &mut ReadBuf<'_>) {
+        self.presence.note_received();
         let length = self.cleared.min(buf.remaining());
         buf.put_slice(self.held.get(..length).unwrap_or_default());
         self.held.drain(..length);
@@ -128,6 +134,9 @@ impl<T: AsyncRead + Unpin> Gate<T> {
                 0
             }
         };
+        if passed > 0 {
+            self.presence.note_received();
+        }
         if passed < fresh.len() {
             self.held.extend_from_slice(fresh.get(passed..).unwrap_or_default());
             buf.set_filled(before + passed);

@@ -146,7 +146,7 @@ impl<H: House> Receptionist<H> {
     {
         let house = Arc::clone(&self.house);
         let limits = *self.lobby.limits();
-        let Some((presence, place)) = self.lobby.admit(peer) else {
+        let Some(presence) = self.lobby.admit(peer) else {
             if self.tls.is_none() {
                 let message = house.turn_away(TurnedAway::Full);
                 self.tasks.spawn(reception::turn_away(io, message));
@@ -161,7 +161,6 @@ impl<H: House> Receptionist<H> {
                 Some(config) => Box::pin(stranger.serve_tls(io, config)).await,
                 None => drop(stranger.serve_plain(io).await),
             }
-            drop(place);
         });
     }
 }

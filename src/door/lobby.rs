@@ -6,15 +6,29 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::Limits;
 use super::presence::{Deadlines, Order, Presence, TICKS_PER_SECOND};
+use crate::model::token::TokenDigest;
 
 /// Counts the conns of all workers.
 #[derive(Debug, Default)]
 pub struct Doorkeeper {
     conns: AtomicUsize,
+    by_caller: DashMap<TokenDigest, usize, RandomState>,
+}
+
+/// A conn that can't be taken in, or can't go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NoRoom {
+    /// There are as many conns as there may be.
+    Full,
+    /// Its caller has as many as one may have.
+    CallerFull,
 }
 
 /// The conns of one worker.
@@ -37,13 +51,50 @@ struct Present {
 
 /// A place among the conns, given back on drop.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Doorkeeper>);
+pub(super) struct Place {
+    doorkeeper: Arc<Doorkeeper>,
+    /// The caller for whom the conn is counted: the one that its last request named.
+    caller: Option<TokenDigest>,
+    max_per_caller: usize,
+}
 
 impl Doorkeeper {
     /// How many conns there are now.
     #[must_use]
     pub fn conns(&self) -> usize {
         self.conns.load(Relaxed)
+    }
+
+    /// Counts one more conn for `caller`, unless it has as many as one may have.
+    fn enter(&self, caller: TokenDigest, most: usize) -> Result<(), NoRoom> {
+        match self.by_caller.entry(caller) {
+            Entry::Vacant(entry) => drop(entry.insert(1)),
+            Entry::Occupied(entry) if *entry.get() >= most => return Err(NoRoom::CallerFull),
+            Entry::Occupied(mut entry) => *entry.get_mut() += 1,
+        }
+        Ok(())
+    }
+
+    fn leave(&self, caller: TokenDigest) {
+        if let Entry::Occupied(mut entry) = self.by_caller.entry(caller) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Counts the conn for `caller` instead of for the one that it was counted for.
+    pub(super) fn count_for(&mut self, caller: TokenDigest) -> Result<(), NoRoom> {
+        if self.caller != Some(caller) {
+            self.doorkeeper.enter(caller, self.max_per_caller)?;
+            if let Some(before) = self.caller.replace(caller) {
+                self.doorkeeper.leave(before);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -66,12 +117,22 @@ impl Lobby {
     }
 
     /// Takes a conn in, or `None` when there are too many.
-    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<(Arc<Presence>, Place)> {
-        let place = Place(Arc::clone(&self.doorkeeper));
-        if self.doorkeeper.conns.fetch_add(1, Relaxed) >= self.limits.max_conns {
-            return None;
-        }
-        let presence = Arc::new(Presence::new(Arc::clone(&self.clock), peer));
+    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<Presence>> {
+        Some(self.admit_to(self.place()?, peer))
+    }
+
+    /// A place for one more conn, or `None` when there are too many.
+    pub(super) fn place(&self) -> Option<Place> {
+        let doorkeeper = Arc::clone(&self.doorkeeper);
+        let max_per_caller = self.limits.max_conns_per_caller;
+        let place = Place { doorkeeper, caller: None, max_per_caller };
+        let before = self.doorkeeper.conns.fetch_add(1, Relaxed);
+        (before < self.limits.max_conns).then_some(place)
+    }
+
+    /// Takes a conn in that has a place.
+    pub(super) fn admit_to(&self, place: Place, peer: Option<IpAddr>) -> Arc<Presence> {
+        let presence = Arc::new(Presence::new(Arc::clone(&self.clock), peer, place));
         if self.draining.load(Relaxed) {
             presence.tell(Order::Drain);
         }
@@ -80,7 +141,7 @@ impl Lobby {
         present.silent.push_back(Arc::downgrade(&presence));
         present.evict_silent(self.silent_limit);
         drop(present);
-        Some((presence, place))
+        presence
     }
 
     /// Moves the clock and closes what is overdue, for as long as it is polled.
@@ -145,6 +206,9 @@ impl Present {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.conns.fetch_sub(1, Relaxed);
+        self.doorkeeper.conns.fetch_sub(1, Relaxed);
+        if let Some(caller) = self.caller {
+            self.doorkeeper.leave(caller);
+        }
     }
 }

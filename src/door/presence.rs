@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use super::lobby::{NoRoom, Place};
+use crate::model::token::TokenDigest;
 
 /// A quarter of a second, the unit in which deadlines of conns are kept. A coarse clock that one
 /// task moves for all of a worker's conns costs a load where a timer would cost a lock and a sort.
@@ -30,8 +34,12 @@ pub struct Presence {
     offered: AtomicU32,
     /// When the caller last took something of an answer, or was last offered one.
     taken: AtomicU32,
+    /// When something of a request's body last came.
+    received: AtomicU32,
     order: AtomicU8,
     waker: AtomicWaker,
+    /// Its place among all conns, until it hands it on.
+    place: Mutex<Option<Place>>,
 }
 
 /// One request of a conn, from its whole head to the last byte of its answer.
@@ -64,7 +72,7 @@ const NOT_STALLED: u32 = u32::MAX;
 const PATIENCE: u32 = 10;
 
 impl Presence {
-    pub(super) fn new(clock: Arc<AtomicU32>, peer: Option<IpAddr>) -> Self {
+    pub(super) fn new(clock: Arc<AtomicU32>, peer: Option<IpAddr>, place: Place) -> Self {
         let now = clock.load(Relaxed);
         Self {
             peer,
@@ -78,8 +86,10 @@ impl Presence {
             stalled: AtomicU32::new(NOT_STALLED),
             offered: AtomicU32::new(0),
             taken: AtomicU32::new(now),
+            received: AtomicU32::new(now),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
+            place: Mutex::new(Some(place)),
         }
     }
 
@@ -97,11 +107,27 @@ impl Presence {
         Visit { presence: Arc::clone(self), offers: false }
     }
 
-    /// The caller is known. Until then the conn is one of those of which there may be few.
-    pub fn greet(&self) {
+    /// Notes that the caller is known. Until then the conn is one of those of which there may be
+    /// few; from then on it counts among those of `caller`, if the caller has a token.
+    ///
+    /// # Errors
+    /// [`NoRoom::CallerFull`] when the caller has as many conns as one may have. Then this one ends
+    /// with what is in flight.
+    pub fn greet(&self, caller: Option<TokenDigest>) -> Result<(), NoRoom> {
+        if let Some(caller) = caller
+            && let Some(place) = &mut *self.place.lock()
+        {
+            place.count_for(caller).inspect_err(|_full| self.tell(Order::Drain))?;
+        }
         if !self.has_greeted() {
             self.greeted.store(true, Relaxed);
         }
+        Ok(())
+    }
+
+    /// Takes the conn's place, for the conn inside the tunnel that it has become.
+    pub(super) fn take_place(&self) -> Option<Place> {
+        self.place.lock().take()
     }
 
     /// Bytes of a head have arrived, or a handshake has ended and a head is due.
@@ -141,10 +167,20 @@ impl Presence {
     /// The caller does not, or does again, take what is written to it.
     pub(super) fn write_stalled(&self, stalled: bool) {
         if !stalled {
-            self.stalled.store(NOT_STALLED, Relaxed);
+            if self.stalled.load(Relaxed) != NOT_STALLED {
+                self.stalled.store(NOT_STALLED, Relaxed);
+                // What is left of an answer is being taken: only then does the conn rest.
+                self.since.fetch_max(self.now(), Relaxed);
+            }
         } else if self.stalled.load(Relaxed) == NOT_STALLED {
             self.stalled.store(self.now(), Relaxed);
         }
+    }
+
+    /// Notes that something of a request's body has come: a caller that sends is not idle, though it
+    /// takes nothing.
+    pub fn note_received(&self) {
+        self.received.store(self.now(), Relaxed);
     }
 
     pub(super) fn tell(&self, order: Order) {
@@ -178,11 +214,15 @@ impl Presence {
             return false;
         }
         if self.is_busy() {
-            let since = self.stalled.load(Relaxed);
-            let stalled = since != NOT_STALLED && past(since, deadlines.idle);
+            let (since, received) = (self.stalled.load(Relaxed), self.received.load(Relaxed));
+            let stalled = since != NOT_STALLED && past(since.max(received), deadlines.idle);
+            let moved = self.taken.load(Relaxed).max(received);
             return stalled
-                || self.takes_nothing()
-                    && past(self.taken.load(Relaxed), deadlines.idle.saturating_mul(PATIENCE));
+                || self.takes_nothing() && past(moved, deadlines.idle.saturating_mul(PATIENCE));
+        }
+        let stalled = self.stalled.load(Relaxed);
+        if stalled != NOT_STALLED && !self.reading_head.load(Relaxed) {
+            return past(stalled, deadlines.idle);
         }
         let allowed = if self.reading_head.load(Relaxed) { deadlines.head } else { deadlines.idle };
         past(self.since.load(Relaxed), allowed)
@@ -235,7 +275,24 @@ impl Drop for Visit {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::lobby::Lobby;
+    use super::super::{HeadLimits, Limits};
     use super::*;
+
+    fn presence(clock: &Arc<AtomicU32>) -> Arc<Presence> {
+        let limits = Limits {
+            head: HeadLimits { max_bytes: 1, max_fields: 1 },
+            head_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            max_conns: 1,
+            max_conns_per_caller: 1,
+            max_silent_conns: 1,
+        };
+        let place = Lobby::new(Arc::default(), limits, 1).place().unwrap();
+        Arc::new(Presence::new(Arc::clone(clock), None, place))
+    }
 
     const DEADLINES: Deadlines = Deadlines { head: 40, idle: 240 };
 
@@ -247,7 +304,7 @@ mod tests {
     #[test]
     fn answers_that_nobody_takes_use_up_their_time() {
         let clock = Arc::new(AtomicU32::new(0));
-        let presence = Arc::new(Presence::new(Arc::clone(&clock), None));
+        let presence = presence(&clock);
         let (mut slow, mut quick) = (presence.visit(), presence.visit());
         slow.offer();
         assert!(!at(&clock, &presence, 10_000), "the other one is still at its origin");
@@ -265,9 +322,40 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_that_sends_has_time_to_take_its_answer() {
+        let clock = Arc::new(AtomicU32::new(0));
+        let presence = presence(&clock);
+        let mut visit = presence.visit();
+        visit.offer();
+        presence.write_stalled(true);
+        assert!(!at(&clock, &presence, 240));
+        presence.note_received();
+        assert!(!at(&clock, &presence, 480));
+        assert!(at(&clock, &presence, 481));
+        presence.write_stalled(false);
+        assert!(!at(&clock, &presence, 2640), "over HTTP/2 it has ten times as long");
+        assert!(at(&clock, &presence, 2641));
+    }
+
+    #[test]
+    fn the_tail_of_an_answer_has_as_long_as_the_caller_takes_some_of_it() {
+        let clock = Arc::new(AtomicU32::new(0));
+        let presence = presence(&clock);
+        drop(presence.visit());
+        presence.write_stalled(true);
+        assert!(!at(&clock, &presence, 240));
+        presence.write_stalled(false);
+        presence.write_stalled(true);
+        assert!(!at(&clock, &presence, 480), "it takes some");
+        presence.write_stalled(false);
+        assert!(!at(&clock, &presence, 720), "it rests since it took the last");
+        assert!(at(&clock, &presence, 721));
+    }
+
+    #[test]
     fn a_head_an_idle_conn_and_a_stalled_answer_each_have_their_own_time() {
         let clock = Arc::new(AtomicU32::new(0));
-        let presence = Arc::new(Presence::new(Arc::clone(&clock), None));
+        let presence = presence(&clock);
         assert!(!at(&clock, &presence, 40));
         assert!(at(&clock, &presence, 41));
 

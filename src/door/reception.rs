@@ -113,6 +113,9 @@ impl<H: House> Stranger<H> {
         let gate = parts.io.into_inner();
         if let Some(fault) = gate.unanswered() {
             Box::pin(self.refuse(gate.into_inner(), fault)).await;
+        } else if gate.is_within_message() {
+            // The answer came before the whole request.
+            Box::pin(linger(gate.into_inner())).await;
         }
     }
 
@@ -152,21 +155,26 @@ fn requests<H: House>(
     service_fn(move |request| Arc::clone(&house).answer(presence.visit(), request))
 }
 
-/// Sends a last message and closes so that the caller can read it: closing a socket with unread
-/// bytes in it would reset the conn and may take the message along.
+/// Sends a last message and closes so that the caller can read it.
 pub(super) async fn turn_away<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, message: Vec<u8>) {
     let farewell = async {
         io.write_all(&message).await?;
-        io.shutdown().await?;
-        let mut unread = [0; 1024];
-        for _ in 0..LAST_READS {
-            if io.read(&mut unread).await? == 0 {
-                break;
-            }
-        }
-        std::io::Result::Ok(())
+        io.shutdown().await
     };
-    let _best_effort = tokio::time::timeout(Duration::from_secs(1), farewell).await;
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER_TIMEOUT, farewell).await {
+        linger(io).await;
+    }
+}
+
+/// Reads what the caller still sends, on a conn whose own half is closed, and throws it away:
+/// closing a socket with unread bytes in it would reset the conn, and may take along what was sent
+/// (RFC 9112 §9.6).
+async fn linger<T: AsyncRead + Unpin>(mut io: T) {
+    let discarded = async {
+        let mut unread = vec![0; 16 * 1024];
+        while matches!(io.read(&mut unread).await, Ok(1..)) {}
+    };
+    let _best_effort = tokio::time::timeout(LINGER_TIMEOUT, discarded).await;
 }
 
 /// Drives a conn, passing on what it is told. `None` when it was told to leave.
@@ -233,5 +241,5 @@ const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 1, 0, 2, 2, 10];
 /// The smallest read buffer that the HTTP library takes.
 const MIN_BUFFER: usize = 8192;
 const MAX_STREAMS: u32 = 128;
-/// How many reads of a turned-away caller's unread bytes: enough for a full socket buffer.
-const LAST_READS: usize = 4096;
+/// How long a caller may take to read a last message, or to see that nothing more is read of it.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);

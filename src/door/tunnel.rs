@@ -1,7 +1,6 @@
 //! The conn inside a tunnel: TLS first, for the one name that the tunnel was opened for.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
@@ -10,9 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::House;
-use super::lobby::{Lobby, Place};
+use super::lobby::{Lobby, NoRoom};
 use super::presence::Presence;
 use super::reception::{Heard, Stranger, unless_told_to_leave};
+use crate::model::token::TokenDigest;
 use crate::tasks::Tasks;
 
 /// A conn inside a tunnel that is about to begin. It is counted, swept and drained like any other.
@@ -20,7 +20,6 @@ use crate::tasks::Tasks;
 pub struct Tunnel {
     lobby: Arc<Lobby>,
     presence: Arc<Presence>,
-    _place: Place,
 }
 
 /// Why nothing was served inside a tunnel.
@@ -74,11 +73,39 @@ impl TunnelFault {
 }
 
 impl Lobby {
-    /// Takes in a conn that is to come through a tunnel, or `None` when there are too many.
+    /// Takes in a conn that is to come through a tunnel, in the place of the conn that `outer` is:
+    /// all of it becomes the tunnel.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when there are too many conns.
+    pub fn admit_tunnel(self: &Arc<Self>, outer: &Presence) -> Result<Tunnel, NoRoom> {
+        let place = outer.take_place().or_else(|| self.place()).ok_or(NoRoom::Full)?;
+        let presence = self.admit_to(place, outer.peer());
+        Ok(Tunnel { lobby: Arc::clone(self), presence })
+    }
+
+    /// Takes in a conn that is to come through one stream of the conn that `outer` is; it counts
+    /// among those of `caller`.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when there are too many conns, or too many of the caller.
+    pub fn admit_stream(
+        self: &Arc<Self>,
+        outer: &Presence,
+        caller: Option<TokenDigest>,
+    ) -> Result<Tunnel, NoRoom> {
+        let mut place = self.place().ok_or(NoRoom::Full)?;
+        if let Some(caller) = caller {
+            place.count_for(caller)?;
+        }
+        let presence = self.admit_to(place, outer.peer());
+        Ok(Tunnel { lobby: Arc::clone(self), presence })
+    }
+
+    /// Takes in a conn that comes from within this process, or `None` when there are too many.
     #[must_use]
-    pub fn admit_tunnel(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Tunnel> {
-        let (presence, place) = self.admit(peer)?;
-        Some(Tunnel { lobby: Arc::clone(self), presence, _place: place })
+    pub fn admit_within(self: &Arc<Self>) -> Option<Tunnel> {
+        Some(Tunnel { lobby: Arc::clone(self), presence: self.admit(None)? })
     }
 }
 

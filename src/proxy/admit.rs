@@ -75,6 +75,13 @@ pub(super) fn overloaded() -> Refusal {
     Refusal::new(Code::Overloaded, "The proxy has too many connections; try again.").retry_after(1)
 }
 
+/// The caller has as many conns as one may have; this one ends with the answer.
+pub(super) fn caller_overloaded() -> Refusal {
+    let title = "The caller's token has as many connections as one caller may have \
+                 (proxy.max_connections_per_caller); it should close some, or send more on each.";
+    Refusal::new(Code::Overloaded, title).retry_after(1).closing()
+}
+
 /// What has come too late to be carried.
 pub(super) fn shutting_down() -> Refusal {
     Refusal::new(Code::ShuttingDown, "The proxy is shutting down; try again on another.")

@@ -11,9 +11,9 @@ use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::time::Sleep;
 
 use super::fields;
+use super::idle::{Exchange, Idle, IdleTimer};
 use super::renewal::Kept;
 use crate::door::Visit;
 use crate::ledger::Entry;
@@ -23,9 +23,8 @@ use crate::upstream::{BodyError, ReplyBody};
 #[derive(Debug)]
 pub(super) struct CallerBody {
     pub(super) incoming: Incoming,
-    /// How long the caller may keep us waiting.
-    pub(super) idle_timeout: Duration,
-    pub(super) patience: Option<Pin<Box<Sleep>>>,
+    /// Ends the wait for a caller that sends nothing, unless the origin does.
+    pub(super) idle: IdleTimer,
     pub(super) count: Arc<AtomicU64>,
     /// The most bytes it may have.
     pub(super) most: u64,
@@ -39,11 +38,6 @@ pub(super) struct CallerBody {
 #[error("the body is larger than {0} bytes")]
 pub(super) struct TooLarge(pub(super) u64);
 
-/// The caller has kept us waiting for too long.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the body has stopped coming")]
-pub(super) struct Stalled;
-
 impl CallerBody {
     fn keep(&self, keep: impl FnOnce(&Kept)) {
         if let Some(kept) = &self.kept {
@@ -51,13 +45,45 @@ impl CallerBody {
         }
     }
 
-    /// Each body has its own patience: over HTTP/2 its neighbours may be well.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let idle_timeout = self.idle_timeout;
-        let patience =
-            self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
-        ready!(patience.as_mut().poll(cx));
-        Poll::Ready(Some(Err(Stalled.into())))
+    fn note(&self, note: impl FnOnce(&Exchange)) {
+        if let Some(exchange) = self.idle.exchange() {
+            note(exchange);
+        }
+    }
+
+    /// The next frame, fit for the origin.
+    fn poll_filtered(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            self.note(Exchange::note_awaited);
+            return self.idle.poll_idle(cx).map(|idle| Some(Err(idle.into())));
+        };
+        self.idle.stop();
+        self.note(Exchange::note_received);
+        let Some(frame) = frame else {
+            self.keep(Kept::end);
+            return Poll::Ready(None);
+        };
+        let mut frame = frame?;
+        if let Some(data) = frame.data_ref() {
+            self.keep(|kept| kept.add(data));
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            let total = self.count.load(Relaxed).saturating_add(length);
+            self.count.store(total, Relaxed);
+            if self.most != 0 && total > self.most {
+                return Poll::Ready(Some(Err(TooLarge(self.most).into())));
+            }
+            if self.incoming.is_end_stream() {
+                self.keep(Kept::end);
+            }
+        } else if let Some(trailers) = frame.trailers_mut() {
+            // What has trailers is not sent again.
+            self.keep(Kept::let_go);
+            fields::prepare_trailers(trailers, &self.credential);
+        }
+        Poll::Ready(Some(Ok(frame)))
     }
 }
 
@@ -71,7 +97,7 @@ pub struct AnswerBody {
 
 #[derive(Debug)]
 enum Content {
-    Reply(ReplyBody),
+    Reply(ReplyBody, IdleTimer),
     Own(Full<Bytes>, Times),
 }
 
@@ -87,32 +113,20 @@ impl Body for CallerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
-            return this.wait(cx);
-        };
-        this.patience = None;
-        let Some(frame) = frame else {
-            this.keep(Kept::end);
-            return Poll::Ready(None);
-        };
-        let mut frame = frame?;
-        if let Some(data) = frame.data_ref() {
-            this.keep(|kept| kept.add(data));
-            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            let total = this.count.load(Relaxed).saturating_add(length);
-            this.count.store(total, Relaxed);
-            if this.most != 0 && total > this.most {
-                return Poll::Ready(Some(Err(TooLarge(this.most).into())));
+        let frame = ready!(this.poll_filtered(cx));
+        match &frame {
+            Some(Err(error)) => {
+                let reason = match error.downcast_ref::<Idle>() {
+                    Some(idle) => idle.to_string(),
+                    None => format!("the request's body failed: {error}"),
+                };
+                this.note(|exchange| exchange.note_request_failure(reason));
             }
-            if this.incoming.is_end_stream() {
-                this.keep(Kept::end);
-            }
-        } else if let Some(trailers) = frame.trailers_mut() {
-            // What has trailers is not sent again.
-            this.keep(Kept::let_go);
-            fields::prepare_trailers(trailers, &this.credential);
+            None => this.note(Exchange::note_request_end),
+            Some(Ok(_)) if this.incoming.is_end_stream() => this.note(Exchange::note_request_end),
+            Some(Ok(_)) => {}
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -125,10 +139,13 @@ impl Body for CallerBody {
 }
 
 impl AnswerBody {
-    /// The origin's body.
-    pub(super) fn reply(body: ReplyBody, entry: Entry, mut visit: Visit) -> Self {
+    /// The origin's body, cut when `idle` says so.
+    pub(super) fn reply(body: ReplyBody, idle: IdleTimer, entry: Entry, mut visit: Visit) -> Self {
         visit.offer();
-        Self { content: Content::Reply(body), entry: Some(entry), visit: Some(visit) }
+        if let Some(exchange) = idle.exchange() {
+            exchange.note_answer();
+        }
+        Self { content: Content::Reply(body, idle), entry: Some(entry), visit: Some(visit) }
     }
 
     /// The proxy's own body, whose entry is written already: it is short, and nobody is to hold
@@ -147,7 +164,7 @@ impl AnswerBody {
     pub fn times(&self) -> Times {
         match &self.content {
             Content::Own(_, times) => *times,
-            Content::Reply(_) => self.entry.as_ref().map(Entry::times).unwrap_or_default(),
+            Content::Reply(..) => self.entry.as_ref().map(Entry::times).unwrap_or_default(),
         }
     }
 
@@ -161,10 +178,38 @@ impl AnswerBody {
         }
     }
 
-    fn fail(&mut self, error: &BodyError) {
-        if let Some(entry) = &mut self.entry {
-            entry.cause = Some(format!("the origin's body ended early: {error}").into());
+    /// The next frame of the origin's body, or of our own.
+    fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (body, idle) = match &mut self.content {
+            Content::Own(body, _) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                return Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})));
+            }
+            Content::Reply(body, idle) => (body, idle),
+        };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+            let cut = ready!(idle.poll_idle(cx));
+            if let Some(entry) = &mut self.entry {
+                entry.cause = Some(cut.to_string().into());
+            }
+            return Poll::Ready(Some(Err(cut.into())));
+        };
+        idle.stop();
+        if let Some(exchange) = idle.exchange() {
+            exchange.note_answer();
         }
+        if let (Some(Err(error)), Some(entry)) = (&frame, &mut self.entry) {
+            // A request that fails takes its answer along: that is not the origin's fault.
+            let request_failure = idle.exchange().and_then(Exchange::request_failure);
+            entry.cause = Some(match request_failure {
+                Some(failure) => failure.into(),
+                None => format!("the origin's body ended early: {error}").into(),
+            });
+        }
+        Poll::Ready(frame)
     }
 }
 
@@ -180,17 +225,7 @@ impl Body for AnswerBody {
         if let Some(visit) = &mut this.visit {
             visit.take();
         }
-        let frame = match &mut this.content {
-            Content::Own(body, _) => ready!(Pin::new(body).poll_frame(cx))
-                .map(|frame| frame.map_err(|never| match never {})),
-            Content::Reply(body) => match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Err(error)) => {
-                    this.fail(&error);
-                    return Poll::Ready(Some(Err(error)));
-                }
-                frame => frame,
-            },
-        };
+        let frame = ready!(this.poll_content(cx));
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
                 this.count(&mut frame);
@@ -205,14 +240,14 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Reply(body) => body.is_end_stream(),
+            Content::Reply(body, _) => body.is_end_stream(),
             Content::Own(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Reply(body) => body.size_hint(),
+            Content::Reply(body, _) => body.size_hint(),
             Content::Own(body, _) => body.size_hint(),
         }
     }

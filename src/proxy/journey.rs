@@ -7,28 +7,31 @@ use std::sync::atomic::Ordering::Relaxed;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
-use super::admit::{admit, admit_tunnel, overloaded, shutting_down, store_unavailable};
+use super::InForce;
+use super::admit::{
+    admit, admit_tunnel, caller_overloaded, overloaded, shutting_down, store_unavailable,
+};
 use super::arrival::{Arrival, Form};
 use super::base_url::Rewriting;
 use super::body::{AnswerBody, CallerBody};
 use super::caller::{name_sender, shown_digest};
 use super::decide::too_large;
 use super::fields::{self, REQUEST_ID, Via};
+use super::idle::{Exchange, Idle, IdleTimer};
 use super::inject::inject;
 use super::recheck::NotSent;
 use super::refusal::{Code, Refusal, is_grpc};
 use super::relay;
 use super::renewal::{Holding, Kept, Readiness, Replay, Waiting, readiness};
 use super::tunnel::{Opening, Tunnel};
-use super::upgrade::{self, Splice, Switch};
-use super::{InForce, Settings};
-use crate::door::{Fault, House, Lobby, TurnedAway, Visit};
+use super::upgrade::{self, Switch};
+use crate::door::{Fault, House, Lobby, Presence, TurnedAway, Visit};
 use crate::ledger::{self, Decision, Entry, Ledger};
 use crate::limit::MemoryBudget;
 use crate::model::permit::Permit;
@@ -119,13 +122,12 @@ impl Proxy {
         let mut entry = self.ledger.open(Some(opening));
         entry.is_grpc = is_grpc(request.version(), request.headers().get(header::CONTENT_TYPE));
         let in_force = self.in_force.load_full();
-        let next = self.decide_and_inject(&in_force, &mut entry, request, tunnel);
-        if entry.caller.is_some() {
-            visit.presence().greet();
-        }
+        let from = (visit.presence().as_ref(), tunnel);
+        let next = self.decide_and_inject(&in_force, &mut entry, request, from);
         async move {
             Ok(match next {
                 Ok(Next::Leaves(departure, mut homeward)) => {
+                    homeward.attach(&visit);
                     entry.departs();
                     let replay = homeward.replay.take();
                     let with = (&homeward.arrival, replay);
@@ -159,6 +161,7 @@ impl Proxy {
             }
             Err(refusal) => return relay::refuse(refusal, entry, visit),
         };
+        homeward.attach(&visit);
         entry.departs();
         let replay = homeward.replay.take();
         let sent = self.send(&in_force, departure, (&homeward.arrival, replay)).await;
@@ -201,6 +204,17 @@ pub(super) struct Homeward {
     switch: Option<Box<Switch>>,
     /// If the origin may refuse tokens that have not ended: what it takes to ask once more.
     replay: Option<Box<Replay>>,
+    /// Ends an answer that stops coming.
+    idle: IdleTimer,
+}
+
+impl Homeward {
+    /// Tells the caller's conn of what comes of the request.
+    fn attach(&self, visit: &Visit) {
+        if let Some(exchange) = self.idle.exchange() {
+            exchange.attach(visit.presence());
+        }
+    }
 }
 
 impl Proxy {
@@ -211,7 +225,7 @@ impl Proxy {
         in_force: &InForce,
         entry: &mut Entry,
         request: Request<Incoming>,
-        tunnel: Option<&Tunnel>,
+        (conn, tunnel): (&Presence, Option<&Tunnel>),
     ) -> Result<Next, Refusal> {
         if *self.stop.borrow() {
             return Err(shutting_down());
@@ -234,6 +248,9 @@ impl Proxy {
             entry.caller = Some(Arc::clone(&known.name));
             entry.integration = known.reach.only().cloned();
         });
+        if entry.caller.is_some() {
+            conn.greet(arrival.presented.digest()).map_err(|_full| caller_overloaded())?;
+        }
         let holder =
             identified.inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
         holder.mark_used(now);
@@ -268,6 +285,9 @@ impl Proxy {
     ) -> Result<Next, Refusal> {
         let Decided { mut head, body, arrival, holder, permit } = decided;
         let most = in_force.settings.max_body_bytes;
+        let idle_timeout = in_force.settings.idle_timeout;
+        let exchange = (!body.is_end_stream()).then(|| Arc::new(Exchange::new(idle_timeout)));
+        let idle = IdleTimer::new(idle_timeout, exchange.clone());
         let base_url = (arrival.ask.form == Form::BaseUrl).then(|| {
             let token_field = arrival.presented.field.as_ref();
             let (origin, settings) = (permit.origin(), &in_force.settings);
@@ -287,13 +307,19 @@ impl Proxy {
         });
         let again =
             kept.clone().map(|kept| (head.clone(), Holding(kept), Arc::clone(permit.connection())));
-        let mut body = outgoing(body, entry, &in_force.settings, (&permit, kept));
+        let mut body = match exchange {
+            None => Outgoing::empty(),
+            Some(exchange) => {
+                let idle = IdleTimer::new(idle_timeout, Some(exchange));
+                outgoing(body, idle, entry, most, (&permit, kept))
+            }
+        };
         if fields::expects_continue(&head.headers) {
             body = body.after_continue();
         }
         let departure = inject(head, body, &arrival, permit, &self.via)?;
         let replay = again.map(|(head, kept, used)| Box::new(Replay { head, kept, used }));
-        Ok(Next::Leaves(departure, Homeward { arrival, most, base_url, switch, replay }))
+        Ok(Next::Leaves(departure, Homeward { arrival, most, base_url, switch, replay, idle }))
     }
 
     /// The journey from the network on: the origin's word, fit for the caller.
@@ -322,44 +348,10 @@ impl Proxy {
                 }
                 match homeward.switch.filter(|_| agreed) {
                     Some(switch) => self.splice(*switch, reply, entry, visit),
-                    None => relay::relay(reply, entry, visit),
+                    None => relay::relay(reply, homeward.idle, entry, visit),
                 }
             }
         }
-    }
-
-    /// Switches both conns to the WebSocket; its entry is written when it ends.
-    fn splice(
-        &self,
-        switch: Switch,
-        reply: Reply,
-        mut entry: Entry,
-        visit: Visit,
-    ) -> Response<AnswerBody> {
-        entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        // Not marked as seen: a reload since the decision must be looked at too.
-        let changes = self.changes.clone();
-        let (mut head, origin) = reply.into_parts();
-        head.headers.insert(REQUEST_ID, entry.request_id());
-        let idle_timeout = self.in_force.load().settings.websocket_idle_timeout;
-        let splice = Splice {
-            caller: switch.caller,
-            origin: origin.into_switched(),
-            ends_in: switch.standing.ends_in(self.ledger.clock.now()),
-            first_byte: idle_timeout,
-            idle_timeout,
-            changes,
-        };
-        visit.presence().upgrade();
-        let (standing, in_force) = (switch.standing, Arc::clone(&self.in_force));
-        self.tasks.spawn(async move {
-            let spliced = splice.run(|| standing.holds(&in_force.load())).await;
-            entry.request_count = Some(Arc::new(spliced.from_caller.into()));
-            entry.response_bytes = spliced.from_origin;
-            entry.cause = spliced.cause.map(Into::into);
-            drop((entry, visit));
-        });
-        upgrade::switching_protocols(head.headers)
     }
 }
 
@@ -375,27 +367,27 @@ fn options(allow: &HeaderValue) -> Response<Full<Bytes>> {
 /// The body on its way out.
 fn outgoing(
     body: Incoming,
+    idle: IdleTimer,
     entry: &mut Entry,
-    settings: &Settings,
+    most: u64,
     (permit, kept): (&Permit, Option<Arc<Kept>>),
 ) -> Outgoing {
-    if body.is_end_stream() {
-        return Outgoing::empty();
-    }
     let count = Arc::default();
     entry.request_count = Some(Arc::clone(&count));
-    Outgoing::stream(CallerBody {
-        incoming: body,
-        idle_timeout: settings.idle_timeout,
-        patience: None,
-        count,
-        most: settings.max_body_bytes,
-        credential: permit.connection().field().clone(),
-        kept,
-    })
+    let credential = permit.connection().field().clone();
+    Outgoing::stream(CallerBody { incoming: body, idle, count, most, credential, kept })
 }
 
-/// A request that failed because its body was too large is its caller's fault, not its origin's.
+/// A request whose body is too large, or stops coming, is its caller's fault and not its origin's.
 fn blame(error: upstream::Error, sent: u64, most: u64) -> Refusal {
-    if most != 0 && sent > most { too_large(most).closing() } else { Refusal::from(error) }
+    if most != 0 && sent > most {
+        return too_large(most).closing();
+    }
+    match Idle::in_chain(&error) {
+        Some(idle) => {
+            let title = format!("The caller must send its request without such a pause: {idle}.");
+            Refusal::new(Code::MalformedRequest, title).because(error.chain()).closing()
+        }
+        None => Refusal::from(error),
+    }
 }

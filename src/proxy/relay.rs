@@ -7,6 +7,7 @@ use http_body_util::Full;
 
 use super::body::AnswerBody;
 use super::fields::{self, REQUEST_ID, Via};
+use super::idle::IdleTimer;
 use super::refusal::Refusal;
 use crate::door::Visit;
 use crate::ledger::{Decision, Entry};
@@ -20,12 +21,17 @@ pub(super) fn prepare(reply: &mut Reply, via: &Via) {
     fields::prepare_response(reply.headers_mut(), version, via);
 }
 
-/// Hands the origin's answer to the caller.
-pub(super) fn relay(reply: Reply, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
+/// Hands the origin's answer to the caller; `idle` ends one that stops coming.
+pub(super) fn relay(
+    reply: Reply,
+    idle: IdleTimer,
+    mut entry: Entry,
+    visit: Visit,
+) -> Response<AnswerBody> {
     entry.status = reply.status().as_u16();
     let (mut head, body): (_, ReplyBody) = reply.into_parts();
     head.headers.insert(REQUEST_ID, entry.request_id());
-    Response::from_parts(head, AnswerBody::reply(body, entry, visit))
+    Response::from_parts(head, AnswerBody::reply(body, idle, entry, visit))
 }
 
 /// Hands an answer of our own to the caller.

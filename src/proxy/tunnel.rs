@@ -13,6 +13,7 @@ use http::{Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use super::admit::{caller_overloaded, overloaded};
 use super::arrival::{Arrival, Ask, Destination};
 use super::body::AnswerBody;
 use super::caller::name_sender;
@@ -22,7 +23,7 @@ use super::fields::REQUEST_ID;
 use super::journey::Proxy;
 use super::refusal::{Code, Refusal};
 use super::{InForce, relay};
-use crate::door::{TunnelFault, Visit};
+use crate::door::{NoRoom, TunnelFault, Visit};
 use crate::ledger::{Decision, Entry};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -177,8 +178,16 @@ impl Proxy {
         mut entry: Entry,
         visit: Visit,
     ) -> Response<AnswerBody> {
-        let Some(inner) = self.lobby.admit_tunnel(visit.presence().peer()) else {
-            return relay::refuse(super::admit::overloaded(), entry, visit);
+        let outer = visit.presence();
+        // Of HTTP/2 only the stream becomes a tunnel, and its conn goes on beside it.
+        let admitted = match opening.version {
+            Version::HTTP_2 => self.lobby.admit_stream(outer, opening.digest),
+            _ => self.lobby.admit_tunnel(outer),
+        };
+        let inner = match admitted {
+            Ok(inner) => inner,
+            Err(NoRoom::Full) => return relay::refuse(overloaded(), entry, visit),
+            Err(NoRoom::CallerFull) => return relay::refuse(caller_overloaded(), entry, visit),
         };
         let response = opened(&mut entry, &visit, opening.version);
         let (tls, tasks) = (Arc::clone(&self.tunnel_tls), self.tasks.clone());

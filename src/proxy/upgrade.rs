@@ -1,8 +1,6 @@
 //! WebSocket (RFC 6455) and other upgrades (RFC 9110 §7.8).
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
@@ -12,16 +10,17 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::watch;
+use jiff::Timestamp;
 
 use super::InForce;
 use super::arrival::{Arrival, malformed};
 use super::body::AnswerBody;
+use super::fields::REQUEST_ID;
+use super::journey::Proxy;
 use super::refusal::Refusal;
-use jiff::Timestamp;
-
+use super::splice::{Splice, SpliceTerms};
+use crate::door::Visit;
+use crate::ledger::Entry;
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::registry::Holder;
@@ -159,102 +158,42 @@ impl Standing {
     }
 }
 
-/// Both ends of a WebSocket, or of a tunnel that is not looked into.
-pub(super) struct Splice<O> {
-    /// The caller's end, once its conn has been switched.
-    pub(super) caller: OnUpgrade,
-    /// The origin's end.
-    pub(super) origin: Option<O>,
-    /// How long there may be nothing at all at first.
-    pub(super) first_byte: Duration,
-    /// How long neither end may say anything.
-    pub(super) idle_timeout: Duration,
-    /// When the caller's token ends, if it does.
-    pub(super) ends_in: Option<Duration>,
-    /// Changes when another set of connections and callers is in force.
-    pub(super) changes: watch::Receiver<u64>,
-}
-
-/// How a splice has ended.
-#[derive(Debug, Default)]
-pub(super) struct Spliced {
-    pub(super) from_caller: u64,
-    pub(super) from_origin: u64,
-    pub(super) cause: Option<&'static str>,
-}
-
-impl<O: AsyncRead + AsyncWrite> Splice<O> {
-    /// Passes bytes both ways until both ends have ended, one of them fails, both are silent for
-    /// too long, or `still_allowed` no longer holds.
-    pub(super) async fn run(mut self, still_allowed: impl Fn() -> bool) -> Spliced {
-        let (Ok(caller), Some(origin)) = (self.caller.await, self.origin) else {
-            return Spliced::default().because("the conn ended before it was switched");
+impl Proxy {
+    /// Switches both conns to the WebSocket; its entry is written when it ends.
+    pub(super) fn splice(
+        &self,
+        switch: Switch,
+        reply: Reply,
+        mut entry: Entry,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
+        entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+        // Not marked as seen: a reload since the decision must be looked at too.
+        let changes = self.changes.clone();
+        let (mut head, origin) = reply.into_parts();
+        head.headers.insert(REQUEST_ID, entry.request_id());
+        let idle_timeout = self.in_force.load().settings.websocket_idle_timeout;
+        let splice = Splice {
+            caller: switch.caller,
+            origin: origin.into_switched(),
+            terms: SpliceTerms {
+                ends_in: switch.standing.ends_in(self.ledger.clock.now()),
+                first_byte: idle_timeout,
+                idle_timeout,
+                changes,
+            },
+            stop: Some(self.stop.clone()),
         };
-        let (caller_reads, caller_writes) = tokio::io::split(TokioIo::new(caller));
-        let (origin_reads, origin_writes) = tokio::io::split(origin);
-        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
-        let moved = || (up.load(Relaxed), down.load(Relaxed));
-        // Both run in one future that is never dropped half-way: a write that waits for one end
-        // must not be lost because the other end had something to say.
-        let mut both = pin!(async {
-            tokio::try_join!(
-                pour(caller_reads, origin_writes, &up),
-                pour(origin_reads, caller_writes, &down)
-            )
+        visit.presence().upgrade();
+        let (standing, in_force) = (switch.standing, Arc::clone(&self.in_force));
+        self.tasks.spawn(async move {
+            let spliced = splice.run(|| standing.holds(&in_force.load())).await;
+            entry.request_count = Some(Arc::new(spliced.from_caller.into()));
+            entry.response_bytes = spliced.from_origin;
+            entry.cause = spliced.cause.map(Into::into);
+            drop((entry, visit));
         });
-        let mut token_ends = pin!(async {
-            match self.ends_in {
-                Some(left) => tokio::time::sleep(left).await,
-                None => std::future::pending().await,
-            }
-        });
-        let mut silent = pin!(tokio::time::sleep(self.first_byte));
-        let mut before = moved();
-        let cause = loop {
-            tokio::select! {
-                () = &mut silent => {
-                    if moved() == before {
-                        break Some("neither end said anything for too long");
-                    }
-                    before = moved();
-                    silent.as_mut().reset(tokio::time::Instant::now() + self.idle_timeout);
-                }
-                () = &mut token_ends => break Some("the token has ended"),
-                ended = &mut both => break ended.err().map(|_error| "one end failed"),
-                changed = self.changes.changed() => {
-                    if changed.is_err() || !still_allowed() {
-                        break Some("the token or the connection is no longer in force");
-                    }
-                }
-            }
-        };
-        let (from_caller, from_origin) = moved();
-        Spliced { from_caller, from_origin, cause }
-    }
-}
-
-impl Spliced {
-    fn because(mut self, cause: &'static str) -> Self {
-        self.cause = Some(cause);
-        self
-    }
-}
-
-/// Passes everything on until the reading end has ended, which the writing end is told.
-async fn pour(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    moved: &AtomicU64,
-) -> std::io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(buffer.get(..count).unwrap_or_default()).await?;
-        to.flush().await?;
-        moved.fetch_add(u64::try_from(count).unwrap_or(0), Relaxed);
+        switching_protocols(head.headers)
     }
 }
 
@@ -276,7 +215,6 @@ fn check_handshake(head: &Parts) -> Result<(), Refusal> {
 }
 
 const NOT_UNDERSTOOD: &str = "The only upgrade that is understood is websocket.";
-const BUFFER: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

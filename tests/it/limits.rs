@@ -1,5 +1,6 @@
 //! Limits on heads, bodies, conns, time and rate.
 
+mod callers;
 mod half_heads;
 
 use std::time::Duration;
@@ -180,7 +181,11 @@ async fn conns_at_rest_and_stalled_bodies_are_closed_in_time() {
 #[tokio::test]
 async fn beyond_the_most_conns_callers_are_told_to_come_back() {
     let origin = Origin::start().await;
-    let world = World::new(&origin).set("proxy.max_connections", "2").run().await;
+    let world = World::new(&origin)
+        .set("proxy.max_connections", "2")
+        .set("proxy.max_connections_per_caller", "2")
+        .run()
+        .await;
     let (mut first, mut second) = (world.raw().await, world.raw().await);
     first.send(&ask(URL)).await;
     second.send(&ask(URL)).await;

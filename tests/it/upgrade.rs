@@ -297,3 +297,60 @@ async fn either_end_may_end_the_websocket() {
     let farewell = tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap();
     assert!(farewell.is_none_or(|last| last.is_err() || last.unwrap().is_close()));
 }
+
+/// An origin of a WebSocket that tells all it is sent after the handshake.
+async fn recording() -> (Origin, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let origin = Origin::scripted(move |mut conn: Conn| {
+        let tell = tell.clone();
+        async move {
+            conn.head().await;
+            let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: \
+                          websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+            conn.raw.write(agreed).await;
+            let _either_way = tell.send(conn.raw.rest().await);
+        }
+    })
+    .await;
+    (origin, told)
+}
+
+#[tokio::test]
+async fn a_resting_websocket_is_told_of_a_stop_and_does_not_hold_it_up() {
+    let origin = echo().await;
+    let mut world = World::new(&origin).set("shutdown_grace", "\"60s\"").run().await;
+    let mut socket = open(&world, &absolute()).await;
+    assert_echoes(&mut socket, Message::text("hello")).await;
+    world.signal(rustix::process::Signal::TERM);
+    let Some(Ok(Message::Close(Some(close)))) = soon(socket.next()).await else {
+        panic!("there was no close frame");
+    };
+    assert_eq!(u16::from(close.code), 1001);
+    // The other end is told too: with the answer of both the conn ends.
+    assert!(soon(socket.next()).await.is_none_or(|last| last.is_err()));
+    assert_eq!(world.ended().await.code(), Some(0), "{}", world.log.text());
+    let entry = world.log.entry_of("/socket").await;
+    assert_eq!((&entry["status"], &entry["cause"]), (&101.into(), &STOPPED.into()));
+}
+
+const STOPPED: &str = "the server was shutting down";
+
+#[tokio::test]
+async fn a_frame_that_is_under_way_is_ended_before_the_other_end_is_told_of_a_stop() {
+    let (origin, mut told) = recording().await;
+    let mut world = World::new(&origin).set("shutdown_grace", "\"60s\"").run().await;
+    let mut raw = world.raw().await;
+    raw.write(absolute().bytes()).await;
+    assert_eq!(raw.head().await.status, 101);
+    // A text of five bytes, masked with zeros; three of them come later.
+    raw.write([0x81, 0x85, 0, 0, 0, 0, b'h', b'e']).await;
+    world.signal(rustix::process::Signal::TERM);
+    assert_eq!(raw.until(&[0x88, 2, 0x03, 0xe9]).await.unwrap().len(), 4);
+    raw.write(b"llo").await;
+    let heard = soon(told.recv()).await.unwrap();
+    assert_eq!(&heard[..11], &[0x81, 0x85, 0, 0, 0, 0, b'h', b'e', b'l', b'l', b'o']);
+    let [0x88, 0x82, mask @ ..] = &heard[11..] else { panic!("{heard:?}") };
+    assert_eq!((mask[0] ^ mask[4], mask[1] ^ mask[5], mask.len()), (0x03, 0xe9, 6));
+    // It never answers the close frame, and is not waited for to the end of the grace.
+    assert_eq!(world.ended().await.code(), Some(0), "{}", world.log.text());
+}

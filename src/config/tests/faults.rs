@@ -99,6 +99,10 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "c.toml:2:1: proxy.max_body_bytes: must be a whole number, not a number beyond 64 bits",
     ),
     (
+        "[proxy]\nmax_connections = 10\nmax_connections_per_caller = 11",
+        "c.toml:3:1: proxy.max_connections_per_caller: must be proxy.max_connections, which is 10, or less",
+    ),
+    (
         "[proxy]\nmax_connections = 1.5",
         "c.toml:2:1: proxy.max_connections: must be a whole number, not a fraction",
     ),

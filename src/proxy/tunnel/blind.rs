@@ -15,7 +15,7 @@ use crate::proxy::body::AnswerBody;
 use crate::proxy::caller;
 use crate::proxy::journey::Proxy;
 use crate::proxy::refusal::Refusal;
-use crate::proxy::upgrade::Splice;
+use crate::proxy::splice::{Splice, SpliceTerms};
 use crate::proxy::{InForce, relay};
 
 impl Proxy {
@@ -45,10 +45,14 @@ impl Proxy {
         let splice = Splice {
             caller,
             origin: Some(reached),
-            ends_in: end.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()),
-            first_byte: in_force.settings.head_timeout,
-            idle_timeout: in_force.settings.websocket_idle_timeout,
-            changes: self.changes.clone(),
+            terms: SpliceTerms {
+                ends_in: end
+                    .map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()),
+                first_byte: in_force.settings.head_timeout,
+                idle_timeout: in_force.settings.websocket_idle_timeout,
+                changes: self.changes.clone(),
+            },
+            stop: None,
         };
         let in_force = Arc::clone(&self.in_force);
         self.tasks.spawn(async move {

@@ -47,6 +47,7 @@ fuzz_target!(|input: &[u8]| {
         head_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
         max_conns: 1,
+        max_conns_per_caller: 1,
         max_silent_conns: 1,
     };
     let answered = runtime.block_on(async {

@@ -202,9 +202,13 @@ async fn silent_tunnels_and_handshakes_without_end_are_reaped_and_harm_nobody() 
 #[tokio::test]
 async fn a_tunnel_counts_as_one_conn_and_too_many_are_refused() {
     let origin = Origin::start().await;
-    let world = World::new(&origin).set("proxy.max_connections", "8").run().await;
+    let world = World::new(&origin)
+        .set("proxy.max_connections", "8")
+        .set("proxy.max_connections_per_caller", "8")
+        .run()
+        .await;
     let mut open = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..8 {
         let mut tunnel = world.tunnel().await;
         assert_eq!(tunnel.send(&inner("GET /v1")).await.status, 200);
         open.push(tunnel);

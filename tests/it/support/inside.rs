@@ -59,6 +59,7 @@ pub(crate) fn serve_changed(
         head_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
         max_conns: 100,
+        max_conns_per_caller: 100,
         max_silent_conns: 100,
     };
     let lobby = Arc::new(Lobby::new(Arc::default(), limits, 1));

@@ -73,7 +73,7 @@ impl Log {
     }
 
     /// Waits for the first entry that `wanted` takes.
-    pub(crate) async fn entry(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn entry(&self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         self.find(|line| as_entry(line).filter(|entry| wanted(entry))).await
     }
 
