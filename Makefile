@@ -7,7 +7,7 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit test-clients test-api test-oauth test-console test-matrix test-deploy test-examples deny check demo run soak bench fuzz clean
+.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples deny check demo run soak bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,10 @@ run: ## the proxy with config/example.toml
 
 soak: ## four minutes of 200 connections whose tokens live a minute, at two instances: no request may fail
 	SOAK=60,200,240 cargo test --test it -- --nocapture no_request_fails_while_tokens_come_and_go
+
+chaos: ## some minutes of instances that are killed and paused, and of failovers; says what was lost
+	@$(call need,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)
+	CHAOS=120 timeout 600 cargo test --test it chaos:: -- --nocapture --test-threads 1
 
 bench: ## speed: against nginx, HAProxy and a bare pipe, then the decision alone
 	cargo bench

@@ -17,7 +17,11 @@ impl World {
 
     /// Keeps its connections and tokens in this database, under the key that all tests share.
     pub(crate) fn keeping_in(self, postgres: &Postgres) -> Self {
-        let url = String::from_utf8(postgres.url().expose().to_vec()).unwrap();
+        self.keeping_at(&String::from_utf8(postgres.url().expose().to_vec()).unwrap())
+    }
+
+    /// The same with the database at this URL.
+    pub(crate) fn keeping_at(self, url: &str) -> Self {
         self.set("store.url", &format!("{url:?}")).with("KEYFERRY_MASTER_KEY", SHARED_KEY)
     }
 }
