@@ -181,6 +181,10 @@ pub(super) struct Decided {
 }
 
 /// Where a request goes once everything is decided.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the largest is the usual one; a box would cost each request an allocation"
+)]
 pub(super) enum Next {
     /// To its origin.
     Leaves(Departure, Homeward),

@@ -62,8 +62,9 @@ impl<'a> Recheck<'a> {
         // Tokens that have ended are not waited for here: the origin says 401, and others are got.
         has_tokens(permit.connection(), &in_force.settings.renewal, now)?;
         let connection = Arc::clone(permit.connection());
+        let missing = connection.missing_key();
         departure.renew(permit, fields::strip_credential).map_err(|why| match why {
-            NotRenewed::Sealed => seal_broken(),
+            NotRenewed::Sealed => seal_broken(missing),
             NotRenewed::Elsewhere => replaced(&connection),
         })
     }

@@ -1,5 +1,7 @@
 //! Sends a departure and brings back the reply.
 
+mod alone;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
+pub use self::alone::Opened;
 use super::Rules;
 use super::body::Progress;
 use super::conn_auth::is_bound_to_conn;
@@ -35,13 +38,6 @@ pub struct Upstream {
     workers: usize,
     replay_budget: ReplayBudget,
     dialed: Mutex<Option<Dialed>>,
-}
-
-/// A conn of its own to a departure's origin, before a byte of the departure was written.
-#[derive(Debug)]
-pub struct Opened {
-    conn: Box<Conn>,
-    departure: Departure,
 }
 
 /// What became of an attempt on one conn.
@@ -130,12 +126,7 @@ impl Upstream {
     ) -> Result<Reply, Error> {
         // What is rare stands in a box of its own, so that the usual request's future is small.
         if departure.is_alone() {
-            let alone = async {
-                let mut opened = self.open_alone(rules, departure).await?;
-                check.check(&mut opened.departure).map_err(Error::Withdrawn)?;
-                self.send_opened(rules, opened).await
-            };
-            return Box::pin(alone).await;
+            return Box::pin(self.send_alone(rules, departure, check)).await;
         }
         let key = Key {
             generation: rules.generation,
@@ -164,7 +155,7 @@ impl Upstream {
                     self.try_http1(rules, conn, &slot, departure, reused).await?
                 }
                 Pooled::Http2(_) if departure.needs_http1() => {
-                    return Box::pin(self.send_over_http1(rules, departure)).await;
+                    return Box::pin(self.send_over_http1(rules, departure, check)).await;
                 }
                 Pooled::Http2(stream) => {
                     Box::pin(self.try_http2(rules, stream, &slot, departure)).await?
@@ -181,15 +172,6 @@ impl Upstream {
                 }
             };
         }
-    }
-
-    /// Sends what HTTP/2 can't carry over HTTP/1.1, on a conn of its own.
-    async fn send_over_http1(&self, rules: &Rules, departure: Departure) -> Result<Reply, Error> {
-        let opened = self.open_alone(rules, departure).await.map_err(|error| match error {
-            Error::TlsFailed(why) => Error::TargetNotCarried(why),
-            error => error,
-        })?;
-        self.send_opened(rules, opened).await
     }
 
     /// Closes idle conns that are due, once a second, for as long as it is polled.
@@ -240,8 +222,8 @@ impl Upstream {
     ) -> Result<Pooled, Error> {
         let purpose = if slot.requires_http1() { Purpose::Http1Only } else { Purpose::AnyHttp };
         let tls = rules.tls.config(&key.integration, purpose);
-        let (io, dialed) =
-            dial(rules, &self.gauges, Some(&key.integration), &key.origin, &tls).await?;
+        let asker = Some(&key.integration);
+        let (io, dialed) = dial(rules, &self.gauges, asker, &key.origin, &tls).await?;
         *self.dialed.lock() = Some(dialed);
         let open = OpenConn::new(&self.gauges);
         if io.get_ref().1.alpn_protocol() != Some(b"h2") {
@@ -353,28 +335,6 @@ impl Upstream {
             ReplyBody::http1(lease)
         };
         head.response.map(|()| body)
-    }
-
-    /// Opens a conn for a departure alone, and writes nothing to it yet. Cancel-safe.
-    ///
-    /// # Errors
-    /// [`Error`] when there is no such conn; the departure has not left.
-    pub async fn open_alone(&self, rules: &Rules, departure: Departure) -> Result<Opened, Error> {
-        let (asker, origin) = (departure.integration(), departure.origin());
-        let tls = rules.tls.config(asker, Purpose::Http1Only);
-        let (io, _dialed) = dial(rules, &self.gauges, Some(asker), origin, &tls).await?;
-        Ok(Opened { conn: Conn::new(io, OpenConn::new(&self.gauges)), departure })
-    }
-
-    /// Sends a departure on the conn that was opened for it.
-    ///
-    /// # Errors
-    /// [`Error`] when there is no response head.
-    pub async fn send_opened(&self, rules: &Rules, opened: Opened) -> Result<Reply, Error> {
-        let Opened { mut conn, mut departure } = opened;
-        let exchange = conn.exchange(departure.as_http1());
-        let head = in_time(rules.settings.response_timeout, None, exchange).await??;
-        Ok(self.reply(conn, head, departure, None))
     }
 }
 

@@ -74,7 +74,7 @@ async fn a_backup_of_a_running_server_is_of_one_state_and_comes_back() {
     let origin = Origin::start().await;
     let server = World::new(&origin).keeping().run().await;
     server.keep_bearer("kept", "api.example.test", "kept-secret").await;
-    server.keep_token("runner", &["proxy"]).await;
+    server.keep_token("kept", &["proxy"]).await;
     let ended = run(&server.world, "data", &["backup", "one.db"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("1 connection and 1 token"), "{ended:?}");

@@ -149,8 +149,8 @@ async fn a_token_that_clients_send_on_keeps_redirects_at_the_origin() {
         let answer = world.send(&request).await;
         let kept = if is_kept { elsewhere } else { "" };
         assert_eq!(answer.field("location"), kept, "{field}");
-        let word = answer.field("proxy-status");
-        assert_eq!(word.contains("keyferry; details=\"location removed"), !is_kept, "{word}");
+        let status = answer.field("proxy-status");
+        assert_eq!(status.contains("keyferry; details=\"location removed"), !is_kept, "{status}");
         let request = stranger(&line).field(field, value).field("X-Location", "/next?x");
         let answer = world.send(&request).await;
         assert_eq!(answer.field("location"), format!("/~/{path}/next?x"), "{field}");

@@ -20,6 +20,7 @@ fn length() -> Duration {
 }
 
 /// Says something on standard output, which `make chaos` shows.
+#[expect(clippy::print_stdout, reason = "the seed and the losses are for whoever runs it")]
 fn report(scenario: &str, said: &str) {
     println!("chaos: {scenario}: {said}");
 }

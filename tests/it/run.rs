@@ -186,6 +186,44 @@ async fn a_connection_that_is_not_there_is_told_before_the_program_runs() {
     assert!(said.contains("the integration acme has no connection nobody"), "{said}");
 }
 
+/// The variables that name the bundle of CAs, beside `SSL_CERT_FILE`.
+const NAME_THE_BUNDLE: [&str; 19] = [
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "AWS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+    "DENO_CERT",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "PERL_LWP_SSL_CA_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "WEBSOCKET_CLIENT_CA_BUNDLE",
+    "CONDA_SSL_VERIFY",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "NIX_SSL_CERT_FILE",
+    "BUNDLE_SSL_CA_CERT",
+    "COMPOSER_CAFILE",
+    "HEX_CACERTS_PATH",
+    "JULIA_SSL_CA_ROOTS_PATH",
+    "SYSTEM_CERTIFICATE_PATH",
+];
+
+/// The variables that name the proxy, beside `https_proxy`.
+const NAME_THE_PROXY: [&str; 11] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "http_proxy",
+    "WSS_PROXY",
+    "wss_proxy",
+    "WS_PROXY",
+    "ws_proxy",
+    "grpc_proxy",
+    "npm_config_https_proxy",
+    "npm_config_proxy",
+    "YARN_HTTPS_PROXY",
+];
+
 #[tokio::test]
 async fn the_variables_are_set_and_what_they_name_is_gone_afterwards() {
     let origin = Origin::start().await;
@@ -203,42 +241,10 @@ async fn the_variables_are_set_and_what_they_name_is_gone_afterwards() {
         found.unwrap_or_else(|| panic!("{name} in {variables}")).to_owned()
     };
     let bundle = value("SSL_CERT_FILE");
-    for name in [
-        "CURL_CA_BUNDLE",
-        "REQUESTS_CA_BUNDLE",
-        "AWS_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "CARGO_HTTP_CAINFO",
-        "PIP_CERT",
-        "DENO_CERT",
-        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-        "PERL_LWP_SSL_CA_FILE",
-        "HTTPLIB2_CA_CERTS",
-        "WEBSOCKET_CLIENT_CA_BUNDLE",
-        "CONDA_SSL_VERIFY",
-        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-        "NIX_SSL_CERT_FILE",
-        "BUNDLE_SSL_CA_CERT",
-        "COMPOSER_CAFILE",
-        "HEX_CACERTS_PATH",
-        "JULIA_SSL_CA_ROOTS_PATH",
-        "SYSTEM_CERTIFICATE_PATH",
-    ] {
+    for name in NAME_THE_BUNDLE {
         assert_eq!(value(name), bundle);
     }
-    for name in [
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "http_proxy",
-        "WSS_PROXY",
-        "wss_proxy",
-        "WS_PROXY",
-        "ws_proxy",
-        "grpc_proxy",
-        "npm_config_https_proxy",
-        "npm_config_proxy",
-        "YARN_HTTPS_PROXY",
-    ] {
+    for name in NAME_THE_PROXY {
         assert_eq!(value(name), value("https_proxy"));
     }
     assert_eq!(value("NO_PROXY"), "intranet.example,localhost,127.0.0.1,::1");

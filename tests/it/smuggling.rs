@@ -369,8 +369,7 @@ async fn a_conn_that_is_not_http_is_turned_away() {
     let origin = Origin::start().await;
     let world = World::new(&origin).run().await;
     for bytes in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n"[..],
-        b"SSH-2.0-OpenSSH_9\r\n",
+        &b"SSH-2.0-OpenSSH_9\r\n"[..],
         b"\r\n\r\n\r\nGARBAGE\r\n",
         b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
     ] {

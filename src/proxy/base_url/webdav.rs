@@ -36,17 +36,7 @@ impl NamedUrls {
         for name in [DESTINATION, IF] {
             for value in headers.get_all(&name) {
                 let Ok(text) = value.to_str() else { return Err(malformed(NOT_READ)) };
-                let pieces = if name == IF {
-                    let parts = split_conditions(text).into_iter();
-                    parts
-                        .map(|(is_url, part)| {
-                            let text = || Ok(Piece::Text(part.to_owned()));
-                            if is_url { read(part, path, own) } else { text() }
-                        })
-                        .collect::<Result<_, _>>()?
-                } else {
-                    vec![read(text.trim(), path, own)?]
-                };
+                let pieces = pieces_of(&name, text, path, own)?;
                 named.push((name.clone(), pieces));
             }
         }
@@ -73,6 +63,23 @@ impl NamedUrls {
             }
         }
     }
+}
+
+/// Reads one field's value: `If` holds URLs among its conditions, `Destination` is one URL.
+fn pieces_of(
+    name: &HeaderName,
+    text: &str,
+    path: &str,
+    own: &[String],
+) -> Result<Vec<Piece>, Refusal> {
+    if *name != IF {
+        return Ok(vec![read(text.trim(), path, own)?]);
+    }
+    let parts = split_conditions(text).into_iter();
+    let piece = |(is_url, part): (bool, &str)| {
+        if is_url { read(part, path, own) } else { Ok(Piece::Text(part.to_owned())) }
+    };
+    parts.map(piece).collect()
 }
 
 /// A URL as the caller names it.

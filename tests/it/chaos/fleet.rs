@@ -130,7 +130,7 @@ impl Fleet {
         let secret = self.next_secret.fetch_add(1, Relaxed);
         let token = json!({"token": format!("secret-{secret}")});
         let one = format!("{CONNECTIONS}/bearer_token/{}", name(lane));
-        let (line, body, next, done): (_, _, Secret, u16) = match (exists, dice.below(3)) {
+        let (ask_line, body, next, done): (_, _, Secret, u16) = match (exists, dice.below(3)) {
             (false, _) => {
                 let body = json!({
                     "name": name(lane), "allowed_domain": "api.example.test",
@@ -142,14 +142,14 @@ impl Fleet {
             (true, _) => (format!("PATCH {one}"), Some(token), Some(secret), 204),
         };
         self.pages[lane].lock().try_to(next);
-        let answer = manage(server, &line, body).await;
+        let answer = manage(server, &ask_line, body).await;
         {
             let mut page = self.pages[lane].lock();
             match answer {
                 Some((status, _)) if status == done => return page.acknowledge(next),
                 Some((404, _)) => return page.learn(false),
                 Some((409, _)) => return page.learn(true),
-                Some((400..500, text)) => panic!("{line}: {text}"),
+                Some((400..500, text)) => panic!("{ask_line}: {text}"),
                 _ => page.doubt(next),
             }
         }
@@ -191,20 +191,23 @@ impl Fleet {
         }
     }
 
+    /// Waits until an instance has of a lane what was acknowledged.
+    async fn is_right(&self, server: &Running, lane: usize) {
+        loop {
+            let found = Self::found(server, lane).await;
+            if found.is_some_and(|found| self.pages[lane].lock().is_possible(found)) {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until every instance has in force what was acknowledged and refuses what was revoked;
     /// says what there was, and how many writes the database itself has lost.
     pub(super) async fn settles(&self, scenario: &str, lost_with_the_database: u64) {
         for server in self.all() {
             for lane in 0..LANES {
-                let is_right = async {
-                    loop {
-                        let found = Self::found(&server, lane).await;
-                        if found.is_some_and(|found| self.pages[lane].lock().is_possible(found)) {
-                            return;
-                        }
-                        sleep(Duration::from_millis(20)).await;
-                    }
-                };
+                let is_right = self.is_right(&server, lane);
                 let settled = timeout(Duration::from_secs(12), is_right).await;
                 let page = self.pages[lane].lock().clone();
                 assert!(settled.is_ok(), "lane {lane}: {page:?}: {}", server.log.text());

@@ -35,12 +35,7 @@ async fn no_grant_dies_with_instances_that_are_killed_or_paused() {
             Arc::new(world.set("api.requests_per_minute", "0").run().await)
         };
         let servers: Vec<_> = join_all([run(), run(), run()]).await;
-        servers[0].register(&provider).await;
-        provider.set_refreshing(refreshing);
-        provider.set_expires_in(json!(2));
-        for name in NAMES {
-            servers[0].authorize(&provider, name).await;
-        }
+        authorize_all(&provider, &servers[0], refreshing).await;
         let servers: Vec<RwLock<Arc<Running>>> = servers.into_iter().map(RwLock::new).collect();
         let end = Instant::now() + super::length();
         let callers = NAMES.map(async |name| {
@@ -66,20 +61,36 @@ async fn no_grant_dies_with_instances_that_are_killed_or_paused() {
             }
         };
         tokio::join!(join_all(callers), trouble);
-        for slot in &servers {
-            let server = Arc::clone(&slot.read());
-            for name in NAMES {
-                let lives = async {
-                    while !matches!(send(server.address(), through(name)).await, Some((200, _))) {
-                        sleep(Duration::from_millis(20)).await;
-                    }
-                };
-                soon(lives).await;
-            }
-        }
+        all_live(&servers).await;
         let (asked, reused) = (provider.asked(), provider.reused());
         let said = format!("the provider was asked {asked} times; lost: nothing, of {NAMES:?}");
         super::report(scenario, &said);
         assert!(asked > NAMES.len() && reused == 0, "{asked}, {reused}");
+    }
+}
+
+/// Gives every name a grant whose tokens live for two seconds.
+async fn authorize_all(provider: &Provider, server: &Running, refreshing: Refreshing) {
+    server.register(provider).await;
+    provider.set_refreshing(refreshing);
+    provider.set_expires_in(json!(2));
+    for name in NAMES {
+        server.authorize(provider, name).await;
+    }
+}
+
+/// Waits until every grant is used with success at every instance.
+async fn all_live(servers: &[RwLock<Arc<Running>>]) {
+    for slot in servers {
+        let server = Arc::clone(&slot.read());
+        for name in NAMES {
+            soon(lives(&server, name)).await;
+        }
+    }
+}
+
+async fn lives(server: &Running, name: &str) {
+    while !matches!(send(server.address(), through(name)).await, Some((200, _))) {
+        sleep(Duration::from_millis(20)).await;
     }
 }

@@ -139,7 +139,7 @@ async fn a_request_inside_shows_no_token_and_opens_no_tunnel() {
     assert_eq!(nested.refusal(), refused(405, "MethodNotAllowed"));
     assert!(nested.field("allow").contains("GET") && !nested.field("allow").contains("CONNECT"));
     let mut tunnel = world.tunnel().await;
-    let token = format!("Bearer {}", crate::support::token("runner"));
+    let token = format!("Bearer {}", token("runner"));
     for name in ["Authorization", "X-Api-Key"] {
         let shown = inner("GET /v1").field(name, &token);
         assert_eq!(tunnel.send(&shown).await.refusal(), refused(400, "MalformedRequest"));

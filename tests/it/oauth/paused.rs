@@ -198,7 +198,6 @@ async fn what_a_takeover_costs_where_an_instance_is_killed_or_paused() {
         (30, long, Fate::Killed, 0),
     ] {
         let found = dead_of_16(takeover, grace, fate).await;
-        println!("takeover {takeover} s, grace {grace:?}: {found} of 16 dead");
         assert_eq!(found, dead, "{takeover} {grace:?}");
     }
 }

@@ -17,7 +17,7 @@ impl World {
 
     /// Keeps its connections and tokens in this database, under the key that all tests share.
     pub(crate) fn keeping_in(self, postgres: &Postgres) -> Self {
-        self.keeping_at(&String::from_utf8(postgres.url().expose().to_vec()).unwrap())
+        self.keeping_at(str::from_utf8(postgres.url().expose()).unwrap())
     }
 
     /// The same with the database at this URL.

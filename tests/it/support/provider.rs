@@ -577,17 +577,14 @@ fn answer(status: u16, kind: &str, body: UnsyncBoxBody<Bytes, io::Error>) -> Ans
 
 fn coded(status: u16, coding: &'static str, body: &str) -> Answer {
     let text = format!("\u{feff}{body}");
-    let coded = match coding {
-        "gzip" => {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(text.as_bytes()).unwrap();
-            encoder.finish().unwrap()
-        }
-        _ => {
-            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(text.as_bytes()).unwrap();
-            encoder.finish().unwrap()
-        }
+    let coded = if coding == "gzip" {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    } else {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
     };
     let body = Full::new(Bytes::from(coded)).map_err(|never| match never {}).boxed_unsync();
     let mut answer = answer(status, JSON, body);

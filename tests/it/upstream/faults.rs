@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::ask::ask;
@@ -76,16 +77,7 @@ async fn a_client_certificate_that_is_demanded_is_named() {
         for alpn in ["http/1.1", "h2"] {
             config.alpn_protocols = vec![alpn.into()];
             let acceptor = TlsAcceptor::from(Arc::new(config.clone()));
-            let origin = Origin::on(listen(), move |io, _, _| {
-                let acceptor = acceptor.clone();
-                async move {
-                    // Read to the end, so that a reset does not overtake the alert.
-                    if let Err((_demanded, io)) = acceptor.accept(io).into_fallible().await {
-                        Raw::over(io).rest().await;
-                    }
-                }
-            })
-            .await;
+            let origin = Origin::on(listen(), move |io, _, _| demand(acceptor.clone(), io)).await;
             let world = World::new(&origin).run().await;
             let answer = world.send(&ask("GET https://api.example.test/v1")).await;
             assert_eq!(answer.refusal(), refused(502, "TlsFailed"), "{version:?} {alpn}");
@@ -93,6 +85,13 @@ async fn a_client_certificate_that_is_demanded_is_named() {
             let cause = entry["cause"].as_str().unwrap();
             assert!(cause.contains("demands a client certificate"), "{version:?} {alpn}: {cause}");
         }
+    }
+}
+
+/// Shakes hands, and reads to the end so that a reset does not overtake the alert.
+async fn demand(acceptor: TlsAcceptor, io: TcpStream) {
+    if let Err((_demanded, io)) = acceptor.accept(io).into_fallible().await {
+        Raw::over(io).rest().await;
     }
 }
 

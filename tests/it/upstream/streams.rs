@@ -50,7 +50,7 @@ enum Not {
     GoneAway(u32),
     /// The same, and the conn stays open.
     GoneAwayOpen,
-    /// REFUSED_STREAM.
+    /// `REFUSED_STREAM`.
     Refused,
 }
 
