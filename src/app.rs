@@ -24,6 +24,7 @@ mod server;
 mod trust;
 mod used;
 mod worker;
+mod write_watch;
 
 pub use backing::BackingError;
 pub use copies::{Copied, CopiesError, back_up, restore};

@@ -4,7 +4,8 @@
 //! that everybody hears of it, and must never know a secret in clear, nor anything of HTTP.
 //!
 //! There are two backends behind one contract: SQLite for one process, PostgreSQL for many. A
-//! future that is dropped has done its work whole or not at all.
+//! future that is dropped has done its work whole or not at all. The audit trail is beside it, and
+//! whatever becomes of that, records are kept.
 
 mod audit;
 mod authorities;
@@ -24,11 +25,14 @@ mod refreshes;
 mod row;
 mod sqlite;
 mod tokens;
+mod transaction;
+mod writability;
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::path::Path;
 
+use self::audit::AuditTrail;
 pub use self::audit::Batch;
 pub use self::changes::{Change, Changes, Record, RecordKey, Snapshot};
 pub use self::copy::{Contents, CopyError, back_up_sqlite, beside, restore_sqlite};
@@ -38,11 +42,13 @@ pub use self::keys::{Renewed, Rewrapped};
 pub use self::page::{Page, Window};
 pub use self::postgres::{Listener, Notice};
 pub use self::refreshes::{Begun, Left, RefreshLease};
+pub use self::writability::Unwritable;
 use crate::secret::Secret;
 
 /// The store. It is used on the runtime that opened it.
 pub struct Store {
     database: Database,
+    trail: AuditTrail,
 }
 
 /// A write that changes what is in force: its number, which is greater than those of all writes
@@ -64,7 +70,8 @@ impl Store {
     /// [`Error::Foreign`], [`Error::Newer`] or [`Error::Open`] when the file is not to be used;
     /// [`Error::File`] or [`Error::Unavailable`] when it can't be.
     pub async fn open_sqlite(path: &Path) -> Result<Self, Error> {
-        Ok(Self { database: Database::Sqlite(sqlite::Sqlite::open(path).await?) })
+        let database = sqlite::Sqlite::open(path, &migrate::STORE).await?;
+        Ok(Self { database: Database::Sqlite(database), trail: AuditTrail::beside(path) })
     }
 
     /// Opens the PostgreSQL database at this URL, which may contain a password.
@@ -73,11 +80,13 @@ impl Store {
     /// [`Error::Url`] when it is no such URL, [`Error::Foreign`] or [`Error::Newer`] when the
     /// database is not to be used, [`Error::Unavailable`] when it can't be reached.
     pub async fn open_postgres(url: &Secret) -> Result<Self, Error> {
-        Ok(Self { database: Database::Postgres(postgres::Postgres::open(url).await?) })
+        let database = postgres::Postgres::open(url).await?;
+        Ok(Self { database: Database::Postgres(database), trail: AuditTrail::within() })
     }
 
     /// Ends all work and gives the database back.
     pub async fn close(&self) {
+        self.trail.close().await;
         self.database.close().await;
     }
 

@@ -144,14 +144,15 @@ impl Error {
                 internal("SealBroken", &key_missing(id))
             }
             Refused::Taken => conflict("Resource conflict"),
+            Refused::Tokens(Failure::Store) | Refused::Unavailable => Self::store_unavailable(),
             Refused::Tokens(failure) => internal("Internal", &failure.to_string()),
-            Refused::Unavailable => {
-                let title = "The store can't be reached; try again";
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                let error = Self::new(status, "StoreUnavailable", title);
-                Self { retry_after: Some(1), ..error }
-            }
         }
+    }
+
+    fn store_unavailable() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let error = Self::new(status, "StoreUnavailable", STORE_UNAVAILABLE);
+        Self { retry_after: Some(1), ..error }
     }
 
     fn faulty(faults: Vec<Fault>) -> Self {
@@ -230,6 +231,7 @@ const KEYS_FROM_ENVIRONMENT: &str = "The master keys come from KEYFERRY_MASTER_K
     to seal.master_key_file, the new one first, and start the server without the variable";
 const MISMATCH: &str = "Authorization failed due to integration mismatch";
 const OUT_OF_REACH: &str = "Cannot access this resource. The token does not reach it";
+const STORE_UNAVAILABLE: &str = "The store can't be reached, or can't be written; try again";
 const SEAL_BROKEN: &str = "The secret that is kept can't be opened: its record was changed by hand. \
     What it belongs to must be deleted and created again";
 const STORE_NEEDED: &str = "This server keeps nothing: the operator sets store.url in the \

@@ -30,6 +30,30 @@ pub(super) struct Server {
     public_url: String,
 }
 
+/// Whether requests are welcome.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// Whether they are.
+    ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    store: StoreReadiness,
+}
+
+/// What can be done with the store.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StoreReadiness {
+    /// Whether it answers. Where it does not, requests go on with what is known.
+    readable: bool,
+    /// Whether it can be written. Where it can't, requests go on, but nothing is changed and no
+    /// tokens are refreshed.
+    writable: bool,
+    /// Why it can't be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
 /// A server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServerAnswer {
@@ -72,26 +96,36 @@ pub(super) async fn health() -> &'static str {
 }
 
 /// Whether requests are welcome
+///
+/// Also says whether the store can be written: that alone does not make requests unwelcome.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "ready",
     tag = "server",
     responses(
-        (status = 200, description = "They are", body = String, content_type = "text/plain", example = "ready"),
-        (status = 503, description = "They are not", body = String, content_type = "text/plain", example = "shutting down"),
+        (status = 200, description = "They are", body = Readiness),
+        (status = 503, description = "They are not", body = Readiness),
     )
 )]
 pub(super) async fn ready(State(rooms): State<Rooms>) -> Response {
     let staleness = rooms.metrics.store_staleness();
-    if rooms.draining.load(Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
-    } else if !staleness.is_zero() {
-        let said = format!("the store has not answered for {} s\n", staleness.as_secs());
-        (StatusCode::SERVICE_UNAVAILABLE, said).into_response()
+    let reason = if rooms.draining.load(Relaxed) {
+        Some("shutting down".to_owned())
+    } else if staleness.is_zero() {
+        None
     } else {
-        "ready\n".into_response()
-    }
+        Some(format!("the store has not answered for {} s", staleness.as_secs()))
+    };
+    let unwritable = rooms.metrics.store_unwritable();
+    let store = StoreReadiness {
+        readable: staleness.is_zero(),
+        writable: unwritable.is_none(),
+        reason: unwritable,
+    };
+    let ready = reason.is_none();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, reason, store })).into_response()
 }
 
 /// The figures, as Prometheus reads them

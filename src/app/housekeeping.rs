@@ -2,13 +2,13 @@
 //! tokens were last used, and what may be forgotten.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::error::chain;
 use crate::ledger::{Metrics, Trail};
 use crate::proxy::InForce;
@@ -26,6 +26,8 @@ pub(super) struct Housekeeping {
     pub(super) retention: Duration,
     /// Up to when the store knows which tokens were used.
     pub(super) told: Mutex<Timestamp>,
+    /// When the log was last told that the trail can't be kept.
+    pub(super) trail_said: Mutex<Option<Instant>>,
 }
 
 impl Housekeeping {
@@ -39,6 +41,7 @@ impl Housekeeping {
             }
             if second.is_some_and(|second| second.is_multiple_of(TELL_EVERY)) {
                 self.tell_last_used().await;
+                self.note_trail(self.store.trim_audit().await);
             }
             if second.is_some_and(|second| second.is_multiple_of(FORGET_EVERY))
                 && let Err(error) = self.forget().await
@@ -55,11 +58,39 @@ impl Housekeeping {
         let mut unkept = Unkept { trail: &self.trail, lines: self.trail.take(), kept: 0 };
         let last = self.clock.now();
         while let Some((batch, length)) = unkept.batch() {
-            if let Err(error) = self.store.append_audit(&batch, last).await {
-                tracing::warn!(error = %chain(&error), "entries of requests are kept later");
+            let kept = self.store.append_audit(&batch, last).await;
+            let is_lost = kept.as_ref().is_err_and(|error| !error.is_transient());
+            if is_lost {
+                // Nothing keeps them later either, and what comes next needs the room in memory.
+                self.trail.lose(memchr::memchr_iter(b'\n', batch.as_bytes()).count() as u64);
+            }
+            let is_off = kept.is_err();
+            self.note_trail(kept);
+            if is_off && !is_lost {
                 return;
             }
             unkept.kept += length;
+        }
+        self.metrics.note_audit_entries_lost(self.trail.lost());
+    }
+
+    /// Logs that the trail can't be kept, once a minute. Nothing else depends on it.
+    fn note_trail(&self, kept: Result<(), store::Error>) {
+        let Err(error) = kept else { return };
+        let now = clock::instant();
+        let mut said = self.trail_said.lock();
+        if said.is_some_and(|said| now.duration_since(said) < TRAIL_SAID_INTERVAL) {
+            return;
+        }
+        *said = Some(now);
+        if error.is_transient() {
+            tracing::warn!(error = %chain(&error), "entries of requests are kept later");
+        } else {
+            tracing::error!(
+                error = %chain(&error),
+                "the audit trail is off, and entries of requests are lost until its database is \
+                 repaired or moved away"
+            );
         }
     }
 
@@ -67,7 +98,7 @@ impl Housekeeping {
         self.store.prune_changes(CHANGES_KEPT).await?;
         self.store.prune_flows(self.clock.now()).await?;
         let oldest = self.clock.now().checked_sub(self.retention).unwrap_or(Timestamp::MIN);
-        while self.store.prune_audit(oldest).await? > 0 {}
+        self.note_trail(self.store.prune_audit(oldest).await);
         Ok(())
     }
 
@@ -131,6 +162,9 @@ const TELL_EVERY: u64 = 60;
 
 /// Every so many seconds, what is old is forgotten.
 const FORGET_EVERY: u64 = 600;
+
+/// How often the log is told that the trail can't be kept.
+const TRAIL_SAID_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Who is further behind than this reads everything anew.
 const CHANGES_KEPT: u32 = 100_000;

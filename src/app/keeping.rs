@@ -12,6 +12,7 @@ use super::keeper::{Keeper, Kept};
 use super::live::Live;
 use super::scene::Scene;
 use super::trust::Trust;
+use super::write_watch::WriteWatch;
 use crate::config::Config;
 use crate::desk;
 use crate::ledger::Ledger;
@@ -26,6 +27,7 @@ pub(super) struct Keeping {
     backing: Backing,
     follower: Arc<Follower>,
     housekeeping: Housekeeping,
+    write_watch: WriteWatch,
     manager: AsyncMutex<Manager>,
     tokens: Tokens,
     provider: Arc<Provider>,
@@ -54,15 +56,9 @@ impl Keeping {
             config.store.max_staleness,
         );
         let follower = Arc::new(follower.await?);
-        let housekeeping = Housekeeping {
-            store: Arc::clone(&backing.store),
-            in_force: live.in_force(),
-            trail: ledger.trail.clone().unwrap_or_default(),
-            metrics: Arc::clone(&ledger.metrics),
-            clock: ledger.clock.clone(),
-            retention: config.audit.retention,
-            told: Mutex::new(ledger.clock.now()),
-        };
+        backing.store.limit_audit(config.audit.max_bytes);
+        let write_watch = WriteWatch::new(&backing.store, &ledger.metrics);
+        let housekeeping = housekeeping(config, &backing, live, ledger);
         let errands = Tasks::default();
         let shelf: Arc<dyn Shelf> =
             Arc::new(Kept { backing: backing.clone(), follower: Arc::clone(&follower) });
@@ -82,13 +78,27 @@ impl Keeping {
             errands.clone(),
         );
         let manager = AsyncMutex::new(manager);
-        Ok(Self { backing, follower, housekeeping, manager, tokens, provider, errands })
+        Ok(Self {
+            backing,
+            follower,
+            housekeeping,
+            write_watch,
+            manager,
+            tokens,
+            provider,
+            errands,
+        })
     }
 
     /// Follows the store and tells it what it must know, until this is dropped.
     pub(super) async fn work(&self) {
         let refreshing = async { self.manager.lock().await.work().await };
-        tokio::join!(self.follower.follow(), self.housekeeping.run(), refreshing);
+        tokio::join!(
+            self.follower.follow(),
+            Box::pin(self.housekeeping.run()),
+            Box::pin(self.write_watch.run()),
+            refreshing
+        );
     }
 
     /// From now on, only what requests in flight wait for is refreshed.
@@ -134,5 +144,18 @@ impl Keeping {
             tokens: self.tokens.clone(),
             provider: Arc::clone(&self.provider),
         })
+    }
+}
+
+fn housekeeping(config: &Config, backing: &Backing, live: &Live, ledger: &Ledger) -> Housekeeping {
+    Housekeeping {
+        store: Arc::clone(&backing.store),
+        in_force: live.in_force(),
+        trail: ledger.trail.clone().unwrap_or_default(),
+        metrics: Arc::clone(&ledger.metrics),
+        clock: ledger.clock.clone(),
+        retention: config.audit.retention,
+        told: Mutex::new(ledger.clock.now()),
+        trail_said: Mutex::default(),
     }
 }

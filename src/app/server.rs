@@ -228,7 +228,7 @@ impl Server {
         let _cut = tokio::time::timeout(LAST_ANSWERS, tasks.finished()).await;
         if let Some(keeping) = &self.keeping {
             let grace = self.reload.running.shutdown_grace;
-            if tokio::time::timeout(grace, keeping.finish_errands()).await.is_err() {
+            if tokio::time::timeout(grace, Box::pin(keeping.finish_errands())).await.is_err() {
                 let left = keeping.errands().running();
                 tracing::error!(
                     left,

@@ -110,8 +110,8 @@ impl Story {
             ),
             Refused::Unavailable => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The store can’t be reached",
-                "Try again in a moment. If it stays so, the operator of the server must bring it back.",
+                "The store can’t be used",
+                "It can’t be reached, or can’t be written. Try again in a moment. If it stays so, the operator of the server must bring it back.",
             ),
             // Those with words of their own are told above.
             Refused::AuthorityConfigured

@@ -73,6 +73,9 @@ fn readiness(frame: &Frame) -> Markup {
             } @else if silence.is_positive() {
                 span.state.bad { "the store does not answer" }
                 " It has been silent for " (outlook::span(silence)) ": requests go on with what is known; the operator must bring it back."
+            } @else if let Some(reason) = rooms.metrics.store_unwritable() {
+                span.state.bad { "the store can’t be written" }
+                " The reason: " (reason) ". Requests go on, but nothing is changed and no tokens are refreshed; the operator must act."
             } @else {
                 span.state.good { "ready" }
             }

@@ -349,12 +349,16 @@ pub(super) fn seal(
 pub(super) fn store_failed(error: &store::Error) -> Refused {
     match error {
         store::Error::Conflict => Refused::Taken,
-        store::Error::Busy | store::Error::Unavailable(_) => {
+        error if error.is_transient() => {
             tracing::warn!(error = %chain(error), "a management request failed: the store can't be used now; it may be tried again");
             Refused::Unavailable
         }
-        _ => {
-            tracing::error!(error = %chain(error), "a management request failed: the store has failed");
+        error => {
+            tracing::error!(
+                error = %chain(error),
+                "a management request failed: the store has failed, and that does not pass by itself; \
+                 its operator must act"
+            );
             Refused::Internal
         }
     }

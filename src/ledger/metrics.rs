@@ -33,6 +33,9 @@ pub struct Metrics {
     seal_failures: Counter,
     audit_entries_lost: Counter,
     store_staleness: Gauge<f64, AtomicU64>,
+    store_writable: Gauge,
+    /// Why it is not, in a few words.
+    store_unwritable: Mutex<Option<&'static str>>,
     tokens: TokenFigures,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<Tally>,
@@ -122,12 +125,7 @@ impl Metrics {
             "seal_failures",
             "Rows of the store that could not be opened, or were not written by us",
         );
-        let store_staleness = Gauge::<f64, AtomicU64>::default();
-        registry.register(
-            "store_staleness_seconds",
-            "For how long the store has not been heard of",
-            store_staleness.clone(),
-        );
+        let (store_staleness, store_writable) = store_gauges(&mut registry);
         let tokens = TokenFigures::register(&mut registry);
         registry.register("build", "The version", Info::new(VERSION.to_vec()));
         let durations = durations(&mut registry);
@@ -145,6 +143,8 @@ impl Metrics {
             seal_failures,
             audit_entries_lost,
             store_staleness,
+            store_writable,
+            store_unwritable: Mutex::default(),
             tokens,
             seen: Mutex::default(),
             pulses: Pulses::default(),
@@ -214,6 +214,18 @@ impl Metrics {
         Duration::try_from_secs_f64(self.store_staleness.get()).unwrap_or_default()
     }
 
+    /// Notes whether the store can be written, or why it can't.
+    pub fn note_store_writable(&self, unwritable: Option<&'static str>) {
+        self.store_writable.set(i64::from(unwritable.is_none()));
+        *self.store_unwritable.lock() = unwritable;
+    }
+
+    /// Why the store can't be written, if that is so.
+    #[must_use]
+    pub fn store_unwritable(&self) -> Option<&'static str> {
+        *self.store_unwritable.lock()
+    }
+
     pub(super) fn observe(&self, part: Part, seconds: f64) {
         if let Some(histogram) = self.durations.get(part as usize) {
             histogram.observe(seconds);
@@ -269,6 +281,18 @@ impl Tally {
         })
         .inc();
     }
+}
+
+/// For how long the store was silent, and whether it can be written.
+fn store_gauges(registry: &mut Registry) -> (Gauge<f64, AtomicU64>, Gauge) {
+    let staleness = Gauge::<f64, AtomicU64>::default();
+    let help = "For how long the store has not been heard of";
+    registry.register("store_staleness_seconds", help, staleness.clone());
+    let writable = Gauge::default();
+    let help = "Whether the store can be written: 1, or 0 when its last write failed";
+    registry.register("store_writable", help, writable.clone());
+    writable.set(1);
+    (staleness, writable)
 }
 
 impl Default for Metrics {

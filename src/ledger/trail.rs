@@ -65,7 +65,13 @@ impl Trail {
         *lines = older;
     }
 
-    /// How many entries were lost: there was no room left, or strangers sent too many.
+    /// Counts entries that were taken and could not be kept.
+    pub fn lose(&self, entries: u64) {
+        self.lost.fetch_add(entries, Relaxed);
+    }
+
+    /// How many entries were lost: there was no room left, the trail could not be kept, or
+    /// strangers sent too many.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)

@@ -42,9 +42,12 @@ pub enum Failure {
     /// A secret can't be opened or sealed.
     #[error("the secrets that it takes can't be opened")]
     Seal,
-    /// The store can't be used.
+    /// The store can't be used just now.
     #[error("the store can't be used")]
     Store,
+    /// The store is not as it must be, which does not pass by itself.
+    #[error("the store can't be used until its operator has acted; the server's log says why")]
+    StoreFaulty,
     /// The provider can't be asked, or answers as none does, and that will not pass by itself.
     #[error("the token endpoint can't be used: {0}")]
     Unfit(&'static str),
@@ -62,7 +65,10 @@ impl Failure {
 
     /// Whether the provider has no part in it.
     pub(super) fn is_our_own(self) -> bool {
-        matches!(self, Self::Overtaken | Self::Store | Self::Seal | Self::KeyMissing(_))
+        matches!(
+            self,
+            Self::Overtaken | Self::Store | Self::StoreFaulty | Self::Seal | Self::KeyMissing(_)
+        )
     }
 
     /// What it is called among the figures.
@@ -75,7 +81,7 @@ impl Failure {
             Self::Endpoint(_) | Self::NotSent(_) | Self::Port | Self::Unfit(_) => "unreachable",
             Self::Late | Self::Overtaken | Self::Unanswered(_) => "unanswered",
             Self::Seal | Self::KeyMissing(_) => "seal_broken",
-            Self::Store => "store_unavailable",
+            Self::Store | Self::StoreFaulty => "store_unavailable",
         }
     }
 }

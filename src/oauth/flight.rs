@@ -65,7 +65,7 @@ impl Flight<'_> {
         let (flown, revision) = loop {
             let done = match self.enter().await? {
                 Entered::Newer(flown, revision) => Ok((flown, revision)),
-                Entered::Under(under) => self.hold_on(&under).await,
+                Entered::Under(under) => Box::pin(self.hold_on(&under)).await,
             };
             entries += 1;
             match done {
@@ -254,7 +254,7 @@ impl Flight<'_> {
             }
             let (found, revision) = match self.read().await {
                 Ok(found) => found,
-                Err(Failure::Store) => continue,
+                Err(Failure::Store | Failure::StoreFaulty) => continue,
                 Err(other) => return Err(other),
             };
             // The write that seemed to fail was done after all.
@@ -371,21 +371,30 @@ fn has_moved(client: &ClientRecord, grant: &Grant, before: &TokenSet) -> bool {
 }
 
 fn store_failed(error: &store::Error) -> Failure {
+    let is_transient = error.is_transient();
     let error = error as &dyn std::error::Error;
-    tracing::warn!(error, "tokens can't be refreshed: the store can't be used");
-    Failure::Store
+    if is_transient {
+        tracing::warn!(error, "tokens can't be refreshed: the store can't be used");
+        return Failure::Store;
+    }
+    tracing::error!(
+        error,
+        "tokens can't be refreshed: the store can't be used, and that does not pass by itself: \
+         its operator must act"
+    );
+    Failure::StoreFaulty
 }
 
 /// How often one refresh takes the lease: it may be lost to another instance before the provider
 /// is asked.
 const MAX_ENTRIES: usize = 3;
 
-/// How often it is noted that the provider is asked, where the store is slow to answer.
+/// How often it is noted that the provider is asked, where the store is slow.
 const MAX_NOTES: usize = 3;
 
 /// How often is looked at what another instance brings.
 const GLANCE: Duration = Duration::from_millis(150);
-
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// So that what could not be kept is kept within a second of the store being back.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);

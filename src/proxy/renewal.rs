@@ -197,9 +197,14 @@ fn failed(failure: Failure, decided: &Decided) -> Refusal {
         Failure::Seal => super::inject::seal_broken(None),
         Failure::Store => Refusal::new(
             Code::StoreUnavailable,
-            "The store can't be reached, and the connection's access token has ended.",
+            "The store can't be used, and the connection's access token has ended; try again.",
         )
         .retry_after(1),
+        Failure::StoreFaulty => Refusal::new(
+            Code::Internal,
+            "The store is not as it must be, and the connection's access token has ended; the \
+             operator finds the reason in the log.",
+        ),
         _ => Refusal::new(
             Code::TokenEndpointFailed,
             format!(

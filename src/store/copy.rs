@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use super::{Error, sqlite};
+use super::{Error, migrate, sqlite};
 
 /// The contents of a database that was copied.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,7 +105,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 /// Opens a database, which must be ours and of a version that is known.
 async fn open(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnection, CopyError> {
     let mut conn = options.connect().await.map_err(|why| of(path, why))?;
-    match sqlite::version(&mut conn).await {
+    match sqlite::version(&mut conn, &migrate::STORE).await {
         Ok(1..) => Ok(conn),
         Ok(_) => Err(CopyError::Foreign(path.to_path_buf())),
         Err(error) => Err(meant(path, error)),
@@ -165,7 +165,7 @@ fn meant(path: &Path, error: Error) -> CopyError {
     let path = path.to_path_buf();
     match error {
         Error::Foreign => CopyError::Foreign(path),
-        Error::Unavailable(why) if is_damage(&*why) => CopyError::Damaged(path, why.to_string()),
+        Error::Faulty(why) if is_damage(&*why) => CopyError::Damaged(path, why.to_string()),
         error => CopyError::Database(path, error),
     }
 }

@@ -1,7 +1,9 @@
 //! One tongue for both backends: transactions, statements with `$1` placeholders, rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::query::Query;
 use sqlx::{Encode, Type};
 
@@ -9,6 +11,8 @@ use super::error::TooLate;
 use super::postgres::{self, Listener, Postgres};
 use super::row::{Row, Value};
 use super::sqlite::Sqlite;
+use super::transaction::Transaction;
+use super::writability::Writability;
 use super::{Error, Revision};
 use crate::chance;
 
@@ -20,22 +24,29 @@ pub(super) enum Database {
 
 /// A transaction. When it is dropped, nothing of it was done.
 pub(super) enum Work {
-    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Postgres(Transaction<sqlx::Postgres>),
+    Sqlite(Transaction<sqlx::Sqlite>),
 }
 
 impl Database {
     pub(super) async fn read(&self) -> Result<Work, Error> {
         match self {
-            Self::Postgres(database) => database.begin(postgres::READ).await.map(Work::Postgres),
+            Self::Postgres(database) => database.read().await.map(Work::Postgres),
             Self::Sqlite(database) => database.read().await.map(Work::Sqlite),
         }
     }
 
     pub(super) async fn write(&self) -> Result<Work, Error> {
         match self {
-            Self::Postgres(database) => database.begin(postgres::WRITE).await.map(Work::Postgres),
+            Self::Postgres(database) => database.write().await.map(Work::Postgres),
             Self::Sqlite(database) => database.write().await.map(Work::Sqlite),
+        }
+    }
+
+    pub(super) fn writability(&self) -> &Arc<Writability> {
+        match self {
+            Self::Postgres(database) => database.writability(),
+            Self::Sqlite(database) => database.writability(),
         }
     }
 
@@ -64,11 +75,11 @@ impl Work {
         match self {
             Self::Postgres(work) => {
                 let query = bound(sql, values).persistent(false);
-                let rows = within(query.fetch_all(&mut **work)).await?;
+                let rows = work.ask(|conn| query.fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite(work) => {
-                let rows = within(bound(sql, values).fetch_all(&mut **work)).await?;
+                let rows = work.ask(|conn| bound(sql, values).fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
         }
@@ -92,10 +103,12 @@ impl Work {
         match self {
             Self::Postgres(work) => {
                 let query = bound(sql, values).persistent(false);
-                Ok(within(query.execute(&mut **work)).await?.rows_affected())
+                let done = work.ask(|conn| query.execute(conn).boxed()).await?;
+                Ok(done.rows_affected())
             }
             Self::Sqlite(work) => {
-                Ok(within(bound(sql, values).execute(&mut **work)).await?.rows_affected())
+                let done = work.ask(|conn| bound(sql, values).execute(conn).boxed()).await?;
+                Ok(done.rows_affected())
             }
         }
     }
@@ -147,16 +160,16 @@ impl Work {
     /// Makes it last. When this fails, it may have been done or not.
     pub(super) async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(work) => within(work.commit()).await,
-            Self::Sqlite(work) => within(work.commit()).await,
+            Self::Postgres(work) => work.commit().await,
+            Self::Sqlite(work) => work.commit().await,
         }
     }
 
     /// Undoes it.
     pub(super) async fn end(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(work) => within(work.rollback()).await,
-            Self::Sqlite(work) => within(work.rollback()).await,
+            Self::Postgres(work) => work.end().await,
+            Self::Sqlite(work) => work.end().await,
         }
     }
 }

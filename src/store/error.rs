@@ -12,6 +12,12 @@ pub enum Error {
     /// There is a record of that name already.
     #[error("there is a record of that name already")]
     Conflict,
+    /// The database is not as it must be, or does not allow what it must: that does not pass by
+    /// itself.
+    #[error(
+        "the database is not as it must be: restore it, or give the user of store.url what it lacks"
+    )]
+    Faulty(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The file of the database can't be made or read.
     #[error("the file {} can't be used", .0.display())]
     File(PathBuf, #[source] io::Error),
@@ -20,6 +26,9 @@ pub enum Error {
         "the database is not Keyferry's: it holds something else; name another one in store.url"
     )]
     Foreign,
+    /// There is no room left for what is to be kept. It was not kept.
+    #[error("the database has no room left: free some on its disk")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The file of the database holds nothing, and is not new either.
     #[error(
         "the database {path} holds nothing, and is not new either: it was copied without \
@@ -47,6 +56,12 @@ pub enum Error {
         /// The newest version that is known.
         known: i64,
     },
+    /// The audit trail may not take as much as one batch of entries does.
+    #[error(
+        "the audit trail has no room for one batch of entries: raise audit.max_bytes, or free some \
+         of its disk"
+    )]
+    NoRoom,
     /// Others may read or change the file of the database.
     #[error(
         "others can read or change the database {}: run chmod 600 on it",
@@ -56,6 +71,9 @@ pub enum Error {
     /// The OAuth client of a connection is gone.
     #[error("the connection's OAuth client is gone")]
     Orphan,
+    /// The database can be read only: a standby, or a server or file that was made so.
+    #[error("the database is read-only: make it writable, or have store.url lead to one that is")]
+    ReadOnly(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database can't be reached, or it failed. A write may have been done or not.
     #[error("the database can't be used just now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -69,34 +87,148 @@ pub enum Error {
 #[error("it did not answer in time")]
 pub(super) struct TooLate;
 
+/// The server said so itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the server's transaction_read_only is on: it is a standby, or was made read-only")]
+pub(super) struct ReadOnlyServer;
+
 impl Error {
     /// What a driver's error means.
     pub(super) fn of(error: sqlx::Error) -> Self {
-        let sqlx::Error::Database(reported) = &error else {
-            return Self::Unavailable(Box::new(error));
+        let reported = match &error {
+            sqlx::Error::Database(reported) => reported,
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Configuration(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::TypeNotFound { .. } => return Self::Faulty(Box::new(error)),
+            _ => return Self::Unavailable(Box::new(error)),
         };
         if reported.is_unique_violation() {
             return Self::Conflict;
         }
         let code = reported.code().unwrap_or_default();
-        if BUSY.contains(&&*code) || code.parse().is_ok_and(is_busy_in_sqlite) {
-            return Self::Busy;
+        let kind = match code.parse() {
+            // PostgreSQL's codes have five characters.
+            Ok(code) if code < 10_000_u32 && reported.code().is_some_and(|code| code.len() < 5) => {
+                of_sqlite(code)
+            }
+            _ => of_postgres(&code),
+        };
+        match kind {
+            Kind::Busy => Self::Busy,
+            Kind::Faulty => Self::Faulty(Box::new(error)),
+            Kind::Foreign => Self::Foreign,
+            Kind::Full => Self::Full(Box::new(error)),
+            Kind::ReadOnly => Self::ReadOnly(Box::new(error)),
+            Kind::Unavailable => Self::Unavailable(Box::new(error)),
         }
-        if code == NOT_A_DATABASE {
-            return Self::Foreign;
+    }
+
+    /// Whether it passes by itself, or with what is done beside the database, so that the same may
+    /// be tried again.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy | Self::Full(_) | Self::ReadOnly(_) | Self::Unavailable(_))
+    }
+
+    /// In a few words what is wrong, for those who may not read the log.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Busy => "it is busy",
+            Self::Full(_) => "it has no room left",
+            Self::ReadOnly(_) => "it is read-only",
+            Self::Unavailable(_) => "it can't be reached, or it fails; the server's log says why",
+            _ => "it is not as it must be; the server's log says why",
         }
-        Self::Unavailable(Box::new(error))
     }
 }
 
-/// The low byte of an extended result code is the primary one: `SQLITE_BUSY`, `SQLITE_LOCKED`.
-/// PostgreSQL's codes have five characters.
-fn is_busy_in_sqlite(code: u32) -> bool {
-    code < 10_000 && matches!(code & 0xff, 5 | 6)
+/// What an error of a driver is taken for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Busy,
+    Faulty,
+    Foreign,
+    Full,
+    ReadOnly,
+    Unavailable,
 }
 
-/// PostgreSQL: serialisation failure, deadlock, lock not available, cancelled by a timeout.
-const BUSY: [&str; 4] = ["40001", "40P01", "55P03", "57014"];
+/// By the primary result code, which is the low byte of an extended one.
+fn of_sqlite(code: u32) -> Kind {
+    match code & 0xff {
+        // SQLITE_BUSY, SQLITE_LOCKED
+        5 | 6 => Kind::Busy,
+        // SQLITE_READONLY
+        8 => Kind::ReadOnly,
+        // SQLITE_FULL
+        13 => Kind::Full,
+        // SQLITE_NOTADB
+        26 => Kind::Foreign,
+        // SQLITE_ERROR (no such table), PERM, CORRUPT, TOOBIG, CONSTRAINT, MISMATCH, MISUSE, AUTH,
+        // RANGE
+        1 | 3 | 11 | 18 | 19 | 20 | 21 | 23 | 25 => Kind::Faulty,
+        _ => Kind::Unavailable,
+    }
+}
 
-/// SQLite: `SQLITE_NOTADB`.
-const NOT_A_DATABASE: &str = "26";
+/// By the SQLSTATE.
+fn of_postgres(code: &str) -> Kind {
+    match code {
+        // Serialization failure, deadlock, lock not available, canceled by a timeout.
+        "40001" | "40P01" | "55P03" | "57014" => Kind::Busy,
+        // Read-only transaction.
+        "25006" => Kind::ReadOnly,
+        // Disk full.
+        "53100" => Kind::Full,
+        // Database dropped, data corrupted, index corrupted.
+        "57P04" | "XX001" | "XX002" => Kind::Faulty,
+        // Unsupported, bad data, constraints, wrong password, no such database or schema, and no
+        // such table or no privilege.
+        _ if ["0A", "22", "23", "28", "3D", "3F", "42"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Kind::Faulty
+        }
+        _ => Kind::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_does_not() {
+        for (code, kind) in [
+            (5, Kind::Busy),
+            (261, Kind::Busy),
+            (8, Kind::ReadOnly),
+            (10, Kind::Unavailable),
+            (7, Kind::Unavailable),
+            (778, Kind::Unavailable),
+            (13, Kind::Full),
+            (11, Kind::Faulty),
+            (267, Kind::Faulty),
+            (1, Kind::Faulty),
+            (26, Kind::Foreign),
+        ] {
+            assert_eq!(of_sqlite(code), kind, "{code}");
+        }
+        for (code, kind) in [
+            ("25006", Kind::ReadOnly),
+            ("53100", Kind::Full),
+            ("53300", Kind::Unavailable),
+            ("57P01", Kind::Unavailable),
+            ("08006", Kind::Unavailable),
+            ("57014", Kind::Busy),
+            ("42P01", Kind::Faulty),
+            ("42501", Kind::Faulty),
+            ("28P01", Kind::Faulty),
+        ] {
+            assert_eq!(of_postgres(code), kind, "{code}");
+        }
+    }
+}

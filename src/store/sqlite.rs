@@ -1,27 +1,34 @@
-//! SQLite: one file for one process; one connection writes, a few read.
+//! SQLite: one file for one process; one conn writes, a few read.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 
 use super::Error;
 use super::copy::beside;
 use super::database::within;
-use super::migrate;
+use super::migrate::{self, Schema};
+use super::transaction::Transaction;
+use super::writability::Writability;
 
 /// The file, opened.
 pub(super) struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    writability: Arc<Writability>,
 }
 
 impl Sqlite {
-    pub(super) async fn open(path: &Path) -> Result<Self, Error> {
+    /// Opens the file, makes it where there is none, and brings its schema up to date.
+    pub(super) async fn open(path: &Path, schema: &Schema) -> Result<Self, Error> {
         make(path)?;
         let plain = SqliteConnectOptions::new()
             .filename(path)
@@ -30,38 +37,67 @@ impl Sqlite {
         let is_alone = is_without_log(path);
         // Judged before anything is set that would change somebody else's file.
         let mut first = within(plain.connect()).await?;
-        let found = version(&mut first).await;
+        let found = version(&mut first, schema).await;
         within(first.close()).await?;
-        if found? == 0 && is_alone {
+        let found = found?;
+        if found == 0 && is_alone {
             return Err(Error::Hollow(path.to_path_buf()));
         }
+        let (auto_vacuum, synchronous) = if schema.is_trail {
+            (SqliteAutoVacuum::Incremental, SqliteSynchronous::Normal)
+        } else {
+            (SqliteAutoVacuum::None, SqliteSynchronous::Full)
+        };
         let options = plain
+            // Before all else: it counts only while the file is empty.
+            .auto_vacuum(auto_vacuum)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(synchronous)
             .foreign_keys(true)
-            .pragma("trusted_schema", "OFF");
-        let pool = |connections: u32| {
+            .pragma("trusted_schema", "OFF")
+            .pragma("wal_autocheckpoint", WAL_PAGES);
+        let pool = |conns: u32| {
             SqlitePoolOptions::new()
-                .max_connections(connections)
+                .max_connections(conns)
                 .acquire_timeout(LOCK_WAIT)
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
         };
-        let writer = pool(1).min_connections(1).connect_lazy_with(options.clone());
+        let writer = pool(1).connect_lazy_with(options.clone());
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        let database = Self { writer, readers };
-        database.migrate().await?;
+        let database = Self { writer, readers, writability: Arc::default() };
+        // A file that is up to date is opened without a write, which a full disk would refuse.
+        if found < schema.newest() {
+            database.migrate(schema).await?;
+        }
         Ok(database)
     }
 
-    pub(super) async fn read(&self) -> Result<Transaction<'static, sqlx::Sqlite>, Error> {
-        within(self.readers.begin()).await.map_err(waited_in_vain)
+    pub(super) async fn read(&self) -> Result<Transaction<sqlx::Sqlite>, Error> {
+        let conn = within(self.readers.acquire()).await.map_err(waited_in_vain)?;
+        let mut work = Transaction::on(conn, None);
+        work.execute("BEGIN").await?;
+        Ok(work)
     }
 
     /// The right to write is taken at once: to ask for it later could fail at any statement.
-    pub(super) async fn write(&self) -> Result<Transaction<'static, sqlx::Sqlite>, Error> {
-        within(self.writer.begin_with("BEGIN IMMEDIATE")).await.map_err(waited_in_vain)
+    pub(super) async fn write(&self) -> Result<Transaction<sqlx::Sqlite>, Error> {
+        let mut work = self.alone().await?;
+        work.execute("BEGIN IMMEDIATE").await?;
+        Ok(work)
+    }
+
+    /// Carries out a statement that is not for a transaction.
+    pub(super) async fn maintain(&self, sql: &'static str) -> Result<(), Error> {
+        let mut work = self.alone().await?;
+        work.execute(sql).await?;
+        work.finish();
+        Ok(())
+    }
+
+    pub(super) fn writability(&self) -> &Arc<Writability> {
+        &self.writability
     }
 
     pub(super) async fn close(&self) {
@@ -69,23 +105,44 @@ impl Sqlite {
         self.writer.close().await;
     }
 
-    async fn migrate(&self) -> Result<(), Error> {
-        let mut work = self.write().await?;
-        let found = version(&mut work).await?;
-        for step in migrate::missing(found)? {
-            within(sqlx::raw_sql(step.sqlite).execute(&mut *work)).await?;
+    /// The conn that writes, without a transaction.
+    async fn alone(&self) -> Result<Transaction<sqlx::Sqlite>, Error> {
+        let conn = within(self.writer.acquire()).await.map_err(waited_in_vain);
+        let conn = conn.inspect_err(|error| self.writability.note_failure(error))?;
+        Ok(Transaction::on(conn, Some(Arc::clone(&self.writability))))
+    }
+
+    /// A step may take long where there is much, so nothing here has a deadline.
+    async fn migrate(&self, schema: &Schema) -> Result<(), Error> {
+        let mut conn = self.writer.acquire().await.map_err(Error::of)?;
+        let mut work = conn.begin_with("BEGIN IMMEDIATE").await.map_err(Error::of)?;
+        let found = version(&mut work, schema).await?;
+        for step in schema.missing(found)? {
+            sqlx::raw_sql(step.sqlite).execute(&mut *work).await.map_err(Error::of)?;
         }
         let stamp = format!(
-            "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}",
-            migrate::newest()
+            "PRAGMA application_id = {}; PRAGMA user_version = {}",
+            schema.application,
+            schema.newest()
         );
-        within(sqlx::raw_sql(sqlx::AssertSqlSafe(stamp)).execute(&mut *work)).await?;
-        within(work.commit()).await
+        let stamp = sqlx::raw_sql(sqlx::AssertSqlSafe(stamp));
+        stamp.execute(&mut *work).await.map_err(Error::of)?;
+        work.commit().await.map_err(Error::of)?;
+        if (1..migrate::WITHOUT_TRAIL).contains(&found) {
+            // What the trail has taken goes back to the disk. Where there is no room for that, its
+            // pages are used again.
+            let _full = sqlx::raw_sql("VACUUM").execute(&mut *conn).await;
+            // What has failed there leaves nothing behind on a conn that is used again.
+            drop(conn.detach());
+        }
+        // Else the conn stays open: the last one that closes puts the log of writes into the file,
+        // and a copy of the file alone could then not be told from an empty store.
+        Ok(())
     }
 }
 
 /// The version of the schema; 0 for a database in which there is nothing.
-pub(super) async fn version(conn: &mut SqliteConnection) -> Result<i64, Error> {
+pub(super) async fn version(conn: &mut SqliteConnection, schema: &Schema) -> Result<i64, Error> {
     let mut number = async |sql: &'static str| -> Result<i64, Error> {
         within(sqlx::query_scalar(sql).fetch_one(&mut *conn)).await
     };
@@ -93,7 +150,9 @@ pub(super) async fn version(conn: &mut SqliteConnection) -> Result<i64, Error> {
     let version = number("SELECT user_version FROM pragma_user_version").await?;
     let tables = number("SELECT count(*) FROM sqlite_schema").await?;
     match (application, version, tables) {
-        (APPLICATION, 1.., _) => migrate::missing(version).map(|_steps| version),
+        (ours, 1.., _) if ours == schema.application => {
+            schema.missing(version).map(|_steps| version)
+        }
         (0, 0, 0) => Ok(0),
         _ => Err(Error::Foreign),
     }
@@ -101,7 +160,10 @@ pub(super) async fn version(conn: &mut SqliteConnection) -> Result<i64, Error> {
 
 /// Makes the file when there is none, for its owner alone; those beside it get the same mode.
 fn make(path: &Path) -> Result<(), Error> {
-    let unusable = |why| Error::File(path.to_path_buf(), why);
+    let unusable = |why: io::Error| match why.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(Box::new(why)),
+        _ => Error::File(path.to_path_buf(), why),
+    };
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_file) => return Ok(()),
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
@@ -133,9 +195,9 @@ fn waited_in_vain(error: Error) -> Error {
     }
 }
 
-/// "Kfry": marks the file as ours.
-const APPLICATION: i64 = 0x4b66_7279;
-
 const READERS: u32 = 4;
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// A megabyte of 4 KiB pages: the log of writes is put into the file once it has so many.
+const WAL_PAGES: &str = "256";

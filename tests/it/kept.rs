@@ -2,6 +2,7 @@
 //! has only the database.
 
 mod defects;
+mod full_disk;
 mod history;
 mod instances;
 mod outage;

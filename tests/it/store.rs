@@ -6,7 +6,10 @@ mod killed;
 mod records;
 mod rotation;
 mod secrecy;
+mod standby;
+mod trail;
 mod trouble;
+mod written;
 
 use home::{Home, connection, name, token, whole};
 

@@ -106,8 +106,8 @@ impl Numbered {
     }
 
     fn unavailable() -> Self {
-        let detail = "The store can't be reached; try again";
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "1500", detail);
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let error = Self::new(unavailable, "1500", super::STORE_UNAVAILABLE);
         Self { retry_after: Some(1), ..error }
     }
 
@@ -153,6 +153,7 @@ impl Numbered {
             Failure::Seal => Self::server(super::SEAL_BROKEN),
             Failure::KeyMissing(id) => Self::server(&super::key_missing(id)),
             Failure::Store => Self::unavailable(),
+            Failure::StoreFaulty => Self::server("It failed; the server's log says why"),
             Failure::Lapsed(reason @ LapseReason::ClientMoved) => {
                 let why = format!("{}: start a flow for it again", reason.as_sentence());
                 Self::value("OAuth client", &why)

@@ -162,9 +162,9 @@ pub(super) const SHARED: &[Shared] = &[
     Shared {
         name: "StoreUnavailable",
         status: "503",
-        when: "The store can't be reached",
+        when: "The store can't be reached, or can't be written",
         code: "StoreUnavailable",
-        title: "The store can't be reached; try again",
+        title: "The store can't be reached, or can't be written; try again",
         field: Some(RETRY_AFTER),
     },
 ];
@@ -262,9 +262,9 @@ pub(super) const NUMBERED: &[Shared] = &[
     Shared {
         name: "NumberedUnavailable",
         status: "503",
-        when: "The store can't be reached",
+        when: "The store can't be reached, or can't be written",
         code: "1500",
-        title: "The store can't be reached; try again",
+        title: "The store can't be reached, or can't be written; try again",
         field: Some(RETRY_AFTER),
     },
 ];

@@ -105,7 +105,7 @@ async fn an_entry_tells_no_secret_and_nobody_of_another_integration() {
 async fn whose_entries_are_few_among_many_reads_on_page_by_page() {
     let origin = Origin::start().await;
     let (world, paths) = busy(&origin).await;
-    let file = world.world.path("data/keyferry.db");
+    let file = world.world.path("data/keyferry-audit.db");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
     let database = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let many = "WITH RECURSIVE copy(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copy WHERE n < 600) \

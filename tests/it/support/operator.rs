@@ -29,7 +29,7 @@ impl World {
 impl Running {
     /// Asks the API with the operator's own token.
     pub(crate) async fn manage(&self, line: &str, body: Option<Value>) -> Answer {
-        let token = fs::read_to_string(self.world.path("data/admin.token")).unwrap();
+        let token = fs::read_to_string(self.data("admin.token")).unwrap();
         self.manage_by(token.trim(), line, body).await
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -23,6 +24,8 @@ pub(crate) struct World {
     connections: Vec<String>,
     tokens: Vec<String>,
     environment: Vec<(String, String)>,
+    /// The size of a disk that has the data directory alone, in MiB.
+    disk: Option<u32>,
     pub(crate) directory: TempDir,
 }
 
@@ -49,6 +52,7 @@ impl World {
             connections: Vec::new(),
             tokens: Vec::new(),
             environment: Vec::new(),
+            disk: None,
             directory: TempDir::new().unwrap(),
         };
         world
@@ -149,6 +153,22 @@ impl World {
         self.directory.path().join(name)
     }
 
+    /// Gives the data directory a disk of its own, of so many MiB, which nobody else sees. `None`,
+    /// and a sentence on standard error, where nothing can be mounted.
+    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+    pub(crate) fn on_a_disk_of(mut self, mebibytes: u32) -> Option<Self> {
+        fs::create_dir(self.path("data")).unwrap();
+        let mount = ["--mount", "/bin/mount", "-t", "tmpfs", "none"];
+        let mut tried = Command::new(UNSHARE);
+        let tried = tried.args(mount).arg(self.path("data")).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: nothing can be mounted here, so that no disk can be full");
+            return None;
+        }
+        self.disk = Some(mebibytes);
+        Some(self)
+    }
+
     /// Writes the configuration down; gives where.
     pub(crate) fn write(&self) -> PathBuf {
         let mut text = String::new();
@@ -166,7 +186,18 @@ impl World {
     /// The program's `serve`, not started yet.
     pub(crate) fn command(&self) -> Command {
         self.write();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+        let program = env!("CARGO_BIN_EXE_keyferry");
+        let mut command = match self.disk {
+            None => Command::new(program),
+            Some(mebibytes) => {
+                let script = format!(
+                    "/bin/mount -t tmpfs -o size={mebibytes}m,mode=0700 none data && exec \"$0\" \"$@\""
+                );
+                let mut command = Command::new(UNSHARE);
+                command.args(["--mount", "/bin/sh", "-c", &script, program]);
+                command
+            }
+        };
         command.args(["--config", "k.toml", "--data-dir", "data", "serve"]);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.directory);
@@ -195,6 +226,27 @@ impl World {
 impl Running {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A file of the data directory, as the program sees it.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
+        let path = self.world.path("data").join(name);
+        if self.world.disk.is_none() {
+            return path;
+        }
+        let seen = format!("/proc/{}/root", self.pid());
+        Path::new(&seen).join(path.strip_prefix("/").unwrap())
+    }
+
+    /// Leaves no room on the disk of the data directory.
+    pub(crate) fn fill_the_disk(&self) {
+        let mut file = fs::File::create(self.data("ballast")).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+    }
+
+    /// Gives the room back.
+    pub(crate) fn free_the_disk(&self) {
+        fs::remove_file(self.data("ballast")).unwrap();
     }
 
     /// Host and port of the first proxy listener.
@@ -285,6 +337,8 @@ impl Drop for Running {
         let _reaped_before = self.child.wait();
     }
 }
+
+const UNSHARE: &str = "/usr/bin/unshare";
 
 /// What follows the scheme.
 pub(crate) fn authority(url: &str) -> &str {

@@ -1,0 +1,228 @@
+//! The trail in a file of its own beside the store's.
+//!
+//! It is opened when it is first needed, and opened anew after anything that has failed: a file
+//! that was damaged and moved away is made again, and nothing else depends on it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use super::{APPEND, Batch, PRUNE, PRUNED_AT_ONCE, read_batches};
+use crate::store::Error;
+use crate::store::database::Work;
+use crate::store::migrate;
+use crate::store::sqlite::Sqlite;
+
+/// The file, opened or not.
+pub(super) struct TrailFile {
+    path: PathBuf,
+    opened: Mutex<Option<Arc<Sqlite>>>,
+}
+
+/// How the file is filled, in pages.
+#[derive(Clone, Copy)]
+struct Pages {
+    all: u64,
+    free: u64,
+    /// In bytes.
+    size: u64,
+}
+
+impl TrailFile {
+    /// `keyferry-audit.db` for `keyferry.db`.
+    pub(super) fn beside(store: &Path) -> Self {
+        let mut name = OsString::from(store.file_stem().unwrap_or_default());
+        name.push("-audit");
+        if let Some(extension) = store.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        Self { path: store.with_file_name(name), opened: Mutex::default() }
+    }
+
+    pub(super) async fn append(
+        &self,
+        lines: &str,
+        last: Timestamp,
+        max_bytes: u64,
+    ) -> Result<(), Error> {
+        let done = async {
+            let file = self.opened().await?;
+            let mut work = Work::Sqlite(file.write().await?);
+            self.make_room(&mut work, lines.len() as u64, max_bytes).await?;
+            work.run(APPEND, [last.into(), lines.into()]).await?;
+            let pages = Pages::of(&mut work).await?;
+            work.commit().await?;
+            pages.give_back(&file).await
+        };
+        self.judged(done.await).await
+    }
+
+    /// Forgets batches of which every entry is older than `time`.
+    pub(super) async fn prune(&self, time: Timestamp) -> Result<(), Error> {
+        let done = async {
+            let file = self.opened().await?;
+            loop {
+                let mut work = Work::Sqlite(file.write().await?);
+                let forgotten = work.run(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
+                let pages = Pages::of(&mut work).await?;
+                work.commit().await?;
+                if forgotten == 0 {
+                    return pages.give_back(&file).await;
+                }
+            }
+        };
+        self.judged(done.await).await
+    }
+
+    pub(super) async fn batches(
+        &self,
+        sql: &'static str,
+        end: i64,
+        limit: u32,
+    ) -> Result<Vec<Batch>, Error> {
+        let read = async {
+            let file = self.opened().await?;
+            read_batches(Work::Sqlite(file.read().await?), sql, end, limit).await
+        };
+        self.judged(read.await).await
+    }
+
+    pub(super) async fn close(&self) {
+        let opened = self.opened.lock().await.take();
+        if let Some(file) = opened {
+            file.close().await;
+        }
+    }
+
+    async fn opened(&self) -> Result<Arc<Sqlite>, Error> {
+        let mut opened = self.opened.lock().await;
+        if let Some(file) = &*opened {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(Sqlite::open(&self.path, &migrate::TRAIL).await?);
+        Ok(Arc::clone(opened.insert(file)))
+    }
+
+    /// After a failure, the file is opened anew the next time.
+    async fn judged<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        if matches!(&outcome, Err(error) if !matches!(error, Error::Busy | Error::Full(_))) {
+            drop(self.opened.lock().await.take());
+        }
+        outcome
+    }
+
+    /// Forgets the oldest batches until so many bytes more are within what the trail may take. It
+    /// leaves a part of the disk to the store, whose credentials must be kept whatever happens.
+    async fn make_room(&self, work: &mut Work, bytes: u64, max_bytes: u64) -> Result<(), Error> {
+        let mut pages = Pages::of(work).await?;
+        let needed = bytes / pages.size + PAGES_BESIDE;
+        let grown = pages.all + self.free_bytes() / pages.size;
+        let allowed = (max_bytes.saturating_sub(LOG_BYTES) / pages.size).min(grown);
+        // More at a time while that is not enough: what is over may be one batch or thousands.
+        let mut at_once = 1_i64;
+        while pages.used() + needed > allowed {
+            if work.run(FORGET_OLDEST, [at_once.into()]).await? == 0 {
+                return Err(Error::NoRoom);
+            }
+            at_once = (at_once * 2).min(FORGOTTEN_AT_ONCE);
+            pages = Pages::of(work).await?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes of the disk the trail may take beyond what it has.
+    fn free_bytes(&self) -> u64 {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        // A disk that can't be asked says no when it is full.
+        let Ok(disk) = rustix::fs::statvfs(directory.unwrap_or_else(|| Path::new("."))) else {
+            return u64::MAX / 2;
+        };
+        let (all, free) = (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize);
+        let log = OsString::from_iter([self.path.as_os_str(), OsStr::new("-wal")]);
+        let log = std::fs::metadata(log).map_or(0, |log| log.len());
+        let reserved =
+            (all / RESERVED_PART).min(MAX_RESERVED) + (LOG_BYTES / 2).saturating_sub(log);
+        free.saturating_sub(reserved)
+    }
+}
+
+impl Pages {
+    async fn of(work: &mut Work) -> Result<Self, Error> {
+        let row = work.row(PAGES, []).await?;
+        let row = row.ok_or(Error::Inconsistent { table: "audit", column: "page_count" })?;
+        let number = |name| row.of("audit").number(name).map(i64::unsigned_abs);
+        Ok(Self {
+            all: number("page_count")?,
+            free: number("freelist_count")?,
+            size: number("page_size")?.max(512),
+        })
+    }
+
+    fn used(self) -> u64 {
+        self.all.saturating_sub(self.free)
+    }
+
+    /// Gives free pages back to the disk when there are many; a few are kept for what comes next.
+    async fn give_back(self, file: &Sqlite) -> Result<(), Error> {
+        let mut free = self.free;
+        let kept = (self.used() / 8).max(KEPT_FREE);
+        if free <= 2 * kept {
+            return Ok(());
+        }
+        while free > kept {
+            file.maintain(GIVE_BACK).await?;
+            file.maintain(EMPTY_LOG).await?;
+            free = free.saturating_sub(GIVEN_BACK_AT_ONCE);
+        }
+        Ok(())
+    }
+}
+
+const PAGES: &str = "SELECT page_count, freelist_count, page_size \
+    FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+
+const FORGET_OLDEST: &str =
+    "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT $1)";
+
+const FORGOTTEN_AT_ONCE: i64 = 128;
+
+/// Moves pages from the end of the file to free ones, and cuts the file off behind the rest.
+const GIVE_BACK: &str = "PRAGMA incremental_vacuum(256)";
+
+const GIVEN_BACK_AT_ONCE: u64 = 256;
+
+const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// Free pages that are kept in any case.
+const KEPT_FREE: u64 = 256;
+
+/// What a batch takes beside its bytes: of the table, of the index, of the map of pages.
+const PAGES_BESIDE: u64 = 8;
+
+/// What SQLite's log of writes may take beside the file: a megabyte, and what one write adds.
+const LOG_BYTES: u64 = 4 << 20;
+
+/// The part of the disk that the trail never takes: an eighth of it, and at most so many bytes.
+const RESERVED_PART: u64 = 8;
+
+const MAX_RESERVED: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trail_is_named_after_the_store() {
+        for (store, trail) in [
+            ("/data/keyferry.db", "/data/keyferry-audit.db"),
+            ("keys", "keys-audit"),
+            ("a.b/c.d.sqlite", "a.b/c.d-audit.sqlite"),
+        ] {
+            assert_eq!(TrailFile::beside(Path::new(store)).path, Path::new(trail));
+        }
+    }
+}
