@@ -132,11 +132,13 @@ impl Error {
             self,
             Self::NameUnresolved(_)
                 | Self::NameTimeout
+                | Self::TooManyLookups
                 | Self::Prohibited(_)
                 | Self::ConnectRefused(_)
                 | Self::ConnectTimeout
                 | Self::CertificateInvalid(_)
                 | Self::TlsFailed(_)
+                | Self::TargetNotCarried(_)
                 | Self::Withdrawn(_)
         )
     }
