@@ -73,6 +73,8 @@ test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every k
 	@$(call need,command -v javac,default-jdk-headless)
 	@$(call need,command -v ruby,ruby)
 	@$(call need,perl -MLWP::Protocol::https -e 1,libwww-perl liblwp-protocol-https-perl)
+	@$(call need,command -v php && php -r 'exit(extension_loaded("curl") ? 0 : 1);',php-cli php-curl)
+	@$(call need,command -v hg,mercurial)
 	@$(call need,command -v chromium,chromium)
 	@$(call need,command -v certutil && command -v certtool,libnss3-tools gnutls-bin)
 	cargo build --bin keyferry --example origin

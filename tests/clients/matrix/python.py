@@ -4,6 +4,8 @@ import asyncio
 import os
 import ssl
 import sys
+import threading
+import time
 import urllib.request
 from urllib.parse import urlsplit
 
@@ -34,6 +36,25 @@ def with_aiohttp():
                 return await answer.text()
 
     return asyncio.run(get())
+
+
+def with_aiohttp_websocket():
+    import aiohttp
+
+    async def echo():
+        async with aiohttp.ClientSession(trust_env=True) as session:
+            async with session.ws_connect(URL.replace("https://", "wss://")) as socket:
+                await socket.send_str("hello")
+                return await socket.receive_str()
+
+    return asyncio.run(echo())
+
+
+def with_httplib2():
+    import httplib2
+
+    _answer, content = httplib2.Http(timeout=20).request(URL)
+    return content.decode()
 
 
 def with_urllib3():
@@ -79,4 +100,43 @@ def with_grpc():
         return call("hello", timeout=20)
 
 
-print(globals()[f"with_{NAME}"]())
+def grpc_stream(method, first):
+    """What comes after the first message, while the caller says no more but hangs up neither."""
+    import grpc
+
+    ended = threading.Event()
+
+    def messages():
+        yield first
+        ended.wait()
+
+    with grpc.secure_channel(urlsplit(URL).netloc, grpc.ssl_channel_credentials()) as channel:
+        call = channel.stream_stream(
+            f"/echo.Echo/{method}",
+            request_serializer=str.encode,
+            response_deserializer=bytes.decode,
+        )
+        try:
+            return [message for message in call(messages())]
+        finally:
+            ended.set()
+
+
+def with_grpc_count():
+    """A stream of as many seconds as the URL's query says."""
+    numbers = grpc_stream("Count", urlsplit(URL).query)
+    return f"{len(numbers)} messages, the last {numbers[-1]}"
+
+
+def with_grpc_hush():
+    """A stream on which nobody says anything; gives after how long it has ended, and how."""
+    import grpc
+
+    begun = time.monotonic()
+    try:
+        return grpc_stream("Hush", "nothing")
+    except grpc.RpcError as ended:
+        return f"{ended.code().name} after {time.monotonic() - begun:.1f} s"
+
+
+print(globals()[f"with_{NAME.replace('-', '_')}"]())
