@@ -593,9 +593,10 @@ class OAuth(unittest.TestCase):
         callback = seen["visited"][-1]
         self.assertTrue(callback.startswith(f"{self.stage.url}{CALLBACK}?code="), callback)
         elsewhere = self.browse(callback, says=None)
-        self.assertEqual((elsewhere["status"], json.loads(elsewhere["text"])), INVALID)
+        self.assertEqual(elsewhere["status"], 400)
+        self.assertIn("This sign-in was started in another browser", elsewhere["text"])
         self.assertEqual(elsewhere["visited"], [callback])
-        # Whoever has begun it can't go on either: it was shown to somebody else.
+        # Neither can who has the link alone. The browser that has begun it still could.
         self.assertEqual(self.curl(callback).outcome, INVALID)
         self.assertEqual(self.curl(url).outcome, INVALID)
         self.assertEqual(self.ask("GET", "/my_integration?name=stolen").outcome, MISSING)

@@ -15,7 +15,7 @@ use super::{Numbers, OnlyGet, Query, detached};
 use crate::api::Rooms;
 use crate::api::auth::Seat;
 use crate::api::body::{self, At};
-use crate::api::error::Numbered;
+use crate::api::error::{Numbered, NumberedErrors};
 use crate::desk::{Ending, Refused, Visitor};
 
 /// What a flow is begun with.
@@ -102,7 +102,10 @@ pub(in crate::api) async fn start(
     operation_id = "start_oauth_redirect",
     tag = "oauth",
     params(("flow_token" = String, Query, description = "The token of redirect_url")),
-    responses((status = 307, description = "To the provider", headers(("Location" = String, description = "The provider's authorization endpoint"))))
+    responses(
+        (status = 307, description = "To the provider", headers(("Location" = String, description = "The provider's authorization endpoint"))),
+        (status = 400, description = "No flow waits to be begun by this link: a browser gets a page, a program JSON", content((NumberedErrors = "application/json"), (String = "text/html")))
+    )
 )]
 pub(in crate::api) async fn redirect(
     _only: OnlyGet,
@@ -145,7 +148,7 @@ pub(in crate::api) async fn redirect(
     ),
     responses(
         (status = 200, description = "The flow has ended here", body = String, content_type = "text/html"),
-        (status = 400, description = "No flow waits for this answer, or not from this browser: a browser gets a page", body = String, content_type = "text/html"),
+        (status = 400, description = "No flow waits for this answer, or not from this browser: a browser gets a page, a program JSON", content((NumberedErrors = "application/json"), (String = "text/html"))),
         (status = 303, description = "To where the flow ends", headers(("Location" = String, description = "The flow's origin_oauth_redirect_url, with more")))
     )
 )]

@@ -76,7 +76,11 @@ impl Frames {
                 HEADERS if asked.is_none() => {
                     asked = Some(Asked { stream: frame.stream, body: Vec::new() });
                 }
-                DATA => asked.as_mut()?.body.extend(frame.payload),
+                DATA => match asked.as_mut().filter(|asked| asked.stream == frame.stream) {
+                    Some(asked) => asked.body.extend(frame.payload),
+                    // What was under way on a stream that was reset (RFC 9113 §5.4.2).
+                    None => continue,
+                },
                 HEADERS => {}
                 _ => continue,
             }
