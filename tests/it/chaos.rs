@@ -8,6 +8,7 @@ mod books;
 mod dice;
 mod failover;
 mod fleet;
+mod full_disk;
 mod grants;
 mod kills;
 

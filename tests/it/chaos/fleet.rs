@@ -191,6 +191,13 @@ impl Fleet {
         }
     }
 
+    /// Kills an instance that nobody asks anything, and starts it again with what it has kept.
+    pub(super) async fn restart(&self, number: usize) {
+        let before = self.instances[number].write().take().unwrap();
+        let world = Arc::into_inner(before).unwrap().killed().await;
+        *self.instances[number].write() = Some(Arc::new(world.run().await));
+    }
+
     /// Waits until an instance has of a lane what was acknowledged.
     async fn is_right(&self, server: &Running, lane: usize) {
         loop {
