@@ -72,7 +72,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How many conns there may be at once, over all workers.
     pub max_conns: usize,
-    /// How many of them one caller may have.
+    /// The number of them that one caller may have.
     pub max_conns_per_caller: usize,
     /// How many of them may be of nobody who is known yet; the oldest goes first.
     pub max_silent_conns: usize,

@@ -71,7 +71,7 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     /// How long before its end a token is refreshed, at most.
     fn refresh_before(&self) -> Duration;
 
-    /// How long a refresh may be silent before another instance takes it over.
+    /// The time that a refresh may be silent before another instance takes it over.
     fn refresh_lease(&self) -> RefreshLease;
 }
 

@@ -63,7 +63,8 @@ pub struct Settings {
     pub blind_tunnels: bool,
     /// The largest body, 0 for any.
     pub max_body_bytes: u64,
-    /// How long an exchange may go on in which neither the caller nor the origin sends anything.
+    /// The time that an exchange may go on in which neither the caller nor the origin sends
+    /// anything.
     pub idle_timeout: std::time::Duration,
     /// How long a WebSocket, or a tunnel that is not looked into, may be silent.
     pub websocket_idle_timeout: std::time::Duration,
@@ -78,7 +79,7 @@ pub struct Settings {
 pub struct Renewal {
     /// How long before its end a token is refreshed, at most.
     pub refresh_before: std::time::Duration,
-    /// How long a refresh may be silent before another instance takes it over.
+    /// The time that a refresh may be silent before another instance takes it over.
     pub refresh_lease: RefreshLease,
     /// Whether a 401 leads to one refresh and one more try.
     pub retry_on_401: bool,

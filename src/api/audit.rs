@@ -75,7 +75,7 @@ pub(super) struct AuditEntry {
     /// Which process answered it.
     #[schema(example = "1f45d091")]
     instance: String,
-    /// Why it failed, for the operator; empty when nothing did.
+    /// The reason why it failed, for the operator; empty when nothing did.
     #[schema(example = "")]
     cause: String,
 }

@@ -92,7 +92,7 @@ impl<S: Sync> FromRequestParts<S> for NoParameters {
     }
 }
 
-/// What is done about parameters of other names than a page's.
+/// The treatment of parameters of other names than a page's.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Others {
     PassedOver,

@@ -30,12 +30,12 @@ pub(super) struct Server {
     public_url: String,
 }
 
-/// Whether requests are welcome.
+/// Tells whether requests are welcome.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// Whether they are.
+    /// Tells whether they are.
     ready: bool,
-    /// Why not.
+    /// The reason why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     store: StoreReadiness,
@@ -44,12 +44,12 @@ pub(super) struct Readiness {
 /// What can be done with the store.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StoreReadiness {
-    /// Whether it answers. Where it does not, requests go on with what is known.
+    /// Tells whether it answers. Where it does not, requests go on with what is known.
     readable: bool,
-    /// Whether it can be written. Where it can't, requests go on, but nothing is changed and no
-    /// tokens are refreshed.
+    /// Tells whether it can be written. Where it can't, requests go on, but nothing is changed and
+    /// no tokens are refreshed.
     writable: bool,
-    /// Why it can't be written.
+    /// The reason why it can't be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }

@@ -22,7 +22,7 @@ pub struct Copied {
     pub keys: String,
 }
 
-/// Why the store is not copied; each sentence says what to do.
+/// The reason why the store is not copied; each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CopiesError {
     /// The data directory can't be used.

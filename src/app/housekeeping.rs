@@ -26,7 +26,7 @@ pub(super) struct Housekeeping {
     pub(super) retention: Duration,
     /// Up to when the store knows which tokens were used.
     pub(super) told: Mutex<Timestamp>,
-    /// When the log was last told that the trail can't be kept.
+    /// The time when the log was last told that the trail can't be kept.
     pub(super) trail_said: Mutex<Option<Instant>>,
 }
 
@@ -163,7 +163,7 @@ const TELL_EVERY: u64 = 60;
 /// Every so many seconds, what is old is forgotten.
 const FORGET_EVERY: u64 = 600;
 
-/// How often the log is told that the trail can't be kept.
+/// The interval at which the log is told that the trail can't be kept.
 const TRAIL_SAID_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Who is further behind than this reads everything anew.

@@ -61,9 +61,9 @@ impl WriteWatch {
 
 /// What the log has been told.
 struct Said {
-    /// When it was last told of a failure.
+    /// The time when it was last told of a failure.
     at: Option<Instant>,
-    /// Whether that was the last it was told.
+    /// Tells whether that was the last it was told.
     is_failing: bool,
 }
 
@@ -105,10 +105,10 @@ async fn wait(state: &mut watch::Receiver<Option<Arc<Unwritable>>>, until: Optio
     }
 }
 
-/// How often the store is written to when nothing is wrong.
+/// The interval at which the store is written to when nothing is wrong.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often while it can't be, so that its return is known within a second.
+/// The interval while it can't be, so that its return is known within a second.
 const PROBE_INTERVAL_FAILING: Duration = Duration::from_millis(500);
 
 const SAID_INTERVAL: Duration = Duration::from_mins(1);

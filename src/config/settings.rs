@@ -58,7 +58,7 @@ pub struct Proxy {
     pub allowed_methods: Vec<Method>,
     /// How many caller connections are held at once.
     pub max_connections: usize,
-    /// How many of them one caller may hold; 0: half of them.
+    /// The number of them that one caller may hold; 0: half of them.
     pub max_connections_per_caller: usize,
     /// The largest head of a request, in bytes.
     pub max_head_bytes: usize,
@@ -183,9 +183,9 @@ pub struct OAuth {
     pub replay_body_bytes: usize,
     /// The most bytes of all kept request bodies together.
     pub replay_memory: u64,
-    /// How long a refresher may be silent before it has asked the provider.
+    /// The time that a refresher may be silent before it has asked the provider.
     pub lease: Duration,
-    /// How long a refresher may be silent after it has asked the provider.
+    /// The time that a refresher may be silent after it has asked the provider.
     pub takeover: Duration,
 }
 
@@ -205,7 +205,7 @@ pub struct Zis {
 pub struct Audit {
     /// How long audit records are kept.
     pub retention: Duration,
-    /// How many bytes all audit records together may take in the store.
+    /// The number of bytes that all audit records together may take in the store.
     pub max_bytes: u64,
 }
 

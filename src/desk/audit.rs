@@ -51,7 +51,7 @@ pub struct Audited {
     pub upstream_ms: f64,
     /// Which process answered it.
     pub instance: String,
-    /// Why it failed, for the operator; empty when nothing did.
+    /// The reason why it failed, for the operator; empty when nothing did.
     #[serde(default)]
     pub cause: String,
 }

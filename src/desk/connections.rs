@@ -34,7 +34,7 @@ pub struct Shown {
     pub updated_at: Timestamp,
     /// Whether the configuration declares it, so that it can't be changed here.
     pub declared: bool,
-    /// Why it can't be used, where the rules have become stricter since it was accepted.
+    /// The reason why it can't be used, where the rules have become stricter since it was accepted.
     pub defect: Option<Defect>,
 }
 

@@ -86,7 +86,7 @@ impl Change {
         form.close(Some(Self { text, secret }))
     }
 
-    /// Whether everything stays as it is in `record`.
+    /// Tells whether everything stays as it is in `record`.
     pub(super) fn is_nothing(&self, record: &ConnectionRecord) -> bool {
         self.secret.is_none() && self.apply(&record.detail) == record.detail
     }

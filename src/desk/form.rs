@@ -166,14 +166,14 @@ impl Form {
         self.fields.retain(|(name, _)| !read_only.contains(&name.as_str()));
     }
 
-    /// Whether what stands for a hidden secret was entered.
+    /// Tells whether what stands for a hidden secret was entered.
     pub(super) fn is_redacted(&self, field: &str) -> bool {
         let hidden = |entry: &Entry| matches!(entry, Entry::Text(text) if text.expose() == REDACTED.as_bytes());
         self.fields.iter().any(|(name, entry)| name == field && hidden(entry))
     }
 
-    /// Takes out the secret where what stands for it is sent back along with one of the members that
-    /// show that the whole record is: it stays as it is then. Alone it is taken for a mistake.
+    /// Takes out the secret where what stands for it is sent back along with one of the members
+    /// that show that the whole record is: it stays as it is then. Alone it is taken for a mistake.
     pub(super) fn keep_redacted(&mut self, secret: &str, along_with: &[&str]) {
         if self.is_redacted(secret) && along_with.iter().any(|field| self.has(field)) {
             self.pass_over(&[secret]);

@@ -98,8 +98,8 @@ impl Administering<'_> {
         Ok(Granted { record, secret, warnings })
     }
 
-    /// Whether a token that is not of the store, and has not expired, has the name: a declared
-    /// one, or the operator's own.
+    /// Tells whether a token that is not of the store, and has not expired, has the name: a
+    /// declared one, or the operator's own.
     fn is_declared(&self, name: &str, reach: &Reach, now: Timestamp) -> bool {
         self.desk.view.registry().holders().any(|holder| {
             let caller = &holder.caller;

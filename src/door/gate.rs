@@ -38,7 +38,7 @@ impl<T> Gate<T> {
         self.fault.filter(|_| self.unseen)
     }
 
-    /// Whether the caller has begun a message that it has not ended, as far as it was read.
+    /// Tells whether the caller has begun a message that it has not ended, as far as it was read.
     pub(super) fn is_within_message(&self) -> bool {
         !self.held.is_empty() || !self.framing.in_head()
     }

@@ -34,7 +34,7 @@ pub struct Presence {
     offered: AtomicU32,
     /// When the caller last took something of an answer, or was last offered one.
     taken: AtomicU32,
-    /// When something of a request's body last came.
+    /// The time when something of a request's body last came.
     received: AtomicU32,
     order: AtomicU8,
     waker: AtomicWaker,
@@ -142,7 +142,7 @@ impl Presence {
         self.since.store(self.now(), Relaxed);
     }
 
-    /// Whether a whole head has ever arrived.
+    /// Tells whether a whole head has ever arrived.
     pub(super) fn was_visited(&self) -> bool {
         self.visited.load(Relaxed)
     }
@@ -177,8 +177,8 @@ impl Presence {
         }
     }
 
-    /// Notes that something of a request's body has come: a caller that sends is not idle, though it
-    /// takes nothing.
+    /// Notes that something of a request's body has come: a caller that sends is not idle, though
+    /// it takes nothing.
     pub fn note_received(&self) {
         self.received.store(self.now(), Relaxed);
     }

@@ -241,5 +241,6 @@ const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 1, 0, 2, 2, 10];
 /// The smallest read buffer that the HTTP library takes.
 const MIN_BUFFER: usize = 8192;
 const MAX_STREAMS: u32 = 128;
-/// How long a caller may take to read a last message, or to see that nothing more is read of it.
+/// The time that a caller may take to read a last message, or to see that nothing more is read of
+/// it.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);

@@ -78,7 +78,7 @@ pub struct Entry {
     pub decision: Decision,
     /// The rule that decided.
     pub rule: &'static str,
-    /// Whether the caller speaks gRPC, which reads refusals in its own form.
+    /// Tells whether the caller speaks gRPC, which reads refusals in its own form.
     pub is_grpc: bool,
     /// The status of the answer; 0 when the caller went away before there was one.
     pub status: u16,

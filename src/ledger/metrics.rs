@@ -34,7 +34,7 @@ pub struct Metrics {
     audit_entries_lost: Counter,
     store_staleness: Gauge<f64, AtomicU64>,
     store_writable: Gauge,
-    /// Why it is not, in a few words.
+    /// The reason why it is not, in a few words.
     store_unwritable: Mutex<Option<&'static str>>,
     tokens: TokenFigures,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
@@ -220,7 +220,7 @@ impl Metrics {
         *self.store_unwritable.lock() = unwritable;
     }
 
-    /// Why the store can't be written, if that is so.
+    /// The reason why the store can't be written, if that is so.
     #[must_use]
     pub fn store_unwritable(&self) -> Option<&'static str> {
         *self.store_unwritable.lock()

@@ -62,7 +62,8 @@ pub struct Standing {
     used: AtomicBool,
 }
 
-/// Why a connection can't be used although it was accepted: the rules were other ones then.
+/// The reason why a connection can't be used although it was accepted: the rules were other ones
+/// then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Defect {
     /// Its wildcard covers names of different people.
@@ -285,7 +286,7 @@ impl Connection {
         if let Detail::OAuth(grant) = &self.detail { Some(grant) } else { None }
     }
 
-    /// Why it can't be used, where the rules have become stricter since it was accepted.
+    /// The reason why it can't be used, where the rules have become stricter since it was accepted.
     #[must_use]
     pub fn defect(&self) -> Option<Defect> {
         self.defect

@@ -13,8 +13,8 @@ use super::origin::HostName;
 pub struct AllowedDomain {
     base: Arc<str>,
     wildcard: bool,
-    /// Whether it is a wildcard over names of different people, as older rules let it be: such a
-    /// domain covers nothing.
+    /// Tells whether it is a wildcard over names of different people, as older rules let it be:
+    /// such a domain covers nothing.
     too_wide: bool,
 }
 
@@ -82,7 +82,7 @@ impl AllowedDomain {
         Ok(Self { base: base.into(), wildcard, too_wide })
     }
 
-    /// Whether it is a wildcard over names of different people, and so covers nothing.
+    /// Tells whether it is a wildcard over names of different people, and so covers nothing.
     #[must_use]
     pub fn is_too_wide(&self) -> bool {
         self.too_wide
@@ -174,9 +174,9 @@ pub(super) fn ends_in_a_number(name: &str) -> bool {
     hexadecimal || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether names below `base` belong to different people: it is a public suffix, or a wildcard rule
-/// of the list makes every name just below it one. Both sections of the Public Suffix List count; an
-/// unlisted last label is a suffix too.
+/// Tells whether names below `base` belong to different people: it is a public suffix, or a
+/// wildcard rule of the list makes every name just below it one. Both sections of the Public Suffix
+/// List count; an unlisted last label is a suffix too.
 fn is_public_suffix(base: &str) -> bool {
     let is_suffix = |name: &str| psl::suffix_str(name).is_none_or(|suffix| suffix == name);
     // No rule names this label, so that only a rule for all labels can match it.

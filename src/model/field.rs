@@ -131,15 +131,15 @@ pub fn check_username(username: &str) -> Result<(), SecretError> {
     check_password(username.as_bytes())
 }
 
-/// Whether two names in lower case may be one to a server: CGI and its heirs turn every character
-/// that is no letter and no digit into an underscore, and many read a dot or an underscore for a
-/// hyphen.
+/// Tells whether two names in lower case may be one to a server: CGI and its heirs turn every
+/// character that is no letter and no digit into an underscore, and many read a dot or an
+/// underscore for a hyphen.
 #[must_use]
 pub fn is_same_to_servers(name: &str, other: &str) -> bool {
     name.len() == other.len() && starts_the_same_to_servers(name, other)
 }
 
-/// Whether a name begins with `prefix`, both in lower case, to a server of that kind.
+/// Tells whether a name begins with `prefix`, both in lower case, to a server of that kind.
 #[must_use]
 pub fn starts_the_same_to_servers(name: &str, prefix: &str) -> bool {
     let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { *byte } else { b'-' };
@@ -147,7 +147,7 @@ pub fn starts_the_same_to_servers(name: &str, prefix: &str) -> bool {
     start.is_some_and(|start| start.iter().map(fold).eq(prefix.as_bytes().iter().map(fold)))
 }
 
-/// Whether a field's name is one that HTTP/1.1 can carry: `token` of RFC 9110 §5.6.2.
+/// Tells whether a field's name is one that HTTP/1.1 can carry: `token` of RFC 9110 §5.6.2.
 #[must_use]
 pub fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)

@@ -1,7 +1,7 @@
 //! Bytes of a request's target that clients send as they are and the HTTP library does not read.
 //!
-//! The strict gate passes no byte outside of ASCII in a target. That leaves room: each byte that the
-//! library would refuse stands, from the gate to the conn on which the request leaves, as one
+//! The strict gate passes no byte outside of ASCII in a target. That leaves room: each byte that
+//! the library would refuse stands, from the gate to the conn on which the request leaves, as one
 //! character of Unicode's private use area. So it takes the whole journey, and comes out as it was.
 
 use std::borrow::Cow;
@@ -36,7 +36,7 @@ pub fn revealed(target: &str) -> Cow<'_, str> {
     Cow::Owned(target.chars().map(reveal).collect())
 }
 
-/// Whether a byte of the target is hidden.
+/// Tells whether a byte of the target is hidden.
 #[must_use]
 pub fn has_hidden(target: &str) -> bool {
     // All others are ASCII.

@@ -149,8 +149,8 @@ pub fn generate() -> Result<Secret, chance::Failed> {
     Ok(Secret::new(text))
 }
 
-/// Whether an access token stands anywhere in `text`, as it is or percent-encoded as in a URL, some
-/// or all of its characters, and that more than once.
+/// Tells whether an access token stands anywhere in `text`, as it is or percent-encoded as in a
+/// URL, some or all of its characters, and that more than once.
 #[must_use]
 pub fn occurs_in(text: &[u8]) -> bool {
     if stands_in(text) {

@@ -1,5 +1,5 @@
-//! How a token endpoint's answer is coded (RFC 9110 §8.4). No coding is asked for; an answer that has
-//! one all the same is decoded, because the tokens in it are given only once.
+//! How a token endpoint's answer is coded (RFC 9110 §8.4). No coding is asked for; an answer that
+//! has one all the same is decoded, because the tokens in it are given only once.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
-/// Why an answer could not be decoded.
+/// The reason why an answer could not be decoded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CodingError {
     /// A coding other than gzip and deflate, or too many of them.
@@ -18,8 +18,8 @@ pub(super) enum CodingError {
     TooLarge,
 }
 
-/// Decodes a body by what its head says, and takes off a byte order mark. At most `limit` bytes come
-/// out.
+/// Decodes a body by what its head says, and takes off a byte order mark. At most `limit` bytes
+/// come out.
 pub(super) fn decode(
     headers: &HeaderMap,
     body: Zeroizing<Vec<u8>>,
@@ -70,7 +70,7 @@ fn read(decoder: impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>, CodingEr
     if body.len() > limit { Err(CodingError::TooLarge) } else { Ok(body) }
 }
 
-/// How many codings an answer may have.
+/// The number of codings that an answer may have.
 const MAX_CODINGS: usize = 3;
 
 /// How gzip begins (RFC 1952 §2.3.1).

@@ -249,7 +249,7 @@ impl Flight<'_> {
                 Err(error) => {
                     cant_keep(&before, &error);
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_RETRY_PAUSE);
                 }
             }
             let (found, revision) = match self.read().await {
@@ -389,7 +389,7 @@ fn store_failed(error: &store::Error) -> Failure {
 /// is asked.
 const MAX_ENTRIES: usize = 3;
 
-/// How often it is noted that the provider is asked, where the store is slow.
+/// The number of tries to note that the provider is asked.
 const MAX_NOTES: usize = 3;
 
 /// How often is looked at what another instance brings.
@@ -397,4 +397,4 @@ const GLANCE: Duration = Duration::from_millis(150);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// So that what could not be kept is kept within a second of the store being back.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const MAX_RETRY_PAUSE: Duration = Duration::from_millis(500);

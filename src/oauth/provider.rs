@@ -38,7 +38,7 @@ pub struct Inquiry<'a> {
     pub client: &'a ClientRecord,
     /// What stands in the client's URLs for `{subdomain}`.
     pub subdomain: Option<&'a Subdomain>,
-    /// What is asked.
+    /// The question.
     pub question: Question<'a>,
     /// The scopes that count where the answer names none (RFC 6749 §5.1).
     pub scopes: &'a str,

@@ -283,7 +283,7 @@ fn jittered(pause: Duration, uuid: Uuid) -> Duration {
     pause.saturating_sub(pause * u32::from(share) / 1024)
 }
 
-/// How long a request waits: longer than a provider may take, and than the default
+/// The time that a request waits: longer than a provider may take, and than the default
 /// `oauth.takeover` of a lease that was left behind.
 const REFRESH_WAIT_TIMEOUT: Duration = Duration::from_secs(35);
 

@@ -286,7 +286,7 @@ fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a token stands in a field, as it is, escaped as in a URL, or within Basic's pair.
+/// Tells whether a token stands in a field, as it is, escaped as in a URL, or within Basic's pair.
 pub(super) fn carries_token(value: &HeaderValue) -> bool {
     if value.len() < SHORTEST_WITH_TOKEN {
         return false;

@@ -241,9 +241,9 @@ fn is_alias(name: &HeaderName, other: &HeaderName) -> bool {
     is_same_to_servers(name.as_str(), other.as_str())
 }
 
-/// An answer without a member named `keyferry` in `Proxy-Status` is the origin's (contract §4). What
-/// is left is read again as its reader will, who joins the lines: a field that is no list of RFC
-/// 8941 counts for nothing, and goes.
+/// An answer without a member named `keyferry` in `Proxy-Status` is the origin's (contract §4).
+/// What is left is read again as its reader will, who joins the lines: a field that is no list of
+/// RFC 8941 counts for nothing, and goes.
 fn remove_own_status(headers: &mut HeaderMap) {
     let Entry::Occupied(entry) = headers.entry(PROXY_STATUS.clone()) else { return };
     let lines: SmallVec<[HeaderValue; 2]> = entry.remove_entry_mult().1.collect();

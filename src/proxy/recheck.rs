@@ -24,11 +24,11 @@ pub(super) struct Recheck<'a> {
     /// What was in force when the request was decided.
     in_force: &'a Arc<InForce>,
     arrival: &'a Arrival,
-    /// Why the request was withdrawn.
+    /// The reason why the request was withdrawn.
     refusal: Mutex<Option<Refusal>>,
 }
 
-/// Why there is no reply.
+/// The reason why there is no reply.
 #[derive(Debug)]
 pub(super) enum NotSent {
     /// The request may not leave any more.

@@ -23,25 +23,25 @@ pub(super) struct Splice<O> {
     pub(super) caller: OnUpgrade,
     /// The origin's end.
     pub(super) origin: Option<O>,
-    /// How long it may go on.
+    /// The time that it may go on.
     pub(super) terms: SpliceTerms,
     /// Turns true when the server goes down; only of a WebSocket, which can be told.
     pub(super) stop: Option<watch::Receiver<bool>>,
 }
 
-/// How long a splice may go on.
+/// The time that a splice may go on.
 pub(super) struct SpliceTerms {
-    /// How long there may be nothing at all at first.
+    /// The time that there may be nothing at all at first.
     pub(super) first_byte: Duration,
-    /// How long neither end may say anything.
+    /// The time that neither end may say anything.
     pub(super) idle_timeout: Duration,
-    /// When the caller's token ends, if it does.
+    /// The time when the caller's token ends, if it does.
     pub(super) ends_in: Option<Duration>,
     /// Changes when another set of connections and callers is in force.
     pub(super) changes: watch::Receiver<u64>,
 }
 
-/// How a splice has ended.
+/// The end of a splice.
 #[derive(Debug, Default)]
 pub(super) struct Spliced {
     pub(super) from_caller: u64,
@@ -163,7 +163,7 @@ async fn both_ways(up: Direction<'_>, down: Direction<'_>, broken: &Notify) -> i
     }
 }
 
-/// What passes one way.
+/// One direction of what passes.
 struct Pour<'a, R, W> {
     from: R,
     to: W,
@@ -270,6 +270,6 @@ async fn stopped(farewell: Option<&mut Farewell<'_>>) {
 }
 
 const BUFFER: usize = 16 * 1024;
-/// How long an end has to close when the other one has failed or takes no more, and both when the
-/// server goes down.
+/// The time that an end has to close when the other one has failed or takes no more, and both when
+/// the server goes down.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -62,8 +62,8 @@ pub(super) fn ask_for_websocket(headers: &mut HeaderMap) {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Whether the origin has agreed to the WebSocket that `asked` waits for; anything else than an
-/// answer or a right agreement is an error.
+/// Tells whether the origin has agreed to the WebSocket that `asked` waits for; anything else than
+/// an answer or a right agreement is an error.
 pub(super) fn is_agreed(reply: &Reply, asked: Option<&Switch>) -> Result<bool, upstream::Error> {
     if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);

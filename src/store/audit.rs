@@ -78,7 +78,7 @@ impl Store {
     /// The newest batches, the newest first; only those before the batch `before`, if it is given.
     ///
     /// # Errors
-    /// What keeps the trail from being read.
+    /// The fault that keeps the trail from being read.
     pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<Batch>, Error> {
         self.batches(NEWEST, before.unwrap_or(i64::MAX), limit).await
     }
@@ -86,7 +86,7 @@ impl Store {
     /// The oldest batches after the batch `after`, the oldest first.
     ///
     /// # Errors
-    /// What keeps the trail from being read.
+    /// The fault that keeps the trail from being read.
     pub async fn audit_after(&self, after: i64, limit: u32) -> Result<Vec<Batch>, Error> {
         self.batches(OLDEST, after, limit).await
     }
@@ -95,7 +95,7 @@ impl Store {
     /// bytes; gives the room back.
     ///
     /// # Errors
-    /// What keeps the trail from being written.
+    /// The fault that keeps the trail from being written.
     pub async fn prune_audit(&self, time: Timestamp) -> Result<(), Error> {
         if let Some(file) = &self.trail.file {
             return file.prune(time).await;
@@ -108,7 +108,7 @@ impl Store {
     /// bytes by every batch that it gets.
     ///
     /// # Errors
-    /// What keeps the trail from being written.
+    /// The fault that keeps the trail from being written.
     pub async fn trim_audit(&self) -> Result<(), Error> {
         match &self.database {
             Database::Postgres(database) => table::trim(database, self.trail.max_bytes()).await,

@@ -22,7 +22,7 @@ pub struct Contents {
     pub key_ids: Vec<Box<str>>,
 }
 
-/// Why a database can't be copied; each sentence says what to do.
+/// The reason why a database can't be copied; each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// The database is damaged.

@@ -125,8 +125,8 @@ impl Error {
         }
     }
 
-    /// Whether it passes by itself, or with what is done beside the database, so that the same may
-    /// be tried again.
+    /// Tells whether it passes by itself, or with what is done beside the database, so that the
+    /// same may be tried again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Full(_) | Self::ReadOnly(_) | Self::Unavailable(_))

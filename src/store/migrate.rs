@@ -8,14 +8,14 @@ pub(super) struct Migration {
     pub(super) postgres: &'static str,
 }
 
-/// What a database is to hold.
+/// The contents that a database is to hold.
 pub(super) struct Schema {
     /// Marks a file of SQLite as ours.
     pub(super) application: i64,
     /// The steps, from the first; the version of a schema is how many of them it has seen.
     steps: &'static [Migration],
-    /// Whether it is the audit trail: its file has to shrink, and its last second may be lost with
-    /// the machine's power.
+    /// Tells whether it is the audit trail: its file has to shrink, and its last second may be lost
+    /// with the machine's power.
     pub(super) is_trail: bool,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Postgres {
 struct Primary {
     /// Conns that are older are not used again.
     conns_since: Mutex<Instant>,
-    /// Whether the last one was writable; who listens is told when that changes.
+    /// Tells whether the last one was writable; who listens is told when that changes.
     was_writable: watch::Sender<bool>,
 }
 
@@ -87,7 +87,7 @@ impl Primary {
         });
     }
 
-    /// Whether a conn of this age may be used.
+    /// Tells whether a conn of this age may be used.
     fn allows(&self, age: Duration) -> bool {
         let age_allowed = clock::instant().duration_since(*self.conns_since.lock());
         age <= age_allowed
@@ -370,12 +370,12 @@ const WRITE: &str = concat!(begin!("READ COMMITTED"), "; SHOW transaction_read_o
 /// Where writers say that they have written.
 pub(super) const CHANNEL: &str = "keyferry_changes";
 
-/// How many transactions are held open to find a pooler.
+/// The number of transactions that are held open to find a pooler.
 const PROBES: usize = 3;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it is tried again whether there is a pooler.
+/// The interval at which a pooler is looked for again.
 const DEAF_INTERVAL: Duration = Duration::from_mins(10);
 
 /// "Kfry", which no other program's lock is likely to be.
@@ -389,7 +389,7 @@ const READERS: u32 = 6;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// How long it may take to learn why there is no conn.
+/// The time that it may take to learn why there is no conn.
 const REASON_WAIT: Duration = Duration::from_secs(1);
 
 const BREATH: Duration = Duration::from_millis(500);

@@ -24,7 +24,7 @@ pub enum Begun {
     Gone,
 }
 
-/// How long a refresh may be silent before another instance takes it over.
+/// The time that a refresh may be silent before another instance takes it over.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RefreshLease {
     /// The length before the provider was asked: nothing has been spent yet.

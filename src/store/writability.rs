@@ -1,4 +1,4 @@
-//! Whether the store can be written, as its last write has shown.
+//! Tells whether the store can be written, as its last write has shown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,11 +12,11 @@ use crate::error::chain;
 #[derive(Debug)]
 pub(super) struct Writability {
     failing: watch::Sender<Option<Arc<Unwritable>>>,
-    /// How many probes there were.
+    /// The number of probes so far.
     probes: AtomicU64,
 }
 
-/// Why the store can't be written.
+/// The reason why the store can't be written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Unwritable {
     /// A sentence for whoever asks, without a path and without anything that the driver says.
@@ -50,7 +50,8 @@ impl Writability {
 }
 
 impl Store {
-    /// Why the store can't be written, if that is so; whoever holds it hears of every change.
+    /// The reason why the store can't be written, if that is so; whoever holds it hears of every
+    /// change.
     #[must_use]
     pub fn writability(&self) -> watch::Receiver<Option<Arc<Unwritable>>> {
         self.database.writability().failing.subscribe()
@@ -60,7 +61,7 @@ impl Store {
     /// it could not be, that is more than any record has: little may still fit where much does not.
     ///
     /// # Errors
-    /// Whatever keeps the store from being written.
+    /// The fault that keeps the store from being written.
     pub async fn probe(&self) -> Result<(), Error> {
         let writability = self.database.writability();
         let is_failing = writability.failing.borrow().is_some();

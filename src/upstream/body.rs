@@ -36,7 +36,7 @@ struct Streamed {
 #[derive(Debug)]
 pub(super) struct Progress {
     begun: Instant,
-    /// When a part of it was last taken or written, in milliseconds since the beginning.
+    /// The time when a part of it was last taken or written, in milliseconds since the beginning.
     moved_ms: AtomicU64,
     /// Whether the next frame is the caller's to send.
     awaited: AtomicBool,
@@ -119,7 +119,7 @@ impl Progress {
         self.moved_ms.store(u64::try_from(passed).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// How long nothing was taken or written.
+    /// The time that nothing was taken or written.
     pub(super) fn still(&self) -> Duration {
         let moved = Duration::from_millis(self.moved_ms.load(Relaxed));
         instant().saturating_duration_since(self.begun).saturating_sub(moved)

@@ -23,7 +23,7 @@ pub struct Sealed;
 #[error("what is in force has changed since it was decided")]
 pub struct Withdrawn;
 
-/// Why a departure can't leave under another permit.
+/// The reason why a departure can't leave under another permit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotRenewed {
     /// The permit's connection has a secret that could not be opened.
@@ -116,7 +116,7 @@ impl Departure {
         Ok(Self { warrant: Warrant::Permit(permit), request: Box::new(request), alone: upgrade })
     }
 
-    /// Whether the credential is this connection's, as it is in force now.
+    /// Tells whether the credential is this connection's, as it is in force now.
     #[must_use]
     pub fn is_for(&self, connection: &Arc<Connection>) -> bool {
         matches!(&self.warrant, Warrant::Permit(permit) if Arc::ptr_eq(permit.connection(), connection))
@@ -220,7 +220,7 @@ impl Departure {
         self.request.headers()
     }
 
-    /// Whether HTTP/2 can't carry the request: its library reads fewer bytes in a target than
+    /// Tells whether HTTP/2 can't carry the request: its library reads fewer bytes in a target than
     /// clients send.
     pub(super) fn needs_http1(&self) -> bool {
         self.request.uri().path_and_query().is_some_and(|target| has_hidden(target.as_str()))

@@ -96,8 +96,8 @@ impl From<LookupError> for Error {
 }
 
 impl Error {
-    /// The conn has ended, in whatever way: also by a TLS alert that refuses the client, which comes
-    /// after the handshake where the origin demands a certificate (RFC 8446 §4.4.2.4).
+    /// The conn has ended, in whatever way: also by a TLS alert that refuses the client, which
+    /// comes after the handshake where the origin demands a certificate (RFC 8446 §4.4.2.4).
     pub(super) fn closed(phase: Phase, error: io::Error) -> Self {
         use AlertDescription as Alert;
         match tls_cause(&error) {

@@ -230,5 +230,5 @@ impl AsyncWrite for Switched {
     }
 }
 
-/// How many interim (1xx) responses may precede the final one.
+/// The number of interim (1xx) responses that may precede the final one.
 pub(super) const MAX_INTERIM_RESPONSES: usize = 32;

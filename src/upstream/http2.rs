@@ -85,27 +85,27 @@ impl Shared {
         Ok(Self { sender, ping, facts, health, places, since: instant(), cut: Some(cut) })
     }
 
-    /// What is known of the conn.
+    /// The facts about the conn.
     pub(super) fn facts(&self) -> Arc<Facts> {
         Arc::clone(&self.facts)
     }
 
-    /// How many streams there are.
+    /// The number of streams.
     pub(super) fn streams(&self) -> usize {
         Arc::strong_count(&self.places) - 1
     }
 
-    /// Whether requests may still be sent on it.
+    /// Tells whether requests may still be sent on it.
     pub(super) fn is_open(&self) -> bool {
         !self.facts.is_closed()
     }
 
-    /// Whether requests may be sent on it, or are under way.
+    /// Tells whether requests may be sent on it, or are under way.
     pub(super) fn is_in_use(&self) -> bool {
         self.is_open() || self.streams() > 0
     }
 
-    /// When a request was last sent on it.
+    /// The time when a request was last sent on it.
     pub(super) fn since(&self) -> Instant {
         self.since
     }
@@ -181,7 +181,7 @@ async fn run(
 const MAX_HEADERS_SIZE: u32 = 256 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONN_WINDOW: u32 = 4 << 20;
-/// How many streams are opened before the peer has said how many it allows.
+/// The number of streams that are opened before the peer has said how many it allows.
 const INITIAL_MAX_STREAMS: usize = 100;
 /// How much of a request's body may wait to be written.
 const MAX_SEND_BUFFER: usize = 1 << 20;

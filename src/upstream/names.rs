@@ -40,7 +40,7 @@ type Asker = Option<IntegrationName>;
 type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 type Pending = watch::Receiver<Option<Answer>>;
 
-/// Why a name has no addresses.
+/// The reason why a name has no addresses.
 #[derive(Clone, Debug)]
 pub(super) enum LookupError {
     /// The resolver said so.
@@ -81,15 +81,15 @@ struct Started {
     _slot: Slot,
 }
 
-/// How many look-ups are under way at once, for all integrations; each may hold a thread.
+/// The number of look-ups under way at once, for all integrations; each may hold a thread.
 const MAX_LOOKUPS: usize = 64;
-/// How many of them one integration may have.
+/// The number of them that one integration may have.
 const MAX_LOOKUPS_PER_INTEGRATION: usize = MAX_LOOKUPS / 4;
-/// How long a name that did not exist is not asked for again.
+/// The time that a name that did not exist is not asked for again.
 const MISSING_FOR: Duration = Duration::from_secs(2);
-/// How many missing names are remembered.
+/// The number of missing names that are remembered.
 const MAX_MISSING: usize = 4096;
-/// How many shares are remembered before those that nobody uses are forgotten.
+/// The number of shares that are remembered before unused ones are forgotten.
 const MAX_IDLE_SHARES: usize = 1024;
 
 impl Names {

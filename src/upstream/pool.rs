@@ -164,7 +164,7 @@ impl Slot {
         conns.http2.iter().for_each(|shared| shared.facts().close());
     }
 
-    /// Whether the origin has asked for HTTP/1.1.
+    /// Tells whether the origin has asked for HTTP/1.1.
     pub(super) fn requires_http1(&self) -> bool {
         self.conns.lock().http1_until.is_some_and(|until| instant() < until)
     }
@@ -212,10 +212,10 @@ impl Drop for Slot {
     }
 }
 
-/// How often room on a conn is looked for.
+/// The interval at which room on a conn is looked for.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many conns of HTTP/2 are opened to one upstream at once.
 const MOST_OPENINGS: usize = 2;
-/// How long an origin's wish for HTTP/1.1 is remembered.
+/// The time that an origin's wish for HTTP/1.1 is remembered.
 const HTTP1_REQUIRED_FOR: Duration = Duration::from_mins(10);

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::body::{BodyError, Outgoing};
 
-/// How many bytes all kept bodies of one worker may have together.
+/// The number of bytes that all kept bodies of one worker may have together.
 #[derive(Clone, Debug)]
 pub(super) struct ReplayBudget(Arc<AtomicUsize>);
 

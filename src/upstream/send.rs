@@ -48,7 +48,7 @@ enum Attempt {
     Unprocessed(Departure, Error, Option<ConnId>),
 }
 
-/// How often a request was tried so far.
+/// The number of times that a request was tried so far.
 #[derive(Debug, Default)]
 struct Tries {
     repeated: usize,
@@ -61,7 +61,7 @@ impl Tries {
         self.repeated < MAX_REPEATS
     }
 
-    /// Whether there is to be another attempt, which is counted.
+    /// Tells whether there is to be another attempt, which is counted.
     fn may_repeat(&mut self) -> bool {
         let may = self.repeated < MAX_REPEATS && self.opened < MAX_OPENED;
         self.repeated += usize::from(may);
@@ -359,9 +359,9 @@ async fn in_time<T>(
     }
 }
 
-/// How often a request that was not processed is sent again.
+/// The number of times that a request that was not processed is sent again.
 const MAX_REPEATS: usize = 2;
-/// How many conns are opened for one request.
+/// The number of conns that are opened for one request, at most.
 const MAX_OPENED: usize = 2;
 /// How long a peer's settings are waited for, which it sends by itself.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);

@@ -125,11 +125,11 @@ pub(super) async fn watching_for_demands<F: Future>(handshake: F) -> (F::Output,
 }
 
 tokio::task_local! {
-    /// Whether the origin has demanded a certificate in the handshake that is being made.
+    /// Tells whether the origin has demanded a certificate in the handshake that is being made.
     static DEMANDED: Cell<bool>;
 }
 
-/// How many integrations' sessions are kept, the latest used.
+/// The number of integrations whose sessions are kept, the latest used.
 const MAX_INTEGRATIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
-/// How many sessions are kept for one integration.
+/// The number of sessions that are kept for one integration.
 const MAX_SESSIONS: usize = 64;

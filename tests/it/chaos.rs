@@ -14,7 +14,7 @@ mod kills;
 
 use std::time::Duration;
 
-/// How long each scenario goes on; another number of seconds stands in `CHAOS`.
+/// The time that each scenario goes on; another number of seconds stands in `CHAOS`.
 fn length() -> Duration {
     let seconds = std::env::var("CHAOS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(3))

@@ -46,8 +46,8 @@ async fn proxy_authorization_inside_a_tunnel_is_ignored_whatever_it_carries() {
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An origin that reads any target, which our library's server does not: over HTTP/1.1, and where it
-/// is offered over HTTP/2, which it says.
+/// An origin that reads any target, which our library's server does not: over HTTP/1.1, and where
+/// it is offered over HTTP/2, which it says.
 async fn reading_raw() -> Origin {
     let acceptor = TlsAcceptor::from(tls::origin(&["h2", "http/1.1"]));
     Origin::on(listen(), move |io, number, memory| {

@@ -27,8 +27,8 @@ use crate::support::world::{Running, World};
 use crate::support::{soon, tls};
 
 /// A quarter of the idle time, in which each end says something more.
-const BEAT_INTERVAL: Duration = Duration::from_millis(250);
-const BEATS: usize = 10;
+const MESSAGE_INTERVAL: Duration = Duration::from_millis(250);
+const MESSAGES: usize = 10;
 
 type Content = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -38,8 +38,8 @@ fn content(frames: impl Stream<Item = Bytes> + Send + 'static) -> Content {
 
 /// Ten pieces, one at a time.
 fn beats() -> impl Stream<Item = Bytes> {
-    stream::iter(0..BEATS).then(|_| async {
-        sleep(BEAT_INTERVAL).await;
+    stream::iter(0..MESSAGES).then(|_| async {
+        sleep(MESSAGE_INTERVAL).await;
         Bytes::from_static(b"beat ")
     })
 }
@@ -181,7 +181,7 @@ async fn a_caller_that_waits_while_the_origin_sends_is_not_idle() {
         let answers =
             CALLERS.map(async |kind| begin(&world, kind, "/talks").await.answer(true).await);
         for (kind, answer) in CALLERS.iter().zip(futures_util::future::join_all(answers).await) {
-            let whole = "beat ".repeat(BEATS) + "end";
+            let whole = "beat ".repeat(MESSAGES) + "end";
             assert_eq!(answer, (200, whole, true), "{kind} to {alpn}: {}", world.log.text());
         }
     }
@@ -194,14 +194,14 @@ async fn an_origin_that_waits_while_the_caller_sends_is_not_idle() {
         let world = world(&origin).await;
         let answers = CALLERS.map(async |kind| {
             let mut caller = begin(&world, kind, "/listens").await;
-            for _ in 0..BEATS {
-                sleep(BEAT_INTERVAL).await;
+            for _ in 0..MESSAGES {
+                sleep(MESSAGE_INTERVAL).await;
                 caller.say("piece").await;
             }
             caller.answer(false).await
         });
         for (kind, answer) in CALLERS.iter().zip(futures_util::future::join_all(answers).await) {
-            let sent = ((BEATS + 1) * 5).to_string();
+            let sent = ((MESSAGES + 1) * 5).to_string();
             assert_eq!(answer, (200, sent, true), "{kind} to {alpn}: {}", world.log.text());
         }
     }
@@ -272,11 +272,11 @@ async fn a_caller_that_sends_before_it_reads_is_not_idle() {
     .await;
     let world = world(&origin).await;
     let mut raw = world.raw().await;
-    let length = (BEATS * 5).to_string();
+    let length = (MESSAGES * 5).to_string();
     raw.write(ask(&format!("POST https://{API}/v1")).field("Content-Length", &length).bytes())
         .await;
-    for _ in 0..BEATS {
-        sleep(BEAT_INTERVAL).await;
+    for _ in 0..MESSAGES {
+        sleep(MESSAGE_INTERVAL).await;
         raw.write("piece").await;
     }
     assert_eq!(raw.head().await.status, 200);

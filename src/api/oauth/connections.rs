@@ -133,7 +133,7 @@ pub(in crate::api) async fn refresh(
     Ok(Json(refreshed.into()))
 }
 
-/// Which connection is meant: at least one way to say so.
+/// The connection that is meant, named in at least one way.
 fn pointer(query: &Query) -> Result<Pointer, Numbered> {
     let value = |name| query.value(name).map(str::to_owned);
     match (value("name"), value("uuid")) {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::store;
 
-/// When the store last answered.
+/// The time when the store last answered.
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) at: Instant,
-    /// Whether it has been silent since, which is said once.
+    /// Tells whether it has been silent since, which is said once.
     pub(super) silent: bool,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Trust {
     pub(super) bundle: PathBuf,
     /// The same as Java reads it.
     pub(super) truststore: PathBuf,
-    /// Whether the bundle holds more than the CA.
+    /// Tells whether the bundle holds more than the CA.
     pub(super) has_system: bool,
     certificate: String,
     /// The files that were made beside others, by what was read.
@@ -33,7 +33,7 @@ pub(super) struct Trust {
     directory: TempDir,
 }
 
-/// Who may read a file.
+/// The rules for who may read a file.
 #[derive(Clone, Copy)]
 pub(super) enum Readers {
     /// Any user: a program may give up its rights before it reads.

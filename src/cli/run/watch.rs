@@ -21,7 +21,7 @@ pub(super) struct Watch<'a> {
     caller: &'a str,
     integration: &'a str,
     begun: String,
-    /// How many requests the server had counted before.
+    /// The number of requests that the server had counted before.
     before: Option<f64>,
     /// The newest entry that has been seen, as a cursor.
     newest: Option<String>,
@@ -31,11 +31,11 @@ pub(super) struct Watch<'a> {
 /// What the entries since the beginning say.
 #[derive(Default)]
 struct Found {
-    /// How many there were, of whichever caller.
+    /// The number of them, of any caller.
     entries: f64,
-    /// Whether one was of this caller.
+    /// Tells whether one was of this caller.
     is_known: bool,
-    /// Why the caller's requests were refused, and how often.
+    /// The reason why the caller's requests were refused, and how often.
     refusals: BTreeMap<String, usize>,
     /// The codes of refusals to callers that are not known.
     of_unknown: BTreeMap<String, usize>,
@@ -211,7 +211,7 @@ fn newest(page: &Value) -> Option<String> {
     cursor.filter(|cursor| !cursor.is_empty()).map(str::to_owned)
 }
 
-/// How many requests the server has counted, of all callers.
+/// The number of requests that the server has counted, of all callers.
 fn requests(server: &Server) -> Option<f64> {
     let answer = server.get(&Path::root(&["metrics"])).ok()?;
     let lines = answer.text().ok()?.lines();

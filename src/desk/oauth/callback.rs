@@ -48,12 +48,12 @@ struct Trouble {
 
 impl Desk {
     /// Takes up what the provider has sent the browser back with. The future must not be dropped
-    /// before it ends: the code that it spends is of no use afterwards. A browser that has not begun
-    /// the flow leaves it as it is.
+    /// before it ends: the code that it spends is of no use afterwards. A browser that has not
+    /// begun the flow leaves it as it is.
     ///
     /// # Errors
-    /// [`Refused::Malformed`] when no flow waits for this answer; and when the store fails before it
-    /// is known where the flow ends.
+    /// [`Refused::Malformed`] when no flow waits for this answer; and when the store fails before
+    /// it is known where the flow ends.
     pub async fn callback(&self, query: &str, visitor: &Visitor) -> Result<Ending, Refused> {
         let answer = Answer::read(query).ok_or(Refused::Malformed)?;
         let state = answer.0.get("state").ok_or(Refused::Malformed)?;

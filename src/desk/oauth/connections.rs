@@ -35,7 +35,7 @@ pub struct Authorized {
     pub in_clear: bool,
     /// Whether only a new flow helps.
     pub needs_reauthorization: bool,
-    /// Why it can't be used, where the rules have become stricter since it was accepted.
+    /// The reason why it can't be used, where the rules have become stricter since it was accepted.
     pub defect: Option<Defect>,
     /// The number of the account.
     pub account_id: u64,

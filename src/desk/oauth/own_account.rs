@@ -16,7 +16,7 @@ pub(super) struct OwnAccount<'a> {
     label: &'a str,
 }
 
-/// Whether a connection of this name is the account's own.
+/// Tells whether a connection of this name is the account's own.
 pub(super) fn is_own(name: Option<&ConnectionName>) -> bool {
     name.is_some_and(|name| name.as_str() == ZENDESK)
 }

@@ -21,8 +21,8 @@ pub(in crate::proxy) struct Rewriting {
     prefix: Box<str>,
     base: Base,
     settings: Arc<Settings>,
-    /// Whether the caller's token stood in a field that clients send to other origins too when they
-    /// follow a redirect.
+    /// Tells whether the caller's token stood in a field that clients send to other origins too
+    /// when they follow a redirect.
     token_travels: bool,
 }
 
@@ -35,8 +35,8 @@ enum Lead {
 }
 
 impl Rewriting {
-    /// For the answer to a request for `uri`, whose connection is at `origin`; `token_field` carried
-    /// the caller's token.
+    /// For the answer to a request for `uri`, whose connection is at `origin`; `token_field`
+    /// carried the caller's token.
     pub(in crate::proxy) fn new(
         uri: &Uri,
         origin: &Origin,

@@ -138,8 +138,8 @@ pub(super) fn split_absolute(url: &str) -> Option<(Host, &str)> {
     Some((read_authority(authority)?.0, rest))
 }
 
-/// Whether a host is one of the proxy's own names, in whatever spelling. The port says nothing:
-/// callers may reach the proxy through another one than it listens on.
+/// Tells whether a host is one of the proxy's own names, in whatever spelling. The port says
+/// nothing: callers may reach the proxy through another one than it listens on.
 pub(super) fn is_own(host: &Host, own: &[String]) -> bool {
     let names = own.iter().filter_map(|name| Host::parse(name).ok()).map(plain);
     let host = plain(host.clone());
@@ -198,7 +198,7 @@ fn plain(host: Host) -> Host {
     }
 }
 
-/// Whether a host is this machine wherever it is named.
+/// Tells whether a host is this machine wherever it is named.
 fn is_local(host: &Host) -> bool {
     match host {
         Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),

@@ -125,7 +125,7 @@ impl Drop for Holding {
 }
 
 impl KeptBody {
-    /// Whether it has no byte.
+    /// Tells whether it has no byte.
     pub(super) fn is_empty(&self) -> bool {
         self.content.size_hint().exact() == Some(0)
     }

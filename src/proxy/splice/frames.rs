@@ -5,7 +5,7 @@
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     /// The head of the frame that is under way, as far as it has come.
-    head: [u8; LONGEST_HEAD],
+    head: [u8; MAX_FRAME_HEAD_LEN],
     head_len: usize,
     /// What is left of its content.
     content_left: u64,
@@ -13,7 +13,7 @@ pub(super) struct Frames {
 }
 
 /// Two bytes, a length of eight, and a mask of four.
-const LONGEST_HEAD: usize = 14;
+const MAX_FRAME_HEAD_LEN: usize = 14;
 const CLOSE: u8 = 0x8;
 /// RFC 6455 §7.4.1: an endpoint is going away.
 const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
@@ -38,12 +38,12 @@ impl Frames {
         }
     }
 
-    /// Whether the last frame has ended and no other has begun.
+    /// Tells whether the last frame has ended and no other has begun.
     pub(super) fn is_between(&self) -> bool {
         self.head_len == 0 && self.content_left == 0
     }
 
-    /// Whether a close frame has passed: nothing may follow it.
+    /// Tells whether a close frame has passed: nothing may follow it.
     pub(super) fn has_closed(&self) -> bool {
         self.has_closed && self.is_between()
     }

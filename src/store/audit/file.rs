@@ -22,7 +22,7 @@ pub(super) struct TrailFile {
     opened: Mutex<Option<Arc<Sqlite>>>,
 }
 
-/// How the file is filled, in pages.
+/// The number of pages of the file, and of those that are free.
 #[derive(Clone, Copy)]
 struct Pages {
     all: u64,
@@ -134,7 +134,7 @@ impl TrailFile {
         Ok(())
     }
 
-    /// How many bytes of the disk the trail may take beyond what it has.
+    /// The number of bytes of the disk that the trail may take beyond what it has.
     fn free_bytes(&self) -> u64 {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         // A disk that can't be asked says no when it is full.
@@ -169,7 +169,7 @@ impl Pages {
     /// Gives free pages back to the disk when there are many; a few are kept for what comes next.
     async fn give_back(self, file: &Sqlite) -> Result<(), Error> {
         let mut free = self.free;
-        let kept = (self.used() / 8).max(KEPT_FREE);
+        let kept = (self.used() / 8).max(MIN_FREE_PAGES);
         if free <= 2 * kept {
             return Ok(());
         }
@@ -198,7 +198,7 @@ const GIVEN_BACK_AT_ONCE: u64 = 256;
 const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Free pages that are kept in any case.
-const KEPT_FREE: u64 = 256;
+const MIN_FREE_PAGES: u64 = 256;
 
 /// What a batch takes beside its bytes: of the table, of the index, of the map of pages.
 const PAGES_BESIDE: u64 = 8;

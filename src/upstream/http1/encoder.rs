@@ -24,7 +24,7 @@ pub(super) struct Sending {
     /// Data that is written from where it lies.
     data: Bytes,
     body: Writing,
-    /// Whether anything was written, in part at least.
+    /// Tells whether anything was written, in part at least.
     is_begun: bool,
     /// What was taken of the body before that.
     unwritten: SmallVec<[Bytes; 2]>,

@@ -33,7 +33,7 @@ pub(in crate::upstream) struct Exchange {
     facts: Arc<Facts>,
 }
 
-/// Why there is no answer, and whether the request may be sent again.
+/// The reason why there is no answer, and whether the request may be sent again.
 #[derive(Debug)]
 pub(in crate::upstream) struct Unanswered {
     pub(in crate::upstream) error: Error,
@@ -56,7 +56,7 @@ pub(super) struct Upload {
     is_stopped: bool,
 }
 
-/// Why a body could not be sent to its end.
+/// The reason why a body could not be sent to its end.
 #[derive(Debug)]
 pub(super) enum UploadError {
     /// The origin takes no more.
@@ -173,7 +173,7 @@ impl Exchange {
     }
 }
 
-/// What went wrong on a stream.
+/// A failure on a stream.
 #[derive(Debug)]
 pub(in crate::upstream) enum Fault {
     Stream(h2::Error),

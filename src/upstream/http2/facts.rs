@@ -1,4 +1,5 @@
-//! Facts about one conn, written by its task and read by whoever chooses a conn or judges a failure.
+//! Facts about one conn, written by its task and read by whoever chooses a conn or judges a
+//! failure.
 
 use std::io;
 use std::sync::OnceLock;
@@ -18,15 +19,15 @@ pub(in crate::upstream) struct Facts {
     begun: Instant,
     /// How many streams the peer allows at once, as far as we would use them; 0 until it has said.
     max_streams: watch::Sender<usize>,
-    /// Whether the peer has said how many, or that it won't.
+    /// Tells whether the peer has said how many, or that it won't.
     settled: AtomicBool,
     /// The last stream that the peer may have processed, once it has sent GOAWAY.
     last_stream: AtomicU32,
     /// The last stream whose request was handed to the socket, in part at least.
     written_stream: AtomicU32,
-    /// When a byte was last received, in microseconds since the beginning.
+    /// The time when a byte was last received, in microseconds since the beginning.
     heard_us: AtomicU64,
-    /// When a frame other than PING was last received.
+    /// The time when a frame other than PING was last received.
     busy_us: AtomicU64,
     /// The peer has not answered in time, and nothing was received since.
     suspect: AtomicBool,
@@ -55,7 +56,7 @@ impl Facts {
         }
     }
 
-    /// How many streams there may be at once: one until the peer has said it.
+    /// The number of streams that there may be at once: one until the peer has said it.
     pub(super) fn max_streams(&self) -> usize {
         (*self.max_streams.borrow()).max(1)
     }
@@ -66,12 +67,13 @@ impl Facts {
         let _either_way = changes.wait_for(|max| *max > 0 || self.is_closed()).await;
     }
 
-    /// Whether the peer has said that it will not process this stream, or it was never written.
+    /// Tells whether the peer has said that it will not process this stream, or it was never
+    /// written.
     pub(super) fn is_unprocessed(&self, stream: u32) -> bool {
         stream > self.last_stream.load(Relaxed) || stream > self.written_stream.load(Relaxed)
     }
 
-    /// Whether no other request is to be sent on the conn.
+    /// Tells whether no other request is to be sent on the conn.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Relaxed)
     }
@@ -111,12 +113,12 @@ impl Facts {
         self.alert.get().copied()
     }
 
-    /// When a byte was last received.
+    /// The time when a byte was last received.
     pub(super) fn heard(&self) -> Instant {
         self.begun + Duration::from_micros(self.heard_us.load(Relaxed))
     }
 
-    /// When a frame other than PING was last received.
+    /// The time when a frame other than PING was last received.
     pub(super) fn busy(&self) -> Instant {
         self.begun + Duration::from_micros(self.busy_us.load(Relaxed))
     }

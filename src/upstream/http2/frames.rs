@@ -26,14 +26,14 @@ pub(super) struct Scanner {
     /// Bytes that come before the first frame.
     skip: usize,
     head: [u8; HEAD_LEN],
-    /// How many bytes of the head are there.
+    /// The number of bytes of the head that have come.
     head_len: usize,
-    /// How many bytes of the payload are to come.
+    /// The number of bytes of the payload that are still to come.
     payload_left: usize,
     /// The latest bytes of the payload, as many as a setting has.
     piece: [u8; PIECE_LEN],
     piece_len: usize,
-    /// How many pieces of the payload there were before.
+    /// The number of pieces of the payload before this one.
     pieces: usize,
 }
 
@@ -93,7 +93,7 @@ impl Scanner {
         tell(Seen::Begun { kind, stream: u32::from_be_bytes(stream) & STREAM_MASK });
     }
 
-    /// Whether the payload says something: all of SETTINGS, and the beginning of GOAWAY.
+    /// Tells whether the payload says something: all of SETTINGS, and the beginning of GOAWAY.
     fn wants_payload(&self) -> bool {
         let [_, _, _, kind, flags, ..] = self.head;
         match kind {
@@ -202,8 +202,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 }
 
-/// Reads what has arrived on a conn that can't be written to any more: a peer that takes no more may
-/// have said before which streams it has processed.
+/// Reads what has arrived on a conn that can't be written to any more: a peer that takes no more
+/// may have said before which streams it has processed.
 fn hear_out<T: AsyncRead + Unpin>(io: &mut T, received: &mut Scanner, facts: &Facts) {
     let (mut cx, mut space) = (Context::from_waker(Waker::noop()), [0; 4096]);
     facts.close();
@@ -220,7 +220,7 @@ fn hear_out<T: AsyncRead + Unpin>(io: &mut T, received: &mut Scanner, facts: &Fa
 }
 
 const HEAD_LEN: usize = 9;
-/// How often such a conn is read.
+/// The interval at which such a conn is read.
 const MAX_LAST_READS: usize = 64;
 /// A setting's length; the beginning of a GOAWAY frame fits in as well.
 const PIECE_LEN: usize = 6;

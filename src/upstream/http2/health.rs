@@ -9,13 +9,13 @@ use super::facts::Facts;
 /// What is known of a peer's silence.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// When the first request was sent since something was last received.
+    /// The time when the first request was sent since something was last received.
     unheard_since: Option<Instant>,
-    /// When the PING was sent that has not been answered.
+    /// The time when the PING was sent that has not been answered.
     asked: Option<Instant>,
-    /// When any PING was last sent.
+    /// The time when any PING was last sent.
     last_asked: Option<Instant>,
-    /// How long a silence lasts before the next PING.
+    /// The time that a silence lasts before the next PING.
     silence: Duration,
 }
 
@@ -72,12 +72,12 @@ impl Health {
     }
 }
 
-/// How long nothing is received, while requests wait, before the first PING.
+/// The time that nothing is received, while requests wait, before the first PING.
 const FIRST_SILENCE: Duration = Duration::from_secs(2);
 /// How many times longer each further silence is: gRPC servers close a conn on which more than two
 /// PINGs come within five minutes in which they send nothing.
 const SILENCE_FACTOR: u32 = 6;
-/// How long a peer may take to answer a PING, or to send anything else.
+/// The time that a peer may take to answer a PING, or to send anything else.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

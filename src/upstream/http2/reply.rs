@@ -21,8 +21,8 @@ pub(in crate::upstream) struct StreamBody {
     _place: StreamPlace,
 }
 
-/// Why a body failed. None has a cause of its own: the library would hand on to the caller the code
-/// with which the origin has reset the stream, of which some say that all is well.
+/// The reason why a body failed. None has a cause of its own: the library would hand on to the
+/// caller the code with which the origin has reset the stream, of which some say that all is well.
 #[derive(Debug, thiserror::Error)]
 enum BodyFault {
     #[error("the origin's body was cut short: {0}")]
@@ -43,7 +43,7 @@ impl StreamBody {
         Self { stream, uploading, length, in_trailers: false, _place: place }
     }
 
-    /// Whether nothing is to come.
+    /// Tells whether nothing is to come.
     pub(in crate::upstream) fn has_ended(&self) -> bool {
         self.stream.is_end_stream()
     }

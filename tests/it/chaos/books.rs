@@ -46,13 +46,13 @@ impl Page {
         assert!(!self.possible.is_empty(), "the store has lost, or found, a connection: {self:?}");
     }
 
-    /// Whether it may be there, and may not be.
+    /// Tells whether it may be there, and may not be.
     pub(super) fn may_exist(&self) -> bool {
         self.possible.iter().any(Option::is_some)
     }
 
-    /// Notes that the database has lost what came after `before`; gives how many acknowledged writes
-    /// that were.
+    /// Notes that the database has lost what came after `before`; gives how many acknowledged
+    /// writes that were.
     pub(super) fn go_back_to(&mut self, before: &Self) -> u64 {
         self.possible.clone_from(&before.possible);
         self.acknowledged - before.acknowledged
@@ -62,7 +62,7 @@ impl Page {
         self.possible.contains(&found)
     }
 
-    /// Whether a caller may have seen this secret at any time.
+    /// Tells whether a caller may have seen this secret at any time.
     pub(super) fn was_given(&self, secret: u64) -> bool {
         self.given.contains(&secret)
     }

@@ -27,7 +27,7 @@ async fn writable_is(server: &Running, figure: f64) {
     soon(async { while (server.metric(line).await - figure).abs() > 0.1 {} }).await;
 }
 
-/// What `/readyz` says with status 200.
+/// The body of `/readyz` with status 200.
 async fn readiness(server: &Running) -> Value {
     let answer = server.api("/readyz").await;
     assert_eq!(answer.status, 200, "{answer:?}");

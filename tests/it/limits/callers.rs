@@ -19,7 +19,7 @@ async fn world(origin: &Origin) -> Running {
     World::new(origin).token("other", "acme", "").set("proxy.max_connections", "6").run().await
 }
 
-/// Whether a tunnel is opened.
+/// Tells whether a tunnel is opened.
 async fn opens(world: &Running, connect: &Ask) -> bool {
     let mut raw = world.raw().await;
     raw.write(connect.bytes()).await;

@@ -124,7 +124,8 @@ impl Frames {
         }
     }
 
-    /// Closes, and reads on until the other end closes too: nothing that was said is lost to a reset.
+    /// Closes, and reads on until the other end closes too: nothing that was said is lost to a
+    /// reset.
     pub(crate) async fn close(mut self) {
         self.raw.close_write().await;
         self.raw.rest().await;

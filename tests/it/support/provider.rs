@@ -75,7 +75,8 @@ pub(crate) enum Refreshing {
 pub(crate) enum Manner {
     /// By the book.
     Well,
-    /// By the book, but the body has a byte order mark and this content coding: `gzip` or `deflate`.
+    /// By the book, but the body has a byte order mark and this content coding: `gzip` or
+    /// `deflate`.
     Coded(&'static str),
     /// With this status, content type and body. Nothing is issued or spent.
     Saying(u16, &'static str, String),
@@ -107,7 +108,7 @@ struct Books {
     mark: String,
     expires_in: Value,
     refreshing: Refreshing,
-    /// How long a refresh token is still good after it was spent.
+    /// The time that a refresh token is still good after it was spent.
     grace: Duration,
     denial: Option<(String, String)>,
     issuer: Option<String>,
