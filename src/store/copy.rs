@@ -128,7 +128,9 @@ async fn contents(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> 
 /// Writes one state of the whole database into the new file `to`, for its owner alone.
 async fn write(conn: &mut SqliteConnection, from: &Path, to: &Path) -> Result<(), CopyError> {
     let unusable = |why| CopyError::File(to.to_path_buf(), why);
-    let Some(name) = to.to_str() else {
+    // SQLite reads a name that begins with `file:` as a URL; an absolute one never does.
+    let absolute = std::path::absolute(to).map_err(unusable)?;
+    let Some(name) = absolute.to_str() else {
         return Err(unusable(io::Error::new(io::ErrorKind::InvalidInput, "not UTF-8")));
     };
     // SQLite fills an empty file that is there, and its mode stays.

@@ -103,6 +103,13 @@ impl Outgoing {
         }
     }
 
+    /// Notes that the next move is the origin's: it takes no more for now.
+    pub(super) fn awaits_origin(&self) {
+        if let Some(streamed) = &self.0 {
+            streamed.progress.awaited.store(false, Relaxed);
+        }
+    }
+
     pub(super) fn progress(&self) -> Option<Arc<Progress>> {
         self.0.as_ref().map(|streamed| Arc::clone(&streamed.progress))
     }

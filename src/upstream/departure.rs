@@ -135,7 +135,8 @@ impl Departure {
     ) -> Result<(), NotRenewed> {
         let Warrant::Permit(before) = &self.warrant else { return Err(NotRenewed::Elsewhere) };
         let (old, new) = (before.connection(), permit.connection());
-        if before.origin() != permit.origin() || old.integration() != new.integration() {
+        let is_same = old.integration() == new.integration() && old.name() == new.name();
+        if before.origin() != permit.origin() || !is_same {
             return Err(NotRenewed::Elsewhere);
         }
         let credential = new.credential().ok_or(NotRenewed::Sealed)?;

@@ -36,6 +36,10 @@ impl Replay {
     ) -> Option<Departure> {
         let Self { head, used, .. } = self;
         let (_holder, permit) = permit_again(in_force, arrival, now).ok()?;
+        let now_used = permit.connection();
+        if now_used.name() != used.name() || now_used.integration() != used.integration() {
+            return None;
+        }
         let generation = |connection: &Connection| Some(connection.standing()?.generation);
         if generation(permit.connection()) == generation(&used) {
             return None;

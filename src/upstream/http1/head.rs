@@ -40,7 +40,7 @@ pub enum Malformed {
     Chunk,
     /// What the HTTP/2 library found.
     #[error("{0}")]
-    Http2(#[source] h2::Error),
+    Http2(String),
     /// More interim responses than any origin has a reason to send.
     #[error("the final response is preceded by too many interim ones")]
     Interim,

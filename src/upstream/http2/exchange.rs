@@ -198,6 +198,7 @@ impl Upload {
             // 1. The caller is asked for more only when there is room for it.
             self.stream.reserve_capacity(self.pending.len().max(1));
             while self.stream.capacity() == 0 {
+                self.body.awaits_origin();
                 match ready!(self.stream.poll_capacity(cx)) {
                     Some(Ok(_room)) => {}
                     Some(Err(_)) | None => return self.stop(),
@@ -289,8 +290,25 @@ pub(super) fn error(fault: h2::Error, facts: &Facts) -> Error {
         return closed(io::Error::new(io::ErrorKind::TimedOut, "a PING was not answered"));
     }
     if fault.is_library() {
-        return Error::ResponseMalformed(Malformed::Http2(fault));
+        return Error::ResponseMalformed(Malformed::Http2(without_debug_data(&fault)));
     }
     let is_ours = !fault.is_io() && fault.reason().is_none();
-    if is_ours { Error::RequestBody(fault.into()) } else { closed(io::Error::other(fault)) }
+    if is_ours {
+        return Error::RequestBody(fault.into());
+    }
+    closed(io::Error::other(without_debug_data(&fault)))
+}
+
+/// Tells a failure without the peer's own words: the debug data of a GOAWAY (RFC 9113 §6.8) may be
+/// anything, the credential that it was sent included.
+pub(super) fn without_debug_data(fault: &h2::Error) -> String {
+    if let Some(io) = fault.get_io() {
+        return io.to_string();
+    }
+    let by = if fault.is_remote() { "the origin" } else { "the proxy" };
+    let how = if fault.is_reset() { "reset the stream" } else { "ended the conn" };
+    match fault.reason() {
+        Some(reason) => format!("{by} {how}: {reason}"),
+        None => format!("{by} {how}"),
+    }
 }

@@ -8,6 +8,7 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
 
 use super::StreamPlace;
+use super::exchange::without_debug_data;
 use crate::upstream::body::BodyError;
 
 /// The body of an answer; with its end there is room for another stream.
@@ -26,9 +27,9 @@ pub(in crate::upstream) struct StreamBody {
 #[derive(Debug, thiserror::Error)]
 enum BodyFault {
     #[error("the origin's body was cut short: {0}")]
-    CutShort(h2::Error),
+    CutShort(String),
     #[error("the origin's body is not well-formed: {0}")]
-    Malformed(h2::Error),
+    Malformed(String),
     #[error("the request's body failed meanwhile")]
     RequestBody,
 }
@@ -68,13 +69,13 @@ impl StreamBody {
                     self.length = self.length.map(|left| left.saturating_sub(length));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(self.fault(error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.fault(&error)))),
                 None => self.in_trailers = true,
             }
         }
         Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
-            Err(error) => Some(Err(self.fault(error))),
+            Err(error) => Some(Err(self.fault(&error))),
         })
     }
 
@@ -82,14 +83,14 @@ impl StreamBody {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
-    fn fault(&self, error: h2::Error) -> BodyError {
+    fn fault(&self, error: &h2::Error) -> BodyError {
         let is_ours = error.is_reset() && !error.is_remote() && !error.is_library();
         if is_ours && self.uploading.is_some() {
             BodyFault::RequestBody.into()
         } else if error.is_library() {
-            BodyFault::Malformed(error).into()
+            BodyFault::Malformed(without_debug_data(error)).into()
         } else {
-            BodyFault::CutShort(error).into()
+            BodyFault::CutShort(without_debug_data(error)).into()
         }
     }
 }

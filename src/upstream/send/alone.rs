@@ -35,8 +35,11 @@ impl Upstream {
     /// [`Error`] when there is no response head.
     pub async fn send_opened(&self, rules: &Rules, opened: Opened) -> Result<Reply, Error> {
         let Opened { mut conn, mut departure } = opened;
-        let exchange = conn.exchange(departure.as_http1());
-        let head = in_time(rules.settings.response_timeout, None, exchange).await??;
+        let request = departure.as_http1();
+        let progress = request.body().progress();
+        let exchange = conn.exchange(request);
+        let limit = rules.settings.response_timeout;
+        let head = in_time(limit, progress.as_deref(), exchange).await??;
         Ok(self.reply(conn, head, departure, None))
     }
 

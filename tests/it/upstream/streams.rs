@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::support::ask::{Ask, ask};
 use crate::support::frames::{
-    Asked, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, STATUS_200, frame,
+    Asked, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, STATUS_200, frame,
 };
 use crate::support::http2::request;
 use crate::support::origin::{Conn, Origin};
@@ -100,6 +100,30 @@ async fn what_an_origin_has_not_processed_is_sent_again_with_all_of_its_body() {
         assert_eq!(raw.send(&get("/last")).await.status, 200, "{not:?}");
         assert_eq!(origin.conns(), 2, "{not:?}");
     }
+}
+
+#[tokio::test]
+async fn the_words_of_a_goaway_are_written_down_nowhere() {
+    let origin = speaking(|mut frames: Frames| async move {
+        let Some(asked) = frames.request().await else { return };
+        let (last, reason) = (asked.stream.to_be_bytes(), 11_u32.to_be_bytes());
+        let words = [&last[..], &reason, b"echo: what-it-was-sent"].concat();
+        if asked.body.is_empty() {
+            frames.write(HEADERS, END_HEADERS, asked.stream, STATUS_200).await;
+            frames.write(DATA, 0, asked.stream, b"begun").await;
+        }
+        frames.write(GOAWAY, 0, 0, &words).await;
+        frames.close().await;
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    assert_eq!(world.send(&post("/before", "x")).await.refusal(), refused(502, "UpstreamClosed"));
+    assert_eq!(world.send(&get("/after")).await.status, 200);
+    for path in ["/before", "/after"] {
+        let entry = world.log.entry_of(path).await;
+        assert!(!entry["cause"].as_str().unwrap().is_empty(), "{entry}");
+    }
+    assert!(!world.log.text().contains("what-it-was-sent"), "{}", world.log.text());
 }
 
 #[tokio::test]
