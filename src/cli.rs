@@ -86,7 +86,7 @@ enum Command {
     Key(key::Arguments),
     /// Copies the embedded store into a new file, while the server runs or not
     Backup(backup::Arguments),
-    /// Brings a backup into an empty data directory
+    /// Brings a backup into a data directory that has no store
     Restore(backup::Arguments),
 }
 

@@ -39,7 +39,7 @@ pub enum CopiesError {
     Memory,
     /// There is a store already.
     #[error(
-        "the data directory has a store: restore into an empty one (--data-dir), or stop the server \
+        "the data directory has a store: restore into one without (--data-dir), or stop the server \
          and move {} and what begins with its name away first",
         .0.display()
     )]

@@ -43,6 +43,13 @@ pub(super) fn back_up(
         keys(&copied.contents.key_ids),
         copied.keys
     ));
+    if !copied.missing_keys.is_empty() {
+        output::note(&format!(
+            "warning: {} does not hold {}: find the line of that key, and keep it too.",
+            copied.keys,
+            keys(&copied.missing_keys)
+        ));
+    }
     Ok(())
 }
 

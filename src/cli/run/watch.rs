@@ -147,7 +147,9 @@ impl Found {
         }
         self.is_known = true;
         if is_refused {
-            *self.refusals.entry(printable(&format!("{code} for {origin}"))).or_insert(0) += 1;
+            // There is none where the request was read no further.
+            let aim = if origin.is_empty() { String::new() } else { format!(" for {origin}") };
+            *self.refusals.entry(printable(&format!("{code}{aim}"))).or_insert(0) += 1;
         }
         let (form, cause) = (cell(entry, "form"), cell(entry, "cause"));
         if form == "tunnel" {
@@ -274,5 +276,9 @@ mod tests {
         let said = found(&both).refused().unwrap();
         assert!(said.contains("1 request of this program was refused: DomainNotAllowed"), "{said}");
         assert!(found(&[refusal("other", "DomainNotAllowed")]).refused().is_none());
+        let mut unread = refusal("run", "HttpsRequired");
+        unread["origin"] = "".into();
+        let said = found(&[unread]).refused().unwrap();
+        assert!(said.contains("HttpsRequired") && !said.contains(" for ;"), "{said}");
     }
 }
