@@ -115,13 +115,16 @@ impl Postgres {
         };
         // A schema that is up to date needs no write, so that a standby will do.
         let mut look = database.read().await?;
-        let found = look.ask(|conn| Box::pin(version(conn))).await?;
-        look.end().await?;
+        let found = look.ask(|conn| Box::pin(version(conn))).await;
+        if found.is_ok() {
+            look.end().await?;
+        }
         match found {
-            Ok(found) if found >= migrate::STORE.newest() => {}
-            Err(newer @ Error::Newer { .. }) => return Err(newer),
-            // What else was found may be half of what another instance is making just now: under
-            // the lock it is judged again.
+            Ok(Ok(found)) if found >= migrate::STORE.newest() => {}
+            Ok(Err(newer @ Error::Newer { .. })) => return Err(newer),
+            // Everything else, failures included, may come of another instance that is making the
+            // schema just now: its tables are seen, and what is in them is not. Under the lock it is
+            // judged again.
             _ => database.migrate().await?,
         }
         Ok(database)
