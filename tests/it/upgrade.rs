@@ -298,7 +298,8 @@ async fn either_end_may_end_the_websocket() {
     assert!(farewell.is_none_or(|last| last.is_err() || last.unwrap().is_close()));
 }
 
-/// An origin of a WebSocket that tells all it is sent after the handshake.
+/// An origin of a WebSocket that tells the first 8 bytes it is sent after the handshake, and then
+/// all the rest.
 async fn recording() -> (Origin, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
     let (tell, told) = tokio::sync::mpsc::unbounded_channel();
     let origin = Origin::scripted(move |mut conn: Conn| {
@@ -308,7 +309,10 @@ async fn recording() -> (Origin, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) 
             let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: \
                           websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
             conn.raw.write(agreed).await;
-            let _either_way = tell.send(conn.raw.rest().await);
+            // The beginning first: a frame is under way only when it has come this far.
+            for part in [conn.raw.exact(8).await.unwrap(), conn.raw.rest().await] {
+                let _either_way = tell.send(part);
+            }
         }
     })
     .await;
@@ -343,13 +347,14 @@ async fn a_frame_that_is_under_way_is_ended_before_the_other_end_is_told_of_a_st
     raw.write(absolute().bytes()).await;
     assert_eq!(raw.head().await.status, 101);
     // A text of five bytes, masked with zeros; three of them come later.
-    raw.write([0x81, 0x85, 0, 0, 0, 0, b'h', b'e']).await;
+    let beginning = [0x81, 0x85, 0, 0, 0, 0, b'h', b'e'];
+    raw.write(beginning).await;
+    assert_eq!(soon(told.recv()).await.unwrap(), beginning);
     world.signal(rustix::process::Signal::TERM);
     assert_eq!(raw.until(&[0x88, 2, 0x03, 0xe9]).await.unwrap().len(), 4);
     raw.write(b"llo").await;
     let heard = soon(told.recv()).await.unwrap();
-    assert_eq!(&heard[..11], &[0x81, 0x85, 0, 0, 0, 0, b'h', b'e', b'l', b'l', b'o']);
-    let [0x88, 0x82, mask @ ..] = &heard[11..] else { panic!("{heard:?}") };
+    let [b'l', b'l', b'o', 0x88, 0x82, mask @ ..] = &heard[..] else { panic!("{heard:?}") };
     assert_eq!((mask[0] ^ mask[4], mask[1] ^ mask[5], mask.len()), (0x03, 0xe9, 6));
     // It never answers the close frame, and is not waited for to the end of the grace.
     assert_eq!(world.ended().await.code(), Some(0), "{}", world.log.text());
