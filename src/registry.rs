@@ -17,6 +17,7 @@ use crate::ledger::{Listed, Metrics, Tally, Usage};
 use crate::limit::Rate;
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, Standing};
+use crate::model::credential::Credential;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::HostName;
@@ -87,6 +88,10 @@ impl Listed for Listing {
 
     fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    fn credential(&self) -> Option<&Credential> {
+        self.connection.credential()
     }
 }
 

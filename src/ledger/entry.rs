@@ -15,6 +15,7 @@ use super::sink::Sink;
 use super::trail::Trail;
 use super::usage::Usage;
 use crate::clock::{Clock, instant};
+use crate::model::credential::{Credential, masked};
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 
@@ -60,6 +61,8 @@ pub enum Decision {
 pub struct Entry {
     ledger: Arc<Ledger>,
     listing: Option<Arc<dyn Listed>>,
+    /// The connections that were chosen before that one, while the request waited.
+    earlier: Vec<Arc<dyn Listed>>,
     started: Instant,
     number: u64,
     /// When the request arrived.
@@ -86,13 +89,14 @@ pub struct Entry {
     pub request_count: Option<Arc<AtomicU64>>,
     /// Bytes of the response's body so far.
     pub response_bytes: u64,
-    /// Why it failed, for the operator.
-    pub cause: Option<Box<str>>,
+    /// The reason why it failed, for the operator.
+    pub(super) cause: Option<Box<str>>,
     own: Option<Duration>,
     upstream: Option<Duration>,
 }
 
-/// A connection as an entry needs it: its name and its counters.
+/// A connection as an entry needs it: its name, its counters, and the credential that must not be
+/// written down.
 pub trait Listed: std::fmt::Debug + Send + Sync {
     /// The connection's name.
     fn name(&self) -> &str;
@@ -100,6 +104,8 @@ pub trait Listed: std::fmt::Debug + Send + Sync {
     fn tally(&self) -> &Tally;
     /// How it is used.
     fn usage(&self) -> &Usage;
+    /// The credential that its requests are sent with, if there is one.
+    fn credential(&self) -> Option<&Credential>;
 }
 
 impl Ledger {
@@ -122,6 +128,7 @@ impl Ledger {
         Entry {
             ledger: Arc::clone(self),
             listing: None,
+            earlier: Vec::new(),
             started: instant(),
             number: self.next.fetch_add(1, Relaxed),
             time: self.clock.now(),
@@ -144,9 +151,28 @@ impl Ledger {
 }
 
 impl Entry {
-    /// The connection has been chosen.
+    /// Notes the connection that was chosen. One that was chosen before is remembered, because its
+    /// credential may have been sent.
     pub fn choose(&mut self, listing: Arc<dyn Listed>) {
-        self.listing = Some(listing);
+        self.earlier.extend(self.listing.replace(listing));
+    }
+
+    /// Notes the reason why the request failed. Once it has departed the words may be a peer's, who
+    /// knows the credential: it is masked in them.
+    pub fn because(&mut self, cause: impl Into<Box<str>>) {
+        let cause = cause.into();
+        self.cause = Some(if self.own.is_some() { self.without_credentials(cause) } else { cause });
+    }
+
+    /// The text with asterisks where a credential stands in it that may have been sent.
+    fn without_credentials(&self, text: Box<str>) -> Box<str> {
+        let listings = self.listing.iter().chain(&self.earlier);
+        let mut credentials = listings.filter_map(|listing| listing.credential()).peekable();
+        if credentials.peek().is_none() {
+            return text;
+        }
+        let shown = masked(credentials, text.as_bytes(), false);
+        String::from_utf8_lossy(&shown).into()
     }
 
     /// The decision has been made; from here on the time is the origin's.
@@ -272,5 +298,81 @@ impl Drop for Entry {
             let of_stranger = self.caller.is_none();
             trail.add(of_stranger, |lines| line::write(lines, self, total, Format::Json));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::connection::Connection;
+    use crate::model::domain::AllowedDomain;
+    use crate::model::name::ConnectionName;
+    use crate::model::record::Detail;
+    use crate::secret::Secret;
+
+    /// A connection whose credential may have been sent.
+    #[derive(Debug)]
+    struct Used {
+        connection: Connection,
+        tally: Arc<Tally>,
+        usage: Usage,
+    }
+
+    impl Listed for Used {
+        fn name(&self) -> &str {
+            self.connection.name().as_str()
+        }
+
+        fn tally(&self) -> &Tally {
+            &self.tally
+        }
+
+        fn usage(&self) -> &Usage {
+            &self.usage
+        }
+
+        fn credential(&self) -> Option<&Credential> {
+            self.connection.credential()
+        }
+    }
+
+    fn used(secret: &str) -> Arc<dyn Listed> {
+        let connection = Connection::new(
+            IntegrationName::parse("acme").unwrap(),
+            ConnectionName::parse("api").unwrap(),
+            AllowedDomain::parse("api.example.com").unwrap(),
+            Detail::BearerToken,
+            &Secret::new(secret),
+        )
+        .unwrap();
+        let metrics = Metrics::new();
+        let (tally, usage) = (metrics.tally(&connection), Usage::new(metrics.pulse("acme")));
+        Arc::new(Used { connection, tally, usage })
+    }
+
+    fn entry() -> Entry {
+        let (sink, metrics, clock) = (Arc::default(), Arc::default(), Clock::system());
+        Arc::new(Ledger::new(sink, metrics, clock, Format::Json, "x")).open(None)
+    }
+
+    #[test]
+    fn every_credential_that_may_have_been_sent_is_masked_in_the_cause() {
+        let mut entry = entry();
+        entry.choose(used("first-secret"));
+        entry.departs();
+        entry.choose(used("second-secret"));
+        entry.because("it said: first-secret, and Bearer%20second-secret");
+        assert_eq!(entry.cause.as_deref(), Some("it said: *****, and *****"));
+    }
+
+    #[test]
+    fn a_cause_in_our_own_words_stays_as_it_is() {
+        let mut entry = entry();
+        entry.choose(used("token"));
+        entry.because("the token has ended");
+        assert_eq!(entry.cause.as_deref(), Some("the token has ended"));
+        entry.departs();
+        entry.because("the conn was closed");
+        assert_eq!(entry.cause.as_deref(), Some("the conn was closed"));
     }
 }

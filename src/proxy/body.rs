@@ -193,7 +193,7 @@ impl AnswerBody {
         let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
             let cut = ready!(idle.poll_idle(cx));
             if let Some(entry) = &mut self.entry {
-                entry.cause = Some(cut.to_string().into());
+                entry.because(cut.to_string());
             }
             return Poll::Ready(Some(Err(cut.into())));
         };
@@ -204,10 +204,10 @@ impl AnswerBody {
         if let (Some(Err(error)), Some(entry)) = (&frame, &mut self.entry) {
             // A request that fails takes its answer along: that is not the origin's fault.
             let request_failure = idle.exchange().and_then(Exchange::request_failure);
-            entry.cause = Some(match request_failure {
-                Some(failure) => failure.into(),
-                None => format!("the origin's body ended early: {error}").into(),
-            });
+            match request_failure {
+                Some(failure) => entry.because(failure),
+                None => entry.because(format!("the origin's body ended early: {error}")),
+            }
         }
         Poll::Ready(frame)
     }

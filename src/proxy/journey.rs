@@ -106,7 +106,7 @@ impl Proxy {
         entry.status = refusal.status().as_u16();
         entry.decision = Decision::Refuse(refusal.code().as_str());
         entry.rule = refusal.code().rule().as_str();
-        entry.cause = Some(refusal.title().into());
+        entry.because(refusal.title());
         refusal.with(REQUEST_ID, entry.request_id()).into_message()
     }
 

@@ -62,7 +62,7 @@ fn hand_over(
 pub(super) fn refuse(refusal: Refusal, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
     entry.decision = Decision::Refuse(refusal.code().as_str());
     entry.rule = refusal.code().rule().as_str();
-    entry.cause = Some(refusal.cause().unwrap_or_else(|| refusal.title()).into());
+    entry.because(refusal.cause().unwrap_or_else(|| refusal.title()));
     // Where the caller reads refusals in another form, the entry has the usual status all the same.
     entry.status = refusal.status().as_u16();
     let response =

@@ -202,7 +202,7 @@ impl Proxy {
                         blame(&mut entry, &fault);
                     }
                 }
-                Err(_gone) => entry.cause = Some("the conn ended before it was a tunnel".into()),
+                Err(_gone) => entry.because("the conn ended before it was a tunnel"),
             }
             drop((entry, visit));
         });
@@ -237,5 +237,5 @@ fn blame(entry: &mut Entry, fault: &TunnelFault) {
         entry.rule = code.rule().as_str();
         entry.status = code.status();
     }
-    entry.cause = Some(fault.to_string().into());
+    entry.because(fault.to_string());
 }

@@ -8,7 +8,9 @@ use crate::support::ask::{Ask, ask, stranger};
 use crate::support::http2::request;
 use crate::support::origin::{Conn, Origin, listen};
 use crate::support::raw::Answer;
+use crate::support::tls::TRUSTED;
 use crate::support::token;
+use crate::support::tunnel::API;
 use crate::support::world::{Running, World, files_below};
 
 /// What must not be seen: the connections' secrets, and the callers' tokens.
@@ -232,6 +234,21 @@ fn assert_origin_had_them(origin: &Origin) {
     }
     for name in ["runner", "newcomer"] {
         assert!(!sent.contains(&token(name)), "a caller's token reached the origin");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_an_origin_repeats_is_masked_in_the_cause() {
+    let config = TRUSTED.leaf(&["names-the-secret"]).serve(&["http/1.1"]);
+    let origin = Origin::scripted_with(config, |_conn: Conn| async {}).await;
+    for (secret, shown) in [("names-the-secret", "*****"), ("another", "names-the-secret")] {
+        let world = World::empty().bearer("acme.api", API, secret).token("runner", "acme", "");
+        let server = world.pin(API, &origin).run().await;
+        assert_eq!(server.send(&ask("GET https://api.example.test/v1")).await.status, 502);
+        let entry = server.log.entry_of("/v1").await;
+        let cause = entry["cause"].as_str().unwrap();
+        assert!(cause.contains("certificate") && cause.contains(shown), "{cause}");
+        assert!(!cause.contains(secret), "{cause}");
     }
 }
 

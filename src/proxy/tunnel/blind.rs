@@ -66,7 +66,9 @@ impl Proxy {
             let spliced = spliced.await;
             entry.request_count = Some(Arc::new(spliced.from_caller.into()));
             entry.response_bytes = spliced.from_origin;
-            entry.cause = spliced.cause.map(Into::into);
+            if let Some(cause) = spliced.cause {
+                entry.because(cause);
+            }
             drop((entry, visit));
         });
         response
