@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use jiff::Timestamp;
 
 use super::InForce;
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Ask};
+use super::caller::Presented;
 use super::decide::decide;
 use super::refusal::{Code, Refusal};
 use super::tunnel::{self, Way};
 use crate::ledger::Entry;
 use crate::model::permit::Permit;
-use crate::registry::Holder;
+use crate::registry::{Holder, Listing};
 
 /// Applies the rules from the method to the rate; the entry learns what is known on the way.
 pub(super) fn admit(
@@ -22,10 +23,8 @@ pub(super) fn admit(
     arrival: &Arrival,
     entry: &mut Entry,
 ) -> Result<Permit, Refusal> {
-    let permit = decide(in_force, &holder.caller, &arrival.ask, |listing| {
-        entry.integration = Some(listing.connection.integration().clone());
-        entry.choose(Arc::clone(listing) as _);
-    })?;
+    let permit =
+        decide(in_force, &holder.caller, &arrival.ask, |listing| note_choice(entry, listing))?;
     let field = permit.connection().field();
     arrival.presented.check_slot(&arrival.ask, field)?;
     take_turn(holder)?;
@@ -34,17 +33,29 @@ pub(super) fn admit(
     Ok(permit)
 }
 
-/// The same once more, for a request that has waited: its turn was taken then.
+/// The same once more, for a request that has waited: its turn was taken then. The entry names the
+/// connection that is chosen now.
+pub(super) fn admit_again(
+    in_force: &InForce,
+    arrival: &Arrival,
+    now: Timestamp,
+    entry: &mut Entry,
+) -> Result<(Arc<Holder>, Permit), Refusal> {
+    let chosen = |listing: &Arc<Listing>| note_choice(entry, listing);
+    let (holder, permit) = permit_again(in_force, arrival, now, chosen)?;
+    entry.origin = Some(permit.origin().clone());
+    Ok((holder, permit))
+}
+
+/// The permit that a request is given that has waited; `chosen` hears of its connection.
 pub(super) fn permit_again(
     in_force: &InForce,
     arrival: &Arrival,
     now: Timestamp,
+    chosen: impl FnOnce(&Arc<Listing>),
 ) -> Result<(Arc<Holder>, Permit), Refusal> {
-    if in_force.stale.load(Relaxed) {
-        return Err(store_unavailable());
-    }
-    let holder = arrival.presented.identify_again(&arrival.ask, in_force, now)?;
-    let permit = decide(in_force, &holder.caller, &arrival.ask, |_listing| {})?;
+    let holder = identify_again(in_force, &arrival.presented, &arrival.ask, now)?;
+    let permit = decide(in_force, &holder.caller, &arrival.ask, chosen)?;
     arrival.presented.check_slot(&arrival.ask, permit.connection().field())?;
     Ok((holder, permit))
 }
@@ -57,8 +68,7 @@ pub(super) fn admit_tunnel(
     entry: &mut Entry,
 ) -> Result<Way, Refusal> {
     let way = tunnel::decide(in_force, &holder.caller, &arrival.ask, |listing| {
-        entry.integration = Some(listing.connection.integration().clone());
-        entry.choose(Arc::clone(listing) as _);
+        note_choice(entry, listing);
     })?;
     take_turn(holder)?;
     entry.origin = Some(way.origin().clone());
@@ -68,6 +78,36 @@ pub(super) fn admit_tunnel(
         Way::Blind(_) => "untagged",
     };
     Ok(way)
+}
+
+/// The same once more for a tunnel that has waited for its conn.
+pub(super) fn admit_tunnel_again(
+    in_force: &InForce,
+    presented: &Presented,
+    ask: &Ask,
+    now: Timestamp,
+) -> Result<Arc<Holder>, Refusal> {
+    let holder = identify_again(in_force, presented, ask, now)?;
+    tunnel::decide(in_force, &holder.caller, ask, |_listing| {})?;
+    Ok(holder)
+}
+
+/// The caller of what has waited, if it is known still.
+fn identify_again(
+    in_force: &InForce,
+    presented: &Presented,
+    ask: &Ask,
+    now: Timestamp,
+) -> Result<Arc<Holder>, Refusal> {
+    if in_force.stale.load(Relaxed) {
+        return Err(store_unavailable());
+    }
+    presented.identify_again(ask, in_force, now)
+}
+
+fn note_choice(entry: &mut Entry, listing: &Arc<Listing>) {
+    entry.integration = Some(listing.connection.integration().clone());
+    entry.choose(Arc::clone(listing) as _);
 }
 
 /// There is no room for another conn.

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
@@ -129,9 +130,7 @@ impl Proxy {
                 Ok(Next::Leaves(departure, mut homeward)) => {
                     homeward.attach(&visit);
                     entry.departs();
-                    let replay = homeward.replay.take();
-                    let with = (&homeward.arrival, replay);
-                    let sent = self.send(&in_force, departure, with).await;
+                    let sent = self.send(&in_force, departure, &mut homeward, &mut entry).await;
                     entry.returns();
                     self.bring_home(sent, homeward, entry, visit)
                 }
@@ -163,8 +162,7 @@ impl Proxy {
         };
         homeward.attach(&visit);
         entry.departs();
-        let replay = homeward.replay.take();
-        let sent = self.send(&in_force, departure, (&homeward.arrival, replay)).await;
+        let sent = self.send(&in_force, departure, &mut homeward, &mut entry).await;
         entry.returns();
         self.bring_home(sent, homeward, entry, visit)
     }
@@ -199,7 +197,9 @@ pub(super) enum Next {
 /// What the way home needs to know.
 pub(super) struct Homeward {
     /// What was asked, by which it may have to be decided once more.
-    arrival: Arrival,
+    pub(super) arrival: Arrival,
+    /// The time when the caller's token ends, if it does.
+    pub(super) token_end: Option<Timestamp>,
     /// The largest body that was allowed.
     most: u64,
     /// In base-URL form: how the answer is kept from leading the caller elsewhere.
@@ -207,7 +207,7 @@ pub(super) struct Homeward {
     /// If a WebSocket was asked for: what it takes to become one.
     switch: Option<Box<Switch>>,
     /// If the origin may refuse tokens that have not ended: what it takes to ask once more.
-    replay: Option<Box<Replay>>,
+    pub(super) replay: Option<Box<Replay>>,
     /// Ends an answer that stops coming.
     idle: IdleTimer,
 }
@@ -297,6 +297,7 @@ impl Proxy {
             let (origin, settings) = (permit.origin(), &in_force.settings);
             Box::new(Rewriting::new(&head.uri, origin, token_field, settings))
         });
+        let token_end = holder.caller.expires_at;
         let switch = Switch::prepare(&mut head, &arrival, holder, &permit);
         let renewal = &in_force.settings.renewal;
         let standing = permit.connection().standing();
@@ -323,7 +324,8 @@ impl Proxy {
         }
         let departure = inject(head, body, &arrival, permit, &self.via)?;
         let replay = again.map(|(head, kept, used)| Box::new(Replay { head, kept, used }));
-        Ok(Next::Leaves(departure, Homeward { arrival, most, base_url, switch, replay, idle }))
+        let homeward = Homeward { arrival, token_end, most, base_url, switch, replay, idle };
+        Ok(Next::Leaves(departure, homeward))
     }
 
     /// The journey from the network on: the origin's word, fit for the caller.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::InForce;
@@ -14,7 +15,9 @@ use super::inject::seal_broken;
 use super::journey::Proxy;
 use super::refusal::{Code, Refusal};
 use super::renewal::has_tokens;
+use crate::ledger::Entry;
 use crate::model::connection::Connection;
+use crate::registry::Listing;
 use crate::upstream::{self, Departure, FinalCheck, NotRenewed, Reply, Withdrawn};
 
 /// What it takes to decide once more about a request.
@@ -24,6 +27,10 @@ pub(super) struct Recheck<'a> {
     /// What was in force when the request was decided.
     in_force: &'a Arc<InForce>,
     arrival: &'a Arrival,
+    /// The time when the caller's token ends, if it does.
+    token_end: Option<Timestamp>,
+    /// The entry that is told whose credential leaves.
+    entry: Mutex<&'a mut Entry>,
     /// The reason why the request was withdrawn.
     refusal: Mutex<Option<Refusal>>,
 }
@@ -38,8 +45,15 @@ pub(super) enum NotSent {
 }
 
 impl<'a> Recheck<'a> {
-    pub(super) fn new(proxy: &'a Proxy, in_force: &'a Arc<InForce>, arrival: &'a Arrival) -> Self {
-        Self { proxy, in_force, arrival, refusal: Mutex::new(None) }
+    pub(super) fn new(
+        proxy: &'a Proxy,
+        in_force: &'a Arc<InForce>,
+        arrival: &'a Arrival,
+        token_end: Option<Timestamp>,
+        entry: &'a mut Entry,
+    ) -> Self {
+        let (entry, refusal) = (Mutex::new(entry), Mutex::new(None));
+        Self { proxy, in_force, arrival, token_end, entry, refusal }
     }
 
     /// Puts the refusal in the place of the error that says that the request was withdrawn.
@@ -55,7 +69,9 @@ impl<'a> Recheck<'a> {
     /// the credential that it has now.
     fn decide(&self, in_force: &InForce, departure: &mut Departure) -> Result<(), Refusal> {
         let now = self.proxy.ledger.clock.now();
-        let (_holder, permit) = permit_again(in_force, self.arrival, now)?;
+        let mut listing = None;
+        let chosen = |chosen: &Arc<Listing>| listing = Some(Arc::clone(chosen));
+        let (_holder, permit) = permit_again(in_force, self.arrival, now, chosen)?;
         if departure.is_for(permit.connection()) {
             return Ok(());
         }
@@ -66,14 +82,23 @@ impl<'a> Recheck<'a> {
         departure.renew(permit, fields::strip_credential).map_err(|why| match why {
             NotRenewed::Sealed => seal_broken(missing),
             NotRenewed::Elsewhere => replaced(&connection),
-        })
+        })?;
+        if let Some(listing) = listing {
+            self.entry.lock().choose(listing as _);
+        }
+        Ok(())
+    }
+
+    fn token_has_ended(&self) -> bool {
+        self.token_end.is_some_and(|end| end <= self.proxy.ledger.clock.now())
     }
 }
 
 impl FinalCheck for Recheck<'_> {
     fn check(&self, departure: &mut Departure) -> Result<(), Withdrawn> {
         let in_force = self.proxy.in_force.load();
-        if Arc::ptr_eq(&in_force, self.in_force) && !in_force.stale.load(Relaxed) {
+        let is_unchanged = Arc::ptr_eq(&in_force, self.in_force) && !in_force.stale.load(Relaxed);
+        if is_unchanged && !self.token_has_ended() {
             return Ok(());
         }
         self.decide(&in_force, departure).map_err(|refusal| {

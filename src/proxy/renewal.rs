@@ -10,9 +10,9 @@ use std::time::Duration;
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::admit::permit_again;
+use super::admit::admit_again;
 use super::arrival::Arrival;
-use super::journey::{Decided, Next, Proxy};
+use super::journey::{Decided, Homeward, Next, Proxy};
 use super::recheck::{NotSent, Recheck};
 use super::refusal::{Code, Refusal};
 use super::{InForce, Renewal};
@@ -24,6 +24,7 @@ use crate::upstream::{Departure, Reply};
 
 pub(super) use self::kept::{Holding, Kept};
 pub(super) use self::replay::Replay;
+use self::replay::SecondAttempt;
 
 /// What is to be done about a connection's tokens before a request is sent with them.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Proxy {
         let in_force = self.in_force.load_full();
         let now = self.ledger.clock.now();
         let arrival = &decided.arrival;
-        let (holder, permit) = permit_again(&in_force, arrival, now)?;
+        let (holder, permit) = admit_again(&in_force, arrival, now, entry)?;
         decided.holder = holder;
         decided.permit = permit;
         let connection = decided.permit.connection();
@@ -131,9 +132,11 @@ impl Proxy {
         &self,
         in_force: &Arc<InForce>,
         departure: Departure,
-        (arrival, replay): (&Arrival, Option<Box<Replay>>),
+        homeward: &mut Homeward,
+        entry: &mut Entry,
     ) -> Result<Reply, NotSent> {
-        let recheck = Recheck::new(self, in_force, arrival);
+        let (replay, arrival) = (homeward.replay.take(), &homeward.arrival);
+        let recheck = Recheck::new(self, in_force, arrival, homeward.token_end, entry);
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
         let sent = recheck.judge(sent);
         let Some(replay) = replay else { return sent };
@@ -142,7 +145,7 @@ impl Proxy {
             return sent;
         }
         // In a box: a request that goes well must not pay for its room.
-        Box::pin(self.send_again(arrival, *replay)).await.unwrap_or(sent)
+        Box::pin(self.send_again(arrival, *replay, entry)).await.unwrap_or(sent)
     }
 
     /// The outcome of the second attempt; `None` when nothing of it was written.
@@ -150,6 +153,7 @@ impl Proxy {
         &self,
         arrival: &Arrival,
         replay: Replay,
+        entry: &mut Entry,
     ) -> Option<Result<Reply, NotSent>> {
         let tokens = self.tokens.as_ref()?;
         let wanted = Wanted::of(&replay.used, Cause::Unauthorized)?;
@@ -164,9 +168,11 @@ impl Proxy {
         };
         tokens.renew(wanted).await.ok()?;
         let in_force = self.in_force.load_full();
-        let departure =
-            replay.departure(arrival, &in_force, self.ledger.clock.now(), body, &self.via)?;
-        let recheck = Recheck::new(self, &in_force, arrival);
+        let now = self.ledger.clock.now();
+        let again = replay.decide(arrival, &in_force, now, body, &self.via)?;
+        let SecondAttempt { departure, listing, token_end } = again;
+        entry.choose(listing as _);
+        let recheck = Recheck::new(self, &in_force, arrival, token_end, entry);
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
         if let Err(error) = &sent
             && error.is_before_sending()

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use super::admit::{caller_overloaded, overloaded};
 use super::arrival::{Arrival, Ask, Destination};
 use super::body::AnswerBody;
-use super::caller::name_sender;
+use super::caller::{Presented, name_sender};
 use super::choose::{Named, agree, choose, integration, none_covers};
 use super::decide::refuse_target;
 use super::fields::REQUEST_ID;
@@ -60,7 +60,7 @@ pub enum Way {
 pub(super) struct Opening {
     way: Way,
     ask: Ask,
-    digest: Option<TokenDigest>,
+    presented: Presented,
     caller: OnUpgrade,
     version: Version,
 }
@@ -111,8 +111,8 @@ impl Opening {
     ) -> Result<Box<Self>, Refusal> {
         let lost = || Refusal::new(Code::Internal, "The conn can't become a tunnel.");
         let caller = head.extensions.remove::<OnUpgrade>().ok_or_else(lost)?;
-        let digest = arrival.presented.digest();
-        Ok(Box::new(Self { way, ask: arrival.ask, digest, caller, version: head.version }))
+        let Arrival { ask, presented, .. } = arrival;
+        Ok(Box::new(Self { way, ask, presented, caller, version: head.version }))
     }
 }
 
@@ -156,7 +156,8 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, Infallible> {
         let opened = match &opening.way {
             Way::LookedInto(origin) => {
-                let tunnel = Tunnel::new(origin.clone(), &opening.ask, opening.digest);
+                let digest = opening.presented.digest();
+                let tunnel = Tunnel::new(origin.clone(), &opening.ask, digest);
                 match tunnel {
                     Ok(tunnel) => self.look_into(tunnel, *opening, entry, visit),
                     Err(refusal) => relay::refuse(refusal, entry, visit),
@@ -181,7 +182,7 @@ impl Proxy {
         let outer = visit.presence();
         // Of HTTP/2 only the stream becomes a tunnel, and its conn goes on beside it.
         let admitted = match opening.version {
-            Version::HTTP_2 => self.lobby.admit_stream(outer, opening.digest),
+            Version::HTTP_2 => self.lobby.admit_stream(outer, tunnel.digest),
             _ => self.lobby.admit_tunnel(outer),
         };
         let inner = match admitted {

@@ -12,6 +12,7 @@ use crate::proxy::admit::permit_again;
 use crate::proxy::arrival::Arrival;
 use crate::proxy::fields::Via;
 use crate::proxy::inject::inject;
+use crate::registry::Listing;
 use crate::upstream::{Departure, Outgoing};
 
 /// A request as it came, while it may have to be sent once more.
@@ -23,19 +24,31 @@ pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) used: Arc<Connection>,
 }
 
+/// A request that leaves once more, by what is in force now.
+#[derive(Debug)]
+pub(super) struct SecondAttempt {
+    pub(super) departure: Departure,
+    /// The connection with its other tokens.
+    pub(super) listing: Arc<Listing>,
+    /// The time when the caller's token ends, if it does.
+    pub(super) token_end: Option<Timestamp>,
+}
+
 impl Replay {
     /// The request under what is in force now, with other tokens; `None` when it may not be sent
     /// any more, or there are no others.
-    pub(super) fn departure(
+    pub(super) fn decide(
         self,
         arrival: &Arrival,
         in_force: &InForce,
         now: Timestamp,
         body: KeptBody,
         via: &Via,
-    ) -> Option<Departure> {
+    ) -> Option<SecondAttempt> {
         let Self { head, used, .. } = self;
-        let (_holder, permit) = permit_again(in_force, arrival, now).ok()?;
+        let mut listing = None;
+        let chosen = |chosen: &Arc<Listing>| listing = Some(Arc::clone(chosen));
+        let (holder, permit) = permit_again(in_force, arrival, now, chosen).ok()?;
         let now_used = permit.connection();
         if now_used.name() != used.name() || now_used.integration() != used.integration() {
             return None;
@@ -45,6 +58,8 @@ impl Replay {
             return None;
         }
         let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
-        inject(head, body, arrival, permit, via).ok()
+        let departure = inject(head, body, arrival, permit, via).ok()?;
+        let token_end = holder.caller.expires_at;
+        Some(SecondAttempt { departure, listing: listing?, token_end })
     }
 }

@@ -10,6 +10,7 @@ use crate::door::Visit;
 use crate::ledger::Entry;
 use crate::model::caller::Caller;
 use crate::model::origin::Origin;
+use crate::proxy::admit::admit_tunnel_again;
 use crate::proxy::arrival::Ask;
 use crate::proxy::body::AnswerBody;
 use crate::proxy::caller;
@@ -37,11 +38,16 @@ impl Proxy {
             Ok(reached) => reached,
             Err(error) => return relay::refuse(Refusal::from(error), entry, visit),
         };
+        // The conn has been waited for: what was allowed then may not be by now.
+        let (in_force, now) = (self.in_force.load_full(), self.ledger.clock.now());
+        let holder = admit_tunnel_again(&in_force, &opening.presented, &opening.ask, now);
+        let end = match holder {
+            Ok(holder) => holder.caller.expires_at,
+            Err(refusal) => return relay::refuse(refusal, entry, visit),
+        };
         let response = opened(&mut entry, &visit, opening.version);
-        let Opening { way, ask, digest, caller, .. } = opening;
-        let now = self.ledger.clock.now();
-        let holder = caller::find(digest.as_ref(), in_force);
-        let end = holder.and_then(|holder| holder.caller.expires_at);
+        let Opening { way, ask, presented, caller, .. } = opening;
+        let digest = presented.digest();
         let splice = Splice {
             caller,
             origin: Some(reached),

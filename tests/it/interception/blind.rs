@@ -1,11 +1,13 @@
 //! `untagged = "tunnel"`: what no connection covers passes as it is.
 
-use crate::support::ask::{ask, stranger};
+use crate::support::ask::{Ask, ask, stranger};
+use crate::support::operator::until;
 use crate::support::origin::Origin;
 use crate::support::raw::refused;
 use crate::support::world::World;
 use crate::support::{soon, tls};
 use rustls_pki_types::ServerName;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 const OTHER: &str = "other.example.test";
@@ -90,4 +92,36 @@ async fn a_blind_tunnel_in_which_nothing_is_said_ends_and_is_counted() {
     assert!(entry["cause"].as_str().unwrap().contains("neither end said anything"), "{entry}");
     let counted = "keyferry_requests_total{integration=\"\",connection=\"\",decision=\"allow\",code=\"\",status_class=\"2xx\"}";
     assert!((world.metric(counted).await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn a_blind_tunnel_is_decided_once_more_after_its_dial() {
+    // A listener with room for one conn, which is taken: who dials it waits.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let first = TcpStream::connect(address).await.unwrap();
+    let world = World::empty().bearer("acme.api", "api.example.test", "secret").keeping();
+    let world = world.set("proxy.untagged", "\"tunnel\"");
+    let server = world.pin_to(&format!("{OTHER}:443"), &address.to_string()).run().await;
+    let connect = |token: &str| {
+        let connect = stranger(&format!("CONNECT {OTHER}:443"));
+        connect.field("Proxy-Authorization", &format!("Bearer {token}"))
+    };
+    let begun = async |connect: Ask| {
+        let mut raw = server.raw().await;
+        raw.write(connect.bytes()).await;
+        raw
+    };
+    let (id, revoked) = server.keep_token("revoked", &["proxy"]).await;
+    let (ending, end) = server.keep_token_that_ends("short").await;
+    let mut callers = [begun(connect(&revoked)).await, begun(connect(&ending)).await];
+    server.revoke(&id).await;
+    until(end).await;
+    let _conns = (first, listener.accept().await.unwrap());
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    for caller in &mut callers {
+        assert_eq!(caller.head().await.status, 407);
+    }
 }

@@ -12,11 +12,13 @@ use sqlx::Executor as _;
 
 use crate::support::ask::{ask, stranger};
 use crate::support::authorized::{OAUTH, parameter, prepared, target, through, world};
+use crate::support::operator::until;
 use crate::support::origin::Origin;
 use crate::support::postgres::Postgres;
 use crate::support::provider::{Manner, OTHER_HOST, Provider, origin_accepting};
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, refused};
 use crate::support::soon;
+use crate::support::tunnel::API;
 use crate::support::world::{Running, World, authority};
 
 #[tokio::test]
@@ -46,6 +48,52 @@ async fn a_connection_that_is_bound_while_it_is_refreshed_keeps_what_the_provide
     // The refresh token that it has is the one that was given last.
     assert_eq!(server.manage(&line, None).await.status, 200);
     assert_eq!((provider.asked(), provider.reused()), (3, 0));
+}
+
+#[tokio::test]
+async fn the_entry_names_the_connection_that_was_used_after_a_wait_for_tokens() {
+    let provider = Provider::start().await;
+    let alone = |world: World| world.without("name = \"api\"");
+    let (origin, server) = world(&provider, alone).await;
+    server.register(&provider).await;
+    provider.set_expires_in(json!(1));
+    server.authorize(&provider, "mine").await;
+    server.has_expired("mine").await;
+    provider.hold();
+    // It names no connection: one alone covers the host.
+    let mut raw = server.raw().await;
+    raw.write(ask("GET https://api.example.test/waited").bytes()).await;
+    provider.has_been_asked(2).await;
+    let deleted = server.manage(&format!("DELETE {OAUTH}/acme?name=mine"), None).await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    server.keep_bearer("other", API, "other-secret").await;
+    provider.release();
+    raw.answer().await;
+    assert_eq!(origin.only().field("authorization"), "Bearer other-secret");
+    let entry = server.log.entry_of("/waited").await;
+    assert_eq!((&entry["connection"], &entry["decision"]), (&json!("other"), &json!("allow")));
+    let counted = "keyferry_requests_total{integration=\"acme\",connection=\"other\",decision=\"allow\",code=\"\",status_class=\"4xx\"}";
+    assert!((server.metric(counted).await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn a_callers_token_that_ends_while_others_are_waited_for_is_refused() {
+    let provider = Provider::start().await;
+    let (origin, server) = world(&provider, |world| world).await;
+    server.register(&provider).await;
+    provider.set_expires_in(json!(1));
+    server.authorize(&provider, "mine").await;
+    server.has_expired("mine").await;
+    provider.hold();
+    let (token, end) = server.keep_token_that_ends("short").await;
+    let request = stranger("GET https://api.example.test/v1").field("X-Zis-Connection", "mine");
+    let mut raw = server.raw().await;
+    raw.write(request.field("Proxy-Authorization", &format!("Bearer {token}")).bytes()).await;
+    provider.has_been_asked(2).await;
+    until(end).await;
+    provider.release();
+    assert_eq!(raw.answer().await.refusal(), refused(407, "CallerUnknown"));
+    assert!(origin.seen().is_empty());
 }
 
 #[tokio::test]

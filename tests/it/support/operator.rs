@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::ask::{Ask, stranger};
@@ -71,11 +72,30 @@ impl Running {
         (text("id"), text("secret"))
     }
 
+    /// Makes a token of `acme` with the scope `proxy` that ends in a second; gives the token itself,
+    /// and when it ends.
+    pub(crate) async fn keep_token_that_ends(&self, name: &str) -> (String, Timestamp) {
+        let end = Timestamp::now() + SignedDuration::from_secs(1);
+        let body = json!({
+            "name": name, "integration": "acme", "scopes": ["proxy"], "expires_at": end.to_string(),
+        });
+        let answer = self.manage(&format!("POST {TOKENS}"), Some(body)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let made: Value = serde_json::from_slice(&answer.body).unwrap();
+        (made["token"]["secret"].as_str().unwrap().to_owned(), end)
+    }
+
     /// Revokes a token.
     pub(crate) async fn revoke(&self, id: &str) {
         let answer = self.manage(&format!("DELETE {TOKENS}/{id}"), None).await;
         assert_eq!(answer.status, 204, "{answer:?}");
     }
+}
+
+/// Waits until this time is over.
+pub(crate) async fn until(end: Timestamp) {
+    let left = end.duration_since(Timestamp::now()) + SignedDuration::from_millis(1);
+    tokio::time::sleep(left.try_into().unwrap_or_default()).await;
 }
 
 /// The API's paths for the connections of `acme`.

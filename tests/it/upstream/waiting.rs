@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::ask::{Ask, stranger};
 use crate::support::http2::request;
-use crate::support::operator::CONNECTIONS;
+use crate::support::operator::{CONNECTIONS, until};
 use crate::support::origin::{Origin, Seen, listen, ok};
 use crate::support::raw::{Answer, Raw, refused};
 use crate::support::tls;
@@ -91,6 +91,21 @@ async fn what_is_not_allowed_any_more_after_a_dial_is_refused() {
             (&entry["decision"], &entry["code"]),
             (&json!("refuse"), &json!("ConnectionNotFound"))
         );
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_ends_during_a_dial_is_refused() {
+    for protocol in ["http/1.1", "h2"] {
+        let mut scene = Scene::of(protocol).await;
+        let (token, end) = scene.server.keep_token_that_ends("short").await;
+        scene.token = token;
+        let raw = scene.begun(&scene.ask("kept")).await;
+        until(end).await;
+        assert_eq!(scene.ended(raw).await.refusal(), refused(407, "CallerUnknown"));
+        assert!(scene.origin.seen().is_empty(), "over {protocol}");
+        let entry = scene.server.log.entry_of("/v1").await;
+        assert_eq!((&entry["caller"], &entry["connection"]), (&json!("short"), &json!("kept")));
     }
 }
 
