@@ -2,6 +2,7 @@
 //! of them reaches an origin.
 
 use crate::support::ask::{Ask, ask};
+use crate::support::frames::{END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame};
 use crate::support::http2::request;
 use crate::support::origin::Origin;
 use crate::support::raw::{Raw, refused};
@@ -378,4 +379,30 @@ async fn a_conn_that_is_not_http_is_turned_away() {
     let mut silent = Raw::tcp(world.address()).await;
     silent.close_write().await;
     silent.ends().await;
+}
+
+#[tokio::test]
+async fn a_fragment_over_http2_reaches_no_origin_and_no_entry() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    // What clients' libraries would not write: a head by hand (RFC 7541 §6).
+    let literal = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let authorization = format!("Bearer {}", token("runner"));
+    let head = [
+        // `:method: GET` and `:scheme: https`, then `:path` and `:authority` by their names.
+        vec![0x82, 0x87, 0x04],
+        literal("/v1?x=1#/../evil"),
+        vec![0x01],
+        literal("api.example.test"),
+        vec![0x00],
+        literal("proxy-authorization"),
+        literal(&authorization),
+    ];
+    let mut raw = world.raw().await;
+    raw.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    raw.write(frame(SETTINGS, 0, 0, &[])).await;
+    raw.write(frame(HEADERS, END_HEADERS | END_STREAM, 1, &head.concat())).await;
+    origin.has_seen(1).await;
+    assert_eq!(origin.only().target, "/v1?x=1");
+    assert_eq!(world.log.entry_of("/v1").await["status"], 200);
 }

@@ -8,9 +8,11 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::ask::ask;
+use crate::support::http2::request;
 use crate::support::origin::{Conn, Origin, listen};
 use crate::support::raw::{Raw, refused};
 use crate::support::soon;
@@ -30,6 +32,48 @@ async fn interim_answers_without_end_are_malformed() {
     assert_eq!(answer.refusal(), refused(502, "ResponseMalformed"));
     let entry = world.log.entry_of("/v1").await;
     assert!(entry["cause"].as_str().unwrap().contains("interim"), "{entry}");
+}
+
+/// An origin that begins with interim answers and then works for as long as its conn lasts; tells
+/// when that has ended.
+async fn working() -> (Origin, watch::Receiver<bool>) {
+    let (tell, ended) = watch::channel(false);
+    let origin = Origin::scripted(move |mut conn: Conn| {
+        let tell = tell.clone();
+        async move {
+            conn.head().await;
+            conn.raw.write("HTTP/1.1 102 Processing\r\n\r\n".repeat(5)).await;
+            conn.raw.rest().await;
+            tell.send_replace(true);
+        }
+    });
+    (origin.await, ended)
+}
+
+#[tokio::test]
+async fn an_origins_work_ends_when_a_caller_of_http2_has_gone() {
+    let (origin, mut ended) = working().await;
+    let world = World::new(&origin).run().await;
+    let mut caller = world.http2().await;
+    let asked = tokio::spawn(async move {
+        caller.send(request("GET", "https://api.example.test/v1")).await;
+    });
+    origin.has_seen(1).await;
+    asked.abort();
+    soon(ended.wait_for(|ended| *ended)).await.unwrap();
+    assert_eq!(world.log.entry_of("/v1").await["status"], 0);
+}
+
+#[tokio::test]
+async fn an_origins_work_for_a_caller_of_http1_that_has_gone_ends_with_the_response_timeout() {
+    let (origin, mut ended) = working().await;
+    let world = World::new(&origin).set("upstream.response_timeout", "\"500ms\"").run().await;
+    let mut caller = world.raw().await;
+    caller.write(ask("GET https://api.example.test/v1").bytes()).await;
+    origin.has_seen(1).await;
+    drop(caller);
+    soon(ended.wait_for(|ended| *ended)).await.unwrap();
+    assert_eq!(world.log.entry_of("/v1").await["code"], "ResponseTimeout");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::support::frames::{
 use crate::support::http2::request;
 use crate::support::origin::{Conn, Origin};
 use crate::support::raw::refused;
+use crate::support::soon;
 use crate::support::tls;
 use crate::support::world::{Running, World};
 
@@ -241,6 +242,35 @@ async fn interim_answers_without_end_are_malformed_over_http2_too() {
     .await;
     let world = World::new(&origin).run().await;
     assert_eq!(world.send(&get("/v1")).await.refusal(), refused(502, "ResponseMalformed"));
+}
+
+#[tokio::test]
+async fn a_stream_is_reset_when_its_caller_has_gone() {
+    let (tell, mut reset) = tokio::sync::watch::channel(None);
+    let origin = speaking(move |mut frames: Frames| {
+        let tell = tell.clone();
+        async move {
+            let early = frame(HEADERS, END_HEADERS, 1, &[0x08, 3, b'1', b'0', b'3']);
+            frames.request().await;
+            tell.send_replace(Some(false));
+            frames.write_all(&vec![early; 5]).await;
+            while let Some(frame) = frames.next().await {
+                if frame.kind == RST_STREAM {
+                    tell.send_replace(Some(true));
+                }
+            }
+        }
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    let mut caller = world.http2().await;
+    let asked = tokio::spawn(async move {
+        caller.send(request("GET", "https://api.example.test/v1")).await;
+    });
+    soon(reset.wait_for(|reset| *reset == Some(false))).await.unwrap();
+    asked.abort();
+    soon(reset.wait_for(|reset| *reset == Some(true))).await.unwrap();
+    assert_eq!(world.log.entry_of("/v1").await["status"], 0);
 }
 
 #[tokio::test]
