@@ -18,6 +18,7 @@ mod operator;
 mod survey;
 mod tokens;
 mod turnstile;
+mod unusable;
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use self::operator::Operator;
 pub use self::survey::{RENEWED_WHEN_USED, Search, State, Survey, Surveyed};
 pub use self::tokens::{Administering, Granted, TOKEN_NAME_TAKEN};
 pub use self::turnstile::{Source, Turnstile};
+pub use self::unusable::Unusable;
 use crate::clock::Clock;
 use crate::ledger::Metrics;
 use crate::model::caller::Caller;
@@ -112,8 +114,13 @@ pub trait Keeping: Shelf {
     /// Takes up a new first master key, if there is one.
     ///
     /// Fails with [`Refused::KeysFromEnvironment`] where the server can't read keys anew, with
-    /// [`Refused::KeysUnreadable`] when what it reads is of no use.
+    /// [`Refused::KeysUnreadable`] when what it reads is of no use, with [`Refused::KeysNeeded`]
+    /// when a key is not among them that records need. Nothing has changed then.
     fn renew_keys(&self) -> BoxFuture<'_, Result<(), Refused>>;
+
+    /// The ids of the master keys that the key file has now, none where it can't be read; `None`
+    /// where the keys come from the environment.
+    fn keys_in_file(&self) -> Option<Vec<String>>;
 
     /// Where other tokens are asked for.
     fn tokens(&self) -> &Tokens;

@@ -125,7 +125,10 @@ impl Error {
             Refused::Faulty(faults) => Self::faulty(faults),
             Refused::Internal => internal("Internal", "It failed; the server's log says why"),
             Refused::KeysFromEnvironment => conflict(KEYS_FROM_ENVIRONMENT),
-            Refused::KeysUnreadable(why) => internal("KeysUnreadable", &why),
+            Refused::KeysNeeded(why) => {
+                Self::new(StatusCode::CONFLICT, "Conflict", not_rotated(&why))
+            }
+            Refused::KeysUnreadable(why) => internal("KeysUnreadable", &not_rotated(&why)),
             Refused::Malformed => Self::invalid("The request is not valid"),
             Refused::Mismatch => Self::unauthorized(MISMATCH),
             Refused::MissingScope(scope) => {
@@ -223,6 +226,11 @@ fn key_missing(id: KeyId) -> String {
         "The secret that is kept can't be opened: the server lacks its master key, {id}. The \
          operator must add that key to the server's master keys; the record itself is sound"
     )
+}
+
+/// The master keys were to be read anew, and nothing has changed.
+fn not_rotated(why: &str) -> String {
+    format!("The master keys were not rotated: {why}")
 }
 
 const DECLARED: &str = "Declared in the configuration: the operator changes or deletes it there";

@@ -25,6 +25,11 @@ pub(super) struct Key {
     active: bool,
     /// Whether the server has it. Records under a key that it does not have can't be used.
     present: bool,
+    /// Only there where the key file differs from what the server has: whether the file has the key
+    /// now. A key that the server alone has is missing from its next start on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    in_file: Option<bool>,
     /// How many records it wraps.
     records: u64,
 }
@@ -56,7 +61,7 @@ pub(super) async fn list(seat: Seat, _none: NoParameters) -> Result<Json<Keys>, 
 
 /// Wrap all records under the newest master key
 ///
-/// The server reads its master keys anew, then wraps record after record under the first of them.
+/// The server reads its master keys anew, which must be all that records need, then wraps record after record under the first of them.
 /// Requests go on meanwhile. A rotation that was broken off is taken up by the next one.
 #[utoipa::path(
     post,
@@ -65,7 +70,7 @@ pub(super) async fn list(seat: Seat, _none: NoParameters) -> Result<Json<Keys>, 
     tag = "keys",
     responses(
         (status = 200, description = "All is under the new key", body = Rotation),
-        (status = 409, description = "The master keys come from the environment"),
+        (status = 409, description = "The master keys come from the environment, or the key file lacks a key that records need; nothing has changed"),
     )
 )]
 pub(super) async fn rotate(seat: Seat) -> Result<Json<Rotation>, Error> {
@@ -75,8 +80,8 @@ pub(super) async fn rotate(seat: Seat) -> Result<Json<Rotation>, Error> {
 }
 
 impl From<KeyUse> for Key {
-    fn from(KeyUse { id, active, present, records }: KeyUse) -> Self {
-        Self { id, active, present, records }
+    fn from(KeyUse { id, active, present, in_file, records }: KeyUse) -> Self {
+        Self { id, active, present, in_file: in_file.filter(|is| *is != present), records }
     }
 }
 

@@ -102,7 +102,9 @@ impl Follower {
     /// changed, when it is nudged, and every half a second in case it was not told. Now and then
     /// it compares the whole.
     pub(super) async fn follow(&self) {
-        let judging = async { tokio::join!(self.judge(), self.await_keys()) };
+        let Backing { store, keys } = &self.backing;
+        let judging =
+            async { tokio::join!(self.judge(), self.await_keys(), keys.watch_file(store)) };
         tokio::join!(self.listen(), self.keep_up(), judging, self.compare_now_and_then());
     }
 

@@ -101,7 +101,7 @@ impl Shelf for Keeper {
 impl Keeping for Keeper {
     fn renew_keys(&self) -> BoxFuture<'_, Result<(), Refused>> {
         let Backing { store, keys } = &self.kept.backing;
-        let reread = keys.reread(store).map(|reread| {
+        let reread = keys.reread_for_rotation(store).map(|reread| {
             if matches!(reread, Ok(true)) {
                 self.kept.follower.begin_afresh();
             }
@@ -109,9 +109,14 @@ impl Keeping for Keeper {
         });
         let refused = |error| match error {
             KeysError::Environment => Refused::KeysFromEnvironment,
+            error @ KeysError::Needed(..) => Refused::KeysNeeded(error.to_string()),
             error => Refused::KeysUnreadable(chain(&error).to_string()),
         };
         reread.map(move |reread| reread.map(drop).map_err(refused)).boxed()
+    }
+
+    fn keys_in_file(&self) -> Option<Vec<String>> {
+        self.kept.backing.keys.in_file()
     }
 
     fn tokens(&self) -> &Tokens {

@@ -1,6 +1,7 @@
 //! The master keys: from the environment or a file, made on the first start, checked against what
 //! the store was sealed with.
 
+mod file_watch;
 mod missing;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use self::file_watch::LastLook;
 use self::missing::Missing;
 use super::data_dir::{DataDirError, read_secret, write_secret};
 use crate::config::{Config, Environment};
@@ -22,6 +24,7 @@ pub(super) struct Keys {
     source: Source,
     vault: ArcSwap<Vault>,
     missing: Missing,
+    last_look: LastLook,
 }
 
 /// Where the keys come from.
@@ -37,8 +40,14 @@ pub enum KeysError {
     /// The key file can't be used.
     #[error(transparent)]
     File(#[from] DataDirError),
+    /// The key file is gone while the server runs.
+    #[error(
+        "there is no key file {}: put it back, with the line of each key that records need ({})",
+        .0.display(), .1
+    )]
+    Gone(PathBuf, String),
     /// What was read is no keyring.
-    #[error("{place} holds no master keys: {why}")]
+    #[error("the master keys in {place} can't be used: {why}")]
     Keyring {
         /// Where it was read.
         place: String,
@@ -63,6 +72,13 @@ pub enum KeysError {
         /// The key that is not there.
         id: KeyId,
     },
+    /// Records need keys that the file does not have.
+    #[error(
+        "{} lacks what records still need, {}: put each such key back into the file, as a line \
+         below the first; if one is lost, delete what it sealed",
+        .0.display(), in_words(.1)
+    )]
+    Needed(PathBuf, Vec<(KeyId, u64)>),
     /// The store was sealed with another key.
     #[error(
         "the store was sealed with other master keys than those in {0}: bring back the key that \
@@ -108,8 +124,8 @@ impl Keys {
     }
 
     fn new(source: Source, keyring: Keyring) -> Self {
-        let missing = Missing::default();
-        Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)), missing }
+        let (missing, last_look) = (Missing::default(), LastLook::default());
+        Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)), missing, last_look }
     }
 
     /// The keys in use.
@@ -121,15 +137,53 @@ impl Keys {
     /// than before.
     ///
     /// # Errors
-    /// [`KeysError`] as at the start; the keys in use stay so then.
+    /// [`KeysError`] as at the start, and where the file lacks a key in use that records need; the
+    /// keys in use stay so then.
     pub(super) async fn reread(&self, store: &Store) -> Result<bool, KeysError> {
+        let (path, vault) = self.read_again(store).await?;
+        self.check(&vault, store).await?;
+        let in_use = self.vault();
+        let mut lacking = lacking(&vault, store).await?;
+        // One that is not in use either can't be given up.
+        lacking.retain(|(id, _)| in_use.keyring().has(id.as_str()));
+        self.replace(path, vault, lacking)
+    }
+
+    /// The same for a rotation, after which the old keys are expected to be needed no more: the
+    /// file must have every key that a record needs.
+    ///
+    /// # Errors
+    /// [`KeysError`] as at the start, and where the file lacks a key that records need; the keys
+    /// in use stay so then.
+    pub(super) async fn reread_for_rotation(&self, store: &Store) -> Result<bool, KeysError> {
+        let (path, vault) = self.read_again(store).await?;
+        let lacking = lacking(&vault, store).await?;
+        if lacking.is_empty() {
+            self.check(&vault, store).await?;
+        }
+        self.replace(path, vault, lacking)
+    }
+
+    async fn read_again(&self, store: &Store) -> Result<(&Path, Vault), KeysError> {
         let Source::File(path) = &self.source else { return Err(KeysError::Environment) };
         self.missing.note_read(path);
-        let Some(keyring) = read_file(path)? else {
-            return Err(KeysError::Missing(path.clone(), used_keys(store).await?));
-        };
-        let vault = Arc::new(Vault::new(keyring));
-        self.check(&vault, store).await?;
+        match read_file(path)? {
+            Some(keyring) => Ok((path, Vault::new(keyring))),
+            None => Err(KeysError::Gone(path.clone(), used_keys(store).await?)),
+        }
+    }
+
+    /// Uses these keys from now on, unless they lack any of those.
+    fn replace(
+        &self,
+        path: &Path,
+        vault: Vault,
+        lacking: Vec<(KeyId, u64)>,
+    ) -> Result<bool, KeysError> {
+        if !lacking.is_empty() {
+            return Err(KeysError::Needed(path.to_path_buf(), lacking));
+        }
+        let vault = Arc::new(vault);
         let before = self.vault.swap(Arc::clone(&vault));
         Ok(!before.keyring().ids().eq(vault.keyring().ids()))
     }
@@ -227,6 +281,23 @@ async fn used_keys(store: &Store) -> Result<String, KeysError> {
     let used = store.key_usage().await.map_err(KeysError::Store)?;
     let ids: Vec<_> = used.iter().filter_map(|(id, _)| KeyId::parse(id)).collect();
     Ok(ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", "))
+}
+
+/// The keys that records need and that `vault` does not have, and how many records need each. What
+/// can't be the id of a key was written by hand, and no key file can have it.
+async fn lacking(vault: &Vault, store: &Store) -> Result<Vec<(KeyId, u64)>, KeysError> {
+    let used = store.key_usage().await.map_err(KeysError::Store)?;
+    let lacking = used.into_iter().filter(|(id, _)| !vault.keyring().has(id));
+    Ok(lacking.filter_map(|(id, records)| Some((KeyId::parse(&id)?, records))).collect())
+}
+
+/// `the master key k1 (3 records) and the master key k2 (1 record)`
+fn in_words(keys: &[(KeyId, u64)]) -> String {
+    let key = |(id, records): &(KeyId, u64)| {
+        let ending = if *records == 1 { "" } else { "s" };
+        format!("the master key {id} ({records} record{ending})")
+    };
+    keys.iter().map(key).collect::<Vec<_>>().join(" and ")
 }
 
 fn read_file(path: &Path) -> Result<Option<Keyring>, KeysError> {

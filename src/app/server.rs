@@ -71,6 +71,8 @@ pub struct Started {
     pub store: StoreUrl,
     /// How many connections are in force.
     pub connections: usize,
+    /// How many of them can't be used.
+    pub unusable: usize,
     /// The first integration that has one, by its name.
     pub integration: Option<String>,
 }
@@ -150,10 +152,9 @@ impl Server {
         let beside = console::router(rooms::console(&rooms, &config, &shared));
         Ok(Self {
             started: Started {
-                connections: shared.in_force.load().registry.connections(),
-                integration: first_integration(&shared.in_force.load().registry),
                 ca: trust.certificate.clone(),
                 ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
+                    .with(&shared.in_force.load().registry)
             },
             api_listener,
             api: Api::new(rooms, beside),
@@ -361,12 +362,25 @@ fn started(
         ca: PathBuf::new(),
         store: config.store.url.clone(),
         connections: 0,
+        unusable: 0,
         integration: None,
     }
 }
 
-fn first_integration(registry: &Registry) -> Option<String> {
-    registry.integrations().min().map(ToString::to_string)
+impl Started {
+    /// The same, with what is in force.
+    fn with(self, registry: &Registry) -> Self {
+        let all = registry.integrations().flat_map(|name| registry.listed_in(name.as_str()));
+        let unusable = all.map(|listing| &listing.connection).filter(|connection| {
+            connection.credential().is_none() || connection.defect().is_some()
+        });
+        Self {
+            connections: registry.connections(),
+            unusable: unusable.count(),
+            integration: registry.integrations().min().map(ToString::to_string),
+            ..self
+        }
+    }
 }
 
 /// How often the main thread looks whether the workers have ended.

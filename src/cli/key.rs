@@ -53,7 +53,8 @@ fn list(common: &Common, options: &Options, environment: &Environment) -> Result
     let answer = answer.json()?;
     let mut table = Table::new(&["ID", "SEALS", "AT HAND", "RECORDS"]);
     for key in answer.get("keys").and_then(Value::as_array).into_iter().flatten() {
-        table.add(["id", "active", "present", "records"].map(|member| cell(key, member)));
+        let at_hand = at_hand(key).to_owned();
+        table.add([cell(key, "id"), cell(key, "active"), at_hand, cell(key, "records")]);
     }
     output::result(&table.text())
 }
@@ -65,15 +66,49 @@ fn rotate(common: &Common, options: &Options, environment: &Environment) -> Resu
         return output::result(answer.text()?);
     }
     let told = answer.json()?;
-    let (key, failed) = (cell(&told, "key"), cell(&told, "failed"));
+    let key = cell(&told, "key");
     let rewrapped = told.get("rewrapped").and_then(Value::as_u64).unwrap_or_default();
     let records = output::count(usize::try_from(rewrapped).unwrap_or(usize::MAX), "record");
     output::result(&format!("brought {records} under the key {key}"))?;
-    if failed == "0" {
-        return Ok(());
+    match told.get("failed").and_then(Value::as_u64).unwrap_or_default() {
+        0 => Ok(()),
+        1 => Err(Failure::Because(format!("1 record can't be opened and is as it was: {KEEP}"))),
+        failed => Err(Failure::Because(format!(
+            "{failed} records can't be opened and are as they were: {KEEP}"
+        ))),
     }
-    Err(Failure::Because(format!(
-        "{failed} records can't be opened and are as they were: look at the server's log, and keep \
-         the old key"
-    )))
+}
+
+/// Where a key is: the server goes by what it has read, and its next start by the file.
+fn at_hand(key: &Value) -> &'static str {
+    let is = |member| key.get(member).and_then(Value::as_bool);
+    match (is("present").unwrap_or_default(), is("in_file")) {
+        (true, Some(false)) => "not in the file any more",
+        (true, _) => "yes",
+        (false, Some(true)) => "in the file, not used yet",
+        (false, _) => "no",
+    }
+}
+
+const KEEP: &str = "the server's log names what it is; delete what was changed by hand, and keep \
+                    the old key until then";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_is_where_the_server_and_the_file_have_it() {
+        for (key, said) in [
+            (json!({"present": true}), "yes"),
+            (json!({"present": true, "in_file": true}), "yes"),
+            (json!({"present": true, "in_file": false}), "not in the file any more"),
+            (json!({"present": false, "in_file": true}), "in the file, not used yet"),
+            (json!({"present": false, "in_file": false}), "no"),
+            (json!({"present": false}), "no"),
+        ] {
+            assert_eq!(at_hand(&key), said, "{key}");
+        }
+    }
 }

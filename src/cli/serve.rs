@@ -48,7 +48,15 @@ fn greeting(started: &Started, next: &Next) -> String {
     say("admin token", &format!("{}{made}", token.path.display()));
     say("CA", &started.ca.display().to_string());
     let connections = output::count(started.connections, "connection");
-    say("store", &format!("{:?} ({connections} in force)", started.store));
+    let unusable = match started.unusable {
+        0 => String::new(),
+        count => {
+            format!(
+                ", of which {count} can't be used: `keyferry connection list` says which and why"
+            )
+        }
+    };
+    say("store", &format!("{:?} ({connections} in force{unusable})", started.store));
     text.push_str("Try next:\n");
     text.push_str(&next.commands(started));
     text

@@ -45,7 +45,7 @@ impl Story {
                 title: "Something is wrong with the request",
                 words: sentence(&faults).into(),
             },
-            Refused::KeysUnreadable(why) => Self {
+            Refused::KeysNeeded(why) | Refused::KeysUnreadable(why) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 title: "The master keys can’t be read",
                 words: format!("The operator of the server must mend this: {why}").into(),
@@ -121,6 +121,7 @@ impl Story {
             | Refused::Internal
             | Refused::KeyMissing(_)
             | Refused::KeysFromEnvironment
+            | Refused::KeysNeeded(_)
             | Refused::KeysUnreadable(_)
             | Refused::MissingScope(_)
             | Refused::Tokens(_) => Self::failed(),

@@ -95,7 +95,9 @@ fn table(keys: &[KeyUse]) -> Markup {
                 tbody { @for key in keys { tr {
                     th scope="row" { code { (key.id) } }
                     td {
-                        @if !key.present { span.state.bad { "missing" } }
+                        @if !key.present && key.in_file == Some(true) { span.state.idle { "in the key file, not used yet" } }
+                        @else if !key.present { span.state.bad { "missing" } }
+                        @else if key.in_file == Some(false) && key.records > 0 { span.state.bad { "not in the key file any more" } }
                         @else if key.active { span.state.good { "in use: seals what is new" } }
                         @else { span.state.idle { "kept: opens what is old" } }
                     }

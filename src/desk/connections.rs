@@ -8,9 +8,10 @@ use super::draft::{Change, Draft};
 use super::fault::{Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
+use super::unusable::Unusable;
 use super::{Desk, Keeping};
 use crate::error::chain;
-use crate::model::connection::{Connection, ConnectionType, Defect};
+use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
@@ -18,6 +19,7 @@ use crate::model::sealed::{Context, Sealed};
 use crate::registry::Source;
 use crate::secret::Secret;
 use crate::store;
+use crate::vault::Vault;
 
 /// A connection as it may be shown: everything but its secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,8 +36,8 @@ pub struct Shown {
     pub updated_at: Timestamp,
     /// Whether the configuration declares it, so that it can't be changed here.
     pub declared: bool,
-    /// The reason why it can't be used, where the rules have become stricter since it was accepted.
-    pub defect: Option<Defect>,
+    /// The reason why it can't be used, where it can't.
+    pub defect: Option<Unusable>,
 }
 
 /// The right to see connections of an integration.
@@ -90,9 +92,14 @@ impl Reading<'_> {
         let name = self.name(name)?;
         let shown = match self.declared(&name) {
             Some(connection) => self.desk.shown(&connection),
-            None => Shown::of(&self.record(&name).await?),
+            None => self.shown(&self.record(&name).await?),
         };
         shown.filter(|shown| shown.detail.kind() == kind).ok_or(Refused::NotFound)
+    }
+
+    /// How a static connection of the store is shown; `None` of one by OAuth.
+    pub(super) fn shown(&self, record: &ConnectionRecord) -> Option<Shown> {
+        Shown::of(record, self.desk.keeping.as_deref()?.vault().as_ref())
     }
 
     /// What is declared under this name.
@@ -142,7 +149,7 @@ impl Writing<'_> {
             return self.give_way(keeping, &record).await;
         }
         self.log("a connection was created", kind, &record.name);
-        Shown::of(&record).ok_or(Refused::Internal)
+        Shown::of(&record, &keeping.vault()).ok_or(Refused::Internal)
     }
 
     /// The configuration has come to declare the same name meanwhile, and has the better right.
@@ -252,7 +259,7 @@ impl Desk {
             created_at: since,
             updated_at: since,
             declared: true,
-            defect: connection.defect(),
+            defect: connection.defect().map(Unusable::Rules),
         })
     }
 
@@ -318,10 +325,11 @@ impl Desk {
 
 impl Shown {
     /// How a static connection is shown; `None` of one by OAuth.
-    pub(super) fn of(record: &ConnectionRecord) -> Option<Self> {
+    fn of(record: &ConnectionRecord, vault: &Vault) -> Option<Self> {
         if record.grant().is_some() {
             return None;
         }
+        let opened = vault.open(&record.context(), &record.sealed);
         Some(Self {
             name: record.name.clone(),
             allowed_domain: record.allowed_domain.clone()?,
@@ -329,7 +337,7 @@ impl Shown {
             created_at: record.created_at,
             updated_at: record.updated_at,
             declared: false,
-            defect: Defect::of(record.allowed_domain.as_ref(), &record.detail),
+            defect: Unusable::of(record, opened.as_ref().err()),
         })
     }
 }

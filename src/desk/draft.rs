@@ -67,7 +67,7 @@ impl Change {
         let changes_something =
             form.has(secret_field(kind)) || text_field(kind).is_some_and(|field| form.has(field));
         form.keep_redacted(secret_field(kind), &["name", "created_at", "updated_at"]);
-        form.pass_over(&["created_at", "updated_at"]);
+        form.pass_over(&["created_at", "defect", "updated_at"]);
         form.refuse_blanks();
         let _same = form.take("name", About::Request, |text| {
             if text == record.name.as_str() { Ok(()) } else { Err(NEVER_CHANGES) }

@@ -71,6 +71,9 @@ pub enum Refused {
     /// The master keys are not the server's to renew.
     #[error("the master keys come from the environment")]
     KeysFromEnvironment,
+    /// The key file lacks master keys that records need; the sentence says which, and what to do.
+    #[error("the master keys are needed: {0}")]
+    KeysNeeded(String),
     /// The master keys can't be read anew; the sentence says why.
     #[error("the master keys can't be read: {0}")]
     KeysUnreadable(String),

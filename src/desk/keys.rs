@@ -20,6 +20,8 @@ pub struct KeyUse {
     pub active: bool,
     /// Whether the server has it.
     pub present: bool,
+    /// Whether the key file has it now; `None` where the keys come from the environment.
+    pub in_file: Option<bool>,
     /// How many records it wraps.
     pub records: u64,
 }
@@ -45,24 +47,25 @@ impl Desk {
         operator.need_everything()?;
         let Some(keeping) = &self.keeping else { return Ok(Vec::new()) };
         let used = keeping.store().key_usage().await.map_err(|error| store_failed(&error))?;
-        let vault = keeping.vault();
-        let mut keys: Vec<_> = vault
-            .keyring()
-            .ids()
-            .map(|id| KeyUse {
-                id: id.to_owned(),
-                active: id == vault.keyring().first_id(),
-                present: true,
-                records: 0,
-            })
-            .collect();
-        for (id, records) in used {
-            match keys.iter_mut().find(|key| *key.id == *id) {
-                Some(key) => key.records = records,
-                None => keys.push(KeyUse { id: id.into(), active: false, present: false, records }),
+        let (vault, in_file) = (keeping.vault(), keeping.keys_in_file());
+        let keyring = vault.keyring();
+        // Those in use come first, in their order, then what the file alone has, then what records
+        // alone name.
+        let mut ids: Vec<&str> = keyring.ids().collect();
+        let others = in_file.iter().flatten().map(String::as_str);
+        for id in others.chain(used.iter().map(|(id, _)| &**id)) {
+            if !ids.contains(&id) {
+                ids.push(id);
             }
         }
-        Ok(keys)
+        let keys = ids.into_iter().map(|id| KeyUse {
+            id: id.to_owned(),
+            active: id == keyring.first_id(),
+            present: keyring.has(id),
+            in_file: in_file.as_ref().map(|ids| ids.iter().any(|known| known == id)),
+            records: used.iter().find(|(key, _)| **key == *id).map_or(0, |(_, records)| *records),
+        });
+        Ok(keys.collect())
     }
 
     /// Takes up the newest master key and brings every record under it, page by page. What is
@@ -109,7 +112,8 @@ impl Walk<'_> {
             for record in page.items {
                 let rewrapped = record.map(|record| {
                     let after = self.vault.rewrap(&record.context(), &record.sealed);
-                    (record.uuid, record.sealed, after)
+                    let whose = format!("the connection {}.{}", record.integration, record.name);
+                    (whose, record.uuid, record.sealed, after)
                 });
                 batch.extend(self.rewrapped("a connection", rewrapped));
             }
@@ -129,7 +133,8 @@ impl Walk<'_> {
             for record in page.items {
                 let rewrapped = record.map(|record| {
                     let after = self.vault.rewrap(&record.context(), &record.sealed);
-                    (record.uuid, record.sealed, after)
+                    let whose = format!("the OAuth client {}.{}", record.integration, record.name);
+                    (whose, record.uuid, record.sealed, after)
                 });
                 batch.extend(self.rewrapped("an OAuth client", rewrapped));
             }
@@ -149,7 +154,8 @@ impl Walk<'_> {
             for record in page.items {
                 let rewrapped = record.map(|record| {
                     let after = self.vault.rewrap(&record.context(), &record.sealed);
-                    (record.id, record.sealed, after)
+                    let whose = format!("an OAuth flow of {}", record.integration);
+                    (whose, record.id, record.sealed, after)
                 });
                 batch.extend(self.rewrapped("an OAuth flow", rewrapped));
             }
@@ -162,15 +168,16 @@ impl Walk<'_> {
     }
 
     /// One record's part of a batch, if it is under another key and can be brought under this one.
+    /// A record that can't be read is `what`.
     fn rewrapped(
         &mut self,
         what: &str,
-        read: Result<(Uuid, Sealed, Rewrap), store::Error>,
+        read: Result<(String, Uuid, Sealed, Rewrap), store::Error>,
     ) -> Option<Rewrapped> {
         match read.map_err(|error| chain(&error).to_string()) {
-            Ok((uuid, before, Ok(after))) => Some(Rewrapped { uuid, before, after: after? }),
-            Ok((_, _, Err(error))) => {
-                self.fail(what, &chain(&error).to_string());
+            Ok((_, uuid, before, Ok(after))) => Some(Rewrapped { uuid, before, after: after? }),
+            Ok((whose, _, _, Err(error))) => {
+                self.fail(&whose, &chain(&error).to_string());
                 None
             }
             Err(error) => {
@@ -186,19 +193,17 @@ impl Walk<'_> {
             let page = self.store.tokens_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
             for record in page.items {
-                let renewed =
-                    record.map_err(|error| chain(&error).to_string()).and_then(|record| {
-                        let after = self.vault.renew_mac(&record.claims(), &record.mac);
-                        after
-                            .map(|after| (record, after))
-                            .map_err(|error| chain(&error).to_string())
-                    });
+                let renewed = record
+                    .map(|record| (self.vault.renew_mac(&record.claims(), &record.mac), record));
                 match renewed {
-                    Ok((record, Some(after))) => {
+                    Ok((Ok(Some(after)), record)) => {
                         batch.push(Renewed { id: record.id, before: record.mac, after });
                     }
-                    Ok((_, None)) => {}
-                    Err(error) => self.fail("a token", &error),
+                    Ok((Ok(None), _)) => {}
+                    Ok((Err(error), record)) => {
+                        self.fail(&format!("the token {}", record.name), &error.to_string());
+                    }
+                    Err(error) => self.fail("a token", &chain(&error).to_string()),
                 }
             }
             self.rewrapped += self.store.renew_macs(&batch).await?;
@@ -227,7 +232,9 @@ impl Walk<'_> {
                     batch.push(Rewrapped { uuid: record.id, before: record.sealed, after });
                 }
                 Ok(None) => {}
-                Err(error) => self.fail("a CA", &chain(&error).to_string()),
+                Err(error) => {
+                    self.fail(&format!("the CA {}", record.id), &chain(&error).to_string());
+                }
             }
         }
         self.rewrapped += self.store.rewrap_authorities(&batch).await?;
@@ -251,7 +258,12 @@ impl Walk<'_> {
 
     fn fail(&mut self, what: &str, error: &str) {
         self.failed += 1;
-        tracing::error!(error, "{what} stays under its master key");
+        tracing::error!(
+            what,
+            error,
+            "a record was not brought under the new master key and needs its old one: delete it if \
+             it was changed by hand"
+        );
     }
 }
 

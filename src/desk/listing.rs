@@ -44,7 +44,7 @@ impl Reading<'_> {
     fn listed(&self, record: &ConnectionRecord) -> Option<Listed> {
         match self.authorized(record) {
             Some(authorized) => Some(Listed::OAuth(Box::new(authorized))),
-            None => Shown::of(record).map(Listed::Static),
+            None => self.shown(record).map(Listed::Static),
         }
     }
 

@@ -120,6 +120,12 @@ impl Keyring {
         self.all().map(|key| &*key.id)
     }
 
+    /// Says whether the key of this id is among them.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.lookup(id).is_some()
+    }
+
     /// The id of the key that seals.
     #[must_use]
     pub fn first_id(&self) -> &str {

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::support::ask::{ask, stranger};
 use crate::support::origin::Origin;
@@ -309,6 +311,53 @@ async fn keys_are_listed_and_rotated() {
     std::fs::write(&file, format!("{new}\n{old}")).unwrap();
     let rotated = run(&server, "key rotate");
     assert_eq!(rotated.out, "brought 3 records under the key new\n", "{rotated:?}");
+}
+
+/// Edits the store by hand.
+async fn edit(world: &World, statement: &str) {
+    let options = SqliteConnectOptions::new().filename(world.path("data/keyferry.db"));
+    let mut database = options.connect().await.unwrap();
+    sqlx::query(AssertSqlSafe(statement)).execute(&mut database).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_can_not_be_opened_is_shown_as_unusable_wherever_it_is_shown() {
+    let origin = Origin::start().await;
+    for (change, why) in [
+        ("key_id = 'gone'", "the server lacks its master key, gone: the operator must add"),
+        (
+            "uuid = '00000000-0000-4000-8000-000000000000'",
+            "its secret can't be opened, because its record was changed by hand: delete",
+        ),
+    ] {
+        let server = World::new(&origin).keeping().run().await;
+        server.keep_bearer("kept", "kept.example.test", "a-secret").await;
+        let world = server.killed().await;
+        edit(&world, &format!("UPDATE connections SET {change}")).await;
+        let server = world.run().await;
+        let greeted = |line: &str| line.contains("of which 1 can't be used").then_some(());
+        server.greeting.find(greeted).await;
+        let listed = run(&server, "connection list");
+        let row = listed.out.lines().find(|line| line.starts_with("kept")).unwrap();
+        assert!(row.contains("unusable"), "{listed:?}");
+        assert_eq!(listed.err.lines().count(), 1, "{listed:?}");
+        assert!(listed.err.contains(&format!("kept can't be used: {why}")), "{listed:?}");
+        let shown = run(&server, "connection show kept");
+        assert!(shown.out.contains(&format!("unusable because  {why}")), "{shown:?}");
+        let whole = run(&server, "connection list --output json").json();
+        let kept = whole["bearer_token"].as_array().unwrap().iter();
+        let defects: Vec<_> = kept.map(|it| (&it["name"], it.get("defect").is_some())).collect();
+        assert_eq!(defects, [(&"api".into(), false), (&"kept".into(), true)]);
+        let changed = run_with(&server, "connection update kept --secret-stdin", "another");
+        assert_eq!((changed.code, changed.err.lines().count()), (1, 1), "{changed:?}");
+        assert!(changed.err.contains(" must ") && !changed.err.contains("log"), "{changed:?}");
+        for connection in ["", "--connection kept "] {
+            let proxy = &server.proxies[0];
+            let ran =
+                run(&server, &format!("run --data-dir data --proxy {proxy} {connection}-- true"));
+            assert!(ran.err.contains(&format!("kept can't be used: {why}")), "{ran:?}");
+        }
+    }
 }
 
 #[tokio::test]

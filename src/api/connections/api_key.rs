@@ -31,8 +31,7 @@ pub(super) struct ApiKey {
     /// Only there, and true, when the configuration declares the connection.
     #[serde(skip_serializing_if = "is_false")]
     declared: bool,
-    /// Only there when the connection can't be used because the rules have become stricter since it
-    /// was accepted: what is wrong with it.
+    /// Only there when the connection can't be used: what is wrong with it, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     defect: Option<String>,

@@ -131,6 +131,7 @@ impl Numbered {
             Refused::AuthorityConfigured
             | Refused::Internal
             | Refused::KeysFromEnvironment
+            | Refused::KeysNeeded(_)
             | Refused::KeysUnreadable(_) => Self::server("It failed; the server's log says why"),
         }
     }

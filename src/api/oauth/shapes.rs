@@ -24,8 +24,7 @@ pub(in crate::api) struct OAuthConnection {
     /// Who began the flow.
     #[schema(example = "test_user")]
     created_by: String,
-    /// Only there when the connection can't be used because the rules have become stricter since it
-    /// was accepted: what is wrong with it.
+    /// Only there when the connection can't be used: what is wrong with it, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     defect: Option<String>,

@@ -21,7 +21,7 @@ pub(super) struct Missing {
 
 /// A state of a file, as far as it can be told without reading it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp {
+pub(super) struct Stamp {
     file: (u64, u64),
     size: u64,
     modified: (i64, i64),
@@ -37,7 +37,7 @@ impl Missing {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok()?;
         Some(Self {
             file: (found.dev(), found.ino()),
@@ -112,4 +112,4 @@ impl Keys {
     }
 }
 
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);

@@ -27,10 +27,14 @@ pub(super) fn run(
         return output::result(&whole);
     }
     let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
-    let (mut rows, now) = (Vec::new(), Clock::system().now());
+    let (mut rows, mut unusable, now) = (Vec::new(), Vec::new(), Clock::system().now());
     for kind in TYPES {
         let connections = whole.get(kind.as_str()).and_then(Value::as_array);
         for connection in connections.into_iter().flatten() {
+            if connection.get("defect").is_some() {
+                let (name, why) = (cell(connection, "name"), cell(connection, "defect"));
+                unusable.push(format!("keyferry: the connection {name} can't be used: {why}"));
+            }
             rows.push([
                 cell(connection, "name"),
                 kind.to_string(),
@@ -55,5 +59,9 @@ pub(super) fn run(
         ));
         return Ok(());
     }
-    output::result(&table.text())
+    output::result(&table.text())?;
+    for sentence in unusable {
+        output::note(&sentence);
+    }
+    Ok(())
 }

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use crate::cli::output::{self, Failure};
 use crate::cli::server::{Path, Server};
+use crate::cli::table::cell;
 use crate::model::connection::ConnectionType;
 
-/// Looks for the connection that the program is to use. A token that may not look sees nothing,
-/// and the program learns it from the proxy.
+/// Looks for the connection that the program is to use, and says so where it can't be used. A token
+/// that may not look sees nothing, and the program learns it from the proxy.
 ///
 /// # Errors
 /// When there is no such connection.
@@ -19,7 +20,12 @@ pub(super) fn need(server: &Server, integration: &str, connection: &str) -> Resu
     for kind in ConnectionType::ALL {
         match server.look(&Path::connection(integration, kind, connection)) {
             Ok(None) => {}
-            Ok(Some(_)) | Err(Failure::Refused(_)) => return Ok(()),
+            Ok(Some(answer)) => {
+                let answer = answer.json()?;
+                note_unusable(answer.get(kind.as_str()).unwrap_or(&answer));
+                return Ok(());
+            }
+            Err(Failure::Refused(_)) => return Ok(()),
             Err(failure) => return Err(failure),
         }
     }
@@ -29,16 +35,16 @@ pub(super) fn need(server: &Server, integration: &str, connection: &str) -> Resu
     )))
 }
 
-/// Says so where the integration has no connection: more often than not another was meant. `data`
-/// is where a server that was started for the program alone keeps its files.
+/// Says so where the integration has no connection, for more often than not another was meant, and
+/// which of those that it has can't be used, as far as the first page tells. `data` is where a server that was started for the program alone keeps its files.
 pub(super) fn warn(server: &Server, integration: &str, data: Option<&Directory>) {
     let path = Path::zis(&["integrations", integration, "connections", "all"]);
-    let listing = server.get(&path.with("page[size]", "1")).and_then(|answer| answer.json());
-    let is_empty = |listing: Value| {
-        let mut lists = ConnectionType::ALL.iter().filter_map(|kind| listing.get(kind.as_str()));
-        lists.all(|list| list.as_array().is_some_and(Vec::is_empty))
-    };
-    if !listing.is_ok_and(is_empty) {
+    let listing = server.get(&path).and_then(|answer| answer.json());
+    let Ok(listing) = listing else { return };
+    let lists = ConnectionType::ALL.iter().filter_map(|kind| listing.get(kind.as_str()));
+    let connections: Vec<_> = lists.filter_map(Value::as_array).flatten().collect();
+    if !connections.is_empty() {
+        connections.into_iter().for_each(note_unusable);
         return;
     }
     let nothing = format!("has no connection in the integration {integration}");
@@ -57,6 +63,13 @@ pub(super) fn warn(server: &Server, integration: &str, data: Option<&Directory>)
             )
         }
     });
+}
+
+fn note_unusable(connection: &Value) {
+    if connection.get("defect").is_some() {
+        let (name, why) = (cell(connection, "name"), cell(connection, "defect"));
+        output::note(&format!("keyferry: the connection {name} can't be used: {why}"));
+    }
 }
 
 /// Where the server's proxy listens; a unix socket is not among it.

@@ -87,7 +87,11 @@ impl Answer {
                     None => "try again later".to_owned(),
                 });
             }
-            status if status.is_server_error() => "look at the server's log",
+            // The API's own sentences about what fails in the server say what to do, or lead to
+            // its log.
+            status if status.is_server_error() && !self.errors().iter().any(is_ours) => {
+                "look at the server's log"
+            }
             _ => return None,
         };
         Some(advice.to_owned())
@@ -96,6 +100,10 @@ impl Answer {
 
 fn has_code(error: &Value, codes: &[&str]) -> bool {
     error.get("code").and_then(Value::as_str).is_some_and(|code| codes.contains(&code))
+}
+
+fn is_ours(error: &Value) -> bool {
+    has_code(error, &["1500", "Internal", "KeysUnreadable", "SealBroken"])
 }
 
 fn is_bare_conflict(error: &Value) -> bool {
@@ -153,6 +161,8 @@ mod tests {
         assert_eq!(titles(&answer(503, None, body)), ["One.", "Two; try again later"]);
         assert!(titles(&answer(401, None, body))[1].contains("KEYFERRY_TOKEN"));
         assert!(titles(&answer(500, None, body))[1].contains("log"));
+        let seal = r#"{"errors":[{"code":"SealBroken","title":"The operator must act"}]}"#;
+        assert_eq!(titles(&answer(500, None, seal)), ["The operator must act"]);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::desk::connections::{Reading, Writing, seal, store_failed};
 use crate::desk::draft::NEVER_CHANGES;
 use crate::desk::fault::{About, Fault, Refused, Scope};
 use crate::desk::form::Form;
-use crate::model::connection::{ConnectionType, Defect};
+use crate::desk::unusable::Unusable;
+use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::grant::Grant;
@@ -35,8 +36,8 @@ pub struct Authorized {
     pub in_clear: bool,
     /// Whether only a new flow helps.
     pub needs_reauthorization: bool,
-    /// The reason why it can't be used, where the rules have become stricter since it was accepted.
-    pub defect: Option<Defect>,
+    /// The reason why it can't be used, where it can't.
+    pub defect: Option<Unusable>,
     /// The number of the account.
     pub account_id: u64,
 }
@@ -55,8 +56,9 @@ impl Reading<'_> {
     pub(in crate::desk) fn authorized(&self, record: &ConnectionRecord) -> Option<Authorized> {
         let grant = record.grant()?;
         let keeping = self.desk.keeping.as_deref()?;
-        let opened = keeping.vault().open(&record.context(), &record.sealed).ok();
-        let tokens = opened.and_then(|packed| TokenSet::unpack(&packed));
+        let opened = keeping.vault().open(&record.context(), &record.sealed);
+        let tokens = opened.as_ref().ok().and_then(TokenSet::unpack);
+        let unusable = Unusable::of(record, opened.as_ref().err());
         let rules = self.desk.view.oauth_rules();
         let now = self.desk.clock.now();
         let expired = tokens.as_ref().and_then(|tokens| tokens.expires_at);
@@ -70,7 +72,7 @@ impl Reading<'_> {
             needs_reauthorization: grant.lapse.is_some()
                 || (expired && !grant.is_renewable(refreshes)),
             grant: grant.clone(),
-            defect: Defect::of(record.allowed_domain.as_ref(), &record.detail),
+            defect: unusable.or_else(|| tokens.is_none().then_some(Unusable::SealBroken)),
             tokens,
             in_clear: self.operator.need(Scope::Write).is_ok() && !rules.redact_tokens,
             account_id: rules.account_id,
@@ -233,9 +235,10 @@ fn repeat_shown(form: &mut Form, record: &ConnectionRecord) {
     }
 }
 
-/// What the provider has said, what follows from it, and what the configuration says.
-const PROVIDERS: [&str; 10] = [
+/// What the server and the provider have said, what follows from it, and what the configuration says.
+const PROVIDERS: [&str; 11] = [
     "access_token",
+    "defect",
     "needs_reauthorization",
     "oauth_access_token_response_body",
     "oauth_url_subdomain",

@@ -259,3 +259,81 @@ async fn where_the_keys_are_in_the_environment_a_missing_one_is_looked_for_there
     let advice = "add the line of the master key new to KEYFERRY_MASTER_KEY and restart";
     soon(there.log.find(|line| line.contains(advice).then_some(()))).await;
 }
+
+/// A server with the connection `kept` under the old key and all else under the new one, as a
+/// rotation leaves it that was killed, and its key file, which has both.
+async fn half_rotated(origin: &Origin) -> (Running, tempfile::TempDir) {
+    let keys = tempfile::TempDir::new().unwrap();
+    let file = keys.path().join("key");
+    secret_file(&file, OLD.as_bytes());
+    let world = World::new(origin)
+        .set("store.url", "\"sqlite:keyferry.db\"")
+        .set("seal.master_key_file", &format!("\"{}\"", file.display()));
+    let server = world.run().await;
+    server.keep_bearer("kept", "api.example.test", "kept-secret").await;
+    let database = open(&server.world).await;
+    let row = "SELECT key_id, wrapped FROM connections";
+    let row: (String, Vec<u8>) = sqlx::query_as(row).fetch_one(&database).await.unwrap();
+    secret_file(&file, format!("{NEW}{OLD}").as_bytes());
+    rotate(&server).await;
+    let world = server.killed().await;
+    let back = "UPDATE connections SET key_id = $1, wrapped = $2";
+    sqlx::query(back).bind(row.0).bind(row.1).execute(&database).await.unwrap();
+    database.close().await;
+    (world.run().await, keys)
+}
+
+#[tokio::test]
+async fn no_key_is_given_up_that_records_need() {
+    let origin = Origin::start().await;
+    let (server, keys) = half_rotated(&origin).await;
+    let file = keys.path().join("key");
+    for (content, status, complaint) in [
+        (Some(NEW), 409, "the master key old (1 record): put each such key back into the file"),
+        (Some("no key at all"), 500, "line 1"),
+        (None, 500, "there is no key file"),
+    ] {
+        match content {
+            Some(content) => secret_file(&file, content.as_bytes()),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let refused = server.manage("POST /api/keyferry/v1/keys/rotate", None).await;
+        assert_eq!(refused.status, status, "{refused:?}");
+        let title = refused.title();
+        assert!(title.starts_with("The master keys were not rotated: "), "{title}");
+        assert!(title.contains(complaint), "{title}");
+    }
+    // What it opens is still good, and stays so for whatever is read afresh.
+    server.keep_bearer("later", "api.example.test", "later-secret").await;
+    let line = format!("PATCH {}/bearer_token/kept", crate::support::operator::CONNECTIONS);
+    let changed = server.manage(&line, Some(serde_json::json!({"token": "kept-secret"}))).await;
+    assert_eq!(changed.status, 204, "{changed:?}");
+    assert_eq!(server.send(&through("kept")).await.status, 200);
+    assert_eq!(credential(&origin), "kept-secret");
+}
+
+#[tokio::test]
+async fn a_key_that_was_taken_out_of_the_file_is_noticed_while_the_server_runs() {
+    let origin = Origin::start().await;
+    let (server, keys) = half_rotated(&origin).await;
+    let file = keys.path().join("key");
+    let other = "other:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n";
+    secret_file(&file, format!("{NEW}{other}").as_bytes());
+    let missed = "a master key that records need is not in the key file any more";
+    let missed = |line: &str| line.contains(missed).then(|| line.to_owned());
+    let said = soon(server.log.find(missed)).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&said["level"], &said["key"], &said["records"]),
+        (&"WARN".into(), &"old".into(), &1.into())
+    );
+    let answer = server.manage("GET /api/keyferry/v1/keys", None).await;
+    let listed = answer.json();
+    let keys = listed["keys"].as_array().unwrap().iter();
+    let keys: Vec<_> = keys.map(|key| (&key["id"], &key["present"], &key["in_file"])).collect();
+    let (yes, no) = (&Value::from(true), &Value::from(false));
+    assert_eq!(
+        keys,
+        [(&"new".into(), yes, &Value::Null), (&"old".into(), yes, no), (&"other".into(), no, yes)]
+    );
+}

@@ -1,0 +1,66 @@
+//! The key file while the server runs: a key that is taken out of it is missing only after the next
+//! start, when it may be gone for good, so the log says it at once.
+
+use std::path::Path;
+
+use parking_lot::Mutex;
+
+use super::missing::{LOOK_INTERVAL, Stamp};
+use super::{Keys, Source, read_file};
+use crate::error::chain;
+use crate::store::Store;
+use crate::vault::Keyring;
+
+/// The state of the key file when it was last compared with the keys in use.
+#[derive(Debug, Default)]
+pub(super) struct LastLook(Mutex<Option<Stamp>>);
+
+impl Keys {
+    /// The ids of the keys that the key file has now, none where it can't be read; `None` where the
+    /// keys come from the environment.
+    pub(in crate::app) fn in_file(&self) -> Option<Vec<String>> {
+        let Source::File(path) = &self.source else { return None };
+        let keyring = read_file(path).ok().flatten();
+        Some(keyring.iter().flat_map(Keyring::ids).map(str::to_owned).collect())
+    }
+
+    /// Looks at the key file again and again, and warns when it lacks a key in use that records
+    /// need.
+    pub(in crate::app) async fn watch_file(&self, store: &Store) {
+        let Source::File(path) = &self.source else { return };
+        let mut before = Stamp::of(path);
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let now = Stamp::of(path);
+            // A file that is being written is compared once it has come to rest.
+            let rests = std::mem::replace(&mut before, now) == now;
+            if rests && *self.last_look.0.lock() != now && self.compare(path, store).await {
+                *self.last_look.0.lock() = now;
+            }
+        }
+    }
+
+    /// Compares the file with the keys in use. `false` where the store can't say what is needed.
+    async fn compare(&self, path: &Path, store: &Store) -> bool {
+        let Ok(used) = store.key_usage().await else { return false };
+        let in_file = read_file(path).unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::warn!(%error, "the master key file can't be read");
+            None
+        });
+        let vault = self.vault();
+        let is_gone = |id: &str| in_file.as_ref().is_none_or(|in_file| !in_file.has(id));
+        for (key, records) in used {
+            if vault.keyring().has(&key) && is_gone(&key) {
+                tracing::warn!(
+                    key = &*key,
+                    records,
+                    "a master key that records need is not in the key file any more: from the next \
+                     start on they can't be opened; put its line back into {}",
+                    path.display()
+                );
+            }
+        }
+        true
+    }
+}
