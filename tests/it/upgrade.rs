@@ -310,9 +310,8 @@ async fn recording() -> (Origin, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) 
                           websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
             conn.raw.write(agreed).await;
             // The beginning first: a frame is under way only when it has come this far.
-            for part in [conn.raw.exact(8).await.unwrap(), conn.raw.rest().await] {
-                let _either_way = tell.send(part);
-            }
+            let _either_way = tell.send(conn.raw.exact(8).await.unwrap());
+            let _either_way = tell.send(conn.raw.rest().await);
         }
     })
     .await;
