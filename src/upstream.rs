@@ -34,7 +34,7 @@ use crate::model::origin::HostName;
 
 pub use address::{AddressClass, classify};
 pub use body::{BodyError, Outgoing};
-pub use departure::{Departure, FinalCheck, NotRenewed, Sealed, Withdrawn};
+pub use departure::{Checked, Departure, FinalCheck, NotRenewed, Sealed, Withdrawn};
 pub use dial::Dialed;
 pub use error::{Error, Phase};
 pub use guard::{Guard, Judged, OwnListeners, Prohibited};

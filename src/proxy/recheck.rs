@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::InForce;
 use super::admit::permit_again;
@@ -18,7 +19,7 @@ use super::renewal::has_tokens;
 use crate::ledger::Entry;
 use crate::model::connection::Connection;
 use crate::registry::Listing;
-use crate::upstream::{self, Departure, FinalCheck, NotRenewed, Reply, Withdrawn};
+use crate::upstream::{self, Checked, Departure, FinalCheck, NotRenewed, Reply, Withdrawn};
 
 /// What it takes to decide once more about a request.
 #[derive(Debug)]
@@ -67,13 +68,13 @@ impl<'a> Recheck<'a> {
 
     /// Decides by what is in force now. Where the connection was changed, the departure leaves with
     /// the credential that it has now.
-    fn decide(&self, in_force: &InForce, departure: &mut Departure) -> Result<(), Refusal> {
+    fn decide(&self, in_force: &InForce, departure: &mut Departure) -> Result<Checked, Refusal> {
         let now = self.proxy.ledger.clock.now();
         let mut listing = None;
         let chosen = |chosen: &Arc<Listing>| listing = Some(Arc::clone(chosen));
         let (_holder, permit) = permit_again(in_force, self.arrival, now, chosen)?;
         if departure.is_for(permit.connection()) {
-            return Ok(());
+            return Ok(Checked::AsItWas);
         }
         // Tokens that have ended are not waited for here: the origin says 401, and others are got.
         has_tokens(permit.connection(), &in_force.settings.renewal, now)?;
@@ -86,7 +87,7 @@ impl<'a> Recheck<'a> {
         if let Some(listing) = listing {
             self.entry.lock().choose(listing as _);
         }
-        Ok(())
+        Ok(Checked::Renewed)
     }
 
     fn token_has_ended(&self) -> bool {
@@ -95,16 +96,20 @@ impl<'a> Recheck<'a> {
 }
 
 impl FinalCheck for Recheck<'_> {
-    fn check(&self, departure: &mut Departure) -> Result<(), Withdrawn> {
+    fn check(&self, departure: &mut Departure) -> Result<Checked, Withdrawn> {
         let in_force = self.proxy.in_force.load();
         let is_unchanged = Arc::ptr_eq(&in_force, self.in_force) && !in_force.stale.load(Relaxed);
         if is_unchanged && !self.token_has_ended() {
-            return Ok(());
+            return Ok(Checked::AsItWas);
         }
         self.decide(&in_force, departure).map_err(|refusal| {
             *self.refusal.lock() = Some(refusal);
             Withdrawn
         })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.proxy.changes.clone()
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri};
 use http_body::Body as _;
+use tokio::sync::watch;
 
 use super::body::Outgoing;
 use crate::model::connection::Connection;
@@ -41,7 +42,19 @@ pub trait FinalCheck: Sync {
     ///
     /// # Errors
     /// [`Withdrawn`] when it is not to leave any more.
-    fn check(&self, departure: &mut Departure) -> Result<(), Withdrawn>;
+    fn check(&self, departure: &mut Departure) -> Result<Checked, Withdrawn>;
+
+    /// Changes whenever the next look may find something else.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// A departure that may leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Checked {
+    /// As it was before.
+    AsItWas,
+    /// With the credential that its connection has now.
+    Renewed,
 }
 
 /// A request with the warrant under which it leaves.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use h2::PingPong;
 use h2::client::{Builder, Connection, SendRequest};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 
 use self::facts::Facts;
@@ -37,11 +37,7 @@ pub(super) struct Shared {
     ping: Option<PingPong>,
     facts: Arc<Facts>,
     health: Health,
-    /// One more of these than there are streams.
-    places: Arc<()>,
     since: Instant,
-    /// Cuts the conn, when told so.
-    cut: Option<oneshot::Sender<()>>,
 }
 
 /// Room for one stream on a conn, until it is dropped.
@@ -49,25 +45,26 @@ pub(super) struct Shared {
 pub(super) struct Stream {
     sender: SendRequest<Bytes>,
     place: StreamPlace,
-    facts: Arc<Facts>,
 }
 
 /// Tells one conn from another.
 #[derive(Clone, Debug)]
 pub(super) struct ConnId(Arc<Facts>);
 
-/// One of the places of a conn.
+/// One of the places of a conn, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct StreamPlace(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+pub(super) struct StreamPlace(Arc<Facts>);
 
 impl Shared {
-    /// Begins HTTP/2 on a conn, whose frames are moved by a task from then on.
+    /// Begins HTTP/2 on a conn, whose frames are moved by a task from then on. `freed` is told of
+    /// every change that may make room for a stream.
     pub(super) async fn open(
         io: TlsStream<TcpStream>,
         open: OpenConn,
         tasks: &Tasks,
+        freed: Arc<Notify>,
     ) -> Result<Self, Error> {
-        let facts = Arc::new(Facts::new());
+        let facts = Arc::new(Facts::new(freed));
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -79,10 +76,8 @@ impl Shared {
         let shaken = builder.handshake(Watched::new(io, Arc::clone(&facts))).await;
         let (sender, mut conn) = shaken.map_err(|error| exchange::error(error, &facts))?;
         let ping = conn.ping_pong();
-        let (cut, is_cut) = oneshot::channel();
-        tasks.spawn(run(conn, Arc::clone(&facts), is_cut, open));
-        let (places, health) = (Arc::default(), Health::new());
-        Ok(Self { sender, ping, facts, health, places, since: instant(), cut: Some(cut) })
+        tasks.spawn(run(conn, Arc::clone(&facts), open));
+        Ok(Self { sender, ping, facts, health: Health::new(), since: instant() })
     }
 
     /// The facts about the conn.
@@ -92,7 +87,7 @@ impl Shared {
 
     /// The number of streams.
     pub(super) fn streams(&self) -> usize {
-        Arc::strong_count(&self.places) - 1
+        self.facts.streams()
     }
 
     /// Tells whether requests may still be sent on it.
@@ -115,19 +110,12 @@ impl Shared {
     pub(super) fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Stream> {
         let has_room = self.streams() < self.facts.max_streams();
         let is_avoided = avoid.is_some_and(|conn| Arc::ptr_eq(&conn.0, &self.facts));
-        let is_fit = has_room && self.is_open() && !self.facts.is_suspect() && !is_avoided;
-        is_fit.then(|| self.crowded_stream())
-    }
-
-    /// Room for one more stream, though it may have to wait for others to end.
-    pub(super) fn crowded_stream(&mut self) -> Stream {
+        if !has_room || !self.is_open() || self.facts.is_suspect() || is_avoided {
+            return None;
+        }
         self.since = instant();
         self.health.request(self.since, self.facts.heard());
-        Stream {
-            sender: self.sender.clone(),
-            place: StreamPlace(Arc::clone(&self.places)),
-            facts: Arc::clone(&self.facts),
-        }
+        Some(Stream { sender: self.sender.clone(), place: StreamPlace::on(&self.facts) })
     }
 
     /// Asks a peer that is silent whether it is there, and closes a conn whose peer is not.
@@ -136,10 +124,7 @@ impl Shared {
             Step::Nothing => {}
             Step::SendPing => self.send_ping(),
             Step::Avoid => self.facts.suspect(),
-            Step::Close => {
-                self.facts.lose();
-                let _told = self.cut.take().map(|cut| cut.send(()));
-            }
+            Step::Close => self.facts.lose(),
         }
     }
 
@@ -155,7 +140,25 @@ impl Shared {
 impl Stream {
     /// The conn that it is on.
     pub(super) fn conn(&self) -> ConnId {
-        ConnId(Arc::clone(&self.facts))
+        ConnId(Arc::clone(&self.place.0))
+    }
+}
+
+impl StreamPlace {
+    fn on(facts: &Arc<Facts>) -> Self {
+        facts.add_stream();
+        Self(Arc::clone(facts))
+    }
+
+    /// The facts about the conn.
+    fn facts(&self) -> &Arc<Facts> {
+        &self.0
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.0.end_stream();
     }
 }
 
@@ -163,15 +166,14 @@ impl Stream {
 async fn run(
     mut conn: Connection<Watched<TlsStream<TcpStream>>, Bytes>,
     facts: Arc<Facts>,
-    is_cut: oneshot::Receiver<()>,
     open: OpenConn,
 ) {
-    // Errors reach the requests that the conn carries; there is nobody else to tell.
+    // Errors reach the requests that the conn carries; there is nobody else to tell. A conn that
+    // was cut is not asked again, so that it writes nothing more.
     tokio::select! {
+        biased;
+        () = facts.is_cut() => {}
         _ended = &mut conn => {}
-        cut = is_cut => if cut.is_err() {
-            let _ended = conn.await;
-        }
     }
     facts.close();
     drop(open);

@@ -2,13 +2,15 @@
 //! under which the conn was made, and the integration — no two tenants share a socket.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
+use super::error::{Error, Phase};
 use super::http1::Conn;
 use super::http2::{ConnId, Shared, Stream};
 use super::meter::Gauges;
@@ -44,6 +46,8 @@ pub(super) struct Slot {
     conns: Mutex<Conns>,
     /// Of HTTP/2 few conns are opened at once: whoever waits may find room on them.
     openings: Semaphore,
+    /// Told whenever there may be room on a conn of HTTP/2 that had none.
+    freed: Arc<Notify>,
     max_idle: usize,
     gauges: Arc<Gauges>,
 }
@@ -68,8 +72,9 @@ impl Pool {
             return Arc::clone(slot);
         }
         let gauges = Arc::clone(&self.gauges);
-        let openings = Semaphore::new(MOST_OPENINGS);
-        let slot = Arc::new(Slot { conns: Mutex::default(), openings, max_idle, gauges });
+        let (openings, freed) = (Semaphore::new(MOST_OPENINGS), Arc::default());
+        let slot = Slot { conns: Mutex::default(), openings, freed, max_idle, gauges };
+        let slot = Arc::new(slot);
         slots.insert(key.clone(), Arc::clone(&slot));
         slot
     }
@@ -131,28 +136,40 @@ impl Slot {
     }
 
     /// Waits for room on a conn of HTTP/2, where no other can be opened: a request is not handed to
-    /// a conn in which it would have to wait. `None` when there is no such conn, or no room within
-    /// `limit`. Cancel-safe.
-    pub(super) async fn room(&self, limit: Duration) -> Option<Stream> {
-        let begun = instant();
-        loop {
-            if let Some(stream) = self.conns.lock().stream(None) {
-                return Some(stream);
+    /// a conn in which it would have to wait. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no room within `limit`, or no such conn any more.
+    pub(super) async fn room(&self, limit: Duration) -> Result<Stream, Error> {
+        let wait = async {
+            loop {
+                let freed = self.freed.notified();
+                if let Some(stream) = self.conns.lock().stream(None) {
+                    return Ok(stream);
+                }
+                if !self.is_shared() {
+                    let error = io::Error::other("its conns took no request, and were closed");
+                    return Err(Error::closed(Phase::BeforeResponse, error));
+                }
+                freed.await;
             }
-            if !self.is_shared() || begun.elapsed() >= limit {
-                return None;
-            }
-            tokio::time::sleep(ROOM_INTERVAL).await;
-        }
+        };
+        tokio::time::timeout(limit, wait).await.unwrap_or(Err(Error::ResponseTimeout))
     }
 
-    /// Shares a conn of HTTP/2, unless one that is shared already has room by now.
-    pub(super) fn share(&self, mut fresh: Shared, avoid: Option<&ConnId>) -> Stream {
+    /// What is told whenever there may be room on a conn of HTTP/2.
+    pub(super) fn freed(&self) -> Arc<Notify> {
+        Arc::clone(&self.freed)
+    }
+
+    /// Shares a conn of HTTP/2, unless one that is shared already has room by now; `None` when none
+    /// has.
+    pub(super) fn share(&self, mut fresh: Shared, avoid: Option<&ConnId>) -> Option<Stream> {
         let mut conns = self.conns.lock();
         if let Some(stream) = conns.stream(avoid) {
-            return stream;
+            return Some(stream);
         }
-        let stream = fresh.crowded_stream();
+        let stream = fresh.stream(None);
         conns.http2.push(fresh);
         stream
     }
@@ -211,9 +228,6 @@ impl Drop for Slot {
         self.gauges.idle(-i64::try_from(idle).unwrap_or(0));
     }
 }
-
-/// The interval at which room on a conn is looked for.
-const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many conns of HTTP/2 are opened to one upstream at once.
 const MOST_OPENINGS: usize = 2;

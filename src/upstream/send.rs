@@ -14,7 +14,7 @@ pub use self::alone::Opened;
 use super::Rules;
 use super::body::Progress;
 use super::conn_auth::is_bound_to_conn;
-use super::departure::{Departure, FinalCheck};
+use super::departure::{Checked, Departure, FinalCheck, Withdrawn};
 use super::dial::{self, Dialed, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
@@ -158,7 +158,7 @@ impl Upstream {
                     return Box::pin(self.send_over_http1(rules, departure, check)).await;
                 }
                 Pooled::Http2(stream) => {
-                    Box::pin(self.try_http2(rules, stream, &slot, departure)).await?
+                    Box::pin(self.try_http2(rules, stream, &slot, departure, check)).await?
                 }
             };
             departure = match attempt {
@@ -202,24 +202,26 @@ impl Upstream {
         };
         let opened = self.open_conn(rules, key, slot, avoid).await;
         drop(turn);
-        match opened {
-            Ok(pooled) => Ok(pooled),
-            // To wait for a stream to end is better than to fail.
-            Err(error) => {
-                let room = slot.room(rules.settings.response_timeout).await;
-                room.map(Pooled::Http2).ok_or(error)
-            }
+        if let Ok(Some(pooled)) = opened {
+            return Ok(pooled);
+        }
+        // To wait for room is better than to fail.
+        let room = slot.room(rules.settings.response_timeout).await;
+        match (room, opened) {
+            (Ok(stream), _) => Ok(Pooled::Http2(stream)),
+            (Err(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
         }
     }
 
-    /// Opens a conn and learns by ALPN which HTTP it speaks.
+    /// Opens a conn and learns by ALPN which HTTP it speaks; `None` when it is HTTP/2 and has no
+    /// room for a request.
     async fn open_conn(
         &self,
         rules: &Rules,
         key: &Key,
         slot: &Slot,
         avoid: Option<&ConnId>,
-    ) -> Result<Pooled, Error> {
+    ) -> Result<Option<Pooled>, Error> {
         let purpose = if slot.requires_http1() { Purpose::Http1Only } else { Purpose::AnyHttp };
         let tls = rules.tls.config(&key.integration, purpose);
         let asker = Some(&key.integration);
@@ -227,16 +229,16 @@ impl Upstream {
         *self.dialed.lock() = Some(dialed);
         let open = OpenConn::new(&self.gauges);
         if io.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Ok(Pooled::Http1(Conn::new(io, open)));
+            return Ok(Some(Pooled::Http1(Conn::new(io, open))));
         }
-        let shared = Shared::open(io, open, &self.tasks).await?;
+        let shared = Shared::open(io, open, &self.tasks, slot.freed()).await?;
         // Of many who come at once the first goes ahead. The others know soon how many fit on its
         // conn, and need not keep their own.
         if slot.is_shared() {
             let facts = shared.facts();
             let _either_way = tokio::time::timeout(SETTINGS_TIMEOUT, facts.settings()).await;
         }
-        Ok(Pooled::Http2(slot.share(shared, avoid)))
+        Ok(slot.share(shared, avoid).map(Pooled::Http2))
     }
 
     async fn try_http1(
@@ -278,6 +280,7 @@ impl Upstream {
         stream: Stream,
         slot: &Slot,
         mut departure: Departure,
+        check: &dyn FinalCheck,
     ) -> Result<Attempt, Error> {
         let head = departure.http2_head();
         let head = head.map_err(|unwritable| Error::RequestBody(unwritable.into()))?;
@@ -290,7 +293,20 @@ impl Upstream {
             Err(unanswered) => unanswered,
             Ok(mut exchange) => {
                 let limit = rules.settings.response_timeout;
-                match in_time(limit, progress.as_deref(), exchange.answer()).await {
+                let is_written = exchange.is_written();
+                let answered = tokio::select! {
+                    biased;
+                    answered = in_time(limit, progress.as_deref(), exchange.answer()) => answered,
+                    checked = changed(check, &mut departure, is_written) => {
+                        let body = exchange.withdraw();
+                        checked.map_err(Error::Withdrawn)?;
+                        let body = body.ok_or(Error::Withdrawn(Withdrawn))?;
+                        departure.put_body(body);
+                        let error = Error::Withdrawn(Withdrawn);
+                        return Ok(Attempt::Unprocessed(departure, error, Some(conn)));
+                    }
+                };
+                match answered {
                     Ok(Ok(response)) => {
                         if is_bound_to_conn(departure.headers(), &response) {
                             exchange.retire();
@@ -335,6 +351,33 @@ impl Upstream {
             ReplyBody::http1(lease)
         };
         head.response.map(|()| body)
+    }
+}
+
+/// Waits until a departure is not to leave as it was given to its conn, of which nothing may be
+/// written until then. Afterwards it is as it is now to be. Cancel-safe.
+///
+/// # Errors
+/// [`Withdrawn`] when it is not to leave at all.
+async fn changed(
+    check: &dyn FinalCheck,
+    departure: &mut Departure,
+    is_written: impl Fn() -> bool,
+) -> Result<(), Withdrawn> {
+    let mut changes = check.changes();
+    loop {
+        changes.mark_unchanged();
+        if is_written() {
+            return std::future::pending().await;
+        }
+        match check.check(departure) {
+            Ok(Checked::AsItWas) => {}
+            Ok(Checked::Renewed) => return Ok(()),
+            Err(withdrawn) => return Err(withdrawn),
+        }
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 

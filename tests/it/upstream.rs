@@ -1,6 +1,7 @@
 //! The way out: conns that are kept, repeated or refused, and TLS that is always verified.
 
 mod faults;
+mod held_back;
 mod nginx;
 mod restart;
 mod sessions;

@@ -29,8 +29,20 @@ pub(in crate::upstream) struct Exchange {
     response: ResponseFuture,
     upload: Option<Upload>,
     interim: usize,
+    /// Dropped before its place is free again.
+    unwritten: Unwritten,
     place: StreamPlace,
+}
+
+/// A request that the library was given, and maybe has not written yet.
+///
+/// One that is given up while it is held back ends its conn, which would else write it later, when
+/// nobody looks any more whether it still may leave: the library drops no request that it was
+/// given.
+#[derive(Debug)]
+struct Unwritten {
     facts: Arc<Facts>,
+    stream: u32,
 }
 
 /// The reason why there is no answer, and whether the request may be sent again.
@@ -73,14 +85,14 @@ impl Exchange {
         body: Outgoing,
         budget: &ReplayBudget,
     ) -> Result<Self, Unanswered> {
-        let Stream { mut sender, place, facts } = stream;
+        let Stream { mut sender, place } = stream;
         let is_whole = body.is_end_stream();
         let (response, stream) = match sender.send_request(head, is_whole) {
             Ok(sent) => sent,
             Err(fault) => {
                 // A conn that takes no request has sent nothing of it.
                 let of_conn = fault.is_io() || fault.reason().is_some();
-                let error = error(fault, &facts);
+                let error = error(fault, place.facts());
                 let unprocessed = of_conn.then_some(body);
                 return Err(Unanswered { error, unprocessed, needs_http1: false });
             }
@@ -90,7 +102,22 @@ impl Exchange {
             let pending = Bytes::new();
             Upload { stream, body, pending, taken, has_ended: false, is_stopped: false }
         });
-        Ok(Self { response, upload, interim: 0, place, facts })
+        let (facts, stream) = (Arc::clone(place.facts()), response.stream_id().as_u32());
+        Ok(Self { response, upload, interim: 0, unwritten: Unwritten { facts, stream }, place })
+    }
+
+    /// Tells, as often as it is asked, whether anything of the request was written.
+    pub(in crate::upstream) fn is_written(&self) -> impl Fn() -> bool + use<> {
+        let Unwritten { facts, stream } = &self.unwritten;
+        let (facts, stream) = (Arc::clone(facts), *stream);
+        move || facts.is_written(stream)
+    }
+
+    /// Takes back a request of which nothing was written, and gives its body if all of it is still
+    /// there. Its conn ends.
+    pub(in crate::upstream) fn withdraw(self) -> Option<Outgoing> {
+        self.unwritten.facts.cut();
+        self.into_body()
     }
 
     /// Writes the body, and waits for the head of the answer.
@@ -153,23 +180,36 @@ impl Exchange {
         let reason = fault.reason().filter(|_| fault.is_remote());
         let needs_http1 = reason == Some(Reason::HTTP_1_1_REQUIRED);
         let refused = fault.is_reset() && reason == Some(Reason::REFUSED_STREAM);
-        let is_unprocessed = needs_http1 || refused || self.facts.is_unprocessed(stream);
-        let body = match self.upload {
-            _ if !is_unprocessed => None,
+        let facts = Arc::clone(self.place.facts());
+        let is_unprocessed = needs_http1 || refused || facts.is_unprocessed(stream);
+        let unprocessed = if is_unprocessed { self.into_body() } else { None };
+        Unanswered { error: error(fault, &facts), unprocessed, needs_http1 }
+    }
+
+    /// The request's body, if all of it is still there.
+    fn into_body(self) -> Option<Outgoing> {
+        match self.upload {
             None => Some(Outgoing::empty()),
             Some(Upload { body, taken, .. }) => taken.and_then(|taken| taken.resume(body)),
-        };
-        Unanswered { error: error(fault, &self.facts), unprocessed: body, needs_http1 }
+        }
     }
 
     /// Takes the conn out of use; what is under way on it goes on.
     pub(in crate::upstream) fn retire(&self) {
-        self.facts.close();
+        self.place.facts().close();
     }
 
     /// Notes that there was no answer in time.
     pub(in crate::upstream) fn is_late(&self, since: std::time::Instant) {
-        self.facts.unanswered(since);
+        self.place.facts().unanswered(since);
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        if self.facts.is_held_back(self.stream) {
+            self.facts.cut();
+        }
     }
 }
 

@@ -1,14 +1,14 @@
-//! Facts about one conn, written by its task and read by whoever chooses a conn or judges a
-//! failure.
+//! Facts about one conn, written by its task and by the requests on it, and read by whoever chooses
+//! a conn or judges a failure.
 
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustls::AlertDescription;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::frames::{self, Seen};
 use crate::clock::instant;
@@ -17,8 +17,15 @@ use crate::clock::instant;
 #[derive(Debug)]
 pub(in crate::upstream) struct Facts {
     begun: Instant,
-    /// How many streams the peer allows at once, as far as we would use them; 0 until it has said.
-    max_streams: watch::Sender<usize>,
+    /// The number of streams that the peer allows at once, as far as we would use them; `None`
+    /// until it has said.
+    max_streams: watch::Sender<Option<usize>>,
+    /// The number of streams that there are.
+    streams: AtomicUsize,
+    /// Told whenever there may be room for another stream, or the conn is closed.
+    freed: Arc<Notify>,
+    /// Told when the conn is to be ended with all that it carries.
+    cut: Notify,
     /// Tells whether the peer has said how many, or that it won't.
     settled: AtomicBool,
     /// The last stream that the peer may have processed, once it has sent GOAWAY.
@@ -40,10 +47,14 @@ pub(in crate::upstream) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new() -> Self {
+    /// Facts about a new conn, which tell `freed` of every change that may make room.
+    pub(super) fn new(freed: Arc<Notify>) -> Self {
         Self {
             begun: instant(),
-            max_streams: watch::Sender::new(0),
+            max_streams: watch::Sender::new(None),
+            streams: AtomicUsize::new(0),
+            freed,
+            cut: Notify::new(),
             settled: AtomicBool::new(false),
             last_stream: AtomicU32::new(u32::MAX),
             written_stream: AtomicU32::new(0),
@@ -58,19 +69,47 @@ impl Facts {
 
     /// The number of streams that there may be at once: one until the peer has said it.
     pub(super) fn max_streams(&self) -> usize {
-        (*self.max_streams.borrow()).max(1)
+        self.max_streams.borrow().unwrap_or(1)
+    }
+
+    /// The number of streams that there are.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.load(Relaxed)
+    }
+
+    /// There is one more stream.
+    pub(super) fn add_stream(&self) {
+        self.streams.fetch_add(1, Relaxed);
+    }
+
+    /// A stream is over.
+    pub(super) fn end_stream(&self) {
+        self.streams.fetch_sub(1, Relaxed);
+        self.freed.notify_waiters();
     }
 
     /// Waits until the peer has sent its settings, or the conn has ended.
     pub(in crate::upstream) async fn settings(&self) {
         let mut changes = self.max_streams.subscribe();
-        let _either_way = changes.wait_for(|max| *max > 0 || self.is_closed()).await;
+        let _either_way = changes.wait_for(|max| max.is_some() || self.is_closed()).await;
     }
 
     /// Tells whether the peer has said that it will not process this stream, or it was never
     /// written.
     pub(super) fn is_unprocessed(&self, stream: u32) -> bool {
-        stream > self.last_stream.load(Relaxed) || stream > self.written_stream.load(Relaxed)
+        stream > self.last_stream.load(Relaxed) || !self.is_written(stream)
+    }
+
+    /// Tells whether the request of this stream was handed to the socket, in part at least.
+    pub(super) fn is_written(&self, stream: u32) -> bool {
+        stream <= self.written_stream.load(Relaxed)
+    }
+
+    /// Tells whether this stream waits within the library for others to end, because the peer
+    /// allows fewer than there are.
+    pub(super) fn is_held_back(&self, stream: u32) -> bool {
+        let may_leave = stream <= self.last_stream.load(Relaxed) && !self.is_written(stream);
+        may_leave && self.streams() > self.max_streams()
     }
 
     /// Tells whether no other request is to be sent on the conn.
@@ -82,6 +121,18 @@ impl Facts {
     pub(in crate::upstream) fn close(&self) {
         self.closed.store(true, Relaxed);
         self.max_streams.send_modify(|_same| {});
+        self.freed.notify_waiters();
+    }
+
+    /// Ends the conn with all that it carries: what was not written by now never is.
+    pub(super) fn cut(&self) {
+        self.close();
+        self.cut.notify_one();
+    }
+
+    /// Waits until the conn is to be ended. Cancel-safe.
+    pub(super) async fn is_cut(&self) {
+        self.cut.notified().await;
     }
 
     pub(super) fn is_suspect(&self) -> bool {
@@ -106,7 +157,7 @@ impl Facts {
 
     pub(super) fn lose(&self) {
         self.lost.store(true, Relaxed);
-        self.close();
+        self.cut();
     }
 
     pub(super) fn alert(&self) -> Option<AlertDescription> {
@@ -149,8 +200,9 @@ impl Facts {
                 }
             }
             Seen::Setting { id: MAX_CONCURRENT_STREAMS, value } => {
-                let max = usize::try_from(value).unwrap_or(usize::MAX).clamp(1, MAX_STREAMS);
-                self.max_streams.send_replace(max);
+                let max = usize::try_from(value).unwrap_or(usize::MAX).min(MAX_STREAMS);
+                self.max_streams.send_replace(Some(max));
+                self.freed.notify_waiters();
             }
             Seen::Setting { .. } => {}
             Seen::SettingsEnd => self.settle(),
@@ -173,10 +225,11 @@ impl Facts {
             return;
         }
         self.max_streams.send_if_modified(|max| {
-            let unsaid = *max == 0;
-            *max = if unsaid { MAX_STREAMS } else { *max };
+            let unsaid = max.is_none();
+            *max = max.or(Some(MAX_STREAMS));
             unsaid
         });
+        self.freed.notify_waiters();
     }
 
     fn now_us(&self) -> u64 {
@@ -194,7 +247,7 @@ mod tests {
     use super::*;
 
     fn after(said: &[Seen]) -> Facts {
-        let facts = Facts::new();
+        let facts = Facts::new(Arc::default());
         for seen in said {
             facts.received(*seen);
         }
@@ -213,7 +266,8 @@ mod tests {
             (vec![begun, max(7), Seen::SettingsEnd], 7),
             (vec![begun, max(7), Seen::SettingsEnd, begun, other, Seen::SettingsEnd], 7),
             (vec![begun, max(7), Seen::SettingsEnd, begun, max(3), Seen::SettingsEnd], 3),
-            (vec![begun, max(0), Seen::SettingsEnd], 1),
+            (vec![begun, max(0), Seen::SettingsEnd], 0),
+            (vec![begun, max(0), Seen::SettingsEnd, begun, max(2), Seen::SettingsEnd], 2),
             (vec![begun, max(u32::MAX), Seen::SettingsEnd], MAX_STREAMS),
             (vec![Seen::Begun { kind: 0, stream: 1 }], MAX_STREAMS),
         ] {
@@ -223,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_unprocessed_beyond_the_peers_last_or_when_it_was_never_written() {
-        let facts = Facts::new();
+        let facts = Facts::new(Arc::default());
         assert!(facts.is_unprocessed(1), "nothing was written");
         facts.sent(Seen::Begun { kind: frames::HEADERS, stream: 7 });
         assert!(!facts.is_unprocessed(7) && facts.is_unprocessed(9));
@@ -233,5 +287,20 @@ mod tests {
         assert!(!facts.is_unprocessed(3) && facts.is_unprocessed(5));
         facts.received(Seen::LastStream(7));
         assert!(facts.is_unprocessed(5), "what was given up is not taken back");
+    }
+
+    #[test]
+    fn a_stream_is_held_back_while_there_are_more_than_the_peer_allows() {
+        let facts = Facts::new(Arc::default());
+        facts.add_stream();
+        assert!(!facts.is_held_back(1), "it is about to be written");
+        facts.received(Seen::Setting { id: MAX_CONCURRENT_STREAMS, value: 0 });
+        assert!(facts.is_held_back(1));
+        facts.sent(Seen::Begun { kind: frames::HEADERS, stream: 1 });
+        assert!(!facts.is_held_back(1), "it has left");
+        facts.add_stream();
+        assert!(facts.is_held_back(3));
+        facts.received(Seen::LastStream(1));
+        assert!(!facts.is_held_back(3), "it will never leave");
     }
 }

@@ -184,21 +184,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         let count = match ready!(Pin::new(&mut *io).poll_write_vectored(cx, bufs)) {
             Ok(count) => count,
             Err(error) => {
+                // Every record but the last may have reached the peer.
+                let length = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+                let records = length.saturating_sub(1) / MAX_RECORD_LEN;
+                follow(sent, facts, bufs, records * MAX_RECORD_LEN);
                 hear_out(io, received, facts);
                 return Poll::Ready(Err(error));
             }
         };
-        let mut left = count;
-        for buf in bufs {
-            let written = buf.get(..left.min(buf.len())).unwrap_or_default();
-            sent.feed(written, |seen| facts.sent(seen));
-            left -= written.len();
-        }
+        follow(sent, facts, bufs, count);
         Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+/// Notes that so many of these bytes have been sent, as far as anybody knows.
+fn follow(sent: &mut Scanner, facts: &Facts, bufs: &[io::IoSlice<'_>], count: usize) {
+    let mut left = count;
+    for buf in bufs {
+        let written = buf.get(..left.min(buf.len())).unwrap_or_default();
+        sent.feed(written, |seen| facts.sent(seen));
+        left -= written.len();
     }
 }
 
@@ -220,7 +229,9 @@ fn hear_out<T: AsyncRead + Unpin>(io: &mut T, received: &mut Scanner, facts: &Fa
 }
 
 const HEAD_LEN: usize = 9;
-/// The interval at which such a conn is read.
+/// The largest content of a record (RFC 8446 §5.1).
+const MAX_RECORD_LEN: usize = 1 << 14;
+/// The number of times that such a conn is read.
 const MAX_LAST_READS: usize = 64;
 /// A setting's length; the beginning of a GOAWAY frame fits in as well.
 const PIECE_LEN: usize = 6;
@@ -235,6 +246,8 @@ pub(super) const GOAWAY: u8 = 7;
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -279,6 +292,50 @@ mod tests {
                 ],
                 "{piece}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_write_that_failed_all_but_the_last_record_may_have_been_sent() {
+        for (length, may_have_been_sent) in [(MAX_RECORD_LEN, false), (MAX_RECORD_LEN + 1, true)] {
+            let facts = Arc::new(Facts::new(Arc::default()));
+            let mut broken = Watched::new(Broken, Arc::clone(&facts));
+            broken.sent = Scanner::default();
+            let head = frame(HEADERS, 4, 1, &[0; 100]);
+            let bytes = [head, vec![0; length - 109]].concat();
+            broken.write_all(&bytes).await.unwrap_err();
+            assert_eq!(!facts.is_unprocessed(1), may_have_been_sent, "{length}");
+        }
+    }
+
+    /// A conn whose peer has reset it.
+    struct Broken;
+
+    impl AsyncRead for Broken {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+
+    impl AsyncWrite for Broken {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
         }
     }
 

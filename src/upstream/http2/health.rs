@@ -82,6 +82,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::clock::instant;
 
@@ -101,7 +103,7 @@ mod tests {
     fn a_conn_that_is_silent_while_requests_wait_is_asked_avoided_and_closed() {
         let expected =
             [(0, Step::Nothing), (2, Step::SendPing), (3, Step::Avoid), (12, Step::Close)];
-        let (facts, mut health) = (Facts::new(), Health::new());
+        let (facts, mut health) = (Facts::new(Arc::default()), Health::new());
         assert_eq!(steps(&mut health, &facts, 1, 13), expected);
         let mut health = Health::new();
         health.request(instant() + Duration::from_millis(1), facts.heard());
@@ -112,13 +114,13 @@ mod tests {
 
     #[test]
     fn a_conn_without_requests_is_left_alone() {
-        let (facts, mut health) = (Facts::new(), Health::new());
+        let (facts, mut health) = (Facts::new(Arc::default()), Health::new());
         assert_eq!(steps(&mut health, &facts, 0, 600), [(0, Step::Nothing)]);
     }
 
     #[test]
     fn a_suspect_is_asked_at_once() {
-        let (facts, mut health) = (Facts::new(), Health::new());
+        let (facts, mut health) = (Facts::new(Arc::default()), Health::new());
         facts.suspect();
         assert_eq!(health.look(instant(), 0, &facts), Step::SendPing);
         assert_eq!(health.look(instant(), 0, &facts), Step::Avoid);

@@ -36,25 +36,61 @@ pub(crate) const END_HEADERS: u8 = 4;
 const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 
+/// Settings (RFC 9113 §6.5.2).
+pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 3;
+pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
+
 /// `:status: 200` by its index in the static table (RFC 7541).
 pub(crate) const STATUS_200: &[u8] = &[0x88];
 
 impl Frames {
     /// Reads the client's preface, and sends settings that say nothing.
-    pub(crate) async fn begin(mut conn: Conn) -> Option<Self> {
-        conn.raw.until(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.ok()?;
-        let mut frames = Self { number: conn.number, raw: conn.raw };
-        frames.write(SETTINGS, 0, 0, &[]).await;
+    pub(crate) async fn begin(conn: Conn) -> Option<Self> {
+        Self::begin_with(conn, &[]).await
+    }
+
+    /// Reads the client's preface, and sends these settings.
+    pub(crate) async fn begin_with(conn: Conn, settings: &[(u16, u32)]) -> Option<Self> {
+        let mut frames = Self::expect(conn).await?;
+        frames.set(settings).await;
         Some(frames)
     }
 
-    /// The next frame; what is asked to be acknowledged is.
-    pub(crate) async fn next(&mut self) -> Option<Frame> {
+    /// Reads the client's preface, and sends nothing.
+    pub(crate) async fn expect(mut conn: Conn) -> Option<Self> {
+        conn.raw.until(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.ok()?;
+        Some(Self { number: conn.number, raw: conn.raw })
+    }
+
+    /// Sends settings.
+    pub(crate) async fn set(&mut self, settings: &[(u16, u32)]) {
+        let payload = settings
+            .iter()
+            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
+        self.write(SETTINGS, 0, 0, &payload.collect::<Vec<_>>()).await;
+    }
+
+    /// Waits until the client has taken over the settings that were sent last.
+    pub(crate) async fn are_set(&mut self) {
+        while let Some(frame) = self.next().await {
+            if frame.kind == SETTINGS && frame.flags & ACK != 0 {
+                return;
+            }
+        }
+    }
+
+    /// The next frame, which is left without an answer.
+    pub(crate) async fn take(&mut self) -> Option<Frame> {
         let head = self.raw.exact(9).await?;
         let length = usize::from(head[1]) << 8 | usize::from(head[2]);
         let payload = self.raw.exact(length).await?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        let frame = Frame { kind: head[3], flags: head[4], stream, payload };
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+    }
+
+    /// The next frame; what is asked to be acknowledged is.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        let frame = self.take().await?;
         if matches!(frame.kind, SETTINGS | PING) && frame.flags & ACK == 0 {
             let echo = if frame.kind == PING { frame.payload.clone() } else { Vec::new() };
             self.write(frame.kind, ACK, 0, &echo).await;

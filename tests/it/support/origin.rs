@@ -51,7 +51,7 @@ pub(crate) struct Seen {
 pub(crate) struct Conn {
     pub(crate) number: usize,
     pub(crate) raw: Raw,
-    memory: Arc<Memory>,
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Origin {

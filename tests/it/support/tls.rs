@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -69,9 +69,17 @@ impl Authority {
 impl Leaf {
     /// TLS as a server with this certificate.
     pub(crate) fn serve(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        self.serve_versions(alpn, rustls::DEFAULT_VERSIONS)
+    }
+
+    fn serve_versions(
+        &self,
+        alpn: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
         let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![self.der.clone()], key)
@@ -84,6 +92,11 @@ impl Leaf {
 /// TLS as an origin of all [`NAMES`].
 pub(crate) fn origin(alpn: &[&str]) -> Arc<ServerConfig> {
     TRUSTED.leaf(NAMES).serve(alpn)
+}
+
+/// The same in TLS 1.2, in which the server's end of the handshake is the last.
+pub(crate) fn old_origin(alpn: &[&str]) -> Arc<ServerConfig> {
+    TRUSTED.leaf(NAMES).serve_versions(alpn, &[&rustls::version::TLS12])
 }
 
 /// TLS as a caller that trusts the tests' authority.
