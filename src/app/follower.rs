@@ -302,6 +302,7 @@ impl Follower {
             *registry = next;
             taken
         });
+        self.warn_of_namesakes();
         self.reached.send_modify(|reached| reached.revision = revision);
         Ok(taken)
     }

@@ -93,7 +93,7 @@ impl Administering<'_> {
         };
         let created = keeping.store().create_token(&record).await;
         let revision = created.map_err(|error| store_failed(&error))?;
-        self.log("a token was created", id);
+        self.log("a token was created", &record);
         self.desk.settle(revision).await;
         Ok(Granted { record, secret, warnings })
     }
@@ -176,10 +176,10 @@ impl Administering<'_> {
     pub async fn revoke(&self, id: &str) -> Result<(), Refused> {
         let id = Uuid::try_parse(id).map_err(|_rule| Refused::NotFound)?;
         let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
-        self.find(&**keeping, id).await?;
+        let record = self.find(&**keeping, id).await?;
         let deleted = keeping.store().delete_token(id).await;
         let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
-        self.log("a token was revoked", id);
+        self.log("a token was revoked", &record);
         self.desk.settle(revision).await;
         Ok(())
     }
@@ -191,8 +191,14 @@ impl Administering<'_> {
             .ok_or(Refused::NotFound)
     }
 
-    fn log(&self, message: &str, id: Uuid) {
-        tracing::info!(operator = &*self.operator.caller().name, token.id = %id, "{message}");
+    fn log(&self, message: &str, record: &TokenRecord) {
+        tracing::info!(
+            operator = &*self.operator.caller().name,
+            integration = record.reach.integration(),
+            token.name = &*record.name,
+            token.id = %record.id,
+            "{message}"
+        );
     }
 }
 

@@ -101,6 +101,31 @@ async fn a_name_that_is_declared_and_kept_stops_a_start_and_a_reload() {
 }
 
 #[tokio::test]
+async fn the_log_names_a_token_that_is_made_or_revoked_or_has_a_declared_name() {
+    let origin = Origin::start().await;
+    let mut server = World::new(&origin).keeping().run().await;
+    let (id, _token) = server.keep_token("twin", &["proxy"]).await;
+    let said = server.log.message("a token was created").await;
+    assert_eq!(
+        (&said["token.name"], &said["integration"], &said["token.id"]),
+        (&"twin".into(), &"acme".into(), &id.as_str().into())
+    );
+    // At a reload as at a start.
+    server.reload(|world| world.token("twin", "acme", "")).await;
+    let namesake = |line: &str| {
+        (line.contains("has the name of one") && line.contains("WARN")).then(|| line.to_owned())
+    };
+    assert!(server.log.find(namesake).await.contains(&id));
+    let server = server.killed().await.run().await;
+    assert!(server.log.find(namesake).await.contains(&id));
+    server.revoke(&id).await;
+    let said = server.log.message("a token was revoked").await;
+    assert_eq!((&said["token.name"], &said["integration"]), (&"twin".into(), &"acme".into()));
+    let server = server.killed().await.run().await;
+    assert!(!server.log.text().contains("has the name of one"), "{}", server.log.text());
+}
+
+#[tokio::test]
 async fn a_store_is_never_opened_with_another_key_nor_with_a_new_one() {
     let origin = Origin::start().await;
     let server = World::new(&origin).keeping().run().await;

@@ -1,11 +1,15 @@
 //! Records of the store are opened, and put into a registry or left out of it.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::Follower;
+use crate::clock::Clock;
 use crate::error::chain;
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::record::{ConnectionRecord, TokenRecord};
-use crate::registry::{Registry, Taken};
+use crate::registry::{Holder, Registry, Taken};
 use crate::store::{self, Change};
 use crate::vault::{OpenError, Vault};
 
@@ -97,6 +101,31 @@ impl Follower {
             expires_at: record.expires_at,
         };
         registry.admit(record.digest, record.id, caller);
+    }
+
+    /// Says which tokens of the store have the name of a live token that is not of the store: those
+    /// are made one by one, and nobody is asked before a name is declared.
+    pub(super) fn warn_of_namesakes(&self) {
+        let (in_force, now) = (self.live.in_force().load_full(), Clock::system().now());
+        let live = || in_force.registry.holders().filter(|it| !it.caller.has_expired(now));
+        let name = |holder: &Holder| {
+            (holder.caller.reach.integration().to_owned(), Arc::clone(&holder.caller.name))
+        };
+        let declared = live().filter(|holder| holder.id().is_none());
+        let declared: HashSet<_> = declared.map(|holder| name(holder)).collect();
+        for holder in live() {
+            let Some(id) = holder.id() else { continue };
+            if declared.contains(&name(holder)) {
+                tracing::warn!(
+                    token.name = &*holder.caller.name,
+                    integration = holder.caller.reach.integration(),
+                    token.id = %id,
+                    "a token of the store has the name of one that the configuration declares, or \
+                     of the operator's own, so that the log can't tell the two apart: revoke it, \
+                     or declare the other one by another name"
+                );
+            }
+        }
     }
 
     /// Something that the store has sealed can't be opened.

@@ -45,6 +45,11 @@ pub(super) fn run(
     }
     if table.is_empty() {
         output::note(&match (&arguments.integration, all) {
+            (Some(integration), 1..) if integration == "*" => format!(
+                "no token for every integration is kept, but {} of one each: `keyferry token list` \
+                 shows all",
+                output::count(all, "token")
+            ),
             (Some(integration), 1..) => format!(
                 "no token of the integration {} is kept, but {} of others: `keyferry token list` \
                  shows all, and --integration '*' those for every integration",
