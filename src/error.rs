@@ -1,6 +1,6 @@
 //! Errors as people read them in a log.
 //!
-//! Owns the one way to write an error together with its causes, promises that no cause is left out
+//! Owns the one way to write an error together with its causes and as a sentence, promises that no cause is left out
 //! and that none is written twice, and must never know what an error is about.
 
 use std::error::Error;
@@ -14,6 +14,13 @@ pub struct Chain<'a>(&'a (dyn Error + 'a));
 #[must_use]
 pub fn chain<'a>(error: &'a (dyn Error + 'a)) -> Chain<'a> {
     Chain(error)
+}
+
+/// The text as a sentence begins: with a capital.
+#[must_use]
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 impl fmt::Display for Chain<'_> {

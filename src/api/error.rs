@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::desk::{About, Fault, Refused};
 use crate::door::{self, TurnedAway};
+use crate::error::capitalized;
 use crate::limit::Exceeded;
 use crate::model::sealed::KeyId;
 use crate::oauth::Failure;
@@ -174,7 +175,7 @@ impl Error {
             TurnedAway::Fault(fault) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "MalformedRequest",
-                format!("Malformed: {fault}"),
+                capitalized(&fault.to_string()),
             ),
             TurnedAway::Full => {
                 let title = "The server has too many connections; try again";

@@ -1,10 +1,11 @@
 //! SIGHUP: the configuration is read again, and takes effect whole or not at all.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use super::in_force::{Assembly, AssemblyError};
 use super::overview::Overview;
-use crate::config::{Config, Environment, Fault, Options, load};
+use crate::config::{Config, Environment, Options, load};
 use crate::error::chain;
 
 /// What a reload needs.
@@ -25,20 +26,15 @@ impl Reload {
     pub(super) fn run(&mut self) {
         let loaded = match load(&self.options, &self.environment) {
             Ok(loaded) => loaded,
-            Err(faults) => return log_all(&faults.faults),
+            Err(faults) => return faults.faults.iter().for_each(|fault| log_failure(fault)),
         };
         let bound = self.running.needs_restart(&loaded.config);
         if !bound.is_empty() {
             let keys = bound.join(", ");
-            tracing::error!(
-                keys,
-                "the configuration was not reloaded: these keys change only by a restart"
-            );
-            return;
+            return log_failure(&format_args!("restart the server to change these keys: {keys}"));
         }
         if let Err(error) = self.put_in_force(loaded.config) {
-            tracing::error!(error = %chain(&error), "the configuration was not reloaded");
-            return;
+            return log_failure(&chain(&error));
         }
         // Said once it is so: what is refused was not reloaded, with a warning or without.
         for warning in &loaded.warnings {
@@ -63,8 +59,6 @@ impl Reload {
     }
 }
 
-fn log_all(faults: &[Fault]) {
-    for fault in faults {
-        tracing::error!(fault = %fault, "the configuration was not reloaded");
-    }
+fn log_failure(error: &dyn Display) {
+    tracing::error!(%error, "the configuration was not reloaded");
 }

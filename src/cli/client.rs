@@ -127,5 +127,17 @@ fn auth_method_parser() -> impl TypedValueParser<Value = AuthMethod> {
 /// The member that says how the client shows its secret.
 const AUTH_METHOD: &str = "token_endpoint_auth_method";
 
+/// The members of the API's documents, and the options that fill them.
+const OPTIONS: [(&str, &str); 8] = [
+    ("name", "--name"),
+    ("client_id", "--client-id"),
+    ("client_secret", "the secret"),
+    ("token_url", "--token-url"),
+    ("auth_url", "--auth-url"),
+    ("default_scopes", "--scopes"),
+    ("grant_type", "--grant-type"),
+    (AUTH_METHOD, "--auth-method"),
+];
+
 /// What a person calls the secret.
 const SECRET_LABEL: &str = "client secret";

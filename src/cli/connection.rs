@@ -184,6 +184,22 @@ fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
         .try_map(|text| ConnectionType::parse(&text).ok_or("there is no such type"))
 }
 
+/// The members of the API's documents, and the options that fill them.
+const OPTIONS: [(&str, &str); 12] = [
+    ("name", "--name"),
+    ("allowed_domain", "--allowed-domain"),
+    ("header_name", "--header-name"),
+    ("username", "--username"),
+    ("api_key", "the secret"),
+    ("password", "the secret"),
+    ("token", "the secret"),
+    ("oauth_client_uuid", "--client"),
+    ("permission_scopes", "--scopes"),
+    ("oauth_url_subdomain", "--subdomain"),
+    ("allow_offline_access", "--offline"),
+    ("grant_type", "--grant-type"),
+];
+
 const TYPES: [ConnectionType; 4] = [
     ConnectionType::BearerToken,
     ConnectionType::ApiKey,

@@ -45,13 +45,33 @@ pub(super) enum Failure {
 impl Failure {
     /// An error with its causes, the nearest first.
     pub(super) fn of(error: &dyn Error) -> Self {
+        let said = error.to_string();
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
-        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        let mut causes: Vec<String> = causes.map(ToString::to_string).collect();
+        // Some errors have the next cause in their own words, and so do some libraries' causes.
+        let mut before = said.clone();
+        causes.retain(|cause| !std::mem::replace(&mut before, cause.clone()).contains(cause));
         if causes.is_empty() {
-            Self::Because(error.to_string())
+            Self::Because(said)
         } else {
-            Self::Because(format!("{error} ({})", causes.join(": ")))
+            Self::Because(format!("{said} ({})", causes.join(": ")))
         }
+    }
+
+    /// The same, with the members that the server speaks of as the options that they were given
+    /// by: pairs of a member and its option.
+    pub(super) fn by_options(self, options: &[(&str, &str)]) -> Self {
+        let Self::Refused(sentences) = self else { return self };
+        let by_option = |sentence: String| {
+            let Some((member, why)) = sentence.split_once(": ") else { return sentence };
+            // OAuth's paths write `Allowed domain` for `allowed_domain`.
+            let member = member.to_ascii_lowercase().replace(' ', "_");
+            match options.iter().find(|(known, _)| *known == member) {
+                Some((_, option)) => format!("{option}: {why}"),
+                None => sentence,
+            }
+        };
+        Self::Refused(sentences.into_iter().map(by_option).collect())
     }
 }
 

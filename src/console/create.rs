@@ -93,7 +93,7 @@ pub(super) async fn preview(frame: Frame) -> Answer {
     let entered = frame.query("value").trim();
     let content = match AllowedDomain::parse(entered) {
         _ if entered.is_empty() => html! {},
-        Err(rule) => html! { p.fault { (super::errors::capital(&rule.to_string())) "." } },
+        Err(rule) => html! { p.fault { (crate::error::capitalized(&rule.to_string())) "." } },
         Ok(domain) => covered(&domain),
     };
     Ok(shell::html(&content).into_response())

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::{outlook, shell};
 use crate::desk::{Fault, Refused};
+use crate::error::capitalized;
 use crate::limit::Exceeded;
 use crate::oauth::Failure;
 
@@ -60,7 +61,7 @@ impl Story {
                 title: "The provider gave no tokens",
                 words: format!(
                     "{}. If it says so again, look at the OAuth client, or authorise anew.",
-                    capital(&failure.to_string())
+                    capitalized(&failure.to_string())
                 )
                 .into(),
             },
@@ -160,14 +161,8 @@ pub(super) fn too_many(exceeded: Exceeded) -> Response {
 }
 
 fn sentence(faults: &[Fault]) -> String {
-    let titles: Vec<_> = faults.iter().map(|fault| capital(&fault.title)).collect();
+    let titles: Vec<_> = faults.iter().map(|fault| capitalized(&fault.title)).collect();
     format!("{}.", titles.join(". "))
-}
-
-/// The text with a capital at its beginning.
-pub(super) fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A form that comes from elsewhere.

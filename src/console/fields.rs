@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::errors::capital;
 use super::filled::Filled;
+use crate::error::capitalized;
 
 /// A field of a form.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,7 +71,7 @@ impl Field<'_> {
     }
 
     fn faults(&self, filled: &Filled) -> Vec<String> {
-        filled.faults_of(self.name).map(capital).collect()
+        filled.faults_of(self.name).map(capitalized).collect()
     }
 
     fn input(&self, id: &str, filled: &Filled, described: Option<&str>, wrong: bool) -> Markup {
@@ -111,7 +111,7 @@ impl Field<'_> {
 /// What is wrong with a form and belongs to none of its fields.
 pub(super) fn summary(filled: &Filled, fields: &[Field<'_>]) -> Markup {
     let names: Vec<_> = fields.iter().map(|field| field.name).collect();
-    let others: Vec<_> = filled.other_faults(&names).map(capital).collect();
+    let others: Vec<_> = filled.other_faults(&names).map(capitalized).collect();
     html! {
         @if filled.is_faulty() {
             div.fault-box role="alert" {

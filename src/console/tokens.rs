@@ -219,7 +219,7 @@ fn scopes(filled: &Filled) -> Markup {
     html! {
         fieldset {
             legend { "Scopes" }
-            @for fault in &faults { p.fault { (super::errors::capital(fault)) "." } }
+            @for fault in &faults { p.fault { (crate::error::capitalized(fault)) "." } }
             @for (scope, words) in known {
                 @let checked = filled.all("scopes").any(|chosen| chosen == scope) || (none && scope == "proxy");
                 div.check {

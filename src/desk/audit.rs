@@ -117,8 +117,8 @@ impl Auditing<'_> {
     /// When a cursor is none of this list, or the store fails.
     pub async fn list(&self, window: &Window) -> Result<Pages, Refused> {
         let stretch = Stretch {
-            older_than: window.after.as_deref().map(Position::parse).transpose()?,
-            newer_than: window.before.as_deref().map(Position::parse).transpose()?,
+            older_than: position("page[after]", window.after.as_deref())?,
+            newer_than: position("page[before]", window.before.as_deref())?,
         };
         let Some(keeping) = &self.desk.keeping else {
             let listing = Listing { items: Vec::new(), has_more: false };
@@ -268,17 +268,24 @@ impl Position {
     }
 
     /// Reads a position as it is shown.
-    fn parse(text: &str) -> Result<Self, Refused> {
-        let read = || {
-            let (batch, line) = text.split_once('-')?;
-            let (batch, line) = (batch.parse().ok()?, line.parse().ok()?);
-            Some(Self { batch, line })
-        };
-        read().ok_or_else(|| {
-            let title = "the query: a cursor is none of this list";
+    fn parse(text: &str) -> Option<Self> {
+        let (batch, line) = text.split_once('-')?;
+        Some(Self { batch: batch.parse().ok()?, line: line.parse().ok()? })
+    }
+}
+
+/// The position that a parameter gives, if it gives one.
+fn position(parameter: &str, given: Option<&str>) -> Result<Option<Position>, Refused> {
+    let read = |text| {
+        Position::parse(text).ok_or_else(|| {
+            let title = format!(
+                "{parameter}: is not a cursor of this list; take meta.after or meta.before of one \
+                 of its pages"
+            );
             Refused::Faulty(vec![Fault::new(About::Request, title)])
         })
-    }
+    };
+    given.map(read).transpose()
 }
 
 impl std::fmt::Display for Position {
@@ -332,9 +339,13 @@ mod tests {
     #[test]
     fn a_position_is_read_as_it_is_shown() {
         let position = Position { batch: 12, line: 3 };
-        assert_eq!(Position::parse(&position.to_string()), Ok(position));
+        assert_eq!(Position::parse(&position.to_string()), Some(position));
         for text in ["", "-", "12", "a-b", "1-", "-1-1-", "1-2-3", "99999999999999999999-1"] {
-            assert!(Position::parse(text).is_err(), "{text}");
+            assert_eq!(Position::parse(text), None, "{text}");
+            let Err(Refused::Faulty(faults)) = super::position("page[after]", Some(text)) else {
+                panic!("{text}");
+            };
+            assert!(faults[0].title.starts_with("page[after]: is not a cursor"), "{faults:?}");
         }
     }
 }

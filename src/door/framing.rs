@@ -44,7 +44,7 @@ pub enum Fault {
     RequestLine,
     /// A TLS handshake where plain HTTP is spoken.
     #[error(
-        "it is a TLS handshake, but this listener speaks plain HTTP: write http:// where the proxy is named, or set proxy.tls"
+        "a TLS handshake came, but this listener speaks plain HTTP: write http:// where the proxy is named, or set proxy.tls"
     )]
     Tls,
     /// The head is larger than the limits.

@@ -53,8 +53,11 @@ fn check_method(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
     if in_force.settings.allowed_methods.contains(&ask.method) {
         return Ok(());
     }
-    let refusal =
-        Refusal::new(Code::MethodNotAllowed, "The method is not one of proxy.allowed_methods.");
+    let refusal = Refusal::new(
+        Code::MethodNotAllowed,
+        "The method is not allowed: the caller uses one that Allow names, or the operator adds it \
+         to proxy.allowed_methods.",
+    );
     Err(refusal.with(http::header::ALLOW, in_force.settings.allow.clone()))
 }
 

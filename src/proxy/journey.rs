@@ -95,7 +95,8 @@ impl Proxy {
                 Refusal::new(Code::HeadTooLarge, "The request's head is too large.")
             }
             TurnedAway::Fault(fault) => {
-                Refusal::new(Code::MalformedRequest, format!("Malformed: {fault}."))
+                let title = crate::error::capitalized(&fault.to_string()) + ".";
+                Refusal::new(Code::MalformedRequest, title)
             }
             TurnedAway::Full => overloaded(),
         };

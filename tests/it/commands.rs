@@ -361,6 +361,40 @@ async fn a_connection_that_can_not_be_opened_is_shown_as_unusable_wherever_it_is
 }
 
 #[tokio::test]
+async fn the_commands_speak_of_their_own_options() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let create = "connection create --type api_key --secret-stdin --name kept --header-name Host \
+                  --allowed-domain *.com";
+    let ended = run_with(&server, create, "a\nb");
+    for said in ["--header-name: ", "--allowed-domain: ", "the secret: "] {
+        assert!(ended.err.contains(&format!("keyferry: {said}")), "{ended:?}");
+    }
+    let token = "token create --name x --integration A! --scope none --expires-at soon";
+    let ended = run(&server, token);
+    for said in ["--integration: ", "--scope: ", "--expires-at: "] {
+        assert!(ended.err.contains(&format!("keyferry: {said}")), "{ended:?}");
+    }
+    let client = "client create --name crm --client-id x --token-url http://id.example.test/t \
+                  --auth-url ftp:x --secret-stdin";
+    let ended = run_with(&server, client, "secret");
+    for said in ["--token-url: ", "--auth-url: "] {
+        assert!(ended.err.contains(&format!("keyferry: {said}")), "{ended:?}");
+    }
+    server.keep_bearer("kept", "kept.example.test", "a-secret").await;
+    let twice = "connection create --type bearer_token --name kept --allowed-domain \
+                 kept.example.test --secret-stdin";
+    let ended = run_with(&server, twice, "secret");
+    assert!(ended.err.starts_with("keyferry: the name is taken in this integration"), "{ended:?}");
+    server.keep_token("ci", &["read"]).await;
+    let ended = run(&server, "token list --integration *");
+    assert!(
+        ended.err.starts_with("no token for every integration is kept, but 1 token"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_token_goes_to_nobody_in_cleartext_but_to_this_machine() {
     let origin = Origin::start().await;
     let server = World::new(&origin).keeping().run().await;

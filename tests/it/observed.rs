@@ -230,8 +230,10 @@ async fn the_figures_have_their_names_and_count() {
 async fn the_program_says_that_it_lives_and_whether_it_is_ready() {
     let origin = Origin::start().await;
     let world = World::new(&origin).run().await;
-    assert_eq!(world.api("/healthz").await.status, 200);
-    assert_eq!(world.api("/readyz").await.status, 200);
+    for path in ["/healthz", "/readyz"] {
+        let answer = world.api(path).await;
+        assert!(answer.status == 200 && answer.text().ends_with('\n'), "{answer:?}");
+    }
     let mut kept = Raw::tcp(world.api.strip_prefix("http://").unwrap()).await;
     assert_eq!(kept.send(&stranger("GET /readyz")).await.status, 200);
     for (line, status) in [("GET /nothing", 404), ("POST /healthz", 405), ("GET /healthz/x", 404)] {

@@ -28,6 +28,7 @@ async fn assert_malformed(world: &Running, origin: &Origin, bytes: impl AsRef<[u
     raw.write(bytes).await;
     let answer = raw.answer().await;
     assert_eq!(answer.refusal(), refused(400, "MalformedRequest"), "{shown:?}");
+    assert!(!answer.title().contains("Malformed"), "the code says it: {}", answer.title());
     assert_eq!(answer.field("connection"), "close", "{shown:?}");
     raw.ends().await;
     assert_eq!(origin.conns(), 0, "{shown:?}");

@@ -1,6 +1,6 @@
 //! `keyferry client create`
 
-use super::{AUTH_METHOD, SECRET_LABEL, auth_method_parser, grant_type_parser, print};
+use super::{AUTH_METHOD, OPTIONS, SECRET_LABEL, auth_method_parser, grant_type_parser, print};
 use crate::cli::body::Body;
 use crate::cli::output::Failure;
 use crate::cli::secret::Source;
@@ -55,6 +55,7 @@ pub(super) fn run(
         .with("grant_type", arguments.grant_type.as_str())
         .with(AUTH_METHOD, arguments.auth_method.as_str())
         .with_secret("client_secret", &secret)?;
-    let answer = shelf.server.post(&shelf.clients(), Some(body.into_document()))?;
+    let answer = shelf.server.post(&shelf.clients(), Some(body.into_document()));
+    let answer = answer.map_err(|failure| failure.by_options(&OPTIONS))?;
     print(&answer, arguments.common.output)
 }

@@ -1,6 +1,6 @@
 //! `keyferry client update`
 
-use super::{AUTH_METHOD, SECRET_LABEL, auth_method_parser};
+use super::{AUTH_METHOD, OPTIONS, SECRET_LABEL, auth_method_parser};
 use crate::cli::body::Body;
 use crate::cli::output::{self, Failure, Shape};
 use crate::cli::secret::Source;
@@ -56,7 +56,8 @@ pub(super) fn run(
         let secret = arguments.secret.read(SECRET_LABEL)?;
         body = body.with_secret("client_secret", &secret)?;
     }
-    let Some(answer) = shelf.server.patch(&shelf.client(&uuid), body.into_document())? else {
+    let answer = shelf.server.patch(&shelf.client(&uuid), body.into_document());
+    let Some(answer) = answer.map_err(|failure| failure.by_options(&OPTIONS))? else {
         return Err(shelf.no_client(&arguments.named));
     };
     match arguments.common.output {

@@ -1,7 +1,7 @@
 //! `keyferry connection create`
 
 use super::flow::{self, Wish};
-use super::{kind_parser, print, refuse_misplaced};
+use super::{OPTIONS, kind_parser, print, refuse_misplaced};
 use crate::cli::body::Body;
 use crate::cli::output::Failure;
 use crate::cli::secret::Source;
@@ -46,8 +46,8 @@ pub(super) fn run(
     let body = Body::default()
         .with_any("name", arguments.name.as_deref())
         .with_any("allowed_domain", arguments.allowed_domain.as_deref());
-    let answer = if kind == ConnectionType::OAuth {
-        flow::run(&shelf, &arguments.wish, body, environment)?
+    let made = if kind == ConnectionType::OAuth {
+        flow::run(&shelf, &arguments.wish, body, environment)
     } else {
         let secret =
             arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
@@ -55,8 +55,9 @@ pub(super) fn run(
             .with_any("header_name", arguments.header_name.as_deref())
             .with_any("username", arguments.username.as_deref())
             .with_secret(kind.secret_member(), &secret)?;
-        shelf.server.post(&shelf.connections(kind.as_str()), Some(body.into_document()))?
+        shelf.server.post(&shelf.connections(kind.as_str()), Some(body.into_document()))
     };
+    let answer = made.map_err(|failure| failure.by_options(&OPTIONS))?;
     print(&answer, kind, arguments.common.output)
 }
 

@@ -1,6 +1,6 @@
 //! `keyferry connection update`
 
-use super::{kind_parser, refuse_misplaced};
+use super::{OPTIONS, kind_parser, refuse_misplaced};
 use crate::cli::body::Body;
 use crate::cli::output::{self, Failure, Shape};
 use crate::cli::secret::Source;
@@ -43,7 +43,8 @@ pub(super) fn run(
     let name = &arguments.name;
     let (kind, _shown) = shelf.find(name, arguments.kind)?;
     let body = body(arguments, kind)?;
-    if shelf.server.patch(&shelf.connection(kind, name), body.into_document())?.is_none() {
+    let changed = shelf.server.patch(&shelf.connection(kind, name), body.into_document());
+    if changed.map_err(|failure| failure.by_options(&OPTIONS))?.is_none() {
         return Err(shelf.missing(name, Some(kind)));
     }
     match arguments.common.output {

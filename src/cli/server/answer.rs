@@ -77,10 +77,6 @@ impl Answer {
             {
                 "show a token with the scope write that reaches it"
             }
-            // Where the API says what is in the way, it says what to do as well.
-            StatusCode::CONFLICT if self.errors().iter().any(is_bare_conflict) => {
-                "the name is taken in this integration: choose another, or change what has it with update"
-            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 return Some(match &self.retry_after {
                     Some(seconds) => format!("try again in {} s", output::printable(seconds)),
@@ -112,6 +108,10 @@ fn is_bare_conflict(error: &Value) -> bool {
 
 /// What an error says to people, in either of the API's two families.
 fn sentence(error: &Value) -> Option<String> {
+    // Where else the API says what is in the way, it says what to do as well.
+    if is_bare_conflict(error) {
+        return Some(NAME_TAKEN.to_owned());
+    }
     let said = error.get("title").or_else(|| error.get("detail")).and_then(Value::as_str)?;
     let field_and_why =
         said.strip_prefix("Invalid value for: ").and_then(|rest| rest.split_once(". Desc: "));
@@ -128,6 +128,10 @@ fn unexpected() -> Failure {
             .to_owned(),
     )
 }
+
+/// What `Resource conflict`, the words of ZIS, is about.
+const NAME_TAKEN: &str = "the name is taken in this integration: choose another, or change the \
+                          connection that has it with `keyferry connection update`";
 
 /// The code for what does not exist: in words, and in the numbers of OAuth's paths.
 const NOT_FOUND: [&str; 2] = ["NotFound", "1302"];
@@ -161,6 +165,8 @@ mod tests {
         assert_eq!(titles(&answer(503, None, body)), ["One.", "Two; try again later"]);
         assert!(titles(&answer(401, None, body))[1].contains("KEYFERRY_TOKEN"));
         assert!(titles(&answer(500, None, body))[1].contains("log"));
+        let taken = r#"{"errors":[{"code":"Conflict","title":"Resource conflict"}]}"#;
+        assert_eq!(titles(&answer(409, None, taken)), [NAME_TAKEN]);
         let seal = r#"{"errors":[{"code":"SealBroken","title":"The operator must act"}]}"#;
         assert_eq!(titles(&answer(500, None, seal)), ["The operator must act"]);
     }

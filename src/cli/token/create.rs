@@ -52,7 +52,8 @@ pub(super) fn run(
         "expires_at": arguments.expires_at,
     });
     let body = Secret::new(body.to_string());
-    let answer = server.post(&Path::keyferry(&["tokens"]), Some(body))?;
+    let answer = server.post(&Path::keyferry(&["tokens"]), Some(body));
+    let answer = answer.map_err(|failure| failure.by_options(&OPTIONS))?;
     if arguments.common.output == Shape::Json {
         return output::result(answer.text()?);
     }
@@ -69,6 +70,15 @@ pub(super) fn run(
     }
     output::result(&cell(token, "secret"))
 }
+
+/// The members of the API's documents, and the options that fill them.
+const OPTIONS: [(&str, &str); 5] = [
+    ("name", "--name"),
+    ("integration", "--integration"),
+    ("scopes", "--scope"),
+    ("connections", "--connection"),
+    ("expires_at", "--expires-at"),
+];
 
 const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
 

@@ -98,6 +98,7 @@ async fn an_entry_tells_no_secret_and_nobody_of_another_integration() {
     for cursor in ["x", "1", "1-x"] {
         let answer = admin.get(&format!("{AUDIT}?page[after]={cursor}")).await;
         assert_eq!(answer.faults(), (400, vec!["InvalidRequest".to_owned()]), "{cursor}");
+        assert!(answer.text().contains("page[after]: is not a cursor of this list"), "{cursor}");
     }
 }
 
