@@ -27,17 +27,19 @@ pub enum BackingError {
     Mark(#[from] DataDirError),
     /// The store is empty, and one was used with this data directory.
     #[error(
-        "the store is empty, but {signs} show that one was used with this data directory. Bring it \
-         back: {how}. Or, to begin with an empty store, delete {signs} and start again"
+        "the store is empty, but one was used with this data directory, as {signs} {tell}: bring it \
+         back ({how}); or, to begin with an empty store, delete {signs} and start again"
     )]
     Lost {
         /// The files that show it.
         signs: String,
+        /// The verb that goes with them.
+        tell: &'static str,
         /// The way back.
         how: &'static str,
     },
     /// The store.
-    #[error("the store can't be opened: {0}")]
+    #[error("the store can't be opened")]
     Store(#[source] store::Error),
 }
 
@@ -72,6 +74,7 @@ impl Backing {
 }
 
 fn lost(config: &Config, signs: &[PathBuf]) -> BackingError {
+    let tell = if signs.len() == 1 { "tells" } else { "tell" };
     let signs: Vec<_> = signs.iter().map(|file| file.display().to_string()).collect();
     let how = match config.store.url {
         StoreUrl::Postgres(_) => {
@@ -82,5 +85,5 @@ fn lost(config: &Config, signs: &[PathBuf]) -> BackingError {
              where it was"
         }
     };
-    BackingError::Lost { signs: signs.join(" and "), how }
+    BackingError::Lost { signs: signs.join(" and "), tell, how }
 }

@@ -1,6 +1,6 @@
 //! Copies of an SQLite database: of one state, for their owner alone, and never over another file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -31,14 +31,34 @@ pub enum CopyError {
     /// There is a file of that name.
     #[error("{} exists, and nothing is overwritten: name another file", .0.display())]
     Exists(PathBuf),
+    /// It is a directory.
+    #[error("{} is a directory: name the file in it that is the backup", .0.display())]
+    Directory(PathBuf),
     /// It is another program's database, or holds nothing.
-    #[error("{} is not a database of Keyferry's, or only a part of one", .0.display())]
+    #[error(
+        "{} is not a database of Keyferry's, or only a part of one: name another file",
+        .0.display()
+    )]
     Foreign(PathBuf),
+    /// There is no backup of that name.
+    #[error("there is no file {}: name one that `keyferry backup` has made", .0.display())]
+    NoBackup(PathBuf),
+    /// There is no database to copy.
+    #[error(
+        "there is no store at {}, so there is nothing to back up: name the server's data directory \
+         with --data-dir, or its configuration with --config",
+        .0.display()
+    )]
+    NoStore(PathBuf),
     /// The copy can't be read, or it can't be made.
     #[error("the database {} can't be copied", .0.display())]
     Database(PathBuf, #[source] Error),
     /// A file can't be read or written.
-    #[error("the file {} can't be used", .0.display())]
+    #[error(
+        "the file {} can't be used: see that it and its directory are there and are yours, or name \
+         another",
+        .0.display()
+    )]
     File(PathBuf, #[source] io::Error),
 }
 
@@ -48,7 +68,7 @@ pub enum CopyError {
 /// [`CopyError`] says what stands in the way; then there is no new file.
 pub async fn back_up_sqlite(from: &Path, to: &Path) -> Result<Contents, CopyError> {
     // SQLite would take a name that does not exist for a new database.
-    fs::metadata(from).map_err(|why| CopyError::File(from.to_path_buf(), why))?;
+    find(from, CopyError::NoStore)?;
     let mut conn = open(from, options(from)).await?;
     let contents = contents(&mut conn).await.map_err(|why| of(from, why))?;
     write(&mut conn, from, to).await?;
@@ -61,7 +81,9 @@ pub async fn back_up_sqlite(from: &Path, to: &Path) -> Result<Contents, CopyErro
 /// # Errors
 /// [`CopyError`] says what stands in the way; then there is no new database.
 pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<Contents, CopyError> {
-    fs::metadata(from).map_err(|why| CopyError::File(from.to_path_buf(), why))?;
+    if find(from, CopyError::NoBackup)?.is_dir() {
+        return Err(CopyError::Directory(from.to_path_buf()));
+    }
     // A backup is one file and nothing beside it is touched; a raw copy may have brought its log.
     let has_log = beside(from, "-wal").exists();
     let mut conn = open(from, options(from).read_only(true).immutable(!has_log)).await?;
@@ -87,6 +109,14 @@ pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<Contents, CopyErro
     let named = fs::rename(&draft, to).and_then(|()| sync_name(to));
     named.map_err(|why| CopyError::File(to.to_path_buf(), why))?;
     Ok(contents)
+}
+
+/// The facts of a file that is there; `missing` where it is not.
+fn find(path: &Path, missing: fn(PathBuf) -> CopyError) -> Result<Metadata, CopyError> {
+    fs::metadata(path).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => missing(path.to_path_buf()),
+        _ => CopyError::File(path.to_path_buf(), why),
+    })
 }
 
 /// The file whose name is that of the database and this ending.

@@ -38,7 +38,7 @@ pub enum KeyringError {
     #[error("the cipher refuses the master key {0}")]
     Cipher(Box<str>),
     /// There is no key at all.
-    #[error("there is no master key in it: a line is an id, a colon, and the base64 of 32 bytes")]
+    #[error("there is no master key; a line for one is an id, a colon, and the base64 of 32 bytes")]
     Empty,
     /// An id that can't be one.
     #[error("line {0}: a master key's id is 1 to 64 characters out of A-Z a-z 0-9 . _ -")]

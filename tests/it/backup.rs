@@ -127,15 +127,23 @@ async fn a_restore_takes_a_whole_backup_and_an_empty_directory_or_leaves_all_as_
         ("damaged.db", damaged.as_slice(), "damaged"),
         ("half.db", &good[..good.len() / 2], "damaged"),
         ("letter.db", b"this is a letter to my aunt, and nothing else", "not a database"),
-        ("empty.db", b"", "not a database"),
+        ("empty.db", b"", "or only a part of one: name another file"),
     ] {
         fs::write(world.path(name), content).unwrap();
         let ended = run(&world, "new", &["restore", name]);
         assert!(ended.code == 1 && ended.err.contains(complaint), "{name}: {ended:?}");
         assert_eq!(names(&world.path("new")), ["lock"], "{name}");
     }
-    let missing = run(&world, "new", &["restore", "nowhere.db"]);
-    assert!(missing.code == 1 && missing.err.contains("nowhere.db"), "{missing:?}");
+    for (arguments, complaint) in [
+        (["restore", "nowhere.db"], "there is no file nowhere.db: name one that"),
+        (["restore", "old"], "old is a directory: name the file in it"),
+        (["backup", "x.db"], "there is no store at new/keyferry.db, so there is nothing to back"),
+    ] {
+        fs::create_dir_all(world.path("old")).unwrap();
+        let ended = run(&world, "new", &arguments);
+        assert!(ended.code == 1 && ended.err.contains(complaint), "{ended:?}");
+        assert!(!ended.err.contains("os error") && !ended.err.contains("code:"), "{ended:?}");
+    }
     assert_eq!(run(&world, "new", &["restore", "good.db"]).code, 0);
 }
 
@@ -252,6 +260,28 @@ async fn a_database_that_was_copied_without_its_log_is_no_empty_store() {
     drop(server);
     let server = copied.run().await;
     assert_eq!(server.send(&through("kept")).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_a_start_is_said_once() {
+    let world = World::empty().keeping();
+    fs::create_dir(world.path("data")).unwrap();
+    let (database, key) = (world.path("data/keyferry.db"), world.path("data/master.key"));
+    let file = SqliteConnectOptions::new().filename(&database).create_if_missing(true);
+    let mut conn = file.connect().await.unwrap();
+    conn.execute("CREATE TABLE letters (text)").await.unwrap();
+    conn.close().await.unwrap();
+    for (path, mode) in [(&world.path("data"), 0o700), (&database, 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let said = refused(&world);
+    assert_eq!(said.matches("holds something else").count(), 1, "{said}");
+    fs::remove_file(&database).unwrap();
+    fs::write(&key, "").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let said = refused(&world);
+    assert_eq!(said.matches("no master key").count(), 1, "{said}");
+    assert_eq!(said.matches("base64 of 32 bytes").count(), 1, "{said}");
 }
 
 #[tokio::test]
