@@ -66,7 +66,7 @@ const CONFIG_HELP: &str = "The configuration file [environment: KEYFERRY_CONFIG]
 enum Command {
     /// Runs the proxy and the management API
     Serve(serve::Arguments),
-    /// Reads the configuration and reports every fault in it; starts nothing
+    /// Reads the configuration, not the store, and reports every fault in it; starts nothing
     Check(check::Arguments),
     /// Asks a running server whether it is ready; for health checks of containers
     Health(health::Arguments),
@@ -142,5 +142,24 @@ mod tests {
     #[test]
     fn no_argument_stands_in_anothers_way() {
         super::Arguments::command().debug_assert();
+    }
+
+    /// The help of a command and of all below it, as a terminal shows it.
+    fn helps(command: &clap::Command) -> Vec<String> {
+        let own = command.clone().render_long_help().to_string();
+        let below = command.get_subcommands().flat_map(helps);
+        std::iter::once(own).chain(below).collect()
+    }
+
+    #[test]
+    fn no_help_shows_marks_that_documentation_pages_hide() {
+        let helps = helps(&super::Arguments::command());
+        assert!(helps.len() > 30);
+        let marks = |text: &str| {
+            let is_link = |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase());
+            text.contains('`') || text.split('<').skip(1).any(is_link)
+        };
+        let lines = helps.iter().flat_map(|help| help.lines()).filter(|line| marks(line));
+        assert_eq!(lines.collect::<Vec<_>>(), Vec::<&str>::new());
     }
 }

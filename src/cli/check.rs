@@ -1,10 +1,11 @@
-//! `keyferry check`: every fault of the configuration, with file, line and key.
+//! `keyferry check`: every fault of the configuration, with file, line and key. The store and the
+//! master keys belong to the server, and are not looked at.
 
 use serde_json::{Value, json};
 
 use super::output::{self, Failure, Format};
 use super::{faulty, warn};
-use crate::config::{self, Environment, Fault, Faults, Loaded, Options, Place};
+use crate::config::{self, Environment, Fault, Faults, Loaded, Options, Place, StoreUrl};
 
 /// How the verdict is printed.
 #[derive(clap::Args)]
@@ -38,9 +39,13 @@ pub(super) fn run(
 fn summary(loaded: &Loaded) -> String {
     let connections = output::count(loaded.config.connections.len(), "connection");
     let tokens = output::count(loaded.config.tokens.len(), "token");
+    let store = match loaded.config.store.url {
+        StoreUrl::Memory => "",
+        _ => "; the store and the master keys were not read",
+    };
     match &loaded.file {
-        Some(file) => format!("{}: no fault; {connections}, {tokens}", file.display()),
-        None => format!("no configuration file; no fault; {connections}, {tokens}"),
+        Some(file) => format!("{}: no fault; {connections}, {tokens}{store}", file.display()),
+        None => format!("no configuration file; no fault; {connections}, {tokens}{store}"),
     }
 }
 
@@ -50,6 +55,7 @@ fn passed(loaded: &Loaded) -> Value {
         "file": loaded.file.as_ref().map(|file| file.display().to_string()),
         "connections": loaded.config.connections.len(),
         "tokens": loaded.config.tokens.len(),
+        "store_read": false,
         "faults": [],
         "warnings": loaded.warnings.iter().map(object).collect::<Vec<_>>(),
     })

@@ -31,18 +31,25 @@ pub(super) struct Arguments {
     /// The connection to use; else the one that covers the host
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// The integration of the connection; needed where there are several
-    /// [environment: `KEYFERRY_INTEGRATION`]
-    #[arg(long, value_name = "NAME")]
+    /// The integration of the connection
+    #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
     integration: Option<String>,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     output: Format,
     /// The method, as GET
     method: String,
-    /// The URL, as <https://api.example.com/v1>
-    #[arg(value_name = "URL")]
+    /// The URL
+    #[arg(value_name = "URL", help = "The URL, as https://api.example.com/v1")]
     target: String,
+}
+
+/// The source of the decision.
+enum Asked {
+    /// A server, which knows what it keeps.
+    Server(Server),
+    /// No server, for this reason.
+    Nobody(String),
 }
 
 /// Says what the proxy would do, and exits with 1 when it would refuse.
@@ -51,9 +58,15 @@ pub(super) fn run(
     options: &Options,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    let told = match server(arguments, options, environment)? {
-        Some(server) => by_server(&server, arguments, environment)?,
-        None => by_configuration(arguments, options, environment)?,
+    let told = match asked(arguments, options, environment)? {
+        Asked::Server(server) => by_server(&server, arguments, environment)?,
+        Asked::Nobody(why) => {
+            output::note(&format!(
+                "keyferry: {why}: this is what the configuration says by itself, without the \
+                 connections of the store"
+            ));
+            by_configuration(arguments, options, environment)?
+        }
     };
     output::result(&match arguments.output {
         Format::Text => as_text(&told),
@@ -62,20 +75,31 @@ pub(super) fn run(
     if cell(&told, "decision") == "allow" { Ok(()) } else { Err(Failure::AsPrinted) }
 }
 
-/// The server that is named; else the one of this configuration, if it runs.
-fn server(
+/// The server that the command line names; else the one of the environment, or of this
+/// configuration, if it answers.
+fn asked(
     arguments: &Arguments,
     options: &Options,
     environment: &Environment,
-) -> Result<Option<Server>, Failure> {
+) -> Result<Asked, Failure> {
     let whom = &arguments.whom;
     if arguments.offline {
-        return Ok(None);
+        return Ok(Asked::Nobody(NOT_ASKED.to_owned()));
     }
-    if !whom.is_named(environment) && !whom.runs(options, environment) {
-        return Ok(None);
+    if whom.url().is_none() {
+        match whom.readiness(options, environment) {
+            Ok((_, Ok(_answers))) => {}
+            Ok((server, Err(why))) if whom.is_named(environment) => {
+                return Ok(Asked::Nobody(format!(
+                    "the server at {server}, which KEYFERRY_URL names, can't be asked: {why}"
+                )));
+            }
+            Err(failure) if whom.is_named(environment) => return Err(failure),
+            // What is wrong with the configuration is told when all of it is read.
+            Ok((_, Err(_))) | Err(_) => return Ok(Asked::Nobody(NOT_ASKED.to_owned())),
+        }
     }
-    whom.find(options, environment).map(Some)
+    whom.find(options, environment).map(Asked::Server)
 }
 
 fn by_server(
@@ -99,10 +123,6 @@ fn by_configuration(
     options: &Options,
     environment: &Environment,
 ) -> Result<Value, Failure> {
-    output::note(
-        "keyferry: no server was asked: this is what the configuration says by itself, without the \
-         connections of the store",
-    );
     let config = super::configuration(options, environment)?.config;
     let method = Method::from_bytes(arguments.method.as_bytes())
         .map_err(|_token| Failure::Because(format!("{:?} is no method", arguments.method)))?;
@@ -193,4 +213,9 @@ fn as_json(explanation: &Explanation) -> Value {
     })
 }
 
+const NOT_ASKED: &str = "no server was asked";
+
 const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
+
+const INTEGRATION_HELP: &str = "The integration of the connection; needed where there are several \
+                                [environment: KEYFERRY_INTEGRATION]";

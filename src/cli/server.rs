@@ -88,6 +88,20 @@ impl Whom {
         self.address.is_named(environment)
     }
 
+    /// The server that the command line names.
+    pub(super) fn url(&self) -> Option<&Uri> {
+        self.address.url.as_ref()
+    }
+
+    /// The server's address, and how it answers; no token is shown to it.
+    pub(super) fn readiness(
+        &self,
+        options: &Options,
+        environment: &Environment,
+    ) -> Result<(String, Result<StatusCode, exchange::Error>), Failure> {
+        self.address.readiness(options, environment)
+    }
+
     /// Whether a server of this configuration answers.
     pub(super) fn runs(&self, options: &Options, environment: &Environment) -> bool {
         matches!(self.address.readiness(options, environment), Ok((_, Ok(_))))

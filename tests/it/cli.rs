@@ -105,7 +105,12 @@ fn check_says_what_it_found_and_makes_nothing() {
     let program = Program::new();
     assert_eq!(
         program.run("check"),
-        ended(0, "no configuration file; no fault; 0 connections, 0 tokens\n", "")
+        ended(
+            0,
+            "no configuration file; no fault; 0 connections, 0 tokens; the store and the master \
+             keys were not read\n",
+            ""
+        )
     );
     assert_eq!(fs::read_dir(program.directory.path()).unwrap().count(), 0);
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config/example.toml");
@@ -162,9 +167,39 @@ fn check_in_json_counts_what_is_declared() {
         verdict,
         serde_json::json!({
             "ok": true, "file": "k.toml", "connections": 0, "tokens": 0,
-            "faults": [], "warnings": [],
+            "store_read": false, "faults": [], "warnings": [],
         })
     );
+}
+
+#[test]
+fn check_says_nothing_of_a_store_where_there_is_none() {
+    let program = Program::new().file("k.toml", "[store]\nurl = \"memory:\"");
+    let said = "k.toml: no fault; 0 connections, 0 tokens\n";
+    assert_eq!(program.run("check --config k.toml"), ended(0, said, ""));
+}
+
+#[test]
+fn explain_decides_alone_where_the_server_of_the_environment_does_not_answer() {
+    let declared = "[[connections]]\nintegration = \"acme\"\nname = \"api\"\n\
+                    allowed_domain = \"api.example.com\"\ntype = \"bearer_token\"\n\
+                    token = { env = \"API\" }";
+    let program = Program::new().file("k.toml", declared).with("API", "a-secret");
+    let program = program.with("KEYFERRY_URL", "http://127.0.0.1:1");
+    let line = "explain --config k.toml GET https://api.example.com/v1";
+    let told = program.run(line);
+    assert!(told.code == Some(0) && told.out.starts_with("allow: "), "{told:?}");
+    let said = "keyferry: the server at http://127.0.0.1:1, which KEYFERRY_URL names, can't be \
+                asked: ";
+    assert!(told.err.starts_with(said) && told.err.lines().count() == 1, "{told:?}");
+    assert!(told.err.contains("what the configuration says by itself"), "{told:?}");
+    // Who names a server on the command line means that one.
+    let named = program.run(&format!("{line} --url http://127.0.0.1:1"));
+    assert_eq!((named.code, named.out.as_str()), (Some(1), ""), "{named:?}");
+    let scheme = program.run("explain --config k.toml GET api.example.com/v1");
+    assert!(scheme.out.contains("write https://api.example.com/v1"), "{scheme:?}");
+    let wrong = Program::new().with("KEYFERRY_URL", "nowhere").run("explain GET https://a.com/");
+    assert!(wrong.code == Some(1) && wrong.err.contains("KEYFERRY_URL"), "{wrong:?}");
 }
 
 #[test]
