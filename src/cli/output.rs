@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -131,6 +132,13 @@ pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter })
         .collect()
+}
+
+/// A path as a shell reads it from anywhere.
+pub(super) fn quoted(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    let shown = absolute.as_deref().unwrap_or(path).display().to_string();
+    format!("'{}'", shown.replace('\'', "'\\''"))
 }
 
 const WRONG_USAGE: u8 = 2;

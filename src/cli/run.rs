@@ -26,9 +26,9 @@ use self::attendant::Attendant;
 use self::grant::Grant;
 use self::trust::Trust;
 use self::variables::{Proxy, Variable};
-use self::watch::Watch;
+use self::watch::{Advice, Watch};
 use super::faulty;
-use super::output::Failure;
+use super::output::{Failure, quoted};
 use super::server::{Server, Whom};
 use crate::config::{self, CallerAuth, Environment, Options, Whereabouts};
 
@@ -78,7 +78,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let found = config::whereabouts(options, environment).map_err(|faults| faulty(&faults))?;
     let served = serve(arguments, options, environment, &found)?;
-    let ended = run_through(arguments, environment, &found, &served);
+    let ended = run_through(arguments, options, environment, &found, &served);
     if let Some(attendant) = served.attendant {
         attendant.end();
     }
@@ -111,6 +111,7 @@ fn serve(
 
 fn run_through(
     arguments: &Arguments,
+    options: &Options,
     environment: &Environment,
     found: &Whereabouts,
     served: &Served,
@@ -148,7 +149,11 @@ fn run_through(
     let program = || child::run(&arguments.program, &variables);
     let ended = match grant.name() {
         Some(caller) => {
-            let watch = Watch::begin(&served.server, caller, &integration);
+            let advice = Advice {
+                explain: explain(arguments, options, environment, &integration),
+                bundle: trust.bundle.clone(),
+            };
+            let watch = Watch::begin(&served.server, caller, &integration, advice);
             watch.during(program, |ended| !matches!(ended, Ok(0)))
         }
         None => program(),
@@ -173,6 +178,25 @@ fn integration(arguments: &Arguments, environment: &Environment, found: &Whereab
     let named = arguments.integration.as_deref().or_else(|| environment.text(INTEGRATION));
     let configured = || found.proxy.default_integration.as_ref().map(ToString::to_string);
     named.map(str::to_owned).or_else(configured).unwrap_or_else(|| "default".to_owned())
+}
+
+/// The command that explains one of the program's requests, but for its method and URL.
+fn explain(
+    arguments: &Arguments,
+    options: &Options,
+    environment: &Environment,
+    integration: &str,
+) -> String {
+    let mut words = vec!["keyferry explain".to_owned()];
+    for (name, path) in [("--config", &options.config), ("--data-dir", &options.data_dir)] {
+        words.extend(path.as_ref().map(|path| format!("{name} {}", quoted(path))));
+    }
+    words.extend(arguments.whom.url().map(|url| format!("--url '{url}'")));
+    if environment.text(INTEGRATION) != Some(integration) {
+        words.push(format!("--integration {integration}"));
+    }
+    words.extend(arguments.connection.as_ref().map(|name| format!("--connection {name}")));
+    words.join(" ")
 }
 
 /// A directory for this user alone, which is gone when it is dropped.

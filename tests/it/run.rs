@@ -101,6 +101,28 @@ async fn a_refusal_is_told_whatever_the_rule() {
 }
 
 #[tokio::test]
+async fn the_advice_after_a_refusal_asks_about_the_same_connection_at_the_same_server() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let url = "https://other.example.test/v1";
+    let own = ["--url", &server.api, "--integration", "acme", "--connection", "api"];
+    let mut command = command(&server.world, &[&own[..], &["--", "curl", "-sSf", url]].concat());
+    command.env_remove("KEYFERRY_INTEGRATION");
+    let said = text(&output(command).await.stderr);
+    let advice = said.split('`').nth(1).unwrap_or_else(|| panic!("{said}"));
+    let advised = advice.strip_suffix("GET URL").unwrap_or_else(|| panic!("{said}"));
+    assert!(advised.contains("--integration acme --connection api"), "{said}");
+    // As somebody does who copies it, in another directory.
+    let elsewhere = tempfile::TempDir::new().unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_keyferry")).parent().unwrap();
+    let mut copied = Command::new("sh");
+    copied.args(["-c", &format!("{advised} GET {url}")]).env_clear().current_dir(&elsewhere);
+    copied.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
+    let told = text(&output(copied).await.stdout);
+    assert!(told.starts_with("refuse: 403 DomainNotAllowed"), "{told}");
+}
+
+#[tokio::test]
 async fn a_program_that_does_not_trust_the_ca_is_told_of() {
     let origin = Origin::start().await;
     let server = World::new(&origin).keeping().file("other.pem", &tls::TRUSTED.pem).run().await;
@@ -109,7 +131,8 @@ async fn a_program_that_does_not_trust_the_ca_is_told_of() {
     let ended = output(beside(&server, &["sh", "-c", curl])).await;
     let said = text(&ended.stderr);
     assert!(said.contains("does not trust the proxy's CA"), "{said}");
-    assert!(said.contains("https://api.example.test") && said.contains("$SSL_CERT_FILE"), "{said}");
+    assert!(said.contains("https://api.example.test") && !said.contains('$'), "{said}");
+    assert!(said.contains("should name /") && said.contains("/bundle.pem ("), "{said}");
     // And while it runs, once.
     let mut command = beside(&server, &["sh", "-c", &format!("{curl}; cat; exit 1")]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();

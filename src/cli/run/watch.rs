@@ -3,6 +3,7 @@
 //! what can't succeed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +27,15 @@ pub(super) struct Watch<'a> {
     /// The newest entry that has been seen, as a cursor.
     newest: Option<String>,
     found: Found,
+    advice: Advice,
+}
+
+/// The next steps of a person who reads what was in the program's way.
+pub(super) struct Advice {
+    /// The command that explains a request, but for its method and URL.
+    pub(super) explain: String,
+    /// The bundle that the program should trust.
+    pub(super) bundle: PathBuf,
 }
 
 /// What the entries since the beginning say.
@@ -49,10 +59,16 @@ struct Found {
 
 impl<'a> Watch<'a> {
     /// Begins with what the server counts now; `caller` is the name of the program's token.
-    pub(super) fn begin(server: &'a Server, caller: &'a str, integration: &'a str) -> Self {
+    pub(super) fn begin(
+        server: &'a Server,
+        caller: &'a str,
+        integration: &'a str,
+        advice: Advice,
+    ) -> Self {
         let newest = page(server, "1", None).and_then(|page| newest(&page));
         let (before, begun) = (requests(server), Clock::system().now().to_string());
-        Self { server, caller, integration, begun, before, newest, found: Found::default() }
+        let found = Found::default();
+        Self { server, caller, integration, begun, before, newest, found, advice }
     }
 
     /// Runs the program, and says at once when it does not trust the CA. Then it says all else that
@@ -84,7 +100,7 @@ impl<'a> Watch<'a> {
                 continue;
             }
             self.look();
-            if let Some(sentence) = self.found.distrust() {
+            if let Some(sentence) = self.found.distrust(&self.advice) {
                 output::note(&sentence);
                 is_told = true;
             }
@@ -103,8 +119,8 @@ impl<'a> Watch<'a> {
             }
             thread::sleep(PAUSE);
         }
-        let distrust = self.found.distrust().filter(|_| !is_told);
-        for sentence in distrust.into_iter().chain(self.found.refused()) {
+        let distrust = self.found.distrust(&self.advice).filter(|_| !is_told);
+        for sentence in distrust.into_iter().chain(self.found.refused(&self.advice)) {
             output::note(&sentence);
         }
     }
@@ -163,7 +179,7 @@ impl Found {
 
     /// Says that the program does not trust the CA. A program that leaves one tunnel of several may
     /// have opened it in advance.
-    fn distrust(&self) -> Option<String> {
+    fn distrust(&self, advice: &Advice) -> Option<String> {
         let (origin, does) = match self.untrusted.first() {
             Some(origin) => (origin, "does not trust the proxy's CA"),
             None => {
@@ -172,19 +188,22 @@ impl Found {
         };
         Some(format!(
             "keyferry: the program {does}: its TLS handshake for {origin} came to nothing; it has a \
-             setting of its own for the CAs that it trusts, which should name $SSL_CERT_FILE"
+             setting of its own for the CAs that it trusts, which should name {} (the file is \
+             there while this command runs; `keyferry ca export` prints the CA for one that stays)",
+            advice.bundle.display()
         ))
     }
 
     /// Says what was refused.
-    fn refused(&self) -> Option<String> {
+    fn refused(&self, advice: &Advice) -> Option<String> {
         let (reasons, whose, what_next) = if self.refusals.is_empty() {
             // Who has shown its token once was only asked for it before.
             let counts = |code: &str| !(self.is_known && code == "CallerUnknown");
             let reasons = self.of_unknown.iter().filter(|(code, _)| counts(code)).collect();
-            (reasons, "whose caller is not known", "the program may not send the proxy's token")
+            let what_next = "the program may not send the proxy's token".to_owned();
+            (reasons, "whose caller is not known", what_next)
         } else {
-            let what_next = "`keyferry explain GET URL` says why";
+            let what_next = format!("`{} GET URL` says why", advice.explain);
             (self.refusals.iter().collect::<Vec<_>>(), "of this program", what_next)
         };
         let number: usize = reasons.iter().map(|(_, times)| **times).sum();
@@ -241,6 +260,13 @@ mod tests {
         found
     }
 
+    fn advice() -> Advice {
+        Advice {
+            explain: "keyferry explain --integration acme".to_owned(),
+            bundle: "/b.pem".into(),
+        }
+    }
+
     fn connect(origin: &str, cause: &str) -> Value {
         json!({"caller": "run", "integration": "acme", "form": "connect", "origin": origin,
                "decision": "allow", "cause": cause})
@@ -256,29 +282,31 @@ mod tests {
         let left = connect("https://a", LEFT_WITHOUT_REQUEST);
         let mut served = connect("https://a", "");
         served["form"] = "tunnel".into();
-        assert!(found(&[left.clone(), served]).distrust().is_none());
-        assert!(found(&[connect("https://a", "")]).distrust().is_none());
-        let said = found(&[left]).distrust().unwrap();
+        assert!(found(&[left.clone(), served]).distrust(&advice()).is_none());
+        assert!(found(&[connect("https://a", "")]).distrust(&advice()).is_none());
+        let said = found(&[left]).distrust(&advice()).unwrap();
         assert!(said.contains("seems not to trust") && said.contains("https://a"), "{said}");
+        assert!(said.contains("should name /b.pem (") && !said.contains('$'), "{said}");
         let refused = connect("https://b", &format!("{CA_NOT_TRUSTED}: alert"));
-        assert!(found(&[refused]).distrust().unwrap().contains("does not trust"));
+        assert!(found(&[refused]).distrust(&advice()).unwrap().contains("does not trust"));
     }
 
     #[test]
     fn refusals_to_nobody_known_are_told_where_there_are_no_others() {
         let unknown = [refusal("", "CallerUnknown"), refusal("", "CallerUnknown")];
-        let said = found(&unknown).refused().unwrap();
+        let said = found(&unknown).refused(&advice()).unwrap();
         assert!(said.contains("2 requests whose caller is not known were refused"), "{said}");
         // Java's client asks without its token first.
         let [first, second] = unknown;
-        assert!(found(&[first, connect("https://a", ""), second]).refused().is_none());
+        assert!(found(&[first, connect("https://a", ""), second]).refused(&advice()).is_none());
         let both = [refusal("", "MalformedRequest"), refusal("run", "DomainNotAllowed")];
-        let said = found(&both).refused().unwrap();
+        let said = found(&both).refused(&advice()).unwrap();
         assert!(said.contains("1 request of this program was refused: DomainNotAllowed"), "{said}");
-        assert!(found(&[refusal("other", "DomainNotAllowed")]).refused().is_none());
+        assert!(said.contains("`keyferry explain --integration acme GET URL` says why"), "{said}");
+        assert!(found(&[refusal("other", "DomainNotAllowed")]).refused(&advice()).is_none());
         let mut unread = refusal("run", "HttpsRequired");
         unread["origin"] = "".into();
-        let said = found(&[unread]).refused().unwrap();
+        let said = found(&[unread]).refused(&advice()).unwrap();
         assert!(said.contains("HttpsRequired") && !said.contains(" for ;"), "{said}");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::app::Started;
+use crate::cli::output::quoted;
 use crate::config::{CallerAuth, Config, StoreUrl};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
@@ -186,13 +187,6 @@ impl Next {
             _ => format!("{how}{url}"),
         }
     }
-}
-
-/// A path as a shell reads it from anywhere.
-fn quoted(path: &Path) -> String {
-    let absolute = std::path::absolute(path);
-    let shown = absolute.as_deref().unwrap_or(path).display().to_string();
-    format!("'{}'", shown.replace('\'', "'\\''"))
 }
 
 /// A server that listens on every address is reached at loopback, by its own name.
