@@ -37,7 +37,7 @@ use tower::ServiceExt as _;
 use self::error::Error;
 use crate::ca::Leaves;
 use crate::desk::{Desk, Source, Turnstile};
-use crate::door::{Doorkeeper, House, TurnedAway, Visit};
+use crate::door::{Doorkeeper, Fault, House, TurnedAway, Visit};
 use crate::ledger::{Metrics, Sink};
 use crate::model::record::new_id;
 use crate::tasks::Tasks;
@@ -117,6 +117,13 @@ impl House for Api {
     }
 
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
+        if reason == TurnedAway::Fault(Fault::Tls) {
+            tracing::info!(
+                "a TLS handshake came to the management API, whose listener speaks plain HTTP, and \
+                 was answered with a TLS alert: write http:// where the server is named, or set \
+                 api.tls"
+            );
+        }
         Error::turned_away(reason).into_message()
     }
 }

@@ -82,7 +82,7 @@ impl<H: House> Stranger<H> {
             return Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
         }
         if greeting.first() == Some(&TLS_HANDSHAKE) {
-            // Written down like any refusal; what the caller understands is an alert.
+            // The house writes it down; what the caller understands is an alert.
             let _as_http = self.house.turn_away(TurnedAway::Fault(Fault::Tls));
             Box::pin(turn_away(io, UNEXPECTED_MESSAGE.to_vec())).await;
             return Heard::Something;

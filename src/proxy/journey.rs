@@ -15,15 +15,13 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::InForce;
-use super::admit::{
-    admit, admit_tunnel, caller_overloaded, overloaded, shutting_down, store_unavailable,
-};
+use super::admit::{admit, admit_tunnel, caller_overloaded, shutting_down, store_unavailable};
 use super::arrival::{Arrival, Form};
 use super::base_url::Rewriting;
 use super::body::{AnswerBody, CallerBody};
 use super::caller::{name_sender, shown_digest};
 use super::decide::too_large;
-use super::fields::{self, REQUEST_ID, Via};
+use super::fields::{self, Via};
 use super::idle::{Exchange, Idle, IdleTimer};
 use super::inject::inject;
 use super::recheck::NotSent;
@@ -32,8 +30,8 @@ use super::relay;
 use super::renewal::{Holding, Kept, Readiness, Replay, Waiting, readiness};
 use super::tunnel::{Opening, Tunnel};
 use super::upgrade::{self, Switch};
-use crate::door::{Fault, House, Lobby, Presence, TurnedAway, Visit};
-use crate::ledger::{self, Decision, Entry, Ledger};
+use crate::door::{House, Lobby, Presence, TurnedAway, Visit};
+use crate::ledger::{self, Entry, Ledger};
 use crate::limit::MemoryBudget;
 use crate::model::permit::Permit;
 use crate::oauth::Tokens;
@@ -90,26 +88,12 @@ impl House for Proxy {
 impl Proxy {
     /// The last words to a conn that is not served; `tunnel` is the one that it came through.
     pub(super) fn turn_away_from(&self, tunnel: Option<&Tunnel>, reason: TurnedAway) -> Vec<u8> {
-        let refusal = match reason {
-            TurnedAway::Fault(Fault::TooLarge) => {
-                Refusal::new(Code::HeadTooLarge, "The request's head is too large.")
-            }
-            TurnedAway::Fault(fault) => {
-                let title = crate::error::capitalized(&fault.to_string()) + ".";
-                Refusal::new(Code::MalformedRequest, title)
-            }
-            TurnedAway::Full => overloaded(),
-        };
         let mut entry = self.ledger.open(None);
         if let Some(tunnel) = tunnel {
             entry.form = Form::Tunnel.as_str();
             tunnel.name_sender(&mut entry, &self.in_force.load());
         }
-        entry.status = refusal.status().as_u16();
-        entry.decision = Decision::Refuse(refusal.code().as_str());
-        entry.rule = refusal.code().rule().as_str();
-        entry.because(refusal.title());
-        refusal.with(REQUEST_ID, entry.request_id()).into_message()
+        relay::turn_away(reason, entry)
     }
 
     /// The journey of one request; `tunnel` is the one that it came through, if it did.

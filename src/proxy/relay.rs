@@ -5,11 +5,12 @@ use http::{Response, Version};
 use http_body::Body as _;
 use http_body_util::Full;
 
+use super::admit::overloaded;
 use super::body::AnswerBody;
 use super::fields::{self, REQUEST_ID, Via};
 use super::idle::IdleTimer;
-use super::refusal::Refusal;
-use crate::door::Visit;
+use super::refusal::{Code, Refusal};
+use crate::door::{Fault, TurnedAway, Visit};
 use crate::ledger::{Decision, Entry};
 use crate::upstream::{Reply, ReplyBody};
 
@@ -68,4 +69,29 @@ pub(super) fn refuse(refusal: Refusal, mut entry: Entry, visit: Visit) -> Respon
     let response =
         if entry.is_grpc { refusal.into_grpc_response() } else { refusal.into_response() };
     hand_over(response, entry, visit)
+}
+
+/// Writes down why a conn is turned away on which no request was read; gives the HTTP message that
+/// says so to the caller.
+pub(super) fn turn_away(reason: TurnedAway, mut entry: Entry) -> Vec<u8> {
+    let refusal = match reason {
+        TurnedAway::Fault(Fault::TooLarge) => {
+            Refusal::new(Code::HeadTooLarge, "The request's head is too large.")
+        }
+        TurnedAway::Fault(fault) => {
+            let title = crate::error::capitalized(&fault.to_string()) + ".";
+            Refusal::new(Code::MalformedRequest, title)
+        }
+        TurnedAway::Full => overloaded(),
+    };
+    entry.decision = Decision::Refuse(refusal.code().as_str());
+    entry.rule = refusal.code().rule().as_str();
+    if reason == TurnedAway::Fault(Fault::Tls) {
+        // The listener sends an alert in the place of the message, so that there is no status.
+        entry.because(format!("{} A TLS alert was sent.", refusal.title()));
+    } else {
+        entry.status = refusal.status().as_u16();
+        entry.because(refusal.title());
+    }
+    refusal.with(REQUEST_ID, entry.request_id()).into_message()
 }

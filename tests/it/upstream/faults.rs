@@ -164,5 +164,13 @@ async fn tls_at_a_plain_listener_is_answered_with_an_alert_at_once() {
         assert!(begun.elapsed() < Duration::from_secs(3));
     }
     let entry = world.log.entry(|entry| entry["code"] == "MalformedRequest").await;
-    assert!(entry["cause"].as_str().unwrap().contains("TLS handshake"), "{entry}");
+    let cause = entry["cause"].as_str().unwrap();
+    assert!(cause.contains("TLS handshake") && cause.ends_with("A TLS alert was sent."), "{cause}");
+    assert_eq!(entry["status"], 0, "no HTTP was answered");
+    let mut api = Raw::tcp(world.api_address()).await;
+    api.write([22]).await;
+    assert_eq!(api.rest().await, [21, 3, 1, 0, 2, 2, 10]);
+    let told = |line: &str| line.contains("to the management API").then(|| line.to_owned());
+    let line = world.log.find(told).await;
+    assert!(line.contains("api.tls") && line.contains("TLS alert"), "{line}");
 }
