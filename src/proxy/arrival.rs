@@ -19,6 +19,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Authority, Host, Origin};
 use crate::model::permit::{Scheme, Target};
 use crate::model::target::hidden;
+use crate::model::token::occurs_in;
 
 /// The form of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -189,9 +190,7 @@ impl Ask {
             body_length: body_length(&head.headers),
         })
     }
-}
 
-impl Ask {
     /// The https origin that the request names, for the entry of one that is refused.
     pub(super) fn stated_origin(&self) -> Option<Origin> {
         let Destination::Stated(target) = &self.destination else { return None };
@@ -209,11 +208,27 @@ impl Ask {
     /// A refusal when the URL can't be read, or is not one that a proxy is asked for.
     pub fn for_url(method: Method, url: &str, tags: Tags) -> Result<Self, Refusal> {
         let url = hidden(url).map_or(Cow::Borrowed(url), Cow::Owned);
-        let uri: Uri = url.parse().map_err(|_which| malformed("The URL can't be read."))?;
+        let uri = url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+        let uri = uri.ok_or_else(|| not_absolute(&url))?;
         let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);
         let form = Form::Absolute;
         Ok(Self { method, form, destination, names_host: false, tags, body_length: None })
     }
+}
+
+/// The refusal of a URL that is not whole. Where it lacks its scheme alone, the title says how to
+/// write it; what may be secret of it is not repeated.
+fn not_absolute(url: &str) -> Refusal {
+    let stated = url.split(['?', '#']).next().unwrap_or_default();
+    let whole = format!("https://{stated}");
+    let uri = whole.parse::<Uri>().ok().filter(|_| stated.len() <= MAX_REPEATED_URL);
+    let names_host =
+        uri.is_some_and(|uri| authority(&uri).is_ok_and(|host| Authority::parse(host).is_ok()));
+    if names_host && !stated.contains("//") && !occurs_in(stated.as_bytes()) {
+        let title = format!("{stated} is not an absolute URL: write {whole}.");
+        return Refusal::new(Code::MalformedRequest, title);
+    }
+    malformed("The URL can't be read: write it whole, as https://api.example.com/v1.")
 }
 
 /// The forms in the order of contract §3.
@@ -372,6 +387,9 @@ pub(super) fn malformed(title: &'static str) -> Refusal {
     Refusal::new(Code::MalformedRequest, title)
 }
 
+/// The longest URL that a refusal repeats, in bytes.
+const MAX_REPEATED_URL: usize = 256;
+
 /// Names the connection.
 pub(super) static X_ZIS_CONNECTION: HeaderName = HeaderName::from_static("x-zis-connection");
 /// Names the integration, for a token that is bound to none.
@@ -382,6 +400,43 @@ pub(super) static X_ZIS_HOST: HeaderName = HeaderName::from_static("x-zis-host")
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_that_lacks_its_scheme_is_told_how_to_be_written() {
+        let told = |url: &str| {
+            let refusal = Ask::for_url(Method::GET, url, Tags::default()).unwrap_err();
+            assert_eq!(refusal.code(), Code::MalformedRequest, "{url}");
+            refusal.title().to_owned()
+        };
+        for (url, title) in [
+            (
+                "api.example.com",
+                "api.example.com is not an absolute URL: write https://api.example.com.",
+            ),
+            (
+                "api.example.com:8443/v1?key=secret#x",
+                "api.example.com:8443/v1 is not an absolute URL: write https://api.example.com:8443/v1.",
+            ),
+        ] {
+            assert_eq!(told(url), title);
+        }
+        let token = format!("kf_{}", "a".repeat(43));
+        for url in [
+            "",
+            "/v1",
+            "//a.com/",
+            "user:pass@a.com/x",
+            "a b",
+            "https:/a.com",
+            "?x",
+            "*",
+            &format!("a.com/{token}"),
+        ] {
+            assert!(told(url).starts_with("The URL can't be read: write it whole"), "{url}");
+        }
+        assert!(told("ftp://a.com/").contains("neither http nor https"));
+        assert!(Ask::for_url(Method::GET, "https://a.com/a\"b", Tags::default()).is_ok());
+    }
 
     fn form(method: Method, target: &str, version: Version) -> Result<Form, Code> {
         let settings = Settings {

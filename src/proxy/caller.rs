@@ -1,15 +1,15 @@
 //! Who is asking (contract §3, "Caller").
 
+mod shown;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 use jiff::Timestamp;
-use zeroize::Zeroizing;
 
+use self::shown::{Instead, Shown, begins_like_one, in_any_scheme, is_key_slot};
 use super::InForce;
 use super::arrival::{Ask, Form, malformed};
 use super::refusal::{Code, Refusal};
@@ -17,8 +17,10 @@ use super::tunnel::Tunnel;
 use crate::ledger::Entry;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::model::token::{PREFIX, Scopes, TokenDigest, occurs_in};
+use crate::model::token::{Scopes, TokenDigest, occurs_in};
 use crate::registry::Holder;
+
+pub(super) use self::shown::carries_token;
 
 /// What a request shows of its caller.
 #[derive(Debug, Default)]
@@ -26,8 +28,8 @@ pub(super) struct Presented {
     digest: Option<TokenDigest>,
     /// The field that carried the token; it goes no further.
     pub(super) field: Option<HeaderName>,
-    /// Whether something that begins like a token is none.
-    is_broken: bool,
+    /// Anything else that stands where a token was looked for.
+    instead: Instead,
 }
 
 impl Presented {
@@ -44,15 +46,15 @@ impl Presented {
             }
             presented.field = Some(header::PROXY_AUTHORIZATION);
             let shown = Shown::parse(value);
-            presented.is_broken = shown.digest.is_none() && begins_like_one(value);
             presented.digest = shown.digest;
+            presented.instead = shown.instead;
             if let Some(user) = shown.user {
                 tag_with_user(ask, &user)?;
             }
         } else if ask.form == Form::BaseUrl {
             presented.find_in_key_slot(head);
         }
-        presented.refuse_strays(head)?;
+        presented.refuse_strays(head, ask.form)?;
         Ok(presented)
     }
 
@@ -63,8 +65,8 @@ impl Presented {
     /// A refusal when a token stands where it would be sent on.
     pub(super) fn inside(head: &Parts, tunnel: &Tunnel) -> Result<Self, Refusal> {
         let field = Some(header::PROXY_AUTHORIZATION);
-        let presented = Self { digest: tunnel.digest, field, is_broken: false };
-        presented.refuse_strays(head)?;
+        let presented = Self { digest: tunnel.digest, field, instead: Instead::Nothing };
+        presented.refuse_strays(head, Form::Tunnel)?;
         Ok(presented)
     }
 
@@ -84,21 +86,23 @@ impl Presented {
             if digest.is_some() {
                 self.digest = digest;
                 self.field = Some(name.clone());
-                self.is_broken = false;
+                self.instead = Instead::Nothing;
                 return;
             }
-            self.is_broken |= begins_like_one(value);
+            if begins_like_one(value) {
+                self.instead = Instead::Part;
+            } else if self.instead == Instead::Nothing && is_key_slot(name) && !value.is_empty() {
+                self.instead = Instead::Other(name.clone());
+            }
         }
     }
 
     /// A token elsewhere would reach the origin.
-    fn refuse_strays(&self, head: &Parts) -> Result<(), Refusal> {
+    fn refuse_strays(&self, head: &Parts, form: Form) -> Result<(), Refusal> {
         for (name, value) in &head.headers {
             let expected = self.field.as_ref() == Some(name);
             if !expected && carries_token(value) {
-                return Err(malformed(
-                    "An access token stands in a field in which it would be sent on; send it in Proxy-Authorization.",
-                ));
+                return Err(self.stray(name, form));
             }
         }
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
@@ -109,6 +113,28 @@ impl Presented {
             ));
         }
         Ok(())
+    }
+
+    /// The refusal of a request with a token in a field in which it would be sent on.
+    fn stray(&self, name: &HeaderName, form: Form) -> Refusal {
+        let found = field_phrase(name);
+        let right =
+            if form == Form::BaseUrl { "Authorization or Proxy-Authorization" } else { PLACE };
+        let title = match self.field.as_ref().filter(|_| self.digest.is_some()) {
+            _ if form == Form::Tunnel => format!(
+                "An access token stands in {found}, in which it would be sent on: leave it out, the \
+                 tunnel's CONNECT has shown one."
+            ),
+            Some(first) => format!(
+                "Access tokens stand in {} and in {found}, in which it would be sent on: send one, \
+                 in {right} alone.",
+                field_phrase(first)
+            ),
+            None => format!(
+                "An access token stands in {found}, in which it would be sent on: send it in {right}."
+            ),
+        };
+        Refusal::new(Code::MalformedRequest, title)
     }
 
     /// The caller, if it is known and may use the data plane; `known` hears of one whose token has
@@ -167,16 +193,21 @@ impl Presented {
     }
 
     fn unknown(&self, ask: &Ask) -> Refusal {
-        let shown = self.field.is_some() || self.digest.is_some();
-        let title = match (shown, ask.form) {
-            _ if self.is_broken => {
-                "The access token is not whole: it is kf_ and 43 characters; copy it again."
+        let has_shown_one = self.digest.is_some() || ask.form == Form::Tunnel;
+        let title: Cow<'static, str> = match (&self.instead, ask.form) {
+            (Instead::Part, _) => PART.into(),
+            (Instead::Other(name), _) if name == header::PROXY_AUTHORIZATION => OTHER.into(),
+            (Instead::Other(name), _) => format!(
+                "The key in {} is not an access token of this proxy, which begins with kf_: give \
+                 the program one as its key; the proxy adds the origin's own.",
+                field_phrase(name)
+            )
+            .into(),
+            (Instead::Nothing, _) if has_shown_one => NOT_KNOWN.into(),
+            (Instead::Nothing, Form::BaseUrl) => {
+                "No access token: use one as the API key, or send it in Proxy-Authorization.".into()
             }
-            (true, _) => "The access token is not known, or has ended; ask the operator for one.",
-            (false, Form::BaseUrl) => {
-                "No access token: use one as the API key, or send it in Proxy-Authorization."
-            }
-            (false, _) => "No access token: send one in Proxy-Authorization.",
+            (Instead::Nothing, _) => "No access token: send one in Proxy-Authorization.".into(),
         };
         let refusal = Refusal::new(Code::CallerUnknown, title);
         if ask.form.is_origin_form() { refusal.as_origin() } else { refusal }
@@ -192,17 +223,22 @@ impl Presented {
         if allowed.contains(&slot) {
             return Ok(());
         }
-        Err(malformed(
-            "The access token stands in a field that is not the connection's; use Authorization or Proxy-Authorization.",
-        ))
+        let title = format!(
+            "The access token stands in {}, which is not the connection's: send it in Authorization \
+             or Proxy-Authorization.",
+            field_phrase(slot)
+        );
+        Err(Refusal::new(Code::MalformedRequest, title))
     }
 }
 
-/// Whether a field's value, or what follows a scheme in it, begins as a token does.
-fn begins_like_one(value: &HeaderValue) -> bool {
-    let value = value.as_bytes().trim_ascii();
-    let rest = value.split(|byte| *byte == b' ').next_back().unwrap_or_default();
-    rest.starts_with(PREFIX.as_bytes())
+/// A field as a title names it; a name that could be anything is not repeated.
+fn field_phrase(field: &HeaderName) -> Cow<'_, str> {
+    let name = field.as_str();
+    if name.len() > MAX_REPEATED_NAME || occurs_in(name.as_bytes()) {
+        return "another field".into();
+    }
+    format!("the field {name}").into()
 }
 
 /// Whose token this is, as far as is known now; the anonymous caller, where nobody needs one.
@@ -226,50 +262,6 @@ pub(super) fn name_sender(entry: &mut Entry, digest: Option<&TokenDigest>, in_fo
     }
 }
 
-/// What an `Authorization`-like field shows.
-struct Shown {
-    digest: Option<TokenDigest>,
-    user: Option<Box<str>>,
-}
-
-impl Shown {
-    fn parse(value: &HeaderValue) -> Self {
-        let nothing = Self { digest: None, user: None };
-        let Ok(text) = value.to_str() else { return nothing };
-        let Some((scheme, rest)) = text.split_once(' ') else { return nothing };
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Self { digest: TokenDigest::of(rest.trim().as_bytes()), user: None };
-        }
-        let Some(pair) = decode_basic(scheme, rest) else { return nothing };
-        let Some(colon) = memchr::memchr(b':', &pair) else { return nothing };
-        let (user, password) = pair.split_at(colon);
-        let password = password.get(1..).unwrap_or_default();
-        match (TokenDigest::of(user), password) {
-            // Tools that know a user name only put the token there.
-            (Some(digest), []) => Self { digest: Some(digest), user: None },
-            _ => Self {
-                digest: TokenDigest::of(password),
-                user: (!user.is_empty()).then(|| String::from_utf8_lossy(user).into()),
-            },
-        }
-    }
-}
-
-/// The one token of an `Authorization` field, under any scheme or none: as `token kf_…`, `kf_…`, or
-/// `key="kf_…"`, or as one half of Basic's pair, of which some SDKs make up the other.
-fn in_any_scheme(value: &HeaderValue) -> Option<TokenDigest> {
-    let text = value.to_str().ok()?;
-    let pair = text.split_once(' ').and_then(|(scheme, rest)| decode_basic(scheme, rest));
-    if let Some(pair) = pair {
-        let mut halves = pair.splitn(2, |byte| *byte == b':').filter_map(TokenDigest::of);
-        return halves.next().filter(|_only| halves.next().is_none());
-    }
-    let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let words = text.split(|c| !is_inside(c)).map(str::as_bytes);
-    let mut tokens = words.filter_map(TokenDigest::of);
-    tokens.next().filter(|_only| tokens.next().is_none())
-}
-
 /// `USER` of the proxy URL: `integration`, or `integration.connection`.
 fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
     let wrong = |_rule| {
@@ -284,30 +276,6 @@ fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
     let [.., connection_tag] = &mut ask.tags.connections;
     *connection_tag = connection.map(ConnectionName::parse).transpose().map_err(wrong)?;
     Ok(())
-}
-
-/// Tells whether a token stands in a field, as it is, escaped as in a URL, or within Basic's pair.
-pub(super) fn carries_token(value: &HeaderValue) -> bool {
-    if value.len() < SHORTEST_WITH_TOKEN {
-        return false;
-    }
-    if occurs_in(value.as_bytes()) {
-        return true;
-    }
-    // Whoever reads the pair leniently does so whatever the rest of the line is like.
-    let (scheme, rest) = value.as_bytes().split_at_checked(5).unwrap_or_default();
-    let rest = std::str::from_utf8(rest).ok().filter(|rest| rest.starts_with([' ', '\t']));
-    let pair = std::str::from_utf8(scheme).ok().zip(rest);
-    pair.and_then(|(scheme, rest)| decode_basic(scheme, rest)).is_some_and(|pair| occurs_in(&pair))
-}
-
-/// The pair as bytes, of whatever charset, padded or not: what somebody may read as a token is
-/// looked for in it.
-fn decode_basic(scheme: &str, rest: &str) -> Option<Zeroizing<Vec<u8>>> {
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    LENIENT.decode(rest.trim()).ok().map(Zeroizing::new)
 }
 
 /// Without tokens, whatever a browser can be made to send must be told apart from a program's
@@ -339,12 +307,15 @@ fn anonymous(integration: &IntegrationName) -> Caller {
     }
 }
 
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const PLACE: &str = "Proxy-Authorization";
 
-/// A prefix and 43 characters.
-const SHORTEST_WITH_TOKEN: usize = 46;
+const PART: &str = "The access token is not whole, or its scheme is neither Bearer nor Basic: it is \
+                    kf_ and 43 characters; copy it again.";
+
+const OTHER: &str = "Proxy-Authorization does not hold an access token of this proxy, which begins \
+                     with kf_: ask the operator for one.";
+
+const NOT_KNOWN: &str = "The access token is not known, or has ended; ask the operator for one.";
+
+/// The longest field name that a title repeats, in bytes.
+const MAX_REPEATED_NAME: usize = 64;

@@ -168,6 +168,72 @@ async fn a_token_that_would_be_sent_on_is_refused() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_what_stands_in_the_place_of_a_token() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let whole = token("runner");
+    let sdk = |field: &str, value: &str| stranger("GET /~/api/v1").field(field, value);
+    let other = "Proxy-Authorization does not hold an access token of this proxy";
+    let none = "No access token: send one in Proxy-Authorization.";
+    for (ask, title) in [
+        (stranger(URL), none),
+        (with("Bearer"), none),
+        (with(&basic("acme:")), none),
+        (with("Bearer sk-live-0123456789"), other),
+        (with("sk-live-0123456789"), other),
+        (with(&basic("acme:hunter2")), other),
+        (with(&basic("acme:kf_short")), "The access token is not whole"),
+        (with(&format!("Digest {whole}")), "The access token is not whole, or its scheme"),
+        (with(&format!("Bearer {}", token("unknown"))), "The access token is not known"),
+        (
+            sdk("Authorization", "Bearer sk-live-0123456789"),
+            "The key in the field authorization is",
+        ),
+        (sdk("X-Api-Key", "sk-live-0123456789"), "The key in the field x-api-key is not"),
+        (sdk("Authorization", "Bearer kf_short"), "The access token is not whole"),
+        (sdk("Authorization", &basic("u:kf_short")), "The access token is not whole"),
+        (sdk("Accept", "*/*"), "No access token: use one as the API key"),
+    ] {
+        let answer = world.send(&ask).await;
+        let told = answer.title();
+        assert!(answer.code() == "CallerUnknown" && told.starts_with(title), "{title}: {told}");
+        let shown = format!("{answer:?} {}", answer.text());
+        assert!(!shown.contains("sk-live") && !shown.contains("hunter2"), "{shown}");
+    }
+    let stray = |ask: Ask, field: &str| ask.field(field, &format!("Bearer {whole}"));
+    let base = ask("GET /~/api/v1");
+    for (ask, words) in [
+        (
+            stray(ask(URL), "Authorization"),
+            "in the field proxy-authorization and in the field authorization, in which it would be \
+             sent on: send one, in Proxy-Authorization alone.",
+        ),
+        (stray(base, "X-Note"), "send one, in Authorization or Proxy-Authorization alone."),
+        (
+            stray(stranger(URL), "Cookie"),
+            "stands in the field cookie, in which it would be sent on",
+        ),
+        (
+            stray(ask(URL), &"x".repeat(100)),
+            "in the field proxy-authorization and in another field",
+        ),
+        (stray(ask(URL), &whole), "in the field proxy-authorization and in another field"),
+        (sdk("X-Note", &whole), "stands in the field x-note, which is not the connection's"),
+    ] {
+        let answer = world.send(&ask).await;
+        assert!(
+            answer.code() == "MalformedRequest" && answer.title().contains(words),
+            "{answer:?}"
+        );
+    }
+    let mut tunnel = world.tunnel().await;
+    let inside = stranger("GET /v1").host("api.example.test");
+    let told = tunnel.send(&stray(inside, "Authorization")).await.title();
+    assert!(told.contains("the field authorization") && told.contains("CONNECT"), "{told}");
+    assert_eq!(origin.conns(), 0);
+}
+
+#[tokio::test]
 async fn userinfo_in_the_target_is_no_place_for_a_token() {
     let origin = Origin::start().await;
     let world = World::new(&origin).run().await;

@@ -1,0 +1,133 @@
+//! Tokens in fields: where one stands, and what stands in its place.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::{HeaderName, HeaderValue, header};
+use zeroize::Zeroizing;
+
+use crate::model::token::{PREFIX, TokenDigest, occurs_in};
+
+/// The token and the user that `Proxy-Authorization` shows.
+pub(super) struct Shown {
+    pub(super) digest: Option<TokenDigest>,
+    pub(super) user: Option<Box<str>>,
+    pub(super) instead: Instead,
+}
+
+/// Something in the place of a token.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) enum Instead {
+    #[default]
+    Nothing,
+    /// Something that begins like a token.
+    Part,
+    /// Another text in this field, as the key of somebody else.
+    Other(HeaderName),
+}
+
+impl Shown {
+    /// Reads the field's value.
+    pub(super) fn parse(value: &HeaderValue) -> Self {
+        let Ok(text) = value.to_str() else { return Self::none(b"another") };
+        let text = text.trim();
+        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Self::of(rest.as_bytes(), None);
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            // Of another scheme, or of none, nothing is taken for a token.
+            return Self::none(if rest.is_empty() { scheme } else { rest }.as_bytes());
+        }
+        let Some(pair) = decode_basic(scheme, rest) else { return Self::none(rest.as_bytes()) };
+        let Some(colon) = memchr::memchr(b':', &pair) else { return Self::none(&pair) };
+        let (user, password) = pair.split_at(colon);
+        let password = password.get(1..).unwrap_or_default();
+        // Tools that know a user name only put the token there.
+        if password.is_empty() && TokenDigest::of(user).is_some() {
+            return Self::of(user, None);
+        }
+        Self::of(password, (!user.is_empty()).then(|| String::from_utf8_lossy(user).into()))
+    }
+
+    /// The token, where the text is one.
+    fn of(text: &[u8], user: Option<Box<str>>) -> Self {
+        let digest = TokenDigest::of(text);
+        let shown = Self::none(text);
+        let instead = if digest.is_some() { Instead::Nothing } else { shown.instead };
+        Self { digest, user, instead }
+    }
+
+    /// No token.
+    fn none(text: &[u8]) -> Self {
+        let instead = match text {
+            [] => Instead::Nothing,
+            text if text.starts_with(PREFIX.as_bytes()) => Instead::Part,
+            _ => Instead::Other(header::PROXY_AUTHORIZATION),
+        };
+        Self { digest: None, user: None, instead }
+    }
+}
+
+/// The one token of an `Authorization` field, under any scheme or none: as `token kf_…`, `kf_…`, or
+/// `key="kf_…"`, or as one half of Basic's pair, of which some SDKs make up the other.
+pub(super) fn in_any_scheme(value: &HeaderValue) -> Option<TokenDigest> {
+    let text = value.to_str().ok()?;
+    let pair = text.split_once(' ').and_then(|(scheme, rest)| decode_basic(scheme, rest));
+    if let Some(pair) = pair {
+        let mut halves = pair.splitn(2, |byte| *byte == b':').filter_map(TokenDigest::of);
+        return halves.next().filter(|_only| halves.next().is_none());
+    }
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let words = text.split(|c| !is_inside(c)).map(str::as_bytes);
+    let mut tokens = words.filter_map(TokenDigest::of);
+    tokens.next().filter(|_only| tokens.next().is_none())
+}
+
+/// Tells whether a field's value, or what follows a scheme in it, begins as a token does. So does
+/// the password of Basic's pair.
+pub(super) fn begins_like_one(field: &HeaderValue) -> bool {
+    let value = field.as_bytes().trim_ascii();
+    let rest = value.split(|byte| *byte == b' ').next_back().unwrap_or_default();
+    rest.starts_with(PREFIX.as_bytes()) || Shown::parse(field).instead == Instead::Part
+}
+
+/// Tells whether SDKs put an API key into this field.
+pub(super) fn is_key_slot(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION || name.as_str().ends_with("api-key")
+}
+
+/// Tells whether a token stands in a field, as it is, escaped as in a URL, or within Basic's pair.
+pub(in crate::proxy) fn carries_token(value: &HeaderValue) -> bool {
+    if value.len() < SHORTEST_WITH_TOKEN {
+        return false;
+    }
+    if occurs_in(value.as_bytes()) {
+        return true;
+    }
+    // Whoever reads the pair leniently does so whatever the rest of the line is like.
+    let (scheme, rest) = value.as_bytes().split_at_checked(5).unwrap_or_default();
+    let rest = std::str::from_utf8(rest).ok().filter(|rest| rest.starts_with([' ', '\t']));
+    let pair = std::str::from_utf8(scheme).ok().zip(rest);
+    pair.and_then(|(scheme, rest)| decode_basic(scheme, rest)).is_some_and(|pair| occurs_in(&pair))
+}
+
+/// The pair as bytes, of whatever charset, padded or not: what somebody may read as a token is
+/// looked for in it.
+fn decode_basic(scheme: &str, rest: &str) -> Option<Zeroizing<Vec<u8>>> {
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    LENIENT.decode(rest.trim()).ok().map(Zeroizing::new)
+}
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A prefix and 43 characters.
+const SHORTEST_WITH_TOKEN: usize = 46;
