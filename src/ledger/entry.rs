@@ -209,7 +209,9 @@ impl Entry {
     /// The entry's `request_id`, as the answer's field carries it.
     #[must_use]
     pub fn request_id(&self) -> HeaderValue {
-        let mut text = Vec::with_capacity(self.instance().len() + 8);
+        // As long as it will be, so that it becomes the field's value without being copied.
+        let digits = self.number.checked_ilog10().map_or(1, |last| last as usize + 1);
+        let mut text = Vec::with_capacity(self.instance().len() + 1 + digits);
         self.write_request_id(&mut text);
         HeaderValue::from_maybe_shared(Bytes::from(text))
             .unwrap_or_else(|_never| HeaderValue::from_static(""))

@@ -153,6 +153,10 @@ pub fn generate() -> Result<Secret, chance::Failed> {
 /// URL, some or all of its characters, and that more than once.
 #[must_use]
 pub fn occurs_in(text: &[u8]) -> bool {
+    // Most texts have no room for one, and escapes only take more.
+    if text.len() < PREFIX.len() + BODY_LENGTH {
+        return false;
+    }
     if stands_in(text) {
         return true;
     }

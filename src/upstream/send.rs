@@ -1,8 +1,8 @@
 //! Sends a departure and brings back the reply.
 
 mod alone;
+mod waiting;
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 pub use self::alone::Opened;
+use self::waiting::{changed, in_time};
 use super::Rules;
-use super::body::Progress;
 use super::conn_auth::is_bound_to_conn;
-use super::departure::{Checked, Departure, FinalCheck, Withdrawn};
+use super::departure::{Departure, FinalCheck, Withdrawn};
 use super::dial::{self, Dialed, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
@@ -351,54 +351,6 @@ impl Upstream {
             ReplyBody::http1(lease)
         };
         head.response.map(|()| body)
-    }
-}
-
-/// Waits until a departure is not to leave as it was given to its conn, of which nothing may be
-/// written until then. Afterwards it is as it is now to be. Cancel-safe.
-///
-/// # Errors
-/// [`Withdrawn`] when it is not to leave at all.
-async fn changed(
-    check: &dyn FinalCheck,
-    departure: &mut Departure,
-    is_written: impl Fn() -> bool,
-) -> Result<(), Withdrawn> {
-    let mut changes = check.changes();
-    loop {
-        changes.mark_unchanged();
-        if is_written() {
-            return std::future::pending().await;
-        }
-        match check.check(departure) {
-            Ok(Checked::AsItWas) => {}
-            Ok(Checked::Renewed) => return Ok(()),
-            Err(withdrawn) => return Err(withdrawn),
-        }
-        if changes.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-    }
-}
-
-/// Waits for a response head. The time runs from the last byte of the request that left, and does
-/// not run while the caller keeps us waiting.
-async fn in_time<T>(
-    limit: Duration,
-    progress: Option<&Progress>,
-    response: impl Future<Output = T>,
-) -> Result<T, Error> {
-    let mut response = pin!(response);
-    let mut left = limit;
-    loop {
-        if let Ok(answer) = tokio::time::timeout(left, response.as_mut()).await {
-            return Ok(answer);
-        }
-        let Some(progress) = progress else { return Err(Error::ResponseTimeout) };
-        left = if progress.is_awaited() { limit } else { limit.saturating_sub(progress.still()) };
-        if left.is_zero() {
-            return Err(Error::ResponseTimeout);
-        }
     }
 }
 

@@ -82,7 +82,7 @@ impl Head {
             if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
         keep_reason(&mut response, parsed.reason);
         let headers = response.headers_mut();
-        headers.reserve(parsed.headers.len());
+        headers.reserve(parsed.headers.len() + OWN_FIELDS);
         for line in parsed.headers.iter() {
             let name = HeaderName::from_bytes(line.name.as_bytes());
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
@@ -94,6 +94,10 @@ impl Head {
         Ok(Self { response, body, keeps_alive })
     }
 }
+
+/// The number of fields that an answer gets on its way to the caller, so that the map is not made
+/// anew for them.
+const OWN_FIELDS: usize = 3;
 
 /// A reason phrase of the origin's own is handed on, an empty one too.
 fn keep_reason(response: &mut Response<()>, reason: Option<&str>) {

@@ -1,6 +1,7 @@
 //! A departure that needs a conn of its own, over HTTP/1.1.
 
-use super::{Upstream, in_time};
+use super::Upstream;
+use super::waiting::in_time;
 use crate::upstream::Rules;
 use crate::upstream::departure::{Departure, FinalCheck};
 use crate::upstream::dial::dial;
