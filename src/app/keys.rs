@@ -74,8 +74,8 @@ pub enum KeysError {
     },
     /// Records need keys that the file does not have.
     #[error(
-        "{} lacks what records still need, {}: put each such key back into the file, as a line \
-         below the first; if one is lost, delete what it sealed",
+        "{} lacks what records still need, {}: put each such key back into the file as it was, on \
+         a line below the first; if one is lost, delete what it sealed",
         .0.display(), in_words(.1)
     )]
     Needed(PathBuf, Vec<(KeyId, u64)>),
@@ -143,7 +143,7 @@ impl Keys {
         let (path, vault) = self.read_again(store).await?;
         self.check(&vault, store).await?;
         let in_use = self.vault();
-        let mut lacking = lacking(&vault, store).await?;
+        let mut lacking = lacking(&vault, &in_use, store).await?;
         // One that is not in use either can't be given up.
         lacking.retain(|(id, _)| in_use.keyring().has(id.as_str()));
         self.replace(path, vault, lacking)
@@ -157,7 +157,7 @@ impl Keys {
     /// in use stay so then.
     pub(super) async fn reread_for_rotation(&self, store: &Store) -> Result<bool, KeysError> {
         let (path, vault) = self.read_again(store).await?;
-        let lacking = lacking(&vault, store).await?;
+        let lacking = lacking(&vault, &self.vault(), store).await?;
         if lacking.is_empty() {
             self.check(&vault, store).await?;
         }
@@ -283,11 +283,17 @@ async fn used_keys(store: &Store) -> Result<String, KeysError> {
     Ok(ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", "))
 }
 
-/// The keys that records need and that `vault` does not have, and how many records need each. What
-/// can't be the id of a key was written by hand, and no key file can have it.
-async fn lacking(vault: &Vault, store: &Store) -> Result<Vec<(KeyId, u64)>, KeysError> {
+/// The keys that records need and that `vault` does not have as they are in use, and how many
+/// records need each. What can't be the id of a key was written by hand, and no key file can have
+/// it.
+async fn lacking(
+    vault: &Vault,
+    in_use: &Vault,
+    store: &Store,
+) -> Result<Vec<(KeyId, u64)>, KeysError> {
     let used = store.key_usage().await.map_err(KeysError::Store)?;
-    let lacking = used.into_iter().filter(|(id, _)| !vault.keyring().has(id));
+    let has = |id: &str| vault.keyring().has_as(id, in_use.keyring());
+    let lacking = used.into_iter().filter(|(id, _)| !has(id));
     Ok(lacking.filter_map(|(id, records)| Some((KeyId::parse(&id)?, records))).collect())
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, UnboundKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine as _;
@@ -126,6 +127,18 @@ impl Keyring {
         self.lookup(id).is_some()
     }
 
+    /// Says whether the key of this id is among them, and is no other than `in_use` has under it.
+    #[must_use]
+    pub fn has_as(&self, id: &str, in_use: &Self) -> bool {
+        match (self.lookup(id), in_use.lookup(id)) {
+            (Some(ours), Some(theirs)) => {
+                let (ours, theirs) = (ours.bytes.expose(), theirs.bytes.expose());
+                verify_slices_are_equal(ours, theirs).is_ok()
+            }
+            (ours, _) => ours.is_some(),
+        }
+    }
+
     /// The id of the key that seals.
     #[must_use]
     pub fn first_id(&self) -> &str {
@@ -236,6 +249,15 @@ mod tests {
             assert!(refused.contains(refusal), "{text}: {refused}");
             assert!(!refused.contains("c2Vj"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_key_under_anothers_id_is_not_that_key() {
+        let in_use = parse(&line("k1", 1)).unwrap();
+        for (text, has) in [(line("k1", 1), true), (line("k1", 2), false), (line("k2", 1), false)] {
+            assert_eq!(parse(&text).unwrap().has_as("k1", &in_use), has, "{text}");
+        }
+        assert!(in_use.has_as("k1", &parse(&line("k2", 1)).unwrap()));
     }
 
     #[test]

@@ -17,11 +17,15 @@ pub(super) struct LastLook(Mutex<Option<Stamp>>);
 
 impl Keys {
     /// The ids of the keys that the key file has now, none where it can't be read; `None` where the
-    /// keys come from the environment.
+    /// keys come from the environment. Another key under the id of one in use is not that one.
     pub(in crate::app) fn in_file(&self) -> Option<Vec<String>> {
         let Source::File(path) = &self.source else { return None };
-        let keyring = read_file(path).ok().flatten();
-        Some(keyring.iter().flat_map(Keyring::ids).map(str::to_owned).collect())
+        let (keyring, vault) = (read_file(path).ok().flatten(), self.vault());
+        let ids = |keyring: &Keyring| {
+            let ids = keyring.ids().filter(|id| keyring.has_as(id, vault.keyring()));
+            ids.map(str::to_owned).collect()
+        };
+        Some(keyring.as_ref().map(ids).unwrap_or_default())
     }
 
     /// Looks at the key file again and again, and warns when it lacks a key in use that records
@@ -49,7 +53,8 @@ impl Keys {
             None
         });
         let vault = self.vault();
-        let is_gone = |id: &str| in_file.as_ref().is_none_or(|in_file| !in_file.has(id));
+        let is_gone =
+            |id: &str| in_file.as_ref().is_none_or(|file| !file.has_as(id, vault.keyring()));
         for (key, records) in used {
             if vault.keyring().has(&key) && is_gone(&key) {
                 tracing::warn!(

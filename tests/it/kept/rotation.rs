@@ -288,8 +288,11 @@ async fn no_key_is_given_up_that_records_need() {
     let origin = Origin::start().await;
     let (server, keys) = half_rotated(&origin).await;
     let file = keys.path().join("key");
+    // Another key under the id of the old one.
+    let other = format!("{NEW}{}", NEW.replace("new", "old"));
     for (content, status, complaint) in [
         (Some(NEW), 409, "the master key old (1 record): put each such key back into the file"),
+        (Some(&*other), 409, "the master key old (1 record)"),
         (Some("no key at all"), 500, "line 1"),
         (None, 500, "there is no key file"),
     ] {
