@@ -71,10 +71,18 @@ pub enum DataDirError {
     /// Others may read or change a secret file, or it belongs to somebody else.
     #[error(
         "others can read or change the secret file {}: make a new one (move this away and start \
-         again), or run chmod 600 on it if nobody has",
+         again), or run chmod 600 on it if nobody has read it",
         .0.display()
     )]
     OpenFile(PathBuf),
+    /// The same of the master key file, without which what it has sealed can't be opened.
+    #[error(
+        "others can read or change the master key file {}: run chmod 600 on it; if somebody may \
+         have read it, put a new key on the first line, keep this one below it, and run `keyferry \
+         key rotate`",
+        .0.display()
+    )]
+    OpenKeyFile(PathBuf),
     /// The file holds no access token.
     #[error("the file {} holds no access token: delete it and start again to get a new one", .0.display())]
     NotAToken(PathBuf),

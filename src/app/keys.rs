@@ -307,7 +307,10 @@ fn in_words(keys: &[(KeyId, u64)]) -> String {
 }
 
 fn read_file(path: &Path) -> Result<Option<Keyring>, KeysError> {
-    let text = read_secret(path, LONGEST)?;
+    let text = read_secret(path, LONGEST).map_err(|error| match error {
+        DataDirError::OpenFile(path) => DataDirError::OpenKeyFile(path),
+        other => other,
+    })?;
     text.map(|text| parse(&text, &path.display().to_string())).transpose()
 }
 

@@ -195,6 +195,12 @@ async fn a_data_directory_is_for_one_server_and_its_owner() {
     fs::write(fresh.path("data/admin.token"), "").unwrap();
     let said = fails(&fresh);
     assert!(said.contains("others can read or change the secret file"), "{said}");
+    assert!(said.contains("start again), or run chmod 600 on it if nobody has read it"), "{said}");
+    fs::remove_file(fresh.path("data/admin.token")).unwrap();
+    fs::write(fresh.path("data/master.key"), "").unwrap();
+    let said = fails(&fresh.keeping());
+    assert!(said.contains("others can read or change the master key file"), "{said}");
+    assert!(said.contains("keep this one below it") && !said.contains("start again"), "{said}");
 }
 
 #[tokio::test]
