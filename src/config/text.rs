@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::listener::Listener;
 use crate::model::origin::{Authority, Host, HostName};
+use crate::model::permit::is_never_passed_on;
 
 /// `ADDRESS:PORT` or `unix:PATH`.
 pub(super) fn listener(text: &str) -> Result<Listener, &'static str> {
@@ -51,7 +52,7 @@ pub(super) fn host(text: &str) -> Result<String, &'static str> {
 /// A method that may reach an origin.
 pub(super) fn method(text: &str) -> Result<Method, &'static str> {
     let method = Method::from_bytes(text.as_bytes()).map_err(|_vague| "is not an HTTP method")?;
-    if NEVER.iter().any(|never| text.eq_ignore_ascii_case(never)) {
+    if is_never_passed_on(text) {
         return Err("CONNECT, TRACE, TRACK and DEBUG never reach an origin");
     }
     Ok(method)
@@ -97,8 +98,6 @@ fn web_url(text: &str) -> Option<Uri> {
     let authority = Authority::parse(url.authority()?.as_str());
     (known && authority.is_ok()).then_some(url)
 }
-
-const NEVER: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "DEBUG"];
 
 #[cfg(test)]
 mod tests {

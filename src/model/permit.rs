@@ -100,6 +100,14 @@ impl Terms {
     }
 }
 
+/// Says of a method that it reaches no origin, whatever the configuration allows: CONNECT asks for
+/// a tunnel, and the answer to the others would give the credential back.
+#[must_use]
+pub fn is_never_passed_on(method: &str) -> bool {
+    let mut never = ["CONNECT", "TRACE", "TRACK", "DEBUG"].iter();
+    never.any(|never| method.eq_ignore_ascii_case(never))
+}
+
 /// Why there is no permit, in the order in which the rules are applied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {

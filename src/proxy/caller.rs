@@ -186,7 +186,7 @@ impl Presented {
         if !holder.caller.scopes.allows_proxy() {
             return Err(Refusal::new(
                 Code::ConnectionForbidden,
-                "The token lacks the scope proxy; the operator can grant one that has it.",
+                "The token lacks the scope proxy; the operator can make one that has it.",
             ));
         }
         Ok(holder)
@@ -309,8 +309,8 @@ fn anonymous(integration: &IntegrationName) -> Caller {
 
 const PLACE: &str = "Proxy-Authorization";
 
-const PART: &str = "The access token is not whole, or its scheme is neither Bearer nor Basic: it is \
-                    kf_ and 43 characters; copy it again.";
+const PART: &str = "The access token is not whole, or its scheme is neither Bearer nor Basic: an \
+                    access token is kf_ and 43 characters; copy it again.";
 
 const OTHER: &str = "Proxy-Authorization does not hold an access token of this proxy, which begins \
                      with kf_: ask the operator for one.";

@@ -35,10 +35,7 @@ pub(super) fn choose<'a>(
     // First whether the caller may know of it: a token that is limited to some connections learns
     // nothing of others, not even that there are none of their names.
     if !caller.reach.covers(integration, name) {
-        return Err(Refusal::new(
-            Code::ConnectionForbidden,
-            format!("The token may not use the connection {name}; the operator can grant it."),
-        ));
+        return Err(may_not_use(name));
     }
     registry.lookup(integration.as_str(), name.as_str()).ok_or_else(|| {
         Refusal::new(
@@ -94,6 +91,16 @@ fn only_covering<'a>(
             Err(Refusal::new(Code::AmbiguousConnection, title))
         }
     }
+}
+
+/// A token never changes, so only another one helps.
+pub(super) fn may_not_use(name: &ConnectionName) -> Refusal {
+    Refusal::new(
+        Code::ConnectionForbidden,
+        format!(
+            "The token may not use the connection {name}; the operator can make a token that may."
+        ),
+    )
 }
 
 /// Nothing that the caller may use is for the host.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::InForce;
 use super::arrival::{Ask, Destination};
-use super::choose::{agree, choose};
+use super::choose::{agree, choose, may_not_use};
 use super::refusal::{Code, Refusal};
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, Defect};
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::{Authority, Host};
-use crate::model::permit::{Denied, Permit, Scheme, Target};
+use crate::model::permit::{Denied, Permit, Scheme, Target, is_never_passed_on};
 use crate::registry::Listing;
 
 /// Applies the rules from the method to the size of the body (contract §3, "Order of refusal").
@@ -53,11 +53,14 @@ fn check_method(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
     if in_force.settings.allowed_methods.contains(&ask.method) {
         return Ok(());
     }
-    let refusal = Refusal::new(
-        Code::MethodNotAllowed,
+    let title = if is_never_passed_on(ask.method.as_str()) {
+        "The proxy never passes CONNECT, TRACE, TRACK or DEBUG on: the caller uses a method that \
+         Allow names."
+    } else {
         "The method is not allowed: the caller uses one that Allow names, or the operator adds it \
-         to proxy.allowed_methods.",
-    );
+         to proxy.allowed_methods."
+    };
+    let refusal = Refusal::new(Code::MethodNotAllowed, title);
     Err(refusal.with(http::header::ALLOW, in_force.settings.allow.clone()))
 }
 
@@ -90,10 +93,7 @@ fn target<'a>(
 pub(super) fn refuse_target(denied: Denied, connection: &Connection, target: &Target) -> Refusal {
     let name = connection.name();
     match denied {
-        Denied::Connection => Refusal::new(
-            Code::ConnectionForbidden,
-            format!("The token may not use the connection {name}; the operator can grant it."),
-        ),
+        Denied::Connection => may_not_use(name),
         Denied::Https => Refusal::new(
             Code::HttpsRequired,
             "Credentials travel over https only: use an https:// URL, or let the operator set proxy.plain_http to upgrade.",

@@ -190,7 +190,11 @@ async fn a_refusal_says_what_stands_in_the_place_of_a_token() {
             "The key in the field authorization is",
         ),
         (sdk("X-Api-Key", "sk-live-0123456789"), "The key in the field x-api-key is not"),
-        (sdk("Authorization", "Bearer kf_short"), "The access token is not whole"),
+        (
+            sdk("Authorization", "Bearer kf_short"),
+            "The access token is not whole, or its scheme is neither Bearer nor Basic: an access \
+             token is kf_ and 43 characters",
+        ),
         (sdk("Authorization", &basic("u:kf_short")), "The access token is not whole"),
         (sdk("Accept", "*/*"), "No access token: use one as the API key"),
     ] {

@@ -131,6 +131,7 @@ async fn a_connection_that_is_not_there_or_not_for_the_caller_is_refused() {
     ] {
         let answer = world.send(&ask).await;
         assert_eq!(answer.refusal(), refused(403, code));
+        assert!(!answer.title().contains("grant"), "no token changes: {}", answer.title());
     }
     assert_eq!(origin.conns(), 0);
 }
