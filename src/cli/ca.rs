@@ -85,8 +85,31 @@ fn succeed(
     }
     let told = answer.json()?;
     let signs_from = told.get("ca").map(|ca| cell(ca, "signs_from")).unwrap_or_default();
-    output::result(&format!(
-        "made another CA, which signs from {signs_from}: until then have programs trust what \
-         keyferry ca export prints"
-    ))
+    output::result(&announcement(arguments.overlap, &signs_from))
+}
+
+/// Says what is to be done now that there is another CA.
+fn announcement(overlap: Duration, signs_from: &str) -> String {
+    if overlap.is_zero() {
+        return "made another CA, which signs now: programs fail until they trust what `keyferry \
+                ca export` prints"
+            .to_owned();
+    }
+    format!(
+        "made another CA, which signs from {signs_from}: have programs trust what `keyferry ca \
+         export` prints by then"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_that_signs_at_once_leaves_no_time_to_trust_it() {
+        let later = announcement(Duration::from_mins(1), "2026-01-01T00:00:00Z");
+        assert!(later.contains("from 2026-01-01T00:00:00Z") && later.ends_with("by then"));
+        let now = announcement(Duration::ZERO, "2026-01-01T00:00:00Z");
+        assert!(now.contains("signs now: programs fail until") && !now.contains("2026"), "{now}");
+    }
 }

@@ -63,7 +63,7 @@ pub(super) fn run(
 
 impl Shelf {
     /// The path of all connections, or of all of a type.
-    fn connections(&self, which: &str) -> Path {
+    pub(super) fn connections(&self, which: &str) -> Path {
         Path::zis(&["integrations", self.integration.as_str(), "connections", which])
     }
 

@@ -72,7 +72,16 @@ pub(super) fn run(
         Format::Text => as_text(&told),
         Format::Json => told.to_string(),
     })?;
-    if cell(&told, "decision") == "allow" { Ok(()) } else { Err(Failure::AsPrinted) }
+    if cell(&told, "decision") == "allow" {
+        return Ok(());
+    }
+    if why_refused(&told).contains("X-Zis-Integration") {
+        output::note(&format!(
+            "keyferry: for `keyferry explain`, name the integration with --integration or \
+             {INTEGRATION}"
+        ));
+    }
+    Err(Failure::AsPrinted)
 }
 
 /// The server that the command line names; else the one of the environment, or of this
@@ -172,10 +181,18 @@ fn operator() -> Caller {
     }
 }
 
+fn steps(told: &Value) -> impl Iterator<Item = &Value> {
+    told.get("steps").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The detail of the rule that refuses; empty where none does.
+fn why_refused(told: &Value) -> String {
+    let refused = steps(told).find(|step| cell(step, "outcome") == "refuse");
+    refused.map(|step| cell(step, "detail")).unwrap_or_default()
+}
+
 fn as_text(told: &Value) -> String {
-    let steps: Vec<_> = told.get("steps").and_then(Value::as_array).into_iter().flatten().collect();
-    let refused = steps.iter().find(|step| cell(step, "outcome") == "refuse");
-    let why = refused.map(|step| cell(step, "detail")).unwrap_or_default();
+    let why = why_refused(told);
     let mut text = match cell(told, "decision").as_str() {
         "allow" => {
             let (origin, field) = (cell(told, "origin"), cell(told, "field"));
@@ -183,7 +200,7 @@ fn as_text(told: &Value) -> String {
         }
         _ => format!("refuse: {} {}: {why}", cell(told, "status"), cell(told, "code")),
     };
-    for step in steps {
+    for step in steps(told) {
         let (rule, outcome) = (cell(step, "name"), cell(step, "outcome"));
         let line = format!("  {rule:<11} {outcome:<11} {}", cell(step, "detail"));
         let _infallible = write!(text, "\n{}", line.trim_end());

@@ -198,6 +198,10 @@ fn explain_decides_alone_where_the_server_of_the_environment_does_not_answer() {
     assert_eq!((named.code, named.out.as_str()), (Some(1), ""), "{named:?}");
     let scheme = program.run("explain --config k.toml GET api.example.com/v1");
     assert!(scheme.out.contains("write https://api.example.com/v1"), "{scheme:?}");
+    let none = Program::new().file("k.toml", "").with("KEYFERRY_URL", "http://127.0.0.1:1");
+    let none = none.run(line);
+    assert!(none.out.contains("ConnectionRequired"), "{none:?}");
+    assert!(none.err.contains("name the integration with --integration or"), "{none:?}");
     let wrong = Program::new().with("KEYFERRY_URL", "nowhere").run("explain GET https://a.com/");
     assert!(wrong.code == Some(1) && wrong.err.contains("KEYFERRY_URL"), "{wrong:?}");
 }

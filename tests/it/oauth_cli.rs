@@ -207,7 +207,7 @@ async fn a_client_is_made_shown_changed_and_deleted() {
     assert_eq!(shown["token_url"], "https://id2.example.test/token");
 
     let deleted = scene.run("client delete example").await;
-    assert_eq!(deleted.out, "deleted example, and with it every connection that it had\n");
+    assert_eq!(deleted.out, "deleted example\n", "it had no connection");
     for again in ["client show example", "client delete example", &format!("client show {uuid}")] {
         let again = scene.run(again).await;
         assert!(again.code == 1 && again.err.contains("has no client"), "{again:?}");
@@ -270,6 +270,17 @@ async fn client_credentials_make_a_connection_in_one_go() {
         let again = scene.run(&format!("connection {again} crm")).await;
         assert!(again.code == 1 && again.err.contains("no connection crm"), "{again:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_takes_its_connections_with_it_and_says_so() {
+    let scene = Scene::new().await;
+    scene.create_client("--grant-type client_credentials").await;
+    let create = "connection create --type oauth --client example --name crm";
+    assert_eq!(scene.run(create).await.code, 0);
+    let deleted = scene.run("client delete example").await;
+    assert_eq!(deleted.out, "deleted example, and with it every connection that it had\n");
+    assert_eq!(scene.use_it("crm").await.refusal(), refused(403, "ConnectionNotFound"));
 }
 
 #[tokio::test]
@@ -414,13 +425,23 @@ async fn what_belongs_to_another_type_is_wrong_usage() {
         "create --type bearer_token --allowed-domain a.test --secret-stdin",
         "create --type bearer_token --name other --allowed-domain a.test --client example",
         "create --type bearer_token --name other --allowed-domain a.test --no-browser",
-        "update kept --allowed-domain api.example.test",
         "update crm --secret-stdin",
         "update crm --username user",
         "update crm",
     ] {
         let ended = scene.run(&format!("connection {wrong}")).await;
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{wrong}: {ended:?}");
+    }
+    for (other, member) in [
+        ("kept --allowed-domain api.example.test", "allowed domain"),
+        ("kept --name other", "name"),
+        ("crm --name other", "name"),
+    ] {
+        let ended = scene.run(&format!("connection update {other}")).await;
+        let said = format!(
+            "the {member} of a connection never changes: delete the connection and create it again"
+        );
+        assert!(ended.code == 2 && ended.err.contains(&said), "{other}: {ended:?}");
     }
     let nobody = scene.run("connection create --type oauth --client nobody --name other").await;
     assert!(nobody.code == 1 && nobody.err.contains("has no client nobody"), "{nobody:?}");

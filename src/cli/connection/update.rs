@@ -30,6 +30,9 @@ pub(super) struct Arguments {
     /// Where the tokens of a connection by OAuth may be sent; it is set once
     #[arg(long, value_name = "DOMAIN")]
     allowed_domain: Option<String>,
+    /// Never changes; read so that the answer says what to do
+    #[arg(long = "name", value_name = "NAME", hide = true)]
+    renamed: Option<String>,
     #[command(flatten)]
     secret: Source,
 }
@@ -71,12 +74,17 @@ fn body(arguments: &Arguments, kind: ConnectionType) -> Result<Body, Failure> {
 
 fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), Failure> {
     let is_oauth = kind == ConnectionType::OAuth;
+    if !is_oauth && arguments.allowed_domain.is_some() {
+        return Err(never_changes("allowed domain"));
+    }
+    if arguments.renamed.is_some() {
+        return Err(never_changes("name"));
+    }
     refuse_misplaced(
         kind,
         [
             ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
             ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
-            ("--allowed-domain", arguments.allowed_domain.is_some(), is_oauth),
             ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
         ],
     )?;
@@ -88,4 +96,11 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Says of a member, in the API's words, that only a new connection can have another.
+fn never_changes(member: &str) -> Failure {
+    Failure::Usage(format!(
+        "the {member} of a connection never changes: delete the connection and create it again"
+    ))
 }
