@@ -133,19 +133,25 @@ impl Keys {
         self.vault.load_full()
     }
 
-    /// Reads the file again, and uses its keys if they open the store. Whether they are others
-    /// than before.
+    /// Reads the file again, and uses its keys if they open the store, with those in use that it
+    /// lacks while records need any of them. Tells whether they are others than before.
     ///
     /// # Errors
-    /// [`KeysError`] as at the start, and where the file lacks a key in use that records need; the
-    /// keys in use stay so then.
+    /// [`KeysError`] as at the start, and where the file has another key under the id of one in use
+    /// that records need; the keys in use stay so then.
     pub(super) async fn reread(&self, store: &Store) -> Result<bool, KeysError> {
-        let (path, vault) = self.read_again(store).await?;
-        self.check(&vault, store).await?;
+        let (path, mut vault) = self.read_again(store).await?;
         let in_use = self.vault();
         let mut lacking = lacking(&vault, &in_use, store).await?;
         // One that is not in use either can't be given up.
         lacking.retain(|(id, _)| in_use.keyring().has(id.as_str()));
+        if !lacking.is_empty() {
+            lacking.retain(|(id, _)| vault.keyring().has(id.as_str()));
+            let place = || path.display().to_string();
+            let all = vault.keyring().with_rest_of(in_use.keyring());
+            vault = Vault::new(all.map_err(|why| KeysError::Keyring { place: place(), why })?);
+        }
+        self.check(&vault, store).await?;
         self.replace(path, vault, lacking)
     }
 

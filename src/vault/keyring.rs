@@ -95,6 +95,16 @@ impl Keyring {
         Ok(Self { first: MasterKey::generate()?, others: others? })
     }
 
+    /// These keys, and behind them those of `in_use` whose ids are not among them.
+    ///
+    /// # Errors
+    /// [`KeyringError::Cipher`], for no reason that is known.
+    pub fn with_rest_of(&self, in_use: &Self) -> Result<Self, KeyringError> {
+        let rest = in_use.all().filter(|key| !self.has(&key.id));
+        let others: Result<_, _> = self.others.iter().chain(rest).map(MasterKey::copy).collect();
+        Ok(Self { first: self.first.copy()?, others: others? })
+    }
+
     /// The first key alone, once nothing is sealed under the others.
     ///
     /// # Errors
@@ -249,6 +259,13 @@ mod tests {
             assert!(refused.contains(refusal), "{text}: {refused}");
             assert!(!refused.contains("c2Vj"), "{refused}");
         }
+    }
+
+    #[test]
+    fn the_rest_of_other_keys_stands_behind() {
+        let (file, in_use) = (line("k2", 2), line("k1", 1) + &line("k2", 2));
+        let all = parse(&file).unwrap().with_rest_of(&parse(&in_use).unwrap()).unwrap();
+        assert_eq!(all.ids().collect::<Vec<_>>(), ["k2", "k1"]);
     }
 
     #[test]
