@@ -86,9 +86,14 @@ pub(super) fn admit_tunnel_again(
     presented: &Presented,
     ask: &Ask,
     now: Timestamp,
+    way: &Way,
 ) -> Result<Arc<Holder>, Refusal> {
     let holder = identify_again(in_force, presented, ask, now)?;
-    tunnel::decide(in_force, &holder.caller, ask, |_listing| {})?;
+    if tunnel::decide(in_force, &holder.caller, ask, |_listing| {})? != *way {
+        let title = "A connection came to cover the host while the tunnel waited for it; open the \
+                     tunnel again.";
+        return Err(Refusal::new(Code::ConnectionForbidden, title));
+    }
     Ok(holder)
 }
 

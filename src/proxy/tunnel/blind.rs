@@ -40,7 +40,8 @@ impl Proxy {
         };
         // The conn has been waited for: what was allowed then may not be by now.
         let (in_force, now) = (self.in_force.load_full(), self.ledger.clock.now());
-        let holder = admit_tunnel_again(&in_force, &opening.presented, &opening.ask, now);
+        let Opening { presented, ask, way, .. } = &opening;
+        let holder = admit_tunnel_again(&in_force, presented, ask, now, way);
         let end = match holder {
             Ok(holder) => holder.caller.expires_at,
             Err(refusal) => return relay::refuse(refusal, entry, visit),
