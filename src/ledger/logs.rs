@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -43,10 +44,18 @@ pub fn install(
     filter: &str,
 ) -> Result<(), FilterError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| FilterError(error.to_string()))?;
+    let filter = filter.and(filter_fn(may_be_shown));
     tracing_subscriber::registry()
         .with(Lines { sink, format, clock }.with_filter(filter))
         .try_init()
         .map_err(|error| FilterError(error.to_string()))
+}
+
+/// Tells whether events of this kind may be shown, whatever is asked for: the HTTP/2 library writes
+/// down frames with the peer's own words, which may repeat the credential that it was sent.
+fn may_be_shown(metadata: &Metadata<'_>) -> bool {
+    let crate_name = metadata.target().split("::").next().unwrap_or_default();
+    crate_name != "h2" || *metadata.level() <= Level::INFO
 }
 
 /// Whether entries are wanted as lines.
@@ -74,7 +83,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 }
 
 impl Lines {
-    fn write_json(&self, buffer: &mut Vec<u8>, metadata: &tracing::Metadata<'_>, fields: &Fields) {
+    fn write_json(&self, buffer: &mut Vec<u8>, metadata: &Metadata<'_>, fields: &Fields) {
         buffer.extend_from_slice(b"{\"time\":\"");
         write_time(buffer, self.clock.now());
         let _infallible = write!(
@@ -90,12 +99,7 @@ impl Lines {
         buffer.extend_from_slice(b"}\n");
     }
 
-    fn write_pretty(
-        &self,
-        buffer: &mut Vec<u8>,
-        metadata: &tracing::Metadata<'_>,
-        fields: &Fields,
-    ) {
+    fn write_pretty(&self, buffer: &mut Vec<u8>, metadata: &Metadata<'_>, fields: &Fields) {
         let time = self.clock.now().strftime("%H:%M:%S%.3f");
         let message = printable(&fields.message);
         let _infallible = write!(buffer, "{time}Z {:>5} {message}", metadata.level());

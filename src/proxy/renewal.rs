@@ -177,7 +177,8 @@ impl Proxy {
         if let Err(error) = &sent
             && error.is_before_sending()
         {
-            tracing::debug!(error = error.chain(), "a request could not be sent once more");
+            // Its causes may have the origin's words.
+            tracing::debug!(%error, "a request could not be sent once more");
             return None;
         }
         Some(recheck.judge(sent))

@@ -42,7 +42,7 @@ pub fn masked<'a>(
 }
 
 /// What must not be shown of a credential: its value, what that is made of, and the base64 of each,
-/// all without padding.
+/// all without padding, as they are and in lower case, in which names of hosts are commonly written.
 fn needles(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
     let parts = parts(credential);
     let encoded = parts.iter().flat_map(|part| {
@@ -56,7 +56,10 @@ fn needles(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
         needle.truncate(bare);
         needle
     });
-    bare.filter(|needle| !needle.is_empty()).collect()
+    let bare: Vec<_> = bare.filter(|needle| !needle.is_empty()).collect();
+    let lower = bare.iter().map(|needle| Zeroizing::new(needle.to_ascii_lowercase()));
+    let lower: Vec<_> = lower.collect();
+    bare.into_iter().chain(lower).collect()
 }
 
 fn parts(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {

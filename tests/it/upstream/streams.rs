@@ -117,7 +117,7 @@ async fn the_words_of_a_goaway_are_written_down_nowhere() {
         frames.close().await;
     })
     .await;
-    let world = World::new(&origin).run().await;
+    let world = World::new(&origin).set("log.level", "\"trace\"").run().await;
     assert_eq!(world.send(&post("/before", "x")).await.refusal(), refused(502, "UpstreamClosed"));
     assert_eq!(world.send(&get("/after")).await.status, 200);
     for path in ["/before", "/after"] {
