@@ -242,6 +242,7 @@ impl Follower {
             tracing::error!(
                 "requests are refused: the store could not be read for store.max_staleness"
             );
+            self.live.tell();
         }
     }
 

@@ -37,6 +37,11 @@ impl Live {
         self.changed.subscribe()
     }
 
+    /// Tells that what is in force is not to be relied on any more.
+    pub(super) fn tell(&self) {
+        self.changed.send_modify(|number| *number += 1);
+    }
+
     /// Replaces what is in force by what `change` makes of it, and gives what else it gives.
     /// Requests in flight finish under what they began with.
     pub(super) fn change<T>(&self, change: impl FnOnce(&InForce) -> (InForce, T)) -> T {

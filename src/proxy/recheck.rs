@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -110,6 +111,11 @@ impl FinalCheck for Recheck<'_> {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.proxy.changes.clone()
+    }
+
+    fn ends_in(&self) -> Option<Duration> {
+        let left = self.token_end?.duration_since(self.proxy.ledger.clock.now());
+        Some(Duration::try_from(left).unwrap_or_default())
     }
 }
 

@@ -110,6 +110,11 @@ impl Outgoing {
         }
     }
 
+    /// The time that nothing was taken or written of it.
+    pub(super) fn still(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |streamed| streamed.progress.still())
+    }
+
     pub(super) fn progress(&self) -> Option<Arc<Progress>> {
         self.0.as_ref().map(|streamed| Arc::clone(&streamed.progress))
     }

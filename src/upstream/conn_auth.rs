@@ -13,7 +13,10 @@ pub(super) fn is_bound_to_conn<B>(request: &HeaderMap, response: &Response<B>) -
             .iter()
             .any(|line| line.as_bytes().split(|byte| *byte == b',').any(has_conn_scheme));
     is_asked_for
-        || request.get(header::AUTHORIZATION).is_some_and(|line| has_conn_scheme(line.as_bytes()))
+        || request
+            .get_all(header::AUTHORIZATION)
+            .iter()
+            .any(|line| has_conn_scheme(line.as_bytes()))
 }
 
 /// Tells whether this challenge, or these credentials, are of a scheme that authenticates a conn.

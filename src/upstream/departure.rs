@@ -1,6 +1,7 @@
 //! A request that is fit to leave.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri};
 use http_body::Body as _;
@@ -44,8 +45,11 @@ pub trait FinalCheck: Sync {
     /// [`Withdrawn`] when it is not to leave any more.
     fn check(&self, departure: &mut Departure) -> Result<Checked, Withdrawn>;
 
-    /// Changes whenever the next look may find something else.
+    /// Changes whenever the next look may find something else, but for the passing of time.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// The time until the caller's token ends, if it does.
+    fn ends_in(&self) -> Option<Duration>;
 }
 
 /// A departure that may leave.
@@ -90,7 +94,7 @@ pub enum Checked {
 /// use keyferry::upstream::{Departure, Outgoing};
 ///
 /// fn forge(permit: Permit, request: Request<Outgoing>) -> Departure {
-///     Departure { warrant: permit, request: Box::new(request), alone: false }
+///     Departure { warrant: permit, request: Box::new(request), alone: false, drops_trailers: true }
 /// }
 /// ```
 #[derive(Debug)]
@@ -100,6 +104,8 @@ pub struct Departure {
     request: Box<Request<Outgoing>>,
     /// Whether it needs a conn of its own, over HTTP/1.1.
     alone: bool,
+    /// Whether the body's trailers stay behind.
+    drops_trailers: bool,
 }
 
 /// By what right a request leaves.
@@ -126,13 +132,21 @@ impl Departure {
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
         headers.insert(credential.field(), credential.expose().clone());
-        Ok(Self { warrant: Warrant::Permit(permit), request: Box::new(request), alone: upgrade })
+        let (warrant, request) = (Warrant::Permit(permit), Box::new(request));
+        Ok(Self { warrant, request, alone: upgrade, drops_trailers: false })
     }
 
     /// Tells whether the credential is this connection's, as it is in force now.
     #[must_use]
     pub fn is_for(&self, connection: &Arc<Connection>) -> bool {
-        matches!(&self.warrant, Warrant::Permit(permit) if Arc::ptr_eq(permit.connection(), connection))
+        let Warrant::Permit(permit) = &self.warrant else { return false };
+        let ours = permit.connection();
+        Arc::ptr_eq(ours, connection)
+            || (is_same(ours, connection)
+                && ours
+                    .credential()
+                    .zip(connection.credential())
+                    .is_some_and(|(ours, now)| ours.same_as(now)))
     }
 
     /// Puts another permit for the same origin in the place of the one that there was, and the
@@ -148,8 +162,7 @@ impl Departure {
     ) -> Result<(), NotRenewed> {
         let Warrant::Permit(before) = &self.warrant else { return Err(NotRenewed::Elsewhere) };
         let (old, new) = (before.connection(), permit.connection());
-        let is_same = old.integration() == new.integration() && old.name() == new.name();
-        if before.origin() != permit.origin() || !is_same {
+        if before.origin() != permit.origin() || !is_same(old, new) {
             return Err(NotRenewed::Elsewhere);
         }
         let credential = new.credential().ok_or(NotRenewed::Sealed)?;
@@ -163,6 +176,7 @@ impl Departure {
         headers.insert(credential.field(), credential.expose().clone());
         if old.field() != credential.field() {
             // They were to be filtered for the old field.
+            self.drops_trailers = true;
             self.request.body_mut().drop_trailers();
         }
         self.warrant = Warrant::Permit(permit);
@@ -178,7 +192,7 @@ impl Departure {
         *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
         request.headers_mut().insert(header::HOST, endpoint.origin().host_field());
         let warrant = Warrant::TokenEndpoint(Box::new(endpoint));
-        Self { warrant, request: Box::new(request), alone: true }
+        Self { warrant, request: Box::new(request), alone: true, drops_trailers: false }
     }
 
     pub(super) fn origin(&self) -> &Origin {
@@ -260,9 +274,17 @@ impl Departure {
     }
 
     /// Puts a body back that can be sent from its beginning.
-    pub(super) fn put_body(&mut self, body: Outgoing) {
+    pub(super) fn put_body(&mut self, mut body: Outgoing) {
+        if self.drops_trailers {
+            body.drop_trailers();
+        }
         *self.request.body_mut() = body;
     }
+}
+
+/// Tells whether both are the connection of the same name.
+fn is_same(one: &Connection, other: &Connection) -> bool {
+    one.integration() == other.integration() && one.name() == other.name()
 }
 
 impl Warrant {

@@ -27,7 +27,8 @@ use super::meter::OpenConn;
 use crate::clock::instant;
 use crate::tasks::Tasks;
 
-pub(super) use self::exchange::{Exchange, Unanswered};
+pub(super) use self::exchange::{Exchange, Unanswered, Written};
+pub(super) use self::facts::WRITE_TIMEOUT;
 pub(super) use self::reply::StreamBody;
 
 /// A conn of HTTP/2 that several requests share.
@@ -182,7 +183,8 @@ async fn run(
 /// The largest head of a response, in bytes; as large as over HTTP/1.1, nearly.
 const MAX_HEADERS_SIZE: u32 = 256 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONN_WINDOW: u32 = 4 << 20;
+/// Room for many answers that nobody takes beside one that is taken.
+const CONN_WINDOW: u32 = 32 << 20;
 /// The number of streams that are opened before the peer has said how many it allows.
 const INITIAL_MAX_STREAMS: usize = 100;
 /// How much of a request's body may wait to be written.

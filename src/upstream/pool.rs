@@ -2,15 +2,16 @@
 //! under which the conn was made, and the integration — no two tenants share a socket.
 
 use std::collections::HashMap;
-use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::error::{Error, Phase};
 use super::http1::Conn;
 use super::http2::{ConnId, Shared, Stream};
 use super::meter::Gauges;
@@ -33,6 +34,28 @@ pub(super) enum Pooled {
     Http2(Stream),
 }
 
+/// The end of a wait for the right to open a conn of HTTP/2.
+#[derive(Debug)]
+pub(super) enum Turn<'a> {
+    /// Another may be opened, for as long as this is held.
+    Open(Option<SemaphorePermit<'a>>),
+    /// There is room on one that there is.
+    Stream(Stream),
+}
+
+/// A request that waits for room; the conns of its slot stay for as long.
+#[derive(Debug)]
+struct Waiting<'a>(&'a Slot);
+
+/// The reason why there is no room on a conn of HTTP/2.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NoRoom {
+    /// Their origin allowed no other stream in time.
+    Late,
+    /// There is no such conn any more.
+    Closed,
+}
+
 /// The idle conns of one worker.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -48,6 +71,8 @@ pub(super) struct Slot {
     openings: Semaphore,
     /// Told whenever there may be room on a conn of HTTP/2 that had none.
     freed: Arc<Notify>,
+    /// The number of requests that wait for that.
+    waiting: AtomicUsize,
     max_idle: usize,
     gauges: Arc<Gauges>,
 }
@@ -73,8 +98,8 @@ impl Pool {
         }
         let gauges = Arc::clone(&self.gauges);
         let (openings, freed) = (Semaphore::new(MOST_OPENINGS), Arc::default());
-        let slot = Slot { conns: Mutex::default(), openings, freed, max_idle, gauges };
-        let slot = Arc::new(slot);
+        let (conns, waiting) = (Mutex::default(), AtomicUsize::new(0));
+        let slot = Arc::new(Slot { conns, openings, freed, waiting, max_idle, gauges });
         slots.insert(key.clone(), Arc::clone(&slot));
         slot
     }
@@ -121,26 +146,37 @@ impl Slot {
         self.conns.lock().http2.iter().any(Shared::is_open)
     }
 
-    /// The right to open another conn of HTTP/2, or a place on one where there is room by then.
-    /// Cancel-safe.
-    pub(super) async fn turn(
-        &self,
-        avoid: Option<&ConnId>,
-    ) -> Result<Option<SemaphorePermit<'_>>, Stream> {
-        // It is never closed.
-        let turn = self.openings.acquire().await.ok();
-        match self.conns.lock().stream(avoid) {
-            Some(stream) => Err(stream),
-            None => Ok(turn),
-        }
+    /// The right to open another conn of HTTP/2, or a place on one where there is room before;
+    /// `None` when there is neither within `limit`. Cancel-safe.
+    pub(super) async fn turn(&self, avoid: Option<&ConnId>, limit: Duration) -> Option<Turn<'_>> {
+        let _waiting = Waiting::at(self);
+        let mut turn = pin!(self.openings.acquire());
+        let wait = async {
+            loop {
+                let freed = self.freed.notified();
+                if let Some(stream) = self.conns.lock().stream(avoid) {
+                    return Turn::Stream(stream);
+                }
+                tokio::select! {
+                    // It is never closed.
+                    turn = &mut turn => match self.conns.lock().stream(avoid) {
+                        Some(stream) => return Turn::Stream(stream),
+                        None => return Turn::Open(turn.ok()),
+                    },
+                    () = freed => {}
+                }
+            }
+        };
+        tokio::time::timeout(limit, wait).await.ok()
     }
 
     /// Waits for room on a conn of HTTP/2, where no other can be opened: a request is not handed to
     /// a conn in which it would have to wait. Cancel-safe.
     ///
     /// # Errors
-    /// [`Error`] when there is no room within `limit`, or no such conn any more.
-    pub(super) async fn room(&self, limit: Duration) -> Result<Stream, Error> {
+    /// [`NoRoom`] when there is none.
+    pub(super) async fn room(&self, limit: Duration) -> Result<Stream, NoRoom> {
+        let _waiting = Waiting::at(self);
         let wait = async {
             loop {
                 let freed = self.freed.notified();
@@ -148,13 +184,12 @@ impl Slot {
                     return Ok(stream);
                 }
                 if !self.is_shared() {
-                    let error = io::Error::other("its conns took no request, and were closed");
-                    return Err(Error::closed(Phase::BeforeResponse, error));
+                    return Err(NoRoom::Closed);
                 }
                 freed.await;
             }
         };
-        tokio::time::timeout(limit, wait).await.unwrap_or(Err(Error::ResponseTimeout))
+        tokio::time::timeout(limit, wait).await.unwrap_or(Err(NoRoom::Late))
     }
 
     /// What is told whenever there may be room on a conn of HTTP/2.
@@ -171,6 +206,9 @@ impl Slot {
         }
         let stream = fresh.stream(None);
         conns.http2.push(fresh);
+        drop(conns);
+        // It may have room for those who wait.
+        self.freed.notify_waiters();
         stream
     }
 
@@ -198,12 +236,13 @@ impl Slot {
             conn.close();
         }
         conns.http2.iter_mut().for_each(Shared::look_after);
-        let mut resting = 0;
+        let (mut resting, is_waited_for) = (0, self.waiting.load(Relaxed) > 0);
         conns.http2.retain(|shared| {
             let rests = shared.streams() == 0;
             resting += usize::from(rests);
             let too_many = rests && resting > self.max_idle.max(1);
-            shared.is_in_use() && (!rests || fresh(shared.since())) && !too_many
+            let is_wanted = is_waited_for || ((!rests || fresh(shared.since())) && !too_many);
+            shared.is_in_use() && is_wanted
         });
         let http1_only = conns.http1_until.is_some_and(|until| now < until);
         http1_only || !conns.idle.is_empty() || !conns.http2.is_empty()
@@ -218,6 +257,19 @@ impl Conns {
         }
         self.http2.retain(Shared::is_in_use);
         self.http2.iter_mut().find_map(|shared| shared.stream(avoid))
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn at(slot: &'a Slot) -> Self {
+        slot.waiting.fetch_add(1, Relaxed);
+        Self(slot)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
     }
 }
 

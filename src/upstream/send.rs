@@ -3,6 +3,7 @@
 mod alone;
 mod waiting;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ pub use self::alone::Opened;
 use self::waiting::{changed, in_time};
 use super::Rules;
 use super::conn_auth::is_bound_to_conn;
-use super::departure::{Departure, FinalCheck, Withdrawn};
+use super::departure::{Departure, FinalCheck};
 use super::dial::{self, Dialed, dial};
 use super::error::{Error, Phase};
 use super::http1::{Conn, Head, Lease, drive};
 use super::http2::{ConnId, Exchange, Shared, Stream, Unanswered};
 use super::meter::{Gauges, OpenConn};
-use super::pool::{Key, Pool, Pooled, Slot};
+use super::pool::{Key, NoRoom, Pool, Pooled, Slot, Turn};
 use super::replay::{ReplayBudget, resume};
 use super::reply::{Reply, ReplyBody};
 use super::tls::Purpose;
@@ -136,14 +137,8 @@ impl Upstream {
         let slot = self.pool.slot(&key, rules.settings.max_idle_per_origin.div_ceil(self.workers));
         let (mut tries, mut avoid) = (Tries::default(), None);
         loop {
-            let kept = if tries.may_use_kept() { slot.check_out(avoid.as_ref()) } else { None };
-            let reused = kept.is_some();
-            let pooled = if let Some(kept) = kept {
-                kept
-            } else {
-                tries.opened += 1;
-                Box::pin(self.open(rules, &key, &slot, avoid.as_ref())).await?
-            };
+            let conn = self.conn(rules, &key, &slot, &mut tries, avoid.as_ref());
+            let (pooled, reused) = conn.await?;
             if let Err(withdrawn) = check.check(&mut departure) {
                 if let Pooled::Http1(conn) = pooled {
                     slot.check_in(conn);
@@ -154,7 +149,8 @@ impl Upstream {
                 Pooled::Http1(conn) => {
                     self.try_http1(rules, conn, &slot, departure, reused).await?
                 }
-                Pooled::Http2(_) if departure.needs_http1() => {
+                Pooled::Http2(unused) if departure.needs_http1() => {
+                    drop(unused);
                     return Box::pin(self.send_over_http1(rules, departure, check)).await;
                 }
                 Pooled::Http2(stream) => {
@@ -184,18 +180,46 @@ impl Upstream {
         }
     }
 
-    /// A conn that is opened for a request, or room on one that was opened meanwhile.
+    /// A conn for a request, and whether it was kept.
+    async fn conn(
+        &self,
+        rules: &Rules,
+        key: &Key,
+        slot: &Slot,
+        tries: &mut Tries,
+        avoid: Option<&ConnId>,
+    ) -> Result<(Pooled, bool), Error> {
+        loop {
+            let kept = if tries.may_use_kept() { slot.check_out(avoid) } else { None };
+            if let Some(kept) = kept {
+                return Ok((kept, true));
+            }
+            tries.opened += 1;
+            if let Some(opened) = Box::pin(self.open(rules, key, slot, avoid)).await? {
+                return Ok((opened, false));
+            }
+            // The conns that it waited for have closed, and nothing was written on them.
+            if !tries.may_repeat() {
+                return Err(Error::ConnectRefused(io::ErrorKind::NotConnected.into()));
+            }
+        }
+    }
+
+    /// A conn that is opened for a request, or room on one that was opened meanwhile; `None` when
+    /// those that had no room have closed.
     async fn open(
         &self,
         rules: &Rules,
         key: &Key,
         slot: &Slot,
         avoid: Option<&ConnId>,
-    ) -> Result<Pooled, Error> {
+    ) -> Result<Option<Pooled>, Error> {
+        let limit = rules.settings.response_timeout;
         let turn = if slot.is_shared() {
-            match slot.turn(avoid).await {
-                Ok(turn) => turn,
-                Err(stream) => return Ok(Pooled::Http2(stream)),
+            match slot.turn(avoid, limit).await {
+                Some(Turn::Open(turn)) => turn,
+                Some(Turn::Stream(stream)) => return Ok(Some(Pooled::Http2(stream))),
+                None => return Err(Error::ResponseTimeout),
             }
         } else {
             None
@@ -203,13 +227,15 @@ impl Upstream {
         let opened = self.open_conn(rules, key, slot, avoid).await;
         drop(turn);
         if let Ok(Some(pooled)) = opened {
-            return Ok(pooled);
+            return Ok(Some(pooled));
         }
         // To wait for room is better than to fail.
-        let room = slot.room(rules.settings.response_timeout).await;
+        let room = slot.room(limit).await;
         match (room, opened) {
-            (Ok(stream), _) => Ok(Pooled::Http2(stream)),
-            (Err(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
+            (Ok(stream), _) => Ok(Some(Pooled::Http2(stream))),
+            (Err(_), Err(error)) => Err(error),
+            (Err(NoRoom::Late), Ok(_)) => Err(Error::ResponseTimeout),
+            (Err(NoRoom::Closed), Ok(_)) => Ok(None),
         }
     }
 
@@ -293,16 +319,16 @@ impl Upstream {
             Err(unanswered) => unanswered,
             Ok(mut exchange) => {
                 let limit = rules.settings.response_timeout;
-                let is_written = exchange.is_written();
+                let written = exchange.watch();
                 let answered = tokio::select! {
                     biased;
                     answered = in_time(limit, progress.as_deref(), exchange.answer()) => answered,
-                    checked = changed(check, &mut departure, is_written) => {
+                    checked = changed(check, &mut departure, written) => {
                         let body = exchange.withdraw();
                         checked.map_err(Error::Withdrawn)?;
-                        let body = body.ok_or(Error::Withdrawn(Withdrawn))?;
+                        let error = replaced();
+                        let Some(body) = body else { return Err(error) };
                         departure.put_body(body);
-                        let error = Error::Withdrawn(Withdrawn);
                         return Ok(Attempt::Unprocessed(departure, error, Some(conn)));
                     }
                 };
@@ -352,6 +378,12 @@ impl Upstream {
         };
         head.response.map(|()| body)
     }
+}
+
+/// The request was taken back from its conn, and could not be given to another.
+fn replaced() -> Error {
+    let cause = io::Error::other("the connection's credential was replaced meanwhile");
+    Error::closed(Phase::BeforeResponse, cause)
 }
 
 /// The number of times that a request that was not processed is sent again.

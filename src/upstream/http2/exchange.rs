@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -34,15 +35,28 @@ pub(in crate::upstream) struct Exchange {
     place: StreamPlace,
 }
 
-/// A request that the library was given, and maybe has not written yet.
+/// A request that the library was given, and that maybe has not left yet.
 ///
-/// One that is given up while it is held back ends its conn, which would else write it later, when
+/// One that is given up and can't leave ends its conn, which would else send it later, when
 /// nobody looks any more whether it still may leave: the library drops no request that it was
 /// given.
 #[derive(Debug)]
 struct Unwritten {
     facts: Arc<Facts>,
     stream: u32,
+}
+
+/// The progress of a request that the library was given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::upstream) enum Written {
+    /// Nothing of it has been written, because its origin allows fewer streams than there are.
+    HeldBack,
+    /// Nothing of it has been written, because its turn on the conn has not come.
+    NotYet,
+    /// Its head was handed to TLS, and some or all of it may have left.
+    Buffered,
+    /// Its head was handed to the socket.
+    Sent,
 }
 
 /// The reason why there is no answer, and whether the request may be sent again.
@@ -103,14 +117,25 @@ impl Exchange {
             Upload { stream, body, pending, taken, has_ended: false, is_stopped: false }
         });
         let (facts, stream) = (Arc::clone(place.facts()), response.stream_id().as_u32());
-        Ok(Self { response, upload, interim: 0, unwritten: Unwritten { facts, stream }, place })
+        let unwritten = Unwritten { facts, stream };
+        Ok(Self { response, upload, interim: 0, unwritten, place })
     }
 
-    /// Tells, as often as it is asked, whether anything of the request was written.
-    pub(in crate::upstream) fn is_written(&self) -> impl Fn() -> bool + use<> {
-        let Unwritten { facts, stream } = &self.unwritten;
+    /// Tells, as often as it is asked, how far the request has come.
+    pub(in crate::upstream) fn watch(&self) -> impl Fn() -> Written + use<> {
+        let Unwritten { facts, stream, .. } = &self.unwritten;
         let (facts, stream) = (Arc::clone(facts), *stream);
-        move || facts.is_written(stream)
+        move || {
+            if facts.is_flushed(stream) {
+                Written::Sent
+            } else if facts.is_written(stream) {
+                Written::Buffered
+            } else if facts.is_held_back(stream) {
+                Written::HeldBack
+            } else {
+                Written::NotYet
+            }
+        }
     }
 
     /// Takes back a request of which nothing was written, and gives its body if all of it is still
@@ -152,10 +177,12 @@ impl Exchange {
         response: Response<RecvStream>,
         tasks: &Tasks,
     ) -> Response<StreamBody> {
+        // The stream has its place for as long as either of its directions is open.
+        let place = Arc::new(self.place);
         let uploading = self.upload.filter(|upload| !upload.has_ended).map(|mut upload| {
             upload.taken = None;
             let (alive, ends) = oneshot::channel();
-            tasks.spawn(upload.run(ends));
+            tasks.spawn(upload.run(ends, Arc::clone(&place)));
             alive
         });
         let length = response.headers().get(header::CONTENT_LENGTH);
@@ -163,7 +190,7 @@ impl Exchange {
         response.map(|stream| {
             // To HEAD, and with 204 and 304, no body comes, whatever its length would be.
             let length = if stream.is_end_stream() { Some(0) } else { length };
-            StreamBody::new(stream, uploading, length, self.place)
+            StreamBody::new(stream, uploading, length, place)
         })
     }
 
@@ -200,16 +227,14 @@ impl Exchange {
     }
 
     /// Notes that there was no answer in time.
-    pub(in crate::upstream) fn is_late(&self, since: std::time::Instant) {
+    pub(in crate::upstream) fn is_late(&self, since: Instant) {
         self.place.facts().unanswered(since);
     }
 }
 
 impl Drop for Unwritten {
     fn drop(&mut self) {
-        if self.facts.is_held_back(self.stream) {
-            self.facts.cut();
-        }
+        self.facts.give_up(self.stream);
     }
 }
 
@@ -300,8 +325,9 @@ impl Upload {
     }
 
     /// Writes the rest while the answer is under way; `ends` tells how that went.
-    async fn run(mut self, mut ends: oneshot::Receiver<()>) {
+    async fn run(mut self, mut ends: oneshot::Receiver<()>, place: Arc<StreamPlace>) {
         let mut answered = false;
+        let mut stalled = pin!(tokio::time::sleep(STALL_TIMEOUT));
         let sent = poll_fn(|cx| {
             if !answered && let Poll::Ready(ended) = Pin::new(&mut ends).poll(cx) {
                 // Nobody wants the answer any more; else the request may still be.
@@ -311,14 +337,32 @@ impl Upload {
                 }
                 answered = true;
             }
-            self.poll(cx)
+            if let Poll::Ready(sent) = self.poll(cx) {
+                return Poll::Ready(sent);
+            }
+            // An origin that has answered and takes no more may never say so (RFC 9113 §8.1), and
+            // the caller may have gone.
+            while answered && stalled.as_mut().poll(cx).is_ready() {
+                let left = STALL_TIMEOUT.saturating_sub(self.body.still());
+                if left.is_zero() {
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(UploadError::Stream));
+                }
+                stalled.as_mut().reset(tokio::time::Instant::now() + left);
+            }
+            Poll::Pending
         });
-        if let Err(UploadError::Stream) = sent.await {
+        let sent = sent.await;
+        drop(place);
+        if let Err(UploadError::Stream) = sent {
             // The caller's next request comes after the rest of this one, which nobody wants.
             while let Some(Ok(_unwanted)) = self.body.frame().await {}
         }
     }
 }
+
+/// The time that the rest of a request may stand still once its answer is complete.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a failure of the library means.
 pub(super) fn error(fault: h2::Error, facts: &Facts) -> Error {

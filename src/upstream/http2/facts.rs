@@ -26,12 +26,18 @@ pub(in crate::upstream) struct Facts {
     freed: Arc<Notify>,
     /// Told when the conn is to be ended with all that it carries.
     cut: Notify,
+    /// The first stream that was given up before its request had left; 0 when there is none.
+    given_up: AtomicU32,
+    /// Told when there is one.
+    gave_up: Notify,
     /// Tells whether the peer has said how many, or that it won't.
     settled: AtomicBool,
     /// The last stream that the peer may have processed, once it has sent GOAWAY.
     last_stream: AtomicU32,
-    /// The last stream whose request was handed to the socket, in part at least.
+    /// The last stream whose request was handed to TLS, in part at least.
     written_stream: AtomicU32,
+    /// The last stream whose request was handed to the socket, with all that was written then.
+    flushed_stream: AtomicU32,
     /// The time when a byte was last received, in microseconds since the beginning.
     heard_us: AtomicU64,
     /// The time when a frame other than PING was last received.
@@ -55,9 +61,12 @@ impl Facts {
             streams: AtomicUsize::new(0),
             freed,
             cut: Notify::new(),
+            given_up: AtomicU32::new(0),
+            gave_up: Notify::new(),
             settled: AtomicBool::new(false),
             last_stream: AtomicU32::new(u32::MAX),
             written_stream: AtomicU32::new(0),
+            flushed_stream: AtomicU32::new(0),
             heard_us: AtomicU64::new(0),
             busy_us: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
@@ -100,16 +109,31 @@ impl Facts {
         stream > self.last_stream.load(Relaxed) || !self.is_written(stream)
     }
 
-    /// Tells whether the request of this stream was handed to the socket, in part at least.
+    /// Tells whether the request of this stream was handed to TLS, in part at least: then it may
+    /// have left.
     pub(super) fn is_written(&self, stream: u32) -> bool {
         stream <= self.written_stream.load(Relaxed)
+    }
+
+    /// Tells whether the request of this stream was handed to the socket: then it has left.
+    pub(super) fn is_flushed(&self, stream: u32) -> bool {
+        stream <= self.flushed_stream.load(Relaxed)
+    }
+
+    /// All that was written is with the socket.
+    pub(super) fn flushed(&self) {
+        self.flushed_stream.store(self.written_stream.load(Relaxed), Relaxed);
     }
 
     /// Tells whether this stream waits within the library for others to end, because the peer
     /// allows fewer than there are.
     pub(super) fn is_held_back(&self, stream: u32) -> bool {
-        let may_leave = stream <= self.last_stream.load(Relaxed) && !self.is_written(stream);
-        may_leave && self.streams() > self.max_streams()
+        !self.is_written(stream) && self.may_leave(stream) && self.streams() > self.max_streams()
+    }
+
+    /// Tells whether this stream's request has not left, and may later.
+    fn may_leave(&self, stream: u32) -> bool {
+        stream <= self.last_stream.load(Relaxed) && !self.is_flushed(stream)
     }
 
     /// Tells whether no other request is to be sent on the conn.
@@ -132,7 +156,36 @@ impl Facts {
 
     /// Waits until the conn is to be ended. Cancel-safe.
     pub(super) async fn is_cut(&self) {
-        self.cut.notified().await;
+        tokio::select! {
+            () = self.cut.notified() => {}
+            () = self.is_stuck() => self.close(),
+        }
+    }
+
+    /// Notes that nobody waits for this stream any more, nor looks whether its request still may
+    /// leave.
+    pub(super) fn give_up(&self, stream: u32) {
+        if self.is_held_back(stream) {
+            self.cut();
+        } else if self.may_leave(stream) {
+            let first = self.given_up.load(Relaxed);
+            if first == 0 || !self.may_leave(first) {
+                self.given_up.store(stream, Relaxed);
+            }
+            self.gave_up.notify_one();
+        }
+    }
+
+    /// Waits until a request that was given up could not leave for some time: then it would
+    /// whenever the peer takes more.
+    async fn is_stuck(&self) {
+        loop {
+            self.gave_up.notified().await;
+            tokio::time::sleep(WRITE_TIMEOUT).await;
+            if self.may_leave(self.given_up.load(Relaxed)) {
+                return;
+            }
+        }
     }
 
     pub(super) fn is_suspect(&self) -> bool {
@@ -177,7 +230,9 @@ impl Facts {
     /// Bytes have been received.
     pub(super) fn hear(&self) {
         self.heard_us.store(self.now_us(), Relaxed);
-        self.suspect.store(false, Relaxed);
+        if self.suspect.swap(false, Relaxed) {
+            self.freed.notify_waiters();
+        }
     }
 
     /// Reading has failed.
@@ -238,6 +293,8 @@ impl Facts {
     }
 }
 
+/// The time that the writing of a request may take before its conn counts as stuck.
+pub(in crate::upstream) const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// As many streams as are opened on one conn at once, whatever more its peer allows.
 const MAX_STREAMS: usize = 1000;
 const MAX_CONCURRENT_STREAMS: u16 = 3;
@@ -287,6 +344,23 @@ mod tests {
         assert!(!facts.is_unprocessed(3) && facts.is_unprocessed(5));
         facts.received(Seen::LastStream(7));
         assert!(facts.is_unprocessed(5), "what was given up is not taken back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conn_ends_that_can_not_send_what_was_given_up() {
+        for (is_flushed, is_cut) in [(false, true), (true, false)] {
+            let facts = Facts::new(Arc::default());
+            facts.sent(Seen::Begun { kind: frames::HEADERS, stream: 1 });
+            facts.give_up(1);
+            let ends = tokio::time::timeout(2 * WRITE_TIMEOUT, facts.is_cut());
+            let flushed = async {
+                if is_flushed {
+                    facts.flushed();
+                }
+            };
+            let (ends, ()) = tokio::join!(ends, flushed);
+            assert_eq!((ends.is_ok(), facts.is_closed()), (is_cut, is_cut));
+        }
     }
 
     #[test]

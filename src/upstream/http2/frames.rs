@@ -5,9 +5,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::facts::Facts;
 
@@ -18,6 +20,17 @@ pub(super) struct Watched<T> {
     received: Scanner,
     sent: Scanner,
     facts: Arc<Facts>,
+    broken: Option<Broken>,
+    /// Nothing more is to be read.
+    has_ended: bool,
+}
+
+/// A conn's other end takes no more.
+#[derive(Debug)]
+struct Broken {
+    kind: io::ErrorKind,
+    /// The time when the conn is given up, though more may be to be read.
+    deadline: Pin<Box<Sleep>>,
 }
 
 /// Finds the frames in a stream of bytes that comes in pieces of any size (RFC 9113 §4.1).
@@ -134,7 +147,26 @@ impl Scanner {
 
 impl<T> Watched<T> {
     pub(super) fn new(io: T, facts: Arc<Facts>) -> Self {
-        Self { io, received: Scanner::default(), sent: Scanner::of_client(), facts }
+        let (received, sent) = (Scanner::default(), Scanner::of_client());
+        Self { io, received, sent, facts, broken: None, has_ended: false }
+    }
+
+    /// Notes that the conn takes no more.
+    fn break_off(&mut self, error: &io::Error) {
+        self.facts.close();
+        let (kind, deadline) = (error.kind(), Box::pin(sleep(LAST_READ_TIMEOUT)));
+        self.broken = Some(Broken { kind, deadline });
+    }
+
+    /// Answers a write on a conn that takes no more: it fails once all that has arrived was read,
+    /// which wakes the same task. A peer that takes no more may have said before which streams it
+    /// has processed, and may have answered some.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(broken) = &mut self.broken else { return Poll::Ready(Ok(())) };
+        if !self.has_ended {
+            ready!(broken.deadline.as_mut().poll(cx));
+        }
+        Poll::Ready(Err(broken.kind.into()))
     }
 }
 
@@ -144,10 +176,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, received, facts, .. } = self.get_mut();
+        let Self { io, received, facts, has_ended, .. } = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(io).poll_read(cx, buf)).inspect_err(|error| facts.fail(error))?;
+        let has_room = buf.remaining() > 0;
+        let read = ready!(Pin::new(io).poll_read(cx, buf));
         let bytes = buf.filled().get(before..).unwrap_or_default();
+        *has_ended |= has_room && bytes.is_empty();
+        read.inspect_err(|error| facts.fail(error))?;
         if !bytes.is_empty() {
             facts.hear();
             received.feed(bytes, |seen| facts.received(seen));
@@ -166,9 +201,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, received, facts, .. } = self.get_mut();
-        let flushed = ready!(Pin::new(&mut *io).poll_flush(cx));
-        Poll::Ready(flushed.inspect_err(|_broken| hear_out(io, received, facts)))
+        let this = self.get_mut();
+        ready!(this.poll_broken(cx))?;
+        match ready!(Pin::new(&mut this.io).poll_flush(cx)) {
+            Ok(()) => {
+                this.facts.flushed();
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                this.break_off(&error);
+                this.poll_broken(cx)
+            }
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -180,20 +224,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, received, sent, facts } = self.get_mut();
-        let count = match ready!(Pin::new(&mut *io).poll_write_vectored(cx, bufs)) {
-            Ok(count) => count,
+        let this = self.get_mut();
+        ready!(this.poll_broken(cx))?;
+        match ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs)) {
+            Ok(count) => {
+                follow(&mut this.sent, &this.facts, bufs, count);
+                Poll::Ready(Ok(count))
+            }
             Err(error) => {
                 // Every record but the last may have reached the peer.
                 let length = bufs.iter().map(|buf| buf.len()).sum::<usize>();
                 let records = length.saturating_sub(1) / MAX_RECORD_LEN;
-                follow(sent, facts, bufs, records * MAX_RECORD_LEN);
-                hear_out(io, received, facts);
-                return Poll::Ready(Err(error));
+                follow(&mut this.sent, &this.facts, bufs, records * MAX_RECORD_LEN);
+                this.break_off(&error);
+                this.poll_broken(cx).map_ok(|()| 0)
             }
-        };
-        follow(sent, facts, bufs, count);
-        Poll::Ready(Ok(count))
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -211,28 +257,11 @@ fn follow(sent: &mut Scanner, facts: &Facts, bufs: &[io::IoSlice<'_>], count: us
     }
 }
 
-/// Reads what has arrived on a conn that can't be written to any more: a peer that takes no more
-/// may have said before which streams it has processed.
-fn hear_out<T: AsyncRead + Unpin>(io: &mut T, received: &mut Scanner, facts: &Facts) {
-    let (mut cx, mut space) = (Context::from_waker(Waker::noop()), [0; 4096]);
-    facts.close();
-    for _ in 0..MAX_LAST_READS {
-        let mut buf = ReadBuf::new(&mut space);
-        match Pin::new(&mut *io).poll_read(&mut cx, &mut buf) {
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                received.feed(buf.filled(), |seen| facts.received(seen));
-            }
-            Poll::Ready(Err(error)) => return facts.fail(&error),
-            _ => return,
-        }
-    }
-}
-
 const HEAD_LEN: usize = 9;
+/// The time that a conn is still read which can't be written to any more.
+const LAST_READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest content of a record (RFC 8446 §5.1).
 const MAX_RECORD_LEN: usize = 1 << 14;
-/// The number of times that such a conn is read.
-const MAX_LAST_READS: usize = 64;
 /// A setting's length; the beginning of a GOAWAY frame fits in as well.
 const PIECE_LEN: usize = 6;
 const PREFACE_LEN: usize = 24;
@@ -246,7 +275,7 @@ pub(super) const GOAWAY: u8 = 7;
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
     use proptest::prelude::*;
@@ -303,6 +332,7 @@ mod tests {
             broken.sent = Scanner::default();
             let head = frame(HEADERS, 4, 1, &[0; 100]);
             let bytes = [head, vec![0; length - 109]].concat();
+            broken.read_u8().await.unwrap_err();
             broken.write_all(&bytes).await.unwrap_err();
             assert_eq!(!facts.is_unprocessed(1), may_have_been_sent, "{length}");
         }

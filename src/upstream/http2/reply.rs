@@ -1,5 +1,6 @@
 //! An answer's body, read from its stream by whoever takes it.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ pub(in crate::upstream) struct StreamBody {
     uploading: Option<oneshot::Sender<()>>,
     length: Option<u64>,
     in_trailers: bool,
-    _place: StreamPlace,
+    _place: Arc<StreamPlace>,
 }
 
 /// The reason why a body failed. None has a cause of its own: the library would hand on to the
@@ -39,7 +40,7 @@ impl StreamBody {
         stream: RecvStream,
         uploading: Option<oneshot::Sender<()>>,
         length: Option<u64>,
-        place: StreamPlace,
+        place: Arc<StreamPlace>,
     ) -> Self {
         Self { stream, uploading, length, in_trailers: false, _place: place }
     }

@@ -1,11 +1,13 @@
 //! The waits of a request that was given to a conn.
 
+use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
 use crate::upstream::body::Progress;
 use crate::upstream::departure::{Checked, Departure, FinalCheck, Withdrawn};
 use crate::upstream::error::Error;
+use crate::upstream::http2::{WRITE_TIMEOUT, Written};
 
 /// Waits until a departure is not to leave as it was given to its conn, of which nothing may be
 /// written until then. Afterwards it is as it is now to be. Cancel-safe.
@@ -15,22 +17,44 @@ use crate::upstream::error::Error;
 pub(super) async fn changed(
     check: &dyn FinalCheck,
     departure: &mut Departure,
-    is_written: impl Fn() -> bool,
+    written: impl Fn() -> Written,
 ) -> Result<(), Withdrawn> {
-    let mut changes = check.changes();
+    let (mut changes, mut is_renewed) = (check.changes(), false);
     loop {
         changes.mark_unchanged();
-        if is_written() {
-            return std::future::pending().await;
+        // 1. What has left is not taken back.
+        let progress = written();
+        if progress == Written::Sent {
+            return pending().await;
         }
-        match check.check(departure) {
-            Ok(Checked::AsItWas) => {}
-            Ok(Checked::Renewed) => return Ok(()),
-            Err(withdrawn) => return Err(withdrawn),
+        // 2. What may not leave does not. What is whole leaves with the credential of then; what may
+        // have left in part is not sent twice for that.
+        let is_whole = progress != Written::Buffered;
+        is_renewed |= check.check(departure)? == Checked::Renewed && is_whole;
+        if is_renewed && progress == Written::HeldBack {
+            return Ok(());
         }
-        if changes.changed().await.is_err() {
-            return std::future::pending().await;
+        // 3. To take a request back costs its conn, and it may be written in a moment.
+        tokio::select! {
+            told = changes.changed() => if told.is_err() {
+                return pending().await;
+            },
+            () = passed(check.ends_in()) => {}
+            () = passed(is_renewed.then_some(WRITE_TIMEOUT)) => {
+                if matches!(written(), Written::HeldBack | Written::NotYet) {
+                    return Ok(());
+                }
+                is_renewed = false;
+            }
         }
+    }
+}
+
+/// Waits for so long, or for ever.
+async fn passed(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => pending().await,
     }
 }
 

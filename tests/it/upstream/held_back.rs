@@ -6,9 +6,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::ask::{ask, stranger};
 use crate::support::frames::{
-    DATA, Frames, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, SETTINGS, frame,
+    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS,
+    RST_STREAM, SETTINGS, frame,
 };
-use crate::support::http2::Http2;
+use crate::support::http2::{Http2, request};
 use crate::support::origin::{Conn, Origin, listen};
 use crate::support::raw::{Raw, refused};
 use crate::support::soon;
@@ -134,6 +135,63 @@ async fn a_request_that_its_conn_holds_back_is_withdrawn_when_its_token_goes() {
 }
 
 #[tokio::test]
+async fn a_request_that_its_conn_holds_back_is_withdrawn_when_its_token_ends() {
+    let (gate, opens) = watch::channel(false);
+    let (origin, mut told) = closed(opens).await;
+    let (server, _id, _token) = keeping(&origin).await;
+    let (token, _end) = server.keep_token_that_ends("short").await;
+    let mut raw = server.raw().await;
+    let ask = stranger(&format!("GET https://{API}/v1")).field("X-Zis-Connection", "kept");
+    raw.write(ask.field("Proxy-Authorization", &format!("Bearer {token}")).bytes()).await;
+    assert_eq!(soon(told.recv()).await, Some(0));
+    assert_eq!(raw.answer().await.refusal(), refused(407, "CallerUnknown"));
+    gate.send_replace(true);
+    assert_eq!(soon(told.recv()).await, Some(0), "the request of the ended token was sent");
+}
+
+#[tokio::test]
+async fn a_request_whose_conns_close_while_it_waits_for_room_goes_over_another() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (gate, opens) = watch::channel(false);
+    // It answers one request, allows none from then on, on two conns, which then close.
+    let origin = speaking(move |conn: Conn| {
+        let (tell, mut opens) = (tell.clone(), opens.clone());
+        async move {
+            let none = [(MAX_CONCURRENT_STREAMS, 0)];
+            let settings = if conn.number == 1 { &none[..] } else { &[] };
+            let Some(mut frames) = Frames::begin_with(conn, settings).await else { return };
+            match frames.number {
+                0 => {
+                    let asked = frames.request().await.unwrap();
+                    frames.answer(asked.stream, "first").await;
+                    frames.set(&none).await;
+                }
+                1 => {}
+                _ => return frames.echo().await,
+            }
+            frames.are_set().await;
+            let _either_way = tell.send(frames.number);
+            drop(opens.wait_for(|open| *open).await);
+            frames.close().await;
+        }
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    let caller = world.http2().await;
+    let send = |body: &'static str| {
+        let (mut caller, asked) = (caller.clone(), request("POST", &format!("https://{API}/v1")));
+        tokio::spawn(async move { caller.send_body(asked, body).await.text() })
+    };
+    assert_eq!(send("").await.unwrap(), "first");
+    assert_eq!(soon(told.recv()).await, Some(0));
+    let second = send("second");
+    assert_eq!(soon(told.recv()).await, Some(1));
+    gate.send_replace(true);
+    assert_eq!(second.await.unwrap(), "second");
+    assert_eq!(origin.conns(), 3);
+}
+
+#[tokio::test]
 async fn a_request_that_is_given_up_while_its_conn_holds_it_back_is_not_sent_later() {
     let (gate, opens) = watch::channel(false);
     let (origin, mut told) = closed(opens).await;
@@ -170,4 +228,43 @@ async fn an_origin_that_shuts_its_window_amid_an_upload_is_waited_for_no_longer_
     soon(told.recv()).await.unwrap();
     raw.write("final").await;
     assert_eq!(raw.answer().await.refusal(), refused(504, "ResponseTimeout"));
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_wants_any_more_ends_with_its_stream_and_its_conn() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    // It answers when the upload has begun, and neither takes more of it nor says so.
+    let origin = speaking(move |conn: Conn| {
+        let tell = tell.clone();
+        async move {
+            let Some(mut frames) = Frames::begin(conn).await else { return };
+            while let Some(frame) = frames.take().await {
+                match frame.kind {
+                    HEADERS => {
+                        let answer = frame_of_413(frame.stream);
+                        frames.write_all(&[answer]).await;
+                    }
+                    RST_STREAM => {
+                        let _either_way = tell.send(frame.stream);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    })
+    .await;
+    let world = World::new(&origin).run().await;
+    let mut raw = world.raw().await;
+    let head = ask(&format!("POST https://{API}/v1")).field("Content-Length", "300000");
+    raw.write(head.bytes()).await;
+    raw.write(vec![0; 200_000]).await;
+    assert_eq!(raw.head().await.status, 413);
+    drop(raw);
+    assert_eq!(soon(told.recv()).await, Some(1));
+    soon(async { while world.metric("keyferry_caller_connections").await > 0.5 {} }).await;
+}
+
+/// `:status: 413`, written out, and nothing more.
+fn frame_of_413(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x08, 3, b'4', b'1', b'3'])
 }
