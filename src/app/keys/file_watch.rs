@@ -16,11 +16,11 @@ use crate::vault::Keyring;
 pub(super) struct LastLook(Mutex<Option<Stamp>>);
 
 impl Keys {
-    /// The ids of the keys that the key file has now, none where it can't be read; `None` where the
-    /// keys come from the environment. Another key under the id of one in use is not that one.
+    /// The ids of the keys that the key file has now; `None` where it can't be read, or the keys
+    /// come from the environment. Another key under the id of one in use is not that one.
     pub(in crate::app) fn in_file(&self) -> Option<Vec<String>> {
         let Source::File(path) = &self.source else { return None };
-        let (keyring, vault) = (read_file(path).ok().flatten(), self.vault());
+        let (keyring, vault) = (read_file(path).ok()?, self.vault());
         let ids = |keyring: &Keyring| {
             let ids = keyring.ids().filter(|id| keyring.has_as(id, vault.keyring()));
             ids.map(str::to_owned).collect()
@@ -47,11 +47,14 @@ impl Keys {
     /// Compares the file with the keys in use. `false` where the store can't say what is needed.
     async fn compare(&self, path: &Path, store: &Store) -> bool {
         let Ok(used) = store.key_usage().await else { return false };
-        let in_file = read_file(path).unwrap_or_else(|error| {
-            let error = chain(&error);
-            tracing::warn!(%error, "the master key file can't be read");
-            None
-        });
+        let in_file = match read_file(path) {
+            Ok(in_file) => in_file,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(%error, "the master key file can't be read: the next start would fail");
+                return true;
+            }
+        };
         let vault = self.vault();
         let is_gone =
             |id: &str| in_file.as_ref().is_none_or(|file| !file.has_as(id, vault.keyring()));
