@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -104,10 +105,18 @@ async fn nothing_is_spent_while_the_disk_is_full_and_a_rotated_token_survives_it
         server.fill_the_disk();
         provider.release();
         server.log.message("refreshed tokens can't be kept yet; they are not used before").await;
-        server.free_the_disk();
     };
     let sent = async { while server.send(&mine).await.status != 200 {} };
-    tokio::join!(soon(sent), full);
+    let mut sent = pin!(soon(sent));
+    // SQLite's log of writes may have room for a change this small: then it is kept at once.
+    let is_kept_at_once = tokio::select! {
+        _said = full => false,
+        () = &mut sent => true,
+    };
+    server.free_the_disk();
+    if !is_kept_at_once {
+        sent.await;
+    }
     assert_eq!((provider.asked(), provider.reused()), (2, 0));
 }
 
