@@ -122,7 +122,7 @@ impl Facts {
 
     /// All that was written is with the socket.
     pub(super) fn flushed(&self) {
-        self.flushed_stream.store(self.written_stream.load(Relaxed), Relaxed);
+        self.flushed_stream.fetch_max(self.written_stream.load(Relaxed), Relaxed);
     }
 
     /// Tells whether this stream waits within the library for others to end, because the peer
@@ -246,12 +246,16 @@ impl Facts {
 
     pub(super) fn received(&self, seen: Seen) {
         match seen {
-            Seen::Begun { kind, .. } => {
+            Seen::Begun { kind, stream } => {
                 if kind != frames::PING {
                     self.busy_us.store(self.heard_us.load(Relaxed), Relaxed);
                 }
                 if kind != frames::SETTINGS {
                     self.settle();
+                }
+                // What is answered has left, and all that was written before.
+                if kind == frames::HEADERS {
+                    self.flushed_stream.fetch_max(stream, Relaxed);
                 }
             }
             Seen::Setting { id: MAX_CONCURRENT_STREAMS, value } => {
@@ -348,9 +352,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_conn_ends_that_can_not_send_what_was_given_up() {
+        let answer = Seen::Begun { kind: frames::HEADERS, stream: 1 };
         for (is_flushed, is_cut) in [(false, true), (true, false)] {
             let facts = Facts::new(Arc::default());
-            facts.sent(Seen::Begun { kind: frames::HEADERS, stream: 1 });
+            facts.sent(answer);
             facts.give_up(1);
             let ends = tokio::time::timeout(2 * WRITE_TIMEOUT, facts.is_cut());
             let flushed = async {
@@ -361,6 +366,10 @@ mod tests {
             let (ends, ()) = tokio::join!(ends, flushed);
             assert_eq!((ends.is_ok(), facts.is_closed()), (is_cut, is_cut));
         }
+        let facts = Facts::new(Arc::default());
+        facts.sent(answer);
+        facts.received(answer);
+        assert!(facts.is_flushed(1), "what was answered has left");
     }
 
     #[test]
