@@ -110,7 +110,7 @@ soak: ## four minutes of 200 connections whose tokens live a minute, at two inst
 
 chaos: ## some minutes of instances that are killed and paused, and of failovers; says what was lost
 	@$(call need,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)
-	CHAOS=120 timeout 600 cargo test --test it chaos:: -- --nocapture --test-threads 1
+	CHAOS=90 timeout 600 cargo test --test it chaos:: -- --nocapture --test-threads 1
 
 bench: ## speed: against nginx, HAProxy and a bare pipe, then the decision alone
 	cargo bench
