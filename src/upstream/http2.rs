@@ -66,6 +66,10 @@ impl Shared {
         freed: Arc<Notify>,
     ) -> Result<Self, Error> {
         let facts = Arc::new(Facts::new(freed));
+        // A conn over a slow link is told from one that takes nothing, and little stands in the
+        // kernel of what may not leave any more. Where it can't be set, the kernel's choice holds.
+        let socket = socket2::SockRef::from(io.get_ref().0);
+        let _refused = socket.set_tcp_notsent_lowat(MAX_UNSENT);
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -182,6 +186,8 @@ async fn run(
 
 /// The largest head of a response, in bytes; as large as over HTTP/1.1, nearly.
 const MAX_HEADERS_SIZE: u32 = 256 << 10;
+/// The number of bytes that wait in a socket before it counts as full.
+const MAX_UNSENT: u32 = 128 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Room for many answers that nobody takes beside one that is taken.
 const CONN_WINDOW: u32 = 32 << 20;

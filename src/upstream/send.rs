@@ -194,8 +194,7 @@ impl Upstream {
             if let Some(kept) = kept {
                 return Ok((kept, true));
             }
-            tries.opened += 1;
-            if let Some(opened) = Box::pin(self.open(rules, key, slot, avoid)).await? {
+            if let Some(opened) = Box::pin(self.open(rules, key, slot, tries, avoid)).await? {
                 return Ok((opened, false));
             }
             // The conns that it waited for have closed, and nothing was written on them.
@@ -212,6 +211,7 @@ impl Upstream {
         rules: &Rules,
         key: &Key,
         slot: &Slot,
+        tries: &mut Tries,
         avoid: Option<&ConnId>,
     ) -> Result<Option<Pooled>, Error> {
         let limit = rules.settings.response_timeout;
@@ -224,6 +224,7 @@ impl Upstream {
         } else {
             None
         };
+        tries.opened += 1;
         let opened = self.open_conn(rules, key, slot, avoid).await;
         drop(turn);
         if let Ok(Some(pooled)) = opened {

@@ -353,10 +353,12 @@ impl Upload {
             Poll::Pending
         });
         let sent = sent.await;
-        drop(place);
+        // The stream is over; its conn may end before the caller's body does.
+        let Self { stream, mut body, .. } = self;
+        drop((stream, place));
         if let Err(UploadError::Stream) = sent {
             // The caller's next request comes after the rest of this one, which nobody wants.
-            while let Some(Ok(_unwanted)) = self.body.frame().await {}
+            while let Some(Ok(_unwanted)) = body.frame().await {}
         }
     }
 }

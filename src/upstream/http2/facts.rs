@@ -26,7 +26,7 @@ pub(in crate::upstream) struct Facts {
     freed: Arc<Notify>,
     /// Told when the conn is to be ended with all that it carries.
     cut: Notify,
-    /// The first stream that was given up before its request had left; 0 when there is none.
+    /// The last stream that was given up before its request had left; 0 when there is none.
     given_up: AtomicU32,
     /// Told when there is one.
     gave_up: Notify,
@@ -168,10 +168,7 @@ impl Facts {
         if self.is_held_back(stream) {
             self.cut();
         } else if self.may_leave(stream) {
-            let first = self.given_up.load(Relaxed);
-            if first == 0 || !self.may_leave(first) {
-                self.given_up.store(stream, Relaxed);
-            }
+            self.given_up.fetch_max(stream, Relaxed);
             self.gave_up.notify_one();
         }
     }
@@ -181,8 +178,10 @@ impl Facts {
     async fn is_stuck(&self) {
         loop {
             self.gave_up.notified().await;
+            // Streams leave in their order. One that is given up meanwhile has a time of its own.
+            let last = self.given_up.load(Relaxed);
             tokio::time::sleep(WRITE_TIMEOUT).await;
-            if self.may_leave(self.given_up.load(Relaxed)) {
+            if self.may_leave(last.min(self.last_stream.load(Relaxed))) {
                 return;
             }
         }

@@ -39,7 +39,8 @@ pub(super) async fn changed(
             told = changes.changed() => if told.is_err() {
                 return pending().await;
             },
-            () = passed(check.ends_in()) => {}
+            // The end that was known may have been put off since.
+            () = passed(check.ends_in().map(|left| left.max(RECHECK_INTERVAL))) => {}
             () = passed(is_renewed.then_some(WRITE_TIMEOUT)) => {
                 if matches!(written(), Written::HeldBack | Written::NotYet) {
                     return Ok(());
@@ -49,6 +50,9 @@ pub(super) async fn changed(
         }
     }
 }
+
+/// The least time between two looks at a request that has not left.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Waits for so long, or for ever.
 async fn passed(time: Option<Duration>) {
