@@ -41,7 +41,7 @@ pub(super) struct Readiness {
     store: StoreReadiness,
 }
 
-/// What can be done with the store.
+/// The state of the store: whether it can be read and written.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StoreReadiness {
     /// Tells whether it answers. Where it does not, requests go on with what is known.

@@ -57,8 +57,8 @@ pub(super) struct NewToken {
 #[derive(Serialize, ToSchema)]
 pub(super) struct NewTokenAnswer {
     token: NewToken,
-    /// What may not be as it was meant: listed connections that do not exist yet. Left out where
-    /// there is nothing to say.
+    /// Warnings, such as of listed connections that do not exist yet. Left out where there is nothing
+    /// to say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
@@ -90,7 +90,7 @@ pub(super) struct TokenForm {
     /// use all of them where there is no list.
     #[schema(min_items = 1, max_items = 256)]
     connections: Option<Vec<String>>,
-    /// When it ends (RFC 3339); it does not end where there is no such time. A token that ends
+    /// The time when it ends (RFC 3339); without one it does not end. A token that ends
     /// itself makes none that ends later.
     #[schema(format = DateTime)]
     expires_at: Option<String>,

@@ -71,7 +71,7 @@ pub struct Started {
     pub store: StoreUrl,
     /// How many connections are in force.
     pub connections: usize,
-    /// How many of them can't be used.
+    /// The number of them that can't be used.
     pub unusable: usize,
     /// The first integration that has one, by its name.
     pub integration: Option<String>,

@@ -59,7 +59,7 @@ impl WriteWatch {
     }
 }
 
-/// What the log has been told.
+/// The state that the log was last told of.
 struct Said {
     /// The time when it was last told of a failure.
     at: Option<Instant>,

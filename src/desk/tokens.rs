@@ -29,7 +29,7 @@ pub struct Granted {
     pub record: TokenRecord,
     /// The token itself.
     pub secret: Secret,
-    /// What may not be as it was meant, a sentence each.
+    /// Warnings, a sentence each.
     pub warnings: Vec<String>,
 }
 

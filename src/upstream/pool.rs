@@ -192,7 +192,7 @@ impl Slot {
         tokio::time::timeout(limit, wait).await.unwrap_or(Err(NoRoom::Late))
     }
 
-    /// What is told whenever there may be room on a conn of HTTP/2.
+    /// The notice that there may be room on a conn of HTTP/2 that had none.
     pub(super) fn freed(&self) -> Arc<Notify> {
         Arc::clone(&self.freed)
     }

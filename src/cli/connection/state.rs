@@ -7,7 +7,7 @@ use crate::cli::table::cell;
 use crate::desk::{RENEWED_WHEN_USED, State};
 use crate::model::oauth::grant::LapseReason;
 
-/// How a connection stands, in the words of the console.
+/// The state of a connection, in the words of the console.
 pub(super) fn of(connection: &Value, now: Timestamp) -> String {
     if connection.get("defect").is_some() {
         return "unusable".to_owned();
