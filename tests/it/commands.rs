@@ -43,7 +43,8 @@ fn run_with(server: &Running, arguments: &str, input: &str) -> Ended {
     command.current_dir(&server.world.directory);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // A command whose usage is wrong may end before it reads.
+    let _gone = child.stdin.take().unwrap().write_all(input.as_bytes());
     Ended::of(child.wait_with_output().unwrap())
 }
 

@@ -264,6 +264,8 @@ async fn a_caller_that_sends_before_it_reads_is_not_idle() {
             for _ in 0..LENGTH / piece.len() {
                 tokio::io::AsyncWriteExt::write_all(&mut writes, &piece).await.unwrap();
             }
+            // TLS may hold the last records back until then.
+            tokio::io::AsyncWriteExt::flush(&mut writes).await.unwrap();
         };
         let mut sink = tokio::io::sink();
         let (_written, read) = tokio::join!(writing, tokio::io::copy(&mut reads, &mut sink));
