@@ -1,11 +1,14 @@
 //! A request's journey, from the front door to the ledger. Read this first.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
@@ -109,25 +112,30 @@ impl Proxy {
         entry.is_grpc = is_grpc(request.version(), request.headers().get(header::CONTENT_TYPE));
         let in_force = self.in_force.load_full();
         let from = (visit.presence().as_ref(), tunnel);
-        let next = self.decide_and_inject(&in_force, &mut entry, request, from);
-        async move {
-            Ok(match next {
-                Ok(Next::Leaves(departure, mut homeward)) => {
+        // What an async block captures has room in its future once, what it takes apart twice; and
+        // this future is moved and wiped with every conn. What is rare is in a box.
+        let response = match self.decide_and_inject(&in_force, &mut entry, request, from) {
+            Ok(Next::Leaves(departure, mut homeward)) => {
+                return Either::Left(async move {
                     homeward.attach(&visit);
                     entry.departs();
                     let sent = self.send(&in_force, departure, &mut homeward, &mut entry).await;
                     entry.returns();
-                    self.bring_home(sent, homeward, entry, visit)
-                }
-                Ok(Next::Ends(response)) => relay::end(response, entry, visit),
-                // In a box: a request that is none must not pay for its room.
-                Ok(Next::Opens(opening)) => {
-                    return Box::pin(self.open(opening, in_force, entry, visit)).await;
-                }
-                Ok(Next::Waits(waiting)) => Box::pin(self.wait(*waiting, entry, visit)).await,
-                Err(refusal) => relay::refuse(refusal, entry, visit),
-            })
-        }
+                    Ok(self.bring_home(sent, homeward, entry, visit))
+                });
+            }
+            Ok(Next::Opens(opening)) => {
+                let opened = self.open(opening, in_force, entry, visit);
+                return Either::Right(Either::Left(opened.boxed()));
+            }
+            Ok(Next::Waits(waiting)) => {
+                let sent = self.wait(*waiting, entry, visit);
+                return Either::Right(Either::Left(sent.map(Ok).boxed()));
+            }
+            Ok(Next::Ends(response)) => relay::end(response, entry, visit),
+            Err(refusal) => relay::refuse(refusal, entry, visit),
+        };
+        Either::Right(Either::Right(ready(Ok(response))))
     }
 
     /// The journey of a request that has to wait for its connection's tokens.
