@@ -36,9 +36,9 @@ use tower::ServiceExt as _;
 
 use self::error::Error;
 use crate::ca::Leaves;
-use crate::desk::{Desk, Source, Turnstile};
-use crate::door::{Doorkeeper, Fault, House, TurnedAway, Visit};
 use crate::ledger::{Metrics, Sink};
+use crate::listener::{Doorkeeper, Fault, House, TurnedAway, Visit};
+use crate::management::{Desk, Source, Turnstile};
 use crate::model::record::new_id;
 use crate::tasks::Tasks;
 use crate::upstream::Gauges;

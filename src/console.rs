@@ -38,8 +38,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use self::session::Sessions;
-use crate::desk::{Desk, Turnstile};
 use crate::ledger::Metrics;
+use crate::management::{Desk, Turnstile};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::TokenDigest;
 use crate::tasks::Tasks;

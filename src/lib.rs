@@ -4,18 +4,18 @@
 //! The modules, layer by layer from the ground up. A module knows only modules of the layers
 //! above it in this list, never one of its own layer; `tests/architecture.rs` holds them to it.
 
-// layer 0: matter
-pub mod chance;
+// layer 0: primitives
 pub mod clock;
 pub mod error;
+pub mod random;
 pub mod secret;
 pub mod tasks;
-// layer 1: nouns
+// layer 1: the domain
 pub mod model;
-// layer 2: trades
+// layer 2: infrastructure
 pub mod ca;
-pub mod door;
-pub mod limit;
+pub mod listener;
+pub mod rate_limit;
 pub mod store;
 pub mod upstream;
 pub mod vault;
@@ -23,17 +23,17 @@ pub mod vault;
 pub mod ledger;
 // layer 4: the set in force
 pub mod registry;
-// layer 5: tokens that are kept fresh
+// layer 5: provider tokens
 pub mod oauth;
 // layer 6: the management plane's rules
-pub mod desk;
-// layer 7: faces
+pub mod management;
+// layer 7: interfaces
 pub mod api;
 pub mod console;
 pub mod proxy;
-// layer 8: plan
+// layer 8: configuration
 pub mod config;
-// layer 9: house
+// layer 9: assembly
 pub mod app;
-// layer 10: street
+// layer 10: command line
 pub mod cli;

@@ -14,7 +14,6 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::ledger::{Listed, Metrics, Tally, Usage};
-use crate::limit::Rate;
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, Standing};
 use crate::model::credential::Credential;
@@ -22,6 +21,7 @@ use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::HostName;
 use crate::model::token::TokenDigest;
+use crate::rate_limit::Rate;
 
 pub use holder::Holder;
 

@@ -14,9 +14,9 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 pub use self::keyring::{Keyring, KeyringError};
-use crate::chance;
 use crate::model::record::TokenClaims;
 use crate::model::sealed::{Context, KeyId, Mac, Sealed};
+use crate::random;
 use crate::secret::Secret;
 
 /// Seals and opens secrets with the keys of one keyring.
@@ -30,7 +30,7 @@ pub struct Vault {
 pub enum SealError {
     /// There is no randomness for a key or a nonce.
     #[error("there is no randomness to seal with")]
-    Chance(#[source] chance::Failed),
+    Chance(#[source] random::Failed),
     /// The cipher refused; it has no reason to.
     #[error("the cipher failed")]
     Cipher,
@@ -100,7 +100,7 @@ impl Vault {
     /// # Errors
     /// [`SealError`] when there is no randomness.
     pub fn seal(&self, context: &Context<'_>, secret: &Secret) -> Result<Sealed, SealError> {
-        let data_key = Zeroizing::new(chance::bytes::<32>().map_err(SealError::Chance)?);
+        let data_key = Zeroizing::new(random::bytes::<32>().map_err(SealError::Chance)?);
         let cipher = envelope::Cipher::new(&*data_key)?;
         let payload = cipher.encrypt(&context::of_payload(context), secret.expose())?;
         let first = self.keyring.first();

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the ground up. A module may use only modules on lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["chance", "clock", "error", "secret", "tasks"],
+    &["clock", "error", "random", "secret", "tasks"],
     &["model"],
-    &["ca", "door", "limit", "store", "upstream", "vault"],
+    &["ca", "listener", "rate_limit", "store", "upstream", "vault"],
     &["ledger"],
     &["registry"],
     &["oauth"],
-    &["desk"],
+    &["management"],
     &["api", "console", "proxy"],
     &["config"],
     &["app"],
@@ -156,10 +156,11 @@ fn every_error_is_logged_with_its_causes() {
 
 #[test]
 fn modules_are_found_in_every_way_to_name_them() {
-    let text = "use crate::model::name;\nuse crate::{clock::Clock, door::{Fault, House}, secret};
-        // crate::cli\n fn f() { crate::chance::bytes() } pub(in crate::app) struct S;";
+    let text =
+        "use crate::model::name;\nuse crate::{clock::Clock, listener::{Fault, House}, secret};
+        // crate::cli\n fn f() { crate::random::bytes() } pub(in crate::app) struct S;";
     let found: Vec<_> = modules_named_in(text).into_iter().collect();
-    assert_eq!(found, ["app", "chance", "clock", "door", "model", "secret"]);
+    assert_eq!(found, ["app", "clock", "listener", "model", "random", "secret"]);
 }
 
 fn layer(module: &str) -> Option<usize> {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::auth::Seat;
 use super::error::Error;
 use super::page::{Meta, OnlyPage, Parameters};
-use crate::desk::{Audited, Pages, Refused};
+use crate::management::{Audited, Pages, Refused};
 
 /// A page of the audit trail, newest first.
 #[derive(Debug, Serialize, ToSchema)]

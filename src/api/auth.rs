@@ -9,8 +9,8 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::Rooms;
 use super::error::Error;
-use crate::desk::{Desk, Operator, Source};
-use crate::door::Presence;
+use crate::listener::Presence;
+use crate::management::{Desk, Operator, Source};
 use crate::model::token::{BODY_LENGTH, PREFIX, TokenDigest};
 
 /// An operator before the desk.

@@ -14,7 +14,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::Error;
 use super::json;
-use crate::desk::Form;
+use crate::management::Form;
 
 /// The names in a path. What can't be decoded leads nowhere.
 #[derive(Debug)]

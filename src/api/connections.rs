@@ -14,7 +14,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use super::auth::Seat;
 use super::body;
 use super::error::Error;
-use crate::desk::{Refused, Shown};
+use crate::management::{Refused, Shown};
 use crate::model::connection::ConnectionType;
 
 /// The integration and the connection that a path names.

@@ -7,12 +7,12 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::desk::{About, Fault, Refused};
-use crate::door::{self, TurnedAway};
 use crate::error::capitalized;
-use crate::limit::Exceeded;
+use crate::listener::{self, TurnedAway};
+use crate::management::{About, Fault, Refused};
 use crate::model::sealed::KeyId;
 use crate::oauth::Failure;
+use crate::rate_limit::Exceeded;
 
 use self::numbered::answer;
 pub(super) use self::numbered::{Numbered, NumberedErrors};
@@ -167,7 +167,7 @@ impl Error {
 
     pub(super) fn turned_away(reason: TurnedAway) -> Self {
         match reason {
-            TurnedAway::Fault(door::Fault::TooLarge) => Self::new(
+            TurnedAway::Fault(listener::Fault::TooLarge) => Self::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "HeadTooLarge",
                 "The request's head is too large",

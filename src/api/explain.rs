@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::auth::Seat;
 use super::body;
 use super::error::Error;
-use crate::desk::{self, Refused};
+use crate::management::{self, Refused};
 
 /// The request that is asked about.
 #[derive(ToSchema)]
@@ -97,9 +97,9 @@ pub(super) async fn explain(seat: Seat, request: Request) -> Result<Json<Explana
     Ok(Json(explanation.into()))
 }
 
-impl From<desk::Explanation> for Explanation {
-    fn from(told: desk::Explanation) -> Self {
-        let step = |desk::Step { name, outcome, detail }| Step { name, outcome, detail };
+impl From<management::Explanation> for Explanation {
+    fn from(told: management::Explanation) -> Self {
+        let step = |management::Step { name, outcome, detail }| Step { name, outcome, detail };
         Self {
             decision: if told.refusal.is_some() { Decision::Refuse } else { Decision::Allow },
             code: told.refusal.map(|(code, _)| code),

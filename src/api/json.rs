@@ -7,7 +7,7 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::desk::{Entry, Form};
+use crate::management::{Entry, Form};
 use crate::secret::Secret;
 
 /// The bytes are no JSON object; the sentence says where that shows.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::auth::Seat;
 use super::error::Error;
 use super::page::NoParameters;
-use crate::desk::{KeyUse, Refused, Rotated};
+use crate::management::{KeyUse, Refused, Rotated};
 
 /// The master keys; only their ids are ever shown.
 #[derive(Debug, Serialize, ToSchema)]

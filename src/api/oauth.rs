@@ -100,6 +100,6 @@ async fn detached<T: Send + 'static>(
         // Nobody may be waiting any more.
         drop(done.send(Box::pin(work).await));
     });
-    let refused = crate::desk::Refused::Internal;
+    let refused = crate::management::Refused::Internal;
     result.await.unwrap_or_else(|_gone| Err(Numbered::refused(refused)))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Error;
-use crate::desk::printable_name;
+use crate::management::printable_name;
 use crate::store::Window;
 
 /// The page that is asked for. Parameters of other names are passed over, as clients of ZIS expect.

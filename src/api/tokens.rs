@@ -12,7 +12,7 @@ use super::body::{self, At};
 use super::connections::time;
 use super::error::Error;
 use super::page::{Meta, OnlyPage, Parameters};
-use crate::desk::{Granted, Refused, TOKEN_NAME_TAKEN};
+use crate::management::{Granted, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
 
 /// An access token. Only a digest of its secret is kept.

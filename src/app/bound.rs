@@ -6,7 +6,7 @@ use rustls::ServerConfig;
 
 use super::server::StartError;
 use crate::config::{self, Config, Tls};
-use crate::door::{Address, Listener, server_config};
+use crate::listener::{Address, Listener, server_config};
 
 fn tls(files: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
     let Some(files) = files else { return Ok(None) };

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 pub(super) use self::secret_file::{read_secret, write_secret};
-use crate::chance;
 use crate::model::token::{self, TokenDigest};
+use crate::random;
 use crate::secret::Secret;
 
 /// The data directory, held by this process alone until it is dropped.
@@ -88,7 +88,7 @@ pub enum DataDirError {
     NotAToken(PathBuf),
     /// There is no randomness for a new token.
     #[error("no access token can be made")]
-    Chance(#[source] chance::Failed),
+    Chance(#[source] random::Failed),
 }
 
 impl DataDir {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::worker::Shared;
 use crate::clock::instant;
 use crate::console::{Courier, Delivered, Errand, Preview, Times};
-use crate::door::{House, Lobby, TurnedAway, Visit};
+use crate::listener::{House, Lobby, TurnedAway, Visit};
 use crate::model::connection::Connection;
 use crate::model::credential::masked;
 use crate::model::origin::Origin;

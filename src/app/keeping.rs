@@ -14,8 +14,8 @@ use super::scene::Scene;
 use super::trust::Trust;
 use super::write_watch::WriteWatch;
 use crate::config::Config;
-use crate::desk;
 use crate::ledger::Ledger;
+use crate::management;
 use crate::oauth::{Manager, Provider, Shelf, Surroundings, Tokens};
 use crate::tasks::Tasks;
 use crate::upstream::{Gauges, Upstream};
@@ -137,7 +137,7 @@ impl Keeping {
     }
 
     /// What the management plane needs of it.
-    pub(super) fn keeper(&self) -> Arc<dyn desk::Keeping> {
+    pub(super) fn keeper(&self) -> Arc<dyn management::Keeping> {
         let (backing, follower) = (self.backing.clone(), Arc::clone(&self.follower));
         Arc::new(Keeper {
             kept: Kept { backing, follower },

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::live::Live;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::desk::{Explanation, OAuthRules, Question, Rules, Step, View};
+use crate::management::{Explanation, OAuthRules, Question, Rules, Step, View};
 use crate::model::caller::Caller;
 use crate::model::origin::HostName;
 use crate::proxy::{self, Ask, Tags};

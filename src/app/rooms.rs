@@ -17,9 +17,9 @@ use super::worker::Shared;
 use crate::api::Rooms;
 use crate::config::Config;
 use crate::console;
-use crate::desk::Desk;
-use crate::door::{HeadLimits, Limits, Listener};
 use crate::ledger::Ledger;
+use crate::listener::{HeadLimits, Limits, Listener};
+use crate::management::Desk;
 use crate::proxy::Via;
 use crate::upstream::{Gauges, Names, OwnListeners, System};
 

@@ -26,12 +26,12 @@ use super::trust::{Trust, TrustError};
 use super::worker::{self, Shared};
 use crate::api::{Api, Rooms};
 use crate::ca::Leaves;
-use crate::chance;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl};
 use crate::console;
-use crate::door::{BindError, Limits, Listener, Lobby, tunnel_config};
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
+use crate::listener::{BindError, Limits, Listener, Lobby, tunnel_config};
+use crate::random;
 use crate::registry::Registry;
 use crate::tasks::Tasks;
 use crate::upstream::Gauges;
@@ -109,7 +109,7 @@ pub enum StartError {
     Log(#[from] FilterError),
     /// There is no randomness.
     #[error(transparent)]
-    Chance(#[from] chance::Failed),
+    Chance(#[from] random::Failed),
     /// A thread or runtime can't be started.
     #[error("a thread can't be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -313,8 +313,8 @@ async fn work(keeping: Option<&Keeping>) {
 }
 
 /// Eight hexadecimal digits that tell this process from others.
-fn instance_name() -> Result<String, chance::Failed> {
-    Ok(format!("{:08x}", u32::from_be_bytes(chance::bytes::<4>()?)))
+fn instance_name() -> Result<String, random::Failed> {
+    Ok(format!("{:08x}", u32::from_be_bytes(random::bytes::<4>()?)))
 }
 
 /// The log, from here on, and the figures.

@@ -9,12 +9,12 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::server::StartError;
-use crate::door::{Doorkeeper, Limits, Listener, Lobby};
 use crate::error::chain;
 use crate::ledger::Ledger;
-use crate::limit::MemoryBudget;
+use crate::listener::{Doorkeeper, Limits, Listener, Lobby};
 use crate::oauth::Tokens;
 use crate::proxy::{InForce, Proxy, Via};
+use crate::rate_limit::MemoryBudget;
 use crate::tasks::Tasks;
 use crate::upstream::{Gauges, Upstream};
 

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-use crate::chance;
+use crate::random;
 use crate::secret::Secret;
 
 /// A CA that can sign.
@@ -48,7 +48,7 @@ pub enum AuthorityError {
     Ended,
     /// There is no randomness.
     #[error(transparent)]
-    Chance(#[from] chance::Failed),
+    Chance(#[from] random::Failed),
     /// The library refused; it has no reason to.
     #[error("the certificate can't be made")]
     Library(#[source] rcgen::Error),
@@ -182,8 +182,8 @@ impl fmt::Debug for Authority {
 }
 
 /// An unpredictable serial number (RFC 5280 §4.1.2.2: positive, at most 20 octets).
-pub(super) fn serial() -> Result<SerialNumber, chance::Failed> {
-    let mut bytes = chance::bytes::<16>()?;
+pub(super) fn serial() -> Result<SerialNumber, random::Failed> {
+    let mut bytes = random::bytes::<16>()?;
     let [first, ..] = &mut bytes;
     *first = *first & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))

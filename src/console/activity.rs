@@ -9,8 +9,8 @@ use super::chart::Past;
 use super::frame::{Answer, Frame, Trouble};
 use super::outlook;
 use super::shell::{self, Tab};
-use crate::desk::{Audited, Auditing, Position};
 use crate::ledger::Lookback;
+use crate::management::{Audited, Auditing, Position};
 use crate::store::Window;
 
 /// Which entries are shown.

@@ -8,7 +8,7 @@ use super::create::credentials;
 use super::fields::{Field, summary};
 use super::filled::Filled;
 use super::frame::{Answer, Frame, see};
-use crate::desk::Shown;
+use crate::management::Shown;
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 

@@ -11,7 +11,7 @@ use super::filled::Filled;
 use super::frame::{Answer, Frame, see};
 use super::outlook;
 use super::shell::Tab;
-use crate::desk::ClientShown;
+use crate::management::ClientShown;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::Template;

@@ -16,7 +16,7 @@ use super::filled::Filled;
 use super::frame::{Answer, Frame, Trouble, see};
 use super::outlook;
 use super::shell::{self, Tab};
-use crate::desk::{Authorized, ClientShown, Entry, Form, Refused};
+use crate::management::{Authorized, ClientShown, Entry, Form, Refused};
 use crate::model::oauth::grant::GrantType;
 use crate::secret::Secret;
 use crate::store::Window;

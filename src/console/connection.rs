@@ -8,7 +8,7 @@ use super::frame::{Answer, Frame, Trouble};
 use super::outlook;
 use super::shell::Tab;
 use super::{change, connect, snippets};
-use crate::desk::{Authorized, Pointer, Refused, Shown, Surveyed};
+use crate::management::{Authorized, Pointer, Refused, Shown, Surveyed};
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 

@@ -12,7 +12,7 @@ use super::filled::Filled;
 use super::frame::{Answer, Frame, see};
 use super::outlook;
 use super::shell::{self, Tab};
-use crate::desk::Refused;
+use crate::management::Refused;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::HostName;

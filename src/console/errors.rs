@@ -5,10 +5,10 @@ use http::{StatusCode, header};
 use maud::{Markup, html};
 
 use super::{outlook, shell};
-use crate::desk::{Fault, Refused};
 use crate::error::capitalized;
-use crate::limit::Exceeded;
+use crate::management::{Fault, Refused};
 use crate::oauth::Failure;
+use crate::rate_limit::Exceeded;
 
 /// What has happened, and who must do what.
 #[derive(Clone, Debug)]

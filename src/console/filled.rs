@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Limited};
 use zeroize::Zeroizing;
 
 use super::session::Session;
-use crate::desk::{Entry, Fault, Form, NAME_TAKEN, Refused};
+use crate::management::{Entry, Fault, Form, NAME_TAKEN, Refused};
 use crate::secret::Secret;
 
 /// What was filled in, and what was wrong with it.

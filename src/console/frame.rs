@@ -15,8 +15,8 @@ use super::session::{Key, Session};
 use super::shell::{self, Tab};
 use super::{Hall, sign_in};
 use crate::clock::instant;
-use crate::desk::{Desk, Operator, Reading, Refused, Writing};
-use crate::door::Presence;
+use crate::listener::Presence;
+use crate::management::{Desk, Operator, Reading, Refused, Writing};
 use crate::model::name::IntegrationName;
 
 /// Somebody who has signed in, and what they look at.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::frame::{Answer, Frame};
 use super::outlook;
 use super::shell::Tab;
-use crate::desk::{Search, State, Survey, Surveyed};
+use crate::management::{Search, State, Survey, Surveyed};
 use crate::model::connection::ConnectionType;
 use crate::store::Window;
 

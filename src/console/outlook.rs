@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
-use crate::desk::{RENEWED_WHEN_USED, State, Surveyed};
+use crate::management::{RENEWED_WHEN_USED, State, Surveyed};
 use crate::model::connection::{ConnectionType, Defect};
 use crate::model::sealed::KeyId;
 

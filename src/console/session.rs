@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 
-use crate::chance;
 use crate::model::token::TokenDigest;
+use crate::random;
 
 /// The sessions of this instance.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When there is no randomness.
-    pub(super) fn begin(&self, token: TokenDigest, now: Instant) -> Result<String, chance::Failed> {
+    pub(super) fn begin(&self, token: TokenDigest, now: Instant) -> Result<String, random::Failed> {
         let (cookie, mark) = (random()?, random()?);
         let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.lasts(now));
@@ -111,8 +111,8 @@ impl fmt::Debug for Session {
     }
 }
 
-fn random() -> Result<String, chance::Failed> {
-    Ok(URL_SAFE_NO_PAD.encode(chance::bytes::<32>()?))
+fn random() -> Result<String, random::Failed> {
+    Ok(URL_SAFE_NO_PAD.encode(random::bytes::<32>()?))
 }
 
 /// A working day.

@@ -5,7 +5,7 @@ use http::header;
 use maud::{DOCTYPE, Markup, html};
 
 use super::frame::Frame;
-use crate::desk::Scope;
+use crate::management::Scope;
 
 /// Where in the console a page belongs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -11,8 +11,8 @@ use super::frame::{Answer, Frame, Trouble, is_fetched, see};
 use super::session::{Key, LONGEST};
 use super::{Hall, errors, shell};
 use crate::clock::instant;
-use crate::desk::Source;
 use crate::error::chain;
+use crate::management::Source;
 use crate::model::token::TokenDigest;
 
 /// The page to sign in at.

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::frame::{Answer, Frame};
 use super::outlook;
 use super::shell::Tab;
-use crate::desk::{KeyUse, Scope};
+use crate::management::{KeyUse, Scope};
 use crate::store::Window;
 
 /// The page.

@@ -11,7 +11,7 @@ use super::filled::Filled;
 use super::frame::{Answer, Frame, Trouble, see};
 use super::outlook;
 use super::shell::Tab;
-use crate::desk::{Administering, Entry, Form, Granted, Refused, TOKEN_NAME_TAKEN};
+use crate::management::{Administering, Entry, Form, Granted, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
 use crate::secret::Secret;
 use crate::store::Window;

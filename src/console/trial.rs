@@ -11,7 +11,7 @@ use super::filled::Filled;
 use super::frame::{Answer, Frame};
 use super::shell::Tab;
 use super::{Delivered, Errand};
-use crate::desk::{Entry, Explanation, Form, Search};
+use crate::management::{Entry, Explanation, Form, Search};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::secret::Secret;
 use crate::store::Window;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use crate::limit::Rate;
+use crate::rate_limit::Rate;
 
 /// Entries as lines of JSON, until somebody takes them to be kept. Adding one never waits for
 /// the store.

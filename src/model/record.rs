@@ -13,7 +13,7 @@ use super::name::{ConnectionName, IntegrationName};
 use super::oauth::grant::Grant;
 use super::sealed::{Context, Mac, Sealed};
 use super::token::{Scopes, TokenDigest};
-use crate::chance;
+use crate::random;
 
 /// A connection as it is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -193,8 +193,8 @@ impl TokenRecord {
 ///
 /// # Errors
 /// When the system has no randomness to give.
-pub fn new_id() -> Result<Uuid, chance::Failed> {
-    Ok(uuid::Builder::from_random_bytes(chance::bytes()?).into_uuid())
+pub fn new_id() -> Result<Uuid, random::Failed> {
+    Ok(uuid::Builder::from_random_bytes(random::bytes()?).into_uuid())
 }
 
 /// `time` without what is finer than a microsecond, which is what is kept of it.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use zeroize::Zeroizing;
 
-use crate::chance;
+use crate::random;
 use crate::secret::Secret;
 
 /// What every access token begins with, so that a stray one can be recognised.
@@ -141,8 +141,8 @@ pub const SCOPES_RULE: &str = "must be one or more of read, write, proxy, admin"
 ///
 /// # Errors
 /// When the system has no randomness to give.
-pub fn generate() -> Result<Secret, chance::Failed> {
-    let bytes = Zeroizing::new(chance::bytes::<32>()?);
+pub fn generate() -> Result<Secret, random::Failed> {
+    let bytes = Zeroizing::new(random::bytes::<32>()?);
     let mut text = String::with_capacity(PREFIX.len() + BODY_LENGTH);
     text.push_str(PREFIX);
     URL_SAFE_NO_PAD.encode_string(*bytes, &mut text);

@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use super::fields;
 use super::idle::{Exchange, Idle, IdleTimer};
 use super::renewal::Kept;
-use crate::door::Visit;
 use crate::ledger::Entry;
+use crate::listener::Visit;
 use crate::upstream::{BodyError, ReplyBody};
 
 /// The caller's body.

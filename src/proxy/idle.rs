@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::door::Presence;
+use crate::listener::Presence;
 use crate::upstream;
 
 /// Both directions of an exchange whose request has a body.

@@ -10,8 +10,8 @@ use super::body::AnswerBody;
 use super::fields::{self, REQUEST_ID, Via};
 use super::idle::IdleTimer;
 use super::refusal::{Code, Refusal};
-use crate::door::{Fault, TurnedAway, Visit};
 use crate::ledger::{Decision, Entry};
+use crate::listener::{Fault, TurnedAway, Visit};
 use crate::upstream::{Reply, ReplyBody};
 
 /// The origin's answer, fit for the caller.

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 use self::frames::{Frames, close_to_caller, close_to_origin};
-use crate::chance;
+use crate::random;
 
 /// Both ends of a WebSocket, or of a tunnel that is not looked into.
 pub(super) struct Splice<O> {
@@ -250,7 +250,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pour<'_, R, W> {
 /// A mask for a frame of ours. That it can't be guessed protects caches between a browser and a
 /// server it is talked into attacking (RFC 6455 §10.3); the content here is fixed.
 fn mask() -> [u8; 4] {
-    chance::bytes().unwrap_or_default()
+    random::bytes().unwrap_or_default()
 }
 
 async fn write(to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {

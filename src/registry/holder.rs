@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::limit::Rate;
 use crate::model::caller::Caller;
+use crate::rate_limit::Rate;
 
 /// A caller with the limits that go with its token.
 #[derive(Debug)]

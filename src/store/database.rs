@@ -14,7 +14,7 @@ use super::sqlite::Sqlite;
 use super::transaction::Transaction;
 use super::writability::Writability;
 use super::{Error, Revision};
-use crate::chance;
+use crate::random;
 
 /// A database of either kind.
 pub(super) enum Database {
@@ -176,7 +176,7 @@ impl Work {
 
 /// A random identity for a write.
 fn new_identity() -> Result<i64, Error> {
-    let bytes = chance::bytes().map_err(|failed| Error::Unavailable(Box::new(failed)))?;
+    let bytes = random::bytes().map_err(|failed| Error::Unavailable(Box::new(failed)))?;
     Ok(i64::from_be_bytes(bytes))
 }
 

@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use zeroize::Zeroizing;
 
 use super::{OpenError, SealError};
-use crate::chance;
+use crate::random;
 
 /// A key that encrypts. A data key does so once; a master key once for each secret, far below the
 /// 2^32 messages that a key with random nonces is good for (NIST SP 800-38D §8.3).
@@ -19,7 +19,7 @@ impl Cipher {
 
     /// `FORMAT | nonce | ciphertext | tag`
     pub(super) fn encrypt(&self, context: &[u8], text: &[u8]) -> Result<Box<[u8]>, SealError> {
-        let nonce = chance::bytes::<NONCE_LEN>().map_err(SealError::Chance)?;
+        let nonce = random::bytes::<NONCE_LEN>().map_err(SealError::Chance)?;
         let length = HEAD + text.len() + AES_256_GCM.tag_len();
         let mut sealed = Zeroizing::new(Vec::with_capacity(length));
         sealed.push(FORMAT);

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::envelope::Cipher;
-use crate::chance;
 use crate::model::sealed::KeyId;
+use crate::random;
 use crate::secret::Secret;
 
 /// The master keys, in their order: the first one seals, all of them open.
@@ -34,7 +34,7 @@ pub(super) struct MasterKey {
 pub enum KeyringError {
     /// There is no randomness for a new key.
     #[error("no master key can be made")]
-    Chance(#[source] chance::Failed),
+    Chance(#[source] random::Failed),
     /// The cipher refused the key; it has no reason to.
     #[error("the cipher refuses the master key {0}")]
     Cipher(Box<str>),
@@ -185,8 +185,8 @@ impl MasterKey {
     }
 
     fn generate() -> Result<Self, KeyringError> {
-        let bytes = Zeroizing::new(chance::bytes::<32>().map_err(KeyringError::Chance)?);
-        let id = chance::bytes::<6>().map_err(KeyringError::Chance)?;
+        let bytes = Zeroizing::new(random::bytes::<32>().map_err(KeyringError::Chance)?);
+        let id = random::bytes::<6>().map_err(KeyringError::Chance)?;
         let id = id.iter().fold("k".to_owned(), |id, byte| format!("{id}{byte:02x}"));
         Self::new(id.into(), Secret::new(*bytes))
     }

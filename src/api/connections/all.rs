@@ -12,7 +12,7 @@ use crate::api::body::At;
 use crate::api::error::Error;
 use crate::api::oauth::OAuthItem;
 use crate::api::page::{Asked, Meta, Parameters};
-use crate::desk::Listed;
+use crate::management::Listed;
 use crate::model::connection::ConnectionType;
 
 /// A page of connections. They are listed by their names across all types, then sorted into one

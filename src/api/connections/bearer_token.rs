@@ -11,7 +11,7 @@ use super::{Names, is_false, time};
 use crate::api::auth::Seat;
 use crate::api::body::At;
 use crate::api::error::Error;
-use crate::desk::{REDACTED, Shown};
+use crate::management::{REDACTED, Shown};
 use crate::model::connection::ConnectionType;
 
 /// A bearer token connection. Its secret is never shown.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Error;
-use crate::desk::{About, Fault, NAME_TAKEN, Refused};
+use crate::management::{About, Fault, NAME_TAKEN, Refused};
 use crate::model::oauth::grant::LapseReason;
 use crate::oauth::Failure;
 

@@ -11,7 +11,7 @@ use super::Numbers;
 use crate::api::Rooms;
 use crate::api::body::{self, At};
 use crate::api::error::{Error, Numbered};
-use crate::desk::{AccountAnswer, Source};
+use crate::management::{AccountAnswer, Source};
 use crate::secret::Secret;
 
 /// What the account's token endpoint is asked.

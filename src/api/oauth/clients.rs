@@ -13,7 +13,7 @@ use crate::api::body::{self, At};
 use crate::api::connections::time;
 use crate::api::error::Numbered;
 use crate::api::page::{Asked, Meta, Parameters};
-use crate::desk::{ClientShown, REDACTED};
+use crate::management::{ClientShown, REDACTED};
 use crate::model::oauth::endpoint::Template;
 
 /// An OAuth client. Its secret is never shown.

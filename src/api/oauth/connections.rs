@@ -10,7 +10,7 @@ use super::{Numbers, OnlyGet, Query};
 use crate::api::auth::Seat;
 use crate::api::body::{self, At};
 use crate::api::error::Numbered;
-use crate::desk::{Pointer, Refused};
+use crate::management::{Pointer, Refused};
 
 /// The domain of a connection that has none.
 #[derive(ToSchema)]

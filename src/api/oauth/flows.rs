@@ -16,7 +16,7 @@ use crate::api::Rooms;
 use crate::api::auth::Seat;
 use crate::api::body::{self, At};
 use crate::api::error::{Numbered, NumberedErrors};
-use crate::desk::{Ending, Refused, Visitor};
+use crate::management::{Ending, Refused, Visitor};
 
 /// What a flow is begun with.
 #[derive(ToSchema)]

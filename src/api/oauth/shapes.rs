@@ -6,7 +6,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::desk::{Authorized, Exchanged, REDACTED};
+use crate::management::{Authorized, Exchanged, REDACTED};
 use crate::model::oauth::grant::LapseReason;
 use crate::secret::Secret;
 

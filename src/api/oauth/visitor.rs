@@ -7,7 +7,7 @@ use http::header;
 use http::request::Parts;
 
 use crate::api::Rooms;
-use crate::desk::{Keepsake, Visitor};
+use crate::management::{Keepsake, Visitor};
 
 /// Whoever asks, as a browser would.
 pub(in crate::api) struct Coming(pub(super) Visitor);

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Follower;
-use crate::chance;
 use crate::error::chain;
 use crate::model::record::TokenRecord;
+use crate::random;
 use crate::registry::Registry;
 use crate::store::{self, Change, Record, RecordKey};
 use crate::vault::Vault;
@@ -148,7 +148,7 @@ fn is_in_force(registry: &Registry, record: &TokenRecord, vault: &Vault) -> bool
 
 /// The time to the next comparison. Instances that were started together drift apart.
 fn interval() -> Duration {
-    let jitter = chance::bytes().map_or(0, u16::from_be_bytes);
+    let jitter = random::bytes().map_or(0, u16::from_be_bytes);
     COMPARE_EVERY + COMPARE_JITTER * u32::from(jitter) / u32::from(u16::MAX)
 }
 

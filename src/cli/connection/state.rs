@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cli::table::cell;
-use crate::desk::{RENEWED_WHEN_USED, State};
+use crate::management::{RENEWED_WHEN_USED, State};
 use crate::model::oauth::grant::LapseReason;
 
 /// The state of a connection, in the words of the console.

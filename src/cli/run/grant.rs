@@ -8,11 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::chance;
 use crate::cli::output::{self, Failure};
 use crate::cli::server::{self, Server};
 use crate::clock::Clock;
 use crate::model::token::TokenDigest;
+use crate::random;
 use crate::secret::Secret;
 
 /// A token, and how it is taken back.
@@ -54,7 +54,7 @@ impl Grant {
         let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         let end = Clock::system().now().saturating_add(ttl).unwrap_or(Timestamp::MAX);
         // Programs run side by side, and no two live tokens have one name.
-        let number = chance::bytes::<8>().map_err(|why| Failure::of(&why))?;
+        let number = random::bytes::<8>().map_err(|why| Failure::of(&why))?;
         let name = format!("{NAME_PREFIX}{:016x}", u64::from_be_bytes(number));
         let body = json!({
             "name": name,

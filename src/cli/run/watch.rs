@@ -14,7 +14,7 @@ use crate::cli::output::{self, count, printable};
 use crate::cli::server::{Path, Server};
 use crate::cli::table::cell;
 use crate::clock::Clock;
-use crate::door::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST};
+use crate::listener::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST};
 
 /// A look at the server from time to time, while the program runs and once it has failed.
 pub(super) struct Watch<'a> {

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use parking_lot::Mutex;
 
-use crate::limit::MemoryShare;
+use crate::rate_limit::MemoryShare;
 use crate::upstream::BodyError;
 
 /// What has come of a body so far, up to a limit. Shared by the body and by whoever may send it once
@@ -155,7 +155,7 @@ impl Body for KeptBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::MemoryBudget;
+    use crate::rate_limit::MemoryBudget;
 
     fn kept(most: usize) -> (Kept, Arc<MemoryBudget>) {
         let budget = Arc::new(MemoryBudget::default());

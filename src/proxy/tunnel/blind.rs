@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::Response;
 
 use super::{Opening, Way, decide, opened};
-use crate::door::Visit;
 use crate::ledger::Entry;
+use crate::listener::Visit;
 use crate::model::caller::Caller;
 use crate::model::origin::Origin;
 use crate::proxy::admit::admit_tunnel_again;

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::Tunnel;
-use crate::door::{House, TurnedAway, Visit};
+use crate::listener::{House, TurnedAway, Visit};
 use crate::proxy::body::AnswerBody;
 use crate::proxy::journey::Proxy;
 

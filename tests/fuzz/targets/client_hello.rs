@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use keyferry::ca::{Authority, Leaves, Succession};
 use keyferry::clock::Clock;
-use keyferry::door::{HeadLimits, House, Limits, Lobby, TurnedAway, Visit, tunnel_config};
+use keyferry::listener::{HeadLimits, House, Limits, Lobby, TurnedAway, Visit, tunnel_config};
 use keyferry::tasks::Tasks;
 use libfuzzer_sys::fuzz_target;
 use rustls::ServerConfig;

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use keyferry::door::{Fault, Framing, HeadLimits, Seen};
+use keyferry::listener::{Fault, Framing, HeadLimits, Seen};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits { max_bytes: 1024, max_fields: 16 };

@@ -7,7 +7,7 @@
 
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
-use keyferry::door::{Framing, HeadLimits, Seen};
+use keyferry::listener::{Framing, HeadLimits, Seen};
 use keyferry::model::permit::{Scheme, Target};
 use keyferry::proxy::{Ask, Destination, Form, decide, strip_base_url};
 use keyferry_fuzz::world::{PORTS, caller, in_force};

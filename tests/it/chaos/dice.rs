@@ -10,7 +10,7 @@ impl Dice {
     pub(super) fn seeded(scenario: &str) -> Self {
         let chosen = std::env::var("CHAOS_SEED").ok().and_then(|text| text.parse().ok());
         let seed = chosen.unwrap_or_else(|| {
-            u64::from_be_bytes(keyferry::chance::bytes().unwrap()) % 1_000_000_000
+            u64::from_be_bytes(keyferry::random::bytes().unwrap()) % 1_000_000_000
         });
         super::report(scenario, &format!("CHAOS_SEED={seed}"));
         Self(AtomicU64::new(seed))

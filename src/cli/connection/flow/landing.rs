@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::visit::Visit;
-use crate::chance;
 use crate::cli::output::{self, Failure};
+use crate::random;
 
 /// A port that listens, and the one path at it where the flow ends.
 pub(super) struct Landing {
@@ -26,7 +26,7 @@ impl Landing {
     /// Opens a port that nobody else can reach from another machine. The path can't be guessed:
     /// a page in the same browser that tries every port ends no flow.
     pub(super) fn open() -> Result<Self, Failure> {
-        let nonce = chance::bytes::<16>().map_err(|error| Failure::of(&error))?;
+        let nonce = random::bytes::<16>().map_err(|error| Failure::of(&error))?;
         let path = format!("/{}", BASE64_URL_SAFE_NO_PAD.encode(nonce));
         let listener =
             StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|why| closed(&why))?;

@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::draft::FlowDraft;
 use super::own_account::{OwnAccount, is_own};
 use super::pass::text_of;
-use crate::desk::OAuthRules;
-use crate::desk::connections::{Reading, Writing, store_failed};
-use crate::desk::draft::NEVER_CHANGES;
-use crate::desk::fault::{About, Fault, Refused};
-use crate::desk::form::Form;
+use crate::management::OAuthRules;
+use crate::management::connections::{Reading, Writing, store_failed};
+use crate::management::draft::NEVER_CHANGES;
+use crate::management::fault::{About, Fault, Refused};
+use crate::management::form::Form;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::ConnectionName;
@@ -56,7 +56,7 @@ impl Writing<'_> {
                 (FlowStep::Granted, format!("access_codes/{integration}?verification_code="))
             }
         };
-        let id = new_id().map_err(|error| crate::desk::fault::no_chance(&error))?;
+        let id = new_id().map_err(|error| crate::management::fault::no_chance(&error))?;
         let content = FlowContent::new(plan);
         let of = (id, integration, client.uuid);
         let pass = desk.keep_flow(desk.keeping()?, of, step, &content).await?;

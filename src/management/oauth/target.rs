@@ -3,7 +3,7 @@
 
 use form_urlencoded::Serializer;
 
-use crate::desk::OAuthRules;
+use crate::management::OAuthRules;
 use crate::model::origin::{Authority, Host};
 
 /// Reads a URL that the browser is to be sent to.

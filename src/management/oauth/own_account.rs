@@ -1,8 +1,8 @@
 //! The connection `zendesk`, which is for the account itself: bound to the account's own host, with
 //! tokens of the account's own subdomain (ZIS spec §7.7).
 
-use crate::desk::OAuthRules;
-use crate::desk::fault::{About, Fault, Refused};
+use crate::management::OAuthRules;
+use crate::management::fault::{About, Fault, Refused};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, ZENDESK};
 use crate::model::oauth::client::ClientRecord;

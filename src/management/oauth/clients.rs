@@ -3,11 +3,11 @@
 use uuid::Uuid;
 
 use super::draft::{ClientChange, ClientDraft};
-use crate::desk::Keeping;
-use crate::desk::connections::{Reading, Writing, seal, store_failed};
-use crate::desk::fault::{Refused, no_chance};
-use crate::desk::form::Form;
-use crate::desk::listing::{Listing, readable};
+use crate::management::Keeping;
+use crate::management::connections::{Reading, Writing, seal, store_failed};
+use crate::management::fault::{Refused, no_chance};
+use crate::management::form::Form;
+use crate::management::listing::{Listing, readable};
 use crate::model::name::ClientName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};

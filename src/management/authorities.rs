@@ -10,9 +10,9 @@ use super::form::Form;
 use super::operator::Operator;
 use super::{Desk, Keeping};
 use crate::ca::{Authority, AuthorityError};
-use crate::chance;
 use crate::model::record::{AuthorityRecord, new_id, whole_microseconds};
 use crate::model::sealed::Context;
+use crate::random;
 use crate::vault::{SealError, Vault};
 
 /// A CA that was made just now.
@@ -29,7 +29,7 @@ pub struct Successor {
 pub enum RecordError {
     /// There is no randomness for its id.
     #[error(transparent)]
-    Chance(#[from] chance::Failed),
+    Chance(#[from] random::Failed),
     /// Its key can't be sealed.
     #[error("the CA's key can't be sealed")]
     Seal(#[from] SealError),

@@ -2,9 +2,9 @@
 
 use super::clients::unsealed;
 use super::start::{check_again, name_of};
-use crate::desk::connections::{seal, store_failed};
-use crate::desk::fault::{About, Fault, Refused, no_chance};
-use crate::desk::{Desk, Keeping};
+use crate::management::connections::{seal, store_failed};
+use crate::management::fault::{About, Fault, Refused, no_chance};
+use crate::management::{Desk, Keeping};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;

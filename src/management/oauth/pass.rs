@@ -9,13 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::chance;
-use crate::desk::connections::{seal, store_failed};
-use crate::desk::fault::{Refused, Scope, no_chance};
-use crate::desk::{Desk, Keeping, Operator};
+use crate::management::connections::{seal, store_failed};
+use crate::management::fault::{Refused, Scope, no_chance};
+use crate::management::{Desk, Keeping, Operator};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::flow::{FlowContent, FlowRecord, FlowStep};
 use crate::model::record::whole_microseconds;
+use crate::random;
 use crate::secret::Secret;
 
 /// A flow that was taken on.
@@ -29,7 +29,7 @@ pub(super) struct Taken {
 
 /// 256 random bits, as 43 characters that can stand in a URL.
 pub(super) fn fresh() -> Result<Secret, Refused> {
-    let bytes = chance::bytes::<32>().map_err(|error| no_chance(&error))?;
+    let bytes = random::bytes::<32>().map_err(|error| no_chance(&error))?;
     let bytes = zeroize::Zeroizing::new(bytes);
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(*bytes)))
 }

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::desk::Desk;
-use crate::desk::fault::{About, Fault, Refused};
-use crate::desk::form::Form;
+use crate::management::Desk;
+use crate::management::fault::{About, Fault, Refused};
+use crate::management::form::Form;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::oauth::{Failure, Granted, Step, read_answer};

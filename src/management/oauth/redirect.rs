@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::pass::{challenge_of, digest_of, fresh, text_of};
 use super::{CALLBACK, target};
-use crate::desk::Desk;
-use crate::desk::connections::store_failed;
-use crate::desk::fault::Refused;
+use crate::management::Desk;
+use crate::management::connections::store_failed;
+use crate::management::fault::Refused;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::flow::FlowStep;
 use crate::oauth::Step;

@@ -5,8 +5,8 @@ use std::future::ready;
 
 use super::connections::{Authorized, Pointer};
 use super::pass::Taken;
-use crate::desk::connections::{Reading, Writing, store_failed};
-use crate::desk::fault::Refused;
+use crate::management::connections::{Reading, Writing, store_failed};
+use crate::management::fault::Refused;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;

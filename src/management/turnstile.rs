@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::limit::{Exceeded, Rates};
 use crate::model::token::TokenDigest;
+use crate::rate_limit::{Exceeded, Rates};
 
 /// Where a request comes from, where that is an address.
 #[derive(Clone, Copy, Debug)]

@@ -4,11 +4,11 @@ use uuid::Uuid;
 
 use super::draft::repeated;
 use super::own_account::{OwnAccount, is_own};
-use crate::desk::connections::{Reading, Writing, seal, store_failed};
-use crate::desk::draft::NEVER_CHANGES;
-use crate::desk::fault::{About, Fault, Refused, Scope};
-use crate::desk::form::Form;
-use crate::desk::unusable::Unusable;
+use crate::management::connections::{Reading, Writing, seal, store_failed};
+use crate::management::draft::NEVER_CHANGES;
+use crate::management::fault::{About, Fault, Refused, Scope};
+use crate::management::form::Form;
+use crate::management::unusable::Unusable;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -53,7 +53,10 @@ pub struct Pointer {
 
 impl Reading<'_> {
     /// How a connection by OAuth is shown; `None` of one of another type.
-    pub(in crate::desk) fn authorized(&self, record: &ConnectionRecord) -> Option<Authorized> {
+    pub(in crate::management) fn authorized(
+        &self,
+        record: &ConnectionRecord,
+    ) -> Option<Authorized> {
         let grant = record.grant()?;
         let keeping = self.desk.keeping.as_deref()?;
         let opened = keeping.vault().open(&record.context(), &record.sealed);

@@ -1,8 +1,8 @@
 //! What is entered of a client and of a flow, read into what can't be wrong.
 
-use crate::desk::OAuthRules;
-use crate::desk::fault::{About, Refused};
-use crate::desk::form::Form;
+use crate::management::OAuthRules;
+use crate::management::fault::{About, Refused};
+use crate::management::form::Form;
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{MAX_SECRET, SecretError};
 use crate::model::name::{ClientName, ConnectionName};

@@ -6,9 +6,9 @@
 //! reaches a [`House`];
 //! must never know what a request means.
 
+mod accept;
 mod framing;
 mod gate;
-mod listener;
 mod lobby;
 mod presence;
 mod reception;
@@ -24,8 +24,8 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
+pub use accept::{Address, BindError, Listener};
 pub use framing::{Fault, Framing, HeadLimits, Seen};
-pub use listener::{Address, BindError, Listener};
 pub use lobby::{Doorkeeper, Lobby, NoRoom};
 pub use presence::{Presence, Visit};
 pub use tls::{server_config, tunnel_config};

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::chance;
 use crate::error::chain;
 use crate::model::sealed::KeyId;
 use crate::oauth::Failure;
+use crate::random;
 use crate::vault::OpenError;
 
 /// One thing that is wrong with what was entered; the title never contains a secret.
@@ -136,7 +136,7 @@ impl fmt::Display for Scope {
 }
 
 /// Without randomness there is neither an id nor a key.
-pub(super) fn no_chance(error: &chance::Failed) -> Refused {
+pub(super) fn no_chance(error: &random::Failed) -> Refused {
     tracing::error!(error = %chain(error), "a management request failed: the system gives no random bytes");
     Refused::Internal
 }
