@@ -1,5 +1,5 @@
 //! What the proxy itself costs a request, piece by piece: time, and how often memory is asked
-//! for. `cargo bench --bench decide`; the figures are in docs/BENCHMARKS.md.
+//! for. `cargo bench --bench decide`; the figures are in docs/reference/benchmarks.md.
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't go on has failed")]
 #![expect(clippy::print_stdout, reason = "that is how a benchmark reports")]
 

@@ -3,7 +3,8 @@
 //! One program in several roles, because all of them must be pinned to a core of their own: the
 //! `origin`, the `generate`d load, the `bare` yardstick, and, without a role, the run itself, which
 //! starts them and the other contenders one after the other. The proxy has one core; the origin and
-//! the load share the other. `make bench` runs it; docs/BENCHMARKS.md explains the figures.
+//! the load share the other. `make bench` runs it; docs/reference/benchmarks.md explains the
+//! figures.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark dials, spawns and times by itself")]
 #![expect(

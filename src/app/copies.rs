@@ -47,7 +47,7 @@ pub enum CopiesError {
     /// The store is PostgreSQL's.
     #[error(
         "the store is a PostgreSQL database, which has tools of its own: back it up with pg_dump, and \
-         bring it back with pg_restore or psql; docs/STORE.md says what else to keep"
+         bring it back with pg_restore or psql; docs/how-to/operate.md says what else to keep"
     )]
     Postgres,
     /// A thread or runtime can't be started.

@@ -3,8 +3,8 @@
 `matrix.py PROGRAMS [NAMES…]` starts an origin and the proxy out of the directory PROGRAMS, and
 runs each client in a process and an environment of its own, with the proxy and the CA set as its
 users set them, and once more under `keyferry run`, with nothing set. What the origin has received
-must have the credential, which the client never had. The table in docs/CLIENTS.md is made of the
-same rows (rows.py): `matrix.py PROGRAMS --write` writes it.
+must have the credential, which the client never had. The table in docs/reference/clients.md is
+made of the same rows (rows.py): `matrix.py PROGRAMS --write` writes it.
 """
 
 import json
@@ -24,7 +24,7 @@ from rows import BY_BASE_URL, CLIENTS, INSIDE, MATRIX, OTHERS, node, python
 
 IDLE_SECONDS, STREAM_SECONDS = 3, 90
 HERE = Path(__file__).resolve().parent
-TABLE = HERE.parent.parent / "docs" / "CLIENTS.md"
+TABLE = HERE.parent.parent / "docs/reference/clients.md"
 HOSTS = [
     f"{name}.example.test" for name in ("api", "git", "ws", "rpc", "files", "hg")
 ]
@@ -399,7 +399,7 @@ def table():
     rows = [
         "# Clients", "",
         "Programs that were tried, unmodified, through an intercepted tunnel: the origin got the credential, and they never had it. The proxy is",
-        "`http://INTEGRATION:TOKEN@HOST:PORT`, the CA what `keyferry ca export` prints ([Interception](INTERCEPTION.md)). `keyferry run` sets all of it, but for Chromium: each was tried so too. A test makes this table.",
+        "`http://INTEGRATION:TOKEN@HOST:PORT`, the CA what `keyferry ca export` prints ([Interception](../explanation/interception.md)). `keyferry run` sets all of it, but for Chromium: each was tried so too. A test makes this table.",
         "", "| client | tried | the proxy | the CA | |", "|---|---|---|---|---|",
     ]
     for client in [*CLIENTS, *OTHERS]:

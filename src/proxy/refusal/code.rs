@@ -2,7 +2,7 @@
 
 /// A stable code, as callers see it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(missing_docs, reason = "each is explained in docs/ERRORS.md, which a test compares")]
+#[expect(missing_docs, reason = "docs/reference/errors.md explains each; a test compares them")]
 pub enum Code {
     AddressProhibited,
     AmbiguousConnection,
@@ -270,11 +270,12 @@ mod tests {
 
     #[test]
     fn every_code_is_documented_with_its_status() {
-        let page = include_str!("../../../docs/ERRORS.md");
+        let page = include_str!("../../../docs/reference/errors.md");
         for code in Code::ALL {
             let row =
                 page.lines().find(|line| line.starts_with(&format!("| `{}` |", code.as_str())));
-            let row = row.unwrap_or_else(|| panic!("{} is not in docs/ERRORS.md", code.as_str()));
+            let row =
+                row.unwrap_or_else(|| panic!("{} is not in reference/errors.md", code.as_str()));
             assert!(row.contains(&code.status().to_string()), "{row}");
             assert!(row.contains(code.proxy_status()), "{row}");
             assert!(row.contains(&format!("| `{}` |", code.rule().as_str())), "{row}");

@@ -185,7 +185,7 @@ async fn dead_of_16(takeover: u64, grace: Duration, fate: Fate) -> usize {
 }
 
 #[tokio::test]
-#[ignore = "it takes three minutes; its figures stand in docs/OAUTH.md"]
+#[ignore = "it takes three minutes; its figures stand in docs/explanation/oauth.md"]
 async fn what_a_takeover_costs_where_an_instance_is_killed_or_paused() {
     let [none, short, long] = [0, 10, 60].map(Duration::from_secs);
     for (takeover, grace, fate, dead) in [
