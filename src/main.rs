@@ -1,14 +1,14 @@
 //! The program: it ends with the exit code that the command line gives.
 
-use std::alloc::System;
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 /// What is freed is wiped first: a secret passes through buffers of libraries that don't know it
 /// for one, such as the HTTP library's when the API is given it.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 fn main() -> ExitCode {
     keyferry::cli::run()
