@@ -23,7 +23,7 @@ use keyferry::model::origin::{HostName, Origin};
 use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
 use keyferry::model::token::{Scopes, TokenDigest};
-use keyferry::proxy::{Ask, InForce, Renewal, Settings, Via, decide, prepare_request};
+use keyferry::proxy::{InForce, ProxyRequest, Renewal, Settings, Via, decide, prepare_request};
 use keyferry::registry::{Listing, Registry, Source};
 use keyferry::secret::Secret;
 use keyferry::upstream::{self, Guard, Names, OwnListeners, Rules, System, TlsClients};
@@ -122,9 +122,10 @@ fn heads(criterion: &mut Criterion) {
         report(&format!("Framing::look/{kind}"), look);
         criterion.bench_function(&format!("Framing::look/{kind}"), |bencher| bencher.iter(look));
 
-        let read = || Ask::read(&head, &in_force.settings).unwrap();
-        report(&format!("Ask::read/{kind}"), read);
-        criterion.bench_function(&format!("Ask::read/{kind}"), |bencher| bencher.iter(read));
+        let read = || ProxyRequest::read(&head, &in_force.settings).unwrap();
+        report(&format!("ProxyRequest::read/{kind}"), read);
+        criterion
+            .bench_function(&format!("ProxyRequest::read/{kind}"), |bencher| bencher.iter(read));
 
         let prepare = |headers: &mut http::HeaderMap| {
             let token = Some(&header::PROXY_AUTHORIZATION);
@@ -221,8 +222,8 @@ fn parts(fields: &[(&str, &str)]) -> Parts {
     request.into_parts().0
 }
 
-fn ask(head: &Parts, in_force: &InForce) -> Ask {
-    Ask::read(head, &in_force.settings).unwrap()
+fn ask(head: &Parts, in_force: &InForce) -> ProxyRequest {
+    ProxyRequest::read(head, &in_force.settings).unwrap()
 }
 
 fn caller() -> Caller {

@@ -34,17 +34,17 @@ use crate::registry::Registry;
 use crate::store::RefreshLease;
 use crate::upstream::Rules;
 
-pub use arrival::{Ask, Destination, Form, Tags};
+pub use arrival::{Destination, ProxyRequest, RequestForm, Tags};
 pub use base_url::strip as strip_base_url;
 pub use body::AnswerBody;
 pub use decide::decide;
-pub use explain::{Explanation, Outcome, Step, explain};
+pub use explain::{DecisionTrace, RuleOutcome, RuleStep, explain};
 pub use fields::{
     Via, prepare_request, prepare_response, prepare_response_trailers, prepare_trailers,
 };
 pub use journey::Proxy;
 pub use refusal::{Code, Refusal, Rule};
-pub use tunnel::{Inside, Tunnel, Way, decide as decide_tunnel};
+pub use tunnel::{TunnelContext, TunnelHandler, TunnelMode, decide as decide_tunnel};
 
 /// What the operator says about the data plane.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use crate::listener::{House, Lobby, TurnedAway, Visit};
 use crate::model::connection::Connection;
 use crate::model::credential::masked;
 use crate::model::origin::Origin;
-use crate::proxy::{self, AnswerBody, Ask, Inside, Proxy, Tags, Tunnel};
+use crate::proxy::{self, AnswerBody, Proxy, ProxyRequest, Tags, TunnelContext, TunnelHandler};
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 
@@ -31,7 +31,7 @@ pub(super) struct Envoy(pub(super) Shared);
 /// A conn inside the process on which one request comes, and how long its parts took.
 #[derive(Debug)]
 struct Watched {
-    inside: Arc<Inside>,
+    inside: Arc<TunnelHandler>,
     times: Mutex<(Option<Duration>, Option<Duration>)>,
 }
 
@@ -74,7 +74,7 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let inner = lobby.admit_within().ok_or("The proxy has too many connections; try again.")?;
     let proxy = Arc::new(proxy_of(shared, &tasks, &lobby));
     let house = Arc::new(Watched {
-        inside: Arc::new(Inside { proxy: Arc::clone(&proxy), tunnel: Arc::new(tunnel) }),
+        inside: Arc::new(TunnelHandler { proxy: Arc::clone(&proxy), tunnel: Arc::new(tunnel) }),
         times: Mutex::default(),
     });
     tasks.spawn(inner.serve_within(theirs, Arc::clone(&house), tasks.clone()));
@@ -126,7 +126,7 @@ fn current(shared: &Shared, connection: &Connection) -> Option<Arc<Connection>> 
 /// What it takes to send a request.
 struct Decided {
     /// To the origin that it is for.
-    tunnel: Tunnel,
+    tunnel: TunnelContext,
     origin: Origin,
     /// What it is sent by.
     connection: Arc<Connection>,
@@ -146,7 +146,7 @@ fn decide(shared: &Shared, errand: &Errand, now: Timestamp) -> Result<Decided, S
     if !holder.caller.scopes.allows_proxy() {
         return Err("The token lacks the scope proxy.".to_owned());
     }
-    let ask = Ask::for_url(errand.method.clone(), &errand.url, tags);
+    let ask = ProxyRequest::for_url(errand.method.clone(), &errand.url, tags);
     let told = proxy::explain(&in_force, &holder.caller, ask.clone(), now);
     if let Some(refusal) = told.refusal {
         return Err(refusal.title().to_owned());
@@ -155,7 +155,7 @@ fn decide(shared: &Shared, errand: &Errand, now: Timestamp) -> Result<Decided, S
         return Err("The request leads nowhere.".to_owned());
     };
     let ask = ask.map_err(|refusal| refusal.title().to_owned())?;
-    let tunnel = Tunnel::new(origin.clone(), &ask, Some(errand.caller));
+    let tunnel = TunnelContext::new(origin.clone(), &ask, Some(errand.caller));
     let tunnel = tunnel.map_err(|refusal| refusal.title().to_owned())?;
     Ok(Decided { tunnel, origin, connection })
 }

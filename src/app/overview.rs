@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::management::{Explanation, OAuthRules, Question, Rules, Step, View};
 use crate::model::caller::Caller;
 use crate::model::origin::HostName;
-use crate::proxy::{self, Ask, Tags};
+use crate::proxy::{self, ProxyRequest, Tags};
 use crate::registry::Registry;
 
 /// What is in force, and what of the configuration goes with it.
@@ -92,10 +92,10 @@ impl View for Overview {
         let Question { method, url, integration, connection } = question.clone();
         let tags =
             Tags { integrations: [None, integration, None], connections: [None, connection, None] };
-        let ask = Ask::for_url(method, &url, tags);
+        let ask = ProxyRequest::for_url(method, &url, tags);
         let told = proxy::explain(&self.live.in_force().load(), caller, ask, self.clock.now());
         let refusal = told.refusal.as_ref();
-        let step = |step: proxy::Step| Step {
+        let step = |step: proxy::RuleStep| Step {
             name: step.rule.as_str(),
             outcome: step.outcome.as_str(),
             detail: step.detail,

@@ -16,7 +16,7 @@ use crate::config::{Config, Environment, Options};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
-use crate::proxy::{Ask, Explanation, Refusal, Tags, explain};
+use crate::proxy::{DecisionTrace, ProxyRequest, Refusal, Tags, explain};
 use crate::secret::Secret;
 use crate::upstream::{Names, OwnListeners, System};
 
@@ -143,7 +143,7 @@ fn by_configuration(
         admin: None,
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;
-    let ask = Ask::for_url(method, &arguments.target, tags);
+    let ask = ProxyRequest::for_url(method, &arguments.target, tags);
     Ok(as_json(&explain(&in_force, &operator(), ask, Clock::system().now())))
 }
 
@@ -209,7 +209,7 @@ fn as_text(told: &Value) -> String {
 }
 
 /// The shape of contract §5.
-fn as_json(explanation: &Explanation) -> Value {
+fn as_json(explanation: &DecisionTrace) -> Value {
     let refusal = explanation.refusal.as_ref();
     let steps: Vec<_> = explanation
         .steps

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use jiff::Timestamp;
 
 use super::InForce;
-use super::arrival::{Arrival, Ask};
-use super::caller::Presented;
+use super::arrival::{Arrival, ProxyRequest};
+use super::caller::PresentedToken;
 use super::decide::decide;
 use super::refusal::{Code, Refusal};
-use super::tunnel::{self, Way};
+use super::tunnel::{self, TunnelMode};
 use crate::ledger::Entry;
 use crate::model::permit::Permit;
 use crate::registry::{Holder, Listing};
@@ -24,12 +24,12 @@ pub(super) fn admit(
     entry: &mut Entry,
 ) -> Result<Permit, Refusal> {
     let permit =
-        decide(in_force, &holder.caller, &arrival.ask, |listing| note_choice(entry, listing))?;
+        decide(in_force, &holder.caller, &arrival.request, |listing| note_choice(entry, listing))?;
     let field = permit.connection().field();
-    arrival.presented.check_slot(&arrival.ask, field)?;
+    arrival.token.check_slot(&arrival.request, field)?;
     take_turn(holder)?;
     entry.origin = Some(permit.origin().clone());
-    entry.rule = if arrival.ask.tags.is_named() { "named" } else { "covers" };
+    entry.rule = if arrival.request.tags.is_named() { "named" } else { "covers" };
     Ok(permit)
 }
 
@@ -54,9 +54,9 @@ pub(super) fn permit_again(
     now: Timestamp,
     chosen: impl FnOnce(&Arc<Listing>),
 ) -> Result<(Arc<Holder>, Permit), Refusal> {
-    let holder = identify_again(in_force, &arrival.presented, &arrival.ask, now)?;
-    let permit = decide(in_force, &holder.caller, &arrival.ask, chosen)?;
-    arrival.presented.check_slot(&arrival.ask, permit.connection().field())?;
+    let holder = identify_again(in_force, &arrival.token, &arrival.request, now)?;
+    let permit = decide(in_force, &holder.caller, &arrival.request, chosen)?;
+    arrival.token.check_slot(&arrival.request, permit.connection().field())?;
     Ok((holder, permit))
 }
 
@@ -66,30 +66,30 @@ pub(super) fn admit_tunnel(
     holder: &Holder,
     arrival: &Arrival,
     entry: &mut Entry,
-) -> Result<Way, Refusal> {
-    let way = tunnel::decide(in_force, &holder.caller, &arrival.ask, |listing| {
+) -> Result<TunnelMode, Refusal> {
+    let mode = tunnel::decide(in_force, &holder.caller, &arrival.request, |listing| {
         note_choice(entry, listing);
     })?;
     take_turn(holder)?;
-    entry.origin = Some(way.origin().clone());
-    entry.rule = match way {
-        Way::LookedInto(_) if arrival.ask.tags.is_named() => "named",
-        Way::LookedInto(_) => "covers",
-        Way::Blind(_) => "untagged",
+    entry.origin = Some(mode.origin().clone());
+    entry.rule = match mode {
+        TunnelMode::Intercepted(_) if arrival.request.tags.is_named() => "named",
+        TunnelMode::Intercepted(_) => "covers",
+        TunnelMode::Blind(_) => "untagged",
     };
-    Ok(way)
+    Ok(mode)
 }
 
 /// The same once more for a tunnel that has waited for its conn.
 pub(super) fn admit_tunnel_again(
     in_force: &InForce,
-    presented: &Presented,
-    ask: &Ask,
+    token: &PresentedToken,
+    request: &ProxyRequest,
     now: Timestamp,
-    way: &Way,
+    mode: &TunnelMode,
 ) -> Result<Arc<Holder>, Refusal> {
-    let holder = identify_again(in_force, presented, ask, now)?;
-    if tunnel::decide(in_force, &holder.caller, ask, |_listing| {})? != *way {
+    let holder = identify_again(in_force, token, request, now)?;
+    if tunnel::decide(in_force, &holder.caller, request, |_listing| {})? != *mode {
         let title = "A connection came to cover the host while the tunnel waited for it; open the \
                      tunnel again.";
         return Err(Refusal::new(Code::ConnectionForbidden, title));
@@ -100,14 +100,14 @@ pub(super) fn admit_tunnel_again(
 /// The caller of what has waited, if it is known still.
 fn identify_again(
     in_force: &InForce,
-    presented: &Presented,
-    ask: &Ask,
+    token: &PresentedToken,
+    request: &ProxyRequest,
     now: Timestamp,
 ) -> Result<Arc<Holder>, Refusal> {
     if in_force.stale.load(Relaxed) {
         return Err(store_unavailable());
     }
-    presented.identify_again(ask, in_force, now)
+    token.identify_again(request, in_force, now)
 }
 
 fn note_choice(entry: &mut Entry, listing: &Arc<Listing>) {

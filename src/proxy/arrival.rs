@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
 use super::Settings;
 use super::base_url::{self, NamedUrls};
-use super::caller::Presented;
+use super::caller::PresentedToken;
 use super::fields::Via;
 use super::refusal::{Code, Refusal};
-use super::tunnel::Tunnel;
-use super::upgrade::Wish;
+use super::tunnel::TunnelContext;
+use super::upgrade::UpgradeKind;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Authority, Host, Origin};
 use crate::model::permit::{Scheme, Target};
@@ -23,7 +23,7 @@ use crate::model::token::occurs_in;
 
 /// The form of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
+pub enum RequestForm {
     /// `GET https://api.example.com/v1`
     Absolute,
     /// `CONNECT api.example.com:443`
@@ -38,11 +38,11 @@ pub enum Form {
 
 /// A request, read as far as it can be without asking anyone.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct ProxyRequest {
     /// The method.
     pub method: Method,
     /// The form.
-    pub form: Form,
+    pub form: RequestForm,
     /// Where it wants to go.
     pub destination: Destination,
     /// Whether a field names the host, rather than the request's own `Host`.
@@ -57,11 +57,11 @@ pub struct Ask {
 #[derive(Debug)]
 pub(super) struct Arrival {
     /// What it asks for.
-    pub(super) ask: Ask,
+    pub(super) request: ProxyRequest,
     /// What it wants to become.
-    pub(super) wish: Wish,
+    pub(super) upgrade: UpgradeKind,
     /// What it shows of its caller.
-    pub(super) presented: Presented,
+    pub(super) token: PresentedToken,
     /// The URLs of the proxy that its fields name, in base-URL form.
     pub(super) named_urls: NamedUrls,
 }
@@ -92,9 +92,13 @@ impl Tags {
     }
 }
 
-impl Form {
+impl RequestForm {
     /// The form of a request, where one can be told.
-    pub(super) fn of(head: &Parts, settings: &Settings, tunnel: Option<&Tunnel>) -> Option<Self> {
+    pub(super) fn of(
+        head: &Parts,
+        settings: &Settings,
+        tunnel: Option<&TunnelContext>,
+    ) -> Option<Self> {
         match tunnel {
             Some(_) => Some(Self::Tunnel),
             None => recognise(head, settings).ok(),
@@ -129,32 +133,32 @@ impl Arrival {
         head: &Parts,
         settings: &Settings,
         via: &Via,
-        tunnel: Option<&Tunnel>,
+        tunnel: Option<&TunnelContext>,
     ) -> Result<Self, Refusal> {
         if head.version == Version::HTTP_2 {
             http2::check(head)?;
         }
-        let mut ask = match tunnel {
-            None => Ask::read(head, settings)?,
-            Some(tunnel) => tunnel.ask(head)?,
+        let mut request = match tunnel {
+            None => ProxyRequest::read(head, settings)?,
+            Some(tunnel) => tunnel.read_request(head)?,
         };
-        let wish = Wish::read(head)?;
-        let presented = match tunnel {
-            None => Presented::read(head, &mut ask)?,
-            Some(tunnel) => Presented::inside(head, tunnel)?,
+        let upgrade = UpgradeKind::read(head)?;
+        let token = match tunnel {
+            None => PresentedToken::read(head, &mut request)?,
+            Some(tunnel) => PresentedToken::inside(head, tunnel)?,
         };
-        let named_urls = match ask.form {
-            Form::BaseUrl => {
+        let named_urls = match request.form {
+            RequestForm::BaseUrl => {
                 NamedUrls::read(&head.headers, head.uri.path(), &settings.allowed_hosts)?
             }
             _ => NamedUrls::default(),
         };
         via.refuse_loop(&head.headers)?;
-        Ok(Self { ask, wish, presented, named_urls })
+        Ok(Self { request, upgrade, token, named_urls })
     }
 }
 
-impl Ask {
+impl ProxyRequest {
     /// Reads a request's head.
     ///
     /// # Errors
@@ -162,20 +166,22 @@ impl Ask {
     pub fn read(head: &Parts, settings: &Settings) -> Result<Self, Refusal> {
         let form = recognise(head, settings)?;
         let (path_integration, path_connection) = match form {
-            Form::BaseUrl => base_url::tags(head.uri.path())?,
+            RequestForm::BaseUrl => base_url::tags(head.uri.path())?,
             _ => (None, None),
         };
         let (integration, connection) = named(&head.headers)?;
         let destination = match form {
-            Form::Absolute => Destination::Stated(absolute(head)?),
-            Form::Authority | Form::Tunnel => Destination::Stated(tunnelled(head)?),
-            Form::BaseUrl => match one_field(&head.headers, &X_ZIS_HOST)? {
+            RequestForm::Absolute => Destination::Stated(absolute(head)?),
+            RequestForm::Authority | RequestForm::Tunnel => Destination::Stated(tunnelled(head)?),
+            RequestForm::BaseUrl => match one_field(&head.headers, &X_ZIS_HOST)? {
                 Some(host) => Destination::Stated(stated(Scheme::Https, host)?),
                 None => Destination::ConnectionsOwn,
             },
-            Form::Gateway => Destination::Stated(stated(Scheme::Https, gateway_host(head)?)?),
+            RequestForm::Gateway => {
+                Destination::Stated(stated(Scheme::Https, gateway_host(head)?)?)
+            }
         };
-        if form != Form::Absolute && form != Form::Authority {
+        if form != RequestForm::Absolute && form != RequestForm::Authority {
             refuse_foreign_host(head, form, settings)?;
         }
         Ok(Self {
@@ -211,7 +217,7 @@ impl Ask {
         let uri = url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
         let uri = uri.ok_or_else(|| not_absolute(&url))?;
         let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);
-        let form = Form::Absolute;
+        let form = RequestForm::Absolute;
         Ok(Self { method, form, destination, names_host: false, tags, body_length: None })
     }
 }
@@ -232,38 +238,38 @@ fn not_absolute(url: &str) -> Refusal {
 }
 
 /// The forms in the order of contract §3.
-fn recognise(head: &Parts, settings: &Settings) -> Result<Form, Refusal> {
+fn recognise(head: &Parts, settings: &Settings) -> Result<RequestForm, Refusal> {
     if head.method == Method::CONNECT {
         // RFC 9110 §9.3.6: the target is host and port alone; the library reads a URL as well.
         return match head.uri.scheme() {
-            None => Ok(Form::Authority),
+            None => Ok(RequestForm::Authority),
             Some(_) => Err(malformed("CONNECT takes host:port alone, not a URL.")),
         };
     }
     let is_http2 = head.version == Version::HTTP_2;
     let is_absolute = head.uri.scheme().is_some();
     if is_absolute && !is_http2 {
-        return Ok(Form::Absolute);
+        return Ok(RequestForm::Absolute);
     }
     if !head.uri.path().starts_with('/') {
         return Err(malformed("The request's target is not one that a proxy can forward."));
     }
     let to_ourselves = !is_http2 || is_own_host(own_name(head), settings);
     if base_url::is_one(head.uri.path()) && to_ourselves {
-        return Ok(Form::BaseUrl);
+        return Ok(RequestForm::BaseUrl);
     }
     let names_something = |name| head.headers.contains_key(name);
     if is_http2 {
         return match (names_something(&X_ZIS_HOST), is_absolute) {
-            (true, _) => Ok(Form::Gateway),
-            (false, true) => Ok(Form::Absolute),
+            (true, _) => Ok(RequestForm::Gateway),
+            (false, true) => Ok(RequestForm::Absolute),
             (false, false) => Err(malformed("The request has no :authority.")),
         };
     }
     let tagged =
         [&X_ZIS_HOST, &X_ZIS_CONNECTION, &X_ZIS_INTEGRATION].into_iter().any(names_something);
     if tagged || names_something(&header::PROXY_AUTHORIZATION) {
-        return Ok(Form::Gateway);
+        return Ok(RequestForm::Gateway);
     }
     Err(malformed(
         "This is a proxy: send https:// requests through it, name a connection with X-Zis-Connection, or use the base URL /~/CONNECTION/.",
@@ -300,9 +306,13 @@ fn gateway_host(head: &Parts) -> Result<&str, Refusal> {
 
 /// Web pages can make a browser send requests to a name that leads here (DNS rebinding): where
 /// the proxy is spoken to as an origin, it must be by one of its own names.
-fn refuse_foreign_host(head: &Parts, form: Form, settings: &Settings) -> Result<(), Refusal> {
+fn refuse_foreign_host(
+    head: &Parts,
+    form: RequestForm,
+    settings: &Settings,
+) -> Result<(), Refusal> {
     // Where nobody needs a token, nothing else tells a program from such a page.
-    let host_is_ours = form == Form::BaseUrl
+    let host_is_ours = form == RequestForm::BaseUrl
         || head.headers.contains_key(&X_ZIS_HOST)
         || settings.anonymous.is_some();
     if !host_is_ours || is_own_host(own_name(head), settings) {
@@ -404,7 +414,7 @@ mod tests {
     #[test]
     fn a_url_that_lacks_its_scheme_is_told_how_to_be_written() {
         let told = |url: &str| {
-            let refusal = Ask::for_url(Method::GET, url, Tags::default()).unwrap_err();
+            let refusal = ProxyRequest::for_url(Method::GET, url, Tags::default()).unwrap_err();
             assert_eq!(refusal.code(), Code::MalformedRequest, "{url}");
             refusal.title().to_owned()
         };
@@ -435,10 +445,10 @@ mod tests {
             assert!(told(url).starts_with("The URL can't be read: write it whole"), "{url}");
         }
         assert!(told("ftp://a.com/").contains("neither http nor https"));
-        assert!(Ask::for_url(Method::GET, "https://a.com/a\"b", Tags::default()).is_ok());
+        assert!(ProxyRequest::for_url(Method::GET, "https://a.com/a\"b", Tags::default()).is_ok());
     }
 
-    fn form(method: Method, target: &str, version: Version) -> Result<Form, Code> {
+    fn form(method: Method, target: &str, version: Version) -> Result<RequestForm, Code> {
         let settings = Settings {
             anonymous: None,
             allowed_hosts: vec!["localhost".to_owned()],
@@ -460,14 +470,14 @@ mod tests {
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().unwrap();
         *request.version_mut() = version;
-        Ask::read(&request.into_parts().0, &settings)
-            .map(|ask| ask.form)
+        ProxyRequest::read(&request.into_parts().0, &settings)
+            .map(|request| request.form)
             .map_err(|refusal| refusal.code())
     }
 
     #[test]
     fn connect_takes_an_authority_alone() {
-        let (malformed, authority) = (Err(Code::MalformedRequest), Ok(Form::Authority));
+        let (malformed, authority) = (Err(Code::MalformedRequest), Ok(RequestForm::Authority));
         for version in [Version::HTTP_11, Version::HTTP_2] {
             for (target, expected) in [
                 ("api.example.com:443", authority),

@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use super::refusal::{Code, Refusal};
 use crate::model::name::{ConnectionName, IntegrationName};
 
-pub(super) use self::answer::Rewriting;
+pub(super) use self::answer::ResponseRewrite;
 pub(super) use self::webdav::NamedUrls;
 
 /// Whether a path is of this form.

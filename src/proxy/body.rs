@@ -13,8 +13,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::fields;
-use super::idle::{Exchange, Idle, IdleTimer};
-use super::renewal::Kept;
+use super::idle::{ExchangeActivity, Idle, IdleTimer};
+use super::renewal::ReplayBuffer;
 use crate::ledger::Entry;
 use crate::listener::Visit;
 use crate::upstream::{BodyError, ReplyBody};
@@ -30,7 +30,7 @@ pub(super) struct CallerBody {
     pub(super) most: u64,
     pub(super) credential: HeaderName,
     /// Where it is kept while it may have to be sent once more.
-    pub(super) kept: Option<Arc<Kept>>,
+    pub(super) kept: Option<Arc<ReplayBuffer>>,
 }
 
 /// The body is larger than the operator allows.
@@ -39,13 +39,13 @@ pub(super) struct CallerBody {
 pub(super) struct TooLarge(pub(super) u64);
 
 impl CallerBody {
-    fn keep(&self, keep: impl FnOnce(&Kept)) {
+    fn keep(&self, keep: impl FnOnce(&ReplayBuffer)) {
         if let Some(kept) = &self.kept {
             keep(kept);
         }
     }
 
-    fn note(&self, note: impl FnOnce(&Exchange)) {
+    fn note(&self, note: impl FnOnce(&ExchangeActivity)) {
         if let Some(exchange) = self.idle.exchange() {
             note(exchange);
         }
@@ -57,13 +57,13 @@ impl CallerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            self.note(Exchange::note_awaited);
+            self.note(ExchangeActivity::note_awaited);
             return self.idle.poll_idle(cx).map(|idle| Some(Err(idle.into())));
         };
         self.idle.stop();
-        self.note(Exchange::note_received);
+        self.note(ExchangeActivity::note_received);
         let Some(frame) = frame else {
-            self.keep(Kept::end);
+            self.keep(ReplayBuffer::end);
             return Poll::Ready(None);
         };
         let mut frame = frame?;
@@ -76,11 +76,11 @@ impl CallerBody {
                 return Poll::Ready(Some(Err(TooLarge(self.most).into())));
             }
             if self.incoming.is_end_stream() {
-                self.keep(Kept::end);
+                self.keep(ReplayBuffer::end);
             }
         } else if let Some(trailers) = frame.trailers_mut() {
             // What has trailers is not sent again.
-            self.keep(Kept::let_go);
+            self.keep(ReplayBuffer::let_go);
             fields::prepare_trailers(trailers, &self.credential);
         }
         Poll::Ready(Some(Ok(frame)))
@@ -90,19 +90,19 @@ impl CallerBody {
 /// The body of an answer. With its last byte the request's entry is written.
 #[derive(Debug)]
 pub struct AnswerBody {
-    content: Content,
+    content: AnswerContent,
     entry: Option<Entry>,
     visit: Option<Visit>,
 }
 
 #[derive(Debug)]
-enum Content {
+enum AnswerContent {
     Reply(ReplyBody, IdleTimer),
-    Own(Full<Bytes>, Times),
+    Own(Full<Bytes>, AnswerTimes),
 }
 
 /// How long it was until a request left, and from then until its answer began.
-type Times = (Option<Duration>, Option<Duration>);
+type AnswerTimes = (Option<Duration>, Option<Duration>);
 
 impl Body for CallerBody {
     type Data = Bytes;
@@ -122,8 +122,10 @@ impl Body for CallerBody {
                 };
                 this.note(|exchange| exchange.note_request_failure(reason));
             }
-            None => this.note(Exchange::note_request_end),
-            Some(Ok(_)) if this.incoming.is_end_stream() => this.note(Exchange::note_request_end),
+            None => this.note(ExchangeActivity::note_request_end),
+            Some(Ok(_)) if this.incoming.is_end_stream() => {
+                this.note(ExchangeActivity::note_request_end)
+            }
             Some(Ok(_)) => {}
         }
         Poll::Ready(frame)
@@ -145,26 +147,26 @@ impl AnswerBody {
         if let Some(exchange) = idle.exchange() {
             exchange.note_answer();
         }
-        Self { content: Content::Reply(body, idle), entry: Some(entry), visit: Some(visit) }
+        Self { content: AnswerContent::Reply(body, idle), entry: Some(entry), visit: Some(visit) }
     }
 
     /// The proxy's own body, whose entry is written already: it is short, and nobody is to hold
     /// anything up by leaving it.
-    pub(super) fn own(body: Full<Bytes>, times: Times) -> Self {
-        Self { content: Content::Own(body, times), entry: None, visit: None }
+    pub(super) fn own(body: Full<Bytes>, times: AnswerTimes) -> Self {
+        Self { content: AnswerContent::Own(body, times), entry: None, visit: None }
     }
 
     /// No body; the entry goes on elsewhere, with what the conn was upgraded to.
     pub(super) fn upgraded() -> Self {
-        Self::own(Full::default(), Times::default())
+        Self::own(Full::default(), AnswerTimes::default())
     }
 
     /// How long it was until the request left, and from then until its answer began.
     #[must_use]
-    pub fn times(&self) -> Times {
+    pub fn times(&self) -> AnswerTimes {
         match &self.content {
-            Content::Own(_, times) => *times,
-            Content::Reply(..) => self.entry.as_ref().map(Entry::times).unwrap_or_default(),
+            AnswerContent::Own(_, times) => *times,
+            AnswerContent::Reply(..) => self.entry.as_ref().map(Entry::times).unwrap_or_default(),
         }
     }
 
@@ -184,11 +186,11 @@ impl AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (body, idle) = match &mut self.content {
-            Content::Own(body, _) => {
+            AnswerContent::Own(body, _) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 return Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})));
             }
-            Content::Reply(body, idle) => (body, idle),
+            AnswerContent::Reply(body, idle) => (body, idle),
         };
         let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
             let cut = ready!(idle.poll_idle(cx));
@@ -203,7 +205,7 @@ impl AnswerBody {
         }
         if let (Some(Err(error)), Some(entry)) = (&frame, &mut self.entry) {
             // A request that fails takes its answer along: that is not the origin's fault.
-            let request_failure = idle.exchange().and_then(Exchange::request_failure);
+            let request_failure = idle.exchange().and_then(ExchangeActivity::request_failure);
             match request_failure {
                 Some(failure) => entry.because(failure),
                 None => entry.because(format!("the origin's body ended early: {error}")),
@@ -240,15 +242,15 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Reply(body, _) => body.is_end_stream(),
-            Content::Own(body, _) => body.is_end_stream(),
+            AnswerContent::Reply(body, _) => body.is_end_stream(),
+            AnswerContent::Own(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Reply(body, _) => body.size_hint(),
-            Content::Own(body, _) => body.size_hint(),
+            AnswerContent::Reply(body, _) => body.size_hint(),
+            AnswerContent::Own(body, _) => body.size_hint(),
         }
     }
 }

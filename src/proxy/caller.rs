@@ -1,6 +1,6 @@
 //! Who is asking (contract §3, "Caller").
 
-mod shown;
+mod auth_header;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,53 +9,53 @@ use http::request::Parts;
 use http::{HeaderName, header};
 use jiff::Timestamp;
 
-use self::shown::{Instead, Shown, begins_like_one, in_any_scheme, is_key_slot};
+use self::auth_header::{AuthHeader, NotAToken, begins_like_one, in_any_scheme, is_key_slot};
 use super::InForce;
-use super::arrival::{Ask, Form, malformed};
+use super::arrival::{ProxyRequest, RequestForm, malformed};
 use super::refusal::{Code, Refusal};
-use super::tunnel::Tunnel;
+use super::tunnel::TunnelContext;
 use crate::ledger::Entry;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::{Scopes, TokenDigest, occurs_in};
 use crate::registry::Holder;
 
-pub(super) use self::shown::carries_token;
+pub(super) use self::auth_header::carries_token;
 
 /// What a request shows of its caller.
 #[derive(Debug, Default)]
-pub(super) struct Presented {
+pub(super) struct PresentedToken {
     digest: Option<TokenDigest>,
     /// The field that carried the token; it goes no further.
     pub(super) field: Option<HeaderName>,
     /// Anything else that stands where a token was looked for.
-    instead: Instead,
+    instead: NotAToken,
 }
 
-impl Presented {
+impl PresentedToken {
     /// Finds the caller's token, and the user of the proxy URL, which becomes a tag.
     ///
     /// # Errors
     /// A refusal when a token stands where it would be sent on.
-    pub(super) fn read(head: &Parts, ask: &mut Ask) -> Result<Self, Refusal> {
-        let mut presented = Self::default();
+    pub(super) fn read(head: &Parts, request: &mut ProxyRequest) -> Result<Self, Refusal> {
+        let mut token = Self::default();
         let mut shown = head.headers.get_all(header::PROXY_AUTHORIZATION).iter();
         if let Some(value) = shown.next() {
             if shown.next().is_some() {
                 return Err(malformed("The field Proxy-Authorization must stand once."));
             }
-            presented.field = Some(header::PROXY_AUTHORIZATION);
-            let shown = Shown::parse(value);
-            presented.digest = shown.digest;
-            presented.instead = shown.instead;
+            token.field = Some(header::PROXY_AUTHORIZATION);
+            let shown = AuthHeader::parse(value);
+            token.digest = shown.digest;
+            token.instead = shown.instead;
             if let Some(user) = shown.user {
-                tag_with_user(ask, &user)?;
+                tag_with_user(request, &user)?;
             }
-        } else if ask.form == Form::BaseUrl {
-            presented.find_in_key_slot(head);
+        } else if request.form == RequestForm::BaseUrl {
+            token.find_in_key_slot(head);
         }
-        presented.refuse_strays(head, ask.form)?;
-        Ok(presented)
+        token.refuse_strays(head, request.form)?;
+        Ok(token)
     }
 
     /// Inside a tunnel the token is that of the CONNECT. Some clients repeat `Proxy-Authorization`
@@ -63,11 +63,11 @@ impl Presented {
     ///
     /// # Errors
     /// A refusal when a token stands where it would be sent on.
-    pub(super) fn inside(head: &Parts, tunnel: &Tunnel) -> Result<Self, Refusal> {
+    pub(super) fn inside(head: &Parts, tunnel: &TunnelContext) -> Result<Self, Refusal> {
         let field = Some(header::PROXY_AUTHORIZATION);
-        let presented = Self { digest: tunnel.digest, field, instead: Instead::Nothing };
-        presented.refuse_strays(head, Form::Tunnel)?;
-        Ok(presented)
+        let token = Self { digest: tunnel.digest, field, instead: NotAToken::Nothing };
+        token.refuse_strays(head, RequestForm::Tunnel)?;
+        Ok(token)
     }
 
     /// The digest of the token, if there was one.
@@ -86,19 +86,19 @@ impl Presented {
             if digest.is_some() {
                 self.digest = digest;
                 self.field = Some(name.clone());
-                self.instead = Instead::Nothing;
+                self.instead = NotAToken::Nothing;
                 return;
             }
             if begins_like_one(value) {
-                self.instead = Instead::Part;
-            } else if self.instead == Instead::Nothing && is_key_slot(name) && !value.is_empty() {
-                self.instead = Instead::Other(name.clone());
+                self.instead = NotAToken::Part;
+            } else if self.instead == NotAToken::Nothing && is_key_slot(name) && !value.is_empty() {
+                self.instead = NotAToken::Other(name.clone());
             }
         }
     }
 
     /// A token elsewhere would reach the origin.
-    fn refuse_strays(&self, head: &Parts, form: Form) -> Result<(), Refusal> {
+    fn refuse_strays(&self, head: &Parts, form: RequestForm) -> Result<(), Refusal> {
         for (name, value) in &head.headers {
             let expected = self.field.as_ref() == Some(name);
             if !expected && carries_token(value) {
@@ -116,12 +116,15 @@ impl Presented {
     }
 
     /// The refusal of a request with a token in a field in which it would be sent on.
-    fn stray(&self, name: &HeaderName, form: Form) -> Refusal {
+    fn stray(&self, name: &HeaderName, form: RequestForm) -> Refusal {
         let found = field_phrase(name);
-        let right =
-            if form == Form::BaseUrl { "Authorization or Proxy-Authorization" } else { PLACE };
+        let right = if form == RequestForm::BaseUrl {
+            "Authorization or Proxy-Authorization"
+        } else {
+            PLACE
+        };
         let title = match self.field.as_ref().filter(|_| self.digest.is_some()) {
-            _ if form == Form::Tunnel => format!(
+            _ if form == RequestForm::Tunnel => format!(
                 "An access token stands in {found}, in which it would be sent on: leave it out, the \
                  tunnel's CONNECT has shown one."
             ),
@@ -145,7 +148,7 @@ impl Presented {
     pub(super) fn identify(
         &self,
         head: &Parts,
-        ask: &Ask,
+        request: &ProxyRequest,
         in_force: &InForce,
         now: Timestamp,
         known: impl FnOnce(&Caller),
@@ -155,33 +158,33 @@ impl Presented {
             known(&holder.caller);
         }
         if in_force.settings.anonymous.is_some() {
-            refuse_web_pages(head, ask)?;
+            refuse_web_pages(head, request)?;
         }
-        self.judge(found, ask, now)
+        self.judge(found, request, now)
     }
 
     /// The caller of a request that was identified before and has waited since. What its fields say
     /// of a web page was looked at then.
     ///
     /// # Errors
-    /// As those of [`Presented::identify`].
+    /// As those of [`PresentedToken::identify`].
     pub(super) fn identify_again(
         &self,
-        ask: &Ask,
+        request: &ProxyRequest,
         in_force: &InForce,
         now: Timestamp,
     ) -> Result<Arc<Holder>, Refusal> {
-        self.judge(find(self.digest.as_ref(), in_force), ask, now)
+        self.judge(find(self.digest.as_ref(), in_force), request, now)
     }
 
     fn judge(
         &self,
         found: Option<Arc<Holder>>,
-        ask: &Ask,
+        request: &ProxyRequest,
         now: Timestamp,
     ) -> Result<Arc<Holder>, Refusal> {
         let Some(holder) = found.filter(|holder| !holder.caller.has_expired(now)) else {
-            return Err(self.unknown(ask));
+            return Err(self.unknown(request));
         };
         if !holder.caller.scopes.allows_proxy() {
             return Err(Refusal::new(
@@ -192,31 +195,36 @@ impl Presented {
         Ok(holder)
     }
 
-    fn unknown(&self, ask: &Ask) -> Refusal {
-        let has_shown_one = self.digest.is_some() || ask.form == Form::Tunnel;
-        let title: Cow<'static, str> = match (&self.instead, ask.form) {
-            (Instead::Part, _) => PART.into(),
-            (Instead::Other(name), _) if name == header::PROXY_AUTHORIZATION => OTHER.into(),
-            (Instead::Other(name), _) => format!(
+    fn unknown(&self, request: &ProxyRequest) -> Refusal {
+        let has_shown_one = self.digest.is_some() || request.form == RequestForm::Tunnel;
+        let title: Cow<'static, str> = match (&self.instead, request.form) {
+            (NotAToken::Part, _) => PART.into(),
+            (NotAToken::Other(name), _) if name == header::PROXY_AUTHORIZATION => OTHER.into(),
+            (NotAToken::Other(name), _) => format!(
                 "The key in {} is not an access token of this proxy, which begins with kf_: give \
                  the program one as its key; the proxy adds the origin's own.",
                 field_phrase(name)
             )
             .into(),
-            (Instead::Nothing, _) if has_shown_one => NOT_KNOWN.into(),
-            (Instead::Nothing, Form::BaseUrl) => {
+            (NotAToken::Nothing, _) if has_shown_one => NOT_KNOWN.into(),
+            (NotAToken::Nothing, RequestForm::BaseUrl) => {
                 "No access token: use one as the API key, or send it in Proxy-Authorization.".into()
             }
-            (Instead::Nothing, _) => "No access token: send one in Proxy-Authorization.".into(),
+            (NotAToken::Nothing, _) => "No access token: send one in Proxy-Authorization.".into(),
         };
         let refusal = Refusal::new(Code::CallerUnknown, title);
-        if ask.form.is_origin_form() { refusal.as_origin() } else { refusal }
+        if request.form.is_origin_form() { refusal.as_origin() } else { refusal }
     }
 
     /// In base-URL form: whether the token's place was `Authorization` or the connection's own
     /// field. Elsewhere it is a stray.
-    pub(super) fn check_slot(&self, ask: &Ask, field: &HeaderName) -> Result<(), Refusal> {
-        let Some(slot) = self.field.as_ref().filter(|_| ask.form == Form::BaseUrl) else {
+    pub(super) fn check_slot(
+        &self,
+        request: &ProxyRequest,
+        field: &HeaderName,
+    ) -> Result<(), Refusal> {
+        let Some(slot) = self.field.as_ref().filter(|_| request.form == RequestForm::BaseUrl)
+        else {
             return Ok(());
         };
         let allowed = [&header::PROXY_AUTHORIZATION, &header::AUTHORIZATION, field];
@@ -251,7 +259,7 @@ pub(super) fn find(digest: Option<&TokenDigest>, in_force: &InForce) -> Option<A
 
 /// The token that `Proxy-Authorization` shows in a request that can't be read in one way only.
 pub(super) fn shown_digest(head: &Parts) -> Option<TokenDigest> {
-    Shown::parse(head.headers.get(header::PROXY_AUTHORIZATION)?).digest
+    AuthHeader::parse(head.headers.get(header::PROXY_AUTHORIZATION)?).digest
 }
 
 /// Names in its entry who sent a request that was refused before anybody asked.
@@ -263,7 +271,7 @@ pub(super) fn name_sender(entry: &mut Entry, digest: Option<&TokenDigest>, in_fo
 }
 
 /// `USER` of the proxy URL: `integration`, or `integration.connection`.
-fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
+fn tag_with_user(request: &mut ProxyRequest, user: &str) -> Result<(), Refusal> {
     let wrong = |_rule| {
         malformed("The proxy URL's user is neither an integration nor integration.connection.")
     };
@@ -271,16 +279,16 @@ fn tag_with_user(ask: &mut Ask, user: &str) -> Result<(), Refusal> {
         Some((integration, connection)) => (integration, Some(connection)),
         None => (user, None),
     };
-    let [.., integration_tag] = &mut ask.tags.integrations;
+    let [.., integration_tag] = &mut request.tags.integrations;
     *integration_tag = Some(IntegrationName::parse(integration).map_err(wrong)?);
-    let [.., connection_tag] = &mut ask.tags.connections;
+    let [.., connection_tag] = &mut request.tags.connections;
     *connection_tag = connection.map(ConnectionName::parse).transpose().map_err(wrong)?;
     Ok(())
 }
 
 /// Without tokens, whatever a browser can be made to send must be told apart from a program's
 /// request (contract §3, "Caller").
-fn refuse_web_pages(head: &Parts, ask: &Ask) -> Result<(), Refusal> {
+fn refuse_web_pages(head: &Parts, request: &ProxyRequest) -> Result<(), Refusal> {
     let from_page = head.headers.contains_key(header::ORIGIN);
     let cross_site = head
         .headers
@@ -288,7 +296,7 @@ fn refuse_web_pages(head: &Parts, ask: &Ask) -> Result<(), Refusal> {
         .iter()
         .any(|value| !matches!(value.as_bytes(), b"none" | b"same-origin"));
     let tagged = head.headers.keys().any(|name| name.as_str().starts_with("x-zis-"));
-    let simple = ask.form.is_origin_form() && !tagged;
+    let simple = request.form.is_origin_form() && !tagged;
     if !from_page && !cross_site && !simple {
         return Ok(());
     }

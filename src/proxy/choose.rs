@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::arrival::{Ask, Destination, Form};
+use super::arrival::{Destination, ProxyRequest, RequestForm};
 use super::refusal::{Code, Refusal};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -11,26 +11,29 @@ use crate::registry::{Listing, Registry};
 
 /// What the tags say once they agree.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Named<'a> {
+pub(super) struct NamedConnection<'a> {
     pub(super) integration: Option<&'a IntegrationName>,
     pub(super) connection: Option<&'a ConnectionName>,
 }
 
 /// The tags, if they agree.
-pub(super) fn agree(ask: &Ask) -> Result<Named<'_>, Refusal> {
-    Ok(Named { integration: one(&ask.tags.integrations)?, connection: one(&ask.tags.connections)? })
+pub(super) fn agree(request: &ProxyRequest) -> Result<NamedConnection<'_>, Refusal> {
+    Ok(NamedConnection {
+        integration: one(&request.tags.integrations)?,
+        connection: one(&request.tags.connections)?,
+    })
 }
 
 /// The connection that is named, else the only one that covers the host.
 pub(super) fn choose<'a>(
     registry: &'a Registry,
     caller: &Caller,
-    ask: &Ask,
-    named: Named<'_>,
+    request: &ProxyRequest,
+    named: NamedConnection<'_>,
 ) -> Result<&'a Arc<Listing>, Refusal> {
     let integration = integration(caller, named)?;
     let Some(name) = named.connection else {
-        return only_covering(registry, caller, ask, integration);
+        return only_covering(registry, caller, request, integration);
     };
     // First whether the caller may know of it: a token that is limited to some connections learns
     // nothing of others, not even that there are none of their names.
@@ -48,7 +51,7 @@ pub(super) fn choose<'a>(
 /// The caller's integration, or the one that a caller of all names.
 pub(super) fn integration<'a>(
     caller: &'a Caller,
-    named: Named<'a>,
+    named: NamedConnection<'a>,
 ) -> Result<&'a IntegrationName, Refusal> {
     match (caller.bound_to(), named.integration) {
         (Some(bound), Some(named)) if bound != named => Err(Refusal::new(
@@ -67,14 +70,14 @@ pub(super) fn integration<'a>(
 fn only_covering<'a>(
     registry: &'a Registry,
     caller: &Caller,
-    ask: &Ask,
+    request: &ProxyRequest,
     integration: &IntegrationName,
 ) -> Result<&'a Arc<Listing>, Refusal> {
     let required = |title: String| Refusal::new(Code::ConnectionRequired, title);
-    let Destination::Stated(target) = &ask.destination else {
+    let Destination::Stated(target) = &request.destination else {
         return Err(required("Name a connection in the base URL.".to_owned()));
     };
-    if ask.form == Form::Gateway && !ask.names_host {
+    if request.form == RequestForm::Gateway && !request.names_host {
         return Err(required("Name the connection with X-Zis-Connection.".to_owned()));
     }
     let Host::Name(host) = &target.authority.host else { return Err(none_covers()) };

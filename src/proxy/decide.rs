@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::InForce;
-use super::arrival::{Ask, Destination};
+use super::arrival::{Destination, ProxyRequest};
 use super::choose::{agree, choose, may_not_use};
 use super::refusal::{Code, Refusal};
 use crate::model::caller::Caller;
@@ -23,12 +23,12 @@ use crate::registry::Listing;
 pub fn decide(
     in_force: &InForce,
     caller: &Caller,
-    ask: &Ask,
+    request: &ProxyRequest,
     chosen: impl FnOnce(&Arc<Listing>),
 ) -> Result<Permit, Refusal> {
-    check_method(in_force, ask)?;
-    let named = agree(ask)?;
-    let listing = choose(&in_force.registry, caller, ask, named)?;
+    check_method(in_force, request)?;
+    let named = agree(request)?;
+    let listing = choose(&in_force.registry, caller, request, named)?;
     chosen(listing);
     let connection = &listing.connection;
     if let Some(defect @ Defect::Field(_)) = connection.defect() {
@@ -40,20 +40,20 @@ pub fn decide(
             ),
         ));
     }
-    let target = target(in_force, ask, connection)?;
+    let target = target(in_force, request, connection)?;
     let terms = &in_force.settings.terms;
     let permit = Permit::check(caller, connection, &target, terms)
         .map_err(|denied| refuse_target(denied, connection, &target))?;
-    check_body_size(in_force, ask)?;
+    check_body_size(in_force, request)?;
     Ok(permit)
 }
 
 /// Methods are an allow-list: TRACE and its kin would give the credential back.
-fn check_method(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
-    if in_force.settings.allowed_methods.contains(&ask.method) {
+fn check_method(in_force: &InForce, request: &ProxyRequest) -> Result<(), Refusal> {
+    if in_force.settings.allowed_methods.contains(&request.method) {
         return Ok(());
     }
-    let title = if is_never_passed_on(ask.method.as_str()) {
+    let title = if is_never_passed_on(request.method.as_str()) {
         "The proxy never passes CONNECT, TRACE, TRACK or DEBUG on: the caller uses a method that \
          Allow names."
     } else {
@@ -67,10 +67,10 @@ fn check_method(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
 /// Where the request wants to go, now that the connection is known.
 fn target<'a>(
     in_force: &InForce,
-    ask: &'a Ask,
+    request: &'a ProxyRequest,
     connection: &Connection,
 ) -> Result<Cow<'a, Target>, Refusal> {
-    match &ask.destination {
+    match &request.destination {
         Destination::Stated(target) => Ok(Cow::Borrowed(target)),
         Destination::ConnectionsOwn => {
             let terms = &in_force.settings.terms;
@@ -138,9 +138,9 @@ pub(super) fn port_not_allowed() -> Refusal {
     )
 }
 
-fn check_body_size(in_force: &InForce, ask: &Ask) -> Result<(), Refusal> {
+fn check_body_size(in_force: &InForce, request: &ProxyRequest) -> Result<(), Refusal> {
     let most = in_force.settings.max_body_bytes;
-    if most == 0 || ask.body_length.is_none_or(|length| length <= most) {
+    if most == 0 || request.body_length.is_none_or(|length| length <= most) {
         return Ok(());
     }
     Err(too_large(most).closing())

@@ -7,7 +7,7 @@ use http::HeaderName;
 use jiff::Timestamp;
 
 use super::InForce;
-use super::arrival::{Ask, Destination};
+use super::arrival::{Destination, ProxyRequest};
 use super::decide::decide;
 use super::inject::seal_broken;
 use super::refusal::{Code, Refusal, Rule};
@@ -18,7 +18,7 @@ use crate::model::origin::Origin;
 
 /// The answer to "what would happen".
 #[derive(Debug)]
-pub struct Explanation {
+pub struct DecisionTrace {
     /// The refusal, if it would be refused.
     pub refusal: Option<Refusal>,
     /// The connection that is chosen, also when a later rule refuses.
@@ -28,23 +28,23 @@ pub struct Explanation {
     /// The field that would be injected; its value is never shown.
     pub field: Option<HeaderName>,
     /// Every rule, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<RuleStep>,
 }
 
 /// One rule's part in it.
 #[derive(Debug)]
-pub struct Step {
+pub struct RuleStep {
     /// The rule.
     pub rule: Rule,
     /// What it says.
-    pub outcome: Outcome,
+    pub outcome: RuleOutcome,
     /// In words.
     pub detail: String,
 }
 
 /// What a rule says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum RuleOutcome {
     /// The rule holds.
     Pass,
     /// The rule does not hold.
@@ -55,7 +55,7 @@ pub enum Outcome {
     NotReached,
 }
 
-impl Outcome {
+impl RuleOutcome {
     /// The outcome's name, as `explain` prints it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -68,18 +68,18 @@ impl Outcome {
     }
 }
 
-/// Decides `ask` for `caller` without sending anything. `ask` is a refusal where the request
+/// Decides `request` for `caller` without sending anything. `request` is a refusal where the request
 /// could not even be read; `now` is when it would be sent.
 #[must_use]
 pub fn explain(
     in_force: &InForce,
     caller: &Caller,
-    ask: Result<Ask, Refusal>,
+    request: Result<ProxyRequest, Refusal>,
     now: Timestamp,
-) -> Explanation {
+) -> DecisionTrace {
     let mut connection = None;
-    let decided = ask.as_ref().map_err(Refusal::clone).and_then(|ask| {
-        decide(in_force, caller, ask, |listing| {
+    let decided = request.as_ref().map_err(Refusal::clone).and_then(|request| {
+        decide(in_force, caller, request, |listing| {
             connection = Some(Arc::clone(&listing.connection));
         })
     });
@@ -98,39 +98,40 @@ pub fn explain(
         matches!(has_tokens(connection, &in_force.settings.renewal, now), Ok(false))
     });
     let refused = refusal.as_ref().map(|refusal| refusal.code().rule());
-    let story = Story { ask: ask.ok(), connection: connection.as_deref(), pinned, renews };
+    let context =
+        TraceContext { request: request.ok(), connection: connection.as_deref(), pinned, renews };
     let steps = Rule::ALL
         .into_iter()
         .filter(|rule| *rule <= Rule::Address)
-        .map(|rule| story.step(rule, refused, refusal.as_ref()))
+        .map(|rule| context.step(rule, refused, refusal.as_ref()))
         .collect();
     let field = connection.as_ref().map(|connection| connection.field().clone());
-    Explanation { refusal, connection, origin, field, steps }
+    DecisionTrace { refusal, connection, origin, field, steps }
 }
 
 /// What the details are told from.
-struct Story<'a> {
-    ask: Option<Ask>,
+struct TraceContext<'a> {
+    request: Option<ProxyRequest>,
     connection: Option<&'a Connection>,
     pinned: Option<SocketAddr>,
     /// Whether the connection's tokens are refreshed before the request is sent.
     renews: bool,
 }
 
-impl Story<'_> {
-    fn step(&self, rule: Rule, refused: Option<Rule>, refusal: Option<&Refusal>) -> Step {
+impl TraceContext<'_> {
+    fn step(&self, rule: Rule, refused: Option<Rule>, refusal: Option<&Refusal>) -> RuleStep {
         let outcome = match refused {
-            Some(by) if by == rule => Outcome::Refuse,
-            Some(by) if by < rule => Outcome::NotReached,
-            _ if self.needs_a_request(rule) => Outcome::AtRunTime,
-            _ => Outcome::Pass,
+            Some(by) if by == rule => RuleOutcome::Refuse,
+            Some(by) if by < rule => RuleOutcome::NotReached,
+            _ if self.needs_a_request(rule) => RuleOutcome::AtRunTime,
+            _ => RuleOutcome::Pass,
         };
         let detail = match (outcome, refusal) {
-            (Outcome::Refuse, Some(refusal)) => refusal.title().to_owned(),
-            (Outcome::NotReached, _) => String::new(),
+            (RuleOutcome::Refuse, Some(refusal)) => refusal.title().to_owned(),
+            (RuleOutcome::NotReached, _) => String::new(),
             _ => self.detail(rule),
         };
-        Step { rule, outcome, detail }
+        RuleStep { rule, outcome, detail }
     }
 
     fn needs_a_request(&self, rule: Rule) -> bool {
@@ -147,7 +148,9 @@ impl Story<'_> {
             Rule::Form => "absolute-form".to_owned(),
             Rule::Loop => "no Via field may carry this proxy's name".to_owned(),
             Rule::Caller => "the caller needs a token with the scope proxy".to_owned(),
-            Rule::Method => self.ask.as_ref().map(|ask| ask.method.to_string()).unwrap_or_default(),
+            Rule::Method => {
+                self.request.as_ref().map(|request| request.method.to_string()).unwrap_or_default()
+            }
             Rule::Tags => "no tag contradicts another".to_owned(),
             Rule::Connection => self.connection.map(describe).unwrap_or_default(),
             Rule::Https => self.scheme().to_owned(),
@@ -172,7 +175,7 @@ impl Story<'_> {
     }
 
     fn scheme(&self) -> &'static str {
-        match self.ask.as_ref().map(|ask| &ask.destination) {
+        match self.request.as_ref().map(|request| &request.destination) {
             Some(Destination::Stated(target)) if target.is_plain_http() => {
                 "http:// is upgraded to https://"
             }

@@ -16,7 +16,7 @@ use crate::upstream;
 
 /// Both directions of an exchange whose request has a body.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct ExchangeActivity {
     begun: Instant,
     idle_timeout: Duration,
     /// Milliseconds from the beginning to the last movement of either direction.
@@ -36,7 +36,7 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 pub(super) struct IdleTimer {
     idle_timeout: Duration,
-    exchange: Option<Arc<Exchange>>,
+    exchange: Option<Arc<ExchangeActivity>>,
     /// Set while the direction is waited for.
     waits_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -70,7 +70,7 @@ impl Idle {
     }
 }
 
-impl Exchange {
+impl ExchangeActivity {
     pub(super) fn new(idle_timeout: Duration) -> Self {
         Self {
             begun: Instant::now(),
@@ -147,11 +147,11 @@ impl Exchange {
 impl IdleTimer {
     /// A timer for a direction of `exchange`; without one, of an exchange whose request has no
     /// body.
-    pub(super) fn new(idle_timeout: Duration, exchange: Option<Arc<Exchange>>) -> Self {
+    pub(super) fn new(idle_timeout: Duration, exchange: Option<Arc<ExchangeActivity>>) -> Self {
         Self { idle_timeout, exchange, waits_since: None, timer: None }
     }
 
-    pub(super) fn exchange(&self) -> Option<&Exchange> {
+    pub(super) fn exchange(&self) -> Option<&ExchangeActivity> {
         self.exchange.as_deref()
     }
 

@@ -3,11 +3,11 @@
 use http::request::Parts;
 use http::{Request, Version};
 
-use super::arrival::{Arrival, Form};
+use super::arrival::{Arrival, RequestForm};
 use super::base_url;
 use super::fields::{self, Via};
 use super::refusal::{Code, Refusal};
-use super::upgrade::{Wish, ask_for_websocket};
+use super::upgrade::{UpgradeKind, ask_for_websocket};
 use crate::model::permit::Permit;
 use crate::model::sealed::KeyId;
 use crate::upstream::{Departure, Outgoing, Sealed};
@@ -21,19 +21,19 @@ pub(super) fn inject(
     permit: Permit,
     via: &Via,
 ) -> Result<Departure, Refusal> {
-    let token_field = arrival.presented.field.as_ref();
+    let token_field = arrival.token.field.as_ref();
     let credential = permit.connection().field();
     fields::prepare_request(&mut head.headers, head.version, credential, token_field, via);
     arrival.named_urls.write(&mut head.headers, permit.origin());
-    let upgrades = arrival.wish == Wish::WebSocket;
+    let upgrades = arrival.upgrade == UpgradeKind::WebSocket;
     if upgrades {
         ask_for_websocket(&mut head.headers);
     }
     let mut parts = http::uri::Parts::default();
     // What was read as a target before is one still; if not, nothing is sent.
     let lost = || Refusal::new(Code::Internal, "The request's target could not be rewritten.");
-    parts.path_and_query = match arrival.ask.form {
-        Form::BaseUrl => Some(base_url::strip(&head.uri).map_err(|_never| lost())?),
+    parts.path_and_query = match arrival.request.form {
+        RequestForm::BaseUrl => Some(base_url::strip(&head.uri).map_err(|_never| lost())?),
         _ => head.uri.path_and_query().cloned(),
     };
     head.uri = http::Uri::from_parts(parts).map_err(|_never| lost())?;

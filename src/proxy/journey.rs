@@ -19,20 +19,20 @@ use tokio::sync::watch;
 
 use super::InForce;
 use super::admit::{admit, admit_tunnel, caller_overloaded, shutting_down, store_unavailable};
-use super::arrival::{Arrival, Form};
-use super::base_url::Rewriting;
+use super::arrival::{Arrival, RequestForm};
+use super::base_url::ResponseRewrite;
 use super::body::{AnswerBody, CallerBody};
 use super::caller::{name_sender, shown_digest};
 use super::decide::too_large;
 use super::fields::{self, Via};
-use super::idle::{Exchange, Idle, IdleTimer};
+use super::idle::{ExchangeActivity, Idle, IdleTimer};
 use super::inject::inject;
 use super::recheck::NotSent;
 use super::refusal::{Code, Refusal, is_grpc};
 use super::relay;
-use super::renewal::{Holding, Kept, Readiness, Replay, Waiting, readiness};
-use super::tunnel::{Opening, Tunnel};
-use super::upgrade::{self, Switch};
+use super::renewal::{AwaitingTokens, Readiness, Replay, ReplayBuffer, ReplayGuard, readiness};
+use super::tunnel::{TunnelContext, TunnelSetup};
+use super::upgrade::{self, PendingUpgrade};
 use crate::ledger::{self, Entry, Ledger};
 use crate::listener::{House, Lobby, Presence, TurnedAway, Visit};
 use crate::model::permit::Permit;
@@ -80,7 +80,7 @@ impl House for Proxy {
         visit: Visit,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
-        self.carry(visit, request, None)
+        self.handle(visit, request, None)
     }
 
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
@@ -90,21 +90,25 @@ impl House for Proxy {
 
 impl Proxy {
     /// The last words to a conn that is not served; `tunnel` is the one that it came through.
-    pub(super) fn turn_away_from(&self, tunnel: Option<&Tunnel>, reason: TurnedAway) -> Vec<u8> {
+    pub(super) fn turn_away_from(
+        &self,
+        tunnel: Option<&TunnelContext>,
+        reason: TurnedAway,
+    ) -> Vec<u8> {
         let mut entry = self.ledger.open(None);
         if let Some(tunnel) = tunnel {
-            entry.form = Form::Tunnel.as_str();
+            entry.form = RequestForm::Tunnel.as_str();
             tunnel.name_sender(&mut entry, &self.in_force.load());
         }
         relay::turn_away(reason, entry)
     }
 
     /// The journey of one request; `tunnel` is the one that it came through, if it did.
-    pub(super) fn carry(
+    pub(super) fn handle(
         self: Arc<Self>,
         visit: Visit,
         request: Request<Incoming>,
-        tunnel: Option<&Tunnel>,
+        tunnel: Option<&TunnelContext>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
         let opening =
             ledger::Opening { method: request.method().clone(), target: request.uri().clone() };
@@ -115,24 +119,24 @@ impl Proxy {
         // What an async block captures has room in its future once, what it takes apart twice; and
         // this future is moved and wiped with every conn. What is rare is in a box.
         let response = match self.decide_and_inject(&in_force, &mut entry, request, from) {
-            Ok(Next::Leaves(departure, mut homeward)) => {
+            Ok(Outcome::Leaves(departure, mut context)) => {
                 return Either::Left(async move {
-                    homeward.attach(&visit);
+                    context.attach(&visit);
                     entry.departs();
-                    let sent = self.send(&in_force, departure, &mut homeward, &mut entry).await;
+                    let sent = self.send(&in_force, departure, &mut context, &mut entry).await;
                     entry.returns();
-                    Ok(self.bring_home(sent, homeward, entry, visit))
+                    Ok(self.finish_response(sent, context, entry, visit))
                 });
             }
-            Ok(Next::Opens(opening)) => {
-                let opened = self.open(opening, in_force, entry, visit);
+            Ok(Outcome::Opens(setup)) => {
+                let opened = self.open(setup, in_force, entry, visit);
                 return Either::Right(Either::Left(opened.boxed()));
             }
-            Ok(Next::Waits(waiting)) => {
+            Ok(Outcome::Waits(waiting)) => {
                 let sent = self.wait(*waiting, entry, visit);
                 return Either::Right(Either::Left(sent.map(Ok).boxed()));
             }
-            Ok(Next::Ends(response)) => relay::end(response, entry, visit),
+            Ok(Outcome::Ends(response)) => relay::end(response, entry, visit),
             Err(refusal) => relay::refuse(refusal, entry, visit),
         };
         Either::Right(Either::Right(ready(Ok(response))))
@@ -141,29 +145,29 @@ impl Proxy {
     /// The journey of a request that has to wait for its connection's tokens.
     async fn wait(
         self: Arc<Self>,
-        waiting: Waiting,
+        waiting: AwaitingTokens,
         mut entry: Entry,
         visit: Visit,
     ) -> Response<AnswerBody> {
-        let (in_force, departure, mut homeward) = match self.renew(waiting, &mut entry).await {
-            Ok((in_force, Next::Leaves(departure, homeward))) => (in_force, departure, homeward),
+        let (in_force, departure, mut context) = match self.renew(waiting, &mut entry).await {
+            Ok((in_force, Outcome::Leaves(departure, context))) => (in_force, departure, context),
             Ok(_) => {
                 let lost = Refusal::new(Code::Internal, "The request was lost on its way.");
                 return relay::refuse(lost, entry, visit);
             }
             Err(refusal) => return relay::refuse(refusal, entry, visit),
         };
-        homeward.attach(&visit);
+        context.attach(&visit);
         entry.departs();
-        let sent = self.send(&in_force, departure, &mut homeward, &mut entry).await;
+        let sent = self.send(&in_force, departure, &mut context, &mut entry).await;
         entry.returns();
-        self.bring_home(sent, homeward, entry, visit)
+        self.finish_response(sent, context, entry, visit)
     }
 }
 
 /// A request for which there is a permit.
 #[derive(Debug)]
-pub(super) struct Decided {
+pub(super) struct DecidedRequest {
     pub(super) head: Parts,
     pub(super) body: Incoming,
     pub(super) arrival: Arrival,
@@ -176,19 +180,19 @@ pub(super) struct Decided {
     clippy::large_enum_variant,
     reason = "the largest is the usual one; a box would cost each request an allocation"
 )]
-pub(super) enum Next {
+pub(super) enum Outcome {
     /// To its origin.
-    Leaves(Departure, Homeward),
+    Leaves(Departure, ResponseContext),
     /// No further than here, with this answer.
     Ends(Response<Full<Bytes>>),
     /// Into a tunnel.
-    Opens(Box<Opening>),
+    Opens(Box<TunnelSetup>),
     /// Nowhere until its connection has other tokens.
-    Waits(Box<Waiting>),
+    Waits(Box<AwaitingTokens>),
 }
 
 /// What the way home needs to know.
-pub(super) struct Homeward {
+pub(super) struct ResponseContext {
     /// What was asked, by which it may have to be decided once more.
     pub(super) arrival: Arrival,
     /// The time when the caller's token ends, if it does.
@@ -196,16 +200,16 @@ pub(super) struct Homeward {
     /// The largest body that was allowed.
     most: u64,
     /// In base-URL form: how the answer is kept from leading the caller elsewhere.
-    base_url: Option<Box<Rewriting>>,
+    base_url: Option<Box<ResponseRewrite>>,
     /// If a WebSocket was asked for: what it takes to become one.
-    switch: Option<Box<Switch>>,
+    switch: Option<Box<PendingUpgrade>>,
     /// If the origin may refuse tokens that have not ended: what it takes to ask once more.
     pub(super) replay: Option<Box<Replay>>,
     /// Ends an answer that stops coming.
     idle: IdleTimer,
 }
 
-impl Homeward {
+impl ResponseContext {
     /// Tells the caller's conn of what comes of the request.
     fn attach(&self, visit: &Visit) {
         if let Some(exchange) = self.idle.exchange() {
@@ -222,8 +226,8 @@ impl Proxy {
         in_force: &InForce,
         entry: &mut Entry,
         request: Request<Incoming>,
-        (conn, tunnel): (&Presence, Option<&Tunnel>),
-    ) -> Result<Next, Refusal> {
+        (conn, tunnel): (&Presence, Option<&TunnelContext>),
+    ) -> Result<Outcome, Refusal> {
         if *self.stop.borrow() {
             return Err(shutting_down());
         }
@@ -232,7 +236,8 @@ impl Proxy {
         }
         let (mut head, body) = request.into_parts();
         // 1. What is asked, can it be read in one way only, and has it not been here before?
-        entry.form = Form::of(&head, &in_force.settings, tunnel).map_or("", Form::as_str);
+        entry.form =
+            RequestForm::of(&head, &in_force.settings, tunnel).map_or("", RequestForm::as_str);
         let arrival = Arrival::read(&head, &in_force.settings, &self.via, tunnel).inspect_err(
             |_refusal| match tunnel {
                 Some(tunnel) => tunnel.name_sender(entry, in_force),
@@ -241,33 +246,33 @@ impl Proxy {
         )?;
         // 2. Who asks?
         let now = entry.time();
-        let identified = arrival.presented.identify(&head, &arrival.ask, in_force, now, |known| {
+        let identified = arrival.token.identify(&head, &arrival.request, in_force, now, |known| {
             entry.caller = Some(Arc::clone(&known.name));
             entry.integration = known.reach.only().cloned();
         });
         if entry.caller.is_some() {
-            conn.greet(arrival.presented.digest()).map_err(|_full| caller_overloaded())?;
+            conn.greet(arrival.token.digest()).map_err(|_full| caller_overloaded())?;
         }
         let holder =
-            identified.inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
+            identified.inspect_err(|_refusal| entry.origin = arrival.request.stated_origin())?;
         holder.mark_used(now);
-        if arrival.ask.form == Form::Authority {
-            let way = admit_tunnel(in_force, &holder, &arrival, entry)
-                .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
-            return Opening::prepare(&mut head, arrival, way).map(Next::Opens);
+        if arrival.request.form == RequestForm::Authority {
+            let mode = admit_tunnel(in_force, &holder, &arrival, entry)
+                .inspect_err(|_refusal| entry.origin = arrival.request.stated_origin())?;
+            return TunnelSetup::prepare(&mut head, arrival, mode).map(Outcome::Opens);
         }
         // 3. May they use which connection, there, now? From here on there is a permit.
         let permit = admit(in_force, &holder, &arrival, entry)
-            .inspect_err(|_refusal| entry.origin = arrival.ask.stated_origin())?;
+            .inspect_err(|_refusal| entry.origin = arrival.request.stated_origin())?;
         if fields::ends_here(&head.method, &mut head.headers) {
-            return Ok(Next::Ends(options(&in_force.settings.allow)));
+            return Ok(Outcome::Ends(options(&in_force.settings.allow)));
         }
-        let decided = Decided { head, body, arrival, holder, permit };
+        let decided = DecidedRequest { head, body, arrival, holder, permit };
         if let Some(tokens) = &self.tokens {
             let (connection, now) = (decided.permit.connection(), entry.time());
             let renewal = &in_force.settings.renewal;
             if let Readiness::First(wanted) = readiness(connection, tokens, renewal, now)? {
-                return Ok(Next::Waits(Box::new(Waiting { decided, wanted })));
+                return Ok(Outcome::Waits(Box::new(AwaitingTokens { decided, wanted })));
             }
         }
         self.depart(in_force, decided, entry)
@@ -277,34 +282,36 @@ impl Proxy {
     pub(super) fn depart(
         &self,
         in_force: &InForce,
-        decided: Decided,
+        decided: DecidedRequest,
         entry: &mut Entry,
-    ) -> Result<Next, Refusal> {
-        let Decided { mut head, body, arrival, holder, permit } = decided;
+    ) -> Result<Outcome, Refusal> {
+        let DecidedRequest { mut head, body, arrival, holder, permit } = decided;
         let most = in_force.settings.max_body_bytes;
         let idle_timeout = in_force.settings.idle_timeout;
-        let exchange = (!body.is_end_stream()).then(|| Arc::new(Exchange::new(idle_timeout)));
+        let exchange =
+            (!body.is_end_stream()).then(|| Arc::new(ExchangeActivity::new(idle_timeout)));
         let idle = IdleTimer::new(idle_timeout, exchange.clone());
-        let base_url = (arrival.ask.form == Form::BaseUrl).then(|| {
-            let token_field = arrival.presented.field.as_ref();
+        let base_url = (arrival.request.form == RequestForm::BaseUrl).then(|| {
+            let token_field = arrival.token.field.as_ref();
             let (origin, settings) = (permit.origin(), &in_force.settings);
-            Box::new(Rewriting::new(&head.uri, origin, token_field, settings))
+            Box::new(ResponseRewrite::new(&head.uri, origin, token_field, settings))
         });
         let token_end = holder.caller.expires_at;
-        let switch = Switch::prepare(&mut head, &arrival, holder, &permit);
+        let switch = PendingUpgrade::prepare(&mut head, &arrival, holder, &permit);
         let renewal = &in_force.settings.renewal;
         let standing = permit.connection().standing();
         let may_retry = renewal.retry_on_401 && standing.is_some_and(|known| known.renewable);
         let kept = may_retry.then(|| {
             let (most, limit) = (renewal.replay_body_bytes, renewal.replay_memory);
             Arc::new(if body.is_end_stream() {
-                Kept::nothing()
+                ReplayBuffer::nothing()
             } else {
-                Kept::up_to(most, self.replay_memory.share(), limit)
+                ReplayBuffer::up_to(most, self.replay_memory.share(), limit)
             })
         });
-        let again =
-            kept.clone().map(|kept| (head.clone(), Holding(kept), Arc::clone(permit.connection())));
+        let again = kept
+            .clone()
+            .map(|kept| (head.clone(), ReplayGuard(kept), Arc::clone(permit.connection())));
         let mut body = match exchange {
             None => Outgoing::empty(),
             Some(exchange) => {
@@ -317,20 +324,20 @@ impl Proxy {
         }
         let departure = inject(head, body, &arrival, permit, &self.via)?;
         let replay = again.map(|(head, kept, used)| Box::new(Replay { head, kept, used }));
-        let homeward = Homeward { arrival, token_end, most, base_url, switch, replay, idle };
-        Ok(Next::Leaves(departure, homeward))
+        let context = ResponseContext { arrival, token_end, most, base_url, switch, replay, idle };
+        Ok(Outcome::Leaves(departure, context))
     }
 
     /// The journey from the network on: the origin's word, fit for the caller.
-    fn bring_home(
+    fn finish_response(
         &self,
         sent: Result<Reply, NotSent>,
-        homeward: Homeward,
+        context: ResponseContext,
         entry: Entry,
         visit: Visit,
     ) -> Response<AnswerBody> {
         let reply = sent.and_then(|mut reply| {
-            let agreed = upgrade::is_agreed(&reply, homeward.switch.as_deref());
+            let agreed = upgrade::is_agreed(&reply, context.switch.as_deref());
             let agreed = agreed.map_err(NotSent::Failed)?;
             relay::prepare(&mut reply, &self.via);
             Ok((reply, agreed))
@@ -338,16 +345,16 @@ impl Proxy {
         match reply {
             Err(NotSent::Refused(refusal)) => relay::refuse(refusal, entry, visit),
             Err(NotSent::Failed(error)) => {
-                let refusal = blame(error, entry.request_bytes(), homeward.most);
+                let refusal = blame(error, entry.request_bytes(), context.most);
                 relay::refuse(refusal, entry, visit)
             }
             Ok((mut reply, agreed)) => {
-                if let Some(rewriting) = homeward.base_url {
+                if let Some(rewriting) = context.base_url {
                     rewriting.rewrite(reply.headers_mut());
                 }
-                match homeward.switch.filter(|_| agreed) {
+                match context.switch.filter(|_| agreed) {
                     Some(switch) => self.splice(*switch, reply, entry, visit),
-                    None => relay::relay(reply, homeward.idle, entry, visit),
+                    None => relay::relay(reply, context.idle, entry, visit),
                 }
             }
         }
@@ -369,7 +376,7 @@ fn outgoing(
     idle: IdleTimer,
     entry: &mut Entry,
     most: u64,
-    (permit, kept): (&Permit, Option<Arc<Kept>>),
+    (permit, kept): (&Permit, Option<Arc<ReplayBuffer>>),
 ) -> Outgoing {
     let count = Arc::default();
     entry.request_count = Some(Arc::clone(&count));

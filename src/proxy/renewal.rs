@@ -1,7 +1,7 @@
 //! Tokens of OAuth connections on a request's path: waited for where they have ended, and got anew
 //! once where the origin refuses them.
 
-mod kept;
+mod buffer;
 mod replay;
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::admit::admit_again;
 use super::arrival::Arrival;
-use super::journey::{Decided, Homeward, Next, Proxy};
+use super::journey::{DecidedRequest, Outcome, Proxy, ResponseContext};
 use super::recheck::{NotSent, Recheck};
 use super::refusal::{Code, Refusal};
 use super::{InForce, Renewal};
@@ -22,7 +22,7 @@ use crate::model::oauth::freshness::Freshness;
 use crate::oauth::{Cause, Failure, Tokens, Wanted};
 use crate::upstream::{Departure, Reply};
 
-pub(super) use self::kept::{Holding, Kept};
+pub(super) use self::buffer::{ReplayBuffer, ReplayGuard};
 pub(super) use self::replay::Replay;
 use self::replay::SecondAttempt;
 
@@ -37,8 +37,8 @@ pub(super) enum Readiness {
 
 /// A request that waits for tokens.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) decided: Decided,
+pub(super) struct AwaitingTokens {
+    pub(super) decided: DecidedRequest,
     pub(super) wanted: Wanted,
 }
 
@@ -88,10 +88,10 @@ impl Proxy {
     /// now.
     pub(super) async fn renew(
         &self,
-        waiting: Waiting,
+        waiting: AwaitingTokens,
         entry: &mut Entry,
-    ) -> Result<(Arc<InForce>, Next), Refusal> {
-        let Waiting { mut decided, wanted } = waiting;
+    ) -> Result<(Arc<InForce>, Outcome), Refusal> {
+        let AwaitingTokens { mut decided, wanted } = waiting;
         let Some(tokens) = &self.tokens else { return Err(failed(Failure::Store, &decided)) };
         let renewed = match time_left(decided.permit.connection(), self.ledger.clock.now()) {
             // Before it ends: what a provider that hangs costs is the wait, and not the request.
@@ -132,11 +132,11 @@ impl Proxy {
         &self,
         in_force: &Arc<InForce>,
         departure: Departure,
-        homeward: &mut Homeward,
+        context: &mut ResponseContext,
         entry: &mut Entry,
     ) -> Result<Reply, NotSent> {
-        let (replay, arrival) = (homeward.replay.take(), &homeward.arrival);
-        let recheck = Recheck::new(self, in_force, arrival, homeward.token_end, entry);
+        let (replay, arrival) = (context.replay.take(), &context.arrival);
+        let recheck = Recheck::new(self, in_force, arrival, context.token_end, entry);
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
         let sent = recheck.judge(sent);
         let Some(replay) = replay else { return sent };
@@ -196,7 +196,7 @@ fn time_left(connection: &Connection, now: Timestamp) -> Option<Duration> {
 const ARRIVAL: Duration = Duration::from_millis(300);
 
 /// Why a request is not sent: there are no tokens that it could be sent with.
-fn failed(failure: Failure, decided: &Decided) -> Refusal {
+fn failed(failure: Failure, decided: &DecidedRequest) -> Refusal {
     let connection = decided.permit.connection();
     match failure {
         Failure::Lapsed(_) | Failure::NoRefreshToken => reauthorization_needed(connection),

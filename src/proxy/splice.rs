@@ -61,23 +61,23 @@ impl<O: AsyncRead + AsyncWrite + Send> Splice<O> {
         let (origin_reads, origin_writes) = tokio::io::split(origin);
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
         let (broken, farewells) = (Notify::new(), Semaphore::new(0));
-        let farewell = |frame| {
+        let close_notice = |frame| {
             let (stop, frames) = (self.stop.clone()?, Frames::default());
-            Some(Farewell { frame, stop, frames, said: &farewells })
+            Some(CloseNotice { frame, stop, frames, said: &farewells })
         };
-        let upwards = Pour {
+        let upwards = HalfSplice {
             from: caller_reads,
             to: origin_writes,
             moved: &up,
             broken: &broken,
-            farewell: farewell(close_to_origin(mask())),
+            close_notice: close_notice(close_to_origin(mask())),
         };
-        let downwards = Pour {
+        let downwards = HalfSplice {
             from: origin_reads,
             to: caller_writes,
             moved: &down,
             broken: &broken,
-            farewell: farewell(close_to_caller()),
+            close_notice: close_notice(close_to_caller()),
         };
         // Both run in one future that is never dropped half-way: a write that waits for one end
         // must not be lost because the other end had something to say.
@@ -164,18 +164,18 @@ async fn both_ways(up: Direction<'_>, down: Direction<'_>, broken: &Notify) -> i
 }
 
 /// One direction of what passes.
-struct Pour<'a, R, W> {
+struct HalfSplice<'a, R, W> {
     from: R,
     to: W,
     moved: &'a AtomicU64,
     /// Told when the writing end takes no more.
     broken: &'a Notify,
     /// What is said to the writing end of a WebSocket when the server goes down.
-    farewell: Option<Farewell<'a>>,
+    close_notice: Option<CloseNotice<'a>>,
 }
 
 /// A close frame, and when it is to be sent.
-struct Farewell<'a> {
+struct CloseNotice<'a> {
     frame: Vec<u8>,
     stop: watch::Receiver<bool>,
     frames: Frames,
@@ -183,7 +183,7 @@ struct Farewell<'a> {
     said: &'a Semaphore,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pour<'_, R, W> {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> HalfSplice<'_, R, W> {
     /// Passes everything on until the reading end has ended, which the writing end is told.
     ///
     /// When the writing end takes no more, what still comes is read and thrown away: a conn that is
@@ -195,17 +195,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pour<'_, R, W> {
             // 1. Between two frames, a WebSocket can be told that the server goes down.
             if stopping
                 && takes_more
-                && let Some(farewell) = &self.farewell
-                && farewell.frames.is_between()
+                && let Some(close_notice) = &self.close_notice
+                && close_notice.frames.is_between()
             {
-                let _gone_already = write(&mut self.to, &farewell.frame).await;
-                farewell.said.add_permits(1);
+                let _gone_already = write(&mut self.to, &close_notice.frame).await;
+                close_notice.said.add_permits(1);
                 takes_more = false;
             }
             // 2. Something comes, or it is time to say goodbye.
             let read = tokio::select! {
                 read = self.from.read(&mut buffer) => read,
-                () = stopped(self.farewell.as_mut()), if !stopping => {
+                () = stopped(self.close_notice.as_mut()), if !stopping => {
                     stopping = true;
                     continue;
                 }
@@ -223,9 +223,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pour<'_, R, W> {
             if takes_more {
                 takes_more = self.pass(piece).await;
             }
-            if let Some(farewell) = &mut self.farewell {
-                farewell.frames.follow(piece);
-                if stopping && farewell.frames.has_closed() {
+            if let Some(close_notice) = &mut self.close_notice {
+                close_notice.frames.follow(piece);
+                if stopping && close_notice.frames.has_closed() {
                     break;
                 }
             }
@@ -259,9 +259,9 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<(
 }
 
 /// Waits until the server goes down, where that is to be said.
-async fn stopped(farewell: Option<&mut Farewell<'_>>) {
-    let stops = match farewell {
-        Some(farewell) => farewell.stop.wait_for(|stop| *stop).await.is_ok(),
+async fn stopped(close_notice: Option<&mut CloseNotice<'_>>) {
+    let stops = match close_notice {
+        Some(close_notice) => close_notice.stop.wait_for(|stop| *stop).await.is_ok(),
         None => false,
     };
     if !stops {

@@ -1,9 +1,9 @@
 //! CONNECT (RFC 9110 §9.3.6): tunnels. TLS inside is ended here, and each request inside takes the
 //! whole journey; what no connection covers passes unseen, if the operator allows it.
 
-mod ask;
 mod blind;
-mod inside;
+mod handler;
+mod request;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::admit::{caller_overloaded, overloaded};
-use super::arrival::{Arrival, Ask, Destination};
+use super::arrival::{Arrival, Destination, ProxyRequest};
 use super::body::AnswerBody;
-use super::caller::{Presented, name_sender};
-use super::choose::{Named, agree, choose, integration, none_covers};
+use super::caller::{PresentedToken, name_sender};
+use super::choose::{NamedConnection, agree, choose, integration, none_covers};
 use super::decide::refuse_target;
 use super::fields::REQUEST_ID;
 use super::journey::Proxy;
@@ -32,11 +32,11 @@ use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::registry::Listing;
 
-pub use self::inside::Inside;
+pub use self::handler::TunnelHandler;
 
 /// What a tunnel was opened for. Every request inside is held to it.
 #[derive(Debug)]
-pub struct Tunnel {
+pub struct TunnelContext {
     /// Where it leads.
     pub(super) origin: Origin,
     /// What the CONNECT showed of its caller, who is looked up anew for each request.
@@ -48,19 +48,19 @@ pub struct Tunnel {
 
 /// How a tunnel is to be opened.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Way {
+pub enum TunnelMode {
     /// At least one connection covers the host: TLS ends here.
-    LookedInto(Origin),
+    Intercepted(Origin),
     /// None does, and the operator lets such conns pass: they are not looked into.
     Blind(Origin),
 }
 
 /// A tunnel that may be opened.
 #[derive(Debug)]
-pub(super) struct Opening {
-    way: Way,
-    ask: Ask,
-    presented: Presented,
+pub(super) struct TunnelSetup {
+    mode: TunnelMode,
+    request: ProxyRequest,
+    token: PresentedToken,
     caller: OnUpgrade,
     version: Version,
 }
@@ -74,19 +74,19 @@ pub(super) struct Opening {
 pub fn decide(
     in_force: &InForce,
     caller: &Caller,
-    ask: &Ask,
+    request: &ProxyRequest,
     chosen: impl FnOnce(&Arc<Listing>),
-) -> Result<Way, Refusal> {
-    let named = agree(ask)?;
-    let Destination::Stated(target) = &ask.destination else { return Err(none_covers()) };
+) -> Result<TunnelMode, Refusal> {
+    let named = agree(request)?;
+    let Destination::Stated(target) = &request.destination else { return Err(none_covers()) };
     let (registry, terms) = (&in_force.registry, &in_force.settings.terms);
     if named.connection.is_some() {
-        let listing = choose(registry, caller, ask, named)?;
+        let listing = choose(registry, caller, request, named)?;
         chosen(listing);
         let connection = &listing.connection;
         let permit = Permit::check(caller, connection, target, terms)
             .map_err(|denied| refuse_target(denied, connection, target))?;
-        return Ok(Way::LookedInto(permit.origin().clone()));
+        return Ok(TunnelMode::Intercepted(permit.origin().clone()));
     }
     let integration = integration(caller, named)?;
     let Host::Name(host) = &target.authority.host else { return Err(none_covers()) };
@@ -99,30 +99,34 @@ pub fn decide(
         return Err(super::decide::port_not_allowed());
     }
     let origin = Origin::new(host, port);
-    Ok(if is_covered { Way::LookedInto(origin) } else { Way::Blind(origin) })
+    Ok(if is_covered { TunnelMode::Intercepted(origin) } else { TunnelMode::Blind(origin) })
 }
 
-impl Opening {
+impl TunnelSetup {
     /// Takes the caller's end, once it is decided that there may be a tunnel.
     pub(super) fn prepare(
         head: &mut Parts,
         arrival: Arrival,
-        way: Way,
+        mode: TunnelMode,
     ) -> Result<Box<Self>, Refusal> {
         let lost = || Refusal::new(Code::Internal, "The conn can't become a tunnel.");
         let caller = head.extensions.remove::<OnUpgrade>().ok_or_else(lost)?;
-        let Arrival { ask, presented, .. } = arrival;
-        Ok(Box::new(Self { way, ask, presented, caller, version: head.version }))
+        let Arrival { request, token, .. } = arrival;
+        Ok(Box::new(Self { mode, request, token, caller, version: head.version }))
     }
 }
 
-impl Tunnel {
+impl TunnelContext {
     /// What a tunnel to `origin` is opened for, by what the CONNECT names and the token it shows.
     ///
     /// # Errors
     /// `ConflictingTags`, when it names different connections in different places.
-    pub fn new(origin: Origin, ask: &Ask, digest: Option<TokenDigest>) -> Result<Self, Refusal> {
-        let Named { integration, connection } = agree(ask)?;
+    pub fn new(
+        origin: Origin,
+        request: &ProxyRequest,
+        digest: Option<TokenDigest>,
+    ) -> Result<Self, Refusal> {
+        let NamedConnection { integration, connection } = agree(request)?;
         let (integration, connection) = (integration.cloned(), connection.cloned());
         Ok(Self { origin, digest, integration, connection })
     }
@@ -135,12 +139,12 @@ impl Tunnel {
     }
 }
 
-impl Way {
+impl TunnelMode {
     /// Where the tunnel leads.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         match self {
-            Self::LookedInto(origin) | Self::Blind(origin) => origin,
+            Self::Intercepted(origin) | Self::Blind(origin) => origin,
         }
     }
 }
@@ -149,23 +153,23 @@ impl Proxy {
     /// Opens the tunnel. Its entry is written when it ends.
     pub(super) async fn open(
         self: Arc<Self>,
-        opening: Box<Opening>,
+        setup: Box<TunnelSetup>,
         in_force: Arc<InForce>,
         entry: Entry,
         visit: Visit,
     ) -> Result<Response<AnswerBody>, Infallible> {
-        let opened = match &opening.way {
-            Way::LookedInto(origin) => {
-                let digest = opening.presented.digest();
-                let tunnel = Tunnel::new(origin.clone(), &opening.ask, digest);
+        let opened = match &setup.mode {
+            TunnelMode::Intercepted(origin) => {
+                let digest = setup.token.digest();
+                let tunnel = TunnelContext::new(origin.clone(), &setup.request, digest);
                 match tunnel {
-                    Ok(tunnel) => self.look_into(tunnel, *opening, entry, visit),
+                    Ok(tunnel) => self.look_into(tunnel, *setup, entry, visit),
                     Err(refusal) => relay::refuse(refusal, entry, visit),
                 }
             }
-            Way::Blind(origin) => {
+            TunnelMode::Blind(origin) => {
                 let origin = origin.clone();
-                self.pass_blind(origin, *opening, &in_force, entry, visit).await
+                self.pass_blind(origin, *setup, &in_force, entry, visit).await
             }
         };
         Ok(opened)
@@ -174,14 +178,14 @@ impl Proxy {
     /// Ends TLS here and serves what is inside.
     fn look_into(
         self: Arc<Self>,
-        tunnel: Tunnel,
-        opening: Opening,
+        tunnel: TunnelContext,
+        setup: TunnelSetup,
         mut entry: Entry,
         visit: Visit,
     ) -> Response<AnswerBody> {
         let outer = visit.presence();
         // Of HTTP/2 only the stream becomes a tunnel, and its conn goes on beside it.
-        let admitted = match opening.version {
+        let admitted = match setup.version {
             Version::HTTP_2 => self.lobby.admit_stream(outer, tunnel.digest),
             _ => self.lobby.admit_tunnel(outer),
         };
@@ -190,12 +194,13 @@ impl Proxy {
             Err(NoRoom::Full) => return relay::refuse(overloaded(), entry, visit),
             Err(NoRoom::CallerFull) => return relay::refuse(caller_overloaded(), entry, visit),
         };
-        let response = opened(&mut entry, &visit, opening.version);
+        let response = opened(&mut entry, &visit, setup.version);
         let (tls, tasks) = (Arc::clone(&self.tunnel_tls), self.tasks.clone());
         let tunnel = Arc::new(tunnel);
-        let house = Arc::new(Inside { proxy: Arc::clone(&self), tunnel: Arc::clone(&tunnel) });
+        let house =
+            Arc::new(TunnelHandler { proxy: Arc::clone(&self), tunnel: Arc::clone(&tunnel) });
         self.tasks.spawn(async move {
-            match opening.caller.await {
+            match setup.caller.await {
                 Ok(caller) => {
                     let name = tunnel.origin.host();
                     let served = inner.serve(TokioIo::new(caller), name, tls, house, tasks).await;

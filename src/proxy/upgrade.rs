@@ -28,31 +28,31 @@ use crate::upstream::{self, Reply};
 
 /// What a request wants to become.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Wish {
+pub(super) enum UpgradeKind {
     /// Nothing else; an offer of h2c, which some clients always make, is passed over.
     Nothing,
     /// A WebSocket.
     WebSocket,
 }
 
-impl Wish {
+impl UpgradeKind {
     /// Reads the `Upgrade` fields.
     pub(super) fn read(head: &Parts) -> Result<Self, Refusal> {
-        let mut wish = Self::Nothing;
+        let mut upgrade = Self::Nothing;
         for value in head.headers.get_all(header::UPGRADE) {
             let text = value.to_str().map_err(|_text| malformed(NOT_UNDERSTOOD))?;
             for protocol in text.split(',').map(str::trim) {
                 if protocol.eq_ignore_ascii_case("websocket") {
-                    wish = Self::WebSocket;
+                    upgrade = Self::WebSocket;
                 } else if !protocol.is_empty() && !protocol.eq_ignore_ascii_case("h2c") {
                     return Err(malformed(NOT_UNDERSTOOD));
                 }
             }
         }
-        if wish == Self::WebSocket {
+        if upgrade == Self::WebSocket {
             check_handshake(head)?;
         }
-        Ok(wish)
+        Ok(upgrade)
     }
 }
 
@@ -64,7 +64,10 @@ pub(super) fn ask_for_websocket(headers: &mut HeaderMap) {
 
 /// Tells whether the origin has agreed to the WebSocket that `asked` waits for; anything else than
 /// an answer or a right agreement is an error.
-pub(super) fn is_agreed(reply: &Reply, asked: Option<&Switch>) -> Result<bool, upstream::Error> {
+pub(super) fn is_agreed(
+    reply: &Reply,
+    asked: Option<&PendingUpgrade>,
+) -> Result<bool, upstream::Error> {
     if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
     }
@@ -98,23 +101,23 @@ pub(super) fn switching_protocols(headers: HeaderMap) -> Response<AnswerBody> {
 }
 
 /// What it takes to become a WebSocket, should the origin agree.
-pub(super) struct Switch {
+pub(super) struct PendingUpgrade {
     /// The caller's end, once its conn has been switched.
     pub(super) caller: OnUpgrade,
     /// What must go on to hold.
-    pub(super) standing: Standing,
+    pub(super) authorization: SpliceAuthorization,
     /// What the origin must answer to the key that the caller has chosen.
     accept: String,
 }
 
 /// On whose behalf a WebSocket is open.
-pub(super) struct Standing {
+pub(super) struct SpliceAuthorization {
     holder: Arc<Holder>,
     digest: Option<TokenDigest>,
     permit: Permit,
 }
 
-impl Switch {
+impl PendingUpgrade {
     /// Takes the caller's end, if it asks for a WebSocket.
     pub(super) fn prepare(
         head: &mut Parts,
@@ -122,18 +125,18 @@ impl Switch {
         holder: Arc<Holder>,
         permit: &Permit,
     ) -> Option<Box<Self>> {
-        if arrival.wish != Wish::WebSocket {
+        if arrival.upgrade != UpgradeKind::WebSocket {
             return None;
         }
         let accept = accept(head.headers.get(header::SEC_WEBSOCKET_KEY)?);
         let caller = head.extensions.remove()?;
-        let digest = arrival.presented.digest();
-        let standing = Standing { holder, digest, permit: permit.clone() };
-        Some(Box::new(Self { caller, standing, accept }))
+        let digest = arrival.token.digest();
+        let authorization = SpliceAuthorization { holder, digest, permit: permit.clone() };
+        Some(Box::new(Self { caller, authorization, accept }))
     }
 }
 
-impl Standing {
+impl SpliceAuthorization {
     /// How long the caller's token still lives at `now`, if it ends at all.
     pub(super) fn ends_in(&self, now: Timestamp) -> Option<Duration> {
         let end = self.holder.caller.expires_at?;
@@ -162,7 +165,7 @@ impl Proxy {
     /// Switches both conns to the WebSocket; its entry is written when it ends.
     pub(super) fn splice(
         &self,
-        switch: Switch,
+        switch: PendingUpgrade,
         reply: Reply,
         mut entry: Entry,
         visit: Visit,
@@ -177,7 +180,7 @@ impl Proxy {
             caller: switch.caller,
             origin: origin.into_switched(),
             terms: SpliceTerms {
-                ends_in: switch.standing.ends_in(self.ledger.clock.now()),
+                ends_in: switch.authorization.ends_in(self.ledger.clock.now()),
                 first_byte: idle_timeout,
                 idle_timeout,
                 changes,
@@ -185,9 +188,9 @@ impl Proxy {
             stop: Some(self.stop.clone()),
         };
         visit.presence().upgrade();
-        let (standing, in_force) = (switch.standing, Arc::clone(&self.in_force));
+        let (authorization, in_force) = (switch.authorization, Arc::clone(&self.in_force));
         self.tasks.spawn(async move {
-            let spliced = splice.run(|| standing.holds(&in_force.load())).await;
+            let spliced = splice.run(|| authorization.holds(&in_force.load())).await;
             entry.request_count = Some(Arc::new(spliced.from_caller.into()));
             entry.response_bytes = spliced.from_origin;
             if let Some(cause) = spliced.cause {

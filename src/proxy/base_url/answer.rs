@@ -7,7 +7,7 @@ use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use smallvec::SmallVec;
 
-use super::reference::{Base, Place};
+use super::reference::{Base, ReferenceTarget};
 use super::{PREFIX, link, segment, strip};
 use crate::model::origin::Origin;
 use crate::model::target::revealed;
@@ -16,7 +16,7 @@ use crate::proxy::refusal::own_status;
 
 /// What it takes to rewrite the answer to a request in base-URL form.
 #[derive(Clone, Debug)]
-pub(in crate::proxy) struct Rewriting {
+pub(in crate::proxy) struct ResponseRewrite {
     /// `/~/NAME`, as the caller wrote it.
     prefix: Box<str>,
     base: Base,
@@ -27,14 +27,14 @@ pub(in crate::proxy) struct Rewriting {
 }
 
 /// Where a reference of an answer may lead the caller.
-enum Lead {
+enum Rewritten {
     /// Here.
     To(String),
     /// Nowhere: why not.
     Nowhere(&'static str),
 }
 
-impl Rewriting {
+impl ResponseRewrite {
     /// For the answer to a request for `uri`, whose connection is at `origin`; `token_field`
     /// carried the caller's token.
     pub(in crate::proxy) fn new(
@@ -74,44 +74,44 @@ impl Rewriting {
 
     /// The reference that leads the caller where this one leads; `stays` where it must not leave
     /// the origin.
-    fn lead(&self, reference: &[u8], stays: bool) -> Lead {
+    fn lead(&self, reference: &[u8], stays: bool) -> Rewritten {
         match self.base.resolve(reference, &self.settings.allowed_hosts) {
-            Place::Same(path) => Lead::To(format!("{}{path}", self.prefix)),
-            Place::Elsewhere(_) if stays => Lead::Nowhere(TOKEN_TRAVELS),
-            Place::Elsewhere(url) => Lead::To(url),
-            Place::Proxy => Lead::Nowhere("it leads to the proxy itself"),
-            Place::Unclear => Lead::Nowhere("it can be read in more than one way"),
+            ReferenceTarget::Same(path) => Rewritten::To(format!("{}{path}", self.prefix)),
+            ReferenceTarget::Elsewhere(_) if stays => Rewritten::Nowhere(TOKEN_TRAVELS),
+            ReferenceTarget::Elsewhere(url) => Rewritten::To(url),
+            ReferenceTarget::Proxy => Rewritten::Nowhere("it leads to the proxy itself"),
+            ReferenceTarget::Unclear => Rewritten::Nowhere("it can be read in more than one way"),
         }
     }
 
     /// A time alone, or a time and a reference (WHATWG HTML, "shared declarative refresh steps").
-    fn refresh(&self, value: &[u8]) -> Lead {
+    fn refresh(&self, value: &[u8]) -> Rewritten {
         let is_time = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
         let value = value.trim_ascii();
         let end = value.iter().position(|byte| !is_time(byte)).unwrap_or(value.len());
         let Some((time, rest)) = value.split_at_checked(end) else {
-            return Lead::To(String::new());
+            return Rewritten::To(String::new());
         };
         let time = String::from_utf8_lossy(time).into_owned();
         let rest = rest.trim_ascii_start();
         let rest = rest.strip_prefix(b";").or_else(|| rest.strip_prefix(b",")).unwrap_or(rest);
         let reference = refresh_reference(rest.trim_ascii_start());
         if reference.is_empty() {
-            return Lead::To(time);
+            return Rewritten::To(time);
         }
         match self.lead(reference, false) {
-            Lead::To(url) => Lead::To(format!("{time}; url={url}")),
-            nowhere @ Lead::Nowhere(_) => nowhere,
+            Rewritten::To(url) => Rewritten::To(format!("{time}; url={url}")),
+            nowhere @ Rewritten::Nowhere(_) => nowhere,
         }
     }
 
     /// A list of links (RFC 8288 §3); those that may lead nowhere go, and the others stay.
-    fn links(&self, value: &[u8]) -> Lead {
+    fn links(&self, value: &[u8]) -> Rewritten {
         let links = link::split(value).filter_map(|link| {
             // Some clients look for `<` alone, and would find a link within a parameter.
             let is_one = !link.parameters.contains(&b'<');
             match self.lead(link.target, false) {
-                Lead::To(url) if is_one => {
+                Rewritten::To(url) if is_one => {
                     let parameters = String::from_utf8_lossy(link.parameters);
                     let url = url.replace('<', "%3C").replace('>', "%3E");
                     Some(format!("<{url}>{parameters}"))
@@ -119,27 +119,27 @@ impl Rewriting {
                 _ => None,
             }
         });
-        Lead::To(links.collect::<Vec<_>>().join(", "))
+        Rewritten::To(links.collect::<Vec<_>>().join(", "))
     }
 }
 
 /// Rewrites each line of a field; a `Location` that may lead nowhere is told in `Proxy-Status`.
-fn rewrite_field(headers: &mut HeaderMap, name: &HeaderName, rewrite: impl Fn(&[u8]) -> Lead) {
+fn rewrite_field(headers: &mut HeaderMap, name: &HeaderName, rewrite: impl Fn(&[u8]) -> Rewritten) {
     let Entry::Occupied(field) = headers.entry(name) else { return };
     let lines: SmallVec<[HeaderValue; 2]> = field.remove_entry_mult().1.collect();
     for line in lines {
         match rewrite(line.as_bytes()) {
-            Lead::To(text) if text.is_empty() => {}
-            Lead::To(text) => {
+            Rewritten::To(text) if text.is_empty() => {}
+            Rewritten::To(text) => {
                 if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
                     headers.append(name, value);
                 }
             }
             // A client waits for a redirect, and shows what came instead of it.
-            Lead::Nowhere(why) if *name == header::LOCATION => {
+            Rewritten::Nowhere(why) if *name == header::LOCATION => {
                 headers.append("proxy-status", own_status(&format!("{name} removed: {why}")));
             }
-            Lead::Nowhere(_) => {}
+            Rewritten::Nowhere(_) => {}
         }
     }
 }
@@ -180,7 +180,7 @@ mod tests {
 
     const TARGET: &str = "/~/shop.example/v1/items?page=1";
 
-    fn rewriting(token_field: Option<&HeaderName>) -> Rewriting {
+    fn rewriting(token_field: Option<&HeaderName>) -> ResponseRewrite {
         let settings = Settings {
             anonymous: None,
             allowed_hosts: ["localhost", "127.0.0.1", "[::1]", "proxy.test"].map(Into::into).into(),
@@ -200,7 +200,7 @@ mod tests {
         };
         let origin = Origin::new(&HostName::parse("api.example.com").unwrap(), 443);
         let uri = TARGET.parse().unwrap();
-        Rewriting::new(&uri, &origin, token_field, &Arc::new(settings))
+        ResponseRewrite::new(&uri, &origin, token_field, &Arc::new(settings))
     }
 
     fn rewritten(name: &HeaderName, value: &[u8]) -> (Option<String>, bool) {

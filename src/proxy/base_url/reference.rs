@@ -24,7 +24,7 @@ pub(super) struct Base {
 
 /// Where a reference leads.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Place {
+pub(super) enum ReferenceTarget {
     /// Below the origin's root: an absolute path without dot segments, with query and fragment.
     Same(String),
     /// To another origin, or by another scheme than HTTP's and WebSocket's.
@@ -37,42 +37,44 @@ pub(super) enum Place {
 
 impl Base {
     /// Resolves a reference of the origin's answer; `own` are the names of the proxy.
-    pub(super) fn resolve(&self, reference: &[u8], own: &[String]) -> Place {
+    pub(super) fn resolve(&self, reference: &[u8], own: &[String]) -> ReferenceTarget {
         let text = clean(reference);
         if let Some((scheme, rest)) = split_scheme(&text) {
-            return match (Scheme::of(scheme), rest.strip_prefix("//")) {
+            return match (UrlScheme::of(scheme), rest.strip_prefix("//")) {
                 (Some(scheme), Some(rest)) => self.absolute(scheme, rest, own),
                 // `https:x` and `https:/x` are relative here and absolute there.
-                (Some(_), None) => Place::Unclear,
-                (None, _) => Place::Elsewhere(text),
+                (Some(_), None) => ReferenceTarget::Unclear,
+                (None, _) => ReferenceTarget::Elsewhere(text),
             };
         }
         let is_slash = |at: usize| matches!(text.as_bytes().get(at), Some(b'/' | b'\\'));
         match text.strip_prefix("//") {
-            Some(rest) => self.absolute(Scheme::Https, rest, own),
-            None if is_slash(0) && is_slash(1) => Place::Unclear,
-            None => Place::Same(self.relative(&text)),
+            Some(rest) => self.absolute(UrlScheme::Https, rest, own),
+            None if is_slash(0) && is_slash(1) => ReferenceTarget::Unclear,
+            None => ReferenceTarget::Same(self.relative(&text)),
         }
     }
 
-    fn absolute(&self, scheme: Scheme, text: &str, own: &[String]) -> Place {
+    fn absolute(&self, scheme: UrlScheme, text: &str, own: &[String]) -> ReferenceTarget {
         let end = text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
-        let Some((authority, rest)) = text.split_at_checked(end) else { return Place::Unclear };
-        let Some((host, port)) = read_authority(authority) else { return Place::Unclear };
+        let Some((authority, rest)) = text.split_at_checked(end) else {
+            return ReferenceTarget::Unclear;
+        };
+        let Some((host, port)) = read_authority(authority) else { return ReferenceTarget::Unclear };
         // Browsers end the authority at a backslash; libraries go on to an `@` behind it.
         if rest.starts_with('\\') {
-            return Place::Unclear;
+            return ReferenceTarget::Unclear;
         }
         if is_own(&host, own) {
-            return Place::Proxy;
+            return ReferenceTarget::Proxy;
         }
         let same_host = host == Host::Domain(self.origin.host().to_owned());
         let same_port = port.unwrap_or_else(|| scheme.port()) == self.origin.port();
         if scheme.is_secure() && same_host && same_port {
             let rooted = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-            return Place::Same(self.relative(&rooted));
+            return ReferenceTarget::Same(self.relative(&rooted));
         }
-        Place::Elsewhere(format!("{}://{authority}{rest}", scheme.as_str()))
+        ReferenceTarget::Elsewhere(format!("{}://{authority}{rest}", scheme.as_str()))
     }
 
     /// RFC 3986 §5.2.2 for a reference without scheme and authority.
@@ -97,14 +99,14 @@ impl Base {
 
 /// The schemes that lead to a server of HTTP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Scheme {
+enum UrlScheme {
     Http,
     Https,
     Ws,
     Wss,
 }
 
-impl Scheme {
+impl UrlScheme {
     fn of(text: &str) -> Option<Self> {
         let all = [Self::Http, Self::Https, Self::Ws, Self::Wss];
         all.into_iter().find(|scheme| scheme.as_str().eq_ignore_ascii_case(text))
@@ -131,7 +133,7 @@ impl Scheme {
 /// Splits an absolute URL of HTTP into its host and what follows the authority.
 pub(super) fn split_absolute(url: &str) -> Option<(Host, &str)> {
     let (scheme, rest) = split_scheme(url)?;
-    Scheme::of(scheme)?;
+    UrlScheme::of(scheme)?;
     let rest = rest.strip_prefix("//")?;
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at_checked(end)?;

@@ -12,10 +12,10 @@ use crate::proxy::refusal::Refusal;
 
 /// The fields of a request that name URLs, split at those that are below its base URL.
 #[derive(Clone, Debug, Default)]
-pub(in crate::proxy) struct NamedUrls(Vec<(HeaderName, Vec<Piece>)>);
+pub(in crate::proxy) struct NamedUrls(Vec<(HeaderName, Vec<UrlPart>)>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Piece {
+enum UrlPart {
     /// As it stands.
     Text(String),
     /// A URL below the base URL: its path at the origin, and its query.
@@ -54,8 +54,8 @@ impl NamedUrls {
             let text: String = pieces
                 .iter()
                 .map(|piece| match piece {
-                    Piece::Text(text) => text.clone(),
-                    Piece::Below(target) => format!("{origin}{target}"),
+                    UrlPart::Text(text) => text.clone(),
+                    UrlPart::Below(target) => format!("{origin}{target}"),
                 })
                 .collect();
             if let Ok(value) = HeaderValue::try_from(text) {
@@ -71,27 +71,27 @@ fn pieces_of(
     text: &str,
     path: &str,
     own: &[String],
-) -> Result<Vec<Piece>, Refusal> {
+) -> Result<Vec<UrlPart>, Refusal> {
     if *name != IF {
         return Ok(vec![read(text.trim(), path, own)?]);
     }
     let parts = split_conditions(text).into_iter();
     let piece = |(is_url, part): (bool, &str)| {
-        if is_url { read(part, path, own) } else { Ok(Piece::Text(part.to_owned())) }
+        if is_url { read(part, path, own) } else { Ok(UrlPart::Text(part.to_owned())) }
     };
     parts.map(piece).collect()
 }
 
 /// A URL as the caller names it.
-fn read(url: &str, path: &str, own: &[String]) -> Result<Piece, Refusal> {
+fn read(url: &str, path: &str, own: &[String]) -> Result<UrlPart, Refusal> {
     let target = match split_absolute(url) {
         Some((host, target)) if is_own(&host, own) => target,
         // A path alone is one at the proxy, which is where the request was sent.
         None if url.starts_with('/') && !url.starts_with("//") => url,
-        _ => return Ok(Piece::Text(url.to_owned())),
+        _ => return Ok(UrlPart::Text(url.to_owned())),
     };
     if target.starts_with(PREFIX) && segment(target) == segment(path) {
-        return Ok(Piece::Below(below(target)));
+        return Ok(UrlPart::Below(below(target)));
     }
     Err(malformed(
         "The request names a URL of the proxy that is not below its own base URL; Destination and If stay within one connection.",

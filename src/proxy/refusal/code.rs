@@ -85,7 +85,7 @@ const RESPONSE: &str = "proxy_internal_response";
 const CONFIGURED: &str = "proxy_configuration_error";
 
 /// One row of the table.
-struct Row {
+struct CodeRow {
     name: &'static str,
     status: u16,
     proxy_status: &'static str,
@@ -133,7 +133,7 @@ impl Code {
     ];
 
     /// The table of contract §4.
-    fn row(self) -> Row {
+    fn row(self) -> CodeRow {
         let (name, status, proxy_status, rule) = match self {
             Self::MalformedRequest => ("MalformedRequest", 400, REQUEST, Rule::Form),
             Self::ConflictingTags => ("ConflictingTags", 400, REQUEST, Rule::Tags),
@@ -183,7 +183,7 @@ impl Code {
             Self::ShuttingDown => ("ShuttingDown", 503, RESPONSE, Rule::Capacity),
             Self::Internal => ("Internal", 500, INTERNAL, Rule::Capacity),
         };
-        Row { name, status, proxy_status, rule }
+        CodeRow { name, status, proxy_status, rule }
     }
 
     /// The code as it is written on the wire.

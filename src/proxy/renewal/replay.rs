@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use jiff::Timestamp;
 
-use super::kept::{Holding, KeptBody};
+use super::buffer::{ReplayBody, ReplayGuard};
 use crate::model::connection::Connection;
 use crate::proxy::InForce;
 use crate::proxy::admit::permit_again;
@@ -19,7 +19,7 @@ use crate::upstream::{Departure, Outgoing};
 #[derive(Debug)]
 pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) head: Parts,
-    pub(in crate::proxy) kept: Holding,
+    pub(in crate::proxy) kept: ReplayGuard,
     /// The connection as it was used, with the tokens of then.
     pub(in crate::proxy) used: Arc<Connection>,
 }
@@ -42,7 +42,7 @@ impl Replay {
         arrival: &Arrival,
         in_force: &InForce,
         now: Timestamp,
-        body: KeptBody,
+        body: ReplayBody,
         via: &Via,
     ) -> Option<SecondAttempt> {
         let Self { head, used, .. } = self;

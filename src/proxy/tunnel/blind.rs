@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use http::Response;
 
-use super::{Opening, Way, decide, opened};
+use super::{TunnelMode, TunnelSetup, decide, opened};
 use crate::ledger::Entry;
 use crate::listener::Visit;
 use crate::model::caller::Caller;
 use crate::model::origin::Origin;
 use crate::proxy::admit::admit_tunnel_again;
-use crate::proxy::arrival::Ask;
+use crate::proxy::arrival::ProxyRequest;
 use crate::proxy::body::AnswerBody;
 use crate::proxy::caller;
 use crate::proxy::journey::Proxy;
@@ -25,7 +25,7 @@ impl Proxy {
     pub(super) async fn pass_blind(
         self: Arc<Self>,
         origin: Origin,
-        opening: Opening,
+        setup: TunnelSetup,
         in_force: &InForce,
         mut entry: Entry,
         visit: Visit,
@@ -40,15 +40,15 @@ impl Proxy {
         };
         // The conn has been waited for: what was allowed then may not be by now.
         let (in_force, now) = (self.in_force.load_full(), self.ledger.clock.now());
-        let Opening { presented, ask, way, .. } = &opening;
-        let holder = admit_tunnel_again(&in_force, presented, ask, now, way);
+        let TunnelSetup { token, request, mode, .. } = &setup;
+        let holder = admit_tunnel_again(&in_force, token, request, now, mode);
         let end = match holder {
             Ok(holder) => holder.caller.expires_at,
             Err(refusal) => return relay::refuse(refusal, entry, visit),
         };
-        let response = opened(&mut entry, &visit, opening.version);
-        let Opening { way, ask, presented, caller, .. } = opening;
-        let digest = presented.digest();
+        let response = opened(&mut entry, &visit, setup.version);
+        let TunnelSetup { mode, request, token, caller, .. } = setup;
+        let digest = token.digest();
         let splice = Splice {
             caller,
             origin: Some(reached),
@@ -68,7 +68,9 @@ impl Proxy {
                 let Some(holder) = caller::find(digest.as_ref(), &in_force) else { return false };
                 let caller = &holder.caller;
                 let same_end = caller.expires_at == end;
-                same_end && caller.scopes.allows_proxy() && again(&in_force, caller, &ask, &way)
+                same_end
+                    && caller.scopes.allows_proxy()
+                    && again(&in_force, caller, &request, &mode)
             });
             let spliced = spliced.await;
             entry.request_count = Some(Arc::new(spliced.from_caller.into()));
@@ -83,6 +85,6 @@ impl Proxy {
 }
 
 /// Whether the same tunnel would be opened again.
-fn again(in_force: &InForce, caller: &Caller, ask: &Ask, way: &Way) -> bool {
-    decide(in_force, caller, ask, |_listing| {}).is_ok_and(|again| again == *way)
+fn again(in_force: &InForce, caller: &Caller, request: &ProxyRequest, mode: &TunnelMode) -> bool {
+    decide(in_force, caller, request, |_listing| {}).is_ok_and(|again| again == *mode)
 }

@@ -8,7 +8,7 @@
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use keyferry::model::origin::Host;
-use keyferry::proxy::{Ask, Destination, Form, Tunnel, Way, decide, decide_tunnel};
+use keyferry::proxy::{ProxyRequest, Destination, RequestForm, TunnelContext, TunnelMode, decide, decide_tunnel};
 use keyferry_fuzz::world::{PORTS, caller, in_force};
 use libfuzzer_sys::fuzz_target;
 
@@ -19,12 +19,12 @@ fuzz_target!(|input: &[u8]| {
     let version = if choice & 4 != 0 { Version::HTTP_2 } else { Version::HTTP_11 };
     let Some(connect) = head(Method::CONNECT, version, authority, b"") else { return };
     let in_force = in_force(*choice & 0x80 != 0);
-    let Ok(ask) = Ask::read(&connect, &in_force.settings) else { return };
-    assert_eq!(ask.form, Form::Authority);
+    let Ok(ask) = ProxyRequest::read(&connect, &in_force.settings) else { return };
+    assert_eq!(ask.form, RequestForm::Authority);
     let caller = caller(false);
     let Ok(way) = decide_tunnel(in_force, &caller, &ask, |_| {}) else { return };
     check_way(&way, authority);
-    let tunnel = Tunnel::new(way.origin().clone(), &ask, None).expect("it names nothing");
+    let tunnel = TunnelContext::new(way.origin().clone(), &ask, None).expect("it names nothing");
     let method = [Method::GET, Method::POST, Method::CONNECT, Method::OPTIONS]
         [usize::from(choice & 3)]
     .clone();
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     let Some(inside) = head(method, version, target, lines.next().unwrap_or_default()) else {
         return;
     };
-    let Ok(asked) = tunnel.ask(&inside) else { return };
+    let Ok(asked) = tunnel.read_request(&inside) else { return };
     let Destination::Stated(stated) = &asked.destination else { panic!("it says where") };
     let Host::Name(host) = &stated.authority.host else { panic!("it leads to a name") };
     assert_eq!(host.as_str(), way.origin().host());
@@ -44,14 +44,14 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn check_way(way: &Way, authority: &[u8]) {
+fn check_way(way: &TunnelMode, authority: &[u8]) {
     let origin = way.origin();
     assert!(PORTS.contains(&origin.port()), "{origin}");
     assert!(!keyferry_fuzz::is_ipv4_in_any_spelling(origin.host()), "{origin}");
     let covered = ["api.example.com", "*.example.com", "a.co"]
         .iter()
         .any(|domain| keyferry_fuzz::covers(domain, origin.host()));
-    assert_eq!(covered, matches!(way, Way::LookedInto(_)), "{origin}");
+    assert_eq!(covered, matches!(way, TunnelMode::Intercepted(_)), "{origin}");
     let written = String::from_utf8_lossy(authority).to_ascii_lowercase();
     let (host, port) = written.rsplit_once(':').expect("a port is written");
     assert_eq!(host, origin.host());

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use keyferry::listener::{Framing, HeadLimits, Seen};
 use keyferry::model::permit::{Scheme, Target};
-use keyferry::proxy::{Ask, Destination, Form, decide, strip_base_url};
+use keyferry::proxy::{ProxyRequest, Destination, RequestForm, decide, strip_base_url};
 use keyferry_fuzz::world::{PORTS, caller, in_force};
 use libfuzzer_sys::fuzz_target;
 
@@ -21,9 +21,9 @@ fuzz_target!(|input: &[u8]| {
     let Ok(target) = std::str::from_utf8(&text[..cut]) else { return };
     let Some(head) = head(*choice, target, &text[cut..]) else { return };
     let in_force = in_force(*choice & 0x80 != 0);
-    let Ok(ask) = Ask::read(&head, &in_force.settings) else { return };
+    let Ok(ask) = ProxyRequest::read(&head, &in_force.settings) else { return };
     check_destination(&ask, &head, target);
-    if ask.form == Form::BaseUrl {
+    if ask.form == RequestForm::BaseUrl {
         check_strip(&head.uri, target);
     }
     let caller = caller(*choice & 0x40 != 0);
@@ -71,24 +71,24 @@ fn head(choice: u8, target: &str, fields: &[u8]) -> Option<Parts> {
 }
 
 /// The place that was read is the one that is written.
-fn check_destination(ask: &Ask, head: &Parts, target: &str) {
+fn check_destination(ask: &ProxyRequest, head: &Parts, target: &str) {
     let Destination::Stated(stated) = &ask.destination else {
-        assert!(ask.form == Form::BaseUrl && !head.headers.contains_key("x-zis-host"));
+        assert!(ask.form == RequestForm::BaseUrl && !head.headers.contains_key("x-zis-host"));
         return;
     };
     let field = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let written = match ask.form {
-        Form::Authority => target,
-        Form::Tunnel => unreachable!("nobody opened one"),
-        Form::Absolute => {
+        RequestForm::Authority => target,
+        RequestForm::Tunnel => unreachable!("nobody opened one"),
+        RequestForm::Absolute => {
             let (scheme, rest) = target.split_once("://").expect("absolute-form has a scheme");
             let plain = scheme.eq_ignore_ascii_case("http");
             assert!(plain || scheme.eq_ignore_ascii_case("https"), "{target}");
             assert_eq!(plain, stated.scheme == Scheme::Http, "{target}");
             rest.split(['/', '?', '#']).next().unwrap_or_default()
         }
-        Form::BaseUrl => field("x-zis-host").expect("a host was stated"),
-        Form::Gateway => field("x-zis-host")
+        RequestForm::BaseUrl => field("x-zis-host").expect("a host was stated"),
+        RequestForm::Gateway => field("x-zis-host")
             .or(head.uri.authority().map(http::uri::Authority::as_str))
             .or(field("host"))
             .unwrap_or_default(),

@@ -3,30 +3,31 @@
 use http::request::Parts;
 use http::{Method, header};
 
-use super::Tunnel;
+use super::TunnelContext;
 use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Scheme, Target};
 use crate::proxy::arrival::{
-    Ask, Destination, Form, Tags, X_ZIS_HOST, body_length, malformed, named, one_field,
+    Destination, ProxyRequest, RequestForm, Tags, X_ZIS_HOST, body_length, malformed, named,
+    one_field,
 };
 use crate::proxy::refusal::{Code, Refusal};
 
-impl Tunnel {
+impl TunnelContext {
     /// Reads a request's head.
     ///
     /// # Errors
     /// `MisdirectedRequest` when it is for another origin than the tunnel's, `MalformedRequest`
     /// when it can't be read.
-    pub fn ask(&self, head: &Parts) -> Result<Ask, Refusal> {
+    pub fn read_request(&self, head: &Parts) -> Result<ProxyRequest, Refusal> {
         let authority = self.authority()?;
         // The method's own rule refuses it; its target is no request's.
         if head.method != Method::CONNECT {
             hold(head, &authority)?;
         }
         let (integration, connection) = named(&head.headers)?;
-        Ok(Ask {
+        Ok(ProxyRequest {
             method: head.method.clone(),
-            form: Form::Tunnel,
+            form: RequestForm::Tunnel,
             destination: Destination::Stated(Target { scheme: Scheme::Https, authority }),
             names_host: true,
             tags: Tags {

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use super::Tunnel;
+use super::TunnelContext;
 use crate::listener::{House, TurnedAway, Visit};
 use crate::proxy::body::AnswerBody;
 use crate::proxy::journey::Proxy;
 
 /// The data plane, as a conn inside a tunnel finds it.
 #[derive(Debug)]
-pub struct Inside {
+pub struct TunnelHandler {
     /// The data plane.
     pub proxy: Arc<Proxy>,
     /// The tunnel that the conn is in.
-    pub tunnel: Arc<Tunnel>,
+    pub tunnel: Arc<TunnelContext>,
 }
 
-impl House for Inside {
+impl House for TunnelHandler {
     type Body = AnswerBody;
 
     fn answer(
@@ -28,7 +28,7 @@ impl House for Inside {
         visit: Visit,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
-        Arc::clone(&self.proxy).carry(visit, request, Some(&self.tunnel))
+        Arc::clone(&self.proxy).handle(visit, request, Some(&self.tunnel))
     }
 
     fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {

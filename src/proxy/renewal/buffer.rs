@@ -15,16 +15,16 @@ use crate::upstream::BodyError;
 /// What has come of a body so far, up to a limit. Shared by the body and by whoever may send it once
 /// more.
 #[derive(Debug)]
-pub(in crate::proxy) struct Kept(Mutex<State>);
+pub(in crate::proxy) struct ReplayBuffer(Mutex<State>);
 
 /// A kept body of a request that may be sent once more; the body is let go of when this is dropped,
 /// which the caller's going away does too.
 #[derive(Debug)]
-pub(in crate::proxy) struct Holding(pub(in crate::proxy) Arc<Kept>);
+pub(in crate::proxy) struct ReplayGuard(pub(in crate::proxy) Arc<ReplayBuffer>);
 
 /// A body that is sent once more. Its memory is given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct KeptBody {
+pub(super) struct ReplayBody {
     content: Full<Bytes>,
     _share: Option<MemoryShare>,
 }
@@ -32,16 +32,16 @@ pub(super) struct KeptBody {
 #[derive(Debug)]
 enum State {
     /// It is still coming.
-    Coming(Copy),
+    Coming(BodyCopy),
     /// All of it is here.
-    Whole(KeptBody),
+    Whole(ReplayBody),
     /// It is too long, or nobody needs it any more.
     Gone,
 }
 
 /// A copy of what has come: the pieces themselves would keep all that was read along with them.
 #[derive(Debug)]
-struct Copy {
+struct BodyCopy {
     so_far: Vec<u8>,
     /// The most bytes it may have.
     most: usize,
@@ -50,16 +50,16 @@ struct Copy {
     limit: usize,
 }
 
-impl Kept {
+impl ReplayBuffer {
     /// Keeps up to `most` bytes, out of a budget of `limit` bytes for all kept bodies.
     pub(in crate::proxy) fn up_to(most: usize, share: MemoryShare, limit: usize) -> Self {
-        Self(Mutex::new(State::Coming(Copy { so_far: Vec::new(), most, share, limit })))
+        Self(Mutex::new(State::Coming(BodyCopy { so_far: Vec::new(), most, share, limit })))
     }
 
     /// There is no body.
     pub(in crate::proxy) fn nothing() -> Self {
         let content = Full::new(Bytes::new());
-        Self(Mutex::new(State::Whole(KeptBody { content, _share: None })))
+        Self(Mutex::new(State::Whole(ReplayBody { content, _share: None })))
     }
 
     /// Another piece has come.
@@ -76,8 +76,8 @@ impl Kept {
     pub(in crate::proxy) fn end(&self) {
         let mut state = self.0.lock();
         *state = match std::mem::replace(&mut *state, State::Gone) {
-            State::Coming(Copy { so_far, share, .. }) => {
-                State::Whole(KeptBody { content: Full::new(so_far.into()), _share: Some(share) })
+            State::Coming(BodyCopy { so_far, share, .. }) => {
+                State::Whole(ReplayBody { content: Full::new(so_far.into()), _share: Some(share) })
             }
             other => other,
         };
@@ -89,7 +89,7 @@ impl Kept {
     }
 
     /// All of it, if all of it is here.
-    pub(super) fn whole(&self) -> Option<KeptBody> {
+    pub(super) fn whole(&self) -> Option<ReplayBody> {
         match std::mem::replace(&mut *self.0.lock(), State::Gone) {
             State::Whole(body) => Some(body),
             _ => None,
@@ -97,7 +97,7 @@ impl Kept {
     }
 }
 
-impl Copy {
+impl BodyCopy {
     /// Adds a piece; `false` when the body is too long, or there is no memory left for it.
     fn add(&mut self, piece: &[u8]) -> bool {
         let needed = self.so_far.len().saturating_add(piece.len());
@@ -118,20 +118,20 @@ impl Copy {
     }
 }
 
-impl Drop for Holding {
+impl Drop for ReplayGuard {
     fn drop(&mut self) {
         self.0.let_go();
     }
 }
 
-impl KeptBody {
+impl ReplayBody {
     /// Tells whether it has no byte.
     pub(super) fn is_empty(&self) -> bool {
         self.content.size_hint().exact() == Some(0)
     }
 }
 
-impl Body for KeptBody {
+impl Body for ReplayBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -157,12 +157,12 @@ mod tests {
     use super::*;
     use crate::rate_limit::MemoryBudget;
 
-    fn kept(most: usize) -> (Kept, Arc<MemoryBudget>) {
+    fn kept(most: usize) -> (ReplayBuffer, Arc<MemoryBudget>) {
         let budget = Arc::new(MemoryBudget::default());
-        (Kept::up_to(most, budget.share(), 10), budget)
+        (ReplayBuffer::up_to(most, budget.share(), 10), budget)
     }
 
-    fn is_whole(kept: &Kept, text: &str) -> bool {
+    fn is_whole(kept: &ReplayBuffer, text: &str) -> bool {
         let hint = kept.whole().map(|body| body.size_hint().exact().unwrap());
         hint == Some(text.len() as u64)
     }
@@ -179,7 +179,7 @@ mod tests {
         assert!(is_whole(&body, "abcdef"));
         assert!(body.whole().is_none());
         assert_eq!(budget.held(), 0);
-        assert!(is_whole(&Kept::nothing(), ""));
+        assert!(is_whole(&ReplayBuffer::nothing(), ""));
     }
 
     #[test]
@@ -197,14 +197,14 @@ mod tests {
     #[test]
     fn a_body_for_which_there_is_no_memory_left_is_not_kept() {
         let (first, budget) = kept(8);
-        let second = Kept::up_to(8, budget.share(), 10);
+        let second = ReplayBuffer::up_to(8, budget.share(), 10);
         first.add(b"abcdef");
         second.add(b"abc");
         second.add(b"def");
         second.end();
         assert!(second.whole().is_none());
         assert!((6..=8).contains(&budget.held()), "the second has given back what it had");
-        let handle = Holding(Arc::new(first));
+        let handle = ReplayGuard(Arc::new(first));
         let body = Arc::clone(&handle.0);
         drop(handle);
         assert_eq!(budget.held(), 0, "nobody will send it again");

@@ -9,15 +9,15 @@ use zeroize::Zeroizing;
 use crate::model::token::{PREFIX, TokenDigest, occurs_in};
 
 /// The token and the user that `Proxy-Authorization` shows.
-pub(super) struct Shown {
+pub(super) struct AuthHeader {
     pub(super) digest: Option<TokenDigest>,
     pub(super) user: Option<Box<str>>,
-    pub(super) instead: Instead,
+    pub(super) instead: NotAToken,
 }
 
 /// Something in the place of a token.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) enum Instead {
+pub(super) enum NotAToken {
     #[default]
     Nothing,
     /// Something that begins like a token.
@@ -26,7 +26,7 @@ pub(super) enum Instead {
     Other(HeaderName),
 }
 
-impl Shown {
+impl AuthHeader {
     /// Reads the field's value.
     pub(super) fn parse(value: &HeaderValue) -> Self {
         let Ok(text) = value.to_str() else { return Self::none(b"another") };
@@ -55,16 +55,16 @@ impl Shown {
     fn of(text: &[u8], user: Option<Box<str>>) -> Self {
         let digest = TokenDigest::of(text);
         let shown = Self::none(text);
-        let instead = if digest.is_some() { Instead::Nothing } else { shown.instead };
+        let instead = if digest.is_some() { NotAToken::Nothing } else { shown.instead };
         Self { digest, user, instead }
     }
 
     /// No token.
     fn none(text: &[u8]) -> Self {
         let instead = match text {
-            [] => Instead::Nothing,
-            text if text.starts_with(PREFIX.as_bytes()) => Instead::Part,
-            _ => Instead::Other(header::PROXY_AUTHORIZATION),
+            [] => NotAToken::Nothing,
+            text if text.starts_with(PREFIX.as_bytes()) => NotAToken::Part,
+            _ => NotAToken::Other(header::PROXY_AUTHORIZATION),
         };
         Self { digest: None, user: None, instead }
     }
@@ -90,7 +90,7 @@ pub(super) fn in_any_scheme(value: &HeaderValue) -> Option<TokenDigest> {
 pub(super) fn begins_like_one(field: &HeaderValue) -> bool {
     let value = field.as_bytes().trim_ascii();
     let rest = value.split(|byte| *byte == b' ').next_back().unwrap_or_default();
-    rest.starts_with(PREFIX.as_bytes()) || Shown::parse(field).instead == Instead::Part
+    rest.starts_with(PREFIX.as_bytes()) || AuthHeader::parse(field).instead == NotAToken::Part
 }
 
 /// Tells whether SDKs put an API key into this field.
