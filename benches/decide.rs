@@ -24,8 +24,8 @@ use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
 use keyferry::model::token::{Scopes, TokenDigest};
 use keyferry::proxy::{InForce, ProxyRequest, Renewal, Settings, Via, decide, prepare_request};
-use keyferry::registry::{Listing, Registry, Source};
 use keyferry::secret::Secret;
+use keyferry::state::{ConnectionSource, RegisteredConnection, Registry};
 use keyferry::upstream::{self, Guard, Names, OwnListeners, Rules, System, TlsClients};
 
 const TOKEN: &[u8] = b"kf_0123456789012345678901234567890123456789abc";
@@ -162,11 +162,11 @@ fn entries(criterion: &mut Criterion) {
     let head = parts(CURL);
     let connection = connection(7);
     let tally = metrics.tally(&connection);
-    let listing = Arc::new(Listing {
+    let listing = Arc::new(RegisteredConnection {
         connection,
         tally,
         usage: Usage::new(metrics.pulse("")),
-        source: Source::Stored,
+        source: ConnectionSource::Stored,
     });
     let name: Arc<str> = "runner".into();
     let origin = Origin::new(&HostName::parse("api7.example.com").unwrap(), 443);
@@ -180,7 +180,7 @@ fn entries(criterion: &mut Criterion) {
 fn entry(
     ledger: &Arc<Ledger>,
     head: &Parts,
-    listing: &Arc<Listing>,
+    listing: &Arc<RegisteredConnection>,
     name: &Arc<str>,
     origin: &Origin,
 ) -> Entry {

@@ -22,7 +22,7 @@ pub mod vault;
 // layer 3: records
 pub mod ledger;
 // layer 4: the set in force
-pub mod registry;
+pub mod state;
 // layer 5: provider tokens
 pub mod oauth;
 // layer 6: the management plane's rules

@@ -48,8 +48,8 @@ use crate::ledger::Metrics;
 use crate::model::caller::Caller;
 use crate::model::origin::HostName;
 use crate::model::token::TokenDigest;
-use crate::oauth::{Provider, Shelf, Tokens};
-use crate::registry::Registry;
+use crate::oauth::{Provider, RefreshHandle, Shelf};
+use crate::state::Registry;
 use crate::store::Revision;
 
 /// The desk: where operators ask.
@@ -123,7 +123,7 @@ pub trait Keeping: Shelf {
     fn keys_in_file(&self) -> Option<Vec<String>>;
 
     /// Where other tokens are asked for.
-    fn tokens(&self) -> &Tokens;
+    fn tokens(&self) -> &RefreshHandle;
 
     /// Whoever asks token endpoints.
     fn provider(&self) -> &Provider;

@@ -8,11 +8,11 @@ mod answer;
 mod ask;
 mod coding;
 mod failure;
-mod flight;
+mod handle;
 mod manager;
 mod provider;
+mod refresh;
 mod schedule;
-mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use self::answer::{Denial, ErrorCode, Granted, read as read_answer};
-pub use self::ask::Question;
-pub use self::failure::Failure;
+pub use self::answer::{Denial, ErrorCode, GrantedTokens, read as read_answer};
+pub use self::ask::GrantParams;
+pub use self::failure::TokenFailure;
+pub use self::handle::{Cause, RefreshHandle, RefreshRequest};
 pub use self::manager::Manager;
-pub use self::provider::{Answer, Inquiry, Provider, Unsuccessful};
-pub use self::tokens::{Cause, Tokens, Wanted};
+pub use self::provider::{Provider, TokenRequest, TokenResponse, Unsuccessful};
 use crate::model::name::IntegrationName;
 use crate::model::sealed::{Context, Sealed};
-use crate::registry::Registry;
 use crate::secret::Secret;
+use crate::state::Registry;
 use crate::store::{RefreshLease, Revision, Store};
 use crate::upstream::Rules;
 use crate::vault::{OpenError, Vault};
@@ -78,7 +78,7 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
 /// A step of a flow, or of a client's or a connection's life, as its audit line tells it. No line
 /// has a token, a code or a provider's own words in it.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
+pub struct OAuthStep<'a> {
     /// What was done.
     pub step: &'static str,
     /// By whom.
@@ -91,10 +91,10 @@ pub struct Step<'a> {
     pub connection: Option<&'a str>,
 }
 
-impl Step<'_> {
+impl OAuthStep<'_> {
     /// Writes the line; `failure` says why it was not done.
     pub fn log(&self, failure: Option<&str>) {
-        let Step { step, operator, integration, client, connection } = *self;
+        let OAuthStep { step, operator, integration, client, connection } = *self;
         let integration = integration.as_str();
         let (client, connection) = (client.unwrap_or_default(), connection.unwrap_or_default());
         match failure {

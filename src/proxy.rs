@@ -30,7 +30,7 @@ use http::{HeaderValue, Method};
 
 use crate::model::name::IntegrationName;
 use crate::model::permit::Terms;
-use crate::registry::Registry;
+use crate::state::Registry;
 use crate::store::RefreshLease;
 use crate::upstream::Rules;
 

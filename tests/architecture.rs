@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["ca", "listener", "rate_limit", "store", "upstream", "vault"],
     &["ledger"],
-    &["registry"],
+    &["state"],
     &["oauth"],
     &["management"],
     &["api", "console", "proxy"],

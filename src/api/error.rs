@@ -11,7 +11,7 @@ use crate::error::capitalized;
 use crate::listener::{self, TurnedAway};
 use crate::management::{About, Fault, Refused};
 use crate::model::sealed::KeyId;
-use crate::oauth::Failure;
+use crate::oauth::TokenFailure;
 use crate::rate_limit::Exceeded;
 
 use self::numbered::answer;
@@ -144,11 +144,13 @@ impl Error {
             }
             Refused::OutOfReach => forbidden(OUT_OF_REACH.to_owned()),
             Refused::SealBroken => internal("SealBroken", SEAL_BROKEN),
-            Refused::KeyMissing(id) | Refused::Tokens(Failure::KeyMissing(id)) => {
+            Refused::KeyMissing(id) | Refused::Tokens(TokenFailure::KeyMissing(id)) => {
                 internal("SealBroken", &key_missing(id))
             }
             Refused::Taken => conflict("Resource conflict"),
-            Refused::Tokens(Failure::Store) | Refused::Unavailable => Self::store_unavailable(),
+            Refused::Tokens(TokenFailure::Store) | Refused::Unavailable => {
+                Self::store_unavailable()
+            }
             Refused::Tokens(failure) => internal("Internal", &failure.to_string()),
         }
     }

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::error::chain;
 use crate::ledger::Metrics;
 use crate::proxy::InForce;
-use crate::registry::{Registry, Taken};
+use crate::state::{DuplicateNames, Registry};
 use crate::store::{self, Change, Changes, Notice, Record, RecordKey, Revision};
 
 /// Keeps what is in force abreast of the store.
@@ -62,7 +62,7 @@ pub enum FollowError {
     Store(#[source] store::Error),
     /// The store has what is declared.
     #[error(transparent)]
-    Taken(#[from] Taken),
+    DuplicateNames(#[from] DuplicateNames),
 }
 
 impl Follower {
@@ -94,7 +94,7 @@ impl Follower {
         };
         match follower.take_up().await.map_err(FollowError::Store)? {
             None => Ok(follower),
-            Some(taken) => Err(FollowError::Taken(taken)),
+            Some(taken) => Err(FollowError::DuplicateNames(taken)),
         }
     }
 
@@ -279,7 +279,7 @@ impl Follower {
     }
 
     /// Takes up all that the store has; names that are declared too are left out, and said.
-    async fn take_up(&self) -> Result<Option<Taken>, store::Error> {
+    async fn take_up(&self) -> Result<Option<DuplicateNames>, store::Error> {
         let vault = self.backing.keys.vault();
         let used = self.backing.store.key_usage().await?;
         let knows = |id: &str| vault.keyring().ids().any(|known| known == id);

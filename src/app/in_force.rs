@@ -11,7 +11,7 @@ use crate::model::caller::{Caller, Reach};
 use crate::model::permit::Terms;
 use crate::model::token::{Scopes, TokenDigest};
 use crate::proxy::{InForce, Renewal, Settings};
-use crate::registry::Taken;
+use crate::state::DuplicateNames;
 use crate::store::RefreshLease;
 use crate::upstream::{self, Guard, Names, OwnListeners, RootsError, Rules, TlsClients};
 
@@ -36,7 +36,7 @@ pub enum AssemblyError {
     Roots(#[from] RootsError),
     /// The store has what is declared.
     #[error(transparent)]
-    Taken(#[from] Taken),
+    DuplicateNames(#[from] DuplicateNames),
 }
 
 impl Assembly {

@@ -11,7 +11,7 @@ use super::keys::KeysError;
 use crate::error::chain;
 use crate::management::{Keeping, Refused};
 use crate::model::sealed::{Context, Sealed};
-use crate::oauth::{Provider, Shelf, Tokens};
+use crate::oauth::{Provider, RefreshHandle, Shelf};
 use crate::secret::Secret;
 use crate::store::{Revision, Store};
 use crate::vault::{OpenError, Vault};
@@ -27,7 +27,7 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) kept: Kept,
-    pub(super) tokens: Tokens,
+    pub(super) tokens: RefreshHandle,
     pub(super) provider: Arc<Provider>,
 }
 
@@ -119,7 +119,7 @@ impl Keeping for Keeper {
         self.kept.backing.keys.in_file()
     }
 
-    fn tokens(&self) -> &Tokens {
+    fn tokens(&self) -> &RefreshHandle {
         &self.tokens
     }
 

@@ -16,7 +16,7 @@ use super::write_watch::WriteWatch;
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::management;
-use crate::oauth::{Manager, Provider, Shelf, Surroundings, Tokens};
+use crate::oauth::{Manager, Provider, RefreshHandle, Shelf, Surroundings};
 use crate::tasks::Tasks;
 use crate::upstream::{Gauges, Upstream};
 
@@ -29,7 +29,7 @@ pub(super) struct Keeping {
     housekeeping: Housekeeping,
     write_watch: WriteWatch,
     manager: AsyncMutex<Manager>,
-    tokens: Tokens,
+    tokens: RefreshHandle,
     provider: Arc<Provider>,
     /// What must not be broken off: refreshes, and flows that have spent a code.
     errands: Tasks,
@@ -120,7 +120,7 @@ impl Keeping {
     }
 
     /// Where requests ask for other tokens.
-    pub(super) fn tokens(&self) -> Tokens {
+    pub(super) fn tokens(&self) -> RefreshHandle {
         self.tokens.clone()
     }
 

@@ -12,7 +12,7 @@ use crate::management::{Explanation, OAuthRules, Question, Rules, Step, View};
 use crate::model::caller::Caller;
 use crate::model::origin::HostName;
 use crate::proxy::{self, ProxyRequest, Tags};
-use crate::registry::Registry;
+use crate::state::Registry;
 
 /// What is in force, and what of the configuration goes with it.
 #[derive(Debug)]

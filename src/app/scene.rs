@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::oauth::Surroundings;
 use crate::proxy::InForce;
-use crate::registry::Registry;
+use crate::state::Registry;
 use crate::store::RefreshLease;
 use crate::upstream::Rules;
 

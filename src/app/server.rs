@@ -32,7 +32,7 @@ use crate::console;
 use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
 use crate::listener::{BindError, Limits, Listener, Lobby, tunnel_config};
 use crate::random;
-use crate::registry::Registry;
+use crate::state::Registry;
 use crate::tasks::Tasks;
 use crate::upstream::Gauges;
 

@@ -12,7 +12,7 @@ use super::server::StartError;
 use crate::error::chain;
 use crate::ledger::Ledger;
 use crate::listener::{Doorkeeper, Limits, Listener, Lobby};
-use crate::oauth::Tokens;
+use crate::oauth::RefreshHandle;
 use crate::proxy::{InForce, Proxy, Via};
 use crate::rate_limit::MemoryBudget;
 use crate::tasks::Tasks;
@@ -35,7 +35,7 @@ pub(super) struct Shared {
     /// What callers are shown inside tunnels.
     pub(super) tunnel_tls: Arc<ServerConfig>,
     /// Where requests ask for other tokens, if anything is kept.
-    pub(super) tokens: Option<Tokens>,
+    pub(super) tokens: Option<RefreshHandle>,
     /// What kept request bodies hold, on all workers together.
     pub(super) replay_memory: Arc<MemoryBudget>,
 }

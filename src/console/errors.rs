@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{outlook, shell};
 use crate::error::capitalized;
 use crate::management::{Fault, Refused};
-use crate::oauth::Failure;
+use crate::oauth::TokenFailure;
 use crate::rate_limit::Exceeded;
 
 /// What has happened, and who must do what.
@@ -51,7 +51,7 @@ impl Story {
                 title: "The master keys can’t be read",
                 words: format!("The operator of the server must mend this: {why}").into(),
             },
-            Refused::KeyMissing(id) | Refused::Tokens(Failure::KeyMissing(id)) => Self {
+            Refused::KeyMissing(id) | Refused::Tokens(TokenFailure::KeyMissing(id)) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 title: "A master key is missing",
                 words: outlook::key_missing(id).into(),

@@ -16,8 +16,8 @@ use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
 use crate::model::sealed::{Context, Sealed};
-use crate::registry::Source;
 use crate::secret::Secret;
+use crate::state::ConnectionSource;
 use crate::store;
 use crate::vault::Vault;
 
@@ -106,7 +106,7 @@ impl Reading<'_> {
     pub(super) fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
         let registry = self.desk.view.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
-        let declared = listing.source == Source::Declared;
+        let declared = listing.source == ConnectionSource::Declared;
         declared.then(|| Arc::clone(&listing.connection))
     }
 

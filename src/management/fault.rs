@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::chain;
 use crate::model::sealed::KeyId;
-use crate::oauth::Failure;
+use crate::oauth::TokenFailure;
 use crate::random;
 use crate::vault::OpenError;
 
@@ -91,7 +91,7 @@ pub enum Refused {
     Taken,
     /// There are no tokens to be had.
     #[error(transparent)]
-    Tokens(#[from] Failure),
+    Tokens(#[from] TokenFailure),
     /// The store can't be reached.
     #[error("the store can't be reached")]
     Unavailable,

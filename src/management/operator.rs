@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::fault::{About, Fault, Refused, Scope};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::registry::Holder;
+use crate::state::Holder;
 
 /// The holder of an access token, before the desk.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::Detail;
 use crate::model::sealed::KeyId;
-use crate::registry::{self, Source};
+use crate::state::{ConnectionSource, RegisteredConnection};
 use crate::store::Window;
 
 /// A connection that is in force, and how it stands.
@@ -144,13 +144,13 @@ impl State {
 }
 
 impl Surveyed {
-    fn of(listing: &registry::Listing, now: Timestamp) -> Self {
+    fn of(listing: &RegisteredConnection, now: Timestamp) -> Self {
         let (connection, used) = (&listing.connection, listing.usage.used(now));
         Self {
             name: connection.name().clone(),
             kind: connection.kind(),
             allowed_domain: connection.allowed_domain().cloned(),
-            declared: listing.source == Source::Declared,
+            declared: listing.source == ConnectionSource::Declared,
             state: State::of(connection, &used, now),
             expires_at: connection.standing().and_then(|standing| standing.expires_at),
             used,
@@ -187,7 +187,7 @@ impl Reading<'_> {
         let mut found: Vec<_> =
             within.into_iter().filter(|listing| search.wants(listing, now)).collect();
         found.sort_unstable_by(|a, b| a.connection.name().cmp(b.connection.name()));
-        let wanted = |listing: &&&Arc<registry::Listing>| {
+        let wanted = |listing: &&&Arc<RegisteredConnection>| {
             super::listing::contains(&search.window, listing.connection.name())
         };
         let inside: Vec<_> = found.iter().filter(wanted).collect();
@@ -234,7 +234,7 @@ impl Reading<'_> {
 }
 
 impl Search<'_> {
-    fn wants(&self, listing: &registry::Listing, now: Timestamp) -> bool {
+    fn wants(&self, listing: &RegisteredConnection, now: Timestamp) -> bool {
         let connection = &listing.connection;
         self.kind.is_none_or(|kind| kind == connection.kind())
             && (contains(connection.name().as_str(), self.text)

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 
 /// Tokens, as an answer gives them.
 #[derive(Clone, Debug)]
-pub struct Granted {
+pub struct GrantedTokens {
     /// The access token, which a header field can carry.
     pub access_token: Secret,
     /// The refresh token, if there is one.
@@ -115,7 +115,7 @@ impl std::fmt::Display for ErrorCode {
 ///
 /// # Errors
 /// [`Denial`] says why there are no tokens.
-pub fn read(succeeded: bool, body: &[u8]) -> Result<Granted, Denial> {
+pub fn read(succeeded: bool, body: &[u8]) -> Result<GrantedTokens, Denial> {
     let answer: Map<String, Value> =
         serde_json::from_slice(body).map_err(|_where| Denial::NotJson)?;
     if let Some(error) = error(&answer) {
@@ -126,10 +126,10 @@ pub fn read(succeeded: bool, body: &[u8]) -> Result<Granted, Denial> {
     let access_token = token.map(Secret::new).ok_or(Denial::NoToken)?;
     let refresh_token = text(&answer, "refresh_token").filter(|token| !token.is_empty());
     // Without it, the one that it replaces would be taken for good.
-    if refresh_token.is_some_and(|token| token.len() > LONGEST_REFRESH_TOKEN) {
+    if refresh_token.is_some_and(|token| token.len() > MAX_REFRESH_TOKEN_LEN) {
         return Err(Denial::NoToken);
     }
-    Ok(Granted {
+    Ok(GrantedTokens {
         access_token,
         refresh_token: refresh_token.map(Secret::new),
         token_type: text(&answer, "token_type").map(|kind| cut(kind, 64)).unwrap_or_default(),
@@ -171,7 +171,7 @@ fn seconds(value: &Value) -> Option<i64> {
         _ => return None,
     };
     #[expect(clippy::cast_possible_truncation, reason = "between one and ten years")]
-    let whole = seconds.clamp(0.0, LONGEST_LIFE) as i64;
+    let whole = seconds.clamp(0.0, MAX_LIFETIME_SECONDS) as i64;
     (whole > 0).then_some(whole)
 }
 
@@ -181,9 +181,9 @@ fn cut(text: &str, most: usize) -> Box<str> {
 }
 
 /// Ten years, in seconds.
-const LONGEST_LIFE: f64 = 315_360_000.0;
+const MAX_LIFETIME_SECONDS: f64 = 315_360_000.0;
 
-const LONGEST_REFRESH_TOKEN: usize = 64 << 10;
+const MAX_REFRESH_TOKEN_LEN: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn granted(body: &str) -> (String, Option<String>, String, Option<String>, Option<i64>) {
-        let Granted { access_token, refresh_token, token_type, scope, expires_in } =
+        let GrantedTokens { access_token, refresh_token, token_type, scope, expires_in } =
             read(true, body.as_bytes()).unwrap();
         let text = |secret: &Secret| String::from_utf8(secret.expose().to_vec()).unwrap();
         let refresh_token = refresh_token.as_ref().map(text);

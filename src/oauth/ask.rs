@@ -11,7 +11,7 @@ use crate::secret::Secret;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub enum Question<'a> {
+pub enum GrantParams<'a> {
     /// The first tokens of a grant.
     AuthorizationCode {
         /// The code (RFC 6749 §4.1.2).
@@ -35,36 +35,36 @@ pub enum Question<'a> {
 
 /// A question with the client's credentials, ready for the wire.
 #[derive(Debug)]
-pub(super) struct Form {
+pub(super) struct EncodedRequest {
     pub(super) body: Secret,
     /// The client's credentials, where they are shown in a field.
     pub(super) authorization: Option<HeaderValue>,
 }
 
-impl Form {
+impl EncodedRequest {
     /// `None` when a secret is not text, which no client's is.
     pub(super) fn of(
-        question: &Question<'_>,
+        grant_params: &GrantParams<'_>,
         client_id: &str,
         client_secret: &Secret,
         method: AuthMethod,
     ) -> Option<Self> {
         let secret = std::str::from_utf8(client_secret.expose()).ok()?;
         let mut form = Serializer::new(String::with_capacity(ROOM));
-        match question {
-            Question::AuthorizationCode { code, redirect_uri, verifier } => {
+        match grant_params {
+            GrantParams::AuthorizationCode { code, redirect_uri, verifier } => {
                 form.append_pair("grant_type", "authorization_code")
                     .append_pair("code", text(code)?)
                     .append_pair("redirect_uri", redirect_uri)
                     .append_pair("code_verifier", text(verifier)?);
             }
-            Question::ClientCredentials { scopes } => {
+            GrantParams::ClientCredentials { scopes } => {
                 form.append_pair("grant_type", "client_credentials");
                 if !scopes.is_empty() {
                     form.append_pair("scope", scopes);
                 }
             }
-            Question::Refresh { refresh_token } => {
+            GrantParams::Refresh { refresh_token } => {
                 form.append_pair("grant_type", "refresh_token")
                     .append_pair("refresh_token", text(refresh_token)?);
             }
@@ -104,21 +104,21 @@ const ROOM: usize = 4096;
 mod tests {
     use super::*;
 
-    fn asked(question: &Question<'_>, method: AuthMethod) -> (String, Option<String>) {
-        let form = Form::of(question, "id:1", &Secret::new("s &é"), method).unwrap();
+    fn asked(grant_params: &GrantParams<'_>, method: AuthMethod) -> (String, Option<String>) {
+        let form = EncodedRequest::of(grant_params, "id:1", &Secret::new("s &é"), method).unwrap();
         let field = form.authorization.map(|value| value.to_str().unwrap().to_owned());
         (String::from_utf8(form.body.expose().to_vec()).unwrap(), field)
     }
 
     #[test]
     fn a_client_shows_its_secret_in_the_body_or_in_a_field() {
-        let refresh = Question::Refresh { refresh_token: &Secret::new("r+/=") };
+        let refresh = GrantParams::Refresh { refresh_token: &Secret::new("r+/=") };
         let (body, field) = asked(&refresh, AuthMethod::ClientSecretPost);
-        let question = "grant_type=refresh_token&refresh_token=r%2B%2F%3D";
-        assert_eq!(body, format!("{question}&client_id=id%3A1&client_secret=s+%26%C3%A9"));
+        let grant_params = "grant_type=refresh_token&refresh_token=r%2B%2F%3D";
+        assert_eq!(body, format!("{grant_params}&client_id=id%3A1&client_secret=s+%26%C3%A9"));
         assert_eq!(field, None);
         let (body, field) = asked(&refresh, AuthMethod::ClientSecretBasic);
-        assert_eq!(body, question);
+        assert_eq!(body, grant_params);
         let encoded = STANDARD.encode("id%3A1:s+%26%C3%A9");
         assert_eq!(field, Some(format!("Basic {encoded}")));
     }
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn each_grant_is_asked_for_in_its_own_form() {
         let post = AuthMethod::ClientSecretBasic;
-        let code = Question::AuthorizationCode {
+        let code = GrantParams::AuthorizationCode {
             code: &Secret::new("c&d"),
             redirect_uri: "https://k.example/cb",
             verifier: &Secret::new("v"),
@@ -139,7 +139,7 @@ mod tests {
             ("", "grant_type=client_credentials"),
             ("a b", "grant_type=client_credentials&scope=a+b"),
         ] {
-            assert_eq!(asked(&Question::ClientCredentials { scopes }, post).0, body);
+            assert_eq!(asked(&GrantParams::ClientCredentials { scopes }, post).0, body);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::vault::OpenError;
 
 /// Why there are no other tokens. None of it has a secret, an address or a provider's words in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Failure {
+pub enum TokenFailure {
     /// The provider's answer gives none.
     #[error("{0}")]
     Denied(Denial),
@@ -56,7 +56,7 @@ pub enum Failure {
     Unanswered(&'static str),
 }
 
-impl Failure {
+impl TokenFailure {
     /// Whether the provider says that the grant is no more.
     #[must_use]
     pub(super) fn is_invalid_grant(self) -> bool {
@@ -86,7 +86,7 @@ impl Failure {
     }
 }
 
-impl From<OpenError> for Failure {
+impl From<OpenError> for TokenFailure {
     fn from(error: OpenError) -> Self {
         error.missing_key().map_or(Self::Seal, Self::KeyMissing)
     }

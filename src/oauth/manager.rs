@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::failure::Failure;
-use super::flight::{Flight, Flown};
+use super::failure::TokenFailure;
+use super::handle::{Cause, RefreshCommand, RefreshHandle, RefreshRequest};
 use super::provider::{Provider, Unsuccessful};
+use super::refresh::{Refresh, Refreshed};
 use super::schedule::{Schedule, plan};
-use super::tokens::{Cause, Order, Tokens, Wanted};
 use super::{Shelf, Surroundings};
 use crate::clock::{Clock, instant};
 use crate::ledger::Metrics;
@@ -20,16 +20,16 @@ use crate::tasks::Tasks;
 /// Whoever refreshes tokens on this instance.
 #[derive(Debug)]
 pub struct Manager {
-    hangar: Arc<Hangar>,
-    orders: mpsc::UnboundedReceiver<Order>,
+    context: Arc<RefreshContext>,
+    commands: mpsc::UnboundedReceiver<RefreshCommand>,
     schedule: Schedule,
     tasks: Tasks,
 }
 
 /// What all refreshes share.
 #[derive(Debug)]
-struct Hangar {
-    tokens: Tokens,
+struct RefreshContext {
+    tokens: RefreshHandle,
     shelf: Arc<dyn Shelf>,
     surroundings: Arc<dyn Surroundings>,
     provider: Arc<Provider>,
@@ -50,18 +50,18 @@ impl Manager {
         metrics: Arc<Metrics>,
         clock: Clock,
         tasks: Tasks,
-    ) -> (Self, Tokens) {
-        let (tokens, orders) = Tokens::new();
-        let hangar = Arc::new(Hangar {
+    ) -> (Self, RefreshHandle) {
+        let (tokens, commands) = RefreshHandle::new();
+        let context = Arc::new(RefreshContext {
             tokens: tokens.clone(),
             shelf,
             surroundings,
             provider,
             metrics,
             clock,
-            background: Arc::new(Semaphore::new(MOST_IN_BACKGROUND)),
+            background: Arc::new(Semaphore::new(MAX_BACKGROUND_REFRESHES)),
         });
-        (Self { hangar, orders, schedule: Schedule::default(), tasks }, tokens)
+        (Self { context, commands, schedule: Schedule::default(), tasks }, tokens)
     }
 
     /// Takes orders, and refreshes what is due, for as long as it is polled. What it has begun goes
@@ -70,55 +70,57 @@ impl Manager {
         loop {
             let due = self.schedule.first();
             tokio::select! {
-                order = self.orders.recv() => match order {
-                    Some(order) => self.take(order),
-                    // There is always a way here: the hangar's own.
+                command = self.commands.recv() => match command {
+                    Some(command) => self.take(command),
+                    // There is always a way here: the context's own.
                     None => return,
                 },
-                room = self.hangar.room(due) => self.depart(room),
+                room = self.context.room(due) => self.start_due(room),
             }
         }
     }
 
-    fn take(&mut self, order: Order) {
-        match order {
-            Order::Fly(wanted) => self.begin(wanted, None),
-            Order::Watch(connection) => {
-                let refresh_before = self.hangar.surroundings.refresh_before();
-                let planned = plan(&connection, refresh_before, self.hangar.clock.now());
-                if let Some((wait, wanted)) = planned {
-                    self.schedule.add(instant() + wait, wanted);
+    fn take(&mut self, command: RefreshCommand) {
+        match command {
+            RefreshCommand::Start(request) => self.begin(request, None),
+            RefreshCommand::Watch(connection) => {
+                let refresh_before = self.context.surroundings.refresh_before();
+                let planned = plan(&connection, refresh_before, self.context.clock.now());
+                if let Some((wait, request)) = planned {
+                    self.schedule.add(instant() + wait, request);
                 }
             }
-            Order::Again(wanted, pause) => self.schedule.add(instant() + pause, wanted),
+            RefreshCommand::RetryAfter(request, pause) => {
+                self.schedule.add(instant() + pause, request)
+            }
         }
     }
 
     /// Begins the first that is due, if its tokens are still those that are in force. Not before
     /// there is room: a request that comes for the same ones must not wait for that.
-    fn depart(&mut self, room: OwnedSemaphorePermit) {
+    fn start_due(&mut self, room: OwnedSemaphorePermit) {
         let now = instant();
-        let Some(wanted) = self.schedule.take(now) else { return };
-        if !self.hangar.is_current(&wanted) {
+        let Some(request) = self.schedule.take(now) else { return };
+        if !self.context.is_current(&request) {
             return;
         }
-        match self.hangar.tokens.begin(&wanted) {
-            Ok(()) => self.begin(wanted, Some(room)),
-            Err(Some(pause)) => self.schedule.add(now + pause, wanted),
+        match self.context.tokens.begin(&request) {
+            Ok(()) => self.begin(request, Some(room)),
+            Err(Some(pause)) => self.schedule.add(now + pause, request),
             Err(None) => {}
         }
     }
 
-    fn begin(&self, wanted: Wanted, room: Option<OwnedSemaphorePermit>) {
-        let hangar = Arc::clone(&self.hangar);
+    fn begin(&self, request: RefreshRequest, room: Option<OwnedSemaphorePermit>) {
+        let context = Arc::clone(&self.context);
         self.tasks.spawn(async move {
-            hangar.fly(wanted).await;
+            context.run(request).await;
             drop(room);
         });
     }
 }
 
-impl Hangar {
+impl RefreshContext {
     /// Waits until something is due, and there is room for it.
     async fn room(&self, due: Option<Instant>) -> OwnedSemaphorePermit {
         tokio::time::sleep_until(due.unwrap_or_else(|| instant() + LONG).into()).await;
@@ -129,56 +131,56 @@ impl Hangar {
         }
     }
 
-    async fn fly(&self, wanted: Wanted) {
-        let flight = Flight {
+    async fn run(&self, request: RefreshRequest) {
+        let refresh = Refresh {
             shelf: &*self.shelf,
             provider: &self.provider,
             clock: &self.clock,
-            wanted: &wanted,
+            request: &request,
             lease: self.surroundings.refresh_lease(),
         };
-        let flown = AssertUnwindSafe(Box::pin(flight.fly())).catch_unwind().await;
-        let flown = flown.unwrap_or_else(|_panic| {
+        let refreshed = AssertUnwindSafe(Box::pin(refresh.run())).catch_unwind().await;
+        let refreshed = refreshed.unwrap_or_else(|_panic| {
             // Nobody may wait for ever for what is over.
             tracing::error!(
                 "a refresh of OAuth tokens has panicked: report it with the lines before"
             );
-            Err(Failure::Late.into())
+            Err(TokenFailure::Late.into())
         });
-        self.write_down(&wanted, flown);
-        let (landing, retry_after) = match flown {
-            Ok(Flown { generation, .. }) => (Ok(generation), None),
+        self.write_down(&request, refreshed);
+        let (outcome, retry_after) = match refreshed {
+            Ok(Refreshed { generation, .. }) => (Ok(generation), None),
             Err(Unsuccessful { failure, retry_after }) => (Err(failure), retry_after),
         };
-        let pause = self.tokens.land(&wanted, landing, retry_after);
-        if landing.is_err() && wanted.cause == Cause::Background && self.is_current(&wanted) {
-            self.tokens.try_again(wanted, pause);
+        let pause = self.tokens.complete(&request, outcome, retry_after);
+        if outcome.is_err() && request.cause == Cause::Background && self.is_current(&request) {
+            self.tokens.retry_after(request, pause);
         }
     }
 
     /// Whether the tokens that were to be replaced are in force and of use.
-    fn is_current(&self, wanted: &Wanted) -> bool {
+    fn is_current(&self, request: &RefreshRequest) -> bool {
         let registry = self.surroundings.registry();
-        let listing = registry.lookup(wanted.integration.as_str(), wanted.name.as_str());
+        let listing = registry.lookup(request.integration.as_str(), request.name.as_str());
         let standing = listing.and_then(|listing| listing.connection.standing());
         standing.is_some_and(|standing| {
-            standing.uuid == wanted.uuid
-                && standing.generation == wanted.newer_than
+            standing.uuid == request.uuid
+                && standing.generation == request.newer_than
                 && standing.renewable
                 // What has ended is refreshed when somebody asks for it.
                 && standing.expires_at.is_none_or(|end| self.clock.now() < end)
         })
     }
 
-    fn write_down(&self, wanted: &Wanted, flown: Result<Flown, Unsuccessful>) {
-        let cause = wanted.cause.as_str();
-        let integration = wanted.integration.as_str();
-        let connection = format!("{integration}.{}", wanted.name);
-        match flown {
-            Ok(Flown { is_ours: false, generation }) => {
+    fn write_down(&self, request: &RefreshRequest, refreshed: Result<Refreshed, Unsuccessful>) {
+        let cause = request.cause.as_str();
+        let integration = request.integration.as_str();
+        let connection = format!("{integration}.{}", request.name);
+        match refreshed {
+            Ok(Refreshed { is_ours: false, generation }) => {
                 tracing::debug!(connection, cause, generation, "another has refreshed the tokens");
             }
-            Ok(Flown { generation, .. }) => {
+            Ok(Refreshed { generation, .. }) => {
                 self.metrics.count_refresh(integration, "refreshed", cause);
                 tracing::info!(connection, cause, generation, "tokens were refreshed");
             }
@@ -192,7 +194,7 @@ impl Hangar {
 
 /// One provider that hangs holds at most so many for twenty seconds; the tokens of others are
 /// refreshed meanwhile when a request needs them.
-const MOST_IN_BACKGROUND: usize = 64;
+const MAX_BACKGROUND_REFRESHES: usize = 64;
 
 /// There is nothing to wake up for.
 const LONG: Duration = Duration::from_hours(1);

@@ -9,10 +9,10 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::{Denial, ErrorCode, Granted, read};
-use super::ask::{Form, Question};
+use super::answer::{Denial, ErrorCode, GrantedTokens, read};
+use super::ask::{EncodedRequest, GrantParams};
 use super::coding::{CodingError, decode};
-use super::failure::Failure;
+use super::failure::TokenFailure;
 use super::{Shelf, Surroundings};
 use crate::clock::Clock;
 use crate::model::oauth::client::ClientRecord;
@@ -33,13 +33,13 @@ pub struct Provider {
 
 /// A question to a client's token endpoint.
 #[derive(Clone, Copy, Debug)]
-pub struct Inquiry<'a> {
+pub struct TokenRequest<'a> {
     /// The client whose endpoint is asked, with its credentials.
     pub client: &'a ClientRecord,
     /// What stands in the client's URLs for `{subdomain}`.
     pub subdomain: Option<&'a Subdomain>,
     /// The question.
-    pub question: Question<'a>,
+    pub grant_params: GrantParams<'a>,
     /// The scopes that count where the answer names none (RFC 6749 §5.1).
     pub scopes: &'a str,
 }
@@ -48,14 +48,14 @@ pub struct Inquiry<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Unsuccessful {
     /// Why.
-    pub failure: Failure,
+    pub failure: TokenFailure,
     /// What the provider says of when to come back.
     pub retry_after: Option<Duration>,
 }
 
 /// An endpoint's answer, whatever it says.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TokenResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its body.
@@ -63,8 +63,8 @@ pub struct Answer {
     retry_after: Option<Duration>,
 }
 
-impl From<Failure> for Unsuccessful {
-    fn from(failure: Failure) -> Self {
+impl From<TokenFailure> for Unsuccessful {
+    fn from(failure: TokenFailure) -> Self {
         Self { failure, retry_after: None }
     }
 }
@@ -91,20 +91,22 @@ impl Provider {
     /// [`Unsuccessful`] says why there are none.
     pub async fn ask(
         &self,
-        inquiry: Inquiry<'_>,
-        before_asking: impl Future<Output = Result<(), Failure>>,
+        token_request: TokenRequest<'_>,
+        before_asking: impl Future<Output = Result<(), TokenFailure>>,
     ) -> Result<TokenSet, Unsuccessful> {
-        let Inquiry { client, subdomain, question, scopes } = inquiry;
-        let endpoint = TokenEndpoint::of_client(client, subdomain).map_err(Failure::Endpoint)?;
+        let TokenRequest { client, subdomain, grant_params, scopes } = token_request;
+        let endpoint =
+            TokenEndpoint::of_client(client, subdomain).map_err(TokenFailure::Endpoint)?;
         let issuer = endpoint.origin().to_string();
         let whose = format!("the OAuth client {} of {}", client.name, client.integration);
         let secret = self.shelf.open(whose, client.context(), &client.sealed).await;
-        let secret = secret.map_err(Failure::from)?;
-        let form = Form::of(&question, &client.client_id, &secret, client.auth_method);
-        let Form { body, authorization } = form.ok_or(Failure::Seal)?;
+        let secret = secret.map_err(TokenFailure::from)?;
+        let form =
+            EncodedRequest::of(&grant_params, &client.client_id, &secret, client.auth_method);
+        let EncodedRequest { body, authorization } = form.ok_or(TokenFailure::Seal)?;
         // The time of the question: a token must not be held for fresher than it is.
         let mut asked_at = self.clock.now();
-        let content = Content { body, kind: FORM, authorization };
+        let content = OutgoingContent { body, kind: FORM, authorization };
         let before_asking = async {
             before_asking.await?;
             asked_at = self.clock.now();
@@ -114,7 +116,7 @@ impl Provider {
         let succeeded = answer.status.is_success();
         match read(succeeded, answer.body.expose()) {
             Ok(granted) => {
-                let said = Said { granted, body: answer.body, issuer };
+                let said = SuccessfulResponse { granted, body: answer.body, issuer };
                 Ok(said.into_tokens(asked_at, scopes))
             }
             Err(denial) => Err(Unsuccessful {
@@ -128,31 +130,35 @@ impl Provider {
     ///
     /// # Errors
     /// [`Failure`] when there is no answer.
-    pub async fn relay(&self, endpoint: TokenEndpoint, json: Secret) -> Result<Answer, Failure> {
-        let content = Content { body: json, kind: JSON, authorization: None };
+    pub async fn relay(
+        &self,
+        endpoint: TokenEndpoint,
+        json: Secret,
+    ) -> Result<TokenResponse, TokenFailure> {
+        let content = OutgoingContent { body: json, kind: JSON, authorization: None };
         self.exchange(endpoint, content, std::future::ready(Ok(()))).await
     }
 
     async fn exchange(
         &self,
         endpoint: TokenEndpoint,
-        content: Content,
-        before_asking: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<Answer, Failure> {
+        content: OutgoingContent,
+        before_asking: impl Future<Output = Result<(), TokenFailure>>,
+    ) -> Result<TokenResponse, TokenFailure> {
         if !self.surroundings.allows_port(endpoint.origin().port()) {
-            return Err(Failure::Port);
+            return Err(TokenFailure::Port);
         }
         let departure = Departure::to_token_endpoint(endpoint, content.into_request());
         let exchange = Box::pin(self.send(departure, before_asking));
-        let answer = tokio::time::timeout(PATIENCE, exchange).await;
-        answer.unwrap_or(Err(Failure::Unanswered("it took longer than 20 s")))
+        let answer = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
+        answer.unwrap_or(Err(TokenFailure::Unanswered("it took longer than 20 s")))
     }
 
     async fn send(
         &self,
         departure: Departure,
-        before_asking: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<Answer, Failure> {
+        before_asking: impl Future<Output = Result<(), TokenFailure>>,
+    ) -> Result<TokenResponse, TokenFailure> {
         let rules = self.surroundings.rules();
         let failed = |error: Error| {
             tracing::warn!(
@@ -165,18 +171,18 @@ impl Provider {
         before_asking.await?;
         let reply = self.upstream.send_opened(&rules, opened).await.map_err(failed)?;
         let (status, retry_after) = (reply.status(), retry_after(reply.headers()));
-        Ok(Answer { status, retry_after, body: collect(reply).await? })
+        Ok(TokenResponse { status, retry_after, body: collect(reply).await? })
     }
 }
 
 /// What is sent.
-struct Content {
+struct OutgoingContent {
     body: Secret,
     kind: HeaderValue,
     authorization: Option<HeaderValue>,
 }
 
-impl Content {
+impl OutgoingContent {
     fn into_request(self) -> Request<Outgoing> {
         let length = self.body.len();
         let body = http_body_util::Full::new(self.body.into_shared());
@@ -197,42 +203,42 @@ impl Content {
 }
 
 /// Whether the provider may have been asked, by what went wrong.
-fn unsent(error: &Error) -> Failure {
+fn unsent(error: &Error) -> TokenFailure {
     match error {
         Error::NameUnresolved(_) | Error::NameTimeout => {
-            Failure::NotSent("its name does not resolve")
+            TokenFailure::NotSent("its name does not resolve")
         }
         Error::TooManyLookups => {
-            Failure::NotSent("too many look-ups of the integration's names are under way")
+            TokenFailure::NotSent("too many look-ups of the integration's names are under way")
         }
-        Error::Prohibited(_) => Failure::Unfit(
+        Error::Prohibited(_) => TokenFailure::Unfit(
             "its address is not on the public internet; the operator can allow its network with \
              upstream.allow_networks",
         ),
         Error::ConnectRefused(_) | Error::ConnectTimeout => {
-            Failure::NotSent("no conn could be opened")
+            TokenFailure::NotSent("no conn could be opened")
         }
-        Error::CertificateInvalid(_) => Failure::Unfit("its certificate is not valid"),
-        Error::TlsFailed(_) | Error::TargetNotCarried(_) => Failure::NotSent("TLS failed"),
-        Error::Withdrawn(_) => Failure::NotSent("the question was withdrawn"),
-        Error::ResponseTimeout => Failure::Unanswered("it did not answer in time"),
-        Error::ResponseMalformed(_) => Failure::Unanswered("its answer is not well-formed"),
+        Error::CertificateInvalid(_) => TokenFailure::Unfit("its certificate is not valid"),
+        Error::TlsFailed(_) | Error::TargetNotCarried(_) => TokenFailure::NotSent("TLS failed"),
+        Error::Withdrawn(_) => TokenFailure::NotSent("the question was withdrawn"),
+        Error::ResponseTimeout => TokenFailure::Unanswered("it did not answer in time"),
+        Error::ResponseMalformed(_) => TokenFailure::Unanswered("its answer is not well-formed"),
         Error::Closed(..) | Error::RequestBody(_) | Error::UpgradeFailed => {
-            Failure::Unanswered("it closed the conn")
+            TokenFailure::Unanswered("it closed the conn")
         }
     }
 }
 
 /// What an answer of this status without tokens means: where the provider has failed, or says that
 /// it has not and gives nothing of use, nobody knows how far it came.
-fn blame(status: StatusCode, denial: Denial) -> Failure {
+fn blame(status: StatusCode, denial: Denial) -> TokenFailure {
     match denial {
-        Denial::Error(ErrorCode::InvalidGrant) => Failure::Denied(denial),
-        _ if status.is_redirection() => Failure::Unfit("it redirects, which is not followed"),
-        _ if status.is_server_error() => Failure::Unanswered("it failed"),
-        Denial::NotJson if status.is_success() => Failure::Unanswered(NOT_JSON),
-        Denial::NoToken if status.is_success() => Failure::Unanswered(NO_TOKEN),
-        _ => Failure::Denied(denial),
+        Denial::Error(ErrorCode::InvalidGrant) => TokenFailure::Denied(denial),
+        _ if status.is_redirection() => TokenFailure::Unfit("it redirects, which is not followed"),
+        _ if status.is_server_error() => TokenFailure::Unanswered("it failed"),
+        Denial::NotJson if status.is_success() => TokenFailure::Unanswered(NOT_JSON),
+        Denial::NoToken if status.is_success() => TokenFailure::Unanswered(NO_TOKEN),
+        _ => TokenFailure::Denied(denial),
     }
 }
 
@@ -241,35 +247,37 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-async fn collect(mut reply: Reply) -> Result<Secret, Failure> {
+async fn collect(mut reply: Reply) -> Result<Secret, TokenFailure> {
     let announced = reply.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
     let body = reply.body_mut();
     let mut whole =
-        zeroize::Zeroizing::new(Vec::with_capacity(announced.unwrap_or(0).min(LARGEST)));
+        zeroize::Zeroizing::new(Vec::with_capacity(announced.unwrap_or(0).min(MAX_RESPONSE_LEN)));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_broken| Failure::Unanswered("its answer was cut"))?;
+        let frame = frame.map_err(|_broken| TokenFailure::Unanswered("its answer was cut"))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > LARGEST {
-            return Err(Failure::Unanswered("its answer is larger than 256 KiB"));
+        if whole.len() + data.len() > MAX_RESPONSE_LEN {
+            return Err(TokenFailure::Unanswered("its answer is larger than 256 KiB"));
         }
         whole.extend_from_slice(&data);
     }
-    let whole = decode(reply.headers(), whole, LARGEST).map_err(|error| match error {
-        CodingError::Unknown => Failure::Unanswered("its answer has an unknown content coding"),
-        CodingError::Broken => Failure::Unanswered("its answer can't be decoded"),
-        CodingError::TooLarge => Failure::Unanswered("its answer is larger than 256 KiB"),
+    let whole = decode(reply.headers(), whole, MAX_RESPONSE_LEN).map_err(|error| match error {
+        CodingError::Unknown => {
+            TokenFailure::Unanswered("its answer has an unknown content coding")
+        }
+        CodingError::Broken => TokenFailure::Unanswered("its answer can't be decoded"),
+        CodingError::TooLarge => TokenFailure::Unanswered("its answer is larger than 256 KiB"),
     })?;
     Ok(Secret::new(whole.as_slice()))
 }
 
 /// What an endpoint has said, and which one it was.
-struct Said {
-    granted: Granted,
+struct SuccessfulResponse {
+    granted: GrantedTokens,
     body: Secret,
     issuer: String,
 }
 
-impl Said {
+impl SuccessfulResponse {
     fn into_tokens(self, asked_at: Timestamp, scopes: &str) -> TokenSet {
         let Self { granted, body, issuer } = self;
         let life = granted.expires_in.map(SignedDuration::from_secs);
@@ -289,14 +297,14 @@ impl Said {
 }
 
 /// How long a question may take, from the resolver to the last byte of the answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const NOT_JSON: &str = "it said that all is well, and gave no JSON object";
 
 const NO_TOKEN: &str = "it said that all is well, and gave no token that can be kept and sent";
 
 /// The largest answer, in bytes.
-const LARGEST: usize = 256 << 10;
+const MAX_RESPONSE_LEN: usize = 256 << 10;
 
 const AGENT: &str = concat!("keyferry/", env!("CARGO_PKG_VERSION"));
 

@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::tokens::{Cause, Wanted};
+use super::handle::{Cause, RefreshRequest};
 use crate::model::connection::Connection;
 
 /// Refreshes to come, in the order of their times.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    due: BTreeMap<(Instant, u64), Wanted>,
+    due: BTreeMap<(Instant, u64), RefreshRequest>,
     next: u64,
 }
 
 impl Schedule {
-    pub(super) fn add(&mut self, at: Instant, wanted: Wanted) {
+    pub(super) fn add(&mut self, at: Instant, request: RefreshRequest) {
         self.next += 1;
-        self.due.insert((at, self.next), wanted);
+        self.due.insert((at, self.next), request);
     }
 
     /// When the first is due.
@@ -27,7 +27,7 @@ impl Schedule {
     }
 
     /// Takes out what is due.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Wanted> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<RefreshRequest> {
         let first = self.due.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
@@ -40,13 +40,13 @@ pub(super) fn plan(
     connection: &Connection,
     refresh_before: Duration,
     now: Timestamp,
-) -> Option<(Duration, Wanted)> {
+) -> Option<(Duration, RefreshRequest)> {
     let standing = connection.standing().filter(|standing| standing.renewable)?;
     let ages = standing.ages(refresh_before)?;
     let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
     let margin = until(ages.late).saturating_sub(until(ages.aging));
     let share = standing.uuid.as_bytes().iter().fold(0_u32, |sum, byte| sum + u32::from(*byte));
     let wait = until(ages.aging) + margin / 2 * (share % 64) / 64;
-    let wanted = Wanted::of(connection, Cause::Background)?;
-    Some((wait, wanted))
+    let request = RefreshRequest::of(connection, Cause::Background)?;
+    Some((wait, request))
 }

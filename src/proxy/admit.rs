@@ -14,7 +14,7 @@ use super::refusal::{Code, Refusal};
 use super::tunnel::{self, TunnelMode};
 use crate::ledger::Entry;
 use crate::model::permit::Permit;
-use crate::registry::{Holder, Listing};
+use crate::state::{Holder, RegisteredConnection};
 
 /// Applies the rules from the method to the rate; the entry learns what is known on the way.
 pub(super) fn admit(
@@ -41,7 +41,7 @@ pub(super) fn admit_again(
     now: Timestamp,
     entry: &mut Entry,
 ) -> Result<(Arc<Holder>, Permit), Refusal> {
-    let chosen = |listing: &Arc<Listing>| note_choice(entry, listing);
+    let chosen = |listing: &Arc<RegisteredConnection>| note_choice(entry, listing);
     let (holder, permit) = permit_again(in_force, arrival, now, chosen)?;
     entry.origin = Some(permit.origin().clone());
     Ok((holder, permit))
@@ -52,7 +52,7 @@ pub(super) fn permit_again(
     in_force: &InForce,
     arrival: &Arrival,
     now: Timestamp,
-    chosen: impl FnOnce(&Arc<Listing>),
+    chosen: impl FnOnce(&Arc<RegisteredConnection>),
 ) -> Result<(Arc<Holder>, Permit), Refusal> {
     let holder = identify_again(in_force, &arrival.token, &arrival.request, now)?;
     let permit = decide(in_force, &holder.caller, &arrival.request, chosen)?;
@@ -110,7 +110,7 @@ fn identify_again(
     token.identify_again(request, in_force, now)
 }
 
-fn note_choice(entry: &mut Entry, listing: &Arc<Listing>) {
+fn note_choice(entry: &mut Entry, listing: &Arc<RegisteredConnection>) {
     entry.integration = Some(listing.connection.integration().clone());
     entry.choose(Arc::clone(listing) as _);
 }

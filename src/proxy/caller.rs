@@ -18,7 +18,7 @@ use crate::ledger::Entry;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::{Scopes, TokenDigest, occurs_in};
-use crate::registry::Holder;
+use crate::state::Holder;
 
 pub(super) use self::auth_header::carries_token;
 

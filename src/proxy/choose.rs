@@ -7,7 +7,7 @@ use super::refusal::{Code, Refusal};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::Host;
-use crate::registry::{Listing, Registry};
+use crate::state::{RegisteredConnection, Registry};
 
 /// What the tags say once they agree.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub(super) fn choose<'a>(
     caller: &Caller,
     request: &ProxyRequest,
     named: NamedConnection<'_>,
-) -> Result<&'a Arc<Listing>, Refusal> {
+) -> Result<&'a Arc<RegisteredConnection>, Refusal> {
     let integration = integration(caller, named)?;
     let Some(name) = named.connection else {
         return only_covering(registry, caller, request, integration);
@@ -72,7 +72,7 @@ fn only_covering<'a>(
     caller: &Caller,
     request: &ProxyRequest,
     integration: &IntegrationName,
-) -> Result<&'a Arc<Listing>, Refusal> {
+) -> Result<&'a Arc<RegisteredConnection>, Refusal> {
     let required = |title: String| Refusal::new(Code::ConnectionRequired, title);
     let Destination::Stated(target) = &request.destination else {
         return Err(required("Name a connection in the base URL.".to_owned()));

@@ -13,7 +13,7 @@ use crate::model::connection::{Connection, Defect};
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Denied, Permit, Scheme, Target, is_never_passed_on};
-use crate::registry::Listing;
+use crate::state::RegisteredConnection;
 
 /// Applies the rules from the method to the size of the body (contract §3, "Order of refusal").
 /// `chosen` hears of the connection as soon as it is known, also when a later rule refuses.
@@ -24,7 +24,7 @@ pub fn decide(
     in_force: &InForce,
     caller: &Caller,
     request: &ProxyRequest,
-    chosen: impl FnOnce(&Arc<Listing>),
+    chosen: impl FnOnce(&Arc<RegisteredConnection>),
 ) -> Result<Permit, Refusal> {
     check_method(in_force, request)?;
     let named = agree(request)?;

@@ -36,9 +36,9 @@ use super::upgrade::{self, PendingUpgrade};
 use crate::ledger::{self, Entry, Ledger};
 use crate::listener::{House, Lobby, Presence, TurnedAway, Visit};
 use crate::model::permit::Permit;
-use crate::oauth::Tokens;
+use crate::oauth::RefreshHandle;
 use crate::rate_limit::MemoryBudget;
-use crate::registry::Holder;
+use crate::state::Holder;
 use crate::tasks::Tasks;
 use crate::upstream::{self, Departure, Outgoing, Reply, Upstream};
 
@@ -65,7 +65,7 @@ pub struct Proxy {
     pub tunnel_tls: Arc<ServerConfig>,
     /// Where other tokens of OAuth connections are asked for; where nothing is kept there are no
     /// such connections.
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<RefreshHandle>,
     /// What request bodies that are kept for a second attempt hold, on all workers together.
     pub replay_memory: Arc<MemoryBudget>,
 }

@@ -19,7 +19,7 @@ use super::refusal::{Code, Refusal};
 use super::renewal::has_tokens;
 use crate::ledger::Entry;
 use crate::model::connection::Connection;
-use crate::registry::Listing;
+use crate::state::RegisteredConnection;
 use crate::upstream::{self, Checked, Departure, FinalCheck, NotRenewed, Reply, Withdrawn};
 
 /// What it takes to decide once more about a request.
@@ -72,7 +72,7 @@ impl<'a> Recheck<'a> {
     fn decide(&self, in_force: &InForce, departure: &mut Departure) -> Result<Checked, Refusal> {
         let now = self.proxy.ledger.clock.now();
         let mut listing = None;
-        let chosen = |chosen: &Arc<Listing>| listing = Some(Arc::clone(chosen));
+        let chosen = |chosen: &Arc<RegisteredConnection>| listing = Some(Arc::clone(chosen));
         let (_holder, permit) = permit_again(in_force, self.arrival, now, chosen)?;
         if departure.is_for(permit.connection()) {
             return Ok(Checked::AsItWas);

@@ -19,7 +19,7 @@ use super::{InForce, Renewal};
 use crate::ledger::Entry;
 use crate::model::connection::Connection;
 use crate::model::oauth::freshness::Freshness;
-use crate::oauth::{Cause, Failure, Tokens, Wanted};
+use crate::oauth::{Cause, RefreshHandle, RefreshRequest, TokenFailure};
 use crate::upstream::{Departure, Reply};
 
 pub(super) use self::buffer::{ReplayBuffer, ReplayGuard};
@@ -32,14 +32,14 @@ pub(super) enum Readiness {
     /// Nothing.
     Ready,
     /// Others are to be had first.
-    First(Wanted),
+    First(RefreshRequest),
 }
 
 /// A request that waits for tokens.
 #[derive(Debug)]
 pub(super) struct AwaitingTokens {
     pub(super) decided: DecidedRequest,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: RefreshRequest,
 }
 
 /// Whether a connection can be used as it is. Tokens that are used for the first time are watched
@@ -49,7 +49,7 @@ pub(super) struct AwaitingTokens {
 /// `ReauthorizationNeeded` when its access token has ended and only a new flow helps.
 pub(super) fn readiness(
     connection: &Arc<Connection>,
-    tokens: &Tokens,
+    tokens: &RefreshHandle,
     renewal: &Renewal,
     now: Timestamp,
 ) -> Result<Readiness, Refusal> {
@@ -61,7 +61,7 @@ pub(super) fn readiness(
     if has_tokens(connection, renewal, now)? {
         return Ok(Readiness::Ready);
     }
-    Ok(Wanted::of(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
+    Ok(RefreshRequest::of(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
 }
 
 /// Whether a connection has what a request takes with it, or must be given other tokens first. A
@@ -92,13 +92,13 @@ impl Proxy {
         entry: &mut Entry,
     ) -> Result<(Arc<InForce>, Outcome), Refusal> {
         let AwaitingTokens { mut decided, wanted } = waiting;
-        let Some(tokens) = &self.tokens else { return Err(failed(Failure::Store, &decided)) };
+        let Some(tokens) = &self.tokens else { return Err(failed(TokenFailure::Store, &decided)) };
         let renewed = match time_left(decided.permit.connection(), self.ledger.clock.now()) {
             // Before it ends: what a provider that hangs costs is the wait, and not the request.
-            Some(left) => tokio::time::timeout(left, tokens.renew(wanted)).await,
-            None => Ok(tokens.renew(wanted).await),
+            Some(left) => tokio::time::timeout(left, tokens.refresh(wanted)).await,
+            None => Ok(tokens.refresh(wanted).await),
         };
-        let renewed = renewed.unwrap_or(Err(Failure::Late));
+        let renewed = renewed.unwrap_or(Err(TokenFailure::Late));
         let in_force = self.in_force.load_full();
         let now = self.ledger.clock.now();
         let arrival = &decided.arrival;
@@ -112,7 +112,7 @@ impl Proxy {
         // A token that is still good is better than none.
         match renewed {
             Err(failure) if expired => return Err(failed(failure, &decided)),
-            Ok(()) if expired => return Err(failed(Failure::Late, &decided)),
+            Ok(()) if expired => return Err(failed(TokenFailure::Late, &decided)),
             _ => {}
         }
         if let Some(standing) = connection.standing()
@@ -156,17 +156,17 @@ impl Proxy {
         entry: &mut Entry,
     ) -> Option<Result<Reply, NotSent>> {
         let tokens = self.tokens.as_ref()?;
-        let wanted = Wanted::of(&replay.used, Cause::Unauthorized)?;
-        if !tokens.doubt(&wanted) {
+        let wanted = RefreshRequest::of(&replay.used, Cause::Unauthorized)?;
+        if !tokens.note_rejected(&wanted) {
             return None;
         }
         let Some(body) = replay.kept.0.whole() else {
             // Not this request, but the next is to have others.
             let tokens = tokens.clone();
-            self.tasks.spawn(async move { tokens.renew(wanted).await });
+            self.tasks.spawn(async move { tokens.refresh(wanted).await });
             return None;
         };
-        tokens.renew(wanted).await.ok()?;
+        tokens.refresh(wanted).await.ok()?;
         let in_force = self.in_force.load_full();
         let now = self.ledger.clock.now();
         let again = replay.decide(arrival, &in_force, now, body, &self.via)?;
@@ -196,18 +196,20 @@ fn time_left(connection: &Connection, now: Timestamp) -> Option<Duration> {
 const ARRIVAL: Duration = Duration::from_millis(300);
 
 /// Why a request is not sent: there are no tokens that it could be sent with.
-fn failed(failure: Failure, decided: &DecidedRequest) -> Refusal {
+fn failed(failure: TokenFailure, decided: &DecidedRequest) -> Refusal {
     let connection = decided.permit.connection();
     match failure {
-        Failure::Lapsed(_) | Failure::NoRefreshToken => reauthorization_needed(connection),
-        Failure::KeyMissing(id) => super::inject::seal_broken(Some(id)),
-        Failure::Seal => super::inject::seal_broken(None),
-        Failure::Store => Refusal::new(
+        TokenFailure::Lapsed(_) | TokenFailure::NoRefreshToken => {
+            reauthorization_needed(connection)
+        }
+        TokenFailure::KeyMissing(id) => super::inject::seal_broken(Some(id)),
+        TokenFailure::Seal => super::inject::seal_broken(None),
+        TokenFailure::Store => Refusal::new(
             Code::StoreUnavailable,
             "The store can't be used, and the connection's access token has ended; try again.",
         )
         .retry_after(1),
-        Failure::StoreFaulty => Refusal::new(
+        TokenFailure::StoreFaulty => Refusal::new(
             Code::Internal,
             "The store is not as it must be, and the connection's access token has ended; the \
              operator finds the reason in the log.",

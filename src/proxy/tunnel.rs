@@ -30,7 +30,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Host, Origin};
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
-use crate::registry::Listing;
+use crate::state::RegisteredConnection;
 
 pub use self::handler::TunnelHandler;
 
@@ -75,7 +75,7 @@ pub fn decide(
     in_force: &InForce,
     caller: &Caller,
     request: &ProxyRequest,
-    chosen: impl FnOnce(&Arc<Listing>),
+    chosen: impl FnOnce(&Arc<RegisteredConnection>),
 ) -> Result<TunnelMode, Refusal> {
     let named = agree(request)?;
     let Destination::Stated(target) = &request.destination else { return Err(none_covers()) };

@@ -23,7 +23,7 @@ use crate::ledger::Entry;
 use crate::listener::Visit;
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
-use crate::registry::Holder;
+use crate::state::Holder;
 use crate::upstream::{self, Reply};
 
 /// What a request wants to become.

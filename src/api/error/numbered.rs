@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::Error;
 use crate::management::{About, Fault, NAME_TAKEN, Refused};
 use crate::model::oauth::grant::LapseReason;
-use crate::oauth::Failure;
+use crate::oauth::TokenFailure;
 
 /// An answer of family B.
 #[derive(Clone, Debug)]
@@ -147,30 +147,30 @@ impl Numbered {
         Self { status, errors: errors.collect(), retry_after: None, only_get: false }
     }
 
-    fn without_tokens(failure: Failure) -> Self {
+    fn without_tokens(failure: TokenFailure) -> Self {
         match failure {
-            Failure::Gone => Self::not_found(),
-            Failure::NoRefreshToken => Self::invalid("refresh_token", NO_REFRESH_TOKEN),
-            Failure::Seal => Self::server(super::SEAL_BROKEN),
-            Failure::KeyMissing(id) => Self::server(&super::key_missing(id)),
-            Failure::Store => Self::unavailable(),
-            Failure::StoreFaulty => Self::server("It failed; the server's log says why"),
-            Failure::Lapsed(reason @ LapseReason::ClientMoved) => {
+            TokenFailure::Gone => Self::not_found(),
+            TokenFailure::NoRefreshToken => Self::invalid("refresh_token", NO_REFRESH_TOKEN),
+            TokenFailure::Seal => Self::server(super::SEAL_BROKEN),
+            TokenFailure::KeyMissing(id) => Self::server(&super::key_missing(id)),
+            TokenFailure::Store => Self::unavailable(),
+            TokenFailure::StoreFaulty => Self::server("It failed; the server's log says why"),
+            TokenFailure::Lapsed(reason @ LapseReason::ClientMoved) => {
                 let why = format!("{}: start a flow for it again", reason.as_sentence());
                 Self::value("OAuth client", &why)
             }
-            Failure::Lapsed(reason) => {
+            TokenFailure::Lapsed(reason) => {
                 let why = format!("{}: start a flow for it again", reason.as_sentence());
                 Self::value("Refresh token", &why)
             }
-            Failure::Denied(_) => Self::value("OAuth client", &failure.to_string()),
-            Failure::Endpoint(_)
-            | Failure::Late
-            | Failure::NotSent(_)
-            | Failure::Port
-            | Failure::Unfit(_)
-            | Failure::Overtaken
-            | Failure::Unanswered(_) => Self::value("Token url", &failure.to_string()),
+            TokenFailure::Denied(_) => Self::value("OAuth client", &failure.to_string()),
+            TokenFailure::Endpoint(_)
+            | TokenFailure::Late
+            | TokenFailure::NotSent(_)
+            | TokenFailure::Port
+            | TokenFailure::Unfit(_)
+            | TokenFailure::Overtaken
+            | TokenFailure::Unanswered(_) => Self::value("Token url", &failure.to_string()),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::Follower;
 use crate::error::chain;
 use crate::model::record::TokenRecord;
 use crate::random;
-use crate::registry::Registry;
+use crate::state::Registry;
 use crate::store::{self, Change, Record, RecordKey};
 use crate::vault::Vault;
 

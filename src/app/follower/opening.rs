@@ -9,7 +9,7 @@ use crate::error::chain;
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::record::{ConnectionRecord, TokenRecord};
-use crate::registry::{Holder, Registry, Taken};
+use crate::state::{DuplicateNames, Holder, Registry};
 use crate::store::{self, Change};
 use crate::vault::{OpenError, Vault};
 
@@ -24,13 +24,13 @@ impl Follower {
                     }
                 }
                 Change::Connection { integration, name, now } => {
-                    registry.withdraw(&integration, &name);
+                    registry.remove_connection(&integration, &name);
                     self.report(now);
                 }
                 Change::Authorities | Change::Key { .. } => {}
                 Change::Token { now: Ok(Some(record)), .. } => self.admit(registry, &vault, record),
                 Change::Token { id, now } => {
-                    registry.dismiss(id);
+                    registry.remove_token(id);
                     self.report(now);
                 }
             }
@@ -44,7 +44,7 @@ impl Follower {
         registry: &mut Registry,
         vault: &Vault,
         record: ConnectionRecord,
-    ) -> Result<(), Taken> {
+    ) -> Result<(), DuplicateNames> {
         let opened = vault.open(&record.context(), &record.sealed);
         let missing = opened.as_ref().err().and_then(OpenError::missing_key);
         let integration = registry.share(record.integration);
@@ -53,7 +53,7 @@ impl Follower {
         if connection.credential().is_none() {
             self.alarm_of_connection(&connection);
         }
-        registry.put(connection, &self.metrics)
+        registry.insert_connection(connection, &self.metrics)
     }
 
     fn alarm_of_connection(&self, connection: &Connection) {
@@ -91,7 +91,7 @@ impl Follower {
                      written or changed by hand"
                 );
             }
-            registry.dismiss(record.id);
+            registry.remove_token(record.id);
             return;
         }
         let caller = Caller {
@@ -100,7 +100,7 @@ impl Follower {
             scopes: record.scopes,
             expires_at: record.expires_at,
         };
-        registry.admit(record.digest, record.id, caller);
+        registry.insert_token(record.digest, record.id, caller);
     }
 
     /// Says which tokens of the store have the name of a live token that is not of the store: those

@@ -8,14 +8,14 @@ use crate::management::fault::{About, Fault, Refused};
 use crate::management::form::Form;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
-use crate::oauth::{Failure, Granted, Step, read_answer};
+use crate::oauth::{GrantedTokens, OAuthStep, TokenFailure, read_answer};
 use crate::secret::Secret;
 
 /// What the account's token endpoint has made of a question.
 #[derive(Debug)]
 pub enum AccountAnswer {
     /// Here are tokens.
-    Granted(Granted),
+    Granted(GrantedTokens),
     /// It says no, with this status.
     Denied(u16),
 }
@@ -43,7 +43,7 @@ impl Desk {
         let endpoint = TokenEndpoint::of_account(host, &integration);
         let answer = self.keeping()?.provider().relay(endpoint, body).await;
         let failure = answer.as_ref().err().map(ToString::to_string);
-        let step = Step {
+        let step = OAuthStep {
             step: "account_token",
             operator: "",
             integration: &integration,
@@ -57,7 +57,7 @@ impl Desk {
         }
         match read_answer(true, answer.body.expose()) {
             Ok(granted) => Ok(AccountAnswer::Granted(granted)),
-            Err(denial) => Err(Failure::Denied(denial).into()),
+            Err(denial) => Err(TokenFailure::Denied(denial).into()),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
 use crate::model::record::ConnectionRecord;
-use crate::oauth::{Denial, ErrorCode, Failure, Inquiry, Question, Step};
+use crate::oauth::{Denial, ErrorCode, GrantParams, OAuthStep, TokenFailure, TokenRequest};
 use crate::secret::Secret;
 
 /// How a flow has ended for whoever went through it.
@@ -123,11 +123,11 @@ impl Desk {
         };
         let redirect_uri = format!("{}{CALLBACK}", self.view.oauth_rules().public_url);
         let code = Secret::new(code.as_str());
-        let question =
-            Question::AuthorizationCode { code: &code, redirect_uri: &redirect_uri, verifier };
+        let grant_params =
+            GrantParams::AuthorizationCode { code: &code, redirect_uri: &redirect_uri, verifier };
         let (provider, subdomain) = (keeping.provider(), plan.subdomain.as_ref());
-        let inquiry = Inquiry { client, subdomain, question, scopes: &plan.scopes };
-        let asked = provider.ask(inquiry, ready(Ok(()))).await;
+        let token_request = TokenRequest { client, subdomain, grant_params, scopes: &plan.scopes };
+        let asked = provider.ask(token_request, ready(Ok(()))).await;
         let tokens = asked.map_err(|why| Trouble::of(why.failure))?;
         self.settle_grant(keeping, client, plan, &tokens).await.map_err(|refused| {
             let words = match refused {
@@ -143,9 +143,9 @@ impl Desk {
 }
 
 /// The callback as its audit line tells it.
-fn callback_step<'a>(taken: &'a Taken, client: Option<&'a str>) -> Step<'a> {
+fn callback_step<'a>(taken: &'a Taken, client: Option<&'a str>) -> OAuthStep<'a> {
     let plan = &taken.content.plan;
-    Step {
+    OAuthStep {
         step: "callback",
         operator: &plan.created_by,
         integration: &taken.integration,
@@ -204,11 +204,11 @@ impl Trouble {
         }
     }
 
-    fn of(failure: Failure) -> Self {
+    fn of(failure: TokenFailure) -> Self {
         let code = match failure {
-            Failure::Denied(Denial::Error(ErrorCode::Unknown)) => "server_error",
-            Failure::Denied(Denial::Error(code)) => code.as_str(),
-            Failure::NotSent(_) | Failure::Unanswered(_) => "temporarily_unavailable",
+            TokenFailure::Denied(Denial::Error(ErrorCode::Unknown)) => "server_error",
+            TokenFailure::Denied(Denial::Error(code)) => code.as_str(),
+            TokenFailure::NotSent(_) | TokenFailure::Unanswered(_) => "temporarily_unavailable",
             _ => "server_error",
         };
         Self { code, words: format!("There are no tokens: {failure}.") }

@@ -12,7 +12,7 @@ use crate::model::name::ClientName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
 use crate::model::sealed::Sealed;
-use crate::oauth::Step;
+use crate::oauth::OAuthStep;
 use crate::store::Window;
 
 /// A client as it may be shown: everything but its secret.
@@ -188,7 +188,7 @@ impl Writing<'_> {
 
     fn log_client(&self, step: &'static str, client: &ClientRecord) {
         let Reading { operator, integration, .. } = &self.0;
-        let step = Step {
+        let step = OAuthStep {
             step,
             operator: &operator.caller().name,
             integration,

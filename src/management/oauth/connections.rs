@@ -15,7 +15,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::ConnectionRecord;
-use crate::oauth::{Cause, Step, Wanted};
+use crate::oauth::{Cause, OAuthStep, RefreshRequest};
 
 /// A connection by OAuth as it may be shown.
 #[derive(Debug)]
@@ -129,14 +129,14 @@ impl Writing<'_> {
     pub async fn refresh(&self, pointer: &Pointer) -> Result<Authorized, Refused> {
         let record = self.0.pointed(pointer).await?;
         let grant = record.grant().ok_or(Refused::NotFound)?;
-        let wanted = Wanted {
+        let wanted = RefreshRequest {
             uuid: record.uuid,
             integration: record.integration.clone(),
             name: record.name.clone(),
             newer_than: grant.generation,
             cause: Cause::Operator,
         };
-        let renewed = self.0.desk.keeping()?.tokens().renew(wanted).await;
+        let renewed = self.0.desk.keeping()?.tokens().refresh(wanted).await;
         let failure = renewed.as_ref().err().map(ToString::to_string);
         self.log_step("refresh", &record.name, failure.as_deref());
         renewed?;
@@ -214,7 +214,7 @@ impl Writing<'_> {
     /// An audit line of a step that an operator has taken.
     fn log_step(&self, step: &'static str, name: &ConnectionName, failure: Option<&str>) {
         let Reading { operator, integration, .. } = &self.0;
-        let step = Step {
+        let step = OAuthStep {
             step,
             operator: &operator.caller().name,
             integration,

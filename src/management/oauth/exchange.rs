@@ -10,7 +10,7 @@ use crate::management::fault::Refused;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
-use crate::oauth::{Inquiry, Question};
+use crate::oauth::{GrantParams, TokenRequest};
 use crate::secret::Secret;
 
 /// What a flow has brought.
@@ -61,10 +61,10 @@ impl Writing<'_> {
         let Reading { desk, .. } = &self.0;
         let keeping = desk.keeping()?;
         let plan = &taken.content.plan;
-        let question = Question::ClientCredentials { scopes: &plan.scopes };
+        let grant_params = GrantParams::ClientCredentials { scopes: &plan.scopes };
         let subdomain = plan.subdomain.as_ref();
-        let inquiry = Inquiry { client, subdomain, question, scopes: &plan.scopes };
-        let asked = keeping.provider().ask(inquiry, ready(Ok(()))).await;
+        let token_request = TokenRequest { client, subdomain, grant_params, scopes: &plan.scopes };
+        let asked = keeping.provider().ask(token_request, ready(Ok(()))).await;
         let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
         // There should be none (RFC 6749 §4.4.3).
         tokens.refresh_token = None;
@@ -73,7 +73,7 @@ impl Writing<'_> {
 
     fn log_exchange(&self, taken: &Taken, client: &ClientRecord, failure: Option<&str>) {
         let Reading { operator, integration, .. } = &self.0;
-        let step = crate::oauth::Step {
+        let step = crate::oauth::OAuthStep {
             step: "exchange",
             operator: &operator.caller().name,
             integration,

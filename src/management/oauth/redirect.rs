@@ -9,7 +9,7 @@ use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::flow::FlowStep;
-use crate::oauth::Step;
+use crate::oauth::OAuthStep;
 
 /// Where the browser goes next.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl Desk {
         if plan.offline {
             question.push(("access_type", "offline"));
         }
-        let step = Step {
+        let step = OAuthStep {
             step: "redirect",
             operator: &plan.created_by,
             integration: &taken.integration,

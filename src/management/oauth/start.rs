@@ -19,7 +19,7 @@ use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::{FlowContent, FlowPlan, FlowStep};
 use crate::model::oauth::grant::GrantType;
 use crate::model::record::{ConnectionRecord, new_id};
-use crate::oauth::Step;
+use crate::oauth::OAuthStep;
 
 /// A flow that was begun.
 #[derive(Clone)]
@@ -144,7 +144,7 @@ impl Writing<'_> {
         connection: Option<&ConnectionName>,
     ) {
         let Reading { operator, integration, .. } = &self.0;
-        let step = Step {
+        let step = OAuthStep {
             step,
             operator: &operator.caller().name,
             integration,

@@ -12,7 +12,7 @@ use crate::proxy::admit::permit_again;
 use crate::proxy::arrival::Arrival;
 use crate::proxy::fields::Via;
 use crate::proxy::inject::inject;
-use crate::registry::Listing;
+use crate::state::RegisteredConnection;
 use crate::upstream::{Departure, Outgoing};
 
 /// A request as it came, while it may have to be sent once more.
@@ -29,7 +29,7 @@ pub(in crate::proxy) struct Replay {
 pub(super) struct SecondAttempt {
     pub(super) departure: Departure,
     /// The connection with its other tokens.
-    pub(super) listing: Arc<Listing>,
+    pub(super) listing: Arc<RegisteredConnection>,
     /// The time when the caller's token ends, if it does.
     pub(super) token_end: Option<Timestamp>,
 }
@@ -47,7 +47,7 @@ impl Replay {
     ) -> Option<SecondAttempt> {
         let Self { head, used, .. } = self;
         let mut listing = None;
-        let chosen = |chosen: &Arc<Listing>| listing = Some(Arc::clone(chosen));
+        let chosen = |chosen: &Arc<RegisteredConnection>| listing = Some(Arc::clone(chosen));
         let (holder, permit) = permit_again(in_force, arrival, now, chosen).ok()?;
         let now_used = permit.connection();
         if now_used.name() != used.name() || now_used.integration() != used.integration() {

@@ -13,7 +13,7 @@ use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
 use keyferry::model::token::Scopes;
 use keyferry::proxy::{InForce, Renewal, Settings};
-use keyferry::registry::Registry;
+use keyferry::state::Registry;
 use keyferry::secret::Secret;
 use keyferry::upstream::{self, Guard, Names, OwnListeners, Rules, System, TlsClients};
 

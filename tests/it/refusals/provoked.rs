@@ -255,7 +255,7 @@ async fn from_the_store(code: Code) -> Answer {
     let name = if code == Code::SealBroken { "broken" } else { "api" };
     let url = ask("GET https://api.example.test/v1").field("X-Zis-Connection", name);
     let address = inside::serve_changed(&world, Arc::new(Stuck), false, |in_force| {
-        in_force.registry.put(sealed("broken"), &Metrics::new()).unwrap();
+        in_force.registry.insert_connection(sealed("broken"), &Metrics::new()).unwrap();
         in_force.stale = Arc::new((code == Code::StoreUnavailable).into());
     });
     Raw::tcp(&address).await.send(&url).await

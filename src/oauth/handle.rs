@@ -10,64 +10,64 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::failure::TokenFailure;
 use crate::clock::instant;
 use crate::model::connection::Connection;
 use crate::model::name::{ConnectionName, IntegrationName};
 
 /// Where other tokens are asked for. A clone leads to the same place.
 #[derive(Clone, Debug)]
-pub struct Tokens(Arc<Shared>);
+pub struct RefreshHandle(Arc<HandleState>);
 
 #[derive(Debug)]
-struct Shared {
-    flights: Mutex<Flights>,
+struct HandleState {
+    refreshes: Mutex<InFlightRefreshes>,
     /// The tokens that an origin has refused of late, and others were asked for.
-    doubted: Mutex<HashMap<Uuid, Doubt, RandomState>>,
-    orders: mpsc::UnboundedSender<Order>,
+    rejected: Mutex<HashMap<Uuid, RejectedToken, RandomState>>,
+    commands: mpsc::UnboundedSender<RefreshCommand>,
     winding_down: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Flights {
+struct InFlightRefreshes {
     /// The refreshes that are under way, each with those who wait for it.
-    under: HashMap<Uuid, Vec<oneshot::Sender<Landing>>, RandomState>,
+    waiters: HashMap<Uuid, Vec<oneshot::Sender<RefreshOutcome>>, RandomState>,
     /// What has failed lately, and is not tried again for a while.
-    cooling: HashMap<Uuid, Cooling, RandomState>,
+    backoff: HashMap<Uuid, Backoff, RandomState>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Cooling {
+struct Backoff {
     until: Instant,
-    failure: Failure,
+    failure: TokenFailure,
     failures: u32,
     /// Of which set of tokens: what has failed of it says nothing of another.
     generation: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Doubt {
+struct RejectedToken {
     generation: i64,
     until: Instant,
 }
 
 /// How a refresh has ended: with this set of tokens in force, or without any.
-pub(super) type Landing = Result<i64, Failure>;
+pub(super) type RefreshOutcome = Result<i64, TokenFailure>;
 
 /// What is to be done where tokens are refreshed.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum RefreshCommand {
     /// Refresh them now; whoever waits is noted.
-    Fly(Wanted),
+    Start(RefreshRequest),
     /// These tokens are in use: they are refreshed before they end.
     Watch(Arc<Connection>),
     /// A refresh in the background has failed: try again then.
-    Again(Wanted, Duration),
+    RetryAfter(RefreshRequest, Duration),
 }
 
 /// Which tokens are wanted.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct RefreshRequest {
     /// Of which connection.
     pub uuid: Uuid,
     /// Of which integration.
@@ -80,7 +80,7 @@ pub struct Wanted {
     pub cause: Cause,
 }
 
-impl Wanted {
+impl RefreshRequest {
     /// Other tokens than those that the connection has; `None` where it has none.
     #[must_use]
     pub fn of(connection: &Connection, cause: Cause) -> Option<Self> {
@@ -121,13 +121,13 @@ impl Cause {
     }
 }
 
-impl Tokens {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Order>) {
-        let (orders, received) = mpsc::unbounded_channel();
-        let shared = Shared {
-            flights: Mutex::default(),
-            doubted: Mutex::default(),
-            orders,
+impl RefreshHandle {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<RefreshCommand>) {
+        let (commands, received) = mpsc::unbounded_channel();
+        let shared = HandleState {
+            refreshes: Mutex::default(),
+            rejected: Mutex::default(),
+            commands,
             winding_down: AtomicBool::new(false),
         };
         (Self(Arc::new(shared)), received)
@@ -138,21 +138,23 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Failure`] says why there are none.
-    pub async fn renew(&self, wanted: Wanted) -> Result<(), Failure> {
-        for _again in 0..MOST_FLIGHTS {
-            let flown = tokio::time::timeout(REFRESH_WAIT_TIMEOUT, self.board(&wanted)?).await;
+    pub async fn refresh(&self, request: RefreshRequest) -> Result<(), TokenFailure> {
+        for _again in 0..MAX_JOINED_REFRESHES {
+            let refreshed = tokio::time::timeout(REFRESH_WAIT_TIMEOUT, self.join(&request)?).await;
             // A sender that is gone is a server that goes down.
-            let generation = flown.map_err(|_late| Failure::Late)?.unwrap_or(Err(Failure::Late))?;
-            if generation > wanted.newer_than {
+            let generation = refreshed
+                .map_err(|_late| TokenFailure::Late)?
+                .unwrap_or(Err(TokenFailure::Late))?;
+            if generation > request.newer_than {
                 return Ok(());
             }
         }
-        Err(Failure::Late)
+        Err(TokenFailure::Late)
     }
 
     /// These tokens are used for the first time: they will be refreshed before they end.
     pub fn watch(&self, connection: &Arc<Connection>) {
-        self.order(Order::Watch(Arc::clone(connection)));
+        self.send(RefreshCommand::Watch(Arc::clone(connection)));
     }
 
     /// The server goes down: what nobody waits for is not begun any more, since it might be broken
@@ -165,114 +167,118 @@ impl Tokens {
     /// where these were got, of late, because it had refused those before: then its 401 is taken at
     /// its word, so that no caller can have tokens refreshed over and over.
     #[must_use]
-    pub fn doubt(&self, wanted: &Wanted) -> bool {
-        let (mut doubted, now) = (self.0.doubted.lock(), instant());
-        doubted.retain(|_, doubt| doubt.until > now);
-        let generation = wanted.newer_than;
-        let refused = doubted.get(&wanted.uuid).map(|doubt| doubt.generation);
+    pub fn note_rejected(&self, request: &RefreshRequest) -> bool {
+        let (mut rejected, now) = (self.0.rejected.lock(), instant());
+        rejected.retain(|_, token| token.until > now);
+        let generation = request.newer_than;
+        let refused = rejected.get(&request.uuid).map(|token| token.generation);
         if refused.is_some_and(|refused| refused + 1 == generation) {
             return false;
         }
         if refused.is_none_or(|refused| refused < generation) {
-            doubted.insert(wanted.uuid, Doubt { generation, until: now + DOUBT });
+            rejected
+                .insert(request.uuid, RejectedToken { generation, until: now + BELIEVE_401_FOR });
         }
         true
     }
 
     /// Joins the refresh that is under way, or begins one.
-    fn board(&self, wanted: &Wanted) -> Result<oneshot::Receiver<Landing>, Failure> {
-        let (seat, landed) = oneshot::channel();
-        let mut flights = self.0.flights.lock();
-        if let Some(waiting) = flights.under.get_mut(&wanted.uuid) {
-            waiting.push(seat);
-            return Ok(landed);
+    fn join(
+        &self,
+        request: &RefreshRequest,
+    ) -> Result<oneshot::Receiver<RefreshOutcome>, TokenFailure> {
+        let (waiter, completed) = oneshot::channel();
+        let mut refreshes = self.0.refreshes.lock();
+        if let Some(waiting) = refreshes.waiters.get_mut(&request.uuid) {
+            waiting.push(waiter);
+            return Ok(completed);
         }
-        let cooling = flights.cooling.get(&wanted.uuid);
-        let cooling = cooling.filter(|cooling| cooling.still_says(wanted));
-        if let Some(cooling) = cooling.filter(|_| wanted.cause != Cause::Operator) {
-            return Err(cooling.failure);
+        let backoff = refreshes.backoff.get(&request.uuid);
+        let backoff = backoff.filter(|backoff| backoff.still_says(request));
+        if let Some(backoff) = backoff.filter(|_| request.cause != Cause::Operator) {
+            return Err(backoff.failure);
         }
-        flights.under.insert(wanted.uuid, vec![seat]);
-        self.order(Order::Fly(wanted.clone()));
-        Ok(landed)
+        refreshes.waiters.insert(request.uuid, vec![waiter]);
+        self.send(RefreshCommand::Start(request.clone()));
+        Ok(completed)
     }
 
     /// Begins a refresh that nobody waits for, unless one is under way or has failed just now; then
     /// the time until it may be tried again.
-    pub(super) fn begin(&self, wanted: &Wanted) -> Result<(), Option<Duration>> {
-        let mut flights = self.0.flights.lock();
-        if flights.under.contains_key(&wanted.uuid) || self.0.winding_down.load(Relaxed) {
+    pub(super) fn begin(&self, request: &RefreshRequest) -> Result<(), Option<Duration>> {
+        let mut refreshes = self.0.refreshes.lock();
+        if refreshes.waiters.contains_key(&request.uuid) || self.0.winding_down.load(Relaxed) {
             return Err(None);
         }
-        let cooling = flights.cooling.get(&wanted.uuid);
-        if let Some(cooling) = cooling.filter(|cooling| cooling.still_says(wanted)) {
-            return Err(Some(cooling.until.saturating_duration_since(instant())));
+        let backoff = refreshes.backoff.get(&request.uuid);
+        if let Some(backoff) = backoff.filter(|backoff| backoff.still_says(request)) {
+            return Err(Some(backoff.until.saturating_duration_since(instant())));
         }
-        flights.under.insert(wanted.uuid, Vec::new());
+        refreshes.waiters.insert(request.uuid, Vec::new());
         Ok(())
     }
 
     /// The refresh has ended: all who wait for it are told. After a failure nobody tries again for
     /// a while, which is longer each time; how long.
-    pub(super) fn land(
+    pub(super) fn complete(
         &self,
-        wanted: &Wanted,
-        landing: Landing,
+        request: &RefreshRequest,
+        outcome: RefreshOutcome,
         retry_after: Option<Duration>,
     ) -> Duration {
-        let mut flights = self.0.flights.lock();
-        let waiting = flights.under.remove(&wanted.uuid).unwrap_or_default();
-        let pause = match landing {
+        let mut refreshes = self.0.refreshes.lock();
+        let waiting = refreshes.waiters.remove(&request.uuid).unwrap_or_default();
+        let pause = match outcome {
             Ok(_) => {
-                flights.cooling.remove(&wanted.uuid);
+                refreshes.backoff.remove(&request.uuid);
                 Duration::ZERO
             }
-            Err(failure) => flights.cool(wanted, failure, retry_after),
+            Err(failure) => refreshes.back_off(request, failure, retry_after),
         };
-        drop(flights);
-        for seat in waiting {
-            let _gone = seat.send(landing);
+        drop(refreshes);
+        for waiter in waiting {
+            let _gone = waiter.send(outcome);
         }
         pause
     }
 
-    pub(super) fn try_again(&self, wanted: Wanted, after: Duration) {
-        self.order(Order::Again(wanted, after));
+    pub(super) fn retry_after(&self, request: RefreshRequest, after: Duration) {
+        self.send(RefreshCommand::RetryAfter(request, after));
     }
 
-    fn order(&self, order: Order) {
+    fn send(&self, command: RefreshCommand) {
         // Nobody takes orders any more where the server goes down.
-        drop(self.0.orders.send(order));
+        drop(self.0.commands.send(command));
     }
 }
 
-impl Flights {
-    fn cool(
+impl InFlightRefreshes {
+    fn back_off(
         &mut self,
-        wanted: &Wanted,
-        failure: Failure,
+        request: &RefreshRequest,
+        failure: TokenFailure,
         retry_after: Option<Duration>,
     ) -> Duration {
-        self.cooling.retain(|_, cooling| cooling.until + FORGOTTEN > instant());
-        let Wanted { uuid, newer_than: generation, .. } = *wanted;
-        let known = self.cooling.get(&uuid).filter(|known| known.generation == generation);
+        self.backoff.retain(|_, backoff| backoff.until + FORGET_FAILURE_AFTER > instant());
+        let RefreshRequest { uuid, newer_than: generation, .. } = *request;
+        let known = self.backoff.get(&uuid).filter(|known| known.generation == generation);
         let failures = known.map_or(0, |known| known.failures);
         // What is our own, no provider is spared by a longer wait.
         let doublings = if failure.is_our_own() { 0 } else { failures.min(6) };
-        let pause = jittered(FIRST_PAUSE.saturating_mul(1 << doublings), uuid);
-        let asked = retry_after.unwrap_or_default().min(LONGEST_ASKED);
-        let pause = pause.min(LONGEST_PAUSE).max(asked);
+        let pause = jittered(FIRST_BACKOFF.saturating_mul(1 << doublings), uuid);
+        let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+        let pause = pause.min(MAX_BACKOFF).max(asked);
         let failures = if failure.is_our_own() { failures } else { failures.saturating_add(1) };
         let until = instant() + pause;
-        self.cooling.insert(uuid, Cooling { until, failure, failures, generation });
+        self.backoff.insert(uuid, Backoff { until, failure, failures, generation });
         pause
     }
 }
 
-impl Cooling {
+impl Backoff {
     /// Whether it is too early to try for these again.
-    fn still_says(&self, wanted: &Wanted) -> bool {
-        self.generation == wanted.newer_than && self.until > instant()
+    fn still_says(&self, request: &RefreshRequest) -> bool {
+        self.generation == request.newer_than && self.until > instant()
     }
 }
 
@@ -288,27 +294,27 @@ fn jittered(pause: Duration, uuid: Uuid) -> Duration {
 const REFRESH_WAIT_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How many refreshes one may have to wait for: the first may have been of older tokens.
-const MOST_FLIGHTS: usize = 2;
+const MAX_JOINED_REFRESHES: usize = 2;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
 /// What a provider may ask for.
-const LONGEST_ASKED: Duration = Duration::from_mins(5);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// After so long, a failure says nothing of the next.
-const FORGOTTEN: Duration = Duration::from_mins(10);
+const FORGET_FAILURE_AFTER: Duration = Duration::from_mins(10);
 
 /// How often an origin's 401 is a reason to ask for other tokens, at most.
-const DOUBT: Duration = Duration::from_secs(30);
+const BELIEVE_401_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wanted(newer_than: i64) -> Wanted {
-        Wanted {
+    fn request(newer_than: i64) -> RefreshRequest {
+        RefreshRequest {
             uuid: Uuid::from_bytes([7; 16]),
             integration: IntegrationName::parse("acme").unwrap(),
             name: ConnectionName::parse("mine").unwrap(),
@@ -319,44 +325,49 @@ mod tests {
 
     #[test]
     fn a_store_that_was_away_for_long_is_tried_again_within_a_second() {
-        let mut flights = Flights::default();
+        let mut refreshes = InFlightRefreshes::default();
         for _each in 0..9 {
-            let pause = flights.cool(&wanted(1), Failure::Store, None);
-            assert!(pause <= FIRST_PAUSE);
+            let pause = refreshes.back_off(&request(1), TokenFailure::Store, None);
+            assert!(pause <= FIRST_BACKOFF);
         }
         let pauses: Vec<_> = (0..9)
-            .map(|_each| flights.cool(&wanted(1), Failure::Unanswered("it failed"), None))
+            .map(|_each| {
+                refreshes.back_off(&request(1), TokenFailure::Unanswered("it failed"), None)
+            })
             .collect();
-        assert!(pauses.is_sorted() && pauses[0] <= FIRST_PAUSE);
-        assert!(pauses[8] > FIRST_PAUSE * 32 && pauses[8] <= LONGEST_PAUSE);
+        assert!(pauses.is_sorted() && pauses[0] <= FIRST_BACKOFF);
+        assert!(pauses[8] > FIRST_BACKOFF * 32 && pauses[8] <= MAX_BACKOFF);
     }
 
     #[test]
     fn what_has_failed_says_nothing_of_the_tokens_of_another_flow() {
-        let (tokens, _orders) = Tokens::new();
-        tokens.land(
-            &wanted(1),
-            Err(Failure::Lapsed(crate::model::oauth::grant::LapseReason::InvalidGrant)),
+        let (tokens, _commands) = RefreshHandle::new();
+        tokens.complete(
+            &request(1),
+            Err(TokenFailure::Lapsed(crate::model::oauth::grant::LapseReason::InvalidGrant)),
             None,
         );
-        assert!(tokens.begin(&wanted(1)).is_err());
-        assert!(tokens.begin(&wanted(2)).is_ok());
+        assert!(tokens.begin(&request(1)).is_err());
+        assert!(tokens.begin(&request(2)).is_ok());
     }
 
     #[test]
     fn a_401_is_a_reason_to_refresh_until_the_next_tokens_are_refused_too() {
-        let (tokens, _orders) = Tokens::new();
-        assert!(tokens.doubt(&wanted(1)), "the first");
-        assert!(tokens.doubt(&wanted(1)), "another request with the same tokens");
-        assert!(!tokens.doubt(&wanted(2)), "those that were got because of it");
-        assert!(tokens.doubt(&wanted(3)), "those that were got because the others had aged");
+        let (tokens, _commands) = RefreshHandle::new();
+        assert!(tokens.note_rejected(&request(1)), "the first");
+        assert!(tokens.note_rejected(&request(1)), "another request with the same tokens");
+        assert!(!tokens.note_rejected(&request(2)), "those that were got because of it");
+        assert!(
+            tokens.note_rejected(&request(3)),
+            "those that were got because the others had aged"
+        );
     }
 
     #[test]
     fn on_the_way_down_nothing_begins_that_nobody_waits_for() {
-        let (tokens, _orders) = Tokens::new();
+        let (tokens, _commands) = RefreshHandle::new();
         tokens.wind_down();
-        assert_eq!(tokens.begin(&wanted(1)), Err(None));
-        assert!(tokens.board(&wanted(1)).is_ok());
+        assert_eq!(tokens.begin(&request(1)), Err(None));
+        assert!(tokens.join(&request(1)).is_ok());
     }
 }

@@ -1,7 +1,4 @@
-//! The connections and callers that are in force.
-//!
-//! Owns the answer to "which connection, which caller", promises to give it from memory, and must
-//! never know a secret: it holds connections, whose secrets only a departure can use.
+//! The connections and callers that are in force: found by name, by host and by token.
 
 mod holder;
 
@@ -31,7 +28,7 @@ pub use holder::Holder;
 /// that requests in flight began with.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    integrations: Map<IntegrationName, Integration>,
+    integrations: Map<IntegrationName, IntegrationIndex>,
     callers: Map<TokenDigest, Arc<Holder>>,
     /// The digests of the tokens that are kept in the store.
     stored_tokens: Map<Uuid, TokenDigest>,
@@ -40,7 +37,7 @@ pub struct Registry {
 
 /// A connection and its counters.
 #[derive(Debug)]
-pub struct Listing {
+pub struct RegisteredConnection {
     /// The connection.
     pub connection: Arc<Connection>,
     /// Its counters.
@@ -48,12 +45,12 @@ pub struct Listing {
     /// How it is used.
     pub usage: Usage,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ConnectionSource,
 }
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Source {
+pub enum ConnectionSource {
     /// The configuration.
     Declared,
     /// The store.
@@ -66,18 +63,18 @@ pub enum Source {
     "these connections are declared and also in the store; delete or rename one of each: {}",
     .0.join(", ")
 )]
-pub struct Taken(Vec<String>);
+pub struct DuplicateNames(Vec<String>);
 
 #[derive(Clone, Debug, Default)]
-struct Integration {
-    by_name: Map<ConnectionName, Arc<Listing>>,
+struct IntegrationIndex {
+    by_name: Map<ConnectionName, Arc<RegisteredConnection>>,
     /// By the allowed domain without its `*.`.
-    by_base: Map<Arc<str>, SmallVec<[Arc<Listing>; 1]>>,
+    by_base: Map<Arc<str>, SmallVec<[Arc<RegisteredConnection>; 1]>>,
 }
 
 type Map<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
 
-impl Listed for Listing {
+impl Listed for RegisteredConnection {
     fn name(&self) -> &str {
         self.connection.name().as_str()
     }
@@ -100,17 +97,17 @@ impl Registry {
     /// caller may send `per_minute` requests, and keeps what it has left if that did not change.
     ///
     /// # Errors
-    /// [`Taken`] when a declared name is in the store too.
+    /// [`DuplicateNames`] when a declared name is in the store too.
     pub fn declare(
         &self,
         connections: &[Arc<Connection>],
         callers: Vec<(TokenDigest, Caller)>,
         per_minute: Option<u32>,
         metrics: &Metrics,
-    ) -> Result<Self, Taken> {
+    ) -> Result<Self, DuplicateNames> {
         let mut next = self.clone();
         next.per_minute = per_minute;
-        for listing in self.listings(Source::Declared) {
+        for listing in self.listings(ConnectionSource::Declared) {
             next.remove(&listing.connection);
         }
         let mut taken = Vec::new();
@@ -120,7 +117,7 @@ impl Registry {
                 taken.push(format!("{integration}.{name}"));
             } else {
                 let before = self.lookup(integration.as_str(), name.as_str());
-                next.list(Arc::clone(connection), Source::Declared, metrics, before);
+                next.list(Arc::clone(connection), ConnectionSource::Declared, metrics, before);
             }
         }
         next.callers = self.stored_holders(per_minute).collect();
@@ -128,35 +125,40 @@ impl Registry {
             let holder = Holder::new(caller, None, self.limit(&digest, per_minute));
             next.callers.insert(digest, Arc::new(holder));
         }
-        if taken.is_empty() { Ok(next) } else { Err(Taken(taken)) }
+        if taken.is_empty() { Ok(next) } else { Err(DuplicateNames(taken)) }
     }
 
     /// Adds a connection of the store, or puts it in the place of the one of its name. A declared
     /// one is never put aside.
     ///
     /// # Errors
-    /// [`Taken`] when the name is declared.
-    pub fn put(&mut self, connection: Connection, metrics: &Metrics) -> Result<(), Taken> {
+    /// [`DuplicateNames`] when the name is declared.
+    pub fn insert_connection(
+        &mut self,
+        connection: Connection,
+        metrics: &Metrics,
+    ) -> Result<(), DuplicateNames> {
         let (integration, name) = (connection.integration().clone(), connection.name().clone());
         if self.is_declared(&integration, &name) {
-            return Err(Taken(vec![format!("{integration}.{name}")]));
+            return Err(DuplicateNames(vec![format!("{integration}.{name}")]));
         }
         let before = self.lookup(integration.as_str(), name.as_str()).cloned();
-        self.withdraw(&integration, &name);
-        self.list(Arc::new(connection), Source::Stored, metrics, before.as_ref());
+        self.remove_connection(&integration, &name);
+        self.list(Arc::new(connection), ConnectionSource::Stored, metrics, before.as_ref());
         Ok(())
     }
 
     /// Removes the connection of the store that has this name, if there is one.
-    pub fn withdraw(&mut self, integration: &IntegrationName, name: &ConnectionName) {
+    pub fn remove_connection(&mut self, integration: &IntegrationName, name: &ConnectionName) {
         let listing = self.lookup(integration.as_str(), name.as_str()).cloned();
-        if let Some(listing) = listing.filter(|listing| listing.source == Source::Stored) {
+        if let Some(listing) = listing.filter(|listing| listing.source == ConnectionSource::Stored)
+        {
             self.remove(&listing.connection);
         }
     }
 
     /// Adds a caller whose token is kept in the store. A declared one with the same token stays.
-    pub fn admit(&mut self, digest: TokenDigest, id: Uuid, caller: Caller) {
+    pub fn insert_token(&mut self, digest: TokenDigest, id: Uuid, caller: Caller) {
         if self.callers.get(&digest).is_none_or(|known| known.id().is_some()) {
             let holder = Holder::new(caller, Some(id), self.limit(&digest, self.per_minute));
             self.stored_tokens.insert(id, digest);
@@ -165,7 +167,7 @@ impl Registry {
     }
 
     /// Removes the caller whose token has this id in the store, if there is one.
-    pub fn dismiss(&mut self, id: Uuid) {
+    pub fn remove_token(&mut self, id: Uuid) {
         let Some(digest) = self.stored_tokens.remove(&id) else { return };
         // A declared one with the same token is somebody else's.
         if self.callers.get(&digest).is_some_and(|holder| holder.id() == Some(id)) {
@@ -176,19 +178,19 @@ impl Registry {
     /// What is declared here together with what `stored` has of the store, in the place of what
     /// was stored here; and the names that are both, which stay declared.
     #[must_use]
-    pub fn with_stored(&self, stored: &Self) -> (Self, Option<Taken>) {
+    pub fn with_stored(&self, stored: &Self) -> (Self, Option<DuplicateNames>) {
         let mut next = Self { per_minute: self.per_minute, ..stored.clone() };
         let mut taken = Vec::new();
-        for listing in self.listings(Source::Declared) {
+        for listing in self.listings(ConnectionSource::Declared) {
             let connection = &listing.connection;
             let (integration, name) = (connection.integration(), connection.name());
             if next.lookup(integration.as_str(), name.as_str()).is_some() {
                 taken.push(format!("{integration}.{name}"));
-                next.withdraw(integration, name);
+                next.remove_connection(integration, name);
             }
             next.insert(Arc::clone(listing));
         }
-        for listing in next.listings(Source::Stored) {
+        for listing in next.listings(ConnectionSource::Stored) {
             let connection = &listing.connection;
             let (integration, name) = (connection.integration(), connection.name());
             if let Some(before) = self.lookup(integration.as_str(), name.as_str()) {
@@ -203,7 +205,7 @@ impl Registry {
         }
         let declared = self.callers.iter().filter(|(_, holder)| holder.id().is_none());
         next.callers.extend(declared.map(|(digest, holder)| (*digest, Arc::clone(holder))));
-        (next, (!taken.is_empty()).then_some(Taken(taken)))
+        (next, (!taken.is_empty()).then_some(DuplicateNames(taken)))
     }
 
     /// Who holds the token with this digest.
@@ -220,7 +222,7 @@ impl Registry {
 
     /// The connections that are kept in the store, in no order.
     pub fn stored(&self) -> impl Iterator<Item = &Arc<Connection>> {
-        self.listings(Source::Stored).map(|listing| &listing.connection)
+        self.listings(ConnectionSource::Stored).map(|listing| &listing.connection)
     }
 
     /// Everybody who holds a token.
@@ -238,7 +240,7 @@ impl Registry {
 
     /// The connection of this name.
     #[must_use]
-    pub fn lookup(&self, integration: &str, name: &str) -> Option<&Arc<Listing>> {
+    pub fn lookup(&self, integration: &str, name: &str) -> Option<&Arc<RegisteredConnection>> {
         self.integrations.get(integration)?.by_name.get(name)
     }
 
@@ -246,7 +248,7 @@ impl Registry {
     #[must_use]
     pub fn is_declared(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         self.lookup(integration.as_str(), name.as_str())
-            .is_some_and(|listing| listing.source == Source::Declared)
+            .is_some_and(|listing| listing.source == ConnectionSource::Declared)
     }
 
     /// The declared connections of an integration, in the order of their names.
@@ -257,7 +259,7 @@ impl Registry {
         };
         let listings = integration.by_name.values();
         let mut found: Vec<_> = listings
-            .filter(|listing| listing.source == Source::Declared)
+            .filter(|listing| listing.source == ConnectionSource::Declared)
             .map(|listing| &listing.connection)
             .collect();
         found.sort_by(|a, b| a.name().cmp(b.name()));
@@ -265,7 +267,7 @@ impl Registry {
     }
 
     /// All connections of an integration, in no order.
-    pub fn listed_in(&self, integration: &str) -> impl Iterator<Item = &Arc<Listing>> {
+    pub fn listed_in(&self, integration: &str) -> impl Iterator<Item = &Arc<RegisteredConnection>> {
         self.integrations.get(integration).into_iter().flat_map(|found| found.by_name.values())
     }
 
@@ -282,7 +284,7 @@ impl Registry {
         integration: &str,
         host: &HostName,
         caller: &Caller,
-    ) -> Vec<&Arc<Listing>> {
+    ) -> Vec<&Arc<RegisteredConnection>> {
         let Some(integration) = self.integrations.get(integration) else { return Vec::new() };
         let mut found: Vec<_> = suffixes(host.as_str())
             .filter_map(|base| integration.by_base.get(base))
@@ -336,7 +338,10 @@ impl Registry {
         kept.or_else(|| Rate::per_minute(per_minute).map(Arc::new))
     }
 
-    fn listings(&self, source: Source) -> impl Iterator<Item = &Arc<Listing>> {
+    fn listings(
+        &self,
+        source: ConnectionSource,
+    ) -> impl Iterator<Item = &Arc<RegisteredConnection>> {
         let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
         all.filter(move |listing| listing.source == source)
     }
@@ -345,9 +350,9 @@ impl Registry {
     fn list(
         &mut self,
         connection: Arc<Connection>,
-        source: Source,
+        source: ConnectionSource,
         metrics: &Metrics,
-        before: Option<&Arc<Listing>>,
+        before: Option<&Arc<RegisteredConnection>>,
     ) {
         let (tally, usage) = (
             metrics.tally(&connection),
@@ -356,10 +361,10 @@ impl Registry {
         if let Some(before) = before {
             usage.take_over(&before.usage);
         }
-        self.insert(Arc::new(Listing { connection, tally, usage, source }));
+        self.insert(Arc::new(RegisteredConnection { connection, tally, usage, source }));
     }
 
-    fn insert(&mut self, listing: Arc<Listing>) {
+    fn insert(&mut self, listing: Arc<RegisteredConnection>) {
         let connection = &listing.connection;
         let integration = self.integrations.entry(connection.integration().clone()).or_default();
         if let Some(domain) = connection.allowed_domain() {

@@ -40,13 +40,13 @@ fn covering(registry: &Registry, integration: &str, host: &str) -> Vec<String> {
 fn a_change_makes_a_new_set_and_leaves_the_old_one() {
     let metrics = Metrics::new();
     let mut before = Registry::default();
-    before.put(connection("acme.one", "api.example.com"), &metrics).unwrap();
+    before.insert_connection(connection("acme.one", "api.example.com"), &metrics).unwrap();
     let mut after = before.clone();
-    after.put(connection("acme.two", "*.example.com"), &metrics).unwrap();
+    after.insert_connection(connection("acme.two", "*.example.com"), &metrics).unwrap();
     assert_eq!(covering(&before, "acme", "api.example.com"), ["one"]);
     assert_eq!(covering(&after, "acme", "api.example.com"), ["one", "two"]);
     let (integration, name) = ("acme", ConnectionName::parse("one").unwrap());
-    after.withdraw(&IntegrationName::parse(integration).unwrap(), &name);
+    after.remove_connection(&IntegrationName::parse(integration).unwrap(), &name);
     assert!(before.lookup("acme", "one").is_some() && after.lookup("acme", "one").is_none());
     assert_eq!(covering(&after, "acme", "api.example.com"), ["two"]);
     assert_eq!((before.connections(), after.connections()), (1, 1));
@@ -56,8 +56,8 @@ fn a_change_makes_a_new_set_and_leaves_the_old_one() {
 fn a_connection_that_changes_is_found_where_it_is_now_and_nowhere_else() {
     let metrics = Metrics::new();
     let mut registry = Registry::default();
-    registry.put(connection("acme.one", "api.example.com"), &metrics).unwrap();
-    registry.put(connection("acme.one", "api.example.org"), &metrics).unwrap();
+    registry.insert_connection(connection("acme.one", "api.example.com"), &metrics).unwrap();
+    registry.insert_connection(connection("acme.one", "api.example.org"), &metrics).unwrap();
     assert!(covering(&registry, "acme", "api.example.com").is_empty());
     assert_eq!(covering(&registry, "acme", "api.example.org"), ["one"]);
     assert_eq!(registry.connections(), 1);
@@ -69,18 +69,20 @@ fn what_is_declared_and_what_is_stored_do_not_touch_each_other() {
     let declared = [Arc::new(connection("acme.one", "api.example.com"))];
     let registry = Registry::default().declare(&declared, Vec::new(), None, &metrics).unwrap();
     let mut registry = registry;
-    assert!(registry.put(connection("acme.one", "evil.example.com"), &metrics).is_err());
-    registry.put(connection("acme.two", "api.example.com"), &metrics).unwrap();
+    assert!(
+        registry.insert_connection(connection("acme.one", "evil.example.com"), &metrics).is_err()
+    );
+    registry.insert_connection(connection("acme.two", "api.example.com"), &metrics).unwrap();
     let both = [Arc::clone(&declared[0]), Arc::new(connection("acme.two", "api.example.com"))];
     let refused = registry.declare(&both, Vec::new(), None, &metrics).unwrap_err();
     assert!(refused.to_string().ends_with("acme.two"), "{refused}");
-    registry.withdraw(declared[0].integration(), declared[0].name());
+    registry.remove_connection(declared[0].integration(), declared[0].name());
     assert!(registry.lookup("acme", "one").is_some(), "a declared one is not the store's to take");
     let reloaded = registry.declare(&[], Vec::new(), None, &metrics).unwrap();
     assert!(reloaded.lookup("acme", "one").is_none() && reloaded.lookup("acme", "two").is_some());
     let mut stored = Registry::default();
-    stored.put(connection("acme.one", "evil.example.com"), &metrics).unwrap();
-    stored.put(connection("acme.three", "api.example.com"), &metrics).unwrap();
+    stored.insert_connection(connection("acme.one", "evil.example.com"), &metrics).unwrap();
+    stored.insert_connection(connection("acme.three", "api.example.com"), &metrics).unwrap();
     let (anew, taken) = registry.with_stored(&stored);
     assert!(taken.unwrap().to_string().ends_with("acme.one"));
     assert_eq!(covering(&anew, "acme", "api.example.com"), ["one", "three"]);
@@ -95,8 +97,8 @@ fn callers_come_and_go_with_their_tokens() {
     let (declared, stored, id) = (digest(), digest(), Uuid::from_u128(7));
     let operator = vec![(declared, caller("operator"))];
     let mut registry = Registry::default().declare(&[], operator, None, &metrics).unwrap();
-    registry.admit(stored, id, caller("runner"));
-    registry.admit(declared, Uuid::from_u128(8), caller("impostor"));
+    registry.insert_token(stored, id, caller("runner"));
+    registry.insert_token(declared, Uuid::from_u128(8), caller("impostor"));
     let name = |registry: &Registry, digest| {
         registry.holder(&digest).map(|holder| holder.caller.name.to_string())
     };
@@ -104,7 +106,7 @@ fn callers_come_and_go_with_their_tokens() {
     assert_eq!(name(&registry, stored).as_deref(), Some("runner"));
     let mut reloaded = registry.declare(&[], Vec::new(), None, &metrics).unwrap();
     assert_eq!((name(&reloaded, declared), reloaded.callers()), (None, 1));
-    reloaded.dismiss(id);
+    reloaded.remove_token(id);
     assert_eq!((name(&reloaded, stored), reloaded.callers()), (None, 0));
 }
 
@@ -114,7 +116,7 @@ fn a_limit_is_kept_over_reloads_unless_it_changes() {
     let (declared, stored, id) = (digest(), digest(), Uuid::from_u128(7));
     let callers = || vec![(declared, caller("operator"))];
     let mut registry = Registry::default().declare(&[], callers(), Some(1), &metrics).unwrap();
-    registry.admit(stored, id, caller("runner"));
+    registry.insert_token(stored, id, caller("runner"));
     let takes = |registry: &Registry, digest| {
         registry.holder(&digest).unwrap().limit.as_ref().unwrap().take().is_ok()
     };

@@ -4,11 +4,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::ask::Question;
-use super::failure::Failure;
-use super::provider::{Inquiry, Provider, Unsuccessful};
-use super::tokens::{Cause, Wanted};
-use super::{Shelf, Step};
+use super::ask::GrantParams;
+use super::failure::TokenFailure;
+use super::handle::{Cause, RefreshRequest};
+use super::provider::{Provider, TokenRequest, Unsuccessful};
+use super::{OAuthStep, Shelf};
 use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
@@ -19,16 +19,16 @@ use crate::store::{self, Begun, Left, RefreshLease, Revision};
 
 /// What a refresh needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flight<'a> {
+pub(super) struct Refresh<'a> {
     pub(super) shelf: &'a dyn Shelf,
     pub(super) provider: &'a Provider,
     pub(super) clock: &'a Clock,
-    pub(super) wanted: &'a Wanted,
+    pub(super) request: &'a RefreshRequest,
     pub(super) lease: RefreshLease,
 }
 
 /// The connection under the lease.
-struct Under {
+struct Leased {
     holder: String,
     record: Box<ConnectionRecord>,
     /// Whether an earlier refresh was asked for, and its answer never arrived.
@@ -38,88 +38,89 @@ struct Under {
 /// How far it is with the lease.
 enum Entered {
     /// There are newer tokens already.
-    Newer(Flown, Revision),
+    Newer(Refreshed, Revision),
     /// It is ours to refresh.
-    Under(Under),
+    Leased(Leased),
 }
 
 /// How it has ended well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Flown {
+pub(super) struct Refreshed {
     /// The set of tokens that is in force.
     pub(super) generation: i64,
-    /// Whether it was this flight that brought them.
+    /// Tells whether this refresh brought them.
     pub(super) is_ours: bool,
 }
 
-impl Flown {
+impl Refreshed {
     fn others(generation: i64) -> Self {
         Self { generation, is_ours: false }
     }
 }
 
-impl Flight<'_> {
+impl Refresh<'_> {
     /// Flies; gives the set of tokens that is in force then.
-    pub(super) async fn fly(&self) -> Result<Flown, Unsuccessful> {
+    pub(super) async fn run(&self) -> Result<Refreshed, Unsuccessful> {
         let mut entries = 0;
-        let (flown, revision) = loop {
+        let (refreshed, revision) = loop {
             let done = match self.enter().await? {
-                Entered::Newer(flown, revision) => Ok((flown, revision)),
-                Entered::Under(under) => Box::pin(self.hold_on(&under)).await,
+                Entered::Newer(refreshed, revision) => Ok((refreshed, revision)),
+                Entered::Leased(leased) => Box::pin(self.hold_on(&leased)).await,
             };
             entries += 1;
             match done {
                 // Another instance has the lease now: what it brings is waited for.
-                Err(Unsuccessful { failure: Failure::Overtaken, .. }) if entries < MAX_ENTRIES => {}
+                Err(Unsuccessful { failure: TokenFailure::Overtaken, .. })
+                    if entries < MAX_ENTRIES => {}
                 done => break done?,
             }
         };
         if !self.shelf.in_force(revision).await {
             tracing::warn!("tokens were refreshed, and are not in force on this instance yet");
         }
-        Ok(flown)
+        Ok(refreshed)
     }
 
     /// Waits for the lease, unless somebody else brings newer tokens meanwhile.
-    async fn enter(&self) -> Result<Entered, Failure> {
-        let holder = new_id().map_err(|_silent| Failure::Seal)?.to_string();
+    async fn enter(&self) -> Result<Entered, TokenFailure> {
+        let holder = new_id().map_err(|_silent| TokenFailure::Seal)?.to_string();
         loop {
-            if let Some((flown, revision)) = self.look().await? {
-                return Ok(Entered::Newer(flown, revision));
+            if let Some((refreshed, revision)) = self.look().await? {
+                return Ok(Entered::Newer(refreshed, revision));
             }
             let store = self.shelf.store();
             let length = self.lease.before_asking;
-            let begun = store.begin_refresh(self.wanted.uuid, &holder, length).await;
+            let begun = store.begin_refresh(self.request.uuid, &holder, length).await;
             match begun.map_err(|error| store_failed(&error))? {
-                Begun::Held => tokio::time::sleep(GLANCE).await,
-                Begun::Gone => return Err(Failure::Gone),
+                Begun::Held => tokio::time::sleep(POLL_INTERVAL).await,
+                Begun::Gone => return Err(TokenFailure::Gone),
                 Begun::Granted { record, unanswered } => {
-                    return Ok(Entered::Under(Under { holder, record, unanswered }));
+                    return Ok(Entered::Leased(Leased { holder, record, unanswered }));
                 }
             }
         }
     }
 
     /// What the store has now.
-    async fn read(&self) -> Result<(ConnectionRecord, Revision), Failure> {
-        let Wanted { integration, name, uuid, .. } = self.wanted;
+    async fn read(&self) -> Result<(ConnectionRecord, Revision), TokenFailure> {
+        let RefreshRequest { integration, name, uuid, .. } = self.request;
         let found = self.shelf.store().connection_as_of(integration, name).await;
         let (record, revision) = found.map_err(|error| store_failed(&error))?;
-        let record = record.filter(|record| record.uuid == *uuid).ok_or(Failure::Gone)?;
+        let record = record.filter(|record| record.uuid == *uuid).ok_or(TokenFailure::Gone)?;
         Ok((record, revision))
     }
 
     /// Whether there are newer tokens, without the lease.
-    async fn look(&self) -> Result<Option<(Flown, Revision)>, Failure> {
+    async fn look(&self) -> Result<Option<(Refreshed, Revision)>, TokenFailure> {
         let (record, revision) = self.read().await?;
-        let grant = record.grant().ok_or(Failure::Gone)?;
-        if grant.generation > self.wanted.newer_than {
-            return Ok(Some((Flown::others(grant.generation), revision)));
+        let grant = record.grant().ok_or(TokenFailure::Gone)?;
+        if grant.generation > self.request.newer_than {
+            return Ok(Some((Refreshed::others(grant.generation), revision)));
         }
         // An operator may know that the provider has changed its mind.
         match &grant.lapse {
-            Some(lapse) if self.wanted.cause != Cause::Operator => {
-                Err(Failure::Lapsed(lapse.reason))
+            Some(lapse) if self.request.cause != Cause::Operator => {
+                Err(TokenFailure::Lapsed(lapse.reason))
             }
             _ => Ok(None),
         }
@@ -127,36 +128,38 @@ impl Flight<'_> {
 
     /// Refreshes, and has the lease count until that is over, however long it takes: nobody else
     /// may spend the refresh token while what it was changed for is not kept.
-    async fn hold_on(&self, under: &Under) -> Result<(Flown, Revision), Unsuccessful> {
+    async fn hold_on(&self, leased: &Leased) -> Result<(Refreshed, Revision), Unsuccessful> {
         let done = tokio::select! {
-            done = self.refresh(under) => done,
-            never = self.hold(&under.holder) => match never {},
+            done = self.refresh(leased) => done,
+            never = self.hold(&leased.holder) => match never {},
         };
         let left = match done {
             // It was given back along with what was kept.
-            Ok((Flown { is_ours: true, .. }, _)) => return done,
-            Err(Unsuccessful { failure: Failure::Unanswered(_), .. }) => Left::Unanswered,
+            Ok((Refreshed { is_ours: true, .. }, _)) => return done,
+            Err(Unsuccessful { failure: TokenFailure::Unanswered(_), .. }) => Left::Unanswered,
             _ => Left::Nothing,
         };
-        self.leave(&under.holder, left).await;
+        self.leave(&leased.holder, left).await;
         done
     }
 
     /// Asks the provider and keeps what it gives.
-    async fn refresh(&self, under: &Under) -> Result<(Flown, Revision), Unsuccessful> {
-        let record = &under.record;
-        let grant = record.grant().ok_or(Failure::Gone)?;
-        if grant.generation > self.wanted.newer_than {
+    async fn refresh(&self, leased: &Leased) -> Result<(Refreshed, Revision), Unsuccessful> {
+        let record = &leased.record;
+        let grant = record.grant().ok_or(TokenFailure::Gone)?;
+        if grant.generation > self.request.newer_than {
             let newer = self.look().await?;
-            return Ok(newer.unwrap_or_else(|| (Flown::others(grant.generation), Revision::ZERO)));
+            return Ok(
+                newer.unwrap_or_else(|| (Refreshed::others(grant.generation), Revision::ZERO))
+            );
         }
         let (client, before) = self.prepare(record, grant).await?;
         if has_moved(&client, grant, &before) {
             return Ok(self.lapse(LapseReason::ClientMoved).await?);
         }
-        match self.ask(under, &client, grant, &before).await {
+        match self.ask(leased, &client, grant, &before).await {
             Ok(tokens) => Ok(self.keep(record, &tokens).await?),
-            Err(why) if why.failure.is_invalid_grant() && under.unanswered => {
+            Err(why) if why.failure.is_invalid_grant() && leased.unanswered => {
                 Ok(self.lapse(LapseReason::AnswerLost).await?)
             }
             Err(why) if why.failure.is_invalid_grant() => {
@@ -171,34 +174,34 @@ impl Flight<'_> {
         &self,
         record: &ConnectionRecord,
         grant: &Grant,
-    ) -> Result<(ClientRecord, TokenSet), Failure> {
+    ) -> Result<(ClientRecord, TokenSet), TokenFailure> {
         let whose = format!("the connection {}.{}", record.integration, record.name);
         let packed = self.shelf.open(whose, record.context(), &record.sealed).await;
-        let tokens = TokenSet::unpack(&packed?).ok_or(Failure::Seal)?;
+        let tokens = TokenSet::unpack(&packed?).ok_or(TokenFailure::Seal)?;
         let client = self.shelf.store().client(&record.integration, grant.client).await;
-        let client = client.map_err(|error| store_failed(&error))?.ok_or(Failure::Gone)?;
+        let client = client.map_err(|error| store_failed(&error))?.ok_or(TokenFailure::Gone)?;
         Ok((client, tokens))
     }
 
     async fn ask(
         &self,
-        under: &Under,
+        leased: &Leased,
         client: &ClientRecord,
         grant: &Grant,
         before: &TokenSet,
     ) -> Result<TokenSet, Unsuccessful> {
-        let question = match (grant.grant_type, &before.refresh_token) {
+        let grant_params = match (grant.grant_type, &before.refresh_token) {
             (GrantType::ClientCredentials, _) => {
-                Question::ClientCredentials { scopes: &grant.scopes }
+                GrantParams::ClientCredentials { scopes: &grant.scopes }
             }
             (GrantType::AuthorizationCode, Some(refresh_token)) => {
-                Question::Refresh { refresh_token }
+                GrantParams::Refresh { refresh_token }
             }
-            (GrantType::AuthorizationCode, None) => return Err(Failure::NoRefreshToken.into()),
+            (GrantType::AuthorizationCode, None) => return Err(TokenFailure::NoRefreshToken.into()),
         };
         let subdomain = grant.subdomain.as_ref();
-        let inquiry = Inquiry { client, subdomain, question, scopes: &before.scope };
-        let mut fresh = self.provider.ask(inquiry, self.note_asked(&under.holder)).await?;
+        let token_request = TokenRequest { client, subdomain, grant_params, scopes: &before.scope };
+        let mut fresh = self.provider.ask(token_request, self.note_asked(&leased.holder)).await?;
         fresh.refresh_token = match grant.grant_type {
             // A provider that gives no other means the same one (RFC 6749 §6).
             GrantType::AuthorizationCode => {
@@ -213,20 +216,20 @@ impl Flight<'_> {
     /// Notes in the store that the provider is asked from now on, if the lease is still ours: this
     /// instance may have been paused since it took it. Where so much time passes between the note
     /// and its answer that the lease may have ended meanwhile, it is noted again.
-    async fn note_asked(&self, holder: &str) -> Result<(), Failure> {
+    async fn note_asked(&self, holder: &str) -> Result<(), TokenFailure> {
         let length = self.lease.after_asking;
         for _attempt in 0..MAX_NOTES {
             let begun = instant();
-            let noted = self.shelf.store().note_asked(self.wanted.uuid, holder, length).await;
+            let noted = self.shelf.store().note_asked(self.request.uuid, holder, length).await;
             if !noted.map_err(|error| store_failed(&error))? {
                 tracing::warn!("the refresh was not asked for: another instance has its lease");
-                return Err(Failure::Overtaken);
+                return Err(TokenFailure::Overtaken);
             }
             if begun.elapsed() < length / 2 {
                 return Ok(());
             }
         }
-        Err(Failure::Store)
+        Err(TokenFailure::Store)
     }
 
     /// Keeps the tokens, however long that takes and whatever else is changed of the connection
@@ -236,12 +239,12 @@ impl Flight<'_> {
         &self,
         read: &ConnectionRecord,
         tokens: &TokenSet,
-    ) -> Result<(Flown, Revision), Failure> {
+    ) -> Result<(Refreshed, Revision), TokenFailure> {
         let mut before = read.clone();
-        let mut pause = FIRST_PAUSE;
+        let mut pause = FIRST_RETRY_PAUSE;
         loop {
-            let grant = before.grant().ok_or(Failure::Gone)?;
-            let ours = Flown { generation: grant.generation + 1, is_ours: true };
+            let grant = before.grant().ok_or(TokenFailure::Gone)?;
+            let ours = Refreshed { generation: grant.generation + 1, is_ours: true };
             let after = self.renewed(&before, grant, tokens)?;
             match self.shelf.store().finish_refresh(&before, &after).await {
                 Ok(Some(revision)) => return Ok((ours, revision)),
@@ -254,16 +257,16 @@ impl Flight<'_> {
             }
             let (found, revision) = match self.read().await {
                 Ok(found) => found,
-                Err(Failure::Store | Failure::StoreFaulty) => continue,
+                Err(TokenFailure::Store | TokenFailure::StoreFaulty) => continue,
                 Err(other) => return Err(other),
             };
             // The write that seemed to fail was done after all.
             if found.sealed.payload == after.sealed.payload {
                 return Ok((ours, revision));
             }
-            let theirs = found.grant().ok_or(Failure::Gone)?;
+            let theirs = found.grant().ok_or(TokenFailure::Gone)?;
             if !grant.is_same_set(theirs) {
-                return Ok((Flown::others(theirs.generation), revision));
+                return Ok((Refreshed::others(theirs.generation), revision));
             }
             before = found;
         }
@@ -275,24 +278,24 @@ impl Flight<'_> {
         before: &ConnectionRecord,
         grant: &Grant,
         tokens: &TokenSet,
-    ) -> Result<ConnectionRecord, Failure> {
+    ) -> Result<ConnectionRecord, TokenFailure> {
         let mut after = before.clone();
         let generation = grant.generation + 1;
         after.detail = Detail::OAuth(Box::new(Grant { generation, lapse: None, ..grant.clone() }));
         after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
         let sealed = self.shelf.vault().seal(&after.context(), &tokens.pack());
-        after.sealed = sealed.map_err(|_why| Failure::Seal)?;
+        after.sealed = sealed.map_err(|_why| TokenFailure::Seal)?;
         Ok(after)
     }
 
     /// The grant is no more, as it seems. Before that is believed, the store is read once
     /// more: somebody else may have spent the same refresh token just before.
-    async fn lapse(&self, reason: LapseReason) -> Result<(Flown, Revision), Failure> {
+    async fn lapse(&self, reason: LapseReason) -> Result<(Refreshed, Revision), TokenFailure> {
         loop {
             let (before, revision) = self.read().await?;
-            let grant = before.grant().ok_or(Failure::Gone)?;
-            if grant.generation > self.wanted.newer_than {
-                return Ok((Flown::others(grant.generation), revision));
+            let grant = before.grant().ok_or(TokenFailure::Gone)?;
+            if grant.generation > self.request.newer_than {
+                return Ok((Refreshed::others(grant.generation), revision));
             }
             let lapse = Lapse { since: whole_microseconds(self.clock.now()), reason };
             let mut after = before.clone();
@@ -303,7 +306,7 @@ impl Flight<'_> {
             if let Some(revision) = kept.map_err(|error| store_failed(&error))? {
                 lapsed(&before, reason);
                 self.shelf.in_force(revision).await;
-                return Err(Failure::Lapsed(reason));
+                return Err(TokenFailure::Lapsed(reason));
             }
         }
     }
@@ -315,7 +318,7 @@ impl Flight<'_> {
         loop {
             tokio::time::sleep(interval).await;
             let store = self.shelf.store();
-            let held = store.extend_refresh(self.wanted.uuid, holder, self.lease).await;
+            let held = store.extend_refresh(self.request.uuid, holder, self.lease).await;
             match held {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!("the lease to refresh is another's by now"),
@@ -327,7 +330,7 @@ impl Flight<'_> {
     }
 
     async fn leave(&self, holder: &str, left: Left) {
-        let left = self.shelf.store().leave_refresh(self.wanted.uuid, holder, left).await;
+        let left = self.shelf.store().leave_refresh(self.request.uuid, holder, left).await;
         if let Err(error) = left {
             tracing::warn!(error = %chain(&error), "the lease to refresh ends by itself");
         }
@@ -336,7 +339,7 @@ impl Flight<'_> {
 
 fn lapsed(record: &ConnectionRecord, reason: LapseReason) {
     let (integration, name) = (&record.integration, record.name.as_str());
-    let step = Step {
+    let step = OAuthStep {
         step: "lapse",
         operator: "keyferry",
         integration,
@@ -370,19 +373,19 @@ fn has_moved(client: &ClientRecord, grant: &Grant, before: &TokenSet) -> bool {
         && there.is_ok_and(|there| there != *before.issuer)
 }
 
-fn store_failed(error: &store::Error) -> Failure {
+fn store_failed(error: &store::Error) -> TokenFailure {
     let is_transient = error.is_transient();
     let error = error as &dyn std::error::Error;
     if is_transient {
         tracing::warn!(error, "tokens can't be refreshed: the store can't be used");
-        return Failure::Store;
+        return TokenFailure::Store;
     }
     tracing::error!(
         error,
         "tokens can't be refreshed: the store can't be used, and that does not pass by itself: \
          its operator must act"
     );
-    Failure::StoreFaulty
+    TokenFailure::StoreFaulty
 }
 
 /// How often one refresh takes the lease: it may be lost to another instance before the provider
@@ -393,8 +396,8 @@ const MAX_ENTRIES: usize = 3;
 const MAX_NOTES: usize = 3;
 
 /// How often is looked at what another instance brings.
-const GLANCE: Duration = Duration::from_millis(150);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(150);
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// So that what could not be kept is kept within a second of the store being back.
 const MAX_RETRY_PAUSE: Duration = Duration::from_millis(500);
