@@ -398,15 +398,18 @@ def version(client):
 def table():
     rows = [
         "# Clients", "",
-        "Programs that were tried, unmodified, through an intercepted tunnel: the origin got the credential, and they never had it. The proxy is",
-        "`http://INTEGRATION:TOKEN@HOST:PORT`, the CA what `keyferry ca export` prints ([Interception](../explanation/interception.md)). `keyferry run` sets all of it, but for Chromium: each was tried so too. A test makes this table.",
+        "Programs that were tried, unmodified, through an intercepted tunnel: the origin got the",
+        "credential, and the program never had it. The proxy is `http://INTEGRATION:TOKEN@HOST:PORT`, the",
+        "CA is what `keyferry ca export` prints ([how](../how-to/http-proxy-programs.md)). `keyferry run`",
+        "sets all of it, except for Chromium, and each was tried so too. A test makes this table.",
         "", "| client | tried | the proxy | the CA | |", "|---|---|---|---|---|",
     ]
     for client in [*CLIENTS, *OTHERS]:
         rows.append(f"| {client.name} | {version(client)} | {client.proxy} | {client.trust} | {client.note} |")
     rows += [
         "", "## By base URL", "",
-        "No tunnel and no CA: the program is given another base URL, and the caller token in the place of its key.", "",
+        "No tunnel and no CA: [another base URL](../how-to/sdks-by-base-url.md), and the caller token in",
+        "place of the key.", "",
         "| client | tried | how | |", "|---|---|---|---|",
     ]
     rows += [f"| {c.name} | {version(c)} | {c.proxy} | {c.note} |" for c in BY_BASE_URL]
