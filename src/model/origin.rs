@@ -291,7 +291,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_is_idempotent(text in "[A-Za-z0-9._:\\[\\]@-]{0,40}") {
+        fn reading_is_idempotent(text in "[A-Za-z0-9._:\\[\\]@-]{0,40}|\\PC{0,80}") {
             if let Ok(read) = Authority::parse(&text) {
                 let printed = match read.port {
                     Some(port) => format!("{}:{port}", read.host),
@@ -299,11 +299,6 @@ mod tests {
                 };
                 prop_assert_eq!(Authority::parse(&printed), Ok(read));
             }
-        }
-
-        #[test]
-        fn anything_at_all_is_read_or_refused_without_a_panic(text in "\\PC{0,80}") {
-            let _verdict = Authority::parse(&text);
         }
     }
 }

@@ -262,8 +262,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_at_all_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _either = read(true, &body);
+        fn what_is_no_json_object_brings_no_tokens(
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "[{}\\[\\]\":, a-z0-9\\\\]{0,40}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let is_object = matches!(serde_json::from_slice(&body), Ok(Value::Object(_)));
+            let is_refused = matches!(read(true, &body), Err(Denial::NotJson));
+            prop_assert_eq!(is_refused, !is_object);
         }
 
         #[test]

@@ -126,11 +126,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_at_all_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let bytes = Secret::new(bytes);
-            if let Some(mut unpacking) = Unpacking::new(1, &bytes) {
-                while unpacking.maybe().is_some() || unpacking.text().is_some() {}
+        fn texts_are_read_as_they_would_be_packed(
+            bytes in prop::collection::vec(prop_oneof![9 => Just(0_u8), 1 => 1_u8..9], 0..90),
+        ) {
+            let bytes = Secret::new([&[1], &*bytes].concat());
+            let (mut unpacking, mut packing) = (Unpacking::new(1, &bytes).unwrap(), Packing::new(1));
+            while let Some(text) = unpacking.text() {
+                packing = packing.text(text);
             }
+            prop_assert!(bytes.expose().starts_with(packing.finish().expose()));
         }
     }
 }
