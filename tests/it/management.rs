@@ -1,5 +1,6 @@
 //! The management API, by the real program: what may be asked, by whom, and what is answered.
 
+mod answers;
 mod audit;
 mod connections;
 mod description;
