@@ -2,7 +2,7 @@
 //! figures.
 //!
 //! Owns the paths of the API listener, promises to answer only those who call it by one of its
-//! names, and must never know the data plane, nor decide what the desk decides.
+//! names, and must never know the data plane, nor decide what management decides.
 
 mod audit;
 mod auth;
@@ -38,18 +38,18 @@ use self::error::Error;
 use crate::ca::Leaves;
 use crate::ledger::{Metrics, Sink};
 use crate::listener::{Doorkeeper, Fault, House, TurnedAway, Visit};
-use crate::management::{Desk, Source, Turnstile};
+use crate::management::{ClientAddr, Management, RateLimits};
 use crate::model::record::new_id;
 use crate::tasks::Tasks;
 use crate::upstream::Gauges;
 
 /// What the API shows of the process.
 #[derive(Clone, Debug)]
-pub struct Rooms {
+pub struct ApiState {
     /// Where operators ask.
-    pub desk: Arc<Desk>,
+    pub management: Arc<Management>,
     /// How often they may ask.
-    pub turnstile: Arc<Turnstile>,
+    pub rate_limits: Arc<RateLimits>,
     /// The interception CA's leaves.
     pub leaves: Arc<Leaves>,
     /// The figures.
@@ -79,16 +79,16 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API over these rooms, and beside it what else is to be found at its listener: that is
+    /// The API over these state, and beside it what else is to be found at its listener: that is
     /// called by the same names, and its answers are stamped in the same way.
     #[must_use]
-    pub fn new(rooms: Rooms, beside: Router) -> Self {
+    pub fn new(state: ApiState, beside: Router) -> Self {
         let router = routes::router()
             .fallback(nothing_here)
             .method_not_allowed_fallback(wrong_method)
-            .with_state(rooms.clone())
+            .with_state(state.clone())
             .merge(beside)
-            .layer(from_fn_with_state(rooms, check_host))
+            .layer(from_fn_with_state(state, check_host))
             .layer(from_fn(stamp));
         Self { router }
     }
@@ -109,7 +109,7 @@ impl House for Api {
         request: http::Request<Incoming>,
     ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Source(visit.presence().peer()));
+        request.extensions_mut().insert(ClientAddr(visit.presence().peer()));
         request.extensions_mut().insert(Arc::clone(visit.presence()));
         let answered = self.router.clone().oneshot(request).await;
         drop(visit);
@@ -129,7 +129,7 @@ impl House for Api {
 }
 
 /// A web page can lead a browser here under a name of its own (DNS rebinding).
-async fn check_host(State(rooms): State<Rooms>, request: Request, next: Next) -> Response {
+async fn check_host(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     let host = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     let name = authority.or_else(host).unwrap_or_default();
@@ -137,7 +137,7 @@ async fn check_host(State(rooms): State<Rooms>, request: Request, next: Next) ->
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => name,
     };
-    if rooms.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+    if state.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         next.run(request).await
     } else {
         in_its_family(&request, Error::misdirected())

@@ -1,8 +1,8 @@
 //! The console: connections, seen and managed in a browser.
 //!
 //! Owns the pages below `/console` and who has signed in; promises that they say and do no more
-//! than the desk would for the token that somebody has signed in with; and must never know a
-//! secret that is kept, nor decide what the desk decides.
+//! than management would for the token that somebody has signed in with; and must never know a
+//! secret that is kept, nor decide what management decides.
 
 mod activity;
 mod assets;
@@ -14,17 +14,17 @@ mod connection;
 mod create;
 mod errors;
 mod fields;
-mod filled;
-mod frame;
+mod form_values;
 mod home;
 mod landing;
+mod layout;
 mod list;
-mod outlook;
+mod page_context;
 mod router;
 mod session;
-mod shell;
 mod sign_in;
 mod snippets;
+mod status_view;
 mod system;
 mod tokens;
 mod trial;
@@ -39,18 +39,18 @@ use jiff::Timestamp;
 
 use self::session::Sessions;
 use crate::ledger::Metrics;
-use crate::management::{Desk, Turnstile};
+use crate::management::{Management, RateLimits};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::TokenDigest;
 use crate::tasks::Tasks;
 
 /// What the console is made of.
 #[derive(Clone, Debug)]
-pub struct Rooms {
+pub struct ConsoleServices {
     /// Where operators ask.
-    pub desk: Arc<Desk>,
+    pub management: Arc<Management>,
     /// How often they may ask.
-    pub turnstile: Arc<Turnstile>,
+    pub rate_limits: Arc<RateLimits>,
     /// Whoever sends a request to try it.
     pub courier: Arc<dyn Courier>,
     /// The figures.
@@ -151,13 +151,13 @@ pub struct Times {
 
 /// What every page is served from.
 #[derive(Clone, Debug)]
-struct Hall {
-    rooms: Arc<Rooms>,
+struct ConsoleState {
+    services: Arc<ConsoleServices>,
     sessions: Arc<Sessions>,
 }
 
 /// Every path of the console.
-pub fn router(rooms: Rooms) -> Router {
-    let hall = Hall { rooms: Arc::new(rooms), sessions: Arc::default() };
-    router::router(hall)
+pub fn router(services: ConsoleServices) -> Router {
+    let state = ConsoleState { services: Arc::new(services), sessions: Arc::default() };
+    router::router(state)
 }

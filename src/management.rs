@@ -15,9 +15,9 @@ mod keys;
 mod listing;
 mod oauth;
 mod operator;
-mod survey;
+mod rate_limits;
+mod status;
 mod tokens;
-mod turnstile;
 mod unusable;
 
 use std::fmt;
@@ -26,22 +26,22 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-pub use self::audit::{Audited, Auditing, Pages, Position};
+pub use self::audit::{AuditPage, AuditPosition, AuditReader, Audited};
 pub use self::authorities::{RecordError, Successor, seal_authority};
-pub use self::connections::{Reading, Shown, Writing};
-pub use self::explain::{Asking, Explanation, Question, Step};
+pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
+pub use self::explain::{Explainer, Explanation, Question, Step};
 pub use self::fault::{About, Fault, NAME_TAKEN, Refused, Scope};
 pub use self::form::{Entry, Form, REDACTED, printable_name};
 pub use self::keys::{KeyUse, Rotated};
-pub use self::listing::{Listed, Listing};
+pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
-    AccountAnswer, Authorized, ClientShown, Ending, Exchanged, Keepsake, Pointer, Redirection,
-    Started, Visitor,
+    AccountAnswer, AuthorizationRedirect, ClientView, ConnectionRef, ExchangedFlow, FlowCookie,
+    FlowOutcome, OAuthConnectionView, StartedFlow, UserAgent,
 };
 pub use self::operator::Operator;
-pub use self::survey::{RENEWED_WHEN_USED, Search, State, Survey, Surveyed};
-pub use self::tokens::{Administering, Granted, TOKEN_NAME_TAKEN};
-pub use self::turnstile::{Source, Turnstile};
+pub use self::rate_limits::{ClientAddr, RateLimits};
+pub use self::status::{ConnectionStatus, RENEWED_WHEN_USED, State, StatusFilter, StatusPage};
+pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin};
 pub use self::unusable::Unusable;
 use crate::clock::Clock;
 use crate::ledger::Metrics;
@@ -52,15 +52,15 @@ use crate::oauth::{Provider, RefreshHandle, Shelf};
 use crate::state::Registry;
 use crate::store::Revision;
 
-/// The desk: where operators ask.
+/// Management: where operators ask.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Management {
     keeping: Option<Arc<dyn Keeping>>,
     view: Arc<dyn View>,
     clock: Clock,
 }
 
-/// What is in force on this instance, as far as the desk must know it. Every answer comes from
+/// What is in force on this instance, as far as management must know it. Every answer comes from
 /// memory.
 pub trait View: fmt::Debug + Send + Sync {
     /// The connections and callers. A stored token whose record is not genuine is not among them.
@@ -129,8 +129,8 @@ pub trait Keeping: Shelf {
     fn provider(&self) -> &Provider;
 }
 
-impl Desk {
-    /// A desk over what is in force. Without anything to keep in, it shows what is declared and
+impl Management {
+    /// A management over what is in force. Without anything to keep in, it shows what is declared and
     /// makes nothing.
     #[must_use]
     pub fn new(keeping: Option<Arc<dyn Keeping>>, view: Arc<dyn View>, clock: Clock) -> Self {
@@ -159,7 +159,7 @@ impl Desk {
         format!("{}{}", self.public_url(), oauth::CALLBACK)
     }
 
-    /// The time by which the desk goes.
+    /// The time by which management goes.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()

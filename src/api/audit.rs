@@ -6,10 +6,10 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Seat;
+use super::auth::AuthenticatedOperator;
 use super::error::Error;
-use super::page::{Meta, OnlyPage, Parameters};
-use crate::management::{Audited, Pages, Refused};
+use super::page::{Meta, Parameters, StrictPageQuery};
+use crate::management::{AuditPage, Audited, Refused};
 
 /// A page of the audit trail, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,10 +92,13 @@ pub(super) struct AuditEntry {
     params(Parameters),
     responses((status = 200, description = "A page of entries", body = Trail))
 )]
-pub(super) async fn list(seat: Seat, asked: OnlyPage) -> Result<Json<Trail>, Error> {
-    let auditing = seat.desk.auditing(&seat.operator).map_err(refused)?;
-    let OnlyPage(window) = asked;
-    let Pages { listing, looked_until, .. } = auditing.list(&window).await.map_err(refused)?;
+pub(super) async fn list(
+    seat: AuthenticatedOperator,
+    asked: StrictPageQuery,
+) -> Result<Json<Trail>, Error> {
+    let auditing = seat.management.audit_reader(&seat.operator).map_err(refused)?;
+    let StrictPageQuery(window) = asked;
+    let AuditPage { listing, looked_until, .. } = auditing.list(&window).await.map_err(refused)?;
     let positions = listing.items.iter().map(|(position, _)| *position);
     // In the order of the list: where the search was broken off is its far end.
     let mut positions: Vec<_> = positions.chain(looked_until).collect();

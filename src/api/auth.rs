@@ -1,5 +1,5 @@
-//! Who asks: an access token, and how often it may ask. Handlers reach the desk only through a
-//! [`Seat`].
+//! Who asks: an access token, and how often it may ask. Handlers reach management only through a
+//! [`AuthenticatedOperator`].
 
 use std::sync::Arc;
 
@@ -7,37 +7,38 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 
-use super::Rooms;
+use super::ApiState;
 use super::error::Error;
 use crate::listener::Presence;
-use crate::management::{Desk, Operator, Source};
+use crate::management::{ClientAddr, Management, Operator};
 use crate::model::token::{BODY_LENGTH, PREFIX, TokenDigest};
 
-/// An operator before the desk.
+/// An operator before management.
 #[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) desk: Arc<Desk>,
+pub(super) struct AuthenticatedOperator {
+    pub(super) management: Arc<Management>,
     pub(super) operator: Operator,
 }
 
-impl FromRequestParts<Rooms> for Seat {
+impl FromRequestParts<ApiState> for AuthenticatedOperator {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
         let admitted = presented(&parts.headers).and_then(|digest| {
-            let operator = rooms.desk.admit(&digest).ok_or_else(|| Error::unauthorized(UNKNOWN));
+            let operator =
+                state.management.admit(&digest).ok_or_else(|| Error::unauthorized(UNKNOWN));
             Ok((digest, operator?))
         });
         let (digest, operator) = admitted.map_err(|refused| {
-            let source = parts.extensions.get::<Source>().and_then(|source| source.0);
-            rooms.turnstile.count_stranger(source).map_or_else(Error::too_many, |()| refused)
+            let source = parts.extensions.get::<ClientAddr>().and_then(|source| source.0);
+            state.rate_limits.count_stranger(source).map_or_else(Error::too_many, |()| refused)
         })?;
         if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
             presence.greet(Some(digest)).map_err(|_full| Error::overloaded())?;
         }
-        let per_minute = rooms.desk.rules().requests_per_minute;
-        rooms.turnstile.count_request(&digest, per_minute).map_err(Error::too_many)?;
-        Ok(Self { desk: Arc::clone(&rooms.desk), operator })
+        let per_minute = state.management.rules().requests_per_minute;
+        state.rate_limits.count_request(&digest, per_minute).map_err(Error::too_many)?;
+        Ok(Self { management: Arc::clone(&state.management), operator })
     }
 }
 

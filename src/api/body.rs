@@ -18,9 +18,9 @@ use crate::management::Form;
 
 /// The names in a path. What can't be decoded leads nowhere.
 #[derive(Debug)]
-pub(super) struct At<T>(pub(super) T);
+pub(super) struct PathParam<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParam<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
@@ -34,7 +34,7 @@ pub(super) async fn form(request: Request) -> Result<Form, Error> {
     if !is_json(request.headers()) {
         return Err(Error::not_json());
     }
-    let body = tokio::time::timeout(PATIENCE, collect(request.into_body())).await;
+    let body = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body())).await;
     let body = body.map_err(|_elapsed| Error::body_too_slow())??;
     json::read(&body).map_err(|malformed| Error::invalid(malformed.to_string()))
 }
@@ -50,11 +50,12 @@ fn is_json(headers: &HeaderMap) -> bool {
 async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
     let announced = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
     // Of one size from the start: a buffer that grows leaves copies behind.
-    let mut whole = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(LARGEST).min(LARGEST)));
+    let mut whole =
+        Zeroizing::new(Vec::with_capacity(announced.unwrap_or(MAX_BODY_LEN).min(MAX_BODY_LEN)));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_broken| Error::invalid("the body has not arrived whole"))?;
         let Ok(data) = frame.into_data() else { continue };
-        let fits = whole.len() + data.remaining() <= LARGEST;
+        let fits = whole.len() + data.remaining() <= MAX_BODY_LEN;
         if fits {
             whole.extend_from_slice(&data);
         }
@@ -74,9 +75,9 @@ fn wipe(data: Bytes) {
 }
 
 /// The largest body, in bytes.
-const LARGEST: usize = 65_536;
+const MAX_BODY_LEN: usize = 65_536;
 /// How long a body may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +94,6 @@ mod tests {
         let never = stream::pending::<Result<Bytes, std::io::Error>>();
         let error = form(request.body(Body::from_stream(never)).unwrap()).await.unwrap_err();
         assert_eq!(error.into_response().status(), StatusCode::REQUEST_TIMEOUT);
-        assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
+        assert_eq!(begun.elapsed().as_secs(), BODY_TIMEOUT.as_secs());
     }
 }

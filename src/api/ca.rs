@@ -7,16 +7,16 @@ use http::header;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Seat;
+use super::auth::AuthenticatedOperator;
 use super::connections::time;
 use super::error::Error;
-use super::{Rooms, body};
+use super::{ApiState, body};
 
 /// How a CA succeeds.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"overlap": "7d"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct SuccessionForm {
     /// How long the new CA is published before it signs, as `12h` or `7d`: at most 90 days.
     #[schema(pattern = "^([1-9]|[1-8][0-9]|90)d$", default = "7d")]
@@ -55,8 +55,8 @@ pub(super) struct SuccessorAnswer {
         example = "-----BEGIN CERTIFICATE-----"
     ))
 )]
-pub(super) async fn certificate(State(rooms): State<Rooms>) -> Response {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], rooms.leaves.to_trust()).into_response()
+pub(super) async fn certificate(State(state): State<ApiState>) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], state.leaves.to_trust()).into_response()
 }
 
 /// Make another interception CA
@@ -74,9 +74,12 @@ pub(super) async fn certificate(State(rooms): State<Rooms>) -> Response {
         (status = 409, description = "The CA is the configuration's"),
     )
 )]
-pub(super) async fn rotate(seat: Seat, request: Request) -> Result<Json<SuccessorAnswer>, Error> {
+pub(super) async fn rotate(
+    seat: AuthenticatedOperator,
+    request: Request,
+) -> Result<Json<SuccessorAnswer>, Error> {
     let form = body::form(request).await?;
-    let successor = seat.desk.succeed(&seat.operator, form).await;
+    let successor = seat.management.succeed(&seat.operator, form).await;
     let successor = successor.map_err(|refused| Error::refused(refused, "CA"))?;
     let ca =
         Successor { certificate: successor.certificate, signs_from: time(successor.signs_from) };

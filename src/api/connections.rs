@@ -11,45 +11,53 @@ use http::StatusCode;
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
-use super::auth::Seat;
+use super::auth::AuthenticatedOperator;
 use super::body;
 use super::error::Error;
-use crate::management::{Refused, Shown};
+use crate::management::{ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
 
 /// The integration and the connection that a path names.
 type Names = (String, String);
 
 async fn create(
-    seat: &Seat,
+    seat: &AuthenticatedOperator,
     integration: &str,
     kind: ConnectionType,
     request: Request,
-) -> Result<Shown, Error> {
-    let writing = seat.desk.writing(&seat.operator, integration).map_err(refused)?;
+) -> Result<ConnectionView, Error> {
+    let writing = seat.management.write_access(&seat.operator, integration).map_err(refused)?;
     let form = body::form(request).await?;
     writing.create(kind, form).await.map_err(refused)
 }
 
-async fn show(seat: &Seat, names: &Names, kind: ConnectionType) -> Result<Shown, Error> {
-    let reading = seat.desk.reading(&seat.operator, &names.0).map_err(refused)?;
+async fn show(
+    seat: &AuthenticatedOperator,
+    names: &Names,
+    kind: ConnectionType,
+) -> Result<ConnectionView, Error> {
+    let reading = seat.management.read_access(&seat.operator, &names.0).map_err(refused)?;
     reading.show(kind, &names.1).await.map_err(refused)
 }
 
 async fn update(
-    seat: &Seat,
+    seat: &AuthenticatedOperator,
     names: &Names,
     kind: ConnectionType,
     request: Request,
 ) -> Result<Response, Error> {
-    let writing = seat.desk.writing(&seat.operator, &names.0).map_err(refused)?;
+    let writing = seat.management.write_access(&seat.operator, &names.0).map_err(refused)?;
     let form = body::form(request).await?;
     writing.update(kind, &names.1, form).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn delete(seat: &Seat, names: &Names, kind: ConnectionType) -> Result<Response, Error> {
-    let writing = seat.desk.writing(&seat.operator, &names.0).map_err(refused)?;
+async fn delete(
+    seat: &AuthenticatedOperator,
+    names: &Names,
+    kind: ConnectionType,
+) -> Result<Response, Error> {
+    let writing = seat.management.write_access(&seat.operator, &names.0).map_err(refused)?;
     writing.delete(kind, &names.1).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header;
 
-use super::{Rooms, openapi};
+use super::{ApiState, openapi};
 
 /// Describe the API
 #[utoipa::path(
@@ -32,7 +32,7 @@ pub(super) async fn page() -> Response {
 }
 
 /// What the page needs.
-pub(super) fn assets() -> Router<Rooms> {
+pub(super) fn assets() -> Router<ApiState> {
     let script = || async { asset("text/javascript; charset=utf-8", include_str!("docs/page.js")) };
     let style = || async { asset("text/css; charset=utf-8", include_str!("docs/page.css")) };
     Router::new().route("/docs/page.js", get(script)).route("/docs/page.css", get(style))

@@ -29,7 +29,7 @@ pub(super) struct Error {
 /// The body of an error.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Errors {
-    /// At least one; a request with several faults is answered with all of them.
+    /// PathParam least one; a request with several faults is answered with all of them.
     #[schema(min_items = 1)]
     errors: Vec<Worded>,
 }
@@ -114,7 +114,7 @@ impl Error {
         Self { retry_after: Some(1), ..error }
     }
 
-    /// The desk has refused; `what` does not exist, where that is why.
+    /// Management has refused; `what` does not exist, where that is why.
     pub(super) fn refused(refused: Refused, what: &str) -> Self {
         let conflict = |title| Self::new(StatusCode::CONFLICT, "Conflict", title);
         let forbidden = |title: String| Self::new(StatusCode::FORBIDDEN, "Forbidden", title);

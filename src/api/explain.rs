@@ -5,7 +5,7 @@ use axum::extract::Request;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Seat;
+use super::auth::AuthenticatedOperator;
 use super::body;
 use super::error::Error;
 use crate::management::{self, Refused};
@@ -14,7 +14,7 @@ use crate::management::{self, Refused};
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"method": "GET", "url": "https://api.example.com/v1", "connection": "example"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct Question {
     /// The method.
     #[schema(min_length = 1, pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
@@ -90,8 +90,11 @@ pub(super) struct Step {
     request_body = Question,
     responses((status = 200, description = "What would be done", body = Explanation))
 )]
-pub(super) async fn explain(seat: Seat, request: Request) -> Result<Json<Explanation>, Error> {
-    let asking = seat.desk.asking(&seat.operator).map_err(refused)?;
+pub(super) async fn explain(
+    seat: AuthenticatedOperator,
+    request: Request,
+) -> Result<Json<Explanation>, Error> {
+    let asking = seat.management.explainer(&seat.operator).map_err(refused)?;
     let form = body::form(request).await?;
     let explanation = asking.explain(form).map_err(refused)?;
     Ok(Json(explanation.into()))

@@ -4,9 +4,9 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Seat;
+use super::auth::AuthenticatedOperator;
 use super::error::Error;
-use super::page::NoParameters;
+use super::page::NoQuery;
 use crate::management::{KeyUse, Refused, Rotated};
 
 /// The master keys; only their ids are ever shown.
@@ -54,8 +54,8 @@ pub(super) struct Rotation {
     tag = "keys",
     responses((status = 200, description = "The keys", body = Keys))
 )]
-pub(super) async fn list(seat: Seat, _none: NoParameters) -> Result<Json<Keys>, Error> {
-    let keys = seat.desk.keys(&seat.operator).await.map_err(refused)?;
+pub(super) async fn list(seat: AuthenticatedOperator, _none: NoQuery) -> Result<Json<Keys>, Error> {
+    let keys = seat.management.keys(&seat.operator).await.map_err(refused)?;
     Ok(Json(Keys { keys: keys.into_iter().map(Key::from).collect() }))
 }
 
@@ -73,9 +73,9 @@ pub(super) async fn list(seat: Seat, _none: NoParameters) -> Result<Json<Keys>, 
         (status = 409, description = "The master keys come from the environment, or the key file lacks a key that records need; nothing has changed"),
     )
 )]
-pub(super) async fn rotate(seat: Seat) -> Result<Json<Rotation>, Error> {
+pub(super) async fn rotate(seat: AuthenticatedOperator) -> Result<Json<Rotation>, Error> {
     let Rotated { key, rewrapped, failed } =
-        seat.desk.rotate(&seat.operator).await.map_err(refused)?;
+        seat.management.rotate(&seat.operator).await.map_err(refused)?;
     Ok(Json(Rotation { key, rewrapped, failed }))
 }
 

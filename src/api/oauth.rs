@@ -6,14 +6,14 @@ pub(super) mod clients;
 pub(super) mod connections;
 pub(super) mod flows;
 mod shapes;
-mod visitor;
+mod user_agent;
 
 use axum::extract::FromRequestParts;
 use http::Method;
 use http::request::Parts;
 use tokio::sync::oneshot;
 
-use super::Rooms;
+use super::ApiState;
 use super::error::{Error, Numbered};
 use crate::tasks::Tasks;
 
@@ -25,24 +25,24 @@ pub(super) const PATHS: &str = "/api/services/zis/connections/";
 /// What is read of a request on OAuth's paths: the same as elsewhere, refused in family B.
 pub(super) struct Numbers<T>(pub(super) T);
 
-impl<T> FromRequestParts<Rooms> for Numbers<T>
+impl<T> FromRequestParts<ApiState> for Numbers<T>
 where
-    T: FromRequestParts<Rooms, Rejection = Error>,
+    T: FromRequestParts<ApiState, Rejection = Error>,
 {
     type Rejection = Numbered;
 
-    async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Self, Numbered> {
-        T::from_request_parts(parts, rooms).await.map(Self).map_err(Numbered::from)
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Numbered> {
+        T::from_request_parts(parts, state).await.map(Self).map_err(Numbered::from)
     }
 }
 
 /// The parameters of a query. What is given twice could be read in two ways, so it is refused.
 pub(super) struct Query(Vec<(String, String)>);
 
-impl FromRequestParts<Rooms> for Query {
+impl FromRequestParts<ApiState> for Query {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _rooms: &Rooms) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, _rooms: &ApiState) -> Result<Self, Error> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for (name, value) in
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
@@ -51,7 +51,7 @@ impl FromRequestParts<Rooms> for Query {
                 return Err(Error::invalid("the query: a parameter is given twice"));
             }
             // Anybody may ask, and each is compared with all before it.
-            if pairs.len() >= MOST_PARAMETERS {
+            if pairs.len() >= MAX_PARAMETERS {
                 return Err(Error::invalid("the query: it has too many parameters"));
             }
             pairs.push((name.into_owned(), value.into_owned()));
@@ -69,7 +69,7 @@ impl Query {
 }
 
 /// More than anything takes.
-const MOST_PARAMETERS: usize = 32;
+const MAX_PARAMETERS: usize = 32;
 
 /// A GET, and not the HEAD that is answered like one elsewhere: what such a request does is done
 /// once, and whoever only looks must not do it (RFC 9110 §9.2.1).

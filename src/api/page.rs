@@ -1,4 +1,4 @@
-//! Pages of a list: `page[size]`, `page[after]`, `page[before]`, and `meta` (spec §4.1).
+//! AuditPage of a list: `page[size]`, `page[after]`, `page[before]`, and `meta` (spec §4.1).
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -11,16 +11,16 @@ use crate::store::Window;
 
 /// The page that is asked for. Parameters of other names are passed over, as clients of ZIS expect.
 #[derive(Debug)]
-pub(super) struct Asked(pub(super) Window);
+pub(super) struct PageQuery(pub(super) Window);
 
 /// The page that is asked for, and nothing else: a filter that there is none of would be taken for
 /// one that has found everything.
 #[derive(Debug)]
-pub(super) struct OnlyPage(pub(super) Window);
+pub(super) struct StrictPageQuery(pub(super) Window);
 
 /// A query without parameters.
 #[derive(Debug)]
-pub(super) struct NoParameters;
+pub(super) struct NoQuery;
 
 /// The parameters, as the description of the API shows them.
 #[derive(IntoParams)]
@@ -59,7 +59,7 @@ impl Meta {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
+impl<S: Sync> FromRequestParts<S> for PageQuery {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
@@ -67,7 +67,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for OnlyPage {
+impl<S: Sync> FromRequestParts<S> for StrictPageQuery {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
@@ -75,7 +75,7 @@ impl<S: Sync> FromRequestParts<S> for OnlyPage {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for NoParameters {
+impl<S: Sync> FromRequestParts<S> for NoQuery {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
@@ -126,7 +126,7 @@ fn read(query: &str, others: Others) -> Result<Window, Error> {
     if [&after, &before].into_iter().flatten().any(|cursor| cursor.contains('\0')) {
         return Err(Error::invalid("the query: no cursor has a NUL in it"));
     }
-    let limit = size.map_or(Ok(LARGEST), |size| parse_size(&size))?;
+    let limit = size.map_or(Ok(MAX_PAGE_SIZE), |size| parse_size(&size))?;
     // Clients of some languages send a cursor that they do not have as an empty one.
     let given = |cursor: Option<String>| cursor.filter(|cursor| !cursor.is_empty());
     Ok(Window { after: given(after), before: given(before), limit })
@@ -134,7 +134,7 @@ fn read(query: &str, others: Others) -> Result<Window, Error> {
 
 fn parse_size(text: &str) -> Result<u32, Error> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let size = text.parse().ok().filter(|size| digits && (1..=LARGEST).contains(size));
+    let size = text.parse().ok().filter(|size| digits && (1..=MAX_PAGE_SIZE).contains(size));
     size.ok_or_else(|| Error::invalid("page[size]: must be a whole number from 1 to 100"))
 }
 
@@ -155,7 +155,7 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-const LARGEST: u32 = 100;
+const MAX_PAGE_SIZE: u32 = 100;
 
 #[cfg(test)]
 mod tests {

@@ -7,15 +7,15 @@ use utoipa_axum::routes;
 
 use super::connections::{all, api_key, basic_auth, bearer_token};
 use super::oauth::{account, clients, connections as authorized, flows};
-use super::{Rooms, audit, ca, docs, explain, keys, status, tokens};
+use super::{ApiState, audit, ca, docs, explain, keys, status, tokens};
 
 /// Every path that is described.
-fn described() -> OpenApiRouter<Rooms> {
+fn described() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().merge(connections()).merge(oauth()).merge(administration()).merge(server())
 }
 
 /// `/api/services/zis`
-fn connections() -> OpenApiRouter<Rooms> {
+fn connections() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(all::list))
         .routes(routes!(bearer_token::create))
@@ -27,7 +27,7 @@ fn connections() -> OpenApiRouter<Rooms> {
 }
 
 /// `/api/services/zis/connections`
-fn oauth() -> OpenApiRouter<Rooms> {
+fn oauth() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(clients::list, clients::create))
         .routes(routes!(clients::show, clients::update, clients::delete))
@@ -41,7 +41,7 @@ fn oauth() -> OpenApiRouter<Rooms> {
 }
 
 /// `/api/keyferry/v1`
-fn administration() -> OpenApiRouter<Rooms> {
+fn administration() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
@@ -54,7 +54,7 @@ fn administration() -> OpenApiRouter<Rooms> {
 }
 
 /// What needs no token.
-fn server() -> OpenApiRouter<Rooms> {
+fn server() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(status::health))
         .routes(routes!(status::ready))
@@ -65,7 +65,7 @@ fn server() -> OpenApiRouter<Rooms> {
 }
 
 /// Every path.
-pub(super) fn router() -> Router<Rooms> {
+pub(super) fn router() -> Router<ApiState> {
     let (router, _described) = described().split_for_parts();
     router.merge(docs::assets())
 }

@@ -11,9 +11,9 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Rooms;
-use super::auth::Seat;
-use super::page::NoParameters;
+use super::ApiState;
+use super::auth::AuthenticatedOperator;
+use super::page::NoQuery;
 use crate::ledger::Vitals;
 
 /// What a server tells of itself.
@@ -71,14 +71,14 @@ pub(super) struct ServerAnswer {
     responses((status = 200, description = "The server", body = ServerAnswer))
 )]
 pub(super) async fn server(
-    seat: Seat,
-    _none: NoParameters,
-    State(rooms): State<Rooms>,
+    seat: AuthenticatedOperator,
+    _none: NoQuery,
+    State(state): State<ApiState>,
 ) -> Json<ServerAnswer> {
     let server = Server {
         version: env!("CARGO_PKG_VERSION"),
-        proxy: rooms.proxies.to_vec(),
-        public_url: seat.desk.public_url(),
+        proxy: state.proxies.to_vec(),
+        public_url: seat.management.public_url(),
     };
     Json(ServerAnswer { server })
 }
@@ -108,16 +108,16 @@ pub(super) async fn health() -> &'static str {
         (status = 503, description = "They are not", body = Readiness),
     )
 )]
-pub(super) async fn ready(State(rooms): State<Rooms>) -> Response {
-    let staleness = rooms.metrics.store_staleness();
-    let reason = if rooms.draining.load(Relaxed) {
+pub(super) async fn ready(State(state): State<ApiState>) -> Response {
+    let staleness = state.metrics.store_staleness();
+    let reason = if state.draining.load(Relaxed) {
         Some("shutting down".to_owned())
     } else if staleness.is_zero() {
         None
     } else {
         Some(format!("the store has not answered for {} s", staleness.as_secs()))
     };
-    let unwritable = rooms.metrics.store_unwritable();
+    let unwritable = state.metrics.store_unwritable();
     let store = StoreReadiness {
         readable: staleness.is_zero(),
         writable: unwritable.is_none(),
@@ -144,15 +144,15 @@ pub(super) async fn ready(State(rooms): State<Rooms>) -> Response {
         example = "# TYPE keyferry_build_info gauge"
     ))
 )]
-pub(super) async fn metrics(State(rooms): State<Rooms>) -> Response {
+pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
     let vitals = Vitals {
-        caller_conns: rooms.doorkeeper.conns(),
-        upstream: rooms.gauges.snapshot(),
-        log_lines_dropped: rooms.sink.dropped(),
-        leaves: rooms.leaves.len(),
+        caller_conns: state.doorkeeper.conns(),
+        upstream: state.gauges.snapshot(),
+        log_lines_dropped: state.sink.dropped(),
+        leaves: state.leaves.len(),
     };
-    rooms.desk.note_tokens(&rooms.metrics);
-    let text = rooms.metrics.render(&vitals);
+    state.management.note_tokens(&state.metrics);
+    let text = state.metrics.render(&vitals);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }

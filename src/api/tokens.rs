@@ -7,12 +7,12 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Seat;
-use super::body::{self, At};
+use super::auth::AuthenticatedOperator;
+use super::body::{self, PathParam};
 use super::connections::time;
 use super::error::Error;
-use super::page::{Meta, OnlyPage, Parameters};
-use crate::management::{Granted, Refused, TOKEN_NAME_TAKEN};
+use super::page::{Meta, Parameters, StrictPageQuery};
+use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
 
 /// An access token. Only a digest of its secret is kept.
@@ -75,7 +75,7 @@ pub(super) struct Tokens {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "ci", "integration": "my_integration", "scopes": ["read", "proxy"]}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct TokenForm {
     /// Its name, which logs show; no other live token of the integration has it.
     #[schema(min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
@@ -99,7 +99,7 @@ pub(super) struct TokenForm {
 /// A scope: `read`, for GETs; `write`, for everything that changes; `proxy`, for the data plane;
 /// `admin`, for all of it, and tokens, keys and the audit trail.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) enum ScopeName {
     #[schema(rename = "read")]
     Read,
@@ -131,10 +131,14 @@ pub(super) enum ScopeName {
         headers(("Location" = String, description = "The token's path"))
     ))
 )]
-pub(super) async fn create(seat: Seat, request: Request) -> Result<Response, Error> {
-    let administering = seat.desk.administering(&seat.operator).map_err(refused)?;
+pub(super) async fn create(
+    seat: AuthenticatedOperator,
+    request: Request,
+) -> Result<Response, Error> {
+    let administering = seat.management.token_admin(&seat.operator).map_err(refused)?;
     let form = body::form(request).await?;
-    let Granted { record, secret, warnings } = administering.create(form).await.map_err(refused)?;
+    let CreatedToken { record, secret, warnings } =
+        administering.create(form).await.map_err(refused)?;
     let location = format!("/api/keyferry/v1/tokens/{}", record.id);
     // This once: the one who has asked for the token must get it.
     let secret = String::from_utf8_lossy(secret.expose()).into_owned();
@@ -154,9 +158,12 @@ pub(super) async fn create(seat: Seat, request: Request) -> Result<Response, Err
     params(Parameters),
     responses((status = 200, description = "A page of tokens", body = Tokens))
 )]
-pub(super) async fn list(seat: Seat, asked: OnlyPage) -> Result<Json<Tokens>, Error> {
-    let administering = seat.desk.administering(&seat.operator).map_err(refused)?;
-    let OnlyPage(window) = asked;
+pub(super) async fn list(
+    seat: AuthenticatedOperator,
+    asked: StrictPageQuery,
+) -> Result<Json<Tokens>, Error> {
+    let administering = seat.management.token_admin(&seat.operator).map_err(refused)?;
+    let StrictPageQuery(window) = asked;
     let listing = administering.list(&window).await.map_err(refused)?;
     let tokens: Vec<Token> = listing.items.into_iter().map(Token::from).collect();
     let meta = Meta::of(tokens.iter().map(|token| token.id.as_str()), listing.has_more);
@@ -174,8 +181,11 @@ pub(super) async fn list(seat: Seat, asked: OnlyPage) -> Result<Json<Tokens>, Er
     params(("id" = String, Path, description = "The token's id", format = Uuid)),
     responses((status = 204, description = "It has been revoked"))
 )]
-pub(super) async fn revoke(seat: Seat, At(id): At<String>) -> Result<StatusCode, Error> {
-    let administering = seat.desk.administering(&seat.operator).map_err(refused)?;
+pub(super) async fn revoke(
+    seat: AuthenticatedOperator,
+    PathParam(id): PathParam<String>,
+) -> Result<StatusCode, Error> {
+    let administering = seat.management.token_admin(&seat.operator).map_err(refused)?;
     administering.revoke(&id).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,12 +14,12 @@ use super::live::Live;
 use super::overview::Overview;
 use super::trust::Trust;
 use super::worker::Shared;
-use crate::api::Rooms;
+use crate::api::ApiState;
 use crate::config::Config;
 use crate::console;
 use crate::ledger::Ledger;
 use crate::listener::{HeadLimits, Limits, Listener};
-use crate::management::Desk;
+use crate::management::Management;
 use crate::proxy::Via;
 use crate::upstream::{Gauges, Names, OwnListeners, System};
 
@@ -86,9 +86,9 @@ pub(super) fn api_limits(config: &Config) -> Limits {
 }
 
 /// The management plane's rules, over what is in force and what is kept.
-fn desk(keeping: Option<&Keeping>, overview: &Arc<Overview>, shared: &Shared) -> Desk {
+fn management(keeping: Option<&Keeping>, overview: &Arc<Overview>, shared: &Shared) -> Management {
     let keeper = keeping.map(Keeping::keeper);
-    Desk::new(keeper, Arc::<Overview>::clone(overview), shared.ledger.clock.clone())
+    Management::new(keeper, Arc::<Overview>::clone(overview), shared.ledger.clock.clone())
 }
 
 pub(super) fn rooms(
@@ -98,14 +98,14 @@ pub(super) fn rooms(
     overview: &Arc<Overview>,
     shared: &Shared,
     draining: &Arc<AtomicBool>,
-) -> Rooms {
+) -> ApiState {
     let public = config.api.public_url.parse::<http::Uri>().ok();
     let public = public.and_then(|url| url.host().map(str::to_owned));
     let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
     let names = loopback.into_iter().chain(public).chain(config.api.allowed_hosts.clone());
-    Rooms {
-        desk: Arc::new(desk(keeping, overview, shared)),
-        turnstile: Arc::default(),
+    ApiState {
+        management: Arc::new(management(keeping, overview, shared)),
+        rate_limits: Arc::default(),
         leaves: Arc::clone(&trust.leaves),
         metrics: Arc::clone(&shared.ledger.metrics),
         doorkeeper: Arc::clone(&shared.doorkeeper),
@@ -120,7 +120,11 @@ pub(super) fn rooms(
 }
 
 /// What the console is made of, beside the API.
-pub(super) fn console(api: &Rooms, config: &Config, shared: &Shared) -> console::Rooms {
+pub(super) fn console(
+    api: &ApiState,
+    config: &Config,
+    shared: &Shared,
+) -> console::ConsoleServices {
     let ledger = &shared.ledger;
     let facts = console::Facts {
         instance: ledger.instance.to_string(),
@@ -128,9 +132,9 @@ pub(super) fn console(api: &Rooms, config: &Config, shared: &Shared) -> console:
         store: format!("{:?}", config.store.url),
         started: ledger.clock.now(),
     };
-    console::Rooms {
-        desk: Arc::clone(&api.desk),
-        turnstile: Arc::clone(&api.turnstile),
+    console::ConsoleServices {
+        management: Arc::clone(&api.management),
+        rate_limits: Arc::clone(&api.rate_limits),
         courier: Arc::new(Envoy(shared.clone())),
         metrics: Arc::clone(&api.metrics),
         errands: api.errands.clone(),

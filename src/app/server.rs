@@ -24,7 +24,7 @@ use super::reload::Reload;
 use super::rooms::{self, assembly, rooms, shared};
 use super::trust::{Trust, TrustError};
 use super::worker::{self, Shared};
-use crate::api::{Api, Rooms};
+use crate::api::{Api, ApiState};
 use crate::ca::Leaves;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl};
@@ -145,7 +145,7 @@ impl Server {
         shared.tokens = keeping.as_ref().map(Keeping::tokens);
         let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
         let overview = Arc::new(Overview::new(live, clock, &config));
-        let rooms = Rooms {
+        let rooms = ApiState {
             proxies: addresses(&proxy_listeners, &config).into(),
             ..rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining)
         };

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::chart::Past;
-use super::frame::{Answer, Frame, Trouble};
-use super::outlook;
-use super::shell::{self, Tab};
+use super::layout::{self, Tab};
+use super::page_context::{Answer, PageContext, PageError};
+use super::status_view;
 use crate::ledger::Lookback;
-use crate::management::{Audited, Auditing, Position};
+use crate::management::{AuditPosition, AuditReader, Audited};
 use crate::store::Window;
 
 /// Which entries are shown.
@@ -25,17 +25,17 @@ struct Filter<'a> {
 /// What is on a page.
 struct Entries {
     /// Newest first.
-    rows: Vec<(Position, Audited)>,
+    rows: Vec<(AuditPosition, Audited)>,
     /// Where older ones begin, if there may be any.
     oldest: Option<String>,
     /// Up to where these are all.
-    newest: Option<Position>,
+    newest: Option<AuditPosition>,
 }
 
 /// What has come since.
 struct Arrivals {
     /// Newest first.
-    rows: Vec<(Position, Audited)>,
+    rows: Vec<(AuditPosition, Audited)>,
     /// Up to where these are all.
     until: String,
     /// Whether there is more beyond.
@@ -43,50 +43,50 @@ struct Arrivals {
 }
 
 /// The page.
-pub(super) async fn page(frame: Frame) -> Answer {
-    let filter = Filter::of(&frame);
-    let entries = entries(&frame, &filter).await?;
-    let live = frame.query("after").is_empty();
+pub(super) async fn page(context: PageContext) -> Answer {
+    let filter = Filter::of(&context);
+    let entries = entries(&context, &filter).await?;
+    let live = context.query("after").is_empty();
     let content = html! {
         div.head {
             h1 { "Activity" }
             @if live { button.quiet #pause type="button" hidden aria-pressed="false" { "Pause" } }
         }
-        (charts(&frame, &filter)?)
+        (charts(&context, &filter)?)
         section aria-labelledby="requests" {
             h2 #requests { "Requests" }
-            (filters(&frame, &filter))
+            (filters(&context, &filter))
             p.count #arrived role="status" {}
-            @if !frame.desk().keeps() {
+            @if !context.management().keeps() {
                 p.empty { "This server keeps nothing, so there is no list; the log has every request." }
             } @else {
                 @if entries.rows.is_empty() { p.empty #nothing { "No request is like that yet. They are here a second after they have ended." } }
-                (table(&frame, &entries, live))
+                (table(&context, &entries, live))
                 @if let Some(oldest) = &entries.oldest {
-                    nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(older(&frame, oldest)) { "Older" } }
+                    nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(older(&context, oldest)) { "Older" } }
                 }
             }
         }
     };
-    Ok(frame.page(Tab::Activity, "Activity", &content))
+    Ok(context.page(Tab::Activity, "Activity", &content))
 }
 
 /// The rows of what has happened since; the answer's field [`UNTIL`] says where to look on from.
-pub(super) async fn rows(frame: Frame) -> Answer {
-    let Arrivals { rows, until, has_more } = arrivals(&frame, &Filter::of(&frame)).await?;
-    let now = frame.desk().now();
-    let content = html! { @for (_, entry) in &rows { (row(&frame, entry, now)) } };
+pub(super) async fn rows(context: PageContext) -> Answer {
+    let Arrivals { rows, until, has_more } = arrivals(&context, &Filter::of(&context)).await?;
+    let now = context.management().now();
+    let content = html! { @for (_, entry) in &rows { (row(&context, entry, now)) } };
     let told = [(UNTIL, until), (MORE, has_more.to_string())];
-    Ok((told, shell::html(&content)).into_response())
+    Ok((told, layout::html(&content)).into_response())
 }
 
 impl<'a> Filter<'a> {
-    fn of(frame: &'a Frame) -> Self {
+    fn of(context: &'a PageContext) -> Self {
         Self {
-            integration: (frame.query("of") != "all").then(|| frame.integration()),
-            connection: frame.query("connection").trim(),
-            caller: frame.query("caller").trim(),
-            decision: frame.query("decision"),
+            integration: (context.query("of") != "all").then(|| context.integration()),
+            connection: context.query("connection").trim(),
+            caller: context.query("caller").trim(),
+            decision: context.query("decision"),
         }
     }
 
@@ -102,18 +102,18 @@ impl<'a> Filter<'a> {
     }
 }
 
-fn auditing(frame: &Frame) -> Result<Auditing<'_>, Trouble> {
-    frame.desk().auditing(&frame.operator).map_err(|refused| frame.refuse(refused))
+fn audit_reader(context: &PageContext) -> Result<AuditReader<'_>, PageError> {
+    context.management().audit_reader(&context.operator).map_err(|refused| context.refuse(refused))
 }
 
 /// The page's entries. A search that finds few is broken off, and goes on with the next page.
-async fn entries(frame: &Frame, filter: &Filter<'_>) -> Result<Entries, Trouble> {
-    let auditing = auditing(frame)?;
-    let after = Some(frame.query("after")).filter(|text| !text.is_empty()).map(str::to_owned);
+async fn entries(context: &PageContext, filter: &Filter<'_>) -> Result<Entries, PageError> {
+    let reader = audit_reader(context)?;
+    let after = Some(context.query("after")).filter(|text| !text.is_empty()).map(str::to_owned);
     let mut window = Window { after, before: None, limit: AT_ONCE };
     let (mut rows, mut newest) = (Vec::new(), None);
-    for _page in 0..MOST_PAGES {
-        let pages = auditing.list(&window).await.map_err(|refused| frame.refuse(refused))?;
+    for _page in 0..MAX_PAGES_READ {
+        let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
         newest = newest.or(pages.newest);
         let shown = pages.listing.items.last().map(|(position, _)| *position);
         let last = pages.looked_until.or(shown);
@@ -138,14 +138,14 @@ async fn entries(frame: &Frame, filter: &Filter<'_>) -> Result<Entries, Trouble>
 
 /// Wanted entries that are newer than those that the script knows, newest first; and up to where
 /// that is all.
-async fn arrivals(frame: &Frame, filter: &Filter<'_>) -> Result<Arrivals, Trouble> {
-    let auditing = auditing(frame)?;
-    let known = Some(frame.query("newer")).filter(|text| !text.is_empty());
+async fn arrivals(context: &PageContext, filter: &Filter<'_>) -> Result<Arrivals, PageError> {
+    let reader = audit_reader(context)?;
+    let known = Some(context.query("newer")).filter(|text| !text.is_empty());
     let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
     let (mut rows, mut has_more) = (Vec::new(), true);
-    for _page in 0..MOST_PAGES {
+    for _page in 0..MAX_PAGES_READ {
         let window = Window { after: None, before: Some(until.clone()), limit: AT_ONCE };
-        let pages = auditing.list(&window).await.map_err(|refused| frame.refuse(refused))?;
+        let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
         until = pages.newest.map_or(until, |newest| newest.to_string());
         let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
         rows.splice(0..0, wanted);
@@ -157,19 +157,19 @@ async fn arrivals(frame: &Frame, filter: &Filter<'_>) -> Result<Arrivals, Troubl
     Ok(Arrivals { rows, until, has_more })
 }
 
-fn charts(frame: &Frame, filter: &Filter<'_>) -> Result<Markup, Trouble> {
-    let auditing = auditing(frame)?;
-    let how_far = if frame.query("span") == "day" { Lookback::Day } else { Lookback::Hour };
-    let metrics = &frame.hall.rooms.metrics;
-    let Ok(beats) = auditing.look_back(metrics, filter.integration, how_far) else {
+fn charts(context: &PageContext, filter: &Filter<'_>) -> Result<Markup, PageError> {
+    let reader = audit_reader(context)?;
+    let how_far = if context.query("span") == "day" { Lookback::Day } else { Lookback::Hour };
+    let metrics = &context.state.services.metrics;
+    let Ok(beats) = reader.look_back(metrics, filter.integration, how_far) else {
         return Ok(html! {});
     };
-    let past = Past { beats: &beats, how_far, until: frame.desk().now() };
+    let past = Past { beats: &beats, how_far, until: context.management().now() };
     let spans = [(Lookback::Hour, "hour", "Last hour"), (Lookback::Day, "day", "Last day")];
     Ok(html! {
         nav.spans aria-label="Span" {
             @for (span, word, name) in spans {
-                a href=(filtered(frame, "span", word)) aria-current=[(span == how_far).then_some("true")] { (name) }
+                a href=(filtered(context, "span", word)) aria-current=[(span == how_far).then_some("true")] { (name) }
             }
         }
         div.charts {
@@ -178,11 +178,11 @@ fn charts(frame: &Frame, filter: &Filter<'_>) -> Result<Markup, Trouble> {
             (past.refusals())
             (past.refreshes())
         }
-        p.hint { "As this instance has seen it. It was started " (outlook::time(frame.hall.rooms.facts.started)) "." }
+        p.hint { "As this instance has seen it. It was started " (status_view::time(context.state.services.facts.started)) "." }
     })
 }
 
-fn filters(frame: &Frame, filter: &Filter<'_>) -> Markup {
+fn filters(context: &PageContext, filter: &Filter<'_>) -> Markup {
     let decisions = [
         ("", "All"),
         ("allow", "Sent"),
@@ -195,7 +195,7 @@ fn filters(frame: &Frame, filter: &Filter<'_>) -> Markup {
         }
     };
     html! {
-        form.filters method="get" action=(frame.path("/activity")) role="search" aria-label="Requests" {
+        form.filters method="get" action=(context.path("/activity")) role="search" aria-label="Requests" {
             (text("connection", "Connection", filter.connection))
             (text("caller", "Caller", filter.caller))
             div {
@@ -204,25 +204,25 @@ fn filters(frame: &Frame, filter: &Filter<'_>) -> Markup {
                     @for (value, name) in decisions { option value=(value) selected[filter.decision == value] { (name) } }
                 }
             }
-            @if frame.operator.bound_to().is_none() {
+            @if context.operator.bound_to().is_none() {
                 div {
                     label for="of" { "Integration" }
                     select #of name="of" {
-                        option value="" { (frame.integration()) }
+                        option value="" { (context.integration()) }
                         option value="all" selected[filter.integration.is_none()] { "All" }
                     }
                 }
             }
-            input type="hidden" name="span" value=(frame.query("span"));
+            input type="hidden" name="span" value=(context.query("span"));
             button type="submit" { "Filter" }
         }
     }
 }
 
 /// The rows; where they are live, newer ones are added as they come.
-fn table(frame: &Frame, entries: &Entries, live: bool) -> Markup {
-    let now = frame.desk().now();
-    let source = live.then(|| filtered_at(frame, "/activity/rows", &[]));
+fn table(context: &PageContext, entries: &Entries, live: bool) -> Markup {
+    let now = context.management().now();
+    let source = live.then(|| filtered_at(context, "/activity/rows", &[]));
     html! {
         table.rows.entries {
             caption.unseen { "Requests, newest first" }
@@ -234,12 +234,12 @@ fn table(frame: &Frame, entries: &Entries, live: bool) -> Markup {
                 th.medium scope="col" { "Caller" }
                 th.wide.number scope="col" { "Took" }
             } }
-            tbody data-live=[source] data-newest=[entries.newest] { @for (_, entry) in &entries.rows { (row(frame, entry, now)) } }
+            tbody data-live=[source] data-newest=[entries.newest] { @for (_, entry) in &entries.rows { (row(context, entry, now)) } }
         }
     }
 }
 
-fn row(frame: &Frame, entry: &Audited, now: Timestamp) -> Markup {
+fn row(context: &PageContext, entry: &Audited, now: Timestamp) -> Markup {
     let class = match (entry.decision.as_str(), entry.status) {
         ("refuse", _) => "state bad",
         (_, 400..) => "state warn",
@@ -251,14 +251,14 @@ fn row(frame: &Frame, entry: &Audited, now: Timestamp) -> Markup {
             td { (moment(&entry.time, now)) }
             td { span class=(class) { (entry.status) } div.reason.medium { (entry.code) } }
             td.request {
-                strong { (entry.method) } " " span.origin-of { (outlook::breakable(host(entry))) } wbr; (outlook::breakable(path(entry)))
+                strong { (entry.method) } " " span.origin-of { (status_view::breakable(host(entry))) } wbr; (status_view::breakable(path(entry)))
                 div.narrow.medium-narrow {
                     @if !entry.code.is_empty() { (entry.code) ": " }
-                    (connection(frame, entry)) @if !entry.caller.is_empty() { " by " (outlook::breakable(&entry.caller)) }
+                    (connection(context, entry)) @if !entry.caller.is_empty() { " by " (status_view::breakable(&entry.caller)) }
                 }
             }
-            td.medium { (connection(frame, entry)) }
-            td.medium { (outlook::breakable(&entry.caller)) }
+            td.medium { (connection(context, entry)) }
+            td.medium { (status_view::breakable(&entry.caller)) }
             td.wide.number title=(took) { (format!("{:.0} ms", entry.total_ms)) }
         }
     }
@@ -270,11 +270,11 @@ fn host(entry: &Audited) -> &str {
 }
 
 /// The connection, with its integration where it is not the one that is looked at.
-fn connection(frame: &Frame, entry: &Audited) -> Markup {
-    let elsewhere = !entry.integration.is_empty() && entry.integration != frame.integration();
+fn connection(context: &PageContext, entry: &Audited) -> Markup {
+    let elsewhere = !entry.integration.is_empty() && entry.integration != context.integration();
     html! {
-        @if elsewhere { (outlook::breakable(&entry.integration)) "." }
-        (outlook::breakable(&entry.connection))
+        @if elsewhere { (status_view::breakable(&entry.integration)) "." }
+        (status_view::breakable(&entry.connection))
     }
 }
 
@@ -287,31 +287,31 @@ fn path(entry: &Audited) -> &str {
 
 fn moment(time: &str, now: Timestamp) -> Markup {
     match time.parse::<Timestamp>() {
-        Ok(time) if now.duration_since(time).as_hours() < 24 => outlook::clock(time),
-        Ok(time) => outlook::time(time),
+        Ok(time) if now.duration_since(time).as_hours() < 24 => status_view::clock(time),
+        Ok(time) => status_view::time(time),
         Err(_) => html! { (time) },
     }
 }
 
-fn older(frame: &Frame, oldest: &str) -> String {
-    filtered(frame, "after", oldest)
+fn older(context: &PageContext, oldest: &str) -> String {
+    filtered(context, "after", oldest)
 }
 
 /// This page with one thing changed.
-fn filtered(frame: &Frame, name: &str, value: &str) -> String {
-    filtered_at(frame, "/activity", &[(name, value)])
+fn filtered(context: &PageContext, name: &str, value: &str) -> String {
+    filtered_at(context, "/activity", &[(name, value)])
 }
 
-fn filtered_at(frame: &Frame, below: &str, more: &[(&str, &str)]) -> String {
+fn filtered_at(context: &PageContext, below: &str, more: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for name in ["of", "connection", "caller", "decision", "span"] {
-        let value = frame.query(name);
+        let value = context.query(name);
         if !value.is_empty() && more.iter().all(|(known, _)| *known != name) {
             query.append_pair(name, value);
         }
     }
     query.extend_pairs(more);
-    format!("{}?{}", frame.path(below), query.finish())
+    format!("{}?{}", context.path(below), query.finish())
 }
 
 /// The field that says up to where a script has been told everything.
@@ -321,4 +321,4 @@ const MORE: HeaderName = HeaderName::from_static("x-keyferry-more");
 const BEFORE_ALL: &str = "0-0";
 const PER_PAGE: usize = 100;
 const AT_ONCE: u32 = 200;
-const MOST_PAGES: usize = 10;
+const MAX_PAGES_READ: usize = 10;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
-use super::outlook;
+use super::status_view;
 use crate::ledger::{Beat, Lookback};
 
 /// What happened in a stretch of time, from the oldest to the newest part.
@@ -111,7 +111,7 @@ impl Past<'_> {
     fn edge(&self, back: usize) -> Markup {
         let seconds = i64::try_from(self.how_far.seconds().saturating_mul(back as u64));
         let back = SignedDuration::from_secs(seconds.unwrap_or(0));
-        html! { span.moment { (outlook::minute(self.until.saturating_sub(back).unwrap_or(self.until))) } }
+        html! { span.moment { (status_view::minute(self.until.saturating_sub(back).unwrap_or(self.until))) } }
     }
 
     /// The same in words, for those who don't see it.

@@ -7,108 +7,108 @@ use maud::{Markup, html};
 
 use super::connect::grant_type;
 use super::fields::{Field, Kind, Need, summary};
-use super::filled::Filled;
-use super::frame::{Answer, Frame, see};
-use super::outlook;
-use super::shell::Tab;
-use crate::management::ClientShown;
+use super::form_values::FormValues;
+use super::layout::Tab;
+use super::page_context::{Answer, PageContext, see};
+use super::status_view;
+use crate::management::ClientView;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::Template;
 use crate::store::Window;
 
 /// All of them.
-pub(super) async fn list(frame: Frame) -> Answer {
-    let after = Some(frame.query("after")).filter(|name| !name.is_empty()).map(str::to_owned);
+pub(super) async fn list(context: PageContext) -> Answer {
+    let after = Some(context.query("after")).filter(|name| !name.is_empty()).map(str::to_owned);
     let window = Window { after, before: None, limit: PER_PAGE };
-    let listing = frame.reading()?.list_clients(&window).await;
-    let listing = listing.map_err(|refused| frame.refuse(refused))?;
+    let listing = context.read_access()?.list_clients(&window).await;
+    let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|client| client.record().name.to_string());
     let content = html! {
         div.head {
             h1 { "OAuth clients" }
-            @if frame.may_write_all() {
-                a.button href=(frame.path("/clients/new")) { "Create OAuth client" }
+            @if context.may_write_all() {
+                a.button href=(context.path("/clients/new")) { "Create OAuth client" }
             }
         }
         @if listing.items.is_empty() {
             div.empty {
                 p { strong { "This integration has no OAuth client yet." } }
                 p { "A client is how the integration is registered with a provider. Register it there first: you need a client ID, a client secret, and the provider’s URLs." }
-                (callback(&frame))
+                (callback(&context))
             }
         } @else {
-            (table(&frame, &listing.items))
+            (table(&context, &listing.items))
             @if let (true, Some(last)) = (listing.has_more, last) {
                 nav.pages aria-label="Pages" {
-                    a.button.quiet href=(frame.path(&format!("/clients?after={last}"))) { "Next" }
+                    a.button.quiet href=(context.path(&format!("/clients?after={last}"))) { "Next" }
                 }
             }
         }
     };
-    Ok(frame.page(Tab::Clients, "OAuth clients", &content))
+    Ok(context.page(Tab::Clients, "OAuth clients", &content))
 }
 
 /// The form of a new one.
-pub(super) async fn fields(frame: Frame) -> Answer {
-    let _may = frame.writing()?;
-    Ok(form(&frame, &Filled::default(), StatusCode::OK))
+pub(super) async fn fields(context: PageContext) -> Answer {
+    let _may = context.write_access()?;
+    Ok(form(&context, &FormValues::default(), StatusCode::OK))
 }
 
 /// Makes it.
-pub(super) async fn create(frame: Frame, request: Request) -> Answer {
-    let mut filled = frame.read(request).await?;
+pub(super) async fn create(context: PageContext, request: Request) -> Answer {
+    let mut values = context.read(request).await?;
     let names: Vec<_> = of_client().iter().map(|field| field.name).collect();
-    match frame.writing()?.create_client(filled.form(&names)).await {
+    match context.write_access()?.create_client(values.form(&names)).await {
         Ok(made) => {
             let below = format!("/clients/{}?done=client-created", made.record().uuid);
-            Ok(see(&frame.path(&below)))
+            Ok(see(&context.path(&below)))
         }
         Err(refused) => {
-            filled.blame(refused).map_err(|refused| frame.refuse(refused))?;
-            Ok(form(&frame, &filled, StatusCode::BAD_REQUEST))
+            values.blame(refused).map_err(|refused| context.refuse(refused))?;
+            Ok(form(&context, &values, StatusCode::BAD_REQUEST))
         }
     }
 }
 
 /// One of them.
-pub(super) async fn show(frame: Frame) -> Answer {
-    page(&frame, &Filled::default()).await
+pub(super) async fn show(context: PageContext) -> Answer {
+    page(&context, &FormValues::default()).await
 }
 
 /// Changes it.
-pub(super) async fn change(frame: Frame, request: Request) -> Answer {
-    let mut filled = frame.read(request).await?;
-    let form = filled.form_of_filled(&CHANGING);
-    match frame.writing()?.update_client(frame.place("uuid"), form).await {
+pub(super) async fn change(context: PageContext, request: Request) -> Answer {
+    let mut values = context.read(request).await?;
+    let form = values.form_of_filled(&CHANGING);
+    match context.write_access()?.update_client(context.place("uuid"), form).await {
         Ok(_changed) => {
-            let below = format!("/clients/{}?done=client-changed", frame.place("uuid"));
-            Ok(see(&frame.path(&below)))
+            let below = format!("/clients/{}?done=client-changed", context.place("uuid"));
+            Ok(see(&context.path(&below)))
         }
         Err(refused) => {
-            filled.blame(refused).map_err(|refused| frame.refuse(refused))?;
-            page(&frame, &filled).await
+            values.blame(refused).map_err(|refused| context.refuse(refused))?;
+            page(&context, &values).await
         }
     }
 }
 
 /// Deletes it and its connections, if its name was typed.
-pub(super) async fn delete(frame: Frame, request: Request) -> Answer {
-    let mut filled = frame.read(request).await?;
-    let uuid = frame.place("uuid");
-    let shown = frame.reading()?.show_client(uuid).await;
-    let shown = shown.map_err(|refused| frame.refuse(refused))?;
-    if filled.text(TYPED).trim() != shown.record().name.as_str() {
-        filled
+pub(super) async fn delete(context: PageContext, request: Request) -> Answer {
+    let mut values = context.read(request).await?;
+    let uuid = context.place("uuid");
+    let shown = context.read_access()?.show_client(uuid).await;
+    let shown = shown.map_err(|refused| context.refuse(refused))?;
+    if values.text(TYPED).trim() != shown.record().name.as_str() {
+        values
             .fault(&format!("{TYPED}: must be the client’s name, so that nothing goes by mistake"));
-        return page(&frame, &filled).await;
+        return page(&context, &values).await;
     }
-    let deleted = frame.writing()?.delete_client(uuid).await;
-    deleted.map_err(|refused| frame.refuse(refused))?;
-    Ok(see(&frame.path("/clients?done=client-deleted")))
+    let deleted = context.write_access()?.delete_client(uuid).await;
+    deleted.map_err(|refused| context.refuse(refused))?;
+    Ok(see(&context.path("/clients?done=client-deleted")))
 }
 
-fn table(frame: &Frame, clients: &[ClientShown]) -> Markup {
+fn table(context: &PageContext, clients: &[ClientView]) -> Markup {
     html! {
         table.rows {
             caption.unseen { "OAuth clients" }
@@ -121,67 +121,67 @@ fn table(frame: &Frame, clients: &[ClientShown]) -> Markup {
             tbody { @for client in clients {
                 @let record = client.record();
                 tr {
-                    th scope="row" { a href=(frame.path(&format!("/clients/{}", record.uuid))) { (record.name.as_str()) } }
+                    th scope="row" { a href=(context.path(&format!("/clients/{}", record.uuid))) { (record.name.as_str()) } }
                     td { (grant_type(record.grant_type)) }
                     td.wide { code { (record.token_url.as_str()) } }
-                    td.medium { (outlook::time(record.created_at)) }
+                    td.medium { (status_view::time(record.created_at)) }
                 }
             } }
         }
     }
 }
 
-fn callback(frame: &Frame) -> Markup {
+fn callback(context: &PageContext) -> Markup {
     html! {
         p { "If the provider asks for a callback or redirect URL, give it this one:" }
-        p.copy { code { (frame.desk().callback_url()) } }
+        p.copy { code { (context.management().callback_url()) } }
     }
 }
 
-fn form(frame: &Frame, filled: &Filled, status: StatusCode) -> Response {
+fn form(context: &PageContext, values: &FormValues, status: StatusCode) -> Response {
     let fields = of_client();
     let content = html! {
-        p.way { a href=(frame.path("/clients")) { "OAuth clients" } }
+        p.way { a href=(context.path("/clients")) { "OAuth clients" } }
         h1 { "Create an OAuth client" }
-        (callback(frame))
-        (summary(filled, &fields))
-        form.stack method="post" action=(frame.path("/clients/new")) {
-            (frame.mark())
-            @for field in &fields { (field.show(filled)) }
+        (callback(context))
+        (summary(values, &fields))
+        form.stack method="post" action=(context.path("/clients/new")) {
+            (context.mark())
+            @for field in &fields { (field.show(values)) }
             div.actions {
                 button type="submit" { "Save" }
-                a.button.quiet href=(frame.path("/clients")) { "Cancel" }
+                a.button.quiet href=(context.path("/clients")) { "Cancel" }
             }
         }
     };
-    frame.page_with(status, Tab::Clients, "Create an OAuth client", &content)
+    context.page_with(status, Tab::Clients, "Create an OAuth client", &content)
 }
 
-async fn page(frame: &Frame, filled: &Filled) -> Answer {
-    let (reading, uuid) = (frame.reading()?, frame.place("uuid"));
-    let shown = reading.show_client(uuid).await.map_err(|refused| frame.refuse(refused))?;
-    let going = reading.of_client(uuid).await.map_err(|refused| frame.refuse(refused))?;
+async fn page(context: &PageContext, values: &FormValues) -> Answer {
+    let (reading, uuid) = (context.read_access()?, context.place("uuid"));
+    let shown = reading.show_client(uuid).await.map_err(|refused| context.refuse(refused))?;
+    let going = reading.of_client(uuid).await.map_err(|refused| context.refuse(refused))?;
     let record = shown.record();
     let name = record.name.as_str();
     let content = html! {
-        p.way { a href=(frame.path("/clients")) { "OAuth clients" } }
+        p.way { a href=(context.path("/clients")) { "OAuth clients" } }
         div.head {
             h1 { (name) }
-            @if frame.may_write() {
-                a.button href=(frame.path(&format!("/connections/new/oauth?client={name}"))) { "Connect" }
+            @if context.may_write() {
+                a.button href=(context.path(&format!("/connections/new/oauth?client={name}"))) { "Connect" }
             }
         }
         (facts(record))
         section aria-labelledby="connections" {
             h2 #connections { "Its connections" }
-            (connections(frame, &going))
+            (connections(context, &going))
         }
-        @if frame.may_write_all() {
-            (changes(frame, record, filled))
-            (deletion(frame, going.len(), filled))
+        @if context.may_write_all() {
+            (changes(context, record, values))
+            (deletion(context, going.len(), values))
         }
     };
-    Ok(frame.page(Tab::Clients, name, &content))
+    Ok(context.page(Tab::Clients, name, &content))
 }
 
 fn facts(record: &ClientRecord) -> Markup {
@@ -194,23 +194,23 @@ fn facts(record: &ClientRecord) -> Markup {
             dt { "Token URL" } dd { code { (record.token_url.as_str()) } }
             dt { "Default scopes" } dd { (if record.default_scopes.is_empty() { "none" } else { &record.default_scopes }) }
             dt { "Secret is sent" } dd { (method(record.auth_method.as_str())) }
-            dt { "Created" } dd { (outlook::time(record.created_at)) " by " (record.created_by) }
+            dt { "Created" } dd { (status_view::time(record.created_at)) " by " (record.created_by) }
         }
     }
 }
 
-fn connections(frame: &Frame, names: &[ConnectionName]) -> Markup {
+fn connections(context: &PageContext, names: &[ConnectionName]) -> Markup {
     html! {
         @if names.is_empty() { p.empty { "None yet." } }
-        ul.plain { @for name in names.iter().take(MOST_SHOWN) {
-            li { a href=(frame.path(&format!("/connections/oauth/{name}"))) { (name.as_str()) } }
+        ul.plain { @for name in names.iter().take(MAX_SHOWN_CONNECTIONS) {
+            li { a href=(context.path(&format!("/connections/oauth/{name}"))) { (name.as_str()) } }
         } }
-        @if names.len() > MOST_SHOWN { p { "and " (names.len() - MOST_SHOWN) " more" } }
+        @if names.len() > MAX_SHOWN_CONNECTIONS { p { "and " (names.len() - MAX_SHOWN_CONNECTIONS) " more" } }
     }
 }
 
-fn changes(frame: &Frame, record: &ClientRecord, filled: &Filled) -> Markup {
-    let values = [
+fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) -> Markup {
+    let current = [
         record.client_id.as_ref(),
         "",
         record.auth_url.as_ref().map_or("", Template::as_str),
@@ -219,7 +219,7 @@ fn changes(frame: &Frame, record: &ClientRecord, filled: &Filled) -> Markup {
     ];
     let mut fields: Vec<_> =
         of_client().into_iter().filter(|field| CHANGING.contains(&field.name)).collect();
-    for (field, value) in fields.iter_mut().zip(values) {
+    for (field, value) in fields.iter_mut().zip(current) {
         field.value = value;
         if field.name == "client_secret" {
             field.need = Need::Never;
@@ -227,21 +227,21 @@ fn changes(frame: &Frame, record: &ClientRecord, filled: &Filled) -> Markup {
                 "Leave it empty to keep the one that is there. URLs change only along with it.";
         }
     }
-    let typed = filled.faults_of(TYPED).next().is_some();
+    let typed = values.faults_of(TYPED).next().is_some();
     html! {
         section aria-labelledby="change" {
             h2 #change { "Replace the secret, or change the client" }
-            @if !typed { (summary(filled, &fields)) }
-            form.stack method="post" action=(frame.path(&format!("/clients/{}/change", record.uuid))) {
-                (frame.mark())
-                @for field in &fields { (field.show(filled)) }
+            @if !typed { (summary(values, &fields)) }
+            form.stack method="post" action=(context.path(&format!("/clients/{}/change", record.uuid))) {
+                (context.mark())
+                @for field in &fields { (field.show(values)) }
                 div.actions { button type="submit" { "Save" } }
             }
         }
     }
 }
 
-fn deletion(frame: &Frame, going: usize, filled: &Filled) -> Markup {
+fn deletion(context: &PageContext, going: usize, values: &FormValues) -> Markup {
     let field = Field { name: TYPED, label: "Type the client’s name", ..Field::default() };
     html! {
         section.danger aria-labelledby="delete" {
@@ -253,9 +253,9 @@ fn deletion(frame: &Frame, going: usize, filled: &Filled) -> Markup {
                     count => { "The " (count) " connections above go with it." }
                 }
             }
-            form.stack method="post" action=(frame.path(&format!("/clients/{}/delete", frame.place("uuid")))) {
-                (frame.mark())
-                (field.show(filled))
+            form.stack method="post" action=(context.path(&format!("/clients/{}/delete", context.place("uuid")))) {
+                (context.mark())
+                (field.show(values))
                 div.actions { button.danger type="submit" { "Delete" } }
             }
         }
@@ -316,4 +316,4 @@ const CHANGING: [&str; 5] =
     ["client_id", "client_secret", "auth_url", "token_url", "default_scopes"];
 const TYPED: &str = "typed_name";
 const PER_PAGE: u32 = 100;
-const MOST_SHOWN: usize = 100;
+const MAX_SHOWN_CONNECTIONS: usize = 100;

@@ -12,82 +12,86 @@ use tokio::sync::oneshot;
 use super::connection::{self, Found};
 use super::create::common;
 use super::fields::{Field, Kind, Need, summary};
-use super::filled::Filled;
-use super::frame::{Answer, Frame, Trouble, see};
-use super::outlook;
-use super::shell::{self, Tab};
-use crate::management::{Authorized, ClientShown, Entry, Form, Refused};
+use super::form_values::FormValues;
+use super::layout::{self, Tab};
+use super::page_context::{Answer, PageContext, PageError, see};
+use super::status_view;
+use crate::management::{ClientView, Entry, Form, OAuthConnectionView, Refused};
 use crate::model::oauth::grant::GrantType;
 use crate::secret::Secret;
 use crate::store::Window;
 
 /// The fields of a flow.
-pub(super) async fn fields(frame: &Frame, filled: &Filled, status: StatusCode) -> Answer {
-    let clients = clients(frame).await?;
+pub(super) async fn fields(
+    context: &PageContext,
+    values: &FormValues,
+    status: StatusCode,
+) -> Answer {
+    let clients = clients(context).await?;
     if clients.is_empty() {
         let content = html! {
             h1 { "Create a connection: OAuth 2.0" }
             div.empty {
                 p { strong { "There is no OAuth client yet." } }
                 p { "An OAuth client is how this integration is registered with the provider. Set one up first." }
-                p { a.button href=(frame.path("/clients/new")) { "Create OAuth client" } }
+                p { a.button href=(context.path("/clients/new")) { "Create OAuth client" } }
             }
         };
-        return Ok(frame.page(Tab::Connections, "Create a connection", &content));
+        return Ok(context.page(Tab::Connections, "Create a connection", &content));
     }
     let names: Vec<_> = clients.iter().map(|client| client.record().name.as_str()).collect();
     let choices: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
-    let preview = frame.path("/domain");
+    let preview = context.path("/domain");
     let fields: Vec<_> = of_flow(&choices).into_iter().chain(common(&preview)).collect();
     let content = html! {
         p.way {
-            a href=(frame.path("/connections")) { "Connections" } " / "
-            a href=(frame.path("/connections/new")) { "Create" }
+            a href=(context.path("/connections")) { "Connections" } " / "
+            a href=(context.path("/connections/new")) { "Create" }
         }
         h1 { "Create a connection: OAuth 2.0" }
         p { "You are led to the provider, sign in there, and come back here. A client with client credentials gets its tokens at once." }
-        (summary(filled, &fields))
-        form.stack method="post" action=(frame.path("/connections/new/oauth")) {
-            (frame.mark())
-            @for field in &fields { (field.show(filled)) }
-            (offline(filled))
+        (summary(values, &fields))
+        form.stack method="post" action=(context.path("/connections/new/oauth")) {
+            (context.mark())
+            @for field in &fields { (field.show(values)) }
+            (offline(values))
             div.actions {
                 button type="submit" { "Connect" }
-                a.button.quiet href=(frame.path("/connections")) { "Cancel" }
+                a.button.quiet href=(context.path("/connections")) { "Cancel" }
             }
         }
     };
-    Ok(frame.page_with(status, Tab::Connections, "Create a connection", &content))
+    Ok(context.page_with(status, Tab::Connections, "Create a connection", &content))
 }
 
-/// Begins a flow with what was filled in.
-pub(super) async fn begin(frame: &Frame, mut filled: Filled) -> Answer {
+/// Begins a flow with what was values in.
+pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Answer {
     // The API allows it to be set later; whoever is here can set it now.
-    if filled.text("allowed_domain").trim().is_empty() {
-        filled.fault("allowed_domain: is missing: without one the connection can’t be used");
+    if values.text("allowed_domain").trim().is_empty() {
+        values.fault("allowed_domain: is missing: without one the connection can’t be used");
     }
-    if filled.text("name").trim().is_empty() {
-        filled.fault("name: is missing");
+    if values.text("name").trim().is_empty() {
+        values.fault("name: is missing");
     }
-    let mut entries = filled.entries(&filled_in(&filled, &FLOW));
-    if filled.text("allow_offline_access") == "yes" {
+    let mut entries = values.entries(&filled_in(&values, &FLOW));
+    if values.text("allow_offline_access") == "yes" {
         entries.push(("allow_offline_access".to_owned(), Entry::Flag(true)));
     }
-    let name = filled.text("name").to_owned();
-    if !filled.is_faulty() {
-        match start(frame, &name, entries).await? {
+    let name = values.text("name").to_owned();
+    if !values.is_faulty() {
+        match start(context, &name, entries).await? {
             Ok(response) => return Ok(response),
-            Err(refused) => filled.blame(refused).map_err(|refused| frame.refuse(refused))?,
+            Err(refused) => values.blame(refused).map_err(|refused| context.refuse(refused))?,
         }
     }
-    fields(frame, &filled, StatusCode::BAD_REQUEST).await
+    fields(context, &values, StatusCode::BAD_REQUEST).await
 }
 
 /// Authorises the connection again, by the client that it has.
-pub(super) async fn again(frame: Frame, request: Request) -> Answer {
-    frame.read(request).await?;
-    let Found::OAuth(authorized) = connection::find(&frame).await? else {
-        return Err(frame.refuse(Refused::NotFound));
+pub(super) async fn again(context: PageContext, request: Request) -> Answer {
+    context.read(request).await?;
+    let Found::OAuth(authorized) = connection::find(&context).await? else {
+        return Err(context.refuse(Refused::NotFound));
     };
     let grant = &authorized.grant;
     let text = |text: &str| Entry::Text(Secret::new(text));
@@ -102,36 +106,36 @@ pub(super) async fn again(frame: Frame, request: Request) -> Answer {
     if let Some(subdomain) = &grant.subdomain {
         entries.push(("oauth_url_subdomain".to_owned(), text(subdomain.as_str())));
     }
-    let started = start(&frame, authorized.name.as_str(), entries).await?;
-    started.map_err(|refused| frame.refuse(refused))
+    let started = start(&context, authorized.name.as_str(), entries).await?;
+    started.map_err(|refused| context.refuse(refused))
 }
 
 /// Has other tokens asked for now.
-pub(super) async fn refresh(frame: Frame, request: Request) -> Answer {
-    frame.read(request).await?;
-    let refreshed = frame.writing()?.refresh(&connection::pointer(&frame)).await;
-    refreshed.map_err(|refused| frame.refuse(refused))?;
-    Ok(see(&connection::path(&frame, "?done=refreshed")))
+pub(super) async fn refresh(context: PageContext, request: Request) -> Answer {
+    context.read(request).await?;
+    let refreshed = context.write_access()?.refresh(&connection::pointer(&context)).await;
+    refreshed.map_err(|refused| context.refuse(refused))?;
+    Ok(see(&connection::path(&context, "?done=refreshed")))
 }
 
 /// Sets the domain of a connection that has none.
-pub(super) async fn bind(frame: Frame, request: Request) -> Answer {
-    let mut filled = frame.read(request).await?;
-    let form = filled.form(&["allowed_domain"]);
-    match frame.writing()?.bind(&connection::pointer(&frame), form).await {
-        Ok(_bound) => Ok(see(&connection::path(&frame, "?done=bound"))),
+pub(super) async fn bind(context: PageContext, request: Request) -> Answer {
+    let mut values = context.read(request).await?;
+    let form = values.form(&["allowed_domain"]);
+    match context.write_access()?.bind(&connection::pointer(&context), form).await {
+        Ok(_bound) => Ok(see(&connection::path(&context, "?done=bound"))),
         Err(refused) => {
-            filled.blame(refused).map_err(|refused| frame.refuse(refused))?;
-            let found = connection::find(&frame).await?;
-            Ok(connection::page(&frame, &found, &filled))
+            values.blame(refused).map_err(|refused| context.refuse(refused))?;
+            let found = connection::find(&context).await?;
+            Ok(connection::page(&context, &found, &values))
         }
     }
 }
 
 /// What is known of the grant; never a token.
-pub(super) fn facts(frame: &Frame, authorized: &Authorized) -> Markup {
+pub(super) fn facts(context: &PageContext, authorized: &OAuthConnectionView) -> Markup {
     let (grant, tokens) = (&authorized.grant, authorized.tokens.as_ref());
-    let now = frame.desk().now();
+    let now = context.management().now();
     html! {
         dt { "Grant type" } dd { (grant_type(grant.grant_type)) }
         dt { "Requested scopes" } dd { (or_none(&grant.scopes)) }
@@ -141,42 +145,46 @@ pub(super) fn facts(frame: &Frame, authorized: &Authorized) -> Markup {
             dd {
                 "kept, and never shown; "
                 @if let Some(end) = tokens.expires_at {
-                    @if end <= now { "ended " } @else { "ends " } (outlook::time(end))
+                    @if end <= now { "ended " } @else { "ends " } (status_view::time(end))
                 } @else { "the provider named no end" }
             }
             dt { "Refresh token" } dd { (if tokens.refresh_token.is_some() { "kept, and never shown" } else { "none" }) }
         }
-        dt { "Authorised" } dd { (outlook::time(grant.authorized_at)) " by " (grant.created_by) }
+        dt { "Authorised" } dd { (status_view::time(grant.authorized_at)) " by " (grant.created_by) }
         @if let Some(lapse) = &grant.lapse {
-            dt { "Ended" } dd { (outlook::time(lapse.since)) ": " (lapse.reason.as_sentence()) }
+            dt { "Ended" } dd { (status_view::time(lapse.since)) ": " (lapse.reason.as_sentence()) }
         }
     }
 }
 
 /// What can be done with a grant.
-pub(super) fn section(frame: &Frame, authorized: &Authorized, filled: &Filled) -> Markup {
-    let preview = frame.path("/domain");
+pub(super) fn section(
+    context: &PageContext,
+    authorized: &OAuthConnectionView,
+    values: &FormValues,
+) -> Markup {
+    let preview = context.path("/domain");
     let domain = common(&preview).into_iter().filter(|field| field.name == "allowed_domain");
-    let client = frame.path(&format!("/clients/{}", authorized.grant.client));
+    let client = context.path(&format!("/clients/{}", authorized.grant.client));
     html! {
         section aria-labelledby="tokens" {
             h2 #tokens { "Tokens" }
             p { "They belong to " a href=(client) { "this OAuth client" } "." }
-            @if frame.may_write() {
+            @if context.may_write() {
                 div.actions {
-                    form method="post" action=(connection::path(frame, "/refresh")) {
-                        (frame.mark()) button.quiet type="submit" { "Refresh now" }
+                    form method="post" action=(connection::path(context, "/refresh")) {
+                        (context.mark()) button.quiet type="submit" { "Refresh now" }
                     }
-                    form method="post" action=(connection::path(frame, "/again")) {
-                        (frame.mark())
+                    form method="post" action=(connection::path(context, "/again")) {
+                        (context.mark())
                         button class=(if authorized.needs_reauthorization { "" } else { "quiet" }) type="submit" { "Authorise again" }
                     }
                 }
                 @if authorized.allowed_domain.is_none() {
                     h3 { "Set the allowed domain" }
-                    form.stack method="post" action=(connection::path(frame, "/domain")) {
-                        (frame.mark())
-                        @for field in domain { (field.show(filled)) }
+                    form.stack method="post" action=(connection::path(context, "/domain")) {
+                        (context.mark())
+                        @for field in domain { (field.show(values)) }
                         div.actions { button type="submit" { "Set" } }
                     }
                 }
@@ -196,18 +204,18 @@ pub(super) fn grant_type(kind: GrantType) -> &'static str {
 /// Begins a flow, and leads to where it goes on: the provider, or the connection, where nobody need
 /// be asked.
 async fn start(
-    frame: &Frame,
+    context: &PageContext,
     name: &str,
     mut entries: Vec<(String, Entry)>,
-) -> Result<Result<Response, Refused>, Trouble> {
-    let landing = Entry::Text(Secret::new(landing(frame, name)));
+) -> Result<Result<Response, Refused>, PageError> {
+    let landing = Entry::Text(Secret::new(landing(context, name)));
     entries.push(("origin_oauth_redirect_url".to_owned(), landing));
-    let started = match frame.writing()?.start(Form::new(entries)).await {
+    let started = match context.write_access()?.start(Form::new(entries)).await {
         Ok(started) => started,
         Err(refused) => return Ok(Err(refused)),
     };
     if let Some((_, code)) = started.redirect_url.split_once("verification_code=") {
-        return Ok(exchange(frame, name, code).await);
+        return Ok(exchange(context, name, code).await);
     }
     let url = &started.redirect_url;
     let content = html! {
@@ -218,24 +226,24 @@ async fn start(
     // A form may not lead to another site (form-action), so a page does.
     let onwards = html! { meta http-equiv="refresh" content=(format!("0;url={url}")); };
     let body = html! { main.bare #main { (content) } };
-    let page = shell::document_with("To the provider", &onwards, &body);
-    Ok(Ok(shell::html(&page).into_response()))
+    let page = layout::document_with("To the provider", &onwards, &body);
+    Ok(Ok(layout::html(&page).into_response()))
 }
 
 /// Where the browser comes back to.
-fn landing(frame: &Frame, name: &str) -> String {
+fn landing(context: &PageContext, name: &str) -> String {
     let mut query = Serializer::new(String::new());
-    query.append_pair("integration", frame.integration()).append_pair("connection", name);
-    format!("{}/console/connected?{}", frame.desk().public_url(), query.finish())
+    query.append_pair("integration", context.integration()).append_pair("connection", name);
+    format!("{}/console/connected?{}", context.management().public_url(), query.finish())
 }
 
 /// Has a client get its own first tokens. That goes on when whoever has asked goes.
-async fn exchange(frame: &Frame, name: &str, code: &str) -> Result<Response, Refused> {
+async fn exchange(context: &PageContext, name: &str, code: &str) -> Result<Response, Refused> {
     let (done, result) = oneshot::channel();
-    let (desk, operator) = (Arc::clone(frame.desk()), frame.operator.clone());
-    let (integration, code) = (frame.integration().to_owned(), code.to_owned());
-    frame.hall.rooms.errands.spawn(async move {
-        let exchanged = match desk.writing(&operator, &integration) {
+    let (management, operator) = (Arc::clone(context.management()), context.operator.clone());
+    let (integration, code) = (context.integration().to_owned(), code.to_owned());
+    context.state.services.errands.spawn(async move {
+        let exchanged = match management.write_access(&operator, &integration) {
             Ok(writing) => Box::pin(writing.exchange(&code)).await.map(|_shown_elsewhere| ()),
             Err(refused) => Err(refused),
         };
@@ -243,13 +251,13 @@ async fn exchange(frame: &Frame, name: &str, code: &str) -> Result<Response, Ref
         drop(done.send(exchanged));
     });
     result.await.unwrap_or(Err(Refused::Internal))?;
-    Ok(see(&frame.path(&format!("/connections/oauth/{name}?done=connected"))))
+    Ok(see(&context.path(&format!("/connections/oauth/{name}?done=connected"))))
 }
 
-async fn clients(frame: &Frame) -> Result<Vec<ClientShown>, Trouble> {
-    let window = Window { after: None, before: None, limit: MOST };
-    let listing = frame.reading()?.list_clients(&window).await;
-    Ok(listing.map_err(|refused| frame.refuse(refused))?.items)
+async fn clients(context: &PageContext) -> Result<Vec<ClientView>, PageError> {
+    let window = Window { after: None, before: None, limit: MAX_OFFERED_CLIENTS };
+    let listing = context.read_access()?.list_clients(&window).await;
+    Ok(listing.map_err(|refused| context.refuse(refused))?.items)
 }
 
 fn of_flow<'a>(choices: &'a [(&'a str, &'a str)]) -> [Field<'a>; 3] {
@@ -277,18 +285,18 @@ fn of_flow<'a>(choices: &'a [(&'a str, &'a str)]) -> [Field<'a>; 3] {
     ]
 }
 
-fn offline(filled: &Filled) -> Markup {
+fn offline(values: &FormValues) -> Markup {
     html! {
         div.check {
             input #offline type="checkbox" name="allow_offline_access" value="yes"
-                checked[filled.text("allow_offline_access") == "yes"];
+                checked[values.text("allow_offline_access") == "yes"];
             label for="offline" { "Ask for access while nobody is there (access_type=offline)" }
         }
     }
 }
 
-fn filled_in<'a>(filled: &Filled, fields: &[&'a str]) -> Vec<&'a str> {
-    fields.iter().copied().filter(|field| !filled.text(field).trim().is_empty()).collect()
+fn filled_in<'a>(values: &FormValues, fields: &[&'a str]) -> Vec<&'a str> {
+    fields.iter().copied().filter(|field| !values.text(field).trim().is_empty()).collect()
 }
 
 fn or_none(text: &str) -> &str {
@@ -299,4 +307,4 @@ const FLOW: [&str; 5] =
     ["name", "oauth_client_name", "permission_scopes", "oauth_url_subdomain", "allowed_domain"];
 
 /// How many clients can be chosen from.
-const MOST: u32 = 500;
+const MAX_OFFERED_CLIENTS: u32 = 500;

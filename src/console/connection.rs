@@ -2,77 +2,83 @@
 
 use maud::{Markup, html};
 
-use super::errors::Story;
-use super::filled::Filled;
-use super::frame::{Answer, Frame, Trouble};
-use super::outlook;
-use super::shell::Tab;
+use super::errors::ErrorPage;
+use super::form_values::FormValues;
+use super::layout::Tab;
+use super::page_context::{Answer, PageContext, PageError};
+use super::status_view;
 use super::{change, connect, snippets};
-use crate::management::{Authorized, Pointer, Refused, Shown, Surveyed};
+use crate::management::{
+    ConnectionRef, ConnectionStatus, ConnectionView, OAuthConnectionView, Refused,
+};
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 
-/// A connection of whatever type, as the desk shows it.
+/// A connection of whatever type, as management shows it.
 pub(super) enum Found {
-    OAuth(Box<Authorized>),
-    Static(Shown),
+    OAuth(Box<OAuthConnectionView>),
+    Static(ConnectionView),
 }
 
 /// The page of a connection.
-pub(super) async fn show(frame: Frame) -> Answer {
-    let found = find(&frame).await?;
-    Ok(page(&frame, &found, &Filled::default()))
+pub(super) async fn show(context: PageContext) -> Answer {
+    let found = find(&context).await?;
+    Ok(page(&context, &found, &FormValues::default()))
 }
 
 /// The connection that the path names.
 ///
 /// # Errors
 /// A page that says that there is none.
-pub(super) async fn find(frame: &Frame) -> Result<Found, Trouble> {
-    let reading = frame.reading()?;
-    let kind = kind(frame)?;
-    let name = frame.place("name");
+pub(super) async fn find(context: &PageContext) -> Result<Found, PageError> {
+    let reading = context.read_access()?;
+    let kind = kind(context)?;
+    let name = context.place("name");
     let found = if kind == ConnectionType::OAuth {
-        let shown = reading.show_authorized(&pointer(frame)).await;
+        let shown = reading.show_authorized(&pointer(context)).await;
         shown.map(|shown| Found::OAuth(Box::new(shown)))
     } else {
         reading.show(kind, name).await.map(Found::Static)
     };
-    found.map_err(|refused| frame.refuse(refused))
+    found.map_err(|refused| context.refuse(refused))
 }
 
 /// The type that the path names.
 ///
 /// # Errors
 /// A page that says that there is none.
-pub(super) fn kind(frame: &Frame) -> Result<ConnectionType, Trouble> {
-    let kind = ConnectionType::parse(frame.place("type"));
-    kind.ok_or_else(|| frame.refuse(Refused::NotFound))
+pub(super) fn kind(context: &PageContext) -> Result<ConnectionType, PageError> {
+    let kind = ConnectionType::parse(context.place("type"));
+    kind.ok_or_else(|| context.refuse(Refused::NotFound))
 }
 
 /// The connection by OAuth that the path names.
-pub(super) fn pointer(frame: &Frame) -> Pointer {
-    Pointer { name: Some(frame.place("name").to_owned()), uuid: None }
+pub(super) fn pointer(context: &PageContext) -> ConnectionRef {
+    ConnectionRef { name: Some(context.place("name").to_owned()), uuid: None }
 }
 
 /// The path of the connection that the path names, and what is below it.
-pub(super) fn path(frame: &Frame, below: &str) -> String {
-    let (kind, name) = (frame.place("type"), frame.place("name"));
-    frame.path(&format!("/connections/{kind}/{name}{below}"))
+pub(super) fn path(context: &PageContext, below: &str) -> String {
+    let (kind, name) = (context.place("type"), context.place("name"));
+    context.path(&format!("/connections/{kind}/{name}{below}"))
 }
 
-/// The page, with what was filled in of its forms.
-pub(super) fn page(frame: &Frame, found: &Found, filled: &Filled) -> axum::response::Response {
-    let name = frame.place("name");
-    let standing = frame.reading().ok().and_then(|reading| reading.look(name));
+/// The page, with what was values in of its forms.
+pub(super) fn page(
+    context: &PageContext,
+    found: &Found,
+    values: &FormValues,
+) -> axum::response::Response {
+    let name = context.place("name");
+    let standing = context.read_access().ok().and_then(|reading| reading.status_of(name));
     let declared = matches!(found, Found::Static(shown) if shown.declared);
     let content = html! {
-        p.way { a href=(frame.path("/connections")) { "Connections" } }
+        p.way { a href=(context.path("/connections")) { "Connections" } }
         div.head {
             h1 { (name) }
-            @if let Some(standing) = &standing { p { (outlook::state(standing, frame.desk().now())) } }
+            @if let Some(standing) = &standing { p { (status_view::state(standing, context.management().now())) } }
         }
-        @if let Some(advice) = standing.as_ref().and_then(|standing| outlook::advice(standing.state)) {
+        @if let Some(advice) = standing.as_ref().and_then(|standing| status_view::advice(standing.state)) {
             p.advice { (advice) }
         }
         @if declared {
@@ -80,26 +86,26 @@ pub(super) fn page(frame: &Frame, found: &Found, filled: &Filled) -> axum::respo
                 "The configuration declares this connection: it can be seen and used here, and is changed and deleted in the configuration file."
             }
         }
-        (facts(frame, found, standing.as_ref()))
-        @if let Found::OAuth(authorized) = found { (connect::section(frame, authorized, filled)) }
-        (try_it(frame, found))
-        (snippets::section(frame, domain(found).as_deref()))
-        @if frame.may_write() && !declared {
-            @if let Found::Static(shown) = found { (change::replacement(frame, shown, filled)) }
-            (change::deletion(frame, filled))
+        (facts(context, found, standing.as_ref()))
+        @if let Found::OAuth(authorized) = found { (connect::section(context, authorized, values)) }
+        (try_it(context, found))
+        (snippets::section(context, domain(found).as_deref()))
+        @if context.may_write() && !declared {
+            @if let Found::Static(shown) = found { (change::replacement(context, shown, values)) }
+            (change::deletion(context, values))
         }
     };
-    frame.page(Tab::Connections, name, &content)
+    context.page(Tab::Connections, name, &content)
 }
 
 /// The way to a request by this connection.
-fn try_it(frame: &Frame, found: &Found) -> Markup {
+fn try_it(context: &PageContext, found: &Found) -> Markup {
     let host = domain(found).unwrap_or_default();
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("connection", frame.place("name"));
+    query.append_pair("connection", context.place("name"));
     query.append_pair("url", &format!("https://{}/", host.strip_prefix("*.").unwrap_or(&host)));
     html! {
-        p.try { a.button.quiet href=(format!("{}?{}", frame.path("/try"), query.finish())) { "Try it" } }
+        p.try { a.button.quiet href=(format!("{}?{}", context.path("/try"), query.finish())) { "Try it" } }
     }
 }
 
@@ -110,22 +116,22 @@ fn domain(found: &Found) -> Option<String> {
     }
 }
 
-fn facts(frame: &Frame, found: &Found, standing: Option<&Surveyed>) -> Markup {
-    let kind = ConnectionType::parse(frame.place("type"));
+fn facts(context: &PageContext, found: &Found, standing: Option<&ConnectionStatus>) -> Markup {
+    let kind = ConnectionType::parse(context.place("type"));
     html! {
         dl.facts {
-            dt { "Authentication type" } dd { (kind.map_or("", outlook::kind)) }
+            dt { "Authentication type" } dd { (kind.map_or("", status_view::kind)) }
             dt { "Allowed domain" }
             dd { @if let Some(domain) = domain(found) { code { (domain) } } @else { "not set" } }
             @match found {
                 Found::Static(shown) => (of_static(shown)),
-                Found::OAuth(authorized) => (connect::facts(frame, authorized)),
+                Found::OAuth(authorized) => (connect::facts(context, authorized)),
             }
             @if let Some(standing) = standing {
                 dt { "Last used" }
                 dd {
                     @if let Some(at) = standing.used.at {
-                        (outlook::time(at)) ", answered " (standing.used.status)
+                        (status_view::time(at)) ", answered " (standing.used.status)
                     } @else { "not since this server was started" }
                 }
                 dt { "Requests today" } dd { (standing.used.today) }
@@ -134,7 +140,7 @@ fn facts(frame: &Frame, found: &Found, standing: Option<&Surveyed>) -> Markup {
     }
 }
 
-fn of_static(shown: &Shown) -> Markup {
+fn of_static(shown: &ConnectionView) -> Markup {
     html! {
         @match &shown.detail {
             Detail::ApiKey { header_name } => {
@@ -147,9 +153,9 @@ fn of_static(shown: &Shown) -> Markup {
             }
             Detail::BearerToken | Detail::OAuth(_) => { dt { "Token" } dd { (hidden()) } }
         }
-        dt { "Created" } dd { (outlook::time(shown.created_at)) }
+        dt { "Created" } dd { (status_view::time(shown.created_at)) }
         @if shown.updated_at != shown.created_at {
-            dt { "Changed" } dd { (outlook::time(shown.updated_at)) }
+            dt { "Changed" } dd { (status_view::time(shown.updated_at)) }
         }
     }
 }
@@ -159,6 +165,6 @@ fn hidden() -> Markup {
 }
 
 /// The page of a connection on which nothing was done, for a reason that is not a field's.
-pub(super) fn trouble(frame: &Frame, refused: Refused) -> Trouble {
-    frame.tell(&Story::of(refused))
+pub(super) fn trouble(context: &PageContext, refused: Refused) -> PageError {
+    context.tell(&ErrorPage::of(refused))
 }

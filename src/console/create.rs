@@ -8,18 +8,18 @@ use maud::{Markup, html};
 use super::connect;
 use super::connection::kind;
 use super::fields::{Field, Kind, summary};
-use super::filled::Filled;
-use super::frame::{Answer, Frame, see};
-use super::outlook;
-use super::shell::{self, Tab};
+use super::form_values::FormValues;
+use super::layout::{self, Tab};
+use super::page_context::{Answer, PageContext, see};
+use super::status_view;
 use crate::management::Refused;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::HostName;
 
 /// The choice of a type.
-pub(super) async fn choose(frame: Frame) -> Answer {
-    let _may = frame.writing()?;
+pub(super) async fn choose(context: PageContext) -> Answer {
+    let _may = context.write_access()?;
     let choices = [
         (ConnectionType::ApiKey, "A key in a header of your choice, as X-Api-Key."),
         (ConnectionType::BasicAuth, "A username and a password, in Authorization: Basic."),
@@ -30,73 +30,73 @@ pub(super) async fn choose(frame: Frame) -> Answer {
         ),
     ];
     let content = html! {
-        p.way { a href=(frame.path("/connections")) { "Connections" } }
+        p.way { a href=(context.path("/connections")) { "Connections" } }
         h1 { "Create a connection" }
         p { "How does the service know its callers? Its API’s documentation says so. The type can’t be changed later." }
         ul.choices { @for (kind, words) in choices {
-            li { a href=(frame.path(&format!("/connections/new/{}", kind.as_str()))) {
-                strong { (outlook::kind(kind)) } span { (words) }
+            li { a href=(context.path(&format!("/connections/new/{}", kind.as_str()))) {
+                strong { (status_view::kind(kind)) } span { (words) }
             } }
         } }
     };
-    Ok(frame.page(Tab::Connections, "Create a connection", &content))
+    Ok(context.page(Tab::Connections, "Create a connection", &content))
 }
 
 /// The fields of a type.
-pub(super) async fn fields(frame: Frame) -> Answer {
-    let _may = frame.writing()?;
-    let kind = kind(&frame)?;
+pub(super) async fn fields(context: PageContext) -> Answer {
+    let _may = context.write_access()?;
+    let kind = kind(&context)?;
     if kind == ConnectionType::OAuth {
-        let filled = Filled::with(&[("oauth_client_name", frame.query("client"))]);
-        return connect::fields(&frame, &filled, StatusCode::OK).await;
+        let values = FormValues::with(&[("oauth_client_name", context.query("client"))]);
+        return connect::fields(&context, &values, StatusCode::OK).await;
     }
-    Ok(shown(&frame, kind, &Filled::default(), StatusCode::OK))
+    Ok(shown(&context, kind, &FormValues::default(), StatusCode::OK))
 }
 
 /// Makes the connection.
-pub(super) async fn create(frame: Frame, request: Request) -> Answer {
-    let kind = kind(&frame)?;
-    let mut filled = frame.read(request).await?;
+pub(super) async fn create(context: PageContext, request: Request) -> Answer {
+    let kind = kind(&context)?;
+    let mut values = context.read(request).await?;
     if kind == ConnectionType::OAuth {
-        return connect::begin(&frame, filled).await;
+        return connect::begin(&context, values).await;
     }
     let fields = credentials(kind);
     let names: Vec<_> = ["name", "allowed_domain"]
         .into_iter()
         .chain(fields.iter().map(|field| field.name))
         .collect();
-    let form = filled.form(&names);
-    match frame.writing()?.create(kind, form).await {
+    let form = values.form(&names);
+    match context.write_access()?.create(kind, form).await {
         Ok(made) => {
             let below = format!("/connections/{}/{}?done=created", kind.as_str(), made.name);
-            Ok(see(&frame.path(&below)))
+            Ok(see(&context.path(&below)))
         }
         Err(refused) => {
-            match taken(&frame, &filled, &refused) {
-                Some(fault) => filled.fault(&fault),
-                None => filled.blame(refused).map_err(|refused| frame.refuse(refused))?,
+            match taken(&context, &values, &refused) {
+                Some(fault) => values.fault(&fault),
+                None => values.blame(refused).map_err(|refused| context.refuse(refused))?,
             }
-            Ok(shown(&frame, kind, &filled, StatusCode::BAD_REQUEST))
+            Ok(shown(&context, kind, &values, StatusCode::BAD_REQUEST))
         }
     }
 }
 
 /// What has the name already, as far as the token may see it.
-fn taken(frame: &Frame, filled: &Filled, refused: &Refused) -> Option<String> {
+fn taken(context: &PageContext, values: &FormValues, refused: &Refused) -> Option<String> {
     let Refused::Taken = refused else { return None };
-    let other = frame.reading().ok()?.look(filled.text("name"))?;
-    Some(format!("name: is taken by a connection of the type {}", outlook::kind(other.kind)))
+    let other = context.read_access().ok()?.status_of(values.text("name"))?;
+    Some(format!("name: is taken by a connection of the type {}", status_view::kind(other.kind)))
 }
 
 /// Which hosts a domain covers, while it is typed.
-pub(super) async fn preview(frame: Frame) -> Answer {
-    let entered = frame.query("value").trim();
+pub(super) async fn preview(context: PageContext) -> Answer {
+    let entered = context.query("value").trim();
     let content = match AllowedDomain::parse(entered) {
         _ if entered.is_empty() => html! {},
         Err(rule) => html! { p.fault { (crate::error::capitalized(&rule.to_string())) "." } },
         Ok(domain) => covered(&domain),
     };
-    Ok(shell::html(&content).into_response())
+    Ok(layout::html(&content).into_response())
 }
 
 fn covered(domain: &AllowedDomain) -> Markup {
@@ -116,27 +116,32 @@ fn covered(domain: &AllowedDomain) -> Markup {
     }
 }
 
-fn shown(frame: &Frame, kind: ConnectionType, filled: &Filled, status: StatusCode) -> Response {
-    let preview = frame.path("/domain");
+fn shown(
+    context: &PageContext,
+    kind: ConnectionType,
+    values: &FormValues,
+    status: StatusCode,
+) -> Response {
+    let preview = context.path("/domain");
     let fields: Vec<_> = common(&preview).into_iter().chain(credentials(kind)).collect();
-    let title = format!("Create a connection: {}", outlook::kind(kind));
+    let title = format!("Create a connection: {}", status_view::kind(kind));
     let content = html! {
         p.way {
-            a href=(frame.path("/connections")) { "Connections" } " / "
-            a href=(frame.path("/connections/new")) { "Create" }
+            a href=(context.path("/connections")) { "Connections" } " / "
+            a href=(context.path("/connections/new")) { "Create" }
         }
         h1 { (title) }
-        (summary(filled, &fields))
-        form.stack method="post" action=(frame.path(&format!("/connections/new/{}", kind.as_str()))) {
-            (frame.mark())
-            @for field in &fields { (field.show(filled)) }
+        (summary(values, &fields))
+        form.stack method="post" action=(context.path(&format!("/connections/new/{}", kind.as_str()))) {
+            (context.mark())
+            @for field in &fields { (field.show(values)) }
             div.actions {
                 button type="submit" { "Save" }
-                a.button.quiet href=(frame.path("/connections")) { "Cancel" }
+                a.button.quiet href=(context.path("/connections")) { "Cancel" }
             }
         }
     };
-    frame.page_with(status, Tab::Connections, &title, &content)
+    context.page_with(status, Tab::Connections, &title, &content)
 }
 
 /// What every connection has.

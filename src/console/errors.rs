@@ -4,7 +4,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use maud::{Markup, html};
 
-use super::{outlook, shell};
+use super::{layout, status_view};
 use crate::error::capitalized;
 use crate::management::{Fault, Refused};
 use crate::oauth::TokenFailure;
@@ -12,18 +12,18 @@ use crate::rate_limit::Exceeded;
 
 /// What has happened, and who must do what.
 #[derive(Clone, Debug)]
-pub(super) struct Story {
+pub(super) struct ErrorPage {
     pub(super) status: StatusCode,
     pub(super) title: &'static str,
     words: std::borrow::Cow<'static, str>,
 }
 
-impl Story {
+impl ErrorPage {
     const fn new(status: StatusCode, title: &'static str, words: &'static str) -> Self {
         Self { status, title, words: std::borrow::Cow::Borrowed(words) }
     }
 
-    /// What the desk's refusal means.
+    /// What management's refusal means.
     pub(super) fn of(refused: Refused) -> Self {
         match refused {
             Refused::AuthorityConfigured | Refused::KeysFromEnvironment => Self::new(
@@ -54,7 +54,7 @@ impl Story {
             Refused::KeyMissing(id) | Refused::Tokens(TokenFailure::KeyMissing(id)) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 title: "A master key is missing",
-                words: outlook::key_missing(id).into(),
+                words: status_view::key_missing(id).into(),
             },
             Refused::Tokens(failure) => Self {
                 status: StatusCode::BAD_GATEWAY,
@@ -138,7 +138,7 @@ impl Story {
         )
     }
 
-    /// The story as a page's content, with a way on.
+    /// The page as a page's content, with a way on.
     pub(super) fn as_markup(&self, way_on: Option<&str>) -> Markup {
         html! {
             h1 { (self.title) }
@@ -155,7 +155,7 @@ pub(super) fn too_many(exceeded: Exceeded) -> Response {
         h1 { "Too many requests" }
         p { "Wait " (seconds) " seconds, then load the page again." }
     };
-    let page = shell::html(&shell::bare("Too many requests", &content));
+    let page = layout::html(&layout::bare("Too many requests", &content));
     let retry = [(header::RETRY_AFTER, seconds.to_string())];
     (StatusCode::TOO_MANY_REQUESTS, retry, page).into_response()
 }
@@ -166,28 +166,28 @@ fn sentence(faults: &[Fault]) -> String {
 }
 
 /// A form that comes from elsewhere.
-pub(super) const FOREIGN: Story = Story::new(
+pub(super) const FOREIGN: ErrorPage = ErrorPage::new(
     StatusCode::FORBIDDEN,
     "Nothing was done",
     "The form did not come from a page of this session. Go back, load the page again, and send it once more.",
 );
 
 /// A request to be sent by a token that may not send any.
-pub(super) const MAY_NOT_SEND: Story = Story::new(
+pub(super) const MAY_NOT_SEND: ErrorPage = ErrorPage::new(
     StatusCode::FORBIDDEN,
     "Your token may not do this",
     "It lacks the scope proxy. Whoever has made it can make you one with that scope.",
 );
 
 /// A form that is none.
-pub(super) const MALFORMED: Story = Story::new(
+pub(super) const MALFORMED: ErrorPage = ErrorPage::new(
     StatusCode::BAD_REQUEST,
     "Nothing was done",
     "The form could not be read. Go back, load the page again, and send it once more.",
 );
 
 /// A path that leads nowhere.
-pub(super) const NOWHERE: Story = Story::new(
+pub(super) const NOWHERE: ErrorPage = ErrorPage::new(
     StatusCode::NOT_FOUND,
     "There is nothing here",
     "The address leads nowhere, or what was there is gone.",

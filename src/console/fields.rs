@@ -2,23 +2,23 @@
 
 use maud::{Markup, html};
 
-use super::filled::Filled;
+use super::form_values::FormValues;
 use crate::error::capitalized;
 
 /// A field of a form.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Field<'a> {
-    /// As the desk calls it.
+    /// As management calls it.
     pub(super) name: &'a str,
     pub(super) label: &'a str,
     pub(super) hint: &'a str,
     pub(super) kind: Kind<'a>,
-    /// What stands in it where nothing was filled in.
+    /// What stands in it where nothing was values in.
     pub(super) value: &'a str,
     pub(super) need: Need,
 }
 
-/// Whether a field must be filled in.
+/// Whether a field must be values in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Need {
     #[default]
@@ -28,7 +28,7 @@ pub(super) enum Need {
     With(&'static str),
 }
 
-/// How a field is filled in.
+/// How a field is values in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Kind<'a> {
     /// With a host name, or `*.` and one, which is previewed below this path.
@@ -44,8 +44,8 @@ pub(super) enum Kind<'a> {
 
 impl Field<'_> {
     /// The field as it is shown.
-    pub(super) fn show(&self, filled: &Filled) -> Markup {
-        let (id, faults) = (format!("f-{}", self.name), self.faults(filled));
+    pub(super) fn show(&self, values: &FormValues) -> Markup {
+        let (id, faults) = (format!("f-{}", self.name), self.faults(values));
         let hint = (!self.hint.is_empty()).then(|| format!("{id}-hint"));
         let wrong = (!faults.is_empty()).then(|| format!("{id}-fault"));
         let described = [hint.clone(), wrong.clone()].into_iter().flatten().collect::<Vec<_>>();
@@ -60,7 +60,7 @@ impl Field<'_> {
                         Need::With(choice) => { span.optional { " (with " (choice) ")" } }
                     }
                 }
-                (self.input(&id, filled, described.as_deref(), wrong.is_some()))
+                (self.input(&id, values, described.as_deref(), wrong.is_some()))
                 @if let Some(wrong) = &wrong {
                     p.fault id=(wrong) { @for fault in &faults { (fault) ". " } }
                 }
@@ -70,12 +70,12 @@ impl Field<'_> {
         }
     }
 
-    fn faults(&self, filled: &Filled) -> Vec<String> {
-        filled.faults_of(self.name).map(capitalized).collect()
+    fn faults(&self, values: &FormValues) -> Vec<String> {
+        values.faults_of(self.name).map(capitalized).collect()
     }
 
-    fn input(&self, id: &str, filled: &Filled, described: Option<&str>, wrong: bool) -> Markup {
-        let value = match filled.text(self.name) {
+    fn input(&self, id: &str, values: &FormValues, described: Option<&str>, wrong: bool) -> Markup {
+        let value = match values.text(self.name) {
             "" => self.value,
             entered => entered,
         };
@@ -109,11 +109,11 @@ impl Field<'_> {
 }
 
 /// What is wrong with a form and belongs to none of its fields.
-pub(super) fn summary(filled: &Filled, fields: &[Field<'_>]) -> Markup {
+pub(super) fn summary(values: &FormValues, fields: &[Field<'_>]) -> Markup {
     let names: Vec<_> = fields.iter().map(|field| field.name).collect();
-    let others: Vec<_> = filled.other_faults(&names).map(capitalized).collect();
+    let others: Vec<_> = values.other_faults(&names).map(capitalized).collect();
     html! {
-        @if filled.is_faulty() {
+        @if values.is_faulty() {
             div.fault-box role="alert" {
                 p { "Nothing was saved. Look at the fields that are marked." }
                 @if !others.is_empty() { ul { @for fault in &others { li { (fault) "." } } } }

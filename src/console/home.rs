@@ -4,9 +4,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use maud::html;
 
-use super::frame::{Answer, Frame, see};
-use super::shell::{self, Tab};
-use super::{Hall, errors};
+use super::layout::{self, Tab};
+use super::page_context::{Answer, PageContext, see};
+use super::{ConsoleState, errors};
 use crate::model::name::IntegrationName;
 
 /// `/`
@@ -15,9 +15,9 @@ pub(super) async fn root() -> Response {
 }
 
 /// To the integration that is meant, where only one can be.
-pub(super) async fn enter(frame: Frame) -> Response {
-    let known = frame.desk().integrations(&frame.operator);
-    let bound = frame.operator.bound_to();
+pub(super) async fn enter(context: PageContext) -> Response {
+    let known = context.management().integrations(&context.operator);
+    let bound = context.operator.bound_to();
     let only = if let [only] = known.as_slice() { Some(only) } else { None };
     if let Some(one) = bound.or(only) {
         return see(&format!("/console/i/{one}/connections"));
@@ -35,12 +35,12 @@ pub(super) async fn enter(frame: Frame) -> Response {
             } }
         }
     };
-    frame.page(Tab::None, "Choose an integration", &content)
+    context.page(Tab::None, "Choose an integration", &content)
 }
 
 /// To the integration that was entered.
-pub(super) async fn go(frame: Frame) -> Answer {
-    let entered = frame.query("integration").trim();
+pub(super) async fn go(context: PageContext) -> Answer {
+    let entered = context.query("integration").trim();
     if let Ok(name) = IntegrationName::parse(entered) {
         return Ok(see(&format!("/console/i/{name}/connections")));
     }
@@ -49,14 +49,14 @@ pub(super) async fn go(frame: Frame) -> Answer {
         p.fault role="alert" { "That can’t be the name of an integration: 1 to 64 of a-z, 0-9, _ and -." }
         (ask(entered))
     };
-    Ok(frame.page(Tab::None, "Choose an integration", &content))
+    Ok(context.page(Tab::None, "Choose an integration", &content))
 }
 
 /// A path below `/console` that leads nowhere.
-pub(super) async fn nowhere(State(_hall): State<Hall>) -> Response {
-    let story = errors::NOWHERE;
-    let content = html! { (story.as_markup(None)) p { a href="/console" { "To the console" } } };
-    (story.status, shell::html(&shell::bare(story.title, &content))).into_response()
+pub(super) async fn nowhere(State(_hall): State<ConsoleState>) -> Response {
+    let page = errors::NOWHERE;
+    let content = html! { (page.as_markup(None)) p { a href="/console" { "To the console" } } };
+    (page.status, layout::html(&layout::bare(page.title, &content))).into_response()
 }
 
 fn ask(entered: &str) -> maud::Markup {

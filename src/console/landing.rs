@@ -5,7 +5,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use maud::html;
 
-use super::shell;
+use super::layout;
 use crate::model::name::{ConnectionName, IntegrationName};
 
 /// The page, for anybody: it tells nothing but what the address says.
@@ -22,7 +22,7 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
     let (Some(integration), Some(connection)) = (integration, connection) else {
         let content =
             html! { h1 { "The flow has ended" } p { a href="/console" { "To the console" } } };
-        return shell::html(&shell::bare("The flow has ended", &content));
+        return layout::html(&layout::bare("The flow has ended", &content));
     };
     let error = value("error");
     if error.is_empty() {
@@ -34,7 +34,7 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
             p { "You are led to the connection." }
             p { a.button href=(path) { "Go to " (connection.as_str()) } }
         } };
-        return shell::html(&shell::document_with("Connected", &onwards, &body));
+        return layout::html(&layout::document_with("Connected", &onwards, &body));
     }
     // Whatever else the address says, anybody may have written.
     let said = SAID.into_iter().find(|(code, _)| *code == error);
@@ -45,7 +45,7 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
         p { "The server’s log says more of it. Nothing was changed." }
         p { a.button href=(path) { "Connections" } }
     };
-    shell::html(&shell::bare("Not connected", &content))
+    layout::html(&layout::bare("Not connected", &content))
 }
 
 const SAID: [(&str, &str); 7] = [

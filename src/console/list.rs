@@ -4,58 +4,59 @@ use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::frame::{Answer, Frame};
-use super::outlook;
-use super::shell::Tab;
-use crate::management::{Search, State, Survey, Surveyed};
+use super::layout::Tab;
+use super::page_context::{Answer, PageContext};
+use super::status_view;
+use crate::management::{ConnectionStatus, State, StatusFilter, StatusPage};
 use crate::model::connection::ConnectionType;
 use crate::store::Window;
 
 /// The list.
-pub(super) async fn list(frame: Frame) -> Answer {
-    let reading = frame.reading()?;
-    let search = search(&frame);
-    let survey = reading.survey(&search);
-    Ok(shown(&frame, &search, &survey))
+pub(super) async fn list(context: PageContext) -> Answer {
+    let reading = context.read_access()?;
+    let search = search(&context);
+    let survey = reading.status_page(&search);
+    Ok(shown(&context, &search, &survey))
 }
 
-fn search(frame: &Frame) -> Search<'_> {
-    let cursor = |name| Some(frame.query(name)).filter(|text| !text.is_empty()).map(str::to_owned);
-    let state = Some(frame.query("state")).filter(|name| State::NAMES.contains(name));
-    Search {
-        text: frame.query("q").trim(),
-        kind: ConnectionType::parse(frame.query("type")),
+fn search(context: &PageContext) -> StatusFilter<'_> {
+    let cursor =
+        |name| Some(context.query(name)).filter(|text| !text.is_empty()).map(str::to_owned);
+    let state = Some(context.query("state")).filter(|name| State::NAMES.contains(name));
+    StatusFilter {
+        text: context.query("q").trim(),
+        kind: ConnectionType::parse(context.query("type")),
         state,
         window: Window { after: cursor("after"), before: cursor("before"), limit: PER_PAGE },
     }
 }
 
-fn shown(frame: &Frame, search: &Search<'_>, survey: &Survey) -> Response {
-    let now = frame.desk().now();
+fn shown(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) -> Response {
+    let now = context.management().now();
     let content = html! {
         div.head {
             h1 { "Connections" }
-            @if frame.may_write() {
-                a.button href=(frame.path("/connections/new")) { "Create connection" }
+            @if context.may_write() {
+                a.button href=(context.path("/connections/new")) { "Create connection" }
             }
         }
         @if survey.all == 0 {
-            (nothing(frame))
+            (nothing(context))
         } @else {
-            (filters(frame, search))
+            (filters(context, search))
             p.count role="status" { (count(survey)) }
             @if survey.page.items.is_empty() {
-                p.empty { "No connection is like that. " a href=(frame.path("/connections")) { "Show all" } "." }
+                p.empty { "No connection is like that. " a href=(context.path("/connections")) { "Show all" } "." }
             } @else {
-                (table(frame, &survey.page.items, now))
-                (pages(frame, search, survey))
+                (table(context, &survey.page.items, now))
+                (pages(context, search, survey))
             }
         }
     };
-    frame.page(Tab::Connections, "Connections", &content)
+    context.page(Tab::Connections, "Connections", &content)
 }
 
-fn count(survey: &Survey) -> String {
+fn count(survey: &StatusPage) -> String {
     if survey.found == survey.all {
         format!("{} in all", survey.all)
     } else {
@@ -64,17 +65,17 @@ fn count(survey: &Survey) -> String {
 }
 
 /// What to do where there is nothing yet.
-fn nothing(frame: &Frame) -> Markup {
+fn nothing(context: &PageContext) -> Markup {
     html! {
         div.empty {
             p { strong { "This integration has no connections yet." } }
             p {
                 "A connection keeps the credential for one service, and lets requests use it at one allowed domain."
             }
-            @if frame.may_write() {
+            @if context.may_write() {
                 p {
-                    a.button href=(frame.path("/connections/new")) { "Create the first one" } " "
-                    a href=(frame.path("/clients")) { "or set up an OAuth client" }
+                    a.button href=(context.path("/connections/new")) { "Create the first one" } " "
+                    a href=(context.path("/clients")) { "or set up an OAuth client" }
                 }
             } @else {
                 p { "Your token may not create one: it lacks the scope write." }
@@ -83,11 +84,11 @@ fn nothing(frame: &Frame) -> Markup {
     }
 }
 
-fn filters(frame: &Frame, search: &Search<'_>) -> Markup {
+fn filters(context: &PageContext, search: &StatusFilter<'_>) -> Markup {
     let states =
         ["works", "not used since the start", "failing", "needs action", "secret can’t be opened"];
     html! {
-        form.filters method="get" action=(frame.path("/connections")) role="search" aria-label="Connections" {
+        form.filters method="get" action=(context.path("/connections")) role="search" aria-label="Connections" {
             div {
                 label for="q" { "Name or domain" }
                 input #q type="search" name="q" value=(search.text) spellcheck="false" autocapitalize="none";
@@ -97,7 +98,7 @@ fn filters(frame: &Frame, search: &Search<'_>) -> Markup {
                 select #type name="type" {
                     option value="" { "All types" }
                     @for kind in ConnectionType::ALL {
-                        option value=(kind.as_str()) selected[search.kind == Some(kind)] { (outlook::kind(kind)) }
+                        option value=(kind.as_str()) selected[search.kind == Some(kind)] { (status_view::kind(kind)) }
                     }
                 }
             }
@@ -115,7 +116,7 @@ fn filters(frame: &Frame, search: &Search<'_>) -> Markup {
     }
 }
 
-fn table(frame: &Frame, items: &[Surveyed], now: Timestamp) -> Markup {
+fn table(context: &PageContext, items: &[ConnectionStatus], now: Timestamp) -> Markup {
     html! {
         table.rows.connections {
             caption.unseen { "Connections" }
@@ -127,45 +128,45 @@ fn table(frame: &Frame, items: &[Surveyed], now: Timestamp) -> Markup {
                 th.medium scope="col" { "Last used" }
                 th.number.medium scope="col" { "Today" }
             } }
-            tbody { @for item in items { (row(frame, item, now)) } }
+            tbody { @for item in items { (row(context, item, now)) } }
         }
     }
 }
 
-fn row(frame: &Frame, item: &Surveyed, now: Timestamp) -> Markup {
+fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup {
     let domain = item.allowed_domain.as_ref().map(ToString::to_string).unwrap_or_default();
     html! {
         tr {
             th scope="row" {
-                a href=(path(frame, item)) { (outlook::breakable(item.name.as_str())) }
+                a href=(path(context, item)) { (status_view::breakable(item.name.as_str())) }
                 @if item.declared { " " span.tag title="The configuration declares it; it can’t be changed here" { "declared" } }
-                div.narrow { (outlook::kind(item.kind)) " · " (outlook::breakable(&domain)) }
+                div.narrow { (status_view::kind(item.kind)) " · " (status_view::breakable(&domain)) }
             }
-            td.wide.kind { (outlook::kind(item.kind)) }
-            td.wide { code { (outlook::breakable(&domain)) } }
-            td { (outlook::state(item, now)) }
-            td.medium { @if let Some(at) = item.used.at { (outlook::time(at)) } @else { span.none { "–" } } }
+            td.wide.kind { (status_view::kind(item.kind)) }
+            td.wide { code { (status_view::breakable(&domain)) } }
+            td { (status_view::state(item, now)) }
+            td.medium { @if let Some(at) = item.used.at { (status_view::time(at)) } @else { span.none { "–" } } }
             td.number.medium { (item.used.today) }
         }
     }
 }
 
 /// Where a connection is shown.
-pub(super) fn path(frame: &Frame, item: &Surveyed) -> String {
-    frame.path(&format!("/connections/{}/{}", item.kind.as_str(), item.name))
+pub(super) fn path(context: &PageContext, item: &ConnectionStatus) -> String {
+    context.path(&format!("/connections/{}/{}", item.kind.as_str(), item.name))
 }
 
-fn pages(frame: &Frame, search: &Search<'_>, survey: &Survey) -> Markup {
+fn pages(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) -> Markup {
     let backwards = search.window.before.is_some() && search.window.after.is_none();
     let (more, others) = (survey.page.has_more, survey.has_others);
     let (has_next, has_previous) = if backwards { (others, more) } else { (more, others) };
-    let link = |cursor: &str, item: Option<&Surveyed>| {
+    let link = |cursor: &str, item: Option<&ConnectionStatus>| {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("q", search.text);
         query.append_pair("type", search.kind.map_or("", ConnectionType::as_str));
         query.append_pair("state", search.state.unwrap_or_default());
         query.append_pair(cursor, item.map_or("", |item| item.name.as_str()));
-        format!("{}?{}", frame.path("/connections"), query.finish())
+        format!("{}?{}", context.path("/connections"), query.finish())
     };
     html! {
         @if has_next || has_previous {

@@ -8,11 +8,11 @@ use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, header};
 
 use super::{
-    Hall, activity, assets, change, clients, connect, connection, create, home, landing, list,
-    sign_in, system, tokens, trial,
+    ConsoleState, activity, assets, change, clients, connect, connection, create, home, landing,
+    list, sign_in, system, tokens, trial,
 };
 
-pub(super) fn router(hall: Hall) -> Router {
+pub(super) fn router(state: ConsoleState) -> Router {
     Router::new()
         .route("/", get(home::root))
         .route("/console", get(home::enter))
@@ -27,11 +27,11 @@ pub(super) fn router(hall: Hall) -> Router {
         .merge(within())
         .route("/console/{*rest}", get(home::nowhere))
         .layer(from_fn(confine))
-        .with_state(hall)
+        .with_state(state)
 }
 
 /// What is within an integration.
-fn within() -> Router<Hall> {
+fn within() -> Router<ConsoleState> {
     let one = "/connections/{type}/{name}";
     let rows = [
         ("/connections".to_owned(), get(list::list)),
@@ -61,7 +61,7 @@ fn within() -> Router<Hall> {
     })
 }
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame; and where a page was is told to this
+/// Nothing from elsewhere, nothing inline, in nobody's context; and where a page was is told to this
 /// site alone.
 async fn confine(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;

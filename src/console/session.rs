@@ -44,8 +44,8 @@ impl Sessions {
         sessions.retain(|_, session| session.lasts(now));
         let ours = sessions.values().filter(|session| session.token == token).count();
         // Whoever begins many ends their own before anybody else's.
-        let is_too_many = ours >= MOST_OF_A_TOKEN;
-        if is_too_many || sessions.len() >= MOST {
+        let is_too_many = ours >= MAX_SESSIONS_PER_TOKEN;
+        if is_too_many || sessions.len() >= MAX_SESSIONS {
             let may_go = sessions.iter().filter(|(_, known)| !is_too_many || known.token == token);
             let oldest = may_go.min_by_key(|(_, session)| session.seen).map(|(key, _)| *key);
             oldest.and_then(|oldest| sessions.remove(&oldest));
@@ -94,8 +94,8 @@ impl Session {
     }
 
     fn lasts(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.begun) < LONGEST
-            && now.saturating_duration_since(self.seen) < IDLE
+        now.saturating_duration_since(self.begun) < MAX_SESSION_AGE
+            && now.saturating_duration_since(self.seen) < SESSION_IDLE_TIMEOUT
     }
 }
 
@@ -116,13 +116,13 @@ fn random() -> Result<String, random::Failed> {
 }
 
 /// A working day.
-pub(super) const LONGEST: Duration = Duration::from_hours(8);
+pub(super) const MAX_SESSION_AGE: Duration = Duration::from_hours(8);
 /// Without a request.
-const IDLE: Duration = Duration::from_mins(30);
+const SESSION_IDLE_TIMEOUT: Duration = Duration::from_mins(30);
 /// With so many the one that was seen longest ago goes.
-const MOST: usize = 1000;
+const MAX_SESSIONS: usize = 1000;
 /// Likewise of one token.
-const MOST_OF_A_TOKEN: usize = 32;
+const MAX_SESSIONS_PER_TOKEN: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -142,9 +142,9 @@ mod tests {
             assert_eq!(session.map(|session| session.token), Some(token()), "{minutes}");
             sessions.touch(key, begun + Duration::from_mins(minutes));
         }
-        assert!(sessions.find(key, begun + LONGEST).is_none());
+        assert!(sessions.find(key, begun + MAX_SESSION_AGE).is_none());
         let key = Key::of(&sessions.begin(token(), begun).unwrap());
-        assert!(sessions.find(key, begun + IDLE).is_none());
+        assert!(sessions.find(key, begun + SESSION_IDLE_TIMEOUT).is_none());
         assert!(sessions.find(key, begun).is_none(), "it does not come back");
     }
 
@@ -153,18 +153,18 @@ mod tests {
         let (sessions, begun) = (Sessions::default(), instant());
         let other = Key::of(&sessions.begin(TokenDigest::from_bytes([8; 32]), begun).unwrap());
         let first = Key::of(&sessions.begin(token(), begun).unwrap());
-        for _ in 0..MOST {
+        for _ in 0..MAX_SESSIONS {
             sessions.begin(token(), begun + Duration::from_secs(1)).unwrap();
         }
         assert!(sessions.find(first, begun).is_none());
         assert!(sessions.find(other, begun).is_some(), "it is somebody else's");
-        assert_eq!(sessions.0.lock().len(), MOST_OF_A_TOKEN + 1);
-        for number in 0..MOST {
+        assert_eq!(sessions.0.lock().len(), MAX_SESSIONS_PER_TOKEN + 1);
+        for number in 0..MAX_SESSIONS {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&number.to_be_bytes());
             sessions.begin(TokenDigest::from_bytes(bytes), begun).unwrap();
         }
-        assert_eq!(sessions.0.lock().len(), MOST);
+        assert_eq!(sessions.0.lock().len(), MAX_SESSIONS);
     }
 
     #[test]

@@ -6,13 +6,13 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use maud::{Markup, html};
 
-use super::filled::Filled;
-use super::frame::{Answer, Frame, Trouble, is_fetched, see};
-use super::session::{Key, LONGEST};
-use super::{Hall, errors, shell};
+use super::form_values::FormValues;
+use super::page_context::{Answer, PageContext, PageError, is_fetched, see};
+use super::session::{Key, MAX_SESSION_AGE};
+use super::{ConsoleState, errors, layout};
 use crate::clock::instant;
 use crate::error::chain;
-use crate::management::Source;
+use crate::management::ClientAddr;
 use crate::model::token::TokenDigest;
 
 /// The page to sign in at.
@@ -20,54 +20,57 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
     let next = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes())
         .find(|(name, _)| name == "next")
         .map(|(_, next)| next.into_owned());
-    shell::html(&shown(&next.unwrap_or_default(), None))
+    layout::html(&shown(&next.unwrap_or_default(), None))
 }
 
 /// Begins a session for whoever shows a token that is good.
-pub(super) async fn sign_in(State(hall): State<Hall>, request: Request) -> Answer {
-    let source = request.extensions().get::<Source>().and_then(|source| source.0);
-    let secure = hall.rooms.is_secure;
+pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request) -> Answer {
+    let source = request.extensions().get::<ClientAddr>().and_then(|source| source.0);
+    let secure = state.services.is_secure;
     let older = cookie(request.headers(), secure);
-    let filled = Filled::read_of_stranger(request, &hall.rooms.desk.public_url()).await.map_err(
-        |_unfit| {
+    let values = FormValues::read_of_stranger(request, &state.services.management.public_url())
+        .await
+        .map_err(|_unfit| {
             let content = errors::FOREIGN.as_markup(None);
-            let page = shell::html(&shell::bare(errors::FOREIGN.title, &content));
-            Trouble::from((errors::FOREIGN.status, page).into_response())
-        },
-    )?;
-    let next = filled.text("next").to_owned();
-    let digest = TokenDigest::of(filled.text("token").trim().as_bytes());
-    let admitted = digest.and_then(|digest| Some((digest, hall.rooms.desk.admit(&digest)?)));
+            let page = layout::html(&layout::bare(errors::FOREIGN.title, &content));
+            PageError::from((errors::FOREIGN.status, page).into_response())
+        })?;
+    let next = values.text("next").to_owned();
+    let digest = TokenDigest::of(values.text("token").trim().as_bytes());
+    let admitted =
+        digest.and_then(|digest| Some((digest, state.services.management.admit(&digest)?)));
     let Some((digest, operator)) = admitted else {
-        let counted = hall.rooms.turnstile.count_stranger(source);
-        counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
+        let counted = state.services.rate_limits.count_stranger(source);
+        counted.map_err(|exceeded| PageError::from(errors::too_many(exceeded)))?;
         tracing::warn!("a sign-in at the console failed: the token is not known here");
-        let page = shell::html(&shown(&next, Some(UNKNOWN)));
+        let page = layout::html(&shown(&next, Some(UNKNOWN)));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    let counted =
-        hall.rooms.turnstile.count_request(&digest, hall.rooms.desk.rules().requests_per_minute);
-    counted.map_err(|exceeded| Trouble::from(errors::too_many(exceeded)))?;
-    let begun = hall.sessions.begin(digest, instant());
+    let counted = state
+        .services
+        .rate_limits
+        .count_request(&digest, state.services.management.rules().requests_per_minute);
+    counted.map_err(|exceeded| PageError::from(errors::too_many(exceeded)))?;
+    let begun = state.sessions.begin(digest, instant());
     let begun = begun.map_err(|failed| {
         tracing::error!(error = %chain(&failed), "a sign-in at the console failed: the system gives no random bytes");
-        let page = shell::html(&shown(&next, Some("It failed; the server’s log says why.")));
-        Trouble::from((StatusCode::INTERNAL_SERVER_ERROR, page).into_response())
+        let page = layout::html(&shown(&next, Some("It failed; the server’s log says why.")));
+        PageError::from((StatusCode::INTERNAL_SERVER_ERROR, page).into_response())
     })?;
     // The browser forgets the older cookie, and nobody could end that session any more.
     if let Some(older) = older {
-        hall.sessions.end(Key::of(&older));
+        state.sessions.end(Key::of(&older));
     }
     tracing::info!(operator = operator.name(), "somebody has signed in at the console");
-    let (name, age) = (name(secure), LONGEST.as_secs());
+    let (name, age) = (name(secure), MAX_SESSION_AGE.as_secs());
     Ok(with_cookie(see(local(&next)), &format!("{name}={begun}; Max-Age={age}"), secure))
 }
 
 /// Ends the session.
-pub(super) async fn sign_out(frame: Frame, request: Request) -> Answer {
-    frame.read(request).await?;
-    frame.hall.sessions.end(frame.key);
-    let secure = frame.hall.rooms.is_secure;
+pub(super) async fn sign_out(context: PageContext, request: Request) -> Answer {
+    context.read(request).await?;
+    context.state.sessions.end(context.key);
+    let secure = context.state.services.is_secure;
     let gone = format!("{}=; Max-Age=0", name(secure));
     Ok(with_cookie(see("/console/sign-in"), &gone, secure))
 }
@@ -114,7 +117,7 @@ fn shown(next: &str, fault: Option<&str>) -> Markup {
             button type="submit" { "Sign in" }
         }
     };
-    shell::bare("Sign in", &content)
+    layout::bare("Sign in", &content)
 }
 
 /// A path of the console, and nothing that leads elsewhere.

@@ -2,24 +2,24 @@
 
 use maud::{Markup, html};
 
-use super::frame::Frame;
+use super::page_context::PageContext;
 
 /// All ways, below each other.
-pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
-    let proxy = frame.hall.rooms.facts.proxies.iter().find(|url| url.starts_with("http"));
+pub(super) fn section(context: &PageContext, domain: Option<&str>) -> Markup {
+    let proxy = context.state.services.facts.proxies.iter().find(|url| url.starts_with("http"));
     let proxy = proxy.map_or("http://127.0.0.1:8080", String::as_str);
     let host = domain.unwrap_or("api.example.com");
     let host = host.strip_prefix("*.").unwrap_or(host);
     let is_wild = domain.is_some_and(|domain| domain.starts_with("*."));
-    let api = frame.hall.rooms.desk.public_url();
+    let api = context.state.services.management.public_url();
     let authority = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
-    let filled = |template: &str| {
+    let values = |template: &str| {
         template
             .replace("<proxy>", proxy)
             .replace("<api>", &api)
             .replace("<authority>", authority)
-            .replace("<integration>", frame.integration())
-            .replace("<connection>", frame.place("name"))
+            .replace("<integration>", context.integration())
+            .replace("<connection>", context.place("name"))
             .replace("<host>", host)
             .replace("<curl-host>", if is_wild { WILD_CURL } else { "" })
             .replace("<python-host>", if is_wild { WILD_PYTHON } else { "" })
@@ -35,7 +35,7 @@ pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
                 code { "$CALLER_TOKEN" } "."
             }
             p {
-                "They get one on the page " a href=(frame.path("/tokens")) { "Tokens" } ", or from "
+                "They get one on the page " a href=(context.path("/tokens")) { "Tokens" } ", or from "
                 code { "keyferry token create" } "."
             }
             @if is_wild {
@@ -48,7 +48,7 @@ pub(super) fn section(frame: &Frame, domain: Option<&str>) -> Markup {
                 details {
                     summary { (name) }
                     p { (words) }
-                    pre tabindex="0" data-copy { code { (filled(template)) } }
+                    pre tabindex="0" data-copy { code { (values(template)) } }
                 }
             }
             p { a href="/ca.pem" download="keyferry-ca.pem" { "Download the CA certificate" } " for programs that use https_proxy by themselves." }

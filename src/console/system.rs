@@ -6,30 +6,30 @@ use std::sync::atomic::Ordering::Relaxed;
 use jiff::SignedDuration;
 use maud::{Markup, html};
 
-use super::frame::{Answer, Frame};
-use super::outlook;
-use super::shell::Tab;
+use super::layout::Tab;
+use super::page_context::{Answer, PageContext};
+use super::status_view;
 use crate::management::{KeyUse, Scope};
 use crate::store::Window;
 
 /// The page.
-pub(super) async fn page(frame: Frame) -> Answer {
-    let everything = frame.operator.may(Scope::Admin) && frame.operator.reaches_everything();
-    let keys = match frame.desk().keys(&frame.operator).await {
+pub(super) async fn page(context: PageContext) -> Answer {
+    let everything = context.operator.may(Scope::Admin) && context.operator.reaches_everything();
+    let keys = match context.management().keys(&context.operator).await {
         Ok(keys) => keys,
         Err(_) if !everything => Vec::new(),
-        Err(refused) => return Err(frame.refuse(refused)),
+        Err(refused) => return Err(context.refuse(refused)),
     };
-    let instances = if everything { instances(&frame).await } else { BTreeSet::new() };
-    let facts = &frame.hall.rooms.facts;
+    let instances = if everything { instances(&context).await } else { BTreeSet::new() };
+    let facts = &context.state.services.facts;
     let content = html! {
         h1 { "System" }
-        (readiness(&frame))
+        (readiness(&context))
         dl.facts {
             dt { "Version" } dd { (env!("CARGO_PKG_VERSION")) }
-            dt { "Started" } dd { (outlook::time(facts.started)) }
+            dt { "StartedFlow" } dd { (status_view::time(facts.started)) }
             dt { "Proxy" } dd { @for proxy in &facts.proxies { code { (proxy) } " " } }
-            dt { "API and console" } dd { code { (frame.desk().public_url()) } }
+            dt { "API and console" } dd { code { (context.management().public_url()) } }
             @if everything {
                 dt { "Store" } dd { code { (facts.store) } }
                 dt { "Instance" } dd { code { (facts.instance) } }
@@ -47,14 +47,14 @@ pub(super) async fn page(frame: Frame) -> Answer {
             }
         }
     };
-    Ok(frame.page(Tab::System, "System", &content))
+    Ok(context.page(Tab::System, "System", &content))
 }
 
 /// Those that have answered the last requests, and this one.
-async fn instances(frame: &Frame) -> BTreeSet<String> {
-    let mut seen = BTreeSet::from([frame.hall.rooms.facts.instance.clone()]);
+async fn instances(context: &PageContext) -> BTreeSet<String> {
+    let mut seen = BTreeSet::from([context.state.services.facts.instance.clone()]);
     let window = Window { after: None, before: None, limit: LAST };
-    if let Ok(auditing) = frame.desk().auditing(&frame.operator)
+    if let Ok(auditing) = context.management().audit_reader(&context.operator)
         && let Ok(pages) = auditing.list(&window).await
     {
         seen.extend(pages.listing.items.into_iter().map(|(_, entry)| entry.instance));
@@ -62,18 +62,18 @@ async fn instances(frame: &Frame) -> BTreeSet<String> {
     seen
 }
 
-fn readiness(frame: &Frame) -> Markup {
-    let rooms = &frame.hall.rooms;
-    let silence = rooms.metrics.store_staleness();
+fn readiness(context: &PageContext) -> Markup {
+    let services = &context.state.services;
+    let silence = services.metrics.store_staleness();
     let silence = SignedDuration::try_from(silence).unwrap_or(SignedDuration::MAX);
     html! {
         p role="status" {
-            @if rooms.draining.load(Relaxed) {
+            @if services.draining.load(Relaxed) {
                 span.state.warn { "shutting down" }
             } @else if silence.is_positive() {
                 span.state.bad { "the store does not answer" }
-                " It has been silent for " (outlook::span(silence)) ": requests go on with what is known; the operator must bring it back."
-            } @else if let Some(reason) = rooms.metrics.store_unwritable() {
+                " It has been silent for " (status_view::span(silence)) ": requests go on with what is known; the operator must bring it back."
+            } @else if let Some(reason) = services.metrics.store_unwritable() {
                 span.state.bad { "the store can’t be written" }
                 " The reason: " (reason) ". Requests go on, but nothing is changed and no tokens are refreshed; the operator must act."
             } @else {

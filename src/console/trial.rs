@@ -7,40 +7,45 @@ use maud::{Markup, html};
 
 use super::errors;
 use super::fields::{Field, Kind, summary};
-use super::filled::Filled;
-use super::frame::{Answer, Frame};
-use super::shell::Tab;
+use super::form_values::FormValues;
+use super::layout::Tab;
+use super::page_context::{Answer, PageContext};
 use super::{Delivered, Errand};
-use crate::management::{Entry, Explanation, Form, Search};
+use crate::management::{Entry, Explanation, Form, StatusFilter};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::secret::Secret;
 use crate::store::Window;
 
 /// The form.
-pub(super) async fn fields(frame: Frame) -> Answer {
-    let _may = frame.reading()?;
-    let filled =
-        Filled::with(&[("connection", frame.query("connection")), ("url", frame.query("url"))]);
-    Ok(page(&frame, &filled, &html! {}))
+pub(super) async fn fields(context: PageContext) -> Answer {
+    let _may = context.read_access()?;
+    let values = FormValues::with(&[
+        ("connection", context.query("connection")),
+        ("url", context.query("url")),
+    ]);
+    Ok(page(&context, &values, &html! {}))
 }
 
 /// Explains the request, and sends it where that is wanted and allowed.
-pub(super) async fn attempt(frame: Frame, request: Request) -> Answer {
-    let mut filled = frame.read(request).await?;
-    let asking = frame.desk().asking(&frame.operator).map_err(|refused| frame.refuse(refused))?;
-    let explanation = match asking.explain(question(&frame, &filled)) {
+pub(super) async fn attempt(context: PageContext, request: Request) -> Answer {
+    let mut values = context.read(request).await?;
+    let asking = context
+        .management()
+        .explainer(&context.operator)
+        .map_err(|refused| context.refuse(refused))?;
+    let explanation = match asking.explain(question(&context, &values)) {
         Ok(explanation) => explanation,
         Err(refused) => {
-            filled.blame(refused).map_err(|refused| frame.refuse(refused))?;
-            return Ok(page(&frame, &filled, &html! {}));
+            values.blame(refused).map_err(|refused| context.refuse(refused))?;
+            return Ok(page(&context, &values, &html! {}));
         }
     };
-    let is_sent = filled.text("act") == "send";
-    if is_sent && !frame.operator.may_send() {
-        return Err(frame.tell(&errors::MAY_NOT_SEND));
+    let is_sent = values.text("act") == "send";
+    if is_sent && !context.operator.may_send() {
+        return Err(context.tell(&errors::MAY_NOT_SEND));
     }
     let sent = if is_sent && explanation.refusal.is_none() {
-        Some(send(&frame, &filled).await)
+        Some(send(&context, &values).await)
     } else {
         None
     };
@@ -50,28 +55,28 @@ pub(super) async fn attempt(frame: Frame, request: Request) -> Answer {
         @if let Some(sent) = &sent { (delivered(sent)) }
         (explained(&explanation, is_sent))
     };
-    Ok(page(&frame, &filled, &outcome))
+    Ok(page(&context, &values, &outcome))
 }
 
-fn question(frame: &Frame, filled: &Filled) -> Form {
-    let mut entries = filled.entries(&["method", "url"]);
-    entries.push(("integration".to_owned(), Entry::Text(Secret::new(frame.integration()))));
-    if !filled.text("connection").is_empty() {
-        entries.extend(filled.entries(&["connection"]));
+fn question(context: &PageContext, values: &FormValues) -> Form {
+    let mut entries = values.entries(&["method", "url"]);
+    entries.push(("integration".to_owned(), Entry::Text(Secret::new(context.integration()))));
+    if !values.text("connection").is_empty() {
+        entries.extend(values.entries(&["connection"]));
     }
     Form::new(entries)
 }
 
-async fn send(frame: &Frame, filled: &Filled) -> Result<Delivered, String> {
-    let integration = IntegrationName::parse(frame.integration());
-    let connection = Some(filled.text("connection")).filter(|name| !name.is_empty());
-    let body = Some(filled.text("body")).filter(|body| !body.is_empty());
-    let kind = Some(filled.text("content_type")).filter(|kind| !kind.is_empty());
+async fn send(context: &PageContext, values: &FormValues) -> Result<Delivered, String> {
+    let integration = IntegrationName::parse(context.integration());
+    let connection = Some(values.text("connection")).filter(|name| !name.is_empty());
+    let body = Some(values.text("body")).filter(|body| !body.is_empty());
+    let kind = Some(values.text("content_type")).filter(|kind| !kind.is_empty());
     let errand = Errand {
-        caller: frame.session.token,
-        method: Method::from_bytes(filled.text("method").as_bytes())
+        caller: context.session.token,
+        method: Method::from_bytes(values.text("method").as_bytes())
             .map_err(|_rule| "That is no method.".to_owned())?,
-        url: filled.text("url").to_owned(),
+        url: values.text("url").to_owned(),
         integration: integration.map_err(|rule| rule.to_string())?,
         connection: connection
             .map(ConnectionName::parse)
@@ -79,51 +84,51 @@ async fn send(frame: &Frame, filled: &Filled) -> Result<Delivered, String> {
             .map_err(|rule| rule.to_string())?,
         body: body.map(|body| (kind.unwrap_or("application/json").to_owned(), body.to_owned())),
     };
-    frame.hall.rooms.courier.send(errand).await
+    context.state.services.courier.send(errand).await
 }
 
-fn page(frame: &Frame, filled: &Filled, outcome: &Markup) -> Response {
+fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Response {
     let fields = of_trial();
-    let (names, more) = known(frame);
+    let (names, more) = known(context);
     let content = html! {
         h1 { "Try it" }
         p { "What the proxy would do with a request, rule by rule; and what comes of it. It is sent in the name of your token." }
-        (summary(filled, &fields))
+        (summary(values, &fields))
         // What came of it is below, out of sight on a small screen.
-        form.stack.trial method="post" action=(frame.path("/try#outcome")) {
-            (frame.mark())
+        form.stack.trial method="post" action=(context.path("/try#outcome")) {
+            (context.mark())
             div.field {
                 label for="connection" { "Connection" }
-                input #connection name="connection" value=(filled.text("connection")) list="connections"
+                input #connection name="connection" value=(values.text("connection")) list="connections"
                     autocomplete="off" spellcheck="false" aria-describedby="connection-hint";
                 datalist #connections { @for name in &names { option value=(name.as_str()) {} } }
                 p.hint #connection-hint {
                     "Without a name, the one that covers the host." @if more { " Type a name: only some are offered." }
                 }
             }
-            @for field in &fields { (field.show(filled)) }
-            details open[!filled.text("body").is_empty()] {
+            @for field in &fields { (field.show(values)) }
+            details open[!values.text("body").is_empty()] {
                 summary { "A body" }
                 div.field {
                     label for="content_type" { "Content type" }
-                    input #content_type name="content_type" value=(or(filled.text("content_type"), "application/json"));
+                    input #content_type name="content_type" value=(or(values.text("content_type"), "application/json"));
                 }
                 div.field {
                     label for="body" { "Body" }
-                    textarea #body name="body" rows="6" spellcheck="false" { (filled.text("body")) }
+                    textarea #body name="body" rows="6" spellcheck="false" { (values.text("body")) }
                 }
             }
             div.actions {
-                @if frame.operator.may_send() { button type="submit" name="act" value="send" { "Send" } }
+                @if context.operator.may_send() { button type="submit" name="act" value="send" { "Send" } }
                 button.quiet type="submit" name="act" value="explain" { "Explain only" }
             }
-            @if !frame.operator.may_send() {
+            @if !context.operator.may_send() {
                 p.hint { "Your token can’t send: it lacks the scope proxy." }
             }
         }
         div #outcome tabindex="-1" { (outcome) }
     };
-    frame.page(Tab::Trial, "Try it", &content)
+    context.page(Tab::Trial, "Try it", &content)
 }
 
 fn of_trial() -> [Field<'static>; 2] {
@@ -147,10 +152,10 @@ fn of_trial() -> [Field<'static>; 2] {
 }
 
 /// The names that are offered, and whether there are more.
-fn known(frame: &Frame) -> (Vec<ConnectionName>, bool) {
-    let Ok(reading) = frame.reading() else { return (Vec::new(), false) };
-    let window = Window { after: None, before: None, limit: MOST };
-    let survey = reading.survey(&Search { text: "", kind: None, state: None, window });
+fn known(context: &PageContext) -> (Vec<ConnectionName>, bool) {
+    let Ok(reading) = context.read_access() else { return (Vec::new(), false) };
+    let window = Window { after: None, before: None, limit: MAX_OFFERED_CONNECTIONS };
+    let survey = reading.status_page(&StatusFilter { text: "", kind: None, state: None, window });
     let names = survey.page.items.into_iter().map(|item| item.name).collect();
     (names, survey.page.has_more)
 }
@@ -282,4 +287,4 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 }
 
 /// How many connections are offered; others can be typed.
-const MOST: u32 = 200;
+const MAX_OFFERED_CONNECTIONS: u32 = 200;

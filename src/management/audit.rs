@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::Desk;
+use super::Management;
 use super::connections::store_failed;
 use super::fault::{About, Fault, Refused, Scope};
-use super::listing::{Listing, cut, reads_backwards};
+use super::listing::{ListPage, cut, reads_backwards};
 use super::operator::Operator;
 use crate::error::chain;
 use crate::ledger::{Beat, Lookback, Metrics};
@@ -58,71 +58,71 @@ pub struct Audited {
 
 /// Where an entry stands in the trail.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Position {
+pub struct AuditPosition {
     batch: i64,
     line: usize,
 }
 
 /// A page of the trail.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pages {
+pub struct AuditPage {
     /// What is on it, newest first.
-    pub listing: Listing<(Position, Audited)>,
+    pub listing: ListPage<(AuditPosition, Audited)>,
     /// How far was looked, where the search was broken off before the page was full: there may be
     /// more beyond.
-    pub looked_until: Option<Position>,
+    pub looked_until: Option<AuditPosition>,
     /// Up to where everything is known, whether it was wanted or not: what comes is newer. `None`
     /// where nothing is there.
-    pub newest: Option<Position>,
+    pub newest: Option<AuditPosition>,
 }
 
 /// What a search has come to.
-struct Found {
-    entries: Vec<(Position, Audited)>,
-    looked_until: Option<Position>,
-    newest: Option<Position>,
+struct AuditSearch {
+    entries: Vec<(AuditPosition, Audited)>,
+    looked_until: Option<AuditPosition>,
+    newest: Option<AuditPosition>,
 }
 
 /// The right to read the audit trail, as far as the operator's own token reaches.
 #[derive(Debug)]
-pub struct Auditing<'a> {
-    desk: &'a Desk,
+pub struct AuditReader<'a> {
+    management: &'a Management,
     operator: &'a Operator,
 }
 
 /// A part of the trail between two positions, of which neither belongs to it.
 #[derive(Clone, Copy)]
-struct Stretch {
-    older_than: Option<Position>,
-    newer_than: Option<Position>,
+struct AuditRange {
+    older_than: Option<AuditPosition>,
+    newer_than: Option<AuditPosition>,
 }
 
-impl Desk {
+impl Management {
     /// Lets an operator read the audit trail.
     ///
     /// # Errors
     /// When the token lacks the scope `admin`.
-    pub fn auditing<'a>(&'a self, operator: &'a Operator) -> Result<Auditing<'a>, Refused> {
+    pub fn audit_reader<'a>(&'a self, operator: &'a Operator) -> Result<AuditReader<'a>, Refused> {
         operator.need(Scope::Admin)?;
-        Ok(Auditing { desk: self, operator })
+        Ok(AuditReader { management: self, operator })
     }
 }
 
-impl Auditing<'_> {
+impl AuditReader<'_> {
     /// The entries within the window, newest first. Of requests whose integration is not known,
     /// only who reaches all integrations is told. Whose entries are few among many gets a page that
     /// is not full before everything was read; its cursor goes on from there.
     ///
     /// # Errors
     /// When a cursor is none of this list, or the store fails.
-    pub async fn list(&self, window: &Window) -> Result<Pages, Refused> {
-        let stretch = Stretch {
+    pub async fn list(&self, window: &Window) -> Result<AuditPage, Refused> {
+        let stretch = AuditRange {
             older_than: position("page[after]", window.after.as_deref())?,
             newer_than: position("page[before]", window.before.as_deref())?,
         };
-        let Some(keeping) = &self.desk.keeping else {
-            let listing = Listing { items: Vec::new(), has_more: false };
-            return Ok(Pages { listing, looked_until: None, newest: None });
+        let Some(keeping) = &self.management.keeping else {
+            let listing = ListPage { items: Vec::new(), has_more: false };
+            return Ok(AuditPage { listing, looked_until: None, newest: None });
         };
         let enough = usize::try_from(window.limit).unwrap_or(usize::MAX).saturating_add(1);
         let backwards = reads_backwards(window);
@@ -133,11 +133,11 @@ impl Auditing<'_> {
         } else {
             self.downwards(keeping.store(), stretch, enough).await?
         };
-        let Found { entries, looked_until, newest } = found;
+        let AuditSearch { entries, looked_until, newest } = found;
         let listing = cut(entries, window, looked_until.is_some());
         let shown = listing.items.first().map(|(position, _)| *position);
         let newest = if backwards && listing.has_more { looked_until.or(shown) } else { newest };
-        Ok(Pages { listing, looked_until, newest })
+        Ok(AuditPage { listing, looked_until, newest })
     }
 
     /// What happened in an integration, or in all of them: for whoever would be told of each
@@ -167,9 +167,9 @@ impl Auditing<'_> {
     async fn downwards(
         &self,
         store: &Store,
-        stretch: Stretch,
+        stretch: AuditRange,
         enough: usize,
-    ) -> Result<Found, Refused> {
+    ) -> Result<AuditSearch, Refused> {
         let (mut found, mut newest) = (Vec::new(), None);
         let mut before = stretch.older_than.map(|position| position.batch.saturating_add(1));
         let mut reads = Reads::default();
@@ -181,24 +181,24 @@ impl Auditing<'_> {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).rev().take(missing));
             }
-            newest = newest.or_else(|| batches.first().map(Position::end_of));
+            newest = newest.or_else(|| batches.first().map(AuditPosition::end_of));
             before = batches.last().map(|batch| batch.id);
             let past = before.zip(stretch.newer_than).is_some_and(|(id, end)| id < end.batch);
             if found.len() >= enough || before.is_none() || past {
-                return Ok(Found { entries: found, looked_until: None, newest });
+                return Ok(AuditSearch { entries: found, looked_until: None, newest });
             }
         }
-        let looked_until = before.map(|batch| Position { batch, line: 0 });
-        Ok(Found { entries: found, looked_until, newest })
+        let looked_until = before.map(|batch| AuditPosition { batch, line: 0 });
+        Ok(AuditSearch { entries: found, looked_until, newest })
     }
 
     /// From the position on towards the newest.
     async fn upwards(
         &self,
         store: &Store,
-        stretch: Stretch,
+        stretch: AuditRange,
         enough: usize,
-    ) -> Result<Found, Refused> {
+    ) -> Result<AuditSearch, Refused> {
         let (mut found, mut newest) = (Vec::new(), None);
         let mut after = stretch.newer_than.map_or(0, |position| position.batch.saturating_sub(1));
         let mut reads = Reads::default();
@@ -210,14 +210,14 @@ impl Auditing<'_> {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).take(missing));
             }
-            newest = batches.last().map(Position::end_of).or(newest);
+            newest = batches.last().map(AuditPosition::end_of).or(newest);
             let last = batches.last().map(|batch| batch.id);
             let (Some(last), true) = (last, found.len() < enough) else {
-                return Ok(Found { entries: found, looked_until: None, newest });
+                return Ok(AuditSearch { entries: found, looked_until: None, newest });
             };
             after = last;
         }
-        Ok(Found { entries: found, looked_until: newest, newest })
+        Ok(AuditSearch { entries: found, looked_until: newest, newest })
     }
 
     /// The entries of a batch that are within the stretch and within reach, oldest first. Each is
@@ -225,11 +225,11 @@ impl Auditing<'_> {
     fn entries<'a>(
         &'a self,
         batch: &'a Batch,
-        stretch: Stretch,
-    ) -> impl DoubleEndedIterator<Item = (Position, Audited)> + 'a {
+        stretch: AuditRange,
+    ) -> impl DoubleEndedIterator<Item = (AuditPosition, Audited)> + 'a {
         let lines: Vec<_> = batch.lines.lines().enumerate().collect();
         let positions =
-            lines.into_iter().map(|(line, text)| (Position { batch: batch.id, line }, text));
+            lines.into_iter().map(|(line, text)| (AuditPosition { batch: batch.id, line }, text));
         let wanted = positions.filter(move |(position, _)| stretch.contains(*position));
         let read = wanted.filter_map(|(position, text)| match serde_json::from_str(text) {
             Ok(entry) => Some((position, entry)),
@@ -254,14 +254,14 @@ impl Auditing<'_> {
     }
 }
 
-impl Stretch {
-    fn contains(self, position: Position) -> bool {
+impl AuditRange {
+    fn contains(self, position: AuditPosition) -> bool {
         self.older_than.is_none_or(|end| position < end)
             && self.newer_than.is_none_or(|end| position > end)
     }
 }
 
-impl Position {
+impl AuditPosition {
     /// After everything in a batch.
     fn end_of(batch: &Batch) -> Self {
         Self { batch: batch.id, line: BEYOND }
@@ -275,9 +275,9 @@ impl Position {
 }
 
 /// The position that a parameter gives, if it gives one.
-fn position(parameter: &str, given: Option<&str>) -> Result<Option<Position>, Refused> {
+fn position(parameter: &str, given: Option<&str>) -> Result<Option<AuditPosition>, Refused> {
     let read = |text| {
-        Position::parse(text).ok_or_else(|| {
+        AuditPosition::parse(text).ok_or_else(|| {
             let title = format!(
                 "{parameter}: is not a cursor of this list; take meta.after or meta.before of one \
                  of its pages"
@@ -288,7 +288,7 @@ fn position(parameter: &str, given: Option<&str>) -> Result<Option<Position>, Re
     given.map(read).transpose()
 }
 
-impl std::fmt::Display for Position {
+impl std::fmt::Display for AuditPosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.batch, self.line)
     }
@@ -306,12 +306,12 @@ struct Reads {
 impl Reads {
     /// How many batches to read next; `None` when that was enough.
     fn next(&mut self) -> Option<u32> {
-        if self.done >= MOST_READS || self.bytes >= MOST_BYTES {
+        if self.done >= MAX_READS || self.bytes >= MAX_BYTES_READ {
             return None;
         }
         let usual = (self.bytes / self.batches.max(1)).max(1);
-        let fitting = u32::try_from((MOST_BYTES - self.bytes) / usual).unwrap_or(u32::MAX);
-        let growing = 1 << self.done.min(GROWTH);
+        let fitting = u32::try_from((MAX_BYTES_READ - self.bytes) / usual).unwrap_or(u32::MAX);
+        let growing = 1 << self.done.min(MAX_BATCHES_LOG2);
         self.done += 1;
         Some(fitting.clamp(1, growing))
     }
@@ -323,11 +323,11 @@ impl Reads {
 }
 
 /// How often the store is asked for one page: some two hundred and fifty batches.
-const MOST_READS: u32 = 12;
+const MAX_READS: u32 = 12;
 /// How much is read for one page.
-const MOST_BYTES: usize = 4 << 20;
+const MAX_BYTES_READ: usize = 4 << 20;
 /// At most so many batches at once, as a power of two.
-const GROWTH: u32 = 5;
+const MAX_BATCHES_LOG2: u32 = 5;
 
 /// A line that no batch has.
 const BEYOND: usize = 999_999_999;
@@ -338,10 +338,10 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_is_shown() {
-        let position = Position { batch: 12, line: 3 };
-        assert_eq!(Position::parse(&position.to_string()), Some(position));
+        let position = AuditPosition { batch: 12, line: 3 };
+        assert_eq!(AuditPosition::parse(&position.to_string()), Some(position));
         for text in ["", "-", "12", "a-b", "1-", "-1-1-", "1-2-3", "99999999999999999999-1"] {
-            assert_eq!(Position::parse(text), None, "{text}");
+            assert_eq!(AuditPosition::parse(text), None, "{text}");
             let Err(Refused::Faulty(faults)) = super::position("page[after]", Some(text)) else {
                 panic!("{text}");
             };

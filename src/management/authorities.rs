@@ -8,7 +8,7 @@ use super::connections::store_failed;
 use super::fault::{About, Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
-use super::{Desk, Keeping};
+use super::{Keeping, Management};
 use crate::ca::{Authority, AuthorityError};
 use crate::model::record::{AuthorityRecord, new_id, whole_microseconds};
 use crate::model::sealed::Context;
@@ -51,7 +51,7 @@ pub fn seal_authority(
     Ok(AuthorityRecord { id, certificate: certificate.into(), signs_from, sealed })
 }
 
-impl Desk {
+impl Management {
     /// Makes a CA that will sign once the time in the form has passed, `overlap`, so that those
     /// who are to trust it can be told before; and forgets those that sign no longer.
     ///
@@ -83,11 +83,11 @@ impl Desk {
 fn read(mut form: Form) -> Result<Duration, Refused> {
     let overlap =
         form.take("overlap", About::Request, |text| match humantime::parse_duration(text) {
-            Ok(overlap) if overlap <= LONGEST_OVERLAP => Ok(overlap),
+            Ok(overlap) if overlap <= MAX_OVERLAP => Ok(overlap),
             Ok(_) => Err("must not be longer than 90 days".to_owned()),
             Err(_) => Err("must be a duration, as 7d or 12h".to_owned()),
         });
-    form.close(Some(overlap.unwrap_or(OVERLAP)))
+    form.close(Some(overlap.unwrap_or(DEFAULT_OVERLAP)))
 }
 
 fn make(
@@ -106,6 +106,6 @@ fn make(
 }
 
 /// How long a new CA is known before it signs, unless somebody says so.
-const OVERLAP: Duration = Duration::from_hours(7 * 24);
+const DEFAULT_OVERLAP: Duration = Duration::from_hours(7 * 24);
 
-const LONGEST_OVERLAP: Duration = Duration::from_hours(90 * 24);
+const MAX_OVERLAP: Duration = Duration::from_hours(90 * 24);

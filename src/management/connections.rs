@@ -9,7 +9,7 @@ use super::fault::{Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
 use super::unusable::Unusable;
-use super::{Desk, Keeping};
+use super::{Keeping, Management};
 use crate::error::chain;
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
@@ -23,7 +23,7 @@ use crate::vault::Vault;
 
 /// A connection as it may be shown: everything but its secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Shown {
+pub struct ConnectionView {
     /// Its name.
     pub name: ConnectionName,
     /// Where its secret may be sent.
@@ -42,76 +42,76 @@ pub struct Shown {
 
 /// The right to see connections of an integration.
 #[derive(Debug)]
-pub struct Reading<'a> {
-    pub(super) desk: &'a Desk,
+pub struct ReadAccess<'a> {
+    pub(super) management: &'a Management,
     pub(super) operator: &'a Operator,
     pub(super) integration: IntegrationName,
 }
 
 /// The right to change connections of an integration.
 #[derive(Debug)]
-pub struct Writing<'a>(pub(super) Reading<'a>);
+pub struct WriteAccess<'a>(pub(super) ReadAccess<'a>);
 
-impl Desk {
+impl Management {
     /// Lets an operator see the connections of an integration.
     ///
     /// # Errors
     /// When the token is of another integration, or lacks the scope `read`.
-    pub fn reading<'a>(
+    pub fn read_access<'a>(
         &'a self,
         operator: &'a Operator,
         integration: &str,
-    ) -> Result<Reading<'a>, Refused> {
+    ) -> Result<ReadAccess<'a>, Refused> {
         let integration = operator.enter(integration)?;
         operator.need(Scope::Read)?;
-        Ok(Reading { desk: self, operator, integration })
+        Ok(ReadAccess { management: self, operator, integration })
     }
 
     /// Lets an operator change the connections of an integration.
     ///
     /// # Errors
     /// When the token is of another integration, or lacks the scope `write`.
-    pub fn writing<'a>(
+    pub fn write_access<'a>(
         &'a self,
         operator: &'a Operator,
         integration: &str,
-    ) -> Result<Writing<'a>, Refused> {
+    ) -> Result<WriteAccess<'a>, Refused> {
         let integration = operator.enter(integration)?;
         operator.need(Scope::Write)?;
-        Ok(Writing(Reading { desk: self, operator, integration }))
+        Ok(WriteAccess(ReadAccess { management: self, operator, integration }))
     }
 }
 
-impl Reading<'_> {
+impl ReadAccess<'_> {
     /// The connection of this type and name.
     ///
     /// # Errors
     /// [`Refused::NotFound`] when there is none within the token's reach; and when the store
     /// fails.
-    pub async fn show(&self, kind: ConnectionType, name: &str) -> Result<Shown, Refused> {
+    pub async fn show(&self, kind: ConnectionType, name: &str) -> Result<ConnectionView, Refused> {
         let name = self.name(name)?;
         let shown = match self.declared(&name) {
-            Some(connection) => self.desk.shown(&connection),
+            Some(connection) => self.management.shown(&connection),
             None => self.shown(&self.record(&name).await?),
         };
         shown.filter(|shown| shown.detail.kind() == kind).ok_or(Refused::NotFound)
     }
 
     /// How a static connection of the store is shown; `None` of one by OAuth.
-    pub(super) fn shown(&self, record: &ConnectionRecord) -> Option<Shown> {
-        Shown::of(record, self.desk.keeping.as_deref()?.vault().as_ref())
+    pub(super) fn shown(&self, record: &ConnectionRecord) -> Option<ConnectionView> {
+        ConnectionView::of(record, self.management.keeping.as_deref()?.vault().as_ref())
     }
 
     /// What is declared under this name.
     pub(super) fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
-        let registry = self.desk.view.registry();
+        let registry = self.management.view.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
         let declared = listing.source == ConnectionSource::Declared;
         declared.then(|| Arc::clone(&listing.connection))
     }
 
     pub(super) async fn record(&self, name: &ConnectionName) -> Result<ConnectionRecord, Refused> {
-        let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
+        let Some(keeping) = &self.management.keeping else { return Err(Refused::NotFound) };
         let found = keeping.store().connection(&self.integration, name).await;
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
     }
@@ -124,32 +124,36 @@ impl Reading<'_> {
     }
 }
 
-impl Writing<'_> {
+impl WriteAccess<'_> {
     /// Makes a connection, and returns when it is in force on this instance. Dropped in between,
     /// the connection may have been made or not.
     ///
     /// # Errors
     /// [`Refused`]: what is wrong with the form, the name is taken or out of reach, or the store
     /// fails.
-    pub async fn create(&self, kind: ConnectionType, form: Form) -> Result<Shown, Refused> {
-        let Reading { desk, operator, integration } = &self.0;
-        let draft = Draft::read(kind, form, &desk.rules())?;
+    pub async fn create(
+        &self,
+        kind: ConnectionType,
+        form: Form,
+    ) -> Result<ConnectionView, Refused> {
+        let ReadAccess { management, operator, integration } = &self.0;
+        let draft = Draft::read(kind, form, &management.rules())?;
         if !operator.reaches(integration, &draft.name) {
             return Err(Refused::OutOfReach);
         }
         if self.0.declared(&draft.name).is_some() {
             return Err(Refused::Taken);
         }
-        let keeping = desk.keeping()?;
-        let record = desk.seal_draft(keeping, integration, draft)?;
+        let keeping = management.keeping()?;
+        let record = management.seal_draft(keeping, integration, draft)?;
         let created = keeping.store().create_connection(&record).await;
         let revision = created.map_err(|error| store_failed(&error))?;
-        self.0.desk.settle(revision).await;
+        self.0.management.settle(revision).await;
         if self.0.declared(&record.name).is_some() {
             return self.give_way(keeping, &record).await;
         }
         self.log("a connection was created", kind, &record.name);
-        Shown::of(&record, &keeping.vault()).ok_or(Refused::Internal)
+        ConnectionView::of(&record, &keeping.vault()).ok_or(Refused::Internal)
     }
 
     /// The configuration has come to declare the same name meanwhile, and has the better right.
@@ -157,7 +161,7 @@ impl Writing<'_> {
         &self,
         keeping: &dyn Keeping,
         record: &ConnectionRecord,
-    ) -> Result<Shown, Refused> {
+    ) -> Result<ConnectionView, Refused> {
         let deleted = keeping
             .store()
             .delete_connection(&record.integration, &record.name, record.kind())
@@ -179,18 +183,18 @@ impl Writing<'_> {
         form: Form,
     ) -> Result<(), Refused> {
         let name = self.changeable(kind, name)?;
-        let Some(keeping) = &self.0.desk.keeping else { return Err(Refused::NotFound) };
+        let Some(keeping) = &self.0.management.keeping else { return Err(Refused::NotFound) };
         let mut before = self.of_kind(kind, &name).await?;
         let change = Change::read(&before, form)?;
         if change.is_nothing(&before) {
             return Ok(());
         }
         for _again in 0..ATTEMPTS {
-            let after = self.0.desk.changed(&**keeping, &before, &change).await?;
+            let after = self.0.management.changed(&**keeping, &before, &change).await?;
             let replaced = keeping.store().replace_connection(&before, &after).await;
             if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
                 self.log("a connection was changed", kind, &name);
-                self.0.desk.settle(revision).await;
+                self.0.management.settle(revision).await;
                 return Ok(());
             }
             let now = self.of_kind(kind, &name).await?;
@@ -209,11 +213,11 @@ impl Writing<'_> {
     /// [`Refused`]: there is none, it is declared, or the store fails.
     pub async fn delete(&self, kind: ConnectionType, name: &str) -> Result<(), Refused> {
         let name = self.changeable(kind, name)?;
-        let Some(keeping) = &self.0.desk.keeping else { return Err(Refused::NotFound) };
+        let Some(keeping) = &self.0.management.keeping else { return Err(Refused::NotFound) };
         let deleted = keeping.store().delete_connection(&self.0.integration, &name, kind).await;
         let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
         self.log("a connection was deleted", kind, &name);
-        self.0.desk.settle(revision).await;
+        self.0.management.settle(revision).await;
         Ok(())
     }
 
@@ -237,7 +241,7 @@ impl Writing<'_> {
     }
 
     fn log(&self, message: &str, kind: ConnectionType, name: &ConnectionName) {
-        let Reading { operator, integration, .. } = &self.0;
+        let ReadAccess { operator, integration, .. } = &self.0;
         tracing::info!(
             operator = &*operator.caller().name,
             integration = integration.as_str(),
@@ -248,11 +252,11 @@ impl Writing<'_> {
     }
 }
 
-impl Desk {
+impl Management {
     /// How a declared connection is shown.
-    pub(super) fn shown(&self, connection: &Connection) -> Option<Shown> {
+    pub(super) fn shown(&self, connection: &Connection) -> Option<ConnectionView> {
         let since = self.view.declared_since();
-        Some(Shown {
+        Some(ConnectionView {
             name: connection.name().clone(),
             allowed_domain: connection.allowed_domain()?.clone(),
             detail: connection.detail().clone(),
@@ -269,7 +273,7 @@ impl Desk {
         integration: &IntegrationName,
         draft: Draft,
     ) -> Result<ConnectionRecord, Refused> {
-        let uuid = new_id().map_err(|error| super::fault::no_chance(&error))?;
+        let uuid = new_id().map_err(|error| super::fault::no_randomness(&error))?;
         let now = whole_microseconds(self.clock.now());
         let Draft { name, allowed_domain, detail, secret } = draft;
         let context = Context::Connection {
@@ -314,7 +318,7 @@ impl Desk {
     }
 }
 
-impl Desk {
+impl Management {
     /// A time of change: now, and later than the one before.
     pub(super) fn moved(&self, before: Timestamp) -> Timestamp {
         let later = before.saturating_add(SignedDuration::from_micros(1));
@@ -323,7 +327,7 @@ impl Desk {
     }
 }
 
-impl Shown {
+impl ConnectionView {
     /// How a static connection is shown; `None` of one by OAuth.
     fn of(record: &ConnectionRecord, vault: &Vault) -> Option<Self> {
         if record.grant().is_some() {

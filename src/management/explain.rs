@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::Desk;
+use super::Management;
 use super::fault::{About, Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
@@ -51,23 +51,23 @@ pub struct Step {
 
 /// The right to ask what the data plane would do.
 #[derive(Debug)]
-pub struct Asking<'a> {
-    desk: &'a Desk,
+pub struct Explainer<'a> {
+    management: &'a Management,
     operator: &'a Operator,
 }
 
-impl Desk {
+impl Management {
     /// Lets an operator ask what the data plane would do.
     ///
     /// # Errors
     /// When the token lacks the scope `read`.
-    pub fn asking<'a>(&'a self, operator: &'a Operator) -> Result<Asking<'a>, Refused> {
+    pub fn explainer<'a>(&'a self, operator: &'a Operator) -> Result<Explainer<'a>, Refused> {
         operator.need(Scope::Read)?;
-        Ok(Asking { desk: self, operator })
+        Ok(Explainer { management: self, operator })
     }
 }
 
-impl Asking<'_> {
+impl Explainer<'_> {
     /// Says what the data plane would do with a request of this operator's token.
     ///
     /// # Errors
@@ -81,6 +81,6 @@ impl Asking<'_> {
         let read = method.zip(url);
         let read = read.map(|(method, url)| Question { method, url, integration, connection });
         let question = form.close(read)?;
-        Ok(self.desk.view.explain(self.operator.caller(), &question))
+        Ok(self.management.view.explain(self.operator.caller(), &question))
     }
 }

@@ -36,10 +36,10 @@ impl Form {
     #[must_use]
     pub fn new(entered: Vec<(String, Entry)>) -> Self {
         let mut form = Self::default();
-        if entered.len() > MOST_FIELDS {
-            form.fault(About::Request, &format!("there are more than {MOST_FIELDS} fields"));
+        if entered.len() > MAX_MEMBERS {
+            form.fault(About::Request, &format!("there are more than {MAX_MEMBERS} fields"));
         }
-        for (name, entry) in entered.into_iter().take(MOST_FIELDS) {
+        for (name, entry) in entered.into_iter().take(MAX_MEMBERS) {
             if form.fields.iter().any(|(known, _)| *known == name) {
                 form.fault(About::Request, &format!("{}: is given twice", printable(&name)));
             } else {
@@ -251,7 +251,7 @@ impl Form {
 }
 
 /// More than any form has; every fault of so many can be told.
-const MOST_FIELDS: usize = 32;
+const MAX_MEMBERS: usize = 32;
 
 /// What stands for a secret in every answer.
 pub const REDACTED: &str = "*****";

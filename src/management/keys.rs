@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::Desk;
+use super::Management;
 use super::connections::store_failed;
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
@@ -37,7 +37,7 @@ pub struct Rotated {
     pub failed: u64,
 }
 
-impl Desk {
+impl Management {
     /// The master keys.
     ///
     /// # Errors

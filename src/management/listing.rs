@@ -1,10 +1,10 @@
-//! Pages of connections: what is stored and what is declared, in one order.
+//! AuditPage of connections: what is stored and what is declared, in one order.
 
 use std::collections::BTreeMap;
 
-use super::connections::{Reading, Shown, store_failed};
+use super::connections::{ConnectionView, ReadAccess, store_failed};
 use super::fault::Refused;
-use super::oauth::Authorized;
+use super::oauth::OAuthConnectionView;
 use crate::error::chain;
 use crate::model::name::ConnectionName;
 use crate::model::record::ConnectionRecord;
@@ -12,7 +12,7 @@ use crate::store::{self, Page, Window};
 
 /// A page of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listing<T> {
+pub struct ListPage<T> {
     /// What is on it, in order.
     pub items: Vec<T>,
     /// Whether there is more in the direction in which the list is read.
@@ -21,14 +21,14 @@ pub struct Listing<T> {
 
 /// A connection of whatever type, as it may be shown.
 #[derive(Debug)]
-pub enum Listed {
+pub enum AnyConnection {
     /// One by OAuth.
-    OAuth(Box<Authorized>),
+    OAuth(Box<OAuthConnectionView>),
     /// One of another type.
-    Static(Shown),
+    Static(ConnectionView),
 }
 
-impl Listed {
+impl AnyConnection {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &ConnectionName {
@@ -39,12 +39,12 @@ impl Listed {
     }
 }
 
-impl Reading<'_> {
+impl ReadAccess<'_> {
     /// A stored connection as it may be shown.
-    fn listed(&self, record: &ConnectionRecord) -> Option<Listed> {
+    fn listed(&self, record: &ConnectionRecord) -> Option<AnyConnection> {
         match self.authorized(record) {
-            Some(authorized) => Some(Listed::OAuth(Box::new(authorized))),
-            None => self.shown(record).map(Listed::Static),
+            Some(authorized) => Some(AnyConnection::OAuth(Box::new(authorized))),
+            None => self.shown(record).map(AnyConnection::Static),
         }
     }
 
@@ -52,14 +52,14 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list(&self, window: &Window) -> Result<Listing<Listed>, Refused> {
+    pub async fn list(&self, window: &Window) -> Result<ListPage<AnyConnection>, Refused> {
         let (stored, ends) = match self.operator.listed(&self.integration) {
             Some(names) => (self.each(names, window).await?, None),
             None => self.stored(window).await?,
         };
         let mut all = BTreeMap::new();
         all.extend(stored.into_iter().map(|shown| (shown.name().clone(), shown)));
-        let registry = self.desk.view.registry();
+        let registry = self.management.view.registry();
         for connection in registry.declared_in(&self.integration) {
             let name = connection.name();
             // Where the stored ones go on, they come before what is declared beyond them.
@@ -72,7 +72,7 @@ impl Reading<'_> {
             });
             let wanted = contains(window, name) && self.operator.reaches(&self.integration, name);
             if wanted && !beyond {
-                let shown = self.desk.shown(connection).map(Listed::Static);
+                let shown = self.management.shown(connection).map(AnyConnection::Static);
                 all.extend(shown.map(|shown| (name.clone(), shown)));
             }
         }
@@ -83,8 +83,8 @@ impl Reading<'_> {
     async fn stored(
         &self,
         window: &Window,
-    ) -> Result<(Vec<Listed>, Option<(String, String)>), Refused> {
-        let Some(keeping) = &self.desk.keeping else { return Ok((Vec::new(), None)) };
+    ) -> Result<(Vec<AnyConnection>, Option<(String, String)>), Refused> {
+        let Some(keeping) = &self.management.keeping else { return Ok((Vec::new(), None)) };
         let mut rest = window.clone();
         // A page of which nothing can be read has no cursor to go on from.
         loop {
@@ -108,8 +108,8 @@ impl Reading<'_> {
         &self,
         mut names: Vec<ConnectionName>,
         window: &Window,
-    ) -> Result<Vec<Listed>, Refused> {
-        let Some(keeping) = &self.desk.keeping else { return Ok(Vec::new()) };
+    ) -> Result<Vec<AnyConnection>, Refused> {
+        let Some(keeping) = &self.management.keeping else { return Ok(Vec::new()) };
         names.retain(|name| contains(window, name));
         names.sort();
         names.dedup();
@@ -145,7 +145,7 @@ fn unreadable(error: &store::Error) {
 }
 
 /// The part of `items` that fits into the window: its end when it is read backwards.
-pub(super) fn cut<T>(mut items: Vec<T>, window: &Window, more: bool) -> Listing<T> {
+pub(super) fn cut<T>(mut items: Vec<T>, window: &Window, more: bool) -> ListPage<T> {
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let over = items.len().saturating_sub(limit);
     if reads_backwards(window) {
@@ -153,7 +153,7 @@ pub(super) fn cut<T>(mut items: Vec<T>, window: &Window, more: bool) -> Listing<
     } else {
         items.truncate(limit);
     }
-    Listing { items, has_more: more || over > 0 }
+    ListPage { items, has_more: more || over > 0 }
 }
 
 /// Both cursors together mean the window between them, which is read forwards.

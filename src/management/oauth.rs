@@ -1,4 +1,4 @@
-//! OAuth at the desk: clients, flows, and the connections that come of them (ZIS spec §7).
+//! OAuth at management: clients, flows, and the connections that come of them (ZIS spec §7).
 
 mod account;
 mod callback;
@@ -7,19 +7,19 @@ mod connections;
 mod draft;
 mod exchange;
 mod grant;
+mod one_time_token;
 mod own_account;
-mod pass;
 mod redirect;
+mod redirect_target;
 mod start;
-mod target;
 
 pub use self::account::AccountAnswer;
-pub use self::callback::Ending;
-pub use self::clients::ClientShown;
-pub use self::connections::{Authorized, Pointer};
-pub use self::exchange::Exchanged;
-pub use self::redirect::{Keepsake, Redirection, Visitor};
-pub use self::start::Started;
+pub use self::callback::FlowOutcome;
+pub use self::clients::ClientView;
+pub use self::connections::{ConnectionRef, OAuthConnectionView};
+pub use self::exchange::ExchangedFlow;
+pub use self::redirect::{AuthorizationRedirect, FlowCookie, UserAgent};
+pub use self::start::StartedFlow;
 
 /// The path of the API to which providers send the browser back, below `public_url`.
 pub(super) const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";

@@ -9,7 +9,7 @@ use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::state::Holder;
 
-/// The holder of an access token, before the desk.
+/// The holder of an access token, before management.
 #[derive(Clone, Debug)]
 pub struct Operator(Arc<Holder>);
 

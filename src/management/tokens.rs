@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::connections::store_failed;
-use super::fault::{About, Refused, Scope, no_chance};
+use super::fault::{About, Refused, Scope, no_randomness};
 use super::form::Form;
-use super::listing::{Listing, cut, readable, reads_backwards};
+use super::listing::{ListPage, cut, readable, reads_backwards};
 use super::operator::Operator;
-use super::{Desk, Keeping};
+use super::{Keeping, Management};
 use crate::model::caller::Reach;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
 use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
@@ -17,14 +17,14 @@ use crate::store::{self, Window};
 
 /// The right to administer tokens, as far as the operator's own token reaches.
 #[derive(Debug)]
-pub struct Administering<'a> {
-    desk: &'a Desk,
+pub struct TokenAdmin<'a> {
+    management: &'a Management,
     operator: &'a Operator,
 }
 
 /// A token that has just been made. Its secret is shown this once.
 #[derive(Debug)]
-pub struct Granted {
+pub struct CreatedToken {
     /// What is kept of it.
     pub record: TokenRecord,
     /// The token itself.
@@ -41,43 +41,40 @@ struct Draft {
     expires_at: Option<Timestamp>,
 }
 
-impl Desk {
+impl Management {
     /// Lets an operator administer tokens.
     ///
     /// # Errors
     /// When the token lacks the scope `admin`.
-    pub fn administering<'a>(
-        &'a self,
-        operator: &'a Operator,
-    ) -> Result<Administering<'a>, Refused> {
+    pub fn token_admin<'a>(&'a self, operator: &'a Operator) -> Result<TokenAdmin<'a>, Refused> {
         operator.need(Scope::Admin)?;
-        Ok(Administering { desk: self, operator })
+        Ok(TokenAdmin { management: self, operator })
     }
 }
 
-impl Administering<'_> {
+impl TokenAdmin<'_> {
     /// Makes a token, and returns when it is in force on this instance. Dropped in between, it may
     /// have been made or not; nobody knows it then.
     ///
     /// # Errors
     /// [`Refused`]: what is wrong with the form, it would reach further or end later than the
     /// operator's own, another live token has the name, or the store fails.
-    pub async fn create(&self, form: Form) -> Result<Granted, Refused> {
-        let Self { desk, operator } = self;
-        let (own, now) = (operator.caller(), desk.clock.now());
+    pub async fn create(&self, form: Form) -> Result<CreatedToken, Refused> {
+        let Self { management, operator } = self;
+        let (own, now) = (operator.caller(), management.clock.now());
         // Only a token with the scope `admin` comes here, and no scope allows more than that.
         let Draft { name, reach, scopes, expires_at } = Draft::read(form, now, own.expires_at)?;
         if !own.reach.includes(&reach) {
             return Err(Refused::OutOfReach);
         }
-        let keeping = desk.keeping()?;
+        let keeping = management.keeping()?;
         if self.is_declared(&name, &reach, now) {
             return Err(Refused::Taken);
         }
         let warnings = self.warnings(keeping, &reach).await?;
-        let secret = token::generate().map_err(|error| no_chance(&error))?;
+        let secret = token::generate().map_err(|error| no_randomness(&error))?;
         let digest = TokenDigest::of(secret.expose()).ok_or(Refused::Internal)?;
-        let id = new_id().map_err(|error| no_chance(&error))?;
+        let id = new_id().map_err(|error| no_randomness(&error))?;
         let claims = TokenClaims { id, name: &name, reach: &reach, scopes, expires_at, digest };
         let mac = keeping.vault().mac(&claims);
         let record = TokenRecord {
@@ -85,7 +82,7 @@ impl Administering<'_> {
             name,
             reach,
             scopes,
-            created_at: whole_microseconds(desk.clock.now()),
+            created_at: whole_microseconds(management.clock.now()),
             expires_at,
             last_used_at: None,
             digest,
@@ -94,14 +91,14 @@ impl Administering<'_> {
         let created = keeping.store().create_token(&record).await;
         let revision = created.map_err(|error| store_failed(&error))?;
         self.log("a token was created", &record);
-        self.desk.settle(revision).await;
-        Ok(Granted { record, secret, warnings })
+        self.management.settle(revision).await;
+        Ok(CreatedToken { record, secret, warnings })
     }
 
     /// Tells whether a token that is not of the store, and has not expired, has the name: a
     /// declared one, or the operator's own.
     fn is_declared(&self, name: &str, reach: &Reach, now: Timestamp) -> bool {
-        self.desk.view.registry().holders().any(|holder| {
+        self.management.view.registry().holders().any(|holder| {
             let caller = &holder.caller;
             holder.id().is_none()
                 && *caller.name == *name
@@ -113,7 +110,7 @@ impl Administering<'_> {
     /// A sentence for each listed connection that does not exist. The token may be for one that
     /// is made later, so that this is no fault.
     async fn warnings(&self, keeping: &dyn Keeping, reach: &Reach) -> Result<Vec<String>, Refused> {
-        let registry = self.desk.view.registry();
+        let registry = self.management.view.registry();
         let mut warnings = Vec::new();
         for (integration, name) in reach.pairs() {
             if registry.lookup(integration.as_str(), name.as_str()).is_some() {
@@ -139,9 +136,9 @@ impl Administering<'_> {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list(&self, window: &Window) -> Result<Listing<TokenRecord>, Refused> {
-        let Some(keeping) = &self.desk.keeping else {
-            return Ok(Listing { items: Vec::new(), has_more: false });
+    pub async fn list(&self, window: &Window) -> Result<ListPage<TokenRecord>, Refused> {
+        let Some(keeping) = &self.management.keeping else {
+            return Ok(ListPage { items: Vec::new(), has_more: false });
         };
         let (mut found, mut rest) = (Vec::new(), window.clone());
         let wanted = usize::try_from(window.limit).unwrap_or(usize::MAX);
@@ -175,12 +172,12 @@ impl Administering<'_> {
     /// [`Refused`]: there is none within reach, or the store fails.
     pub async fn revoke(&self, id: &str) -> Result<(), Refused> {
         let id = Uuid::try_parse(id).map_err(|_rule| Refused::NotFound)?;
-        let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
+        let Some(keeping) = &self.management.keeping else { return Err(Refused::NotFound) };
         let record = self.find(&**keeping, id).await?;
         let deleted = keeping.store().delete_token(id).await;
         let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
         self.log("a token was revoked", &record);
-        self.desk.settle(revision).await;
+        self.management.settle(revision).await;
         Ok(())
     }
 
@@ -220,7 +217,7 @@ impl Draft {
         });
         let listed = form.list("connections");
         let reach = integration.and_then(|integration| {
-            if listed.as_ref().is_some_and(|names| names.len() > MOST_LISTED) {
+            if listed.as_ref().is_some_and(|names| names.len() > MAX_LISTED_CONNECTIONS) {
                 form.fault(About::Request, "connections: are more than 256");
                 return None;
             }
@@ -258,4 +255,4 @@ pub const TOKEN_NAME_TAKEN: &str = "name: another live token of the integration 
     another name, or revoke that token first";
 
 /// How many connections a token may list.
-const MOST_LISTED: usize = 256;
+const MAX_LISTED_CONNECTIONS: usize = 256;

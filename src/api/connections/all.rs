@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 use super::api_key::ApiKey;
 use super::basic_auth::BasicAuth;
 use super::bearer_token::BearerToken;
-use crate::api::auth::Seat;
-use crate::api::body::At;
+use crate::api::auth::AuthenticatedOperator;
+use crate::api::body::PathParam;
 use crate::api::error::Error;
 use crate::api::oauth::OAuthItem;
-use crate::api::page::{Asked, Meta, Parameters};
-use crate::management::Listed;
+use crate::api::page::{Meta, PageQuery, Parameters};
+use crate::management::AnyConnection;
 use crate::model::connection::ConnectionType;
 
 /// A page of connections. They are listed by their names across all types, then sorted into one
@@ -41,12 +41,13 @@ pub(in crate::api) struct Page {
     responses((status = 200, description = "A page of connections", body = Page))
 )]
 pub(in crate::api) async fn list(
-    seat: Seat,
-    At(integration): At<String>,
-    asked: Asked,
+    seat: AuthenticatedOperator,
+    PathParam(integration): PathParam<String>,
+    asked: PageQuery,
 ) -> Result<Json<Page>, Error> {
-    let reading = seat.desk.reading(&seat.operator, &integration).map_err(super::refused)?;
-    let Asked(window) = asked;
+    let reading =
+        seat.management.read_access(&seat.operator, &integration).map_err(super::refused)?;
+    let PageQuery(window) = asked;
     let listing = reading.list(&window).await.map_err(super::refused)?;
     let names = listing.items.iter().map(|listed| listed.name().as_str());
     let meta = Meta::of(names, listing.has_more);
@@ -59,11 +60,11 @@ pub(in crate::api) async fn list(
     };
     for listed in listing.items {
         let shown = match listed {
-            Listed::OAuth(authorized) => {
+            AnyConnection::OAuth(authorized) => {
                 page.oauth.push((*authorized).into());
                 continue;
             }
-            Listed::Static(shown) => shown,
+            AnyConnection::Static(shown) => shown,
         };
         match shown.detail.kind() {
             ConnectionType::ApiKey => page.api_key.push(shown.into()),

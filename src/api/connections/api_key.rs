@@ -8,10 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Names, is_false, time};
-use crate::api::auth::Seat;
-use crate::api::body::At;
+use crate::api::auth::AuthenticatedOperator;
+use crate::api::body::PathParam;
 use crate::api::error::Error;
-use crate::management::{REDACTED, Shown};
+use crate::management::{ConnectionView, REDACTED};
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 
@@ -56,7 +56,7 @@ pub(in crate::api) struct ApiKeyAnswer {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "example_api_key", "header_name": "x-api-key", "api_key": "MY_API_KEY", "allowed_domain": "api.example.com"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct NewApiKey {
     /// Unique within the integration across all types; never changes.
     #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
@@ -81,7 +81,7 @@ pub(super) struct NewApiKey {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1, example = json!({"api_key": "MY_API_KEY"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct ApiKeyChange {
     /// Another header to carry the key.
     #[schema(
@@ -96,8 +96,8 @@ pub(super) struct ApiKeyChange {
     api_key: Option<String>,
 }
 
-impl From<Shown> for ApiKey {
-    fn from(shown: Shown) -> Self {
+impl From<ConnectionView> for ApiKey {
+    fn from(shown: ConnectionView) -> Self {
         let header_name = match shown.detail {
             Detail::ApiKey { header_name } => header_name.into(),
             Detail::BasicAuth { .. } | Detail::BearerToken | Detail::OAuth(_) => String::new(),
@@ -128,8 +128,8 @@ impl From<Shown> for ApiKey {
     responses((status = 201, description = "It has been made", body = ApiKeyAnswer))
 )]
 pub(in crate::api) async fn create(
-    seat: Seat,
-    At(integration): At<String>,
+    seat: AuthenticatedOperator,
+    PathParam(integration): PathParam<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<ApiKeyAnswer>), Error> {
     let shown = super::create(&seat, &integration, KIND, request).await?;
@@ -149,8 +149,8 @@ pub(in crate::api) async fn create(
     responses((status = 200, description = "The connection", body = ApiKeyAnswer))
 )]
 pub(in crate::api) async fn show(
-    seat: Seat,
-    At(names): At<Names>,
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
 ) -> Result<Json<ApiKeyAnswer>, Error> {
     let shown = super::show(&seat, &names, KIND).await?;
     Ok(Json(ApiKeyAnswer { api_key: shown.into() }))
@@ -172,8 +172,8 @@ pub(in crate::api) async fn show(
     responses((status = 204, description = "It has been changed"))
 )]
 pub(in crate::api) async fn update(
-    seat: Seat,
-    At(names): At<Names>,
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
     request: Request,
 ) -> Result<Response, Error> {
     super::update(&seat, &names, KIND, request).await
@@ -193,7 +193,10 @@ pub(in crate::api) async fn update(
     ),
     responses((status = 204, description = "It has been deleted"))
 )]
-pub(in crate::api) async fn delete(seat: Seat, At(names): At<Names>) -> Result<Response, Error> {
+pub(in crate::api) async fn delete(
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
+) -> Result<Response, Error> {
     super::delete(&seat, &names, KIND).await
 }
 

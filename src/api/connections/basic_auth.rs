@@ -8,10 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Names, is_false, time};
-use crate::api::auth::Seat;
-use crate::api::body::At;
+use crate::api::auth::AuthenticatedOperator;
+use crate::api::body::PathParam;
 use crate::api::error::Error;
-use crate::management::{REDACTED, Shown};
+use crate::management::{ConnectionView, REDACTED};
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 
@@ -55,7 +55,7 @@ pub(in crate::api) struct BasicAuthAnswer {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "example_basic_auth_john", "username": "john.doe@example.com", "password": "MY_PASSWORD", "allowed_domain": "api.example.com"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct NewBasicAuth {
     /// Unique within the integration across all types; never changes.
     #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
@@ -80,7 +80,7 @@ pub(super) struct NewBasicAuth {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1, example = json!({"password": "MY_PASSWORD"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct BasicAuthChange {
     /// The new user name.
     #[schema(nullable = false, min_length = 1, max_length = 8192)]
@@ -90,8 +90,8 @@ pub(super) struct BasicAuthChange {
     password: Option<String>,
 }
 
-impl From<Shown> for BasicAuth {
-    fn from(shown: Shown) -> Self {
+impl From<ConnectionView> for BasicAuth {
+    fn from(shown: ConnectionView) -> Self {
         let username = match shown.detail {
             Detail::BasicAuth { username } => username.into(),
             Detail::ApiKey { .. } | Detail::BearerToken | Detail::OAuth(_) => String::new(),
@@ -122,8 +122,8 @@ impl From<Shown> for BasicAuth {
     responses((status = 201, description = "It has been made", body = BasicAuthAnswer))
 )]
 pub(in crate::api) async fn create(
-    seat: Seat,
-    At(integration): At<String>,
+    seat: AuthenticatedOperator,
+    PathParam(integration): PathParam<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<BasicAuthAnswer>), Error> {
     let shown = super::create(&seat, &integration, KIND, request).await?;
@@ -143,8 +143,8 @@ pub(in crate::api) async fn create(
     responses((status = 200, description = "The connection", body = BasicAuthAnswer))
 )]
 pub(in crate::api) async fn show(
-    seat: Seat,
-    At(names): At<Names>,
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
 ) -> Result<Json<BasicAuthAnswer>, Error> {
     let shown = super::show(&seat, &names, KIND).await?;
     Ok(Json(BasicAuthAnswer { basic_auth: shown.into() }))
@@ -166,8 +166,8 @@ pub(in crate::api) async fn show(
     responses((status = 204, description = "It has been changed"))
 )]
 pub(in crate::api) async fn update(
-    seat: Seat,
-    At(names): At<Names>,
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
     request: Request,
 ) -> Result<Response, Error> {
     super::update(&seat, &names, KIND, request).await
@@ -187,7 +187,10 @@ pub(in crate::api) async fn update(
     ),
     responses((status = 204, description = "It has been deleted"))
 )]
-pub(in crate::api) async fn delete(seat: Seat, At(names): At<Names>) -> Result<Response, Error> {
+pub(in crate::api) async fn delete(
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
+) -> Result<Response, Error> {
     super::delete(&seat, &names, KIND).await
 }
 

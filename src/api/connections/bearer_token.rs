@@ -8,10 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Names, is_false, time};
-use crate::api::auth::Seat;
-use crate::api::body::At;
+use crate::api::auth::AuthenticatedOperator;
+use crate::api::body::PathParam;
 use crate::api::error::Error;
-use crate::management::{REDACTED, Shown};
+use crate::management::{ConnectionView, REDACTED};
 use crate::model::connection::ConnectionType;
 
 /// A bearer token connection. Its secret is never shown.
@@ -51,7 +51,7 @@ pub(in crate::api) struct BearerTokenAnswer {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "my_bearer_token_connection", "token": "MY_BEARER_TOKEN", "allowed_domain": "api.example.com"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct NewBearerToken {
     /// Unique within the integration across all types; never changes.
     #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
@@ -73,15 +73,15 @@ pub(super) struct NewBearerToken {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"token": "MY_BEARER_TOKEN"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct BearerTokenChange {
     /// The new token.
     #[schema(min_length = 1, max_length = 8192, format = Password)]
     token: String,
 }
 
-impl From<Shown> for BearerToken {
-    fn from(shown: Shown) -> Self {
+impl From<ConnectionView> for BearerToken {
+    fn from(shown: ConnectionView) -> Self {
         Self {
             allowed_domain: shown.allowed_domain.to_string(),
             created_at: time(shown.created_at),
@@ -107,8 +107,8 @@ impl From<Shown> for BearerToken {
     responses((status = 201, description = "It has been made", body = BearerTokenAnswer))
 )]
 pub(in crate::api) async fn create(
-    seat: Seat,
-    At(integration): At<String>,
+    seat: AuthenticatedOperator,
+    PathParam(integration): PathParam<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<BearerTokenAnswer>), Error> {
     let shown = super::create(&seat, &integration, KIND, request).await?;
@@ -128,8 +128,8 @@ pub(in crate::api) async fn create(
     responses((status = 200, description = "The connection", body = BearerTokenAnswer))
 )]
 pub(in crate::api) async fn show(
-    seat: Seat,
-    At(names): At<Names>,
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
 ) -> Result<Json<BearerTokenAnswer>, Error> {
     let shown = super::show(&seat, &names, KIND).await?;
     Ok(Json(BearerTokenAnswer { bearer_token: shown.into() }))
@@ -151,8 +151,8 @@ pub(in crate::api) async fn show(
     responses((status = 204, description = "It has been changed"))
 )]
 pub(in crate::api) async fn update(
-    seat: Seat,
-    At(names): At<Names>,
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
     request: Request,
 ) -> Result<Response, Error> {
     super::update(&seat, &names, KIND, request).await
@@ -172,7 +172,10 @@ pub(in crate::api) async fn update(
     ),
     responses((status = 204, description = "It has been deleted"))
 )]
-pub(in crate::api) async fn delete(seat: Seat, At(names): At<Names>) -> Result<Response, Error> {
+pub(in crate::api) async fn delete(
+    seat: AuthenticatedOperator,
+    PathParam(names): PathParam<Names>,
+) -> Result<Response, Error> {
     super::delete(&seat, &names, KIND).await
 }
 

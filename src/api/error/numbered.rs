@@ -24,7 +24,7 @@ pub(in crate::api) struct Numbered {
 /// The body of an error of OAuth's paths.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct NumberedErrors {
-    /// At least one; a form with several faults is answered with all of them.
+    /// PathParam least one; a form with several faults is answered with all of them.
     #[schema(min_items = 1)]
     errors: Vec<NumberedError>,
 }
@@ -71,7 +71,7 @@ impl Numbered {
         Self::invalid(member, "is missing")
     }
 
-    /// The desk has refused what the pass of a flow was shown for.
+    /// Management has refused what the pass of a flow was shown for.
     pub(in crate::api) fn refused_pass(member: &str, refused: Refused) -> Self {
         match refused {
             Refused::Malformed => Self::invalid(member, PASS_IS_OVER),
@@ -111,7 +111,7 @@ impl Numbered {
         Self { retry_after: Some(1), ..error }
     }
 
-    /// The desk has refused.
+    /// Management has refused.
     pub(in crate::api) fn refused(refused: Refused) -> Self {
         match refused {
             Refused::Mismatch => Self::unauthorized(),
@@ -175,7 +175,7 @@ impl Numbered {
     }
 }
 
-/// What is wrong before the desk is asked.
+/// What is wrong before management is asked.
 impl From<Error> for Numbered {
     fn from(error: Error) -> Self {
         let Error { status, errors, retry_after } = error;

@@ -8,17 +8,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Numbers;
-use crate::api::Rooms;
-use crate::api::body::{self, At};
+use crate::api::ApiState;
+use crate::api::body::{self, PathParam};
 use crate::api::error::{Error, Numbered};
-use crate::management::{AccountAnswer, Source};
+use crate::management::{AccountAnswer, ClientAddr};
 use crate::secret::Secret;
 
 /// What the account's token endpoint is asked.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"client_id": "my_client_id", "client_secret": "my_client_secret", "code": "LgwEzL8CA3aRA35r5QYfRbjjMa3Iacsk1CvwcRsnM", "grant_type": "authorization_code", "redirect_uri": "https://client.int/callback", "scope": "read write"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct AccountQuestion {
     /// The client.
     #[schema(min_length = 1)]
@@ -63,12 +63,12 @@ pub(in crate::api) struct AccountTokens {
 /// Anybody may ask, but no address may ask without end: the client's credentials could be guessed.
 pub(in crate::api) struct Anybody;
 
-impl FromRequestParts<Rooms> for Anybody {
+impl FromRequestParts<ApiState> for Anybody {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, rooms: &Rooms) -> Result<Self, Error> {
-        let source = parts.extensions.get::<Source>().and_then(|source| source.0);
-        rooms.turnstile.count_stranger(source).map_err(Error::too_many)?;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
+        let source = parts.extensions.get::<ClientAddr>().and_then(|source| source.0);
+        state.rate_limits.count_stranger(source).map_err(Error::too_many)?;
         Ok(Self)
     }
 }
@@ -87,13 +87,13 @@ impl FromRequestParts<Rooms> for Anybody {
     responses((status = 200, description = "Tokens", body = AccountTokens))
 )]
 pub(in crate::api) async fn tokens(
-    State(rooms): State<Rooms>,
+    State(state): State<ApiState>,
     Numbers(Anybody): Numbers<Anybody>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     request: Request,
 ) -> Result<Json<AccountTokens>, Numbered> {
     let form = body::form(request).await?;
-    let answer = rooms.desk.ask_account(&integration, form).await;
+    let answer = state.management.ask_account(&integration, form).await;
     let granted = match answer.map_err(Numbered::refused)? {
         AccountAnswer::Granted(granted) => granted,
         AccountAnswer::Denied(status) => return Err(denied(status)),

@@ -8,12 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Numbers;
-use crate::api::auth::Seat;
-use crate::api::body::{self, At};
+use crate::api::auth::AuthenticatedOperator;
+use crate::api::body::{self, PathParam};
 use crate::api::connections::time;
 use crate::api::error::Numbered;
-use crate::api::page::{Asked, Meta, Parameters};
-use crate::management::{ClientShown, REDACTED};
+use crate::api::page::{Meta, PageQuery, Parameters};
+use crate::management::{ClientView, REDACTED};
 use crate::model::oauth::endpoint::Template;
 
 /// An OAuth client. Its secret is never shown.
@@ -71,7 +71,7 @@ pub(in crate::api) struct Clients {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "my_oauth_client_name", "client_id": "my_client_id", "client_secret": "my_client_secret", "auth_url": "https://id.example.com/authorize", "token_url": "https://id.example.com/token", "default_scopes": "read write"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct NewOAuthClient {
     /// Unique among the integration's clients; never changes. One without a name is called by its
     /// uuid.
@@ -111,7 +111,7 @@ pub(super) struct NewOAuthClient {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1, example = json!({"client_secret": "my_client_secret"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct OAuthClientChange {
     /// What the provider calls it.
     #[schema(
@@ -138,8 +138,8 @@ pub(super) struct OAuthClientChange {
     token_endpoint_auth_method: Option<String>,
 }
 
-impl From<ClientShown> for OAuthClient {
-    fn from(shown: ClientShown) -> Self {
+impl From<ClientView> for OAuthClient {
+    fn from(shown: ClientView) -> Self {
         let record = shown.record();
         Self {
             auth_url: record.auth_url.as_ref().map(|url| Template::as_str(url).to_owned()),
@@ -174,11 +174,12 @@ impl From<ClientShown> for OAuthClient {
     responses((status = 200, description = "A page of clients", body = Clients))
 )]
 pub(in crate::api) async fn list(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
-    Numbers(Asked(window)): Numbers<Asked>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
+    Numbers(PageQuery(window)): Numbers<PageQuery>,
 ) -> Result<Json<Clients>, Numbered> {
-    let reading = seat.desk.reading(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let reading =
+        seat.management.read_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let listing = reading.list_clients(&window).await.map_err(Numbered::refused)?;
     let clients: Vec<OAuthClient> = listing.items.into_iter().map(Into::into).collect();
     let meta = Meta::of(clients.iter().map(|client| client.name.as_str()), listing.has_more);
@@ -201,11 +202,12 @@ pub(in crate::api) async fn list(
     ))
 )]
 pub(in crate::api) async fn create(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     request: Request,
 ) -> Result<Response, Numbered> {
-    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let writing =
+        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let form = body::form(request).await?;
     let client: OAuthClient = writing.create_client(form).await.map_err(Numbered::refused)?.into();
     let location = format!("{}oauth/clients/{}/{}", super::PATHS, client.integration, client.uuid);
@@ -225,10 +227,11 @@ pub(in crate::api) async fn create(
     responses((status = 200, description = "The client", body = OAuthClient))
 )]
 pub(in crate::api) async fn show(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At((integration, uuid))): Numbers<At<(String, String)>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam((integration, uuid))): Numbers<PathParam<(String, String)>>,
 ) -> Result<Json<OAuthClient>, Numbered> {
-    let reading = seat.desk.reading(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let reading =
+        seat.management.read_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let client = reading.show_client(&uuid).await.map_err(Numbered::refused)?;
     Ok(Json(client.into()))
 }
@@ -249,11 +252,12 @@ pub(in crate::api) async fn show(
     responses((status = 200, description = "The client", body = OAuthClient))
 )]
 pub(in crate::api) async fn update(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At((integration, uuid))): Numbers<At<(String, String)>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam((integration, uuid))): Numbers<PathParam<(String, String)>>,
     request: Request,
 ) -> Result<Json<OAuthClient>, Numbered> {
-    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let writing =
+        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let form = body::form(request).await?;
     let client = writing.update_client(&uuid, form).await.map_err(Numbered::refused)?;
     Ok(Json(client.into()))
@@ -274,10 +278,11 @@ pub(in crate::api) async fn update(
     responses((status = 204, description = "It has been deleted, with its connections"))
 )]
 pub(in crate::api) async fn delete(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At((integration, uuid))): Numbers<At<(String, String)>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam((integration, uuid))): Numbers<PathParam<(String, String)>>,
 ) -> Result<StatusCode, Numbered> {
-    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let writing =
+        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     writing.delete_client(&uuid).await.map_err(Numbered::refused)?;
     Ok(StatusCode::NO_CONTENT)
 }

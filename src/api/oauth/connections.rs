@@ -7,16 +7,16 @@ use utoipa::ToSchema;
 
 use super::shapes::OAuthConnection;
 use super::{Numbers, OnlyGet, Query};
-use crate::api::auth::Seat;
-use crate::api::body::{self, At};
+use crate::api::auth::AuthenticatedOperator;
+use crate::api::body::{self, PathParam};
 use crate::api::error::Numbered;
-use crate::management::{Pointer, Refused};
+use crate::management::{ConnectionRef, Refused};
 
 /// The domain of a connection that has none.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"allowed_domain": "api.example.com"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct Binding {
     /// Where the tokens may be sent: a host name, or `*.` and a name for it and all names below;
     /// never changes afterwards.
@@ -44,11 +44,12 @@ pub(super) struct Binding {
     responses((status = 200, description = "The connection", body = OAuthConnection))
 )]
 pub(in crate::api) async fn show(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<OAuthConnection>, Numbered> {
-    let reading = seat.desk.reading(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let reading =
+        seat.management.read_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let shown = reading.show_authorized(&pointer(&query)?).await.map_err(refused)?;
     Ok(Json(shown.into()))
 }
@@ -70,12 +71,13 @@ pub(in crate::api) async fn show(
     responses((status = 200, description = "The connection", body = OAuthConnection))
 )]
 pub(in crate::api) async fn bind(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
     request: Request,
 ) -> Result<Json<OAuthConnection>, Numbered> {
-    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let writing =
+        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let pointer = pointer(&query)?;
     let form = body::form(request).await?;
     let bound = writing.bind(&pointer, form).await.map_err(refused)?;
@@ -98,11 +100,12 @@ pub(in crate::api) async fn bind(
     responses((status = 204, description = "It has been deleted"))
 )]
 pub(in crate::api) async fn delete(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<StatusCode, Numbered> {
-    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let writing =
+        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     writing.delete_authorized(&pointer(&query)?).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -124,21 +127,22 @@ pub(in crate::api) async fn delete(
 )]
 pub(in crate::api) async fn refresh(
     _only: OnlyGet,
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<OAuthConnection>, Numbered> {
-    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let writing =
+        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let refreshed = writing.refresh(&pointer(&query)?).await.map_err(refused)?;
     Ok(Json(refreshed.into()))
 }
 
 /// The connection that is meant, named in at least one way.
-fn pointer(query: &Query) -> Result<Pointer, Numbered> {
+fn pointer(query: &Query) -> Result<ConnectionRef, Numbered> {
     let value = |name| query.value(name).map(str::to_owned);
     match (value("name"), value("uuid")) {
         (None, None) => Err(Numbered::invalid("name", "is missing: give name or uuid")),
-        (name, uuid) => Ok(Pointer { name, uuid }),
+        (name, uuid) => Ok(ConnectionRef { name, uuid }),
     }
 }
 

@@ -10,19 +10,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::shapes::AccessCode;
-use super::visitor::{Coming, cookie};
+use super::user_agent::{FromUserAgent, cookie};
 use super::{Numbers, OnlyGet, Query, detached};
-use crate::api::Rooms;
-use crate::api::auth::Seat;
-use crate::api::body::{self, At};
+use crate::api::ApiState;
+use crate::api::auth::AuthenticatedOperator;
+use crate::api::body::{self, PathParam};
 use crate::api::error::{Numbered, NumberedErrors};
-use crate::management::{Ending, Refused, Visitor};
+use crate::management::{FlowOutcome, Refused, UserAgent};
 
 /// What a flow is begun with.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"allow_offline_access": true, "grant_type": "authorization_code", "name": "my_connection_name", "oauth_client_name": "my_oauth_client_name", "oauth_url_subdomain": "foobar", "origin_oauth_redirect_url": "https://client.int/callback", "permission_scopes": "read write"}))]
-#[expect(dead_code, reason = "the form is read by the desk; this describes it")]
+#[expect(dead_code, reason = "the form is read by management; this describes it")]
 pub(super) struct FlowForm {
     /// The connection that is to be made, or authorised again. One without a name is called by its
     /// uuid.
@@ -82,11 +82,12 @@ pub(in crate::api) struct FlowAnswer {
     responses((status = 200, description = "It has begun", body = FlowAnswer))
 )]
 pub(in crate::api) async fn start(
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     request: Request,
 ) -> Result<Json<FlowAnswer>, Numbered> {
-    let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let writing =
+        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let form = body::form(request).await?;
     let started = writing.start(form).await.map_err(Numbered::refused)?;
     Ok(Json(FlowAnswer { redirect_url: started.redirect_url }))
@@ -109,23 +110,23 @@ pub(in crate::api) async fn start(
 )]
 pub(in crate::api) async fn redirect(
     _only: OnlyGet,
-    State(rooms): State<Rooms>,
+    State(state): State<ApiState>,
     Numbers(query): Numbers<Query>,
-    Coming(visitor): Coming,
+    FromUserAgent(user_agent): FromUserAgent,
 ) -> Result<Response, Numbered> {
     let redirected = match query.value("flow_token") {
         Some(token) => {
-            let redirected = rooms.desk.redirect(token, &visitor).await;
+            let redirected = state.management.redirect(token, &user_agent).await;
             redirected.map_err(|refused| Numbered::refused_pass("flow_token", refused))
         }
         None => Err(Numbered::missing("flow_token")),
     };
     let redirection = match redirected {
         Ok(redirection) => redirection,
-        Err(error) => return for_people(error, &visitor),
+        Err(error) => return for_people(error, &user_agent),
     };
     let mut response = leading(StatusCode::TEMPORARY_REDIRECT, &redirection.location)?;
-    let kept = cookie(&redirection.keepsake, &redirection.callback, rooms.is_secure);
+    let kept = cookie(&redirection.flow_cookie, &redirection.callback, state.is_secure);
     let kept = HeaderValue::try_from(kept).map_err(|_never| internal())?;
     response.headers_mut().insert(header::SET_COOKIE, kept);
     Ok(response)
@@ -154,33 +155,33 @@ pub(in crate::api) async fn redirect(
 )]
 pub(in crate::api) async fn callback(
     _only: OnlyGet,
-    State(rooms): State<Rooms>,
+    State(state): State<ApiState>,
     RawQuery(query): RawQuery,
-    Coming(visitor): Coming,
+    FromUserAgent(user_agent): FromUserAgent,
 ) -> Result<Response, Numbered> {
-    let (desk, browser) = (Arc::clone(&rooms.desk), visitor.clone());
-    let ending = detached(&rooms.errands, async move {
+    let (management, browser) = (Arc::clone(&state.management), user_agent.clone());
+    let ending = detached(&state.errands, async move {
         let query = query.unwrap_or_default();
-        let ended = desk.callback(&query, &visitor).await;
+        let ended = management.callback(&query, &user_agent).await;
         ended.map_err(|refused| Numbered::refused_pass("state", refused))
     });
     match ending.await {
-        Ok(Ending::Redirect(url)) => leading(StatusCode::SEE_OTHER, &url),
-        Ok(Ending::Page(None)) => Ok(page(StatusCode::OK, CONNECTED)),
-        Ok(Ending::Page(Some(words))) => {
+        Ok(FlowOutcome::Redirect(url)) => leading(StatusCode::SEE_OTHER, &url),
+        Ok(FlowOutcome::Page(None)) => Ok(page(StatusCode::OK, CONNECTED)),
+        Ok(FlowOutcome::Page(Some(words))) => {
             Ok(page(StatusCode::OK, &FAILED.replace("{words}", &escaped(&words))))
         }
-        Ok(Ending::Elsewhere) if browser.is_browser => {
+        Ok(FlowOutcome::Elsewhere) if browser.is_browser => {
             Ok(page(StatusCode::BAD_REQUEST, BEGUN_ELSEWHERE))
         }
-        Ok(Ending::Elsewhere) => Err(Numbered::refused_pass("state", Refused::Malformed)),
+        Ok(FlowOutcome::Elsewhere) => Err(Numbered::refused_pass("state", Refused::Malformed)),
         Err(error) => for_people(error, &browser),
     }
 }
 
 /// An error as a page, where a browser shows it to a person.
-fn for_people(error: Numbered, visitor: &Visitor) -> Result<Response, Numbered> {
-    if !visitor.is_browser {
+fn for_people(error: Numbered, user_agent: &UserAgent) -> Result<Response, Numbered> {
+    if !user_agent.is_browser {
         return Err(error);
     }
     let status = error.status();
@@ -208,18 +209,21 @@ fn for_people(error: Numbered, visitor: &Visitor) -> Result<Response, Numbered> 
 )]
 pub(in crate::api) async fn exchange(
     _only: OnlyGet,
-    State(rooms): State<Rooms>,
-    Numbers(seat): Numbers<Seat>,
-    Numbers(At(integration)): Numbers<At<String>>,
+    State(state): State<ApiState>,
+    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<AccessCode>, Numbered> {
-    let refused = seat.desk.writing(&seat.operator, &integration).err();
+    let refused = seat.management.write_access(&seat.operator, &integration).err();
     if let Some(refused) = refused {
         return Err(Numbered::refused(refused));
     }
     let code = query.value(CODE).ok_or_else(|| Numbered::missing(CODE))?.to_owned();
-    let exchanged = detached(&rooms.errands, async move {
-        let writing = seat.desk.writing(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let exchanged = detached(&state.errands, async move {
+        let writing = seat
+            .management
+            .write_access(&seat.operator, &integration)
+            .map_err(Numbered::refused)?;
         let exchanged = writing.exchange(&code).await;
         exchanged.map_err(|refused| Numbered::refused_pass(CODE, refused))
     });

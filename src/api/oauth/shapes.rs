@@ -6,7 +6,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::management::{Authorized, Exchanged, REDACTED};
+use crate::management::{ExchangedFlow, OAuthConnectionView, REDACTED};
 use crate::model::oauth::grant::LapseReason;
 use crate::secret::Secret;
 
@@ -119,11 +119,12 @@ pub(in crate::api) struct AccessCode {
     zendesk_account_id: u64,
 }
 
-impl From<Authorized> for OAuthConnection {
-    fn from(authorized: Authorized) -> Self {
+impl From<OAuthConnectionView> for OAuthConnection {
+    fn from(authorized: OAuthConnectionView) -> Self {
         let texts = Texts::of(&authorized);
-        let Authorized { uuid, integration, name, allowed_domain, grant, account_id, .. } =
-            authorized;
+        let OAuthConnectionView {
+            uuid, integration, name, allowed_domain, grant, account_id, ..
+        } = authorized;
         Self {
             access_token: texts.access_token,
             allowed_domain: allowed_domain.map(|domain| domain.to_string()),
@@ -149,8 +150,8 @@ impl From<Authorized> for OAuthConnection {
     }
 }
 
-impl From<Authorized> for OAuthItem {
-    fn from(authorized: Authorized) -> Self {
+impl From<OAuthConnectionView> for OAuthItem {
+    fn from(authorized: OAuthConnectionView) -> Self {
         let whole = OAuthConnection::from(authorized);
         Self {
             access_token: whole.access_token,
@@ -171,9 +172,9 @@ impl From<Authorized> for OAuthItem {
     }
 }
 
-impl From<Exchanged> for AccessCode {
-    fn from(exchanged: Exchanged) -> Self {
-        let Exchanged { authorized, redirect_to, callback_params } = exchanged;
+impl From<ExchangedFlow> for AccessCode {
+    fn from(exchanged: ExchangedFlow) -> Self {
+        let ExchangedFlow { authorized, redirect_to, callback_params } = exchanged;
         let in_clear = authorized.in_clear;
         let whole = OAuthConnection::from(authorized);
         Self {
@@ -209,7 +210,7 @@ struct Texts {
 }
 
 impl Texts {
-    fn of(authorized: &Authorized) -> Self {
+    fn of(authorized: &OAuthConnectionView) -> Self {
         let ended = authorized.needs_reauthorization.then_some("expired");
         let reason = authorized.grant.lapse.map(|lapse| lapse.reason).map(LapseReason::as_str);
         let reason = reason.or(ended);

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::management::Desk;
+use crate::management::Management;
 use crate::management::fault::{About, Fault, Refused};
 use crate::management::form::Form;
 use crate::model::name::IntegrationName;
@@ -20,7 +20,7 @@ pub enum AccountAnswer {
     Denied(u16),
 }
 
-impl Desk {
+impl Management {
     /// Hands a question to the account's own token endpoint.
     ///
     /// # Errors

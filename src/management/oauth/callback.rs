@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
 
-use super::pass::{Taken, digest_of, text_of};
-use super::redirect::{Visitor, keepsake_name};
-use super::{CALLBACK, target};
+use super::one_time_token::{ConsumedFlow, digest_of, text_of};
+use super::redirect::{UserAgent, flow_cookie_name};
+use super::{CALLBACK, redirect_target};
 use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
-use crate::management::{Desk, Keeping};
+use crate::management::{Keeping, Management};
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
@@ -20,7 +20,7 @@ use crate::secret::Secret;
 
 /// How a flow has ended for whoever went through it.
 #[derive(Clone, Eq, PartialEq)]
-pub enum Ending {
+pub enum FlowOutcome {
     /// There: with what has come of it in the URL.
     Redirect(String),
     /// Here, well, or not, and then why not.
@@ -29,8 +29,8 @@ pub enum Ending {
     Elsewhere,
 }
 
-impl fmt::Debug for Ending {
-    /// Without the URL, which has a pass in it.
+impl fmt::Debug for FlowOutcome {
+    /// Without the URL, which has a one_time_token in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redirect(_) => f.debug_tuple("Redirect").finish_non_exhaustive(),
@@ -41,12 +41,12 @@ impl fmt::Debug for Ending {
 }
 
 /// Why there is no connection: a code of RFC 6749, and our own words for it.
-struct Trouble {
+struct CallbackError {
     code: &'static str,
     words: String,
 }
 
-impl Desk {
+impl Management {
     /// Takes up what the provider has sent the browser back with. The future must not be dropped
     /// before it ends: the code that it spends is of no use afterwards. A browser that has not
     /// begun the flow leaves it as it is.
@@ -54,16 +54,20 @@ impl Desk {
     /// # Errors
     /// [`Refused::Malformed`] when no flow waits for this answer; and when the store fails before
     /// it is known where the flow ends.
-    pub async fn callback(&self, query: &str, visitor: &Visitor) -> Result<Ending, Refused> {
-        let answer = Answer::read(query).ok_or(Refused::Malformed)?;
+    pub async fn callback(
+        &self,
+        query: &str,
+        user_agent: &UserAgent,
+    ) -> Result<FlowOutcome, Refused> {
+        let answer = CallbackQuery::read(query).ok_or(Refused::Malformed)?;
         let state = answer.0.get("state").ok_or(Refused::Malformed)?;
         let keeping = self.keeping()?;
         // 1. The flow stays where it is until its own browser comes back.
         let waiting = self.look_at_flow(keeping, FlowStep::Redirected, state, None).await?;
-        if !is_same_browser(&waiting, visitor) {
+        if !is_same_browser(&waiting, user_agent) {
             let words = "another browser than the one that began the flow came back";
             callback_step(&waiting, None).log(Some(words));
-            return Ok(Ending::Elsewhere);
+            return Ok(FlowOutcome::Elsewhere);
         }
         // 2. The code becomes tokens, this once.
         let mut taken = self.take_flow(keeping, FlowStep::Redirected, state, None).await?;
@@ -77,11 +81,11 @@ impl Desk {
         let redirect_to = plan.redirect_to.as_deref();
         let record = match come_back {
             Ok(record) => record,
-            Err(Trouble { code, words }) => {
+            Err(CallbackError { code, words }) => {
                 let said = [("error", code), ("error_description", words.as_str())];
                 return Ok(match redirect_to {
-                    Some(url) => Ending::Redirect(target::with(url, &said)),
-                    None => Ending::Page(Some(words)),
+                    Some(url) => FlowOutcome::Redirect(redirect_target::with(url, &said)),
+                    None => FlowOutcome::Page(Some(words)),
                 });
             }
         };
@@ -89,37 +93,40 @@ impl Desk {
         taken.content.connection = Some(record.uuid);
         taken.content.callback_params = Some(Secret::new(query));
         let of = (taken.id, &taken.integration, taken.client);
-        let pass = self.keep_flow(keeping, of, FlowStep::Granted, &taken.content).await?;
-        let pass = text_of(&pass);
+        let one_time_token = self.keep_flow(keeping, of, FlowStep::Granted, &taken.content).await?;
+        let one_time_token = text_of(&one_time_token);
         Ok(match redirect_to {
             Some(url) => {
-                let said = [("verification_token", &*pass), ("verification_code", &*pass)];
-                Ending::Redirect(target::with(url, &said))
+                let said = [
+                    ("verification_token", &*one_time_token),
+                    ("verification_code", &*one_time_token),
+                ];
+                FlowOutcome::Redirect(redirect_target::with(url, &said))
             }
-            None => Ending::Page(None),
+            None => FlowOutcome::Page(None),
         })
     }
 
     async fn come_back(
         &self,
         keeping: &dyn Keeping,
-        taken: &Taken,
+        taken: &ConsumedFlow,
         client: &ClientRecord,
-        answer: &Answer,
-    ) -> Result<ConnectionRecord, Trouble> {
+        answer: &CallbackQuery,
+    ) -> Result<ConnectionRecord, CallbackError> {
         let plan = &taken.content.plan;
         if !self.may_go_on(taken) {
             let words = "Who began the flow may not go on with it any more.".to_owned();
-            return Err(Trouble { code: "access_denied", words });
+            return Err(CallbackError { code: "access_denied", words });
         }
         if let Some(error) = answer.0.get("error") {
-            return Err(Trouble::said(error));
+            return Err(CallbackError::said(error));
         }
         answer.check_issuer(client, taken)?;
         let (code, verifier) = (answer.0.get("code"), taken.content.verifier.as_ref());
         let (Some(code), Some(verifier)) = (code, verifier) else {
             let words = "The provider sent neither a code nor an error.".to_owned();
-            return Err(Trouble { code: "invalid_request", words });
+            return Err(CallbackError { code: "invalid_request", words });
         };
         let redirect_uri = format!("{}{CALLBACK}", self.view.oauth_rules().public_url);
         let code = Secret::new(code.as_str());
@@ -128,7 +135,7 @@ impl Desk {
         let (provider, subdomain) = (keeping.provider(), plan.subdomain.as_ref());
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &plan.scopes };
         let asked = provider.ask(token_request, ready(Ok(()))).await;
-        let tokens = asked.map_err(|why| Trouble::of(why.failure))?;
+        let tokens = asked.map_err(|why| CallbackError::of(why.failure))?;
         self.settle_grant(keeping, client, plan, &tokens).await.map_err(|refused| {
             let words = match refused {
                 Refused::Faulty(faults) => {
@@ -137,13 +144,13 @@ impl Desk {
                 Refused::Taken => "The name of the connection is taken.".to_owned(),
                 _ => "The tokens could not be kept; the server's log says why.".to_owned(),
             };
-            Trouble { code: "server_error", words }
+            CallbackError { code: "server_error", words }
         })
     }
 }
 
 /// The callback as its audit line tells it.
-fn callback_step<'a>(taken: &'a Taken, client: Option<&'a str>) -> OAuthStep<'a> {
+fn callback_step<'a>(taken: &'a ConsumedFlow, client: Option<&'a str>) -> OAuthStep<'a> {
     let plan = &taken.content.plan;
     OAuthStep {
         step: "callback",
@@ -155,11 +162,11 @@ fn callback_step<'a>(taken: &'a Taken, client: Option<&'a str>) -> OAuthStep<'a>
 }
 
 /// What the provider has sent along: each parameter once.
-struct Answer(HashMap<String, String>);
+struct CallbackQuery(HashMap<String, String>);
 
-impl Answer {
+impl CallbackQuery {
     fn read(query: &str) -> Option<Self> {
-        if query.len() > LONGEST {
+        if query.len() > MAX_QUERY_LEN {
             return None;
         }
         let mut known = HashMap::new();
@@ -174,7 +181,11 @@ impl Answer {
 
     /// A provider that says who it is must be the one that was asked (RFC 9207): else a code would
     /// be handed to another one.
-    fn check_issuer(&self, client: &ClientRecord, taken: &Taken) -> Result<(), Trouble> {
+    fn check_issuer(
+        &self,
+        client: &ClientRecord,
+        taken: &ConsumedFlow,
+    ) -> Result<(), CallbackError> {
         let Some(issuer) = self.0.get("iss") else { return Ok(()) };
         let subdomain = taken.content.plan.subdomain.as_ref();
         let urls = client.auth_url.iter().chain([&client.token_url]);
@@ -187,11 +198,11 @@ impl Answer {
             return Ok(());
         }
         let words = "The answer came from another provider than the one that was asked.".to_owned();
-        Err(Trouble { code: "invalid_request", words })
+        Err(CallbackError { code: "invalid_request", words })
     }
 }
 
-impl Trouble {
+impl CallbackError {
     /// What the provider has said of it, as far as it is a word of the protocol.
     fn said(error: &str) -> Self {
         let code = PASSED_ON.into_iter().find(|known| *known == error);
@@ -217,16 +228,16 @@ impl Trouble {
 
 /// A flow that a browser has begun comes back in the same one; and what began elsewhere does not
 /// come back in a browser that knows nothing of it: somebody else may have sent it there.
-fn is_same_browser(taken: &Taken, visitor: &Visitor) -> bool {
-    let name = keepsake_name(taken.id);
-    let kept = visitor.keepsakes.iter().find(|keepsake| keepsake.name == name);
+fn is_same_browser(taken: &ConsumedFlow, user_agent: &UserAgent) -> bool {
+    let name = flow_cookie_name(taken.id);
+    let kept = user_agent.cookies.iter().find(|flow_cookie| flow_cookie.name == name);
     match (taken.content.browser, kept) {
-        (Some(digest), Some(keepsake)) => {
-            let shown = digest_of(keepsake.value.as_bytes());
+        (Some(digest), Some(flow_cookie)) => {
+            let shown = digest_of(flow_cookie.value.as_bytes());
             aws_lc_rs::constant_time::verify_slices_are_equal(&digest, &shown).is_ok()
         }
         (Some(_), None) => false,
-        (None, _) => !visitor.is_browser,
+        (None, _) => !user_agent.is_browser,
     }
 }
 
@@ -246,7 +257,7 @@ const PASSED_ON: [&str; 11] = [
 ];
 
 /// Longer than any provider's answer.
-const LONGEST: usize = 16 << 10;
+const MAX_QUERY_LEN: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -254,15 +265,15 @@ mod tests {
 
     #[test]
     fn an_answer_that_says_something_twice_is_none() {
-        assert_eq!(Answer::read("code=a+b&state=c").unwrap().0["code"], "a b");
-        assert!(Answer::read("code=a&state=c&code=b").is_none());
-        assert!(Answer::read(&"a".repeat(20_000)).is_none());
+        assert_eq!(CallbackQuery::read("code=a+b&state=c").unwrap().0["code"], "a b");
+        assert!(CallbackQuery::read("code=a&state=c&code=b").is_none());
+        assert!(CallbackQuery::read(&"a".repeat(20_000)).is_none());
     }
 
     #[test]
     fn what_a_provider_says_in_its_own_words_is_not_passed_on() {
-        assert_eq!(Trouble::said("access_denied").code, "access_denied");
-        let odd = Trouble::said("hunter2");
+        assert_eq!(CallbackError::said("access_denied").code, "access_denied");
+        let odd = CallbackError::said("hunter2");
         assert!(odd.code == "server_error" && !odd.words.contains("hunter2"));
     }
 }

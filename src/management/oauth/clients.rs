@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use super::draft::{ClientChange, ClientDraft};
 use crate::management::Keeping;
-use crate::management::connections::{Reading, Writing, seal, store_failed};
-use crate::management::fault::{Refused, no_chance};
+use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
+use crate::management::fault::{Refused, no_randomness};
 use crate::management::form::Form;
-use crate::management::listing::{Listing, readable};
+use crate::management::listing::{ListPage, readable};
 use crate::model::name::ClientName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
@@ -17,9 +17,9 @@ use crate::store::Window;
 
 /// A client as it may be shown: everything but its secret.
 #[derive(Clone, Debug)]
-pub struct ClientShown(ClientRecord);
+pub struct ClientView(ClientRecord);
 
-impl ClientShown {
+impl ClientView {
     /// What is kept of it; the secret is sealed.
     #[must_use]
     pub fn record(&self) -> &ClientRecord {
@@ -27,34 +27,34 @@ impl ClientShown {
     }
 }
 
-impl Reading<'_> {
+impl ReadAccess<'_> {
     /// The integration's clients within the window, in the order of their names.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list_clients(&self, window: &Window) -> Result<Listing<ClientShown>, Refused> {
-        let nothing = Listing { items: Vec::new(), has_more: false };
-        let Some(keeping) = self.desk.keeping.as_ref().filter(|_| !self.is_foreign()) else {
+    pub async fn list_clients(&self, window: &Window) -> Result<ListPage<ClientView>, Refused> {
+        let nothing = ListPage { items: Vec::new(), has_more: false };
+        let Some(keeping) = self.management.keeping.as_ref().filter(|_| !self.is_foreign()) else {
             return Ok(nothing);
         };
         let page = keeping.store().clients(&self.integration, window).await;
         let page = page.map_err(|error| store_failed(&error))?;
         let has_more = page.has_more;
-        let items = readable(page).into_iter().map(ClientShown).collect();
-        Ok(Listing { items, has_more })
+        let items = readable(page).into_iter().map(ClientView).collect();
+        Ok(ListPage { items, has_more })
     }
 
     /// The client with this uuid.
     ///
     /// # Errors
     /// [`Refused::NotFound`] when there is none; and when the store fails.
-    pub async fn show_client(&self, uuid: &str) -> Result<ClientShown, Refused> {
-        self.client(uuid).await.map(ClientShown)
+    pub async fn show_client(&self, uuid: &str) -> Result<ClientView, Refused> {
+        self.client(uuid).await.map(ClientView)
     }
 
     pub(super) async fn client(&self, uuid: &str) -> Result<ClientRecord, Refused> {
         let uuid = Uuid::try_parse(uuid).map_err(|_rule| Refused::NotFound)?;
-        let Some(keeping) = self.desk.keeping.as_ref().filter(|_| !self.is_foreign()) else {
+        let Some(keeping) = self.management.keeping.as_ref().filter(|_| !self.is_foreign()) else {
             return Err(Refused::NotFound);
         };
         let found = keeping.store().client(&self.integration, uuid).await;
@@ -68,20 +68,20 @@ impl Reading<'_> {
     }
 }
 
-impl Writing<'_> {
+impl WriteAccess<'_> {
     /// Makes a client.
     ///
     /// # Errors
     /// [`Refused`]: what is wrong with the form, the name is taken, the token reaches only some
     /// connections, or the store fails.
-    pub async fn create_client(&self, form: Form) -> Result<ClientShown, Refused> {
-        let Reading { desk, operator, integration } = &self.0;
+    pub async fn create_client(&self, form: Form) -> Result<ClientView, Refused> {
+        let ReadAccess { management, operator, integration } = &self.0;
         self.need_all()?;
-        let rules = desk.view.oauth_rules();
+        let rules = management.view.oauth_rules();
         let draft = ClientDraft::read(form, integration.as_str(), &rules)?;
-        let keeping = desk.keeping()?;
-        let uuid = new_id().map_err(|error| no_chance(&error))?;
-        let now = whole_microseconds(desk.clock.now());
+        let keeping = management.keeping()?;
+        let uuid = new_id().map_err(|error| no_randomness(&error))?;
+        let now = whole_microseconds(management.clock.now());
         let own_name = ClientName::parse(&uuid.to_string());
         let mut record = ClientRecord {
             uuid,
@@ -102,25 +102,25 @@ impl Writing<'_> {
         let created = keeping.store().create_client(&record).await;
         created.map_err(|error| store_failed(&error))?;
         self.log_client("client_create", &record);
-        Ok(ClientShown(record))
+        Ok(ClientView(record))
     }
 
     /// Changes a client. Tokens that it has got go on until they end.
     ///
     /// # Errors
     /// [`Refused`]: there is none, what is wrong with the form, or the store fails.
-    pub async fn update_client(&self, uuid: &str, form: Form) -> Result<ClientShown, Refused> {
+    pub async fn update_client(&self, uuid: &str, form: Form) -> Result<ClientView, Refused> {
         self.need_all()?;
         let mut before = self.0.client(uuid).await?;
-        let rules = self.0.desk.view.oauth_rules();
+        let rules = self.0.management.view.oauth_rules();
         let change = ClientChange::read(&before, form, &rules)?;
-        let keeping = self.0.desk.keeping()?;
+        let keeping = self.0.management.keeping()?;
         for _again in 0..ATTEMPTS {
             let after = self.changed_client(keeping, &before, &change).await?;
             let replaced = keeping.store().replace_client(&before, &after).await;
             if replaced.map_err(|error| store_failed(&error))? {
                 self.log_client("client_update", &after);
-                return Ok(ClientShown(after));
+                return Ok(ClientView(after));
             }
             before = self.0.client(uuid).await?;
         }
@@ -135,13 +135,13 @@ impl Writing<'_> {
     pub async fn delete_client(&self, uuid: &str) -> Result<usize, Refused> {
         self.need_all()?;
         let record = self.0.client(uuid).await?;
-        let keeping = self.0.desk.keeping()?;
+        let keeping = self.0.management.keeping()?;
         let deleted = keeping.store().delete_client(&record.integration, record.uuid).await;
         let deleted = deleted.map_err(|error| store_failed(&error))?;
         let (connections, last) = deleted.ok_or(Refused::NotFound)?;
         self.log_client("client_delete", &record);
         if let Some(revision) = last {
-            self.0.desk.settle(revision).await;
+            self.0.management.settle(revision).await;
         }
         Ok(connections)
     }
@@ -174,7 +174,7 @@ impl Writing<'_> {
             after.default_scopes.clone_from(default_scopes);
         }
         after.auth_method = auth_method.unwrap_or(before.auth_method);
-        after.updated_at = self.0.desk.moved(before.updated_at);
+        after.updated_at = self.0.management.moved(before.updated_at);
         let secret = secret.clone().unwrap_or(kept);
         after.sealed = seal(keeping, &after.context(), &secret)?;
         Ok(after)
@@ -182,12 +182,12 @@ impl Writing<'_> {
 
     /// A client is all of its integration's: a token for some connections has no say.
     fn need_all(&self) -> Result<(), Refused> {
-        let Reading { operator, integration, .. } = &self.0;
+        let ReadAccess { operator, integration, .. } = &self.0;
         if operator.listed(integration).is_some() { Err(Refused::OutOfReach) } else { Ok(()) }
     }
 
     fn log_client(&self, step: &'static str, client: &ClientRecord) {
-        let Reading { operator, integration, .. } = &self.0;
+        let ReadAccess { operator, integration, .. } = &self.0;
         let step = OAuthStep {
             step,
             operator: &operator.caller().name,

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::draft::repeated;
 use super::own_account::{OwnAccount, is_own};
-use crate::management::connections::{Reading, Writing, seal, store_failed};
+use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::draft::NEVER_CHANGES;
 use crate::management::fault::{About, Fault, Refused, Scope};
 use crate::management::form::Form;
@@ -19,7 +19,7 @@ use crate::oauth::{Cause, OAuthStep, RefreshRequest};
 
 /// A connection by OAuth as it may be shown.
 #[derive(Debug)]
-pub struct Authorized {
+pub struct OAuthConnectionView {
     /// Which connection it is.
     pub uuid: Uuid,
     /// The integration that it belongs to.
@@ -44,30 +44,30 @@ pub struct Authorized {
 
 /// Which connection is meant.
 #[derive(Clone, Debug)]
-pub struct Pointer {
+pub struct ConnectionRef {
     /// By its name.
     pub name: Option<String>,
     /// By its uuid.
     pub uuid: Option<String>,
 }
 
-impl Reading<'_> {
+impl ReadAccess<'_> {
     /// How a connection by OAuth is shown; `None` of one of another type.
     pub(in crate::management) fn authorized(
         &self,
         record: &ConnectionRecord,
-    ) -> Option<Authorized> {
+    ) -> Option<OAuthConnectionView> {
         let grant = record.grant()?;
-        let keeping = self.desk.keeping.as_deref()?;
+        let keeping = self.management.keeping.as_deref()?;
         let opened = keeping.vault().open(&record.context(), &record.sealed);
         let tokens = opened.as_ref().ok().and_then(TokenSet::unpack);
         let unusable = Unusable::of(record, opened.as_ref().err());
-        let rules = self.desk.view.oauth_rules();
-        let now = self.desk.clock.now();
+        let rules = self.management.view.oauth_rules();
+        let now = self.management.clock.now();
         let expired = tokens.as_ref().and_then(|tokens| tokens.expires_at);
         let expired = expired.is_some_and(|end| now >= end);
         let refreshes = tokens.as_ref().is_some_and(|tokens| tokens.refresh_token.is_some());
-        Some(Authorized {
+        Some(OAuthConnectionView {
             uuid: record.uuid,
             integration: record.integration.clone(),
             name: record.name.clone(),
@@ -87,14 +87,20 @@ impl Reading<'_> {
     /// # Errors
     /// [`Refused::NotFound`] when there is none by OAuth within the token's reach, or name and
     /// uuid are two connections'; [`Refused::Malformed`] when neither is given.
-    pub async fn show_authorized(&self, pointer: &Pointer) -> Result<Authorized, Refused> {
+    pub async fn show_authorized(
+        &self,
+        pointer: &ConnectionRef,
+    ) -> Result<OAuthConnectionView, Refused> {
         let record = self.pointed(pointer).await?;
         self.authorized(&record).ok_or(Refused::NotFound)
     }
 
     /// The record of the connection by OAuth that is pointed at.
-    pub(super) async fn pointed(&self, pointer: &Pointer) -> Result<ConnectionRecord, Refused> {
-        let Some(keeping) = &self.desk.keeping else { return Err(Refused::NotFound) };
+    pub(super) async fn pointed(
+        &self,
+        pointer: &ConnectionRef,
+    ) -> Result<ConnectionRecord, Refused> {
+        let Some(keeping) = &self.management.keeping else { return Err(Refused::NotFound) };
         let uuid = pointer.uuid.as_deref().map(Uuid::try_parse).transpose();
         let uuid = uuid.map_err(|_rule| Refused::NotFound)?;
         let record = match (&pointer.name, uuid) {
@@ -118,15 +124,15 @@ impl Reading<'_> {
     }
 }
 
-impl Writing<'_> {
-    /// Asks the provider for other tokens now, however fresh those are that there are; returns
+impl WriteAccess<'_> {
+    /// Asks the provider for other tokens now, however generate those are that there are; returns
     /// when they are in force on this instance. Dropped in between, they are asked for all the
     /// same.
     ///
     /// # Errors
     /// [`Refused`]: there is no such connection, its grant can't be refreshed, or the provider or
     /// the store fails.
-    pub async fn refresh(&self, pointer: &Pointer) -> Result<Authorized, Refused> {
+    pub async fn refresh(&self, pointer: &ConnectionRef) -> Result<OAuthConnectionView, Refused> {
         let record = self.0.pointed(pointer).await?;
         let grant = record.grant().ok_or(Refused::NotFound)?;
         let wanted = RefreshRequest {
@@ -136,11 +142,13 @@ impl Writing<'_> {
             newer_than: grant.generation,
             cause: Cause::Operator,
         };
-        let renewed = self.0.desk.keeping()?.tokens().refresh(wanted).await;
+        let renewed = self.0.management.keeping()?.tokens().refresh(wanted).await;
         let failure = renewed.as_ref().err().map(ToString::to_string);
         self.log_step("refresh", &record.name, failure.as_deref());
         renewed?;
-        self.0.show_authorized(&Pointer { name: None, uuid: Some(record.uuid.to_string()) }).await
+        self.0
+            .show_authorized(&ConnectionRef { name: None, uuid: Some(record.uuid.to_string()) })
+            .await
     }
 
     /// Binds a connection that has no allowed domain to one: this once.
@@ -148,16 +156,20 @@ impl Writing<'_> {
     /// # Errors
     /// [`Refused`]: there is no such connection, it has a domain, what is wrong with the form, or
     /// the store fails.
-    pub async fn bind(&self, pointer: &Pointer, mut form: Form) -> Result<Authorized, Refused> {
+    pub async fn bind(
+        &self,
+        pointer: &ConnectionRef,
+        mut form: Form,
+    ) -> Result<OAuthConnectionView, Refused> {
         let mut before = self.0.pointed(pointer).await?;
         repeat_shown(&mut form, &before);
         let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
         let mut domain = form.close(domain)?;
         if is_own(Some(&before.name)) {
-            let rules = self.0.desk.view.oauth_rules();
+            let rules = self.0.management.view.oauth_rules();
             domain = OwnAccount::of(&rules)?.domain(Some(&domain))?;
         }
-        let keeping = self.0.desk.keeping()?;
+        let keeping = self.0.management.keeping()?;
         for _again in 0..ATTEMPTS {
             match &before.allowed_domain {
                 Some(bound) if *bound == domain => {
@@ -174,46 +186,46 @@ impl Writing<'_> {
             let secret = secret.map_err(Refused::from)?;
             let mut after = before.clone();
             after.allowed_domain = Some(domain.clone());
-            after.updated_at = self.0.desk.moved(before.updated_at);
+            after.updated_at = self.0.management.moved(before.updated_at);
             after.sealed = seal(keeping, &after.context(), &secret)?;
             let replaced = keeping.store().replace_connection(&before, &after).await;
             if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
                 self.log_step("bind", &before.name, None);
-                self.0.desk.settle(revision).await;
+                self.0.management.settle(revision).await;
                 return self.masked(&after);
             }
             let uuid = Some(before.uuid.to_string());
-            before = self.0.pointed(&Pointer { name: None, uuid }).await?;
+            before = self.0.pointed(&ConnectionRef { name: None, uuid }).await?;
         }
         Err(Refused::Changed)
     }
 
     /// The connection without its tokens, which nobody has asked for.
-    fn masked(&self, record: &ConnectionRecord) -> Result<Authorized, Refused> {
+    fn masked(&self, record: &ConnectionRecord) -> Result<OAuthConnectionView, Refused> {
         let authorized = self.0.authorized(record).ok_or(Refused::NotFound)?;
-        Ok(Authorized { in_clear: false, ..authorized })
+        Ok(OAuthConnectionView { in_clear: false, ..authorized })
     }
 
     /// Deletes a connection by OAuth, and returns when it is gone on this instance.
     ///
     /// # Errors
     /// [`Refused`]: there is none, or the store fails.
-    pub async fn delete_authorized(&self, pointer: &Pointer) -> Result<(), Refused> {
+    pub async fn delete_authorized(&self, pointer: &ConnectionRef) -> Result<(), Refused> {
         let record = self.0.pointed(pointer).await?;
-        let keeping = self.0.desk.keeping()?;
+        let keeping = self.0.management.keeping()?;
         let deleted = keeping
             .store()
             .delete_connection(&record.integration, &record.name, ConnectionType::OAuth)
             .await;
         let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
         self.log_step("delete", &record.name, None);
-        self.0.desk.settle(revision).await;
+        self.0.management.settle(revision).await;
         Ok(())
     }
 
     /// An audit line of a step that an operator has taken.
     fn log_step(&self, step: &'static str, name: &ConnectionName, failure: Option<&str>) {
-        let Reading { operator, integration, .. } = &self.0;
+        let ReadAccess { operator, integration, .. } = &self.0;
         let step = OAuthStep {
             step,
             operator: &operator.caller().name,

@@ -163,7 +163,7 @@ impl FlowDraft {
         }
         let subdomain = form.take_filled("oauth_url_subdomain", About::Request, Subdomain::parse);
         let redirect_to = form.take_filled("origin_oauth_redirect_url", About::Request, |text| {
-            super::target::parse(text, rules)
+            super::redirect_target::parse(text, rules)
         });
         let offline = form.take_flag("allow_offline_access").unwrap_or_default();
         let allowed_domain =

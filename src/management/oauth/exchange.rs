@@ -3,9 +3,9 @@
 
 use std::future::ready;
 
-use super::connections::{Authorized, Pointer};
-use super::pass::Taken;
-use crate::management::connections::{Reading, Writing, store_failed};
+use super::connections::{ConnectionRef, OAuthConnectionView};
+use super::one_time_token::ConsumedFlow;
+use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
 use crate::management::fault::Refused;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
@@ -15,16 +15,16 @@ use crate::secret::Secret;
 
 /// What a flow has brought.
 #[derive(Debug)]
-pub struct Exchanged {
+pub struct ExchangedFlow {
     /// The connection.
-    pub authorized: Authorized,
+    pub authorized: OAuthConnectionView,
     /// Where the browser was sent at the end.
     pub redirect_to: Option<Box<str>>,
     /// What the provider had sent the browser back with; nothing where no browser was asked.
     pub callback_params: Option<Secret>,
 }
 
-impl Writing<'_> {
+impl WriteAccess<'_> {
     /// Exchanges a verification code, this once. The future must not be dropped before it ends:
     /// the code is of no use afterwards.
     ///
@@ -32,15 +32,16 @@ impl Writing<'_> {
     /// [`Refused::Malformed`] when no flow of this integration waits for the code;
     /// [`Refused::OutOfReach`] when the token does not reach its connection; when the
     /// provider gives no tokens; and when the store fails.
-    pub async fn exchange(&self, code: &str) -> Result<Exchanged, Refused> {
-        let Reading { desk, operator, integration } = &self.0;
-        let keeping = desk.keeping()?;
+    pub async fn exchange(&self, code: &str) -> Result<ExchangedFlow, Refused> {
+        let ReadAccess { management, operator, integration } = &self.0;
+        let keeping = management.keeping()?;
         let waiting =
-            desk.look_at_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
+            management.look_at_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
         if !operator.may_make(integration, waiting.content.plan.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
-        let taken = desk.take_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
+        let taken =
+            management.take_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
         let client = keeping.store().client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let exchanged = match taken.content.connection {
@@ -50,16 +51,20 @@ impl Writing<'_> {
         let plan = &taken.content.plan;
         let failure = exchanged.as_ref().err().map(ToString::to_string);
         self.log_exchange(&taken, &client, failure.as_deref());
-        let pointer = Pointer { name: None, uuid: Some(exchanged?.to_string()) };
+        let pointer = ConnectionRef { name: None, uuid: Some(exchanged?.to_string()) };
         let authorized = self.0.show_authorized(&pointer).await?;
         let callback_params = taken.content.callback_params.clone();
-        Ok(Exchanged { authorized, redirect_to: plan.redirect_to.clone(), callback_params })
+        Ok(ExchangedFlow { authorized, redirect_to: plan.redirect_to.clone(), callback_params })
     }
 
     /// Gets a client its own first tokens.
-    async fn mint(&self, taken: &Taken, client: &ClientRecord) -> Result<uuid::Uuid, Refused> {
-        let Reading { desk, .. } = &self.0;
-        let keeping = desk.keeping()?;
+    async fn mint(
+        &self,
+        taken: &ConsumedFlow,
+        client: &ClientRecord,
+    ) -> Result<uuid::Uuid, Refused> {
+        let ReadAccess { management, .. } = &self.0;
+        let keeping = management.keeping()?;
         let plan = &taken.content.plan;
         let grant_params = GrantParams::ClientCredentials { scopes: &plan.scopes };
         let subdomain = plan.subdomain.as_ref();
@@ -68,11 +73,11 @@ impl Writing<'_> {
         let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
         // There should be none (RFC 6749 §4.4.3).
         tokens.refresh_token = None;
-        Ok(desk.settle_grant(keeping, client, plan, &tokens).await?.uuid)
+        Ok(management.settle_grant(keeping, client, plan, &tokens).await?.uuid)
     }
 
-    fn log_exchange(&self, taken: &Taken, client: &ClientRecord, failure: Option<&str>) {
-        let Reading { operator, integration, .. } = &self.0;
+    fn log_exchange(&self, taken: &ConsumedFlow, client: &ClientRecord, failure: Option<&str>) {
+        let ReadAccess { operator, integration, .. } = &self.0;
         let step = crate::oauth::OAuthStep {
             step: "exchange",
             operator: &operator.caller().name,

@@ -3,8 +3,8 @@
 use super::clients::unsealed;
 use super::start::{check_again, name_of};
 use crate::management::connections::{seal, store_failed};
-use crate::management::fault::{About, Fault, Refused, no_chance};
-use crate::management::{Desk, Keeping};
+use crate::management::fault::{About, Fault, Refused, no_randomness};
+use crate::management::{Keeping, Management};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;
@@ -13,7 +13,7 @@ use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
 use crate::store;
 
-impl Desk {
+impl Management {
     /// Keeps the tokens that a flow has brought, and returns when they are in force on this
     /// instance.
     pub(super) async fn settle_grant(
@@ -64,7 +64,7 @@ impl Desk {
         plan: &FlowPlan,
         tokens: &TokenSet,
     ) -> Result<Option<(ConnectionRecord, store::Revision)>, Refused> {
-        let uuid = new_id().map_err(|error| no_chance(&error))?;
+        let uuid = new_id().map_err(|error| no_randomness(&error))?;
         let now = whole_microseconds(self.clock.now());
         let mut record = ConnectionRecord {
             uuid,

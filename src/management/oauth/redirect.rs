@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::pass::{challenge_of, digest_of, fresh, text_of};
-use super::{CALLBACK, target};
-use crate::management::Desk;
+use super::one_time_token::{challenge_of, digest_of, generate, text_of};
+use super::{CALLBACK, redirect_target};
+use crate::management::Management;
 use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
 use crate::model::name::ConnectionName;
@@ -13,18 +13,18 @@ use crate::oauth::OAuthStep;
 
 /// Where the browser goes next.
 #[derive(Clone)]
-pub struct Redirection {
+pub struct AuthorizationRedirect {
     /// The provider's authorization endpoint, with the question.
     pub location: String,
     /// What the browser is to keep, so that it is known when it comes back.
-    pub keepsake: Keepsake,
+    pub flow_cookie: FlowCookie,
     /// The path to show it at, as the browser sees it.
     pub callback: String,
 }
 
 /// Something for a browser to keep for as long as a flow lasts.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Keepsake {
+pub struct FlowCookie {
     /// What it is kept under: no two flows have the same.
     pub name: String,
     /// What is kept.
@@ -33,27 +33,29 @@ pub struct Keepsake {
 
 /// Whoever comes along in a flow: most often a browser.
 #[derive(Clone, Debug, Default)]
-pub struct Visitor {
+pub struct UserAgent {
     /// Whether it is a browser, as far as can be told.
     pub is_browser: bool,
     /// What it has kept.
-    pub keepsakes: Vec<Keepsake>,
+    pub cookies: Vec<FlowCookie>,
 }
 
-impl fmt::Debug for Redirection {
-    /// Without the question, which has a pass in it.
+impl fmt::Debug for AuthorizationRedirect {
+    /// Without the question, which has a one_time_token in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redirection").field("callback", &self.callback).finish_non_exhaustive()
+        f.debug_struct("AuthorizationRedirect")
+            .field("callback", &self.callback)
+            .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Keepsake {
+impl fmt::Debug for FlowCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keepsake").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("FlowCookie").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Desk {
+impl Management {
     /// Leads whoever has the flow token to the provider: this once.
     ///
     /// # Errors
@@ -61,8 +63,8 @@ impl Desk {
     pub async fn redirect(
         &self,
         flow_token: &str,
-        visitor: &Visitor,
-    ) -> Result<Redirection, Refused> {
+        user_agent: &UserAgent,
+    ) -> Result<AuthorizationRedirect, Refused> {
         let keeping = self.keeping()?;
         let mut taken = self.take_flow(keeping, FlowStep::Started, flow_token, None).await?;
         if !self.may_go_on(&taken) {
@@ -73,10 +75,10 @@ impl Desk {
         let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
         let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());
         let endpoint = endpoint.map_err(|_rule| Refused::Malformed)?.to_string();
-        let (verifier, keepsake) = (fresh()?, fresh()?);
+        let (verifier, flow_cookie) = (generate()?, generate()?);
         let challenge = challenge_of(&verifier);
         taken.content.verifier = Some(verifier);
-        taken.content.browser = visitor.is_browser.then(|| digest_of(keepsake.expose()));
+        taken.content.browser = user_agent.is_browser.then(|| digest_of(flow_cookie.expose()));
         let of = (taken.id, &taken.integration, taken.client);
         let state = self.keep_flow(keeping, of, FlowStep::Redirected, &taken.content).await?;
         let state = text_of(&state);
@@ -105,16 +107,19 @@ impl Desk {
             connection: plan.name.as_ref().map(ConnectionName::as_str),
         };
         step.log(None);
-        Ok(Redirection {
-            location: target::with(&without(&endpoint, &question), &question),
-            keepsake: Keepsake { name: keepsake_name(taken.id), value: text_of(&keepsake) },
+        Ok(AuthorizationRedirect {
+            location: redirect_target::with(&without(&endpoint, &question), &question),
+            flow_cookie: FlowCookie {
+                name: flow_cookie_name(taken.id),
+                value: text_of(&flow_cookie),
+            },
             callback: callback.path().to_owned(),
         })
     }
 }
 
 /// What a browser keeps of this flow is called so.
-pub(super) fn keepsake_name(flow: uuid::Uuid) -> String {
+pub(super) fn flow_cookie_name(flow: uuid::Uuid) -> String {
     format!("keyferry_flow_{}", flow.simple())
 }
 

@@ -5,10 +5,10 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::draft::FlowDraft;
+use super::one_time_token::text_of;
 use super::own_account::{OwnAccount, is_own};
-use super::pass::text_of;
 use crate::management::OAuthRules;
-use crate::management::connections::{Reading, Writing, store_failed};
+use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
 use crate::management::draft::NEVER_CHANGES;
 use crate::management::fault::{About, Fault, Refused};
 use crate::management::form::Form;
@@ -23,28 +23,28 @@ use crate::oauth::OAuthStep;
 
 /// A flow that was begun.
 #[derive(Clone)]
-pub struct Started {
+pub struct StartedFlow {
     /// Where it goes on: of an authorization code's, where the browser is to go; of client
     /// credentials', what is to be exchanged.
     pub redirect_url: String,
 }
 
-impl fmt::Debug for Started {
-    /// Without the URL, which has a pass in it.
+impl fmt::Debug for StartedFlow {
+    /// Without the URL, which has a one_time_token in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Started").finish_non_exhaustive()
+        f.debug_struct("StartedFlow").finish_non_exhaustive()
     }
 }
 
-impl Writing<'_> {
+impl WriteAccess<'_> {
     /// Begins a flow.
     ///
     /// # Errors
     /// [`Refused`]: what is wrong with the form, there is no such client, the name is another
     /// connection's, or the store fails.
-    pub async fn start(&self, form: Form) -> Result<Started, Refused> {
-        let Reading { desk, integration, .. } = &self.0;
-        let rules = desk.view.oauth_rules();
+    pub async fn start(&self, form: Form) -> Result<StartedFlow, Refused> {
+        let ReadAccess { management, integration, .. } = &self.0;
+        let rules = management.view.oauth_rules();
         let draft = FlowDraft::read(form, &rules)?;
         let client = self.client_of(&draft).await?;
         let plan = self.plan(draft, &client, &rules).await?;
@@ -56,21 +56,22 @@ impl Writing<'_> {
                 (FlowStep::Granted, format!("access_codes/{integration}?verification_code="))
             }
         };
-        let id = new_id().map_err(|error| crate::management::fault::no_chance(&error))?;
+        let id = new_id().map_err(|error| crate::management::fault::no_randomness(&error))?;
         let content = FlowContent::new(plan);
         let of = (id, integration, client.uuid);
-        let pass = desk.keep_flow(desk.keeping()?, of, step, &content).await?;
+        let one_time_token =
+            management.keep_flow(management.keeping()?, of, step, &content).await?;
         self.log_flow("start", &client, content.plan.name.as_ref());
         let base = &rules.public_url;
         let redirect_url =
-            format!("{base}/api/services/zis/connections/oauth/{path}{}", text_of(&pass));
-        Ok(Started { redirect_url })
+            format!("{base}/api/services/zis/connections/oauth/{path}{}", text_of(&one_time_token));
+        Ok(StartedFlow { redirect_url })
     }
 
     /// The client that the flow is for; named in two ways, it must be one.
     async fn client_of(&self, draft: &FlowDraft) -> Result<ClientRecord, Refused> {
-        let Reading { desk, integration, .. } = &self.0;
-        let store = desk.keeping()?.store();
+        let ReadAccess { management, integration, .. } = &self.0;
+        let store = management.keeping()?.store();
         let found = match (&draft.client_name, &draft.client_uuid) {
             (Some(name), _) => store.client_by_name(integration, name).await,
             (None, Some(uuid)) => return self.0.client(uuid).await,
@@ -91,7 +92,7 @@ impl Writing<'_> {
         client: &ClientRecord,
         rules: &OAuthRules,
     ) -> Result<FlowPlan, Refused> {
-        let Reading { operator, integration, .. } = &self.0;
+        let ReadAccess { operator, integration, .. } = &self.0;
         let grant_type = draft.grant_type.unwrap_or(client.grant_type);
         if !operator.may_make(integration, draft.name.as_ref()) {
             return Err(Refused::OutOfReach);
@@ -143,7 +144,7 @@ impl Writing<'_> {
         client: &ClientRecord,
         connection: Option<&ConnectionName>,
     ) {
-        let Reading { operator, integration, .. } = &self.0;
+        let ReadAccess { operator, integration, .. } = &self.0;
         let step = OAuthStep {
             step,
             operator: &operator.caller().name,

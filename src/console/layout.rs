@@ -4,7 +4,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header;
 use maud::{DOCTYPE, Markup, html};
 
-use super::frame::Frame;
+use super::page_context::PageContext;
 use crate::management::Scope;
 
 /// Where in the console a page belongs.
@@ -20,24 +20,24 @@ pub(super) enum Tab {
 }
 
 /// A page for somebody who has signed in.
-pub(super) fn around(frame: &Frame, tab: Tab, title: &str, content: &Markup) -> Markup {
-    let has_place = !frame.integration().is_empty();
+pub(super) fn around(context: &PageContext, tab: Tab, title: &str, content: &Markup) -> Markup {
+    let has_place = !context.integration().is_empty();
     let body = html! {
         a.skip href="#main" { "Skip to content" }
         header.top {
             a.brand href="/console" { "Keyferry" }
-            (choice(frame))
+            (choice(context))
             div.who {
-                span title="The token that you have signed in with" { (frame.operator.name()) }
+                span title="The token that you have signed in with" { (context.operator.name()) }
                 form method="post" action="/console/sign-out" {
-                    (frame.mark())
+                    (context.mark())
                     button.quiet type="submit" { "Sign out" }
                 }
             }
         }
-        @if has_place { (tabs(frame, tab)) }
+        @if has_place { (tabs(context, tab)) }
         main #main tabindex="-1" {
-            (done(frame.query("done")))
+            (done(context.query("done")))
             (content)
         }
     };
@@ -78,9 +78,9 @@ fn document(title: &str, body: &Markup) -> Markup {
 }
 
 /// The integration, and where it can be, another one.
-fn choice(frame: &Frame) -> Markup {
-    let integration = frame.integration();
-    if let Some(own) = frame.operator.bound_to() {
+fn choice(context: &PageContext) -> Markup {
+    let integration = context.integration();
+    if let Some(own) = context.operator.bound_to() {
         return html! { span.integration title="Your token is for this integration" { (own.as_str()) } };
     }
     if integration.is_empty() {
@@ -92,7 +92,7 @@ fn choice(frame: &Frame) -> Markup {
             input #integration name="integration" value=(integration) list="integrations"
                 autocomplete="off" spellcheck="false" maxlength="64";
             datalist #integrations {
-                @for known in frame.desk().integrations(&frame.operator).iter().take(MOST) {
+                @for known in context.management().integrations(&context.operator).iter().take(MAX_OFFERED_INTEGRATIONS) {
                     option value=(known.as_str()) {}
                 }
             }
@@ -101,8 +101,8 @@ fn choice(frame: &Frame) -> Markup {
     }
 }
 
-fn tabs(frame: &Frame, current: Tab) -> Markup {
-    let operator = &frame.operator;
+fn tabs(context: &PageContext, current: Tab) -> Markup {
+    let operator = &context.operator;
     let (read, admin) = (operator.may(Scope::Read), operator.may(Scope::Admin));
     let all = [
         (read, Tab::Connections, "/connections", "Connections"),
@@ -117,7 +117,7 @@ fn tabs(frame: &Frame, current: Tab) -> Markup {
             ul {
                 @for (_, tab, path, name) in all.into_iter().filter(|(may, ..)| *may) {
                     li {
-                        a href=(frame.path(path)) aria-current=[(tab == current).then_some("page")] {
+                        a href=(context.path(path)) aria-current=[(tab == current).then_some("page")] {
                             (name)
                         }
                     }
@@ -147,4 +147,4 @@ const DONE: [(&str, &str); 10] = [
 ];
 
 /// How many integrations are offered; others can be typed.
-const MOST: usize = 200;
+const MAX_OFFERED_INTEGRATIONS: usize = 200;

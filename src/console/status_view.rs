@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
-use crate::management::{RENEWED_WHEN_USED, State, Surveyed};
+use crate::management::{ConnectionStatus, RENEWED_WHEN_USED, State};
 use crate::model::connection::{ConnectionType, Defect};
 use crate::model::sealed::KeyId;
 
@@ -48,7 +48,7 @@ pub(super) fn minute(time: Timestamp) -> Markup {
 }
 
 /// How a connection stands, in a word or two and a colour.
-pub(super) fn state(surveyed: &Surveyed, now: Timestamp) -> Markup {
+pub(super) fn state(surveyed: &ConnectionStatus, now: Timestamp) -> Markup {
     html! {
         span class=(format!("state {}", color(surveyed.state))) { (surveyed.state.words()) }
         @if let (State::Works | State::Unused, Some(end)) = (surveyed.state, surveyed.expires_at) {

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::management::connections::{seal, store_failed};
-use crate::management::fault::{Refused, Scope, no_chance};
-use crate::management::{Desk, Keeping, Operator};
+use crate::management::fault::{Refused, Scope, no_randomness};
+use crate::management::{Keeping, Management, Operator};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::flow::{FlowContent, FlowRecord, FlowStep};
 use crate::model::record::whole_microseconds;
@@ -20,7 +20,7 @@ use crate::secret::Secret;
 
 /// A flow that was taken on.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct ConsumedFlow {
     pub(super) id: Uuid,
     pub(super) integration: IntegrationName,
     pub(super) client: Uuid,
@@ -28,22 +28,22 @@ pub(super) struct Taken {
 }
 
 /// 256 random bits, as 43 characters that can stand in a URL.
-pub(super) fn fresh() -> Result<Secret, Refused> {
-    let bytes = random::bytes::<32>().map_err(|error| no_chance(&error))?;
+pub(super) fn generate() -> Result<Secret, Refused> {
+    let bytes = random::bytes::<32>().map_err(|error| no_randomness(&error))?;
     let bytes = zeroize::Zeroizing::new(bytes);
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
-/// All that is kept of a pass.
-pub(super) fn digest_of(pass: &[u8]) -> [u8; 32] {
+/// All that is kept of a one_time_token.
+pub(super) fn digest_of(one_time_token: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, pass).as_ref());
+    bytes.copy_from_slice(digest(&SHA256, one_time_token).as_ref());
     bytes
 }
 
-/// A pass as text. It is one: [`fresh`] makes no others.
-pub(super) fn text_of(pass: &Secret) -> String {
-    String::from_utf8_lossy(pass.expose()).into_owned()
+/// A one_time_token as text. It is one: [`generate`] makes no others.
+pub(super) fn text_of(one_time_token: &Secret) -> String {
+    String::from_utf8_lossy(one_time_token.expose()).into_owned()
 }
 
 /// The code challenge of a verifier (RFC 7636 §4.2, S256).
@@ -51,8 +51,8 @@ pub(super) fn challenge_of(verifier: &Secret) -> String {
     URL_SAFE_NO_PAD.encode(digest_of(verifier.expose()))
 }
 
-impl Desk {
-    /// Keeps a flow at this step, and gives the pass that takes it on.
+impl Management {
+    /// Keeps a flow at this step, and gives the one_time_token that takes it on.
     pub(super) async fn keep_flow(
         &self,
         keeping: &dyn Keeping,
@@ -60,23 +60,23 @@ impl Desk {
         step: FlowStep,
         content: &FlowContent,
     ) -> Result<Secret, Refused> {
-        let pass = fresh()?;
-        let ends_at = self.clock.now().checked_add(LIFE).unwrap_or(Timestamp::MAX);
+        let one_time_token = generate()?;
+        let ends_at = self.clock.now().checked_add(STEP_LIFETIME).unwrap_or(Timestamp::MAX);
         let mut record = FlowRecord {
             id,
             integration: integration.clone(),
             client,
             step,
-            digest: digest_of(pass.expose()),
+            digest: digest_of(one_time_token.expose()),
             ends_at: whole_microseconds(ends_at),
             sealed: super::clients::unsealed(),
         };
         record.sealed = seal(keeping, &record.context(), &content.pack())?;
         keeping.store().keep_flow(&record).await.map_err(|error| store_failed(&error))?;
-        Ok(pass)
+        Ok(one_time_token)
     }
 
-    /// Takes on the flow that waits at this step for the pass.
+    /// Takes on the flow that waits at this step for the one_time_token.
     ///
     /// # Errors
     /// [`Refused::Malformed`] when there is none: it never was, was taken on before, or has ended.
@@ -84,21 +84,21 @@ impl Desk {
         &self,
         keeping: &dyn Keeping,
         step: FlowStep,
-        pass: &str,
+        one_time_token: &str,
         of: Option<&IntegrationName>,
-    ) -> Result<Taken, Refused> {
-        if pass.len() != LENGTH {
+    ) -> Result<ConsumedFlow, Refused> {
+        if one_time_token.len() != TOKEN_LEN {
             return Err(Refused::Malformed);
         }
-        let (digest, now) = (digest_of(pass.as_bytes()), self.clock.now());
+        let (digest, now) = (digest_of(one_time_token.as_bytes()), self.clock.now());
         let taken = keeping.store().take_flow(step, &digest, of, now).await;
         let record = taken.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         open(keeping, record).await
     }
 
     /// Whether who began a flow could begin it still.
-    pub(super) fn may_go_on(&self, taken: &Taken) -> bool {
-        let Taken { integration, content, .. } = taken;
+    pub(super) fn may_go_on(&self, taken: &ConsumedFlow) -> bool {
+        let ConsumedFlow { integration, content, .. } = taken;
         let Some(id) = content.plan.begun_with else { return true };
         let registry = self.view.registry();
         let holder = registry.stored_holder(id);
@@ -115,32 +115,32 @@ impl Desk {
         &self,
         keeping: &dyn Keeping,
         step: FlowStep,
-        pass: &str,
+        one_time_token: &str,
         of: Option<&IntegrationName>,
-    ) -> Result<Taken, Refused> {
-        if pass.len() != LENGTH {
+    ) -> Result<ConsumedFlow, Refused> {
+        if one_time_token.len() != TOKEN_LEN {
             return Err(Refused::Malformed);
         }
-        let (digest, now) = (digest_of(pass.as_bytes()), self.clock.now());
+        let (digest, now) = (digest_of(one_time_token.as_bytes()), self.clock.now());
         let found = keeping.store().flow(step, &digest, of, now).await;
         let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         open(keeping, record).await
     }
 }
 
-async fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<Taken, Refused> {
+async fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<ConsumedFlow, Refused> {
     let whose = format!("an OAuth flow of {}", record.integration);
     let opened = keeping.open(whose, record.context(), &record.sealed).await;
     let content = FlowContent::unpack(&opened?).ok_or(Refused::SealBroken)?;
     let FlowRecord { id, integration, client, .. } = record;
-    Ok(Taken { id, integration, client, content })
+    Ok(ConsumedFlow { id, integration, client, content })
 }
 
-/// Of a pass, in characters.
-const LENGTH: usize = 43;
+/// Of a one_time_token, in characters.
+const TOKEN_LEN: usize = 43;
 
 /// How long each step may be waited for.
-const LIFE: SignedDuration = SignedDuration::from_mins(10);
+const STEP_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
 #[cfg(test)]
 mod tests {
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_pass_is_new_each_time_and_can_stand_in_a_url() {
-        let (one, two) = (text_of(&fresh().unwrap()), text_of(&fresh().unwrap()));
+        let (one, two) = (text_of(&generate().unwrap()), text_of(&generate().unwrap()));
         assert_ne!(one, two);
-        assert_eq!(one.len(), LENGTH);
+        assert_eq!(one.len(), TOKEN_LEN);
         assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
 }

@@ -10,11 +10,11 @@ use crate::rate_limit::{Exceeded, Rates};
 
 /// Where a request comes from, where that is an address.
 #[derive(Clone, Copy, Debug)]
-pub struct Source(pub Option<IpAddr>);
+pub struct ClientAddr(pub Option<IpAddr>);
 
 /// How often may be asked.
 #[derive(Debug)]
-pub struct Turnstile {
+pub struct RateLimits {
     /// In vain, from one address. A token can't be guessed; this keeps the log and the processor
     /// free. A token that is good passes at any time.
     failures: Option<Rates<IpAddr>>,
@@ -22,13 +22,16 @@ pub struct Turnstile {
     tokens: ArcSwapOption<Rates<TokenDigest>>,
 }
 
-impl Default for Turnstile {
+impl Default for RateLimits {
     fn default() -> Self {
-        Self { failures: Rates::per_minute(FAILURES), tokens: ArcSwapOption::empty() }
+        Self {
+            failures: Rates::per_minute(MAX_FAILURES_PER_MINUTE),
+            tokens: ArcSwapOption::empty(),
+        }
     }
 }
 
-impl Turnstile {
+impl RateLimits {
     /// Counts a request that shows no token, or one that nobody holds.
     ///
     /// # Errors
@@ -68,7 +71,7 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// How often one address may fail in a minute.
-const FAILURES: u32 = 60;
+const MAX_FAILURES_PER_MINUTE: u32 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -84,10 +87,10 @@ mod tests {
 
     #[test]
     fn another_limit_begins_a_new_minute() {
-        let (turnstile, token) = (Turnstile::default(), TokenDigest::from_bytes([1; 32]));
-        assert!(turnstile.count_request(&token, Some(1)).is_ok());
-        assert!(turnstile.count_request(&token, Some(1)).is_err());
-        assert!(turnstile.count_request(&token, Some(2)).is_ok());
-        assert!(turnstile.count_request(&token, None).is_ok());
+        let (rate_limits, token) = (RateLimits::default(), TokenDigest::from_bytes([1; 32]));
+        assert!(rate_limits.count_request(&token, Some(1)).is_ok());
+        assert!(rate_limits.count_request(&token, Some(1)).is_err());
+        assert!(rate_limits.count_request(&token, Some(2)).is_ok());
+        assert!(rate_limits.count_request(&token, None).is_ok());
     }
 }

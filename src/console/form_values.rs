@@ -13,64 +13,70 @@ use super::session::Session;
 use crate::management::{Entry, Fault, Form, NAME_TAKEN, Refused};
 use crate::secret::Secret;
 
-/// What was filled in, and what was wrong with it.
+/// What was values in, and what was wrong with it.
 #[derive(Default)]
-pub(super) struct Filled {
+pub(super) struct FormValues {
     fields: Vec<(String, Zeroizing<String>)>,
     faults: Vec<String>,
 }
 
-impl fmt::Debug for Filled {
+impl fmt::Debug for FormValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filled").field("faults", &self.faults).finish_non_exhaustive()
+        f.debug_struct("FormValues").field("faults", &self.faults).finish_non_exhaustive()
     }
 }
 
 /// Why a form counts for nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Unfit {
+pub(super) enum RejectedForm {
     /// It comes from elsewhere, or from a session that is over.
     Foreign,
     /// It is no form, or too large.
     Malformed,
 }
 
-impl Filled {
+impl FormValues {
     /// Reads a form that a page of this session has sent.
     ///
     /// # Errors
-    /// [`Unfit`] when it comes from elsewhere, or is none.
+    /// [`RejectedForm`] when it comes from elsewhere, or is none.
     pub(super) async fn read(
         request: Request,
         session: &Session,
         public_url: &str,
-    ) -> Result<Self, Unfit> {
-        let filled = Self::read_up_to(LARGEST, request, public_url).await?;
-        if session.knows(filled.text(MARK)) { Ok(filled) } else { Err(Unfit::Foreign) }
+    ) -> Result<Self, RejectedForm> {
+        let values = Self::read_up_to(MAX_FORM_LEN, request, public_url).await?;
+        if session.knows(values.text(MARK)) { Ok(values) } else { Err(RejectedForm::Foreign) }
     }
 
     /// Reads a form that one of our pages has sent, without a session.
     ///
     /// # Errors
-    /// [`Unfit`] when it comes from elsewhere, or is none.
+    /// [`RejectedForm`] when it comes from elsewhere, or is none.
     pub(super) async fn read_of_stranger(
         request: Request,
         public_url: &str,
-    ) -> Result<Self, Unfit> {
-        Self::read_up_to(LARGEST_OF_STRANGERS, request, public_url).await
+    ) -> Result<Self, RejectedForm> {
+        Self::read_up_to(MAX_SIGN_IN_FORM_LEN, request, public_url).await
     }
 
-    async fn read_up_to(most: usize, request: Request, public_url: &str) -> Result<Self, Unfit> {
+    async fn read_up_to(
+        most: usize,
+        request: Request,
+        public_url: &str,
+    ) -> Result<Self, RejectedForm> {
         if !is_ours(request.uri(), request.headers(), public_url) {
-            return Err(Unfit::Foreign);
+            return Err(RejectedForm::Foreign);
         }
         let kind = request.headers().get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         if !kind.is_some_and(|kind| kind.starts_with(b"application/x-www-form-urlencoded")) {
-            return Err(Unfit::Malformed);
+            return Err(RejectedForm::Malformed);
         }
         let body = Limited::new(request.into_body(), most);
-        let body = tokio::time::timeout(PATIENCE, Body::new(body).collect()).await;
-        let body = body.map_err(|_late| Unfit::Malformed)?.map_err(|_broken| Unfit::Malformed)?;
+        let body = tokio::time::timeout(BODY_TIMEOUT, Body::new(body).collect()).await;
+        let body = body
+            .map_err(|_late| RejectedForm::Malformed)?
+            .map_err(|_broken| RejectedForm::Malformed)?;
         let body = Zeroizing::new(body.to_bytes().to_vec());
         let fields = form_urlencoded::parse(&body)
             .map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned())))
@@ -78,7 +84,7 @@ impl Filled {
         Ok(Self { fields, faults: Vec::new() })
     }
 
-    /// A form that was filled in by us.
+    /// A form that was values in by us.
     pub(super) fn with(fields: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| {
             ((*name).to_owned(), Zeroizing::new((*value).to_owned()))
@@ -102,16 +108,16 @@ impl Filled {
         Secret::new(self.text(field))
     }
 
-    /// These fields as the desk reads them.
+    /// These fields as management reads them.
     pub(super) fn form(&self, fields: &[&str]) -> Form {
         Form::new(self.entries(fields))
     }
 
-    /// Those of these fields that are not empty, as the desk reads them.
+    /// Those of these fields that are not empty, as management reads them.
     pub(super) fn form_of_filled(&self, fields: &[&str]) -> Form {
-        let filled: Vec<_> =
+        let values: Vec<_> =
             fields.iter().copied().filter(|field| !self.text(field).is_empty()).collect();
-        Form::new(self.entries(&filled))
+        Form::new(self.entries(&values))
     }
 
     /// These fields as entries of a form.
@@ -120,7 +126,7 @@ impl Filled {
         fields.iter().map(entry).collect()
     }
 
-    /// Takes up what the desk finds wrong, so that it is shown beside the fields.
+    /// Takes up what management finds wrong, so that it is shown beside the fields.
     ///
     /// # Errors
     /// What is no fault of the form's.
@@ -190,10 +196,10 @@ fn is_ours(uri: &Uri, headers: &HeaderMap, public_url: &str) -> bool {
 /// The field with the session's mark.
 pub(super) const MARK: &str = "mark";
 /// Larger than any form of ours.
-const LARGEST: usize = 128 << 10;
+const MAX_FORM_LEN: usize = 128 << 10;
 /// Larger than a token and where to go with it.
-const LARGEST_OF_STRANGERS: usize = 8 << 10;
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const MAX_SIGN_IN_FORM_LEN: usize = 8 << 10;
+const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -237,13 +243,13 @@ mod tests {
 
     #[test]
     fn a_fault_stands_beside_its_field_or_above_all() {
-        let mut filled = Filled::with(&[("name", "a b")]);
-        filled.fault("name: is odd");
-        filled.fault("nothing is to change");
-        filled.fault("names: are two");
-        assert_eq!(filled.faults_of("name").collect::<Vec<_>>(), ["is odd"]);
-        let others: Vec<_> = filled.other_faults(&["name"]).collect();
+        let mut values = FormValues::with(&[("name", "a b")]);
+        values.fault("name: is odd");
+        values.fault("nothing is to change");
+        values.fault("names: are two");
+        assert_eq!(values.faults_of("name").collect::<Vec<_>>(), ["is odd"]);
+        let others: Vec<_> = values.other_faults(&["name"]).collect();
         assert_eq!(others, ["nothing is to change", "names: are two"]);
-        assert!(filled.is_faulty() && filled.text("none").is_empty());
+        assert!(values.is_faulty() && values.text("none").is_empty());
     }
 }

@@ -39,22 +39,22 @@ pub(super) fn with(url: &str, parameters: &[(&str, &str)]) -> String {
 }
 
 #[derive(Debug, Eq, PartialEq)]
-struct Origin {
+struct RedirectOrigin {
     secure: bool,
     host: String,
     port: u16,
 }
 
-impl Origin {
+impl RedirectOrigin {
     fn is_loopback(&self) -> bool {
         ["localhost", "127.0.0.1", "[::1]"].contains(&self.host.as_str())
     }
 }
 
 /// The origin of a URL that every browser reads as we do.
-fn origin(text: &str) -> Option<Origin> {
+fn origin(text: &str) -> Option<RedirectOrigin> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&byte);
-    if text.len() > LONGEST || !text.bytes().all(plain) {
+    if text.len() > MAX_URL_LEN || !text.bytes().all(plain) {
         return None;
     }
     let (scheme, rest) = text.split_once("://")?;
@@ -70,10 +70,10 @@ fn origin(text: &str) -> Option<Origin> {
         // Of addresses only loopback ones can be meant, in the one spelling that we know.
         Host::Uncoverable(text) => text.to_string(),
     };
-    Some(Origin { secure, host, port: port.unwrap_or(if secure { 443 } else { 80 }) })
+    Some(RedirectOrigin { secure, host, port: port.unwrap_or(if secure { 443 } else { 80 }) })
 }
 
-const LONGEST: usize = 2048;
+const MAX_URL_LEN: usize = 2048;
 
 #[cfg(test)]
 mod tests {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::connections::Reading;
+use super::connections::ReadAccess;
 use super::fault::Refused;
 use super::operator::Operator;
-use super::{Desk, Listing};
+use super::{ListPage, Management};
 use crate::ledger::Used;
 use crate::model::caller::Reach;
 use crate::model::connection::{Connection, ConnectionType, Defect};
@@ -21,7 +21,7 @@ use crate::store::Window;
 
 /// A connection that is in force, and how it stands.
 #[derive(Clone, Debug)]
-pub struct Surveyed {
+pub struct ConnectionStatus {
     /// Its name.
     pub name: ConnectionName,
     /// Its type.
@@ -64,7 +64,7 @@ pub enum State {
 
 /// Which connections are looked for.
 #[derive(Clone, Debug)]
-pub struct Search<'a> {
+pub struct StatusFilter<'a> {
     /// What their name or allowed domain contains, in whatever case.
     pub text: &'a str,
     /// Of which type they are.
@@ -77,9 +77,9 @@ pub struct Search<'a> {
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub struct StatusPage {
     /// The part that is wanted.
-    pub page: Listing<Surveyed>,
+    pub page: ListPage<ConnectionStatus>,
     /// Whether there is more in the other direction.
     pub has_others: bool,
     /// How many were found in all.
@@ -143,7 +143,7 @@ impl State {
     }
 }
 
-impl Surveyed {
+impl ConnectionStatus {
     fn of(listing: &RegisteredConnection, now: Timestamp) -> Self {
         let (connection, used) = (&listing.connection, listing.usage.used(now));
         Self {
@@ -158,7 +158,7 @@ impl Surveyed {
     }
 }
 
-impl Desk {
+impl Management {
     /// The integrations that are known to have connections and are within the operator's reach, in
     /// the order of their names.
     #[must_use]
@@ -174,11 +174,11 @@ impl Desk {
     }
 }
 
-impl Reading<'_> {
+impl ReadAccess<'_> {
     /// How the connections stand that are looked for, in the order of their names.
     #[must_use]
-    pub fn survey(&self, search: &Search<'_>) -> Survey {
-        let (registry, now) = (self.desk.view.registry(), self.desk.clock.now());
+    pub fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
+        let (registry, now) = (self.management.view.registry(), self.management.clock.now());
         let within: Vec<_> = registry
             .listed_in(self.integration.as_str())
             .filter(|listing| self.operator.reaches(&self.integration, listing.connection.name()))
@@ -193,18 +193,19 @@ impl Reading<'_> {
         let inside: Vec<_> = found.iter().filter(wanted).collect();
         let has_others = search.window.after.is_some() || search.window.before.is_some();
         let page = super::listing::cut(inside, &search.window, false);
-        let items = page.items.into_iter().map(|listing| Surveyed::of(listing, now)).collect();
-        let page = Listing { items, has_more: page.has_more };
-        Survey { page, has_others, found: found.len(), all }
+        let items =
+            page.items.into_iter().map(|listing| ConnectionStatus::of(listing, now)).collect();
+        let page = ListPage { items, has_more: page.has_more };
+        StatusPage { page, has_others, found: found.len(), all }
     }
 
     /// How one connection stands; `None` where it is not in force on this instance.
     #[must_use]
-    pub fn look(&self, name: &str) -> Option<Surveyed> {
+    pub fn status_of(&self, name: &str) -> Option<ConnectionStatus> {
         let name = self.name(name).ok()?;
-        let registry = self.desk.view.registry();
+        let registry = self.management.view.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
-        Some(Surveyed::of(listing, self.desk.clock.now()))
+        Some(ConnectionStatus::of(listing, self.management.clock.now()))
     }
 
     /// The connections that go with a client when it is deleted, as far as the token reaches, in the
@@ -214,7 +215,7 @@ impl Reading<'_> {
     /// [`Refused::NotFound`] when there is no such client; and when the store fails.
     pub async fn of_client(&self, uuid: &str) -> Result<Vec<ConnectionName>, Refused> {
         let client = self.show_client(uuid).await?.record().uuid;
-        let registry = self.desk.view.registry();
+        let registry = self.management.view.registry();
         let of_it = |connection: &Connection| matches!(connection.detail(), Detail::OAuth(grant) if grant.client == client);
         let mut names: Vec<_> = registry
             .listed_in(self.integration.as_str())
@@ -233,7 +234,7 @@ impl Reading<'_> {
     }
 }
 
-impl Search<'_> {
+impl StatusFilter<'_> {
     fn wants(&self, listing: &RegisteredConnection, now: Timestamp) -> bool {
         let connection = &listing.connection;
         self.kind.is_none_or(|kind| kind == connection.kind())

@@ -9,19 +9,19 @@ use http::request::Parts;
 use http::{Method, StatusCode, header};
 use maud::{Markup, html};
 
-use super::errors::{self, Story};
-use super::filled::{Filled, Unfit};
+use super::errors::{self, ErrorPage};
+use super::form_values::{FormValues, RejectedForm};
+use super::layout::{self, Tab};
 use super::session::{Key, Session};
-use super::shell::{self, Tab};
-use super::{Hall, sign_in};
+use super::{ConsoleState, sign_in};
 use crate::clock::instant;
 use crate::listener::Presence;
-use crate::management::{Desk, Operator, Reading, Refused, Writing};
+use crate::management::{Management, Operator, ReadAccess, Refused, WriteAccess};
 use crate::model::name::IntegrationName;
 
 /// Somebody who has signed in, and what they look at.
-pub(super) struct Frame {
-    pub(super) hall: Hall,
+pub(super) struct PageContext {
+    pub(super) state: ConsoleState,
     pub(super) operator: Operator,
     pub(super) session: Session,
     pub(super) key: Key,
@@ -31,56 +31,60 @@ pub(super) struct Frame {
 }
 
 /// What a handler answers.
-pub(super) type Answer = Result<Response, Trouble>;
+pub(super) type Answer = Result<Response, PageError>;
 
 /// An answer that says why something was not done.
 #[derive(Debug)]
-pub(super) struct Trouble(Box<Response>);
+pub(super) struct PageError(Box<Response>);
 
-impl FromRequestParts<Hall> for Frame {
-    type Rejection = Trouble;
+impl FromRequestParts<ConsoleState> for PageContext {
+    type Rejection = PageError;
 
-    async fn from_request_parts(parts: &mut Parts, hall: &Hall) -> Result<Self, Trouble> {
-        let known = sign_in::cookie(&parts.headers, hall.rooms.is_secure).and_then(|cookie| {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &ConsoleState,
+    ) -> Result<Self, PageError> {
+        let known = sign_in::cookie(&parts.headers, state.services.is_secure).and_then(|cookie| {
             let key = Key::of(&cookie);
-            let session = hall.sessions.find(key, instant())?;
+            let session = state.sessions.find(key, instant())?;
             // What a page asks for by itself is no sign of somebody being there.
             if !is_fetched(parts) {
-                hall.sessions.touch(key, instant());
+                state.sessions.touch(key, instant());
             }
             // A token that was revoked ends its sessions at once.
-            let operator = hall.rooms.desk.admit(&session.token).or_else(|| {
-                hall.sessions.end(key);
+            let operator = state.services.management.admit(&session.token).or_else(|| {
+                state.sessions.end(key);
                 None
             })?;
             Some((key, session, operator))
         });
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let Some((key, session, operator)) = known else {
-            return Err(Trouble::from(sign_in::first(parts, &target)));
+            return Err(PageError::from(sign_in::first(parts, &target)));
         };
         if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
             // Beyond its share the conn ends with this answer.
             let _answered_all_the_same = presence.greet(Some(session.token));
         }
-        let per_minute = hall.rooms.desk.rules().requests_per_minute;
-        if let Err(exceeded) = hall.rooms.turnstile.count_request(&session.token, per_minute) {
-            return Err(Trouble::from(errors::too_many(exceeded)));
+        let per_minute = state.services.management.rules().requests_per_minute;
+        if let Err(exceeded) = state.services.rate_limits.count_request(&session.token, per_minute)
+        {
+            return Err(PageError::from(errors::too_many(exceeded)));
         }
-        let places = RawPathParams::from_request_parts(parts, hall).await;
-        let places = places.map_err(|rejection| Trouble::from(rejection.into_response()))?;
+        let places = RawPathParams::from_request_parts(parts, state).await;
+        let places = places.map_err(|rejection| PageError::from(rejection.into_response()))?;
         let places: HashMap<_, _> =
             places.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         // It stands in the pages' links and forms.
         let integration = places.get("integration").map(|name| IntegrationName::parse(name));
         if integration.is_some_and(|parsed| parsed.is_err()) {
             let nowhere = &errors::NOWHERE;
-            let page = shell::html(&shell::bare(nowhere.title, &nowhere.as_markup(None)));
-            return Err(Trouble::from((nowhere.status, page).into_response()));
+            let page = layout::html(&layout::bare(nowhere.title, &nowhere.as_markup(None)));
+            return Err(PageError::from((nowhere.status, page).into_response()));
         }
         let query = parts.uri.query().unwrap_or_default();
         Ok(Self {
-            hall: hall.clone(),
+            state: state.clone(),
             operator,
             session,
             key,
@@ -90,9 +94,9 @@ impl FromRequestParts<Hall> for Frame {
     }
 }
 
-impl Frame {
-    pub(super) fn desk(&self) -> &Arc<Desk> {
-        &self.hall.rooms.desk
+impl PageContext {
+    pub(super) fn management(&self) -> &Arc<Management> {
+        &self.state.services.management
     }
 
     /// The integration in the path, as it was written.
@@ -120,21 +124,25 @@ impl Frame {
     ///
     /// # Errors
     /// A page that says why not.
-    pub(super) fn reading(&self) -> Result<Reading<'_>, Trouble> {
-        self.desk().reading(&self.operator, self.integration()).map_err(|why| self.refuse(why))
+    pub(super) fn read_access(&self) -> Result<ReadAccess<'_>, PageError> {
+        self.management()
+            .read_access(&self.operator, self.integration())
+            .map_err(|why| self.refuse(why))
     }
 
     /// The right to change the integration's connections.
     ///
     /// # Errors
     /// A page that says why not.
-    pub(super) fn writing(&self) -> Result<Writing<'_>, Trouble> {
-        self.desk().writing(&self.operator, self.integration()).map_err(|why| self.refuse(why))
+    pub(super) fn write_access(&self) -> Result<WriteAccess<'_>, PageError> {
+        self.management()
+            .write_access(&self.operator, self.integration())
+            .map_err(|why| self.refuse(why))
     }
 
     /// Whether the operator may change connections of the integration.
     pub(super) fn may_write(&self) -> bool {
-        self.desk().writing(&self.operator, self.integration()).is_ok()
+        self.management().write_access(&self.operator, self.integration()).is_ok()
     }
 
     /// Whether the operator may change what is all of the integration's.
@@ -147,19 +155,19 @@ impl Frame {
     ///
     /// # Errors
     /// A page that says why it counts for nothing.
-    pub(super) async fn read(&self, request: Request) -> Result<Filled, Trouble> {
-        let public_url = self.desk().public_url();
-        Filled::read(request, &self.session, &public_url).await.map_err(|unfit| {
+    pub(super) async fn read(&self, request: Request) -> Result<FormValues, PageError> {
+        let public_url = self.management().public_url();
+        FormValues::read(request, &self.session, &public_url).await.map_err(|unfit| {
             self.tell(&match unfit {
-                Unfit::Foreign => errors::FOREIGN,
-                Unfit::Malformed => errors::MALFORMED,
+                RejectedForm::Foreign => errors::FOREIGN,
+                RejectedForm::Malformed => errors::MALFORMED,
             })
         })
     }
 
     /// The hidden field that each form of this session has.
     pub(super) fn mark(&self) -> Markup {
-        html! { input type="hidden" name=(super::filled::MARK) value=(self.session.mark); }
+        html! { input type="hidden" name=(super::form_values::MARK) value=(self.session.mark); }
     }
 
     /// A whole page.
@@ -175,28 +183,28 @@ impl Frame {
         title: &str,
         content: &Markup,
     ) -> Response {
-        (status, shell::html(&shell::around(self, tab, title, content))).into_response()
+        (status, layout::html(&layout::around(self, tab, title, content))).into_response()
     }
 
     /// A page that says why something was not done.
-    pub(super) fn refuse(&self, refused: Refused) -> Trouble {
-        self.tell(&Story::of(refused))
+    pub(super) fn refuse(&self, refused: Refused) -> PageError {
+        self.tell(&ErrorPage::of(refused))
     }
 
-    /// A page that tells a story of failure.
-    pub(super) fn tell(&self, story: &Story) -> Trouble {
-        let content = story.as_markup(Some(&self.path("/connections")));
-        Trouble::from(self.page_with(story.status, Tab::None, story.title, &content))
+    /// A page that tells a page of failure.
+    pub(super) fn tell(&self, page: &ErrorPage) -> PageError {
+        let content = page.as_markup(Some(&self.path("/connections")));
+        PageError::from(self.page_with(page.status, Tab::None, page.title, &content))
     }
 }
 
-impl From<Response> for Trouble {
+impl From<Response> for PageError {
     fn from(response: Response) -> Self {
         Self(Box::new(response))
     }
 }
 
-impl IntoResponse for Trouble {
+impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         *self.0
     }
