@@ -11,9 +11,11 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Version, header};
-use keyferry::ca::{Authority, Leaves, Succession};
+use keyferry::ca::{CaRotation, CertificateAuthority, LeafCache};
 use keyferry::clock::Clock;
-use keyferry::ledger::{Decision, Entry, Format, Ledger, Metrics, Opening, Sink, Usage, install};
+use keyferry::ledger::{
+    ConnectionUsage, Decision, Entry, Ledger, LineFormat, LogBuffer, Metrics, RequestLine, install,
+};
 use keyferry::listener::{Framing, HeadLimits};
 use keyferry::model::caller::{Caller, Reach};
 use keyferry::model::connection::Connection;
@@ -26,7 +28,9 @@ use keyferry::model::token::{Scopes, TokenDigest};
 use keyferry::proxy::{InForce, ProxyRequest, Renewal, Settings, Via, decide, prepare_request};
 use keyferry::secret::Secret;
 use keyferry::state::{ConnectionSource, RegisteredConnection, Registry};
-use keyferry::upstream::{self, Guard, Names, OwnListeners, Rules, System, TlsClients};
+use keyferry::upstream::{
+    self, Guard, NameLookups, OwnListeners, SystemResolver, TlsClients, UpstreamRules,
+};
 
 const TOKEN: &[u8] = b"kf_0123456789012345678901234567890123456789abc";
 const SIZES: [usize; 3] = [10, 100, 100_000];
@@ -99,17 +103,17 @@ fn decisions(criterion: &mut Criterion) {
 /// What a host costs that nobody has opened a tunnel to before, and one that somebody has.
 fn leaves(criterion: &mut Criterion) {
     let clock = Clock::system();
-    let authority = Authority::generate(clock.now()).unwrap();
-    let leaves = Leaves::new(Succession::of(authority), clock);
-    let known = || leaves.leaf("api.example.com").unwrap();
-    report("Leaves::leaf/known", known);
-    criterion.bench_function("Leaves::leaf/known", |bencher| bencher.iter(known));
+    let authority = CertificateAuthority::generate(clock.now()).unwrap();
+    let leaves = LeafCache::new(CaRotation::single(authority), clock);
+    let known = || leaves.get_or_mint("api.example.com").unwrap();
+    report("LeafCache::get_or_mint/known", known);
+    criterion.bench_function("LeafCache::get_or_mint/known", |bencher| bencher.iter(known));
     let mut number = 0_u64;
     let mut cold = || {
         number += 1;
-        leaves.leaf(&format!("host{number}.example.com")).unwrap()
+        leaves.get_or_mint(&format!("host{number}.example.com")).unwrap()
     };
-    criterion.bench_function("Leaves::leaf/cold", |bencher| bencher.iter(&mut cold));
+    criterion.bench_function("LeafCache::get_or_mint/cold", |bencher| bencher.iter(&mut cold));
 }
 
 /// What is done to a head: recognised, read, and rewritten.
@@ -118,7 +122,7 @@ fn heads(criterion: &mut Criterion) {
     let (via, field) = (Via::new("bench"), header::AUTHORIZATION);
     for (kind, fields) in [("curl", CURL), ("browser", BROWSER)] {
         let (bytes, head) = (bytes(fields), parts(fields));
-        let look = || Framing::new(LIMITS).look(black_box(&bytes));
+        let look = || Framing::new(LIMITS).scan(black_box(&bytes));
         report(&format!("Framing::look/{kind}"), look);
         criterion.bench_function(&format!("Framing::look/{kind}"), |bencher| bencher.iter(look));
 
@@ -153,19 +157,20 @@ fn callers(criterion: &mut Criterion) {
 
 /// An entry from its opening to its line, figures included; the writer throws lines away.
 fn entries(criterion: &mut Criterion) {
-    let sink = Arc::new(Sink::default());
+    let sink = Arc::new(LogBuffer::default());
     let writer = sink.write_to(std::io::sink()).unwrap();
     let clock = Clock::system();
-    install(Arc::clone(&sink), Format::Json, clock.clone(), "info").unwrap();
+    install(Arc::clone(&sink), LineFormat::Json, clock.clone(), "info").unwrap();
     let metrics = Arc::new(Metrics::new());
-    let ledger = Arc::new(Ledger::new(sink, Arc::clone(&metrics), clock, Format::Json, "bench"));
+    let ledger =
+        Arc::new(Ledger::new(sink, Arc::clone(&metrics), clock, LineFormat::Json, "bench"));
     let head = parts(CURL);
     let connection = connection(7);
-    let tally = metrics.tally(&connection);
+    let counters = metrics.counters_of(&connection);
     let listing = Arc::new(RegisteredConnection {
         connection,
-        tally,
-        usage: Usage::new(metrics.pulse("")),
+        counters,
+        usage: ConnectionUsage::new(metrics.history_of("")),
         source: ConnectionSource::Stored,
     });
     let name: Arc<str> = "runner".into();
@@ -184,16 +189,16 @@ fn entry(
     name: &Arc<str>,
     origin: &Origin,
 ) -> Entry {
-    let opening = Opening { method: head.method.clone(), target: head.uri.clone() };
-    let mut entry = ledger.open(Some(opening));
+    let opening = RequestLine { method: head.method.clone(), target: head.uri.clone() };
+    let mut entry = ledger.open_entry(Some(opening));
     entry.form = "absolute";
     entry.caller = Some(Arc::clone(name));
     entry.integration = Some(listing.connection.integration().clone());
-    entry.choose(Arc::clone(listing) as _);
+    entry.set_connection(Arc::clone(listing) as _);
     entry.origin = Some(origin.clone());
     entry.rule = "named";
-    entry.departs();
-    entry.returns();
+    entry.mark_departed();
+    entry.mark_answered();
     entry.decision = Decision::Allow;
     entry.status = 200;
     entry
@@ -286,11 +291,11 @@ fn in_force(connections: usize) -> InForce {
             head_timeout: Duration::from_mins(1),
             renewal: Renewal::default(),
         }),
-        rules: Arc::new(Rules {
+        rules: Arc::new(UpstreamRules {
             generation: 0,
             guard: Guard::new(Vec::new(), OwnListeners::default()),
             tls: TlsClients::new(&way_out).unwrap(),
-            names: Arc::new(Names::new(Arc::new(System))),
+            names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
             settings: way_out,
         }),
     }

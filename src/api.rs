@@ -35,13 +35,13 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use self::error::Error;
-use crate::ca::Leaves;
-use crate::ledger::{Metrics, Sink};
-use crate::listener::{Doorkeeper, Fault, House, TurnedAway, Visit};
+use crate::ca::LeafCache;
+use crate::ledger::{LogBuffer, Metrics};
+use crate::listener::{ConnLimit, EarlyRefusal, FramingFault, Handler, InFlight};
 use crate::management::{ClientAddr, Management, RateLimits};
 use crate::model::record::new_id;
 use crate::tasks::Tasks;
-use crate::upstream::Gauges;
+use crate::upstream::UpstreamGauges;
 
 /// What the API shows of the process.
 #[derive(Clone, Debug)]
@@ -51,15 +51,15 @@ pub struct ApiState {
     /// How often they may ask.
     pub rate_limits: Arc<RateLimits>,
     /// The interception CA's leaves.
-    pub leaves: Arc<Leaves>,
+    pub leaves: Arc<LeafCache>,
     /// The figures.
     pub metrics: Arc<Metrics>,
     /// Conns of callers.
-    pub doorkeeper: Arc<Doorkeeper>,
+    pub conn_limit: Arc<ConnLimit>,
     /// Conns to origins.
-    pub gauges: Arc<Gauges>,
+    pub gauges: Arc<UpstreamGauges>,
     /// The log.
-    pub sink: Arc<Sink>,
+    pub sink: Arc<LogBuffer>,
     /// Where work goes on that must not be broken off when its caller goes.
     pub errands: Tasks,
     /// Whether browsers reach the API over TLS.
@@ -100,31 +100,31 @@ impl Api {
     }
 }
 
-impl House for Api {
+impl Handler for Api {
     type Body = Body;
 
-    async fn answer(
+    async fn handle(
         self: Arc<Self>,
-        visit: Visit,
+        in_flight: InFlight,
         request: http::Request<Incoming>,
     ) -> Result<Response, Infallible> {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ClientAddr(visit.presence().peer()));
-        request.extensions_mut().insert(Arc::clone(visit.presence()));
+        request.extensions_mut().insert(ClientAddr(in_flight.conn().peer()));
+        request.extensions_mut().insert(Arc::clone(in_flight.conn()));
         let answered = self.router.clone().oneshot(request).await;
-        drop(visit);
+        drop(in_flight);
         answered
     }
 
-    fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
-        if reason == TurnedAway::Fault(Fault::Tls) {
+    fn early_refusal(&self, reason: EarlyRefusal) -> Vec<u8> {
+        if reason == EarlyRefusal::Framing(FramingFault::Tls) {
             tracing::info!(
                 "a TLS handshake came to the management API, whose listener speaks plain HTTP, and \
                  was answered with a TLS alert: write http:// where the server is named, or set \
                  api.tls"
             );
         }
-        Error::turned_away(reason).into_message()
+        Error::early_refusal(reason).into_message()
     }
 }
 

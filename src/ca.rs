@@ -6,9 +6,9 @@
 
 mod authority;
 mod leaf;
-mod leaves;
-mod succession;
+mod leaf_cache;
+mod rotation;
 
-pub use authority::{Authority, AuthorityError};
-pub use leaves::Leaves;
-pub use succession::{Heir, Succession};
+pub use authority::{CaError, CertificateAuthority};
+pub use leaf_cache::LeafCache;
+pub use rotation::{CaRotation, ScheduledCa};

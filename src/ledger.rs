@@ -3,19 +3,19 @@
 //! Owns the log, its formats and the metrics; promises one entry for every request, written off
 //! the request's path; must never see a secret: it is given names, not fields.
 
+mod audit_buffer;
 mod entry;
+mod history;
 mod line;
+mod log_buffer;
 mod logs;
 mod metrics;
-mod pulse;
-mod sink;
-mod trail;
 mod usage;
 
-pub use entry::{Decision, Entry, Ledger, Listed, Opening};
-pub use logs::{FilterError, Format, install};
-pub use metrics::{Metrics, Tally, Vitals};
-pub use pulse::{BOUNDS, Beat, Lookback, Pulse};
-pub use sink::{Sink, Writer};
-pub use trail::Trail;
-pub use usage::{Usage, Used};
+pub use audit_buffer::AuditBuffer;
+pub use entry::{Decision, Entry, Ledger, LoggedConnection, RequestLine};
+pub use history::{Bucket, History, LATENCY_BOUNDS_MS, TimeWindow};
+pub use log_buffer::{LogBuffer, LogWriter};
+pub use logs::{FilterError, LineFormat, install};
+pub use metrics::{ConnectionCounters, Metrics, ProcessStats};
+pub use usage::{ConnectionUsage, LastUse};

@@ -183,9 +183,9 @@ impl Management {
         let needed =
             registry.authorized().filter(|(standing, _)| standing.needs_reauthorization(now));
         let needed = needed.count();
-        let expiries = registry.authorized().filter_map(|(standing, tally)| {
+        let expiries = registry.authorized().filter_map(|(standing, counters)| {
             let end = standing.expires_at?;
-            Some((&**tally, end.duration_since(now).as_secs_f64()))
+            Some((&**counters, end.duration_since(now).as_secs_f64()))
         });
         metrics.note_tokens(expiries, needed);
     }

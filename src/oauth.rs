@@ -31,7 +31,7 @@ use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
 use crate::state::Registry;
 use crate::store::{RefreshLease, Revision, Store};
-use crate::upstream::Rules;
+use crate::upstream::UpstreamRules;
 use crate::vault::{OpenError, Vault};
 
 /// Where things are kept, and come into force.
@@ -63,7 +63,7 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     fn registry(&self) -> Registry;
 
     /// The way out's rules.
-    fn rules(&self) -> Arc<Rules>;
+    fn rules(&self) -> Arc<UpstreamRules>;
 
     /// The ports that anything may be sent to.
     fn allows_port(&self, port: u16) -> bool;

@@ -32,7 +32,7 @@ use crate::model::name::IntegrationName;
 use crate::model::permit::Terms;
 use crate::state::Registry;
 use crate::store::RefreshLease;
-use crate::upstream::Rules;
+use crate::upstream::UpstreamRules;
 
 pub use arrival::{Destination, ProxyRequest, RequestForm, Tags};
 pub use base_url::strip as strip_base_url;
@@ -97,7 +97,7 @@ pub struct InForce {
     /// The data plane's settings.
     pub settings: Arc<Settings>,
     /// The way out's rules.
-    pub rules: Arc<Rules>,
+    pub rules: Arc<UpstreamRules>,
     /// Whether the store has been silent for so long that what is known of it no longer counts.
     pub stale: Arc<AtomicBool>,
 }

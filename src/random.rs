@@ -8,14 +8,14 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 /// The system could not give random bytes; nothing that needs them may go on.
 #[derive(Debug, thiserror::Error)]
 #[error("the system's random number generator failed")]
-pub struct Failed(());
+pub struct RandomError(());
 
 /// `N` unpredictable bytes.
 ///
 /// # Errors
-/// [`Failed`] when the system's generator does.
-pub fn bytes<const N: usize>() -> Result<[u8; N], Failed> {
+/// [`RandomError`] when the system's generator does.
+pub fn bytes<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_silent| Failed(()))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_silent| RandomError(()))?;
     Ok(bytes)
 }

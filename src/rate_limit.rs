@@ -12,20 +12,20 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota};
 
 pub use self::memory::{MemoryBudget, MemoryShare};
 
 /// A number of requests per minute, of which a minute's worth may come at once.
 #[derive(Debug)]
-pub struct Rate {
+pub struct RateLimiter {
     per_minute: u32,
     limiter: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
 
 /// A number of requests per minute for each key, of which a minute's worth may come at once.
-pub struct Rates<K: Clone + Eq + Hash> {
+pub struct KeyedRateLimiter<K: Clone + Eq + Hash> {
     per_minute: u32,
     limiter: DefaultKeyedRateLimiter<K>,
     taken: AtomicU32,
@@ -35,16 +35,16 @@ pub struct Rates<K: Clone + Eq + Hash> {
 /// Too many requests; the next is welcome after this time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("too many requests; the next one in {0:?}")]
-pub struct Exceeded(pub Duration);
+pub struct RateExceeded(pub Duration);
 
-impl Rate {
+impl RateLimiter {
     /// At most `per_minute`; `None` for zero, which means no limit.
     #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
         Some(Self {
             per_minute,
-            limiter: RateLimiter::direct(quota),
+            limiter: governor::RateLimiter::direct(quota),
             clock: DefaultClock::default(),
         })
     }
@@ -58,18 +58,18 @@ impl Rate {
     /// Counts one request.
     ///
     /// # Errors
-    /// [`Exceeded`] says how long to wait.
-    pub fn take(&self) -> Result<(), Exceeded> {
-        self.limiter.check().map_err(|until| Exceeded(until.wait_time_from(self.clock.now())))
+    /// [`RateExceeded`] says how long to wait.
+    pub fn take(&self) -> Result<(), RateExceeded> {
+        self.limiter.check().map_err(|until| RateExceeded(until.wait_time_from(self.clock.now())))
     }
 }
 
-impl<K: Clone + Eq + Hash> Rates<K> {
+impl<K: Clone + Eq + Hash> KeyedRateLimiter<K> {
     /// At most `per_minute` for each key; `None` for zero, which means no limit.
     #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
-        let limiter = RateLimiter::keyed(quota);
+        let limiter = governor::RateLimiter::keyed(quota);
         Some(Self { per_minute, limiter, taken: AtomicU32::new(0), clock: DefaultClock::default() })
     }
 
@@ -82,26 +82,28 @@ impl<K: Clone + Eq + Hash> Rates<K> {
     /// Counts one request of `key`.
     ///
     /// # Errors
-    /// [`Exceeded`] says how long to wait.
-    pub fn take(&self, key: &K) -> Result<(), Exceeded> {
+    /// [`RateExceeded`] says how long to wait.
+    pub fn take(&self, key: &K) -> Result<(), RateExceeded> {
         // Keys that have their whole minute left need not be remembered.
-        if self.taken.fetch_add(1, Relaxed) % MANY == MANY - 1 {
+        if self.taken.fetch_add(1, Relaxed) % CLEANUP_INTERVAL == CLEANUP_INTERVAL - 1 {
             self.limiter.retain_recent();
         }
         self.limiter
             .check_key(key)
-            .map_err(|until| Exceeded(until.wait_time_from(self.clock.now())))
+            .map_err(|until| RateExceeded(until.wait_time_from(self.clock.now())))
     }
 }
 
-impl<K: Clone + Eq + Hash> fmt::Debug for Rates<K> {
+impl<K: Clone + Eq + Hash> fmt::Debug for KeyedRateLimiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rates").field("per_minute", &self.per_minute).finish_non_exhaustive()
+        f.debug_struct("KeyedRateLimiter")
+            .field("per_minute", &self.per_minute)
+            .finish_non_exhaustive()
     }
 }
 
 /// After how many requests it is looked which keys are still needed.
-const MANY: u32 = 4096;
+const CLEANUP_INTERVAL: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -109,16 +111,16 @@ mod tests {
 
     #[test]
     fn a_minutes_worth_may_come_at_once_and_then_it_is_too_many() {
-        let rate = Rate::per_minute(3).unwrap();
+        let rate = RateLimiter::per_minute(3).unwrap();
         assert_eq!([rate.take(), rate.take(), rate.take()], [Ok(()), Ok(()), Ok(())]);
-        let Exceeded(wait) = rate.take().unwrap_err();
+        let RateExceeded(wait) = rate.take().unwrap_err();
         assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
-        assert!(Rate::per_minute(0).is_none());
+        assert!(RateLimiter::per_minute(0).is_none());
     }
 
     #[test]
     fn each_key_has_a_minute_of_its_own() {
-        let rates = Rates::per_minute(1).unwrap();
+        let rates = KeyedRateLimiter::per_minute(1).unwrap();
         assert_eq!([rates.take(&'a'), rates.take(&'b')], [Ok(()), Ok(())]);
         assert!(rates.take(&'a').is_err());
         assert!(rates.is_per_minute(1));

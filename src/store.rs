@@ -32,16 +32,16 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::path::Path;
 
+pub use self::audit::AuditBatch;
 use self::audit::AuditTrail;
-pub use self::audit::Batch;
-pub use self::changes::{Change, Changes, Record, RecordKey, Snapshot};
-pub use self::copy::{Contents, CopyError, back_up_sqlite, beside, restore_sqlite};
-use self::database::{Database, Work};
+pub use self::changes::{Changes, Record, RecordChange, RecordKey, StoreSnapshot};
+pub use self::copy::{CopyContents, CopyError, back_up_sqlite, beside, restore_sqlite};
+use self::database::{Database, DbTransaction};
 pub use self::error::Error;
-pub use self::keys::{Renewed, Rewrapped};
-pub use self::page::{Page, Window};
-pub use self::postgres::{Listener, Notice};
-pub use self::refreshes::{Begun, Left, RefreshLease};
+pub use self::keys::{RewrappedSecret, RewrittenMac};
+pub use self::page::{Page, PageRange};
+pub use self::postgres::{ChangeListener, ChangeNotice};
+pub use self::refreshes::{Leftover, RefreshLease, RefreshStart};
 pub use self::writability::Unwritable;
 use crate::secret::Secret;
 
@@ -92,17 +92,17 @@ impl Store {
 
     /// Something that tells when another process may have written.
     #[must_use]
-    pub fn listen(&self) -> Listener {
+    pub fn listen(&self) -> ChangeListener {
         self.database.listen()
     }
 
     /// Work that sees one state of the database and changes nothing.
-    async fn read(&self) -> Result<Work, Error> {
+    async fn read(&self) -> Result<DbTransaction, Error> {
         self.database.read().await
     }
 
     /// Work that is done whole or not at all.
-    async fn write(&self) -> Result<Work, Error> {
+    async fn write(&self) -> Result<DbTransaction, Error> {
         self.database.write().await
     }
 }

@@ -10,11 +10,11 @@ mod conn_auth;
 mod departure;
 mod dial;
 mod error;
+mod gauges;
 mod guard;
 pub mod http1;
 mod http2;
-mod meter;
-mod names;
+mod lookups;
 mod pool;
 mod replay;
 mod reply;
@@ -34,16 +34,18 @@ use crate::model::origin::HostName;
 
 pub use address::{AddressClass, classify};
 pub use body::{BodyError, Outgoing};
-pub use departure::{Checked, Departure, FinalCheck, NotRenewed, Sealed, Withdrawn};
-pub use dial::Dialed;
-pub use error::{Error, Phase};
+pub use departure::{
+    CheckedDeparture, Departure, DepartureWithdrawn, FinalCheck, NotRenewed, SecretUnavailable,
+};
+pub use dial::DialTimes;
+pub use error::{Error, ResponsePhase};
+pub use gauges::{UpstreamGauges, UpstreamStats};
 pub use guard::{Guard, Judged, OwnListeners, Prohibited};
-pub use http1::{Malformed, Switched};
-pub use meter::{Gauges, Snapshot};
-pub use names::Names;
+pub use http1::{MalformedResponse, UpgradedConn};
+pub use lookups::NameLookups;
 pub use reply::{Reply, ReplyBody};
-pub use resolve::{Lookup, Resolver, System};
-pub use send::{Opened, Upstream};
+pub use resolve::{Lookup, Resolver, SystemResolver};
+pub use send::{DedicatedConn, Upstream};
 pub use tls::{RootsError, TlsClients};
 
 /// What the operator says about the way out.
@@ -71,7 +73,7 @@ pub struct Settings {
 
 /// Settings made ready for use; replaced as a whole on reload.
 #[derive(Debug)]
-pub struct Rules {
+pub struct UpstreamRules {
     /// Which rules these are; conns made under other rules are not reused.
     pub generation: u64,
     /// The settings.
@@ -81,5 +83,5 @@ pub struct Rules {
     /// TLS client configurations.
     pub tls: TlsClients,
     /// Names to addresses.
-    pub names: Arc<Names>,
+    pub names: Arc<NameLookups>,
 }

@@ -30,7 +30,7 @@ pub struct Vault {
 pub enum SealError {
     /// There is no randomness for a key or a nonce.
     #[error("there is no randomness to seal with")]
-    Chance(#[source] random::Failed),
+    Chance(#[source] random::RandomError),
     /// The cipher refused; it has no reason to.
     #[error("the cipher failed")]
     Cipher,

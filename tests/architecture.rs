@@ -157,7 +157,7 @@ fn every_error_is_logged_with_its_causes() {
 #[test]
 fn modules_are_found_in_every_way_to_name_them() {
     let text =
-        "use crate::model::name;\nuse crate::{clock::Clock, listener::{Fault, House}, secret};
+        "use crate::model::name;\nuse crate::{clock::Clock, listener::{Fault, Handler}, secret};
         // crate::cli\n fn f() { crate::random::bytes() } pub(in crate::app) struct S;";
     let found: Vec<_> = modules_named_in(text).into_iter().collect();
     assert_eq!(found, ["app", "clock", "listener", "model", "random", "secret"]);

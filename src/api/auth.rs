@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::ApiState;
 use super::error::Error;
-use crate::listener::Presence;
+use crate::listener::ConnState;
 use crate::management::{ClientAddr, Management, Operator};
 use crate::model::token::{BODY_LENGTH, PREFIX, TokenDigest};
 
@@ -33,8 +33,8 @@ impl FromRequestParts<ApiState> for AuthenticatedOperator {
             let source = parts.extensions.get::<ClientAddr>().and_then(|source| source.0);
             state.rate_limits.count_stranger(source).map_or_else(Error::too_many, |()| refused)
         })?;
-        if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
-            presence.greet(Some(digest)).map_err(|_full| Error::overloaded())?;
+        if let Some(conn) = parts.extensions.get::<Arc<ConnState>>() {
+            conn.mark_authenticated(Some(digest)).map_err(|_full| Error::overloaded())?;
         }
         let per_minute = state.management.rules().requests_per_minute;
         state.rate_limits.count_request(&digest, per_minute).map_err(Error::too_many)?;

@@ -56,7 +56,7 @@ pub(super) struct SuccessorAnswer {
     ))
 )]
 pub(super) async fn certificate(State(state): State<ApiState>) -> Response {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], state.leaves.to_trust()).into_response()
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], state.leaves.trusted_pem()).into_response()
 }
 
 /// Make another interception CA

@@ -8,11 +8,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::capitalized;
-use crate::listener::{self, TurnedAway};
+use crate::listener::{self, EarlyRefusal};
 use crate::management::{About, Fault, Refused};
 use crate::model::sealed::KeyId;
 use crate::oauth::TokenFailure;
-use crate::rate_limit::Exceeded;
+use crate::rate_limit::RateExceeded;
 
 use self::numbered::answer;
 pub(super) use self::numbered::{Numbered, NumberedErrors};
@@ -101,7 +101,7 @@ impl Error {
         Self::new(StatusCode::UNAUTHORIZED, "InvalidCredentials", title)
     }
 
-    pub(super) fn too_many(exceeded: Exceeded) -> Self {
+    pub(super) fn too_many(exceeded: RateExceeded) -> Self {
         let error =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Too many requests");
         Self { retry_after: Some(exceeded.0.as_secs() + 1), ..error }
@@ -167,19 +167,19 @@ impl Error {
         Self { status: StatusCode::BAD_REQUEST, errors, retry_after: None }
     }
 
-    pub(super) fn turned_away(reason: TurnedAway) -> Self {
+    pub(super) fn early_refusal(reason: EarlyRefusal) -> Self {
         match reason {
-            TurnedAway::Fault(listener::Fault::TooLarge) => Self::new(
+            EarlyRefusal::Framing(listener::FramingFault::TooLarge) => Self::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "HeadTooLarge",
                 "The request's head is too large",
             ),
-            TurnedAway::Fault(fault) => Self::new(
+            EarlyRefusal::Framing(fault) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "MalformedRequest",
                 capitalized(&fault.to_string()),
             ),
-            TurnedAway::Full => {
+            EarlyRefusal::ConnLimit => {
                 let title = "The server has too many connections; try again";
                 let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", title);
                 Self { retry_after: Some(1), ..error }

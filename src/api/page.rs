@@ -7,16 +7,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::Error;
 use crate::management::printable_name;
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// The page that is asked for. Parameters of other names are passed over, as clients of ZIS expect.
 #[derive(Debug)]
-pub(super) struct PageQuery(pub(super) Window);
+pub(super) struct PageQuery(pub(super) PageRange);
 
 /// The page that is asked for, and nothing else: a filter that there is none of would be taken for
 /// one that has found everything.
 #[derive(Debug)]
-pub(super) struct StrictPageQuery(pub(super) Window);
+pub(super) struct StrictPageQuery(pub(super) PageRange);
 
 /// A query without parameters.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ enum Others {
 }
 
 /// Reads the parameters of a page.
-fn read(query: &str, others: Others) -> Result<Window, Error> {
+fn read(query: &str, others: Others) -> Result<PageRange, Error> {
     let (mut size, mut after, mut before) = (None, None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -129,7 +129,7 @@ fn read(query: &str, others: Others) -> Result<Window, Error> {
     let limit = size.map_or(Ok(MAX_PAGE_SIZE), |size| parse_size(&size))?;
     // Clients of some languages send a cursor that they do not have as an empty one.
     let given = |cursor: Option<String>| cursor.filter(|cursor| !cursor.is_empty());
-    Ok(Window { after: given(after), before: given(before), limit })
+    Ok(PageRange { after: given(after), before: given(before), limit })
 }
 
 fn parse_size(text: &str) -> Result<u32, Error> {
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn window(query: &str) -> (Option<String>, Option<String>, u32) {
-        let Window { after, before, limit } = read(query, Others::PassedOver).unwrap();
+        let PageRange { after, before, limit } = read(query, Others::PassedOver).unwrap();
         (after, before, limit)
     }
 

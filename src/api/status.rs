@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::ApiState;
 use super::auth::AuthenticatedOperator;
 use super::page::NoQuery;
-use crate::ledger::Vitals;
+use crate::ledger::ProcessStats;
 
 /// What a server tells of itself.
 #[derive(Debug, Serialize, ToSchema)]
@@ -145,14 +145,14 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     ))
 )]
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
-    let vitals = Vitals {
-        caller_conns: state.doorkeeper.conns(),
+    let stats = ProcessStats {
+        caller_conns: state.conn_limit.conns(),
         upstream: state.gauges.snapshot(),
         log_lines_dropped: state.sink.dropped(),
         leaves: state.leaves.len(),
     };
     state.management.note_tokens(&state.metrics);
-    let text = state.metrics.render(&vitals);
+    let text = state.metrics.render(&stats);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }

@@ -6,7 +6,7 @@ use rustls::ServerConfig;
 
 use super::server::StartError;
 use crate::config::{self, Config, Tls};
-use crate::listener::{Address, Listener, server_config};
+use crate::listener::{ListenAddr, Listener, server_config};
 
 fn tls(files: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
     let Some(files) = files else { return Ok(None) };
@@ -19,8 +19,8 @@ pub(super) fn bind_proxy(config: &Config) -> Result<Vec<Listener>, StartError> {
     let tls = tls(plan.tls.as_ref())?;
     let bind = |listener: &config::Listener| {
         let address = match listener {
-            config::Listener::Tcp(address) => Address::Tcp(*address),
-            config::Listener::Unix(path) => Address::Unix(path.clone(), plan.socket_mode),
+            config::Listener::Tcp(address) => ListenAddr::Tcp(*address),
+            config::Listener::Unix(path) => ListenAddr::Unix(path.clone(), plan.socket_mode),
         };
         Ok(Listener::bind(&address, tls.clone())?)
     };
@@ -30,7 +30,7 @@ pub(super) fn bind_proxy(config: &Config) -> Result<Vec<Listener>, StartError> {
 /// The listener of the API and the console.
 pub(super) fn bind_api(config: &Config) -> Result<Listener, StartError> {
     let tls = tls(config.api.tls.as_ref())?;
-    Ok(Listener::bind(&Address::Tcp(config.api.listen), tls)?)
+    Ok(Listener::bind(&ListenAddr::Tcp(config.api.listen), tls)?)
 }
 
 /// Where callers reach the proxy.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::data_dir::{self, DataDir, DataDirError};
 use super::keys;
 use crate::config::{Config, Environment, StoreUrl};
-use crate::store::{Contents, CopyError, back_up_sqlite, beside, restore_sqlite};
+use crate::store::{CopyContents, CopyError, back_up_sqlite, beside, restore_sqlite};
 
 /// The store was copied.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Copied {
     /// The database of the data directory.
     pub database: PathBuf,
     /// The contents of it.
-    pub contents: Contents,
+    pub contents: CopyContents,
     /// The master keys that it takes and that are not at hand.
     pub missing_keys: Vec<Box<str>>,
     /// The place of the master keys.
@@ -106,7 +106,7 @@ fn copied(
     config: &Config,
     environment: &Environment,
     database: PathBuf,
-    contents: Contents,
+    contents: CopyContents,
 ) -> Copied {
     let (keys, known) = keys::at_hand(config, environment);
     let is_missing = |id: &str| !known.iter().any(|known| known == id);

@@ -88,7 +88,7 @@ pub enum DataDirError {
     NotAToken(PathBuf),
     /// There is no randomness for a new token.
     #[error("no access token can be made")]
-    Chance(#[source] random::Failed),
+    Chance(#[source] random::RandomError),
 }
 
 impl DataDir {

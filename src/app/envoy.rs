@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::worker::Shared;
 use crate::clock::instant;
 use crate::console::{Courier, Delivered, Errand, Preview, Times};
-use crate::listener::{House, Lobby, TurnedAway, Visit};
+use crate::listener::{ConnTracker, EarlyRefusal, Handler, InFlight};
 use crate::model::connection::Connection;
 use crate::model::credential::masked;
 use crate::model::origin::Origin;
@@ -46,21 +46,21 @@ impl Courier for Envoy {
     }
 }
 
-impl House for Watched {
+impl Handler for Watched {
     type Body = AnswerBody;
 
-    async fn answer(
+    async fn handle(
         self: Arc<Self>,
-        visit: Visit,
+        in_flight: InFlight,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Infallible> {
-        let response = Arc::clone(&self.inside).answer(visit, request).await?;
+        let response = Arc::clone(&self.inside).handle(in_flight, request).await?;
         *self.times.lock() = response.body().times();
         Ok(response)
     }
 
-    fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
-        self.inside.turn_away(reason)
+    fn early_refusal(&self, reason: EarlyRefusal) -> Vec<u8> {
+        self.inside.early_refusal(reason)
     }
 }
 
@@ -70,14 +70,15 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let request = written(errand, &origin)?;
     let (ours, theirs) = tokio::io::duplex(BUFFER);
     let tasks = Tasks::default();
-    let lobby = Arc::new(Lobby::new(Arc::clone(&shared.doorkeeper), shared.limits, 1));
-    let inner = lobby.admit_within().ok_or("The proxy has too many connections; try again.")?;
-    let proxy = Arc::new(proxy_of(shared, &tasks, &lobby));
-    let house = Arc::new(Watched {
+    let conn_tracker = Arc::new(ConnTracker::new(Arc::clone(&shared.conn_limit), shared.limits, 1));
+    let inner =
+        conn_tracker.admit_internal().ok_or("The proxy has too many connections; try again.")?;
+    let proxy = Arc::new(proxy_of(shared, &tasks, &conn_tracker));
+    let handler = Arc::new(Watched {
         inside: Arc::new(TunnelHandler { proxy: Arc::clone(&proxy), tunnel: Arc::new(tunnel) }),
         times: Mutex::default(),
     });
-    tasks.spawn(inner.serve_within(theirs, Arc::clone(&house), tasks.clone()));
+    tasks.spawn(inner.serve_internal(theirs, Arc::clone(&handler), tasks.clone()));
     let shaken = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await;
     let (mut sender, conn) = shaken.map_err(|error| error.to_string())?;
     tasks.spawn(async move {
@@ -85,7 +86,7 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     });
     let begun = instant();
     let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let (own, origin) = *house.times.lock();
+    let (own, origin) = *handler.times.lock();
     let used_first = current(shared, &connection);
     let (head, body) = answer.into_parts();
     let body = Beginning::read(body).await;
@@ -161,7 +162,7 @@ fn decide(shared: &Shared, errand: &Errand, now: Timestamp) -> Result<Decided, S
 }
 
 /// The data plane of one request: its conns end with it.
-fn proxy_of(shared: &Shared, tasks: &Tasks, lobby: &Arc<Lobby>) -> Proxy {
+fn proxy_of(shared: &Shared, tasks: &Tasks, conn_tracker: &Arc<ConnTracker>) -> Proxy {
     Proxy {
         in_force: Arc::clone(&shared.in_force),
         changes: shared.changes.clone(),
@@ -170,7 +171,7 @@ fn proxy_of(shared: &Shared, tasks: &Tasks, lobby: &Arc<Lobby>) -> Proxy {
         ledger: Arc::clone(&shared.ledger),
         via: shared.via.clone(),
         tasks: tasks.clone(),
-        lobby: Arc::clone(lobby),
+        conn_tracker: Arc::clone(conn_tracker),
         tunnel_tls: Arc::clone(&shared.tunnel_tls),
         tokens: shared.tokens.clone(),
         replay_memory: Arc::clone(&shared.replay_memory),

@@ -22,7 +22,7 @@ use crate::error::chain;
 use crate::ledger::Metrics;
 use crate::proxy::InForce;
 use crate::state::{DuplicateNames, Registry};
-use crate::store::{self, Change, Changes, Notice, Record, RecordKey, Revision};
+use crate::store::{self, ChangeNotice, Changes, Record, RecordChange, RecordKey, Revision};
 
 /// Keeps what is in force abreast of the store.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Follower {
     async fn listen(&self) {
         let mut listener = self.backing.store.listen();
         loop {
-            if listener.changed().await == Notice::Unheard {
+            if listener.changed().await == ChangeNotice::Unheard {
                 tracing::warn!(
                     "the database passes no notifications on, as a pooler in transaction mode does \
                      not: what other instances write is looked for every half a second"
@@ -197,7 +197,7 @@ impl Follower {
         match changes {
             Changes::Since { changes, .. } if changes.is_empty() => {}
             Changes::Since { revision, changes } => {
-                if changes.iter().any(|change| matches!(change, Change::Authorities)) {
+                if changes.iter().any(|change| matches!(change, RecordChange::Authorities)) {
                     self.trust.renew(&self.backing).await;
                 }
                 self.put_in_force(|registry| self.apply(registry, changes));
@@ -248,13 +248,13 @@ impl Follower {
 
     /// Another instance may have rotated to a key that is in our file by now. Whether there are
     /// other keys than before: then what could not be opened may open.
-    async fn reread_keys_for(&self, changes: &[Change]) -> bool {
+    async fn reread_keys_for(&self, changes: &[RecordChange]) -> bool {
         let vault = self.backing.keys.vault();
         let knows = |id: &str| vault.keyring().ids().any(|known| known == id);
         let unknown = changes.iter().any(|change| match change {
-            Change::Connection { now: Ok(Some(record)), .. } => !knows(&record.sealed.key_id),
-            Change::Token { now: Ok(Some(record)), .. } => !knows(&record.mac.key_id),
-            Change::Key { id } => vault.keyring().first_id() != &**id,
+            RecordChange::Connection { now: Ok(Some(record)), .. } => !knows(&record.sealed.key_id),
+            RecordChange::Token { now: Ok(Some(record)), .. } => !knows(&record.mac.key_id),
+            RecordChange::Key { id } => vault.keyring().first_id() != &**id,
             _ => false,
         });
         unknown && self.reread_keys().await

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{self, Clock};
 use crate::error::chain;
-use crate::ledger::{Metrics, Trail};
+use crate::ledger::{AuditBuffer, Metrics};
 use crate::proxy::InForce;
 use crate::store::{self, Store};
 
@@ -19,7 +19,7 @@ use crate::store::{self, Store};
 pub(super) struct Housekeeping {
     pub(super) store: Arc<Store>,
     pub(super) in_force: Arc<ArcSwap<InForce>>,
-    pub(super) trail: Arc<Trail>,
+    pub(super) trail: Arc<AuditBuffer>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     /// For how long entries are kept.
@@ -55,14 +55,14 @@ impl Housekeeping {
     /// loses none, but may keep some twice.
     pub(super) async fn keep_entries(&self) {
         self.metrics.note_audit_entries_lost(self.trail.lost());
-        let mut unkept = Unkept { trail: &self.trail, lines: self.trail.take(), kept: 0 };
+        let mut unkept = Unkept { trail: &self.trail, lines: self.trail.drain(), kept: 0 };
         let last = self.clock.now();
         while let Some((batch, length)) = unkept.batch() {
             let kept = self.store.append_audit(&batch, last).await;
             let is_lost = kept.as_ref().is_err_and(|error| !error.is_transient());
             if is_lost {
                 // Nothing keeps them later either, and what comes next needs the room in memory.
-                self.trail.lose(memchr::memchr_iter(b'\n', batch.as_bytes()).count() as u64);
+                self.trail.count_lost(memchr::memchr_iter(b'\n', batch.as_bytes()).count() as u64);
             }
             let is_off = kept.is_err();
             self.note_trail(kept);
@@ -124,7 +124,7 @@ impl Housekeeping {
 
 /// Lines that were taken, and go back where they came from unless they are kept.
 struct Unkept<'a> {
-    trail: &'a Trail,
+    trail: &'a AuditBuffer,
     lines: Vec<u8>,
     kept: usize,
 }
@@ -144,7 +144,7 @@ impl Drop for Unkept<'_> {
     fn drop(&mut self) {
         self.lines.drain(..self.kept);
         if !self.lines.is_empty() {
-            self.trail.give_back(std::mem::take(&mut self.lines));
+            self.trail.push_front(std::mem::take(&mut self.lines));
         }
     }
 }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn batches_are_of_whole_lines_and_leave_none_out() {
-        let (trail, line) = (Trail::default(), format!("{}\n", "x".repeat(999)));
+        let (trail, line) = (AuditBuffer::default(), format!("{}\n", "x".repeat(999)));
         for count in [0, 1, 524, 525, 5000] {
             let text = line.repeat(count);
             let mut unkept = Unkept { trail: &trail, lines: text.clone().into_bytes(), kept: 0 };
@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn what_was_not_kept_goes_back() {
-        let trail = Trail::default();
+        let trail = AuditBuffer::default();
         let mut unkept = Unkept { trail: &trail, lines: b"one\ntwo\n".to_vec(), kept: 0 };
         unkept.kept = 4;
         drop(unkept);
-        assert_eq!(trail.take(), b"two\n");
+        assert_eq!(trail.drain(), b"two\n");
     }
 }

@@ -13,7 +13,9 @@ use crate::model::token::{Scopes, TokenDigest};
 use crate::proxy::{InForce, Renewal, Settings};
 use crate::state::DuplicateNames;
 use crate::store::RefreshLease;
-use crate::upstream::{self, Guard, Names, OwnListeners, RootsError, Rules, TlsClients};
+use crate::upstream::{
+    self, Guard, NameLookups, OwnListeners, RootsError, TlsClients, UpstreamRules,
+};
 
 /// What stays the same over all reloads.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct Assembly {
     /// The proxy's own listeners.
     pub own: OwnListeners,
     /// Names to addresses.
-    pub names: Arc<Names>,
+    pub names: Arc<NameLookups>,
     /// The operator's token, if there is one, which is in force beside all others.
     pub admin: Option<TokenDigest>,
 }
@@ -52,7 +54,7 @@ impl Assembly {
         before: Option<&InForce>,
     ) -> Result<InForce, AssemblyError> {
         let settings = upstream_settings(config);
-        let rules = Rules {
+        let rules = UpstreamRules {
             generation,
             guard: Guard::new(settings.allow_networks.clone(), self.own.clone()),
             tls: TlsClients::new(&settings)?,

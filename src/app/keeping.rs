@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::management;
 use crate::oauth::{Manager, Provider, RefreshHandle, Shelf, Surroundings};
 use crate::tasks::Tasks;
-use crate::upstream::{Gauges, Upstream};
+use crate::upstream::{Upstream, UpstreamGauges};
 
 /// The store and the keys, the follower that puts in force what is written, and what the store is
 /// told now and then.
@@ -46,7 +46,7 @@ impl Keeping {
         trust: &Arc<Trust>,
         live: &Arc<Live>,
         ledger: &Ledger,
-        gauges: &Arc<Gauges>,
+        gauges: &Arc<UpstreamGauges>,
     ) -> Result<Self, FollowError> {
         let follower = Follower::start(
             backing.clone(),

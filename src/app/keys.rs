@@ -15,7 +15,7 @@ use super::data_dir::{DataDirError, read_secret, write_secret};
 use crate::config::{Config, Environment};
 use crate::model::sealed::{Context, KeyId, Sealed};
 use crate::secret::Secret;
-use crate::store::{self, Store, Window};
+use crate::store::{self, PageRange, Store};
 use crate::vault::{Keyring, KeyringError, SealError, Vault};
 
 /// The master keys in use.
@@ -243,7 +243,7 @@ impl Keys {
         if is_empty || store.key_check().await?.is_some() {
             return Ok(true);
         }
-        let first = Window { after: None, before: None, limit: 1 };
+        let first = PageRange { after: None, before: None, limit: 1 };
         let mut connections = store.connections_under_other_keys("", &first).await?.items;
         let mut tokens = store.tokens_under_other_keys("", &first).await?.items;
         let mut clients = store.clients_under_other_keys("", &first).await?.items;

@@ -18,10 +18,10 @@ use crate::api::ApiState;
 use crate::config::Config;
 use crate::console;
 use crate::ledger::Ledger;
-use crate::listener::{HeadLimits, Limits, Listener};
+use crate::listener::{ConnLimits, HeadLimits, Listener};
 use crate::management::Management;
 use crate::proxy::Via;
-use crate::upstream::{Gauges, Names, OwnListeners, System};
+use crate::upstream::{NameLookups, OwnListeners, SystemResolver, UpstreamGauges};
 
 /// What stays the same over all reloads.
 pub(super) fn assembly<'a>(
@@ -32,7 +32,7 @@ pub(super) fn assembly<'a>(
     Assembly {
         metrics: Arc::clone(&ledger.metrics),
         own: OwnListeners::new(listeners.filter_map(Listener::local_addr).collect()),
-        names: Arc::new(Names::new(Arc::new(System))),
+        names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
         admin: Some(admin_token.digest),
     }
 }
@@ -42,14 +42,14 @@ pub(super) fn shared(
     live: &Live,
     stop: watch::Receiver<bool>,
     ledger: Arc<Ledger>,
-    (instance, gauges): (&str, Arc<Gauges>),
+    (instance, gauges): (&str, Arc<UpstreamGauges>),
     tunnel_tls: Arc<ServerConfig>,
 ) -> Shared {
     Shared {
         in_force: live.in_force(),
         changes: live.changes(),
         stop,
-        doorkeeper: Arc::default(),
+        conn_limit: Arc::default(),
         gauges,
         via: Via::new(instance),
         limits: limits(config),
@@ -62,27 +62,32 @@ pub(super) fn shared(
     }
 }
 
-pub(super) fn limits(config: &Config) -> Limits {
+pub(super) fn limits(config: &Config) -> ConnLimits {
     let plan = &config.proxy;
     let max_conns_per_caller = match plan.max_connections_per_caller {
         0 => (plan.max_connections / 2).max(1),
         most => most,
     };
-    Limits {
+    ConnLimits {
         head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MOST_FIELDS },
         head_timeout: plan.head_timeout,
         idle_timeout: plan.idle_timeout,
         max_conns: plan.max_connections,
         max_conns_per_caller,
-        max_silent_conns: (plan.max_connections / 10).max(100),
+        max_unauthenticated_conns: (plan.max_connections / 10).max(100),
     }
 }
 
 /// Those of the API's listener, which has conns of its own.
-pub(super) fn api_limits(config: &Config) -> Limits {
-    let max_silent_conns = MOST_API_CONNS / 10;
+pub(super) fn api_limits(config: &Config) -> ConnLimits {
+    let max_unauthenticated_conns = MOST_API_CONNS / 10;
     let max_conns_per_caller = MOST_API_CONNS / 2;
-    Limits { max_conns: MOST_API_CONNS, max_conns_per_caller, max_silent_conns, ..limits(config) }
+    ConnLimits {
+        max_conns: MOST_API_CONNS,
+        max_conns_per_caller,
+        max_unauthenticated_conns,
+        ..limits(config)
+    }
 }
 
 /// The management plane's rules, over what is in force and what is kept.
@@ -108,7 +113,7 @@ pub(super) fn rooms(
         rate_limits: Arc::default(),
         leaves: Arc::clone(&trust.leaves),
         metrics: Arc::clone(&shared.ledger.metrics),
-        doorkeeper: Arc::clone(&shared.doorkeeper),
+        conn_limit: Arc::clone(&shared.conn_limit),
         gauges: Arc::clone(&shared.gauges),
         sink: Arc::clone(&shared.ledger.sink),
         draining: Arc::clone(draining),

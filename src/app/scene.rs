@@ -9,7 +9,7 @@ use crate::oauth::Surroundings;
 use crate::proxy::InForce;
 use crate::state::Registry;
 use crate::store::RefreshLease;
-use crate::upstream::Rules;
+use crate::upstream::UpstreamRules;
 
 /// What is in force.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Surroundings for Scene {
         self.0.load().registry.clone()
     }
 
-    fn rules(&self) -> Arc<Rules> {
+    fn rules(&self) -> Arc<UpstreamRules> {
         Arc::clone(&self.0.load().rules)
     }
 

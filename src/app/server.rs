@@ -25,16 +25,16 @@ use super::rooms::{self, assembly, rooms, shared};
 use super::trust::{Trust, TrustError};
 use super::worker::{self, Shared};
 use crate::api::{Api, ApiState};
-use crate::ca::Leaves;
+use crate::ca::LeafCache;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl};
 use crate::console;
-use crate::ledger::{FilterError, Format, Ledger, Sink, Writer, install};
-use crate::listener::{BindError, Limits, Listener, Lobby, tunnel_config};
+use crate::ledger::{FilterError, Ledger, LineFormat, LogBuffer, LogWriter, install};
+use crate::listener::{BindError, ConnLimits, ConnTracker, Listener, tunnel_config};
 use crate::random;
 use crate::state::Registry;
 use crate::tasks::Tasks;
-use crate::upstream::Gauges;
+use crate::upstream::UpstreamGauges;
 
 /// A server that has bound its sockets and not yet served anybody.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Server {
     started: Started,
     api_listener: Listener,
     api: Api,
-    api_limits: Limits,
+    api_limits: ConnLimits,
     reload: Reload,
     keeping: Option<Keeping>,
     stop: watch::Sender<bool>,
@@ -50,7 +50,7 @@ pub struct Server {
     workers: Vec<JoinHandle<()>>,
     signals: Signals,
     /// Written to until the very end, so dropped last.
-    _log: Writer,
+    _log: LogWriter,
     _data_dir: DataDir,
 }
 
@@ -109,7 +109,7 @@ pub enum StartError {
     Log(#[from] FilterError),
     /// There is no randomness.
     #[error(transparent)]
-    Chance(#[from] random::Failed),
+    Chance(#[from] random::RandomError),
     /// A thread or runtime can't be started.
     #[error("a thread can't be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -136,7 +136,7 @@ impl Server {
         let bound = proxy_listeners.iter().chain([&api_listener]);
         let assembly = assembly(bound, &ledger, &admin_token);
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
-        let gauges = Arc::<Gauges>::default();
+        let gauges = Arc::<UpstreamGauges>::default();
         let open = open(&config, &environment, &live, &ledger, &gauges);
         let (trust, keeping) = signals.runtime.block_on(Box::pin(open))?;
         let (stop, stopped) = watch::channel(false);
@@ -204,9 +204,9 @@ impl Server {
 
     async fn serve(&mut self) -> Result<(), StartError> {
         let (tasks, api) = (Tasks::default(), Arc::new(self.api.clone()));
-        let lobby = Arc::new(Lobby::new(Arc::default(), self.api_limits, 1));
+        let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
-        let serving = listener.serve(api, Arc::clone(&lobby), tasks.clone());
+        let serving = listener.serve(api, Arc::clone(&conn_tracker), tasks.clone());
         let keeping = self.keeping.as_ref();
         // The API goes on while requests are finished, or nobody could ask how things stand.
         let ending = async {
@@ -221,11 +221,11 @@ impl Server {
         };
         tokio::select! {
             served = serving => served.map_err(StartError::Thread)?,
-            () = lobby.sweep() => {}
+            () = conn_tracker.sweep() => {}
             () = work(keeping) => {}
             () = ending => {}
         }
-        lobby.drain();
+        conn_tracker.drain();
         let _cut = tokio::time::timeout(LAST_ANSWERS, tasks.finished()).await;
         if let Some(keeping) = &self.keeping {
             let grace = self.reload.running.shutdown_grace;
@@ -286,7 +286,7 @@ async fn open(
     environment: &Environment,
     live: &Arc<Live>,
     ledger: &Ledger,
-    gauges: &Arc<Gauges>,
+    gauges: &Arc<UpstreamGauges>,
 ) -> Result<(Arc<Trust>, Option<Keeping>), StartError> {
     let backing = Backing::open(config, environment).await?;
     let (clock, metrics) = (ledger.clock.clone(), Arc::clone(&ledger.metrics));
@@ -300,7 +300,7 @@ async fn open(
 
 /// What callers are shown inside tunnels.
 fn tunnel_tls(trust: &Trust) -> Result<Arc<ServerConfig>, StartError> {
-    let leaves = Arc::<Leaves>::clone(&trust.leaves);
+    let leaves = Arc::<LeafCache>::clone(&trust.leaves);
     tunnel_config(leaves).map_err(StartError::Tls)
 }
 
@@ -313,13 +313,13 @@ async fn work(keeping: Option<&Keeping>) {
 }
 
 /// Eight hexadecimal digits that tell this process from others.
-fn instance_name() -> Result<String, random::Failed> {
+fn instance_name() -> Result<String, random::RandomError> {
     Ok(format!("{:08x}", u32::from_be_bytes(random::bytes::<4>()?)))
 }
 
 /// The log, from here on, and the figures.
 fn open_ledger(config: &Config, instance: &str) -> Result<Ledger, StartError> {
-    let (sink, clock) = (Arc::new(Sink::default()), Clock::system());
+    let (sink, clock) = (Arc::new(LogBuffer::default()), Clock::system());
     let format = log_format(config);
     install(Arc::clone(&sink), format, clock.clone(), &config.log.level)?;
     let mut ledger = Ledger::new(sink, Arc::default(), clock, format, instance);
@@ -327,11 +327,11 @@ fn open_ledger(config: &Config, instance: &str) -> Result<Ledger, StartError> {
     Ok(ledger)
 }
 
-fn log_format(config: &Config) -> Format {
+fn log_format(config: &Config) -> LineFormat {
     match config.log.format {
-        LogFormat::Auto if std::io::stderr().is_terminal() => Format::Pretty,
-        LogFormat::Pretty => Format::Pretty,
-        LogFormat::Auto | LogFormat::Json => Format::Json,
+        LogFormat::Auto if std::io::stderr().is_terminal() => LineFormat::Pretty,
+        LogFormat::Pretty => LineFormat::Pretty,
+        LogFormat::Auto | LogFormat::Json => LineFormat::Json,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::backing::Backing;
 use super::data_dir::{DataDirError, write_secret};
-use crate::ca::{Authority, AuthorityError, Heir, Leaves, Succession};
+use crate::ca::{CaError, CaRotation, CertificateAuthority, LeafCache, ScheduledCa};
 use crate::clock::Clock;
 use crate::config::{Config, PemError};
 use crate::error::chain;
@@ -21,7 +21,7 @@ use crate::vault::OpenError;
 /// The CA, and what it signs.
 #[derive(Debug)]
 pub(super) struct Trust {
-    pub(super) leaves: Arc<Leaves>,
+    pub(super) leaves: Arc<LeafCache>,
     /// Where the certificate is written.
     pub(super) certificate: PathBuf,
     /// Whether the CAs are the store's.
@@ -38,10 +38,10 @@ pub enum TrustError {
     Pem(#[from] PemError),
     /// What `[ca]` names is no CA that can be used.
     #[error("ca.cert ({}) and ca.key ({}) can't be used: {}", .0.display(), .1.display(), .2)]
-    Configured(PathBuf, PathBuf, #[source] AuthorityError),
+    Configured(PathBuf, PathBuf, #[source] CaError),
     /// A new one can't be made.
     #[error("no interception CA can be made: {0}")]
-    Make(#[from] AuthorityError),
+    Make(#[from] CaError),
     /// A new one can't be sealed.
     #[error(transparent)]
     Seal(#[from] RecordError),
@@ -66,13 +66,13 @@ impl Trust {
         metrics: Arc<Metrics>,
     ) -> Result<Self, TrustError> {
         let configured = config.ca.cert.as_ref().zip(config.ca.key.as_ref());
-        let succession = match (configured, backing) {
-            (Some((cert, key)), _) => Succession::of(configured_ca(cert, key, &clock)?),
-            (None, None) => Succession::of(Authority::generate(clock.now())?),
-            (None, Some(_)) => Succession::default(),
+        let rotation = match (configured, backing) {
+            (Some((cert, key)), _) => CaRotation::single(configured_ca(cert, key, &clock)?),
+            (None, None) => CaRotation::single(CertificateAuthority::generate(clock.now())?),
+            (None, Some(_)) => CaRotation::default(),
         };
         let trust = Self {
-            leaves: Arc::new(Leaves::new(succession, clock.clone())),
+            leaves: Arc::new(LeafCache::new(rotation, clock.clone())),
             certificate: config.data_dir.join(CERTIFICATE),
             is_kept: configured.is_none() && backing.is_some(),
             clock,
@@ -103,7 +103,7 @@ impl Trust {
     async fn begin(&self, backing: &Backing) -> Result<(), TrustError> {
         if backing.store.authorities().await?.is_empty() {
             let now = self.clock.now();
-            let authority = Authority::generate(now)?;
+            let authority = CertificateAuthority::generate(now)?;
             let record = seal_authority(&backing.keys.vault(), &authority, now)?;
             if backing.store.keep_first_authority(&record).await? {
                 tracing::info!("an interception CA was made");
@@ -118,11 +118,11 @@ impl Trust {
             let record = record.map_err(|error| self.alarm(&error)).ok()?;
             let key = vault.open(&record.context(), &record.sealed);
             let key = key.map_err(|error| self.alarm_of_key(backing, &error)).ok()?;
-            let authority = Authority::restore(&record.certificate, &key, now);
+            let authority = CertificateAuthority::restore(&record.certificate, &key, now);
             let authority = authority.map_err(|error| self.alarm(&error)).ok()?;
-            Some(Heir { authority: Arc::new(authority), signs_from: record.signs_from })
+            Some(ScheduledCa { authority: Arc::new(authority), signs_from: record.signs_from })
         });
-        self.leaves.succeed(Succession::new(opened.collect()));
+        self.leaves.set_rotation(CaRotation::new(opened.collect()));
         Ok(())
     }
 
@@ -153,15 +153,19 @@ impl Trust {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(|why| DataDirError::File(directory.to_path_buf(), why))?;
         }
-        Ok(write_secret(path, self.leaves.to_trust().as_bytes())?)
+        Ok(write_secret(path, self.leaves.trusted_pem().as_bytes())?)
     }
 }
 
-fn configured_ca(cert: &Path, key: &Path, clock: &Clock) -> Result<Authority, TrustError> {
+fn configured_ca(
+    cert: &Path,
+    key: &Path,
+    clock: &Clock,
+) -> Result<CertificateAuthority, TrustError> {
     let unreadable = |path: &Path, why| PemError::Unreadable(path.to_path_buf(), why);
     let certificates = fs::read_to_string(cert).map_err(|why| unreadable(cert, why))?;
     let secret = Secret::new(fs::read(key).map_err(|why| unreadable(key, why))?);
-    Authority::from_pem(&certificates, &secret, clock.now())
+    CertificateAuthority::from_pem(&certificates, &secret, clock.now())
         .map_err(|why| TrustError::Configured(cert.to_path_buf(), key.to_path_buf(), why))
 }
 

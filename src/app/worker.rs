@@ -11,12 +11,12 @@ use tokio::sync::watch;
 use super::server::StartError;
 use crate::error::chain;
 use crate::ledger::Ledger;
-use crate::listener::{Doorkeeper, Limits, Listener, Lobby};
+use crate::listener::{ConnLimit, ConnLimits, ConnTracker, Listener};
 use crate::oauth::RefreshHandle;
 use crate::proxy::{InForce, Proxy, Via};
 use crate::rate_limit::MemoryBudget;
 use crate::tasks::Tasks;
-use crate::upstream::{Gauges, Upstream};
+use crate::upstream::{Upstream, UpstreamGauges};
 
 /// What all workers share.
 #[derive(Clone, Debug)]
@@ -26,10 +26,10 @@ pub(super) struct Shared {
     /// Turns true when the server goes down.
     pub(super) stop: watch::Receiver<bool>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) doorkeeper: Arc<Doorkeeper>,
-    pub(super) gauges: Arc<Gauges>,
+    pub(super) conn_limit: Arc<ConnLimit>,
+    pub(super) gauges: Arc<UpstreamGauges>,
     pub(super) via: Via,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnLimits,
     pub(super) grace: Duration,
     pub(super) workers: usize,
     /// What callers are shown inside tunnels.
@@ -64,7 +64,8 @@ pub(super) fn start(
 async fn run(listeners: Vec<Listener>, shared: Shared) {
     // What a drain waits for, and what it does not.
     let (tasks, background) = (Tasks::default(), Tasks::default());
-    let lobby = Arc::new(Lobby::new(Arc::clone(&shared.doorkeeper), shared.limits, shared.workers));
+    let conn_tracker =
+        Arc::new(ConnTracker::new(Arc::clone(&shared.conn_limit), shared.limits, shared.workers));
     let proxy = Arc::new(Proxy {
         in_force: Arc::clone(&shared.in_force),
         changes: shared.changes.clone(),
@@ -73,26 +74,26 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
         ledger: Arc::clone(&shared.ledger),
         via: shared.via.clone(),
         tasks: tasks.clone(),
-        lobby: Arc::clone(&lobby),
+        conn_tracker: Arc::clone(&conn_tracker),
         tunnel_tls: Arc::clone(&shared.tunnel_tls),
         tokens: shared.tokens.clone(),
         replay_memory: Arc::clone(&shared.replay_memory),
     });
     let mut stop = shared.stop.clone();
-    let accepting = listeners
-        .into_iter()
-        .map(|listener| listener.serve(Arc::clone(&proxy), Arc::clone(&lobby), tasks.clone()));
+    let accepting = listeners.into_iter().map(|listener| {
+        listener.serve(Arc::clone(&proxy), Arc::clone(&conn_tracker), tasks.clone())
+    });
     tokio::select! {
         served = futures_util::future::try_join_all(accepting) => {
             if let Err(error) = served {
                 tracing::error!(error = %chain(&error), "a proxy listener failed, and this worker accepts no more callers: restart the server");
             }
         }
-        () = lobby.sweep() => {}
+        () = conn_tracker.sweep() => {}
         () = proxy.upstream.sweep(|| Arc::clone(&shared.in_force.load().rules)) => {}
         _stopped = stop.wait_for(|stopped| *stopped) => {}
     }
-    lobby.drain();
+    conn_tracker.drain();
     if tokio::time::timeout(shared.grace, tasks.finished()).await.is_err() {
         tracing::warn!(conns = tasks.running(), "conns were cut: shutdown_grace is over");
     }

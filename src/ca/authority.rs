@@ -17,7 +17,7 @@ use crate::random;
 use crate::secret::Secret;
 
 /// A CA that can sign.
-pub struct Authority {
+pub struct CertificateAuthority {
     /// What others trust, as PEM; of an operator's own CA all that its file has.
     pem: String,
     /// What is sent after a leaf, so that its signature can be followed to what others trust.
@@ -28,7 +28,7 @@ pub struct Authority {
 
 /// Why there is no CA to work with. No text quotes a key.
 #[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
+pub enum CaError {
     /// There is no certificate, or a damaged one.
     #[error("there is no certificate in PEM form")]
     Certificate,
@@ -48,77 +48,68 @@ pub enum AuthorityError {
     Ended,
     /// There is no randomness.
     #[error(transparent)]
-    Chance(#[from] random::Failed),
+    Chance(#[from] random::RandomError),
     /// The library refused; it has no reason to.
     #[error("the certificate can't be made")]
     Library(#[source] rcgen::Error),
 }
 
-impl Authority {
+impl CertificateAuthority {
     /// A new CA with a P-256 key, which begins a day before `now`, for clocks that are slow, and
     /// lasts ten years.
     ///
     /// # Errors
-    /// [`AuthorityError::Chance`] when there is no randomness.
-    pub fn generate(now: Timestamp) -> Result<Self, AuthorityError> {
-        let key =
-            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Library)?;
+    /// [`CaError::Chance`] when there is no randomness.
+    pub fn generate(now: Timestamp) -> Result<Self, CaError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Library)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         // A name that tells one from another in a list of trusted CAs.
         let year = now.strftime("%Y-%m-%d");
         params.distinguished_name.push(DnType::CommonName, format!("Keyferry CA {year}"));
         params.distinguished_name.push(DnType::OrganizationName, "Keyferry");
-        params.serial_number = Some(serial()?);
+        params.serial_number = Some(random_serial()?);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_before = date(now.as_second() - DAY)?;
-        params.not_after = date(now.as_second() + LIFETIME)?;
-        let certificate = params.self_signed(&key).map_err(AuthorityError::Library)?;
+        params.not_before = offset_date_time(now.as_second() - DAY_SECONDS)?;
+        params.not_after = offset_date_time(now.as_second() + CA_LIFETIME_SECONDS)?;
+        let certificate = params.self_signed(&key).map_err(CaError::Library)?;
         Self::new(certificate.pem(), key, now)
     }
 
     /// The CA of this certificate, with what may follow it, and this key (both PEM).
     ///
     /// # Errors
-    /// [`AuthorityError`] says which of both is at fault, and how.
-    pub fn from_pem(
-        certificates: &str,
-        key: &Secret,
-        now: Timestamp,
-    ) -> Result<Self, AuthorityError> {
+    /// [`CaError`] says which of both is at fault, and how.
+    pub fn from_pem(certificates: &str, key: &Secret, now: Timestamp) -> Result<Self, CaError> {
         let key = PrivateKeyDer::from_pem_slice(key.expose())
-            .map_err(|_may_show_the_key| AuthorityError::Key)?;
-        let key = KeyPair::try_from(&key).map_err(|_may_show_the_key| AuthorityError::Key)?;
+            .map_err(|_may_show_the_key| CaError::Key)?;
+        let key = KeyPair::try_from(&key).map_err(|_may_show_the_key| CaError::Key)?;
         Self::new(certificates.to_owned(), key, now)
     }
 
     /// The CA of this certificate (PEM) and this key, as [`Self::key`] gave it.
     ///
     /// # Errors
-    /// [`AuthorityError`] says which of both is at fault, and how.
-    pub fn restore(
-        certificate: &str,
-        key: &Secret,
-        now: Timestamp,
-    ) -> Result<Self, AuthorityError> {
+    /// [`CaError`] says which of both is at fault, and how.
+    pub fn restore(certificate: &str, key: &Secret, now: Timestamp) -> Result<Self, CaError> {
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.expose()));
-        let key = KeyPair::try_from(&der).map_err(|_may_show_the_key| AuthorityError::Key)?;
+        let key = KeyPair::try_from(&der).map_err(|_may_show_the_key| CaError::Key)?;
         Self::new(certificate.to_owned(), key, now)
     }
 
-    fn new(pem: String, key: KeyPair, now: Timestamp) -> Result<Self, AuthorityError> {
+    fn new(pem: String, key: KeyPair, now: Timestamp) -> Result<Self, CaError> {
         let certificates: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-        let chain = certificates.map_err(|_damaged| AuthorityError::Certificate)?;
-        let first = chain.first().ok_or(AuthorityError::Certificate)?;
+        let chain = certificates.map_err(|_damaged| CaError::Certificate)?;
+        let first = chain.first().ok_or(CaError::Certificate)?;
         let (_rest, parsed) =
-            X509Certificate::from_der(first).map_err(|_damaged| AuthorityError::Certificate)?;
+            X509Certificate::from_der(first).map_err(|_damaged| CaError::Certificate)?;
         let ends = check(&parsed, &key, now)?;
         // A root is known to who trusts it; what lies between it and a leaf must be sent.
         let is_root = parsed.subject() == parsed.issuer();
-        let issuer = Issuer::from_ca_cert_der(first, key)
-            .map_err(|_unusable| AuthorityError::Certificate)?;
+        let issuer =
+            Issuer::from_ca_cert_der(first, key).map_err(|_unusable| CaError::Certificate)?;
         let chain = if is_root { Vec::new() } else { chain };
         Ok(Self { pem, chain, issuer, ends })
     }
@@ -155,48 +146,48 @@ fn check(
     certificate: &X509Certificate<'_>,
     key: &KeyPair,
     now: Timestamp,
-) -> Result<Timestamp, AuthorityError> {
+) -> Result<Timestamp, CaError> {
     if certificate.public_key().raw != key.subject_public_key_info() {
-        return Err(AuthorityError::Mismatch);
+        return Err(CaError::Mismatch);
     }
     let may_sign = match certificate.key_usage() {
         Ok(Some(usage)) => usage.value.key_cert_sign(),
         Ok(None) => true,
-        Err(_damaged) => return Err(AuthorityError::Certificate),
+        Err(_damaged) => return Err(CaError::Certificate),
     };
     if !certificate.is_ca() || !may_sign {
-        return Err(AuthorityError::NoAuthority);
+        return Err(CaError::NoAuthority);
     }
     let validity = certificate.validity();
     let (begins, ends) = (validity.not_before.timestamp(), validity.not_after.timestamp());
     if !(begins..ends).contains(&now.as_second()) {
-        return Err(AuthorityError::Ended);
+        return Err(CaError::Ended);
     }
     Ok(Timestamp::from_second(ends).unwrap_or(Timestamp::MAX))
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").field("ends", &self.ends).finish_non_exhaustive()
+        f.debug_struct("CertificateAuthority").field("ends", &self.ends).finish_non_exhaustive()
     }
 }
 
 /// An unpredictable serial number (RFC 5280 §4.1.2.2: positive, at most 20 octets).
-pub(super) fn serial() -> Result<SerialNumber, random::Failed> {
+pub(super) fn random_serial() -> Result<SerialNumber, random::RandomError> {
     let mut bytes = random::bytes::<16>()?;
     let [first, ..] = &mut bytes;
     *first = *first & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-pub(super) fn date(seconds: i64) -> Result<OffsetDateTime, AuthorityError> {
+pub(super) fn offset_date_time(seconds: i64) -> Result<OffsetDateTime, CaError> {
     OffsetDateTime::from_unix_timestamp(seconds)
-        .map_err(|_beyond| AuthorityError::Library(rcgen::Error::Time))
+        .map_err(|_beyond| CaError::Library(rcgen::Error::Time))
 }
 
-pub(super) const DAY: i64 = 24 * 60 * 60;
+pub(super) const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-const LIFETIME: i64 = 10 * 365 * DAY;
+const CA_LIFETIME_SECONDS: i64 = 10 * 365 * DAY_SECONDS;
 
 #[cfg(test)]
 mod tests {
@@ -215,16 +206,16 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.not_before = date(now().as_second() - DAY).unwrap();
-        params.not_after = date(now().as_second() + DAY).unwrap();
+        params.not_before = offset_date_time(now().as_second() - DAY_SECONDS).unwrap();
+        params.not_after = offset_date_time(now().as_second() + DAY_SECONDS).unwrap();
         change(&mut params);
         (params.self_signed(&key).unwrap().pem(), key)
     }
 
     #[test]
     fn a_ca_is_the_same_after_it_was_kept() {
-        let made = Authority::generate(now()).unwrap();
-        let kept = Authority::restore(made.certificate(), &made.key(), now()).unwrap();
+        let made = CertificateAuthority::generate(now()).unwrap();
+        let kept = CertificateAuthority::restore(made.certificate(), &made.key(), now()).unwrap();
         assert_eq!(kept.certificate(), made.certificate());
         assert_eq!(kept.key().expose(), made.key().expose());
         assert!(kept.ends() > now());
@@ -234,26 +225,27 @@ mod tests {
     #[test]
     fn an_operators_ca_must_be_one_that_can_sign() {
         let (good, key) = made(|_| {});
-        assert!(Authority::from_pem(&good, &pem(&key), now()).is_ok());
+        assert!(CertificateAuthority::from_pem(&good, &pem(&key), now()).is_ok());
         let other = pem(&KeyPair::generate().unwrap());
         let outcome = |(certificate, key): (String, KeyPair)| {
-            Authority::from_pem(&certificate, &pem(&key), now()).unwrap_err().to_string()
+            CertificateAuthority::from_pem(&certificate, &pem(&key), now()).unwrap_err().to_string()
         };
         let refused = |certificate: &str, key: &Secret| {
-            Authority::from_pem(certificate, key, now()).unwrap_err().to_string()
+            CertificateAuthority::from_pem(certificate, key, now()).unwrap_err().to_string()
         };
-        assert_eq!(refused(&good, &other), AuthorityError::Mismatch.to_string());
-        assert_eq!(refused(&good, &Secret::new("x")), AuthorityError::Key.to_string());
-        assert_eq!(refused("x", &pem(&key)), AuthorityError::Certificate.to_string());
-        let no_authority = AuthorityError::NoAuthority.to_string();
+        assert_eq!(refused(&good, &other), CaError::Mismatch.to_string());
+        assert_eq!(refused(&good, &Secret::new("x")), CaError::Key.to_string());
+        assert_eq!(refused("x", &pem(&key)), CaError::Certificate.to_string());
+        let no_authority = CaError::NoAuthority.to_string();
         assert_eq!(outcome(made(|params| params.is_ca = IsCa::ExplicitNoCa)), no_authority);
         let signs_messages = |params: &mut CertificateParams| {
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         };
         assert_eq!(outcome(made(signs_messages)), no_authority);
-        let ended = made(|params| params.not_after = date(now().as_second()).unwrap());
-        assert_eq!(outcome(ended), AuthorityError::Ended.to_string());
-        let begins = made(|params| params.not_before = date(now().as_second() + 1).unwrap());
-        assert_eq!(outcome(begins), AuthorityError::Ended.to_string());
+        let ended = made(|params| params.not_after = offset_date_time(now().as_second()).unwrap());
+        assert_eq!(outcome(ended), CaError::Ended.to_string());
+        let begins =
+            made(|params| params.not_before = offset_date_time(now().as_second() + 1).unwrap());
+        assert_eq!(outcome(begins), CaError::Ended.to_string());
     }
 }

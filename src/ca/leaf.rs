@@ -11,29 +11,31 @@ use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::PrivateKeyDer;
 
-use super::authority::{Authority, AuthorityError, DAY, date, serial};
+use super::authority::{
+    CaError, CertificateAuthority, DAY_SECONDS, offset_date_time, random_serial,
+};
 
 /// A leaf, and until when it is shown.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) key: Arc<CertifiedKey>,
-    pub(super) signer: Arc<Authority>,
+    pub(super) signer: Arc<CertificateAuthority>,
     pub(super) renewed_at: Timestamp,
 }
 
 /// Makes the leaf of `host`, with a P-256 key of its own.
 pub(super) fn mint(
-    signer: &Arc<Authority>,
+    signer: &Arc<CertificateAuthority>,
     host: &str,
     now: Timestamp,
-) -> Result<Leaf, AuthorityError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Library)?;
-    let ends = (now.as_second() + LIFETIME).min(signer.ends().as_second());
+) -> Result<Leaf, CaError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Library)?;
+    let ends = (now.as_second() + LEAF_LIFETIME_SECONDS).min(signer.ends().as_second());
     let params = params(host, now, ends)?;
-    let certificate = params.signed_by(&key, signer.issuer()).map_err(AuthorityError::Library)?;
-    let der = PrivateKeyDer::try_from(key.serialize_der())
-        .map_err(|_may_show_the_key| AuthorityError::Key)?;
-    let signing = any_ecdsa_type(&der).map_err(|_may_show_the_key| AuthorityError::Key)?;
+    let certificate = params.signed_by(&key, signer.issuer()).map_err(CaError::Library)?;
+    let der =
+        PrivateKeyDer::try_from(key.serialize_der()).map_err(|_may_show_the_key| CaError::Key)?;
+    let signing = any_ecdsa_type(&der).map_err(|_may_show_the_key| CaError::Key)?;
     let mut chain = vec![certificate.der().clone()];
     chain.extend_from_slice(signer.chain());
     // With a third of its time left it is made anew, so that no conn is opened with one that ends.
@@ -46,30 +48,30 @@ pub(super) fn mint(
 }
 
 /// What strict verifiers ask of a server's certificate (RFC 5280 §4.2, RFC 9525).
-fn params(host: &str, now: Timestamp, ends: i64) -> Result<CertificateParams, AuthorityError> {
-    let name = host.try_into().map_err(AuthorityError::Library)?;
+fn params(host: &str, now: Timestamp, ends: i64) -> Result<CertificateParams, CaError> {
+    let name = host.try_into().map_err(CaError::Library)?;
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::DnsName(name)];
     params.distinguished_name = DistinguishedName::new();
     // A common name has room for 64 characters; without one the subject is empty, and the names
     // are marked as critical.
-    if host.len() <= LONGEST_COMMON_NAME {
+    if host.len() <= MAX_COMMON_NAME_LEN {
         params.distinguished_name.push(DnType::CommonName, host);
     }
-    params.serial_number = Some(serial()?);
+    params.serial_number = Some(random_serial()?);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    params.not_before = date(now.as_second() - DAY)?;
-    params.not_after = date(ends)?;
+    params.not_before = offset_date_time(now.as_second() - DAY_SECONDS)?;
+    params.not_after = offset_date_time(ends)?;
     Ok(params)
 }
 
-const LONGEST_COMMON_NAME: usize = 64;
+const MAX_COMMON_NAME_LEN: usize = 64;
 
 /// With the day before `now`, well within the ninety that are allowed.
-const LIFETIME: i64 = 60 * DAY;
+const LEAF_LIFETIME_SECONDS: i64 = 60 * DAY_SECONDS;
 
 #[cfg(test)]
 mod tests {
@@ -80,7 +82,7 @@ mod tests {
     #[test]
     fn a_leaf_is_what_strict_verifiers_ask_for() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let signer = Arc::new(Authority::generate(now).unwrap());
+        let signer = Arc::new(CertificateAuthority::generate(now).unwrap());
         let long = format!("{}.{}.example.com", "a".repeat(60), "b".repeat(60));
         for (host, has_subject) in [("api.example.com", true), (long.as_str(), false)] {
             let leaf = mint(&signer, host, now).unwrap();
@@ -91,7 +93,8 @@ mod tests {
             assert_eq!(names.critical, !has_subject);
             assert_eq!(leaf.subject().iter_common_name().count(), usize::from(has_subject));
             let validity = leaf.validity();
-            let days = (validity.not_after.timestamp() - validity.not_before.timestamp()) / DAY;
+            let days =
+                (validity.not_after.timestamp() - validity.not_before.timestamp()) / DAY_SECONDS;
             assert!(days <= 90 && validity.not_before.timestamp() < now.as_second(), "{days}");
             assert!(!leaf.is_ca());
             assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
@@ -107,7 +110,7 @@ mod tests {
         assert_ne!(serial(&one), serial(&other));
     }
 
-    fn der(authority: &Authority) -> Vec<u8> {
+    fn der(authority: &CertificateAuthority) -> Vec<u8> {
         use rustls_pki_types::pem::PemObject as _;
         rustls_pki_types::CertificateDer::from_pem_slice(authority.certificate().as_bytes())
             .unwrap()

@@ -18,7 +18,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
 use crate::proxy::{DecisionTrace, ProxyRequest, Refusal, Tags, explain};
 use crate::secret::Secret;
-use crate::upstream::{Names, OwnListeners, System};
+use crate::upstream::{NameLookups, OwnListeners, SystemResolver};
 
 /// The request to judge.
 #[derive(clap::Args)]
@@ -139,7 +139,7 @@ fn by_configuration(
     let assembly = Assembly {
         metrics: Arc::default(),
         own: OwnListeners::default(),
-        names: Arc::new(Names::new(Arc::new(System))),
+        names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
         admin: None,
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;

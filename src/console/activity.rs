@@ -9,9 +9,9 @@ use super::chart::Past;
 use super::layout::{self, Tab};
 use super::page_context::{Answer, PageContext, PageError};
 use super::status_view;
-use crate::ledger::Lookback;
+use crate::ledger::TimeWindow;
 use crate::management::{AuditPosition, AuditReader, Audited};
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// Which entries are shown.
 struct Filter<'a> {
@@ -110,7 +110,7 @@ fn audit_reader(context: &PageContext) -> Result<AuditReader<'_>, PageError> {
 async fn entries(context: &PageContext, filter: &Filter<'_>) -> Result<Entries, PageError> {
     let reader = audit_reader(context)?;
     let after = Some(context.query("after")).filter(|text| !text.is_empty()).map(str::to_owned);
-    let mut window = Window { after, before: None, limit: AT_ONCE };
+    let mut window = PageRange { after, before: None, limit: AT_ONCE };
     let (mut rows, mut newest) = (Vec::new(), None);
     for _page in 0..MAX_PAGES_READ {
         let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
@@ -144,7 +144,7 @@ async fn arrivals(context: &PageContext, filter: &Filter<'_>) -> Result<Arrivals
     let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
     let (mut rows, mut has_more) = (Vec::new(), true);
     for _page in 0..MAX_PAGES_READ {
-        let window = Window { after: None, before: Some(until.clone()), limit: AT_ONCE };
+        let window = PageRange { after: None, before: Some(until.clone()), limit: AT_ONCE };
         let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
         until = pages.newest.map_or(until, |newest| newest.to_string());
         let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
@@ -159,17 +159,17 @@ async fn arrivals(context: &PageContext, filter: &Filter<'_>) -> Result<Arrivals
 
 fn charts(context: &PageContext, filter: &Filter<'_>) -> Result<Markup, PageError> {
     let reader = audit_reader(context)?;
-    let how_far = if context.query("span") == "day" { Lookback::Day } else { Lookback::Hour };
+    let window = if context.query("span") == "day" { TimeWindow::Day } else { TimeWindow::Hour };
     let metrics = &context.state.services.metrics;
-    let Ok(beats) = reader.look_back(metrics, filter.integration, how_far) else {
+    let Ok(buckets) = reader.look_back(metrics, filter.integration, window) else {
         return Ok(html! {});
     };
-    let past = Past { beats: &beats, how_far, until: context.management().now() };
-    let spans = [(Lookback::Hour, "hour", "Last hour"), (Lookback::Day, "day", "Last day")];
+    let past = Past { buckets: &buckets, window, until: context.management().now() };
+    let spans = [(TimeWindow::Hour, "hour", "Last hour"), (TimeWindow::Day, "day", "Last day")];
     Ok(html! {
         nav.spans aria-label="Span" {
             @for (span, word, name) in spans {
-                a href=(filtered(context, "span", word)) aria-current=[(span == how_far).then_some("true")] { (name) }
+                a href=(filtered(context, "span", word)) aria-current=[(span == window).then_some("true")] { (name) }
             }
         }
         div.charts {

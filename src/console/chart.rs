@@ -4,12 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::status_view;
-use crate::ledger::{Beat, Lookback};
+use crate::ledger::{Bucket, TimeWindow};
 
 /// What happened in a stretch of time, from the oldest to the newest part.
 pub(super) struct Past<'a> {
-    pub(super) beats: &'a [Beat],
-    pub(super) how_far: Lookback,
+    pub(super) buckets: &'a [Bucket],
+    pub(super) window: TimeWindow,
     pub(super) until: Timestamp,
 }
 
@@ -17,18 +17,18 @@ pub(super) struct Past<'a> {
 struct Series<'a> {
     class: &'static str,
     name: &'static str,
-    value: &'a dyn Fn(&Beat) -> Option<f64>,
+    value: &'a dyn Fn(&Bucket) -> Option<f64>,
 }
 
 impl Past<'_> {
     /// Requests: those that were sent and those that were refused.
     pub(super) fn requests(&self) -> Markup {
         let series = [
-            Series { class: "sent", name: "sent", value: &|beat| Some(f64::from(beat.sent)) },
+            Series { class: "sent", name: "sent", value: &|bucket| Some(f64::from(bucket.sent)) },
             Series {
                 class: "refused",
                 name: "refused or failed",
-                value: &|beat| Some(f64::from(beat.all_refused())),
+                value: &|bucket| Some(f64::from(bucket.refused_total())),
             },
         ];
         self.figure("Requests", &series, &self.bars(&series), "")
@@ -37,9 +37,9 @@ impl Past<'_> {
     /// How long it was until answers began.
     pub(super) fn latency(&self) -> Markup {
         let series = [
-            Series { class: "p50", name: "median", value: &|beat| beat.percentile(50) },
-            Series { class: "p95", name: "p95", value: &|beat| beat.percentile(95) },
-            Series { class: "p99", name: "p99", value: &|beat| beat.percentile(99) },
+            Series { class: "p50", name: "median", value: &|bucket| bucket.percentile(50) },
+            Series { class: "p95", name: "p95", value: &|bucket| bucket.percentile(95) },
+            Series { class: "p99", name: "p99", value: &|bucket| bucket.percentile(99) },
         ];
         self.figure("Time until the answer began", &series, &self.lines(&series), " ms")
     }
@@ -50,12 +50,12 @@ impl Past<'_> {
             Series {
                 class: "sent",
                 name: "worked",
-                value: &|beat| Some(f64::from(beat.refreshed)),
+                value: &|bucket| Some(f64::from(bucket.refreshed)),
             },
             Series {
                 class: "refused",
                 name: "failed",
-                value: &|beat| Some(f64::from(beat.not_refreshed)),
+                value: &|bucket| Some(f64::from(bucket.not_refreshed)),
             },
         ];
         self.figure("Refreshes of tokens", &series, &self.bars(&series), "")
@@ -63,8 +63,8 @@ impl Past<'_> {
 
     /// Refusals by their reason, most first.
     pub(super) fn refusals(&self) -> Markup {
-        let mut whole = Beat::default();
-        self.beats.iter().for_each(|beat| whole.add(beat));
+        let mut whole = Bucket::default();
+        self.buckets.iter().for_each(|bucket| whole.add(bucket));
         let mut reasons = whole.refused;
         reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         let most = reasons.first().map_or(1, |(_, count)| *count);
@@ -101,7 +101,7 @@ impl Past<'_> {
                     svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" aria-label=(self.told(title, series, unit)) {
                         (drawn)
                     }
-                    p.axis { (self.edge(self.beats.len())) span { (self.edge(self.beats.len() / 2)) } (self.edge(0)) }
+                    p.axis { (self.edge(self.buckets.len())) span { (self.edge(self.buckets.len() / 2)) } (self.edge(0)) }
                 }
             }
         }
@@ -109,7 +109,7 @@ impl Past<'_> {
 
     /// A moment that many parts ago.
     fn edge(&self, back: usize) -> Markup {
-        let seconds = i64::try_from(self.how_far.seconds().saturating_mul(back as u64));
+        let seconds = i64::try_from(self.window.seconds().saturating_mul(back as u64));
         let back = SignedDuration::from_secs(seconds.unwrap_or(0));
         html! { span.moment { (status_view::minute(self.until.saturating_sub(back).unwrap_or(self.until))) } }
     }
@@ -117,7 +117,7 @@ impl Past<'_> {
     /// The same in words, for those who don't see it.
     fn told(&self, title: &str, series: &[Series<'_>], unit: &str) -> String {
         let told = series.iter().map(|one| {
-            let values: Vec<_> = self.beats.iter().filter_map(one.value).collect();
+            let values: Vec<_> = self.buckets.iter().filter_map(one.value).collect();
             let (sum, most) =
                 (values.iter().sum::<f64>(), values.iter().copied().fold(0.0, f64::max));
             if unit.is_empty() {
@@ -131,18 +131,18 @@ impl Past<'_> {
 
     fn most(&self, series: &[Series<'_>]) -> f64 {
         let stacked = series.first().is_some_and(|one| one.class == "sent");
-        let value = |beat: &Beat| {
-            let values = series.iter().filter_map(|one| (one.value)(beat));
+        let value = |bucket: &Bucket| {
+            let values = series.iter().filter_map(|one| (one.value)(bucket));
             if stacked { values.sum() } else { values.fold(0.0, f64::max) }
         };
-        self.beats.iter().map(value).fold(0.0, f64::max)
+        self.buckets.iter().map(value).fold(0.0, f64::max)
     }
 
     fn bars(&self, series: &[Series<'_>]) -> Markup {
-        let (most, step) = (self.most(series).max(1.0), WIDTH / count(self.beats.len()));
+        let (most, step) = (self.most(series).max(1.0), WIDTH / count(self.buckets.len()));
         html! {
-            @for (number, beat) in self.beats.iter().enumerate() {
-                @let parts = stacked(series, beat, most);
+            @for (number, bucket) in self.buckets.iter().enumerate() {
+                @let parts = stacked(series, bucket, most);
                 @for (class, top, height) in parts {
                     @if height > 0.0 {
                         rect class=(class) x=(short(count(number) * step + step * 0.1)) y=(short(top))
@@ -154,12 +154,12 @@ impl Past<'_> {
     }
 
     fn lines(&self, series: &[Series<'_>]) -> Markup {
-        let (most, step) = (self.most(series).max(0.001), WIDTH / count(self.beats.len()));
+        let (most, step) = (self.most(series).max(0.001), WIDTH / count(self.buckets.len()));
         let path = |one: &Series<'_>| {
             let mut path = String::new();
             let mut is_down = false;
-            for (number, beat) in self.beats.iter().enumerate() {
-                let Some(value) = (one.value)(beat) else {
+            for (number, bucket) in self.buckets.iter().enumerate() {
+                let Some(value) = (one.value)(bucket) else {
                     is_down = false;
                     continue;
                 };
@@ -177,10 +177,10 @@ impl Past<'_> {
 }
 
 /// The parts of a bar from the bottom up: what each is, its top, and its height.
-fn stacked(series: &[Series<'_>], beat: &Beat, most: f64) -> Vec<(&'static str, f64, f64)> {
+fn stacked(series: &[Series<'_>], bucket: &Bucket, most: f64) -> Vec<(&'static str, f64, f64)> {
     let mut floor = HEIGHT;
     let part = |one: &Series<'_>| {
-        let height = (one.value)(beat).unwrap_or_default() / most * HEIGHT;
+        let height = (one.value)(bucket).unwrap_or_default() / most * HEIGHT;
         floor -= height;
         (one.class, floor, height)
     };

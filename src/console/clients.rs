@@ -14,13 +14,13 @@ use super::status_view;
 use crate::management::ClientView;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
-use crate::model::oauth::endpoint::Template;
-use crate::store::Window;
+use crate::model::oauth::endpoint::EndpointTemplate;
+use crate::store::PageRange;
 
 /// All of them.
 pub(super) async fn list(context: PageContext) -> Answer {
     let after = Some(context.query("after")).filter(|name| !name.is_empty()).map(str::to_owned);
-    let window = Window { after, before: None, limit: PER_PAGE };
+    let window = PageRange { after, before: None, limit: PER_PAGE };
     let listing = context.read_access()?.list_clients(&window).await;
     let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|client| client.record().name.to_string());
@@ -190,7 +190,7 @@ fn facts(record: &ClientRecord) -> Markup {
             dt { "Client ID" } dd { code { (record.client_id) } }
             dt { "Client secret" } dd { span.none { "kept, and never shown" } }
             dt { "Grant type" } dd { (grant_type(record.grant_type)) }
-            dt { "Authorization URL" } dd { code { (record.auth_url.as_ref().map_or("none", Template::as_str)) } }
+            dt { "Authorization URL" } dd { code { (record.auth_url.as_ref().map_or("none", EndpointTemplate::as_str)) } }
             dt { "Token URL" } dd { code { (record.token_url.as_str()) } }
             dt { "Default scopes" } dd { (if record.default_scopes.is_empty() { "none" } else { &record.default_scopes }) }
             dt { "Secret is sent" } dd { (method(record.auth_method.as_str())) }
@@ -213,7 +213,7 @@ fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) ->
     let current = [
         record.client_id.as_ref(),
         "",
-        record.auth_url.as_ref().map_or("", Template::as_str),
+        record.auth_url.as_ref().map_or("", EndpointTemplate::as_str),
         record.token_url.as_str(),
         record.default_scopes.as_ref(),
     ];

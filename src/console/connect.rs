@@ -19,7 +19,7 @@ use super::status_view;
 use crate::management::{ClientView, Entry, Form, OAuthConnectionView, Refused};
 use crate::model::oauth::grant::GrantType;
 use crate::secret::Secret;
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// The fields of a flow.
 pub(super) async fn fields(
@@ -255,7 +255,7 @@ async fn exchange(context: &PageContext, name: &str, code: &str) -> Result<Respo
 }
 
 async fn clients(context: &PageContext) -> Result<Vec<ClientView>, PageError> {
-    let window = Window { after: None, before: None, limit: MAX_OFFERED_CLIENTS };
+    let window = PageRange { after: None, before: None, limit: MAX_OFFERED_CLIENTS };
     let listing = context.read_access()?.list_clients(&window).await;
     Ok(listing.map_err(|refused| context.refuse(refused))?.items)
 }

@@ -8,7 +8,7 @@ use super::{layout, status_view};
 use crate::error::capitalized;
 use crate::management::{Fault, Refused};
 use crate::oauth::TokenFailure;
-use crate::rate_limit::Exceeded;
+use crate::rate_limit::RateExceeded;
 
 /// What has happened, and who must do what.
 #[derive(Clone, Debug)]
@@ -149,7 +149,7 @@ impl ErrorPage {
 }
 
 /// Too many requests.
-pub(super) fn too_many(exceeded: Exceeded) -> Response {
+pub(super) fn too_many(exceeded: RateExceeded) -> Response {
     let seconds = exceeded.0.as_secs() + 1;
     let content = html! {
         h1 { "Too many requests" }

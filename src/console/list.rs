@@ -9,7 +9,7 @@ use super::page_context::{Answer, PageContext};
 use super::status_view;
 use crate::management::{ConnectionStatus, State, StatusFilter, StatusPage};
 use crate::model::connection::ConnectionType;
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// The list.
 pub(super) async fn list(context: PageContext) -> Answer {
@@ -27,7 +27,7 @@ fn search(context: &PageContext) -> StatusFilter<'_> {
         text: context.query("q").trim(),
         kind: ConnectionType::parse(context.query("type")),
         state,
-        window: Window { after: cursor("after"), before: cursor("before"), limit: PER_PAGE },
+        window: PageRange { after: cursor("after"), before: cursor("before"), limit: PER_PAGE },
     }
 }
 

@@ -15,7 +15,7 @@ use super::layout::{self, Tab};
 use super::session::{Key, Session};
 use super::{ConsoleState, sign_in};
 use crate::clock::instant;
-use crate::listener::Presence;
+use crate::listener::ConnState;
 use crate::management::{Management, Operator, ReadAccess, Refused, WriteAccess};
 use crate::model::name::IntegrationName;
 
@@ -62,9 +62,9 @@ impl FromRequestParts<ConsoleState> for PageContext {
         let Some((key, session, operator)) = known else {
             return Err(PageError::from(sign_in::first(parts, &target)));
         };
-        if let Some(presence) = parts.extensions.get::<Arc<Presence>>() {
+        if let Some(presence) = parts.extensions.get::<Arc<ConnState>>() {
             // Beyond its share the conn ends with this answer.
-            let _answered_all_the_same = presence.greet(Some(session.token));
+            let _answered_all_the_same = presence.mark_authenticated(Some(session.token));
         }
         let per_minute = state.services.management.rules().requests_per_minute;
         if let Err(exceeded) = state.services.rate_limits.count_request(&session.token, per_minute)

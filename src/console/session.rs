@@ -38,7 +38,11 @@ impl Sessions {
     ///
     /// # Errors
     /// When there is no randomness.
-    pub(super) fn begin(&self, token: TokenDigest, now: Instant) -> Result<String, random::Failed> {
+    pub(super) fn begin(
+        &self,
+        token: TokenDigest,
+        now: Instant,
+    ) -> Result<String, random::RandomError> {
         let (cookie, mark) = (random()?, random()?);
         let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.lasts(now));
@@ -111,7 +115,7 @@ impl fmt::Debug for Session {
     }
 }
 
-fn random() -> Result<String, random::Failed> {
+fn random() -> Result<String, random::RandomError> {
     Ok(URL_SAFE_NO_PAD.encode(random::bytes::<32>()?))
 }
 

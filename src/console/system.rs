@@ -10,7 +10,7 @@ use super::layout::Tab;
 use super::page_context::{Answer, PageContext};
 use super::status_view;
 use crate::management::{KeyUse, Scope};
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// The page.
 pub(super) async fn page(context: PageContext) -> Answer {
@@ -53,7 +53,7 @@ pub(super) async fn page(context: PageContext) -> Answer {
 /// Those that have answered the last requests, and this one.
 async fn instances(context: &PageContext) -> BTreeSet<String> {
     let mut seen = BTreeSet::from([context.state.services.facts.instance.clone()]);
-    let window = Window { after: None, before: None, limit: LAST };
+    let window = PageRange { after: None, before: None, limit: LAST };
     if let Ok(auditing) = context.management().audit_reader(&context.operator)
         && let Ok(pages) = auditing.list(&window).await
     {

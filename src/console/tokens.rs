@@ -14,7 +14,7 @@ use super::status_view;
 use crate::management::{CreatedToken, Entry, Form, Refused, TOKEN_NAME_TAKEN, TokenAdmin};
 use crate::model::record::TokenRecord;
 use crate::secret::Secret;
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// Those within reach.
 pub(super) async fn list(context: PageContext) -> Answer {
@@ -82,7 +82,7 @@ async fn page(
     status: StatusCode,
 ) -> Result<Response, PageError> {
     let after = Some(context.query("after")).filter(|id| !id.is_empty()).map(str::to_owned);
-    let window = Window { after, before: None, limit: PER_PAGE };
+    let window = PageRange { after, before: None, limit: PER_PAGE };
     let listing = token_admin(context)?.list(&window).await;
     let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|token| token.id);

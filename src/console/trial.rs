@@ -14,7 +14,7 @@ use super::{Delivered, Errand};
 use crate::management::{Entry, Explanation, Form, StatusFilter};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::secret::Secret;
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// The form.
 pub(super) async fn fields(context: PageContext) -> Answer {
@@ -154,7 +154,7 @@ fn of_trial() -> [Field<'static>; 2] {
 /// The names that are offered, and whether there are more.
 fn known(context: &PageContext) -> (Vec<ConnectionName>, bool) {
     let Ok(reading) = context.read_access() else { return (Vec::new(), false) };
-    let window = Window { after: None, before: None, limit: MAX_OFFERED_CONNECTIONS };
+    let window = PageRange { after: None, before: None, limit: MAX_OFFERED_CONNECTIONS };
     let survey = reading.status_page(&StatusFilter { text: "", kind: None, state: None, window });
     let names = survey.page.items.into_iter().map(|item| item.name).collect();
     (names, survey.page.has_more)

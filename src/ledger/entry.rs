@@ -8,12 +8,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Uri};
 use jiff::Timestamp;
 
+use super::audit_buffer::AuditBuffer;
 use super::line;
-use super::logs::{self, Format};
-use super::metrics::{Metrics, Part, Tally};
-use super::sink::Sink;
-use super::trail::Trail;
-use super::usage::Usage;
+use super::log_buffer::LogBuffer;
+use super::logs::{self, LineFormat};
+use super::metrics::{ConnectionCounters, Metrics, Part};
+use super::usage::ConnectionUsage;
 use crate::clock::{Clock, instant};
 use crate::model::credential::{Credential, masked};
 use crate::model::name::IntegrationName;
@@ -23,23 +23,23 @@ use crate::model::origin::Origin;
 #[derive(Debug)]
 pub struct Ledger {
     /// Where lines go.
-    pub sink: Arc<Sink>,
+    pub sink: Arc<LogBuffer>,
     /// The figures.
     pub metrics: Arc<Metrics>,
     /// The time of day.
     pub clock: Clock,
     /// How lines look.
-    pub format: Format,
+    pub format: LineFormat,
     /// A name for this process, in every entry.
     pub instance: Box<str>,
     /// Where entries wait to be kept in the store, if there is one that keeps anything.
-    pub trail: Option<Arc<Trail>>,
+    pub trail: Option<Arc<AuditBuffer>>,
     next: AtomicU64,
 }
 
 /// What is known of a request when it arrives.
 #[derive(Clone, Debug)]
-pub struct Opening {
+pub struct RequestLine {
     /// The method.
     pub method: Method,
     /// The target, of which only the path is written.
@@ -60,15 +60,15 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Entry {
     ledger: Arc<Ledger>,
-    listing: Option<Arc<dyn Listed>>,
+    listing: Option<Arc<dyn LoggedConnection>>,
     /// The connections that were chosen before that one, while the request waited.
-    earlier: Vec<Arc<dyn Listed>>,
+    earlier: Vec<Arc<dyn LoggedConnection>>,
     started: Instant,
     number: u64,
     /// When the request arrived.
     pub(super) time: Timestamp,
     /// What is known from the start.
-    pub(super) opening: Option<Opening>,
+    pub(super) opening: Option<RequestLine>,
     /// The request's form.
     pub form: &'static str,
     /// The caller's name.
@@ -97,13 +97,13 @@ pub struct Entry {
 
 /// A connection as an entry needs it: its name, its counters, and the credential that must not be
 /// written down.
-pub trait Listed: std::fmt::Debug + Send + Sync {
+pub trait LoggedConnection: std::fmt::Debug + Send + Sync {
     /// The connection's name.
     fn name(&self) -> &str;
     /// Its counters.
-    fn tally(&self) -> &Tally;
+    fn counters(&self) -> &ConnectionCounters;
     /// How it is used.
-    fn usage(&self) -> &Usage;
+    fn usage(&self) -> &ConnectionUsage;
     /// The credential that its requests are sent with, if there is one.
     fn credential(&self) -> Option<&Credential>;
 }
@@ -112,10 +112,10 @@ impl Ledger {
     /// A ledger with no entries.
     #[must_use]
     pub fn new(
-        sink: Arc<Sink>,
+        sink: Arc<LogBuffer>,
         metrics: Arc<Metrics>,
         clock: Clock,
-        format: Format,
+        format: LineFormat,
         instance: &str,
     ) -> Self {
         let (instance, next) = (instance.into(), AtomicU64::new(0));
@@ -124,7 +124,7 @@ impl Ledger {
 
     /// Opens the entry of a request, or of a conn that was turned away before it was one.
     #[must_use]
-    pub fn open(self: &Arc<Self>, opening: Option<Opening>) -> Entry {
+    pub fn open_entry(self: &Arc<Self>, opening: Option<RequestLine>) -> Entry {
         Entry {
             ledger: Arc::clone(self),
             listing: None,
@@ -153,13 +153,13 @@ impl Ledger {
 impl Entry {
     /// Notes the connection that was chosen. One that was chosen before is remembered, because its
     /// credential may have been sent.
-    pub fn choose(&mut self, listing: Arc<dyn Listed>) {
+    pub fn set_connection(&mut self, listing: Arc<dyn LoggedConnection>) {
         self.earlier.extend(self.listing.replace(listing));
     }
 
     /// Notes the reason why the request failed. Once it has departed the words may be a peer's, who
     /// knows the credential: it is masked in them.
-    pub fn because(&mut self, cause: impl Into<Box<str>>) {
+    pub fn set_cause(&mut self, cause: impl Into<Box<str>>) {
         let cause = cause.into();
         self.cause = Some(if self.own.is_some() { self.without_credentials(cause) } else { cause });
     }
@@ -176,12 +176,12 @@ impl Entry {
     }
 
     /// The decision has been made; from here on the time is the origin's.
-    pub fn departs(&mut self) {
+    pub fn mark_departed(&mut self) {
         self.own = Some(self.started.elapsed());
     }
 
     /// The origin has answered, or failed to.
-    pub fn returns(&mut self) {
+    pub fn mark_answered(&mut self) {
         let own = self.own.unwrap_or_default();
         self.upstream = Some(self.started.elapsed().saturating_sub(own));
     }
@@ -195,7 +195,7 @@ impl Entry {
     /// The connection's name, once it has been chosen.
     #[must_use]
     pub fn connection(&self) -> Option<&str> {
-        self.listing.as_deref().map(Listed::name)
+        self.listing.as_deref().map(LoggedConnection::name)
     }
 
     /// The instance and a number that counts up: unique without asking anyone.
@@ -249,9 +249,9 @@ impl Entry {
         ledger.sink.append(|buffer| {
             let start = buffer.len();
             line::write(buffer, self, total, ledger.format);
-            if let (Format::Json, Some(trail)) = (ledger.format, &ledger.trail) {
+            if let (LineFormat::Json, Some(trail)) = (ledger.format, &ledger.trail) {
                 let line = buffer.get(start..).unwrap_or_default();
-                trail.add(self.caller.is_none(), |lines| lines.extend_from_slice(line));
+                trail.push(self.caller.is_none(), |lines| lines.extend_from_slice(line));
                 copied = true;
             }
         });
@@ -260,11 +260,13 @@ impl Entry {
 
     fn count(&self, total: Duration) {
         let metrics = &self.ledger.metrics;
-        let tally = self.listing.as_deref().map(Listed::tally);
-        match (self.decision, tally) {
-            (Decision::Allow, Some(tally)) => tally.count_allowed(self.status),
+        let counters = self.listing.as_deref().map(LoggedConnection::counters);
+        match (self.decision, counters) {
+            (Decision::Allow, Some(counters)) => counters.count_allowed(self.status),
             (Decision::Allow, None) => metrics.count_unchosen(self.status),
-            (Decision::Refuse(code), tally) => metrics.count_refusal(tally, code, self.status),
+            (Decision::Refuse(code), counters) => {
+                metrics.count_refusal(counters, code, self.status)
+            }
         }
         let refused = match self.decision {
             Decision::Allow => None,
@@ -276,10 +278,10 @@ impl Entry {
         let took = self.own.zip(self.upstream).map(|(own, upstream)| own + upstream);
         let ended = self.started + total;
         if let Some(listing) = self.listing.as_deref() {
-            listing.usage().pulse.note(ended, took, refused);
+            listing.usage().history.note(ended, took, refused);
         } else {
             let integration = self.integration.as_ref().map_or("", IntegrationName::as_str);
-            metrics.pulse(integration).note(ended, took, refused);
+            metrics.history_of(integration).note(ended, took, refused);
         }
         metrics.observe(Part::Total, total.as_secs_f64());
         if let Some(own) = self.own {
@@ -298,7 +300,7 @@ impl Drop for Entry {
         let written = logs::access_is_on() && self.write_to_log(total);
         if !written && let Some(trail) = &self.ledger.trail {
             let of_stranger = self.caller.is_none();
-            trail.add(of_stranger, |lines| line::write(lines, self, total, Format::Json));
+            trail.push(of_stranger, |lines| line::write(lines, self, total, LineFormat::Json));
         }
     }
 }
@@ -316,20 +318,20 @@ mod tests {
     #[derive(Debug)]
     struct Used {
         connection: Connection,
-        tally: Arc<Tally>,
-        usage: Usage,
+        counters: Arc<ConnectionCounters>,
+        usage: ConnectionUsage,
     }
 
-    impl Listed for Used {
+    impl LoggedConnection for Used {
         fn name(&self) -> &str {
             self.connection.name().as_str()
         }
 
-        fn tally(&self) -> &Tally {
-            &self.tally
+        fn counters(&self) -> &ConnectionCounters {
+            &self.counters
         }
 
-        fn usage(&self) -> &Usage {
+        fn usage(&self) -> &ConnectionUsage {
             &self.usage
         }
 
@@ -338,7 +340,7 @@ mod tests {
         }
     }
 
-    fn used(secret: &str) -> Arc<dyn Listed> {
+    fn used(secret: &str) -> Arc<dyn LoggedConnection> {
         let connection = Connection::new(
             IntegrationName::parse("acme").unwrap(),
             ConnectionName::parse("api").unwrap(),
@@ -348,33 +350,34 @@ mod tests {
         )
         .unwrap();
         let metrics = Metrics::new();
-        let (tally, usage) = (metrics.tally(&connection), Usage::new(metrics.pulse("acme")));
-        Arc::new(Used { connection, tally, usage })
+        let (counters, usage) =
+            (metrics.counters_of(&connection), ConnectionUsage::new(metrics.history_of("acme")));
+        Arc::new(Used { connection, counters, usage })
     }
 
     fn entry() -> Entry {
         let (sink, metrics, clock) = (Arc::default(), Arc::default(), Clock::system());
-        Arc::new(Ledger::new(sink, metrics, clock, Format::Json, "x")).open(None)
+        Arc::new(Ledger::new(sink, metrics, clock, LineFormat::Json, "x")).open_entry(None)
     }
 
     #[test]
     fn every_credential_that_may_have_been_sent_is_masked_in_the_cause() {
         let mut entry = entry();
-        entry.choose(used("first-secret"));
-        entry.departs();
-        entry.choose(used("second-secret"));
-        entry.because("it said: first-secret, and Bearer%20second-secret");
+        entry.set_connection(used("first-secret"));
+        entry.mark_departed();
+        entry.set_connection(used("second-secret"));
+        entry.set_cause("it said: first-secret, and Bearer%20second-secret");
         assert_eq!(entry.cause.as_deref(), Some("it said: *****, and *****"));
     }
 
     #[test]
     fn a_cause_in_our_own_words_stays_as_it_is() {
         let mut entry = entry();
-        entry.choose(used("token"));
-        entry.because("the token has ended");
+        entry.set_connection(used("token"));
+        entry.set_cause("the token has ended");
         assert_eq!(entry.cause.as_deref(), Some("the token has ended"));
-        entry.departs();
-        entry.because("the conn was closed");
+        entry.mark_departed();
+        entry.set_cause("the conn was closed");
         assert_eq!(entry.cause.as_deref(), Some("the conn was closed"));
     }
 }

@@ -8,17 +8,17 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::entry::{Decision, Entry};
-use super::logs::Format;
+use super::logs::LineFormat;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::model::target::revealed;
 use crate::model::token;
 
 /// Writes `entry` to `buffer`, with the names of contract §7.
-pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format: Format) {
+pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format: LineFormat) {
     match format {
-        Format::Json => write_json(buffer, entry, total),
-        Format::Pretty => write_pretty(buffer, entry, total),
+        LineFormat::Json => write_json(buffer, entry, total),
+        LineFormat::Pretty => write_pretty(buffer, entry, total),
     }
     buffer.push(b'\n');
 }
@@ -26,7 +26,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format
 fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     // Names and codes are of characters that JSON need not escape; what a stranger or the
     // operator wrote may not be.
-    buffer.reserve(USUAL_LENGTH);
+    buffer.reserve(USUAL_LINE_LEN);
     buffer.extend_from_slice(b"{\"time\":\"");
     write_time(buffer, entry.time);
     buffer.extend_from_slice(
@@ -113,7 +113,7 @@ fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
 /// As much as an entry keeps: over HTTP/2 a few bytes can stand for many, and whoever sends them
 /// need not be known.
 fn short(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MOST)).unwrap_or(text)
+    text.get(..text.floor_char_boundary(MAX_TEXT_LEN)).unwrap_or(text)
 }
 
 /// Text for a terminal: nothing in it can move the cursor, end the line or turn its order around.
@@ -178,6 +178,6 @@ fn milliseconds(buffer: &mut Vec<u8>, before: &[u8], value: Duration) {
     buffer.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
 }
 
-const USUAL_LENGTH: usize = 640;
+const USUAL_LINE_LEN: usize = 640;
 /// Of a path or a method, in bytes.
-const MOST: usize = 1024;
+const MAX_TEXT_LEN: usize = 1024;

@@ -12,13 +12,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use super::line::{printable, write_time};
-use super::sink::Sink;
+use super::log_buffer::LogBuffer;
 use crate::clock::Clock;
 use crate::error::chain;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Format {
+pub enum LineFormat {
     /// One JSON object a line.
     Json,
     /// For people.
@@ -38,15 +38,15 @@ pub(super) const ACCESS: &str = "keyferry::access";
 /// # Errors
 /// [`FilterError`] when the filter is not understood, or a log is installed already.
 pub fn install(
-    sink: Arc<Sink>,
-    format: Format,
+    sink: Arc<LogBuffer>,
+    format: LineFormat,
     clock: Clock,
     filter: &str,
 ) -> Result<(), FilterError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| FilterError(error.to_string()))?;
     let filter = filter.and(filter_fn(may_be_shown));
     tracing_subscriber::registry()
-        .with(Lines { sink, format, clock }.with_filter(filter))
+        .with(LogLayer { sink, format, clock }.with_filter(filter))
         .try_init()
         .map_err(|error| FilterError(error.to_string()))
 }
@@ -64,26 +64,26 @@ pub(super) fn access_is_on() -> bool {
 }
 
 /// Writes events in the same form as entries.
-struct Lines {
-    sink: Arc<Sink>,
-    format: Format,
+struct LogLayer {
+    sink: Arc<LogBuffer>,
+    format: LineFormat,
     clock: Clock,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut fields = Fields { members: serde_json::Map::new(), message: String::new() };
+        let mut fields = EventFields { members: serde_json::Map::new(), message: String::new() };
         event.record(&mut fields);
         let metadata = event.metadata();
         self.sink.append(|buffer| match self.format {
-            Format::Json => self.write_json(buffer, metadata, &fields),
-            Format::Pretty => self.write_pretty(buffer, metadata, &fields),
+            LineFormat::Json => self.write_json(buffer, metadata, &fields),
+            LineFormat::Pretty => self.write_pretty(buffer, metadata, &fields),
         });
     }
 }
 
-impl Lines {
-    fn write_json(&self, buffer: &mut Vec<u8>, metadata: &Metadata<'_>, fields: &Fields) {
+impl LogLayer {
+    fn write_json(&self, buffer: &mut Vec<u8>, metadata: &Metadata<'_>, fields: &EventFields) {
         buffer.extend_from_slice(b"{\"time\":\"");
         write_time(buffer, self.clock.now());
         let _infallible = write!(
@@ -99,7 +99,7 @@ impl Lines {
         buffer.extend_from_slice(b"}\n");
     }
 
-    fn write_pretty(&self, buffer: &mut Vec<u8>, metadata: &Metadata<'_>, fields: &Fields) {
+    fn write_pretty(&self, buffer: &mut Vec<u8>, metadata: &Metadata<'_>, fields: &EventFields) {
         let time = self.clock.now().strftime("%H:%M:%S%.3f");
         let message = printable(&fields.message);
         let _infallible = write!(buffer, "{time}Z {:>5} {message}", metadata.level());
@@ -110,18 +110,18 @@ impl Lines {
     }
 }
 
-struct Fields {
+struct EventFields {
     members: serde_json::Map<String, serde_json::Value>,
     message: String,
 }
 
-impl Fields {
+impl EventFields {
     fn put(&mut self, field: &Field, value: impl Into<serde_json::Value>) {
         self.members.insert(field.name().to_owned(), value.into());
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         if field.name() == "message" {

@@ -16,8 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use self::tokens::TokenFigures;
-use super::pulse::{Beat, Lookback, Pulse, Pulses};
+use self::tokens::TokenMetrics;
+use super::history::{Bucket, Histories, History, TimeWindow};
 use crate::model::connection::Connection;
 
 /// All figures of the process.
@@ -36,18 +36,18 @@ pub struct Metrics {
     store_writable: Gauge,
     /// The reason why it is not, in a few words.
     store_unwritable: Mutex<Option<&'static str>>,
-    tokens: TokenFigures,
+    tokens: TokenMetrics,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
-    overflow: Arc<Tally>,
-    unchosen: Tally,
-    pulses: Pulses,
+    overflow: Arc<ConnectionCounters>,
+    unchosen: ConnectionCounters,
+    histories: Histories,
 }
 
 /// The counters of one connection's allowed requests, by the class of the status.
 ///
 /// They are looked up once, so that counting a request is one addition.
 #[derive(Debug)]
-pub struct Tally {
+pub struct ConnectionCounters {
     labels: (String, String),
     requests: Family<RequestLabels, Counter>,
     allowed: [OnceLock<Counter>; 6],
@@ -55,11 +55,11 @@ pub struct Tally {
 
 /// What is read at the moment of a scrape.
 #[derive(Clone, Copy, Debug)]
-pub struct Vitals {
+pub struct ProcessStats {
     /// Conns of callers.
     pub caller_conns: usize,
     /// Conns to origins.
-    pub upstream: crate::upstream::Snapshot,
+    pub upstream: crate::upstream::UpstreamStats,
     /// Log lines lost.
     pub log_lines_dropped: u64,
     /// Leaves of the interception CA that are at hand.
@@ -126,13 +126,13 @@ impl Metrics {
             "Rows of the store that could not be opened, or were not written by us",
         );
         let (store_staleness, store_writable) = store_gauges(&mut registry);
-        let tokens = TokenFigures::register(&mut registry);
+        let tokens = TokenMetrics::register(&mut registry);
         registry.register("build", "The version", Info::new(VERSION.to_vec()));
         let durations = durations(&mut registry);
         Self {
             registry: Mutex::new(registry),
-            overflow: Arc::new(Tally::shared(OVERFLOW, &requests)),
-            unchosen: Tally::shared("", &requests),
+            overflow: Arc::new(ConnectionCounters::shared(OVERFLOW_LABEL, &requests)),
+            unchosen: ConnectionCounters::shared("", &requests),
             requests,
             durations,
             caller_conns,
@@ -147,32 +147,32 @@ impl Metrics {
             store_unwritable: Mutex::default(),
             tokens,
             seen: Mutex::default(),
-            pulses: Pulses::default(),
+            histories: Histories::default(),
         }
     }
 
     /// The counters of `connection`; past 1,000 connections all others share one.
     #[must_use]
-    pub fn tally(&self, connection: &Connection) -> Arc<Tally> {
+    pub fn counters_of(&self, connection: &Connection) -> Arc<ConnectionCounters> {
         let labels = (connection.integration().to_string(), connection.name().to_string());
         let mut seen = self.seen.lock();
-        if seen.len() >= MOST_LABELS && !seen.contains(&labels) {
+        if seen.len() >= MAX_CONNECTION_LABELS && !seen.contains(&labels) {
             return Arc::clone(&self.overflow);
         }
         seen.insert(labels.clone());
-        Arc::new(Tally::new(labels, &self.requests))
+        Arc::new(ConnectionCounters::new(labels, &self.requests))
     }
 
     /// What happens in an integration; `""` is for what belongs to none that is known.
     #[must_use]
-    pub fn pulse(&self, integration: &str) -> Arc<Pulse> {
-        self.pulses.of(integration)
+    pub fn history_of(&self, integration: &str) -> Arc<History> {
+        self.histories.of(integration)
     }
 
     /// What happened in an integration, or in all of them, from the oldest stretch to this one.
     #[must_use]
-    pub fn look_back(&self, integration: Option<&str>, how_far: Lookback) -> Vec<Beat> {
-        self.pulses.look_back(integration, how_far)
+    pub fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
+        self.histories.look_back(integration, window)
     }
 
     /// Counts an allowed request for which no connection was chosen: a tunnel.
@@ -180,9 +180,15 @@ impl Metrics {
         self.unchosen.count_allowed(status);
     }
 
-    /// Counts a refusal of a request that got as far as naming `tally`'s connection, or not.
-    pub(super) fn count_refusal(&self, tally: Option<&Tally>, code: &'static str, status: u16) {
-        let (integration, connection) = tally.map(|tally| tally.labels.clone()).unwrap_or_default();
+    /// Counts a refusal of a request that got as far as naming `counters`'s connection, or not.
+    pub(super) fn count_refusal(
+        &self,
+        counters: Option<&ConnectionCounters>,
+        code: &'static str,
+        status: u16,
+    ) {
+        let (integration, connection) =
+            counters.map(|counters| counters.labels.clone()).unwrap_or_default();
         let labels = RequestLabels {
             integration,
             connection,
@@ -234,9 +240,9 @@ impl Metrics {
 
     /// Everything, as Prometheus reads it.
     #[must_use]
-    pub fn render(&self, vitals: &Vitals) -> String {
-        self.caller_conns.set(i64::try_from(vitals.caller_conns).unwrap_or(i64::MAX));
-        let upstream = &vitals.upstream;
+    pub fn render(&self, stats: &ProcessStats) -> String {
+        self.caller_conns.set(i64::try_from(stats.caller_conns).unwrap_or(i64::MAX));
+        let upstream = &stats.upstream;
         for (state, value) in [("idle", upstream.idle), ("active", upstream.open - upstream.idle)] {
             self.upstream_conns.get_or_create(&StateLabels { state }).set(value);
         }
@@ -247,15 +253,15 @@ impl Metrics {
         ] {
             catch_up(&self.handshakes.get_or_create(&OutcomeLabels { outcome }), value);
         }
-        self.leaves.set(i64::try_from(vitals.leaves).unwrap_or(i64::MAX));
-        catch_up(&self.log_lines_dropped, vitals.log_lines_dropped);
+        self.leaves.set(i64::try_from(stats.leaves).unwrap_or(i64::MAX));
+        catch_up(&self.log_lines_dropped, stats.log_lines_dropped);
         let mut rendered = String::new();
         let _infallible = text::encode(&mut rendered, &self.registry.lock());
         rendered
     }
 }
 
-impl Tally {
+impl ConnectionCounters {
     fn new(labels: (String, String), requests: &Family<RequestLabels, Counter>) -> Self {
         Self { labels, requests: requests.clone(), allowed: Default::default() }
     }
@@ -310,7 +316,7 @@ impl fmt::Debug for Metrics {
 /// A histogram for each [`Part`].
 fn durations(registry: &mut Registry) -> [Histogram; 3] {
     let family = Family::<PartLabels, Histogram>::new_with_constructor(|| {
-        Histogram::new(BUCKETS.iter().copied())
+        Histogram::new(DURATION_BUCKETS_SECONDS.iter().copied())
     });
     registry.register(
         "request_duration_seconds",
@@ -336,9 +342,9 @@ fn class(status: u16) -> (usize, &'static str) {
 }
 
 const VERSION: [(&str, &str); 1] = [("version", env!("CARGO_PKG_VERSION"))];
-const OVERFLOW: &str = "other";
-const MOST_LABELS: usize = 1000;
-const BUCKETS: [f64; 18] = [
+const OVERFLOW_LABEL: &str = "other";
+const MAX_CONNECTION_LABELS: usize = 1000;
+const DURATION_BUCKETS_SECONDS: [f64; 18] = [
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
 ];

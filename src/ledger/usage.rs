@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, Ordering::R
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::pulse::Pulse;
+use super::history::History;
 
 /// How a connection was used since it is known here. Nobody waits for anybody: where two requests
 /// end at once at midnight, one of them may not be counted.
 #[derive(Debug)]
-pub struct Usage {
+pub struct ConnectionUsage {
     /// What happens in its integration.
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) history: Arc<History>,
     /// Seconds since the Unix epoch; 0 where it was not used.
     last: AtomicI64,
     /// The status of the last answer.
@@ -29,7 +29,7 @@ pub struct Usage {
 
 /// What is known of a connection's use.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Used {
+pub struct LastUse {
     /// When a request was last sent with it, or could not be.
     pub at: Option<Timestamp>,
     /// The status of the last answer.
@@ -40,12 +40,12 @@ pub struct Used {
     pub today: u32,
 }
 
-impl Usage {
-    /// Not used yet; `pulse` is its integration's.
+impl ConnectionUsage {
+    /// Not used yet; `history` is its integration's.
     #[must_use]
-    pub fn new(pulse: Arc<Pulse>) -> Self {
+    pub fn new(history: Arc<History>) -> Self {
         Self {
-            pulse,
+            history,
             last: AtomicI64::new(0),
             status: AtomicU16::new(0),
             refused: AtomicBool::new(false),
@@ -80,10 +80,10 @@ impl Usage {
 
     /// What is known now.
     #[must_use]
-    pub fn used(&self, now: Timestamp) -> Used {
+    pub fn used(&self, now: Timestamp) -> LastUse {
         let last = self.last.load(Relaxed);
         let is_today = self.day.load(Relaxed) == now.as_second().div_euclid(86_400);
-        Used {
+        LastUse {
             at: Timestamp::from_second(last).ok().filter(|_| last != 0),
             status: self.status.load(Relaxed),
             failure: self.refused.load(Relaxed).then(|| *self.code.lock()),
@@ -92,7 +92,7 @@ impl Usage {
     }
 
     /// Goes on where `before` is: the connection is the same, only changed.
-    pub fn take_over(&self, before: &Self) {
+    pub fn continue_from(&self, before: &Self) {
         self.last.store(before.last.load(Relaxed), Relaxed);
         self.status.store(before.status.load(Relaxed), Relaxed);
         self.refused.store(before.refused.load(Relaxed), Relaxed);
@@ -115,8 +115,8 @@ impl Usage {
 mod tests {
     use super::*;
 
-    fn fresh() -> Usage {
-        Usage::new(super::super::Metrics::new().pulse(""))
+    fn fresh() -> ConnectionUsage {
+        ConnectionUsage::new(super::super::Metrics::new().history_of(""))
     }
 
     fn at(second: i64) -> Timestamp {
@@ -127,7 +127,7 @@ mod tests {
     fn what_the_caller_did_wrong_says_nothing_of_the_connection() {
         let usage = fresh();
         usage.note(at(86_400), 403, Some("DomainNotAllowed"));
-        assert_eq!(usage.used(at(86_400)), Used::default());
+        assert_eq!(usage.used(at(86_400)), LastUse::default());
         usage.note(at(86_401), 200, None);
         usage.note(at(86_402), 404, Some("ConnectionNotFound"));
         let used = usage.used(at(86_403));
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!((usage.used(at(86_399)).today, usage.used(at(86_400)).today), (1, 0));
         usage.note(at(86_400), 200, None);
         let later = fresh();
-        later.take_over(&usage);
+        later.continue_from(&usage);
         assert_eq!(later.used(at(86_400)), usage.used(at(86_400)));
     }
 }

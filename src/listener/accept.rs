@@ -14,15 +14,15 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::lobby::Lobby;
-use super::reception::{self, Stranger};
-use super::{House, TurnedAway};
+use super::conn_tracker::ConnTracker;
+use super::new_conn::{self, NewConn};
+use super::{EarlyRefusal, Handler};
 use crate::error::chain;
 use crate::tasks::{Tasks, keepalive};
 
 /// Where to listen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Address {
+pub enum ListenAddr {
     /// An address and port.
     Tcp(SocketAddr),
     /// A socket in the file system, with its permissions.
@@ -60,10 +60,10 @@ impl Listener {
     ///
     /// # Errors
     /// [`BindError`] when the address is taken or the system refuses.
-    pub fn bind(address: &Address, tls: Option<Arc<ServerConfig>>) -> Result<Self, BindError> {
+    pub fn bind(address: &ListenAddr, tls: Option<Arc<ServerConfig>>) -> Result<Self, BindError> {
         let socket = match address {
-            Address::Tcp(address) => Socket::Tcp(bind_tcp(*address)?),
-            Address::Unix(path, mode) => Socket::Unix(bind_unix(path, *mode)?),
+            ListenAddr::Tcp(address) => Socket::Tcp(bind_tcp(*address)?),
+            ListenAddr::Unix(path, mode) => Socket::Unix(bind_unix(path, *mode)?),
         };
         Ok(Self { socket, tls })
     }
@@ -95,17 +95,17 @@ impl Listener {
         Ok(Self { socket, tls: self.tls.clone() })
     }
 
-    /// Accepts conns for `house` for as long as it is polled; each runs as a task of its own.
+    /// Accepts conns for `handler` for as long as it is polled; each runs as a task of its own.
     ///
     /// # Errors
     /// When the socket can't be registered with the runtime.
-    pub async fn serve<H: House>(
+    pub async fn serve<H: Handler>(
         self,
-        house: Arc<H>,
-        lobby: Arc<Lobby>,
+        handler: Arc<H>,
+        conn_tracker: Arc<ConnTracker>,
         tasks: Tasks,
     ) -> io::Result<()> {
-        let host = Receptionist { house, lobby, tasks, tls: self.tls };
+        let acceptor = Acceptor { handler, conn_tracker, tasks, tls: self.tls };
         match self.socket {
             Socket::Tcp(socket) => {
                 let listener = TcpListener::from_std(socket)?;
@@ -113,9 +113,9 @@ impl Listener {
                     match listener.accept().await {
                         Ok((io, address)) => {
                             let _best_effort = io.set_nodelay(true);
-                            host.welcome(io, Some(address.ip().to_canonical()));
+                            acceptor.spawn_conn(io, Some(address.ip().to_canonical()));
                         }
-                        Err(error) => pause_after(&error).await,
+                        Err(error) => pause_after_failed_accept(&error).await,
                     }
                 }
             }
@@ -123,8 +123,8 @@ impl Listener {
                 let listener = UnixListener::from_std(socket)?;
                 loop {
                     match listener.accept().await {
-                        Ok((io, _address)) => host.welcome(io, None),
-                        Err(error) => pause_after(&error).await,
+                        Ok((io, _address)) => acceptor.spawn_conn(io, None),
+                        Err(error) => pause_after_failed_accept(&error).await,
                     }
                 }
             }
@@ -132,34 +132,34 @@ impl Listener {
     }
 }
 
-struct Receptionist<H> {
-    house: Arc<H>,
-    lobby: Arc<Lobby>,
+struct Acceptor<H> {
+    handler: Arc<H>,
+    conn_tracker: Arc<ConnTracker>,
     tasks: Tasks,
     tls: Option<Arc<ServerConfig>>,
 }
 
-impl<H: House> Receptionist<H> {
-    fn welcome<T>(&self, io: T, peer: Option<IpAddr>)
+impl<H: Handler> Acceptor<H> {
+    fn spawn_conn<T>(&self, io: T, peer: Option<IpAddr>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let house = Arc::clone(&self.house);
-        let limits = *self.lobby.limits();
-        let Some(presence) = self.lobby.admit(peer) else {
+        let handler = Arc::clone(&self.handler);
+        let limits = *self.conn_tracker.limits();
+        let Some(state) = self.conn_tracker.admit(peer) else {
             if self.tls.is_none() {
-                let message = house.turn_away(TurnedAway::Full);
-                self.tasks.spawn(reception::turn_away(io, message));
+                let message = handler.early_refusal(EarlyRefusal::ConnLimit);
+                self.tasks.spawn(new_conn::send_and_close(io, message));
             }
             return;
         };
-        let stranger = Stranger { house, presence, limits, tasks: self.tasks.clone() };
+        let new_conn = NewConn { handler, state, limits, tasks: self.tasks.clone() };
         let tls = self.tls.clone();
         self.tasks.spawn(async move {
             match tls {
                 // In a box, so that a conn without TLS does not pay for its room.
-                Some(config) => Box::pin(stranger.serve_tls(io, config)).await,
-                None => drop(stranger.serve_plain(io).await),
+                Some(config) => Box::pin(new_conn.serve_tls(io, config)).await,
+                None => drop(new_conn.serve_plain(io).await),
             }
         });
     }
@@ -180,7 +180,7 @@ fn bind_tcp(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
 fn bind_unix(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener, BindError> {
     let name = path.display().to_string();
     let system = |error| BindError::System(name.clone(), error);
-    remove_abandoned(path)?;
+    remove_stale_socket(path)?;
     // Between binding and the change of its mode, nobody else may connect.
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = std::os::unix::net::UnixListener::bind(path);
@@ -192,7 +192,7 @@ fn bind_unix(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener,
 }
 
 /// A socket file outlives its process; only one that nobody answers is removed.
-fn remove_abandoned(path: &Path) -> Result<(), BindError> {
+fn remove_stale_socket(path: &Path) -> Result<(), BindError> {
     let name = || path.display().to_string();
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     let nobody_answers = || {
@@ -206,7 +206,7 @@ fn remove_abandoned(path: &Path) -> Result<(), BindError> {
 }
 
 /// Out of file descriptors, most likely: conns that end will free some.
-async fn pause_after(error: &io::Error) {
+async fn pause_after_failed_accept(error: &io::Error) {
     if error.kind() != io::ErrorKind::ConnectionAborted {
         tracing::warn!(error = %chain(error), "accepting a conn failed");
         tokio::time::sleep(Duration::from_millis(100)).await;

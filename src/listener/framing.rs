@@ -20,7 +20,7 @@ pub struct HeadLimits {
 
 /// Why a message was refused. The text says what the sender must change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Fault {
+pub enum FramingFault {
     /// A chunk's size, extension or end that is not written as RFC 9112 §7.1 says.
     #[error("the chunked body is not well-formed")]
     Chunk,
@@ -62,14 +62,14 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Framing {
     limits: HeadLimits,
-    phase: Phase,
+    phase: FramingPhase,
 }
 
 /// What a look at some bytes found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Seen {
+pub enum MessageExtent {
     /// The head is not complete; nothing of it may be passed on yet.
-    PartOfHead,
+    IncompleteHead,
     /// This many bytes belong to the current message and may be passed on; the message goes on.
     Within(usize),
     /// This many bytes end the current message; what follows is the next one's head.
@@ -77,7 +77,7 @@ pub enum Seen {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum FramingPhase {
     Head(HeadScan),
     Sized(u64),
     Chunked(ChunkScan),
@@ -87,61 +87,61 @@ impl Framing {
     /// Begins before the first head.
     #[must_use]
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, phase: Phase::Head(HeadScan::default()) }
+        Self { limits, phase: FramingPhase::Head(HeadScan::default()) }
     }
 
     /// Whether a head is expected or under way, rather than a body.
     #[must_use]
     pub fn in_head(&self) -> bool {
-        matches!(self.phase, Phase::Head(_))
+        matches!(self.phase, FramingPhase::Head(_))
     }
 
     /// Looks at what has arrived. While a head is under way, `bytes` must begin with the whole
     /// of it so far, and grow with each call; within a body, `bytes` are new ones only.
     ///
     /// # Errors
-    /// [`Fault`] when the message must be refused; the conn can't be used any further.
-    pub fn look(&mut self, bytes: &[u8]) -> Result<Seen, Fault> {
-        let Phase::Head(scan) = &mut self.phase else {
-            return self.look_at_body(bytes, 0);
+    /// [`FramingFault`] when the message must be refused; the conn can't be used any further.
+    pub fn scan(&mut self, bytes: &[u8]) -> Result<MessageExtent, FramingFault> {
+        let FramingPhase::Head(scan) = &mut self.phase else {
+            return self.scan_body(bytes, 0);
         };
         let Some(length) = scan.advance(bytes, self.limits)? else {
-            return Ok(Seen::PartOfHead);
+            return Ok(MessageExtent::IncompleteHead);
         };
         self.phase = match scan.body()? {
-            Body::None => {
-                self.phase = Phase::Head(HeadScan::default());
-                return Ok(Seen::End(length));
+            BodyFraming::None => {
+                self.phase = FramingPhase::Head(HeadScan::default());
+                return Ok(MessageExtent::End(length));
             }
-            Body::Sized(size) => Phase::Sized(size),
-            Body::Chunked => Phase::Chunked(ChunkScan::default()),
+            BodyFraming::Sized(size) => FramingPhase::Sized(size),
+            BodyFraming::Chunked => FramingPhase::Chunked(ChunkScan::default()),
         };
-        self.look_at_body(bytes, length)
+        self.scan_body(bytes, length)
     }
 
-    fn look_at_body(&mut self, bytes: &[u8], from: usize) -> Result<Seen, Fault> {
+    fn scan_body(&mut self, bytes: &[u8], from: usize) -> Result<MessageExtent, FramingFault> {
         let body = bytes.get(from..).unwrap_or_default();
         let ended = match &mut self.phase {
-            Phase::Head(_) => None,
-            Phase::Sized(left) => {
+            FramingPhase::Head(_) => None,
+            FramingPhase::Sized(left) => {
                 let available = u64::try_from(body.len()).unwrap_or(u64::MAX);
                 let taken = available.min(*left);
                 *left -= taken;
                 (*left == 0).then(|| usize::try_from(taken).unwrap_or(body.len()))
             }
-            Phase::Chunked(scan) => scan.advance(body, self.limits)?,
+            FramingPhase::Chunked(scan) => scan.advance(body, self.limits)?,
         };
         Ok(match ended {
             Some(taken) => {
-                self.phase = Phase::Head(HeadScan::default());
-                Seen::End(from + taken)
+                self.phase = FramingPhase::Head(HeadScan::default());
+                MessageExtent::End(from + taken)
             }
-            None => Seen::Within(bytes.len()),
+            None => MessageExtent::Within(bytes.len()),
         })
     }
 }
 
-enum Body {
+enum BodyFraming {
     None,
     Sized(u64),
     Chunked,
@@ -166,16 +166,16 @@ struct HeadScan {
 
 impl HeadScan {
     /// The head's length once it is complete.
-    fn advance(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, Fault> {
+    fn advance(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, FramingFault> {
         while let Some(found) =
             memchr::memchr(b'\n', bytes.get(self.searched..).unwrap_or_default())
         {
             let end = self.searched + found;
             if end >= limits.max_bytes {
-                return Err(Fault::TooLarge);
+                return Err(FramingFault::TooLarge);
             }
             let line = bytes.get(self.line_start..end).unwrap_or_default();
-            let line = line.strip_suffix(b"\r").ok_or(Fault::Control)?;
+            let line = line.strip_suffix(b"\r").ok_or(FramingFault::Control)?;
             self.searched = end + 1;
             self.line_start = end + 1;
             if !line.is_empty() {
@@ -185,10 +185,10 @@ impl HeadScan {
             }
         }
         self.searched = bytes.len();
-        if bytes.len() >= limits.max_bytes { Err(Fault::TooLarge) } else { Ok(None) }
+        if bytes.len() >= limits.max_bytes { Err(FramingFault::TooLarge) } else { Ok(None) }
     }
 
-    fn take_line(&mut self, line: &[u8], limits: HeadLimits) -> Result<(), Fault> {
+    fn take_line(&mut self, line: &[u8], limits: HeadLimits) -> Result<(), FramingFault> {
         if !self.past_request_line {
             self.past_request_line = true;
             self.version_1_0 = check_request_line(line)?;
@@ -200,7 +200,7 @@ impl HeadScan {
         }
         self.fields += 1;
         if self.fields > limits.max_fields {
-            return Err(Fault::TooLarge);
+            return Err(FramingFault::TooLarge);
         }
         let (name, value) = split_field(line)?;
         match name.len() {
@@ -209,14 +209,14 @@ impl HeadScan {
                 let second = self.content_length.is_some();
                 self.content_length = Some(parse_length(value.trim_ascii())?);
                 if second {
-                    return Err(Fault::ContentLength);
+                    return Err(FramingFault::ContentLength);
                 }
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
                 let only = !self.chunked && chunked;
                 if !only || self.version_1_0 {
-                    return Err(Fault::TransferEncoding);
+                    return Err(FramingFault::TransferEncoding);
                 }
                 self.chunked = true;
             }
@@ -225,57 +225,57 @@ impl HeadScan {
         Ok(())
     }
 
-    fn body(&self) -> Result<Body, Fault> {
+    fn body(&self) -> Result<BodyFraming, FramingFault> {
         if !(self.fewest_hosts..=1).contains(&self.hosts) {
-            return Err(Fault::Host);
+            return Err(FramingFault::Host);
         }
         match (self.content_length, self.chunked) {
-            (Some(_), true) => Err(Fault::Framing),
-            (None, true) => Ok(Body::Chunked),
-            (None | Some(0), false) => Ok(Body::None),
-            (Some(length), false) => Ok(Body::Sized(length)),
+            (Some(_), true) => Err(FramingFault::Framing),
+            (None, true) => Ok(BodyFraming::Chunked),
+            (None | Some(0), false) => Ok(BodyFraming::None),
+            (Some(length), false) => Ok(BodyFraming::Sized(length)),
         }
     }
 }
 
 /// Whether the version is 1.0.
-fn check_request_line(line: &[u8]) -> Result<bool, Fault> {
+fn check_request_line(line: &[u8]) -> Result<bool, FramingFault> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(Fault::RequestLine);
+        return Err(FramingFault::RequestLine);
     };
     // A fragment is never sent (RFC 9110 §7.1); a parser that drops one reads another target.
     let is_target = !target.is_empty() && all(target, |b| b.is_ascii_graphic() && b != b'#');
     if !is_token(method) || !is_target {
-        return Err(Fault::RequestLine);
+        return Err(FramingFault::RequestLine);
     }
     match version {
         b"HTTP/1.1" => Ok(false),
         b"HTTP/1.0" => Ok(true),
-        _ => Err(Fault::Version),
+        _ => Err(FramingFault::Version),
     }
 }
 
 /// A field line's name and value.
-fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
-    let colon = memchr::memchr(b':', line).ok_or(Fault::FieldLine)?;
-    let (name, rest) = line.split_at_checked(colon).ok_or(Fault::FieldLine)?;
+fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingFault> {
+    let colon = memchr::memchr(b':', line).ok_or(FramingFault::FieldLine)?;
+    let (name, rest) = line.split_at_checked(colon).ok_or(FramingFault::FieldLine)?;
     if !is_token(name) {
-        return Err(Fault::FieldLine);
+        return Err(FramingFault::FieldLine);
     }
     let value = rest.get(1..).unwrap_or_default();
     if !all(value, |byte| !is_control(byte)) {
-        return Err(Fault::Control);
+        return Err(FramingFault::Control);
     }
     Ok((name, value))
 }
 
-fn parse_length(value: &[u8]) -> Result<u64, Fault> {
+fn parse_length(value: &[u8]) -> Result<u64, FramingFault> {
     let plain = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(value).unwrap_or_default();
-    text.parse().ok().filter(|_| plain).ok_or(Fault::ContentLength)
+    text.parse().ok().filter(|_| plain).ok_or(FramingFault::ContentLength)
 }
 
 /// A control character other than the tab (RFC 9110 §5.5).
@@ -318,8 +318,8 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { max_bytes: 1024, max_fields: 8 };
 
-    fn look(bytes: &[u8]) -> Result<Seen, Fault> {
-        Framing::new(LIMITS).look(bytes)
+    fn look(bytes: &[u8]) -> Result<MessageExtent, FramingFault> {
+        Framing::new(LIMITS).scan(bytes)
     }
 
     fn head(fields: &str) -> Vec<u8> {
@@ -329,59 +329,59 @@ mod tests {
     #[test]
     fn a_plain_head_ends_where_its_empty_line_does() {
         let bytes = head("Accept: */*\r\n");
-        assert_eq!(look(&bytes), Ok(Seen::End(bytes.len())));
+        assert_eq!(look(&bytes), Ok(MessageExtent::End(bytes.len())));
         let pipelined = [bytes.as_slice(), b"GET / HTTP/1.1\r\n"].concat();
-        assert_eq!(look(&pipelined), Ok(Seen::End(bytes.len())));
+        assert_eq!(look(&pipelined), Ok(MessageExtent::End(bytes.len())));
         let spaced = [b"\r\n".as_slice(), &bytes].concat();
-        assert_eq!(look(&spaced), Ok(Seen::End(spaced.len())));
+        assert_eq!(look(&spaced), Ok(MessageExtent::End(spaced.len())));
     }
 
     #[test]
     fn bodies_end_where_their_framing_says() {
         let sized = [head("Content-Length: 5\r\n"), b"helloGET".to_vec()].concat();
-        assert_eq!(look(&sized), Ok(Seen::End(sized.len() - 3)));
+        assert_eq!(look(&sized), Ok(MessageExtent::End(sized.len() - 3)));
         let short = [head("Content-Length: 5\r\n"), b"hel".to_vec()].concat();
-        assert_eq!(look(&short), Ok(Seen::Within(short.len())));
+        assert_eq!(look(&short), Ok(MessageExtent::Within(short.len())));
         let body = b"5;a=\"b\"\r\nhello\r\nA\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET";
         let chunked = [head("Transfer-Encoding: Chunked\r\n"), body.to_vec()].concat();
-        assert_eq!(look(&chunked), Ok(Seen::End(chunked.len() - 3)));
+        assert_eq!(look(&chunked), Ok(MessageExtent::End(chunked.len() - 3)));
     }
 
     #[test]
     fn contradictory_and_lenient_framing_is_refused() {
         for (fields, fault) in [
-            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Fault::Framing),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Fault::Framing),
-            ("Content-Length: 5\r\nContent-Length: 5\r\n", Fault::ContentLength),
-            ("Content-Length: 5, 5\r\n", Fault::ContentLength),
-            ("Content-Length: +5\r\n", Fault::ContentLength),
-            ("Content-Length: 0x5\r\n", Fault::ContentLength),
-            ("Content-Length: \r\n", Fault::ContentLength),
-            ("Content-Length: 99999999999999999999\r\n", Fault::ContentLength),
-            ("Transfer-Encoding: ,chunked\r\n", Fault::TransferEncoding),
-            ("Transfer-Encoding: chunked, chunked\r\n", Fault::TransferEncoding),
-            ("Transfer-Encoding: cow, chunked\r\n", Fault::TransferEncoding),
-            ("Transfer-Encoding: gzip, chunked\r\n", Fault::TransferEncoding),
-            ("Transfer-Encoding: identity\r\n", Fault::TransferEncoding),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", FramingFault::Framing),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", FramingFault::Framing),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", FramingFault::ContentLength),
+            ("Content-Length: 5, 5\r\n", FramingFault::ContentLength),
+            ("Content-Length: +5\r\n", FramingFault::ContentLength),
+            ("Content-Length: 0x5\r\n", FramingFault::ContentLength),
+            ("Content-Length: \r\n", FramingFault::ContentLength),
+            ("Content-Length: 99999999999999999999\r\n", FramingFault::ContentLength),
+            ("Transfer-Encoding: ,chunked\r\n", FramingFault::TransferEncoding),
+            ("Transfer-Encoding: chunked, chunked\r\n", FramingFault::TransferEncoding),
+            ("Transfer-Encoding: cow, chunked\r\n", FramingFault::TransferEncoding),
+            ("Transfer-Encoding: gzip, chunked\r\n", FramingFault::TransferEncoding),
+            ("Transfer-Encoding: identity\r\n", FramingFault::TransferEncoding),
             (
                 "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
-                Fault::TransferEncoding,
+                FramingFault::TransferEncoding,
             ),
             (
                 "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-                Fault::TransferEncoding,
+                FramingFault::TransferEncoding,
             ),
-            ("Transfer-Encoding: \x0bchunked\r\n", Fault::Control),
-            ("Transfer-Encoding : chunked\r\n", Fault::FieldLine),
-            ("Host: b.com\r\n", Fault::Host),
-            (" folded\r\n", Fault::FieldLine),
-            ("X: a\r\n\tb: c\r\n", Fault::FieldLine),
-            ("no colon\r\n", Fault::FieldLine),
-            (": empty\r\n", Fault::FieldLine),
-            ("X: a\nY: b\r\n", Fault::Control),
-            ("X: a\rb\r\n", Fault::Control),
-            ("X: a\0b\r\n", Fault::Control),
-            ("X\u{130}: a\r\n", Fault::FieldLine),
+            ("Transfer-Encoding: \x0bchunked\r\n", FramingFault::Control),
+            ("Transfer-Encoding : chunked\r\n", FramingFault::FieldLine),
+            ("Host: b.com\r\n", FramingFault::Host),
+            (" folded\r\n", FramingFault::FieldLine),
+            ("X: a\r\n\tb: c\r\n", FramingFault::FieldLine),
+            ("no colon\r\n", FramingFault::FieldLine),
+            (": empty\r\n", FramingFault::FieldLine),
+            ("X: a\nY: b\r\n", FramingFault::Control),
+            ("X: a\rb\r\n", FramingFault::Control),
+            ("X: a\0b\r\n", FramingFault::Control),
+            ("X\u{130}: a\r\n", FramingFault::FieldLine),
         ] {
             assert_eq!(look(&head(fields)), Err(fault), "{fields:?}");
         }
@@ -390,23 +390,23 @@ mod tests {
     #[test]
     fn bad_request_lines_are_refused() {
         for (line, fault) in [
-            ("GET  / HTTP/1.1", Fault::RequestLine),
-            ("GET / HTTP/1.1 ", Fault::RequestLine),
-            ("GET /", Fault::RequestLine),
-            ("GE(T / HTTP/1.1", Fault::RequestLine),
-            ("GET /a#b HTTP/1.1", Fault::RequestLine),
-            ("GET /\u{e9} HTTP/1.1", Fault::RequestLine),
-            ("GET /\t HTTP/1.1", Fault::RequestLine),
-            ("GET / HTTP/2.0", Fault::Version),
-            ("GET / HTTP/1.2", Fault::Version),
-            ("GET / http/1.1", Fault::Version),
+            ("GET  / HTTP/1.1", FramingFault::RequestLine),
+            ("GET / HTTP/1.1 ", FramingFault::RequestLine),
+            ("GET /", FramingFault::RequestLine),
+            ("GE(T / HTTP/1.1", FramingFault::RequestLine),
+            ("GET /a#b HTTP/1.1", FramingFault::RequestLine),
+            ("GET /\u{e9} HTTP/1.1", FramingFault::RequestLine),
+            ("GET /\t HTTP/1.1", FramingFault::RequestLine),
+            ("GET / HTTP/2.0", FramingFault::Version),
+            ("GET / HTTP/1.2", FramingFault::Version),
+            ("GET / http/1.1", FramingFault::Version),
         ] {
             let bytes = format!("{line}\r\nHost: a.com\r\n\r\n");
             assert_eq!(look(bytes.as_bytes()), Err(fault), "{line:?}");
         }
-        assert_eq!(look(b"GET / HTTP/1.1\r\n\r\n"), Err(Fault::Host));
+        assert_eq!(look(b"GET / HTTP/1.1\r\n\r\n"), Err(FramingFault::Host));
         let old = b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(look(old), Err(Fault::TransferEncoding));
+        assert_eq!(look(old), Err(FramingFault::TransferEncoding));
     }
 
     #[test]
@@ -426,30 +426,30 @@ mod tests {
             "-1\r\n",
         ] {
             let bytes = [head("Transfer-Encoding: chunked\r\n"), body.into()].concat();
-            assert_eq!(look(&bytes), Err(Fault::Chunk), "{body:?}");
+            assert_eq!(look(&bytes), Err(FramingFault::Chunk), "{body:?}");
         }
         let bytes = [head("Transfer-Encoding: chunked\r\n"), b"0\r\nbad trailer\r\n\r\n".to_vec()];
-        assert_eq!(look(&bytes.concat()), Err(Fault::FieldLine));
+        assert_eq!(look(&bytes.concat()), Err(FramingFault::FieldLine));
     }
 
     #[test]
     fn heads_beyond_the_limits_are_refused_before_they_end() {
-        assert_eq!(look(&[b'a'; 1024]), Err(Fault::TooLarge));
-        assert_eq!(look(&[b'a'; 1023]), Ok(Seen::PartOfHead));
-        assert_eq!(look(&head(&"X: y\r\n".repeat(8))), Err(Fault::TooLarge));
+        assert_eq!(look(&[b'a'; 1024]), Err(FramingFault::TooLarge));
+        assert_eq!(look(&[b'a'; 1023]), Ok(MessageExtent::IncompleteHead));
+        assert_eq!(look(&head(&"X: y\r\n".repeat(8))), Err(FramingFault::TooLarge));
         assert!(look(&head(&"X: y\r\n".repeat(7))).is_ok());
     }
 
     /// Feeds `bytes` in pieces as a conn would, and gives where messages ended.
-    fn ends(bytes: &[u8], cuts: &[usize]) -> Result<Vec<usize>, Fault> {
+    fn ends(bytes: &[u8], cuts: &[usize]) -> Result<Vec<usize>, FramingFault> {
         let mut framing = Framing::new(LIMITS);
         let (mut ends, mut start) = (Vec::new(), 0);
         for cut in cuts.iter().copied().chain([bytes.len()]) {
             while start < cut {
-                match framing.look(&bytes[start..cut])? {
-                    Seen::PartOfHead => break,
-                    Seen::Within(taken) => start += taken,
-                    Seen::End(taken) => {
+                match framing.scan(&bytes[start..cut])? {
+                    MessageExtent::IncompleteHead => break,
+                    MessageExtent::Within(taken) => start += taken,
+                    MessageExtent::End(taken) => {
                         start += taken;
                         ends.push(start);
                     }
@@ -462,8 +462,8 @@ mod tests {
     #[test]
     fn a_head_that_is_too_large_is_so_however_it_arrives() {
         let bytes = [&[b'a'; 1500][..], b"\n"].concat();
-        assert_eq!(look(&bytes), Err(Fault::TooLarge));
-        assert_eq!(ends(&bytes, &[1100]), Err(Fault::TooLarge));
+        assert_eq!(look(&bytes), Err(FramingFault::TooLarge));
+        assert_eq!(ends(&bytes, &[1100]), Err(FramingFault::TooLarge));
     }
 
     /// One message, and its length.

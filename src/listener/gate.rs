@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::framing::{Fault, Framing, HeadLimits, Seen};
-use super::presence::Presence;
+use super::conn_state::ConnState;
+use super::framing::{Framing, FramingFault, HeadLimits, MessageExtent};
 use crate::model::target::hidden;
 
 /// A conn whose reader sees one message at a time, and of each head all or nothing.
@@ -16,25 +16,25 @@ use crate::model::target::hidden;
 pub(super) struct Gate<T> {
     io: T,
     framing: Framing,
-    presence: Arc<Presence>,
+    state: Arc<ConnState>,
     /// What was read and not passed on; begins where a head does.
     held: Vec<u8>,
     /// How much of what is held may be passed on.
     cleared: usize,
-    fault: Option<Fault>,
+    fault: Option<FramingFault>,
     /// Whether the fault is in a message of which nothing has been passed on.
     unseen: bool,
 }
 
 impl<T> Gate<T> {
     /// A gate before `io`, from which `first` has been read already.
-    pub(super) fn new(io: T, first: Vec<u8>, limits: HeadLimits, presence: Arc<Presence>) -> Self {
+    pub(super) fn new(io: T, first: Vec<u8>, limits: HeadLimits, state: Arc<ConnState>) -> Self {
         let framing = Framing::new(limits);
-        Self { io, framing, presence, held: first, cleared: 0, fault: None, unseen: false }
+        Self { io, framing, state, held: first, cleared: 0, fault: None, unseen: false }
     }
 
     /// Why the gate is shut on a message that nobody else has seen, and so nobody else answers.
-    pub(super) fn unanswered(&self) -> Option<Fault> {
+    pub(super) fn unanswered(&self) -> Option<FramingFault> {
         self.fault.filter(|_| self.unseen)
     }
 
@@ -49,7 +49,7 @@ impl<T> Gate<T> {
 
     /// Passes on what was cleared.
     fn pass(&mut self, buf: &mut ReadBuf<'_>) {
-        self.presence.note_received();
+        self.state.note_received();
         let length = self.cleared.min(buf.remaining());
         buf.put_slice(self.held.get(..length).unwrap_or_default());
         self.held.drain(..length);
@@ -60,11 +60,11 @@ impl<T> Gate<T> {
     }
 
     /// Looks at what is held; whether more must be read before any of it may go on.
-    fn look_at_held(&mut self) -> bool {
+    fn scan_held(&mut self) -> bool {
         let unseen = self.framing.in_head();
-        match self.framing.look(&self.held) {
-            Ok(Seen::PartOfHead) => return true,
-            Ok(Seen::Within(length) | Seen::End(length)) => {
+        match self.framing.scan(&self.held) {
+            Ok(MessageExtent::IncompleteHead) => return true,
+            Ok(MessageExtent::Within(length) | MessageExtent::End(length)) => {
                 self.cleared = length + if unseen { self.hide_in_target() } else { 0 };
             }
             Err(fault) => self.shut(fault, unseen),
@@ -84,7 +84,7 @@ impl<T> Gate<T> {
         grown
     }
 
-    fn shut(&mut self, fault: Fault, unseen: bool) {
+    fn shut(&mut self, fault: FramingFault, unseen: bool) {
         self.fault = Some(fault);
         self.unseen = unseen;
     }
@@ -126,16 +126,16 @@ impl<T: AsyncRead + Unpin> Gate<T> {
             buf.set_filled(before);
             return Poll::Ready(Ok(()));
         }
-        let passed = match self.framing.look(fresh) {
-            Ok(Seen::Within(length) | Seen::End(length)) => length,
-            Ok(Seen::PartOfHead) => 0,
+        let passed = match self.framing.scan(fresh) {
+            Ok(MessageExtent::Within(length) | MessageExtent::End(length)) => length,
+            Ok(MessageExtent::IncompleteHead) => 0,
             Err(fault) => {
                 self.shut(fault, unseen);
                 0
             }
         };
         if passed > 0 {
-            self.presence.note_received();
+            self.state.note_received();
         }
         if passed < fresh.len() {
             self.held.extend_from_slice(fresh.get(passed..).unwrap_or_default());
@@ -161,7 +161,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.presence.is_upgraded() {
+        if this.state.is_upgraded() {
             this.cleared = this.held.len();
             if this.cleared == 0 {
                 return Pin::new(&mut this.io).poll_read(cx, buf);
@@ -174,7 +174,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
             }
             if let Some(fault) = this.fault {
                 // An earlier request of the conn is answered first; its end brings us here again.
-                if this.unseen && this.presence.is_busy() {
+                if this.unseen && this.state.is_busy() {
                     return Poll::Pending;
                 }
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
@@ -183,12 +183,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
                 let before = buf.filled().len();
                 ready!(this.read_through(cx, buf))?;
                 if !this.held.is_empty() {
-                    this.presence.expect_head();
+                    this.state.expect_head();
                 }
                 if buf.filled().len() > before || (this.held.is_empty() && this.fault.is_none()) {
                     return Poll::Ready(Ok(()));
                 }
-            } else if this.look_at_held() && ready!(this.read_more(cx))? {
+            } else if this.scan_held() && ready!(this.read_more(cx))? {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -203,7 +203,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
-        this.presence.write_stalled(written.is_pending());
+        this.state.write_stalled(written.is_pending());
         written
     }
 
@@ -214,7 +214,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
-        this.presence.write_stalled(written.is_pending());
+        this.state.write_stalled(written.is_pending());
         written
     }
 

@@ -8,18 +8,18 @@ use rustls::{AlertDescription, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::House;
-use super::lobby::{Lobby, NoRoom};
-use super::presence::Presence;
-use super::reception::{Heard, Stranger, unless_told_to_leave};
+use super::Handler;
+use super::conn_state::ConnState;
+use super::conn_tracker::{ConnLimitReached, ConnTracker};
+use super::new_conn::{ConnOutcome, NewConn, unless_closing};
 use crate::model::token::TokenDigest;
 use crate::tasks::Tasks;
 
 /// A conn inside a tunnel that is about to begin. It is counted, swept and drained like any other.
 #[derive(Debug)]
-pub struct Tunnel {
-    lobby: Arc<Lobby>,
-    presence: Arc<Presence>,
+pub struct TunnelConn {
+    conn_tracker: Arc<ConnTracker>,
+    state: Arc<ConnState>,
 }
 
 /// Why nothing was served inside a tunnel.
@@ -57,7 +57,7 @@ impl TunnelFault {
     fn of_handshake(error: io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match (tls, error.kind()) {
-            (Some(rustls::Error::AlertReceived(alert)), _) if DISTRUST.contains(alert) => {
+            (Some(rustls::Error::AlertReceived(alert)), _) if DISTRUST_ALERTS.contains(alert) => {
                 Self::Untrusted(error)
             }
             (
@@ -72,98 +72,101 @@ impl TunnelFault {
     }
 }
 
-impl Lobby {
+impl ConnTracker {
     /// Takes in a conn that is to come through a tunnel, in the place of the conn that `outer` is:
     /// all of it becomes the tunnel.
     ///
     /// # Errors
-    /// [`NoRoom`] when there are too many conns.
-    pub fn admit_tunnel(self: &Arc<Self>, outer: &Presence) -> Result<Tunnel, NoRoom> {
-        let place = outer.take_place().or_else(|| self.place()).ok_or(NoRoom::Full)?;
-        let presence = self.admit_to(place, outer.peer());
-        Ok(Tunnel { lobby: Arc::clone(self), presence })
+    /// [`ConnLimitReached`] when there are too many conns.
+    pub fn admit_tunnel(
+        self: &Arc<Self>,
+        outer: &ConnState,
+    ) -> Result<TunnelConn, ConnLimitReached> {
+        let permit = outer.take_permit().or_else(|| self.permit()).ok_or(ConnLimitReached::Full)?;
+        let state = self.admit_to(permit, outer.peer());
+        Ok(TunnelConn { conn_tracker: Arc::clone(self), state })
     }
 
     /// Takes in a conn that is to come through one stream of the conn that `outer` is; it counts
     /// among those of `caller`.
     ///
     /// # Errors
-    /// [`NoRoom`] when there are too many conns, or too many of the caller.
+    /// [`ConnLimitReached`] when there are too many conns, or too many of the caller.
     pub fn admit_stream(
         self: &Arc<Self>,
-        outer: &Presence,
+        outer: &ConnState,
         caller: Option<TokenDigest>,
-    ) -> Result<Tunnel, NoRoom> {
-        let mut place = self.place().ok_or(NoRoom::Full)?;
+    ) -> Result<TunnelConn, ConnLimitReached> {
+        let mut permit = self.permit().ok_or(ConnLimitReached::Full)?;
         if let Some(caller) = caller {
-            place.count_for(caller)?;
+            permit.count_for(caller)?;
         }
-        let presence = self.admit_to(place, outer.peer());
-        Ok(Tunnel { lobby: Arc::clone(self), presence })
+        let state = self.admit_to(permit, outer.peer());
+        Ok(TunnelConn { conn_tracker: Arc::clone(self), state })
     }
 
     /// Takes in a conn that comes from within this process, or `None` when there are too many.
     #[must_use]
-    pub fn admit_within(self: &Arc<Self>) -> Option<Tunnel> {
-        Some(Tunnel { lobby: Arc::clone(self), presence: self.admit(None)? })
+    pub fn admit_internal(self: &Arc<Self>) -> Option<TunnelConn> {
+        Some(TunnelConn { conn_tracker: Arc::clone(self), state: self.admit(None)? })
     }
 }
 
-impl Tunnel {
+impl TunnelConn {
     /// Serves the conn until it ends, if it begins with TLS for `name`. Of what is anything else
     /// not a byte is passed on.
     ///
     /// # Errors
     /// [`TunnelFault`] when nothing was served.
-    pub async fn serve<H: House, T>(
+    pub async fn serve<H: Handler, T>(
         self,
         io: T,
         name: &str,
         tls: Arc<ServerConfig>,
-        house: Arc<H>,
+        handler: Arc<H>,
         tasks: Tasks,
     ) -> Result<(), TunnelFault>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), io);
-        let started = unless_told_to_leave(&self.presence, hello).await.ok_or(TunnelFault::Late)?;
+        let started = unless_closing(&self.state, hello).await.ok_or(TunnelFault::Late)?;
         let mut started = started.map_err(TunnelFault::NoTls)?;
         let asked: Option<Box<str>> = started.client_hello().server_name().map(Into::into);
         if !asked.as_deref().is_some_and(|asked| asked.eq_ignore_ascii_case(name)) {
-            let farewell = started.io.write_all(UNRECOGNIZED_NAME);
-            let _best_effort = unless_told_to_leave(&self.presence, farewell).await;
+            let farewell = started.io.write_all(UNRECOGNIZED_NAME_ALERT);
+            let _best_effort = unless_closing(&self.state, farewell).await;
             let _best_effort = started.io.shutdown().await;
             return Err(TunnelFault::OtherName(asked));
         }
         let handshake = started.into_stream(tls);
-        let shaken = unless_told_to_leave(&self.presence, handshake).await;
+        let shaken = unless_closing(&self.state, handshake).await;
         let io = shaken.ok_or(TunnelFault::Late)?.map_err(TunnelFault::of_handshake)?;
-        let limits = *self.lobby.limits();
-        let stranger = Stranger { house, presence: self.presence, limits, tasks };
-        match stranger.serve_negotiated(io).await {
-            Heard::Something => Ok(()),
-            Heard::Nothing => Err(TunnelFault::Left),
+        let limits = *self.conn_tracker.limits();
+        let new_conn = NewConn { handler, state: self.state, limits, tasks };
+        match new_conn.serve_negotiated(io).await {
+            ConnOutcome::Used => Ok(()),
+            ConnOutcome::Unused => Err(TunnelFault::Left),
         }
     }
 
     /// Serves the conn until it ends, without TLS: for what comes from within this process.
-    pub async fn serve_within<H: House, T>(self, io: T, house: Arc<H>, tasks: Tasks)
+    pub async fn serve_internal<H: Handler, T>(self, io: T, handler: Arc<H>, tasks: Tasks)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let limits = *self.lobby.limits();
-        let stranger = Stranger { house, presence: self.presence, limits, tasks };
-        let _heard = stranger.serve_plain(io).await;
+        let limits = *self.conn_tracker.limits();
+        let new_conn = NewConn { handler, state: self.state, limits, tasks };
+        let _heard = new_conn.serve_plain(io).await;
     }
 }
 
 /// The alerts of callers that don't trust a certificate, each library's own.
-const DISTRUST: [AlertDescription; 3] = [
+const DISTRUST_ALERTS: [AlertDescription; 3] = [
     AlertDescription::UnknownCA,
     AlertDescription::BadCertificate,
     AlertDescription::CertificateUnknown,
 ];
 
 /// A fatal alert, `unrecognized_name` (RFC 6066 §3), in a record of its own.
-const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+const UNRECOGNIZED_NAME_ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 112];

@@ -8,9 +8,9 @@ use super::fault::{About, Fault, Refused, Scope};
 use super::listing::{ListPage, cut, reads_backwards};
 use super::operator::Operator;
 use crate::error::chain;
-use crate::ledger::{Beat, Lookback, Metrics};
+use crate::ledger::{Bucket, Metrics, TimeWindow};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::store::{Batch, Store, Window};
+use crate::store::{AuditBatch, PageRange, Store};
 
 /// The entry of one request (contract §7).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -115,7 +115,7 @@ impl AuditReader<'_> {
     ///
     /// # Errors
     /// When a cursor is none of this list, or the store fails.
-    pub async fn list(&self, window: &Window) -> Result<AuditPage, Refused> {
+    pub async fn list(&self, window: &PageRange) -> Result<AuditPage, Refused> {
         let stretch = AuditRange {
             older_than: position("page[after]", window.after.as_deref())?,
             newer_than: position("page[before]", window.before.as_deref())?,
@@ -149,8 +149,8 @@ impl AuditReader<'_> {
         &self,
         metrics: &Metrics,
         integration: Option<&str>,
-        how_far: Lookback,
-    ) -> Result<Vec<Beat>, Refused> {
+        window: TimeWindow,
+    ) -> Result<Vec<Bucket>, Refused> {
         match integration {
             None => self.operator.need_everything()?,
             Some(integration) => {
@@ -160,7 +160,7 @@ impl AuditReader<'_> {
                 }
             }
         }
-        Ok(metrics.look_back(integration, how_far))
+        Ok(metrics.look_back(integration, window))
     }
 
     /// From the newest on.
@@ -224,7 +224,7 @@ impl AuditReader<'_> {
     /// read when it is asked for.
     fn entries<'a>(
         &'a self,
-        batch: &'a Batch,
+        batch: &'a AuditBatch,
         stretch: AuditRange,
     ) -> impl DoubleEndedIterator<Item = (AuditPosition, Audited)> + 'a {
         let lines: Vec<_> = batch.lines.lines().enumerate().collect();
@@ -263,7 +263,7 @@ impl AuditRange {
 
 impl AuditPosition {
     /// After everything in a batch.
-    fn end_of(batch: &Batch) -> Self {
+    fn end_of(batch: &AuditBatch) -> Self {
         Self { batch: batch.id, line: BEYOND }
     }
 
@@ -316,7 +316,7 @@ impl Reads {
         Some(fitting.clamp(1, growing))
     }
 
-    fn note(&mut self, batches: &[Batch]) {
+    fn note(&mut self, batches: &[AuditBatch]) {
         self.batches += batches.len();
         self.bytes += batches.iter().map(|batch| batch.lines.len()).sum::<usize>();
     }

@@ -9,8 +9,8 @@ use super::fault::{About, Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
 use super::{Keeping, Management};
-use crate::ca::{Authority, AuthorityError};
-use crate::model::record::{AuthorityRecord, new_id, whole_microseconds};
+use crate::ca::{CaError, CertificateAuthority};
+use crate::model::record::{CaRecord, new_id, whole_microseconds};
 use crate::model::sealed::Context;
 use crate::random;
 use crate::vault::{SealError, Vault};
@@ -29,7 +29,7 @@ pub struct Successor {
 pub enum RecordError {
     /// There is no randomness for its id.
     #[error(transparent)]
-    Chance(#[from] random::Failed),
+    Chance(#[from] random::RandomError),
     /// Its key can't be sealed.
     #[error("the CA's key can't be sealed")]
     Seal(#[from] SealError),
@@ -41,14 +41,14 @@ pub enum RecordError {
 /// [`RecordError`] when there is no randomness.
 pub fn seal_authority(
     vault: &Vault,
-    authority: &Authority,
+    authority: &CertificateAuthority,
     signs_from: Timestamp,
-) -> Result<AuthorityRecord, RecordError> {
+) -> Result<CaRecord, RecordError> {
     let (id, signs_from) = (new_id()?, whole_microseconds(signs_from));
     let certificate = authority.certificate();
     let context = Context::Authority { id, certificate, signs_from };
     let sealed = vault.seal(&context, &authority.key())?;
-    Ok(AuthorityRecord { id, certificate: certificate.into(), signs_from, sealed })
+    Ok(CaRecord { id, certificate: certificate.into(), signs_from, sealed })
 }
 
 impl Management {
@@ -90,17 +90,13 @@ fn read(mut form: Form) -> Result<Duration, Refused> {
     form.close(Some(overlap.unwrap_or(DEFAULT_OVERLAP)))
 }
 
-fn make(
-    keeping: &dyn Keeping,
-    now: Timestamp,
-    signs_from: Timestamp,
-) -> Result<AuthorityRecord, Refused> {
+fn make(keeping: &dyn Keeping, now: Timestamp, signs_from: Timestamp) -> Result<CaRecord, Refused> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         tracing::error!(error, "an interception CA can't be made");
         Refused::Internal
     };
-    let authority = Authority::generate(now);
-    let authority = authority.map_err(|error: AuthorityError| failed(&error))?;
+    let authority = CertificateAuthority::generate(now);
+    let authority = authority.map_err(|error: CaError| failed(&error))?;
     let record = seal_authority(&keeping.vault(), &authority, signs_from);
     record.map_err(|error| failed(&error))
 }

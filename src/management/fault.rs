@@ -136,7 +136,7 @@ impl fmt::Display for Scope {
 }
 
 /// Without randomness there is neither an id nor a key.
-pub(super) fn no_randomness(error: &random::Failed) -> Refused {
+pub(super) fn no_randomness(error: &random::RandomError) -> Refused {
     tracing::error!(error = %chain(error), "a management request failed: the system gives no random bytes");
     Refused::Internal
 }

@@ -8,7 +8,7 @@ use super::fault::{Refused, Scope};
 use super::operator::Operator;
 use crate::error::chain;
 use crate::model::sealed::{Context, Sealed};
-use crate::store::{self, Renewed, Rewrapped, Store, Window};
+use crate::store::{self, PageRange, RewrappedSecret, RewrittenMac, Store};
 use crate::vault::{RewrapError, Vault};
 
 /// A master key and what it is used for.
@@ -105,7 +105,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     async fn connections(&mut self, key: &str) -> Result<(), store::Error> {
-        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        let mut window = PageRange { after: None, before: None, limit: AT_ONCE };
         loop {
             let page = self.store.connections_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
@@ -126,7 +126,7 @@ impl Walk<'_> {
     }
 
     async fn clients(&mut self, key: &str) -> Result<(), store::Error> {
-        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        let mut window = PageRange { after: None, before: None, limit: AT_ONCE };
         loop {
             let page = self.store.clients_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
@@ -147,7 +147,7 @@ impl Walk<'_> {
     }
 
     async fn flows(&mut self, key: &str) -> Result<(), store::Error> {
-        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        let mut window = PageRange { after: None, before: None, limit: AT_ONCE };
         loop {
             let page = self.store.flows_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
@@ -173,9 +173,11 @@ impl Walk<'_> {
         &mut self,
         what: &str,
         read: Result<(String, Uuid, Sealed, Rewrap), store::Error>,
-    ) -> Option<Rewrapped> {
+    ) -> Option<RewrappedSecret> {
         match read.map_err(|error| chain(&error).to_string()) {
-            Ok((_, uuid, before, Ok(after))) => Some(Rewrapped { uuid, before, after: after? }),
+            Ok((_, uuid, before, Ok(after))) => {
+                Some(RewrappedSecret { uuid, before, after: after? })
+            }
             Ok((whose, _, _, Err(error))) => {
                 self.fail(&whose, &chain(&error).to_string());
                 None
@@ -188,7 +190,7 @@ impl Walk<'_> {
     }
 
     async fn tokens(&mut self, key: &str) -> Result<(), store::Error> {
-        let mut window = Window { after: None, before: None, limit: AT_ONCE };
+        let mut window = PageRange { after: None, before: None, limit: AT_ONCE };
         loop {
             let page = self.store.tokens_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
@@ -197,7 +199,7 @@ impl Walk<'_> {
                     .map(|record| (self.vault.renew_mac(&record.claims(), &record.mac), record));
                 match renewed {
                     Ok((Ok(Some(after)), record)) => {
-                        batch.push(Renewed { id: record.id, before: record.mac, after });
+                        batch.push(RewrittenMac { id: record.id, before: record.mac, after });
                     }
                     Ok((Ok(None), _)) => {}
                     Ok((Err(error), record)) => {
@@ -229,7 +231,7 @@ impl Walk<'_> {
             }
             match self.vault.rewrap(&record.context(), &record.sealed) {
                 Ok(Some(after)) => {
-                    batch.push(Rewrapped { uuid: record.id, before: record.sealed, after });
+                    batch.push(RewrappedSecret { uuid: record.id, before: record.sealed, after });
                 }
                 Ok(None) => {}
                 Err(error) => {

@@ -8,7 +8,7 @@ use super::oauth::OAuthConnectionView;
 use crate::error::chain;
 use crate::model::name::ConnectionName;
 use crate::model::record::ConnectionRecord;
-use crate::store::{self, Page, Window};
+use crate::store::{self, Page, PageRange};
 
 /// A page of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,7 +52,7 @@ impl ReadAccess<'_> {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list(&self, window: &Window) -> Result<ListPage<AnyConnection>, Refused> {
+    pub async fn list(&self, window: &PageRange) -> Result<ListPage<AnyConnection>, Refused> {
         let (stored, ends) = match self.operator.listed(&self.integration) {
             Some(names) => (self.each(names, window).await?, None),
             None => self.stored(window).await?,
@@ -82,7 +82,7 @@ impl ReadAccess<'_> {
     /// What the store has within the window; and where that ends, if it goes on.
     async fn stored(
         &self,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<(Vec<AnyConnection>, Option<(String, String)>), Refused> {
         let Some(keeping) = &self.management.keeping else { return Ok((Vec::new(), None)) };
         let mut rest = window.clone();
@@ -107,7 +107,7 @@ impl ReadAccess<'_> {
     async fn each(
         &self,
         mut names: Vec<ConnectionName>,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<Vec<AnyConnection>, Refused> {
         let Some(keeping) = &self.management.keeping else { return Ok(Vec::new()) };
         names.retain(|name| contains(window, name));
@@ -145,7 +145,7 @@ fn unreadable(error: &store::Error) {
 }
 
 /// The part of `items` that fits into the window: its end when it is read backwards.
-pub(super) fn cut<T>(mut items: Vec<T>, window: &Window, more: bool) -> ListPage<T> {
+pub(super) fn cut<T>(mut items: Vec<T>, window: &PageRange, more: bool) -> ListPage<T> {
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let over = items.len().saturating_sub(limit);
     if reads_backwards(window) {
@@ -157,11 +157,11 @@ pub(super) fn cut<T>(mut items: Vec<T>, window: &Window, more: bool) -> ListPage
 }
 
 /// Both cursors together mean the window between them, which is read forwards.
-pub(super) fn reads_backwards(window: &Window) -> bool {
+pub(super) fn reads_backwards(window: &PageRange) -> bool {
     window.before.is_some() && window.after.is_none()
 }
 
-pub(super) fn contains(window: &Window, name: &ConnectionName) -> bool {
+pub(super) fn contains(window: &PageRange, name: &ConnectionName) -> bool {
     window.after.as_ref().is_none_or(|after| name.as_str() > after.as_str())
         && window.before.as_ref().is_none_or(|before| name.as_str() < before.as_str())
 }

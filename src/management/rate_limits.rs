@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::model::token::TokenDigest;
-use crate::rate_limit::{Exceeded, Rates};
+use crate::rate_limit::{KeyedRateLimiter, RateExceeded};
 
 /// Where a request comes from, where that is an address.
 #[derive(Clone, Copy, Debug)]
@@ -17,15 +17,15 @@ pub struct ClientAddr(pub Option<IpAddr>);
 pub struct RateLimits {
     /// In vain, from one address. A token can't be guessed; this keeps the log and the processor
     /// free. A token that is good passes at any time.
-    failures: Option<Rates<IpAddr>>,
+    failures: Option<KeyedRateLimiter<IpAddr>>,
     /// With one token.
-    tokens: ArcSwapOption<Rates<TokenDigest>>,
+    tokens: ArcSwapOption<KeyedRateLimiter<TokenDigest>>,
 }
 
 impl Default for RateLimits {
     fn default() -> Self {
         Self {
-            failures: Rates::per_minute(MAX_FAILURES_PER_MINUTE),
+            failures: KeyedRateLimiter::per_minute(MAX_FAILURES_PER_MINUTE),
             tokens: ArcSwapOption::empty(),
         }
     }
@@ -35,8 +35,8 @@ impl RateLimits {
     /// Counts a request that shows no token, or one that nobody holds.
     ///
     /// # Errors
-    /// [`Exceeded`] says how long to wait.
-    pub fn count_stranger(&self, source: Option<IpAddr>) -> Result<(), Exceeded> {
+    /// [`RateExceeded`] says how long to wait.
+    pub fn count_stranger(&self, source: Option<IpAddr>) -> Result<(), RateExceeded> {
         let source = source.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
         self.failures.as_ref().map_or(Ok(()), |failures| failures.take(&source))
     }
@@ -45,16 +45,16 @@ impl RateLimits {
     /// begins a new minute.
     ///
     /// # Errors
-    /// [`Exceeded`] says how long to wait.
+    /// [`RateExceeded`] says how long to wait.
     pub fn count_request(
         &self,
         token: &TokenDigest,
         per_minute: Option<u32>,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<(), RateExceeded> {
         let Some(per_minute) = per_minute else { return Ok(()) };
         let known = self.tokens.load_full().filter(|rates| rates.is_per_minute(per_minute));
         let rates = known.or_else(|| {
-            let fresh = Rates::per_minute(per_minute).map(Arc::new);
+            let fresh = KeyedRateLimiter::per_minute(per_minute).map(Arc::new);
             self.tokens.store(fresh.clone());
             fresh
         });

@@ -9,7 +9,7 @@ use super::connections::ReadAccess;
 use super::fault::Refused;
 use super::operator::Operator;
 use super::{ListPage, Management};
-use crate::ledger::Used;
+use crate::ledger::LastUse;
 use crate::model::caller::Reach;
 use crate::model::connection::{Connection, ConnectionType, Defect};
 use crate::model::domain::AllowedDomain;
@@ -17,7 +17,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::Detail;
 use crate::model::sealed::KeyId;
 use crate::state::{ConnectionSource, RegisteredConnection};
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// A connection that is in force, and how it stands.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct ConnectionStatus {
     /// When its access token ends, if it has one that does.
     pub expires_at: Option<Timestamp>,
     /// How it was used.
-    pub used: Used,
+    pub used: LastUse,
 }
 
 /// How a connection stands.
@@ -72,7 +72,7 @@ pub struct StatusFilter<'a> {
     /// How they stand, by the name of the state.
     pub state: Option<&'a str>,
     /// Which part of the list is wanted.
-    pub window: Window,
+    pub window: PageRange,
 }
 
 /// What was found.
@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    fn of(connection: &Connection, used: &Used, now: Timestamp) -> Self {
+    fn of(connection: &Connection, used: &LastUse, now: Timestamp) -> Self {
         if let Some(defect) = connection.defect() {
             return Self::Defective(defect);
         }

@@ -13,7 +13,7 @@ use crate::model::caller::Reach;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
 use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
-use crate::store::{self, Window};
+use crate::store::{self, PageRange};
 
 /// The right to administer tokens, as far as the operator's own token reaches.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl TokenAdmin<'_> {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list(&self, window: &Window) -> Result<ListPage<TokenRecord>, Refused> {
+    pub async fn list(&self, window: &PageRange) -> Result<ListPage<TokenRecord>, Refused> {
         let Some(keeping) = &self.management.keeping else {
             return Ok(ListPage { items: Vec::new(), has_more: false });
         };

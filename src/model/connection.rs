@@ -12,7 +12,7 @@ use super::credential::{Credential, NotAFieldValue};
 use super::domain::{AllowedDomain, DomainError};
 use super::field::{CredentialField, FieldError};
 use super::name::{ConnectionName, IntegrationName, ZENDESK};
-use super::oauth::freshness::{Ages, Freshness};
+use super::oauth::freshness::{Freshness, TokenAges};
 use super::oauth::grant::Grant;
 use super::oauth::tokens::TokenSet;
 use super::origin::{HostName, Origin};
@@ -36,7 +36,7 @@ pub struct Connection {
     /// The one origin at the usual port, where the allowed domain is exact.
     home: Option<Origin>,
     /// How its tokens stand, where it is a connection by OAuth that could be opened.
-    standing: Option<Box<Standing>>,
+    standing: Option<Box<TokenStatus>>,
     /// The fingerprint of the record that it was made of; 0 where there is none.
     fingerprint: u64,
     /// The master key for want of which the secret could not be opened.
@@ -46,7 +46,7 @@ pub struct Connection {
 /// How the tokens of an OAuth connection stand. A connection has one set of tokens as long as it
 /// lives; with the next set another takes its place.
 #[derive(Debug)]
-pub struct Standing {
+pub struct TokenStatus {
     /// The connection's record.
     pub uuid: Uuid,
     /// Which set of tokens it is.
@@ -137,7 +137,7 @@ impl Connection {
                 let Some(tokens) = TokenSet::unpack(secret) else { return connection };
                 connection.credential =
                     Credential::build(&connection.detail, &tokens.access_token).ok();
-                connection.standing = Some(Box::new(Standing::of(uuid, grant, &tokens)));
+                connection.standing = Some(Box::new(TokenStatus::of(uuid, grant, &tokens)));
             }
             detail => connection.credential = Credential::build(detail, secret).ok(),
         }
@@ -223,7 +223,7 @@ impl Connection {
 
     /// How its tokens stand, where it is a connection by OAuth that could be opened.
     #[must_use]
-    pub fn standing(&self) -> Option<&Standing> {
+    pub fn standing(&self) -> Option<&TokenStatus> {
         self.standing.as_deref()
     }
 
@@ -305,7 +305,7 @@ impl Connection {
     }
 }
 
-impl Standing {
+impl TokenStatus {
     fn of(uuid: Uuid, grant: &Grant, tokens: &TokenSet) -> Self {
         Self {
             uuid,
@@ -320,8 +320,8 @@ impl Standing {
 
     /// When the access token ages, if it does.
     #[must_use]
-    pub fn ages(&self, refresh_before: Duration) -> Option<Ages> {
-        Some(Ages::of(self.issued_at, self.expires_at?, refresh_before))
+    pub fn ages(&self, refresh_before: Duration) -> Option<TokenAges> {
+        Some(TokenAges::of(self.issued_at, self.expires_at?, refresh_before))
     }
 
     /// How fresh the access token is at this time.

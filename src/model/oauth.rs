@@ -5,5 +5,5 @@ pub mod endpoint;
 pub mod flow;
 pub mod freshness;
 pub mod grant;
-pub mod packing;
+pub mod packer;
 pub mod tokens;

@@ -81,7 +81,7 @@ pub struct TokenRecord {
 
 /// An interception CA, as it is kept.
 #[derive(Clone, Debug)]
-pub struct AuthorityRecord {
+pub struct CaRecord {
     /// Which one it is.
     pub id: Uuid,
     /// Its certificate, as PEM.
@@ -149,7 +149,7 @@ impl ConnectionRecord {
     }
 }
 
-impl AuthorityRecord {
+impl CaRecord {
     /// What its key is sealed for.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
@@ -193,7 +193,7 @@ impl TokenRecord {
 ///
 /// # Errors
 /// When the system has no randomness to give.
-pub fn new_id() -> Result<Uuid, random::Failed> {
+pub fn new_id() -> Result<Uuid, random::RandomError> {
     Ok(uuid::Builder::from_random_bytes(random::bytes()?).into_uuid())
 }
 

@@ -141,7 +141,7 @@ pub const SCOPES_RULE: &str = "must be one or more of read, write, proxy, admin"
 ///
 /// # Errors
 /// When the system has no randomness to give.
-pub fn generate() -> Result<Secret, random::Failed> {
+pub fn generate() -> Result<Secret, random::RandomError> {
     let bytes = Zeroizing::new(random::bytes::<32>()?);
     let mut text = String::with_capacity(PREFIX.len() + BODY_LENGTH);
     text.push_str(PREFIX);

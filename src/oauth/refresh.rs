@@ -15,7 +15,7 @@ use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
-use crate::store::{self, Begun, Left, RefreshLease, Revision};
+use crate::store::{self, Leftover, RefreshLease, RefreshStart, Revision};
 
 /// What a refresh needs.
 #[derive(Clone, Copy, Debug)]
@@ -92,9 +92,9 @@ impl Refresh<'_> {
             let length = self.lease.before_asking;
             let begun = store.begin_refresh(self.request.uuid, &holder, length).await;
             match begun.map_err(|error| store_failed(&error))? {
-                Begun::Held => tokio::time::sleep(POLL_INTERVAL).await,
-                Begun::Gone => return Err(TokenFailure::Gone),
-                Begun::Granted { record, unanswered } => {
+                RefreshStart::Held => tokio::time::sleep(POLL_INTERVAL).await,
+                RefreshStart::Gone => return Err(TokenFailure::Gone),
+                RefreshStart::Granted { record, unanswered } => {
                     return Ok(Entered::Leased(Leased { holder, record, unanswered }));
                 }
             }
@@ -136,8 +136,8 @@ impl Refresh<'_> {
         let left = match done {
             // It was given back along with what was kept.
             Ok((Refreshed { is_ours: true, .. }, _)) => return done,
-            Err(Unsuccessful { failure: TokenFailure::Unanswered(_), .. }) => Left::Unanswered,
-            _ => Left::Nothing,
+            Err(Unsuccessful { failure: TokenFailure::Unanswered(_), .. }) => Leftover::Unanswered,
+            _ => Leftover::Nothing,
         };
         self.leave(&leased.holder, left).await;
         done
@@ -329,7 +329,7 @@ impl Refresh<'_> {
         }
     }
 
-    async fn leave(&self, holder: &str, left: Left) {
+    async fn leave(&self, holder: &str, left: Leftover) {
         let left = self.shelf.store().leave_refresh(self.request.uuid, holder, left).await;
         if let Err(error) = left {
             tracing::warn!(error = %chain(&error), "the lease to refresh ends by itself");

@@ -112,7 +112,7 @@ fn identify_again(
 
 fn note_choice(entry: &mut Entry, listing: &Arc<RegisteredConnection>) {
     entry.integration = Some(listing.connection.integration().clone());
-    entry.choose(Arc::clone(listing) as _);
+    entry.set_connection(Arc::clone(listing) as _);
 }
 
 /// There is no room for another conn.

@@ -16,7 +16,7 @@ use super::fields;
 use super::idle::{ExchangeActivity, Idle, IdleTimer};
 use super::renewal::ReplayBuffer;
 use crate::ledger::Entry;
-use crate::listener::Visit;
+use crate::listener::InFlight;
 use crate::upstream::{BodyError, ReplyBody};
 
 /// The caller's body.
@@ -92,7 +92,7 @@ impl CallerBody {
 pub struct AnswerBody {
     content: AnswerContent,
     entry: Option<Entry>,
-    visit: Option<Visit>,
+    in_flight: Option<InFlight>,
 }
 
 #[derive(Debug)]
@@ -142,18 +142,27 @@ impl Body for CallerBody {
 
 impl AnswerBody {
     /// The origin's body, cut when `idle` says so.
-    pub(super) fn reply(body: ReplyBody, idle: IdleTimer, entry: Entry, mut visit: Visit) -> Self {
-        visit.offer();
+    pub(super) fn reply(
+        body: ReplyBody,
+        idle: IdleTimer,
+        entry: Entry,
+        mut in_flight: InFlight,
+    ) -> Self {
+        in_flight.mark_offered();
         if let Some(exchange) = idle.exchange() {
             exchange.note_answer();
         }
-        Self { content: AnswerContent::Reply(body, idle), entry: Some(entry), visit: Some(visit) }
+        Self {
+            content: AnswerContent::Reply(body, idle),
+            entry: Some(entry),
+            in_flight: Some(in_flight),
+        }
     }
 
     /// The proxy's own body, whose entry is written already: it is short, and nobody is to hold
     /// anything up by leaving it.
     pub(super) fn own(body: Full<Bytes>, times: AnswerTimes) -> Self {
-        Self { content: AnswerContent::Own(body, times), entry: None, visit: None }
+        Self { content: AnswerContent::Own(body, times), entry: None, in_flight: None }
     }
 
     /// No body; the entry goes on elsewhere, with what the conn was upgraded to.
@@ -195,7 +204,7 @@ impl AnswerBody {
         let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
             let cut = ready!(idle.poll_idle(cx));
             if let Some(entry) = &mut self.entry {
-                entry.because(cut.to_string());
+                entry.set_cause(cut.to_string());
             }
             return Poll::Ready(Some(Err(cut.into())));
         };
@@ -207,8 +216,8 @@ impl AnswerBody {
             // A request that fails takes its answer along: that is not the origin's fault.
             let request_failure = idle.exchange().and_then(ExchangeActivity::request_failure);
             match request_failure {
-                Some(failure) => entry.because(failure),
-                None => entry.because(format!("the origin's body ended early: {error}")),
+                Some(failure) => entry.set_cause(failure),
+                None => entry.set_cause(format!("the origin's body ended early: {error}")),
             }
         }
         Poll::Ready(frame)
@@ -224,15 +233,15 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let Some(visit) = &mut this.visit {
-            visit.take();
+        if let Some(in_flight) = &mut this.in_flight {
+            in_flight.mark_taken();
         }
         let frame = ready!(this.poll_content(cx));
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
                 this.count(&mut frame);
-                if let Some(visit) = &mut this.visit {
-                    visit.offer();
+                if let Some(in_flight) = &mut this.in_flight {
+                    in_flight.mark_offered();
                 }
                 Some(Ok(frame))
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::listener::Presence;
+use crate::listener::ConnState;
 use crate::upstream;
 
 /// Both directions of an exchange whose request has a body.
@@ -29,7 +29,7 @@ pub(super) struct ExchangeActivity {
     /// The reason for which the request's body failed, for the operator.
     request_failure: OnceLock<Box<str>>,
     /// The caller's conn.
-    presence: OnceLock<Arc<Presence>>,
+    conn: OnceLock<Arc<ConnState>>,
 }
 
 /// Waits for one direction, for as long as either moves.
@@ -80,13 +80,13 @@ impl ExchangeActivity {
             awaits_caller: AtomicBool::new(false),
             request_ended: AtomicBool::new(false),
             request_failure: OnceLock::new(),
-            presence: OnceLock::new(),
+            conn: OnceLock::new(),
         }
     }
 
     /// Tells the caller's conn of what comes of the request.
-    pub(super) fn attach(&self, presence: &Arc<Presence>) {
-        let _only_once = self.presence.set(Arc::clone(presence));
+    pub(super) fn attach(&self, conn: &Arc<ConnState>) {
+        let _only_once = self.conn.set(Arc::clone(conn));
     }
 
     /// Notes that the origin's answer has begun.
@@ -98,8 +98,8 @@ impl ExchangeActivity {
     /// Notes that a piece of the request has come.
     pub(super) fn note_received(&self) {
         self.awaits_caller.store(false, Relaxed);
-        if let Some(presence) = self.presence.get() {
-            presence.note_received();
+        if let Some(conn) = self.conn.get() {
+            conn.note_received();
         }
         self.note_movement();
     }

@@ -10,7 +10,7 @@ use super::refusal::{Code, Refusal};
 use super::upgrade::{UpgradeKind, ask_for_websocket};
 use crate::model::permit::Permit;
 use crate::model::sealed::KeyId;
-use crate::upstream::{Departure, Outgoing, Sealed};
+use crate::upstream::{Departure, Outgoing, SecretUnavailable};
 
 /// Strips what must not leave, puts the target in origin-form, and has the departure inject the
 /// permit's credential last.
@@ -41,7 +41,7 @@ pub(super) fn inject(
     head.extensions.clear();
     let missing = permit.connection().missing_key();
     let departure = Departure::new(permit, Request::from_parts(head, body), upgrades);
-    departure.map_err(|Sealed| seal_broken(missing))
+    departure.map_err(|SecretUnavailable| seal_broken(missing))
 }
 
 /// The secret is there and can't be opened: its key is missing, or what is sealed was changed.

@@ -34,7 +34,7 @@ use super::renewal::{AwaitingTokens, Readiness, Replay, ReplayBuffer, ReplayGuar
 use super::tunnel::{TunnelContext, TunnelSetup};
 use super::upgrade::{self, PendingUpgrade};
 use crate::ledger::{self, Entry, Ledger};
-use crate::listener::{House, Lobby, Presence, TurnedAway, Visit};
+use crate::listener::{ConnState, ConnTracker, EarlyRefusal, Handler, InFlight};
 use crate::model::permit::Permit;
 use crate::oauth::RefreshHandle;
 use crate::rate_limit::MemoryBudget;
@@ -60,7 +60,7 @@ pub struct Proxy {
     /// Where WebSockets and tunnels run.
     pub tasks: Tasks,
     /// Where conns inside tunnels are counted.
-    pub lobby: Arc<Lobby>,
+    pub conn_tracker: Arc<ConnTracker>,
     /// What a caller is shown inside a tunnel.
     pub tunnel_tls: Arc<ServerConfig>,
     /// Where other tokens of OAuth connections are asked for; where nothing is kept there are no
@@ -70,74 +70,74 @@ pub struct Proxy {
     pub replay_memory: Arc<MemoryBudget>,
 }
 
-impl House for Proxy {
+impl Handler for Proxy {
     type Body = AnswerBody;
 
     /// Every journey is written down once, refused or not. Before the network and after it nothing
     /// waits, so that one request's decision never holds up another's.
-    fn answer(
+    fn handle(
         self: Arc<Self>,
-        visit: Visit,
+        in_flight: InFlight,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
-        self.handle(visit, request, None)
+        self.handle(in_flight, request, None)
     }
 
-    fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
-        self.turn_away_from(None, reason)
+    fn early_refusal(&self, reason: EarlyRefusal) -> Vec<u8> {
+        self.early_refusal_in(None, reason)
     }
 }
 
 impl Proxy {
     /// The last words to a conn that is not served; `tunnel` is the one that it came through.
-    pub(super) fn turn_away_from(
+    pub(super) fn early_refusal_in(
         &self,
         tunnel: Option<&TunnelContext>,
-        reason: TurnedAway,
+        reason: EarlyRefusal,
     ) -> Vec<u8> {
-        let mut entry = self.ledger.open(None);
+        let mut entry = self.ledger.open_entry(None);
         if let Some(tunnel) = tunnel {
             entry.form = RequestForm::Tunnel.as_str();
             tunnel.name_sender(&mut entry, &self.in_force.load());
         }
-        relay::turn_away(reason, entry)
+        relay::refuse_early(reason, entry)
     }
 
     /// The journey of one request; `tunnel` is the one that it came through, if it did.
     pub(super) fn handle(
         self: Arc<Self>,
-        visit: Visit,
+        in_flight: InFlight,
         request: Request<Incoming>,
         tunnel: Option<&TunnelContext>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
         let opening =
-            ledger::Opening { method: request.method().clone(), target: request.uri().clone() };
-        let mut entry = self.ledger.open(Some(opening));
+            ledger::RequestLine { method: request.method().clone(), target: request.uri().clone() };
+        let mut entry = self.ledger.open_entry(Some(opening));
         entry.is_grpc = is_grpc(request.version(), request.headers().get(header::CONTENT_TYPE));
         let in_force = self.in_force.load_full();
-        let from = (visit.presence().as_ref(), tunnel);
+        let from = (in_flight.conn().as_ref(), tunnel);
         // What an async block captures has room in its future once, what it takes apart twice; and
         // this future is moved and wiped with every conn. What is rare is in a box.
         let response = match self.decide_and_inject(&in_force, &mut entry, request, from) {
             Ok(Outcome::Leaves(departure, mut context)) => {
                 return Either::Left(async move {
-                    context.attach(&visit);
-                    entry.departs();
+                    context.attach(&in_flight);
+                    entry.mark_departed();
                     let sent = self.send(&in_force, departure, &mut context, &mut entry).await;
-                    entry.returns();
-                    Ok(self.finish_response(sent, context, entry, visit))
+                    entry.mark_answered();
+                    Ok(self.finish_response(sent, context, entry, in_flight))
                 });
             }
             Ok(Outcome::Opens(setup)) => {
-                let opened = self.open(setup, in_force, entry, visit);
+                let opened = self.open(setup, in_force, entry, in_flight);
                 return Either::Right(Either::Left(opened.boxed()));
             }
             Ok(Outcome::Waits(waiting)) => {
-                let sent = self.wait(*waiting, entry, visit);
+                let sent = self.wait(*waiting, entry, in_flight);
                 return Either::Right(Either::Left(sent.map(Ok).boxed()));
             }
-            Ok(Outcome::Ends(response)) => relay::end(response, entry, visit),
-            Err(refusal) => relay::refuse(refusal, entry, visit),
+            Ok(Outcome::Ends(response)) => relay::end(response, entry, in_flight),
+            Err(refusal) => relay::refuse(refusal, entry, in_flight),
         };
         Either::Right(Either::Right(ready(Ok(response))))
     }
@@ -147,21 +147,21 @@ impl Proxy {
         self: Arc<Self>,
         waiting: AwaitingTokens,
         mut entry: Entry,
-        visit: Visit,
+        in_flight: InFlight,
     ) -> Response<AnswerBody> {
         let (in_force, departure, mut context) = match self.renew(waiting, &mut entry).await {
             Ok((in_force, Outcome::Leaves(departure, context))) => (in_force, departure, context),
             Ok(_) => {
                 let lost = Refusal::new(Code::Internal, "The request was lost on its way.");
-                return relay::refuse(lost, entry, visit);
+                return relay::refuse(lost, entry, in_flight);
             }
-            Err(refusal) => return relay::refuse(refusal, entry, visit),
+            Err(refusal) => return relay::refuse(refusal, entry, in_flight),
         };
-        context.attach(&visit);
-        entry.departs();
+        context.attach(&in_flight);
+        entry.mark_departed();
         let sent = self.send(&in_force, departure, &mut context, &mut entry).await;
-        entry.returns();
-        self.finish_response(sent, context, entry, visit)
+        entry.mark_answered();
+        self.finish_response(sent, context, entry, in_flight)
     }
 }
 
@@ -211,9 +211,9 @@ pub(super) struct ResponseContext {
 
 impl ResponseContext {
     /// Tells the caller's conn of what comes of the request.
-    fn attach(&self, visit: &Visit) {
+    fn attach(&self, in_flight: &InFlight) {
         if let Some(exchange) = self.idle.exchange() {
-            exchange.attach(visit.presence());
+            exchange.attach(in_flight.conn());
         }
     }
 }
@@ -226,7 +226,7 @@ impl Proxy {
         in_force: &InForce,
         entry: &mut Entry,
         request: Request<Incoming>,
-        (conn, tunnel): (&Presence, Option<&TunnelContext>),
+        (conn, tunnel): (&ConnState, Option<&TunnelContext>),
     ) -> Result<Outcome, Refusal> {
         if *self.stop.borrow() {
             return Err(shutting_down());
@@ -251,7 +251,7 @@ impl Proxy {
             entry.integration = known.reach.only().cloned();
         });
         if entry.caller.is_some() {
-            conn.greet(arrival.token.digest()).map_err(|_full| caller_overloaded())?;
+            conn.mark_authenticated(arrival.token.digest()).map_err(|_full| caller_overloaded())?;
         }
         let holder =
             identified.inspect_err(|_refusal| entry.origin = arrival.request.stated_origin())?;
@@ -334,7 +334,7 @@ impl Proxy {
         sent: Result<Reply, NotSent>,
         context: ResponseContext,
         entry: Entry,
-        visit: Visit,
+        in_flight: InFlight,
     ) -> Response<AnswerBody> {
         let reply = sent.and_then(|mut reply| {
             let agreed = upgrade::is_agreed(&reply, context.switch.as_deref());
@@ -343,18 +343,18 @@ impl Proxy {
             Ok((reply, agreed))
         });
         match reply {
-            Err(NotSent::Refused(refusal)) => relay::refuse(refusal, entry, visit),
+            Err(NotSent::Refused(refusal)) => relay::refuse(refusal, entry, in_flight),
             Err(NotSent::Failed(error)) => {
                 let refusal = blame(error, entry.request_bytes(), context.most);
-                relay::refuse(refusal, entry, visit)
+                relay::refuse(refusal, entry, in_flight)
             }
             Ok((mut reply, agreed)) => {
                 if let Some(rewriting) = context.base_url {
                     rewriting.rewrite(reply.headers_mut());
                 }
                 match context.switch.filter(|_| agreed) {
-                    Some(switch) => self.splice(*switch, reply, entry, visit),
-                    None => relay::relay(reply, context.idle, entry, visit),
+                    Some(switch) => self.splice(*switch, reply, entry, in_flight),
+                    None => relay::relay(reply, context.idle, entry, in_flight),
                 }
             }
         }

@@ -20,7 +20,9 @@ use super::renewal::has_tokens;
 use crate::ledger::Entry;
 use crate::model::connection::Connection;
 use crate::state::RegisteredConnection;
-use crate::upstream::{self, Checked, Departure, FinalCheck, NotRenewed, Reply, Withdrawn};
+use crate::upstream::{
+    self, CheckedDeparture, Departure, DepartureWithdrawn, FinalCheck, NotRenewed, Reply,
+};
 
 /// What it takes to decide once more about a request.
 #[derive(Debug)]
@@ -69,13 +71,17 @@ impl<'a> Recheck<'a> {
 
     /// Decides by what is in force now. Where the connection was changed, the departure leaves with
     /// the credential that it has now.
-    fn decide(&self, in_force: &InForce, departure: &mut Departure) -> Result<Checked, Refusal> {
+    fn decide(
+        &self,
+        in_force: &InForce,
+        departure: &mut Departure,
+    ) -> Result<CheckedDeparture, Refusal> {
         let now = self.proxy.ledger.clock.now();
         let mut listing = None;
         let chosen = |chosen: &Arc<RegisteredConnection>| listing = Some(Arc::clone(chosen));
         let (_holder, permit) = permit_again(in_force, self.arrival, now, chosen)?;
         if departure.is_for(permit.connection()) {
-            return Ok(Checked::AsItWas);
+            return Ok(CheckedDeparture::AsItWas);
         }
         // Tokens that have ended are not waited for here: the origin says 401, and others are got.
         has_tokens(permit.connection(), &in_force.settings.renewal, now)?;
@@ -86,9 +92,9 @@ impl<'a> Recheck<'a> {
             NotRenewed::Elsewhere => replaced(&connection),
         })?;
         if let Some(listing) = listing {
-            self.entry.lock().choose(listing as _);
+            self.entry.lock().set_connection(listing as _);
         }
-        Ok(Checked::Renewed)
+        Ok(CheckedDeparture::Renewed)
     }
 
     fn token_has_ended(&self) -> bool {
@@ -97,15 +103,15 @@ impl<'a> Recheck<'a> {
 }
 
 impl FinalCheck for Recheck<'_> {
-    fn check(&self, departure: &mut Departure) -> Result<Checked, Withdrawn> {
+    fn check(&self, departure: &mut Departure) -> Result<CheckedDeparture, DepartureWithdrawn> {
         let in_force = self.proxy.in_force.load();
         let is_unchanged = Arc::ptr_eq(&in_force, self.in_force) && !in_force.stale.load(Relaxed);
         if is_unchanged && !self.token_has_ended() {
-            return Ok(Checked::AsItWas);
+            return Ok(CheckedDeparture::AsItWas);
         }
         self.decide(&in_force, departure).map_err(|refusal| {
             *self.refusal.lock() = Some(refusal);
-            Withdrawn
+            DepartureWithdrawn
         })
     }
 

@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::upstream::{self, Phase};
+use crate::upstream::{self, ResponsePhase};
 
 pub use self::code::{Code, Rule};
 pub(super) use self::grpc::is_grpc;
@@ -213,10 +213,10 @@ impl From<upstream::Error> for Refusal {
             E::TlsFailed(_) => {
                 (Code::TlsFailed, "TLS with the origin failed: its operator must act.")
             }
-            E::Closed(Phase::BeforeResponse, _) => {
+            E::Closed(ResponsePhase::BeforeResponse, _) => {
                 (Code::UpstreamClosed, "The origin closed the connection before answering.")
             }
-            E::Closed(Phase::WithinHead, _) => {
+            E::Closed(ResponsePhase::WithinHead, _) => {
                 (Code::ResponseTruncated, "The origin's response ended within its head.")
             }
             E::ResponseTimeout => {

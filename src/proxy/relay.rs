@@ -11,7 +11,7 @@ use super::fields::{self, REQUEST_ID, Via};
 use super::idle::IdleTimer;
 use super::refusal::{Code, Refusal};
 use crate::ledger::{Decision, Entry};
-use crate::listener::{Fault, TurnedAway, Visit};
+use crate::listener::{EarlyRefusal, FramingFault, InFlight};
 use crate::upstream::{Reply, ReplyBody};
 
 /// The origin's answer, fit for the caller.
@@ -27,71 +27,75 @@ pub(super) fn relay(
     reply: Reply,
     idle: IdleTimer,
     mut entry: Entry,
-    visit: Visit,
+    in_flight: InFlight,
 ) -> Response<AnswerBody> {
     entry.status = reply.status().as_u16();
     let (mut head, body): (_, ReplyBody) = reply.into_parts();
     head.headers.insert(REQUEST_ID, entry.request_id());
-    Response::from_parts(head, AnswerBody::reply(body, idle, entry, visit))
+    Response::from_parts(head, AnswerBody::reply(body, idle, entry, in_flight))
 }
 
 /// Hands an answer of our own to the caller.
 pub(super) fn end(
     response: Response<Full<Bytes>>,
     mut entry: Entry,
-    visit: Visit,
+    in_flight: InFlight,
 ) -> Response<AnswerBody> {
     entry.status = response.status().as_u16();
-    hand_over(response, entry, visit)
+    hand_over(response, entry, in_flight)
 }
 
 fn hand_over(
     mut response: Response<Full<Bytes>>,
     mut entry: Entry,
-    visit: Visit,
+    in_flight: InFlight,
 ) -> Response<AnswerBody> {
     response.headers_mut().insert(REQUEST_ID, entry.request_id());
     if !entry.is_head() {
         entry.response_bytes = response.body().size_hint().lower();
     }
     let times = entry.times();
-    drop((entry, visit));
+    drop((entry, in_flight));
     response.map(|body| AnswerBody::own(body, times))
 }
 
 /// Hands a refusal to the caller.
-pub(super) fn refuse(refusal: Refusal, mut entry: Entry, visit: Visit) -> Response<AnswerBody> {
+pub(super) fn refuse(
+    refusal: Refusal,
+    mut entry: Entry,
+    in_flight: InFlight,
+) -> Response<AnswerBody> {
     entry.decision = Decision::Refuse(refusal.code().as_str());
     entry.rule = refusal.code().rule().as_str();
-    entry.because(refusal.cause().unwrap_or_else(|| refusal.title()));
+    entry.set_cause(refusal.cause().unwrap_or_else(|| refusal.title()));
     // Where the caller reads refusals in another form, the entry has the usual status all the same.
     entry.status = refusal.status().as_u16();
     let response =
         if entry.is_grpc { refusal.into_grpc_response() } else { refusal.into_response() };
-    hand_over(response, entry, visit)
+    hand_over(response, entry, in_flight)
 }
 
 /// Writes down why a conn is turned away on which no request was read; gives the HTTP message that
 /// says so to the caller.
-pub(super) fn turn_away(reason: TurnedAway, mut entry: Entry) -> Vec<u8> {
+pub(super) fn refuse_early(reason: EarlyRefusal, mut entry: Entry) -> Vec<u8> {
     let refusal = match reason {
-        TurnedAway::Fault(Fault::TooLarge) => {
+        EarlyRefusal::Framing(FramingFault::TooLarge) => {
             Refusal::new(Code::HeadTooLarge, "The request's head is too large.")
         }
-        TurnedAway::Fault(fault) => {
+        EarlyRefusal::Framing(fault) => {
             let title = crate::error::capitalized(&fault.to_string()) + ".";
             Refusal::new(Code::MalformedRequest, title)
         }
-        TurnedAway::Full => overloaded(),
+        EarlyRefusal::ConnLimit => overloaded(),
     };
     entry.decision = Decision::Refuse(refusal.code().as_str());
     entry.rule = refusal.code().rule().as_str();
-    if reason == TurnedAway::Fault(Fault::Tls) {
+    if reason == EarlyRefusal::Framing(FramingFault::Tls) {
         // The listener sends an alert in the place of the message, so that there is no status.
-        entry.because(format!("{} A TLS alert was sent.", refusal.title()));
+        entry.set_cause(format!("{} A TLS alert was sent.", refusal.title()));
     } else {
         entry.status = refusal.status().as_u16();
-        entry.because(refusal.title());
+        entry.set_cause(refusal.title());
     }
     refusal.with(REQUEST_ID, entry.request_id()).into_message()
 }

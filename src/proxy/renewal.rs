@@ -171,7 +171,7 @@ impl Proxy {
         let now = self.ledger.clock.now();
         let again = replay.decide(arrival, &in_force, now, body, &self.via)?;
         let SecondAttempt { departure, listing, token_end } = again;
-        entry.choose(listing as _);
+        entry.set_connection(listing as _);
         let recheck = Recheck::new(self, &in_force, arrival, token_end, entry);
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
         if let Err(error) = &sent

@@ -24,7 +24,7 @@ use super::journey::Proxy;
 use super::refusal::{Code, Refusal};
 use super::{InForce, relay};
 use crate::ledger::{Decision, Entry};
-use crate::listener::{NoRoom, TunnelFault, Visit};
+use crate::listener::{ConnLimitReached, InFlight, TunnelFault};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Host, Origin};
@@ -156,20 +156,20 @@ impl Proxy {
         setup: Box<TunnelSetup>,
         in_force: Arc<InForce>,
         entry: Entry,
-        visit: Visit,
+        in_flight: InFlight,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let opened = match &setup.mode {
             TunnelMode::Intercepted(origin) => {
                 let digest = setup.token.digest();
                 let tunnel = TunnelContext::new(origin.clone(), &setup.request, digest);
                 match tunnel {
-                    Ok(tunnel) => self.look_into(tunnel, *setup, entry, visit),
-                    Err(refusal) => relay::refuse(refusal, entry, visit),
+                    Ok(tunnel) => self.look_into(tunnel, *setup, entry, in_flight),
+                    Err(refusal) => relay::refuse(refusal, entry, in_flight),
                 }
             }
             TunnelMode::Blind(origin) => {
                 let origin = origin.clone();
-                self.pass_blind(origin, *setup, &in_force, entry, visit).await
+                self.pass_blind(origin, *setup, &in_force, entry, in_flight).await
             }
         };
         Ok(opened)
@@ -181,47 +181,49 @@ impl Proxy {
         tunnel: TunnelContext,
         setup: TunnelSetup,
         mut entry: Entry,
-        visit: Visit,
+        in_flight: InFlight,
     ) -> Response<AnswerBody> {
-        let outer = visit.presence();
+        let outer = in_flight.conn();
         // Of HTTP/2 only the stream becomes a tunnel, and its conn goes on beside it.
         let admitted = match setup.version {
-            Version::HTTP_2 => self.lobby.admit_stream(outer, tunnel.digest),
-            _ => self.lobby.admit_tunnel(outer),
+            Version::HTTP_2 => self.conn_tracker.admit_stream(outer, tunnel.digest),
+            _ => self.conn_tracker.admit_tunnel(outer),
         };
         let inner = match admitted {
             Ok(inner) => inner,
-            Err(NoRoom::Full) => return relay::refuse(overloaded(), entry, visit),
-            Err(NoRoom::CallerFull) => return relay::refuse(caller_overloaded(), entry, visit),
+            Err(ConnLimitReached::Full) => return relay::refuse(overloaded(), entry, in_flight),
+            Err(ConnLimitReached::CallerFull) => {
+                return relay::refuse(caller_overloaded(), entry, in_flight);
+            }
         };
-        let response = opened(&mut entry, &visit, setup.version);
+        let response = opened(&mut entry, &in_flight, setup.version);
         let (tls, tasks) = (Arc::clone(&self.tunnel_tls), self.tasks.clone());
         let tunnel = Arc::new(tunnel);
-        let house =
+        let handler =
             Arc::new(TunnelHandler { proxy: Arc::clone(&self), tunnel: Arc::clone(&tunnel) });
         self.tasks.spawn(async move {
             match setup.caller.await {
                 Ok(caller) => {
                     let name = tunnel.origin.host();
-                    let served = inner.serve(TokioIo::new(caller), name, tls, house, tasks).await;
+                    let served = inner.serve(TokioIo::new(caller), name, tls, handler, tasks).await;
                     if let Err(fault) = served {
                         blame(&mut entry, &fault);
                     }
                 }
-                Err(_gone) => entry.because("the conn ended before it was a tunnel"),
+                Err(_gone) => entry.set_cause("the conn ended before it was a tunnel"),
             }
-            drop((entry, visit));
+            drop((entry, in_flight));
         });
         response
     }
 }
 
 /// The answer that makes the conn a tunnel: no body, and no field that speaks of one.
-fn opened(entry: &mut Entry, visit: &Visit, version: Version) -> Response<AnswerBody> {
+fn opened(entry: &mut Entry, in_flight: &InFlight, version: Version) -> Response<AnswerBody> {
     entry.status = StatusCode::OK.as_u16();
     // Of HTTP/2 only the stream becomes a tunnel.
     if version != Version::HTTP_2 {
-        visit.presence().upgrade();
+        in_flight.conn().upgrade();
     }
     let mut response = Response::new(AnswerBody::upgraded());
     response.headers_mut().insert(REQUEST_ID, entry.request_id());
@@ -243,5 +245,5 @@ fn blame(entry: &mut Entry, fault: &TunnelFault) {
         entry.rule = code.rule().as_str();
         entry.status = code.status();
     }
-    entry.because(fault.to_string());
+    entry.set_cause(fault.to_string());
 }

@@ -20,7 +20,7 @@ use super::journey::Proxy;
 use super::refusal::Refusal;
 use super::splice::{Splice, SpliceTerms};
 use crate::ledger::Entry;
-use crate::listener::Visit;
+use crate::listener::InFlight;
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::state::Holder;
@@ -168,7 +168,7 @@ impl Proxy {
         switch: PendingUpgrade,
         reply: Reply,
         mut entry: Entry,
-        visit: Visit,
+        in_flight: InFlight,
     ) -> Response<AnswerBody> {
         entry.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
         // Not marked as seen: a reload since the decision must be looked at too.
@@ -187,16 +187,16 @@ impl Proxy {
             },
             stop: Some(self.stop.clone()),
         };
-        visit.presence().upgrade();
+        in_flight.conn().upgrade();
         let (authorization, in_force) = (switch.authorization, Arc::clone(&self.in_force));
         self.tasks.spawn(async move {
             let spliced = splice.run(|| authorization.holds(&in_force.load())).await;
             entry.request_count = Some(Arc::new(spliced.from_caller.into()));
             entry.response_bytes = spliced.from_origin;
             if let Some(cause) = spliced.cause {
-                entry.because(cause);
+                entry.set_cause(cause);
             }
-            drop((entry, visit));
+            drop((entry, in_flight));
         });
         switching_protocols(head.headers)
     }

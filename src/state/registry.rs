@@ -10,15 +10,15 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::ledger::{Listed, Metrics, Tally, Usage};
+use crate::ledger::{ConnectionCounters, ConnectionUsage, LoggedConnection, Metrics};
 use crate::model::caller::Caller;
-use crate::model::connection::{Connection, Standing};
+use crate::model::connection::{Connection, TokenStatus};
 use crate::model::credential::Credential;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::HostName;
 use crate::model::token::TokenDigest;
-use crate::rate_limit::Rate;
+use crate::rate_limit::RateLimiter;
 
 pub use holder::Holder;
 
@@ -41,9 +41,9 @@ pub struct RegisteredConnection {
     /// The connection.
     pub connection: Arc<Connection>,
     /// Its counters.
-    pub tally: Arc<Tally>,
+    pub counters: Arc<ConnectionCounters>,
     /// How it is used.
-    pub usage: Usage,
+    pub usage: ConnectionUsage,
     /// Where it comes from.
     pub source: ConnectionSource,
 }
@@ -74,16 +74,16 @@ struct IntegrationIndex {
 
 type Map<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
 
-impl Listed for RegisteredConnection {
+impl LoggedConnection for RegisteredConnection {
     fn name(&self) -> &str {
         self.connection.name().as_str()
     }
 
-    fn tally(&self) -> &Tally {
-        &self.tally
+    fn counters(&self) -> &ConnectionCounters {
+        &self.counters
     }
 
-    fn usage(&self) -> &Usage {
+    fn usage(&self) -> &ConnectionUsage {
         &self.usage
     }
 
@@ -194,7 +194,7 @@ impl Registry {
             let connection = &listing.connection;
             let (integration, name) = (connection.integration(), connection.name());
             if let Some(before) = self.lookup(integration.as_str(), name.as_str()) {
-                listing.usage.take_over(&before.usage);
+                listing.usage.continue_from(&before.usage);
             }
         }
         let kept: Vec<_> =
@@ -299,9 +299,9 @@ impl Registry {
     }
 
     /// How the tokens of all OAuth connections stand, each with the connection's counters.
-    pub fn authorized(&self) -> impl Iterator<Item = (&Standing, &Arc<Tally>)> {
+    pub fn authorized(&self) -> impl Iterator<Item = (&TokenStatus, &Arc<ConnectionCounters>)> {
         let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
-        all.filter_map(|listing| Some((listing.connection.standing()?, &listing.tally)))
+        all.filter_map(|listing| Some((listing.connection.standing()?, &listing.counters)))
     }
 
     /// How many connections there are.
@@ -331,11 +331,11 @@ impl Registry {
     }
 
     /// The limit that the holder of this token has, or a new one.
-    fn limit(&self, digest: &TokenDigest, per_minute: Option<u32>) -> Option<Arc<Rate>> {
+    fn limit(&self, digest: &TokenDigest, per_minute: Option<u32>) -> Option<Arc<RateLimiter>> {
         let per_minute = per_minute?;
         let kept = self.callers.get(digest).and_then(|holder| holder.limit.as_ref());
         let kept = kept.filter(|limit| limit.is_per_minute(per_minute)).cloned();
-        kept.or_else(|| Rate::per_minute(per_minute).map(Arc::new))
+        kept.or_else(|| RateLimiter::per_minute(per_minute).map(Arc::new))
     }
 
     fn listings(
@@ -354,14 +354,14 @@ impl Registry {
         metrics: &Metrics,
         before: Option<&Arc<RegisteredConnection>>,
     ) {
-        let (tally, usage) = (
-            metrics.tally(&connection),
-            Usage::new(metrics.pulse(connection.integration().as_str())),
+        let (counters, usage) = (
+            metrics.counters_of(&connection),
+            ConnectionUsage::new(metrics.history_of(connection.integration().as_str())),
         );
         if let Some(before) = before {
-            usage.take_over(&before.usage);
+            usage.continue_from(&before.usage);
         }
-        self.insert(Arc::new(RegisteredConnection { connection, tally, usage, source }));
+        self.insert(Arc::new(RegisteredConnection { connection, counters, usage, source }));
     }
 
     fn insert(&mut self, listing: Arc<RegisteredConnection>) {

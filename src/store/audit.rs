@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use jiff::Timestamp;
 
 use self::file::TrailFile;
-use super::database::{Database, Work};
+use super::database::{Database, DbTransaction};
 use super::{Error, Store};
 
 /// Entries that were kept together.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Batch {
+pub struct AuditBatch {
     /// Greater than that of all batches that were kept before.
     pub id: i64,
     /// The entries, oldest first, each a line of JSON.
@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// The fault that keeps the trail from being read.
-    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<Batch>, Error> {
+    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditBatch>, Error> {
         self.batches(NEWEST, before.unwrap_or(i64::MAX), limit).await
     }
 
@@ -87,7 +87,7 @@ impl Store {
     ///
     /// # Errors
     /// The fault that keeps the trail from being read.
-    pub async fn audit_after(&self, after: i64, limit: u32) -> Result<Vec<Batch>, Error> {
+    pub async fn audit_after(&self, after: i64, limit: u32) -> Result<Vec<AuditBatch>, Error> {
         self.batches(OLDEST, after, limit).await
     }
 
@@ -116,7 +116,12 @@ impl Store {
         }
     }
 
-    async fn batches(&self, sql: &'static str, end: i64, limit: u32) -> Result<Vec<Batch>, Error> {
+    async fn batches(
+        &self,
+        sql: &'static str,
+        end: i64,
+        limit: u32,
+    ) -> Result<Vec<AuditBatch>, Error> {
         match &self.trail.file {
             Some(file) => file.batches(sql, end, limit).await,
             None => read_batches(self.read().await?, sql, end, limit).await,
@@ -132,16 +137,16 @@ impl Store {
 }
 
 async fn read_batches(
-    mut work: Work,
+    mut work: DbTransaction,
     sql: &'static str,
     end: i64,
     limit: u32,
-) -> Result<Vec<Batch>, Error> {
+) -> Result<Vec<AuditBatch>, Error> {
     let rows = work.rows(sql, [end.into(), i64::from(limit).into()]).await?;
     work.end().await?;
     let batches = rows.iter().map(|row| {
         let columns = row.of("audit");
-        Ok(Batch { id: columns.number("id")?, lines: columns.text("entries")? })
+        Ok(AuditBatch { id: columns.number("id")?, lines: columns.text("entries")? })
     });
     batches.collect()
 }

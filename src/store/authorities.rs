@@ -3,17 +3,17 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::keys::Rewrapped;
-use super::row::Row;
-use super::{Error, Revision, Store, Work, connections};
-use crate::model::record::AuthorityRecord;
+use super::keys::RewrappedSecret;
+use super::row::SqlRow;
+use super::{DbTransaction, Error, Revision, Store, connections};
+use crate::model::record::CaRecord;
 
 impl Store {
     /// All CAs, in the order in which they sign; in place of one that can't be read, why not.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
-    pub async fn authorities(&self) -> Result<Vec<Result<AuthorityRecord, Error>>, Error> {
+    pub async fn authorities(&self) -> Result<Vec<Result<CaRecord, Error>>, Error> {
         let mut work = self.read().await?;
         let rows = work.rows("SELECT * FROM authorities ORDER BY signs_from, id", []).await?;
         work.end().await?;
@@ -25,7 +25,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn keep_first_authority(&self, record: &AuthorityRecord) -> Result<bool, Error> {
+    pub async fn keep_first_authority(&self, record: &CaRecord) -> Result<bool, Error> {
         let mut work = self.write().await?;
         // Who has the revision is alone, so that nobody else finds the table empty meanwhile.
         let revision = work.revise(KIND, "", &record.id.to_string()).await?;
@@ -42,7 +42,7 @@ impl Store {
     /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn add_authority(
         &self,
-        record: &AuthorityRecord,
+        record: &CaRecord,
         now: Timestamp,
     ) -> Result<Revision, Error> {
         let mut work = self.write().await?;
@@ -57,12 +57,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_authorities(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+    pub async fn rewrap_authorities(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
         self.rewrap(REWRAP, rewrapped).await
     }
 }
 
-async fn insert(work: &mut Work, record: &AuthorityRecord) -> Result<(), Error> {
+async fn insert(work: &mut DbTransaction, record: &CaRecord) -> Result<(), Error> {
     let values = [
         record.id.to_string().into(),
         (&*record.certificate).into(),
@@ -75,9 +75,9 @@ async fn insert(work: &mut Work, record: &AuthorityRecord) -> Result<(), Error> 
     Ok(())
 }
 
-fn read(row: &Row) -> Result<AuthorityRecord, Error> {
+fn read(row: &SqlRow) -> Result<CaRecord, Error> {
     let columns = row.of(TABLE);
-    Ok(AuthorityRecord {
+    Ok(CaRecord {
         id: columns.parsed("id", Uuid::parse_str)?,
         certificate: columns.text("certificate")?.into(),
         signs_from: columns.time("signs_from")?,

@@ -2,14 +2,14 @@
 
 use uuid::Uuid;
 
-use super::row::Row;
-use super::{Error, Revision, Store, Work, authorities, connections, keys, tokens};
+use super::row::SqlRow;
+use super::{DbTransaction, Error, Revision, Store, authorities, connections, keys, tokens};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, TokenRecord};
 
 /// All that is in force, as of one revision.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct StoreSnapshot {
     /// The revision.
     pub revision: Revision,
     /// The connections; in place of one that can't be read, why not.
@@ -52,13 +52,13 @@ pub enum Changes {
         /// The revision that they lead to.
         revision: Revision,
         /// Each changed record once, in the order in which they were last changed.
-        changes: Vec<Change>,
+        changes: Vec<RecordChange>,
     },
 }
 
 /// A record that was made, changed or deleted.
 #[derive(Debug)]
-pub enum Change {
+pub enum RecordChange {
     /// The interception CAs: there is another one.
     Authorities,
     /// A connection.
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
-    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+    pub async fn snapshot(&self) -> Result<StoreSnapshot, Error> {
         let (mut connections, mut tokens) = (Vec::new(), Vec::new());
         let revision = self
             .walk(|record| match record {
@@ -97,7 +97,7 @@ impl Store {
                 Record::Token(record) => tokens.push(record),
             })
             .await?;
-        Ok(Snapshot { revision, connections, tokens })
+        Ok(StoreSnapshot { revision, connections, tokens })
     }
 
     /// Shows all that is in force to `visit`, one record after the other, and gives the revision
@@ -135,7 +135,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
-    pub async fn look_up(&self, keys: &[RecordKey]) -> Result<(Revision, Vec<Change>), Error> {
+    pub async fn look_up(
+        &self,
+        keys: &[RecordKey],
+    ) -> Result<(Revision, Vec<RecordChange>), Error> {
         let mut work = self.read().await?;
         let revision = revision(&mut work).await?;
         let mut found = Vec::with_capacity(keys.len());
@@ -160,12 +163,12 @@ impl Store {
 }
 
 /// The revision of now.
-pub(super) async fn revision(work: &mut Work) -> Result<Revision, Error> {
+pub(super) async fn revision(work: &mut DbTransaction) -> Result<Revision, Error> {
     Ok(position(work, Revision::ZERO).await?.revision)
 }
 
 /// The state of the history, as somebody at a revision needs it.
-struct Position {
+struct ChangePosition {
     /// The revision of now.
     revision: Revision,
     /// The number up to which the history is forgotten.
@@ -174,21 +177,21 @@ struct Position {
     known: Option<i64>,
 }
 
-async fn position(work: &mut Work, since: Revision) -> Result<Position, Error> {
+async fn position(work: &mut DbTransaction, since: Revision) -> Result<ChangePosition, Error> {
     let row = work.row(POSITION, [since.number.into()]).await?;
     let row = row.ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
     let columns = row.of("revision");
     let identity = columns.maybe_number("identity")?.unwrap_or_default();
     let is_there = columns.number("found")? > 0;
     let known = columns.maybe_number("known")?.unwrap_or_default();
-    Ok(Position {
+    Ok(ChangePosition {
         revision: Revision { number: columns.number("revision")?, identity },
         pruned: columns.number("pruned")?,
         known: is_there.then_some(known),
     })
 }
 
-impl Position {
+impl ChangePosition {
     /// Says why the changes since `since` can't be told, if they can't.
     fn missing(&self, since: Revision) -> Option<Changes> {
         let diverged = Changes::Diverged { found: self.revision };
@@ -205,7 +208,7 @@ impl Position {
     }
 }
 
-async fn changes_since(work: &mut Work, since: Revision) -> Result<Changes, Error> {
+async fn changes_since(work: &mut DbTransaction, since: Revision) -> Result<Changes, Error> {
     let position = position(work, since).await?;
     if let Some(missing) = position.missing(since) {
         return Ok(missing);
@@ -213,8 +216,8 @@ async fn changes_since(work: &mut Work, since: Revision) -> Result<Changes, Erro
     let revision = position.revision;
     let mut changes = Vec::new();
     if since.number < revision.number {
-        let rows = work.rows(CHANGED, [since.number.into(), (MOST + 1).into()]).await?;
-        if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MOST {
+        let rows = work.rows(CHANGED, [since.number.into(), (MAX_CHANGES + 1).into()]).await?;
+        if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MAX_CHANGES {
             return Ok(Changes::Behind);
         }
         for row in rows {
@@ -230,7 +233,7 @@ async fn changes_since(work: &mut Work, since: Revision) -> Result<Changes, Erro
 }
 
 /// A kind that is not known here is a newer version's, and nothing to us.
-async fn changed(work: &mut Work, row: &Row) -> Result<Option<Change>, Error> {
+async fn changed(work: &mut DbTransaction, row: &SqlRow) -> Result<Option<RecordChange>, Error> {
     let columns = row.of("changes");
     match columns.text("kind")?.as_str() {
         connections::KIND => {
@@ -242,22 +245,22 @@ async fn changed(work: &mut Work, row: &Row) -> Result<Option<Change>, Error> {
             let id = columns.parsed("name", Uuid::parse_str)?;
             look_up(work, &RecordKey::Token(id)).await.map(Some)
         }
-        authorities::KIND => Ok(Some(Change::Authorities)),
-        keys::KIND => Ok(Some(Change::Key { id: columns.text("name")?.into() })),
+        authorities::KIND => Ok(Some(RecordChange::Authorities)),
+        keys::KIND => Ok(Some(RecordChange::Key { id: columns.text("name")?.into() })),
         _ => Ok(None),
     }
 }
 
-async fn look_up(work: &mut Work, key: &RecordKey) -> Result<Change, Error> {
+async fn look_up(work: &mut DbTransaction, key: &RecordKey) -> Result<RecordChange, Error> {
     match key {
         RecordKey::Connection(integration, name) => {
             let found = connections::find(work, integration.as_str(), name.as_str()).await;
             let (integration, name) = (integration.clone(), name.clone());
-            Ok(Change::Connection { integration, name, now: known(found)? })
+            Ok(RecordChange::Connection { integration, name, now: known(found)? })
         }
         RecordKey::Token(id) => {
             let now = known(tokens::find(work, &id.to_string()).await)?;
-            Ok(Change::Token { id: *id, now })
+            Ok(RecordChange::Token { id: *id, now })
         }
     }
 }
@@ -275,7 +278,7 @@ fn known<T>(now: Result<T, Error>) -> Result<Result<T, Error>, Error> {
 const PAGE: i64 = 1000;
 
 /// More changed records than this are better read as a whole.
-const MOST: i64 = 1000;
+const MAX_CHANGES: i64 = 1000;
 
 const CHANGED: &str = "SELECT max(revision) AS last, kind, integration, name FROM changes \
     WHERE revision > $1 GROUP BY kind, integration, name ORDER BY last LIMIT $2";

@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::page::{List, Page, Window};
-use super::row::Row;
-use super::{Error, Revision, Store, Work, connections, refreshes};
+use super::page::{ListQuery, Page, PageRange};
+use super::row::SqlRow;
+use super::{DbTransaction, Error, Revision, Store, connections, refreshes};
 use crate::model::name::{ClientName, IntegrationName};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
-use crate::model::oauth::endpoint::Template;
+use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::grant::GrantType;
 use crate::model::record::ConnectionRecord;
 
@@ -81,7 +81,7 @@ impl Store {
     pub async fn clients(
         &self,
         integration: &IntegrationName,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<Page<ClientRecord>, Error> {
         let mut work = self.read().await?;
         let page = OF_INTEGRATION.page(&mut work, integration.as_str(), window, read).await;
@@ -154,13 +154,16 @@ impl Store {
 ///
 /// # Errors
 /// [`Error::Orphan`] when it is gone.
-pub(super) async fn check_client(work: &mut Work, record: &ConnectionRecord) -> Result<(), Error> {
+pub(super) async fn check_client(
+    work: &mut DbTransaction,
+    record: &ConnectionRecord,
+) -> Result<(), Error> {
     let Some(grant) = record.grant() else { return Ok(()) };
     let values = [record.integration.as_str().into(), grant.client.to_string().into()];
     work.row(BY_UUID, values).await?.map(drop).ok_or(Error::Orphan)
 }
 
-async fn forget_connection(work: &mut Work, row: &Row) -> Result<Revision, Error> {
+async fn forget_connection(work: &mut DbTransaction, row: &SqlRow) -> Result<Revision, Error> {
     let columns = row.of(connections::TABLE);
     let (integration, name) = (columns.text("integration")?, columns.text("name")?);
     let revision = work.revise(connections::KIND, &integration, &name).await?;
@@ -170,17 +173,17 @@ async fn forget_connection(work: &mut Work, row: &Row) -> Result<Revision, Error
     Ok(revision)
 }
 
-pub(super) fn read(row: &Row) -> Result<ClientRecord, Error> {
+pub(super) fn read(row: &SqlRow) -> Result<ClientRecord, Error> {
     let columns = row.of(TABLE);
     let auth_url = columns.maybe_text("auth_url")?;
-    let auth_url = auth_url.map(|text| Template::parse(&text)).transpose();
+    let auth_url = auth_url.map(|text| EndpointTemplate::parse(&text)).transpose();
     Ok(ClientRecord {
         uuid: columns.parsed("uuid", Uuid::parse_str)?,
         integration: columns.parsed("integration", IntegrationName::parse)?,
         name: columns.parsed("name", ClientName::parse)?,
         client_id: columns.text("client_id")?.into(),
         auth_url: auth_url.map_err(|_rule| columns.inconsistent("auth_url"))?,
-        token_url: columns.parsed("token_url", Template::parse)?,
+        token_url: columns.parsed("token_url", EndpointTemplate::parse)?,
         default_scopes: columns.text("default_scopes")?.into(),
         grant_type: columns.parsed("grant_type", GrantType::parse)?,
         auth_method: columns.parsed("auth_method", AuthMethod::parse)?,
@@ -210,7 +213,7 @@ const DELETE: &str = "DELETE FROM oauth_clients WHERE integration = $1 AND uuid 
 
 const ITS_CONNECTIONS: &str = "SELECT uuid, integration, name FROM connections WHERE client = $1";
 
-const OF_INTEGRATION: List = List {
+const OF_INTEGRATION: ListQuery = ListQuery {
     forward: "SELECT * FROM oauth_clients WHERE integration = $1 \
         AND ($2 IS NULL OR name > $2) AND ($3 IS NULL OR name < $3) ORDER BY name LIMIT $4",
     backward: "SELECT * FROM oauth_clients WHERE integration = $1 \

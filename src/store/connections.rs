@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use super::changes::revision;
-use super::page::{List, Page, Window};
-use super::row::{Columns, Row};
-use super::{Error, Record, Revision, Store, Work, clients, detail, refreshes};
+use super::page::{ListQuery, Page, PageRange};
+use super::row::{Columns, SqlRow};
+use super::{DbTransaction, Error, Record, Revision, Store, clients, detail, refreshes};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -91,7 +91,7 @@ impl Store {
     pub async fn connections(
         &self,
         integration: &IntegrationName,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<Page<ConnectionRecord>, Error> {
         let mut work = self.read().await?;
         let page = OF_INTEGRATION.page(&mut work, integration.as_str(), window, read).await;
@@ -143,7 +143,7 @@ pub(super) const KIND: &str = "connection";
 pub(super) const TABLE: &str = "connections";
 
 pub(super) async fn revise(
-    work: &mut Work,
+    work: &mut DbTransaction,
     integration: &IntegrationName,
     name: &ConnectionName,
 ) -> Result<Revision, Error> {
@@ -152,7 +152,7 @@ pub(super) async fn revise(
 
 /// Puts `after` in the place of `before`, if that is still as it was; whether it did.
 pub(super) async fn replace(
-    work: &mut Work,
+    work: &mut DbTransaction,
     before: &ConnectionRecord,
     after: &ConnectionRecord,
 ) -> Result<bool, Error> {
@@ -176,7 +176,7 @@ pub(super) async fn replace(
 }
 
 pub(super) async fn find(
-    work: &mut Work,
+    work: &mut DbTransaction,
     integration: &str,
     name: &str,
 ) -> Result<Option<ConnectionRecord>, Error> {
@@ -186,7 +186,7 @@ pub(super) async fn find(
 
 /// Shows the `limit` connections whose uuids come after `last`; the last of them, if there are any.
 pub(super) async fn page(
-    work: &mut Work,
+    work: &mut DbTransaction,
     last: &str,
     limit: i64,
     visit: &mut impl FnMut(Record),
@@ -198,7 +198,7 @@ pub(super) async fn page(
     rows.last().map(|row| row.of(TABLE).text("uuid")).transpose()
 }
 
-pub(super) fn read(row: &Row) -> Result<ConnectionRecord, Error> {
+pub(super) fn read(row: &SqlRow) -> Result<ConnectionRecord, Error> {
     let columns = row.of(TABLE);
     Ok(ConnectionRecord {
         uuid: columns.parsed("uuid", Uuid::parse_str)?,
@@ -254,7 +254,7 @@ const REPLACE: &str = "UPDATE connections SET type = $7, allowed_domain = $8, de
 const DELETE: &str =
     "DELETE FROM connections WHERE integration = $1 AND name = $2 AND type = $3 RETURNING uuid";
 
-const OF_INTEGRATION: List = List {
+const OF_INTEGRATION: ListQuery = ListQuery {
     forward: "SELECT * FROM connections WHERE integration = $1 \
         AND ($2 IS NULL OR name > $2) AND ($3 IS NULL OR name < $3) ORDER BY name LIMIT $4",
     backward: "SELECT * FROM connections WHERE integration = $1 \

@@ -13,7 +13,7 @@ use super::{Error, migrate, sqlite};
 
 /// The contents of a database that was copied.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Contents {
+pub struct CopyContents {
     /// The number of connections.
     pub connections: u64,
     /// The number of access tokens.
@@ -66,7 +66,7 @@ pub enum CopyError {
 ///
 /// # Errors
 /// [`CopyError`] says what stands in the way; then there is no new file.
-pub async fn back_up_sqlite(from: &Path, to: &Path) -> Result<Contents, CopyError> {
+pub async fn back_up_sqlite(from: &Path, to: &Path) -> Result<CopyContents, CopyError> {
     // SQLite would take a name that does not exist for a new database.
     find(from, CopyError::NoStore)?;
     let mut conn = open(from, options(from)).await?;
@@ -80,7 +80,7 @@ pub async fn back_up_sqlite(from: &Path, to: &Path) -> Result<Contents, CopyErro
 ///
 /// # Errors
 /// [`CopyError`] says what stands in the way; then there is no new database.
-pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<Contents, CopyError> {
+pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<CopyContents, CopyError> {
     if find(from, CopyError::NoBackup)?.is_dir() {
         return Err(CopyError::Directory(from.to_path_buf()));
     }
@@ -142,7 +142,7 @@ async fn open(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnec
     }
 }
 
-async fn contents(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> {
+async fn contents(conn: &mut SqliteConnection) -> Result<CopyContents, sqlx::Error> {
     let count =
         async |conn: &mut SqliteConnection, sql: &'static str| -> Result<u64, sqlx::Error> {
             let count: i64 = sqlx::query_scalar(sql).fetch_one(conn).await?;
@@ -152,7 +152,7 @@ async fn contents(conn: &mut SqliteConnection) -> Result<Contents, sqlx::Error> 
     let tokens = count(conn, "SELECT count(*) FROM tokens").await?;
     let key_ids: Vec<String> = sqlx::query_scalar(KEYS).fetch_all(conn).await?;
     let key_ids = key_ids.into_iter().map(Into::into).collect();
-    Ok(Contents { connections, tokens, key_ids })
+    Ok(CopyContents { connections, tokens, key_ids })
 }
 
 /// Writes one state of the whole database into the new file `to`, for its owner alone.

@@ -8,10 +8,10 @@ use sqlx::query::Query;
 use sqlx::{Encode, Type};
 
 use super::error::TooLate;
-use super::postgres::{self, Listener, Postgres};
-use super::row::{Row, Value};
+use super::postgres::{self, ChangeListener, Postgres};
+use super::row::{SqlRow, SqlValue};
 use super::sqlite::Sqlite;
-use super::transaction::Transaction;
+use super::transaction::BackendTransaction;
 use super::writability::Writability;
 use super::{Error, Revision};
 use crate::random;
@@ -23,23 +23,23 @@ pub(super) enum Database {
 }
 
 /// A transaction. When it is dropped, nothing of it was done.
-pub(super) enum Work {
-    Postgres(Transaction<sqlx::Postgres>),
-    Sqlite(Transaction<sqlx::Sqlite>),
+pub(super) enum DbTransaction {
+    Postgres(BackendTransaction<sqlx::Postgres>),
+    Sqlite(BackendTransaction<sqlx::Sqlite>),
 }
 
 impl Database {
-    pub(super) async fn read(&self) -> Result<Work, Error> {
+    pub(super) async fn read(&self) -> Result<DbTransaction, Error> {
         match self {
-            Self::Postgres(database) => database.read().await.map(Work::Postgres),
-            Self::Sqlite(database) => database.read().await.map(Work::Sqlite),
+            Self::Postgres(database) => database.read().await.map(DbTransaction::Postgres),
+            Self::Sqlite(database) => database.read().await.map(DbTransaction::Sqlite),
         }
     }
 
-    pub(super) async fn write(&self) -> Result<Work, Error> {
+    pub(super) async fn write(&self) -> Result<DbTransaction, Error> {
         match self {
-            Self::Postgres(database) => database.write().await.map(Work::Postgres),
-            Self::Sqlite(database) => database.write().await.map(Work::Sqlite),
+            Self::Postgres(database) => database.write().await.map(DbTransaction::Postgres),
+            Self::Sqlite(database) => database.write().await.map(DbTransaction::Sqlite),
         }
     }
 
@@ -50,10 +50,10 @@ impl Database {
         }
     }
 
-    pub(super) fn listen(&self) -> Listener {
+    pub(super) fn listen(&self) -> ChangeListener {
         match self {
             Self::Postgres(database) => database.listen(),
-            Self::Sqlite(_) => Listener::of_nobody(),
+            Self::Sqlite(_) => ChangeListener::of_nobody(),
         }
     }
 
@@ -65,22 +65,22 @@ impl Database {
     }
 }
 
-impl Work {
+impl DbTransaction {
     /// All rows that a statement gives.
     pub(super) async fn rows<const N: usize>(
         &mut self,
         sql: &'static str,
-        values: [Value; N],
-    ) -> Result<Vec<Row>, Error> {
+        values: [SqlValue; N],
+    ) -> Result<Vec<SqlRow>, Error> {
         match self {
             Self::Postgres(work) => {
                 let query = bound(sql, values).persistent(false);
                 let rows = work.ask(|conn| query.fetch_all(conn).boxed()).await?;
-                Ok(rows.into_iter().map(Row::Postgres).collect())
+                Ok(rows.into_iter().map(SqlRow::Postgres).collect())
             }
             Self::Sqlite(work) => {
                 let rows = work.ask(|conn| bound(sql, values).fetch_all(conn).boxed()).await?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
+                Ok(rows.into_iter().map(SqlRow::Sqlite).collect())
             }
         }
     }
@@ -89,8 +89,8 @@ impl Work {
     pub(super) async fn row<const N: usize>(
         &mut self,
         sql: &'static str,
-        values: [Value; N],
-    ) -> Result<Option<Row>, Error> {
+        values: [SqlValue; N],
+    ) -> Result<Option<SqlRow>, Error> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
@@ -98,7 +98,7 @@ impl Work {
     pub(super) async fn run<const N: usize>(
         &mut self,
         sql: &'static str,
-        values: [Value; N],
+        values: [SqlValue; N],
     ) -> Result<u64, Error> {
         match self {
             Self::Postgres(work) => {
@@ -185,7 +185,7 @@ fn new_identity() -> Result<i64, Error> {
 pub(super) fn within<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>> + Send,
 ) -> impl Future<Output = Result<T, Error>> + Send {
-    let answer = tokio::time::timeout(PATIENCE, Box::pin(answer));
+    let answer = tokio::time::timeout(STATEMENT_TIMEOUT, Box::pin(answer));
     async {
         match answer.await {
             Ok(answer) => answer.map_err(Error::of),
@@ -196,7 +196,7 @@ pub(super) fn within<T>(
 
 fn bound<D: sqlx::Database, const N: usize>(
     sql: &'static str,
-    values: [Value; N],
+    values: [SqlValue; N],
 ) -> Query<'static, D, D::Arguments>
 where
     Option<String>: Encode<'static, D> + Type<D>,
@@ -205,11 +205,11 @@ where
 {
     let query = sqlx::query::<D>(sql);
     values.into_iter().fold(query, |query, value| match value {
-        Value::Bytes(bytes) => query.bind(bytes),
-        Value::Number(number) => query.bind(number),
-        Value::Text(text) => query.bind(text),
+        SqlValue::Bytes(bytes) => query.bind(bytes),
+        SqlValue::Number(number) => query.bind(number),
+        SqlValue::Text(text) => query.bind(text),
     })
 }
 
 /// More than each backend waits itself for a lock or a statement.
-const PATIENCE: Duration = Duration::from_secs(20);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);

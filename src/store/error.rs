@@ -116,12 +116,12 @@ impl Error {
             _ => of_postgres(&code),
         };
         match kind {
-            Kind::Busy => Self::Busy,
-            Kind::Faulty => Self::Faulty(Box::new(error)),
-            Kind::Foreign => Self::Foreign,
-            Kind::Full => Self::Full(Box::new(error)),
-            Kind::ReadOnly => Self::ReadOnly(Box::new(error)),
-            Kind::Unavailable => Self::Unavailable(Box::new(error)),
+            DriverErrorKind::Busy => Self::Busy,
+            DriverErrorKind::Faulty => Self::Faulty(Box::new(error)),
+            DriverErrorKind::Foreign => Self::Foreign,
+            DriverErrorKind::Full => Self::Full(Box::new(error)),
+            DriverErrorKind::ReadOnly => Self::ReadOnly(Box::new(error)),
+            DriverErrorKind::Unavailable => Self::Unavailable(Box::new(error)),
         }
     }
 
@@ -146,7 +146,7 @@ impl Error {
 
 /// What an error of a driver is taken for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+enum DriverErrorKind {
     Busy,
     Faulty,
     Foreign,
@@ -156,43 +156,43 @@ enum Kind {
 }
 
 /// By the primary result code, which is the low byte of an extended one.
-fn of_sqlite(code: u32) -> Kind {
+fn of_sqlite(code: u32) -> DriverErrorKind {
     match code & 0xff {
         // SQLITE_BUSY, SQLITE_LOCKED
-        5 | 6 => Kind::Busy,
+        5 | 6 => DriverErrorKind::Busy,
         // SQLITE_READONLY
-        8 => Kind::ReadOnly,
+        8 => DriverErrorKind::ReadOnly,
         // SQLITE_FULL
-        13 => Kind::Full,
+        13 => DriverErrorKind::Full,
         // SQLITE_NOTADB
-        26 => Kind::Foreign,
+        26 => DriverErrorKind::Foreign,
         // SQLITE_ERROR (no such table), PERM, CORRUPT, TOOBIG, CONSTRAINT, MISMATCH, MISUSE, AUTH,
         // RANGE
-        1 | 3 | 11 | 18 | 19 | 20 | 21 | 23 | 25 => Kind::Faulty,
-        _ => Kind::Unavailable,
+        1 | 3 | 11 | 18 | 19 | 20 | 21 | 23 | 25 => DriverErrorKind::Faulty,
+        _ => DriverErrorKind::Unavailable,
     }
 }
 
 /// By the SQLSTATE.
-fn of_postgres(code: &str) -> Kind {
+fn of_postgres(code: &str) -> DriverErrorKind {
     match code {
         // Serialization failure, deadlock, lock not available, canceled by a timeout.
-        "40001" | "40P01" | "55P03" | "57014" => Kind::Busy,
+        "40001" | "40P01" | "55P03" | "57014" => DriverErrorKind::Busy,
         // Read-only transaction.
-        "25006" => Kind::ReadOnly,
+        "25006" => DriverErrorKind::ReadOnly,
         // Disk full.
-        "53100" => Kind::Full,
+        "53100" => DriverErrorKind::Full,
         // Database dropped, data corrupted, index corrupted.
-        "57P04" | "XX001" | "XX002" => Kind::Faulty,
+        "57P04" | "XX001" | "XX002" => DriverErrorKind::Faulty,
         // Unsupported, bad data, constraints, wrong password, no such database or schema, and no
         // such table or no privilege.
         _ if ["0A", "22", "23", "28", "3D", "3F", "42"]
             .iter()
             .any(|class| code.starts_with(class)) =>
         {
-            Kind::Faulty
+            DriverErrorKind::Faulty
         }
-        _ => Kind::Unavailable,
+        _ => DriverErrorKind::Unavailable,
     }
 }
 
@@ -203,30 +203,30 @@ mod tests {
     #[test]
     fn what_passes_by_itself_is_told_from_what_does_not() {
         for (code, kind) in [
-            (5, Kind::Busy),
-            (261, Kind::Busy),
-            (8, Kind::ReadOnly),
-            (10, Kind::Unavailable),
-            (7, Kind::Unavailable),
-            (778, Kind::Unavailable),
-            (13, Kind::Full),
-            (11, Kind::Faulty),
-            (267, Kind::Faulty),
-            (1, Kind::Faulty),
-            (26, Kind::Foreign),
+            (5, DriverErrorKind::Busy),
+            (261, DriverErrorKind::Busy),
+            (8, DriverErrorKind::ReadOnly),
+            (10, DriverErrorKind::Unavailable),
+            (7, DriverErrorKind::Unavailable),
+            (778, DriverErrorKind::Unavailable),
+            (13, DriverErrorKind::Full),
+            (11, DriverErrorKind::Faulty),
+            (267, DriverErrorKind::Faulty),
+            (1, DriverErrorKind::Faulty),
+            (26, DriverErrorKind::Foreign),
         ] {
             assert_eq!(of_sqlite(code), kind, "{code}");
         }
         for (code, kind) in [
-            ("25006", Kind::ReadOnly),
-            ("53100", Kind::Full),
-            ("53300", Kind::Unavailable),
-            ("57P01", Kind::Unavailable),
-            ("08006", Kind::Unavailable),
-            ("57014", Kind::Busy),
-            ("42P01", Kind::Faulty),
-            ("42501", Kind::Faulty),
-            ("28P01", Kind::Faulty),
+            ("25006", DriverErrorKind::ReadOnly),
+            ("53100", DriverErrorKind::Full),
+            ("53300", DriverErrorKind::Unavailable),
+            ("57P01", DriverErrorKind::Unavailable),
+            ("08006", DriverErrorKind::Unavailable),
+            ("57014", DriverErrorKind::Busy),
+            ("42P01", DriverErrorKind::Faulty),
+            ("42501", DriverErrorKind::Faulty),
+            ("28P01", DriverErrorKind::Faulty),
         ] {
             assert_eq!(of_postgres(code), kind, "{code}");
         }

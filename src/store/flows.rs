@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::row::Row;
+use super::row::SqlRow;
 use super::{Error, Store, connections};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::flow::{FlowRecord, FlowStep};
@@ -89,7 +89,7 @@ impl Store {
     }
 }
 
-pub(super) fn read(row: &Row) -> Result<FlowRecord, Error> {
+pub(super) fn read(row: &SqlRow) -> Result<FlowRecord, Error> {
     let columns = row.of(TABLE);
     let digest = columns.bytes("digest")?;
     Ok(FlowRecord {

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::page::{List, Page, Window};
-use super::{Error, Revision, Store, Work, clients, connections, flows, tokens};
+use super::page::{ListQuery, Page, PageRange};
+use super::{DbTransaction, Error, Revision, Store, clients, connections, flows, tokens};
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowRecord;
 use crate::model::record::{ConnectionRecord, TokenRecord};
@@ -11,7 +11,7 @@ use crate::model::sealed::{Mac, Sealed};
 
 /// A connection's secret, or a CA's key, under another master key.
 #[derive(Debug)]
-pub struct Rewrapped {
+pub struct RewrappedSecret {
     /// The connection, or the CA.
     pub uuid: Uuid,
     /// As it was.
@@ -22,7 +22,7 @@ pub struct Rewrapped {
 
 /// A token's code under another master key.
 #[derive(Debug)]
-pub struct Renewed {
+pub struct RewrittenMac {
     /// The token.
     pub id: Uuid,
     /// As it was.
@@ -97,7 +97,7 @@ impl Store {
     pub async fn connections_under_other_keys(
         &self,
         key_id: &str,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<Page<ConnectionRecord>, Error> {
         let mut work = self.read().await?;
         let page = SEALED.page(&mut work, key_id, window, connections::read).await;
@@ -112,7 +112,7 @@ impl Store {
     pub async fn tokens_under_other_keys(
         &self,
         key_id: &str,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<Page<TokenRecord>, Error> {
         let mut work = self.read().await?;
         let page = SIGNED.page(&mut work, key_id, window, tokens::read).await;
@@ -126,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_connections(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+    pub async fn rewrap_connections(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
         self.rewrap(REWRAP, rewrapped).await
     }
 
@@ -137,7 +137,7 @@ impl Store {
     pub async fn clients_under_other_keys(
         &self,
         key_id: &str,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<Page<ClientRecord>, Error> {
         let mut work = self.read().await?;
         let page = CLIENTS.page(&mut work, key_id, window, clients::read).await;
@@ -152,7 +152,7 @@ impl Store {
     pub async fn flows_under_other_keys(
         &self,
         key_id: &str,
-        window: &Window,
+        window: &PageRange,
     ) -> Result<Page<FlowRecord>, Error> {
         let mut work = self.read().await?;
         let page = FLOWS.page(&mut work, key_id, window, flows::read).await;
@@ -164,7 +164,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_clients(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+    pub async fn rewrap_clients(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
         self.rewrap(REWRAP_CLIENT, rewrapped).await
     }
 
@@ -172,18 +172,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_flows(&self, rewrapped: &[Rewrapped]) -> Result<u64, Error> {
+    pub async fn rewrap_flows(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
         self.rewrap(REWRAP_FLOW, rewrapped).await
     }
 
     pub(super) async fn rewrap(
         &self,
         statement: &'static str,
-        rewrapped: &[Rewrapped],
+        rewrapped: &[RewrappedSecret],
     ) -> Result<u64, Error> {
         let mut work = self.write().await?;
         let mut count = 0;
-        for Rewrapped { uuid, before, after } in rewrapped {
+        for RewrappedSecret { uuid, before, after } in rewrapped {
             let values = [
                 uuid.to_string().into(),
                 (&*before.wrapped).into(),
@@ -201,10 +201,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn renew_macs(&self, renewed: &[Renewed]) -> Result<u64, Error> {
+    pub async fn renew_macs(&self, renewed: &[RewrittenMac]) -> Result<u64, Error> {
         let mut work = self.write().await?;
         let mut count = 0;
-        for Renewed { id, before, after } in renewed {
+        for RewrittenMac { id, before, after } in renewed {
             let values = [
                 id.to_string().into(),
                 before.code.as_slice().into(),
@@ -218,7 +218,7 @@ impl Store {
     }
 }
 
-impl Work {
+impl DbTransaction {
     /// Commits what was done under this revision, or undoes it: then nothing has changed.
     pub(super) async fn keep_if(
         self,
@@ -235,7 +235,7 @@ impl Work {
     }
 }
 
-async fn key_check(work: &mut Work) -> Result<Option<Sealed>, Error> {
+async fn key_check(work: &mut DbTransaction) -> Result<Option<Sealed>, Error> {
     let row = work.row("SELECT key_id, wrapped, payload FROM key_check", []).await?;
     row.map(|row| connections::read_sealed(row.of(CHECK))).transpose()
 }
@@ -265,7 +265,7 @@ const REWRAP_CLIENT: &str = "UPDATE oauth_clients SET key_id = $4, wrapped = $5 
 const REWRAP_FLOW: &str = "UPDATE oauth_flows SET key_id = $4, wrapped = $5 \
     WHERE id = $1 AND wrapped = $2 AND payload = $3";
 
-const CLIENTS: List = List {
+const CLIENTS: ListQuery = ListQuery {
     forward: "SELECT * FROM oauth_clients WHERE key_id <> $1 \
         AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid LIMIT $4",
     backward: "SELECT * FROM oauth_clients WHERE key_id <> $1 \
@@ -274,7 +274,7 @@ const CLIENTS: List = List {
     table: clients::TABLE,
 };
 
-const FLOWS: List = List {
+const FLOWS: ListQuery = ListQuery {
     forward: "SELECT * FROM oauth_flows WHERE key_id <> $1 \
         AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
     backward: "SELECT * FROM oauth_flows WHERE key_id <> $1 \
@@ -285,7 +285,7 @@ const FLOWS: List = List {
 
 const RENEW: &str = "UPDATE tokens SET key_id = $3, mac = $4 WHERE id = $1 AND mac = $2";
 
-const SEALED: List = List {
+const SEALED: ListQuery = ListQuery {
     forward: "SELECT * FROM connections WHERE key_id <> $1 \
         AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid LIMIT $4",
     backward: "SELECT * FROM connections WHERE key_id <> $1 \
@@ -294,7 +294,7 @@ const SEALED: List = List {
     table: connections::TABLE,
 };
 
-const SIGNED: List = List {
+const SIGNED: ListQuery = ListQuery {
     forward: "SELECT * FROM tokens WHERE key_id <> $1 \
         AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
     backward: "SELECT * FROM tokens WHERE key_id <> $1 \

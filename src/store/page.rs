@@ -1,12 +1,12 @@
 //! Pages: a part of a list, cut out by the keys at its ends.
 
-use super::row::Row;
-use super::{Error, Work};
+use super::row::SqlRow;
+use super::{DbTransaction, Error};
 
 /// Which part of a list is wanted. With both ends it is the part between them, from its start;
 /// with `before` alone it is the part that ends there.
 #[derive(Clone, Debug)]
-pub struct Window {
+pub struct PageRange {
     /// Only what comes after this key, whether there is such a record or not.
     pub after: Option<String>,
     /// Only what comes before this key.
@@ -28,7 +28,7 @@ pub struct Page<T> {
 
 /// A list by its two statements: both take what `key` is compared with and how many there may be.
 #[derive(Clone, Copy)]
-pub(super) struct List {
+pub(super) struct ListQuery {
     /// From `$2` on, up to `$3`, at most `$4`, ascending.
     pub(super) forward: &'static str,
     /// The same, descending.
@@ -39,14 +39,14 @@ pub(super) struct List {
     pub(super) table: &'static str,
 }
 
-impl List {
+impl ListQuery {
     /// Reads a page of those that belong to `scope` (`$1`).
     pub(super) async fn page<T>(
         self,
-        work: &mut Work,
+        work: &mut DbTransaction,
         scope: &str,
-        window: &Window,
-        read: impl Fn(&Row) -> Result<T, Error>,
+        window: &PageRange,
+        read: impl Fn(&SqlRow) -> Result<T, Error>,
     ) -> Result<Page<T>, Error> {
         let backward = window.after.is_none() && window.before.is_some();
         let sql = if backward { self.backward } else { self.forward };
@@ -61,7 +61,7 @@ impl List {
         if backward {
             rows.reverse();
         }
-        let key = |row: &Row| row.of(self.table).text(self.key);
+        let key = |row: &SqlRow| row.of(self.table).text(self.key);
         let ends = match (rows.first(), rows.last()) {
             (Some(first), Some(last)) => Some((key(first)?, key(last)?)),
             _ => None,

@@ -19,7 +19,7 @@ use super::Error;
 use super::database::within;
 use super::error::ReadOnlyServer;
 use super::migrate;
-use super::transaction::Transaction;
+use super::transaction::BackendTransaction;
 use super::writability::Writability;
 use crate::clock;
 use crate::secret::Secret;
@@ -29,13 +29,13 @@ pub(super) struct Postgres {
     readers: PgPool,
     writers: PgPool,
     options: Box<PgConnectOptions>,
-    primary: Arc<Primary>,
+    primary: Arc<PrimaryServer>,
     writability: Arc<Writability>,
 }
 
 /// Where the address of the database has led to, as the last write has seen it: a failover may
 /// have put another server there, and conns that were made before may lead to the one before.
-struct Primary {
+struct PrimaryServer {
     /// Conns that are older are not used again.
     conns_since: Mutex<Instant>,
     /// Tells whether the last one was writable; who listens is told when that changes.
@@ -43,8 +43,8 @@ struct Primary {
 }
 
 /// Tells when another process may have written.
-pub struct Listener {
-    pools: Option<Pools>,
+pub struct ChangeListener {
+    pools: Option<ListenerPools>,
     /// Tells when the conn may lead to another server than the primary.
     moved: Option<watch::Receiver<bool>>,
     ear: Option<PgListener>,
@@ -53,7 +53,7 @@ pub struct Listener {
 }
 
 /// The conns of a listener.
-struct Pools {
+struct ListenerPools {
     /// Of its own, with one connection: who listens keeps one for good.
     own: PgPool,
     /// Those of the store, to find a pooler with.
@@ -62,7 +62,7 @@ struct Pools {
 
 /// A reason to look at the store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Notice {
+pub enum ChangeNotice {
     /// Another process may have written.
     Written,
     /// Notifications do not come through, as with a pooler in transaction mode: only looking tells
@@ -70,7 +70,7 @@ pub enum Notice {
     Unheard,
 }
 
-impl Primary {
+impl PrimaryServer {
     fn new() -> Self {
         Self { conns_since: Mutex::new(clock::instant()), was_writable: watch::Sender::new(true) }
     }
@@ -105,7 +105,7 @@ impl Postgres {
         let options = options.application_name("keyferry").disable_statement_logging();
         // Poolers refuse conns that set this, and nothing here has fractions.
         let options = options.extra_float_digits(None);
-        let primary = Arc::new(Primary::new());
+        let primary = Arc::new(PrimaryServer::new());
         let database = Self {
             readers: pool(READERS, &options, &primary),
             writers: pool(WRITERS, &options, &primary),
@@ -130,20 +130,20 @@ impl Postgres {
         Ok(database)
     }
 
-    pub(super) async fn read(&self) -> Result<Transaction<sqlx::Postgres>, Error> {
+    pub(super) async fn read(&self) -> Result<BackendTransaction<sqlx::Postgres>, Error> {
         let conn = self.acquire(&self.readers).await?;
-        let mut work = Transaction::on(conn, None);
+        let mut work = BackendTransaction::on(conn, None);
         work.execute(READ).await?;
         Ok(work)
     }
 
     /// Begins to write, on a server that can be written: a conn that leads to another one is
     /// thrown away, and once more a new one is tried.
-    pub(super) async fn write(&self) -> Result<Transaction<sqlx::Postgres>, Error> {
+    pub(super) async fn write(&self) -> Result<BackendTransaction<sqlx::Postgres>, Error> {
         for _again in 0..2 {
             let conn = self.acquire(&self.writers).await;
             let conn = conn.inspect_err(|error| self.writability.note_failure(error))?;
-            let mut work = Transaction::on(conn, Some(Arc::clone(&self.writability)));
+            let mut work = BackendTransaction::on(conn, Some(Arc::clone(&self.writability)));
             let begun = work.ask(|conn| {
                 Box::pin(async {
                     let rows = conn.fetch_all(sqlx::raw_sql(WRITE)).await?;
@@ -164,16 +164,16 @@ impl Postgres {
 
     /// Carries out a statement that is not for a transaction and may take long.
     pub(super) async fn maintain(&self, sql: &'static str) -> Result<(), Error> {
-        let mut work = Transaction::on(self.acquire(&self.writers).await?, None);
+        let mut work = BackendTransaction::on(self.acquire(&self.writers).await?, None);
         work.execute(sql).await?;
         work.finish();
         Ok(())
     }
 
-    pub(super) fn listen(&self) -> Listener {
+    pub(super) fn listen(&self) -> ChangeListener {
         let own = pool(1, &self.options, &self.primary);
-        Listener {
-            pools: Some(Pools { own, others: self.readers.clone() }),
+        ChangeListener {
+            pools: Some(ListenerPools { own, others: self.readers.clone() }),
             moved: Some(self.primary.was_writable.subscribe()),
             ear: None,
             is_deaf: false,
@@ -231,7 +231,7 @@ impl Postgres {
     }
 }
 
-impl Listener {
+impl ChangeListener {
     /// What never hears anything: nobody else writes.
     pub(super) fn of_nobody() -> Self {
         Self { pools: None, moved: None, ear: None, is_deaf: false }
@@ -240,7 +240,7 @@ impl Listener {
     /// Waits until another process may have written: it said so, or the line to it was lost and
     /// is there again. Once it tells that nothing can be heard. Never returns where nobody else can
     /// write. Cancel-safe.
-    pub async fn changed(&mut self) -> Notice {
+    pub async fn changed(&mut self) -> ChangeNotice {
         let (Some(pools), Some(moved)) = (&self.pools, &mut self.moved) else {
             return std::future::pending().await;
         };
@@ -248,7 +248,7 @@ impl Listener {
             if let Some(ear) = &mut self.ear {
                 tokio::select! {
                     heard = ear.try_recv() => match heard {
-                        Ok(Some(_notice)) => return Notice::Written,
+                        Ok(Some(_notice)) => return ChangeNotice::Written,
                         Ok(None) | Err(_) => self.ear = None,
                     },
                     // The store is closed with its last sender; then nobody is told anything.
@@ -256,33 +256,33 @@ impl Listener {
                 }
             }
             if self.is_deaf {
-                tokio::time::sleep(DEAF_INTERVAL).await;
+                tokio::time::sleep(UNHEARD_RECHECK_INTERVAL).await;
             }
             match listen(pools).await {
                 // Whatever was said until now was said to nobody.
                 Ok(Some(ear)) => {
                     (self.ear, self.is_deaf) = (Some(ear), false);
-                    return Notice::Written;
+                    return ChangeNotice::Written;
                 }
                 Ok(None) if !self.is_deaf => {
                     self.is_deaf = true;
-                    return Notice::Unheard;
+                    return ChangeNotice::Unheard;
                 }
                 Ok(None) => {}
-                Err(_unreachable) => tokio::time::sleep(BREATH).await,
+                Err(_unreachable) => tokio::time::sleep(RELISTEN_PAUSE).await,
             }
         }
     }
 }
 
-impl fmt::Debug for Listener {
+impl fmt::Debug for ChangeListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("hears", &self.ear.is_some()).finish_non_exhaustive()
+        f.debug_struct("ChangeListener").field("hears", &self.ear.is_some()).finish_non_exhaustive()
     }
 }
 
 /// Listens; `None` behind a pooler, where what listens stays behind on a conn that is then others'.
-async fn listen(pools: &Pools) -> Result<Option<PgListener>, sqlx::Error> {
+async fn listen(pools: &ListenerPools) -> Result<Option<PgListener>, sqlx::Error> {
     match tokio::time::timeout(PROBE_TIMEOUT, shares_backends(pools)).await {
         Ok(Ok(false)) => {}
         // A pooler whose conns are all in use has others wait.
@@ -298,7 +298,7 @@ async fn listen(pools: &Pools) -> Result<Option<PgListener>, sqlx::Error> {
 /// Says whether transactions of one conn come to several server processes, or those of several to
 /// one, as behind a pooler in transaction mode. Some are held open, so that none is left over that
 /// could come to the same by chance.
-async fn shares_backends(pools: &Pools) -> Result<bool, sqlx::Error> {
+async fn shares_backends(pools: &ListenerPools) -> Result<bool, sqlx::Error> {
     let mut conn = pools.own.acquire().await?;
     let own = backend(&mut conn).await?;
     let mut held = Vec::new();
@@ -318,7 +318,7 @@ async fn backend(conn: &mut PgConnection) -> Result<i32, sqlx::Error> {
     conn.fetch_one("SELECT pg_backend_pid()").await?.try_get(0)
 }
 
-fn pool(connections: u32, options: &PgConnectOptions, primary: &Arc<Primary>) -> PgPool {
+fn pool(connections: u32, options: &PgConnectOptions, primary: &Arc<PrimaryServer>) -> PgPool {
     let primary = Arc::clone(primary);
     PgPoolOptions::new()
         .max_connections(connections)
@@ -379,7 +379,7 @@ const PROBES: usize = 3;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The interval at which a pooler is looked for again.
-const DEAF_INTERVAL: Duration = Duration::from_mins(10);
+const UNHEARD_RECHECK_INTERVAL: Duration = Duration::from_mins(10);
 
 /// "Kfry", which no other program's lock is likely to be.
 const LOCK: i64 = 0x4b66_7279;
@@ -395,4 +395,4 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// The time that it may take to learn why there is no conn.
 const REASON_WAIT: Duration = Duration::from_secs(1);
 
-const BREATH: Duration = Duration::from_millis(500);
+const RELISTEN_PAUSE: Duration = Duration::from_millis(500);

@@ -10,7 +10,7 @@ use crate::model::record::ConnectionRecord;
 
 /// What became of the wish to refresh.
 #[derive(Debug)]
-pub enum Begun {
+pub enum RefreshStart {
     /// The lease is the holder's, and this is the record as it is under it.
     Granted {
         /// The connection.
@@ -36,7 +36,7 @@ pub struct RefreshLease {
 
 /// What is left of a refresh that brought no tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Left {
+pub enum Leftover {
     /// The provider was not asked, or has answered: it has replaced nothing.
     Nothing,
     /// The provider was asked, and its answer is lost: it may have replaced the refresh token.
@@ -55,22 +55,22 @@ impl Store {
         uuid: Uuid,
         holder: &str,
         length: Duration,
-    ) -> Result<Begun, Error> {
+    ) -> Result<RefreshStart, Error> {
         let uuid = uuid.to_string();
         let mut work = self.write().await?;
         let now = work.now().await?;
         let values = [(&*uuid).into(), holder.into(), after(now, length).into(), now.into()];
         let Some(row) = work.row(BEGIN, values).await? else {
             work.end().await?;
-            return Ok(Begun::Held);
+            return Ok(RefreshStart::Held);
         };
         let unanswered = row.of(TABLE).number("unanswered")? != 0;
         let Some(record) = work.row(CONNECTION, [uuid.into()]).await? else {
             work.end().await?;
-            return Ok(Begun::Gone);
+            return Ok(RefreshStart::Gone);
         };
         work.commit().await?;
-        Ok(Begun::Granted { record: Box::new(connections::read(&record)?), unanswered })
+        Ok(RefreshStart::Granted { record: Box::new(connections::read(&record)?), unanswered })
     }
 
     /// Notes that the provider is about to be asked, and has the lease count for `length` from
@@ -168,9 +168,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`]: the lease ends by itself then.
-    pub async fn leave_refresh(&self, uuid: Uuid, holder: &str, left: Left) -> Result<(), Error> {
+    pub async fn leave_refresh(
+        &self,
+        uuid: Uuid,
+        holder: &str,
+        left: Leftover,
+    ) -> Result<(), Error> {
         let mut work = self.write().await?;
-        let asked = i64::from(left == Left::Unanswered);
+        let asked = i64::from(left == Leftover::Unanswered);
         work.run(LEAVE, [uuid.to_string().into(), holder.into(), asked.into()]).await?;
         work.commit().await
     }

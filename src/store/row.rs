@@ -9,14 +9,14 @@ use super::Error;
 
 /// A value for a placeholder.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(super) enum SqlValue {
     Bytes(Vec<u8>),
     Number(Option<i64>),
     Text(Option<String>),
 }
 
 /// A row of an answer.
-pub(super) enum Row {
+pub(super) enum SqlRow {
     Postgres(PgRow),
     Sqlite(SqliteRow),
 }
@@ -24,11 +24,11 @@ pub(super) enum Row {
 /// The columns of one table in a row.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
-    row: &'a Row,
+    row: &'a SqlRow,
     table: &'static str,
 }
 
-impl Row {
+impl SqlRow {
     /// The columns, read as those of `table`.
     pub(super) fn of(&self, table: &'static str) -> Columns<'_> {
         Columns { row: self, table }
@@ -42,8 +42,8 @@ impl Columns<'_> {
 
     pub(super) fn maybe_text(self, column: &'static str) -> Result<Option<String>, Error> {
         let text = match self.row {
-            Row::Postgres(row) => row.try_get(column),
-            Row::Sqlite(row) => row.try_get(column),
+            SqlRow::Postgres(row) => row.try_get(column),
+            SqlRow::Sqlite(row) => row.try_get(column),
         };
         text.map_err(|_wordy| self.inconsistent(column))
     }
@@ -54,16 +54,16 @@ impl Columns<'_> {
 
     pub(super) fn maybe_number(self, column: &'static str) -> Result<Option<i64>, Error> {
         let number = match self.row {
-            Row::Postgres(row) => row.try_get(column),
-            Row::Sqlite(row) => row.try_get(column),
+            SqlRow::Postgres(row) => row.try_get(column),
+            SqlRow::Sqlite(row) => row.try_get(column),
         };
         number.map_err(|_wordy| self.inconsistent(column))
     }
 
     pub(super) fn bytes(self, column: &'static str) -> Result<Vec<u8>, Error> {
         let bytes: Result<Option<Vec<u8>>, _> = match self.row {
-            Row::Postgres(row) => row.try_get(column),
-            Row::Sqlite(row) => row.try_get(column),
+            SqlRow::Postgres(row) => row.try_get(column),
+            SqlRow::Sqlite(row) => row.try_get(column),
         };
         bytes.ok().flatten().ok_or_else(|| self.inconsistent(column))
     }
@@ -91,43 +91,43 @@ impl Columns<'_> {
     }
 }
 
-impl From<&str> for Value {
+impl From<&str> for SqlValue {
     fn from(text: &str) -> Self {
         Self::Text(Some(text.to_owned()))
     }
 }
 
-impl From<String> for Value {
+impl From<String> for SqlValue {
     fn from(text: String) -> Self {
         Self::Text(Some(text))
     }
 }
 
-impl From<Option<String>> for Value {
+impl From<Option<String>> for SqlValue {
     fn from(text: Option<String>) -> Self {
         Self::Text(text)
     }
 }
 
-impl From<i64> for Value {
+impl From<i64> for SqlValue {
     fn from(number: i64) -> Self {
         Self::Number(Some(number))
     }
 }
 
-impl From<Timestamp> for Value {
+impl From<Timestamp> for SqlValue {
     fn from(time: Timestamp) -> Self {
         time.as_microsecond().into()
     }
 }
 
-impl From<Option<Timestamp>> for Value {
+impl From<Option<Timestamp>> for SqlValue {
     fn from(time: Option<Timestamp>) -> Self {
         Self::Number(time.map(Timestamp::as_microsecond))
     }
 }
 
-impl From<&[u8]> for Value {
+impl From<&[u8]> for SqlValue {
     fn from(bytes: &[u8]) -> Self {
         Self::Bytes(bytes.to_vec())
     }

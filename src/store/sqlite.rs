@@ -16,7 +16,7 @@ use super::Error;
 use super::copy::beside;
 use super::database::within;
 use super::migrate::{self, Schema};
-use super::transaction::Transaction;
+use super::transaction::BackendTransaction;
 use super::writability::Writability;
 
 /// The file, opened.
@@ -74,15 +74,15 @@ impl Sqlite {
         Ok(database)
     }
 
-    pub(super) async fn read(&self) -> Result<Transaction<sqlx::Sqlite>, Error> {
+    pub(super) async fn read(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
         let conn = within(self.readers.acquire()).await.map_err(waited_in_vain)?;
-        let mut work = Transaction::on(conn, None);
+        let mut work = BackendTransaction::on(conn, None);
         work.execute("BEGIN").await?;
         Ok(work)
     }
 
     /// The right to write is taken at once: to ask for it later could fail at any statement.
-    pub(super) async fn write(&self) -> Result<Transaction<sqlx::Sqlite>, Error> {
+    pub(super) async fn write(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
         let mut work = self.alone().await?;
         work.execute("BEGIN IMMEDIATE").await?;
         Ok(work)
@@ -106,10 +106,10 @@ impl Sqlite {
     }
 
     /// The conn that writes, without a transaction.
-    async fn alone(&self) -> Result<Transaction<sqlx::Sqlite>, Error> {
+    async fn alone(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
         let conn = within(self.writer.acquire()).await.map_err(waited_in_vain);
         let conn = conn.inspect_err(|error| self.writability.note_failure(error))?;
-        Ok(Transaction::on(conn, Some(Arc::clone(&self.writability))))
+        Ok(BackendTransaction::on(conn, Some(Arc::clone(&self.writability))))
     }
 
     /// A step may take long where there is much, so nothing here has a deadline.

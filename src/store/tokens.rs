@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::page::{List, Page, Window};
-use super::row::{Columns, Row};
-use super::{Error, Record, Revision, Store, Work};
+use super::page::{ListQuery, Page, PageRange};
+use super::row::{Columns, SqlRow};
+use super::{DbTransaction, Error, Record, Revision, Store};
 use crate::model::caller::Reach;
 use crate::model::record::TokenRecord;
 use crate::model::sealed::Mac;
@@ -52,7 +52,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
-    pub async fn tokens(&self, window: &Window) -> Result<Page<TokenRecord>, Error> {
+    pub async fn tokens(&self, window: &PageRange) -> Result<Page<TokenRecord>, Error> {
         let mut work = self.read().await?;
         let page = EVERY.page(&mut work, "", window, read).await;
         work.end().await?;
@@ -104,14 +104,14 @@ pub(super) const KIND: &str = "token";
 
 pub(super) const TABLE: &str = "tokens";
 
-pub(super) async fn find(work: &mut Work, id: &str) -> Result<Option<TokenRecord>, Error> {
+pub(super) async fn find(work: &mut DbTransaction, id: &str) -> Result<Option<TokenRecord>, Error> {
     let row = work.row("SELECT * FROM tokens WHERE id = $1", [id.into()]).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// Shows the `limit` tokens whose ids come after `last`; the last of them, if there are any.
 pub(super) async fn page(
-    work: &mut Work,
+    work: &mut DbTransaction,
     last: &str,
     limit: i64,
     visit: &mut impl FnMut(Record),
@@ -123,7 +123,7 @@ pub(super) async fn page(
     rows.last().map(|row| row.of(TABLE).text("id")).transpose()
 }
 
-pub(super) fn read(row: &Row) -> Result<TokenRecord, Error> {
+pub(super) fn read(row: &SqlRow) -> Result<TokenRecord, Error> {
     let columns = row.of(TABLE);
     Ok(TokenRecord {
         id: columns.parsed("id", Uuid::parse_str)?,
@@ -161,7 +161,7 @@ const LIVE_NAMESAKE: &str = "SELECT id FROM tokens WHERE integration = $1 AND na
 const TOUCH: &str = "UPDATE tokens SET last_used_at = $2 \
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 
-const EVERY: List = List {
+const EVERY: ListQuery = ListQuery {
     forward: "SELECT * FROM tokens WHERE $1 = '' \
         AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
     backward: "SELECT * FROM tokens WHERE $1 = '' \

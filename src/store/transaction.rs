@@ -16,7 +16,7 @@ use super::database::within;
 use super::writability::Writability;
 
 /// A transaction. When it is dropped, nothing of it was done.
-pub(super) struct Transaction<D: Database> {
+pub(super) struct BackendTransaction<D: Database> {
     /// `None` once it was given back.
     conn: Option<PoolConnection<D>>,
     /// False while a statement runs, and after one that failed or was dropped.
@@ -28,9 +28,9 @@ pub(super) struct Transaction<D: Database> {
 /// An earlier statement of the transaction has failed.
 #[derive(Debug, thiserror::Error)]
 #[error("an earlier statement of the transaction failed")]
-struct Unsettled;
+struct EarlierFailure;
 
-impl<D: Database> Transaction<D> {
+impl<D: Database> BackendTransaction<D> {
     /// A conn on which nothing has begun.
     pub(super) fn on(conn: PoolConnection<D>, writability: Option<Arc<Writability>>) -> Self {
         Self { conn: Some(conn), is_settled: true, writability }
@@ -43,7 +43,7 @@ impl<D: Database> Transaction<D> {
     ) -> Result<T, Error> {
         let was_settled = std::mem::replace(&mut self.is_settled, false);
         let Some(conn) = self.conn.as_deref_mut().filter(|_| was_settled) else {
-            return Err(Error::Unavailable(Box::new(Unsettled)));
+            return Err(Error::Unavailable(Box::new(EarlierFailure)));
         };
         let answer = within(statement(conn)).await;
         self.is_settled = answer.is_ok();
@@ -61,7 +61,7 @@ impl<D: Database> Transaction<D> {
     }
 }
 
-impl<D: Database> Transaction<D>
+impl<D: Database> BackendTransaction<D>
 where
     for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
 {
@@ -96,7 +96,7 @@ where
     }
 }
 
-impl<D: Database> Drop for Transaction<D> {
+impl<D: Database> Drop for BackendTransaction<D> {
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             drop(conn.detach());

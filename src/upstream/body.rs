@@ -43,7 +43,7 @@ pub(super) struct Progress {
 }
 
 /// How long an origin may take to say 100; clients that ask for it wait about as long.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_HOLD_BACK: Duration = Duration::from_secs(1);
 
 impl Outgoing {
     /// No body.
@@ -66,7 +66,7 @@ impl Outgoing {
     #[must_use]
     pub fn after_continue(mut self) -> Self {
         if let Some(streamed) = &mut self.0 {
-            streamed.hold = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+            streamed.hold = Some(Box::pin(tokio::time::sleep(MAX_HOLD_BACK)));
         }
         self
     }

@@ -18,12 +18,12 @@ use crate::model::target::has_hidden;
 /// The permit's connection has a secret that could not be opened, so nothing can be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the connection's secret is sealed")]
-pub struct Sealed;
+pub struct SecretUnavailable;
 
 /// A departure is not to leave any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("what is in force has changed since it was decided")]
-pub struct Withdrawn;
+pub struct DepartureWithdrawn;
 
 /// The reason why a departure can't leave under another permit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -42,8 +42,8 @@ pub trait FinalCheck: Sync {
     /// Lets the departure go as it is, or as it is now to be.
     ///
     /// # Errors
-    /// [`Withdrawn`] when it is not to leave any more.
-    fn check(&self, departure: &mut Departure) -> Result<Checked, Withdrawn>;
+    /// [`DepartureWithdrawn`] when it is not to leave any more.
+    fn check(&self, departure: &mut Departure) -> Result<CheckedDeparture, DepartureWithdrawn>;
 
     /// Changes whenever the next look may find something else, but for the passing of time.
     fn changes(&self) -> watch::Receiver<u64>;
@@ -54,7 +54,7 @@ pub trait FinalCheck: Sync {
 
 /// A departure that may leave.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Checked {
+pub enum CheckedDeparture {
     /// As it was before.
     AsItWas,
     /// With the credential that its connection has now.
@@ -70,9 +70,9 @@ pub enum Checked {
 /// ```
 /// use http::Request;
 /// use keyferry::model::permit::Permit;
-/// use keyferry::upstream::{Departure, Outgoing, Sealed};
+/// use keyferry::upstream::{Departure, Outgoing, SecretUnavailable};
 ///
-/// fn leave(permit: Permit, request: Request<Outgoing>) -> Result<Departure, Sealed> {
+/// fn leave(permit: Permit, request: Request<Outgoing>) -> Result<Departure, SecretUnavailable> {
 ///     Departure::new(permit, request, false)
 /// }
 /// ```
@@ -81,9 +81,9 @@ pub enum Checked {
 ///
 /// ```compile_fail,E0061
 /// use http::Request;
-/// use keyferry::upstream::{Departure, Outgoing, Sealed};
+/// use keyferry::upstream::{Departure, Outgoing, SecretUnavailable};
 ///
-/// fn slip_out(request: Request<Outgoing>) -> Result<Departure, Sealed> {
+/// fn slip_out(request: Request<Outgoing>) -> Result<Departure, SecretUnavailable> {
 ///     Departure::new(request, false)
 /// }
 /// ```
@@ -99,7 +99,7 @@ pub enum Checked {
 /// ```
 #[derive(Debug)]
 pub struct Departure {
-    warrant: Warrant,
+    warrant: SendRight,
     /// In a box: it is handed on several times before it is sent.
     request: Box<Request<Outgoing>>,
     /// Whether it needs a conn of its own, over HTTP/1.1.
@@ -110,7 +110,7 @@ pub struct Departure {
 
 /// By what right a request leaves.
 #[derive(Debug)]
-enum Warrant {
+enum SendRight {
     /// A caller may use a connection at an origin.
     Permit(Permit),
     /// The program itself asks a registered token endpoint.
@@ -122,24 +122,24 @@ impl Departure {
     /// value that the field had is gone.
     ///
     /// # Errors
-    /// [`Sealed`] when the connection has no credential to inject.
+    /// [`SecretUnavailable`] when the connection has no credential to inject.
     pub fn new(
         permit: Permit,
         mut request: Request<Outgoing>,
         upgrade: bool,
-    ) -> Result<Self, Sealed> {
-        let credential = permit.connection().credential().ok_or(Sealed)?;
+    ) -> Result<Self, SecretUnavailable> {
+        let credential = permit.connection().credential().ok_or(SecretUnavailable)?;
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
         headers.insert(credential.field(), credential.expose().clone());
-        let (warrant, request) = (Warrant::Permit(permit), Box::new(request));
+        let (warrant, request) = (SendRight::Permit(permit), Box::new(request));
         Ok(Self { warrant, request, alone: upgrade, drops_trailers: false })
     }
 
     /// Tells whether the credential is this connection's, as it is in force now.
     #[must_use]
     pub fn is_for(&self, connection: &Arc<Connection>) -> bool {
-        let Warrant::Permit(permit) = &self.warrant else { return false };
+        let SendRight::Permit(permit) = &self.warrant else { return false };
         let ours = permit.connection();
         Arc::ptr_eq(ours, connection)
             || (is_same(ours, connection)
@@ -160,7 +160,7 @@ impl Departure {
         permit: Permit,
         strip: impl FnOnce(&mut HeaderMap, &HeaderName),
     ) -> Result<(), NotRenewed> {
-        let Warrant::Permit(before) = &self.warrant else { return Err(NotRenewed::Elsewhere) };
+        let SendRight::Permit(before) = &self.warrant else { return Err(NotRenewed::Elsewhere) };
         let (old, new) = (before.connection(), permit.connection());
         if before.origin() != permit.origin() || !is_same(old, new) {
             return Err(NotRenewed::Elsewhere);
@@ -179,7 +179,7 @@ impl Departure {
             self.drops_trailers = true;
             self.request.body_mut().drop_trailers();
         }
-        self.warrant = Warrant::Permit(permit);
+        self.warrant = SendRight::Permit(permit);
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Departure {
         parts.path_and_query = Some(endpoint.target().clone());
         *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
         request.headers_mut().insert(header::HOST, endpoint.origin().host_field());
-        let warrant = Warrant::TokenEndpoint(Box::new(endpoint));
+        let warrant = SendRight::TokenEndpoint(Box::new(endpoint));
         Self { warrant, request: Box::new(request), alone: true, drops_trailers: false }
     }
 
@@ -201,8 +201,8 @@ impl Departure {
 
     pub(super) fn integration(&self) -> &IntegrationName {
         match &self.warrant {
-            Warrant::Permit(permit) => permit.connection().integration(),
-            Warrant::TokenEndpoint(endpoint) => endpoint.integration(),
+            SendRight::Permit(permit) => permit.connection().integration(),
+            SendRight::TokenEndpoint(endpoint) => endpoint.integration(),
         }
     }
 
@@ -287,7 +287,7 @@ fn is_same(one: &Connection, other: &Connection) -> bool {
     one.integration() == other.integration() && one.name() == other.name()
 }
 
-impl Warrant {
+impl SendRight {
     fn origin(&self) -> &Origin {
         match self {
             Self::Permit(permit) => permit.origin(),

@@ -15,10 +15,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Rules;
+use super::UpstreamRules;
 use super::error::Error;
+use super::gauges::{HandshakeOutcome, UpstreamGauges};
 use super::guard::Judged;
-use super::meter::{Gauges, Handshake};
 use super::tls::watching_for_demands;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
@@ -26,7 +26,7 @@ use crate::tasks::keepalive;
 
 /// How long it took to open a conn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Dialed {
+pub struct DialTimes {
     /// To find the origin's addresses and connect to one of them.
     pub connect: Duration,
     /// For TLS.
@@ -36,12 +36,12 @@ pub struct Dialed {
 /// Opens a conn to `origin` for `asker`, in whose share its name is looked up. Cancel-safe: nothing
 /// is left behind but a look-up that has started.
 pub(super) async fn dial(
-    rules: &Rules,
-    gauges: &Gauges,
+    rules: &UpstreamRules,
+    gauges: &UpstreamGauges,
     asker: Option<&IntegrationName>,
     origin: &Origin,
     config: &Arc<ClientConfig>,
-) -> Result<(TlsStream<TcpStream>, Dialed), Error> {
+) -> Result<(TlsStream<TcpStream>, DialTimes), Error> {
     let begun = Instant::now();
     let (io, deadline) = reach(rules, asker, origin).await?;
     let connected = Instant::now();
@@ -57,18 +57,18 @@ pub(super) async fn dial(
         Err(_elapsed) => Err(Error::ConnectTimeout),
     };
     gauges.handshake(match &shaken {
-        Ok(_) => Handshake::Completed,
-        Err(Error::CertificateInvalid(_)) => Handshake::CertificateInvalid,
-        Err(_) => Handshake::Failed,
+        Ok(_) => HandshakeOutcome::Completed,
+        Err(Error::CertificateInvalid(_)) => HandshakeOutcome::CertificateInvalid,
+        Err(_) => HandshakeOutcome::Failed,
     });
     let connect = connected.duration_since(begun);
-    shaken.map(|io| (io, Dialed { connect, tls: connected.elapsed() }))
+    shaken.map(|io| (io, DialTimes { connect, tls: connected.elapsed() }))
 }
 
 /// Opens a conn to `origin` without TLS, for a caller who will speak it himself, and says until
 /// when the rest of what it takes must be done.
 pub(super) async fn reach(
-    rules: &Rules,
+    rules: &UpstreamRules,
     asker: Option<&IntegrationName>,
     origin: &Origin,
 ) -> Result<(TcpStream, Instant), Error> {
@@ -81,7 +81,7 @@ pub(super) async fn reach(
 
 /// The origin's addresses, or the pinned one; judged either way.
 async fn resolve(
-    rules: &Rules,
+    rules: &UpstreamRules,
     asker: Option<&IntegrationName>,
     origin: &Origin,
 ) -> Result<Judged, Error> {
@@ -110,7 +110,7 @@ async fn connect(judged: &Judged) -> io::Result<TcpStream> {
             None if attempts.is_empty() => return Err(failure),
             None => {}
         }
-        let head_start = if waiting.len() == 0 { Duration::MAX } else { HEAD_START };
+        let head_start = if waiting.len() == 0 { Duration::MAX } else { HAPPY_EYEBALLS_DELAY };
         match timeout(head_start, attempts.next()).await {
             Ok(Some(Ok(io))) => return Ok(io),
             Ok(Some(Err(error))) => failure = error,
@@ -131,4 +131,4 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// RFC 8305 §5 recommends 250 ms.
-const HEAD_START: Duration = Duration::from_millis(250);
+const HAPPY_EYEBALLS_DELAY: Duration = Duration::from_millis(250);

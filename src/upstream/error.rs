@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rustls::AlertDescription;
 
 use super::body::BodyError;
-use super::departure::Withdrawn;
+use super::departure::DepartureWithdrawn;
 use super::guard::Prohibited;
-use super::http1::Malformed;
-use super::names::LookupError;
+use super::http1::MalformedResponse;
+use super::lookups::LookupError;
 use crate::error::chain;
 
 /// Why there is no reply.
@@ -41,13 +41,13 @@ pub enum Error {
     TlsFailed(#[source] io::Error),
     /// The conn ended before the response head, or within it.
     #[error("the origin closed the conn {0}")]
-    Closed(Phase, #[source] io::Error),
+    Closed(ResponsePhase, #[source] io::Error),
     /// No response head in time.
     #[error("the origin did not answer in time")]
     ResponseTimeout,
     /// The response is not well-formed.
     #[error("the origin's response is not well-formed")]
-    ResponseMalformed(#[source] Malformed),
+    ResponseMalformed(#[source] MalformedResponse),
     /// The caller's body ended early or was too large.
     #[error("the request's body failed")]
     RequestBody(#[source] BodyError),
@@ -56,7 +56,7 @@ pub enum Error {
     TargetNotCarried(#[source] io::Error),
     /// The request was not to leave any more when there was a conn for it.
     #[error("the request was withdrawn before it was sent")]
-    Withdrawn(#[source] Withdrawn),
+    Withdrawn(#[source] DepartureWithdrawn),
     /// The origin's answer to an upgrade is not one.
     #[error("the origin's answer to the upgrade is not valid")]
     UpgradeFailed,
@@ -69,14 +69,14 @@ struct CertificateDemanded(#[source] io::Error);
 
 /// How far a response had come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Phase {
+pub enum ResponsePhase {
     /// Before its first byte.
     BeforeResponse,
     /// After the first byte of the head, before its last.
     WithinHead,
 }
 
-impl std::fmt::Display for Phase {
+impl std::fmt::Display for ResponsePhase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::BeforeResponse => "before the response",
@@ -98,7 +98,7 @@ impl From<LookupError> for Error {
 impl Error {
     /// The conn has ended, in whatever way: also by a TLS alert that refuses the client, which
     /// comes after the handshake where the origin demands a certificate (RFC 8446 §4.4.2.4).
-    pub(super) fn closed(phase: Phase, error: io::Error) -> Self {
+    pub(super) fn closed(phase: ResponsePhase, error: io::Error) -> Self {
         use AlertDescription as Alert;
         match tls_cause(&error) {
             Some(rustls::Error::AlertReceived(

@@ -20,24 +20,24 @@ use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use self::encoder::Sending;
+use self::encoder::RequestWriter;
 use super::body::{BodyError, Outgoing};
-use super::error::{Error, Phase};
-use super::meter::OpenConn;
+use super::error::{Error, ResponsePhase};
+use super::gauges::OpenConn;
 
 pub(super) use self::driver::drive;
-pub(super) use self::reply::{Driven, Lease, Next};
+pub(super) use self::reply::{BodyRead, ConnLease, DrivenBody};
 
-pub use self::decoder::{Chunked, Decoder, Piece};
-pub use self::head::{Head, Malformed, end as head_end};
+pub use self::decoder::{BodyPiece, Chunked, Decoder};
+pub use self::head::{Head, MalformedResponse, end as head_end};
 
 /// A conn to an origin.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(super) struct Http1Conn {
     io: TlsStream<TcpStream>,
     /// Received, and not yet understood or handed on.
     unread: Vec<u8>,
-    sending: Sending,
+    sending: RequestWriter,
     /// Whether a byte has come back since the request began.
     answered: bool,
     _open: OpenConn,
@@ -54,11 +54,11 @@ pub(super) enum SendError {
 
 /// A conn that has switched to another protocol (RFC 9110 §7.8).
 #[derive(Debug)]
-pub struct Switched(Box<Conn>);
+pub struct UpgradedConn(Box<Http1Conn>);
 
-impl Conn {
+impl Http1Conn {
     pub(super) fn new(io: TlsStream<TcpStream>, open: OpenConn) -> Box<Self> {
-        let (unread, sending) = (Vec::new(), Sending::default());
+        let (unread, sending) = (Vec::new(), RequestWriter::default());
         Box::new(Self { io, unread, sending, answered: false, _open: open })
     }
 
@@ -146,7 +146,7 @@ impl Conn {
             }
             *interim += 1;
             if *interim > MAX_INTERIM_RESPONSES {
-                return Poll::Ready(Err(Error::ResponseMalformed(Malformed::Interim)));
+                return Poll::Ready(Err(Error::ResponseMalformed(MalformedResponse::Interim)));
             }
             // Whatever the origin says before its final word, it is there and listening.
             body.release();
@@ -181,24 +181,24 @@ impl Conn {
             }
             self.unread.extend_from_slice(bytes);
             Pin::new(&mut self.io).consume(count);
-            if self.unread.len() > head::MOST_BYTES {
-                return Poll::Ready(Err(Error::ResponseMalformed(Malformed::TooLarge)));
+            if self.unread.len() > head::MAX_HEAD_BYTES {
+                return Poll::Ready(Err(Error::ResponseMalformed(MalformedResponse::TooLarge)));
             }
         }
     }
 
-    fn phase(&self) -> Phase {
-        if self.answered { Phase::WithinHead } else { Phase::BeforeResponse }
+    fn phase(&self) -> ResponsePhase {
+        if self.answered { ResponsePhase::WithinHead } else { ResponsePhase::BeforeResponse }
     }
 }
 
-impl Switched {
-    pub(super) fn new(conn: Box<Conn>) -> Self {
+impl UpgradedConn {
+    pub(super) fn new(conn: Box<Http1Conn>) -> Self {
         Self(conn)
     }
 }
 
-impl AsyncRead for Switched {
+impl AsyncRead for UpgradedConn {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -212,7 +212,7 @@ impl AsyncRead for Switched {
     }
 }
 
-impl AsyncWrite for Switched {
+impl AsyncWrite for UpgradedConn {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -3,11 +3,12 @@
 //! A conn's task moves its frames. A request's own task writes its body and waits for its answer,
 //! so that all of it is still there when the origin says that it has not processed it.
 
+mod conn_facts;
 mod exchange;
-mod facts;
 mod frames;
 mod health;
 mod reply;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,44 +20,44 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 
-use self::facts::Facts;
-use self::frames::Watched;
-use self::health::{Health, Step};
+use self::conn_facts::ConnFacts;
+use self::frames::FrameWatcher;
+use self::health::{Health, HealthAction};
 use super::error::Error;
-use super::meter::OpenConn;
+use super::gauges::OpenConn;
 use crate::clock::instant;
 use crate::tasks::Tasks;
 
-pub(super) use self::exchange::{Exchange, Unanswered, Written};
-pub(super) use self::facts::WRITE_TIMEOUT;
+pub(super) use self::conn_facts::WRITE_TIMEOUT;
+pub(super) use self::exchange::{SendFailure, StreamExchange, WriteProgress};
 pub(super) use self::reply::StreamBody;
 
 /// A conn of HTTP/2 that several requests share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Http2Conn {
     sender: SendRequest<Bytes>,
     ping: Option<PingPong>,
-    facts: Arc<Facts>,
+    facts: Arc<ConnFacts>,
     health: Health,
     since: Instant,
 }
 
 /// Room for one stream on a conn, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Http2Stream {
     sender: SendRequest<Bytes>,
-    place: StreamPlace,
+    permit: StreamPermit,
 }
 
 /// Tells one conn from another.
 #[derive(Clone, Debug)]
-pub(super) struct ConnId(Arc<Facts>);
+pub(super) struct ConnId(Arc<ConnFacts>);
 
 /// One of the places of a conn, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct StreamPlace(Arc<Facts>);
+pub(super) struct StreamPermit(Arc<ConnFacts>);
 
-impl Shared {
+impl Http2Conn {
     /// Begins HTTP/2 on a conn, whose frames are moved by a task from then on. `freed` is told of
     /// every change that may make room for a stream.
     pub(super) async fn open(
@@ -65,7 +66,7 @@ impl Shared {
         tasks: &Tasks,
         freed: Arc<Notify>,
     ) -> Result<Self, Error> {
-        let facts = Arc::new(Facts::new(freed));
+        let facts = Arc::new(ConnFacts::new(freed));
         // A conn over a slow link is told from one that takes nothing, and little stands in the
         // kernel of what may not leave any more. Where it can't be set, the kernel's choice holds.
         let socket = socket2::SockRef::from(io.get_ref().0);
@@ -78,7 +79,7 @@ impl Shared {
             .initial_connection_window_size(CONN_WINDOW)
             .initial_max_send_streams(INITIAL_MAX_STREAMS)
             .max_send_buffer_size(MAX_SEND_BUFFER);
-        let shaken = builder.handshake(Watched::new(io, Arc::clone(&facts))).await;
+        let shaken = builder.handshake(FrameWatcher::new(io, Arc::clone(&facts))).await;
         let (sender, mut conn) = shaken.map_err(|error| exchange::error(error, &facts))?;
         let ping = conn.ping_pong();
         tasks.spawn(run(conn, Arc::clone(&facts), open));
@@ -86,7 +87,7 @@ impl Shared {
     }
 
     /// The facts about the conn.
-    pub(super) fn facts(&self) -> Arc<Facts> {
+    pub(super) fn facts(&self) -> Arc<ConnFacts> {
         Arc::clone(&self.facts)
     }
 
@@ -112,7 +113,7 @@ impl Shared {
 
     /// Room for one more stream, if there is any on a conn that is alive as far as anybody knows,
     /// and is not the one to avoid.
-    pub(super) fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Stream> {
+    pub(super) fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Http2Stream> {
         let has_room = self.streams() < self.facts.max_streams();
         let is_avoided = avoid.is_some_and(|conn| Arc::ptr_eq(&conn.0, &self.facts));
         if !has_room || !self.is_open() || self.facts.is_suspect() || is_avoided {
@@ -120,16 +121,16 @@ impl Shared {
         }
         self.since = instant();
         self.health.request(self.since, self.facts.heard());
-        Some(Stream { sender: self.sender.clone(), place: StreamPlace::on(&self.facts) })
+        Some(Http2Stream { sender: self.sender.clone(), permit: StreamPermit::on(&self.facts) })
     }
 
     /// Asks a peer that is silent whether it is there, and closes a conn whose peer is not.
     pub(super) fn look_after(&mut self) {
         match self.health.look(instant(), self.streams(), &self.facts) {
-            Step::Nothing => {}
-            Step::SendPing => self.send_ping(),
-            Step::Avoid => self.facts.suspect(),
-            Step::Close => self.facts.lose(),
+            HealthAction::Nothing => {}
+            HealthAction::SendPing => self.send_ping(),
+            HealthAction::Avoid => self.facts.suspect(),
+            HealthAction::Close => self.facts.lose(),
         }
     }
 
@@ -142,26 +143,26 @@ impl Shared {
     }
 }
 
-impl Stream {
+impl Http2Stream {
     /// The conn that it is on.
     pub(super) fn conn(&self) -> ConnId {
-        ConnId(Arc::clone(&self.place.0))
+        ConnId(Arc::clone(&self.permit.0))
     }
 }
 
-impl StreamPlace {
-    fn on(facts: &Arc<Facts>) -> Self {
+impl StreamPermit {
+    fn on(facts: &Arc<ConnFacts>) -> Self {
         facts.add_stream();
         Self(Arc::clone(facts))
     }
 
     /// The facts about the conn.
-    fn facts(&self) -> &Arc<Facts> {
+    fn facts(&self) -> &Arc<ConnFacts> {
         &self.0
     }
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.0.end_stream();
     }
@@ -169,8 +170,8 @@ impl Drop for StreamPlace {
 
 /// Moves a conn's frames until it ends, is cut, or nobody uses it any more.
 async fn run(
-    mut conn: Connection<Watched<TlsStream<TcpStream>>, Bytes>,
-    facts: Arc<Facts>,
+    mut conn: Connection<FrameWatcher<TlsStream<TcpStream>>, Bytes>,
+    facts: Arc<ConnFacts>,
     open: OpenConn,
 ) {
     // Errors reach the requests that the conn carries; there is nobody else to tell. A conn that

@@ -12,16 +12,16 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::http1::Conn;
-use super::http2::{ConnId, Shared, Stream};
-use super::meter::Gauges;
+use super::gauges::UpstreamGauges;
+use super::http1::Http1Conn;
+use super::http2::{ConnId, Http2Conn, Http2Stream};
 use crate::clock::instant;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 
 /// What makes two upstreams differ.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Key {
+pub(super) struct PoolKey {
     pub(super) generation: u64,
     pub(super) integration: IntegrationName,
     pub(super) origin: Origin,
@@ -29,27 +29,27 @@ pub(super) struct Key {
 
 /// A conn from the pool.
 #[derive(Debug)]
-pub(super) enum Pooled {
-    Http1(Box<Conn>),
-    Http2(Stream),
+pub(super) enum PooledConn {
+    Http1(Box<Http1Conn>),
+    Http2(Http2Stream),
 }
 
 /// The end of a wait for the right to open a conn of HTTP/2.
 #[derive(Debug)]
-pub(super) enum Turn<'a> {
+pub(super) enum OpeningTurn<'a> {
     /// Another may be opened, for as long as this is held.
     Open(Option<SemaphorePermit<'a>>),
     /// There is room on one that there is.
-    Stream(Stream),
+    Stream(Http2Stream),
 }
 
 /// A request that waits for room; the conns of its slot stay for as long.
 #[derive(Debug)]
-struct Waiting<'a>(&'a Slot);
+struct StreamWaiter<'a>(&'a OriginPool);
 
 /// The reason why there is no room on a conn of HTTP/2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NoRoom {
+pub(super) enum StreamUnavailable {
     /// Their origin allowed no other stream in time.
     Late,
     /// There is no such conn any more.
@@ -59,14 +59,14 @@ pub(super) enum NoRoom {
 /// The idle conns of one worker.
 #[derive(Debug)]
 pub(super) struct Pool {
-    slots: Mutex<HashMap<Key, Arc<Slot>, RandomState>>,
-    gauges: Arc<Gauges>,
+    slots: Mutex<HashMap<PoolKey, Arc<OriginPool>, RandomState>>,
+    gauges: Arc<UpstreamGauges>,
 }
 
 /// The idle conns to one upstream.
 #[derive(Debug)]
-pub(super) struct Slot {
-    conns: Mutex<Conns>,
+pub(super) struct OriginPool {
+    conns: Mutex<PooledConns>,
     /// Of HTTP/2 few conns are opened at once: whoever waits may find room on them.
     openings: Semaphore,
     /// Told whenever there may be room on a conn of HTTP/2 that had none.
@@ -74,32 +74,32 @@ pub(super) struct Slot {
     /// The number of requests that wait for that.
     waiting: AtomicUsize,
     max_idle: usize,
-    gauges: Arc<Gauges>,
+    gauges: Arc<UpstreamGauges>,
 }
 
 #[derive(Debug, Default)]
-struct Conns {
-    idle: Vec<(Box<Conn>, Instant)>,
-    http2: Vec<Shared>,
+struct PooledConns {
+    idle: Vec<(Box<Http1Conn>, Instant)>,
+    http2: Vec<Http2Conn>,
     /// Until when the origin is spoken to over HTTP/1.1 only, because it has asked for that.
     http1_until: Option<Instant>,
 }
 
 impl Pool {
-    pub(super) fn new(gauges: Arc<Gauges>) -> Self {
+    pub(super) fn new(gauges: Arc<UpstreamGauges>) -> Self {
         Self { slots: Mutex::default(), gauges }
     }
 
     /// Where the conns to this upstream are kept, `max_idle` of them at most.
-    pub(super) fn slot(&self, key: &Key, max_idle: usize) -> Arc<Slot> {
+    pub(super) fn slot(&self, key: &PoolKey, max_idle: usize) -> Arc<OriginPool> {
         let mut slots = self.slots.lock();
         if let Some(slot) = slots.get(key) {
             return Arc::clone(slot);
         }
         let gauges = Arc::clone(&self.gauges);
-        let (openings, freed) = (Semaphore::new(MOST_OPENINGS), Arc::default());
+        let (openings, freed) = (Semaphore::new(MAX_CONNS_BEING_OPENED), Arc::default());
         let (conns, waiting) = (Mutex::default(), AtomicUsize::new(0));
-        let slot = Arc::new(Slot { conns, openings, freed, waiting, max_idle, gauges });
+        let slot = Arc::new(OriginPool { conns, openings, freed, waiting, max_idle, gauges });
         slots.insert(key.clone(), Arc::clone(&slot));
         slot
     }
@@ -114,24 +114,24 @@ impl Pool {
     }
 }
 
-impl Slot {
+impl OriginPool {
     /// A conn that has room, or the one that was used last, if any is alive.
-    pub(super) fn check_out(&self, avoid: Option<&ConnId>) -> Option<Pooled> {
+    pub(super) fn check_out(&self, avoid: Option<&ConnId>) -> Option<PooledConn> {
         let mut conns = self.conns.lock();
         if let Some(stream) = conns.stream(avoid) {
-            return Some(Pooled::Http2(stream));
+            return Some(PooledConn::Http2(stream));
         }
         while let Some((mut conn, _since)) = conns.idle.pop() {
             self.gauges.idle(-1);
             if conn.is_quiet() {
-                return Some(Pooled::Http1(conn));
+                return Some(PooledConn::Http1(conn));
             }
         }
         None
     }
 
     /// Takes back a conn whose response has been read to its end.
-    pub(super) fn check_in(&self, conn: Box<Conn>) {
+    pub(super) fn check_in(&self, conn: Box<Http1Conn>) {
         let mut conns = self.conns.lock();
         if conns.idle.len() < self.max_idle {
             conns.idle.push((conn, instant()));
@@ -143,25 +143,29 @@ impl Slot {
 
     /// Whether there is any conn of HTTP/2.
     pub(super) fn is_shared(&self) -> bool {
-        self.conns.lock().http2.iter().any(Shared::is_open)
+        self.conns.lock().http2.iter().any(Http2Conn::is_open)
     }
 
     /// The right to open another conn of HTTP/2, or a place on one where there is room before;
     /// `None` when there is neither within `limit`. Cancel-safe.
-    pub(super) async fn turn(&self, avoid: Option<&ConnId>, limit: Duration) -> Option<Turn<'_>> {
-        let _waiting = Waiting::at(self);
+    pub(super) async fn turn(
+        &self,
+        avoid: Option<&ConnId>,
+        limit: Duration,
+    ) -> Option<OpeningTurn<'_>> {
+        let _waiting = StreamWaiter::at(self);
         let mut turn = pin!(self.openings.acquire());
         let wait = async {
             loop {
                 let freed = self.freed.notified();
                 if let Some(stream) = self.conns.lock().stream(avoid) {
-                    return Turn::Stream(stream);
+                    return OpeningTurn::Stream(stream);
                 }
                 tokio::select! {
                     // It is never closed.
                     turn = &mut turn => match self.conns.lock().stream(avoid) {
-                        Some(stream) => return Turn::Stream(stream),
-                        None => return Turn::Open(turn.ok()),
+                        Some(stream) => return OpeningTurn::Stream(stream),
+                        None => return OpeningTurn::Open(turn.ok()),
                     },
                     () = freed => {}
                 }
@@ -174,9 +178,9 @@ impl Slot {
     /// a conn in which it would have to wait. Cancel-safe.
     ///
     /// # Errors
-    /// [`NoRoom`] when there is none.
-    pub(super) async fn room(&self, limit: Duration) -> Result<Stream, NoRoom> {
-        let _waiting = Waiting::at(self);
+    /// [`StreamUnavailable`] when there is none.
+    pub(super) async fn room(&self, limit: Duration) -> Result<Http2Stream, StreamUnavailable> {
+        let _waiting = StreamWaiter::at(self);
         let wait = async {
             loop {
                 let freed = self.freed.notified();
@@ -184,12 +188,12 @@ impl Slot {
                     return Ok(stream);
                 }
                 if !self.is_shared() {
-                    return Err(NoRoom::Closed);
+                    return Err(StreamUnavailable::Closed);
                 }
                 freed.await;
             }
         };
-        tokio::time::timeout(limit, wait).await.unwrap_or(Err(NoRoom::Late))
+        tokio::time::timeout(limit, wait).await.unwrap_or(Err(StreamUnavailable::Late))
     }
 
     /// The notice that there may be room on a conn of HTTP/2 that had none.
@@ -199,7 +203,11 @@ impl Slot {
 
     /// Shares a conn of HTTP/2, unless one that is shared already has room by now; `None` when none
     /// has.
-    pub(super) fn share(&self, mut fresh: Shared, avoid: Option<&ConnId>) -> Option<Stream> {
+    pub(super) fn share(
+        &self,
+        mut fresh: Http2Conn,
+        avoid: Option<&ConnId>,
+    ) -> Option<Http2Stream> {
         let mut conns = self.conns.lock();
         if let Some(stream) = conns.stream(avoid) {
             return Some(stream);
@@ -235,7 +243,7 @@ impl Slot {
             self.gauges.idle(-1);
             conn.close();
         }
-        conns.http2.iter_mut().for_each(Shared::look_after);
+        conns.http2.iter_mut().for_each(Http2Conn::look_after);
         let (mut resting, is_waited_for) = (0, self.waiting.load(Relaxed) > 0);
         conns.http2.retain(|shared| {
             let rests = shared.streams() == 0;
@@ -249,31 +257,31 @@ impl Slot {
     }
 }
 
-impl Conns {
+impl PooledConns {
     /// A place on a conn of HTTP/2 that has room.
-    fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Stream> {
+    fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Http2Stream> {
         if self.http2.is_empty() {
             return None;
         }
-        self.http2.retain(Shared::is_in_use);
+        self.http2.retain(Http2Conn::is_in_use);
         self.http2.iter_mut().find_map(|shared| shared.stream(avoid))
     }
 }
 
-impl<'a> Waiting<'a> {
-    fn at(slot: &'a Slot) -> Self {
+impl<'a> StreamWaiter<'a> {
+    fn at(slot: &'a OriginPool) -> Self {
         slot.waiting.fetch_add(1, Relaxed);
         Self(slot)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for StreamWaiter<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Relaxed);
     }
 }
 
-impl Drop for Slot {
+impl Drop for OriginPool {
     /// A slot that outlives its pool's interest takes its idle conns along.
     fn drop(&mut self) {
         let idle = self.conns.get_mut().idle.len();
@@ -282,6 +290,6 @@ impl Drop for Slot {
 }
 
 /// How many conns of HTTP/2 are opened to one upstream at once.
-const MOST_OPENINGS: usize = 2;
+const MAX_CONNS_BEING_OPENED: usize = 2;
 /// The time that an origin's wish for HTTP/1.1 is remembered.
 const HTTP1_REQUIRED_FOR: Duration = Duration::from_mins(10);

@@ -19,7 +19,7 @@ pub(super) struct ReplayBudget(Arc<AtomicUsize>);
 
 /// What was taken of a body so far, unless it is too long.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct BodyPrefix {
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     ended: bool,
@@ -30,7 +30,7 @@ pub(super) struct Taken {
 
 /// A body that begins again with what was taken of it before.
 #[derive(Debug)]
-struct Resumed {
+struct ResumedBody {
     data: Bytes,
     trailers: Option<HeaderMap>,
     /// What was not taken yet; none where the body had ended.
@@ -42,7 +42,7 @@ pub(super) fn resume(data: Bytes, rest: Outgoing) -> Outgoing {
     if data.is_empty() {
         return rest;
     }
-    Outgoing::stream(Resumed { data, trailers: None, rest: Some(rest) })
+    Outgoing::stream(ResumedBody { data, trailers: None, rest: Some(rest) })
 }
 
 impl ReplayBudget {
@@ -60,7 +60,7 @@ impl ReplayBudget {
     }
 }
 
-impl Taken {
+impl BodyPrefix {
     pub(super) fn new(budget: &ReplayBudget) -> Self {
         let budget = budget.clone();
         Self { data: Vec::new(), trailers: None, ended: false, budget, lost: false }
@@ -101,7 +101,7 @@ impl Taken {
         }
         let data = Bytes::copy_from_slice(&self.data);
         let (trailers, rest) = (self.trailers.take(), (!self.ended).then_some(rest));
-        Some(Outgoing::stream(Resumed { data, trailers, rest }))
+        Some(Outgoing::stream(ResumedBody { data, trailers, rest }))
     }
 
     fn forget(&mut self) {
@@ -110,13 +110,13 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for BodyPrefix {
     fn drop(&mut self) {
         self.forget();
     }
 }
 
-impl Body for Resumed {
+impl Body for ResumedBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -192,7 +192,7 @@ mod tests {
     fn a_body_begins_again_with_what_was_taken_of_it() {
         let budget = ReplayBudget::for_worker_of(1);
         let taken = |frames: &[Frame<Bytes>]| {
-            let mut taken = Taken::new(&budget);
+            let mut taken = BodyPrefix::new(&budget);
             for frame in frames {
                 taken.keep(frame);
             }
@@ -216,15 +216,15 @@ mod tests {
     #[test]
     fn what_is_too_long_or_too_much_is_not_kept_and_gives_its_room_back() {
         let budget = ReplayBudget(Arc::new(AtomicUsize::new(8)));
-        let mut first = Taken::new(&budget);
+        let mut first = BodyPrefix::new(&budget);
         first.keep(&data("12345"));
-        let mut second = Taken::new(&budget);
+        let mut second = BodyPrefix::new(&budget);
         second.keep(&data("1234"));
         assert!(second.resume(Outgoing::empty()).is_none(), "there was room for three");
         drop(first);
         assert_eq!(budget.0.load(Relaxed), 8);
         let budget = ReplayBudget::for_worker_of(1);
-        let mut long = Taken::new(&budget);
+        let mut long = BodyPrefix::new(&budget);
         long.keep(&Frame::data(vec![0; MAX_REPLAY_BYTES].into()));
         assert!(!long.lost);
         long.keep(&data("x"));

@@ -8,7 +8,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::BodyError;
-use super::http1::{Conn, Driven, Lease, Next, Switched};
+use super::http1::{BodyRead, ConnLease, DrivenBody, Http1Conn, UpgradedConn};
 use super::http2::StreamBody;
 
 /// The origin's answer.
@@ -16,67 +16,67 @@ pub type Reply = Response<ReplyBody>;
 
 /// An answer's body; when it has been read to its end, the conn goes back to the pool.
 #[derive(Debug)]
-pub struct ReplyBody(Source);
+pub struct ReplyBody(BodySource);
 
 #[derive(Debug)]
-enum Source {
+enum BodySource {
     /// There is nothing, or nothing any more.
     Ended,
-    Http1(Box<Lease>),
-    Driven(Box<Driven>),
+    Http1(Box<ConnLease>),
+    Driven(Box<DrivenBody>),
     Http2(Box<StreamBody>),
-    Switched(Box<Conn>),
+    Switched(Box<Http1Conn>),
     Failed(BodyError),
 }
 
 impl ReplyBody {
     /// The body that is read from a conn of HTTP/1.1.
-    pub(super) fn http1(lease: Lease) -> Self {
+    pub(super) fn http1(lease: ConnLease) -> Self {
         if lease.left() == Some(0) {
             lease.end();
-            return Self(Source::Ended);
+            return Self(BodySource::Ended);
         }
-        Self(Source::Http1(Box::new(lease)))
+        Self(BodySource::Http1(Box::new(lease)))
     }
 
-    pub(super) fn driven(driven: Driven) -> Self {
-        Self(Source::Driven(Box::new(driven)))
+    pub(super) fn driven(driven: DrivenBody) -> Self {
+        Self(BodySource::Driven(Box::new(driven)))
     }
 
     /// The body of a stream of HTTP/2.
     pub(super) fn http2(body: StreamBody) -> Self {
         if body.has_ended() {
             body.end();
-            return Self(Source::Ended);
+            return Self(BodySource::Ended);
         }
-        Self(Source::Http2(Box::new(body)))
+        Self(BodySource::Http2(Box::new(body)))
     }
 
-    pub(super) fn switched(conn: Box<Conn>) -> Self {
-        Self(Source::Switched(conn))
+    pub(super) fn switched(conn: Box<Http1Conn>) -> Self {
+        Self(BodySource::Switched(conn))
     }
 
     /// The conn, where the answer was 101 (Switching Protocols).
     #[must_use]
-    pub fn into_switched(self) -> Option<Switched> {
-        if let Source::Switched(conn) = self.0 { Some(Switched::new(conn)) } else { None }
+    pub fn into_switched(self) -> Option<UpgradedConn> {
+        if let BodySource::Switched(conn) = self.0 { Some(UpgradedConn::new(conn)) } else { None }
     }
 
     fn poll_lease(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Source::Http1(lease) = &mut self.0 else { return Poll::Ready(None) };
+        let BodySource::Http1(lease) = &mut self.0 else { return Poll::Ready(None) };
         let next = ready!(lease.poll_next(cx));
-        if let Ok(Next::Frame(frame)) = next {
+        if let Ok(BodyRead::Frame(frame)) = next {
             return Poll::Ready(Some(Ok(frame)));
         }
         let last = match next {
-            Ok(Next::Frame(frame) | Next::Last(Some(frame))) => Some(frame),
-            Ok(Next::Last(None)) => None,
+            Ok(BodyRead::Frame(frame) | BodyRead::Last(Some(frame))) => Some(frame),
+            Ok(BodyRead::Last(None)) => None,
             Err(error) => return self.fail(cx, error),
         };
-        if let Source::Http1(lease) = std::mem::replace(&mut self.0, Source::Ended) {
+        if let BodySource::Http1(lease) = std::mem::replace(&mut self.0, BodySource::Ended) {
             lease.end();
         }
         Poll::Ready(last.map(Ok))
@@ -86,12 +86,12 @@ impl ReplyBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Source::Http2(body) = &mut self.0 else { return Poll::Ready(None) };
+        let BodySource::Http2(body) = &mut self.0 else { return Poll::Ready(None) };
         match ready!(body.poll_frame(cx)) {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
             Some(Err(error)) => self.fail(cx, error),
             None => {
-                if let Source::Http2(body) = std::mem::replace(&mut self.0, Source::Ended) {
+                if let BodySource::Http2(body) = std::mem::replace(&mut self.0, BodySource::Ended) {
                     body.end();
                 }
                 Poll::Ready(None)
@@ -105,7 +105,7 @@ impl ReplyBody {
         cx: &mut Context<'_>,
         error: BodyError,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0 = Source::Failed(error);
+        self.0 = BodySource::Failed(error);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -121,32 +121,32 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         match &mut this.0 {
-            Source::Ended | Source::Switched(_) => Poll::Ready(None),
-            Source::Http1(_) => this.poll_lease(cx),
-            Source::Driven(driven) => driven.poll_next(cx),
-            Source::Failed(_) => match std::mem::replace(&mut this.0, Source::Ended) {
-                Source::Failed(error) => Poll::Ready(Some(Err(error))),
+            BodySource::Ended | BodySource::Switched(_) => Poll::Ready(None),
+            BodySource::Http1(_) => this.poll_lease(cx),
+            BodySource::Driven(driven) => driven.poll_next(cx),
+            BodySource::Failed(_) => match std::mem::replace(&mut this.0, BodySource::Ended) {
+                BodySource::Failed(error) => Poll::Ready(Some(Err(error))),
                 _ => Poll::Ready(None),
             },
-            Source::Http2(_) => this.poll_stream(cx),
+            BodySource::Http2(_) => this.poll_stream(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Source::Ended | Source::Switched(_) => true,
-            Source::Http1(_) | Source::Driven(_) | Source::Failed(_) => false,
-            Source::Http2(body) => body.has_ended(),
+            BodySource::Ended | BodySource::Switched(_) => true,
+            BodySource::Http1(_) | BodySource::Driven(_) | BodySource::Failed(_) => false,
+            BodySource::Http2(body) => body.has_ended(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         let length = match &self.0 {
-            Source::Ended | Source::Switched(_) => Some(0),
-            Source::Http1(lease) => lease.left(),
-            Source::Driven(driven) => driven.length,
-            Source::Failed(_) => None,
-            Source::Http2(body) => return body.size_hint(),
+            BodySource::Ended | BodySource::Switched(_) => Some(0),
+            BodySource::Http1(lease) => lease.left(),
+            BodySource::Driven(driven) => driven.length,
+            BodySource::Failed(_) => None,
+            BodySource::Http2(body) => return body.size_hint(),
         };
         length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

@@ -18,9 +18,9 @@ pub trait Resolver: std::fmt::Debug + Send + Sync {
 
 /// `getaddrinfo`, so that hosts files and the platform's name services count as for any program.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct System;
+pub struct SystemResolver;
 
-impl Resolver for System {
+impl Resolver for SystemResolver {
     fn lookup<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a> {
         let host = host.to_owned();
         Box::pin(async move { tokio::task::spawn_blocking(move || ask(&host, port)).await? })
@@ -50,10 +50,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_hosts_file_counts_and_what_does_not_exist_is_told_apart() {
-        let found = System.lookup("localhost", 443).await.unwrap();
+        let found = SystemResolver.lookup("localhost", 443).await.unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
         assert!(!found.is_empty());
-        let error = System.lookup("name with spaces", 443).await.unwrap_err();
+        let error = SystemResolver.lookup("name with spaces", 443).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Sends a departure and brings back the reply.
 
-mod alone;
+mod dedicated;
 mod waiting;
 
 use std::io;
@@ -11,20 +11,20 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-pub use self::alone::Opened;
+pub use self::dedicated::DedicatedConn;
 use self::waiting::{changed, in_time};
-use super::Rules;
+use super::UpstreamRules;
 use super::conn_auth::is_bound_to_conn;
 use super::departure::{Departure, FinalCheck};
-use super::dial::{self, Dialed, dial};
-use super::error::{Error, Phase};
-use super::http1::{Conn, Head, Lease, drive};
-use super::http2::{ConnId, Exchange, Shared, Stream, Unanswered};
-use super::meter::{Gauges, OpenConn};
-use super::pool::{Key, NoRoom, Pool, Pooled, Slot, Turn};
+use super::dial::{self, DialTimes, dial};
+use super::error::{Error, ResponsePhase};
+use super::gauges::{OpenConn, UpstreamGauges};
+use super::http1::{ConnLease, Head, Http1Conn, drive};
+use super::http2::{ConnId, Http2Conn, Http2Stream, SendFailure, StreamExchange};
+use super::pool::{OpeningTurn, OriginPool, Pool, PoolKey, PooledConn, StreamUnavailable};
 use super::replay::{ReplayBudget, resume};
 use super::reply::{Reply, ReplyBody};
-use super::tls::Purpose;
+use super::tls::ConnPurpose;
 use crate::clock::instant;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
@@ -34,11 +34,11 @@ use crate::tasks::Tasks;
 #[derive(Debug)]
 pub struct Upstream {
     pool: Pool,
-    gauges: Arc<Gauges>,
+    gauges: Arc<UpstreamGauges>,
     tasks: Tasks,
     workers: usize,
     replay_budget: ReplayBudget,
-    dialed: Mutex<Option<Dialed>>,
+    dialed: Mutex<Option<DialTimes>>,
 }
 
 /// What became of an attempt on one conn.
@@ -51,20 +51,20 @@ enum Attempt {
 
 /// The number of times that a request was tried so far.
 #[derive(Debug, Default)]
-struct Tries {
+struct AttemptCount {
     repeated: usize,
     opened: usize,
 }
 
-impl Tries {
+impl AttemptCount {
     /// The last attempt is made on a new conn, as long as one may be opened for it.
     fn may_use_kept(&self) -> bool {
-        self.repeated < MAX_REPEATS
+        self.repeated < MAX_RESENDS
     }
 
     /// Tells whether there is to be another attempt, which is counted.
     fn may_repeat(&mut self) -> bool {
-        let may = self.repeated < MAX_REPEATS && self.opened < MAX_OPENED;
+        let may = self.repeated < MAX_RESENDS && self.opened < MAX_OPENED;
         self.repeated += usize::from(may);
         may
     }
@@ -73,7 +73,7 @@ impl Tries {
 impl Upstream {
     /// The way out of one of `workers` workers.
     #[must_use]
-    pub fn new(gauges: Arc<Gauges>, tasks: Tasks, workers: usize) -> Self {
+    pub fn new(gauges: Arc<UpstreamGauges>, tasks: Tasks, workers: usize) -> Self {
         Self {
             pool: Pool::new(Arc::clone(&gauges)),
             gauges,
@@ -91,7 +91,7 @@ impl Upstream {
     /// [`Error`] when there is no such conn.
     pub async fn reach(
         &self,
-        rules: &Rules,
+        rules: &UpstreamRules,
         integration: Option<&IntegrationName>,
         origin: &Origin,
     ) -> Result<TcpStream, Error> {
@@ -102,7 +102,7 @@ impl Upstream {
     /// How long the newest conn took to open, for who sends a single request this way; `None` when
     /// none was opened.
     #[must_use]
-    pub fn dialed(&self) -> Option<Dialed> {
+    pub fn dialed(&self) -> Option<DialTimes> {
         *self.dialed.lock()
     }
 
@@ -121,7 +121,7 @@ impl Upstream {
     /// [`Error`] when there is no response head.
     pub async fn send(
         &self,
-        rules: &Rules,
+        rules: &UpstreamRules,
         mut departure: Departure,
         check: &dyn FinalCheck,
     ) -> Result<Reply, Error> {
@@ -129,31 +129,31 @@ impl Upstream {
         if departure.is_alone() {
             return Box::pin(self.send_alone(rules, departure, check)).await;
         }
-        let key = Key {
+        let key = PoolKey {
             generation: rules.generation,
             integration: departure.integration().clone(),
             origin: departure.origin().clone(),
         };
         let slot = self.pool.slot(&key, rules.settings.max_idle_per_origin.div_ceil(self.workers));
-        let (mut tries, mut avoid) = (Tries::default(), None);
+        let (mut tries, mut avoid) = (AttemptCount::default(), None);
         loop {
             let conn = self.conn(rules, &key, &slot, &mut tries, avoid.as_ref());
             let (pooled, reused) = conn.await?;
             if let Err(withdrawn) = check.check(&mut departure) {
-                if let Pooled::Http1(conn) = pooled {
+                if let PooledConn::Http1(conn) = pooled {
                     slot.check_in(conn);
                 }
                 return Err(Error::Withdrawn(withdrawn));
             }
             let attempt = match pooled {
-                Pooled::Http1(conn) => {
+                PooledConn::Http1(conn) => {
                     self.try_http1(rules, conn, &slot, departure, reused).await?
                 }
-                Pooled::Http2(unused) if departure.needs_http1() => {
+                PooledConn::Http2(unused) if departure.needs_http1() => {
                     drop(unused);
                     return Box::pin(self.send_over_http1(rules, departure, check)).await;
                 }
-                Pooled::Http2(stream) => {
+                PooledConn::Http2(stream) => {
                     Box::pin(self.try_http2(rules, stream, &slot, departure, check)).await?
                 }
             };
@@ -171,7 +171,7 @@ impl Upstream {
     }
 
     /// Closes idle conns that are due, once a second, for as long as it is polled.
-    pub async fn sweep(&self, rules: impl Fn() -> Arc<Rules>) {
+    pub async fn sweep(&self, rules: impl Fn() -> Arc<UpstreamRules>) {
         let mut interval = tokio::time::interval(Duration::from_secs(1));
         loop {
             interval.tick().await;
@@ -183,12 +183,12 @@ impl Upstream {
     /// A conn for a request, and whether it was kept.
     async fn conn(
         &self,
-        rules: &Rules,
-        key: &Key,
-        slot: &Slot,
-        tries: &mut Tries,
+        rules: &UpstreamRules,
+        key: &PoolKey,
+        slot: &OriginPool,
+        tries: &mut AttemptCount,
         avoid: Option<&ConnId>,
-    ) -> Result<(Pooled, bool), Error> {
+    ) -> Result<(PooledConn, bool), Error> {
         loop {
             let kept = if tries.may_use_kept() { slot.check_out(avoid) } else { None };
             if let Some(kept) = kept {
@@ -208,17 +208,17 @@ impl Upstream {
     /// those that had no room have closed.
     async fn open(
         &self,
-        rules: &Rules,
-        key: &Key,
-        slot: &Slot,
-        tries: &mut Tries,
+        rules: &UpstreamRules,
+        key: &PoolKey,
+        slot: &OriginPool,
+        tries: &mut AttemptCount,
         avoid: Option<&ConnId>,
-    ) -> Result<Option<Pooled>, Error> {
+    ) -> Result<Option<PooledConn>, Error> {
         let limit = rules.settings.response_timeout;
         let turn = if slot.is_shared() {
             match slot.turn(avoid, limit).await {
-                Some(Turn::Open(turn)) => turn,
-                Some(Turn::Stream(stream)) => return Ok(Some(Pooled::Http2(stream))),
+                Some(OpeningTurn::Open(turn)) => turn,
+                Some(OpeningTurn::Stream(stream)) => return Ok(Some(PooledConn::Http2(stream))),
                 None => return Err(Error::ResponseTimeout),
             }
         } else {
@@ -233,10 +233,10 @@ impl Upstream {
         // To wait for room is better than to fail.
         let room = slot.room(limit).await;
         match (room, opened) {
-            (Ok(stream), _) => Ok(Some(Pooled::Http2(stream))),
+            (Ok(stream), _) => Ok(Some(PooledConn::Http2(stream))),
             (Err(_), Err(error)) => Err(error),
-            (Err(NoRoom::Late), Ok(_)) => Err(Error::ResponseTimeout),
-            (Err(NoRoom::Closed), Ok(_)) => Ok(None),
+            (Err(StreamUnavailable::Late), Ok(_)) => Err(Error::ResponseTimeout),
+            (Err(StreamUnavailable::Closed), Ok(_)) => Ok(None),
         }
     }
 
@@ -244,35 +244,36 @@ impl Upstream {
     /// room for a request.
     async fn open_conn(
         &self,
-        rules: &Rules,
-        key: &Key,
-        slot: &Slot,
+        rules: &UpstreamRules,
+        key: &PoolKey,
+        slot: &OriginPool,
         avoid: Option<&ConnId>,
-    ) -> Result<Option<Pooled>, Error> {
-        let purpose = if slot.requires_http1() { Purpose::Http1Only } else { Purpose::AnyHttp };
+    ) -> Result<Option<PooledConn>, Error> {
+        let purpose =
+            if slot.requires_http1() { ConnPurpose::Http1Only } else { ConnPurpose::AnyHttp };
         let tls = rules.tls.config(&key.integration, purpose);
         let asker = Some(&key.integration);
         let (io, dialed) = dial(rules, &self.gauges, asker, &key.origin, &tls).await?;
         *self.dialed.lock() = Some(dialed);
         let open = OpenConn::new(&self.gauges);
         if io.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Ok(Some(Pooled::Http1(Conn::new(io, open))));
+            return Ok(Some(PooledConn::Http1(Http1Conn::new(io, open))));
         }
-        let shared = Shared::open(io, open, &self.tasks, slot.freed()).await?;
+        let shared = Http2Conn::open(io, open, &self.tasks, slot.freed()).await?;
         // Of many who come at once the first goes ahead. The others know soon how many fit on its
         // conn, and need not keep their own.
         if slot.is_shared() {
             let facts = shared.facts();
             let _either_way = tokio::time::timeout(SETTINGS_TIMEOUT, facts.settings()).await;
         }
-        Ok(slot.share(shared, avoid).map(Pooled::Http2))
+        Ok(slot.share(shared, avoid).map(PooledConn::Http2))
     }
 
     async fn try_http1(
         &self,
-        rules: &Rules,
-        mut conn: Box<Conn>,
-        slot: &Arc<Slot>,
+        rules: &UpstreamRules,
+        mut conn: Box<Http1Conn>,
+        slot: &Arc<OriginPool>,
         mut departure: Departure,
         reused: bool,
     ) -> Result<Attempt, Error> {
@@ -287,8 +288,8 @@ impl Upstream {
                 let home = is_shareable.then(|| Arc::clone(slot));
                 Ok(Attempt::Answered(self.reply(conn, head, departure, home)))
             }
-            Err(Error::Closed(Phase::BeforeResponse, cause)) => {
-                let error = Error::Closed(Phase::BeforeResponse, cause);
+            Err(Error::Closed(ResponsePhase::BeforeResponse, cause)) => {
+                let error = Error::Closed(ResponsePhase::BeforeResponse, cause);
                 if let Some(taken) = conn.take_unwritten() {
                     let rest = departure.take_body();
                     departure.put_body(resume(taken, rest));
@@ -303,9 +304,9 @@ impl Upstream {
 
     async fn try_http2(
         &self,
-        rules: &Rules,
-        stream: Stream,
-        slot: &Slot,
+        rules: &UpstreamRules,
+        stream: Http2Stream,
+        slot: &OriginPool,
         mut departure: Departure,
         check: &dyn FinalCheck,
     ) -> Result<Attempt, Error> {
@@ -316,11 +317,11 @@ impl Upstream {
         body.release();
         let (progress, begun) = (body.progress(), instant());
         let conn = stream.conn();
-        let failed = match Exchange::begin(stream, head, body, &self.replay_budget) {
+        let failed = match StreamExchange::begin(stream, head, body, &self.replay_budget) {
             Err(unanswered) => unanswered,
             Ok(mut exchange) => {
                 let limit = rules.settings.response_timeout;
-                let written = exchange.watch();
+                let written = exchange.progress();
                 let answered = tokio::select! {
                     biased;
                     answered = in_time(limit, progress.as_deref(), exchange.answer()) => answered,
@@ -336,20 +337,20 @@ impl Upstream {
                 match answered {
                     Ok(Ok(response)) => {
                         if is_bound_to_conn(departure.headers(), &response) {
-                            exchange.retire();
+                            exchange.close_conn();
                         }
                         let reply = exchange.reply(response, &self.tasks);
                         return Ok(Attempt::Answered(reply.map(ReplyBody::http2)));
                     }
-                    Ok(Err(fault)) => exchange.fail(fault),
+                    Ok(Err(fault)) => exchange.into_failure(fault),
                     Err(late) => {
-                        exchange.is_late(begun);
+                        exchange.note_timeout(begun);
                         return Err(late);
                     }
                 }
             }
         };
-        let Unanswered { error, unprocessed, needs_http1 } = failed;
+        let SendFailure { error, unprocessed, needs_http1 } = failed;
         if needs_http1 {
             slot.require_http1();
         }
@@ -361,17 +362,17 @@ impl Upstream {
     /// The reply that begins with `head`.
     fn reply(
         &self,
-        conn: Box<Conn>,
+        conn: Box<Http1Conn>,
         head: Head,
         mut departure: Departure,
-        home: Option<Arc<Slot>>,
+        home: Option<Arc<OriginPool>>,
     ) -> Reply {
         if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return head.response.map(|()| ReplyBody::switched(conn));
         }
         // A body that the origin answers without having asked for it stays where it is.
         let goes_on = !conn.has_sent() && !departure.as_http1().body().is_held();
-        let lease = Lease::new(conn, head.body, home);
+        let lease = ConnLease::new(conn, head.body, home);
         let body = if goes_on {
             ReplyBody::driven(drive(lease, departure.take_body(), &self.tasks))
         } else {
@@ -384,11 +385,11 @@ impl Upstream {
 /// The request was taken back from its conn, and could not be given to another.
 fn replaced() -> Error {
     let cause = io::Error::other("the connection's credential was replaced meanwhile");
-    Error::closed(Phase::BeforeResponse, cause)
+    Error::closed(ResponsePhase::BeforeResponse, cause)
 }
 
 /// The number of times that a request that was not processed is sent again.
-const MAX_REPEATS: usize = 2;
+const MAX_RESENDS: usize = 2;
 /// The number of conns that are opened for one request, at most.
 const MAX_OPENED: usize = 2;
 /// How long a peer's settings are waited for, which it sends by itself.

@@ -27,11 +27,11 @@ pub struct TlsClients {
 }
 
 /// The configurations of the integrations that were used last.
-type ConfigCache = LruCache<(IntegrationName, Purpose), Arc<ClientConfig>>;
+type ConfigCache = LruCache<(IntegrationName, ConnPurpose), Arc<ClientConfig>>;
 
 /// The use of a conn, which decides what is offered in ALPN.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Purpose {
+pub(super) enum ConnPurpose {
     /// HTTP/1.1, or HTTP/2 where the operator allows it.
     AnyHttp,
     Http1Only,
@@ -70,12 +70,12 @@ impl TlsClients {
     }
 
     /// The configuration for a conn of this integration.
-    pub(super) fn config(&self, of: &IntegrationName, purpose: Purpose) -> Arc<ClientConfig> {
+    pub(super) fn config(&self, of: &IntegrationName, purpose: ConnPurpose) -> Arc<ClientConfig> {
         let mut known = self.of_integrations.lock();
         let fresh = || {
             let config = match purpose {
-                Purpose::AnyHttp => &self.requests,
-                Purpose::Http1Only => &self.http1,
+                ConnPurpose::AnyHttp => &self.requests,
+                ConnPurpose::Http1Only => &self.http1,
             };
             let mut config = ClientConfig::clone(config);
             config.resumption = Resumption::in_memory_sessions(MAX_SESSIONS);

@@ -34,7 +34,7 @@ pub(super) struct MasterKey {
 pub enum KeyringError {
     /// There is no randomness for a new key.
     #[error("no master key can be made")]
-    Chance(#[source] random::Failed),
+    Chance(#[source] random::RandomError),
     /// The cipher refused the key; it has no reason to.
     #[error("the cipher refuses the master key {0}")]
     Cipher(Box<str>),

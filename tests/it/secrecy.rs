@@ -305,8 +305,8 @@ fn debug_of_what_holds_a_secret_does_not_show_it() {
     let assembly = keyferry::app::Assembly {
         metrics: std::sync::Arc::default(),
         own: keyferry::upstream::OwnListeners::default(),
-        names: std::sync::Arc::new(keyferry::upstream::Names::new(std::sync::Arc::new(
-            keyferry::upstream::System,
+        names: std::sync::Arc::new(keyferry::upstream::NameLookups::new(std::sync::Arc::new(
+            keyferry::upstream::SystemResolver,
         ))),
         admin: None,
     };

@@ -14,7 +14,7 @@ use crate::api::connections::time;
 use crate::api::error::Numbered;
 use crate::api::page::{Meta, PageQuery, Parameters};
 use crate::management::{ClientView, REDACTED};
-use crate::model::oauth::endpoint::Template;
+use crate::model::oauth::endpoint::EndpointTemplate;
 
 /// An OAuth client. Its secret is never shown.
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,7 +142,7 @@ impl From<ClientView> for OAuthClient {
     fn from(shown: ClientView) -> Self {
         let record = shown.record();
         Self {
-            auth_url: record.auth_url.as_ref().map(|url| Template::as_str(url).to_owned()),
+            auth_url: record.auth_url.as_ref().map(|url| EndpointTemplate::as_str(url).to_owned()),
             client_id: record.client_id.to_string(),
             client_secret: REDACTED,
             created_at: time(record.created_at),

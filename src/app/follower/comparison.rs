@@ -13,7 +13,7 @@ use crate::error::chain;
 use crate::model::record::TokenRecord;
 use crate::random;
 use crate::state::Registry;
-use crate::store::{self, Change, Record, RecordKey};
+use crate::store::{self, Record, RecordChange, RecordKey};
 use crate::vault::Vault;
 
 impl Follower {
@@ -114,9 +114,9 @@ impl Seen {
 }
 
 /// Says whether something else is in force than what the store has.
-fn differs(registry: &Registry, change: &Change, vault: &Vault) -> bool {
+fn differs(registry: &Registry, change: &RecordChange, vault: &Vault) -> bool {
     match change {
-        Change::Connection { integration, name, now } => {
+        RecordChange::Connection { integration, name, now } => {
             let known = registry.lookup(integration.as_str(), name.as_str());
             match (known, now) {
                 _ if registry.is_declared(integration, name) => false,
@@ -125,9 +125,9 @@ fn differs(registry: &Registry, change: &Change, vault: &Vault) -> bool {
                 (None, _) => false,
             }
         }
-        Change::Token { now: Ok(Some(record)), .. } => !is_in_force(registry, record, vault),
-        Change::Token { id, .. } => registry.stored_holder(*id).is_some(),
-        Change::Authorities | Change::Key { .. } => false,
+        RecordChange::Token { now: Ok(Some(record)), .. } => !is_in_force(registry, record, vault),
+        RecordChange::Token { id, .. } => registry.stored_holder(*id).is_some(),
+        RecordChange::Authorities | RecordChange::Key { .. } => false,
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
     use crate::model::sealed::{Mac, Sealed};
     use crate::model::token::{Scopes, TokenDigest, generate};
     use crate::secret::Secret;
-    use crate::upstream::{Names, OwnListeners, System};
+    use crate::upstream::{NameLookups, OwnListeners, SystemResolver};
 
     /// A follower of a store of its own.
     async fn follower(directory: &TempDir) -> Follower {
@@ -201,7 +201,7 @@ mod tests {
         let assembly = Assembly {
             metrics: Arc::clone(&metrics),
             own: OwnListeners::new(Vec::new()),
-            names: Arc::new(Names::new(Arc::new(System))),
+            names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
             admin: None,
         };
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None).unwrap()));

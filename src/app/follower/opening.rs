@@ -10,26 +10,28 @@ use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::record::{ConnectionRecord, TokenRecord};
 use crate::state::{DuplicateNames, Holder, Registry};
-use crate::store::{self, Change};
+use crate::store::{self, RecordChange};
 use crate::vault::{OpenError, Vault};
 
 impl Follower {
-    pub(super) fn apply(&self, registry: &mut Registry, changes: Vec<Change>) {
+    pub(super) fn apply(&self, registry: &mut Registry, changes: Vec<RecordChange>) {
         let vault = self.backing.keys.vault();
         for change in changes {
             match change {
-                Change::Connection { now: Ok(Some(record)), .. } => {
+                RecordChange::Connection { now: Ok(Some(record)), .. } => {
                     if let Err(taken) = self.put(registry, &vault, record) {
                         tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");
                     }
                 }
-                Change::Connection { integration, name, now } => {
+                RecordChange::Connection { integration, name, now } => {
                     registry.remove_connection(&integration, &name);
                     self.report(now);
                 }
-                Change::Authorities | Change::Key { .. } => {}
-                Change::Token { now: Ok(Some(record)), .. } => self.admit(registry, &vault, record),
-                Change::Token { id, now } => {
+                RecordChange::Authorities | RecordChange::Key { .. } => {}
+                RecordChange::Token { now: Ok(Some(record)), .. } => {
+                    self.admit(registry, &vault, record)
+                }
+                RecordChange::Token { id, now } => {
                     registry.remove_token(id);
                     self.report(now);
                 }

@@ -8,11 +8,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Metrics, Tally};
+use super::{ConnectionCounters, Metrics};
 
 /// The figures of OAuth's tokens.
 #[derive(Debug)]
-pub(super) struct TokenFigures {
+pub(super) struct TokenMetrics {
     refreshes: Family<RefreshLabels, Counter>,
     expiry: Family<ConnectionLabels, Gauge<f64, AtomicU64>>,
     reauthorizations_needed: Gauge,
@@ -30,7 +30,7 @@ struct ConnectionLabels {
     connection: String,
 }
 
-impl TokenFigures {
+impl TokenMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let figures = Self {
             refreshes: Family::default(),
@@ -56,7 +56,7 @@ impl TokenFigures {
 impl Metrics {
     /// Counts a refresh of an integration's OAuth tokens.
     pub fn count_refresh(&self, integration: &str, outcome: &'static str, cause: &'static str) {
-        self.pulse(integration).note_refresh(outcome == "refreshed");
+        self.history_of(integration).note_refresh(outcome == "refreshed");
         self.tokens.refreshes.get_or_create(&RefreshLabels { outcome, cause }).inc();
     }
 
@@ -65,13 +65,13 @@ impl Metrics {
     /// that ends first.
     pub fn note_tokens<'a>(
         &self,
-        tokens: impl Iterator<Item = (&'a Tally, f64)>,
+        tokens: impl Iterator<Item = (&'a ConnectionCounters, f64)>,
         reauthorizations_needed: usize,
     ) {
         let expiry = &self.tokens.expiry;
         expiry.clear();
-        for (tally, seconds) in tokens {
-            let (integration, connection) = tally.labels.clone();
+        for (counters, seconds) in tokens {
+            let (integration, connection) = counters.labels.clone();
             let labels = ConnectionLabels { integration, connection };
             let known = expiry.get(&labels).map(|gauge| gauge.get());
             expiry.get_or_create(&labels).set(known.map_or(seconds, |known| known.min(seconds)));
@@ -83,14 +83,14 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use crate::ledger::{Lookback, Metrics};
+    use crate::ledger::{Metrics, TimeWindow};
 
     #[test]
     fn a_refresh_is_charted_with_its_integration() {
         let metrics = Metrics::new();
         metrics.count_refresh("acme", "refreshed", "use");
         metrics.count_refresh("acme", "refused", "use");
-        let latest = |of| metrics.look_back(of, Lookback::Hour).pop().unwrap_or_default();
+        let latest = |of| metrics.look_back(of, TimeWindow::Hour).pop().unwrap_or_default();
         let counted = |of| (latest(of).refreshed, latest(of).not_refreshed);
         assert_eq!((counted(Some("acme")), counted(Some("other"))), ((1, 1), (0, 0)));
         assert_eq!(counted(None), (1, 1));

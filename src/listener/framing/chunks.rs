@@ -1,6 +1,6 @@
 //! Where a chunked body ends (RFC 9112 §7.1).
 
-use super::{Fault, HeadLimits, is_control, split_field};
+use super::{FramingFault, HeadLimits, is_control, split_field};
 
 /// A chunked body (RFC 9112 §7.1), byte by byte but for the data, which is skipped.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl ChunkScan {
         &mut self,
         bytes: &[u8],
         limits: HeadLimits,
-    ) -> Result<Option<usize>, Fault> {
+    ) -> Result<Option<usize>, FramingFault> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             if self.state == ChunkState::Data {
@@ -53,7 +53,7 @@ impl ChunkScan {
     }
 
     /// Takes one byte outside of the data; whether it ends the body.
-    fn step(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, Fault> {
+    fn step(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, FramingFault> {
         use ChunkState::{Data, DataEnd, DataEndLf, Extension, Size, SizeEnd, Trailer};
         match (self.state, byte) {
             (Size, _) if byte.is_ascii_hexdigit() => self.take_digit(byte)?,
@@ -68,44 +68,44 @@ impl ChunkScan {
             (DataEnd, b'\r') => self.state = DataEndLf,
             (DataEndLf, b'\n') => self.state = Size,
             (Trailer, _) => return self.take_trailer(byte, limits),
-            _ => return Err(Fault::Chunk),
+            _ => return Err(FramingFault::Chunk),
         }
         Ok(false)
     }
 
-    fn take_digit(&mut self, byte: u8) -> Result<(), Fault> {
-        let digit = char::from(byte).to_digit(16).ok_or(Fault::Chunk)?;
+    fn take_digit(&mut self, byte: u8) -> Result<(), FramingFault> {
+        let digit = char::from(byte).to_digit(16).ok_or(FramingFault::Chunk)?;
         self.length += 1;
         if self.length > MAX_SIZE_DIGITS {
-            return Err(Fault::Chunk);
+            return Err(FramingFault::Chunk);
         }
         self.size = self.size << 4 | u64::from(digit);
         Ok(())
     }
 
     /// Extensions are dropped by the HTTP library; long ones serve no honest purpose.
-    fn take_extension(&mut self) -> Result<(), Fault> {
+    fn take_extension(&mut self) -> Result<(), FramingFault> {
         self.length += 1;
-        if self.length > MAX_SIZE_LINE { Err(Fault::Chunk) } else { Ok(()) }
+        if self.length > MAX_SIZE_LINE { Err(FramingFault::Chunk) } else { Ok(()) }
     }
 
-    fn take_trailer(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, Fault> {
+    fn take_trailer(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, FramingFault> {
         self.length += 1;
         if self.length > limits.max_bytes {
-            return Err(Fault::TooLarge);
+            return Err(FramingFault::TooLarge);
         }
         if byte != b'\n' {
             self.trailer_line.push(byte);
             return Ok(false);
         }
-        let line = self.trailer_line.strip_suffix(b"\r").ok_or(Fault::Control)?;
+        let line = self.trailer_line.strip_suffix(b"\r").ok_or(FramingFault::Control)?;
         if line.is_empty() {
             return Ok(true);
         }
         split_field(line)?;
         self.trailer_line.clear();
         self.trailers += 1;
-        if self.trailers > limits.max_fields { Err(Fault::TooLarge) } else { Ok(false) }
+        if self.trailers > limits.max_fields { Err(FramingFault::TooLarge) } else { Ok(false) }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
 use crate::model::sealed::Sealed;
 use crate::oauth::OAuthStep;
-use crate::store::Window;
+use crate::store::PageRange;
 
 /// A client as it may be shown: everything but its secret.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl ReadAccess<'_> {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list_clients(&self, window: &Window) -> Result<ListPage<ClientView>, Refused> {
+    pub async fn list_clients(&self, window: &PageRange) -> Result<ListPage<ClientView>, Refused> {
         let nothing = ListPage { items: Vec::new(), has_more: false };
         let Some(keeping) = self.management.keeping.as_ref().filter(|_| !self.is_foreign()) else {
             return Ok(nothing);

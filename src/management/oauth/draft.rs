@@ -7,7 +7,7 @@ use crate::model::domain::AllowedDomain;
 use crate::model::field::{MAX_SECRET, SecretError};
 use crate::model::name::{ClientName, ConnectionName};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
-use crate::model::oauth::endpoint::{Subdomain, Template};
+use crate::model::oauth::endpoint::{EndpointTemplate, Subdomain};
 use crate::model::oauth::grant::GrantType;
 use crate::secret::Secret;
 
@@ -17,8 +17,8 @@ pub(super) struct ClientDraft {
     pub(super) name: Option<ClientName>,
     pub(super) client_id: Box<str>,
     pub(super) secret: Secret,
-    pub(super) auth_url: Option<Template>,
-    pub(super) token_url: Template,
+    pub(super) auth_url: Option<EndpointTemplate>,
+    pub(super) token_url: EndpointTemplate,
     pub(super) default_scopes: Box<str>,
     pub(super) grant_type: GrantType,
     pub(super) auth_method: AuthMethod,
@@ -29,8 +29,8 @@ pub(super) struct ClientDraft {
 pub(super) struct ClientChange {
     pub(super) client_id: Option<Box<str>>,
     pub(super) secret: Option<Secret>,
-    pub(super) auth_url: Option<Template>,
-    pub(super) token_url: Option<Template>,
+    pub(super) auth_url: Option<EndpointTemplate>,
+    pub(super) token_url: Option<EndpointTemplate>,
     pub(super) default_scopes: Option<Box<str>>,
     pub(super) auth_method: Option<AuthMethod>,
 }
@@ -64,7 +64,7 @@ impl ClientDraft {
         let client_id = form.require("client_id", About::Credential, parse_client_id);
         form.demand("client_secret");
         let secret = form.take_secret("client_secret", check_client_secret);
-        let auth_url = form.take_filled("auth_url", About::Request, Template::parse);
+        let auth_url = form.take_filled("auth_url", About::Request, EndpointTemplate::parse);
         let token_url =
             form.require("token_url", About::Request, |text| parse_token_url(text, rules));
         let default_scopes = form.take_filled("default_scopes", About::Request, parse_scopes);
@@ -115,7 +115,7 @@ impl ClientChange {
         let default_scopes = form.take_filled("default_scopes", About::Request, parse_scopes);
         let default_scopes = default_scopes.or(none);
         let auth_method = form.take(AUTH_METHOD, About::Request, AuthMethod::parse);
-        let auth_url = form.take("auth_url", About::Request, Template::parse);
+        let auth_url = form.take("auth_url", About::Request, EndpointTemplate::parse);
         let auth_url = auth_url.filter(|url| Some(url) != record.auth_url.as_ref());
         let token_url = form.take("token_url", About::Request, |text| parse_token_url(text, rules));
         let token_url = token_url.filter(|url| *url != record.token_url);
@@ -202,8 +202,8 @@ fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {
     }
 }
 
-fn parse_token_url(text: &str, rules: &OAuthRules) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(|rule| rule.to_string())?;
+fn parse_token_url(text: &str, rules: &OAuthRules) -> Result<EndpointTemplate, String> {
+    let template = EndpointTemplate::parse(text).map_err(|rule| rule.to_string())?;
     let any = Subdomain::parse("a").ok();
     let port = template.resolve(any.as_ref()).map(|endpoint| endpoint.origin().port());
     match port {

@@ -13,7 +13,7 @@ use crate::management::connections::{seal, store_failed};
 use crate::management::fault::{Refused, Scope, no_randomness};
 use crate::management::{Keeping, Management, Operator};
 use crate::model::name::IntegrationName;
-use crate::model::oauth::flow::{FlowContent, FlowRecord, FlowStep};
+use crate::model::oauth::flow::{FlowPayload, FlowRecord, FlowStep};
 use crate::model::record::whole_microseconds;
 use crate::random;
 use crate::secret::Secret;
@@ -24,7 +24,7 @@ pub(super) struct ConsumedFlow {
     pub(super) id: Uuid,
     pub(super) integration: IntegrationName,
     pub(super) client: Uuid,
-    pub(super) content: FlowContent,
+    pub(super) content: FlowPayload,
 }
 
 /// 256 random bits, as 43 characters that can stand in a URL.
@@ -58,7 +58,7 @@ impl Management {
         keeping: &dyn Keeping,
         (id, integration, client): (Uuid, &IntegrationName, Uuid),
         step: FlowStep,
-        content: &FlowContent,
+        content: &FlowPayload,
     ) -> Result<Secret, Refused> {
         let one_time_token = generate()?;
         let ends_at = self.clock.now().checked_add(STEP_LIFETIME).unwrap_or(Timestamp::MAX);
@@ -131,7 +131,7 @@ impl Management {
 async fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<ConsumedFlow, Refused> {
     let whose = format!("an OAuth flow of {}", record.integration);
     let opened = keeping.open(whose, record.context(), &record.sealed).await;
-    let content = FlowContent::unpack(&opened?).ok_or(Refused::SealBroken)?;
+    let content = FlowPayload::unpack(&opened?).ok_or(Refused::SealBroken)?;
     let FlowRecord { id, integration, client, .. } = record;
     Ok(ConsumedFlow { id, integration, client, content })
 }

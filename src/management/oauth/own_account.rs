@@ -6,7 +6,7 @@ use crate::management::fault::{About, Fault, Refused};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, ZENDESK};
 use crate::model::oauth::client::ClientRecord;
-use crate::model::oauth::endpoint::{Subdomain, Template};
+use crate::model::oauth::endpoint::{EndpointTemplate, Subdomain};
 use crate::model::origin::HostName;
 
 /// The account that the operator has named with `zis.subdomain`.
@@ -73,7 +73,7 @@ impl<'a> OwnAccount<'a> {
     /// [`Refused::Faulty`] when a URL of the client is another account's.
     pub(super) fn check_client(&self, client: &ClientRecord) -> Result<(), Refused> {
         let own = self.subdomain(None)?;
-        let is_others = |url: &Template| {
+        let is_others = |url: &EndpointTemplate| {
             let endpoint = url.resolve(Some(&own)).ok();
             endpoint.is_some_and(|endpoint| {
                 let host = endpoint.origin().host();

@@ -16,7 +16,7 @@ use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
-use crate::model::oauth::flow::{FlowContent, FlowPlan, FlowStep};
+use crate::model::oauth::flow::{FlowPayload, FlowPlan, FlowStep};
 use crate::model::oauth::grant::GrantType;
 use crate::model::record::{ConnectionRecord, new_id};
 use crate::oauth::OAuthStep;
@@ -57,7 +57,7 @@ impl WriteAccess<'_> {
             }
         };
         let id = new_id().map_err(|error| crate::management::fault::no_randomness(&error))?;
-        let content = FlowContent::new(plan);
+        let content = FlowPayload::new(plan);
         let of = (id, integration, client.uuid);
         let one_time_token =
             management.keep_flow(management.keeping()?, of, step, &content).await?;

@@ -95,11 +95,12 @@ fn stands(needle: &[u8], text: &[u8], is_cut: bool) -> usize {
         rest = rest.get(of_text..).unwrap_or_default();
     }
     let (found, length) = (needle.len() - wanted.len(), text.len() - rest.len());
-    let is_begun = rest.first().is_none_or(|byte| b"\\%&".contains(byte)) && rest.len() < LONGEST;
+    let is_begun =
+        rest.first().is_none_or(|byte| b"\\%&".contains(byte)) && rest.len() < MAX_ESCAPE_LEN;
     let at_the_end = is_cut && found > 0 && is_begun;
     match () {
         () if at_the_end => text.len(),
-        () if wanted.is_empty() || found >= ENOUGH => length,
+        () if wanted.is_empty() || found >= MAX_MATCH_LEN => length,
         () => 0,
     }
 }
@@ -137,7 +138,7 @@ fn in_url(byte: u8, text: &[u8]) -> Option<(usize, usize)> {
 
 fn in_html(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
     let letter = letter(needle)?;
-    let end = text.iter().take(LONGEST).position(|byte| *byte == b';')?;
+    let end = text.iter().take(MAX_ESCAPE_LEN).position(|byte| *byte == b';')?;
     let spelled = match text.get(1..end)? {
         b"amp" => '&',
         b"apos" => '\'',
@@ -166,10 +167,10 @@ fn letter(needle: &[u8]) -> Option<char> {
 }
 
 /// So much of a secret is as good as all of it; and looking for more in every place would take long.
-const ENOUGH: usize = 64;
+const MAX_MATCH_LEN: usize = 64;
 
 /// The longest spelling of a letter.
-const LONGEST: usize = 12;
+const MAX_ESCAPE_LEN: usize = 12;
 
 #[cfg(test)]
 mod tests {

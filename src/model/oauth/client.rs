@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::endpoint::Template;
+use super::endpoint::EndpointTemplate;
 use super::grant::GrantType;
 use crate::model::name::{ClientName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
@@ -20,9 +20,9 @@ pub struct ClientRecord {
     /// What the provider calls it.
     pub client_id: Box<str>,
     /// Where the resource owner is asked; not needed for client credentials.
-    pub auth_url: Option<Template>,
+    pub auth_url: Option<EndpointTemplate>,
     /// Where tokens are asked for.
-    pub token_url: Template,
+    pub token_url: EndpointTemplate,
     /// The scopes that are asked for unless a flow names others, space-separated.
     pub default_scopes: Box<str>,
     /// How it comes by tokens unless a flow says otherwise.
@@ -56,7 +56,7 @@ impl ClientRecord {
             uuid: self.uuid,
             integration: &self.integration,
             client_id: &self.client_id,
-            auth_url: self.auth_url.as_ref().map(Template::as_str),
+            auth_url: self.auth_url.as_ref().map(EndpointTemplate::as_str),
             token_url: self.token_url.as_str(),
             auth_method: self.auth_method,
         }

@@ -12,7 +12,7 @@ use crate::model::origin::{Authority, Host, HostName, Origin};
 /// The URL of an endpoint, with `{subdomain}` or `{{subdomain}}` where a flow says more. `https`
 /// only; the placeholder stands in the path, or is the host's whole first label.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Template(Box<str>);
+pub struct EndpointTemplate(Box<str>);
 
 /// What a flow puts in the place of the placeholder: one label of letters, digits and hyphens.
 #[derive(Clone, Eq, PartialEq)]
@@ -68,15 +68,15 @@ pub enum EndpointError {
 /// Not one label.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be one label: 1 to 63 letters, digits and inner hyphens")]
-pub struct NotALabel(());
+pub struct SubdomainError(());
 
-impl Template {
+impl EndpointTemplate {
     /// Reads the URL of an endpoint.
     ///
     /// # Errors
     /// [`EndpointError`] names the rule that it breaks.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_URL_LEN {
             return Err(EndpointError::TooLong);
         }
         let rest = strip_scheme(text).ok_or(EndpointError::Scheme)?;
@@ -108,7 +108,9 @@ impl Template {
         let mut text = self.0.to_string();
         if self.needs_subdomain() {
             let label = subdomain.ok_or(EndpointError::Missing)?;
-            text = text.replace(DOUBLE, label.as_str()).replace(PLACEHOLDER, label.as_str());
+            text = text
+                .replace(DOUBLE_PLACEHOLDER, label.as_str())
+                .replace(PLACEHOLDER, label.as_str());
         }
         if text.contains(['{', '}']) {
             return Err(EndpointError::Placeholder);
@@ -121,14 +123,14 @@ impl Subdomain {
     /// Reads one label (RFC 952, RFC 1123 §2.1).
     ///
     /// # Errors
-    /// [`NotALabel`] when it is anything else.
-    pub fn parse(text: &str) -> Result<Self, NotALabel> {
+    /// [`SubdomainError`] when it is anything else.
+    pub fn parse(text: &str) -> Result<Self, SubdomainError> {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let outer = text.starts_with('-') || text.ends_with('-');
         if (1..=63).contains(&text.len()) && plain && !outer {
             Ok(Self(text.into()))
         } else {
-            Err(NotALabel(()))
+            Err(SubdomainError(()))
         }
     }
 
@@ -233,7 +235,8 @@ fn check_place(authority: &str) -> Result<(), EndpointError> {
     if !authority.contains(['{', '}']) {
         return Ok(());
     }
-    let below = authority.strip_prefix(DOUBLE).or_else(|| authority.strip_prefix(PLACEHOLDER));
+    let below =
+        authority.strip_prefix(DOUBLE_PLACEHOLDER).or_else(|| authority.strip_prefix(PLACEHOLDER));
     let below = below.and_then(|rest| rest.strip_prefix('.')).ok_or(EndpointError::Place)?;
     if below.contains(['{', '}']) {
         return Err(EndpointError::Place);
@@ -244,8 +247,8 @@ fn check_place(authority: &str) -> Result<(), EndpointError> {
 
 const SCHEME: &str = "https://";
 const PLACEHOLDER: &str = "{subdomain}";
-const DOUBLE: &str = "{{subdomain}}";
-const LONGEST: usize = 2048;
+const DOUBLE_PLACEHOLDER: &str = "{{subdomain}}";
+const MAX_URL_LEN: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -254,7 +257,7 @@ mod tests {
 
     fn resolved(template: &str, subdomain: Option<&str>) -> Result<String, EndpointError> {
         let subdomain = subdomain.map(|label| Subdomain::parse(label).unwrap());
-        let endpoint = Template::parse(template)?.resolve(subdomain.as_ref())?;
+        let endpoint = EndpointTemplate::parse(template)?.resolve(subdomain.as_ref())?;
         Ok(endpoint.to_string())
     }
 
@@ -306,7 +309,7 @@ mod tests {
             assert_eq!(resolved(template, Some("foo")), Err(rule), "{template}");
         }
         let long = format!("https://id.example.com/{}", "a".repeat(2048));
-        assert_eq!(Template::parse(&long), Err(E::TooLong));
+        assert_eq!(EndpointTemplate::parse(&long), Err(E::TooLong));
     }
 
     #[test]
@@ -323,7 +326,7 @@ mod tests {
         #[test]
         fn no_label_leads_to_another_domain(label in "\\PC{0,12}|[a-z0-9-]{1,12}") {
             let Ok(subdomain) = Subdomain::parse(&label) else { return Ok(()) };
-            let template = Template::parse("https://{subdomain}.zendesk.com/x").unwrap();
+            let template = EndpointTemplate::parse("https://{subdomain}.zendesk.com/x").unwrap();
             let Ok(endpoint) = template.resolve(Some(&subdomain)) else { return Ok(()) };
             let host = format!("{}.zendesk.com", label.to_ascii_lowercase());
             prop_assert_eq!(endpoint.origin().host(), host);
@@ -331,7 +334,7 @@ mod tests {
 
         #[test]
         fn anything_at_all_is_read_or_refused(text in "(https://)?\\PC{0,60}") {
-            if let Ok(template) = Template::parse(&text) {
+            if let Ok(template) = EndpointTemplate::parse(&text) {
                 prop_assert!(template.resolve(Some(&Subdomain("b".into()))).is_ok());
             }
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::endpoint::Subdomain;
 use super::grant::GrantType;
-use super::packing::{Packing, Unpacking};
+use super::packer::{Packer, Unpacker};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
@@ -26,7 +26,7 @@ pub struct FlowRecord {
     pub digest: [u8; 32],
     /// When it ends by itself.
     pub ends_at: Timestamp,
-    /// Its [`FlowContent`].
+    /// Its [`FlowPayload`].
     pub sealed: Sealed,
 }
 
@@ -68,7 +68,7 @@ pub struct FlowPlan {
 
 /// What a flow carries from step to step.
 #[derive(Clone, Debug)]
-pub struct FlowContent {
+pub struct FlowPayload {
     /// What is wanted.
     pub plan: FlowPlan,
     /// The code verifier (RFC 7636 §4.1), once the browser was led to the provider.
@@ -113,7 +113,7 @@ impl FlowRecord {
     }
 }
 
-impl FlowContent {
+impl FlowPayload {
     /// What a flow begins with.
     #[must_use]
     pub fn new(plan: FlowPlan) -> Self {
@@ -125,7 +125,7 @@ impl FlowContent {
     pub fn pack(&self) -> Secret {
         let plan = &self.plan;
         let domain = plan.allowed_domain.as_ref().map(ToString::to_string);
-        Packing::new(KIND)
+        Packer::new(KIND)
             .maybe(plan.name.as_ref().map(|name| name.as_str().as_bytes()))
             .maybe(domain.as_ref().map(String::as_bytes))
             .text(plan.grant_type.as_str().as_bytes())
@@ -145,7 +145,7 @@ impl FlowContent {
     /// What was packed. `None` when it is something else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
-        let mut unpacking = Unpacking::new(KIND, packed)?;
+        let mut unpacking = Unpacker::new(KIND, packed)?;
         let plan = FlowPlan {
             name: unpacking.maybe_utf8()?.map(ConnectionName::parse).transpose().ok()?,
             allowed_domain: unpacking.maybe_utf8()?.map(AllowedDomain::parse).transpose().ok()?,
@@ -188,8 +188,8 @@ mod tests {
             created_by: "admin".into(),
             begun_with: Some(Uuid::from_bytes([9; 16])),
         };
-        let begun = FlowContent::new(plan);
-        let led = FlowContent {
+        let begun = FlowPayload::new(plan);
+        let led = FlowPayload {
             verifier: Some(Secret::new("verifier")),
             browser: Some([7; 32]),
             connection: Some(Uuid::from_bytes([8; 16])),
@@ -198,10 +198,10 @@ mod tests {
         };
         for content in [begun, led] {
             let packed = content.pack();
-            let unpacked = FlowContent::unpack(&packed).unwrap();
+            let unpacked = FlowPayload::unpack(&packed).unwrap();
             assert_eq!(unpacked.plan, content.plan);
             assert_eq!(unpacked.pack().expose(), packed.expose());
         }
-        assert!(FlowContent::unpack(&Secret::new("\x03")).is_none());
+        assert!(FlowPayload::unpack(&Secret::new("\x03")).is_none());
     }
 }

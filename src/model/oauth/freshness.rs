@@ -19,7 +19,7 @@ pub enum Freshness {
 
 /// The times at which an access token ages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ages {
+pub struct TokenAges {
     /// From when another one is asked for.
     pub aging: Timestamp,
     /// From when it is used only if there is no other.
@@ -28,7 +28,7 @@ pub struct Ages {
     pub expired: Timestamp,
 }
 
-impl Ages {
+impl TokenAges {
     /// The times for a token of this lifetime. It ages `refresh_before` its end, but never more
     /// than a tenth of its lifetime (contract §6).
     #[must_use]
@@ -37,7 +37,7 @@ impl Ages {
         let wanted = SignedDuration::try_from(refresh_before).unwrap_or(SignedDuration::MAX);
         let margin = wanted.min(lifetime / 10);
         let before = |margin| expires_at.checked_sub(margin).unwrap_or(expires_at);
-        let late = before((margin / 2).min(CLOSE));
+        let late = before((margin / 2).min(LATE_REFRESH_MARGIN));
         Self { aging: before(margin), late, expired: expires_at }
     }
 
@@ -57,7 +57,7 @@ impl Ages {
 }
 
 /// A token that ends sooner may have ended when it arrives.
-const CLOSE: SignedDuration = SignedDuration::from_secs(5);
+const LATE_REFRESH_MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn a_token_ages_a_minute_or_a_tenth_before_its_end() {
         let minute = Duration::from_mins(1);
-        let hour = Ages::of(at(0), at(3600), minute);
+        let hour = TokenAges::of(at(0), at(3600), minute);
         assert_eq!((hour.aging, hour.late), (at(3540), at(3595)));
-        let short = Ages::of(at(0), at(60), minute);
+        let short = TokenAges::of(at(0), at(60), minute);
         assert_eq!((short.aging, short.late), (at(54), at(57)));
         assert_eq!(short.at(at(53)), Freshness::Fresh);
         assert_eq!(short.at(at(54)), Freshness::Aging);
@@ -82,14 +82,14 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_for_early_where_the_operator_says_so() {
-        let ages = Ages::of(at(0), at(3600), Duration::ZERO);
+        let ages = TokenAges::of(at(0), at(3600), Duration::ZERO);
         assert_eq!((ages.aging, ages.late), (at(3600), at(3600)));
         assert_eq!(ages.at(at(3599)), Freshness::Fresh);
     }
 
     #[test]
     fn a_token_that_ends_before_it_begins_is_expired() {
-        let ages = Ages::of(at(10), at(0), Duration::from_mins(1));
+        let ages = TokenAges::of(at(10), at(0), Duration::from_mins(1));
         assert_eq!(ages.at(at(10)), Freshness::Expired);
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::packing::{Packing, Unpacking};
+use super::packer::{Packer, Unpacker};
 use crate::secret::Secret;
 
 /// The tokens of one connection.
@@ -31,7 +31,7 @@ impl TokenSet {
     #[must_use]
     pub fn pack(&self) -> Secret {
         let end = self.expires_at.map(Timestamp::as_microsecond);
-        Packing::new(KIND)
+        Packer::new(KIND)
             .text(self.access_token.expose())
             .maybe(self.refresh_token.as_ref().map(Secret::expose))
             .text(self.response_body.expose())
@@ -47,7 +47,7 @@ impl TokenSet {
     /// What was packed. `None` when it is something else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
-        let mut unpacking = Unpacking::new(KIND, packed)?;
+        let mut unpacking = Unpacker::new(KIND, packed)?;
         let tokens = Self {
             access_token: Secret::new(unpacking.text()?),
             refresh_token: unpacking.maybe()?.map(Secret::new),

@@ -7,7 +7,7 @@ use http::Response;
 
 use super::{TunnelMode, TunnelSetup, decide, opened};
 use crate::ledger::Entry;
-use crate::listener::Visit;
+use crate::listener::InFlight;
 use crate::model::caller::Caller;
 use crate::model::origin::Origin;
 use crate::proxy::admit::admit_tunnel_again;
@@ -28,15 +28,15 @@ impl Proxy {
         setup: TunnelSetup,
         in_force: &InForce,
         mut entry: Entry,
-        visit: Visit,
+        in_flight: InFlight,
     ) -> Response<AnswerBody> {
-        entry.departs();
+        entry.mark_departed();
         let reached =
             self.upstream.reach(&in_force.rules, entry.integration.as_ref(), &origin).await;
-        entry.returns();
+        entry.mark_answered();
         let reached = match reached {
             Ok(reached) => reached,
-            Err(error) => return relay::refuse(Refusal::from(error), entry, visit),
+            Err(error) => return relay::refuse(Refusal::from(error), entry, in_flight),
         };
         // The conn has been waited for: what was allowed then may not be by now.
         let (in_force, now) = (self.in_force.load_full(), self.ledger.clock.now());
@@ -44,9 +44,9 @@ impl Proxy {
         let holder = admit_tunnel_again(&in_force, token, request, now, mode);
         let end = match holder {
             Ok(holder) => holder.caller.expires_at,
-            Err(refusal) => return relay::refuse(refusal, entry, visit),
+            Err(refusal) => return relay::refuse(refusal, entry, in_flight),
         };
-        let response = opened(&mut entry, &visit, setup.version);
+        let response = opened(&mut entry, &in_flight, setup.version);
         let TunnelSetup { mode, request, token, caller, .. } = setup;
         let digest = token.digest();
         let splice = Splice {
@@ -76,9 +76,9 @@ impl Proxy {
             entry.request_count = Some(Arc::new(spliced.from_caller.into()));
             entry.response_bytes = spliced.from_origin;
             if let Some(cause) = spliced.cause {
-                entry.because(cause);
+                entry.set_cause(cause);
             }
-            drop((entry, visit));
+            drop((entry, in_flight));
         });
         response
     }

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::TunnelContext;
-use crate::listener::{House, TurnedAway, Visit};
+use crate::listener::{EarlyRefusal, Handler, InFlight};
 use crate::proxy::body::AnswerBody;
 use crate::proxy::journey::Proxy;
 
@@ -20,18 +20,18 @@ pub struct TunnelHandler {
     pub tunnel: Arc<TunnelContext>,
 }
 
-impl House for TunnelHandler {
+impl Handler for TunnelHandler {
     type Body = AnswerBody;
 
-    fn answer(
+    fn handle(
         self: Arc<Self>,
-        visit: Visit,
+        in_flight: InFlight,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send {
-        Arc::clone(&self.proxy).handle(visit, request, Some(&self.tunnel))
+        Arc::clone(&self.proxy).handle(in_flight, request, Some(&self.tunnel))
     }
 
-    fn turn_away(&self, reason: TurnedAway) -> Vec<u8> {
-        self.proxy.turn_away_from(Some(&self.tunnel), reason)
+    fn early_refusal(&self, reason: EarlyRefusal) -> Vec<u8> {
+        self.proxy.early_refusal_in(Some(&self.tunnel), reason)
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::model::caller::Caller;
-use crate::rate_limit::Rate;
+use crate::rate_limit::RateLimiter;
 
 /// A caller with the limits that go with its token.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Holder {
     /// The caller.
     pub caller: Caller,
     /// Its rate limit on the data plane, if there is one.
-    pub limit: Option<Arc<Rate>>,
+    pub limit: Option<Arc<RateLimiter>>,
     id: Option<Uuid>,
     /// Seconds since the Unix epoch; 0 when not since the holder is known here.
     last_used: AtomicI64,
@@ -24,12 +24,12 @@ pub struct Holder {
 impl Holder {
     /// The holder of a token; `id` if it is kept in the store.
     #[must_use]
-    pub fn new(caller: Caller, id: Option<Uuid>, limit: Option<Arc<Rate>>) -> Self {
+    pub fn new(caller: Caller, id: Option<Uuid>, limit: Option<Arc<RateLimiter>>) -> Self {
         Self { caller, limit, id, last_used: AtomicI64::new(0) }
     }
 
     /// The same holder with another limit.
-    pub(super) fn with_limit(&self, limit: Option<Arc<Rate>>) -> Self {
+    pub(super) fn with_limit(&self, limit: Option<Arc<RateLimiter>>) -> Self {
         let last_used = AtomicI64::new(self.last_used.load(Relaxed));
         Self { caller: self.caller.clone(), limit, id: self.id, last_used }
     }

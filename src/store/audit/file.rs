@@ -10,9 +10,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::{APPEND, Batch, PRUNE, PRUNED_AT_ONCE, read_batches};
+use super::{APPEND, AuditBatch, PRUNE, PRUNED_AT_ONCE, read_batches};
 use crate::store::Error;
-use crate::store::database::Work;
+use crate::store::database::DbTransaction;
 use crate::store::migrate;
 use crate::store::sqlite::Sqlite;
 
@@ -24,7 +24,7 @@ pub(super) struct TrailFile {
 
 /// The number of pages of the file, and of those that are free.
 #[derive(Clone, Copy)]
-struct Pages {
+struct FilePages {
     all: u64,
     free: u64,
     /// In bytes.
@@ -51,10 +51,10 @@ impl TrailFile {
     ) -> Result<(), Error> {
         let done = async {
             let file = self.opened().await?;
-            let mut work = Work::Sqlite(file.write().await?);
+            let mut work = DbTransaction::Sqlite(file.write().await?);
             self.make_room(&mut work, lines.len() as u64, max_bytes).await?;
             work.run(APPEND, [last.into(), lines.into()]).await?;
-            let pages = Pages::of(&mut work).await?;
+            let pages = FilePages::of(&mut work).await?;
             work.commit().await?;
             pages.give_back(&file).await
         };
@@ -66,9 +66,9 @@ impl TrailFile {
         let done = async {
             let file = self.opened().await?;
             loop {
-                let mut work = Work::Sqlite(file.write().await?);
+                let mut work = DbTransaction::Sqlite(file.write().await?);
                 let forgotten = work.run(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
-                let pages = Pages::of(&mut work).await?;
+                let pages = FilePages::of(&mut work).await?;
                 work.commit().await?;
                 if forgotten == 0 {
                     return pages.give_back(&file).await;
@@ -83,10 +83,10 @@ impl TrailFile {
         sql: &'static str,
         end: i64,
         limit: u32,
-    ) -> Result<Vec<Batch>, Error> {
+    ) -> Result<Vec<AuditBatch>, Error> {
         let read = async {
             let file = self.opened().await?;
-            read_batches(Work::Sqlite(file.read().await?), sql, end, limit).await
+            read_batches(DbTransaction::Sqlite(file.read().await?), sql, end, limit).await
         };
         self.judged(read.await).await
     }
@@ -117,8 +117,13 @@ impl TrailFile {
 
     /// Forgets the oldest batches until so many bytes more are within what the trail may take. It
     /// leaves a part of the disk to the store, whose credentials must be kept whatever happens.
-    async fn make_room(&self, work: &mut Work, bytes: u64, max_bytes: u64) -> Result<(), Error> {
-        let mut pages = Pages::of(work).await?;
+    async fn make_room(
+        &self,
+        work: &mut DbTransaction,
+        bytes: u64,
+        max_bytes: u64,
+    ) -> Result<(), Error> {
+        let mut pages = FilePages::of(work).await?;
         let needed = bytes / pages.size + PAGES_BESIDE;
         let grown = pages.all + self.free_bytes() / pages.size;
         let allowed = (max_bytes.saturating_sub(LOG_BYTES) / pages.size).min(grown);
@@ -129,7 +134,7 @@ impl TrailFile {
                 return Err(Error::NoRoom);
             }
             at_once = (at_once * 2).min(FORGOTTEN_AT_ONCE);
-            pages = Pages::of(work).await?;
+            pages = FilePages::of(work).await?;
         }
         Ok(())
     }
@@ -150,8 +155,8 @@ impl TrailFile {
     }
 }
 
-impl Pages {
-    async fn of(work: &mut Work) -> Result<Self, Error> {
+impl FilePages {
+    async fn of(work: &mut DbTransaction) -> Result<Self, Error> {
         let row = work.row(PAGES, []).await?;
         let row = row.ok_or(Error::Inconsistent { table: "audit", column: "page_count" })?;
         let number = |name| row.of("audit").number(name).map(i64::unsigned_abs);

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{EMPTY_HEADER, Status};
 
-use super::head::Malformed;
+use super::head::MalformedResponse;
 
 /// How a body is written, and how far it has been read.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub enum Decoder {
 
 /// What the next bytes are.
 #[derive(Debug)]
-pub enum Piece {
+pub enum BodyPiece {
     /// After `skip` bytes of framing, `length` bytes of the body.
     Data {
         /// Framing.
@@ -43,13 +43,13 @@ pub enum Piece {
 /// A chunked body.
 #[derive(Debug, Default)]
 pub struct Chunked {
-    state: State,
+    state: ChunkedState,
     /// The part of a line, or of the trailer section, that has arrived.
     held: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum State {
+enum ChunkedState {
     /// Before or within the line that says a chunk's size.
     #[default]
     Size,
@@ -80,74 +80,78 @@ impl Decoder {
     /// Reads what stands at the front of `bytes`, of which there is at least one.
     ///
     /// # Errors
-    /// [`Malformed`] when it is not a body; the conn can't be used any further.
-    pub fn next(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
+    /// [`MalformedResponse`] when it is not a body; the conn can't be used any further.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<BodyPiece, MalformedResponse> {
         match self {
-            Self::Length(0) => Ok(Piece::End { skip: 0, trailers: None }),
-            Self::Length(left) => Ok(Piece::Data { skip: 0, length: take(left, bytes.len()) }),
+            Self::Length(0) => Ok(BodyPiece::End { skip: 0, trailers: None }),
+            Self::Length(left) => Ok(BodyPiece::Data { skip: 0, length: take(left, bytes.len()) }),
             Self::Chunked(chunked) => chunked.next(bytes),
-            Self::UntilClose => Ok(Piece::Data { skip: 0, length: bytes.len() }),
+            Self::UntilClose => Ok(BodyPiece::Data { skip: 0, length: bytes.len() }),
         }
     }
 }
 
 impl Chunked {
-    fn next(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
+    fn next(&mut self, bytes: &[u8]) -> Result<BodyPiece, MalformedResponse> {
         let mut skip = 0;
         loop {
             let rest = bytes.get(skip..).unwrap_or_default();
             if rest.is_empty() {
-                return Ok(Piece::More { skip });
+                return Ok(BodyPiece::More { skip });
             }
-            if let State::Data(left) = &mut self.state {
+            if let ChunkedState::Data(left) = &mut self.state {
                 let length = take(left, rest.len());
                 if *left == 0 {
-                    self.state = State::DataEnd;
+                    self.state = ChunkedState::DataEnd;
                 }
-                return Ok(Piece::Data { skip, length });
+                return Ok(BodyPiece::Data { skip, length });
             }
             let Some(end) = memchr::memchr(b'\n', rest) else {
                 self.hold(rest)?;
-                return Ok(Piece::More { skip: bytes.len() });
+                return Ok(BodyPiece::More { skip: bytes.len() });
             };
             let (line, _next) = rest.split_at(end + 1);
             skip += line.len();
             self.hold(line)?;
             if let Some(trailers) = self.take_line()? {
                 let trailers = Some(trailers).filter(|fields| !fields.is_empty());
-                return Ok(Piece::End { skip, trailers });
+                return Ok(BodyPiece::End { skip, trailers });
             }
         }
     }
 
-    fn hold(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let most = if matches!(self.state, State::Trailers) { MOST_TRAILERS } else { MOST_LINE };
+    fn hold(&mut self, bytes: &[u8]) -> Result<(), MalformedResponse> {
+        let most = if matches!(self.state, ChunkedState::Trailers) {
+            MAX_TRAILER_BYTES
+        } else {
+            MAX_LINE_BYTES
+        };
         if self.held.len() + bytes.len() > most {
-            return Err(Malformed::TooLarge);
+            return Err(MalformedResponse::TooLarge);
         }
         self.held.extend_from_slice(bytes);
         Ok(())
     }
 
     /// Understands the line that has just ended; the trailers when it was the last.
-    fn take_line(&mut self) -> Result<Option<HeaderMap>, Malformed> {
+    fn take_line(&mut self) -> Result<Option<HeaderMap>, MalformedResponse> {
         // A line feed alone ends no line here: others may not take it for an end.
         if !self.held.ends_with(b"\r\n") {
-            return Err(Malformed::Chunk);
+            return Err(MalformedResponse::Chunk);
         }
         self.state = match self.state {
             // Its parser takes a line without any digit for a zero.
-            State::Size if !self.held.first().is_some_and(u8::is_ascii_hexdigit) => {
-                return Err(Malformed::Chunk);
+            ChunkedState::Size if !self.held.first().is_some_and(u8::is_ascii_hexdigit) => {
+                return Err(MalformedResponse::Chunk);
             }
-            State::Size => match httparse::parse_chunk_size(&self.held) {
-                Ok(Status::Complete((_length, 0))) => State::Trailers,
-                Ok(Status::Complete((_length, size))) => State::Data(size),
-                Ok(Status::Partial) | Err(_) => return Err(Malformed::Chunk),
+            ChunkedState::Size => match httparse::parse_chunk_size(&self.held) {
+                Ok(Status::Complete((_length, 0))) => ChunkedState::Trailers,
+                Ok(Status::Complete((_length, size))) => ChunkedState::Data(size),
+                Ok(Status::Partial) | Err(_) => return Err(MalformedResponse::Chunk),
             },
-            State::DataEnd if self.held == b"\r\n" => State::Size,
-            State::Data(_) | State::DataEnd => return Err(Malformed::Chunk),
-            State::Trailers => {
+            ChunkedState::DataEnd if self.held == b"\r\n" => ChunkedState::Size,
+            ChunkedState::Data(_) | ChunkedState::DataEnd => return Err(MalformedResponse::Chunk),
+            ChunkedState::Trailers => {
                 let over = self.held == b"\r\n" || self.held.ends_with(b"\r\n\r\n");
                 return if over { trailers(&self.held).map(Some) } else { Ok(None) };
             }
@@ -164,25 +168,25 @@ fn take(left: &mut u64, available: usize) -> usize {
     length
 }
 
-fn trailers(section: &[u8]) -> Result<HeaderMap, Malformed> {
-    let mut lines = [EMPTY_HEADER; MOST_TRAILER_FIELDS];
+fn trailers(section: &[u8]) -> Result<HeaderMap, MalformedResponse> {
+    let mut lines = [EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let Status::Complete((_length, lines)) = httparse::parse_headers(section, &mut lines)? else {
-        return Err(Malformed::Field);
+        return Err(MalformedResponse::Field);
     };
     let mut trailers = HeaderMap::with_capacity(lines.len());
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes());
         let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line.value)) else {
-            return Err(Malformed::Field);
+            return Err(MalformedResponse::Field);
         };
         trailers.append(name, value);
     }
     Ok(trailers)
 }
 
-const MOST_LINE: usize = 4096;
-const MOST_TRAILERS: usize = 64 << 10;
-const MOST_TRAILER_FIELDS: usize = 64;
+const MAX_LINE_BYTES: usize = 4096;
+const MAX_TRAILER_BYTES: usize = 64 << 10;
+const MAX_TRAILER_FIELDS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -191,26 +195,29 @@ mod tests {
     use super::*;
 
     /// Decodes a chunked body that arrives in pieces; what is left over, and its trailers.
-    fn decode(wire: &[u8], piece: usize) -> Result<(Vec<u8>, Option<HeaderMap>, usize), Malformed> {
+    fn decode(
+        wire: &[u8],
+        piece: usize,
+    ) -> Result<(Vec<u8>, Option<HeaderMap>, usize), MalformedResponse> {
         let (mut decoder, mut data, mut at) = (Decoder::chunked(), Vec::new(), 0);
         while at < wire.len() {
             let bytes = &wire[at..wire.len().min(at + piece)];
             match decoder.next(bytes)? {
-                Piece::Data { skip, length } => {
+                BodyPiece::Data { skip, length } => {
                     assert!(length > 0);
                     data.extend_from_slice(&bytes[skip..skip + length]);
                     at += skip + length;
                 }
-                Piece::More { skip } => {
+                BodyPiece::More { skip } => {
                     assert_eq!(skip, bytes.len());
                     at += skip;
                 }
-                Piece::End { skip, trailers } => {
+                BodyPiece::End { skip, trailers } => {
                     return Ok((data, trailers, wire.len() - at - skip));
                 }
             }
         }
-        Err(Malformed::Framing)
+        Err(MalformedResponse::Framing)
     }
 
     #[test]
@@ -245,7 +252,7 @@ mod tests {
             assert!(decode(wire.as_bytes(), 99).is_err(), "{wire:?}");
         }
         let long = format!("1;{}\r\na\r\n0\r\n\r\n", "a".repeat(5000));
-        assert!(matches!(decode(long.as_bytes(), 7), Err(Malformed::TooLarge)));
+        assert!(matches!(decode(long.as_bytes(), 7), Err(MalformedResponse::TooLarge)));
     }
 
     proptest! {

@@ -11,22 +11,22 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
-use super::reply::{Driven, Failure, Lease, Next};
+use super::reply::{BodyFailure, BodyRead, ConnLease, DrivenBody};
 use super::{Outgoing, SendError};
 use crate::tasks::Tasks;
 use crate::upstream::body::BodyError;
 
 /// Moves the rest of a request and its response; the conn goes back to the pool when both have
 /// ended well.
-pub(in crate::upstream) fn drive(lease: Lease, body: Outgoing, tasks: &Tasks) -> Driven {
+pub(in crate::upstream) fn drive(lease: ConnLease, body: Outgoing, tasks: &Tasks) -> DrivenBody {
     let (frames, taken) = mpsc::channel(1);
     let length = lease.left();
     tasks.spawn(run(lease, body, frames));
-    Driven { frames: taken, length }
+    DrivenBody { frames: taken, length }
 }
 
 async fn run(
-    mut lease: Lease,
+    mut lease: ConnLease,
     mut body: Outgoing,
     frames: mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
 ) {
@@ -35,13 +35,13 @@ async fn run(
         let next = poll_fn(|cx| {
             if let Poll::Ready(Err(SendError::Body(error))) = lease.conn().poll_send(cx, &mut body)
             {
-                return Poll::Ready(Err(Failure::RequestBody(error).into()));
+                return Poll::Ready(Err(BodyFailure::RequestBody(error).into()));
             }
             lease.poll_next(cx)
         });
         match next.await {
-            Ok(Next::Frame(frame)) => room.send(Ok(frame)),
-            Ok(Next::Last(frame)) => {
+            Ok(BodyRead::Frame(frame)) => room.send(Ok(frame)),
+            Ok(BodyRead::Last(frame)) => {
                 if let Some(frame) = frame {
                     room.send(Ok(frame));
                 }
@@ -58,7 +58,7 @@ async fn run(
 
 /// Waits for `until`, and writes what there is to write meanwhile.
 async fn sending<F: Future>(
-    lease: &mut Lease,
+    lease: &mut ConnLease,
     body: &mut Outgoing,
     until: F,
 ) -> Result<F::Output, SendError> {

@@ -17,13 +17,13 @@ use crate::upstream::body::{BodyError, Outgoing};
 
 /// A request under way: what is ready to be written, and how its body goes on.
 #[derive(Debug, Default)]
-pub(super) struct Sending {
+pub(super) struct RequestWriter {
     /// The head with its credential, or framing, with what data is small enough to go along.
     ready: Zeroizing<Vec<u8>>,
     written: usize,
     /// Data that is written from where it lies.
     data: Bytes,
-    body: Writing,
+    body: WritePhase,
     /// Tells whether anything was written, in part at least.
     is_begun: bool,
     /// What was taken of the body before that.
@@ -31,7 +31,7 @@ pub(super) struct Sending {
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Writing {
+enum WritePhase {
     /// So many bytes are to come.
     Length(u64),
     Chunked,
@@ -49,7 +49,7 @@ enum Writing {
 #[error("the body is not as long as it said")]
 struct WrongLength;
 
-impl Sending {
+impl RequestWriter {
     /// Makes the head of a request ready.
     pub(super) fn begin(&mut self, request: &Request<Outgoing>) {
         self.ready.clear();
@@ -69,7 +69,7 @@ impl Sending {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.body == Writing::Over
+        self.body == WritePhase::Over
     }
 
     /// Writes what is ready, and what the body gives, to the end.
@@ -81,9 +81,9 @@ impl Sending {
     ) -> Poll<Result<(), SendError>> {
         loop {
             match self.body {
-                Writing::Over => return Poll::Ready(Ok(())),
-                Writing::Broken => return Poll::Ready(Err(SendError::Io)),
-                Writing::Length(_) | Writing::Chunked if self.has_room() => {
+                WritePhase::Over => return Poll::Ready(Ok(())),
+                WritePhase::Broken => return Poll::Ready(Err(SendError::Io)),
+                WritePhase::Length(_) | WritePhase::Chunked if self.has_room() => {
                     match self.poll_body(cx, body) {
                         Poll::Ready(Ok(())) => continue,
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -91,12 +91,12 @@ impl Sending {
                         Poll::Pending => {}
                     }
                 }
-                Writing::Length(_) | Writing::Chunked | Writing::Last => {}
+                WritePhase::Length(_) | WritePhase::Chunked | WritePhase::Last => {}
             }
             let idle = self.is_empty();
             if ready!(self.poll_write(cx, io.as_mut(), body)).is_err() {
-                self.body = Writing::Broken;
-            } else if self.body == Writing::Last {
+                self.body = WritePhase::Broken;
+            } else if self.body == WritePhase::Last {
                 self.finish();
             } else if idle {
                 return Poll::Pending;
@@ -106,7 +106,7 @@ impl Sending {
 
     /// Whether the body may be asked for more.
     fn has_room(&self) -> bool {
-        self.data.is_empty() && self.ready.len() < ALONG
+        self.data.is_empty() && self.ready.len() < COALESCE_UP_TO
     }
 
     fn is_empty(&self) -> bool {
@@ -114,8 +114,8 @@ impl Sending {
     }
 
     fn finish(&mut self) {
-        self.body = Writing::Over;
-        if self.ready.capacity() > KEPT {
+        self.body = WritePhase::Over;
+        if self.ready.capacity() > MAX_IDLE_CAPACITY {
             self.ready = Zeroizing::default();
         }
     }
@@ -134,7 +134,7 @@ impl Sending {
         body: &Outgoing,
     ) -> Poll<std::io::Result<()>> {
         // Of what fits into one TLS record, nothing can be read when it can't be written whole.
-        let is_one_record = self.ready.len() <= MAX_RECORD && self.data.is_empty();
+        let is_one_record = self.ready.len() <= MAX_TLS_RECORD_BYTES && self.data.is_empty();
         while let Some(rest) = self.ready.get(self.written..).filter(|rest| !rest.is_empty()) {
             let count = ready!(io.as_mut().poll_write(cx, rest));
             if !self.is_begun && (count.is_ok() || !is_one_record) {
@@ -183,13 +183,15 @@ impl Sending {
             self.unwritten.push(data.clone());
         }
         match &mut self.body {
-            Writing::Length(left) => *left = left.checked_sub(length).ok_or_else(wrong_length)?,
+            WritePhase::Length(left) => {
+                *left = left.checked_sub(length).ok_or_else(wrong_length)?
+            }
             _ => self.ready.extend_from_slice(format!("{length:x}\r\n").as_bytes()),
         }
-        if self.body == Writing::Chunked {
+        if self.body == WritePhase::Chunked {
             self.ready.extend_from_slice(&data);
             self.ready.extend_from_slice(b"\r\n");
-        } else if self.ready.len() + data.len() <= ALONG {
+        } else if self.ready.len() + data.len() <= COALESCE_UP_TO {
             self.ready.extend_from_slice(&data);
         } else {
             self.data = data;
@@ -200,7 +202,7 @@ impl Sending {
     /// The body has ended; so has the request, once all this is written.
     fn end(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
         match self.body {
-            Writing::Chunked => {
+            WritePhase::Chunked => {
                 self.ready.extend_from_slice(b"0\r\n");
                 // Trailers are not kept.
                 self.is_begun |= !trailers.is_empty();
@@ -209,10 +211,10 @@ impl Sending {
                 }
                 self.ready.extend_from_slice(b"\r\n");
             }
-            Writing::Length(left) if left > 0 => return Err(wrong_length()),
+            WritePhase::Length(left) if left > 0 => return Err(wrong_length()),
             _ => {}
         }
-        self.body = Writing::Last;
+        self.body = WritePhase::Last;
         Ok(())
     }
 }
@@ -226,15 +228,15 @@ fn some(count: usize) -> std::io::Result<usize> {
 }
 
 /// By its length if that is known, else in chunks (§6).
-fn framing(request: &Request<Outgoing>) -> Writing {
+fn framing(request: &Request<Outgoing>) -> WritePhase {
     let body = request.body();
     if body.is_empty() {
-        return Writing::Last;
+        return WritePhase::Last;
     }
-    body.size_hint().exact().map_or(Writing::Chunked, Writing::Length)
+    body.size_hint().exact().map_or(WritePhase::Chunked, WritePhase::Length)
 }
 
-fn encode_head(request: &Request<Outgoing>, body: Writing, out: &mut Vec<u8>) {
+fn encode_head(request: &Request<Outgoing>, body: WritePhase, out: &mut Vec<u8>) {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     out.reserve(target.len() + request.headers().len() * 64 + 128);
     out.extend_from_slice(request.method().as_str().as_bytes());
@@ -251,8 +253,8 @@ fn encode_head(request: &Request<Outgoing>, body: Writing, out: &mut Vec<u8>) {
         }
     }
     let written = match body {
-        Writing::Length(length) => write!(out, "content-length: {length}\r\n\r\n"),
-        Writing::Chunked => write!(out, "transfer-encoding: chunked\r\n\r\n"),
+        WritePhase::Length(length) => write!(out, "content-length: {length}\r\n\r\n"),
+        WritePhase::Chunked => write!(out, "transfer-encoding: chunked\r\n\r\n"),
         _ if usually_has_body(request.method()) => write!(out, "content-length: 0\r\n\r\n"),
         _ => write!(out, "\r\n"),
     };
@@ -272,11 +274,11 @@ fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 }
 
 /// Up to here data is copied to go out with what is before it; beyond, it is written by itself.
-const ALONG: usize = 16 << 10;
+const COALESCE_UP_TO: usize = 16 << 10;
 /// The most that goes into one TLS record (RFC 8446 §5.1).
-const MAX_RECORD: usize = 16 << 10;
+const MAX_TLS_RECORD_BYTES: usize = 16 << 10;
 /// The most room that is kept for the next request.
-const KEPT: usize = 2 << 10;
+const MAX_IDLE_CAPACITY: usize = 2 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -313,7 +315,7 @@ mod tests {
     /// What is still there of a body after the conn has taken so many bytes.
     fn unwritten(body: Outgoing, taking: usize) -> Option<Bytes> {
         let mut request = Request::post("/v1").body(body).unwrap();
-        let (mut sending, mut io) = (Sending::default(), Taking(taking));
+        let (mut sending, mut io) = (RequestWriter::default(), Taking(taking));
         sending.begin(&request);
         let mut cx = Context::from_waker(Waker::noop());
         let polled = sending.poll(&mut cx, Pin::new(&mut io), request.body_mut());

@@ -22,7 +22,7 @@ pub struct Head {
 
 /// Why a response can't be understood. For the operator's eyes.
 #[derive(Debug, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedResponse {
     /// A status line or field line that is not one.
     #[error("the head is not well-formed: {0}")]
     Syntax(#[from] httparse::Error),
@@ -63,9 +63,9 @@ impl Head {
     /// Reads a whole head, the answer to a request of this method.
     ///
     /// # Errors
-    /// [`Malformed`] when it is not a head, or can be read in more than one way.
-    pub fn read(bytes: &Bytes, method: &Method) -> Result<Self, Malformed> {
-        let mut lines = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    /// [`MalformedResponse`] when it is not a head, or can be read in more than one way.
+    pub fn read(bytes: &Bytes, method: &Method) -> Result<Self, MalformedResponse> {
+        let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
         let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut parsed,
@@ -74,7 +74,7 @@ impl Head {
         )?;
         let code = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
         let (Some(code), true) = (code, status.is_complete()) else {
-            return Err(Malformed::Syntax(httparse::Error::Status));
+            return Err(MalformedResponse::Syntax(httparse::Error::Status));
         };
         let mut response = Response::new(());
         *response.status_mut() = code;
@@ -86,7 +86,7 @@ impl Head {
         for line in parsed.headers.iter() {
             let name = HeaderName::from_bytes(line.name.as_bytes());
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
-            let (Ok(name), Ok(value)) = (name, value) else { return Err(Malformed::Field) };
+            let (Ok(name), Ok(value)) = (name, value) else { return Err(MalformedResponse::Field) };
             headers.append(name, value);
         }
         let body = framing(&mut response, method)?;
@@ -109,7 +109,7 @@ fn keep_reason(response: &mut Response<()>, reason: Option<&str>) {
 }
 
 /// How the body is written (§6.3). What could be read in two ways is refused.
-fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, Malformed> {
+fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, MalformedResponse> {
     let status = response.status();
     let length = content_length(response.headers_mut())?;
     let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
@@ -120,7 +120,7 @@ fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, Malf
             && length.is_none()
             && response.version() == Version::HTTP_11;
         if !understood {
-            return Err(Malformed::Framing);
+            return Err(MalformedResponse::Framing);
         }
     }
     let never = status.is_informational()
@@ -134,14 +134,16 @@ fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, Malf
 }
 
 /// The one length that is stated, if any; several lines that agree become one.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
+fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, MalformedResponse> {
     let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lines.next() else { return Ok(None) };
     let agree = lines.all(|line| line == first);
     let digits = first.as_bytes();
     let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let length = first.to_str().ok().and_then(|text| text.parse().ok());
-    let (Some(length), true) = (length, agree && plain) else { return Err(Malformed::Framing) };
+    let (Some(length), true) = (length, agree && plain) else {
+        return Err(MalformedResponse::Framing);
+    };
     if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -163,14 +165,14 @@ fn keeps_alive(response: &Response<()>) -> bool {
 }
 
 /// The largest head that is read, in bytes.
-pub(super) const MOST_BYTES: usize = 256 << 10;
-const MOST_FIELDS: usize = 256;
+pub(super) const MAX_HEAD_BYTES: usize = 256 << 10;
+const MAX_FIELDS: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str, method: &Method) -> Result<Head, Malformed> {
+    fn read(text: &str, method: &Method) -> Result<Head, MalformedResponse> {
         assert_eq!(end(text.as_bytes(), 0), Some(text.len()));
         Head::read(&Bytes::copy_from_slice(text.as_bytes()), method)
     }

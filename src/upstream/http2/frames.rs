@@ -11,23 +11,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::facts::Facts;
+use super::conn_facts::ConnFacts;
 
 /// A conn whose frames are read along in both directions.
 #[derive(Debug)]
-pub(super) struct Watched<T> {
+pub(super) struct FrameWatcher<T> {
     io: T,
-    received: Scanner,
-    sent: Scanner,
-    facts: Arc<Facts>,
-    broken: Option<Broken>,
+    received: FrameScanner,
+    sent: FrameScanner,
+    facts: Arc<ConnFacts>,
+    broken: Option<ClosedForWrites>,
     /// Nothing more is to be read.
     has_ended: bool,
 }
 
 /// A conn's other end takes no more.
 #[derive(Debug)]
-struct Broken {
+struct ClosedForWrites {
     kind: io::ErrorKind,
     /// The time when the conn is given up, though more may be to be read.
     deadline: Pin<Box<Sleep>>,
@@ -35,7 +35,7 @@ struct Broken {
 
 /// Finds the frames in a stream of bytes that comes in pieces of any size (RFC 9113 §4.1).
 #[derive(Debug, Default)]
-pub(super) struct Scanner {
+pub(super) struct FrameScanner {
     /// Bytes that come before the first frame.
     skip: usize,
     head: [u8; HEAD_LEN],
@@ -52,7 +52,7 @@ pub(super) struct Scanner {
 
 /// A part of a frame that says something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Seen {
+pub(super) enum FrameEvent {
     /// A frame has begun.
     Begun { kind: u8, stream: u32 },
     /// One entry of a SETTINGS frame.
@@ -63,14 +63,14 @@ pub(super) enum Seen {
     LastStream(u32),
 }
 
-impl Scanner {
+impl FrameScanner {
     /// A scanner of what a client sends, which begins with the preface (RFC 9113 §3.4).
     pub(super) fn of_client() -> Self {
         Self { skip: PREFACE_LEN, ..Self::default() }
     }
 
     /// Reads on, and tells what it finds.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Seen)) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameEvent)) {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         bytes = bytes.get(skipped..).unwrap_or_default();
@@ -98,12 +98,12 @@ impl Scanner {
         }
     }
 
-    fn begin(&mut self, tell: &mut impl FnMut(Seen)) {
+    fn begin(&mut self, tell: &mut impl FnMut(FrameEvent)) {
         let [high, middle, low, kind, _flags, stream @ ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.payload_left = usize::try_from(length).unwrap_or(usize::MAX);
         (self.piece_len, self.pieces) = (0, 0);
-        tell(Seen::Begun { kind, stream: u32::from_be_bytes(stream) & STREAM_MASK });
+        tell(FrameEvent::Begun { kind, stream: u32::from_be_bytes(stream) & STREAM_MASK });
     }
 
     /// Tells whether the payload says something: all of SETTINGS, and the beginning of GOAWAY.
@@ -116,7 +116,7 @@ impl Scanner {
         }
     }
 
-    fn take(&mut self, byte: u8, tell: &mut impl FnMut(Seen)) {
+    fn take(&mut self, byte: u8, tell: &mut impl FnMut(FrameEvent)) {
         if let Some(place) = self.piece.get_mut(self.piece_len) {
             *place = byte;
         }
@@ -128,26 +128,29 @@ impl Scanner {
         let [_, _, _, kind, ..] = self.head;
         tell(if kind == GOAWAY {
             let [stream @ .., _, _] = self.piece;
-            Seen::LastStream(u32::from_be_bytes(stream) & STREAM_MASK)
+            FrameEvent::LastStream(u32::from_be_bytes(stream) & STREAM_MASK)
         } else {
             let [high, low, value @ ..] = self.piece;
-            Seen::Setting { id: u16::from_be_bytes([high, low]), value: u32::from_be_bytes(value) }
+            FrameEvent::Setting {
+                id: u16::from_be_bytes([high, low]),
+                value: u32::from_be_bytes(value),
+            }
         });
         (self.piece_len, self.pieces) = (0, self.pieces + 1);
     }
 
-    fn end(&mut self, tell: &mut impl FnMut(Seen)) {
+    fn end(&mut self, tell: &mut impl FnMut(FrameEvent)) {
         let [_, _, _, kind, flags, ..] = self.head;
         if kind == SETTINGS && flags & ACK == 0 {
-            tell(Seen::SettingsEnd);
+            tell(FrameEvent::SettingsEnd);
         }
         self.head_len = 0;
     }
 }
 
-impl<T> Watched<T> {
-    pub(super) fn new(io: T, facts: Arc<Facts>) -> Self {
-        let (received, sent) = (Scanner::default(), Scanner::of_client());
+impl<T> FrameWatcher<T> {
+    pub(super) fn new(io: T, facts: Arc<ConnFacts>) -> Self {
+        let (received, sent) = (FrameScanner::default(), FrameScanner::of_client());
         Self { io, received, sent, facts, broken: None, has_ended: false }
     }
 
@@ -155,7 +158,7 @@ impl<T> Watched<T> {
     fn break_off(&mut self, error: &io::Error) {
         self.facts.close();
         let (kind, deadline) = (error.kind(), Box::pin(sleep(LAST_READ_TIMEOUT)));
-        self.broken = Some(Broken { kind, deadline });
+        self.broken = Some(ClosedForWrites { kind, deadline });
     }
 
     /// Answers a write on a conn that takes no more: it fails once all that has arrived was read,
@@ -170,7 +173,7 @@ impl<T> Watched<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for FrameWatcher<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -191,7 +194,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatcher<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -248,7 +251,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
 }
 
 /// Notes that so many of these bytes have been sent, as far as anybody knows.
-fn follow(sent: &mut Scanner, facts: &Facts, bufs: &[io::IoSlice<'_>], count: usize) {
+fn follow(sent: &mut FrameScanner, facts: &ConnFacts, bufs: &[io::IoSlice<'_>], count: usize) {
     let mut left = count;
     for buf in bufs {
         let written = buf.get(..left.min(buf.len())).unwrap_or_default();
@@ -281,8 +284,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Everything that is found in bytes that come in pieces of this size.
-    fn found(bytes: &[u8], piece: usize) -> Vec<Seen> {
-        let (mut scanner, mut found) = (Scanner::default(), Vec::new());
+    fn found(bytes: &[u8], piece: usize) -> Vec<FrameEvent> {
+        let (mut scanner, mut found) = (FrameScanner::default(), Vec::new());
         for piece in bytes.chunks(piece) {
             scanner.feed(piece, |seen| found.push(seen));
         }
@@ -305,18 +308,18 @@ mod tests {
         ]
         .concat();
         for piece in 1..bytes.len() {
-            let begun = |kind, stream| Seen::Begun { kind, stream };
+            let begun = |kind, stream| FrameEvent::Begun { kind, stream };
             assert_eq!(
                 found(&bytes, piece),
                 [
                     begun(SETTINGS, 0),
-                    Seen::Setting { id: 4, value: 16 << 16 },
-                    Seen::Setting { id: 3, value: 7 },
-                    Seen::SettingsEnd,
+                    FrameEvent::Setting { id: 4, value: 16 << 16 },
+                    FrameEvent::Setting { id: 3, value: 7 },
+                    FrameEvent::SettingsEnd,
                     begun(SETTINGS, 0),
                     begun(HEADERS, 3),
                     begun(GOAWAY, 0),
-                    Seen::LastStream(5),
+                    FrameEvent::LastStream(5),
                     begun(0, 3),
                 ],
                 "{piece}"
@@ -327,9 +330,9 @@ mod tests {
     #[tokio::test]
     async fn of_a_write_that_failed_all_but_the_last_record_may_have_been_sent() {
         for (length, may_have_been_sent) in [(MAX_RECORD_LEN, false), (MAX_RECORD_LEN + 1, true)] {
-            let facts = Arc::new(Facts::new(Arc::default()));
-            let mut broken = Watched::new(Broken, Arc::clone(&facts));
-            broken.sent = Scanner::default();
+            let facts = Arc::new(ConnFacts::new(Arc::default()));
+            let mut broken = FrameWatcher::new(ClosedForWrites, Arc::clone(&facts));
+            broken.sent = FrameScanner::default();
             let head = frame(HEADERS, 4, 1, &[0; 100]);
             let bytes = [head, vec![0; length - 109]].concat();
             broken.read_u8().await.unwrap_err();
@@ -339,9 +342,9 @@ mod tests {
     }
 
     /// A conn whose peer has reset it.
-    struct Broken;
+    struct ClosedForWrites;
 
-    impl AsyncRead for Broken {
+    impl AsyncRead for ClosedForWrites {
         fn poll_read(
             self: Pin<&mut Self>,
             _cx: &mut Context<'_>,
@@ -351,7 +354,7 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Broken {
+    impl AsyncWrite for ClosedForWrites {
         fn poll_write(
             self: Pin<&mut Self>,
             _cx: &mut Context<'_>,
@@ -371,13 +374,13 @@ mod tests {
 
     #[test]
     fn a_clients_preface_is_no_frame() {
-        let (mut scanner, mut found) = (Scanner::of_client(), Vec::new());
+        let (mut scanner, mut found) = (FrameScanner::of_client(), Vec::new());
         let bytes =
             [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(HEADERS, 5, 1, &[1])].concat();
         for piece in bytes.chunks(5) {
             scanner.feed(piece, |seen| found.push(seen));
         }
-        assert_eq!(found, [Seen::Begun { kind: HEADERS, stream: 1 }]);
+        assert_eq!(found, [FrameEvent::Begun { kind: HEADERS, stream: 1 }]);
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::facts::Facts;
+use super::conn_facts::ConnFacts;
 
 /// What is known of a peer's silence.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Health {
 
 /// The next step with a conn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Step {
+pub(super) enum HealthAction {
     Nothing,
     SendPing,
     /// A PING is not answered yet: other requests go elsewhere.
@@ -43,13 +43,13 @@ impl Health {
     }
 
     /// Looks at a conn that has so many streams; called about once a second.
-    pub(super) fn look(&mut self, now: Instant, streams: usize, facts: &Facts) -> Step {
+    pub(super) fn look(&mut self, now: Instant, streams: usize, facts: &ConnFacts) -> HealthAction {
         let (heard, passed) = (facts.heard(), |since| now.saturating_duration_since(since));
         // 1. A PING that was sent comes first.
         if let Some(asked) = self.asked {
             if heard <= asked {
                 let late = passed(asked) >= PING_TIMEOUT;
-                return if late { Step::Close } else { Step::Avoid };
+                return if late { HealthAction::Close } else { HealthAction::Avoid };
             }
             self.asked = None;
         }
@@ -66,9 +66,9 @@ impl Health {
         if facts.is_suspect() || since.is_some_and(|since| passed(since) >= self.silence) {
             (self.asked, self.last_asked) = (Some(now), Some(now));
             self.silence = self.silence.saturating_mul(SILENCE_FACTOR);
-            return Step::SendPing;
+            return HealthAction::SendPing;
         }
-        Step::Nothing
+        HealthAction::Nothing
     }
 }
 
@@ -88,7 +88,12 @@ mod tests {
     use crate::clock::instant;
 
     /// The steps taken in so many seconds, with the second in which each was taken first.
-    fn steps(health: &mut Health, facts: &Facts, streams: usize, seconds: u64) -> Vec<(u64, Step)> {
+    fn steps(
+        health: &mut Health,
+        facts: &ConnFacts,
+        streams: usize,
+        seconds: u64,
+    ) -> Vec<(u64, HealthAction)> {
         let (begun, mut steps) = (instant(), Vec::new());
         for second in 0..seconds {
             let step = health.look(begun + Duration::from_secs(second), streams, facts);
@@ -101,9 +106,13 @@ mod tests {
 
     #[test]
     fn a_conn_that_is_silent_while_requests_wait_is_asked_avoided_and_closed() {
-        let expected =
-            [(0, Step::Nothing), (2, Step::SendPing), (3, Step::Avoid), (12, Step::Close)];
-        let (facts, mut health) = (Facts::new(Arc::default()), Health::new());
+        let expected = [
+            (0, HealthAction::Nothing),
+            (2, HealthAction::SendPing),
+            (3, HealthAction::Avoid),
+            (12, HealthAction::Close),
+        ];
+        let (facts, mut health) = (ConnFacts::new(Arc::default()), Health::new());
         assert_eq!(steps(&mut health, &facts, 1, 13), expected);
         let mut health = Health::new();
         health.request(instant() + Duration::from_millis(1), facts.heard());
@@ -114,15 +123,15 @@ mod tests {
 
     #[test]
     fn a_conn_without_requests_is_left_alone() {
-        let (facts, mut health) = (Facts::new(Arc::default()), Health::new());
-        assert_eq!(steps(&mut health, &facts, 0, 600), [(0, Step::Nothing)]);
+        let (facts, mut health) = (ConnFacts::new(Arc::default()), Health::new());
+        assert_eq!(steps(&mut health, &facts, 0, 600), [(0, HealthAction::Nothing)]);
     }
 
     #[test]
     fn a_suspect_is_asked_at_once() {
-        let (facts, mut health) = (Facts::new(Arc::default()), Health::new());
+        let (facts, mut health) = (ConnFacts::new(Arc::default()), Health::new());
         facts.suspect();
-        assert_eq!(health.look(instant(), 0, &facts), Step::SendPing);
-        assert_eq!(health.look(instant(), 0, &facts), Step::Avoid);
+        assert_eq!(health.look(instant(), 0, &facts), HealthAction::SendPing);
+        assert_eq!(health.look(instant(), 0, &facts), HealthAction::Avoid);
     }
 }

@@ -8,7 +8,7 @@ use h2::RecvStream;
 use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
 
-use super::StreamPlace;
+use super::StreamPermit;
 use super::exchange::without_debug_data;
 use crate::upstream::body::BodyError;
 
@@ -20,7 +20,7 @@ pub(in crate::upstream) struct StreamBody {
     uploading: Option<oneshot::Sender<()>>,
     length: Option<u64>,
     in_trailers: bool,
-    _place: Arc<StreamPlace>,
+    _permit: Arc<StreamPermit>,
 }
 
 /// The reason why a body failed. None has a cause of its own: the library would hand on to the
@@ -40,9 +40,9 @@ impl StreamBody {
         stream: RecvStream,
         uploading: Option<oneshot::Sender<()>>,
         length: Option<u64>,
-        place: Arc<StreamPlace>,
+        permit: Arc<StreamPermit>,
     ) -> Self {
-        Self { stream, uploading, length, in_trailers: false, _place: place }
+        Self { stream, uploading, length, in_trailers: false, _permit: permit }
     }
 
     /// Tells whether nothing is to come.

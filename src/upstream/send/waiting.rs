@@ -5,33 +5,33 @@ use std::pin::pin;
 use std::time::Duration;
 
 use crate::upstream::body::Progress;
-use crate::upstream::departure::{Checked, Departure, FinalCheck, Withdrawn};
+use crate::upstream::departure::{CheckedDeparture, Departure, DepartureWithdrawn, FinalCheck};
 use crate::upstream::error::Error;
-use crate::upstream::http2::{WRITE_TIMEOUT, Written};
+use crate::upstream::http2::{WRITE_TIMEOUT, WriteProgress};
 
 /// Waits until a departure is not to leave as it was given to its conn, of which nothing may be
 /// written until then. Afterwards it is as it is now to be. Cancel-safe.
 ///
 /// # Errors
-/// [`Withdrawn`] when it is not to leave at all.
+/// [`DepartureWithdrawn`] when it is not to leave at all.
 pub(super) async fn changed(
     check: &dyn FinalCheck,
     departure: &mut Departure,
-    written: impl Fn() -> Written,
-) -> Result<(), Withdrawn> {
+    written: impl Fn() -> WriteProgress,
+) -> Result<(), DepartureWithdrawn> {
     let (mut changes, mut is_renewed) = (check.changes(), false);
     loop {
         changes.mark_unchanged();
         // 1. What has left is not taken back.
         let progress = written();
-        if progress == Written::Sent {
+        if progress == WriteProgress::Sent {
             return pending().await;
         }
         // 2. What may not leave does not. What is whole leaves with the credential of then; what may
         // have left in part is not sent twice for that.
-        let is_whole = progress != Written::Buffered;
-        is_renewed |= check.check(departure)? == Checked::Renewed && is_whole;
-        if is_renewed && progress == Written::HeldBack {
+        let is_whole = progress != WriteProgress::Buffered;
+        is_renewed |= check.check(departure)? == CheckedDeparture::Renewed && is_whole;
+        if is_renewed && progress == WriteProgress::HeldBack {
             return Ok(());
         }
         // 3. To take a request back costs its conn, and it may be written in a moment.
@@ -42,7 +42,7 @@ pub(super) async fn changed(
             // The end that was known may have been put off since.
             () = passed(check.ends_in().map(|left| left.max(RECHECK_INTERVAL))) => {}
             () = passed(is_renewed.then_some(WRITE_TIMEOUT)) => {
-                if matches!(written(), Written::HeldBack | Written::NotYet) {
+                if matches!(written(), WriteProgress::HeldBack | WriteProgress::NotYet) {
                     return Ok(());
                 }
                 is_renewed = false;

@@ -15,7 +15,7 @@ use keyferry::model::token::Scopes;
 use keyferry::proxy::{InForce, Renewal, Settings};
 use keyferry::state::Registry;
 use keyferry::secret::Secret;
-use keyferry::upstream::{self, Guard, Names, OwnListeners, Rules, System, TlsClients};
+use keyferry::upstream::{self, Guard, NameLookups, OwnListeners, UpstreamRules, SystemResolver, TlsClients};
 
 /// The ports that may be asked for.
 pub const PORTS: [u16; 2] = [443, 8443];
@@ -87,11 +87,11 @@ fn build(upgrade_plain_http: bool) -> InForce {
             websocket_idle_timeout: Duration::ZERO,
             renewal: Renewal::default(),
         }),
-        rules: Arc::new(Rules {
+        rules: Arc::new(UpstreamRules {
             generation: 0,
             guard: Guard::new(Vec::new(), OwnListeners::default()),
             tls: TlsClients::new(&way_out).expect("TLS"),
-            names: Arc::new(Names::new(Arc::new(System))),
+            names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
             settings: way_out,
         }),
     }

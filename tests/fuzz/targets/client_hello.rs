@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use keyferry::ca::{Authority, Leaves, Succession};
+use keyferry::ca::{CertificateAuthority, LeafCache, CaRotation};
 use keyferry::clock::Clock;
-use keyferry::listener::{HeadLimits, House, Limits, Lobby, TurnedAway, Visit, tunnel_config};
+use keyferry::listener::{HeadLimits, Handler, ConnLimits, ConnTracker, EarlyRefusal, InFlight, tunnel_config};
 use keyferry::tasks::Tasks;
 use libfuzzer_sys::fuzz_target;
 use rustls::ServerConfig;
@@ -24,35 +24,35 @@ use tokio::runtime::Runtime;
 /// Nobody comes to this house.
 struct Empty;
 
-impl House for Empty {
+impl Handler for Empty {
     type Body = Full<Bytes>;
 
-    async fn answer(
+    async fn handle(
         self: Arc<Self>,
-        _visit: Visit,
+        _visit: InFlight,
         _request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         panic!("a request came through");
     }
 
-    fn turn_away(&self, _reason: TurnedAway) -> Vec<u8> {
+    fn early_refusal(&self, _reason: EarlyRefusal) -> Vec<u8> {
         panic!("HTTP came through");
     }
 }
 
 fuzz_target!(|input: &[u8]| {
     let (runtime, tls) = ground();
-    let limits = Limits {
+    let limits = ConnLimits {
         head: HeadLimits { max_bytes: 8192, max_fields: 64 },
         head_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
         max_conns: 1,
         max_conns_per_caller: 1,
-        max_silent_conns: 1,
+        max_unauthenticated_conns: 1,
     };
     let answered = runtime.block_on(async {
-        let lobby = Arc::new(Lobby::new(Arc::default(), limits, 1));
-        let tunnel = lobby.admit_tunnel(None).expect("there is room");
+        let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), limits, 1));
+        let tunnel = conn_tracker.admit_internal().expect("there is room");
         let (mut caller, proxy) = tokio::io::duplex(1 << 16);
         let tasks = Tasks::default();
         let serving =
@@ -85,8 +85,8 @@ fn ground() -> &'static (Runtime, Arc<ServerConfig>) {
     GROUND.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let clock = Clock::system();
-        let authority = Authority::generate(clock.now()).expect("a CA");
-        let leaves = Leaves::new(Succession::of(authority), clock);
+        let authority = CertificateAuthority::generate(clock.now()).expect("a CA");
+        let leaves = LeafCache::new(CaRotation::single(authority), clock);
         (runtime.expect("a runtime"), tunnel_config(Arc::new(leaves)).expect("TLS"))
     })
 }

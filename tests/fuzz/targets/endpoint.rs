@@ -5,13 +5,13 @@
 //! one right below the domain that the URL names.
 #![no_main]
 
-use keyferry::model::oauth::endpoint::{Subdomain, Template};
+use keyferry::model::oauth::endpoint::{Subdomain, EndpointTemplate};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Some((label, url)) = text.split_once('\n') else { return };
-    let Ok(template) = Template::parse(url) else { return };
+    let Ok(template) = EndpointTemplate::parse(url) else { return };
     let usual = Subdomain::parse("usual").expect("a label");
     let there = template.resolve(Some(&usual)).expect("a template that was taken");
     let Ok(subdomain) = Subdomain::parse(label) else { return };

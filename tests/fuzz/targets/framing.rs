@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use keyferry::listener::{Fault, Framing, HeadLimits, Seen};
+use keyferry::listener::{FramingFault, Framing, HeadLimits, MessageExtent};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits { max_bytes: 1024, max_fields: 16 };
@@ -40,18 +40,18 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// Feeds `bytes` in pieces as a conn would: where messages ended, and what ended it all.
-fn ends(bytes: &[u8], cuts: &[usize]) -> (Vec<usize>, Option<Fault>) {
+fn ends(bytes: &[u8], cuts: &[usize]) -> (Vec<usize>, Option<FramingFault>) {
     let mut framing = Framing::new(LIMITS);
     let (mut ends, mut start) = (Vec::new(), 0);
     for cut in cuts.iter().copied().chain([bytes.len()]) {
         while start < cut {
-            match framing.look(&bytes[start..cut]) {
-                Ok(Seen::PartOfHead) => break,
-                Ok(Seen::Within(taken)) => {
+            match framing.scan(&bytes[start..cut]) {
+                Ok(MessageExtent::IncompleteHead) => break,
+                Ok(MessageExtent::Within(taken)) => {
                     assert!(taken > 0 && taken <= cut - start);
                     start += taken;
                 }
-                Ok(Seen::End(taken)) => {
+                Ok(MessageExtent::End(taken)) => {
                     assert!(taken <= cut - start);
                     start += taken;
                     ends.push(start);
@@ -96,7 +96,7 @@ fn read_plainly(message: &[u8]) -> Plain {
         other => panic!("{other:?} {:?}", String::from_utf8_lossy(message)),
     };
     let heads_end = (1..=message.len())
-        .find(|end| Framing::new(LIMITS).look(&message[..*end]) != Ok(Seen::PartOfHead));
+        .find(|end| Framing::new(LIMITS).scan(&message[..*end]) != Ok(MessageExtent::IncompleteHead));
     assert_eq!(heads_end, Some(length), "the head ends elsewhere");
     let value = |name: &str| {
         let mut values = head.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));

@@ -7,7 +7,7 @@
 
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
-use keyferry::listener::{Framing, HeadLimits, Seen};
+use keyferry::listener::{Framing, HeadLimits, MessageExtent};
 use keyferry::model::permit::{Scheme, Target};
 use keyferry::proxy::{ProxyRequest, Destination, RequestForm, decide, strip_base_url};
 use keyferry_fuzz::world::{PORTS, caller, in_force};
@@ -57,7 +57,7 @@ fn head(choice: u8, target: &str, fields: &[u8]) -> Option<Parts> {
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"\r\n");
-        if !matches!(Framing::new(LIMITS).look(&bytes), Ok(Seen::End(_) | Seen::Within(_))) {
+        if !matches!(Framing::new(LIMITS).scan(&bytes), Ok(MessageExtent::End(_) | MessageExtent::Within(_))) {
             return None;
         }
     }

@@ -1,7 +1,7 @@
 //! Changes: told in their order, to everybody, or else as a whole.
 
 use keyferry::model::record::ConnectionRecord;
-use keyferry::store::{Change, Changes, Revision, Store};
+use keyferry::store::{Changes, RecordChange, Revision, Store};
 
 use super::{Home, connection, of_both, token};
 use crate::support::soon;
@@ -18,12 +18,12 @@ of_both!(
 );
 
 /// A change in a few words.
-fn told(change: &Change) -> String {
+fn told(change: &RecordChange) -> String {
     match change {
-        Change::Connection { name, now: Ok(now), .. } => {
+        RecordChange::Connection { name, now: Ok(now), .. } => {
             format!("{name} {}", if now.is_some() { "is" } else { "is gone" })
         }
-        Change::Token { now: Ok(now), .. } => {
+        RecordChange::Token { now: Ok(now), .. } => {
             format!("token {}", now.as_ref().map_or("is gone", |now| &*now.name))
         }
         unreadable => format!("{unreadable:?}"),
@@ -53,7 +53,7 @@ async fn what_has_happened_is_told_in_its_order(home: Home) {
     assert_eq!(told, (last, ["two is", "one is", "token is gone"].map(Into::into).to_vec()));
     let Ok(Changes::Since { changes, .. }) = store.changes_since(first).await else { panic!() };
     let now = changes.iter().find_map(|change| match change {
-        Change::Connection { name, now: Ok(now), .. } if *name == one.name => now.clone(),
+        RecordChange::Connection { name, now: Ok(now), .. } if *name == one.name => now.clone(),
         _ => None,
     });
     assert_eq!(now, Some(after));

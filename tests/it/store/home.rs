@@ -9,7 +9,7 @@ use keyferry::model::name::{ConnectionName, IntegrationName};
 use keyferry::model::record::{ConnectionRecord, Detail, TokenRecord, new_id};
 use keyferry::model::sealed::{Mac, Sealed};
 use keyferry::model::token::{Scopes, TokenDigest};
-use keyferry::store::{Store, Window};
+use keyferry::store::{PageRange, Store};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tempfile::TempDir;
@@ -114,6 +114,6 @@ pub(super) fn name(text: &str) -> ConnectionName {
 }
 
 /// As much of a list as a page can hold.
-pub(super) fn whole() -> Window {
-    Window { after: None, before: None, limit: 100 }
+pub(super) fn whole() -> PageRange {
+    PageRange { after: None, before: None, limit: 100 }
 }

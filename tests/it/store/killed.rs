@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use keyferry::model::record::ConnectionRecord;
 use keyferry::model::sealed::Sealed;
 use keyferry::secret::Secret;
-use keyferry::store::{Snapshot, Store};
+use keyferry::store::{Store, StoreSnapshot};
 use uuid::Uuid;
 
 use super::{Home, connection, of_both};
@@ -54,7 +54,7 @@ async fn no_acknowledged_write_is_lost_and_none_is_half_done(home: Home) {
 }
 
 /// One write of each round may have been done without anybody being told.
-fn compare(snapshot: Snapshot, acknowledged: &Steps, round: usize) {
+fn compare(snapshot: StoreSnapshot, acknowledged: &Steps, round: usize) {
     let mut untold = 0;
     let found = snapshot.connections.into_iter().map(|item| {
         let record = item.unwrap();

@@ -10,7 +10,7 @@ use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::IntegrationName;
 use keyferry::model::record::{ConnectionRecord, Detail, TokenRecord};
 use keyferry::model::token::Scopes;
-use keyferry::store::{Error, Page, Store, Window};
+use keyferry::store::{Error, Page, PageRange, Store};
 
 use super::{Home, connection, name, of_both, token, whole};
 
@@ -225,7 +225,7 @@ async fn a_window_is_cut_at_both_ends(home: Home) {
         (Some("02"), Some("05"), 3, vec!["03", "04"], false),
         (Some("05"), Some("02"), 3, vec![], false),
     ] {
-        let window = Window { after: end(after), before: end(before), limit };
+        let window = PageRange { after: end(after), before: end(before), limit };
         let page = page(&store, &window).await;
         let expected: Vec<_> = expected.iter().map(|number| name(&format!("c{number}"))).collect();
         assert_eq!((listed(&page), page.has_more), (expected.clone(), has_more), "{window:?}");
@@ -253,7 +253,7 @@ async fn pages_show_every_stable_record_once_while_others_come_and_go(home: Home
     while rounds == 0 || !coming_and_going.is_finished() {
         let (mut seen, mut after) = (BTreeSet::new(), None);
         loop {
-            let page = page(&store, &Window { after, before: None, limit: 7 }).await;
+            let page = page(&store, &PageRange { after, before: None, limit: 7 }).await;
             for name in listed(&page) {
                 assert!(seen.insert(name.clone()), "{name} twice");
             }
@@ -294,7 +294,7 @@ async fn a_record_that_cant_be_read_spoils_no_other(home: Home) {
     assert!(deleted.unwrap().is_some());
 }
 
-async fn page(store: &Store, window: &Window) -> Page<ConnectionRecord> {
+async fn page(store: &Store, window: &PageRange) -> Page<ConnectionRecord> {
     let acme = IntegrationName::parse("acme").unwrap();
     store.connections(&acme, window).await.unwrap()
 }

@@ -1,7 +1,7 @@
 //! Everything comes under another master key, page by page, while others write.
 
 use keyferry::model::sealed::{Mac, Sealed};
-use keyferry::store::{Renewed, Rewrapped, Store, Window};
+use keyferry::store::{PageRange, RewrappedSecret, RewrittenMac, Store};
 
 use super::home::sealed;
 use super::{Home, connection, of_both, token, whole};
@@ -26,7 +26,7 @@ async fn the_first_key_check_stays(home: Home) {
 
 /// One page; how many were on it.
 async fn rewrap_a_page(store: &Store, after: Option<String>) -> (usize, Option<String>) {
-    let window = Window { after, before: None, limit: 7 };
+    let window = PageRange { after, before: None, limit: 7 };
     let page = store.connections_under_other_keys("k2", &window).await.unwrap();
     let rewrapped: Vec<_> = page
         .items
@@ -35,7 +35,7 @@ async fn rewrap_a_page(store: &Store, after: Option<String>) -> (usize, Option<S
             let record = item.unwrap();
             let wrapped = sealed("k2").wrapped;
             let after = Sealed { key_id: "k2".into(), wrapped, ..record.sealed.clone() };
-            Rewrapped { uuid: record.uuid, before: record.sealed, after }
+            RewrappedSecret { uuid: record.uuid, before: record.sealed, after }
         })
         .collect();
     let count = store.rewrap_connections(&rewrapped).await.unwrap();
@@ -70,7 +70,7 @@ async fn everything_comes_under_the_new_key_page_by_page(home: Home) {
     let page = store.tokens_under_other_keys("k2", &whole()).await.unwrap();
     assert_eq!(page.items.len(), 1);
     let mac = Mac { key_id: "k2".into(), code: [1; 32] };
-    let renewed = Renewed { id: ci.id, before: ci.mac, after: mac.clone() };
+    let renewed = RewrittenMac { id: ci.id, before: ci.mac, after: mac.clone() };
     assert_eq!(store.renew_macs(&[renewed]).await.unwrap(), 1);
     assert_eq!(store.token(ci.id).await.unwrap().unwrap().mac, mac);
     assert_eq!(store.key_usage().await.unwrap(), [("k2".into(), 21)]);
@@ -89,12 +89,12 @@ async fn what_was_changed_meanwhile_is_left_alone(home: Home) {
     let mut new = old.clone();
     new.sealed = sealed("k2");
     store.replace_connection(&old, &new).await.unwrap().unwrap();
-    let stale = Rewrapped { uuid: old.uuid, before: old.sealed.clone(), after: sealed("k3") };
+    let stale = RewrappedSecret { uuid: old.uuid, before: old.sealed.clone(), after: sealed("k3") };
     assert_eq!(store.rewrap_connections(&[stale]).await.unwrap(), 0);
     let found = store.connection(&old.integration, &old.name).await.unwrap();
     assert_eq!(found.as_ref(), Some(&new));
     let after = Sealed { key_id: "k3".into(), wrapped: sealed("k3").wrapped, ..new.sealed.clone() };
-    let rewrapped = Rewrapped { uuid: new.uuid, before: new.sealed.clone(), after };
+    let rewrapped = RewrappedSecret { uuid: new.uuid, before: new.sealed.clone(), after };
     assert_eq!(store.rewrap_connections(&[rewrapped]).await.unwrap(), 1);
     let replaced = store.replace_connection(&new, &old).await.unwrap();
     assert!(replaced.is_some(), "a re-wrap is no change to who has read the record before");

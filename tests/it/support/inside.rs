@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use keyferry::app::Assembly;
-use keyferry::ca::{Leaves, Succession};
+use keyferry::ca::{CaRotation, LeafCache};
 use keyferry::clock::Clock;
 use keyferry::config::{Environment, Options, load};
-use keyferry::ledger::{Format, Ledger, Metrics, Sink};
-use keyferry::listener::{Address, HeadLimits, Limits, Listener, Lobby, tunnel_config};
+use keyferry::ledger::{Ledger, LineFormat, LogBuffer, Metrics};
+use keyferry::listener::{
+    ConnLimits, ConnTracker, HeadLimits, ListenAddr, Listener, tunnel_config,
+};
 use keyferry::proxy::{InForce, Proxy, Via};
 use keyferry::tasks::Tasks;
-use keyferry::upstream::{Lookup, Names, OwnListeners, Resolver, Upstream};
+use keyferry::upstream::{Lookup, NameLookups, OwnListeners, Resolver, Upstream};
 use tokio::sync::watch;
 
 use super::world::World;
@@ -46,24 +48,24 @@ pub(crate) fn serve_changed(
     let config = load(&options, &environment).unwrap().config;
     let metrics = Arc::new(Metrics::new());
     let own = OwnListeners::default();
-    let names = Arc::new(Names::new(resolver));
+    let names = Arc::new(NameLookups::new(resolver));
     let assembly = Assembly { metrics: Arc::clone(&metrics), own, names, admin: None };
     let mut in_force = assembly.assemble(&config, 0, None).unwrap();
     change(&mut in_force);
-    let sink = Arc::new(Sink::default());
-    let ledger = Ledger::new(sink, metrics, Clock::system(), Format::Json, "inside");
+    let sink = Arc::new(LogBuffer::default());
+    let ledger = Ledger::new(sink, metrics, Clock::system(), LineFormat::Json, "inside");
     let (tasks, (_changed, changes)) = (Tasks::default(), watch::channel(0));
     let (_stop, stop) = watch::channel(stops);
-    let limits = Limits {
+    let limits = ConnLimits {
         head: HeadLimits { max_bytes: 65536, max_fields: 100 },
         head_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
         max_conns: 100,
         max_conns_per_caller: 100,
-        max_silent_conns: 100,
+        max_unauthenticated_conns: 100,
     };
-    let lobby = Arc::new(Lobby::new(Arc::default(), limits, 1));
-    let leaves = Leaves::new(Succession::default(), Clock::system());
+    let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), limits, 1));
+    let leaves = LeafCache::new(CaRotation::default(), Clock::system());
     let proxy = Proxy {
         in_force: Arc::new(ArcSwap::from_pointee(in_force)),
         changes,
@@ -72,13 +74,13 @@ pub(crate) fn serve_changed(
         ledger: Arc::new(ledger),
         via: Via::new("inside"),
         tasks: tasks.clone(),
-        lobby: Arc::clone(&lobby),
+        conn_tracker: Arc::clone(&conn_tracker),
         tunnel_tls: tunnel_config(Arc::new(leaves)).unwrap(),
         tokens: None,
         replay_memory: Arc::default(),
     };
-    let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
+    let listener = Listener::bind(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move { listener.serve(Arc::new(proxy), lobby, tasks).await });
+    tokio::spawn(async move { listener.serve(Arc::new(proxy), conn_tracker, tasks).await });
     address
 }

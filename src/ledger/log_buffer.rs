@@ -9,33 +9,33 @@ use parking_lot::{Condvar, Mutex};
 
 /// Lines on their way out. Appending never waits for the output.
 #[derive(Debug, Default)]
-pub struct Sink {
-    state: Mutex<State>,
+pub struct LogBuffer {
+    state: Mutex<BufferState>,
     changed: Condvar,
     dropped: AtomicU64,
 }
 
 /// The thread that writes; dropping it writes what is left, unless the output is stuck.
 #[derive(Debug)]
-pub struct Writer {
-    sink: Arc<Sink>,
+pub struct LogWriter {
+    sink: Arc<LogBuffer>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BufferState {
     buffer: Vec<u8>,
     /// The writer sleeps until there is this much.
     wanted: usize,
     closed: bool,
 }
 
-impl Sink {
+impl LogBuffer {
     /// Appends a line that `write` writes, unless the output has been stuck for so long that the
     /// buffer is full.
     pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
-        if state.buffer.len() > MOST_BUFFERED {
+        if state.buffer.len() > MAX_BUFFERED_BYTES {
             self.dropped.fetch_add(1, Relaxed);
             return;
         }
@@ -59,11 +59,11 @@ impl Sink {
     pub fn write_to(
         self: &Arc<Self>,
         output: impl Write + Send + 'static,
-    ) -> std::io::Result<Writer> {
+    ) -> std::io::Result<LogWriter> {
         let sink = Arc::clone(self);
         let thread =
             std::thread::Builder::new().name("log".into()).spawn(move || sink.write_all(output))?;
-        Ok(Writer { sink: Arc::clone(self), thread: Some(thread) })
+        Ok(LogWriter { sink: Arc::clone(self), thread: Some(thread) })
     }
 
     /// Writes batches: a line waits a moment for others, so that a busy proxy makes a few large
@@ -75,7 +75,7 @@ impl Sink {
             // There is nowhere left to report to when the log's own output fails.
             let _nowhere_to_report = output.write_all(&batch).and_then(|()| output.flush());
             batch.clear();
-            batch.shrink_to(MOST_KEPT);
+            batch.shrink_to(MAX_IDLE_CAPACITY);
             if closed {
                 return;
             }
@@ -88,9 +88,9 @@ impl Sink {
             state.wanted = 1;
             self.changed.wait(&mut state);
         }
-        if state.buffer.len() < BATCH && !state.closed {
-            state.wanted = BATCH;
-            self.changed.wait_for(&mut state, PATIENCE);
+        if state.buffer.len() < BATCH_BYTES && !state.closed {
+            state.wanted = BATCH_BYTES;
+            self.changed.wait_for(&mut state, BATCH_WAIT);
         }
         state.wanted = usize::MAX;
         std::mem::swap(&mut state.buffer, batch);
@@ -98,7 +98,7 @@ impl Sink {
     }
 }
 
-impl Drop for Writer {
+impl Drop for LogWriter {
     fn drop(&mut self) {
         let mut state = self.sink.state.lock();
         state.closed = true;
@@ -106,23 +106,23 @@ impl Drop for Writer {
         drop(state);
         let Some(thread) = self.thread.take() else { return };
         // An output that is stuck must not keep the process from ending.
-        for _ in 0..LAST_LOOKS {
+        for _ in 0..EXIT_POLLS {
             if thread.is_finished() {
                 let _panicked = thread.join();
                 return;
             }
-            std::thread::sleep(LAST_LOOK);
+            std::thread::sleep(EXIT_POLL_INTERVAL);
         }
     }
 }
 
 /// A second, in all.
-const LAST_LOOKS: u32 = 200;
-const LAST_LOOK: Duration = Duration::from_millis(5);
-const BATCH: usize = 32 << 10;
-const PATIENCE: Duration = Duration::from_millis(20);
-const MOST_BUFFERED: usize = 8 << 20;
-const MOST_KEPT: usize = 64 << 10;
+const EXIT_POLLS: u32 = 200;
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(5);
+const BATCH_BYTES: usize = 32 << 10;
+const BATCH_WAIT: Duration = Duration::from_millis(20);
+const MAX_BUFFERED_BYTES: usize = 8 << 20;
+const MAX_IDLE_CAPACITY: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_line_is_written_in_order_before_the_writer_is_gone() {
-        let (sink, output) = (Arc::new(Sink::default()), Shared::default());
+        let (sink, output) = (Arc::new(LogBuffer::default()), Shared::default());
         let writer = sink.write_to(output.clone()).unwrap();
         for line in 0..1000 {
             sink.append(|buffer| buffer.extend_from_slice(format!("{line}\n").as_bytes()));
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_stuck_output_loses_lines_instead_of_holding_up_requests() {
-        let sink = Sink::default();
-        sink.append(|buffer| buffer.resize(MOST_BUFFERED + 1, b'x'));
+        let sink = LogBuffer::default();
+        sink.append(|buffer| buffer.resize(MAX_BUFFERED_BYTES + 1, b'x'));
         sink.append(|buffer| buffer.push(b'y'));
         assert_eq!(sink.dropped(), 1);
     }

@@ -8,7 +8,7 @@ use std::task::Context;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::lobby::{NoRoom, Place};
+use super::conn_tracker::{ConnLimitReached, ConnPermit};
 use crate::model::token::TokenDigest;
 
 /// A quarter of a second, the unit in which deadlines of conns are kept. A coarse clock that one
@@ -20,14 +20,14 @@ pub(super) const TICKS_PER_SECOND: u32 = 4;
 
 /// The state of one conn, shared between its task, its requests and the worker's lobby.
 #[derive(Debug)]
-pub struct Presence {
+pub struct ConnState {
     peer: Option<IpAddr>,
     clock: Arc<AtomicU32>,
     since: AtomicU32,
     in_flight: AtomicU32,
     reading_head: AtomicBool,
-    greeted: AtomicBool,
-    visited: AtomicBool,
+    authenticated: AtomicBool,
+    read_head: AtomicBool,
     upgraded: AtomicBool,
     stalled: AtomicU32,
     /// How many answers wait for the caller to take more of them.
@@ -36,27 +36,27 @@ pub struct Presence {
     taken: AtomicU32,
     /// The time when something of a request's body last came.
     received: AtomicU32,
-    order: AtomicU8,
+    signaled: AtomicU8,
     waker: AtomicWaker,
     /// Its place among all conns, until it hands it on.
-    place: Mutex<Option<Place>>,
+    permit: Mutex<Option<ConnPermit>>,
 }
 
 /// One request of a conn, from its whole head to the last byte of its answer.
 #[derive(Debug)]
-pub struct Visit {
-    presence: Arc<Presence>,
+pub struct InFlight {
+    state: Arc<ConnState>,
     offers: bool,
 }
 
 /// What a conn has been told to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Order {
-    Stay,
+pub(super) enum ConnSignal {
+    Keep,
     /// Finish what is in flight, then close.
     Drain,
     /// Close now.
-    Leave,
+    Close,
 }
 
 /// Deadlines in ticks.
@@ -69,10 +69,10 @@ pub(super) struct Deadlines {
 const NOT_STALLED: u32 = u32::MAX;
 /// How many times `idle` a caller may leave all its answers where they are. Over HTTP/2 it is only
 /// heard of when it has read much of what it allows to be sent, so that a slow one must have time.
-const PATIENCE: u32 = 10;
+const UNREAD_ANSWER_FACTOR: u32 = 10;
 
-impl Presence {
-    pub(super) fn new(clock: Arc<AtomicU32>, peer: Option<IpAddr>, place: Place) -> Self {
+impl ConnState {
+    pub(super) fn new(clock: Arc<AtomicU32>, peer: Option<IpAddr>, permit: ConnPermit) -> Self {
         let now = clock.load(Relaxed);
         Self {
             peer,
@@ -80,16 +80,16 @@ impl Presence {
             since: AtomicU32::new(now),
             in_flight: AtomicU32::new(0),
             reading_head: AtomicBool::new(true),
-            greeted: AtomicBool::new(false),
-            visited: AtomicBool::new(false),
+            authenticated: AtomicBool::new(false),
+            read_head: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             stalled: AtomicU32::new(NOT_STALLED),
             offered: AtomicU32::new(0),
             taken: AtomicU32::new(now),
             received: AtomicU32::new(now),
-            order: AtomicU8::new(0),
+            signaled: AtomicU8::new(0),
             waker: AtomicWaker::new(),
-            place: Mutex::new(Some(place)),
+            permit: Mutex::new(Some(permit)),
         }
     }
 
@@ -100,34 +100,34 @@ impl Presence {
     }
 
     /// A whole head has arrived.
-    pub(super) fn visit(self: &Arc<Self>) -> Visit {
+    pub(super) fn begin_request(self: &Arc<Self>) -> InFlight {
         self.reading_head.store(false, Relaxed);
-        self.visited.store(true, Relaxed);
+        self.read_head.store(true, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);
-        Visit { presence: Arc::clone(self), offers: false }
+        InFlight { state: Arc::clone(self), offers: false }
     }
 
     /// Notes that the caller is known. Until then the conn is one of those of which there may be
     /// few; from then on it counts among those of `caller`, if the caller has a token.
     ///
     /// # Errors
-    /// [`NoRoom::CallerFull`] when the caller has as many conns as one may have. Then this one ends
+    /// [`ConnLimitReached::CallerFull`] when the caller has as many conns as one may have. Then this one ends
     /// with what is in flight.
-    pub fn greet(&self, caller: Option<TokenDigest>) -> Result<(), NoRoom> {
+    pub fn mark_authenticated(&self, caller: Option<TokenDigest>) -> Result<(), ConnLimitReached> {
         if let Some(caller) = caller
-            && let Some(place) = &mut *self.place.lock()
+            && let Some(permit) = &mut *self.permit.lock()
         {
-            place.count_for(caller).inspect_err(|_full| self.tell(Order::Drain))?;
+            permit.count_for(caller).inspect_err(|_full| self.signal(ConnSignal::Drain))?;
         }
-        if !self.has_greeted() {
-            self.greeted.store(true, Relaxed);
+        if !self.is_authenticated() {
+            self.authenticated.store(true, Relaxed);
         }
         Ok(())
     }
 
     /// Takes the conn's place, for the conn inside the tunnel that it has become.
-    pub(super) fn take_place(&self) -> Option<Place> {
-        self.place.lock().take()
+    pub(super) fn take_permit(&self) -> Option<ConnPermit> {
+        self.permit.lock().take()
     }
 
     /// Bytes of a head have arrived, or a handshake has ended and a head is due.
@@ -138,17 +138,17 @@ impl Presence {
     }
 
     /// Gives the head its own time after a handshake.
-    pub(super) fn restart(&self) {
+    pub(super) fn restart_head_deadline(&self) {
         self.since.store(self.now(), Relaxed);
     }
 
     /// Tells whether a whole head has ever arrived.
-    pub(super) fn was_visited(&self) -> bool {
-        self.visited.load(Relaxed)
+    pub(super) fn has_read_head(&self) -> bool {
+        self.read_head.load(Relaxed)
     }
 
-    pub(super) fn has_greeted(&self) -> bool {
-        self.greeted.load(Relaxed)
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Relaxed)
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -183,26 +183,26 @@ impl Presence {
         self.received.store(self.now(), Relaxed);
     }
 
-    pub(super) fn tell(&self, order: Order) {
-        self.order.fetch_max(order as u8, Relaxed);
+    pub(super) fn signal(&self, signal: ConnSignal) {
+        self.signaled.fetch_max(signal as u8, Relaxed);
         self.waker.wake();
     }
 
     /// Has the task of `cx` woken when the order changes from `known`, and gives the one in force.
-    pub(super) fn watch(&self, cx: &Context<'_>, known: &mut Option<Order>) -> Order {
+    pub(super) fn watch(&self, cx: &Context<'_>, known: &mut Option<ConnSignal>) -> ConnSignal {
         // A task keeps its waker, and an order takes it: it need not be registered each time.
-        if *known != Some(self.order()) {
+        if *known != Some(self.current_signal()) {
             self.waker.register(cx.waker());
-            *known = Some(self.order());
+            *known = Some(self.current_signal());
         }
-        self.order()
+        self.current_signal()
     }
 
-    fn order(&self) -> Order {
-        match self.order.load(Relaxed) {
-            0 => Order::Stay,
-            1 => Order::Drain,
-            _ => Order::Leave,
+    fn current_signal(&self) -> ConnSignal {
+        match self.signaled.load(Relaxed) {
+            0 => ConnSignal::Keep,
+            1 => ConnSignal::Drain,
+            _ => ConnSignal::Close,
         }
     }
 
@@ -218,7 +218,8 @@ impl Presence {
             let stalled = since != NOT_STALLED && past(since.max(received), deadlines.idle);
             let moved = self.taken.load(Relaxed).max(received);
             return stalled
-                || self.takes_nothing() && past(moved, deadlines.idle.saturating_mul(PATIENCE));
+                || self.is_unread()
+                    && past(moved, deadlines.idle.saturating_mul(UNREAD_ANSWER_FACTOR));
         }
         let stalled = self.stalled.load(Relaxed);
         if stalled != NOT_STALLED && !self.reading_head.load(Relaxed) {
@@ -230,7 +231,7 @@ impl Presence {
 
     /// Whether all that is in flight waits for the caller to take it. Over HTTP/2 a caller can
     /// leave answers where they are without stalling the conn (RFC 9113 §5.2).
-    fn takes_nothing(&self) -> bool {
+    fn is_unread(&self) -> bool {
         self.offered.load(Relaxed) >= self.in_flight.load(Relaxed)
     }
 
@@ -239,37 +240,37 @@ impl Presence {
     }
 }
 
-impl Visit {
+impl InFlight {
     /// The conn behind the visit.
     #[must_use]
-    pub fn presence(&self) -> &Arc<Presence> {
-        &self.presence
+    pub fn conn(&self) -> &Arc<ConnState> {
+        &self.state
     }
 
     /// There is something for the caller to take.
-    pub fn offer(&mut self) {
+    pub fn mark_offered(&mut self) {
         if !self.offers {
             self.offers = true;
-            self.presence.taken.store(self.presence.now(), Relaxed);
-            self.presence.offered.fetch_add(1, Relaxed);
+            self.state.taken.store(self.state.now(), Relaxed);
+            self.state.offered.fetch_add(1, Relaxed);
         }
     }
 
     /// The caller has taken it, and can take more.
-    pub fn take(&mut self) {
+    pub fn mark_taken(&mut self) {
         if self.offers {
             self.offers = false;
-            self.presence.taken.store(self.presence.now(), Relaxed);
-            self.presence.offered.fetch_sub(1, Relaxed);
+            self.state.taken.store(self.state.now(), Relaxed);
+            self.state.offered.fetch_sub(1, Relaxed);
         }
     }
 }
 
-impl Drop for Visit {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.take();
-        self.presence.since.store(self.presence.now(), Relaxed);
-        self.presence.in_flight.fetch_sub(1, Relaxed);
+        self.mark_taken();
+        self.state.since.store(self.state.now(), Relaxed);
+        self.state.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -277,100 +278,100 @@ impl Drop for Visit {
 mod tests {
     use std::time::Duration;
 
-    use super::super::lobby::Lobby;
-    use super::super::{HeadLimits, Limits};
+    use super::super::conn_tracker::ConnTracker;
+    use super::super::{ConnLimits, HeadLimits};
     use super::*;
 
-    fn presence(clock: &Arc<AtomicU32>) -> Arc<Presence> {
-        let limits = Limits {
+    fn state(clock: &Arc<AtomicU32>) -> Arc<ConnState> {
+        let limits = ConnLimits {
             head: HeadLimits { max_bytes: 1, max_fields: 1 },
             head_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             max_conns: 1,
             max_conns_per_caller: 1,
-            max_silent_conns: 1,
+            max_unauthenticated_conns: 1,
         };
-        let place = Lobby::new(Arc::default(), limits, 1).place().unwrap();
-        Arc::new(Presence::new(Arc::clone(clock), None, place))
+        let permit = ConnTracker::new(Arc::default(), limits, 1).permit().unwrap();
+        Arc::new(ConnState::new(Arc::clone(clock), None, permit))
     }
 
     const DEADLINES: Deadlines = Deadlines { head: 40, idle: 240 };
 
-    fn at(clock: &AtomicU32, presence: &Presence, tick: Tick) -> bool {
+    fn at(clock: &AtomicU32, state: &ConnState, tick: Tick) -> bool {
         clock.store(tick, Relaxed);
-        presence.is_overdue(DEADLINES)
+        state.is_overdue(DEADLINES)
     }
 
     #[test]
     fn answers_that_nobody_takes_use_up_their_time() {
         let clock = Arc::new(AtomicU32::new(0));
-        let presence = presence(&clock);
-        let (mut slow, mut quick) = (presence.visit(), presence.visit());
-        slow.offer();
-        assert!(!at(&clock, &presence, 10_000), "the other one is still at its origin");
-        quick.offer();
-        assert!(!at(&clock, &presence, 12_400));
-        assert!(at(&clock, &presence, 12_401));
-        quick.take();
-        assert!(!at(&clock, &presence, 20_000), "the caller waits for more");
-        quick.offer();
+        let state = state(&clock);
+        let (mut slow, mut quick) = (state.begin_request(), state.begin_request());
+        slow.mark_offered();
+        assert!(!at(&clock, &state, 10_000), "the other one is still at its origin");
+        quick.mark_offered();
+        assert!(!at(&clock, &state, 12_400));
+        assert!(at(&clock, &state, 12_401));
+        quick.mark_taken();
+        assert!(!at(&clock, &state, 20_000), "the caller waits for more");
+        quick.mark_offered();
         drop(quick);
-        assert!(!at(&clock, &presence, 22_400));
-        assert!(at(&clock, &presence, 22_401));
-        slow.take();
-        assert!(!at(&clock, &presence, 30_000));
+        assert!(!at(&clock, &state, 22_400));
+        assert!(at(&clock, &state, 22_401));
+        slow.mark_taken();
+        assert!(!at(&clock, &state, 30_000));
     }
 
     #[test]
     fn a_caller_that_sends_has_time_to_take_its_answer() {
         let clock = Arc::new(AtomicU32::new(0));
-        let presence = presence(&clock);
-        let mut visit = presence.visit();
-        visit.offer();
-        presence.write_stalled(true);
-        assert!(!at(&clock, &presence, 240));
-        presence.note_received();
-        assert!(!at(&clock, &presence, 480));
-        assert!(at(&clock, &presence, 481));
-        presence.write_stalled(false);
-        assert!(!at(&clock, &presence, 2640), "over HTTP/2 it has ten times as long");
-        assert!(at(&clock, &presence, 2641));
+        let state = state(&clock);
+        let mut in_flight = state.begin_request();
+        in_flight.mark_offered();
+        state.write_stalled(true);
+        assert!(!at(&clock, &state, 240));
+        state.note_received();
+        assert!(!at(&clock, &state, 480));
+        assert!(at(&clock, &state, 481));
+        state.write_stalled(false);
+        assert!(!at(&clock, &state, 2640), "over HTTP/2 it has ten times as long");
+        assert!(at(&clock, &state, 2641));
     }
 
     #[test]
     fn the_tail_of_an_answer_has_as_long_as_the_caller_takes_some_of_it() {
         let clock = Arc::new(AtomicU32::new(0));
-        let presence = presence(&clock);
-        drop(presence.visit());
-        presence.write_stalled(true);
-        assert!(!at(&clock, &presence, 240));
-        presence.write_stalled(false);
-        presence.write_stalled(true);
-        assert!(!at(&clock, &presence, 480), "it takes some");
-        presence.write_stalled(false);
-        assert!(!at(&clock, &presence, 720), "it rests since it took the last");
-        assert!(at(&clock, &presence, 721));
+        let state = state(&clock);
+        drop(state.begin_request());
+        state.write_stalled(true);
+        assert!(!at(&clock, &state, 240));
+        state.write_stalled(false);
+        state.write_stalled(true);
+        assert!(!at(&clock, &state, 480), "it takes some");
+        state.write_stalled(false);
+        assert!(!at(&clock, &state, 720), "it rests since it took the last");
+        assert!(at(&clock, &state, 721));
     }
 
     #[test]
     fn a_head_an_idle_conn_and_a_stalled_answer_each_have_their_own_time() {
         let clock = Arc::new(AtomicU32::new(0));
-        let presence = presence(&clock);
-        assert!(!at(&clock, &presence, 40));
-        assert!(at(&clock, &presence, 41));
+        let state = state(&clock);
+        assert!(!at(&clock, &state, 40));
+        assert!(at(&clock, &state, 41));
 
-        let visit = presence.visit();
-        assert!(!at(&clock, &presence, 10_000), "the origin may take its time");
-        presence.write_stalled(true);
-        assert!(!at(&clock, &presence, 10_240));
-        assert!(at(&clock, &presence, 10_241));
-        presence.write_stalled(false);
-        drop(visit);
+        let in_flight = state.begin_request();
+        assert!(!at(&clock, &state, 10_000), "the origin may take its time");
+        state.write_stalled(true);
+        assert!(!at(&clock, &state, 10_240));
+        assert!(at(&clock, &state, 10_241));
+        state.write_stalled(false);
+        drop(in_flight);
 
-        assert!(!at(&clock, &presence, 10_481), "idle since the visit ended");
-        assert!(at(&clock, &presence, 10_482));
-        presence.expect_head();
-        assert!(!at(&clock, &presence, 10_522), "the next head has its own time");
-        assert!(at(&clock, &presence, 10_523));
+        assert!(!at(&clock, &state, 10_481), "idle since the visit ended");
+        assert!(at(&clock, &state, 10_482));
+        state.expect_head();
+        assert!(!at(&clock, &state, 10_522), "the next head has its own time");
+        assert!(at(&clock, &state, 10_523));
     }
 }

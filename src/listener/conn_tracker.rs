@@ -11,20 +11,20 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::Limits;
-use super::presence::{Deadlines, Order, Presence, TICKS_PER_SECOND};
+use super::ConnLimits;
+use super::conn_state::{ConnSignal, ConnState, Deadlines, TICKS_PER_SECOND};
 use crate::model::token::TokenDigest;
 
 /// Counts the conns of all workers.
 #[derive(Debug, Default)]
-pub struct Doorkeeper {
+pub struct ConnLimit {
     conns: AtomicUsize,
     by_caller: DashMap<TokenDigest, usize, RandomState>,
 }
 
 /// A conn that can't be taken in, or can't go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NoRoom {
+pub enum ConnLimitReached {
     /// There are as many conns as there may be.
     Full,
     /// Its caller has as many as one may have.
@@ -33,32 +33,32 @@ pub enum NoRoom {
 
 /// The conns of one worker.
 #[derive(Debug)]
-pub struct Lobby {
-    doorkeeper: Arc<Doorkeeper>,
-    limits: Limits,
-    silent_limit: usize,
+pub struct ConnTracker {
+    conn_limit: Arc<ConnLimit>,
+    limits: ConnLimits,
+    max_unauthenticated: usize,
     clock: Arc<AtomicU32>,
     draining: AtomicBool,
-    present: Mutex<Present>,
+    present: Mutex<TrackedConns>,
 }
 
 #[derive(Debug, Default)]
-struct Present {
-    all: Vec<Weak<Presence>>,
+struct TrackedConns {
+    all: Vec<Weak<ConnState>>,
     /// In the order of arrival; those whose caller is known since are dropped now and then.
-    silent: VecDeque<Weak<Presence>>,
+    unauthenticated: VecDeque<Weak<ConnState>>,
 }
 
 /// A place among the conns, given back on drop.
 #[derive(Debug)]
-pub(super) struct Place {
-    doorkeeper: Arc<Doorkeeper>,
+pub(super) struct ConnPermit {
+    conn_limit: Arc<ConnLimit>,
     /// The caller for whom the conn is counted: the one that its last request named.
     caller: Option<TokenDigest>,
     max_per_caller: usize,
 }
 
-impl Doorkeeper {
+impl ConnLimit {
     /// How many conns there are now.
     #[must_use]
     pub fn conns(&self) -> usize {
@@ -66,10 +66,12 @@ impl Doorkeeper {
     }
 
     /// Counts one more conn for `caller`, unless it has as many as one may have.
-    fn enter(&self, caller: TokenDigest, most: usize) -> Result<(), NoRoom> {
+    fn enter(&self, caller: TokenDigest, most: usize) -> Result<(), ConnLimitReached> {
         match self.by_caller.entry(caller) {
             Entry::Vacant(entry) => drop(entry.insert(1)),
-            Entry::Occupied(entry) if *entry.get() >= most => return Err(NoRoom::CallerFull),
+            Entry::Occupied(entry) if *entry.get() >= most => {
+                return Err(ConnLimitReached::CallerFull);
+            }
             Entry::Occupied(mut entry) => *entry.get_mut() += 1,
         }
         Ok(())
@@ -85,63 +87,63 @@ impl Doorkeeper {
     }
 }
 
-impl Place {
+impl ConnPermit {
     /// Counts the conn for `caller` instead of for the one that it was counted for.
-    pub(super) fn count_for(&mut self, caller: TokenDigest) -> Result<(), NoRoom> {
+    pub(super) fn count_for(&mut self, caller: TokenDigest) -> Result<(), ConnLimitReached> {
         if self.caller != Some(caller) {
-            self.doorkeeper.enter(caller, self.max_per_caller)?;
+            self.conn_limit.enter(caller, self.max_per_caller)?;
             if let Some(before) = self.caller.replace(caller) {
-                self.doorkeeper.leave(before);
+                self.conn_limit.leave(before);
             }
         }
         Ok(())
     }
 }
 
-impl Lobby {
+impl ConnTracker {
     /// A lobby for one of `workers` workers.
     #[must_use]
-    pub fn new(doorkeeper: Arc<Doorkeeper>, limits: Limits, workers: usize) -> Self {
+    pub fn new(conn_limit: Arc<ConnLimit>, limits: ConnLimits, workers: usize) -> Self {
         Self {
-            doorkeeper,
+            conn_limit,
             limits,
-            silent_limit: limits.max_silent_conns.div_ceil(workers.max(1)).max(1),
+            max_unauthenticated: limits.max_unauthenticated_conns.div_ceil(workers.max(1)).max(1),
             clock: Arc::default(),
             draining: AtomicBool::new(false),
             present: Mutex::default(),
         }
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &ConnLimits {
         &self.limits
     }
 
     /// Takes a conn in, or `None` when there are too many.
-    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<Presence>> {
-        Some(self.admit_to(self.place()?, peer))
+    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<ConnState>> {
+        Some(self.admit_to(self.permit()?, peer))
     }
 
     /// A place for one more conn, or `None` when there are too many.
-    pub(super) fn place(&self) -> Option<Place> {
-        let doorkeeper = Arc::clone(&self.doorkeeper);
+    pub(super) fn permit(&self) -> Option<ConnPermit> {
+        let conn_limit = Arc::clone(&self.conn_limit);
         let max_per_caller = self.limits.max_conns_per_caller;
-        let place = Place { doorkeeper, caller: None, max_per_caller };
-        let before = self.doorkeeper.conns.fetch_add(1, Relaxed);
-        (before < self.limits.max_conns).then_some(place)
+        let permit = ConnPermit { conn_limit, caller: None, max_per_caller };
+        let before = self.conn_limit.conns.fetch_add(1, Relaxed);
+        (before < self.limits.max_conns).then_some(permit)
     }
 
     /// Takes a conn in that has a place.
-    pub(super) fn admit_to(&self, place: Place, peer: Option<IpAddr>) -> Arc<Presence> {
-        let presence = Arc::new(Presence::new(Arc::clone(&self.clock), peer, place));
+    pub(super) fn admit_to(&self, permit: ConnPermit, peer: Option<IpAddr>) -> Arc<ConnState> {
+        let state = Arc::new(ConnState::new(Arc::clone(&self.clock), peer, permit));
         if self.draining.load(Relaxed) {
-            presence.tell(Order::Drain);
+            state.signal(ConnSignal::Drain);
         }
         let mut present = self.present.lock();
-        present.all.push(Arc::downgrade(&presence));
-        present.silent.push_back(Arc::downgrade(&presence));
-        present.evict_silent(self.silent_limit);
+        present.all.push(Arc::downgrade(&state));
+        present.unauthenticated.push_back(Arc::downgrade(&state));
+        present.evict_unauthenticated(self.max_unauthenticated);
         drop(present);
-        presence
+        state
     }
 
     /// Moves the clock and closes what is overdue, for as long as it is polled.
@@ -159,7 +161,7 @@ impl Lobby {
         loop {
             interval.tick().await;
             self.clock.fetch_add(1, Relaxed);
-            self.present.lock().dismiss_overdue(deadlines);
+            self.present.lock().close_overdue(deadlines);
         }
     }
 
@@ -167,48 +169,50 @@ impl Lobby {
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
         let present = self.present.lock();
-        for presence in present.all.iter().filter_map(Weak::upgrade) {
-            presence.tell(Order::Drain);
+        for state in present.all.iter().filter_map(Weak::upgrade) {
+            state.signal(ConnSignal::Drain);
         }
     }
 }
 
-impl Present {
+impl TrackedConns {
     /// Beyond the limit the oldest conn of nobody who is known goes.
-    fn evict_silent(&mut self, limit: usize) {
-        if self.silent.len() <= limit {
+    fn evict_unauthenticated(&mut self, limit: usize) {
+        if self.unauthenticated.len() <= limit {
             return;
         }
-        self.forget_greeted();
-        while self.silent.len() > limit {
-            if let Some(oldest) = self.silent.pop_front().and_then(|oldest| oldest.upgrade()) {
-                oldest.tell(Order::Leave);
+        self.forget_authenticated();
+        while self.unauthenticated.len() > limit {
+            if let Some(oldest) =
+                self.unauthenticated.pop_front().and_then(|oldest| oldest.upgrade())
+            {
+                oldest.signal(ConnSignal::Close);
             }
         }
     }
 
-    fn forget_greeted(&mut self) {
-        self.silent
-            .retain(|presence| presence.upgrade().is_some_and(|presence| !presence.has_greeted()));
+    fn forget_authenticated(&mut self) {
+        self.unauthenticated
+            .retain(|state| state.upgrade().is_some_and(|state| !state.is_authenticated()));
     }
 
-    fn dismiss_overdue(&mut self, deadlines: Deadlines) {
-        self.all.retain(|presence| {
-            let Some(presence) = presence.upgrade() else { return false };
-            if presence.is_overdue(deadlines) {
-                presence.tell(Order::Leave);
+    fn close_overdue(&mut self, deadlines: Deadlines) {
+        self.all.retain(|state| {
+            let Some(state) = state.upgrade() else { return false };
+            if state.is_overdue(deadlines) {
+                state.signal(ConnSignal::Close);
             }
             true
         });
-        self.forget_greeted();
+        self.forget_authenticated();
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnPermit {
     fn drop(&mut self) {
-        self.doorkeeper.conns.fetch_sub(1, Relaxed);
+        self.conn_limit.conns.fetch_sub(1, Relaxed);
         if let Some(caller) = self.caller {
-            self.doorkeeper.leave(caller);
+            self.conn_limit.leave(caller);
         }
     }
 }

@@ -21,24 +21,24 @@ use crate::tasks::Tasks;
 
 /// Names to addresses, for all workers.
 #[derive(Debug)]
-pub struct Names {
+pub struct NameLookups {
     resolver: Arc<dyn Resolver>,
     tasks: Tasks,
-    slots: Slots,
+    slots: LookupLimits,
     /// Look-ups that are wanted, by those who want them. The one who entered it asks for a slot.
-    wanted: DashMap<(Asker, Name), Pending, RandomState>,
+    wanted: DashMap<(LookupOwner, LookupKey), PendingLookup, RandomState>,
     /// Look-ups that the resolver is working on.
-    started: DashMap<Name, Pending, RandomState>,
+    started: DashMap<LookupKey, PendingLookup, RandomState>,
     /// Names that did not exist, and since when that is known.
-    missing: DashMap<Name, (Instant, Arc<io::Error>), RandomState>,
+    missing: DashMap<LookupKey, (Instant, Arc<io::Error>), RandomState>,
 }
 
 /// A host and a port.
-type Name = (Arc<str>, u16);
+type LookupKey = (Arc<str>, u16);
 /// An integration, or what belongs to none.
-type Asker = Option<IntegrationName>;
-type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
-type Pending = watch::Receiver<Option<Answer>>;
+type LookupOwner = Option<IntegrationName>;
+type LookupOutcome = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
+type PendingLookup = watch::Receiver<Option<LookupOutcome>>;
 
 /// The reason why a name has no addresses.
 #[derive(Clone, Debug)]
@@ -53,32 +53,32 @@ pub(super) enum LookupError {
 
 /// The right to have a look-up under way.
 #[derive(Debug)]
-struct Slot {
+struct LookupPermit {
     _of_asker: Option<OwnedSemaphorePermit>,
     _of_all: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
-struct Slots {
+struct LookupLimits {
     all: Arc<Semaphore>,
-    shares: DashMap<Asker, Arc<Semaphore>, RandomState>,
+    shares: DashMap<LookupOwner, Arc<Semaphore>, RandomState>,
 }
 
 /// A request that wants a look-up, for itself and those who follow; its entry goes with it.
 #[derive(Debug)]
-struct Wanting<'a> {
-    names: &'a Arc<Names>,
-    key: (Asker, Name),
-    tell: watch::Sender<Option<Answer>>,
+struct LookupRequest<'a> {
+    names: &'a Arc<NameLookups>,
+    key: (LookupOwner, LookupKey),
+    tell: watch::Sender<Option<LookupOutcome>>,
 }
 
 /// A look-up that the resolver is working on; its entry and its slot go with it.
 #[derive(Debug)]
-struct Started {
-    names: Arc<Names>,
-    name: Name,
-    tell: watch::Sender<Option<Answer>>,
-    _slot: Slot,
+struct RunningLookup {
+    names: Arc<NameLookups>,
+    name: LookupKey,
+    tell: watch::Sender<Option<LookupOutcome>>,
+    _slot: LookupPermit,
 }
 
 /// The number of look-ups under way at once, for all integrations; each may hold a thread.
@@ -92,14 +92,17 @@ const MAX_MISSING: usize = 4096;
 /// The number of shares that are remembered before unused ones are forgotten.
 const MAX_IDLE_SHARES: usize = 1024;
 
-impl Names {
+impl NameLookups {
     /// Names that `resolver` knows.
     #[must_use]
     pub fn new(resolver: Arc<dyn Resolver>) -> Self {
         Self {
             resolver,
             tasks: Tasks::default(),
-            slots: Slots { all: Arc::new(Semaphore::new(MAX_LOOKUPS)), shares: DashMap::default() },
+            slots: LookupLimits {
+                all: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+                shares: DashMap::default(),
+            },
             wanted: DashMap::default(),
             started: DashMap::default(),
             missing: DashMap::default(),
@@ -123,7 +126,7 @@ impl Names {
         }
     }
 
-    async fn answer(self: &Arc<Self>, asker: Asker, name: &Name) -> Answer {
+    async fn answer(self: &Arc<Self>, asker: LookupOwner, name: &LookupKey) -> LookupOutcome {
         loop {
             if let Some(error) = self.known_missing(name) {
                 return Err(error);
@@ -150,20 +153,24 @@ impl Names {
 
     /// The look-up that another request of the same integration wants already, or the task of
     /// wanting it.
-    fn want(self: &Arc<Self>, asker: Asker, name: &Name) -> Result<Pending, Wanting<'_>> {
+    fn want(
+        self: &Arc<Self>,
+        asker: LookupOwner,
+        name: &LookupKey,
+    ) -> Result<PendingLookup, LookupRequest<'_>> {
         let key = (asker, name.clone());
         match self.wanted.entry(key.clone()) {
             Entry::Occupied(entry) => Ok(entry.get().clone()),
             Entry::Vacant(entry) => {
                 let (tell, pending) = watch::channel(None);
                 entry.insert(pending);
-                Err(Wanting { names: self, key, tell })
+                Err(LookupRequest { names: self, key, tell })
             }
         }
     }
 
     /// Starts a look-up, unless one has started meanwhile.
-    fn start(self: &Arc<Self>, name: &Name, slot: Slot) -> Pending {
+    fn start(self: &Arc<Self>, name: &LookupKey, slot: LookupPermit) -> PendingLookup {
         let entry = match self.started.entry(name.clone()) {
             Entry::Occupied(entry) => return entry.get().clone(),
             Entry::Vacant(entry) => entry,
@@ -171,18 +178,18 @@ impl Names {
         let (tell, pending) = watch::channel(None);
         entry.insert(pending.clone());
         let (names, name) = (Arc::clone(self), name.clone());
-        let started = Started { names, name, tell, _slot: slot };
+        let started = RunningLookup { names, name, tell, _slot: slot };
         self.tasks.spawn(started.run());
         pending
     }
 
-    fn known_missing(&self, name: &Name) -> Option<Arc<io::Error>> {
+    fn known_missing(&self, name: &LookupKey) -> Option<Arc<io::Error>> {
         let entry = self.missing.get(name)?;
         let (since, error) = &*entry;
         (instant().saturating_duration_since(*since) < MISSING_FOR).then(|| Arc::clone(error))
     }
 
-    fn note_missing(&self, name: &Name, error: &Arc<io::Error>) {
+    fn note_missing(&self, name: &LookupKey, error: &Arc<io::Error>) {
         let now = instant();
         if self.missing.len() >= MAX_MISSING {
             self.missing
@@ -194,8 +201,8 @@ impl Names {
     }
 }
 
-impl Wanting<'_> {
-    async fn run(self) -> Answer {
+impl LookupRequest<'_> {
+    async fn run(self) -> LookupOutcome {
         let (asker, name) = &self.key;
         let slot = self.names.slots.take(asker).await;
         let answer = answer_of(self.names.start(name, slot)).await;
@@ -204,13 +211,13 @@ impl Wanting<'_> {
     }
 }
 
-impl Drop for Wanting<'_> {
+impl Drop for LookupRequest<'_> {
     fn drop(&mut self) {
         self.names.wanted.remove(&self.key);
     }
 }
 
-impl Started {
+impl RunningLookup {
     async fn run(self) {
         let (host, port) = &self.name;
         let answer = match self.names.resolver.lookup(host, *port).await {
@@ -227,15 +234,15 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for RunningLookup {
     fn drop(&mut self) {
         self.names.started.remove(&self.name);
     }
 }
 
-impl Slots {
+impl LookupLimits {
     /// Waits for a slot, first of the asker's own share, then of all. Cancel-safe.
-    async fn take(&self, asker: &Asker) -> Slot {
+    async fn take(&self, asker: &LookupOwner) -> LookupPermit {
         if self.shares.len() > MAX_IDLE_SHARES {
             self.shares.retain(|_, share| Arc::strong_count(share) > 1);
         }
@@ -244,12 +251,12 @@ impl Slots {
         // Neither is ever closed.
         let of_asker = share.acquire_owned().await.ok();
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok();
-        Slot { _of_asker: of_asker, _of_all: of_all }
+        LookupPermit { _of_asker: of_asker, _of_all: of_all }
     }
 }
 
 /// The answer of a look-up that has started.
-async fn answer_of(mut started: Pending) -> Answer {
+async fn answer_of(mut started: PendingLookup) -> LookupOutcome {
     let answer = started.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
     // It is dropped without an answer when its worker ends.
     answer.unwrap_or_else(|| Err(Arc::new(io::ErrorKind::Interrupted.into())))
@@ -302,14 +309,14 @@ mod tests {
         }
     }
 
-    fn names(may_answer: bool) -> (Arc<Scripted>, Arc<Names>) {
+    fn names(may_answer: bool) -> (Arc<Scripted>, Arc<NameLookups>) {
         let scripted = Arc::new(Scripted {
             running: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             asked: parking_lot::Mutex::default(),
             may_answer: watch::Sender::new(may_answer),
         });
-        (Arc::clone(&scripted), Arc::new(Names::new(scripted)))
+        (Arc::clone(&scripted), Arc::new(NameLookups::new(scripted)))
     }
 
     fn integration(name: &str) -> IntegrationName {
@@ -317,7 +324,7 @@ mod tests {
     }
 
     async fn ask(
-        names: &Arc<Names>,
+        names: &Arc<NameLookups>,
         asker: &str,
         host: &str,
     ) -> Result<Arc<[SocketAddr]>, LookupError> {

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use rustls::AlertDescription;
 use tokio::sync::{Notify, watch};
 
-use super::frames::{self, Seen};
+use super::frames::{self, FrameEvent};
 use crate::clock::instant;
 
 /// What the frames on a conn have said so far.
 #[derive(Debug)]
-pub(in crate::upstream) struct Facts {
+pub(in crate::upstream) struct ConnFacts {
     begun: Instant,
     /// The number of streams that the peer allows at once, as far as we would use them; `None`
     /// until it has said.
@@ -52,7 +52,7 @@ pub(in crate::upstream) struct Facts {
     alert: OnceLock<AlertDescription>,
 }
 
-impl Facts {
+impl ConnFacts {
     /// Facts about a new conn, which tell `freed` of every change that may make room.
     pub(super) fn new(freed: Arc<Notify>) -> Self {
         Self {
@@ -193,7 +193,7 @@ impl Facts {
 
     /// A request that was sent at `since` was not answered in time: where nothing at all was
     /// received meanwhile, the conn is suspected to be dead.
-    pub(super) fn unanswered(&self, since: Instant) {
+    pub(super) fn note_timeout(&self, since: Instant) {
         if self.heard() < since {
             self.suspect.store(true, Relaxed);
         }
@@ -243,9 +243,9 @@ impl Facts {
         self.close();
     }
 
-    pub(super) fn received(&self, seen: Seen) {
+    pub(super) fn received(&self, seen: FrameEvent) {
         match seen {
-            Seen::Begun { kind, stream } => {
+            FrameEvent::Begun { kind, stream } => {
                 if kind != frames::PING {
                     self.busy_us.store(self.heard_us.load(Relaxed), Relaxed);
                 }
@@ -257,22 +257,22 @@ impl Facts {
                     self.flushed_stream.fetch_max(stream, Relaxed);
                 }
             }
-            Seen::Setting { id: MAX_CONCURRENT_STREAMS, value } => {
+            FrameEvent::Setting { id: MAX_CONCURRENT_STREAMS, value } => {
                 let max = usize::try_from(value).unwrap_or(usize::MAX).min(MAX_STREAMS);
                 self.max_streams.send_replace(Some(max));
                 self.freed.notify_waiters();
             }
-            Seen::Setting { .. } => {}
-            Seen::SettingsEnd => self.settle(),
-            Seen::LastStream(stream) => {
+            FrameEvent::Setting { .. } => {}
+            FrameEvent::SettingsEnd => self.settle(),
+            FrameEvent::LastStream(stream) => {
                 self.last_stream.fetch_min(stream, Relaxed);
                 self.close();
             }
         }
     }
 
-    pub(super) fn sent(&self, seen: Seen) {
-        if let Seen::Begun { kind: frames::HEADERS, stream } = seen {
+    pub(super) fn sent(&self, seen: FrameEvent) {
+        if let FrameEvent::Begun { kind: frames::HEADERS, stream } = seen {
             self.written_stream.fetch_max(stream, Relaxed);
         }
     }
@@ -306,8 +306,8 @@ const MAX_CONCURRENT_STREAMS: u16 = 3;
 mod tests {
     use super::*;
 
-    fn after(said: &[Seen]) -> Facts {
-        let facts = Facts::new(Arc::default());
+    fn after(said: &[FrameEvent]) -> ConnFacts {
+        let facts = ConnFacts::new(Arc::default());
         for seen in said {
             facts.received(*seen);
         }
@@ -316,20 +316,43 @@ mod tests {
 
     #[test]
     fn the_peers_settings_say_how_many_streams_there_may_be() {
-        let begun = Seen::Begun { kind: frames::SETTINGS, stream: 0 };
-        let max = |value| Seen::Setting { id: MAX_CONCURRENT_STREAMS, value };
-        let other = Seen::Setting { id: 4, value: 1 };
+        let begun = FrameEvent::Begun { kind: frames::SETTINGS, stream: 0 };
+        let max = |value| FrameEvent::Setting { id: MAX_CONCURRENT_STREAMS, value };
+        let other = FrameEvent::Setting { id: 4, value: 1 };
         for (said, expected) in [
             (vec![], 1),
             (vec![begun], 1),
-            (vec![begun, other, Seen::SettingsEnd], MAX_STREAMS),
-            (vec![begun, max(7), Seen::SettingsEnd], 7),
-            (vec![begun, max(7), Seen::SettingsEnd, begun, other, Seen::SettingsEnd], 7),
-            (vec![begun, max(7), Seen::SettingsEnd, begun, max(3), Seen::SettingsEnd], 3),
-            (vec![begun, max(0), Seen::SettingsEnd], 0),
-            (vec![begun, max(0), Seen::SettingsEnd, begun, max(2), Seen::SettingsEnd], 2),
-            (vec![begun, max(u32::MAX), Seen::SettingsEnd], MAX_STREAMS),
-            (vec![Seen::Begun { kind: 0, stream: 1 }], MAX_STREAMS),
+            (vec![begun, other, FrameEvent::SettingsEnd], MAX_STREAMS),
+            (vec![begun, max(7), FrameEvent::SettingsEnd], 7),
+            (
+                vec![begun, max(7), FrameEvent::SettingsEnd, begun, other, FrameEvent::SettingsEnd],
+                7,
+            ),
+            (
+                vec![
+                    begun,
+                    max(7),
+                    FrameEvent::SettingsEnd,
+                    begun,
+                    max(3),
+                    FrameEvent::SettingsEnd,
+                ],
+                3,
+            ),
+            (vec![begun, max(0), FrameEvent::SettingsEnd], 0),
+            (
+                vec![
+                    begun,
+                    max(0),
+                    FrameEvent::SettingsEnd,
+                    begun,
+                    max(2),
+                    FrameEvent::SettingsEnd,
+                ],
+                2,
+            ),
+            (vec![begun, max(u32::MAX), FrameEvent::SettingsEnd], MAX_STREAMS),
+            (vec![FrameEvent::Begun { kind: 0, stream: 1 }], MAX_STREAMS),
         ] {
             assert_eq!(after(&said).max_streams(), expected, "{said:?}");
         }
@@ -337,23 +360,23 @@ mod tests {
 
     #[test]
     fn a_stream_is_unprocessed_beyond_the_peers_last_or_when_it_was_never_written() {
-        let facts = Facts::new(Arc::default());
+        let facts = ConnFacts::new(Arc::default());
         assert!(facts.is_unprocessed(1), "nothing was written");
-        facts.sent(Seen::Begun { kind: frames::HEADERS, stream: 7 });
+        facts.sent(FrameEvent::Begun { kind: frames::HEADERS, stream: 7 });
         assert!(!facts.is_unprocessed(7) && facts.is_unprocessed(9));
-        facts.received(Seen::LastStream(u32::MAX >> 1));
+        facts.received(FrameEvent::LastStream(u32::MAX >> 1));
         assert!(!facts.is_unprocessed(7) && facts.is_closed());
-        facts.received(Seen::LastStream(3));
+        facts.received(FrameEvent::LastStream(3));
         assert!(!facts.is_unprocessed(3) && facts.is_unprocessed(5));
-        facts.received(Seen::LastStream(7));
+        facts.received(FrameEvent::LastStream(7));
         assert!(facts.is_unprocessed(5), "what was given up is not taken back");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_conn_ends_that_can_not_send_what_was_given_up() {
-        let answer = Seen::Begun { kind: frames::HEADERS, stream: 1 };
+        let answer = FrameEvent::Begun { kind: frames::HEADERS, stream: 1 };
         for (is_flushed, is_cut) in [(false, true), (true, false)] {
-            let facts = Facts::new(Arc::default());
+            let facts = ConnFacts::new(Arc::default());
             facts.sent(answer);
             facts.give_up(1);
             let ends = tokio::time::timeout(2 * WRITE_TIMEOUT, facts.is_cut());
@@ -365,7 +388,7 @@ mod tests {
             let (ends, ()) = tokio::join!(ends, flushed);
             assert_eq!((ends.is_ok(), facts.is_closed()), (is_cut, is_cut));
         }
-        let facts = Facts::new(Arc::default());
+        let facts = ConnFacts::new(Arc::default());
         facts.sent(answer);
         facts.received(answer);
         assert!(facts.is_flushed(1), "what was answered has left");
@@ -373,16 +396,16 @@ mod tests {
 
     #[test]
     fn a_stream_is_held_back_while_there_are_more_than_the_peer_allows() {
-        let facts = Facts::new(Arc::default());
+        let facts = ConnFacts::new(Arc::default());
         facts.add_stream();
         assert!(!facts.is_held_back(1), "it is about to be written");
-        facts.received(Seen::Setting { id: MAX_CONCURRENT_STREAMS, value: 0 });
+        facts.received(FrameEvent::Setting { id: MAX_CONCURRENT_STREAMS, value: 0 });
         assert!(facts.is_held_back(1));
-        facts.sent(Seen::Begun { kind: frames::HEADERS, stream: 1 });
+        facts.sent(FrameEvent::Begun { kind: frames::HEADERS, stream: 1 });
         assert!(!facts.is_held_back(1), "it has left");
         facts.add_stream();
         assert!(facts.is_held_back(3));
-        facts.received(Seen::LastStream(1));
+        facts.received(FrameEvent::LastStream(1));
         assert!(!facts.is_held_back(3), "it will never leave");
     }
 }

@@ -7,17 +7,17 @@ use crate::secret::Secret;
 
 /// Puts texts and numbers one after the other.
 #[derive(Debug)]
-pub struct Packing(Zeroizing<Vec<u8>>);
+pub struct Packer(Zeroizing<Vec<u8>>);
 
 /// Takes them out again in the same order. `None` from any step: the bytes are something else.
 #[derive(Debug)]
-pub struct Unpacking<'a>(&'a [u8]);
+pub struct Unpacker<'a>(&'a [u8]);
 
-impl Packing {
+impl Packer {
     /// Begins; `kind` says what is packed, and in which version.
     #[must_use]
     pub fn new(kind: u8) -> Self {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(INITIAL_CAPACITY));
         bytes.push(kind);
         Self(bytes)
     }
@@ -53,7 +53,7 @@ impl Packing {
     }
 }
 
-impl<'a> Unpacking<'a> {
+impl<'a> Unpacker<'a> {
     /// Begins with what was packed as `kind`.
     #[must_use]
     pub fn new(kind: u8, bytes: &'a Secret) -> Option<Self> {
@@ -105,7 +105,7 @@ impl<'a> Unpacking<'a> {
 }
 
 /// What is packed is seldom longer; a buffer that grows leaves copies behind.
-const ROOM: usize = 4096;
+const INITIAL_CAPACITY: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -114,14 +114,14 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked_in_the_same_order() {
-        let packed = Packing::new(7).text(b"one").maybe(None).maybe(Some(b"")).number(-5).finish();
-        let mut unpacking = Unpacking::new(7, &packed).unwrap();
+        let packed = Packer::new(7).text(b"one").maybe(None).maybe(Some(b"")).number(-5).finish();
+        let mut unpacking = Unpacker::new(7, &packed).unwrap();
         assert_eq!(unpacking.utf8(), Some("one"));
         assert_eq!(unpacking.maybe(), Some(None));
         assert_eq!(unpacking.maybe_utf8(), Some(Some("")));
         assert_eq!(unpacking.number(), Some(-5));
         assert!(unpacking.is_done());
-        assert!(Unpacking::new(8, &packed).is_none());
+        assert!(Unpacker::new(8, &packed).is_none());
     }
 
     proptest! {
@@ -130,7 +130,7 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![9 => Just(0_u8), 1 => 1_u8..9], 0..90),
         ) {
             let bytes = Secret::new([&[1], &*bytes].concat());
-            let (mut unpacking, mut packing) = (Unpacking::new(1, &bytes).unwrap(), Packing::new(1));
+            let (mut unpacking, mut packing) = (Unpacker::new(1, &bytes).unwrap(), Packer::new(1));
             while let Some(text) = unpacking.text() {
                 packing = packing.text(text);
             }

@@ -17,46 +17,46 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::framing::Fault;
+use super::conn_state::{ConnSignal, ConnState};
+use super::framing::FramingFault;
 use super::gate::Gate;
-use super::presence::{Order, Presence};
-use super::{House, Limits, TurnedAway};
+use super::{ConnLimits, EarlyRefusal, Handler};
 use crate::tasks::Tasks;
 
 /// A conn that has just come in.
-pub(super) struct Stranger<H> {
-    pub(super) house: Arc<H>,
-    pub(super) presence: Arc<Presence>,
-    pub(super) limits: Limits,
+pub(super) struct NewConn<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) state: Arc<ConnState>,
+    pub(super) limits: ConnLimits,
     pub(super) tasks: Tasks,
 }
 
 /// What came of a conn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Heard {
+pub(super) enum ConnOutcome {
     /// A request, or the beginning of one; or it was told to leave.
-    Something,
+    Used,
     /// It was closed from the other end before that.
-    Nothing,
+    Unused,
 }
 
-impl<H: House> Stranger<H> {
+impl<H: Handler> NewConn<H> {
     /// Serves a caller over TLS; ALPN says which HTTP.
     pub(super) async fn serve_tls<T>(self, io: T, config: Arc<ServerConfig>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let handshake = TlsAcceptor::from(config).accept(io);
-        let Some(Ok(io)) = unless_told_to_leave(&self.presence, handshake).await else { return };
+        let Some(Ok(io)) = unless_closing(&self.state, handshake).await else { return };
         let _heard = self.serve_negotiated(io).await;
     }
 
     /// Serves a caller whose TLS handshake is over.
-    pub(super) async fn serve_negotiated<T>(self, io: TlsStream<T>) -> Heard
+    pub(super) async fn serve_negotiated<T>(self, io: TlsStream<T>) -> ConnOutcome
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.presence.restart();
+        self.state.restart_head_deadline();
         if io.get_ref().1.alpn_protocol() == Some(b"h2") {
             Box::pin(self.serve_http2(io)).await
         } else {
@@ -65,46 +65,45 @@ impl<H: House> Stranger<H> {
     }
 
     /// Serves a caller of HTTP/1.1, or of HTTP/2 with prior knowledge (RFC 9113 §3.3).
-    pub(super) async fn serve_plain<T>(self, mut io: T) -> Heard
+    pub(super) async fn serve_plain<T>(self, mut io: T) -> ConnOutcome
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let greeting = unless_told_to_leave(&self.presence, read_greeting(&mut io)).await;
-        let greeting = match greeting {
-            None => return Heard::Something,
-            Some(Err(_)) => return Heard::Nothing,
-            Some(Ok(greeting)) if greeting.is_empty() => return Heard::Nothing,
-            Some(Ok(greeting)) => greeting,
+        let first_bytes = unless_closing(&self.state, read_first_bytes(&mut io)).await;
+        let first_bytes = match first_bytes {
+            None => return ConnOutcome::Used,
+            Some(Err(_)) => return ConnOutcome::Unused,
+            Some(Ok(first_bytes)) if first_bytes.is_empty() => return ConnOutcome::Unused,
+            Some(Ok(first_bytes)) => first_bytes,
         };
-        if greeting.starts_with(HTTP2_PREFACE) {
+        if first_bytes.starts_with(HTTP2_PREFACE) {
             let (reader, writer) = tokio::io::split(io);
-            let reader = std::io::Cursor::new(greeting).chain(reader);
+            let reader = std::io::Cursor::new(first_bytes).chain(reader);
             return Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
         }
-        if greeting.first() == Some(&TLS_HANDSHAKE) {
+        if first_bytes.first() == Some(&TLS_HANDSHAKE_BYTE) {
             // The house writes it down; what the caller understands is an alert.
-            let _as_http = self.house.turn_away(TurnedAway::Fault(Fault::Tls));
-            Box::pin(turn_away(io, UNEXPECTED_MESSAGE.to_vec())).await;
-            return Heard::Something;
+            let _as_http = self.handler.early_refusal(EarlyRefusal::Framing(FramingFault::Tls));
+            Box::pin(send_and_close(io, UNEXPECTED_MESSAGE_ALERT.to_vec())).await;
+            return ConnOutcome::Used;
         }
-        self.serve_http1(io, greeting).await;
-        Heard::Something
+        self.serve_http1(io, first_bytes).await;
+        ConnOutcome::Used
     }
 
-    async fn serve_http1<T>(self, io: T, greeting: Vec<u8>)
+    async fn serve_http1<T>(self, io: T, first_bytes: Vec<u8>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let gate = Gate::new(io, greeting, self.limits.head, Arc::clone(&self.presence));
+        let gate = Gate::new(io, first_bytes, self.limits.head, Arc::clone(&self.state));
         let mut conn = http1::Builder::new()
             .half_close(true)
             .writev(false)
-            .max_buf_size(self.limits.head.max_bytes.max(MIN_BUFFER))
-            .serve_connection(TokioIo::new(gate), requests(&self.house, &self.presence))
+            .max_buf_size(self.limits.head.max_bytes.max(MIN_READ_BUFFER))
+            .serve_connection(TokioIo::new(gate), requests(&self.handler, &self.state))
             .with_upgrades();
         let ended =
-            attend(&self.presence, &mut conn, http1::UpgradeableConnection::graceful_shutdown)
-                .await;
+            drive(&self.state, &mut conn, http1::UpgradeableConnection::graceful_shutdown).await;
         if ended.is_none() {
             return;
         }
@@ -119,7 +118,7 @@ impl<H: House> Stranger<H> {
         }
     }
 
-    async fn serve_http2<T>(self, io: T) -> Heard
+    async fn serve_http2<T>(self, io: T) -> ConnOutcome
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -129,34 +128,34 @@ impl<H: House> Stranger<H> {
             .max_header_list_size(header_list)
             .max_concurrent_streams(MAX_STREAMS)
             .keep_alive_interval(Duration::from_secs(20))
-            .serve_connection(TokioIo::new(io), requests(&self.house, &self.presence));
-        let ended = attend(&self.presence, &mut conn, http2::Connection::graceful_shutdown).await;
-        let is_silent = ended.is_some() && !self.presence.was_visited();
-        if is_silent { Heard::Nothing } else { Heard::Something }
+            .serve_connection(TokioIo::new(io), requests(&self.handler, &self.state));
+        let ended = drive(&self.state, &mut conn, http2::Connection::graceful_shutdown).await;
+        let is_silent = ended.is_some() && !self.state.has_read_head();
+        if is_silent { ConnOutcome::Unused } else { ConnOutcome::Used }
     }
 
-    async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(self, io: T, fault: Fault) {
-        let message = self.house.turn_away(TurnedAway::Fault(fault));
-        turn_away(io, message).await;
+    async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(self, io: T, fault: FramingFault) {
+        let message = self.handler.early_refusal(EarlyRefusal::Framing(fault));
+        send_and_close(io, message).await;
     }
 }
 
 /// Hands each request of a conn to the house.
-fn requests<H: House>(
-    house: &Arc<H>,
-    presence: &Arc<Presence>,
+fn requests<H: Handler>(
+    handler: &Arc<H>,
+    state: &Arc<ConnState>,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
     Response = http::Response<H::Body>,
     Error = Infallible,
     Future = impl Future<Output = Result<http::Response<H::Body>, Infallible>> + Send + use<H>,
 > + use<H> {
-    let (house, presence) = (Arc::clone(house), Arc::clone(presence));
-    service_fn(move |request| Arc::clone(&house).answer(presence.visit(), request))
+    let (handler, state) = (Arc::clone(handler), Arc::clone(state));
+    service_fn(move |request| Arc::clone(&handler).handle(state.begin_request(), request))
 }
 
 /// Sends a last message and closes so that the caller can read it.
-pub(super) async fn turn_away<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, message: Vec<u8>) {
+pub(super) async fn send_and_close<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, message: Vec<u8>) {
     let farewell = async {
         io.write_all(&message).await?;
         io.shutdown().await
@@ -178,24 +177,20 @@ async fn linger<T: AsyncRead + Unpin>(mut io: T) {
 }
 
 /// Drives a conn, passing on what it is told. `None` when it was told to leave.
-async fn attend<C>(
-    presence: &Presence,
-    conn: &mut C,
-    drain: impl Fn(Pin<&mut C>),
-) -> Option<C::Output>
+async fn drive<C>(state: &ConnState, conn: &mut C, drain: impl Fn(Pin<&mut C>)) -> Option<C::Output>
 where
     C: Future + Unpin,
 {
     let (mut told, mut known) = (false, None);
     poll_fn(|cx| {
-        match presence.watch(cx, &mut known) {
-            Order::Stay => {}
-            Order::Drain if told => {}
-            Order::Drain => {
+        match state.watch(cx, &mut known) {
+            ConnSignal::Keep => {}
+            ConnSignal::Drain if told => {}
+            ConnSignal::Drain => {
                 told = true;
                 drain(Pin::new(conn));
             }
-            Order::Leave => return Poll::Ready(None),
+            ConnSignal::Close => return Poll::Ready(None),
         }
         Pin::new(&mut *conn).poll(cx).map(Some)
     })
@@ -203,13 +198,10 @@ where
 }
 
 /// Before there is a request, draining means leaving.
-pub(super) async fn unless_told_to_leave<F: Future>(
-    presence: &Presence,
-    future: F,
-) -> Option<F::Output> {
+pub(super) async fn unless_closing<F: Future>(state: &ConnState, future: F) -> Option<F::Output> {
     let (mut future, mut known) = (pin!(future), None);
     poll_fn(|cx: &mut Context<'_>| {
-        if presence.watch(cx, &mut known) == Order::Stay {
+        if state.watch(cx, &mut known) == ConnSignal::Keep {
             future.as_mut().poll(cx).map(Some)
         } else {
             Poll::Ready(None)
@@ -219,27 +211,27 @@ pub(super) async fn unless_told_to_leave<F: Future>(
 }
 
 /// Reads until it is clear whether the caller speaks HTTP/2.
-async fn read_greeting<T: AsyncRead + Unpin>(io: &mut T) -> std::io::Result<Vec<u8>> {
-    let mut greeting = Vec::with_capacity(GREETING);
+async fn read_first_bytes<T: AsyncRead + Unpin>(io: &mut T) -> std::io::Result<Vec<u8>> {
+    let mut first_bytes = Vec::with_capacity(FIRST_READ_BYTES);
     loop {
-        let ended = io.read_buf(&mut greeting).await? == 0;
+        let ended = io.read_buf(&mut first_bytes).await? == 0;
         let undecided =
-            greeting.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&greeting);
+            first_bytes.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&first_bytes);
         if ended || !undecided {
-            return Ok(greeting);
+            return Ok(first_bytes);
         }
     }
 }
 
 /// RFC 9113 §3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const GREETING: usize = 1024;
+const FIRST_READ_BYTES: usize = 1024;
 /// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
-const TLS_HANDSHAKE: u8 = 22;
+const TLS_HANDSHAKE_BYTE: u8 = 22;
 /// A fatal TLS alert, `unexpected_message` (RFC 8446 §6).
-const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 1, 0, 2, 2, 10];
+const UNEXPECTED_MESSAGE_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 10];
 /// The smallest read buffer that the HTTP library takes.
-const MIN_BUFFER: usize = 8192;
+const MIN_READ_BUFFER: usize = 8192;
 const MAX_STREAMS: u32 = 128;
 /// The time that a caller may take to read a last message, or to see that nothing more is read of
 /// it.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Counters shared by all workers.
 #[derive(Debug, Default)]
-pub struct Gauges {
+pub struct UpstreamGauges {
     idle: AtomicI64,
     open: AtomicI64,
     handshakes: [AtomicU64; 3],
@@ -13,7 +13,7 @@ pub struct Gauges {
 
 /// How a handshake ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Handshake {
+pub(super) enum HandshakeOutcome {
     Completed = 0,
     Failed = 1,
     CertificateInvalid = 2,
@@ -21,7 +21,7 @@ pub(super) enum Handshake {
 
 /// What the gauges show at one moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Snapshot {
+pub struct UpstreamStats {
     /// Conns waiting for a request.
     pub idle: i64,
     /// All conns.
@@ -34,13 +34,13 @@ pub struct Snapshot {
     pub certificate_invalid: u64,
 }
 
-impl Gauges {
+impl UpstreamGauges {
     /// The figures now.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> UpstreamStats {
         let [completed, failed, certificate_invalid] =
             self.handshakes.each_ref().map(|counter| counter.load(Relaxed));
-        Snapshot {
+        UpstreamStats {
             idle: self.idle.load(Relaxed),
             open: self.open.load(Relaxed),
             completed,
@@ -49,7 +49,7 @@ impl Gauges {
         }
     }
 
-    pub(super) fn handshake(&self, ended: Handshake) {
+    pub(super) fn handshake(&self, ended: HandshakeOutcome) {
         if let Some(counter) = self.handshakes.get(ended as usize) {
             counter.fetch_add(1, Relaxed);
         }
@@ -62,10 +62,10 @@ impl Gauges {
 
 /// One upstream conn, counted for as long as it is held.
 #[derive(Debug)]
-pub(super) struct OpenConn(Arc<Gauges>);
+pub(super) struct OpenConn(Arc<UpstreamGauges>);
 
 impl OpenConn {
-    pub(super) fn new(gauges: &Arc<Gauges>) -> Self {
+    pub(super) fn new(gauges: &Arc<UpstreamGauges>) -> Self {
         gauges.open.fetch_add(1, Relaxed);
         Self(Arc::clone(gauges))
     }

@@ -11,34 +11,34 @@ use crate::clock::instant;
 
 /// What happened by integration.
 #[derive(Debug)]
-pub(super) struct Pulses {
+pub(super) struct Histories {
     begun: Instant,
-    by_integration: Mutex<HashMap<Box<str>, Arc<Pulse>>>,
+    by_integration: Mutex<HashMap<Box<str>, Arc<History>>>,
 }
 
 /// What happened in one integration.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct History {
     begun: Instant,
-    rings: Mutex<Rings>,
+    rings: Mutex<HistoryRings>,
 }
 
 #[derive(Debug)]
-struct Rings {
-    hour: Ring,
-    day: Ring,
+struct HistoryRings {
+    hour: RingBuffer,
+    day: RingBuffer,
 }
 
 /// The last stretches of time, in a fixed number of places.
 #[derive(Debug)]
-struct Ring {
+struct RingBuffer {
     seconds: u64,
-    places: Vec<(u64, Beat)>,
+    places: Vec<(u64, Bucket)>,
 }
 
 /// How far to look back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Lookback {
+pub enum TimeWindow {
     /// An hour, minute by minute.
     Hour,
     /// A day, quarter of an hour by quarter of an hour.
@@ -47,61 +47,61 @@ pub enum Lookback {
 
 /// What happened in one stretch of time.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Beat {
+pub struct Bucket {
     /// Requests that were sent.
     pub sent: u32,
     /// Requests that were refused, by the refusal's code.
     pub refused: Vec<(&'static str, u32)>,
-    /// How many answers began within the time that [`BOUNDS`] says, and after the bound before; the
+    /// How many answers began within the time that [`LATENCY_BOUNDS_MS`] says, and after the bound before; the
     /// last one those that took longer than all.
-    pub took: [u32; BOUNDS.len() + 1],
+    pub took: [u32; LATENCY_BOUNDS_MS.len() + 1],
     /// Refreshes that brought other tokens.
     pub refreshed: u32,
     /// Refreshes that did not.
     pub not_refreshed: u32,
 }
 
-impl Default for Pulses {
+impl Default for Histories {
     fn default() -> Self {
         Self { begun: instant(), by_integration: Mutex::default() }
     }
 }
 
-impl Pulses {
+impl Histories {
     /// The pulse of an integration; `""` is that of what belongs to none that is known. Of very many
     /// integrations, those that came last share that one.
-    pub(super) fn of(&self, integration: &str) -> Arc<Pulse> {
+    pub(super) fn of(&self, integration: &str) -> Arc<History> {
         let mut all = self.by_integration.lock();
         if let Some(known) = all.get(integration) {
             return Arc::clone(known);
         }
-        let name = if all.len() < MOST { integration } else { "" };
-        let fresh = || Arc::new(Pulse::since(self.begun));
+        let name = if all.len() < MAX_INTEGRATIONS { integration } else { "" };
+        let fresh = || Arc::new(History::since(self.begun));
         Arc::clone(all.entry(name.into()).or_insert_with(fresh))
     }
 
     /// What happened in an integration, or in all of them, from the oldest stretch to this one.
-    pub(super) fn look_back(&self, integration: Option<&str>, how_far: Lookback) -> Vec<Beat> {
+    pub(super) fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
         let now = instant();
-        let mut whole = vec![Beat::default(); how_far.places()];
+        let mut whole = vec![Bucket::default(); window.places()];
         let all = self.by_integration.lock();
         let wanted = all.iter().filter(|(name, _)| integration.is_none_or(|own| own == &***name));
-        for (_, pulse) in wanted {
-            for (beat, more) in whole.iter_mut().zip(pulse.look_back(how_far, now)) {
-                beat.add(&more);
+        for (_, history) in wanted {
+            for (bucket, more) in whole.iter_mut().zip(history.look_back(window, now)) {
+                bucket.add(&more);
             }
         }
         whole
     }
 }
 
-impl Pulse {
+impl History {
     fn since(begun: Instant) -> Self {
-        let ring = |how_far: Lookback| Ring {
-            seconds: how_far.seconds(),
-            places: vec![(0, Beat::default()); how_far.places()],
+        let ring = |window: TimeWindow| RingBuffer {
+            seconds: window.seconds(),
+            places: vec![(0, Bucket::default()); window.places()],
         };
-        let rings = Rings { hour: ring(Lookback::Hour), day: ring(Lookback::Day) };
+        let rings = HistoryRings { hour: ring(TimeWindow::Hour), day: ring(TimeWindow::Day) };
         Self { begun, rings: Mutex::new(rings) }
     }
 
@@ -110,67 +110,69 @@ impl Pulse {
     pub(super) fn note(&self, now: Instant, took: Option<Duration>, refused: Option<&'static str>) {
         let slot = took.map(|took| {
             let milliseconds = took.as_secs_f64() * 1000.0;
-            let bound = BOUNDS.iter().position(|bound| milliseconds <= *bound);
-            bound.unwrap_or(BOUNDS.len())
+            let bound = LATENCY_BOUNDS_MS.iter().position(|bound| milliseconds <= *bound);
+            bound.unwrap_or(LATENCY_BOUNDS_MS.len())
         });
-        self.change(now, |beat| match refused {
+        self.change(now, |bucket| match refused {
             None => {
-                beat.sent += 1;
-                if let Some(count) = slot.and_then(|slot| beat.took.get_mut(slot)) {
+                bucket.sent += 1;
+                if let Some(count) = slot.and_then(|slot| bucket.took.get_mut(slot)) {
                     *count += 1;
                 }
             }
-            Some(code) => beat.count_refusal(code, 1),
+            Some(code) => bucket.count_refusal(code, 1),
         });
     }
 
     /// Notes a refresh that has ended now.
     pub(super) fn note_refresh(&self, worked: bool) {
-        self.change(instant(), |beat| {
-            let count = if worked { &mut beat.refreshed } else { &mut beat.not_refreshed };
+        self.change(instant(), |bucket| {
+            let count = if worked { &mut bucket.refreshed } else { &mut bucket.not_refreshed };
             *count += 1;
         });
     }
 
-    fn change(&self, now: Instant, change: impl Fn(&mut Beat)) {
+    fn change(&self, now: Instant, change: impl Fn(&mut Bucket)) {
         let since = now.saturating_duration_since(self.begun).as_secs();
         let mut rings = self.rings.lock();
         rings.hour.change(since, &change);
         rings.day.change(since, &change);
     }
 
-    fn look_back(&self, how_far: Lookback, now: Instant) -> Vec<Beat> {
+    fn look_back(&self, window: TimeWindow, now: Instant) -> Vec<Bucket> {
         let since = now.saturating_duration_since(self.begun).as_secs();
         let rings = self.rings.lock();
-        match how_far {
-            Lookback::Hour => rings.hour.look_back(since),
-            Lookback::Day => rings.day.look_back(since),
+        match window {
+            TimeWindow::Hour => rings.hour.look_back(since),
+            TimeWindow::Day => rings.day.look_back(since),
         }
     }
 }
 
-impl Ring {
-    fn change(&mut self, since: u64, change: impl Fn(&mut Beat)) {
+impl RingBuffer {
+    fn change(&mut self, since: u64, change: impl Fn(&mut Bucket)) {
         // Numbers begin at one: a place with zero was never written to.
         let number = since / self.seconds + 1;
         let at = self.place(number);
-        let Some((known, beat)) = self.places.get_mut(at) else { return };
+        let Some((known, bucket)) = self.places.get_mut(at) else { return };
         if *known != number {
             *known = number;
-            beat.clear();
+            bucket.clear();
         }
-        change(beat);
+        change(bucket);
     }
 
-    fn look_back(&self, since: u64) -> Vec<Beat> {
+    fn look_back(&self, since: u64) -> Vec<Bucket> {
         let (last, length) = (since / self.seconds + 1, self.places.len() as u64);
-        let beat = |number: u64| {
+        let bucket = |number: u64| {
             let place = self.places.get(self.place(number));
-            place.filter(|(known, _)| *known == number && number > 0).map(|(_, beat)| beat.clone())
+            place
+                .filter(|(known, _)| *known == number && number > 0)
+                .map(|(_, bucket)| bucket.clone())
         };
         (0..length)
             .rev()
-            .map(|back| last.checked_sub(back).and_then(beat).unwrap_or_default())
+            .map(|back| last.checked_sub(back).and_then(bucket).unwrap_or_default())
             .collect()
     }
 
@@ -179,10 +181,10 @@ impl Ring {
     }
 }
 
-impl Beat {
+impl Bucket {
     /// How many requests were refused.
     #[must_use]
-    pub fn all_refused(&self) -> u32 {
+    pub fn refused_total(&self) -> u32 {
         self.refused.iter().map(|(_, count)| count).sum()
     }
 
@@ -197,7 +199,7 @@ impl Beat {
             so_far += u64::from(*count);
             all > 0 && so_far >= wanted
         })?;
-        BOUNDS.get(at).or(BOUNDS.last()).copied()
+        LATENCY_BOUNDS_MS.get(at).or(LATENCY_BOUNDS_MS.last()).copied()
     }
 
     /// Adds what happened elsewhere in the same time.
@@ -228,7 +230,7 @@ impl Beat {
     }
 }
 
-impl Lookback {
+impl TimeWindow {
     /// How long a stretch is, in seconds.
     #[must_use]
     pub fn seconds(self) -> u64 {
@@ -247,13 +249,13 @@ impl Lookback {
 }
 
 /// Up to how many milliseconds, place by place.
-pub const BOUNDS: [f64; 16] = [
+pub const LATENCY_BOUNDS_MS: [f64; 16] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1000.0, 2500.0,
     10_000.0, 60_000.0,
 ];
 
 /// Some 40 KiB each.
-const MOST: usize = 200;
+const MAX_INTEGRATIONS: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -261,11 +263,12 @@ mod tests {
 
     #[test]
     fn what_is_older_than_an_hour_is_gone() {
-        let mut ring = Ring { seconds: 60, places: vec![(0, Beat::default()); 60] };
-        ring.change(30, |beat| beat.sent += 1);
-        ring.change(59, |beat| beat.sent += 1);
-        ring.change(3_000, |beat| beat.sent += 5);
-        let sent = |since| ring.look_back(since).iter().map(|beat| beat.sent).collect::<Vec<_>>();
+        let mut ring = RingBuffer { seconds: 60, places: vec![(0, Bucket::default()); 60] };
+        ring.change(30, |bucket| bucket.sent += 1);
+        ring.change(59, |bucket| bucket.sent += 1);
+        ring.change(3_000, |bucket| bucket.sent += 5);
+        let sent =
+            |since| ring.look_back(since).iter().map(|bucket| bucket.sent).collect::<Vec<_>>();
         assert_eq!((sent(3_000)[59], sent(3_000)[9], sent(3_000)[0]), (5, 2, 0));
         assert_eq!(sent(3_600).iter().sum::<u32>(), 5);
         assert_eq!(sent(3_000 + 59 * 60)[0], 5);
@@ -274,25 +277,26 @@ mod tests {
 
     #[test]
     fn integrations_are_apart_and_together() {
-        let (pulses, now) = (Pulses::default(), instant());
-        pulses.of("a").note(now, Some(Duration::from_millis(3)), None);
-        pulses.of("b").note(now, Some(Duration::from_millis(30)), None);
-        pulses.of("b").note(now, None, Some("CallerUnknown"));
-        let of = |integration| pulses.look_back(integration, Lookback::Hour).pop().unwrap();
+        let (histories, now) = (Histories::default(), instant());
+        histories.of("a").note(now, Some(Duration::from_millis(3)), None);
+        histories.of("b").note(now, Some(Duration::from_millis(30)), None);
+        histories.of("b").note(now, None, Some("CallerUnknown"));
+        let of = |integration| histories.look_back(integration, TimeWindow::Hour).pop().unwrap();
         assert_eq!((of(Some("a")).sent, of(Some("b")).sent, of(None).sent), (1, 1, 2));
-        assert_eq!((of(None).all_refused(), of(Some("a")).all_refused()), (1, 0));
+        assert_eq!((of(None).refused_total(), of(Some("a")).refused_total()), (1, 0));
         assert_eq!((of(None).percentile(50), of(None).percentile(99)), (Some(5.0), Some(35.0)));
-        assert_eq!(Beat::default().percentile(50), None);
+        assert_eq!(Bucket::default().percentile(50), None);
     }
 
     #[test]
     fn of_many_integrations_the_last_share_one() {
-        let pulses = Pulses::default();
-        for number in 0..2 * MOST {
-            pulses.of(&number.to_string()).note(instant(), None, None);
+        let histories = Histories::default();
+        for number in 0..2 * MAX_INTEGRATIONS {
+            histories.of(&number.to_string()).note(instant(), None, None);
         }
-        assert!(pulses.by_integration.lock().len() <= MOST + 1);
-        let all: u32 = pulses.look_back(None, Lookback::Day).iter().map(|beat| beat.sent).sum();
-        assert_eq!(all as usize, 2 * MOST);
+        assert!(histories.by_integration.lock().len() <= MAX_INTEGRATIONS + 1);
+        let all: u32 =
+            histories.look_back(None, TimeWindow::Day).iter().map(|bucket| bucket.sent).sum();
+        assert_eq!(all as usize, 2 * MAX_INTEGRATIONS);
     }
 }

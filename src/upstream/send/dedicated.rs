@@ -2,19 +2,19 @@
 
 use super::Upstream;
 use super::waiting::in_time;
-use crate::upstream::Rules;
+use crate::upstream::UpstreamRules;
 use crate::upstream::departure::{Departure, FinalCheck};
 use crate::upstream::dial::dial;
 use crate::upstream::error::Error;
-use crate::upstream::http1::Conn;
-use crate::upstream::meter::OpenConn;
+use crate::upstream::gauges::OpenConn;
+use crate::upstream::http1::Http1Conn;
 use crate::upstream::reply::Reply;
-use crate::upstream::tls::Purpose;
+use crate::upstream::tls::ConnPurpose;
 
 /// A conn of its own to a departure's origin, before a byte of the departure was written.
 #[derive(Debug)]
-pub struct Opened {
-    conn: Box<Conn>,
+pub struct DedicatedConn {
+    conn: Box<Http1Conn>,
     departure: Departure,
 }
 
@@ -23,19 +23,27 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Error`] when there is no such conn; the departure has not left.
-    pub async fn open_alone(&self, rules: &Rules, departure: Departure) -> Result<Opened, Error> {
+    pub async fn open_alone(
+        &self,
+        rules: &UpstreamRules,
+        departure: Departure,
+    ) -> Result<DedicatedConn, Error> {
         let (asker, origin) = (Some(departure.integration()), departure.origin());
-        let tls = rules.tls.config(departure.integration(), Purpose::Http1Only);
+        let tls = rules.tls.config(departure.integration(), ConnPurpose::Http1Only);
         let (io, _dialed) = dial(rules, &self.gauges, asker, origin, &tls).await?;
-        Ok(Opened { conn: Conn::new(io, OpenConn::new(&self.gauges)), departure })
+        Ok(DedicatedConn { conn: Http1Conn::new(io, OpenConn::new(&self.gauges)), departure })
     }
 
     /// Sends a departure on the conn that was opened for it.
     ///
     /// # Errors
     /// [`Error`] when there is no response head.
-    pub async fn send_opened(&self, rules: &Rules, opened: Opened) -> Result<Reply, Error> {
-        let Opened { mut conn, mut departure } = opened;
+    pub async fn send_opened(
+        &self,
+        rules: &UpstreamRules,
+        opened: DedicatedConn,
+    ) -> Result<Reply, Error> {
+        let DedicatedConn { mut conn, mut departure } = opened;
         let request = departure.as_http1();
         let progress = request.body().progress();
         let exchange = conn.exchange(request);
@@ -47,7 +55,7 @@ impl Upstream {
     /// Sends a departure on a conn of its own.
     pub(super) async fn send_alone(
         &self,
-        rules: &Rules,
+        rules: &UpstreamRules,
         departure: Departure,
         check: &dyn FinalCheck,
     ) -> Result<Reply, Error> {
@@ -59,7 +67,7 @@ impl Upstream {
     /// Sends what HTTP/2 can't carry over HTTP/1.1, on a conn of its own.
     pub(super) async fn send_over_http1(
         &self,
-        rules: &Rules,
+        rules: &UpstreamRules,
         departure: Departure,
         check: &dyn FinalCheck,
     ) -> Result<Reply, Error> {

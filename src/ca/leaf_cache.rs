@@ -10,39 +10,39 @@ use parking_lot::Mutex;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::Succession;
+use super::CaRotation;
 use super::leaf::{self, Leaf};
 use crate::clock::Clock;
 use crate::error::chain;
 
 /// Leaves by host, made when they are first asked for.
-pub struct Leaves {
-    succession: ArcSwap<Succession>,
+pub struct LeafCache {
+    rotation: ArcSwap<CaRotation>,
     clock: Clock,
-    hosts: Mutex<LruCache<String, Arc<Slot>>>,
+    hosts: Mutex<LruCache<String, Arc<LeafSlot>>>,
 }
 
 /// One host's leaf. Who makes it holds the lock, so that no two make it at once; the cache's own
 /// lock is held for a look alone.
-type Slot = Mutex<Option<Leaf>>;
+type LeafSlot = Mutex<Option<Leaf>>;
 
-impl Leaves {
+impl LeafCache {
     /// No leaves yet, of these CAs.
     #[must_use]
-    pub fn new(succession: Succession, clock: Clock) -> Self {
-        let hosts = Mutex::new(LruCache::new(MOST_HOSTS));
-        Self { succession: ArcSwap::from_pointee(succession), clock, hosts }
+    pub fn new(rotation: CaRotation, clock: Clock) -> Self {
+        let hosts = Mutex::new(LruCache::new(MAX_LEAVES));
+        Self { rotation: ArcSwap::from_pointee(rotation), clock, hosts }
     }
 
     /// Other CAs sign from here on.
-    pub fn succeed(&self, succession: Succession) {
-        self.succession.store(Arc::new(succession));
+    pub fn set_rotation(&self, rotation: CaRotation) {
+        self.rotation.store(Arc::new(rotation));
     }
 
     /// The certificates to trust now, as PEM.
     #[must_use]
-    pub fn to_trust(&self) -> String {
-        self.succession.load().to_trust(self.clock.now())
+    pub fn trusted_pem(&self) -> String {
+        self.rotation.load().trusted_pem(self.clock.now())
     }
 
     /// How many leaves are at hand.
@@ -59,10 +59,10 @@ impl Leaves {
 
     /// The leaf of `host`. `None` when there is no CA, or it can't be made.
     #[must_use]
-    pub fn leaf(&self, host: &str) -> Option<Arc<CertifiedKey>> {
+    pub fn get_or_mint(&self, host: &str) -> Option<Arc<CertifiedKey>> {
         let now = self.clock.now();
-        let succession = self.succession.load();
-        let signer = succession.signing(now)?;
+        let rotation = self.rotation.load();
+        let signer = rotation.signer_at(now)?;
         let slot = Arc::clone(self.hosts.lock().get_or_insert_ref(host, Arc::default));
         let mut slot = slot.lock();
         let fits = |leaf: &&Leaf| Arc::ptr_eq(&leaf.signer, signer) && now < leaf.renewed_at;
@@ -79,28 +79,31 @@ impl Leaves {
     }
 }
 
-impl ResolvesServerCert for Leaves {
+impl ResolvesServerCert for LeafCache {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.leaf(&hello.server_name()?.to_ascii_lowercase())
+        self.get_or_mint(&hello.server_name()?.to_ascii_lowercase())
     }
 }
 
-impl fmt::Debug for Leaves {
+impl fmt::Debug for LeafCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leaves").field("succession", &self.succession).finish_non_exhaustive()
+        f.debug_struct("LeafCache").field("succession", &self.rotation).finish_non_exhaustive()
     }
 }
 
 /// At some three kilobytes each, a few megabytes.
-const MOST_HOSTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2047);
+const MAX_LEAVES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2047);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ca::{Authority, Heir};
+    use crate::ca::{CertificateAuthority, ScheduledCa};
 
-    fn leaves(clock: &Clock) -> Leaves {
-        Leaves::new(Succession::of(Authority::generate(clock.now()).unwrap()), clock.clone())
+    fn leaves(clock: &Clock) -> LeafCache {
+        LeafCache::new(
+            CaRotation::single(CertificateAuthority::generate(clock.now()).unwrap()),
+            clock.clone(),
+        )
     }
 
     fn end(key: &CertifiedKey) -> Vec<u8> {
@@ -111,11 +114,11 @@ mod tests {
     fn a_leaf_is_made_once_and_anew_before_it_ends() {
         let clock = Clock::fixed(1_800_000_000);
         let leaves = leaves(&clock);
-        let first = leaves.leaf("api.example.com").unwrap();
+        let first = leaves.get_or_mint("api.example.com").unwrap();
         clock.advance(39 * 24 * 3600);
-        assert!(Arc::ptr_eq(&first, &leaves.leaf("api.example.com").unwrap()));
+        assert!(Arc::ptr_eq(&first, &leaves.get_or_mint("api.example.com").unwrap()));
         clock.advance(2 * 24 * 3600);
-        assert_ne!(end(&first), end(&leaves.leaf("api.example.com").unwrap()));
+        assert_ne!(end(&first), end(&leaves.get_or_mint("api.example.com").unwrap()));
         assert_eq!(leaves.len(), 1);
     }
 
@@ -123,12 +126,12 @@ mod tests {
     fn no_more_leaves_are_kept_than_fit() {
         let clock = Clock::fixed(1_800_000_000);
         let leaves = leaves(&clock);
-        let first = leaves.leaf("h0.example.com").unwrap();
-        for number in 0..MOST_HOSTS.get() + 10 {
-            assert!(leaves.leaf(&format!("h{number}.example.com")).is_some());
+        let first = leaves.get_or_mint("h0.example.com").unwrap();
+        for number in 0..MAX_LEAVES.get() + 10 {
+            assert!(leaves.get_or_mint(&format!("h{number}.example.com")).is_some());
         }
-        assert_eq!(leaves.len(), MOST_HOSTS.get());
-        assert!(!Arc::ptr_eq(&first, &leaves.leaf("h0.example.com").unwrap()));
+        assert_eq!(leaves.len(), MAX_LEAVES.get());
+        assert!(!Arc::ptr_eq(&first, &leaves.get_or_mint("h0.example.com").unwrap()));
     }
 
     #[test]
@@ -136,8 +139,9 @@ mod tests {
         let clock = Clock::fixed(1_800_000_000);
         let leaves = leaves(&clock);
         let all: Vec<_> = std::thread::scope(|scope| {
-            let asking: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| leaves.leaf("api.example.com").unwrap())).collect();
+            let asking: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| leaves.get_or_mint("api.example.com").unwrap()))
+                .collect();
             asking.into_iter().map(|asked| asked.join().unwrap()).collect()
         });
         assert!(all.windows(2).all(|two| Arc::ptr_eq(&two[0], &two[1])));
@@ -146,18 +150,20 @@ mod tests {
     #[test]
     fn an_heir_is_made_known_before_it_signs() {
         let clock = Clock::fixed(1_800_000_000);
-        let old = Arc::new(Authority::generate(clock.now()).unwrap());
-        let new = Arc::new(Authority::generate(clock.now()).unwrap());
-        let heir = |authority: &Arc<Authority>, days: i64| Heir {
+        let old = Arc::new(CertificateAuthority::generate(clock.now()).unwrap());
+        let new = Arc::new(CertificateAuthority::generate(clock.now()).unwrap());
+        let scheduled = |authority: &Arc<CertificateAuthority>, days: i64| ScheduledCa {
             authority: Arc::clone(authority),
             signs_from: clock.now() + jiff::SignedDuration::from_hours(24 * days),
         };
-        let leaves =
-            Leaves::new(Succession::new(vec![heir(&new, 7), heir(&old, -1)]), clock.clone());
-        let first = leaves.leaf("api.example.com").unwrap();
-        assert_eq!(leaves.to_trust(), format!("{}{}", old.certificate(), new.certificate()));
+        let leaves = LeafCache::new(
+            CaRotation::new(vec![scheduled(&new, 7), scheduled(&old, -1)]),
+            clock.clone(),
+        );
+        let first = leaves.get_or_mint("api.example.com").unwrap();
+        assert_eq!(leaves.trusted_pem(), format!("{}{}", old.certificate(), new.certificate()));
         clock.advance(8 * 24 * 3600);
-        assert_eq!(leaves.to_trust(), new.certificate());
-        assert_ne!(end(&first), end(&leaves.leaf("api.example.com").unwrap()));
+        assert_eq!(leaves.trusted_pem(), new.certificate());
+        assert_ne!(end(&first), end(&leaves.get_or_mint("api.example.com").unwrap()));
     }
 }
