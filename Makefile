@@ -87,7 +87,7 @@ test-deploy: $(VENV)/.installed ## what is in deploy/, by the schemas of those w
 	$(VENV)/bin/python -u tests/clients/deploy.py $(TARGET)/debug
 
 test-examples: $(VENV)/.installed $(NODE_MODULES)/.installed ## the flow runner and the runners; each command that the documentation shows
-	@$(call need,command -v curl && command -v git && command -v openssl,curl git openssl)
+	@$(call need,command -v curl && command -v openssl,curl openssl)
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/flow.py $(TARGET)/debug
 	$(VENV)/bin/python -u tests/clients/docs.py $(TARGET)/debug

@@ -10,8 +10,8 @@ hosts that the page names.
 * ```` ```console background ```` is for a terminal of its own: its command goes on, and the next
   block begins when it has printed what is shown.
 * ```` ```sh ```` is a script, run whole.
-* An HTML comment that begins with `<!-- docs.py` is a block of the first kind that readers don't
-  see, and with `<!-- docs.py background` of the second.
+
+A page that starts no server finds the one that it asks for: PREPARED.
 
 Blocks with other tags are not run. The same pages, and all others, must be wrapped, and each link
 between pages must lead somewhere.
@@ -41,12 +41,21 @@ PAGES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted((DOCS / "how-to").glo
 SHOWN = {"text", "toml", "yaml", "json", "http", "python", "js", "promql"}
 # The hosts that pages name. Their place is taken by a local origin, which the operator's variables
 # pin; a page that has an origin of its own (the tutorial) pins that by itself.
-HOSTS = [
-    "api.example.com", "files.example.com", "git.example.com", "acme.zendesk.com", "httpbin.org",
-]
+HOSTS = ["api.example.com", "files.example.com", "acme.zendesk.com", "httpbin.org"]
 COLUMNS = 100
-# What a page may take, and each of its commands.
+# What each command may take.
 SECONDS = 60
+# What a reader has who begins with such a page.
+PREPARED = """
+$ keyferry serve
+Keyferry is ready.
+$ printf %s THE-REAL-ONE | keyferry connection create --type bearer_token --name orders \\
+    --allowed-domain api.example.com --secret-stdin
+$ printf %s THE-REAL-ONE | keyferry connection create --type basic_auth --name zendesk \\
+    --username agent@acme.example/token --allowed-domain acme.zendesk.com --secret-stdin
+$ keyferry token create --name runner --scope proxy > runner.token
+$ keyferry token create --name executor --scope proxy > executor.token
+"""
 
 
 @dataclass
@@ -65,19 +74,14 @@ class Step:
 
 
 def steps(page):
-    """The commands of a page, in their order, those of comments too."""
-    found, tag, comment, block, indent = [], None, None, [], 0
+    """The commands of a page, in their order, and those before them."""
+    found, tag, block, indent = [], None, [], 0
     for number, line in enumerate(page.read_text().splitlines(), 1):
-        if tag is None and comment is None:
-            if line.startswith("<!-- docs.py"):
-                comment, block = line, []
-            elif line.lstrip().startswith("```"):
+        if tag is None:
+            if line.lstrip().startswith("```"):
                 tag, block = line.strip().removeprefix("```"), []
                 indent = len(line) - len(line.lstrip())
-        elif comment is not None and line.strip() == "-->":
-            found += commands(page, block, background=comment.endswith("background"))
-            comment = None
-        elif tag is not None and line.strip() == "```":
+        elif line.strip() == "```":
             block = [(place, text[indent:]) for place, text in block]
             if tag == "sh":
                 found.append(Step(page, block[0][0], "\n".join(text for _, text in block)))
@@ -88,7 +92,15 @@ def steps(page):
             tag = None
         else:
             block.append((number, line))
-    return found
+    if any(step.background and " serve" in step.command for step in found):
+        return found
+    return [*prepared(), *found]
+
+
+def prepared():
+    serve, *others = commands(Path(__file__), [(0, line) for line in PREPARED.split("\n")[1:-1]], False)
+    serve.background = True
+    return [serve, *others]
 
 
 def commands(page, block, background):
@@ -249,8 +261,11 @@ class Page(unittest.TestCase):
             "HOME": str(directory), "LANG": "C.UTF-8", "PATH": os.pathsep.join(path),
             "TMPDIR": str(directory), "PYTHONDONTWRITEBYTECODE": "1", "NODE_NO_WARNINGS": "1",
             "NODE_PATH": str(ROOT / "tests/clients/node_modules"),
-            "GIT_CONFIG_NOSYSTEM": "1",
         }
+        if not re.search(r"keyferry serve", text):
+            environment |= {
+                "KEYFERRY_INTEGRATION": "my_integration", "KEYFERRY_ZIS__ALLOW_STATIC_ZENDESK": "true"
+            }
         if "[upstream.resolve]" not in text:
             pins = ", ".join(f'"{host}:443" = "{address}"' for host in HOSTS)
             environment |= {
@@ -271,14 +286,13 @@ class Page(unittest.TestCase):
         code, out, err = shell.run(step, command)
         shown = re.compile(pattern(step.shown))
         deadline = time.monotonic() + SECONDS
-        while True:
+        while step.background:
             printed = self.printed(ports, out, err)
-            if not step.background:
-                break
             if any(shown.match(text) for text in printed):
                 return
             self.assertLess(time.monotonic(), deadline, f"{step.place}: {printed[-1]}")
             time.sleep(0.02)
+        printed = self.printed(ports, out, err)
         where = f"{step.place}: $ {step.command}\n{printed[-1]}"
         self.assertEqual(code, 0, where)
         if step.shown:
