@@ -7,7 +7,7 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples deny check demo run soak bench fuzz clean
+.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples deny check demo run soak bench instructions fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,12 @@ chaos: ## some minutes of instances that are killed and paused, and of failovers
 
 bench: ## speed: against nginx, HAProxy and a bare pipe, then the decision alone
 	cargo bench
+
+instructions: $(VENV)/.installed ## what a request costs in instructions, on six paths; KEEP=--keep keeps it as what it may cost
+	@$(call need,command -v callgrind_control,valgrind)
+	cargo build --release --bin keyferry
+	cargo build --example origin
+	$(VENV)/bin/python -u tests/clients/instructions.py $(TARGET)/release $(TARGET)/debug $(KEEP)
 
 fuzz: ## a minute of fuzzing for each target
 	tests/fuzz/run.sh
