@@ -39,6 +39,7 @@ use crate::ca::LeafCache;
 use crate::ledger::{LogBuffer, Metrics};
 use crate::listener::{ConnLimit, EarlyRefusal, FramingFault, Handler, InFlight};
 use crate::management::{ClientAddr, Management, RateLimits};
+use crate::model::own_hosts::{OwnHosts, addressee};
 use crate::model::record::new_id;
 use crate::tasks::Tasks;
 use crate::upstream::UpstreamGauges;
@@ -69,7 +70,7 @@ pub struct ApiState {
     /// Where callers reach the proxy.
     pub proxies: Arc<[String]>,
     /// The names by which the API may be called, without a port.
-    pub allowed_hosts: Arc<[String]>,
+    pub own_hosts: OwnHosts,
 }
 
 /// The management API.
@@ -130,14 +131,7 @@ impl Handler for Api {
 
 /// A web page can lead a browser here under a name of its own (DNS rebinding).
 async fn check_host(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    let host = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let name = authority.or_else(host).unwrap_or_default();
-    let name = match name.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => name,
-    };
-    if state.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+    if state.own_hosts.contains(addressee(request.uri(), request.headers())) {
         next.run(request).await
     } else {
         in_its_family(&request, Error::misdirected())

@@ -68,8 +68,10 @@ pub struct ConnLimits {
     pub head: HeadLimits,
     /// How long a TLS handshake or a head may take.
     pub head_timeout: Duration,
-    /// How long a conn may be idle, or a caller keep us waiting for a body.
-    pub idle_timeout: Duration,
+    /// The longest that a conn may go without a request.
+    pub idle_conn_timeout: Duration,
+    /// The longest that a caller may leave an answer untaken.
+    pub stalled_write_timeout: Duration,
     /// How many conns there may be at once, over all workers.
     pub max_conns: usize,
     /// The number of them that one caller may have.

@@ -47,6 +47,7 @@ use crate::clock::Clock;
 use crate::ledger::Metrics;
 use crate::model::caller::Caller;
 use crate::model::origin::HostName;
+use crate::model::permit::AllowedPorts;
 use crate::model::token::TokenDigest;
 use crate::oauth::{Provider, RefreshHandle, Shelf};
 use crate::state::Registry;
@@ -102,7 +103,7 @@ pub struct OAuthRules {
     /// `scheme://host[:port]`.
     pub allowed_redirect_origins: Vec<String>,
     /// The ports that anything may be sent to.
-    pub allowed_ports: Vec<u16>,
+    pub allowed_ports: AllowedPorts,
     /// The account's own host, where the operator has named the account.
     pub account_host: Option<HostName>,
     /// The account's number; 0 where it was not given.

@@ -5,12 +5,14 @@
 
 pub mod caller;
 pub mod connection;
+pub mod content_policy;
 pub mod credential;
 pub mod domain;
 pub mod field;
 pub mod name;
 pub mod oauth;
 pub mod origin;
+pub mod own_hosts;
 pub mod permit;
 pub mod record;
 pub mod sealed;

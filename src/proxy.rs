@@ -29,6 +29,7 @@ use std::sync::atomic::AtomicBool;
 use http::{HeaderValue, Method};
 
 use crate::model::name::IntegrationName;
+use crate::model::own_hosts::OwnHosts;
 use crate::model::permit::Terms;
 use crate::state::Registry;
 use crate::store::RefreshLease;
@@ -52,7 +53,7 @@ pub struct Settings {
     /// Whether callers need no token, and to which integration they belong then.
     pub anonymous: Option<IntegrationName>,
     /// The names by which callers reach the proxy itself.
-    pub allowed_hosts: Vec<String>,
+    pub own_hosts: OwnHosts,
     /// The methods that may be sent.
     pub allowed_methods: Vec<Method>,
     /// The same as the value of an `Allow` field.
@@ -63,13 +64,12 @@ pub struct Settings {
     pub blind_tunnels: bool,
     /// The largest body, 0 for any.
     pub max_body_bytes: u64,
-    /// The time that an exchange may go on in which neither the caller nor the origin sends
-    /// anything.
-    pub idle_timeout: std::time::Duration,
-    /// How long a WebSocket, or a tunnel that is not looked into, may be silent.
-    pub websocket_idle_timeout: std::time::Duration,
-    /// How long the first byte of a tunnel may take.
-    pub head_timeout: std::time::Duration,
+    /// The longest that neither the caller nor the origin of an exchange may send anything.
+    pub exchange_idle_timeout: std::time::Duration,
+    /// The longest that a WebSocket, or a blind tunnel, may be silent.
+    pub splice_idle_timeout: std::time::Duration,
+    /// The longest that the first byte of a blind tunnel may take.
+    pub tunnel_first_byte_timeout: std::time::Duration,
     /// How the tokens of OAuth connections are kept fresh.
     pub renewal: Renewal,
 }

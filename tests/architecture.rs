@@ -126,6 +126,33 @@ fn proofs_are_made_in_their_own_module_only() {
     assert_eq!(made, 2, "it is declared, and made by the judge alone");
 }
 
+/// Words that only the code which decides a security rule needs, and the file that has it.
+const DECIDED_ONCE: &[(&str, &str)] = &[
+    // The ports that anything may be sent to; beyond this, `AllowedPorts` is opaque.
+    ("self.0.contains(&port)", "model/permit.rs"),
+    // Own hosts, as a request and as a reference names them; beyond this, `OwnHosts` is opaque.
+    ("own.eq_ignore_ascii_case(", "model/own_hosts.rs"),
+    (".is_loopback() ||", "model/own_hosts.rs"),
+    // The scheme that an access token has in a field.
+    ("eq_ignore_ascii_case(b\"bearer\")", "model/token.rs"),
+    // Pages may load and do nothing but what the content policy says.
+    ("default-src", "model/content_policy.rs"),
+];
+
+#[test]
+fn each_security_rule_is_decided_in_one_place() {
+    let sources = sources();
+    for (words, place) in DECIDED_ONCE {
+        let production = |source: &&Source| {
+            let text = source.text.split("#[cfg(test)]").next().unwrap();
+            text.to_ascii_lowercase().contains(words)
+        };
+        let deciding: Vec<_> =
+            sources.iter().filter(production).map(|source| &source.path).collect();
+        assert_eq!(deciding, [Path::new(place)], "{words}");
+    }
+}
+
 /// Clippy compiles `bans.rs`, which breaks every ban and expects to be told so.
 #[test]
 fn every_ban_is_broken_once_on_purpose() {

@@ -11,7 +11,7 @@ use super::ApiState;
 use super::error::Error;
 use crate::listener::ConnState;
 use crate::management::{ClientAddr, Management, Operator};
-use crate::model::token::{BODY_LENGTH, PREFIX, TokenDigest};
+use crate::model::token::{BODY_LENGTH, FieldCredentials, PREFIX, TokenDigest};
 
 /// An operator before management.
 #[derive(Debug)]
@@ -48,20 +48,16 @@ fn presented(headers: &HeaderMap) -> Result<TokenDigest, Error> {
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return Err(Error::unauthorized(UNKNOWN));
     };
-    let field = field.as_bytes();
-    let space = field.iter().position(|byte| *byte == b' ').unwrap_or(field.len());
-    let (scheme, token) = field.split_at(space);
-    if scheme.eq_ignore_ascii_case(b"basic") {
-        return Err(Error::new(StatusCode::FORBIDDEN, "Forbidden", BASIC));
+    match FieldCredentials::read(field.as_bytes()) {
+        FieldCredentials::Basic(_) => Err(Error::new(StatusCode::FORBIDDEN, "Forbidden", BASIC)),
+        FieldCredentials::Other(_) => Err(Error::unauthorized(UNKNOWN)),
+        FieldCredentials::Bearer(token) if token.len() != PREFIX.len() + BODY_LENGTH => {
+            Err(Error::unauthorized("Token length is invalid"))
+        }
+        FieldCredentials::Bearer(token) => {
+            TokenDigest::of(token).ok_or_else(|| Error::unauthorized(UNKNOWN))
+        }
     }
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Error::unauthorized(UNKNOWN));
-    }
-    let token = token.trim_ascii();
-    if token.len() != PREFIX.len() + BODY_LENGTH {
-        return Err(Error::unauthorized("Token length is invalid"));
-    }
-    TokenDigest::of(token).ok_or_else(|| Error::unauthorized(UNKNOWN))
 }
 
 const UNKNOWN: &str = "Authentication failed";

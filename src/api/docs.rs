@@ -6,6 +6,7 @@ use axum::routing::get;
 use http::header;
 
 use super::{ApiState, openapi};
+use crate::model::content_policy::ContentPolicy;
 
 /// Describe the API
 #[utoipa::path(
@@ -38,15 +39,11 @@ pub(super) fn assets() -> Router<ApiState> {
     Router::new().route("/docs/page.js", get(script)).route("/docs/page.css", get(style))
 }
 
-/// Nothing from elsewhere, nothing inline, and nobody's frame.
 fn asset(kind: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, ContentPolicy::ApiDescription.as_str()),
+        (header::REFERRER_POLICY, ContentPolicy::ApiDescription.referrer()),
     ];
     (headers, text).into_response()
 }
-
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

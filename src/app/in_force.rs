@@ -107,20 +107,20 @@ fn proxy_settings(config: &Config) -> Settings {
             CallerAuth::Token => None,
             CallerAuth::None => plan.default_integration.clone(),
         },
-        allowed_hosts: plan.allowed_hosts.clone(),
+        own_hosts: plan.allowed_hosts.iter().map(String::as_str).collect(),
         allowed_methods: plan.allowed_methods.clone(),
         allow: HeaderValue::try_from(methods.join(", "))
             .unwrap_or_else(|_never| HeaderValue::from_static("")),
         terms: Terms {
             upgrade_plain_http: plan.plain_http == PlainHttp::Upgrade,
-            allowed_ports: plan.allowed_ports.clone(),
+            allowed_ports: plan.allowed_ports.clone().into(),
             unrestricted_oauth: config.oauth.unrestricted,
         },
         blind_tunnels: plan.untagged == Untagged::Tunnel,
         max_body_bytes: plan.max_body_bytes.unwrap_or(0),
-        idle_timeout: plan.idle_timeout,
-        websocket_idle_timeout: plan.websocket_idle_timeout,
-        head_timeout: plan.head_timeout,
+        exchange_idle_timeout: plan.idle_timeout,
+        splice_idle_timeout: plan.websocket_idle_timeout,
+        tunnel_first_byte_timeout: plan.head_timeout,
         renewal: Renewal {
             refresh_before: config.oauth.refresh_before,
             refresh_lease: RefreshLease {

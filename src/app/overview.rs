@@ -61,7 +61,7 @@ fn oauth_rules(config: &Config) -> OAuthRules {
         redact_tokens: config.oauth.redact_tokens,
         public_url: config.api.public_url.clone(),
         allowed_redirect_origins: config.oauth.allowed_redirect_origins.clone(),
-        allowed_ports: config.proxy.allowed_ports.clone(),
+        allowed_ports: config.proxy.allowed_ports.clone().into(),
         account_host: account_host.and_then(|host| HostName::parse(&host).ok()),
         account_id: config.zis.account_id,
     }

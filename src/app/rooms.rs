@@ -71,7 +71,8 @@ pub(super) fn limits(config: &Config) -> ConnLimits {
     ConnLimits {
         head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MOST_FIELDS },
         head_timeout: plan.head_timeout,
-        idle_timeout: plan.idle_timeout,
+        idle_conn_timeout: plan.idle_timeout,
+        stalled_write_timeout: plan.idle_timeout,
         max_conns: plan.max_connections,
         max_conns_per_caller,
         max_unauthenticated_conns: (plan.max_connections / 10).max(100),
@@ -105,9 +106,9 @@ pub(super) fn rooms(
     draining: &Arc<AtomicBool>,
 ) -> ApiState {
     let public = config.api.public_url.parse::<http::Uri>().ok();
-    let public = public.and_then(|url| url.host().map(str::to_owned));
-    let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-    let names = loopback.into_iter().chain(public).chain(config.api.allowed_hosts.clone());
+    let public = public.as_ref().and_then(http::Uri::host);
+    let listed = config.api.allowed_hosts.iter().map(String::as_str);
+    let names = ["localhost", "127.0.0.1", "[::1]"].into_iter().chain(public).chain(listed);
     ApiState {
         management: Arc::new(management(keeping, overview, shared)),
         rate_limits: Arc::default(),
@@ -120,7 +121,7 @@ pub(super) fn rooms(
         errands: keeping.map(|keeping| keeping.errands().clone()).unwrap_or_default(),
         is_secure: config.api.public_url.starts_with("https:") || config.api.tls.is_some(),
         proxies: Arc::default(),
-        allowed_hosts: names.collect(),
+        own_hosts: names.collect(),
     }
 }
 

@@ -25,7 +25,7 @@ impl Surroundings for Scene {
     }
 
     fn allows_port(&self, port: u16) -> bool {
-        self.0.load().settings.terms.allows_port(port)
+        self.0.load().settings.terms.allowed_ports.allows(port)
     }
 
     fn refresh_before(&self) -> Duration {

@@ -11,6 +11,7 @@ use super::{
     ConsoleState, activity, assets, change, clients, connect, connection, create, home, landing,
     list, sign_in, system, tokens, trial,
 };
+use crate::model::content_policy::ContentPolicy;
 
 pub(super) fn router(state: ConsoleState) -> Router {
     Router::new()
@@ -61,8 +62,7 @@ fn within() -> Router<ConsoleState> {
     })
 }
 
-/// Nothing from elsewhere, nothing inline, in nobody's context; and where a page was is told to this
-/// site alone.
+/// Confines each page to this site.
 async fn confine(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -73,12 +73,8 @@ async fn confine(request: Request, next: Next) -> Response {
 }
 
 const FIELDS: [(HeaderName, &str); 4] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (header::REFERRER_POLICY, "same-origin"),
+    (header::CONTENT_SECURITY_POLICY, ContentPolicy::Console.as_str()),
+    (header::REFERRER_POLICY, ContentPolicy::Console.referrer()),
     (header::X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];

@@ -64,10 +64,11 @@ pub(super) enum ConnSignal {
 pub(super) struct Deadlines {
     pub(super) head: Tick,
     pub(super) idle: Tick,
+    pub(super) stalled: Tick,
 }
 
 const NOT_STALLED: u32 = u32::MAX;
-/// How many times `idle` a caller may leave all its answers where they are. Over HTTP/2 it is only
+/// A caller may leave all its answers unread for `stalled` times this. Over HTTP/2 it is only
 /// heard of when it has read much of what it allows to be sent, so that a slow one must have time.
 const UNREAD_ANSWER_FACTOR: u32 = 10;
 
@@ -215,15 +216,15 @@ impl ConnState {
         }
         if self.is_busy() {
             let (since, received) = (self.stalled.load(Relaxed), self.received.load(Relaxed));
-            let stalled = since != NOT_STALLED && past(since.max(received), deadlines.idle);
+            let stalled = since != NOT_STALLED && past(since.max(received), deadlines.stalled);
             let moved = self.taken.load(Relaxed).max(received);
             return stalled
                 || self.is_unread()
-                    && past(moved, deadlines.idle.saturating_mul(UNREAD_ANSWER_FACTOR));
+                    && past(moved, deadlines.stalled.saturating_mul(UNREAD_ANSWER_FACTOR));
         }
         let stalled = self.stalled.load(Relaxed);
         if stalled != NOT_STALLED && !self.reading_head.load(Relaxed) {
-            return past(stalled, deadlines.idle);
+            return past(stalled, deadlines.stalled);
         }
         let allowed = if self.reading_head.load(Relaxed) { deadlines.head } else { deadlines.idle };
         past(self.since.load(Relaxed), allowed)
@@ -286,7 +287,8 @@ mod tests {
         let limits = ConnLimits {
             head: HeadLimits { max_bytes: 1, max_fields: 1 },
             head_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
+            idle_conn_timeout: Duration::ZERO,
+            stalled_write_timeout: Duration::ZERO,
             max_conns: 1,
             max_conns_per_caller: 1,
             max_unauthenticated_conns: 1,
@@ -295,7 +297,7 @@ mod tests {
         Arc::new(ConnState::new(Arc::clone(clock), None, permit))
     }
 
-    const DEADLINES: Deadlines = Deadlines { head: 40, idle: 240 };
+    const DEADLINES: Deadlines = Deadlines { head: 40, idle: 240, stalled: 240 };
 
     fn at(clock: &AtomicU32, state: &ConnState, tick: Tick) -> bool {
         clock.store(tick, Relaxed);

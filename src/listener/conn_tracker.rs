@@ -154,7 +154,8 @@ impl ConnTracker {
         };
         let deadlines = Deadlines {
             head: ticks(self.limits.head_timeout),
-            idle: ticks(self.limits.idle_timeout),
+            idle: ticks(self.limits.idle_conn_timeout),
+            stalled: ticks(self.limits.stalled_write_timeout),
         };
         let mut interval =
             tokio::time::interval(Duration::from_millis(1000 / u64::from(TICKS_PER_SECOND)));

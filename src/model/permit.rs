@@ -87,16 +87,27 @@ pub struct Terms {
     /// Whether `http://` goes out as `https://` instead of being refused.
     pub upgrade_plain_http: bool,
     /// The ports that may be asked for.
-    pub allowed_ports: Vec<u16>,
+    pub allowed_ports: AllowedPorts,
     /// Whether an OAuth connection without an allowed domain may be used for every host.
     pub unrestricted_oauth: bool,
 }
 
-impl Terms {
-    /// Whether anything may be sent to this port.
+/// The ports to which anything may be sent: requests, tunnels, and the program's own to token
+/// endpoints. The list is private, so that no other code decides about a port.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedPorts(Vec<u16>);
+
+impl AllowedPorts {
+    /// Returns whether anything may be sent to this port.
     #[must_use]
-    pub fn allows_port(&self, port: u16) -> bool {
-        self.allowed_ports.contains(&port)
+    pub fn allows(&self, port: u16) -> bool {
+        self.0.contains(&port)
+    }
+}
+
+impl From<Vec<u16>> for AllowedPorts {
+    fn from(ports: Vec<u16>) -> Self {
+        Self(ports)
     }
 }
 
@@ -154,7 +165,7 @@ impl Permit {
             None if terms.unrestricted_oauth => {}
             None => return Err(Denied::NoDomain),
         }
-        if !terms.allows_port(port) {
+        if !terms.allowed_ports.allows(port) {
             return Err(Denied::Port);
         }
         Ok(Self { connection: Arc::clone(connection), origin: connection.origin(host, port) })
@@ -232,7 +243,7 @@ mod tests {
             Some(80) if plain => 443,
             Some(port) => port,
         };
-        covered && terms.allowed_ports.contains(&port) && (terms.upgrade_plain_http || !plain)
+        covered && [443, 8443].contains(&port) && (terms.upgrade_plain_http || !plain)
     }
 
     /// Names that are near each other more often than chance would have it.
@@ -260,7 +271,7 @@ mod tests {
                 scheme: if plain { Scheme::Http } else { Scheme::Https },
                 authority: Authority { host: read.host, port },
             };
-            let terms = Terms { upgrade_plain_http: upgrade, allowed_ports: vec![443, 8443], unrestricted_oauth: false };
+            let terms = Terms { upgrade_plain_http: upgrade, allowed_ports: vec![443, 8443].into(), unrestricted_oauth: false };
             let listed = listed.as_deref();
             let caller = caller(&integration, listed);
             let verdict = Permit::check(&caller, &connection(parsed), &target, &terms);
@@ -269,7 +280,7 @@ mod tests {
             prop_assert_eq!(verdict.is_ok(), expected, "{} {} {:?}", domain, host, port);
             if let Ok(permit) = verdict {
                 prop_assert_eq!(permit.origin().host(), host.to_ascii_lowercase());
-                prop_assert!(terms.allowed_ports.contains(&permit.origin().port()));
+                prop_assert!([443, 8443].contains(&permit.origin().port()));
             }
         }
     }
@@ -279,7 +290,7 @@ mod tests {
         let connection = connection(AllowedDomain::parse("api.example.com").unwrap());
         let terms = Terms {
             upgrade_plain_http: false,
-            allowed_ports: vec![443],
+            allowed_ports: vec![443].into(),
             unrestricted_oauth: false,
         };
         let check = |integration, url: (Scheme, &str)| {
@@ -315,8 +326,11 @@ mod tests {
             let secret = Secret::new("token");
             Arc::new(Connection::new(integration, name, domain, detail, &secret).unwrap())
         };
-        let terms =
-            Terms { upgrade_plain_http: false, allowed_ports: vec![443], unrestricted_oauth: true };
+        let terms = Terms {
+            upgrade_plain_http: false,
+            allowed_ports: vec![443].into(),
+            unrestricted_oauth: true,
+        };
         let own = "acme.zendesk.com";
         for (name, domain, subdomain, verdict) in [
             ("zendesk", own, Some("acme"), Ok(())),

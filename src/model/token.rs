@@ -65,6 +65,43 @@ impl TokenDigest {
     }
 }
 
+/// The credentials of an `Authorization` or `Proxy-Authorization` field (RFC 9110 §11.4), by the
+/// schemes that can carry an access token.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum FieldCredentials<'a> {
+    /// What follows `Bearer` (RFC 6750 §2.1).
+    Bearer(&'a [u8]),
+    /// What follows `Basic` (RFC 7617 §2).
+    Basic(&'a [u8]),
+    /// What follows another scheme, or all of a value that is one word.
+    Other(&'a [u8]),
+}
+
+impl<'a> FieldCredentials<'a> {
+    /// Reads a field's value.
+    #[must_use]
+    pub fn read(value: &'a [u8]) -> Self {
+        let value = value.trim_ascii();
+        let space = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+        let (scheme, rest) = value.split_at_checked(space).unwrap_or((value, b""));
+        let rest = rest.trim_ascii();
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            Self::Bearer(rest)
+        } else if scheme.eq_ignore_ascii_case(b"basic") {
+            Self::Basic(rest)
+        } else {
+            Self::Other(if rest.is_empty() { scheme } else { rest })
+        }
+    }
+}
+
+/// Never shows the credentials.
+impl fmt::Debug for FieldCredentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldCredentials(…)")
+    }
+}
+
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenDigest(…)")

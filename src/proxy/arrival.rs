@@ -17,6 +17,7 @@ use super::tunnel::TunnelContext;
 use super::upgrade::UpgradeKind;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Authority, Host, Origin};
+use crate::model::own_hosts::addressee;
 use crate::model::permit::{Scheme, Target};
 use crate::model::target::hidden;
 use crate::model::token::occurs_in;
@@ -149,7 +150,7 @@ impl Arrival {
         };
         let named_urls = match request.form {
             RequestForm::BaseUrl => {
-                NamedUrls::read(&head.headers, head.uri.path(), &settings.allowed_hosts)?
+                NamedUrls::read(&head.headers, head.uri.path(), &settings.own_hosts)?
             }
             _ => NamedUrls::default(),
         };
@@ -254,7 +255,7 @@ fn recognise(head: &Parts, settings: &Settings) -> Result<RequestForm, Refusal> 
     if !head.uri.path().starts_with('/') {
         return Err(malformed("The request's target is not one that a proxy can forward."));
     }
-    let to_ourselves = !is_http2 || is_own_host(own_name(head), settings);
+    let to_ourselves = !is_http2 || is_to_ourselves(head, settings);
     if base_url::is_one(head.uri.path()) && to_ourselves {
         return Ok(RequestForm::BaseUrl);
     }
@@ -301,7 +302,7 @@ fn gateway_host(head: &Parts) -> Result<&str, Refusal> {
     if let Some(host) = one_field(&head.headers, &X_ZIS_HOST)? {
         return Ok(host);
     }
-    Ok(own_name(head))
+    Ok(addressee(&head.uri, &head.headers))
 }
 
 /// Web pages can make a browser send requests to a name that leads here (DNS rebinding): where
@@ -315,7 +316,7 @@ fn refuse_foreign_host(
     let host_is_ours = form == RequestForm::BaseUrl
         || head.headers.contains_key(&X_ZIS_HOST)
         || settings.anonymous.is_some();
-    if !host_is_ours || is_own_host(own_name(head), settings) {
+    if !host_is_ours || is_to_ourselves(head, settings) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -324,19 +325,8 @@ fn refuse_foreign_host(
     ))
 }
 
-/// The name by which the caller reached the proxy: `:authority` or `Host`.
-fn own_name(head: &Parts) -> &str {
-    let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    let host = || head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    authority.or_else(host).unwrap_or_default()
-}
-
-fn is_own_host(name: &str, settings: &Settings) -> bool {
-    let host = match name.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => name,
-    };
-    settings.allowed_hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+fn is_to_ourselves(head: &Parts, settings: &Settings) -> bool {
+    settings.own_hosts.contains(addressee(&head.uri, &head.headers))
 }
 
 fn scheme(uri: &Uri) -> Result<Scheme, Refusal> {
@@ -451,20 +441,20 @@ mod tests {
     fn form(method: Method, target: &str, version: Version) -> Result<RequestForm, Code> {
         let settings = Settings {
             anonymous: None,
-            allowed_hosts: vec!["localhost".to_owned()],
+            own_hosts: ["localhost"].into_iter().collect(),
             allowed_methods: Vec::new(),
             allow: http::HeaderValue::from_static(""),
             renewal: crate::proxy::Renewal::default(),
             terms: crate::model::permit::Terms {
                 unrestricted_oauth: false,
                 upgrade_plain_http: false,
-                allowed_ports: Vec::new(),
+                allowed_ports: Vec::new().into(),
             },
             blind_tunnels: false,
             max_body_bytes: 0,
-            idle_timeout: std::time::Duration::ZERO,
-            websocket_idle_timeout: std::time::Duration::ZERO,
-            head_timeout: std::time::Duration::ZERO,
+            exchange_idle_timeout: std::time::Duration::ZERO,
+            splice_idle_timeout: std::time::Duration::ZERO,
+            tunnel_first_byte_timeout: std::time::Duration::ZERO,
         };
         let mut request = http::Request::new(());
         *request.method_mut() = method;

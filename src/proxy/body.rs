@@ -124,7 +124,7 @@ impl Body for CallerBody {
             }
             None => this.note(ExchangeActivity::note_request_end),
             Some(Ok(_)) if this.incoming.is_end_stream() => {
-                this.note(ExchangeActivity::note_request_end)
+                this.note(ExchangeActivity::note_request_end);
             }
             Some(Ok(_)) => {}
         }

@@ -257,6 +257,18 @@ pub(super) fn find(digest: Option<&TokenDigest>, in_force: &InForce) -> Option<A
     }
 }
 
+/// The caller of a WebSocket or a tunnel that is open, if it may go on: its token is known still,
+/// has the scope, and ends when it did.
+pub(super) fn still_known(
+    digest: Option<&TokenDigest>,
+    end: Option<Timestamp>,
+    in_force: &InForce,
+) -> Option<Arc<Holder>> {
+    let holder = find(digest, in_force)?;
+    let caller = &holder.caller;
+    (caller.expires_at == end && caller.scopes.allows_proxy()).then_some(holder)
+}
+
 /// The token that `Proxy-Authorization` shows in a request that can't be read in one way only.
 pub(super) fn shown_digest(head: &Parts) -> Option<TokenDigest> {
     AuthHeader::parse(head.headers.get(header::PROXY_AUTHORIZATION)?).digest

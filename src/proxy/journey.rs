@@ -287,7 +287,7 @@ impl Proxy {
     ) -> Result<Outcome, Refusal> {
         let DecidedRequest { mut head, body, arrival, holder, permit } = decided;
         let most = in_force.settings.max_body_bytes;
-        let idle_timeout = in_force.settings.idle_timeout;
+        let idle_timeout = in_force.settings.exchange_idle_timeout;
         let exchange =
             (!body.is_end_stream()).then(|| Arc::new(ExchangeActivity::new(idle_timeout)));
         let idle = IdleTimer::new(idle_timeout, exchange.clone());

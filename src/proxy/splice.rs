@@ -4,6 +4,7 @@ mod frames;
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 use self::frames::{Frames, close_to_caller, close_to_origin};
+use crate::ledger::Entry;
 use crate::random;
 
 /// Both ends of a WebSocket, or of a tunnel that is not looked into.
@@ -138,6 +140,15 @@ impl SpliceTerms {
 }
 
 impl Spliced {
+    /// Notes in its entry what has passed, and the cause of an end that is no ordinary one.
+    pub(super) fn note_in(self, entry: &mut Entry) {
+        entry.request_count = Some(Arc::new(self.from_caller.into()));
+        entry.response_bytes = self.from_origin;
+        if let Some(cause) = self.cause {
+            entry.set_cause(cause);
+        }
+    }
+
     fn because(mut self, cause: &'static str) -> Self {
         self.cause = Some(cause);
         self

@@ -95,7 +95,7 @@ pub fn decide(
         return Err(none_covers());
     }
     let port = target.authority.port.unwrap_or(443);
-    if !terms.allows_port(port) {
+    if !terms.allowed_ports.allows(port) {
         return Err(super::decide::port_not_allowed());
     }
     let origin = Origin::new(host, port);

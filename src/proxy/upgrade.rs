@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::InForce;
 use super::arrival::{Arrival, malformed};
 use super::body::AnswerBody;
+use super::caller::still_known;
 use super::fields::REQUEST_ID;
 use super::journey::Proxy;
 use super::refusal::Refusal;
@@ -147,17 +148,11 @@ impl SpliceAuthorization {
     pub(super) fn holds(&self, in_force: &InForce) -> bool {
         let connection = self.permit.connection();
         let (integration, name) = (connection.integration(), connection.name().as_str());
-        let caller_may = match (&in_force.settings.anonymous, &self.digest) {
-            (Some(anonymous), _) => anonymous == integration,
-            (None, Some(digest)) => in_force.registry.holder(digest).is_some_and(|holder| {
-                let same_end = holder.caller.expires_at == self.holder.caller.expires_at;
-                let may_send = holder.caller.scopes.allows_proxy();
-                same_end && may_send && holder.caller.may_use(connection)
-            }),
-            (None, None) => false,
-        };
+        let end = self.holder.caller.expires_at;
+        let holder = still_known(self.digest.as_ref(), end, in_force);
         let listing = in_force.registry.lookup(integration.as_str(), name);
-        caller_may && listing.is_some_and(|listing| listing.connection.same_as(connection))
+        holder.is_some_and(|holder| holder.caller.may_use(connection))
+            && listing.is_some_and(|listing| listing.connection.same_as(connection))
     }
 }
 
@@ -175,7 +170,7 @@ impl Proxy {
         let changes = self.changes.clone();
         let (mut head, origin) = reply.into_parts();
         head.headers.insert(REQUEST_ID, entry.request_id());
-        let idle_timeout = self.in_force.load().settings.websocket_idle_timeout;
+        let idle_timeout = self.in_force.load().settings.splice_idle_timeout;
         let splice = Splice {
             caller: switch.caller,
             origin: origin.into_switched(),
@@ -191,11 +186,7 @@ impl Proxy {
         let (authorization, in_force) = (switch.authorization, Arc::clone(&self.in_force));
         self.tasks.spawn(async move {
             let spliced = splice.run(|| authorization.holds(&in_force.load())).await;
-            entry.request_count = Some(Arc::new(spliced.from_caller.into()));
-            entry.response_bytes = spliced.from_origin;
-            if let Some(cause) = spliced.cause {
-                entry.set_cause(cause);
-            }
+            spliced.note_in(&mut entry);
             drop((entry, in_flight));
         });
         switching_protocols(head.headers)

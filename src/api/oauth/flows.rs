@@ -17,6 +17,7 @@ use crate::api::auth::AuthenticatedOperator;
 use crate::api::body::{self, PathParam};
 use crate::api::error::{Numbered, NumberedErrors};
 use crate::management::{FlowOutcome, Refused, UserAgent};
+use crate::model::content_policy::ContentPolicy;
 
 /// What a flow is begun with.
 #[derive(ToSchema)]
@@ -236,7 +237,7 @@ fn leading(status: StatusCode, url: &str) -> Result<Response, Numbered> {
     let location = HeaderValue::try_from(url).map_err(|_never| internal())?;
     let mut response = (status, [(header::LOCATION, location)]).into_response();
     // What the URL has in it is nobody else's.
-    let policy = HeaderValue::from_static("no-referrer");
+    let policy = HeaderValue::from_static(ContentPolicy::Inert.referrer());
     response.headers_mut().insert(header::REFERRER_POLICY, policy);
     Ok(response)
 }
@@ -248,8 +249,8 @@ fn page(status: StatusCode, body: &str) -> Response {
     );
     let fields = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(ContentPolicy::Inert.as_str())),
+        (header::REFERRER_POLICY, HeaderValue::from_static(ContentPolicy::Inert.referrer())),
     ];
     (status, fields, html).into_response()
 }
@@ -262,7 +263,6 @@ fn internal() -> Numbered {
     Numbered::refused(Refused::Internal)
 }
 
-const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
 const CONNECTED: &str =
     "<h1>Connected</h1><p>The connection is there. You can close this window.</p>";
 const BEGUN_ELSEWHERE: &str = "<h1>Not connected</h1><p>This sign-in was started in another \

@@ -207,7 +207,7 @@ fn parse_token_url(text: &str, rules: &OAuthRules) -> Result<EndpointTemplate, S
     let any = Subdomain::parse("a").ok();
     let port = template.resolve(any.as_ref()).map(|endpoint| endpoint.origin().port());
     match port {
-        Ok(port) if !rules.allowed_ports.contains(&port) => {
+        Ok(port) if !rules.allowed_ports.allows(port) => {
             Err("has a port that is not one of proxy.allowed_ports".to_owned())
         }
         _ => Ok(template),

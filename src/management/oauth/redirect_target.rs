@@ -85,7 +85,7 @@ mod tests {
             redact_tokens: false,
             public_url: "https://keyferry.example.com".to_owned(),
             allowed_redirect_origins: vec!["https://client.int".to_owned()],
-            allowed_ports: vec![443],
+            allowed_ports: vec![443].into(),
             account_host: None,
             account_id: 0,
         }

@@ -75,7 +75,7 @@ impl ResponseRewrite {
     /// The reference that leads the caller where this one leads; `stays` where it must not leave
     /// the origin.
     fn lead(&self, reference: &[u8], stays: bool) -> Rewritten {
-        match self.base.resolve(reference, &self.settings.allowed_hosts) {
+        match self.base.resolve(reference, &self.settings.own_hosts) {
             ReferenceTarget::Same(path) => Rewritten::To(format!("{}{path}", self.prefix)),
             ReferenceTarget::Elsewhere(_) if stays => Rewritten::Nowhere(TOKEN_TRAVELS),
             ReferenceTarget::Elsewhere(url) => Rewritten::To(url),
@@ -183,20 +183,20 @@ mod tests {
     fn rewriting(token_field: Option<&HeaderName>) -> ResponseRewrite {
         let settings = Settings {
             anonymous: None,
-            allowed_hosts: ["localhost", "127.0.0.1", "[::1]", "proxy.test"].map(Into::into).into(),
+            own_hosts: ["localhost", "127.0.0.1", "[::1]", "proxy.test"].into_iter().collect(),
             allowed_methods: Vec::new(),
             allow: HeaderValue::from_static(""),
             renewal: crate::proxy::Renewal::default(),
             terms: Terms {
                 unrestricted_oauth: false,
                 upgrade_plain_http: false,
-                allowed_ports: Vec::new(),
+                allowed_ports: Vec::new().into(),
             },
             blind_tunnels: false,
             max_body_bytes: 0,
-            idle_timeout: Duration::ZERO,
-            websocket_idle_timeout: Duration::ZERO,
-            head_timeout: Duration::ZERO,
+            exchange_idle_timeout: Duration::ZERO,
+            splice_idle_timeout: Duration::ZERO,
+            tunnel_first_byte_timeout: Duration::ZERO,
         };
         let origin = Origin::new(&HostName::parse("api.example.com").unwrap(), 443);
         let uri = TARGET.parse().unwrap();

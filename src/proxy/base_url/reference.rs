@@ -4,11 +4,10 @@
 //! which takes backslashes for slashes, drops tabs and sees dots in `%2e`. A reference that the two
 //! read differently leads nowhere that can be told, and is not handed on.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use url::Host;
 
 use crate::model::origin::Origin;
+use crate::model::own_hosts::{OwnHosts, one_spelling};
 use crate::model::target::push_escaped;
 
 /// The URL of a request at its origin, to which the references of its answer are relative.
@@ -37,7 +36,7 @@ pub(super) enum ReferenceTarget {
 
 impl Base {
     /// Resolves a reference of the origin's answer; `own` are the names of the proxy.
-    pub(super) fn resolve(&self, reference: &[u8], own: &[String]) -> ReferenceTarget {
+    pub(super) fn resolve(&self, reference: &[u8], own: &OwnHosts) -> ReferenceTarget {
         let text = clean(reference);
         if let Some((scheme, rest)) = split_scheme(&text) {
             return match (UrlScheme::of(scheme), rest.strip_prefix("//")) {
@@ -55,7 +54,7 @@ impl Base {
         }
     }
 
-    fn absolute(&self, scheme: UrlScheme, text: &str, own: &[String]) -> ReferenceTarget {
+    fn absolute(&self, scheme: UrlScheme, text: &str, own: &OwnHosts) -> ReferenceTarget {
         let end = text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
         let Some((authority, rest)) = text.split_at_checked(end) else {
             return ReferenceTarget::Unclear;
@@ -65,7 +64,7 @@ impl Base {
         if rest.starts_with('\\') {
             return ReferenceTarget::Unclear;
         }
-        if is_own(&host, own) {
+        if own.may_include(&host) {
             return ReferenceTarget::Proxy;
         }
         let same_host = host == Host::Domain(self.origin.host().to_owned());
@@ -140,14 +139,6 @@ pub(super) fn split_absolute(url: &str) -> Option<(Host, &str)> {
     Some((read_authority(authority)?.0, rest))
 }
 
-/// Tells whether a host is one of the proxy's own names, in whatever spelling. The port says
-/// nothing: callers may reach the proxy through another one than it listens on.
-pub(super) fn is_own(host: &Host, own: &[String]) -> bool {
-    let names = own.iter().filter_map(|name| Host::parse(name).ok()).map(plain);
-    let host = plain(host.clone());
-    names.into_iter().any(|own| own == host || (is_local(&own) && is_local(&host)))
-}
-
 /// The text of a reference as a browser begins with it: no white space around it, no tabs in it.
 fn clean(reference: &[u8]) -> String {
     let text = match std::str::from_utf8(reference) {
@@ -188,25 +179,7 @@ fn read_authority(text: &str) -> Option<(Host, Option<u16>)> {
         Some(_) => return None,
         None => None,
     };
-    Some((plain(Host::parse(host).ok()?), port))
-}
-
-/// A host with one spelling: no trailing dot, no IPv4 address within an IPv6 one.
-fn plain(host: Host) -> Host {
-    match host {
-        Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(&name).to_owned()),
-        Host::Ipv6(address) => address.to_ipv4_mapped().map_or(Host::Ipv6(address), Host::Ipv4),
-        Host::Ipv4(_) => host,
-    }
-}
-
-/// Tells whether a host is this machine wherever it is named.
-fn is_local(host: &Host) -> bool {
-    match host {
-        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(address) => address.is_loopback() || *address == Ipv4Addr::UNSPECIFIED,
-        Host::Ipv6(address) => address.is_loopback() || *address == Ipv6Addr::UNSPECIFIED,
-    }
+    Some((one_spelling(Host::parse(host).ok()?), port))
 }
 
 /// What stands before a mark, and the rest with the mark.

@@ -4,9 +4,10 @@
 use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::reference::{is_own, split_absolute};
+use super::reference::split_absolute;
 use super::{PREFIX, below, segment};
 use crate::model::origin::Origin;
+use crate::model::own_hosts::OwnHosts;
 use crate::proxy::arrival::malformed;
 use crate::proxy::refusal::Refusal;
 
@@ -30,7 +31,7 @@ impl NamedUrls {
     pub(in crate::proxy) fn read(
         headers: &HeaderMap,
         path: &str,
-        own: &[String],
+        own: &OwnHosts,
     ) -> Result<Self, Refusal> {
         let mut named = Vec::new();
         for name in [DESTINATION, IF] {
@@ -70,7 +71,7 @@ fn pieces_of(
     name: &HeaderName,
     text: &str,
     path: &str,
-    own: &[String],
+    own: &OwnHosts,
 ) -> Result<Vec<UrlPart>, Refusal> {
     if *name != IF {
         return Ok(vec![read(text.trim(), path, own)?]);
@@ -83,9 +84,9 @@ fn pieces_of(
 }
 
 /// A URL as the caller names it.
-fn read(url: &str, path: &str, own: &[String]) -> Result<UrlPart, Refusal> {
+fn read(url: &str, path: &str, own: &OwnHosts) -> Result<UrlPart, Refusal> {
     let target = match split_absolute(url) {
-        Some((host, target)) if is_own(&host, own) => target,
+        Some((host, target)) if own.may_include(&host) => target,
         // A path alone is one at the proxy, which is where the request was sent.
         None if url.starts_with('/') && !url.starts_with("//") => url,
         _ => return Ok(UrlPart::Text(url.to_owned())),
@@ -139,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn mapped(name: HeaderName, value: &str) -> Option<String> {
-        let own = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let own = ["localhost", "127.0.0.1"].into_iter().collect();
         let mut headers = HeaderMap::new();
         headers.insert(&name, value.parse().unwrap());
         let named = NamedUrls::read(&headers, "/~/files/a.txt", &own).ok()?;

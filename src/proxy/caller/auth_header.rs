@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::model::token::{PREFIX, TokenDigest, occurs_in};
+use crate::model::token::{FieldCredentials, PREFIX, TokenDigest, occurs_in};
 
 /// The token and the user that `Proxy-Authorization` shows.
 pub(super) struct AuthHeader {
@@ -30,17 +30,13 @@ impl AuthHeader {
     /// Reads the field's value.
     pub(super) fn parse(value: &HeaderValue) -> Self {
         let Ok(text) = value.to_str() else { return Self::none(b"another") };
-        let text = text.trim();
-        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let rest = rest.trim();
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Self::of(rest.as_bytes(), None);
-        }
-        if !scheme.eq_ignore_ascii_case("basic") {
+        let pair = match FieldCredentials::read(text.as_bytes()) {
+            FieldCredentials::Bearer(token) => return Self::of(token, None),
             // Of another scheme, or of none, nothing is taken for a token.
-            return Self::none(if rest.is_empty() { scheme } else { rest }.as_bytes());
-        }
-        let Some(pair) = decode_basic(scheme, rest) else { return Self::none(rest.as_bytes()) };
+            FieldCredentials::Other(text) => return Self::none(text),
+            FieldCredentials::Basic(pair) => pair,
+        };
+        let Some(pair) = decode_pair(pair) else { return Self::none(pair) };
         let Some(colon) = memchr::memchr(b':', &pair) else { return Self::none(&pair) };
         let (user, password) = pair.split_at(colon);
         let password = password.get(1..).unwrap_or_default();
@@ -74,8 +70,9 @@ impl AuthHeader {
 /// `key="kf_…"`, or as one half of Basic's pair, of which some SDKs make up the other.
 pub(super) fn in_any_scheme(value: &HeaderValue) -> Option<TokenDigest> {
     let text = value.to_str().ok()?;
-    let pair = text.split_once(' ').and_then(|(scheme, rest)| decode_basic(scheme, rest));
-    if let Some(pair) = pair {
+    if let FieldCredentials::Basic(pair) = FieldCredentials::read(text.as_bytes())
+        && let Some(pair) = decode_pair(pair)
+    {
         let mut halves = pair.splitn(2, |byte| *byte == b':').filter_map(TokenDigest::of);
         return halves.next().filter(|_only| halves.next().is_none());
     }
@@ -106,20 +103,17 @@ pub(in crate::proxy) fn carries_token(value: &HeaderValue) -> bool {
     if occurs_in(value.as_bytes()) {
         return true;
     }
-    // Whoever reads the pair leniently does so whatever the rest of the line is like.
+    // A lenient reader takes a tab for the space behind the scheme too.
     let (scheme, rest) = value.as_bytes().split_at_checked(5).unwrap_or_default();
-    let rest = std::str::from_utf8(rest).ok().filter(|rest| rest.starts_with([' ', '\t']));
-    let pair = std::str::from_utf8(scheme).ok().zip(rest);
-    pair.and_then(|(scheme, rest)| decode_basic(scheme, rest)).is_some_and(|pair| occurs_in(&pair))
+    scheme.eq_ignore_ascii_case(b"basic")
+        && matches!(rest.first(), Some(b' ' | b'\t'))
+        && decode_pair(rest).is_some_and(|pair| occurs_in(&pair))
 }
 
-/// The pair as bytes, of whatever charset, padded or not: what somebody may read as a token is
-/// looked for in it.
-fn decode_basic(scheme: &str, rest: &str) -> Option<Zeroizing<Vec<u8>>> {
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    LENIENT.decode(rest.trim()).ok().map(Zeroizing::new)
+/// Basic's pair as bytes, of whatever charset, padded or not: a token is looked for in it that some
+/// reader may find.
+fn decode_pair(encoded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    LENIENT.decode(encoded.trim_ascii()).ok().map(Zeroizing::new)
 }
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(

@@ -55,29 +55,20 @@ impl Proxy {
             terms: SpliceTerms {
                 ends_in: end
                     .map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()),
-                first_byte: in_force.settings.head_timeout,
-                idle_timeout: in_force.settings.websocket_idle_timeout,
+                first_byte: in_force.settings.tunnel_first_byte_timeout,
+                idle_timeout: in_force.settings.splice_idle_timeout,
                 changes: self.changes.clone(),
             },
             stop: None,
         };
         let in_force = Arc::clone(&self.in_force);
         self.tasks.spawn(async move {
-            let spliced = splice.run(|| {
+            let still_allowed = || {
                 let in_force = in_force.load();
-                let Some(holder) = caller::find(digest.as_ref(), &in_force) else { return false };
-                let caller = &holder.caller;
-                let same_end = caller.expires_at == end;
-                same_end
-                    && caller.scopes.allows_proxy()
-                    && again(&in_force, caller, &request, &mode)
-            });
-            let spliced = spliced.await;
-            entry.request_count = Some(Arc::new(spliced.from_caller.into()));
-            entry.response_bytes = spliced.from_origin;
-            if let Some(cause) = spliced.cause {
-                entry.set_cause(cause);
-            }
+                let holder = caller::still_known(digest.as_ref(), end, &in_force);
+                holder.is_some_and(|holder| again(&in_force, &holder.caller, &request, &mode))
+            };
+            splice.run(still_allowed).await.note_in(&mut entry);
             drop((entry, in_flight));
         });
         response

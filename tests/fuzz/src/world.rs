@@ -73,18 +73,19 @@ fn build(upgrade_plain_http: bool) -> InForce {
         stale: Arc::default(),
         settings: Arc::new(Settings {
             anonymous: None,
-            allowed_hosts: vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()],
+            own_hosts: ["localhost", "127.0.0.1", "[::1]"].into_iter().collect(),
             allowed_methods: vec![Method::GET, Method::POST, Method::OPTIONS],
             allow: HeaderValue::from_static("GET, POST, OPTIONS"),
             terms: Terms {
                 upgrade_plain_http,
-                allowed_ports: PORTS.to_vec(),
+                allowed_ports: PORTS.to_vec().into(),
                 unrestricted_oauth: false,
             },
             blind_tunnels: upgrade_plain_http,
             max_body_bytes: 1000,
-            idle_timeout: Duration::ZERO,
-            websocket_idle_timeout: Duration::ZERO,
+            exchange_idle_timeout: Duration::ZERO,
+            splice_idle_timeout: Duration::ZERO,
+            tunnel_first_byte_timeout: Duration::ZERO,
             renewal: Renewal::default(),
         }),
         rules: Arc::new(UpstreamRules {

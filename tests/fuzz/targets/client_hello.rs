@@ -45,7 +45,8 @@ fuzz_target!(|input: &[u8]| {
     let limits = ConnLimits {
         head: HeadLimits { max_bytes: 8192, max_fields: 64 },
         head_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(1),
+        idle_conn_timeout: Duration::from_secs(1),
+        stalled_write_timeout: Duration::from_secs(1),
         max_conns: 1,
         max_conns_per_caller: 1,
         max_unauthenticated_conns: 1,

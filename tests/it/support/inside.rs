@@ -59,7 +59,8 @@ pub(crate) fn serve_changed(
     let limits = ConnLimits {
         head: HeadLimits { max_bytes: 65536, max_fields: 100 },
         head_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(10),
+        idle_conn_timeout: Duration::from_secs(10),
+        stalled_write_timeout: Duration::from_secs(10),
         max_conns: 100,
         max_conns_per_caller: 100,
         max_unauthenticated_conns: 100,

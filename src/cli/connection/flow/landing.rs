@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::visit::Visit;
 use crate::cli::output::{self, Failure};
+use crate::model::content_policy::ContentPolicy;
 use crate::random;
 
 /// A port that listens, and the one path at it where the flow ends.
@@ -101,7 +102,13 @@ async fn show(conn: &mut TcpStream, visit: &Visit) -> io::Result<()> {
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Keyferry</title>\n\
          <h1>{said}</h1>\n<p>The terminal says the rest. This window can be closed.</p></html>\n"
     );
-    let page = format!("HTTP/1.1 {status}\r\n{FIELDS}content-length: {}\r\n\r\n{body}", body.len());
+    let (policy, length) = (ContentPolicy::Inert, body.len());
+    let page = format!(
+        "HTTP/1.1 {status}\r\n{FIELDS}content-security-policy: {}\r\nreferrer-policy: {}\r\n\
+         content-length: {length}\r\n\r\n{body}",
+        policy.as_str(),
+        policy.referrer()
+    );
     conn.write_all(page.as_bytes()).await?;
     conn.shutdown().await
 }
@@ -134,12 +141,8 @@ const MOST_VISITORS: usize = 32;
 
 const LONGEST_HEAD: usize = 64 << 10;
 
-/// The page runs nothing, loads nothing, is kept nowhere, and its address, in which the code is,
-/// is told to nobody.
+/// Fields of the page, which no cache may keep.
 const FIELDS: &str = "content-type: text/html; charset=utf-8\r\n\
-    content-security-policy: default-src 'none'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'\r\n\
     cache-control: no-store\r\n\
-    referrer-policy: no-referrer\r\n\
     x-content-type-options: nosniff\r\n\
     connection: close\r\n";
