@@ -13,10 +13,13 @@ hosts that the page names.
 
 A page that starts no server finds the one that it asks for: PREPARED.
 
-Blocks with other tags are not run. The same pages, and all others, must be wrapped, and each link
-between pages must lead somewhere.
+Blocks with other tags are not run. All pages must be wrapped, and each link between pages must lead
+somewhere. What the reference lists (paths of the API, metrics, fields of an entry, header names that
+are refused) must be what the program and its source have.
 """
 
+import contextlib
+import json
 import os
 import re
 import selectors
@@ -28,6 +31,8 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,7 +103,8 @@ def steps(page):
 
 
 def prepared():
-    serve, *others = commands(Path(__file__), [(0, line) for line in PREPARED.split("\n")[1:-1]], False)
+    lines = [(0, line) for line in PREPARED.strip().splitlines()]
+    serve, *others = commands(Path(__file__), lines, background=False)
     serve.background = True
     return [serve, *others]
 
@@ -264,7 +270,8 @@ class Page(unittest.TestCase):
         }
         if not re.search(r"keyferry serve", text):
             environment |= {
-                "KEYFERRY_INTEGRATION": "my_integration", "KEYFERRY_ZIS__ALLOW_STATIC_ZENDESK": "true"
+                "KEYFERRY_INTEGRATION": "my_integration",
+                "KEYFERRY_ZIS__ALLOW_STATIC_ZENDESK": "true",
             }
         if "[upstream.resolve]" not in text:
             pins = ", ".join(f'"{host}:443" = "{address}"' for host in HOSTS)
@@ -345,6 +352,79 @@ class Text(unittest.TestCase):
                 if len(line) > COLUMNS and not fenced and not line.startswith("|"):
                     wide.append(f"{page.relative_to(ROOT)}:{number}")
         self.assertEqual(wide, [])
+
+
+class Reference(unittest.TestCase):
+    """What the reference lists is what there is."""
+
+    @classmethod
+    def setUpClass(cls):
+        directory = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(directory.cleanup)
+        cls.programs = Programs(PROGRAMS, directory.name)
+        (cls.programs.directory / "keyferry.toml").write_text(
+            '[proxy]\nlisten = ["127.0.0.1:0"]\n[api]\nlisten = "127.0.0.1:0"\n'
+        )
+        serve = ["keyferry", "serve", "--config", "keyferry.toml", "--data-dir", "data"]
+        said = cls.programs.start(serve, r"proxy +(http\S+)\n +API +(http\S+)")
+        cls.addClassCleanup(cls.programs.stop)
+        cls.proxy, cls.api = said[1], said[2]
+        # A request that is refused: there is an entry, and it has been counted.
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{cls.proxy}/nothing")
+
+    def get(self, path):
+        with urllib.request.urlopen(self.api + path) as answer:
+            return answer.read().decode()
+
+    def test_the_paths_are_those_of_the_description(self):
+        described = {
+            (path, method.upper())
+            for path, methods in json.loads(self.get("/openapi.json"))["paths"].items()
+            for method in methods
+        }
+        page = (DOCS / "reference/api.md").read_text()
+        [block] = re.findall(r"^```text\n(/api.*?)^```", page, re.DOTALL | re.MULTILINE)
+        listed, prefix = set(), ""
+        for line in filter(None, block.splitlines()):
+            path, *methods = line.split()
+            if not methods:
+                prefix = path
+                continue
+            path = prefix + path if line.startswith(" ") else path
+            for kind in ("api_key", "basic_auth", "bearer_token"):
+                listed |= {
+                    (path.replace("{type}", kind), method) for method in methods if method.isupper()
+                }
+        self.assertEqual(listed, described)
+
+    def test_each_metric_is_listed(self):
+        shown = re.findall(r"^# TYPE (\w+) ", self.get("/metrics"), re.MULTILINE)
+        page = (DOCS / "reference/logging.md").read_text()
+        listed = re.findall(r"^\| `(keyferry_\w+?)(?:_total|_info)?` \|", page, re.MULTILINE)
+        self.assertIn("keyferry_requests", shown)
+        self.assertEqual([name for name in shown if name not in listed], [])
+
+    def test_each_field_of_an_entry_is_listed(self):
+        log = next(file for file in self.programs.said() if file.suffix == ".err")
+        deadline = time.monotonic() + 10
+        while not (entry := re.search(r'^.*"keyferry::access".*$', log.read_text(), re.MULTILINE)):
+            self.assertLess(time.monotonic(), deadline, "there is no entry")
+            time.sleep(0.02)
+        page = (DOCS / "reference/logging.md").read_text()
+        table = re.search(r"^\| field \|.*?\n\n", page, re.DOTALL | re.MULTILINE)[0]
+        rows = [row.split("|")[1] for row in table.splitlines()[2:] if row]
+        listed = re.findall(r"`(\w+)`", " ".join(rows))
+        self.assertEqual(sorted(listed), sorted({*json.loads(entry[0])} - {"level", "target"}))
+
+    def test_each_header_name_that_is_refused_is_listed(self):
+        source = (ROOT / "src/model/field.rs").read_text()
+        arrays = re.findall(r"const FORBIDDEN\w*: \[&str; \d+\] =\s*\[(.*?)\];", source, re.DOTALL)
+        refused = re.findall(r'"([^"]+)"', " ".join(arrays))
+        page = (DOCS / "how-to/move-from-zis.md").read_text()
+        section = page.split("## Header names that are refused")[1].split("## ")[0]
+        listed = re.findall(r"`([a-z0-9-]+)`", section)
+        self.assertEqual(sorted(listed), sorted(refused))
 
 
 def anchors(page):
