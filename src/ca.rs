@@ -1,8 +1,9 @@
-//! The interception CA: who vouches for names inside tunnels (contract §3, "CONNECT").
+//! The interception CA, which signs certificates for names inside tunnels (contract §3, "CONNECT").
 //!
 //! Owns the CA's key and every certificate that it signs; promises that each is for one name, has
 //! a key of its own and ends within ninety days, and that no more of them are kept than fit a
-//! bound; must never know what travels through a tunnel.
+//! bound; must never know the traffic of a
+//! tunnel.
 
 mod authority;
 mod leaf;

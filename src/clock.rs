@@ -1,7 +1,7 @@
 //! The time, as an argument.
 //!
-//! Owns every reading of a clock, promises that tests can set it, and must never know why
-//! somebody asks.
+//! Owns every reading of a clock, promises that tests can set it, and must never know what the
+//! time is for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,7 +1,7 @@
 //! Errors as people read them in a log.
 //!
-//! Owns the one way to write an error together with its causes and as a sentence, promises that no cause is left out
-//! and that none is written twice, and must never know what an error is about.
+//! Owns the one way to write an error together with its causes, promises that every cause is
+//! written once, and must never know the subject of an error.
 
 use std::error::Error;
 use std::fmt;
@@ -16,7 +16,7 @@ pub fn chain<'a>(error: &'a (dyn Error + 'a)) -> Chain<'a> {
     Chain(error)
 }
 
-/// The text as a sentence begins: with a capital.
+/// The text with its first letter in upper case.
 #[must_use]
 pub fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
@@ -29,7 +29,7 @@ impl fmt::Display for Chain<'_> {
         f.write_str(&said)?;
         for cause in std::iter::successors(self.0.source(), |&cause| cause.source()) {
             let text = cause.to_string();
-            // Some libraries repeat the cause in the error's own text.
+            // Some libraries repeat the cause at the end of the error's own text.
             if !said.ends_with(&text) {
                 write!(f, ": {text}")?;
                 said = text;

@@ -1,7 +1,7 @@
-//! What is written down: one entry per request, and the figures.
+//! Records of requests: one entry for each, the log, and metrics.
 //!
-//! Owns the log, its formats and the metrics; promises one entry for every request, written off
-//! the request's path; must never see a secret: it is given names, not fields.
+//! Owns the log, its formats and the metrics; promises one entry for every request, which is
+//! written without holding the request up; must never see a secret: it is given names, not fields.
 
 mod audit_buffer;
 mod entry;

@@ -1,10 +1,10 @@
-//! The way in: accepts conns, caps them, times them out, and passes on only whole, unambiguous
-//! messages.
+//! Accepts conns, limits their number, closes overdue ones, and passes on only whole, unambiguous
+//! HTTP messages.
 //!
 //! Owns listeners, the callers' TLS, the strict reading of heads and every deadline of a conn;
 //! promises that no silent, idle or stalled conn outlives its deadline and that no ambiguous byte
 //! reaches a [`Handler`];
-//! must never know what a request means.
+//! must never know the meaning of a request.
 
 mod accept;
 mod conn_state;
@@ -31,51 +31,51 @@ pub use framing::{Framing, FramingFault, HeadLimits, MessageExtent};
 pub use tls::{server_config, tunnel_config};
 pub use tunnel::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST, TunnelConn, TunnelFault};
 
-/// Who lives behind a door: answers requests, and words the refusals that the door itself makes.
+/// Answers the requests of a listener, and words the refusals that the listener makes itself.
 pub trait Handler: Send + Sync + 'static {
-    /// The bodies of its answers.
+    /// The body of an answer.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + 'static;
 
-    /// Answers one request. The visit is kept until the answer's last byte has gone.
+    /// Answers one request. The answer's body holds `in_flight` until its last byte was sent.
     ///
-    /// What can be done without waiting is done before the future is returned: the library copies
-    /// the future whole, so what it need not carry is better left out of it.
+    /// Implementations do what needs no waiting before they return the future: the HTTP library
+    /// copies the future, so that a small one is faster.
     fn handle(
         self: Arc<Self>,
         in_flight: InFlight,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 
-    /// The whole HTTP/1.1 message with which a conn is turned away before there is a request.
+    /// The complete HTTP/1.1 response to a conn that is closed before it has sent a request.
     fn early_refusal(&self, reason: EarlyRefusal) -> Vec<u8>;
 }
 
-/// Why the door itself refuses a conn.
+/// The reason why the listener refuses a conn itself, before there is a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EarlyRefusal {
     /// The message is not well-formed, or its head is too large.
     Framing(FramingFault),
-    /// There are too many conns.
+    /// As many conns are open as the limit allows.
     ConnLimit,
 }
 
-/// The limits of a door.
+/// The limits and deadlines of conns.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnLimits {
-    /// The largest head.
+    /// The limits of a request's head.
     pub head: HeadLimits,
-    /// How long a TLS handshake or a head may take.
+    /// The longest time for a TLS handshake, and for a head.
     pub head_timeout: Duration,
-    /// The longest that a conn may go without a request.
+    /// The longest time that a conn may go without a request.
     pub idle_conn_timeout: Duration,
-    /// The longest that a caller may leave an answer untaken.
+    /// The longest time that a caller may leave an answer unread.
     pub stalled_write_timeout: Duration,
-    /// How many conns there may be at once, over all workers.
+    /// The number of conns at once, over all workers.
     pub max_conns: usize,
-    /// The number of them that one caller may have.
+    /// The number of conns of one caller.
     pub max_conns_per_caller: usize,
-    /// How many of them may be of nobody who is known yet; the oldest goes first.
+    /// The number of conns that have not authenticated yet; beyond it the oldest is closed.
     pub max_unauthenticated_conns: usize,
 }

@@ -1,7 +1,7 @@
 //! The one source of randomness.
 //!
 //! Owns the call to the system's generator, promises unpredictable bytes or an error, and must
-//! never know what they are for.
+//! never know their use.
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 

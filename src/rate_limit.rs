@@ -1,7 +1,7 @@
-//! Limits: of rates, and of memory that many share.
+//! Limits of request rates, and of memory that many holders share.
 //!
 //! Owns the counting of requests per minute and of bytes that are held, promises an answer without
-//! waiting, and must never know whose requests or bytes it counts.
+//! waiting, and must never know the owner of a request or a byte.
 
 mod memory;
 
@@ -32,13 +32,13 @@ pub struct KeyedRateLimiter<K: Clone + Eq + Hash> {
     clock: DefaultClock,
 }
 
-/// Too many requests; the next is welcome after this time.
+/// Too many requests. The next one is allowed after this time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("too many requests; the next one in {0:?}")]
 pub struct RateExceeded(pub Duration);
 
 impl RateLimiter {
-    /// At most `per_minute`; `None` for zero, which means no limit.
+    /// A limit of `per_minute` requests; `None` for zero, which means no limit.
     #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
@@ -49,7 +49,7 @@ impl RateLimiter {
         })
     }
 
-    /// Whether this is the limit in force, so that a reload need not begin to count anew.
+    /// Tells whether this is the limit already, so that a reload can keep the counts.
     #[must_use]
     pub fn is_per_minute(&self, per_minute: u32) -> bool {
         self.per_minute == per_minute
@@ -65,7 +65,7 @@ impl RateLimiter {
 }
 
 impl<K: Clone + Eq + Hash> KeyedRateLimiter<K> {
-    /// At most `per_minute` for each key; `None` for zero, which means no limit.
+    /// A limit of `per_minute` requests for each key; `None` for zero, which means no limit.
     #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
@@ -73,7 +73,7 @@ impl<K: Clone + Eq + Hash> KeyedRateLimiter<K> {
         Some(Self { per_minute, limiter, taken: AtomicU32::new(0), clock: DefaultClock::default() })
     }
 
-    /// Whether this is the limit in force, so that a reload need not begin to count anew.
+    /// Tells whether this is the limit already, so that a reload can keep the counts.
     #[must_use]
     pub fn is_per_minute(&self, per_minute: u32) -> bool {
         self.per_minute == per_minute
@@ -84,7 +84,7 @@ impl<K: Clone + Eq + Hash> KeyedRateLimiter<K> {
     /// # Errors
     /// [`RateExceeded`] says how long to wait.
     pub fn take(&self, key: &K) -> Result<(), RateExceeded> {
-        // Keys that have their whole minute left need not be remembered.
+        // Keys that have used nothing of their minute need not be remembered.
         if self.taken.fetch_add(1, Relaxed) % CLEANUP_INTERVAL == CLEANUP_INTERVAL - 1 {
             self.limiter.retain_recent();
         }
@@ -102,7 +102,7 @@ impl<K: Clone + Eq + Hash> fmt::Debug for KeyedRateLimiter<K> {
     }
 }
 
-/// After how many requests it is looked which keys are still needed.
+/// The number of requests after which keys with their full rate are dropped.
 const CLEANUP_INTERVAL: u32 = 4096;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What must never be shown: the one type that carries secret bytes.
+//! The one type that carries secret bytes.
 //!
 //! Owns the bytes of a secret, promises to wipe them on drop and never to print them, and must
-//! never know what the secret is for.
+//! never know the use of a secret.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-/// Secret bytes: not printable, not serialisable, not comparable by accident, wiped on drop.
+/// Secret bytes: not printable, not serializable, not comparable by accident, wiped on drop.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
@@ -20,9 +20,9 @@ impl Secret {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// Reads a secret that stands alone in a file or stream. One newline at its end is no part of
-    /// it: editors and `echo` add one. Of what is longer than `longest` bytes, no more is read
-    /// than shows that it is.
+    /// Reads a file or stream that holds one secret. A final newline is dropped, because editors
+    /// and `echo` add one. At most three bytes more than `longest` are read, so that the caller can
+    /// tell a secret that is too long.
     ///
     /// # Errors
     /// When `source` can't be read.
@@ -51,7 +51,7 @@ impl Secret {
         self.0.len()
     }
 
-    /// Whether there are no bytes at all.
+    /// Tells whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,7 +1,7 @@
 //! The one place that spawns.
 //!
 //! Owns the count of what is running, promises that shutdown can wait for all of it, and must
-//! never know what a task does.
+//! never know the work of a task.
 
 use tokio_util::task::TaskTracker;
 
@@ -25,15 +25,15 @@ impl Tasks {
         self.0.wait().await;
     }
 
-    /// How many tasks are running.
+    /// The number of tasks that are running.
     #[must_use]
     pub fn running(&self) -> usize {
         self.0.len()
     }
 }
 
-/// How a peer that is lost without a word is found out: asked after a minute of silence, given up
-/// after another.
+/// TCP keepalive for every conn: the first probe after a minute of silence, then four more, 15
+/// seconds apart, before the kernel closes the conn.
 #[must_use]
 pub fn keepalive() -> socket2::TcpKeepalive {
     socket2::TcpKeepalive::new()

@@ -1,4 +1,4 @@
-//! A CA: a certificate that others are told to trust, and the key that signs in its name.
+//! A CA: the certificate that callers trust, and the key that signs leaves.
 
 use std::fmt;
 
@@ -18,53 +18,53 @@ use crate::secret::Secret;
 
 /// A CA that can sign.
 pub struct CertificateAuthority {
-    /// What others trust, as PEM; of an operator's own CA all that its file has.
+    /// The certificate as PEM, with the whole content of the file of an operator's own CA.
     pem: String,
-    /// What is sent after a leaf, so that its signature can be followed to what others trust.
+    /// The certificates that are sent after a leaf: all between it and the root.
     chain: Vec<CertificateDer<'static>>,
     issuer: Issuer<'static, KeyPair>,
     ends: Timestamp,
 }
 
-/// Why there is no CA to work with. No text quotes a key.
+/// The reason why a CA can't be used. No text quotes a key.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
-    /// There is no certificate, or a damaged one.
+    /// No certificate was found, or it is damaged.
     #[error("there is no certificate in PEM form")]
     Certificate,
-    /// There is no private key, or one that can't be used.
+    /// No private key was found, or it is not one of a supported kind.
     #[error("there is no private key in PEM form that can sign")]
     Key,
     /// The key is not the certificate's.
     #[error("the key does not belong to the certificate")]
     Mismatch,
-    /// The certificate is no CA's, or its key may not sign certificates.
+    /// The certificate is not one of a CA, or its key usage excludes signing certificates.
     #[error(
         "the certificate is not a CA's: it needs CA:TRUE and, if it limits its key's use, keyCertSign"
     )]
     NoAuthority,
-    /// It has ended, or has not begun.
-    #[error("the certificate has ended, or has not begun")]
+    /// The current time is outside of the certificate's validity.
+    #[error("the certificate has expired, or is not valid yet")]
     Ended,
-    /// There is no randomness.
+    /// The system gave no random bytes.
     #[error(transparent)]
     Chance(#[from] random::RandomError),
-    /// The library refused; it has no reason to.
+    /// The certificate library has failed.
     #[error("the certificate can't be made")]
     Library(#[source] rcgen::Error),
 }
 
 impl CertificateAuthority {
-    /// A new CA with a P-256 key, which begins a day before `now`, for clocks that are slow, and
-    /// lasts ten years.
+    /// Makes a CA with a P-256 key. It is valid from a day before `now`, for clocks that are slow,
+    /// and for ten years.
     ///
     /// # Errors
-    /// [`CaError::Chance`] when there is no randomness.
+    /// [`CaError::Chance`] when the system gives no random bytes.
     pub fn generate(now: Timestamp) -> Result<Self, CaError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Library)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        // A name that tells one from another in a list of trusted CAs.
+        // The date tells this CA from its successors in a list of trusted ones.
         let year = now.strftime("%Y-%m-%d");
         params.distinguished_name.push(DnType::CommonName, format!("Keyferry CA {year}"));
         params.distinguished_name.push(DnType::OrganizationName, "Keyferry");
@@ -77,10 +77,10 @@ impl CertificateAuthority {
         Self::new(certificate.pem(), key, now)
     }
 
-    /// The CA of this certificate, with what may follow it, and this key (both PEM).
+    /// The CA of a certificate, followed by its chain, and of a key, both as PEM.
     ///
     /// # Errors
-    /// [`CaError`] says which of both is at fault, and how.
+    /// [`CaError`] says which of the two can't be used, and why.
     pub fn from_pem(certificates: &str, key: &Secret, now: Timestamp) -> Result<Self, CaError> {
         let key = PrivateKeyDer::from_pem_slice(key.expose())
             .map_err(|_may_show_the_key| CaError::Key)?;
@@ -88,10 +88,10 @@ impl CertificateAuthority {
         Self::new(certificates.to_owned(), key, now)
     }
 
-    /// The CA of this certificate (PEM) and this key, as [`Self::key`] gave it.
+    /// The CA of a certificate (PEM) and of a key as [`Self::key`] gave it.
     ///
     /// # Errors
-    /// [`CaError`] says which of both is at fault, and how.
+    /// [`CaError`] says which of the two can't be used, and why.
     pub fn restore(certificate: &str, key: &Secret, now: Timestamp) -> Result<Self, CaError> {
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.expose()));
         let key = KeyPair::try_from(&der).map_err(|_may_show_the_key| CaError::Key)?;
@@ -106,7 +106,7 @@ impl CertificateAuthority {
         let (_rest, parsed) =
             X509Certificate::from_der(first).map_err(|_damaged| CaError::Certificate)?;
         let ends = check(&parsed, &key, now)?;
-        // A root is known to who trusts it; what lies between it and a leaf must be sent.
+        // Callers have the root itself, so it is not sent; an intermediate CA is.
         let is_root = parsed.subject() == parsed.issuer();
         let issuer =
             Issuer::from_ca_cert_der(first, key).map_err(|_unusable| CaError::Certificate)?;
@@ -114,19 +114,19 @@ impl CertificateAuthority {
         Ok(Self { pem, chain, issuer, ends })
     }
 
-    /// The certificate that others are told to trust, as PEM.
+    /// The certificate to trust, as PEM.
     #[must_use]
     pub fn certificate(&self) -> &str {
         &self.pem
     }
 
-    /// The key (PKCS#8, DER), to be sealed and kept.
+    /// The private key (PKCS#8, DER), to be sealed and stored.
     #[must_use]
     pub fn key(&self) -> Secret {
         Secret::new(self.issuer.key().serialized_der())
     }
 
-    /// When the certificate ends.
+    /// The time at which the certificate expires.
     #[must_use]
     pub fn ends(&self) -> Timestamp {
         self.ends
@@ -141,7 +141,7 @@ impl CertificateAuthority {
     }
 }
 
-/// Whether the certificate is a CA's and the key its own; when it ends.
+/// Checks that the certificate is one of a CA, is valid now and belongs to the key. Gives its end.
 fn check(
     certificate: &X509Certificate<'_>,
     key: &KeyPair,

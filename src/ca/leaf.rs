@@ -1,4 +1,4 @@
-//! The certificate of one host, and its key.
+//! The certificate of one host and its key.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::authority::{
     CaError, CertificateAuthority, DAY_SECONDS, offset_date_time, random_serial,
 };
 
-/// A leaf, and until when it is shown.
+/// A leaf, its signer, and the time from which it is replaced.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) key: Arc<CertifiedKey>,
@@ -23,7 +23,7 @@ pub(super) struct Leaf {
     pub(super) renewed_at: Timestamp,
 }
 
-/// Makes the leaf of `host`, with a P-256 key of its own.
+/// Mints the leaf of `host`, with a P-256 key of its own.
 pub(super) fn mint(
     signer: &Arc<CertificateAuthority>,
     host: &str,
@@ -38,7 +38,7 @@ pub(super) fn mint(
     let signing = any_ecdsa_type(&der).map_err(|_may_show_the_key| CaError::Key)?;
     let mut chain = vec![certificate.der().clone()];
     chain.extend_from_slice(signer.chain());
-    // With a third of its time left it is made anew, so that no conn is opened with one that ends.
+    // It is replaced when a third of its time is left, so that no conn begins with an old one.
     let renewed_at = now.as_second() + (ends - now.as_second()) * 2 / 3;
     Ok(Leaf {
         key: Arc::new(CertifiedKey::new(chain, signing)),
@@ -47,14 +47,14 @@ pub(super) fn mint(
     })
 }
 
-/// What strict verifiers ask of a server's certificate (RFC 5280 §4.2, RFC 9525).
+/// The fields that strict verifiers require of a server's certificate (RFC 5280 §4.2, RFC 9525).
 fn params(host: &str, now: Timestamp, ends: i64) -> Result<CertificateParams, CaError> {
     let name = host.try_into().map_err(CaError::Library)?;
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::DnsName(name)];
     params.distinguished_name = DistinguishedName::new();
-    // A common name has room for 64 characters; without one the subject is empty, and the names
-    // are marked as critical.
+    // A common name holds 64 characters. Without one the subject is empty, and rcgen marks the
+    // alternative names as critical (RFC 5280 §4.2.1.6).
     if host.len() <= MAX_COMMON_NAME_LEN {
         params.distinguished_name.push(DnType::CommonName, host);
     }
@@ -70,7 +70,7 @@ fn params(host: &str, now: Timestamp, ends: i64) -> Result<CertificateParams, Ca
 
 const MAX_COMMON_NAME_LEN: usize = 64;
 
-/// With the day before `now`, well within the ninety that are allowed.
+/// 60 days: with the day before `now`, well within the 90 days that the room promises.
 const LEAF_LIFETIME_SECONDS: i64 = 60 * DAY_SECONDS;
 
 #[cfg(test)]

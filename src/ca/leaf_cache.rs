@@ -1,4 +1,4 @@
-//! The leaves that are at hand: a bounded number, each made once.
+//! A bounded cache of leaves, each minted once.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -15,26 +15,26 @@ use super::leaf::{self, Leaf};
 use crate::clock::Clock;
 use crate::error::chain;
 
-/// Leaves by host, made when they are first asked for.
+/// Leaves by host, minted at their first use. The least recently used one is evicted.
 pub struct LeafCache {
     rotation: ArcSwap<CaRotation>,
     clock: Clock,
     hosts: Mutex<LruCache<String, Arc<LeafSlot>>>,
 }
 
-/// One host's leaf. Who makes it holds the lock, so that no two make it at once; the cache's own
-/// lock is held for a look alone.
+/// The leaf of one host. Its lock is held while the leaf is minted, so that it is minted once. The
+/// cache's own lock is held for the look-up only.
 type LeafSlot = Mutex<Option<Leaf>>;
 
 impl LeafCache {
-    /// No leaves yet, of these CAs.
+    /// An empty cache for leaves of these CAs.
     #[must_use]
     pub fn new(rotation: CaRotation, clock: Clock) -> Self {
         let hosts = Mutex::new(LruCache::new(MAX_LEAVES));
         Self { rotation: ArcSwap::from_pointee(rotation), clock, hosts }
     }
 
-    /// Other CAs sign from here on.
+    /// Replaces the CAs. Leaves of a CA that no longer signs are minted again at their next use.
     pub fn set_rotation(&self, rotation: CaRotation) {
         self.rotation.store(Arc::new(rotation));
     }
@@ -45,19 +45,19 @@ impl LeafCache {
         self.rotation.load().trusted_pem(self.clock.now())
     }
 
-    /// How many leaves are at hand.
+    /// The number of cached leaves.
     #[must_use]
     pub fn len(&self) -> usize {
         self.hosts.lock().len()
     }
 
-    /// Whether none is.
+    /// Tells whether the cache is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.hosts.lock().is_empty()
     }
 
-    /// The leaf of `host`. `None` when there is no CA, or it can't be made.
+    /// The leaf of `host`; `None` when there is no CA, or minting it has failed (which is logged).
     #[must_use]
     pub fn get_or_mint(&self, host: &str) -> Option<Arc<CertifiedKey>> {
         let now = self.clock.now();
@@ -72,7 +72,7 @@ impl LeafCache {
         match leaf::mint(signer, host, now) {
             Ok(leaf) => Some(Arc::clone(&slot.insert(leaf).key)),
             Err(error) => {
-                tracing::error!(error = %chain(&error), "a tunnel was refused: no certificate can be made for its host");
+                tracing::error!(error = %chain(&error), "a tunnel was refused: the certificate for its host can't be minted");
                 None
             }
         }
@@ -87,11 +87,11 @@ impl ResolvesServerCert for LeafCache {
 
 impl fmt::Debug for LeafCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeafCache").field("succession", &self.rotation).finish_non_exhaustive()
+        f.debug_struct("LeafCache").field("rotation", &self.rotation).finish_non_exhaustive()
     }
 }
 
-/// At some three kilobytes each, a few megabytes.
+/// The number of cached leaves. At about 3 KiB each, they take 6 MiB.
 const MAX_LEAVES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2047);
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaf_is_made_once_and_anew_before_it_ends() {
+    fn a_leaf_is_made_once_and_again_before_it_ends() {
         let clock = Clock::fixed(1_800_000_000);
         let leaves = leaves(&clock);
         let first = leaves.get_or_mint("api.example.com").unwrap();

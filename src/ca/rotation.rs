@@ -1,5 +1,5 @@
-//! Which CA signs now, and which will: a new one is made known before it signs, so that those who
-//! are to trust it have time to.
+//! The rotation of CAs: a new one is published before it signs, so that callers have time to trust
+//! it.
 
 use std::sync::Arc;
 
@@ -7,51 +7,51 @@ use jiff::Timestamp;
 
 use super::CertificateAuthority;
 
-/// CAs in the order in which they sign.
+/// CAs in the order in which they begin to sign.
 #[derive(Clone, Debug, Default)]
 pub struct CaRotation(Vec<ScheduledCa>);
 
-/// A CA, and from when it signs.
+/// A CA and the time from which it signs.
 #[derive(Clone, Debug)]
 pub struct ScheduledCa {
     /// The CA.
     pub authority: Arc<CertificateAuthority>,
-    /// From when it signs.
+    /// The time from which it signs.
     pub signs_from: Timestamp,
 }
 
 impl CaRotation {
-    /// Of these, in any order.
+    /// A rotation of these CAs, in any order.
     #[must_use]
     pub fn new(mut cas: Vec<ScheduledCa>) -> Self {
         cas.sort_by_key(|scheduled| scheduled.signs_from);
         Self(cas)
     }
 
-    /// Of one CA alone.
+    /// A rotation of one CA.
     #[must_use]
     pub fn single(authority: CertificateAuthority) -> Self {
         Self(vec![ScheduledCa { authority: Arc::new(authority), signs_from: Timestamp::MIN }])
     }
 
-    /// The CA that signs at `now`.
+    /// The CA that signs at `now`: the latest that has begun, else the first; `None` without any.
     #[must_use]
     pub fn signer_at(&self, now: Timestamp) -> Option<&Arc<CertificateAuthority>> {
         let begun = self.0.iter().rev().find(|scheduled| scheduled.signs_from <= now);
         begun.or_else(|| self.0.first()).map(|scheduled| &scheduled.authority)
     }
 
-    /// The certificates to trust at `now`, as PEM: of the CA that signs, and of those that will.
+    /// The certificates to trust at `now`, as PEM: those of the signing CA and of future ones.
     #[must_use]
     pub fn trusted_pem(&self, now: Timestamp) -> String {
         let signer = self.signer_at(now);
-        let coming = self
+        let future_cas = self
             .0
             .iter()
             .filter(|scheduled| scheduled.signs_from > now)
             .map(|scheduled| &scheduled.authority);
-        let coming =
-            coming.filter(|scheduled| signer.is_none_or(|signer| !Arc::ptr_eq(scheduled, signer)));
-        signer.into_iter().chain(coming).map(|authority| authority.certificate()).collect()
+        let future_cas = future_cas
+            .filter(|scheduled| signer.is_none_or(|signer| !Arc::ptr_eq(scheduled, signer)));
+        signer.into_iter().chain(future_cas).map(|authority| authority.certificate()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Entries on their way into the store.
+//! Entries that wait to be written to the audit trail of the store.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -6,29 +6,29 @@ use parking_lot::Mutex;
 
 use crate::rate_limit::RateLimiter;
 
-/// Entries as lines of JSON, until somebody takes them to be kept. Adding one never waits for
-/// the store.
+/// Entries as lines of JSON, until they are written to the store. Adding one never waits for the
+/// store.
 #[derive(Debug)]
 pub struct AuditBuffer {
     lines: Mutex<Vec<u8>>,
     lost: AtomicU64,
-    /// Of those whom nobody knows: they must not fill the store.
-    strangers: Option<RateLimiter>,
+    /// The rate of entries without a caller: unauthenticated requests must not fill the store.
+    anonymous: Option<RateLimiter>,
 }
 
 impl Default for AuditBuffer {
     fn default() -> Self {
-        let strangers = RateLimiter::per_minute(MAX_ANONYMOUS_PER_MINUTE);
-        Self { lines: Mutex::default(), lost: AtomicU64::default(), strangers }
+        let anonymous = RateLimiter::per_minute(MAX_ANONYMOUS_PER_MINUTE);
+        Self { lines: Mutex::default(), lost: AtomicU64::default(), anonymous }
     }
 }
 
 impl AuditBuffer {
-    /// Adds the line that `write` writes, unless the store was gone for so long that there is no
-    /// room left, or strangers have sent too many.
-    pub(super) fn push(&self, of_stranger: bool, write: impl FnOnce(&mut Vec<u8>)) {
-        let too_many = self.strangers.as_ref().filter(|_| of_stranger);
-        if too_many.is_some_and(|limit| limit.take().is_err()) {
+    /// Adds the line that `write` writes. It is dropped and counted as lost when the buffer is
+    /// full, or when too many anonymous requests have come.
+    pub(super) fn push(&self, is_anonymous: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        let limit = self.anonymous.as_ref().filter(|_| is_anonymous);
+        if limit.is_some_and(|limit| limit.take().is_err()) {
             self.lost.fetch_add(1, Relaxed);
             return;
         }
@@ -40,38 +40,38 @@ impl AuditBuffer {
         }
     }
 
-    /// Takes all lines that there are, each with its end.
+    /// Removes and gives all lines, each with its newline.
     #[must_use]
     pub fn drain(&self) -> Vec<u8> {
         std::mem::take(&mut *self.lines.lock())
     }
 
-    /// How many bytes wait.
+    /// The number of bytes that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lines.lock().len()
     }
 
-    /// Whether none wait.
+    /// Tells whether no bytes wait.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Gives back lines that could not be kept; they are older than all others.
+    /// Puts lines that could not be stored before all others, which are newer.
     pub fn push_front(&self, mut older: Vec<u8>) {
         let mut lines = self.lines.lock();
         older.append(&mut lines);
         *lines = older;
     }
 
-    /// Counts entries that were taken and could not be kept.
+    /// Counts entries that were taken and not stored.
     pub fn count_lost(&self, entries: u64) {
         self.lost.fetch_add(entries, Relaxed);
     }
 
-    /// How many entries were lost: there was no room left, the trail could not be kept, or
-    /// strangers sent too many.
+    /// The number of entries lost: the buffer was full, the store has failed, or too many were
+    /// anonymous.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -79,7 +79,7 @@ impl AuditBuffer {
 }
 
 const MAX_BUFFERED_BYTES: usize = 16 << 20;
-/// A hundred a second, and a minute's worth at once.
+/// The rate of anonymous entries: 100 a second, of which a minute's worth may come at once.
 const MAX_ANONYMOUS_PER_MINUTE: u32 = 6000;
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_can_not_fill_the_store() {
+    fn anonymous_requests_can_not_fill_the_store() {
         let trail = AuditBuffer::default();
         for _ in 0..2 * MAX_ANONYMOUS_PER_MINUTE {
             trail.push(true, |lines| lines.push(b's'));

@@ -1,4 +1,5 @@
-//! One request's entry: opened at the door, closed when the last byte of the answer has gone.
+//! The entry of one request: opened when its head has arrived, written when the last byte of its
+//! answer was sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,97 +20,96 @@ use crate::model::credential::{Credential, masked};
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 
-/// Where entries are written.
+/// Writes entries to the log, the metrics and the audit trail.
 #[derive(Debug)]
 pub struct Ledger {
-    /// Where lines go.
+    /// The buffer of log lines.
     pub sink: Arc<LogBuffer>,
-    /// The figures.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The time of day.
     pub clock: Clock,
-    /// How lines look.
+    /// The format of log lines.
     pub format: LineFormat,
-    /// A name for this process, in every entry.
+    /// The name of this process, which is part of every entry.
     pub instance: Box<str>,
-    /// Where entries wait to be kept in the store, if there is one that keeps anything.
+    /// The entries that wait to be stored; `None` where the store keeps no audit trail.
     pub trail: Option<Arc<AuditBuffer>>,
     next: AtomicU64,
 }
 
-/// What is known of a request when it arrives.
+/// A request's method and target.
 #[derive(Clone, Debug)]
 pub struct RequestLine {
     /// The method.
     pub method: Method,
-    /// The target, of which only the path is written.
+    /// The target. Only its path is written, never its query.
     pub target: Uri,
 }
 
-/// What was decided.
+/// The decision about a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Decision {
-    /// No rule refused the request: it was sent to its origin, or its tunnel was opened, unless it
-    /// was to end here (`OPTIONS` with `Max-Forwards: 0`).
+    /// No rule has refused the request: it was sent to its origin, its tunnel was opened, or it was
+    /// answered here (`OPTIONS` with `Max-Forwards: 0`).
     Allow,
     /// The request was refused with this code.
     Refuse(&'static str),
 }
 
-/// The entry of one request. It is written when it is dropped.
+/// The entry of one request. Dropping it writes it.
 #[derive(Debug)]
 pub struct Entry {
     ledger: Arc<Ledger>,
     listing: Option<Arc<dyn LoggedConnection>>,
-    /// The connections that were chosen before that one, while the request waited.
+    /// Connections that were chosen before `listing`, while the request waited for tokens.
     earlier: Vec<Arc<dyn LoggedConnection>>,
     started: Instant,
     number: u64,
-    /// When the request arrived.
+    /// The time at which the request arrived.
     pub(super) time: Timestamp,
-    /// What is known from the start.
+    /// The request line; `None` for a conn that was refused before a request.
     pub(super) opening: Option<RequestLine>,
     /// The request's form.
     pub form: &'static str,
     /// The caller's name.
     pub caller: Option<Arc<str>>,
-    /// The integration, once it is known.
+    /// The integration; `None` until it is known.
     pub integration: Option<IntegrationName>,
     /// The origin that was allowed, or the https origin that a refused request names.
     pub origin: Option<Origin>,
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// The rule that decided.
+    /// The name of the rule that decided.
     pub rule: &'static str,
-    /// Tells whether the caller speaks gRPC, which reads refusals in its own form.
+    /// Tells whether the caller speaks gRPC, whose refusals have a form of their own.
     pub is_grpc: bool,
-    /// The status of the answer; 0 when the caller went away before there was one.
+    /// The status of the answer; 0 when the caller has gone before there was one.
     pub status: u16,
-    /// Where the bytes of the request's body are counted.
+    /// The counter of the request's body, in bytes.
     pub request_count: Option<Arc<AtomicU64>>,
-    /// Bytes of the response's body so far.
+    /// The bytes of the response's body so far.
     pub response_bytes: u64,
-    /// The reason why it failed, for the operator.
+    /// The reason of a failure, for the operator, with credentials masked.
     pub(super) cause: Option<Box<str>>,
     own: Option<Duration>,
     upstream: Option<Duration>,
 }
 
-/// A connection as an entry needs it: its name, its counters, and the credential that must not be
-/// written down.
+/// A connection as an entry sees it: its name, its counters, and the credential to mask.
 pub trait LoggedConnection: std::fmt::Debug + Send + Sync {
     /// The connection's name.
     fn name(&self) -> &str;
-    /// Its counters.
+    /// The counters of its allowed requests.
     fn counters(&self) -> &ConnectionCounters;
-    /// How it is used.
+    /// The record of its use.
     fn usage(&self) -> &ConnectionUsage;
-    /// The credential that its requests are sent with, if there is one.
+    /// The credential of its requests; `None` while it has none.
     fn credential(&self) -> Option<&Credential>;
 }
 
 impl Ledger {
-    /// A ledger with no entries.
+    /// A ledger without an audit trail.
     #[must_use]
     pub fn new(
         sink: Arc<LogBuffer>,
@@ -122,7 +122,7 @@ impl Ledger {
         Self { sink, metrics, clock, format, instance, trail: None, next }
     }
 
-    /// Opens the entry of a request, or of a conn that was turned away before it was one.
+    /// Opens the entry of a request, or of a conn that was refused before it has sent one (`None`).
     #[must_use]
     pub fn open_entry(self: &Arc<Self>, opening: Option<RequestLine>) -> Entry {
         Entry {
@@ -151,20 +151,20 @@ impl Ledger {
 }
 
 impl Entry {
-    /// Notes the connection that was chosen. One that was chosen before is remembered, because its
+    /// Sets the connection that was chosen. Earlier ones are kept for masking, because their
     /// credential may have been sent.
     pub fn set_connection(&mut self, listing: Arc<dyn LoggedConnection>) {
         self.earlier.extend(self.listing.replace(listing));
     }
 
-    /// Notes the reason why the request failed. Once it has departed the words may be a peer's, who
-    /// knows the credential: it is masked in them.
+    /// Sets the reason of a failure. After the departure the text may repeat words of the origin,
+    /// which has the credential, so credentials are masked in it.
     pub fn set_cause(&mut self, cause: impl Into<Box<str>>) {
         let cause = cause.into();
         self.cause = Some(if self.own.is_some() { self.without_credentials(cause) } else { cause });
     }
 
-    /// The text with asterisks where a credential stands in it that may have been sent.
+    /// Masks every credential that may have been sent.
     fn without_credentials(&self, text: Box<str>) -> Box<str> {
         let listings = self.listing.iter().chain(&self.earlier);
         let mut credentials = listings.filter_map(|listing| listing.credential()).peekable();
@@ -175,30 +175,30 @@ impl Entry {
         String::from_utf8_lossy(&shown).into()
     }
 
-    /// The decision has been made; from here on the time is the origin's.
+    /// Notes the end of our own work: from here on the time is the origin's.
     pub fn mark_departed(&mut self) {
         self.own = Some(self.started.elapsed());
     }
 
-    /// The origin has answered, or failed to.
+    /// Notes that the origin has answered or failed.
     pub fn mark_answered(&mut self) {
         let own = self.own.unwrap_or_default();
         self.upstream = Some(self.started.elapsed().saturating_sub(own));
     }
 
-    /// When the request arrived.
+    /// The time at which the request arrived.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.time
     }
 
-    /// The connection's name, once it has been chosen.
+    /// The name of the chosen connection.
     #[must_use]
     pub fn connection(&self) -> Option<&str> {
         self.listing.as_deref().map(LoggedConnection::name)
     }
 
-    /// The instance and a number that counts up: unique without asking anyone.
+    /// Writes the `request_id`: the instance's name and a counter, so it is unique over instances.
     pub(super) fn write_request_id(&self, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(self.instance().as_bytes());
         buffer.push(b'-');
@@ -206,10 +206,10 @@ impl Entry {
         buffer.extend_from_slice(digits.format(self.number).as_bytes());
     }
 
-    /// The entry's `request_id`, as the answer's field carries it.
+    /// The `request_id` as the value of a response field.
     #[must_use]
     pub fn request_id(&self) -> HeaderValue {
-        // As long as it will be, so that it becomes the field's value without being copied.
+        // With its exact length reserved, the buffer becomes the field's value without a copy.
         let digits = self.number.checked_ilog10().map_or(1, |last| last as usize + 1);
         let mut text = Vec::with_capacity(self.instance().len() + 1 + digits);
         self.write_request_id(&mut text);
@@ -221,19 +221,20 @@ impl Entry {
         &self.ledger.instance
     }
 
-    /// Whether the answer has no body whatever its head says (RFC 9110 §9.3.2).
+    /// Tells whether the method is HEAD, whose answer has no body (RFC 9110 §9.3.2).
     #[must_use]
     pub fn is_head(&self) -> bool {
         self.opening.as_ref().is_some_and(|opening| opening.method == Method::HEAD)
     }
 
-    /// Bytes of the request's body so far.
+    /// The bytes of the request's body so far.
     #[must_use]
     pub fn request_bytes(&self) -> u64 {
         self.request_count.as_ref().map_or(0, |bytes| bytes.load(Relaxed))
     }
 
-    /// How long it was until the request left, and from then until its answer began.
+    /// The time until the request left, and from then until its answer's head; `None` where it has
+    /// not come that far.
     #[must_use]
     pub fn times(&self) -> (Option<Duration>, Option<Duration>) {
         (self.own, self.upstream)
@@ -243,7 +244,8 @@ impl Entry {
         self.upstream
     }
 
-    /// Writes the line, and copies it to the trail if it is what the trail wants; whether it was.
+    /// Writes the log line. A JSON line is also copied to the audit trail, so that it is formatted
+    /// once; `true` when it was.
     fn write_to_log(&self, total: Duration) -> bool {
         let (ledger, mut copied) = (&self.ledger, false);
         ledger.sink.append(|buffer| {
@@ -260,6 +262,7 @@ impl Entry {
 
     fn count(&self, total: Duration) {
         let metrics = &self.ledger.metrics;
+        // 1. The counter of the connection, the decision and the status.
         let counters = self.listing.as_deref().map(LoggedConnection::counters);
         match (self.decision, counters) {
             (Decision::Allow, Some(counters)) => counters.count_allowed(self.status),
@@ -268,6 +271,7 @@ impl Entry {
                 metrics.count_refusal(counters, code, self.status)
             }
         }
+        // 2. The connection's last use, and the history of its integration.
         let refused = match self.decision {
             Decision::Allow => None,
             Decision::Refuse(code) => Some(code),
@@ -283,6 +287,7 @@ impl Entry {
             let integration = self.integration.as_ref().map_or("", IntegrationName::as_str);
             metrics.history_of(integration).note(ended, took, refused);
         }
+        // 3. The durations.
         metrics.observe(Part::Total, total.as_secs_f64());
         if let Some(own) = self.own {
             metrics.observe(Part::Own, own.as_secs_f64());
@@ -299,8 +304,8 @@ impl Drop for Entry {
         self.count(total);
         let written = logs::access_is_on() && self.write_to_log(total);
         if !written && let Some(trail) = &self.ledger.trail {
-            let of_stranger = self.caller.is_none();
-            trail.push(of_stranger, |lines| line::write(lines, self, total, LineFormat::Json));
+            let is_anonymous = self.caller.is_none();
+            trail.push(is_anonymous, |lines| line::write(lines, self, total, LineFormat::Json));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The figures of the last hour and the last day, for whoever looks at them: bounded, in memory,
-//! of this process alone.
+//! The activity of the last hour and the last day, for the console: of this process alone, in a
+//! bounded amount of memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 
 use crate::clock::instant;
 
-/// What happened by integration.
+/// The histories of all integrations.
 #[derive(Debug)]
 pub(super) struct Histories {
     begun: Instant,
     by_integration: Mutex<HashMap<Box<str>, Arc<History>>>,
 }
 
-/// What happened in one integration.
+/// The history of one integration.
 #[derive(Debug)]
 pub struct History {
     begun: Instant,
@@ -29,33 +29,34 @@ struct HistoryRings {
     day: RingBuffer,
 }
 
-/// The last stretches of time, in a fixed number of places.
+/// The latest buckets, in a fixed number of slots. Each slot has the number of its bucket, so that
+/// an old one is recognized.
 #[derive(Debug)]
 struct RingBuffer {
     seconds: u64,
     places: Vec<(u64, Bucket)>,
 }
 
-/// How far to look back.
+/// A period up to now, and its resolution.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TimeWindow {
-    /// An hour, minute by minute.
+    /// An hour in buckets of a minute.
     Hour,
-    /// A day, quarter of an hour by quarter of an hour.
+    /// A day in buckets of 15 minutes.
     Day,
 }
 
-/// What happened in one stretch of time.
+/// The counts of one bucket of time.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Bucket {
     /// Requests that were sent.
     pub sent: u32,
-    /// Requests that were refused, by the refusal's code.
+    /// Requests that were refused, by code.
     pub refused: Vec<(&'static str, u32)>,
-    /// How many answers began within the time that [`LATENCY_BOUNDS_MS`] says, and after the bound before; the
-    /// last one those that took longer than all.
+    /// A histogram of the time until an answer began: a count for each of [`LATENCY_BOUNDS_MS`],
+    /// and one for all that took longer.
     pub took: [u32; LATENCY_BOUNDS_MS.len() + 1],
-    /// Refreshes that brought other tokens.
+    /// Refreshes that brought tokens.
     pub refreshed: u32,
     /// Refreshes that did not.
     pub not_refreshed: u32,
@@ -68,8 +69,8 @@ impl Default for Histories {
 }
 
 impl Histories {
-    /// The pulse of an integration; `""` is that of what belongs to none that is known. Of very many
-    /// integrations, those that came last share that one.
+    /// The history of an integration. `""` is that of requests without a known integration, and of
+    /// all integrations beyond the limit.
     pub(super) fn of(&self, integration: &str) -> Arc<History> {
         let mut all = self.by_integration.lock();
         if let Some(known) = all.get(integration) {
@@ -80,7 +81,7 @@ impl Histories {
         Arc::clone(all.entry(name.into()).or_insert_with(fresh))
     }
 
-    /// What happened in an integration, or in all of them, from the oldest stretch to this one.
+    /// The buckets of an integration, or the sum over all, from the oldest to the current one.
     pub(super) fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
         let now = instant();
         let mut whole = vec![Bucket::default(); window.places()];
@@ -105,7 +106,7 @@ impl History {
         Self { begun, rings: Mutex::new(rings) }
     }
 
-    /// Notes a request that has ended at this time, and how long it was until its answer began, if
+    /// Counts a request that has ended at `now`. `took` is the time until its answer began, where
     /// an origin has answered.
     pub(super) fn note(&self, now: Instant, took: Option<Duration>, refused: Option<&'static str>) {
         let slot = took.map(|took| {
@@ -124,7 +125,7 @@ impl History {
         });
     }
 
-    /// Notes a refresh that has ended now.
+    /// Counts a refresh that has ended now.
     pub(super) fn note_refresh(&self, worked: bool) {
         self.change(instant(), |bucket| {
             let count = if worked { &mut bucket.refreshed } else { &mut bucket.not_refreshed };
@@ -151,7 +152,7 @@ impl History {
 
 impl RingBuffer {
     fn change(&mut self, since: u64, change: impl Fn(&mut Bucket)) {
-        // Numbers begin at one: a place with zero was never written to.
+        // Bucket numbers begin at one, so that zero marks a slot that was never used.
         let number = since / self.seconds + 1;
         let at = self.place(number);
         let Some((known, bucket)) = self.places.get_mut(at) else { return };
@@ -182,14 +183,14 @@ impl RingBuffer {
 }
 
 impl Bucket {
-    /// How many requests were refused.
+    /// The number of refused requests.
     #[must_use]
     pub fn refused_total(&self) -> u32 {
         self.refused.iter().map(|(_, count)| count).sum()
     }
 
-    /// In which time, in milliseconds, so many hundredths of the answers had begun; `None` where
-    /// there were none.
+    /// The upper bound, in milliseconds, of the time within which this percentage of answers began;
+    /// `None` without answers.
     #[must_use]
     pub fn percentile(&self, hundredths: u32) -> Option<f64> {
         let all: u64 = self.took.iter().map(|count| u64::from(*count)).sum();
@@ -202,7 +203,7 @@ impl Bucket {
         LATENCY_BOUNDS_MS.get(at).or(LATENCY_BOUNDS_MS.last()).copied()
     }
 
-    /// Adds what happened elsewhere in the same time.
+    /// Adds the counts of the same time in another history.
     pub fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         for (code, count) in &other.refused {
@@ -222,7 +223,7 @@ impl Bucket {
         }
     }
 
-    /// Everything at zero; what memory there is stays.
+    /// Sets all counts to zero and keeps the memory.
     fn clear(&mut self) {
         let mut refused = std::mem::take(&mut self.refused);
         refused.clear();
@@ -231,7 +232,7 @@ impl Bucket {
 }
 
 impl TimeWindow {
-    /// How long a stretch is, in seconds.
+    /// The length of a bucket in seconds.
     #[must_use]
     pub fn seconds(self) -> u64 {
         match self {
@@ -248,13 +249,13 @@ impl TimeWindow {
     }
 }
 
-/// Up to how many milliseconds, place by place.
+/// The upper bounds of the latency histogram, in milliseconds.
 pub const LATENCY_BOUNDS_MS: [f64; 16] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1000.0, 2500.0,
     10_000.0, 60_000.0,
 ];
 
-/// Some 40 KiB each.
+/// The number of integrations with a history of their own, about 40 KiB each.
 const MAX_INTEGRATIONS: usize = 200;
 
 #[cfg(test)]

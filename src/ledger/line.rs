@@ -1,4 +1,4 @@
-//! An entry as a line.
+//! Formats an entry as a line of the log.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -24,8 +24,8 @@ pub(super) fn write(buffer: &mut Vec<u8>, entry: &Entry, total: Duration, format
 }
 
 fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
-    // Names and codes are of characters that JSON need not escape; what a stranger or the
-    // operator wrote may not be.
+    // Names and codes have no characters that JSON escapes, so they are copied. Text from callers
+    // and operators is escaped.
     buffer.reserve(USUAL_LINE_LEN);
     buffer.extend_from_slice(b"{\"time\":\"");
     write_time(buffer, entry.time);
@@ -103,26 +103,26 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     }
 }
 
-/// What a caller wrote, unless an access token stands in it: such a request is refused, and its
-/// entry must not keep the token.
+/// The caller's text, or asterisks where a refused request has an access token in it: the entry
+/// must not keep the token.
 fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
     let refused = matches!(entry.decision, Decision::Refuse(_));
     if refused && token::occurs_in(text.as_bytes()) { "*****" } else { short(text) }
 }
 
-/// As much as an entry keeps: over HTTP/2 a few bytes can stand for many, and whoever sends them
-/// need not be known.
+/// The beginning of a text, up to the length that an entry keeps: by HPACK an unauthenticated
+/// caller can send a long text in a few bytes.
 fn short(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TEXT_LEN)).unwrap_or(text)
 }
 
-/// Text for a terminal: nothing in it can move the cursor, end the line or turn its order around.
+/// Replaces every character that could move a terminal's cursor, end the line or reorder its text.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_format(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Characters that show nothing and change how others are shown: Unicode's category Cf, its
-/// separators of lines and paragraphs, variation selectors and private ones.
+/// Tells whether a character is invisible and changes the display of others: Unicode's category Cf,
+/// line and paragraph separators, variation selectors and private-use characters.
 fn is_format(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
@@ -134,7 +134,8 @@ fn is_format(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
 }
 
-/// RFC 3339 with milliseconds. The date and the second are formatted once a second.
+/// Writes a time as RFC 3339 with milliseconds. All but the milliseconds is formatted once a
+/// second.
 pub(super) fn write_time(buffer: &mut Vec<u8>, time: Timestamp) {
     static SECOND: Mutex<(i64, [u8; 19])> = Mutex::new((i64::MIN, [b'0'; 19]));
     let mut cached = SECOND.lock();
@@ -151,13 +152,13 @@ pub(super) fn write_time(buffer: &mut Vec<u8>, time: Timestamp) {
     buffer.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
 }
 
-/// What stands before a value, and the value, which needs no escapes.
+/// Writes `before` and a value that needs no escapes.
 fn plain(buffer: &mut Vec<u8>, before: &[u8], value: Option<&str>) {
     buffer.extend_from_slice(before);
     buffer.extend_from_slice(value.unwrap_or_default().as_bytes());
 }
 
-/// A string with its quotes and escapes.
+/// Writes a JSON string.
 fn quoted(buffer: &mut Vec<u8>, value: Option<&str>) {
     // Writing to a vector can't fail.
     let _infallible = serde_json::to_writer(buffer, value.unwrap_or_default());
@@ -169,7 +170,8 @@ fn number(buffer: &mut Vec<u8>, before: &[u8], value: u64) {
     buffer.extend_from_slice(digits.format(value).as_bytes());
 }
 
-/// Milliseconds with three decimals, as an integer division: cheaper than a float's shortest form.
+/// Writes milliseconds with three decimals by integer division, which is cheaper than formatting a
+/// float.
 fn milliseconds(buffer: &mut Vec<u8>, before: &[u8], value: Duration) {
     let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
     number(buffer, before, micros / 1000);
@@ -179,5 +181,5 @@ fn milliseconds(buffer: &mut Vec<u8>, before: &[u8], value: Duration) {
 }
 
 const USUAL_LINE_LEN: usize = 640;
-/// Of a path or a method, in bytes.
+/// The longest path or method that an entry keeps, in bytes.
 const MAX_TEXT_LEN: usize = 1024;

@@ -1,4 +1,4 @@
-//! Where lines go: a buffer that requests append to, and a thread that writes it out.
+//! The log's buffer, to which requests append lines, and the thread that writes it.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Lines on their way out. Appending never waits for the output.
+/// Log lines that wait to be written. Appending never waits for the output.
 #[derive(Debug, Default)]
 pub struct LogBuffer {
     state: Mutex<BufferState>,
@@ -15,7 +15,7 @@ pub struct LogBuffer {
     dropped: AtomicU64,
 }
 
-/// The thread that writes; dropping it writes what is left, unless the output is stuck.
+/// The writing thread. Dropping this writes the remaining lines, but waits at most a second for it.
 #[derive(Debug)]
 pub struct LogWriter {
     sink: Arc<LogBuffer>,
@@ -25,14 +25,14 @@ pub struct LogWriter {
 #[derive(Debug, Default)]
 struct BufferState {
     buffer: Vec<u8>,
-    /// The writer sleeps until there is this much.
+    /// The length in bytes at which the writer is woken.
     wanted: usize,
     closed: bool,
 }
 
 impl LogBuffer {
-    /// Appends a line that `write` writes, unless the output has been stuck for so long that the
-    /// buffer is full.
+    /// Appends the line that `write` writes. It is dropped and counted when the buffer is full,
+    /// because the output has blocked for long.
     pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         if state.buffer.len() > MAX_BUFFERED_BYTES {
@@ -46,7 +46,7 @@ impl LogBuffer {
         }
     }
 
-    /// How many lines were lost because the output was stuck.
+    /// The number of lines dropped because the output has blocked.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
@@ -55,7 +55,7 @@ impl LogBuffer {
     /// Starts the thread that writes to `output`.
     ///
     /// # Errors
-    /// When the system can't start a thread.
+    /// The system can't start a thread.
     pub fn write_to(
         self: &Arc<Self>,
         output: impl Write + Send + 'static,
@@ -66,13 +66,13 @@ impl LogBuffer {
         Ok(LogWriter { sink: Arc::clone(self), thread: Some(thread) })
     }
 
-    /// Writes batches: a line waits a moment for others, so that a busy proxy makes a few large
-    /// writes instead of one for each request; but no larger than stay in a processor's cache.
+    /// Writes batches: a line waits a moment for others, so that a busy proxy makes a few larger
+    /// writes instead of one for each request.
     fn write_all(&self, mut output: impl Write) {
         let mut batch = Vec::new();
         loop {
             let closed = self.next_batch(&mut batch);
-            // There is nowhere left to report to when the log's own output fails.
+            // A failure of the log's own output can't be reported anywhere.
             let _nowhere_to_report = output.write_all(&batch).and_then(|()| output.flush());
             batch.clear();
             batch.shrink_to(MAX_IDLE_CAPACITY);
@@ -105,7 +105,7 @@ impl Drop for LogWriter {
         self.sink.changed.notify_one();
         drop(state);
         let Some(thread) = self.thread.take() else { return };
-        // An output that is stuck must not keep the process from ending.
+        // A blocked output must not keep the process from ending.
         for _ in 0..EXIT_POLLS {
             if thread.is_finished() {
                 let _panicked = thread.join();
@@ -116,7 +116,7 @@ impl Drop for LogWriter {
     }
 }
 
-/// A second, in all.
+/// Together with the interval, a second.
 const EXIT_POLLS: u32 = 200;
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(5);
 const BATCH_BYTES: usize = 32 << 10;

@@ -1,4 +1,4 @@
-//! The log beside the entries: set-up, format and level.
+//! The log of events beside entries: its set-up, format and level.
 
 use std::fmt;
 use std::io::Write as _;
@@ -16,21 +16,21 @@ use super::log_buffer::LogBuffer;
 use crate::clock::Clock;
 use crate::error::chain;
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LineFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Pretty,
 }
 
-/// The filter is not one that `tracing` understands.
+/// A filter that `tracing` does not understand.
 #[derive(Debug, thiserror::Error)]
 #[error("the log level is not understood: {0}")]
 pub struct FilterError(String);
 
-/// The target of entries; a filter may name it.
+/// The target of entries, by which a filter can name them.
 pub(super) const ACCESS: &str = "keyferry::access";
 
 /// Sends the process's log to `sink`. `filter` is a level, or directives as in `RUST_LOG`.
@@ -51,19 +51,19 @@ pub fn install(
         .map_err(|error| FilterError(error.to_string()))
 }
 
-/// Tells whether events of this kind may be shown, whatever is asked for: the HTTP/2 library writes
-/// down frames with the peer's own words, which may repeat the credential that it was sent.
+/// Tells whether events of this kind may be logged at all. Below INFO the HTTP/2 library logs
+/// frames with the peer's own text, which may repeat the credential.
 fn may_be_shown(metadata: &Metadata<'_>) -> bool {
     let crate_name = metadata.target().split("::").next().unwrap_or_default();
     crate_name != "h2" || *metadata.level() <= Level::INFO
 }
 
-/// Whether entries are wanted as lines.
+/// Tells whether the filter lets entries through.
 pub(super) fn access_is_on() -> bool {
     tracing::enabled!(target: ACCESS, Level::INFO)
 }
 
-/// Writes events in the same form as entries.
+/// The layer that writes events in the same format as entries.
 struct LogLayer {
     sink: Arc<LogBuffer>,
     format: LineFormat,

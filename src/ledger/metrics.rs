@@ -1,4 +1,4 @@
-//! The figures, in Prometheus' text format (contract §7).
+//! Metrics in Prometheus' text format (contract §7).
 
 mod tokens;
 
@@ -20,7 +20,7 @@ use self::tokens::TokenMetrics;
 use super::history::{Bucket, Histories, History, TimeWindow};
 use crate::model::connection::Connection;
 
-/// All figures of the process.
+/// The metrics of the process.
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
@@ -34,7 +34,7 @@ pub struct Metrics {
     audit_entries_lost: Counter,
     store_staleness: Gauge<f64, AtomicU64>,
     store_writable: Gauge,
-    /// The reason why it is not, in a few words.
+    /// The reason of the last failed write; `None` while the store is writable.
     store_unwritable: Mutex<Option<&'static str>>,
     tokens: TokenMetrics,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
@@ -43,9 +43,9 @@ pub struct Metrics {
     histories: Histories,
 }
 
-/// The counters of one connection's allowed requests, by the class of the status.
+/// The counters of one connection's allowed requests by status class.
 ///
-/// They are looked up once, so that counting a request is one addition.
+/// Each counter is looked up in its family once, so that counting a request is one addition.
 #[derive(Debug)]
 pub struct ConnectionCounters {
     labels: (String, String),
@@ -53,16 +53,16 @@ pub struct ConnectionCounters {
     allowed: [OnceLock<Counter>; 6],
 }
 
-/// What is read at the moment of a scrape.
+/// Values that are read at the time of a scrape.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessStats {
     /// Conns of callers.
     pub caller_conns: usize,
     /// Conns to origins.
     pub upstream: crate::upstream::UpstreamStats,
-    /// Log lines lost.
+    /// Log lines lost since the start.
     pub log_lines_dropped: u64,
-    /// Leaves of the interception CA that are at hand.
+    /// Cached leaves of the interception CA.
     pub leaves: usize,
 }
 
@@ -99,35 +99,55 @@ struct PartLabels {
 }
 
 impl Metrics {
-    /// All figures at zero.
+    /// Metrics that are all zero.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("keyferry");
         let requests = Family::default();
-        registry.register("requests", "Requests by decision", requests.clone());
+        registry.register(
+            "requests",
+            "Requests of callers, by connection, decision, code and status class",
+            requests.clone(),
+        );
         let (caller_conns, leaves) = (Gauge::default(), Gauge::default());
-        registry.register("caller_connections", "Conns of callers", caller_conns.clone());
-        registry.register("leaf_cache_entries", "Certificates for tunnels", leaves.clone());
+        registry.register("caller_connections", "Open conns of callers", caller_conns.clone());
+        registry.register(
+            "leaf_cache_entries",
+            "Cached certificates of the interception CA",
+            leaves.clone(),
+        );
         let upstream_conns = Family::default();
-        registry.register("upstream_connections", "Conns to origins", upstream_conns.clone());
+        registry.register(
+            "upstream_connections",
+            "Conns to origins, idle or active",
+            upstream_conns.clone(),
+        );
         let handshakes = Family::default();
-        registry.register("upstream_handshakes", "TLS handshakes", handshakes.clone());
+        registry.register(
+            "upstream_handshakes",
+            "TLS handshakes with origins, by outcome",
+            handshakes.clone(),
+        );
         let mut count = |name, help| {
             let counter = Counter::<u64, AtomicU64>::default();
             registry.register(name, help, counter.clone());
             counter
         };
-        let log_lines_dropped =
-            count("log_lines_dropped", "Log lines lost because the output was stuck");
-        let audit_entries_lost =
-            count("audit_entries_lost", "Audit records lost: no room, or too many of strangers");
+        let log_lines_dropped = count(
+            "log_lines_dropped",
+            "Log lines lost because the output blocked: look at the consumer of the log",
+        );
+        let audit_entries_lost = count(
+            "audit_entries_lost",
+            "Audit records lost: the store failed, the buffer was full, or too many came from unauthenticated callers",
+        );
         let seal_failures = count(
             "seal_failures",
-            "Rows of the store that could not be opened, or were not written by us",
+            "Records of the store whose secret or MAC did not verify under the master keys",
         );
         let (store_staleness, store_writable) = store_gauges(&mut registry);
         let tokens = TokenMetrics::register(&mut registry);
-        registry.register("build", "The version", Info::new(VERSION.to_vec()));
+        registry.register("build", "The version of Keyferry", Info::new(VERSION.to_vec()));
         let durations = durations(&mut registry);
         Self {
             registry: Mutex::new(registry),
@@ -151,7 +171,7 @@ impl Metrics {
         }
     }
 
-    /// The counters of `connection`; past 1,000 connections all others share one.
+    /// The counters of `connection`. Beyond 1,000 connections all others share one set.
     #[must_use]
     pub fn counters_of(&self, connection: &Connection) -> Arc<ConnectionCounters> {
         let labels = (connection.integration().to_string(), connection.name().to_string());
@@ -163,24 +183,24 @@ impl Metrics {
         Arc::new(ConnectionCounters::new(labels, &self.requests))
     }
 
-    /// What happens in an integration; `""` is for what belongs to none that is known.
+    /// The history of an integration; `""` is that of requests without a known integration.
     #[must_use]
     pub fn history_of(&self, integration: &str) -> Arc<History> {
         self.histories.of(integration)
     }
 
-    /// What happened in an integration, or in all of them, from the oldest stretch to this one.
+    /// The buckets of an integration, or the sum over all, from the oldest to the current one.
     #[must_use]
     pub fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
         self.histories.look_back(integration, window)
     }
 
-    /// Counts an allowed request for which no connection was chosen: a tunnel.
+    /// Counts an allowed request without a connection: a tunnel.
     pub(super) fn count_unchosen(&self, status: u16) {
         self.unchosen.count_allowed(status);
     }
 
-    /// Counts a refusal of a request that got as far as naming `counters`'s connection, or not.
+    /// Counts a refused request, for the connection of `counters` where one was chosen.
     pub(super) fn count_refusal(
         &self,
         counters: Option<&ConnectionCounters>,
@@ -199,34 +219,34 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// Counts a row of the store that could not be opened, or was not written by us.
+    /// Counts a record of the store whose secret or MAC did not verify.
     pub fn count_seal_failure(&self) {
         self.seal_failures.inc();
     }
 
-    /// Notes how many audit records were lost in all.
+    /// Sets the number of audit records lost since the start.
     pub fn note_audit_entries_lost(&self, lost: u64) {
         catch_up(&self.audit_entries_lost, lost);
     }
 
-    /// Notes for how long the store has not been heard of; zero while it answers.
+    /// Sets the time since the store last answered; zero while it answers.
     pub fn note_store_staleness(&self, staleness: Duration) {
         self.store_staleness.set(staleness.as_secs_f64());
     }
 
-    /// For how long the store has not been heard of.
+    /// The time since the store last answered.
     #[must_use]
     pub fn store_staleness(&self) -> Duration {
         Duration::try_from_secs_f64(self.store_staleness.get()).unwrap_or_default()
     }
 
-    /// Notes whether the store can be written, or why it can't.
+    /// Notes that the store is writable, or the reason why it is not.
     pub fn note_store_writable(&self, unwritable: Option<&'static str>) {
         self.store_writable.set(i64::from(unwritable.is_none()));
         *self.store_unwritable.lock() = unwritable;
     }
 
-    /// The reason why the store can't be written, if that is so.
+    /// The reason why the store is not writable; `None` while it is.
     #[must_use]
     pub fn store_unwritable(&self) -> Option<&'static str> {
         *self.store_unwritable.lock()
@@ -238,7 +258,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as Prometheus reads it.
+    /// All metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self, stats: &ProcessStats) -> String {
         self.caller_conns.set(i64::try_from(stats.caller_conns).unwrap_or(i64::MAX));
@@ -266,7 +286,7 @@ impl ConnectionCounters {
         Self { labels, requests: requests.clone(), allowed: Default::default() }
     }
 
-    /// One that several share, under this label.
+    /// Counters that several connections share, under this label.
     fn shared(label: &str, requests: &Family<RequestLabels, Counter>) -> Self {
         Self::new((label.to_owned(), label.to_owned()), requests)
     }
@@ -289,13 +309,12 @@ impl ConnectionCounters {
     }
 }
 
-/// For how long the store was silent, and whether it can be written.
 fn store_gauges(registry: &mut Registry) -> (Gauge<f64, AtomicU64>, Gauge) {
     let staleness = Gauge::<f64, AtomicU64>::default();
-    let help = "For how long the store has not been heard of";
+    let help = "Time since the store last answered; 0 while it answers";
     registry.register("store_staleness_seconds", help, staleness.clone());
     let writable = Gauge::default();
-    let help = "Whether the store can be written: 1, or 0 when its last write failed";
+    let help = "1 while the store is writable, 0 after a failed write";
     registry.register("store_writable", help, writable.clone());
     writable.set(1);
     (staleness, writable)
@@ -320,7 +339,7 @@ fn durations(registry: &mut Registry) -> [Histogram; 3] {
     });
     registry.register(
         "request_duration_seconds",
-        "Time of requests: in total, our own, and the origin's until its response head",
+        "Duration of requests: total, the proxy's own, and the origin's until its response head",
         family.clone(),
     );
     ["total", "own", "upstream"].map(|part| family.get_or_create_owned(&PartLabels { part }))

@@ -1,4 +1,4 @@
-//! What a connection was used for last: a few numbers beside it, which a request leaves behind.
+//! The last use of a connection, as a few atomics that each request updates.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, Ordering::Relaxed};
@@ -8,40 +8,40 @@ use parking_lot::Mutex;
 
 use super::history::History;
 
-/// How a connection was used since it is known here. Nobody waits for anybody: where two requests
-/// end at once at midnight, one of them may not be counted.
+/// The use of a connection since this process knows it. Updates take no lock: of two requests that
+/// end together at midnight, one may not be counted.
 #[derive(Debug)]
 pub struct ConnectionUsage {
-    /// What happens in its integration.
+    /// The history of its integration.
     pub(super) history: Arc<History>,
-    /// Seconds since the Unix epoch; 0 where it was not used.
+    /// The last use in seconds since the Unix epoch; 0 for none.
     last: AtomicI64,
     /// The status of the last answer.
     status: AtomicU16,
-    /// Whether that was ours, and not the origin's.
+    /// Tells whether that answer was a refusal, not the origin's.
     refused: AtomicBool,
-    /// Why it was.
+    /// The code of the last refusal.
     code: Mutex<&'static str>,
-    /// Days since the Unix epoch.
+    /// The day that `today` counts, in days since the Unix epoch.
     day: AtomicI64,
     today: AtomicU32,
 }
 
-/// What is known of a connection's use.
+/// A copy of a connection's use.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LastUse {
-    /// When a request was last sent with it, or could not be.
+    /// The time of the last request that was sent, or failed.
     pub at: Option<Timestamp>,
     /// The status of the last answer.
     pub status: u16,
-    /// Why the last request failed, where it never came back from the origin.
+    /// The code of the last request's failure; `None` when the origin has answered it.
     pub failure: Option<&'static str>,
-    /// How many requests were sent with it today, in UTC, or could not be.
+    /// The number of requests since midnight UTC that were sent, or failed.
     pub today: u32,
 }
 
 impl ConnectionUsage {
-    /// Not used yet; `history` is its integration's.
+    /// No use yet; `history` is that of the integration.
     #[must_use]
     pub fn new(history: Arc<History>) -> Self {
         Self {
@@ -55,15 +55,15 @@ impl ConnectionUsage {
         }
     }
 
-    /// Notes a request that has ended. One that was refused for what its caller has asked is no
-    /// use of the connection, and says nothing of it.
+    /// Notes a request that has ended. One that was refused for the caller's own fault does not
+    /// count as a use.
     pub(super) fn note(&self, time: Timestamp, status: u16, refused: Option<&'static str>) {
         if refused.is_some() && status < 500 || status == 0 {
             return;
         }
         let second = time.as_second();
         self.count(second.div_euclid(86_400));
-        // Most requests find it said already, and leave the other cores' copies alone.
+        // Most requests find the value set, and don't invalidate the cache line of other cores.
         if self.last.load(Relaxed) != second {
             self.last.store(second, Relaxed);
         }
@@ -78,7 +78,7 @@ impl ConnectionUsage {
         }
     }
 
-    /// What is known now.
+    /// The use as of `now`.
     #[must_use]
     pub fn used(&self, now: Timestamp) -> LastUse {
         let last = self.last.load(Relaxed);
@@ -91,7 +91,7 @@ impl ConnectionUsage {
         }
     }
 
-    /// Goes on where `before` is: the connection is the same, only changed.
+    /// Copies the use of the connection's earlier version.
     pub fn continue_from(&self, before: &Self) {
         self.last.store(before.last.load(Relaxed), Relaxed);
         self.status.store(before.status.load(Relaxed), Relaxed);

@@ -20,12 +20,12 @@ use super::{EarlyRefusal, Handler};
 use crate::error::chain;
 use crate::tasks::{Tasks, keepalive};
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ListenAddr {
-    /// An address and port.
+    /// An IP address and port.
     Tcp(SocketAddr),
-    /// A socket in the file system, with its permissions.
+    /// The path of a Unix socket, and its mode.
     Unix(PathBuf, u32),
 }
 
@@ -42,21 +42,21 @@ enum Socket {
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// Why a socket can't be bound. The text says what to do.
+/// A socket that can't be bound. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// Another process listens there.
     #[error(
         "{0} is in use by another program: stop it, or choose another address with proxy.listen or api.listen (KEYFERRY_PROXY__LISTEN, KEYFERRY_API__LISTEN)"
     )]
     InUse(String),
-    /// Anything else the system says.
+    /// Any other error of the system.
     #[error("can't listen on {0}: {1}")]
     System(String, #[source] io::Error),
 }
 
 impl Listener {
-    /// Binds `address`. A unix socket that nobody listens on any more is replaced.
+    /// Binds `address`. A Unix socket whose process has ended is replaced.
     ///
     /// # Errors
     /// [`BindError`] when the address is taken or the system refuses.
@@ -77,7 +77,7 @@ impl Listener {
         }
     }
 
-    /// Whether callers speak TLS to it.
+    /// Tells whether callers speak TLS to it.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
@@ -95,7 +95,7 @@ impl Listener {
         Ok(Self { socket, tls: self.tls.clone() })
     }
 
-    /// Accepts conns for `handler` for as long as it is polled; each runs as a task of its own.
+    /// Accepts conns for `handler` until the future is dropped. Each conn is a task of its own.
     ///
     /// # Errors
     /// When the socket can't be registered with the runtime.
@@ -147,6 +147,7 @@ impl<H: Handler> Acceptor<H> {
         let handler = Arc::clone(&self.handler);
         let limits = *self.conn_tracker.limits();
         let Some(state) = self.conn_tracker.admit(peer) else {
+            // A caller of TLS would have to be served a handshake first: its conn is just closed.
             if self.tls.is_none() {
                 let message = handler.early_refusal(EarlyRefusal::ConnLimit);
                 self.tasks.spawn(new_conn::send_and_close(io, message));
@@ -157,7 +158,7 @@ impl<H: Handler> Acceptor<H> {
         let tls = self.tls.clone();
         self.tasks.spawn(async move {
             match tls {
-                // In a box, so that a conn without TLS does not pay for its room.
+                // Boxed, so that the task of a conn without TLS stays small.
                 Some(config) => Box::pin(new_conn.serve_tls(io, config)).await,
                 None => drop(new_conn.serve_plain(io).await),
             }
@@ -172,7 +173,7 @@ fn bind_tcp(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
     };
     let socket = std::net::TcpListener::bind(address).map_err(wrap)?;
     socket.set_nonblocking(true).map_err(wrap)?;
-    // Accepted conns inherit it: a caller that is lost without a word is found out.
+    // Accepted conns inherit keepalive, which finds out callers that are gone without a FIN.
     socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive()).map_err(wrap)?;
     Ok(socket)
 }
@@ -181,7 +182,7 @@ fn bind_unix(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener,
     let name = path.display().to_string();
     let system = |error| BindError::System(name.clone(), error);
     remove_stale_socket(path)?;
-    // Between binding and the change of its mode, nobody else may connect.
+    // The umask keeps others out between binding the socket and setting its mode.
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = std::os::unix::net::UnixListener::bind(path);
     umask(before);
@@ -191,7 +192,7 @@ fn bind_unix(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener,
     Ok(socket)
 }
 
-/// A socket file outlives its process; only one that nobody answers is removed.
+/// Removes a socket file that its process has left behind: one that refuses connections.
 fn remove_stale_socket(path: &Path) -> Result<(), BindError> {
     let name = || path.display().to_string();
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
@@ -205,10 +206,11 @@ fn remove_stale_socket(path: &Path) -> Result<(), BindError> {
     std::fs::remove_file(path).map_err(|error| BindError::System(name(), error))
 }
 
-/// Out of file descriptors, most likely: conns that end will free some.
+/// Logs the failure and waits 100 ms: most likely there are no file descriptors left, and conns
+/// that end free some.
 async fn pause_after_failed_accept(error: &io::Error) {
     if error.kind() != io::ErrorKind::ConnectionAborted {
-        tracing::warn!(error = %chain(error), "accepting a conn failed");
+        tracing::warn!(error = %chain(error), "a conn was not accepted: raise the limit of open files, or lower proxy.max_connections");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

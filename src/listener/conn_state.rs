@@ -1,4 +1,4 @@
-//! One conn as others see it: what it is doing, since when, and what it has been told to do.
+//! The state of one conn: its activity, its deadlines, and the signal to close it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,14 +11,13 @@ use parking_lot::Mutex;
 use super::conn_tracker::{ConnLimitReached, ConnPermit};
 use crate::model::token::TokenDigest;
 
-/// A quarter of a second, the unit in which deadlines of conns are kept. A coarse clock that one
-/// task moves for all of a worker's conns costs a load where a timer would cost a lock and a sort.
+/// A time in quarters of a second. Reading the coarse clock, which one task advances for all conns
+/// of a worker, costs a load; a timer for each conn would cost a lock and a sort.
 pub(super) type Tick = u32;
 
-/// Ticks in a second.
 pub(super) const TICKS_PER_SECOND: u32 = 4;
 
-/// The state of one conn, shared between its task, its requests and the worker's lobby.
+/// The state of one conn, shared between its task, its requests and the worker's tracker.
 #[derive(Debug)]
 pub struct ConnState {
     peer: Option<IpAddr>,
@@ -30,30 +29,30 @@ pub struct ConnState {
     read_head: AtomicBool,
     upgraded: AtomicBool,
     stalled: AtomicU32,
-    /// How many answers wait for the caller to take more of them.
+    /// The number of answers that have data for the caller to read.
     offered: AtomicU32,
-    /// When the caller last took something of an answer, or was last offered one.
+    /// The tick at which the caller last read of an answer, or was last offered one.
     taken: AtomicU32,
-    /// The time when something of a request's body last came.
+    /// The tick at which bytes of a request last arrived.
     received: AtomicU32,
     signaled: AtomicU8,
     waker: AtomicWaker,
-    /// Its place among all conns, until it hands it on.
+    /// `None` once the conn has become a tunnel and passed its permit on.
     permit: Mutex<Option<ConnPermit>>,
 }
 
-/// One request of a conn, from its whole head to the last byte of its answer.
+/// A request in flight, from its complete head to the last byte of its answer.
 #[derive(Debug)]
 pub struct InFlight {
     state: Arc<ConnState>,
     offers: bool,
 }
 
-/// What a conn has been told to do.
+/// The signal that a conn was given last. A later one is never weaker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ConnSignal {
     Keep,
-    /// Finish what is in flight, then close.
+    /// Finish the requests in flight, then close.
     Drain,
     /// Close now.
     Close,
@@ -68,8 +67,8 @@ pub(super) struct Deadlines {
 }
 
 const NOT_STALLED: u32 = u32::MAX;
-/// A caller may leave all its answers unread for `stalled` times this. Over HTTP/2 it is only
-/// heard of when it has read much of what it allows to be sent, so that a slow one must have time.
+/// A caller may leave all its answers unread for `stalled` times this. Over HTTP/2 it sends a
+/// WINDOW_UPDATE only after it has read much, so a slow reader needs the time.
 const UNREAD_ANSWER_FACTOR: u32 = 10;
 
 impl ConnState {
@@ -94,13 +93,13 @@ impl ConnState {
         }
     }
 
-    /// The address at the other end, where there is one.
+    /// The peer's address; `None` for a Unix socket or a conn from within the process.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
-    /// A whole head has arrived.
+    /// Begins a request whose complete head has arrived.
     pub(super) fn begin_request(self: &Arc<Self>) -> InFlight {
         self.reading_head.store(false, Relaxed);
         self.read_head.store(true, Relaxed);
@@ -108,12 +107,12 @@ impl ConnState {
         InFlight { state: Arc::clone(self), offers: false }
     }
 
-    /// Notes that the caller is known. Until then the conn is one of those of which there may be
-    /// few; from then on it counts among those of `caller`, if the caller has a token.
+    /// Notes that the caller has authenticated: the conn leaves the small number of unauthenticated
+    /// ones, and counts for `caller`, if the caller has a token.
     ///
     /// # Errors
-    /// [`ConnLimitReached::CallerFull`] when the caller has as many conns as one may have. Then this one ends
-    /// with what is in flight.
+    /// [`ConnLimitReached::CallerFull`] when the caller has as many conns as it may. The conn is
+    /// then closed once its requests in flight have ended.
     pub fn mark_authenticated(&self, caller: Option<TokenDigest>) -> Result<(), ConnLimitReached> {
         if let Some(caller) = caller
             && let Some(permit) = &mut *self.permit.lock()
@@ -126,24 +125,24 @@ impl ConnState {
         Ok(())
     }
 
-    /// Takes the conn's place, for the conn inside the tunnel that it has become.
+    /// Takes the permit for the conn inside the tunnel that this conn has become.
     pub(super) fn take_permit(&self) -> Option<ConnPermit> {
         self.permit.lock().take()
     }
 
-    /// Bytes of a head have arrived, or a handshake has ended and a head is due.
+    /// Starts the deadline of a head, unless it runs already or a request is in flight.
     pub(super) fn expect_head(&self) {
         if !self.is_busy() && !self.reading_head.swap(true, Relaxed) {
             self.since.store(self.now(), Relaxed);
         }
     }
 
-    /// Gives the head its own time after a handshake.
+    /// Starts the deadline of the first head anew, after a TLS handshake.
     pub(super) fn restart_head_deadline(&self) {
         self.since.store(self.now(), Relaxed);
     }
 
-    /// Tells whether a whole head has ever arrived.
+    /// Tells whether a complete head has ever arrived.
     pub(super) fn has_read_head(&self) -> bool {
         self.read_head.load(Relaxed)
     }
@@ -160,17 +159,18 @@ impl ConnState {
         self.upgraded.load(Relaxed)
     }
 
-    /// The conn no longer speaks HTTP; its bytes pass untouched from here on.
+    /// Notes that the conn no longer speaks HTTP: its bytes are passed on unread, and its deadlines
+    /// end.
     pub fn upgrade(&self) {
         self.upgraded.store(true, Relaxed);
     }
 
-    /// The caller does not, or does again, take what is written to it.
+    /// Notes whether the caller's socket refuses more bytes.
     pub(super) fn write_stalled(&self, stalled: bool) {
         if !stalled {
             if self.stalled.load(Relaxed) != NOT_STALLED {
                 self.stalled.store(NOT_STALLED, Relaxed);
-                // What is left of an answer is being taken: only then does the conn rest.
+                // The conn is idle only from when the caller has read the rest of an answer.
                 self.since.fetch_max(self.now(), Relaxed);
             }
         } else if self.stalled.load(Relaxed) == NOT_STALLED {
@@ -178,8 +178,8 @@ impl ConnState {
         }
     }
 
-    /// Notes that something of a request's body has come: a caller that sends is not idle, though
-    /// it takes nothing.
+    /// Notes that bytes of a request have arrived: a caller that sends is not idle, even if it
+    /// reads nothing.
     pub fn note_received(&self) {
         self.received.store(self.now(), Relaxed);
     }
@@ -189,9 +189,9 @@ impl ConnState {
         self.waker.wake();
     }
 
-    /// Has the task of `cx` woken when the order changes from `known`, and gives the one in force.
+    /// Gives the current signal, and has the task of `cx` woken when it differs from `known`.
     pub(super) fn watch(&self, cx: &Context<'_>, known: &mut Option<ConnSignal>) -> ConnSignal {
-        // A task keeps its waker, and an order takes it: it need not be registered each time.
+        // A task keeps its waker, so it is registered only after a signal has used it up.
         if *known != Some(self.current_signal()) {
             self.waker.register(cx.waker());
             *known = Some(self.current_signal());
@@ -207,13 +207,14 @@ impl ConnState {
         }
     }
 
-    /// Whether the conn has used up its time.
+    /// Tells whether the conn has passed one of its deadlines.
     pub(super) fn is_overdue(&self, deadlines: Deadlines) -> bool {
         let now = self.now();
         let past = |since: u32, allowed: Tick| now.saturating_sub(since) > allowed;
         if self.is_upgraded() {
             return false;
         }
+        // 1. With a request in flight, only the caller's own pace counts, not the origin's.
         if self.is_busy() {
             let (since, received) = (self.stalled.load(Relaxed), self.received.load(Relaxed));
             let stalled = since != NOT_STALLED && past(since.max(received), deadlines.stalled);
@@ -222,16 +223,18 @@ impl ConnState {
                 || self.is_unread()
                     && past(moved, deadlines.stalled.saturating_mul(UNREAD_ANSWER_FACTOR));
         }
+        // 2. The last bytes of an answer may still wait for the caller to read them.
         let stalled = self.stalled.load(Relaxed);
         if stalled != NOT_STALLED && !self.reading_head.load(Relaxed) {
             return past(stalled, deadlines.stalled);
         }
+        // 3. Otherwise the conn reads a head, or is idle.
         let allowed = if self.reading_head.load(Relaxed) { deadlines.head } else { deadlines.idle };
         past(self.since.load(Relaxed), allowed)
     }
 
-    /// Whether all that is in flight waits for the caller to take it. Over HTTP/2 a caller can
-    /// leave answers where they are without stalling the conn (RFC 9113 §5.2).
+    /// Tells whether every request in flight waits for the caller to read its answer. Over HTTP/2 a
+    /// caller can leave answers unread without stalling the conn (RFC 9113 §5.2).
     fn is_unread(&self) -> bool {
         self.offered.load(Relaxed) >= self.in_flight.load(Relaxed)
     }
@@ -242,13 +245,13 @@ impl ConnState {
 }
 
 impl InFlight {
-    /// The conn behind the visit.
+    /// The conn of the request.
     #[must_use]
     pub fn conn(&self) -> &Arc<ConnState> {
         &self.state
     }
 
-    /// There is something for the caller to take.
+    /// Notes that the answer has data for the caller to read.
     pub fn mark_offered(&mut self) {
         if !self.offers {
             self.offers = true;
@@ -257,7 +260,7 @@ impl InFlight {
         }
     }
 
-    /// The caller has taken it, and can take more.
+    /// Notes that the caller has read it and can read more.
     pub fn mark_taken(&mut self) {
         if self.offers {
             self.offers = false;

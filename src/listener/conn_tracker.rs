@@ -1,4 +1,4 @@
-//! All conns of one worker: counted, swept for overdue ones, told to drain.
+//! The conns of one worker: their limits, deadlines and draining.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -15,19 +15,19 @@ use super::ConnLimits;
 use super::conn_state::{ConnSignal, ConnState, Deadlines, TICKS_PER_SECOND};
 use crate::model::token::TokenDigest;
 
-/// Counts the conns of all workers.
+/// Counts the conns of all workers, and those of each caller.
 #[derive(Debug, Default)]
 pub struct ConnLimit {
     conns: AtomicUsize,
     by_caller: DashMap<TokenDigest, usize, RandomState>,
 }
 
-/// A conn that can't be taken in, or can't go on.
+/// The limit of conns that was reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConnLimitReached {
-    /// There are as many conns as there may be.
+    /// The limit of all conns.
     Full,
-    /// Its caller has as many as one may have.
+    /// The limit of one caller's conns.
     CallerFull,
 }
 
@@ -45,27 +45,27 @@ pub struct ConnTracker {
 #[derive(Debug, Default)]
 struct TrackedConns {
     all: Vec<Weak<ConnState>>,
-    /// In the order of arrival; those whose caller is known since are dropped now and then.
+    /// In the order of arrival. Those that have authenticated are removed by each sweep.
     unauthenticated: VecDeque<Weak<ConnState>>,
 }
 
-/// A place among the conns, given back on drop.
+/// The right to be one of the conns, returned on drop.
 #[derive(Debug)]
 pub(super) struct ConnPermit {
     conn_limit: Arc<ConnLimit>,
-    /// The caller for whom the conn is counted: the one that its last request named.
+    /// The caller for whom the conn is counted: the one that its last request has named.
     caller: Option<TokenDigest>,
     max_per_caller: usize,
 }
 
 impl ConnLimit {
-    /// How many conns there are now.
+    /// The number of conns.
     #[must_use]
     pub fn conns(&self) -> usize {
         self.conns.load(Relaxed)
     }
 
-    /// Counts one more conn for `caller`, unless it has as many as one may have.
+    /// Counts one more conn for `caller`, up to `most`.
     fn enter(&self, caller: TokenDigest, most: usize) -> Result<(), ConnLimitReached> {
         match self.by_caller.entry(caller) {
             Entry::Vacant(entry) => drop(entry.insert(1)),
@@ -101,7 +101,8 @@ impl ConnPermit {
 }
 
 impl ConnTracker {
-    /// A lobby for one of `workers` workers.
+    /// A tracker for one of `workers` workers. Each gets an equal share of the limit of
+    /// unauthenticated conns.
     #[must_use]
     pub fn new(conn_limit: Arc<ConnLimit>, limits: ConnLimits, workers: usize) -> Self {
         Self {
@@ -118,12 +119,12 @@ impl ConnTracker {
         &self.limits
     }
 
-    /// Takes a conn in, or `None` when there are too many.
+    /// Admits a conn; `None` when the limit is reached.
     pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<ConnState>> {
         Some(self.admit_to(self.permit()?, peer))
     }
 
-    /// A place for one more conn, or `None` when there are too many.
+    /// A permit for one more conn; `None` when the limit is reached.
     pub(super) fn permit(&self) -> Option<ConnPermit> {
         let conn_limit = Arc::clone(&self.conn_limit);
         let max_per_caller = self.limits.max_conns_per_caller;
@@ -132,7 +133,7 @@ impl ConnTracker {
         (before < self.limits.max_conns).then_some(permit)
     }
 
-    /// Takes a conn in that has a place.
+    /// Admits a conn that has a permit.
     pub(super) fn admit_to(&self, permit: ConnPermit, peer: Option<IpAddr>) -> Arc<ConnState> {
         let state = Arc::new(ConnState::new(Arc::clone(&self.clock), peer, permit));
         if self.draining.load(Relaxed) {
@@ -146,7 +147,8 @@ impl ConnTracker {
         state
     }
 
-    /// Moves the clock and closes what is overdue, for as long as it is polled.
+    /// Advances the coarse clock four times a second and closes overdue conns, until the future is
+    /// dropped.
     pub async fn sweep(&self) {
         let ticks = |duration: Duration| {
             let quarters = duration.as_millis() * u128::from(TICKS_PER_SECOND) / 1000;
@@ -166,7 +168,7 @@ impl ConnTracker {
         }
     }
 
-    /// Lets what is in flight finish and closes everything else.
+    /// Lets requests in flight finish and closes every other conn.
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
         let present = self.present.lock();
@@ -177,7 +179,7 @@ impl ConnTracker {
 }
 
 impl TrackedConns {
-    /// Beyond the limit the oldest conn of nobody who is known goes.
+    /// Closes the oldest unauthenticated conns above the limit.
     fn evict_unauthenticated(&mut self, limit: usize) {
         if self.unauthenticated.len() <= limit {
             return;

@@ -1,27 +1,27 @@
-//! Where one HTTP/1.1 message ends and the next begins, by the strict reading of RFC 9112.
+//! Finds the end of each HTTP/1.1 message by the strict reading of RFC 9112.
 //!
-//! A recogniser, not a parser: it accepts the one way to write a head and a body that every
-//! HTTP implementation reads alike, and refuses the rest. What it passes is parsed again by the
-//! HTTP library, which is more lenient and drops what it finds contradictory; nothing that two
-//! readers could take differently may get that far.
+//! It recognizes and does not parse: it accepts the one form of a head and a body that every HTTP
+//! implementation reads alike, and refuses any other. The HTTP library parses accepted bytes again.
+//! The library is more lenient and drops contradictory fields, so a message that two readers could
+//! understand differently must not reach it.
 
 mod chunks;
 
 use self::chunks::ChunkScan;
 
-/// How large a head may be.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Bytes from the request line to the empty line.
+    /// Bytes from the request line to the empty line, both included.
     pub max_bytes: usize,
-    /// Field lines.
+    /// The number of field lines.
     pub max_fields: usize,
 }
 
-/// Why a message was refused. The text says what the sender must change.
+/// The reason why a message was refused. The text says what the sender must change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FramingFault {
-    /// A chunk's size, extension or end that is not written as RFC 9112 §7.1 says.
+    /// A chunk's size, extension or end violates RFC 9112 §7.1.
     #[error("the chunked body is not well-formed")]
     Chunk,
     /// A control character, or a line that does not end in CR LF.
@@ -65,14 +65,14 @@ pub struct Framing {
     phase: FramingPhase,
 }
 
-/// What a look at some bytes found.
+/// The extent of the current message within the scanned bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MessageExtent {
-    /// The head is not complete; nothing of it may be passed on yet.
+    /// The head is incomplete, so none of it may be passed on yet.
     IncompleteHead,
-    /// This many bytes belong to the current message and may be passed on; the message goes on.
+    /// This many bytes belong to the current message, which goes on after them.
     Within(usize),
-    /// This many bytes end the current message; what follows is the next one's head.
+    /// This many bytes end the current message; the next one's head follows.
     End(usize),
 }
 
@@ -84,23 +84,23 @@ enum FramingPhase {
 }
 
 impl Framing {
-    /// Begins before the first head.
+    /// A state before the first head of a conn.
     #[must_use]
     pub fn new(limits: HeadLimits) -> Self {
         Self { limits, phase: FramingPhase::Head(HeadScan::default()) }
     }
 
-    /// Whether a head is expected or under way, rather than a body.
+    /// Tells whether a head is expected or incomplete, rather than a body.
     #[must_use]
     pub fn in_head(&self) -> bool {
         matches!(self.phase, FramingPhase::Head(_))
     }
 
-    /// Looks at what has arrived. While a head is under way, `bytes` must begin with the whole
-    /// of it so far, and grow with each call; within a body, `bytes` are new ones only.
+    /// Scans arrived bytes. While a head is incomplete, `bytes` must hold all of it so far, so they
+    /// grow with each call. Within a body, `bytes` are the new ones only.
     ///
     /// # Errors
-    /// [`FramingFault`] when the message must be refused; the conn can't be used any further.
+    /// [`FramingFault`] when the message must be refused. The conn can't be used any further.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<MessageExtent, FramingFault> {
         let FramingPhase::Head(scan) = &mut self.phase else {
             return self.scan_body(bytes, 0);
@@ -150,14 +150,14 @@ enum BodyFraming {
 /// A head, scanned line by line as it arrives, each byte once.
 #[derive(Debug, Default)]
 struct HeadScan {
-    /// Where the line under way begins.
+    /// The offset of the current line.
     line_start: usize,
-    /// How far line ends were searched.
+    /// The offset up to which line ends were searched.
     searched: usize,
     past_request_line: bool,
     version_1_0: bool,
     fields: usize,
-    /// As few `Host` lines as this kind of request may have.
+    /// The least number of `Host` lines for this request: 0 or 1.
     fewest_hosts: usize,
     hosts: usize,
     content_length: Option<u64>,
@@ -165,7 +165,7 @@ struct HeadScan {
 }
 
 impl HeadScan {
-    /// The head's length once it is complete.
+    /// The head's length, once it is complete.
     fn advance(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, FramingFault> {
         while let Some(found) =
             memchr::memchr(b'\n', bytes.get(self.searched..).unwrap_or_default())
@@ -192,12 +192,13 @@ impl HeadScan {
         if !self.past_request_line {
             self.past_request_line = true;
             self.version_1_0 = check_request_line(line)?;
-            // In HTTP/1.0 there need be no Host (RFC 9112 §3.2), and many clients still open tunnels
-            // so: the target of a CONNECT says where, and nothing else is asked.
+            // HTTP/1.0 needs no Host (RFC 9112 §3.2), and many clients still send CONNECT that way.
+            // The target of a CONNECT names the destination, so nothing is missing.
             let needs_none = self.version_1_0 && line.starts_with(b"CONNECT ");
             self.fewest_hosts = usize::from(!needs_none);
             return Ok(());
         }
+        // Count the field, then note what decides where the body ends.
         self.fields += 1;
         if self.fields > limits.max_fields {
             return Err(FramingFault::TooLarge);
@@ -238,7 +239,7 @@ impl HeadScan {
     }
 }
 
-/// Whether the version is 1.0.
+/// Checks a request line. `true` for HTTP/1.0.
 fn check_request_line(line: &[u8]) -> Result<bool, FramingFault> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -246,7 +247,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, FramingFault> {
     else {
         return Err(FramingFault::RequestLine);
     };
-    // A fragment is never sent (RFC 9110 §7.1); a parser that drops one reads another target.
+    // A fragment is never sent (RFC 9110 §7.1), and a parser that drops it reads another target.
     let is_target = !target.is_empty() && all(target, |b| b.is_ascii_graphic() && b != b'#');
     if !is_token(method) || !is_target {
         return Err(FramingFault::RequestLine);
@@ -258,7 +259,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, FramingFault> {
     }
 }
 
-/// A field line's name and value.
+/// The name and value of a field line.
 fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingFault> {
     let colon = memchr::memchr(b':', line).ok_or(FramingFault::FieldLine)?;
     let (name, rest) = line.split_at_checked(colon).ok_or(FramingFault::FieldLine)?;
@@ -283,19 +284,19 @@ fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
 
-/// `token` of RFC 9110 §5.6.2.
+/// Tells whether the text is a `token` (RFC 9110 §5.6.2).
 fn is_token(text: &[u8]) -> bool {
     let lookup = |byte: u8| TCHAR.get(usize::from(byte)).copied().unwrap_or(false);
     !text.is_empty() && all(text, lookup)
 }
 
-/// Whether every byte is `allowed`. Without a way out in the middle, the compiler tests many
-/// bytes at once; most heads have nothing to stop at.
+/// Tells whether every byte is `allowed`. Without an early exit the compiler vectorizes the loop,
+/// and most heads have no byte to stop at.
 fn all(bytes: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |so_far, byte| so_far & allowed(*byte))
 }
 
-/// `tchar` of RFC 9110 §5.6.2, as a table: it is asked for each byte of each field name.
+/// `tchar` (RFC 9110 §5.6.2) as a table: it is looked up for each byte of each field name.
 const TCHAR: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0_u8;
@@ -440,7 +441,7 @@ mod tests {
         assert!(look(&head(&"X: y\r\n".repeat(7))).is_ok());
     }
 
-    /// Feeds `bytes` in pieces as a conn would, and gives where messages ended.
+    /// Feeds `bytes` in pieces as a conn would, and gives the offsets at which messages ended.
     fn ends(bytes: &[u8], cuts: &[usize]) -> Result<Vec<usize>, FramingFault> {
         let mut framing = Framing::new(LIMITS);
         let (mut ends, mut start) = (Vec::new(), 0);

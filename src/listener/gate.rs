@@ -1,4 +1,4 @@
-//! Holds bytes back until they are known to be a whole, unambiguous head.
+//! Holds bytes back until they are a complete, unambiguous head.
 
 use std::io;
 use std::pin::Pin;
@@ -11,18 +11,18 @@ use super::conn_state::ConnState;
 use super::framing::{Framing, FramingFault, HeadLimits, MessageExtent};
 use crate::model::target::hidden;
 
-/// A conn whose reader sees one message at a time, and of each head all or nothing.
+/// A conn that gives its reader one message at a time, and each head at once or not at all.
 #[derive(Debug)]
 pub(super) struct Gate<T> {
     io: T,
     framing: Framing,
     state: Arc<ConnState>,
-    /// What was read and not passed on; begins where a head does.
+    /// Bytes read and not passed on; they begin with a head.
     held: Vec<u8>,
-    /// How much of what is held may be passed on.
+    /// The number of held bytes that may be passed on.
     cleared: usize,
     fault: Option<FramingFault>,
-    /// Whether the fault is in a message of which nothing has been passed on.
+    /// Tells whether the fault is in a message of which nothing was passed on.
     unseen: bool,
 }
 
@@ -33,12 +33,12 @@ impl<T> Gate<T> {
         Self { io, framing, state, held: first, cleared: 0, fault: None, unseen: false }
     }
 
-    /// Why the gate is shut on a message that nobody else has seen, and so nobody else answers.
+    /// The fault of a message that the HTTP library has not seen and so will not answer.
     pub(super) fn unanswered(&self) -> Option<FramingFault> {
         self.fault.filter(|_| self.unseen)
     }
 
-    /// Tells whether the caller has begun a message that it has not ended, as far as it was read.
+    /// Tells whether the bytes read so far end within a message.
     pub(super) fn is_within_message(&self) -> bool {
         !self.held.is_empty() || !self.framing.in_head()
     }
@@ -47,7 +47,7 @@ impl<T> Gate<T> {
         self.io
     }
 
-    /// Passes on what was cleared.
+    /// Passes cleared bytes on.
     fn pass(&mut self, buf: &mut ReadBuf<'_>) {
         self.state.note_received();
         let length = self.cleared.min(buf.remaining());
@@ -59,7 +59,7 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Looks at what is held; whether more must be read before any of it may go on.
+    /// Scans the held bytes. `true` when more must be read before any may be passed on.
     fn scan_held(&mut self) -> bool {
         let unseen = self.framing.in_head();
         match self.framing.scan(&self.held) {
@@ -72,8 +72,8 @@ impl<T> Gate<T> {
         false
     }
 
-    /// Hides what the HTTP library could not read in the target of the head that is held; how much
-    /// longer that makes it.
+    /// Escapes what the HTTP library can't parse in the target of the held head, and gives the
+    /// number of bytes by which the head has grown.
     fn hide_in_target(&mut self) -> usize {
         let Some((start, end)) = target_of(&self.held) else { return 0 };
         let target = self.held.get(start..end).unwrap_or_default();
@@ -90,9 +90,9 @@ impl<T> Gate<T> {
     }
 }
 
-/// Where the target of a message's request line begins and ends.
+/// The start and end of the target in a message's request line.
 fn target_of(message: &[u8]) -> Option<(usize, usize)> {
-    // Empty lines before a request line are passed over (RFC 9112 §2.2).
+    // Empty lines before a request line are skipped (RFC 9112 §2.2).
     let line = message.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let start = line + memchr::memchr(b' ', message.get(line..)?)? + 1;
     let rest = message.get(start..)?;
@@ -101,7 +101,8 @@ fn target_of(message: &[u8]) -> Option<(usize, usize)> {
 }
 
 impl<T: AsyncRead + Unpin> Gate<T> {
-    /// Reads straight into the reader's buffer, and holds back what may not be passed on.
+    /// Reads into the reader's own buffer, without a copy, and holds back what may not be passed
+    /// on.
     fn read_through(
         &mut self,
         cx: &mut Context<'_>,
@@ -114,7 +115,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
             return Poll::Ready(Ok(()));
         }
         let unseen = self.framing.in_head();
-        // Rare enough to be looked at once more where it can be changed.
+        // A target to escape is rare: hold the bytes, to be scanned again where they can grow.
         if unseen
             && target_of(fresh).is_some_and(|(start, end)| {
                 let target =
@@ -126,6 +127,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
             buf.set_filled(before);
             return Poll::Ready(Ok(()));
         }
+        // Leave the cleared bytes in the reader's buffer and hold the rest.
         let passed = match self.framing.scan(fresh) {
             Ok(MessageExtent::Within(length) | MessageExtent::End(length)) => length,
             Ok(MessageExtent::IncompleteHead) => 0,
@@ -144,7 +146,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads more of a head that is held; whether the conn has ended.
+    /// Reads more of a held head. `true` when the conn has ended.
     fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut space = [0; 2048];
         let mut more = ReadBuf::new(&mut space);
@@ -161,6 +163,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // 1. After an upgrade every byte is passed on unread.
         if this.state.is_upgraded() {
             this.cleared = this.held.len();
             if this.cleared == 0 {
@@ -168,17 +171,20 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
             }
         }
         loop {
+            // 2. Cleared bytes go first.
             if this.cleared > 0 {
                 this.pass(buf);
                 return Poll::Ready(Ok(()));
             }
+            // 3. After a fault nothing more is read. An earlier request of the conn is answered
+            // first; its end polls this again.
             if let Some(fault) = this.fault {
-                // An earlier request of the conn is answered first; its end brings us here again.
                 if this.unseen && this.state.is_busy() {
                     return Poll::Pending;
                 }
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
             }
+            // 4. Read on: directly while nothing is held, else until the held head is complete.
             if this.held.is_empty() {
                 let before = buf.filled().len();
                 ready!(this.read_through(cx, buf))?;
@@ -228,7 +234,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // The refusal has yet to be written; who writes it ends the conn.
+        // The refusal is still to be written, and its writer shuts the conn down.
         if this.unanswered().is_some() {
             return Poll::Ready(Ok(()));
         }

@@ -1,4 +1,4 @@
-//! One conn from its first byte to its last.
+//! Serves one conn from its first byte to its last.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ use super::gate::Gate;
 use super::{ConnLimits, EarlyRefusal, Handler};
 use crate::tasks::Tasks;
 
-/// A conn that has just come in.
+/// A conn that was just accepted.
 pub(super) struct NewConn<H> {
     pub(super) handler: Arc<H>,
     pub(super) state: Arc<ConnState>,
@@ -31,17 +31,17 @@ pub(super) struct NewConn<H> {
     pub(super) tasks: Tasks,
 }
 
-/// What came of a conn.
+/// The end of a conn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ConnOutcome {
-    /// A request, or the beginning of one; or it was told to leave.
+    /// It has sent at least part of a request, or was closed by a signal.
     Used,
-    /// It was closed from the other end before that.
+    /// The peer has closed it before that.
     Unused,
 }
 
 impl<H: Handler> NewConn<H> {
-    /// Serves a caller over TLS; ALPN says which HTTP.
+    /// Serves a caller over TLS. ALPN chooses the HTTP version.
     pub(super) async fn serve_tls<T>(self, io: T, config: Arc<ServerConfig>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -51,7 +51,7 @@ impl<H: Handler> NewConn<H> {
         let _heard = self.serve_negotiated(io).await;
     }
 
-    /// Serves a caller whose TLS handshake is over.
+    /// Serves a caller after its TLS handshake.
     pub(super) async fn serve_negotiated<T>(self, io: TlsStream<T>) -> ConnOutcome
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -82,7 +82,7 @@ impl<H: Handler> NewConn<H> {
             return Box::pin(self.serve_http2(tokio::io::join(reader, writer))).await;
         }
         if first_bytes.first() == Some(&TLS_HANDSHAKE_BYTE) {
-            // The house writes it down; what the caller understands is an alert.
+            // The handler writes the entry; the caller understands only a TLS alert.
             let _as_http = self.handler.early_refusal(EarlyRefusal::Framing(FramingFault::Tls));
             Box::pin(send_and_close(io, UNEXPECTED_MESSAGE_ALERT.to_vec())).await;
             return ConnOutcome::Used;
@@ -107,13 +107,14 @@ impl<H: Handler> NewConn<H> {
         if ended.is_none() {
             return;
         }
-        // The library takes a gate that shuts on a head for a caller that has gone.
+        // A gate that refuses a head looks to the library like a caller that has gone, so the
+        // refusal is sent here.
         let Some(parts) = conn.into_parts() else { return };
         let gate = parts.io.into_inner();
         if let Some(fault) = gate.unanswered() {
             Box::pin(self.refuse(gate.into_inner(), fault)).await;
         } else if gate.is_within_message() {
-            // The answer came before the whole request.
+            // The answer came before the whole request: let the caller read it (RFC 9112 §9.6).
             Box::pin(linger(gate.into_inner())).await;
         }
     }
@@ -140,7 +141,7 @@ impl<H: Handler> NewConn<H> {
     }
 }
 
-/// Hands each request of a conn to the house.
+/// The service that passes each request of a conn to the handler.
 fn requests<H: Handler>(
     handler: &Arc<H>,
     state: &Arc<ConnState>,
@@ -154,7 +155,7 @@ fn requests<H: Handler>(
     service_fn(move |request| Arc::clone(&handler).handle(state.begin_request(), request))
 }
 
-/// Sends a last message and closes so that the caller can read it.
+/// Sends a last message, and closes the conn in a way that lets the caller read it.
 pub(super) async fn send_and_close<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, message: Vec<u8>) {
     let farewell = async {
         io.write_all(&message).await?;
@@ -165,9 +166,8 @@ pub(super) async fn send_and_close<T: AsyncRead + AsyncWrite + Unpin>(mut io: T,
     }
 }
 
-/// Reads what the caller still sends, on a conn whose own half is closed, and throws it away:
-/// closing a socket with unread bytes in it would reset the conn, and may take along what was sent
-/// (RFC 9112 §9.6).
+/// Reads and discards what the caller still sends after our half is closed: closing a socket with
+/// unread bytes resets the conn, and the reset may destroy what was sent (RFC 9112 §9.6).
 async fn linger<T: AsyncRead + Unpin>(mut io: T) {
     let discarded = async {
         let mut unread = vec![0; 16 * 1024];
@@ -176,7 +176,7 @@ async fn linger<T: AsyncRead + Unpin>(mut io: T) {
     let _best_effort = tokio::time::timeout(LINGER_TIMEOUT, discarded).await;
 }
 
-/// Drives a conn, passing on what it is told. `None` when it was told to leave.
+/// Polls a conn to its end and passes on the drain signal. `None` when the close signal came.
 async fn drive<C>(state: &ConnState, conn: &mut C, drain: impl Fn(Pin<&mut C>)) -> Option<C::Output>
 where
     C: Future + Unpin,
@@ -197,7 +197,7 @@ where
     .await
 }
 
-/// Before there is a request, draining means leaving.
+/// Polls `future` until any signal comes: before a request, draining and closing are the same.
 pub(super) async fn unless_closing<F: Future>(state: &ConnState, future: F) -> Option<F::Output> {
     let (mut future, mut known) = (pin!(future), None);
     poll_fn(|cx: &mut Context<'_>| {
@@ -210,7 +210,7 @@ pub(super) async fn unless_closing<F: Future>(state: &ConnState, future: F) -> O
     .await
 }
 
-/// Reads until it is clear whether the caller speaks HTTP/2.
+/// Reads until the first bytes show whether the caller speaks HTTP/2.
 async fn read_first_bytes<T: AsyncRead + Unpin>(io: &mut T) -> std::io::Result<Vec<u8>> {
     let mut first_bytes = Vec::with_capacity(FIRST_READ_BYTES);
     loop {
@@ -223,16 +223,15 @@ async fn read_first_bytes<T: AsyncRead + Unpin>(io: &mut T) -> std::io::Result<V
     }
 }
 
-/// RFC 9113 §3.4.
+/// The client connection preface (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_READ_BYTES: usize = 1024;
 /// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
 const TLS_HANDSHAKE_BYTE: u8 = 22;
 /// A fatal TLS alert, `unexpected_message` (RFC 8446 §6).
 const UNEXPECTED_MESSAGE_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 10];
-/// The smallest read buffer that the HTTP library takes.
+/// The smallest read buffer that the HTTP library accepts, in bytes.
 const MIN_READ_BUFFER: usize = 8192;
 const MAX_STREAMS: u32 = 128;
-/// The time that a caller may take to read a last message, or to see that nothing more is read of
-/// it.
+/// The longest time for the last message to be written, and then for the caller to close.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);

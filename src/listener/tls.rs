@@ -1,4 +1,4 @@
-//! TLS to the caller: on a listener, where the operator configures it, and inside tunnels.
+//! TLS to callers: on listeners for which the operator configures it, and inside tunnels.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ pub fn server_config(key: CertifiedKey) -> Result<Arc<ServerConfig>, rustls::Err
     Ok(Arc::new(config(Arc::new(SingleCertAndKey::from(key)))?))
 }
 
-/// The same inside tunnels, where `leaves` has a certificate for each name. No session is taken
-/// up again: it would outlive the CA that vouched for it.
+/// The same inside tunnels, where `leaves` has a certificate for each name. Sessions are not
+/// resumed: a session would outlive the CA that has signed its certificate.
 ///
 /// # Errors
 /// When the cryptography library refuses to be set up.

@@ -1,4 +1,4 @@
-//! The conn inside a tunnel: TLS first, for the one name that the tunnel was opened for.
+//! The conn inside a tunnel: TLS for the one name that the tunnel was opened for, then HTTP.
 
 use std::io;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use super::new_conn::{ConnOutcome, NewConn, unless_closing};
 use crate::model::token::TokenDigest;
 use crate::tasks::Tasks;
 
-/// A conn inside a tunnel that is about to begin. It is counted, swept and drained like any other.
+/// A conn inside a tunnel, before its first byte. It is counted, timed and drained like any other.
 #[derive(Debug)]
 pub struct TunnelConn {
     conn_tracker: Arc<ConnTracker>,
     state: Arc<ConnState>,
 }
 
-/// Why nothing was served inside a tunnel.
+/// The reason why nothing was served inside a tunnel.
 #[derive(Debug, thiserror::Error)]
 pub enum TunnelFault {
-    /// The handshake took too long, or the conn had to go.
+    /// The handshake took too long, or the conn was closed by a signal.
     #[error("no TLS handshake was completed in time")]
     Late,
-    /// What came is no TLS.
+    /// The caller did not speak TLS.
     #[error("what came through the tunnel is no TLS: {0}")]
     NoTls(#[source] io::Error),
-    /// The handshake is for another name, or for none.
+    /// The handshake names another server (SNI), or none.
     #[error("the TLS handshake is for {}", .0.as_deref().unwrap_or("no name"))]
     OtherName(Option<Box<str>>),
-    /// The caller says that it does not trust our certificate.
+    /// The caller has refused our certificate.
     #[error("{}: {}", CA_NOT_TRUSTED, .0)]
     Untrusted(#[source] io::Error),
-    /// The caller closed the conn during the handshake, or after it without a request.
+    /// The caller closed the conn during the handshake, or after it and before a request.
     #[error("{}: it may not trust the CA", LEFT_WITHOUT_REQUEST)]
     Left,
     /// The handshake failed for another reason.
@@ -45,11 +45,11 @@ pub enum TunnelFault {
     Handshake(#[source] io::Error),
 }
 
-/// How the cause begins where a caller says that it does not trust the CA.
+/// The beginning of the cause where a caller has refused our certificate.
 pub const CA_NOT_TRUSTED: &str = "the caller does not trust the CA";
 
-/// How the cause begins where a caller left without a request. Some programs look at the
-/// certificate only when the handshake is over.
+/// The beginning of the cause where a caller has left without a request. Some programs check the
+/// certificate only after the handshake, so they send no alert.
 pub const LEFT_WITHOUT_REQUEST: &str =
     "the caller closed the conn at the TLS handshake, without a request";
 
@@ -73,11 +73,11 @@ impl TunnelFault {
 }
 
 impl ConnTracker {
-    /// Takes in a conn that is to come through a tunnel, in the place of the conn that `outer` is:
-    /// all of it becomes the tunnel.
+    /// Admits the conn inside a tunnel over HTTP/1.1. It takes over the permit of `outer`, which
+    /// becomes the tunnel.
     ///
     /// # Errors
-    /// [`ConnLimitReached`] when there are too many conns.
+    /// [`ConnLimitReached`] when there is neither that permit nor another.
     pub fn admit_tunnel(
         self: &Arc<Self>,
         outer: &ConnState,
@@ -87,11 +87,10 @@ impl ConnTracker {
         Ok(TunnelConn { conn_tracker: Arc::clone(self), state })
     }
 
-    /// Takes in a conn that is to come through one stream of the conn that `outer` is; it counts
-    /// among those of `caller`.
+    /// Admits the conn inside a tunnel over one HTTP/2 stream of `outer`. It counts for `caller`.
     ///
     /// # Errors
-    /// [`ConnLimitReached`] when there are too many conns, or too many of the caller.
+    /// [`ConnLimitReached`] says which limit is reached.
     pub fn admit_stream(
         self: &Arc<Self>,
         outer: &ConnState,
@@ -105,7 +104,7 @@ impl ConnTracker {
         Ok(TunnelConn { conn_tracker: Arc::clone(self), state })
     }
 
-    /// Takes in a conn that comes from within this process, or `None` when there are too many.
+    /// Admits a conn from within this process; `None` when the limit is reached.
     #[must_use]
     pub fn admit_internal(self: &Arc<Self>) -> Option<TunnelConn> {
         Some(TunnelConn { conn_tracker: Arc::clone(self), state: self.admit(None)? })
@@ -113,8 +112,8 @@ impl ConnTracker {
 }
 
 impl TunnelConn {
-    /// Serves the conn until it ends, if it begins with TLS for `name`. Of what is anything else
-    /// not a byte is passed on.
+    /// Serves the conn until it ends, if it begins with a TLS handshake for `name`. Nothing of any
+    /// other conn is passed on.
     ///
     /// # Errors
     /// [`TunnelFault`] when nothing was served.
@@ -129,16 +128,19 @@ impl TunnelConn {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        // 1. Read the ClientHello before choosing a certificate.
         let hello = LazyConfigAcceptor::new(Acceptor::default(), io);
         let started = unless_closing(&self.state, hello).await.ok_or(TunnelFault::Late)?;
         let mut started = started.map_err(TunnelFault::NoTls)?;
         let asked: Option<Box<str>> = started.client_hello().server_name().map(Into::into);
+        // 2. Refuse any other name: the permit of the tunnel is for this one alone.
         if !asked.as_deref().is_some_and(|asked| asked.eq_ignore_ascii_case(name)) {
             let farewell = started.io.write_all(UNRECOGNIZED_NAME_ALERT);
             let _best_effort = unless_closing(&self.state, farewell).await;
             let _best_effort = started.io.shutdown().await;
             return Err(TunnelFault::OtherName(asked));
         }
+        // 3. Finish the handshake and serve HTTP inside it.
         let handshake = started.into_stream(tls);
         let shaken = unless_closing(&self.state, handshake).await;
         let io = shaken.ok_or(TunnelFault::Late)?.map_err(TunnelFault::of_handshake)?;
@@ -150,7 +152,7 @@ impl TunnelConn {
         }
     }
 
-    /// Serves the conn until it ends, without TLS: for what comes from within this process.
+    /// Serves a conn from within this process until it ends, without TLS.
     pub async fn serve_internal<H: Handler, T>(self, io: T, handler: Arc<H>, tasks: Tasks)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -161,12 +163,12 @@ impl TunnelConn {
     }
 }
 
-/// The alerts of callers that don't trust a certificate, each library's own.
+/// The alerts that TLS libraries send when they don't trust a certificate.
 const DISTRUST_ALERTS: [AlertDescription; 3] = [
     AlertDescription::UnknownCA,
     AlertDescription::BadCertificate,
     AlertDescription::CertificateUnknown,
 ];
 
-/// A fatal alert, `unrecognized_name` (RFC 6066 §3), in a record of its own.
+/// A TLS record with the fatal alert `unrecognized_name` (RFC 6066 §3).
 const UNRECOGNIZED_NAME_ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 112];

@@ -1,15 +1,15 @@
-//! Bytes that many hold together: no more than there are for all of them.
+//! A budget of bytes that many holders share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The bytes that are held by all shares together, over all threads.
+/// The bytes that all shares hold together, over all threads.
 #[derive(Debug, Default)]
 pub struct MemoryBudget {
     held: AtomicUsize,
 }
 
-/// A holder's part of a budget, which is given back when this is dropped.
+/// The bytes that one holder has of a budget, returned on drop.
 #[derive(Debug)]
 pub struct MemoryShare {
     budget: Arc<MemoryBudget>,
@@ -17,7 +17,7 @@ pub struct MemoryShare {
 }
 
 impl MemoryBudget {
-    /// A share without a byte.
+    /// A share of no bytes.
     #[must_use]
     pub fn share(self: &Arc<Self>) -> MemoryShare {
         MemoryShare { budget: Arc::clone(self), bytes: 0 }
@@ -31,8 +31,8 @@ impl MemoryBudget {
 }
 
 impl MemoryShare {
-    /// Holds `bytes` from now on, if all shares together hold at most `limit` then. `false` when
-    /// they would hold more: then nothing changes.
+    /// Grows the share to `bytes` in all. Changes nothing and gives `false` where all shares
+    /// together would hold more than `limit`.
     #[must_use]
     pub fn grow_to(&mut self, bytes: usize, limit: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);

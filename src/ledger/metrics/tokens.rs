@@ -1,4 +1,4 @@
-//! The figures of OAuth's tokens.
+//! Metrics of provider tokens.
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::{ConnectionCounters, Metrics};
 
-/// The figures of OAuth's tokens.
+/// Metrics of provider tokens.
 #[derive(Debug)]
 pub(super) struct TokenMetrics {
     refreshes: Family<RefreshLabels, Counter>,
@@ -38,15 +38,19 @@ impl TokenMetrics {
             reauthorizations_needed: Gauge::default(),
         };
         let refreshes = figures.refreshes.clone();
-        registry.register("oauth_refreshes", "Refreshes of OAuth tokens", refreshes);
+        registry.register(
+            "oauth_refreshes",
+            "Refreshes of provider tokens, by outcome and cause",
+            refreshes,
+        );
         registry.register(
             "oauth_token_expiry_seconds",
-            "Until the access token ends; less than zero when it has ended",
+            "Time until the access token expires; negative after that",
             figures.expiry.clone(),
         );
         registry.register(
             "oauth_reauthorizations_needed",
-            "OAuth connections that only a new flow helps",
+            "OAuth connections whose grant has lapsed: authorize them again",
             figures.reauthorizations_needed.clone(),
         );
         figures
@@ -54,15 +58,14 @@ impl TokenMetrics {
 }
 
 impl Metrics {
-    /// Counts a refresh of an integration's OAuth tokens.
+    /// Counts a refresh of an integration's provider tokens.
     pub fn count_refresh(&self, integration: &str, outcome: &'static str, cause: &'static str) {
         self.history_of(integration).note_refresh(outcome == "refreshed");
         self.tokens.refreshes.get_or_create(&RefreshLabels { outcome, cause }).inc();
     }
 
-    /// Notes how the tokens of all OAuth connections stand: the connection and in how many seconds
-    /// its access token ends; and how many need a new flow. Those that share a label show the one
-    /// that ends first.
+    /// Sets the seconds until each OAuth connection's access token expires, and the number of
+    /// connections whose grant has lapsed. Connections that share a label show the earliest expiry.
     pub fn note_tokens<'a>(
         &self,
         tokens: impl Iterator<Item = (&'a ConnectionCounters, f64)>,

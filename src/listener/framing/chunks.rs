@@ -1,13 +1,13 @@
-//! Where a chunked body ends (RFC 9112 §7.1).
+//! Finds the end of a chunked body (RFC 9112 §7.1).
 
 use super::{FramingFault, HeadLimits, is_control, split_field};
 
-/// A chunked body (RFC 9112 §7.1), byte by byte but for the data, which is skipped.
+/// Scans a chunked body byte by byte and skips its data.
 #[derive(Debug, Default)]
 pub(super) struct ChunkScan {
     state: ChunkState,
     size: u64,
-    /// Bytes of the size line or of the trailer section so far.
+    /// Bytes of the current size line or of the trailer section so far.
     length: usize,
     trailer_line: Vec<u8>,
     trailers: usize,
@@ -26,7 +26,7 @@ enum ChunkState {
 }
 
 impl ChunkScan {
-    /// How many bytes end the body, once it ends.
+    /// The number of `bytes` up to the end of the body; `None` while it goes on.
     pub(super) fn advance(
         &mut self,
         bytes: &[u8],
@@ -52,7 +52,7 @@ impl ChunkScan {
         Ok(None)
     }
 
-    /// Takes one byte outside of the data; whether it ends the body.
+    /// Scans one byte outside of chunk data. `true` when it ends the body.
     fn step(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, FramingFault> {
         use ChunkState::{Data, DataEnd, DataEndLf, Extension, Size, SizeEnd, Trailer};
         match (self.state, byte) {
@@ -83,7 +83,7 @@ impl ChunkScan {
         Ok(())
     }
 
-    /// Extensions are dropped by the HTTP library; long ones serve no honest purpose.
+    /// Accepts a short extension. The HTTP library drops extensions, so a long one has no use.
     fn take_extension(&mut self) -> Result<(), FramingFault> {
         self.length += 1;
         if self.length > MAX_SIZE_LINE { Err(FramingFault::Chunk) } else { Ok(()) }
@@ -109,6 +109,6 @@ impl ChunkScan {
     }
 }
 
-/// Enough for 2^60 bytes, and never an overflow.
+/// Sizes up to 2^60 bytes, which can't overflow.
 const MAX_SIZE_DIGITS: usize = 15;
 const MAX_SIZE_LINE: usize = 256;
