@@ -14,8 +14,8 @@ hosts that the page names.
 A page that starts no server finds the one that it asks for: PREPARED.
 
 Blocks with other tags are not run. All pages must be wrapped, and each link between pages must lead
-somewhere. What the reference lists (paths of the API, metrics, fields of an entry, header names that
-are refused) must be what the program and its source have.
+somewhere. What the reference lists (paths of the API, metrics, fields of an entry, header names
+that are refused) must be what the program and its source have.
 """
 
 import contextlib
