@@ -412,8 +412,8 @@ class Reference(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, "there is no entry")
             time.sleep(0.02)
         page = (DOCS / "reference/logging.md").read_text()
-        table = re.search(r"^\| field \|.*?\n\n", page, re.DOTALL | re.MULTILINE)[0]
-        rows = [row.split("|")[1] for row in table.splitlines()[2:] if row]
+        section = page.split("## An entry")[1].split("## ")[0]
+        rows = re.findall(r"^\* ((?:`\w+`(?:, )?)+):", section, re.MULTILINE)
         listed = re.findall(r"`(\w+)`", " ".join(rows))
         self.assertEqual(sorted(listed), sorted({*json.loads(entry[0])} - {"level", "target"}))
 
