@@ -51,7 +51,7 @@ main() {
     introduce
 
     chapter 'What is carried: three types of connection' \
-        'The caller uses its access token as if it were the API key of an SDK (base-URL form).'
+        'The caller uses its caller token as if it were the API key of an SDK (base-URL form).'
     carried 'a bearer token' \
         -H "Authorization: Bearer $token" "$proxy/~/billing/v1/invoices"
     carried 'an API key, in the field that its connection names' \
@@ -80,7 +80,7 @@ main() {
     refused 'a host that is not the connection'\''s' \
         -H 'X-Zis-Host: evil.example.net' -H 'X-Zis-Connection: billing' \
         -H "Proxy-Authorization: Bearer $token" "$proxy/v1/invoices"
-    refused 'no access token' "$proxy/~/billing/v1/invoices"
+    refused 'no caller token' "$proxy/~/billing/v1/invoices"
     refused 'http://, where nobody has set the proxy to upgrade it' \
         -x "http://demo.billing:$token@${proxy#http://}" "http://$host/v1/invoices"
     refused 'a name that leads into the private network' \
@@ -178,7 +178,7 @@ ${bold}Keyferry carries requests and adds the credential on the way.${plain}
   caller ──▶ Keyferry ──TLS──▶ origin
   curl       $proxy   https://$host, on this machine as $origin
 
-The caller has one access token, kf_…, which is worth nothing anywhere but here.
+The caller has one caller token, kf_…, which is worth nothing anywhere but here.
 The credentials are in files that Keyferry alone reads:
 
   connection  type          for                 credential
@@ -231,7 +231,7 @@ carried() {
         printf '            %s(in base64: %s)%s\n' "$dim" "$basic" "$plain"
     fi
     printf '  answered  %s %s\n' "$status" "$(cat "$work/answer")"
-    ! grep -q kf_ "$file" || fail 'the access token has left the proxy'
+    ! grep -q kf_ "$file" || fail 'the caller token has left the proxy'
     carried=$((carried + 1))
 }
 

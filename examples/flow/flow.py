@@ -19,7 +19,7 @@ from gateway import Gateway
 from values import Failure, written
 
 TOKEN = re.compile(r"kf_[A-Za-z0-9_-]{43}")
-# Whatever begins like an access token is not repeated, be it a whole one or not.
+# What begins like a caller token is not repeated, be it a whole one or not.
 LIKE_TOKEN = re.compile(r"kf_[A-Za-z0-9_-]+")
 
 
@@ -42,7 +42,7 @@ def arguments() -> Arguments:
     parser = Arguments(
         prog="flow.py", allow_abbrev=False,
         description="Runs one ZIS::Action::Http of a bundle through Keyferry.",
-        epilog="The access token is in --token-file, or in KEYFERRY_TOKEN.",
+        epilog="The caller token is in --token-file, or in KEYFERRY_TOKEN.",
     )
     parser.add_argument("bundle", type=Path, help="the bundle, a JSON file")
     parser.add_argument("action", help="an action's name, or zis:INTEGRATION:action:NAME")
@@ -87,7 +87,7 @@ def token(file: Path | None) -> str:
     if found is None:
         found = os.environ.get("KEYFERRY_TOKEN", "")
     if not TOKEN.fullmatch(found := found.strip()):
-        raise Failure("The token is not an access token of Keyferry: kf_ and 43 characters.")
+        raise Failure("The token is not a caller token of Keyferry: kf_ and 43 characters.")
     return found
 
 

@@ -21,7 +21,7 @@ QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where Keyferry listens, the caller's access token, and how long and how much to read."""
+    """Where Keyferry listens, the caller token, and how long and how much to read."""
 
     proxy: str
     token: str = field(repr=False)

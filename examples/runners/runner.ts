@@ -1,6 +1,6 @@
 // Calls an API through Keyferry and tells Keyferry's own answers from the API's.
 //
-// `runner.ts CONNECTION https://HOST/PATH`, with an access token in KEYFERRY_TOKEN and, where it
+// `runner.ts CONNECTION https://HOST/PATH`, with a caller token in KEYFERRY_TOKEN and, where it
 // is not http://127.0.0.1:8080, the proxy in KEYFERRY_PROXY. Exit codes: 0 for a 2xx, 1 for any
 // other answer of the API, 2 for wrong usage, 3 for a refusal, or where Keyferry can't be reached.
 //

@@ -514,7 +514,7 @@ class Flow(Case):
         self.judge_failure(done, "(CallerUnknown)")
         (self.stage.directory / "other").write_text("open sesame")
         done = self.action(url=url, options=("--token-file", "other"))
-        self.judge_failure(done, "not an access token")
+        self.judge_failure(done, "not a caller token")
         self.assertNotIn("sesame", done.stderr)
         done = self.action(url=url, options=("--proxy", "http://127.0.0.1:1"))
         self.judge_failure(done, "can't be reached")
