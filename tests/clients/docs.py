@@ -338,6 +338,24 @@ class Text(unittest.TestCase):
                     broken.append(f"{page.relative_to(ROOT)}: {link}")
         self.assertEqual(broken, [])
 
+    def test_a_code_that_prose_names_leads_to_its_section(self):
+        errors = DOCS / "reference/errors.md"
+        codes = re.findall(r"^### `(\w+)`", errors.read_text(), re.MULTILINE)
+        self.assertGreater(len(codes), 30)
+        bare = []
+        for page in self.pages:
+            # The API has codes of its own; decisions are read by those who know these.
+            if page.parent.name == "decisions" or page.name in ("errors.md", "api.md"):
+                continue
+            if DOCS not in page.parents or page.name in ("ARCHITECTURE.md", "CONTRIBUTING.md"):
+                continue
+            text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+            for code in codes:
+                named = re.search(rf"(\[?)`{code}`", text)
+                if named and not named[1]:
+                    bare.append(f"{page.relative_to(ROOT)}: {code}")
+        self.assertEqual(bare, [])
+
     def test_prose_is_wrapped(self):
         wide = []
         for page in self.pages:
