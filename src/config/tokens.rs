@@ -44,7 +44,7 @@ impl<'a> Declarations<'a> {
         let scopes = section.require("scopes", scopes);
         let listed = section.take("connections");
         let reach = integration.map(|integration| reach(integration, listed));
-        let end = section.take("expires_at").map(|item| item.parse(token::parse_end));
+        let end = section.take("expires_at").map(|item| item.parse(token::parse_expiry));
         let digest = section.require("token", |item| self.digest(item));
         section.close();
         let new_name = name.as_ref().is_none_or(|name| self.claim_name(name, &mark));

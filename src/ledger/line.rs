@@ -11,7 +11,7 @@ use super::entry::{Decision, Entry};
 use super::logs::LineFormat;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
-use crate::model::target::revealed;
+use crate::model::target::decode_unparsable;
 use crate::model::token;
 
 /// Writes `entry` to `buffer`, with the names of contract §7.
@@ -47,7 +47,7 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     plain(buffer, b"\",\"origin\":\"", Some(scheme));
     plain(buffer, b"", entry.origin.as_ref().map(Origin::authority));
     buffer.extend_from_slice(b"\",\"path\":");
-    let path = opening.map(|opening| revealed(opening.target.path()));
+    let path = opening.map(|opening| decode_unparsable(opening.target.path()));
     quoted(buffer, path.as_ref().map(|path| masked(entry, path)));
     plain(buffer, b",\"form\":\"", Some(entry.form));
     let (decision, code) = match entry.decision {
@@ -78,7 +78,8 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     };
     let opening = entry.opening.as_ref();
     let method = opening.map_or("-", |opening| opening.method.as_str());
-    let path = opening.map_or(Cow::Borrowed("-"), |opening| revealed(opening.target.path()));
+    let path =
+        opening.map_or(Cow::Borrowed("-"), |opening| decode_unparsable(opening.target.path()));
     let (method, path) = (masked(entry, method), masked(entry, &path));
     put(format_args!("{time}Z {:>3} ", entry.status));
     match entry.decision {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::conn_state::ConnState;
 use super::framing::{Framing, FramingFault, HeadLimits, MessageExtent};
-use crate::model::target::hidden;
+use crate::model::target::encode_unparsable;
 
 /// A conn that gives its reader one message at a time, and each head at once or not at all.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl<T> Gate<T> {
         match self.framing.scan(&self.held) {
             Ok(MessageExtent::IncompleteHead) => return true,
             Ok(MessageExtent::Within(length) | MessageExtent::End(length)) => {
-                self.cleared = length + if unseen { self.hide_in_target() } else { 0 };
+                self.cleared = length + if unseen { self.encode_target() } else { 0 };
             }
             Err(fault) => self.shut(fault, unseen),
         }
@@ -74,11 +74,11 @@ impl<T> Gate<T> {
 
     /// Escapes what the HTTP library can't parse in the target of the held head, and gives the
     /// number of bytes by which the head has grown.
-    fn hide_in_target(&mut self) -> usize {
+    fn encode_target(&mut self) -> usize {
         let Some((start, end)) = target_of(&self.held) else { return 0 };
         let target = self.held.get(start..end).unwrap_or_default();
         let target = std::str::from_utf8(target).unwrap_or_default();
-        let Some(hidden) = hidden(target) else { return 0 };
+        let Some(hidden) = encode_unparsable(target) else { return 0 };
         let grown = hidden.len().saturating_sub(end - start);
         self.held.splice(start..end, hidden.into_bytes());
         grown
@@ -120,7 +120,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
             && target_of(fresh).is_some_and(|(start, end)| {
                 let target =
                     fresh.get(start..end).and_then(|target| std::str::from_utf8(target).ok());
-                target.is_some_and(|target| hidden(target).is_some())
+                target.is_some_and(|target| encode_unparsable(target).is_some())
             })
         {
             self.held.extend_from_slice(fresh);

@@ -125,7 +125,7 @@ impl State {
         if let Some(defect) = connection.defect() {
             return Self::Defective(defect);
         }
-        if connection.standing().is_some_and(|standing| standing.needs_reauthorization(now)) {
+        if connection.token_status().is_some_and(|standing| standing.needs_reauthorization(now)) {
             return Self::NeedsAuthorization;
         }
         if connection.credential().is_none() {
@@ -152,7 +152,7 @@ impl ConnectionStatus {
             allowed_domain: connection.allowed_domain().cloned(),
             declared: listing.source == ConnectionSource::Declared,
             state: State::of(connection, &used, now),
-            expires_at: connection.standing().and_then(|standing| standing.expires_at),
+            expires_at: connection.token_status().and_then(|standing| standing.expires_at),
             used,
         }
     }
@@ -208,8 +208,8 @@ impl ReadAccess<'_> {
         Some(ConnectionStatus::of(listing, self.management.clock.now()))
     }
 
-    /// The connections that go with a client when it is deleted, as far as the token reaches, in the
-    /// order of their names.
+    /// The connections that go with a client when it is deleted, as far as the token reaches, in
+    /// the order of their names.
     ///
     /// # Errors
     /// [`Refused::NotFound`] when there is no such client; and when the store fails.

@@ -225,7 +225,7 @@ impl Draft {
             reach.map_err(|rule| form.fault(About::Name, &format!("connections: {rule}"))).ok()
         });
         let gives_end = form.has("expires_at");
-        let end = |text: &str| parse_end(text, now, until);
+        let end = |text: &str| parse_expiry(text, now, until);
         let expires_at = form.take("expires_at", About::Request, end);
         if let (Some(until), false) = (until, gives_end) {
             form.fault(About::Request, &format!("expires_at: {}", outlives(until)));
@@ -236,8 +236,8 @@ impl Draft {
     }
 }
 
-fn parse_end(text: &str, now: Timestamp, until: Option<Timestamp>) -> Result<Timestamp, String> {
-    match (token::parse_end(text).map(whole_microseconds), until) {
+fn parse_expiry(text: &str, now: Timestamp, until: Option<Timestamp>) -> Result<Timestamp, String> {
+    match (token::parse_expiry(text).map(whole_microseconds), until) {
         (Ok(end), _) if end <= now => Err("is in the past".to_owned()),
         (Ok(end), Some(until)) if end > until => Err(outlives(until)),
         (Ok(end), _) => Ok(end),

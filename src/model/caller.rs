@@ -1,4 +1,4 @@
-//! Who asks: a caller, and which integrations and connections it may use (contract §2).
+//! Callers, and the integrations and connections that they may use (contract §2).
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use super::connection::Connection;
 use super::name::{ConnectionName, IntegrationName, NameError};
 use super::token::Scopes;
 
-/// A caller of the data plane: the holder of an access token, or the anonymous one.
+/// A caller of the data plane: the holder of a caller token, or the anonymous caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The token's name, for logs.
     pub name: Arc<str>,
-    /// Where it may act.
+    /// The integrations and connections that it may use.
     pub reach: Reach,
-    /// What it may do.
+    /// The actions that it may take.
     pub scopes: Scopes,
-    /// When the token ends, if it does.
+    /// The time at which the token expires; `None` for never.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -26,17 +26,17 @@ pub struct Caller {
 pub enum Reach {
     /// One integration, and within it all connections or the listed ones.
     One(IntegrationName, Option<Vec<ConnectionName>>),
-    /// `*`: every integration, and within each all connections or the listed ones.
+    /// Every integration (`*`), and all their connections or the listed ones.
     Every(Option<Vec<(IntegrationName, ConnectionName)>>),
 }
 
-/// Why a token's reach was refused; the sentence is the rule.
+/// A token's reach that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ReachError {
-    /// A list that names nothing: a token that could do nothing.
+    /// An empty list of connections: the token could use none.
     #[error("a list of connections, when there is one, names at least one")]
     Empty,
-    /// A name that can't be one.
+    /// A name that is not well-formed.
     #[error(transparent)]
     Name(NameError),
     /// Under `*`, a connection without its integration.
@@ -54,13 +54,13 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may use `connection`.
+    /// Tells whether the caller may use `connection`.
     #[must_use]
     pub fn may_use(&self, connection: &Connection) -> bool {
         self.reach.covers(connection.integration(), connection.name())
     }
 
-    /// Whether the token has ended by `now`.
+    /// Tells whether the token has expired at `now`.
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
@@ -90,7 +90,7 @@ impl Reach {
         Ok(Self::One(integration, names.map_err(ReachError::Name)?))
     }
 
-    /// Whether the connection of this name is within reach.
+    /// Tells whether the connection of this name is within reach.
     #[must_use]
     pub fn covers(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         match self {
@@ -103,7 +103,7 @@ impl Reach {
         }
     }
 
-    /// Whether everything within reach of `other` is within this one.
+    /// Tells whether everything within the reach of `other` is within this one.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {
@@ -119,8 +119,8 @@ impl Reach {
         }
     }
 
-    /// The names of the integration's connections within reach, where they are listed; `None`
-    /// where there is no list.
+    /// The listed names of the integration's connections; `None` when all its connections are
+    /// within reach.
     #[must_use]
     pub fn listed(&self, integration: &IntegrationName) -> Option<Vec<ConnectionName>> {
         match self {
@@ -133,7 +133,7 @@ impl Reach {
         }
     }
 
-    /// The listed connections with their integrations; none where there is no list.
+    /// The listed connections with their integrations. Empty without a list.
     pub fn pairs(&self) -> impl Iterator<Item = (&IntegrationName, &ConnectionName)> {
         let (one, every) = match self {
             Self::One(integration, names) => (names.as_ref().map(|it| (integration, it)), None),
@@ -155,7 +155,7 @@ impl Reach {
         }
     }
 
-    /// The one integration, where it is one.
+    /// The integration, unless it is `*`.
     #[must_use]
     pub fn only(&self) -> Option<&IntegrationName> {
         match self {
@@ -164,7 +164,7 @@ impl Reach {
         }
     }
 
-    /// The listed connections as [`Reach::parse`] reads them, if there is a list.
+    /// The listed connections in the form that [`Reach::parse`] reads; `None` without a list.
     #[must_use]
     pub fn connections(&self) -> Option<Vec<String>> {
         match self {
@@ -178,7 +178,7 @@ impl Reach {
     }
 }
 
-/// Reads `integration.name`; neither kind of name can contain a dot.
+/// Reads `integration.name`. Neither kind of name can contain a dot.
 ///
 /// # Errors
 /// [`ReachError`] names the rule that is broken.

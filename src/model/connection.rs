@@ -22,7 +22,7 @@ use crate::secret::Secret;
 
 /// A connection of an integration.
 ///
-/// It holds the one header field that its secret becomes, and no other copy of the secret.
+/// It holds the credential made of its secret, and no other copy of the secret.
 #[derive(Debug)]
 pub struct Connection {
     integration: IntegrationName,
@@ -31,45 +31,45 @@ pub struct Connection {
     detail: Detail,
     defect: Option<Defect>,
     field: HeaderName,
-    /// Missing where the sealed secret could not be opened.
+    /// `None` where the sealed secret could not be opened.
     credential: Option<Credential>,
-    /// The one origin at the usual port, where the allowed domain is exact.
+    /// The origin of an exact allowed domain at port 443, made once.
     home: Option<Origin>,
-    /// How its tokens stand, where it is a connection by OAuth that could be opened.
-    standing: Option<Box<TokenStatus>>,
-    /// The fingerprint of the record that it was made of; 0 where there is none.
+    /// The status of its provider tokens; `None` unless it is an OAuth connection that was opened.
+    token_status: Option<Box<TokenStatus>>,
+    /// The fingerprint of its record; 0 for a declared connection.
     fingerprint: u64,
-    /// The master key for want of which the secret could not be opened.
+    /// The master key that opening the secret would need.
     missing_key: Option<Box<KeyId>>,
 }
 
-/// How the tokens of an OAuth connection stand. A connection has one set of tokens as long as it
-/// lives; with the next set another takes its place.
+/// The status of an OAuth connection's provider tokens. A connection has one set of tokens: the
+/// next set comes with a new connection that replaces it.
 #[derive(Debug)]
 pub struct TokenStatus {
     /// The connection's record.
     pub uuid: Uuid,
-    /// Which set of tokens it is.
+    /// The number of the set of tokens, counted up by each refresh.
     pub generation: i64,
-    /// Whether others can be had without anybody being asked.
+    /// Tells whether a refresh can bring other tokens.
     pub renewable: bool,
-    /// Whether only a new flow helps.
+    /// Tells whether the grant has lapsed, so that only a new flow helps.
     pub lapsed: bool,
-    /// When the tokens were asked for.
+    /// The time at which the tokens were requested.
     pub issued_at: Timestamp,
-    /// When the access token ends, if it does.
+    /// The time at which the access token expires; `None` when that is unknown.
     pub expires_at: Option<Timestamp>,
     used: AtomicBool,
 }
 
-/// The reason why a connection can't be used although it was accepted: the rules were other ones
-/// then.
+/// The reason why a connection can't be used although it was accepted: the rules have become
+/// stricter since.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Defect {
-    /// Its wildcard covers names of different people.
+    /// Its wildcard covers names of different owners.
     #[error("its allowed domain is refused by now: {0}")]
     Domain(DomainError),
-    /// Its header carries no credential.
+    /// Its header may not carry a credential.
     #[error("its header name is refused by now: {0}")]
     Field(FieldError),
 }
@@ -104,11 +104,11 @@ pub enum ConnectionType {
 }
 
 impl Connection {
-    /// Makes a connection; `secret` goes into its credential.
+    /// Makes a connection whose credential carries `secret`.
     ///
     /// # Errors
-    /// [`NotAFieldValue`] when the secret can't stand in a header field, or `detail` names a field
-    /// that may carry none.
+    /// [`NotAFieldValue`] when a header field can't carry the secret, or `detail` names a field
+    /// that may not carry one.
     pub fn new(
         integration: IntegrationName,
         name: ConnectionName,
@@ -123,10 +123,10 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The connection of a record with its secret. Without one, or with one that is of no use, it
-    /// has no credential: it can be named, and nothing can be sent with it.
+    /// Makes the connection of a record and its opened secret. Without a usable secret it has no
+    /// credential: requests can name it and are refused.
     #[must_use]
-    pub fn of_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
+    pub fn from_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
         let fingerprint = record.fingerprint();
         let ConnectionRecord { uuid, integration, name, allowed_domain, detail, .. } = record;
         let mut connection = Self::sealed(integration, name, allowed_domain, detail);
@@ -137,7 +137,7 @@ impl Connection {
                 let Some(tokens) = TokenSet::unpack(secret) else { return connection };
                 connection.credential =
                     Credential::build(&connection.detail, &tokens.access_token).ok();
-                connection.standing = Some(Box::new(TokenStatus::of(uuid, grant, &tokens)));
+                connection.token_status = Some(Box::new(TokenStatus::of(uuid, grant, &tokens)));
             }
             detail => connection.credential = Credential::build(detail, secret).ok(),
         }
@@ -169,31 +169,32 @@ impl Connection {
             field,
             credential: None,
             home,
-            standing: None,
+            token_status: None,
             fingerprint: 0,
             missing_key: None,
         }
     }
 
-    /// The same connection, which could not be opened for want of this master key, if for that.
+    /// Notes the master key that opening the secret would need.
     #[must_use]
-    pub fn lacking(self, key: Option<KeyId>) -> Self {
+    pub fn with_missing_key(self, key: Option<KeyId>) -> Self {
         Self { missing_key: key.map(Box::new), ..self }
     }
 
-    /// The master key for want of which the secret could not be opened.
+    /// The master key that opening the secret would need; `None` when the secret was opened, or
+    /// could not be for another reason.
     #[must_use]
     pub fn missing_key(&self) -> Option<KeyId> {
         self.missing_key.as_deref().copied()
     }
 
-    /// The fingerprint of the record that it was made of; 0 where there is none.
+    /// The fingerprint of its record; 0 for a declared connection.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
-    /// Says whether it was made of this very record.
+    /// Tells whether it was made of a record equal to this one.
     #[must_use]
     pub fn is_of(&self, record: &ConnectionRecord) -> bool {
         self.fingerprint == record.fingerprint()
@@ -215,20 +216,20 @@ impl Connection {
         &self.name
     }
 
-    /// Where its credential may be sent; `None` where nobody has said so yet.
+    /// The domain to which its credential may be sent; `None` until one is set.
     #[must_use]
     pub fn allowed_domain(&self) -> Option<&AllowedDomain> {
         self.allowed_domain.as_ref()
     }
 
-    /// How its tokens stand, where it is a connection by OAuth that could be opened.
+    /// The status of its provider tokens; `None` unless it is an OAuth connection that was opened.
     #[must_use]
-    pub fn standing(&self) -> Option<&TokenStatus> {
-        self.standing.as_deref()
+    pub fn token_status(&self) -> Option<&TokenStatus> {
+        self.token_status.as_deref()
     }
 
-    /// `false` for the connection `zendesk` by OAuth where its tokens are of another account than
-    /// the host that they would be sent to (ZIS spec §7.7).
+    /// Tells whether its tokens belong to the account of its host. Only the OAuth connection
+    /// `zendesk` can violate this (ZIS spec §7.7).
     #[must_use]
     pub(super) fn is_of_one_account(&self) -> bool {
         let Some(subdomain) = self.grant().and_then(|grant| grant.subdomain.as_ref()) else {
@@ -242,7 +243,7 @@ impl Connection {
         label.is_some_and(|label| label.eq_ignore_ascii_case(subdomain.as_str()))
     }
 
-    /// The origin at `host` and `port`; the one that is meant most often is at hand.
+    /// The origin of `host` and `port`. The most common one is not made again.
     #[must_use]
     pub(super) fn origin(&self, host: &HostName, port: u16) -> Origin {
         match &self.home {
@@ -257,18 +258,18 @@ impl Connection {
         self.detail.kind()
     }
 
-    /// Its type, and what of it is not secret.
+    /// Its type and everything of it that is not secret.
     #[must_use]
     pub fn detail(&self) -> &Detail {
         &self.detail
     }
 
-    /// Whether `other` would send the same credential to the same places. An OAuth connection
-    /// stays the same as long as it lives by one grant, whichever tokens it has.
+    /// Tells whether `other` sends the same credential to the same origins. For OAuth connections
+    /// the grant counts, not the tokens.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         if let (Some(ours), Some(theirs)) = (self.grant(), other.grant()) {
-            let uuid = |connection: &Self| connection.standing().map(|standing| standing.uuid);
+            let uuid = |connection: &Self| connection.token_status().map(|standing| standing.uuid);
             return ours.authorized_at == theirs.authorized_at
                 && uuid(self) == uuid(other)
                 && self.allowed_domain == other.allowed_domain;
@@ -292,13 +293,13 @@ impl Connection {
         self.defect
     }
 
-    /// The header field that it injects.
+    /// The name of the header field that it injects.
     #[must_use]
     pub fn field(&self) -> &HeaderName {
         &self.field
     }
 
-    /// What it injects; `None` when its secret could not be opened.
+    /// The credential that it injects; `None` when its secret could not be opened.
     #[must_use]
     pub fn credential(&self) -> Option<&Credential> {
         self.credential.as_ref()
@@ -318,27 +319,27 @@ impl TokenStatus {
         }
     }
 
-    /// When the access token ages, if it does.
+    /// The times at which the access token ages; `None` when it never expires.
     #[must_use]
     pub fn ages(&self, refresh_before: Duration) -> Option<TokenAges> {
         Some(TokenAges::of(self.issued_at, self.expires_at?, refresh_before))
     }
 
-    /// How fresh the access token is at this time.
+    /// The freshness of the access token at `now`.
     #[must_use]
     pub fn freshness(&self, refresh_before: Duration, now: Timestamp) -> Freshness {
         self.ages(refresh_before).map_or(Freshness::Fresh, |ages| ages.at(now))
     }
 
-    /// Whether only a new flow helps at this time: the grant has lapsed, or the access token has
-    /// ended and no other can be had.
+    /// Tells whether only a new flow helps at `now`: the grant has lapsed, or the access token has
+    /// expired and can't be refreshed.
     #[must_use]
     pub fn needs_reauthorization(&self, now: Timestamp) -> bool {
         let expired = self.expires_at.is_some_and(|end| now >= end);
         self.lapsed || (expired && !self.renewable)
     }
 
-    /// Notes that these tokens are used; whether they are for the first time.
+    /// Notes a use of these tokens. `true` for the first one.
     #[must_use]
     pub fn is_first_use(&self) -> bool {
         !self.used.load(Relaxed) && !self.used.swap(true, Relaxed)
@@ -366,7 +367,7 @@ impl ConnectionType {
         }
     }
 
-    /// What a person calls the secret.
+    /// The name of the secret in texts for people.
     #[must_use]
     pub fn secret_label(self) -> &'static str {
         match self {

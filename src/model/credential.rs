@@ -1,4 +1,4 @@
-//! The credential: the one header field that is injected into a request (ZIS spec §8.2).
+//! A credential: the header field that is injected into a request (ZIS spec §8.2).
 
 mod mask;
 
@@ -15,17 +15,17 @@ use super::field::CredentialField;
 use super::record::Detail;
 use crate::secret::Secret;
 
-/// A field name and its secret value, ready for the wire.
+/// A field name and its secret value as they are sent.
 ///
-/// The value's bytes are shared by reference count and wiped when the last handle goes; the
-/// value is marked sensitive, so that HTTP/2 never puts it into a compression table.
+/// The value's bytes are shared by reference count and wiped when the last handle is dropped. The
+/// value is marked sensitive, so HPACK never indexes it (RFC 7541 §7.1.3).
 #[derive(Clone)]
 pub struct Credential {
     field: HeaderName,
     value: HeaderValue,
 }
 
-/// The secret can't stand in a header field; [`super::field`] says which can.
+/// A secret or a field name that breaks a rule of [`super::field`].
 #[derive(Debug, thiserror::Error)]
 #[error("the secret can't stand in a header field")]
 pub struct NotAFieldValue(());
@@ -59,7 +59,7 @@ impl Credential {
         &self.field
     }
 
-    /// Whether `other` is the same field with the same value, compared in constant time.
+    /// Tells whether both have the same field and value. Values are compared in constant time.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.value.as_bytes(), other.value.as_bytes());
@@ -79,7 +79,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// RFC 7617 §2, with UTF-8 as its charset.
+/// Credentials of the Basic scheme (RFC 7617 §2), in UTF-8.
 fn basic(username: &str, password: &Secret) -> Zeroizing<Vec<u8>> {
     let mut pair = Zeroizing::new(Vec::with_capacity(username.len() + 1 + password.len()));
     pair.extend_from_slice(username.as_bytes());
@@ -91,7 +91,7 @@ fn basic(username: &str, password: &Secret) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(text.as_bytes().to_vec())
 }
 
-/// RFC 6750 §2.1.
+/// Credentials of the Bearer scheme (RFC 6750 §2.1).
 fn bearer(token: &Secret) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(7 + token.len()));
     text.extend_from_slice(b"Bearer ");

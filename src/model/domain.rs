@@ -1,4 +1,4 @@
-//! The allowed domain of a connection (ZIS spec §5.4): where its credential may go.
+//! The allowed domain of a connection, to which its credential may be sent (ZIS spec §5.4).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -8,17 +8,17 @@ use super::origin::HostName;
 
 /// A domain to which a connection's credential may be sent: exact, or with a leading `*.`.
 ///
-/// Held as lower-case A-labels, so that matching compares bytes.
+/// It is stored as lower-case A-labels (RFC 5890 §2.3.2.1), so that matching compares bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AllowedDomain {
     base: Arc<str>,
     wildcard: bool,
-    /// Tells whether it is a wildcard over names of different people, as older rules let it be:
-    /// such a domain covers nothing.
+    /// Set for a wildcard over names of different owners, which older rules allowed. It covers
+    /// nothing.
     too_wide: bool,
 }
 
-/// Why an allowed domain was refused; the sentence is the rule.
+/// An allowed domain that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DomainError {
     /// A scheme, port, path, user, query or space.
@@ -27,27 +27,28 @@ pub enum DomainError {
     /// Longer than 253 characters.
     #[error("an allowed domain is at most 253 characters long")]
     TooLong,
-    /// A label that is empty, longer than 63 or not letters, digits and inner hyphens.
+    /// A label that is empty, longer than 63 characters, or has other characters than letters,
+    /// digits and inner hyphens.
     #[error(
         "each label of an allowed domain is 1 to 63 letters, digits and hyphens, and neither begins nor ends with a hyphen"
     )]
     Label,
-    /// An asterisk elsewhere than as the whole first label.
+    /// An asterisk that is not the whole first label.
     #[error("a wildcard stands only at the beginning, as in *.example.com")]
     Wildcard,
-    /// A wildcard over a public suffix, which would cover other people's domains.
+    /// A wildcard over a public suffix, which would cover domains of other owners.
     #[error("a wildcard can't cover a public suffix such as *.com or *.github.io")]
     PublicSuffix,
-    /// An IP address, in whatever spelling.
+    /// An IP address, in any spelling.
     #[error("an allowed domain is a name, not an IP address")]
     Address,
-    /// One label only.
+    /// A name of one label.
     #[error("an allowed domain has at least two labels, as in example.com")]
     SingleLabel,
 }
 
 impl AllowedDomain {
-    /// Reads an allowed domain, normalised to lower-case A-labels (UTS #46).
+    /// Reads an allowed domain, normalized to lower-case A-labels (UTS #46).
     ///
     /// # Errors
     /// [`DomainError`] names the rule that the text breaks.
@@ -56,8 +57,8 @@ impl AllowedDomain {
         if domain.too_wide { Err(DomainError::PublicSuffix) } else { Ok(domain) }
     }
 
-    /// Reads an allowed domain that was accepted once, when fewer wildcards were known to be too
-    /// wide, or the Public Suffix List had fewer entries.
+    /// Reads a stored allowed domain. It may have been accepted under older rules or an older
+    /// Public Suffix List, so a wildcard may turn out to be too wide.
     ///
     /// # Errors
     /// [`DomainError`] names the rule that the text breaks.
@@ -82,14 +83,14 @@ impl AllowedDomain {
         Ok(Self { base: base.into(), wildcard, too_wide })
     }
 
-    /// Tells whether it is a wildcard over names of different people, and so covers nothing.
+    /// Tells whether it is a wildcard over names of different owners, and so covers nothing.
     #[must_use]
     pub fn is_too_wide(&self) -> bool {
         self.too_wide
     }
 
-    /// Whether the credential may be sent to `host`: the name itself, or under a wildcard the
-    /// bare domain and any name below it.
+    /// Tells whether the credential may be sent to `host`: the base itself, or with a wildcard any
+    /// name below it too.
     #[must_use]
     pub fn covers(&self, host: &HostName) -> bool {
         let host = host.as_str();
@@ -101,7 +102,7 @@ impl AllowedDomain {
         }
     }
 
-    /// The one host it covers, when it is exact.
+    /// The one host that an exact domain covers; `None` for a wildcard.
     #[must_use]
     pub fn exact(&self) -> Option<HostName> {
         if self.wildcard { None } else { HostName::parse(&self.base).ok() }
@@ -113,13 +114,13 @@ impl AllowedDomain {
         &self.base
     }
 
-    /// The same, to be held beside the domain without a copy.
+    /// The base as a shared reference.
     #[must_use]
     pub fn shared_base(&self) -> Arc<str> {
         Arc::clone(&self.base)
     }
 
-    /// Whether it covers the names below its base as well.
+    /// Tells whether it covers the names below its base too.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.wildcard
@@ -133,7 +134,7 @@ impl fmt::Display for AllowedDomain {
     }
 }
 
-/// UTS #46, refusing every ASCII character that can't stand in a host name.
+/// Converts a name to A-labels (UTS #46) and refuses ASCII characters that host names can't have.
 fn to_a_labels(name: &str) -> Result<String, DomainError> {
     if name.is_empty() {
         return Err(DomainError::Label);
@@ -165,7 +166,8 @@ fn check_labels(base: &str) -> Result<(), DomainError> {
     Ok(())
 }
 
-/// Resolvers read a name whose last label is a number as an IPv4 address (`127.1`, `0x7f.1`).
+/// Tells whether the last label is a number. Resolvers read such a name as an IPv4 address
+/// (`127.1`, `0x7f.1`).
 pub(super) fn ends_in_a_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     let hexadecimal = last
@@ -174,17 +176,17 @@ pub(super) fn ends_in_a_number(name: &str) -> bool {
     hexadecimal || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Tells whether names below `base` belong to different people: it is a public suffix, or a
-/// wildcard rule of the list makes every name just below it one. Both sections of the Public Suffix
-/// List count; an unlisted last label is a suffix too.
+/// Tells whether names below `base` have different owners: it is a public suffix, or a wildcard
+/// rule of the Public Suffix List makes each name right below it one. Both sections of the list
+/// count, and so does an unlisted last label.
 fn is_public_suffix(base: &str) -> bool {
     let is_suffix = |name: &str| psl::suffix_str(name).is_none_or(|suffix| suffix == name);
-    // No rule names this label, so that only a rule for all labels can match it.
+    // No rule names this label, so only a wildcard rule can match it.
     is_suffix(base) || is_suffix(&format!("xn--keyferry-no-rule.{base}"))
 }
 
-/// Whether everybody can register names below `name`: a public suffix that is not just one
-/// company's, which vouches for what is below it.
+/// Tells whether anyone can register names below `name`: it is a public suffix, and not one of the
+/// list's private section, whose owner vouches for the names below it.
 #[must_use]
 pub fn is_registry_suffix(name: &str) -> bool {
     let suffix = psl::suffix(name.as_bytes());

@@ -1,18 +1,18 @@
-//! Which header field may carry an API key (ZIS spec §5.2), and which secrets fit into one (§5.3).
+//! The rules of header fields that may carry an API key (ZIS spec §5.2), and of secrets (§5.3).
 
 use http::HeaderName;
 
-/// The length of the longest secret, in bytes.
+/// The longest secret, in bytes.
 pub const MAX_SECRET: usize = 8192;
 
-/// The length of the longest access token of a provider, in bytes.
+/// The longest access token of a provider, in bytes.
 pub const MAX_ACCESS_TOKEN: usize = 32 << 10;
 
-/// A field name that may carry a credential; kept lower-case as HTTP compares it.
+/// A field name that may carry a credential, in lower case.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CredentialField(HeaderName);
 
-/// Why a field name was refused; the sentence is the rule.
+/// A field name that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FieldError {
     /// Empty, too long, or not an RFC 9110 token.
@@ -20,29 +20,29 @@ pub enum FieldError {
         "a header name is 1 to 128 characters out of letters, digits and ! # $ % & ' * + - . ^ _ ` | ~"
     )]
     Syntax,
-    /// A field that HTTP itself, the framing or the connection needs.
+    /// A field that HTTP itself or the proxy uses.
     #[error("this header name is forbidden: HTTP or the proxy uses it")]
     Forbidden,
-    /// A prefix that belongs to others.
+    /// A prefix that is reserved.
     #[error(
         "header names that begin with access-control-, sec-, x-amz-, x-amzn-, x-forwarded- or x-zis are forbidden"
     )]
     ForbiddenPrefix,
 }
 
-/// Why a secret or a user name was refused; the sentence is the rule.
+/// A secret or a user name that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SecretError {
-    /// Nothing at all.
+    /// An empty text.
     #[error("it is empty")]
     Empty,
-    /// More than 8 KiB.
+    /// A text of more than 8 KiB.
     #[error("it is longer than 8192 bytes")]
     TooLong,
     /// A control character, which a header field can't carry (RFC 9110 §5.5, RFC 7617 §2).
     #[error("it contains a control character, which a header field can't carry")]
     Control,
-    /// White space at an end, which is not part of a field value on the wire (RFC 9110 §5.5).
+    /// Outer white space, which is not part of a field value on the wire (RFC 9110 §5.5).
     #[error("it begins or ends with white space, which a header field would lose")]
     OuterSpace,
     /// A colon in a user name (RFC 7617 §2).
@@ -70,23 +70,23 @@ impl CredentialField {
         HeaderName::from_bytes(lower.as_bytes()).map(Self).map_err(|_same| FieldError::Syntax)
     }
 
-    /// The name for the wire.
+    /// The name as it is sent.
     #[must_use]
     pub fn name(&self) -> &HeaderName {
         &self.0
     }
 }
 
-/// Checks that `secret` can stand in a header field unchanged.
+/// Checks that a header field can carry `secret` unchanged.
 ///
 /// # Errors
-/// [`SecretError`] names the rule that it breaks; the secret itself is never in the error.
+/// [`SecretError`] names the broken rule, and never contains the secret.
 pub fn check_secret(secret: &[u8]) -> Result<(), SecretError> {
     check_value(secret, MAX_SECRET)
 }
 
-/// Checks that a provider's access token can stand in a header field unchanged. It may be longer
-/// than what people enter.
+/// Checks that a header field can carry a provider's access token unchanged. It may be longer than
+/// a secret that people enter.
 ///
 /// # Errors
 /// [`SecretError`] names the rule that it breaks.
@@ -109,7 +109,7 @@ fn check_value(secret: &[u8], max_length: usize) -> Result<(), SecretError> {
     }
 }
 
-/// Checks a password of Basic authentication: it travels in base64, so outer spaces are kept.
+/// Checks a password of Basic authentication. It is sent in base64, so outer spaces are allowed.
 ///
 /// # Errors
 /// [`SecretError`] names the rule that it breaks.
@@ -131,15 +131,14 @@ pub fn check_username(username: &str) -> Result<(), SecretError> {
     check_password(username.as_bytes())
 }
 
-/// Tells whether two names in lower case may be one to a server: CGI and its heirs turn every
-/// character that is no letter and no digit into an underscore, and many read a dot or an
-/// underscore for a hyphen.
+/// Tells whether a server may take two lower-case names for the same: CGI (RFC 3875 §4.1.18) and
+/// interfaces like it map hyphens to underscores, and many map every other punctuation mark too.
 #[must_use]
 pub fn is_same_to_servers(name: &str, other: &str) -> bool {
     name.len() == other.len() && starts_the_same_to_servers(name, other)
 }
 
-/// Tells whether a name begins with `prefix`, both in lower case, to a server of that kind.
+/// Tells whether such a server may take a lower-case name to begin with `prefix`.
 #[must_use]
 pub fn starts_the_same_to_servers(name: &str, prefix: &str) -> bool {
     let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { *byte } else { b'-' };
@@ -147,19 +146,19 @@ pub fn starts_the_same_to_servers(name: &str, prefix: &str) -> bool {
     start.is_some_and(|start| start.iter().map(fold).eq(prefix.as_bytes().iter().map(fold)))
 }
 
-/// Tells whether a field's name is one that HTTP/1.1 can carry: `token` of RFC 9110 §5.6.2.
+/// Tells whether HTTP/1.1 can carry a field name: it is a `token` (RFC 9110 §5.6.2).
 #[must_use]
 pub fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)
 }
 
-/// `tchar` of RFC 9110 §5.6.2.
+/// `tchar` (RFC 9110 §5.6.2).
 fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Of these the first two are beyond ZIS: servers answer with what stands in such fields, or read
-/// more into it.
+/// Reserved prefixes. The first two are not in ZIS: servers repeat the values of such fields, or
+/// give them a meaning of their own.
 const FORBIDDEN_PREFIXES: [&str; 6] =
     ["access-control-", "sec-", "x-amz-", "x-amzn-", "x-forwarded-", "x-zis"];
 
@@ -199,8 +198,8 @@ const FORBIDDEN: [&str; 32] = [
     "www-authenticate",
 ];
 
-/// Beyond ZIS: fields of the framing and the hop, which an injected value would break, and those
-/// that servers commonly give back, which would show it.
+/// Forbidden names that are not in ZIS: an injected value would break framing and hop-by-hop
+/// fields, and servers commonly repeat the others in their answers.
 const FORBIDDEN_BY_US: [&str; 7] = [
     "content-length",
     "forwarded",

@@ -16,18 +16,18 @@ pub struct IntegrationName(Arc<str>);
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClientName(Arc<str>);
 
-/// Why a name was refused; the sentence is the rule.
+/// A name that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NameError {
-    /// Not the alphabet or length of a connection's name.
+    /// The characters or the length don't fit a connection's name.
     #[error("a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -")]
     Connection,
-    /// Not the alphabet or length of an OAuth client's name.
+    /// The characters or the length don't fit an OAuth client's name.
     #[error(
         "must be 3 to 64 characters out of A-Z a-z 0-9 _ - and spaces, with no space at an end"
     )]
     Client,
-    /// Not the alphabet or length of an integration's name.
+    /// The characters or the length don't fit an integration's name.
     #[error("an integration's name is 1 to 64 characters out of a-z 0-9 _ -")]
     Integration,
     /// `zendesk`, which only an OAuth connection may have.

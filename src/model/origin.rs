@@ -1,5 +1,5 @@
-//! Origins (RFC 9110 §4.3.1): the one authority from which policy, DNS, SNI, the certificate
-//! check and the outgoing `Host` all derive.
+//! Origins (RFC 9110 §4.3.1). Policy, DNS, SNI, the certificate check and the outgoing `Host` all
+//! derive from one origin.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,11 +9,11 @@ use http::HeaderValue;
 
 use super::domain::ends_in_a_number;
 
-/// A DNS name, lower-case ASCII, without a trailing dot, and not an address in any spelling.
+/// A DNS name in lower-case ASCII, without a trailing dot, and not an IP address in any spelling.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct HostName(Box<str>);
 
-/// What an authority names as its host.
+/// The host of an authority.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Host {
     /// A name that an allowed domain may cover.
@@ -22,9 +22,9 @@ pub enum Host {
     Uncoverable(Box<str>),
 }
 
-/// `https://host:port`; cleartext cannot be spelled.
+/// The origin `https://host:port`. The type has no form for cleartext.
 ///
-/// Cloning counts a reference. The text is canonical: the port is left out when it is 443.
+/// Cloning counts a reference. Port 443 is left out of the text.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Origin {
     authority: Bytes,
@@ -32,7 +32,7 @@ pub struct Origin {
     port: u16,
 }
 
-/// Host and port as a request names them, before any rule was applied.
+/// The host and port that a request names, before any rule was applied.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Authority {
     /// The host.
@@ -41,16 +41,16 @@ pub struct Authority {
     pub port: Option<u16>,
 }
 
-/// Why an authority was refused.
+/// An authority that was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthorityError {
-    /// User information before the host (RFC 9110 §4.2.4 has it treated as an error).
+    /// User information before the host, an error by RFC 9110 §4.2.4.
     #[error("the authority carries user information")]
     UserInfo,
-    /// Not a host name or an address.
+    /// The host is neither a name nor an IP address.
     #[error("the authority is not a host name")]
     Host,
-    /// Not a port between 1 and 65535.
+    /// The port is not a number between 1 and 65535.
     #[error("the port is not a number between 1 and 65535")]
     Port,
 }
@@ -102,7 +102,7 @@ impl Origin {
         } else {
             format!("{}:{port}", host.as_str())
         };
-        // With an owner it is shared from the start: cloning never allocates.
+        // `from_owner` shares the text from the start, so that cloning never allocates.
         let authority = Bytes::from_owner(text);
         Self { authority, host_length: host.as_str().len(), port }
     }
@@ -201,7 +201,8 @@ fn parse_host(text: &str) -> Result<Host, AuthorityError> {
     }
 }
 
-/// Labels of 1 to 63 letters, digits, hyphens and underscores, with dots between them.
+/// Tells whether a text is labels of 1 to 63 letters, digits, hyphens and underscores, separated by
+/// dots.
 fn is_name(text: &str) -> bool {
     let mut length = 0;
     let mut fits = !text.is_empty() && text.len() <= 253;

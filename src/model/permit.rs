@@ -1,6 +1,6 @@
 //! The permit: proof that a caller may use a connection at an origin.
 //!
-//! Only [`Permit::check`] makes one, and nothing can be sent upstream without one.
+//! Only [`Permit::check`] makes one, and no request can be sent upstream without one.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::origin::{Authority, Host, Origin};
 
 /// Proof that this connection's credential may be sent to this origin for this caller.
 ///
-/// The rules make one:
+/// Checking the rules makes one:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -27,7 +27,7 @@ use super::origin::{Authority, Host, Origin};
 /// }
 /// ```
 ///
-/// Nothing else does (E0451: its fields are private):
+/// Other code can't (E0451: its fields are private):
 ///
 /// ```compile_fail,E0451
 /// use std::sync::Arc;
@@ -39,7 +39,7 @@ use super::origin::{Authority, Host, Origin};
 /// }
 /// ```
 ///
-/// Nor can one that was given be turned to another origin (E0616):
+/// The origin of a permit can't be changed (E0616):
 ///
 /// ```compile_fail,E0616
 /// use keyferry::model::{origin::Origin, permit::Permit};
@@ -55,40 +55,40 @@ pub struct Permit {
     origin: Origin,
 }
 
-/// The scheme that a request asked for.
+/// The scheme of a request's target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scheme {
-    /// `http://`: never what leaves; refused, or upgraded where that is configured.
+    /// `http://`: refused, or upgraded to `https://` where that is configured.
     Http,
     /// `https://`, or a form that implies it.
     Https,
 }
 
-/// Where a request asks to go, before any rule was applied.
+/// The destination that a request names, before any rule was applied.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The scheme that was written or implied.
+    /// The scheme, written or implied.
     pub scheme: Scheme,
-    /// Host and port as they were written.
+    /// The host and port as they were written.
     pub authority: Authority,
 }
 
 impl Target {
-    /// Whether cleartext was asked for.
+    /// Tells whether the scheme is `http`.
     #[must_use]
     pub fn is_plain_http(&self) -> bool {
         self.scheme == Scheme::Http
     }
 }
 
-/// The operator's rules that hold for every connection.
+/// The operator's rules for every connection.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// Whether `http://` goes out as `https://` instead of being refused.
+    /// Sends `http://` requests as `https://` instead of refusing them.
     pub upgrade_plain_http: bool,
-    /// The ports that may be asked for.
+    /// The ports that requests may name.
     pub allowed_ports: AllowedPorts,
-    /// Whether an OAuth connection without an allowed domain may be used for every host.
+    /// Allows an OAuth connection without an allowed domain for every host.
     pub unrestricted_oauth: bool,
 }
 
@@ -98,7 +98,7 @@ pub struct Terms {
 pub struct AllowedPorts(Vec<u16>);
 
 impl AllowedPorts {
-    /// Returns whether anything may be sent to this port.
+    /// Tells whether anything may be sent to this port.
     #[must_use]
     pub fn allows(&self, port: u16) -> bool {
         self.0.contains(&port)
@@ -111,21 +111,21 @@ impl From<Vec<u16>> for AllowedPorts {
     }
 }
 
-/// Says of a method that it reaches no origin, whatever the configuration allows: CONNECT asks for
-/// a tunnel, and the answer to the others would give the credential back.
+/// Tells whether a method is never sent to an origin, whatever the configuration allows: CONNECT
+/// opens a tunnel, and the answers to the others repeat the credential (RFC 9110 §9.3.8).
 #[must_use]
 pub fn is_never_passed_on(method: &str) -> bool {
     let mut never = ["CONNECT", "TRACE", "TRACK", "DEBUG"].iter();
     never.any(|never| method.eq_ignore_ascii_case(never))
 }
 
-/// Why there is no permit, in the order in which the rules are applied.
+/// The rule that denied a permit, in the order in which the rules are applied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {
     /// The caller's token does not reach the connection.
     #[error("the caller may not use the connection")]
     Connection,
-    /// Cleartext.
+    /// The scheme is `http`, which is not upgraded.
     #[error("the request is not for https")]
     Https,
     /// The host is not covered by the connection's allowed domain.
@@ -140,8 +140,8 @@ pub enum Denied {
 }
 
 impl Permit {
-    /// Applies the rules in the order of contract §3 and gives the proof that all of them hold.
-    /// A pure function.
+    /// Applies the rules in the order of contract §3. A permit proves that all of them hold. This
+    /// is a pure function.
     ///
     /// # Errors
     /// [`Denied`] names the first rule that does not hold.
@@ -151,20 +151,24 @@ impl Permit {
         target: &Target,
         terms: &Terms,
     ) -> Result<Self, Denied> {
+        // 1. The caller's token reaches the connection.
         if !caller.may_use(connection) {
             return Err(Denied::Connection);
         }
+        // 2. The request is for https.
         let port = https_port(target, terms).ok_or(Denied::Https)?;
+        // 3. The allowed domain covers the host.
         let Host::Name(host) = &target.authority.host else {
             return Err(Denied::Domain);
         };
         match connection.allowed_domain() {
             Some(domain) if domain.covers(host) && connection.is_of_one_account() => {}
             Some(_) => return Err(Denied::Domain),
-            // Only a connection by OAuth can lack one.
+            // Only an OAuth connection can be without an allowed domain.
             None if terms.unrestricted_oauth => {}
             None => return Err(Denied::NoDomain),
         }
+        // 4. The port is allowed.
         if !terms.allowed_ports.allows(port) {
             return Err(Denied::Port);
         }
@@ -184,8 +188,8 @@ impl Permit {
     }
 }
 
-/// The port at which TLS is spoken, or `None` where cleartext was asked for and is refused.
-/// An upgraded `http://` moves from port 80, written or implied, to 443 (contract §3).
+/// The port for TLS; `None` where `http` is refused. An upgraded `http://` moves from port 80,
+/// written or implied, to 443 (contract §3).
 fn https_port(target: &Target, terms: &Terms) -> Option<u16> {
     match (target.scheme, target.authority.port) {
         (Scheme::Https, port) => Some(port.unwrap_or(443)),

@@ -1,5 +1,5 @@
-//! What is kept of connections and access tokens: their records, with secrets only as ciphertext
-//! or digest.
+//! The stored records of connections, caller tokens and CAs. Secrets are in them as ciphertext or
+//! digest only.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -15,34 +15,34 @@ use super::sealed::{Context, Mac, Sealed};
 use super::token::{Scopes, TokenDigest};
 use crate::random;
 
-/// A connection as it is kept.
+/// The stored record of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectionRecord {
-    /// Which record it is, for as long as it exists.
+    /// The id of the record, which never changes.
     pub uuid: Uuid,
     /// The integration that it belongs to.
     pub integration: IntegrationName,
     /// Its name, unique within the integration across all types.
     pub name: ConnectionName,
-    /// Where its secret may be sent. Only a connection by OAuth may lack it, and can't be used then
-    /// unless the operator says otherwise.
+    /// The domain to which its secret may be sent. Only an OAuth connection may be without one; it
+    /// can then be used only with `oauth.unrestricted`.
     pub allowed_domain: Option<AllowedDomain>,
-    /// Its type, and what of it is not secret.
+    /// Its type and everything of it that is not secret.
     pub detail: Detail,
-    /// Its secret.
+    /// Its sealed secret.
     pub sealed: Sealed,
-    /// When it was made, in whole microseconds.
+    /// The time at which it was created, in whole microseconds.
     pub created_at: Timestamp,
-    /// When it was last changed, in whole microseconds.
+    /// The time of its last change, in whole microseconds.
     pub updated_at: Timestamp,
 }
 
-/// The type of a connection, and what of it is not secret.
+/// The type of a connection and everything of it that is not secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Detail {
     /// `api_key`
     ApiKey {
-        /// The header's name, in the letters in which it was given.
+        /// The header's name, spelled as it was entered.
         header_name: Box<str>,
     },
     /// `basic_auth`
@@ -56,54 +56,54 @@ pub enum Detail {
     OAuth(Box<Grant>),
 }
 
-/// An access token as it is kept.
+/// The stored record of a caller token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenRecord {
-    /// Which token it is.
+    /// The id of the record.
     pub id: Uuid,
-    /// What it is called.
+    /// The token's name.
     pub name: Box<str>,
-    /// Where it may act.
+    /// The integrations and connections that it reaches.
     pub reach: Reach,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Scopes,
-    /// When it was made, in whole microseconds.
+    /// The time at which it was created, in whole microseconds.
     pub created_at: Timestamp,
-    /// When it ends, if it does, in whole microseconds.
+    /// The time at which it expires, in whole microseconds; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, if it ever was; written now and then only.
+    /// The time of its last use, which is written only now and then; `None` before the first.
     pub last_used_at: Option<Timestamp>,
-    /// All that is kept of the token itself.
+    /// The digest of the token, which itself is not stored.
     pub digest: TokenDigest,
-    /// Shows that nobody wrote or changed the record by hand.
+    /// Proves that a holder of the master key has written the record.
     pub mac: Mac,
 }
 
-/// An interception CA, as it is kept.
+/// The stored record of an interception CA.
 #[derive(Clone, Debug)]
 pub struct CaRecord {
-    /// Which one it is.
+    /// The id of the record.
     pub id: Uuid,
     /// Its certificate, as PEM.
     pub certificate: Box<str>,
-    /// From when it signs, in whole microseconds.
+    /// The time from which it signs, in whole microseconds.
     pub signs_from: Timestamp,
-    /// Its key.
+    /// Its sealed private key.
     pub sealed: Sealed,
 }
 
-/// Everything that decides what a token may do: what its [`Mac`] covers.
+/// Everything that decides what a token may do. The [`Mac`] of its record covers it.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenClaims<'a> {
-    /// Which token it is.
+    /// The id of the record.
     pub id: Uuid,
-    /// What it is called.
+    /// The token's name.
     pub name: &'a str,
-    /// Where it may act.
+    /// The integrations and connections that it reaches.
     pub reach: &'a Reach,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Scopes,
-    /// When it ends, if it does; only whole microseconds count.
+    /// The time at which it expires, in whole microseconds; `None` for never.
     pub expires_at: Option<Timestamp>,
     /// The digest of the token itself.
     pub digest: TokenDigest,
@@ -116,7 +116,7 @@ impl ConnectionRecord {
         self.detail.kind()
     }
 
-    /// What its secret is sealed for.
+    /// The context for which its secret is sealed.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
         Context::Connection {
@@ -130,8 +130,8 @@ impl ConnectionRecord {
 }
 
 impl ConnectionRecord {
-    /// A number that is another one for another record or another sealed secret. It stays the same
-    /// when the secret comes under another master key.
+    /// A hash of the record's id and its sealed secret. It does not change when the secret is
+    /// wrapped by another master key.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -139,7 +139,7 @@ impl ConnectionRecord {
         hasher.finish()
     }
 
-    /// The grant, where it is a connection by OAuth.
+    /// The grant of an OAuth connection; `None` for other types.
     #[must_use]
     pub fn grant(&self) -> Option<&Grant> {
         match &self.detail {
@@ -150,7 +150,7 @@ impl ConnectionRecord {
 }
 
 impl CaRecord {
-    /// What its key is sealed for.
+    /// The context for which its key is sealed.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
         Context::Authority {
@@ -175,7 +175,7 @@ impl Detail {
 }
 
 impl TokenRecord {
-    /// What its code covers.
+    /// The claims that its MAC covers.
     #[must_use]
     pub fn claims(&self) -> TokenClaims<'_> {
         TokenClaims {
@@ -192,12 +192,12 @@ impl TokenRecord {
 /// A new random id (RFC 9562 §5.4).
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// The system gives no random bytes.
 pub fn new_id() -> Result<Uuid, random::RandomError> {
     Ok(uuid::Builder::from_random_bytes(random::bytes()?).into_uuid())
 }
 
-/// `time` without what is finer than a microsecond, which is what is kept of it.
+/// Truncates `time` to whole microseconds, the resolution of the store.
 #[must_use]
 pub fn whole_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)

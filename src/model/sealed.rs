@@ -1,4 +1,4 @@
-//! A secret at rest: ciphertext, and the context that it was sealed for (contract §5).
+//! A secret at rest: its ciphertext and the context for which it was sealed (contract §5).
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::name::{ConnectionName, IntegrationName};
 use super::oauth::client::AuthMethod;
 use super::record::Detail;
 
-/// A sealed secret: opaque bytes that only a vault can open, and only for the same [`Context`].
+/// A sealed secret. Only a vault with its master key opens it, and only for the same [`Context`].
 #[derive(Clone, Eq, PartialEq)]
 pub struct Sealed {
     /// The master key that wrapped the data key.
@@ -28,8 +28,8 @@ pub struct KeyId {
     length: u8,
 }
 
-/// What a secret is sealed for: the record, and everything that decides where or how the secret
-/// is sent. It opens for the very same context and no other.
+/// The context of a sealed secret: its record, and everything that decides where or how the secret
+/// is sent. A secret opens for an equal context only.
 #[derive(Clone, Copy, Debug)]
 pub enum Context<'a> {
     /// The secret of an OAuth client.
@@ -38,16 +38,16 @@ pub enum Context<'a> {
         uuid: Uuid,
         /// The integration that it belongs to.
         integration: &'a IntegrationName,
-        /// What the provider calls it.
+        /// The provider's id of the client (`client_id`).
         client_id: &'a str,
-        /// Where the resource owner is asked.
+        /// The URL of the authorization endpoint.
         auth_url: Option<&'a str>,
-        /// Where the secret is sent.
+        /// The URL of the token endpoint, to which the secret is sent.
         token_url: &'a str,
-        /// How the secret is sent.
+        /// The client authentication method, by which the secret is sent.
         auth_method: AuthMethod,
     },
-    /// The secret of a connection; of one by OAuth, its tokens.
+    /// The secret of a connection, or the tokens of an OAuth connection.
     Connection {
         /// The record.
         uuid: Uuid,
@@ -55,9 +55,9 @@ pub enum Context<'a> {
         integration: &'a IntegrationName,
         /// Its name.
         name: &'a ConnectionName,
-        /// Where the secret may be sent.
+        /// The domain to which the secret may be sent.
         allowed_domain: Option<&'a AllowedDomain>,
-        /// Its type, and how the secret is sent.
+        /// Its type, which decides how the secret is sent.
         detail: &'a Detail,
     },
     /// The key of an interception CA.
@@ -66,10 +66,10 @@ pub enum Context<'a> {
         id: Uuid,
         /// The CA's certificate, as PEM.
         certificate: &'a str,
-        /// From when it signs.
+        /// The time from which it signs.
         signs_from: Timestamp,
     },
-    /// What an OAuth flow carries from step to step.
+    /// The payload of an OAuth flow between two steps.
     Flow {
         /// The flow.
         id: Uuid,
@@ -77,17 +77,17 @@ pub enum Context<'a> {
         integration: &'a IntegrationName,
         /// The client that it is for.
         client: Uuid,
-        /// What it waits for.
+        /// The step that it waits for.
         step: &'a str,
     },
-    /// A constant, which shows that the master key is the one that sealed everything else.
+    /// A constant that shows whether a master key is the one that sealed all other secrets.
     KeyCheck,
 }
 
-/// A code that shows that a record was written by a holder of the master key.
+/// A MAC that proves that a holder of the master key has written a record.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Mac {
-    /// The master key that it was made under.
+    /// The master key that made it.
     pub key_id: Box<str>,
     /// HMAC-SHA-256.
     pub code: [u8; 32],
@@ -96,7 +96,7 @@ pub struct Mac {
 impl KeyId {
     const MAX_LEN: usize = 64;
 
-    /// Reads an id.
+    /// Reads an id; `None` when its characters or its length don't fit.
     #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

@@ -1,18 +1,18 @@
-//! Bytes of a request's target that clients send as they are and the HTTP library does not read.
+//! Bytes of a request's target that clients send unescaped and the HTTP library does not parse.
 //!
-//! The strict gate passes no byte outside of ASCII in a target. That leaves room: each byte that
-//! the library would refuse stands, from the gate to the conn on which the request leaves, as one
-//! character of Unicode's private use area. So it takes the whole journey, and comes out as it was.
+//! The gate replaces each of these bytes with a character of Unicode's private use area, and the
+//! encoder puts the byte back when the request leaves. The gate refuses targets that are not ASCII,
+//! so no caller can send such a character itself.
 
 use std::borrow::Cow;
 
-/// The target with each unreadable byte of its path and query hidden; `None` where it has none.
+/// Replaces each unparsable byte of the path and query; `None` where there is none.
 #[must_use]
-pub fn hidden(target: &str) -> Option<String> {
+pub fn encode_unparsable(target: &str) -> Option<String> {
     if memchr::memchr3(b'"', b'<', b'>', target.as_bytes()).is_none() && !target.contains('`') {
         return None;
     }
-    // What names the host is read, or refused, as it is.
+    // The scheme and the authority stay as they are, to be parsed or refused.
     let start = match target.split_once("://") {
         Some((scheme, rest)) if !target.starts_with('/') => {
             scheme.len() + 3 + rest.find(['/', '?'])?
@@ -22,28 +22,28 @@ pub fn hidden(target: &str) -> Option<String> {
     let (before, rest) = target.split_at_checked(start)?;
     let mut text = before.to_owned();
     text.extend(
-        rest.chars().map(|letter| if is_unreadable(letter) { hide(letter) } else { letter }),
+        rest.chars().map(|letter| if is_unparsable(letter) { encode(letter) } else { letter }),
     );
     Some(text)
 }
 
-/// The target as the caller wrote it.
+/// Puts the replaced bytes back: the target as the caller has sent it.
 #[must_use]
-pub fn revealed(target: &str) -> Cow<'_, str> {
-    if !has_hidden(target) {
+pub fn decode_unparsable(target: &str) -> Cow<'_, str> {
+    if !has_unparsable(target) {
         return Cow::Borrowed(target);
     }
-    Cow::Owned(target.chars().map(reveal).collect())
+    Cow::Owned(target.chars().map(decode).collect())
 }
 
-/// Tells whether a byte of the target is hidden.
+/// Tells whether a byte of the target was replaced.
 #[must_use]
-pub fn has_hidden(target: &str) -> bool {
-    // All others are ASCII.
+pub fn has_unparsable(target: &str) -> bool {
+    // All other characters of a target are ASCII.
     !target.is_ascii()
 }
 
-/// Appends a byte as URLs escape it (RFC 3986 §2.1).
+/// Appends a percent-encoded byte (RFC 3986 §2.1).
 pub fn push_escaped(text: &mut String, byte: u8) {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
     text.push('%');
@@ -51,15 +51,15 @@ pub fn push_escaped(text: &mut String, byte: u8) {
     text.push(digit(byte & 0xf).to_ascii_uppercase());
 }
 
-fn is_unreadable(letter: char) -> bool {
+fn is_unparsable(letter: char) -> bool {
     matches!(letter, '"' | '<' | '>' | '`')
 }
 
-fn hide(letter: char) -> char {
+fn encode(letter: char) -> char {
     char::from_u32(PRIVATE_USE + u32::from(letter)).unwrap_or(letter)
 }
 
-fn reveal(letter: char) -> char {
+fn decode(letter: char) -> char {
     let byte = u32::from(letter).checked_sub(PRIVATE_USE).and_then(|byte| u8::try_from(byte).ok());
     byte.map_or(letter, char::from)
 }
@@ -76,11 +76,11 @@ mod tests {
     #[test]
     fn what_the_library_reads_and_what_names_a_host_is_left_alone() {
         for target in ["/v1?x=a|b^c{d}", "*", "a\"b:443", "https://a\"b", "a>b"] {
-            assert_eq!(hidden(target), None, "{target}");
+            assert_eq!(encode_unparsable(target), None, "{target}");
         }
-        assert_eq!(hidden("https://a\"b/\"").unwrap(), "https://a\"b/\u{e022}");
-        assert_eq!(hidden("https://a?\"").unwrap(), "https://a?\u{e022}");
-        assert_eq!(hidden("/a<://b").unwrap(), "/a\u{e03c}://b");
+        assert_eq!(encode_unparsable("https://a\"b/\"").unwrap(), "https://a\"b/\u{e022}");
+        assert_eq!(encode_unparsable("https://a?\"").unwrap(), "https://a?\u{e022}");
+        assert_eq!(encode_unparsable("/a<://b").unwrap(), "/a\u{e03c}://b");
     }
 
     proptest! {
@@ -90,11 +90,11 @@ mod tests {
             rest in "/[!-~&&[^#?]]{0,20}(\\?[!-~&&[^#]]{0,30})?",
         ) {
             let target = format!("{authority}{rest}");
-            let text = hidden(&target).unwrap_or_else(|| target.clone());
+            let text = encode_unparsable(&target).unwrap_or_else(|| target.clone());
             let uri: Uri = text.parse().unwrap();
             prop_assert_eq!(Some(uri.path_and_query().unwrap().as_str()), text.strip_prefix(&authority));
-            prop_assert_eq!(revealed(&text), target.as_str());
-            prop_assert_eq!(has_hidden(&text), text != target);
+            prop_assert_eq!(decode_unparsable(&text), target.as_str());
+            prop_assert_eq!(has_unparsable(&text), text != target);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Access tokens (contract §2): how a caller proves who it is.
+//! Caller tokens, by which callers authenticate (contract §2).
 
 use std::fmt;
 
@@ -12,35 +12,35 @@ use zeroize::Zeroizing;
 use crate::random;
 use crate::secret::Secret;
 
-/// What every access token begins with, so that a stray one can be recognised.
+/// The prefix of every caller token, by which a leaked one is recognized.
 pub const PREFIX: &str = "kf_";
 
-/// How many base64url characters follow the prefix: 32 random bytes.
+/// The number of base64url characters after the prefix, which encode 32 random bytes.
 pub const BODY_LENGTH: usize = 43;
 
-/// The SHA-256 digest of an access token: all that is ever kept of one.
+/// The SHA-256 digest of a caller token. The token itself is never stored.
 ///
-/// The token has 256 random bits, so a plain digest can't be searched for, and looking one up in
-/// a hash map tells a stranger nothing that helps.
+/// A token has 256 random bits, so its digest needs no salt, and the timing of a look-up in a hash
+/// map reveals nothing of use.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct TokenDigest([u8; 32]);
 
-/// What a token may be used for.
+/// The scopes of a caller token.
 #[expect(clippy::struct_excessive_bools, reason = "a set of four independent scopes")]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Scopes {
-    /// GETs of the management API.
+    /// `GET` requests to the management API.
     pub read: bool,
-    /// Everything of the management API that changes something.
+    /// Requests to the management API that change something.
     pub write: bool,
     /// The data plane.
     pub proxy: bool,
-    /// Tokens, audit, keys, and everything else.
+    /// Everything, including tokens, the audit trail and keys.
     pub admin: bool,
 }
 
 impl TokenDigest {
-    /// The digest of `text`, when it has the shape of an access token.
+    /// The digest of `text`; `None` when it is not formed like a caller token.
     #[must_use]
     pub fn of(text: &[u8]) -> Option<Self> {
         let body = text.strip_prefix(PREFIX.as_bytes())?;
@@ -52,13 +52,13 @@ impl TokenDigest {
         Some(Self(bytes))
     }
 
-    /// A digest that was kept.
+    /// A digest that was stored.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The digest, to be kept.
+    /// The digest, to be stored.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -69,11 +69,11 @@ impl TokenDigest {
 /// schemes that can carry an access token.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub enum FieldCredentials<'a> {
-    /// What follows `Bearer` (RFC 6750 §2.1).
+    /// The text after `Bearer` (RFC 6750 §2.1).
     Bearer(&'a [u8]),
-    /// What follows `Basic` (RFC 7617 §2).
+    /// The text after `Basic` (RFC 7617 §2).
     Basic(&'a [u8]),
-    /// What follows another scheme, or all of a value that is one word.
+    /// The text after another scheme, or the whole value where it is one word.
     Other(&'a [u8]),
 }
 
@@ -109,8 +109,8 @@ impl fmt::Debug for TokenDigest {
 }
 
 impl Scopes {
-    /// Adds the scope of this name; `zis:read` and `zis:write` are accepted names of the first
-    /// two. `false` when there is no such scope.
+    /// Adds the scope of this name. `zis:read` and `zis:write` are other names of the first two.
+    /// `false` for an unknown name.
     #[must_use]
     pub fn grant(&mut self, name: &str) -> bool {
         match name {
@@ -123,9 +123,7 @@ impl Scopes {
         true
     }
 
-    /// The scopes of these names.
-    ///
-    /// `None` when one of them is no scope, or when there are none.
+    /// The scopes of these names; `None` when one is unknown, or without any.
     #[must_use]
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut scopes = Self::default();
@@ -144,17 +142,17 @@ impl Scopes {
         scopes.into_iter().filter_map(|(granted, name)| granted.then_some(name))
     }
 
-    /// Whether the data plane is open to the token; `admin` includes everything.
+    /// Tells whether the token may use the data plane, which `admin` includes.
     #[must_use]
     pub fn allows_proxy(self) -> bool {
         self.proxy || self.admin
     }
 }
 
-/// Checks what a token may be called.
+/// Checks the name of a caller token.
 ///
 /// # Errors
-/// The sentence is the rule.
+/// The text states the rule.
 pub fn check_name(text: &str) -> Result<(), &'static str> {
     if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         Ok(())
@@ -163,21 +161,21 @@ pub fn check_name(text: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Reads when a token expires.
+/// Reads the time at which a token expires.
 ///
 /// # Errors
-/// The sentence is the rule.
-pub fn parse_end(text: &str) -> Result<Timestamp, &'static str> {
+/// The text states the rule.
+pub fn parse_expiry(text: &str) -> Result<Timestamp, &'static str> {
     text.parse().map_err(|_wordy| "must be a time such as 2030-01-31T12:00:00Z (RFC 3339)")
 }
 
 /// The rule of a list of scopes.
 pub const SCOPES_RULE: &str = "must be one or more of read, write, proxy, admin";
 
-/// A fresh access token.
+/// Generates a caller token.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// The system gives no random bytes.
 pub fn generate() -> Result<Secret, random::RandomError> {
     let bytes = Zeroizing::new(random::bytes::<32>()?);
     let mut text = String::with_capacity(PREFIX.len() + BODY_LENGTH);
@@ -186,22 +184,22 @@ pub fn generate() -> Result<Secret, random::RandomError> {
     Ok(Secret::new(text))
 }
 
-/// Tells whether an access token stands anywhere in `text`, as it is or percent-encoded as in a
-/// URL, some or all of its characters, and that more than once.
+/// Tells whether `text` contains a caller token, plain or with some or all of its characters
+/// percent-encoded, up to [`MAX_ENCODINGS`] times.
 #[must_use]
 pub fn occurs_in(text: &[u8]) -> bool {
-    // Most texts have no room for one, and escapes only take more.
+    // Most texts are too short for one, and escapes only make it longer.
     if text.len() < PREFIX.len() + BODY_LENGTH {
         return false;
     }
-    if stands_in(text) {
+    if contains_token(text) {
         return true;
     }
     let mut decoded: Option<Zeroizing<Vec<u8>>> = None;
     for _ in 0..MAX_ENCODINGS {
         let encoded = decoded.as_ref().map_or(text, |decoded| decoded.as_slice());
         let Some(next) = percent_decoded(encoded) else { return false };
-        if stands_in(&next) {
+        if contains_token(&next) {
             return true;
         }
         decoded = Some(next);
@@ -209,7 +207,7 @@ pub fn occurs_in(text: &[u8]) -> bool {
     false
 }
 
-/// The text without its percent escapes; `None` where it has none.
+/// Decodes the percent-encoded characters; `None` where there are none.
 fn percent_decoded(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
     let mut escapes = memchr::memchr_iter(b'%', text).peekable();
@@ -228,7 +226,7 @@ fn percent_decoded(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     (copied > 0).then_some(decoded)
 }
 
-fn stands_in(text: &[u8]) -> bool {
+fn contains_token(text: &[u8]) -> bool {
     memchr::memmem::find_iter(text, PREFIX).any(|at| {
         let body = text.get(at + PREFIX.len()..).unwrap_or_default();
         body.iter().take_while(|byte| is_base64url(**byte)).count() >= BODY_LENGTH
@@ -239,7 +237,7 @@ fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// How often percent-encoded text is decoded: oftener than any server does.
+/// The number of times that percent-encoding is undone, which is more than servers do.
 const MAX_ENCODINGS: usize = 4;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The way to other tokens, for whoever needs them: on any thread, waiting for one refresh together.
+//! The way to other tokens, for whoever needs them: on any thread, waiting for one refresh
+//! together.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ impl RefreshRequest {
     /// Other tokens than those that the connection has; `None` where it has none.
     #[must_use]
     pub fn of(connection: &Connection, cause: Cause) -> Option<Self> {
-        let standing = connection.standing()?;
+        let standing = connection.token_status()?;
         Some(Self {
             uuid: standing.uuid,
             integration: connection.integration().clone(),

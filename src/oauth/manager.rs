@@ -162,7 +162,7 @@ impl RefreshContext {
     fn is_current(&self, request: &RefreshRequest) -> bool {
         let registry = self.surroundings.registry();
         let listing = registry.lookup(request.integration.as_str(), request.name.as_str());
-        let standing = listing.and_then(|listing| listing.connection.standing());
+        let standing = listing.and_then(|listing| listing.connection.token_status());
         standing.is_some_and(|standing| {
             standing.uuid == request.uuid
                 && standing.generation == request.newer_than

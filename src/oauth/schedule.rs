@@ -41,7 +41,7 @@ pub(super) fn plan(
     refresh_before: Duration,
     now: Timestamp,
 ) -> Option<(Duration, RefreshRequest)> {
-    let standing = connection.standing().filter(|standing| standing.renewable)?;
+    let standing = connection.token_status().filter(|standing| standing.renewable)?;
     let ages = standing.ages(refresh_before)?;
     let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
     let margin = until(ages.late).saturating_sub(until(ages.aging));

@@ -19,7 +19,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Authority, Host, Origin};
 use crate::model::own_hosts::addressee;
 use crate::model::permit::{Scheme, Target};
-use crate::model::target::hidden;
+use crate::model::target::encode_unparsable;
 use crate::model::token::occurs_in;
 
 /// The form of a request.
@@ -214,7 +214,7 @@ impl ProxyRequest {
     /// # Errors
     /// A refusal when the URL can't be read, or is not one that a proxy is asked for.
     pub fn for_url(method: Method, url: &str, tags: Tags) -> Result<Self, Refusal> {
-        let url = hidden(url).map_or(Cow::Borrowed(url), Cow::Owned);
+        let url = encode_unparsable(url).map_or(Cow::Borrowed(url), Cow::Owned);
         let uri = url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
         let uri = uri.ok_or_else(|| not_absolute(&url))?;
         let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);

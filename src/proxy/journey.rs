@@ -299,7 +299,7 @@ impl Proxy {
         let token_end = holder.caller.expires_at;
         let switch = PendingUpgrade::prepare(&mut head, &arrival, holder, &permit);
         let renewal = &in_force.settings.renewal;
-        let standing = permit.connection().standing();
+        let standing = permit.connection().token_status();
         let may_retry = renewal.retry_on_401 && standing.is_some_and(|known| known.renewable);
         let kept = may_retry.then(|| {
             let (most, limit) = (renewal.replay_body_bytes, renewal.replay_memory);

@@ -53,7 +53,7 @@ pub(super) fn readiness(
     renewal: &Renewal,
     now: Timestamp,
 ) -> Result<Readiness, Refusal> {
-    if let Some(standing) = connection.standing()
+    if let Some(standing) = connection.token_status()
         && standing.is_first_use()
     {
         tokens.watch(connection);
@@ -74,7 +74,7 @@ pub(super) fn has_tokens(
     renewal: &Renewal,
     now: Timestamp,
 ) -> Result<bool, Refusal> {
-    let Some(standing) = connection.standing() else { return Ok(true) };
+    let Some(standing) = connection.token_status() else { return Ok(true) };
     match standing.freshness(renewal.refresh_before, now) {
         Freshness::Fresh | Freshness::Aging => Ok(true),
         Freshness::Late => Ok(!standing.renewable),
@@ -106,7 +106,7 @@ impl Proxy {
         decided.holder = holder;
         decided.permit = permit;
         let connection = decided.permit.connection();
-        let expired = connection.standing().is_some_and(|standing| {
+        let expired = connection.token_status().is_some_and(|standing| {
             standing.freshness(in_force.settings.renewal.refresh_before, now) == Freshness::Expired
         });
         // A token that is still good is better than none.
@@ -115,7 +115,7 @@ impl Proxy {
             Ok(()) if expired => return Err(failed(TokenFailure::Late, &decided)),
             _ => {}
         }
-        if let Some(standing) = connection.standing()
+        if let Some(standing) = connection.token_status()
             && standing.is_first_use()
         {
             tokens.watch(connection);
@@ -187,7 +187,7 @@ impl Proxy {
 
 /// How long there is to wait for others while the access token can still be used.
 fn time_left(connection: &Connection, now: Timestamp) -> Option<Duration> {
-    let end = connection.standing()?.expires_at?;
+    let end = connection.token_status()?.expires_at?;
     let left = Duration::try_from(end.duration_since(now)).ok()?;
     left.checked_sub(ARRIVAL).filter(|left| !left.is_zero())
 }

@@ -301,7 +301,7 @@ impl Registry {
     /// How the tokens of all OAuth connections stand, each with the connection's counters.
     pub fn authorized(&self) -> impl Iterator<Item = (&TokenStatus, &Arc<ConnectionCounters>)> {
         let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
-        all.filter_map(|listing| Some((listing.connection.standing()?, &listing.counters)))
+        all.filter_map(|listing| Some((listing.connection.token_status()?, &listing.counters)))
     }
 
     /// How many connections there are.

@@ -13,7 +13,7 @@ use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
-use crate::model::target::has_hidden;
+use crate::model::target::has_unparsable;
 
 /// The permit's connection has a secret that could not be opened, so nothing can be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -93,9 +93,8 @@ pub enum CheckedDeparture {
 /// use keyferry::model::permit::Permit;
 /// use keyferry::upstream::{Departure, Outgoing};
 ///
-/// fn forge(permit: Permit, request: Request<Outgoing>) -> Departure {
-///     Departure { warrant: permit, request: Box::new(request), alone: false, drops_trailers: true }
-/// }
+/// fn forge(permit: Permit, request: Request<Outgoing>) -> Departure { Departure { warrant: permit,
+/// request: Box::new(request), alone: false, drops_trailers: true } }
 /// ```
 #[derive(Debug)]
 pub struct Departure {
@@ -251,7 +250,7 @@ impl Departure {
     /// Tells whether HTTP/2 can't carry the request: its library reads fewer bytes in a target than
     /// clients send.
     pub(super) fn needs_http1(&self) -> bool {
-        self.request.uri().path_and_query().is_some_and(|target| has_hidden(target.as_str()))
+        self.request.uri().path_and_query().is_some_and(|target| has_unparsable(target.as_str()))
     }
 
     /// The request as HTTP/1.1 writes it, in origin-form.

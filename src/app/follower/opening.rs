@@ -51,7 +51,8 @@ impl Follower {
         let missing = opened.as_ref().err().and_then(OpenError::missing_key);
         let integration = registry.share(record.integration);
         let record = ConnectionRecord { integration, ..record };
-        let connection = Connection::of_record(record, opened.ok().as_ref()).lacking(missing);
+        let connection =
+            Connection::from_record(record, opened.ok().as_ref()).with_missing_key(missing);
         if connection.credential().is_none() {
             self.alarm_of_connection(&connection);
         }

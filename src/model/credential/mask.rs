@@ -1,7 +1,7 @@
-//! Asterisks wherever a credential stands in what an origin has sent back, before it is shown.
+//! Masks credentials in text that an origin has sent back, before the text is shown.
 //!
-//! Whoever echoes a secret may spell it as JSON, URLs, HTML or base64 do. All of it is looked for in
-//! the text as it came, in one pass: what is written in its place is never looked at again.
+//! An origin may repeat a secret escaped as in JSON, URLs or HTML, or in base64. All these forms
+//! are searched in one pass over the text as it came. The asterisks are never searched again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::Credential;
 
-/// The text with asterisks where one of the credentials stands in it, or what it is made of; and,
-/// where the text was cut, at its end, if that is in the midst of one.
+/// Replaces each credential, and each secret part of one, with asterisks. Where the text was cut
+/// off, an incomplete credential at its end is replaced too.
 #[must_use]
 pub fn masked<'a>(
     credentials: impl IntoIterator<Item = &'a Credential>,
@@ -21,30 +21,33 @@ pub fn masked<'a>(
     let mut needles: Vec<_> = credentials.into_iter().flat_map(needles).collect();
     needles.sort_unstable_by(|one, other| one.as_slice().cmp(other.as_slice()));
     needles.dedup_by(|one, other| one.as_slice() == other.as_slice());
-    let (mut shown, mut rest, mut is_hidden) = (Vec::with_capacity(text.len()), text, false);
+    // At each position take the longest match, and write asterisks once for adjacent matches.
+    let (mut shown, mut rest, mut is_masked) = (Vec::with_capacity(text.len()), text, false);
     while let Some((byte, after)) = rest.split_first() {
-        let length = needles.iter().map(|needle| stands(needle, rest, is_cut)).max().unwrap_or(0);
+        let length =
+            needles.iter().map(|needle| match_len(needle, rest, is_cut)).max().unwrap_or(0);
         if length == 0 {
             shown.push(*byte);
-            (rest, is_hidden) = (after, false);
+            (rest, is_masked) = (after, false);
             continue;
         }
-        if !is_hidden {
+        if !is_masked {
             shown.extend_from_slice(b"*****");
         }
         rest = rest.get(length..).unwrap_or_default();
-        while let Some((_, padding)) = spelled(b"=", rest) {
+        // Needles have no base64 padding, so it is skipped here.
+        while let Some((_, padding)) = match_letter(b"=", rest) {
             rest = rest.get(padding..).unwrap_or_default();
         }
-        is_hidden = true;
+        is_masked = true;
     }
     shown
 }
 
-/// What must not be shown of a credential: its value, what that is made of, and the base64 of each,
-/// all without padding, as they are and in lower case, in which names of hosts are commonly written.
+/// The texts to mask for a credential: its value, the secret parts of it, and the base64 of each,
+/// all without padding, and all in lower case as well, because host names are commonly lower-cased.
 fn needles(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
-    let parts = parts(credential);
+    let parts = secret_parts(credential);
     let encoded = parts.iter().flat_map(|part| {
         [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| Zeroizing::new(engine.encode(part)))
     });
@@ -62,10 +65,10 @@ fn needles(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
     bare.into_iter().chain(lower).collect()
 }
 
-fn parts(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
+fn secret_parts(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
     let value = credential.value.as_bytes();
     let mut parts = vec![Zeroizing::new(value.to_vec())];
-    // A scheme, or what is used like one, is none of the secret.
+    // The scheme is not secret.
     let space = value.iter().position(|byte| *byte == b' ');
     let Some((scheme, rest)) = space.and_then(|at| value.split_at_checked(at)) else {
         return parts;
@@ -83,14 +86,14 @@ fn parts(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
     parts
 }
 
-/// How much of the text, at its beginning, is the needle; 0 when it does not stand there.
-fn stands(needle: &[u8], text: &[u8], is_cut: bool) -> usize {
+/// The length of the needle's match at the beginning of the text; 0 without a match.
+fn match_len(needle: &[u8], text: &[u8], is_cut: bool) -> usize {
     if text.starts_with(needle) {
         return needle.len();
     }
     let (mut wanted, mut rest) = (needle, text);
     while !wanted.is_empty() {
-        let Some((of_needle, of_text)) = spelled(wanted, rest) else { break };
+        let Some((of_needle, of_text)) = match_letter(wanted, rest) else { break };
         wanted = wanted.get(of_needle..).unwrap_or_default();
         rest = rest.get(of_text..).unwrap_or_default();
     }
@@ -105,20 +108,21 @@ fn stands(needle: &[u8], text: &[u8], is_cut: bool) -> usize {
     }
 }
 
-/// How many bytes of the needle stand at the beginning of the text, in how many of its bytes.
-fn spelled(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
+/// Matches the needle's first letter, plain or escaped, at the beginning of the text. Gives its
+/// length in the needle and in the text.
+fn match_letter(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
     let (byte, first) = (*needle.first()?, *text.first()?);
     let escaped = match first {
-        b'\\' => in_json(needle, text),
-        b'%' => in_url(byte, text),
-        b'&' => in_html(needle, text),
+        b'\\' => match_json_escape(needle, text),
+        b'%' => match_percent_escape(byte, text),
+        b'&' => match_html_escape(needle, text),
         b'+' if byte == b' ' => Some((1, 1)),
         _ => None,
     };
     escaped.or_else(|| (first == byte).then_some((1, 1)))
 }
 
-fn in_json(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
+fn match_json_escape(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
     if text.get(1) == needle.first() && text.get(1) != Some(&b'u') {
         return Some((1, 2));
     }
@@ -132,11 +136,11 @@ fn in_json(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
     Some((letter.len_utf8(), at))
 }
 
-fn in_url(byte: u8, text: &[u8]) -> Option<(usize, usize)> {
+fn match_percent_escape(byte: u8, text: &[u8]) -> Option<(usize, usize)> {
     (number(text.get(1..3)?, 16)? == u32::from(byte)).then_some((1, 3))
 }
 
-fn in_html(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
+fn match_html_escape(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
     let letter = letter(needle)?;
     let end = text.iter().take(MAX_ESCAPE_LEN).position(|byte| *byte == b';')?;
     let spelled = match text.get(1..end)? {
@@ -166,10 +170,11 @@ fn letter(needle: &[u8]) -> Option<char> {
     valid.chars().next()
 }
 
-/// So much of a secret is as good as all of it; and looking for more in every place would take long.
+/// A match of this many bytes counts as a whole needle: comparing all of a long needle at each
+/// position would take long.
 const MAX_MATCH_LEN: usize = 64;
 
-/// The longest spelling of a letter.
+/// The longest escape of one letter.
 const MAX_ESCAPE_LEN: usize = 12;
 
 #[cfg(test)]

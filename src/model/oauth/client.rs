@@ -1,4 +1,4 @@
-//! An OAuth client: how an integration is registered with a provider (RFC 6749 §2).
+//! OAuth clients: the registration of an integration with a provider (RFC 6749 §2).
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -8,48 +8,48 @@ use super::grant::GrantType;
 use crate::model::name::{ClientName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
 
-/// A client as it is kept.
+/// The stored record of an OAuth client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClientRecord {
-    /// Which client it is, for as long as it exists.
+    /// The id of the record, which never changes.
     pub uuid: Uuid,
     /// The integration that it belongs to.
     pub integration: IntegrationName,
-    /// What it is called; its uuid where nobody has named it.
+    /// Its name, which is its uuid unless one was given.
     pub name: ClientName,
-    /// What the provider calls it.
+    /// The provider's id of the client (`client_id`).
     pub client_id: Box<str>,
-    /// Where the resource owner is asked; not needed for client credentials.
+    /// The authorization endpoint; not needed for client credentials.
     pub auth_url: Option<EndpointTemplate>,
-    /// Where tokens are asked for.
+    /// The token endpoint.
     pub token_url: EndpointTemplate,
-    /// The scopes that are asked for unless a flow names others, space-separated.
+    /// The scopes to request unless a flow names others, separated by spaces.
     pub default_scopes: Box<str>,
-    /// How it comes by tokens unless a flow says otherwise.
+    /// The grant type unless a flow names another.
     pub grant_type: GrantType,
-    /// How it shows its secret.
+    /// The client authentication method.
     pub auth_method: AuthMethod,
-    /// Who made it.
+    /// The operator who has created it.
     pub created_by: Box<str>,
-    /// Its secret.
+    /// Its sealed secret.
     pub sealed: Sealed,
-    /// When it was made, in whole microseconds.
+    /// The time at which it was created, in whole microseconds.
     pub created_at: Timestamp,
-    /// When it was last changed, in whole microseconds.
+    /// The time of its last change, in whole microseconds.
     pub updated_at: Timestamp,
 }
 
-/// How a client shows its secret to the token endpoint (RFC 6749 §2.3.1, named by RFC 7591 §2).
+/// The method by which a client authenticates to the token endpoint (RFC 6749 §2.3.1, RFC 7591 §2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthMethod {
-    /// `client_secret_basic`: in `Authorization`.
+    /// `client_secret_basic`: in the `Authorization` field.
     ClientSecretBasic,
     /// `client_secret_post`: in the body.
     ClientSecretPost,
 }
 
 impl ClientRecord {
-    /// What its secret is sealed for.
+    /// The context for which its secret is sealed.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
         Context::Client {
@@ -64,13 +64,13 @@ impl ClientRecord {
 }
 
 impl AuthMethod {
-    /// The methods by their names.
+    /// All methods.
     pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
 
     /// Reads the name of a method.
     ///
     /// # Errors
-    /// A sentence, when there is no such method.
+    /// The text states the rule.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let found = Self::ALL.into_iter().find(|method| method.as_str() == text);
         found.ok_or("must be client_secret_post or client_secret_basic")

@@ -1,4 +1,4 @@
-//! Where a provider is reached: URLs with a placeholder, and what becomes of them (ZIS spec §7.3).
+//! Endpoints of providers: URLs with a placeholder for the subdomain (ZIS spec §7.3).
 
 use std::fmt;
 
@@ -9,63 +9,63 @@ use crate::model::domain::is_registry_suffix;
 use crate::model::name::IntegrationName;
 use crate::model::origin::{Authority, Host, HostName, Origin};
 
-/// The URL of an endpoint, with `{subdomain}` or `{{subdomain}}` where a flow says more. `https`
-/// only; the placeholder stands in the path, or is the host's whole first label.
+/// The `https` URL of an endpoint, in which `{subdomain}` or `{{subdomain}}` is replaced by a
+/// flow's value. The placeholder is the host's whole first label, or stands after the host.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EndpointTemplate(Box<str>);
 
-/// What a flow puts in the place of the placeholder: one label of letters, digits and hyphens.
+/// The value of a placeholder: one label of letters, digits and hyphens.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Subdomain(Box<str>);
 
-/// An endpoint's URL with nothing left open.
+/// The URL of an endpoint, without a placeholder.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     origin: Origin,
     target: PathAndQuery,
 }
 
-/// The token endpoint of a registered client, or the account's own: the only places beside a
-/// permit's origin that anything is sent to.
+/// The token endpoint of a registered client, or of the account itself. Beside a permit's origin
+/// requests are sent to token endpoints only.
 #[derive(Clone, Debug)]
 pub struct TokenEndpoint {
     endpoint: Endpoint,
     integration: IntegrationName,
 }
 
-/// Why a URL is no endpoint; the sentence is the rule.
+/// A URL that was refused as an endpoint. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum EndpointError {
-    /// Another scheme, or none.
+    /// The scheme is not `https`.
     #[error("must be a URL that begins with https://")]
     Scheme,
-    /// No host, an address, a user, or not a host's characters.
+    /// The host is missing or an IP address, or there is user information.
     #[error("must name a host, by a name and without a user")]
     Host,
-    /// Something after `#`.
+    /// There is a fragment.
     #[error("must have no fragment")]
     Fragment,
-    /// Not what a URL is made of.
+    /// There are characters that a URL can't have.
     #[error("is no URL")]
     Syntax,
-    /// Braces that are not the placeholder.
+    /// There are braces that are not the placeholder.
     #[error("has a placeholder that is not {{subdomain}}")]
     Placeholder,
-    /// The placeholder elsewhere in the host.
+    /// The placeholder is a part of the host other than its first label.
     #[error("may have its placeholder as the whole first label of the host, or after the host")]
     Place,
-    /// The placeholder would choose the domain itself.
+    /// The placeholder stands right before a public suffix, so it would choose the domain.
     #[error("can't have its placeholder right before a public suffix such as com or co.uk")]
     Suffix,
-    /// Longer than any endpoint.
+    /// The URL is too long.
     #[error("is longer than 2048 characters")]
     TooLong,
-    /// A placeholder, and nothing to put there.
+    /// There is a placeholder and no value for it.
     #[error("needs a subdomain in the place of its placeholder")]
     Missing,
 }
 
-/// Not one label.
+/// A subdomain that is not one label.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be one label: 1 to 63 letters, digits and inner hyphens")]
 pub struct SubdomainError(());
@@ -83,7 +83,7 @@ impl EndpointTemplate {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         check_place(authority)?;
         let template = Self(text.into());
-        // Whatever a flow puts there, it is a label; one stands for all of them.
+        // Any value of the placeholder is one label, so one example stands for all.
         template.resolve(Some(&Subdomain("a".into())))?;
         Ok(template)
     }
@@ -94,16 +94,16 @@ impl EndpointTemplate {
         &self.0
     }
 
-    /// Whether it has a placeholder.
+    /// Tells whether it has a placeholder.
     #[must_use]
     pub fn needs_subdomain(&self) -> bool {
         self.0.contains(PLACEHOLDER)
     }
 
-    /// The URL with the placeholder filled in.
+    /// Replaces the placeholder.
     ///
     /// # Errors
-    /// [`EndpointError::Missing`] when there is nothing to fill it with.
+    /// [`EndpointError::Missing`] when there is a placeholder and no value.
     pub fn resolve(&self, subdomain: Option<&Subdomain>) -> Result<Endpoint, EndpointError> {
         let mut text = self.0.to_string();
         if self.needs_subdomain() {
@@ -173,10 +173,10 @@ impl Endpoint {
 }
 
 impl TokenEndpoint {
-    /// Where this client's tokens are asked for.
+    /// The token endpoint of a client.
     ///
     /// # Errors
-    /// [`EndpointError::Missing`] when the client's URL needs a subdomain and there is none.
+    /// [`EndpointError::Missing`] when the client's URL needs a subdomain and none is given.
     pub fn of_client(
         client: &ClientRecord,
         subdomain: Option<&Subdomain>,
@@ -185,7 +185,7 @@ impl TokenEndpoint {
         Ok(Self { endpoint, integration: client.integration.clone() })
     }
 
-    /// Where the account itself gives tokens (ZIS spec §7.9).
+    /// The token endpoint of the account itself (ZIS spec §7.9).
     #[must_use]
     pub fn of_account(host: &HostName, integration: &IntegrationName) -> Self {
         let target = PathAndQuery::from_static("/oauth/tokens");
@@ -205,7 +205,7 @@ impl TokenEndpoint {
         &self.endpoint.target
     }
 
-    /// Whose client it is.
+    /// The integration of the client.
     #[must_use]
     pub fn integration(&self) -> &IntegrationName {
         &self.integration
@@ -229,8 +229,8 @@ fn strip_scheme(text: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
 }
 
-/// In the host, the placeholder is a label of its own, below a domain that somebody has
-/// registered: else whoever begins a flow would choose where the client's secret goes.
+/// Checks that a placeholder in the host is its first label and stands below a registered domain.
+/// Otherwise a flow's value could choose the domain to which the client's secret is sent.
 fn check_place(authority: &str) -> Result<(), EndpointError> {
     if !authority.contains(['{', '}']) {
         return Ok(());

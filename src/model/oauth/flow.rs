@@ -1,4 +1,4 @@
-//! A flow: from the wish for a connection to its first tokens (ZIS spec §7.2 to §7.5).
+//! OAuth flows, from their start to the connection's first tokens (ZIS spec §7.2 to §7.5).
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -11,73 +11,72 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
 
-/// A flow as it is kept between two of its steps.
+/// The stored record of a flow, between two of its steps.
 #[derive(Clone, Debug)]
 pub struct FlowRecord {
-    /// Which flow it is.
+    /// The id of the record.
     pub id: Uuid,
     /// The integration that it is for.
     pub integration: IntegrationName,
     /// The client that it is for.
     pub client: Uuid,
-    /// What it waits for.
+    /// The step that it waits for.
     pub step: FlowStep,
-    /// The digest of the token that takes it on, once.
+    /// The digest of the one-time token that continues it.
     pub digest: [u8; 32],
-    /// When it ends by itself.
+    /// The time at which it expires.
     pub ends_at: Timestamp,
-    /// Its [`FlowPayload`].
+    /// Its sealed [`FlowPayload`].
     pub sealed: Sealed,
 }
 
-/// What a flow waits for.
+/// The step that a flow waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FlowStep {
-    /// Somebody with the flow token, to be led to the provider.
+    /// A browser with the flow token, to be redirected to the provider.
     Started,
-    /// The provider's answer, with the state.
+    /// The provider's redirect with the state.
     Redirected,
-    /// Somebody with the verification code.
+    /// A request with the verification code.
     Granted,
 }
 
-/// What is wanted of a flow.
+/// The parameters with which a flow was started.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FlowPlan {
-    /// The connection that is to be made or authorised again; without a name it is called by its
-    /// uuid.
+    /// The name of the connection to create or reauthorize; without one it is named by its uuid.
     pub name: Option<ConnectionName>,
-    /// Where its tokens may be sent.
+    /// The domain to which its tokens may be sent.
     pub allowed_domain: Option<AllowedDomain>,
-    /// How the grant is given.
+    /// The grant type.
     pub grant_type: GrantType,
-    /// The scopes to ask for, space-separated.
+    /// The scopes to request, separated by spaces.
     pub scopes: Box<str>,
-    /// What stands in the place of the placeholder in the client's URLs.
+    /// The value of the placeholder in the client's URLs.
     pub subdomain: Option<Subdomain>,
-    /// Whether the provider is asked for access while its user is away.
+    /// Requests offline access, where the provider has a parameter for it.
     pub offline: bool,
-    /// Where the browser is sent at the end.
+    /// The URL to which the browser is redirected at the end.
     pub redirect_to: Option<Box<str>>,
-    /// Who began it.
+    /// The operator who has started it.
     pub created_by: Box<str>,
-    /// With which access token of the store, which must be in force until the flow has ended. `None`
-    /// of one that only the configuration knows: other instances may have others.
+    /// The stored token that has started it, which must be in force until the flow has ended.
+    /// `None` for a declared token, because other instances may have other ones.
     pub begun_with: Option<Uuid>,
 }
 
-/// What a flow carries from step to step.
+/// The data that a flow carries from step to step.
 #[derive(Clone, Debug)]
 pub struct FlowPayload {
-    /// What is wanted.
+    /// The parameters.
     pub plan: FlowPlan,
-    /// The code verifier (RFC 7636 §4.1), once the browser was led to the provider.
+    /// The code verifier (RFC 7636 §4.1); `None` before the redirect to the provider.
     pub verifier: Option<Secret>,
-    /// The digest of what the browser that was led there can show.
+    /// The digest of the cookie of the browser that was redirected.
     pub browser: Option<[u8; 32]>,
-    /// The connection, once it has its tokens.
+    /// The connection; `None` before it has tokens.
     pub connection: Option<Uuid>,
-    /// What the provider has sent the browser back with.
+    /// The parameters of the provider's redirect.
     pub callback_params: Option<Secret>,
 }
 
@@ -101,7 +100,7 @@ impl FlowStep {
 }
 
 impl FlowRecord {
-    /// What its content is sealed for.
+    /// The context for which its payload is sealed.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
         Context::Flow {
@@ -114,61 +113,65 @@ impl FlowRecord {
 }
 
 impl FlowPayload {
-    /// What a flow begins with.
+    /// The payload of a new flow.
     #[must_use]
     pub fn new(plan: FlowPlan) -> Self {
         Self { plan, verifier: None, browser: None, connection: None, callback_params: None }
     }
 
-    /// All of it as one secret.
+    /// Encodes the payload as one secret.
     #[must_use]
     pub fn pack(&self) -> Secret {
         let plan = &self.plan;
         let domain = plan.allowed_domain.as_ref().map(ToString::to_string);
         Packer::new(KIND)
-            .maybe(plan.name.as_ref().map(|name| name.as_str().as_bytes()))
-            .maybe(domain.as_ref().map(String::as_bytes))
+            .optional_text(plan.name.as_ref().map(|name| name.as_str().as_bytes()))
+            .optional_text(domain.as_ref().map(String::as_bytes))
             .text(plan.grant_type.as_str().as_bytes())
             .text(plan.scopes.as_bytes())
-            .maybe(plan.subdomain.as_ref().map(|label| label.as_str().as_bytes()))
+            .optional_text(plan.subdomain.as_ref().map(|label| label.as_str().as_bytes()))
             .number(i64::from(plan.offline))
-            .maybe(plan.redirect_to.as_ref().map(|url| url.as_bytes()))
+            .optional_text(plan.redirect_to.as_ref().map(|url| url.as_bytes()))
             .text(plan.created_by.as_bytes())
-            .maybe(plan.begun_with.as_ref().map(|id| id.as_bytes().as_slice()))
-            .maybe(self.verifier.as_ref().map(Secret::expose))
-            .maybe(self.browser.as_ref().map(<[u8; 32]>::as_slice))
-            .maybe(self.connection.as_ref().map(|uuid| uuid.as_bytes().as_slice()))
-            .maybe(self.callback_params.as_ref().map(Secret::expose))
+            .optional_text(plan.begun_with.as_ref().map(|id| id.as_bytes().as_slice()))
+            .optional_text(self.verifier.as_ref().map(Secret::expose))
+            .optional_text(self.browser.as_ref().map(<[u8; 32]>::as_slice))
+            .optional_text(self.connection.as_ref().map(|uuid| uuid.as_bytes().as_slice()))
+            .optional_text(self.callback_params.as_ref().map(Secret::expose))
             .finish()
     }
 
-    /// What was packed. `None` when it is something else.
+    /// Decodes a payload; `None` for anything else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
         let mut unpacking = Unpacker::new(KIND, packed)?;
         let plan = FlowPlan {
-            name: unpacking.maybe_utf8()?.map(ConnectionName::parse).transpose().ok()?,
-            allowed_domain: unpacking.maybe_utf8()?.map(AllowedDomain::parse).transpose().ok()?,
+            name: unpacking.optional_utf8()?.map(ConnectionName::parse).transpose().ok()?,
+            allowed_domain: unpacking
+                .optional_utf8()?
+                .map(AllowedDomain::parse)
+                .transpose()
+                .ok()?,
             grant_type: GrantType::parse(unpacking.utf8()?).ok()?,
             scopes: unpacking.utf8()?.into(),
-            subdomain: unpacking.maybe_utf8()?.map(Subdomain::parse).transpose().ok()?,
+            subdomain: unpacking.optional_utf8()?.map(Subdomain::parse).transpose().ok()?,
             offline: unpacking.number()? != 0,
-            redirect_to: unpacking.maybe_utf8()?.map(Into::into),
+            redirect_to: unpacking.optional_utf8()?.map(Into::into),
             created_by: unpacking.utf8()?.into(),
-            begun_with: unpacking.maybe()?.map(Uuid::from_slice).transpose().ok()?,
+            begun_with: unpacking.optional_text()?.map(Uuid::from_slice).transpose().ok()?,
         };
         let content = Self {
             plan,
-            verifier: unpacking.maybe()?.map(Secret::new),
-            browser: unpacking.maybe()?.map(<[u8; 32]>::try_from).transpose().ok()?,
-            connection: unpacking.maybe()?.map(Uuid::from_slice).transpose().ok()?,
-            callback_params: unpacking.maybe()?.map(Secret::new),
+            verifier: unpacking.optional_text()?.map(Secret::new),
+            browser: unpacking.optional_text()?.map(<[u8; 32]>::try_from).transpose().ok()?,
+            connection: unpacking.optional_text()?.map(Uuid::from_slice).transpose().ok()?,
+            callback_params: unpacking.optional_text()?.map(Secret::new),
         };
         unpacking.is_done().then_some(content)
     }
 }
 
-/// What marks a packed flow, and the version of how it is.
+/// The kind and version of an encoded payload.
 const KIND: u8 = 3;
 
 #[cfg(test)]

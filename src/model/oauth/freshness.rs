@@ -1,36 +1,36 @@
-//! How fresh an access token is. A pure function of three times and a setting.
+//! The freshness of an access token, a pure function of three times and a setting.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How fresh an access token is.
+/// The freshness of an access token, from new to expired.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Freshness {
-    /// It is used, and nothing else.
+    /// It is used.
     Fresh,
-    /// It is used, and another is asked for meanwhile.
+    /// It is used, and a refresh runs meanwhile.
     Aging,
-    /// It is near its end: another is asked for first, and it is used only if there is none.
+    /// It expires soon: requests wait for a refresh, and use it only if the refresh fails.
     Late,
-    /// It is never used.
+    /// It is not used.
     Expired,
 }
 
 /// The times at which an access token ages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TokenAges {
-    /// From when another one is asked for.
+    /// The time from which it is refreshed while it is used.
     pub aging: Timestamp,
-    /// From when it is used only if there is no other.
+    /// The time from which requests wait for a refresh.
     pub late: Timestamp,
-    /// From when it is not used.
+    /// The time at which it expires.
     pub expired: Timestamp,
 }
 
 impl TokenAges {
-    /// The times for a token of this lifetime. It ages `refresh_before` its end, but never more
-    /// than a tenth of its lifetime (contract §6).
+    /// The times for a token of this lifetime. It ages `refresh_before` its expiry, but at most a
+    /// tenth of its lifetime before (contract §6).
     #[must_use]
     pub fn of(issued_at: Timestamp, expires_at: Timestamp, refresh_before: Duration) -> Self {
         let lifetime = expires_at.duration_since(issued_at).max(SignedDuration::ZERO);
@@ -41,7 +41,7 @@ impl TokenAges {
         Self { aging: before(margin), late, expired: expires_at }
     }
 
-    /// How fresh the token is now.
+    /// The freshness at `now`.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Freshness {
         if now >= self.expired {
@@ -56,7 +56,7 @@ impl TokenAges {
     }
 }
 
-/// A token that ends sooner may have ended when it arrives.
+/// A token that expires sooner may have expired when it reaches the origin.
 const LATE_REFRESH_MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! A grant: what a connection has been given by which client, and how it stands.
+//! Grants: the authorization that a connection has, and its end.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::endpoint::Subdomain;
 
-/// How a client comes by access tokens (RFC 6749 §4.1, §4.4).
+/// The grant type by which a client gets access tokens (RFC 6749 §4.1, §4.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum GrantType {
     /// `authorization_code`
@@ -14,59 +14,59 @@ pub enum GrantType {
     ClientCredentials,
 }
 
-/// What is known of an OAuth connection beside its tokens; nothing of it is secret.
+/// The facts of an OAuth connection beside its tokens. None of them is secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grant {
-    /// The client that it was given to.
+    /// The client to which it was granted.
     pub client: Uuid,
-    /// What stands in the place of `{subdomain}` in the client's URLs.
+    /// The value of `{subdomain}` in the client's URLs.
     pub subdomain: Option<Subdomain>,
-    /// How it was given.
+    /// The grant type.
     pub grant_type: GrantType,
-    /// Who began the flow.
+    /// The operator who has started the flow.
     pub created_by: Box<str>,
-    /// The scopes that were asked for, space-separated.
+    /// The requested scopes, separated by spaces.
     pub scopes: Box<str>,
-    /// When the flow that gave it ended.
+    /// The time at which its flow has ended.
     pub authorized_at: Timestamp,
-    /// How many sets of tokens there have been, this one included.
+    /// The number of sets of tokens so far, this one included.
     pub generation: i64,
-    /// Since when, and why, it is of no use any more.
+    /// The end of the grant; `None` while it is valid.
     pub lapse: Option<Lapse>,
 }
 
 /// The end of a grant: only a new flow helps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Lapse {
-    /// Since when.
+    /// The time of the end.
     pub since: Timestamp,
-    /// Why.
+    /// The reason.
     pub reason: LapseReason,
 }
 
-/// Why a grant has ended.
+/// The reason why a grant has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LapseReason {
-    /// The provider has said `invalid_grant`, and an earlier refresh had been asked for whose
-    /// answer never arrived: it may have replaced the refresh token then.
+    /// The provider has answered `invalid_grant` after an earlier refresh whose answer never
+    /// arrived: that answer may have replaced the refresh token.
     AnswerLost,
-    /// The client's token URL has moved to another host since: what came from the one is not sent
-    /// to the other.
+    /// The client's token URL has another host now. A refresh token is only sent to the host that
+    /// has issued it.
     ClientMoved,
-    /// The provider has said `invalid_grant`.
+    /// The provider has answered `invalid_grant`.
     InvalidGrant,
 }
 
 impl Grant {
-    /// Whether the other says the same tokens of the same flow, however it stands with them.
+    /// Tells whether both are of the same set of tokens of the same flow.
     #[must_use]
     pub fn is_same_set(&self, other: &Self) -> bool {
         let set = |grant: &Self| (grant.client, grant.authorized_at, grant.generation);
         set(self) == set(other)
     }
 
-    /// Whether another access token can be had without anybody being asked: with the client's own
-    /// credentials, or with a refresh token.
+    /// Tells whether a refresh can bring another access token: by the client's own credentials, or
+    /// by a refresh token.
     #[must_use]
     pub fn is_renewable(&self, has_refresh_token: bool) -> bool {
         match self.grant_type {
@@ -77,13 +77,13 @@ impl Grant {
 }
 
 impl GrantType {
-    /// The types by their names.
+    /// All grant types.
     pub const ALL: [Self; 2] = [Self::AuthorizationCode, Self::ClientCredentials];
 
     /// Reads the name of a type.
     ///
     /// # Errors
-    /// A sentence, when there is no such type.
+    /// The text states the rule.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
         found.ok_or("must be authorization_code or client_credentials")
@@ -117,7 +117,7 @@ impl LapseReason {
         }
     }
 
-    /// What has happened, in a sentence.
+    /// The reason as a sentence for operators.
     #[must_use]
     pub fn as_sentence(self) -> &'static str {
         match self {

@@ -1,20 +1,20 @@
-//! Secrets side by side in one: each text stands after its length, so that they are read in one
+//! Encodes several secrets as one: each text follows its length, so that they can be decoded in one
 //! way only.
 
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// Puts texts and numbers one after the other.
+/// Encodes texts and numbers one after the other.
 #[derive(Debug)]
 pub struct Packer(Zeroizing<Vec<u8>>);
 
-/// Takes them out again in the same order. `None` from any step: the bytes are something else.
+/// Decodes them in the same order. Each method gives `None` where the bytes are something else.
 #[derive(Debug)]
 pub struct Unpacker<'a>(&'a [u8]);
 
 impl Packer {
-    /// Begins; `kind` says what is packed, and in which version.
+    /// Begins an encoding. `kind` names its content and version.
     #[must_use]
     pub fn new(kind: u8) -> Self {
         let mut bytes = Zeroizing::new(Vec::with_capacity(INITIAL_CAPACITY));
@@ -30,9 +30,9 @@ impl Packer {
         self
     }
 
-    /// Adds a text, or that there is none.
+    /// Adds an optional text.
     #[must_use]
-    pub fn maybe(self, text: Option<&[u8]>) -> Self {
+    pub fn optional_text(self, text: Option<&[u8]>) -> Self {
         match text {
             Some(text) => self.number(1).text(text),
             None => self.number(0),
@@ -46,7 +46,7 @@ impl Packer {
         self
     }
 
-    /// All of it as one secret.
+    /// The encoded secret.
     #[must_use]
     pub fn finish(self) -> Secret {
         Secret::new(self.0.as_slice())
@@ -54,7 +54,7 @@ impl Packer {
 }
 
 impl<'a> Unpacker<'a> {
-    /// Begins with what was packed as `kind`.
+    /// Begins to decode; `None` unless `bytes` were encoded as `kind`.
     #[must_use]
     pub fn new(kind: u8, bytes: &'a Secret) -> Option<Self> {
         bytes.expose().strip_prefix(&[kind]).map(Self)
@@ -73,8 +73,8 @@ impl<'a> Unpacker<'a> {
         std::str::from_utf8(self.text()?).ok()
     }
 
-    /// The next text, if there is one.
-    pub fn maybe(&mut self) -> Option<Option<&'a [u8]>> {
+    /// The next optional text.
+    pub fn optional_text(&mut self) -> Option<Option<&'a [u8]>> {
         match self.number()? {
             0 => Some(None),
             1 => self.text().map(Some),
@@ -82,9 +82,9 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// The next text as UTF-8, if there is one.
-    pub fn maybe_utf8(&mut self) -> Option<Option<&'a str>> {
-        match self.maybe()? {
+    /// The next optional text, as UTF-8.
+    pub fn optional_utf8(&mut self) -> Option<Option<&'a str>> {
+        match self.optional_text()? {
             Some(text) => std::str::from_utf8(text).ok().map(Some),
             None => Some(None),
         }
@@ -97,14 +97,14 @@ impl<'a> Unpacker<'a> {
         Some(i64::from_be_bytes(*number))
     }
 
-    /// Whether nothing is left.
+    /// Tells whether all bytes were decoded.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What is packed is seldom longer; a buffer that grows leaves copies behind.
+/// Most encodings are shorter. A buffer that grows would leave copies of secrets in freed memory.
 const INITIAL_CAPACITY: usize = 4096;
 
 #[cfg(test)]
@@ -114,11 +114,16 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked_in_the_same_order() {
-        let packed = Packer::new(7).text(b"one").maybe(None).maybe(Some(b"")).number(-5).finish();
+        let packed = Packer::new(7)
+            .text(b"one")
+            .optional_text(None)
+            .optional_text(Some(b""))
+            .number(-5)
+            .finish();
         let mut unpacking = Unpacker::new(7, &packed).unwrap();
         assert_eq!(unpacking.utf8(), Some("one"));
-        assert_eq!(unpacking.maybe(), Some(None));
-        assert_eq!(unpacking.maybe_utf8(), Some(Some("")));
+        assert_eq!(unpacking.optional_text(), Some(None));
+        assert_eq!(unpacking.optional_utf8(), Some(Some("")));
         assert_eq!(unpacking.number(), Some(-5));
         assert!(unpacking.is_done());
         assert!(Unpacker::new(8, &packed).is_none());

@@ -1,39 +1,39 @@
-//! What a token endpoint gave (RFC 6749 §5.1), as it is kept.
+//! Provider tokens as they are stored (RFC 6749 §5.1).
 
 use jiff::Timestamp;
 
 use super::packer::{Packer, Unpacker};
 use crate::secret::Secret;
 
-/// The tokens of one connection.
+/// The provider tokens of one connection.
 #[derive(Clone, Debug)]
 pub struct TokenSet {
-    /// What is sent to the origin.
+    /// The access token, which is sent to the origin.
     pub access_token: Secret,
-    /// What the next access token is asked with.
+    /// The refresh token, which requests the next access token.
     pub refresh_token: Option<Secret>,
-    /// The provider's answer as it came.
+    /// The body of the token endpoint's answer, unchanged.
     pub response_body: Secret,
-    /// The type that the provider named, which is shown and otherwise of no consequence.
+    /// The provider's `token_type`, which is shown and not used otherwise.
     pub token_type: Box<str>,
-    /// The scope that was granted, at most 255 characters of it.
+    /// The granted scope, cut to 255 characters.
     pub scope: Box<str>,
-    /// Where it came from, as `https://host[:port]`: the refresh token goes nowhere else.
+    /// The origin of the token endpoint: the refresh token is sent to no other.
     pub issuer: Box<str>,
-    /// When it was asked for.
+    /// The time at which the tokens were requested.
     pub issued_at: Timestamp,
-    /// When the access token ends; `None` when nobody said.
+    /// The time at which the access token expires; `None` when the provider has not said.
     pub expires_at: Option<Timestamp>,
 }
 
 impl TokenSet {
-    /// All of it as one secret.
+    /// Encodes the tokens as one secret.
     #[must_use]
     pub fn pack(&self) -> Secret {
         let end = self.expires_at.map(Timestamp::as_microsecond);
         Packer::new(KIND)
             .text(self.access_token.expose())
-            .maybe(self.refresh_token.as_ref().map(Secret::expose))
+            .optional_text(self.refresh_token.as_ref().map(Secret::expose))
             .text(self.response_body.expose())
             .text(self.token_type.as_bytes())
             .text(self.scope.as_bytes())
@@ -44,13 +44,13 @@ impl TokenSet {
             .finish()
     }
 
-    /// What was packed. `None` when it is something else.
+    /// Decodes tokens; `None` for anything else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
         let mut unpacking = Unpacker::new(KIND, packed)?;
         let tokens = Self {
             access_token: Secret::new(unpacking.text()?),
-            refresh_token: unpacking.maybe()?.map(Secret::new),
+            refresh_token: unpacking.optional_text()?.map(Secret::new),
             response_body: Secret::new(unpacking.text()?),
             token_type: unpacking.utf8()?.into(),
             scope: unpacking.utf8()?.into(),
@@ -65,7 +65,7 @@ impl TokenSet {
     }
 }
 
-/// What marks packed tokens, and the version of how they are.
+/// The kind and version of encoded tokens.
 const KIND: u8 = 1;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::reference::{Base, ReferenceTarget};
 use super::{PREFIX, link, segment, strip};
 use crate::model::origin::Origin;
-use crate::model::target::revealed;
+use crate::model::target::decode_unparsable;
 use crate::proxy::Settings;
 use crate::proxy::refusal::own_status;
 
@@ -44,8 +44,8 @@ impl ResponseRewrite {
         settings: &Arc<Settings>,
     ) -> Self {
         let target = strip(uri).ok();
-        let path = revealed(target.as_ref().map_or("/", |target| target.path()));
-        let query = target.as_ref().and_then(|target| target.query()).map(revealed);
+        let path = decode_unparsable(target.as_ref().map_or("/", |target| target.path()));
+        let query = target.as_ref().and_then(|target| target.query()).map(decode_unparsable);
         Self {
             prefix: format!("{PREFIX}{}", segment(uri.path())).into(),
             base: Base { origin: origin.clone(), path: path.into(), query: query.map(Into::into) },

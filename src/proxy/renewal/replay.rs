@@ -53,7 +53,7 @@ impl Replay {
         if now_used.name() != used.name() || now_used.integration() != used.integration() {
             return None;
         }
-        let generation = |connection: &Connection| Some(connection.standing()?.generation);
+        let generation = |connection: &Connection| Some(connection.token_status()?.generation);
         if generation(permit.connection()) == generation(&used) {
             return None;
         }

@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
 use super::SendError;
-use crate::model::target::revealed;
+use crate::model::target::decode_unparsable;
 use crate::upstream::body::{BodyError, Outgoing};
 
 /// A request under way: what is ready to be written, and how its body goes on.
@@ -244,7 +244,7 @@ fn encode_head(request: &Request<Outgoing>, body: WritePhase, out: &mut Vec<u8>)
     if !target.starts_with(['/', '*']) {
         out.push(b'/');
     }
-    out.extend_from_slice(revealed(target).as_bytes());
+    out.extend_from_slice(decode_unparsable(target).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in request.headers() {
         // Framing is this conn's own.

@@ -273,5 +273,5 @@ fn sealed(name: &str) -> Connection {
         created_at: Timestamp::MIN,
         updated_at: Timestamp::MIN,
     };
-    Connection::of_record(record, None)
+    Connection::from_record(record, None)
 }
