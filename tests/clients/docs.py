@@ -419,7 +419,7 @@ class Reference(unittest.TestCase):
     def test_each_metric_is_listed(self):
         shown = re.findall(r"^# TYPE (\w+) ", self.get("/metrics"), re.MULTILINE)
         page = (DOCS / "reference/logging.md").read_text()
-        listed = re.findall(r"^\| `(keyferry_\w+?)(?:_total|_info)?` \|", page, re.MULTILINE)
+        listed = re.findall(r"^\* `(keyferry_\w+?)(?:_total|_info)?` \(", page, re.MULTILINE)
         self.assertIn("keyferry_requests", shown)
         self.assertEqual([name for name in shown if name not in listed], [])
 
