@@ -25,9 +25,11 @@ use keyferry::model::origin::{HostName, Origin};
 use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
 use keyferry::model::token::{Scopes, TokenDigest};
-use keyferry::proxy::{InForce, ProxyRequest, Renewal, Settings, Via, decide, prepare_request};
+use keyferry::proxy::{ProxyRequest, Via, decide, prepare_request};
 use keyferry::secret::Secret;
-use keyferry::state::{ConnectionSource, RegisteredConnection, Registry};
+use keyferry::state::{
+    ConnectionSource, InForce, RegisteredConnection, Registry, Renewal, Settings,
+};
 use keyferry::upstream::{
     self, Guard, NameLookups, OwnListeners, SystemResolver, TlsClients, UpstreamRules,
 };
@@ -274,6 +276,7 @@ fn in_force(connections: usize) -> InForce {
             )
             .unwrap(),
         stale: Arc::default(),
+        management: Arc::default(),
         settings: Arc::new(Settings {
             anonymous: None,
             own_hosts: ["localhost"].into_iter().collect(),

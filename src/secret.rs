@@ -1,7 +1,9 @@
 //! The one type that carries secret bytes.
 //!
-//! Owns the bytes of a secret, promises to wipe them on drop and never to print them, and must
-//! never know the use of a secret.
+//! Owns the bytes of a secret and the files that hold one, promises to wipe them on drop and never
+//! to print them, and must never know the use of a secret.
+
+pub mod file;
 
 use std::fmt;
 use std::io::{self, Read};

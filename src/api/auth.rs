@@ -36,7 +36,7 @@ impl FromRequestParts<ApiState> for AuthenticatedOperator {
         if let Some(conn) = parts.extensions.get::<Arc<ConnState>>() {
             conn.mark_authenticated(Some(digest)).map_err(|_full| Error::overloaded())?;
         }
-        let per_minute = state.management.rules().requests_per_minute;
+        let per_minute = state.management.settings().requests_per_minute;
         state.rate_limits.count_request(&digest, per_minute).map_err(Error::too_many)?;
         Ok(Self { management: Arc::clone(&state.management), operator })
     }

@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::data_dir::{self, DataDir, DataDirError};
-use super::keys;
+use super::data_dir::{DataDir, DataDirError};
+use super::open_store::key_location;
 use crate::config::{Config, Environment, StoreUrl};
+use crate::secret::file::is_ours;
 use crate::store::{CopyContents, CopyError, back_up_sqlite, beside, restore_sqlite};
 
 /// The store was copied.
@@ -66,7 +67,7 @@ pub fn back_up(
 ) -> Result<Copied, CopiesError> {
     let database = database(config)?;
     // Files that are made beside the database as somebody else would keep the server out.
-    if fs::metadata(&database).is_ok_and(|found| !data_dir::is_ours(&found)) {
+    if fs::metadata(&database).is_ok_and(|found| !is_ours(&found)) {
         return Err(CopiesError::Foreign(database));
     }
     let contents = runtime()?.block_on(back_up_sqlite(&database, to))?;
@@ -108,7 +109,7 @@ fn copied(
     database: PathBuf,
     contents: CopyContents,
 ) -> Copied {
-    let (keys, known) = keys::at_hand(config, environment);
+    let (keys, known) = key_location(config, environment).inspect();
     let is_missing = |id: &str| !known.iter().any(|known| known == id);
     let missing_keys = contents.key_ids.iter().filter(|id| is_missing(id)).cloned().collect();
     Copied { database, contents, missing_keys, keys }

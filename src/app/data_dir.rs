@@ -1,18 +1,16 @@
 //! The data directory: made, judged, locked and kept for as long as the process lives.
 
-mod secret_file;
-
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-pub(super) use self::secret_file::{read_secret, write_secret};
 use crate::model::token::{self, TokenDigest};
 use crate::random;
 use crate::secret::Secret;
+use crate::secret::file::{self, SecretFileError, is_ours};
 
 /// The data directory, held by this process alone until it is dropped.
 #[derive(Debug)]
@@ -27,13 +25,13 @@ pub struct DataDir {
 pub struct AdminToken {
     /// The file that holds it.
     pub path: PathBuf,
-    /// What is kept of it in memory.
+    /// The digest, which is all that is kept of it in memory.
     pub digest: TokenDigest,
-    /// Whether it was made just now.
+    /// Tells whether it was made just now.
     pub is_new: bool,
 }
 
-/// Why the data directory can't be used; each sentence says what to do.
+/// The reason why the data directory can't be used; each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// It can't be made.
@@ -65,24 +63,9 @@ pub enum DataDirError {
         .0.display()
     )]
     InUse(PathBuf),
-    /// A file in it can't be read or written.
-    #[error("the file {} can't be used: make it readable and writable, or move it away", .0.display())]
-    File(PathBuf, #[source] io::Error),
-    /// Others may read or change a secret file, or it belongs to somebody else.
-    #[error(
-        "others can read or change the secret file {}: make a new one (move this away and start \
-         again), or run chmod 600 on it if nobody has read it",
-        .0.display()
-    )]
-    OpenFile(PathBuf),
-    /// The same of the master key file, without which what it has sealed can't be opened.
-    #[error(
-        "others can read or change the master key file {}: run chmod 600 on it; if somebody may \
-         have read it, put a new key on the first line, keep this one below it, and run `keyferry \
-         key rotate`",
-        .0.display()
-    )]
-    OpenKeyFile(PathBuf),
+    /// A file in it can't be used.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
     /// The file holds no access token.
     #[error("the file {} holds no access token: delete it and start again to get a new one", .0.display())]
     NotAToken(PathBuf),
@@ -117,7 +100,7 @@ impl DataDir {
         Ok(Self { path: path.to_path_buf(), _lock: lock(path)? })
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -130,7 +113,7 @@ impl DataDir {
     /// something else.
     pub fn admin_token(&self) -> Result<AdminToken, DataDirError> {
         let path = self.path.join(ADMIN_TOKEN);
-        let Some(content) = read_secret(&path, LONGEST)? else {
+        let Some(content) = file::read(&path, MAX_TOKEN_FILE_LEN)? else {
             return make_token(path);
         };
         let content = content.expose();
@@ -150,7 +133,7 @@ impl DataDir {
 /// something else.
 pub fn find_admin_token(data_dir: &Path) -> Result<Option<Secret>, DataDirError> {
     let path = data_dir.join(ADMIN_TOKEN);
-    let Some(content) = read_secret(&path, LONGEST)? else { return Ok(None) };
+    let Some(content) = file::read(&path, MAX_TOKEN_FILE_LEN)? else { return Ok(None) };
     let token = content.expose().strip_suffix(b"\n").unwrap_or_else(|| content.expose());
     match TokenDigest::of(token) {
         Some(_) => Ok(Some(Secret::new(token))),
@@ -164,7 +147,7 @@ fn make_token(path: PathBuf) -> Result<AdminToken, DataDirError> {
     let digest = digest.ok_or_else(|| DataDirError::NotAToken(path.clone()))?;
     let mut line = Zeroizing::new(token.expose().to_vec());
     line.push(b'\n');
-    write_secret(&path, &line)?;
+    file::write(&path, &line)?;
     Ok(AdminToken { path, digest, is_new: true })
 }
 
@@ -172,16 +155,12 @@ fn lock(directory: &Path) -> Result<File, DataDirError> {
     let path = directory.join(LOCK);
     let mut options = OpenOptions::new();
     let file = options.create(true).append(true).mode(0o600).open(&path);
-    let file = file.map_err(|why| DataDirError::File(path.clone(), why))?;
+    let file = file.map_err(|why| SecretFileError::Unusable(path.clone(), why))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(directory.to_path_buf())),
-        Err(TryLockError::Error(why)) => Err(DataDirError::File(path, why)),
+        Err(TryLockError::Error(why)) => Err(SecretFileError::Unusable(path, why).into()),
     }
-}
-
-pub(super) fn is_ours(metadata: &Metadata) -> bool {
-    metadata.uid() == rustix::process::geteuid().as_raw()
 }
 
 const ADMIN_TOKEN: &str = "admin.token";
@@ -189,7 +168,7 @@ const ADMIN_TOKEN: &str = "admin.token";
 const LOCK: &str = "lock";
 
 /// A token, its newline, and one byte that shows when there is more.
-const LONGEST: usize = token::PREFIX.len() + token::BODY_LENGTH + 2;
+const MAX_TOKEN_FILE_LEN: usize = token::PREFIX.len() + token::BODY_LENGTH + 2;
 
 #[cfg(test)]
 mod tests {
@@ -268,7 +247,13 @@ mod tests {
         let path = opened.admin_token().unwrap().path;
         for open in [0o640, 0o604, 0o620] {
             set_mode(&path, open);
-            assert!(matches!(opened.admin_token(), Err(DataDirError::OpenFile(_))), "{open:o}");
+            assert!(
+                matches!(
+                    opened.admin_token(),
+                    Err(DataDirError::File(SecretFileError::Exposed(_)))
+                ),
+                "{open:o}"
+            );
         }
         set_mode(&path, 0o400);
         assert!(opened.admin_token().is_ok());
@@ -285,7 +270,10 @@ mod tests {
         let found = find_admin_token(&path).unwrap().unwrap();
         assert_eq!(TokenDigest::of(found.expose()), Some(made.digest));
         set_mode(&made.path, 0o640);
-        assert!(matches!(find_admin_token(&path), Err(DataDirError::OpenFile(_))));
+        assert!(matches!(
+            find_admin_token(&path),
+            Err(DataDirError::File(SecretFileError::Exposed(_)))
+        ));
     }
 
     #[test]
@@ -303,6 +291,9 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         set_mode(&path, 0o700);
-        assert!(matches!(opened.admin_token(), Err(DataDirError::File(..))));
+        assert!(matches!(
+            opened.admin_token(),
+            Err(DataDirError::File(SecretFileError::Unusable(..)))
+        ));
     }
 }

@@ -4,21 +4,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::{self, Clock};
 use crate::error::chain;
 use crate::ledger::{AuditBuffer, Metrics};
-use crate::proxy::InForce;
+use crate::state::Live;
 use crate::store::{self, Store};
 
 /// Tells the store now and then.
 #[derive(Debug)]
 pub(super) struct Housekeeping {
     pub(super) store: Arc<Store>,
-    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) live: Arc<Live>,
     pub(super) trail: Arc<AuditBuffer>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
@@ -33,17 +32,17 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     /// Goes on until it is dropped; a failure is logged, and made up for the next time.
     pub(super) async fn run(&self) {
-        for glance in 1_u64.. {
-            tokio::time::sleep(GLANCE).await;
-            let second = glance.is_multiple_of(GLANCES).then_some(glance / GLANCES);
-            if second.is_some() || self.trail.len() >= BATCH {
+        for poll in 1_u64.. {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let second = poll.is_multiple_of(POLLS_PER_SECOND).then_some(poll / POLLS_PER_SECOND);
+            if second.is_some() || self.trail.len() >= BATCH_LEN {
                 self.keep_entries().await;
             }
-            if second.is_some_and(|second| second.is_multiple_of(TELL_EVERY)) {
+            if second.is_some_and(|second| second.is_multiple_of(TELL_LAST_USED_SECONDS)) {
                 self.tell_last_used().await;
                 self.note_trail(self.store.trim_audit().await);
             }
-            if second.is_some_and(|second| second.is_multiple_of(FORGET_EVERY))
+            if second.is_some_and(|second| second.is_multiple_of(FORGET_SECONDS))
                 && let Err(error) = self.forget().await
             {
                 tracing::warn!(error = %chain(&error), "expired records were not deleted from the store; it is tried again within ten minutes");
@@ -95,7 +94,7 @@ impl Housekeeping {
     }
 
     async fn forget(&self) -> Result<(), store::Error> {
-        self.store.prune_changes(CHANGES_KEPT).await?;
+        self.store.prune_changes(MAX_CHANGES_KEPT).await?;
         self.store.prune_flows(self.clock.now()).await?;
         let oldest = self.clock.now().checked_sub(self.retention).unwrap_or(Timestamp::MIN);
         self.note_trail(self.store.prune_audit(oldest).await);
@@ -106,7 +105,7 @@ impl Housekeeping {
     pub(super) async fn tell_last_used(&self) {
         let (told, now) = (*self.told.lock(), self.clock.now());
         let used: Vec<_> = {
-            let in_force = self.in_force.load();
+            let in_force = self.live.load();
             let holders = in_force.registry.holders();
             holders.filter_map(|holder| Some((holder.id()?, holder.used_after(told)?))).collect()
         };
@@ -134,8 +133,8 @@ impl Unkept<'_> {
     /// when all are kept.
     fn batch(&self) -> Option<(String, usize)> {
         let rest = self.lines.get(self.kept..).filter(|rest| !rest.is_empty())?;
-        let end = rest.get(BATCH..).and_then(|beyond| memchr::memchr(b'\n', beyond));
-        let batch = end.and_then(|end| rest.get(..=BATCH + end)).unwrap_or(rest);
+        let end = rest.get(BATCH_LEN..).and_then(|beyond| memchr::memchr(b'\n', beyond));
+        let batch = end.and_then(|end| rest.get(..=BATCH_LEN + end)).unwrap_or(rest);
         Some((String::from_utf8_lossy(batch).into_owned(), batch.len()))
     }
 }
@@ -151,26 +150,25 @@ impl Drop for Unkept<'_> {
 
 const ONE_SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-/// How often it is seen whether there are many entries.
-const GLANCE: Duration = Duration::from_millis(50);
+/// The interval at which it is seen whether there are many entries.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many of these are a second.
-const GLANCES: u64 = 20;
+const POLLS_PER_SECOND: u64 = 20;
 
-/// Every so many seconds, the store is told when tokens were last used.
-const TELL_EVERY: u64 = 60;
+/// The interval at which the store is told when tokens were last used, in seconds.
+const TELL_LAST_USED_SECONDS: u64 = 60;
 
-/// Every so many seconds, what is old is forgotten.
-const FORGET_EVERY: u64 = 600;
+/// The interval at which old records are deleted, in seconds.
+const FORGET_SECONDS: u64 = 600;
 
 /// The interval at which the log is told that the trail can't be kept.
 const TRAIL_SAID_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Who is further behind than this reads everything anew.
-const CHANGES_KEPT: u32 = 100_000;
+/// The changes that are kept: an instance that is further behind reads everything again.
+const MAX_CHANGES_KEPT: u32 = 100_000;
 
-/// Lines that make a row.
-const BATCH: usize = 512 << 10;
+/// The length of the lines that make a row, in bytes.
+const BATCH_LEN: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -184,7 +182,7 @@ mod tests {
             let mut unkept = Unkept { trail: &trail, lines: text.clone().into_bytes(), kept: 0 };
             let mut batches = Vec::new();
             while let Some((batch, length)) = unkept.batch() {
-                assert!(batch.ends_with('\n') && length <= BATCH + 1000);
+                assert!(batch.ends_with('\n') && length <= BATCH_LEN + 1000);
                 unkept.kept += length;
                 batches.push(batch);
             }

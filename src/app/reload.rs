@@ -3,17 +3,17 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use super::in_force::{Assembly, AssemblyError};
-use super::overview::Overview;
+use super::assembly::{Assembly, AssemblyError};
 use crate::config::{Config, Environment, Options, load};
 use crate::error::chain;
+use crate::state::Live;
 
-/// What a reload needs.
+/// Everything that a reload needs.
 #[derive(Debug)]
 pub(super) struct Reload {
     pub(super) assembly: Assembly,
-    pub(super) overview: Arc<Overview>,
-    /// How many configurations have been in force before this one.
+    pub(super) live: Arc<Live>,
+    /// The number of configurations that were in force before this one.
     pub(super) generation: u64,
     pub(super) running: Config,
     pub(super) options: Options,
@@ -44,7 +44,7 @@ impl Reload {
 
     fn put_in_force(&mut self, config: Config) -> Result<(), AssemblyError> {
         let generation = self.generation + 1;
-        self.overview.live.try_change(|before| {
+        self.live.try_change(|before| {
             Ok::<_, AssemblyError>((self.assembly.assemble(&config, generation, Some(before))?, ()))
         })?;
         tracing::info!(
@@ -52,7 +52,6 @@ impl Reload {
             callers = config.tokens.len(),
             "the configuration was reloaded"
         );
-        self.overview.reloaded(&config);
         self.running = config;
         self.generation = generation;
         Ok(())

@@ -12,27 +12,23 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::backing::{Backing, BackingError};
+use super::assembly::AssemblyError;
 use super::bound::{address, addresses, bind_api, bind_proxy};
+use super::ca::{OpenCaError, open_ca};
 use super::data_dir::{AdminToken, DataDir, DataDirError};
-use super::follower::FollowError;
-use super::in_force::AssemblyError;
-use super::keeping::Keeping;
-use super::live::Live;
-use super::overview::Overview;
+use super::open_store::{OpenStoreError, open_store};
 use super::reload::Reload;
-use super::rooms::{self, assembly, rooms, shared};
-use super::trust::{Trust, TrustError};
+use super::upkeep::Upkeep;
+use super::wiring::{self, assembly, rooms, shared};
 use super::worker::{self, Shared};
 use crate::api::{Api, ApiState};
-use crate::ca::LeafCache;
 use crate::clock::Clock;
 use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl};
 use crate::console;
 use crate::ledger::{FilterError, Ledger, LineFormat, LogBuffer, LogWriter, install};
 use crate::listener::{BindError, ConnLimits, ConnTracker, Listener, tunnel_config};
 use crate::random;
-use crate::state::Registry;
+use crate::state::{FollowError, InterceptionCa, Live, Registry};
 use crate::tasks::Tasks;
 use crate::upstream::UpstreamGauges;
 
@@ -44,7 +40,7 @@ pub struct Server {
     api: Api,
     api_limits: ConnLimits,
     reload: Reload,
-    keeping: Option<Keeping>,
+    upkeep: Option<Upkeep>,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -54,22 +50,22 @@ pub struct Server {
     _data_dir: DataDir,
 }
 
-/// What a person wants to know once the server runs.
+/// The facts that a person wants to know once the server runs.
 #[derive(Debug)]
 pub struct Started {
-    /// Where callers reach the proxy.
+    /// The URLs by which callers reach the proxy.
     pub proxy: Vec<String>,
-    /// Where the API listens.
+    /// The URL of the API.
     pub api: String,
-    /// Where the server keeps its files.
+    /// The directory in which the server keeps its files.
     pub data_dir: PathBuf,
     /// The operator's token.
     pub admin_token: AdminToken,
     /// The file with the interception CA's certificate.
     pub ca: PathBuf,
-    /// Where connections and tokens are kept.
+    /// The store that connections and tokens are kept in.
     pub store: StoreUrl,
-    /// How many connections are in force.
+    /// The number of connections in force.
     pub connections: usize,
     /// The number of them that can't be used.
     pub unusable: usize,
@@ -77,7 +73,7 @@ pub struct Started {
     pub integration: Option<String>,
 }
 
-/// Why the server can't start. The text says what to do.
+/// The reason why the server can't start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory can't be used.
@@ -97,11 +93,11 @@ pub enum StartError {
     Assembly(#[from] AssemblyError),
     /// The store or its keys can't be worked with.
     #[error(transparent)]
-    Backing(#[from] BackingError),
+    Store(#[from] OpenStoreError),
     /// There is no interception CA.
     #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// What the store has can't be in force.
+    Ca(#[from] OpenCaError),
+    /// The store's records can't be in force.
     #[error(transparent)]
     Follow(#[from] FollowError),
     /// The log can't be set up.
@@ -138,37 +134,29 @@ impl Server {
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
         let gauges = Arc::<UpstreamGauges>::default();
         let open = open(&config, &environment, &live, &ledger, &gauges);
-        let (trust, keeping) = signals.runtime.block_on(Box::pin(open))?;
+        let (ca, upkeep) = signals.runtime.block_on(Box::pin(open))?;
         let (stop, stopped) = watch::channel(false);
         let mut shared =
-            shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls(&trust)?);
-        shared.tokens = keeping.as_ref().map(Keeping::tokens);
-        let (draining, clock) = (Arc::default(), shared.ledger.clock.clone());
-        let overview = Arc::new(Overview::new(live, clock, &config));
+            shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls(&ca)?);
+        shared.tokens = upkeep.as_ref().map(|upkeep| upkeep.storage().refreshes.clone());
+        let draining = Arc::default();
         let rooms = ApiState {
             proxies: addresses(&proxy_listeners, &config).into(),
-            ..rooms(&config, keeping.as_ref(), &trust, &overview, &shared, &draining)
+            ..rooms(&config, upkeep.as_ref(), &ca, &shared, &draining)
         };
-        let beside = console::router(rooms::console(&rooms, &config, &shared));
+        let beside = console::router(wiring::console(&rooms, &config, &shared));
         Ok(Self {
             started: Started {
-                ca: trust.certificate.clone(),
+                ca: ca.certificate().to_owned(),
                 ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
-                    .with(&shared.in_force.load().registry)
+                    .with(&shared.live.load().registry)
             },
             api_listener,
             api: Api::new(rooms, beside),
-            api_limits: rooms::api_limits(&config),
+            api_limits: wiring::api_limits(&config),
             workers: start_workers(&proxy_listeners, &shared)?,
-            reload: Reload {
-                assembly,
-                overview,
-                generation: 0,
-                running: config,
-                options,
-                environment,
-            },
-            keeping,
+            reload: Reload { assembly, live, generation: 0, running: config, options, environment },
+            upkeep,
             stop,
             draining,
             signals,
@@ -177,7 +165,7 @@ impl Server {
         })
     }
 
-    /// What a person wants to know.
+    /// The facts that a person wants to know.
     #[must_use]
     pub fn started(&self) -> &Started {
         &self.started
@@ -207,36 +195,36 @@ impl Server {
         let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
         let serving = listener.serve(api, Arc::clone(&conn_tracker), tasks.clone());
-        let keeping = self.keeping.as_ref();
+        let upkeep = self.upkeep.as_ref();
         // The API goes on while requests are finished, or nobody could ask how things stand.
         let ending = async {
-            self.signals.wait(&mut self.reload, keeping).await;
+            self.signals.wait(&mut self.reload, upkeep).await;
             tracing::info!("shutting down: requests in flight are finished first");
             self.draining.store(true, Relaxed);
-            keeping.inspect(|keeping| keeping.wind_down());
+            upkeep.inspect(|upkeep| upkeep.wind_down());
             let _nobody_listens = self.stop.send(true);
             while self.workers.iter().any(|worker| !worker.is_finished()) {
-                tokio::time::sleep(GLANCE).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
         tokio::select! {
             served = serving => served.map_err(StartError::Thread)?,
             () = conn_tracker.sweep() => {}
-            () = work(keeping) => {}
+            () = work(upkeep) => {}
             () = ending => {}
         }
         conn_tracker.drain();
-        let _cut = tokio::time::timeout(LAST_ANSWERS, tasks.finished()).await;
-        if let Some(keeping) = &self.keeping {
+        let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, tasks.finished()).await;
+        if let Some(upkeep) = &self.upkeep {
             let grace = self.reload.running.shutdown_grace;
-            if tokio::time::timeout(grace, Box::pin(keeping.finish_errands())).await.is_err() {
-                let left = keeping.errands().running();
+            if tokio::time::timeout(grace, Box::pin(upkeep.finish_errands())).await.is_err() {
+                let left = upkeep.errands().running();
                 tracing::error!(
                     left,
                     "OAuth refreshes were cut off, because shutdown_grace was over: raise it"
                 );
             }
-            let _cut = tokio::time::timeout(LAST_ANSWERS, keeping.close()).await;
+            let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, upkeep.close()).await;
         }
         Ok(())
     }
@@ -264,15 +252,16 @@ impl Signals {
     }
 
     /// Returns when the server is told to stop; reloads as often as it is told to.
-    async fn wait(&mut self, reload: &mut Reload, keeping: Option<&Keeping>) {
+    async fn wait(&mut self, reload: &mut Reload, upkeep: Option<&Upkeep>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hang_up.recv() => {
                     reload.run();
-                    if let Some(keeping) = keeping {
-                        keeping.begin_afresh();
+                    // Records of the store may bear names that are no longer declared.
+                    if let Some(upkeep) = upkeep {
+                        upkeep.storage().persistence.take_up_soon();
                     }
                 }
             }
@@ -280,34 +269,33 @@ impl Signals {
     }
 }
 
-/// Opens what is kept beyond the process, if anything is, and the CA, which may be among it.
+/// Opens the store, if there is one, and the CA, which may be in it.
 async fn open(
     config: &Config,
     environment: &Environment,
     live: &Arc<Live>,
     ledger: &Ledger,
     gauges: &Arc<UpstreamGauges>,
-) -> Result<(Arc<Trust>, Option<Keeping>), StartError> {
-    let backing = Backing::open(config, environment).await?;
+) -> Result<(Arc<InterceptionCa>, Option<Upkeep>), StartError> {
+    let kept = open_store(config, environment).await?;
     let (clock, metrics) = (ledger.clock.clone(), Arc::clone(&ledger.metrics));
-    let trust = Arc::new(Trust::open(config, backing.as_ref(), clock, metrics).await?);
-    let keeping = match backing {
-        Some(backing) => Some(Keeping::open(config, backing, &trust, live, ledger, gauges).await?),
+    let ca = Arc::new(open_ca(config, kept.as_ref(), clock, metrics).await?);
+    let upkeep = match kept {
+        Some(kept) => Some(Upkeep::start(config, kept, &ca, live, ledger, gauges).await?),
         None => None,
     };
-    Ok((trust, keeping))
+    Ok((ca, upkeep))
 }
 
-/// What callers are shown inside tunnels.
-fn tunnel_tls(trust: &Trust) -> Result<Arc<ServerConfig>, StartError> {
-    let leaves = Arc::<LeafCache>::clone(&trust.leaves);
-    tunnel_config(leaves).map_err(StartError::Tls)
+/// The TLS configuration by which callers are answered inside tunnels.
+fn tunnel_tls(ca: &InterceptionCa) -> Result<Arc<ServerConfig>, StartError> {
+    tunnel_config(Arc::clone(ca.leaves()) as _).map_err(StartError::Tls)
 }
 
 /// Follows the store for as long as the server runs, if there is one.
-async fn work(keeping: Option<&Keeping>) {
-    match keeping {
-        Some(keeping) => Box::pin(keeping.work()).await,
+async fn work(upkeep: Option<&Upkeep>) {
+    match upkeep {
+        Some(upkeep) => Box::pin(upkeep.work()).await,
         None => std::future::pending().await,
     }
 }
@@ -383,7 +371,7 @@ impl Started {
     }
 }
 
-/// How often the main thread looks whether the workers have ended.
-const GLANCE: Duration = Duration::from_millis(20);
-/// How long the API may take for what it is answering when all else has ended.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// The interval at which the main thread looks whether the workers have ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The time that the API may take for what it is answering when all else has ended.
+const LAST_RESPONSES_TIMEOUT: Duration = Duration::from_secs(1);

@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::data_dir::{DataDirError, write_secret};
-use super::trust::CERTIFICATE;
+use super::ca::CERTIFICATE;
 use crate::config::{Config, StoreUrl};
+use crate::secret::file::{self, SecretFileError};
 use crate::store::beside;
 
 /// The files that show that a store was used; with all of them gone, an empty one may begin.
@@ -35,9 +35,9 @@ pub(super) fn signs(config: &Config) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// When it can't be written.
-pub(super) fn mark(config: &Config) -> Result<(), DataDirError> {
+pub(super) fn mark(config: &Config) -> Result<(), SecretFileError> {
     let mark = config.data_dir.join(MARK);
-    if mark.exists() { Ok(()) } else { write_secret(&mark, MEANING) }
+    if mark.exists() { Ok(()) } else { file::write(&mark, MEANING) }
 }
 
 const MARK: &str = "store.used";

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
@@ -13,16 +12,16 @@ use crate::error::chain;
 use crate::ledger::Ledger;
 use crate::listener::{ConnLimit, ConnLimits, ConnTracker, Listener};
 use crate::oauth::RefreshHandle;
-use crate::proxy::{InForce, Proxy, Via};
+use crate::proxy::{Proxy, Via};
 use crate::rate_limit::MemoryBudget;
+use crate::state::Live;
 use crate::tasks::Tasks;
 use crate::upstream::{Upstream, UpstreamGauges};
 
-/// What all workers share.
+/// Everything that all workers share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
-    pub(super) in_force: Arc<ArcSwap<InForce>>,
-    pub(super) changes: watch::Receiver<u64>,
+    pub(super) live: Arc<Live>,
     /// Turns true when the server goes down.
     pub(super) stop: watch::Receiver<bool>,
     pub(super) ledger: Arc<Ledger>,
@@ -32,12 +31,36 @@ pub(super) struct Shared {
     pub(super) limits: ConnLimits,
     pub(super) grace: Duration,
     pub(super) workers: usize,
-    /// What callers are shown inside tunnels.
+    /// The certificates that callers are shown inside tunnels.
     pub(super) tunnel_tls: Arc<ServerConfig>,
-    /// Where requests ask for other tokens, if anything is kept.
+    /// The handle by which requests ask for other tokens, if anything is kept.
     pub(super) tokens: Option<RefreshHandle>,
-    /// What kept request bodies hold, on all workers together.
+    /// The memory that kept request bodies hold, on all workers together.
     pub(super) replay_memory: Arc<MemoryBudget>,
+}
+
+impl Shared {
+    /// A data plane over what is shared, with its own way out and conns.
+    pub(super) fn proxy(
+        &self,
+        upstream: Upstream,
+        tasks: Tasks,
+        conn_tracker: Arc<ConnTracker>,
+    ) -> Proxy {
+        Proxy {
+            in_force: Arc::clone(&self.live),
+            changes: self.live.changes(),
+            stop: self.stop.clone(),
+            upstream,
+            ledger: Arc::clone(&self.ledger),
+            via: self.via.clone(),
+            tasks,
+            conn_tracker,
+            tunnel_tls: Arc::clone(&self.tunnel_tls),
+            tokens: self.tokens.clone(),
+            replay_memory: Arc::clone(&self.replay_memory),
+        }
+    }
 }
 
 /// Starts a worker thread that serves `listeners` until it is told to stop.
@@ -66,19 +89,8 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
     let (tasks, background) = (Tasks::default(), Tasks::default());
     let conn_tracker =
         Arc::new(ConnTracker::new(Arc::clone(&shared.conn_limit), shared.limits, shared.workers));
-    let proxy = Arc::new(Proxy {
-        in_force: Arc::clone(&shared.in_force),
-        changes: shared.changes.clone(),
-        stop: shared.stop.clone(),
-        upstream: Upstream::new(Arc::clone(&shared.gauges), background.clone(), shared.workers),
-        ledger: Arc::clone(&shared.ledger),
-        via: shared.via.clone(),
-        tasks: tasks.clone(),
-        conn_tracker: Arc::clone(&conn_tracker),
-        tunnel_tls: Arc::clone(&shared.tunnel_tls),
-        tokens: shared.tokens.clone(),
-        replay_memory: Arc::clone(&shared.replay_memory),
-    });
+    let upstream = Upstream::new(Arc::clone(&shared.gauges), background.clone(), shared.workers);
+    let proxy = Arc::new(shared.proxy(upstream, tasks.clone(), Arc::clone(&conn_tracker)));
     let mut stop = shared.stop.clone();
     let accepting = listeners.into_iter().map(|listener| {
         listener.serve(Arc::clone(&proxy), Arc::clone(&conn_tracker), tasks.clone())
@@ -90,7 +102,7 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
             }
         }
         () = conn_tracker.sweep() => {}
-        () = proxy.upstream.sweep(|| Arc::clone(&shared.in_force.load().rules)) => {}
+        () = proxy.upstream.sweep(|| Arc::clone(&shared.live.load().rules)) => {}
         _stopped = stop.wait_for(|stopped| *stopped) => {}
     }
     conn_tracker.drain();

@@ -141,6 +141,7 @@ fn by_configuration(
         own: OwnListeners::default(),
         names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
         admin: None,
+        clock: Clock::system(),
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;
     let ask = ProxyRequest::for_url(method, &arguments.target, tags);

@@ -66,7 +66,7 @@ impl FromRequestParts<ConsoleState> for PageContext {
             // Beyond its share the conn ends with this answer.
             let _answered_all_the_same = presence.mark_authenticated(Some(session.token));
         }
-        let per_minute = state.services.management.rules().requests_per_minute;
+        let per_minute = state.services.management.settings().requests_per_minute;
         if let Err(exceeded) = state.services.rate_limits.count_request(&session.token, per_minute)
         {
             return Err(PageError::from(errors::too_many(exceeded)));

@@ -49,7 +49,7 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
     let counted = state
         .services
         .rate_limits
-        .count_request(&digest, state.services.management.rules().requests_per_minute);
+        .count_request(&digest, state.services.management.settings().requests_per_minute);
     counted.map_err(|exceeded| PageError::from(errors::too_many(exceeded)))?;
     let begun = state.sessions.begin(digest, instant());
     let begun = begun.map_err(|failed| {

@@ -120,18 +120,18 @@ impl AuditReader<'_> {
             older_than: position("page[after]", window.after.as_deref())?,
             newer_than: position("page[before]", window.before.as_deref())?,
         };
-        let Some(keeping) = &self.management.keeping else {
+        let Ok(persistence) = self.management.persistence() else {
             let listing = ListPage { items: Vec::new(), has_more: false };
             return Ok(AuditPage { listing, looked_until: None, newest: None });
         };
         let enough = usize::try_from(window.limit).unwrap_or(usize::MAX).saturating_add(1);
         let backwards = reads_backwards(window);
         let found = if backwards {
-            let mut found = self.upwards(keeping.store(), stretch, enough).await?;
+            let mut found = self.upwards(persistence.store(), stretch, enough).await?;
             found.entries.reverse();
             found
         } else {
-            self.downwards(keeping.store(), stretch, enough).await?
+            self.downwards(persistence.store(), stretch, enough).await?
         };
         let AuditSearch { entries, looked_until, newest } = found;
         let listing = cut(entries, window, looked_until.is_some());

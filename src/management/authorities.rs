@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Management;
 use super::connections::store_failed;
 use super::fault::{About, Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
-use super::{Keeping, Management};
 use crate::ca::{CaError, CertificateAuthority};
-use crate::model::record::{CaRecord, new_id, whole_microseconds};
-use crate::model::sealed::Context;
-use crate::random;
-use crate::vault::{SealError, Vault};
+use crate::model::record::CaRecord;
+use crate::state::{Persistence, seal_authority};
 
 /// A CA that was made just now.
 #[derive(Clone, Debug)]
@@ -22,33 +20,6 @@ pub struct Successor {
     pub certificate: String,
     /// From when it signs.
     pub signs_from: Timestamp,
-}
-
-/// A CA's record can't be made.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// There is no randomness for its id.
-    #[error(transparent)]
-    Chance(#[from] random::RandomError),
-    /// Its key can't be sealed.
-    #[error("the CA's key can't be sealed")]
-    Seal(#[from] SealError),
-}
-
-/// The record of a CA, its key sealed.
-///
-/// # Errors
-/// [`RecordError`] when there is no randomness.
-pub fn seal_authority(
-    vault: &Vault,
-    authority: &CertificateAuthority,
-    signs_from: Timestamp,
-) -> Result<CaRecord, RecordError> {
-    let (id, signs_from) = (new_id()?, whole_microseconds(signs_from));
-    let certificate = authority.certificate();
-    let context = Context::Authority { id, certificate, signs_from };
-    let sealed = vault.seal(&context, &authority.key())?;
-    Ok(CaRecord { id, certificate: certificate.into(), signs_from, sealed })
 }
 
 impl Management {
@@ -62,15 +33,15 @@ impl Management {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
         let overlap = read(form)?;
-        if self.view.has_own_authority() {
+        if self.settings().has_own_authority {
             return Err(Refused::AuthorityConfigured);
         }
-        let keeping = self.keeping()?;
+        let persistence = self.persistence()?;
         let now = self.clock.now();
         let overlap = SignedDuration::try_from(overlap).unwrap_or(SignedDuration::MAX);
         let signs_from = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
-        let record = make(keeping, now, signs_from)?;
-        let added = keeping.store().add_authority(&record, now).await;
+        let record = make(persistence, now, signs_from)?;
+        let added = persistence.store().add_authority(&record, now).await;
         let revision = added.map_err(|error| store_failed(&error))?;
         let operator = &*operator.caller().name;
         let signs_from = record.signs_from;
@@ -90,14 +61,18 @@ fn read(mut form: Form) -> Result<Duration, Refused> {
     form.close(Some(overlap.unwrap_or(DEFAULT_OVERLAP)))
 }
 
-fn make(keeping: &dyn Keeping, now: Timestamp, signs_from: Timestamp) -> Result<CaRecord, Refused> {
+fn make(
+    persistence: &Persistence,
+    now: Timestamp,
+    signs_from: Timestamp,
+) -> Result<CaRecord, Refused> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         tracing::error!(error, "an interception CA can't be made");
         Refused::Internal
     };
     let authority = CertificateAuthority::generate(now);
     let authority = authority.map_err(|error: CaError| failed(&error))?;
-    let record = seal_authority(&keeping.vault(), &authority, signs_from);
+    let record = seal_authority(&persistence.vault(), &authority, signs_from);
     record.map_err(|error| failed(&error))
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Management;
 use super::draft::{Change, Draft};
 use super::fault::{Refused, Scope};
 use super::form::Form;
 use super::operator::Operator;
 use super::unusable::Unusable;
-use super::{Keeping, Management};
 use crate::error::chain;
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
@@ -18,6 +18,7 @@ use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds}
 use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
 use crate::state::ConnectionSource;
+use crate::state::Persistence;
 use crate::store;
 use crate::vault::Vault;
 
@@ -99,20 +100,20 @@ impl ReadAccess<'_> {
 
     /// How a static connection of the store is shown; `None` of one by OAuth.
     pub(super) fn shown(&self, record: &ConnectionRecord) -> Option<ConnectionView> {
-        ConnectionView::of(record, self.management.keeping.as_deref()?.vault().as_ref())
+        ConnectionView::of(record, self.management.persistence().ok()?.vault().as_ref())
     }
 
     /// What is declared under this name.
     pub(super) fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
-        let registry = self.management.view.registry();
+        let registry = self.management.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
         let declared = listing.source == ConnectionSource::Declared;
         declared.then(|| Arc::clone(&listing.connection))
     }
 
     pub(super) async fn record(&self, name: &ConnectionName) -> Result<ConnectionRecord, Refused> {
-        let Some(keeping) = &self.management.keeping else { return Err(Refused::NotFound) };
-        let found = keeping.store().connection(&self.integration, name).await;
+        let Ok(persistence) = self.management.persistence() else { return Err(Refused::NotFound) };
+        let found = persistence.store().connection(&self.integration, name).await;
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
     }
 
@@ -137,32 +138,32 @@ impl WriteAccess<'_> {
         form: Form,
     ) -> Result<ConnectionView, Refused> {
         let ReadAccess { management, operator, integration } = &self.0;
-        let draft = Draft::read(kind, form, &management.rules())?;
+        let draft = Draft::read(kind, form, &management.settings())?;
         if !operator.reaches(integration, &draft.name) {
             return Err(Refused::OutOfReach);
         }
         if self.0.declared(&draft.name).is_some() {
             return Err(Refused::Taken);
         }
-        let keeping = management.keeping()?;
-        let record = management.seal_draft(keeping, integration, draft)?;
-        let created = keeping.store().create_connection(&record).await;
+        let persistence = management.persistence()?;
+        let record = management.seal_draft(persistence, integration, draft)?;
+        let created = persistence.store().create_connection(&record).await;
         let revision = created.map_err(|error| store_failed(&error))?;
         self.0.management.settle(revision).await;
         if self.0.declared(&record.name).is_some() {
-            return self.give_way(keeping, &record).await;
+            return self.give_way(persistence, &record).await;
         }
         self.log("a connection was created", kind, &record.name);
-        ConnectionView::of(&record, &keeping.vault()).ok_or(Refused::Internal)
+        ConnectionView::of(&record, &persistence.vault()).ok_or(Refused::Internal)
     }
 
     /// The configuration has come to declare the same name meanwhile, and has the better right.
     async fn give_way(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         record: &ConnectionRecord,
     ) -> Result<ConnectionView, Refused> {
-        let deleted = keeping
+        let deleted = persistence
             .store()
             .delete_connection(&record.integration, &record.name, record.kind())
             .await;
@@ -183,15 +184,17 @@ impl WriteAccess<'_> {
         form: Form,
     ) -> Result<(), Refused> {
         let name = self.changeable(kind, name)?;
-        let Some(keeping) = &self.0.management.keeping else { return Err(Refused::NotFound) };
+        let Ok(persistence) = self.0.management.persistence() else {
+            return Err(Refused::NotFound);
+        };
         let mut before = self.of_kind(kind, &name).await?;
         let change = Change::read(&before, form)?;
         if change.is_nothing(&before) {
             return Ok(());
         }
         for _again in 0..ATTEMPTS {
-            let after = self.0.management.changed(&**keeping, &before, &change).await?;
-            let replaced = keeping.store().replace_connection(&before, &after).await;
+            let after = self.0.management.changed(persistence, &before, &change).await?;
+            let replaced = persistence.store().replace_connection(&before, &after).await;
             if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
                 self.log("a connection was changed", kind, &name);
                 self.0.management.settle(revision).await;
@@ -213,8 +216,10 @@ impl WriteAccess<'_> {
     /// [`Refused`]: there is none, it is declared, or the store fails.
     pub async fn delete(&self, kind: ConnectionType, name: &str) -> Result<(), Refused> {
         let name = self.changeable(kind, name)?;
-        let Some(keeping) = &self.0.management.keeping else { return Err(Refused::NotFound) };
-        let deleted = keeping.store().delete_connection(&self.0.integration, &name, kind).await;
+        let Ok(persistence) = self.0.management.persistence() else {
+            return Err(Refused::NotFound);
+        };
+        let deleted = persistence.store().delete_connection(&self.0.integration, &name, kind).await;
         let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
         self.log("a connection was deleted", kind, &name);
         self.0.management.settle(revision).await;
@@ -255,7 +260,7 @@ impl WriteAccess<'_> {
 impl Management {
     /// How a declared connection is shown.
     pub(super) fn shown(&self, connection: &Connection) -> Option<ConnectionView> {
-        let since = self.view.declared_since();
+        let since = self.settings().read_at;
         Some(ConnectionView {
             name: connection.name().clone(),
             allowed_domain: connection.allowed_domain()?.clone(),
@@ -269,7 +274,7 @@ impl Management {
 
     fn seal_draft(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         integration: &IntegrationName,
         draft: Draft,
     ) -> Result<ConnectionRecord, Refused> {
@@ -283,7 +288,7 @@ impl Management {
             allowed_domain: Some(&allowed_domain),
             detail: &detail,
         };
-        let sealed = seal(keeping, &context, &secret)?;
+        let sealed = seal(persistence, &context, &secret)?;
         let integration = integration.clone();
         Ok(ConnectionRecord {
             uuid,
@@ -300,20 +305,20 @@ impl Management {
     /// The record as the change makes it: sealed anew, since the context may be another.
     async fn changed(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         before: &ConnectionRecord,
         change: &Change,
     ) -> Result<ConnectionRecord, Refused> {
         // Opened even where another secret takes its place: a row that was edited by hand would
         // else have the new one sealed for a place of the editor's choice.
         let whose = format!("the connection {}.{}", before.integration, before.name);
-        let kept = keeping.open(whose, before.context(), &before.sealed).await;
+        let kept = persistence.open(&whose, before.context(), &before.sealed).await;
         let kept = kept.map_err(Refused::from)?;
         let secret = change.secret.clone().unwrap_or(kept);
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);
         after.updated_at = self.moved(before.updated_at);
-        after.sealed = seal(keeping, &after.context(), &secret)?;
+        after.sealed = seal(persistence, &after.context(), &secret)?;
         Ok(after)
     }
 }
@@ -347,11 +352,11 @@ impl ConnectionView {
 }
 
 pub(super) fn seal(
-    keeping: &dyn Keeping,
+    persistence: &Persistence,
     context: &Context<'_>,
     secret: &Secret,
 ) -> Result<Sealed, Refused> {
-    keeping.vault().seal(context, secret).map_err(|error| {
+    persistence.vault().seal(context, secret).map_err(|error| {
         tracing::error!(error = %chain(&error), "a secret was not stored: it can't be sealed");
         Refused::Internal
     })

@@ -1,6 +1,5 @@
 //! What is entered of a connection, read into what can't be wrong.
 
-use super::Rules;
 use super::fault::{About, Refused};
 use super::form::Form;
 use crate::model::connection::ConnectionType;
@@ -9,6 +8,7 @@ use crate::model::field::{self, CredentialField};
 use crate::model::name::{ConnectionName, NameError, ZENDESK};
 use crate::model::record::{ConnectionRecord, Detail};
 use crate::secret::Secret;
+use crate::state::ManagementSettings;
 
 /// A connection that is to be made.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ impl Draft {
     pub(super) fn read(
         kind: ConnectionType,
         mut form: Form,
-        rules: &Rules,
+        settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
-        let name = form.require("name", About::Name, |text| parse_name(text, rules));
+        let name = form.require("name", About::Name, |text| parse_name(text, settings));
         let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
         if let Some(field) = text_field(kind) {
             form.demand(field);
@@ -148,9 +148,9 @@ fn secret_field(kind: ConnectionType) -> &'static str {
     }
 }
 
-fn parse_name(text: &str, rules: &Rules) -> Result<ConnectionName, NameError> {
+fn parse_name(text: &str, settings: &ManagementSettings) -> Result<ConnectionName, NameError> {
     match ConnectionName::parse(text) {
-        Ok(name) if name.as_str() == ZENDESK && !rules.allow_static_zendesk => {
+        Ok(name) if name.as_str() == ZENDESK && !settings.allow_static_zendesk => {
             Err(NameError::Reserved)
         }
         verdict => verdict,

@@ -81,6 +81,8 @@ impl Explainer<'_> {
         let read = method.zip(url);
         let read = read.map(|(method, url)| Question { method, url, integration, connection });
         let question = form.close(read)?;
-        Ok(self.management.view.explain(self.operator.caller(), &question))
+        let management = self.management;
+        let (in_force, now) = (management.live.load(), management.clock.now());
+        Ok((management.explain)(&in_force, self.operator.caller(), &question, now))
     }
 }

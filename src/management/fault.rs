@@ -6,6 +6,7 @@ use crate::error::chain;
 use crate::model::sealed::KeyId;
 use crate::oauth::TokenFailure;
 use crate::random;
+use crate::state::KeysError;
 use crate::vault::OpenError;
 
 /// One thing that is wrong with what was entered; the title never contains a secret.
@@ -139,6 +140,16 @@ impl fmt::Display for Scope {
 pub(super) fn no_randomness(error: &random::RandomError) -> Refused {
     tracing::error!(error = %chain(error), "a management request failed: the system gives no random bytes");
     Refused::Internal
+}
+
+impl From<KeysError> for Refused {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Environment => Self::KeysFromEnvironment,
+            error @ KeysError::Needed(..) => Self::KeysNeeded(error.to_string()),
+            error => Self::KeysUnreadable(chain(&error).to_string()),
+        }
+    }
 }
 
 impl From<OpenError> for Refused {

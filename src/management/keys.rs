@@ -45,9 +45,9 @@ impl Management {
     pub async fn keys(&self, operator: &Operator) -> Result<Vec<KeyUse>, Refused> {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
-        let Some(keeping) = &self.keeping else { return Ok(Vec::new()) };
-        let used = keeping.store().key_usage().await.map_err(|error| store_failed(&error))?;
-        let (vault, in_file) = (keeping.vault(), keeping.keys_in_file());
+        let Ok(persistence) = self.persistence() else { return Ok(Vec::new()) };
+        let used = persistence.store().key_usage().await.map_err(|error| store_failed(&error))?;
+        let (vault, in_file) = (persistence.vault(), persistence.keys_in_file());
         let keyring = vault.keyring();
         // Those in use come first, in their order, then what the file alone has, then what records
         // alone name.
@@ -77,11 +77,11 @@ impl Management {
     pub async fn rotate(&self, operator: &Operator) -> Result<Rotated, Refused> {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
-        let keeping = self.keeping()?;
-        keeping.renew_keys().await?;
-        let vault = keeping.vault();
+        let persistence = self.persistence()?;
+        persistence.reread_keys().await?;
+        let vault = persistence.vault();
         let key = vault.keyring().first_id().to_owned();
-        let mut walk = Walk { store: keeping.store(), vault: &vault, rewrapped: 0, failed: 0 };
+        let mut walk = Walk { store: persistence.store(), vault: &vault, rewrapped: 0, failed: 0 };
         walk.connections(&key).await.map_err(|error| store_failed(&error))?;
         walk.tokens(&key).await.map_err(|error| store_failed(&error))?;
         walk.authorities(&key).await.map_err(|error| store_failed(&error))?;

@@ -59,7 +59,7 @@ impl ReadAccess<'_> {
         };
         let mut all = BTreeMap::new();
         all.extend(stored.into_iter().map(|shown| (shown.name().clone(), shown)));
-        let registry = self.management.view.registry();
+        let registry = self.management.registry();
         for connection in registry.declared_in(&self.integration) {
             let name = connection.name();
             // Where the stored ones go on, they come before what is declared beyond them.
@@ -84,11 +84,11 @@ impl ReadAccess<'_> {
         &self,
         window: &PageRange,
     ) -> Result<(Vec<AnyConnection>, Option<(String, String)>), Refused> {
-        let Some(keeping) = &self.management.keeping else { return Ok((Vec::new(), None)) };
+        let Ok(persistence) = self.management.persistence() else { return Ok((Vec::new(), None)) };
         let mut rest = window.clone();
         // A page of which nothing can be read has no cursor to go on from.
         loop {
-            let page = keeping.store().connections(&self.integration, &rest).await;
+            let page = persistence.store().connections(&self.integration, &rest).await;
             let mut page = page.map_err(|error| store_failed(&error))?;
             let ends = page.ends.take().filter(|_ends| page.has_more);
             let records = readable(page);
@@ -109,13 +109,13 @@ impl ReadAccess<'_> {
         mut names: Vec<ConnectionName>,
         window: &PageRange,
     ) -> Result<Vec<AnyConnection>, Refused> {
-        let Some(keeping) = &self.management.keeping else { return Ok(Vec::new()) };
+        let Ok(persistence) = self.management.persistence() else { return Ok(Vec::new()) };
         names.retain(|name| contains(window, name));
         names.sort();
         names.dedup();
         let mut found = Vec::new();
         for name in names {
-            let record = keeping.store().connection(&self.integration, &name).await;
+            let record = persistence.store().connection(&self.integration, &name).await;
             match record {
                 Err(error @ store::Error::Inconsistent { .. }) => unreadable(&error),
                 record => {

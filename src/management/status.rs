@@ -166,7 +166,7 @@ impl Management {
         let mut known = match &operator.caller().reach {
             Reach::One(own, _) => vec![own.clone()],
             Reach::Every(Some(pairs)) => pairs.iter().map(|pair| pair.0.clone()).collect(),
-            Reach::Every(None) => self.view.registry().integrations().cloned().collect(),
+            Reach::Every(None) => self.registry().integrations().cloned().collect(),
         };
         known.sort();
         known.dedup();
@@ -178,7 +178,7 @@ impl ReadAccess<'_> {
     /// How the connections stand that are looked for, in the order of their names.
     #[must_use]
     pub fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
-        let (registry, now) = (self.management.view.registry(), self.management.clock.now());
+        let (registry, now) = (self.management.registry(), self.management.clock.now());
         let within: Vec<_> = registry
             .listed_in(self.integration.as_str())
             .filter(|listing| self.operator.reaches(&self.integration, listing.connection.name()))
@@ -203,7 +203,7 @@ impl ReadAccess<'_> {
     #[must_use]
     pub fn status_of(&self, name: &str) -> Option<ConnectionStatus> {
         let name = self.name(name).ok()?;
-        let registry = self.management.view.registry();
+        let registry = self.management.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
         Some(ConnectionStatus::of(listing, self.management.clock.now()))
     }
@@ -215,7 +215,7 @@ impl ReadAccess<'_> {
     /// [`Refused::NotFound`] when there is no such client; and when the store fails.
     pub async fn of_client(&self, uuid: &str) -> Result<Vec<ConnectionName>, Refused> {
         let client = self.show_client(uuid).await?.record().uuid;
-        let registry = self.management.view.registry();
+        let registry = self.management.registry();
         let of_it = |connection: &Connection| matches!(connection.detail(), Detail::OAuth(grant) if grant.client == client);
         let mut names: Vec<_> = registry
             .listed_in(self.integration.as_str())

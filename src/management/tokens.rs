@@ -3,16 +3,17 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::Management;
 use super::connections::store_failed;
 use super::fault::{About, Refused, Scope, no_randomness};
 use super::form::Form;
 use super::listing::{ListPage, cut, readable, reads_backwards};
 use super::operator::Operator;
-use super::{Keeping, Management};
 use crate::model::caller::Reach;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
 use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
+use crate::state::Persistence;
 use crate::store::{self, PageRange};
 
 /// The right to administer tokens, as far as the operator's own token reaches.
@@ -67,16 +68,16 @@ impl TokenAdmin<'_> {
         if !own.reach.includes(&reach) {
             return Err(Refused::OutOfReach);
         }
-        let keeping = management.keeping()?;
+        let persistence = management.persistence()?;
         if self.is_declared(&name, &reach, now) {
             return Err(Refused::Taken);
         }
-        let warnings = self.warnings(keeping, &reach).await?;
+        let warnings = self.warnings(persistence, &reach).await?;
         let secret = token::generate().map_err(|error| no_randomness(&error))?;
         let digest = TokenDigest::of(secret.expose()).ok_or(Refused::Internal)?;
         let id = new_id().map_err(|error| no_randomness(&error))?;
         let claims = TokenClaims { id, name: &name, reach: &reach, scopes, expires_at, digest };
-        let mac = keeping.vault().mac(&claims);
+        let mac = persistence.vault().mac(&claims);
         let record = TokenRecord {
             id,
             name,
@@ -88,7 +89,7 @@ impl TokenAdmin<'_> {
             digest,
             mac,
         };
-        let created = keeping.store().create_token(&record).await;
+        let created = persistence.store().create_token(&record).await;
         let revision = created.map_err(|error| store_failed(&error))?;
         self.log("a token was created", &record);
         self.management.settle(revision).await;
@@ -98,7 +99,7 @@ impl TokenAdmin<'_> {
     /// Tells whether a token that is not of the store, and has not expired, has the name: a
     /// declared one, or the operator's own.
     fn is_declared(&self, name: &str, reach: &Reach, now: Timestamp) -> bool {
-        self.management.view.registry().holders().any(|holder| {
+        self.management.registry().holders().any(|holder| {
             let caller = &holder.caller;
             holder.id().is_none()
                 && *caller.name == *name
@@ -109,15 +110,19 @@ impl TokenAdmin<'_> {
 
     /// A sentence for each listed connection that does not exist. The token may be for one that
     /// is made later, so that this is no fault.
-    async fn warnings(&self, keeping: &dyn Keeping, reach: &Reach) -> Result<Vec<String>, Refused> {
-        let registry = self.management.view.registry();
+    async fn warnings(
+        &self,
+        persistence: &Persistence,
+        reach: &Reach,
+    ) -> Result<Vec<String>, Refused> {
+        let registry = self.management.registry();
         let mut warnings = Vec::new();
         for (integration, name) in reach.pairs() {
             if registry.lookup(integration.as_str(), name.as_str()).is_some() {
                 continue;
             }
             // A connection whose secret can't be opened is in the store all the same.
-            let found = match keeping.store().connection(integration, name).await {
+            let found = match persistence.store().connection(integration, name).await {
                 Err(store::Error::Inconsistent { .. }) => true,
                 found => found.map_err(|error| store_failed(&error))?.is_some(),
             };
@@ -137,14 +142,15 @@ impl TokenAdmin<'_> {
     /// # Errors
     /// When the store fails.
     pub async fn list(&self, window: &PageRange) -> Result<ListPage<TokenRecord>, Refused> {
-        let Some(keeping) = &self.management.keeping else {
+        let Ok(persistence) = self.management.persistence() else {
             return Ok(ListPage { items: Vec::new(), has_more: false });
         };
         let (mut found, mut rest) = (Vec::new(), window.clone());
         let wanted = usize::try_from(window.limit).unwrap_or(usize::MAX);
         // Some of a page may be out of reach, so that it may take more than one.
         loop {
-            let page = keeping.store().tokens(&rest).await.map_err(|error| store_failed(&error))?;
+            let page =
+                persistence.store().tokens(&rest).await.map_err(|error| store_failed(&error))?;
             let ends = page.ends.clone().filter(|_ends| page.has_more);
             let mut tokens = readable(page);
             tokens.retain(|token| self.operator.caller().reach.includes(&token.reach));
@@ -172,17 +178,17 @@ impl TokenAdmin<'_> {
     /// [`Refused`]: there is none within reach, or the store fails.
     pub async fn revoke(&self, id: &str) -> Result<(), Refused> {
         let id = Uuid::try_parse(id).map_err(|_rule| Refused::NotFound)?;
-        let Some(keeping) = &self.management.keeping else { return Err(Refused::NotFound) };
-        let record = self.find(&**keeping, id).await?;
-        let deleted = keeping.store().delete_token(id).await;
+        let Ok(persistence) = self.management.persistence() else { return Err(Refused::NotFound) };
+        let record = self.find(persistence, id).await?;
+        let deleted = persistence.store().delete_token(id).await;
         let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
         self.log("a token was revoked", &record);
         self.management.settle(revision).await;
         Ok(())
     }
 
-    async fn find(&self, keeping: &dyn Keeping, id: Uuid) -> Result<TokenRecord, Refused> {
-        let found = keeping.store().token(id).await.map_err(|error| store_failed(&error))?;
+    async fn find(&self, persistence: &Persistence, id: Uuid) -> Result<TokenRecord, Refused> {
+        let found = persistence.store().token(id).await.map_err(|error| store_failed(&error))?;
         found
             .filter(|token| self.operator.caller().reach.includes(&token.reach))
             .ok_or(Refused::NotFound)

@@ -82,7 +82,7 @@ impl Target {
 }
 
 /// The operator's rules for every connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Terms {
     /// Sends `http://` requests as `https://` instead of refusing them.
     pub upgrade_plain_http: bool,

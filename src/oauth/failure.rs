@@ -1,9 +1,10 @@
 //! Why there are no other tokens.
 
-use super::answer::{Denial, ErrorCode};
+use super::response::{Denial, ErrorCode};
 use crate::model::oauth::endpoint::EndpointError;
 use crate::model::oauth::grant::LapseReason;
 use crate::model::sealed::KeyId;
+use crate::store;
 use crate::vault::OpenError;
 
 /// Why there are no other tokens. None of it has a secret, an address or a provider's words in it.
@@ -57,6 +58,22 @@ pub enum TokenFailure {
 }
 
 impl TokenFailure {
+    /// Logs that the store failed, and tells whether that passes by itself.
+    pub(super) fn of_store(error: &store::Error) -> Self {
+        let is_transient = error.is_transient();
+        let error = error as &dyn std::error::Error;
+        if is_transient {
+            tracing::warn!(error, "tokens can't be refreshed: the store can't be used");
+            return Self::Store;
+        }
+        tracing::error!(
+            error,
+            "tokens can't be refreshed: the store can't be used, and that does not pass by itself: \
+             its operator must act"
+        );
+        Self::StoreFaulty
+    }
+
     /// Whether the provider says that the grant is no more.
     #[must_use]
     pub(super) fn is_invalid_grant(self) -> bool {

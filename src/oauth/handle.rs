@@ -1,13 +1,12 @@
-//! The way to other tokens, for whoever needs them: on any thread, waiting for one refresh
-//! together.
+//! The handle by which other tokens are asked for, on any thread: all who want the same
+//! connection's wait for one refresh.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -16,25 +15,31 @@ use crate::clock::instant;
 use crate::model::connection::Connection;
 use crate::model::name::{ConnectionName, IntegrationName};
 
-/// Where other tokens are asked for. A clone leads to the same place.
+/// Asks for other tokens. A clone leads to the same refreshes.
 #[derive(Clone, Debug)]
 pub struct RefreshHandle(Arc<HandleState>);
 
 #[derive(Debug)]
 struct HandleState {
-    refreshes: Mutex<InFlightRefreshes>,
-    /// The tokens that an origin has refused of late, and others were asked for.
-    rejected: Mutex<HashMap<Uuid, RejectedToken, RandomState>>,
+    in_flight: InFlightRefreshes,
     commands: mpsc::UnboundedSender<RefreshCommand>,
     winding_down: AtomicBool,
 }
 
+/// The refreshes in flight, and what is remembered of those before, by connection. Entries of two
+/// connections never wait for each other, but where they share one of the map's locks.
 #[derive(Debug, Default)]
-struct InFlightRefreshes {
-    /// The refreshes that are under way, each with those who wait for it.
-    waiters: HashMap<Uuid, Vec<oneshot::Sender<RefreshOutcome>>, RandomState>,
-    /// What has failed lately, and is not tried again for a while.
-    backoff: HashMap<Uuid, Backoff, RandomState>,
+struct InFlightRefreshes(DashMap<Uuid, RefreshSlot, RandomState>);
+
+/// One connection's refreshes.
+#[derive(Debug, Default)]
+struct RefreshSlot {
+    /// Those who wait for the refresh in flight; `None` when there is none.
+    waiters: Option<Vec<oneshot::Sender<RefreshOutcome>>>,
+    /// The last failure, after which nothing is tried for a while.
+    backoff: Option<Backoff>,
+    /// The tokens that an origin has refused of late, and others were asked for.
+    rejected: Option<RejectedToken>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +47,7 @@ struct Backoff {
     until: Instant,
     failure: TokenFailure,
     failures: u32,
-    /// Of which set of tokens: what has failed of it says nothing of another.
+    /// The set of tokens that it is about: a failure of it says nothing of another.
     generation: i64,
 }
 
@@ -52,37 +57,37 @@ struct RejectedToken {
     until: Instant,
 }
 
-/// How a refresh has ended: with this set of tokens in force, or without any.
+/// The end of a refresh: with this set of tokens in force, or without any.
 pub(super) type RefreshOutcome = Result<i64, TokenFailure>;
 
-/// What is to be done where tokens are refreshed.
+/// A command to the manager, which refreshes tokens.
 #[derive(Debug)]
 pub(super) enum RefreshCommand {
-    /// Refresh them now; whoever waits is noted.
+    /// Refresh them now; those who wait are noted.
     Start(RefreshRequest),
-    /// These tokens are in use: they are refreshed before they end.
+    /// These tokens are in use: refresh them before they end.
     Watch(Arc<Connection>),
-    /// A refresh in the background has failed: try again then.
+    /// A refresh in the background has failed: try again after that time.
     RetryAfter(RefreshRequest, Duration),
 }
 
-/// Which tokens are wanted.
+/// A request for other tokens.
 #[derive(Clone, Debug)]
 pub struct RefreshRequest {
-    /// Of which connection.
+    /// The connection's id.
     pub uuid: Uuid,
-    /// Of which integration.
+    /// Its integration.
     pub integration: IntegrationName,
-    /// By its name.
+    /// Its name.
     pub name: ConnectionName,
-    /// Newer than this set.
+    /// The set of tokens that is of no more use: only a newer one is.
     pub newer_than: i64,
-    /// Why.
+    /// The cause of the request.
     pub cause: Cause,
 }
 
 impl RefreshRequest {
-    /// Other tokens than those that the connection has; `None` where it has none.
+    /// Asks for other tokens than those that the connection has; `None` where it has none.
     #[must_use]
     pub fn of(connection: &Connection, cause: Cause) -> Option<Self> {
         let standing = connection.token_status()?;
@@ -96,7 +101,7 @@ impl RefreshRequest {
     }
 }
 
-/// Why other tokens are wanted.
+/// The cause of a refresh.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cause {
     /// Those that are in use are near their end.
@@ -125,166 +130,177 @@ impl Cause {
 impl RefreshHandle {
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<RefreshCommand>) {
         let (commands, received) = mpsc::unbounded_channel();
-        let shared = HandleState {
-            refreshes: Mutex::default(),
-            rejected: Mutex::default(),
-            commands,
-            winding_down: AtomicBool::new(false),
-        };
-        (Self(Arc::new(shared)), received)
+        let winding_down = AtomicBool::new(false);
+        let state = HandleState { in_flight: InFlightRefreshes::default(), commands, winding_down };
+        (Self(Arc::new(state)), received)
     }
 
     /// Waits until there are other tokens in force. All who want the same connection's wait for
     /// one refresh. Dropped in between, it goes on.
     ///
     /// # Errors
-    /// [`Failure`] says why there are none.
+    /// [`TokenFailure`] says why there are none.
     pub async fn refresh(&self, request: RefreshRequest) -> Result<(), TokenFailure> {
         for _again in 0..MAX_JOINED_REFRESHES {
-            let refreshed = tokio::time::timeout(REFRESH_WAIT_TIMEOUT, self.join(&request)?).await;
+            let completed = tokio::time::timeout(REFRESH_WAIT_TIMEOUT, self.join(&request)?).await;
             // A sender that is gone is a server that goes down.
-            let generation = refreshed
-                .map_err(|_late| TokenFailure::Late)?
-                .unwrap_or(Err(TokenFailure::Late))?;
-            if generation > request.newer_than {
+            let outcome = completed.map_err(|_late| TokenFailure::Late)?;
+            if outcome.unwrap_or(Err(TokenFailure::Late))? > request.newer_than {
                 return Ok(());
             }
         }
         Err(TokenFailure::Late)
     }
 
-    /// These tokens are used for the first time: they will be refreshed before they end.
+    /// Notes that these tokens are used for the first time: they will be refreshed before they end.
     pub fn watch(&self, connection: &Arc<Connection>) {
         self.send(RefreshCommand::Watch(Arc::clone(connection)));
     }
 
-    /// The server goes down: what nobody waits for is not begun any more, since it might be broken
-    /// off.
+    /// Begins nothing more that nobody waits for, since it might be broken off: the server goes
+    /// down.
     pub fn wind_down(&self) {
         self.0.winding_down.store(true, Relaxed);
     }
 
-    /// Whether other tokens may be of more use where the origin has refused these. They are not
-    /// where these were got, of late, because it had refused those before: then its 401 is taken at
-    /// its word, so that no caller can have tokens refreshed over and over.
+    /// Notes that an origin has refused these tokens, and tells whether others may be of more use.
+    /// They are not where these were got, of late, because it had refused those before: then its
+    /// 401 is taken at its word, so that no caller can have tokens refreshed over and over.
     #[must_use]
     pub fn note_rejected(&self, request: &RefreshRequest) -> bool {
-        let (mut rejected, now) = (self.0.rejected.lock(), instant());
-        rejected.retain(|_, token| token.until > now);
+        let (mut slot, now) = (self.0.in_flight.slot(request), instant());
         let generation = request.newer_than;
-        let refused = rejected.get(&request.uuid).map(|token| token.generation);
-        if refused.is_some_and(|refused| refused + 1 == generation) {
+        let known = slot.rejected.filter(|token| token.until > now).map(|token| token.generation);
+        if known.is_some_and(|known| known + 1 == generation) {
             return false;
         }
-        if refused.is_none_or(|refused| refused < generation) {
-            rejected
-                .insert(request.uuid, RejectedToken { generation, until: now + BELIEVE_401_FOR });
+        if known.is_none_or(|known| known < generation) {
+            slot.rejected = Some(RejectedToken { generation, until: now + BELIEVE_401_FOR });
         }
         true
     }
 
-    /// Joins the refresh that is under way, or begins one.
+    /// Joins the refresh that is in flight, or begins one.
     fn join(
         &self,
         request: &RefreshRequest,
     ) -> Result<oneshot::Receiver<RefreshOutcome>, TokenFailure> {
         let (waiter, completed) = oneshot::channel();
-        let mut refreshes = self.0.refreshes.lock();
-        if let Some(waiting) = refreshes.waiters.get_mut(&request.uuid) {
-            waiting.push(waiter);
+        let mut slot = self.0.in_flight.slot(request);
+        if let Some(waiters) = &mut slot.waiters {
+            waiters.push(waiter);
             return Ok(completed);
         }
-        let backoff = refreshes.backoff.get(&request.uuid);
-        let backoff = backoff.filter(|backoff| backoff.still_says(request));
-        if let Some(backoff) = backoff.filter(|_| request.cause != Cause::Operator) {
+        let backoff = slot.backoff_of(request).filter(|_| request.cause != Cause::Operator);
+        if let Some(backoff) = backoff {
             return Err(backoff.failure);
         }
-        refreshes.waiters.insert(request.uuid, vec![waiter]);
+        slot.waiters = Some(vec![waiter]);
+        drop(slot);
         self.send(RefreshCommand::Start(request.clone()));
         Ok(completed)
     }
 
-    /// Begins a refresh that nobody waits for, unless one is under way or has failed just now; then
+    /// Begins a refresh that nobody waits for, unless one is in flight or has failed just now; then
     /// the time until it may be tried again.
-    pub(super) fn begin(&self, request: &RefreshRequest) -> Result<(), Option<Duration>> {
-        let mut refreshes = self.0.refreshes.lock();
-        if refreshes.waiters.contains_key(&request.uuid) || self.0.winding_down.load(Relaxed) {
+    pub(super) fn try_start(&self, request: &RefreshRequest) -> Result<(), Option<Duration>> {
+        let mut slot = self.0.in_flight.slot(request);
+        if slot.waiters.is_some() || self.0.winding_down.load(Relaxed) {
             return Err(None);
         }
-        let backoff = refreshes.backoff.get(&request.uuid);
-        if let Some(backoff) = backoff.filter(|backoff| backoff.still_says(request)) {
+        if let Some(backoff) = slot.backoff_of(request) {
             return Err(Some(backoff.until.saturating_duration_since(instant())));
         }
-        refreshes.waiters.insert(request.uuid, Vec::new());
+        slot.waiters = Some(Vec::new());
         Ok(())
     }
 
-    /// The refresh has ended: all who wait for it are told. After a failure nobody tries again for
-    /// a while, which is longer each time; how long.
+    /// Ends a refresh: all who wait for it are told. After a failure nobody tries again for a
+    /// while, which is longer each time; gives that time.
     pub(super) fn complete(
         &self,
         request: &RefreshRequest,
         outcome: RefreshOutcome,
         retry_after: Option<Duration>,
     ) -> Duration {
-        let mut refreshes = self.0.refreshes.lock();
-        let waiting = refreshes.waiters.remove(&request.uuid).unwrap_or_default();
+        let mut slot = self.0.in_flight.slot(request);
+        let waiters = slot.waiters.take().unwrap_or_default();
         let pause = match outcome {
             Ok(_) => {
-                refreshes.backoff.remove(&request.uuid);
+                slot.backoff = None;
                 Duration::ZERO
             }
-            Err(failure) => refreshes.back_off(request, failure, retry_after),
+            Err(failure) => slot.back_off(request, failure, retry_after),
         };
-        drop(refreshes);
-        for waiter in waiting {
+        drop(slot);
+        for waiter in waiters {
             let _gone = waiter.send(outcome);
         }
         pause
     }
 
-    pub(super) fn retry_after(&self, request: RefreshRequest, after: Duration) {
-        self.send(RefreshCommand::RetryAfter(request, after));
+    pub(super) fn retry_after(&self, request: RefreshRequest, pause: Duration) {
+        self.send(RefreshCommand::RetryAfter(request, pause));
+    }
+
+    /// Forgets the connections of which nothing is to be remembered any more.
+    pub(super) fn forget_old(&self) {
+        let now = instant();
+        self.0.in_flight.0.retain(|_, slot| slot.is_of_use(now));
     }
 
     fn send(&self, command: RefreshCommand) {
-        // Nobody takes orders any more where the server goes down.
+        // Nobody takes commands any more where the server goes down.
         drop(self.0.commands.send(command));
     }
 }
 
 impl InFlightRefreshes {
+    /// The connection's slot, locked until it is dropped.
+    fn slot(
+        &self,
+        request: &RefreshRequest,
+    ) -> dashmap::mapref::one::RefMut<'_, Uuid, RefreshSlot> {
+        self.0.entry(request.uuid).or_default()
+    }
+}
+
+impl RefreshSlot {
+    /// The failure for which it is too early to try for these tokens again.
+    fn backoff_of(&self, request: &RefreshRequest) -> Option<Backoff> {
+        let backoff = self.backoff.filter(|known| known.generation == request.newer_than);
+        backoff.filter(|known| known.until > instant())
+    }
+
     fn back_off(
         &mut self,
         request: &RefreshRequest,
         failure: TokenFailure,
         retry_after: Option<Duration>,
     ) -> Duration {
-        self.backoff.retain(|_, backoff| backoff.until + FORGET_FAILURE_AFTER > instant());
-        let RefreshRequest { uuid, newer_than: generation, .. } = *request;
-        let known = self.backoff.get(&uuid).filter(|known| known.generation == generation);
+        let (generation, now) = (request.newer_than, instant());
+        let known = self.backoff.filter(|known| known.generation == generation);
+        let known = known.filter(|known| known.until + FORGET_FAILURE_AFTER > now);
         let failures = known.map_or(0, |known| known.failures);
-        // What is our own, no provider is spared by a longer wait.
+        // No provider is spared by a longer wait after a failure that is our own.
         let doublings = if failure.is_our_own() { 0 } else { failures.min(6) };
-        let pause = jittered(FIRST_BACKOFF.saturating_mul(1 << doublings), uuid);
+        let pause = jittered(FIRST_BACKOFF.saturating_mul(1 << doublings), request.uuid);
         let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         let pause = pause.min(MAX_BACKOFF).max(asked);
         let failures = if failure.is_our_own() { failures } else { failures.saturating_add(1) };
-        let until = instant() + pause;
-        self.backoff.insert(uuid, Backoff { until, failure, failures, generation });
+        self.backoff = Some(Backoff { until: now + pause, failure, failures, generation });
         pause
     }
-}
 
-impl Backoff {
-    /// Whether it is too early to try for these again.
-    fn still_says(&self, request: &RefreshRequest) -> bool {
-        self.generation == request.newer_than && self.until > instant()
+    fn is_of_use(&self, now: Instant) -> bool {
+        self.waiters.is_some()
+            || self.backoff.is_some_and(|known| known.until + FORGET_FAILURE_AFTER > now)
+            || self.rejected.is_some_and(|token| token.until > now)
     }
 }
 
-/// Up to a quarter less, differently for each connection: what has failed together is not to come
-/// back together.
+/// Takes off up to a quarter, differently for each connection: what has failed together is not to
+/// come back together.
 fn jittered(pause: Duration, uuid: Uuid) -> Duration {
     let share = uuid.as_bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_mul(31) ^ byte);
     pause.saturating_sub(pause * u32::from(share) / 1024)
@@ -294,20 +310,20 @@ fn jittered(pause: Duration, uuid: Uuid) -> Duration {
 /// `oauth.takeover` of a lease that was left behind.
 const REFRESH_WAIT_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// How many refreshes one may have to wait for: the first may have been of older tokens.
+/// The refreshes that one may have to wait for: the first may have been of older tokens.
 const MAX_JOINED_REFRESHES: usize = 2;
 
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
-/// What a provider may ask for.
+/// The longest `Retry-After` of a provider that is obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
-/// After so long, a failure says nothing of the next.
-const FORGET_FAILURE_AFTER: Duration = Duration::from_mins(10);
+/// The time after which a failure says nothing of the next.
+pub(super) const FORGET_FAILURE_AFTER: Duration = Duration::from_mins(10);
 
-/// How often an origin's 401 is a reason to ask for other tokens, at most.
+/// The shortest time between two refreshes of a connection because of an origin's 401.
 const BELIEVE_401_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -326,15 +342,13 @@ mod tests {
 
     #[test]
     fn a_store_that_was_away_for_long_is_tried_again_within_a_second() {
-        let mut refreshes = InFlightRefreshes::default();
+        let mut slot = RefreshSlot::default();
         for _each in 0..9 {
-            let pause = refreshes.back_off(&request(1), TokenFailure::Store, None);
+            let pause = slot.back_off(&request(1), TokenFailure::Store, None);
             assert!(pause <= FIRST_BACKOFF);
         }
         let pauses: Vec<_> = (0..9)
-            .map(|_each| {
-                refreshes.back_off(&request(1), TokenFailure::Unanswered("it failed"), None)
-            })
+            .map(|_each| slot.back_off(&request(1), TokenFailure::Unanswered("it failed"), None))
             .collect();
         assert!(pauses.is_sorted() && pauses[0] <= FIRST_BACKOFF);
         assert!(pauses[8] > FIRST_BACKOFF * 32 && pauses[8] <= MAX_BACKOFF);
@@ -342,33 +356,46 @@ mod tests {
 
     #[test]
     fn what_has_failed_says_nothing_of_the_tokens_of_another_flow() {
-        let (tokens, _commands) = RefreshHandle::new();
-        tokens.complete(
+        let (refreshes, _commands) = RefreshHandle::new();
+        refreshes.complete(
             &request(1),
             Err(TokenFailure::Lapsed(crate::model::oauth::grant::LapseReason::InvalidGrant)),
             None,
         );
-        assert!(tokens.begin(&request(1)).is_err());
-        assert!(tokens.begin(&request(2)).is_ok());
+        assert!(refreshes.try_start(&request(1)).is_err());
+        assert!(refreshes.try_start(&request(2)).is_ok());
     }
 
     #[test]
     fn a_401_is_a_reason_to_refresh_until_the_next_tokens_are_refused_too() {
-        let (tokens, _commands) = RefreshHandle::new();
-        assert!(tokens.note_rejected(&request(1)), "the first");
-        assert!(tokens.note_rejected(&request(1)), "another request with the same tokens");
-        assert!(!tokens.note_rejected(&request(2)), "those that were got because of it");
-        assert!(
-            tokens.note_rejected(&request(3)),
-            "those that were got because the others had aged"
-        );
+        let (refreshes, _commands) = RefreshHandle::new();
+        assert!(refreshes.note_rejected(&request(1)), "the first");
+        assert!(refreshes.note_rejected(&request(1)), "another request with the same tokens");
+        assert!(!refreshes.note_rejected(&request(2)), "those that were got because of it");
+        let aged = "those that were got because the others had aged";
+        assert!(refreshes.note_rejected(&request(3)), "{aged}");
     }
 
     #[test]
     fn on_the_way_down_nothing_begins_that_nobody_waits_for() {
-        let (tokens, _commands) = RefreshHandle::new();
-        tokens.wind_down();
-        assert_eq!(tokens.begin(&request(1)), Err(None));
-        assert!(tokens.join(&request(1)).is_ok());
+        let (refreshes, _commands) = RefreshHandle::new();
+        refreshes.wind_down();
+        assert_eq!(refreshes.try_start(&request(1)), Err(None));
+        assert!(refreshes.join(&request(1)).is_ok());
+    }
+
+    #[test]
+    fn a_connection_is_forgotten_once_nothing_is_in_flight_and_nothing_has_failed() {
+        let (refreshes, _commands) = RefreshHandle::new();
+        let known = || {
+            refreshes.forget_old();
+            refreshes.0.in_flight.0.len()
+        };
+        assert!(refreshes.try_start(&request(1)).is_ok());
+        assert_eq!(known(), 1, "in flight");
+        refreshes.complete(&request(1), Err(TokenFailure::Store), None);
+        assert_eq!(known(), 1, "failed just now");
+        refreshes.complete(&request(1), Ok(2), None);
+        assert_eq!(known(), 0);
     }
 }

@@ -1,143 +1,161 @@
-//! Where tokens are refreshed: on the runtime of the store, by tasks that belong to no request.
+//! The manager refreshes tokens: on the runtime of the store, by tasks that belong to no request.
 
+use std::future::{pending, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::time::DelayQueue;
 
 use super::failure::TokenFailure;
-use super::handle::{Cause, RefreshCommand, RefreshHandle, RefreshRequest};
+use super::handle::{Cause, FORGET_FAILURE_AFTER, RefreshCommand, RefreshHandle, RefreshRequest};
 use super::provider::{Provider, Unsuccessful};
 use super::refresh::{Refresh, Refreshed};
-use super::schedule::{Schedule, plan};
-use super::{Shelf, Surroundings};
-use crate::clock::{Clock, instant};
+use crate::clock::Clock;
 use crate::ledger::Metrics;
+use crate::model::connection::Connection;
+use crate::state::{Live, Persistence};
 use crate::tasks::Tasks;
 
-/// Whoever refreshes tokens on this instance.
+/// Refreshes tokens on this instance.
 #[derive(Debug)]
 pub struct Manager {
     context: Arc<RefreshContext>,
     commands: mpsc::UnboundedReceiver<RefreshCommand>,
-    schedule: Schedule,
+    /// The refreshes that are to come, before their tokens end.
+    schedule: DelayQueue<RefreshRequest>,
     tasks: Tasks,
 }
 
-/// What all refreshes share.
+/// Everything that all refreshes share.
 #[derive(Debug)]
 struct RefreshContext {
-    tokens: RefreshHandle,
-    shelf: Arc<dyn Shelf>,
-    surroundings: Arc<dyn Surroundings>,
+    refreshes: RefreshHandle,
+    persistence: Arc<Persistence>,
+    live: Arc<Live>,
     provider: Arc<Provider>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// How many refreshes in the background may be under way.
+    /// A permit for each refresh in the background that may be in flight.
     background: Arc<Semaphore>,
 }
 
 impl Manager {
-    /// A manager, and the way to it. Refreshes are among `tasks`, so that who goes down can wait
+    /// A manager, and the handle to it. Refreshes are among `tasks`, so that who goes down can wait
     /// for them.
     #[must_use]
     pub fn new(
         provider: Arc<Provider>,
-        shelf: Arc<dyn Shelf>,
-        surroundings: Arc<dyn Surroundings>,
+        persistence: Arc<Persistence>,
+        live: Arc<Live>,
         metrics: Arc<Metrics>,
         clock: Clock,
         tasks: Tasks,
     ) -> (Self, RefreshHandle) {
-        let (tokens, commands) = RefreshHandle::new();
+        let (refreshes, commands) = RefreshHandle::new();
         let context = Arc::new(RefreshContext {
-            tokens: tokens.clone(),
-            shelf,
-            surroundings,
+            refreshes: refreshes.clone(),
+            persistence,
+            live,
             provider,
             metrics,
             clock,
             background: Arc::new(Semaphore::new(MAX_BACKGROUND_REFRESHES)),
         });
-        (Self { context, commands, schedule: Schedule::default(), tasks }, tokens)
+        (Self { context, commands, schedule: DelayQueue::new(), tasks }, refreshes)
     }
 
-    /// Takes orders, and refreshes what is due, for as long as it is polled. What it has begun goes
-    /// on after that.
+    /// Takes commands, and refreshes what is due, for as long as it is polled. What it has begun
+    /// goes on after that.
     pub async fn work(&mut self) {
+        let mut forgetting = tokio::time::interval(FORGET_FAILURE_AFTER);
         loop {
-            let due = self.schedule.first();
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => self.take(command),
-                    // There is always a way here: the context's own.
+                    Some(command) => self.handle(command),
+                    // There is always a handle: the context's own.
                     None => return,
                 },
-                room = self.context.room(due) => self.start_due(room),
+                (permit, request) = self.context.next_due(&mut self.schedule) => {
+                    self.start_due(request, permit);
+                }
+                _ = forgetting.tick() => self.context.refreshes.forget_old(),
             }
         }
     }
 
-    fn take(&mut self, command: RefreshCommand) {
+    fn handle(&mut self, command: RefreshCommand) {
         match command {
-            RefreshCommand::Start(request) => self.begin(request, None),
+            RefreshCommand::Start(request) => self.start(request, None),
             RefreshCommand::Watch(connection) => {
-                let refresh_before = self.context.surroundings.refresh_before();
+                let refresh_before = self.context.live.load().settings.renewal.refresh_before;
                 let planned = plan(&connection, refresh_before, self.context.clock.now());
                 if let Some((wait, request)) = planned {
-                    self.schedule.add(instant() + wait, request);
+                    self.schedule(request, wait);
                 }
             }
-            RefreshCommand::RetryAfter(request, pause) => {
-                self.schedule.add(instant() + pause, request)
-            }
+            RefreshCommand::RetryAfter(request, pause) => self.schedule(request, pause),
         }
     }
 
-    /// Begins the first that is due, if its tokens are still those that are in force. Not before
-    /// there is room: a request that comes for the same ones must not wait for that.
-    fn start_due(&mut self, room: OwnedSemaphorePermit) {
-        let now = instant();
-        let Some(request) = self.schedule.take(now) else { return };
+    fn schedule(&mut self, request: RefreshRequest, wait: Duration) {
+        // The queue takes what is due within 795 days of its last entry that was due, or of its
+        // making: so a new one begins where it is empty.
+        if self.schedule.is_empty() {
+            self.schedule = DelayQueue::new();
+        }
+        self.schedule.insert(request, wait);
+    }
+
+    /// Begins a refresh that is due, if its tokens are still those that are in force.
+    fn start_due(&mut self, request: RefreshRequest, permit: OwnedSemaphorePermit) {
         if !self.context.is_current(&request) {
             return;
         }
-        match self.context.tokens.begin(&request) {
-            Ok(()) => self.begin(request, Some(room)),
-            Err(Some(pause)) => self.schedule.add(now + pause, request),
+        match self.context.refreshes.try_start(&request) {
+            Ok(()) => self.start(request, Some(permit)),
+            Err(Some(pause)) => self.schedule(request, pause),
             Err(None) => {}
         }
     }
 
-    fn begin(&self, request: RefreshRequest, room: Option<OwnedSemaphorePermit>) {
+    fn start(&self, request: RefreshRequest, permit: Option<OwnedSemaphorePermit>) {
         let context = Arc::clone(&self.context);
         self.tasks.spawn(async move {
             context.run(request).await;
-            drop(room);
+            drop(permit);
         });
     }
 }
 
 impl RefreshContext {
-    /// Waits until something is due, and there is room for it.
-    async fn room(&self, due: Option<Instant>) -> OwnedSemaphorePermit {
-        tokio::time::sleep_until(due.unwrap_or_else(|| instant() + LONG).into()).await;
-        match Arc::clone(&self.background).acquire_owned().await {
-            Ok(room) => room,
+    /// Waits until there is room for a refresh in the background, and one is due. In that order: a
+    /// request that comes for the same tokens must not wait for room. Cancel-safe.
+    async fn next_due(
+        &self,
+        schedule: &mut DelayQueue<RefreshRequest>,
+    ) -> (OwnedSemaphorePermit, RefreshRequest) {
+        let Ok(permit) = Arc::clone(&self.background).acquire_owned().await else {
             // Nobody closes it.
-            Err(_closed) => std::future::pending().await,
+            return pending().await;
+        };
+        match poll_fn(|context| schedule.poll_expired(context)).await {
+            Some(due) => (permit, due.into_inner()),
+            // Nothing is planned; it is waited for again after the next command.
+            None => pending().await,
         }
     }
 
     async fn run(&self, request: RefreshRequest) {
         let refresh = Refresh {
-            shelf: &*self.shelf,
+            persistence: &self.persistence,
             provider: &self.provider,
             clock: &self.clock,
             request: &request,
-            lease: self.surroundings.refresh_lease(),
+            lease: self.live.load().settings.renewal.refresh_lease,
         };
         let refreshed = AssertUnwindSafe(Box::pin(refresh.run())).catch_unwind().await;
         let refreshed = refreshed.unwrap_or_else(|_panic| {
@@ -147,32 +165,32 @@ impl RefreshContext {
             );
             Err(TokenFailure::Late.into())
         });
-        self.write_down(&request, refreshed);
+        self.log(&request, refreshed);
         let (outcome, retry_after) = match refreshed {
             Ok(Refreshed { generation, .. }) => (Ok(generation), None),
             Err(Unsuccessful { failure, retry_after }) => (Err(failure), retry_after),
         };
-        let pause = self.tokens.complete(&request, outcome, retry_after);
+        let pause = self.refreshes.complete(&request, outcome, retry_after);
         if outcome.is_err() && request.cause == Cause::Background && self.is_current(&request) {
-            self.tokens.retry_after(request, pause);
+            self.refreshes.retry_after(request, pause);
         }
     }
 
-    /// Whether the tokens that were to be replaced are in force and of use.
+    /// Tells whether the tokens that were to be replaced are in force and of use.
     fn is_current(&self, request: &RefreshRequest) -> bool {
-        let registry = self.surroundings.registry();
-        let listing = registry.lookup(request.integration.as_str(), request.name.as_str());
-        let standing = listing.and_then(|listing| listing.connection.token_status());
+        let in_force = self.live.load();
+        let known = in_force.registry.lookup(request.integration.as_str(), request.name.as_str());
+        let standing = known.and_then(|known| known.connection.token_status());
         standing.is_some_and(|standing| {
             standing.uuid == request.uuid
                 && standing.generation == request.newer_than
                 && standing.renewable
-                // What has ended is refreshed when somebody asks for it.
+                // Expired tokens are refreshed when somebody asks for them.
                 && standing.expires_at.is_none_or(|end| self.clock.now() < end)
         })
     }
 
-    fn write_down(&self, request: &RefreshRequest, refreshed: Result<Refreshed, Unsuccessful>) {
+    fn log(&self, request: &RefreshRequest, refreshed: Result<Refreshed, Unsuccessful>) {
         let cause = request.cause.as_str();
         let integration = request.integration.as_str();
         let connection = format!("{integration}.{}", request.name);
@@ -192,9 +210,28 @@ impl RefreshContext {
     }
 }
 
+/// Plans the refresh of a connection in use, and the time until then: when its token ages, or a
+/// little later, so that those that were given together are not all refreshed together. `None`
+/// when nothing can be.
+fn plan(
+    connection: &Connection,
+    refresh_before: Duration,
+    now: Timestamp,
+) -> Option<(Duration, RefreshRequest)> {
+    let standing = connection.token_status().filter(|standing| standing.renewable)?;
+    let ages = standing.ages(refresh_before)?;
+    let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
+    let margin = until(ages.late).saturating_sub(until(ages.aging));
+    let share = standing.uuid.as_bytes().iter().fold(0_u32, |sum, byte| sum + u32::from(*byte));
+    let wait = until(ages.aging) + margin / 2 * (share % 64) / 64;
+    let request = RefreshRequest::of(connection, Cause::Background)?;
+    // A longer one than the queue takes: such a token is refreshed when it is used.
+    (wait < MAX_PLANNED).then_some((wait, request))
+}
+
 /// One provider that hangs holds at most so many for twenty seconds; the tokens of others are
 /// refreshed meanwhile when a request needs them.
 const MAX_BACKGROUND_REFRESHES: usize = 64;
 
-/// There is nothing to wake up for.
-const LONG: Duration = Duration::from_hours(1);
+/// The longest time that is planned ahead.
+const MAX_PLANNED: Duration = Duration::from_hours(24 * 365);

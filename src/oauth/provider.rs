@@ -1,5 +1,5 @@
-//! A word with a token endpoint: one question, one answer, on a conn of its own; no redirect is
-//! followed, and nothing is asked twice.
+//! An exchange with a token endpoint: one request and its response, on a conn of its own; no
+//! redirect is followed, and nothing is asked twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,51 +9,51 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::{Denial, ErrorCode, GrantedTokens, read};
-use super::ask::{EncodedRequest, GrantParams};
 use super::coding::{CodingError, decode};
 use super::failure::TokenFailure;
-use super::{Shelf, Surroundings};
+use super::request::{EncodedRequest, GrantParams};
+use super::response::{Denial, ErrorCode, GrantedTokens, read};
 use crate::clock::Clock;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::{Subdomain, TokenEndpoint};
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::whole_microseconds;
 use crate::secret::Secret;
+use crate::state::{Live, Persistence};
 use crate::upstream::{Departure, Error, Outgoing, Reply, Upstream};
 
-/// Whoever asks token endpoints.
+/// Asks token endpoints.
 #[derive(Debug)]
 pub struct Provider {
     upstream: Upstream,
-    surroundings: Arc<dyn Surroundings>,
-    shelf: Arc<dyn Shelf>,
+    live: Arc<Live>,
+    persistence: Arc<Persistence>,
     clock: Clock,
 }
 
-/// A question to a client's token endpoint.
+/// A request to a client's token endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'a> {
     /// The client whose endpoint is asked, with its credentials.
     pub client: &'a ClientRecord,
-    /// What stands in the client's URLs for `{subdomain}`.
+    /// The text for `{subdomain}` in the client's URLs.
     pub subdomain: Option<&'a Subdomain>,
-    /// The question.
+    /// The grant, and its parameters.
     pub grant_params: GrantParams<'a>,
     /// The scopes that count where the answer names none (RFC 6749 §5.1).
     pub scopes: &'a str,
 }
 
-/// Why a question brought no tokens, and when the next may be asked.
+/// The reason why a request brought no tokens, and when the next may be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Unsuccessful {
-    /// Why.
+    /// The reason.
     pub failure: TokenFailure,
-    /// What the provider says of when to come back.
+    /// The time after which the provider says to come back.
     pub retry_after: Option<Duration>,
 }
 
-/// An endpoint's answer, whatever it says.
+/// An endpoint's response, whatever it says.
 #[derive(Debug)]
 pub struct TokenResponse {
     /// Its status.
@@ -70,15 +70,15 @@ impl From<TokenFailure> for Unsuccessful {
 }
 
 impl Provider {
-    /// Whoever asks by this way out.
+    /// Asks by this way out.
     #[must_use]
     pub fn new(
         upstream: Upstream,
-        surroundings: Arc<dyn Surroundings>,
-        shelf: Arc<dyn Shelf>,
+        live: Arc<Live>,
+        persistence: Arc<Persistence>,
         clock: Clock,
     ) -> Self {
-        Self { upstream, surroundings, shelf, clock }
+        Self { upstream, live, persistence, clock }
     }
 
     /// Asks a client's token endpoint for tokens. `before_asking` is waited for once there is a
@@ -99,7 +99,7 @@ impl Provider {
             TokenEndpoint::of_client(client, subdomain).map_err(TokenFailure::Endpoint)?;
         let issuer = endpoint.origin().to_string();
         let whose = format!("the OAuth client {} of {}", client.name, client.integration);
-        let secret = self.shelf.open(whose, client.context(), &client.sealed).await;
+        let secret = self.persistence.open(&whose, client.context(), &client.sealed).await;
         let secret = secret.map_err(TokenFailure::from)?;
         let form =
             EncodedRequest::of(&grant_params, &client.client_id, &secret, client.auth_method);
@@ -145,7 +145,7 @@ impl Provider {
         content: OutgoingContent,
         before_asking: impl Future<Output = Result<(), TokenFailure>>,
     ) -> Result<TokenResponse, TokenFailure> {
-        if !self.surroundings.allows_port(endpoint.origin().port()) {
+        if !self.live.load().settings.terms.allowed_ports.allows(endpoint.origin().port()) {
             return Err(TokenFailure::Port);
         }
         let departure = Departure::to_token_endpoint(endpoint, content.into_request());
@@ -159,7 +159,7 @@ impl Provider {
         departure: Departure,
         before_asking: impl Future<Output = Result<(), TokenFailure>>,
     ) -> Result<TokenResponse, TokenFailure> {
-        let rules = self.surroundings.rules();
+        let rules = Arc::clone(&self.live.load().rules);
         let failed = |error: Error| {
             tracing::warn!(
                 error = error.chain(),
@@ -175,7 +175,7 @@ impl Provider {
     }
 }
 
-/// What is sent.
+/// The content of a request.
 struct OutgoingContent {
     body: Secret,
     kind: HeaderValue,
@@ -202,7 +202,7 @@ impl OutgoingContent {
     }
 }
 
-/// Whether the provider may have been asked, by what went wrong.
+/// The failure of an exchange, by what went wrong: it says whether the provider may have been asked.
 fn unsent(error: &Error) -> TokenFailure {
     match error {
         Error::NameUnresolved(_) | Error::NameTimeout => {
@@ -229,8 +229,8 @@ fn unsent(error: &Error) -> TokenFailure {
     }
 }
 
-/// What an answer of this status without tokens means: where the provider has failed, or says that
-/// it has not and gives nothing of use, nobody knows how far it came.
+/// The failure that a response of this status without tokens means: where the provider has failed,
+/// or says that it has not and gives nothing of use, nobody knows how far it came.
 fn blame(status: StatusCode, denial: Denial) -> TokenFailure {
     match denial {
         Denial::Error(ErrorCode::InvalidGrant) => TokenFailure::Denied(denial),
@@ -270,7 +270,7 @@ async fn collect(mut reply: Reply) -> Result<Secret, TokenFailure> {
     Ok(Secret::new(whole.as_slice()))
 }
 
-/// What an endpoint has said, and which one it was.
+/// A response with tokens, and the endpoint that gave it.
 struct SuccessfulResponse {
     granted: GrantedTokens,
     body: Secret,
@@ -296,7 +296,7 @@ impl SuccessfulResponse {
     }
 }
 
-/// How long a question may take, from the resolver to the last byte of the answer.
+/// The time that an exchange may take, from the resolver to the last byte of the response.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const NOT_JSON: &str = "it said that all is well, and gave no JSON object";

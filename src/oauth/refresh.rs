@@ -1,26 +1,27 @@
-//! One refresh: lease, read again, ask, seal, keep, and only then in force. It goes on whoever
-//! waits for it or does not.
+//! One refresh: lease, read again, ask, seal, keep, and only then in force. It goes on to its end
+//! though nobody waits for it any more.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::ask::GrantParams;
+use super::OAuthStep;
 use super::failure::TokenFailure;
 use super::handle::{Cause, RefreshRequest};
 use super::provider::{Provider, TokenRequest, Unsuccessful};
-use super::{OAuthStep, Shelf};
+use super::request::GrantParams;
 use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::state::Persistence;
 use crate::store::{self, Leftover, RefreshLease, RefreshStart, Revision};
 
-/// What a refresh needs.
+/// One refresh, with all that it needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refresh<'a> {
-    pub(super) shelf: &'a dyn Shelf,
+    pub(super) persistence: &'a Persistence,
     pub(super) provider: &'a Provider,
     pub(super) clock: &'a Clock,
     pub(super) request: &'a RefreshRequest,
@@ -31,19 +32,19 @@ pub(super) struct Refresh<'a> {
 struct Leased {
     holder: String,
     record: Box<ConnectionRecord>,
-    /// Whether an earlier refresh was asked for, and its answer never arrived.
+    /// Tells whether an earlier refresh was asked for, and its response never arrived.
     unanswered: bool,
 }
 
-/// How far it is with the lease.
-enum Entered {
+/// The outcome of waiting for the lease.
+enum Acquired {
     /// There are newer tokens already.
     Newer(Refreshed, Revision),
     /// It is ours to refresh.
     Leased(Leased),
 }
 
-/// How it has ended well.
+/// The good end of a refresh.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Refreshed {
     /// The set of tokens that is in force.
@@ -53,19 +54,19 @@ pub(super) struct Refreshed {
 }
 
 impl Refreshed {
-    fn others(generation: i64) -> Self {
+    fn elsewhere(generation: i64) -> Self {
         Self { generation, is_ours: false }
     }
 }
 
 impl Refresh<'_> {
-    /// Flies; gives the set of tokens that is in force then.
+    /// Runs to its end, and gives the set of tokens that is in force then.
     pub(super) async fn run(&self) -> Result<Refreshed, Unsuccessful> {
         let mut entries = 0;
         let (refreshed, revision) = loop {
-            let done = match self.enter().await? {
-                Entered::Newer(refreshed, revision) => Ok((refreshed, revision)),
-                Entered::Leased(leased) => Box::pin(self.hold_on(&leased)).await,
+            let done = match self.acquire_lease().await? {
+                Acquired::Newer(refreshed, revision) => Ok((refreshed, revision)),
+                Acquired::Leased(leased) => Box::pin(self.refresh_under_lease(&leased)).await,
             };
             entries += 1;
             match done {
@@ -75,47 +76,47 @@ impl Refresh<'_> {
                 done => break done?,
             }
         };
-        if !self.shelf.in_force(revision).await {
+        if !self.persistence.wait_until_in_force(revision).await {
             tracing::warn!("tokens were refreshed, and are not in force on this instance yet");
         }
         Ok(refreshed)
     }
 
     /// Waits for the lease, unless somebody else brings newer tokens meanwhile.
-    async fn enter(&self) -> Result<Entered, TokenFailure> {
+    async fn acquire_lease(&self) -> Result<Acquired, TokenFailure> {
         let holder = new_id().map_err(|_silent| TokenFailure::Seal)?.to_string();
         loop {
-            if let Some((refreshed, revision)) = self.look().await? {
-                return Ok(Entered::Newer(refreshed, revision));
+            if let Some((refreshed, revision)) = self.find_newer().await? {
+                return Ok(Acquired::Newer(refreshed, revision));
             }
-            let store = self.shelf.store();
+            let store = self.persistence.store();
             let length = self.lease.before_asking;
             let begun = store.begin_refresh(self.request.uuid, &holder, length).await;
-            match begun.map_err(|error| store_failed(&error))? {
+            match begun.map_err(|error| TokenFailure::of_store(&error))? {
                 RefreshStart::Held => tokio::time::sleep(POLL_INTERVAL).await,
                 RefreshStart::Gone => return Err(TokenFailure::Gone),
                 RefreshStart::Granted { record, unanswered } => {
-                    return Ok(Entered::Leased(Leased { holder, record, unanswered }));
+                    return Ok(Acquired::Leased(Leased { holder, record, unanswered }));
                 }
             }
         }
     }
 
-    /// What the store has now.
+    /// Reads the connection's record as it is now.
     async fn read(&self) -> Result<(ConnectionRecord, Revision), TokenFailure> {
         let RefreshRequest { integration, name, uuid, .. } = self.request;
-        let found = self.shelf.store().connection_as_of(integration, name).await;
-        let (record, revision) = found.map_err(|error| store_failed(&error))?;
+        let found = self.persistence.store().connection_as_of(integration, name).await;
+        let (record, revision) = found.map_err(|error| TokenFailure::of_store(&error))?;
         let record = record.filter(|record| record.uuid == *uuid).ok_or(TokenFailure::Gone)?;
         Ok((record, revision))
     }
 
-    /// Whether there are newer tokens, without the lease.
-    async fn look(&self) -> Result<Option<(Refreshed, Revision)>, TokenFailure> {
+    /// Looks for newer tokens, without the lease.
+    async fn find_newer(&self) -> Result<Option<(Refreshed, Revision)>, TokenFailure> {
         let (record, revision) = self.read().await?;
         let grant = record.grant().ok_or(TokenFailure::Gone)?;
         if grant.generation > self.request.newer_than {
-            return Ok(Some((Refreshed::others(grant.generation), revision)));
+            return Ok(Some((Refreshed::elsewhere(grant.generation), revision)));
         }
         // An operator may know that the provider has changed its mind.
         match &grant.lapse {
@@ -128,10 +129,13 @@ impl Refresh<'_> {
 
     /// Refreshes, and has the lease count until that is over, however long it takes: nobody else
     /// may spend the refresh token while what it was changed for is not kept.
-    async fn hold_on(&self, leased: &Leased) -> Result<(Refreshed, Revision), Unsuccessful> {
+    async fn refresh_under_lease(
+        &self,
+        leased: &Leased,
+    ) -> Result<(Refreshed, Revision), Unsuccessful> {
         let done = tokio::select! {
             done = self.refresh(leased) => done,
-            never = self.hold(&leased.holder) => match never {},
+            never = self.keep_lease(&leased.holder) => match never {},
         };
         let left = match done {
             // It was given back along with what was kept.
@@ -139,7 +143,7 @@ impl Refresh<'_> {
             Err(Unsuccessful { failure: TokenFailure::Unanswered(_), .. }) => Leftover::Unanswered,
             _ => Leftover::Nothing,
         };
-        self.leave(&leased.holder, left).await;
+        self.release_lease(&leased.holder, left).await;
         done
     }
 
@@ -148,17 +152,17 @@ impl Refresh<'_> {
         let record = &leased.record;
         let grant = record.grant().ok_or(TokenFailure::Gone)?;
         if grant.generation > self.request.newer_than {
-            let newer = self.look().await?;
+            let newer = self.find_newer().await?;
             return Ok(
-                newer.unwrap_or_else(|| (Refreshed::others(grant.generation), Revision::ZERO))
+                newer.unwrap_or_else(|| (Refreshed::elsewhere(grant.generation), Revision::ZERO))
             );
         }
         let (client, before) = self.prepare(record, grant).await?;
         if has_moved(&client, grant, &before) {
             return Ok(self.lapse(LapseReason::ClientMoved).await?);
         }
-        match self.ask(leased, &client, grant, &before).await {
-            Ok(tokens) => Ok(self.keep(record, &tokens).await?),
+        match self.request_tokens(leased, &client, grant, &before).await {
+            Ok(tokens) => Ok(self.keep_tokens(record, &tokens).await?),
             Err(why) if why.failure.is_invalid_grant() && leased.unanswered => {
                 Ok(self.lapse(LapseReason::AnswerLost).await?)
             }
@@ -176,14 +180,15 @@ impl Refresh<'_> {
         grant: &Grant,
     ) -> Result<(ClientRecord, TokenSet), TokenFailure> {
         let whose = format!("the connection {}.{}", record.integration, record.name);
-        let packed = self.shelf.open(whose, record.context(), &record.sealed).await;
+        let packed = self.persistence.open(&whose, record.context(), &record.sealed).await;
         let tokens = TokenSet::unpack(&packed?).ok_or(TokenFailure::Seal)?;
-        let client = self.shelf.store().client(&record.integration, grant.client).await;
-        let client = client.map_err(|error| store_failed(&error))?.ok_or(TokenFailure::Gone)?;
+        let client = self.persistence.store().client(&record.integration, grant.client).await;
+        let client =
+            client.map_err(|error| TokenFailure::of_store(&error))?.ok_or(TokenFailure::Gone)?;
         Ok((client, tokens))
     }
 
-    async fn ask(
+    async fn request_tokens(
         &self,
         leased: &Leased,
         client: &ClientRecord,
@@ -220,8 +225,9 @@ impl Refresh<'_> {
         let length = self.lease.after_asking;
         for _attempt in 0..MAX_NOTES {
             let begun = instant();
-            let noted = self.shelf.store().note_asked(self.request.uuid, holder, length).await;
-            if !noted.map_err(|error| store_failed(&error))? {
+            let noted =
+                self.persistence.store().note_asked(self.request.uuid, holder, length).await;
+            if !noted.map_err(|error| TokenFailure::of_store(&error))? {
                 tracing::warn!("the refresh was not asked for: another instance has its lease");
                 return Err(TokenFailure::Overtaken);
             }
@@ -235,7 +241,7 @@ impl Refresh<'_> {
     /// Keeps the tokens, however long that takes and whatever else is changed of the connection
     /// meanwhile: what the provider has replaced is nowhere else. Only what is of another grant, or
     /// newer, is left as it is.
-    async fn keep(
+    async fn keep_tokens(
         &self,
         read: &ConnectionRecord,
         tokens: &TokenSet,
@@ -246,7 +252,7 @@ impl Refresh<'_> {
             let grant = before.grant().ok_or(TokenFailure::Gone)?;
             let ours = Refreshed { generation: grant.generation + 1, is_ours: true };
             let after = self.renewed(&before, grant, tokens)?;
-            match self.shelf.store().finish_refresh(&before, &after).await {
+            match self.persistence.store().finish_refresh(&before, &after).await {
                 Ok(Some(revision)) => return Ok((ours, revision)),
                 Ok(None) => {}
                 Err(error) => {
@@ -266,7 +272,7 @@ impl Refresh<'_> {
             }
             let theirs = found.grant().ok_or(TokenFailure::Gone)?;
             if !grant.is_same_set(theirs) {
-                return Ok((Refreshed::others(theirs.generation), revision));
+                return Ok((Refreshed::elsewhere(theirs.generation), revision));
             }
             before = found;
         }
@@ -283,7 +289,7 @@ impl Refresh<'_> {
         let generation = grant.generation + 1;
         after.detail = Detail::OAuth(Box::new(Grant { generation, lapse: None, ..grant.clone() }));
         after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
-        let sealed = self.shelf.vault().seal(&after.context(), &tokens.pack());
+        let sealed = self.persistence.vault().seal(&after.context(), &tokens.pack());
         after.sealed = sealed.map_err(|_why| TokenFailure::Seal)?;
         Ok(after)
     }
@@ -295,29 +301,29 @@ impl Refresh<'_> {
             let (before, revision) = self.read().await?;
             let grant = before.grant().ok_or(TokenFailure::Gone)?;
             if grant.generation > self.request.newer_than {
-                return Ok((Refreshed::others(grant.generation), revision));
+                return Ok((Refreshed::elsewhere(grant.generation), revision));
             }
             let lapse = Lapse { since: whole_microseconds(self.clock.now()), reason };
             let mut after = before.clone();
             after.detail = Detail::OAuth(Box::new(Grant { lapse: Some(lapse), ..grant.clone() }));
             after.updated_at = lapse.since.max(before.updated_at);
-            let kept = self.shelf.store().lapse_grant(&before, &after).await;
+            let kept = self.persistence.store().lapse_grant(&before, &after).await;
             // Where it was changed meanwhile, it is read again.
-            if let Some(revision) = kept.map_err(|error| store_failed(&error))? {
+            if let Some(revision) = kept.map_err(|error| TokenFailure::of_store(&error))? {
                 lapsed(&before, reason);
-                self.shelf.in_force(revision).await;
+                self.persistence.wait_until_in_force(revision).await;
                 return Err(TokenFailure::Lapsed(reason));
             }
         }
     }
 
     /// Has the lease count for as long as this is polled.
-    async fn hold(&self, holder: &str) -> Infallible {
+    async fn keep_lease(&self, holder: &str) -> Infallible {
         let RefreshLease { before_asking, after_asking } = self.lease;
         let interval = before_asking.min(after_asking) / 3;
         loop {
             tokio::time::sleep(interval).await;
-            let store = self.shelf.store();
+            let store = self.persistence.store();
             let held = store.extend_refresh(self.request.uuid, holder, self.lease).await;
             match held {
                 Ok(true) => {}
@@ -329,8 +335,8 @@ impl Refresh<'_> {
         }
     }
 
-    async fn leave(&self, holder: &str, left: Leftover) {
-        let left = self.shelf.store().leave_refresh(self.request.uuid, holder, left).await;
+    async fn release_lease(&self, holder: &str, left: Leftover) {
+        let left = self.persistence.store().leave_refresh(self.request.uuid, holder, left).await;
         if let Err(error) = left {
             tracing::warn!(error = %chain(&error), "the lease to refresh ends by itself");
         }
@@ -363,8 +369,8 @@ fn cant_keep(record: &ConnectionRecord, error: &store::Error) {
     );
 }
 
-/// Whether the refresh token would go to another host than the one that it came from: whoever may
-/// change the client's URL, must not have others' tokens sent there.
+/// Tells whether the refresh token would go to another host than the one that it came from: who may
+/// change the client's URL must not have others' tokens sent there.
 fn has_moved(client: &ClientRecord, grant: &Grant, before: &TokenSet) -> bool {
     let endpoint = client.token_url.resolve(grant.subdomain.as_ref());
     let there = endpoint.map(|endpoint| endpoint.origin().to_string());
@@ -373,29 +379,14 @@ fn has_moved(client: &ClientRecord, grant: &Grant, before: &TokenSet) -> bool {
         && there.is_ok_and(|there| there != *before.issuer)
 }
 
-fn store_failed(error: &store::Error) -> TokenFailure {
-    let is_transient = error.is_transient();
-    let error = error as &dyn std::error::Error;
-    if is_transient {
-        tracing::warn!(error, "tokens can't be refreshed: the store can't be used");
-        return TokenFailure::Store;
-    }
-    tracing::error!(
-        error,
-        "tokens can't be refreshed: the store can't be used, and that does not pass by itself: \
-         its operator must act"
-    );
-    TokenFailure::StoreFaulty
-}
-
-/// How often one refresh takes the lease: it may be lost to another instance before the provider
-/// is asked.
+/// The times that one refresh takes the lease: it may be lost to another instance before the
+/// provider is asked.
 const MAX_ENTRIES: usize = 3;
 
 /// The number of tries to note that the provider is asked.
 const MAX_NOTES: usize = 3;
 
-/// How often is looked at what another instance brings.
+/// The interval at which newer tokens of another instance are looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(150);
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
 

@@ -7,11 +7,12 @@ use http::HeaderName;
 use jiff::Timestamp;
 
 use super::InForce;
-use super::arrival::{Destination, ProxyRequest};
+use super::arrival::{Destination, ProxyRequest, Tags};
 use super::decide::decide;
 use super::inject::seal_broken;
 use super::refusal::{Code, Refusal, Rule};
 use super::renewal::has_tokens;
+use crate::management::{self, Explanation, Question};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::origin::Origin;
@@ -107,6 +108,34 @@ pub fn explain(
         .collect();
     let field = connection.as_ref().map(|connection| connection.field().clone());
     DecisionTrace { refusal, connection, origin, field, steps }
+}
+
+/// Decides the request of an operator's question, as the operator is told.
+#[must_use]
+pub fn explain_to_operator(
+    in_force: &InForce,
+    caller: &Caller,
+    question: &Question,
+    now: Timestamp,
+) -> Explanation {
+    let Question { method, url, integration, connection } = question.clone();
+    let tags =
+        Tags { integrations: [None, integration, None], connections: [None, connection, None] };
+    let told = explain(in_force, caller, ProxyRequest::for_url(method, &url, tags), now);
+    let refusal = told.refusal.as_ref();
+    let step = |step: RuleStep| management::Step {
+        name: step.rule.as_str(),
+        outcome: step.outcome.as_str(),
+        detail: step.detail,
+    };
+    Explanation {
+        refusal: refusal.map(|refusal| (refusal.code().as_str(), refusal.status().as_u16())),
+        rule: refusal.map(|refusal| refusal.code().rule().as_str()),
+        connection: told.connection.map(|connection| connection.name().to_string()),
+        origin: told.origin.map(|origin| origin.to_string()),
+        field: told.field.map(|field| field.to_string()),
+        steps: told.steps.into_iter().map(step).collect(),
+    }
 }
 
 /// What the details are told from.

@@ -5,7 +5,6 @@ use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -38,7 +37,7 @@ use crate::listener::{ConnState, ConnTracker, EarlyRefusal, Handler, InFlight};
 use crate::model::permit::Permit;
 use crate::oauth::RefreshHandle;
 use crate::rate_limit::MemoryBudget;
-use crate::state::Holder;
+use crate::state::{Holder, Live};
 use crate::tasks::Tasks;
 use crate::upstream::{self, Departure, Outgoing, Reply, Upstream};
 
@@ -46,7 +45,7 @@ use crate::upstream::{self, Departure, Outgoing, Reply, Upstream};
 #[derive(Debug)]
 pub struct Proxy {
     /// What a reload replaces.
-    pub in_force: Arc<ArcSwap<InForce>>,
+    pub in_force: Arc<Live>,
     /// Changes with it.
     pub changes: watch::Receiver<u64>,
     /// Turns true when the server goes down.

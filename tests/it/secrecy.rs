@@ -309,6 +309,7 @@ fn debug_of_what_holds_a_secret_does_not_show_it() {
             keyferry::upstream::SystemResolver,
         ))),
         admin: None,
+        clock: keyferry::clock::Clock::system(),
     };
     let in_force = assembly.assemble(&loaded.config, 0, None).unwrap();
     assert_silent("InForce", format!("{in_force:#?}").as_bytes());

@@ -11,6 +11,7 @@ use crate::cli::output::Failure;
 use crate::config::{self, Environment, Options};
 use crate::model::token::TokenDigest;
 use crate::secret::Secret;
+use crate::secret::file::SecretFileError;
 
 /// An access token, as the field that shows it.
 pub(super) struct AccessToken(HeaderValue);
@@ -61,11 +62,13 @@ fn of_data_dir(data_dir: &Path) -> Result<AccessToken, Failure> {
              --data-dir (there is no admin.token in {})",
             data_dir.display()
         ))),
-        Err(DataDirError::File(path, why)) => Err(Failure::Because(format!(
-            "the access token in {} can't be read ({why}): be the user that the server runs as, \
+        Err(DataDirError::File(SecretFileError::Unusable(path, why))) => {
+            Err(Failure::Because(format!(
+                "the access token in {} can't be read ({why}): be the user that the server runs as, \
              or set {TOKEN}",
-            path.display()
-        ))),
+                path.display()
+            )))
+        }
         Err(error) => Err(Failure::of(&error)),
     }
 }

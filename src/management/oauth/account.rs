@@ -8,7 +8,7 @@ use crate::management::fault::{About, Fault, Refused};
 use crate::management::form::Form;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
-use crate::oauth::{GrantedTokens, OAuthStep, TokenFailure, read_answer};
+use crate::oauth::{GrantedTokens, OAuthStep, TokenFailure, read_response};
 use crate::secret::Secret;
 
 /// What the account's token endpoint has made of a question.
@@ -35,13 +35,13 @@ impl Management {
         let integration = IntegrationName::parse(integration)
             .map_err(|rule| fault(About::Integration, &format!("integration: {rule}")))?;
         let body = read(form)?;
-        let rules = self.view.oauth_rules();
+        let settings = self.settings();
         let no_account = "integration: no account is known: the operator names it with \
                           zis.subdomain";
-        let host = rules.account_host.as_ref();
+        let host = settings.account_host.as_ref();
         let host = host.ok_or_else(|| fault(About::Integration, no_account))?;
         let endpoint = TokenEndpoint::of_account(host, &integration);
-        let answer = self.keeping()?.provider().relay(endpoint, body).await;
+        let answer = self.storage()?.provider.relay(endpoint, body).await;
         let failure = answer.as_ref().err().map(ToString::to_string);
         let step = OAuthStep {
             step: "account_token",
@@ -55,7 +55,7 @@ impl Management {
         if !answer.status.is_success() {
             return Ok(AccountAnswer::Denied(answer.status.as_u16()));
         }
-        match read_answer(true, answer.body.expose()) {
+        match read_response(true, answer.body.expose()) {
             Ok(granted) => Ok(AccountAnswer::Granted(granted)),
             Err(denial) => Err(TokenFailure::Denied(denial).into()),
         }

@@ -10,7 +10,7 @@ use super::redirect::{UserAgent, flow_cookie_name};
 use super::{CALLBACK, redirect_target};
 use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
-use crate::management::{Keeping, Management};
+use crate::management::{Management, Storage};
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
@@ -61,19 +61,20 @@ impl Management {
     ) -> Result<FlowOutcome, Refused> {
         let answer = CallbackQuery::read(query).ok_or(Refused::Malformed)?;
         let state = answer.0.get("state").ok_or(Refused::Malformed)?;
-        let keeping = self.keeping()?;
+        let storage = self.storage()?;
+        let persistence = &*storage.persistence;
         // 1. The flow stays where it is until its own browser comes back.
-        let waiting = self.look_at_flow(keeping, FlowStep::Redirected, state, None).await?;
+        let waiting = self.look_at_flow(persistence, FlowStep::Redirected, state, None).await?;
         if !is_same_browser(&waiting, user_agent) {
             let words = "another browser than the one that began the flow came back";
             callback_step(&waiting, None).log(Some(words));
             return Ok(FlowOutcome::Elsewhere);
         }
         // 2. The code becomes tokens, this once.
-        let mut taken = self.take_flow(keeping, FlowStep::Redirected, state, None).await?;
-        let client = keeping.store().client(&taken.integration, taken.client).await;
+        let mut taken = self.take_flow(persistence, FlowStep::Redirected, state, None).await?;
+        let client = persistence.store().client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        let come_back = self.come_back(keeping, &taken, &client, &answer).await;
+        let come_back = self.come_back(storage, &taken, &client, &answer).await;
         let plan = taken.content.plan.clone();
         let failure = come_back.as_ref().err().map(|trouble| trouble.words.clone());
         callback_step(&taken, Some(client.name.as_str())).log(failure.as_deref());
@@ -93,7 +94,8 @@ impl Management {
         taken.content.connection = Some(record.uuid);
         taken.content.callback_params = Some(Secret::new(query));
         let of = (taken.id, &taken.integration, taken.client);
-        let one_time_token = self.keep_flow(keeping, of, FlowStep::Granted, &taken.content).await?;
+        let one_time_token =
+            self.keep_flow(persistence, of, FlowStep::Granted, &taken.content).await?;
         let one_time_token = text_of(&one_time_token);
         Ok(match redirect_to {
             Some(url) => {
@@ -109,7 +111,7 @@ impl Management {
 
     async fn come_back(
         &self,
-        keeping: &dyn Keeping,
+        storage: &Storage,
         taken: &ConsumedFlow,
         client: &ClientRecord,
         answer: &CallbackQuery,
@@ -128,15 +130,15 @@ impl Management {
             let words = "The provider sent neither a code nor an error.".to_owned();
             return Err(CallbackError { code: "invalid_request", words });
         };
-        let redirect_uri = format!("{}{CALLBACK}", self.view.oauth_rules().public_url);
+        let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
         let code = Secret::new(code.as_str());
         let grant_params =
             GrantParams::AuthorizationCode { code: &code, redirect_uri: &redirect_uri, verifier };
-        let (provider, subdomain) = (keeping.provider(), plan.subdomain.as_ref());
+        let subdomain = plan.subdomain.as_ref();
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &plan.scopes };
-        let asked = provider.ask(token_request, ready(Ok(()))).await;
+        let asked = storage.provider.ask(token_request, ready(Ok(()))).await;
         let tokens = asked.map_err(|why| CallbackError::of(why.failure))?;
-        self.settle_grant(keeping, client, plan, &tokens).await.map_err(|refused| {
+        self.settle_grant(&storage.persistence, client, plan, &tokens).await.map_err(|refused| {
             let words = match refused {
                 Refused::Faulty(faults) => {
                     faults.into_iter().map(|fault| fault.title).collect::<Vec<_>>().join("; ")

@@ -3,7 +3,6 @@
 use uuid::Uuid;
 
 use super::draft::{ClientChange, ClientDraft};
-use crate::management::Keeping;
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::fault::{Refused, no_randomness};
 use crate::management::form::Form;
@@ -13,6 +12,7 @@ use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
 use crate::model::sealed::Sealed;
 use crate::oauth::OAuthStep;
+use crate::state::Persistence;
 use crate::store::PageRange;
 
 /// A client as it may be shown: everything but its secret.
@@ -34,10 +34,11 @@ impl ReadAccess<'_> {
     /// When the store fails.
     pub async fn list_clients(&self, window: &PageRange) -> Result<ListPage<ClientView>, Refused> {
         let nothing = ListPage { items: Vec::new(), has_more: false };
-        let Some(keeping) = self.management.keeping.as_ref().filter(|_| !self.is_foreign()) else {
+        let Some(persistence) = self.management.persistence().ok().filter(|_| !self.is_foreign())
+        else {
             return Ok(nothing);
         };
-        let page = keeping.store().clients(&self.integration, window).await;
+        let page = persistence.store().clients(&self.integration, window).await;
         let page = page.map_err(|error| store_failed(&error))?;
         let has_more = page.has_more;
         let items = readable(page).into_iter().map(ClientView).collect();
@@ -54,10 +55,11 @@ impl ReadAccess<'_> {
 
     pub(super) async fn client(&self, uuid: &str) -> Result<ClientRecord, Refused> {
         let uuid = Uuid::try_parse(uuid).map_err(|_rule| Refused::NotFound)?;
-        let Some(keeping) = self.management.keeping.as_ref().filter(|_| !self.is_foreign()) else {
+        let Some(persistence) = self.management.persistence().ok().filter(|_| !self.is_foreign())
+        else {
             return Err(Refused::NotFound);
         };
-        let found = keeping.store().client(&self.integration, uuid).await;
+        let found = persistence.store().client(&self.integration, uuid).await;
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
     }
 
@@ -77,9 +79,9 @@ impl WriteAccess<'_> {
     pub async fn create_client(&self, form: Form) -> Result<ClientView, Refused> {
         let ReadAccess { management, operator, integration } = &self.0;
         self.need_all()?;
-        let rules = management.view.oauth_rules();
-        let draft = ClientDraft::read(form, integration.as_str(), &rules)?;
-        let keeping = management.keeping()?;
+        let settings = management.settings();
+        let draft = ClientDraft::read(form, integration.as_str(), &settings)?;
+        let persistence = management.persistence()?;
         let uuid = new_id().map_err(|error| no_randomness(&error))?;
         let now = whole_microseconds(management.clock.now());
         let own_name = ClientName::parse(&uuid.to_string());
@@ -98,8 +100,8 @@ impl WriteAccess<'_> {
             created_at: now,
             updated_at: now,
         };
-        record.sealed = seal(keeping, &record.context(), &draft.secret)?;
-        let created = keeping.store().create_client(&record).await;
+        record.sealed = seal(persistence, &record.context(), &draft.secret)?;
+        let created = persistence.store().create_client(&record).await;
         created.map_err(|error| store_failed(&error))?;
         self.log_client("client_create", &record);
         Ok(ClientView(record))
@@ -112,12 +114,12 @@ impl WriteAccess<'_> {
     pub async fn update_client(&self, uuid: &str, form: Form) -> Result<ClientView, Refused> {
         self.need_all()?;
         let mut before = self.0.client(uuid).await?;
-        let rules = self.0.management.view.oauth_rules();
-        let change = ClientChange::read(&before, form, &rules)?;
-        let keeping = self.0.management.keeping()?;
+        let settings = self.0.management.settings();
+        let change = ClientChange::read(&before, form, &settings)?;
+        let persistence = self.0.management.persistence()?;
         for _again in 0..ATTEMPTS {
-            let after = self.changed_client(keeping, &before, &change).await?;
-            let replaced = keeping.store().replace_client(&before, &after).await;
+            let after = self.changed_client(persistence, &before, &change).await?;
+            let replaced = persistence.store().replace_client(&before, &after).await;
             if replaced.map_err(|error| store_failed(&error))? {
                 self.log_client("client_update", &after);
                 return Ok(ClientView(after));
@@ -135,8 +137,8 @@ impl WriteAccess<'_> {
     pub async fn delete_client(&self, uuid: &str) -> Result<usize, Refused> {
         self.need_all()?;
         let record = self.0.client(uuid).await?;
-        let keeping = self.0.management.keeping()?;
-        let deleted = keeping.store().delete_client(&record.integration, record.uuid).await;
+        let persistence = self.0.management.persistence()?;
+        let deleted = persistence.store().delete_client(&record.integration, record.uuid).await;
         let deleted = deleted.map_err(|error| store_failed(&error))?;
         let (connections, last) = deleted.ok_or(Refused::NotFound)?;
         self.log_client("client_delete", &record);
@@ -149,14 +151,14 @@ impl WriteAccess<'_> {
     /// The record as the change makes it, sealed anew.
     async fn changed_client(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         before: &ClientRecord,
         change: &ClientChange,
     ) -> Result<ClientRecord, Refused> {
         // Opened even where another secret takes its place: a row that was edited by hand would
         // else have the new one sealed for a place of the editor's choice.
         let whose = format!("the OAuth client {} of {}", before.name, before.integration);
-        let kept = keeping.open(whose, before.context(), &before.sealed).await;
+        let kept = persistence.open(&whose, before.context(), &before.sealed).await;
         let kept = kept.map_err(Refused::from)?;
         let mut after = before.clone();
         let ClientChange { client_id, secret, auth_url, token_url, default_scopes, auth_method } =
@@ -176,7 +178,7 @@ impl WriteAccess<'_> {
         after.auth_method = auth_method.unwrap_or(before.auth_method);
         after.updated_at = self.0.management.moved(before.updated_at);
         let secret = secret.clone().unwrap_or(kept);
-        after.sealed = seal(keeping, &after.context(), &secret)?;
+        after.sealed = seal(persistence, &after.context(), &secret)?;
         Ok(after)
     }
 

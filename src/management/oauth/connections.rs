@@ -58,11 +58,11 @@ impl ReadAccess<'_> {
         record: &ConnectionRecord,
     ) -> Option<OAuthConnectionView> {
         let grant = record.grant()?;
-        let keeping = self.management.keeping.as_deref()?;
-        let opened = keeping.vault().open(&record.context(), &record.sealed);
+        let persistence = self.management.persistence().ok()?;
+        let opened = persistence.vault().open(&record.context(), &record.sealed);
         let tokens = opened.as_ref().ok().and_then(TokenSet::unpack);
         let unusable = Unusable::of(record, opened.as_ref().err());
-        let rules = self.management.view.oauth_rules();
+        let settings = self.management.settings();
         let now = self.management.clock.now();
         let expired = tokens.as_ref().and_then(|tokens| tokens.expires_at);
         let expired = expired.is_some_and(|end| now >= end);
@@ -77,8 +77,8 @@ impl ReadAccess<'_> {
             grant: grant.clone(),
             defect: unusable.or_else(|| tokens.is_none().then_some(Unusable::SealBroken)),
             tokens,
-            in_clear: self.operator.need(Scope::Write).is_ok() && !rules.redact_tokens,
-            account_id: rules.account_id,
+            in_clear: self.operator.need(Scope::Write).is_ok() && !settings.redact_tokens,
+            account_id: settings.account_id,
         })
     }
 
@@ -100,7 +100,7 @@ impl ReadAccess<'_> {
         &self,
         pointer: &ConnectionRef,
     ) -> Result<ConnectionRecord, Refused> {
-        let Some(keeping) = &self.management.keeping else { return Err(Refused::NotFound) };
+        let Ok(persistence) = self.management.persistence() else { return Err(Refused::NotFound) };
         let uuid = pointer.uuid.as_deref().map(Uuid::try_parse).transpose();
         let uuid = uuid.map_err(|_rule| Refused::NotFound)?;
         let record = match (&pointer.name, uuid) {
@@ -113,7 +113,7 @@ impl ReadAccess<'_> {
                 record
             }
             (None, Some(uuid)) => {
-                let found = keeping.store().connection_by_uuid(uuid).await;
+                let found = persistence.store().connection_by_uuid(uuid).await;
                 found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?
             }
         };
@@ -142,7 +142,7 @@ impl WriteAccess<'_> {
             newer_than: grant.generation,
             cause: Cause::Operator,
         };
-        let renewed = self.0.management.keeping()?.tokens().refresh(wanted).await;
+        let renewed = self.0.management.storage()?.refreshes.refresh(wanted).await;
         let failure = renewed.as_ref().err().map(ToString::to_string);
         self.log_step("refresh", &record.name, failure.as_deref());
         renewed?;
@@ -166,10 +166,10 @@ impl WriteAccess<'_> {
         let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
         let mut domain = form.close(domain)?;
         if is_own(Some(&before.name)) {
-            let rules = self.0.management.view.oauth_rules();
-            domain = OwnAccount::of(&rules)?.domain(Some(&domain))?;
+            let settings = self.0.management.settings();
+            domain = OwnAccount::of(&settings)?.domain(Some(&domain))?;
         }
-        let keeping = self.0.management.keeping()?;
+        let persistence = self.0.management.persistence()?;
         for _again in 0..ATTEMPTS {
             match &before.allowed_domain {
                 Some(bound) if *bound == domain => {
@@ -182,13 +182,13 @@ impl WriteAccess<'_> {
                 None => {}
             }
             let whose = format!("the connection {}.{}", before.integration, before.name);
-            let secret = keeping.open(whose, before.context(), &before.sealed).await;
+            let secret = persistence.open(&whose, before.context(), &before.sealed).await;
             let secret = secret.map_err(Refused::from)?;
             let mut after = before.clone();
             after.allowed_domain = Some(domain.clone());
             after.updated_at = self.0.management.moved(before.updated_at);
-            after.sealed = seal(keeping, &after.context(), &secret)?;
-            let replaced = keeping.store().replace_connection(&before, &after).await;
+            after.sealed = seal(persistence, &after.context(), &secret)?;
+            let replaced = persistence.store().replace_connection(&before, &after).await;
             if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
                 self.log_step("bind", &before.name, None);
                 self.0.management.settle(revision).await;
@@ -212,8 +212,8 @@ impl WriteAccess<'_> {
     /// [`Refused`]: there is none, or the store fails.
     pub async fn delete_authorized(&self, pointer: &ConnectionRef) -> Result<(), Refused> {
         let record = self.0.pointed(pointer).await?;
-        let keeping = self.0.management.keeping()?;
-        let deleted = keeping
+        let persistence = self.0.management.persistence()?;
+        let deleted = persistence
             .store()
             .delete_connection(&record.integration, &record.name, ConnectionType::OAuth)
             .await;

@@ -1,6 +1,5 @@
 //! What is entered of a client and of a flow, read into what can't be wrong.
 
-use crate::management::OAuthRules;
 use crate::management::fault::{About, Refused};
 use crate::management::form::Form;
 use crate::model::domain::AllowedDomain;
@@ -10,6 +9,7 @@ use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::{EndpointTemplate, Subdomain};
 use crate::model::oauth::grant::GrantType;
 use crate::secret::Secret;
+use crate::state::ManagementSettings;
 
 /// A client that is to be made.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl ClientDraft {
     pub(super) fn read(
         mut form: Form,
         integration: &str,
-        rules: &OAuthRules,
+        settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
         let name = form.take_filled("name", About::Name, ClientName::parse);
         repeated(&mut form, "integration", integration);
@@ -66,7 +66,7 @@ impl ClientDraft {
         let secret = form.take_secret("client_secret", check_client_secret);
         let auth_url = form.take_filled("auth_url", About::Request, EndpointTemplate::parse);
         let token_url =
-            form.require("token_url", About::Request, |text| parse_token_url(text, rules));
+            form.require("token_url", About::Request, |text| parse_token_url(text, settings));
         let default_scopes = form.take_filled("default_scopes", About::Request, parse_scopes);
         let grant_type = form.take_filled("grant_type", About::Request, GrantType::parse);
         let auth_method = form.take_filled(AUTH_METHOD, About::Request, AuthMethod::parse);
@@ -94,7 +94,7 @@ impl ClientChange {
     pub(super) fn read(
         record: &ClientRecord,
         mut form: Form,
-        rules: &OAuthRules,
+        settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
         let has_secret = form.has("client_secret") && !form.is_redacted("client_secret");
         let changing = ["client_id", "client_secret", "default_scopes", AUTH_METHOD];
@@ -117,7 +117,8 @@ impl ClientChange {
         let auth_method = form.take(AUTH_METHOD, About::Request, AuthMethod::parse);
         let auth_url = form.take("auth_url", About::Request, EndpointTemplate::parse);
         let auth_url = auth_url.filter(|url| Some(url) != record.auth_url.as_ref());
-        let token_url = form.take("token_url", About::Request, |text| parse_token_url(text, rules));
+        let token_url =
+            form.take("token_url", About::Request, |text| parse_token_url(text, settings));
         let token_url = token_url.filter(|url| *url != record.token_url);
         for (field, changed) in
             [("auth_url", auth_url.is_some()), ("token_url", token_url.is_some())]
@@ -141,7 +142,7 @@ impl FlowDraft {
     ///
     /// # Errors
     /// [`Refused::Faulty`] with everything that is wrong.
-    pub(super) fn read(mut form: Form, rules: &OAuthRules) -> Result<Self, Refused> {
+    pub(super) fn read(mut form: Form, settings: &ManagementSettings) -> Result<Self, Refused> {
         let name = form.take_filled("name", About::Name, ConnectionName::parse);
         let client_name = form.take_filled("oauth_client_name", About::Name, ClientName::parse);
         let client_uuid = form.take_filled("oauth_client_uuid", About::Request, |text| {
@@ -163,7 +164,7 @@ impl FlowDraft {
         }
         let subdomain = form.take_filled("oauth_url_subdomain", About::Request, Subdomain::parse);
         let redirect_to = form.take_filled("origin_oauth_redirect_url", About::Request, |text| {
-            super::redirect_target::parse(text, rules)
+            super::redirect_target::parse(text, settings)
         });
         let offline = form.take_flag("allow_offline_access").unwrap_or_default();
         let allowed_domain =
@@ -202,12 +203,12 @@ fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {
     }
 }
 
-fn parse_token_url(text: &str, rules: &OAuthRules) -> Result<EndpointTemplate, String> {
+fn parse_token_url(text: &str, settings: &ManagementSettings) -> Result<EndpointTemplate, String> {
     let template = EndpointTemplate::parse(text).map_err(|rule| rule.to_string())?;
     let any = Subdomain::parse("a").ok();
     let port = template.resolve(any.as_ref()).map(|endpoint| endpoint.origin().port());
     match port {
-        Ok(port) if !rules.allowed_ports.allows(port) => {
+        Ok(port) if !settings.allowed_ports.allows(port) => {
             Err("has a port that is not one of proxy.allowed_ports".to_owned())
         }
         _ => Ok(template),

@@ -34,15 +34,16 @@ impl WriteAccess<'_> {
     /// provider gives no tokens; and when the store fails.
     pub async fn exchange(&self, code: &str) -> Result<ExchangedFlow, Refused> {
         let ReadAccess { management, operator, integration } = &self.0;
-        let keeping = management.keeping()?;
-        let waiting =
-            management.look_at_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
+        let persistence = management.persistence()?;
+        let waiting = management
+            .look_at_flow(persistence, FlowStep::Granted, code, Some(integration))
+            .await?;
         if !operator.may_make(integration, waiting.content.plan.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
         let taken =
-            management.take_flow(keeping, FlowStep::Granted, code, Some(integration)).await?;
-        let client = keeping.store().client(&taken.integration, taken.client).await;
+            management.take_flow(persistence, FlowStep::Granted, code, Some(integration)).await?;
+        let client = persistence.store().client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let exchanged = match taken.content.connection {
             Some(uuid) => Ok(uuid),
@@ -64,16 +65,16 @@ impl WriteAccess<'_> {
         client: &ClientRecord,
     ) -> Result<uuid::Uuid, Refused> {
         let ReadAccess { management, .. } = &self.0;
-        let keeping = management.keeping()?;
+        let persistence = management.persistence()?;
         let plan = &taken.content.plan;
         let grant_params = GrantParams::ClientCredentials { scopes: &plan.scopes };
         let subdomain = plan.subdomain.as_ref();
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &plan.scopes };
-        let asked = keeping.provider().ask(token_request, ready(Ok(()))).await;
+        let asked = management.storage()?.provider.ask(token_request, ready(Ok(()))).await;
         let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
         // There should be none (RFC 6749 §4.4.3).
         tokens.refresh_token = None;
-        Ok(management.settle_grant(keeping, client, plan, &tokens).await?.uuid)
+        Ok(management.settle_grant(persistence, client, plan, &tokens).await?.uuid)
     }
 
     fn log_exchange(&self, taken: &ConsumedFlow, client: &ClientRecord, failure: Option<&str>) {

@@ -2,15 +2,16 @@
 
 use super::clients::unsealed;
 use super::start::{check_again, name_of};
+use crate::management::Management;
 use crate::management::connections::{seal, store_failed};
 use crate::management::fault::{About, Fault, Refused, no_randomness};
-use crate::management::{Keeping, Management};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::state::Persistence;
 use crate::store;
 
 impl Management {
@@ -18,16 +19,18 @@ impl Management {
     /// instance.
     pub(super) async fn settle_grant(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         client: &ClientRecord,
         plan: &FlowPlan,
         tokens: &TokenSet,
     ) -> Result<ConnectionRecord, Refused> {
         for _again in 0..ATTEMPTS {
-            let before = self.standing_in(keeping, &client.integration, plan).await?;
+            let before = self.standing_in(persistence, &client.integration, plan).await?;
             let kept = match &before {
-                Some(before) => self.authorize_again(keeping, before, client, plan, tokens).await?,
-                None => self.authorize(keeping, client, plan, tokens).await?,
+                Some(before) => {
+                    self.authorize_again(persistence, before, client, plan, tokens).await?
+                }
+                None => self.authorize(persistence, client, plan, tokens).await?,
             };
             if let Some((record, revision)) = kept {
                 self.settle(revision).await;
@@ -40,15 +43,15 @@ impl Management {
     /// The connection that has the name already, if there is one.
     async fn standing_in(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         integration: &IntegrationName,
         plan: &FlowPlan,
     ) -> Result<Option<ConnectionRecord>, Refused> {
         let Some(name) = &plan.name else { return Ok(None) };
-        if self.view.registry().is_declared(integration, name) {
+        if self.registry().is_declared(integration, name) {
             return Err(Refused::Taken);
         }
-        let found = keeping.store().connection(integration, name).await;
+        let found = persistence.store().connection(integration, name).await;
         let found = found.map_err(|error| store_failed(&error))?;
         if let Some(record) = &found {
             check_again(record, plan.allowed_domain.as_ref())?;
@@ -59,7 +62,7 @@ impl Management {
     /// `None` when the name was taken meanwhile.
     async fn authorize(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         client: &ClientRecord,
         plan: &FlowPlan,
         tokens: &TokenSet,
@@ -76,8 +79,8 @@ impl Management {
             created_at: now,
             updated_at: now,
         };
-        record.sealed = seal(keeping, &record.context(), &tokens.pack())?;
-        match keeping.store().create_connection(&record).await {
+        record.sealed = seal(persistence, &record.context(), &tokens.pack())?;
+        match persistence.store().create_connection(&record).await {
             Ok(revision) => Ok(Some((record, revision))),
             Err(store::Error::Conflict) => Ok(None),
             Err(error) => Err(cant_keep(&error)),
@@ -87,7 +90,7 @@ impl Management {
     /// `None` when the connection was changed meanwhile.
     async fn authorize_again(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         before: &ConnectionRecord,
         client: &ClientRecord,
         plan: &FlowPlan,
@@ -99,8 +102,8 @@ impl Management {
             before.allowed_domain.clone().or_else(|| plan.allowed_domain.clone());
         after.detail = Detail::OAuth(Box::new(self.grant(client, plan, generation)));
         after.updated_at = self.moved(before.updated_at);
-        after.sealed = seal(keeping, &after.context(), &tokens.pack())?;
-        let replaced = keeping.store().authorize_again(before, &after).await;
+        after.sealed = seal(persistence, &after.context(), &tokens.pack())?;
+        let replaced = persistence.store().authorize_again(before, &after).await;
         let revision = replaced.map_err(|error| cant_keep(&error))?;
         Ok(revision.map(|revision| (after, revision)))
     }

@@ -11,12 +11,13 @@ use uuid::Uuid;
 
 use crate::management::connections::{seal, store_failed};
 use crate::management::fault::{Refused, Scope, no_randomness};
-use crate::management::{Keeping, Management, Operator};
+use crate::management::{Management, Operator};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::flow::{FlowPayload, FlowRecord, FlowStep};
 use crate::model::record::whole_microseconds;
 use crate::random;
 use crate::secret::Secret;
+use crate::state::Persistence;
 
 /// A flow that was taken on.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Management {
     /// Keeps a flow at this step, and gives the one_time_token that takes it on.
     pub(super) async fn keep_flow(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         (id, integration, client): (Uuid, &IntegrationName, Uuid),
         step: FlowStep,
         content: &FlowPayload,
@@ -71,8 +72,8 @@ impl Management {
             ends_at: whole_microseconds(ends_at),
             sealed: super::clients::unsealed(),
         };
-        record.sealed = seal(keeping, &record.context(), &content.pack())?;
-        keeping.store().keep_flow(&record).await.map_err(|error| store_failed(&error))?;
+        record.sealed = seal(persistence, &record.context(), &content.pack())?;
+        persistence.store().keep_flow(&record).await.map_err(|error| store_failed(&error))?;
         Ok(one_time_token)
     }
 
@@ -82,7 +83,7 @@ impl Management {
     /// [`Refused::Malformed`] when there is none: it never was, was taken on before, or has ended.
     pub(super) async fn take_flow(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         step: FlowStep,
         one_time_token: &str,
         of: Option<&IntegrationName>,
@@ -91,16 +92,16 @@ impl Management {
             return Err(Refused::Malformed);
         }
         let (digest, now) = (digest_of(one_time_token.as_bytes()), self.clock.now());
-        let taken = keeping.store().take_flow(step, &digest, of, now).await;
+        let taken = persistence.store().take_flow(step, &digest, of, now).await;
         let record = taken.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        open(keeping, record).await
+        open(persistence, record).await
     }
 
     /// Whether who began a flow could begin it still.
     pub(super) fn may_go_on(&self, taken: &ConsumedFlow) -> bool {
         let ConsumedFlow { integration, content, .. } = taken;
         let Some(id) = content.plan.begun_with else { return true };
-        let registry = self.view.registry();
+        let registry = self.registry();
         let holder = registry.stored_holder(id);
         let holder = holder.filter(|known| !known.caller.has_expired(self.clock.now()));
         let Some(holder) = holder else { return false };
@@ -113,7 +114,7 @@ impl Management {
     /// The same flow, left where it is: whoever may not have it must not spoil it.
     pub(super) async fn look_at_flow(
         &self,
-        keeping: &dyn Keeping,
+        persistence: &Persistence,
         step: FlowStep,
         one_time_token: &str,
         of: Option<&IntegrationName>,
@@ -122,15 +123,15 @@ impl Management {
             return Err(Refused::Malformed);
         }
         let (digest, now) = (digest_of(one_time_token.as_bytes()), self.clock.now());
-        let found = keeping.store().flow(step, &digest, of, now).await;
+        let found = persistence.store().flow(step, &digest, of, now).await;
         let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        open(keeping, record).await
+        open(persistence, record).await
     }
 }
 
-async fn open(keeping: &dyn Keeping, record: FlowRecord) -> Result<ConsumedFlow, Refused> {
+async fn open(persistence: &Persistence, record: FlowRecord) -> Result<ConsumedFlow, Refused> {
     let whose = format!("an OAuth flow of {}", record.integration);
-    let opened = keeping.open(whose, record.context(), &record.sealed).await;
+    let opened = persistence.open(&whose, record.context(), &record.sealed).await;
     let content = FlowPayload::unpack(&opened?).ok_or(Refused::SealBroken)?;
     let FlowRecord { id, integration, client, .. } = record;
     Ok(ConsumedFlow { id, integration, client, content })

@@ -1,13 +1,13 @@
 //! The connection `zendesk`, which is for the account itself: bound to the account's own host, with
 //! tokens of the account's own subdomain (ZIS spec §7.7).
 
-use crate::management::OAuthRules;
 use crate::management::fault::{About, Fault, Refused};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, ZENDESK};
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::{EndpointTemplate, Subdomain};
 use crate::model::origin::HostName;
+use crate::state::ManagementSettings;
 
 /// The account that the operator has named with `zis.subdomain`.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ impl<'a> OwnAccount<'a> {
     ///
     /// # Errors
     /// [`Refused::Faulty`] when the operator has named none.
-    pub(super) fn of(rules: &'a OAuthRules) -> Result<Self, Refused> {
+    pub(super) fn of(settings: &'a ManagementSettings) -> Result<Self, Refused> {
         let no_account = "name: zendesk is the account's own connection: the operator names the \
                           account with zis.subdomain";
-        let host = rules.account_host.as_ref();
+        let host = settings.account_host.as_ref();
         let host = host.ok_or_else(|| fault(About::Name, no_account.to_owned()))?;
         let label = host.as_str().strip_suffix(ZENDESK_DOMAIN).ok_or(Refused::Internal)?;
         Ok(Self { host, label })

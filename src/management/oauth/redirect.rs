@@ -65,12 +65,12 @@ impl Management {
         flow_token: &str,
         user_agent: &UserAgent,
     ) -> Result<AuthorizationRedirect, Refused> {
-        let keeping = self.keeping()?;
-        let mut taken = self.take_flow(keeping, FlowStep::Started, flow_token, None).await?;
+        let persistence = self.persistence()?;
+        let mut taken = self.take_flow(persistence, FlowStep::Started, flow_token, None).await?;
         if !self.may_go_on(&taken) {
             return Err(Refused::Malformed);
         }
-        let client = keeping.store().client(&taken.integration, taken.client).await;
+        let client = persistence.store().client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
         let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());
@@ -80,10 +80,10 @@ impl Management {
         taken.content.verifier = Some(verifier);
         taken.content.browser = user_agent.is_browser.then(|| digest_of(flow_cookie.expose()));
         let of = (taken.id, &taken.integration, taken.client);
-        let state = self.keep_flow(keeping, of, FlowStep::Redirected, &taken.content).await?;
+        let state = self.keep_flow(persistence, of, FlowStep::Redirected, &taken.content).await?;
         let state = text_of(&state);
         let plan = &taken.content.plan;
-        let redirect_uri = format!("{}{CALLBACK}", self.view.oauth_rules().public_url);
+        let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
         let callback = redirect_uri.parse::<http::Uri>().map_err(|_never| Refused::Internal)?;
         let mut question = vec![
             ("response_type", "code"),

@@ -3,17 +3,17 @@
 
 use form_urlencoded::Serializer;
 
-use crate::management::OAuthRules;
 use crate::model::origin::{Authority, Host};
+use crate::state::ManagementSettings;
 
 /// Reads a URL that the browser is to be sent to.
 ///
 /// # Errors
 /// The rule that it breaks, in a sentence.
-pub(super) fn parse(text: &str, rules: &OAuthRules) -> Result<Box<str>, &'static str> {
+pub(super) fn parse(text: &str, settings: &ManagementSettings) -> Result<Box<str>, &'static str> {
     let origin = origin(text).ok_or("must be an http or https URL without user")?;
-    let own = self::origin(&rules.public_url).is_some_and(|own| own == origin);
-    let listed = rules.allowed_redirect_origins.iter();
+    let own = self::origin(&settings.public_url).is_some_and(|own| own == origin);
+    let listed = settings.allowed_redirect_origins.iter();
     let listed = listed.filter_map(|allowed| self::origin(allowed)).any(|known| known == origin);
     if own || listed || origin.is_loopback() {
         Ok(text.into())
@@ -80,14 +80,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rules() -> OAuthRules {
-        OAuthRules {
-            redact_tokens: false,
+    fn settings() -> ManagementSettings {
+        ManagementSettings {
             public_url: "https://keyferry.example.com".to_owned(),
             allowed_redirect_origins: vec!["https://client.int".to_owned()],
-            allowed_ports: vec![443].into(),
-            account_host: None,
-            account_id: 0,
+            ..ManagementSettings::default()
         }
     }
 
@@ -103,7 +100,7 @@ mod tests {
             "https://client.int/#/done?x",
             "https://client.int#https://evil.com/",
         ] {
-            assert_eq!(parse(url, &rules()).as_deref(), Ok(url));
+            assert_eq!(parse(url, &settings()).as_deref(), Ok(url));
         }
     }
 
@@ -128,7 +125,7 @@ mod tests {
             "http://127.1/",
             "http://0x7f000001/",
         ] {
-            assert!(parse(url, &rules()).is_err(), "{url}");
+            assert!(parse(url, &settings()).is_err(), "{url}");
         }
     }
 
@@ -148,7 +145,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_begins_with_an_allowed_origin(url in "https?://[a-z.@:/?#\\\\]{0,20}(client.int)?[a-z.@:/?#\\\\]{0,20}") {
-            if parse(&url, &rules()).is_ok() {
+            if parse(&url, &settings()).is_ok() {
                 let host = url.split("://").nth(1).unwrap().split(['/', '?', '#', ':']).next().unwrap();
                 prop_assert!(["client.int", "localhost"].contains(&host), "{url}");
             }

@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::draft::FlowDraft;
 use super::one_time_token::text_of;
 use super::own_account::{OwnAccount, is_own};
-use crate::management::OAuthRules;
 use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
 use crate::management::draft::NEVER_CHANGES;
 use crate::management::fault::{About, Fault, Refused};
@@ -20,6 +19,7 @@ use crate::model::oauth::flow::{FlowPayload, FlowPlan, FlowStep};
 use crate::model::oauth::grant::GrantType;
 use crate::model::record::{ConnectionRecord, new_id};
 use crate::oauth::OAuthStep;
+use crate::state::ManagementSettings;
 
 /// A flow that was begun.
 #[derive(Clone)]
@@ -44,10 +44,10 @@ impl WriteAccess<'_> {
     /// connection's, or the store fails.
     pub async fn start(&self, form: Form) -> Result<StartedFlow, Refused> {
         let ReadAccess { management, integration, .. } = &self.0;
-        let rules = management.view.oauth_rules();
-        let draft = FlowDraft::read(form, &rules)?;
+        let settings = management.settings();
+        let draft = FlowDraft::read(form, &settings)?;
         let client = self.client_of(&draft).await?;
-        let plan = self.plan(draft, &client, &rules).await?;
+        let plan = self.plan(draft, &client, &settings).await?;
         let (step, path) = match plan.grant_type {
             GrantType::AuthorizationCode => {
                 (FlowStep::Started, "start_redirect?flow_token=".into())
@@ -60,9 +60,9 @@ impl WriteAccess<'_> {
         let content = FlowPayload::new(plan);
         let of = (id, integration, client.uuid);
         let one_time_token =
-            management.keep_flow(management.keeping()?, of, step, &content).await?;
+            management.keep_flow(management.persistence()?, of, step, &content).await?;
         self.log_flow("start", &client, content.plan.name.as_ref());
-        let base = &rules.public_url;
+        let base = &settings.public_url;
         let redirect_url =
             format!("{base}/api/services/zis/connections/oauth/{path}{}", text_of(&one_time_token));
         Ok(StartedFlow { redirect_url })
@@ -71,7 +71,7 @@ impl WriteAccess<'_> {
     /// The client that the flow is for; named in two ways, it must be one.
     async fn client_of(&self, draft: &FlowDraft) -> Result<ClientRecord, Refused> {
         let ReadAccess { management, integration, .. } = &self.0;
-        let store = management.keeping()?.store();
+        let store = management.persistence()?.store();
         let found = match (&draft.client_name, &draft.client_uuid) {
             (Some(name), _) => store.client_by_name(integration, name).await,
             (None, Some(uuid)) => return self.0.client(uuid).await,
@@ -90,7 +90,7 @@ impl WriteAccess<'_> {
         &self,
         mut draft: FlowDraft,
         client: &ClientRecord,
-        rules: &OAuthRules,
+        settings: &ManagementSettings,
     ) -> Result<FlowPlan, Refused> {
         let ReadAccess { operator, integration, .. } = &self.0;
         let grant_type = draft.grant_type.unwrap_or(client.grant_type);
@@ -98,7 +98,7 @@ impl WriteAccess<'_> {
             return Err(Refused::OutOfReach);
         }
         if is_own(draft.name.as_ref()) {
-            let account = OwnAccount::of(rules)?;
+            let account = OwnAccount::of(settings)?;
             draft.subdomain = Some(account.subdomain(draft.subdomain.as_ref())?);
             draft.allowed_domain = Some(account.domain(draft.allowed_domain.as_ref())?);
             account.check_client(client)?;

@@ -12,8 +12,7 @@ use keyferry::model::name::{ConnectionName, IntegrationName};
 use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
 use keyferry::model::token::Scopes;
-use keyferry::proxy::{InForce, Renewal, Settings};
-use keyferry::state::Registry;
+use keyferry::state::{InForce, Registry, Renewal, Settings};
 use keyferry::secret::Secret;
 use keyferry::upstream::{self, Guard, NameLookups, OwnListeners, UpstreamRules, SystemResolver, TlsClients};
 
@@ -71,6 +70,7 @@ fn build(upgrade_plain_http: bool) -> InForce {
             .declare(&connections, Vec::new(), None, &Metrics::new())
             .expect("a registry"),
         stale: Arc::default(),
+        management: Arc::default(),
         settings: Arc::new(Settings {
             anonymous: None,
             own_hosts: ["localhost", "127.0.0.1", "[::1]"].into_iter().collect(),

@@ -5,12 +5,12 @@
 #![no_main]
 
 use keyferry::model::field::check_secret;
-use keyferry::oauth::read_answer;
+use keyferry::oauth::read_response;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, body)) = input.split_first() else { return };
-    match read_answer(choice & 1 == 0, body) {
+    match read_response(choice & 1 == 0, body) {
         Ok(granted) => {
             assert!(choice & 1 == 0, "an answer of failure gave tokens");
             assert!(check_secret(granted.access_token.expose()).is_ok());

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use keyferry::app::Assembly;
 use keyferry::ca::{CaRotation, LeafCache};
 use keyferry::clock::Clock;
@@ -13,7 +12,8 @@ use keyferry::ledger::{Ledger, LineFormat, LogBuffer, Metrics};
 use keyferry::listener::{
     ConnLimits, ConnTracker, HeadLimits, ListenAddr, Listener, tunnel_config,
 };
-use keyferry::proxy::{InForce, Proxy, Via};
+use keyferry::proxy::{Proxy, Via};
+use keyferry::state::{InForce, Live};
 use keyferry::tasks::Tasks;
 use keyferry::upstream::{Lookup, NameLookups, OwnListeners, Resolver, Upstream};
 use tokio::sync::watch;
@@ -49,7 +49,8 @@ pub(crate) fn serve_changed(
     let metrics = Arc::new(Metrics::new());
     let own = OwnListeners::default();
     let names = Arc::new(NameLookups::new(resolver));
-    let assembly = Assembly { metrics: Arc::clone(&metrics), own, names, admin: None };
+    let (clock, admin) = (Clock::system(), None);
+    let assembly = Assembly { metrics: Arc::clone(&metrics), own, names, admin, clock };
     let mut in_force = assembly.assemble(&config, 0, None).unwrap();
     change(&mut in_force);
     let sink = Arc::new(LogBuffer::default());
@@ -68,7 +69,7 @@ pub(crate) fn serve_changed(
     let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), limits, 1));
     let leaves = LeafCache::new(CaRotation::default(), Clock::system());
     let proxy = Proxy {
-        in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+        in_force: Arc::new(Live::new(in_force)),
         changes,
         stop,
         upstream: Upstream::new(Arc::default(), tasks.clone(), 1),

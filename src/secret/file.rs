@@ -1,26 +1,37 @@
 //! A file that holds a secret: for its owner alone, and never half written.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{DataDirError, is_ours};
-use crate::secret::Secret;
+use super::Secret;
+
+/// A secret file can't be used; each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFileError {
+    /// It can't be read or written.
+    #[error("the file {} can't be used: make it readable and writable, or move it away", .0.display())]
+    Unusable(PathBuf, #[source] io::Error),
+    /// Others may read or change it, or it belongs to somebody else.
+    #[error(
+        "others can read or change the secret file {}: make a new one (move this away and start \
+         again), or run chmod 600 on it if nobody has read it",
+        .0.display()
+    )]
+    Exposed(PathBuf),
+}
 
 /// Reads a secret file of at most `longest` bytes, and one more to show that there is more.
 /// `None` when there is no such file.
 ///
 /// # Errors
-/// [`DataDirError`] when it can't be read, or when others can read or change it.
-pub(in crate::app) fn read_secret(
-    path: &Path,
-    longest: usize,
-) -> Result<Option<Secret>, DataDirError> {
-    let unusable = |why| DataDirError::File(path.to_path_buf(), why);
+/// [`SecretFileError`] when it can't be read, or when others can read or change it.
+pub fn read(path: &Path, longest: usize) -> Result<Option<Secret>, SecretFileError> {
+    let unusable = |why| SecretFileError::Unusable(path.to_path_buf(), why);
     let file = match File::open(path) {
         Ok(file) => file,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -29,7 +40,7 @@ pub(in crate::app) fn read_secret(
     // The open file is judged, not its name, so that nobody can exchange it in between.
     let metadata = file.metadata().map_err(unusable)?;
     if metadata.mode() & 0o077 != 0 || !is_ours(&metadata) {
-        return Err(DataDirError::OpenFile(path.to_path_buf()));
+        return Err(SecretFileError::Exposed(path.to_path_buf()));
     }
     let mut content = Zeroizing::new(Vec::with_capacity(longest + 1));
     file.take(longest as u64 + 1).read_to_end(&mut content).map_err(unusable)?;
@@ -37,19 +48,25 @@ pub(in crate::app) fn read_secret(
 }
 
 /// Writes a secret file. A crash can't leave half of one: it is written whole under another name
-/// first. Nobody else writes here, because this process holds the data directory's lock.
+/// first. The caller sees to it that nobody else writes there.
 ///
 /// # Errors
-/// [`DataDirError`] when it can't be written.
-pub(in crate::app) fn write_secret(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
+/// [`SecretFileError`] when it can't be written.
+pub fn write(path: &Path, content: &[u8]) -> Result<(), SecretFileError> {
     let mut draft = OsString::from(path);
     draft.push(".new");
     let draft = Path::new(&draft);
     let written = remove_stale(draft)
         .and_then(|()| write_new(draft, content))
         .and_then(|()| fs::rename(draft, path))
-        .and_then(|()| keep_name(path));
-    written.map_err(|why| DataDirError::File(path.to_path_buf(), why))
+        .and_then(|()| sync_parent(path));
+    written.map_err(|why| SecretFileError::Unusable(path.to_path_buf(), why))
+}
+
+/// Tells whether a file belongs to the user of this process.
+#[must_use]
+pub fn is_ours(metadata: &Metadata) -> bool {
+    metadata.uid() == rustix::process::geteuid().as_raw()
 }
 
 fn remove_stale(draft: &Path) -> io::Result<()> {
@@ -66,8 +83,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// What was sealed with a key must not outlive the name under which the key is found.
-fn keep_name(path: &Path) -> io::Result<()> {
+/// Keeps the file's name: a key must not be lost after something was sealed with it.
+fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         _ => Ok(()),

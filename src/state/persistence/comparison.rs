@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::Follower;
+use super::Persistence;
 use crate::error::chain;
 use crate::model::record::TokenRecord;
 use crate::random;
@@ -16,7 +16,7 @@ use crate::state::Registry;
 use crate::store::{self, Record, RecordChange, RecordKey};
 use crate::vault::Vault;
 
-impl Follower {
+impl Persistence {
     /// Compares again and again until this is dropped.
     pub(super) async fn compare_now_and_then(&self) {
         loop {
@@ -30,11 +30,11 @@ impl Follower {
     }
 
     /// Compares what is in force with the whole store; what differs is looked up soon.
-    pub(super) async fn compare(&self) -> Result<(), store::Error> {
-        let vault = self.backing.keys.vault();
+    async fn compare(&self) -> Result<(), store::Error> {
+        let vault = self.kept.keys.vault();
         let (mut suspects, mut seen) = (Vec::new(), Seen::default());
-        let walk = self.backing.store.walk(|record| {
-            let in_force = self.live.in_force().load_full();
+        let walk = self.kept.store.walk(|record| {
+            let in_force = self.live.load_full();
             match record {
                 Record::Connection(Ok(record)) => {
                     seen.connections.insert(record.fingerprint());
@@ -57,10 +57,10 @@ impl Follower {
             }
         });
         walk.await?;
-        suspects.extend(seen.missing(&self.live.in_force().load().registry));
+        suspects.extend(seen.missing(&self.live.load().registry));
         if suspects.len() > MAX_SUSPECTS {
             tracing::warn!(records = suspects.len(), "{DIFFERED}");
-            self.begin_afresh();
+            self.take_up_soon();
         } else if !suspects.is_empty() {
             *self.suspects.lock() = suspects;
             self.nudged.notify_one();
@@ -74,13 +74,13 @@ impl Follower {
         if suspects.is_empty() {
             return Ok(());
         }
-        let (revision, mut found) = self.backing.store.look_up(&suspects).await?;
+        let (revision, mut found) = self.kept.store.look_up(&suspects).await?;
         if revision != self.reached.borrow().revision {
             // Something was written since the last look; what differs by it comes with the next.
             *self.suspects.lock() = suspects;
             return Ok(());
         }
-        let (vault, in_force) = (self.backing.keys.vault(), self.live.in_force().load_full());
+        let (vault, in_force) = (self.kept.keys.vault(), self.live.load_full());
         found.retain(|change| differs(&in_force.registry, change, &vault));
         if !found.is_empty() {
             tracing::warn!(records = found.len(), "{DIFFERED}");
@@ -172,47 +172,82 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::app::backing::Backing;
-    use crate::app::data_dir::DataDir;
-    use crate::app::in_force::Assembly;
-    use crate::app::live::Live;
-    use crate::app::trust::Trust;
     use crate::clock::Clock;
-    use crate::config::{Environment, Options, load};
     use crate::ledger::Metrics;
     use crate::model::caller::Reach;
     use crate::model::domain::AllowedDomain;
     use crate::model::name::{ConnectionName, IntegrationName};
+    use crate::model::own_hosts::OwnHosts;
+    use crate::model::permit::Terms;
     use crate::model::record::{ConnectionRecord, Detail, new_id};
     use crate::model::sealed::{Mac, Sealed};
     use crate::model::token::{Scopes, TokenDigest, generate};
     use crate::secret::Secret;
-    use crate::upstream::{NameLookups, OwnListeners, SystemResolver};
+    use crate::state::{
+        InForce, InterceptionCa, KeyLocation, Keys, Live, Renewal, Settings, StoreAndKeys,
+    };
+    use crate::store::Store;
+    use crate::upstream::{
+        self, Guard, NameLookups, OwnListeners, SystemResolver, TlsClients, UpstreamRules,
+    };
 
-    /// A follower of a store of its own.
-    async fn follower(directory: &TempDir) -> Follower {
-        let data_dir = directory.path().join("data");
-        let _held = DataDir::open(&data_dir).unwrap();
-        let environment = Environment::default();
-        let options = Options { config: None, data_dir: Some(data_dir) };
-        let config = load(&options, &environment).unwrap().config;
-        let (backing, metrics) =
-            (Backing::open(&config, &environment).await.unwrap(), Arc::<Metrics>::default());
-        let assembly = Assembly {
-            metrics: Arc::clone(&metrics),
-            own: OwnListeners::new(Vec::new()),
-            names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
-            admin: None,
+    /// Nothing declared, and settings that no test here looks at.
+    fn nothing_in_force() -> InForce {
+        let settings = upstream::Settings {
+            resolve_timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            response_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            max_idle_per_origin: 0,
+            http2: false,
+            extra_roots: Vec::new(),
+            allow_networks: Vec::new(),
+            pins: std::collections::HashMap::new(),
         };
-        let live = Arc::new(Live::new(assembly.assemble(&config, 0, None).unwrap()));
-        let clock = Clock::system();
-        let trust = Trust::open(&config, backing.as_ref(), clock, Arc::clone(&metrics)).await;
-        let trust = Arc::new(trust.unwrap());
-        let staleness = Duration::from_mins(5);
-        Follower::start(backing.unwrap(), trust, live, metrics, staleness).await.unwrap()
+        let rules = UpstreamRules {
+            generation: 0,
+            guard: Guard::new(Vec::new(), OwnListeners::default()),
+            tls: TlsClients::new(&settings).unwrap(),
+            names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
+            settings,
+        };
+        let settings = Settings {
+            anonymous: None,
+            own_hosts: OwnHosts::default(),
+            allowed_methods: Vec::new(),
+            allow: http::HeaderValue::from_static(""),
+            terms: Terms::default(),
+            blind_tunnels: false,
+            max_body_bytes: 0,
+            exchange_idle_timeout: Duration::ZERO,
+            splice_idle_timeout: Duration::ZERO,
+            tunnel_first_byte_timeout: Duration::ZERO,
+            renewal: Renewal::default(),
+        };
+        InForce {
+            registry: Registry::default(),
+            settings: Arc::new(settings),
+            management: Arc::default(),
+            rules: Arc::new(rules),
+            stale: Arc::default(),
+        }
     }
 
-    async fn keep_connection(follower: &Follower, name: &str) {
+    /// The persistence of a store of its own.
+    async fn persistence(directory: &TempDir) -> Persistence {
+        let (path, metrics) = (directory.path(), Arc::<Metrics>::default());
+        let store = Store::open_sqlite(&path.join("keyferry.db")).await.unwrap();
+        let location = KeyLocation { variable: None, file: path.join("master.key") };
+        let keys = Arc::new(Keys::open(location, &store).await.unwrap());
+        let kept = StoreAndKeys { store: Arc::new(store), keys };
+        let (certificate, clock) = (path.join("ca/cert.pem"), Clock::system());
+        let ca =
+            InterceptionCa::open(None, Some(&kept), certificate, clock, Arc::clone(&metrics)).await;
+        let (ca, live) = (Arc::new(ca.unwrap()), Arc::new(Live::new(nothing_in_force())));
+        Persistence::start(kept, ca, live, metrics, Duration::from_mins(5)).await.unwrap()
+    }
+
+    async fn keep_connection(persistence: &Persistence, name: &str) {
         let nothing = Sealed { key_id: "".into(), wrapped: [].into(), payload: [].into() };
         let mut record = ConnectionRecord {
             uuid: new_id().unwrap(),
@@ -224,12 +259,12 @@ mod tests {
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
         };
-        let vault = follower.backing.keys.vault();
+        let vault = persistence.kept.keys.vault();
         record.sealed = vault.seal(&record.context(), &Secret::new("secret")).unwrap();
-        follower.backing.store.create_connection(&record).await.unwrap();
+        persistence.kept.store.create_connection(&record).await.unwrap();
     }
 
-    async fn keep_token(follower: &Follower, name: &str) -> TokenRecord {
+    async fn keep_token(persistence: &Persistence, name: &str) -> TokenRecord {
         let mut record = TokenRecord {
             id: new_id().unwrap(),
             name: name.into(),
@@ -241,20 +276,20 @@ mod tests {
             digest: TokenDigest::of(generate().unwrap().expose()).unwrap(),
             mac: Mac { key_id: "".into(), code: [0; 32] },
         };
-        record.mac = follower.backing.keys.vault().mac(&record.claims());
-        follower.backing.store.create_token(&record).await.unwrap();
+        record.mac = persistence.kept.keys.vault().mac(&record.claims());
+        persistence.kept.store.create_token(&record).await.unwrap();
         record
     }
 
     async fn by_hand(directory: &TempDir, sql: &'static str) {
-        let file = directory.path().join("data/keyferry.db");
+        let file = directory.path().join("keyferry.db");
         let mut conn = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
         conn.execute(sql).await.unwrap();
     }
 
     /// The connections that can be used, and the tokens, by their names.
-    fn in_force(follower: &Follower) -> (Vec<String>, Vec<String>) {
-        let in_force = follower.live.in_force().load_full();
+    fn in_force(persistence: &Persistence) -> (Vec<String>, Vec<String>) {
+        let in_force = persistence.live.load_full();
         let usable = in_force.registry.stored().filter(|found| found.credential().is_some());
         let mut names: Vec<_> = usable.map(|found| found.name().to_string()).collect();
         let holders = in_force.registry.holders().filter(|holder| holder.id().is_some());
@@ -271,16 +306,16 @@ mod tests {
     #[tokio::test]
     async fn what_was_changed_without_a_word_is_found_by_comparing() {
         let directory = TempDir::new().unwrap();
-        let follower = follower(&directory).await;
+        let persistence = persistence(&directory).await;
         for name in ["gone", "kept", "aimed"] {
-            keep_connection(&follower, name).await;
+            keep_connection(&persistence, name).await;
         }
         for name in ["revoked", "valid", "widened"] {
-            keep_token(&follower, name).await;
+            keep_token(&persistence, name).await;
         }
-        follower.look().await.unwrap();
+        persistence.look().await.unwrap();
         let everything = (names(["aimed", "gone", "kept"]), names(["revoked", "valid", "widened"]));
-        assert_eq!(in_force(&follower), everything);
+        assert_eq!(in_force(&persistence), everything);
         by_hand(
             &directory,
             "DELETE FROM connections WHERE name = 'gone'; \
@@ -289,29 +324,29 @@ mod tests {
              UPDATE tokens SET scopes = 'proxy admin' WHERE name = 'widened'",
         )
         .await;
-        follower.look().await.unwrap();
-        assert_eq!(in_force(&follower), everything, "nothing was noted as a change");
-        follower.compare().await.unwrap();
-        assert_eq!(follower.suspects.lock().len(), 4);
-        follower.look().await.unwrap();
-        assert_eq!(in_force(&follower), (names(["kept"]), names(["valid"])));
-        follower.compare().await.unwrap();
-        assert!(follower.suspects.lock().is_empty(), "and that is all");
+        persistence.look().await.unwrap();
+        assert_eq!(in_force(&persistence), everything, "nothing was noted as a change");
+        persistence.compare().await.unwrap();
+        assert_eq!(persistence.suspects.lock().len(), 4);
+        persistence.look().await.unwrap();
+        assert_eq!(in_force(&persistence), (names(["kept"]), names(["valid"])));
+        persistence.compare().await.unwrap();
+        assert!(persistence.suspects.lock().is_empty(), "and that is all");
     }
 
     #[tokio::test]
     async fn what_was_written_during_a_comparison_is_no_difference() {
         let directory = TempDir::new().unwrap();
-        let follower = follower(&directory).await;
-        keep_connection(&follower, "one").await;
+        let persistence = persistence(&directory).await;
+        keep_connection(&persistence, "one").await;
         // Not in force yet, so it differs; then it comes in force before it is looked up.
-        follower.compare().await.unwrap();
-        assert_eq!(follower.suspects.lock().len(), 1);
-        keep_connection(&follower, "two").await;
-        follower.correct().await.unwrap();
-        assert_eq!(follower.suspects.lock().len(), 1, "looked up once everything is in force");
-        follower.look().await.unwrap();
-        assert!(follower.suspects.lock().is_empty());
-        assert_eq!(in_force(&follower).0, names(["one", "two"]));
+        persistence.compare().await.unwrap();
+        assert_eq!(persistence.suspects.lock().len(), 1);
+        keep_connection(&persistence, "two").await;
+        persistence.correct().await.unwrap();
+        assert_eq!(persistence.suspects.lock().len(), 1, "looked up once everything is in force");
+        persistence.look().await.unwrap();
+        assert!(persistence.suspects.lock().is_empty());
+        assert_eq!(in_force(&persistence).0, names(["one", "two"]));
     }
 }

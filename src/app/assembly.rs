@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::clock::Clock;
 use crate::config::{CallerAuth, Config, PlainHttp, Untagged};
 use crate::ledger::Metrics;
 use crate::model::caller::{Caller, Reach};
+use crate::model::origin::HostName;
 use crate::model::permit::Terms;
 use crate::model::token::{Scopes, TokenDigest};
-use crate::proxy::{InForce, Renewal, Settings};
-use crate::state::DuplicateNames;
+use crate::state::{DuplicateNames, InForce, ManagementSettings, Renewal, Settings};
 use crate::store::RefreshLease;
 use crate::upstream::{
     self, Guard, NameLookups, OwnListeners, RootsError, TlsClients, UpstreamRules,
 };
 
-/// What stays the same over all reloads.
+/// Everything that stays the same over all reloads.
 #[derive(Debug)]
 pub struct Assembly {
     /// The figures, which a new registry takes up where the last one left off.
@@ -28,9 +29,11 @@ pub struct Assembly {
     pub names: Arc<NameLookups>,
     /// The operator's token, if there is one, which is in force beside all others.
     pub admin: Option<TokenDigest>,
+    /// The time.
+    pub clock: Clock,
 }
 
-/// Why a configuration can't be in force.
+/// The reason why a configuration can't be in force.
 #[derive(Debug, thiserror::Error)]
 pub enum AssemblyError {
     /// TLS to origins can't be set up.
@@ -68,13 +71,31 @@ impl Assembly {
         Ok(InForce {
             registry: known.declare(&config.connections, callers, per_minute, &self.metrics)?,
             settings: Arc::new(proxy_settings(config)),
+            management: Arc::new(self.management_settings(config)),
             rules: Arc::new(rules),
             stale: before.map(|before| Arc::clone(&before.stale)).unwrap_or_default(),
         })
     }
+
+    fn management_settings(&self, config: &Config) -> ManagementSettings {
+        let subdomain = config.zis.subdomain.as_ref();
+        let account_host = subdomain.map(|name| format!("{name}.zendesk.com"));
+        ManagementSettings {
+            read_at: self.clock.now(),
+            allow_static_zendesk: config.zis.allow_static_zendesk,
+            requests_per_minute: config.api.requests_per_minute,
+            has_own_authority: config.ca.cert.is_some(),
+            redact_tokens: config.oauth.redact_tokens,
+            public_url: config.api.public_url.clone(),
+            allowed_redirect_origins: config.oauth.allowed_redirect_origins.clone(),
+            allowed_ports: config.proxy.allowed_ports.clone().into(),
+            account_host: account_host.and_then(|host| HostName::parse(&host).ok()),
+            account_id: config.zis.account_id,
+        }
+    }
 }
 
-/// Who holds `admin.token`.
+/// The holder of `admin.token`.
 fn operator() -> Caller {
     Caller {
         name: "admin".into(),

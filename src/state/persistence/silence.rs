@@ -6,13 +6,21 @@ use crate::store;
 
 /// The time when the store last answered.
 #[derive(Debug)]
-pub(super) struct Heard {
-    pub(super) at: Instant,
+pub(super) struct LastHeard {
+    at: Instant,
     /// Tells whether it has been silent since, which is said once.
-    pub(super) silent: bool,
+    silent: bool,
 }
 
-impl Heard {
+impl LastHeard {
+    pub(super) fn new(at: Instant) -> Self {
+        Self { at, silent: false }
+    }
+
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
     /// Notes it, and gives for how long the store has been silent. A silence is logged once, and
     /// so is its end.
     pub(super) fn note(&mut self, heard: Result<(), store::Error>, now: Instant) -> Duration {
@@ -30,7 +38,7 @@ impl Heard {
                 "the store can't be read: requests go on with what was read last, for at most store.max_staleness"
             );
         }
-        // Silence has begun by now, however short it is.
+        // However short, it is a silence.
         now.duration_since(self.at).max(Duration::from_millis(1))
     }
 }

@@ -1,44 +1,54 @@
-//! What is in force, and the one place that changes it.
+//! The one place that changes what is in force.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::proxy::InForce;
+use super::InForce;
 
-/// What is in force. Requests read it without waiting; a change replaces it whole.
+/// Holds what is in force. Requests read it without waiting; a change replaces it whole.
 #[derive(Debug)]
-pub(super) struct Live {
-    in_force: Arc<ArcSwap<InForce>>,
+pub struct Live {
+    in_force: ArcSwap<InForce>,
     changed: watch::Sender<u64>,
     /// Changes come from the configuration and from the store; each builds on the last.
     turn: Mutex<()>,
 }
 
 impl Live {
-    pub(super) fn new(in_force: InForce) -> Self {
+    /// Puts a first set in force.
+    #[must_use]
+    pub fn new(in_force: InForce) -> Self {
         Self {
-            in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+            in_force: ArcSwap::from_pointee(in_force),
             changed: watch::Sender::new(0),
             turn: Mutex::default(),
         }
     }
 
-    /// Where requests find what is in force.
-    pub(super) fn in_force(&self) -> Arc<ArcSwap<InForce>> {
-        Arc::clone(&self.in_force)
+    /// Borrows what is in force, for a moment.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<InForce>> {
+        self.in_force.load()
+    }
+
+    /// Shares what is in force, for as long as a request takes.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<InForce> {
+        self.in_force.load_full()
     }
 
     /// Tells of every change.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Tells that what is in force is not to be relied on any more.
-    pub(super) fn tell(&self) {
+    /// Has everybody look again who waits for a change: what is in force has become stale.
+    pub(super) fn notify(&self) {
         self.changed.send_modify(|number| *number += 1);
     }
 
@@ -50,11 +60,11 @@ impl Live {
         told
     }
 
-    /// The same with a change that may fail.
+    /// Does the same with a change that may fail.
     ///
     /// # Errors
-    /// What `change` fails with; what is in force stays so then.
-    pub(super) fn try_change<T, E>(
+    /// Fails as `change` does; what is in force stays so then.
+    pub fn try_change<T, E>(
         &self,
         change: impl FnOnce(&InForce) -> Result<(InForce, T), E>,
     ) -> Result<T, E> {

@@ -1,4 +1,4 @@
-//! What each room is given.
+//! Each room, and the other rooms that it is given.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -6,13 +6,10 @@ use std::sync::atomic::AtomicBool;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use super::assembly::Assembly;
+use super::console_probe::ConsoleProbe;
 use super::data_dir::AdminToken;
-use super::envoy::Envoy;
-use super::in_force::Assembly;
-use super::keeping::Keeping;
-use super::live::Live;
-use super::overview::Overview;
-use super::trust::Trust;
+use super::upkeep::Upkeep;
 use super::worker::Shared;
 use crate::api::ApiState;
 use crate::config::Config;
@@ -20,10 +17,11 @@ use crate::console;
 use crate::ledger::Ledger;
 use crate::listener::{ConnLimits, HeadLimits, Listener};
 use crate::management::Management;
-use crate::proxy::Via;
+use crate::proxy::{Via, explain_to_operator};
+use crate::state::{InterceptionCa, Live};
 use crate::upstream::{NameLookups, OwnListeners, SystemResolver, UpstreamGauges};
 
-/// What stays the same over all reloads.
+/// Everything that stays the same over all reloads.
 pub(super) fn assembly<'a>(
     listeners: impl Iterator<Item = &'a Listener>,
     ledger: &Ledger,
@@ -34,20 +32,20 @@ pub(super) fn assembly<'a>(
         own: OwnListeners::new(listeners.filter_map(Listener::local_addr).collect()),
         names: Arc::new(NameLookups::new(Arc::new(SystemResolver))),
         admin: Some(admin_token.digest),
+        clock: ledger.clock.clone(),
     }
 }
 
 pub(super) fn shared(
     config: &Config,
-    live: &Live,
+    live: &Arc<Live>,
     stop: watch::Receiver<bool>,
     ledger: Arc<Ledger>,
     (instance, gauges): (&str, Arc<UpstreamGauges>),
     tunnel_tls: Arc<ServerConfig>,
 ) -> Shared {
     Shared {
-        in_force: live.in_force(),
-        changes: live.changes(),
+        live: Arc::clone(live),
         stop,
         conn_limit: Arc::default(),
         gauges,
@@ -69,7 +67,7 @@ pub(super) fn limits(config: &Config) -> ConnLimits {
         most => most,
     };
     ConnLimits {
-        head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MOST_FIELDS },
+        head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MAX_FIELDS },
         head_timeout: plan.head_timeout,
         idle_conn_timeout: plan.idle_timeout,
         stalled_write_timeout: plan.idle_timeout,
@@ -81,51 +79,46 @@ pub(super) fn limits(config: &Config) -> ConnLimits {
 
 /// Those of the API's listener, which has conns of its own.
 pub(super) fn api_limits(config: &Config) -> ConnLimits {
-    let max_unauthenticated_conns = MOST_API_CONNS / 10;
-    let max_conns_per_caller = MOST_API_CONNS / 2;
+    let max_unauthenticated_conns = MAX_API_CONNS / 10;
+    let max_conns_per_caller = MAX_API_CONNS / 2;
     ConnLimits {
-        max_conns: MOST_API_CONNS,
+        max_conns: MAX_API_CONNS,
         max_conns_per_caller,
         max_unauthenticated_conns,
         ..limits(config)
     }
 }
 
-/// The management plane's rules, over what is in force and what is kept.
-fn management(keeping: Option<&Keeping>, overview: &Arc<Overview>, shared: &Shared) -> Management {
-    let keeper = keeping.map(Keeping::keeper);
-    Management::new(keeper, Arc::<Overview>::clone(overview), shared.ledger.clock.clone())
-}
-
 pub(super) fn rooms(
     config: &Config,
-    keeping: Option<&Keeping>,
-    trust: &Trust,
-    overview: &Arc<Overview>,
+    upkeep: Option<&Upkeep>,
+    ca: &InterceptionCa,
     shared: &Shared,
     draining: &Arc<AtomicBool>,
 ) -> ApiState {
+    let (live, clock) = (Arc::clone(&shared.live), shared.ledger.clock.clone());
+    let storage = upkeep.map(|upkeep| upkeep.storage().clone());
     let public = config.api.public_url.parse::<http::Uri>().ok();
     let public = public.as_ref().and_then(http::Uri::host);
     let listed = config.api.allowed_hosts.iter().map(String::as_str);
     let names = ["localhost", "127.0.0.1", "[::1]"].into_iter().chain(public).chain(listed);
     ApiState {
-        management: Arc::new(management(keeping, overview, shared)),
+        management: Arc::new(Management::new(storage, live, explain_to_operator, clock)),
         rate_limits: Arc::default(),
-        leaves: Arc::clone(&trust.leaves),
+        leaves: Arc::clone(ca.leaves()),
         metrics: Arc::clone(&shared.ledger.metrics),
         conn_limit: Arc::clone(&shared.conn_limit),
         gauges: Arc::clone(&shared.gauges),
         sink: Arc::clone(&shared.ledger.sink),
         draining: Arc::clone(draining),
-        errands: keeping.map(|keeping| keeping.errands().clone()).unwrap_or_default(),
+        errands: upkeep.map(|upkeep| upkeep.errands().clone()).unwrap_or_default(),
         is_secure: config.api.public_url.starts_with("https:") || config.api.tls.is_some(),
         proxies: Arc::default(),
         own_hosts: names.collect(),
     }
 }
 
-/// What the console is made of, beside the API.
+/// The rooms that the console is given.
 pub(super) fn console(
     api: &ApiState,
     config: &Config,
@@ -141,7 +134,7 @@ pub(super) fn console(
     console::ConsoleServices {
         management: Arc::clone(&api.management),
         rate_limits: Arc::clone(&api.rate_limits),
-        courier: Arc::new(Envoy(shared.clone())),
+        courier: Arc::new(ConsoleProbe(shared.clone())),
         metrics: Arc::clone(&api.metrics),
         errands: api.errands.clone(),
         facts: Arc::new(facts),
@@ -151,5 +144,5 @@ pub(super) fn console(
 }
 
 /// As many as the HTTP library parses without asking for more memory.
-const MOST_FIELDS: usize = 100;
-const MOST_API_CONNS: usize = 1000;
+const MAX_FIELDS: usize = 100;
+const MAX_API_CONNS: usize = 1000;

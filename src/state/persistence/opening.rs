@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Follower;
+use super::Persistence;
 use crate::clock::Clock;
 use crate::error::chain;
 use crate::model::caller::Caller;
@@ -13,14 +13,14 @@ use crate::state::{DuplicateNames, Holder, Registry};
 use crate::store::{self, RecordChange};
 use crate::vault::{OpenError, Vault};
 
-impl Follower {
+impl Persistence {
     pub(super) fn apply(&self, registry: &mut Registry, changes: Vec<RecordChange>) {
-        let vault = self.backing.keys.vault();
+        let vault = self.kept.keys.vault();
         for change in changes {
             match change {
                 RecordChange::Connection { now: Ok(Some(record)), .. } => {
-                    if let Err(taken) = self.put(registry, &vault, record) {
-                        tracing::error!(error = %chain(&taken), "{NOT_IN_FORCE}");
+                    if let Err(duplicate) = self.insert_connection(registry, &vault, record) {
+                        tracing::error!(error = %chain(&duplicate), "{NOT_IN_FORCE}");
                     }
                 }
                 RecordChange::Connection { integration, name, now } => {
@@ -29,7 +29,7 @@ impl Follower {
                 }
                 RecordChange::Authorities | RecordChange::Key { .. } => {}
                 RecordChange::Token { now: Ok(Some(record)), .. } => {
-                    self.admit(registry, &vault, record)
+                    self.insert_token(registry, &vault, record)
                 }
                 RecordChange::Token { id, now } => {
                     registry.remove_token(id);
@@ -41,7 +41,7 @@ impl Follower {
 
     /// Opens a connection's secret. One that can't be opened is in force as such, so that requests
     /// that name it fail, and say why.
-    pub(super) fn put(
+    pub(super) fn insert_connection(
         &self,
         registry: &mut Registry,
         vault: &Vault,
@@ -63,7 +63,7 @@ impl Follower {
         self.metrics.count_seal_failure();
         let name = format!("{}.{}", connection.integration(), connection.name());
         if let Some(key) = connection.missing_key() {
-            let advice = self.backing.keys.note_missing(key);
+            let advice = self.kept.keys.note_missing(key);
             tracing::error!(
                 connection = name, %key,
                 "the connection's secret can't be opened, and requests for it are refused, until \
@@ -78,11 +78,11 @@ impl Follower {
         }
     }
 
-    pub(super) fn admit(&self, registry: &mut Registry, vault: &Vault, record: TokenRecord) {
+    pub(super) fn insert_token(&self, registry: &mut Registry, vault: &Vault, record: TokenRecord) {
         if let Err(error) = vault.verify(&record.claims(), &record.mac) {
             self.metrics.count_seal_failure();
             if let Some(key) = error.missing_key() {
-                let advice = self.backing.keys.note_missing(key);
+                let advice = self.kept.keys.note_missing(key);
                 tracing::error!(
                     token.id = %record.id, %key,
                     "the access token is ignored until its master key is there: {advice}"
@@ -109,7 +109,7 @@ impl Follower {
     /// Says which tokens of the store have the name of a live token that is not of the store: those
     /// are made one by one, and nobody is asked before a name is declared.
     pub(super) fn warn_of_namesakes(&self) {
-        let (in_force, now) = (self.live.in_force().load_full(), Clock::system().now());
+        let (in_force, now) = (self.live.load_full(), Clock::system().now());
         let live = || in_force.registry.holders().filter(|it| !it.caller.has_expired(now));
         let name = |holder: &Holder| {
             (holder.caller.reach.integration().to_owned(), Arc::clone(&holder.caller.name))
@@ -132,10 +132,10 @@ impl Follower {
     }
 
     /// Something that the store has sealed can't be opened.
-    pub(in crate::app) fn alarm(&self, whose: &str, error: &OpenError) {
+    pub(super) fn alarm(&self, whose: &str, error: &OpenError) {
         self.metrics.count_seal_failure();
         if let Some(key) = error.missing_key() {
-            let advice = self.backing.keys.note_missing(key);
+            let advice = self.kept.keys.note_missing(key);
             tracing::error!(
                 whose, %key,
                 "what is sealed can't be opened until its master key is there: {advice}"

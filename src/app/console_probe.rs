@@ -20,13 +20,13 @@ use crate::listener::{ConnTracker, EarlyRefusal, Handler, InFlight};
 use crate::model::connection::Connection;
 use crate::model::credential::masked;
 use crate::model::origin::Origin;
-use crate::proxy::{self, AnswerBody, Proxy, ProxyRequest, Tags, TunnelContext, TunnelHandler};
+use crate::proxy::{self, AnswerBody, ProxyRequest, Tags, TunnelContext, TunnelHandler};
 use crate::tasks::Tasks;
 use crate::upstream::Upstream;
 
 /// The data plane, for one request at a time.
 #[derive(Debug)]
-pub(super) struct Envoy(pub(super) Shared);
+pub(super) struct ConsoleProbe(pub(super) Shared);
 
 /// A conn inside the process on which one request comes, and how long its parts took.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Watched {
     times: Mutex<(Option<Duration>, Option<Duration>)>,
 }
 
-impl Courier for Envoy {
+impl Courier for ConsoleProbe {
     fn send(&self, errand: Errand) -> BoxFuture<'static, Result<Delivered, String>> {
         let shared = self.0.clone();
         Box::pin(async move {
@@ -73,7 +73,9 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let conn_tracker = Arc::new(ConnTracker::new(Arc::clone(&shared.conn_limit), shared.limits, 1));
     let inner =
         conn_tracker.admit_internal().ok_or("The proxy has too many connections; try again.")?;
-    let proxy = Arc::new(proxy_of(shared, &tasks, &conn_tracker));
+    // Its conns end with it.
+    let upstream = Upstream::new(Arc::clone(&shared.gauges), tasks.clone(), 1);
+    let proxy = Arc::new(shared.proxy(upstream, tasks.clone(), Arc::clone(&conn_tracker)));
     let handler = Arc::new(Watched {
         inside: Arc::new(TunnelHandler { proxy: Arc::clone(&proxy), tunnel: Arc::new(tunnel) }),
         times: Mutex::default(),
@@ -120,7 +122,7 @@ fn is_ours(headers: &HeaderMap) -> bool {
 /// The connection as it is now: its tokens may be others than they were.
 fn current(shared: &Shared, connection: &Connection) -> Option<Arc<Connection>> {
     let (integration, name) = (connection.integration().as_str(), connection.name().as_str());
-    let in_force = shared.in_force.load();
+    let in_force = shared.live.load();
     in_force.registry.lookup(integration, name).map(|listing| Arc::clone(&listing.connection))
 }
 
@@ -139,7 +141,7 @@ fn decide(shared: &Shared, errand: &Errand, now: Timestamp) -> Result<Decided, S
         integrations: [None, Some(errand.integration.clone()), None],
         connections: [None, errand.connection.clone(), None],
     };
-    let in_force = shared.in_force.load();
+    let in_force = shared.live.load();
     // Where the proxy asks nobody for a token, this still does.
     let holder = in_force.registry.holder(&errand.caller);
     let holder = holder.filter(|holder| !holder.caller.has_expired(now));
@@ -159,23 +161,6 @@ fn decide(shared: &Shared, errand: &Errand, now: Timestamp) -> Result<Decided, S
     let tunnel = TunnelContext::new(origin.clone(), &ask, Some(errand.caller));
     let tunnel = tunnel.map_err(|refusal| refusal.title().to_owned())?;
     Ok(Decided { tunnel, origin, connection })
-}
-
-/// The data plane of one request: its conns end with it.
-fn proxy_of(shared: &Shared, tasks: &Tasks, conn_tracker: &Arc<ConnTracker>) -> Proxy {
-    Proxy {
-        in_force: Arc::clone(&shared.in_force),
-        changes: shared.changes.clone(),
-        stop: shared.stop.clone(),
-        upstream: Upstream::new(Arc::clone(&shared.gauges), tasks.clone(), 1),
-        ledger: Arc::clone(&shared.ledger),
-        via: shared.via.clone(),
-        tasks: tasks.clone(),
-        conn_tracker: Arc::clone(conn_tracker),
-        tunnel_tls: Arc::clone(&shared.tunnel_tls),
-        tokens: shared.tokens.clone(),
-        replay_memory: Arc::clone(&shared.replay_memory),
-    }
 }
 
 /// The request as it stands inside a tunnel to `origin`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Keys, KeysError, Source, VARIABLE};
+use super::{KeySource, Keys, KeysError, MASTER_KEY_VARIABLE};
 use crate::error::chain;
 use crate::model::sealed::KeyId;
 use crate::store::Store;
@@ -51,30 +51,32 @@ impl Stamp {
 impl Keys {
     /// Notes that something is sealed under this key, which is not at hand, and says what is to be
     /// done about it.
-    pub(in crate::app) fn note_missing(&self, id: KeyId) -> String {
+    pub(in crate::state) fn note_missing(&self, id: KeyId) -> String {
         let mut ids = self.missing.ids.lock();
         if !ids.contains(&id) {
             ids.push(id);
         }
         match &self.source {
-            Source::File(path) => format!(
+            KeySource::File(path) => format!(
                 "put the line of the master key {id} into {}; the file is read again by itself",
                 path.display()
             ),
-            Source::Environment => {
-                format!("add the line of the master key {id} to {VARIABLE} and restart the server")
+            KeySource::Environment => {
+                format!(
+                    "add the line of the master key {id} to {MASTER_KEY_VARIABLE} and restart the server"
+                )
             }
         }
     }
 
     /// Forgets which keys are missing: everything that needs one is about to be read again.
-    pub(in crate::app) fn forget_missing(&self) {
+    pub(in crate::state) fn forget_missing(&self) {
         self.missing.ids.lock().clear();
     }
 
     /// Waits until a key is at hand that was missing. While one is missing the file is looked at
     /// again and again, and read when it has changed.
-    pub(in crate::app) async fn arrival(&self, store: &Store) {
+    pub(in crate::state) async fn arrival(&self, store: &Store) {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             if self.missing.ids.lock().is_empty() {
@@ -88,7 +90,7 @@ impl Keys {
     }
 
     async fn read_if_changed(&self, store: &Store) {
-        let Source::File(path) = &self.source else { return };
+        let KeySource::File(path) = &self.source else { return };
         if Stamp::of(path) == *self.missing.read.lock() {
             return;
         }

@@ -11,53 +11,68 @@ use arc_swap::ArcSwap;
 
 use self::file_watch::LastLook;
 use self::missing::Missing;
-use super::data_dir::{DataDirError, read_secret, write_secret};
-use crate::config::{Config, Environment};
 use crate::model::sealed::{Context, KeyId, Sealed};
 use crate::secret::Secret;
+use crate::secret::file::{self, SecretFileError};
 use crate::store::{self, PageRange, Store};
 use crate::vault::{Keyring, KeyringError, SealError, Vault};
 
 /// The master keys in use.
 #[derive(Debug)]
-pub(super) struct Keys {
-    source: Source,
+pub struct Keys {
+    source: KeySource,
     vault: ArcSwap<Vault>,
     missing: Missing,
     last_look: LastLook,
 }
 
-/// Where the keys come from.
+/// The place of the master keys: the variable, or the file where it is not set.
 #[derive(Debug)]
-enum Source {
+pub struct KeyLocation {
+    /// The text of the environment variable.
+    pub variable: Option<Secret>,
+    /// The path of the file.
+    pub file: PathBuf,
+}
+
+#[derive(Debug)]
+enum KeySource {
     Environment,
     File(PathBuf),
 }
 
-/// Why there are no master keys to work with; each sentence says what to do.
+/// The reason why there are no master keys to work with; each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The key file can't be used.
     #[error(transparent)]
-    File(#[from] DataDirError),
+    File(#[from] SecretFileError),
+    /// Others may read or change the key file, without which what it has sealed can't be opened.
+    #[error(
+        "others can read or change the master key file {}: run chmod 600 on it; if somebody may \
+         have read it, put a new key on the first line, keep this one below it, and run `keyferry \
+         key rotate`",
+        .0.display()
+    )]
+    Exposed(PathBuf),
     /// The key file is gone while the server runs.
     #[error(
         "there is no key file {}: put it back, with the line of each key that records need ({})",
         .0.display(), .1
     )]
     Gone(PathBuf, String),
-    /// What was read is no keyring.
+    /// The text that was read is not a keyring.
     #[error("the master keys in {place} can't be used: {why}")]
     Keyring {
-        /// Where it was read.
+        /// The place that it was read from.
         place: String,
-        /// What is wrong with it.
+        /// The fault.
         why: KeyringError,
     },
     /// The store was sealed before, and there is no key.
     #[error(
         "the store holds secrets, and there is no master key in {}: bring back the key that they \
-         were sealed with ({}), or set {VARIABLE}",
+         were sealed with ({}), or set {MASTER_KEY_VARIABLE}",
         .0.display(), .1
     )]
     Missing(PathBuf, String),
@@ -67,7 +82,7 @@ pub enum KeysError {
          the line of {id} into it as well"
     )]
     Lacking {
-        /// Where the keys were read.
+        /// The place that the keys were read from.
         place: String,
         /// The key that is not there.
         id: KeyId,
@@ -85,9 +100,9 @@ pub enum KeysError {
          was used, as a line of its own"
     )]
     Wrong(String),
-    /// What the environment says stays the same for as long as the process lives.
+    /// The environment stays the same for as long as the process lives.
     #[error(
-        "the master keys come from {VARIABLE}, which can't change while the server runs: write \
+        "the master keys come from {MASTER_KEY_VARIABLE}, which can't change while the server runs: write \
          them to seal.master_key_file with the new key on the first line, restart without the \
          variable, and rotate then"
     )]
@@ -105,17 +120,12 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeysError`] when the keys can't be read, or are not those that the store was sealed with.
-    pub(super) async fn open(
-        config: &Config,
-        environment: &Environment,
-        store: &Store,
-    ) -> Result<Self, KeysError> {
-        let path = config.data_dir.join(&config.seal.master_key_file);
-        let (source, keyring) = match environment.text(VARIABLE) {
-            Some(text) => (Source::Environment, parse(&Secret::new(text), VARIABLE)?),
-            None => match read_file(&path)? {
-                Some(keyring) => (Source::File(path), keyring),
-                None => return Self::make(path, store).await,
+    pub async fn open(location: KeyLocation, store: &Store) -> Result<Self, KeysError> {
+        let (source, keyring) = match location.variable {
+            Some(text) => (KeySource::Environment, parse(&text, MASTER_KEY_VARIABLE)?),
+            None => match read_file(&location.file)? {
+                Some(keyring) => (KeySource::File(location.file), keyring),
+                None => return Self::make(location.file, store).await,
             },
         };
         let keys = Self::new(source, keyring);
@@ -123,13 +133,14 @@ impl Keys {
         Ok(keys)
     }
 
-    fn new(source: Source, keyring: Keyring) -> Self {
+    fn new(source: KeySource, keyring: Keyring) -> Self {
         let (missing, last_look) = (Missing::default(), LastLook::default());
         Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)), missing, last_look }
     }
 
     /// The keys in use.
-    pub(super) fn vault(&self) -> Arc<Vault> {
+    #[must_use]
+    pub fn vault(&self) -> Arc<Vault> {
         self.vault.load_full()
     }
 
@@ -171,7 +182,7 @@ impl Keys {
     }
 
     async fn read_again(&self, store: &Store) -> Result<(&Path, Vault), KeysError> {
-        let Source::File(path) = &self.source else { return Err(KeysError::Environment) };
+        let KeySource::File(path) = &self.source else { return Err(KeysError::Environment) };
         self.missing.note_read(path);
         match read_file(path)? {
             Some(keyring) => Ok((path, Vault::new(keyring))),
@@ -203,20 +214,21 @@ impl Keys {
         }
         let place = path.display().to_string();
         let keyring = Keyring::generate().map_err(|why| KeysError::Keyring { place, why })?;
-        write_secret(&path, keyring.to_text().expose())?;
-        let keys = Self::new(Source::File(path.clone()), keyring);
+        file::write(&path, keyring.to_text().expose())?;
+        let keys = Self::new(KeySource::File(path.clone()), keyring);
         match keys.check(&keys.vault(), store).await {
             Err(KeysError::Wrong(_) | KeysError::Lacking { .. }) => {
                 // Another instance was first; this key has sealed nothing.
-                std::fs::remove_file(&path).map_err(|why| DataDirError::File(path.clone(), why))?;
+                std::fs::remove_file(&path)
+                    .map_err(|why| SecretFileError::Unusable(path.clone(), why))?;
                 Err(KeysError::Missing(path, used_keys(store).await?))
             }
             checked => checked.map(|()| keys),
         }
     }
 
-    /// Whether the store was sealed with one of `vault`'s keys; a store that was never sealed is
-    /// from now on.
+    /// Checks that the store was sealed with one of `vault`'s keys; a store that was never sealed
+    /// is from now on.
     async fn check(&self, vault: &Vault, store: &Store) -> Result<(), KeysError> {
         let kept = if let Some(kept) = store.key_check().await.map_err(KeysError::Store)? {
             kept
@@ -262,24 +274,25 @@ impl Keys {
     }
 }
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for KeySource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Environment => f.write_str(VARIABLE),
+            Self::Environment => f.write_str(MASTER_KEY_VARIABLE),
             Self::File(path) => path.display().fmt(f),
         }
     }
 }
 
-/// The place of the master keys, and the ids of those that can be read there.
-pub(super) fn at_hand(config: &Config, environment: &Environment) -> (String, Vec<String>) {
-    let path = config.data_dir.join(&config.seal.master_key_file);
-    let (place, keyring) = match environment.text(VARIABLE) {
-        Some(text) => (VARIABLE.to_owned(), parse(&Secret::new(text), VARIABLE).ok()),
-        None => (path.display().to_string(), read_file(&path).ok().flatten()),
-    };
-    let ids = keyring.iter().flat_map(Keyring::ids).map(str::to_owned).collect();
-    (place, ids)
+impl KeyLocation {
+    /// Names the place of the master keys, and the ids of those that can be read there.
+    #[must_use]
+    pub fn inspect(self) -> (String, Vec<String>) {
+        let (place, keyring) = match self.variable {
+            Some(text) => (MASTER_KEY_VARIABLE.to_owned(), parse(&text, MASTER_KEY_VARIABLE).ok()),
+            None => (self.file.display().to_string(), read_file(&self.file).ok().flatten()),
+        };
+        (place, keyring.iter().flat_map(Keyring::ids).map(str::to_owned).collect())
+    }
 }
 
 /// The ids of the keys under which the store has records, in a row.
@@ -313,9 +326,9 @@ fn in_words(keys: &[(KeyId, u64)]) -> String {
 }
 
 fn read_file(path: &Path) -> Result<Option<Keyring>, KeysError> {
-    let text = read_secret(path, LONGEST).map_err(|error| match error {
-        DataDirError::OpenFile(path) => DataDirError::OpenKeyFile(path),
-        other => other,
+    let text = file::read(path, MAX_KEY_FILE_LEN).map_err(|error| match error {
+        SecretFileError::Exposed(path) => KeysError::Exposed(path),
+        other => KeysError::File(other),
     })?;
     text.map(|text| parse(&text, &path.display().to_string())).transpose()
 }
@@ -324,10 +337,11 @@ fn parse(text: &Secret, place: &str) -> Result<Keyring, KeysError> {
     Keyring::parse(text).map_err(|why| KeysError::Keyring { place: place.to_owned(), why })
 }
 
-const VARIABLE: &str = "KEYFERRY_MASTER_KEY";
+/// The environment variable that may hold the master keys.
+pub const MASTER_KEY_VARIABLE: &str = "KEYFERRY_MASTER_KEY";
 
-/// What the key check says; only whether it opens counts.
+/// The key check's text; only that it opens counts.
 const MARK: &str = "keyferry";
 
 /// Many more keys than anybody rotates through.
-const LONGEST: usize = 64 << 10;
+const MAX_KEY_FILE_LEN: usize = 64 << 10;

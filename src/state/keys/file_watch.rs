@@ -6,7 +6,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 use super::missing::{LOOK_INTERVAL, Stamp};
-use super::{Keys, Source, read_file};
+use super::{KeySource, Keys, read_file};
 use crate::error::chain;
 use crate::store::Store;
 use crate::vault::Keyring;
@@ -18,8 +18,8 @@ pub(super) struct LastLook(Mutex<Option<Stamp>>);
 impl Keys {
     /// The ids of the keys that the key file has now; `None` where it can't be read, or the keys
     /// come from the environment. Another key under the id of one in use is not that one.
-    pub(in crate::app) fn in_file(&self) -> Option<Vec<String>> {
-        let Source::File(path) = &self.source else { return None };
+    pub(in crate::state) fn in_file(&self) -> Option<Vec<String>> {
+        let KeySource::File(path) = &self.source else { return None };
         let (keyring, vault) = (read_file(path).ok()?, self.vault());
         let ids = |keyring: &Keyring| {
             let ids = keyring.ids().filter(|id| keyring.has_as(id, vault.keyring()));
@@ -30,8 +30,8 @@ impl Keys {
 
     /// Looks at the key file again and again, and warns when it lacks a key in use that records
     /// need.
-    pub(in crate::app) async fn watch_file(&self, store: &Store) {
-        let Source::File(path) = &self.source else { return };
+    pub(in crate::state) async fn watch_file(&self, store: &Store) {
+        let KeySource::File(path) = &self.source else { return };
         let mut before = Stamp::of(path);
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;

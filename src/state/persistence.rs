@@ -1,0 +1,165 @@
+//! The store and its keys, kept in force: where the rooms above keep what they make.
+
+mod comparison;
+mod follower;
+mod opening;
+mod silence;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use self::silence::LastHeard;
+use super::{DuplicateNames, InterceptionCa, Keys, KeysError, Live};
+use crate::clock;
+use crate::error::chain;
+use crate::ledger::Metrics;
+use crate::model::sealed::{Context, Sealed};
+use crate::secret::Secret;
+use crate::store::{self, RecordKey, Revision, Store};
+use crate::vault::{OpenError, Vault};
+
+/// The store, and the master keys that it was sealed with.
+#[derive(Clone, Debug)]
+pub struct StoreAndKeys {
+    /// The records.
+    pub store: Arc<Store>,
+    /// The keys.
+    pub keys: Arc<Keys>,
+}
+
+/// Keeps records in the store, and what is in force abreast of it.
+#[derive(Debug)]
+pub struct Persistence {
+    kept: StoreAndKeys,
+    ca: Arc<InterceptionCa>,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    max_staleness: Duration,
+    /// The point up to which the store's changes are in force here.
+    reached: watch::Sender<Reached>,
+    /// The number of looks at the store that have begun.
+    looks: AtomicU64,
+    /// Asked to look at once.
+    nudged: Notify,
+    heard: Mutex<LastHeard>,
+    stale: Arc<AtomicBool>,
+    /// Asked to take up everything, not only what has changed.
+    afresh: AtomicBool,
+    /// The records that a comparison has found to be in force otherwise than the store has them.
+    suspects: Mutex<Vec<RecordKey>>,
+}
+
+/// The point up to which the store's changes are in force here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    revision: Revision,
+    /// The number of the look that has come to this.
+    look: u64,
+}
+
+/// The reason why the store's records can't be in force.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The store can't be read.
+    #[error("the store can't be read")]
+    Store(#[source] store::Error),
+    /// The store has what is declared.
+    #[error(transparent)]
+    Duplicate(#[from] DuplicateNames),
+}
+
+impl Persistence {
+    /// Puts the store's records in force, and is ready to follow it.
+    ///
+    /// # Errors
+    /// When the store can't be read, or has a connection of a declared name.
+    pub async fn start(
+        kept: StoreAndKeys,
+        ca: Arc<InterceptionCa>,
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        max_staleness: Duration,
+    ) -> Result<Self, FollowError> {
+        let stale = Arc::clone(&live.load().stale);
+        let persistence = Self {
+            kept,
+            ca,
+            live,
+            metrics,
+            max_staleness,
+            reached: watch::Sender::default(),
+            looks: AtomicU64::new(0),
+            nudged: Notify::new(),
+            heard: Mutex::new(LastHeard::new(clock::instant())),
+            stale,
+            afresh: AtomicBool::new(false),
+            suspects: Mutex::default(),
+        };
+        match persistence.take_up().await.map_err(FollowError::Store)? {
+            None => Ok(persistence),
+            Some(duplicate) => Err(FollowError::Duplicate(duplicate)),
+        }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.kept.store
+    }
+
+    /// The vault with the master keys that are in force.
+    #[must_use]
+    pub fn vault(&self) -> Arc<Vault> {
+        self.kept.keys.vault()
+    }
+
+    /// Opens a sealed secret, after a look for its master key, if that is not at hand: another
+    /// instance may be rotating the keys, and further than this one. `owner` names whose secret it
+    /// is in the alarm that is raised where it can't be opened.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the key is missing, or the record was changed by hand.
+    pub async fn open(
+        &self,
+        owner: &str,
+        context: Context<'_>,
+        sealed: &Sealed,
+    ) -> Result<Secret, OpenError> {
+        let StoreAndKeys { store, keys } = &self.kept;
+        if !keys.vault().keyring().has(&sealed.key_id) {
+            match keys.reread(store).await {
+                Ok(true) => self.take_up_soon(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "the master keys can't be read again");
+                }
+            }
+        }
+        let opened = keys.vault().open(&context, sealed);
+        opened.inspect_err(|error| self.alarm(owner, error))
+    }
+
+    /// Takes up a new first master key, if there is one.
+    ///
+    /// # Errors
+    /// [`KeysError`] when the keys can't be read again, or one is missing that records need.
+    /// Nothing has changed then.
+    pub async fn reread_keys(&self) -> Result<(), KeysError> {
+        let StoreAndKeys { store, keys } = &self.kept;
+        if keys.reread_for_rotation(store).await? {
+            self.take_up_soon();
+        }
+        Ok(())
+    }
+
+    /// The ids of the master keys that the key file has now, none where it can't be read; `None`
+    /// where the keys come from the environment.
+    #[must_use]
+    pub fn keys_in_file(&self) -> Option<Vec<String>> {
+        self.kept.keys.in_file()
+    }
+}
