@@ -4,39 +4,33 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::output::{self, Failure, Format};
+use super::context::CliContext;
+use super::output::{self, CliError, OutputFormat};
 use crate::app::{self, Copied};
-use crate::config::{Environment, Options};
 
-/// The file, and how the result is printed.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The backup
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-    output: Format,
 }
 
-/// Copies the store into a new file, and says what has to be kept beside it.
-pub(super) fn back_up(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let config = super::configuration(options, environment)?.config;
-    let copied = app::back_up(&config, environment, &arguments.file);
-    let copied = copied.map_err(|error| Failure::of(&error))?;
-    if arguments.output == Format::Json {
-        return output::result(&as_json(arguments, &copied));
+/// Copies the store into a new file, and says what else must be kept.
+pub(super) fn back_up(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let config = context.configuration()?.config;
+    let copied = app::back_up(&config, &context.environment, &arguments.file);
+    let copied = copied.map_err(|error| CliError::of(&error))?;
+    context.emit(&as_json(arguments, &copied), || {
+        let (file, database) = (arguments.file.display(), copied.database.display());
+        Ok(format!("{file} holds {} of {database}", contents(&copied)))
+    })?;
+    if context.format == OutputFormat::Text {
+        note_keys(&copied);
     }
-    let file = arguments.file.display();
-    output::result(&format!(
-        "{file} holds {} of {}",
-        contents(&copied),
-        copied.database.display()
-    ))?;
+    Ok(())
+}
+
+fn note_keys(copied: &Copied) {
     output::note(&format!(
         "The secrets in it are sealed under {}, which it does not hold: keep {} too, and elsewhere. \
          The audit trail is not part of it.",
@@ -50,23 +44,23 @@ pub(super) fn back_up(
             keys(&copied.missing_keys)
         ));
     }
+}
+
+/// Restores a backup into the data directory, and says what else the server needs.
+pub(super) fn restore(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let config = context.configuration()?.config;
+    let copied = app::restore(&config, &context.environment, &arguments.file);
+    let copied = copied.map_err(|error| CliError::of(&error))?;
+    context.emit(&as_json(arguments, &copied), || {
+        Ok(format!("{} holds {} now", copied.database.display(), contents(&copied)))
+    })?;
+    if context.format == OutputFormat::Text {
+        note_next(&copied);
+    }
     Ok(())
 }
 
-/// Brings a backup into the data directory, and says what else the server needs.
-pub(super) fn restore(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let config = super::configuration(options, environment)?.config;
-    let copied = app::restore(&config, environment, &arguments.file);
-    let copied = copied.map_err(|error| Failure::of(&error))?;
-    if arguments.output == Format::Json {
-        return output::result(&as_json(arguments, &copied));
-    }
-    let database = copied.database.display();
-    output::result(&format!("{database} holds {} now", contents(&copied)))?;
+fn note_next(copied: &Copied) {
     if copied.missing_keys.is_empty() {
         output::note("Its master keys are at hand: start the server.");
     } else {
@@ -81,7 +75,6 @@ pub(super) fn restore(
         "The server that the backup is of must not run any more: both would spend the same refresh \
          tokens.",
     );
-    Ok(())
 }
 
 fn contents(copied: &Copied) -> String {
@@ -91,7 +84,7 @@ fn contents(copied: &Copied) -> String {
     format!("{} and {}", count(connections, "connection"), count(tokens, "token"))
 }
 
-/// Ids of master keys, which somebody else may have written.
+/// Lists ids of master keys, which may be foreign text.
 fn keys(ids: &[Box<str>]) -> String {
     let ids: Vec<_> = ids.iter().map(|id| output::printable(id)).collect();
     let noun = if ids.len() == 1 { "key" } else { "keys" };

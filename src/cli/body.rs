@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::cli::output::Failure;
+use crate::cli::output::CliError;
 use crate::secret::Secret;
 
 /// A JSON object, member by member.
 #[derive(Default)]
-pub(super) struct Body(Map<String, Value>);
+pub(super) struct JsonBody(Map<String, Value>);
 
-impl Body {
+impl JsonBody {
     /// Adds a member.
     pub(super) fn with(mut self, member: &str, text: &str) -> Self {
         self.0.insert(member.to_owned(), text.into());
@@ -24,7 +24,7 @@ impl Body {
         }
     }
 
-    /// Says yes to something, if it is wanted.
+    /// Adds a member that is true, if it is wanted.
     pub(super) fn with_flag(mut self, member: &str, wanted: bool) -> Self {
         if wanted {
             self.0.insert(member.to_owned(), true.into());
@@ -33,14 +33,14 @@ impl Body {
     }
 
     /// Adds a secret, which must be text to stand in JSON.
-    pub(super) fn with_secret(self, member: &str, secret: &Secret) -> Result<Self, Failure> {
+    pub(super) fn with_secret(self, member: &str, secret: &Secret) -> Result<Self, CliError> {
         let text = std::str::from_utf8(secret.expose()).map_err(|_where| {
-            Failure::Because("the secret is not UTF-8 text: give it as it was issued".into())
+            CliError::Message("the secret is not UTF-8 text: give it as it was issued".into())
         })?;
         Ok(self.with(member, text))
     }
 
-    /// Whether nothing was added.
+    /// Tells whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

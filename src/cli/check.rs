@@ -3,35 +3,23 @@
 
 use serde_json::{Value, json};
 
-use super::output::{self, Failure, Format};
-use super::{faulty, warn};
-use crate::config::{self, Environment, Fault, Faults, Loaded, Options, Place, StoreUrl};
-
-/// How the verdict is printed.
-#[derive(clap::Args)]
-pub(super) struct Arguments {
-    /// How the result is printed
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-    output: Format,
-}
+use super::context::CliContext;
+use super::output::{self, CliError, OutputFormat};
+use crate::config::{self, Fault, Faults, Loaded, Place, StoreUrl};
 
 /// Reads the configuration as `serve` would, and binds nothing.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let verdict = config::load(options, environment);
-    match (arguments.output, verdict) {
-        (Format::Text, Ok(loaded)) => {
-            warn(&loaded.warnings);
+pub(super) fn run(context: &CliContext) -> Result<(), CliError> {
+    let verdict = config::load(&context.options, &context.environment);
+    match (context.format, verdict) {
+        (OutputFormat::Text, Ok(loaded)) => {
+            output::warn(&loaded.warnings);
             output::result(&summary(&loaded))
         }
-        (Format::Text, Err(faults)) => Err(faulty(&faults)),
-        (Format::Json, Ok(loaded)) => output::result(&passed(&loaded).to_string()),
-        (Format::Json, Err(faults)) => {
+        (OutputFormat::Text, Err(faults)) => Err(CliError::Faults(faults)),
+        (OutputFormat::Json, Ok(loaded)) => output::result(&passed(&loaded).to_string()),
+        (OutputFormat::Json, Err(faults)) => {
             output::result(&failed(&faults).to_string())?;
-            Err(Failure::AsPrinted)
+            Err(CliError::Printed)
         }
     }
 }

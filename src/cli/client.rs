@@ -3,24 +3,25 @@
 mod create;
 mod delete;
 mod list;
-mod show;
 mod update;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::output::{self, Failure, Shape};
-use super::server::{Answer, Path};
-use super::shelf::Shelf;
+use super::context::CliContext;
+use super::examples;
+use super::integration::{IntegrationArgs, IntegrationClient};
+use super::output::{self, CliError};
+use super::server::{ApiAnswer, ApiPath};
 use super::table::{cell, record};
-use crate::config::{Environment, Options};
 use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
 
-/// What to do with clients.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    integration: IntegrationArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -28,62 +29,71 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Stores a client, as the provider has registered it
+    #[command(after_help = examples::CLIENT_CREATE)]
     Create(create::Arguments),
     /// Lists the clients of an integration
-    List(list::Arguments),
+    #[command(visible_alias = "ls", after_help = examples::CLIENT_LIST)]
+    List,
     /// Shows a client; its secret is never shown
-    Show(show::Arguments),
+    #[command(after_help = examples::CLIENT_SHOW)]
+    Show(ClientArgs),
     /// Replaces a client's secret, or what goes with it
+    #[command(after_help = examples::CLIENT_UPDATE)]
     Update(update::Arguments),
     /// Deletes a client, and every connection that it has
+    #[command(visible_alias = "rm", after_help = examples::CLIENT_DELETE)]
     Delete(delete::Arguments),
 }
 
-/// Does it.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
+/// The client that is meant.
+#[derive(clap::Args)]
+struct ClientArgs {
+    /// The client's name or uuid
+    #[arg(value_name = "CLIENT")]
+    named: String,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let client = arguments.integration.client(context)?;
     match &arguments.command {
-        Command::Create(arguments) => create::run(arguments, options, environment),
-        Command::List(arguments) => list::run(arguments, options, environment),
-        Command::Show(arguments) => show::run(arguments, options, environment),
-        Command::Update(arguments) => update::run(arguments, options, environment),
-        Command::Delete(arguments) => delete::run(arguments, options, environment),
+        Command::Create(arguments) => create::run(arguments, &client),
+        Command::List => list::run(&client),
+        Command::Show(arguments) => print(&client, &client.find_client(&arguments.named)?),
+        Command::Update(arguments) => update::run(arguments, &client),
+        Command::Delete(arguments) => delete::run(arguments, &client),
     }
 }
 
-impl Shelf {
-    /// The path of all clients.
-    fn clients(&self) -> Path {
-        Path::zis(&["connections", "oauth", "clients", self.integration.as_str()])
+impl IntegrationClient<'_> {
+    /// The path of all OAuth clients.
+    fn clients(&self) -> ApiPath {
+        ApiPath::zis(&["connections", "oauth", "clients", self.integration.as_str()])
     }
 
-    /// The path of a client.
-    fn client(&self, uuid: &str) -> Path {
-        Path::zis(&["connections", "oauth", "clients", self.integration.as_str(), uuid])
+    /// The path of an OAuth client.
+    fn client(&self, uuid: &str) -> ApiPath {
+        ApiPath::zis(&["connections", "oauth", "clients", self.integration.as_str(), uuid])
     }
 
-    /// Looks for a client by its uuid or its name; a name is used once within its integration.
-    pub(super) fn find_client(&self, named: &str) -> Result<Answer, Failure> {
+    /// Looks for a client by its uuid or its name, which is unique within its integration.
+    pub(super) fn find_client(&self, named: &str) -> Result<ApiAnswer, CliError> {
         if let Ok(uuid) = Uuid::try_parse(named)
-            && let Some(answer) = self.server.look(&self.client(&uuid.to_string()))?
+            && let Some(answer) = self.api.find(&self.client(&uuid.to_string()))?
         {
             return Ok(answer);
         }
-        let whole = self.server.pages(&self.clients())?;
+        let whole = self.api.pages(&self.clients())?;
         let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
         let mut clients = whole.get("clients").and_then(Value::as_array).into_iter().flatten();
         let found = clients.find(|client| cell(client, "name") == named);
         let uuid = found.map(|client| cell(client, "uuid"));
-        let answer = uuid.map(|uuid| self.server.look(&self.client(&uuid))).transpose()?;
+        let answer = uuid.map(|uuid| self.api.find(&self.client(&uuid))).transpose()?;
         answer.flatten().ok_or_else(|| self.no_client(named))
     }
 
-    fn no_client(&self, named: &str) -> Failure {
-        Failure::Because(format!(
-            "the integration {} has no client {}: `keyferry client list` shows those that it has",
+    fn no_client(&self, named: &str) -> CliError {
+        CliError::Message(format!(
+            "the integration {} has no client {}: `keyferry client list` shows its clients",
             self.integration,
             output::printable(named)
         ))
@@ -91,25 +101,24 @@ impl Shelf {
 }
 
 /// Prints the one client of an answer.
-fn print(answer: &Answer, shape: Shape) -> Result<(), Failure> {
-    if shape == Shape::Json {
-        return output::result(answer.text()?);
-    }
-    let client = answer.json()?;
-    output::result(&record(&[
-        ("name", cell(&client, "name")),
-        ("uuid", cell(&client, "uuid")),
-        ("client id", cell(&client, "client_id")),
-        ("client secret", cell(&client, "client_secret")),
-        ("auth URL", cell(&client, "auth_url")),
-        ("token URL", cell(&client, "token_url")),
-        ("default scopes", cell(&client, "default_scopes")),
-        ("grant type", cell(&client, "grant_type")),
-        ("auth method", cell(&client, AUTH_METHOD)),
-        ("created by", cell(&client, "created_by")),
-        ("created at", cell(&client, "created_at")),
-        ("updated at", cell(&client, "updated_at")),
-    ]))
+fn print(client: &IntegrationClient<'_>, answer: &ApiAnswer) -> Result<(), CliError> {
+    client.emit(answer.text()?, || {
+        let client = answer.json()?;
+        Ok(record(&[
+            ("name", cell(&client, "name")),
+            ("uuid", cell(&client, "uuid")),
+            ("client id", cell(&client, "client_id")),
+            ("client secret", cell(&client, "client_secret")),
+            ("auth URL", cell(&client, "auth_url")),
+            ("token URL", cell(&client, "token_url")),
+            ("default scopes", cell(&client, "default_scopes")),
+            ("grant type", cell(&client, "grant_type")),
+            ("auth method", cell(&client, AUTH_METHOD)),
+            ("created by", cell(&client, "created_by")),
+            ("created at", cell(&client, "created_at")),
+            ("updated at", cell(&client, "updated_at")),
+        ]))
+    })
 }
 
 /// Reads `--grant-type`.
@@ -124,7 +133,7 @@ fn auth_method_parser() -> impl TypedValueParser<Value = AuthMethod> {
         .try_map(|text| AuthMethod::parse(&text))
 }
 
-/// The member that says how the client shows its secret.
+/// The member with the method by which the client shows its secret.
 const AUTH_METHOD: &str = "token_endpoint_auth_method";
 
 /// The members of the API's documents, and the options that fill them.
@@ -139,5 +148,5 @@ const OPTIONS: [(&str, &str); 8] = [
     (AUTH_METHOD, "--auth-method"),
 ];
 
-/// What a person calls the secret.
+/// The secret, in words for people.
 const SECRET_LABEL: &str = "client secret";

@@ -5,7 +5,6 @@ mod delete;
 mod flow;
 mod list;
 mod refresh;
-mod show;
 mod state;
 mod update;
 
@@ -13,88 +12,110 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::output::{self, Failure, Shape};
-use super::server::{Answer, Path};
-use super::shelf::Shelf;
+use super::context::CliContext;
+use super::examples;
+use super::integration::{IntegrationArgs, IntegrationClient};
+use super::output::CliError;
+use super::server::{ApiAnswer, ApiPath};
 use super::table::{cell, record};
 use crate::clock::Clock;
-use crate::config::{Environment, Options};
 use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;
 
-/// What to do with connections.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    integration: IntegrationArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Stores a connection, or has one authorised by OAuth
+    /// Stores a connection, or has one authorized by OAuth
+    #[command(after_help = examples::CONNECTION_CREATE)]
     Create(create::Arguments),
     /// Lists the connections of an integration
-    List(list::Arguments),
+    #[command(visible_alias = "ls", after_help = examples::CONNECTION_LIST)]
+    List,
     /// Shows a connection; its secret is never shown
-    Show(show::Arguments),
+    #[command(after_help = examples::CONNECTION_SHOW)]
+    Show(ConnectionArgs),
     /// Replaces a connection's secret, or what goes with it
+    #[command(after_help = examples::CONNECTION_UPDATE)]
     Update(update::Arguments),
-    /// Asks the provider for other tokens now
+    /// Asks the provider of a connection by OAuth for new tokens now
+    #[command(after_help = examples::CONNECTION_REFRESH)]
     Refresh(refresh::Arguments),
     /// Deletes a connection
+    #[command(visible_alias = "rm", after_help = examples::CONNECTION_DELETE)]
     Delete(delete::Arguments),
 }
 
-/// Does it.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
+/// The connection that is meant.
+#[derive(clap::Args)]
+struct ConnectionArgs {
+    /// The connection's name
+    #[arg(value_name = "NAME", value_parser = ConnectionName::parse)]
+    name: ConnectionName,
+    /// Type that the connection must have
+    #[arg(long = "type", value_name = "TYPE", value_parser = kind_parser())]
+    kind: Option<ConnectionType>,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    // Wrong usage is told before anything is looked for.
+    if let Command::Create(arguments) = &arguments.command {
+        create::check(arguments)?;
+    }
+    let client = arguments.integration.client(context)?;
     match &arguments.command {
-        Command::Create(arguments) => create::run(arguments, options, environment),
-        Command::List(arguments) => list::run(arguments, options, environment),
-        Command::Show(arguments) => show::run(arguments, options, environment),
-        Command::Update(arguments) => update::run(arguments, options, environment),
-        Command::Refresh(arguments) => refresh::run(arguments, options, environment),
-        Command::Delete(arguments) => delete::run(arguments, options, environment),
+        Command::Create(arguments) => create::run(arguments, &client),
+        Command::List => list::run(&client),
+        Command::Show(arguments) => {
+            let (kind, answer) = client.find(&arguments.name, arguments.kind)?;
+            print(&client, &answer, kind)
+        }
+        Command::Update(arguments) => update::run(arguments, &client),
+        Command::Refresh(arguments) => refresh::run(arguments, &client),
+        Command::Delete(arguments) => delete::run(arguments, &client),
     }
 }
 
-impl Shelf {
+impl IntegrationClient<'_> {
     /// The path of all connections, or of all of a type.
-    pub(super) fn connections(&self, which: &str) -> Path {
-        Path::zis(&["integrations", self.integration.as_str(), "connections", which])
+    pub(super) fn connections(&self, which: &str) -> ApiPath {
+        ApiPath::zis(&["integrations", self.integration.as_str(), "connections", which])
     }
 
     /// The path of a connection by OAuth that is known by its uuid.
-    fn authorized(&self, uuid: &str) -> Path {
-        Path::zis(&["connections", self.integration.as_str()]).with("uuid", uuid)
+    fn authorized(&self, uuid: &str) -> ApiPath {
+        ApiPath::zis(&["connections", self.integration.as_str()]).with("uuid", uuid)
     }
 
     /// The path of a connection.
-    fn connection(&self, kind: ConnectionType, name: &ConnectionName) -> Path {
-        Path::connection(self.integration.as_str(), kind, name.as_str())
+    pub(super) fn connection(&self, kind: ConnectionType, name: &ConnectionName) -> ApiPath {
+        ApiPath::connection(self.integration.as_str(), kind, name.as_str())
     }
 
-    /// Looks for a connection of this name, in one type or in all of them; a name is used once
-    /// within its integration.
+    /// Looks for a connection of this name, in one type or in all of them; a name is unique within
+    /// its integration.
     fn find(
         &self,
         name: &ConnectionName,
         kind: Option<ConnectionType>,
-    ) -> Result<(ConnectionType, Answer), Failure> {
+    ) -> Result<(ConnectionType, ApiAnswer), CliError> {
         for kind in kinds(kind) {
-            if let Some(answer) = self.server.look(&self.connection(kind, name))? {
+            if let Some(answer) = self.api.find(&self.connection(kind, name))? {
                 return Ok((kind, answer));
             }
         }
         Err(self.missing(name, kind))
     }
 
-    fn missing(&self, name: &ConnectionName, kind: Option<ConnectionType>) -> Failure {
+    fn missing(&self, name: &ConnectionName, kind: Option<ConnectionType>) -> CliError {
         let of = kind.map_or_else(String::new, |kind| format!(" of type {kind}"));
-        Failure::Because(format!(
+        CliError::Message(format!(
             "the integration {} has no connection {name}{of}: `keyferry connection list` shows \
              those that it has",
             self.integration
@@ -108,20 +129,23 @@ fn kinds(named: Option<ConnectionType>) -> Vec<ConnectionType> {
 }
 
 /// Prints the one connection of an answer.
-fn print(answer: &Answer, kind: ConnectionType, shape: Shape) -> Result<(), Failure> {
-    if shape == Shape::Json {
-        return output::result(answer.text()?);
-    }
-    let answer = answer.json()?;
-    output::result(&match kind {
-        ConnectionType::OAuth => authorized(&answer, Clock::system().now()),
-        ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
-            entered(answer.get(kind.as_str()).unwrap_or(&Value::Null), kind)
-        }
+fn print(
+    client: &IntegrationClient<'_>,
+    answer: &ApiAnswer,
+    kind: ConnectionType,
+) -> Result<(), CliError> {
+    client.emit(answer.text()?, || {
+        let answer = answer.json()?;
+        Ok(match kind {
+            ConnectionType::OAuth => authorized(&answer, Clock::system().now()),
+            ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
+                entered(answer.get(kind.as_str()).unwrap_or(&Value::Null), kind)
+            }
+        })
     })
 }
 
-/// A connection whose secret somebody has entered.
+/// Describes a connection whose secret was entered.
 fn entered(connection: &Value, kind: ConnectionType) -> String {
     record(&[
         ("name", cell(connection, "name")),
@@ -137,8 +161,8 @@ fn entered(connection: &Value, kind: ConnectionType) -> String {
     ])
 }
 
-/// A connection by OAuth. The API gives its tokens in clear to whoever may write; a terminal is no
-/// place for them.
+/// Describes a connection by OAuth. The API gives its tokens in clear to an operator who may
+/// write; a terminal is no place for them.
 fn authorized(connection: &Value, now: Timestamp) -> String {
     let masked = |member| match cell(connection, member) {
         token if token.is_empty() => token,
@@ -163,15 +187,15 @@ fn authorized(connection: &Value, now: Timestamp) -> String {
     ])
 }
 
-/// What is given on the command line, and goes with another type, would be passed over, which
-/// nobody means.
+/// Refuses an option that goes with another type, because it would be passed over: of each, its
+/// name, whether it is given, and whether it belongs to the type.
 fn refuse_misplaced(
     kind: ConnectionType,
     options: impl IntoIterator<Item = (&'static str, bool, bool)>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let mut options = options.into_iter();
     match options.find(|(_, is_given, belongs)| *is_given && !belongs) {
-        Some((option, ..)) => Err(Failure::Usage(format!(
+        Some((option, ..)) => Err(CliError::Usage(format!(
             "a connection of type {kind} takes no {option}: leave it out"
         ))),
         None => Ok(()),

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::output::{self, Failure, Format};
-use super::server::{Path, Server, Whom};
+use super::context::{CliContext, INTEGRATION};
+use super::output::{self, CliError};
+use super::server::{ApiClient, ApiPath, ServerArgs};
 use super::table::cell;
 use crate::app::Assembly;
 use crate::clock::Clock;
-use crate::config::{Config, Environment, Options};
+use crate::config::Config;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
@@ -20,58 +21,48 @@ use crate::proxy::{DecisionTrace, ProxyRequest, Refusal, Tags, explain};
 use crate::secret::Secret;
 use crate::upstream::{NameLookups, OwnListeners, SystemResolver};
 
-/// The request to judge.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    whom: Whom,
-    /// Asks no server, even where one runs
-    #[arg(long, conflicts_with_all = ["url", "token"])]
-    offline: bool,
-    /// The connection to use; else the one that covers the host
-    #[arg(long, value_name = "NAME")]
-    connection: Option<String>,
-    /// The integration of the connection
-    #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
-    integration: Option<String>,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-    output: Format,
     /// The method, as GET
     method: String,
-    /// The URL
     #[arg(value_name = "URL", help = "The URL, as https://api.example.com/v1")]
     target: String,
+    /// Connection to use [default: the one that covers the host]
+    #[arg(long, value_name = "NAME")]
+    connection: Option<String>,
+    #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
+    integration: Option<String>,
+    /// Decides by the configuration alone, even where a server runs
+    #[arg(long, conflicts_with_all = ["url", "token"])]
+    offline: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// The source of the decision.
-enum Asked {
-    /// A server, which knows what it keeps.
-    Server(Server),
-    /// No server, for this reason.
-    Nobody(String),
+enum Decider<'c> {
+    /// A server, which knows its store.
+    Server(ApiClient<'c>),
+    /// The configuration alone, for this reason.
+    Configuration(String),
 }
 
 /// Says what the proxy would do, and exits with 1 when it would refuse.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let told = match asked(arguments, options, environment)? {
-        Asked::Server(server) => by_server(&server, arguments, environment)?,
-        Asked::Nobody(why) => {
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    // A server decides, or else the configuration.
+    let told = match decider(arguments, context)? {
+        Decider::Server(api) => by_server(&api, arguments)?,
+        Decider::Configuration(why) => {
             output::note(&format!(
                 "keyferry: {why}: this is what the configuration says by itself, without the \
                  connections of the store"
             ));
-            by_configuration(arguments, options, environment)?
+            by_configuration(arguments, context)?
         }
     };
-    output::result(&match arguments.output {
-        Format::Text => as_text(&told),
-        Format::Json => told.to_string(),
-    })?;
+    context.emit(&told.to_string(), || Ok(as_text(&told)))?;
+
+    // A refusal is this command's failure.
     if cell(&told, "decision") == "allow" {
         return Ok(());
     }
@@ -81,61 +72,52 @@ pub(super) fn run(
              {INTEGRATION}"
         ));
     }
-    Err(Failure::AsPrinted)
+    Err(CliError::Printed)
 }
 
 /// The server that the command line names; else the one of the environment, or of this
 /// configuration, if it answers.
-fn asked(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<Asked, Failure> {
-    let whom = &arguments.whom;
+fn decider<'c>(arguments: &Arguments, context: &'c CliContext) -> Result<Decider<'c>, CliError> {
+    let server = &arguments.server;
     if arguments.offline {
-        return Ok(Asked::Nobody(NOT_ASKED.to_owned()));
+        return Ok(Decider::Configuration(NOT_ASKED.to_owned()));
     }
-    if whom.url().is_none() {
-        match whom.readiness(options, environment) {
+    if server.url().is_none() {
+        let is_named = server.is_named(context);
+        match server.readiness(context).map(|found| (found.server, found.answer)) {
             Ok((_, Ok(_answers))) => {}
-            Ok((server, Err(why))) if whom.is_named(environment) => {
-                return Ok(Asked::Nobody(format!(
+            Ok((server, Err(why))) if is_named => {
+                return Ok(Decider::Configuration(format!(
                     "the server at {server}, which KEYFERRY_URL names, can't be asked: {why}"
                 )));
             }
-            Err(failure) if whom.is_named(environment) => return Err(failure),
-            // What is wrong with the configuration is told when all of it is read.
-            Ok((_, Err(_))) | Err(_) => return Ok(Asked::Nobody(NOT_ASKED.to_owned())),
+            Err(error) if is_named => return Err(error),
+            // A fault of the configuration is told when all of it is read.
+            Ok((_, Err(_))) | Err(_) => {
+                return Ok(Decider::Configuration(NOT_ASKED.to_owned()));
+            }
         }
     }
-    whom.find(options, environment).map(Asked::Server)
+    server.client(context).map(Decider::Server)
 }
 
-fn by_server(
-    server: &Server,
-    arguments: &Arguments,
-    environment: &Environment,
-) -> Result<Value, Failure> {
-    let integration = arguments.integration.as_deref().or_else(|| environment.text(INTEGRATION));
+fn by_server(api: &ApiClient<'_>, arguments: &Arguments) -> Result<Value, CliError> {
     let question = json!({
         "method": arguments.method,
         "url": arguments.target,
-        "integration": integration,
+        "integration": api.context.integration(arguments.integration.as_deref()),
         "connection": arguments.connection,
     });
     let body = Secret::new(question.to_string());
-    server.post(&Path::keyferry(&["explain"]), Some(body))?.json()
+    api.post(&ApiPath::keyferry(&["explain"]), Some(body))?.json()
 }
 
-fn by_configuration(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<Value, Failure> {
-    let config = super::configuration(options, environment)?.config;
-    let method = Method::from_bytes(arguments.method.as_bytes())
-        .map_err(|_token| Failure::Because(format!("{:?} is no method", arguments.method)))?;
-    let tags = tags(arguments, &config, environment)?;
+fn by_configuration(arguments: &Arguments, context: &CliContext) -> Result<Value, CliError> {
+    let config = context.configuration()?.config;
+    let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_token| {
+        CliError::Message(format!("{:?} is not a method: write one as GET", arguments.method))
+    })?;
+    let tags = tags(arguments, &config, context)?;
     let assembly = Assembly {
         metrics: Arc::default(),
         own: OwnListeners::default(),
@@ -143,21 +125,16 @@ fn by_configuration(
         admin: None,
         clock: Clock::system(),
     };
-    let in_force = assembly.assemble(&config, 0, None).map_err(|error| Failure::of(&error))?;
+    let in_force = assembly.assemble(&config, 0, None).map_err(|error| CliError::of(&error))?;
     let ask = ProxyRequest::for_url(method, &arguments.target, tags);
     Ok(as_json(&explain(&in_force, &operator(), ask, Clock::system().now())))
 }
 
 /// The tags that the arguments stand for. The integration may be left out where only one is
 /// declared.
-fn tags(
-    arguments: &Arguments,
-    config: &Config,
-    environment: &Environment,
-) -> Result<Tags, Failure> {
-    let wrong = |error| Failure::of(&error);
-    let stated = arguments.integration.as_deref().or_else(|| environment.text(INTEGRATION));
-    let integration = match stated {
+fn tags(arguments: &Arguments, config: &Config, context: &CliContext) -> Result<Tags, CliError> {
+    let wrong = |error| CliError::of(&error);
+    let integration = match context.integration(arguments.integration.as_deref()) {
         Some(name) => Some(IntegrationName::parse(name).map_err(wrong)?),
         None => only_integration(config),
     };
@@ -172,7 +149,7 @@ fn only_integration(config: &Config) -> Option<IntegrationName> {
     names.all(|name| name == first).then(|| first.clone())
 }
 
-/// Whoever can read the configuration may ask about all of it.
+/// A caller that may ask about everything: who runs this can read the whole configuration.
 fn operator() -> Caller {
     Caller {
         name: "operator".into(),
@@ -233,7 +210,5 @@ fn as_json(explanation: &DecisionTrace) -> Value {
 
 const NOT_ASKED: &str = "no server was asked";
 
-const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
-
-const INTEGRATION_HELP: &str = "The integration of the connection; needed where there are several \
-                                [environment: KEYFERRY_INTEGRATION]";
+const INTEGRATION_HELP: &str = "Integration of the connection; needed where there are several \
+                                [env: KEYFERRY_INTEGRATION]";

@@ -3,44 +3,34 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::output::{self, Failure, Format};
-use super::server::Address;
-use crate::config::{Environment, Options};
+use super::context::CliContext;
+use super::output::{CliError, OutputFormat};
+use super::server::{ReadinessAnswer, ServerAddrArgs, port_of_proxy};
 
-/// Whom to ask.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    address: Address,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
-    output: Format,
+    server: ServerAddrArgs,
 }
 
 /// Succeeds when the server answers that it is ready.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let (shown, answer) = arguments.address.readiness(options, environment)?;
-    let verdict = match answer {
-        Ok(StatusCode::OK) => Ok(()),
-        Ok(status) => Err(format!("it answered with status {}", status.as_u16())),
-        Err(why) => Err(why.to_string()),
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let ReadinessAnswer { server, answer } = arguments.server.readiness(context)?;
+    let (reason, advice) = match answer {
+        Ok(answer) if answer.is_of_proxy => (port_of_proxy(&server, context), ""),
+        Ok(answer) if answer.status == StatusCode::OK => {
+            let json = json!({ "ready": true, "url": server }).to_string();
+            return context.emit(&json, || Ok(format!("{server} is ready")));
+        }
+        Ok(answer) => (format!("it answered with status {}", answer.status.as_u16()), ADVICE),
+        Err(why) => (why.to_string(), ADVICE),
     };
-    match (arguments.output, verdict) {
-        (Format::Text, Ok(())) => output::result(&format!("{shown} is ready")),
-        (Format::Text, Err(why)) => Err(Failure::Because(format!(
-            "{shown} is not ready: {why}; look at the server's log, or name another server with \
-             --url"
-        ))),
-        (Format::Json, Ok(())) => {
-            output::result(&json!({ "ready": true, "url": shown }).to_string())
-        }
-        (Format::Json, Err(why)) => {
-            output::result(&json!({ "ready": false, "url": shown, "reason": why }).to_string())?;
-            Err(Failure::AsPrinted)
-        }
+    if context.format == OutputFormat::Text {
+        return Err(CliError::Message(format!("{server} is not ready: {reason}{advice}")));
     }
+    let json = json!({ "ready": false, "url": server, "reason": reason }).to_string();
+    context.emit(&json, || Ok(String::new()))?;
+    Err(CliError::Printed)
 }
+
+const ADVICE: &str = "; look at the server's log, or name another server with --url";

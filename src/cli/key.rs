@@ -2,14 +2,16 @@
 
 use serde_json::Value;
 
-use super::output::{self, Failure, Shape};
-use super::server::{Path, Whom};
-use super::table::{Table, cell};
-use crate::config::{Environment, Options};
+use super::context::CliContext;
+use super::examples;
+use super::output::{self, CliError, OutputFormat};
+use super::server::{ApiClient, ApiPath, ServerArgs};
+use super::table::{TextTable, cell};
 
-/// What to do with master keys.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -17,69 +19,55 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Shows the master keys, and how many records each of them wraps
-    List(Common),
-    /// Reads the key file again, and brings every record under its first key
-    Rotate(Common),
+    #[command(visible_alias = "ls", after_help = examples::KEY_LIST)]
+    List,
+    /// Reads the key file again, and wraps every record under its first key
+    #[command(after_help = examples::KEY_ROTATE)]
+    Rotate,
 }
 
-/// What both take.
-#[derive(clap::Args)]
-struct Common {
-    #[command(flatten)]
-    whom: Whom,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Shape,
-}
-
-/// Does it.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    match &arguments.command {
-        Command::List(common) => list(common, options, environment),
-        Command::Rotate(common) => rotate(common, options, environment),
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let api = arguments.server.client(context)?;
+    match arguments.command {
+        Command::List => list(&api),
+        Command::Rotate => rotate(&api),
     }
 }
 
-fn list(common: &Common, options: &Options, environment: &Environment) -> Result<(), Failure> {
-    let server = common.whom.find(options, environment)?;
-    let answer = server.get(&Path::keyferry(&["keys"]))?;
-    if common.output == Shape::Json {
-        return output::result(answer.text()?);
-    }
-    let answer = answer.json()?;
-    let mut table = Table::new(&["ID", "SEALS", "AT HAND", "RECORDS"]);
-    for key in answer.get("keys").and_then(Value::as_array).into_iter().flatten() {
-        let at_hand = at_hand(key).to_owned();
-        table.add([cell(key, "id"), cell(key, "active"), at_hand, cell(key, "records")]);
-    }
-    output::result(&table.text())
+fn list(api: &ApiClient<'_>) -> Result<(), CliError> {
+    let answer = api.get(&ApiPath::keyferry(&["keys"]))?;
+    api.context.emit(answer.text()?, || {
+        let answer = answer.json()?;
+        let mut table = TextTable::new(&["ID", "SEALS", "AT HAND", "RECORDS"]);
+        for key in answer.get("keys").and_then(Value::as_array).into_iter().flatten() {
+            let at_hand = at_hand(key).to_owned();
+            table.add([cell(key, "id"), cell(key, "active"), at_hand, cell(key, "records")]);
+        }
+        Ok(table.text())
+    })
 }
 
-fn rotate(common: &Common, options: &Options, environment: &Environment) -> Result<(), Failure> {
-    let server = common.whom.find(options, environment)?;
-    let answer = server.post(&Path::keyferry(&["keys", "rotate"]), None)?;
-    if common.output == Shape::Json {
-        return output::result(answer.text()?);
-    }
+fn rotate(api: &ApiClient<'_>) -> Result<(), CliError> {
+    let answer = api.post(&ApiPath::keyferry(&["keys", "rotate"]), None)?;
     let told = answer.json()?;
-    let key = cell(&told, "key");
-    let rewrapped = told.get("rewrapped").and_then(Value::as_u64).unwrap_or_default();
-    let records = output::count(usize::try_from(rewrapped).unwrap_or(usize::MAX), "record");
-    output::result(&format!("brought {records} under the key {key}"))?;
-    match told.get("failed").and_then(Value::as_u64).unwrap_or_default() {
-        0 => Ok(()),
-        1 => Err(Failure::Because(format!("1 record can't be opened and is as it was: {KEEP}"))),
-        failed => Err(Failure::Because(format!(
+    let number = |member| told.get(member).and_then(Value::as_u64).unwrap_or_default();
+    api.context.emit(answer.text()?, || {
+        let records = usize::try_from(number("rewrapped")).unwrap_or(usize::MAX);
+        let (records, key) = (output::count(records, "record"), cell(&told, "key"));
+        Ok(format!("brought {records} under the key {key}"))
+    })?;
+    match (api.context.format, number("failed")) {
+        (OutputFormat::Json, _) | (_, 0) => Ok(()),
+        (_, 1) => {
+            Err(CliError::Message(format!("1 record can't be opened and is as it was: {KEEP}")))
+        }
+        (_, failed) => Err(CliError::Message(format!(
             "{failed} records can't be opened and are as they were: {KEEP}"
         ))),
     }
 }
 
-/// Where a key is: the server goes by what it has read, and its next start by the file.
+/// Says where a key is: the server goes by its memory, and its next start by the file.
 fn at_hand(key: &Value) -> &'static str {
     let is = |member| key.get(member).and_then(Value::as_bool);
     match (is("present").unwrap_or_default(), is("in_file")) {
@@ -90,8 +78,8 @@ fn at_hand(key: &Value) -> &'static str {
     }
 }
 
-const KEEP: &str = "the server's log names what it is; delete what was changed by hand, and keep \
-                    the old key until then";
+const KEEP: &str = "the server's log names it; delete the record that was changed by hand, and \
+                    keep the old key until then";
 
 #[cfg(test)]
 mod tests {

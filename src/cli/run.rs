@@ -1,11 +1,11 @@
 //! `keyferry run`: a program whose requests go through the proxy, which need not know it.
 
-mod attendant;
 mod child;
-mod grant;
+mod ephemeral_server;
 mod package_managers;
+mod preflight;
+mod program_token;
 mod settings_files;
-mod supply;
 mod trust;
 mod truststore;
 mod variables;
@@ -16,42 +16,40 @@ use std::fs::Permissions;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
 use tempfile::TempDir;
 
-use self::attendant::Attendant;
-use self::grant::Grant;
-use self::trust::Trust;
-use self::variables::{Proxy, Variable};
+use self::ephemeral_server::EphemeralServer;
+use self::program_token::ProgramToken;
+use self::trust::TrustFiles;
+use self::variables::{ProxyUrl, Variable};
 use self::watch::{Advice, Watch};
-use super::faulty;
-use super::output::{Failure, quoted};
-use super::server::{Server, Whom};
-use crate::config::{self, CallerAuth, Environment, Options, Whereabouts};
+use super::context::{CliContext, INTEGRATION};
+use super::output::{CliError, quoted};
+use super::server::{ApiClient, ServerArgs};
+use crate::config::{CallerAuth, Whereabouts};
 
-/// The command line.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    whom: Whom,
-    /// The one connection that the program uses [default: whichever covers the host]
+    /// Connection that the program uses, and no other [default: the one that covers the host]
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// The integration whose connections the program uses
     #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
     integration: Option<String>,
-    /// Where the proxy listens [default: the server's proxy.listen]
+    /// URL of the proxy [default: the server's proxy.listen]
     #[arg(long, value_name = "URL")]
     proxy: Option<Uri>,
-    /// A file with the token that the program shows, in place of a new one
+    /// File with the caller token that the program shows, in place of a new one
     #[arg(long, value_name = "FILE")]
     caller_token_file: Option<PathBuf>,
-    /// For how long the new token is good, should it not be revoked at the end
+    /// Time after which the new token ends, should it not be revoked before
     #[arg(long, default_value = "12h", value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Duration,
+    #[command(flatten)]
+    server: ServerArgs,
     /// The program and its arguments
     #[arg(
         required = true,
@@ -62,137 +60,133 @@ pub(super) struct Arguments {
     program: Vec<OsString>,
 }
 
-/// A server, and where callers reach its proxy.
-struct Served {
-    server: Server,
+/// A server and its proxy, as the program reaches it.
+struct Route<'c> {
+    api: ApiClient<'c>,
     proxy: String,
-    /// The server that was started for the program alone.
-    attendant: Option<Attendant>,
+    /// The data directory of a server that was started for the program alone.
+    own_data: Option<&'c Path>,
 }
 
 /// Runs the program, and takes back what it was given when it has ended.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let found = config::whereabouts(options, environment).map_err(|faults| faulty(&faults))?;
-    let served = serve(arguments, options, environment, &found)?;
-    let ended = run_through(arguments, options, environment, &found, &served);
-    if let Some(attendant) = served.attendant {
-        attendant.end();
-    }
-    match ended? {
-        0 => Ok(()),
-        code => Err(Failure::Ended(code)),
-    }
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let found = context.whereabouts()?;
+    let server = &arguments.server;
+    let code = if server.is_named(context) || server.runs(context) {
+        let api = server.client(context)?;
+        let reached = || reached(&preflight::proxies(&api)?, api.host());
+        let proxy = arguments.proxy.as_ref().map_or_else(reached, |url| Ok(url.to_string()))?;
+        run_through(arguments, &Route { api, proxy, own_data: None }, &found)?
+    } else {
+        let ephemeral = EphemeralServer::start(context, &found)?;
+        let code = run_by_itself(arguments, &ephemeral, &found);
+        ephemeral.end();
+        code?
+    };
+    if code == 0 { Ok(()) } else { Err(CliError::Exit(code)) }
 }
 
-/// The server that runs, or one for the program alone.
-fn serve(
+/// Runs the program through a server that was started for it.
+fn run_by_itself(
     arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
+    ephemeral: &EphemeralServer,
     found: &Whereabouts,
-) -> Result<Served, Failure> {
-    let whom = &arguments.whom;
+) -> Result<u8, CliError> {
+    let context = &ephemeral.context;
+    let api = arguments.server.client_at(&ephemeral.api, context)?;
     let given = arguments.proxy.as_ref().map(ToString::to_string);
-    if whom.is_named(environment) || whom.runs(options, environment) {
-        let server = whom.find(options, environment)?;
-        let host = whom.host(options, environment)?;
-        let proxy = given.map_or_else(|| reached(&supply::proxies(&server)?, &host), Ok)?;
-        return Ok(Served { server, proxy, attendant: None });
-    }
-    let attendant = Attendant::start(options, found)?;
-    let server = whom.find_at(&attendant.api, &attendant.options, environment)?;
-    let proxy = given.unwrap_or_else(|| attendant.proxy.clone());
-    Ok(Served { server, proxy, attendant: Some(attendant) })
+    let proxy = given.unwrap_or_else(|| ephemeral.proxy.clone());
+    let own_data = Some(context.options.data_dir.as_deref().unwrap_or(&found.data_dir));
+    run_through(arguments, &Route { api, proxy, own_data }, found)
 }
 
 fn run_through(
     arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
+    route: &Route<'_>,
     found: &Whereabouts,
-    served: &Served,
-) -> Result<u8, Failure> {
-    let trust = Trust::write(&served.server, environment)?;
-    let integration = integration(arguments, environment, found);
-    let data = served
-        .attendant
-        .as_ref()
-        .map(|attendant| attendant.options.data_dir.as_deref().unwrap_or(&found.data_dir));
-    let grant = if found.proxy.caller_auth == CallerAuth::None {
-        Grant::unneeded()
-    } else if let Some(file) = &arguments.caller_token_file {
-        Grant::of_file(file)?
-    } else {
-        // The token is made by our own, so what that does not see the program can't use.
-        match &arguments.connection {
-            Some(connection) => supply::need(&served.server, &integration, connection)?,
-            None => supply::warn(&served.server, &integration, data),
-        }
-        Grant::make(&served.server, &integration, arguments.connection.as_deref(), arguments.ttl)?
-    };
+) -> Result<u8, CliError> {
+    // The files and the token that the program is given.
+    let (api, context) = (&route.api, route.api.context);
+    let trust = TrustFiles::write(api, &context.environment)?;
+    let integration = integration(arguments, found, context);
+    let token = token(arguments, route, found, &integration)?;
     let user = match &arguments.connection {
         Some(connection) => format!("{integration}.{connection}"),
         None => integration.clone(),
     };
-    let proxy = Proxy::new(&served.proxy, &user, grant.token());
-    let variables = match proxy.and_then(|proxy| variables(&proxy, &trust, environment)) {
+    let proxy = ProxyUrl::new(&route.proxy, &user, token.secret());
+    let variables = match proxy.and_then(|proxy| variables(&proxy, &trust, context)) {
         Ok(variables) => variables,
-        Err(failure) => {
-            grant.end(&served.server);
-            return Err(failure);
+        Err(error) => {
+            token.end(api);
+            return Err(error);
         }
     };
+
+    // The program runs, watched where its requests can be told from others.
     let program = || child::run(&arguments.program, &variables);
-    let ended = match grant.name() {
+    let ended = match token.name() {
         Some(caller) => {
-            let advice = Advice {
-                explain: explain(arguments, options, environment, &integration),
-                bundle: trust.bundle.clone(),
-            };
-            let watch = Watch::begin(&served.server, caller, &integration, advice);
+            let explain = explain(arguments, &integration, context);
+            let advice = Advice { explain, bundle: trust.bundle.clone() };
+            let watch = Watch::begin(api, caller, &integration, advice);
             watch.during(program, |ended| !matches!(ended, Ok(0)))
         }
         None => program(),
     };
-    grant.end(&served.server);
+    token.end(api);
     ended
 }
 
+/// The token for the program: none, one of a file, or a new one.
+fn token(
+    arguments: &Arguments,
+    route: &Route<'_>,
+    found: &Whereabouts,
+    integration: &str,
+) -> Result<ProgramToken, CliError> {
+    if found.proxy.caller_auth == CallerAuth::None {
+        return Ok(ProgramToken::unneeded());
+    }
+    if let Some(file) = &arguments.caller_token_file {
+        return ProgramToken::of_file(file);
+    }
+    // The operator's token makes it, so the program can't use what that one does not see.
+    let connection = arguments.connection.as_deref();
+    match connection {
+        Some(connection) => preflight::need(&route.api, integration, connection)?,
+        None => preflight::warn(&route.api, integration, route.own_data),
+    }
+    ProgramToken::make(&route.api, integration, connection, arguments.ttl)
+}
+
 fn variables(
-    proxy: &Proxy,
-    trust: &Trust,
-    environment: &Environment,
-) -> Result<Vec<Variable>, Failure> {
-    // Where that is not known, no settings are found there.
+    proxy: &ProxyUrl,
+    trust: &TrustFiles,
+    context: &CliContext,
+) -> Result<Vec<Variable>, CliError> {
+    // Without a working directory, no settings are found there.
     let directory = std::env::current_dir().unwrap_or_default();
-    proxy.variables(trust, environment, &directory).map_err(|why| {
-        Failure::Because(format!("the program's settings files can't be written: {why}"))
+    proxy.variables(trust, &context.environment, &directory).map_err(|why| {
+        CliError::Message(format!("the program's settings files can't be written: {why}"))
     })
 }
 
-fn integration(arguments: &Arguments, environment: &Environment, found: &Whereabouts) -> String {
-    let named = arguments.integration.as_deref().or_else(|| environment.text(INTEGRATION));
+fn integration(arguments: &Arguments, found: &Whereabouts, context: &CliContext) -> String {
+    let named = context.integration(arguments.integration.as_deref());
     let configured = || found.proxy.default_integration.as_ref().map(ToString::to_string);
     named.map(str::to_owned).or_else(configured).unwrap_or_else(|| "default".to_owned())
 }
 
 /// The command that explains one of the program's requests, but for its method and URL.
-fn explain(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-    integration: &str,
-) -> String {
+fn explain(arguments: &Arguments, integration: &str, context: &CliContext) -> String {
+    let options = &context.options;
     let mut words = vec!["keyferry explain".to_owned()];
     for (name, path) in [("--config", &options.config), ("--data-dir", &options.data_dir)] {
         words.extend(path.as_ref().map(|path| format!("{name} {}", quoted(path))));
     }
-    words.extend(arguments.whom.url().map(|url| format!("--url '{url}'")));
-    if environment.text(INTEGRATION) != Some(integration) {
+    words.extend(arguments.server.url().map(|url| format!("--url '{url}'")));
+    if context.environment.text(INTEGRATION) != Some(integration) {
         words.push(format!("--integration {integration}"));
     }
     words.extend(arguments.connection.as_ref().map(|name| format!("--connection {name}")));
@@ -206,8 +200,8 @@ fn private_directory() -> io::Result<TempDir> {
 }
 
 /// The first address of the server's proxy that is of use here, as its `host` reaches it.
-fn reached(proxies: &[Uri], host: &str) -> Result<String, Failure> {
-    let mut unfit = Failure::Because(
+fn reached(proxies: &[Uri], host: &str) -> Result<String, CliError> {
+    let mut unfit = CliError::Message(
         "the proxy listens on a unix socket alone, which programs can't be told of by their \
          variables: add a TCP address to proxy.listen, or name one with --proxy"
             .to_owned(),
@@ -221,23 +215,23 @@ fn reached(proxies: &[Uri], host: &str) -> Result<String, Failure> {
     Err(unfit)
 }
 
-/// An address of the proxy, unless the program's token would go astray there: to whoever listens on
-/// this machine, or past whoever reads along.
-fn reach(proxy: &Uri, host: &str) -> Result<String, Failure> {
+/// An address of the proxy, unless the program's token would go astray there: to another program of
+/// this machine, or in cleartext over a network.
+fn reach(proxy: &Uri, host: &str) -> Result<String, CliError> {
     let is_loopback =
         |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let listens = proxy.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_everywhere = listens.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
     let name = if is_everywhere { host } else { listens };
     if is_loopback(name) && !is_loopback(host) {
-        return Err(Failure::Because(format!(
+        return Err(CliError::Message(format!(
             "the proxy of the server at {host} is for its own machine alone: name an address that \
              is reached from here with --proxy"
         )));
     }
     let is_tls = proxy.scheme_str() == Some("https");
     if !is_tls && !is_loopback(name) {
-        return Err(Failure::Because(format!(
+        return Err(CliError::Message(format!(
             "the program's token is not sent to {name} in cleartext: set proxy.tls there, or, if \
              nobody can read along, name the proxy with --proxy"
         )));
@@ -247,9 +241,7 @@ fn reach(proxy: &Uri, host: &str) -> Result<String, Failure> {
     Ok(format!("{scheme}://{open}{name}{close}:{}", proxy.port_u16().unwrap_or(usual)))
 }
 
-const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
-
-const INTEGRATION_HELP: &str = "The integration whose connections the program uses [environment: \
+const INTEGRATION_HELP: &str = "Integration whose connections the program uses [env: \
                                 KEYFERRY_INTEGRATION] [default: proxy.default_integration, or \
                                 default]";
 

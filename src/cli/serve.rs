@@ -1,38 +1,46 @@
 //! `keyferry serve`
 
-mod next;
+mod next_steps;
 
 use std::fmt::Write as _;
 
-use self::next::Next;
-use super::output::{self, Failure};
+use serde_json::json;
+
+use self::next_steps::NextSteps;
+use super::context::CliContext;
+use super::output::{self, CliError};
 use crate::app::{Server, Started, harden};
 use crate::clock::Clock;
-use crate::config::{Environment, Options};
-
-/// Nothing but what every command takes.
-#[derive(clap::Args)]
-pub(super) struct Arguments {}
 
 /// Runs until a signal says to stop.
-pub(super) fn run(
-    Arguments {}: Arguments,
-    options: Options,
-    environment: Environment,
-) -> Result<(), Failure> {
+pub(super) fn run(context: &CliContext) -> Result<(), CliError> {
     for refused in harden() {
         output::note(&format!("warning: {refused}"));
     }
-    let loaded = super::configuration(&options, &environment)?;
-    let next = Next::of(&loaded.config, loaded.file.as_deref(), Clock::system().now());
-    let server =
-        Server::start(loaded.config, options, environment).map_err(|error| Failure::of(&error))?;
-    output::result(&greeting(server.started(), &next))?;
-    server.run().map_err(|error| Failure::of(&error))
+    let loaded = context.configuration()?;
+    let next = NextSteps::of(&loaded.config, loaded.file.as_deref(), Clock::system().now());
+    let (options, environment) = (context.options.clone(), context.environment.clone());
+    let server = Server::start(loaded.config, options, environment);
+    let server = server.map_err(|error| CliError::of(&error))?;
+    context.emit(&as_json(server.started()), || Ok(greeting(server.started(), &next)))?;
+    server.run().map_err(|error| CliError::of(&error))
 }
 
-/// Where things are, and what to try next.
-fn greeting(started: &Started, next: &Next) -> String {
+fn as_json(started: &Started) -> String {
+    json!({
+        "proxy": started.proxy,
+        "api": started.api,
+        "data_dir": started.data_dir.display().to_string(),
+        "admin_token_file": started.admin_token.path.display().to_string(),
+        "ca_file": started.ca.display().to_string(),
+        "connections": started.connections,
+        "unusable_connections": started.unusable,
+    })
+    .to_string()
+}
+
+/// Says where things are, and what to try next.
+fn greeting(started: &Started, next: &NextSteps) -> String {
     let mut text = String::from("Keyferry is ready.\n");
     let mut say = |name: &str, value: &str| {
         let _infallible = writeln!(text, "  {name:<12} {value}");

@@ -1,236 +1,242 @@
-//! The running server, as the commands that talk to it see it: where it is, by which token it
-//! knows us, and what it answers.
+//! The running server, as the commands that talk to it see it: its address, the token by which it
+//! knows the operator, and its answers.
 
+mod addr;
 mod answer;
 mod exchange;
 mod pages;
 mod path;
-mod target;
 mod token;
 
 use std::time::Duration;
 
-use http::{Method, StatusCode, Uri};
+use http::{Method, Uri};
 
-use self::exchange::Ask;
-use self::target::Target;
-use super::faulty;
-use super::output::Failure;
-use crate::config::{self, Environment, Options};
+use self::addr::ServerAddr;
+use self::exchange::{ApiRequest, Error};
+use super::context::CliContext;
+use super::output::CliError;
 use crate::secret::Secret;
 
-pub(super) use self::answer::Answer;
-pub(super) use self::path::Path;
+pub(super) use self::answer::ApiAnswer;
+pub(super) use self::path::ApiPath;
 
-/// Which server to talk to.
+/// The server to talk to.
 #[derive(clap::Args)]
-pub(super) struct Address {
-    /// The server
-    #[arg(long, value_name = "URL", value_parser = target::parse, help = URL_HELP)]
+pub(super) struct ServerAddrArgs {
+    #[arg(long, global = true, value_name = "URL", value_parser = addr::parse, help = URL_HELP, help_heading = HEADING)]
     url: Option<Uri>,
 }
 
-/// Which server to talk to, and as whom.
+/// The server to talk to, and the token to show it.
 #[derive(clap::Args)]
-pub(super) struct Whom {
+pub(super) struct ServerArgs {
     #[command(flatten)]
-    address: Address,
-    /// The access token; others on this machine can see it here, so rather set `KEYFERRY_TOKEN`
-    #[arg(long, value_name = "TOKEN", value_parser = token::take, help = TOKEN_HELP)]
+    addr: ServerAddrArgs,
+    #[arg(long, global = true, value_name = "TOKEN", value_parser = token::take, help = TOKEN_HELP, help_heading = HEADING)]
     token: Option<Secret>,
 }
 
-/// A server that knows us by a token, where it needs to.
-pub(super) struct Server {
-    target: Target,
+/// The API of a running server.
+pub(super) struct ApiClient<'c> {
+    pub(super) context: &'c CliContext,
+    addr: ServerAddr,
     token: Option<token::AccessToken>,
 }
 
-impl Address {
-    /// Whether the command line or the environment names a server.
-    pub(super) fn is_named(&self, environment: &Environment) -> bool {
-        self.url.is_some() || environment.text(URL).is_some()
+/// The answer of a server to `GET /readyz`, or the reason why there is none.
+pub(super) struct ReadinessAnswer {
+    /// The server's URL.
+    pub(super) server: String,
+    pub(super) answer: Result<ApiAnswer, Error>,
+}
+
+impl ServerAddrArgs {
+    /// Tells whether the command line or the environment names a server.
+    pub(super) fn is_named(&self, context: &CliContext) -> bool {
+        self.url.is_some() || context.environment.text(URL).is_some()
     }
 
-    /// The command line, then the environment, then where the configuration has the API listen.
-    fn find(&self, options: &Options, environment: &Environment) -> Result<Target, Failure> {
-        let named = match (&self.url, environment.text(URL)) {
-            (Some(url), _) => Some(url.clone()),
-            (None, Some(text)) => {
-                let wrong = |why| Failure::Because(format!("{URL} {why}: mend it or unset it"));
-                Some(target::parse(text).map_err(wrong)?)
-            }
-            (None, None) => None,
-        };
-        if let Some(url) = named {
-            return Ok(Target::of_url(&url));
+    /// Finds the server on the command line, else in the environment, else where the configuration
+    /// has the API listen.
+    fn find(&self, context: &CliContext) -> Result<ServerAddr, CliError> {
+        if let Some(url) = &self.url {
+            return Ok(ServerAddr::of_url(url));
         }
-        let found = config::whereabouts(options, environment).map_err(|faults| faulty(&faults))?;
-        Ok(Target::of_api(&found.api))
+        if let Some(text) = context.environment.text(URL) {
+            let wrong = |why| CliError::Message(format!("{URL} {why}: correct it or unset it"));
+            return Ok(ServerAddr::of_url(&addr::parse(text).map_err(wrong)?));
+        }
+        Ok(ServerAddr::of_api(&context.whereabouts()?.api))
     }
 
-    /// Where the server is, and the status with which it answers `GET /readyz`.
-    pub(super) fn readiness(
-        &self,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<(String, Result<StatusCode, exchange::Error>), Failure> {
-        let target = self.find(options, environment)?;
-        let ask = Ask { method: Method::GET, path: "/readyz", token: None, body: None };
-        let answer = exchange::exchange(&target, ask, HEALTH_PATIENCE);
-        Ok((target.to_string(), answer.map(|answer| answer.status)))
+    /// Asks the server whether it is ready; no token is shown to it.
+    pub(super) fn readiness(&self, context: &CliContext) -> Result<ReadinessAnswer, CliError> {
+        let addr = self.find(context)?;
+        let request = ApiRequest { method: Method::GET, path: "/readyz", token: None, body: None };
+        let answer = exchange::exchange(&addr, request, HEALTH_TIMEOUT);
+        Ok(ReadinessAnswer { server: addr.to_string(), answer })
     }
 }
 
-impl Whom {
-    /// Whether the command line or the environment names a server.
-    pub(super) fn is_named(&self, environment: &Environment) -> bool {
-        self.address.is_named(environment)
+impl ServerArgs {
+    /// Tells whether the command line or the environment names a server.
+    pub(super) fn is_named(&self, context: &CliContext) -> bool {
+        self.addr.is_named(context)
     }
 
     /// The server that the command line names.
     pub(super) fn url(&self) -> Option<&Uri> {
-        self.address.url.as_ref()
+        self.addr.url.as_ref()
     }
 
-    /// The server's address, and how it answers; no token is shown to it.
-    pub(super) fn readiness(
-        &self,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<(String, Result<StatusCode, exchange::Error>), Failure> {
-        self.address.readiness(options, environment)
+    /// Asks the server whether it is ready; no token is shown to it.
+    pub(super) fn readiness(&self, context: &CliContext) -> Result<ReadinessAnswer, CliError> {
+        self.addr.readiness(context)
     }
 
-    /// Whether a server of this configuration answers.
-    pub(super) fn runs(&self, options: &Options, environment: &Environment) -> bool {
-        matches!(self.address.readiness(options, environment), Ok((_, Ok(_))))
+    /// Tells whether a server of this configuration answers.
+    pub(super) fn runs(&self, context: &CliContext) -> bool {
+        self.readiness(context).is_ok_and(|readiness| readiness.answer.is_ok())
     }
 
     /// The server, and the token to show it. Nothing is sent yet.
-    pub(super) fn find(
-        &self,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<Server, Failure> {
-        self.at(self.address.find(options, environment)?, options, environment)
+    pub(super) fn client<'c>(&self, context: &'c CliContext) -> Result<ApiClient<'c>, CliError> {
+        self.client_of(self.addr.find(context)?, context)
     }
 
-    /// The server, to be asked for what is everybody's: no token is shown to it.
-    pub(super) fn find_open(
+    /// The server, to be asked for what is public: no token is shown to it.
+    pub(super) fn open_client<'c>(
         &self,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<Server, Failure> {
-        let target = self.address.find(options, environment)?;
-        if target.keeps_secrets() {
-            return Ok(Server { target, token: None });
+        context: &'c CliContext,
+    ) -> Result<ApiClient<'c>, CliError> {
+        let addr = self.addr.find(context)?;
+        if addr.keeps_secrets() {
+            return Ok(ApiClient { context, addr, token: None });
         }
-        Err(Failure::Because(format!(
-            "what comes from {target} in cleartext may be somebody else's: use https://, or a \
-             tunnel that ends at a loopback address"
+        Err(CliError::Message(format!(
+            "an answer of {addr} in cleartext may be forged: use https://, or a tunnel that ends \
+             at a loopback address"
         )))
     }
 
     /// The server whose API is at `url`, which this machine has just been told.
-    pub(super) fn find_at(
+    pub(super) fn client_at<'c>(
         &self,
         url: &str,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<Server, Failure> {
-        let wrong = |why| Failure::Because(format!("{url} {why}"));
-        let target = Target::of_url(&target::parse(url).map_err(wrong)?);
-        self.at(target, options, environment)
+        context: &'c CliContext,
+    ) -> Result<ApiClient<'c>, CliError> {
+        let wrong = |why| CliError::Message(format!("{url} {why}"));
+        self.client_of(ServerAddr::of_url(&addr::parse(url).map_err(wrong)?), context)
     }
 
-    /// The host of the server that the command line or the environment names.
-    pub(super) fn host(
+    fn client_of<'c>(
         &self,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<String, Failure> {
-        Ok(self.address.find(options, environment)?.host)
-    }
-
-    fn at(
-        &self,
-        target: Target,
-        options: &Options,
-        environment: &Environment,
-    ) -> Result<Server, Failure> {
-        if !target.keeps_secrets() {
-            return Err(Failure::Because(format!(
-                "the access token is not sent to {target} in cleartext: use https://, or a tunnel \
+        addr: ServerAddr,
+        context: &'c CliContext,
+    ) -> Result<ApiClient<'c>, CliError> {
+        if !addr.keeps_secrets() {
+            return Err(CliError::Message(format!(
+                "the access token is not sent to {addr} in cleartext: use https://, or a tunnel \
                  that ends at a loopback address"
             )));
         }
-        let token = token::find(self.token.as_ref(), options, environment)?;
-        Ok(Server { target, token: Some(token) })
+        let token = Some(token::find(self.token.as_ref(), context)?);
+        Ok(ApiClient { context, addr, token })
     }
 }
 
-impl Server {
-    /// Reads what is at `path`.
-    pub(super) fn get(&self, path: &Path) -> Result<Answer, Failure> {
-        self.found(self.ask(Method::GET, path, None)?)
+impl ApiClient<'_> {
+    /// The host of the server.
+    pub(super) fn host(&self) -> &str {
+        &self.addr.host
     }
 
-    /// Reads what is at `path`; `None` when there is nothing.
-    pub(super) fn look(&self, path: &Path) -> Result<Option<Answer>, Failure> {
-        self.looked(self.ask(Method::GET, path, None)?)
+    /// Reads the resource at `path`.
+    pub(super) fn get(&self, path: &ApiPath) -> Result<ApiAnswer, CliError> {
+        self.found(self.send(Method::GET, path, None)?)
+    }
+
+    /// Reads the resource at `path`; `None` when there is none.
+    pub(super) fn find(&self, path: &ApiPath) -> Result<Option<ApiAnswer>, CliError> {
+        self.if_found(self.send(Method::GET, path, None)?)
     }
 
     /// Sends a JSON document, or nothing where the path says it all.
-    pub(super) fn post(&self, path: &Path, body: Option<Secret>) -> Result<Answer, Failure> {
-        self.found(self.ask(Method::POST, path, body)?)
+    pub(super) fn post(&self, path: &ApiPath, body: Option<Secret>) -> Result<ApiAnswer, CliError> {
+        self.found(self.send(Method::POST, path, body)?)
     }
 
-    /// Changes what is at `path`; `None` when there is nothing.
-    pub(super) fn patch(&self, path: &Path, body: Secret) -> Result<Option<Answer>, Failure> {
-        self.looked(self.ask(Method::PATCH, path, Some(body))?)
+    /// Changes the resource at `path`; `None` when there is none.
+    pub(super) fn patch(
+        &self,
+        path: &ApiPath,
+        body: Secret,
+    ) -> Result<Option<ApiAnswer>, CliError> {
+        self.if_found(self.send(Method::PATCH, path, Some(body))?)
     }
 
-    /// Deletes what is at `path`; `None` when there is nothing.
-    pub(super) fn delete(&self, path: &Path) -> Result<Option<Answer>, Failure> {
-        self.looked(self.ask(Method::DELETE, path, None)?)
+    /// Deletes the resource at `path`; `None` when there is none.
+    pub(super) fn delete(&self, path: &ApiPath) -> Result<Option<ApiAnswer>, CliError> {
+        self.if_found(self.send(Method::DELETE, path, None)?)
     }
 
     /// Reads a list to its end, page by page.
-    pub(super) fn pages(&self, path: &Path) -> Result<String, Failure> {
+    pub(super) fn pages(&self, path: &ApiPath) -> Result<String, CliError> {
         pages::follow(path, |path| self.get(path))
     }
 
-    fn ask(&self, method: Method, path: &Path, body: Option<Secret>) -> Result<Answer, Failure> {
-        let ask = Ask { method, path: path.as_str(), token: self.token.as_ref(), body };
-        exchange::exchange(&self.target, ask, PATIENCE).map_err(|why| {
-            let server = &self.target;
-            Failure::Because(format!(
+    fn send(
+        &self,
+        method: Method,
+        path: &ApiPath,
+        body: Option<Secret>,
+    ) -> Result<ApiAnswer, CliError> {
+        let request = ApiRequest { method, path: path.as_str(), token: self.token.as_ref(), body };
+        exchange::exchange(&self.addr, request, API_TIMEOUT).map_err(|why| {
+            let server = &self.addr;
+            CliError::Message(format!(
                 "the server at {server} can't be asked: {why}; start it with `keyferry serve`, or \
                  name another with --url"
             ))
         })
     }
 
-    fn found(&self, answer: Answer) -> Result<Answer, Failure> {
-        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal(&self.target)) }
+    fn found(&self, answer: ApiAnswer) -> Result<ApiAnswer, CliError> {
+        if answer.is_of_proxy {
+            return Err(CliError::Message(port_of_proxy(&self.addr.to_string(), self.context)));
+        }
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        Err(answer.refusal(&self.addr, self.token.as_ref().map(|token| token.source)))
     }
 
-    fn looked(&self, answer: Answer) -> Result<Option<Answer>, Failure> {
+    fn if_found(&self, answer: ApiAnswer) -> Result<Option<ApiAnswer>, CliError> {
         if answer.is_not_found() { Ok(None) } else { self.found(answer).map(Some) }
     }
 }
 
+/// Says that the proxy listens there, and where the configuration has the API listen.
+pub(super) fn port_of_proxy(server: &str, context: &CliContext) -> String {
+    let api = context.whereabouts().map(|found| ServerAddr::of_api(&found.api).to_string());
+    let api = api.unwrap_or_else(|_faulty| "http://127.0.0.1:8081".to_owned());
+    format!("{server} is the proxy's port: name the API's with --url or {URL}; it may be {api}")
+}
+
 const URL: &str = "KEYFERRY_URL";
 
-const URL_HELP: &str =
-    "The server [environment: KEYFERRY_URL] [default: api.listen, http://127.0.0.1:8081]";
+const HEADING: &str = "Server";
 
-const TOKEN_HELP: &str = "The access token. Others on this machine can see an argument: rather set \
-                          KEYFERRY_TOKEN [default: admin.token in the data directory]";
+const URL_HELP: &str = "The server's API [env: KEYFERRY_URL] [default: the configuration's \
+                        api.listen, http://127.0.0.1:8081]";
+
+const TOKEN_HELP: &str = "The operator's access token, not a caller's; other users of this machine \
+                          can see an argument, so rather set the variable [env: KEYFERRY_TOKEN] \
+                          [default: admin.token in the data directory]";
 
 /// Less than what container runtimes wait for a check by default.
-const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Longer than any answer takes, re-wrapping every secret included.
-const PATIENCE: Duration = Duration::from_mins(2);
+const API_TIMEOUT: Duration = Duration::from_mins(2);

@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::output::printable;
 
 /// Rows below a head; every column is as wide as its widest cell.
-pub(super) struct Table {
+pub(super) struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// A table with these columns and no row yet.
     pub(super) fn new(head: &[&str]) -> Self {
         Self { rows: vec![head.iter().map(|&name| name.to_owned()).collect()] }
@@ -20,38 +20,41 @@ impl Table {
         self.rows.push(row.into_iter().collect());
     }
 
-    /// Whether there is no row.
+    /// Tells whether there is no row.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() < 2
     }
 
-    /// The table as lines without a newline at the end.
+    /// The table as lines without a newline at the end; empty where there is no row.
     pub(super) fn text(&self) -> String {
-        let mut widths = Vec::new();
-        for row in &self.rows {
-            widths.resize(row.len().max(widths.len()), 0);
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        };
-        self.rows.iter().map(line).collect::<Vec<_>>().join("\n")
+        if self.is_empty() { String::new() } else { aligned(&self.rows) }
     }
+}
+
+/// Lines in which columns are aligned.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let mut widths = Vec::new();
+    for row in rows {
+        widths.resize(row.len().max(widths.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Names and values, one pair a line; pairs without a value are left out.
 pub(super) fn record(pairs: &[(&str, String)]) -> String {
-    let mut table = Table { rows: Vec::new() };
-    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-        table.add([(*name).to_owned(), value.clone()]);
-    }
-    table.text()
+    let filled = pairs.iter().filter(|(_, value)| !value.is_empty());
+    let rows = filled.map(|(name, value)| vec![(*name).to_owned(), value.clone()]);
+    aligned(&rows.collect::<Vec<_>>())
 }
 
-/// A member of a JSON object as it stands in a cell; empty where there is none.
+/// A member of a JSON object as a cell shows it; empty where there is none.
 pub(super) fn cell(object: &Value, member: &str) -> String {
     object.get(member).map(plain).unwrap_or_default()
 }
@@ -74,8 +77,8 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_tail() {
-        let mut table = Table::new(&["NAME", "TYPE", "X"]);
-        assert!(table.is_empty());
+        let mut table = TextTable::new(&["NAME", "TYPE", "X"]);
+        assert_eq!((table.is_empty(), table.text()), (true, String::new()));
         table.add(["é".to_owned(), "bearer_token".to_owned(), "1".to_owned()]);
         table.add(["longer".to_owned(), "key".to_owned(), String::new()]);
         assert!(!table.is_empty());

@@ -5,11 +5,10 @@ mod generate;
 mod list;
 mod revoke;
 
-use super::output::{Failure, Shape};
-use super::server::Whom;
-use crate::config::{Environment, Options};
+use super::context::CliContext;
+use super::examples;
+use super::output::CliError;
 
-/// What to do with tokens.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -19,35 +18,24 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Makes a token that the server knows from now on, and prints it this once
+    #[command(after_help = examples::TOKEN_CREATE)]
     Create(create::Arguments),
     /// Lists the tokens that the server keeps; the tokens themselves are never shown again
+    #[command(visible_alias = "ls", after_help = examples::TOKEN_LIST)]
     List(list::Arguments),
     /// Revokes a token, by its id or its name
+    #[command(visible_aliases = ["rm", "delete"], after_help = examples::TOKEN_REVOKE)]
     Revoke(revoke::Arguments),
-    /// Prints a fresh token, to be declared in a configuration
-    Generate(generate::Arguments),
+    /// Prints a new token, to be declared in a configuration; asks no server
+    #[command(after_help = examples::TOKEN_GENERATE)]
+    Generate,
 }
 
-/// What those take that ask a server.
-#[derive(clap::Args)]
-struct Common {
-    #[command(flatten)]
-    whom: Whom,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Shape,
-}
-
-/// Does it.
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     match &arguments.command {
-        Command::Create(arguments) => create::run(arguments, options, environment),
-        Command::List(arguments) => list::run(arguments, options, environment),
-        Command::Revoke(arguments) => revoke::run(arguments, options, environment),
-        Command::Generate(arguments) => generate::run(arguments),
+        Command::Create(arguments) => create::run(arguments, context),
+        Command::List(arguments) => list::run(arguments, context),
+        Command::Revoke(arguments) => revoke::run(arguments, context),
+        Command::Generate => generate::run(context),
     }
 }

@@ -139,7 +139,7 @@ fn check_prints_every_fault_with_its_place() {
              k.toml:3:1: proxy.plain_htp: unknown key; did you mean plain_http?\n\
              environment variable KEYFERRY_API__LISTEN: api.listen: must be an address and port \
              such as \"127.0.0.1:9443\"\n\
-             keyferry: the configuration has 3 faults: mend what is listed above\n"
+             keyferry: the configuration has 3 faults: fix what is listed above\n"
         )
     );
     let ended = program.run("check --config k.toml --output json");
@@ -214,7 +214,7 @@ fn an_unreadable_configuration_is_one_fault() {
             1,
             "",
             "none.toml: the configuration file can't be read: No such file or directory \
-             (os error 2)\nkeyferry: the configuration has 1 fault: mend what is listed above\n"
+             (os error 2)\nkeyferry: the configuration has 1 fault: fix what is listed above\n"
         )
     );
 }

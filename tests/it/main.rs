@@ -41,5 +41,6 @@ mod store;
 mod streaming;
 mod support;
 mod tail;
+mod terminal;
 mod upgrade;
 mod upstream;

@@ -279,7 +279,7 @@ async fn a_client_takes_its_connections_with_it_and_says_so() {
     let create = "connection create --type oauth --client example --name crm";
     assert_eq!(scene.run(create).await.code, 0);
     let deleted = scene.run("client delete example").await;
-    assert_eq!(deleted.out, "deleted example, and with it every connection that it had\n");
+    assert_eq!(deleted.out, "deleted example, and with it 1 connection: crm\n");
     assert_eq!(scene.use_it("crm").await.refusal(), refused(403, "ConnectionNotFound"));
 }
 

@@ -2,50 +2,75 @@
 
 use serde_json::Value;
 
-use crate::cli::output::{self, Failure, Shape};
-use crate::cli::shelf::{Common, Shelf};
+use super::ClientArgs;
+use crate::cli::confirm::ConfirmArgs;
+use crate::cli::integration::IntegrationClient;
+use crate::cli::output::{self, CliError, OutputFormat, count};
 use crate::cli::table::cell;
-use crate::config::{Environment, Options};
 use crate::model::connection::ConnectionType;
+use crate::model::name::ConnectionName;
 
-/// Which client. Every connection that it has is deleted with it.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    common: Common,
-    /// The client's name or uuid
-    #[arg(value_name = "CLIENT")]
-    named: String,
+    client: ClientArgs,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let shelf = arguments.common.shelf(options, environment)?;
-    let uuid = cell(&shelf.find_client(&arguments.named)?.json()?, "uuid");
-    let is_table = arguments.common.output == Shape::Table;
-    let may_have_connections = is_table && has_authorized(&shelf)?;
-    if shelf.server.delete(&shelf.client(&uuid))?.is_none() {
-        return Err(shelf.no_client(&arguments.named));
+pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    let named = &arguments.client.named;
+    let uuid = cell(&client.find_client(named)?.json()?, "uuid");
+    arguments.confirm.ask(|| question(client, named, &uuid))?;
+
+    // The answer to the deletion does not say what goes with it, but the lists around it do.
+    let is_told = client.api.context.format == OutputFormat::Text;
+    let before = if is_told { authorized(client)? } else { Vec::new() };
+    if client.api.delete(&client.client(&uuid))?.is_none() {
+        return Err(client.no_client(named));
     }
-    if !is_table {
-        return Ok(());
-    }
-    let named = output::printable(&arguments.named);
-    output::result(&if may_have_connections {
-        format!("deleted {named}, and with it every connection that it had")
-    } else {
-        format!("deleted {named}")
+    client.emit("", || {
+        let deleted = format!("deleted {}", output::printable(named));
+        let after = if before.is_empty() { Vec::new() } else { authorized(client)? };
+        let gone: Vec<_> = before.into_iter().filter(|name| !after.contains(name)).collect();
+        Ok(if gone.is_empty() {
+            deleted
+        } else {
+            let connections = count(gone.len(), "connection");
+            format!("{deleted}, and with it {connections}: {}", gone.join(", "))
+        })
     })
 }
 
-/// Looks for connections by OAuth in the integration. The list does not say of which client each
-/// is, and the answer to the deletion does not say how many there were.
-fn has_authorized(shelf: &Shelf) -> Result<bool, Failure> {
-    let whole = shelf.server.pages(&shelf.connections("all"))?;
+fn question(client: &IntegrationClient<'_>, named: &str, uuid: &str) -> Result<String, CliError> {
+    let (named, integration) = (output::printable(named), &client.integration);
+    let mut with_it = Vec::new();
+    for name in authorized(client)? {
+        // A name of the API is one.
+        let Ok(parsed) = ConnectionName::parse(&name) else { continue };
+        let path = client.connection(ConnectionType::OAuth, &parsed);
+        let Some(answer) = client.api.find(&path)? else { continue };
+        if cell(&answer.json()?, "oauth_client_uuid") == uuid {
+            with_it.push(name);
+        }
+    }
+    let deletes = format!("This deletes the client {named} of {integration}");
+    Ok(if with_it.is_empty() {
+        format!("{deletes}; it has no connection.")
+    } else {
+        let connections = count(with_it.len(), "connection");
+        format!(
+            "{deletes}, and with it {connections}, whose requests are refused from then on: {}.",
+            with_it.join(", ")
+        )
+    })
+}
+
+/// The names of the integration's connections by OAuth, of any client.
+fn authorized(client: &IntegrationClient<'_>) -> Result<Vec<String>, CliError> {
+    let whole = client.api.pages(&client.connections("all"))?;
     let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
     let authorized = whole.get(ConnectionType::OAuth.as_str()).and_then(Value::as_array);
-    Ok(authorized.is_none_or(|connections| !connections.is_empty()))
+    let connections = authorized.into_iter().flatten();
+    Ok(connections.map(|connection| cell(connection, "name")).collect())
 }

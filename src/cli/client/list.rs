@@ -2,40 +2,25 @@
 
 use serde_json::Value;
 
-use crate::cli::output::{self, Failure, Shape};
-use crate::cli::shelf::Common;
-use crate::cli::table::{Table, cell};
-use crate::config::{Environment, Options};
+use crate::cli::integration::IntegrationClient;
+use crate::cli::output::{self, CliError};
+use crate::cli::table::{TextTable, cell};
 
-/// Whose clients.
-#[derive(clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    common: Common,
-}
-
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let shelf = arguments.common.shelf(options, environment)?;
-    let whole = shelf.server.pages(&shelf.clients())?;
-    if arguments.common.output == Shape::Json {
-        return output::result(&whole);
-    }
-    let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
-    let mut table = Table::new(&["NAME", "CLIENT ID", "GRANT TYPE", "TOKEN URL", "UUID"]);
-    for client in whole.get("clients").and_then(Value::as_array).into_iter().flatten() {
-        let members = ["name", "client_id", "grant_type", "token_url", "uuid"];
-        table.add(members.map(|member| cell(client, member)));
-    }
-    if table.is_empty() {
-        output::note(&format!(
-            "the integration {} has no client: `keyferry client create` makes one",
-            shelf.integration
-        ));
-        return Ok(());
-    }
-    output::result(&table.text())
+pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    let whole = client.api.pages(&client.clients())?;
+    client.emit(&whole, || {
+        let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
+        let mut table = TextTable::new(&["NAME", "CLIENT ID", "GRANT TYPE", "TOKEN URL", "UUID"]);
+        for item in whole.get("clients").and_then(Value::as_array).into_iter().flatten() {
+            let members = ["name", "client_id", "grant_type", "token_url", "uuid"];
+            table.add(members.map(|member| cell(item, member)));
+        }
+        if table.is_empty() {
+            output::note(&format!(
+                "the integration {} has no client: `keyferry client create` makes one",
+                client.integration
+            ));
+        }
+        Ok(table.text())
+    })
 }

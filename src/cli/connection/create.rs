@@ -1,53 +1,42 @@
 //! `keyferry connection create`
 
-use super::flow::{self, Wish};
+use super::flow::{self, FlowArgs};
 use super::{OPTIONS, kind_parser, print, refuse_misplaced};
-use crate::cli::body::Body;
-use crate::cli::output::Failure;
-use crate::cli::secret::Source;
-use crate::cli::shelf::Common;
-use crate::config::{Environment, Options};
+use crate::cli::body::JsonBody;
+use crate::cli::integration::IntegrationClient;
+use crate::cli::output::CliError;
+use crate::cli::secret::SecretArgs;
 use crate::model::connection::ConnectionType;
 
-/// What a connection is made of. One by OAuth that is there already is authorised again.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    common: Common,
-    /// How the secret is sent
+    /// Way in which the secret is sent
     #[arg(long = "type", value_name = "TYPE", value_parser = kind_parser())]
     kind: ConnectionType,
-    /// Its name, unique within the integration
+    /// Its name, unique within the integration; needed unless by OAuth
     #[arg(long, required_if_eq_any(ENTERED))]
     name: Option<String>,
-    /// Where the secret may be sent, as api.example.com or *.example.com
+    /// Domain to which the secret may be sent, as api.example.com or *.example.com; needed unless
+    /// by OAuth
     #[arg(long, value_name = "DOMAIN", required_if_eq_any(ENTERED))]
     allowed_domain: Option<String>,
-    /// The header that carries an API key
-    #[arg(long, value_name = "NAME", required_if_eq("kind", "api_key"))]
+    #[arg(long, value_name = "NAME", required_if_eq("kind", "api_key"), help = HEADER_NAME_HELP)]
     header_name: Option<String>,
-    /// The user name of Basic authentication
-    #[arg(long, required_if_eq("kind", "basic_auth"))]
+    #[arg(long, required_if_eq("kind", "basic_auth"), help = USERNAME_HELP)]
     username: Option<String>,
     #[command(flatten)]
-    secret: Source,
+    secret: SecretArgs,
     #[command(flatten)]
-    wish: Wish,
+    flow: FlowArgs,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let kind = arguments.kind;
-    check(arguments)?;
-    let shelf = arguments.common.shelf(options, environment)?;
-    let body = Body::default()
+    let body = JsonBody::default()
         .with_any("name", arguments.name.as_deref())
         .with_any("allowed_domain", arguments.allowed_domain.as_deref());
     let made = if kind == ConnectionType::OAuth {
-        flow::run(&shelf, &arguments.wish, body, environment)
+        flow::run(client, &arguments.flow, body)
     } else {
         let secret =
             arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
@@ -55,13 +44,13 @@ pub(super) fn run(
             .with_any("header_name", arguments.header_name.as_deref())
             .with_any("username", arguments.username.as_deref())
             .with_secret(kind.secret_member(), &secret)?;
-        shelf.server.post(&shelf.connections(kind.as_str()), Some(body.into_document()))
+        client.api.post(&client.connections(kind.as_str()), Some(body.into_document()))
     };
-    let answer = made.map_err(|failure| failure.by_options(&OPTIONS))?;
-    print(&answer, kind, arguments.common.output)
+    print(client, &made.map_err(|error| error.by_options(&OPTIONS))?, kind)
 }
 
-fn check(arguments: &Arguments) -> Result<(), Failure> {
+/// Refuses options that go with another type.
+pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
     let kind = arguments.kind;
     let is_oauth = kind == ConnectionType::OAuth;
     let entered = [
@@ -69,10 +58,14 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
         ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
         ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
     ];
-    let wished = arguments.wish.given().map(|(option, is_given)| (option, is_given, is_oauth));
-    refuse_misplaced(kind, entered.into_iter().chain(wished))
+    let of_flow = arguments.flow.given().map(|(option, is_given)| (option, is_given, is_oauth));
+    refuse_misplaced(kind, entered.into_iter().chain(of_flow))
 }
 
 /// The types whose secret is entered.
 const ENTERED: [(&str, &str); 3] =
     [("kind", "api_key"), ("kind", "basic_auth"), ("kind", "bearer_token")];
+
+const HEADER_NAME_HELP: &str = "Header that carries an API key; needed for api_key";
+
+const USERNAME_HELP: &str = "User name of Basic authentication; needed for basic_auth";

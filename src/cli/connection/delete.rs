@@ -1,38 +1,30 @@
 //! `keyferry connection delete`
 
-use super::kind_parser;
-use crate::cli::output::{self, Failure, Shape};
-use crate::cli::shelf::Common;
-use crate::config::{Environment, Options};
-use crate::model::connection::ConnectionType;
-use crate::model::name::ConnectionName;
+use super::ConnectionArgs;
+use crate::cli::confirm::ConfirmArgs;
+use crate::cli::integration::IntegrationClient;
+use crate::cli::output::CliError;
 
-/// Which connection.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    common: Common,
-    /// The connection's name
-    #[arg(value_name = "NAME", value_parser = ConnectionName::parse)]
-    name: ConnectionName,
-    /// Only if it is of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = kind_parser())]
-    kind: Option<ConnectionType>,
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let shelf = arguments.common.shelf(options, environment)?;
-    let name = &arguments.name;
-    let (kind, _shown) = shelf.find(name, arguments.kind)?;
-    if shelf.server.delete(&shelf.connection(kind, name))?.is_none() {
-        return Err(shelf.missing(name, Some(kind)));
+pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    let name = &arguments.connection.name;
+    let (kind, _shown) = client.find(name, arguments.connection.kind)?;
+    arguments.confirm.ask(|| {
+        Ok(format!(
+            "This deletes the connection {name} ({kind}) of {}, and the secret that it holds. \
+             Requests that use it are refused from then on.",
+            client.integration
+        ))
+    })?;
+    if client.api.delete(&client.connection(kind, name))?.is_none() {
+        return Err(client.missing(name, Some(kind)));
     }
-    match arguments.common.output {
-        Shape::Table => output::result(&format!("deleted {name}")),
-        Shape::Json => Ok(()),
-    }
+    client.emit("", || Ok(format!("deleted {name}")))
 }

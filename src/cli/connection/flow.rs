@@ -1,47 +1,45 @@
-//! A connection by OAuth, from the wish for it to its first tokens: by way of a browser where the
+//! A connection by OAuth, from the options to its first tokens: through a browser where the
 //! provider asks its user, at once where the client gets tokens of its own.
 
 mod browser;
-mod landing;
-mod visit;
+mod callback;
 
 use serde_json::Value;
 
-use self::landing::Landing;
-use crate::cli::body::Body;
+use self::callback::CallbackServer;
+use crate::cli::body::JsonBody;
 use crate::cli::client::grant_type_parser;
-use crate::cli::output::{self, Failure};
-use crate::cli::server::{Answer, Path};
-use crate::cli::shelf::Shelf;
+use crate::cli::integration::IntegrationClient;
+use crate::cli::output::{self, CliError};
+use crate::cli::server::{ApiAnswer, ApiPath};
 use crate::cli::table::cell;
 use crate::config::Environment;
 use crate::model::oauth::grant::GrantType;
 
-/// What goes with a connection by OAuth alone.
+/// The options of a connection by OAuth alone.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Of a connection by OAuth")]
-pub(super) struct Wish {
-    /// The OAuth client, by its name or uuid
-    #[arg(long, value_name = "CLIENT", required_if_eq("kind", "oauth"))]
+pub(super) struct FlowArgs {
+    /// OAuth client, by its name or uuid; needed for oauth
+    #[arg(long, value_name = "CLIENT", required_if_eq("kind", "oauth"), help_heading = HEADING)]
     client: Option<String>,
-    /// What to ask for, with a space between two [default: the client's scopes]
-    #[arg(long, value_name = "SCOPES")]
+    /// Scopes to ask for, with a space between two [default: the client's scopes]
+    #[arg(long, value_name = "SCOPES", help_heading = HEADING)]
     scopes: Option<String>,
-    /// What stands in the place of {subdomain} in the client's URLs
-    #[arg(long, value_name = "LABEL")]
+    /// Label that replaces {subdomain} in the client's URLs
+    #[arg(long, value_name = "LABEL", help_heading = HEADING)]
     subdomain: Option<String>,
     /// Asks for access while the provider's user is away
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     offline: bool,
-    /// How it comes by tokens [default: as the client does]
-    #[arg(long, value_name = "TYPE", value_parser = grant_type_parser())]
+    /// Grant by which it gets tokens [default: the client's]
+    #[arg(long, value_name = "TYPE", value_parser = grant_type_parser(), help_heading = HEADING)]
     grant_type: Option<GrantType>,
-    /// Prints where the browser must go, and opens none
-    #[arg(long)]
+    /// Prints the provider's URL without opening a browser
+    #[arg(long, help_heading = HEADING)]
     no_browser: bool,
 }
 
-impl Wish {
+impl FlowArgs {
     /// The options, and whether they are given.
     pub(super) fn given(&self) -> [(&'static str, bool); 6] {
         [
@@ -57,33 +55,38 @@ impl Wish {
 
 /// Goes through the whole flow; gives the connection as `connection show` asks for it.
 pub(super) fn run(
-    shelf: &Shelf,
-    wish: &Wish,
-    body: Body,
-    environment: &Environment,
-) -> Result<Answer, Failure> {
-    let client = shelf.find_client(wish.client.as_deref().unwrap_or_default())?.json()?;
-    let usual = GrantType::parse(&cell(&client, "grant_type")).ok();
-    let grant_type = wish.grant_type.or(usual).unwrap_or(GrantType::AuthorizationCode);
+    client: &IntegrationClient<'_>,
+    arguments: &FlowArgs,
+    body: JsonBody,
+) -> Result<ApiAnswer, CliError> {
+    // The client decides the grant unless an option does.
+    let oauth_client = client.find_client(arguments.client.as_deref().unwrap_or_default())?;
+    let oauth_client = oauth_client.json()?;
+    let usual = GrantType::parse(&cell(&oauth_client, "grant_type")).ok();
+    let grant_type = arguments.grant_type.or(usual).unwrap_or(GrantType::AuthorizationCode);
     let body = body
-        .with("oauth_client_uuid", &cell(&client, "uuid"))
+        .with("oauth_client_uuid", &cell(&oauth_client, "uuid"))
         .with("grant_type", grant_type.as_str())
-        .with_any("permission_scopes", wish.scopes.as_deref())
-        .with_any("oauth_url_subdomain", wish.subdomain.as_deref())
-        .with_flag("allow_offline_access", wish.offline);
+        .with_any("permission_scopes", arguments.scopes.as_deref())
+        .with_any("oauth_url_subdomain", arguments.subdomain.as_deref())
+        .with_flag("allow_offline_access", arguments.offline);
+
+    // The flow ends with a verification code, here or in the browser.
     let code = match grant_type {
-        GrantType::ClientCredentials => code_of(&start(shelf, body)?)?,
+        GrantType::ClientCredentials => code_of(&start(client, body)?)?,
         GrantType::AuthorizationCode => {
-            let landing = Landing::open()?;
-            let body = body.with("origin_oauth_redirect_url", landing.url());
-            invite(&start(shelf, body)?, wish, environment);
-            landing.wait()?
+            let callback = CallbackServer::open()?;
+            let body = body.with("origin_oauth_redirect_url", callback.url());
+            invite(&start(client, body)?, arguments, &client.api.context.environment);
+            callback.wait()?
         }
     };
-    let segments = ["connections", "oauth", "access_codes", shelf.integration.as_str()];
-    let path = Path::zis(&segments).with("verification_code", &code);
-    let uuid = cell(&shelf.server.get(&path)?.json()?, "uuid");
-    let answer = shelf.server.get(&shelf.authorized(&uuid))?;
+
+    // The code is exchanged for the connection.
+    let segments = ["connections", "oauth", "access_codes", client.integration.as_str()];
+    let path = ApiPath::zis(&segments).with("verification_code", &code);
+    let uuid = cell(&client.api.get(&path)?.json()?, "uuid");
+    let answer = client.api.get(&client.authorized(&uuid))?;
     warn_of_no_domain(&answer.json()?);
     Ok(answer)
 }
@@ -98,39 +101,41 @@ fn warn_of_no_domain(connection: &Value) {
     }
 }
 
-/// Begins the flow; gives where it goes on.
-fn start(shelf: &Shelf, body: Body) -> Result<String, Failure> {
-    let path = Path::zis(&["connections", "oauth", "start", shelf.integration.as_str()]);
-    let answer = shelf.server.post(&path, Some(body.into_document()))?.json()?;
+/// Begins the flow; gives the URL at which it goes on.
+fn start(client: &IntegrationClient<'_>, body: JsonBody) -> Result<String, CliError> {
+    let path = ApiPath::zis(&["connections", "oauth", "start", client.integration.as_str()]);
+    let answer = client.api.post(&path, Some(body.into_document()))?.json()?;
     let url = answer.get("redirect_url").and_then(Value::as_str);
     url.map(str::to_owned).ok_or_else(|| strange("does not say where the flow goes on"))
 }
 
-/// Has whoever sits here go to the provider.
-fn invite(url: &str, wish: &Wish, environment: &Environment) {
+/// Has the person at this machine go to the provider.
+fn invite(url: &str, arguments: &FlowArgs, environment: &Environment) {
     output::note(
         "open this in a browser on this machine, and say yes to the provider within 10 minutes:",
     );
     output::note(&output::printable(url));
-    if !wish.no_browser {
+    if !arguments.no_browser {
         browser::open(url, environment);
     }
 }
 
 /// The code in the URL to go on at. Of the rest of the URL nothing is needed: the server that we
 /// ask is the one that we know.
-fn code_of(url: &str) -> Result<String, Failure> {
+fn code_of(url: &str) -> Result<String, CliError> {
     let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let code = pairs.find(|(name, code)| name == "verification_code" && !code.is_empty());
     code.map(|(_, code)| code.into_owned()).ok_or_else(|| strange("gives no verification code"))
 }
 
-fn strange(what: &str) -> Failure {
-    Failure::Because(format!(
+fn strange(what: &str) -> CliError {
+    CliError::Message(format!(
         "the server {what}: see whether --url names a Keyferry server of this version"
     ))
 }
+
+const HEADING: &str = "Connection by OAuth";
 
 #[cfg(test)]
 mod tests {

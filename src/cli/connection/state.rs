@@ -1,4 +1,4 @@
-//! How a connection stands, in a word or two.
+//! The state of a connection, in a word or two.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -32,7 +32,7 @@ pub(super) fn of(connection: &Value, now: Timestamp) -> String {
     }
 }
 
-/// Why only a new flow helps, in a sentence where we have one for it.
+/// The reason why only a new flow helps, as a sentence where there is one for it.
 pub(super) fn reason(connection: &Value) -> String {
     let reason = cell(connection, "reauthorization_reason");
     LapseReason::parse(&reason).map_or(reason, |known| known.as_sentence().to_owned())

@@ -11,16 +11,16 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::variables::Variable;
-use crate::cli::output::{self, Failure};
+use crate::cli::output::{self, CliError};
 
 /// Runs the program to its end; the code is its own, 128 and the number of the signal that has
 /// ended it, 127 when there is no such program, 126 when it can't be run.
-pub(super) fn run(program: &[OsString], variables: &[Variable]) -> Result<u8, Failure> {
+pub(super) fn run(program: &[OsString], variables: &[Variable]) -> Result<u8, CliError> {
     let failed =
-        |why: io::Error| Failure::Because(format!("the program can't be waited for: {why}"));
+        |why: io::Error| CliError::Message(format!("the program can't be waited for: {why}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(failed)?.block_on(async {
-        let mut signals = Signals::listen().map_err(failed)?;
+        let mut signals = ForwardedSignals::listen().map_err(failed)?;
         let mut child = match start(program, variables) {
             Ok(child) => child,
             Err(code) => return Ok(code),
@@ -64,13 +64,13 @@ fn pass_on(child: &Child, signal: Signal) {
 }
 
 /// The signals that are the program's.
-struct Signals {
+struct ForwardedSignals {
     kinds: Vec<(Signal, tokio::signal::unix::Signal)>,
     /// A terminal has told the program itself.
     from_terminal: bool,
 }
 
-impl Signals {
+impl ForwardedSignals {
     fn listen() -> io::Result<Self> {
         let kinds = [
             (Signal::TERM, SignalKind::terminate()),

@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::trust::Trust;
+use super::trust::TrustFiles;
 use super::variables::Variable;
 use crate::config::Environment;
 
 /// The variables, for a program that starts in `directory`. What the settings name is still
 /// trusted, beside the interception CA.
 pub(super) fn variables(
-    trust: &Trust,
+    trust: &TrustFiles,
     environment: &Environment,
     directory: &Path,
 ) -> Vec<Variable> {
@@ -37,7 +37,7 @@ pub(super) fn variables(
 
 /// The bundle for npm and whoever reads its settings. Node has CAs of its own, which a setting
 /// takes away: where there would be nothing in their place, none is set.
-fn npm(trust: &Trust, environment: &Environment, directory: &Path) -> Option<PathBuf> {
+fn npm(trust: &TrustFiles, environment: &Environment, directory: &Path) -> Option<PathBuf> {
     let named = NPM.iter().find_map(|name| environment.value(name)).map(PathBuf::from);
     let find = |file: &PathBuf| setting(file, "cafile", '=');
     let own = named.or_else(|| {

@@ -6,12 +6,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::trust::{Readers, Trust};
+use super::trust::{Readers, TrustFiles};
 use super::variables::Variable;
 use crate::config::Environment;
 
 /// Writes the files; the variables name them.
-pub(super) fn variables(trust: &Trust, environment: &Environment) -> io::Result<Vec<Variable>> {
+pub(super) fn variables(
+    trust: &TrustFiles,
+    environment: &Environment,
+) -> io::Result<Vec<Variable>> {
     let mut variables = vec![
         ("PHP_INI_SCAN_DIR", Some(php(trust, environment)?)),
         ("WGETRC", Some(wget(trust, environment)?.into())),
@@ -24,7 +27,7 @@ pub(super) fn variables(trust: &Trust, environment: &Environment) -> io::Result<
 }
 
 /// An empty element is the directory that PHP reads by itself.
-fn php(trust: &Trust, environment: &Environment) -> io::Result<OsString> {
+fn php(trust: &TrustFiles, environment: &Environment) -> io::Result<OsString> {
     let bundle = trust.bundle.display();
     let settings = format!("openssl.cafile=\"{bundle}\"\ncurl.cainfo=\"{bundle}\"\n");
     let file = trust.place("php/keyferry.ini", settings.as_bytes(), Readers::All)?;
@@ -35,7 +38,7 @@ fn php(trust: &Trust, environment: &Environment) -> io::Result<OsString> {
 }
 
 /// The user's own may hold a password.
-fn wget(trust: &Trust, environment: &Environment) -> io::Result<PathBuf> {
+fn wget(trust: &TrustFiles, environment: &Environment) -> io::Result<PathBuf> {
     let usual = || environment.value("HOME").map(|home| Path::new(home).join(".wgetrc"));
     let chosen = own(environment, "WGETRC").map(PathBuf::from).or_else(usual);
     let mut settings = chosen.and_then(|file| fs::read(file).ok()).unwrap_or_default();
@@ -43,8 +46,8 @@ fn wget(trust: &Trust, environment: &Environment) -> io::Result<PathBuf> {
     trust.place("wgetrc", &settings, Readers::Owner)
 }
 
-/// What the system's own files say is read after this one, and wins.
-fn apt(trust: &Trust, environment: &Environment) -> io::Result<PathBuf> {
+/// The system's own files are read after this one, and win.
+fn apt(trust: &TrustFiles, environment: &Environment) -> io::Result<PathBuf> {
     let theirs = own(environment, "APT_CONFIG");
     let include = theirs.map(|file| format!("#include \"{}\";\n", Path::new(&file).display()));
     let include = include.unwrap_or_default();
@@ -53,9 +56,9 @@ fn apt(trust: &Trust, environment: &Environment) -> io::Result<PathBuf> {
     trust.place("apt.conf", settings.as_bytes(), Readers::All)
 }
 
-/// Where Debian's Mercurial is: its own settings name a bundle, and those win over variables. All
+/// Debian's Mercurial has settings of its own that name a bundle, and those win over variables. All
 /// that it would have read is read before ours.
-fn mercurial(trust: &Trust, environment: &Environment) -> io::Result<Option<OsString>> {
+fn mercurial(trust: &TrustFiles, environment: &Environment) -> io::Result<Option<OsString>> {
     let system = Path::new("/etc/mercurial");
     let mut paths = match own(environment, "HGRCPATH") {
         Some(paths) => paths,

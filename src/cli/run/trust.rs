@@ -1,5 +1,5 @@
-//! What the program trusts: what it would have trusted, and the interception CA, in the files that
-//! runtimes read.
+//! The certificates that the program trusts: those that it would have trusted, and the interception
+//! CA, in the files that runtimes read.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use rustls_pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 
 use super::truststore;
-use crate::cli::output::{self, Failure};
-use crate::cli::server::{self, Server};
+use crate::cli::output::{self, CliError};
+use crate::cli::server::{ApiClient, ApiPath};
 use crate::config::Environment;
 
 /// The files, in a directory that is gone when this is dropped.
-pub(super) struct Trust {
+pub(super) struct TrustFiles {
     /// The interception CA alone, as PEM.
     pub(super) ca: PathBuf,
     /// All that this machine trusts, and the CA, as PEM.
@@ -42,13 +42,13 @@ pub(super) enum Readers {
     Owner,
 }
 
-impl Trust {
+impl TrustFiles {
     /// Asks the server for its CA and writes the files.
-    pub(super) fn write(server: &Server, environment: &Environment) -> Result<Self, Failure> {
-        let answer = server.get(&server::Path::root(&["ca.pem"]))?;
+    pub(super) fn write(api: &ApiClient<'_>, environment: &Environment) -> Result<Self, CliError> {
+        let answer = api.get(&ApiPath::root(&["ca.pem"]))?;
         let certificate = format!("{}\n", answer.text()?);
         Self::of(certificate, &system(environment)).map_err(|why| {
-            Failure::Because(format!("the program's CA bundle can't be written: {why}"))
+            CliError::Message(format!("the program's CA bundle can't be written: {why}"))
         })
     }
 
@@ -127,7 +127,7 @@ fn system(environment: &Environment) -> String {
     })
 }
 
-/// Where systems keep their bundle.
+/// The places where systems keep their bundle.
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -141,9 +141,9 @@ const BUNDLES: [&str; 6] = [
 pub(super) mod tests {
     use super::*;
 
-    /// What a machine trusts, and a CA, neither of which is a certificate.
-    pub(in crate::cli::run) fn trust() -> Trust {
-        Trust::of("the CA\n".to_owned(), "the system's").unwrap()
+    /// A machine's bundle and a CA, neither of which is a certificate.
+    pub(in crate::cli::run) fn trust() -> TrustFiles {
+        TrustFiles::of("the CA\n".to_owned(), "the system's").unwrap()
     }
 
     #[test]

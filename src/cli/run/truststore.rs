@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use rustls_pki_types::CertificateDer;
 
-/// What Java is told to check the file with; it protects nothing, for nothing in it is secret.
+/// The password with which Java checks the file; it protects nothing, for nothing in it is secret.
 pub(super) const PASSWORD: &str = "changeit";
 
 /// A truststore with these certificates.
@@ -45,7 +45,7 @@ const MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
 const VERSION: [u8; 4] = [0, 0, 0, 2];
 const TRUSTED_CERTIFICATE: [u8; 4] = [0, 0, 0, 2];
 
-/// What the format puts between the password and the content.
+/// The bytes that the format puts between the password and the content.
 const WHITENER: &[u8] = b"Mighty Aphrodite";
 
 #[cfg(test)]

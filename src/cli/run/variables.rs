@@ -7,15 +7,15 @@ use std::path::Path;
 use http::Uri;
 use zeroize::Zeroizing;
 
-use super::trust::Trust;
+use super::trust::TrustFiles;
 use super::{package_managers, settings_files, truststore};
-use crate::cli::OURS;
-use crate::cli::output::Failure;
+use crate::cli::OPERATOR_VARIABLES;
+use crate::cli::output::CliError;
 use crate::config::Environment;
 use crate::secret::Secret;
 
 /// The proxy, as the program is told of it.
-pub(super) struct Proxy {
+pub(super) struct ProxyUrl {
     /// With the token in it, which is where a proxy's URL has one.
     url: Zeroizing<String>,
     host: String,
@@ -25,10 +25,10 @@ pub(super) struct Proxy {
 /// A variable, and its value; without one it is taken away.
 pub(super) type Variable = (&'static str, Option<OsString>);
 
-impl Proxy {
-    pub(super) fn new(address: &str, user: &str, token: Option<&Secret>) -> Result<Self, Failure> {
+impl ProxyUrl {
+    pub(super) fn new(address: &str, user: &str, token: Option<&Secret>) -> Result<Self, CliError> {
         let unfit =
-            || Failure::Because(format!("{address} is no proxy's URL: use http://HOST:PORT"));
+            || CliError::Message(format!("{address} is no proxy's URL: use http://HOST:PORT"));
         let uri: Uri = address.parse().map_err(|_vague| unfit())?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
         let (Some(scheme), Some(host), Some(port)) = (scheme, uri.host(), uri.port_u16()) else {
@@ -44,7 +44,7 @@ impl Proxy {
     /// All that is set for the program, which starts in `directory`, and what it must not have.
     pub(super) fn variables(
         &self,
-        trust: &Trust,
+        trust: &TrustFiles,
         environment: &Environment,
         directory: &Path,
     ) -> io::Result<Vec<Variable>> {
@@ -65,12 +65,12 @@ impl Proxy {
         let here = environment.text("NO_PROXY").or_else(|| environment.text("no_proxy"));
         let direct = here.map_or_else(|| DIRECT.to_owned(), |here| format!("{here},{DIRECT}"));
         variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, Some(direct.clone().into()))));
-        variables.extend(OURS.map(|name| (name, None)));
+        variables.extend(OPERATOR_VARIABLES.map(|name| (name, None)));
         Ok(variables)
     }
 
     /// Java echoes this variable, so there is no token in it.
-    fn java(&self, trust: &Trust, environment: &Environment) -> OsString {
+    fn java(&self, trust: &TrustFiles, environment: &Environment) -> OsString {
         let mut options =
             environment.value("JAVA_TOOL_OPTIONS").map(OsStr::to_owned).unwrap_or_default();
         if !options.is_empty() {
@@ -132,7 +132,7 @@ const BUNDLES: [&str; 20] = [
     "SYSTEM_CERTIFICATE_PATH",
 ];
 
-/// What never needs a proxy.
+/// The hosts that never need a proxy.
 const DIRECT: &str = "localhost,127.0.0.1,::1";
 
 #[cfg(test)]
@@ -142,13 +142,14 @@ mod tests {
     #[test]
     fn the_token_stands_in_the_url_where_a_proxys_has_it() {
         let token = Secret::new("kf_token");
-        let url = |address: &str, token| Proxy::new(address, "shop.orders", token).map(|p| p.url);
+        let url =
+            |address: &str, token| ProxyUrl::new(address, "shop.orders", token).map(|p| p.url);
         let (with, without) =
             (url("http://127.0.0.1:8080", Some(&token)), url("http://[::1]:1", None));
         assert_eq!(with.ok().unwrap().as_str(), "http://shop.orders:kf_token@127.0.0.1:8080");
         assert_eq!(without.ok().unwrap().as_str(), "http://[::1]:1");
         for address in ["", "127.0.0.1:8080", "unix:/x", "http://127.0.0.1", "ftp://a:1"] {
-            assert!(Proxy::new(address, "u", None).is_err(), "{address}");
+            assert!(ProxyUrl::new(address, "u", None).is_err(), "{address}");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The program's requests as the server has them: many clients show no more of a refusal than a
-//! status, or not even that, when it was a tunnel that they asked for; and some try for minutes
-//! what can't succeed.
+//! status, or not even that of a tunnel; and some try for minutes a request that can't succeed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,15 +9,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::output::{self, count, printable};
-use crate::cli::server::{Path, Server};
+use crate::cli::output::{self, count};
+use crate::cli::server::{ApiClient, ApiPath};
 use crate::cli::table::cell;
 use crate::clock::Clock;
 use crate::listener::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST};
 
-/// A look at the server from time to time, while the program runs and once it has failed.
+/// Looks at the server from time to time, while the program runs and once it has failed.
 pub(super) struct Watch<'a> {
-    server: &'a Server,
+    api: &'a ApiClient<'a>,
     caller: &'a str,
     integration: &'a str,
     begun: String,
@@ -26,7 +25,7 @@ pub(super) struct Watch<'a> {
     before: Option<f64>,
     /// The newest entry that has been seen, as a cursor.
     newest: Option<String>,
-    found: Found,
+    found: Findings,
     advice: Advice,
 }
 
@@ -38,41 +37,44 @@ pub(super) struct Advice {
     pub(super) bundle: PathBuf,
 }
 
-/// What the entries since the beginning say.
+/// The entries since the beginning, counted.
 #[derive(Default)]
-struct Found {
+struct Findings {
     /// The number of them, of any caller.
     entries: f64,
     /// Tells whether one was of this caller.
     is_known: bool,
     /// The reason why the caller's requests were refused, and how often.
     refusals: BTreeMap<String, usize>,
-    /// The codes of refusals to callers that are not known.
+    /// The codes of refusals to callers that are not known, and how often.
     of_unknown: BTreeMap<String, usize>,
-    /// Where a request came through a tunnel.
+    /// For each code, the cause of its first refusal, which is its title where there is no longer
+    /// story.
+    causes: BTreeMap<String, String>,
+    /// The origins whose tunnel a request came through.
     served: BTreeSet<String>,
-    /// Where the program refused the CA's certificate.
+    /// The origins for which the program refused the CA's certificate.
     untrusted: BTreeSet<String>,
-    /// Where it left without a request.
+    /// The origins whose tunnel it left without a request.
     left: BTreeSet<String>,
 }
 
 impl<'a> Watch<'a> {
     /// Begins with what the server counts now; `caller` is the name of the program's token.
     pub(super) fn begin(
-        server: &'a Server,
+        api: &'a ApiClient<'a>,
         caller: &'a str,
         integration: &'a str,
         advice: Advice,
     ) -> Self {
-        let newest = page(server, "1", None).and_then(|page| newest(&page));
-        let (before, begun) = (requests(server), Clock::system().now().to_string());
-        let found = Found::default();
-        Self { server, caller, integration, begun, before, newest, found, advice }
+        let newest = page(api, "1", None).and_then(|page| newest(&page));
+        let (before, begun) = (requests(api), Clock::system().now().to_string());
+        let found = Findings::default();
+        Self { api, caller, integration, begun, before, newest, found, advice }
     }
 
-    /// Runs the program, and says at once when it does not trust the CA. Then it says all else that
-    /// was in its way, should it have failed.
+    /// Runs the program, and says at once when it does not trust the CA. If the program fails, it
+    /// then says everything else that was in its way.
     pub(super) fn during<T>(
         mut self,
         program: impl FnOnce() -> T,
@@ -92,7 +94,7 @@ impl<'a> Watch<'a> {
         outcome
     }
 
-    /// Looks until the program has ended; whether it was said that the CA is not trusted.
+    /// Looks until the program has ended; tells whether it said that the CA is not trusted.
     fn follow(&mut self, ended: &Receiver<()>) -> bool {
         let mut is_told = false;
         while ended.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
@@ -101,33 +103,33 @@ impl<'a> Watch<'a> {
             }
             self.look();
             if let Some(sentence) = self.found.distrust(&self.advice) {
-                output::note(&sentence);
+                output::note(&format!("keyferry: {sentence}"));
                 is_told = true;
             }
         }
         is_told
     }
 
-    /// Says what was in the program's way, as far as the server tells.
+    /// Says what was in the program's way, as far as the server knows.
     fn tell(mut self, is_told: bool) {
-        let (Some(before), Some(after)) = (self.before, requests(self.server)) else { return };
+        let (Some(before), Some(after)) = (self.before, requests(self.api)) else { return };
         // Entries are kept by the batch.
-        for _look in 0..LOOKS {
+        for _look in 0..MAX_LOOKS {
             self.look();
             if self.found.entries >= after - before {
                 break;
             }
-            thread::sleep(PAUSE);
+            thread::sleep(LOOK_INTERVAL);
         }
         let distrust = self.found.distrust(&self.advice).filter(|_| !is_told);
         for sentence in distrust.into_iter().chain(self.found.refused(&self.advice)) {
-            output::note(&sentence);
+            output::note(&format!("keyferry: {sentence}"));
         }
     }
 
     /// Reads the entries since the last look.
     fn look(&mut self) {
-        while let Some(page) = page(self.server, "100", self.newest.as_deref()) {
+        while let Some(page) = page(self.api, "100", self.newest.as_deref()) {
             let entries = page.get("entries").and_then(Value::as_array);
             for entry in entries.into_iter().flatten() {
                 if cell(entry, "time").as_str() >= self.begun.as_str() {
@@ -149,14 +151,15 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl Found {
+impl Findings {
     fn note(&mut self, entry: &Value, caller: &str, integration: &str) {
         self.entries += 1.0;
         let is_refused = cell(entry, "decision") == "refuse";
-        let (code, origin) = (cell(entry, "code"), printable(&cell(entry, "origin")));
-        let theirs = cell(entry, "caller");
+        let (code, origin) = (cell(entry, "code"), cell(entry, "origin"));
+        let (theirs, cause) = (cell(entry, "caller"), cell(entry, "cause"));
         if theirs.is_empty() && is_refused {
-            *self.of_unknown.entry(printable(&code)).or_insert(0) += 1;
+            self.causes.entry(code.clone()).or_insert_with(|| cause.clone());
+            *self.of_unknown.entry(code.clone()).or_insert(0) += 1;
         }
         if theirs != caller || ![integration, ""].contains(&cell(entry, "integration").as_str()) {
             return;
@@ -165,9 +168,10 @@ impl Found {
         if is_refused {
             // There is none where the request was read no further.
             let aim = if origin.is_empty() { String::new() } else { format!(" for {origin}") };
-            *self.refusals.entry(printable(&format!("{code}{aim}"))).or_insert(0) += 1;
+            self.causes.entry(code.clone()).or_insert_with(|| cause.clone());
+            *self.refusals.entry(format!("{code}{aim}")).or_insert(0) += 1;
         }
-        let (form, cause) = (cell(entry, "form"), cell(entry, "cause"));
+        let form = cell(entry, "form");
         if form == "tunnel" {
             self.served.insert(origin);
         } else if cause.starts_with(CA_NOT_TRUSTED) {
@@ -187,17 +191,17 @@ impl Found {
             }
         };
         Some(format!(
-            "keyferry: the program {does}: its TLS handshake for {origin} came to nothing; it has a \
+            "the program {does}: its TLS handshake for {origin} came to nothing; it has a \
              setting of its own for the CAs that it trusts, which should name {} (the file is \
              there while this command runs; `keyferry ca export` prints the CA for one that stays)",
             advice.bundle.display()
         ))
     }
 
-    /// Says what was refused.
-    fn refused(&self, advice: &Advice) -> Option<String> {
+    /// Says what was refused, and why: a sentence for all requests, and one for each code.
+    fn refused(&self, advice: &Advice) -> Vec<String> {
         let (reasons, whose, what_next) = if self.refusals.is_empty() {
-            // Who has shown its token once was only asked for it before.
+            // A caller that has shown its token was asked for it before.
             let counts = |code: &str| !(self.is_known && code == "CallerUnknown");
             let reasons = self.of_unknown.iter().filter(|(code, _)| counts(code)).collect();
             let what_next = "the program may not send the proxy's token".to_owned();
@@ -207,23 +211,31 @@ impl Found {
             (self.refusals.iter().collect::<Vec<_>>(), "of this program", what_next)
         };
         let number: usize = reasons.iter().map(|(_, times)| **times).sum();
+        if number == 0 {
+            return Vec::new();
+        }
         let reasons: Vec<_> =
             reasons.iter().take(MAX_REASONS).map(|(reason, _)| reason.as_str()).collect();
-        (number > 0).then(|| {
-            let were = if number == 1 { "was" } else { "were" };
-            let (all, reasons) = (count(number, "request"), reasons.join(", "));
-            format!("keyferry: {all} {whose} {were} refused: {reasons}; {what_next}")
-        })
+        let were = if number == 1 { "was" } else { "were" };
+        let (all, listed) = (count(number, "request"), reasons.join(", "));
+        let mut sentences = vec![format!("{all} {whose} {were} refused: {listed}; {what_next}")];
+        for (code, cause) in self.causes.iter().filter(|(_, cause)| !cause.is_empty()) {
+            // A reason is its code, or begins with it.
+            if reasons.iter().any(|reason| reason.split(' ').next() == Some(code)) {
+                sentences.push(format!("{code}: {cause} (see {PAGE_OF_CODES})"));
+            }
+        }
+        sentences
     }
 }
 
-/// A page of the audit trail: the newest entries, or those after a cursor.
-fn page(server: &Server, size: &str, newer_than: Option<&str>) -> Option<Value> {
-    let mut path = Path::keyferry(&["audit"]).with("page[size]", size);
+/// Reads a page of the audit trail: the newest entries, or those after a cursor.
+fn page(api: &ApiClient<'_>, size: &str, newer_than: Option<&str>) -> Option<Value> {
+    let mut path = ApiPath::keyferry(&["audit"]).with("page[size]", size);
     if let Some(cursor) = newer_than {
         path = path.with("page[before]", cursor);
     }
-    server.get(&path).and_then(|answer| answer.json()).ok()
+    api.get(&path).and_then(|answer| answer.json()).ok()
 }
 
 /// The cursor of the newest entry of a page.
@@ -233,8 +245,8 @@ fn newest(page: &Value) -> Option<String> {
 }
 
 /// The number of requests that the server has counted, of all callers.
-fn requests(server: &Server) -> Option<f64> {
-    let answer = server.get(&Path::root(&["metrics"])).ok()?;
+fn requests(api: &ApiClient<'_>) -> Option<f64> {
+    let answer = api.get(&ApiPath::root(&["metrics"])).ok()?;
     let lines = answer.text().ok()?.lines();
     let counts = lines.filter(|line| line.starts_with("keyferry_requests_total{"));
     Some(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
@@ -242,9 +254,13 @@ fn requests(server: &Server) -> Option<f64> {
 
 /// A program that does not trust the CA may try for minutes.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
-const LOOKS: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(400);
+/// Entries are kept within about a second of their request.
+const MAX_LOOKS: u32 = 6;
+const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 const MAX_REASONS: usize = 5;
+
+/// The page that explains each code.
+const PAGE_OF_CODES: &str = "docs/reference/errors.md";
 
 #[cfg(test)]
 mod tests {
@@ -252,8 +268,8 @@ mod tests {
 
     use super::*;
 
-    fn found(entries: &[Value]) -> Found {
-        let mut found = Found::default();
+    fn found(entries: &[Value]) -> Findings {
+        let mut found = Findings::default();
         for entry in entries {
             found.note(entry, "run", "acme");
         }
@@ -274,7 +290,7 @@ mod tests {
 
     fn refusal(caller: &str, code: &str) -> Value {
         json!({"caller": caller, "integration": "", "form": "", "origin": "https://a",
-               "decision": "refuse", "code": code})
+               "decision": "refuse", "code": code, "cause": format!("The cause of {code}.")})
     }
 
     #[test]
@@ -294,19 +310,30 @@ mod tests {
     #[test]
     fn refusals_to_nobody_known_are_told_where_there_are_no_others() {
         let unknown = [refusal("", "CallerUnknown"), refusal("", "CallerUnknown")];
-        let said = found(&unknown).refused(&advice()).unwrap();
+        let said = found(&unknown).refused(&advice()).concat();
         assert!(said.contains("2 requests whose caller is not known were refused"), "{said}");
         // Java's client asks without its token first.
         let [first, second] = unknown;
-        assert!(found(&[first, connect("https://a", ""), second]).refused(&advice()).is_none());
+        assert!(found(&[first, connect("https://a", ""), second]).refused(&advice()).is_empty());
         let both = [refusal("", "MalformedRequest"), refusal("run", "DomainNotAllowed")];
-        let said = found(&both).refused(&advice()).unwrap();
+        let said = found(&both).refused(&advice()).concat();
         assert!(said.contains("1 request of this program was refused: DomainNotAllowed"), "{said}");
         assert!(said.contains("`keyferry explain --integration acme GET URL` says why"), "{said}");
-        assert!(found(&[refusal("other", "DomainNotAllowed")]).refused(&advice()).is_none());
+        assert!(found(&[refusal("other", "DomainNotAllowed")]).refused(&advice()).is_empty());
         let mut unread = refusal("run", "HttpsRequired");
         unread["origin"] = "".into();
-        let said = found(&[unread]).refused(&advice()).unwrap();
+        let said = found(&[unread]).refused(&advice()).concat();
         assert!(said.contains("HttpsRequired") && !said.contains(" for ;"), "{said}");
+    }
+
+    #[test]
+    fn each_code_is_explained_once() {
+        let entries = ["DomainNotAllowed", "DomainNotAllowed", "HttpsRequired"];
+        let entries = entries.map(|code| refusal("run", code));
+        let [all, domain, https] = &found(&entries).refused(&advice())[..] else { panic!() };
+        assert!(all.starts_with("3 requests of this program were refused: "), "{all}");
+        let page = "(see docs/reference/errors.md)";
+        assert_eq!(*domain, format!("DomainNotAllowed: The cause of DomainNotAllowed. {page}"));
+        assert_eq!(*https, format!("HttpsRequired: The cause of HttpsRequired. {page}"));
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for a secret on the terminal, which shows nothing of it.
+//! The prompt for a secret on the terminal, which shows nothing of it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,14 +8,14 @@ use rustix::termios::{
 };
 use zeroize::Zeroizing;
 
-use crate::cli::output::Failure;
+use crate::cli::output::CliError;
 use crate::model::field::MAX_SECRET;
 use crate::secret::Secret;
 
-/// Asks whoever sits at the terminal, wherever standard input comes from.
-pub(super) fn ask(label: &str) -> Result<Secret, Failure> {
+/// Asks at the terminal, wherever standard input comes from.
+pub(super) fn read(label: &str) -> Result<Secret, CliError> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_none| {
-        Failure::Because(
+        CliError::Message(
             "there is no terminal to ask for the secret: give it with --secret-stdin or \
              --secret-file"
                 .to_owned(),
@@ -23,8 +23,8 @@ pub(super) fn ask(label: &str) -> Result<Secret, Failure> {
     })?;
     match hidden(&terminal, label) {
         Ok(Some(secret)) => Ok(secret),
-        Ok(None) => Err(Failure::Because("no secret was given: nothing has changed".to_owned())),
-        Err(why) => Err(Failure::Because(format!(
+        Ok(None) => Err(CliError::Message("no secret was given: nothing has changed".to_owned())),
+        Err(why) => Err(CliError::Message(format!(
             "the terminal can't be asked for the secret ({why}): give it with --secret-stdin or \
              --secret-file"
         ))),
@@ -32,36 +32,36 @@ pub(super) fn ask(label: &str) -> Result<Secret, Failure> {
 }
 
 /// A terminal that shows nothing of what is typed and hands it over key by key: a line that the
-/// terminal edits itself would end after 4095 bytes, and Ctrl-C would leave the terminal mute.
-struct Mute<'t> {
+/// terminal edits itself would end after 4095 bytes, and Ctrl-C would leave the terminal silent.
+struct RawTerminal<'t> {
     terminal: &'t File,
     before: Termios,
 }
 
-impl<'t> Mute<'t> {
+impl<'t> RawTerminal<'t> {
     fn new(terminal: &'t File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
-        let mut mute = before.clone();
-        mute.local_modes -=
+        let mut raw = before.clone();
+        raw.local_modes -=
             LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
-        mute.special_codes[SpecialCodeIndex::VMIN] = 1;
-        mute.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(terminal, OptionalActions::Flush, &mute)?;
+        raw.special_codes[SpecialCodeIndex::VMIN] = 1;
+        raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(terminal, OptionalActions::Flush, &raw)?;
         Ok(Self { terminal, before })
     }
 }
 
-impl Drop for Mute<'_> {
+impl Drop for RawTerminal<'_> {
     fn drop(&mut self) {
         // When the terminal has gone there is nothing to put back.
         let _gone = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
 }
 
-/// Reads up to the end of the line; `None` when whoever is asked thinks better of it.
+/// Reads up to the end of the line; `None` when it is broken off.
 fn hidden(terminal: &File, label: &str) -> io::Result<Option<Secret>> {
-    let mute = Mute::new(terminal)?;
-    let mut terminal = mute.terminal;
+    let raw = RawTerminal::new(terminal)?;
+    let mut terminal = raw.terminal;
     write!(terminal, "{label} (not shown): ")?;
     terminal.flush()?;
     let read = line(terminal);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_thinks_better_of_it_gives_no_secret() {
+    fn a_prompt_that_is_broken_off_gives_no_secret() {
         for keys in ["abc", "abc\u{3}", "abc\u{4}\n", ""] {
             assert_eq!(typed(keys.as_bytes()), None, "{keys:?}");
         }

@@ -1,58 +1,65 @@
-//! What the server answers, and what its refusals say to the operator.
+//! The API's answers, and what its refusals say to the operator.
 
 use http::StatusCode;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::target::Target;
-use crate::cli::output::{self, Failure};
+use super::addr::ServerAddr;
+use super::token::TokenSource;
+use crate::cli::output::{self, ApiFault, CliError};
 
 /// A whole answer. Its body may hold a token that is shown this once.
-pub(in crate::cli) struct Answer {
-    pub(super) status: StatusCode,
+pub(in crate::cli) struct ApiAnswer {
+    pub(in crate::cli) status: StatusCode,
     pub(super) retry_after: Option<String>,
+    /// Tells whether the proxy has answered, in place of the API.
+    pub(in crate::cli) is_of_proxy: bool,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
+impl ApiAnswer {
     /// The body as it came.
-    pub(in crate::cli) fn text(&self) -> Result<&str, Failure> {
+    pub(in crate::cli) fn text(&self) -> Result<&str, CliError> {
         std::str::from_utf8(&self.body).map_err(|_where| unexpected()).map(str::trim_end)
     }
 
     /// The body, read.
-    pub(in crate::cli) fn json(&self) -> Result<Value, Failure> {
+    pub(in crate::cli) fn json(&self) -> Result<Value, CliError> {
         serde_json::from_slice(&self.body).map_err(|_where| unexpected())
     }
 
-    /// Whether the server says that what was named does not exist. A 404 of somebody else, who
-    /// knows nothing of connections and tokens, says no such thing.
+    /// Tells whether the API says that what was named does not exist. A 404 of another program,
+    /// which knows nothing of connections and tokens, says no such thing.
     pub(super) fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
             && self.errors().iter().any(|error| has_code(error, &NOT_FOUND))
     }
 
-    /// Everything that the server objects to, and what to do about it.
-    pub(super) fn refusal(&self, server: &Target) -> Failure {
-        let mut sentences: Vec<String> = self.errors().iter().filter_map(sentence).collect();
+    /// Everything that the API objects to, and what to do about it. `shown` is the source of the
+    /// token that the request carried.
+    pub(super) fn refusal(&self, server: &ServerAddr, shown: Option<TokenSource>) -> CliError {
+        let mut faults: Vec<ApiFault> = self.errors().iter().filter_map(fault).collect();
         // OAuth's paths begin with words of ZIS that say nothing, and then say what is wrong.
-        if sentences.len() > 1 {
-            sentences.retain(|sentence| sentence != "Invalid request");
+        if faults.len() > 1 {
+            faults.retain(|fault| fault.message != "Invalid request");
         }
-        let Some(last) = sentences.last_mut() else {
-            return Failure::Because(format!(
+        let Some(last) = faults.last_mut() else {
+            return CliError::Message(format!(
                 "{server} answered with status {} and does not say why: see whether --url names a \
                  Keyferry server",
                 self.status.as_u16()
             ));
         };
-        if let Some(advice) = self.advice() {
-            let end = last.trim_end_matches('.').len();
-            last.truncate(end);
-            last.push_str("; ");
-            last.push_str(&advice);
+        // Examples of callers set the same variable to a caller's token.
+        let is_misread = shown == Some(TokenSource::Variable) && is_of_token(self.status, last);
+        let advice = if is_misread { Some(VARIABLE.to_owned()) } else { self.advice() };
+        if let Some(advice) = advice {
+            let end = last.message.trim_end_matches('.').len();
+            last.message.truncate(end);
+            last.message.push_str("; ");
+            last.message.push_str(&advice);
         }
-        Failure::Refused(sentences)
+        CliError::Api(faults)
     }
 
     fn errors(&self) -> Vec<Value> {
@@ -94,66 +101,81 @@ impl Answer {
     }
 }
 
+/// Tells whether another token would help.
+fn is_of_token(status: StatusCode, fault: &ApiFault) -> bool {
+    let lacks_scope =
+        fault.code.as_deref() == Some("1200") || fault.message.contains("Missing scope");
+    status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && lacks_scope)
+}
+
 fn has_code(error: &Value, codes: &[&str]) -> bool {
-    error.get("code").and_then(Value::as_str).is_some_and(|code| codes.contains(&code))
+    code(error).is_some_and(|code| codes.contains(&code))
+}
+
+fn code(error: &Value) -> Option<&str> {
+    error.get("code").and_then(Value::as_str)
 }
 
 fn is_ours(error: &Value) -> bool {
     has_code(error, &["1500", "Internal", "KeysUnreadable", "SealBroken"])
 }
 
-fn is_bare_conflict(error: &Value) -> bool {
-    error.get("title").and_then(Value::as_str) == Some("Resource conflict")
-}
-
-/// What an error says to people, in either of the API's two families.
-fn sentence(error: &Value) -> Option<String> {
+/// Reads an error of either of the API's two families.
+fn fault(error: &Value) -> Option<ApiFault> {
+    let code = code(error).map(output::printable);
+    let said = error.get("title").or_else(|| error.get("detail")).and_then(Value::as_str);
     // Where else the API says what is in the way, it says what to do as well.
-    if is_bare_conflict(error) {
-        return Some(NAME_TAKEN.to_owned());
+    if error.get("title").and_then(Value::as_str) == Some("Resource conflict") {
+        return Some(ApiFault { code, message: NAME_TAKEN.to_owned() });
     }
-    let said = error.get("title").or_else(|| error.get("detail")).and_then(Value::as_str)?;
+    let said = said?;
     let field_and_why =
         said.strip_prefix("Invalid value for: ").and_then(|rest| rest.split_once(". Desc: "));
-    Some(output::printable(&match field_and_why {
+    let message = match field_and_why {
         Some((field, why)) => format!("{field}: {why}"),
         None => said.to_owned(),
-    }))
+    };
+    Some(ApiFault { code, message: output::printable(&message) })
 }
 
-fn unexpected() -> Failure {
-    Failure::Because(
+fn unexpected() -> CliError {
+    CliError::Message(
         "the server's answer can't be read: see whether --url names a Keyferry server of this \
          version"
             .to_owned(),
     )
 }
 
-/// What `Resource conflict`, the words of ZIS, is about.
+/// The meaning of `Resource conflict`, the words of ZIS.
 const NAME_TAKEN: &str = "the name is taken in this integration: choose another, or change the \
                           connection that has it with `keyferry connection update`";
 
 /// The code for what does not exist: in words, and in the numbers of OAuth's paths.
 const NOT_FOUND: [&str; 2] = ["NotFound", "1302"];
 
+const VARIABLE: &str = "it came from KEYFERRY_TOKEN, which is for the operator's token and not \
+                        for a caller's: set another, or unset it to use admin.token of the data \
+                        directory";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Answer {
-        Answer {
+    fn answer(status: u16, retry_after: Option<&str>, body: &str) -> ApiAnswer {
+        ApiAnswer {
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: retry_after.map(str::to_owned),
+            is_of_proxy: false,
             body: Zeroizing::new(body.as_bytes().to_vec()),
         }
     }
 
-    fn titles(answer: &Answer) -> Vec<String> {
-        let server = Target::of_url(&"http://[::1]:1".parse().unwrap());
-        match answer.refusal(&server) {
-            Failure::Refused(titles) => titles,
-            Failure::Because(sentence) => vec![sentence],
-            _ => panic!("another failure"),
+    fn titles(answer: &ApiAnswer) -> Vec<String> {
+        let server = ServerAddr::of_url(&"http://[::1]:1".parse().unwrap());
+        match answer.refusal(&server, None) {
+            CliError::Api(faults) => faults.into_iter().map(|fault| fault.message).collect(),
+            CliError::Message(sentence) => vec![sentence],
+            _ => panic!("another error"),
         }
     }
 
@@ -213,5 +235,21 @@ mod tests {
         assert_eq!(titles(&answer(429, Some("3"), many)), ["Too many requests; try again in 3 s"]);
         let escape = "{\"errors\":[{\"detail\":\"\\u001b[2Jgone\"}]}";
         assert!(!titles(&answer(400, None, escape)).concat().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_callers_token_in_the_operators_variable_is_told_of() {
+        let body = r#"{"errors":[{"code":"Forbidden","title":"Missing scope write."}]}"#;
+        let server = ServerAddr::of_url(&"http://[::1]:1".parse().unwrap());
+        for (source, told) in [
+            (Some(TokenSource::Variable), true),
+            (Some(TokenSource::Argument), false),
+            (Some(TokenSource::File), false),
+        ] {
+            let CliError::Api(faults) = answer(403, None, body).refusal(&server, source) else {
+                panic!("another error")
+            };
+            assert_eq!(faults[0].message.contains("unset it"), told, "{}", faults[0].message);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -20,13 +20,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::answer::Answer;
-use super::target::{Target, Verification};
+use super::addr::{ServerAddr, Verification};
+use super::answer::ApiAnswer;
 use super::token::AccessToken;
 use crate::secret::Secret;
 
-/// What to ask.
-pub(super) struct Ask<'a> {
+/// A request to the API.
+pub(super) struct ApiRequest<'a> {
     pub(super) method: Method,
     /// The path with its query, after the URL's own.
     pub(super) path: &'a str,
@@ -35,10 +35,10 @@ pub(super) struct Ask<'a> {
     pub(super) body: Option<Secret>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum Error {
-    /// It is not there, or the conn failed.
+    /// The server is not there, or the conn failed.
     #[error("{0}")]
     Conn(#[source] io::Error),
     /// It took too long.
@@ -55,21 +55,24 @@ pub(in crate::cli) enum Error {
     Trust(PathBuf, #[source] io::Error),
 }
 
-/// Asks, and waits for the whole answer; redirects are answers like any other.
-pub(super) fn exchange(target: &Target, ask: Ask<'_>, patience: Duration) -> Result<Answer, Error> {
+/// Sends a request and waits for the whole answer; redirects are answers like any other.
+pub(super) fn exchange(
+    addr: &ServerAddr,
+    asked: ApiRequest<'_>,
+    limit: Duration,
+) -> Result<ApiAnswer, Error> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().map_err(Error::Conn)?;
-    let outcome =
-        runtime.block_on(async { tokio::time::timeout(patience, talk(target, ask)).await });
+    let outcome = runtime.block_on(async { tokio::time::timeout(limit, talk(addr, asked)).await });
     // A resolver that hangs holds a thread, which nobody waits for.
     runtime.shutdown_background();
     outcome.unwrap_or(Err(Error::Late))
 }
 
-async fn talk(target: &Target, ask: Ask<'_>) -> Result<Answer, Error> {
-    let request = request(target, ask).map_err(|why| Error::Conn(io::Error::other(why)))?;
-    let conn = connect(target).await.map_err(Error::Conn)?;
-    let Some(verification) = &target.tls else { return over(conn, request).await };
+async fn talk(addr: &ServerAddr, asked: ApiRequest<'_>) -> Result<ApiAnswer, Error> {
+    let request = request(addr, asked).map_err(|why| Error::Conn(io::Error::other(why)))?;
+    let conn = connect(addr).await.map_err(Error::Conn)?;
+    let Some(verification) = &addr.tls else { return over(conn, request).await };
     let connector = connector(verification)?;
     let name = ServerName::try_from(verification.name.clone());
     let name = name.map_err(|why| Error::Conn(io::Error::other(why)))?;
@@ -80,21 +83,21 @@ async fn talk(target: &Target, ask: Ask<'_>) -> Result<Answer, Error> {
     clippy::disallowed_methods,
     reason = "the operator's own server, which the operator has named; not an origin"
 )]
-async fn connect(target: &Target) -> io::Result<TcpStream> {
-    TcpStream::connect((target.host.as_str(), target.port)).await
+async fn connect(addr: &ServerAddr) -> io::Result<TcpStream> {
+    TcpStream::connect((addr.host.as_str(), addr.port)).await
 }
 
-fn request(target: &Target, ask: Ask<'_>) -> http::Result<Request<Full<Bytes>>> {
+fn request(addr: &ServerAddr, asked: ApiRequest<'_>) -> http::Result<Request<Full<Bytes>>> {
     let mut request = Request::builder()
-        .method(ask.method)
-        .uri(format!("{}{}", target.base, ask.path))
-        .header(header::HOST, &target.authority)
+        .method(asked.method)
+        .uri(format!("{}{}", addr.base, asked.path))
+        .header(header::HOST, &addr.authority)
         .header(header::ACCEPT, JSON)
         .header(header::CONNECTION, HeaderValue::from_static("close"));
-    if let Some(token) = ask.token {
+    if let Some(token) = asked.token {
         request = request.header(header::AUTHORIZATION, token.field());
     }
-    match ask.body {
+    match asked.body {
         Some(body) => {
             request.header(header::CONTENT_TYPE, JSON).body(Full::new(body.into_shared()))
         }
@@ -102,7 +105,7 @@ fn request(target: &Target, ask: Ask<'_>) -> http::Result<Request<Full<Bytes>>> 
     }
 }
 
-async fn over<I>(io: I, request: Request<Full<Bytes>>) -> Result<Answer, Error>
+async fn over<I>(io: I, request: Request<Full<Bytes>>) -> Result<ApiAnswer, Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
@@ -120,18 +123,20 @@ where
 async fn answer(
     mut sender: SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, Error> {
+) -> Result<ApiAnswer, Error> {
     let (head, body) = sender.send_request(request).await.map_err(of_http)?.into_parts();
-    let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = retry_after.map(str::to_owned);
-    Ok(Answer { status: head.status, retry_after, body: whole(body).await? })
+    let field = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let retry_after = field(header::RETRY_AFTER).map(str::to_owned);
+    // The proxy alone gives itself as the source of an answer (RFC 9209), and the API never does.
+    let is_of_proxy = field(PROXY_STATUS).is_some_and(|value| value.starts_with("keyferry"));
+    Ok(ApiAnswer { status: head.status, retry_after, is_of_proxy, body: whole(body).await? })
 }
 
 async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut bytes = Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(of_http)?.into_data() else { continue };
-        if bytes.len() + data.len() > LONGEST {
+        if bytes.len() + data.len() > MAX_ANSWER_BYTES {
             return Err(Error::TooLong);
         }
         bytes.extend_from_slice(&data);
@@ -139,7 +144,7 @@ async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(bytes)
 }
 
-/// Verified as any client would, and by the certificate that the server is configured to show.
+/// Verifies as any client would, and by the certificate that the server is configured to show.
 fn connector(verification: &Verification) -> Result<TlsConnector, Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = &verification.extra {
@@ -156,7 +161,7 @@ fn connector(verification: &Verification) -> Result<TlsConnector, Error> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// The library's words for a failure are not for operators, but its cause's are.
+/// Puts an error of the library into words for operators: its cause has them, it has not.
 fn of_http(error: hyper::Error) -> Error {
     if error.is_parse() || error.is_incomplete_message() {
         return Error::NotHttp;
@@ -169,7 +174,9 @@ fn of_http(error: hyper::Error) -> Error {
     }
 }
 
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// No page of the API is as long.
-const LONGEST: usize = 16 << 20;
+/// More than any page of the API has.
+const MAX_ANSWER_BYTES: usize = 16 << 20;

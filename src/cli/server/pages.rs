@@ -2,17 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
-use super::path::Path;
-use crate::cli::output::Failure;
+use super::answer::ApiAnswer;
+use super::path::ApiPath;
+use crate::cli::output::CliError;
 
-/// The whole list as one answer in JSON: the one page as it came, or all pages as if they had
-/// been one.
+/// Reads the whole list as one answer in JSON: the one page as it came, or all pages as if they
+/// had been one.
 pub(super) fn follow(
-    path: &Path,
-    get: impl Fn(&Path) -> Result<Answer, Failure>,
-) -> Result<String, Failure> {
-    let path = path.with("page[size]", LARGEST);
+    path: &ApiPath,
+    get: impl Fn(&ApiPath) -> Result<ApiAnswer, CliError>,
+) -> Result<String, CliError> {
+    let path = path.with("page[size]", PAGE_SIZE);
     let first = get(&path)?;
     let mut page = first.json()?;
     let Some(mut cursor) = next(&page) else { return first.text().map(str::to_owned) };
@@ -30,7 +30,7 @@ pub(super) fn follow(
     }
 }
 
-/// Where the next page begins.
+/// The cursor of the next page, if there is one.
 fn next(page: &Value) -> Option<String> {
     let meta = page.get("meta")?;
     let has_more = meta.get("has_more")?.as_bool()?;
@@ -38,7 +38,7 @@ fn next(page: &Value) -> Option<String> {
     (has_more && !after.is_empty()).then(|| after.to_owned())
 }
 
-/// Lists grow by what the page has of them; of the cursors, the first and the last remain.
+/// Adds a page: lists grow by what it has of them; of the cursors, the first and the last remain.
 fn add(whole: &mut Map<String, Value>, page: Value) {
     let Value::Object(page) = page else { return };
     for (name, value) in page {
@@ -55,14 +55,14 @@ fn add(whole: &mut Map<String, Value>, page: Value) {
     }
 }
 
-fn endless() -> Failure {
-    Failure::Because(
+fn endless() -> CliError {
+    CliError::Message(
         "the server gives the same page again and again: see whether --url names a Keyferry server"
             .to_owned(),
     )
 }
 
-const LARGEST: &str = "100";
+const PAGE_SIZE: &str = "100";
 
 #[cfg(test)]
 mod tests {
@@ -72,13 +72,13 @@ mod tests {
 
     fn follow(pages: &[&str]) -> (Result<String, ()>, Vec<String>) {
         let asked = RefCell::new(Vec::new());
-        let get = |path: &Path| {
+        let get = |path: &ApiPath| {
             let number = asked.borrow().len().min(pages.len() - 1);
             asked.borrow_mut().push(path.as_str().to_owned());
             let body = pages[number].as_bytes().to_vec().into();
-            Ok(Answer { status: StatusCode::OK, retry_after: None, body })
+            Ok(ApiAnswer { status: StatusCode::OK, retry_after: None, is_of_proxy: false, body })
         };
-        let whole = super::follow(&Path::keyferry(&["tokens"]), get).map_err(drop);
+        let whole = super::follow(&ApiPath::keyferry(&["tokens"]), get).map_err(drop);
         (whole, asked.into_inner())
     }
 

@@ -6,20 +6,20 @@ use crate::model::connection::ConnectionType;
 
 /// A path of the API with its query.
 #[derive(Clone)]
-pub(in crate::cli) struct Path(String);
+pub(in crate::cli) struct ApiPath(String);
 
-impl Path {
-    /// Below `/api/services/zis`.
+impl ApiPath {
+    /// A path below `/api/services/zis`.
     pub(in crate::cli) fn zis(segments: &[&str]) -> Self {
         Self::below("/api/services/zis", segments)
     }
 
-    /// Below `/api/keyferry/v1`.
+    /// A path below `/api/keyferry/v1`.
     pub(in crate::cli) fn keyferry(segments: &[&str]) -> Self {
         Self::below("/api/keyferry/v1", segments)
     }
 
-    /// At the root.
+    /// A path at the root.
     pub(in crate::cli) fn root(segments: &[&str]) -> Self {
         Self::below("", segments)
     }
@@ -33,7 +33,7 @@ impl Path {
         Self(path)
     }
 
-    /// That of a connection.
+    /// The path of a connection.
     pub(in crate::cli) fn connection(integration: &str, kind: ConnectionType, name: &str) -> Self {
         match kind {
             ConnectionType::OAuth => Self::zis(&["connections", integration]).with("name", name),
@@ -58,7 +58,7 @@ impl Path {
     }
 }
 
-/// All but the unreserved characters (RFC 3986 §2.3).
+/// Encodes all but the unreserved characters (RFC 3986 §2.3).
 fn encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -75,12 +75,13 @@ mod tests {
 
     #[test]
     fn names_are_percent_encoded() {
-        let path = Path::zis(&["integrations", "a/b?c", "connections", "é %"]);
+        let path = ApiPath::zis(&["integrations", "a/b?c", "connections", "é %"]);
         assert_eq!(
             path.as_str(),
             "/api/services/zis/integrations/a%2Fb%3Fc/connections/%C3%A9%20%25"
         );
-        let path = Path::keyferry(&["tokens"]).with("page[size]", "100").with("page[after]", "a&b");
+        let path =
+            ApiPath::keyferry(&["tokens"]).with("page[size]", "100").with("page[after]", "a&b");
         assert_eq!(
             path.as_str(),
             "/api/keyferry/v1/tokens?page%5Bsize%5D=100&page%5Bafter%5D=a%26b"

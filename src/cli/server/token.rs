@@ -1,4 +1,4 @@
-//! The token by which the server knows whoever runs a command.
+//! The operator's access token, by which the server knows who runs a command.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -6,29 +6,45 @@ use std::path::Path;
 use http::HeaderValue;
 
 use crate::app::data_dir::{DataDirError, find_admin_token};
-use crate::cli::faulty;
-use crate::cli::output::Failure;
-use crate::config::{self, Environment, Options};
+use crate::cli::context::CliContext;
+use crate::cli::output::CliError;
 use crate::model::token::TokenDigest;
 use crate::secret::Secret;
 use crate::secret::file::SecretFileError;
 
 /// An access token, as the field that shows it.
-pub(super) struct AccessToken(HeaderValue);
+pub(super) struct AccessToken {
+    field: HeaderValue,
+    /// The place where it was found.
+    pub(super) source: TokenSource,
+}
+
+/// The places where an access token is looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum TokenSource {
+    Argument,
+    Variable,
+    File,
+}
 
 impl AccessToken {
-    /// `None` when it has not the shape of one.
-    fn of(token: &Secret) -> Option<Self> {
+    fn new(token: &Secret, source: TokenSource) -> Result<Self, CliError> {
+        let field = Self::field_of(token).ok_or_else(|| not_a_token(source))?;
+        Ok(Self { field, source })
+    }
+
+    /// `None` when it has not the shape of a token.
+    fn field_of(token: &Secret) -> Option<HeaderValue> {
         TokenDigest::of(token.expose())?;
         let value = Secret::new([b"Bearer ", token.expose()].concat());
         let mut value = HeaderValue::from_maybe_shared(value.into_shared()).ok()?;
         value.set_sensitive(true);
-        Some(Self(value))
+        Some(value)
     }
 
     /// The value of `Authorization`.
     pub(super) fn field(&self) -> HeaderValue {
-        self.0.clone()
+        self.field.clone()
     }
 }
 
@@ -38,43 +54,47 @@ pub(super) fn take(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-/// The command line, then the environment, then what the server keeps in its data directory.
+/// Finds the token on the command line, else in the environment, else in the server's data
+/// directory.
 pub(super) fn find(
     argument: Option<&Secret>,
-    options: &Options,
-    environment: &Environment,
-) -> Result<AccessToken, Failure> {
+    context: &CliContext,
+) -> Result<AccessToken, CliError> {
     if let Some(token) = argument {
-        return AccessToken::of(token).ok_or_else(|| not_a_token("--token"));
+        return AccessToken::new(token, TokenSource::Argument);
     }
-    if let Some(token) = environment.text(TOKEN) {
-        return AccessToken::of(&Secret::new(token)).ok_or_else(|| not_a_token(TOKEN));
+    if let Some(token) = context.environment.text(TOKEN) {
+        return AccessToken::new(&Secret::new(token), TokenSource::Variable);
     }
-    let found = config::whereabouts(options, environment).map_err(|faults| faulty(&faults))?;
-    of_data_dir(&found.data_dir)
+    of_data_dir(&context.whereabouts()?.data_dir)
 }
 
-fn of_data_dir(data_dir: &Path) -> Result<AccessToken, Failure> {
+fn of_data_dir(data_dir: &Path) -> Result<AccessToken, CliError> {
     match find_admin_token(data_dir) {
-        Ok(Some(token)) => AccessToken::of(&token).ok_or_else(|| not_a_token("admin.token")),
-        Ok(None) => Err(Failure::Because(format!(
+        Ok(Some(token)) => AccessToken::new(&token, TokenSource::File),
+        Ok(None) => Err(CliError::Message(format!(
             "there is no access token: set {TOKEN}, or name the server's data directory with \
              --data-dir (there is no admin.token in {})",
             data_dir.display()
         ))),
         Err(DataDirError::File(SecretFileError::Unusable(path, why))) => {
-            Err(Failure::Because(format!(
-                "the access token in {} can't be read ({why}): be the user that the server runs as, \
-             or set {TOKEN}",
+            Err(CliError::Message(format!(
+                "the access token in {} can't be read ({why}): be the user that the server runs \
+                 as, or set {TOKEN}",
                 path.display()
             )))
         }
-        Err(error) => Err(Failure::of(&error)),
+        Err(error) => Err(CliError::of(&error)),
     }
 }
 
-fn not_a_token(place: &str) -> Failure {
-    Failure::Because(format!(
+fn not_a_token(source: TokenSource) -> CliError {
+    let place = match source {
+        TokenSource::Argument => "--token",
+        TokenSource::Variable => TOKEN,
+        TokenSource::File => "admin.token",
+    };
+    CliError::Message(format!(
         "{place} is not an access token, which is kf_ and 43 characters: copy it whole, as \
          `keyferry token create` printed it"
     ))

@@ -2,47 +2,38 @@
 
 use serde_json::{Value, json};
 
-use super::Common;
-use crate::cli::output::{self, Failure, Shape};
-use crate::cli::server::Path;
+use crate::cli::context::{CliContext, INTEGRATION};
+use crate::cli::output::{self, CliError, OutputFormat};
+use crate::cli::server::{ApiPath, ServerArgs};
 use crate::cli::table::cell;
-use crate::config::{Environment, Options};
 use crate::secret::Secret;
 
-/// What a token may do.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    common: Common,
-    /// What it is called in logs
+    /// Its name, which logs show
     #[arg(long)]
     name: String,
-    /// Where it may act, or * for everywhere [environment: `KEYFERRY_INTEGRATION`]
     #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
     integration: Option<String>,
-    /// What it may do: read, write, proxy or admin; may be given several times
+    /// Scope that it has: read, write, proxy or admin; may be given several times
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
     scopes: Vec<String>,
-    /// The only connections that it may use; may be given several times
+    /// Connection that it may use, and no other; may be given several times
     #[arg(long = "connection", value_name = "NAME", value_delimiter = ',')]
     connections: Vec<String>,
-    /// When it ends, as 2027-01-31T12:00:00Z
+    /// Time at which it ends, as 2027-01-31T12:00:00Z [default: never]
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    options: &Options,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let named = arguments.integration.as_deref().or_else(|| environment.text(INTEGRATION));
-    let Some(integration) = named else {
-        return Err(Failure::Usage(format!(
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let Some(integration) = context.integration(arguments.integration.as_deref()) else {
+        return Err(CliError::Usage(format!(
             "which integration? Name it with --integration or {INTEGRATION}, or say '*' for all"
         )));
     };
-    let server = arguments.common.whom.find(options, environment)?;
     let listed = Some(&arguments.connections).filter(|names| !names.is_empty());
     let body = json!({
         "name": arguments.name,
@@ -52,23 +43,31 @@ pub(super) fn run(
         "expires_at": arguments.expires_at,
     });
     let body = Secret::new(body.to_string());
-    let answer = server.post(&Path::keyferry(&["tokens"]), Some(body));
-    let answer = answer.map_err(|failure| failure.by_options(&OPTIONS))?;
-    if arguments.common.output == Shape::Json {
-        return output::result(answer.text()?);
+    let answer =
+        arguments.server.client(context)?.post(&ApiPath::keyferry(&["tokens"]), Some(body));
+    let answer = answer.map_err(|error| error.by_options(&OPTIONS))?;
+    let told = answer.json()?;
+    if context.format == OutputFormat::Text {
+        note(&told, integration);
     }
-    let answer = answer.json()?;
-    let token = answer.get("token").unwrap_or(&Value::Null);
+    context.emit(answer.text()?, || Ok(cell(token(&told), "secret")))
+}
+
+/// The token stands alone on standard output, and all else beside it.
+fn note(told: &Value, integration: &str) {
     output::note(&format!(
         "token {} ({}) for {integration}: keep it, it is not shown again",
-        cell(token, "name"),
-        cell(token, "id"),
+        cell(token(told), "name"),
+        cell(token(told), "id"),
     ));
-    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+    for warning in told.get("warnings").and_then(Value::as_array).into_iter().flatten() {
         let warning = warning.as_str().unwrap_or_default();
         output::note(&format!("warning: {}", output::printable(warning)));
     }
-    output::result(&cell(token, "secret"))
+}
+
+fn token(told: &Value) -> &Value {
+    told.get("token").unwrap_or(&Value::Null)
 }
 
 /// The members of the API's documents, and the options that fill them.
@@ -80,7 +79,5 @@ const OPTIONS: [(&str, &str); 5] = [
     ("expires_at", "--expires-at"),
 ];
 
-const INTEGRATION: &str = "KEYFERRY_INTEGRATION";
-
-const INTEGRATION_HELP: &str =
-    "Where it may act, or '*' for everywhere [environment: KEYFERRY_INTEGRATION]";
+const INTEGRATION_HELP: &str = "Integration in which it may act, or '*' for all; needed here or in \
+                                the environment [env: KEYFERRY_INTEGRATION]";

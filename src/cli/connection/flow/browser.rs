@@ -1,19 +1,19 @@
-//! The browser of whoever sits at this machine.
+//! The browser of this machine.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-use crate::cli::OURS;
+use crate::cli::OPERATOR_VARIABLES;
 use crate::config::Environment;
 
-/// Opens the URL, where there is a screen to show it on. That it was tried is all that can be
-/// known; whoever reads the URL on the terminal can go there too.
+/// Opens the URL, where there is a screen to show it on. Nothing more than the attempt can be
+/// known; a person who reads the URL on the terminal can go there too.
 pub(super) fn open(url: &str, environment: &Environment) {
     if !is_web(url) || !has_screen(environment) {
         return;
     }
     let mut command = Command::new(OPENER);
-    for variable in OURS {
+    for variable in OPERATOR_VARIABLES {
         command.env_remove(variable);
     }
     // In a group of its own: Ctrl-C is for this command, not for the browser.
@@ -23,7 +23,7 @@ pub(super) fn open(url: &str, environment: &Environment) {
     let _opened_or_not = command.spawn();
 }
 
-/// Whether it is what a browser opens, and nothing that a program could take for an option.
+/// Tells whether a browser opens it, and no program could take it for an option.
 fn is_web(url: &str) -> bool {
     let known = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
     known && url.bytes().all(|byte| byte.is_ascii_graphic())

@@ -1,4 +1,4 @@
-//! The token that the program shows: made for it, and revoked when it has ended.
+//! The caller token that the program shows: made for it, and revoked when it has ended.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,53 +8,54 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::cli::output::{self, Failure};
-use crate::cli::server::{self, Server};
+use crate::cli::output::{self, ApiFault, CliError};
+use crate::cli::server::{ApiClient, ApiPath};
 use crate::clock::Clock;
 use crate::model::token::TokenDigest;
 use crate::random;
 use crate::secret::Secret;
 
 /// A token, and how it is taken back.
-pub(super) struct Grant {
-    token: Option<Secret>,
-    /// By which it is revoked, if it was made for the program.
+pub(super) struct ProgramToken {
+    secret: Option<Secret>,
+    /// Its id, if it was made for the program.
     id: Option<String>,
-    /// What it is called, if it was made for the program.
+    /// Its name, if it was made for the program.
     name: Option<String>,
 }
 
-impl Grant {
-    /// Where nobody needs a token.
+impl ProgramToken {
+    /// The token of a program that needs none.
     pub(super) fn unneeded() -> Self {
-        Self { token: None, id: None, name: None }
+        Self { secret: None, id: None, name: None }
     }
 
     /// The token of a file, as it is.
-    pub(super) fn of_file(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn of_file(path: &Path) -> Result<Self, CliError> {
         let unfit = |why: &str| {
             let path = path.display();
-            Failure::Because(format!("no access token can be read from {path}: {why}"))
+            CliError::Message(format!("no access token can be read from {path}: {why}"))
         };
         let file = File::open(path).map_err(|why| unfit(&why.to_string()))?;
-        let token = Secret::read(file, LONGEST).map_err(|why| unfit(&why.to_string()))?;
+        let token =
+            Secret::read(file, MAX_TOKEN_FILE_BYTES).map_err(|why| unfit(&why.to_string()))?;
         match TokenDigest::of(token.expose()) {
-            Some(_) => Ok(Self { token: Some(token), id: None, name: None }),
+            Some(_) => Ok(Self { secret: Some(token), id: None, name: None }),
             None => Err(unfit("it holds something else")),
         }
     }
 
     /// A new one, which can do no more than the program needs, and ends by itself.
     pub(super) fn make(
-        server: &Server,
+        api: &ApiClient<'_>,
         integration: &str,
         connection: Option<&str>,
         ttl: Duration,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         let end = Clock::system().now().saturating_add(ttl).unwrap_or(Timestamp::MAX);
         // Programs run side by side, and no two live tokens have one name.
-        let number = random::bytes::<8>().map_err(|why| Failure::of(&why))?;
+        let number = random::bytes::<8>().map_err(|why| CliError::of(&why))?;
         let name = format!("{NAME_PREFIX}{:016x}", u64::from_be_bytes(number));
         let body = json!({
             "name": name,
@@ -63,32 +64,32 @@ impl Grant {
             "connections": connection.map(|name| [name]),
             "expires_at": end.to_string(),
         });
-        let answer = server.post(&tokens(&[]), Some(Secret::new(body.to_string())));
-        let mut answer = answer.map_err(explain)?.json()?;
+        let answer = api.post(&tokens(&[]), Some(Secret::new(body.to_string())));
+        let mut answer = answer.map_err(advise)?.json()?;
         let member =
             |answer: &mut Value, name: &str| match answer.pointer_mut(name).map(Value::take) {
                 Some(Value::String(text)) => Ok(Zeroizing::new(text)),
-                _ => Err(Failure::Because("the server gave no token".to_owned())),
+                _ => Err(CliError::Message("the server gave no token".to_owned())),
             };
         let secret = member(&mut answer, "/token/secret")?;
         let id = member(&mut answer, "/token/id")?.to_string();
-        Ok(Self { token: Some(Secret::new(secret.as_bytes())), id: Some(id), name: Some(name) })
+        Ok(Self { secret: Some(Secret::new(secret.as_bytes())), id: Some(id), name: Some(name) })
     }
 
-    /// What the token is called, if it was made for the program.
+    /// Its name, if it was made for the program.
     pub(super) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The token.
-    pub(super) fn token(&self) -> Option<&Secret> {
-        self.token.as_ref()
+    /// The token itself.
+    pub(super) fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
     }
 
     /// Takes the token back. The program has ended, so that this is no reason to fail.
-    pub(super) fn end(self, server: &Server) {
+    pub(super) fn end(self, api: &ApiClient<'_>) {
         let Some(id) = self.id else { return };
-        if server.delete(&tokens(&[&id])).is_err() {
+        if api.delete(&tokens(&[&id])).is_err() {
             output::note(&format!(
                 "keyferry: the program's token could not be revoked: do it with `keyferry token \
                  revoke {id}`, or wait until it ends"
@@ -97,28 +98,26 @@ impl Grant {
     }
 }
 
-fn tokens(rest: &[&str]) -> server::Path {
+fn tokens(rest: &[&str]) -> ApiPath {
     let segments: Vec<_> = ["tokens"].iter().chain(rest).copied().collect();
-    server::Path::keyferry(&segments)
+    ApiPath::keyferry(&segments)
 }
 
 /// Says what else can be done where no token can be made.
-fn explain(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused(mut sentences) => {
-            sentences.push(
-                "no token can be made for the program: name a file that has one with \
-                 --caller-token-file"
-                    .to_owned(),
-            );
-            Failure::Refused(sentences)
+fn advise(error: CliError) -> CliError {
+    match error {
+        CliError::Api(mut faults) => {
+            let message = "no token can be made for the program: name a file that has one with \
+                           --caller-token-file";
+            faults.push(ApiFault { code: None, message: message.to_owned() });
+            CliError::Api(faults)
         }
         other => other,
     }
 }
 
-/// What the name of each token begins with that is made for a program.
+/// The prefix of the names of tokens that are made for programs.
 const NAME_PREFIX: &str = "run-";
 
 /// More than any token has.
-const LONGEST: usize = 128;
+const MAX_TOKEN_FILE_BYTES: usize = 128;

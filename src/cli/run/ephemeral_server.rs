@@ -5,32 +5,35 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::output::{self, Failure};
-use crate::config::{Options, StoreUrl, Whereabouts};
+use crate::cli::context::CliContext;
+use crate::cli::output::{self, CliError};
+use crate::cli::table::cell;
+use crate::config::{StoreUrl, Whereabouts};
 
 /// A server that runs until it is told to end.
-pub(super) struct Attendant {
+pub(super) struct EphemeralServer {
     child: Child,
-    /// Where its API listens.
+    /// The URL of its API.
     pub(super) api: String,
-    /// Where its proxy listens.
+    /// The URL of its proxy.
     pub(super) proxy: String,
-    /// Where it keeps its files.
-    pub(super) options: Options,
+    /// The context of the commands that talk to it.
+    pub(super) context: CliContext,
     /// Gone with the server, where nothing is to be kept.
     _data: Option<TempDir>,
 }
 
-impl Attendant {
+impl EphemeralServer {
     /// Starts it on free ports and waits until it is ready.
-    pub(super) fn start(options: &Options, found: &Whereabouts) -> Result<Self, Failure> {
+    pub(super) fn start(context: &CliContext, found: &Whereabouts) -> Result<Self, CliError> {
         let program = std::env::current_exe();
         let program = program.map_err(|why| failed(&format!("it does not find itself: {why}")))?;
         let mut command = Command::new(program);
-        let mut options = options.clone();
-        // What keeps nothing keeps no token either, so it is given a place of its own to do so.
+        let mut options = context.options.clone();
+        // A server without a store keeps no token either, so it is given a place to do so.
         let data = if found.store == StoreUrl::Memory {
             let data = super::private_directory().map_err(|why| failed(&why.to_string()))?;
             options.data_dir = Some(data.path().to_owned());
@@ -39,7 +42,7 @@ impl Attendant {
         } else {
             None
         };
-        command.arg("serve");
+        command.args(["serve", "--output", "json"]);
         for (name, value) in [("--config", &options.config), ("--data-dir", &options.data_dir)] {
             if let Some(value) = value {
                 command.arg(name).arg(value);
@@ -48,14 +51,16 @@ impl Attendant {
         command.env("KEYFERRY_PROXY__LISTEN", "[\"127.0.0.1:0\"]");
         command.env("KEYFERRY_API__LISTEN", "127.0.0.1:0");
         command.env("KEYFERRY_LOG__LEVEL", "warn");
-        // In a group of its own: what a terminal tells the program is not for the server.
+        // In a group of its own: the terminal's signals are the program's alone.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|why| failed(&why.to_string()))?;
         let Some((proxy, api)) = read_greeting(&mut child) else {
             let _ended_by_itself = child.wait();
             return Err(failed("it says why above"));
         };
-        Ok(Self { child, api, proxy, options, _data: data })
+        let (environment, format) = (context.environment.clone(), context.format);
+        let context = CliContext { options, environment, format };
+        Ok(Self { child, api, proxy, context, _data: data })
     }
 
     /// Tells it to finish and waits until it has.
@@ -70,21 +75,17 @@ impl Attendant {
     }
 }
 
-/// The addresses of the proxy and the API, once the server says them.
+/// Reads the URLs of the proxy and the API, once the server is ready.
 fn read_greeting(child: &mut Child) -> Option<(String, String)> {
-    let (mut proxy, mut lines) = (None, BufReader::new(child.stdout.as_mut()?).lines());
-    while let Some(Ok(line)) = lines.next() {
-        match line.trim().split_once(' ') {
-            Some(("proxy", address)) => proxy = proxy.or_else(|| Some(address.trim().to_owned())),
-            Some(("API", address)) => return Some((proxy?, address.trim().to_owned())),
-            _ => {}
-        }
-    }
-    None
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut()?).read_line(&mut line).ok()?;
+    let greeting: Value = serde_json::from_str(&line).ok()?;
+    let proxy = greeting.pointer("/proxy/0")?.as_str()?.to_owned();
+    Some((proxy, cell(&greeting, "api")))
 }
 
-fn failed(why: &str) -> Failure {
-    Failure::Because(format!(
+fn failed(why: &str) -> CliError {
+    CliError::Message(format!(
         "no server is running, and none can be started for the program: {why}; start one with \
          `keyferry serve`"
     ))

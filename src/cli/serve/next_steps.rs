@@ -1,4 +1,4 @@
-//! The commands that lead to a first request, for whoever has just started a server.
+//! The commands that lead from a started server to a first request.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::model::connection::Connection;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::IntegrationName;
 
-/// What the commands need to know of the configuration, which the server takes for itself.
-pub(super) struct Next {
+/// The part of the configuration that the commands need; the server takes the whole.
+pub(super) struct NextSteps {
     /// The file that declares connections and callers.
     file: PathBuf,
     /// The integration of callers without a token, where none is needed.
     anonymous: Option<IntegrationName>,
     /// The names by which callers reach the proxy.
     allowed_hosts: Vec<String>,
-    /// The first declared connection that somebody may use; else the first one.
+    /// The first declared connection that a caller may use; else the first one.
     connection: Option<Arc<Connection>>,
     /// The first declared token that may use the connection.
     caller: Option<Caller>,
 }
 
-impl Next {
+impl NextSteps {
     pub(super) fn of(config: &Config, file: Option<&Path>, now: Timestamp) -> Self {
         let anonymous = match config.proxy.caller_auth {
             CallerAuth::Token => None,
@@ -165,8 +165,8 @@ impl Next {
         )
     }
 
-    /// How curl is told to ask a proxy that listens there: by the first address, or by a unix
-    /// socket where there is nothing else; and by a name that the proxy answers to.
+    /// The arguments by which curl asks a proxy that listens there: by the first address, or by a
+    /// unix socket where there is nothing else; and by a name that the proxy answers to.
     fn as_curl_asks(&self, listeners: &[String]) -> String {
         let is_address = |listener: &&String| !listener.starts_with("unix:");
         let listener = listeners.iter().find(is_address).or_else(|| listeners.first());
@@ -205,7 +205,7 @@ fn token_table(integration: &str) -> String {
     )
 }
 
-/// Where the commands look by themselves.
+/// The data directory in which the commands look by themselves.
 const DATA_DIR: &str = "keyferry-data";
 /// The integration of the examples.
 const INTEGRATION: &str = "my_integration";
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn curl_asks_by_a_name_that_the_proxy_answers_to() {
-        let next = Next::of(&Config::default(), None, Timestamp::UNIX_EPOCH);
+        let next = NextSteps::of(&Config::default(), None, Timestamp::UNIX_EPOCH);
         for (listeners, asked) in [
             (&["http://127.0.0.1:8080"][..], "http://127.0.0.1:8080"),
             (&["http://[::]:8080"], "http://[::1]:8080"),

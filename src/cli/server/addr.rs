@@ -1,4 +1,4 @@
-//! The server to ask, and by which name it knows itself.
+//! The server to ask, and the name by which it knows itself.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,20 +8,20 @@ use http::Uri;
 
 use crate::config::Api;
 
-/// Where a server listens.
-pub(super) struct Target {
+/// The address at which a server is asked.
+pub(super) struct ServerAddr {
     /// Host and port to connect to.
     pub(super) host: String,
     pub(super) port: u16,
-    /// What stands in `Host`.
+    /// The value of `Host`.
     pub(super) authority: String,
-    /// What stands before every path.
+    /// The prefix of every path.
     pub(super) base: String,
-    /// For `https`.
+    /// Present for `https`.
     pub(super) tls: Option<Verification>,
 }
 
-/// How the server's certificate is judged.
+/// The rules by which the server's certificate is judged.
 pub(super) struct Verification {
     /// The name that it must be for.
     pub(super) name: String,
@@ -29,7 +29,7 @@ pub(super) struct Verification {
     pub(super) extra: Option<PathBuf>,
 }
 
-impl Target {
+impl ServerAddr {
     /// The server that a URL names.
     pub(super) fn of_url(url: &Uri) -> Self {
         let is_tls = url.scheme_str() == Some("https");
@@ -61,7 +61,7 @@ impl Target {
         }
     }
 
-    /// Whether a secret may be sent there: nobody can read along.
+    /// Tells whether a secret may be sent there: nobody can read along.
     pub(super) fn keeps_secrets(&self) -> bool {
         let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
         self.tls.is_some()
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ServerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
@@ -111,7 +111,7 @@ mod tests {
             ("http://localhost/", "http://localhost:80"),
             ("https://[::1]/base/", "https://[::1]:443/base"),
         ] {
-            assert_eq!(Target::of_url(&parse(text).unwrap()).to_string(), printed);
+            assert_eq!(ServerAddr::of_url(&parse(text).unwrap()).to_string(), printed);
         }
         for text in ["", "127.0.0.1:8081", "ftp://a", "http://u:p@a", "http://a?q", "/x"] {
             assert!(parse(text).is_err(), "{text}");
@@ -133,7 +133,7 @@ mod tests {
             ("http://[::2]", false),
             ("http://0.0.0.0", false),
         ] {
-            assert_eq!(Target::of_url(&parse(url).unwrap()).keeps_secrets(), kept, "{url}");
+            assert_eq!(ServerAddr::of_url(&parse(url).unwrap()).keeps_secrets(), kept, "{url}");
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
     fn a_server_on_every_address_is_asked_at_loopback() {
         let ask = |listen: &str| {
             let api = Api { listen: listen.parse().unwrap(), ..Api::default() };
-            Target::of_api(&api).to_string()
+            ServerAddr::of_api(&api).to_string()
         };
         assert_eq!(ask("0.0.0.0:1"), "http://127.0.0.1:1");
         assert_eq!(ask("[::]:1"), "http://[::1]:1");

@@ -1,13 +1,13 @@
-//! What the program will find: a mistake in it is told before the program meets a refusal that it
-//! may not show.
+//! A look at what the program will find: a mistake in it is told before the program meets a refusal
+//! that it may not show.
 
-use std::path::Path as Directory;
+use std::path::Path;
 
 use http::Uri;
 use serde_json::Value;
 
-use crate::cli::output::{self, Failure};
-use crate::cli::server::{Path, Server};
+use crate::cli::output::{self, CliError};
+use crate::cli::server::{ApiClient, ApiPath};
 use crate::cli::table::cell;
 use crate::model::connection::ConnectionType;
 
@@ -16,30 +16,35 @@ use crate::model::connection::ConnectionType;
 ///
 /// # Errors
 /// When there is no such connection.
-pub(super) fn need(server: &Server, integration: &str, connection: &str) -> Result<(), Failure> {
+pub(super) fn need(
+    api: &ApiClient<'_>,
+    integration: &str,
+    connection: &str,
+) -> Result<(), CliError> {
     for kind in ConnectionType::ALL {
-        match server.look(&Path::connection(integration, kind, connection)) {
+        match api.find(&ApiPath::connection(integration, kind, connection)) {
             Ok(None) => {}
             Ok(Some(answer)) => {
                 let answer = answer.json()?;
                 note_unusable(answer.get(kind.as_str()).unwrap_or(&answer));
                 return Ok(());
             }
-            Err(Failure::Refused(_)) => return Ok(()),
+            Err(CliError::Api(_)) => return Ok(()),
             Err(failure) => return Err(failure),
         }
     }
-    Err(Failure::Because(format!(
+    Err(CliError::Message(format!(
         "the integration {integration} has no connection {connection}: `keyferry connection list` \
          shows those that it has"
     )))
 }
 
 /// Says so where the integration has no connection, for more often than not another was meant, and
-/// which of those that it has can't be used, as far as the first page tells. `data` is where a server that was started for the program alone keeps its files.
-pub(super) fn warn(server: &Server, integration: &str, data: Option<&Directory>) {
-    let path = Path::zis(&["integrations", integration, "connections", "all"]);
-    let listing = server.get(&path).and_then(|answer| answer.json());
+/// which of its connections can't be used, as far as the first page tells. `data` is the data
+/// directory of a server that was started for the program alone.
+pub(super) fn warn(api: &ApiClient<'_>, integration: &str, data: Option<&Path>) {
+    let path = ApiPath::zis(&["integrations", integration, "connections", "all"]);
+    let listing = api.get(&path).and_then(|answer| answer.json());
     let Ok(listing) = listing else { return };
     let lists = ConnectionType::ALL.iter().filter_map(|kind| listing.get(kind.as_str()));
     let connections: Vec<_> = lists.filter_map(Value::as_array).flatten().collect();
@@ -72,9 +77,9 @@ fn note_unusable(connection: &Value) {
     }
 }
 
-/// Where the server's proxy listens; a unix socket is not among it.
-pub(super) fn proxies(server: &Server) -> Result<Vec<Uri>, Failure> {
-    let answer = server.get(&Path::keyferry(&["server"]))?.json()?;
+/// The addresses of the server's proxy, without unix sockets.
+pub(super) fn proxies(api: &ApiClient<'_>) -> Result<Vec<Uri>, CliError> {
+    let answer = api.get(&ApiPath::keyferry(&["server"]))?.json()?;
     let told = answer.pointer("/server/proxy").and_then(Value::as_array);
     let parsed = told.into_iter().flatten().filter_map(Value::as_str);
     let addresses = parsed.filter_map(|text| text.parse::<Uri>().ok());
