@@ -8,6 +8,7 @@ mod body;
 mod ca;
 mod check;
 mod client;
+mod completions;
 mod confirm;
 mod connection;
 mod context;
@@ -16,6 +17,7 @@ mod explain;
 mod health;
 mod integration;
 mod key;
+mod man;
 mod output;
 mod run;
 mod secret;
@@ -28,7 +30,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use self::context::CliContext;
 use self::output::{CliError, OutputFormat};
@@ -110,6 +112,12 @@ enum Command {
     /// Restores a backup into a data directory that has no store
     #[command(after_help = examples::RESTORE)]
     Restore(backup::Arguments),
+    /// Prints a script by which a shell completes this command line
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(completions::Arguments),
+    /// Writes the manual, a page for each command
+    #[command(after_help = examples::MAN)]
+    Man(man::Arguments),
 }
 
 impl Command {
@@ -127,6 +135,8 @@ impl Command {
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Backup(arguments) => backup::back_up(&arguments, context),
             Self::Restore(arguments) => backup::restore(&arguments, context),
+            Self::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+            Self::Man(arguments) => man::run(&arguments, Arguments::command(), context),
         }
     }
 }
@@ -151,8 +161,6 @@ const CONFIG_HELP: &str = "The configuration file [env: KEYFERRY_CONFIG] [defaul
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     /// A command and all below it.

@@ -182,3 +182,13 @@ Examples:
 pub(super) const RESTORE: &str = "\
 Examples:
   keyferry restore keyferry.backup --data-dir /var/lib/keyferry";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  keyferry completions bash > ~/.local/share/bash-completion/completions/keyferry
+  keyferry completions zsh > ~/.zfunc/_keyferry
+  keyferry completions fish > ~/.config/fish/completions/keyferry.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  keyferry man ~/.local/share/man/man1";

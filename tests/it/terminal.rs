@@ -1,4 +1,4 @@
-//! The command line as a person at a terminal has it: help, questions
+//! The command line as a person at a terminal has it: help, completions, the manual, questions
 //! before something is deleted; and its errors, as a script reads them.
 
 use std::fs::{self, File};
@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::origin::Origin;
 use crate::support::world::{Running, World};
@@ -73,7 +74,7 @@ fn at_terminal(mut command: Command, typed: &str) -> Ended {
 
 #[test]
 fn help_works_beside_its_option() {
-    for command in ["", "connection", "connection create", "token revoke"] {
+    for command in ["", "connection", "connection create", "token revoke", "completions"] {
         let by_option = run(&format!("{command} --help"));
         let by_command = run(&format!("help {command}"));
         assert_eq!((by_command.code, by_command.out), (Some(0), by_option.out), "{command}");
@@ -100,6 +101,73 @@ fn required_options_defaults_and_variables_stand_in_the_help() {
     ] {
         assert!(create.contains(words), "{words}: {create}");
     }
+}
+
+#[test]
+fn every_shell_has_its_completions() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = run(&format!("completions {shell}"));
+        assert_eq!((script.code, script.err.as_str()), (Some(0), ""), "{shell}");
+        assert!(script.out.contains("allowed-domain"), "{shell}");
+    }
+    assert_eq!(run("completions tcsh").code, Some(2));
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("keyferry.bash"), run("completions bash").out).unwrap();
+    let complete = |words: &str| {
+        let count = words.split(' ').count() - 1;
+        let script = format!(
+            "source ./keyferry.bash; complete -p keyferry; COMP_WORDS=({words}); COMP_CWORD={count}; \
+             set -- {words}; _keyferry keyferry \"${{@: -1}}\" \"${{@: -2:1}}\"; \
+             echo \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "-c", &script]).current_dir(&directory);
+        let completed = ended(bash);
+        assert_eq!((completed.code, completed.err.as_str()), (Some(0), ""), "{words}");
+        completed.out
+    };
+    let commands = complete("keyferry conn");
+    assert!(commands.contains(" -F _keyferry keyferry\n"), "{commands}");
+    assert_eq!(commands.lines().last(), Some("connection"));
+    assert_eq!(complete("keyferry connection cr").lines().last(), Some("create"));
+    let option = complete("keyferry connection create --allowed");
+    assert_eq!(option.lines().last(), Some("--allowed-domain"));
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let directory = TempDir::new().unwrap();
+    let pages = directory.path().join("share/man1");
+    let made = run(&format!("man {} --output json", pages.display()));
+    assert_eq!((made.code, made.err.as_str()), (Some(0), ""), "{made:?}");
+    let told: Value = serde_json::from_str(&made.out).unwrap();
+    let count = told["pages"].as_array().unwrap().len();
+    assert_eq!(fs::read_dir(&pages).unwrap().count(), count);
+    assert!(count > 30, "{count}");
+    for page in fs::read_dir(&pages).unwrap() {
+        let page = page.unwrap().path();
+        let text = fs::read_to_string(&page).unwrap();
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        assert!(text.contains(&format!("\n.TH {name} 1 ")), "{text}");
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLES"] {
+            assert!(text.contains(&format!("\n.SH {section}\n")), "{name}: {section}");
+        }
+        // A line of prose that begins with a dot or an apostrophe would be a request.
+        let known = ["TH", "SH", "TP", "IP", "RS", "RE", "PP", "nf", "fi", "ie", "el", "br", "sp"];
+        for request in text.lines().filter_map(|line| line.strip_prefix('.')) {
+            assert!(known.iter().any(|known| request.starts_with(known)), "{name}: .{request}");
+        }
+    }
+    let create = fs::read_to_string(pages.join("keyferry-connection-create.1")).unwrap();
+    assert!(create.contains("\nprintenv PASSWORD") || create.contains("  printenv PASSWORD"));
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let refused = run(&format!("man {}", file.display()));
+    assert!(refused.code == Some(1) && refused.err.contains("name another directory"));
 }
 
 #[tokio::test]
