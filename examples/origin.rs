@@ -33,9 +33,19 @@ use tokio_rustls::TlsAcceptor;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+const USAGE: &str = "usage: origin DIRECTORY NAME…: listens on a free port of 127.0.0.1 with a \
+                     certificate for each NAME, and keeps in DIRECTORY the CA and every request";
+
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let directory = PathBuf::from(arguments.next().ok_or("usage: origin DIRECTORY NAME…")?);
+    let first = arguments.next().ok_or(USAGE)?;
+    if ["--help", "-h"].contains(&first.as_str()) {
+        return Ok(announce(&format!("{USAGE}\n"))?);
+    }
+    if first.starts_with('-') {
+        return Err(USAGE.into());
+    }
+    let directory = PathBuf::from(first);
     let names: Vec<String> = arguments.collect();
     fs::create_dir_all(&directory)?;
     let acceptor = TlsAcceptor::from(Arc::new(certify(&directory, names)?));

@@ -260,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_file_of_another_user_is_refused_whatever_its_mode() {
+        // Nobody else can give a file away.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let parent = TempDir::new().unwrap();
+        let opened = DataDir::open(&parent.path().join("data")).unwrap();
+        let path = opened.admin_token().unwrap().path;
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        for mode in [0o600, 0o644] {
+            set_mode(&path, mode);
+            let refusal = opened.admin_token().unwrap_err();
+            assert!(matches!(refusal, DataDirError::File(SecretFileError::Foreign(_))), "{mode:o}");
+            assert!(refusal.to_string().contains("chown"), "{refusal}");
+        }
+    }
+
+    #[test]
     fn a_running_servers_token_is_found_without_disturbing_it() {
         let parent = TempDir::new().unwrap();
         let path = parent.path().join("data");

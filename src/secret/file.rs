@@ -16,7 +16,14 @@ pub enum SecretFileError {
     /// It can't be read or written.
     #[error("the file {} can't be used: make it readable and writable, or move it away", .0.display())]
     Unusable(PathBuf, #[source] io::Error),
-    /// Others may read or change it, or it belongs to somebody else.
+    /// It belongs to another user, who may read and change it.
+    #[error(
+        "the secret file {} belongs to another user: run this as that user, or give the file to \
+         this one with chown if nobody else has read it",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+    /// Others may read or change it.
     #[error(
         "others can read or change the secret file {}: make a new one (move this away and start \
          again), or run chmod 600 on it if nobody has read it",
@@ -39,7 +46,10 @@ pub fn read(path: &Path, longest: usize) -> Result<Option<Secret>, SecretFileErr
     };
     // The open file is judged, not its name, so that nobody can exchange it in between.
     let metadata = file.metadata().map_err(unusable)?;
-    if metadata.mode() & 0o077 != 0 || !is_ours(&metadata) {
+    if !is_ours(&metadata) {
+        return Err(SecretFileError::Foreign(path.to_path_buf()));
+    }
+    if metadata.mode() & 0o077 != 0 {
         return Err(SecretFileError::Exposed(path.to_path_buf()));
     }
     let mut content = Zeroizing::new(Vec::with_capacity(longest + 1));
