@@ -1,8 +1,8 @@
-//! The way out: the only door to the network.
+//! Sends requests to origins. No other room opens conns to the network.
 //!
-//! Owns DNS, the judgement of addresses, verified TLS and the pool of upstream conns; promises
-//! that nothing leaves but a [`Departure`], to the judged address of its origin; must never know
-//! why a request was allowed or who sent it.
+//! Owns DNS, the judgment of addresses, verified TLS and the pool of upstream conns; promises that
+//! only a [`Departure`] is sent, and only to a judged address of its origin; must never know the
+//! reason why a request was allowed, nor its caller.
 
 mod address;
 mod body;
@@ -48,33 +48,33 @@ pub use resolve::{Lookup, Resolver, SystemResolver};
 pub use send::{DedicatedConn, Upstream};
 pub use tls::{RootsError, TlsClients};
 
-/// What the operator says about the way out.
+/// The operator's settings for conns to origins.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
-    /// How long a name may take to resolve.
+    /// The longest time to resolve a name.
     pub resolve_timeout: Duration,
-    /// How long TCP and TLS may take together.
+    /// The longest time for TCP and TLS together.
     pub connect_timeout: Duration,
-    /// How long the origin may be silent before its response head, once it has the request.
+    /// The longest time from the request's last byte to the response's head.
     pub response_timeout: Duration,
-    /// How long an idle conn is kept.
+    /// The longest time that an idle conn is kept.
     pub idle_timeout: Duration,
-    /// How many idle conns are kept for one origin and integration, over all workers.
+    /// The number of idle conns for one origin and integration, over all workers.
     pub max_idle_per_origin: usize,
-    /// Whether HTTP/2 is offered.
+    /// Offers HTTP/2 in ALPN.
     pub http2: bool,
-    /// Certificates of further authorities.
+    /// Certificates of further CAs.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// Networks allowed beyond the public internet.
     pub allow_networks: Vec<IpNet>,
-    /// Pinned names: host and port to the address to dial.
+    /// The addresses of pinned names, by host and port.
     pub pins: HashMap<(HostName, u16), SocketAddr>,
 }
 
-/// Settings made ready for use; replaced as a whole on reload.
+/// The settings in a form for use, replaced as a whole by a reload.
 #[derive(Debug)]
 pub struct UpstreamRules {
-    /// Which rules these are; conns made under other rules are not reused.
+    /// The number of these rules. Conns that were opened under another number are not reused.
     pub generation: u64,
     /// The settings.
     pub settings: Settings,
@@ -82,6 +82,6 @@ pub struct UpstreamRules {
     pub guard: Guard,
     /// TLS client configurations.
     pub tls: TlsClients,
-    /// Names to addresses.
+    /// The look-ups of names.
     pub names: Arc<NameLookups>,
 }

@@ -93,7 +93,7 @@ async fn send(shared: &Shared, errand: Errand) -> Result<Delivered, String> {
     let (head, body) = answer.into_parts();
     let body = Beginning::read(body).await;
     let total = milliseconds(begun.elapsed());
-    let dialed = proxy.upstream.dialed();
+    let dialed = proxy.upstream.last_dial_times();
     let opening = dialed.map(|dialed| dialed.connect + dialed.tls).unwrap_or_default();
     let times = Times {
         total,

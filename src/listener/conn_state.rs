@@ -137,7 +137,7 @@ impl ConnState {
         }
     }
 
-    /// Starts the deadline of the first head anew, after a TLS handshake.
+    /// Restarts the deadline of the first head, after a TLS handshake.
     pub(super) fn restart_head_deadline(&self) {
         self.since.store(self.now(), Relaxed);
     }

@@ -167,9 +167,9 @@ impl Provider {
             );
             unsent(&error)
         };
-        let opened = self.upstream.open_alone(&rules, departure).await.map_err(failed)?;
+        let opened = self.upstream.open_dedicated(&rules, departure).await.map_err(failed)?;
         before_asking.await?;
-        let reply = self.upstream.send_opened(&rules, opened).await.map_err(failed)?;
+        let reply = self.upstream.send_on(&rules, opened).await.map_err(failed)?;
         let (status, retry_after) = (reply.status(), retry_after(reply.headers()));
         Ok(TokenResponse { status, retry_after, body: collect(reply).await? })
     }

@@ -1,10 +1,10 @@
-//! What kind of address an IP address is: the IANA special-purpose registries as one function.
+//! Classifies IP addresses by the IANA special-purpose registries.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// The kind of an address. Only [`AddressClass::Public`] may be dialled unless the operator
+/// The kind of an address. Only [`AddressClass::Public`] may be dialed unless the operator
 /// allows more.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum AddressClass {
@@ -32,7 +32,7 @@ pub enum AddressClass {
     Private,
     /// The public internet.
     Public,
-    /// Reserved, or assigned to a protocol (RFC 6890), or outside what is assigned at all.
+    /// Reserved, assigned to a protocol (RFC 6890), or not assigned.
     Reserved,
     /// Site-local, deprecated (RFC 3879).
     SiteLocal,
@@ -85,8 +85,8 @@ pub fn classify(address: IpAddr) -> AddressClass {
     }
 }
 
-/// The IPv4 addresses to which a translated IPv6 address may lead in the end; `prefix` is the length
-/// of the network by which the operator allows it, if there is one.
+/// The IPv4 addresses that are embedded in an IPv6 address, to which a translator may forward.
+/// `prefix` is the length of the network by which the operator allows the address.
 #[must_use]
 pub(super) fn embedded_v4(address: Ipv6Addr, prefix: Option<u8>) -> Vec<Ipv4Addr> {
     let octets = address.octets();
@@ -105,11 +105,11 @@ pub(super) fn embedded_v4(address: Ipv6Addr, prefix: Option<u8>) -> Vec<Ipv4Addr
     }
 }
 
-/// Under `64:ff9b:1::/48` a network chooses its own prefix (RFC 8215), whose length says where the
-/// IPv4 address stands (RFC 6052 §2.2). Where all of it is allowed, the prefix may be that, or a
-/// longer one: then both places are looked at. Where there is no address, there are zeros.
+/// The IPv4 addresses embedded in an address of `64:ff9b:1::/48`. A network chooses its own prefix
+/// there (RFC 8215), and the prefix's length decides the position of the IPv4 address (RFC 6052
+/// §2.2). For the whole `/48` both common positions are read; an unused position is zeros.
 fn local_translation(octets: [u8; 16], last: Ipv4Addr, prefix: u8) -> Vec<Ipv4Addr> {
-    // The ninth octet is never part of it.
+    // The ninth octet (`u`) is never part of the IPv4 address.
     let [.., o6, o7, _, o9, o10, o11, o12, _, _, _] = octets;
     match prefix {
         96.. => vec![last],
@@ -124,10 +124,10 @@ fn local_translation(octets: [u8; 16], last: Ipv4Addr, prefix: u8) -> Vec<Ipv4Ad
     }
 }
 
-/// RFC 8215.
+/// The first octets of `64:ff9b:1::/48` (RFC 8215).
 const LOCAL_TRANSLATION: [u8; 6] = [0, 0x64, 0xff, 0x9b, 0, 1];
 
-/// The first block that contains the address decides, so narrower ones stand first.
+/// The first block that contains an address decides, so narrower blocks come first.
 static V4: [(IpNet, AddressClass); 21] = [
     v4([0, 0, 0, 0], 8, AddressClass::ThisNetwork),
     v4([10, 0, 0, 0], 8, AddressClass::Private),

@@ -1,4 +1,4 @@
-//! Bodies on the way out.
+//! The bodies of requests to origins.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use tokio::time::Sleep;
 
 use crate::clock::instant;
 
-/// Why a body failed.
+/// The reason why a body failed.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request's body: none, or a stream whose progress can be watched.
+/// A request's body: empty, or a stream whose progress can be watched.
 #[derive(Debug)]
 pub struct Outgoing(Option<Streamed>);
 
@@ -26,27 +26,27 @@ pub struct Outgoing(Option<Streamed>);
 struct Streamed {
     body: UnsyncBoxBody<Bytes, BodyError>,
     progress: Arc<Progress>,
-    /// Held back until the origin asks for it (RFC 9110 §10.1.1), or has been silent for so long
-    /// that it may not know how to ask.
+    /// The timer of a body that waits for 100 (Continue) (RFC 9110 §10.1.1). When it fires the body
+    /// is sent anyway, because many origins never say 100.
     hold: Option<Pin<Box<Sleep>>>,
     drops_trailers: bool,
 }
 
-/// How far a body has come.
+/// The progress of a body.
 #[derive(Debug)]
 pub(super) struct Progress {
     begun: Instant,
-    /// The time when a part of it was last taken or written, in milliseconds since the beginning.
+    /// The time at which data was last read or written, in milliseconds since `begun`.
     moved_ms: AtomicU64,
-    /// Whether the next frame is the caller's to send.
-    awaited: AtomicBool,
+    /// Set while the next frame is to come from the caller.
+    waits_for_caller: AtomicBool,
 }
 
-/// How long an origin may take to say 100; clients that ask for it wait about as long.
+/// The longest time to wait for 100 (Continue). Clients wait about as long.
 const MAX_HOLD_BACK: Duration = Duration::from_secs(1);
 
 impl Outgoing {
-    /// No body.
+    /// An empty body.
     #[must_use]
     pub fn empty() -> Self {
         Self(None)
@@ -62,7 +62,7 @@ impl Outgoing {
         Self(Some(Streamed { body, progress, hold: None, drops_trailers: false }))
     }
 
-    /// Holds the body back until the origin says 100 (Continue), for a moment at most.
+    /// Holds the body back until the origin says 100 (Continue), for a second at most.
     #[must_use]
     pub fn after_continue(mut self) -> Self {
         if let Some(streamed) = &mut self.0 {
@@ -71,48 +71,48 @@ impl Outgoing {
         self
     }
 
-    /// Leaves the body's trailers out.
+    /// Has the trailers dropped.
     pub(super) fn drop_trailers(&mut self) {
         if let Some(streamed) = &mut self.0 {
             streamed.drops_trailers = true;
         }
     }
 
-    /// Lets the body go at once.
+    /// Ends the wait for 100 (Continue).
     pub(super) fn release(&mut self) {
         if let Some(streamed) = &mut self.0 {
             streamed.hold = None;
         }
     }
 
-    /// Whether the body is still held back.
+    /// Tells whether the body still waits for 100 (Continue).
     pub(super) fn is_held(&self) -> bool {
         self.0.as_ref().is_some_and(|streamed| streamed.hold.is_some())
     }
 
-    /// Whether there is no body.
+    /// Tells whether there is no body.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// A part of what was taken has been written.
-    pub(super) fn moved(&self) {
+    /// Notes that data was written.
+    pub(super) fn note_progress(&self) {
         if let Some(streamed) = &self.0 {
-            streamed.progress.moved();
+            streamed.progress.note_progress();
         }
     }
 
-    /// Notes that the next move is the origin's: it takes no more for now.
-    pub(super) fn awaits_origin(&self) {
+    /// Notes that the body now waits for the origin, which accepts no more data.
+    pub(super) fn note_waits_for_origin(&self) {
         if let Some(streamed) = &self.0 {
-            streamed.progress.awaited.store(false, Relaxed);
+            streamed.progress.waits_for_caller.store(false, Relaxed);
         }
     }
 
-    /// The time that nothing was taken or written of it.
-    pub(super) fn still(&self) -> Duration {
-        self.0.as_ref().map_or(Duration::ZERO, |streamed| streamed.progress.still())
+    /// The time since data was last read or written.
+    pub(super) fn idle_time(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |streamed| streamed.progress.idle_time())
     }
 
     pub(super) fn progress(&self) -> Option<Arc<Progress>> {
@@ -122,24 +122,28 @@ impl Outgoing {
 
 impl Progress {
     fn new() -> Self {
-        Self { begun: instant(), moved_ms: AtomicU64::new(0), awaited: AtomicBool::new(false) }
+        Self {
+            begun: instant(),
+            moved_ms: AtomicU64::new(0),
+            waits_for_caller: AtomicBool::new(false),
+        }
     }
 
-    /// A part of the body was taken or written.
-    pub(super) fn moved(&self) {
+    /// Notes that data was read or written.
+    pub(super) fn note_progress(&self) {
         let passed = instant().saturating_duration_since(self.begun).as_millis();
         self.moved_ms.store(u64::try_from(passed).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// The time that nothing was taken or written.
-    pub(super) fn still(&self) -> Duration {
+    /// The time since data was last read or written.
+    pub(super) fn idle_time(&self) -> Duration {
         let moved = Duration::from_millis(self.moved_ms.load(Relaxed));
         instant().saturating_duration_since(self.begun).saturating_sub(moved)
     }
 
-    /// Whether we wait for the caller, and not for the origin.
-    pub(super) fn is_awaited(&self) -> bool {
-        self.awaited.load(Relaxed)
+    /// Tells whether the body waits for the caller, rather than for the origin.
+    pub(super) fn waits_for_caller(&self) -> bool {
+        self.waits_for_caller.load(Relaxed)
     }
 }
 
@@ -160,12 +164,12 @@ impl Body for Outgoing {
         if streamed.drops_trailers
             && matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers())
         {
-            // They are the last that comes.
+            // Trailers are the last frame.
             frame = Poll::Ready(None);
         }
-        streamed.progress.awaited.store(frame.is_pending(), Relaxed);
+        streamed.progress.waits_for_caller.store(frame.is_pending(), Relaxed);
         if frame.is_ready() {
-            streamed.progress.moved();
+            streamed.progress.note_progress();
         }
         frame
     }

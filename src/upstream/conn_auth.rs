@@ -1,11 +1,11 @@
-//! Authentication of a conn itself, as NTLM does it, and Negotiate (RFC 4559 §6): no two requests
-//! may share such a conn.
+//! Detects schemes that authenticate a conn instead of a request, as NTLM and Negotiate do (RFC
+//! 4559 §6). Two requests must not share such a conn.
 
 use http::{HeaderMap, Response, StatusCode, header};
 
-/// `true` when this exchange is part of one.
+/// Tells whether an exchange belongs to such a scheme.
 pub(super) fn is_bound_to_conn<B>(request: &HeaderMap, response: &Response<B>) -> bool {
-    // Challenges come in lists (RFC 9110 §11.6.1), credentials do not.
+    // A field may list several challenges (RFC 9110 §11.6.1), but has one set of credentials.
     let is_asked_for = response.status() == StatusCode::UNAUTHORIZED
         && response
             .headers()
@@ -19,7 +19,7 @@ pub(super) fn is_bound_to_conn<B>(request: &HeaderMap, response: &Response<B>) -
             .any(|line| has_conn_scheme(line.as_bytes()))
 }
 
-/// Tells whether this challenge, or these credentials, are of a scheme that authenticates a conn.
+/// Tells whether a challenge or credentials are of such a scheme.
 fn has_conn_scheme(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
     CONN_SCHEMES.iter().any(|scheme| {

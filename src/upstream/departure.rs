@@ -1,4 +1,4 @@
-//! A request that is fit to leave.
+//! Departures: requests that are ready to be sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 use crate::model::target::has_unparsable;
 
-/// The permit's connection has a secret that could not be opened, so nothing can be sent.
+/// The permit's connection has no credential, because its secret could not be opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the connection's secret is sealed")]
 pub struct SecretUnavailable;
 
-/// A departure is not to leave any more.
+/// A departure that must not be sent any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("what is in force has changed since it was decided")]
 pub struct DepartureWithdrawn;
@@ -36,36 +36,37 @@ pub enum NotRenewed {
     Elsewhere,
 }
 
-/// A look at a departure when there is a conn for it, right before its first byte is written: time
-/// may have passed since it was decided.
+/// The check of a departure right before its first byte is written. Waiting for a conn takes time,
+/// in which connections and tokens may change.
 pub trait FinalCheck: Sync {
-    /// Lets the departure go as it is, or as it is now to be.
+    /// Lets the departure be sent, if need be with its connection's current credential.
     ///
     /// # Errors
-    /// [`DepartureWithdrawn`] when it is not to leave any more.
+    /// [`DepartureWithdrawn`] when it must not be sent any more.
     fn check(&self, departure: &mut Departure) -> Result<CheckedDeparture, DepartureWithdrawn>;
 
-    /// Changes whenever the next look may find something else, but for the passing of time.
+    /// A counter that changes whenever another check may have another result. Expiry is not
+    /// counted: [`Self::ends_in`] has it.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// The time until the caller's token ends, if it does.
+    /// The time until the caller's token expires; `None` for never.
     fn ends_in(&self) -> Option<Duration>;
 }
 
-/// A departure that may leave.
+/// The result of a check: the departure may be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CheckedDeparture {
-    /// As it was before.
+    /// The departure is unchanged.
     AsItWas,
-    /// With the credential that its connection has now.
+    /// The departure has its connection's current credential.
     Renewed,
 }
 
-/// A request with the warrant under which it leaves.
+/// A request and the right by which it is sent.
 ///
-/// A [`Permit`] makes one, and it carries the credential of the permit's own connection: a request
-/// can't leave without permission, nor with another connection's secret. A [`TokenEndpoint`] makes
-/// the only other kind, which goes to that endpoint.
+/// Making one needs a [`Permit`], whose connection's credential it carries: a request can't be sent
+/// without a permit, nor with another connection's secret. The only other kind is made of a
+/// [`TokenEndpoint`], and is sent to that endpoint.
 ///
 /// ```
 /// use http::Request;
@@ -77,7 +78,7 @@ pub enum CheckedDeparture {
 /// }
 /// ```
 ///
-/// Without a permit there is none (E0061: an argument is missing), nor one made by hand (E0451):
+/// It can't be made without a permit (E0061: an argument is missing), nor field by field (E0451):
 ///
 /// ```compile_fail,E0061
 /// use http::Request;
@@ -93,32 +94,34 @@ pub enum CheckedDeparture {
 /// use keyferry::model::permit::Permit;
 /// use keyferry::upstream::{Departure, Outgoing};
 ///
-/// fn forge(permit: Permit, request: Request<Outgoing>) -> Departure { Departure { warrant: permit,
-/// request: Box::new(request), alone: false, drops_trailers: true } }
+/// fn forge(right: Permit, request: Request<Outgoing>) -> Departure {
+///     let request = Box::new(request);
+///     Departure { right, request, dedicated: false, drops_trailers: true }
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Departure {
-    warrant: SendRight,
-    /// In a box: it is handed on several times before it is sent.
+    right: SendRight,
+    /// Boxed, because it is moved several times before it is sent.
     request: Box<Request<Outgoing>>,
-    /// Whether it needs a conn of its own, over HTTP/1.1.
-    alone: bool,
-    /// Whether the body's trailers stay behind.
+    /// Set for a request that needs an HTTP/1.1 conn of its own.
+    dedicated: bool,
+    /// Set when the body's trailers must not be sent.
     drops_trailers: bool,
 }
 
-/// By what right a request leaves.
+/// The right to send a request.
 #[derive(Debug)]
 enum SendRight {
-    /// A caller may use a connection at an origin.
+    /// A caller's permit.
     Permit(Permit),
-    /// The program itself asks a registered token endpoint.
+    /// A registered token endpoint, which the proxy itself asks.
     TokenEndpoint(Box<TokenEndpoint>),
 }
 
 impl Departure {
-    /// Aims `request` at the permit's origin and injects the credential, last and alone: every
-    /// value that the field had is gone.
+    /// Sets `Host` to the permit's origin and injects the credential as the last step. It replaces
+    /// every value that the field had.
     ///
     /// # Errors
     /// [`SecretUnavailable`] when the connection has no credential to inject.
@@ -131,14 +134,14 @@ impl Departure {
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
         headers.insert(credential.field(), credential.expose().clone());
-        let (warrant, request) = (SendRight::Permit(permit), Box::new(request));
-        Ok(Self { warrant, request, alone: upgrade, drops_trailers: false })
+        let (right, request) = (SendRight::Permit(permit), Box::new(request));
+        Ok(Self { right, request, dedicated: upgrade, drops_trailers: false })
     }
 
-    /// Tells whether the credential is this connection's, as it is in force now.
+    /// Tells whether the departure carries the credential of `connection`.
     #[must_use]
     pub fn is_for(&self, connection: &Arc<Connection>) -> bool {
-        let SendRight::Permit(permit) = &self.warrant else { return false };
+        let SendRight::Permit(permit) = &self.right else { return false };
         let ours = permit.connection();
         Arc::ptr_eq(ours, connection)
             || (is_same(ours, connection)
@@ -148,22 +151,24 @@ impl Departure {
                     .is_some_and(|(ours, now)| ours.same_as(now)))
     }
 
-    /// Puts another permit for the same origin in the place of the one that there was, and the
-    /// credential of its connection in the place of the old one. `strip` takes out every spelling
-    /// of a field that carries a credential.
+    /// Replaces the permit by another one for the same origin and connection name, and the
+    /// credential by that of its connection. `strip` removes every spelling of a credential's
+    /// field.
     ///
     /// # Errors
-    /// [`NotRenewed`] says why it can't; then nothing has changed.
+    /// [`NotRenewed`] says why that is impossible; then nothing has changed.
     pub fn renew(
         &mut self,
         permit: Permit,
         strip: impl FnOnce(&mut HeaderMap, &HeaderName),
     ) -> Result<(), NotRenewed> {
-        let SendRight::Permit(before) = &self.warrant else { return Err(NotRenewed::Elsewhere) };
+        // 1. The new permit must be for the same origin and connection.
+        let SendRight::Permit(before) = &self.right else { return Err(NotRenewed::Elsewhere) };
         let (old, new) = (before.connection(), permit.connection());
         if before.origin() != permit.origin() || !is_same(old, new) {
             return Err(NotRenewed::Elsewhere);
         }
+        // 2. Remove the old credential, and what the caller may have sent under the new name.
         let credential = new.credential().ok_or(NotRenewed::Sealed)?;
         let headers = self.request.headers_mut();
         if let header::Entry::Occupied(field) = headers.entry(old.field()) {
@@ -172,61 +177,63 @@ impl Departure {
         if old.field() != credential.field() {
             strip(headers, credential.field());
         }
+        // 3. Inject the new one. Trailers were filtered for the old field's name only.
         headers.insert(credential.field(), credential.expose().clone());
         if old.field() != credential.field() {
-            // They were to be filtered for the old field.
             self.drops_trailers = true;
             self.request.body_mut().drop_trailers();
         }
-        self.warrant = SendRight::Permit(permit);
+        self.right = SendRight::Permit(permit);
         Ok(())
     }
 
-    /// Aims `request` at a token endpoint, on a conn of its own: whether a conn that was kept has
-    /// died can't be told from an answer that was lost, which here would matter.
+    /// Makes a departure to a token endpoint. It gets a conn of its own: on a reused one, a dead
+    /// conn can't be told from a lost answer, and a lost answer may cost the refresh token.
     #[must_use]
     pub fn to_token_endpoint(endpoint: TokenEndpoint, mut request: Request<Outgoing>) -> Self {
         let mut parts = uri::Parts::default();
         parts.path_and_query = Some(endpoint.target().clone());
         *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
         request.headers_mut().insert(header::HOST, endpoint.origin().host_field());
-        let warrant = SendRight::TokenEndpoint(Box::new(endpoint));
-        Self { warrant, request: Box::new(request), alone: true, drops_trailers: false }
+        let right = SendRight::TokenEndpoint(Box::new(endpoint));
+        Self { right, request: Box::new(request), dedicated: true, drops_trailers: false }
     }
 
     pub(super) fn origin(&self) -> &Origin {
-        self.warrant.origin()
+        self.right.origin()
     }
 
     pub(super) fn integration(&self) -> &IntegrationName {
-        match &self.warrant {
+        match &self.right {
             SendRight::Permit(permit) => permit.connection().integration(),
             SendRight::TokenEndpoint(endpoint) => endpoint.integration(),
         }
     }
 
-    /// Whether the request needs a conn of its own: it asks for another protocol, or a token
+    /// Tells whether the request needs a conn of its own: it is an upgrade, or is sent to a token
     /// endpoint.
-    pub(super) fn is_alone(&self) -> bool {
-        self.alone
+    pub(super) fn needs_dedicated_conn(&self) -> bool {
+        self.dedicated
     }
 
-    /// The request's head as HTTP/2 writes it: the authority stands in the target, not in `Host`.
-    /// The departure keeps its own, for the case that it has to be sent again.
+    /// Makes the head for HTTP/2: the authority is part of the target, instead of `Host`
+    /// (RFC 9113 §8.3.1). The departure keeps its own head, so that it can be sent again.
     pub(super) fn http2_head(&self) -> Result<Request<()>, http::Error> {
+        // 1. The target, with the authority of the right, never of the caller.
         let mut head = Request::new(());
         *head.method_mut() = self.request.method().clone();
         *head.version_mut() = http::Version::HTTP_2;
         let mut parts = uri::Parts::default();
         parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = Some(self.warrant.origin().authority().parse()?);
+        parts.authority = Some(self.right.origin().authority().parse()?);
         parts.path_and_query = Some(match self.request.uri().path_and_query() {
             Some(target) if target.as_str().starts_with(['/', '*']) => target.clone(),
-            // A query alone follows the root (RFC 9113 §8.3.1).
+            // A query without a path follows the root path.
             Some(target) => format!("/{}", target.as_str()).parse()?,
             None => uri::PathAndQuery::from_static("/"),
         });
         *head.uri_mut() = uri::Uri::from_parts(parts)?;
+        // 2. The fields, without those that HTTP/2 replaces.
         let headers = head.headers_mut();
         headers.clone_from(self.request.headers());
         for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH] {
@@ -236,7 +243,7 @@ impl Departure {
         }
         let usual = matches!(*self.request.method(), Method::POST | Method::PUT | Method::PATCH);
         let length = self.request.body().size_hint().exact();
-        // Such a method says the length of an empty body too (RFC 9110 §8.6).
+        // 3. The length, which these methods state even for an empty body (RFC 9110 §8.6).
         if let Some(length) = length.filter(|length| *length > 0 || usual) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -247,18 +254,19 @@ impl Departure {
         self.request.headers()
     }
 
-    /// Tells whether HTTP/2 can't carry the request: its library reads fewer bytes in a target than
-    /// clients send.
+    /// Tells whether the request needs HTTP/1.1: the HTTP/2 library refuses some bytes in targets
+    /// that clients send.
     pub(super) fn needs_http1(&self) -> bool {
         self.request.uri().path_and_query().is_some_and(|target| has_unparsable(target.as_str()))
     }
 
-    /// The request as HTTP/1.1 writes it, in origin-form.
+    /// The request in origin-form, for HTTP/1.1.
     pub(super) fn as_http1(&mut self) -> &mut Request<Outgoing> {
         &mut self.request
     }
 
-    /// Whether the request may be sent again (RFC 9110 §9.2.2), and has no body that would be gone.
+    /// Tells whether the request may be sent again: its method is idempotent (RFC 9110 §9.2.2), and
+    /// it has no body.
     pub(super) fn is_repeatable(&self) -> bool {
         let idempotent = matches!(
             *self.request.method(),
@@ -267,12 +275,12 @@ impl Departure {
         idempotent && self.request.body().is_empty()
     }
 
-    /// Takes the body, or what is left of it.
+    /// Takes the rest of the body.
     pub(super) fn take_body(&mut self) -> Outgoing {
         std::mem::replace(self.request.body_mut(), Outgoing::empty())
     }
 
-    /// Puts a body back that can be sent from its beginning.
+    /// Puts back a body that can be sent from its beginning.
     pub(super) fn put_body(&mut self, mut body: Outgoing) {
         if self.drops_trailers {
             body.drop_trailers();
@@ -281,7 +289,7 @@ impl Departure {
     }
 }
 
-/// Tells whether both are the connection of the same name.
+/// Tells whether both connections have the same name.
 fn is_same(one: &Connection, other: &Connection) -> bool {
     one.integration() == other.integration() && one.name() == other.name()
 }

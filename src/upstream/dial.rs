@@ -1,4 +1,4 @@
-//! One new conn: resolve, judge, connect to a judged address, verify TLS for the origin's name.
+//! Opens a conn: resolves the name, judges its addresses, connects to one and verifies TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,17 +24,17 @@ use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::tasks::keepalive;
 
-/// How long it took to open a conn.
+/// The time that opening a conn has taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DialTimes {
-    /// To find the origin's addresses and connect to one of them.
+    /// For the name look-up and TCP.
     pub connect: Duration,
     /// For TLS.
     pub tls: Duration,
 }
 
-/// Opens a conn to `origin` for `asker`, in whose share its name is looked up. Cancel-safe: nothing
-/// is left behind but a look-up that has started.
+/// Opens a conn to `origin`. The look-up counts for the integration `asker`. Cancel-safe: only a
+/// look-up that has started goes on.
 pub(super) async fn dial(
     rules: &UpstreamRules,
     gauges: &UpstreamGauges,
@@ -42,9 +42,11 @@ pub(super) async fn dial(
     origin: &Origin,
     config: &Arc<ClientConfig>,
 ) -> Result<(TlsStream<TcpStream>, DialTimes), Error> {
+    // 1. Connect to a judged address.
     let begun = Instant::now();
-    let (io, deadline) = reach(rules, asker, origin).await?;
+    let (io, deadline) = connect_tcp(rules, asker, origin).await?;
     let connected = Instant::now();
+    // 2. Verify TLS for the origin's name, within the same deadline.
     let name = ServerName::try_from(origin.host().to_owned())
         .map_err(|error| Error::TlsFailed(io::Error::other(error)))?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, io);
@@ -56,6 +58,7 @@ pub(super) async fn dial(
         }),
         Err(_elapsed) => Err(Error::ConnectTimeout),
     };
+    // 3. Count the outcome.
     gauges.handshake(match &shaken {
         Ok(_) => HandshakeOutcome::Completed,
         Err(Error::CertificateInvalid(_)) => HandshakeOutcome::CertificateInvalid,
@@ -65,9 +68,8 @@ pub(super) async fn dial(
     shaken.map(|io| (io, DialTimes { connect, tls: connected.elapsed() }))
 }
 
-/// Opens a conn to `origin` without TLS, for a caller who will speak it himself, and says until
-/// when the rest of what it takes must be done.
-pub(super) async fn reach(
+/// Opens a TCP conn to `origin`. Gives the deadline for TLS too.
+pub(super) async fn connect_tcp(
     rules: &UpstreamRules,
     asker: Option<&IntegrationName>,
     origin: &Origin,
@@ -79,7 +81,7 @@ pub(super) async fn reach(
     Ok((io, deadline))
 }
 
-/// The origin's addresses, or the pinned one; judged either way.
+/// Resolves the origin, or takes its pinned address, and judges the result.
 async fn resolve(
     rules: &UpstreamRules,
     asker: Option<&IntegrationName>,
@@ -99,7 +101,8 @@ async fn resolve(
     rules.guard.judge(addresses).map_err(Error::Prohibited)
 }
 
-/// Tries the addresses in order, a little apart, and takes the first that answers (RFC 8305).
+/// Tries the addresses in order, each a moment after the last, and takes the first that answers
+/// (RFC 8305).
 async fn connect(judged: &Judged) -> io::Result<TcpStream> {
     let mut waiting = judged.addresses().iter();
     let mut attempts = FuturesUnordered::new();
@@ -130,5 +133,5 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(io)
 }
 
-/// RFC 8305 §5 recommends 250 ms.
+/// The time before the next address is tried, as RFC 8305 §5 recommends.
 const HAPPY_EYEBALLS_DELAY: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! What can go wrong on the way out.
+//! Errors of requests to origins.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::http1::MalformedResponse;
 use super::lookups::LookupError;
 use crate::error::chain;
 
-/// Why there is no reply.
+/// The reason why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name has no address.
@@ -21,13 +21,13 @@ pub enum Error {
     /// The resolver did not answer in time.
     #[error("the origin's name did not resolve in time")]
     NameTimeout,
-    /// The look-up did not start in time: others of the same integration did not end.
+    /// The look-up did not start in time, because others of the same integration have not ended.
     #[error("too many look-ups of the integration's names are under way")]
     TooManyLookups,
-    /// An address is not allowed.
+    /// One of the origin's addresses is prohibited.
     #[error("the origin's address is prohibited")]
     Prohibited(#[source] Prohibited),
-    /// No address could be connected to.
+    /// Every address has refused the conn.
     #[error("the origin can't be connected to")]
     ConnectRefused(#[source] io::Error),
     /// TCP or TLS took too long.
@@ -36,13 +36,13 @@ pub enum Error {
     /// The origin's certificate is not valid for its name.
     #[error("the origin's certificate is not valid")]
     CertificateInvalid(#[source] io::Error),
-    /// TLS failed otherwise.
+    /// The TLS handshake failed for another reason.
     #[error("TLS with the origin failed")]
     TlsFailed(#[source] io::Error),
-    /// The conn ended before the response head, or within it.
+    /// The conn ended before the end of the response's head.
     #[error("the origin closed the conn {0}")]
     Closed(ResponsePhase, #[source] io::Error),
-    /// No response head in time.
+    /// The response's head did not arrive in time.
     #[error("the origin did not answer in time")]
     ResponseTimeout,
     /// The response is not well-formed.
@@ -54,10 +54,10 @@ pub enum Error {
     /// The origin speaks HTTP/2 alone, which can't carry the request's target.
     #[error("the origin does not speak HTTP/1.1, which the target needs")]
     TargetNotCarried(#[source] io::Error),
-    /// The request was not to leave any more when there was a conn for it.
+    /// The final check has withdrawn the request before it was sent.
     #[error("the request was withdrawn before it was sent")]
     Withdrawn(#[source] DepartureWithdrawn),
-    /// The origin's answer to an upgrade is not one.
+    /// The origin's answer to an upgrade is not valid.
     #[error("the origin's answer to the upgrade is not valid")]
     UpgradeFailed,
 }
@@ -67,7 +67,7 @@ pub enum Error {
 #[error("the origin demands a client certificate")]
 struct CertificateDemanded(#[source] io::Error);
 
-/// How far a response had come.
+/// The progress of a response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ResponsePhase {
     /// Before its first byte.
@@ -96,8 +96,8 @@ impl From<LookupError> for Error {
 }
 
 impl Error {
-    /// The conn has ended, in whatever way: also by a TLS alert that refuses the client, which
-    /// comes after the handshake where the origin demands a certificate (RFC 8446 §4.4.2.4).
+    /// The error of a conn that has ended. With TLS 1.3 an origin that demands a certificate sends
+    /// its alert after the handshake (RFC 8446 §4.4.2.4), so alerts are told apart here too.
     pub(super) fn closed(phase: ResponsePhase, error: io::Error) -> Self {
         use AlertDescription as Alert;
         match tls_cause(&error) {
@@ -112,7 +112,7 @@ impl Error {
         }
     }
 
-    /// Tells a certificate fault from other TLS failures.
+    /// The error of a TLS failure. Certificate faults are told from others.
     pub(super) fn from_tls(error: io::Error) -> Self {
         match tls_cause(&error) {
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
@@ -125,7 +125,7 @@ impl Error {
         }
     }
 
-    /// `true` when not a byte of the request was written.
+    /// Tells whether the error came before any byte of the request was written.
     #[must_use]
     pub fn is_before_sending(&self) -> bool {
         matches!(
@@ -143,7 +143,7 @@ impl Error {
         )
     }
 
-    /// The handshake has failed after the origin demanded a certificate.
+    /// The error of a handshake in which the origin has demanded a client certificate.
     pub(super) fn certificate_demanded(error: io::Error) -> Self {
         Self::TlsFailed(io::Error::other(CertificateDemanded(error)))
     }

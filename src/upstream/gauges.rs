@@ -1,9 +1,9 @@
-//! What the way out counts.
+//! Counters of conns and handshakes to origins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// Counters shared by all workers.
+/// Counters that all workers share.
 #[derive(Debug, Default)]
 pub struct UpstreamGauges {
     idle: AtomicI64,
@@ -11,7 +11,7 @@ pub struct UpstreamGauges {
     handshakes: [AtomicU64; 3],
 }
 
-/// How a handshake ended.
+/// The outcome of a TLS handshake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum HandshakeOutcome {
     Completed = 0,
@@ -19,12 +19,12 @@ pub(super) enum HandshakeOutcome {
     CertificateInvalid = 2,
 }
 
-/// What the gauges show at one moment.
+/// The values of the counters at one time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct UpstreamStats {
-    /// Conns waiting for a request.
+    /// Idle conns.
     pub idle: i64,
-    /// All conns.
+    /// All open conns.
     pub open: i64,
     /// Handshakes that completed.
     pub completed: u64,
@@ -35,7 +35,7 @@ pub struct UpstreamStats {
 }
 
 impl UpstreamGauges {
-    /// The figures now.
+    /// The current values.
     #[must_use]
     pub fn snapshot(&self) -> UpstreamStats {
         let [completed, failed, certificate_invalid] =

@@ -1,4 +1,4 @@
-//! Judges addresses before one of them is dialled.
+//! Judges addresses before one of them is dialed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use ipnet::IpNet;
 
 use super::address::{AddressClass, classify, embedded_v4};
 
-/// The proxy's own listeners, which nothing may be sent to.
+/// The proxy's own listeners, to which nothing may be sent.
 #[derive(Clone, Debug, Default)]
 pub struct OwnListeners(Arc<[SocketAddr]>);
 
-/// The judge: the public internet, and what the operator allows beyond it.
+/// The judge of addresses. It allows the public internet and the operator's networks.
 #[derive(Clone, Debug)]
 pub struct Guard {
     allow_networks: Vec<IpNet>,
     own: OwnListeners,
 }
 
-/// Addresses that have been judged: the only ones that can be dialled.
+/// Addresses that were judged. No others can be dialed.
 #[derive(Debug)]
 pub struct Judged(Vec<SocketAddr>);
 
-/// One of a name's addresses may not be dialled, so none is.
+/// A prohibited address. One of them prohibits all addresses of its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Prohibited {
     /// An address outside the public internet and the allowed networks.
@@ -40,8 +40,9 @@ impl OwnListeners {
         Self(addresses.into())
     }
 
-    /// Whether dialling `address` could reach one of the listeners. One bound to every address
-    /// is reached by any that is not on the public internet, and on it we can't tell.
+    /// Tells whether dialing `address` could reach one of the listeners. A listener on the
+    /// unspecified address is reached by every address of this host; all that are not public are
+    /// taken for one.
     fn include(&self, address: SocketAddr) -> bool {
         self.0.iter().any(|own| {
             own.port() == address.port()
@@ -59,11 +60,11 @@ impl Guard {
         Self { allow_networks, own }
     }
 
-    /// Judges all addresses of a name: one that is prohibited condemns them all, or else a name
-    /// could be made to lead inside by trying again.
+    /// Judges all addresses of a name. One prohibited address condemns them all: otherwise repeated
+    /// tries could get through to it.
     ///
     /// # Errors
-    /// [`Prohibited`] names the first address that may not be dialled.
+    /// [`Prohibited`] names the first prohibited address.
     pub fn judge(&self, addresses: Vec<SocketAddr>) -> Result<Judged, Prohibited> {
         for address in &addresses {
             self.judge_one(*address)?;
@@ -76,7 +77,7 @@ impl Guard {
             return Err(Prohibited::Own(address));
         }
         self.judge_ip(address.ip())?;
-        // An allowed translation prefix must not lead where the address behind it may not.
+        // An allowed translation prefix must not lead to an IPv4 address that is prohibited.
         if let IpAddr::V6(v6) = address.ip() {
             let allowing =
                 self.allow_networks.iter().filter(|network| network.contains(&address.ip()));

@@ -1,7 +1,7 @@
-//! HTTP/1.1 with an origin (RFC 9112), one exchange at a time.
+//! HTTP/1.1 to an origin (RFC 9112), one exchange at a time.
 //!
-//! A conn has no task of its own: whoever waits for its answer moves it, so that a request wakes
-//! one task only and an idle conn costs nothing but its TLS state.
+//! A conn has no task of its own: the task that waits for the answer polls it, so that a request
+//! wakes one task only and an idle conn costs no more than its TLS state.
 
 mod decoder;
 mod driver;
@@ -31,22 +31,22 @@ pub(super) use self::reply::{BodyRead, ConnLease, DrivenBody};
 pub use self::decoder::{BodyPiece, Chunked, Decoder};
 pub use self::head::{Head, MalformedResponse, end as head_end};
 
-/// A conn to an origin.
+/// An HTTP/1.1 conn to an origin.
 #[derive(Debug)]
 pub(super) struct Http1Conn {
     io: TlsStream<TcpStream>,
-    /// Received, and not yet understood or handed on.
+    /// Received bytes that are not parsed or passed on yet.
     unread: Vec<u8>,
     sending: RequestWriter,
-    /// Whether a byte has come back since the request began.
+    /// Set once a byte of the response has arrived.
     answered: bool,
     _open: OpenConn,
 }
 
-/// Why a request could not be written to its end.
+/// The reason why a request was not written to its end.
 #[derive(Debug)]
 pub(super) enum SendError {
-    /// The origin takes no more.
+    /// The conn has ended or failed.
     Io,
     /// The caller's body failed.
     Body(BodyError),
@@ -62,10 +62,10 @@ impl Http1Conn {
         Box::new(Self { io, unread, sending, answered: false, _open: open })
     }
 
-    /// Writes a request and reads the head of its response, passing over what is interim. The
-    /// request's body may not have ended by then.
+    /// Writes a request and reads the head of its final response. The request's body may not have
+    /// ended then.
     ///
-    /// Dropping the future leaves the conn in the middle of an exchange: it must be closed.
+    /// Not cancel-safe: after dropping the future the conn must be closed.
     pub(super) async fn exchange(
         &mut self,
         request: &mut Request<Outgoing>,
@@ -76,30 +76,30 @@ impl Http1Conn {
         poll_fn(|cx| self.poll_exchange(cx, &method, request.body_mut(), &mut interim)).await
     }
 
-    /// What was taken of the request's body, when nothing of the request could be written.
+    /// The data that was read of the request's body, when none of the request was written.
     pub(super) fn take_unwritten(&mut self) -> Option<Bytes> {
         self.sending.take_unwritten()
     }
 
-    /// Whether the last request has been written to its end.
+    /// Tells whether the last request was written to its end.
     pub(super) fn has_sent(&self) -> bool {
         self.sending.is_over()
     }
 
-    /// Whether an idle conn is alive and silent. What an origin says unasked is no answer to the
-    /// next request.
+    /// Tells whether an idle conn is open and the origin has sent nothing. Unsolicited bytes must
+    /// not become the answer to the next request.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         self.unread.is_empty() && Pin::new(&mut self.io).poll_fill_buf(&mut cx).is_pending()
     }
 
-    /// Says goodbye, as far as that does not take waiting (RFC 8446 §6.1).
+    /// Closes the conn, and sends `close_notify` if that needs no waiting (RFC 8446 §6.1).
     pub(super) fn close(mut self: Box<Self>) {
         let mut cx = Context::from_waker(Waker::noop());
         let _best_effort = Pin::new(&mut self.io).poll_shutdown(&mut cx);
     }
 
-    /// Writes as much of the request as the origin takes and the caller has sent.
+    /// Writes the request, as far as the socket accepts it and the caller has sent it.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,7 +108,7 @@ impl Http1Conn {
         self.sending.poll(cx, Pin::new(&mut self.io), body)
     }
 
-    /// The next bytes of the response; none when the origin has ended it.
+    /// The next bytes of the response; empty at the end of the conn.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.unread.is_empty() {
             Pin::new(&mut self.io).poll_fill_buf(cx)
@@ -135,10 +135,11 @@ impl Http1Conn {
         interim: &mut usize,
     ) -> Poll<Result<Head, Error>> {
         loop {
-            // An origin that takes no more may yet say why.
+            // 1. Write. After a failed write the answer is still read, because it may say why.
             if let Poll::Ready(Err(SendError::Body(error))) = self.poll_send(cx, body) {
                 return Poll::Ready(Err(Error::RequestBody(error)));
             }
+            // 2. Read one head, and return it unless it is interim (RFC 9110 §15.2).
             let head = ready!(self.poll_head(cx, method))?;
             let status = head.response.status();
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -148,20 +149,23 @@ impl Http1Conn {
             if *interim > MAX_INTERIM_RESPONSES {
                 return Poll::Ready(Err(Error::ResponseMalformed(MalformedResponse::Interim)));
             }
-            // Whatever the origin says before its final word, it is there and listening.
+            // 3. Any interim response shows that the origin reads, so the body need not wait for
+            // 100.
             body.release();
         }
     }
 
-    /// Reads one head. Usually it is whole in what arrives first, and is read where it lies.
+    /// Reads one head. Usually it arrives at once, and is parsed without being buffered.
     fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<Head, Error>> {
         let mut looked_at = 0;
         loop {
+            // 1. The head may be complete in the buffer.
             if let Some(end) = head_end(&self.unread, looked_at) {
                 let head = self.unread.get(..end).map(Bytes::copy_from_slice).unwrap_or_default();
                 self.consume(end);
                 return Poll::Ready(Head::read(&head, method).map_err(Error::ResponseMalformed));
             }
+            // 2. Otherwise read more.
             looked_at = self.unread.len();
             let phase = self.phase();
             let bytes = ready!(Pin::new(&mut self.io).poll_fill_buf(cx))
@@ -172,6 +176,7 @@ impl Http1Conn {
             }
             self.answered = true;
             let count = bytes.len();
+            // 3. With an empty buffer, a complete head is parsed in place.
             if looked_at == 0
                 && let Some(end) = head_end(bytes, 0)
             {

@@ -1,6 +1,7 @@
-//! Look-ups of names: few at once, shared out among integrations, one in flight for a name.
+//! Look-ups of names: a bounded number at once, a share of it for each integration, and one in
+//! flight for each name.
 //!
-//! A look-up can't be cancelled: the system's resolver holds a thread until it gives up, which may
+//! A look-up can't be canceled: the system's resolver holds a thread until it gives up, which may
 //! take much longer than a request waits. So the number of look-ups is bounded before they start.
 
 use std::io;
@@ -19,39 +20,39 @@ use crate::clock::instant;
 use crate::model::name::IntegrationName;
 use crate::tasks::Tasks;
 
-/// Names to addresses, for all workers.
+/// Resolves names for all workers.
 #[derive(Debug)]
 pub struct NameLookups {
     resolver: Arc<dyn Resolver>,
     tasks: Tasks,
     slots: LookupLimits,
-    /// Look-ups that are wanted, by those who want them. The one who entered it asks for a slot.
+    /// Look-ups that an integration waits to start. The request that has entered one starts it.
     wanted: DashMap<(LookupOwner, LookupKey), PendingLookup, RandomState>,
-    /// Look-ups that the resolver is working on.
+    /// Look-ups that the resolver works on.
     started: DashMap<LookupKey, PendingLookup, RandomState>,
-    /// Names that did not exist, and since when that is known.
+    /// Names that did not exist, with the time of the answer.
     missing: DashMap<LookupKey, (Instant, Arc<io::Error>), RandomState>,
 }
 
 /// A host and a port.
 type LookupKey = (Arc<str>, u16);
-/// An integration, or what belongs to none.
+/// The integration for which a name is looked up; `None` for requests without one.
 type LookupOwner = Option<IntegrationName>;
 type LookupOutcome = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 type PendingLookup = watch::Receiver<Option<LookupOutcome>>;
 
-/// The reason why a name has no addresses.
+/// The reason why a name has no address.
 #[derive(Clone, Debug)]
 pub(super) enum LookupError {
-    /// The resolver said so.
+    /// The resolver has failed.
     Failed(Arc<io::Error>),
-    /// The resolver said nothing in time.
+    /// The resolver did not answer in time.
     TimedOut,
-    /// The integration's share of look-ups was taken for all that time.
+    /// The look-up did not start in time: the integration's share was in use.
     NoSlot,
 }
 
-/// The right to have a look-up under way.
+/// The right to have a look-up in flight.
 #[derive(Debug)]
 struct LookupPermit {
     _of_asker: Option<OwnedSemaphorePermit>,
@@ -64,7 +65,7 @@ struct LookupLimits {
     shares: DashMap<LookupOwner, Arc<Semaphore>, RandomState>,
 }
 
-/// A request that wants a look-up, for itself and those who follow; its entry goes with it.
+/// A request that is to start a look-up, for itself and others. Dropping it removes its entry.
 #[derive(Debug)]
 struct LookupRequest<'a> {
     names: &'a Arc<NameLookups>,
@@ -72,7 +73,7 @@ struct LookupRequest<'a> {
     tell: watch::Sender<Option<LookupOutcome>>,
 }
 
-/// A look-up that the resolver is working on; its entry and its slot go with it.
+/// A look-up that the resolver works on. Dropping it removes its entry and returns its permit.
 #[derive(Debug)]
 struct RunningLookup {
     names: Arc<NameLookups>,
@@ -81,19 +82,19 @@ struct RunningLookup {
     _slot: LookupPermit,
 }
 
-/// The number of look-ups under way at once, for all integrations; each may hold a thread.
+/// The number of look-ups in flight, for all integrations. Each may hold a thread.
 const MAX_LOOKUPS: usize = 64;
-/// The number of them that one integration may have.
+/// The number of look-ups in flight for one integration.
 const MAX_LOOKUPS_PER_INTEGRATION: usize = MAX_LOOKUPS / 4;
-/// The time that a name that did not exist is not asked for again.
+/// The time for which a name that did not exist is not looked up again.
 const MISSING_FOR: Duration = Duration::from_secs(2);
 /// The number of missing names that are remembered.
 const MAX_MISSING: usize = 4096;
-/// The number of shares that are remembered before unused ones are forgotten.
+/// The number of integrations whose semaphores are kept before unused ones are dropped.
 const MAX_IDLE_SHARES: usize = 1024;
 
 impl NameLookups {
-    /// Names that `resolver` knows.
+    /// Look-ups by `resolver`.
     #[must_use]
     pub fn new(resolver: Arc<dyn Resolver>) -> Self {
         Self {
@@ -109,8 +110,8 @@ impl NameLookups {
         }
     }
 
-    /// Looks up a host for `asker`. Waiting for a slot counts within `limit`. Cancel-safe; a
-    /// look-up that has started goes on for whoever asks next.
+    /// Resolves a host for the integration `asker`, within `limit`, which includes the wait to
+    /// start. Cancel-safe: a look-up that has started goes on for later requests.
     pub(super) async fn lookup(
         self: &Arc<Self>,
         asker: Option<&IntegrationName>,
@@ -131,18 +132,19 @@ impl NameLookups {
             if let Some(error) = self.known_missing(name) {
                 return Err(error);
             }
-            // Another integration's look-up is joined only once it has started: before that it
-            // waits for that integration's share.
+            // 1. Join a look-up that has started, whichever integration has started it. One that
+            // waits for another integration's share is not joined.
             let joined = self.started.get(name).map(|pending| pending.clone());
             let joined = match joined {
                 Some(started) => Ok(started),
                 None => self.want(asker.clone(), name),
             };
+            // 2. Join one that this integration waits to start, or start it.
             let mut pending = match joined {
                 Ok(pending) => pending,
                 Err(wanting) => return wanting.run().await,
             };
-            // Whoever wanted it may have given up: then the next one asks.
+            // 3. Without an outcome, the request that was to start it was dropped: try again.
             if let Ok(answer) = pending.wait_for(Option::is_some).await
                 && let Some(answer) = &*answer
             {
@@ -151,8 +153,7 @@ impl NameLookups {
         }
     }
 
-    /// The look-up that another request of the same integration wants already, or the task of
-    /// wanting it.
+    /// The look-up that another request of the integration waits to start, or the duty to start it.
     fn want(
         self: &Arc<Self>,
         asker: LookupOwner,
@@ -169,7 +170,7 @@ impl NameLookups {
         }
     }
 
-    /// Starts a look-up, unless one has started meanwhile.
+    /// Starts a look-up of the name, or joins one that has started meanwhile.
     fn start(self: &Arc<Self>, name: &LookupKey, slot: LookupPermit) -> PendingLookup {
         let entry = match self.started.entry(name.clone()) {
             Entry::Occupied(entry) => return entry.get().clone(),
@@ -241,24 +242,24 @@ impl Drop for RunningLookup {
 }
 
 impl LookupLimits {
-    /// Waits for a slot, first of the asker's own share, then of all. Cancel-safe.
+    /// Waits for a permit, first of the integration's share, then of all. Cancel-safe.
     async fn take(&self, asker: &LookupOwner) -> LookupPermit {
         if self.shares.len() > MAX_IDLE_SHARES {
             self.shares.retain(|_, share| Arc::strong_count(share) > 1);
         }
         let share = || Arc::new(Semaphore::new(MAX_LOOKUPS_PER_INTEGRATION));
         let share = Arc::clone(&self.shares.entry(asker.clone()).or_insert_with(share));
-        // Neither is ever closed.
+        // Neither semaphore is ever closed.
         let of_asker = share.acquire_owned().await.ok();
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok();
         LookupPermit { _of_asker: of_asker, _of_all: of_all }
     }
 }
 
-/// The answer of a look-up that has started.
+/// Waits for the outcome of a look-up that has started.
 async fn answer_of(mut started: PendingLookup) -> LookupOutcome {
     let answer = started.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
-    // It is dropped without an answer when its worker ends.
+    // It is dropped without an outcome when its worker ends.
     answer.unwrap_or_else(|| Err(Arc::new(io::ErrorKind::Interrupted.into())))
 }
 

@@ -1,5 +1,5 @@
-//! Idle conns, kept apart by everything that makes two upstreams differ: the origin, the rules
-//! under which the conn was made, and the integration — no two tenants share a socket.
+//! The pool of conns to origins. Conns are shared only within one origin, one integration and one
+//! generation of rules, so that no two tenants share a socket.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -19,7 +19,7 @@ use crate::clock::instant;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 
-/// What makes two upstreams differ.
+/// The key by which conns are kept apart.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct PoolKey {
     pub(super) generation: u64,
@@ -34,44 +34,44 @@ pub(super) enum PooledConn {
     Http2(Http2Stream),
 }
 
-/// The end of a wait for the right to open a conn of HTTP/2.
+/// The result of waiting for the right to open an HTTP/2 conn.
 #[derive(Debug)]
 pub(super) enum OpeningTurn<'a> {
-    /// Another may be opened, for as long as this is held.
+    /// Another conn may be opened while this is held.
     Open(Option<SemaphorePermit<'a>>),
-    /// There is room on one that there is.
+    /// An open conn has room for a stream.
     Stream(Http2Stream),
 }
 
-/// A request that waits for room; the conns of its slot stay for as long.
+/// A request that waits for a stream. While there is one, idle HTTP/2 conns are not closed.
 #[derive(Debug)]
 struct StreamWaiter<'a>(&'a OriginPool);
 
-/// The reason why there is no room on a conn of HTTP/2.
+/// The reason why no stream could be had on an HTTP/2 conn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum StreamUnavailable {
-    /// Their origin allowed no other stream in time.
+    /// No stream was free in time.
     Late,
-    /// There is no such conn any more.
+    /// The HTTP/2 conns have closed.
     Closed,
 }
 
-/// The idle conns of one worker.
+/// The conns of one worker.
 #[derive(Debug)]
 pub(super) struct Pool {
-    slots: Mutex<HashMap<PoolKey, Arc<OriginPool>, RandomState>>,
+    origins: Mutex<HashMap<PoolKey, Arc<OriginPool>, RandomState>>,
     gauges: Arc<UpstreamGauges>,
 }
 
-/// The idle conns to one upstream.
+/// The conns of one key.
 #[derive(Debug)]
 pub(super) struct OriginPool {
     conns: Mutex<PooledConns>,
-    /// Of HTTP/2 few conns are opened at once: whoever waits may find room on them.
+    /// Limits the HTTP/2 conns that are opened at once: those who wait may find a stream on them.
     openings: Semaphore,
-    /// Told whenever there may be room on a conn of HTTP/2 that had none.
+    /// Notified whenever an HTTP/2 conn may have room for a stream again.
     freed: Arc<Notify>,
-    /// The number of requests that wait for that.
+    /// The number of requests that wait for a stream.
     waiting: AtomicUsize,
     max_idle: usize,
     gauges: Arc<UpstreamGauges>,
@@ -81,41 +81,42 @@ pub(super) struct OriginPool {
 struct PooledConns {
     idle: Vec<(Box<Http1Conn>, Instant)>,
     http2: Vec<Http2Conn>,
-    /// Until when the origin is spoken to over HTTP/1.1 only, because it has asked for that.
+    /// The time until which only HTTP/1.1 is used, because the origin has required it.
     http1_until: Option<Instant>,
 }
 
 impl Pool {
     pub(super) fn new(gauges: Arc<UpstreamGauges>) -> Self {
-        Self { slots: Mutex::default(), gauges }
+        Self { origins: Mutex::default(), gauges }
     }
 
-    /// Where the conns to this upstream are kept, `max_idle` of them at most.
-    pub(super) fn slot(&self, key: &PoolKey, max_idle: usize) -> Arc<OriginPool> {
-        let mut slots = self.slots.lock();
-        if let Some(slot) = slots.get(key) {
-            return Arc::clone(slot);
+    /// The conns of this key, of which at most `max_idle` are kept idle.
+    pub(super) fn origin(&self, key: &PoolKey, max_idle: usize) -> Arc<OriginPool> {
+        let mut origins = self.origins.lock();
+        if let Some(origin) = origins.get(key) {
+            return Arc::clone(origin);
         }
         let gauges = Arc::clone(&self.gauges);
         let (openings, freed) = (Semaphore::new(MAX_CONNS_BEING_OPENED), Arc::default());
         let (conns, waiting) = (Mutex::default(), AtomicUsize::new(0));
-        let slot = Arc::new(OriginPool { conns, openings, freed, waiting, max_idle, gauges });
-        slots.insert(key.clone(), Arc::clone(&slot));
-        slot
+        let origin = Arc::new(OriginPool { conns, openings, freed, waiting, max_idle, gauges });
+        origins.insert(key.clone(), Arc::clone(&origin));
+        origin
     }
 
-    /// Closes what has been idle for `longest`, or was made under other rules.
+    /// Closes conns that were idle for `longest`, or were opened under other rules.
     pub(super) fn sweep(&self, longest: Duration, generation: u64) {
-        self.slots.lock().retain(|key, slot| {
+        self.origins.lock().retain(|key, origin| {
             let current = key.generation == generation;
-            let left = slot.sweep(if current { longest } else { Duration::ZERO });
-            left || (current && Arc::strong_count(slot) > 1)
+            let left = origin.sweep(if current { longest } else { Duration::ZERO });
+            left || (current && Arc::strong_count(origin) > 1)
         });
     }
 }
 
 impl OriginPool {
-    /// A conn that has room, or the one that was used last, if any is alive.
+    /// A stream on an HTTP/2 conn, or the idle HTTP/1.1 conn that was used last; `None` without a
+    /// live one.
     pub(super) fn check_out(&self, avoid: Option<&ConnId>) -> Option<PooledConn> {
         let mut conns = self.conns.lock();
         if let Some(stream) = conns.stream(avoid) {
@@ -130,7 +131,7 @@ impl OriginPool {
         None
     }
 
-    /// Takes back a conn whose response has been read to its end.
+    /// Returns a conn whose response was read to its end.
     pub(super) fn check_in(&self, conn: Box<Http1Conn>) {
         let mut conns = self.conns.lock();
         if conns.idle.len() < self.max_idle {
@@ -141,14 +142,14 @@ impl OriginPool {
         }
     }
 
-    /// Whether there is any conn of HTTP/2.
-    pub(super) fn is_shared(&self) -> bool {
+    /// Tells whether an HTTP/2 conn is open.
+    pub(super) fn has_http2(&self) -> bool {
         self.conns.lock().http2.iter().any(Http2Conn::is_open)
     }
 
-    /// The right to open another conn of HTTP/2, or a place on one where there is room before;
-    /// `None` when there is neither within `limit`. Cancel-safe.
-    pub(super) async fn turn(
+    /// Waits for the right to open another HTTP/2 conn, or for a stream on an open one, whichever
+    /// comes first; `None` after `limit`. Cancel-safe.
+    pub(super) async fn wait_for_opening(
         &self,
         avoid: Option<&ConnId>,
         limit: Duration,
@@ -162,7 +163,7 @@ impl OriginPool {
                     return OpeningTurn::Stream(stream);
                 }
                 tokio::select! {
-                    // It is never closed.
+                    // The semaphore is never closed.
                     turn = &mut turn => match self.conns.lock().stream(avoid) {
                         Some(stream) => return OpeningTurn::Stream(stream),
                         None => return OpeningTurn::Open(turn.ok()),
@@ -174,12 +175,17 @@ impl OriginPool {
         tokio::time::timeout(limit, wait).await.ok()
     }
 
-    /// Waits for room on a conn of HTTP/2, where no other can be opened: a request is not handed to
-    /// a conn in which it would have to wait. Cancel-safe.
+    /// Waits for a stream on an open HTTP/2 conn, where no other conn can be opened. Cancel-safe.
+    ///
+    /// Requests wait here and not within the HTTP/2 library, so that they can be checked once more
+    /// before they are sent.
     ///
     /// # Errors
-    /// [`StreamUnavailable`] when there is none.
-    pub(super) async fn room(&self, limit: Duration) -> Result<Http2Stream, StreamUnavailable> {
+    /// [`StreamUnavailable`] when none is free in time, or the conns have closed.
+    pub(super) async fn wait_for_stream(
+        &self,
+        limit: Duration,
+    ) -> Result<Http2Stream, StreamUnavailable> {
         let _waiting = StreamWaiter::at(self);
         let wait = async {
             loop {
@@ -187,7 +193,7 @@ impl OriginPool {
                 if let Some(stream) = self.conns.lock().stream(None) {
                     return Ok(stream);
                 }
-                if !self.is_shared() {
+                if !self.has_http2() {
                     return Err(StreamUnavailable::Closed);
                 }
                 freed.await;
@@ -196,14 +202,13 @@ impl OriginPool {
         tokio::time::timeout(limit, wait).await.unwrap_or(Err(StreamUnavailable::Late))
     }
 
-    /// The notice that there may be room on a conn of HTTP/2 that had none.
-    pub(super) fn freed(&self) -> Arc<Notify> {
+    pub(super) fn stream_freed(&self) -> Arc<Notify> {
         Arc::clone(&self.freed)
     }
 
-    /// Shares a conn of HTTP/2, unless one that is shared already has room by now; `None` when none
-    /// has.
-    pub(super) fn share(
+    /// Adds an HTTP/2 conn and gives a stream on it. It is dropped where another conn has got room
+    /// meanwhile. `None` when the new conn allows no stream.
+    pub(super) fn add_http2(
         &self,
         mut fresh: Http2Conn,
         avoid: Option<&ConnId>,
@@ -215,34 +220,37 @@ impl OriginPool {
         let stream = fresh.stream(None);
         conns.http2.push(fresh);
         drop(conns);
-        // It may have room for those who wait.
+        // It may have streams for waiting requests.
         self.freed.notify_waiters();
         stream
     }
 
-    /// Has requests go over HTTP/1.1 for a while, as the origin has asked.
+    /// Uses only HTTP/1.1 for a while, as the origin has required (`HTTP_1_1_REQUIRED`).
     pub(super) fn require_http1(&self) {
         let mut conns = self.conns.lock();
         conns.http1_until = instant().checked_add(HTTP1_REQUIRED_FOR);
         conns.http2.iter().for_each(|shared| shared.facts().close());
     }
 
-    /// Tells whether the origin has asked for HTTP/1.1.
+    /// Tells whether only HTTP/1.1 is to be used.
     pub(super) fn requires_http1(&self) -> bool {
         self.conns.lock().http1_until.is_some_and(|until| instant() < until)
     }
 
-    /// Closes what has been idle for `longest`; whether anything is left.
+    /// Closes conns that were idle for `longest`. `false` when nothing is left.
     fn sweep(&self, longest: Duration) -> bool {
         let now = instant();
         let fresh = |since: Instant| now.saturating_duration_since(since) < longest;
         let mut conns = self.conns.lock();
+        // 1. HTTP/1.1 conns that are due, or that the origin has closed or written to.
         for (conn, _since) in
             conns.idle.extract_if(.., |(conn, since)| !fresh(*since) || !conn.is_quiet())
         {
             self.gauges.idle(-1);
             conn.close();
         }
+        // 2. HTTP/2 conns: check their peers, then drop closed ones, and idle ones that are due or
+        // too many.
         conns.http2.iter_mut().for_each(Http2Conn::look_after);
         let (mut resting, is_waited_for) = (0, self.waiting.load(Relaxed) > 0);
         conns.http2.retain(|shared| {
@@ -258,7 +266,7 @@ impl OriginPool {
 }
 
 impl PooledConns {
-    /// A place on a conn of HTTP/2 that has room.
+    /// A stream on an HTTP/2 conn that has room.
     fn stream(&mut self, avoid: Option<&ConnId>) -> Option<Http2Stream> {
         if self.http2.is_empty() {
             return None;
@@ -269,9 +277,9 @@ impl PooledConns {
 }
 
 impl<'a> StreamWaiter<'a> {
-    fn at(slot: &'a OriginPool) -> Self {
-        slot.waiting.fetch_add(1, Relaxed);
-        Self(slot)
+    fn at(origin: &'a OriginPool) -> Self {
+        origin.waiting.fetch_add(1, Relaxed);
+        Self(origin)
     }
 }
 
@@ -282,14 +290,14 @@ impl Drop for StreamWaiter<'_> {
 }
 
 impl Drop for OriginPool {
-    /// A slot that outlives its pool's interest takes its idle conns along.
+    /// Takes the idle conns out of the gauges.
     fn drop(&mut self) {
         let idle = self.conns.get_mut().idle.len();
         self.gauges.idle(-i64::try_from(idle).unwrap_or(0));
     }
 }
 
-/// How many conns of HTTP/2 are opened to one upstream at once.
+/// The number of HTTP/2 conns that are opened at once for one key.
 const MAX_CONNS_BEING_OPENED: usize = 2;
-/// The time that an origin's wish for HTTP/1.1 is remembered.
+/// The time for which an origin's requirement of HTTP/1.1 is remembered.
 const HTTP1_REQUIRED_FOR: Duration = Duration::from_mins(10);

@@ -1,5 +1,5 @@
-//! The beginning of a request's body, kept until the origin answers: what the origin says it has
-//! not processed is sent again from there.
+//! Keeps the beginning of a request's body until the origin answers, so that a request that was not
+//! processed can be sent again.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,31 +13,31 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::body::{BodyError, Outgoing};
 
-/// The number of bytes that all kept bodies of one worker may have together.
+/// The bytes that all kept bodies of one worker may have together.
 #[derive(Clone, Debug)]
 pub(super) struct ReplayBudget(Arc<AtomicUsize>);
 
-/// What was taken of a body so far, unless it is too long.
+/// The part of a body that was read so far, unless it is too long.
 #[derive(Debug)]
 pub(super) struct BodyPrefix {
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     ended: bool,
     budget: ReplayBudget,
-    /// Too much was taken, or the memory for it was used up.
+    /// Set when the part is too long, or the budget was used up.
     lost: bool,
 }
 
-/// A body that begins again with what was taken of it before.
+/// A body that begins with the part that was read of it before.
 #[derive(Debug)]
 struct ResumedBody {
     data: Bytes,
     trailers: Option<HeaderMap>,
-    /// What was not taken yet; none where the body had ended.
+    /// The rest; `None` where the body had ended.
     rest: Option<Outgoing>,
 }
 
-/// A body that begins with `data`, which was taken of it before.
+/// Makes a body of `data`, which was read of it before, and the rest.
 pub(super) fn resume(data: Bytes, rest: Outgoing) -> Outgoing {
     if data.is_empty() {
         return rest;
@@ -46,7 +46,7 @@ pub(super) fn resume(data: Bytes, rest: Outgoing) -> Outgoing {
 }
 
 impl ReplayBudget {
-    /// One worker's share of what the program may keep.
+    /// The budget of one worker.
     pub(super) fn for_worker_of(workers: usize) -> Self {
         Self(Arc::new(AtomicUsize::new(MAX_REPLAY_MEMORY.div_ceil(workers.max(1)))))
     }
@@ -66,7 +66,7 @@ impl BodyPrefix {
         Self { data: Vec::new(), trailers: None, ended: false, budget, lost: false }
     }
 
-    /// Keeps a frame that was taken.
+    /// Keeps a frame that was read.
     pub(super) fn keep(&mut self, frame: &Frame<Bytes>) {
         if self.lost {
             return;
@@ -74,7 +74,7 @@ impl BodyPrefix {
         if let Some(data) = frame.data_ref() {
             let fits = self.data.len() + data.len() <= MAX_REPLAY_BYTES;
             if fits && self.budget.take(data.len()) {
-                // A copy: the frame itself would hold all that was read along with it.
+                // A copy, because the frame would keep the whole buffer that it was read into.
                 self.data.extend_from_slice(data);
             } else {
                 self.forget();
@@ -86,12 +86,12 @@ impl BodyPrefix {
         }
     }
 
-    /// The body has ended.
+    /// Notes that the body has ended.
     pub(super) fn end(&mut self) {
         self.ended = true;
     }
 
-    /// The whole body, of which `rest` was not taken yet; `None` when its beginning is gone.
+    /// Makes the whole body of the kept part and `rest`; `None` when the part was not kept.
     pub(super) fn resume(mut self, rest: Outgoing) -> Option<Outgoing> {
         if self.lost {
             return None;
@@ -143,7 +143,7 @@ impl Body for ResumedBody {
         let before = u64::try_from(self.data.len()).unwrap_or(u64::MAX);
         let rest = self.rest.as_ref().map(Body::size_hint);
         let mut hint = rest.unwrap_or_else(|| SizeHint::with_exact(0));
-        // The upper end first: the lower must never be above it.
+        // The upper bound is set first, because the lower one must not exceed it.
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper.saturating_add(before));
         }
@@ -152,10 +152,10 @@ impl Body for ResumedBody {
     }
 }
 
-/// The most that is kept of one body. A peer that does not process a stream opens no window for
-/// it, so that little more than the window with which streams begin is ever taken.
+/// The bytes kept of one body. A peer that does not process a stream does not extend its window, so
+/// little more than the initial window is read.
 const MAX_REPLAY_BYTES: usize = 128 << 10;
-/// The most that is kept of all bodies together.
+/// The bytes kept of all bodies together.
 const MAX_REPLAY_MEMORY: usize = 32 << 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The origin's answer.
+//! Replies: the answers of origins.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,16 +11,16 @@ use super::body::BodyError;
 use super::http1::{BodyRead, ConnLease, DrivenBody, Http1Conn, UpgradedConn};
 use super::http2::StreamBody;
 
-/// The origin's answer.
+/// An origin's answer.
 pub type Reply = Response<ReplyBody>;
 
-/// An answer's body; when it has been read to its end, the conn goes back to the pool.
+/// The body of an answer. Reading it to its end returns the conn to the pool.
 #[derive(Debug)]
 pub struct ReplyBody(BodySource);
 
 #[derive(Debug)]
 enum BodySource {
-    /// There is nothing, or nothing any more.
+    /// The body is empty, or was read to its end.
     Ended,
     Http1(Box<ConnLease>),
     Driven(Box<DrivenBody>),
@@ -30,7 +30,7 @@ enum BodySource {
 }
 
 impl ReplyBody {
-    /// The body that is read from a conn of HTTP/1.1.
+    /// A body on an HTTP/1.1 conn.
     pub(super) fn http1(lease: ConnLease) -> Self {
         if lease.left() == Some(0) {
             lease.end();
@@ -43,7 +43,7 @@ impl ReplyBody {
         Self(BodySource::Driven(Box::new(driven)))
     }
 
-    /// The body of a stream of HTTP/2.
+    /// A body on an HTTP/2 stream.
     pub(super) fn http2(body: StreamBody) -> Self {
         if body.has_ended() {
             body.end();
@@ -56,7 +56,7 @@ impl ReplyBody {
         Self(BodySource::Switched(conn))
     }
 
-    /// The conn, where the answer was 101 (Switching Protocols).
+    /// The conn of a 101 (Switching Protocols) answer; `None` for any other.
     #[must_use]
     pub fn into_switched(self) -> Option<UpgradedConn> {
         if let BodySource::Switched(conn) = self.0 { Some(UpgradedConn::new(conn)) } else { None }
@@ -99,7 +99,7 @@ impl ReplyBody {
         }
     }
 
-    /// Fails in a moment: what has come so far, the head too, is to reach the caller before.
+    /// Fails at the next poll: data before the failure, and the head, reach the caller first.
     fn fail(
         &mut self,
         cx: &mut Context<'_>,

@@ -6,17 +6,18 @@ use std::pin::Pin;
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
 
-/// A lookup under way.
+/// A look-up under way.
 pub type Lookup<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
 
-/// Turns a host name into addresses; the system's, or a test's own.
+/// Resolves host names; the system's resolver, or one of a test.
 pub trait Resolver: std::fmt::Debug + Send + Sync {
-    /// Every address of `host`, with `port`. A name that does not exist, or has no address, is
-    /// [`io::ErrorKind::NotFound`]. A lookup may hold a thread until it ends, though it is dropped.
+    /// Resolves `host` to all its addresses, with `port`. The error of a name that does not exist
+    /// or has no address is [`io::ErrorKind::NotFound`]. A look-up that is dropped may still hold a
+    /// thread until it ends.
     fn lookup<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a>;
 }
 
-/// `getaddrinfo`, so that hosts files and the platform's name services count as for any program.
+/// Resolves by `getaddrinfo`, so that hosts files and the platform's name services are used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 

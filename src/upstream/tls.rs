@@ -1,4 +1,4 @@
-//! TLS to the origin: always verified. There is no switch to turn that off.
+//! TLS to origins. Certificates are always verified; no setting turns that off.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -15,21 +15,22 @@ use crate::model::name::IntegrationName;
 
 /// TLS client configurations.
 ///
-/// Each integration has its own, and with it its own sessions to resume: a session tells the origin
-/// that two conns are of one client, and may carry what the client has authenticated as.
+/// Each integration has one of its own, with its own sessions: a resumed session tells the origin
+/// that two conns are of one client, and may carry that client's authentication.
 #[derive(Clone, Debug)]
 pub struct TlsClients {
-    /// For requests: what is offered in ALPN is the operator's choice.
+    /// For requests: offers HTTP/2 in ALPN if the operator allows it.
     requests: Arc<ClientConfig>,
-    /// For upgrades, which only HTTP/1.1 has (RFC 9113 §8.6), and for origins that require it.
+    /// For upgrades, which only HTTP/1.1 has (RFC 9113 §8.6), and for origins that require
+    /// HTTP/1.1.
     http1: Arc<ClientConfig>,
     of_integrations: Arc<Mutex<ConfigCache>>,
 }
 
-/// The configurations of the integrations that were used last.
+/// The configurations of the most recently used integrations.
 type ConfigCache = LruCache<(IntegrationName, ConnPurpose), Arc<ClientConfig>>;
 
-/// The use of a conn, which decides what is offered in ALPN.
+/// The purpose of a conn, which decides the protocols offered in ALPN.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum ConnPurpose {
     /// HTTP/1.1, or HTTP/2 where the operator allows it.
@@ -37,10 +38,10 @@ pub(super) enum ConnPurpose {
     Http1Only,
 }
 
-/// Why TLS can't be set up.
+/// The reason why TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
-    /// A certificate of `extra_roots` is not one of an authority.
+    /// A certificate of `extra_roots` is not one of a CA.
     #[error("a certificate of upstream.extra_roots can't be used as a root")]
     Root(#[source] rustls::Error),
     /// The cryptography library refuses to be set up.
@@ -49,8 +50,8 @@ pub enum RootsError {
 }
 
 impl TlsClients {
-    /// Mozilla's roots, compiled in, and `extra_roots`. No file, directory or environment
-    /// variable of the system counts, so that what is trusted is the same wherever this runs.
+    /// Trusts Mozilla's roots, which are compiled in, and `extra_roots`. The system's own roots are
+    /// not read, so that the same CAs are trusted wherever the program runs.
     ///
     /// # Errors
     /// [`RootsError`] says why.
@@ -94,18 +95,18 @@ fn client(roots: &Arc<RootCertStore>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig
         .with_client_cert_resolver(Arc::new(NoCertificate));
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.resumption = Resumption::disabled();
-    // A request in early data could be replayed by anyone who saw it.
+    // Early data can be replayed by anyone who has recorded it (RFC 8446 §8).
     config.enable_early_data = false;
     Ok(Arc::new(config))
 }
 
-/// Shows no certificate, and notes that one was demanded.
+/// Presents no certificate, and notes that one was demanded.
 #[derive(Debug)]
 struct NoCertificate;
 
 impl ResolvesClientCert for NoCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // Outside of a handshake that is watched, nobody asks.
+        // Outside of a watched handshake the task-local is not set, and nothing is noted.
         let _watched = DEMANDED.try_with(|demanded| demanded.set(true));
         None
     }
@@ -115,7 +116,7 @@ impl ResolvesClientCert for NoCertificate {
     }
 }
 
-/// Runs a handshake, and tells whether the origin demanded a certificate in it.
+/// Runs a handshake. Tells whether the origin has demanded a certificate in it.
 pub(super) async fn watching_for_demands<F: Future>(handshake: F) -> (F::Output, bool) {
     let watched = async {
         let shaken = handshake.await;
@@ -125,11 +126,11 @@ pub(super) async fn watching_for_demands<F: Future>(handshake: F) -> (F::Output,
 }
 
 tokio::task_local! {
-    /// Tells whether the origin has demanded a certificate in the handshake that is being made.
+    /// Set when the origin demands a certificate in the task's current handshake.
     static DEMANDED: Cell<bool>;
 }
 
-/// The number of integrations whose sessions are kept, the latest used.
+/// The number of integrations whose sessions are kept, the most recently used.
 const MAX_INTEGRATIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
-/// The number of sessions that are kept for one integration.
+/// The number of sessions for one integration.
 const MAX_SESSIONS: usize = 64;

@@ -32,7 +32,7 @@ impl Proxy {
     ) -> Response<AnswerBody> {
         entry.mark_departed();
         let reached =
-            self.upstream.reach(&in_force.rules, entry.integration.as_ref(), &origin).await;
+            self.upstream.connect_tcp(&in_force.rules, entry.integration.as_ref(), &origin).await;
         entry.mark_answered();
         let reached = match reached {
             Ok(reached) => reached,

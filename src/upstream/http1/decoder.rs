@@ -1,61 +1,61 @@
-//! A response's body as it is written on the conn (RFC 9112 §6.3, §7.1).
+//! Decodes the body of a response (RFC 9112 §6.3, §7.1).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{EMPTY_HEADER, Status};
 
 use super::head::MalformedResponse;
 
-/// How a body is written, and how far it has been read.
+/// The framing of a body, and the state of reading it.
 #[derive(Debug)]
 pub enum Decoder {
-    /// So many bytes are left.
+    /// A known number of bytes is left.
     Length(u64),
-    /// In chunks; boxed, for it is the larger and the rarer.
+    /// The body is chunked. Boxed, because this is the larger and rarer case.
     Chunked(Box<Chunked>),
-    /// All that comes until the origin ends the conn.
+    /// The body ends with the conn.
     UntilClose,
 }
 
-/// What the next bytes are.
+/// The meaning of the next bytes.
 #[derive(Debug)]
 pub enum BodyPiece {
     /// After `skip` bytes of framing, `length` bytes of the body.
     Data {
         /// Framing.
         skip: usize,
-        /// Data; never none.
+        /// Data, at least one byte.
         length: usize,
     },
-    /// The body has ended, after `skip` bytes of framing.
+    /// The body ends after `skip` bytes of framing.
     End {
         /// Framing.
         skip: usize,
         /// The trailer section, if it has any fields.
         trailers: Option<HeaderMap>,
     },
-    /// Nothing but framing so far.
+    /// Only framing has arrived.
     More {
         /// Framing.
         skip: usize,
     },
 }
 
-/// A chunked body.
+/// The state of a chunked body.
 #[derive(Debug, Default)]
 pub struct Chunked {
     state: ChunkedState,
-    /// The part of a line, or of the trailer section, that has arrived.
+    /// The part that has arrived of a line or of the trailer section.
     held: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 enum ChunkedState {
-    /// Before or within the line that says a chunk's size.
+    /// Before or within the line with a chunk's size.
     #[default]
     Size,
-    /// So many bytes of a chunk are left.
+    /// Within a chunk of which this many bytes are left.
     Data(u64),
-    /// Before the end of the line that ends a chunk.
+    /// Before the end of line after a chunk's data.
     DataEnd,
     /// After the last chunk.
     Trailers,
@@ -66,21 +66,21 @@ impl Decoder {
         Self::Chunked(Box::default())
     }
 
-    /// Whether the body is known to have ended.
+    /// Tells whether the body is known to have ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self, Self::Length(0))
     }
 
-    /// How many bytes are left, if that is known.
+    /// The number of bytes left; `None` when it is unknown.
     pub(in crate::upstream) fn left(&self) -> Option<u64> {
         if let Self::Length(left) = self { Some(*left) } else { None }
     }
 
-    /// Reads what stands at the front of `bytes`, of which there is at least one.
+    /// Decodes the beginning of `bytes`, which must not be empty.
     ///
     /// # Errors
-    /// [`MalformedResponse`] when it is not a body; the conn can't be used any further.
+    /// [`MalformedResponse`] when the framing is wrong. The conn can't be used any further.
     pub fn next(&mut self, bytes: &[u8]) -> Result<BodyPiece, MalformedResponse> {
         match self {
             Self::Length(0) => Ok(BodyPiece::End { skip: 0, trailers: None }),
@@ -95,6 +95,7 @@ impl Chunked {
     fn next(&mut self, bytes: &[u8]) -> Result<BodyPiece, MalformedResponse> {
         let mut skip = 0;
         loop {
+            // 1. Chunk data is passed on where it lies.
             let rest = bytes.get(skip..).unwrap_or_default();
             if rest.is_empty() {
                 return Ok(BodyPiece::More { skip });
@@ -106,6 +107,7 @@ impl Chunked {
                 }
                 return Ok(BodyPiece::Data { skip, length });
             }
+            // 2. Framing is collected line by line.
             let Some(end) = memchr::memchr(b'\n', rest) else {
                 self.hold(rest)?;
                 return Ok(BodyPiece::More { skip: bytes.len() });
@@ -133,14 +135,14 @@ impl Chunked {
         Ok(())
     }
 
-    /// Understands the line that has just ended; the trailers when it was the last.
+    /// Parses a complete line. Gives the trailers after the last one.
     fn take_line(&mut self) -> Result<Option<HeaderMap>, MalformedResponse> {
-        // A line feed alone ends no line here: others may not take it for an end.
+        // A line must end in CR LF: other implementations may not take LF alone for an end.
         if !self.held.ends_with(b"\r\n") {
             return Err(MalformedResponse::Chunk);
         }
         self.state = match self.state {
-            // Its parser takes a line without any digit for a zero.
+            // httparse takes a line without digits for a zero.
             ChunkedState::Size if !self.held.first().is_some_and(u8::is_ascii_hexdigit) => {
                 return Err(MalformedResponse::Chunk);
             }
@@ -161,7 +163,7 @@ impl Chunked {
     }
 }
 
-/// Takes as many as there are of what is left.
+/// Reduces `left` by the available bytes, and gives their number.
 fn take(left: &mut u64, available: usize) -> usize {
     let length = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
     *left -= u64::try_from(length).unwrap_or(*left);

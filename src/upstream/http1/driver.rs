@@ -1,6 +1,5 @@
-//! An exchange whose response has begun before its request has ended (RFC 9112 §9.3.2 and the
-//! early answers of RFC 9110 §7.5): a task of its own moves both, so that neither waits for the
-//! other.
+//! Drives an exchange whose response has begun before its request has ended (RFC 9110 §7.5). A task
+//! of its own polls both, so that neither waits for the other.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -16,8 +15,8 @@ use super::{Outgoing, SendError};
 use crate::tasks::Tasks;
 use crate::upstream::body::BodyError;
 
-/// Moves the rest of a request and its response; the conn goes back to the pool when both have
-/// ended well.
+/// Spawns a task that sends the rest of a request and reads its response. The conn is returned to
+/// the pool when both have ended well.
 pub(in crate::upstream) fn drive(lease: ConnLease, body: Outgoing, tasks: &Tasks) -> DrivenBody {
     let (frames, taken) = mpsc::channel(1);
     let length = lease.left();
@@ -31,7 +30,9 @@ async fn run(
     frames: mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
 ) {
     loop {
+        // 1. Wait until the caller reads, and keep sending meanwhile.
         let Ok(Ok(room)) = sending(&mut lease, &mut body, frames.reserve()).await else { return };
+        // 2. Read the next frame, and keep sending meanwhile.
         let next = poll_fn(|cx| {
             if let Poll::Ready(Err(SendError::Body(error))) = lease.conn().poll_send(cx, &mut body)
             {
@@ -39,6 +40,7 @@ async fn run(
             }
             lease.poll_next(cx)
         });
+        // 3. Pass it on.
         match next.await {
             Ok(BodyRead::Frame(frame)) => room.send(Ok(frame)),
             Ok(BodyRead::Last(frame)) => {
@@ -51,12 +53,12 @@ async fn run(
             Err(error) => return room.send(Err(error)),
         }
     }
-    // The caller's next request comes after the rest of this one, which nobody wants any more.
+    // 4. Discard the rest of the request, so that the caller's conn reaches its next one.
     drop(frames);
     while let Some(Ok(_unwanted)) = body.frame().await {}
 }
 
-/// Waits for `until`, and writes what there is to write meanwhile.
+/// Waits for `until` and sends the request meanwhile.
 async fn sending<F: Future>(
     lease: &mut ConnLease,
     body: &mut Outgoing,

@@ -1,4 +1,4 @@
-//! A request as it is written on the conn (RFC 9112 §3, §6, §7.1).
+//! Encodes a request and writes it on the conn (RFC 9112 §3, §6, §7.1).
 
 use std::io::Write as _;
 use std::pin::Pin;
@@ -15,42 +15,42 @@ use super::SendError;
 use crate::model::target::decode_unparsable;
 use crate::upstream::body::{BodyError, Outgoing};
 
-/// A request under way: what is ready to be written, and how its body goes on.
+/// The state of writing a request: its buffers, and the framing of its body.
 #[derive(Debug, Default)]
 pub(super) struct RequestWriter {
-    /// The head with its credential, or framing, with what data is small enough to go along.
+    /// Encoded bytes: the head with its credential, framing, and data small enough to be copied.
     ready: Zeroizing<Vec<u8>>,
     written: usize,
-    /// Data that is written from where it lies.
+    /// Data that is written without a copy.
     data: Bytes,
     body: WritePhase,
-    /// Tells whether anything was written, in part at least.
+    /// Set once any byte of the request may have been written.
     is_begun: bool,
-    /// What was taken of the body before that.
+    /// The data read from the body before that.
     unwritten: SmallVec<[Bytes; 2]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum WritePhase {
-    /// So many bytes are to come.
+    /// This many bytes of the body are to come.
     Length(u64),
     Chunked,
-    /// The last byte is ready.
+    /// The last byte is encoded and not yet written.
     Last,
-    /// It has been written.
+    /// All was written.
     #[default]
     Over,
-    /// It can't be.
+    /// Writing has failed.
     Broken,
 }
 
-/// The body is not as long as it said.
+/// A body whose length differs from the announced one.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the body is not as long as it said")]
+#[error("the body is not as long as its Content-Length")]
 struct WrongLength;
 
 impl RequestWriter {
-    /// Makes the head of a request ready.
+    /// Encodes the head of a request.
     pub(super) fn begin(&mut self, request: &Request<Outgoing>) {
         self.ready.clear();
         self.written = 0;
@@ -61,8 +61,8 @@ impl RequestWriter {
         encode_head(request, self.body, &mut self.ready);
     }
 
-    /// What was taken of the body, when nothing at all could be written; `None` when the origin may
-    /// have something of the request.
+    /// The data read from the body, when no byte was written; `None` when the origin may have
+    /// received part of the request.
     pub(super) fn take_unwritten(&mut self) -> Option<Bytes> {
         let unwritten = std::mem::take(&mut self.unwritten);
         (!self.is_begun).then(|| unwritten.concat().into())
@@ -72,7 +72,7 @@ impl RequestWriter {
         self.body == WritePhase::Over
     }
 
-    /// Writes what is ready, and what the body gives, to the end.
+    /// Writes the request to its end. Pending while the socket or the body is.
     pub(super) fn poll<T: AsyncWrite>(
         &mut self,
         cx: &mut Context<'_>,
@@ -87,12 +87,13 @@ impl RequestWriter {
                     match self.poll_body(cx, body) {
                         Poll::Ready(Ok(())) => continue,
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                        // What is ready goes now; the body may be long in coming.
+                        // Write what is encoded now: the body may take long.
                         Poll::Pending => {}
                     }
                 }
                 WritePhase::Length(_) | WritePhase::Chunked | WritePhase::Last => {}
             }
+            // With nothing left to write, the body is what the request waits for.
             let idle = self.is_empty();
             if ready!(self.poll_write(cx, io.as_mut(), body)).is_err() {
                 self.body = WritePhase::Broken;
@@ -104,7 +105,7 @@ impl RequestWriter {
         }
     }
 
-    /// Whether the body may be asked for more.
+    /// Tells whether more of the body may be read.
     fn has_room(&self) -> bool {
         self.data.is_empty() && self.ready.len() < COALESCE_UP_TO
     }
@@ -120,7 +121,7 @@ impl RequestWriter {
         }
     }
 
-    /// An idle conn keeps the room, and nothing of the credential that was in it.
+    /// Clears the buffer, and overwrites the credential in it. An idle conn keeps its memory.
     fn wipe(&mut self) {
         self.ready.fill(0);
         std::hint::black_box(&mut self.ready).clear();
@@ -133,7 +134,7 @@ impl RequestWriter {
         mut io: Pin<&mut T>,
         body: &Outgoing,
     ) -> Poll<std::io::Result<()>> {
-        // Of what fits into one TLS record, nothing can be read when it can't be written whole.
+        // 1. Encoded bytes. When one TLS record is not written whole, the peer can read none of it.
         let is_one_record = self.ready.len() <= MAX_TLS_RECORD_BYTES && self.data.is_empty();
         while let Some(rest) = self.ready.get(self.written..).filter(|rest| !rest.is_empty()) {
             let count = ready!(io.as_mut().poll_write(cx, rest));
@@ -143,16 +144,17 @@ impl RequestWriter {
             }
             self.written += some(count?)?;
         }
+        // 2. Data that was not copied.
         self.wipe();
         while !self.data.is_empty() {
             let count = some(ready!(io.as_mut().poll_write(cx, &self.data))?)?;
             self.data.advance(count);
-            body.moved();
+            body.note_progress();
         }
         io.poll_flush(cx)
     }
 
-    /// Takes a frame of the body.
+    /// Reads a frame of the body and encodes it.
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -199,12 +201,12 @@ impl RequestWriter {
         Ok(())
     }
 
-    /// The body has ended; so has the request, once all this is written.
+    /// Encodes the end of the body.
     fn end(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
         match self.body {
             WritePhase::Chunked => {
                 self.ready.extend_from_slice(b"0\r\n");
-                // Trailers are not kept.
+                // Trailers are not kept, so the request can't be sent again.
                 self.is_begun |= !trailers.is_empty();
                 for (name, value) in trailers {
                     field(&mut self.ready, name, value);
@@ -227,7 +229,7 @@ fn some(count: usize) -> std::io::Result<usize> {
     if count == 0 { Err(std::io::ErrorKind::WriteZero.into()) } else { Ok(count) }
 }
 
-/// By its length if that is known, else in chunks (§6).
+/// The framing of the body: by its length where it is known, else chunked (§6).
 fn framing(request: &Request<Outgoing>) -> WritePhase {
     let body = request.body();
     if body.is_empty() {
@@ -247,7 +249,7 @@ fn encode_head(request: &Request<Outgoing>, body: WritePhase, out: &mut Vec<u8>)
     out.extend_from_slice(decode_unparsable(target).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in request.headers() {
-        // Framing is this conn's own.
+        // Framing fields are written below, for this conn.
         if *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING {
             field(out, name, value);
         }
@@ -261,7 +263,7 @@ fn encode_head(request: &Request<Outgoing>, body: WritePhase, out: &mut Vec<u8>)
     debug_assert!(written.is_ok(), "a Vec takes all that is written to it");
 }
 
-/// Such a method says the length of an empty body too (RFC 9110 §8.6).
+/// Tells whether a method states the length even of an empty body (RFC 9110 §8.6).
 fn usually_has_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
@@ -273,11 +275,11 @@ fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Up to here data is copied to go out with what is before it; beyond, it is written by itself.
+/// Data up to this many bytes is copied and written together with what precedes it.
 const COALESCE_UP_TO: usize = 16 << 10;
-/// The most that goes into one TLS record (RFC 8446 §5.1).
+/// The largest content of a TLS record (RFC 8446 §5.1).
 const MAX_TLS_RECORD_BYTES: usize = 16 << 10;
-/// The most room that is kept for the next request.
+/// The largest buffer that an idle conn keeps for its next request.
 const MAX_IDLE_CAPACITY: usize = 2 << 10;
 
 #[cfg(test)]
@@ -289,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// A conn that takes so many bytes, and then no more.
+    /// A conn that accepts a number of bytes and then fails.
     struct Taking(usize);
 
     impl AsyncWrite for Taking {
@@ -312,7 +314,7 @@ mod tests {
         }
     }
 
-    /// What is still there of a body after the conn has taken so many bytes.
+    /// The rest of a body after the conn has accepted `taking` bytes.
     fn unwritten(body: Outgoing, taking: usize) -> Option<Bytes> {
         let mut request = Request::post("/v1").body(body).unwrap();
         let (mut sending, mut io) = (RequestWriter::default(), Taking(taking));

@@ -1,4 +1,4 @@
-//! The head of a response (RFC 9112 §4, §5, §6).
+//! Parses the head of a response (RFC 9112 §4, §5, §6).
 
 use std::mem::MaybeUninit;
 
@@ -9,44 +9,45 @@ use hyper::ext::ReasonPhrase;
 
 use super::decoder::Decoder;
 
-/// A response's head, and what follows it.
+/// The head of a response, and the framing of its body.
 #[derive(Debug)]
 pub struct Head {
     /// Status, version and fields.
     pub response: Response<()>,
-    /// How its body is written.
+    /// The decoder of its body.
     pub body: Decoder,
-    /// Whether the conn can carry another exchange (RFC 9112 §9.3).
+    /// Tells whether the conn can carry another exchange (RFC 9112 §9.3).
     pub keeps_alive: bool,
 }
 
-/// Why a response can't be understood. For the operator's eyes.
+/// A response that is not well-formed. The text is for operators.
 #[derive(Debug, thiserror::Error)]
 pub enum MalformedResponse {
-    /// A status line or field line that is not one.
+    /// A status line or a field line violates the grammar.
     #[error("the head is not well-formed: {0}")]
     Syntax(#[from] httparse::Error),
-    /// A field that is not well-formed.
+    /// A field violates the grammar.
     #[error("a field is not well-formed")]
     Field,
-    /// A head or trailer section beyond any measure.
+    /// A head or trailer section is too large.
     #[error("the head or the trailers are too large")]
     TooLarge,
-    /// Content-Length and Transfer-Encoding disagree, or can't be read in one way (§6.1, §6.3).
+    /// Content-Length and Transfer-Encoding contradict each other or themselves (§6.1, §6.3).
     #[error("the framing is contradictory")]
     Framing,
-    /// A chunk that is not written as §7.1 says.
+    /// A chunk violates §7.1.
     #[error("a chunk is not well-formed")]
     Chunk,
-    /// What the HTTP/2 library found.
+    /// The HTTP/2 library has found the fault.
     #[error("{0}")]
     Http2(String),
-    /// More interim responses than any origin has a reason to send.
+    /// Too many interim responses came.
     #[error("the final response is preceded by too many interim ones")]
     Interim,
 }
 
-/// Where a head ends, if all of it is there; `from` is how far an earlier look came.
+/// The offset of a head's end; `None` while it is incomplete. `from` is the number of bytes that
+/// were searched before.
 #[must_use]
 pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3);
@@ -60,11 +61,12 @@ pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 impl Head {
-    /// Reads a whole head, the answer to a request of this method.
+    /// Parses a complete head that answers a request of this method.
     ///
     /// # Errors
-    /// [`MalformedResponse`] when it is not a head, or can be read in more than one way.
+    /// [`MalformedResponse`] when it violates the grammar, or can be read in more than one way.
     pub fn read(bytes: &Bytes, method: &Method) -> Result<Self, MalformedResponse> {
+        // 1. Parse the status line and the field lines.
         let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
         let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -76,6 +78,7 @@ impl Head {
         let (Some(code), true) = (code, status.is_complete()) else {
             return Err(MalformedResponse::Syntax(httparse::Error::Status));
         };
+        // 2. Copy them into a response. Values share the head's buffer.
         let mut response = Response::new(());
         *response.status_mut() = code;
         *response.version_mut() =
@@ -89,17 +92,17 @@ impl Head {
             let (Ok(name), Ok(value)) = (name, value) else { return Err(MalformedResponse::Field) };
             headers.append(name, value);
         }
+        // 3. Decide the framing of the body, and whether the conn stays open.
         let body = framing(&mut response, method)?;
         let keeps_alive = keeps_alive(&response) && !matches!(body, Decoder::UntilClose);
         Ok(Self { response, body, keeps_alive })
     }
 }
 
-/// The number of fields that an answer gets on its way to the caller, so that the map is not made
-/// anew for them.
+/// The number of fields that the proxy adds to an answer, for which room is reserved.
 const OWN_FIELDS: usize = 3;
 
-/// A reason phrase of the origin's own is handed on, an empty one too.
+/// Keeps a reason phrase that differs from the status code's usual one, even an empty one.
 fn keep_reason(response: &mut Response<()>, reason: Option<&str>) {
     let usual = response.status().canonical_reason();
     let Some(own) = reason.filter(|own| Some(*own) != usual) else { return };
@@ -108,7 +111,7 @@ fn keep_reason(response: &mut Response<()>, reason: Option<&str>) {
     }
 }
 
-/// How the body is written (§6.3). What could be read in two ways is refused.
+/// The framing of the body (§6.3). A head that two readers could frame differently is refused.
 fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, MalformedResponse> {
     let status = response.status();
     let length = content_length(response.headers_mut())?;
@@ -133,7 +136,7 @@ fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, Malf
     })
 }
 
-/// The one length that is stated, if any; several lines that agree become one.
+/// The value of Content-Length; `None` without one. Equal lines are merged into one.
 fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, MalformedResponse> {
     let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lines.next() else { return Ok(None) };
@@ -150,7 +153,7 @@ fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, MalformedRespo
     Ok(Some(length))
 }
 
-/// RFC 9112 §9.3.
+/// Tells whether the conn stays open after the exchange (RFC 9112 §9.3).
 fn keeps_alive(response: &Response<()>) -> bool {
     let mut kept = response.version() == Version::HTTP_11;
     for line in response.headers().get_all(header::CONNECTION) {
@@ -164,7 +167,7 @@ fn keeps_alive(response: &Response<()>) -> bool {
     kept
 }
 
-/// The largest head that is read, in bytes.
+/// The largest head, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 256 << 10;
 const MAX_FIELDS: usize = 256;
 

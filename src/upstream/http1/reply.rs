@@ -1,4 +1,4 @@
-//! A response's body, read from the conn by whoever takes it.
+//! The body of a response, read from the conn on demand.
 
 use std::io;
 use std::sync::Arc;
@@ -12,32 +12,32 @@ use super::{BodyPiece, Decoder, Http1Conn, MalformedResponse};
 use crate::upstream::body::BodyError;
 use crate::upstream::pool::OriginPool;
 
-/// A conn in use, until its response has been read to its end.
+/// A conn whose response is being read.
 #[derive(Debug)]
 pub(in crate::upstream) struct ConnLease {
     conn: Box<Http1Conn>,
     decoder: Decoder,
-    /// Where the conn goes back to, if it can be used again.
-    home: Option<Arc<OriginPool>>,
+    /// The pool to which the conn is returned; `None` when it can't be reused.
+    pool: Option<Arc<OriginPool>>,
 }
 
-/// What is left of a lease after a frame.
+/// A frame read from a lease.
 #[derive(Debug)]
 pub(in crate::upstream) enum BodyRead {
-    /// A frame; more may follow.
+    /// A frame that more may follow.
     Frame(Frame<Bytes>),
-    /// The last frame, if there is one.
+    /// The end of the body, with its last frame.
     Last(Option<Frame<Bytes>>),
 }
 
-/// A response whose request is still being written, by a task that moves both.
+/// The body of a response whose request is still being sent, by a task that drives both.
 #[derive(Debug)]
 pub(in crate::upstream) struct DrivenBody {
     pub(super) frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
     pub(in crate::upstream) length: Option<u64>,
 }
 
-/// Why a response's body failed.
+/// The reason why a response's body failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyFailure {
     #[error("the origin's body was cut short: {0}")]
@@ -52,12 +52,12 @@ impl ConnLease {
     pub(in crate::upstream) fn new(
         conn: Box<Http1Conn>,
         decoder: Decoder,
-        home: Option<Arc<OriginPool>>,
+        pool: Option<Arc<OriginPool>>,
     ) -> Self {
-        Self { conn, decoder, home }
+        Self { conn, decoder, pool }
     }
 
-    /// How many bytes are left, if that is known.
+    /// The number of bytes left; `None` when it is unknown.
     pub(in crate::upstream) fn left(&self) -> Option<u64> {
         self.decoder.left()
     }
@@ -66,7 +66,7 @@ impl ConnLease {
         &mut self.conn
     }
 
-    /// Reads on. After an error, or [`BodyRead::Last`], the lease is over.
+    /// Reads the next frame. After an error or [`BodyRead::Last`] it must not be polled again.
     pub(in crate::upstream) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,11 +104,11 @@ impl ConnLease {
         }
     }
 
-    /// The response has been read to its end: the conn can carry another, unless its request is
-    /// still under way.
+    /// Ends the lease of a response that was read to its end. The conn is returned to the pool
+    /// unless its request is still being sent.
     pub(in crate::upstream) fn end(self) {
-        match self.home {
-            Some(home) if self.conn.has_sent() => home.check_in(self.conn),
+        match self.pool {
+            Some(pool) if self.conn.has_sent() => pool.check_in(self.conn),
             _ => self.conn.close(),
         }
     }

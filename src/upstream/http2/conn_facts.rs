@@ -1,5 +1,5 @@
-//! Facts about one conn, written by its task and by the requests on it, and read by whoever chooses
-//! a conn or judges a failure.
+//! The state of one HTTP/2 conn as its frames show it. The conn's task and its requests update it;
+//! choosing a conn and judging a failure read it.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,56 +13,56 @@ use tokio::sync::{Notify, watch};
 use super::frames::{self, FrameEvent};
 use crate::clock::instant;
 
-/// What the frames on a conn have said so far.
+/// The state of a conn, derived from the frames in both directions.
 #[derive(Debug)]
 pub(in crate::upstream) struct ConnFacts {
     begun: Instant,
-    /// The number of streams that the peer allows at once, as far as we would use them; `None`
-    /// until it has said.
+    /// The number of concurrent streams that the peer allows, up to our own limit; `None` before
+    /// its SETTINGS.
     max_streams: watch::Sender<Option<usize>>,
-    /// The number of streams that there are.
+    /// The number of open streams.
     streams: AtomicUsize,
-    /// Told whenever there may be room for another stream, or the conn is closed.
+    /// Notified whenever there may be room for another stream, or the conn is closed.
     freed: Arc<Notify>,
-    /// Told when the conn is to be ended with all that it carries.
-    cut: Notify,
-    /// The last stream that was given up before its request had left; 0 when there is none.
-    given_up: AtomicU32,
-    /// Told when there is one.
-    gave_up: Notify,
-    /// Tells whether the peer has said how many, or that it won't.
+    /// Notified when the conn is to be aborted.
+    aborted: Notify,
+    /// The last stream that was canceled before its request was flushed; 0 for none.
+    canceled_stream: AtomicU32,
+    /// Notified when a stream is canceled.
+    canceled: Notify,
+    /// Set once `max_streams` is final for now: by SETTINGS, or by any other frame before them.
     settled: AtomicBool,
-    /// The last stream that the peer may have processed, once it has sent GOAWAY.
+    /// The last stream that the peer may process, from its GOAWAY; `u32::MAX` before one.
     last_stream: AtomicU32,
-    /// The last stream whose request was handed to TLS, in part at least.
+    /// The last stream whose request was handed to TLS, at least in part.
     written_stream: AtomicU32,
-    /// The last stream whose request was handed to the socket, with all that was written then.
+    /// The last stream whose request was handed to the socket.
     flushed_stream: AtomicU32,
-    /// The time when a byte was last received, in microseconds since the beginning.
+    /// The time at which a byte was last received, in microseconds since `begun`.
     heard_us: AtomicU64,
-    /// The time when a frame other than PING was last received.
+    /// The time at which a frame other than PING was last received, in the same unit.
     busy_us: AtomicU64,
-    /// The peer has not answered in time, and nothing was received since.
+    /// Set when a request was not answered in time and nothing was received since.
     suspect: AtomicBool,
-    /// Another request is not to be sent.
+    /// Set when no other request may be sent.
     closed: AtomicBool,
-    /// The peer has not answered a PING.
+    /// Set when the peer has not answered a PING.
     lost: AtomicBool,
     /// The TLS alert with which the peer has ended the conn.
     alert: OnceLock<AlertDescription>,
 }
 
 impl ConnFacts {
-    /// Facts about a new conn, which tell `freed` of every change that may make room.
+    /// The state of a new conn. `freed` is notified whenever there may be room for a stream.
     pub(super) fn new(freed: Arc<Notify>) -> Self {
         Self {
             begun: instant(),
             max_streams: watch::Sender::new(None),
             streams: AtomicUsize::new(0),
             freed,
-            cut: Notify::new(),
-            given_up: AtomicU32::new(0),
-            gave_up: Notify::new(),
+            aborted: Notify::new(),
+            canceled_stream: AtomicU32::new(0),
+            canceled: Notify::new(),
             settled: AtomicBool::new(false),
             last_stream: AtomicU32::new(u32::MAX),
             written_stream: AtomicU32::new(0),
@@ -76,110 +76,109 @@ impl ConnFacts {
         }
     }
 
-    /// The number of streams that there may be at once: one until the peer has said it.
+    /// The number of concurrent streams allowed: one before the peer's SETTINGS.
     pub(super) fn max_streams(&self) -> usize {
         self.max_streams.borrow().unwrap_or(1)
     }
 
-    /// The number of streams that there are.
     pub(super) fn streams(&self) -> usize {
         self.streams.load(Relaxed)
     }
 
-    /// There is one more stream.
     pub(super) fn add_stream(&self) {
         self.streams.fetch_add(1, Relaxed);
     }
 
-    /// A stream is over.
+    /// Notes the end of a stream, which makes room for another.
     pub(super) fn end_stream(&self) {
         self.streams.fetch_sub(1, Relaxed);
         self.freed.notify_waiters();
     }
 
-    /// Waits until the peer has sent its settings, or the conn has ended.
-    pub(in crate::upstream) async fn settings(&self) {
+    /// Waits until the peer has sent its SETTINGS, or the conn has ended. Cancel-safe.
+    pub(in crate::upstream) async fn settings_received(&self) {
         let mut changes = self.max_streams.subscribe();
         let _either_way = changes.wait_for(|max| max.is_some() || self.is_closed()).await;
     }
 
-    /// Tells whether the peer has said that it will not process this stream, or it was never
-    /// written.
+    /// Tells whether the peer has not processed this stream and never will: a GOAWAY excludes it,
+    /// or it was not written.
     pub(super) fn is_unprocessed(&self, stream: u32) -> bool {
         stream > self.last_stream.load(Relaxed) || !self.is_written(stream)
     }
 
-    /// Tells whether the request of this stream was handed to TLS, in part at least: then it may
-    /// have left.
+    /// Tells whether the stream's request was handed to TLS, at least in part, so that it may have
+    /// been sent.
     pub(super) fn is_written(&self, stream: u32) -> bool {
         stream <= self.written_stream.load(Relaxed)
     }
 
-    /// Tells whether the request of this stream was handed to the socket: then it has left.
+    /// Tells whether the stream's request was handed to the socket.
     pub(super) fn is_flushed(&self, stream: u32) -> bool {
         stream <= self.flushed_stream.load(Relaxed)
     }
 
-    /// All that was written is with the socket.
-    pub(super) fn flushed(&self) {
+    /// Notes that everything written was handed to the socket.
+    pub(super) fn note_flushed(&self) {
         self.flushed_stream.fetch_max(self.written_stream.load(Relaxed), Relaxed);
     }
 
-    /// Tells whether this stream waits within the library for others to end, because the peer
-    /// allows fewer than there are.
+    /// Tells whether this stream waits within the library for another one to end, because the peer
+    /// has lowered its limit.
     pub(super) fn is_held_back(&self, stream: u32) -> bool {
         !self.is_written(stream) && self.may_leave(stream) && self.streams() > self.max_streams()
     }
 
-    /// Tells whether this stream's request has not left, and may later.
+    /// Tells whether this stream's request is not flushed and may be later.
     fn may_leave(&self, stream: u32) -> bool {
         stream <= self.last_stream.load(Relaxed) && !self.is_flushed(stream)
     }
 
-    /// Tells whether no other request is to be sent on the conn.
+    /// Tells whether no other request may be sent on the conn.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Relaxed)
     }
 
-    /// Takes the conn out of use; what is under way goes on.
+    /// Lets no other request be sent on the conn. Requests under way go on.
     pub(in crate::upstream) fn close(&self) {
         self.closed.store(true, Relaxed);
         self.max_streams.send_modify(|_same| {});
         self.freed.notify_waiters();
     }
 
-    /// Ends the conn with all that it carries: what was not written by now never is.
-    pub(super) fn cut(&self) {
+    /// Aborts the conn and its requests. Nothing more is written on it.
+    pub(super) fn abort(&self) {
         self.close();
-        self.cut.notify_one();
+        self.aborted.notify_one();
     }
 
-    /// Waits until the conn is to be ended. Cancel-safe.
-    pub(super) async fn is_cut(&self) {
+    /// Waits until the conn is to be aborted. Cancel-safe.
+    pub(super) async fn aborted(&self) {
         tokio::select! {
-            () = self.cut.notified() => {}
-            () = self.is_stuck() => self.close(),
+            () = self.aborted.notified() => {}
+            () = self.stuck() => self.close(),
         }
     }
 
-    /// Notes that nobody waits for this stream any more, nor looks whether its request still may
-    /// leave.
-    pub(super) fn give_up(&self, stream: u32) {
+    /// Cancels a stream: its request is not checked any more, so it must not be sent later. The
+    /// conn is aborted at once where the request is held back, else when it can't be flushed in
+    /// time.
+    pub(super) fn cancel(&self, stream: u32) {
         if self.is_held_back(stream) {
-            self.cut();
+            self.abort();
         } else if self.may_leave(stream) {
-            self.given_up.fetch_max(stream, Relaxed);
-            self.gave_up.notify_one();
+            self.canceled_stream.fetch_max(stream, Relaxed);
+            self.canceled.notify_one();
         }
     }
 
-    /// Waits until a request that was given up could not leave for some time: then it would
-    /// whenever the peer takes more.
-    async fn is_stuck(&self) {
+    /// Waits until a canceled request could not be flushed for [`WRITE_TIMEOUT`]: it would be sent
+    /// whenever the peer reads again.
+    async fn stuck(&self) {
         loop {
-            self.gave_up.notified().await;
-            // Streams leave in their order. One that is given up meanwhile has a time of its own.
-            let last = self.given_up.load(Relaxed);
+            self.canceled.notified().await;
+            // Streams are written in order. One that is canceled meanwhile gets its own time.
+            let last = self.canceled_stream.load(Relaxed);
             tokio::time::sleep(WRITE_TIMEOUT).await;
             if self.may_leave(last.min(self.last_stream.load(Relaxed))) {
                 return;
@@ -191,15 +190,15 @@ impl ConnFacts {
         self.suspect.load(Relaxed)
     }
 
-    /// A request that was sent at `since` was not answered in time: where nothing at all was
-    /// received meanwhile, the conn is suspected to be dead.
+    /// Notes that a request sent at `since` was not answered in time. If nothing was received
+    /// since, the conn is suspected to be dead.
     pub(super) fn note_timeout(&self, since: Instant) {
-        if self.heard() < since {
+        if self.last_received() < since {
             self.suspect.store(true, Relaxed);
         }
     }
 
-    pub(super) fn suspect(&self) {
+    pub(super) fn mark_suspect(&self) {
         self.suspect.store(true, Relaxed);
     }
 
@@ -207,35 +206,36 @@ impl ConnFacts {
         self.lost.load(Relaxed)
     }
 
-    pub(super) fn lose(&self) {
+    /// Notes that a PING was not answered, and aborts the conn.
+    pub(super) fn mark_lost(&self) {
         self.lost.store(true, Relaxed);
-        self.cut();
+        self.abort();
     }
 
     pub(super) fn alert(&self) -> Option<AlertDescription> {
         self.alert.get().copied()
     }
 
-    /// The time when a byte was last received.
-    pub(super) fn heard(&self) -> Instant {
+    /// The time at which a byte was last received.
+    pub(super) fn last_received(&self) -> Instant {
         self.begun + Duration::from_micros(self.heard_us.load(Relaxed))
     }
 
-    /// The time when a frame other than PING was last received.
-    pub(super) fn busy(&self) -> Instant {
+    /// The time at which a frame other than PING was last received.
+    pub(super) fn last_active(&self) -> Instant {
         self.begun + Duration::from_micros(self.busy_us.load(Relaxed))
     }
 
-    /// Bytes have been received.
-    pub(super) fn hear(&self) {
+    /// Notes that bytes were received.
+    pub(super) fn note_received(&self) {
         self.heard_us.store(self.now_us(), Relaxed);
         if self.suspect.swap(false, Relaxed) {
             self.freed.notify_waiters();
         }
     }
 
-    /// Reading has failed.
-    pub(super) fn fail(&self, error: &io::Error) {
+    /// Notes that reading has failed, and the TLS alert that explains it.
+    pub(super) fn note_read_error(&self, error: &io::Error) {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
         if let Some(rustls::Error::AlertReceived(alert)) = inner {
             let _first = self.alert.set(*alert);
@@ -243,8 +243,9 @@ impl ConnFacts {
         self.close();
     }
 
-    pub(super) fn received(&self, seen: FrameEvent) {
-        match seen {
+    /// Updates the state by an event of the received frames.
+    pub(super) fn note_received_frame(&self, event: FrameEvent) {
+        match event {
             FrameEvent::Begun { kind, stream } => {
                 if kind != frames::PING {
                     self.busy_us.store(self.heard_us.load(Relaxed), Relaxed);
@@ -252,7 +253,7 @@ impl ConnFacts {
                 if kind != frames::SETTINGS {
                     self.settle();
                 }
-                // What is answered has left, and all that was written before.
+                // An answer shows that its request was sent, and all that were written before it.
                 if kind == frames::HEADERS {
                     self.flushed_stream.fetch_max(stream, Relaxed);
                 }
@@ -271,13 +272,15 @@ impl ConnFacts {
         }
     }
 
-    pub(super) fn sent(&self, seen: FrameEvent) {
-        if let FrameEvent::Begun { kind: frames::HEADERS, stream } = seen {
+    /// Updates the state by an event of the sent frames.
+    pub(super) fn note_sent_frame(&self, event: FrameEvent) {
+        if let FrameEvent::Begun { kind: frames::HEADERS, stream } = event {
             self.written_stream.fetch_max(stream, Relaxed);
         }
     }
 
-    /// A peer that has not said how many streams it allows has no limit (RFC 9113 §6.5.2).
+    /// Ends the wait for SETTINGS. Without a stated limit, the peer allows any number of streams
+    /// (RFC 9113 §6.5.2).
     fn settle(&self) {
         if self.settled.swap(true, Relaxed) {
             return;
@@ -296,10 +299,11 @@ impl ConnFacts {
     }
 }
 
-/// The time that the writing of a request may take before its conn counts as stuck.
+/// The longest time to write a request before its conn counts as stuck.
 pub(in crate::upstream) const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// As many streams as are opened on one conn at once, whatever more its peer allows.
+/// Our own limit of concurrent streams on one conn.
 const MAX_STREAMS: usize = 1000;
+/// `SETTINGS_MAX_CONCURRENT_STREAMS` (RFC 9113 §6.5.2).
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 
 #[cfg(test)]
@@ -309,7 +313,7 @@ mod tests {
     fn after(said: &[FrameEvent]) -> ConnFacts {
         let facts = ConnFacts::new(Arc::default());
         for seen in said {
-            facts.received(*seen);
+            facts.note_received_frame(*seen);
         }
         facts
     }
@@ -362,13 +366,13 @@ mod tests {
     fn a_stream_is_unprocessed_beyond_the_peers_last_or_when_it_was_never_written() {
         let facts = ConnFacts::new(Arc::default());
         assert!(facts.is_unprocessed(1), "nothing was written");
-        facts.sent(FrameEvent::Begun { kind: frames::HEADERS, stream: 7 });
+        facts.note_sent_frame(FrameEvent::Begun { kind: frames::HEADERS, stream: 7 });
         assert!(!facts.is_unprocessed(7) && facts.is_unprocessed(9));
-        facts.received(FrameEvent::LastStream(u32::MAX >> 1));
+        facts.note_received_frame(FrameEvent::LastStream(u32::MAX >> 1));
         assert!(!facts.is_unprocessed(7) && facts.is_closed());
-        facts.received(FrameEvent::LastStream(3));
+        facts.note_received_frame(FrameEvent::LastStream(3));
         assert!(!facts.is_unprocessed(3) && facts.is_unprocessed(5));
-        facts.received(FrameEvent::LastStream(7));
+        facts.note_received_frame(FrameEvent::LastStream(7));
         assert!(facts.is_unprocessed(5), "what was given up is not taken back");
     }
 
@@ -377,20 +381,20 @@ mod tests {
         let answer = FrameEvent::Begun { kind: frames::HEADERS, stream: 1 };
         for (is_flushed, is_cut) in [(false, true), (true, false)] {
             let facts = ConnFacts::new(Arc::default());
-            facts.sent(answer);
-            facts.give_up(1);
-            let ends = tokio::time::timeout(2 * WRITE_TIMEOUT, facts.is_cut());
+            facts.note_sent_frame(answer);
+            facts.cancel(1);
+            let ends = tokio::time::timeout(2 * WRITE_TIMEOUT, facts.aborted());
             let flushed = async {
                 if is_flushed {
-                    facts.flushed();
+                    facts.note_flushed();
                 }
             };
             let (ends, ()) = tokio::join!(ends, flushed);
             assert_eq!((ends.is_ok(), facts.is_closed()), (is_cut, is_cut));
         }
         let facts = ConnFacts::new(Arc::default());
-        facts.sent(answer);
-        facts.received(answer);
+        facts.note_sent_frame(answer);
+        facts.note_received_frame(answer);
         assert!(facts.is_flushed(1), "what was answered has left");
     }
 
@@ -399,13 +403,13 @@ mod tests {
         let facts = ConnFacts::new(Arc::default());
         facts.add_stream();
         assert!(!facts.is_held_back(1), "it is about to be written");
-        facts.received(FrameEvent::Setting { id: MAX_CONCURRENT_STREAMS, value: 0 });
+        facts.note_received_frame(FrameEvent::Setting { id: MAX_CONCURRENT_STREAMS, value: 0 });
         assert!(facts.is_held_back(1));
-        facts.sent(FrameEvent::Begun { kind: frames::HEADERS, stream: 1 });
+        facts.note_sent_frame(FrameEvent::Begun { kind: frames::HEADERS, stream: 1 });
         assert!(!facts.is_held_back(1), "it has left");
         facts.add_stream();
         assert!(facts.is_held_back(3));
-        facts.received(FrameEvent::LastStream(1));
+        facts.note_received_frame(FrameEvent::LastStream(1));
         assert!(!facts.is_held_back(3), "it will never leave");
     }
 }

@@ -115,7 +115,7 @@ impl StreamExchange {
     /// Takes back a request of which nothing was written, by ending its conn. Gives the body where
     /// all of it was kept.
     pub(in crate::upstream) fn withdraw(self) -> Option<Outgoing> {
-        self.unwritten.facts.cut();
+        self.unwritten.facts.abort();
         self.into_body()
     }
 
@@ -209,7 +209,7 @@ impl StreamExchange {
 
 impl Drop for UnwrittenRequest {
     fn drop(&mut self) {
-        self.facts.give_up(self.stream);
+        self.facts.cancel(self.stream);
     }
 }
 

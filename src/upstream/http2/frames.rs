@@ -1,6 +1,6 @@
-//! The frames that pass on a conn, as far as the library keeps to itself what they say: how many
-//! streams the peer allows, which streams it has not processed, which were never written, and when
-//! anything was last heard of it.
+//! Watches the frames on a conn for facts that the HTTP/2 library does not expose: the number of
+//! streams that the peer allows, the streams that it has not processed, those that were not
+//! written, and the time at which it last sent anything.
 
 use std::io;
 use std::pin::Pin;
@@ -13,53 +13,53 @@ use tokio::time::{Sleep, sleep};
 
 use super::conn_facts::ConnFacts;
 
-/// A conn whose frames are read along in both directions.
+/// A conn whose frames are watched in both directions.
 #[derive(Debug)]
 pub(super) struct FrameWatcher<T> {
     io: T,
     received: FrameScanner,
     sent: FrameScanner,
     facts: Arc<ConnFacts>,
-    broken: Option<ClosedForWrites>,
-    /// Nothing more is to be read.
+    closed_for_writes: Option<ClosedForWrites>,
+    /// Set at the end of the received bytes.
     has_ended: bool,
 }
 
-/// A conn's other end takes no more.
+/// A conn on which writing has failed.
 #[derive(Debug)]
 struct ClosedForWrites {
     kind: io::ErrorKind,
-    /// The time when the conn is given up, though more may be to be read.
+    /// The time until which received bytes are still read.
     deadline: Pin<Box<Sleep>>,
 }
 
-/// Finds the frames in a stream of bytes that comes in pieces of any size (RFC 9113 §4.1).
+/// Finds frames in a stream of bytes that arrives in pieces of any size (RFC 9113 §4.1).
 #[derive(Debug, Default)]
 pub(super) struct FrameScanner {
-    /// Bytes that come before the first frame.
+    /// The number of bytes before the first frame.
     skip: usize,
     head: [u8; HEAD_LEN],
-    /// The number of bytes of the head that have come.
+    /// The number of bytes in `head`.
     head_len: usize,
-    /// The number of bytes of the payload that are still to come.
+    /// The number of bytes of the payload still to come.
     payload_left: usize,
-    /// The latest bytes of the payload, as many as a setting has.
+    /// The latest bytes of the payload: one setting.
     piece: [u8; PIECE_LEN],
     piece_len: usize,
-    /// The number of pieces of the payload before this one.
+    /// The number of settings in the payload before this one.
     pieces: usize,
 }
 
-/// A part of a frame that says something.
+/// A part of a frame that the state of the conn depends on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum FrameEvent {
     /// A frame has begun.
     Begun { kind: u8, stream: u32 },
     /// One entry of a SETTINGS frame.
     Setting { id: u16, value: u32 },
-    /// A SETTINGS frame that is no acknowledgement has ended.
+    /// A SETTINGS frame other than an acknowledgment has ended.
     SettingsEnd,
-    /// The last stream that a GOAWAY frame leaves alone.
+    /// The last stream that the sender of a GOAWAY frame may process.
     LastStream(u32),
 }
 
@@ -69,12 +69,14 @@ impl FrameScanner {
         Self { skip: PREFACE_LEN, ..Self::default() }
     }
 
-    /// Reads on, and tells what it finds.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameEvent)) {
+    /// Scans the next bytes and reports each event.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut report: impl FnMut(FrameEvent)) {
+        // 1. Skip the preface.
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         bytes = bytes.get(skipped..).unwrap_or_default();
         while let Some((first, rest)) = bytes.split_first() {
+            // 2. Collect the head, then the parts of the payload that matter; skip the rest.
             if self.head_len < HEAD_LEN {
                 if let Some(place) = self.head.get_mut(self.head_len) {
                     *place = *first;
@@ -82,10 +84,10 @@ impl FrameScanner {
                 self.head_len += 1;
                 bytes = rest;
                 if self.head_len == HEAD_LEN {
-                    self.begin(&mut tell);
+                    self.begin(&mut report);
                 }
             } else if self.wants_payload() {
-                self.take(*first, &mut tell);
+                self.take(*first, &mut report);
                 bytes = rest;
             } else {
                 let passed = self.payload_left.min(bytes.len());
@@ -93,20 +95,20 @@ impl FrameScanner {
                 bytes = bytes.get(passed..).unwrap_or_default();
             }
             if self.head_len == HEAD_LEN && self.payload_left == 0 {
-                self.end(&mut tell);
+                self.end(&mut report);
             }
         }
     }
 
-    fn begin(&mut self, tell: &mut impl FnMut(FrameEvent)) {
+    fn begin(&mut self, report: &mut impl FnMut(FrameEvent)) {
         let [high, middle, low, kind, _flags, stream @ ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.payload_left = usize::try_from(length).unwrap_or(usize::MAX);
         (self.piece_len, self.pieces) = (0, 0);
-        tell(FrameEvent::Begun { kind, stream: u32::from_be_bytes(stream) & STREAM_MASK });
+        report(FrameEvent::Begun { kind, stream: u32::from_be_bytes(stream) & STREAM_MASK });
     }
 
-    /// Tells whether the payload says something: all of SETTINGS, and the beginning of GOAWAY.
+    /// Tells whether the payload matters: all of SETTINGS, and the beginning of GOAWAY.
     fn wants_payload(&self) -> bool {
         let [_, _, _, kind, flags, ..] = self.head;
         match kind {
@@ -116,7 +118,7 @@ impl FrameScanner {
         }
     }
 
-    fn take(&mut self, byte: u8, tell: &mut impl FnMut(FrameEvent)) {
+    fn take(&mut self, byte: u8, report: &mut impl FnMut(FrameEvent)) {
         if let Some(place) = self.piece.get_mut(self.piece_len) {
             *place = byte;
         }
@@ -126,7 +128,7 @@ impl FrameScanner {
             return;
         }
         let [_, _, _, kind, ..] = self.head;
-        tell(if kind == GOAWAY {
+        report(if kind == GOAWAY {
             let [stream @ .., _, _] = self.piece;
             FrameEvent::LastStream(u32::from_be_bytes(stream) & STREAM_MASK)
         } else {
@@ -139,10 +141,10 @@ impl FrameScanner {
         (self.piece_len, self.pieces) = (0, self.pieces + 1);
     }
 
-    fn end(&mut self, tell: &mut impl FnMut(FrameEvent)) {
+    fn end(&mut self, report: &mut impl FnMut(FrameEvent)) {
         let [_, _, _, kind, flags, ..] = self.head;
         if kind == SETTINGS && flags & ACK == 0 {
-            tell(FrameEvent::SettingsEnd);
+            report(FrameEvent::SettingsEnd);
         }
         self.head_len = 0;
     }
@@ -151,25 +153,27 @@ impl FrameScanner {
 impl<T> FrameWatcher<T> {
     pub(super) fn new(io: T, facts: Arc<ConnFacts>) -> Self {
         let (received, sent) = (FrameScanner::default(), FrameScanner::of_client());
-        Self { io, received, sent, facts, broken: None, has_ended: false }
+        Self { io, received, sent, facts, closed_for_writes: None, has_ended: false }
     }
 
-    /// Notes that the conn takes no more.
-    fn break_off(&mut self, error: &io::Error) {
+    /// Notes that writing has failed. Reading goes on for a moment.
+    fn note_write_error(&mut self, error: &io::Error) {
         self.facts.close();
         let (kind, deadline) = (error.kind(), Box::pin(sleep(LAST_READ_TIMEOUT)));
-        self.broken = Some(ClosedForWrites { kind, deadline });
+        self.closed_for_writes = Some(ClosedForWrites { kind, deadline });
     }
 
-    /// Answers a write on a conn that takes no more: it fails once all that has arrived was read,
-    /// which wakes the same task. A peer that takes no more may have said before which streams it
-    /// has processed, and may have answered some.
-    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(broken) = &mut self.broken else { return Poll::Ready(Ok(())) };
+    /// The result of a write after a failed one: it fails once all received bytes were read, or
+    /// after the deadline. A peer that closes the conn may have sent answers, or a GOAWAY that
+    /// names the streams it has processed.
+    fn poll_closed_for_writes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(closed_for_writes) = &mut self.closed_for_writes else {
+            return Poll::Ready(Ok(()));
+        };
         if !self.has_ended {
-            ready!(broken.deadline.as_mut().poll(cx));
+            ready!(closed_for_writes.deadline.as_mut().poll(cx));
         }
-        Poll::Ready(Err(broken.kind.into()))
+        Poll::Ready(Err(closed_for_writes.kind.into()))
     }
 }
 
@@ -185,10 +189,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for FrameWatcher<T> {
         let read = ready!(Pin::new(io).poll_read(cx, buf));
         let bytes = buf.filled().get(before..).unwrap_or_default();
         *has_ended |= has_room && bytes.is_empty();
-        read.inspect_err(|error| facts.fail(error))?;
+        read.inspect_err(|error| facts.note_read_error(error))?;
         if !bytes.is_empty() {
-            facts.hear();
-            received.feed(bytes, |seen| facts.received(seen));
+            facts.note_received();
+            received.feed(bytes, |event| facts.note_received_frame(event));
         }
         Poll::Ready(Ok(()))
     }
@@ -205,15 +209,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatcher<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_broken(cx))?;
+        ready!(this.poll_closed_for_writes(cx))?;
         match ready!(Pin::new(&mut this.io).poll_flush(cx)) {
             Ok(()) => {
-                this.facts.flushed();
+                this.facts.note_flushed();
                 Poll::Ready(Ok(()))
             }
             Err(error) => {
-                this.break_off(&error);
-                this.poll_broken(cx)
+                this.note_write_error(&error);
+                this.poll_closed_for_writes(cx)
             }
         }
     }
@@ -228,19 +232,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatcher<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_broken(cx))?;
+        ready!(this.poll_closed_for_writes(cx))?;
         match ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs)) {
             Ok(count) => {
-                follow(&mut this.sent, &this.facts, bufs, count);
+                note_sent(&mut this.sent, &this.facts, bufs, count);
                 Poll::Ready(Ok(count))
             }
             Err(error) => {
-                // Every record but the last may have reached the peer.
+                // Every TLS record but the last may have reached the peer.
                 let length = bufs.iter().map(|buf| buf.len()).sum::<usize>();
                 let records = length.saturating_sub(1) / MAX_RECORD_LEN;
-                follow(&mut this.sent, &this.facts, bufs, records * MAX_RECORD_LEN);
-                this.break_off(&error);
-                this.poll_broken(cx).map_ok(|()| 0)
+                note_sent(&mut this.sent, &this.facts, bufs, records * MAX_RECORD_LEN);
+                this.note_write_error(&error);
+                this.poll_closed_for_writes(cx).map_ok(|()| 0)
             }
         }
     }
@@ -250,27 +254,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatcher<T> {
     }
 }
 
-/// Notes that so many of these bytes have been sent, as far as anybody knows.
-fn follow(sent: &mut FrameScanner, facts: &ConnFacts, bufs: &[io::IoSlice<'_>], count: usize) {
+/// Scans the first `count` of these bytes as sent.
+fn note_sent(sent: &mut FrameScanner, facts: &ConnFacts, bufs: &[io::IoSlice<'_>], count: usize) {
     let mut left = count;
     for buf in bufs {
         let written = buf.get(..left.min(buf.len())).unwrap_or_default();
-        sent.feed(written, |seen| facts.sent(seen));
+        sent.feed(written, |event| facts.note_sent_frame(event));
         left -= written.len();
     }
 }
 
+/// The length of a frame's head (RFC 9113 §4.1).
 const HEAD_LEN: usize = 9;
-/// The time that a conn is still read which can't be written to any more.
+/// The time for which a conn is still read after writing has failed.
 const LAST_READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// The largest content of a record (RFC 8446 §5.1).
+/// The largest content of a TLS record (RFC 8446 §5.1).
 const MAX_RECORD_LEN: usize = 1 << 14;
-/// A setting's length; the beginning of a GOAWAY frame fits in as well.
+/// The length of one setting (RFC 9113 §6.5.1), in which the last stream of a GOAWAY fits too.
 const PIECE_LEN: usize = 6;
 const PREFACE_LEN: usize = 24;
 const STREAM_MASK: u32 = u32::MAX >> 1;
 const ACK: u8 = 1;
-/// The types of frames (RFC 9113 §6).
+/// Frame types (RFC 9113 §6).
 pub(super) const HEADERS: u8 = 1;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
@@ -331,12 +336,12 @@ mod tests {
     async fn of_a_write_that_failed_all_but_the_last_record_may_have_been_sent() {
         for (length, may_have_been_sent) in [(MAX_RECORD_LEN, false), (MAX_RECORD_LEN + 1, true)] {
             let facts = Arc::new(ConnFacts::new(Arc::default()));
-            let mut broken = FrameWatcher::new(ClosedForWrites, Arc::clone(&facts));
-            broken.sent = FrameScanner::default();
+            let mut closed_for_writes = FrameWatcher::new(ClosedForWrites, Arc::clone(&facts));
+            closed_for_writes.sent = FrameScanner::default();
             let head = frame(HEADERS, 4, 1, &[0; 100]);
             let bytes = [head, vec![0; length - 109]].concat();
-            broken.read_u8().await.unwrap_err();
-            broken.write_all(&bytes).await.unwrap_err();
+            closed_for_writes.read_u8().await.unwrap_err();
+            closed_for_writes.write_all(&bytes).await.unwrap_err();
             assert_eq!(!facts.is_unprocessed(1), may_have_been_sent, "{length}");
         }
     }

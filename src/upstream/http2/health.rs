@@ -1,30 +1,30 @@
-//! Finds a conn whose peer has gone without a word: a PING is sent when nothing is received while
-//! requests wait, other requests go elsewhere until it is answered, and a conn on which it is not
-//! answered is closed.
+//! Finds conns whose peer is gone without a FIN. When nothing is received while requests wait, a
+//! PING is sent. Until its answer other requests use other conns; without an answer the conn is
+//! closed.
 
 use std::time::{Duration, Instant};
 
 use super::conn_facts::ConnFacts;
 
-/// What is known of a peer's silence.
+/// The state of the health check of one conn.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// The time when the first request was sent since something was last received.
+    /// The time of the first request since something was last received.
     unheard_since: Option<Instant>,
-    /// The time when the PING was sent that has not been answered.
+    /// The time of the unanswered PING.
     asked: Option<Instant>,
-    /// The time when any PING was last sent.
+    /// The time of the last PING.
     last_asked: Option<Instant>,
-    /// The time that a silence lasts before the next PING.
+    /// The length of silence before the next PING.
     silence: Duration,
 }
 
-/// The next step with a conn.
+/// The action that the state of a conn asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum HealthAction {
     Nothing,
     SendPing,
-    /// A PING is not answered yet: other requests go elsewhere.
+    /// A PING is not answered yet, so new requests use other conns.
     Avoid,
     /// A PING was not answered in time.
     Close,
@@ -35,17 +35,22 @@ impl Health {
         Self { unheard_since: None, asked: None, last_asked: None, silence: FIRST_SILENCE }
     }
 
-    /// A request is being sent.
-    pub(super) fn request(&mut self, now: Instant, heard: Instant) {
+    /// Notes that a request is sent. `heard` is the time at which something was last received.
+    pub(super) fn note_request(&mut self, now: Instant, heard: Instant) {
         if self.unheard_since.is_none_or(|since| since <= heard) {
             self.unheard_since = Some(now);
         }
     }
 
-    /// Looks at a conn that has so many streams; called about once a second.
-    pub(super) fn look(&mut self, now: Instant, streams: usize, facts: &ConnFacts) -> HealthAction {
-        let (heard, passed) = (facts.heard(), |since| now.saturating_duration_since(since));
-        // 1. A PING that was sent comes first.
+    /// Decides the next action; called about once a second.
+    pub(super) fn next_action(
+        &mut self,
+        now: Instant,
+        streams: usize,
+        facts: &ConnFacts,
+    ) -> HealthAction {
+        let (heard, passed) = (facts.last_received(), |since| now.saturating_duration_since(since));
+        // 1. An unanswered PING decides alone.
         if let Some(asked) = self.asked {
             if heard <= asked {
                 let late = passed(asked) >= PING_TIMEOUT;
@@ -53,12 +58,12 @@ impl Health {
             }
             self.asked = None;
         }
-        // 2. Only what says more than a PING begins the series of silences anew: some servers
-        // count PINGs against a peer for as long as they have nothing else to say.
-        if self.last_asked.is_some_and(|asked| facts.busy() > asked) {
+        // 2. Only frames other than PING reset the length of silence: some servers count PINGs for
+        // as long as they send no other frame, and close the conn after too many.
+        if self.last_asked.is_some_and(|asked| facts.last_active() > asked) {
             self.silence = FIRST_SILENCE;
         }
-        // 3. The silence runs from the first request that it covers.
+        // 3. Silence counts from the first unanswered request.
         let since = match self.unheard_since {
             Some(since) if since > heard => Some(since),
             _ => (streams > 0).then_some(heard),
@@ -72,12 +77,12 @@ impl Health {
     }
 }
 
-/// The time that nothing is received, while requests wait, before the first PING.
+/// The length of silence before the first PING.
 const FIRST_SILENCE: Duration = Duration::from_secs(2);
-/// How many times longer each further silence is: gRPC servers close a conn on which more than two
-/// PINGs come within five minutes in which they send nothing.
+/// The factor by which the next silence is longer. gRPC servers close a conn after more than two
+/// PINGs within five minutes in which they send nothing.
 const SILENCE_FACTOR: u32 = 6;
-/// The time that a peer may take to answer a PING, or to send anything else.
+/// The longest time for a peer to answer a PING, or to send anything else.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
     use crate::clock::instant;
 
-    /// The steps taken in so many seconds, with the second in which each was taken first.
+    /// The actions of `seconds` seconds, with the second in which each came first.
     fn steps(
         health: &mut Health,
         facts: &ConnFacts,
@@ -96,7 +101,7 @@ mod tests {
     ) -> Vec<(u64, HealthAction)> {
         let (begun, mut steps) = (instant(), Vec::new());
         for second in 0..seconds {
-            let step = health.look(begun + Duration::from_secs(second), streams, facts);
+            let step = health.next_action(begun + Duration::from_secs(second), streams, facts);
             if steps.last().is_none_or(|(_, last)| *last != step) {
                 steps.push((second, step));
             }
@@ -115,7 +120,7 @@ mod tests {
         let (facts, mut health) = (ConnFacts::new(Arc::default()), Health::new());
         assert_eq!(steps(&mut health, &facts, 1, 13), expected);
         let mut health = Health::new();
-        health.request(instant() + Duration::from_millis(1), facts.heard());
+        health.note_request(instant() + Duration::from_millis(1), facts.last_received());
         let found = steps(&mut health, &facts, 0, 14);
         let kinds: Vec<_> = found.iter().map(|(_, step)| *step).collect();
         assert_eq!(kinds, expected.map(|(_, step)| step), "its request was given up");
@@ -130,8 +135,8 @@ mod tests {
     #[test]
     fn a_suspect_is_asked_at_once() {
         let (facts, mut health) = (ConnFacts::new(Arc::default()), Health::new());
-        facts.suspect();
-        assert_eq!(health.look(instant(), 0, &facts), HealthAction::SendPing);
-        assert_eq!(health.look(instant(), 0, &facts), HealthAction::Avoid);
+        facts.mark_suspect();
+        assert_eq!(health.next_action(instant(), 0, &facts), HealthAction::SendPing);
+        assert_eq!(health.next_action(instant(), 0, &facts), HealthAction::Avoid);
     }
 }

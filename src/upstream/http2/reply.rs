@@ -1,4 +1,4 @@
-//! An answer's body, read from its stream by whoever takes it.
+//! The body of an answer, read from its stream on demand.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,19 +12,20 @@ use super::StreamPermit;
 use super::exchange::without_debug_data;
 use crate::upstream::body::BodyError;
 
-/// The body of an answer; with its end there is room for another stream.
+/// The body of an answer. Dropping it returns the stream's permit.
 #[derive(Debug)]
 pub(in crate::upstream) struct StreamBody {
     stream: RecvStream,
-    /// Tells the task that still writes the request how this ends.
+    /// Tells the task that still sends the request how the answer has ended: a value for a complete
+    /// answer, a drop for an aborted one.
     uploading: Option<oneshot::Sender<()>>,
     length: Option<u64>,
     in_trailers: bool,
     _permit: Arc<StreamPermit>,
 }
 
-/// The reason why a body failed. None has a cause of its own: the library would hand on to the
-/// caller the code with which the origin has reset the stream, of which some say that all is well.
+/// The reason why a body failed. It has no source: the server side would pass on the h2 error code
+/// of its source to the caller, and some codes signal success.
 #[derive(Debug, thiserror::Error)]
 enum BodyFault {
     #[error("the origin's body was cut short: {0}")]
@@ -45,12 +46,12 @@ impl StreamBody {
         Self { stream, uploading, length, in_trailers: false, _permit: permit }
     }
 
-    /// Tells whether nothing is to come.
+    /// Tells whether the body has ended.
     pub(in crate::upstream) fn has_ended(&self) -> bool {
         self.stream.is_end_stream()
     }
 
-    /// Says that the answer is complete; the request may still be written.
+    /// Notes that the answer is complete. The request may still be sent.
     pub(in crate::upstream) fn end(self) {
         if let Some(uploading) = self.uploading {
             let _over_by_now = uploading.send(());
@@ -64,7 +65,7 @@ impl StreamBody {
         if !self.in_trailers {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
-                    // The stream may have ended by then, and has no window any more.
+                    // Releasing fails when the stream has ended, and is not needed then.
                     let _ended = self.stream.flow_control().release_capacity(data.len());
                     let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                     self.length = self.length.map(|left| left.saturating_sub(length));

@@ -1,4 +1,4 @@
-//! The body of a request on an HTTP/2 stream, under flow control (RFC 9113 §5.2).
+//! Sends the body of a request on an HTTP/2 stream, under flow control (RFC 9113 §5.2).
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -71,7 +71,7 @@ impl Upload {
             // than one frame is held here.
             self.stream.reserve_capacity(self.pending.len().max(1));
             while self.stream.capacity() == 0 {
-                self.body.awaits_origin();
+                self.body.note_waits_for_origin();
                 match ready!(self.stream.poll_capacity(cx)) {
                     Some(Ok(_room)) => {}
                     Some(Err(_)) | None => return self.stop(),
@@ -123,7 +123,7 @@ impl Upload {
         if let Some(prefix) = self.prefix.as_mut().filter(|_| is_last) {
             prefix.end();
         }
-        self.body.moved();
+        self.body.note_progress();
         self.stream.send_data(data, is_last).map_err(|_closed| UploadError::Stream)
     }
 
@@ -153,7 +153,7 @@ impl Upload {
             // origin that reads no more need not say so (RFC 9113 §8.1), and the caller may have
             // gone.
             while answered && stalled.as_mut().poll(cx).is_ready() {
-                let left = STALL_TIMEOUT.saturating_sub(self.body.still());
+                let left = STALL_TIMEOUT.saturating_sub(self.body.idle_time());
                 if left.is_zero() {
                     self.stream.send_reset(Reason::CANCEL);
                     return Poll::Ready(Err(UploadError::Stream));

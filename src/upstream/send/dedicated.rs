@@ -1,7 +1,7 @@
-//! A departure that needs a conn of its own, over HTTP/1.1.
+//! Sends departures that need an HTTP/1.1 conn of their own.
 
 use super::Upstream;
-use super::waiting::in_time;
+use super::waiting::await_response;
 use crate::upstream::UpstreamRules;
 use crate::upstream::departure::{Departure, FinalCheck};
 use crate::upstream::dial::dial;
@@ -11,7 +11,7 @@ use crate::upstream::http1::Http1Conn;
 use crate::upstream::reply::Reply;
 use crate::upstream::tls::ConnPurpose;
 
-/// A conn of its own to a departure's origin, before a byte of the departure was written.
+/// A conn for one departure, of which nothing was written yet.
 #[derive(Debug)]
 pub struct DedicatedConn {
     conn: Box<Http1Conn>,
@@ -19,11 +19,11 @@ pub struct DedicatedConn {
 }
 
 impl Upstream {
-    /// Opens a conn for a departure alone, and writes nothing to it yet. Cancel-safe.
+    /// Opens a conn for one departure, and writes nothing yet. Cancel-safe.
     ///
     /// # Errors
-    /// [`Error`] when there is no such conn; the departure has not left.
-    pub async fn open_alone(
+    /// [`Error`] says why no conn was opened. The departure was not sent.
+    pub async fn open_dedicated(
         &self,
         rules: &UpstreamRules,
         departure: Departure,
@@ -34,11 +34,11 @@ impl Upstream {
         Ok(DedicatedConn { conn: Http1Conn::new(io, OpenConn::new(&self.gauges)), departure })
     }
 
-    /// Sends a departure on the conn that was opened for it.
+    /// Sends a departure on the conn that was opened for it. Not cancel-safe.
     ///
     /// # Errors
-    /// [`Error`] when there is no response head.
-    pub async fn send_opened(
+    /// [`Error`] says why there is no reply.
+    pub async fn send_on(
         &self,
         rules: &UpstreamRules,
         opened: DedicatedConn,
@@ -48,34 +48,35 @@ impl Upstream {
         let progress = request.body().progress();
         let exchange = conn.exchange(request);
         let limit = rules.settings.response_timeout;
-        let head = in_time(limit, progress.as_deref(), exchange).await??;
+        let head = await_response(limit, progress.as_deref(), exchange).await??;
         Ok(self.reply(conn, head, departure, None))
     }
 
-    /// Sends a departure on a conn of its own.
-    pub(super) async fn send_alone(
+    /// Opens a conn for a departure, checks it once more and sends it.
+    pub(super) async fn send_dedicated(
         &self,
         rules: &UpstreamRules,
         departure: Departure,
         check: &dyn FinalCheck,
     ) -> Result<Reply, Error> {
-        let mut opened = self.open_alone(rules, departure).await?;
+        let mut opened = self.open_dedicated(rules, departure).await?;
         check.check(&mut opened.departure).map_err(Error::Withdrawn)?;
-        self.send_opened(rules, opened).await
+        self.send_on(rules, opened).await
     }
 
-    /// Sends what HTTP/2 can't carry over HTTP/1.1, on a conn of its own.
+    /// The same for a departure that HTTP/2 can't carry.
     pub(super) async fn send_over_http1(
         &self,
         rules: &UpstreamRules,
         departure: Departure,
         check: &dyn FinalCheck,
     ) -> Result<Reply, Error> {
-        let mut opened = self.open_alone(rules, departure).await.map_err(|error| match error {
-            Error::TlsFailed(why) => Error::TargetNotCarried(why),
-            error => error,
-        })?;
+        let mut opened =
+            self.open_dedicated(rules, departure).await.map_err(|error| match error {
+                Error::TlsFailed(why) => Error::TargetNotCarried(why),
+                error => error,
+            })?;
         check.check(&mut opened.departure).map_err(Error::Withdrawn)?;
-        self.send_opened(rules, opened).await
+        self.send_on(rules, opened).await
     }
 }

@@ -1,4 +1,4 @@
-//! The waits of a request that was given to a conn.
+//! The waits of a request that was handed to a conn.
 
 use std::future::pending;
 use std::pin::pin;
@@ -9,12 +9,13 @@ use crate::upstream::departure::{CheckedDeparture, Departure, DepartureWithdrawn
 use crate::upstream::error::Error;
 use crate::upstream::http2::{WRITE_TIMEOUT, WriteProgress};
 
-/// Waits until a departure is not to leave as it was given to its conn, of which nothing may be
-/// written until then. Afterwards it is as it is now to be. Cancel-safe.
+/// Waits until a departure that was not written yet must be taken back from its conn, because its
+/// credential has changed. The departure then carries the new one. Never ready for a departure that
+/// was sent. Cancel-safe.
 ///
 /// # Errors
-/// [`DepartureWithdrawn`] when it is not to leave at all.
-pub(super) async fn changed(
+/// [`DepartureWithdrawn`] when it must not be sent at all.
+pub(super) async fn wait_for_recheck(
     check: &dyn FinalCheck,
     departure: &mut Departure,
     written: impl Fn() -> WriteProgress,
@@ -22,26 +23,26 @@ pub(super) async fn changed(
     let (mut changes, mut is_renewed) = (check.changes(), false);
     loop {
         changes.mark_unchanged();
-        // 1. What has left is not taken back.
+        // 1. A request that was sent is not taken back.
         let progress = written();
         if progress == WriteProgress::Sent {
             return pending().await;
         }
-        // 2. What may not leave does not. What is whole leaves with the credential of then; what may
-        // have left in part is not sent twice for that.
+        // 2. Check it. A request that was partly written is not taken back for a new credential,
+        // since it would be sent twice.
         let is_whole = progress != WriteProgress::Buffered;
         is_renewed |= check.check(departure)? == CheckedDeparture::Renewed && is_whole;
         if is_renewed && progress == WriteProgress::HeldBack {
             return Ok(());
         }
-        // 3. To take a request back costs its conn, and it may be written in a moment.
+        // 3. Taking a request back costs its conn, so give it a moment to be written.
         tokio::select! {
             told = changes.changed() => if told.is_err() {
                 return pending().await;
             },
-            // The end that was known may have been put off since.
-            () = passed(check.ends_in().map(|left| left.max(RECHECK_INTERVAL))) => {}
-            () = passed(is_renewed.then_some(WRITE_TIMEOUT)) => {
+            // The token's expiry may have changed, so it is looked at again.
+            () = sleep_or_forever(check.ends_in().map(|left| left.max(RECHECK_INTERVAL))) => {}
+            () = sleep_or_forever(is_renewed.then_some(WRITE_TIMEOUT)) => {
                 if matches!(written(), WriteProgress::HeldBack | WriteProgress::NotYet) {
                     return Ok(());
                 }
@@ -51,20 +52,20 @@ pub(super) async fn changed(
     }
 }
 
-/// The least time between two looks at a request that has not left.
+/// The shortest time between two checks of a request that was not sent.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Waits for so long, or for ever.
-async fn passed(time: Option<Duration>) {
+/// Waits for `time`, or forever.
+async fn sleep_or_forever(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => pending().await,
     }
 }
 
-/// Waits for a response head. The time runs from the last byte of the request that left, and does
-/// not run while the caller keeps us waiting.
-pub(super) async fn in_time<T>(
+/// Waits for a response's head for `limit`, counted from the last progress of the request's body.
+/// The time does not run while the body waits for the caller. Cancel-safe if `response` is.
+pub(super) async fn await_response<T>(
     limit: Duration,
     progress: Option<&Progress>,
     response: impl Future<Output = T>,
@@ -76,7 +77,11 @@ pub(super) async fn in_time<T>(
             return Ok(answer);
         }
         let Some(progress) = progress else { return Err(Error::ResponseTimeout) };
-        left = if progress.is_awaited() { limit } else { limit.saturating_sub(progress.still()) };
+        left = if progress.waits_for_caller() {
+            limit
+        } else {
+            limit.saturating_sub(progress.idle_time())
+        };
         if left.is_zero() {
             return Err(Error::ResponseTimeout);
         }
