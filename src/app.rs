@@ -6,7 +6,6 @@
 mod assembly;
 mod bound;
 mod ca;
-mod console_probe;
 mod copies;
 pub mod data_dir;
 mod hardening;

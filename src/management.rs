@@ -7,6 +7,7 @@
 mod audit;
 mod authorities;
 mod connections;
+mod data_plane;
 mod draft;
 mod explain;
 mod fault;
@@ -27,6 +28,7 @@ use jiff::Timestamp;
 pub use self::audit::{AuditPage, AuditPosition, AuditReader, Audited};
 pub use self::authorities::Successor;
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
+pub use self::data_plane::{BodyPreview, DataPlane, ProbeRequest, ProbeResponse, ProbeTimes};
 pub use self::explain::{Explainer, Explanation, Question, Step};
 pub use self::fault::{About, Fault, NAME_TAKEN, Refused, Scope};
 pub use self::form::{Entry, Form, REDACTED, printable_name};
@@ -43,10 +45,9 @@ pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin};
 pub use self::unusable::Unusable;
 use crate::clock::Clock;
 use crate::ledger::Metrics;
-use crate::model::caller::Caller;
 use crate::model::token::TokenDigest;
 use crate::oauth::{Provider, RefreshHandle};
-use crate::state::{InForce, Live, ManagementSettings, Persistence, Registry};
+use crate::state::{Live, ManagementSettings, Persistence, Registry};
 use crate::store::Revision;
 
 /// Management: where operators ask.
@@ -54,7 +55,7 @@ use crate::store::Revision;
 pub struct Management {
     storage: Option<Storage>,
     live: Arc<Live>,
-    explain: Explain,
+    data_plane: Arc<dyn DataPlane>,
     clock: Clock,
 }
 
@@ -69,14 +70,16 @@ pub struct Storage {
     pub provider: Arc<Provider>,
 }
 
-/// Decides a request as the data plane would. It is of a layer above, so it is handed in.
-pub type Explain = fn(&InForce, &Caller, &Question, Timestamp) -> Explanation;
-
 impl Management {
     /// Manages what is in force. Without storage it shows what is declared, and makes nothing.
     #[must_use]
-    pub fn new(storage: Option<Storage>, live: Arc<Live>, explain: Explain, clock: Clock) -> Self {
-        Self { storage, live, explain, clock }
+    pub fn new(
+        storage: Option<Storage>,
+        live: Arc<Live>,
+        data_plane: Arc<dyn DataPlane>,
+        clock: Clock,
+    ) -> Self {
+        Self { storage, live, data_plane, clock }
     }
 
     /// Who holds the token with this digest, unless it has ended. Its use is noted.

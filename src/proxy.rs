@@ -15,10 +15,12 @@ mod fields;
 mod idle;
 mod inject;
 mod journey;
+mod probe;
 mod recheck;
 mod refusal;
 mod relay;
 mod renewal;
+mod shared;
 mod splice;
 mod tunnel;
 mod upgrade;
@@ -29,10 +31,12 @@ pub use arrival::{Destination, ProxyRequest, RequestForm, Tags};
 pub use base_url::strip as strip_base_url;
 pub use body::AnswerBody;
 pub use decide::decide;
-pub use explain::{DecisionTrace, RuleOutcome, RuleStep, explain, explain_to_operator};
+pub use explain::{DecisionTrace, RuleOutcome, RuleStep, explain};
 pub use fields::{
     Via, prepare_request, prepare_response, prepare_response_trailers, prepare_trailers,
 };
 pub use journey::Proxy;
+pub use probe::Probe;
 pub use refusal::{Code, Refusal, Rule};
+pub use shared::SharedParts;
 pub use tunnel::{TunnelContext, TunnelHandler, TunnelMode, decide as decide_tunnel};

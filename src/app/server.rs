@@ -20,13 +20,14 @@ use super::open_store::{OpenStoreError, open_store};
 use super::reload::Reload;
 use super::upkeep::Upkeep;
 use super::wiring::{self, assembly, rooms, shared};
-use super::worker::{self, Shared};
+use super::worker::{self, WorkerParts};
 use crate::api::{Api, ApiState};
 use crate::clock::Clock;
 use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl};
 use crate::console;
 use crate::ledger::{FilterError, Ledger, LineFormat, LogBuffer, LogWriter, install};
 use crate::listener::{BindError, ConnLimits, ConnTracker, Listener, tunnel_config};
+use crate::proxy::SharedParts;
 use crate::random;
 use crate::state::{FollowError, InterceptionCa, Live, Registry};
 use crate::tasks::Tasks;
@@ -138,7 +139,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut shared =
             shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls(&ca)?);
-        shared.tokens = upkeep.as_ref().map(|upkeep| upkeep.storage().refreshes.clone());
+        shared.refreshes = upkeep.as_ref().map(|upkeep| upkeep.storage().refreshes.clone());
         let draining = Arc::default();
         let rooms = ApiState {
             proxies: addresses(&proxy_listeners, &config).into(),
@@ -153,8 +154,8 @@ impl Server {
             },
             api_listener,
             api: Api::new(rooms, beside),
-            api_limits: wiring::api_limits(&config),
-            workers: start_workers(&proxy_listeners, &shared)?,
+            api_limits: wiring::api_conn_limits(&config),
+            workers: start_workers(&config, &proxy_listeners, shared)?,
             reload: Reload { assembly, live, generation: 0, running: config, options, environment },
             upkeep,
             stop,
@@ -324,13 +325,16 @@ fn log_format(config: &Config) -> LineFormat {
 }
 
 fn start_workers(
+    config: &Config,
     listeners: &[Listener],
-    shared: &Shared,
+    shared: SharedParts,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
-    (0..shared.workers)
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let parts = WorkerParts { shared, workers, grace: config.shutdown_grace };
+    (0..workers)
         .map(|number| {
             let own: Result<_, _> = listeners.iter().map(Listener::try_clone).collect();
-            worker::start(number, own.map_err(StartError::Thread)?, shared.clone())
+            worker::start(number, own.map_err(StartError::Thread)?, parts.clone())
         })
         .collect()
 }

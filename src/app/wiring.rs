@@ -7,17 +7,15 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::assembly::Assembly;
-use super::console_probe::ConsoleProbe;
 use super::data_dir::AdminToken;
 use super::upkeep::Upkeep;
-use super::worker::Shared;
 use crate::api::ApiState;
 use crate::config::Config;
 use crate::console;
 use crate::ledger::Ledger;
 use crate::listener::{ConnLimits, HeadLimits, Listener};
 use crate::management::Management;
-use crate::proxy::{Via, explain_to_operator};
+use crate::proxy::{Probe, SharedParts, Via};
 use crate::state::{InterceptionCa, Live};
 use crate::upstream::{NameLookups, OwnListeners, SystemResolver, UpstreamGauges};
 
@@ -43,24 +41,22 @@ pub(super) fn shared(
     ledger: Arc<Ledger>,
     (instance, gauges): (&str, Arc<UpstreamGauges>),
     tunnel_tls: Arc<ServerConfig>,
-) -> Shared {
-    Shared {
+) -> SharedParts {
+    SharedParts {
         live: Arc::clone(live),
         stop,
         conn_limit: Arc::default(),
+        conn_limits: conn_limits(config),
         gauges,
         via: Via::new(instance),
-        limits: limits(config),
-        grace: config.shutdown_grace,
-        workers: std::thread::available_parallelism().map_or(1, usize::from),
         ledger,
         tunnel_tls,
-        tokens: None,
+        refreshes: None,
         replay_memory: Arc::default(),
     }
 }
 
-pub(super) fn limits(config: &Config) -> ConnLimits {
+fn conn_limits(config: &Config) -> ConnLimits {
     let plan = &config.proxy;
     let max_conns_per_caller = match plan.max_connections_per_caller {
         0 => (plan.max_connections / 2).max(1),
@@ -78,14 +74,14 @@ pub(super) fn limits(config: &Config) -> ConnLimits {
 }
 
 /// Those of the API's listener, which has conns of its own.
-pub(super) fn api_limits(config: &Config) -> ConnLimits {
+pub(super) fn api_conn_limits(config: &Config) -> ConnLimits {
     let max_unauthenticated_conns = MAX_API_CONNS / 10;
     let max_conns_per_caller = MAX_API_CONNS / 2;
     ConnLimits {
         max_conns: MAX_API_CONNS,
         max_conns_per_caller,
         max_unauthenticated_conns,
-        ..limits(config)
+        ..conn_limits(config)
     }
 }
 
@@ -93,17 +89,18 @@ pub(super) fn rooms(
     config: &Config,
     upkeep: Option<&Upkeep>,
     ca: &InterceptionCa,
-    shared: &Shared,
+    shared: &SharedParts,
     draining: &Arc<AtomicBool>,
 ) -> ApiState {
     let (live, clock) = (Arc::clone(&shared.live), shared.ledger.clock.clone());
     let storage = upkeep.map(|upkeep| upkeep.storage().clone());
+    let data_plane = Arc::new(Probe(shared.clone()));
     let public = config.api.public_url.parse::<http::Uri>().ok();
     let public = public.as_ref().and_then(http::Uri::host);
     let listed = config.api.allowed_hosts.iter().map(String::as_str);
     let names = ["localhost", "127.0.0.1", "[::1]"].into_iter().chain(public).chain(listed);
     ApiState {
-        management: Arc::new(Management::new(storage, live, explain_to_operator, clock)),
+        management: Arc::new(Management::new(storage, live, data_plane, clock)),
         rate_limits: Arc::default(),
         leaves: Arc::clone(ca.leaves()),
         metrics: Arc::clone(&shared.ledger.metrics),
@@ -122,7 +119,7 @@ pub(super) fn rooms(
 pub(super) fn console(
     api: &ApiState,
     config: &Config,
-    shared: &Shared,
+    shared: &SharedParts,
 ) -> console::ConsoleServices {
     let ledger = &shared.ledger;
     let facts = console::Facts {
@@ -134,7 +131,6 @@ pub(super) fn console(
     console::ConsoleServices {
         management: Arc::clone(&api.management),
         rate_limits: Arc::clone(&api.rate_limits),
-        courier: Arc::new(ConsoleProbe(shared.clone())),
         metrics: Arc::clone(&api.metrics),
         errands: api.errands.clone(),
         facts: Arc::new(facts),

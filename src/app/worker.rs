@@ -4,70 +4,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use tokio::sync::watch;
-
 use super::server::StartError;
 use crate::error::chain;
-use crate::ledger::Ledger;
-use crate::listener::{ConnLimit, ConnLimits, ConnTracker, Listener};
-use crate::oauth::RefreshHandle;
-use crate::proxy::{Proxy, Via};
-use crate::rate_limit::MemoryBudget;
-use crate::state::Live;
+use crate::listener::Listener;
+use crate::proxy::SharedParts;
 use crate::tasks::Tasks;
-use crate::upstream::{Upstream, UpstreamGauges};
 
-/// Everything that all workers share.
+/// Everything that a worker is given.
 #[derive(Clone, Debug)]
-pub(super) struct Shared {
-    pub(super) live: Arc<Live>,
-    /// Turns true when the server goes down.
-    pub(super) stop: watch::Receiver<bool>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) conn_limit: Arc<ConnLimit>,
-    pub(super) gauges: Arc<UpstreamGauges>,
-    pub(super) via: Via,
-    pub(super) limits: ConnLimits,
-    pub(super) grace: Duration,
+pub(super) struct WorkerParts {
+    pub(super) shared: SharedParts,
+    /// The number of workers.
     pub(super) workers: usize,
-    /// The certificates that callers are shown inside tunnels.
-    pub(super) tunnel_tls: Arc<ServerConfig>,
-    /// The handle by which requests ask for other tokens, if anything is kept.
-    pub(super) tokens: Option<RefreshHandle>,
-    /// The memory that kept request bodies hold, on all workers together.
-    pub(super) replay_memory: Arc<MemoryBudget>,
-}
-
-impl Shared {
-    /// A data plane over what is shared, with its own way out and conns.
-    pub(super) fn proxy(
-        &self,
-        upstream: Upstream,
-        tasks: Tasks,
-        conn_tracker: Arc<ConnTracker>,
-    ) -> Proxy {
-        Proxy {
-            in_force: Arc::clone(&self.live),
-            changes: self.live.changes(),
-            stop: self.stop.clone(),
-            upstream,
-            ledger: Arc::clone(&self.ledger),
-            via: self.via.clone(),
-            tasks,
-            conn_tracker,
-            tunnel_tls: Arc::clone(&self.tunnel_tls),
-            tokens: self.tokens.clone(),
-            replay_memory: Arc::clone(&self.replay_memory),
-        }
-    }
+    /// The time that requests in flight are given to end.
+    pub(super) grace: Duration,
 }
 
 /// Starts a worker thread that serves `listeners` until it is told to stop.
 pub(super) fn start(
     number: usize,
     listeners: Vec<Listener>,
-    shared: Shared,
+    parts: WorkerParts,
 ) -> Result<std::thread::JoinHandle<()>, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -77,24 +34,24 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || {
-            runtime.block_on(run(listeners, shared));
+            runtime.block_on(run(listeners, parts));
             // A name that is being looked up in vain must not hold up the end.
             runtime.shutdown_background();
         })
         .map_err(StartError::Thread)
 }
 
-async fn run(listeners: Vec<Listener>, shared: Shared) {
-    // What a drain waits for, and what it does not.
+async fn run(listeners: Vec<Listener>, parts: WorkerParts) {
+    let WorkerParts { shared, workers, grace } = parts;
+    // A drain waits for the tasks, and not for what goes on in the background.
     let (tasks, background) = (Tasks::default(), Tasks::default());
-    let conn_tracker =
-        Arc::new(ConnTracker::new(Arc::clone(&shared.conn_limit), shared.limits, shared.workers));
-    let upstream = Upstream::new(Arc::clone(&shared.gauges), background.clone(), shared.workers);
-    let proxy = Arc::new(shared.proxy(upstream, tasks.clone(), Arc::clone(&conn_tracker)));
-    let mut stop = shared.stop.clone();
+    let proxy = Arc::new(shared.proxy(tasks.clone(), background, workers));
+    let conn_tracker = &proxy.conn_tracker;
     let accepting = listeners.into_iter().map(|listener| {
-        listener.serve(Arc::clone(&proxy), Arc::clone(&conn_tracker), tasks.clone())
+        listener.serve(Arc::clone(&proxy), Arc::clone(conn_tracker), tasks.clone())
     });
+    // 1. Callers are served until the server is told to stop.
+    let mut stop = shared.stop.clone();
     tokio::select! {
         served = futures_util::future::try_join_all(accepting) => {
             if let Err(error) = served {
@@ -105,8 +62,9 @@ async fn run(listeners: Vec<Listener>, shared: Shared) {
         () = proxy.upstream.sweep(|| Arc::clone(&shared.live.load().rules)) => {}
         _stopped = stop.wait_for(|stopped| *stopped) => {}
     }
+    // 2. Requests in flight end, or are cut.
     conn_tracker.drain();
-    if tokio::time::timeout(shared.grace, tasks.finished()).await.is_err() {
+    if tokio::time::timeout(grace, tasks.finished()).await.is_err() {
         tracing::warn!(conns = tasks.running(), "conns were cut: shutdown_grace is over");
     }
 }

@@ -10,8 +10,7 @@ use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{Answer, PageContext};
-use super::{Delivered, Errand};
-use crate::management::{Entry, Explanation, Form, StatusFilter};
+use crate::management::{Entry, Explanation, Form, ProbeRequest, ProbeResponse, StatusFilter};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::secret::Secret;
 use crate::store::PageRange;
@@ -67,12 +66,12 @@ fn question(context: &PageContext, values: &FormValues) -> Form {
     Form::new(entries)
 }
 
-async fn send(context: &PageContext, values: &FormValues) -> Result<Delivered, String> {
+async fn send(context: &PageContext, values: &FormValues) -> Result<ProbeResponse, String> {
     let integration = IntegrationName::parse(context.integration());
     let connection = Some(values.text("connection")).filter(|name| !name.is_empty());
     let body = Some(values.text("body")).filter(|body| !body.is_empty());
     let kind = Some(values.text("content_type")).filter(|kind| !kind.is_empty());
-    let errand = Errand {
+    let request = ProbeRequest {
         caller: context.session.token,
         method: Method::from_bytes(values.text("method").as_bytes())
             .map_err(|_rule| "That is no method.".to_owned())?,
@@ -84,7 +83,7 @@ async fn send(context: &PageContext, values: &FormValues) -> Result<Delivered, S
             .map_err(|rule| rule.to_string())?,
         body: body.map(|body| (kind.unwrap_or("application/json").to_owned(), body.to_owned())),
     };
-    context.state.services.courier.send(errand).await
+    context.management().probe(request).await
 }
 
 fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Response {
@@ -174,7 +173,7 @@ fn not_sent(explanation: &Explanation, code: &str, status: u16) -> Markup {
     }
 }
 
-fn delivered(sent: &Result<Delivered, String>) -> Markup {
+fn delivered(sent: &Result<ProbeResponse, String>) -> Markup {
     html! {
         section aria-labelledby="answer" {
             h2 #answer { "The answer" }
@@ -186,7 +185,7 @@ fn delivered(sent: &Result<Delivered, String>) -> Markup {
     }
 }
 
-fn answered(answer: &Delivered) -> Markup {
+fn answered(answer: &ProbeResponse) -> Markup {
     let class = if answer.status < 400 { "state good" } else { "state bad" };
     let by = if answer.is_the_origins {
         "by the origin"
@@ -216,7 +215,7 @@ fn answered(answer: &Delivered) -> Markup {
 }
 
 /// Where the time went: in words, and as a bar.
-fn times(answer: &Delivered) -> Markup {
+fn times(answer: &ProbeResponse) -> Markup {
     let times = answer.times;
     let (own, origin) = (times.own.unwrap_or_default(), times.origin.unwrap_or_default());
     let (connect, tls) = (times.connect.unwrap_or_default(), times.tls.unwrap_or_default());

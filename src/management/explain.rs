@@ -81,8 +81,6 @@ impl Explainer<'_> {
         let read = method.zip(url);
         let read = read.map(|(method, url)| Question { method, url, integration, connection });
         let question = form.close(read)?;
-        let management = self.management;
-        let (in_force, now) = (management.live.load(), management.clock.now());
-        Ok((management.explain)(&in_force, self.operator.caller(), &question, now))
+        Ok(self.management.data_plane.explain(self.operator.caller(), &question))
     }
 }

@@ -111,8 +111,7 @@ pub fn explain(
 }
 
 /// Decides the request of an operator's question, as the operator is told.
-#[must_use]
-pub fn explain_to_operator(
+pub(super) fn explain_to_operator(
     in_force: &InForce,
     caller: &Caller,
     question: &Question,
