@@ -82,6 +82,7 @@ fn decider<'c>(arguments: &Arguments, context: &'c CliContext) -> Result<Decider
     if arguments.offline {
         return Ok(Decider::Configuration(NOT_ASKED.to_owned()));
     }
+    // A server of the command line is asked in any case.
     if server.url().is_none() {
         let is_named = server.is_named(context);
         match server.readiness(context).map(|found| (found.server, found.answer)) {

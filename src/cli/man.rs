@@ -24,14 +24,16 @@ pub(super) fn run(
     mut program: clap::Command,
     context: &CliContext,
 ) -> Result<(), CliError> {
+    // Without the pages of the command help, which has none.
+    program = program.disable_help_subcommand(true);
+    program.build();
+
+    // A file for each command.
     let directory = &arguments.directory;
     let shown = directory.display();
     let unwritten = |why: io::Error| {
         CliError::Message(format!("{shown} can't be written ({why}): name another directory"))
     };
-    program = program.disable_help_subcommand(true);
-    program.build();
-
     fs::create_dir_all(directory).map_err(unwritten)?;
     let mut names = Vec::new();
     for command in with_all_below(&program) {

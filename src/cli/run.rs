@@ -110,6 +110,8 @@ fn run_through(
     let trust = TrustFiles::write(api, &context.environment)?;
     let integration = integration(arguments, found, context);
     let token = token(arguments, route, found, &integration)?;
+
+    // The variables that lead it to the proxy, in whose URL the user says what it may use.
     let user = match &arguments.connection {
         Some(connection) => format!("{integration}.{connection}"),
         None => integration.clone(),
@@ -134,6 +136,8 @@ fn run_through(
         }
         None => program(),
     };
+
+    // What it was given ends with it.
     token.end(api);
     ended
 }

@@ -41,6 +41,7 @@ fn as_json(started: &Started) -> String {
 
 /// Says where things are, and what to try next.
 fn greeting(started: &Started, next: &NextSteps) -> String {
+    // What there is, a line each.
     let mut text = String::from("Keyferry is ready.\n");
     let mut say = |name: &str, value: &str| {
         let _infallible = writeln!(text, "  {name:<12} {value}");
@@ -55,6 +56,7 @@ fn greeting(started: &Started, next: &NextSteps) -> String {
     let made = if token.is_new { " (made now; readable by you alone)" } else { "" };
     say("admin token", &format!("{}{made}", token.path.display()));
     say("CA", &started.ca.display().to_string());
+    // How much of the store is in force.
     let connections = output::count(started.connections, "connection");
     let unusable = match started.unusable {
         0 => String::new(),
@@ -65,6 +67,7 @@ fn greeting(started: &Started, next: &NextSteps) -> String {
         }
     };
     say("store", &format!("{:?} ({connections} in force{unusable})", started.store));
+    // What leads to a first request.
     text.push_str("Try next:\n");
     text.push_str(&next.commands(started));
     text

@@ -12,11 +12,13 @@ pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let whole = client.api.pages(&client.connections("all"))?;
     let mut unusable = Vec::new();
     client.emit(&whole, || {
+        // Each type has a list of its own.
         let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
         let (mut rows, now) = (Vec::new(), Clock::system().now());
         for kind in TYPES {
             let connections = whole.get(kind.as_str()).and_then(Value::as_array);
             for connection in connections.into_iter().flatten() {
+                // A defect is a sentence, which no column holds.
                 if connection.get("defect").is_some() {
                     let (name, why) = (cell(connection, "name"), cell(connection, "defect"));
                     unusable.push(format!("keyferry: the connection {name} can't be used: {why}"));
@@ -33,6 +35,7 @@ pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
         }
         Ok(table(rows, client))
     })?;
+    // Told below the table.
     for sentence in unusable {
         output::note(&sentence);
     }

@@ -29,6 +29,7 @@ pub(super) struct EphemeralServer {
 impl EphemeralServer {
     /// Starts it on free ports and waits until it is ready.
     pub(super) fn start(context: &CliContext, found: &Whereabouts) -> Result<Self, CliError> {
+        // The same program, with the same configuration.
         let program = std::env::current_exe();
         let program = program.map_err(|why| failed(&format!("it does not find itself: {why}")))?;
         let mut command = Command::new(program);
@@ -48,6 +49,8 @@ impl EphemeralServer {
                 command.arg(name).arg(value);
             }
         }
+
+        // Free ports, which it says once it is ready.
         command.env("KEYFERRY_PROXY__LISTEN", "[\"127.0.0.1:0\"]");
         command.env("KEYFERRY_API__LISTEN", "127.0.0.1:0");
         command.env("KEYFERRY_LOG__LEVEL", "warn");

@@ -43,15 +43,19 @@ pub(super) fn need(
 /// which of its connections can't be used, as far as the first page tells. `data` is the data
 /// directory of a server that was started for the program alone.
 pub(super) fn warn(api: &ApiClient<'_>, integration: &str, data: Option<&Path>) {
+    // A token that may not look sees nothing, and nothing is said then.
     let path = ApiPath::zis(&["integrations", integration, "connections", "all"]);
     let listing = api.get(&path).and_then(|answer| answer.json());
     let Ok(listing) = listing else { return };
     let lists = ConnectionType::ALL.iter().filter_map(|kind| listing.get(kind.as_str()));
     let connections: Vec<_> = lists.filter_map(Value::as_array).flatten().collect();
+    // Of connections that are there, the defects are told.
     if !connections.is_empty() {
         connections.into_iter().for_each(note_unusable);
         return;
     }
+
+    // Of none, the server that lacks them.
     let nothing = format!("has no connection in the integration {integration}");
     output::note(&match data {
         None => format!(

@@ -52,11 +52,13 @@ impl ProgramToken {
         connection: Option<&str>,
         ttl: Duration,
     ) -> Result<Self, CliError> {
+        // It ends by itself, should it not be revoked.
         let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         let end = Clock::system().now().saturating_add(ttl).unwrap_or(Timestamp::MAX);
         // Programs run side by side, and no two live tokens have one name.
         let number = random::bytes::<8>().map_err(|why| CliError::of(&why))?;
         let name = format!("{NAME_PREFIX}{:016x}", u64::from_be_bytes(number));
+        // It may use the data plane alone, and of that no more than the program is to use.
         let body = json!({
             "name": name,
             "integration": integration,
@@ -66,6 +68,7 @@ impl ProgramToken {
         });
         let answer = api.post(&tokens(&[]), Some(Secret::new(body.to_string())));
         let mut answer = answer.map_err(advise)?.json()?;
+        // The secret is wiped with its text.
         let member =
             |answer: &mut Value, name: &str| match answer.pointer_mut(name).map(Value::take) {
                 Some(Value::String(text)) => Ok(Zeroizing::new(text)),

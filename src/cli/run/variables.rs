@@ -56,12 +56,14 @@ impl ProxyUrl {
             ("PERL_LWP_ENV_PROXY", Some("1".into())),
             ("JAVA_TOOL_OPTIONS", Some(self.java(trust, environment))),
         ];
+        // Where the proxy is.
         variables.extend(PROXIES.map(|name| (name, Some(self.url.as_str().into()))));
         // What the program would have trusted by a variable of its own stays trusted.
         let bundle = |name| own(name).unwrap_or_else(|| trust.bundle.clone());
         variables.extend(BUNDLES.map(|name| (name, Some(bundle(name).into()))));
         variables.extend(package_managers::variables(trust, environment, directory));
         variables.extend(settings_files::variables(trust, environment)?);
+        // What needs no proxy, and what the program must not have.
         let here = environment.text("NO_PROXY").or_else(|| environment.text("no_proxy"));
         let direct = here.map_or_else(|| DIRECT.to_owned(), |here| format!("{here},{DIRECT}"));
         variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, Some(direct.clone().into()))));

@@ -157,6 +157,7 @@ impl Findings {
         let is_refused = cell(entry, "decision") == "refuse";
         let (code, origin) = (cell(entry, "code"), cell(entry, "origin"));
         let (theirs, cause) = (cell(entry, "caller"), cell(entry, "cause"));
+        // A refusal to a caller that is not known may be the program's.
         if theirs.is_empty() && is_refused {
             self.causes.entry(code.clone()).or_insert_with(|| cause.clone());
             *self.of_unknown.entry(code.clone()).or_insert(0) += 1;
@@ -164,6 +165,8 @@ impl Findings {
         if theirs != caller || ![integration, ""].contains(&cell(entry, "integration").as_str()) {
             return;
         }
+
+        // A refusal to the program itself.
         self.is_known = true;
         if is_refused {
             // There is none where the request was read no further.
@@ -171,6 +174,8 @@ impl Findings {
             self.causes.entry(code.clone()).or_insert_with(|| cause.clone());
             *self.refusals.entry(format!("{code}{aim}")).or_insert(0) += 1;
         }
+
+        // The end of a tunnel, which tells whether the program trusts the CA.
         let form = cell(entry, "form");
         if form == "tunnel" {
             self.served.insert(origin);
@@ -210,6 +215,8 @@ impl Findings {
             let what_next = format!("`{} GET URL` says why", advice.explain);
             (self.refusals.iter().collect::<Vec<_>>(), "of this program", what_next)
         };
+
+        // One sentence says how many, and what to do.
         let number: usize = reasons.iter().map(|(_, times)| **times).sum();
         if number == 0 {
             return Vec::new();
@@ -219,10 +226,13 @@ impl Findings {
         let were = if number == 1 { "was" } else { "were" };
         let (all, listed) = (count(number, "request"), reasons.join(", "));
         let mut sentences = vec![format!("{all} {whose} {were} refused: {listed}; {what_next}")];
+
+        // And one for each code says why.
         for (code, cause) in self.causes.iter().filter(|(_, cause)| !cause.is_empty()) {
             // A reason is its code, or begins with it.
             if reasons.iter().any(|reason| reason.split(' ').next() == Some(code)) {
-                sentences.push(format!("{code}: {cause} (see {PAGE_OF_CODES})"));
+                let section = code.to_ascii_lowercase();
+                sentences.push(format!("{code}: {cause} (see {PAGE_OF_CODES}#{section})"));
             }
         }
         sentences
@@ -259,7 +269,7 @@ const MAX_LOOKS: u32 = 6;
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 const MAX_REASONS: usize = 5;
 
-/// The page that explains each code.
+/// The page that has a section for each code.
 const PAGE_OF_CODES: &str = "docs/reference/errors.md";
 
 #[cfg(test)]
@@ -332,8 +342,10 @@ mod tests {
         let entries = entries.map(|code| refusal("run", code));
         let [all, domain, https] = &found(&entries).refused(&advice())[..] else { panic!() };
         assert!(all.starts_with("3 requests of this program were refused: "), "{all}");
-        let page = "(see docs/reference/errors.md)";
-        assert_eq!(*domain, format!("DomainNotAllowed: The cause of DomainNotAllowed. {page}"));
-        assert_eq!(*https, format!("HttpsRequired: The cause of HttpsRequired. {page}"));
+        let page = "(see docs/reference/errors.md";
+        let explained = format!("DomainNotAllowed: The cause of DomainNotAllowed. {page}");
+        assert_eq!(*domain, format!("{explained}#domainnotallowed)"));
+        let explained = format!("HttpsRequired: The cause of HttpsRequired. {page}");
+        assert_eq!(*https, format!("{explained}#httpsrequired)"));
     }
 }

@@ -78,6 +78,7 @@ impl NextSteps {
     fn first_request(&self, started: &Started, connection: &Connection, host: &str) -> String {
         let (integration, name) = (connection.integration(), connection.name());
         let is_wildcard = connection.allowed_domain().is_some_and(AllowedDomain::is_wildcard);
+        // A wildcard names no host that a request could go to.
         let to = if is_wildcard { format!("-H 'X-Zis-Host: {host}' ") } else { String::new() };
         let (proxy, file) = (self.as_curl_asks(&started.proxy), self.file.display());
         match (&self.anonymous, &self.caller) {
@@ -130,15 +131,17 @@ impl NextSteps {
 
     /// For a server with a store.
     fn kept(&self, started: &Started) -> String {
-        // A command line that is elsewhere must find this server's token, and no other's.
+        // A command line in another directory must find this server's token, and no other's.
         let data_dir = if started.data_dir.as_os_str() == DATA_DIR {
             String::new()
         } else {
             format!(" KEYFERRY__DATA_DIR={}", quoted(&started.data_dir))
         };
+        // The integration that callers without a token have, else one that has connections.
         let own = self.anonymous.as_ref().map(IntegrationName::as_str);
         let integration = own.or(started.integration.as_deref()).unwrap_or(INTEGRATION);
         let proxy = self.as_curl_asks(&started.proxy);
+        // With connections, one of them; without, the way to a first one.
         let steps = match (started.connections > 0, own.is_some()) {
             (true, true) => format!(
                 "  keyferry connection list\n  \
