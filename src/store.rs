@@ -1,11 +1,11 @@
-//! What is kept beyond the life of a process: connections, access tokens, and what changed when.
+//! Stores connections, caller tokens, clients, flows, CAs, and the history of changes.
 //!
-//! Owns the database, promises that a write which was acknowledged is there after any crash and
-//! that everybody hears of it, and must never know a secret in clear, nor anything of HTTP.
+//! Owns the database, promises that an acknowledged write survives any crash and that every
+//! instance learns of it, and must never know a secret in clear, nor anything of HTTP.
 //!
-//! There are two backends behind one contract: SQLite for one process, PostgreSQL for many. A
-//! future that is dropped has done its work whole or not at all. The audit trail is beside it, and
-//! whatever becomes of that, records are kept.
+//! There are two backends behind one interface: SQLite for one process, PostgreSQL for many. A
+//! future that is dropped has done its work as a whole or not at all. The audit trail is separate,
+//! so that its failures don't affect records.
 
 mod audit;
 mod authorities;
@@ -45,29 +45,29 @@ pub use self::refreshes::{Leftover, RefreshLease, RefreshStart};
 pub use self::writability::Unwritable;
 use crate::secret::Secret;
 
-/// The store. It is used on the runtime that opened it.
+/// The store. It must be used on the runtime that has opened it.
 pub struct Store {
     database: Database,
     trail: AuditTrail,
 }
 
-/// A write that changes what is in force: its number, which is greater than those of all writes
-/// before it, and its random identity.
+/// A write that changes what is in force. It has a number, greater than that of every earlier
+/// write, and a random identity.
 ///
-/// A database that was put back, or a standby that was promoted without the last writes, gives the
-/// same numbers to other writes; the identity tells them apart.
+/// A database that was restored, or a standby that was promoted without the last writes, gives the
+/// same numbers to other writes. The identity tells them apart.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Revision {
     number: i64,
-    /// 0 for a write of a version that gave none.
+    /// 0 for a write of an older version, which gave none.
     identity: i64,
 }
 
 impl Store {
-    /// Opens the SQLite database in this file, and makes it if there is none.
+    /// Opens the SQLite database in this file, and creates it if there is none.
     ///
     /// # Errors
-    /// [`Error::Foreign`], [`Error::Newer`] or [`Error::Open`] when the file is not to be used;
+    /// [`Error::Foreign`], [`Error::Newer`] or [`Error::Open`] when the file must not be used;
     /// [`Error::File`] or [`Error::Unavailable`] when it can't be.
     pub async fn open_sqlite(path: &Path) -> Result<Self, Error> {
         let database = sqlite::Sqlite::open(path, &migrate::STORE).await?;
@@ -77,38 +77,38 @@ impl Store {
     /// Opens the PostgreSQL database at this URL, which may contain a password.
     ///
     /// # Errors
-    /// [`Error::Url`] when it is no such URL, [`Error::Foreign`] or [`Error::Newer`] when the
-    /// database is not to be used, [`Error::Unavailable`] when it can't be reached.
+    /// [`Error::Url`] when the URL is not one of PostgreSQL, [`Error::Foreign`] or [`Error::Newer`]
+    /// when the database must not be used, [`Error::Unavailable`] when it can't be reached.
     pub async fn open_postgres(url: &Secret) -> Result<Self, Error> {
         let database = postgres::Postgres::open(url).await?;
         Ok(Self { database: Database::Postgres(database), trail: AuditTrail::within() })
     }
 
-    /// Ends all work and gives the database back.
+    /// Waits for running transactions and closes the database.
     pub async fn close(&self) {
         self.trail.close().await;
         self.database.close().await;
     }
 
-    /// Something that tells when another process may have written.
+    /// A listener for the writes of other processes.
     #[must_use]
     pub fn listen(&self) -> ChangeListener {
         self.database.listen()
     }
 
-    /// Work that sees one state of the database and changes nothing.
+    /// Begins a read-only transaction, which sees one state of the database.
     async fn read(&self) -> Result<DbTransaction, Error> {
         self.database.read().await
     }
 
-    /// Work that is done whole or not at all.
+    /// Begins a transaction that writes.
     async fn write(&self) -> Result<DbTransaction, Error> {
         self.database.write().await
     }
 }
 
 impl Revision {
-    /// The revision of a store in which nothing was ever written.
+    /// The revision of an empty store.
     pub const ZERO: Self = Self { number: 0, identity: 0 };
 
     /// The number.
@@ -118,7 +118,7 @@ impl Revision {
     }
 }
 
-/// Two writes of one number are of two histories, and neither comes first.
+/// Two writes of the same number belong to different histories, so neither is earlier.
 impl PartialOrd for Revision {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         match self.number.cmp(&other.number) {

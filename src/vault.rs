@@ -1,8 +1,8 @@
 //! Secrets at rest (contract §2, §5).
 //!
-//! Owns the master keys, promises that a secret opens only for the context it was sealed for and
-//! that a token's record counts only as it was written, and must never know who asks or where
-//! anything is kept.
+//! Owns the master keys, promises that a secret opens only for the context for which it was sealed
+//! and that a token's record is accepted only as a holder of the master key has written it, and
+//! must never know the callers of its functions nor the place of any record.
 
 mod context;
 mod envelope;
@@ -25,46 +25,46 @@ pub struct Vault {
     keyring: Keyring,
 }
 
-/// A secret could not be sealed.
+/// A secret that could not be sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// There is no randomness for a key or a nonce.
-    #[error("there is no randomness to seal with")]
+    /// The system gives no random bytes for a key or a nonce.
+    #[error("the system gives no random bytes to seal with")]
     Chance(#[source] random::RandomError),
-    /// The cipher refused; it has no reason to.
+    /// The cipher has failed.
     #[error("the cipher failed")]
     Cipher,
 }
 
-/// What is kept can't be opened, or was not written by a holder of the key. It names the master
-/// key where that is not at hand, and says no more, so that nobody learns from it how far an
-/// attempt got.
+/// A record that can't be opened, or whose MAC does not verify. It names the master key where that
+/// is missing, and nothing else, so that it does not tell an attacker how far an attempt got.
 #[derive(Debug)]
 pub struct OpenError {
     missing_key: Option<KeyId>,
 }
 
-/// What is kept can't be brought under another master key.
+/// A record that can't be rewrapped by another master key.
 #[derive(Debug, thiserror::Error)]
 pub enum RewrapError {
-    /// It does not open with the keys at hand.
-    #[error("what is kept can't be opened")]
+    /// It does not open under the known keys.
+    #[error("the record can't be opened")]
     Open(#[source] OpenError),
-    /// It can't be sealed again.
-    #[error("it can't be sealed again")]
+    /// Wrapping its data key again has failed.
+    #[error("the record can't be sealed again")]
     Seal(#[source] SealError),
 }
 
 impl OpenError {
-    /// The key is at hand, and does not open it.
+    /// The key is known and does not open the record.
     const BROKEN: Self = Self { missing_key: None };
 
-    /// The key of this id is not at hand. What can't be the id of a key was written by hand.
+    /// The key of this id is not known. A text that can't be an id was written by hand, and is not
+    /// repeated.
     fn without(key_id: &str) -> Self {
         Self { missing_key: KeyId::parse(key_id) }
     }
 
-    /// The master key that it takes, if that is not at hand.
+    /// The missing master key; `None` where the key is known and does not open the record.
     #[must_use]
     pub fn missing_key(&self) -> Option<KeyId> {
         self.missing_key
@@ -83,13 +83,13 @@ impl fmt::Display for OpenError {
 }
 
 impl Vault {
-    /// A vault that seals with the first key and opens with all of them.
+    /// A vault that seals with the first key and opens with all.
     #[must_use]
     pub fn new(keyring: Keyring) -> Self {
         Self { keyring }
     }
 
-    /// The keys.
+    /// The keyring.
     #[must_use]
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
@@ -98,7 +98,7 @@ impl Vault {
     /// Seals a secret for `context`, with a data key of its own.
     ///
     /// # Errors
-    /// [`SealError`] when there is no randomness.
+    /// [`SealError`] when the system gives no random bytes.
     pub fn seal(&self, context: &Context<'_>, secret: &Secret) -> Result<Sealed, SealError> {
         let data_key = Zeroizing::new(random::bytes::<32>().map_err(SealError::Chance)?);
         let cipher = envelope::Cipher::new(&*data_key)?;
@@ -108,11 +108,11 @@ impl Vault {
         Ok(Sealed { key_id: first.id.clone(), wrapped, payload })
     }
 
-    /// Opens what was sealed for this very context.
+    /// Opens a secret that was sealed for this context.
     ///
     /// # Errors
-    /// [`OpenError`] when the context is another, the ciphertext was changed, or its master key
-    /// is not at hand.
+    /// [`OpenError`] when the context differs, the ciphertext was changed, or its master key is
+    /// missing.
     pub fn open(&self, context: &Context<'_>, sealed: &Sealed) -> Result<Secret, OpenError> {
         let data_key = self.unwrap(context, sealed)?;
         let cipher = envelope::Cipher::new(&data_key).map_err(|_silent| OpenError::BROKEN)?;
@@ -120,11 +120,11 @@ impl Vault {
         Ok(Secret::new(text.to_vec()))
     }
 
-    /// Wraps the data key under the first master key; the payload stays as it is. `None` when it
-    /// is under that key already.
+    /// Wraps the data key by the first master key, and leaves the payload unchanged. `None` when
+    /// that key wraps it already.
     ///
     /// # Errors
-    /// [`RewrapError`] when the data key can't be unwrapped, or not wrapped again.
+    /// [`RewrapError`] when the data key can't be unwrapped or wrapped.
     pub fn rewrap(
         &self,
         context: &Context<'_>,
@@ -140,17 +140,17 @@ impl Vault {
         Ok(Some(Sealed { key_id: first.id.clone(), wrapped, payload: sealed.payload.clone() }))
     }
 
-    /// The code that goes with a token's record, under the first master key.
+    /// The MAC of a token's record, by the first master key.
     #[must_use]
     pub fn mac(&self, claims: &TokenClaims<'_>) -> Mac {
         let first = self.keyring.first();
         Mac { key_id: first.id.clone(), code: mac::sign(&first.mac, &first.id, claims) }
     }
 
-    /// Checks that a token's record is as a holder of the master key wrote it.
+    /// Verifies the MAC of a token's record.
     ///
     /// # Errors
-    /// [`OpenError`] when it is not, or when the master key is not at hand.
+    /// [`OpenError`] when it does not verify, or its master key is missing.
     pub fn verify(&self, claims: &TokenClaims<'_>, mac: &Mac) -> Result<(), OpenError> {
         let key = self.keyring.lookup(&mac.key_id);
         let key = key.ok_or_else(|| OpenError::without(&mac.key_id))?;
@@ -161,11 +161,11 @@ impl Vault {
         }
     }
 
-    /// The code of a token's record under the first master key, when the record is genuine. `None`
-    /// when it is under that key already.
+    /// The MAC of a token's record by the first master key, if its current MAC verifies. `None`
+    /// when that key has made it already.
     ///
     /// # Errors
-    /// [`OpenError`] when the record is not genuine.
+    /// [`OpenError`] when the current MAC does not verify.
     pub fn renew_mac(&self, claims: &TokenClaims<'_>, mac: &Mac) -> Result<Option<Mac>, OpenError> {
         self.verify(claims, mac)?;
         Ok((self.keyring.first().id != mac.key_id).then(|| self.mac(claims)))

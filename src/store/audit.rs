@@ -1,8 +1,8 @@
-//! The audit trail: entries of requests, kept by the batch; the oldest go first, by their age and
-//! when there are too many bytes of them.
+//! The audit trail: entries of requests, stored in batches. The oldest are deleted by age and by
+//! total size.
 //!
-//! Beside a file of SQLite it has a file of its own, so that whatever happens to it happens to
-//! nothing else. In PostgreSQL it is a table.
+//! With SQLite it has a file of its own, so that its failures don't affect the store. In PostgreSQL
+//! it is a table.
 
 mod file;
 mod table;
@@ -16,29 +16,29 @@ use self::file::TrailFile;
 use super::database::{Database, DbTransaction};
 use super::{Error, Store};
 
-/// Entries that were kept together.
+/// Entries that were stored together.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AuditBatch {
-    /// Greater than that of all batches that were kept before.
+    /// The id, greater than that of every earlier batch.
     pub id: i64,
     /// The entries, oldest first, each a line of JSON.
     pub lines: String,
 }
 
-/// Where the trail is kept, and how much of it.
+/// The place and the limit of the trail.
 pub(super) struct AuditTrail {
-    /// `None` where it is a table of the store's database.
+    /// `None` where the trail is a table of the store's database.
     file: Option<TrailFile>,
     max_bytes: AtomicU64,
 }
 
 impl AuditTrail {
-    /// In a file beside the store's.
+    /// A trail in a file beside the store's.
     pub(super) fn beside(store: &Path) -> Self {
         Self { file: Some(TrailFile::beside(store)), max_bytes: AtomicU64::new(MAX_BYTES) }
     }
 
-    /// In a table of the store's database.
+    /// A trail in a table of the store's database.
     pub(super) fn within() -> Self {
         Self { file: None, max_bytes: AtomicU64::new(MAX_BYTES) }
     }
@@ -55,17 +55,17 @@ impl AuditTrail {
 }
 
 impl Store {
-    /// Sets how many bytes the trail may take.
+    /// Sets the limit of the trail in bytes.
     pub fn limit_audit(&self, max_bytes: u64) {
         self.trail.max_bytes.store(max_bytes, Relaxed);
     }
 
-    /// Keeps entries, each a line of JSON, of which the last was written at `last`. Where they
-    /// would be too many, the oldest go.
+    /// Stores entries, each a line of JSON, the last of them from `last`. Deletes the oldest
+    /// batches where they would exceed the limit.
     ///
     /// # Errors
-    /// [`Error::NoRoom`] when there is none even so; what else keeps the trail from being written.
-    /// Then they may have been kept or not.
+    /// [`Error::NoRoom`] when the limit is smaller than the entries; any other error of the trail.
+    /// After an error the entries may have been stored or not.
     pub async fn append_audit(&self, lines: &str, last: Timestamp) -> Result<(), Error> {
         if let Some(file) = &self.trail.file {
             return file.append(lines, last, self.trail.max_bytes()).await;
@@ -75,27 +75,27 @@ impl Store {
         work.commit().await
     }
 
-    /// The newest batches, the newest first; only those before the batch `before`, if it is given.
+    /// Reads batches from the newest to the oldest, of those before the batch `before`.
     ///
     /// # Errors
-    /// The fault that keeps the trail from being read.
+    /// The error of reading the trail.
     pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditBatch>, Error> {
         self.batches(NEWEST, before.unwrap_or(i64::MAX), limit).await
     }
 
-    /// The oldest batches after the batch `after`, the oldest first.
+    /// Reads batches from the oldest to the newest, of those after the batch `after`.
     ///
     /// # Errors
-    /// The fault that keeps the trail from being read.
+    /// The error of reading the trail.
     pub async fn audit_after(&self, after: i64, limit: u32) -> Result<Vec<AuditBatch>, Error> {
         self.batches(OLDEST, after, limit).await
     }
 
-    /// Forgets batches of which every entry is older than `time`, and what is beyond the trail's
-    /// bytes; gives the room back.
+    /// Deletes batches of which every entry is older than `time`, and those beyond the limit.
+    /// Returns free space to the disk.
     ///
     /// # Errors
-    /// The fault that keeps the trail from being written.
+    /// The error of writing the trail.
     pub async fn prune_audit(&self, time: Timestamp) -> Result<(), Error> {
         if let Some(file) = &self.trail.file {
             return file.prune(time).await;
@@ -104,11 +104,11 @@ impl Store {
         self.trim_audit().await
     }
 
-    /// Forgets the oldest batches of a table that has become too large. A file is kept within its
-    /// bytes by every batch that it gets.
+    /// Deletes the oldest batches of a table that exceeds the limit. A file is trimmed by each
+    /// append instead.
     ///
     /// # Errors
-    /// The fault that keeps the trail from being written.
+    /// The error of writing the trail.
     pub async fn trim_audit(&self) -> Result<(), Error> {
         match &self.database {
             Database::Postgres(database) => table::trim(database, self.trail.max_bytes()).await,
@@ -160,8 +160,8 @@ const OLDEST: &str = "SELECT id, entries FROM audit WHERE id > $1 ORDER BY id LI
 const PRUNE: &str = "DELETE FROM audit WHERE id IN \
     (SELECT id FROM audit WHERE last < $1 ORDER BY last LIMIT $2)";
 
-/// Few enough that nobody waits long for the right to write.
+/// The number of batches deleted in one transaction, small so that other writers wait shortly.
 const PRUNED_AT_ONCE: i64 = 100;
 
-/// What the trail may take where nobody has said otherwise.
+/// The default limit in bytes.
 const MAX_BYTES: u64 = 1 << 30;

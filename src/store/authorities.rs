@@ -1,4 +1,4 @@
-//! The records of interception CAs. There are few, so they are read together.
+//! The records of interception CAs. There are few, so all are read together.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use super::{DbTransaction, Error, Revision, Store, connections};
 use crate::model::record::CaRecord;
 
 impl Store {
-    /// All CAs, in the order in which they sign; in place of one that can't be read, why not.
+    /// All CAs in the order in which they sign, or the error of one that can't be read.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -20,23 +20,23 @@ impl Store {
         Ok(rows.iter().map(read).collect())
     }
 
-    /// Keeps a CA if there is none yet; whether it did. Of several processes that begin at once,
-    /// one is first.
+    /// Stores a CA if there is none yet. `false` when there is one. Of several processes that start
+    /// at once, the first wins.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn keep_first_authority(&self, record: &CaRecord) -> Result<bool, Error> {
         let mut work = self.write().await?;
-        // Who has the revision is alone, so that nobody else finds the table empty meanwhile.
+        // The revision's lock keeps other processes from finding the table empty meanwhile.
         let revision = work.revise(KIND, "", &record.id.to_string()).await?;
         let is_first = work.row("SELECT id FROM authorities LIMIT 1", []).await?.is_none();
         if is_first {
             insert(&mut work, record).await?;
         }
-        Ok(work.keep_if(is_first, revision).await?.is_some())
+        Ok(work.commit_if(is_first, revision).await?.is_some())
     }
 
-    /// Keeps another CA, and forgets those that no longer sign at `now`.
+    /// Stores another CA, and deletes those that no longer sign at `now`.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -53,7 +53,7 @@ impl Store {
         Ok(revision)
     }
 
-    /// Keeps CAs' keys under another master key, all or none, and says how many.
+    /// Stores rewrapped keys of CAs in one transaction, and gives their number.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].

@@ -1,4 +1,4 @@
-//! What changed when, and the whole as it is: how everybody comes to hold the same.
+//! Snapshots and changes, by which every instance gets the same set in force.
 
 use uuid::Uuid;
 
@@ -7,23 +7,23 @@ use super::{DbTransaction, Error, Revision, Store, authorities, connections, key
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, TokenRecord};
 
-/// All that is in force, as of one revision.
+/// All records that are in force, as of one revision.
 #[derive(Debug)]
 pub struct StoreSnapshot {
     /// The revision.
     pub revision: Revision,
-    /// The connections; in place of one that can't be read, why not.
+    /// The connections, or the error of one that can't be read.
     pub connections: Vec<Result<ConnectionRecord, Error>>,
-    /// The tokens; in place of one that can't be read, why not.
+    /// The tokens, or the error of one that can't be read.
     pub tokens: Vec<Result<TokenRecord, Error>>,
 }
 
-/// A record of the store, or why it can't be read.
+/// A record of the store, or the error of reading it.
 #[derive(Debug)]
 pub enum Record {
     /// A connection.
     Connection(Result<ConnectionRecord, Error>),
-    /// An access token.
+    /// A caller token.
     Token(Result<TokenRecord, Error>),
 }
 
@@ -36,18 +36,18 @@ pub enum RecordKey {
     Token(Uuid),
 }
 
-/// What has happened since a revision.
+/// The changes since a revision.
 #[derive(Debug)]
 pub enum Changes {
-    /// Too much, or so long ago that it is forgotten: only a snapshot tells.
+    /// There are too many, or some are no longer in the history: a snapshot is needed.
     Behind,
-    /// The store's history does not contain that revision: the database was put back, or a standby
-    /// without the last writes was promoted. Only a snapshot tells what is there now.
+    /// The store's history does not contain that revision: the database was restored, or a standby
+    /// without the last writes was promoted. A snapshot is needed.
     Diverged {
-        /// The revision of the store.
+        /// The current revision of the store.
         found: Revision,
     },
-    /// These changes, up to this revision.
+    /// All changes are known.
     Since {
         /// The revision that they lead to.
         revision: Revision,
@@ -56,10 +56,10 @@ pub enum Changes {
     },
 }
 
-/// A record that was made, changed or deleted.
+/// A record that was created, changed or deleted.
 #[derive(Debug)]
 pub enum RecordChange {
-    /// The interception CAs: there is another one.
+    /// An interception CA was added.
     Authorities,
     /// A connection.
     Connection {
@@ -70,12 +70,12 @@ pub enum RecordChange {
         /// As it is now, `None` when it is gone, or why it can't be read.
         now: Result<Option<ConnectionRecord>, Error>,
     },
-    /// Everything is to be sealed with another master key.
+    /// Another master key is to seal from now on.
     Key {
         /// Its id.
         id: Box<str>,
     },
-    /// An access token.
+    /// A caller token.
     Token {
         /// Its id.
         id: Uuid,
@@ -85,7 +85,7 @@ pub enum RecordChange {
 }
 
 impl Store {
-    /// All that is in force.
+    /// Reads all records that are in force.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -100,8 +100,8 @@ impl Store {
         Ok(StoreSnapshot { revision, connections, tokens })
     }
 
-    /// Shows all that is in force to `visit`, one record after the other, and gives the revision
-    /// of it. Never more than a page is held at once.
+    /// Calls `visit` with each record that is in force, and gives their revision. At most a page of
+    /// records is in memory.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -120,7 +120,7 @@ impl Store {
         Ok(revision)
     }
 
-    /// What has happened since `revision`.
+    /// Reads the changes since `revision`.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -131,7 +131,7 @@ impl Store {
         changes
     }
 
-    /// The records of these keys as they are now, each as a change, and the revision of now.
+    /// Reads the current records of these keys, each as a change, and the current revision.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -149,7 +149,7 @@ impl Store {
         Ok((revision, found))
     }
 
-    /// Forgets the history but for the last `keep` revisions. Who is further behind takes a
+    /// Deletes the history except for the last `keep` revisions. Instances further behind need a
     /// snapshot.
     ///
     /// # Errors
@@ -162,18 +162,18 @@ impl Store {
     }
 }
 
-/// The revision of now.
+/// The current revision.
 pub(super) async fn revision(work: &mut DbTransaction) -> Result<Revision, Error> {
     Ok(position(work, Revision::ZERO).await?.revision)
 }
 
-/// The state of the history, as somebody at a revision needs it.
+/// The state of the history, seen from a revision.
 struct ChangePosition {
-    /// The revision of now.
+    /// The current revision.
     revision: Revision,
-    /// The number up to which the history is forgotten.
+    /// The number up to which the history was deleted.
     pruned: i64,
-    /// The identity of the write that has the number asked for, if it is there.
+    /// The identity of the write with the given number; `None` when it is not in the history.
     known: Option<i64>,
 }
 
@@ -181,9 +181,9 @@ async fn position(work: &mut DbTransaction, since: Revision) -> Result<ChangePos
     let row = work.row(POSITION, [since.number.into()]).await?;
     let row = row.ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
     let columns = row.of("revision");
-    let identity = columns.maybe_number("identity")?.unwrap_or_default();
+    let identity = columns.optional_number("identity")?.unwrap_or_default();
     let is_there = columns.number("found")? > 0;
-    let known = columns.maybe_number("known")?.unwrap_or_default();
+    let known = columns.optional_number("known")?.unwrap_or_default();
     Ok(ChangePosition {
         revision: Revision { number: columns.number("revision")?, identity },
         pruned: columns.number("pruned")?,
@@ -192,7 +192,7 @@ async fn position(work: &mut DbTransaction, since: Revision) -> Result<ChangePos
 }
 
 impl ChangePosition {
-    /// Says why the changes since `since` can't be told, if they can't.
+    /// The reason why the changes since `since` can't be read; `None` when they can.
     fn missing(&self, since: Revision) -> Option<Changes> {
         let diverged = Changes::Diverged { found: self.revision };
         if since.number > self.revision.number {
@@ -200,7 +200,7 @@ impl ChangePosition {
         }
         match self.known {
             Some(identity) => (identity != since.identity).then_some(diverged),
-            // Nothing comes before the first write, and so nothing can differ.
+            // Before the first write there is nothing to differ from.
             None if since.number == 0 && self.pruned == 0 => None,
             None if since.number <= self.pruned => Some(Changes::Behind),
             None => Some(diverged),
@@ -223,7 +223,7 @@ async fn changes_since(work: &mut DbTransaction, since: Revision) -> Result<Chan
         for row in rows {
             match changed(work, &row).await {
                 Ok(change) => changes.extend(change),
-                // Nobody knows what has changed, so everything is read.
+                // The changed record is not known, so everything is read again.
                 Err(Error::Inconsistent { .. }) => return Ok(Changes::Behind),
                 Err(error) => return Err(error),
             }
@@ -232,7 +232,7 @@ async fn changes_since(work: &mut DbTransaction, since: Revision) -> Result<Chan
     Ok(Changes::Since { revision, changes })
 }
 
-/// A kind that is not known here is a newer version's, and nothing to us.
+/// Reads a row of the history. A kind that is not known here belongs to a newer version.
 async fn changed(work: &mut DbTransaction, row: &SqlRow) -> Result<Option<RecordChange>, Error> {
     let columns = row.of("changes");
     match columns.text("kind")?.as_str() {
@@ -265,7 +265,7 @@ async fn look_up(work: &mut DbTransaction, key: &RecordKey) -> Result<RecordChan
     }
 }
 
-/// One record that can't be read is that record's matter; all other errors are everybody's.
+/// Keeps the error of one unreadable record apart from errors of the store.
 fn known<T>(now: Result<T, Error>) -> Result<Result<T, Error>, Error> {
     match now {
         Ok(now) => Ok(Ok(now)),
@@ -274,10 +274,10 @@ fn known<T>(now: Result<T, Error>) -> Result<Result<T, Error>, Error> {
     }
 }
 
-/// How many records are read at once.
+/// The number of records read at once.
 const PAGE: i64 = 1000;
 
-/// More changed records than this are better read as a whole.
+/// The number of changes above which a snapshot is cheaper.
 const MAX_CHANGES: i64 = 1000;
 
 const CHANGED: &str = "SELECT max(revision) AS last, kind, integration, name FROM changes \
@@ -291,6 +291,5 @@ const POSITION: &str = "SELECT r.revision, r.pruned, \
 
 const FORGET: &str = "UPDATE revision SET pruned = revision - $1 WHERE pruned < revision - $1";
 
-/// The row of the last forgotten revision stays: its identity is compared with that of those who
-/// are just there.
+/// Keeps the row of the last deleted revision: instances at that revision compare its identity.
 const PRUNE: &str = "DELETE FROM changes WHERE revision < (SELECT pruned FROM revision)";

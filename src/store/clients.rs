@@ -12,7 +12,7 @@ use crate::model::oauth::grant::GrantType;
 use crate::model::record::ConnectionRecord;
 
 impl Store {
-    /// Keeps a new client. Nothing that is in force changes, so there is no revision.
+    /// Stores a new client. It changes nothing that is in force, so it has no revision.
     ///
     /// # Errors
     /// [`Error::Conflict`] when the integration has a client of that name.
@@ -89,8 +89,8 @@ impl Store {
         page
     }
 
-    /// Puts `after` in the place of `before`, unless the record is gone or was changed meanwhile;
-    /// whether it did. Which client it is, its name and its time of creation stay.
+    /// Replaces `before` by `after`. `false` when the record is gone or was changed meanwhile. Its
+    /// uuid, name and time of creation stay.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -119,8 +119,8 @@ impl Store {
         Ok(replaced)
     }
 
-    /// Deletes a client, its flows, and every connection that it has. Gives how many those were,
-    /// and the revision of the last; `None` when there is no such client.
+    /// Deletes a client, its flows and its connections. Gives the number of connections and the
+    /// revision of the last one; `None` when the client does not exist.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -131,7 +131,8 @@ impl Store {
     ) -> Result<Option<(usize, Option<Revision>)>, Error> {
         let uuid = uuid.to_string();
         let mut work = self.write().await?;
-        // A connection that is made meanwhile comes before, and goes too; or after, and is refused.
+        // The lock orders this with creating a connection: one that comes before is deleted too,
+        // one that comes after is refused.
         work.hold_revision().await?;
         let deleted = work.run(DELETE, [integration.as_str().into(), (&*uuid).into()]).await?;
         if deleted == 0 {
@@ -149,11 +150,11 @@ impl Store {
     }
 }
 
-/// Refuses a connection of a client that is gone. The revision is taken by then, so that none goes
-/// before the work ends.
+/// Checks that the client of a connection exists. The transaction holds the revision, so the client
+/// can't be deleted before it ends.
 ///
 /// # Errors
-/// [`Error::Orphan`] when it is gone.
+/// [`Error::Orphan`] when the client does not exist.
 pub(super) async fn check_client(
     work: &mut DbTransaction,
     record: &ConnectionRecord,
@@ -175,7 +176,7 @@ async fn forget_connection(work: &mut DbTransaction, row: &SqlRow) -> Result<Rev
 
 pub(super) fn read(row: &SqlRow) -> Result<ClientRecord, Error> {
     let columns = row.of(TABLE);
-    let auth_url = columns.maybe_text("auth_url")?;
+    let auth_url = columns.optional_text("auth_url")?;
     let auth_url = auth_url.map(|text| EndpointTemplate::parse(&text)).transpose();
     Ok(ClientRecord {
         uuid: columns.parsed("uuid", Uuid::parse_str)?,

@@ -13,11 +13,11 @@ use crate::model::record::ConnectionRecord;
 use crate::model::sealed::Sealed;
 
 impl Store {
-    /// Keeps a new connection.
+    /// Stores a new connection.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the integration has a connection of that name, of whatever type;
-    /// [`Error::Orphan`] when it is an OAuth client's that is gone.
+    /// [`Error::Conflict`] when the integration has a connection of that name, of any type;
+    /// [`Error::Orphan`] when its OAuth client does not exist.
     pub async fn create_connection(&self, record: &ConnectionRecord) -> Result<Revision, Error> {
         let mut work = self.write().await?;
         let revision = revise(&mut work, &record.integration, &record.name).await?;
@@ -56,7 +56,7 @@ impl Store {
         record
     }
 
-    /// The same, and the revision at which it is so.
+    /// The connection of this name, and the revision at which it was read.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] when its record can't be read.
@@ -99,9 +99,9 @@ impl Store {
         page
     }
 
-    /// Puts `after` in the place of `before`, unless the record is gone or was changed meanwhile:
-    /// then nothing is done, and `None` says so. Which connection it is, its name and its time of
-    /// creation stay. A re-wrap in between is no change.
+    /// Replaces `before` by `after`. `None` when the record is gone or was changed meanwhile; then
+    /// nothing changes. Its uuid, name and time of creation stay. A rewrap does not count as a
+    /// change.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -113,9 +113,9 @@ impl Store {
         let mut work = self.write().await?;
         let revision = revise(&mut work, &before.integration, &before.name).await?;
         let replaced = replace(&mut work, before, after).await?;
-        work.keep_if(replaced, revision).await
+        work.commit_if(replaced, revision).await
     }
-    /// Deletes the connection of this name and type. `None` when there is none.
+    /// Deletes the connection of this name and type. `None` when it does not exist.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -133,7 +133,7 @@ impl Store {
             let uuid = row.of(TABLE).text("uuid")?;
             work.run(refreshes::FORGET, [uuid.into()]).await?;
         }
-        work.keep_if(deleted.is_some(), revision).await
+        work.commit_if(deleted.is_some(), revision).await
     }
 }
 
@@ -150,7 +150,7 @@ pub(super) async fn revise(
     work.revise(KIND, integration.as_str(), name.as_str()).await
 }
 
-/// Puts `after` in the place of `before`, if that is still as it was; whether it did.
+/// Replaces `before` by `after`. `false` when the record was changed meanwhile.
 pub(super) async fn replace(
     work: &mut DbTransaction,
     before: &ConnectionRecord,
@@ -184,7 +184,8 @@ pub(super) async fn find(
     row.as_ref().map(read).transpose()
 }
 
-/// Shows the `limit` connections whose uuids come after `last`; the last of them, if there are any.
+/// Calls `visit` with up to `limit` connections after the uuid `last`, and gives the last uuid;
+/// `None` at the end.
 pub(super) async fn page(
     work: &mut DbTransaction,
     last: &str,
@@ -212,9 +213,9 @@ pub(super) fn read(row: &SqlRow) -> Result<ConnectionRecord, Error> {
     })
 }
 
-/// Only a connection by OAuth may have none.
+/// Reads the allowed domain, which only an OAuth connection may be without.
 fn read_domain(columns: Columns<'_>) -> Result<Option<AllowedDomain>, Error> {
-    let domain = columns.maybe_text("allowed_domain")?;
+    let domain = columns.optional_text("allowed_domain")?;
     let is_oauth = columns.text("type")? == ConnectionType::OAuth.as_str();
     match domain.map(|text| AllowedDomain::read_kept(&text)).transpose() {
         Ok(None) if !is_oauth => Err(columns.inconsistent("allowed_domain")),

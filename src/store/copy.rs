@@ -1,4 +1,4 @@
-//! Copies of an SQLite database: of one state, for their owner alone, and never over another file.
+//! Copies SQLite databases: one state, readable by the owner only, and never over an existing file.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -18,39 +18,39 @@ pub struct CopyContents {
     pub connections: u64,
     /// The number of access tokens.
     pub tokens: u64,
-    /// The ids of the master keys that it takes to use them.
+    /// The ids of the master keys that its records need.
     pub key_ids: Vec<Box<str>>,
 }
 
-/// The reason why a database can't be copied; each sentence says what to do.
+/// The reason why a database can't be copied. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// The database is damaged.
     #[error("the database {} is damaged: {}; take another copy", .0.display(), .1)]
     Damaged(PathBuf, String),
-    /// There is a file of that name.
+    /// The target exists.
     #[error("{} exists, and nothing is overwritten: name another file", .0.display())]
     Exists(PathBuf),
-    /// It is a directory.
+    /// The backup is a directory.
     #[error("{} is a directory: name the file in it that is the backup", .0.display())]
     Directory(PathBuf),
-    /// It is another program's database, or holds nothing.
+    /// The file is another program's database, or has no tables.
     #[error(
         "{} is not a database of Keyferry's, or only a part of one: name another file",
         .0.display()
     )]
     Foreign(PathBuf),
-    /// There is no backup of that name.
+    /// The backup does not exist.
     #[error("there is no file {}: name one that `keyferry backup` has made", .0.display())]
     NoBackup(PathBuf),
-    /// There is no database to copy.
+    /// The database to copy does not exist.
     #[error(
         "there is no store at {}, so there is nothing to back up: name the server's data directory \
          with --data-dir, or its configuration with --config",
         .0.display()
     )]
     NoStore(PathBuf),
-    /// The copy can't be read, or it can't be made.
+    /// Reading or writing a database has failed.
     #[error("the database {} can't be copied", .0.display())]
     Database(PathBuf, #[source] Error),
     /// A file can't be read or written.
@@ -65,35 +65,35 @@ pub enum CopyError {
 /// Copies the database `from`, which a server may be using, into the new file `to`.
 ///
 /// # Errors
-/// [`CopyError`] says what stands in the way; then there is no new file.
+/// [`CopyError`] says what failed. Then there is no new file.
 pub async fn back_up_sqlite(from: &Path, to: &Path) -> Result<CopyContents, CopyError> {
-    // SQLite would take a name that does not exist for a new database.
+    // SQLite would create a database that does not exist.
     find(from, CopyError::NoStore)?;
     let mut conn = open(from, options(from)).await?;
-    let contents = contents(&mut conn).await.map_err(|why| of(from, why))?;
+    let contents = contents(&mut conn).await.map_err(|why| database_error(from, why))?;
     write(&mut conn, from, to).await?;
     close(conn, from).await?;
     Ok(contents)
 }
 
-/// Copies the backup `from`, if it is whole, into the new database `to`.
+/// Copies the backup `from` into the new database `to`, if it passes an integrity check.
 ///
 /// # Errors
-/// [`CopyError`] says what stands in the way; then there is no new database.
+/// [`CopyError`] says what failed. Then there is no new database.
 pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<CopyContents, CopyError> {
     if find(from, CopyError::NoBackup)?.is_dir() {
         return Err(CopyError::Directory(from.to_path_buf()));
     }
-    // A backup is one file and nothing beside it is touched; a raw copy may have brought its log.
+    // 1. Open it without creating files beside it. A raw copy may have a WAL, which must be read.
     let has_log = beside(from, "-wal").exists();
     let mut conn = open(from, options(from).read_only(true).immutable(!has_log)).await?;
     let checked = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut conn).await;
-    let checked: String = checked.map_err(|why| of(from, why))?;
+    let checked: String = checked.map_err(|why| database_error(from, why))?;
     if checked != "ok" {
         return Err(CopyError::Damaged(from.to_path_buf(), checked));
     }
-    let contents = contents(&mut conn).await.map_err(|why| of(from, why))?;
-    // Half a copy never has the database's name.
+    let contents = contents(&mut conn).await.map_err(|why| database_error(from, why))?;
+    // 2. Copy it under another name, so that an incomplete copy never has the database's name.
     let draft = beside(to, ".restoring");
     match fs::remove_file(&draft) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => {
@@ -103,6 +103,7 @@ pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<CopyContents, Copy
     }
     write(&mut conn, from, &draft).await?;
     close(conn, from).await?;
+    // 3. Rename the complete copy.
     if to.exists() {
         return Err(CopyError::Exists(to.to_path_buf()));
     }
@@ -111,7 +112,7 @@ pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<CopyContents, Copy
     Ok(contents)
 }
 
-/// The facts of a file that is there; `missing` where it is not.
+/// The metadata of a file; the error `missing` where it does not exist.
 fn find(path: &Path, missing: fn(PathBuf) -> CopyError) -> Result<Metadata, CopyError> {
     fs::metadata(path).map_err(|why| match why.kind() {
         io::ErrorKind::NotFound => missing(path.to_path_buf()),
@@ -119,7 +120,7 @@ fn find(path: &Path, missing: fn(PathBuf) -> CopyError) -> Result<Metadata, Copy
     })
 }
 
-/// The file whose name is that of the database and this ending.
+/// The path of a file beside the database: its name with `ending` appended.
 #[must_use]
 pub fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
@@ -132,13 +133,13 @@ fn options(path: &Path) -> SqliteConnectOptions {
     options.pragma("trusted_schema", "OFF").disable_statement_logging()
 }
 
-/// Opens a database, which must be ours and of a version that is known.
+/// Opens a database, which must be ours and of a known version.
 async fn open(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnection, CopyError> {
-    let mut conn = options.connect().await.map_err(|why| of(path, why))?;
+    let mut conn = options.connect().await.map_err(|why| database_error(path, why))?;
     match sqlite::version(&mut conn, &migrate::STORE).await {
         Ok(1..) => Ok(conn),
         Ok(_) => Err(CopyError::Foreign(path.to_path_buf())),
-        Err(error) => Err(meant(path, error)),
+        Err(error) => Err(copy_error(path, error)),
     }
 }
 
@@ -155,15 +156,15 @@ async fn contents(conn: &mut SqliteConnection) -> Result<CopyContents, sqlx::Err
     Ok(CopyContents { connections, tokens, key_ids })
 }
 
-/// Writes one state of the whole database into the new file `to`, for its owner alone.
+/// Writes one state of the database into the new file `to`, readable by its owner only.
 async fn write(conn: &mut SqliteConnection, from: &Path, to: &Path) -> Result<(), CopyError> {
     let unusable = |why| CopyError::File(to.to_path_buf(), why);
-    // SQLite reads a name that begins with `file:` as a URL; an absolute one never does.
+    // 1. SQLite takes a name that begins with `file:` for a URL. An absolute path never does.
     let absolute = std::path::absolute(to).map_err(unusable)?;
     let Some(name) = absolute.to_str() else {
         return Err(unusable(io::Error::new(io::ErrorKind::InvalidInput, "not UTF-8")));
     };
-    // SQLite fills an empty file that is there, and its mode stays.
+    // 2. Create the file with its mode. SQLite fills an existing empty file.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(to) {
         Ok(_empty) => {}
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
@@ -171,13 +172,14 @@ async fn write(conn: &mut SqliteConnection, from: &Path, to: &Path) -> Result<()
         }
         Err(why) => return Err(unusable(why)),
     }
+    // 3. Copy, and make both the content and the name durable.
     let copied = sqlx::query("VACUUM INTO $1").bind(name).execute(conn).await;
     let kept = match copied {
         Ok(_) => File::open(to)
             .and_then(|file| file.sync_all())
             .and_then(|()| sync_name(to))
             .map_err(unusable),
-        Err(why) => Err(of(from, why)),
+        Err(why) => Err(database_error(from, why)),
     };
     if kept.is_err() {
         let _nothing_more_to_do = fs::remove_file(to);
@@ -186,14 +188,14 @@ async fn write(conn: &mut SqliteConnection, from: &Path, to: &Path) -> Result<()
 }
 
 async fn close(conn: SqliteConnection, path: &Path) -> Result<(), CopyError> {
-    conn.close().await.map_err(|why| of(path, why))
+    conn.close().await.map_err(|why| database_error(path, why))
 }
 
-fn of(path: &Path, error: sqlx::Error) -> CopyError {
-    meant(path, Error::of(error))
+fn database_error(path: &Path, error: sqlx::Error) -> CopyError {
+    copy_error(path, Error::of(error))
 }
 
-fn meant(path: &Path, error: Error) -> CopyError {
+fn copy_error(path: &Path, error: Error) -> CopyError {
     let path = path.to_path_buf();
     match error {
         Error::Foreign => CopyError::Foreign(path),
@@ -202,14 +204,14 @@ fn meant(path: &Path, error: Error) -> CopyError {
     }
 }
 
-/// Says whether SQLite has found that the file is no longer as it wrote it.
+/// Tells whether SQLite has reported a damaged file.
 fn is_damage(why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let reported = why.downcast_ref().and_then(sqlx::Error::as_database_error);
     let code = reported.and_then(|reported| reported.code()?.parse().ok());
     code.is_some_and(|code: u32| code & 0xff == CORRUPT)
 }
 
-/// A file whose name is lost after a crash is no copy.
+/// Syncs the directory of a file, so that its name survives a crash.
 fn sync_name(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()

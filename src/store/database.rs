@@ -1,4 +1,4 @@
-//! One tongue for both backends: transactions, statements with `$1` placeholders, rows.
+//! The interface of both backends: transactions, statements with `$1` placeholders, and rows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) enum Database {
     Sqlite(Sqlite),
 }
 
-/// A transaction. When it is dropped, nothing of it was done.
+/// A transaction. Dropping it undoes it.
 pub(super) enum DbTransaction {
     Postgres(BackendTransaction<sqlx::Postgres>),
     Sqlite(BackendTransaction<sqlx::Sqlite>),
@@ -53,7 +53,7 @@ impl Database {
     pub(super) fn listen(&self) -> ChangeListener {
         match self {
             Self::Postgres(database) => database.listen(),
-            Self::Sqlite(_) => ChangeListener::of_nobody(),
+            Self::Sqlite(_) => ChangeListener::silent(),
         }
     }
 
@@ -66,7 +66,7 @@ impl Database {
 }
 
 impl DbTransaction {
-    /// All rows that a statement gives.
+    /// Runs a statement and gives its rows.
     pub(super) async fn rows<const N: usize>(
         &mut self,
         sql: &'static str,
@@ -75,17 +75,17 @@ impl DbTransaction {
         match self {
             Self::Postgres(work) => {
                 let query = bound(sql, values).persistent(false);
-                let rows = work.ask(|conn| query.fetch_all(conn).boxed()).await?;
+                let rows = work.run_on(|conn| query.fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(SqlRow::Postgres).collect())
             }
             Self::Sqlite(work) => {
-                let rows = work.ask(|conn| bound(sql, values).fetch_all(conn).boxed()).await?;
+                let rows = work.run_on(|conn| bound(sql, values).fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(SqlRow::Sqlite).collect())
             }
         }
     }
 
-    /// The first row that a statement gives.
+    /// Runs a statement and gives its first row.
     pub(super) async fn row<const N: usize>(
         &mut self,
         sql: &'static str,
@@ -94,7 +94,7 @@ impl DbTransaction {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
-    /// Carries a statement out, and says how many rows it has touched.
+    /// Runs a statement and gives the number of affected rows.
     pub(super) async fn run<const N: usize>(
         &mut self,
         sql: &'static str,
@@ -103,17 +103,17 @@ impl DbTransaction {
         match self {
             Self::Postgres(work) => {
                 let query = bound(sql, values).persistent(false);
-                let done = work.ask(|conn| query.execute(conn).boxed()).await?;
+                let done = work.run_on(|conn| query.execute(conn).boxed()).await?;
                 Ok(done.rows_affected())
             }
             Self::Sqlite(work) => {
-                let done = work.ask(|conn| bound(sql, values).execute(conn).boxed()).await?;
+                let done = work.run_on(|conn| bound(sql, values).execute(conn).boxed()).await?;
                 Ok(done.rows_affected())
             }
         }
     }
 
-    /// The database's own time, in microseconds: those who share it have one clock.
+    /// The database's time in microseconds, which all instances share.
     pub(super) async fn now(&mut self) -> Result<i64, Error> {
         let sql = match self {
             Self::Postgres(_) => {
@@ -126,25 +126,28 @@ impl DbTransaction {
         row.of("").number("now")
     }
 
-    /// Takes the next revision, and holds the right to it until the work ends: so revisions
-    /// become visible in their order.
+    /// Takes the next revision and notes the change. The revision's row stays locked until the
+    /// transaction ends, so that revisions become visible in order.
     pub(super) async fn revise(
         &mut self,
         kind: &'static str,
         integration: &str,
         name: &str,
     ) -> Result<Revision, Error> {
+        // 1. Count up, which waits for other writers.
         let next = "UPDATE revision SET revision = revision + 1 RETURNING revision";
         let next = self
             .row(next, [])
             .await?
             .ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
         let next = next.of("revision").number("revision")?;
+        // 2. Note the record that changes.
         let identity = new_identity()?;
         let change = "INSERT INTO changes (revision, identity, kind, integration, name) \
             VALUES ($1, $2, $3, $4, $5)";
         let values = [next.into(), identity.into(), kind.into(), integration.into(), name.into()];
         self.run(change, values).await?;
+        // 3. Notify other instances when the transaction commits.
         if let Self::Postgres(_) = self {
             let notice = [postgres::CHANNEL.into(), next.to_string().into()];
             self.rows("SELECT pg_notify($1, $2)", notice).await?;
@@ -152,12 +155,12 @@ impl DbTransaction {
         Ok(Revision { number: next, identity })
     }
 
-    /// Holds the right to the next revision without taking it: nothing that takes one comes between.
+    /// Locks the revision without taking the next one, so that no other writer comes in between.
     pub(super) async fn hold_revision(&mut self) -> Result<(), Error> {
         self.run("UPDATE revision SET revision = revision", []).await.map(drop)
     }
 
-    /// Makes it last. When this fails, it may have been done or not.
+    /// Commits. After an error the transaction may have been committed or not.
     pub(super) async fn commit(self) -> Result<(), Error> {
         match self {
             Self::Postgres(work) => work.commit().await,
@@ -165,7 +168,7 @@ impl DbTransaction {
         }
     }
 
-    /// Undoes it.
+    /// Rolls back.
     pub(super) async fn end(self) -> Result<(), Error> {
         match self {
             Self::Postgres(work) => work.end().await,
@@ -180,7 +183,7 @@ fn new_identity() -> Result<i64, Error> {
     Ok(i64::from_be_bytes(bytes))
 }
 
-/// Waits for the driver, but not for ever: a peer that is lost without a word says nothing. The
+/// Waits for the driver up to [`STATEMENT_TIMEOUT`]: a server that is gone does not answer. The
 /// driver's futures are large, so they are boxed here.
 pub(super) fn within<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>> + Send,
@@ -211,5 +214,6 @@ where
     })
 }
 
-/// More than each backend waits itself for a lock or a statement.
+/// The longest time for a statement, longer than the backends' own timeouts for locks and
+/// statements.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);

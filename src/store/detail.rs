@@ -1,4 +1,4 @@
-//! What of a connection is neither secret nor a column of its own, as JSON.
+//! The fields of a connection that are neither secret nor columns of their own, as JSON.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};

@@ -1,35 +1,35 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why the store did not do what it was asked.
+/// The reason why the store has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Others were at the same records for too long; it may be tried again.
+    /// Other transactions have held locks for too long. It may be tried again.
     #[error("the store is busy")]
     Busy,
-    /// There is a record of that name already.
+    /// A record of that name exists already.
     #[error("there is a record of that name already")]
     Conflict,
-    /// The database is not as it must be, or does not allow what it must: that does not pass by
+    /// The database is damaged or misconfigured, or lacks privileges, which does not pass by
     /// itself.
     #[error(
         "the database is not as it must be: restore it, or give the user of store.url what it lacks"
     )]
     Faulty(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The file of the database can't be made or read.
+    /// The file of the database can't be created or read.
     #[error("the file {} can't be used", .0.display())]
     File(PathBuf, #[source] io::Error),
-    /// The database holds something else; nothing in it was changed.
+    /// The database belongs to another program. Nothing in it was changed.
     #[error(
         "the database is not Keyferry's: it holds something else; name another one in store.url"
     )]
     Foreign,
-    /// There is no room left for what is to be kept. It was not kept.
+    /// The database has no room left. Nothing was stored.
     #[error("the database has no room left: free some on its disk")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The file of the database holds nothing, and is not new either.
+    /// The file of the database is a copy without its WAL, so it has no tables.
     #[error(
         "the database {path} holds nothing, and is not new either: it was copied without \
          {path}-wal. Bring that file along, or restore a backup with keyferry restore; to begin \
@@ -37,8 +37,10 @@ pub enum Error {
         path = .0.display()
     )]
     Hollow(PathBuf),
-    /// A record holds what nobody here wrote.
-    #[error("the column {column} of {table} holds what it can't")]
+    /// A record has a value that this program has not written.
+    #[error(
+        "the column {column} of {table} has an invalid value: restore the record from a backup"
+    )]
     Inconsistent {
         /// The table.
         table: &'static str,
@@ -53,31 +55,31 @@ pub enum Error {
     Newer {
         /// The version of its schema.
         found: i64,
-        /// The newest version that is known.
+        /// The newest known version.
         known: i64,
     },
-    /// The audit trail may not take as much as one batch of entries does.
+    /// The limit of the audit trail is smaller than one batch of entries.
     #[error(
         "the audit trail has no room for one batch of entries: raise audit.max_bytes, or free some \
          of its disk"
     )]
     NoRoom,
-    /// Others may read or change the file of the database.
+    /// Other users may read or change the file of the database.
     #[error(
         "others can read or change the database {}: run chmod 600 on it",
         .0.display()
     )]
     Open(PathBuf),
-    /// The OAuth client of a connection is gone.
+    /// The OAuth client of a connection does not exist.
     #[error("the connection's OAuth client is gone")]
     Orphan,
-    /// The database can be read only: a standby, or a server or file that was made so.
+    /// The database is read-only: a standby, or a server or file that was made so.
     #[error("the database is read-only: make it writable, or have store.url lead to one that is")]
     ReadOnly(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database can't be reached, or it failed. A write may have been done or not.
+    /// The database can't be reached, or has failed. A write may have been done or not.
     #[error("the database can't be used just now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Not a URL of PostgreSQL. What it is instead is not said: it may contain a password.
+    /// The URL is not one of PostgreSQL. It is not repeated, because it may contain a password.
     #[error("store.url is no URL of PostgreSQL: it looks like postgres://user@host/database")]
     Url,
 }
@@ -87,13 +89,13 @@ pub enum Error {
 #[error("it did not answer in time")]
 pub(super) struct TooLate;
 
-/// The server said so itself.
+/// The server has reported that it is read-only.
 #[derive(Debug, thiserror::Error)]
 #[error("the server's transaction_read_only is on: it is a standby, or was made read-only")]
 pub(super) struct ReadOnlyServer;
 
 impl Error {
-    /// What a driver's error means.
+    /// The error for an error of the driver.
     pub(super) fn of(error: sqlx::Error) -> Self {
         let reported = match &error {
             sqlx::Error::Database(reported) => reported,
@@ -125,14 +127,14 @@ impl Error {
         }
     }
 
-    /// Tells whether it passes by itself, or with what is done beside the database, so that the
-    /// same may be tried again.
+    /// Tells whether the same may be tried again, because the error passes by itself or is fixed
+    /// outside of the database.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Full(_) | Self::ReadOnly(_) | Self::Unavailable(_))
     }
 
-    /// In a few words what is wrong, for those who may not read the log.
+    /// The reason in a few words, for callers, who can't read the log.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Busy => "it is busy",
@@ -144,7 +146,7 @@ impl Error {
     }
 }
 
-/// What an error of a driver is taken for.
+/// The kind of a driver's error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DriverErrorKind {
     Busy,
@@ -155,7 +157,7 @@ enum DriverErrorKind {
     Unavailable,
 }
 
-/// By the primary result code, which is the low byte of an extended one.
+/// The kind of an SQLite error, by its primary result code: the low byte of an extended one.
 fn of_sqlite(code: u32) -> DriverErrorKind {
     match code & 0xff {
         // SQLITE_BUSY, SQLITE_LOCKED
@@ -173,7 +175,7 @@ fn of_sqlite(code: u32) -> DriverErrorKind {
     }
 }
 
-/// By the SQLSTATE.
+/// The kind of a PostgreSQL error, by its SQLSTATE.
 fn of_postgres(code: &str) -> DriverErrorKind {
     match code {
         // Serialization failure, deadlock, lock not available, canceled by a timeout.

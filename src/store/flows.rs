@@ -1,4 +1,4 @@
-//! Flows between two of their steps. Each step takes a flow out, so that none is taken twice.
+//! The records of flows between two steps. Each step removes the record, so that it runs once.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use crate::model::name::IntegrationName;
 use crate::model::oauth::flow::{FlowRecord, FlowStep};
 
 impl Store {
-    /// Keeps a flow until somebody takes it on, or it ends.
+    /// Stores a flow until its next step, or until it expires.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -30,11 +30,12 @@ impl Store {
         work.commit().await
     }
 
-    /// Takes out the flow that waits for the token with this digest: whoever asks first has it, and
-    /// nobody after. One of another integration than `of` is left where it is. `None` when there is none, or none any more at `now`.
+    /// Removes and gives the flow that waits for the one-time token with this digest, so that only
+    /// the first caller gets it. A flow of another integration than `of` is left alone. `None` when
+    /// there is none, or it has expired at `now`.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] when its record can't be read; it is taken out then too.
+    /// [`Error::Inconsistent`] when its record can't be read. It is removed all the same.
     pub async fn take_flow(
         &self,
         step: FlowStep,
@@ -44,13 +45,14 @@ impl Store {
     ) -> Result<Option<FlowRecord>, Error> {
         let of = of.map(|integration| integration.as_str().to_owned());
         let values = || [step.as_str().into(), digest.as_slice().into(), of.clone().into()];
-        // Strangers come here: who has no pass must not cost a write.
+        // 1. Look first: unauthenticated callers reach this, and must not cause writes.
         let mut work = self.read().await?;
         let waits = work.row(WAITS, values()).await;
         work.end().await?;
         if waits?.is_none() {
             return Ok(None);
         }
+        // 2. Remove it.
         let mut work = self.write().await?;
         let row = work.row(TAKE, values()).await?;
         work.commit().await?;
@@ -58,8 +60,7 @@ impl Store {
         Ok(record.filter(|record| record.ends_at > now))
     }
 
-    /// The flow that waits for the token with this digest, left where it is. `None` as for
-    /// [`Store::take_flow`].
+    /// Gives the flow without removing it. `None` as for [`Store::take_flow`].
     ///
     /// # Errors
     /// [`Error::Inconsistent`] when its record can't be read.
@@ -78,7 +79,7 @@ impl Store {
         Ok(record.filter(|record| record.ends_at > now))
     }
 
-    /// Forgets the flows that have ended.
+    /// Deletes expired flows.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].

@@ -1,4 +1,4 @@
-//! Which master keys are in use, and how everything comes under another one, page by page.
+//! The use of master keys, and rewrapping all secrets by another key, page by page.
 
 use uuid::Uuid;
 
@@ -9,30 +9,30 @@ use crate::model::oauth::flow::FlowRecord;
 use crate::model::record::{ConnectionRecord, TokenRecord};
 use crate::model::sealed::{Mac, Sealed};
 
-/// A connection's secret, or a CA's key, under another master key.
+/// A sealed secret before and after rewrapping.
 #[derive(Debug)]
 pub struct RewrappedSecret {
-    /// The connection, or the CA.
+    /// The id of the record.
     pub uuid: Uuid,
-    /// As it was.
+    /// The sealed secret before.
     pub before: Sealed,
-    /// As it is to be; its payload is the same.
+    /// The sealed secret after, with the same payload.
     pub after: Sealed,
 }
 
-/// A token's code under another master key.
+/// A token's MAC before and after a change of the master key.
 #[derive(Debug)]
 pub struct RewrittenMac {
-    /// The token.
+    /// The id of the token.
     pub id: Uuid,
-    /// As it was.
+    /// The MAC before.
     pub before: Mac,
-    /// As it is to be.
+    /// The MAC after.
     pub after: Mac,
 }
 
 impl Store {
-    /// The sealed constant that shows whether the master key is the right one.
+    /// The sealed constant that shows whether a master key is the right one.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] when it can't be read.
@@ -43,8 +43,8 @@ impl Store {
         check
     }
 
-    /// Keeps the constant if there is none yet, and gives the one that is kept: of several
-    /// processes that begin at once, one is first.
+    /// Stores the constant if there is none, and gives the stored one. Of several processes that
+    /// start at once, the first wins.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -57,8 +57,8 @@ impl Store {
         kept.ok_or(Error::Inconsistent { table: CHECK, column: "only_one" })
     }
 
-    /// Brings the constant under another master key, unless somebody else has meanwhile, and tells
-    /// everybody that it is the one to seal with from now on.
+    /// Rewraps the constant, unless that was done meanwhile, and notifies all instances that this
+    /// master key is to seal from now on.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -71,8 +71,8 @@ impl Store {
         work.commit().await
     }
 
-    /// How many records need each master key, by its id; the key check is one of them. A key that
-    /// is not among them is needed no more.
+    /// The number of records that need each master key, the key check included. Keys that are not
+    /// listed are not needed.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -88,9 +88,8 @@ impl Store {
         usage.collect()
     }
 
-    /// A page of the connections that are sealed under another master key than this one, in the
-    /// order of their uuids. Those that are re-wrapped leave the list, so a walk that was broken
-    /// off begins again where it ended.
+    /// A page of the connections that other master keys than this one seal, in the order of their
+    /// uuids. Rewrapped ones leave the list, so an interrupted walk continues where it ended.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -105,7 +104,7 @@ impl Store {
         page
     }
 
-    /// The same for tokens, in the order of their ids.
+    /// The same list of tokens by the key of their MAC, in the order of their ids.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -120,9 +119,9 @@ impl Store {
         page
     }
 
-    /// Keeps connections' secrets under another master key, all or none, and says how many; one
-    /// that was changed or deleted meanwhile is left alone. Nothing that is in force changes, so
-    /// there is no revision.
+    /// Stores rewrapped secrets of connections in one transaction, and gives their number. A record
+    /// that was changed or deleted meanwhile is left alone. Nothing in force changes, so this has
+    /// no revision.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -130,7 +129,7 @@ impl Store {
         self.rewrap(REWRAP, rewrapped).await
     }
 
-    /// A page of the clients that are sealed under another master key, in the order of their uuids.
+    /// The same list of clients, in the order of their uuids.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -145,7 +144,7 @@ impl Store {
         page
     }
 
-    /// A page of the flows that are sealed under another master key, in the order of their ids.
+    /// The same list of flows, in the order of their ids.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is.
@@ -160,7 +159,7 @@ impl Store {
         page
     }
 
-    /// Keeps clients' secrets under another master key, as connections' are.
+    /// Stores rewrapped secrets of clients, like those of connections.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -168,7 +167,7 @@ impl Store {
         self.rewrap(REWRAP_CLIENT, rewrapped).await
     }
 
-    /// Keeps flows under another master key, as connections are.
+    /// Stores rewrapped payloads of flows, like secrets of connections.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -197,7 +196,7 @@ impl Store {
         Ok(count)
     }
 
-    /// The same for tokens' codes.
+    /// Stores tokens' MACs by another master key, like secrets of connections.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -219,8 +218,8 @@ impl Store {
 }
 
 impl DbTransaction {
-    /// Commits what was done under this revision, or undoes it: then nothing has changed.
-    pub(super) async fn keep_if(
+    /// Commits and gives the revision if `done`, else rolls back.
+    pub(super) async fn commit_if(
         self,
         done: bool,
         revision: Revision,
@@ -240,7 +239,7 @@ async fn key_check(work: &mut DbTransaction) -> Result<Option<Sealed>, Error> {
     row.map(|row| connections::read_sealed(row.of(CHECK))).transpose()
 }
 
-/// What a new master key is called among the changes.
+/// The kind of a change of the master key.
 pub(super) const KIND: &str = "key";
 
 const CHECK: &str = "key_check";

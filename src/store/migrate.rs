@@ -1,4 +1,4 @@
-//! The schemas, version by version: forward only, each step in one transaction.
+//! The schemas and their migrations: forward only, in one transaction.
 
 use super::Error;
 
@@ -8,24 +8,24 @@ pub(super) struct Migration {
     pub(super) postgres: &'static str,
 }
 
-/// The contents that a database is to hold.
+/// The schema of a database.
 pub(super) struct Schema {
-    /// Marks a file of SQLite as ours.
+    /// SQLite's `application_id`, by which our files are recognized.
     pub(super) application: i64,
-    /// The steps, from the first; the version of a schema is how many of them it has seen.
+    /// The migrations. The version of a schema is the number of those that were run.
     steps: &'static [Migration],
-    /// Tells whether it is the audit trail: its file has to shrink, and its last second may be lost
-    /// with the machine's power.
+    /// Set for the audit trail, whose file is shrunk, and may lose its last second in a power
+    /// failure.
     pub(super) is_trail: bool,
 }
 
 impl Schema {
-    /// The newest version that is known here.
+    /// The newest known version.
     pub(super) fn newest(&self) -> i64 {
         i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
     }
 
-    /// The steps that a schema of this version has yet to see.
+    /// The migrations that a schema of version `found` needs.
     pub(super) fn missing(&self, found: i64) -> Result<&'static [Migration], Error> {
         let steps = usize::try_from(found).ok().and_then(|seen| self.steps.get(seen..));
         steps.ok_or(Error::Newer { found, known: self.newest() })
@@ -64,7 +64,7 @@ pub(super) const STORE: Schema = Schema {
     is_trail: false,
 };
 
-/// From this version on, the audit trail is not in the file of the store.
+/// The version from which on the audit trail is not in the store's file.
 pub(super) const WITHOUT_TRAIL: i64 = 5;
 
 /// The audit trail, where it has a file of its own: "Kfra".
@@ -72,7 +72,7 @@ pub(super) const TRAIL: Schema = Schema {
     application: 0x4b66_7261,
     steps: &[Migration {
         sqlite: include_str!("migrations/sqlite/0002_audit.sql"),
-        // There it is a table among the store's.
+        // In PostgreSQL the trail is a table of the store.
         postgres: "",
     }],
     is_trail: true,

@@ -1,35 +1,35 @@
-//! Pages: a part of a list, cut out by the keys at its ends.
+//! Pages: parts of lists, delimited by keys.
 
 use super::row::SqlRow;
 use super::{DbTransaction, Error};
 
-/// Which part of a list is wanted. With both ends it is the part between them, from its start;
-/// with `before` alone it is the part that ends there.
+/// The requested part of a list. With both ends it is the part between them, from its start; with
+/// `before` alone it is the part that ends there.
 #[derive(Clone, Debug)]
 pub struct PageRange {
-    /// Only what comes after this key, whether there is such a record or not.
+    /// The key after which the page begins. A record of that key need not exist.
     pub after: Option<String>,
-    /// Only what comes before this key.
+    /// The key before which the page ends.
     pub before: Option<String>,
-    /// At most so many.
+    /// The largest number of records.
     pub limit: u32,
 }
 
 /// A part of a list.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// The records in the order of their keys; in place of one that can't be read, why not.
+    /// The records in the order of their keys, or the error of one that can't be read.
     pub items: Vec<Result<T, Error>>,
-    /// The keys of the first and the last of them.
+    /// The keys of the first and the last record.
     pub ends: Option<(String, String)>,
-    /// Whether there are more in the direction of the walk.
+    /// Tells whether more records follow in the direction of reading.
     pub has_more: bool,
 }
 
-/// A list by its two statements: both take what `key` is compared with and how many there may be.
+/// A list, as two statements that take the ends and the limit.
 #[derive(Clone, Copy)]
 pub(super) struct ListQuery {
-    /// From `$2` on, up to `$3`, at most `$4`, ascending.
+    /// Records between `$2` and `$3`, at most `$4`, ascending.
     pub(super) forward: &'static str,
     /// The same, descending.
     pub(super) backward: &'static str,
@@ -40,7 +40,7 @@ pub(super) struct ListQuery {
 }
 
 impl ListQuery {
-    /// Reads a page of those that belong to `scope` (`$1`).
+    /// Reads a page of the records of `scope` (`$1`).
     pub(super) async fn page<T>(
         self,
         work: &mut DbTransaction,

@@ -1,8 +1,8 @@
-//! PostgreSQL: one database for many processes, which tell each other what they write.
+//! The PostgreSQL backend: one database for many processes, which notify each other of writes.
 //!
-//! Everything works through a pooler in transaction mode, where each transaction may come to
-//! another server conn: nothing is set for a session, no statement has a name, and what is written
-//! is found by looking where no notification comes through.
+//! Everything works behind a pooler in transaction mode, where each transaction may get another
+//! server conn: nothing is set for a session, statements are not named, and writes are found by
+//! polling where notifications don't arrive.
 
 use std::fmt;
 use std::str::FromStr as _;
@@ -24,7 +24,7 @@ use super::writability::Writability;
 use crate::clock;
 use crate::secret::Secret;
 
-/// The database, opened.
+/// An open database.
 pub(super) struct Postgres {
     readers: PgPool,
     writers: PgPool,
@@ -33,40 +33,40 @@ pub(super) struct Postgres {
     writability: Arc<Writability>,
 }
 
-/// Where the address of the database has led to, as the last write has seen it: a failover may
-/// have put another server there, and conns that were made before may lead to the one before.
+/// The kind of server that the last write has found at the database's address. A failover changes
+/// it, and older conns may still lead to the former primary.
 struct PrimaryServer {
-    /// Conns that are older are not used again.
+    /// Conns opened before this time are not reused.
     conns_since: Mutex<Instant>,
-    /// Tells whether the last one was writable; who listens is told when that changes.
+    /// Tells whether the last one was writable. Listeners watch it.
     was_writable: watch::Sender<bool>,
 }
 
-/// Tells when another process may have written.
+/// Waits for writes of other processes.
 pub struct ChangeListener {
     pools: Option<ListenerPools>,
-    /// Tells when the conn may lead to another server than the primary.
+    /// Notified when the listening conn may lead to a former primary.
     moved: Option<watch::Receiver<bool>>,
-    ear: Option<PgListener>,
-    /// There was a pooler when it was last tried, which was told.
-    is_deaf: bool,
+    listening: Option<PgListener>,
+    /// Set after a pooler was found, which was reported.
+    is_unheard: bool,
 }
 
 /// The conns of a listener.
 struct ListenerPools {
-    /// Of its own, with one connection: who listens keeps one for good.
+    /// A pool of one conn, which listening keeps for good.
     own: PgPool,
-    /// Those of the store, to find a pooler with.
+    /// The store's readers, used to detect a pooler.
     others: PgPool,
 }
 
-/// A reason to look at the store.
+/// A reason to read changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChangeNotice {
     /// Another process may have written.
     Written,
-    /// Notifications do not come through, as with a pooler in transaction mode: only looking tells
-    /// what others have written.
+    /// Notifications don't arrive, because of a pooler in transaction mode: only polling finds
+    /// writes.
     Unheard,
 }
 
@@ -75,8 +75,8 @@ impl PrimaryServer {
         Self { conns_since: Mutex::new(clock::instant()), was_writable: watch::Sender::new(true) }
     }
 
-    /// Notes what a new transaction has found. Where that is not what the last one found, all
-    /// conns are made anew.
+    /// Notes the finding of a new transaction. When it differs from the last one, all older conns
+    /// are replaced.
     fn note(&self, is_writable: bool) {
         self.was_writable.send_if_modified(|was_writable| {
             let has_changed = std::mem::replace(was_writable, is_writable) != is_writable;
@@ -87,7 +87,7 @@ impl PrimaryServer {
         });
     }
 
-    /// Tells whether a conn of this age may be used.
+    /// Tells whether a conn of this age may be reused.
     fn allows(&self, age: Duration) -> bool {
         let age_allowed = clock::instant().duration_since(*self.conns_since.lock());
         age <= age_allowed
@@ -96,6 +96,7 @@ impl PrimaryServer {
 
 impl Postgres {
     pub(super) async fn open(url: &Secret) -> Result<Self, Error> {
+        // 1. Parse the URL, whose text is never repeated: it may contain a password.
         let text = std::str::from_utf8(url.expose()).map_err(|_silent| Error::Url)?;
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("postgres" | "postgresql")) {
@@ -103,7 +104,7 @@ impl Postgres {
         }
         let options = PgConnectOptions::from_str(text).map_err(|_silent| Error::Url)?;
         let options = options.application_name("keyferry").disable_statement_logging();
-        // Poolers refuse conns that set this, and nothing here has fractions.
+        // Poolers refuse conns that set this, and no column has fractions.
         let options = options.extra_float_digits(None);
         let primary = Arc::new(PrimaryServer::new());
         let database = Self {
@@ -113,18 +114,17 @@ impl Postgres {
             primary,
             writability: Arc::default(),
         };
-        // A schema that is up to date needs no write, so that a standby will do.
+        // 2. Migrate only if needed, so that a standby can be opened.
         let mut look = database.read().await?;
-        let found = look.ask(|conn| Box::pin(version(conn))).await;
+        let found = look.run_on(|conn| Box::pin(version(conn))).await;
         if found.is_ok() {
             look.end().await?;
         }
         match found {
             Ok(Ok(found)) if found >= migrate::STORE.newest() => {}
             Ok(Err(newer @ Error::Newer { .. })) => return Err(newer),
-            // Everything else, failures included, may come of another instance that is making the
-            // schema just now: its tables are seen, and what is in them is not. Under the lock it is
-            // judged again.
+            // Any other result, a failure too, may be due to another instance that is migrating:
+            // its tables are visible before their rows. It is checked again under the lock.
             _ => database.migrate().await?,
         }
         Ok(database)
@@ -137,14 +137,14 @@ impl Postgres {
         Ok(work)
     }
 
-    /// Begins to write, on a server that can be written: a conn that leads to another one is
-    /// thrown away, and once more a new one is tried.
+    /// Begins a transaction that writes. A conn to a read-only server is discarded, and a new one
+    /// is tried once.
     pub(super) async fn write(&self) -> Result<BackendTransaction<sqlx::Postgres>, Error> {
         for _again in 0..2 {
             let conn = self.acquire(&self.writers).await;
             let conn = conn.inspect_err(|error| self.writability.note_failure(error))?;
             let mut work = BackendTransaction::on(conn, Some(Arc::clone(&self.writability)));
-            let begun = work.ask(|conn| {
+            let begun = work.run_on(|conn| {
                 Box::pin(async {
                     let rows = conn.fetch_all(sqlx::raw_sql(WRITE)).await?;
                     let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
@@ -162,7 +162,7 @@ impl Postgres {
         Err(error)
     }
 
-    /// Carries out a statement that is not for a transaction and may take long.
+    /// Runs a statement outside of a transaction, which may take long.
     pub(super) async fn maintain(&self, sql: &'static str) -> Result<(), Error> {
         let mut work = BackendTransaction::on(self.acquire(&self.writers).await?, None);
         work.execute(sql).await?;
@@ -175,8 +175,8 @@ impl Postgres {
         ChangeListener {
             pools: Some(ListenerPools { own, others: self.readers.clone() }),
             moved: Some(self.primary.was_writable.subscribe()),
-            ear: None,
-            is_deaf: false,
+            listening: None,
+            is_unheard: false,
         }
     }
 
@@ -198,8 +198,8 @@ impl Postgres {
         if !matches!(why.downcast_ref(), Some(sqlx::Error::PoolTimedOut)) {
             return Err(error);
         }
-        // The pool tries until its time is over and forgets what it has met, so one more try is
-        // to say it.
+        // The pool retries until its timeout and does not report the errors it has met, so one more
+        // conn is opened to learn the reason.
         match tokio::time::timeout(REASON_WAIT, self.options.connect()).await {
             Ok(Ok(conn)) => {
                 drop(conn);
@@ -210,62 +210,64 @@ impl Postgres {
         }
     }
 
-    /// Those that begin at the same time do so one after the other.
+    /// Runs the missing migrations. An advisory lock lets one instance at a time do so.
     async fn migrate(&self) -> Result<(), Error> {
         let schema = &migrate::STORE;
         let mut work = self.write().await?;
         work.execute("SET LOCAL lock_timeout = '15s'").await?;
         let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).persistent(false);
-        work.ask(|conn| Box::pin(lock.execute(conn))).await?;
-        let found = work.ask(|conn| Box::pin(version(conn))).await??;
+        work.run_on(|conn| Box::pin(lock.execute(conn))).await?;
+        let found = work.run_on(|conn| Box::pin(version(conn))).await??;
         for step in schema.missing(found)? {
-            work.ask(|conn| Box::pin(conn.execute(sqlx::raw_sql(step.postgres)))).await?;
+            work.run_on(|conn| Box::pin(conn.execute(sqlx::raw_sql(step.postgres)))).await?;
         }
         if found < schema.newest() {
             let stamp = "INSERT INTO keyferry_schema (only_one, version) VALUES (1, $1) \
                 ON CONFLICT (only_one) DO UPDATE SET version = $1";
             let stamp = sqlx::query(stamp).bind(schema.newest()).persistent(false);
-            work.ask(|conn| Box::pin(stamp.execute(conn))).await?;
+            work.run_on(|conn| Box::pin(stamp.execute(conn))).await?;
         }
         work.commit().await
     }
 }
 
 impl ChangeListener {
-    /// What never hears anything: nobody else writes.
-    pub(super) fn of_nobody() -> Self {
-        Self { pools: None, moved: None, ear: None, is_deaf: false }
+    /// A listener that is never notified, because no other process writes.
+    pub(super) fn silent() -> Self {
+        Self { pools: None, moved: None, listening: None, is_unheard: false }
     }
 
-    /// Waits until another process may have written: it said so, or the line to it was lost and
-    /// is there again. Once it tells that nothing can be heard. Never returns where nobody else can
-    /// write. Cancel-safe.
+    /// Waits until another process may have written: a notification came, or the conn was lost and
+    /// is open again. Reports once that notifications don't arrive. Never returns where no other
+    /// process can write. Cancel-safe.
     pub async fn changed(&mut self) -> ChangeNotice {
         let (Some(pools), Some(moved)) = (&self.pools, &mut self.moved) else {
             return std::future::pending().await;
         };
         loop {
-            if let Some(ear) = &mut self.ear {
+            // 1. Wait for a notification, until the conn is lost or the primary has changed.
+            if let Some(listening) = &mut self.listening {
                 tokio::select! {
-                    heard = ear.try_recv() => match heard {
+                    heard = listening.try_recv() => match heard {
                         Ok(Some(_notice)) => return ChangeNotice::Written,
-                        Ok(None) | Err(_) => self.ear = None,
+                        Ok(None) | Err(_) => self.listening = None,
                     },
-                    // The store is closed with its last sender; then nobody is told anything.
-                    Ok(()) = moved.changed() => self.ear = None,
+                    // The last sender is dropped when the store is closed; that is no change.
+                    Ok(()) = moved.changed() => self.listening = None,
                 }
             }
-            if self.is_deaf {
+            // 2. Listen again.
+            if self.is_unheard {
                 tokio::time::sleep(UNHEARD_RECHECK_INTERVAL).await;
             }
             match listen(pools).await {
-                // Whatever was said until now was said to nobody.
-                Ok(Some(ear)) => {
-                    (self.ear, self.is_deaf) = (Some(ear), false);
+                // Notifications before now were missed, so assume a write.
+                Ok(Some(listening)) => {
+                    (self.listening, self.is_unheard) = (Some(listening), false);
                     return ChangeNotice::Written;
                 }
-                Ok(None) if !self.is_deaf => {
-                    self.is_deaf = true;
+                Ok(None) if !self.is_unheard => {
+                    self.is_unheard = true;
                     return ChangeNotice::Unheard;
                 }
                 Ok(None) => {}
@@ -277,27 +279,30 @@ impl ChangeListener {
 
 impl fmt::Debug for ChangeListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChangeListener").field("hears", &self.ear.is_some()).finish_non_exhaustive()
+        f.debug_struct("ChangeListener")
+            .field("hears", &self.listening.is_some())
+            .finish_non_exhaustive()
     }
 }
 
-/// Listens; `None` behind a pooler, where what listens stays behind on a conn that is then others'.
+/// Begins to listen; `None` behind a pooler, where LISTEN would stay on a server conn that others
+/// get.
 async fn listen(pools: &ListenerPools) -> Result<Option<PgListener>, sqlx::Error> {
     match tokio::time::timeout(PROBE_TIMEOUT, shares_backends(pools)).await {
         Ok(Ok(false)) => {}
-        // A pooler whose conns are all in use has others wait.
+        // A timeout too means a pooler, which lets clients wait while its conns are in use.
         Ok(Ok(true)) | Err(_) => return Ok(None),
         Ok(Err(error)) => return Err(error),
     }
-    let mut ear = PgListener::connect_with(&pools.own).await?;
-    ear.eager_reconnect(false);
-    ear.listen(CHANNEL).await?;
-    Ok(Some(ear))
+    let mut listening = PgListener::connect_with(&pools.own).await?;
+    listening.eager_reconnect(false);
+    listening.listen(CHANNEL).await?;
+    Ok(Some(listening))
 }
 
-/// Says whether transactions of one conn come to several server processes, or those of several to
-/// one, as behind a pooler in transaction mode. Some are held open, so that none is left over that
-/// could come to the same by chance.
+/// Detects a pooler in transaction mode: transactions of one conn get different server processes,
+/// or those of several conns get the same. Transactions are held open meanwhile, so that a pooler
+/// can't reuse one process for all by chance.
 async fn shares_backends(pools: &ListenerPools) -> Result<bool, sqlx::Error> {
     let mut conn = pools.own.acquire().await?;
     let own = backend(&mut conn).await?;
@@ -330,8 +335,8 @@ fn pool(connections: u32, options: &PgConnectOptions, primary: &Arc<PrimaryServe
         .connect_lazy_with(options.clone())
 }
 
-/// The version of the schema; 0 where there is none. Other tables may be beside ours, but none
-/// that are called as ours are.
+/// The version of the schema; 0 without one. Other programs may have tables in the database, but
+/// none with our names.
 async fn version(conn: &mut PgConnection) -> Result<Result<i64, Error>, sqlx::Error> {
     let ours = "SELECT to_regclass('keyferry_schema') IS NOT NULL";
     let ours: bool = sqlx::query_scalar(ours).persistent(false).fetch_one(&mut *conn).await?;
@@ -347,8 +352,9 @@ async fn version(conn: &mut PgConnection) -> Result<Result<i64, Error>, sqlx::Er
     Ok(if taken { Err(Error::Foreign) } else { Ok(0) })
 }
 
-/// Begins a transaction with limits of its own, so that nobody holds a lock who has gone. A server
-/// that was told to acknowledge early is told otherwise. All of it is one message.
+/// The statements that begin a transaction, sent as one message: with timeouts, so that a lost
+/// client holds no lock, and with synchronous commits even where the server's default is to
+/// acknowledge early.
 macro_rules! begin {
     ($how:literal) => {
         concat!(
@@ -362,37 +368,37 @@ macro_rules! begin {
     };
 }
 
-/// What a reader sees is one state, whatever is written meanwhile.
+/// Begins a transaction that sees one state of the database.
 const READ: &str = begin!("REPEATABLE READ, READ ONLY");
 
-/// What waits for the revision sees what was written while it waited. It is not asked to be READ
-/// WRITE: who has made a server read-only by `default_transaction_read_only`, to switch over to
-/// another, means that nothing is written there. It tells whether that is so.
+/// Begins a transaction that writes. READ COMMITTED, because after waiting for the revision's lock
+/// it must see the writes of meanwhile. It does not ask for READ WRITE, which would override an
+/// operator who has set `default_transaction_read_only` for a switchover.
 const WRITE: &str = concat!(begin!("READ COMMITTED"), "; SHOW transaction_read_only");
 
-/// Where writers say that they have written.
+/// The channel of notifications.
 pub(super) const CHANNEL: &str = "keyferry_changes";
 
-/// The number of transactions that are held open to find a pooler.
+/// The number of transactions held open to detect a pooler.
 const PROBES: usize = 3;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The interval at which a pooler is looked for again.
+/// The time after which a pooler is looked for again.
 const UNHEARD_RECHECK_INTERVAL: Duration = Duration::from_mins(10);
 
-/// "Kfry", which no other program's lock is likely to be.
+/// The key of the advisory lock for migrations, "Kfry".
 const LOCK: i64 = 0x4b66_7279;
 
-/// Those who write wait for each other anyway.
+/// The number of writing conns. Writers wait for each other's revision anyway.
 const WRITERS: u32 = 4;
 
-/// Some of them are held for a moment to find a pooler.
+/// The number of reading conns. Detecting a pooler holds some of them for a moment.
 const READERS: u32 = 6;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// The time that it may take to learn why there is no conn.
+/// The longest time to learn why no conn could be opened.
 const REASON_WAIT: Duration = Duration::from_secs(1);
 
 const RELISTEN_PAUSE: Duration = Duration::from_millis(500);

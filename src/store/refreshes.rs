@@ -1,5 +1,5 @@
-//! Who refreshes which connection's tokens: a lease, so that of all instances one is at it; and
-//! what it leaves behind when it is broken off.
+//! Leases for refreshes: of all instances one at a time refreshes a connection's tokens, and an
+//! interrupted refresh leaves a note.
 
 use std::time::Duration;
 
@@ -8,44 +8,44 @@ use uuid::Uuid;
 use super::{Error, Revision, Store, clients, connections};
 use crate::model::record::ConnectionRecord;
 
-/// What became of the wish to refresh.
+/// The result of asking for a lease.
 #[derive(Debug)]
 pub enum RefreshStart {
-    /// The lease is the holder's, and this is the record as it is under it.
+    /// The lease is granted. The record was read under it.
     Granted {
         /// The connection.
         record: Box<ConnectionRecord>,
-        /// Whether an earlier refresh asked the provider and nobody knows the answer.
+        /// Set when an earlier refresh has asked the provider and its answer was lost.
         unanswered: bool,
     },
-    /// Somebody else is at it.
+    /// Another holder has the lease.
     Held,
-    /// There is no such connection.
+    /// The connection does not exist.
     Gone,
 }
 
 /// The time that a refresh may be silent before another instance takes it over.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RefreshLease {
-    /// The length before the provider was asked: nothing has been spent yet.
+    /// The length before the provider is asked: no refresh token is used yet.
     pub before_asking: Duration,
-    /// The length after the provider was asked: asking again with the same refresh token may end
-    /// the grant.
+    /// The length after the provider was asked: using the same refresh token again may end the
+    /// grant.
     pub after_asking: Duration,
 }
 
-/// What is left of a refresh that brought no tokens.
+/// The note of a refresh that brought no tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Leftover {
-    /// The provider was not asked, or has answered: it has replaced nothing.
+    /// The provider was not asked, or has answered: the refresh token is unchanged.
     Nothing,
-    /// The provider was asked, and its answer is lost: it may have replaced the refresh token.
+    /// The provider was asked and its answer was lost: it may have replaced the refresh token.
     Unanswered,
 }
 
 impl Store {
-    /// Takes the lease to refresh a connection's tokens, if nobody has it. That it can be taken
-    /// shows too that the store can be written to, before a refresh token is spent.
+    /// Takes the lease to refresh a connection's tokens, if it is free. Taking it also shows that
+    /// the store is writable, before a refresh token is used.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`]; [`Error::Inconsistent`] when the connection's
@@ -56,6 +56,7 @@ impl Store {
         holder: &str,
         length: Duration,
     ) -> Result<RefreshStart, Error> {
+        // 1. Take the lease.
         let uuid = uuid.to_string();
         let mut work = self.write().await?;
         let now = work.now().await?;
@@ -65,6 +66,7 @@ impl Store {
             return Ok(RefreshStart::Held);
         };
         let unanswered = row.of(TABLE).number("unanswered")? != 0;
+        // 2. Read the record under it.
         let Some(record) = work.row(CONNECTION, [uuid.into()]).await? else {
             work.end().await?;
             return Ok(RefreshStart::Gone);
@@ -73,11 +75,11 @@ impl Store {
         Ok(RefreshStart::Granted { record: Box::new(connections::read(&record)?), unanswered })
     }
 
-    /// Notes that the provider is about to be asked, and has the lease count for `length` from
-    /// now. `false` when the lease is another holder's: then the provider must not be asked.
+    /// Notes that the provider is about to be asked, and extends the lease to `length` from now.
+    /// `false` when another holder has it: then the provider must not be asked.
     ///
     /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`]: it may have been noted or not.
+    /// [`Error::Busy`] or [`Error::Unavailable`]; then it may have been noted or not.
     pub async fn note_asked(
         &self,
         uuid: Uuid,
@@ -92,7 +94,7 @@ impl Store {
         Ok(noted)
     }
 
-    /// Has the lease count for longer; `false` when it is another holder's.
+    /// Extends the lease. `false` when another holder has it.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -115,11 +117,11 @@ impl Store {
         Ok(extended)
     }
 
-    /// Keeps what a refresh has brought, and gives the lease back: one write. `None` when the
-    /// connection's tokens are not those of `before` any more; then nothing is done.
+    /// Stores the tokens of a refresh and returns the lease, in one transaction. `None` when the
+    /// connection's tokens are not those of `before` any more; then nothing changes.
     ///
     /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`]: it may have been done or not.
+    /// [`Error::Busy`] or [`Error::Unavailable`]; then it may have been done or not.
     pub async fn finish_refresh(
         &self,
         before: &ConnectionRecord,
@@ -138,14 +140,14 @@ impl Store {
         ];
         let kept = work.run(FINISH, values).await? > 0;
         work.run(FORGET, [before.uuid.to_string().into()]).await?;
-        work.keep_if(kept, revision).await
+        work.commit_if(kept, revision).await
     }
 
-    /// Keeps that a grant has lapsed, and gives the lease back: one write. `None` when the
+    /// Stores that a grant has lapsed and returns the lease, in one transaction. `None` when the
     /// connection's tokens are not those of `before` any more.
     ///
     /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`]: it may have been done or not.
+    /// [`Error::Busy`] or [`Error::Unavailable`]; then it may have been done or not.
     pub async fn lapse_grant(
         &self,
         before: &ConnectionRecord,
@@ -161,13 +163,13 @@ impl Store {
         ];
         let kept = work.run(LAPSE, values).await? > 0;
         work.run(FORGET, [before.uuid.to_string().into()]).await?;
-        work.keep_if(kept, revision).await
+        work.commit_if(kept, revision).await
     }
 
-    /// Gives the lease back without anything having changed.
+    /// Returns the lease of a refresh that brought no tokens.
     ///
     /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`]: the lease ends by itself then.
+    /// [`Error::Busy`] or [`Error::Unavailable`]; then the lease expires by itself.
     pub async fn leave_refresh(
         &self,
         uuid: Uuid,
@@ -180,12 +182,12 @@ impl Store {
         work.commit().await
     }
 
-    /// Puts the tokens of another grant in the place of those that a connection had, unless it is
-    /// gone or was changed meanwhile: then nothing is done, and `None` says so.
+    /// Replaces a connection's tokens by those of another grant. `None` when the connection is gone
+    /// or was changed meanwhile; then nothing changes.
     ///
     /// # Errors
-    /// [`Error::Orphan`] when the client is gone; [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn authorize_again(
+    /// [`Error::Orphan`] when the client does not exist; [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn reauthorize(
         &self,
         before: &ConnectionRecord,
         after: &ConnectionRecord,
@@ -195,7 +197,7 @@ impl Store {
         clients::check_client(&mut work, after).await?;
         let replaced = connections::replace(&mut work, before, after).await?;
         work.run(FORGET, [before.uuid.to_string().into()]).await?;
-        work.keep_if(replaced, revision).await
+        work.commit_if(replaced, revision).await
     }
 }
 
@@ -205,7 +207,7 @@ fn after(now: i64, length: Duration) -> i64 {
 
 const TABLE: &str = "oauth_refreshes";
 
-/// What was asked and not answered is not forgotten until there is an answer that counts.
+/// Takes the lease. An unanswered request stays noted until a refresh has succeeded.
 const BEGIN: &str = "INSERT INTO oauth_refreshes (uuid, holder, ends_at, asked, unanswered) \
     VALUES ($1, $2, $3, 0, 0) ON CONFLICT (uuid) DO UPDATE SET holder = $2, ends_at = $3, \
     unanswered = CASE WHEN oauth_refreshes.asked = 1 THEN 1 ELSE oauth_refreshes.unanswered END, \

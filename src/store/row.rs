@@ -1,4 +1,4 @@
-//! Values and rows as both backends have them: numbers, texts and bytes.
+//! Values and rows in a form that both backends share: numbers, texts and bytes.
 
 use jiff::Timestamp;
 use sqlx::Row as _;
@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::Error;
 
-/// A value for a placeholder.
+/// The value of a placeholder.
 #[derive(Debug)]
 pub(super) enum SqlValue {
     Bytes(Vec<u8>),
@@ -15,7 +15,7 @@ pub(super) enum SqlValue {
     Text(Option<String>),
 }
 
-/// A row of an answer.
+/// A row of a result.
 pub(super) enum SqlRow {
     Postgres(PgRow),
     Sqlite(SqliteRow),
@@ -29,7 +29,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl SqlRow {
-    /// The columns, read as those of `table`.
+    /// The columns as those of `table`, which errors name.
     pub(super) fn of(&self, table: &'static str) -> Columns<'_> {
         Columns { row: self, table }
     }
@@ -37,10 +37,10 @@ impl SqlRow {
 
 impl Columns<'_> {
     pub(super) fn text(self, column: &'static str) -> Result<String, Error> {
-        self.maybe_text(column)?.ok_or_else(|| self.inconsistent(column))
+        self.optional_text(column)?.ok_or_else(|| self.inconsistent(column))
     }
 
-    pub(super) fn maybe_text(self, column: &'static str) -> Result<Option<String>, Error> {
+    pub(super) fn optional_text(self, column: &'static str) -> Result<Option<String>, Error> {
         let text = match self.row {
             SqlRow::Postgres(row) => row.try_get(column),
             SqlRow::Sqlite(row) => row.try_get(column),
@@ -49,10 +49,10 @@ impl Columns<'_> {
     }
 
     pub(super) fn number(self, column: &'static str) -> Result<i64, Error> {
-        self.maybe_number(column)?.ok_or_else(|| self.inconsistent(column))
+        self.optional_number(column)?.ok_or_else(|| self.inconsistent(column))
     }
 
-    pub(super) fn maybe_number(self, column: &'static str) -> Result<Option<i64>, Error> {
+    pub(super) fn optional_number(self, column: &'static str) -> Result<Option<i64>, Error> {
         let number = match self.row {
             SqlRow::Postgres(row) => row.try_get(column),
             SqlRow::Sqlite(row) => row.try_get(column),
@@ -69,15 +69,15 @@ impl Columns<'_> {
     }
 
     pub(super) fn time(self, column: &'static str) -> Result<Timestamp, Error> {
-        self.maybe_time(column)?.ok_or_else(|| self.inconsistent(column))
+        self.optional_time(column)?.ok_or_else(|| self.inconsistent(column))
     }
 
-    pub(super) fn maybe_time(self, column: &'static str) -> Result<Option<Timestamp>, Error> {
-        let time = self.maybe_number(column)?.map(Timestamp::from_microsecond).transpose();
+    pub(super) fn optional_time(self, column: &'static str) -> Result<Option<Timestamp>, Error> {
+        let time = self.optional_number(column)?.map(Timestamp::from_microsecond).transpose();
         time.map_err(|_wordy| self.inconsistent(column))
     }
 
-    /// A text that has a meaning of its own.
+    /// A text that `parse` must accept.
     pub(super) fn parsed<T, E>(
         self,
         column: &'static str,

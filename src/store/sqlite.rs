@@ -1,4 +1,4 @@
-//! SQLite: one file for one process; one conn writes, a few read.
+//! The SQLite backend: one file for one process, one conn that writes and a few that read.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -19,7 +19,7 @@ use super::migrate::{self, Schema};
 use super::transaction::BackendTransaction;
 use super::writability::Writability;
 
-/// The file, opened.
+/// An open database file.
 pub(super) struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
@@ -27,15 +27,16 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file, makes it where there is none, and brings its schema up to date.
+    /// Opens the file, creates it where there is none, and updates its schema.
     pub(super) async fn open(path: &Path, schema: &Schema) -> Result<Self, Error> {
-        make(path)?;
+        // 1. The file must be ours alone.
+        create_if_missing(path)?;
         let plain = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(LOCK_WAIT)
             .disable_statement_logging();
-        let is_alone = is_without_log(path);
-        // Judged before anything is set that would change somebody else's file.
+        let is_alone = has_no_wal(path);
+        // 2. Read its version before any setting changes it: it may belong to another program.
         let mut first = within(plain.connect()).await?;
         let found = version(&mut first, schema).await;
         within(first.close()).await?;
@@ -43,13 +44,14 @@ impl Sqlite {
         if found == 0 && is_alone {
             return Err(Error::Hollow(path.to_path_buf()));
         }
+        // 3. The settings of every conn.
         let (auto_vacuum, synchronous) = if schema.is_trail {
             (SqliteAutoVacuum::Incremental, SqliteSynchronous::Normal)
         } else {
             (SqliteAutoVacuum::None, SqliteSynchronous::Full)
         };
         let options = plain
-            // Before all else: it counts only while the file is empty.
+            // First of all, because it has an effect only while the file is empty.
             .auto_vacuum(auto_vacuum)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
@@ -67,7 +69,7 @@ impl Sqlite {
         let writer = pool(1).connect_lazy_with(options.clone());
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
         let database = Self { writer, readers, writability: Arc::default() };
-        // A file that is up to date is opened without a write, which a full disk would refuse.
+        // 4. Migrate only if needed: a write could fail on a full disk.
         if found < schema.newest() {
             database.migrate(schema).await?;
         }
@@ -75,22 +77,22 @@ impl Sqlite {
     }
 
     pub(super) async fn read(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
-        let conn = within(self.readers.acquire()).await.map_err(waited_in_vain)?;
+        let conn = within(self.readers.acquire()).await.map_err(busy_if_timed_out)?;
         let mut work = BackendTransaction::on(conn, None);
         work.execute("BEGIN").await?;
         Ok(work)
     }
 
-    /// The right to write is taken at once: to ask for it later could fail at any statement.
+    /// Begins a transaction with the write lock, so that no later statement can fail for it.
     pub(super) async fn write(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
-        let mut work = self.alone().await?;
+        let mut work = self.writer().await?;
         work.execute("BEGIN IMMEDIATE").await?;
         Ok(work)
     }
 
-    /// Carries out a statement that is not for a transaction.
+    /// Runs a statement outside of a transaction.
     pub(super) async fn maintain(&self, sql: &'static str) -> Result<(), Error> {
-        let mut work = self.alone().await?;
+        let mut work = self.writer().await?;
         work.execute(sql).await?;
         work.finish();
         Ok(())
@@ -105,14 +107,14 @@ impl Sqlite {
         self.writer.close().await;
     }
 
-    /// The conn that writes, without a transaction.
-    async fn alone(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
-        let conn = within(self.writer.acquire()).await.map_err(waited_in_vain);
+    /// The writing conn, without a transaction.
+    async fn writer(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
+        let conn = within(self.writer.acquire()).await.map_err(busy_if_timed_out);
         let conn = conn.inspect_err(|error| self.writability.note_failure(error))?;
         Ok(BackendTransaction::on(conn, Some(Arc::clone(&self.writability))))
     }
 
-    /// A step may take long where there is much, so nothing here has a deadline.
+    /// Runs the missing migrations. They may take long with many records, so there is no deadline.
     async fn migrate(&self, schema: &Schema) -> Result<(), Error> {
         let mut conn = self.writer.acquire().await.map_err(Error::of)?;
         let mut work = conn.begin_with("BEGIN IMMEDIATE").await.map_err(Error::of)?;
@@ -129,19 +131,19 @@ impl Sqlite {
         stamp.execute(&mut *work).await.map_err(Error::of)?;
         work.commit().await.map_err(Error::of)?;
         if (1..migrate::WITHOUT_TRAIL).contains(&found) {
-            // What the trail has taken goes back to the disk. Where there is no room for that, its
-            // pages are used again.
+            // Returns the pages of the audit trail, which has moved to its own file, to the disk.
+            // On a full disk that fails, and the pages are reused instead.
             let _full = sqlx::raw_sql("VACUUM").execute(&mut *conn).await;
-            // What has failed there leaves nothing behind on a conn that is used again.
+            // The conn is not reused, since VACUUM may have failed on it.
             drop(conn.detach());
         }
-        // Else the conn stays open: the last one that closes puts the log of writes into the file,
-        // and a copy of the file alone could then not be told from an empty store.
+        // Otherwise the conn stays open: closing the last one would checkpoint the WAL into the
+        // file, and `Error::Hollow` relies on the WAL beside a file without tables.
         Ok(())
     }
 }
 
-/// The version of the schema; 0 for a database in which there is nothing.
+/// The version of the schema; 0 for an empty database.
 pub(super) async fn version(conn: &mut SqliteConnection, schema: &Schema) -> Result<i64, Error> {
     let mut number = async |sql: &'static str| -> Result<i64, Error> {
         within(sqlx::query_scalar(sql).fetch_one(&mut *conn)).await
@@ -158,8 +160,9 @@ pub(super) async fn version(conn: &mut SqliteConnection, schema: &Schema) -> Res
     }
 }
 
-/// Makes the file when there is none, for its owner alone; those beside it get the same mode.
-fn make(path: &Path) -> Result<(), Error> {
+/// Creates the file if there is none, readable by its owner only. SQLite gives its WAL the same
+/// mode.
+fn create_if_missing(path: &Path) -> Result<(), Error> {
     let unusable = |why: io::Error| match why.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(Box::new(why)),
         _ => Error::File(path.to_path_buf(), why),
@@ -176,15 +179,15 @@ fn make(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says whether the file holds something, and has no log of writes beside it. Without a table in
-/// it, it is then what is left of a database that was copied without its log.
-fn is_without_log(path: &Path) -> bool {
+/// Tells whether the file is not empty and has no WAL or journal beside it. If it has no tables
+/// either, it is a copy that was made without its WAL.
+fn has_no_wal(path: &Path) -> bool {
     let holds_something = fs::metadata(path).is_ok_and(|found| found.len() > 0);
     holds_something && !["-wal", "-journal"].iter().any(|log| beside(path, log).exists())
 }
 
-/// A queue that is too long means a busy database, not one that is away.
-fn waited_in_vain(error: Error) -> Error {
+/// Turns a timeout of the pool into [`Error::Busy`]: the conns are in use, not unreachable.
+fn busy_if_timed_out(error: Error) -> Error {
     match error {
         Error::Unavailable(why)
             if matches!(why.downcast_ref(), Some(sqlx::Error::PoolTimedOut)) =>
@@ -199,5 +202,5 @@ const READERS: u32 = 4;
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// A megabyte of 4 KiB pages: the log of writes is put into the file once it has so many.
+/// The number of pages at which the WAL is checkpointed: 1 MiB of 4 KiB pages.
 const WAL_PAGES: &str = "256";

@@ -1,4 +1,4 @@
-//! The records of access tokens.
+//! The records of caller tokens.
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -13,16 +13,16 @@ use crate::model::sealed::Mac;
 use crate::model::token::{Scopes, TokenDigest};
 
 impl Store {
-    /// Keeps a new token.
+    /// Stores a new token.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when there is one of that id or digest, or another of the integration
-    /// has the name and has not expired.
+    /// [`Error::Conflict`] when its id or digest is taken, or another live token of the integration
+    /// has its name.
     pub async fn create_token(&self, record: &TokenRecord) -> Result<Revision, Error> {
         let mut work = self.write().await?;
         let id = record.id.to_string();
         let revision = work.revise(KIND, "", &id).await?;
-        // The revision's row is locked until the end, so that nobody else adds a token meanwhile.
+        // The revision's row is locked until the end, so no other token can be added meanwhile.
         let integration = record.reach.integration();
         let wanted = [integration.into(), (&*record.name).into(), record.created_at.into()];
         if work.row(LIVE_NAMESAKE, wanted).await?.is_some() {
@@ -70,7 +70,7 @@ impl Store {
         record
     }
 
-    /// Deletes a token. `None` when there is none.
+    /// Deletes a token. `None` when it does not exist.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
@@ -79,18 +79,18 @@ impl Store {
         let id = id.to_string();
         let revision = work.revise(KIND, "", &id).await?;
         let deleted = work.run("DELETE FROM tokens WHERE id = $1", [id.into()]).await?;
-        work.keep_if(deleted > 0, revision).await
+        work.commit_if(deleted > 0, revision).await
     }
 
-    /// Notes when tokens were last used. It changes nothing that is in force, so it has no
-    /// revision; an earlier time than the one that is kept is ignored.
+    /// Stores the times of tokens' last use. An earlier time than the stored one is ignored.
+    /// Nothing in force changes, so this has no revision.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn touch_tokens(&self, used: &[(Uuid, Timestamp)]) -> Result<(), Error> {
         let mut work = self.write().await?;
         let mut used = used.to_vec();
-        // Two that touch the same tokens in the same order don't wait for each other in a circle.
+        // A fixed order prevents deadlocks between two instances.
         used.sort_unstable();
         for (id, time) in used {
             work.run(TOUCH, [id.to_string().into(), time.into()]).await?;
@@ -131,15 +131,15 @@ pub(super) fn read(row: &SqlRow) -> Result<TokenRecord, Error> {
         reach: read_reach(columns)?,
         scopes: columns.parsed("scopes", |text| Scopes::parse(text.split(' ')).ok_or(()))?,
         created_at: columns.time("created_at")?,
-        expires_at: columns.maybe_time("expires_at")?,
-        last_used_at: columns.maybe_time("last_used_at")?,
-        digest: TokenDigest::from_bytes(thirty_two(columns, "digest")?),
-        mac: Mac { key_id: columns.text("key_id")?.into(), code: thirty_two(columns, "mac")? },
+        expires_at: columns.optional_time("expires_at")?,
+        last_used_at: columns.optional_time("last_used_at")?,
+        digest: TokenDigest::from_bytes(fixed_bytes(columns, "digest")?),
+        mac: Mac { key_id: columns.text("key_id")?.into(), code: fixed_bytes(columns, "mac")? },
     })
 }
 
 fn read_reach(columns: Columns<'_>) -> Result<Reach, Error> {
-    let listed = columns.maybe_text("connections")?;
+    let listed = columns.optional_text("connections")?;
     let listed: Option<Vec<String>> = listed
         .map(|text| serde_json::from_str(&text))
         .transpose()
@@ -147,7 +147,7 @@ fn read_reach(columns: Columns<'_>) -> Result<Reach, Error> {
     columns.parsed("integration", |integration| Reach::parse(integration, listed.as_deref()))
 }
 
-fn thirty_two(columns: Columns<'_>, column: &'static str) -> Result<[u8; 32], Error> {
+fn fixed_bytes(columns: Columns<'_>, column: &'static str) -> Result<[u8; 32], Error> {
     columns.bytes(column)?.try_into().map_err(|_bytes| columns.inconsistent(column))
 }
 

@@ -1,9 +1,9 @@
-//! A transaction on a conn that it has for itself, and that is thrown away unless the transaction
-//! has ended as it was told to.
+//! A transaction on a conn of its own, which is discarded unless the transaction has ended
+//! regularly.
 //!
-//! A database may roll back by itself (SQLite when its disk is full or fails, or it is short of
-//! memory), a commit may fail, and a future may be dropped while a statement runs. What such a conn
-//! is at is not known then, so nobody uses it again: the pool opens another one.
+//! A database may roll back by itself (SQLite on a full or failing disk, or without memory), a
+//! commit may fail, and a future may be dropped while a statement runs. The state of the conn is
+//! not known then, so it is not reused: the pool opens another one.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::Error;
 use super::database::within;
 use super::writability::Writability;
 
-/// A transaction. When it is dropped, nothing of it was done.
+/// A transaction of one backend. Dropping it discards its conn, which undoes it.
 pub(super) struct BackendTransaction<D: Database> {
-    /// `None` once it was given back.
+    /// `None` once it was returned to the pool.
     conn: Option<PoolConnection<D>>,
-    /// False while a statement runs, and after one that failed or was dropped.
+    /// False while a statement runs, and after one that has failed or was dropped.
     is_settled: bool,
-    /// Told what becomes of it, where it writes.
+    /// Notified of the result of a transaction that writes.
     writability: Option<Arc<Writability>>,
 }
 
@@ -31,13 +31,13 @@ pub(super) struct BackendTransaction<D: Database> {
 struct EarlierFailure;
 
 impl<D: Database> BackendTransaction<D> {
-    /// A conn on which nothing has begun.
+    /// Takes a conn on which no transaction has begun.
     pub(super) fn on(conn: PoolConnection<D>, writability: Option<Arc<Writability>>) -> Self {
         Self { conn: Some(conn), is_settled: true, writability }
     }
 
-    /// Has the conn carry out one statement.
-    pub(super) async fn ask<T>(
+    /// Runs one statement on the conn. Dropping the future discards the conn.
+    pub(super) async fn run_on<T>(
         &mut self,
         statement: impl for<'c> FnOnce(&'c mut D::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
     ) -> Result<T, Error> {
@@ -53,7 +53,7 @@ impl<D: Database> BackendTransaction<D> {
         answer
     }
 
-    /// Gives the conn back to its pool, if it is known what it is at.
+    /// Returns the conn to its pool, if its state is known.
     fn give_back(mut self) {
         if self.is_settled {
             drop(self.conn.take());
@@ -65,12 +65,12 @@ impl<D: Database> BackendTransaction<D>
 where
     for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
 {
-    /// Carries out a statement that gives no rows and has no values.
+    /// Runs a statement without values and rows.
     pub(super) async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
-        self.ask(|conn| Box::pin(async move { conn.execute(sql).await.map(drop) })).await
+        self.run_on(|conn| Box::pin(async move { conn.execute(sql).await.map(drop) })).await
     }
 
-    /// Makes it last. When this fails, it may have been done or not.
+    /// Commits. After an error the transaction may have been committed or not.
     pub(super) async fn commit(mut self) -> Result<(), Error> {
         self.execute("COMMIT").await?;
         if let Some(writability) = &self.writability {
@@ -80,9 +80,9 @@ where
         Ok(())
     }
 
-    /// Undoes it.
+    /// Rolls back.
     pub(super) async fn end(mut self) -> Result<(), Error> {
-        // What has failed is undone with its conn; its own error says more than this could.
+        // A failed transaction is undone by discarding its conn.
         if self.is_settled {
             self.execute("ROLLBACK").await?;
         }
@@ -90,7 +90,7 @@ where
         Ok(())
     }
 
-    /// Ends what has been done without a transaction.
+    /// Ends the use of a conn on which no transaction was begun.
     pub(super) fn finish(self) {
         self.give_back();
     }

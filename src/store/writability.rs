@@ -1,4 +1,4 @@
-//! Tells whether the store can be written, as its last write has shown.
+//! Tracks whether the store is writable, by the result of its last write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{Error, Store};
 use crate::error::chain;
 
-/// Knows whether the last write has worked, and tells whoever waits for that to change.
+/// The result of the last write, and notifications of its changes.
 #[derive(Debug)]
 pub(super) struct Writability {
     failing: watch::Sender<Option<Arc<Unwritable>>>,
@@ -16,12 +16,12 @@ pub(super) struct Writability {
     probes: AtomicU64,
 }
 
-/// The reason why the store can't be written.
+/// The reason why the store is not writable.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Unwritable {
-    /// A sentence for whoever asks, without a path and without anything that the driver says.
+    /// A sentence for callers, without paths and without the driver's text.
     pub reason: &'static str,
-    /// The whole chain of errors, for the log.
+    /// The chain of errors, for the log.
     pub cause: Box<str>,
 }
 
@@ -36,7 +36,7 @@ impl Writability {
         let _changed = self.failing.send_if_modified(|failing| failing.take().is_some());
     }
 
-    /// Notes a failure that is everybody's, not only that write's.
+    /// Notes a failure, if it would affect other writes too.
     pub(super) fn note_failure(&self, error: &Error) {
         if matches!(error, Error::Full(_) | Error::ReadOnly(_) | Error::Unavailable(_)) {
             self.fail(error);
@@ -50,22 +50,22 @@ impl Writability {
 }
 
 impl Store {
-    /// The reason why the store can't be written, if that is so; whoever holds it hears of every
-    /// change.
+    /// Watches the reason why the store is not writable; `None` while it is.
     #[must_use]
     pub fn writability(&self) -> watch::Receiver<Option<Arc<Unwritable>>> {
         self.database.writability().failing.subscribe()
     }
 
-    /// Writes something of no meaning, so that it is known whether the store can be written. While
-    /// it could not be, that is more than any record has: little may still fit where much does not.
+    /// Writes a value without a meaning, to find out whether the store is writable. After a failure
+    /// the value is larger than any record, because a small one may fit on a disk that is almost
+    /// full.
     ///
     /// # Errors
     /// The fault that keeps the store from being written.
     pub async fn probe(&self) -> Result<(), Error> {
         let writability = self.database.writability();
         let is_failing = writability.failing.borrow().is_some();
-        // What is written must differ from what is there, or SQLite writes nothing.
+        // SQLite writes nothing when the value does not change.
         let number = writability.probes.fetch_add(1, Relaxed).to_le_bytes();
         let body = number.repeat(if is_failing { LARGE_PROBE / number.len() } else { 1 });
         let probed = async {
@@ -73,12 +73,12 @@ impl Store {
             work.run(PROBE, [body.as_slice().into()]).await?;
             work.commit().await
         };
-        // Even a failure that is the probe's alone shows that something stands in the way.
+        // Any failure of the probe counts.
         probed.await.inspect_err(|error| writability.fail(error))
     }
 }
 
 const PROBE: &str = "UPDATE write_probe SET body = $1";
 
-/// In bytes: larger than any record.
+/// The size of the large probe in bytes, larger than any record.
 const LARGE_PROBE: usize = 64 << 10;

@@ -1,15 +1,15 @@
-//! The context of what is sealed or signed, as bytes: no two contexts have the same.
+//! Encodes contexts as bytes, so that no two contexts have the same encoding.
 
 use super::envelope::FORMAT;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::record::Detail;
 use crate::model::sealed::Context;
 
-/// Bytes that can be read in one way only: each text stands after its length.
+/// An encoding in which each text follows its length, so that it can be read in one way only.
 pub(super) struct Encoding(Vec<u8>);
 
 impl Encoding {
-    /// Begins with what the bytes are for, so that none of one use serve for another.
+    /// Begins with the purpose, so that an encoding for one purpose is never valid for another.
     pub(super) fn new(purpose: &str) -> Self {
         Self(Vec::with_capacity(256)).text(purpose).number(i64::from(FORMAT))
     }
@@ -31,9 +31,9 @@ impl Encoding {
         self.bytes(&number.to_be_bytes())
     }
 
-    /// Nothing, or a text: an absent one differs from an empty one.
+    /// Adds an optional text. An absent text differs from an empty one.
     #[must_use]
-    pub(super) fn maybe(self, text: Option<&str>) -> Self {
+    pub(super) fn optional_text(self, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.number(1).text(text),
             None => self.number(0),
@@ -45,23 +45,23 @@ impl Encoding {
     }
 }
 
-/// What a payload is bound to.
+/// The associated data of a payload.
 pub(super) fn of_payload(context: &Context<'_>) -> Vec<u8> {
     Encoding::new("keyferry payload").with(context).finish()
 }
 
-/// What a wrapped data key is bound to.
+/// The associated data of a wrapped data key.
 pub(super) fn of_wrap(context: &Context<'_>, key_id: &str) -> Vec<u8> {
     Encoding::new("keyferry wrap").text(key_id).with(context).finish()
 }
 
 impl Encoding {
-    /// What decides where an OAuth connection's refresh token is sent; other types have nothing
-    /// of the kind.
+    /// Adds the fields that decide where an OAuth connection's refresh token is sent. Nothing for
+    /// other types.
     fn with_grant(self, detail: &Detail) -> Self {
         let Detail::OAuth(grant) = detail else { return self };
         self.bytes(grant.client.as_bytes())
-            .maybe(grant.subdomain.as_ref().map(Subdomain::as_str))
+            .optional_text(grant.subdomain.as_ref().map(Subdomain::as_str))
             .text(grant.grant_type.as_str())
     }
 
@@ -73,7 +73,7 @@ impl Encoding {
                     Detail::BasicAuth { username } => (None, Some(&**username)),
                     Detail::BearerToken | Detail::OAuth(_) => (None, None),
                 };
-                // No domain is written as an empty one, which no domain is.
+                // A missing domain is encoded as an empty text, which no domain is.
                 let allowed_domain = allowed_domain.map(ToString::to_string).unwrap_or_default();
                 self.text("connection")
                     .bytes(uuid.as_bytes())
@@ -81,8 +81,8 @@ impl Encoding {
                     .text(name.as_str())
                     .text(detail.kind().as_str())
                     .text(&allowed_domain)
-                    .maybe(header_name)
-                    .maybe(username)
+                    .optional_text(header_name)
+                    .optional_text(username)
                     .with_grant(detail)
             }
             Context::Authority { id, certificate, signs_from } => self
@@ -95,7 +95,7 @@ impl Encoding {
                     .bytes(uuid.as_bytes())
                     .text(integration.as_str())
                     .text(client_id)
-                    .maybe(*auth_url)
+                    .optional_text(*auth_url)
                     .text(token_url)
                     .text(auth_method.as_str())
             }

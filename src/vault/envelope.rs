@@ -1,4 +1,4 @@
-//! One layer of the envelope: AES-256-GCM, with all that is needed to open it but the key.
+//! One layer of the envelope encryption: AES-256-GCM with the nonce in front.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 use super::{OpenError, SealError};
 use crate::random;
 
-/// A key that encrypts. A data key does so once; a master key once for each secret, far below the
-/// 2^32 messages that a key with random nonces is good for (NIST SP 800-38D §8.3).
+/// An encryption key. A data key encrypts once, a master key once for each secret, which is far
+/// below the limit of 2^32 messages for random nonces (NIST SP 800-38D §8.3).
 pub(super) struct Cipher(LessSafeKey);
 
 impl Cipher {
@@ -17,7 +17,7 @@ impl Cipher {
         Ok(Self::from(key))
     }
 
-    /// `FORMAT | nonce | ciphertext | tag`
+    /// Encrypts to `FORMAT | nonce | ciphertext | tag`.
     pub(super) fn encrypt(&self, context: &[u8], text: &[u8]) -> Result<Box<[u8]>, SealError> {
         let nonce = random::bytes::<NONCE_LEN>().map_err(SealError::Chance)?;
         let length = HEAD + text.len() + AES_256_GCM.tag_len();
@@ -55,7 +55,7 @@ impl From<UnboundKey> for Cipher {
     }
 }
 
-/// The version of all that is sealed; it is part of the context too.
+/// The version of the format, which is part of the associated data too.
 pub(super) const FORMAT: u8 = 1;
 
 const HEAD: usize = 1 + NONCE_LEN;

@@ -1,4 +1,4 @@
-//! The master keys: one seals, all open.
+//! The master keys: the first one seals, all of them open.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use crate::model::sealed::KeyId;
 use crate::random;
 use crate::secret::Secret;
 
-/// The master keys, in their order: the first one seals, all of them open.
+/// The master keys in their order.
 pub struct Keyring {
     first: MasterKey,
     others: Vec<MasterKey>,
 }
 
-/// A master key is never used itself: each use has a key derived from it (RFC 5869).
+/// A master key. It is not used itself: each purpose has a key derived from it (RFC 5869).
 pub(super) struct MasterKey {
     pub(super) id: Box<str>,
     pub(super) wrap: Cipher,
@@ -29,22 +29,22 @@ pub(super) struct MasterKey {
     bytes: Secret,
 }
 
-/// Why there are no master keys; it never repeats what was read.
+/// A keyring that was refused. No text repeats the input.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// There is no randomness for a new key.
+    /// The system gives no random bytes for a new key.
     #[error("no master key can be made")]
     Chance(#[source] random::RandomError),
-    /// The cipher refused the key; it has no reason to.
+    /// The cipher has refused the key.
     #[error("the cipher refuses the master key {0}")]
     Cipher(Box<str>),
-    /// There is no key at all.
+    /// There is no key.
     #[error("there is no master key; a line for one is an id, a colon, and the base64 of 32 bytes")]
     Empty,
-    /// An id that can't be one.
+    /// An id with other characters, or of another length.
     #[error("line {0}: a master key's id is 1 to 64 characters out of A-Z a-z 0-9 . _ -")]
     Id(usize),
-    /// A key of another length, or no base64.
+    /// A key that is not base64, or of another length.
     #[error("line {0}: after the colon stands the base64 of exactly 32 bytes, with its padding")]
     Key(usize),
     /// A line without a colon.
@@ -81,39 +81,39 @@ impl Keyring {
     /// A keyring with one new key.
     ///
     /// # Errors
-    /// [`KeyringError::Chance`] when there is no randomness.
+    /// [`KeyringError::Chance`] when the system gives no random bytes.
     pub fn generate() -> Result<Self, KeyringError> {
         Ok(Self { first: MasterKey::generate()?, others: Vec::new() })
     }
 
-    /// The same keys behind a new one, which from then on seals.
+    /// These keys after a new one, which seals.
     ///
     /// # Errors
-    /// [`KeyringError::Chance`] when there is no randomness.
+    /// [`KeyringError::Chance`] when the system gives no random bytes.
     pub fn with_new_first(&self) -> Result<Self, KeyringError> {
         let others: Result<_, _> = self.all().map(MasterKey::copy).collect();
         Ok(Self { first: MasterKey::generate()?, others: others? })
     }
 
-    /// These keys, and behind them those of `in_use` whose ids are not among them.
+    /// These keys, and after them those of `in_use` that are missing here.
     ///
     /// # Errors
-    /// [`KeyringError::Cipher`], for no reason that is known.
+    /// [`KeyringError::Cipher`] when the cipher refuses a key.
     pub fn with_rest_of(&self, in_use: &Self) -> Result<Self, KeyringError> {
         let rest = in_use.all().filter(|key| !self.has(&key.id));
         let others: Result<_, _> = self.others.iter().chain(rest).map(MasterKey::copy).collect();
         Ok(Self { first: self.first.copy()?, others: others? })
     }
 
-    /// The first key alone, once nothing is sealed under the others.
+    /// A keyring of the first key alone.
     ///
     /// # Errors
-    /// [`KeyringError::Cipher`], for no reason that is known.
+    /// [`KeyringError::Cipher`] when the cipher refuses the key.
     pub fn first_alone(&self) -> Result<Self, KeyringError> {
         Ok(Self { first: self.first.copy()?, others: Vec::new() })
     }
 
-    /// The keys as [`Keyring::parse`] reads them.
+    /// The keys in the form that [`Keyring::parse`] reads.
     #[must_use]
     pub fn to_text(&self) -> Secret {
         let mut text = Zeroizing::new(String::with_capacity(LINE * (1 + self.others.len())));
@@ -126,18 +126,18 @@ impl Keyring {
         Secret::new(text.as_bytes())
     }
 
-    /// The ids of the keys; the first one seals.
+    /// The ids of the keys in their order.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.all().map(|key| &*key.id)
     }
 
-    /// Says whether the key of this id is among them.
+    /// Tells whether there is a key of this id.
     #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.lookup(id).is_some()
     }
 
-    /// Says whether the key of this id is among them, and is no other than `in_use` has under it.
+    /// Tells whether there is a key of this id that does not differ from the one of `in_use`.
     #[must_use]
     pub fn has_as(&self, id: &str, in_use: &Self) -> bool {
         match (self.lookup(id), in_use.lookup(id)) {

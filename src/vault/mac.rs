@@ -1,4 +1,4 @@
-//! The code of a token's record: HMAC-SHA-256 over everything that decides what it may do.
+//! The MAC of a token's record: HMAC-SHA-256 over everything that decides what the token may do.
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;

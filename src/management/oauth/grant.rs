@@ -27,9 +27,7 @@ impl Management {
         for _again in 0..ATTEMPTS {
             let before = self.standing_in(persistence, &client.integration, plan).await?;
             let kept = match &before {
-                Some(before) => {
-                    self.authorize_again(persistence, before, client, plan, tokens).await?
-                }
+                Some(before) => self.reauthorize(persistence, before, client, plan, tokens).await?,
                 None => self.authorize(persistence, client, plan, tokens).await?,
             };
             if let Some((record, revision)) = kept {
@@ -88,7 +86,7 @@ impl Management {
     }
 
     /// `None` when the connection was changed meanwhile.
-    async fn authorize_again(
+    async fn reauthorize(
         &self,
         persistence: &Persistence,
         before: &ConnectionRecord,
@@ -103,7 +101,7 @@ impl Management {
         after.detail = Detail::OAuth(Box::new(self.grant(client, plan, generation)));
         after.updated_at = self.moved(before.updated_at);
         after.sealed = seal(persistence, &after.context(), &tokens.pack())?;
-        let replaced = persistence.store().authorize_again(before, &after).await;
+        let replaced = persistence.store().reauthorize(before, &after).await;
         let revision = replaced.map_err(|error| cant_keep(&error))?;
         Ok(revision.map(|revision| (after, revision)))
     }

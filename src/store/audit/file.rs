@@ -1,7 +1,7 @@
-//! The trail in a file of its own beside the store's.
+//! The audit trail in a file of its own beside the store's.
 //!
-//! It is opened when it is first needed, and opened anew after anything that has failed: a file
-//! that was damaged and moved away is made again, and nothing else depends on it.
+//! The file is opened at its first use, and again after a failure, so that a damaged file that was
+//! moved away is replaced by a new one without a restart.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -16,23 +16,23 @@ use crate::store::database::DbTransaction;
 use crate::store::migrate;
 use crate::store::sqlite::Sqlite;
 
-/// The file, opened or not.
+/// The file of the trail, opened on demand.
 pub(super) struct TrailFile {
     path: PathBuf,
     opened: Mutex<Option<Arc<Sqlite>>>,
 }
 
-/// The number of pages of the file, and of those that are free.
+/// The numbers of all pages of the file and of its free ones.
 #[derive(Clone, Copy)]
 struct FilePages {
     all: u64,
     free: u64,
-    /// In bytes.
+    /// The size of a page in bytes.
     size: u64,
 }
 
 impl TrailFile {
-    /// `keyferry-audit.db` for `keyferry.db`.
+    /// The trail of a store: `keyferry-audit.db` beside `keyferry.db`.
     pub(super) fn beside(store: &Path) -> Self {
         let mut name = OsString::from(store.file_stem().unwrap_or_default());
         name.push("-audit");
@@ -58,10 +58,10 @@ impl TrailFile {
             work.commit().await?;
             pages.give_back(&file).await
         };
-        self.judged(done.await).await
+        self.reopen_after_failure(done.await).await
     }
 
-    /// Forgets batches of which every entry is older than `time`.
+    /// Deletes batches of which every entry is older than `time`.
     pub(super) async fn prune(&self, time: Timestamp) -> Result<(), Error> {
         let done = async {
             let file = self.opened().await?;
@@ -75,7 +75,7 @@ impl TrailFile {
                 }
             }
         };
-        self.judged(done.await).await
+        self.reopen_after_failure(done.await).await
     }
 
     pub(super) async fn batches(
@@ -88,7 +88,7 @@ impl TrailFile {
             let file = self.opened().await?;
             read_batches(DbTransaction::Sqlite(file.read().await?), sql, end, limit).await
         };
-        self.judged(read.await).await
+        self.reopen_after_failure(read.await).await
     }
 
     pub(super) async fn close(&self) {
@@ -107,27 +107,28 @@ impl TrailFile {
         Ok(Arc::clone(opened.insert(file)))
     }
 
-    /// After a failure, the file is opened anew the next time.
-    async fn judged<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+    /// Has the file opened again after a failure.
+    async fn reopen_after_failure<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
         if matches!(&outcome, Err(error) if !matches!(error, Error::Busy | Error::Full(_))) {
             drop(self.opened.lock().await.take());
         }
         outcome
     }
 
-    /// Forgets the oldest batches until so many bytes more are within what the trail may take. It
-    /// leaves a part of the disk to the store, whose credentials must be kept whatever happens.
+    /// Deletes the oldest batches until `bytes` more fit into the limit. A part of the disk is left
+    /// to the store, because its credentials matter more than the trail.
     async fn make_room(
         &self,
         work: &mut DbTransaction,
         bytes: u64,
         max_bytes: u64,
     ) -> Result<(), Error> {
+        // 1. The pages that may be used, by the limit and by the disk.
         let mut pages = FilePages::of(work).await?;
         let needed = bytes / pages.size + PAGES_BESIDE;
         let grown = pages.all + self.free_bytes() / pages.size;
         let allowed = (max_bytes.saturating_sub(LOG_BYTES) / pages.size).min(grown);
-        // More at a time while that is not enough: what is over may be one batch or thousands.
+        // 2. Delete in growing steps, since one batch or thousands may be too many.
         let mut at_once = 1_i64;
         while pages.used() + needed > allowed {
             if work.run(FORGET_OLDEST, [at_once.into()]).await? == 0 {
@@ -139,10 +140,10 @@ impl TrailFile {
         Ok(())
     }
 
-    /// The number of bytes of the disk that the trail may take beyond what it has.
+    /// The bytes by which the file may grow on its disk.
     fn free_bytes(&self) -> u64 {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        // A disk that can't be asked says no when it is full.
+        // Where free space is not known, a full disk refuses the write.
         let Ok(disk) = rustix::fs::statvfs(directory.unwrap_or_else(|| Path::new("."))) else {
             return u64::MAX / 2;
         };
@@ -171,7 +172,7 @@ impl FilePages {
         self.all.saturating_sub(self.free)
     }
 
-    /// Gives free pages back to the disk when there are many; a few are kept for what comes next.
+    /// Returns free pages to the disk when there are many. A few are kept for the next batches.
     async fn give_back(self, file: &Sqlite) -> Result<(), Error> {
         let mut free = self.free;
         let kept = (self.used() / 8).max(MIN_FREE_PAGES);
@@ -195,23 +196,23 @@ const FORGET_OLDEST: &str =
 
 const FORGOTTEN_AT_ONCE: i64 = 128;
 
-/// Moves pages from the end of the file to free ones, and cuts the file off behind the rest.
+/// Moves pages from the end of the file to free ones, and truncates the file.
 const GIVE_BACK: &str = "PRAGMA incremental_vacuum(256)";
 
 const GIVEN_BACK_AT_ONCE: u64 = 256;
 
 const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-/// Free pages that are kept in any case.
+/// The number of free pages that are always kept.
 const MIN_FREE_PAGES: u64 = 256;
 
-/// What a batch takes beside its bytes: of the table, of the index, of the map of pages.
+/// The pages that a batch takes beside its bytes, in the table, the index and the page map.
 const PAGES_BESIDE: u64 = 8;
 
-/// What SQLite's log of writes may take beside the file: a megabyte, and what one write adds.
+/// The size that the WAL may have: the checkpoint at 1 MiB, and one write more.
 const LOG_BYTES: u64 = 4 << 20;
 
-/// The part of the disk that the trail never takes: an eighth of it, and at most so many bytes.
+/// The divisor of the part of the disk that the trail leaves free, and its largest size in bytes.
 const RESERVED_PART: u64 = 8;
 
 const MAX_RESERVED: u64 = 256 << 20;
