@@ -398,18 +398,17 @@ def version(client):
 def table():
     rows = [
         "# Clients", "",
-        "Programs that were tried, unmodified, through an intercepted tunnel: the origin got the",
-        "credential, and the program never had it. The proxy is `http://INTEGRATION:TOKEN@HOST:PORT`, the",
-        "CA is what `keyferry ca export` prints ([how](../how-to/http-proxy-programs.md)). `keyferry run`",
-        "sets all of it, except for Chromium, and each was tried so too. A test makes this table.",
+        "Each program was tried, unmodified, in an intercepted tunnel: the origin got the credential,",
+        "and the program never had it. The proxy is `http://INTEGRATION:TOKEN@HOST:PORT`, the CA the output",
+        "of `keyferry ca export` ([how](../how-to/http-proxy-programs.md)). `keyferry run` sets all of this,",
+        "except for Chromium, and was tried with each.",
         "", "| client | tried | the proxy | the CA | |", "|---|---|---|---|---|",
     ]
     for client in [*CLIENTS, *OTHERS]:
         rows.append(f"| {client.name} | {version(client)} | {client.proxy} | {client.trust} | {client.note} |")
     rows += [
         "", "## By base URL", "",
-        "No tunnel and no CA: [another base URL](../how-to/sdks-by-base-url.md), and the caller token in",
-        "place of the key.", "",
+        "The base URL is [the proxy's](../how-to/sdks-by-base-url.md), and the caller token replaces the key.", "",
         "| client | tried | how | |", "|---|---|---|---|",
     ]
     rows += [f"| {c.name} | {version(c)} | {c.proxy} | {c.note} |" for c in BY_BASE_URL]

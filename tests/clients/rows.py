@@ -55,7 +55,7 @@ def php(name):
 DENO = str(BIN / "deno")
 YARN_1 = MATRIX.parent / "node_modules/yarn/bin/yarn.js"
 YARN_4 = MATRIX.parent / "node_modules/@yarnpkg/cli-dist/bin/yarn.js"
-CAFILE = "wins over an npmrc's `cafile`, which wins over `NODE_EXTRA_CA_CERTS`"
+CAFILE = "overrides an npmrc's `cafile`, which overrides `NODE_EXTRA_CA_CERTS`"
 FILES = "https://files.example.test/npm/"
 ENVIRONMENT = "`https_proxy`"
 CLIENTS = [
@@ -123,7 +123,7 @@ CLIENTS = [
            ("npm_config_cafile",), url=FILES, version=f"node {YARN_1} --version",
            run=INSIDE),
     Client("Yarn 4", packages("yarn-4"), "`YARN_HTTPS_PROXY`", "`YARN_HTTPS_CA_FILE_PATH`",
-           "wins over `httpsCaFilePath` in `.yarnrc.yml`; without that `NODE_EXTRA_CA_CERTS` does",
+           "overrides `httpsCaFilePath` in `.yarnrc.yml`; without that `NODE_EXTRA_CA_CERTS` will do",
            ("YARN_HTTPS_CA_FILE_PATH", "YARN_HTTPS_PROXY=PROXY"), url=FILES,
            version=f"node {YARN_4} --version", run=INSIDE),
     Client("WebSocket (Python websockets)", python("websockets"), ENVIRONMENT, "`SSL_CERT_FILE`",
