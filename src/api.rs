@@ -12,7 +12,6 @@ mod connections;
 mod docs;
 mod error;
 mod explain;
-mod json;
 mod keys;
 mod oauth;
 mod openapi;

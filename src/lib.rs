@@ -12,6 +12,7 @@ pub mod secret;
 pub mod tasks;
 // layer 1: the domain
 pub mod model;
+pub mod wire;
 // layer 2: infrastructure
 pub mod ca;
 pub mod listener;

@@ -1,7 +1,7 @@
-//! The management plane's rules, once for everybody who asks: what may be seen, made, changed and
+//! The management plane's settings, once for everybody who asks: what may be seen, made, changed and
 //! deleted, and by whom.
 //!
-//! Owns those rules, promises that what it has done is sealed, kept, and in force on this
+//! Owns those settings, promises that what it has done is sealed, kept, and in force on this
 //! instance before it says so, and must never know how it was asked: no HTTP is spoken here.
 
 mod audit;
@@ -11,9 +11,9 @@ mod data_plane;
 mod draft;
 mod explain;
 mod fault;
-mod form;
 mod keys;
 mod listing;
+mod member_reader;
 mod oauth;
 mod operator;
 mod rate_limits;
@@ -25,14 +25,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use self::audit::{AuditPage, AuditPosition, AuditReader, Audited};
-pub use self::authorities::Successor;
+pub use self::audit::{AuditPage, AuditPosition, AuditReader};
+pub use self::authorities::ScheduledSuccessor;
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
 pub use self::data_plane::{BodyPreview, DataPlane, ProbeRequest, ProbeResponse, ProbeTimes};
 pub use self::explain::{Explainer, Explanation, Question, Step};
 pub use self::fault::{About, Fault, NAME_TAKEN, Refused, Scope};
-pub use self::form::{Entry, Form, REDACTED, printable_name};
-pub use self::keys::{KeyUse, Rotated};
+pub use self::keys::KeyUse;
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
     AccountAnswer, AuthorizationRedirect, ClientView, ConnectionRef, ExchangedFlow, FlowCookie,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up. A module may use only modules on lower layers.
 const LAYERS: &[&[&str]] = &[
     &["clock", "error", "random", "secret", "tasks"],
-    &["model"],
+    &["model", "wire"],
     &["ca", "listener", "rate_limit", "store", "upstream", "vault"],
     &["ledger"],
     &["state"],

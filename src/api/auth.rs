@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::ApiState;
 use super::error::Error;
 use crate::listener::ConnState;
-use crate::management::{ClientAddr, Management, Operator};
+use crate::management::{ClientAddr, Management, Operator, ReadAccess, Refused, WriteAccess};
 use crate::model::token::{BODY_LENGTH, FieldCredentials, PREFIX, TokenDigest};
 
 /// An operator before management.
@@ -18,6 +18,18 @@ use crate::model::token::{BODY_LENGTH, FieldCredentials, PREFIX, TokenDigest};
 pub(super) struct AuthenticatedOperator {
     pub(super) management: Arc<Management>,
     pub(super) operator: Operator,
+}
+
+impl AuthenticatedOperator {
+    /// The right to see the connections of an integration.
+    pub(super) fn read_access(&self, integration: &str) -> Result<ReadAccess<'_>, Refused> {
+        self.management.read_access(&self.operator, integration)
+    }
+
+    /// The right to change them.
+    pub(super) fn write_access(&self, integration: &str) -> Result<WriteAccess<'_>, Refused> {
+        self.management.write_access(&self.operator, integration)
+    }
 }
 
 impl FromRequestParts<ApiState> for AuthenticatedOperator {

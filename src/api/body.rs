@@ -1,4 +1,4 @@
-//! A request's body, read into a form.
+//! A request's body, read into its type.
 
 use std::time::Duration;
 
@@ -13,8 +13,7 @@ use serde::de::DeserializeOwned;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::Error;
-use super::json;
-use crate::management::Form;
+use crate::wire::{self, Document};
 
 /// The names in a path. What can't be decoded leads nowhere.
 #[derive(Debug)]
@@ -29,14 +28,29 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathPar
     }
 }
 
-/// Reads a JSON object. The body is wiped once it is read.
-pub(super) async fn form(request: Request) -> Result<Form, Error> {
+/// Reads a request. The body is wiped once it is read.
+pub(super) async fn read<T: wire::Request>(request: Request) -> Result<Document<T>, Error> {
+    parse(&whole(request).await?, None)
+}
+
+/// Reads a request that has only these of its type's members.
+pub(super) async fn read_some<T: wire::Request>(
+    request: Request,
+    members: &[&str],
+) -> Result<Document<T>, Error> {
+    parse(&whole(request).await?, Some(members))
+}
+
+fn parse<T: wire::Request>(bytes: &[u8], members: Option<&[&str]>) -> Result<Document<T>, Error> {
+    wire::read(bytes, members).map_err(|malformed| Error::invalid(malformed.to_string()))
+}
+
+async fn whole(request: Request) -> Result<Zeroizing<Vec<u8>>, Error> {
     if !is_json(request.headers()) {
         return Err(Error::not_json());
     }
     let body = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body())).await;
-    let body = body.map_err(|_elapsed| Error::body_too_slow())??;
-    json::read(&body).map_err(|malformed| Error::invalid(malformed.to_string()))
+    body.map_err(|_elapsed| Error::body_too_slow())?
 }
 
 /// `application/json`, with any parameters; UTF-8 is the only charset that there is (RFC 8259
@@ -92,7 +106,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let request = Request::builder().header(header::CONTENT_TYPE, "application/json");
         let never = stream::pending::<Result<Bytes, std::io::Error>>();
-        let error = form(request.body(Body::from_stream(never)).unwrap()).await.unwrap_err();
+        let error = whole(request.body(Body::from_stream(never)).unwrap()).await.unwrap_err();
         assert_eq!(error.into_response().status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(begun.elapsed().as_secs(), BODY_TIMEOUT.as_secs());
     }

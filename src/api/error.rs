@@ -4,8 +4,6 @@ mod numbered;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::error::capitalized;
 use crate::listener::{self, EarlyRefusal};
@@ -13,42 +11,27 @@ use crate::management::{About, Fault, Refused};
 use crate::model::sealed::KeyId;
 use crate::oauth::TokenFailure;
 use crate::rate_limit::RateExceeded;
+use crate::wire::{ErrorBody, ErrorItem};
 
+pub(super) use self::numbered::Numbered;
 use self::numbered::answer;
-pub(super) use self::numbered::{Numbered, NumberedErrors};
 
 /// An answer of family A: words, an array of them, each with a title.
 #[derive(Clone, Debug)]
 pub(super) struct Error {
     status: StatusCode,
-    errors: Vec<Worded>,
+    errors: Vec<ErrorItem>,
     /// In seconds.
     retry_after: Option<u64>,
 }
 
-/// The body of an error.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Errors {
-    /// PathParam least one; a request with several faults is answered with all of them.
-    #[schema(min_items = 1)]
-    errors: Vec<Worded>,
-}
-
-/// One error.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Error)]
-pub(super) struct Worded {
-    /// What kind of error it is; codes are never renamed.
-    #[schema(example = "NotFound")]
-    code: &'static str,
-    /// A sentence for people.
-    #[schema(example = "Connection does not exist")]
-    title: String,
-}
-
 impl Error {
     pub(super) fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
-        Self { status, errors: vec![Worded { code, title: title.into() }], retry_after: None }
+        Self {
+            status,
+            errors: vec![ErrorItem { code: code.into(), title: title.into() }],
+            retry_after: None,
+        }
     }
 
     pub(super) fn not_found() -> Self {
@@ -162,7 +145,8 @@ impl Error {
     }
 
     fn faulty(faults: Vec<Fault>) -> Self {
-        let worded = |fault: Fault| Worded { code: code(fault.about), title: fault.title };
+        let worded =
+            |fault: Fault| ErrorItem { code: code(fault.about).into(), title: fault.title };
         let errors = faults.into_iter().map(worded).collect();
         Self { status: StatusCode::BAD_REQUEST, errors, retry_after: None }
     }
@@ -201,7 +185,7 @@ impl Error {
 
     fn body(self) -> String {
         // Two plain texts can always be written as JSON.
-        serde_json::to_string(&Errors { errors: self.errors }).unwrap_or_default()
+        serde_json::to_string(&ErrorBody { errors: self.errors }).unwrap_or_default()
     }
 }
 

@@ -17,8 +17,6 @@ use super::ApiState;
 use super::error::{Error, Numbered};
 use crate::tasks::Tasks;
 
-pub(super) use self::shapes::OAuthItem;
-
 /// What OAuth's paths begin with.
 pub(super) const PATHS: &str = "/api/services/zis/connections/";
 

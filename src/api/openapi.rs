@@ -16,8 +16,8 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema as _, ToSchema as _};
 
 use self::shared::{NUMBERED, SHARED, Shared};
-use super::error::{Errors, NumberedErrors};
 use super::{oauth, routes};
+use crate::wire::{ErrorBody, NumberedErrors};
 
 /// The description as JSON.
 pub(super) fn document() -> &'static str {
@@ -49,10 +49,10 @@ fn describe() -> OpenApi {
     }
     let mut components = document.components.take().unwrap_or_default();
     let mut schemas = Vec::new();
-    Errors::schemas(&mut schemas);
+    ErrorBody::schemas(&mut schemas);
     NumberedErrors::schemas(&mut schemas);
     components.schemas.extend(schemas);
-    components.schemas.insert(Errors::name().into_owned(), Errors::schema());
+    components.schemas.insert(ErrorBody::name().into_owned(), ErrorBody::schema());
     components.schemas.insert(NumberedErrors::name().into_owned(), NumberedErrors::schema());
     let shared = SHARED.iter().chain(NUMBERED).map(|shared| (shared.name, shared.response()));
     let bearer = HttpBuilder::new()

@@ -1,13 +1,12 @@
-//! AuditPage of a list: `page[size]`, `page[after]`, `page[before]`, and `meta` (spec §4.1).
+//! Pages of a list: `page[size]`, `page[after]`, `page[before]`, and `meta` (spec §4.1).
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::error::Error;
-use crate::management::printable_name;
 use crate::store::PageRange;
+use crate::wire::printable_name;
 
 /// The page that is asked for. Parameters of other names are passed over, as clients of ZIS expect.
 #[derive(Debug)]
@@ -37,26 +36,6 @@ pub(super) struct Parameters {
     /// A cursor, as `meta.before`: the items that lead up to it.
     #[param(rename = "page[before]")]
     before: Option<String>,
-}
-
-/// Where the page begins and ends.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Meta {
-    /// The cursor of the last item; empty on an empty page.
-    after: String,
-    /// The cursor of the first item; empty on an empty page.
-    before: String,
-    /// Whether there is more in the direction in which the list is read.
-    has_more: bool,
-}
-
-impl Meta {
-    /// Of a page whose items have these cursors.
-    pub(super) fn of<'a>(mut cursors: impl Iterator<Item = &'a str>, has_more: bool) -> Self {
-        let first = cursors.next().unwrap_or_default();
-        let last = cursors.last().unwrap_or(first);
-        Self { after: last.to_owned(), before: first.to_owned(), has_more }
-    }
 }
 
 impl<S: Sync> FromRequestParts<S> for PageQuery {
@@ -194,16 +173,5 @@ mod tests {
         ] {
             assert!(read(query, Others::PassedOver).is_err(), "{query}");
         }
-    }
-
-    #[test]
-    fn a_pages_ends_are_its_cursors() {
-        let ends = |names: &[&'static str]| {
-            let meta = Meta::of(names.iter().copied(), false);
-            (meta.before, meta.after)
-        };
-        assert_eq!(ends(&[]), (String::new(), String::new()));
-        assert_eq!(ends(&["a"]), ("a".to_owned(), "a".to_owned()));
-        assert_eq!(ends(&["a", "b", "c"]), ("a".to_owned(), "c".to_owned()));
     }
 }

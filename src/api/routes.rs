@@ -5,7 +5,8 @@ use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::connections::{all, api_key, basic_auth, bearer_token};
+use super::connections::all;
+use super::connections::static_types::{STATIC_TYPES, collection, item};
 use super::oauth::{account, clients, connections as authorized, flows};
 use super::{ApiState, audit, ca, docs, explain, keys, status, tokens};
 
@@ -16,14 +17,11 @@ fn described() -> OpenApiRouter<ApiState> {
 
 /// `/api/services/zis`
 fn connections() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
-        .routes(routes!(all::list))
-        .routes(routes!(bearer_token::create))
-        .routes(routes!(bearer_token::show, bearer_token::update, bearer_token::delete))
-        .routes(routes!(api_key::create))
-        .routes(routes!(api_key::show, api_key::update, api_key::delete))
-        .routes(routes!(basic_auth::create))
-        .routes(routes!(basic_auth::show, basic_auth::update, basic_auth::delete))
+    STATIC_TYPES
+        .into_iter()
+        .fold(OpenApiRouter::new().routes(routes!(all::list)), |router, kind| {
+            router.routes(collection(kind)).routes(item(kind))
+        })
 }
 
 /// `/api/services/zis/connections`

@@ -8,57 +8,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use super::ApiState;
 use super::auth::AuthenticatedOperator;
 use super::page::NoQuery;
 use crate::ledger::ProcessStats;
-
-/// What a server tells of itself.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Server {
-    /// Its version.
-    #[schema(example = "0.1.0")]
-    version: &'static str,
-    /// Where callers reach the proxy: `http://`, `https://` or `unix:`.
-    #[schema(example = json!(["http://127.0.0.1:8080"]))]
-    proxy: Vec<String>,
-    /// Where browsers reach the API and the console.
-    #[schema(example = "http://127.0.0.1:8081")]
-    public_url: String,
-}
-
-/// Tells whether requests are welcome.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Readiness {
-    /// Tells whether they are.
-    ready: bool,
-    /// The reason why not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    store: StoreReadiness,
-}
-
-/// The state of the store: whether it can be read and written.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StoreReadiness {
-    /// Tells whether it answers. Where it does not, requests go on with what is known.
-    readable: bool,
-    /// Tells whether it can be written. Where it can't, requests go on, but nothing is changed and
-    /// no tokens are refreshed.
-    writable: bool,
-    /// The reason why it can't be written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-}
-
-/// A server.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ServerAnswer {
-    server: Server,
-}
+use crate::wire::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
 
 /// Show the server
 ///
@@ -75,8 +29,8 @@ pub(super) async fn server(
     _none: NoQuery,
     State(state): State<ApiState>,
 ) -> Json<ServerAnswer> {
-    let server = Server {
-        version: env!("CARGO_PKG_VERSION"),
+    let server = ServerInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         proxy: state.proxies.to_vec(),
         public_url: seat.management.public_url(),
     };
@@ -104,8 +58,8 @@ pub(super) async fn health() -> &'static str {
     operation_id = "ready",
     tag = "server",
     responses(
-        (status = 200, description = "They are", body = Readiness),
-        (status = 503, description = "They are not", body = Readiness),
+        (status = 200, description = "They are", body = ReadyAnswer),
+        (status = 503, description = "They are not", body = ReadyAnswer),
     )
 )]
 pub(super) async fn ready(State(state): State<ApiState>) -> Response {
@@ -121,11 +75,11 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     let store = StoreReadiness {
         readable: staleness.is_zero(),
         writable: unwritable.is_none(),
-        reason: unwritable,
+        reason: unwritable.map(str::to_owned),
     };
     let ready = reason.is_none();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let told = serde_json::to_string(&Readiness { ready, reason, store }).unwrap_or_default();
+    let told = serde_json::to_string(&ReadyAnswer { ready, reason, store }).unwrap_or_default();
     // People read it by curl, whose prompt would stand behind the last brace.
     (status, [(header::CONTENT_TYPE, "application/json")], told + "\n").into_response()
 }
@@ -145,14 +99,14 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     ))
 )]
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
-    let stats = ProcessStats {
+    let process = ProcessStats {
         caller_conns: state.conn_limit.conns(),
         upstream: state.gauges.snapshot(),
         log_lines_dropped: state.sink.dropped(),
         leaves: state.leaves.len(),
     };
     state.management.note_tokens(&state.metrics);
-    let text = state.metrics.render(&stats);
+    let text = state.metrics.render(&process);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }

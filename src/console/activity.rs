@@ -10,8 +10,9 @@ use super::layout::{self, Tab};
 use super::page_context::{Answer, PageContext, PageError};
 use super::status_view;
 use crate::ledger::TimeWindow;
-use crate::management::{AuditPosition, AuditReader, Audited};
+use crate::management::{AuditPosition, AuditReader};
 use crate::store::PageRange;
+use crate::wire::AuditEntry;
 
 /// Which entries are shown.
 struct Filter<'a> {
@@ -25,7 +26,7 @@ struct Filter<'a> {
 /// What is on a page.
 struct Entries {
     /// Newest first.
-    rows: Vec<(AuditPosition, Audited)>,
+    rows: Vec<(AuditPosition, AuditEntry)>,
     /// Where older ones begin, if there may be any.
     oldest: Option<String>,
     /// Up to where these are all.
@@ -35,7 +36,7 @@ struct Entries {
 /// What has come since.
 struct Arrivals {
     /// Newest first.
-    rows: Vec<(AuditPosition, Audited)>,
+    rows: Vec<(AuditPosition, AuditEntry)>,
     /// Up to where these are all.
     until: String,
     /// Whether there is more beyond.
@@ -47,7 +48,7 @@ pub(super) async fn page(context: PageContext) -> Answer {
     let filter = Filter::of(&context);
     let entries = entries(&context, &filter).await?;
     let live = context.query("after").is_empty();
-    let content = html! {
+    let markup = html! {
         div.head {
             h1 { "Activity" }
             @if live { button.quiet #pause type="button" hidden aria-pressed="false" { "Pause" } }
@@ -68,16 +69,16 @@ pub(super) async fn page(context: PageContext) -> Answer {
             }
         }
     };
-    Ok(context.page(Tab::Activity, "Activity", &content))
+    Ok(context.page(Tab::Activity, "Activity", &markup))
 }
 
 /// The rows of what has happened since; the answer's field [`UNTIL`] says where to look on from.
 pub(super) async fn rows(context: PageContext) -> Answer {
     let Arrivals { rows, until, has_more } = arrivals(&context, &Filter::of(&context)).await?;
     let now = context.management().now();
-    let content = html! { @for (_, entry) in &rows { (row(&context, entry, now)) } };
+    let markup = html! { @for (_, entry) in &rows { (row(&context, entry, now)) } };
     let told = [(UNTIL, until), (MORE, has_more.to_string())];
-    Ok((told, layout::html(&content)).into_response())
+    Ok((told, layout::html(&markup)).into_response())
 }
 
 impl<'a> Filter<'a> {
@@ -90,7 +91,7 @@ impl<'a> Filter<'a> {
         }
     }
 
-    fn wants(&self, entry: &Audited) -> bool {
+    fn wants(&self, entry: &AuditEntry) -> bool {
         let is = |wanted: &str, found: &str| wanted.is_empty() || found == wanted;
         self.integration.is_none_or(|wanted| entry.integration == wanted)
             && is(self.connection, &entry.connection)
@@ -239,7 +240,7 @@ fn table(context: &PageContext, entries: &Entries, live: bool) -> Markup {
     }
 }
 
-fn row(context: &PageContext, entry: &Audited, now: Timestamp) -> Markup {
+fn row(context: &PageContext, entry: &AuditEntry, now: Timestamp) -> Markup {
     let class = match (entry.decision.as_str(), entry.status) {
         ("refuse", _) => "state bad",
         (_, 400..) => "state warn",
@@ -265,12 +266,12 @@ fn row(context: &PageContext, entry: &Audited, now: Timestamp) -> Markup {
 }
 
 /// The origin, without the scheme that all have.
-fn host(entry: &Audited) -> &str {
+fn host(entry: &AuditEntry) -> &str {
     entry.origin.strip_prefix("https://").unwrap_or(&entry.origin)
 }
 
 /// The connection, with its integration where it is not the one that is looked at.
-fn connection(context: &PageContext, entry: &Audited) -> Markup {
+fn connection(context: &PageContext, entry: &AuditEntry) -> Markup {
     let elsewhere = !entry.integration.is_empty() && entry.integration != context.integration();
     html! {
         @if elsewhere { (status_view::breakable(&entry.integration)) "." }
@@ -279,7 +280,7 @@ fn connection(context: &PageContext, entry: &Audited) -> Markup {
 }
 
 /// The path at the origin: of a base URL, what follows the connection.
-fn path(entry: &Audited) -> &str {
+fn path(entry: &AuditEntry) -> &str {
     let below = entry.path.strip_prefix("/~/").filter(|_| !entry.origin.is_empty());
     let at_origin = below.map(|below| below.find('/').and_then(|at| below.get(at..)));
     at_origin.map_or(&entry.path, |path| path.unwrap_or("/"))

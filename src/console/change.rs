@@ -4,7 +4,7 @@ use axum::extract::Request;
 use maud::{Markup, html};
 
 use super::connection;
-use super::create::credentials;
+use super::create::{credential_members, credentials};
 use super::fields::{Field, summary};
 use super::form_values::FormValues;
 use super::page_context::{Answer, PageContext, see};
@@ -16,10 +16,8 @@ use crate::model::record::Detail;
 pub(super) async fn replace(context: PageContext, request: Request) -> Answer {
     let mut values = context.read(request).await?;
     let kind = connection::kind(&context)?;
-    let fields = credentials(kind);
-    let names: Vec<_> = fields.iter().map(|field| field.name).collect();
-    let form = values.form_of_filled(&names);
-    match context.write_access()?.update(kind, context.place("name"), form).await {
+    let request = credential_members(kind, &values);
+    match context.write_access()?.update(kind, context.place("name"), request).await {
         Ok(()) => Ok(see(&connection::path(&context, "?done=replaced"))),
         Err(refused) => {
             values.blame(refused).map_err(|refused| connection::trouble(&context, refused))?;

@@ -16,6 +16,7 @@ use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::store::PageRange;
+use crate::wire::{Member, NewOAuthClient, OAuthClientChange};
 
 /// All of them.
 pub(super) async fn list(context: PageContext) -> Answer {
@@ -24,7 +25,7 @@ pub(super) async fn list(context: PageContext) -> Answer {
     let listing = context.read_access()?.list_clients(&window).await;
     let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|client| client.record().name.to_string());
-    let content = html! {
+    let markup = html! {
         div.head {
             h1 { "OAuth clients" }
             @if context.may_write_all() {
@@ -46,7 +47,7 @@ pub(super) async fn list(context: PageContext) -> Answer {
             }
         }
     };
-    Ok(context.page(Tab::Clients, "OAuth clients", &content))
+    Ok(context.page(Tab::Clients, "OAuth clients", &markup))
 }
 
 /// The form of a new one.
@@ -58,8 +59,18 @@ pub(super) async fn fields(context: PageContext) -> Answer {
 /// Makes it.
 pub(super) async fn create(context: PageContext, request: Request) -> Answer {
     let mut values = context.read(request).await?;
-    let names: Vec<_> = of_client().iter().map(|field| field.name).collect();
-    match context.write_access()?.create_client(values.form(&names)).await {
+    let request = NewOAuthClient {
+        name: values.member("name"),
+        integration: Member::Absent,
+        client_id: values.member("client_id"),
+        client_secret: values.secret("client_secret"),
+        auth_url: values.member("auth_url"),
+        token_url: values.member("token_url"),
+        default_scopes: values.member("default_scopes"),
+        grant_type: values.member("grant_type"),
+        token_endpoint_auth_method: values.member("token_endpoint_auth_method"),
+    };
+    match context.write_access()?.create_client(request).await {
         Ok(made) => {
             let below = format!("/clients/{}?done=client-created", made.record().uuid);
             Ok(see(&context.path(&below)))
@@ -79,8 +90,15 @@ pub(super) async fn show(context: PageContext) -> Answer {
 /// Changes it.
 pub(super) async fn change(context: PageContext, request: Request) -> Answer {
     let mut values = context.read(request).await?;
-    let form = values.form_of_filled(&CHANGING);
-    match context.write_access()?.update_client(context.place("uuid"), form).await {
+    let request = OAuthClientChange {
+        client_id: values.member_if_any("client_id"),
+        client_secret: values.secret_if_any("client_secret"),
+        auth_url: values.member_if_any("auth_url"),
+        token_url: values.member_if_any("token_url"),
+        default_scopes: values.member_if_any("default_scopes"),
+        ..OAuthClientChange::default()
+    };
+    match context.write_access()?.update_client(context.place("uuid"), request).await {
         Ok(_changed) => {
             let below = format!("/clients/{}?done=client-changed", context.place("uuid"));
             Ok(see(&context.path(&below)))
@@ -140,7 +158,7 @@ fn callback(context: &PageContext) -> Markup {
 
 fn form(context: &PageContext, values: &FormValues, status: StatusCode) -> Response {
     let fields = of_client();
-    let content = html! {
+    let markup = html! {
         p.way { a href=(context.path("/clients")) { "OAuth clients" } }
         h1 { "Create an OAuth client" }
         (callback(context))
@@ -154,7 +172,7 @@ fn form(context: &PageContext, values: &FormValues, status: StatusCode) -> Respo
             }
         }
     };
-    context.page_with(status, Tab::Clients, "Create an OAuth client", &content)
+    context.page_with(status, Tab::Clients, "Create an OAuth client", &markup)
 }
 
 async fn page(context: &PageContext, values: &FormValues) -> Answer {
@@ -163,7 +181,7 @@ async fn page(context: &PageContext, values: &FormValues) -> Answer {
     let going = reading.of_client(uuid).await.map_err(|refused| context.refuse(refused))?;
     let record = shown.record();
     let name = record.name.as_str();
-    let content = html! {
+    let markup = html! {
         p.way { a href=(context.path("/clients")) { "OAuth clients" } }
         div.head {
             h1 { (name) }
@@ -181,7 +199,7 @@ async fn page(context: &PageContext, values: &FormValues) -> Answer {
             (deletion(context, going.len(), values))
         }
     };
-    Ok(context.page(Tab::Clients, name, &content))
+    Ok(context.page(Tab::Clients, name, &markup))
 }
 
 fn facts(record: &ClientRecord) -> Markup {

@@ -9,17 +9,17 @@ use http::StatusCode;
 use maud::{Markup, html};
 use tokio::sync::oneshot;
 
-use super::connection::{self, Found};
+use super::connection;
 use super::create::common;
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::layout::{self, Tab};
 use super::page_context::{Answer, PageContext, PageError, see};
 use super::status_view;
-use crate::management::{ClientView, Entry, Form, OAuthConnectionView, Refused};
+use crate::management::{AnyConnection, ClientView, OAuthConnectionView, Refused, StartedFlow};
 use crate::model::oauth::grant::GrantType;
-use crate::secret::Secret;
 use crate::store::PageRange;
+use crate::wire::{DomainBinding, Member, NewFlow};
 
 /// The fields of a flow.
 pub(super) async fn fields(
@@ -29,7 +29,7 @@ pub(super) async fn fields(
 ) -> Answer {
     let clients = clients(context).await?;
     if clients.is_empty() {
-        let content = html! {
+        let markup = html! {
             h1 { "Create a connection: OAuth 2.0" }
             div.empty {
                 p { strong { "There is no OAuth client yet." } }
@@ -37,13 +37,13 @@ pub(super) async fn fields(
                 p { a.button href=(context.path("/clients/new")) { "Create OAuth client" } }
             }
         };
-        return Ok(context.page(Tab::Connections, "Create a connection", &content));
+        return Ok(context.page(Tab::Connections, "Create a connection", &markup));
     }
     let names: Vec<_> = clients.iter().map(|client| client.record().name.as_str()).collect();
     let choices: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
     let preview = context.path("/domain");
     let fields: Vec<_> = of_flow(&choices).into_iter().chain(common(&preview)).collect();
-    let content = html! {
+    let markup = html! {
         p.way {
             a href=(context.path("/connections")) { "Connections" } " / "
             a href=(context.path("/connections/new")) { "Create" }
@@ -61,10 +61,10 @@ pub(super) async fn fields(
             }
         }
     };
-    Ok(context.page_with(status, Tab::Connections, "Create a connection", &content))
+    Ok(context.page_with(status, Tab::Connections, "Create a connection", &markup))
 }
 
-/// Begins a flow with what was values in.
+/// Begins a flow with what was filled in.
 pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Answer {
     // The API allows it to be set later; whoever is here can set it now.
     if values.text("allowed_domain").trim().is_empty() {
@@ -73,13 +73,9 @@ pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Answ
     if values.text("name").trim().is_empty() {
         values.fault("name: is missing");
     }
-    let mut entries = values.entries(&filled_in(&values, &FLOW));
-    if values.text("allow_offline_access") == "yes" {
-        entries.push(("allow_offline_access".to_owned(), Entry::Flag(true)));
-    }
-    let name = values.text("name").to_owned();
     if !values.is_faulty() {
-        match start(context, &name, entries).await? {
+        let started = context.write_access()?.start(request(context, &values)).await;
+        match go_on(context, values.text("name"), started).await {
             Ok(response) => return Ok(response),
             Err(refused) => values.blame(refused).map_err(|refused| context.refuse(refused))?,
         }
@@ -87,27 +83,34 @@ pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Answ
     fields(context, &values, StatusCode::BAD_REQUEST).await
 }
 
-/// Authorises the connection again, by the client that it has.
+/// The flow that was asked for; a field of spaces counts as empty.
+fn request(context: &PageContext, values: &FormValues) -> NewFlow {
+    let member = |field| match values.text(field) {
+        text if text.trim().is_empty() => Member::Absent,
+        text => text.into(),
+    };
+    let is_offline = values.text("allow_offline_access") == "yes";
+    NewFlow {
+        name: member("name"),
+        oauth_client_name: member("oauth_client_name"),
+        permission_scopes: member("permission_scopes"),
+        oauth_url_subdomain: member("oauth_url_subdomain"),
+        allowed_domain: member("allowed_domain"),
+        allow_offline_access: is_offline.then_some(true).into(),
+        origin_oauth_redirect_url: landing(context, values.text("name")).into(),
+        ..NewFlow::default()
+    }
+}
+
+/// Authorizes the connection again, by the client that it has.
 pub(super) async fn again(context: PageContext, request: Request) -> Answer {
     context.read(request).await?;
-    let Found::OAuth(authorized) = connection::find(&context).await? else {
+    let AnyConnection::OAuth(view) = connection::find(&context).await? else {
         return Err(context.refuse(Refused::NotFound));
     };
-    let grant = &authorized.grant;
-    let text = |text: &str| Entry::Text(Secret::new(text));
-    let mut entries = vec![
-        ("name".to_owned(), text(authorized.name.as_str())),
-        ("oauth_client_uuid".to_owned(), text(&grant.client.to_string())),
-        ("grant_type".to_owned(), text(grant.grant_type.as_str())),
-    ];
-    if !grant.scopes.is_empty() {
-        entries.push(("permission_scopes".to_owned(), text(&grant.scopes)));
-    }
-    if let Some(subdomain) = &grant.subdomain {
-        entries.push(("oauth_url_subdomain".to_owned(), text(subdomain.as_str())));
-    }
-    let started = start(&context, authorized.name.as_str(), entries).await?;
-    started.map_err(|refused| context.refuse(refused))
+    let name = view.name.as_str();
+    let started = context.write_access()?.start_again(&view, &landing(&context, name)).await;
+    go_on(&context, name, started).await.map_err(|refused| context.refuse(refused))
 }
 
 /// Has other tokens asked for now.
@@ -121,8 +124,11 @@ pub(super) async fn refresh(context: PageContext, request: Request) -> Answer {
 /// Sets the domain of a connection that has none.
 pub(super) async fn bind(context: PageContext, request: Request) -> Answer {
     let mut values = context.read(request).await?;
-    let form = values.form(&["allowed_domain"]);
-    match context.write_access()?.bind(&connection::pointer(&context), form).await {
+    let request = DomainBinding {
+        allowed_domain: values.member("allowed_domain"),
+        ..DomainBinding::default()
+    };
+    match context.write_access()?.bind(&connection::pointer(&context), request).await {
         Ok(_bound) => Ok(see(&connection::path(&context, "?done=bound"))),
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
@@ -201,33 +207,26 @@ pub(super) fn grant_type(kind: GrantType) -> &'static str {
     }
 }
 
-/// Begins a flow, and leads to where it goes on: the provider, or the connection, where nobody need
-/// be asked.
-async fn start(
+/// Leads to where a flow goes on: the provider, or the connection, where nobody need be asked.
+async fn go_on(
     context: &PageContext,
     name: &str,
-    mut entries: Vec<(String, Entry)>,
-) -> Result<Result<Response, Refused>, PageError> {
-    let landing = Entry::Text(Secret::new(landing(context, name)));
-    entries.push(("origin_oauth_redirect_url".to_owned(), landing));
-    let started = match context.write_access()?.start(Form::new(entries)).await {
-        Ok(started) => started,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    if let Some((_, code)) = started.redirect_url.split_once("verification_code=") {
-        return Ok(exchange(context, name, code).await);
+    started: Result<StartedFlow, Refused>,
+) -> Result<Response, Refused> {
+    let StartedFlow { redirect_url, verification_code } = started?;
+    if let Some(code) = verification_code {
+        return exchange(context, name, code).await;
     }
-    let url = &started.redirect_url;
-    let content = html! {
+    let markup = html! {
         h1 { "To the provider" }
-        p { "You are led there now, to sign in and to say yes. Afterwards you come back to the connection." }
-        p { a.button href=(url) { "Go to the provider" } }
+        p { "You’ll be redirected there now, to sign in and to say yes. Afterwards you come back to the connection." }
+        p { a.button href=(redirect_url) { "Go to the provider" } }
     };
     // A form may not lead to another site (form-action), so a page does.
-    let onwards = html! { meta http-equiv="refresh" content=(format!("0;url={url}")); };
-    let body = html! { main.bare #main { (content) } };
-    let page = layout::document_with("To the provider", &onwards, &body);
-    Ok(Ok(layout::html(&page).into_response()))
+    let refresh = html! { meta http-equiv="refresh" content=(format!("0;url={redirect_url}")); };
+    let body = html! { main.bare #main { (markup) } };
+    let page = layout::document_with("To the provider", &refresh, &body);
+    Ok(layout::html(&page).into_response())
 }
 
 /// Where the browser comes back to.
@@ -238,10 +237,10 @@ fn landing(context: &PageContext, name: &str) -> String {
 }
 
 /// Has a client get its own first tokens. That goes on when whoever has asked goes.
-async fn exchange(context: &PageContext, name: &str, code: &str) -> Result<Response, Refused> {
+async fn exchange(context: &PageContext, name: &str, code: String) -> Result<Response, Refused> {
     let (done, result) = oneshot::channel();
     let (management, operator) = (Arc::clone(context.management()), context.operator.clone());
-    let (integration, code) = (context.integration().to_owned(), code.to_owned());
+    let integration = context.integration().to_owned();
     context.state.services.errands.spawn(async move {
         let exchanged = match management.write_access(&operator, &integration) {
             Ok(writing) => Box::pin(writing.exchange(&code)).await.map(|_shown_elsewhere| ()),
@@ -295,16 +294,9 @@ fn offline(values: &FormValues) -> Markup {
     }
 }
 
-fn filled_in<'a>(values: &FormValues, fields: &[&'a str]) -> Vec<&'a str> {
-    fields.iter().copied().filter(|field| !values.text(field).trim().is_empty()).collect()
-}
-
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
-
-const FLOW: [&str; 5] =
-    ["name", "oauth_client_name", "permission_scopes", "oauth_url_subdomain", "allowed_domain"];
 
 /// How many clients can be chosen from.
 const MAX_OFFERED_CLIENTS: u32 = 500;

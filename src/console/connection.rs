@@ -8,17 +8,9 @@ use super::layout::Tab;
 use super::page_context::{Answer, PageContext, PageError};
 use super::status_view;
 use super::{change, connect, snippets};
-use crate::management::{
-    ConnectionRef, ConnectionStatus, ConnectionView, OAuthConnectionView, Refused,
-};
+use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
-
-/// A connection of whatever type, as management shows it.
-pub(super) enum Found {
-    OAuth(Box<OAuthConnectionView>),
-    Static(ConnectionView),
-}
 
 /// The page of a connection.
 pub(super) async fn show(context: PageContext) -> Answer {
@@ -30,15 +22,15 @@ pub(super) async fn show(context: PageContext) -> Answer {
 ///
 /// # Errors
 /// A page that says that there is none.
-pub(super) async fn find(context: &PageContext) -> Result<Found, PageError> {
+pub(super) async fn find(context: &PageContext) -> Result<AnyConnection, PageError> {
     let reading = context.read_access()?;
     let kind = kind(context)?;
     let name = context.place("name");
     let found = if kind == ConnectionType::OAuth {
         let shown = reading.show_authorized(&pointer(context)).await;
-        shown.map(|shown| Found::OAuth(Box::new(shown)))
+        shown.map(|shown| AnyConnection::OAuth(Box::new(shown)))
     } else {
-        reading.show(kind, name).await.map(Found::Static)
+        reading.show(kind, name).await.map(AnyConnection::Static)
     };
     found.map_err(|refused| context.refuse(refused))
 }
@@ -63,16 +55,16 @@ pub(super) fn path(context: &PageContext, below: &str) -> String {
     context.path(&format!("/connections/{kind}/{name}{below}"))
 }
 
-/// The page, with what was values in of its forms.
+/// The page, with what was filled in of its forms.
 pub(super) fn page(
     context: &PageContext,
-    found: &Found,
+    found: &AnyConnection,
     values: &FormValues,
 ) -> axum::response::Response {
     let name = context.place("name");
     let standing = context.read_access().ok().and_then(|reading| reading.status_of(name));
-    let declared = matches!(found, Found::Static(shown) if shown.declared);
-    let content = html! {
+    let declared = matches!(found, AnyConnection::Static(shown) if shown.declared);
+    let markup = html! {
         p.way { a href=(context.path("/connections")) { "Connections" } }
         div.head {
             h1 { (name) }
@@ -87,19 +79,19 @@ pub(super) fn page(
             }
         }
         (facts(context, found, standing.as_ref()))
-        @if let Found::OAuth(authorized) = found { (connect::section(context, authorized, values)) }
+        @if let AnyConnection::OAuth(authorized) = found { (connect::section(context, authorized, values)) }
         (try_it(context, found))
         (snippets::section(context, domain(found).as_deref()))
         @if context.may_write() && !declared {
-            @if let Found::Static(shown) = found { (change::replacement(context, shown, values)) }
+            @if let AnyConnection::Static(shown) = found { (change::replacement(context, shown, values)) }
             (change::deletion(context, values))
         }
     };
-    context.page(Tab::Connections, name, &content)
+    context.page(Tab::Connections, name, &markup)
 }
 
 /// The way to a request by this connection.
-fn try_it(context: &PageContext, found: &Found) -> Markup {
+fn try_it(context: &PageContext, found: &AnyConnection) -> Markup {
     let host = domain(found).unwrap_or_default();
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("connection", context.place("name"));
@@ -109,14 +101,20 @@ fn try_it(context: &PageContext, found: &Found) -> Markup {
     }
 }
 
-fn domain(found: &Found) -> Option<String> {
+fn domain(found: &AnyConnection) -> Option<String> {
     match found {
-        Found::OAuth(authorized) => authorized.allowed_domain.as_ref().map(ToString::to_string),
-        Found::Static(shown) => Some(shown.allowed_domain.to_string()),
+        AnyConnection::OAuth(authorized) => {
+            authorized.allowed_domain.as_ref().map(ToString::to_string)
+        }
+        AnyConnection::Static(shown) => Some(shown.allowed_domain.to_string()),
     }
 }
 
-fn facts(context: &PageContext, found: &Found, standing: Option<&ConnectionStatus>) -> Markup {
+fn facts(
+    context: &PageContext,
+    found: &AnyConnection,
+    standing: Option<&ConnectionStatus>,
+) -> Markup {
     let kind = ConnectionType::parse(context.place("type"));
     html! {
         dl.facts {
@@ -124,8 +122,8 @@ fn facts(context: &PageContext, found: &Found, standing: Option<&ConnectionStatu
             dt { "Allowed domain" }
             dd { @if let Some(domain) = domain(found) { code { (domain) } } @else { "not set" } }
             @match found {
-                Found::Static(shown) => (of_static(shown)),
-                Found::OAuth(authorized) => (connect::facts(context, authorized)),
+                AnyConnection::Static(shown) => (of_static(shown)),
+                AnyConnection::OAuth(authorized) => (connect::facts(context, authorized)),
             }
             @if let Some(standing) = standing {
                 dt { "Last used" }

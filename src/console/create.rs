@@ -16,6 +16,7 @@ use crate::management::Refused;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::HostName;
+use crate::wire::StaticMembers;
 
 /// The choice of a type.
 pub(super) async fn choose(context: PageContext) -> Answer {
@@ -29,7 +30,7 @@ pub(super) async fn choose(context: PageContext) -> Answer {
             "Tokens that somebody grants in a browser, or that a client gets by itself; kept fresh. Needs an OAuth client.",
         ),
     ];
-    let content = html! {
+    let markup = html! {
         p.way { a href=(context.path("/connections")) { "Connections" } }
         h1 { "Create a connection" }
         p { "How does the service know its callers? Its API’s documentation says so. The type can’t be changed later." }
@@ -39,7 +40,7 @@ pub(super) async fn choose(context: PageContext) -> Answer {
             } }
         } }
     };
-    Ok(context.page(Tab::Connections, "Create a connection", &content))
+    Ok(context.page(Tab::Connections, "Create a connection", &markup))
 }
 
 /// The fields of a type.
@@ -60,13 +61,12 @@ pub(super) async fn create(context: PageContext, request: Request) -> Answer {
     if kind == ConnectionType::OAuth {
         return connect::begin(&context, values).await;
     }
-    let fields = credentials(kind);
-    let names: Vec<_> = ["name", "allowed_domain"]
-        .into_iter()
-        .chain(fields.iter().map(|field| field.name))
-        .collect();
-    let form = values.form(&names);
-    match context.write_access()?.create(kind, form).await {
+    let request = StaticMembers {
+        name: values.member("name"),
+        allowed_domain: values.member("allowed_domain"),
+        ..credential_members(kind, &values)
+    };
+    match context.write_access()?.create(kind, request).await {
         Ok(made) => {
             let below = format!("/connections/{}/{}?done=created", kind.as_str(), made.name);
             Ok(see(&context.path(&below)))
@@ -91,12 +91,12 @@ fn taken(context: &PageContext, values: &FormValues, refused: &Refused) -> Optio
 /// Which hosts a domain covers, while it is typed.
 pub(super) async fn preview(context: PageContext) -> Answer {
     let entered = context.query("value").trim();
-    let content = match AllowedDomain::parse(entered) {
+    let markup = match AllowedDomain::parse(entered) {
         _ if entered.is_empty() => html! {},
         Err(rule) => html! { p.fault { (crate::error::capitalized(&rule.to_string())) "." } },
         Ok(domain) => covered(&domain),
     };
-    Ok(layout::html(&content).into_response())
+    Ok(layout::html(&markup).into_response())
 }
 
 fn covered(domain: &AllowedDomain) -> Markup {
@@ -125,7 +125,7 @@ fn shown(
     let preview = context.path("/domain");
     let fields: Vec<_> = common(&preview).into_iter().chain(credentials(kind)).collect();
     let title = format!("Create a connection: {}", status_view::kind(kind));
-    let content = html! {
+    let markup = html! {
         p.way {
             a href=(context.path("/connections")) { "Connections" } " / "
             a href=(context.path("/connections/new")) { "Create" }
@@ -141,7 +141,7 @@ fn shown(
             }
         }
     };
-    context.page_with(status, Tab::Connections, &title, &content)
+    context.page_with(status, Tab::Connections, &title, &markup)
 }
 
 /// What every connection has.
@@ -161,6 +161,25 @@ pub(super) fn common(preview: &str) -> [Field<'_>; 2] {
             ..Field::default()
         },
     ]
+}
+
+/// What was filled in of the members that a type has of its own; an empty field counts as none.
+pub(super) fn credential_members(kind: ConnectionType, values: &FormValues) -> StaticMembers {
+    let mut members = StaticMembers::default();
+    match kind {
+        ConnectionType::ApiKey => {
+            members.header_name = values.member_if_any("header_name");
+            members.api_key = values.secret_if_any("api_key");
+        }
+        ConnectionType::BasicAuth => {
+            members.username = values.member_if_any("username");
+            members.password = values.secret_if_any("password");
+        }
+        ConnectionType::BearerToken | ConnectionType::OAuth => {
+            members.token = values.secret_if_any("token");
+        }
+    }
+    members
 }
 
 /// What a type has beside it.

@@ -151,11 +151,11 @@ impl ErrorPage {
 /// Too many requests.
 pub(super) fn too_many(exceeded: RateExceeded) -> Response {
     let seconds = exceeded.0.as_secs() + 1;
-    let content = html! {
+    let markup = html! {
         h1 { "Too many requests" }
         p { "Wait " (seconds) " seconds, then load the page again." }
     };
-    let page = layout::html(&layout::bare("Too many requests", &content));
+    let page = layout::html(&layout::bare("Too many requests", &markup));
     let retry = [(header::RETRY_AFTER, seconds.to_string())];
     (StatusCode::TOO_MANY_REQUESTS, retry, page).into_response()
 }

@@ -13,12 +13,12 @@ pub(super) struct Field<'a> {
     pub(super) label: &'a str,
     pub(super) hint: &'a str,
     pub(super) kind: Kind<'a>,
-    /// What stands in it where nothing was values in.
+    /// What stands in it where nothing was filled in.
     pub(super) value: &'a str,
     pub(super) need: Need,
 }
 
-/// Whether a field must be values in.
+/// Whether a field must be filled in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Need {
     #[default]
@@ -28,7 +28,7 @@ pub(super) enum Need {
     With(&'static str),
 }
 
-/// How a field is values in.
+/// How a field is filled in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Kind<'a> {
     /// With a host name, or `*.` and one, which is previewed below this path.

@@ -10,10 +10,11 @@ use http_body_util::{BodyExt as _, Limited};
 use zeroize::Zeroizing;
 
 use super::session::Session;
-use crate::management::{Entry, Fault, Form, NAME_TAKEN, Refused};
+use crate::management::{Fault, NAME_TAKEN, Refused};
 use crate::secret::Secret;
+use crate::wire::Member;
 
-/// What was values in, and what was wrong with it.
+/// What was filled in, and what was wrong with it.
 #[derive(Default)]
 pub(super) struct FormValues {
     fields: Vec<(String, Zeroizing<String>)>,
@@ -84,7 +85,7 @@ impl FormValues {
         Ok(Self { fields, faults: Vec::new() })
     }
 
-    /// A form that was values in by us.
+    /// A form that was filled in by us.
     pub(super) fn with(fields: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| {
             ((*name).to_owned(), Zeroizing::new((*value).to_owned()))
@@ -103,27 +104,24 @@ impl FormValues {
         self.fields.iter().filter(move |(name, _)| name == field).map(|(_, value)| value.as_str())
     }
 
-    /// The secret that stands in a field.
-    pub(super) fn secret(&self, field: &str) -> Secret {
-        Secret::new(self.text(field))
+    /// What stands in a field, as a member of a request.
+    pub(super) fn member(&self, field: &str) -> Member<String> {
+        self.text(field).into()
     }
 
-    /// These fields as management reads them.
-    pub(super) fn form(&self, fields: &[&str]) -> Form {
-        Form::new(self.entries(fields))
+    /// The same; an empty field counts as none.
+    pub(super) fn member_if_any(&self, field: &str) -> Member<String> {
+        Some(self.text(field)).filter(|text| !text.is_empty()).into()
     }
 
-    /// Those of these fields that are not empty, as management reads them.
-    pub(super) fn form_of_filled(&self, fields: &[&str]) -> Form {
-        let values: Vec<_> =
-            fields.iter().copied().filter(|field| !self.text(field).is_empty()).collect();
-        Form::new(self.entries(&values))
+    /// The secret that stands in a field, as a member of a request.
+    pub(super) fn secret(&self, field: &str) -> Member<Secret> {
+        Secret::new(self.text(field)).into()
     }
 
-    /// These fields as entries of a form.
-    pub(super) fn entries(&self, fields: &[&str]) -> Vec<(String, Entry)> {
-        let entry = |field: &&str| ((*field).to_owned(), Entry::Text(self.secret(field)));
-        fields.iter().map(entry).collect()
+    /// The same; an empty field counts as none.
+    pub(super) fn secret_if_any(&self, field: &str) -> Member<Secret> {
+        Some(self.text(field)).filter(|text| !text.is_empty()).map(Secret::new).into()
     }
 
     /// Takes up what management finds wrong, so that it is shown beside the fields.

@@ -22,7 +22,7 @@ pub(super) async fn enter(context: PageContext) -> Response {
     if let Some(one) = bound.or(only) {
         return see(&format!("/console/i/{one}/connections"));
     }
-    let content = html! {
+    let markup = html! {
         h1 { "Choose an integration" }
         p {
             "An integration is a name that connections belong to. It need not be made: it is there with its first connection."
@@ -35,7 +35,7 @@ pub(super) async fn enter(context: PageContext) -> Response {
             } }
         }
     };
-    context.page(Tab::None, "Choose an integration", &content)
+    context.page(Tab::None, "Choose an integration", &markup)
 }
 
 /// To the integration that was entered.
@@ -44,19 +44,19 @@ pub(super) async fn go(context: PageContext) -> Answer {
     if let Ok(name) = IntegrationName::parse(entered) {
         return Ok(see(&format!("/console/i/{name}/connections")));
     }
-    let content = html! {
+    let markup = html! {
         h1 { "Choose an integration" }
         p.fault role="alert" { "That can’t be the name of an integration: 1 to 64 of a-z, 0-9, _ and -." }
         (ask(entered))
     };
-    Ok(context.page(Tab::None, "Choose an integration", &content))
+    Ok(context.page(Tab::None, "Choose an integration", &markup))
 }
 
 /// A path below `/console` that leads nowhere.
 pub(super) async fn nowhere(State(_hall): State<ConsoleState>) -> Response {
     let page = errors::NOWHERE;
-    let content = html! { (page.as_markup(None)) p { a href="/console" { "To the console" } } };
-    (page.status, layout::html(&layout::bare(page.title, &content))).into_response()
+    let markup = html! { (page.as_markup(None)) p { a href="/console" { "To the console" } } };
+    (page.status, layout::html(&layout::bare(page.title, &markup))).into_response()
 }
 
 fn ask(entered: &str) -> maud::Markup {

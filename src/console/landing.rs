@@ -20,9 +20,9 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
     let integration = IntegrationName::parse(value("integration")).ok();
     let connection = ConnectionName::parse(value("connection")).ok();
     let (Some(integration), Some(connection)) = (integration, connection) else {
-        let content =
+        let markup =
             html! { h1 { "The flow has ended" } p { a href="/console" { "To the console" } } };
-        return layout::html(&layout::bare("The flow has ended", &content));
+        return layout::html(&layout::bare("The flow has ended", &markup));
     };
     let error = value("error");
     if error.is_empty() {
@@ -39,13 +39,13 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
     // Whatever else the address says, anybody may have written.
     let said = SAID.into_iter().find(|(code, _)| *code == error);
     let path = format!("/console/i/{integration}/connections");
-    let content = html! {
+    let markup = html! {
         h1 { "Not connected" }
         p { (said.map_or(UNKNOWN, |(_, words)| words)) }
         p { "The server’s log says more of it. Nothing was changed." }
         p { a.button href=(path) { "Connections" } }
     };
-    layout::html(&layout::bare("Not connected", &content))
+    layout::html(&layout::bare("Not connected", &markup))
 }
 
 const SAID: [(&str, &str); 7] = [

@@ -20,7 +20,7 @@ pub(super) enum Tab {
 }
 
 /// A page for somebody who has signed in.
-pub(super) fn around(context: &PageContext, tab: Tab, title: &str, content: &Markup) -> Markup {
+pub(super) fn around(context: &PageContext, tab: Tab, title: &str, markup: &Markup) -> Markup {
     let has_place = !context.integration().is_empty();
     let body = html! {
         a.skip href="#main" { "Skip to content" }
@@ -38,15 +38,15 @@ pub(super) fn around(context: &PageContext, tab: Tab, title: &str, content: &Mar
         @if has_place { (tabs(context, tab)) }
         main #main tabindex="-1" {
             (done(context.query("done")))
-            (content)
+            (markup)
         }
     };
     document(title, &body)
 }
 
 /// A page for whoever has not signed in.
-pub(super) fn bare(title: &str, content: &Markup) -> Markup {
-    document(title, &html! { main.bare #main { (content) } })
+pub(super) fn bare(title: &str, markup: &Markup) -> Markup {
+    document(title, &html! { main.bare #main { (markup) } })
 }
 
 /// A page as an answer.

@@ -33,7 +33,7 @@ fn search(context: &PageContext) -> StatusFilter<'_> {
 
 fn shown(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) -> Response {
     let now = context.management().now();
-    let content = html! {
+    let markup = html! {
         div.head {
             h1 { "Connections" }
             @if context.may_write() {
@@ -53,7 +53,7 @@ fn shown(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) 
             }
         }
     };
-    context.page(Tab::Connections, "Connections", &content)
+    context.page(Tab::Connections, "Connections", &markup)
 }
 
 fn count(survey: &StatusPage) -> String {

@@ -171,8 +171,8 @@ impl PageContext {
     }
 
     /// A whole page.
-    pub(super) fn page(&self, tab: Tab, title: &str, content: &Markup) -> Response {
-        self.page_with(StatusCode::OK, tab, title, content)
+    pub(super) fn page(&self, tab: Tab, title: &str, markup: &Markup) -> Response {
+        self.page_with(StatusCode::OK, tab, title, markup)
     }
 
     /// A whole page with a status of its own.
@@ -181,9 +181,9 @@ impl PageContext {
         status: StatusCode,
         tab: Tab,
         title: &str,
-        content: &Markup,
+        markup: &Markup,
     ) -> Response {
-        (status, layout::html(&layout::around(self, tab, title, content))).into_response()
+        (status, layout::html(&layout::around(self, tab, title, markup))).into_response()
     }
 
     /// A page that says why something was not done.
@@ -193,8 +193,8 @@ impl PageContext {
 
     /// A page that tells a page of failure.
     pub(super) fn tell(&self, page: &ErrorPage) -> PageError {
-        let content = page.as_markup(Some(&self.path("/connections")));
-        PageError::from(self.page_with(page.status, Tab::None, page.title, &content))
+        let markup = page.as_markup(Some(&self.path("/connections")));
+        PageError::from(self.page_with(page.status, Tab::None, page.title, &markup))
     }
 }
 

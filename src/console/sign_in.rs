@@ -31,8 +31,8 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
     let values = FormValues::read_of_stranger(request, &state.services.management.public_url())
         .await
         .map_err(|_unfit| {
-            let content = errors::FOREIGN.as_markup(None);
-            let page = layout::html(&layout::bare(errors::FOREIGN.title, &content));
+            let markup = errors::FOREIGN.as_markup(None);
+            let page = layout::html(&layout::bare(errors::FOREIGN.title, &markup));
             PageError::from((errors::FOREIGN.status, page).into_response())
         })?;
     let next = values.text("next").to_owned();
@@ -98,7 +98,7 @@ pub(super) fn first(parts: &Parts, target: &str) -> Response {
 }
 
 fn shown(next: &str, fault: Option<&str>) -> Markup {
-    let content = html! {
+    let markup = html! {
         h1 { "Sign in to Keyferry" }
         form.stack method="post" action="/console/sign-in" {
             input type="hidden" name="next" value=(local(next));
@@ -117,7 +117,7 @@ fn shown(next: &str, fault: Option<&str>) -> Markup {
             button type="submit" { "Sign in" }
         }
     };
-    layout::bare("Sign in", &content)
+    layout::bare("Sign in", &markup)
 }
 
 /// A path of the console, and nothing that leads elsewhere.

@@ -22,7 +22,7 @@ pub(super) async fn page(context: PageContext) -> Answer {
     };
     let instances = if everything { instances(&context).await } else { BTreeSet::new() };
     let facts = &context.state.services.facts;
-    let content = html! {
+    let markup = html! {
         h1 { "System" }
         (readiness(&context))
         dl.facts {
@@ -47,7 +47,7 @@ pub(super) async fn page(context: PageContext) -> Answer {
             }
         }
     };
-    Ok(context.page(Tab::System, "System", &content))
+    Ok(context.page(Tab::System, "System", &markup))
 }
 
 /// Those that have answered the last requests, and this one.

@@ -11,10 +11,10 @@ use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{Answer, PageContext, PageError, see};
 use super::status_view;
-use crate::management::{CreatedToken, Entry, Form, Refused, TOKEN_NAME_TAKEN, TokenAdmin};
+use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN, TokenAdmin};
 use crate::model::record::TokenRecord;
-use crate::secret::Secret;
 use crate::store::PageRange;
+use crate::wire::NewToken;
 
 /// Those within reach.
 pub(super) async fn list(context: PageContext) -> Answer {
@@ -22,10 +22,10 @@ pub(super) async fn list(context: PageContext) -> Answer {
 }
 
 /// Makes one, and shows it this once.
-pub(super) async fn create(context: PageContext, request: Request) -> Answer {
-    let mut values = context.read(request).await?;
-    let form = form(&values, context.management().now());
-    match token_admin(&context)?.create(form).await {
+pub(super) async fn create(context: PageContext, form: Request) -> Answer {
+    let mut values = context.read(form).await?;
+    let request = request(&values, context.management().now());
+    match token_admin(&context)?.create(request).await {
         Ok(granted) => {
             page(&context, &FormValues::default(), Some(&granted), StatusCode::CREATED).await
         }
@@ -52,27 +52,24 @@ fn token_admin(context: &PageContext) -> Result<TokenAdmin<'_>, PageError> {
     context.management().token_admin(&context.operator).map_err(|refused| context.refuse(refused))
 }
 
-/// What was values in, as management reads it.
-fn form(values: &FormValues, now: Timestamp) -> Form {
-    let mut entries = values.entries(&["name", "integration"]);
-    let scopes = values.all("scopes").map(str::to_owned).collect();
-    entries.push(("scopes".to_owned(), Entry::List(scopes)));
+/// The token that was asked for.
+fn request(values: &FormValues, now: Timestamp) -> NewToken {
     let names = values.text("connections").split([' ', ',', '\n', '\r', '\t']);
     let names: Vec<_> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    if !names.is_empty() {
-        entries.push(("connections".to_owned(), Entry::List(names)));
+    NewToken {
+        name: values.member("name"),
+        integration: values.member("integration"),
+        scopes: values.all("scopes").map(str::to_owned).collect::<Vec<_>>().into(),
+        connections: Some(names).filter(|names| !names.is_empty()).into(),
+        expires_at: match values.text("expires_at").parse::<u16>() {
+            Ok(days) => {
+                let end = now.saturating_add(SignedDuration::from_hours(24 * i64::from(days)));
+                end.unwrap_or(Timestamp::MAX).to_string().into()
+            }
+            // What is none of ours is for management to judge, and not a token without end.
+            Err(_) => values.member_if_any("expires_at"),
+        },
     }
-    match (values.text("expires_at"), values.text("expires_at").parse::<u16>()) {
-        ("", _) => {}
-        (_, Ok(days)) => {
-            let end = now.saturating_add(SignedDuration::from_hours(24 * i64::from(days)));
-            let end = end.unwrap_or(Timestamp::MAX).to_string();
-            entries.push(("expires_at".to_owned(), Entry::Text(Secret::new(end))));
-        }
-        // What is none of ours is for management to judge, and not a token without end.
-        (_, Err(_)) => entries.extend(values.entries(&["expires_at"])),
-    }
-    Form::new(entries)
 }
 
 async fn page(
@@ -86,7 +83,7 @@ async fn page(
     let listing = token_admin(context)?.list(&window).await;
     let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|token| token.id);
-    let content = html! {
+    let markup = html! {
         h1 { "Access tokens" }
         @if let Some(granted) = granted { (shown_once(granted)) }
         @if listing.items.is_empty() {
@@ -101,7 +98,7 @@ async fn page(
         }
         (creation(context, values))
     };
-    Ok(context.page_with(status, Tab::Tokens, "Access tokens", &content))
+    Ok(context.page_with(status, Tab::Tokens, "Access tokens", &markup))
 }
 
 /// The only page that a new token is ever on.

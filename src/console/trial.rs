@@ -10,10 +10,10 @@ use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{Answer, PageContext};
-use crate::management::{Entry, Explanation, Form, ProbeRequest, ProbeResponse, StatusFilter};
+use crate::management::{Explanation, ProbeRequest, ProbeResponse, StatusFilter};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::secret::Secret;
 use crate::store::PageRange;
+use crate::wire::ExplainRequest;
 
 /// The form.
 pub(super) async fn fields(context: PageContext) -> Answer {
@@ -57,13 +57,13 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> Answer {
     Ok(page(&context, &values, &outcome))
 }
 
-fn question(context: &PageContext, values: &FormValues) -> Form {
-    let mut entries = values.entries(&["method", "url"]);
-    entries.push(("integration".to_owned(), Entry::Text(Secret::new(context.integration()))));
-    if !values.text("connection").is_empty() {
-        entries.extend(values.entries(&["connection"]));
+fn question(context: &PageContext, values: &FormValues) -> ExplainRequest {
+    ExplainRequest {
+        method: values.member("method"),
+        url: values.member("url"),
+        integration: context.integration().into(),
+        connection: values.member_if_any("connection"),
     }
-    Form::new(entries)
 }
 
 async fn send(context: &PageContext, values: &FormValues) -> Result<ProbeResponse, String> {
@@ -89,7 +89,7 @@ async fn send(context: &PageContext, values: &FormValues) -> Result<ProbeRespons
 fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Response {
     let fields = of_trial();
     let (names, more) = known(context);
-    let content = html! {
+    let markup = html! {
         h1 { "Try it" }
         p { "What the proxy would do with a request, rule by rule; and what comes of it. It is sent in the name of your token." }
         (summary(values, &fields))
@@ -127,7 +127,7 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
         }
         div #outcome tabindex="-1" { (outcome) }
     };
-    context.page(Tab::Trial, "Try it", &content)
+    context.page(Tab::Trial, "Try it", &markup)
 }
 
 fn of_trial() -> [Field<'static>; 2] {

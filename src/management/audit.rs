@@ -1,7 +1,5 @@
 //! The audit trail: the entries of requests, newest first.
 
-use serde::Deserialize;
-
 use super::Management;
 use super::connections::store_failed;
 use super::fault::{About, Fault, Refused, Scope};
@@ -11,50 +9,7 @@ use crate::error::chain;
 use crate::ledger::{Bucket, Metrics, TimeWindow};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::{AuditBatch, PageRange, Store};
-
-/// The entry of one request (contract §7).
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-pub struct Audited {
-    /// When it arrived (RFC 3339).
-    pub time: String,
-    /// Its id.
-    pub request_id: String,
-    /// The caller's name, once it is known.
-    pub caller: String,
-    /// The integration, once it is known.
-    pub integration: String,
-    /// The connection, once it is chosen.
-    pub connection: String,
-    /// The method.
-    pub method: String,
-    /// Where it was to go, as far as that is known, whether it was allowed to or not.
-    pub origin: String,
-    /// The path, without a query.
-    pub path: String,
-    /// The request's form.
-    pub form: String,
-    /// `allow` or `refuse`.
-    pub decision: String,
-    /// The refusal's code.
-    pub code: String,
-    /// The rule that decided.
-    pub rule: String,
-    /// The answer's status.
-    pub status: u16,
-    /// Bytes of the request's body.
-    pub request_bytes: u64,
-    /// Bytes of the response's body.
-    pub response_bytes: u64,
-    /// How long it took, in milliseconds.
-    pub total_ms: f64,
-    /// How long of that the origin took, in milliseconds.
-    pub upstream_ms: f64,
-    /// Which process answered it.
-    pub instance: String,
-    /// The reason why it failed, for the operator; empty when nothing did.
-    #[serde(default)]
-    pub cause: String,
-}
+use crate::wire::AuditEntry;
 
 /// Where an entry stands in the trail.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -67,7 +22,7 @@ pub struct AuditPosition {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditPage {
     /// What is on it, newest first.
-    pub listing: ListPage<(AuditPosition, Audited)>,
+    pub listing: ListPage<(AuditPosition, AuditEntry)>,
     /// How far was looked, where the search was broken off before the page was full: there may be
     /// more beyond.
     pub looked_until: Option<AuditPosition>,
@@ -78,7 +33,7 @@ pub struct AuditPage {
 
 /// What a search has come to.
 struct AuditSearch {
-    entries: Vec<(AuditPosition, Audited)>,
+    entries: Vec<(AuditPosition, AuditEntry)>,
     looked_until: Option<AuditPosition>,
     newest: Option<AuditPosition>,
 }
@@ -226,7 +181,7 @@ impl AuditReader<'_> {
         &'a self,
         batch: &'a AuditBatch,
         stretch: AuditRange,
-    ) -> impl DoubleEndedIterator<Item = (AuditPosition, Audited)> + 'a {
+    ) -> impl DoubleEndedIterator<Item = (AuditPosition, AuditEntry)> + 'a {
         let lines: Vec<_> = batch.lines.lines().enumerate().collect();
         let positions =
             lines.into_iter().map(|(line, text)| (AuditPosition { batch: batch.id, line }, text));
@@ -241,7 +196,7 @@ impl AuditReader<'_> {
         read.filter(|(_, entry)| self.reaches(entry))
     }
 
-    fn reaches(&self, entry: &Audited) -> bool {
+    fn reaches(&self, entry: &AuditEntry) -> bool {
         if self.operator.need_everything().is_ok() {
             return true;
         }

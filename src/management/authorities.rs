@@ -7,15 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 use super::Management;
 use super::connections::store_failed;
 use super::fault::{About, Refused, Scope};
-use super::form::Form;
+use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
 use crate::ca::{CaError, CertificateAuthority};
 use crate::model::record::CaRecord;
 use crate::state::{Persistence, seal_authority};
+use crate::wire::{CaRotationRequest, Document};
 
 /// A CA that was made just now.
 #[derive(Clone, Debug)]
-pub struct Successor {
+pub struct ScheduledSuccessor {
     /// Its certificate, as PEM.
     pub certificate: String,
     /// From when it signs.
@@ -23,16 +24,20 @@ pub struct Successor {
 }
 
 impl Management {
-    /// Makes a CA that will sign once the time in the form has passed, `overlap`, so that those
+    /// Makes a CA that will sign once the time in the request has passed, `overlap`, so that those
     /// who are to trust it can be told before; and forgets those that sign no longer.
     ///
     /// # Errors
-    /// When the token lacks the scope `admin` or is of one integration, the form is faulty, the
+    /// When the token lacks the scope `admin` or is of one integration, the request is faulty, the
     /// CA is the configuration's, or the store fails.
-    pub async fn succeed(&self, operator: &Operator, form: Form) -> Result<Successor, Refused> {
+    pub async fn rotate_ca(
+        &self,
+        operator: &Operator,
+        request: Document<CaRotationRequest>,
+    ) -> Result<ScheduledSuccessor, Refused> {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
-        let overlap = read(form)?;
+        let overlap = read(request)?;
         if self.settings().has_own_authority {
             return Err(Refused::AuthorityConfigured);
         }
@@ -47,18 +52,23 @@ impl Management {
         let signs_from = record.signs_from;
         tracing::info!(operator, %signs_from, "another interception CA was made");
         self.settle(revision).await;
-        Ok(Successor { certificate: record.certificate.into(), signs_from })
+        Ok(ScheduledSuccessor { certificate: record.certificate.into(), signs_from })
     }
 }
 
-fn read(mut form: Form) -> Result<Duration, Refused> {
+fn read(request: Document<CaRotationRequest>) -> Result<Duration, Refused> {
+    let (request, mut reader) = MemberReader::of(request);
     let overlap =
-        form.take("overlap", About::Request, |text| match humantime::parse_duration(text) {
-            Ok(overlap) if overlap <= MAX_OVERLAP => Ok(overlap),
-            Ok(_) => Err("must not be longer than 90 days".to_owned()),
-            Err(_) => Err("must be a duration, as 7d or 12h".to_owned()),
-        });
-    form.close(Some(overlap.unwrap_or(DEFAULT_OVERLAP)))
+        reader.take(
+            named!(request.overlap),
+            About::Request,
+            |text| match humantime::parse_duration(text) {
+                Ok(overlap) if overlap <= MAX_OVERLAP => Ok(overlap),
+                Ok(_) => Err("must not be longer than 90 days".to_owned()),
+                Err(_) => Err("must be a duration, as 7d or 12h".to_owned()),
+            },
+        );
+    reader.close(Some(overlap.unwrap_or(DEFAULT_OVERLAP)))
 }
 
 fn make(

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Management;
-use super::draft::{Change, Draft};
+use super::draft::{ConnectionChange, ConnectionDraft};
 use super::fault::{Refused, Scope};
-use super::form::Form;
 use super::operator::Operator;
 use super::unusable::Unusable;
 use crate::error::chain;
@@ -21,6 +20,7 @@ use crate::state::ConnectionSource;
 use crate::state::Persistence;
 use crate::store;
 use crate::vault::Vault;
+use crate::wire::{Document, StaticMembers};
 
 /// A connection as it may be shown: everything but its secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -130,15 +130,15 @@ impl WriteAccess<'_> {
     /// the connection may have been made or not.
     ///
     /// # Errors
-    /// [`Refused`]: what is wrong with the form, the name is taken or out of reach, or the store
+    /// [`Refused`]: what is wrong with the request, the name is taken or out of reach, or the store
     /// fails.
     pub async fn create(
         &self,
         kind: ConnectionType,
-        form: Form,
+        request: impl Into<Document<StaticMembers>>,
     ) -> Result<ConnectionView, Refused> {
         let ReadAccess { management, operator, integration } = &self.0;
-        let draft = Draft::read(kind, form, &management.settings())?;
+        let draft = ConnectionDraft::read(kind, request.into(), &management.settings())?;
         if !operator.reaches(integration, &draft.name) {
             return Err(Refused::OutOfReach);
         }
@@ -175,20 +175,20 @@ impl WriteAccess<'_> {
     /// Dropped in between, they may have been changed or not.
     ///
     /// # Errors
-    /// [`Refused`]: there is none, it is declared, what is wrong with the form, or the store
+    /// [`Refused`]: there is none, it is declared, what is wrong with the request, or the store
     /// fails.
     pub async fn update(
         &self,
         kind: ConnectionType,
         name: &str,
-        form: Form,
+        request: impl Into<Document<StaticMembers>>,
     ) -> Result<(), Refused> {
         let name = self.changeable(kind, name)?;
         let Ok(persistence) = self.0.management.persistence() else {
             return Err(Refused::NotFound);
         };
         let mut before = self.of_kind(kind, &name).await?;
-        let change = Change::read(&before, form)?;
+        let change = ConnectionChange::read(&before, request.into())?;
         if change.is_nothing(&before) {
             return Ok(());
         }
@@ -276,11 +276,11 @@ impl Management {
         &self,
         persistence: &Persistence,
         integration: &IntegrationName,
-        draft: Draft,
+        draft: ConnectionDraft,
     ) -> Result<ConnectionRecord, Refused> {
         let uuid = new_id().map_err(|error| super::fault::no_randomness(&error))?;
         let now = whole_microseconds(self.clock.now());
-        let Draft { name, allowed_domain, detail, secret } = draft;
+        let ConnectionDraft { name, allowed_domain, detail, secret } = draft;
         let context = Context::Connection {
             uuid,
             integration,
@@ -307,7 +307,7 @@ impl Management {
         &self,
         persistence: &Persistence,
         before: &ConnectionRecord,
-        change: &Change,
+        change: &ConnectionChange,
     ) -> Result<ConnectionRecord, Refused> {
         // Opened even where another secret takes its place: a row that was edited by hand would
         // else have the new one sealed for a place of the editor's choice.

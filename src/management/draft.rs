@@ -1,7 +1,7 @@
-//! What is entered of a connection, read into what can't be wrong.
+//! What is given of a static connection, read into what can't be wrong.
 
 use super::fault::{About, Refused};
-use super::form::Form;
+use super::member_reader::{MemberReader, Named, named};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{self, CredentialField};
@@ -9,10 +9,11 @@ use crate::model::name::{ConnectionName, NameError, ZENDESK};
 use crate::model::record::{ConnectionRecord, Detail};
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
+use crate::wire::{Document, Member, StaticMembers};
 
 /// A connection that is to be made.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct ConnectionDraft {
     pub(super) name: ConnectionName,
     pub(super) allowed_domain: AllowedDomain,
     pub(super) detail: Detail,
@@ -21,69 +22,83 @@ pub(super) struct Draft {
 
 /// What is to change of a connection.
 #[derive(Debug)]
-pub(super) struct Change {
+pub(super) struct ConnectionChange {
     /// The user name or the header's name.
     text: Option<Box<str>>,
     pub(super) secret: Option<Secret>,
 }
 
-impl Draft {
-    /// Reads the whole form.
+impl ConnectionDraft {
+    /// Reads the whole request.
     ///
     /// # Errors
     /// [`Refused::Faulty`] with everything that is wrong.
     pub(super) fn read(
         kind: ConnectionType,
-        mut form: Form,
+        request: Document<StaticMembers>,
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
-        let name = form.require("name", About::Name, |text| parse_name(text, settings));
-        let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
-        if let Some(field) = text_field(kind) {
-            form.demand(field);
+        let (mut request, mut reader) = MemberReader::of(request);
+        let credential = Credential::of(kind, &mut request);
+        let name =
+            reader.require(named!(request.name), About::Name, |text| parse_name(text, settings));
+        let domain = reader.require(
+            named!(request.allowed_domain),
+            About::AllowedDomain,
+            AllowedDomain::parse,
+        );
+        if let Some(text) = &credential.text {
+            reader.demand(text);
         }
-        form.demand(secret_field(kind));
-        let (text, secret) = credentials(kind, &mut form);
-        let detail = detail(kind, text);
-        let read = name.zip(domain).zip(detail).zip(secret);
+        reader.demand(&credential.secret);
+        let (text, secret) = credential.read(kind, &mut reader);
+        let read = name.zip(domain).zip(detail(kind, text)).zip(secret);
         let read = read.map(|(((name, allowed_domain), detail), secret)| Self {
             name,
             allowed_domain,
             detail,
             secret,
         });
-        form.close(read)
+        reader.close(read)
     }
 }
 
-impl Change {
-    /// Reads the whole form. What can't change may be repeated, as it is, and what the server alone
-    /// sets as it was shown once.
+impl ConnectionChange {
+    /// Reads the whole request. What can't change may be repeated, as it is, and what the server
+    /// alone sets as it was shown once.
     ///
     /// # Errors
     /// [`Refused::Faulty`] with everything that is wrong.
-    pub(super) fn read(record: &ConnectionRecord, mut form: Form) -> Result<Self, Refused> {
+    pub(super) fn read(
+        record: &ConnectionRecord,
+        request: Document<StaticMembers>,
+    ) -> Result<Self, Refused> {
         let kind = record.kind();
-        let changes_something =
-            form.has(secret_field(kind)) || text_field(kind).is_some_and(|field| form.has(field));
-        form.keep_redacted(secret_field(kind), &["name", "created_at", "updated_at"]);
-        form.pass_over(&["created_at", "defect", "updated_at"]);
-        form.refuse_blanks();
-        let _same = form.take("name", About::Request, |text| {
+        let (mut request, mut reader) = MemberReader::of(request);
+        let mut credential = Credential::of(kind, &mut request);
+        let changes_something = credential.is_given();
+        // A hidden secret that comes back with the whole record stays as it is. Alone it is taken
+        // for a mistake.
+        let is_whole = request.name.is_given() || reader.is_sent_back();
+        if is_whole && credential.secret.1.is_redacted() {
+            credential.secret.1 = Member::Absent;
+        }
+        reader.refuse_nulls(None);
+        let _same = reader.take(named!(request.name), About::Request, |text| {
             if text == record.name.as_str() { Ok(()) } else { Err(NEVER_CHANGES) }
         });
-        let _same = form.take("allowed_domain", About::Request, |text| {
+        let _same = reader.take(named!(request.allowed_domain), About::Request, |text| {
             let same = AllowedDomain::read_kept(text)
                 .is_ok_and(|given| Some(given) == record.allowed_domain);
             if same { Ok(()) } else { Err(NEVER_CHANGES) }
         });
-        let (text, secret) = credentials(kind, &mut form);
+        let names = credential.names();
+        let (text, secret) = credential.read(kind, &mut reader);
         if !changes_something {
-            let fields: Vec<_> = text_field(kind).into_iter().chain([secret_field(kind)]).collect();
-            let title = format!("nothing is to change: give {}", fields.join(" or "));
-            form.fault(About::Request, &title);
+            let title = format!("nothing is to change: give {}", names.join(" or "));
+            reader.fault(About::Request, &title);
         }
-        form.close(Some(Self { text, secret }))
+        reader.close(Some(Self { text, secret }))
     }
 
     /// Tells whether everything stays as it is in `record`.
@@ -101,25 +116,54 @@ impl Change {
     }
 }
 
-/// What is entered beside the secret, and the secret.
-fn credentials(kind: ConnectionType, form: &mut Form) -> (Option<Box<str>>, Option<Secret>) {
-    match kind {
-        ConnectionType::ApiKey => {
-            let header = form.take("header_name", About::HeaderName, |text| {
+/// The members that a type has of its own: the secret, and a text beside it.
+struct Credential {
+    text: Option<Named<String>>,
+    secret: Named<Secret>,
+}
+
+impl Credential {
+    fn of(kind: ConnectionType, request: &mut StaticMembers) -> Self {
+        let StaticMembers { header_name, api_key, username, password, token, .. } = request;
+        let (text, secret) = match kind {
+            ConnectionType::ApiKey => (Some(header_name), api_key),
+            ConnectionType::BasicAuth => (Some(username), password),
+            // No request makes or changes a connection by OAuth: a flow does.
+            ConnectionType::BearerToken | ConnectionType::OAuth => (None, token),
+        };
+        Self {
+            text: kind.text_member().zip(text.map(std::mem::take)),
+            secret: (kind.secret_member(), std::mem::take(secret)),
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        self.secret.1.is_given() || self.text.as_ref().is_some_and(|(_, text)| text.is_given())
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.text.as_ref().map(|(name, _)| *name).into_iter().chain([self.secret.0]).collect()
+    }
+
+    fn read(
+        self,
+        kind: ConnectionType,
+        reader: &mut MemberReader,
+    ) -> (Option<Box<str>>, Option<Secret>) {
+        let Self { text, secret } = self;
+        let text = text.and_then(|text| match kind {
+            ConnectionType::ApiKey => reader.take(text, About::HeaderName, |text| {
                 CredentialField::parse(text).map(|_fits| Box::from(text))
-            });
-            (header, form.take_secret("api_key", field::check_secret))
-        }
-        ConnectionType::BasicAuth => {
-            let username = form.take("username", About::Credential, |text| {
+            }),
+            _ => reader.take(text, About::Credential, |text| {
                 field::check_username(text).map(|()| Box::from(text))
-            });
-            (username, form.take_secret("password", field::check_password))
-        }
-        // No form makes or changes a connection by OAuth: a flow does.
-        ConnectionType::BearerToken | ConnectionType::OAuth => {
-            (None, form.take_secret("token", field::check_secret))
-        }
+            }),
+        });
+        let check = match kind {
+            ConnectionType::BasicAuth => field::check_password,
+            _ => field::check_secret,
+        };
+        (text, reader.take_secret(secret, check))
     }
 }
 
@@ -132,22 +176,6 @@ fn detail(kind: ConnectionType, text: Option<Box<str>>) -> Option<Detail> {
     })
 }
 
-fn text_field(kind: ConnectionType) -> Option<&'static str> {
-    match kind {
-        ConnectionType::ApiKey => Some("header_name"),
-        ConnectionType::BasicAuth => Some("username"),
-        ConnectionType::BearerToken | ConnectionType::OAuth => None,
-    }
-}
-
-fn secret_field(kind: ConnectionType) -> &'static str {
-    match kind {
-        ConnectionType::ApiKey => "api_key",
-        ConnectionType::BasicAuth => "password",
-        ConnectionType::BearerToken | ConnectionType::OAuth => "token",
-    }
-}
-
 fn parse_name(text: &str, settings: &ManagementSettings) -> Result<ConnectionName, NameError> {
     match ConnectionName::parse(text) {
         Ok(name) if name.as_str() == ZENDESK && !settings.allow_static_zendesk => {
@@ -157,5 +185,5 @@ fn parse_name(text: &str, settings: &ManagementSettings) -> Result<ConnectionNam
     }
 }
 
-/// What is wrong where something else is entered for what never changes.
+/// What is wrong where something else is given for what never changes.
 pub(super) const NEVER_CHANGES: &str = "never changes: delete the connection and create it again";

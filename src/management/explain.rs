@@ -4,9 +4,10 @@ use http::Method;
 
 use super::Management;
 use super::fault::{About, Refused, Scope};
-use super::form::Form;
+use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::wire::{Document, ExplainRequest};
 
 /// The request that is asked about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -71,16 +72,24 @@ impl Explainer<'_> {
     /// Says what the data plane would do with a request of this operator's token.
     ///
     /// # Errors
-    /// [`Refused::Faulty`] with what is wrong with the form.
-    pub fn explain(&self, mut form: Form) -> Result<Explanation, Refused> {
-        let method =
-            form.require("method", About::Request, |text| Method::from_bytes(text.as_bytes()));
-        let url = form.require("url", About::Request, |text| Ok::<_, Refused>(text.to_owned()));
-        let integration = form.take("integration", About::Integration, IntegrationName::parse);
-        let connection = form.take("connection", About::Name, ConnectionName::parse);
+    /// [`Refused::Faulty`] with what is wrong with the request.
+    pub fn explain(
+        &self,
+        request: impl Into<Document<ExplainRequest>>,
+    ) -> Result<Explanation, Refused> {
+        let (request, mut reader) = MemberReader::of(request.into());
+        let method = reader.require(named!(request.method), About::Request, |text| {
+            Method::from_bytes(text.as_bytes())
+        });
+        let url = reader
+            .require(named!(request.url), About::Request, |text| Ok::<_, Refused>(text.to_owned()));
+        let integration =
+            reader.take(named!(request.integration), About::Integration, IntegrationName::parse);
+        let connection =
+            reader.take(named!(request.connection), About::Name, ConnectionName::parse);
         let read = method.zip(url);
         let read = read.map(|(method, url)| Question { method, url, integration, connection });
-        let question = form.close(read)?;
+        let question = reader.close(read)?;
         Ok(self.management.data_plane.explain(self.operator.caller(), &question))
     }
 }

@@ -10,6 +10,7 @@ use crate::error::chain;
 use crate::model::sealed::{Context, Sealed};
 use crate::store::{self, PageRange, RewrappedSecret, RewrittenMac, Store};
 use crate::vault::{RewrapError, Vault};
+use crate::wire::KeyRotation;
 
 /// A master key and what it is used for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,17 +25,6 @@ pub struct KeyUse {
     pub in_file: Option<bool>,
     /// How many records it wraps.
     pub records: u64,
-}
-
-/// What a rotation has done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rotated {
-    /// The key under which everything is now.
-    pub key: String,
-    /// How many records were under another.
-    pub rewrapped: u64,
-    /// How many could not be opened, and are as they were.
-    pub failed: u64,
 }
 
 impl Management {
@@ -74,7 +64,7 @@ impl Management {
     /// # Errors
     /// When the token lacks the scope `admin` or is of one integration, the keys can't be read
     /// anew, or the store fails.
-    pub async fn rotate(&self, operator: &Operator) -> Result<Rotated, Refused> {
+    pub async fn rotate(&self, operator: &Operator) -> Result<KeyRotation, Refused> {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
         let persistence = self.persistence()?;
@@ -91,7 +81,7 @@ impl Management {
         let Walk { rewrapped, failed, .. } = walk;
         let operator = &*operator.caller().name;
         tracing::info!(operator, key, rewrapped, failed, "the master key was rotated");
-        Ok(Rotated { key, rewrapped, failed })
+        Ok(KeyRotation { key, rewrapped, failed })
     }
 }
 

@@ -1,4 +1,4 @@
-//! AuditPage of connections: what is stored and what is declared, in one order.
+//! Pages of connections: what is stored and what is declared, in one order.
 
 use std::collections::BTreeMap;
 

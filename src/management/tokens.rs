@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::Management;
 use super::connections::store_failed;
 use super::fault::{About, Refused, Scope, no_randomness};
-use super::form::Form;
 use super::listing::{ListPage, cut, readable, reads_backwards};
+use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
 use crate::model::caller::Reach;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
@@ -15,6 +15,7 @@ use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
 use crate::state::Persistence;
 use crate::store::{self, PageRange};
+use crate::wire::{Document, NewToken};
 
 /// The right to administer tokens, as far as the operator's own token reaches.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub struct CreatedToken {
 }
 
 /// What is entered of a token.
-struct Draft {
+struct TokenDraft {
     name: Box<str>,
     reach: Reach,
     scopes: Scopes,
@@ -58,13 +59,17 @@ impl TokenAdmin<'_> {
     /// have been made or not; nobody knows it then.
     ///
     /// # Errors
-    /// [`Refused`]: what is wrong with the form, it would reach further or end later than the
+    /// [`Refused`]: what is wrong with the request, it would reach further or end later than the
     /// operator's own, another live token has the name, or the store fails.
-    pub async fn create(&self, form: Form) -> Result<CreatedToken, Refused> {
+    pub async fn create(
+        &self,
+        request: impl Into<Document<NewToken>>,
+    ) -> Result<CreatedToken, Refused> {
         let Self { management, operator } = self;
         let (own, now) = (operator.caller(), management.clock.now());
         // Only a token with the scope `admin` comes here, and no scope allows more than that.
-        let Draft { name, reach, scopes, expires_at } = Draft::read(form, now, own.expires_at)?;
+        let TokenDraft { name, reach, scopes, expires_at } =
+            TokenDraft::read(request.into(), now, own.expires_at)?;
         if !own.reach.includes(&reach) {
             return Err(Refused::OutOfReach);
         }
@@ -205,40 +210,47 @@ impl TokenAdmin<'_> {
     }
 }
 
-impl Draft {
-    /// Reads the whole form, at `now`, for a maker whose own token ends at `until`.
-    fn read(mut form: Form, now: Timestamp, until: Option<Timestamp>) -> Result<Self, Refused> {
-        let name = form
-            .require("name", About::Name, |text| token::check_name(text).map(|()| Box::from(text)));
-        let integration = form.require("integration", About::Integration, |text| {
+impl TokenDraft {
+    /// Reads the whole request, at `now`, for a maker whose own token ends at `until`.
+    fn read(
+        request: Document<NewToken>,
+        now: Timestamp,
+        until: Option<Timestamp>,
+    ) -> Result<Self, Refused> {
+        let (request, mut reader) = MemberReader::of(request);
+        let name = reader.require(named!(request.name), About::Name, |text| {
+            token::check_name(text).map(|()| Box::from(text))
+        });
+        let integration = reader.require(named!(request.integration), About::Integration, |text| {
             Reach::parse::<&str>(text, None).map(|_reach| text.to_owned())
         });
-        form.demand("scopes");
-        let scopes = form.list("scopes").and_then(|names| {
+        let scopes = named!(request.scopes);
+        reader.demand(&scopes);
+        let scopes = reader.value(scopes).and_then(|names| {
             let scopes = Scopes::parse(names.iter().map(String::as_str));
             if scopes.is_none() {
-                form.fault(About::Request, &format!("scopes: {SCOPES_RULE}"));
+                reader.fault(About::Request, &format!("scopes: {SCOPES_RULE}"));
             }
             scopes
         });
-        let listed = form.list("connections");
+        let listed = reader.value(named!(request.connections));
         let reach = integration.and_then(|integration| {
             if listed.as_ref().is_some_and(|names| names.len() > MAX_LISTED_CONNECTIONS) {
-                form.fault(About::Request, "connections: are more than 256");
+                reader.fault(About::Request, "connections: are more than 256");
                 return None;
             }
             let reach = Reach::parse(&integration, listed.as_deref());
-            reach.map_err(|rule| form.fault(About::Name, &format!("connections: {rule}"))).ok()
+            reach.map_err(|rule| reader.fault(About::Name, &format!("connections: {rule}"))).ok()
         });
-        let gives_end = form.has("expires_at");
+        let gives_end = request.expires_at.is_given();
         let end = |text: &str| parse_expiry(text, now, until);
-        let expires_at = form.take("expires_at", About::Request, end);
+        let expires_at = reader.take(named!(request.expires_at), About::Request, end);
         if let (Some(until), false) = (until, gives_end) {
-            form.fault(About::Request, &format!("expires_at: {}", outlives(until)));
+            reader.fault(About::Request, &format!("expires_at: {}", outlives(until)));
         }
         let read = name.zip(reach).zip(scopes);
         let read = read.map(|((name, reach), scopes)| Self { name, reach, scopes, expires_at });
-        form.close(read)
+        reader.close(read)
     }
 }
 

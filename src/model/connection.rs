@@ -356,6 +356,16 @@ impl ConnectionType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
+    /// The member of the API's documents that holds what goes with the secret, where there is one.
+    #[must_use]
+    pub fn text_member(self) -> Option<&'static str> {
+        match self {
+            Self::ApiKey => Some("header_name"),
+            Self::BasicAuth => Some("username"),
+            Self::BearerToken | Self::OAuth => None,
+        }
+    }
+
     /// The member of the API's documents that holds the secret.
     #[must_use]
     pub fn secret_member(self) -> &'static str {

@@ -2,13 +2,12 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::Error;
 use crate::management::{About, Fault, NAME_TAKEN, Refused};
 use crate::model::oauth::grant::LapseReason;
 use crate::oauth::TokenFailure;
+use crate::wire::{NumberedError, NumberedErrors};
 
 /// An answer of family B.
 #[derive(Clone, Debug)]
@@ -21,33 +20,10 @@ pub(in crate::api) struct Numbered {
     only_get: bool,
 }
 
-/// The body of an error of OAuth's paths.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::api) struct NumberedErrors {
-    /// PathParam least one; a form with several faults is answered with all of them.
-    #[schema(min_items = 1)]
-    errors: Vec<NumberedError>,
-}
-
-/// One error of OAuth's paths.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(in crate::api) struct NumberedError {
-    /// What kind of error it is: `1200` for who asks, `1300` for how often, `1301` for what can't be
-    /// read or is over, `1302` for what is not there, `1303` for a value, `1500` for the server.
-    #[schema(example = "1303")]
-    code: &'static str,
-    /// What is wrong, in words.
-    #[schema(example = "Invalid value for: Integration. Desc: Integration cannot be nil")]
-    detail: String,
-    /// The status again.
-    #[schema(example = "422")]
-    status: String,
-}
-
 impl Numbered {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let (detail, text) = (detail.into(), status.as_str().to_owned());
-        let errors = vec![NumberedError { code, detail, status: text }];
+        let errors = vec![NumberedError { code: code.into(), detail, status: text }];
         Self { status, errors, retry_after: None, only_get: false }
     }
 
@@ -62,7 +38,7 @@ impl Numbered {
         let mut invalid = Self::new(status, "1301", "Invalid request");
         let detail = format!("Invalid value for: {}. Desc: {why}", label(member));
         let text = status.as_str().to_owned();
-        invalid.errors.push(NumberedError { code: "1301", detail, status: text });
+        invalid.errors.push(NumberedError { code: "1301".into(), detail, status: text });
         invalid
     }
 
@@ -142,7 +118,7 @@ impl Numbered {
             let about = if fault.about == About::Integration { "integration" } else { "request" };
             let (field, why) = fault.title.split_once(": ").unwrap_or((about, &fault.title));
             let detail = format!("Invalid value for: {}. Desc: {why}", label(field));
-            NumberedError { code: "1303", detail, status: status.as_str().to_owned() }
+            NumberedError { code: "1303".into(), detail, status: status.as_str().to_owned() }
         });
         Self { status, errors: errors.collect(), retry_after: None, only_get: false }
     }

@@ -3,30 +3,13 @@
 use axum::Json;
 use axum::extract::Request;
 use http::StatusCode;
-use utoipa::ToSchema;
 
-use super::shapes::OAuthConnection;
 use super::{Numbers, OnlyGet, Query};
 use crate::api::auth::AuthenticatedOperator;
 use crate::api::body::{self, PathParam};
 use crate::api::error::Numbered;
 use crate::management::{ConnectionRef, Refused};
-
-/// The domain of a connection that has none.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"allowed_domain": "api.example.com"}))]
-#[expect(dead_code, reason = "the form is read by management; this describes it")]
-pub(super) struct Binding {
-    /// Where the tokens may be sent: a host name, or `*.` and a name for it and all names below;
-    /// never changes afterwards.
-    #[schema(
-        min_length = 3,
-        max_length = 253,
-        pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
-    )]
-    allowed_domain: String,
-}
+use crate::wire::{DomainBinding, OAuthConnection};
 
 /// Show an OAuth connection
 ///
@@ -67,7 +50,7 @@ pub(in crate::api) async fn show(
         ("name" = Option<String>, Query, description = "Name of the connection"),
         ("uuid" = Option<String>, Query, description = "Uuid of the connection"),
     ),
-    request_body = Binding,
+    request_body = DomainBinding,
     responses((status = 200, description = "The connection", body = OAuthConnection))
 )]
 pub(in crate::api) async fn bind(
@@ -79,8 +62,8 @@ pub(in crate::api) async fn bind(
     let writing =
         seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
     let pointer = pointer(&query)?;
-    let form = body::form(request).await?;
-    let bound = writing.bind(&pointer, form).await.map_err(refused)?;
+    let request = body::read::<DomainBinding>(request).await?;
+    let bound = writing.bind(&pointer, request).await.map_err(refused)?;
     Ok(Json(bound.into()))
 }
 

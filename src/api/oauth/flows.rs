@@ -6,69 +6,16 @@ use axum::Json;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::shapes::AccessCode;
 use super::user_agent::{FromUserAgent, cookie};
 use super::{Numbers, OnlyGet, Query, detached};
 use crate::api::ApiState;
 use crate::api::auth::AuthenticatedOperator;
 use crate::api::body::{self, PathParam};
-use crate::api::error::{Numbered, NumberedErrors};
+use crate::api::error::Numbered;
 use crate::management::{FlowOutcome, Refused, UserAgent};
 use crate::model::content_policy::ContentPolicy;
-
-/// What a flow is begun with.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"allow_offline_access": true, "grant_type": "authorization_code", "name": "my_connection_name", "oauth_client_name": "my_oauth_client_name", "oauth_url_subdomain": "foobar", "origin_oauth_redirect_url": "https://client.int/callback", "permission_scopes": "read write"}))]
-#[expect(dead_code, reason = "the form is read by management; this describes it")]
-pub(super) struct FlowForm {
-    /// The connection that is to be made, or authorised again. One without a name is called by its
-    /// uuid.
-    #[schema(pattern = "^([A-Za-z0-9_-]{3,64})?$")]
-    name: Option<String>,
-    /// The client, by its name.
-    #[schema(pattern = "^([A-Za-z0-9_-][A-Za-z0-9 _-]{1,62}[A-Za-z0-9_-])?$")]
-    oauth_client_name: Option<String>,
-    /// The client, by its uuid.
-    #[schema(format = Uuid)]
-    oauth_client_uuid: Option<String>,
-    /// How the grant is given, if not as the client says: `authorization_code` or
-    /// `client_credentials`.
-    #[schema(pattern = "^(authorization_code|client_credentials)?$")]
-    grant_type: Option<String>,
-    /// The scopes to ask for, if not the client's: space-separated.
-    #[schema(max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
-    permission_scopes: Option<String>,
-    /// The same by another name; where both stand they are equal.
-    #[schema(max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
-    permission_scope: Option<String>,
-    /// What stands in the place of `{subdomain}` in the client's URLs.
-    #[schema(pattern = "^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$")]
-    oauth_url_subdomain: Option<String>,
-    /// Where the browser is sent at the end: at `public_url`, on loopback, or at one of
-    /// `oauth.allowed_redirect_origins`.
-    origin_oauth_redirect_url: Option<String>,
-    /// Whether the provider is asked for access while its user is away.
-    allow_offline_access: Option<bool>,
-    /// Where the tokens may be sent; never changes once it is set. Without one, the connection can't
-    /// be used until it is set.
-    #[schema(max_length = 255)]
-    allowed_domain: Option<String>,
-}
-
-/// Where a flow goes on.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::api) struct FlowAnswer {
-    /// Of an authorization code's flow, where the browser is to go; of client credentials', what
-    /// completes it.
-    #[schema(
-        example = "https://foobar.zendesk.com/api/services/zis/connections/oauth/start_redirect?flow_token=xyz"
-    )]
-    redirect_url: String,
-}
+use crate::wire::{AccessCode, FlowAnswer, NewFlow, NumberedErrors};
 
 /// Start an OAuth flow
 ///
@@ -79,7 +26,7 @@ pub(in crate::api) struct FlowAnswer {
     operation_id = "start_oauth_flow",
     tag = "oauth",
     params(("integration" = String, Path, description = "Name of the integration", example = "my_integration")),
-    request_body = FlowForm,
+    request_body = NewFlow,
     responses((status = 200, description = "It has begun", body = FlowAnswer))
 )]
 pub(in crate::api) async fn start(
@@ -89,8 +36,8 @@ pub(in crate::api) async fn start(
 ) -> Result<Json<FlowAnswer>, Numbered> {
     let writing =
         seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
-    let form = body::form(request).await?;
-    let started = writing.start(form).await.map_err(Numbered::refused)?;
+    let request = body::read::<NewFlow>(request).await?;
+    let started = writing.start(request).await.map_err(Numbered::refused)?;
     Ok(Json(FlowAnswer { redirect_url: started.redirect_url }))
 }
 

@@ -7,7 +7,7 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, Response, ResponseBuilder};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use crate::api::error::{Errors, NumberedErrors};
+use crate::wire::{ErrorBody, NumberedErrors};
 
 /// An error that several operations have in common.
 pub(super) struct Shared {
@@ -46,7 +46,7 @@ impl Shared {
     }
 
     fn schema(&self) -> Cow<'static, str> {
-        if self.is_numbered() { NumberedErrors::name() } else { Errors::name() }
+        if self.is_numbered() { NumberedErrors::name() } else { ErrorBody::name() }
     }
 
     fn example(&self) -> Value {

@@ -5,11 +5,12 @@ use serde_json::{Map, Value};
 
 use crate::management::Management;
 use crate::management::fault::{About, Fault, Refused};
-use crate::management::form::Form;
+use crate::management::member_reader::{MemberReader, Named, Text, named};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::oauth::{GrantedTokens, OAuthStep, TokenFailure, read_response};
 use crate::secret::Secret;
+use crate::wire::{AccountTokenRequest, Document};
 
 /// What the account's token endpoint has made of a question.
 #[derive(Debug)]
@@ -24,17 +25,17 @@ impl Management {
     /// Hands a question to the account's own token endpoint.
     ///
     /// # Errors
-    /// [`Refused::Faulty`] when the form is, or the operator has named no account; when the
+    /// [`Refused::Faulty`] when the request is, or the operator has named no account; when the
     /// endpoint can't be asked.
     pub async fn ask_account(
         &self,
         integration: &str,
-        form: Form,
+        request: Document<AccountTokenRequest>,
     ) -> Result<AccountAnswer, Refused> {
         let fault = |about, title: &str| Refused::Faulty(vec![Fault::new(about, title)]);
         let integration = IntegrationName::parse(integration)
             .map_err(|rule| fault(About::Integration, &format!("integration: {rule}")))?;
-        let body = read(form)?;
+        let body = read(request)?;
         let settings = self.settings();
         let no_account = "integration: no account is known: the operator names it with \
                           zis.subdomain";
@@ -63,28 +64,35 @@ impl Management {
 }
 
 /// The question as it is passed on: what is known of it, and nothing else.
-fn read(mut form: Form) -> Result<Secret, Refused> {
-    let mut members = Map::new();
-    for (field, must) in FIELDS {
-        if must {
-            form.demand(field);
-        }
-        let text = form.take_filled(field, About::Request, |text| {
-            Ok::<_, Refused>(Value::String(text.to_owned()))
-        });
-        members.extend(text.map(|text| (field.to_owned(), text)));
-    }
-    form.close(Some(Secret::new(Value::Object(members).to_string())))
+fn read(request: Document<AccountTokenRequest>) -> Result<Secret, Refused> {
+    let (request, mut reader) = MemberReader::of(request);
+    let mut question = AccountQuestion { reader: &mut reader, members: Map::new() };
+    question.add(named!(request.client_id), true);
+    question.add(named!(request.client_secret), true);
+    question.add(named!(request.grant_type), true);
+    question.add(named!(request.code), false);
+    question.add(named!(request.code_verifier), false);
+    question.add(named!(request.redirect_uri), false);
+    question.add(named!(request.refresh_token), false);
+    question.add(named!(request.scope), false);
+    let text = Value::Object(question.members).to_string();
+    reader.close(Some(Secret::new(text)))
 }
 
-/// What a question is made of, and whether it must be there.
-const FIELDS: [(&str, bool); 8] = [
-    ("client_id", true),
-    ("client_secret", true),
-    ("grant_type", true),
-    ("code", false),
-    ("code_verifier", false),
-    ("redirect_uri", false),
-    ("refresh_token", false),
-    ("scope", false),
-];
+struct AccountQuestion<'a> {
+    reader: &'a mut MemberReader,
+    members: Map<String, Value>,
+}
+
+impl AccountQuestion<'_> {
+    fn add<T: Text>(&mut self, named: Named<T>, is_required: bool) {
+        let name = named.0;
+        if is_required {
+            self.reader.demand(&named);
+        }
+        let text = self.reader.take_filled(named, About::Request, |text| {
+            Ok::<_, Refused>(Value::String(text.to_owned()))
+        });
+        self.members.extend(text.map(|text| (name.to_owned(), text)));
+    }
+}

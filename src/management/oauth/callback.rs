@@ -30,7 +30,7 @@ pub enum FlowOutcome {
 }
 
 impl fmt::Debug for FlowOutcome {
-    /// Without the URL, which has a one_time_token in it.
+    /// Without the URL, which has a one-time token in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redirect(_) => f.debug_tuple("Redirect").finish_non_exhaustive(),

@@ -5,7 +5,6 @@ use uuid::Uuid;
 use super::draft::{ClientChange, ClientDraft};
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::fault::{Refused, no_randomness};
-use crate::management::form::Form;
 use crate::management::listing::{ListPage, readable};
 use crate::model::name::ClientName;
 use crate::model::oauth::client::ClientRecord;
@@ -14,6 +13,7 @@ use crate::model::sealed::Sealed;
 use crate::oauth::OAuthStep;
 use crate::state::Persistence;
 use crate::store::PageRange;
+use crate::wire::{Document, NewOAuthClient, OAuthClientChange};
 
 /// A client as it may be shown: everything but its secret.
 #[derive(Clone, Debug)]
@@ -53,8 +53,12 @@ impl ReadAccess<'_> {
         self.client(uuid).await.map(ClientView)
     }
 
-    pub(super) async fn client(&self, uuid: &str) -> Result<ClientRecord, Refused> {
-        let uuid = Uuid::try_parse(uuid).map_err(|_rule| Refused::NotFound)?;
+    async fn client(&self, uuid: &str) -> Result<ClientRecord, Refused> {
+        self.client_of(Uuid::try_parse(uuid).map_err(|_rule| Refused::NotFound)?).await
+    }
+
+    /// The client with this uuid, if the token has a part in the integration's clients.
+    pub(super) async fn client_of(&self, uuid: Uuid) -> Result<ClientRecord, Refused> {
         let Some(persistence) = self.management.persistence().ok().filter(|_| !self.is_foreign())
         else {
             return Err(Refused::NotFound);
@@ -74,13 +78,16 @@ impl WriteAccess<'_> {
     /// Makes a client.
     ///
     /// # Errors
-    /// [`Refused`]: what is wrong with the form, the name is taken, the token reaches only some
+    /// [`Refused`]: what is wrong with the request, the name is taken, the token reaches only some
     /// connections, or the store fails.
-    pub async fn create_client(&self, form: Form) -> Result<ClientView, Refused> {
+    pub async fn create_client(
+        &self,
+        request: impl Into<Document<NewOAuthClient>>,
+    ) -> Result<ClientView, Refused> {
         let ReadAccess { management, operator, integration } = &self.0;
         self.need_all()?;
         let settings = management.settings();
-        let draft = ClientDraft::read(form, integration.as_str(), &settings)?;
+        let draft = ClientDraft::read(request.into(), integration.as_str(), &settings)?;
         let persistence = management.persistence()?;
         let uuid = new_id().map_err(|error| no_randomness(&error))?;
         let now = whole_microseconds(management.clock.now());
@@ -110,12 +117,16 @@ impl WriteAccess<'_> {
     /// Changes a client. Tokens that it has got go on until they end.
     ///
     /// # Errors
-    /// [`Refused`]: there is none, what is wrong with the form, or the store fails.
-    pub async fn update_client(&self, uuid: &str, form: Form) -> Result<ClientView, Refused> {
+    /// [`Refused`]: there is none, what is wrong with the request, or the store fails.
+    pub async fn update_client(
+        &self,
+        uuid: &str,
+        request: impl Into<Document<OAuthClientChange>>,
+    ) -> Result<ClientView, Refused> {
         self.need_all()?;
         let mut before = self.0.client(uuid).await?;
         let settings = self.0.management.settings();
-        let change = ClientChange::read(&before, form, &settings)?;
+        let change = ClientChange::read(&before, request.into(), &settings)?;
         let persistence = self.0.management.persistence()?;
         for _again in 0..ATTEMPTS {
             let after = self.changed_client(persistence, &before, &change).await?;

@@ -2,12 +2,11 @@
 
 use uuid::Uuid;
 
-use super::draft::repeated;
 use super::own_account::{OwnAccount, is_own};
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::draft::NEVER_CHANGES;
 use crate::management::fault::{About, Fault, Refused, Scope};
-use crate::management::form::Form;
+use crate::management::member_reader::{MemberReader, named};
 use crate::management::unusable::Unusable;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
@@ -16,6 +15,7 @@ use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::ConnectionRecord;
 use crate::oauth::{Cause, OAuthStep, RefreshRequest};
+use crate::wire::{Document, DomainBinding};
 
 /// A connection by OAuth as it may be shown.
 #[derive(Debug)]
@@ -154,17 +154,15 @@ impl WriteAccess<'_> {
     /// Binds a connection that has no allowed domain to one: this once.
     ///
     /// # Errors
-    /// [`Refused`]: there is no such connection, it has a domain, what is wrong with the form, or
+    /// [`Refused`]: there is no such connection, it has a domain, what is wrong with the request, or
     /// the store fails.
     pub async fn bind(
         &self,
         pointer: &ConnectionRef,
-        mut form: Form,
+        request: impl Into<Document<DomainBinding>>,
     ) -> Result<OAuthConnectionView, Refused> {
         let mut before = self.0.pointed(pointer).await?;
-        repeat_shown(&mut form, &before);
-        let domain = form.require("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
-        let mut domain = form.close(domain)?;
+        let mut domain = read_binding(request.into(), &before)?;
         if is_own(Some(&before.name)) {
             let settings = self.0.management.settings();
             domain = OwnAccount::of(&settings)?.domain(Some(&domain))?;
@@ -237,33 +235,23 @@ impl WriteAccess<'_> {
     }
 }
 
-/// Takes out of the form what the connection was shown with: what never changes as it is, and what
-/// the provider may have changed since as it was.
-fn repeat_shown(form: &mut Form, record: &ConnectionRecord) {
-    form.pass_over(&PROVIDERS);
-    repeated(form, "uuid", &record.uuid.to_string());
-    repeated(form, "integration", record.integration.as_str());
-    repeated(form, "name", record.name.as_str());
+/// Reads the domain that a connection is to be bound to. What never changes may be repeated as it is.
+fn read_binding(
+    request: Document<DomainBinding>,
+    record: &ConnectionRecord,
+) -> Result<AllowedDomain, Refused> {
+    let (request, mut reader) = MemberReader::of(request);
+    reader.repeated(named!(request.uuid), &record.uuid.to_string());
+    reader.repeated(named!(request.integration), record.integration.as_str());
+    reader.repeated(named!(request.name), record.name.as_str());
     if let Some(grant) = record.grant() {
-        repeated(form, "created_by", &grant.created_by);
-        repeated(form, "oauth_client_uuid", &grant.client.to_string());
+        reader.repeated(named!(request.created_by), &grant.created_by);
+        reader.repeated(named!(request.oauth_client_uuid), &grant.client.to_string());
     }
+    let domain =
+        reader.require(named!(request.allowed_domain), About::AllowedDomain, AllowedDomain::parse);
+    reader.close(domain)
 }
-
-/// What the server and the provider have said, what follows from it, and what the configuration says.
-const PROVIDERS: [&str; 11] = [
-    "access_token",
-    "defect",
-    "needs_reauthorization",
-    "oauth_access_token_response_body",
-    "oauth_url_subdomain",
-    "permission_scope",
-    "reauthorization_reason",
-    "refresh_token",
-    "token_expiry",
-    "token_type",
-    "zendesk_account_id",
-];
 
 /// How often a change is tried against changes of others.
 const ATTEMPTS: usize = 4;

@@ -1,7 +1,10 @@
 //! What is entered of a client and of a flow, read into what can't be wrong.
 
+use uuid::Uuid;
+
+use super::redirect_target;
 use crate::management::fault::{About, Refused};
-use crate::management::form::Form;
+use crate::management::member_reader::{MemberReader, is_empty, named};
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{MAX_SECRET, SecretError};
 use crate::model::name::{ClientName, ConnectionName};
@@ -10,6 +13,7 @@ use crate::model::oauth::endpoint::{EndpointTemplate, Subdomain};
 use crate::model::oauth::grant::GrantType;
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
+use crate::wire::{Document, Member, NewFlow, NewOAuthClient, OAuthClientChange};
 
 /// A client that is to be made.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ pub(super) struct ClientChange {
 pub(super) struct FlowDraft {
     pub(super) name: Option<ConnectionName>,
     pub(super) client_name: Option<ClientName>,
-    pub(super) client_uuid: Option<String>,
+    pub(super) client_uuid: Option<Uuid>,
     pub(super) grant_type: Option<GrantType>,
     pub(super) scopes: Option<Box<str>>,
     pub(super) subdomain: Option<Subdomain>,
@@ -50,26 +54,37 @@ pub(super) struct FlowDraft {
 }
 
 impl ClientDraft {
-    /// Reads the whole form.
+    /// Reads the whole request.
     ///
     /// # Errors
     /// [`Refused::Faulty`] with everything that is wrong.
     pub(super) fn read(
-        mut form: Form,
+        request: Document<NewOAuthClient>,
         integration: &str,
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
-        let name = form.take_filled("name", About::Name, ClientName::parse);
-        repeated(&mut form, "integration", integration);
-        let client_id = form.require("client_id", About::Credential, parse_client_id);
-        form.demand("client_secret");
-        let secret = form.take_secret("client_secret", check_client_secret);
-        let auth_url = form.take_filled("auth_url", About::Request, EndpointTemplate::parse);
-        let token_url =
-            form.require("token_url", About::Request, |text| parse_token_url(text, settings));
-        let default_scopes = form.take_filled("default_scopes", About::Request, parse_scopes);
-        let grant_type = form.take_filled("grant_type", About::Request, GrantType::parse);
-        let auth_method = form.take_filled(AUTH_METHOD, About::Request, AuthMethod::parse);
+        let (request, mut reader) = MemberReader::of(request);
+        let name = reader.take_filled(named!(request.name), About::Name, ClientName::parse);
+        reader.repeated(named!(request.integration), integration);
+        let client_id =
+            reader.require(named!(request.client_id), About::Credential, parse_client_id);
+        let secret = named!(request.client_secret);
+        reader.demand(&secret);
+        let secret = reader.take_secret(secret, check_client_secret);
+        let auth_url =
+            reader.take_filled(named!(request.auth_url), About::Request, EndpointTemplate::parse);
+        let token_url = reader.require(named!(request.token_url), About::Request, |text| {
+            parse_token_url(text, settings)
+        });
+        let default_scopes =
+            reader.take_filled(named!(request.default_scopes), About::Request, parse_scopes);
+        let grant_type =
+            reader.take_filled(named!(request.grant_type), About::Request, GrantType::parse);
+        let auth_method = reader.take_filled(
+            named!(request.token_endpoint_auth_method),
+            About::Request,
+            AuthMethod::parse,
+        );
         let read = client_id.zip(secret).zip(token_url);
         let read = read.map(|((client_id, secret), token_url)| Self {
             name,
@@ -81,95 +96,127 @@ impl ClientDraft {
             grant_type: grant_type.unwrap_or(GrantType::AuthorizationCode),
             auth_method: auth_method.unwrap_or(AuthMethod::ClientSecretPost),
         });
-        form.close(read)
+        reader.close(read)
     }
 }
 
 impl ClientChange {
-    /// Reads the whole form. What can't change may be repeated, as it is. URLs change only along
+    /// Reads the whole request. What can't change may be repeated, as it is. URLs change only along
     /// with the secret: who does not know it must not have it sent elsewhere.
     ///
     /// # Errors
     /// [`Refused::Faulty`] with everything that is wrong.
     pub(super) fn read(
         record: &ClientRecord,
-        mut form: Form,
+        request: Document<OAuthClientChange>,
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
-        let has_secret = form.has("client_secret") && !form.is_redacted("client_secret");
-        let changing = ["client_id", "client_secret", "default_scopes", AUTH_METHOD];
-        let changes_something = changing.into_iter().any(|field| form.has(field));
-        form.keep_redacted("client_secret", &["created_at", "name", "updated_at", "uuid"]);
-        form.pass_over(&["created_at", "created_by", "updated_at"]);
-        if record.auth_url.is_none() && !form.has("auth_url") {
-            form.pass_over(&["auth_url"]);
+        let (mut request, mut reader) = MemberReader::of(request);
+        let is_redacted = request.client_secret.is_redacted();
+        let has_secret = request.client_secret.is_given() && !is_redacted;
+        let changes_something = request.client_id.is_given()
+            || request.client_secret.is_given()
+            || request.default_scopes.is_given()
+            || request.token_endpoint_auth_method.is_given();
+        // A hidden secret that comes back with the whole record stays as it is. Alone it is taken
+        // for a mistake.
+        let is_whole = request.name.is_given() || request.uuid.is_given() || reader.is_sent_back();
+        if is_redacted && is_whole {
+            request.client_secret = Member::Absent;
         }
-        form.refuse_blanks();
-        repeated(&mut form, "name", record.name.as_str());
-        repeated(&mut form, "uuid", &record.uuid.to_string());
-        repeated(&mut form, "integration", record.integration.as_str());
-        repeated(&mut form, "grant_type", record.grant_type.as_str());
-        let client_id = form.take("client_id", About::Credential, parse_client_id);
-        let secret = form.take_secret("client_secret", check_client_secret);
-        let none = form.is_empty("default_scopes").then(Box::default);
-        let default_scopes = form.take_filled("default_scopes", About::Request, parse_scopes);
+        // A client that has no such URL is shown with null.
+        reader.refuse_nulls(record.auth_url.is_none().then_some("auth_url"));
+        // 1. Repeated members are as they are.
+        reader.repeated(named!(request.name), record.name.as_str());
+        reader.repeated(named!(request.uuid), &record.uuid.to_string());
+        reader.repeated(named!(request.integration), record.integration.as_str());
+        reader.repeated(named!(request.grant_type), record.grant_type.as_str());
+        // 2. Others change.
+        let client_id = reader.take(named!(request.client_id), About::Credential, parse_client_id);
+        let secret = reader.take_secret(named!(request.client_secret), check_client_secret);
+        let none = is_empty(&request.default_scopes).then(Box::default);
+        let default_scopes =
+            reader.take_filled(named!(request.default_scopes), About::Request, parse_scopes);
         let default_scopes = default_scopes.or(none);
-        let auth_method = form.take(AUTH_METHOD, About::Request, AuthMethod::parse);
-        let auth_url = form.take("auth_url", About::Request, EndpointTemplate::parse);
+        let auth_method = reader.take(
+            named!(request.token_endpoint_auth_method),
+            About::Request,
+            AuthMethod::parse,
+        );
+        let auth_url =
+            reader.take(named!(request.auth_url), About::Request, EndpointTemplate::parse);
         let auth_url = auth_url.filter(|url| Some(url) != record.auth_url.as_ref());
-        let token_url =
-            form.take("token_url", About::Request, |text| parse_token_url(text, settings));
+        let token_url = reader.take(named!(request.token_url), About::Request, |text| {
+            parse_token_url(text, settings)
+        });
         let token_url = token_url.filter(|url| *url != record.token_url);
-        for (field, changed) in
+        // 3. URLs do so only along with the secret.
+        for (member, changed) in
             [("auth_url", auth_url.is_some()), ("token_url", token_url.is_some())]
         {
             if changed && !has_secret {
                 let title = "can be changed only with the client_secret entered again";
-                form.fault(About::Request, &format!("{field}: {title}"));
+                reader.fault(About::Request, &format!("{member}: {title}"));
             }
         }
         if !changes_something && auth_url.is_none() && token_url.is_none() {
             let title = "nothing is to change: give client_secret, client_id or default_scopes";
-            form.fault(About::Request, title);
+            reader.fault(About::Request, title);
         }
         let change = Self { client_id, secret, auth_url, token_url, default_scopes, auth_method };
-        form.close(Some(change))
+        reader.close(Some(change))
     }
 }
 
 impl FlowDraft {
-    /// Reads the whole form.
+    /// Reads the whole request.
     ///
     /// # Errors
     /// [`Refused::Faulty`] with everything that is wrong.
-    pub(super) fn read(mut form: Form, settings: &ManagementSettings) -> Result<Self, Refused> {
-        let name = form.take_filled("name", About::Name, ConnectionName::parse);
-        let client_name = form.take_filled("oauth_client_name", About::Name, ClientName::parse);
-        let client_uuid = form.take_filled("oauth_client_uuid", About::Request, |text| {
-            uuid::Uuid::try_parse(text).map(|uuid| uuid.to_string())
-        });
-        if client_name.is_none() && client_uuid.is_none() && !form.is_faulty() {
-            form.fault(
+    pub(super) fn read(
+        request: Document<NewFlow>,
+        settings: &ManagementSettings,
+    ) -> Result<Self, Refused> {
+        let (request, mut reader) = MemberReader::of(request);
+        let name = reader.take_filled(named!(request.name), About::Name, ConnectionName::parse);
+        let client_name =
+            reader.take_filled(named!(request.oauth_client_name), About::Name, ClientName::parse);
+        let client_uuid =
+            reader.take_filled(named!(request.oauth_client_uuid), About::Request, Uuid::try_parse);
+        if client_name.is_none() && client_uuid.is_none() && !reader.is_faulty() {
+            reader.fault(
                 About::Request,
                 "oauth_client_name: is missing: name the client, or give oauth_client_uuid",
             );
         }
-        let grant_type = form.take_filled("grant_type", About::Request, GrantType::parse);
-        let plural = form.take_filled("permission_scopes", About::Request, parse_scopes);
-        let singular = form.take_filled("permission_scope", About::Request, parse_scopes);
+        let grant_type =
+            reader.take_filled(named!(request.grant_type), About::Request, GrantType::parse);
+        // The scopes have two names: the one of requests, and the one of answers.
+        let plural =
+            reader.take_filled(named!(request.permission_scopes), About::Request, parse_scopes);
+        let singular =
+            reader.take_filled(named!(request.permission_scope), About::Request, parse_scopes);
         if let (Some(one), Some(other)) = (&plural, &singular)
             && one != other
         {
-            form.fault(About::Request, "permission_scope: says other than permission_scopes");
+            reader.fault(About::Request, "permission_scope: says other than permission_scopes");
         }
-        let subdomain = form.take_filled("oauth_url_subdomain", About::Request, Subdomain::parse);
-        let redirect_to = form.take_filled("origin_oauth_redirect_url", About::Request, |text| {
-            super::redirect_target::parse(text, settings)
-        });
-        let offline = form.take_flag("allow_offline_access").unwrap_or_default();
-        let allowed_domain =
-            form.take_filled("allowed_domain", About::AllowedDomain, AllowedDomain::parse);
-        form.close(Some(Self {
+        let subdomain = reader.take_filled(
+            named!(request.oauth_url_subdomain),
+            About::Request,
+            Subdomain::parse,
+        );
+        let redirect_to =
+            reader.take_filled(named!(request.origin_oauth_redirect_url), About::Request, |text| {
+                redirect_target::parse(text, settings)
+            });
+        let offline = reader.value(named!(request.allow_offline_access)).unwrap_or_default();
+        let allowed_domain = reader.take_filled(
+            named!(request.allowed_domain),
+            About::AllowedDomain,
+            AllowedDomain::parse,
+        );
+        reader.close(Some(Self {
             name,
             client_name,
             client_uuid,
@@ -181,18 +228,6 @@ impl FlowDraft {
             allowed_domain,
         }))
     }
-}
-
-/// What never changes may be said again, as it is.
-pub(super) fn repeated(form: &mut Form, field: &'static str, known: &str) {
-    let _same =
-        form.take(
-            field,
-            About::Request,
-            |text| {
-                if text == known { Ok(()) } else { Err("never changes") }
-            },
-        );
 }
 
 fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {
@@ -237,6 +272,3 @@ fn check_client_secret(secret: &[u8]) -> Result<(), SecretError> {
         _ => Ok(()),
     }
 }
-
-/// As RFC 7591 §2 calls it.
-const AUTH_METHOD: &str = "token_endpoint_auth_method";

@@ -35,14 +35,14 @@ pub(super) fn generate() -> Result<Secret, Refused> {
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
-/// All that is kept of a one_time_token.
+/// All that is kept of a one-time token.
 pub(super) fn digest_of(one_time_token: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, one_time_token).as_ref());
     bytes
 }
 
-/// A one_time_token as text. It is one: [`generate`] makes no others.
+/// A one-time token as text. It is one: [`generate`] makes no others.
 pub(super) fn text_of(one_time_token: &Secret) -> String {
     String::from_utf8_lossy(one_time_token.expose()).into_owned()
 }
@@ -53,7 +53,7 @@ pub(super) fn challenge_of(verifier: &Secret) -> String {
 }
 
 impl Management {
-    /// Keeps a flow at this step, and gives the one_time_token that takes it on.
+    /// Keeps a flow at this step, and gives the one-time token that takes it on.
     pub(super) async fn keep_flow(
         &self,
         persistence: &Persistence,
@@ -77,7 +77,7 @@ impl Management {
         Ok(one_time_token)
     }
 
-    /// Takes on the flow that waits at this step for the one_time_token.
+    /// Takes on the flow that waits at this step for the one-time token.
     ///
     /// # Errors
     /// [`Refused::Malformed`] when there is none: it never was, was taken on before, or has ended.
@@ -137,7 +137,7 @@ async fn open(persistence: &Persistence, record: FlowRecord) -> Result<ConsumedF
     Ok(ConsumedFlow { id, integration, client, content })
 }
 
-/// Of a one_time_token, in characters.
+/// Of a one-time token, in characters.
 const TOKEN_LEN: usize = 43;
 
 /// How long each step may be waited for.

@@ -41,7 +41,7 @@ pub struct UserAgent {
 }
 
 impl fmt::Debug for AuthorizationRedirect {
-    /// Without the question, which has a one_time_token in it.
+    /// Without the question, which has a one-time token in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizationRedirect")
             .field("callback", &self.callback)
@@ -65,6 +65,7 @@ impl Management {
         flow_token: &str,
         user_agent: &UserAgent,
     ) -> Result<AuthorizationRedirect, Refused> {
+        // 1. The flow is taken on, this once, if who began it could still begin it.
         let persistence = self.persistence()?;
         let mut taken = self.take_flow(persistence, FlowStep::Started, flow_token, None).await?;
         if !self.may_go_on(&taken) {
@@ -75,6 +76,7 @@ impl Management {
         let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
         let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());
         let endpoint = endpoint.map_err(|_rule| Refused::Malformed)?.to_string();
+        // 2. It waits for the browser, which is known by its cookie.
         let (verifier, flow_cookie) = (generate()?, generate()?);
         let challenge = challenge_of(&verifier);
         taken.content.verifier = Some(verifier);
@@ -82,10 +84,11 @@ impl Management {
         let of = (taken.id, &taken.integration, taken.client);
         let state = self.keep_flow(persistence, of, FlowStep::Redirected, &taken.content).await?;
         let state = text_of(&state);
+        // 3. The provider is asked by way of the browser.
         let plan = &taken.content.plan;
         let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
         let callback = redirect_uri.parse::<http::Uri>().map_err(|_never| Refused::Internal)?;
-        let mut question = vec![
+        let question = [
             ("response_type", "code"),
             ("client_id", &client.client_id),
             ("redirect_uri", &redirect_uri),
@@ -93,12 +96,9 @@ impl Management {
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
         ];
-        if !plan.scopes.is_empty() {
-            question.push(("scope", &plan.scopes));
-        }
-        if plan.offline {
-            question.push(("access_type", "offline"));
-        }
+        let scope = Some(("scope", &*plan.scopes)).filter(|(_, scopes)| !scopes.is_empty());
+        let offline = plan.offline.then_some(("access_type", "offline"));
+        let question: Vec<_> = question.into_iter().chain(scope).chain(offline).collect();
         let step = OAuthStep {
             step: "redirect",
             operator: &plan.created_by,

@@ -4,13 +4,14 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::connections::OAuthConnectionView;
 use super::draft::FlowDraft;
 use super::one_time_token::text_of;
 use super::own_account::{OwnAccount, is_own};
+use super::redirect_target;
 use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
 use crate::management::draft::NEVER_CHANGES;
-use crate::management::fault::{About, Fault, Refused};
-use crate::management::form::Form;
+use crate::management::fault::{About, Fault, Refused, no_randomness};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::ConnectionName;
@@ -20,6 +21,7 @@ use crate::model::oauth::grant::GrantType;
 use crate::model::record::{ConnectionRecord, new_id};
 use crate::oauth::OAuthStep;
 use crate::state::ManagementSettings;
+use crate::wire::{Document, NewFlow};
 
 /// A flow that was begun.
 #[derive(Clone)]
@@ -27,10 +29,12 @@ pub struct StartedFlow {
     /// Where it goes on: of an authorization code's, where the browser is to go; of client
     /// credentials', what is to be exchanged.
     pub redirect_url: String,
+    /// The code that is to be exchanged, where nobody need be asked.
+    pub verification_code: Option<String>,
 }
 
 impl fmt::Debug for StartedFlow {
-    /// Without the URL, which has a one_time_token in it.
+    /// Leaves out the URL, which has a one-time token in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StartedFlow").finish_non_exhaustive()
     }
@@ -40,46 +44,91 @@ impl WriteAccess<'_> {
     /// Begins a flow.
     ///
     /// # Errors
-    /// [`Refused`]: what is wrong with the form, there is no such client, the name is another
+    /// [`Refused`]: what is wrong with the request, there is no such client, the name is another
     /// connection's, or the store fails.
-    pub async fn start(&self, form: Form) -> Result<StartedFlow, Refused> {
-        let ReadAccess { management, integration, .. } = &self.0;
-        let settings = management.settings();
-        let draft = FlowDraft::read(form, &settings)?;
-        let client = self.client_of(&draft).await?;
-        let plan = self.plan(draft, &client, &settings).await?;
-        let (step, path) = match plan.grant_type {
-            GrantType::AuthorizationCode => {
-                (FlowStep::Started, "start_redirect?flow_token=".into())
-            }
-            GrantType::ClientCredentials => {
-                (FlowStep::Granted, format!("access_codes/{integration}?verification_code="))
-            }
+    pub async fn start(
+        &self,
+        request: impl Into<Document<NewFlow>>,
+    ) -> Result<StartedFlow, Refused> {
+        let settings = self.0.management.settings();
+        self.begin(FlowDraft::read(request.into(), &settings)?, &settings).await
+    }
+
+    /// Begins the flow that authorizes a connection again, by the client and with the scopes that it
+    /// has. The browser is sent to `redirect_to` at the end.
+    ///
+    /// # Errors
+    /// [`Refused`]: the client is gone, the flow may not end there, or the store fails.
+    pub async fn start_again(
+        &self,
+        connection: &OAuthConnectionView,
+        redirect_to: &str,
+    ) -> Result<StartedFlow, Refused> {
+        let settings = self.0.management.settings();
+        let redirect_to = redirect_target::parse(redirect_to, &settings)
+            .map_err(|rule| fault(About::Request, &format!("origin_oauth_redirect_url: {rule}")))?;
+        let grant = &connection.grant;
+        let draft = FlowDraft {
+            name: Some(connection.name.clone()),
+            client_name: None,
+            client_uuid: Some(grant.client),
+            grant_type: Some(grant.grant_type),
+            scopes: Some(grant.scopes.clone()),
+            subdomain: grant.subdomain.clone(),
+            redirect_to: Some(redirect_to),
+            offline: false,
+            allowed_domain: None,
         };
-        let id = new_id().map_err(|error| crate::management::fault::no_randomness(&error))?;
+        self.begin(draft, &settings).await
+    }
+
+    async fn begin(
+        &self,
+        draft: FlowDraft,
+        settings: &ManagementSettings,
+    ) -> Result<StartedFlow, Refused> {
+        let ReadAccess { management, integration, .. } = &self.0;
+        // 1. The plan: by which client, for which connection.
+        let client = self.client_of(&draft).await?;
+        let plan = self.plan(draft, &client, settings).await?;
+        let grant_type = plan.grant_type;
+        let step = match grant_type {
+            GrantType::AuthorizationCode => FlowStep::Started,
+            GrantType::ClientCredentials => FlowStep::Granted,
+        };
+        // 2. The flow is kept, and known by its one-time token.
+        let id = new_id().map_err(|error| no_randomness(&error))?;
         let content = FlowPayload::new(plan);
         let of = (id, integration, client.uuid);
-        let one_time_token =
-            management.keep_flow(management.persistence()?, of, step, &content).await?;
+        let token = management.keep_flow(management.persistence()?, of, step, &content).await?;
         self.log_flow("start", &client, content.plan.name.as_ref());
-        let base = &settings.public_url;
-        let redirect_url =
-            format!("{base}/api/services/zis/connections/oauth/{path}{}", text_of(&one_time_token));
-        Ok(StartedFlow { redirect_url })
+        // 3. Where it goes on.
+        let base = format!("{}/api/services/zis/connections/oauth", settings.public_url);
+        let text = text_of(&token);
+        Ok(match grant_type {
+            GrantType::AuthorizationCode => StartedFlow {
+                redirect_url: format!("{base}/start_redirect?flow_token={text}"),
+                verification_code: None,
+            },
+            GrantType::ClientCredentials => StartedFlow {
+                redirect_url: format!("{base}/access_codes/{integration}?verification_code={text}"),
+                verification_code: Some(text),
+            },
+        })
     }
 
     /// The client that the flow is for; named in two ways, it must be one.
     async fn client_of(&self, draft: &FlowDraft) -> Result<ClientRecord, Refused> {
         let ReadAccess { management, integration, .. } = &self.0;
         let store = management.persistence()?.store();
-        let found = match (&draft.client_name, &draft.client_uuid) {
+        let found = match (&draft.client_name, draft.client_uuid) {
             (Some(name), _) => store.client_by_name(integration, name).await,
-            (None, Some(uuid)) => return self.0.client(uuid).await,
+            (None, Some(uuid)) => return self.0.client_of(uuid).await,
             (None, None) => return Err(Refused::Malformed),
         };
         let client = found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
-        match &draft.client_uuid {
-            Some(uuid) if *uuid != client.uuid.to_string() => {
+        match draft.client_uuid {
+            Some(uuid) if uuid != client.uuid => {
                 Err(fault(About::Request, "oauth_client_uuid: is not that of oauth_client_name"))
             }
             _ => Ok(client),

@@ -1,0 +1,208 @@
+//! The description of static connections: one for all types, drawn from the types of the wire.
+
+use serde_json::{Value, json};
+use utoipa::PartialSchema as _;
+use utoipa::openapi::path::{
+    Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::{Object, Schema, Type};
+use utoipa::openapi::{
+    ContentBuilder, ObjectBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
+};
+
+use crate::error::capitalized;
+use crate::model::connection::ConnectionType;
+use crate::wire::{StaticConnection, StaticMembers};
+
+/// The words of a type that its members don't say.
+struct Words {
+    /// Its name in the description.
+    schema: &'static str,
+    /// With an article, as people say it.
+    article: &'static str,
+    /// The name of a connection, and its secret.
+    name: &'static str,
+    secret: &'static str,
+    /// A value of the member beside the secret.
+    text: &'static str,
+}
+
+fn words(kind: ConnectionType) -> Words {
+    let (schema, article, name, secret, text) = match kind {
+        ConnectionType::ApiKey => {
+            ("ApiKey", "an API key", "example_api_key", "MY_API_KEY", "x-api-key")
+        }
+        ConnectionType::BasicAuth => (
+            "BasicAuth",
+            "a basic authentication",
+            "example_basic_auth_john",
+            "MY_PASSWORD",
+            "john.doe@example.com",
+        ),
+        ConnectionType::BearerToken | ConnectionType::OAuth => {
+            ("BearerToken", "a bearer token", "my_bearer_token_connection", "MY_BEARER_TOKEN", "")
+        }
+    };
+    Words { schema, article, name, secret, text }
+}
+
+/// The members of a type in requests.
+pub(super) fn members(kind: ConnectionType) -> Vec<&'static str> {
+    let own = kind.text_member().into_iter().chain([kind.secret_member()]);
+    ["name", "allowed_domain"].into_iter().chain(own).collect()
+}
+
+pub(super) fn collection_path(kind: ConnectionType) -> String {
+    format!("/api/services/zis/integrations/{{integration}}/connections/{kind}")
+}
+
+pub(super) fn item_path(kind: ConnectionType) -> String {
+    format!("{}/{{name}}", collection_path(kind))
+}
+
+pub(super) fn create(kind: ConnectionType) -> Operation {
+    let body = body(&format!("New{}", words(kind).schema));
+    operation(kind, "Create", Some("It is in force when the answer is sent."))
+        .request_body(Some(body))
+        .response("201", answer(kind, "It has been made"))
+        .build()
+}
+
+pub(super) fn show(kind: ConnectionType) -> Operation {
+    operation(kind, "Show", None)
+        .parameter(name_parameter(kind))
+        .response("200", answer(kind, "The connection"))
+        .build()
+}
+
+pub(super) fn update(kind: ConnectionType) -> Operation {
+    operation(kind, "Update", Some("The change is in force when the answer is sent."))
+        .parameter(name_parameter(kind))
+        .request_body(Some(body(&format!("{}Change", words(kind).schema))))
+        .response("204", ResponseBuilder::new().description("It has been changed").build())
+        .build()
+}
+
+pub(super) fn delete(kind: ConnectionType) -> Operation {
+    operation(kind, "Delete", Some("It is out of force when the answer is sent."))
+        .parameter(name_parameter(kind))
+        .response("204", ResponseBuilder::new().description("It has been deleted").build())
+        .build()
+}
+
+/// The schemas of a type: made, changed, shown, and shown alone.
+pub(super) fn schemas(kind: ConnectionType) -> Vec<(String, RefOr<Schema>)> {
+    let name = words(kind).schema;
+    vec![
+        (format!("New{name}"), made(kind).into()),
+        (format!("{name}Change"), changed(kind).into()),
+        (name.to_owned(), shown(kind).into()),
+        (format!("{name}Answer"), shown_alone(kind).into()),
+    ]
+}
+
+fn made(kind: ConnectionType) -> Object {
+    let Words { article, name, secret, text, .. } = words(kind);
+    let mut schema = narrowed(StaticMembers::schema(), &members(kind));
+    schema.description = Some(format!("{} connection that is to be made.", capitalized(article)));
+    let mut example = json!({"name": name, "allowed_domain": "api.example.com"});
+    if let Value::Object(example) = &mut example {
+        example.insert(kind.secret_member().to_owned(), secret.into());
+        example.extend(kind.text_member().map(|member| (member.to_owned(), text.into())));
+    }
+    schema.example = Some(example);
+    schema
+}
+
+/// The name and the allowed domain are not described: they never change.
+fn changed(kind: ConnectionType) -> Object {
+    let text = kind.text_member();
+    let own: Vec<_> = text.into_iter().chain([kind.secret_member()]).collect();
+    let mut schema = narrowed(StaticMembers::schema(), &own);
+    let choice = if text.is_some() { ": at least one of both" } else { "" };
+    schema.description = Some(format!(
+        "What is to change{choice}. The name and the allowed domain may be repeated as they are."
+    ));
+    if text.is_some() {
+        schema.required.clear();
+        schema.min_properties = Some(1);
+    }
+    schema.example = Some(json!({ kind.secret_member(): words(kind).secret }));
+    schema
+}
+
+fn shown(kind: ConnectionType) -> Object {
+    let Words { article, name, .. } = words(kind);
+    let optional = ["declared", "defect"];
+    let mut own = members(kind);
+    own.extend(["created_at", "updated_at"].into_iter().chain(optional));
+    let mut schema = narrowed(StaticConnection::schema(), &own);
+    schema.description =
+        Some(format!("{} connection. Its secret is never shown.", capitalized(article)));
+    schema.required = schema.properties.keys().cloned().collect();
+    schema.required.retain(|member| !optional.contains(&member.as_str()));
+    if let Some(RefOr::T(Schema::Object(member))) = schema.properties.get_mut("name") {
+        member.example = Some(name.into());
+    }
+    schema
+}
+
+fn shown_alone(kind: ConnectionType) -> Object {
+    ObjectBuilder::new()
+        .description(Some("The answer that has one connection in it."))
+        .property(kind.as_str(), Ref::from_schema_name(words(kind).schema))
+        .required(kind.as_str())
+        .build()
+}
+
+/// The part of a schema that has these members alone.
+fn narrowed(schema: RefOr<Schema>, members: &[&str]) -> Object {
+    let RefOr::T(Schema::Object(mut object)) = schema else { return Object::new() };
+    object.properties.retain(|member, _| members.contains(&member.as_str()));
+    object.required.retain(|member| members.contains(&member.as_str()));
+    object
+}
+
+fn operation(
+    kind: ConnectionType,
+    verb: &str,
+    description: Option<&'static str>,
+) -> OperationBuilder {
+    let verb_alone = verb.to_ascii_lowercase();
+    OperationBuilder::new()
+        .tag("connections")
+        .summary(Some(format!("{verb} {} connection", words(kind).article)))
+        .description(description)
+        .operation_id(Some(format!("{verb_alone}_{kind}")))
+        .parameter(parameter("integration", "Name of the integration", "my_integration"))
+}
+
+fn name_parameter(kind: ConnectionType) -> Parameter {
+    parameter("name", "Name of the connection", words(kind).name)
+}
+
+fn parameter(name: &str, description: &str, example: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .description(Some(description))
+        .required(Required::True)
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .example(Some(example.into()))
+        .build()
+}
+
+fn body(schema: &str) -> RequestBody {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    RequestBodyBuilder::new()
+        .content("application/json", content)
+        .required(Some(Required::True))
+        .build()
+}
+
+fn answer(kind: ConnectionType, description: &str) -> Response {
+    let schema = format!("{}Answer", words(kind).schema);
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    ResponseBuilder::new().description(description).content("application/json", content).build()
+}

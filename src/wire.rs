@@ -1,0 +1,43 @@
+//! The JSON of the management API: each request and each answer, once.
+//!
+//! Owns the names of members, their order and the reading of a request; promises that a request is
+//! read whole, with everything in its shape that is wrong; and must never know a rule of the model
+//! nor who asks.
+
+mod audit;
+mod ca;
+mod client;
+mod connection;
+mod error;
+mod explain;
+mod flow;
+mod key;
+mod member;
+mod oauth_connection;
+mod page;
+mod read;
+mod secret;
+mod server;
+mod token;
+
+pub use self::audit::{AuditEntry, AuditTrail};
+pub use self::ca::{CaRotationRequest, NextCa, NextCaAnswer};
+pub use self::client::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange};
+pub use self::connection::{ConnectionPage, StaticAnswer, StaticConnection, StaticMembers};
+pub use self::error::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
+pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
+pub use self::flow::{AccountTokenRequest, AccountTokens, FlowAnswer, NewFlow};
+pub use self::key::{KeyRotation, MasterKey, MasterKeys};
+pub use self::member::{Member, MemberValue};
+pub use self::oauth_connection::{AccessCode, DomainBinding, OAuthConnection, OAuthItem};
+pub use self::page::PageMeta;
+pub use self::read::{Document, MAX_MEMBERS, MalformedBody, Request, Shape, printable_name, read};
+pub use self::secret::{REDACTED, Redacted};
+pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
+pub use self::token::{CreatedTokenAnswer, CreatedTokenView, NewToken, TokenPage, TokenView};
+
+/// Tells whether a member that is there only when it is true is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}

@@ -1,0 +1,136 @@
+//! Static connections, and the list of all connections (ZIS spec §4.1 to §4.4).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::{Array, ArrayBuilder, Ref};
+
+use super::{Member, OAuthItem, PageMeta, Redacted, Request, is_false};
+use crate::secret::Secret;
+
+/// What a static connection is made of, and what of it is to change: of these members, those of its
+/// type.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StaticMembers {
+    /// Unique within the integration across all types; never changes.
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    #[schema(required = true, value_type = String, min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    pub name: Member<String>,
+    /// Where the secret may be sent: a host name, or `*.` and a name for it and all names below;
+    /// never changes.
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    #[schema(
+        required = true,
+        value_type = String,
+        min_length = 3,
+        max_length = 253,
+        pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+    )]
+    pub allowed_domain: Member<String>,
+    /// The header that carries the key.
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+    pub header_name: Member<String>,
+    /// The key, sent as it is.
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+    pub api_key: Member<Secret>,
+    /// The user name; it is shown, so it must not be secret.
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192)]
+    pub username: Member<String>,
+    /// The password.
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+    pub password: Member<Secret>,
+    /// The token, sent as `Authorization: Bearer` and the token.
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+    pub token: Member<Secret>,
+}
+
+impl Request for StaticMembers {
+    const READ_ONLY: &'static [&'static str] = &["created_at", "defect", "updated_at"];
+}
+
+/// A static connection as it is shown: of these members, those of its type. Its secret is never
+/// shown.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct StaticConnection {
+    /// Where the secret may be sent.
+    #[schema(example = "api.example.com")]
+    pub allowed_domain: String,
+    /// Always `*****`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "*****")]
+    pub api_key: Option<Redacted>,
+    /// When it was made (RFC 3339, UTC).
+    #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
+    pub created_at: String,
+    /// Only there, and true, when the configuration declares the connection.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub declared: bool,
+    /// Only there when the connection can't be used: what is wrong with it, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub defect: Option<String>,
+    /// The header that carries the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "x-api-key")]
+    pub header_name: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Always `*****`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "*****")]
+    pub password: Option<Redacted>,
+    /// Always `*****`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "*****")]
+    pub token: Option<Redacted>,
+    /// When it was last changed (RFC 3339, UTC).
+    #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
+    pub updated_at: String,
+    /// The user name, which is not secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "john.doe@example.com")]
+    pub username: Option<String>,
+}
+
+/// The answer that has one static connection in it, under the name of its type.
+pub type StaticAnswer = BTreeMap<String, StaticConnection>;
+
+/// A page of connections. They are listed by their names across all types, then sorted into one
+/// array for each type.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Page)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ConnectionPage {
+    #[schema(schema_with = array_of_api_key)]
+    pub api_key: Vec<StaticConnection>,
+    #[schema(schema_with = array_of_basic_auth)]
+    pub basic_auth: Vec<StaticConnection>,
+    #[schema(schema_with = array_of_bearer_token)]
+    pub bearer_token: Vec<StaticConnection>,
+    pub meta: PageMeta,
+    pub oauth: Vec<OAuthItem>,
+}
+
+fn array_of_api_key() -> Array {
+    array_of("ApiKey")
+}
+
+fn array_of_basic_auth() -> Array {
+    array_of("BasicAuth")
+}
+
+fn array_of_bearer_token() -> Array {
+    array_of("BearerToken")
+}
+
+/// The schemas of single types are drawn from [`StaticConnection`] where their paths are described.
+fn array_of(schema: &str) -> Array {
+    ArrayBuilder::new().items(Ref::from_schema_name(schema)).build()
+}

@@ -1,0 +1,213 @@
+//! A member of a request, as it was given: whether its type is right is told, and nothing is
+//! refused yet, so that one answer can list every fault.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use super::secret::in_clear;
+use crate::secret::Secret;
+
+/// A member of a request.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Member<T> {
+    /// It was left out.
+    #[default]
+    Absent,
+    /// It is null.
+    Null,
+    /// It has a value of its type.
+    Given(T),
+    /// It has a value of another type, which the words name.
+    Unfit(&'static str),
+}
+
+/// A value that a member can have.
+pub trait MemberValue: Sized {
+    /// The type of such values, in words.
+    const TYPE: &'static str;
+
+    /// The value that a text stands for.
+    #[must_use]
+    fn of_text(_text: &str) -> Option<Self> {
+        None
+    }
+
+    /// The value that true or false stands for.
+    #[must_use]
+    fn of_flag(_flag: bool) -> Option<Self> {
+        None
+    }
+
+    /// The value that a list of texts stands for.
+    #[must_use]
+    fn of_list(_list: Vec<String>) -> Option<Self> {
+        None
+    }
+
+    /// Writes the value.
+    ///
+    /// # Errors
+    /// The serializer's own.
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+}
+
+impl<T> Member<T> {
+    /// Tells whether it was left out.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Tells whether there is anything but null.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        matches!(self, Self::Given(_) | Self::Unfit(_))
+    }
+}
+
+impl Member<Secret> {
+    /// Tells whether it is what stands for a hidden secret.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        matches!(self, Self::Given(secret) if secret.expose() == super::REDACTED.as_bytes())
+    }
+}
+
+impl MemberValue for String {
+    const TYPE: &'static str = "a text";
+
+    fn of_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl MemberValue for Secret {
+    const TYPE: &'static str = "a text";
+
+    fn of_text(text: &str) -> Option<Self> {
+        Some(Self::new(text))
+    }
+
+    /// Writes it in clear: a request is how a secret comes to the server.
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        in_clear::serialize(self, serializer)
+    }
+}
+
+impl MemberValue for bool {
+    const TYPE: &'static str = "true or false";
+
+    fn of_flag(flag: bool) -> Option<Self> {
+        Some(flag)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(*self)
+    }
+}
+
+impl MemberValue for Vec<String> {
+    const TYPE: &'static str = "a list of texts";
+
+    fn of_list(list: Vec<String>) -> Option<Self> {
+        Some(list)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self)
+    }
+}
+
+impl<T: MemberValue> From<T> for Member<T> {
+    fn from(value: T) -> Self {
+        Self::Given(value)
+    }
+}
+
+impl<T: MemberValue> From<Option<T>> for Member<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Absent, Self::Given)
+    }
+}
+
+impl From<&str> for Member<String> {
+    fn from(text: &str) -> Self {
+        Self::Given(text.to_owned())
+    }
+}
+
+impl From<Option<&str>> for Member<String> {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or(Self::Absent, Self::from)
+    }
+}
+
+impl<T: MemberValue> Serialize for Member<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Given(value) => value.write(serializer),
+            Self::Absent | Self::Null | Self::Unfit(_) => serializer.serialize_unit(),
+        }
+    }
+}
+
+impl<'de, T: MemberValue> Deserialize<'de> for Member<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MemberVisitor(PhantomData))
+    }
+}
+
+struct MemberVisitor<T>(PhantomData<T>);
+
+impl<'de, T: MemberValue> Visitor<'de> for MemberVisitor<T> {
+    type Value = Member<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<Member<T>, E> {
+        Ok(Member::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Member<T>, E> {
+        Ok(T::of_flag(flag).map_or(Member::Unfit("true or false"), Member::Given))
+    }
+
+    fn visit_u64<E>(self, _number: u64) -> Result<Member<T>, E> {
+        Ok(Member::Unfit("a number"))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Member<T>, E> {
+        Ok(T::of_text(text).map_or(Member::Unfit("a text"), Member::Given))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Member<T>, A::Error> {
+        let mut texts = Some(Vec::new());
+        while let Some(item) = list.next_element::<Member<String>>()? {
+            texts = match (texts, item) {
+                (Some(mut texts), Member::Given(text)) => {
+                    texts.push(text);
+                    Some(texts)
+                }
+                _ => None,
+            };
+        }
+        Ok(match texts {
+            Some(texts) => T::of_list(texts).map_or(Member::Unfit("a list"), Member::Given),
+            None => Member::Unfit("a list of anything else"),
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Member<T>, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Member::Unfit("an object"))
+    }
+}

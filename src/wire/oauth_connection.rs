@@ -1,0 +1,190 @@
+//! Connections by OAuth: the whole, an item of a list, and what a flow has brought. The three differ
+//! in what ZIS leaves out (ZIS spec §4.1, §4.6, §7.5).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::secret::in_clear;
+use super::{Member, Request, is_false};
+use crate::secret::Secret;
+
+/// A connection by OAuth.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct OAuthConnection {
+    /// The access token; `*****` to a token without the scope `write`, or with
+    /// `oauth.redact_tokens`.
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String, example = "ps55XW1CbNj_hKnzwJU3yc968SL39yh3C3Okn1fpC-ThYWDqY2_M5w==")]
+    pub access_token: Secret,
+    /// Where the tokens may be sent; only there when somebody has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "api.example.com")]
+    pub allowed_domain: Option<String>,
+    /// Who began the flow.
+    #[schema(example = "test_user")]
+    pub created_by: String,
+    /// Only there when the connection can't be used: what is wrong with it, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub defect: Option<String>,
+    /// The integration.
+    #[schema(example = "my_integration")]
+    pub integration: String,
+    /// Its name; its uuid where it has no other.
+    #[schema(example = "my_oauth_connection")]
+    pub name: String,
+    /// Only there, and true, when only a new flow helps.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub needs_reauthorization: bool,
+    /// The provider's answer as it came.
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String, example = "{\"access_token\":\"ps55XW1CbNj_hKnzwJU3yc968SL39yh3C3Okn1fpC\"}")]
+    pub oauth_access_token_response_body: Secret,
+    /// The client.
+    #[schema(format = Uuid, example = "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade")]
+    pub oauth_client_uuid: String,
+    /// What stands in the place of the placeholder in the client's URLs.
+    #[schema(example = "foobar")]
+    pub oauth_url_subdomain: String,
+    /// The scope that was granted.
+    #[schema(example = "read write")]
+    pub permission_scope: String,
+    /// Why only a new flow helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reauthorization_reason: Option<String>,
+    /// The refresh token; empty where there is none.
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String, example = "cs95Xaw_F5PKcxO4fQ9bZKklHKncdkXIc9qGrvktPt2elg==")]
+    pub refresh_token: Secret,
+    /// When the access token ends, as YYYY-MM-DDThh:mm:ssZ; null where nobody has said.
+    #[schema(example = "2021-10-01T12:44:22Z", format = DateTime)]
+    pub token_expiry: Option<String>,
+    /// The type that the provider named.
+    #[schema(example = "bearer")]
+    pub token_type: String,
+    /// Which connection it is.
+    #[schema(format = Uuid, example = "ac10a230-0c43-45f8-b221-9e085ce90418")]
+    pub uuid: String,
+    /// The account's number.
+    #[schema(example = 123_456)]
+    pub zendesk_account_id: u64,
+}
+
+/// A connection by OAuth in a list of all connections.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[expect(missing_docs, reason = "its members are those of OAuthConnection")]
+pub struct OAuthItem {
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String)]
+    pub access_token: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_domain: Option<String>,
+    pub created_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub defect: Option<String>,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub needs_reauthorization: bool,
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String)]
+    pub oauth_access_token_response_body: Secret,
+    pub oauth_url_subdomain: String,
+    pub permission_scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reauthorization_reason: Option<String>,
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String)]
+    pub refresh_token: Secret,
+    #[schema(format = DateTime)]
+    pub token_expiry: Option<String>,
+    pub token_type: String,
+    #[schema(format = Uuid)]
+    pub uuid: String,
+}
+
+/// What a flow has brought.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[expect(missing_docs, reason = "most of its members are those of OAuthConnection")]
+pub struct AccessCode {
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String)]
+    pub access_token: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_domain: Option<String>,
+    pub created_by: String,
+    pub integration: String,
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String)]
+    pub oauth_access_token_response_body: Secret,
+    /// Where the browser was sent at the end; empty where it was not.
+    pub origin_oauth_redirect_url: String,
+    pub permission_scope: String,
+    /// What the provider had sent the browser back with; empty where no browser was asked.
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String, example = "code=aPrx&state=CC5j68")]
+    pub raw_callback_params: Secret,
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String)]
+    pub refresh_token: Secret,
+    #[schema(format = DateTime)]
+    pub token_expiry: Option<String>,
+    pub token_type: String,
+    #[schema(format = Uuid)]
+    pub uuid: String,
+    pub zendesk_account_id: u64,
+}
+
+/// The domain of a connection that has none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = Binding, example = json!({"allowed_domain": "api.example.com"}))]
+pub struct DomainBinding {
+    /// Where the tokens may be sent: a host name, or `*.` and a name for it and all names below;
+    /// never changes afterwards.
+    #[schema(
+        required = true,
+        value_type = String,
+        min_length = 3,
+        max_length = 253,
+        pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+    )]
+    pub allowed_domain: Member<String>,
+    /// Its uuid, which never changes.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    pub uuid: Member<String>,
+    /// Its integration, which never changes.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    pub integration: Member<String>,
+    /// Its name, which never changes.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    pub name: Member<String>,
+    /// Who began its flow, which never changes.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    pub created_by: Member<String>,
+    /// Its client, which never changes.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Member::is_absent")]
+    pub oauth_client_uuid: Member<String>,
+}
+
+impl Request for DomainBinding {
+    /// What the provider and the server have said, and may have said otherwise since.
+    const READ_ONLY: &'static [&'static str] = &[
+        "access_token",
+        "defect",
+        "needs_reauthorization",
+        "oauth_access_token_response_body",
+        "oauth_url_subdomain",
+        "permission_scope",
+        "reauthorization_reason",
+        "refresh_token",
+        "token_expiry",
+        "token_type",
+        "zendesk_account_id",
+    ];
+}

@@ -1,0 +1,118 @@
+//! Access tokens (contract §5).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::secret::in_clear;
+use super::{Member, PageMeta, Request};
+use crate::secret::Secret;
+
+/// An access token. Only a digest of its secret is kept.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Token)]
+pub struct TokenView {
+    /// By which it is revoked.
+    #[schema(example = "ac10a230-0c43-45f8-b221-9e085ce90418", format = Uuid)]
+    pub id: String,
+    /// Its name, which logs show.
+    #[schema(example = "ci")]
+    pub name: String,
+    /// The integration that it belongs to, or `*` for all.
+    #[schema(example = "my_integration")]
+    pub integration: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// The only connections that it may use: their names, or `integration.name` under `*`; null
+    /// when it may use all of them.
+    pub connections: Option<Vec<String>>,
+    /// When it was made (RFC 3339, UTC).
+    #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
+    pub created_at: String,
+    /// When it ends (RFC 3339, UTC), if it does.
+    #[schema(example = "2030-01-31T12:00:00.000000Z", format = DateTime)]
+    pub expires_at: Option<String>,
+    /// When it was last used (RFC 3339, UTC), to the minute or so.
+    #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
+    pub last_used_at: Option<String>,
+}
+
+/// An access token that has just been made, with its secret, which is shown this once.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = NewToken)]
+pub struct CreatedTokenView {
+    #[expect(missing_docs, reason = "its members are this one's")]
+    #[serde(flatten)]
+    pub token: TokenView,
+    /// The token itself.
+    #[serde(with = "in_clear")]
+    #[schema(value_type = String, example = "kf_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE", format = Password)]
+    pub secret: Secret,
+}
+
+/// The answer that has a new token in it.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = NewTokenAnswer)]
+pub struct CreatedTokenAnswer {
+    #[expect(missing_docs, reason = "the name says it")]
+    pub token: CreatedTokenView,
+    /// Warnings, such as of listed connections that do not exist yet. Left out where there is nothing
+    /// to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub warnings: Vec<String>,
+}
+
+/// A page of tokens, in the order of their ids.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[schema(as = Tokens)]
+pub struct TokenPage {
+    #[expect(missing_docs, reason = "the name says it")]
+    pub tokens: Vec<TokenView>,
+    #[expect(missing_docs, reason = "the name says it")]
+    pub meta: PageMeta,
+}
+
+/// An access token that is to be made.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = TokenForm, example = json!({"name": "ci", "integration": "my_integration", "scopes": ["read", "proxy"]}))]
+pub struct NewToken {
+    /// Its name, which logs show; no other live token of the integration has it.
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
+    pub name: Member<String>,
+    /// The integration that it belongs to, or `*` for all.
+    #[schema(required = true, value_type = String, pattern = "^(\\*|[a-z0-9_-]{1,64})$")]
+    pub integration: Member<String>,
+    /// What it may do.
+    #[schema(required = true, value_type = Vec<ScopeName>, min_items = 1, inline)]
+    pub scopes: Member<Vec<String>>,
+    /// The only connections that it may use: their names, or `integration.name` under `*`; it may
+    /// use all of them where there is no list.
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 256)]
+    pub connections: Member<Vec<String>>,
+    /// The time when it ends (RFC 3339); without one it does not end. A token that ends
+    /// itself makes none that ends later.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Member<String>,
+}
+
+impl Request for NewToken {}
+
+/// A scope: `read`, for GETs; `write`, for everything that changes; `proxy`, for the data plane;
+/// `admin`, for all of it, and tokens, keys and the audit trail.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the model reads scopes; this lists their names")]
+pub(super) enum ScopeName {
+    #[schema(rename = "read")]
+    Read,
+    #[schema(rename = "write")]
+    Write,
+    #[schema(rename = "proxy")]
+    Proxy,
+    #[schema(rename = "admin")]
+    Admin,
+    #[schema(rename = "zis:read")]
+    ZisRead,
+    #[schema(rename = "zis:write")]
+    ZisWrite,
+}
