@@ -43,12 +43,12 @@ use crate::model::record::new_id;
 use crate::tasks::Tasks;
 use crate::upstream::UpstreamGauges;
 
-/// What the API shows of the process.
+/// The parts of the process that the API serves.
 #[derive(Clone, Debug)]
 pub struct ApiState {
-    /// Where operators ask.
+    /// The management plane's rules.
     pub management: Arc<Management>,
-    /// How often they may ask.
+    /// The rates of operators and of strangers.
     pub rate_limits: Arc<RateLimits>,
     /// The interception CA's leaves.
     pub leaves: Arc<LeafCache>,
@@ -60,13 +60,13 @@ pub struct ApiState {
     pub gauges: Arc<UpstreamGauges>,
     /// The log.
     pub sink: Arc<LogBuffer>,
-    /// Where work goes on that must not be broken off when its caller goes.
+    /// The tasks that go on when their caller is gone.
     pub errands: Tasks,
-    /// Whether browsers reach the API over TLS.
+    /// Tells whether browsers reach the API over TLS.
     pub is_secure: bool,
-    /// Whether the server is going down.
+    /// Tells whether the server is shutting down.
     pub draining: Arc<AtomicBool>,
-    /// Where callers reach the proxy.
+    /// The addresses at which callers reach the proxy.
     pub proxies: Arc<[String]>,
     /// The names by which the API may be called, without a port.
     pub own_hosts: OwnHosts,

@@ -40,39 +40,39 @@ use crate::ledger::Metrics;
 use crate::management::{Management, RateLimits};
 use crate::tasks::Tasks;
 
-/// What the console is made of.
+/// The parts of the process that the console serves.
 #[derive(Clone, Debug)]
 pub struct ConsoleServices {
-    /// Where operators ask.
+    /// The management plane's rules.
     pub management: Arc<Management>,
-    /// How often they may ask.
+    /// The rates of operators and of strangers.
     pub rate_limits: Arc<RateLimits>,
     /// The figures.
     pub metrics: Arc<Metrics>,
-    /// Where work goes on that must not be broken off when its caller goes.
+    /// The tasks that go on when their caller is gone.
     pub errands: Tasks,
-    /// What is told of the process.
+    /// The facts about the process that pages show.
     pub facts: Arc<Facts>,
-    /// Whether browsers reach the console over TLS.
+    /// Tells whether browsers reach the console over TLS.
     pub is_secure: bool,
-    /// Whether the server is going down.
+    /// Tells whether the server is shutting down.
     pub draining: Arc<AtomicBool>,
 }
 
-/// What is told of the process.
+/// The facts about the process that pages show.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// Its name, as it stands in entries.
     pub instance: String,
-    /// Where callers reach the proxy.
+    /// The addresses at which callers reach the proxy.
     pub proxies: Vec<String>,
-    /// Where it keeps things, without a password.
+    /// The store's URL, without a password.
     pub store: String,
     /// Since when it runs.
     pub started: Timestamp,
 }
 
-/// What every page is served from.
+/// The state that every page is served from.
 #[derive(Clone, Debug)]
 struct ConsoleState {
     services: Arc<ConsoleServices>,

@@ -30,7 +30,7 @@ pub use self::authorities::ScheduledSuccessor;
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
 pub use self::data_plane::{BodyPreview, DataPlane, ProbeRequest, ProbeResponse, ProbeTimes};
 pub use self::explain::{Explainer, Explanation, Question, Step};
-pub use self::fault::{About, Fault, NAME_TAKEN, Refused, Scope};
+pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
 pub use self::keys::KeyUse;
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
@@ -81,7 +81,7 @@ impl Management {
         Self { storage, live, data_plane, clock }
     }
 
-    /// Who holds the token with this digest, unless it has ended. Its use is noted.
+    /// Finds the holder of the token with this digest, unless it has expired, and notes its use.
     #[must_use]
     pub fn admit(&self, digest: &TokenDigest) -> Option<Operator> {
         let now = self.clock.now();
@@ -97,7 +97,7 @@ impl Management {
         self.settings().public_url.clone()
     }
 
-    /// Where providers send the browser back to.
+    /// The URL to which providers send the browser back.
     #[must_use]
     pub fn callback_url(&self) -> String {
         format!("{}{}", self.public_url(), oauth::CALLBACK)
@@ -109,7 +109,7 @@ impl Management {
         self.clock.now()
     }
 
-    /// Whether anything is kept, so that something can be made.
+    /// Tells whether there is a store, so that something can be made.
     #[must_use]
     pub fn keeps(&self) -> bool {
         self.storage.is_some()

@@ -20,14 +20,14 @@ mod secret;
 mod server;
 mod token;
 
-pub use self::audit::{AuditEntry, AuditTrail};
+pub use self::audit::{AuditEntries, AuditEntry};
 pub use self::ca::{CaRotationRequest, NextCa, NextCaAnswer};
 pub use self::client::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange};
 pub use self::connection::{ConnectionPage, StaticAnswer, StaticConnection, StaticMembers};
 pub use self::error::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
 pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 pub use self::flow::{AccountTokenRequest, AccountTokens, FlowAnswer, NewFlow};
-pub use self::key::{KeyRotation, MasterKey, MasterKeys};
+pub use self::key::{KeyList, KeyRotation, KeyView};
 pub use self::member::{Member, MemberValue};
 pub use self::oauth_connection::{AccessCode, DomainBinding, OAuthConnection, OAuthItem};
 pub use self::page::PageMeta;

@@ -8,7 +8,7 @@ use super::auth::AuthenticatedOperator;
 use super::error::Error;
 use super::page::{Parameters, StrictPageQuery};
 use crate::management::{AuditPage, Refused};
-use crate::wire::{AuditTrail, PageMeta};
+use crate::wire::{AuditEntries, PageMeta};
 
 /// Read the audit trail
 ///
@@ -20,12 +20,12 @@ use crate::wire::{AuditTrail, PageMeta};
     operation_id = "read_audit",
     tag = "audit",
     params(Parameters),
-    responses((status = 200, description = "A page of entries", body = AuditTrail))
+    responses((status = 200, description = "A page of entries", body = AuditEntries))
 )]
 pub(super) async fn list(
     seat: AuthenticatedOperator,
     asked: StrictPageQuery,
-) -> Result<Json<AuditTrail>, Error> {
+) -> Result<Json<AuditEntries>, Error> {
     let auditing = seat.management.audit_reader(&seat.operator).map_err(refused)?;
     let StrictPageQuery(window) = asked;
     let AuditPage { listing, looked_until, .. } = auditing.list(&window).await.map_err(refused)?;
@@ -36,7 +36,7 @@ pub(super) async fn list(
     let cursors: Vec<_> = positions.iter().map(ToString::to_string).collect();
     let meta = PageMeta::of(cursors.iter().map(String::as_str), listing.has_more);
     let entries = listing.items.into_iter().map(|(_, entry)| entry).collect();
-    Ok(Json(AuditTrail { entries, meta }))
+    Ok(Json(AuditEntries { entries, meta }))
 }
 
 fn refused(refused: Refused) -> Error {

@@ -53,7 +53,7 @@ async fn whole(request: Request) -> Result<Zeroizing<Vec<u8>>, Error> {
     body.map_err(|_elapsed| Error::body_too_slow())?
 }
 
-/// `application/json`, with any parameters; UTF-8 is the only charset that there is (RFC 8259
+/// `application/json`, with any parameters; UTF-8 is the only charset of JSON (RFC 8259
 /// §8.1).
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -90,7 +90,7 @@ fn wipe(data: Bytes) {
 
 /// The largest body, in bytes.
 const MAX_BODY_LEN: usize = 65_536;
-/// How long a body may take.
+/// The time within which a body must arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

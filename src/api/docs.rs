@@ -32,7 +32,7 @@ pub(super) async fn page() -> Response {
     asset("text/html; charset=utf-8", include_str!("docs/page.html"))
 }
 
-/// What the page needs.
+/// The script and the style of the page.
 pub(super) fn assets() -> Router<ApiState> {
     let script = || async { asset("text/javascript; charset=utf-8", include_str!("docs/page.js")) };
     let style = || async { asset("text/css; charset=utf-8", include_str!("docs/page.css")) };

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::error::capitalized;
 use crate::listener::{self, EarlyRefusal};
-use crate::management::{About, Fault, Refused};
+use crate::management::{About, Refused, RequestFault};
 use crate::model::sealed::KeyId;
 use crate::oauth::TokenFailure;
 use crate::rate_limit::RateExceeded;
@@ -144,9 +144,9 @@ impl Error {
         Self { retry_after: Some(1), ..error }
     }
 
-    fn faulty(faults: Vec<Fault>) -> Self {
+    fn faulty(faults: Vec<RequestFault>) -> Self {
         let worded =
-            |fault: Fault| ErrorItem { code: code(fault.about).into(), title: fault.title };
+            |fault: RequestFault| ErrorItem { code: code(fault.about).into(), title: fault.title };
         let errors = faults.into_iter().map(worded).collect();
         Self { status: StatusCode::BAD_REQUEST, errors, retry_after: None }
     }
@@ -215,7 +215,7 @@ fn key_missing(id: KeyId) -> String {
     )
 }
 
-/// The master keys were to be read anew, and nothing has changed.
+/// The master keys were to be read again, and nothing has changed.
 fn not_rotated(why: &str) -> String {
     format!("The master keys were not rotated: {why}")
 }

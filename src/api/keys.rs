@@ -6,7 +6,7 @@ use super::auth::AuthenticatedOperator;
 use super::error::Error;
 use super::page::NoQuery;
 use crate::management::{KeyUse, Refused};
-use crate::wire::{KeyRotation, MasterKey, MasterKeys};
+use crate::wire::{KeyList, KeyRotation, KeyView};
 
 /// List master keys
 #[utoipa::path(
@@ -14,19 +14,19 @@ use crate::wire::{KeyRotation, MasterKey, MasterKeys};
     path = "/api/keyferry/v1/keys",
     operation_id = "list_keys",
     tag = "keys",
-    responses((status = 200, description = "The keys", body = MasterKeys))
+    responses((status = 200, description = "The keys", body = KeyList))
 )]
 pub(super) async fn list(
     seat: AuthenticatedOperator,
     _none: NoQuery,
-) -> Result<Json<MasterKeys>, Error> {
+) -> Result<Json<KeyList>, Error> {
     let keys = seat.management.keys(&seat.operator).await.map_err(refused)?;
-    Ok(Json(MasterKeys { keys: keys.into_iter().map(MasterKey::from).collect() }))
+    Ok(Json(KeyList { keys: keys.into_iter().map(KeyView::from).collect() }))
 }
 
 /// Wrap all records under the newest master key
 ///
-/// The server reads its master keys anew, which must be all that records need, then wraps record after record under the first of them.
+/// The server reads its master keys again, which must be all that records need, then wraps record after record under the first of them.
 /// Requests go on meanwhile. A rotation that was broken off is taken up by the next one.
 #[utoipa::path(
     post,
@@ -43,7 +43,7 @@ pub(super) async fn rotate(operator: AuthenticatedOperator) -> Result<Json<KeyRo
     management.rotate(&operator).await.map(Json).map_err(refused)
 }
 
-impl From<KeyUse> for MasterKey {
+impl From<KeyUse> for KeyView {
     fn from(KeyUse { id, active, present, in_file, records }: KeyUse) -> Self {
         Self { id, active, present, in_file: in_file.filter(|is| *is != present), records }
     }

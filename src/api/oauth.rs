@@ -17,10 +17,10 @@ use super::ApiState;
 use super::error::{Error, Numbered};
 use crate::tasks::Tasks;
 
-/// What OAuth's paths begin with.
+/// The prefix of OAuth's paths.
 pub(super) const PATHS: &str = "/api/services/zis/connections/";
 
-/// What is read of a request on OAuth's paths: the same as elsewhere, refused in family B.
+/// Reads the same as elsewhere, and refuses in family B.
 pub(super) struct Numbers<T>(pub(super) T);
 
 impl<T> FromRequestParts<ApiState> for Numbers<T>
@@ -70,7 +70,7 @@ impl Query {
 const MAX_PARAMETERS: usize = 32;
 
 /// A GET, and not the HEAD that is answered like one elsewhere: what such a request does is done
-/// once, and whoever only looks must not do it (RFC 9110 §9.2.1).
+/// once, and a look must not do it (RFC 9110 §9.2.1).
 pub(super) struct OnlyGet;
 
 impl<S: Sync> FromRequestParts<S> for OnlyGet {
@@ -88,7 +88,7 @@ pub(super) fn is_only_get(path: &str) -> bool {
         || ["oauth/callback", "oauth/start_redirect"].contains(&below)
 }
 
-/// Has work done that goes on when whoever has asked for it goes.
+/// Runs work that goes on when its caller is gone.
 async fn detached<T: Send + 'static>(
     errands: &Tasks,
     work: impl Future<Output = Result<T, Numbered>> + Send + 'static,

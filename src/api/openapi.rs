@@ -15,7 +15,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use self::shared::{NUMBERED, SHARED, Shared};
+use self::shared::{NUMBERED_ERRORS, SHARED_ERRORS, SharedError};
 use super::{oauth, routes};
 use crate::wire::{ErrorBody, NumberedErrors};
 
@@ -42,11 +42,13 @@ fn describe() -> OpenApi {
     let tags =
         TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     document.tags = Some(tags.to_vec());
+    // 1. Each operation has what all have.
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             complete(operation, path);
         }
     }
+    // 2. Errors are schemas, and responses that operations refer to.
     let mut components = document.components.take().unwrap_or_default();
     let mut schemas = Vec::new();
     ErrorBody::schemas(&mut schemas);
@@ -54,7 +56,9 @@ fn describe() -> OpenApi {
     components.schemas.extend(schemas);
     components.schemas.insert(ErrorBody::name().into_owned(), ErrorBody::schema());
     components.schemas.insert(NumberedErrors::name().into_owned(), NumberedErrors::schema());
-    let shared = SHARED.iter().chain(NUMBERED).map(|shared| (shared.name, shared.response()));
+    let shared =
+        SHARED_ERRORS.iter().chain(NUMBERED_ERRORS).map(|shared| (shared.name, shared.response()));
+    // 3. The token.
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("kf_…")
@@ -69,7 +73,7 @@ fn describe() -> OpenApi {
     document
 }
 
-/// What goes without saying in each handler: its errors, and who may use it.
+/// Adds what all operations have in common: their errors, and the token that they take.
 fn complete(operation: &mut Operation, path: &str) {
     if path.starts_with(oauth::PATHS) {
         complete_numbered(operation, path);
@@ -86,7 +90,8 @@ fn complete(operation: &mut Operation, path: &str) {
     let makes = id.starts_with("create_") || id.starts_with("rotate_");
     let conflicts = makes || id.starts_with("update_");
     let takes_none = ["list_keys", "show_server"].contains(&id);
-    for shared in SHARED {
+    // An error belongs to an operation by what the operation takes and does.
+    for shared in SHARED_ERRORS {
         let belongs = match shared.status {
             "400" => has_body || has_query || takes_none || path.contains("{integration}"),
             "401" | "403" | "429" | "500" | "503" => takes_token,
@@ -112,7 +117,7 @@ fn complete_numbered(operation: &mut Operation, path: &str) {
         || path.ends_with("refresh/{integration}")
         || path.ends_with("connections/{integration}");
     let has_body = operation.request_body.is_some();
-    for shared in NUMBERED {
+    for shared in NUMBERED_ERRORS {
         let belongs = match shared.status {
             "401" | "403" | "429" => takes_token || asks_account,
             "404" => names_something || starts,
@@ -126,13 +131,13 @@ fn complete_numbered(operation: &mut Operation, path: &str) {
     finish(operation, path, takes_token);
 }
 
-fn add(operation: &mut Operation, shared: &Shared) {
+fn add(operation: &mut Operation, shared: &SharedError) {
     let reference = Ref::from_response_name(shared.name);
     let known = operation.responses.responses.entry(shared.status.to_owned());
     known.or_insert_with(|| reference.into());
 }
 
-/// What its parameters look like, and who may use it.
+/// Adds the patterns of parameters, and the token.
 fn finish(operation: &mut Operation, path: &str, takes_token: bool) {
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
@@ -147,7 +152,7 @@ fn finish(operation: &mut Operation, path: &str, takes_token: bool) {
     operation.security = Some(if takes_token { vec![requirement] } else { Vec::new() });
 }
 
-/// What a parameter's text must look like, where not every text will do.
+/// The pattern of a parameter, where not every text will do.
 fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
     match parameter {
         "integration" => Some("^[a-z0-9_-]{1,64}$"),

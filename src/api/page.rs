@@ -26,7 +26,7 @@ pub(super) struct NoQuery;
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read by hand, since brackets may be encoded or not")]
 pub(super) struct Parameters {
-    /// How many items the page has at most.
+    /// The largest number of items on the page.
     #[param(rename = "page[size]", minimum = 1, maximum = 100, default = 100)]
     size: Option<u32>,
     /// A cursor, as `meta.after`: the items that follow it. With `page[before]` too, those in

@@ -51,7 +51,7 @@ fn administration() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::server))
 }
 
-/// What needs no token.
+/// The paths that need no token.
 fn server() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(status::health))
@@ -68,7 +68,7 @@ pub(super) fn router() -> Router<ApiState> {
     router.merge(docs::assets())
 }
 
-/// What is described of them.
+/// The description of all paths.
 pub(super) fn description() -> utoipa::openapi::OpenApi {
     described().into_openapi()
 }

@@ -16,7 +16,7 @@ use crate::wire::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
 
 /// Show the server
 ///
-/// Where it is reached, for whoever has a token.
+/// Tells any holder of a token where the server is reached.
 #[utoipa::path(
     get,
     path = "/api/keyferry/v1/server",
@@ -37,7 +37,7 @@ pub(super) async fn server(
     Json(ServerAnswer { server })
 }
 
-/// Whether the process lives
+/// Tell whether the process lives
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -49,7 +49,7 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests are welcome
+/// Tell whether requests are welcome
 ///
 /// Also says whether the store can be written: that alone does not make requests unwelcome.
 #[utoipa::path(

@@ -7,14 +7,14 @@ use maud::{Markup, html};
 
 use super::chart::Past;
 use super::layout::{self, Tab};
-use super::page_context::{Answer, PageContext, PageError};
+use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
 use crate::ledger::TimeWindow;
 use crate::management::{AuditPosition, AuditReader};
 use crate::store::PageRange;
 use crate::wire::AuditEntry;
 
-/// Which entries are shown.
+/// Selects the entries that are shown.
 struct Filter<'a> {
     /// Those of this integration, where not all are.
     integration: Option<&'a str>,
@@ -23,28 +23,28 @@ struct Filter<'a> {
     decision: &'a str,
 }
 
-/// What is on a page.
+/// The entries of a page.
 struct Entries {
     /// Newest first.
     rows: Vec<(AuditPosition, AuditEntry)>,
-    /// Where older ones begin, if there may be any.
+    /// The cursor at which older ones begin, if there may be any.
     oldest: Option<String>,
     /// Up to where these are all.
     newest: Option<AuditPosition>,
 }
 
-/// What has come since.
+/// The entries that have come since.
 struct Arrivals {
     /// Newest first.
     rows: Vec<(AuditPosition, AuditEntry)>,
     /// Up to where these are all.
     until: String,
-    /// Whether there is more beyond.
+    /// Tells whether there is more beyond.
     has_more: bool,
 }
 
 /// The page.
-pub(super) async fn page(context: PageContext) -> Answer {
+pub(super) async fn page(context: PageContext) -> PageResult {
     let filter = Filter::of(&context);
     let entries = entries(&context, &filter).await?;
     let live = context.query("after").is_empty();
@@ -73,7 +73,7 @@ pub(super) async fn page(context: PageContext) -> Answer {
 }
 
 /// The rows of what has happened since; the answer's field [`UNTIL`] says where to look on from.
-pub(super) async fn rows(context: PageContext) -> Answer {
+pub(super) async fn rows(context: PageContext) -> PageResult {
     let Arrivals { rows, until, has_more } = arrivals(&context, &Filter::of(&context)).await?;
     let now = context.management().now();
     let markup = html! { @for (_, entry) in &rows { (row(&context, entry, now)) } };
@@ -113,6 +113,7 @@ async fn entries(context: &PageContext, filter: &Filter<'_>) -> Result<Entries, 
     let after = Some(context.query("after")).filter(|text| !text.is_empty()).map(str::to_owned);
     let mut window = PageRange { after, before: None, limit: AT_ONCE };
     let (mut rows, mut newest) = (Vec::new(), None);
+    // A filter may pass over many entries, so that it takes several pages of the trail.
     for _page in 0..MAX_PAGES_READ {
         let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
         newest = newest.or(pages.newest);

@@ -7,13 +7,13 @@ use super::connection;
 use super::create::{credential_members, credentials};
 use super::fields::{Field, summary};
 use super::form_values::FormValues;
-use super::page_context::{Answer, PageContext, see};
+use super::page_context::{PageContext, PageResult, see};
 use crate::management::ConnectionView;
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 
 /// Replaces the secret, and what goes with it.
-pub(super) async fn replace(context: PageContext, request: Request) -> Answer {
+pub(super) async fn replace(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let kind = connection::kind(&context)?;
     let request = credential_members(kind, &values);
@@ -28,7 +28,7 @@ pub(super) async fn replace(context: PageContext, request: Request) -> Answer {
 }
 
 /// Deletes the connection, if its name was typed.
-pub(super) async fn delete(context: PageContext, request: Request) -> Answer {
+pub(super) async fn delete(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let (kind, name) = (connection::kind(&context)?, context.place("name"));
     if values.text(TYPED).trim() != name {

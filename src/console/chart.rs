@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::status_view;
 use crate::ledger::{Bucket, TimeWindow};
 
-/// What happened in a stretch of time, from the oldest to the newest part.
+/// The history of a stretch of time, from the oldest to the newest part.
 pub(super) struct Past<'a> {
     pub(super) buckets: &'a [Bucket],
     pub(super) window: TimeWindow,
@@ -34,7 +34,7 @@ impl Past<'_> {
         self.figure("Requests", &series, &self.bars(&series), "")
     }
 
-    /// How long it was until answers began.
+    /// The times until answers began.
     pub(super) fn latency(&self) -> Markup {
         let series = [
             Series { class: "p50", name: "median", value: &|bucket| bucket.percentile(50) },

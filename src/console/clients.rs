@@ -9,7 +9,7 @@ use super::connect::grant_type;
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
-use super::page_context::{Answer, PageContext, see};
+use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
 use crate::management::ClientView;
 use crate::model::name::ConnectionName;
@@ -19,9 +19,10 @@ use crate::store::PageRange;
 use crate::wire::{Member, NewOAuthClient, OAuthClientChange};
 
 /// All of them.
-pub(super) async fn list(context: PageContext) -> Answer {
+pub(super) async fn list(context: PageContext) -> PageResult {
     let after = Some(context.query("after")).filter(|name| !name.is_empty()).map(str::to_owned);
     let window = PageRange { after, before: None, limit: PER_PAGE };
+    // One page of clients, in the order of their names.
     let listing = context.read_access()?.list_clients(&window).await;
     let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|client| client.record().name.to_string());
@@ -51,13 +52,13 @@ pub(super) async fn list(context: PageContext) -> Answer {
 }
 
 /// The form of a new one.
-pub(super) async fn fields(context: PageContext) -> Answer {
+pub(super) async fn fields(context: PageContext) -> PageResult {
     let _may = context.write_access()?;
     Ok(form(&context, &FormValues::default(), StatusCode::OK))
 }
 
 /// Makes it.
-pub(super) async fn create(context: PageContext, request: Request) -> Answer {
+pub(super) async fn create(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let request = NewOAuthClient {
         name: values.member("name"),
@@ -83,12 +84,12 @@ pub(super) async fn create(context: PageContext, request: Request) -> Answer {
 }
 
 /// One of them.
-pub(super) async fn show(context: PageContext) -> Answer {
+pub(super) async fn show(context: PageContext) -> PageResult {
     page(&context, &FormValues::default()).await
 }
 
 /// Changes it.
-pub(super) async fn change(context: PageContext, request: Request) -> Answer {
+pub(super) async fn change(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let request = OAuthClientChange {
         client_id: values.member_if_any("client_id"),
@@ -111,7 +112,7 @@ pub(super) async fn change(context: PageContext, request: Request) -> Answer {
 }
 
 /// Deletes it and its connections, if its name was typed.
-pub(super) async fn delete(context: PageContext, request: Request) -> Answer {
+pub(super) async fn delete(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let uuid = context.place("uuid");
     let shown = context.read_access()?.show_client(uuid).await;
@@ -175,8 +176,9 @@ fn form(context: &PageContext, values: &FormValues, status: StatusCode) -> Respo
     context.page_with(status, Tab::Clients, "Create an OAuth client", &markup)
 }
 
-async fn page(context: &PageContext, values: &FormValues) -> Answer {
+async fn page(context: &PageContext, values: &FormValues) -> PageResult {
     let (reading, uuid) = (context.read_access()?, context.place("uuid"));
+    // The client, and the connections that go with it when it is deleted.
     let shown = reading.show_client(uuid).await.map_err(|refused| context.refuse(refused))?;
     let going = reading.of_client(uuid).await.map_err(|refused| context.refuse(refused))?;
     let record = shown.record();
@@ -235,6 +237,7 @@ fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) ->
         record.token_url.as_str(),
         record.default_scopes.as_ref(),
     ];
+    // The form of a new client, filled with what is kept; but the secret is never shown.
     let mut fields: Vec<_> =
         of_client().into_iter().filter(|field| CHANGING.contains(&field.name)).collect();
     for (field, value) in fields.iter_mut().zip(current) {

@@ -14,7 +14,7 @@ use super::create::common;
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::layout::{self, Tab};
-use super::page_context::{Answer, PageContext, PageError, see};
+use super::page_context::{PageContext, PageError, PageResult, see};
 use super::status_view;
 use crate::management::{AnyConnection, ClientView, OAuthConnectionView, Refused, StartedFlow};
 use crate::model::oauth::grant::GrantType;
@@ -26,8 +26,9 @@ pub(super) async fn fields(
     context: &PageContext,
     values: &FormValues,
     status: StatusCode,
-) -> Answer {
+) -> PageResult {
     let clients = clients(context).await?;
+    // Without a client there is nothing to begin a flow with.
     if clients.is_empty() {
         let markup = html! {
             h1 { "Create a connection: OAuth 2.0" }
@@ -49,7 +50,7 @@ pub(super) async fn fields(
             a href=(context.path("/connections/new")) { "Create" }
         }
         h1 { "Create a connection: OAuth 2.0" }
-        p { "You are led to the provider, sign in there, and come back here. A client with client credentials gets its tokens at once." }
+        p { "You’ll be redirected to the provider, sign in there, and come back here. A client with client credentials gets its tokens at once." }
         (summary(values, &fields))
         form.stack method="post" action=(context.path("/connections/new/oauth")) {
             (context.mark())
@@ -65,8 +66,8 @@ pub(super) async fn fields(
 }
 
 /// Begins a flow with what was filled in.
-pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Answer {
-    // The API allows it to be set later; whoever is here can set it now.
+pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> PageResult {
+    // The API allows it to be set later; somebody at this page can set it now.
     if values.text("allowed_domain").trim().is_empty() {
         values.fault("allowed_domain: is missing: without one the connection can’t be used");
     }
@@ -103,7 +104,7 @@ fn request(context: &PageContext, values: &FormValues) -> NewFlow {
 }
 
 /// Authorizes the connection again, by the client that it has.
-pub(super) async fn again(context: PageContext, request: Request) -> Answer {
+pub(super) async fn again(context: PageContext, request: Request) -> PageResult {
     context.read(request).await?;
     let AnyConnection::OAuth(view) = connection::find(&context).await? else {
         return Err(context.refuse(Refused::NotFound));
@@ -114,7 +115,7 @@ pub(super) async fn again(context: PageContext, request: Request) -> Answer {
 }
 
 /// Has other tokens asked for now.
-pub(super) async fn refresh(context: PageContext, request: Request) -> Answer {
+pub(super) async fn refresh(context: PageContext, request: Request) -> PageResult {
     context.read(request).await?;
     let refreshed = context.write_access()?.refresh(&connection::pointer(&context)).await;
     refreshed.map_err(|refused| context.refuse(refused))?;
@@ -122,7 +123,7 @@ pub(super) async fn refresh(context: PageContext, request: Request) -> Answer {
 }
 
 /// Sets the domain of a connection that has none.
-pub(super) async fn bind(context: PageContext, request: Request) -> Answer {
+pub(super) async fn bind(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let request = DomainBinding {
         allowed_domain: values.member("allowed_domain"),
@@ -138,7 +139,7 @@ pub(super) async fn bind(context: PageContext, request: Request) -> Answer {
     }
 }
 
-/// What is known of the grant; never a token.
+/// The facts about a grant; never a token.
 pub(super) fn facts(context: &PageContext, authorized: &OAuthConnectionView) -> Markup {
     let (grant, tokens) = (&authorized.grant, authorized.tokens.as_ref());
     let now = context.management().now();
@@ -156,14 +157,14 @@ pub(super) fn facts(context: &PageContext, authorized: &OAuthConnectionView) -> 
             }
             dt { "Refresh token" } dd { (if tokens.refresh_token.is_some() { "kept, and never shown" } else { "none" }) }
         }
-        dt { "Authorised" } dd { (status_view::time(grant.authorized_at)) " by " (grant.created_by) }
+        dt { "Authorized" } dd { (status_view::time(grant.authorized_at)) " by " (grant.created_by) }
         @if let Some(lapse) = &grant.lapse {
             dt { "Ended" } dd { (status_view::time(lapse.since)) ": " (lapse.reason.as_sentence()) }
         }
     }
 }
 
-/// What can be done with a grant.
+/// The section with the actions on a grant.
 pub(super) fn section(
     context: &PageContext,
     authorized: &OAuthConnectionView,
@@ -183,7 +184,7 @@ pub(super) fn section(
                     }
                     form method="post" action=(connection::path(context, "/again")) {
                         (context.mark())
-                        button class=(if authorized.needs_reauthorization { "" } else { "quiet" }) type="submit" { "Authorise again" }
+                        button class=(if authorized.needs_reauthorization { "" } else { "quiet" }) type="submit" { "Authorize again" }
                     }
                 }
                 @if authorized.allowed_domain.is_none() {
@@ -199,7 +200,7 @@ pub(super) fn section(
     }
 }
 
-/// What a type of grant is called.
+/// The name of a grant type, for people.
 pub(super) fn grant_type(kind: GrantType) -> &'static str {
     match kind {
         GrantType::AuthorizationCode => "Authorization code",
@@ -229,14 +230,14 @@ async fn go_on(
     Ok(layout::html(&page).into_response())
 }
 
-/// Where the browser comes back to.
+/// The URL that the browser comes back to.
 fn landing(context: &PageContext, name: &str) -> String {
     let mut query = Serializer::new(String::new());
     query.append_pair("integration", context.integration()).append_pair("connection", name);
     format!("{}/console/connected?{}", context.management().public_url(), query.finish())
 }
 
-/// Has a client get its own first tokens. That goes on when whoever has asked goes.
+/// Has a client get its own first tokens. That goes on when its caller is gone.
 async fn exchange(context: &PageContext, name: &str, code: String) -> Result<Response, Refused> {
     let (done, result) = oneshot::channel();
     let (management, operator) = (Arc::clone(context.management()), context.operator.clone());
@@ -277,7 +278,7 @@ fn of_flow<'a>(choices: &'a [(&'a str, &'a str)]) -> [Field<'a>; 3] {
         Field {
             name: "oauth_url_subdomain",
             label: "Subdomain",
-            hint: "What stands in the place of {subdomain} in the client’s URLs, if it has any.",
+            hint: "The value of {subdomain} in the client’s URLs, if they have it.",
             need: Need::Never,
             ..Field::default()
         },
@@ -298,5 +299,5 @@ fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
 
-/// How many clients can be chosen from.
+/// The number of clients that can be chosen from.
 const MAX_OFFERED_CLIENTS: u32 = 500;

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::errors::ErrorPage;
 use super::form_values::FormValues;
 use super::layout::Tab;
-use super::page_context::{Answer, PageContext, PageError};
+use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
 use super::{change, connect, snippets};
 use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
@@ -13,7 +13,7 @@ use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 
 /// The page of a connection.
-pub(super) async fn show(context: PageContext) -> Answer {
+pub(super) async fn show(context: PageContext) -> PageResult {
     let found = find(&context).await?;
     Ok(page(&context, &found, &FormValues::default()))
 }
@@ -63,6 +63,7 @@ pub(super) fn page(
 ) -> axum::response::Response {
     let name = context.place("name");
     let standing = context.read_access().ok().and_then(|reading| reading.status_of(name));
+    // What the configuration declares is shown, and can't be changed here.
     let declared = matches!(found, AnyConnection::Static(shown) if shown.declared);
     let markup = html! {
         p.way { a href=(context.path("/connections")) { "Connections" } }

@@ -10,7 +10,7 @@ use super::connection::kind;
 use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::{self, Tab};
-use super::page_context::{Answer, PageContext, see};
+use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
 use crate::management::Refused;
 use crate::model::connection::ConnectionType;
@@ -19,7 +19,7 @@ use crate::model::origin::HostName;
 use crate::wire::StaticMembers;
 
 /// The choice of a type.
-pub(super) async fn choose(context: PageContext) -> Answer {
+pub(super) async fn choose(context: PageContext) -> PageResult {
     let _may = context.write_access()?;
     let choices = [
         (ConnectionType::ApiKey, "A key in a header of your choice, as X-Api-Key."),
@@ -44,7 +44,7 @@ pub(super) async fn choose(context: PageContext) -> Answer {
 }
 
 /// The fields of a type.
-pub(super) async fn fields(context: PageContext) -> Answer {
+pub(super) async fn fields(context: PageContext) -> PageResult {
     let _may = context.write_access()?;
     let kind = kind(&context)?;
     if kind == ConnectionType::OAuth {
@@ -55,7 +55,7 @@ pub(super) async fn fields(context: PageContext) -> Answer {
 }
 
 /// Makes the connection.
-pub(super) async fn create(context: PageContext, request: Request) -> Answer {
+pub(super) async fn create(context: PageContext, request: Request) -> PageResult {
     let kind = kind(&context)?;
     let mut values = context.read(request).await?;
     if kind == ConnectionType::OAuth {
@@ -81,15 +81,15 @@ pub(super) async fn create(context: PageContext, request: Request) -> Answer {
     }
 }
 
-/// What has the name already, as far as the token may see it.
+/// Names what has the name already, as far as the token may see it.
 fn taken(context: &PageContext, values: &FormValues, refused: &Refused) -> Option<String> {
     let Refused::Taken = refused else { return None };
     let other = context.read_access().ok()?.status_of(values.text("name"))?;
     Some(format!("name: is taken by a connection of the type {}", status_view::kind(other.kind)))
 }
 
-/// Which hosts a domain covers, while it is typed.
-pub(super) async fn preview(context: PageContext) -> Answer {
+/// Shows the hosts that a domain covers, while it is typed.
+pub(super) async fn preview(context: PageContext) -> PageResult {
     let entered = context.query("value").trim();
     let markup = match AllowedDomain::parse(entered) {
         _ if entered.is_empty() => html! {},
@@ -144,7 +144,7 @@ fn shown(
     context.page_with(status, Tab::Connections, &title, &markup)
 }
 
-/// What every connection has.
+/// The fields that every connection has.
 pub(super) fn common(preview: &str) -> [Field<'_>; 2] {
     [
         Field {
@@ -163,7 +163,7 @@ pub(super) fn common(preview: &str) -> [Field<'_>; 2] {
     ]
 }
 
-/// What was filled in of the members that a type has of its own; an empty field counts as none.
+/// Reads the members that a type has of its own; an empty field counts as none.
 pub(super) fn credential_members(kind: ConnectionType, values: &FormValues) -> StaticMembers {
     let mut members = StaticMembers::default();
     match kind {
@@ -182,7 +182,7 @@ pub(super) fn credential_members(kind: ConnectionType, values: &FormValues) -> S
     members
 }
 
-/// What a type has beside it.
+/// The fields that a type has beside them.
 pub(super) fn credentials(kind: ConnectionType) -> Vec<Field<'static>> {
     let secret = |name, label| Field {
         name,

@@ -6,11 +6,11 @@ use maud::{Markup, html};
 
 use super::{layout, status_view};
 use crate::error::capitalized;
-use crate::management::{Fault, Refused};
+use crate::management::{Refused, RequestFault};
 use crate::oauth::TokenFailure;
 use crate::rate_limit::RateExceeded;
 
-/// What has happened, and who must do what.
+/// A page that says what has happened, and who must do what.
 #[derive(Clone, Debug)]
 pub(super) struct ErrorPage {
     pub(super) status: StatusCode,
@@ -23,7 +23,7 @@ impl ErrorPage {
         Self { status, title, words: std::borrow::Cow::Borrowed(words) }
     }
 
-    /// What management's refusal means.
+    /// Explains a refusal of management.
     pub(super) fn of(refused: Refused) -> Self {
         match refused {
             Refused::AuthorityConfigured | Refused::KeysFromEnvironment => Self::new(
@@ -49,7 +49,7 @@ impl ErrorPage {
             Refused::KeysNeeded(why) | Refused::KeysUnreadable(why) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 title: "The master keys can’t be read",
-                words: format!("The operator of the server must mend this: {why}").into(),
+                words: format!("The operator of the server must fix this: {why}").into(),
             },
             Refused::KeyMissing(id) | Refused::Tokens(TokenFailure::KeyMissing(id)) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -60,7 +60,7 @@ impl ErrorPage {
                 status: StatusCode::BAD_GATEWAY,
                 title: "The provider gave no tokens",
                 words: format!(
-                    "{}. If it says so again, look at the OAuth client, or authorise anew.",
+                    "{}. If it says so again, look at the OAuth client, or authorize the connection again.",
                     capitalized(&failure.to_string())
                 )
                 .into(),
@@ -69,7 +69,7 @@ impl ErrorPage {
                 status: StatusCode::FORBIDDEN,
                 title: "Your token may not do this",
                 words: format!(
-                    "It lacks the scope {scope}. Whoever has made it can make you one with that scope."
+                    "It lacks the scope {scope}. The one who created it can create a token with that scope for you."
                 )
                 .into(),
             },
@@ -82,17 +82,17 @@ impl ErrorPage {
             Refused::Malformed => Self::new(
                 StatusCode::BAD_REQUEST,
                 "This is over",
-                "What the request hangs on is not known, or not any more. Begin anew.",
+                "What the request refers to is unknown or has expired. Begin again.",
             ),
             Refused::Mismatch | Refused::OutOfReach => Self::new(
                 StatusCode::FORBIDDEN,
                 "Your token does not reach that far",
-                "It is for another integration, or for some connections only. Whoever has made it can make you one that reaches further.",
+                "It is for another integration, or for some connections only. The one who created it can create one for you that reaches further.",
             ),
             Refused::NoStore => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "This server keeps nothing",
-                "The operator of the server sets store.url to a database, as sqlite:keyferry.db, and starts it anew.",
+                "The operator of the server sets store.url to a database, as sqlite:keyferry.db, and restarts it.",
             ),
             Refused::NotFound => Self::new(
                 StatusCode::NOT_FOUND,
@@ -129,7 +129,7 @@ impl ErrorPage {
         }
     }
 
-    /// Nothing that whoever asks could do anything about.
+    /// A failure that the operator can do nothing about.
     const fn failed() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -160,7 +160,7 @@ pub(super) fn too_many(exceeded: RateExceeded) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, retry, page).into_response()
 }
 
-fn sentence(faults: &[Fault]) -> String {
+fn sentence(faults: &[RequestFault]) -> String {
     let titles: Vec<_> = faults.iter().map(|fault| capitalized(&fault.title)).collect();
     format!("{}.", titles.join(". "))
 }
@@ -176,7 +176,7 @@ pub(super) const FOREIGN: ErrorPage = ErrorPage::new(
 pub(super) const MAY_NOT_SEND: ErrorPage = ErrorPage::new(
     StatusCode::FORBIDDEN,
     "Your token may not do this",
-    "It lacks the scope proxy. Whoever has made it can make you one with that scope.",
+    "It lacks the scope proxy. The one who created it can create a token with that scope for you.",
 );
 
 /// A form that is none.

@@ -13,22 +13,22 @@ pub(super) struct Field<'a> {
     pub(super) label: &'a str,
     pub(super) hint: &'a str,
     pub(super) kind: Kind<'a>,
-    /// What stands in it where nothing was filled in.
+    /// The value where nothing was filled in.
     pub(super) value: &'a str,
     pub(super) need: Need,
 }
 
-/// Whether a field must be filled in.
+/// Says when a field must be filled in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Need {
     #[default]
     Always,
     Never,
-    /// Where this is chosen.
+    /// Required where this is chosen.
     With(&'static str),
 }
 
-/// How a field is filled in.
+/// The way in which a field is filled in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Kind<'a> {
     /// With a host name, or `*.` and one, which is previewed below this path.
@@ -108,7 +108,7 @@ impl Field<'_> {
     }
 }
 
-/// What is wrong with a form and belongs to none of its fields.
+/// Lists the faults of a form that belong to none of its fields.
 pub(super) fn summary(values: &FormValues, fields: &[Field<'_>]) -> Markup {
     let names: Vec<_> = fields.iter().map(|field| field.name).collect();
     let others: Vec<_> = values.other_faults(&names).map(capitalized).collect();

@@ -10,11 +10,11 @@ use http_body_util::{BodyExt as _, Limited};
 use zeroize::Zeroizing;
 
 use super::session::Session;
-use crate::management::{Fault, NAME_TAKEN, Refused};
+use crate::management::{NAME_TAKEN, Refused, RequestFault};
 use crate::secret::Secret;
 use crate::wire::Member;
 
-/// What was filled in, and what was wrong with it.
+/// The values of a form, and what is wrong with them.
 #[derive(Default)]
 pub(super) struct FormValues {
     fields: Vec<(String, Zeroizing<String>)>,
@@ -27,7 +27,7 @@ impl fmt::Debug for FormValues {
     }
 }
 
-/// Why a form counts for nothing.
+/// A form that counts for nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RejectedForm {
     /// It comes from elsewhere, or from a session that is over.
@@ -93,7 +93,7 @@ impl FormValues {
         Self { fields: fields.iter().map(own).collect(), faults: Vec::new() }
     }
 
-    /// What stands in a field; nothing where there is none.
+    /// The value of a field; empty where there is none.
     pub(super) fn text(&self, field: &str) -> &str {
         let found = self.fields.iter().find(|(name, _)| name == field);
         found.map_or("", |(_, value)| value.as_str())
@@ -104,7 +104,7 @@ impl FormValues {
         self.fields.iter().filter(move |(name, _)| name == field).map(|(_, value)| value.as_str())
     }
 
-    /// What stands in a field, as a member of a request.
+    /// The value of a field, as a member of a request.
     pub(super) fn member(&self, field: &str) -> Member<String> {
         self.text(field).into()
     }
@@ -127,11 +127,11 @@ impl FormValues {
     /// Takes up what management finds wrong, so that it is shown beside the fields.
     ///
     /// # Errors
-    /// What is no fault of the form's.
+    /// The refusal, where it is no fault of the form.
     pub(super) fn blame(&mut self, refused: Refused) -> Result<(), Refused> {
         match refused {
             Refused::Faulty(faults) => {
-                self.faults.extend(faults.into_iter().map(|Fault { title, .. }| title));
+                self.faults.extend(faults.into_iter().map(|RequestFault { title, .. }| title));
                 Ok(())
             }
             Refused::Taken => {
@@ -147,13 +147,13 @@ impl FormValues {
         self.faults.push(title.to_owned());
     }
 
-    /// What is wrong with a field.
+    /// The faults of a field.
     pub(super) fn faults_of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
         let of_it = move |title: &'a String| title.strip_prefix(field)?.strip_prefix(": ");
         self.faults.iter().filter_map(of_it)
     }
 
-    /// What is wrong and belongs to none of these fields.
+    /// The faults that belong to none of these fields.
     pub(super) fn other_faults<'a>(
         &'a self,
         fields: &'a [&'a str],
@@ -167,13 +167,13 @@ impl FormValues {
             .filter(move |title| !fields.iter().any(|field| of(title, field)))
     }
 
-    /// Whether anything is wrong.
+    /// Tells whether anything is wrong.
     pub(super) fn is_faulty(&self) -> bool {
         !self.faults.is_empty()
     }
 }
 
-/// Whether a page of our own sends this, as far as the browser says so: a page by the name that the
+/// Tells whether a page of our own sends this, as far as the browser says so: by the name that the
 /// request calls us by, or by our public one, where something between us writes another. All
 /// browsers of today say so in one way or the other; the mark of the session holds for the rest.
 fn is_ours(uri: &Uri, headers: &HeaderMap, public_url: &str) -> bool {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use maud::html;
 
 use super::layout::{self, Tab};
-use super::page_context::{Answer, PageContext, see};
+use super::page_context::{PageContext, PageResult, see};
 use super::{ConsoleState, errors};
 use crate::model::name::IntegrationName;
 
@@ -39,7 +39,7 @@ pub(super) async fn enter(context: PageContext) -> Response {
 }
 
 /// To the integration that was entered.
-pub(super) async fn go(context: PageContext) -> Answer {
+pub(super) async fn go(context: PageContext) -> PageResult {
     let entered = context.query("integration").trim();
     if let Ok(name) = IntegrationName::parse(entered) {
         return Ok(see(&format!("/console/i/{name}/connections")));

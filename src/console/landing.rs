@@ -24,6 +24,7 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
             html! { h1 { "The flow has ended" } p { a href="/console" { "To the console" } } };
         return layout::html(&layout::bare("The flow has ended", &markup));
     };
+    // The flow has ended well, or not: either way the page leads on.
     let error = value("error");
     if error.is_empty() {
         let path =
@@ -31,7 +32,7 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
         let onwards = html! { meta http-equiv="refresh" content=(format!("0;url={path}")); };
         let body = html! { main.bare #main {
             h1 { "Connected" }
-            p { "You are led to the connection." }
+            p { "You’ll be redirected to the connection." }
             p { a.button href=(path) { "Go to " (connection.as_str()) } }
         } };
         return layout::html(&layout::document_with("Connected", &onwards, &body));

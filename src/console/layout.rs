@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::page_context::PageContext;
 use crate::management::Scope;
 
-/// Where in the console a page belongs.
+/// The part of the console that a page belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Tab {
     Connections,
@@ -44,7 +44,7 @@ pub(super) fn around(context: &PageContext, tab: Tab, title: &str, markup: &Mark
     document(title, &body)
 }
 
-/// A page for whoever has not signed in.
+/// A page for somebody who has not signed in.
 pub(super) fn bare(title: &str, markup: &Markup) -> Markup {
     document(title, &html! { main.bare #main { (markup) } })
 }
@@ -127,7 +127,7 @@ fn tabs(context: &PageContext, current: Tab) -> Markup {
     }
 }
 
-/// What was done just now, by its word in the address.
+/// Says what was done just now, by its word in the address.
 fn done(word: &str) -> Markup {
     let said = DONE.into_iter().find(|(known, _)| *known == word);
     html! { @if let Some((_, sentence)) = said { p.notice role="status" { (sentence) } } }
@@ -143,8 +143,8 @@ const DONE: [(&str, &str); 10] = [
     ("client-created", "The OAuth client is there. Connect it to make a connection."),
     ("client-changed", "The OAuth client was changed."),
     ("client-deleted", "The OAuth client is deleted, and its connections with it."),
-    ("revoked", "The token is revoked. Whoever has it is refused from now on."),
+    ("revoked", "The token is revoked. Requests with it are refused from now on."),
 ];
 
-/// How many integrations are offered; others can be typed.
+/// The number of integrations that are offered; others can be typed.
 const MAX_OFFERED_INTEGRATIONS: usize = 200;

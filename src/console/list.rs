@@ -5,14 +5,14 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::layout::Tab;
-use super::page_context::{Answer, PageContext};
+use super::page_context::{PageContext, PageResult};
 use super::status_view;
 use crate::management::{ConnectionStatus, State, StatusFilter, StatusPage};
 use crate::model::connection::ConnectionType;
 use crate::store::PageRange;
 
 /// The list.
-pub(super) async fn list(context: PageContext) -> Answer {
+pub(super) async fn list(context: PageContext) -> PageResult {
     let reading = context.read_access()?;
     let search = search(&context);
     let survey = reading.status_page(&search);
@@ -64,7 +64,7 @@ fn count(survey: &StatusPage) -> String {
     }
 }
 
-/// What to do where there is nothing yet.
+/// Says what to do where there is nothing yet.
 fn nothing(context: &PageContext) -> Markup {
     html! {
         div.empty {
@@ -151,7 +151,7 @@ fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup
     }
 }
 
-/// Where a connection is shown.
+/// The path at which a connection is shown.
 pub(super) fn path(context: &PageContext, item: &ConnectionStatus) -> String {
     context.path(&format!("/connections/{}/{}", item.kind.as_str(), item.name))
 }

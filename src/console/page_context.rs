@@ -25,13 +25,13 @@ pub(super) struct PageContext {
     pub(super) operator: Operator,
     pub(super) session: Session,
     pub(super) key: Key,
-    /// What stands in the place of names in the path.
+    /// The values of the path's parameters.
     places: HashMap<String, String>,
     query: Vec<(String, String)>,
 }
 
-/// What a handler answers.
-pub(super) type Answer = Result<Response, PageError>;
+/// The answer of a handler.
+pub(super) type PageResult = Result<Response, PageError>;
 
 /// An answer that says why something was not done.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl PageContext {
         self.place("integration")
     }
 
-    /// What stands in the place of a name in the path.
+    /// The value of a path parameter; empty where there is none.
     pub(super) fn place(&self, name: &str) -> &str {
         self.places.get(name).map_or("", String::as_str)
     }
@@ -140,12 +140,12 @@ impl PageContext {
             .map_err(|why| self.refuse(why))
     }
 
-    /// Whether the operator may change connections of the integration.
+    /// Tells whether the operator may change connections of the integration.
     pub(super) fn may_write(&self) -> bool {
         self.management().write_access(&self.operator, self.integration()).is_ok()
     }
 
-    /// Whether the operator may change what is all of the integration's.
+    /// Tells whether the operator may change what is all of the integration's.
     pub(super) fn may_write_all(&self) -> bool {
         let integration = IntegrationName::parse(self.integration());
         self.may_write() && integration.is_ok_and(|name| self.operator.reaches_all_of(&name))
@@ -215,7 +215,7 @@ pub(super) fn see(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
 }
 
-/// Whether a page's script asks, and nobody looks at the answer as a page. The script says so
+/// Tells whether a page's script asks, and nobody looks at the answer as a page. The script says so
 /// itself: browsers do only where there is TLS, or no network.
 pub(super) fn is_fetched(parts: &Parts) -> bool {
     parts.method == Method::GET && parts.headers.contains_key("x-keyferry-fragment")

@@ -31,7 +31,7 @@ pub(super) fn router(state: ConsoleState) -> Router {
         .with_state(state)
 }
 
-/// What is within an integration.
+/// The paths within an integration.
 fn within() -> Router<ConsoleState> {
     let one = "/connections/{type}/{name}";
     let rows = [

@@ -1,5 +1,5 @@
 //! Who has signed in. A session is known by a cookie, of which no more than a digest is kept, and
-//! goes with the token that it was begun with: that is asked about anew with each request.
+//! goes with the token that it was begun with: that is checked again with each request.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,12 +22,12 @@ pub(super) struct Sessions(Mutex<HashMap<Key, Session>>);
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub(super) struct Key([u8; 32]);
 
-/// What a session is good for.
+/// A session of somebody who has signed in.
 #[derive(Clone)]
 pub(super) struct Session {
     /// The token that it was begun with.
     pub(super) token: TokenDigest,
-    /// What each form must show, so that it is known to be one of ours.
+    /// The mark that each form must show, so that it is known to be one of ours.
     pub(super) mark: String,
     begun: Instant,
     seen: Instant,
@@ -47,7 +47,7 @@ impl Sessions {
         let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.lasts(now));
         let ours = sessions.values().filter(|session| session.token == token).count();
-        // Whoever begins many ends their own before anybody else's.
+        // A token that begins many ends its own before those of others.
         let is_too_many = ours >= MAX_SESSIONS_PER_TOKEN;
         if is_too_many || sessions.len() >= MAX_SESSIONS {
             let may_go = sessions.iter().filter(|(_, known)| !is_too_many || known.token == token);
@@ -92,7 +92,7 @@ impl Key {
 }
 
 impl Session {
-    /// Whether a form shows the mark.
+    /// Tells whether a form shows the mark.
     pub(super) fn knows(&self, mark: &str) -> bool {
         verify_slices_are_equal(self.mark.as_bytes(), mark.as_bytes()).is_ok()
     }
@@ -123,7 +123,7 @@ fn random() -> Result<String, random::RandomError> {
 pub(super) const MAX_SESSION_AGE: Duration = Duration::from_hours(8);
 /// Without a request.
 const SESSION_IDLE_TIMEOUT: Duration = Duration::from_mins(30);
-/// With so many the one that was seen longest ago goes.
+/// The number of sessions, beyond which the one that was seen longest ago goes.
 const MAX_SESSIONS: usize = 1000;
 /// Likewise of one token.
 const MAX_SESSIONS_PER_TOKEN: usize = 32;

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use maud::{Markup, html};
 
 use super::form_values::FormValues;
-use super::page_context::{Answer, PageContext, PageError, is_fetched, see};
+use super::page_context::{PageContext, PageError, PageResult, is_fetched, see};
 use super::session::{Key, MAX_SESSION_AGE};
 use super::{ConsoleState, errors, layout};
 use crate::clock::instant;
@@ -23,8 +23,8 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
     layout::html(&shown(&next.unwrap_or_default(), None))
 }
 
-/// Begins a session for whoever shows a token that is good.
-pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request) -> Answer {
+/// Begins a session for a token that is good.
+pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request) -> PageResult {
     let source = request.extensions().get::<ClientAddr>().and_then(|source| source.0);
     let secure = state.services.is_secure;
     let older = cookie(request.headers(), secure);
@@ -35,6 +35,7 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
             let page = layout::html(&layout::bare(errors::FOREIGN.title, &markup));
             PageError::from((errors::FOREIGN.status, page).into_response())
         })?;
+    // 1. The token is good, or the attempt counts against its address.
     let next = values.text("next").to_owned();
     let digest = TokenDigest::of(values.text("token").trim().as_bytes());
     let admitted =
@@ -51,6 +52,7 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
         .rate_limits
         .count_request(&digest, state.services.management.settings().requests_per_minute);
     counted.map_err(|exceeded| PageError::from(errors::too_many(exceeded)))?;
+    // 2. A session begins.
     let begun = state.sessions.begin(digest, instant());
     let begun = begun.map_err(|failed| {
         tracing::error!(error = %chain(&failed), "a sign-in at the console failed: the system gives no random bytes");
@@ -67,7 +69,7 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
 }
 
 /// Ends the session.
-pub(super) async fn sign_out(context: PageContext, request: Request) -> Answer {
+pub(super) async fn sign_out(context: PageContext, request: Request) -> PageResult {
     context.read(request).await?;
     context.state.sessions.end(context.key);
     let secure = context.state.services.is_secure;
@@ -87,7 +89,7 @@ pub(super) fn cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
     }
 }
 
-/// What whoever has not signed in is told.
+/// Leads somebody who has not signed in to the sign-in page.
 pub(super) fn first(parts: &Parts, target: &str) -> Response {
     if is_fetched(parts) {
         return (StatusCode::UNAUTHORIZED, "The session is over; sign in again.\n").into_response();

@@ -61,7 +61,7 @@ const WILD_PYTHON: &str = r#", "X-Zis-Host": "<HOST>""#;
 const WILD_NODE: &str = r#", "x-zis-host": "<HOST>""#;
 const WILD_GO: &str = "\nrequest.Header.Set(\"X-Zis-Host\", \"<HOST>\")";
 
-/// What each is called, what it is about, and how it is written.
+/// The name, the purpose and the text of each snippet.
 const SNIPPETS: [(&str, &str, &str); 8] = [
     (
         "curl",

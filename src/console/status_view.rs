@@ -9,7 +9,7 @@ use crate::management::{ConnectionStatus, RENEWED_WHEN_USED, State};
 use crate::model::connection::{ConnectionType, Defect};
 use crate::model::sealed::KeyId;
 
-/// What admins call a type.
+/// The name of a type, for people.
 pub(super) fn kind(kind: ConnectionType) -> &'static str {
     match kind {
         ConnectionType::ApiKey => "API key",
@@ -47,7 +47,7 @@ pub(super) fn minute(time: Timestamp) -> Markup {
     html! { time datetime=(exact) data-clock="short" { (time.strftime("%H:%M UTC").to_string()) } }
 }
 
-/// How a connection stands, in a word or two and a colour.
+/// Shows the state of a connection in a word or two and a color.
 pub(super) fn state(surveyed: &ConnectionStatus, now: Timestamp) -> Markup {
     html! {
         span class=(format!("state {}", color(surveyed.state))) { (surveyed.state.words()) }
@@ -57,7 +57,7 @@ pub(super) fn state(surveyed: &ConnectionStatus, now: Timestamp) -> Markup {
     }
 }
 
-/// What a state means and who must act, where somebody must.
+/// Says what a state means and who must act, where somebody must.
 pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
     let advice = match state {
         State::KeyMissing(id) => return Some(key_missing(id).into()),
@@ -68,7 +68,7 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
             "The last request was refused because a secret could not be opened. The server’s log names the master key that is missing, or the record that was changed by hand."
         }
         State::Failing("NameUnresolved") => {
-            "The host of the last request has no address. Under a domain with *. it may have been mistyped; else its DNS must be mended."
+            "The host of the last request has no address. Under a domain with *. it may have been mistyped; else its DNS must be fixed."
         }
         State::Failing(_) => {
             "The last request did not come back from the origin. The page Try it shows at which step; Activity shows the requests."
@@ -89,14 +89,14 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
             "The origin says that the credential is not good, or not for what was asked. Replace the secret, or have the account’s rights checked at the origin."
         }
         State::Rejected(_) => {
-            "The origin answered with an error of its own; it must be mended there."
+            "The origin answered with an error of its own; it must be fixed there."
         }
         State::Unused | State::Works => return None,
     };
     Some(advice.into())
 }
 
-/// What is to be done where a master key is missing.
+/// Says what is to be done where a master key is missing.
 pub(super) fn key_missing(id: KeyId) -> String {
     format!(
         "The server lacks the master key {id}, under which the secret is sealed. The operator of the server must add that key to its master keys; the secret itself is sound."
@@ -116,7 +116,7 @@ fn color(state: State) -> &'static str {
     }
 }
 
-/// When a token ends that another can be had for.
+/// Says when a token expires that can be refreshed.
 fn renewed(end: Timestamp, now: Timestamp) -> String {
     let left = end.duration_since(now);
     if left <= SignedDuration::ZERO {

@@ -7,13 +7,14 @@ use jiff::SignedDuration;
 use maud::{Markup, html};
 
 use super::layout::Tab;
-use super::page_context::{Answer, PageContext};
+use super::page_context::{PageContext, PageResult};
 use super::status_view;
 use crate::management::{KeyUse, Scope};
 use crate::store::PageRange;
 
 /// The page.
-pub(super) async fn page(context: PageContext) -> Answer {
+pub(super) async fn page(context: PageContext) -> PageResult {
+    // The keys and instances are for operators of everything.
     let everything = context.operator.may(Scope::Admin) && context.operator.reaches_everything();
     let keys = match context.management().keys(&context.operator).await {
         Ok(keys) => keys,
@@ -108,5 +109,5 @@ fn table(keys: &[KeyUse]) -> Markup {
     }
 }
 
-/// How many requests are looked at.
+/// The number of requests that are looked at.
 const LAST: u32 = 500;

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
-use super::page_context::{Answer, PageContext, PageError, see};
+use super::page_context::{PageContext, PageError, PageResult, see};
 use super::status_view;
 use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN, TokenAdmin};
 use crate::model::record::TokenRecord;
@@ -17,12 +17,12 @@ use crate::store::PageRange;
 use crate::wire::NewToken;
 
 /// Those within reach.
-pub(super) async fn list(context: PageContext) -> Answer {
+pub(super) async fn list(context: PageContext) -> PageResult {
     page(&context, &FormValues::default(), None, StatusCode::OK).await
 }
 
 /// Makes one, and shows it this once.
-pub(super) async fn create(context: PageContext, form: Request) -> Answer {
+pub(super) async fn create(context: PageContext, form: Request) -> PageResult {
     let mut values = context.read(form).await?;
     let request = request(&values, context.management().now());
     match token_admin(&context)?.create(request).await {
@@ -41,7 +41,7 @@ pub(super) async fn create(context: PageContext, form: Request) -> Answer {
 }
 
 /// Revokes one.
-pub(super) async fn revoke(context: PageContext, request: Request) -> Answer {
+pub(super) async fn revoke(context: PageContext, request: Request) -> PageResult {
     context.read(request).await?;
     let revoked = token_admin(&context)?.revoke(context.place("id")).await;
     revoked.map_err(|refused| context.refuse(refused))?;
@@ -66,7 +66,7 @@ fn request(values: &FormValues, now: Timestamp) -> NewToken {
                 let end = now.saturating_add(SignedDuration::from_hours(24 * i64::from(days)));
                 end.unwrap_or(Timestamp::MAX).to_string().into()
             }
-            // What is none of ours is for management to judge, and not a token without end.
+            // Another value is for management to judge, and makes no token without end.
             Err(_) => values.member_if_any("expires_at"),
         },
     }
@@ -80,6 +80,7 @@ async fn page(
 ) -> Result<Response, PageError> {
     let after = Some(context.query("after")).filter(|id| !id.is_empty()).map(str::to_owned);
     let window = PageRange { after, before: None, limit: PER_PAGE };
+    // One page of tokens, and the form of a new one below it.
     let listing = token_admin(context)?.list(&window).await;
     let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|token| token.id);

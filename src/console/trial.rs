@@ -9,14 +9,14 @@ use super::errors;
 use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
-use super::page_context::{Answer, PageContext};
+use super::page_context::{PageContext, PageResult};
 use crate::management::{Explanation, ProbeRequest, ProbeResponse, StatusFilter};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::PageRange;
 use crate::wire::ExplainRequest;
 
 /// The form.
-pub(super) async fn fields(context: PageContext) -> Answer {
+pub(super) async fn fields(context: PageContext) -> PageResult {
     let _may = context.read_access()?;
     let values = FormValues::with(&[
         ("connection", context.query("connection")),
@@ -26,12 +26,13 @@ pub(super) async fn fields(context: PageContext) -> Answer {
 }
 
 /// Explains the request, and sends it where that is wanted and allowed.
-pub(super) async fn attempt(context: PageContext, request: Request) -> Answer {
+pub(super) async fn attempt(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let asking = context
         .management()
         .explainer(&context.operator)
         .map_err(|refused| context.refuse(refused))?;
+    // 1. The request is decided.
     let explanation = match asking.explain(question(&context, &values)) {
         Ok(explanation) => explanation,
         Err(refused) => {
@@ -39,6 +40,7 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> Answer {
             return Ok(page(&context, &values, &html! {}));
         }
     };
+    // 2. It is sent, where that was asked for and is allowed.
     let is_sent = values.text("act") == "send";
     if is_sent && !context.operator.may_send() {
         return Err(context.tell(&errors::MAY_NOT_SEND));
@@ -48,6 +50,7 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> Answer {
     } else {
         None
     };
+    // 3. Both are shown.
     let refused = explanation.refusal.filter(|_| is_sent);
     let outcome = html! {
         @if let Some((code, status)) = refused { (not_sent(&explanation, code, status)) }
@@ -159,7 +162,7 @@ fn known(context: &PageContext) -> (Vec<ConnectionName>, bool) {
     (names, survey.page.has_more)
 }
 
-/// Why a request was not sent that was to be.
+/// Says why a request was not sent.
 fn not_sent(explanation: &Explanation, code: &str, status: u16) -> Markup {
     let rule = explanation.steps.iter().find(|step| step.outcome == "refuse");
     html! {
@@ -219,6 +222,7 @@ fn times(answer: &ProbeResponse) -> Markup {
     let times = answer.times;
     let (own, origin) = (times.own.unwrap_or_default(), times.origin.unwrap_or_default());
     let (connect, tls) = (times.connect.unwrap_or_default(), times.tls.unwrap_or_default());
+    // The parts are laid side by side, as wide as they took.
     let rest = (times.total - own - connect - tls - origin).max(0.0);
     let parts = [
         ("own", "Keyferry, until it left", own),
@@ -285,5 +289,5 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
 
-/// How many connections are offered; others can be typed.
+/// The number of connections that are offered; others can be typed.
 const MAX_OFFERED_CONNECTIONS: u32 = 200;

@@ -2,7 +2,7 @@
 
 use super::Management;
 use super::connections::store_failed;
-use super::fault::{About, Fault, Refused, Scope};
+use super::fault::{About, Refused, RequestFault, Scope};
 use super::listing::{ListPage, cut, reads_backwards};
 use super::operator::Operator;
 use crate::error::chain;
@@ -11,7 +11,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::{AuditBatch, PageRange, Store};
 use crate::wire::AuditEntry;
 
-/// Where an entry stands in the trail.
+/// The position of an entry in the trail.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct AuditPosition {
     batch: i64,
@@ -21,17 +21,17 @@ pub struct AuditPosition {
 /// A page of the trail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditPage {
-    /// What is on it, newest first.
+    /// The entries on it, newest first.
     pub listing: ListPage<(AuditPosition, AuditEntry)>,
-    /// How far was looked, where the search was broken off before the page was full: there may be
-    /// more beyond.
+    /// The position up to which was searched, where the search was broken off before the page was
+    /// full: there may be more beyond.
     pub looked_until: Option<AuditPosition>,
     /// Up to where everything is known, whether it was wanted or not: what comes is newer. `None`
     /// where nothing is there.
     pub newest: Option<AuditPosition>,
 }
 
-/// What a search has come to.
+/// The result of a search.
 struct AuditSearch {
     entries: Vec<(AuditPosition, AuditEntry)>,
     looked_until: Option<AuditPosition>,
@@ -95,8 +95,8 @@ impl AuditReader<'_> {
         Ok(AuditPage { listing, looked_until, newest })
     }
 
-    /// What happened in an integration, or in all of them: for whoever would be told of each
-    /// request there.
+    /// Gives the history of an integration, or of all of them, to an operator who would be told of
+    /// each request there.
     ///
     /// # Errors
     /// [`Refused::OutOfReach`] when that is more than the token reaches.
@@ -138,6 +138,7 @@ impl AuditReader<'_> {
             }
             newest = newest.or_else(|| batches.first().map(AuditPosition::end_of));
             before = batches.last().map(|batch| batch.id);
+            // The page is full, or the trail or the range ends here.
             let past = before.zip(stretch.newer_than).is_some_and(|(id, end)| id < end.batch);
             if found.len() >= enough || before.is_none() || past {
                 return Ok(AuditSearch { entries: found, looked_until: None, newest });
@@ -237,7 +238,7 @@ fn position(parameter: &str, given: Option<&str>) -> Result<Option<AuditPosition
                 "{parameter}: is not a cursor of this list; take meta.after or meta.before of one \
                  of its pages"
             );
-            Refused::Faulty(vec![Fault::new(About::Request, title)])
+            Refused::Faulty(vec![RequestFault::new(About::Request, title)])
         })
     };
     given.map(read).transpose()
@@ -249,8 +250,8 @@ impl std::fmt::Display for AuditPosition {
     }
 }
 
-/// How the trail is read for one page: a busy server fills it out of one batch, a quiet one out of
-/// many. Whoever looks for something rare among much is given what was found so far.
+/// Paces the reading of the trail for one page: a busy server fills it out of one batch, a quiet
+/// one out of many. A search for something rare among much ends with what was found so far.
 #[derive(Default)]
 struct Reads {
     done: u32,
@@ -259,7 +260,7 @@ struct Reads {
 }
 
 impl Reads {
-    /// How many batches to read next; `None` when that was enough.
+    /// The number of batches to read next; `None` when that was enough.
     fn next(&mut self) -> Option<u32> {
         if self.done >= MAX_READS || self.bytes >= MAX_BYTES_READ {
             return None;
@@ -277,11 +278,11 @@ impl Reads {
     }
 }
 
-/// How often the store is asked for one page: some two hundred and fifty batches.
+/// The reads of the store for one page: some two hundred and fifty batches.
 const MAX_READS: u32 = 12;
-/// How much is read for one page.
+/// The bytes that are read for one page.
 const MAX_BYTES_READ: usize = 4 << 20;
-/// At most so many batches at once, as a power of two.
+/// The largest number of batches at once, as a power of two.
 const MAX_BATCHES_LOG2: u32 = 5;
 
 /// A line that no batch has.

@@ -86,7 +86,7 @@ fn make(
     record.map_err(|error| failed(&error))
 }
 
-/// How long a new CA is known before it signs, unless somebody says so.
+/// The time for which a new CA is known before it signs, unless the request says otherwise.
 const DEFAULT_OVERLAP: Duration = Duration::from_hours(7 * 24);
 
 const MAX_OVERLAP: Duration = Duration::from_hours(90 * 24);

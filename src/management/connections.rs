@@ -27,15 +27,15 @@ use crate::wire::{Document, StaticMembers};
 pub struct ConnectionView {
     /// Its name.
     pub name: ConnectionName,
-    /// Where its secret may be sent.
+    /// The hosts that its secret may be sent to.
     pub allowed_domain: AllowedDomain,
     /// Its type, and what of it is not secret.
     pub detail: Detail,
-    /// When it was made; of a declared one, when the configuration was read.
+    /// The time at which it was made; of a declared one, at which the configuration was read.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// Whether the configuration declares it, so that it can't be changed here.
+    /// Tells whether the configuration declares it, so that it can't be changed here.
     pub declared: bool,
     /// The reason why it can't be used, where it can't.
     pub defect: Option<Unusable>,
@@ -98,12 +98,12 @@ impl ReadAccess<'_> {
         shown.filter(|shown| shown.detail.kind() == kind).ok_or(Refused::NotFound)
     }
 
-    /// How a static connection of the store is shown; `None` of one by OAuth.
+    /// Shows a static connection of the store; `None` of one by OAuth.
     pub(super) fn shown(&self, record: &ConnectionRecord) -> Option<ConnectionView> {
         ConnectionView::of(record, self.management.persistence().ok()?.vault().as_ref())
     }
 
-    /// What is declared under this name.
+    /// Finds the declared connection of this name.
     pub(super) fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
         let registry = self.management.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
@@ -117,7 +117,7 @@ impl ReadAccess<'_> {
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
     }
 
-    /// What is out of reach does not exist, and no more does what can't be a name.
+    /// Reads a name. One out of reach does not exist, and neither does one that breaks the rule.
     pub(super) fn name(&self, name: &str) -> Result<ConnectionName, Refused> {
         let name = ConnectionName::parse(name).map_err(|_rule| Refused::NotFound)?;
         let reached = self.operator.reaches(&self.integration, &name);
@@ -138,6 +138,7 @@ impl WriteAccess<'_> {
         request: impl Into<Document<StaticMembers>>,
     ) -> Result<ConnectionView, Refused> {
         let ReadAccess { management, operator, integration } = &self.0;
+        // 1. The request is read, and the name is the operator's to give.
         let draft = ConnectionDraft::read(kind, request.into(), &management.settings())?;
         if !operator.reaches(integration, &draft.name) {
             return Err(Refused::OutOfReach);
@@ -146,10 +147,12 @@ impl WriteAccess<'_> {
             return Err(Refused::Taken);
         }
         let persistence = management.persistence()?;
+        // 2. The secret is sealed, and the record kept.
         let record = management.seal_draft(persistence, integration, draft)?;
         let created = persistence.store().create_connection(&record).await;
         let revision = created.map_err(|error| store_failed(&error))?;
         self.0.management.settle(revision).await;
+        // 3. The configuration may have come to declare the name meanwhile.
         if self.0.declared(&record.name).is_some() {
             return self.give_way(persistence, &record).await;
         }
@@ -183,15 +186,18 @@ impl WriteAccess<'_> {
         name: &str,
         request: impl Into<Document<StaticMembers>>,
     ) -> Result<(), Refused> {
+        // 1. The connection is there, and its own.
         let name = self.changeable(kind, name)?;
         let Ok(persistence) = self.0.management.persistence() else {
             return Err(Refused::NotFound);
         };
         let mut before = self.of_kind(kind, &name).await?;
+        // 2. The whole request is read before anything is opened.
         let change = ConnectionChange::read(&before, request.into())?;
         if change.is_nothing(&before) {
             return Ok(());
         }
+        // 3. Another change may come in between; then this one is made again, on top of it.
         for _again in 0..ATTEMPTS {
             let after = self.0.management.changed(persistence, &before, &change).await?;
             let replaced = persistence.store().replace_connection(&before, &after).await;
@@ -258,7 +264,7 @@ impl WriteAccess<'_> {
 }
 
 impl Management {
-    /// How a declared connection is shown.
+    /// Shows a declared connection.
     pub(super) fn shown(&self, connection: &Connection) -> Option<ConnectionView> {
         let since = self.settings().read_at;
         Some(ConnectionView {
@@ -281,6 +287,7 @@ impl Management {
         let uuid = new_id().map_err(|error| super::fault::no_randomness(&error))?;
         let now = whole_microseconds(self.clock.now());
         let ConnectionDraft { name, allowed_domain, detail, secret } = draft;
+        // The secret is bound to everything that decides where it may be sent.
         let context = Context::Connection {
             uuid,
             integration,
@@ -302,7 +309,7 @@ impl Management {
         })
     }
 
-    /// The record as the change makes it: sealed anew, since the context may be another.
+    /// The record as the change makes it: sealed again, since the context may be another.
     async fn changed(
         &self,
         persistence: &Persistence,
@@ -333,7 +340,7 @@ impl Management {
 }
 
 impl ConnectionView {
-    /// How a static connection is shown; `None` of one by OAuth.
+    /// Shows a static connection; `None` of one by OAuth.
     fn of(record: &ConnectionRecord, vault: &Vault) -> Option<Self> {
         if record.grant().is_some() {
             return None;
@@ -362,7 +369,7 @@ pub(super) fn seal(
     })
 }
 
-/// What of the store's failure is the operator's business; the rest is logged.
+/// Tells an operator as much of the store's failure as they can act on; the rest is logged.
 pub(super) fn store_failed(error: &store::Error) -> Refused {
     match error {
         store::Error::Conflict => Refused::Taken,
@@ -381,5 +388,5 @@ pub(super) fn store_failed(error: &store::Error) -> Refused {
     }
 }
 
-/// How often a change is tried against changes of others.
+/// The number of times a change is tried against changes of others.
 const ATTEMPTS: usize = 4;

@@ -1,4 +1,4 @@
-//! What is given of a static connection, read into what can't be wrong.
+//! Requests for static connections, read by their rules.
 
 use super::fault::{About, Refused};
 use super::member_reader::{MemberReader, Named, named};
@@ -20,7 +20,7 @@ pub(super) struct ConnectionDraft {
     pub(super) secret: Secret,
 }
 
-/// What is to change of a connection.
+/// A change of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectionChange {
     /// The user name or the header's name.
@@ -39,7 +39,7 @@ impl ConnectionDraft {
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
         let (mut request, mut reader) = MemberReader::of(request);
-        let credential = Credential::of(kind, &mut request);
+        let credential = CredentialMembers::of(kind, &mut request);
         let name =
             reader.require(named!(request.name), About::Name, |text| parse_name(text, settings));
         let domain = reader.require(
@@ -47,6 +47,7 @@ impl ConnectionDraft {
             About::AllowedDomain,
             AllowedDomain::parse,
         );
+        // What is missing is told before what is wrong.
         if let Some(text) = &credential.text {
             reader.demand(text);
         }
@@ -75,7 +76,7 @@ impl ConnectionChange {
     ) -> Result<Self, Refused> {
         let kind = record.kind();
         let (mut request, mut reader) = MemberReader::of(request);
-        let mut credential = Credential::of(kind, &mut request);
+        let mut credential = CredentialMembers::of(kind, &mut request);
         let changes_something = credential.is_given();
         // A hidden secret that comes back with the whole record stays as it is. Alone it is taken
         // for a mistake.
@@ -106,7 +107,7 @@ impl ConnectionChange {
         self.secret.is_none() && self.apply(&record.detail) == record.detail
     }
 
-    /// What of the connection is not secret, once it has changed.
+    /// The connection's detail, once it has changed.
     pub(super) fn apply(&self, before: &Detail) -> Detail {
         match (before, &self.text) {
             (Detail::ApiKey { .. }, Some(text)) => Detail::ApiKey { header_name: text.clone() },
@@ -117,12 +118,12 @@ impl ConnectionChange {
 }
 
 /// The members that a type has of its own: the secret, and a text beside it.
-struct Credential {
+struct CredentialMembers {
     text: Option<Named<String>>,
     secret: Named<Secret>,
 }
 
-impl Credential {
+impl CredentialMembers {
     fn of(kind: ConnectionType, request: &mut StaticMembers) -> Self {
         let StaticMembers { header_name, api_key, username, password, token, .. } = request;
         let (text, secret) = match kind {
@@ -185,5 +186,5 @@ fn parse_name(text: &str, settings: &ManagementSettings) -> Result<ConnectionNam
     }
 }
 
-/// What is wrong where something else is given for what never changes.
+/// The rule of members that never change.
 pub(super) const NEVER_CHANGES: &str = "never changes: delete the connection and create it again";

@@ -31,7 +31,7 @@ pub struct Explanation {
     pub rule: Option<&'static str>,
     /// The connection's name, once it is chosen.
     pub connection: Option<String>,
-    /// Where the request would go.
+    /// The origin that the request would go to.
     pub origin: Option<String>,
     /// The field that would be injected.
     pub field: Option<String>,
@@ -44,7 +44,7 @@ pub struct Explanation {
 pub struct Step {
     /// The rule's name.
     pub name: &'static str,
-    /// What it says.
+    /// The rule's outcome.
     pub outcome: &'static str,
     /// In words.
     pub detail: String,

@@ -11,14 +11,14 @@ use crate::vault::OpenError;
 
 /// One thing that is wrong with what was entered; the title never contains a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
-    /// What it is about.
+pub struct RequestFault {
+    /// The subject of the fault.
     pub about: About,
     /// A sentence that says what is wrong, and where.
     pub title: String,
 }
 
-/// What a fault is about.
+/// The subject of a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum About {
     /// `allowed_domain`
@@ -35,7 +35,7 @@ pub enum About {
     Request,
 }
 
-/// Why something was not done.
+/// A reason why something was not done.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// The interception CA is the configuration's.
@@ -49,15 +49,15 @@ pub enum Refused {
     Declared,
     /// There are things wrong with what was entered, at least one.
     #[error("{} faults", .0.len())]
-    Faulty(Vec<Fault>),
-    /// What was asked does not make sense, or what it hangs on is over: a token of a flow that is
+    Faulty(Vec<RequestFault>),
+    /// The request does not make sense, or what it hangs on is over: a token of a flow that is
     /// not known, or not any more.
     #[error("the request is not valid")]
     Malformed,
     /// The token does not reach as far.
     #[error("the token does not reach it")]
     OutOfReach,
-    /// Something that is not the operator's to mend; it has been logged.
+    /// It failed in a way that the operator can't fix; it has been logged.
     #[error("it failed")]
     Internal,
     /// The token belongs to another integration.
@@ -75,7 +75,7 @@ pub enum Refused {
     /// The key file lacks master keys that records need; the sentence says which, and what to do.
     #[error("the master keys are needed: {0}")]
     KeysNeeded(String),
-    /// The master keys can't be read anew; the sentence says why.
+    /// The master keys can't be read again; the sentence says why.
     #[error("the master keys can't be read: {0}")]
     KeysUnreadable(String),
     /// There is no such thing.
@@ -90,7 +90,7 @@ pub enum Refused {
     /// The name is taken.
     #[error("the name is taken")]
     Taken,
-    /// There are no tokens to be had.
+    /// The provider gives no tokens.
     #[error(transparent)]
     Tokens(#[from] TokenFailure),
     /// The store can't be reached.
@@ -98,7 +98,7 @@ pub enum Refused {
     Unavailable,
 }
 
-/// What is wrong where the name of a connection or client is taken.
+/// The rule that a taken name of a connection or client breaks.
 pub const NAME_TAKEN: &str = "is taken in this integration: choose another, or delete what has it";
 
 /// A scope that something needs.
@@ -112,7 +112,7 @@ pub enum Scope {
     Write,
 }
 
-impl Fault {
+impl RequestFault {
     pub(super) fn new(about: About, title: impl Into<String>) -> Self {
         Self { about, title: title.into() }
     }

@@ -17,13 +17,13 @@ use crate::wire::KeyRotation;
 pub struct KeyUse {
     /// Its id.
     pub id: String,
-    /// Whether it seals what is new.
+    /// Tells whether it seals what is new.
     pub active: bool,
-    /// Whether the server has it.
+    /// Tells whether the server has it.
     pub present: bool,
-    /// Whether the key file has it now; `None` where the keys come from the environment.
+    /// Tells whether the key file has it now; `None` where the keys come from the environment.
     pub in_file: Option<bool>,
-    /// How many records it wraps.
+    /// The number of records that it wraps.
     pub records: u64,
 }
 
@@ -63,7 +63,7 @@ impl Management {
     ///
     /// # Errors
     /// When the token lacks the scope `admin` or is of one integration, the keys can't be read
-    /// anew, or the store fails.
+    /// again, or the store fails.
     pub async fn rotate(&self, operator: &Operator) -> Result<KeyRotation, Refused> {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
@@ -259,8 +259,8 @@ impl Walk<'_> {
     }
 }
 
-/// What comes of bringing one record under the new key.
+/// The result of bringing one record under the new key.
 type Rewrap = Result<Option<Sealed>, RewrapError>;
 
-/// How many records are brought under the new key at once.
+/// The number of records that are brought under the new key at once.
 const AT_ONCE: u32 = 200;

@@ -13,9 +13,9 @@ use crate::store::{self, Page, PageRange};
 /// A page of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListPage<T> {
-    /// What is on it, in order.
+    /// The items, in order.
     pub items: Vec<T>,
-    /// Whether there is more in the direction in which the list is read.
+    /// Tells whether there is more in the direction in which the list is read.
     pub has_more: bool,
 }
 
@@ -79,7 +79,7 @@ impl ReadAccess<'_> {
         Ok(cut(all.into_values().collect(), window, ends.is_some()))
     }
 
-    /// What the store has within the window; and where that ends, if it goes on.
+    /// Reads what the store has within the window; and where that ends, if it goes on.
     async fn stored(
         &self,
         window: &PageRange,
@@ -128,7 +128,8 @@ impl ReadAccess<'_> {
     }
 }
 
-/// What could be read; a row that can't be is logged, and does not take the list down with it.
+/// Gives the rows that can be read; one that can't be is logged, and does not take the list down
+/// with it.
 pub(super) fn readable<T>(page: Page<T>) -> Vec<T> {
     let mut items = Vec::with_capacity(page.items.len());
     for item in page.items {

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use super::fault::{About, Fault, Refused};
+use super::fault::{About, Refused, RequestFault};
 use crate::model::field::SecretError;
 use crate::secret::Secret;
 use crate::wire::{Document, MAX_MEMBERS, Member, MemberValue, REDACTED, Shape, printable_name};
@@ -14,7 +14,7 @@ pub(super) struct MemberReader {
     shape: Shape,
     /// The names of the members that were read.
     read: Vec<&'static str>,
-    faults: Vec<Fault>,
+    faults: Vec<RequestFault>,
 }
 
 /// A member and its name.
@@ -71,7 +71,7 @@ impl MemberReader {
 
     /// Notes something that is wrong.
     pub(super) fn fault(&mut self, about: About, title: &str) {
-        self.faults.push(Fault::new(about, title));
+        self.faults.push(RequestFault::new(about, title));
     }
 
     /// Notes that a member is missing, if it is.

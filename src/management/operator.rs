@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::fault::{About, Fault, Refused, Scope};
+use super::fault::{About, Refused, RequestFault, Scope};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::state::Holder;
@@ -23,19 +23,19 @@ impl Operator {
         self.0.id()
     }
 
-    /// What the token is called.
+    /// The name of the token.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.caller().name
     }
 
-    /// Whether the token has a scope, or one that includes it.
+    /// Tells whether the token has a scope, or one that includes it.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.need(scope).is_ok()
     }
 
-    /// Whether the data plane is open to the token.
+    /// Tells whether the data plane is open to the token.
     #[must_use]
     pub fn may_send(&self) -> bool {
         self.caller().scopes.allows_proxy()
@@ -47,13 +47,13 @@ impl Operator {
         self.caller().bound_to()
     }
 
-    /// Whether the token reaches whatever there is.
+    /// Tells whether the token reaches everything.
     #[must_use]
     pub fn reaches_everything(&self) -> bool {
         self.need_everything().is_ok()
     }
 
-    /// Whether the token reaches all connections of an integration.
+    /// Tells whether the token reaches all connections of an integration.
     #[must_use]
     pub fn reaches_all_of(&self, integration: &IntegrationName) -> bool {
         self.listed(integration).is_none()
@@ -74,7 +74,7 @@ impl Operator {
         if has { Ok(()) } else { Err(Refused::MissingScope(scope)) }
     }
 
-    /// What concerns all integrations is not for a token of one.
+    /// Refuses a token that does not reach all integrations.
     pub(super) fn need_everything(&self) -> Result<(), Refused> {
         let all = matches!(self.caller().reach, Reach::Every(None));
         if all { Ok(()) } else { Err(Refused::OutOfReach) }
@@ -89,18 +89,18 @@ impl Operator {
             Some(_) => Err(Refused::Mismatch),
             None => IntegrationName::parse(integration).map_err(|_rule| {
                 let title = "Specified integration is not valid";
-                Refused::Faulty(vec![Fault::new(About::Integration, title)])
+                Refused::Faulty(vec![RequestFault::new(About::Integration, title)])
             }),
         }
     }
 
-    /// Whether the token reaches the connection of this name.
+    /// Tells whether the token reaches the connection of this name.
     pub(super) fn reaches(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         self.caller().reach.covers(integration, name)
     }
 
-    /// Whether the token reaches the connection of this name; one without a name will have one that
-    /// no list has.
+    /// Tells whether the token reaches the connection of this name; one without a name will have
+    /// one that no list has.
     pub(super) fn may_make(
         &self,
         integration: &IntegrationName,

@@ -8,11 +8,11 @@ use arc_swap::ArcSwapOption;
 use crate::model::token::TokenDigest;
 use crate::rate_limit::{KeyedRateLimiter, RateExceeded};
 
-/// Where a request comes from, where that is an address.
+/// The address that a request comes from, where it has one.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddr(pub Option<IpAddr>);
 
-/// How often may be asked.
+/// The rates of requests to the management plane.
 #[derive(Debug)]
 pub struct RateLimits {
     /// In vain, from one address. A token can't be guessed; this keeps the log and the processor
@@ -62,7 +62,7 @@ impl RateLimits {
     }
 }
 
-/// Who has one IPv6 address has all of its /64.
+/// Takes an IPv6 address for its /64, all of which one peer has.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -70,7 +70,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How often one address may fail in a minute.
+/// The number of times one address may fail in a minute.
 const MAX_FAILURES_PER_MINUTE: u32 = 60;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How connections stand, as far as it is known in memory on this instance: for whoever looks at
+//! The states of connections, as far as they are known in memory on this instance: for a look at
 //! many of them at once.
 
 use std::sync::Arc;
@@ -26,19 +26,19 @@ pub struct ConnectionStatus {
     pub name: ConnectionName,
     /// Its type.
     pub kind: ConnectionType,
-    /// Where its credential may be sent.
+    /// The hosts that its credential may be sent to.
     pub allowed_domain: Option<AllowedDomain>,
-    /// Whether the configuration declares it.
+    /// Tells whether the configuration declares it.
     pub declared: bool,
-    /// How it stands.
+    /// Its state.
     pub state: State,
-    /// When its access token ends, if it has one that does.
+    /// The time at which its access token expires, if it has one that does.
     pub expires_at: Option<Timestamp>,
-    /// How it was used.
+    /// Its use.
     pub used: LastUse,
 }
 
-/// How a connection stands.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
     /// It can't be used any more: the rules have become stricter since it was accepted.
@@ -62,29 +62,29 @@ pub enum State {
     Works,
 }
 
-/// Which connections are looked for.
+/// Selects connections.
 #[derive(Clone, Debug)]
 pub struct StatusFilter<'a> {
-    /// What their name or allowed domain contains, in whatever case.
+    /// A text that their name or allowed domain contains, in whatever case.
     pub text: &'a str,
     /// Of which type they are.
     pub kind: Option<ConnectionType>,
-    /// How they stand, by the name of the state.
+    /// The name of their state.
     pub state: Option<&'a str>,
-    /// Which part of the list is wanted.
+    /// The part of the list that is wanted.
     pub window: PageRange,
 }
 
-/// What was found.
+/// The connections that were found.
 #[derive(Clone, Debug)]
 pub struct StatusPage {
     /// The part that is wanted.
     pub page: ListPage<ConnectionStatus>,
-    /// Whether there is more in the other direction.
+    /// Tells whether there is more in the other direction.
     pub has_others: bool,
-    /// How many were found in all.
+    /// The number that was found in all.
     pub found: usize,
-    /// How many there are within the token's reach.
+    /// The number within the token's reach.
     pub all: usize,
 }
 
@@ -92,7 +92,7 @@ impl State {
     /// The names of all states.
     pub const NAMES: [&'static str; 5] = ["works", "unused", "failing", "authorize", "broken"];
 
-    /// What states of this kind are called.
+    /// The name of states of this kind.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -175,7 +175,7 @@ impl Management {
 }
 
 impl ReadAccess<'_> {
-    /// How the connections stand that are looked for, in the order of their names.
+    /// Finds the states of connections, in the order of their names.
     #[must_use]
     pub fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
         let (registry, now) = (self.management.registry(), self.management.clock.now());
@@ -199,7 +199,7 @@ impl ReadAccess<'_> {
         StatusPage { page, has_others, found: found.len(), all }
     }
 
-    /// How one connection stands; `None` where it is not in force on this instance.
+    /// Finds the state of one connection; `None` where it is not in force on this instance.
     #[must_use]
     pub fn status_of(&self, name: &str) -> Option<ConnectionStatus> {
         let name = self.name(name).ok()?;
@@ -248,10 +248,10 @@ impl StatusFilter<'_> {
     }
 }
 
-/// Whether `text` stands in `whole`, both being letters that have one lower case.
+/// Tells whether `text` stands in `whole`, both being letters that have one lower case.
 fn contains(whole: &str, text: &str) -> bool {
     text.is_empty() || whole.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
 }
 
-/// What is said of a connection whose access token has expired and can be had anew.
+/// The words for an access token that has expired and can be refreshed.
 pub const RENEWED_WHEN_USED: &str = "token is renewed when it is used";

@@ -27,7 +27,7 @@ pub struct TokenAdmin<'a> {
 /// A token that has just been made. Its secret is shown this once.
 #[derive(Debug)]
 pub struct CreatedToken {
-    /// What is kept of it.
+    /// The record of the token.
     pub record: TokenRecord,
     /// The token itself.
     pub secret: Secret,
@@ -35,7 +35,7 @@ pub struct CreatedToken {
     pub warnings: Vec<String>,
 }
 
-/// What is entered of a token.
+/// A token that is to be made.
 struct TokenDraft {
     name: Box<str>,
     reach: Reach,
@@ -70,6 +70,7 @@ impl TokenAdmin<'_> {
         // Only a token with the scope `admin` comes here, and no scope allows more than that.
         let TokenDraft { name, reach, scopes, expires_at } =
             TokenDraft::read(request.into(), now, own.expires_at)?;
+        // 1. It reaches no further than the token that makes it, and its name is free.
         if !own.reach.includes(&reach) {
             return Err(Refused::OutOfReach);
         }
@@ -78,11 +79,13 @@ impl TokenAdmin<'_> {
             return Err(Refused::Taken);
         }
         let warnings = self.warnings(persistence, &reach).await?;
+        // 2. The token itself, of which a digest is kept under the master key.
         let secret = token::generate().map_err(|error| no_randomness(&error))?;
         let digest = TokenDigest::of(secret.expose()).ok_or(Refused::Internal)?;
         let id = new_id().map_err(|error| no_randomness(&error))?;
         let claims = TokenClaims { id, name: &name, reach: &reach, scopes, expires_at, digest };
         let mac = persistence.vault().mac(&claims);
+        // 3. The record is kept, and in force.
         let record = TokenRecord {
             id,
             name,
@@ -233,6 +236,7 @@ impl TokenDraft {
             }
             scopes
         });
+        // The connections are named as the integration has it.
         let listed = reader.value(named!(request.connections));
         let reach = integration.and_then(|integration| {
             if listed.as_ref().is_some_and(|names| names.len() > MAX_LISTED_CONNECTIONS) {
@@ -242,6 +246,7 @@ impl TokenDraft {
             let reach = Reach::parse(&integration, listed.as_deref());
             reach.map_err(|rule| reader.fault(About::Name, &format!("connections: {rule}"))).ok()
         });
+        // A token that expires makes none that does not.
         let gives_end = request.expires_at.is_given();
         let end = |text: &str| parse_expiry(text, now, until);
         let expires_at = reader.take(named!(request.expires_at), About::Request, end);
@@ -268,9 +273,9 @@ fn outlives(until: Timestamp) -> String {
     format!("must be {until} or earlier, when the token that makes this one expires")
 }
 
-/// What is wrong where a name is taken.
+/// The rule that a taken name of a token breaks.
 pub const TOKEN_NAME_TAKEN: &str = "name: another live token of the integration has it: choose \
     another name, or revoke that token first";
 
-/// How many connections a token may list.
+/// The number of connections that a token may list.
 const MAX_LISTED_CONNECTIONS: usize = 256;

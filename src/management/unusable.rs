@@ -1,4 +1,4 @@
-//! The reasons why a connection that is there can't be used, as whoever is shown it learns them.
+//! The reasons why a connection can't be used, as an operator is told them.
 
 use crate::model::connection::Defect;
 use crate::model::record::ConnectionRecord;

@@ -1,6 +1,7 @@
 //! A connection: one stored credential of one type, bound to one allowed domain (ZIS spec §1).
 
-use std::fmt;
+mod connection_type;
+
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::{HeaderName, header};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::connection_type::ConnectionType;
 use super::credential::{Credential, NotAFieldValue};
 use super::domain::{AllowedDomain, DomainError};
 use super::field::{CredentialField, FieldError};
@@ -88,19 +90,6 @@ impl Defect {
             Detail::BasicAuth { .. } | Detail::BearerToken | Detail::OAuth(_) => None,
         }
     }
-}
-
-/// The type of a connection, by the names that the API uses.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ConnectionType {
-    /// `api_key`
-    ApiKey,
-    /// `basic_auth`
-    BasicAuth,
-    /// `bearer_token`
-    BearerToken,
-    /// `oauth`
-    OAuth,
 }
 
 impl Connection {
@@ -343,65 +332,5 @@ impl TokenStatus {
     #[must_use]
     pub fn is_first_use(&self) -> bool {
         !self.used.load(Relaxed) && !self.used.swap(true, Relaxed)
-    }
-}
-
-impl ConnectionType {
-    /// All types.
-    pub const ALL: [Self; 4] = [Self::ApiKey, Self::BasicAuth, Self::BearerToken, Self::OAuth];
-
-    /// Reads the API's name of a type.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-
-    /// The member of the API's documents that holds what goes with the secret, where there is one.
-    #[must_use]
-    pub fn text_member(self) -> Option<&'static str> {
-        match self {
-            Self::ApiKey => Some("header_name"),
-            Self::BasicAuth => Some("username"),
-            Self::BearerToken | Self::OAuth => None,
-        }
-    }
-
-    /// The member of the API's documents that holds the secret.
-    #[must_use]
-    pub fn secret_member(self) -> &'static str {
-        match self {
-            Self::ApiKey => "api_key",
-            Self::BasicAuth => "password",
-            Self::BearerToken => "token",
-            Self::OAuth => "access_token",
-        }
-    }
-
-    /// The name of the secret in texts for people.
-    #[must_use]
-    pub fn secret_label(self) -> &'static str {
-        match self {
-            Self::ApiKey => "API key",
-            Self::BasicAuth => "password",
-            Self::BearerToken => "token",
-            Self::OAuth => "access token",
-        }
-    }
-
-    /// The API's name of the type.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ApiKey => "api_key",
-            Self::BasicAuth => "basic_auth",
-            Self::BearerToken => "bearer_token",
-            Self::OAuth => "oauth",
-        }
-    }
-}
-
-impl fmt::Display for ConnectionType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -8,7 +8,7 @@ use super::PageMeta;
 /// A page of the audit trail, newest first.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[schema(as = Trail)]
-pub struct AuditTrail {
+pub struct AuditEntries {
     #[expect(missing_docs, reason = "the type says it")]
     pub entries: Vec<AuditEntry>,
     #[expect(missing_docs, reason = "the type says it")]
@@ -18,7 +18,7 @@ pub struct AuditTrail {
 /// The entry of one request. No secret, query, body or header is in it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct AuditEntry {
-    /// When it arrived (RFC 3339).
+    /// The time at which it arrived (RFC 3339).
     #[schema(example = "2026-11-24T06:00:00.123456Z")]
     pub time: String,
     /// Its id.
@@ -36,7 +36,8 @@ pub struct AuditEntry {
     /// The method.
     #[schema(example = "GET")]
     pub method: String,
-    /// Where it was to go, whether it was allowed to or not; empty when that was not known.
+    /// The origin that it was for, whether it was allowed to go there or not; empty when that was
+    /// not known.
     #[schema(example = "https://api.example.com")]
     pub origin: String,
     /// The path, without a query.
@@ -63,13 +64,13 @@ pub struct AuditEntry {
     /// Bytes of the response's body.
     #[schema(example = 512)]
     pub response_bytes: u64,
-    /// How long it took, in milliseconds.
+    /// The time that it took, in milliseconds.
     #[schema(example = 12.3)]
     pub total_ms: f64,
-    /// How long of that the origin took, in milliseconds.
+    /// The origin's part of that time, in milliseconds.
     #[schema(example = 12.1)]
     pub upstream_ms: f64,
-    /// Which process answered it.
+    /// The process that answered it.
     #[schema(example = "1f45d091")]
     pub instance: String,
     /// The reason why it failed, for the operator; empty when nothing did.

@@ -5,12 +5,13 @@ use utoipa::ToSchema;
 
 use super::{Member, Request};
 
-/// How a CA succeeds.
+/// A rotation of the CA that is to be made.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = SuccessionForm, example = json!({"overlap": "7d"}))]
 pub struct CaRotationRequest {
-    /// How long the new CA is published before it signs, as `12h` or `7d`: at most 90 days.
+    /// The time for which the new CA is published before it signs, as `12h` or `7d`: at most 90
+    /// days.
     #[schema(value_type = Option<String>, pattern = "^([1-9]|[1-8][0-9]|90)d$", default = "7d")]
     pub overlap: Member<String>,
 }

@@ -9,25 +9,25 @@ use crate::secret::Secret;
 /// An OAuth client. Its secret is never shown.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct OAuthClient {
-    /// Where the resource owner is asked; null where nobody is.
+    /// The URL at which the resource owner is asked; null where nobody is.
     #[schema(example = "https://id.example.com/authorize")]
     pub auth_url: Option<String>,
-    /// What the provider calls it.
+    /// The client's id at the provider.
     #[schema(example = "my_client_id")]
     pub client_id: String,
     /// Always `*****`.
     #[schema(value_type = String, example = "*****")]
     pub client_secret: Redacted,
-    /// When it was made (RFC 3339, UTC).
+    /// The time at which it was made (RFC 3339, UTC).
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub created_at: String,
-    /// Who made it.
+    /// The name of the token that made it.
     #[schema(example = "test_user")]
     pub created_by: String,
     /// The scopes that are asked for unless a flow says otherwise.
     #[schema(example = "read write")]
     pub default_scopes: String,
-    /// How the grant is given unless a flow says otherwise.
+    /// The grant type, unless a flow says otherwise.
     #[schema(example = "authorization_code")]
     pub grant_type: String,
     /// The integration.
@@ -36,16 +36,16 @@ pub struct OAuthClient {
     /// Its name; its uuid where it has no other.
     #[schema(example = "my_oauth_client_name")]
     pub name: String,
-    /// How it shows its secret: `client_secret_post` or `client_secret_basic`.
+    /// The way to show its secret: `client_secret_post` or `client_secret_basic`.
     #[schema(example = "client_secret_post")]
     pub token_endpoint_auth_method: String,
-    /// Where tokens are asked for.
+    /// The URL at which tokens are asked for.
     #[schema(example = "https://id.example.com/token")]
     pub token_url: String,
-    /// When it was last changed (RFC 3339, UTC).
+    /// The time of the last change (RFC 3339, UTC).
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub updated_at: String,
-    /// Which client it is.
+    /// The client's uuid.
     #[schema(format = Uuid, example = "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade")]
     pub uuid: String,
 }
@@ -72,30 +72,30 @@ pub struct NewOAuthClient {
     /// The integration of the path, which may be said again.
     #[schema(ignore)]
     pub integration: Member<String>,
-    /// What the provider calls it.
+    /// The client's id at the provider.
     #[schema(required = true, value_type = String, min_length = 1, max_length = 1024, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     pub client_id: Member<String>,
     /// Its secret, kept as it is.
     #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
     pub client_secret: Member<Secret>,
-    /// Where the resource owner is asked: an https URL, which may have `{subdomain}` in its path or
-    /// as the first label of its host.
+    /// The https URL at which the resource owner is asked, which may have `{subdomain}` in its path
+    /// or as the first label of its host.
     #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
     pub auth_url: Member<String>,
-    /// Where tokens are asked for: an https URL likewise.
+    /// The https URL at which tokens are asked for, likewise.
     #[schema(required = true, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
     pub token_url: Member<String>,
     /// The scopes that are asked for unless a flow says otherwise: space-separated.
     #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
     pub default_scopes: Member<String>,
-    /// How the grant is given unless a flow says otherwise.
+    /// The grant type, unless a flow says otherwise.
     #[schema(
         value_type = Option<String>,
         pattern = "^(authorization_code|client_credentials)?$",
         default = "authorization_code"
     )]
     pub grant_type: Member<String>,
-    /// How it shows its secret (RFC 6749 §2.3.1).
+    /// The way to show its secret (RFC 6749 §2.3.1).
     #[schema(
         value_type = Option<String>,
         pattern = "^(client_secret_post|client_secret_basic)?$",
@@ -106,12 +106,12 @@ pub struct NewOAuthClient {
 
 impl Request for NewOAuthClient {}
 
-/// What is to change. URLs change only along with the secret.
+/// A change of a client. URLs change only along with the secret.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(min_properties = 1, example = json!({"client_secret": "my_client_secret"}))]
 pub struct OAuthClientChange {
-    /// What the provider calls it.
+    /// The client's id at the provider.
     #[serde(skip_serializing_if = "Member::is_absent")]
     #[schema(
         value_type = String,

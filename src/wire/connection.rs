@@ -9,7 +9,7 @@ use utoipa::openapi::{Array, ArrayBuilder, Ref};
 use super::{Member, OAuthItem, PageMeta, Redacted, Request, is_false};
 use crate::secret::Secret;
 
-/// What a static connection is made of, and what of it is to change: of these members, those of its
+/// The members of a static connection that is to be made or changed: of these, those of its
 /// type.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -18,8 +18,8 @@ pub struct StaticMembers {
     #[serde(skip_serializing_if = "Member::is_absent")]
     #[schema(required = true, value_type = String, min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: Member<String>,
-    /// Where the secret may be sent: a host name, or `*.` and a name for it and all names below;
-    /// never changes.
+    /// The hosts that the secret may be sent to: a host name, or `*.` and a name for it and all
+    /// names below; never changes.
     #[serde(skip_serializing_if = "Member::is_absent")]
     #[schema(
         required = true,
@@ -59,14 +59,14 @@ impl Request for StaticMembers {
 /// shown.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct StaticConnection {
-    /// Where the secret may be sent.
+    /// The hosts that the secret may be sent to.
     #[schema(example = "api.example.com")]
     pub allowed_domain: String,
     /// Always `*****`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "*****")]
     pub api_key: Option<Redacted>,
-    /// When it was made (RFC 3339, UTC).
+    /// The time at which it was made (RFC 3339, UTC).
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub created_at: String,
     /// Only there, and true, when the configuration declares the connection.
@@ -90,7 +90,7 @@ pub struct StaticConnection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "*****")]
     pub token: Option<Redacted>,
-    /// When it was last changed (RFC 3339, UTC).
+    /// The time of the last change (RFC 3339, UTC).
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub updated_at: String,
     /// The user name, which is not secret.

@@ -18,7 +18,7 @@ pub struct ErrorBody {
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[schema(as = Error)]
 pub struct ErrorItem {
-    /// What kind of error it is; codes are never renamed.
+    /// The kind of error; codes are never renamed.
     #[schema(example = "NotFound")]
     pub code: Cow<'static, str>,
     /// A sentence for people.
@@ -37,11 +37,11 @@ pub struct NumberedErrors {
 /// One error of OAuth's paths.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct NumberedError {
-    /// What kind of error it is: `1200` for who asks, `1300` for how often, `1301` for what can't be
+    /// The kind of error: `1200` for who asks, `1300` for how often, `1301` for what can't be
     /// read or is over, `1302` for what is not there, `1303` for a value, `1500` for the server.
     #[schema(example = "1303")]
     pub code: Cow<'static, str>,
-    /// What is wrong, in words.
+    /// A sentence for people.
     #[schema(example = "Invalid value for: Integration. Desc: Integration cannot be nil")]
     pub detail: String,
     /// The status again.

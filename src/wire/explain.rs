@@ -26,7 +26,7 @@ pub struct ExplainRequest {
 
 impl Request for ExplainRequest {}
 
-/// What would be done, and why. No secret is in it.
+/// The decision, and the reason for it. No secret is in it.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[schema(as = Explanation)]
 pub struct ExplainAnswer {
@@ -44,7 +44,7 @@ pub struct ExplainAnswer {
     /// The connection that would be used, also where a later rule refuses.
     #[schema(example = "example")]
     pub connection: Option<String>,
-    /// Where the request would go.
+    /// The origin that the request would go to.
     #[schema(example = "https://api.example.com")]
     pub origin: Option<String>,
     /// The header that would carry the credential.
@@ -54,7 +54,7 @@ pub struct ExplainAnswer {
     pub steps: Vec<ExplainStep>,
 }
 
-/// Whether the request would be sent.
+/// The decision about a request.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = Decision)]

@@ -7,7 +7,7 @@ use super::secret::{in_clear, in_clear_if_any};
 use super::{Member, Request};
 use crate::secret::Secret;
 
-/// What a flow is begun with.
+/// A flow that is to be begun.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = FlowForm, example = json!({"allow_offline_access": true, "grant_type": "authorization_code", "name": "my_connection_name", "oauth_client_name": "my_oauth_client_name", "oauth_url_subdomain": "foobar", "origin_oauth_redirect_url": "https://client.int/callback", "permission_scopes": "read write"}))]
@@ -22,7 +22,7 @@ pub struct NewFlow {
     /// The client, by its uuid.
     #[schema(value_type = Option<String>, format = Uuid)]
     pub oauth_client_uuid: Member<String>,
-    /// How the grant is given, if not as the client says: `authorization_code` or
+    /// The grant type, if not the client's: `authorization_code` or
     /// `client_credentials`.
     #[schema(value_type = Option<String>, pattern = "^(authorization_code|client_credentials)?$")]
     pub grant_type: Member<String>,
@@ -32,25 +32,25 @@ pub struct NewFlow {
     /// The same by another name; where both stand they are equal.
     #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
     pub permission_scope: Member<String>,
-    /// What stands in the place of `{subdomain}` in the client's URLs.
+    /// The value of `{subdomain}` in the client's URLs.
     #[schema(value_type = Option<String>, pattern = "^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$")]
     pub oauth_url_subdomain: Member<String>,
-    /// Where the browser is sent at the end: at `public_url`, on loopback, or at one of
+    /// The URL that the browser is sent to at the end: at `public_url`, on loopback, or at one of
     /// `oauth.allowed_redirect_origins`.
     #[schema(value_type = Option<String>)]
     pub origin_oauth_redirect_url: Member<String>,
-    /// Whether the provider is asked for access while its user is away.
+    /// Asks the provider for access while its user is away.
     #[schema(value_type = Option<bool>)]
     pub allow_offline_access: Member<bool>,
-    /// Where the tokens may be sent; never changes once it is set. Without one, the connection can't
-    /// be used until it is set.
+    /// The hosts that the tokens may be sent to; never changes once it is set. Without it, the
+    /// connection can't be used until it is set.
     #[schema(value_type = Option<String>, max_length = 255)]
     pub allowed_domain: Member<String>,
 }
 
 impl Request for NewFlow {}
 
-/// Where a flow goes on.
+/// The way on for a flow.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct FlowAnswer {
     /// Of an authorization code's flow, where the browser is to go; of client credentials', what
@@ -61,7 +61,7 @@ pub struct FlowAnswer {
     pub redirect_url: String,
 }
 
-/// What the account's token endpoint is asked.
+/// A request to the account's token endpoint.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = AccountQuestion, example = json!({"client_id": "my_client_id", "client_secret": "my_client_secret", "code": "LgwEzL8CA3aRA35r5QYfRbjjMa3Iacsk1CvwcRsnM", "grant_type": "authorization_code", "redirect_uri": "https://client.int/callback", "scope": "read write"}))]
@@ -72,7 +72,7 @@ pub struct AccountTokenRequest {
     /// Its secret.
     #[schema(required = true, value_type = String, min_length = 1, format = Password)]
     pub client_secret: Member<Secret>,
-    /// How the grant is given.
+    /// The grant type.
     #[schema(required = true, value_type = String, min_length = 1)]
     pub grant_type: Member<String>,
     /// The authorization code.
@@ -81,7 +81,7 @@ pub struct AccountTokenRequest {
     /// The code verifier.
     #[schema(value_type = Option<String>)]
     pub code_verifier: Member<Secret>,
-    /// Where the browser was sent back to.
+    /// The redirect URI of the authorization request.
     #[schema(value_type = Option<String>)]
     pub redirect_uri: Member<String>,
     /// The refresh token.
@@ -101,7 +101,7 @@ pub struct AccountTokens {
     #[serde(with = "in_clear")]
     #[schema(value_type = String)]
     pub access_token: Secret,
-    /// How long it lives, in seconds, if that is said.
+    /// Its lifetime in seconds, if that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
     /// The refresh token, if there is one.

@@ -16,11 +16,11 @@ pub struct OAuthConnection {
     #[serde(with = "in_clear")]
     #[schema(value_type = String, example = "ps55XW1CbNj_hKnzwJU3yc968SL39yh3C3Okn1fpC-ThYWDqY2_M5w==")]
     pub access_token: Secret,
-    /// Where the tokens may be sent; only there when somebody has said so.
+    /// The hosts that the tokens may be sent to; only there once it is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.example.com")]
     pub allowed_domain: Option<String>,
-    /// Who began the flow.
+    /// The name of the token that began the flow.
     #[schema(example = "test_user")]
     pub created_by: String,
     /// Only there when the connection can't be used: what is wrong with it, and what to do.
@@ -43,26 +43,27 @@ pub struct OAuthConnection {
     /// The client.
     #[schema(format = Uuid, example = "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade")]
     pub oauth_client_uuid: String,
-    /// What stands in the place of the placeholder in the client's URLs.
+    /// The value of the placeholder in the client's URLs.
     #[schema(example = "foobar")]
     pub oauth_url_subdomain: String,
     /// The scope that was granted.
     #[schema(example = "read write")]
     pub permission_scope: String,
-    /// Why only a new flow helps.
+    /// The reason why only a new flow helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reauthorization_reason: Option<String>,
     /// The refresh token; empty where there is none.
     #[serde(with = "in_clear")]
     #[schema(value_type = String, example = "cs95Xaw_F5PKcxO4fQ9bZKklHKncdkXIc9qGrvktPt2elg==")]
     pub refresh_token: Secret,
-    /// When the access token ends, as YYYY-MM-DDThh:mm:ssZ; null where nobody has said.
+    /// The time at which the access token expires, as YYYY-MM-DDThh:mm:ssZ; null where nobody has
+    /// said.
     #[schema(example = "2021-10-01T12:44:22Z", format = DateTime)]
     pub token_expiry: Option<String>,
     /// The type that the provider named.
     #[schema(example = "bearer")]
     pub token_type: String,
-    /// Which connection it is.
+    /// The connection's uuid.
     #[schema(format = Uuid, example = "ac10a230-0c43-45f8-b221-9e085ce90418")]
     pub uuid: String,
     /// The account's number.
@@ -103,7 +104,7 @@ pub struct OAuthItem {
     pub uuid: String,
 }
 
-/// What a flow has brought.
+/// The result of a flow.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "most of its members are those of OAuthConnection")]
 pub struct AccessCode {
@@ -117,10 +118,10 @@ pub struct AccessCode {
     #[serde(with = "in_clear")]
     #[schema(value_type = String)]
     pub oauth_access_token_response_body: Secret,
-    /// Where the browser was sent at the end; empty where it was not.
+    /// The URL that the browser was sent to at the end; empty where it was not sent.
     pub origin_oauth_redirect_url: String,
     pub permission_scope: String,
-    /// What the provider had sent the browser back with; empty where no browser was asked.
+    /// The query with which the provider sent the browser back; empty where no browser was asked.
     #[serde(with = "in_clear")]
     #[schema(value_type = String, example = "code=aPrx&state=CC5j68")]
     pub raw_callback_params: Secret,
@@ -140,8 +141,8 @@ pub struct AccessCode {
 #[serde(default, deny_unknown_fields)]
 #[schema(as = Binding, example = json!({"allowed_domain": "api.example.com"}))]
 pub struct DomainBinding {
-    /// Where the tokens may be sent: a host name, or `*.` and a name for it and all names below;
-    /// never changes afterwards.
+    /// The hosts that the tokens may be sent to: a host name, or `*.` and a name for it and all
+    /// names below; never changes afterwards.
     #[schema(
         required = true,
         value_type = String,
@@ -162,7 +163,7 @@ pub struct DomainBinding {
     #[schema(ignore)]
     #[serde(skip_serializing_if = "Member::is_absent")]
     pub name: Member<String>,
-    /// Who began its flow, which never changes.
+    /// The name of the token that began its flow, which never changes.
     #[schema(ignore)]
     #[serde(skip_serializing_if = "Member::is_absent")]
     pub created_by: Member<String>,
@@ -173,7 +174,7 @@ pub struct DomainBinding {
 }
 
 impl Request for DomainBinding {
-    /// What the provider and the server have said, and may have said otherwise since.
+    /// Members that the provider and the server may have changed since they were shown.
     const READ_ONLY: &'static [&'static str] = &[
         "access_token",
         "defect",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where the page begins and ends.
+/// The ends of a page.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[schema(as = Meta)]
 pub struct PageMeta {
@@ -11,7 +11,7 @@ pub struct PageMeta {
     pub after: String,
     /// The cursor of the first item; empty on an empty page.
     pub before: String,
-    /// Whether there is more in the direction in which the list is read.
+    /// Tells whether there is more in the direction in which the list is read.
     pub has_more: bool,
 }
 

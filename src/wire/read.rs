@@ -20,7 +20,7 @@ pub trait Request: Default + DeserializeOwned {
 pub struct Document<T> {
     /// Its members.
     pub members: T,
-    /// What its type does not say of it.
+    /// Its shape, as far as its type does not say it.
     pub shape: Shape,
 }
 

@@ -1,19 +1,19 @@
-//! What a server tells of itself.
+//! A server, as it tells of itself.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a server tells of itself.
+/// A server, as it tells of itself.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[schema(as = Server)]
 pub struct ServerInfo {
     /// Its version.
     #[schema(example = "0.1.0")]
     pub version: String,
-    /// Where callers reach the proxy: `http://`, `https://` or `unix:`.
+    /// The addresses at which callers reach the proxy: `http://`, `https://` or `unix:`.
     #[schema(example = json!(["http://127.0.0.1:8080"]))]
     pub proxy: Vec<String>,
-    /// Where browsers reach the API and the console.
+    /// The URL at which browsers reach the API and the console.
     #[schema(example = "http://127.0.0.1:8081")]
     pub public_url: String,
 }

@@ -20,18 +20,18 @@ pub struct TokenView {
     /// The integration that it belongs to, or `*` for all.
     #[schema(example = "my_integration")]
     pub integration: String,
-    /// What it may do.
+    /// The scopes that it has.
     pub scopes: Vec<String>,
     /// The only connections that it may use: their names, or `integration.name` under `*`; null
     /// when it may use all of them.
     pub connections: Option<Vec<String>>,
-    /// When it was made (RFC 3339, UTC).
+    /// The time at which it was made (RFC 3339, UTC).
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub created_at: String,
-    /// When it ends (RFC 3339, UTC), if it does.
+    /// The time at which it expires (RFC 3339, UTC), if it does.
     #[schema(example = "2030-01-31T12:00:00.000000Z", format = DateTime)]
     pub expires_at: Option<String>,
-    /// When it was last used (RFC 3339, UTC), to the minute or so.
+    /// The time of its last use (RFC 3339, UTC), to the minute or so.
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub last_used_at: Option<String>,
 }
@@ -55,8 +55,8 @@ pub struct CreatedTokenView {
 pub struct CreatedTokenAnswer {
     #[expect(missing_docs, reason = "the name says it")]
     pub token: CreatedTokenView,
-    /// Warnings, such as of listed connections that do not exist yet. Left out where there is nothing
-    /// to say.
+    /// Warnings, such as of listed connections that do not exist yet. Left out where there is
+    /// nothing to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub warnings: Vec<String>,
@@ -83,7 +83,7 @@ pub struct NewToken {
     /// The integration that it belongs to, or `*` for all.
     #[schema(required = true, value_type = String, pattern = "^(\\*|[a-z0-9_-]{1,64})$")]
     pub integration: Member<String>,
-    /// What it may do.
+    /// The scopes that it has.
     #[schema(required = true, value_type = Vec<ScopeName>, min_items = 1, inline)]
     pub scopes: Member<Vec<String>>,
     /// The only connections that it may use: their names, or `integration.name` under `*`; it may

@@ -22,7 +22,7 @@ type ConnectionPath = PathParam<(String, String)>;
 pub(in crate::api) const STATIC_TYPES: [ConnectionType; 3] =
     [ConnectionType::BearerToken, ConnectionType::ApiKey, ConnectionType::BasicAuth];
 
-/// The path of a type's connections, and what is done there.
+/// The path of a type's connections, and its operation.
 pub(in crate::api) fn collection(kind: ConnectionType) -> UtoipaMethodRouter<ApiState> {
     let router =
         post(move |operator, integration, request| create(kind, operator, integration, request));
@@ -34,7 +34,7 @@ pub(in crate::api) fn collection(kind: ConnectionType) -> UtoipaMethodRouter<Api
     )
 }
 
-/// The path of one connection of a type, and what is done there.
+/// The path of one connection of a type, and its operations.
 pub(in crate::api) fn item(kind: ConnectionType) -> UtoipaMethodRouter<ApiState> {
     let router = get(move |operator, path| show(kind, operator, path))
         .patch(move |operator, path, request| update(kind, operator, path, request))

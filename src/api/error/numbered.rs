@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::Error;
-use crate::management::{About, Fault, NAME_TAKEN, Refused};
+use crate::management::{About, NAME_TAKEN, Refused, RequestFault};
 use crate::model::oauth::grant::LapseReason;
 use crate::oauth::TokenFailure;
 use crate::wire::{NumberedError, NumberedErrors};
@@ -16,7 +16,7 @@ pub(in crate::api) struct Numbered {
     errors: Vec<NumberedError>,
     /// In seconds.
     retry_after: Option<u64>,
-    /// Whether the answer says that GET alone is allowed.
+    /// Tells whether `Allow` names GET alone.
     only_get: bool,
 }
 
@@ -112,7 +112,7 @@ impl Numbered {
         }
     }
 
-    fn faulty(faults: Vec<Fault>) -> Self {
+    fn faulty(faults: Vec<RequestFault>) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let errors = faults.into_iter().map(|fault| {
             let about = if fault.about == About::Integration { "integration" } else { "request" };
@@ -151,7 +151,7 @@ impl Numbered {
     }
 }
 
-/// What is wrong before management is asked.
+/// Turns an error of family A, raised before management is asked, into its number.
 impl From<Error> for Numbered {
     fn from(error: Error) -> Self {
         let Error { status, errors, retry_after } = error;

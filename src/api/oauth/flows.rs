@@ -19,7 +19,7 @@ use crate::wire::{AccessCode, FlowAnswer, NewFlow, NumberedErrors};
 
 /// Start an OAuth flow
 ///
-/// A connection of the same name that is there already is authorised again, in place.
+/// A connection of the same name that is there already is authorized again, in place.
 #[utoipa::path(
     post,
     path = "/api/services/zis/connections/oauth/start/{integration}",
@@ -43,7 +43,7 @@ pub(in crate::api) async fn start(
 
 /// Start an OAuth redirect
 ///
-/// Leads a browser to the provider, this once. No token is needed: whoever has the flow token has it
+/// Leads a browser to the provider, this once. No token is needed: the flow token came from the one who began
 /// from who began the flow.
 #[utoipa::path(
     get,

@@ -113,6 +113,7 @@ impl Texts {
                 reason,
             };
         };
+        // Tokens are hidden from those who may not change anything.
         let shown = |secret: &Secret| shown(secret, authorized.in_clear);
         Self {
             access_token: shown(&tokens.access_token),

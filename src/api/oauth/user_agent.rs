@@ -1,4 +1,4 @@
-//! Whoever comes along in a flow, and what it keeps of it: a cookie for each flow.
+//! The browser or program that goes through a flow, and the cookie by which it is known.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use http::request::Parts;
 use crate::api::ApiState;
 use crate::management::{FlowCookie, UserAgent};
 
-/// Whoever asks, as a browser would.
+/// Reads who asks: a browser or a program, and its cookies.
 pub(in crate::api) struct FromUserAgent(pub(super) UserAgent);
 
 impl FromRequestParts<ApiState> for FromUserAgent {

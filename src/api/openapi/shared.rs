@@ -10,7 +10,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use crate::wire::{ErrorBody, NumberedErrors};
 
 /// An error that several operations have in common.
-pub(super) struct Shared {
+pub(super) struct SharedError {
     pub(super) name: &'static str,
     pub(super) status: &'static str,
     when: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Shared {
     field: Option<(&'static str, &'static str)>,
 }
 
-impl Shared {
+impl SharedError {
     /// The error as the description has it.
     pub(super) fn response(&self) -> Response {
         let content = ContentBuilder::new()
@@ -40,7 +40,7 @@ impl Shared {
         }
     }
 
-    /// Which family it is of, by its code.
+    /// Tells the families apart by the code.
     fn is_numbered(&self) -> bool {
         self.code.starts_with('1')
     }
@@ -62,8 +62,8 @@ impl Shared {
 const RETRY_AFTER: (&str, &str) = ("Retry-After", "Seconds to wait");
 
 /// Errors of family A.
-pub(super) const SHARED: &[Shared] = &[
-    Shared {
+pub(super) const SHARED_ERRORS: &[SharedError] = &[
+    SharedError {
         name: "Invalid",
         status: "400",
         when: "The request is wrong; every fault is listed",
@@ -71,7 +71,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "Specified integration is not valid",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "Unauthorized",
         status: "401",
         when: "There is no token, it is not known here, or it is of another integration",
@@ -79,7 +79,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "Token length is invalid",
         field: Some(("WWW-Authenticate", "Bearer")),
     },
-    Shared {
+    SharedError {
         name: "Forbidden",
         status: "403",
         when: "The token lacks the scope, or the connection is declared in the configuration",
@@ -87,7 +87,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "Cannot access this resource. Missing scope write",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NotFound",
         status: "404",
         when: "There is no such thing within the token's reach",
@@ -95,7 +95,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "Connection does not exist",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "BodyTimeout",
         status: "408",
         when: "The body took longer than half a minute",
@@ -103,7 +103,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "The request body took too long",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "Conflict",
         status: "409",
         when: "The name is taken, or somebody else changed the same thing at the same time",
@@ -111,7 +111,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "Resource conflict",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "BodyTooLarge",
         status: "413",
         when: "The body is larger than 64 KiB",
@@ -119,7 +119,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "A request body is at most 65536 bytes",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "UnsupportedMediaType",
         status: "415",
         when: "The body is not said to be JSON",
@@ -127,7 +127,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "The request body must be JSON: Content-Type: application/json",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "MisdirectedRequest",
         status: "421",
         when: "The Host field is none of the API's names",
@@ -135,7 +135,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "The Host field is none of the API's names; the operator can add it to api.allowed_hosts",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "StoreNeeded",
         status: "422",
         when: "The server has no store",
@@ -143,7 +143,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "This server keeps nothing: the operator sets store.url in the configuration to a database, as sqlite:keyferry.db, and starts it anew",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "TooManyRequests",
         status: "429",
         when: "The token has made too many requests, or the address too many in vain",
@@ -151,7 +151,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "Too many requests",
         field: Some(RETRY_AFTER),
     },
-    Shared {
+    SharedError {
         name: "Failed",
         status: "500",
         when: "It failed, and the server's log says why",
@@ -159,7 +159,7 @@ pub(super) const SHARED: &[Shared] = &[
         title: "The secret that is kept can't be opened: the server lacks its master key, 2026-11. The operator must add that key to the server's master keys; the record itself is sound",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "StoreUnavailable",
         status: "503",
         when: "The store can't be reached, or can't be written",
@@ -170,8 +170,8 @@ pub(super) const SHARED: &[Shared] = &[
 ];
 
 /// Errors of family B.
-pub(super) const NUMBERED: &[Shared] = &[
-    Shared {
+pub(super) const NUMBERED_ERRORS: &[SharedError] = &[
+    SharedError {
         name: "NumberedInvalid",
         status: "400",
         when: "The request can't be read, or what it hangs on is over",
@@ -179,7 +179,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "Invalid request",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedUnauthorized",
         status: "401",
         when: "There is no token, it is not known here, or it is of another integration",
@@ -187,7 +187,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "Unauthorized",
         field: Some(("WWW-Authenticate", "Bearer")),
     },
-    Shared {
+    SharedError {
         name: "NumberedForbidden",
         status: "403",
         when: "The token lacks the scope, or does not reach it",
@@ -195,7 +195,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "Forbidden",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedNotFound",
         status: "404",
         when: "There is no such thing within the token's reach",
@@ -203,7 +203,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "Not found",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedBodyTimeout",
         status: "408",
         when: "The body took longer than half a minute",
@@ -211,7 +211,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "The request body took too long",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedBodyTooLarge",
         status: "413",
         when: "The body is larger than 64 KiB",
@@ -219,7 +219,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "A request body is at most 65536 bytes",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedUnsupportedMediaType",
         status: "415",
         when: "The body is not said to be JSON",
@@ -227,7 +227,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "The request body must be JSON: Content-Type: application/json",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedMisdirected",
         status: "421",
         when: "The Host field is none of the API's names",
@@ -235,7 +235,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "The Host field is none of the API's names; the operator can add it to api.allowed_hosts",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedValue",
         status: "422",
         when: "A value is wrong, or the provider gives no tokens; every fault is listed",
@@ -243,7 +243,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "Invalid value for: Integration. Desc: Integration cannot be nil",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedTooMany",
         status: "429",
         when: "The token has made too many requests, or the address too many in vain",
@@ -251,7 +251,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "Too many requests",
         field: Some(RETRY_AFTER),
     },
-    Shared {
+    SharedError {
         name: "NumberedFailed",
         status: "500",
         when: "It failed, and the server's log says why",
@@ -259,7 +259,7 @@ pub(super) const NUMBERED: &[Shared] = &[
         title: "It failed; the server's log says why",
         field: None,
     },
-    Shared {
+    SharedError {
         name: "NumberedUnavailable",
         status: "503",
         when: "The store can't be reached, or can't be written",

@@ -1,10 +1,10 @@
-//! The token proxy (ZIS spec §7.9): the account's own token endpoint, for whoever has its client's
+//! The token proxy (ZIS spec §7.9): the account's own token endpoint, for a caller with its client's
 //! credentials. Where it leads is the operator's to say, never the caller's.
 
 use serde_json::{Map, Value};
 
 use crate::management::Management;
-use crate::management::fault::{About, Fault, Refused};
+use crate::management::fault::{About, Refused, RequestFault};
 use crate::management::member_reader::{MemberReader, Named, Text, named};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
@@ -12,7 +12,7 @@ use crate::oauth::{GrantedTokens, OAuthStep, TokenFailure, read_response};
 use crate::secret::Secret;
 use crate::wire::{AccountTokenRequest, Document};
 
-/// What the account's token endpoint has made of a question.
+/// The answer of the account's token endpoint.
 #[derive(Debug)]
 pub enum AccountAnswer {
     /// Here are tokens.
@@ -32,9 +32,10 @@ impl Management {
         integration: &str,
         request: Document<AccountTokenRequest>,
     ) -> Result<AccountAnswer, Refused> {
-        let fault = |about, title: &str| Refused::Faulty(vec![Fault::new(about, title)]);
+        let fault = |about, title: &str| Refused::Faulty(vec![RequestFault::new(about, title)]);
         let integration = IntegrationName::parse(integration)
             .map_err(|rule| fault(About::Integration, &format!("integration: {rule}")))?;
+        // 1. The question, and whom to ask: the operator has said so, never the caller.
         let body = read(request)?;
         let settings = self.settings();
         let no_account = "integration: no account is known: the operator names it with \
@@ -44,6 +45,7 @@ impl Management {
         let endpoint = TokenEndpoint::of_account(host, &integration);
         let answer = self.storage()?.provider.relay(endpoint, body).await;
         let failure = answer.as_ref().err().map(ToString::to_string);
+        // 2. The step is logged, whatever comes of it.
         let step = OAuthStep {
             step: "account_token",
             operator: "",
@@ -52,6 +54,7 @@ impl Management {
             connection: None,
         };
         step.log(failure.as_deref());
+        // 3. The answer is passed on as far as it is understood.
         let answer = answer?;
         if !answer.status.is_success() {
             return Ok(AccountAnswer::Denied(answer.status.as_u16()));

@@ -18,7 +18,7 @@ use crate::model::record::ConnectionRecord;
 use crate::oauth::{Denial, ErrorCode, GrantParams, OAuthStep, TokenFailure, TokenRequest};
 use crate::secret::Secret;
 
-/// How a flow has ended for whoever went through it.
+/// The end of a flow for the browser or program that went through it.
 #[derive(Clone, Eq, PartialEq)]
 pub enum FlowOutcome {
     /// There: with what has come of it in the URL.
@@ -40,7 +40,7 @@ impl fmt::Debug for FlowOutcome {
     }
 }
 
-/// Why there is no connection: a code of RFC 6749, and our own words for it.
+/// A reason why there is no connection: a code of RFC 6749, and our own words for it.
 struct CallbackError {
     code: &'static str,
     words: String,
@@ -117,10 +117,12 @@ impl Management {
         answer: &CallbackQuery,
     ) -> Result<ConnectionRecord, CallbackError> {
         let plan = &taken.content.plan;
+        // 1. The operator may have lost the right since the flow began.
         if !self.may_go_on(taken) {
             let words = "Who began the flow may not go on with it any more.".to_owned();
             return Err(CallbackError { code: "access_denied", words });
         }
+        // 2. The answer is the provider's, and has a code in it.
         if let Some(error) = answer.0.get("error") {
             return Err(CallbackError::said(error));
         }
@@ -130,6 +132,7 @@ impl Management {
             let words = "The provider sent neither a code nor an error.".to_owned();
             return Err(CallbackError { code: "invalid_request", words });
         };
+        // 3. The code becomes tokens.
         let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
         let code = Secret::new(code.as_str());
         let grant_params =
@@ -163,7 +166,7 @@ fn callback_step<'a>(taken: &'a ConsumedFlow, client: Option<&'a str>) -> OAuthS
     }
 }
 
-/// What the provider has sent along: each parameter once.
+/// The parameters that the provider has sent along, each once.
 struct CallbackQuery(HashMap<String, String>);
 
 impl CallbackQuery {
@@ -205,7 +208,7 @@ impl CallbackQuery {
 }
 
 impl CallbackError {
-    /// What the provider has said of it, as far as it is a word of the protocol.
+    /// Takes over the provider's error, as far as it is a word of the protocol.
     fn said(error: &str) -> Self {
         let code = PASSED_ON.into_iter().find(|known| *known == error);
         match code {
@@ -243,7 +246,7 @@ fn is_same_browser(taken: &ConsumedFlow, user_agent: &UserAgent) -> bool {
     }
 }
 
-/// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to whoever began the flow.
+/// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to the one who began the flow.
 const PASSED_ON: [&str; 11] = [
     "access_denied",
     "account_selection_required",

@@ -20,7 +20,7 @@ use crate::wire::{Document, NewOAuthClient, OAuthClientChange};
 pub struct ClientView(ClientRecord);
 
 impl ClientView {
-    /// What is kept of it; the secret is sealed.
+    /// The record of the client, in which the secret is sealed.
     #[must_use]
     pub fn record(&self) -> &ClientRecord {
         &self.0
@@ -67,8 +67,8 @@ impl ReadAccess<'_> {
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
     }
 
-    /// Whether the token names connections, and none of this integration: then it has no part in
-    /// its clients either.
+    /// Tells whether the token names connections, and none of this integration: then it has no part
+    /// in its clients either.
     fn is_foreign(&self) -> bool {
         self.operator.listed(&self.integration).is_some_and(|names| names.is_empty())
     }
@@ -87,8 +87,10 @@ impl WriteAccess<'_> {
         let ReadAccess { management, operator, integration } = &self.0;
         self.need_all()?;
         let settings = management.settings();
+        // 1. The request is read.
         let draft = ClientDraft::read(request.into(), integration.as_str(), &settings)?;
         let persistence = management.persistence()?;
+        // 2. The record is made; a client without a name is called by its uuid.
         let uuid = new_id().map_err(|error| no_randomness(&error))?;
         let now = whole_microseconds(management.clock.now());
         let own_name = ClientName::parse(&uuid.to_string());
@@ -107,6 +109,7 @@ impl WriteAccess<'_> {
             created_at: now,
             updated_at: now,
         };
+        // 3. Its secret is sealed for it, and it is kept.
         record.sealed = seal(persistence, &record.context(), &draft.secret)?;
         let created = persistence.store().create_client(&record).await;
         created.map_err(|error| store_failed(&error))?;
@@ -159,7 +162,7 @@ impl WriteAccess<'_> {
         Ok(connections)
     }
 
-    /// The record as the change makes it, sealed anew.
+    /// The record as the change makes it, sealed again.
     async fn changed_client(
         &self,
         persistence: &Persistence,
@@ -212,10 +215,10 @@ impl WriteAccess<'_> {
     }
 }
 
-/// What stands where ciphertext will.
+/// The placeholder of ciphertext that is not made yet.
 pub(super) fn unsealed() -> Sealed {
     Sealed { key_id: Box::default(), wrapped: Box::default(), payload: Box::default() }
 }
 
-/// How often a change is tried against changes of others.
+/// The number of times a change is tried against changes of others.
 const ATTEMPTS: usize = 4;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::own_account::{OwnAccount, is_own};
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::draft::NEVER_CHANGES;
-use crate::management::fault::{About, Fault, Refused, Scope};
+use crate::management::fault::{About, Refused, RequestFault, Scope};
 use crate::management::member_reader::{MemberReader, named};
 use crate::management::unusable::Unusable;
 use crate::model::connection::ConnectionType;
@@ -20,21 +20,21 @@ use crate::wire::{Document, DomainBinding};
 /// A connection by OAuth as it may be shown.
 #[derive(Debug)]
 pub struct OAuthConnectionView {
-    /// Which connection it is.
+    /// The uuid of the connection.
     pub uuid: Uuid,
     /// The integration that it belongs to.
     pub integration: IntegrationName,
-    /// What it is listed under.
+    /// The name that it is listed under.
     pub name: ConnectionName,
-    /// Where its tokens may be sent, once somebody has said so.
+    /// The hosts that its tokens may be sent to, once that is set.
     pub allowed_domain: Option<AllowedDomain>,
-    /// What was granted, and to which client.
+    /// The grant, and the client that has it.
     pub grant: Grant,
     /// Its tokens; `None` when they can't be opened.
     pub tokens: Option<TokenSet>,
-    /// Whether the tokens may be shown in clear.
+    /// Tells whether the tokens may be shown in clear.
     pub in_clear: bool,
-    /// Whether only a new flow helps.
+    /// Tells whether only a new flow helps.
     pub needs_reauthorization: bool,
     /// The reason why it can't be used, where it can't.
     pub defect: Option<Unusable>,
@@ -42,7 +42,7 @@ pub struct OAuthConnectionView {
     pub account_id: u64,
 }
 
-/// Which connection is meant.
+/// Names a connection by OAuth.
 #[derive(Clone, Debug)]
 pub struct ConnectionRef {
     /// By its name.
@@ -52,18 +52,20 @@ pub struct ConnectionRef {
 }
 
 impl ReadAccess<'_> {
-    /// How a connection by OAuth is shown; `None` of one of another type.
+    /// Shows a connection by OAuth; `None` of one of another type.
     pub(in crate::management) fn authorized(
         &self,
         record: &ConnectionRecord,
     ) -> Option<OAuthConnectionView> {
         let grant = record.grant()?;
         let persistence = self.management.persistence().ok()?;
+        // Tokens that can't be opened leave the rest to be shown.
         let opened = persistence.vault().open(&record.context(), &record.sealed);
         let tokens = opened.as_ref().ok().and_then(TokenSet::unpack);
         let unusable = Unusable::of(record, opened.as_ref().err());
         let settings = self.management.settings();
         let now = self.management.clock.now();
+        // Without a way to refresh them, expired tokens need a new flow.
         let expired = tokens.as_ref().and_then(|tokens| tokens.expires_at);
         let expired = expired.is_some_and(|end| now >= end);
         let refreshes = tokens.as_ref().is_some_and(|tokens| tokens.refresh_token.is_some());
@@ -103,6 +105,7 @@ impl ReadAccess<'_> {
         let Ok(persistence) = self.management.persistence() else { return Err(Refused::NotFound) };
         let uuid = pointer.uuid.as_deref().map(Uuid::try_parse).transpose();
         let uuid = uuid.map_err(|_rule| Refused::NotFound)?;
+        // 1. The record, by its name, its uuid, or both.
         let record = match (&pointer.name, uuid) {
             (None, None) => return Err(Refused::Malformed),
             (Some(name), uuid) => {
@@ -117,6 +120,7 @@ impl ReadAccess<'_> {
                 found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?
             }
         };
+        // 2. One out of reach, or of another type, does not exist.
         let ours = record.integration == self.integration
             && record.kind() == ConnectionType::OAuth
             && self.operator.reaches(&self.integration, &record.name);
@@ -154,13 +158,14 @@ impl WriteAccess<'_> {
     /// Binds a connection that has no allowed domain to one: this once.
     ///
     /// # Errors
-    /// [`Refused`]: there is no such connection, it has a domain, what is wrong with the request, or
-    /// the store fails.
+    /// [`Refused`]: there is no such connection, it has a domain, what is wrong with the request,
+    /// or the store fails.
     pub async fn bind(
         &self,
         pointer: &ConnectionRef,
         request: impl Into<Document<DomainBinding>>,
     ) -> Result<OAuthConnectionView, Refused> {
+        // 1. The connection and the domain; `zendesk` is for the account's own host.
         let mut before = self.0.pointed(pointer).await?;
         let mut domain = read_binding(request.into(), &before)?;
         if is_own(Some(&before.name)) {
@@ -168,6 +173,7 @@ impl WriteAccess<'_> {
             domain = OwnAccount::of(&settings)?.domain(Some(&domain))?;
         }
         let persistence = self.0.management.persistence()?;
+        // 2. It is bound once; the same domain again changes nothing.
         for _again in 0..ATTEMPTS {
             match &before.allowed_domain {
                 Some(bound) if *bound == domain => {
@@ -175,10 +181,14 @@ impl WriteAccess<'_> {
                 }
                 Some(_) => {
                     let title = format!("allowed_domain: {NEVER_CHANGES}");
-                    return Err(Refused::Faulty(vec![Fault::new(About::AllowedDomain, title)]));
+                    return Err(Refused::Faulty(vec![RequestFault::new(
+                        About::AllowedDomain,
+                        title,
+                    )]));
                 }
                 None => {}
             }
+            // 3. Its tokens are sealed for the domain.
             let whose = format!("the connection {}.{}", before.integration, before.name);
             let secret = persistence.open(&whose, before.context(), &before.sealed).await;
             let secret = secret.map_err(Refused::from)?;
@@ -235,7 +245,8 @@ impl WriteAccess<'_> {
     }
 }
 
-/// Reads the domain that a connection is to be bound to. What never changes may be repeated as it is.
+/// Reads the domain that a connection is to be bound to. What never changes may be repeated as it
+/// is.
 fn read_binding(
     request: Document<DomainBinding>,
     record: &ConnectionRecord,
@@ -253,5 +264,5 @@ fn read_binding(
     reader.close(domain)
 }
 
-/// How often a change is tried against changes of others.
+/// The number of times a change is tried against changes of others.
 const ATTEMPTS: usize = 4;

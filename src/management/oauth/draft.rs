@@ -1,4 +1,4 @@
-//! What is entered of a client and of a flow, read into what can't be wrong.
+//! Requests for clients and flows, read by their rules.
 
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub(super) struct ClientDraft {
     pub(super) auth_method: AuthMethod,
 }
 
-/// What is to change of a client.
+/// A change of a client.
 #[derive(Debug)]
 pub(super) struct ClientChange {
     pub(super) client_id: Option<Box<str>>,
@@ -63,6 +63,7 @@ impl ClientDraft {
         integration: &str,
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
+        // Members are read in the order in which faults are told.
         let (request, mut reader) = MemberReader::of(request);
         let name = reader.take_filled(named!(request.name), About::Name, ClientName::parse);
         reader.repeated(named!(request.integration), integration);
@@ -85,6 +86,7 @@ impl ClientDraft {
             About::Request,
             AuthMethod::parse,
         );
+        // What is left out has its default.
         let read = client_id.zip(secret).zip(token_url);
         let read = read.map(|((client_id, secret), token_url)| Self {
             name,
@@ -178,6 +180,7 @@ impl FlowDraft {
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
         let (request, mut reader) = MemberReader::of(request);
+        // The connection, and the client that the flow is for.
         let name = reader.take_filled(named!(request.name), About::Name, ConnectionName::parse);
         let client_name =
             reader.take_filled(named!(request.oauth_client_name), About::Name, ClientName::parse);
@@ -201,6 +204,7 @@ impl FlowDraft {
         {
             reader.fault(About::Request, "permission_scope: says other than permission_scopes");
         }
+        // The provider's account, and the end of the flow.
         let subdomain = reader.take_filled(
             named!(request.oauth_url_subdomain),
             About::Request,

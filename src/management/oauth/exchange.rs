@@ -13,14 +13,14 @@ use crate::model::oauth::flow::FlowStep;
 use crate::oauth::{GrantParams, TokenRequest};
 use crate::secret::Secret;
 
-/// What a flow has brought.
+/// The result of a flow.
 #[derive(Debug)]
 pub struct ExchangedFlow {
     /// The connection.
     pub authorized: OAuthConnectionView,
-    /// Where the browser was sent at the end.
+    /// The URL that the browser was sent to at the end.
     pub redirect_to: Option<Box<str>>,
-    /// What the provider had sent the browser back with; nothing where no browser was asked.
+    /// The query with which the provider sent the browser back; nothing where no browser was asked.
     pub callback_params: Option<Secret>,
 }
 

@@ -4,7 +4,7 @@ use super::clients::unsealed;
 use super::start::{check_again, name_of};
 use crate::management::Management;
 use crate::management::connections::{seal, store_failed};
-use crate::management::fault::{About, Fault, Refused, no_randomness};
+use crate::management::fault::{About, Refused, RequestFault, no_randomness};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;
@@ -77,6 +77,7 @@ impl Management {
             created_at: now,
             updated_at: now,
         };
+        // The tokens are sealed for the record that has them.
         record.sealed = seal(persistence, &record.context(), &tokens.pack())?;
         match persistence.store().create_connection(&record).await {
             Ok(revision) => Ok(Some((record, revision))),
@@ -123,11 +124,11 @@ impl Management {
 fn cant_keep(error: &store::Error) -> Refused {
     match error {
         store::Error::Orphan => {
-            Refused::Faulty(vec![Fault::new(About::Request, "The OAuth client is gone.")])
+            Refused::Faulty(vec![RequestFault::new(About::Request, "The OAuth client is gone.")])
         }
         error => store_failed(error),
     }
 }
 
-/// How often a grant is kept against changes of others.
+/// The number of times a grant is kept against changes of others.
 const ATTEMPTS: usize = 4;

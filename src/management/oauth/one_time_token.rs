@@ -1,5 +1,5 @@
-//! The passes of a flow: each takes it one step on, once, within ten minutes. Whoever holds one
-//! has it from us; of each a digest is kept.
+//! The one-time tokens of a flow: each takes it one step on, once, within ten minutes. Of each a
+//! digest is kept.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ impl Management {
         open(persistence, record).await
     }
 
-    /// Whether who began a flow could begin it still.
+    /// Tells whether the operator who began a flow could begin it still.
     pub(super) fn may_go_on(&self, taken: &ConsumedFlow) -> bool {
         let ConsumedFlow { integration, content, .. } = taken;
         let Some(id) = content.plan.begun_with else { return true };
@@ -111,7 +111,7 @@ impl Management {
             && operator.enter(integration.as_str()).is_ok()
     }
 
-    /// The same flow, left where it is: whoever may not have it must not spoil it.
+    /// Reads the same flow and leaves it where it is, so that nobody can spoil another one's.
     pub(super) async fn look_at_flow(
         &self,
         persistence: &Persistence,
@@ -140,7 +140,7 @@ async fn open(persistence: &Persistence, record: FlowRecord) -> Result<ConsumedF
 /// Of a one-time token, in characters.
 const TOKEN_LEN: usize = 43;
 
-/// How long each step may be waited for.
+/// The time for which each step is waited for.
 const STEP_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The connection `zendesk`, which is for the account itself: bound to the account's own host, with
 //! tokens of the account's own subdomain (ZIS spec §7.7).
 
-use crate::management::fault::{About, Fault, Refused};
+use crate::management::fault::{About, Refused, RequestFault};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, ZENDESK};
 use crate::model::oauth::client::ClientRecord;
@@ -93,7 +93,7 @@ impl<'a> OwnAccount<'a> {
 }
 
 fn fault(about: About, title: String) -> Refused {
-    Refused::Faulty(vec![Fault::new(about, title)])
+    Refused::Faulty(vec![RequestFault::new(about, title)])
 }
 
 /// The domain below which every account has its host.

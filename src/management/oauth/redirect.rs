@@ -11,12 +11,12 @@ use crate::model::name::ConnectionName;
 use crate::model::oauth::flow::FlowStep;
 use crate::oauth::OAuthStep;
 
-/// Where the browser goes next.
+/// The way of the browser to the provider.
 #[derive(Clone)]
 pub struct AuthorizationRedirect {
     /// The provider's authorization endpoint, with the question.
     pub location: String,
-    /// What the browser is to keep, so that it is known when it comes back.
+    /// The cookie by which the browser is known when it comes back.
     pub flow_cookie: FlowCookie,
     /// The path to show it at, as the browser sees it.
     pub callback: String,
@@ -25,18 +25,18 @@ pub struct AuthorizationRedirect {
 /// Something for a browser to keep for as long as a flow lasts.
 #[derive(Clone, Eq, PartialEq)]
 pub struct FlowCookie {
-    /// What it is kept under: no two flows have the same.
+    /// Its name, which no two flows share.
     pub name: String,
-    /// What is kept.
+    /// Its value.
     pub value: String,
 }
 
-/// Whoever comes along in a flow: most often a browser.
+/// The user agent that goes through a flow (RFC 6749 §1.1): most often a browser.
 #[derive(Clone, Debug, Default)]
 pub struct UserAgent {
-    /// Whether it is a browser, as far as can be told.
+    /// Tells whether it is a browser, as far as can be told.
     pub is_browser: bool,
-    /// What it has kept.
+    /// The cookies that it has.
     pub cookies: Vec<FlowCookie>,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Debug for FlowCookie {
 }
 
 impl Management {
-    /// Leads whoever has the flow token to the provider: this once.
+    /// Leads the bearer of the flow token to the provider: this once.
     ///
     /// # Errors
     /// [`Refused::Malformed`] when no flow waits for the token; and when the store fails.
@@ -118,7 +118,7 @@ impl Management {
     }
 }
 
-/// What a browser keeps of this flow is called so.
+/// The name of this flow's cookie.
 pub(super) fn flow_cookie_name(flow: uuid::Uuid) -> String {
     format!("keyferry_flow_{}", flow.simple())
 }

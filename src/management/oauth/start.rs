@@ -11,7 +11,7 @@ use super::own_account::{OwnAccount, is_own};
 use super::redirect_target;
 use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
 use crate::management::draft::NEVER_CHANGES;
-use crate::management::fault::{About, Fault, Refused, no_randomness};
+use crate::management::fault::{About, Refused, RequestFault, no_randomness};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::ConnectionName;
@@ -26,8 +26,8 @@ use crate::wire::{Document, NewFlow};
 /// A flow that was begun.
 #[derive(Clone)]
 pub struct StartedFlow {
-    /// Where it goes on: of an authorization code's, where the browser is to go; of client
-    /// credentials', what is to be exchanged.
+    /// The URL at which it goes on: of an authorization code's, where the browser is to go; of
+    /// client credentials', what is to be exchanged.
     pub redirect_url: String,
     /// The code that is to be exchanged, where nobody need be asked.
     pub verification_code: Option<String>,
@@ -54,8 +54,8 @@ impl WriteAccess<'_> {
         self.begin(FlowDraft::read(request.into(), &settings)?, &settings).await
     }
 
-    /// Begins the flow that authorizes a connection again, by the client and with the scopes that it
-    /// has. The browser is sent to `redirect_to` at the end.
+    /// Begins the flow that authorizes a connection again, by the client and with the scopes that
+    /// it has. The browser is sent to `redirect_to` at the end.
     ///
     /// # Errors
     /// [`Refused`]: the client is gone, the flow may not end there, or the store fails.
@@ -143,15 +143,18 @@ impl WriteAccess<'_> {
     ) -> Result<FlowPlan, Refused> {
         let ReadAccess { operator, integration, .. } = &self.0;
         let grant_type = draft.grant_type.unwrap_or(client.grant_type);
+        // 1. The connection is the operator's to make.
         if !operator.may_make(integration, draft.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
+        // 2. `zendesk` is for the account itself.
         if is_own(draft.name.as_ref()) {
             let account = OwnAccount::of(settings)?;
             draft.subdomain = Some(account.subdomain(draft.subdomain.as_ref())?);
             draft.allowed_domain = Some(account.domain(draft.allowed_domain.as_ref())?);
             account.check_client(client)?;
         }
+        // 3. The provider can be asked, and the name be used.
         check_urls(&draft, client, grant_type)?;
         if let Some(name) = &draft.name {
             self.check_name(name, draft.allowed_domain.as_ref()).await?;
@@ -170,7 +173,7 @@ impl WriteAccess<'_> {
         })
     }
 
-    /// A connection of that name may be there already, if it is one by OAuth: it is authorised
+    /// A connection of that name may be there already, if it is one by OAuth: it is authorized
     /// again. It keeps its domain.
     async fn check_name(
         &self,
@@ -205,7 +208,7 @@ impl WriteAccess<'_> {
     }
 }
 
-/// Whether the connection that is there may be authorised again, for this domain if one is given.
+/// Checks that the connection may be authorized again, for this domain if one is given.
 pub(super) fn check_again(
     record: &ConnectionRecord,
     domain: Option<&AllowedDomain>,
@@ -236,14 +239,14 @@ fn check_urls(
     for url in urls {
         if let Err(rule) = url.resolve(subdomain) {
             let title = format!("oauth_url_subdomain: the client's URL {rule}");
-            return Err(Refused::Faulty(vec![Fault::new(About::Request, title)]));
+            return Err(Refused::Faulty(vec![RequestFault::new(About::Request, title)]));
         }
     }
     Ok(())
 }
 
 fn fault(about: About, title: &str) -> Refused {
-    Refused::Faulty(vec![Fault::new(about, title)])
+    Refused::Faulty(vec![RequestFault::new(about, title)])
 }
 
 /// The uuid of a connection as its name, where it has no other.

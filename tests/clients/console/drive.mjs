@@ -172,7 +172,7 @@ async function authorized() {
   await look("connection-oauth");
   await press("Refresh now");
   await said("The provider gave new tokens");
-  await press("Authorise again");
+  await press("Authorize again");
   await consent();
   await said("The provider gave tokens; the connection is in force.");
   await go("/clients");
