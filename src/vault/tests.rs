@@ -1,4 +1,4 @@
-//! What the vault promises, tried with every part of a record and every byte of a ciphertext.
+//! Tests of the vault's promises, with every part of a record and every byte of a ciphertext.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
