@@ -89,7 +89,7 @@ fn decisions(criterion: &mut Criterion) {
             CURL.iter().copied().filter(|(name, _)| *name != "x-zis-connection").collect();
         let unnamed = ask(&parts(&unnamed), &in_force);
         for (way, ask) in [("named", &named), ("covering", &unnamed)] {
-            let once = || decide(&in_force, &caller, ask, |_| {}).unwrap();
+            let once = || decide(&in_force, &caller, ask).unwrap();
             report(&format!("decide/{way}/{size}"), once);
             group.bench_function(BenchmarkId::new(way, size), |bencher| bencher.iter(once));
         }

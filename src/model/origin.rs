@@ -115,8 +115,8 @@ impl Origin {
 
     /// The host as a name.
     #[must_use]
-    pub fn host_name(&self) -> Option<HostName> {
-        HostName::parse(self.host()).ok()
+    pub fn host_name(&self) -> HostName {
+        HostName(self.host().into())
     }
 
     /// The port.

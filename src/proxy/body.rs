@@ -26,11 +26,11 @@ pub(super) struct CallerBody {
     /// Ends the wait for a caller that sends nothing, unless the origin does.
     pub(super) idle: IdleTimer,
     pub(super) count: Arc<AtomicU64>,
-    /// The most bytes it may have.
-    pub(super) most: u64,
+    /// The most bytes that it may have; 0 for any.
+    pub(super) max_body_bytes: u64,
     pub(super) credential: HeaderName,
     /// Where it is kept while it may have to be sent once more.
-    pub(super) kept: Option<Arc<ReplayBuffer>>,
+    pub(super) buffer: Option<Arc<ReplayBuffer>>,
 }
 
 /// The body is larger than the operator allows.
@@ -40,8 +40,8 @@ pub(super) struct TooLarge(pub(super) u64);
 
 impl CallerBody {
     fn keep(&self, keep: impl FnOnce(&ReplayBuffer)) {
-        if let Some(kept) = &self.kept {
-            keep(kept);
+        if let Some(buffer) = &self.buffer {
+            keep(buffer);
         }
     }
 
@@ -68,12 +68,12 @@ impl CallerBody {
         };
         let mut frame = frame?;
         if let Some(data) = frame.data_ref() {
-            self.keep(|kept| kept.add(data));
+            self.keep(|buffer| buffer.add(data));
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             let total = self.count.load(Relaxed).saturating_add(length);
             self.count.store(total, Relaxed);
-            if self.most != 0 && total > self.most {
-                return Poll::Ready(Some(Err(TooLarge(self.most).into())));
+            if self.max_body_bytes != 0 && total > self.max_body_bytes {
+                return Poll::Ready(Some(Err(TooLarge(self.max_body_bytes).into())));
             }
             if self.incoming.is_end_stream() {
                 self.keep(ReplayBuffer::end);

@@ -11,10 +11,13 @@ use jiff::Timestamp;
 
 use self::auth_header::{AuthHeader, NotAToken, begins_like_one, in_any_scheme, is_key_slot};
 use super::InForce;
-use super::arrival::{ProxyRequest, RequestForm, malformed};
-use super::refusal::{Code, Refusal};
+use super::admit::caller_overloaded;
+use super::arrival::Arrival;
+use super::facts::RefusedRequest;
+use super::refusal::{Code, Refusal, malformed};
+use super::request::{ProxyRequest, RequestForm};
 use super::tunnel::TunnelContext;
-use crate::ledger::Entry;
+use crate::listener::ConnState;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::{Scopes, TokenDigest, occurs_in};
@@ -140,59 +143,39 @@ impl PresentedToken {
         Refusal::new(Code::MalformedRequest, title)
     }
 
-    /// The caller, if it is known and may use the data plane; `known` hears of one whose token has
-    /// ended, or does not suffice, too.
+    /// Identifies the caller of a request that has waited since it was identified before. Its
+    /// fields were looked at then.
     ///
     /// # Errors
-    /// `CallerUnknown`, or `ConnectionForbidden` when the token lacks the scope.
-    pub(super) fn identify(
-        &self,
-        head: &Parts,
-        request: &ProxyRequest,
-        in_force: &InForce,
-        now: Timestamp,
-        known: impl FnOnce(&Caller),
-    ) -> Result<Arc<Holder>, Refusal> {
-        let found = find(self.digest.as_ref(), in_force);
-        if let Some(holder) = &found {
-            known(&holder.caller);
-        }
-        if in_force.settings.anonymous.is_some() {
-            refuse_web_pages(head, request)?;
-        }
-        self.judge(found, request, now)
-    }
-
-    /// The caller of a request that was identified before and has waited since. What its fields say
-    /// of a web page was looked at then.
-    ///
-    /// # Errors
-    /// As those of [`PresentedToken::identify`].
+    /// As those of [`Arrival::identify`].
     pub(super) fn identify_again(
         &self,
         request: &ProxyRequest,
         in_force: &InForce,
         now: Timestamp,
     ) -> Result<Arc<Holder>, Refusal> {
-        self.judge(find(self.digest.as_ref(), in_force), request, now)
+        let holder = find(self.digest.as_ref(), in_force).ok_or_else(|| self.unknown(request))?;
+        self.judge(&holder.caller, request, now)?;
+        Ok(holder)
     }
 
+    /// Refuses a token that has ended, or lacks the scope.
     fn judge(
         &self,
-        found: Option<Arc<Holder>>,
+        caller: &Caller,
         request: &ProxyRequest,
         now: Timestamp,
-    ) -> Result<Arc<Holder>, Refusal> {
-        let Some(holder) = found.filter(|holder| !holder.caller.has_expired(now)) else {
+    ) -> Result<(), Refusal> {
+        if caller.has_expired(now) {
             return Err(self.unknown(request));
-        };
-        if !holder.caller.scopes.allows_proxy() {
+        }
+        if !caller.scopes.allows_proxy() {
             return Err(Refusal::new(
                 Code::ConnectionForbidden,
                 "The token lacks the scope proxy; the operator can make one that has it.",
             ));
         }
-        Ok(holder)
+        Ok(())
     }
 
     fn unknown(&self, request: &ProxyRequest) -> Refusal {
@@ -240,6 +223,43 @@ impl PresentedToken {
     }
 }
 
+impl Arrival {
+    /// Identifies the caller, for whom the conn is counted from now on, also where its token has
+    /// ended or does not suffice.
+    ///
+    /// # Errors
+    /// `CallerUnknown`, `Overloaded` when the caller has too many conns, or `ConnectionForbidden`
+    /// when the token lacks the scope.
+    pub(super) fn identify(
+        &self,
+        head: &Parts,
+        in_force: &InForce,
+        conn: &ConnState,
+        now: Timestamp,
+    ) -> Result<Arc<Holder>, RefusedRequest> {
+        let (token, request) = (&self.token, &self.request);
+        let Some(holder) = find(token.digest.as_ref(), in_force) else {
+            return Err(RefusedRequest::from(token.unknown(request)).with_request(request));
+        };
+        let counted = conn.mark_authenticated(token.digest).map_err(|_full| caller_overloaded());
+        let is_program = || match in_force.settings.anonymous {
+            Some(_) => refuse_web_pages(head, request),
+            None => Ok(()),
+        };
+        let judged = counted.and_then(|()| is_program());
+        match judged.and_then(|()| token.judge(&holder.caller, request, now)) {
+            Ok(()) => {
+                holder.mark_used(now);
+                Ok(holder)
+            }
+            Err(refusal) => {
+                let refused = RefusedRequest::from(refusal).with_request(request);
+                Err(refused.with_caller(&holder.caller))
+            }
+        }
+    }
+}
+
 /// A field as a title names it; a name that could be anything is not repeated.
 fn field_phrase(field: &HeaderName) -> Cow<'_, str> {
     let name = field.as_str();
@@ -272,14 +292,6 @@ pub(super) fn still_known(
 /// The token that `Proxy-Authorization` shows in a request that can't be read in one way only.
 pub(super) fn shown_digest(head: &Parts) -> Option<TokenDigest> {
     AuthHeader::parse(head.headers.get(header::PROXY_AUTHORIZATION)?).digest
-}
-
-/// Names in its entry who sent a request that was refused before anybody asked.
-pub(super) fn name_sender(entry: &mut Entry, digest: Option<&TokenDigest>, in_force: &InForce) {
-    if let Some(holder) = find(digest, in_force) {
-        entry.caller = Some(Arc::clone(&holder.caller.name));
-        entry.integration = holder.caller.reach.only().cloned();
-    }
 }
 
 /// `USER` of the proxy URL: `integration`, or `integration.connection`.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::arrival::{Destination, ProxyRequest, RequestForm};
 use super::refusal::{Code, Refusal};
+use super::request::{Destination, ProxyRequest, RequestForm};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::Host;

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::InForce;
-use super::arrival::{Destination, ProxyRequest};
 use super::choose::{agree, choose, may_not_use};
+use super::facts::RefusedRequest;
 use super::refusal::{Code, Refusal};
+use super::request::{Destination, ProxyRequest};
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, Defect};
 use crate::model::domain::AllowedDomain;
@@ -15,22 +16,40 @@ use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Denied, Permit, Scheme, Target, is_never_passed_on};
 use crate::state::RegisteredConnection;
 
+/// A request that no rule of the decision refuses.
+#[derive(Debug)]
+pub struct Allowed {
+    /// The proof that it may be sent.
+    pub permit: Permit,
+    /// The connection that it is sent by.
+    pub connection: Arc<RegisteredConnection>,
+}
+
 /// Applies the rules from the method to the size of the body (contract §3, "Order of refusal").
-/// `chosen` hears of the connection as soon as it is known, also when a later rule refuses.
 ///
 /// # Errors
-/// The refusal of the first rule that does not hold.
+/// The refusal of the first rule that does not hold, with the connection if one was chosen.
 pub fn decide(
     in_force: &InForce,
     caller: &Caller,
     request: &ProxyRequest,
-    chosen: impl FnOnce(&Arc<RegisteredConnection>),
-) -> Result<Permit, Refusal> {
+) -> Result<Allowed, RefusedRequest> {
     check_method(in_force, request)?;
     let named = agree(request)?;
-    let listing = choose(&in_force.registry, caller, request, named)?;
-    chosen(listing);
-    let connection = &listing.connection;
+    let connection = choose(&in_force.registry, caller, request, named)?;
+    match check_use(in_force, caller, request, &connection.connection) {
+        Ok(permit) => Ok(Allowed { permit, connection: Arc::clone(connection) }),
+        Err(refusal) => Err(RefusedRequest::from(refusal).with_connection(Arc::clone(connection))),
+    }
+}
+
+/// Applies the rules that follow once the connection is known.
+fn check_use(
+    in_force: &InForce,
+    caller: &Caller,
+    request: &ProxyRequest,
+    connection: &Arc<Connection>,
+) -> Result<Permit, Refusal> {
     if let Some(defect @ Defect::Field(_)) = connection.defect() {
         return Err(Refusal::new(
             Code::ConnectionForbidden,

@@ -7,11 +7,11 @@ use http::HeaderName;
 use jiff::Timestamp;
 
 use super::InForce;
-use super::arrival::{Destination, ProxyRequest, Tags};
 use super::decide::decide;
 use super::inject::seal_broken;
 use super::refusal::{Code, Refusal, Rule};
 use super::renewal::has_tokens;
+use super::request::{Destination, ProxyRequest, Tags};
 use crate::management::{self, Explanation, Question};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
@@ -78,16 +78,20 @@ pub fn explain(
     request: Result<ProxyRequest, Refusal>,
     now: Timestamp,
 ) -> DecisionTrace {
-    let mut connection = None;
-    let decided = request.as_ref().map_err(Refusal::clone).and_then(|request| {
-        decide(in_force, caller, request, |listing| {
-            connection = Some(Arc::clone(&listing.connection));
-        })
-    });
-    let origin = decided.as_ref().ok().map(|permit| permit.origin().clone());
+    // 1. The decision of a real request, as far as it needs no network.
+    let decided = match &request {
+        Ok(request) => decide(in_force, caller, request),
+        Err(refusal) => Err(refusal.clone().into()),
+    };
+    let (origin, chosen) = match &decided {
+        Ok(allowed) => (Some(allowed.permit.origin().clone()), Some(&allowed.connection)),
+        Err(refused) => (None, refused.connection()),
+    };
+    let connection = chosen.map(|chosen| Arc::clone(&chosen.connection));
     let pinned = origin.as_ref().and_then(|origin| pin(in_force, origin));
-    let refusal = match decided {
-        Err(refusal) => Some(refusal),
+    // 2. The rules that follow it: the credential, and a pinned address.
+    let refusal = match decided.map(|allowed| allowed.permit) {
+        Err(refused) => Some(refused.refusal),
         Ok(permit) if permit.connection().credential().is_none() => {
             Some(seal_broken(permit.connection().missing_key()))
         }
@@ -98,6 +102,7 @@ pub fn explain(
     let renews = connection.as_ref().is_some_and(|connection| {
         matches!(has_tokens(connection, &in_force.settings.renewal, now), Ok(false))
     });
+    // 3. Each rule's part, by the one that refuses.
     let refused = refusal.as_ref().map(|refusal| refusal.code().rule());
     let context =
         TraceContext { request: request.ok(), connection: connection.as_deref(), pinned, renews };
@@ -221,8 +226,7 @@ fn injected(connection: &Connection) -> String {
 }
 
 fn pin(in_force: &InForce, origin: &Origin) -> Option<SocketAddr> {
-    let host = origin.host_name()?;
-    in_force.rules.settings.pins.get(&(host, origin.port())).copied()
+    in_force.rules.settings.pins.get(&(origin.host_name(), origin.port())).copied()
 }
 
 fn judge(in_force: &InForce, address: SocketAddr) -> Option<Refusal> {

@@ -3,10 +3,11 @@
 use http::request::Parts;
 use http::{Request, Version};
 
-use super::arrival::{Arrival, RequestForm};
+use super::arrival::Arrival;
 use super::base_url;
 use super::fields::{self, Via};
 use super::refusal::{Code, Refusal};
+use super::request::RequestForm;
 use super::upgrade::{UpgradeKind, ask_for_websocket};
 use crate::model::permit::Permit;
 use crate::model::sealed::KeyId;

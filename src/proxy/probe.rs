@@ -16,11 +16,11 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use self::preview::{BodyStart, is_ours, masked_fields};
-use super::arrival::{ProxyRequest, Tags};
 use super::body::AnswerBody;
 use super::explain::{explain, explain_to_operator};
+use super::request::{ProxyRequest, Tags};
 use super::shared::SharedParts;
-use super::tunnel::{TunnelContext, TunnelHandler};
+use super::tunnel::{TunnelContext, TunnelHandler, TunnelScope};
 use crate::clock::instant;
 use crate::listener::{EarlyRefusal, Handler, InFlight};
 use crate::management::{
@@ -158,16 +158,19 @@ fn decide(
         return Err("The token lacks the scope proxy.".to_owned());
     }
     let request = ProxyRequest::for_url(probe.method.clone(), &probe.url, tags);
-    let told = explain(&in_force, &holder.caller, request.clone(), now);
+    let told = explain(&in_force, &holder.caller, request, now);
     if let Some(refusal) = told.refusal {
         return Err(refusal.title().to_owned());
     }
     let (Some(origin), Some(connection)) = (told.origin, told.connection) else {
         return Err("The request leads nowhere.".to_owned());
     };
-    let request = request.map_err(|refusal| refusal.title().to_owned())?;
-    let tunnel = TunnelContext::new(origin.clone(), &request, Some(probe.caller));
-    let tunnel = tunnel.map_err(|refusal| refusal.title().to_owned())?;
+    let scope = TunnelScope {
+        origin: origin.clone(),
+        integration: Some(probe.integration.clone()),
+        connection: probe.connection.clone(),
+    };
+    let tunnel = TunnelContext { scope, digest: Some(probe.caller) };
     Ok(DecidedProbe { tunnel, origin, connection })
 }
 

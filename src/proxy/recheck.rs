@@ -10,16 +10,16 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::InForce;
-use super::admit::permit_again;
+use super::Proxy;
+use super::admit::decide_again;
 use super::arrival::Arrival;
+use super::decide::Allowed;
 use super::fields;
 use super::inject::seal_broken;
-use super::journey::Proxy;
 use super::refusal::{Code, Refusal};
 use super::renewal::has_tokens;
 use crate::ledger::Entry;
 use crate::model::connection::Connection;
-use crate::state::RegisteredConnection;
 use crate::upstream::{
     self, CheckedDeparture, Departure, DepartureWithdrawn, FinalCheck, NotRenewed, Reply,
 };
@@ -77,9 +77,8 @@ impl<'a> Recheck<'a> {
         departure: &mut Departure,
     ) -> Result<CheckedDeparture, Refusal> {
         let now = self.proxy.ledger.clock.now();
-        let mut listing = None;
-        let chosen = |chosen: &Arc<RegisteredConnection>| listing = Some(Arc::clone(chosen));
-        let (_holder, permit) = permit_again(in_force, self.arrival, now, chosen)?;
+        let decided = decide_again(in_force, self.arrival, now).map_err(|refused| refused.refusal);
+        let (_holder, Allowed { permit, connection: chosen }) = decided?;
         if departure.is_for(permit.connection()) {
             return Ok(CheckedDeparture::AsItWas);
         }
@@ -91,9 +90,7 @@ impl<'a> Recheck<'a> {
             NotRenewed::Sealed => seal_broken(missing),
             NotRenewed::Elsewhere => replaced(&connection),
         })?;
-        if let Some(listing) = listing {
-            self.entry.lock().set_connection(listing as _);
-        }
+        self.entry.lock().set_connection(chosen as _);
         Ok(CheckedDeparture::Renewed)
     }
 

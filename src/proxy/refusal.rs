@@ -177,6 +177,11 @@ impl Refusal {
     }
 }
 
+/// The refusal of a request that can't be read, or can be read in more than one way.
+pub(super) fn malformed(title: &'static str) -> Refusal {
+    Refusal::new(Code::MalformedRequest, title)
+}
+
 /// A member of `Proxy-Status` on an origin's answer, which says what the proxy has done to it.
 pub(super) fn own_status(details: &str) -> HeaderValue {
     HeaderValue::try_from(format!("keyferry; details=\"{}\"", status_text(details)))

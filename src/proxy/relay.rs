@@ -1,4 +1,4 @@
-//! The way home.
+//! The end of a journey: an answer is handed to the caller, and its entry told so.
 
 use bytes::Bytes;
 use http::{Response, Version};
@@ -7,6 +7,7 @@ use http_body_util::Full;
 
 use super::admit::overloaded;
 use super::body::AnswerBody;
+use super::facts::RefusedRequest;
 use super::fields::{self, REQUEST_ID, Via};
 use super::idle::IdleTimer;
 use super::refusal::{Code, Refusal};
@@ -59,20 +60,27 @@ fn hand_over(
     response.map(|body| AnswerBody::own(body, times))
 }
 
-/// Hands a refusal to the caller.
+/// Hands a refusal to the caller. Its entry is told what was known of the request.
 pub(super) fn refuse(
-    refusal: Refusal,
+    refused: impl Into<RefusedRequest>,
     mut entry: Entry,
     in_flight: InFlight,
 ) -> Response<AnswerBody> {
-    entry.decision = Decision::Refuse(refusal.code().as_str());
-    entry.rule = refusal.code().rule().as_str();
+    let RefusedRequest { refusal, facts } = refused.into();
+    facts.write_to(&mut entry);
+    note_refusal(&mut entry, refusal.code());
     entry.set_cause(refusal.cause().unwrap_or_else(|| refusal.title()));
     // Where the caller reads refusals in another form, the entry has the usual status all the same.
     entry.status = refusal.status().as_u16();
     let response =
         if entry.is_grpc { refusal.into_grpc_response() } else { refusal.into_response() };
     hand_over(response, entry, in_flight)
+}
+
+/// Notes in an entry that a rule has refused its request.
+pub(super) fn note_refusal(entry: &mut Entry, code: Code) {
+    entry.decision = Decision::Refuse(code.as_str());
+    entry.rule = code.rule().as_str();
 }
 
 /// Writes down why a conn is turned away on which no request was read; gives the HTTP message that
@@ -88,8 +96,7 @@ pub(super) fn refuse_early(reason: EarlyRefusal, mut entry: Entry) -> Vec<u8> {
         }
         EarlyRefusal::ConnLimit => overloaded(),
     };
-    entry.decision = Decision::Refuse(refusal.code().as_str());
-    entry.rule = refusal.code().rule().as_str();
+    note_refusal(&mut entry, refusal.code());
     if reason == EarlyRefusal::Framing(FramingFault::Tls) {
         // The listener sends an alert in the place of the message, so that there is no status.
         entry.set_cause(format!("{} A TLS alert was sent.", refusal.title()));

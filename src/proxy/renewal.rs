@@ -7,171 +7,174 @@ mod replay;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use jiff::Timestamp;
 
-use super::admit::admit_again;
+use super::admit::decide_again;
 use super::arrival::Arrival;
-use super::journey::{DecidedRequest, Outcome, Proxy, ResponseContext};
+use super::depart::DecidedRequest;
+use super::facts::{RefusedRequest, RequestFacts};
 use super::recheck::{NotSent, Recheck};
 use super::refusal::{Code, Refusal};
-use super::{InForce, Renewal};
+use super::response::{RefusedTokens, ResponseContext};
+use super::{InForce, Proxy, Renewal};
 use crate::ledger::Entry;
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, TokenStatus};
 use crate::model::oauth::freshness::Freshness;
+use crate::model::permit::Permit;
 use crate::oauth::{Cause, RefreshHandle, RefreshRequest, TokenFailure};
 use crate::upstream::{Departure, Reply};
 
-pub(super) use self::buffer::{ReplayBuffer, ReplayGuard};
+pub(super) use self::buffer::ReplayBuffer;
 pub(super) use self::replay::Replay;
 use self::replay::SecondAttempt;
 
-/// What is to be done about a connection's tokens before a request is sent with them.
+/// The tokens that a request waits for.
 #[derive(Debug)]
-pub(super) enum Readiness {
-    /// Nothing.
-    Ready,
-    /// Others are to be had first.
-    First(RefreshRequest),
+pub(super) struct WantedTokens {
+    refreshes: RefreshHandle,
+    request: RefreshRequest,
 }
 
 /// A request that waits for tokens.
 #[derive(Debug)]
 pub(super) struct AwaitingTokens {
     pub(super) decided: DecidedRequest,
-    pub(super) wanted: RefreshRequest,
-}
-
-/// Whether a connection can be used as it is. Tokens that are used for the first time are watched
-/// from then on.
-///
-/// # Errors
-/// `ReauthorizationNeeded` when its access token has ended and only a new flow helps.
-pub(super) fn readiness(
-    connection: &Arc<Connection>,
-    tokens: &RefreshHandle,
-    renewal: &Renewal,
-    now: Timestamp,
-) -> Result<Readiness, Refusal> {
-    if let Some(standing) = connection.token_status()
-        && standing.is_first_use()
-    {
-        tokens.watch(connection);
-    }
-    if has_tokens(connection, renewal, now)? {
-        return Ok(Readiness::Ready);
-    }
-    Ok(RefreshRequest::of(connection, Cause::Use).map_or(Readiness::Ready, Readiness::First))
+    pub(super) wanted: WantedTokens,
 }
 
 /// Whether a connection has what a request takes with it, or must be given other tokens first. A
 /// pure function.
 ///
 /// # Errors
-/// As those of [`readiness`].
+/// `ReauthorizationNeeded` when its access token has ended and only a new flow helps.
 pub(super) fn has_tokens(
     connection: &Connection,
     renewal: &Renewal,
     now: Timestamp,
 ) -> Result<bool, Refusal> {
-    let Some(standing) = connection.token_status() else { return Ok(true) };
-    match standing.freshness(renewal.refresh_before, now) {
+    let Some(status) = connection.token_status() else { return Ok(true) };
+    match status.freshness(renewal.refresh_before, now) {
         Freshness::Fresh | Freshness::Aging => Ok(true),
-        Freshness::Late => Ok(!standing.renewable),
-        Freshness::Expired if standing.renewable => Ok(false),
+        Freshness::Late => Ok(!status.renewable),
+        Freshness::Expired if status.renewable => Ok(false),
         Freshness::Expired => Err(reauthorization_needed(connection)),
     }
 }
 
 impl Proxy {
-    /// Waits until there are other tokens, and decides again: what was allowed before may not be by
-    /// now.
+    /// The tokens that the permit's connection must be given before the request can leave; `None`
+    /// where it can as it is. Tokens that are used for the first time are watched from then on.
+    ///
+    /// # Errors
+    /// As those of [`has_tokens`].
+    pub(super) fn tokens_to_await(
+        &self,
+        permit: &Permit,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<Option<WantedTokens>, Refusal> {
+        let Some(refreshes) = &self.tokens else { return Ok(None) };
+        let connection = permit.connection();
+        watch_first_use(connection, refreshes);
+        if has_tokens(connection, &in_force.settings.renewal, now)? {
+            return Ok(None);
+        }
+        let request = RefreshRequest::of(connection, Cause::Use);
+        Ok(request.map(|request| WantedTokens { refreshes: refreshes.clone(), request }))
+    }
+
+    /// Waits until there are other tokens, and decides again: what was allowed before may not be
+    /// any more.
     pub(super) async fn renew(
         &self,
         waiting: AwaitingTokens,
         entry: &mut Entry,
-    ) -> Result<(Arc<InForce>, Outcome), Refusal> {
-        let AwaitingTokens { mut decided, wanted } = waiting;
-        let Some(tokens) = &self.tokens else { return Err(failed(TokenFailure::Store, &decided)) };
+    ) -> Result<(Arc<InForce>, (Departure, ResponseContext)), RefusedRequest> {
+        let AwaitingTokens { mut decided, wanted: WantedTokens { refreshes, request } } = waiting;
+        // 1. A provider that hangs costs the wait, and not the request while the token is good.
         let renewed = match time_left(decided.permit.connection(), self.ledger.clock.now()) {
-            // Before it ends: what a provider that hangs costs is the wait, and not the request.
-            Some(left) => tokio::time::timeout(left, tokens.refresh(wanted)).await,
-            None => Ok(tokens.refresh(wanted).await),
+            Some(left) => tokio::time::timeout(left, refreshes.refresh(request)).await,
+            None => Ok(refreshes.refresh(request).await),
         };
         let renewed = renewed.unwrap_or(Err(TokenFailure::Late));
+        // 2. The decision once more.
         let in_force = self.in_force.load_full();
         let now = self.ledger.clock.now();
-        let arrival = &decided.arrival;
-        let (holder, permit) = admit_again(&in_force, arrival, now, entry)?;
+        let (holder, allowed) = decide_again(&in_force, &decided.arrival, now)?;
+        let origin = Some(allowed.permit.origin().clone());
+        let facts = RequestFacts { origin, ..RequestFacts::default() };
+        facts.with_connection(allowed.connection).write_to(entry);
         decided.holder = holder;
-        decided.permit = permit;
+        decided.permit = allowed.permit;
+        // 3. A token that is still good is better than none.
         let connection = decided.permit.connection();
-        let expired = connection.token_status().is_some_and(|standing| {
-            standing.freshness(in_force.settings.renewal.refresh_before, now) == Freshness::Expired
+        let expired = connection.token_status().is_some_and(|status| {
+            status.freshness(in_force.settings.renewal.refresh_before, now) == Freshness::Expired
         });
-        // A token that is still good is better than none.
         match renewed {
-            Err(failure) if expired => return Err(failed(failure, &decided)),
-            Ok(()) if expired => return Err(failed(TokenFailure::Late, &decided)),
+            Err(failure) if expired => return Err(failed(failure, connection).into()),
+            Ok(()) if expired => return Err(failed(TokenFailure::Late, connection).into()),
             _ => {}
         }
-        if let Some(standing) = connection.token_status()
-            && standing.is_first_use()
-        {
-            tokens.watch(connection);
-        }
-        let next = self.depart(&in_force, decided, entry)?;
-        Ok((in_force, next))
+        watch_first_use(connection, &refreshes);
+        // 4. On to the origin.
+        let departing = self.depart(&in_force, decided, entry)?;
+        Ok((in_force, departing))
     }
 
-    /// Sends a request, and what it takes to send it once more where the origin refuses the tokens:
-    /// others are got first, and all of the request must still be there. Whatever stands in the
-    /// way before anything is written once more, the origin's own answer is the caller's; after
-    /// that the second attempt's outcome is.
+    /// Sends a request, which is decided once more when there is a conn for it.
     pub(super) async fn send(
         &self,
         in_force: &Arc<InForce>,
         departure: Departure,
-        context: &mut ResponseContext,
+        context: &ResponseContext,
         entry: &mut Entry,
     ) -> Result<Reply, NotSent> {
-        let (replay, arrival) = (context.replay.take(), &context.arrival);
-        let recheck = Recheck::new(self, in_force, arrival, context.token_end, entry);
+        let (arrival, token_end) = (&context.arrival, context.token_end);
+        let recheck = Recheck::new(self, in_force, arrival, token_end, entry);
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
-        let sent = recheck.judge(sent);
-        let Some(replay) = replay else { return sent };
-        if !matches!(&sent, Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED) {
-            // Dropped here, the replay lets go of the body.
-            return sent;
-        }
-        // In a box: a request that goes well must not pay for its room.
-        Box::pin(self.send_again(arrival, *replay, entry)).await.unwrap_or(sent)
+        recheck.judge(sent)
     }
 
-    /// The outcome of the second attempt; `None` when nothing of it was written.
-    async fn send_again(
+    /// Sends a request once more whose tokens the origin has refused, with others, if all of it is
+    /// still there. Once something of it is written this attempt's outcome is the caller's, and
+    /// before that the origin's own answer.
+    pub(super) async fn send_again(
         &self,
+        refused: Box<RefusedTokens>,
         arrival: &Arrival,
+        entry: &mut Entry,
+    ) -> Result<Reply, NotSent> {
+        let RefusedTokens { answer, replay } = *refused;
+        self.second_attempt(replay, arrival, entry).await.unwrap_or(Ok(answer))
+    }
+
+    /// The second attempt's outcome; `None` when nothing of it was written.
+    async fn second_attempt(
+        &self,
         replay: Replay,
+        arrival: &Arrival,
         entry: &mut Entry,
     ) -> Option<Result<Reply, NotSent>> {
-        let tokens = self.tokens.as_ref()?;
+        // 1. Other tokens, which the next request is to have even if this one can't be sent again.
+        let refreshes = self.tokens.as_ref()?;
         let wanted = RefreshRequest::of(&replay.used, Cause::Unauthorized)?;
-        if !tokens.note_rejected(&wanted) {
+        if !refreshes.note_rejected(&wanted) {
             return None;
         }
         let Some(body) = replay.kept.0.whole() else {
-            // Not this request, but the next is to have others.
-            let tokens = tokens.clone();
-            self.tasks.spawn(async move { tokens.refresh(wanted).await });
+            let refreshes = refreshes.clone();
+            self.tasks.spawn(async move { refreshes.refresh(wanted).await });
             return None;
         };
-        tokens.refresh(wanted).await.ok()?;
+        refreshes.refresh(wanted).await.ok()?;
+        // 2. The decision once more.
         let in_force = self.in_force.load_full();
         let now = self.ledger.clock.now();
         let again = replay.decide(arrival, &in_force, now, body, &self.via)?;
-        let SecondAttempt { departure, listing, token_end } = again;
-        entry.set_connection(listing as _);
+        let SecondAttempt { departure, connection, token_end } = again;
+        entry.set_connection(connection as _);
+        // 3. The second attempt.
         let recheck = Recheck::new(self, &in_force, arrival, token_end, entry);
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
         if let Err(error) = &sent
@@ -182,6 +185,13 @@ impl Proxy {
             return None;
         }
         Some(recheck.judge(sent))
+    }
+}
+
+/// Has tokens that are used for the first time watched from now on.
+fn watch_first_use(connection: &Arc<Connection>, refreshes: &RefreshHandle) {
+    if connection.token_status().is_some_and(TokenStatus::is_first_use) {
+        refreshes.watch(connection);
     }
 }
 
@@ -196,8 +206,7 @@ fn time_left(connection: &Connection, now: Timestamp) -> Option<Duration> {
 const ARRIVAL: Duration = Duration::from_millis(300);
 
 /// Why a request is not sent: there are no tokens that it could be sent with.
-fn failed(failure: TokenFailure, decided: &DecidedRequest) -> Refusal {
-    let connection = decided.permit.connection();
+fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
     match failure {
         TokenFailure::Lapsed(_) | TokenFailure::NoRefreshToken => {
             reauthorization_needed(connection)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use super::Proxy;
 use super::fields::Via;
-use super::journey::Proxy;
 use crate::ledger::Ledger;
 use crate::listener::{ConnLimit, ConnLimits, ConnTracker};
 use crate::oauth::RefreshHandle;

@@ -5,7 +5,6 @@ mod blind;
 mod handler;
 mod request;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -13,17 +12,19 @@ use http::{Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use super::Proxy;
 use super::admit::{caller_overloaded, overloaded};
-use super::arrival::{Arrival, Destination, ProxyRequest};
+use super::arrival::Arrival;
 use super::body::AnswerBody;
-use super::caller::{PresentedToken, name_sender};
+use super::caller::PresentedToken;
 use super::choose::{NamedConnection, agree, choose, integration, none_covers};
-use super::decide::refuse_target;
+use super::decide::{port_not_allowed, refuse_target};
+use super::facts::RefusedRequest;
 use super::fields::REQUEST_ID;
-use super::journey::Proxy;
 use super::refusal::{Code, Refusal};
+use super::request::{Destination, ProxyRequest};
 use super::{InForce, relay};
-use crate::ledger::{Decision, Entry};
+use crate::ledger::Entry;
 use crate::listener::{ConnLimitReached, InFlight, TunnelFault};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -34,25 +35,43 @@ use crate::state::RegisteredConnection;
 
 pub use self::handler::TunnelHandler;
 
-/// What a tunnel was opened for. Every request inside is held to it.
+/// A tunnel that is looked into, as each request inside it needs it.
 #[derive(Debug)]
 pub struct TunnelContext {
-    /// Where it leads.
-    pub(super) origin: Origin,
-    /// What the CONNECT showed of its caller, who is looked up anew for each request.
-    pub(super) digest: Option<TokenDigest>,
-    /// What the CONNECT named, which stands beside what each request names.
-    pub(super) integration: Option<IntegrationName>,
-    pub(super) connection: Option<ConnectionName>,
+    /// The scope to which each request inside is held.
+    pub scope: TunnelScope,
+    /// The digest of the token that the CONNECT carried; each request looks its caller up again.
+    pub digest: Option<TokenDigest>,
 }
 
-/// How a tunnel is to be opened.
+/// The origin to which a tunnel leads, and what the CONNECT named, which stands beside what each
+/// request inside names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TunnelScope {
+    /// The origin.
+    pub origin: Origin,
+    /// The integration that was named.
+    pub integration: Option<IntegrationName>,
+    /// The connection that was named.
+    pub connection: Option<ConnectionName>,
+}
+
+/// The two ways to open a tunnel.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TunnelMode {
     /// At least one connection covers the host: TLS ends here.
-    Intercepted(Origin),
+    Intercepted(TunnelScope),
     /// None does, and the operator lets such conns pass: they are not looked into.
     Blind(Origin),
+}
+
+/// A tunnel that no rule refuses.
+#[derive(Debug)]
+pub struct AllowedTunnel {
+    /// The way to open it.
+    pub mode: TunnelMode,
+    /// The connection that the CONNECT names, if it names one.
+    pub connection: Option<Arc<RegisteredConnection>>,
 }
 
 /// A tunnel that may be opened.
@@ -65,41 +84,52 @@ pub(super) struct TunnelSetup {
     version: Version,
 }
 
-/// Whether the caller may have the tunnel, and of which kind (contract §3, "CONNECT"). Applies the
-/// rules from the tags to the port; the method is a tunnel's own. `chosen` hears of a connection
-/// that is named. A pure function.
+/// Decides whether the caller may have the tunnel, and of which kind (contract §3, "CONNECT").
+/// Applies the rules from the tags to the port; the method is a tunnel's own. A pure function.
 ///
 /// # Errors
-/// The refusal of the first rule that does not hold.
+/// The refusal of the first rule that does not hold, with the connection if one was named.
 pub fn decide(
     in_force: &InForce,
     caller: &Caller,
     request: &ProxyRequest,
-    chosen: impl FnOnce(&Arc<RegisteredConnection>),
-) -> Result<TunnelMode, Refusal> {
+) -> Result<AllowedTunnel, RefusedRequest> {
     let named = agree(request)?;
-    let Destination::Stated(target) = &request.destination else { return Err(none_covers()) };
+    let Destination::Stated(target) = &request.destination else {
+        return Err(none_covers().into());
+    };
+    let intercepted = |origin| {
+        let NamedConnection { integration, connection } = named;
+        let (integration, connection) = (integration.cloned(), connection.cloned());
+        TunnelMode::Intercepted(TunnelScope { origin, integration, connection })
+    };
     let (registry, terms) = (&in_force.registry, &in_force.settings.terms);
+    // 1. A connection that is named must be for the host.
     if named.connection.is_some() {
-        let listing = choose(registry, caller, request, named)?;
-        chosen(listing);
-        let connection = &listing.connection;
-        let permit = Permit::check(caller, connection, target, terms)
-            .map_err(|denied| refuse_target(denied, connection, target))?;
-        return Ok(TunnelMode::Intercepted(permit.origin().clone()));
+        let chosen = choose(registry, caller, request, named)?;
+        let connection = &chosen.connection;
+        let permit = Permit::check(caller, connection, target, terms).map_err(|denied| {
+            let refusal = refuse_target(denied, connection, target);
+            RefusedRequest::from(refusal).with_connection(Arc::clone(chosen))
+        })?;
+        let mode = intercepted(permit.origin().clone());
+        return Ok(AllowedTunnel { mode, connection: Some(Arc::clone(chosen)) });
     }
+    // 2. Else one must cover it, or the operator lets what none covers pass.
     let integration = integration(caller, named)?;
-    let Host::Name(host) = &target.authority.host else { return Err(none_covers()) };
+    let Host::Name(host) = &target.authority.host else { return Err(none_covers().into()) };
     let is_covered = !registry.covering(integration.as_str(), host, caller).is_empty();
     if !is_covered && !in_force.settings.blind_tunnels {
-        return Err(none_covers());
+        return Err(none_covers().into());
     }
+    // 3. Either way only to a port that is allowed.
     let port = target.authority.port.unwrap_or(443);
     if !terms.allowed_ports.allows(port) {
-        return Err(super::decide::port_not_allowed());
+        return Err(port_not_allowed().into());
     }
     let origin = Origin::new(host, port);
-    Ok(if is_covered { TunnelMode::Intercepted(origin) } else { TunnelMode::Blind(origin) })
+    let mode = if is_covered { intercepted(origin) } else { TunnelMode::Blind(origin) };
+    Ok(AllowedTunnel { mode, connection: None })
 }
 
 impl TunnelSetup {
@@ -116,67 +146,39 @@ impl TunnelSetup {
     }
 }
 
-impl TunnelContext {
-    /// What a tunnel to `origin` is opened for, by what the CONNECT names and the token it shows.
-    ///
-    /// # Errors
-    /// `ConflictingTags`, when it names different connections in different places.
-    pub fn new(
-        origin: Origin,
-        request: &ProxyRequest,
-        digest: Option<TokenDigest>,
-    ) -> Result<Self, Refusal> {
-        let NamedConnection { integration, connection } = agree(request)?;
-        let (integration, connection) = (integration.cloned(), connection.cloned());
-        Ok(Self { origin, digest, integration, connection })
-    }
-
-    /// Names in the entry of a request inside that was refused before anybody asked who sent it,
-    /// and where it was to go.
-    pub(super) fn name_sender(&self, entry: &mut Entry, in_force: &InForce) {
-        entry.origin = Some(self.origin.clone());
-        name_sender(entry, self.digest.as_ref(), in_force);
-    }
-}
-
 impl TunnelMode {
-    /// Where the tunnel leads.
+    /// The origin to which the tunnel leads.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         match self {
-            Self::Intercepted(origin) | Self::Blind(origin) => origin,
+            Self::Intercepted(TunnelScope { origin, .. }) | Self::Blind(origin) => origin,
         }
     }
 }
 
 impl Proxy {
     /// Opens the tunnel. Its entry is written when it ends.
-    pub(super) async fn open(
+    pub(super) async fn open_tunnel(
         self: Arc<Self>,
-        setup: Box<TunnelSetup>,
+        setup: TunnelSetup,
         in_force: Arc<InForce>,
         entry: Entry,
         in_flight: InFlight,
-    ) -> Result<Response<AnswerBody>, Infallible> {
-        let opened = match &setup.mode {
-            TunnelMode::Intercepted(origin) => {
-                let digest = setup.token.digest();
-                let tunnel = TunnelContext::new(origin.clone(), &setup.request, digest);
-                match tunnel {
-                    Ok(tunnel) => self.look_into(tunnel, *setup, entry, in_flight),
-                    Err(refusal) => relay::refuse(refusal, entry, in_flight),
-                }
+    ) -> Response<AnswerBody> {
+        match &setup.mode {
+            TunnelMode::Intercepted(scope) => {
+                let tunnel = TunnelContext { scope: scope.clone(), digest: setup.token.digest() };
+                self.intercept(tunnel, setup, entry, in_flight)
             }
             TunnelMode::Blind(origin) => {
                 let origin = origin.clone();
-                self.pass_blind(origin, *setup, &in_force, entry, in_flight).await
+                self.pass_blind(origin, setup, &in_force, entry, in_flight).await
             }
-        };
-        Ok(opened)
+        }
     }
 
     /// Ends TLS here and serves what is inside.
-    fn look_into(
+    fn intercept(
         self: Arc<Self>,
         tunnel: TunnelContext,
         setup: TunnelSetup,
@@ -204,7 +206,7 @@ impl Proxy {
         self.tasks.spawn(async move {
             match setup.caller.await {
                 Ok(caller) => {
-                    let name = tunnel.origin.host();
+                    let name = tunnel.scope.origin.host();
                     let served = inner.serve(TokioIo::new(caller), name, tls, handler, tasks).await;
                     if let Err(fault) = served {
                         blame(&mut entry, &fault);
@@ -241,8 +243,7 @@ fn blame(entry: &mut Entry, fault: &TunnelFault) {
         | TunnelFault::Handshake(_) => None,
     };
     if let Some(code) = code {
-        entry.decision = Decision::Refuse(code.as_str());
-        entry.rule = code.rule().as_str();
+        relay::note_refusal(entry, code);
         entry.status = code.status();
     }
     entry.set_cause(fault.to_string());

@@ -13,12 +13,12 @@ use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 
 use super::InForce;
-use super::arrival::{Arrival, malformed};
+use super::Proxy;
+use super::arrival::Arrival;
 use super::body::AnswerBody;
 use super::caller::still_known;
 use super::fields::REQUEST_ID;
-use super::journey::Proxy;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, malformed};
 use super::splice::{Splice, SpliceTerms};
 use crate::ledger::Entry;
 use crate::listener::InFlight;
@@ -160,7 +160,7 @@ impl Proxy {
     /// Switches both conns to the WebSocket; its entry is written when it ends.
     pub(super) fn splice(
         &self,
-        switch: PendingUpgrade,
+        upgrade: PendingUpgrade,
         reply: Reply,
         mut entry: Entry,
         in_flight: InFlight,
@@ -172,10 +172,10 @@ impl Proxy {
         head.headers.insert(REQUEST_ID, entry.request_id());
         let idle_timeout = self.in_force.load().settings.splice_idle_timeout;
         let splice = Splice {
-            caller: switch.caller,
+            caller: upgrade.caller,
             origin: origin.into_switched(),
             terms: SpliceTerms {
-                ends_in: switch.authorization.ends_in(self.ledger.clock.now()),
+                ends_in: upgrade.authorization.ends_in(self.ledger.clock.now()),
                 first_byte: idle_timeout,
                 idle_timeout,
                 changes,
@@ -183,7 +183,7 @@ impl Proxy {
             stop: Some(self.stop.clone()),
         };
         in_flight.conn().upgrade();
-        let (authorization, in_force) = (switch.authorization, Arc::clone(&self.in_force));
+        let (authorization, in_force) = (upgrade.authorization, Arc::clone(&self.in_force));
         self.tasks.spawn(async move {
             let spliced = splice.run(|| authorization.holds(&in_force.load())).await;
             spliced.note_in(&mut entry);

@@ -87,7 +87,7 @@ async fn resolve(
     asker: Option<&IntegrationName>,
     origin: &Origin,
 ) -> Result<Judged, Error> {
-    let pin = origin.host_name().and_then(|host| rules.settings.pins.get(&(host, origin.port())));
+    let pin = rules.settings.pins.get(&(origin.host_name(), origin.port()));
     let addresses = if let Some(address) = pin {
         vec![*address]
     } else {

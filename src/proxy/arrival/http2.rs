@@ -3,10 +3,10 @@
 use http::header;
 use http::request::Parts;
 
-use super::{malformed, one_field};
 use crate::model::field::is_token;
 use crate::model::origin::Authority;
-use crate::proxy::refusal::{Code, Refusal};
+use crate::proxy::refusal::{Code, Refusal, malformed};
+use crate::proxy::request::one_field;
 
 /// What the gate refuses over HTTP/1.1, and the HTTP library reads over HTTP/2 (RFC 9113 §8.2.1,
 /// §8.3.1): whoever the request goes on to may read it in another way.

@@ -8,8 +8,7 @@ use super::reference::split_absolute;
 use super::{PREFIX, below, segment};
 use crate::model::origin::Origin;
 use crate::model::own_hosts::OwnHosts;
-use crate::proxy::arrival::malformed;
-use crate::proxy::refusal::Refusal;
+use crate::proxy::refusal::{Refusal, malformed};
 
 /// The fields of a request that name URLs, split at those that are below its base URL.
 #[derive(Clone, Debug, Default)]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use http::request::Parts;
 use jiff::Timestamp;
 
-use super::buffer::{ReplayBody, ReplayGuard};
+use super::buffer::{ReplayBody, ReplayBuffer, ReplayGuard};
 use crate::model::connection::Connection;
+use crate::model::permit::Permit;
 use crate::proxy::InForce;
-use crate::proxy::admit::permit_again;
+use crate::proxy::admit::decide_again;
 use crate::proxy::arrival::Arrival;
+use crate::proxy::decide::Allowed;
 use crate::proxy::fields::Via;
 use crate::proxy::inject::inject;
 use crate::state::RegisteredConnection;
@@ -29,12 +31,22 @@ pub(in crate::proxy) struct Replay {
 pub(super) struct SecondAttempt {
     pub(super) departure: Departure,
     /// The connection with its other tokens.
-    pub(super) listing: Arc<RegisteredConnection>,
+    pub(super) connection: Arc<RegisteredConnection>,
     /// The time when the caller's token ends, if it does.
     pub(super) token_end: Option<Timestamp>,
 }
 
 impl Replay {
+    /// Keeps the head of a request whose body goes to `buffer`.
+    pub(in crate::proxy) fn new(
+        head: &Parts,
+        buffer: Arc<ReplayBuffer>,
+        permit: &Permit,
+    ) -> Box<Self> {
+        let (head, used) = (head.clone(), Arc::clone(permit.connection()));
+        Box::new(Self { head, kept: ReplayGuard(buffer), used })
+    }
+
     /// The request under what is in force now, with other tokens; `None` when it may not be sent
     /// any more, or there are no others.
     pub(super) fn decide(
@@ -46,9 +58,8 @@ impl Replay {
         via: &Via,
     ) -> Option<SecondAttempt> {
         let Self { head, used, .. } = self;
-        let mut listing = None;
-        let chosen = |chosen: &Arc<RegisteredConnection>| listing = Some(Arc::clone(chosen));
-        let (holder, permit) = permit_again(in_force, arrival, now, chosen).ok()?;
+        let (holder, allowed) = decide_again(in_force, arrival, now).ok()?;
+        let Allowed { permit, connection } = allowed;
         let now_used = permit.connection();
         if now_used.name() != used.name() || now_used.integration() != used.integration() {
             return None;
@@ -60,6 +71,6 @@ impl Replay {
         let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
         let departure = inject(head, body, arrival, permit, via).ok()?;
         let token_end = holder.caller.expires_at;
-        Some(SecondAttempt { departure, listing: listing?, token_end })
+        Some(SecondAttempt { departure, connection, token_end })
     }
 }

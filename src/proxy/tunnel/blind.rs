@@ -10,12 +10,12 @@ use crate::ledger::Entry;
 use crate::listener::InFlight;
 use crate::model::caller::Caller;
 use crate::model::origin::Origin;
-use crate::proxy::admit::admit_tunnel_again;
-use crate::proxy::arrival::ProxyRequest;
+use crate::proxy::Proxy;
+use crate::proxy::admit::decide_tunnel_again;
 use crate::proxy::body::AnswerBody;
 use crate::proxy::caller;
-use crate::proxy::journey::Proxy;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::request::ProxyRequest;
 use crate::proxy::splice::{Splice, SpliceTerms};
 use crate::proxy::{InForce, relay};
 
@@ -41,10 +41,10 @@ impl Proxy {
         // The conn has been waited for: what was allowed then may not be by now.
         let (in_force, now) = (self.in_force.load_full(), self.ledger.clock.now());
         let TunnelSetup { token, request, mode, .. } = &setup;
-        let holder = admit_tunnel_again(&in_force, token, request, now, mode);
+        let holder = decide_tunnel_again(&in_force, token, request, now, mode);
         let end = match holder {
             Ok(holder) => holder.caller.expires_at,
-            Err(refusal) => return relay::refuse(refusal, entry, in_flight),
+            Err(refused) => return relay::refuse(refused, entry, in_flight),
         };
         let response = opened(&mut entry, &in_flight, setup.version);
         let TunnelSetup { mode, request, token, caller, .. } = setup;
@@ -77,5 +77,5 @@ impl Proxy {
 
 /// Whether the same tunnel would be opened again.
 fn again(in_force: &InForce, caller: &Caller, request: &ProxyRequest, mode: &TunnelMode) -> bool {
-    decide(in_force, caller, request, |_listing| {}).is_ok_and(|again| again == *mode)
+    decide(in_force, caller, request).is_ok_and(|again| again.mode == *mode)
 }

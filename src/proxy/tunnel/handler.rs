@@ -8,8 +8,8 @@ use hyper::body::Incoming;
 
 use super::TunnelContext;
 use crate::listener::{EarlyRefusal, Handler, InFlight};
+use crate::proxy::Proxy;
 use crate::proxy::body::AnswerBody;
-use crate::proxy::journey::Proxy;
 
 /// The data plane, as a conn inside a tunnel finds it.
 #[derive(Debug)]

@@ -6,11 +6,10 @@ use http::{Method, header};
 use super::TunnelContext;
 use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Scheme, Target};
-use crate::proxy::arrival::{
-    Destination, ProxyRequest, RequestForm, Tags, X_ZIS_HOST, body_length, malformed, named,
-    one_field,
+use crate::proxy::refusal::{Code, Refusal, malformed};
+use crate::proxy::request::{
+    Destination, ProxyRequest, RequestForm, Tags, X_ZIS_HOST, body_length, named, one_field,
 };
-use crate::proxy::refusal::{Code, Refusal};
 
 impl TunnelContext {
     /// Reads a request's head.
@@ -19,7 +18,9 @@ impl TunnelContext {
     /// `MisdirectedRequest` when it is for another origin than the tunnel's, `MalformedRequest`
     /// when it can't be read.
     pub fn read_request(&self, head: &Parts) -> Result<ProxyRequest, Refusal> {
-        let authority = self.authority()?;
+        let scope = &self.scope;
+        let host = Host::Name(scope.origin.host_name());
+        let authority = Authority { host, port: Some(scope.origin.port()) };
         // The method's own rule refuses it; its target is no request's.
         if head.method != Method::CONNECT {
             hold(head, &authority)?;
@@ -31,17 +32,11 @@ impl TunnelContext {
             destination: Destination::Stated(Target { scheme: Scheme::Https, authority }),
             names_host: true,
             tags: Tags {
-                integrations: [None, integration, self.integration.clone()],
-                connections: [None, connection, self.connection.clone()],
+                integrations: [None, integration, scope.integration.clone()],
+                connections: [None, connection, scope.connection.clone()],
             },
             body_length: body_length(&head.headers),
         })
-    }
-
-    fn authority(&self) -> Result<Authority, Refusal> {
-        let lost = || Refusal::new(Code::Internal, "The tunnel's host could not be read again.");
-        let host = self.origin.host_name().ok_or_else(lost)?;
-        Ok(Authority { host: Host::Name(host), port: Some(self.origin.port()) })
     }
 }
 

@@ -24,7 +24,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(name.as_str(), before_port.to_ascii_lowercase());
     let origin = Origin::new(name, read.port.unwrap_or(443));
     assert_eq!(origin.host(), name.as_str());
-    assert_eq!(origin.host_name().as_ref(), Some(name));
+    assert_eq!(origin.host_name(), *name);
     assert_eq!(origin.host_field().as_bytes(), origin.authority().as_bytes());
     let again = Authority::parse(origin.authority()).expect("an origin is an authority");
     assert_eq!((&again.host, again.port.unwrap_or(443)), (&read.host, origin.port()));

@@ -8,7 +8,7 @@
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use keyferry::model::origin::Host;
-use keyferry::proxy::{ProxyRequest, Destination, RequestForm, TunnelContext, TunnelMode, decide, decide_tunnel};
+use keyferry::proxy::{AllowedTunnel, ProxyRequest, Destination, RequestForm, TunnelContext, TunnelMode, TunnelScope, decide, decide_tunnel};
 use keyferry_fuzz::world::{PORTS, caller, in_force};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,9 +22,10 @@ fuzz_target!(|input: &[u8]| {
     let Ok(ask) = ProxyRequest::read(&connect, &in_force.settings) else { return };
     assert_eq!(ask.form, RequestForm::Authority);
     let caller = caller(false);
-    let Ok(way) = decide_tunnel(in_force, &caller, &ask, |_| {}) else { return };
+    let Ok(AllowedTunnel { mode: way, .. }) = decide_tunnel(in_force, &caller, &ask) else { return };
     check_way(&way, authority);
-    let tunnel = TunnelContext::new(way.origin().clone(), &ask, None).expect("it names nothing");
+    let scope = TunnelScope { origin: way.origin().clone(), integration: None, connection: None };
+    let tunnel = TunnelContext { scope, digest: None };
     let method = [Method::GET, Method::POST, Method::CONNECT, Method::OPTIONS]
         [usize::from(choice & 3)]
     .clone();
@@ -38,8 +39,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(host.as_str(), way.origin().host());
     assert_eq!(stated.authority.port, Some(way.origin().port()));
     assert!(!stated.is_plain_http());
-    if let Ok(permit) = decide(in_force, &caller, &asked, |_| {}) {
-        assert_eq!(permit.origin(), way.origin());
+    if let Ok(allowed) = decide(in_force, &caller, &asked) {
+        assert_eq!(allowed.permit.origin(), way.origin());
         assert_ne!(inside.method, Method::CONNECT);
     }
 });

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use keyferry::listener::{Framing, HeadLimits, MessageExtent};
 use keyferry::model::permit::{Scheme, Target};
-use keyferry::proxy::{ProxyRequest, Destination, RequestForm, decide, strip_base_url};
+use keyferry::proxy::{Allowed, ProxyRequest, Destination, RequestForm, decide, strip_base_url};
 use keyferry_fuzz::world::{PORTS, caller, in_force};
 use libfuzzer_sys::fuzz_target;
 
@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
         check_strip(&head.uri, target);
     }
     let caller = caller(*choice & 0x40 != 0);
-    let Ok(permit) = decide(in_force, &caller, &ask, |_| {}) else { return };
+    let Ok(Allowed { permit, .. }) = decide(in_force, &caller, &ask) else { return };
     let domain = permit.connection().allowed_domain().expect("a domain");
     let host = permit.origin().host();
     assert!(keyferry_fuzz::covers(&domain.to_string(), host), "{domain} {host}");
