@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub use self::interception_ca::{
     InterceptionCa, InterceptionCaError, SealAuthorityError, seal_authority,
 };
-pub use self::keys::{KeyLocation, Keys, KeysError, MASTER_KEY_VARIABLE};
+pub use self::keys::{KeyLocation, KeysError, MASTER_KEY_VARIABLE, MasterKeys};
 pub use self::live::Live;
 pub use self::persistence::{FollowError, Persistence, StoreAndKeys};
 pub use self::registry::{

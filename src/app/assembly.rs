@@ -56,6 +56,7 @@ impl Assembly {
         generation: u64,
         before: Option<&InForce>,
     ) -> Result<InForce, AssemblyError> {
+        // 1. The way out.
         let settings = upstream_settings(config);
         let rules = UpstreamRules {
             generation,
@@ -64,6 +65,7 @@ impl Assembly {
             names: Arc::clone(&self.names),
             settings,
         };
+        // 2. The connections and callers that are declared, beside those of the store.
         let operator = self.admin.map(|digest| (digest, operator()));
         let callers = config.tokens.iter().cloned().chain(operator).collect();
         let known = before.map(|before| before.registry.clone()).unwrap_or_default();

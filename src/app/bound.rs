@@ -33,7 +33,7 @@ pub(super) fn bind_api(config: &Config) -> Result<Listener, StartError> {
     Ok(Listener::bind(&ListenAddr::Tcp(config.api.listen), tls)?)
 }
 
-/// Where callers reach the proxy.
+/// The URLs by which callers reach the proxy.
 pub(super) fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> {
     listeners
         .iter()
@@ -45,7 +45,7 @@ pub(super) fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> 
         .collect()
 }
 
-/// Where a listener is reached.
+/// The URL by which a listener is reached.
 pub(super) fn address(listener: &Listener) -> String {
     let scheme = if listener.is_tls() { "https" } else { "http" };
     listener.local_addr().map_or_else(String::new, |bound| format!("{scheme}://{bound}"))

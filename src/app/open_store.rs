@@ -7,7 +7,7 @@ use super::used;
 use crate::config::{Config, Environment, StoreUrl};
 use crate::secret::Secret;
 use crate::secret::file::SecretFileError;
-use crate::state::{KeyLocation, Keys, KeysError, MASTER_KEY_VARIABLE, StoreAndKeys};
+use crate::state::{KeyLocation, KeysError, MASTER_KEY_VARIABLE, MasterKeys, StoreAndKeys};
 use crate::store::{self, Store};
 
 /// The reason why the store can't be worked with.
@@ -60,7 +60,7 @@ pub(super) async fn open_store(
     if !signs.is_empty() && store.key_usage().await.map_err(OpenStoreError::Store)?.is_empty() {
         return Err(lost(config, &signs));
     }
-    let keys = Keys::open(key_location(config, environment), &store).await?;
+    let keys = MasterKeys::open(key_location(config, environment), &store).await?;
     used::mark(config)?;
     Ok(Some(StoreAndKeys { store: Arc::new(store), keys: Arc::new(keys) }))
 }

@@ -122,20 +122,23 @@ impl Server {
         options: Options,
         environment: Environment,
     ) -> Result<Self, StartError> {
+        // 1. The signals, the data directory, and the log.
         let signals = Signals::listen().map_err(StartError::Thread)?;
         let data_dir = DataDir::open(&config.data_dir)?;
         let admin_token = data_dir.admin_token()?;
         let instance = instance_name()?;
         let ledger = Arc::new(open_ledger(&config, &instance)?);
         let log = ledger.sink.write_to(std::io::stderr()).map_err(StartError::Thread)?;
-
+        // 2. The sockets.
         let (proxy_listeners, api_listener) = (bind_proxy(&config)?, bind_api(&config)?);
         let bound = proxy_listeners.iter().chain([&api_listener]);
+        // 3. The configuration is in force, then the store's records.
         let assembly = assembly(bound, &ledger, &admin_token);
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
         let gauges = Arc::<UpstreamGauges>::default();
         let open = open(&config, &environment, &live, &ledger, &gauges);
         let (ca, upkeep) = signals.runtime.block_on(Box::pin(open))?;
+        // 4. The rooms.
         let (stop, stopped) = watch::channel(false);
         let mut shared =
             shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls(&ca)?);
@@ -192,6 +195,8 @@ impl Server {
     }
 
     async fn serve(&mut self) -> Result<(), StartError> {
+        // 1. The API is served and the store followed until the server is told to stop, and the
+        // workers have ended.
         let (tasks, api) = (Tasks::default(), Arc::new(self.api.clone()));
         let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
@@ -214,8 +219,10 @@ impl Server {
             () = work(upkeep) => {}
             () = ending => {}
         }
+        // 2. What the API is answering ends.
         conn_tracker.drain();
         let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, tasks.finished()).await;
+        // 3. Refreshes end, and the store learns what it would lose.
         if let Some(upkeep) = &self.upkeep {
             let grace = self.reload.running.shutdown_grace;
             if tokio::time::timeout(grace, Box::pin(upkeep.finish_errands())).await.is_err() {

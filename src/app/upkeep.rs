@@ -41,6 +41,7 @@ impl Upkeep {
         ledger: &Ledger,
         gauges: &Arc<UpstreamGauges>,
     ) -> Result<Self, FollowError> {
+        // 1. The store's records are in force.
         let (clock, metrics) = (&ledger.clock, &ledger.metrics);
         let store = Arc::clone(&kept.store);
         store.limit_audit(config.audit.max_bytes);
@@ -52,6 +53,7 @@ impl Upkeep {
             config.store.max_staleness,
         );
         let persistence = Arc::new(persistence.await?);
+        // 2. Tokens are refreshed, by a way out of their own.
         let errands = Tasks::default();
         let provider = Arc::new(Provider::new(
             Upstream::new(Arc::clone(gauges), errands.clone(), 1),

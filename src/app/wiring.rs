@@ -95,6 +95,7 @@ pub(super) fn rooms(
     let (live, clock) = (Arc::clone(&shared.live), shared.ledger.clock.clone());
     let storage = upkeep.map(|upkeep| upkeep.storage().clone());
     let data_plane = Arc::new(Probe(shared.clone()));
+    // The names by which the API may be called.
     let public = config.api.public_url.parse::<http::Uri>().ok();
     let public = public.as_ref().and_then(http::Uri::host);
     let listed = config.api.allowed_hosts.iter().map(String::as_str);

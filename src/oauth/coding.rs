@@ -73,7 +73,7 @@ fn read(decoder: impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>, CodingEr
 /// The number of codings that an answer may have.
 const MAX_CODINGS: usize = 3;
 
-/// How gzip begins (RFC 1952 §2.3.1).
+/// The first bytes of gzip (RFC 1952 §2.3.1).
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// U+FEFF in UTF-8, which RFC 8259 §8.1 lets a reader pass over.

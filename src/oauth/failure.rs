@@ -1,4 +1,4 @@
-//! Why there are no other tokens.
+//! The reasons why there are no other tokens.
 
 use super::response::{Denial, ErrorCode};
 use crate::model::oauth::endpoint::EndpointError;
@@ -7,7 +7,8 @@ use crate::model::sealed::KeyId;
 use crate::store;
 use crate::vault::OpenError;
 
-/// Why there are no other tokens. None of it has a secret, an address or a provider's words in it.
+/// The reason why there are no other tokens. None of it has a secret, an address or a provider's
+/// words in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TokenFailure {
     /// The provider's answer gives none.
@@ -28,7 +29,7 @@ pub enum TokenFailure {
     /// The grant has lapsed: only a new flow helps.
     #[error("the grant has to be given anew: {}", .0.as_sentence())]
     Lapsed(LapseReason),
-    /// Another instance has the lease by now, and this one has not asked the provider.
+    /// Another instance has taken the lease, and this one has not asked the provider.
     #[error("another instance has taken the refresh over")]
     Overtaken,
     /// There is no refresh token.
@@ -74,13 +75,13 @@ impl TokenFailure {
         Self::StoreFaulty
     }
 
-    /// Whether the provider says that the grant is no more.
+    /// Tells whether the provider says that the grant is no longer valid.
     #[must_use]
     pub(super) fn is_invalid_grant(self) -> bool {
         self == Self::Denied(Denial::Error(ErrorCode::InvalidGrant))
     }
 
-    /// Whether the provider has no part in it.
+    /// Tells whether the provider has no part in it.
     pub(super) fn is_our_own(self) -> bool {
         matches!(
             self,
@@ -88,7 +89,7 @@ impl TokenFailure {
         )
     }
 
-    /// What it is called among the figures.
+    /// The outcome's name in the metrics.
     pub(super) fn outcome(self) -> &'static str {
         match self {
             Self::Denied(Denial::Error(ErrorCode::InvalidGrant)) | Self::Lapsed(_) => "lapsed",

@@ -95,6 +95,7 @@ impl Provider {
         before_asking: impl Future<Output = Result<(), TokenFailure>>,
     ) -> Result<TokenSet, Unsuccessful> {
         let TokenRequest { client, subdomain, grant_params, scopes } = token_request;
+        // 1. The request, with the client's secret.
         let endpoint =
             TokenEndpoint::of_client(client, subdomain).map_err(TokenFailure::Endpoint)?;
         let issuer = endpoint.origin().to_string();
@@ -104,7 +105,7 @@ impl Provider {
         let form =
             EncodedRequest::of(&grant_params, &client.client_id, &secret, client.auth_method);
         let EncodedRequest { body, authorization } = form.ok_or(TokenFailure::Seal)?;
-        // The time of the question: a token must not be held for fresher than it is.
+        // 2. It is sent. Its time counts: a token must not be held for fresher than it is.
         let mut asked_at = self.clock.now();
         let content = OutgoingContent { body, kind: FORM, authorization };
         let before_asking = async {
@@ -113,6 +114,7 @@ impl Provider {
             Ok(())
         };
         let answer = self.exchange(endpoint, content, before_asking).await?;
+        // 3. The response has tokens, or says why not.
         let succeeded = answer.status.is_success();
         match read(succeeded, answer.body.expose()) {
             Ok(granted) => {

@@ -249,6 +249,7 @@ impl Refresh<'_> {
         let mut before = read.clone();
         let mut pause = FIRST_RETRY_PAUSE;
         loop {
+            // 1. They are kept, if the connection is still as it was read.
             let grant = before.grant().ok_or(TokenFailure::Gone)?;
             let ours = Refreshed { generation: grant.generation + 1, is_ours: true };
             let after = self.renewed(&before, grant, tokens)?;
@@ -261,6 +262,7 @@ impl Refresh<'_> {
                     pause = (pause * 2).min(MAX_RETRY_PAUSE);
                 }
             }
+            // 2. Otherwise it is read again.
             let (found, revision) = match self.read().await {
                 Ok(found) => found,
                 Err(TokenFailure::Store | TokenFailure::StoreFaulty) => continue,

@@ -1,4 +1,4 @@
-//! What a token endpoint is asked (RFC 6749 §4.1.3, §4.4.2, §6), as a form.
+//! The request to a token endpoint (RFC 6749 §4.1.3, §4.4.2, §6), as a form.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,14 +9,14 @@ use zeroize::Zeroizing;
 use crate::model::oauth::client::AuthMethod;
 use crate::secret::Secret;
 
-/// What is asked for.
+/// The grant that tokens are asked for by, with its parameters.
 #[derive(Clone, Copy, Debug)]
 pub enum GrantParams<'a> {
     /// The first tokens of a grant.
     AuthorizationCode {
         /// The code (RFC 6749 §4.1.2).
         code: &'a Secret,
-        /// Where the browser was sent back to.
+        /// The URL that the browser was sent back to.
         redirect_uri: &'a str,
         /// The code verifier (RFC 7636 §4.5).
         verifier: &'a Secret,
@@ -33,7 +33,7 @@ pub enum GrantParams<'a> {
     },
 }
 
-/// A question with the client's credentials, ready for the wire.
+/// A request with the client's credentials, ready for the wire.
 #[derive(Debug)]
 pub(super) struct EncodedRequest {
     pub(super) body: Secret,
@@ -49,8 +49,9 @@ impl EncodedRequest {
         client_secret: &Secret,
         method: AuthMethod,
     ) -> Option<Self> {
+        // 1. The grant (RFC 6749 §4.1.3, §4.4.2, §6).
         let secret = std::str::from_utf8(client_secret.expose()).ok()?;
-        let mut form = Serializer::new(String::with_capacity(ROOM));
+        let mut form = Serializer::new(String::with_capacity(BUFFER_LEN));
         match grant_params {
             GrantParams::AuthorizationCode { code, redirect_uri, verifier } => {
                 form.append_pair("grant_type", "authorization_code")
@@ -69,6 +70,7 @@ impl EncodedRequest {
                     .append_pair("refresh_token", text(refresh_token)?);
             }
         }
+        // 2. The client's credentials (§2.3.1).
         let authorization = match method {
             AuthMethod::ClientSecretBasic => Some(basic(client_id, secret)?),
             AuthMethod::ClientSecretPost => {
@@ -86,7 +88,7 @@ fn text(secret: &Secret) -> Option<&str> {
 
 /// Both are form-encoded before they are joined (RFC 6749 §2.3.1).
 fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
-    let mut pair = Zeroizing::new(String::with_capacity(ROOM));
+    let mut pair = Zeroizing::new(String::with_capacity(BUFFER_LEN));
     pair.extend(byte_serialize(client_id.as_bytes()));
     pair.push(':');
     pair.extend(byte_serialize(secret.as_bytes()));
@@ -98,7 +100,7 @@ fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-const ROOM: usize = 4096;
+const BUFFER_LEN: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! A token endpoint's answer (RFC 6749 §5). A stranger's bytes: all of it is checked, and none of
+//! A token endpoint's response (RFC 6749 §5). A stranger's bytes: all of it is checked, and none of
 //! its words are repeated to anybody.
 
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::model::field::check_token;
 use crate::secret::Secret;
 
-/// Tokens, as an answer gives them.
+/// Tokens, as a response gives them.
 #[derive(Clone, Debug)]
 pub struct GrantedTokens {
     /// The access token, which a header field can carry.
@@ -17,11 +17,11 @@ pub struct GrantedTokens {
     pub token_type: Box<str>,
     /// The scope, if one is named: at most 255 characters.
     pub scope: Option<Box<str>>,
-    /// How long the access token lives, in seconds, if that is said.
+    /// The lifetime of the access token in seconds, if that is said.
     pub expires_in: Option<i64>,
 }
 
-/// Why an answer gives no tokens.
+/// The reason why a response gives no tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denial {
     /// It says so, by this code.
@@ -35,7 +35,7 @@ pub enum Denial {
     NoToken,
 }
 
-/// What a provider says is wrong. Words of its own are not kept: they may repeat what it was sent.
+/// The provider's error. Words of its own are not kept: they may repeat what it was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ErrorCode {
     /// `access_denied`

@@ -19,7 +19,7 @@ use crate::vault::{Keyring, KeyringError, SealError, Vault};
 
 /// The master keys in use.
 #[derive(Debug)]
-pub struct Keys {
+pub struct MasterKeys {
     source: KeySource,
     vault: ArcSwap<Vault>,
     missing: Missing,
@@ -115,7 +115,7 @@ pub enum KeysError {
     Seal(#[source] SealError),
 }
 
-impl Keys {
+impl MasterKeys {
     /// The keys that are there, or a new one where neither keys nor a sealed store are.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use self::silence::LastHeard;
-use super::{DuplicateNames, InterceptionCa, Keys, KeysError, Live};
+use super::{DuplicateNames, InterceptionCa, KeysError, Live, MasterKeys};
 use crate::clock;
 use crate::error::chain;
 use crate::ledger::Metrics;
@@ -28,7 +28,7 @@ pub struct StoreAndKeys {
     /// The records.
     pub store: Arc<Store>,
     /// The keys.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<MasterKeys>,
 }
 
 /// Keeps records in the store, and what is in force abreast of it.

@@ -1,6 +1,7 @@
 //! The connections and callers that are in force: found by name, by host and by token.
 
 mod holder;
+mod registered;
 
 use std::sync::Arc;
 
@@ -10,17 +11,17 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::ledger::{ConnectionCounters, ConnectionUsage, LoggedConnection, Metrics};
+use crate::ledger::{ConnectionCounters, Metrics};
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, TokenStatus};
-use crate::model::credential::Credential;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::HostName;
 use crate::model::token::TokenDigest;
 use crate::rate_limit::RateLimiter;
 
-pub use holder::Holder;
+pub use self::holder::Holder;
+pub use self::registered::{ConnectionSource, RegisteredConnection};
 
 /// A set of connections and callers at one moment.
 ///
@@ -33,28 +34,6 @@ pub struct Registry {
     /// The digests of the tokens that are kept in the store.
     stored_tokens: Map<Uuid, TokenDigest>,
     per_minute: Option<u32>,
-}
-
-/// A connection and its counters.
-#[derive(Debug)]
-pub struct RegisteredConnection {
-    /// The connection.
-    pub connection: Arc<Connection>,
-    /// Its counters.
-    pub counters: Arc<ConnectionCounters>,
-    /// How it is used.
-    pub usage: ConnectionUsage,
-    /// Where it comes from.
-    pub source: ConnectionSource,
-}
-
-/// Where a connection comes from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ConnectionSource {
-    /// The configuration.
-    Declared,
-    /// The store.
-    Stored,
 }
 
 /// Names that both the configuration and the store have.
@@ -74,24 +53,6 @@ struct IntegrationIndex {
 
 type Map<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
 
-impl LoggedConnection for RegisteredConnection {
-    fn name(&self) -> &str {
-        self.connection.name().as_str()
-    }
-
-    fn counters(&self) -> &ConnectionCounters {
-        &self.counters
-    }
-
-    fn usage(&self) -> &ConnectionUsage {
-        &self.usage
-    }
-
-    fn credential(&self) -> Option<&Credential> {
-        self.connection.credential()
-    }
-}
-
 impl Registry {
     /// Puts what is declared in the place of what was declared before; what is stored stays. Each
     /// caller may send `per_minute` requests, and keeps what it has left if that did not change.
@@ -105,27 +66,31 @@ impl Registry {
         per_minute: Option<u32>,
         metrics: &Metrics,
     ) -> Result<Self, DuplicateNames> {
+        // 1. The connections: those of before go, and keep their counters where they come again.
         let mut next = self.clone();
         next.per_minute = per_minute;
-        for listing in self.listings(ConnectionSource::Declared) {
-            next.remove(&listing.connection);
+        for registered in self.of_source(ConnectionSource::Declared) {
+            next.remove(&registered.connection);
         }
-        let mut taken = Vec::new();
+        let mut duplicates = Vec::new();
         for connection in connections {
             let (integration, name) = (connection.integration(), connection.name());
             if next.lookup(integration.as_str(), name.as_str()).is_some() {
-                taken.push(format!("{integration}.{name}"));
+                duplicates.push(format!("{integration}.{name}"));
             } else {
                 let before = self.lookup(integration.as_str(), name.as_str());
-                next.list(Arc::clone(connection), ConnectionSource::Declared, metrics, before);
+                let connection = Arc::clone(connection);
+                let source = ConnectionSource::Declared;
+                next.insert(RegisteredConnection::new(connection, source, metrics, before));
             }
         }
+        // 2. The callers.
         next.callers = self.stored_holders(per_minute).collect();
         for (digest, caller) in callers {
             let holder = Holder::new(caller, None, self.limit(&digest, per_minute));
             next.callers.insert(digest, Arc::new(holder));
         }
-        if taken.is_empty() { Ok(next) } else { Err(DuplicateNames(taken)) }
+        if duplicates.is_empty() { Ok(next) } else { Err(DuplicateNames(duplicates)) }
     }
 
     /// Adds a connection of the store, or puts it in the place of the one of its name. A declared
@@ -144,16 +109,18 @@ impl Registry {
         }
         let before = self.lookup(integration.as_str(), name.as_str()).cloned();
         self.remove_connection(&integration, &name);
-        self.list(Arc::new(connection), ConnectionSource::Stored, metrics, before.as_ref());
+        let (connection, source) = (Arc::new(connection), ConnectionSource::Stored);
+        self.insert(RegisteredConnection::new(connection, source, metrics, before.as_ref()));
         Ok(())
     }
 
     /// Removes the connection of the store that has this name, if there is one.
     pub fn remove_connection(&mut self, integration: &IntegrationName, name: &ConnectionName) {
-        let listing = self.lookup(integration.as_str(), name.as_str()).cloned();
-        if let Some(listing) = listing.filter(|listing| listing.source == ConnectionSource::Stored)
+        let registered = self.lookup(integration.as_str(), name.as_str()).cloned();
+        if let Some(registered) =
+            registered.filter(|registered| registered.source == ConnectionSource::Stored)
         {
-            self.remove(&listing.connection);
+            self.remove(&registered.connection);
         }
     }
 
@@ -175,28 +142,31 @@ impl Registry {
         }
     }
 
-    /// What is declared here together with what `stored` has of the store, in the place of what
-    /// was stored here; and the names that are both, which stay declared.
+    /// Puts the store's records, as `stored` has them, in the place of those that are here, beside
+    /// what is declared here; gives the names that are both, which stay declared.
     #[must_use]
     pub fn with_stored(&self, stored: &Self) -> (Self, Option<DuplicateNames>) {
+        // 1. What is declared stays, and a name that is both stays declared.
         let mut next = Self { per_minute: self.per_minute, ..stored.clone() };
-        let mut taken = Vec::new();
-        for listing in self.listings(ConnectionSource::Declared) {
-            let connection = &listing.connection;
+        let mut duplicates = Vec::new();
+        for registered in self.of_source(ConnectionSource::Declared) {
+            let connection = &registered.connection;
             let (integration, name) = (connection.integration(), connection.name());
             if next.lookup(integration.as_str(), name.as_str()).is_some() {
-                taken.push(format!("{integration}.{name}"));
+                duplicates.push(format!("{integration}.{name}"));
                 next.remove_connection(integration, name);
             }
-            next.insert(Arc::clone(listing));
+            next.insert(Arc::clone(registered));
         }
-        for listing in next.listings(ConnectionSource::Stored) {
-            let connection = &listing.connection;
+        // 2. What is stored goes on where it was.
+        for registered in next.of_source(ConnectionSource::Stored) {
+            let connection = &registered.connection;
             let (integration, name) = (connection.integration(), connection.name());
             if let Some(before) = self.lookup(integration.as_str(), name.as_str()) {
-                listing.usage.continue_from(&before.usage);
+                registered.usage.continue_from(&before.usage);
             }
         }
+        // 3. So do the callers, with what they have left of their limits.
         let kept: Vec<_> =
             next.callers.iter().map(|(digest, holder)| (*digest, Arc::clone(holder))).collect();
         for (digest, holder) in kept {
@@ -205,16 +175,16 @@ impl Registry {
         }
         let declared = self.callers.iter().filter(|(_, holder)| holder.id().is_none());
         next.callers.extend(declared.map(|(digest, holder)| (*digest, Arc::clone(holder))));
-        (next, (!taken.is_empty()).then_some(DuplicateNames(taken)))
+        (next, (!duplicates.is_empty()).then_some(DuplicateNames(duplicates)))
     }
 
-    /// Who holds the token with this digest.
+    /// The holder of the token with this digest.
     #[must_use]
     pub fn holder(&self, digest: &TokenDigest) -> Option<&Arc<Holder>> {
         self.callers.get(digest)
     }
 
-    /// Who holds the token that has this id in the store.
+    /// The holder of the token that has this id in the store.
     #[must_use]
     pub fn stored_holder(&self, id: Uuid) -> Option<&Arc<Holder>> {
         self.callers.get(self.stored_tokens.get(&id)?)
@@ -222,10 +192,10 @@ impl Registry {
 
     /// The connections that are kept in the store, in no order.
     pub fn stored(&self) -> impl Iterator<Item = &Arc<Connection>> {
-        self.listings(ConnectionSource::Stored).map(|listing| &listing.connection)
+        self.of_source(ConnectionSource::Stored).map(|registered| &registered.connection)
     }
 
-    /// Everybody who holds a token.
+    /// The holders of all tokens.
     pub fn holders(&self) -> impl Iterator<Item = &Arc<Holder>> {
         self.callers.values()
     }
@@ -244,11 +214,11 @@ impl Registry {
         self.integrations.get(integration)?.by_name.get(name)
     }
 
-    /// Whether the configuration has a connection of this name.
+    /// Tells whether the configuration has a connection of this name.
     #[must_use]
     pub fn is_declared(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         self.lookup(integration.as_str(), name.as_str())
-            .is_some_and(|listing| listing.source == ConnectionSource::Declared)
+            .is_some_and(|registered| registered.source == ConnectionSource::Declared)
     }
 
     /// The declared connections of an integration, in the order of their names.
@@ -259,8 +229,8 @@ impl Registry {
         };
         let listings = integration.by_name.values();
         let mut found: Vec<_> = listings
-            .filter(|listing| listing.source == ConnectionSource::Declared)
-            .map(|listing| &listing.connection)
+            .filter(|registered| registered.source == ConnectionSource::Declared)
+            .map(|registered| &registered.connection)
             .collect();
         found.sort_by(|a, b| a.name().cmp(b.name()));
         found
@@ -289,34 +259,36 @@ impl Registry {
         let mut found: Vec<_> = suffixes(host.as_str())
             .filter_map(|base| integration.by_base.get(base))
             .flatten()
-            .filter(|listing| {
-                listing.connection.allowed_domain().is_some_and(|domain| domain.covers(host))
+            .filter(|registered| {
+                registered.connection.allowed_domain().is_some_and(|domain| domain.covers(host))
             })
-            .filter(|listing| caller.may_use(&listing.connection))
+            .filter(|registered| caller.may_use(&registered.connection))
             .collect();
         found.sort_by(|a, b| a.connection.name().cmp(b.connection.name()));
         found
     }
 
-    /// How the tokens of all OAuth connections stand, each with the connection's counters.
+    /// The status of the tokens of all OAuth connections, each with the connection's counters.
     pub fn authorized(&self) -> impl Iterator<Item = (&TokenStatus, &Arc<ConnectionCounters>)> {
         let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
-        all.filter_map(|listing| Some((listing.connection.token_status()?, &listing.counters)))
+        all.filter_map(|registered| {
+            Some((registered.connection.token_status()?, &registered.counters))
+        })
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.integrations.values().map(|integration| integration.by_name.len()).sum()
     }
 
-    /// How many callers there are.
+    /// The number of callers.
     #[must_use]
     pub fn callers(&self) -> usize {
         self.callers.len()
     }
 
-    /// Those whose tokens are kept in the store, with the limit of now.
+    /// The holders of the store's tokens, with the limit that holds now.
     fn stored_holders(
         &self,
         per_minute: Option<u32>,
@@ -338,40 +310,23 @@ impl Registry {
         kept.or_else(|| RateLimiter::per_minute(per_minute).map(Arc::new))
     }
 
-    fn listings(
+    fn of_source(
         &self,
         source: ConnectionSource,
     ) -> impl Iterator<Item = &Arc<RegisteredConnection>> {
         let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
-        all.filter(move |listing| listing.source == source)
+        all.filter(move |registered| registered.source == source)
     }
 
-    /// Lists a connection, which goes on where `before` is.
-    fn list(
-        &mut self,
-        connection: Arc<Connection>,
-        source: ConnectionSource,
-        metrics: &Metrics,
-        before: Option<&Arc<RegisteredConnection>>,
-    ) {
-        let (counters, usage) = (
-            metrics.counters_of(&connection),
-            ConnectionUsage::new(metrics.history_of(connection.integration().as_str())),
-        );
-        if let Some(before) = before {
-            usage.continue_from(&before.usage);
-        }
-        self.insert(Arc::new(RegisteredConnection { connection, counters, usage, source }));
-    }
-
-    fn insert(&mut self, listing: Arc<RegisteredConnection>) {
-        let connection = &listing.connection;
+    fn insert(&mut self, registered: impl Into<Arc<RegisteredConnection>>) {
+        let registered = registered.into();
+        let connection = &registered.connection;
         let integration = self.integrations.entry(connection.integration().clone()).or_default();
         if let Some(domain) = connection.allowed_domain() {
             let base = domain.shared_base();
-            integration.by_base.entry(base).or_default().push(Arc::clone(&listing));
+            integration.by_base.entry(base).or_default().push(Arc::clone(&registered));
         }
-        integration.by_name.insert(connection.name().clone(), listing);
+        integration.by_name.insert(connection.name().clone(), registered);
     }
 
     fn remove(&mut self, connection: &Connection) {
@@ -381,7 +336,7 @@ impl Registry {
         integration.by_name.remove(connection.name().as_str());
         let base = connection.allowed_domain().map(AllowedDomain::base).unwrap_or_default();
         if let Some(listings) = integration.by_base.get_mut(base) {
-            listings.retain(|listing| listing.connection.name() != connection.name());
+            listings.retain(|registered| registered.connection.name() != connection.name());
             if listings.is_empty() {
                 integration.by_base.remove(base);
             }

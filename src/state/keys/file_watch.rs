@@ -6,7 +6,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 use super::missing::{LOOK_INTERVAL, Stamp};
-use super::{KeySource, Keys, read_file};
+use super::{KeySource, MasterKeys, read_file};
 use crate::error::chain;
 use crate::store::Store;
 use crate::vault::Keyring;
@@ -15,7 +15,7 @@ use crate::vault::Keyring;
 #[derive(Debug, Default)]
 pub(super) struct LastLook(Mutex<Option<Stamp>>);
 
-impl Keys {
+impl MasterKeys {
     /// The ids of the keys that the key file has now; `None` where it can't be read, or the keys
     /// come from the environment. Another key under the id of one in use is not that one.
     pub(in crate::state) fn in_file(&self) -> Option<Vec<String>> {
@@ -55,6 +55,7 @@ impl Keys {
                 return true;
             }
         };
+        // Keys that only the program has, and that records need, are said.
         let vault = self.vault();
         let is_gone =
             |id: &str| in_file.as_ref().is_none_or(|file| !file.has_as(id, vault.keyring()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{KeySource, Keys, KeysError, MASTER_KEY_VARIABLE};
+use super::{KeySource, KeysError, MASTER_KEY_VARIABLE, MasterKeys};
 use crate::error::chain;
 use crate::model::sealed::KeyId;
 use crate::store::Store;
@@ -48,7 +48,7 @@ impl Stamp {
     }
 }
 
-impl Keys {
+impl MasterKeys {
     /// Notes that something is sealed under this key, which is not at hand, and says what is to be
     /// done about it.
     pub(in crate::state) fn note_missing(&self, id: KeyId) -> String {

@@ -22,7 +22,7 @@ impl Persistence {
         loop {
             tokio::time::sleep(interval()).await;
             if let Err(error) = self.compare().await {
-                // That the store is away is said by who follows it.
+                // A store that is away is said by the following.
                 let error = chain(&error);
                 tracing::debug!(%error, "what is in force was not compared with the store");
             }
@@ -31,6 +31,7 @@ impl Persistence {
 
     /// Compares what is in force with the whole store; what differs is looked up soon.
     async fn compare(&self) -> Result<(), store::Error> {
+        // 1. Each record of the store: is it in force?
         let vault = self.kept.keys.vault();
         let (mut suspects, mut seen) = (Vec::new(), Seen::default());
         let walk = self.kept.store.walk(|record| {
@@ -57,7 +58,9 @@ impl Persistence {
             }
         });
         walk.await?;
+        // 2. Everything in force: is it in the store?
         suspects.extend(seen.missing(&self.live.load().registry));
+        // 3. Suspects are looked up once more, in their turn.
         if suspects.len() > MAX_SUSPECTS {
             tracing::warn!(records = suspects.len(), "{DIFFERED}");
             self.take_up_soon();
@@ -184,7 +187,7 @@ mod tests {
     use crate::model::token::{Scopes, TokenDigest, generate};
     use crate::secret::Secret;
     use crate::state::{
-        InForce, InterceptionCa, KeyLocation, Keys, Live, Renewal, Settings, StoreAndKeys,
+        InForce, InterceptionCa, KeyLocation, Live, MasterKeys, Renewal, Settings, StoreAndKeys,
     };
     use crate::store::Store;
     use crate::upstream::{
@@ -238,7 +241,7 @@ mod tests {
         let (path, metrics) = (directory.path(), Arc::<Metrics>::default());
         let store = Store::open_sqlite(&path.join("keyferry.db")).await.unwrap();
         let location = KeyLocation { variable: None, file: path.join("master.key") };
-        let keys = Arc::new(Keys::open(location, &store).await.unwrap());
+        let keys = Arc::new(MasterKeys::open(location, &store).await.unwrap());
         let kept = StoreAndKeys { store: Arc::new(store), keys };
         let (certificate, clock) = (path.join("ca/cert.pem"), Clock::system());
         let ca =

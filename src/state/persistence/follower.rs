@@ -98,6 +98,7 @@ impl Persistence {
     }
 
     async fn catch_up(&self) -> Result<(), store::Error> {
+        // 1. The changes since the revision in force here; all of it, where more may open than before.
         let since = self.reached.borrow().revision;
         let changes = match self.kept.store.changes_since(since).await? {
             Changes::Since { changes, .. }
@@ -108,6 +109,7 @@ impl Persistence {
             }
             changes => changes,
         };
+        // 2. They are put in force.
         match changes {
             Changes::Since { changes, .. } if changes.is_empty() => {}
             Changes::Since { revision, changes } => {
@@ -194,12 +196,14 @@ impl Persistence {
 
     /// Takes up all that the store has; names that are declared too are left out, and said.
     pub(super) async fn take_up(&self) -> Result<Option<DuplicateNames>, store::Error> {
+        // 1. The keys that the store's records need.
         let vault = self.kept.keys.vault();
         let used = self.kept.store.key_usage().await?;
         let knows = |id: &str| vault.keyring().ids().any(|known| known == id);
         if used.iter().any(|(id, _)| !knows(id)) {
             self.try_reread_keys().await;
         }
+        // 2. The records, opened.
         let (vault, mut stored) = (self.kept.keys.vault(), Registry::default());
         let walk = self.kept.store.walk(|record| match record {
             Record::Connection(Ok(record)) => {
@@ -212,6 +216,7 @@ impl Persistence {
             }
         });
         let revision = walk.await?;
+        // 3. They are in force, beside what is declared.
         let duplicate = self.put_in_force(|registry| {
             let (next, duplicate) = registry.with_stored(&stored);
             *registry = next;

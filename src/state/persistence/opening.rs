@@ -79,6 +79,7 @@ impl Persistence {
     }
 
     pub(super) fn insert_token(&self, registry: &mut Registry, vault: &Vault, record: TokenRecord) {
+        // Only a token that a holder of the master key wrote counts.
         if let Err(error) = vault.verify(&record.claims(), &record.mac) {
             self.metrics.count_seal_failure();
             if let Some(key) = error.missing_key() {

@@ -1,4 +1,4 @@
-//! Who holds a token, and what goes with it.
+//! The holder of a token, with the limits that go with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -49,7 +49,7 @@ impl Holder {
         }
     }
 
-    /// When the token was last used here, if that was after `then`.
+    /// The time when the token was last used here, if that was after `then`.
     #[must_use]
     pub fn used_after(&self, then: Timestamp) -> Option<Timestamp> {
         let used = Timestamp::from_second(self.last_used.load(Relaxed)).ok()?;

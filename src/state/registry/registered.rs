@@ -1,0 +1,64 @@
+//! A connection as the registry holds it: with its counters, and where it comes from.
+
+use std::sync::Arc;
+
+use crate::ledger::{ConnectionCounters, ConnectionUsage, LoggedConnection, Metrics};
+use crate::model::connection::Connection;
+use crate::model::credential::Credential;
+
+/// A connection and its counters.
+#[derive(Debug)]
+pub struct RegisteredConnection {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Its counters.
+    pub counters: Arc<ConnectionCounters>,
+    /// Its use.
+    pub usage: ConnectionUsage,
+    /// Its source.
+    pub source: ConnectionSource,
+}
+
+/// The source of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ConnectionSource {
+    /// The configuration.
+    Declared,
+    /// The store.
+    Stored,
+}
+
+impl RegisteredConnection {
+    /// Gives a connection its counters; its use goes on where that of `before` is.
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        source: ConnectionSource,
+        metrics: &Metrics,
+        before: Option<&Arc<Self>>,
+    ) -> Self {
+        let counters = metrics.counters_of(&connection);
+        let usage = ConnectionUsage::new(metrics.history_of(connection.integration().as_str()));
+        if let Some(before) = before {
+            usage.continue_from(&before.usage);
+        }
+        Self { connection, counters, usage, source }
+    }
+}
+
+impl LoggedConnection for RegisteredConnection {
+    fn name(&self) -> &str {
+        self.connection.name().as_str()
+    }
+
+    fn counters(&self) -> &ConnectionCounters {
+        &self.counters
+    }
+
+    fn usage(&self) -> &ConnectionUsage {
+        &self.usage
+    }
+
+    fn credential(&self) -> Option<&Credential> {
+        self.connection.credential()
+    }
+}
