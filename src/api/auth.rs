@@ -1,4 +1,4 @@
-//! Who asks: an access token, and how often it may ask. Handlers reach management only through a
+//! Authentication by caller token, and rate limits. Handlers reach management only through a
 //! [`AuthenticatedOperator`].
 
 use std::sync::Arc;

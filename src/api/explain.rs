@@ -1,4 +1,4 @@
-//! What the data plane would do (contract §5).
+//! Explains the data plane's decision about a request (contract §5).
 
 use axum::Json;
 use axum::extract::Request;

@@ -1,5 +1,5 @@
-//! What the server tells of itself: `/healthz`, `/readyz` and `/metrics` without a token, where it is
-//! reached with any.
+//! The state of the server: `/healthz`, `/readyz` and `/metrics` without a token, the rest with any
+//! one.
 
 use std::sync::atomic::Ordering::Relaxed;
 

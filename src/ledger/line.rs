@@ -80,6 +80,7 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     let method = opening.map_or("-", |opening| opening.method.as_str());
     let path =
         opening.map_or(Cow::Borrowed("-"), |opening| decode_unparsable(opening.target.path()));
+    // A terminal gets no character that could control it, and no token.
     let (method, path) = (masked(entry, method), masked(entry, &path));
     put(format_args!("{time}Z {:>3} ", entry.status));
     match entry.decision {

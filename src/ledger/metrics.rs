@@ -102,6 +102,7 @@ impl Metrics {
     /// Metrics that are all zero.
     #[must_use]
     pub fn new() -> Self {
+        // 1. Requests and conns.
         let mut registry = Registry::with_prefix("keyferry");
         let requests = Family::default();
         registry.register(
@@ -128,6 +129,7 @@ impl Metrics {
             "TLS handshakes with origins, by outcome",
             handshakes.clone(),
         );
+        // 2. Counters of losses and alarms.
         let mut count = |name, help| {
             let counter = Counter::<u64, AtomicU64>::default();
             registry.register(name, help, counter.clone());
@@ -145,6 +147,7 @@ impl Metrics {
             "seal_failures",
             "Records of the store whose secret or MAC did not verify under the master keys",
         );
+        // 3. The store, provider tokens, the version, and durations.
         let (store_staleness, store_writable) = store_gauges(&mut registry);
         let tokens = TokenMetrics::register(&mut registry);
         registry.register("build", "The version of Keyferry", Info::new(VERSION.to_vec()));

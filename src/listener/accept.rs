@@ -112,6 +112,7 @@ impl Listener {
                 loop {
                     match listener.accept().await {
                         Ok((io, address)) => {
+                            // Answers are written whole, so Nagle's algorithm only delays them.
                             let _best_effort = io.set_nodelay(true);
                             acceptor.spawn_conn(io, Some(address.ip().to_canonical()));
                         }

@@ -1,4 +1,4 @@
-//! What the data plane would do with a request, as an operator is told.
+//! Explains to operators the data plane's decision about a request.
 
 use http::Method;
 

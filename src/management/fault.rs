@@ -1,4 +1,4 @@
-//! What management says instead of doing what was asked.
+//! The refusals and faults of the management plane.
 
 use std::fmt;
 

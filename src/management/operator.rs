@@ -1,4 +1,4 @@
-//! Who asks, and what they may ask for.
+//! Operators and their rights.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How often may be asked: in vain from one address, and with one token.
+//! Rate limits of the management plane: failed authentications by address, requests by token.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;

@@ -146,6 +146,7 @@ impl Connection {
                 header::AUTHORIZATION
             }
         };
+        // Rules may have become stricter since the connection was accepted.
         let defect = Defect::of(allowed_domain.as_ref(), &detail);
         let exact = allowed_domain.as_ref().and_then(AllowedDomain::exact);
         let home = exact.map(|host| Origin::new(&host, 443));

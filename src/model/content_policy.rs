@@ -1,7 +1,8 @@
-//! The `Content-Security-Policy` of every page that this program serves (CSP Level 3), and how much
-//! of a page's URL its links tell.
+//! The `Content-Security-Policy` (CSP Level 3) and `Referrer-Policy` of every page that this
+//! program serves.
 
-/// A page, by what it may load and do: nothing from elsewhere, nothing inline, in nobody's frame.
+/// The kind of a page, which decides what it may load. No page loads anything from elsewhere, has
+/// inline scripts, or may be framed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ContentPolicy {
     /// A page of the console: forms, scripts and pictures of its own.
@@ -31,8 +32,8 @@ impl ContentPolicy {
         }
     }
 
-    /// The value of `Referrer-Policy`: the URL of a sign-in's end has in it what nobody else may
-    /// learn, and the console's are told to the console alone.
+    /// The value of `Referrer-Policy`. The URL at the end of a sign-in carries a verification code,
+    /// and the console's URLs are sent to the console only.
     #[must_use]
     pub const fn referrer(self) -> &'static str {
         match self {

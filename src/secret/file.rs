@@ -32,8 +32,8 @@ pub enum SecretFileError {
     Exposed(PathBuf),
 }
 
-/// Reads a secret file of at most `longest` bytes, and one more to show that there is more.
-/// `None` when there is no such file.
+/// Reads a secret file. Of a file that is too long, one byte more than `longest` is read. `None`
+/// when the file does not exist.
 ///
 /// # Errors
 /// [`SecretFileError`] when it can't be read, or when others can read or change it.
@@ -44,7 +44,7 @@ pub fn read(path: &Path, longest: usize) -> Result<Option<Secret>, SecretFileErr
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(why) => return Err(unusable(why)),
     };
-    // The open file is judged, not its name, so that nobody can exchange it in between.
+    // The open file is checked, not its path, which could be exchanged in between.
     let metadata = file.metadata().map_err(unusable)?;
     if !is_ours(&metadata) {
         return Err(SecretFileError::Foreign(path.to_path_buf()));
@@ -57,8 +57,8 @@ pub fn read(path: &Path, longest: usize) -> Result<Option<Secret>, SecretFileErr
     Ok(Some(Secret::new(std::mem::take(&mut *content))))
 }
 
-/// Writes a secret file. A crash can't leave half of one: it is written whole under another name
-/// first. The caller sees to it that nobody else writes there.
+/// Writes a secret file under another name first and renames it, so that a crash can't leave half
+/// of it. The caller must exclude other writers.
 ///
 /// # Errors
 /// [`SecretFileError`] when it can't be written.

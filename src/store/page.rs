@@ -53,6 +53,7 @@ impl ListQuery {
         let limit = i64::from(window.limit);
         let ends = [window.after.clone().into(), window.before.clone().into()];
         let [after, before] = ends;
+        // Read one record more than asked for, to know whether others follow.
         let mut rows = work.rows(sql, [scope.into(), after, before, (limit + 1).into()]).await?;
         let has_more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
         if has_more {

@@ -1,4 +1,4 @@
-//! What the data plane would do with a request (contract §5).
+//! The data plane's decision about a request (contract §5).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

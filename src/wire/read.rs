@@ -1,5 +1,5 @@
-//! The reading of a request: a JSON object into its type, and beside it everything in its shape that
-//! is wrong. No fault ends the reading, but bytes that are no JSON object.
+//! The reading of a request: a JSON object into its type, and beside it everything in its shape
+//! that is wrong. No fault ends the reading, but bytes that are no JSON object.
 
 use std::fmt;
 
@@ -204,7 +204,7 @@ pub fn printable_name<'a>(name: &'a str, else_words: &'a str) -> &'a str {
 /// The only thing that can be wrong with a text whose grammar is right.
 const SURROGATE: &str = "a text of the body has half of a surrogate pair in it";
 
-/// More than any request has; every fault of so many can be told.
+/// The largest number of members, more than any request has, so that all faults fit into an answer.
 pub const MAX_MEMBERS: usize = 32;
 
 #[cfg(test)]

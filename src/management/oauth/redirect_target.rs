@@ -1,5 +1,5 @@
-//! Where a flow may send the browser at its end: nowhere but where the operator lets it, or a flow
-//! could lead anybody anywhere.
+//! The targets to which a flow may redirect the browser at its end: only origins that the operator
+//! allows, so that a flow is no open redirector (RFC 9700 §4.11).
 
 use form_urlencoded::Serializer;
 

@@ -145,6 +145,7 @@ impl FlowPayload {
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
         let mut unpacking = Unpacker::new(KIND, packed)?;
+        // Fields come in the order of `pack`; a rule that has changed since makes the flow invalid.
         let plan = FlowPlan {
             name: unpacking.optional_utf8()?.map(ConnectionName::parse).transpose().ok()?,
             allowed_domain: unpacking

@@ -76,6 +76,7 @@ impl ConnLease {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyRead, BodyFailure>> {
         loop {
+            // 1. Read; the end of the conn is the end of the body only where nothing else says so.
             if self.decoder.has_ended() {
                 return Poll::Ready(Ok(BodyRead::Last(None)));
             }
@@ -85,6 +86,7 @@ impl ConnLease {
                 let error = || BodyFailure::Truncated(io::ErrorKind::UnexpectedEof.into());
                 return Poll::Ready(if ended { Ok(BodyRead::Last(None)) } else { Err(error()) });
             }
+            // 2. Decode, and copy data out of the conn's buffer.
             match self.decoder.next(bytes)? {
                 BodyPiece::More { skip } => self.conn.consume(skip),
                 BodyPiece::End { skip, trailers } => {
