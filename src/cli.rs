@@ -4,7 +4,6 @@
 //! 2 for wrong usage, and must never know how a command does its work.
 
 mod backup;
-mod body;
 mod ca;
 mod check;
 mod client;

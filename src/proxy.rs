@@ -46,7 +46,7 @@ use crate::upstream::Upstream;
 pub use base_url::strip as strip_base_url;
 pub use body::AnswerBody;
 pub use decide::{Allowed, decide};
-pub use explain::{DecisionTrace, RuleOutcome, RuleStep, explain};
+pub use explain::explain_to_operator;
 pub use facts::RefusedRequest;
 pub use fields::{
     Via, prepare_request, prepare_response, prepare_response_trailers, prepare_trailers,

@@ -6,10 +6,9 @@ use serde_json::json;
 
 use super::context::CliContext;
 use super::examples;
-use super::output::CliError;
+use super::output::{self, CliError};
 use super::server::{ApiPath, ServerArgs};
-use super::table::cell;
-use crate::secret::Secret;
+use crate::wire::{CaRotationRequest, NextCaAnswer};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -48,13 +47,13 @@ fn export(server: &ServerArgs, context: &CliContext) -> Result<(), CliError> {
 }
 
 fn rotate(server: &ServerArgs, overlap: Duration, context: &CliContext) -> Result<(), CliError> {
-    let document = json!({ "overlap": humantime::format_duration(overlap).to_string() });
+    let overlap_text = humantime::format_duration(overlap).to_string();
+    let request = CaRotationRequest { overlap: overlap_text.into() };
     let path = ApiPath::keyferry(&["ca", "rotate"]);
-    let answer = server.client(context)?.post(&path, Some(Secret::new(document.to_string())))?;
+    let answer = server.client(context)?.post(&path, &request)?;
     context.emit(answer.text()?, || {
-        let told = answer.json()?;
-        let signs_from = told.get("ca").map(|ca| cell(ca, "signs_from")).unwrap_or_default();
-        Ok(announcement(overlap, &signs_from))
+        let NextCaAnswer { ca } = answer.read()?;
+        Ok(announcement(overlap, &output::printable(&ca.signs_from)))
     })
 }
 

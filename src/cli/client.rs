@@ -6,7 +6,6 @@ mod list;
 mod update;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::context::CliContext;
@@ -14,9 +13,10 @@ use super::examples;
 use super::integration::{IntegrationArgs, IntegrationClient};
 use super::output::{self, CliError};
 use super::server::{ApiAnswer, ApiPath};
-use super::table::{cell, record};
+use super::table::record;
 use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
+use crate::wire::{ClientPage, OAuthClient};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -82,12 +82,9 @@ impl IntegrationClient<'_> {
         {
             return Ok(answer);
         }
-        let whole = self.api.pages(&self.clients())?;
-        let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
-        let mut clients = whole.get("clients").and_then(Value::as_array).into_iter().flatten();
-        let found = clients.find(|client| cell(client, "name") == named);
-        let uuid = found.map(|client| cell(client, "uuid"));
-        let answer = uuid.map(|uuid| self.api.find(&self.client(&uuid))).transpose()?;
+        let ClientPage { clients, .. } = self.api.pages(&self.clients())?.read()?;
+        let found = clients.into_iter().find(|client| client.name == named);
+        let answer = found.map(|client| self.api.find(&self.client(&client.uuid))).transpose()?;
         answer.flatten().ok_or_else(|| self.no_client(named))
     }
 
@@ -103,20 +100,20 @@ impl IntegrationClient<'_> {
 /// Prints the one client of an answer.
 fn print(client: &IntegrationClient<'_>, answer: &ApiAnswer) -> Result<(), CliError> {
     client.emit(answer.text()?, || {
-        let client = answer.json()?;
+        let client: OAuthClient = answer.read()?;
         Ok(record(&[
-            ("name", cell(&client, "name")),
-            ("uuid", cell(&client, "uuid")),
-            ("client id", cell(&client, "client_id")),
-            ("client secret", cell(&client, "client_secret")),
-            ("auth URL", cell(&client, "auth_url")),
-            ("token URL", cell(&client, "token_url")),
-            ("default scopes", cell(&client, "default_scopes")),
-            ("grant type", cell(&client, "grant_type")),
-            ("auth method", cell(&client, AUTH_METHOD)),
-            ("created by", cell(&client, "created_by")),
-            ("created at", cell(&client, "created_at")),
-            ("updated at", cell(&client, "updated_at")),
+            ("name", client.name),
+            ("uuid", client.uuid),
+            ("client id", client.client_id),
+            ("client secret", client.client_secret.to_string()),
+            ("auth URL", client.auth_url.unwrap_or_default()),
+            ("token URL", client.token_url),
+            ("default scopes", client.default_scopes),
+            ("grant type", client.grant_type),
+            ("auth method", client.token_endpoint_auth_method),
+            ("created by", client.created_by),
+            ("created at", client.created_at),
+            ("updated at", client.updated_at),
         ]))
     })
 }
@@ -133,9 +130,6 @@ fn auth_method_parser() -> impl TypedValueParser<Value = AuthMethod> {
         .try_map(|text| AuthMethod::parse(&text))
 }
 
-/// The member with the method by which the client shows its secret.
-const AUTH_METHOD: &str = "token_endpoint_auth_method";
-
 /// The members of the API's documents, and the options that fill them.
 const OPTIONS: [(&str, &str); 8] = [
     ("name", "--name"),
@@ -145,7 +139,7 @@ const OPTIONS: [(&str, &str); 8] = [
     ("auth_url", "--auth-url"),
     ("default_scopes", "--scopes"),
     ("grant_type", "--grant-type"),
-    (AUTH_METHOD, "--auth-method"),
+    ("token_endpoint_auth_method", "--auth-method"),
 ];
 
 /// The secret, in words for people.

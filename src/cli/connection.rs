@@ -10,17 +10,20 @@ mod update;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::context::CliContext;
 use super::examples;
 use super::integration::{IntegrationArgs, IntegrationClient};
 use super::output::CliError;
 use super::server::{ApiAnswer, ApiPath};
-use super::table::{cell, record};
+use super::table::{record, yes_or_no};
 use crate::clock::Clock;
 use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;
+use crate::secret::Secret;
+use crate::wire::{
+    OAuthConnection, OAuthItem, REDACTED, StaticAnswer, StaticConnection, StaticMembers,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -135,56 +138,71 @@ fn print(
     kind: ConnectionType,
 ) -> Result<(), CliError> {
     client.emit(answer.text()?, || {
-        let answer = answer.json()?;
-        Ok(match kind {
-            ConnectionType::OAuth => authorized(&answer, Clock::system().now()),
-            ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
-                entered(answer.get(kind.as_str()).unwrap_or(&Value::Null), kind)
-            }
-        })
+        if kind == ConnectionType::OAuth {
+            return authorized(answer, Clock::system().now());
+        }
+        let connection = answer.read::<StaticAnswer>()?.remove(kind.as_str());
+        Ok(entered(connection.unwrap_or_default(), kind))
     })
 }
 
 /// Describes a connection whose secret was entered.
-fn entered(connection: &Value, kind: ConnectionType) -> String {
+fn entered(it: StaticConnection, kind: ConnectionType) -> String {
+    let secret = it.api_key.or(it.password).or(it.token);
     record(&[
-        ("name", cell(connection, "name")),
+        ("name", it.name),
         ("type", kind.to_string()),
-        ("allowed domain", cell(connection, "allowed_domain")),
-        ("header name", cell(connection, "header_name")),
-        ("username", cell(connection, "username")),
-        (kind.secret_label(), cell(connection, kind.secret_member())),
-        ("created at", cell(connection, "created_at")),
-        ("updated at", cell(connection, "updated_at")),
-        ("declared", cell(connection, "declared")),
-        ("unusable because", cell(connection, "defect")),
+        ("allowed domain", it.allowed_domain),
+        ("header name", it.header_name.unwrap_or_default()),
+        ("username", it.username.unwrap_or_default()),
+        (kind.secret_label(), secret.map(|hidden| hidden.to_string()).unwrap_or_default()),
+        ("created at", it.created_at),
+        ("updated at", it.updated_at),
+        ("declared", declared(it.declared)),
+        ("unusable because", it.defect.unwrap_or_default()),
     ])
+}
+
+/// `yes` of a declared connection; others say nothing of it.
+fn declared(is_declared: bool) -> String {
+    if is_declared { yes_or_no(true) } else { String::new() }
 }
 
 /// Describes a connection by OAuth. The API gives its tokens in clear to an operator who may
 /// write; a terminal is no place for them.
-fn authorized(connection: &Value, now: Timestamp) -> String {
-    let masked = |member| match cell(connection, member) {
-        token if token.is_empty() => token,
-        _ => "*****".to_owned(),
+fn authorized(answer: &ApiAnswer, now: Timestamp) -> Result<String, CliError> {
+    let masked = |token: &Secret| match token.expose() {
+        [] => String::new(),
+        _ => REDACTED.to_owned(),
     };
-    record(&[
-        ("name", cell(connection, "name")),
+    // An item of a list has all that its state is told by.
+    let (it, item): (OAuthConnection, OAuthItem) = (answer.read()?, answer.read()?);
+    Ok(record(&[
+        ("name", it.name),
         ("type", ConnectionType::OAuth.to_string()),
-        ("allowed domain", cell(connection, "allowed_domain")),
-        ("state", state::of(connection, now)),
-        ("because", state::reason(connection)),
-        ("unusable because", cell(connection, "defect")),
-        ("scopes", cell(connection, "permission_scope")),
-        ("access token", masked("access_token")),
-        ("refresh token", masked("refresh_token")),
-        ("token type", cell(connection, "token_type")),
-        ("token expiry", cell(connection, "token_expiry")),
-        ("subdomain", cell(connection, "oauth_url_subdomain")),
-        ("client", cell(connection, "oauth_client_uuid")),
-        ("created by", cell(connection, "created_by")),
-        ("uuid", cell(connection, "uuid")),
-    ])
+        ("allowed domain", it.allowed_domain.unwrap_or_default()),
+        ("state", state::of(&item, now)),
+        ("because", state::reason(&item)),
+        ("unusable because", it.defect.unwrap_or_default()),
+        ("scopes", it.permission_scope),
+        ("access token", masked(&it.access_token)),
+        ("refresh token", masked(&it.refresh_token)),
+        ("token type", it.token_type),
+        ("token expiry", it.token_expiry.unwrap_or_default()),
+        ("subdomain", it.oauth_url_subdomain),
+        ("client", it.oauth_client_uuid),
+        ("created by", it.created_by),
+        ("uuid", it.uuid),
+    ]))
+}
+
+/// Sets the secret of a static connection, which has another member for each type.
+fn set_secret(members: &mut StaticMembers, kind: ConnectionType, secret: Secret) {
+    match kind {
+        ConnectionType::ApiKey => members.api_key = secret.into(),
+        ConnectionType::BasicAuth => members.password = secret.into(),
+        ConnectionType::BearerToken | ConnectionType::OAuth => members.token = secret.into(),
+    }
 }
 
 /// Refuses an option that goes with another type, because it would be passed over: of each, its
@@ -238,19 +256,24 @@ mod tests {
 
     #[test]
     fn no_token_of_a_connection_is_printed_for_people() {
-        let shown = authorized(
-            &json!({
-                "name": "crm", "access_token": "hunter2", "refresh_token": "hunter3",
-                "oauth_access_token_response_body": "{\"access_token\":\"hunter2\"}",
-                "token_expiry": "2026-01-01T01:00:00Z", "permission_scope": "read write",
-                "allowed_domain": "api.example.com",
-            }),
-            "2026-01-01T00:00:00Z".parse().unwrap(),
-        );
-        assert!(!shown.contains("hunter"), "{shown}");
-        assert!(shown.contains("token expires in 60 min"), "{shown}");
-        assert!(shown.contains("refresh token   *****"), "{shown}");
-        let client_credentials = authorized(&json!({"access_token": "x"}), Timestamp::UNIX_EPOCH);
+        let mut connection = json!({
+            "name": "crm", "access_token": "hunter2", "refresh_token": "hunter3",
+            "oauth_access_token_response_body": "{\"access_token\":\"hunter2\"}",
+            "token_expiry": "2026-01-01T01:00:00Z", "permission_scope": "read write",
+            "allowed_domain": "api.example.com", "created_by": "a", "integration": "acme",
+            "oauth_client_uuid": "b", "oauth_url_subdomain": "", "token_type": "bearer",
+            "uuid": "c", "zendesk_account_id": 0,
+        });
+        let shown = |connection: &serde_json::Value| {
+            let answer = ApiAnswer::of_json(&connection.to_string());
+            authorized(&answer, "2026-01-01T00:00:00Z".parse().unwrap()).ok().unwrap()
+        };
+        let text = shown(&connection);
+        assert!(!text.contains("hunter"), "{text}");
+        assert!(text.contains("token expires in 60 min"), "{text}");
+        assert!(text.contains("refresh token   *****"), "{text}");
+        connection["refresh_token"] = "".into();
+        let client_credentials = shown(&connection);
         assert!(!client_credentials.contains("refresh token"), "{client_credentials}");
     }
 }

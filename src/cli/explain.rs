@@ -5,21 +5,20 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::Method;
-use serde_json::{Value, json};
 
 use super::context::{CliContext, INTEGRATION};
-use super::output::{self, CliError};
+use super::output::{self, CliError, printable};
 use super::server::{ApiClient, ApiPath, ServerArgs};
-use super::table::cell;
 use crate::app::Assembly;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::management::Question;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
-use crate::proxy::{DecisionTrace, ProxyRequest, Refusal, Tags, explain};
-use crate::secret::Secret;
+use crate::proxy::explain_to_operator;
 use crate::upstream::{NameLookups, OwnListeners, SystemResolver};
+use crate::wire::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -60,13 +59,14 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
             by_configuration(arguments, context)?
         }
     };
-    context.emit(&told.to_string(), || Ok(as_text(&told)))?;
+    let json = serde_json::to_value(&told).map_err(|error| CliError::of(&error))?;
+    context.emit(&json.to_string(), || Ok(as_text(&told)))?;
 
     // A refusal is this command's failure.
-    if cell(&told, "decision") == "allow" {
+    if told.decision == Verdict::Allow {
         return Ok(());
     }
-    if why_refused(&told).contains("X-Zis-Integration") {
+    if why_refused(&told.steps).contains("X-Zis-Integration") {
         output::note(&format!(
             "keyferry: for `keyferry explain`, name the integration with --integration or \
              {INTEGRATION}"
@@ -102,23 +102,22 @@ fn decider<'c>(arguments: &Arguments, context: &'c CliContext) -> Result<Decider
     server.client(context).map(Decider::Server)
 }
 
-fn by_server(api: &ApiClient<'_>, arguments: &Arguments) -> Result<Value, CliError> {
-    let question = json!({
-        "method": arguments.method,
-        "url": arguments.target,
-        "integration": api.context.integration(arguments.integration.as_deref()),
-        "connection": arguments.connection,
-    });
-    let body = Secret::new(question.to_string());
-    api.post(&ApiPath::keyferry(&["explain"]), Some(body))?.json()
+fn by_server(api: &ApiClient<'_>, arguments: &Arguments) -> Result<ExplainAnswer, CliError> {
+    let request = ExplainRequest {
+        method: arguments.method.as_str().into(),
+        url: arguments.target.as_str().into(),
+        integration: api.context.integration(arguments.integration.as_deref()).into(),
+        connection: arguments.connection.as_deref().into(),
+    };
+    api.post(&ApiPath::keyferry(&["explain"]), &request)?.read()
 }
 
-fn by_configuration(arguments: &Arguments, context: &CliContext) -> Result<Value, CliError> {
+fn by_configuration(
+    arguments: &Arguments,
+    context: &CliContext,
+) -> Result<ExplainAnswer, CliError> {
     let config = context.configuration()?.config;
-    let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_token| {
-        CliError::Message(format!("{:?} is not a method: write one as GET", arguments.method))
-    })?;
-    let tags = tags(arguments, &config, context)?;
+    let question = question(arguments, &config, context)?;
     let assembly = Assembly {
         metrics: Arc::default(),
         own: OwnListeners::default(),
@@ -127,21 +126,27 @@ fn by_configuration(arguments: &Arguments, context: &CliContext) -> Result<Value
         clock: Clock::system(),
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| CliError::of(&error))?;
-    let ask = ProxyRequest::for_url(method, &arguments.target, tags);
-    Ok(as_json(&explain(&in_force, &operator(), ask, Clock::system().now())))
+    let now = Clock::system().now();
+    Ok(explain_to_operator(&in_force, &operator(), &question, now).into())
 }
 
-/// The tags that the arguments stand for. The integration may be left out where only one is
-/// declared.
-fn tags(arguments: &Arguments, config: &Config, context: &CliContext) -> Result<Tags, CliError> {
+/// Reads the arguments. The integration may be left out where only one is declared.
+fn question(
+    arguments: &Arguments,
+    config: &Config,
+    context: &CliContext,
+) -> Result<Question, CliError> {
     let wrong = |error| CliError::of(&error);
+    let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_token| {
+        CliError::Message(format!("{:?} is not a method: write one as GET", arguments.method))
+    })?;
     let integration = match context.integration(arguments.integration.as_deref()) {
         Some(name) => Some(IntegrationName::parse(name).map_err(wrong)?),
         None => only_integration(config),
     };
-    let connection =
-        arguments.connection.as_deref().map(ConnectionName::parse).transpose().map_err(wrong)?;
-    Ok(Tags { integrations: [None, integration, None], connections: [None, connection, None] })
+    let connection = arguments.connection.as_deref().map(ConnectionName::parse);
+    let connection = connection.transpose().map_err(wrong)?;
+    Ok(Question { method, url: arguments.target.clone(), integration, connection })
 }
 
 fn only_integration(config: &Config) -> Option<IntegrationName> {
@@ -160,53 +165,29 @@ fn operator() -> Caller {
     }
 }
 
-fn steps(told: &Value) -> impl Iterator<Item = &Value> {
-    told.get("steps").and_then(Value::as_array).into_iter().flatten()
-}
-
 /// The detail of the rule that refuses; empty where none does.
-fn why_refused(told: &Value) -> String {
-    let refused = steps(told).find(|step| cell(step, "outcome") == "refuse");
-    refused.map(|step| cell(step, "detail")).unwrap_or_default()
+fn why_refused(steps: &[ExplainStep]) -> &str {
+    let refused = steps.iter().find(|step| step.outcome == "refuse");
+    refused.map(|step| step.detail.as_str()).unwrap_or_default()
 }
 
-fn as_text(told: &Value) -> String {
-    let why = why_refused(told);
-    let mut text = match cell(told, "decision").as_str() {
-        "allow" => {
-            let (origin, field) = (cell(told, "origin"), cell(told, "field"));
-            format!("allow: sent to {origin} with {field}: *****")
+fn as_text(told: &ExplainAnswer) -> String {
+    let shown = |text: &Option<String>| printable(text.as_deref().unwrap_or_default());
+    let mut text = match told.decision {
+        Verdict::Allow => {
+            format!("allow: sent to {} with {}: *****", shown(&told.origin), shown(&told.field))
         }
-        _ => format!("refuse: {} {}: {why}", cell(told, "status"), cell(told, "code")),
+        Verdict::Refuse => {
+            let (status, why) = (told.status.unwrap_or_default(), why_refused(&told.steps));
+            format!("refuse: {status} {}: {}", shown(&told.code), printable(why))
+        }
     };
-    for step in steps(told) {
-        let (rule, outcome) = (cell(step, "name"), cell(step, "outcome"));
-        let line = format!("  {rule:<11} {outcome:<11} {}", cell(step, "detail"));
+    for step in &told.steps {
+        let (rule, outcome) = (printable(&step.name), printable(&step.outcome));
+        let line = format!("  {rule:<11} {outcome:<11} {}", printable(&step.detail));
         let _infallible = write!(text, "\n{}", line.trim_end());
     }
     text
-}
-
-/// The shape of contract §5.
-fn as_json(explanation: &DecisionTrace) -> Value {
-    let refusal = explanation.refusal.as_ref();
-    let steps: Vec<_> = explanation
-        .steps
-        .iter()
-        .map(|step| {
-            json!({"name": step.rule.as_str(), "outcome": step.outcome.as_str(), "detail": step.detail})
-        })
-        .collect();
-    json!({
-        "decision": if refusal.is_some() { "refuse" } else { "allow" },
-        "code": refusal.map(|refusal| refusal.code().as_str()),
-        "status": refusal.map(|refusal| refusal.status().as_u16()),
-        "rule": refusal.map(|refusal: &Refusal| refusal.code().rule().as_str()),
-        "connection": explanation.connection.as_ref().map(|known| known.name().as_str()),
-        "origin": explanation.origin.as_ref().map(ToString::to_string),
-        "field": explanation.field.as_ref().map(http::HeaderName::as_str),
-        "steps": steps,
-    })
 }
 
 const NOT_ASKED: &str = "no server was asked";

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::context::CliContext;
-use super::output::{CliError, OutputFormat};
+use super::output::CliError;
 use super::server::{ReadinessAnswer, ServerAddrArgs, port_of_proxy};
 
 #[derive(clap::Args)]
@@ -16,21 +16,28 @@ pub(super) struct Arguments {
 /// Succeeds when the server answers that it is ready.
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     let ReadinessAnswer { server, answer } = arguments.server.readiness(context)?;
-    let (reason, advice) = match answer {
-        Ok(answer) if answer.is_of_proxy => (port_of_proxy(&server, context), ""),
+    let not_ready = |reason: &str| {
+        format!(
+            "{server} is not ready: {reason}; look at the server's log, or name another server \
+             with --url"
+        )
+    };
+    let (reason, sentence) = match answer {
+        Ok(answer) if answer.is_of_proxy => {
+            let sentence = port_of_proxy(&server, context);
+            (sentence.clone(), sentence)
+        }
         Ok(answer) if answer.status == StatusCode::OK => {
             let json = json!({ "ready": true, "url": server }).to_string();
             return context.emit(&json, || Ok(format!("{server} is ready")));
         }
-        Ok(answer) => (format!("it answered with status {}", answer.status.as_u16()), ADVICE),
-        Err(why) => (why.to_string(), ADVICE),
+        Ok(answer) => {
+            let reason = format!("it answered with status {}", answer.status.as_u16());
+            (reason.clone(), not_ready(&reason))
+        }
+        Err(why) => (why.to_string(), not_ready(&why.to_string())),
     };
-    if context.format == OutputFormat::Text {
-        return Err(CliError::Message(format!("{server} is not ready: {reason}{advice}")));
-    }
     let json = json!({ "ready": false, "url": server, "reason": reason }).to_string();
-    context.emit(&json, || Ok(String::new()))?;
+    context.emit(&json, || Err(CliError::Message(sentence)))?;
     Err(CliError::Printed)
 }
-
-const ADVICE: &str = "; look at the server's log, or name another server with --url";

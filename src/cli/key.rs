@@ -1,12 +1,11 @@
 //! `keyferry key`: the master keys of a running server.
 
-use serde_json::Value;
-
 use super::context::CliContext;
 use super::examples;
 use super::output::{self, CliError, OutputFormat};
 use super::server::{ApiClient, ApiPath, ServerArgs};
-use super::table::{TextTable, cell};
+use super::table::{TextTable, yes_or_no};
+use crate::wire::{KeyList, KeyRotation, KeyView};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -37,26 +36,24 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
 fn list(api: &ApiClient<'_>) -> Result<(), CliError> {
     let answer = api.get(&ApiPath::keyferry(&["keys"]))?;
     api.context.emit(answer.text()?, || {
-        let answer = answer.json()?;
         let mut table = TextTable::new(&["ID", "SEALS", "AT HAND", "RECORDS"]);
-        for key in answer.get("keys").and_then(Value::as_array).into_iter().flatten() {
-            let at_hand = at_hand(key).to_owned();
-            table.add([cell(key, "id"), cell(key, "active"), at_hand, cell(key, "records")]);
+        for key in answer.read::<KeyList>()?.keys {
+            let at_hand = at_hand(&key).to_owned();
+            table.add([key.id, yes_or_no(key.active), at_hand, key.records.to_string()]);
         }
         Ok(table.text())
     })
 }
 
 fn rotate(api: &ApiClient<'_>) -> Result<(), CliError> {
-    let answer = api.post(&ApiPath::keyferry(&["keys", "rotate"]), None)?;
-    let told = answer.json()?;
-    let number = |member| told.get(member).and_then(Value::as_u64).unwrap_or_default();
+    let answer = api.post_empty(&ApiPath::keyferry(&["keys", "rotate"]))?;
+    let KeyRotation { key, rewrapped, failed } = answer.read()?;
     api.context.emit(answer.text()?, || {
-        let records = usize::try_from(number("rewrapped")).unwrap_or(usize::MAX);
-        let (records, key) = (output::count(records, "record"), cell(&told, "key"));
+        let records = usize::try_from(rewrapped).unwrap_or(usize::MAX);
+        let (records, key) = (output::count(records, "record"), output::printable(&key));
         Ok(format!("brought {records} under the key {key}"))
     })?;
-    match (api.context.format, number("failed")) {
+    match (api.context.format, failed) {
         (OutputFormat::Json, _) | (_, 0) => Ok(()),
         (_, 1) => {
             Err(CliError::Message(format!("1 record can't be opened and is as it was: {KEEP}")))
@@ -68,9 +65,8 @@ fn rotate(api: &ApiClient<'_>) -> Result<(), CliError> {
 }
 
 /// Says where a key is: the server goes by its memory, and its next start by the file.
-fn at_hand(key: &Value) -> &'static str {
-    let is = |member| key.get(member).and_then(Value::as_bool);
-    match (is("present").unwrap_or_default(), is("in_file")) {
+fn at_hand(key: &KeyView) -> &'static str {
+    match (key.present, key.in_file) {
         (true, Some(false)) => "not in the file any more",
         (true, _) => "yes",
         (false, Some(true)) => "in the file, not used yet",
@@ -84,19 +80,19 @@ const KEEP: &str = "the server's log names it; delete the record that was change
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_key_is_where_the_server_and_the_file_have_it() {
-        for (key, said) in [
-            (json!({"present": true}), "yes"),
-            (json!({"present": true, "in_file": true}), "yes"),
-            (json!({"present": true, "in_file": false}), "not in the file any more"),
-            (json!({"present": false, "in_file": true}), "in the file, not used yet"),
-            (json!({"present": false, "in_file": false}), "no"),
-            (json!({"present": false}), "no"),
+        for (present, in_file, said) in [
+            (true, None, "yes"),
+            (true, Some(true), "yes"),
+            (true, Some(false), "not in the file any more"),
+            (false, Some(true), "in the file, not used yet"),
+            (false, Some(false), "no"),
+            (false, None, "no"),
         ] {
-            assert_eq!(at_hand(&key), said, "{key}");
+            let key = KeyView { present, in_file, ..KeyView::default() };
+            assert_eq!(at_hand(&key), said, "{key:?}");
         }
     }
 }

@@ -29,8 +29,18 @@ impl SecretArgs {
         self.secret_stdin || self.secret_file.is_some()
     }
 
-    /// Reads the secret; a person is asked for it by this label.
+    /// Reads the secret, which must be text to stand in JSON; a person is asked for it by this
+    /// label.
     pub(super) fn read(&self, label: &str) -> Result<Secret, CliError> {
+        let secret = self.read_bytes(label)?;
+        if std::str::from_utf8(secret.expose()).is_err() {
+            let sentence = "the secret is not UTF-8 text: give it as it was issued";
+            return Err(CliError::Message(sentence.to_owned()));
+        }
+        Ok(secret)
+    }
+
+    fn read_bytes(&self, label: &str) -> Result<Secret, CliError> {
         if self.secret_stdin {
             return Secret::read(io::stdin().lock(), MAX_SECRET).map_err(|why| {
                 CliError::Message(format!(

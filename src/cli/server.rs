@@ -11,6 +11,7 @@ mod token;
 use std::time::Duration;
 
 use http::{Method, Uri};
+use serde::Serialize;
 
 use self::addr::ServerAddr;
 use self::exchange::{ApiRequest, Error};
@@ -162,18 +163,27 @@ impl ApiClient<'_> {
         self.if_found(self.send(Method::GET, path, None)?)
     }
 
-    /// Sends a JSON document, or nothing where the path says it all.
-    pub(super) fn post(&self, path: &ApiPath, body: Option<Secret>) -> Result<ApiAnswer, CliError> {
-        self.found(self.send(Method::POST, path, body)?)
+    /// Sends a request where the path says it all.
+    pub(super) fn post_empty(&self, path: &ApiPath) -> Result<ApiAnswer, CliError> {
+        self.found(self.send(Method::POST, path, None)?)
+    }
+
+    /// Sends a request as JSON.
+    pub(super) fn post<T: Serialize>(
+        &self,
+        path: &ApiPath,
+        request: &T,
+    ) -> Result<ApiAnswer, CliError> {
+        self.found(self.send(Method::POST, path, Some(document(request)?))?)
     }
 
     /// Changes the resource at `path`; `None` when there is none.
-    pub(super) fn patch(
+    pub(super) fn patch<T: Serialize>(
         &self,
         path: &ApiPath,
-        body: Secret,
+        change: &T,
     ) -> Result<Option<ApiAnswer>, CliError> {
-        self.if_found(self.send(Method::PATCH, path, Some(body))?)
+        self.if_found(self.send(Method::PATCH, path, Some(document(change)?))?)
     }
 
     /// Deletes the resource at `path`; `None` when there is none.
@@ -182,7 +192,7 @@ impl ApiClient<'_> {
     }
 
     /// Reads a list to its end, page by page.
-    pub(super) fn pages(&self, path: &ApiPath) -> Result<String, CliError> {
+    pub(super) fn pages(&self, path: &ApiPath) -> Result<ApiAnswer, CliError> {
         pages::follow(path, |path| self.get(path))
     }
 
@@ -217,11 +227,16 @@ impl ApiClient<'_> {
     }
 }
 
+/// Writes a request as JSON, which may have a secret in it.
+fn document<T: Serialize>(request: &T) -> Result<Secret, CliError> {
+    serde_json::to_vec(request).map(Secret::new).map_err(|error| CliError::of(&error))
+}
+
 /// Says that the proxy listens there, and where the configuration has the API listen.
 pub(super) fn port_of_proxy(server: &str, context: &CliContext) -> String {
     let api = context.whereabouts().map(|found| ServerAddr::of_api(&found.api).to_string());
     let api = api.unwrap_or_else(|_faulty| "http://127.0.0.1:8081".to_owned());
-    format!("{server} is the proxy's port: name the API's with --url or {URL}; it may be {api}")
+    format!("{server} is the proxy's port, and the API is at {api}: name it with --url or {URL}")
 }
 
 const URL: &str = "KEYFERRY_URL";

@@ -19,7 +19,7 @@ use crate::model::origin::Origin;
 
 /// The answer to "what would happen".
 #[derive(Debug)]
-pub struct DecisionTrace {
+pub(super) struct DecisionTrace {
     /// The refusal, if it would be refused.
     pub refusal: Option<Refusal>,
     /// The connection that is chosen, also when a later rule refuses.
@@ -34,7 +34,7 @@ pub struct DecisionTrace {
 
 /// One rule's part in it.
 #[derive(Debug)]
-pub struct RuleStep {
+pub(super) struct RuleStep {
     /// The rule.
     pub rule: Rule,
     /// What it says.
@@ -45,7 +45,7 @@ pub struct RuleStep {
 
 /// What a rule says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RuleOutcome {
+pub(super) enum RuleOutcome {
     /// The rule holds.
     Pass,
     /// The rule does not hold.
@@ -59,7 +59,7 @@ pub enum RuleOutcome {
 impl RuleOutcome {
     /// The outcome's name, as `explain` prints it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Refuse => "refuse",
@@ -71,8 +71,7 @@ impl RuleOutcome {
 
 /// Decides `request` for `caller` without sending anything. `request` is a refusal where the request
 /// could not even be read; `now` is when it would be sent.
-#[must_use]
-pub fn explain(
+pub(super) fn explain(
     in_force: &InForce,
     caller: &Caller,
     request: Result<ProxyRequest, Refusal>,
@@ -116,7 +115,8 @@ pub fn explain(
 }
 
 /// Decides the request of an operator's question, as the operator is told.
-pub(super) fn explain_to_operator(
+#[must_use]
+pub fn explain_to_operator(
     in_force: &InForce,
     caller: &Caller,
     question: &Question,

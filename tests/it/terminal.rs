@@ -250,9 +250,9 @@ async fn the_proxys_port_is_not_taken_for_the_apis() {
         let mut command = beside(&server, line);
         command.env("KEYFERRY_URL", proxy).env("KEYFERRY_API__LISTEN", "127.0.0.1:7");
         let ended = ended(command);
-        let said = format!("{proxy} is the proxy's port: name the API's with --url");
-        assert!(ended.code == Some(1) && ended.err.contains(&said), "{line}: {ended:?}");
-        assert!(ended.err.contains("http://127.0.0.1:7"), "{ended:?}");
+        let said = "and the API is at http://127.0.0.1:7: name it with --url or KEYFERRY_URL";
+        let said = format!("keyferry: {proxy} is the proxy's port, {said}\n");
+        assert_eq!((ended.code, ended.err), (Some(1), said), "{line}");
     }
 }
 

@@ -1,12 +1,12 @@
 //! `keyferry client create`
 
-use super::{AUTH_METHOD, OPTIONS, SECRET_LABEL, auth_method_parser, grant_type_parser, print};
-use crate::cli::body::JsonBody;
+use super::{OPTIONS, SECRET_LABEL, auth_method_parser, grant_type_parser, print};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::CliError;
 use crate::cli::secret::SecretArgs;
 use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
+use crate::wire::NewOAuthClient;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -37,15 +37,17 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let secret = arguments.secret.read(SECRET_LABEL)?;
-    let body = JsonBody::default()
-        .with("name", &arguments.name)
-        .with("client_id", &arguments.client_id)
-        .with("token_url", &arguments.token_url)
-        .with_any("auth_url", arguments.auth_url.as_deref())
-        .with_any("default_scopes", arguments.scopes.as_deref())
-        .with("grant_type", arguments.grant_type.as_str())
-        .with(AUTH_METHOD, arguments.auth_method.as_str())
-        .with_secret("client_secret", &secret)?;
-    let answer = client.api.post(&client.clients(), Some(body.into_document()));
+    let request = NewOAuthClient {
+        name: arguments.name.as_str().into(),
+        client_id: arguments.client_id.as_str().into(),
+        client_secret: secret.into(),
+        auth_url: arguments.auth_url.as_deref().into(),
+        token_url: arguments.token_url.as_str().into(),
+        default_scopes: arguments.scopes.as_deref().into(),
+        grant_type: arguments.grant_type.as_str().into(),
+        token_endpoint_auth_method: arguments.auth_method.as_str().into(),
+        ..NewOAuthClient::default()
+    };
+    let answer = client.api.post(&client.clients(), &request);
     print(client, &answer.map_err(|error| error.by_options(&OPTIONS))?)
 }

@@ -1,14 +1,12 @@
 //! `keyferry client delete`
 
-use serde_json::Value;
-
 use super::ClientArgs;
 use crate::cli::confirm::ConfirmArgs;
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError, OutputFormat, count};
-use crate::cli::table::cell;
 use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;
+use crate::wire::{ConnectionPage, OAuthClient, OAuthConnection};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -20,7 +18,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let named = &arguments.client.named;
-    let uuid = cell(&client.find_client(named)?.json()?, "uuid");
+    let OAuthClient { uuid, .. } = client.find_client(named)?.read()?;
     arguments.confirm.ask(|| question(client, named, &uuid))?;
 
     // The answer to the deletion does not say what goes with it, but the lists around it do.
@@ -50,7 +48,7 @@ fn question(client: &IntegrationClient<'_>, named: &str, uuid: &str) -> Result<S
         let Ok(parsed) = ConnectionName::parse(&name) else { continue };
         let path = client.connection(ConnectionType::OAuth, &parsed);
         let Some(answer) = client.api.find(&path)? else { continue };
-        if cell(&answer.json()?, "oauth_client_uuid") == uuid {
+        if answer.read::<OAuthConnection>()?.oauth_client_uuid == uuid {
             with_it.push(name);
         }
     }
@@ -68,9 +66,6 @@ fn question(client: &IntegrationClient<'_>, named: &str, uuid: &str) -> Result<S
 
 /// The names of the integration's connections by OAuth, of any client.
 fn authorized(client: &IntegrationClient<'_>) -> Result<Vec<String>, CliError> {
-    let whole = client.api.pages(&client.connections("all"))?;
-    let whole: Value = serde_json::from_str(&whole).unwrap_or_default();
-    let authorized = whole.get(ConnectionType::OAuth.as_str()).and_then(Value::as_array);
-    let connections = authorized.into_iter().flatten();
-    Ok(connections.map(|connection| cell(connection, "name")).collect())
+    let ConnectionPage { oauth, .. } = client.api.pages(&client.connections("all"))?.read()?;
+    Ok(oauth.into_iter().map(|connection| output::printable(&connection.name)).collect())
 }

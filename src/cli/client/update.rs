@@ -1,12 +1,11 @@
 //! `keyferry client update`
 
-use super::{AUTH_METHOD, ClientArgs, OPTIONS, SECRET_LABEL, auth_method_parser};
-use crate::cli::body::JsonBody;
+use super::{ClientArgs, OPTIONS, SECRET_LABEL, auth_method_parser};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
 use crate::cli::secret::SecretArgs;
-use crate::cli::table::cell;
 use crate::model::oauth::client::AuthMethod;
+use crate::wire::{OAuthClient, OAuthClientChange};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -33,20 +32,25 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let named = &arguments.client.named;
-    let uuid = cell(&client.find_client(named)?.json()?, "uuid");
-    let mut body = JsonBody::default()
-        .with_any("client_id", arguments.client_id.as_deref())
-        .with_any("token_url", arguments.token_url.as_deref())
-        .with_any("auth_url", arguments.auth_url.as_deref())
-        .with_any("default_scopes", arguments.scopes.as_deref())
-        .with_any(AUTH_METHOD, arguments.auth_method.map(AuthMethod::as_str));
+    let OAuthClient { uuid, .. } = client.find_client(named)?.read()?;
+    let mut change = OAuthClientChange {
+        client_id: arguments.client_id.as_deref().into(),
+        auth_url: arguments.auth_url.as_deref().into(),
+        token_url: arguments.token_url.as_deref().into(),
+        default_scopes: arguments.scopes.as_deref().into(),
+        token_endpoint_auth_method: arguments.auth_method.map(AuthMethod::as_str).into(),
+        ..OAuthClientChange::default()
+    };
     let moves = arguments.token_url.is_some() || arguments.auth_url.is_some();
+    let changes = moves
+        || arguments.client_id.is_some()
+        || arguments.scopes.is_some()
+        || arguments.auth_method.is_some();
     // Without another change the secret is meant.
-    if body.is_empty() || moves || arguments.secret.is_named() {
-        let secret = arguments.secret.read(SECRET_LABEL)?;
-        body = body.with_secret("client_secret", &secret)?;
+    if !changes || moves || arguments.secret.is_named() {
+        change.client_secret = arguments.secret.read(SECRET_LABEL)?.into();
     }
-    let answer = client.api.patch(&client.client(&uuid), body.into_document());
+    let answer = client.api.patch(&client.client(&uuid), &change);
     let Some(answer) = answer.map_err(|error| error.by_options(&OPTIONS))? else {
         return Err(client.no_client(named));
     };

@@ -1,12 +1,12 @@
 //! `keyferry connection create`
 
 use super::flow::{self, FlowArgs};
-use super::{OPTIONS, kind_parser, print, refuse_misplaced};
-use crate::cli::body::JsonBody;
+use super::{OPTIONS, kind_parser, print, refuse_misplaced, set_secret};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::CliError;
 use crate::cli::secret::SecretArgs;
 use crate::model::connection::ConnectionType;
+use crate::wire::{NewFlow, StaticMembers};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -32,19 +32,23 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let kind = arguments.kind;
-    let body = JsonBody::default()
-        .with_any("name", arguments.name.as_deref())
-        .with_any("allowed_domain", arguments.allowed_domain.as_deref());
+    let (name, domain) = (arguments.name.as_deref(), arguments.allowed_domain.as_deref());
     let made = if kind == ConnectionType::OAuth {
-        flow::run(client, &arguments.flow, body)
+        let (name, allowed_domain) = (name.into(), domain.into());
+        let request = NewFlow { name, allowed_domain, ..NewFlow::default() };
+        flow::run(client, &arguments.flow, request)
     } else {
         let secret =
             arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
-        let body = body
-            .with_any("header_name", arguments.header_name.as_deref())
-            .with_any("username", arguments.username.as_deref())
-            .with_secret(kind.secret_member(), &secret)?;
-        client.api.post(&client.connections(kind.as_str()), Some(body.into_document()))
+        let mut request = StaticMembers {
+            name: name.into(),
+            allowed_domain: domain.into(),
+            header_name: arguments.header_name.as_deref().into(),
+            username: arguments.username.as_deref().into(),
+            ..StaticMembers::default()
+        };
+        set_secret(&mut request, kind, secret);
+        client.api.post(&client.connections(kind.as_str()), &request)
     };
     print(client, &made.map_err(|error| error.by_options(&OPTIONS))?, kind)
 }

@@ -4,17 +4,14 @@
 mod browser;
 mod callback;
 
-use serde_json::Value;
-
 use self::callback::CallbackServer;
-use crate::cli::body::JsonBody;
 use crate::cli::client::grant_type_parser;
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
 use crate::cli::server::{ApiAnswer, ApiPath};
-use crate::cli::table::cell;
 use crate::config::Environment;
 use crate::model::oauth::grant::GrantType;
+use crate::wire::{AccessCode, FlowAnswer, NewFlow, OAuthClient, OAuthConnection};
 
 /// The options of a connection by OAuth alone.
 #[derive(clap::Args)]
@@ -57,27 +54,26 @@ impl FlowArgs {
 pub(super) fn run(
     client: &IntegrationClient<'_>,
     arguments: &FlowArgs,
-    body: JsonBody,
+    mut request: NewFlow,
 ) -> Result<ApiAnswer, CliError> {
     // The client decides the grant unless an option does.
     let oauth_client = client.find_client(arguments.client.as_deref().unwrap_or_default())?;
-    let oauth_client = oauth_client.json()?;
-    let usual = GrantType::parse(&cell(&oauth_client, "grant_type")).ok();
+    let OAuthClient { uuid, grant_type, .. } = oauth_client.read()?;
+    let usual = GrantType::parse(&grant_type).ok();
     let grant_type = arguments.grant_type.or(usual).unwrap_or(GrantType::AuthorizationCode);
-    let body = body
-        .with("oauth_client_uuid", &cell(&oauth_client, "uuid"))
-        .with("grant_type", grant_type.as_str())
-        .with_any("permission_scopes", arguments.scopes.as_deref())
-        .with_any("oauth_url_subdomain", arguments.subdomain.as_deref())
-        .with_flag("allow_offline_access", arguments.offline);
+    request.oauth_client_uuid = uuid.into();
+    request.grant_type = grant_type.as_str().into();
+    request.permission_scopes = arguments.scopes.as_deref().into();
+    request.oauth_url_subdomain = arguments.subdomain.as_deref().into();
+    request.allow_offline_access = Some(true).filter(|_| arguments.offline).into();
 
     // The flow ends with a verification code, here or in the browser.
     let code = match grant_type {
-        GrantType::ClientCredentials => code_of(&start(client, body)?)?,
+        GrantType::ClientCredentials => code_of(&start(client, &request)?)?,
         GrantType::AuthorizationCode => {
             let callback = CallbackServer::open()?;
-            let body = body.with("origin_oauth_redirect_url", callback.url());
-            invite(&start(client, body)?, arguments, &client.api.context.environment);
+            request.origin_oauth_redirect_url = callback.url().into();
+            invite(&start(client, &request)?, arguments, &client.api.context.environment);
             callback.wait()?
         }
     };
@@ -85,15 +81,15 @@ pub(super) fn run(
     // The code is exchanged for the connection.
     let segments = ["connections", "oauth", "access_codes", client.integration.as_str()];
     let path = ApiPath::zis(&segments).with("verification_code", &code);
-    let uuid = cell(&client.api.get(&path)?.json()?, "uuid");
+    let AccessCode { uuid, .. } = client.api.get(&path)?.read()?;
     let answer = client.api.get(&client.authorized(&uuid))?;
-    warn_of_no_domain(&answer.json()?);
+    warn_of_no_domain(&answer.read()?);
     Ok(answer)
 }
 
-fn warn_of_no_domain(connection: &Value) {
-    if cell(connection, "allowed_domain").is_empty() {
-        let name = cell(connection, "name");
+fn warn_of_no_domain(connection: &OAuthConnection) {
+    if connection.allowed_domain.is_none() {
+        let name = output::printable(&connection.name);
         output::note(&format!(
             "it has no allowed domain, so that no request can use it unless oauth.unrestricted is \
              set: `keyferry connection update {name} --allowed-domain DOMAIN` gives it one"
@@ -102,11 +98,10 @@ fn warn_of_no_domain(connection: &Value) {
 }
 
 /// Begins the flow; gives the URL at which it goes on.
-fn start(client: &IntegrationClient<'_>, body: JsonBody) -> Result<String, CliError> {
+fn start(client: &IntegrationClient<'_>, request: &NewFlow) -> Result<String, CliError> {
     let path = ApiPath::zis(&["connections", "oauth", "start", client.integration.as_str()]);
-    let answer = client.api.post(&path, Some(body.into_document()))?.json()?;
-    let url = answer.get("redirect_url").and_then(Value::as_str);
-    url.map(str::to_owned).ok_or_else(|| strange("does not say where the flow goes on"))
+    let FlowAnswer { redirect_url } = client.api.post(&path, request)?.read()?;
+    Ok(redirect_url)
 }
 
 /// Has the person at this machine go to the provider.
@@ -126,13 +121,13 @@ fn code_of(url: &str) -> Result<String, CliError> {
     let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let code = pairs.find(|(name, code)| name == "verification_code" && !code.is_empty());
-    code.map(|(_, code)| code.into_owned()).ok_or_else(|| strange("gives no verification code"))
-}
-
-fn strange(what: &str) -> CliError {
-    CliError::Message(format!(
-        "the server {what}: see whether --url names a Keyferry server of this version"
-    ))
+    code.map(|(_, code)| code.into_owned()).ok_or_else(|| {
+        CliError::Message(
+            "the server gives no verification code: see whether --url names a Keyferry server of \
+             this version"
+                .to_owned(),
+        )
+    })
 }
 
 const HEADING: &str = "Connection by OAuth";

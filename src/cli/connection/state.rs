@@ -1,30 +1,24 @@
 //! The state of a connection, in a word or two.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::cli::table::cell;
 use crate::management::{RENEWED_WHEN_USED, State};
 use crate::model::oauth::grant::LapseReason;
+use crate::wire::{OAuthItem, StaticConnection};
 
-/// The state of a connection, in the words of the console.
-pub(super) fn of(connection: &Value, now: Timestamp) -> String {
-    if connection.get("defect").is_some() {
-        return "unusable".to_owned();
+/// The state of a connection by OAuth, in the words of the console.
+pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
+    if it.defect.is_some() {
+        return UNUSABLE.to_owned();
     }
-    if connection.get("needs_reauthorization").and_then(Value::as_bool) == Some(true) {
+    if it.needs_reauthorization {
         return State::NeedsAuthorization.words();
     }
-    // Of connections by OAuth alone an expiry is told, also where the provider has named none.
-    if connection.get("token_expiry").is_none() {
-        return "does not expire".to_owned();
-    }
-    if connection.get("allowed_domain").is_none_or(Value::is_null) {
+    if it.allowed_domain.is_none() {
         return State::NeedsDomain.words();
     }
-    let Ok(end) = cell(connection, "token_expiry").parse::<Timestamp>() else {
-        return "provider named no expiry".to_owned();
-    };
+    let end = it.token_expiry.as_ref().and_then(|end| end.parse::<Timestamp>().ok());
+    let Some(end) = end else { return "provider named no expiry".to_owned() };
     match u64::try_from(end.duration_since(now).as_secs()) {
         Ok(left @ 1..) => format!("token expires in {}", rough(left)),
         // What can't be renewed needs reauthorization, which the server has said then.
@@ -32,9 +26,14 @@ pub(super) fn of(connection: &Value, now: Timestamp) -> String {
     }
 }
 
+/// The state of a static connection.
+pub(super) fn of_static(it: &StaticConnection) -> &'static str {
+    if it.defect.is_some() { UNUSABLE } else { "does not expire" }
+}
+
 /// The reason why only a new flow helps, as a sentence where there is one for it.
-pub(super) fn reason(connection: &Value) -> String {
-    let reason = cell(connection, "reauthorization_reason");
+pub(super) fn reason(it: &OAuthItem) -> String {
+    let reason = it.reauthorization_reason.clone().unwrap_or_default();
     LapseReason::parse(&reason).map_or(reason, |known| known.as_sentence().to_owned())
 }
 
@@ -46,14 +45,27 @@ fn rough(seconds: u64) -> String {
     format!("{} {unit}", seconds / length)
 }
 
+const UNUSABLE: &str = "unusable";
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    /// An item of a list with these members, and whatever else one has.
+    fn item(members: &Value) -> OAuthItem {
+        let mut item = json!({
+            "access_token": "", "created_by": "", "name": "", "permission_scope": "", "uuid": "",
+            "oauth_access_token_response_body": "", "oauth_url_subdomain": "", "refresh_token": "",
+            "token_expiry": null, "token_type": "",
+        });
+        item.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        serde_json::from_value(item).unwrap()
+    }
 
     fn at(expiry: &Value) -> String {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        of(&json!({"token_expiry": expiry, "allowed_domain": "api.example.com"}), now)
+        of(&item(&json!({"token_expiry": expiry, "allowed_domain": "api.example.com"})), now)
     }
 
     #[test]
@@ -73,18 +85,22 @@ mod tests {
             assert_eq!(at(&json!(expiry)), said, "{expiry}");
         }
         assert_eq!(at(&Value::Null), "provider named no expiry");
-        assert_eq!(of(&json!({"name": "orders"}), Timestamp::UNIX_EPOCH), "does not expire");
+        assert_eq!(of_static(&StaticConnection::default()), "does not expire");
     }
 
     #[test]
     fn that_somebody_must_act_comes_first() {
         let lapsed = json!({"needs_reauthorization": true, "token_expiry": "2025-01-01T00:00:00Z"});
+        let lapsed = item(&lapsed);
         assert_eq!(of(&lapsed, Timestamp::UNIX_EPOCH), "needs reauthorization");
         assert_eq!(reason(&lapsed), "");
-        let known = json!({"reauthorization_reason": "invalid_grant"});
+        let known = item(&json!({"reauthorization_reason": "invalid_grant"}));
         assert!(reason(&known).contains("revoked or ended"));
-        assert_eq!(reason(&json!({"reauthorization_reason": "expired"})), "expired");
-        let unbound = json!({"needs_reauthorization": false, "token_expiry": null});
+        let other = item(&json!({"reauthorization_reason": "expired"}));
+        assert_eq!(reason(&other), "expired");
+        let unbound = item(&json!({"needs_reauthorization": false, "token_expiry": null}));
         assert_eq!(of(&unbound, Timestamp::UNIX_EPOCH), "no allowed domain");
+        let defective = StaticConnection { defect: Some("x".to_owned()), ..Default::default() };
+        assert_eq!(of_static(&defective), "unusable");
     }
 }

@@ -1,11 +1,11 @@
 //! `keyferry connection update`
 
-use super::{ConnectionArgs, OPTIONS, refuse_misplaced};
-use crate::cli::body::JsonBody;
+use super::{ConnectionArgs, OPTIONS, refuse_misplaced, set_secret};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::CliError;
 use crate::cli::secret::SecretArgs;
 use crate::model::connection::ConnectionType;
+use crate::wire::{DomainBinding, StaticMembers};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -30,28 +30,35 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let name = &arguments.connection.name;
     let (kind, _shown) = client.find(name, arguments.connection.kind)?;
-    let body = body(arguments, kind)?;
-    let changed = client.api.patch(&client.connection(kind, name), body.into_document());
+    check(arguments, kind)?;
+    let path = client.connection(kind, name);
+    let changed = if kind == ConnectionType::OAuth {
+        let allowed_domain = arguments.allowed_domain.as_deref().into();
+        client.api.patch(&path, &DomainBinding { allowed_domain, ..DomainBinding::default() })
+    } else {
+        client.api.patch(&path, &members(arguments, kind)?)
+    };
     if changed.map_err(|error| error.by_options(&OPTIONS))?.is_none() {
         return Err(client.missing(name, Some(kind)));
     }
     client.emit("", || Ok(format!("updated {name}")))
 }
 
-/// The changes to a connection of this type.
-fn body(arguments: &Arguments, kind: ConnectionType) -> Result<JsonBody, CliError> {
-    check(arguments, kind)?;
-    let mut body = JsonBody::default()
-        .with_any("header_name", arguments.header_name.as_deref())
-        .with_any("username", arguments.username.as_deref())
-        .with_any("allowed_domain", arguments.allowed_domain.as_deref());
+/// The changes to a static connection of this type.
+fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers, CliError> {
+    let mut members = StaticMembers {
+        header_name: arguments.header_name.as_deref().into(),
+        username: arguments.username.as_deref().into(),
+        ..StaticMembers::default()
+    };
+    let changes = arguments.header_name.is_some() || arguments.username.is_some();
     // Without another change the secret is meant.
-    if kind != ConnectionType::OAuth && (body.is_empty() || arguments.secret.is_named()) {
+    if !changes || arguments.secret.is_named() {
         let secret =
             arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
-        body = body.with_secret(kind.secret_member(), &secret)?;
+        set_secret(&mut members, kind, secret);
     }
-    Ok(body)
+    Ok(members)
 }
 
 fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {

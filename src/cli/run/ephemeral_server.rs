@@ -10,7 +10,6 @@ use tempfile::TempDir;
 
 use crate::cli::context::CliContext;
 use crate::cli::output::{self, CliError};
-use crate::cli::table::cell;
 use crate::config::{StoreUrl, Whereabouts};
 
 /// A server that runs until it is told to end.
@@ -84,7 +83,7 @@ fn read_greeting(child: &mut Child) -> Option<(String, String)> {
     BufReader::new(child.stdout.as_mut()?).read_line(&mut line).ok()?;
     let greeting: Value = serde_json::from_str(&line).ok()?;
     let proxy = greeting.pointer("/proxy/0")?.as_str()?.to_owned();
-    Some((proxy, cell(&greeting, "api")))
+    Some((proxy, greeting.get("api")?.as_str()?.to_owned()))
 }
 
 fn failed(why: &str) -> CliError {

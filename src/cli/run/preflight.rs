@@ -4,12 +4,11 @@
 use std::path::Path;
 
 use http::Uri;
-use serde_json::Value;
 
-use crate::cli::output::{self, CliError};
+use crate::cli::output::{self, CliError, printable};
 use crate::cli::server::{ApiClient, ApiPath};
-use crate::cli::table::cell;
 use crate::model::connection::ConnectionType;
+use crate::wire::{ConnectionPage, OAuthItem, ServerAnswer, StaticAnswer};
 
 /// Looks for the connection that the program is to use, and says so where it can't be used. A token
 /// that may not look sees nothing, and the program learns it from the proxy.
@@ -25,8 +24,12 @@ pub(super) fn need(
         match api.find(&ApiPath::connection(integration, kind, connection)) {
             Ok(None) => {}
             Ok(Some(answer)) => {
-                let answer = answer.json()?;
-                note_unusable(answer.get(kind.as_str()).unwrap_or(&answer));
+                if kind == ConnectionType::OAuth {
+                    let it: OAuthItem = answer.read()?;
+                    note_unusable(&it.name, it.defect.as_deref());
+                } else if let Some(it) = answer.read::<StaticAnswer>()?.get(kind.as_str()) {
+                    note_unusable(&it.name, it.defect.as_deref());
+                }
                 return Ok(());
             }
             Err(CliError::Api(_)) => return Ok(()),
@@ -45,13 +48,17 @@ pub(super) fn need(
 pub(super) fn warn(api: &ApiClient<'_>, integration: &str, data: Option<&Path>) {
     // A token that may not look sees nothing, and nothing is said then.
     let path = ApiPath::zis(&["integrations", integration, "connections", "all"]);
-    let listing = api.get(&path).and_then(|answer| answer.json());
-    let Ok(listing) = listing else { return };
-    let lists = ConnectionType::ALL.iter().filter_map(|kind| listing.get(kind.as_str()));
-    let connections: Vec<_> = lists.filter_map(Value::as_array).flatten().collect();
+    let page = api.get(&path).and_then(|answer| answer.read::<ConnectionPage>());
+    let Ok(ConnectionPage { api_key, basic_auth, bearer_token, oauth, .. }) = page else { return };
+    let entered = api_key.into_iter().chain(basic_auth).chain(bearer_token);
+    let entered = entered.map(|it| (it.name, it.defect));
+    let connections: Vec<_> =
+        entered.chain(oauth.into_iter().map(|it| (it.name, it.defect))).collect();
     // Of connections that are there, the defects are told.
     if !connections.is_empty() {
-        connections.into_iter().for_each(note_unusable);
+        for (name, defect) in connections {
+            note_unusable(&name, defect.as_deref());
+        }
         return;
     }
 
@@ -74,18 +81,16 @@ pub(super) fn warn(api: &ApiClient<'_>, integration: &str, data: Option<&Path>) 
     });
 }
 
-fn note_unusable(connection: &Value) {
-    if connection.get("defect").is_some() {
-        let (name, why) = (cell(connection, "name"), cell(connection, "defect"));
+fn note_unusable(name: &str, defect: Option<&str>) {
+    if let Some(why) = defect {
+        let (name, why) = (printable(name), printable(why));
         output::note(&format!("keyferry: the connection {name} can't be used: {why}"));
     }
 }
 
 /// The addresses of the server's proxy, without unix sockets.
 pub(super) fn proxies(api: &ApiClient<'_>) -> Result<Vec<Uri>, CliError> {
-    let answer = api.get(&ApiPath::keyferry(&["server"]))?.json()?;
-    let told = answer.pointer("/server/proxy").and_then(Value::as_array);
-    let parsed = told.into_iter().flatten().filter_map(Value::as_str);
-    let addresses = parsed.filter_map(|text| text.parse::<Uri>().ok());
+    let ServerAnswer { server } = api.get(&ApiPath::keyferry(&["server"]))?.read()?;
+    let addresses = server.proxy.iter().filter_map(|text| text.parse::<Uri>().ok());
     Ok(addresses.filter(|address| address.scheme().is_some()).collect())
 }

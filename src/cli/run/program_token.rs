@@ -5,8 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::cli::output::{self, ApiFault, CliError};
 use crate::cli::server::{ApiClient, ApiPath};
@@ -14,6 +12,7 @@ use crate::clock::Clock;
 use crate::model::token::TokenDigest;
 use crate::random;
 use crate::secret::Secret;
+use crate::wire::{CreatedTokenAnswer, NewToken};
 
 /// A token, and how it is taken back.
 pub(super) struct ProgramToken {
@@ -59,24 +58,16 @@ impl ProgramToken {
         let number = random::bytes::<8>().map_err(|why| CliError::of(&why))?;
         let name = format!("{NAME_PREFIX}{:016x}", u64::from_be_bytes(number));
         // It may use the data plane alone, and of that no more than the program is to use.
-        let body = json!({
-            "name": name,
-            "integration": integration,
-            "scopes": ["proxy"],
-            "connections": connection.map(|name| [name]),
-            "expires_at": end.to_string(),
-        });
-        let answer = api.post(&tokens(&[]), Some(Secret::new(body.to_string())));
-        let mut answer = answer.map_err(advise)?.json()?;
-        // The secret is wiped with its text.
-        let member =
-            |answer: &mut Value, name: &str| match answer.pointer_mut(name).map(Value::take) {
-                Some(Value::String(text)) => Ok(Zeroizing::new(text)),
-                _ => Err(CliError::Message("the server gave no token".to_owned())),
-            };
-        let secret = member(&mut answer, "/token/secret")?;
-        let id = member(&mut answer, "/token/id")?.to_string();
-        Ok(Self { secret: Some(Secret::new(secret.as_bytes())), id: Some(id), name: Some(name) })
+        let request = NewToken {
+            name: name.as_str().into(),
+            integration: integration.into(),
+            scopes: vec!["proxy".to_owned()].into(),
+            connections: connection.map(|name| vec![name.to_owned()]).into(),
+            expires_at: end.to_string().into(),
+        };
+        let CreatedTokenAnswer { token, .. } =
+            api.post(&tokens(&[]), &request).map_err(advise)?.read()?;
+        Ok(Self { secret: Some(token.secret), id: Some(token.token.id), name: Some(name) })
     }
 
     /// Its name, if it was made for the program.

@@ -7,13 +7,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::cli::output::{self, count};
+use crate::cli::output::{self, count, printable};
 use crate::cli::server::{ApiClient, ApiPath};
-use crate::cli::table::cell;
 use crate::clock::Clock;
 use crate::listener::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST};
+use crate::wire::{AuditEntries, AuditEntry};
 
 /// Looks at the server from time to time, while the program runs and once it has failed.
 pub(super) struct Watch<'a> {
@@ -130,16 +128,14 @@ impl<'a> Watch<'a> {
     /// Reads the entries since the last look.
     fn look(&mut self) {
         while let Some(page) = page(self.api, "100", self.newest.as_deref()) {
-            let entries = page.get("entries").and_then(Value::as_array);
-            for entry in entries.into_iter().flatten() {
-                if cell(entry, "time").as_str() >= self.begun.as_str() {
+            // Without a cursor the page is the newest one, and what is beyond it is older.
+            let goes_on = self.newest.is_some() && page.meta.has_more;
+            let last = newest(&page);
+            for entry in &page.entries {
+                if entry.time >= self.begun {
                     self.found.note(entry, self.caller, self.integration);
                 }
             }
-            // Without a cursor the page is the newest one, and what is beyond it is older.
-            let has_more = page.pointer("/meta/has_more").and_then(Value::as_bool);
-            let goes_on = self.newest.is_some() && has_more == Some(true);
-            let last = newest(&page);
             if last.is_none() || last == self.newest {
                 return;
             }
@@ -152,36 +148,35 @@ impl<'a> Watch<'a> {
 }
 
 impl Findings {
-    fn note(&mut self, entry: &Value, caller: &str, integration: &str) {
+    fn note(&mut self, entry: &AuditEntry, caller: &str, integration: &str) {
         self.entries += 1.0;
-        let is_refused = cell(entry, "decision") == "refuse";
-        let (code, origin) = (cell(entry, "code"), cell(entry, "origin"));
-        let (theirs, cause) = (cell(entry, "caller"), cell(entry, "cause"));
+        let is_refused = entry.decision == "refuse";
+        let (code, origin) = (printable(&entry.code), printable(&entry.origin));
+        let cause = || printable(&entry.cause);
         // A refusal to a caller that is not known may be the program's.
-        if theirs.is_empty() && is_refused {
-            self.causes.entry(code.clone()).or_insert_with(|| cause.clone());
+        if entry.caller.is_empty() && is_refused {
+            self.causes.entry(code.clone()).or_insert_with(cause);
             *self.of_unknown.entry(code.clone()).or_insert(0) += 1;
         }
-        if theirs != caller || ![integration, ""].contains(&cell(entry, "integration").as_str()) {
+        if entry.caller != caller || ![integration, ""].contains(&entry.integration.as_str()) {
             return;
         }
 
         // A refusal to the program itself.
         self.is_known = true;
         if is_refused {
-            // There is none where the request was read no further.
+            // There is no origin where the request was read no further.
             let aim = if origin.is_empty() { String::new() } else { format!(" for {origin}") };
-            self.causes.entry(code.clone()).or_insert_with(|| cause.clone());
+            self.causes.entry(code.clone()).or_insert_with(cause);
             *self.refusals.entry(format!("{code}{aim}")).or_insert(0) += 1;
         }
 
         // The end of a tunnel, which tells whether the program trusts the CA.
-        let form = cell(entry, "form");
-        if form == "tunnel" {
+        if entry.form == "tunnel" {
             self.served.insert(origin);
-        } else if cause.starts_with(CA_NOT_TRUSTED) {
+        } else if entry.cause.starts_with(CA_NOT_TRUSTED) {
             self.untrusted.insert(origin);
-        } else if cause.starts_with(LEFT_WITHOUT_REQUEST) {
+        } else if entry.cause.starts_with(LEFT_WITHOUT_REQUEST) {
             self.left.insert(origin);
         }
     }
@@ -240,18 +235,17 @@ impl Findings {
 }
 
 /// Reads a page of the audit trail: the newest entries, or those after a cursor.
-fn page(api: &ApiClient<'_>, size: &str, newer_than: Option<&str>) -> Option<Value> {
+fn page(api: &ApiClient<'_>, size: &str, newer_than: Option<&str>) -> Option<AuditEntries> {
     let mut path = ApiPath::keyferry(&["audit"]).with("page[size]", size);
     if let Some(cursor) = newer_than {
         path = path.with("page[before]", cursor);
     }
-    api.get(&path).and_then(|answer| answer.json()).ok()
+    api.get(&path).and_then(|answer| answer.read()).ok()
 }
 
 /// The cursor of the newest entry of a page.
-fn newest(page: &Value) -> Option<String> {
-    let cursor = page.pointer("/meta/before").and_then(Value::as_str);
-    cursor.filter(|cursor| !cursor.is_empty()).map(str::to_owned)
+fn newest(page: &AuditEntries) -> Option<String> {
+    Some(page.meta.before.clone()).filter(|cursor| !cursor.is_empty())
 }
 
 /// The number of requests that the server has counted, of all callers.
@@ -274,11 +268,9 @@ const PAGE_OF_CODES: &str = "docs/reference/errors.md";
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn found(entries: &[Value]) -> Findings {
+    fn found(entries: &[AuditEntry]) -> Findings {
         let mut found = Findings::default();
         for entry in entries {
             found.note(entry, "run", "acme");
@@ -293,21 +285,34 @@ mod tests {
         }
     }
 
-    fn connect(origin: &str, cause: &str) -> Value {
-        json!({"caller": "run", "integration": "acme", "form": "connect", "origin": origin,
-               "decision": "allow", "cause": cause})
+    fn connect(origin: &str, cause: &str) -> AuditEntry {
+        AuditEntry {
+            caller: "run".to_owned(),
+            integration: "acme".to_owned(),
+            form: "connect".to_owned(),
+            origin: origin.to_owned(),
+            decision: "allow".to_owned(),
+            cause: cause.to_owned(),
+            ..AuditEntry::default()
+        }
     }
 
-    fn refusal(caller: &str, code: &str) -> Value {
-        json!({"caller": caller, "integration": "", "form": "", "origin": "https://a",
-               "decision": "refuse", "code": code, "cause": format!("The cause of {code}.")})
+    fn refusal(caller: &str, code: &str) -> AuditEntry {
+        AuditEntry {
+            caller: caller.to_owned(),
+            origin: "https://a".to_owned(),
+            decision: "refuse".to_owned(),
+            code: code.to_owned(),
+            cause: format!("The cause of {code}."),
+            ..AuditEntry::default()
+        }
     }
 
     #[test]
     fn a_tunnel_left_among_others_is_no_distrust() {
         let left = connect("https://a", LEFT_WITHOUT_REQUEST);
         let mut served = connect("https://a", "");
-        served["form"] = "tunnel".into();
+        served.form = "tunnel".to_owned();
         assert!(found(&[left.clone(), served]).distrust(&advice()).is_none());
         assert!(found(&[connect("https://a", "")]).distrust(&advice()).is_none());
         let said = found(&[left]).distrust(&advice()).unwrap();
@@ -331,7 +336,7 @@ mod tests {
         assert!(said.contains("`keyferry explain --integration acme GET URL` says why"), "{said}");
         assert!(found(&[refusal("other", "DomainNotAllowed")]).refused(&advice()).is_empty());
         let mut unread = refusal("run", "HttpsRequired");
-        unread["origin"] = "".into();
+        unread.origin.clear();
         let said = found(&[unread]).refused(&advice()).concat();
         assert!(said.contains("HttpsRequired") && !said.contains(" for ;"), "{said}");
     }

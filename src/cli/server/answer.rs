@@ -1,12 +1,13 @@
 //! The API's answers, and what its refusals say to the operator.
 
 use http::StatusCode;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::addr::ServerAddr;
 use super::token::TokenSource;
 use crate::cli::output::{self, ApiFault, CliError};
+use crate::wire::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
 
 /// A whole answer. Its body may hold a token that is shown this once.
 pub(in crate::cli) struct ApiAnswer {
@@ -18,13 +19,19 @@ pub(in crate::cli) struct ApiAnswer {
 }
 
 impl ApiAnswer {
+    #[cfg(test)]
+    pub(in crate::cli) fn of_json(text: &str) -> Self {
+        let body = Zeroizing::new(text.as_bytes().to_vec());
+        Self { status: StatusCode::OK, retry_after: None, is_of_proxy: false, body }
+    }
+
     /// The body as it came.
     pub(in crate::cli) fn text(&self) -> Result<&str, CliError> {
         std::str::from_utf8(&self.body).map_err(|_where| unexpected()).map(str::trim_end)
     }
 
-    /// The body, read.
-    pub(in crate::cli) fn json(&self) -> Result<Value, CliError> {
+    /// Reads the body.
+    pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, CliError> {
         serde_json::from_slice(&self.body).map_err(|_where| unexpected())
     }
 
@@ -38,7 +45,7 @@ impl ApiAnswer {
     /// Everything that the API objects to, and what to do about it. `shown` is the source of the
     /// token that the request carried.
     pub(super) fn refusal(&self, server: &ServerAddr, shown: Option<TokenSource>) -> CliError {
-        let mut faults: Vec<ApiFault> = self.errors().iter().filter_map(fault).collect();
+        let mut faults: Vec<ApiFault> = self.errors().iter().map(fault).collect();
         // OAuth's paths begin with words of ZIS that say nothing, and then say what is wrong.
         if faults.len() > 1 {
             faults.retain(|fault| fault.message != "Invalid request");
@@ -62,14 +69,14 @@ impl ApiAnswer {
         CliError::Api(faults)
     }
 
-    fn errors(&self) -> Vec<Value> {
-        let Ok(Value::Object(mut body)) = serde_json::from_slice(&self.body) else {
-            return Vec::new();
-        };
-        match body.remove("errors") {
-            Some(Value::Array(errors)) => errors,
-            _ => Vec::new(),
+    /// The errors of the body, in either of the API's two families.
+    fn errors(&self) -> Vec<ErrorItem> {
+        if let Ok(body) = serde_json::from_slice::<ErrorBody>(&self.body) {
+            return body.errors;
         }
+        let body = serde_json::from_slice::<NumberedErrors>(&self.body).unwrap_or_default();
+        let item = |error: NumberedError| ErrorItem { code: error.code, title: error.detail };
+        body.errors.into_iter().map(item).collect()
     }
 
     fn advice(&self) -> Option<String> {
@@ -108,34 +115,24 @@ fn is_of_token(status: StatusCode, fault: &ApiFault) -> bool {
     status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && lacks_scope)
 }
 
-fn has_code(error: &Value, codes: &[&str]) -> bool {
-    code(error).is_some_and(|code| codes.contains(&code))
+fn has_code(error: &ErrorItem, codes: &[&str]) -> bool {
+    codes.contains(&&*error.code)
 }
 
-fn code(error: &Value) -> Option<&str> {
-    error.get("code").and_then(Value::as_str)
-}
-
-fn is_ours(error: &Value) -> bool {
+fn is_ours(error: &ErrorItem) -> bool {
     has_code(error, &["1500", "Internal", "KeysUnreadable", "SealBroken"])
 }
 
-/// Reads an error of either of the API's two families.
-fn fault(error: &Value) -> Option<ApiFault> {
-    let code = code(error).map(output::printable);
-    let said = error.get("title").or_else(|| error.get("detail")).and_then(Value::as_str);
-    // Where else the API says what is in the way, it says what to do as well.
-    if error.get("title").and_then(Value::as_str) == Some("Resource conflict") {
-        return Some(ApiFault { code, message: NAME_TAKEN.to_owned() });
-    }
-    let said = said?;
-    let field_and_why =
-        said.strip_prefix("Invalid value for: ").and_then(|rest| rest.split_once(". Desc: "));
-    let message = match field_and_why {
+fn fault(error: &ErrorItem) -> ApiFault {
+    let field_and_why = error.title.strip_prefix("Invalid value for: ");
+    let message = match field_and_why.and_then(|rest| rest.split_once(". Desc: ")) {
         Some((field, why)) => format!("{field}: {why}"),
-        None => said.to_owned(),
+        // Where else the API says what is in the way, it says what to do as well.
+        None if error.title == "Resource conflict" => NAME_TAKEN.to_owned(),
+        None => error.title.clone(),
     };
-    Some(ApiFault { code, message: output::printable(&message) })
+    let code = Some(output::printable(&error.code));
+    ApiFault { code, message: output::printable(&message) }
 }
 
 fn unexpected() -> CliError {

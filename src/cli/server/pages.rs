@@ -11,21 +11,24 @@ use crate::cli::output::CliError;
 pub(super) fn follow(
     path: &ApiPath,
     get: impl Fn(&ApiPath) -> Result<ApiAnswer, CliError>,
-) -> Result<String, CliError> {
+) -> Result<ApiAnswer, CliError> {
     let path = path.with("page[size]", PAGE_SIZE);
     let first = get(&path)?;
-    let mut page = first.json()?;
-    let Some(mut cursor) = next(&page) else { return first.text().map(str::to_owned) };
+    let mut page: Value = first.read()?;
+    let Some(mut cursor) = next(&page) else { return Ok(first) };
     let mut whole = Map::new();
     add(&mut whole, page);
     loop {
-        page = get(&path.with("page[after]", &cursor))?.json()?;
+        page = get(&path.with("page[after]", &cursor))?.read()?;
         let next = next(&page);
         add(&mut whole, page);
         match next {
             Some(next) if next == cursor => return Err(endless()),
             Some(next) => cursor = next,
-            None => return Ok(Value::Object(whole).to_string()),
+            None => {
+                let body = Value::Object(whole).to_string().into_bytes().into();
+                return Ok(ApiAnswer { body, ..first });
+            }
         }
     }
 }
@@ -78,7 +81,8 @@ mod tests {
             let body = pages[number].as_bytes().to_vec().into();
             Ok(ApiAnswer { status: StatusCode::OK, retry_after: None, is_of_proxy: false, body })
         };
-        let whole = super::follow(&ApiPath::keyferry(&["tokens"]), get).map_err(drop);
+        let whole = super::follow(&ApiPath::keyferry(&["tokens"]), get);
+        let whole = whole.and_then(|answer| answer.text().map(str::to_owned)).map_err(drop);
         (whole, asked.into_inner())
     }
 

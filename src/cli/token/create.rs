@@ -1,12 +1,9 @@
 //! `keyferry token create`
 
-use serde_json::{Value, json};
-
 use crate::cli::context::{CliContext, INTEGRATION};
-use crate::cli::output::{self, CliError, OutputFormat};
+use crate::cli::output::{self, CliError, printable};
 use crate::cli::server::{ApiPath, ServerArgs};
-use crate::cli::table::cell;
-use crate::secret::Secret;
+use crate::wire::{CreatedTokenAnswer, NewToken};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -35,39 +32,26 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
         )));
     };
     let listed = Some(&arguments.connections).filter(|names| !names.is_empty());
-    let body = json!({
-        "name": arguments.name,
-        "integration": integration,
-        "scopes": arguments.scopes,
-        "connections": listed,
-        "expires_at": arguments.expires_at,
-    });
-    let body = Secret::new(body.to_string());
-    let answer =
-        arguments.server.client(context)?.post(&ApiPath::keyferry(&["tokens"]), Some(body));
+    let request = NewToken {
+        name: arguments.name.as_str().into(),
+        integration: integration.into(),
+        scopes: arguments.scopes.clone().into(),
+        connections: listed.cloned().into(),
+        expires_at: arguments.expires_at.as_deref().into(),
+    };
+    let answer = arguments.server.client(context)?.post(&ApiPath::keyferry(&["tokens"]), &request);
     let answer = answer.map_err(|error| error.by_options(&OPTIONS))?;
-    let told = answer.json()?;
-    if context.format == OutputFormat::Text {
-        note(&told, integration);
-    }
-    context.emit(answer.text()?, || Ok(cell(token(&told), "secret")))
-}
-
-/// The token stands alone on standard output, and all else beside it.
-fn note(told: &Value, integration: &str) {
-    output::note(&format!(
-        "token {} ({}) for {integration}: keep it, it is not shown again",
-        cell(token(told), "name"),
-        cell(token(told), "id"),
-    ));
-    for warning in told.get("warnings").and_then(Value::as_array).into_iter().flatten() {
-        let warning = warning.as_str().unwrap_or_default();
-        output::note(&format!("warning: {}", output::printable(warning)));
-    }
-}
-
-fn token(told: &Value) -> &Value {
-    told.get("token").unwrap_or(&Value::Null)
+    context.emit(answer.text()?, || {
+        // The token stands alone on standard output, and all else beside it.
+        let CreatedTokenAnswer { token, warnings } = answer.read()?;
+        let (name, id) = (printable(&token.token.name), printable(&token.token.id));
+        let kept = "keep it, it is not shown again";
+        output::note(&format!("token {name} ({id}) for {integration}: {kept}"));
+        for warning in warnings {
+            output::note(&format!("warning: {}", printable(&warning)));
+        }
+        Ok(printable(&String::from_utf8_lossy(token.secret.expose())))
+    })
 }
 
 /// The members of the API's documents, and the options that fill them.

@@ -1,11 +1,10 @@
 //! `keyferry token list`
 
-use serde_json::Value;
-
 use crate::cli::context::CliContext;
 use crate::cli::output::{self, CliError};
 use crate::cli::server::{ApiPath, ServerArgs};
-use crate::cli::table::{TextTable, cell};
+use crate::cli::table::TextTable;
+use crate::wire::TokenPage;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -18,29 +17,33 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     let integration = arguments.integration.as_deref();
-    let mut whole = arguments.server.client(context)?.pages(&ApiPath::keyferry(&["tokens"]))?;
-    let mut told: Value = serde_json::from_str(&whole).unwrap_or_default();
-    let all = tokens(&told).count();
-    if let (Some(integration), Some(Value::Array(tokens))) = (integration, told.get_mut("tokens")) {
-        tokens.retain(|token| cell(token, "integration") == *integration);
-        whole = told.to_string();
+    let api = arguments.server.client(context)?;
+    let answer = api.pages(&ApiPath::keyferry(&["tokens"]))?;
+    let mut page: TokenPage = answer.read()?;
+    let all = page.tokens.len();
+    let mut json = answer.text()?.to_owned();
+    if let Some(integration) = integration {
+        page.tokens.retain(|token| token.integration == *integration);
+        json = serde_json::to_value(&page).map_err(|error| CliError::of(&error))?.to_string();
     }
-    context.emit(&whole, || {
+    context.emit(&json, || {
         let head = ["NAME", "INTEGRATION", "SCOPES", "LAST USED", "EXPIRES", "ID"];
         let mut table = TextTable::new(&head);
-        for token in tokens(&told) {
-            let members = ["name", "integration", "scopes", "last_used_at", "expires_at", "id"];
-            table.add(members.map(|member| cell(token, member)));
+        for token in page.tokens {
+            table.add([
+                token.name,
+                token.integration,
+                token.scopes.join(","),
+                token.last_used_at.unwrap_or_default(),
+                token.expires_at.unwrap_or_default(),
+                token.id,
+            ]);
         }
         if table.is_empty() {
             output::note(&nothing(integration, all));
         }
         Ok(table.text())
     })
-}
-
-fn tokens(told: &Value) -> impl Iterator<Item = &Value> {
-    told.get("tokens").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Says why the list is empty, where the server keeps `all` tokens.
