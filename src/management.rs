@@ -40,7 +40,7 @@ pub use self::oauth::{
 pub use self::operator::Operator;
 pub use self::rate_limits::{ClientAddr, RateLimits};
 pub use self::status::{ConnectionStatus, RENEWED_WHEN_USED, State, StatusFilter, StatusPage};
-pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin};
+pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin, TokenDefect};
 pub use self::unusable::Unusable;
 use crate::clock::Clock;
 use crate::ledger::Metrics;

@@ -64,7 +64,11 @@ pub(super) async fn list(
     let administering = seat.management.token_admin(&seat.operator).map_err(refused)?;
     let StrictPageQuery(window) = asked;
     let listing = administering.list(&window).await.map_err(refused)?;
-    let tokens: Vec<TokenView> = listing.items.into_iter().map(TokenView::from).collect();
+    let view = |record: TokenRecord| {
+        let defect = administering.defect(&record).map(|defect| defect.to_string());
+        TokenView { defect, ..record.into() }
+    };
+    let tokens: Vec<TokenView> = listing.items.into_iter().map(view).collect();
     let meta = PageMeta::of(tokens.iter().map(|token| token.id.as_str()), listing.has_more);
     Ok(Json(TokenPage { tokens, meta }))
 }
@@ -100,6 +104,7 @@ impl From<TokenRecord> for TokenView {
             created_at: time(record.created_at),
             expires_at: record.expires_at.map(time),
             last_used_at: record.last_used_at.map(time),
+            defect: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
 use crate::model::caller::Reach;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
+use crate::model::sealed::KeyId;
 use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
 use crate::state::Persistence;
@@ -33,6 +34,20 @@ pub struct CreatedToken {
     pub secret: Secret,
     /// Warnings, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// The reason why a token is ignored, and what to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TokenDefect {
+    /// The record was signed under this master key, which the server lacks.
+    #[error(
+        "the server lacks its master key, {0}: the operator must add that key to the server's \
+         master keys"
+    )]
+    KeyMissing(KeyId),
+    /// The MAC does not verify although the master key is there.
+    #[error("its record was changed by hand: revoke the token and create another")]
+    MacInvalid,
 }
 
 /// A token that is to be made.
@@ -177,6 +192,14 @@ impl TokenAdmin<'_> {
                 rest.after = Some(last);
             }
         }
+    }
+
+    /// The reason why the token is ignored; `None` where it counts.
+    #[must_use]
+    pub fn defect(&self, record: &TokenRecord) -> Option<TokenDefect> {
+        let vault = self.management.persistence().ok()?.vault();
+        let error = vault.verify(&record.claims(), &record.mac).err()?;
+        Some(error.missing_key().map_or(TokenDefect::MacInvalid, TokenDefect::KeyMissing))
     }
 
     /// Revokes a token, and returns when it has ended on this instance. Dropped in between, it

@@ -34,6 +34,10 @@ pub struct TokenView {
     /// The time of its last use (RFC 3339, UTC), to the minute or so.
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub last_used_at: Option<String>,
+    /// Only there when the token can't be used: what is wrong with it, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub defect: Option<String>,
 }
 
 /// An access token that has just been made, with its secret, which is shown this once.

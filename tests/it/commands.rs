@@ -362,6 +362,29 @@ async fn a_connection_that_can_not_be_opened_is_shown_as_unusable_wherever_it_is
 }
 
 #[tokio::test]
+async fn a_token_that_does_not_count_is_shown_with_the_reason() {
+    for (change, why) in [
+        ("key_id = 'gone'", "the server lacks its master key, gone: the operator must add"),
+        ("name = 'other'", "its record was changed by hand: revoke the token"),
+    ] {
+        let server = World::empty().keeping().run().await;
+        server.keep_token("sound", &["read"]).await;
+        server.keep_token("edited", &["read"]).await;
+        let sound = run(&server, "token list");
+        assert_eq!(sound.err, "", "{sound:?}");
+        let world = server.killed().await;
+        edit(&world, &format!("UPDATE tokens SET {change} WHERE name = 'edited'")).await;
+        let server = world.run().await;
+        let listed = run(&server, "token list");
+        assert_eq!((listed.code, listed.err.lines().count()), (0, 1), "{listed:?}");
+        assert!(listed.err.contains(&format!("can't be used: {why}")), "{listed:?}");
+        let whole = run(&server, "token list --output json").json();
+        let tokens = whole["tokens"].as_array().unwrap().iter();
+        assert_eq!(tokens.filter(|token| token.get("defect").is_some()).count(), 1, "{whole}");
+    }
+}
+
+#[tokio::test]
 async fn the_commands_speak_of_their_own_options() {
     let origin = Origin::start().await;
     let server = World::new(&origin).keeping().run().await;

@@ -26,10 +26,15 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
         page.tokens.retain(|token| token.integration == *integration);
         json = serde_json::to_value(&page).map_err(|error| CliError::of(&error))?.to_string();
     }
+    let mut defects = Vec::new();
     context.emit(&json, || {
         let head = ["NAME", "INTEGRATION", "SCOPES", "LAST USED", "EXPIRES", "ID"];
         let mut table = TextTable::new(&head);
         for token in page.tokens {
+            if let Some(why) = &token.defect {
+                let (name, why) = (output::printable(&token.name), output::printable(why));
+                defects.push(format!("keyferry: the token {name} can't be used: {why}"));
+            }
             table.add([
                 token.name,
                 token.integration,
@@ -43,7 +48,12 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
             output::note(&nothing(integration, all));
         }
         Ok(table.text())
-    })
+    })?;
+    // A defect is a sentence, which no column holds: it is told below the table.
+    for sentence in defects {
+        output::note(&sentence);
+    }
+    Ok(())
 }
 
 /// Says why the list is empty, where the server keeps `all` tokens.
