@@ -1,4 +1,4 @@
-//! From the configuration to what is in force.
+//! From the configuration to the set in force.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub enum AssemblyError {
     /// TLS to origins can't be set up.
     #[error(transparent)]
     Roots(#[from] RootsError),
-    /// The store has what is declared.
+    /// The store has a connection of a declared name.
     #[error(transparent)]
     DuplicateNames(#[from] DuplicateNames),
 }

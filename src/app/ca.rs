@@ -28,7 +28,7 @@ pub enum OpenCaError {
 /// Opens the CA and writes its certificate into the data directory.
 ///
 /// # Errors
-/// [`OpenCaError`] says what stands in the way.
+/// [`OpenCaError`] tells why not.
 pub(super) async fn open_ca(
     config: &Config,
     kept: Option<&StoreAndKeys>,

@@ -59,7 +59,7 @@ pub enum CopiesError {
 /// Copies the embedded store into the new file `to`. A server may be running meanwhile.
 ///
 /// # Errors
-/// [`CopiesError`] says what stands in the way; then there is no new file.
+/// [`CopiesError`] tells why not; then there is no new file.
 pub fn back_up(
     config: &Config,
     environment: &Environment,
@@ -78,7 +78,7 @@ pub fn back_up(
 /// not have a store.
 ///
 /// # Errors
-/// [`CopiesError`] says what stands in the way; then there is no store as before.
+/// [`CopiesError`] tells why not; then there is no store as before.
 pub fn restore(
     config: &Config,
     environment: &Environment,

@@ -125,7 +125,7 @@ impl DataDir {
     }
 }
 
-/// The admin token that a server keeps in its data directory, for whoever may read it; `None`
+/// The admin token that a server keeps in its data directory, for those who may read it; `None`
 /// where there is none. Takes no lock and makes nothing.
 ///
 /// # Errors

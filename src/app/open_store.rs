@@ -41,7 +41,7 @@ pub enum OpenStoreError {
 /// `None` for a store that keeps nothing.
 ///
 /// # Errors
-/// [`OpenStoreError`] says what stands in the way.
+/// [`OpenStoreError`] tells why not.
 pub(super) async fn open_store(
     config: &Config,
     environment: &Environment,

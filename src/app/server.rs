@@ -116,7 +116,7 @@ impl Server {
     /// Builds the rooms, binds the sockets and starts the workers.
     ///
     /// # Errors
-    /// [`StartError`] says what stands in the way; nothing is left running then.
+    /// [`StartError`] tells why not; nothing is left running then.
     pub fn start(
         config: Config,
         options: Options,
@@ -367,7 +367,7 @@ fn started(
 }
 
 impl Started {
-    /// The same, with what is in force.
+    /// Counts the connections in force.
     fn with(self, registry: &Registry) -> Self {
         let all = registry.integrations().flat_map(|name| registry.listed_in(name.as_str()));
         let unusable = all.map(|listing| &listing.connection).filter(|connection| {

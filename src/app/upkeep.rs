@@ -32,7 +32,7 @@ impl Upkeep {
     /// Puts in force what the store has.
     ///
     /// # Errors
-    /// [`FollowError`] says what stands in the way.
+    /// [`FollowError`] tells why not.
     pub(super) async fn start(
         config: &Config,
         kept: StoreAndKeys,

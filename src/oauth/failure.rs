@@ -27,7 +27,7 @@ pub enum TokenFailure {
     #[error("there were no other tokens in time")]
     Late,
     /// The grant has lapsed: only a new flow helps.
-    #[error("the grant has to be given anew: {}", .0.as_sentence())]
+    #[error("the connection needs a new grant: {}", .0.as_sentence())]
     Lapsed(LapseReason),
     /// Another instance has taken the lease, and this one has not asked the provider.
     #[error("another instance has taken the refresh over")]

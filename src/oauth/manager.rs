@@ -159,7 +159,7 @@ impl RefreshContext {
         };
         let refreshed = AssertUnwindSafe(Box::pin(refresh.run())).catch_unwind().await;
         let refreshed = refreshed.unwrap_or_else(|_panic| {
-            // Nobody may wait for ever for what is over.
+            // Those who wait must not wait for ever.
             tracing::error!(
                 "a refresh of OAuth tokens has panicked: report it with the lines before"
             );
@@ -229,7 +229,7 @@ fn plan(
     (wait < MAX_PLANNED).then_some((wait, request))
 }
 
-/// One provider that hangs holds at most so many for twenty seconds; the tokens of others are
+/// A provider that hangs holds at most this number for twenty seconds; the tokens of others are
 /// refreshed meanwhile when a request needs them.
 const MAX_BACKGROUND_REFRESHES: usize = 64;
 

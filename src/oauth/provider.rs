@@ -131,7 +131,7 @@ impl Provider {
     /// Sends a JSON document to a token endpoint, and gives whatever it answers.
     ///
     /// # Errors
-    /// [`Failure`] when there is no answer.
+    /// [`TokenFailure`] when there is no response.
     pub async fn relay(
         &self,
         endpoint: TokenEndpoint,

@@ -296,7 +296,7 @@ impl Refresh<'_> {
         Ok(after)
     }
 
-    /// The grant is no more, as it seems. Before that is believed, the store is read once
+    /// Notes that the grant has lapsed, as it seems. Before that is believed, the store is read once
     /// more: somebody else may have spent the same refresh token just before.
     async fn lapse(&self, reason: LapseReason) -> Result<(Refreshed, Revision), TokenFailure> {
         loop {
@@ -329,7 +329,7 @@ impl Refresh<'_> {
             let held = store.extend_refresh(self.request.uuid, holder, self.lease).await;
             match held {
                 Ok(true) => {}
-                Ok(false) => tracing::warn!("the lease to refresh is another's by now"),
+                Ok(false) => tracing::warn!("another instance has taken the lease to refresh"),
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "the lease to refresh can't be extended");
                 }

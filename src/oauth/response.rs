@@ -28,7 +28,7 @@ pub enum Denial {
     #[error("the provider said {0}")]
     Error(ErrorCode),
     /// It is not JSON, or no object.
-    #[error("the provider's answer is no JSON object")]
+    #[error("the provider's answer is not a JSON object")]
     NotJson,
     /// It is JSON, and has no tokens that could be used.
     #[error("the provider's answer has no tokens that can be kept and sent")]

@@ -81,7 +81,7 @@ impl InterceptionCa {
     /// process lives, and writes its certificate to `certificate`.
     ///
     /// # Errors
-    /// [`InterceptionCaError`] says what stands in the way.
+    /// [`InterceptionCaError`] tells why not.
     pub async fn open(
         configured: Option<CertificateAuthority>,
         kept: Option<&StoreAndKeys>,

@@ -1,4 +1,4 @@
-//! The one place that changes what is in force.
+//! The one place that replaces the set in force.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::InForce;
 
-/// Holds what is in force. Requests read it without waiting; a change replaces it whole.
+/// Holds the set in force. Requests read it without waiting; a change replaces it whole.
 #[derive(Debug)]
 pub struct Live {
     in_force: ArcSwap<InForce>,
@@ -29,13 +29,13 @@ impl Live {
         }
     }
 
-    /// Borrows what is in force, for a moment.
+    /// Borrows the set in force, for a moment.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<InForce>> {
         self.in_force.load()
     }
 
-    /// Shares what is in force, for as long as a request takes.
+    /// Shares the set in force, for as long as a request takes.
     #[must_use]
     pub fn load_full(&self) -> Arc<InForce> {
         self.in_force.load_full()
@@ -47,12 +47,12 @@ impl Live {
         self.changed.subscribe()
     }
 
-    /// Has everybody look again who waits for a change: what is in force has become stale.
+    /// Has everybody look again who waits for a change: the set in force has become stale.
     pub(super) fn notify(&self) {
         self.changed.send_modify(|number| *number += 1);
     }
 
-    /// Replaces what is in force by what `change` makes of it, and gives what else it gives.
+    /// Replaces the set in force by the one that `change` makes of it, and gives its other result.
     /// Requests in flight finish under what they began with.
     pub(super) fn change<T>(&self, change: impl FnOnce(&InForce) -> (InForce, T)) -> T {
         let told: Result<T, Infallible> = self.try_change(|before| Ok(change(before)));
@@ -63,7 +63,7 @@ impl Live {
     /// Does the same with a change that may fail.
     ///
     /// # Errors
-    /// Fails as `change` does; what is in force stays so then.
+    /// Fails as `change` does; the set in force stays so then.
     pub fn try_change<T, E>(
         &self,
         change: impl FnOnce(&InForce) -> Result<(InForce, T), E>,

@@ -31,7 +31,7 @@ pub struct StoreAndKeys {
     pub keys: Arc<MasterKeys>,
 }
 
-/// Keeps records in the store, and what is in force abreast of it.
+/// Keeps records in the store, and the set in force abreast of it.
 #[derive(Debug)]
 pub struct Persistence {
     kept: StoreAndKeys,
@@ -67,7 +67,7 @@ pub enum FollowError {
     /// The store can't be read.
     #[error("the store can't be read")]
     Store(#[source] store::Error),
-    /// The store has what is declared.
+    /// The store has a connection of a declared name.
     #[error(transparent)]
     Duplicate(#[from] DuplicateNames),
 }

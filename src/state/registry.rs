@@ -54,7 +54,7 @@ struct IntegrationIndex {
 type Map<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
 
 impl Registry {
-    /// Puts what is declared in the place of what was declared before; what is stored stays. Each
+    /// Replaces the declared connections and callers; those of the store stay. Each
     /// caller may send `per_minute` requests, and keeps what it has left if that did not change.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ impl Persistence {
         }
     }
 
-    /// Compares what is in force with the whole store; what differs is looked up soon.
+    /// Compares the set in force with the whole store; records that differ are looked up soon.
     async fn compare(&self) -> Result<(), store::Error> {
         // 1. Each record of the store: is it in force?
         let vault = self.kept.keys.vault();

@@ -150,7 +150,7 @@ impl Persistence {
         }
     }
 
-    /// A row that is no record counts as one that was changed by hand.
+    /// Reports a row that can't be read: it counts as one that was changed by hand.
     pub(super) fn report<T>(&self, read: Result<T, store::Error>) {
         if let Err(error) = read {
             self.metrics.count_seal_failure();

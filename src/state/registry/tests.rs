@@ -83,10 +83,10 @@ fn what_is_declared_and_what_is_stored_do_not_touch_each_other() {
     let mut stored = Registry::default();
     stored.insert_connection(connection("acme.one", "evil.example.com"), &metrics).unwrap();
     stored.insert_connection(connection("acme.three", "api.example.com"), &metrics).unwrap();
-    let (anew, taken) = registry.with_stored(&stored);
-    assert!(taken.unwrap().to_string().ends_with("acme.one"));
-    assert_eq!(covering(&anew, "acme", "api.example.com"), ["one", "three"]);
-    assert!(covering(&anew, "acme", "evil.example.com").is_empty());
+    let (merged, duplicates) = registry.with_stored(&stored);
+    assert!(duplicates.unwrap().to_string().ends_with("acme.one"));
+    assert_eq!(covering(&merged, "acme", "api.example.com"), ["one", "three"]);
+    assert!(covering(&merged, "acme", "evil.example.com").is_empty());
     let names = |found: Vec<&Arc<Connection>>| found.len();
     assert_eq!(names(registry.declared_in(declared[0].integration())), 1);
 }
