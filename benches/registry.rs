@@ -1,5 +1,5 @@
 //! The registry as it is, of `imbl`'s maps behind an `ArcSwap`, beside one of `dashmap`'s:
-//! `cargo bench --bench registry`. The figures, and the choice, are in decision 0044.
+//! `cargo bench --bench registry`. The figures, and the choice, are in decision 0046.
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't go on has failed")]
 #![expect(clippy::print_stdout, reason = "that is how a benchmark reports")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the time")]

@@ -124,6 +124,7 @@ fn upstream_settings(config: &Config) -> upstream::Settings {
 
 fn proxy_settings(config: &Config) -> Settings {
     let plan = &config.proxy;
+    // The methods, as a list and as the `Allow` field that names them.
     let methods: Vec<_> = plan.allowed_methods.iter().map(http::Method::as_str).collect();
     Settings {
         anonymous: match plan.caller_auth {

@@ -1,4 +1,4 @@
-//! What the process does to itself before it reads a secret.
+//! Hardens the process before it reads a secret.
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,

@@ -1,5 +1,5 @@
-//! What the store is told now and then, off the path of any request: the entries of requests, when
-//! tokens were last used, and what may be forgotten.
+//! Tells the store now and then, off the path of any request: the entries of requests, when tokens
+//! were last used, and what may be forgotten.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! How a token endpoint's answer is coded (RFC 9110 §8.4). No coding is asked for; an answer that
+//! The content coding of a token endpoint's response (RFC 9110 §8.4). No coding is asked for; an answer that
 //! has one all the same is decoded, because the tokens in it are given only once.
 
 use std::io::Read;

@@ -175,7 +175,7 @@ fn seconds(value: &Value) -> Option<i64> {
     (whole > 0).then_some(whole)
 }
 
-/// At most so many characters.
+/// Cuts a text off after its first `most` characters.
 fn cut(text: &str, most: usize) -> Box<str> {
     text.chars().take(most).collect()
 }

@@ -99,6 +99,7 @@ impl Persistence {
             afresh: AtomicBool::new(false),
             suspects: Mutex::default(),
         };
+        // From here on the store's records are in force.
         match persistence.take_up().await.map_err(FollowError::Store)? {
             None => Ok(persistence),
             Some(duplicate) => Err(FollowError::Duplicate(duplicate)),

@@ -48,7 +48,7 @@ impl BodyStart {
             Err(_) => 0,
         };
         let is_plain = !headers.contains_key(header::CONTENT_ENCODING);
-        // UTF-16 would hide a secret from whoever looks for its letters.
+        // UTF-16 would hide a secret from those who look for its letters.
         let is_text = is_plain && !text.contains(&0) && (valid > 0 || text.is_empty());
         text.truncate(valid);
         let text = if is_text { String::from_utf8(text).ok() } else { None };

@@ -1,5 +1,5 @@
-//! What is in force is compared with the whole store now and then, so that nothing that went wrong
-//! on the way lasts: a row that was changed by hand, a database that was put back between two
+//! Compares the set in force with the whole store now and then, so that nothing that went wrong on
+//! the way lasts: a row that was changed by hand, a database that was put back between two
 //! looks and has the same last write.
 //!
 //! Records that are as they should be cost a comparison, and nothing is opened. Those that differ

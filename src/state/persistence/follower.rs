@@ -67,7 +67,7 @@ impl Persistence {
     }
 
     /// Has everything taken up again, soon: keys that open more than before are there, or what is
-    /// declared no longer stands in the way of what is stored.
+    /// declared no longer has the name of one that is stored.
     pub fn take_up_soon(&self) {
         self.afresh.store(true, Relaxed);
         self.nudged.notify_one();
