@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::server::StartError;
-use crate::config::{self, Config, Tls};
+use crate::config::{Config, PemPair};
 use crate::listener::{ListenAddr, Listener, server_config};
 
-fn tls(files: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
+fn tls(files: Option<&PemPair>) -> Result<Option<Arc<ServerConfig>>, StartError> {
     let Some(files) = files else { return Ok(None) };
     server_config(files.load()?).map(Some).map_err(StartError::Tls)
 }
@@ -17,13 +17,7 @@ fn tls(files: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
 pub(super) fn bind_proxy(config: &Config) -> Result<Vec<Listener>, StartError> {
     let plan = &config.proxy;
     let tls = tls(plan.tls.as_ref())?;
-    let bind = |listener: &config::Listener| {
-        let address = match listener {
-            config::Listener::Tcp(address) => ListenAddr::Tcp(*address),
-            config::Listener::Unix(path) => ListenAddr::Unix(path.clone(), plan.socket_mode),
-        };
-        Ok(Listener::bind(&address, tls.clone())?)
-    };
+    let bind = |address| Ok(Listener::bind(address, tls.clone())?);
     plan.listen.iter().map(bind).collect()
 }
 
@@ -39,8 +33,8 @@ pub(super) fn addresses(listeners: &[Listener], config: &Config) -> Vec<String> 
         .iter()
         .zip(&config.proxy.listen)
         .map(|(bound, planned)| match planned {
-            config::Listener::Tcp(_) => address(bound),
-            config::Listener::Unix(_) => planned.to_string(),
+            ListenAddr::Tcp(_) => address(bound),
+            ListenAddr::Unix(..) => planned.to_string(),
         })
         .collect()
 }

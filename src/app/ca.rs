@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::ca::{CaError, CertificateAuthority};
 use crate::clock::Clock;
-use crate::config::{Config, PemError};
+use crate::config::{Config, PemError, PemPair};
 use crate::ledger::Metrics;
 use crate::secret::Secret;
 use crate::state::{InterceptionCa, InterceptionCaError, StoreAndKeys};
@@ -35,22 +35,18 @@ pub(super) async fn open_ca(
     clock: Clock,
     metrics: Arc<Metrics>,
 ) -> Result<InterceptionCa, OpenCaError> {
-    let files = config.ca.cert.as_ref().zip(config.ca.key.as_ref());
-    let configured = files.map(|(cert, key)| configured_ca(cert, key, &clock)).transpose()?;
+    let configured = config.ca.as_ref().map(|files| configured_ca(files, &clock)).transpose()?;
     let certificate = config.data_dir.join(CERTIFICATE);
     Ok(InterceptionCa::open(configured, kept, certificate, clock, metrics).await?)
 }
 
-fn configured_ca(
-    cert: &Path,
-    key: &Path,
-    clock: &Clock,
-) -> Result<CertificateAuthority, OpenCaError> {
+fn configured_ca(files: &PemPair, clock: &Clock) -> Result<CertificateAuthority, OpenCaError> {
+    let PemPair { cert, key } = files;
     let unreadable = |path: &Path, why| PemError::Unreadable(path.to_path_buf(), why);
     let certificates = fs::read_to_string(cert).map_err(|why| unreadable(cert, why))?;
     let secret = Secret::new(fs::read(key).map_err(|why| unreadable(key, why))?);
     CertificateAuthority::from_pem(&certificates, &secret, clock.now())
-        .map_err(|why| OpenCaError::Configured(cert.to_path_buf(), key.to_path_buf(), why))
+        .map_err(|why| OpenCaError::Configured(cert.clone(), key.clone(), why))
 }
 
 pub(super) const CERTIFICATE: &str = "ca/cert.pem";

@@ -69,7 +69,7 @@ pub(super) async fn open_store(
 pub(super) fn key_location(config: &Config, environment: &Environment) -> KeyLocation {
     KeyLocation {
         variable: environment.text(MASTER_KEY_VARIABLE).map(Secret::new),
-        file: config.data_dir.join(&config.seal.master_key_file),
+        file: config.data_dir.join(&config.master_key_file),
     }
 }
 

@@ -23,7 +23,7 @@ use super::wiring::{self, assembly, rooms, shared};
 use super::worker::{self, WorkerParts};
 use crate::api::{Api, ApiState};
 use crate::clock::Clock;
-use crate::config::{Config, Environment, LogFormat, Options, PemError, StoreUrl};
+use crate::config::{Config, Environment, Options, PemError, StoreUrl};
 use crate::console;
 use crate::ledger::{FilterError, Ledger, LineFormat, LogBuffer, LogWriter, install};
 use crate::listener::{BindError, ConnLimits, ConnTracker, Listener, tunnel_config};
@@ -324,11 +324,8 @@ fn open_ledger(config: &Config, instance: &str) -> Result<Ledger, StartError> {
 }
 
 fn log_format(config: &Config) -> LineFormat {
-    match config.log.format {
-        LogFormat::Auto if std::io::stderr().is_terminal() => LineFormat::Pretty,
-        LogFormat::Pretty => LineFormat::Pretty,
-        LogFormat::Auto | LogFormat::Json => LineFormat::Json,
-    }
+    let is_terminal = std::io::stderr().is_terminal();
+    config.log.format.unwrap_or(if is_terminal { LineFormat::Pretty } else { LineFormat::Json })
 }
 
 fn start_workers(

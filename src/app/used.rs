@@ -12,7 +12,7 @@ use crate::store::beside;
 pub(super) fn signs(config: &Config) -> Vec<PathBuf> {
     let mark = config.data_dir.join(MARK);
     let certificate = config.data_dir.join(CERTIFICATE);
-    let key = config.data_dir.join(&config.seal.master_key_file);
+    let key = config.data_dir.join(&config.master_key_file);
     // A certificate alone may be that of a server that kept nothing, and a key alone one that was
     // put there for the first start. Data of versions that left no mark has both.
     let has_key = key.starts_with(&config.data_dir) && key.exists();

@@ -64,9 +64,9 @@ fn conn_limits(config: &Config) -> ConnLimits {
     };
     ConnLimits {
         head: HeadLimits { max_bytes: plan.max_head_bytes, max_fields: MAX_FIELDS },
-        head_timeout: plan.head_timeout,
-        idle_conn_timeout: plan.idle_timeout,
-        stalled_write_timeout: plan.idle_timeout,
+        head_timeout: plan.settings.tunnel_first_byte_timeout,
+        idle_conn_timeout: plan.settings.exchange_idle_timeout,
+        stalled_write_timeout: plan.settings.exchange_idle_timeout,
         max_conns: plan.max_connections,
         max_conns_per_caller,
         max_unauthenticated_conns: (plan.max_connections / 10).max(100),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::context::CliContext;
 use super::output::{self, CliError, OutputFormat};
-use crate::config::{self, Fault, Faults, Loaded, Place, StoreUrl};
+use crate::config::{self, ConfigFault, ConfigFaults, Loaded, SourcePlace, StoreUrl};
 
 /// Reads the configuration as `serve` would, and binds nothing.
 pub(super) fn run(context: &CliContext) -> Result<(), CliError> {
@@ -49,7 +49,7 @@ fn passed(loaded: &Loaded) -> Value {
     })
 }
 
-fn failed(faults: &Faults) -> Value {
+fn failed(faults: &ConfigFaults) -> Value {
     json!({
         "ok": false,
         "faults": faults.faults.iter().map(object).collect::<Vec<_>>(),
@@ -57,20 +57,20 @@ fn failed(faults: &Faults) -> Value {
     })
 }
 
-fn object(fault: &Fault) -> Value {
+fn object(fault: &ConfigFault) -> Value {
     let mut object = json!({ "key": fault.key, "rule": fault.rule });
     let Some(members) = object.as_object_mut() else { return object };
     let mut member = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
     match &fault.place {
-        Place::File(file) => member("file", json!(file.display().to_string())),
-        Place::Line { file, line, column } => {
+        SourcePlace::File(file) => member("file", json!(file.display().to_string())),
+        SourcePlace::Line { file, line, column } => {
             member("file", json!(file.display().to_string()));
             member("line", json!(line));
             member("column", json!(column));
         }
-        Place::Variable(name) => member("variable", json!(name)),
-        Place::Argument(name) => member("argument", json!(name)),
-        Place::Default => {}
+        SourcePlace::Variable(name) => member("variable", json!(name)),
+        SourcePlace::Argument(name) => member("argument", json!(name)),
+        SourcePlace::Default => {}
     }
     object
 }

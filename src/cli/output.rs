@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::json;
 
-use crate::config::{Fault, Faults};
+use crate::config::{ConfigFault, ConfigFaults};
 
 /// The form in which results and errors are printed.
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
@@ -26,7 +26,7 @@ pub(super) enum CliError {
     /// The program that was run has ended with this code.
     Exit(u8),
     /// The configuration has faults.
-    Faults(Faults),
+    Faults(ConfigFaults),
     /// One sentence, with what to do next.
     Message(String),
     /// The result could not be printed.
@@ -92,7 +92,8 @@ impl CliError {
         match self {
             Self::Api(faults) => faults,
             Self::Faults(faults) => {
-                let sentence = |fault: &Fault| ApiFault { code: None, message: fault.to_string() };
+                let sentence =
+                    |fault: &ConfigFault| ApiFault { code: None, message: fault.to_string() };
                 faults.faults.iter().map(sentence).collect()
             }
             Self::Message(sentence) | Self::Usage(sentence) => one(sentence),
@@ -146,13 +147,13 @@ pub(super) fn note(text: &str) {
 }
 
 /// Prints the configuration's warnings.
-pub(super) fn warn(warnings: &[Fault]) {
+pub(super) fn warn(warnings: &[ConfigFault]) {
     for warning in warnings {
         note(&format!("warning: {warning}"));
     }
 }
 
-fn note_faults(faults: &Faults) {
+fn note_faults(faults: &ConfigFaults) {
     warn(&faults.warnings);
     for fault in &faults.faults {
         note(&fault.to_string());

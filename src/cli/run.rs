@@ -30,7 +30,7 @@ use self::watch::{Advice, Watch};
 use super::context::{CliContext, INTEGRATION};
 use super::output::{CliError, quoted};
 use super::server::{ApiClient, ServerArgs};
-use crate::config::{CallerAuth, Whereabouts};
+use crate::config::Whereabouts;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -149,7 +149,7 @@ fn token(
     found: &Whereabouts,
     integration: &str,
 ) -> Result<ProgramToken, CliError> {
-    if found.proxy.caller_auth == CallerAuth::None {
+    if found.proxy.is_anonymous {
         return Ok(ProgramToken::unneeded());
     }
     if let Some(file) = &arguments.caller_token_file {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where it was written.
+//! Faults of a configuration, and the places where they were written.
 
 use std::fmt;
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 /// One broken rule: where, which key, which rule. Never a secret, never another value.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Fault {
-    /// Where it was written.
-    pub place: Place,
+pub struct ConfigFault {
+    /// The place where it was written.
+    pub place: SourcePlace,
     /// The key, as `proxy.listen[1]` or `connections[0].name`; empty for the file as a whole.
     pub key: String,
     /// The rule that was broken.
     pub rule: String,
 }
 
-/// Where something was written.
+/// A place where something was written.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Place {
+pub enum SourcePlace {
     /// An option of the command line.
     Argument(&'static str),
     /// A file as a whole.
@@ -33,22 +33,22 @@ pub enum Place {
     },
     /// An environment variable.
     Variable(String),
-    /// Nowhere: it is a default.
+    /// The table of keys: it is a default.
     Default,
 }
 
-/// All that is wrong with a configuration, in the order of the file.
+/// Every fault of a configuration, in the order of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Faults {
+pub struct ConfigFaults {
     /// At least one.
-    pub faults: Vec<Fault>,
-    /// What else was noticed.
-    pub warnings: Vec<Fault>,
+    pub faults: Vec<ConfigFault>,
+    /// The warnings that were found beside them.
+    pub warnings: Vec<ConfigFault>,
 }
 
-impl Place {
-    /// The directory that relative file names are relative to: that of the file which names
-    /// them, and the working directory for what stands elsewhere.
+impl SourcePlace {
+    /// The directory of the file at this place, to which the file names in it are relative; names
+    /// that stand elsewhere are relative to the working directory.
     pub(super) fn directory(&self) -> &Path {
         match self {
             Self::File(file) | Self::Line { file, .. } => {
@@ -58,7 +58,7 @@ impl Place {
         }
     }
 
-    /// Whether both are on the same line of the same file.
+    /// Compares two places by file and line.
     pub(super) fn shares_line_with(&self, other: &Self) -> bool {
         let line = |place: &Self| match place {
             Self::Line { file, line, .. } => Some((Arc::clone(file), *line)),
@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Argument(name) => f.write_str(name),
@@ -80,7 +80,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
         if !self.key.is_empty() {
@@ -90,7 +90,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.faults.iter().enumerate() {
             if index > 0 {
@@ -102,4 +102,4 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigFaults {}

@@ -7,17 +7,21 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::json;
 
-/// `tls = { cert, key }`: what a listener shows of itself.
+use super::item::Mark;
+use super::readers::{Reader, file};
+
+/// A certificate with its key, each in a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Tls {
+pub struct PemPair {
     /// The file with the certificate and its chain.
     pub cert: PathBuf,
     /// The file with the certificate's key.
     pub key: PathBuf,
 }
 
-/// Why a PEM file can't be used; nothing of its content is ever shown.
+/// A PEM file can't be used; nothing of its content is ever shown.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
     /// The file can't be read.
@@ -34,7 +38,16 @@ pub enum PemError {
     Mismatch(PathBuf, PathBuf),
 }
 
-impl Tls {
+impl PemPair {
+    /// Gives the pair, or reports at `mark` why both files can't be used together.
+    pub(super) fn checked(self, mark: &Mark<'_>) -> Option<Self> {
+        mark.has_secret_in(&self.key);
+        match self.load() {
+            Ok(_pair) => Some(self),
+            Err(why) => mark.refuse(why.to_string()),
+        }
+    }
+
     /// Reads both files and proves that the key is the certificate's.
     ///
     /// # Errors
@@ -62,8 +75,37 @@ impl Tls {
     }
 }
 
+/// The certificates of a CA in a file.
+pub(super) fn roots() -> Reader<Vec<CertificateDer<'static>>> {
+    file().then(|file, mark| match anchors(&file) {
+        Ok(roots) => Some(roots),
+        Err(why) => mark.refuse(why.to_string()),
+    })
+}
+
+/// A certificate with its chain and its key, in files that can be used together.
+pub(super) fn pem_pair() -> Reader<PemPair> {
+    let about = |sentence: &str| json!({ "type": "string", "description": sentence });
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "cert": about("The file with the certificate and its chain (PEM)."),
+            "key": about("The file with the certificate's key (PEM)."),
+        },
+        "required": ["cert", "key"],
+        "additionalProperties": false,
+    });
+    Reader::new("{ cert = \"FILE\", key = \"FILE\" }", schema, |item| {
+        let mark = item.mark();
+        let mut section = item.section()?;
+        let [cert, key] = ["cert", "key"].map(|name| file().read(section.needed(name)?));
+        section.close();
+        PemPair { cert: cert?, key: key? }.checked(&mark)
+    })
+}
+
 /// The certificates in a file, at least one.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let pem = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
@@ -73,7 +115,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// The certificates of CAs in a file: each must be able to anchor trust.
-pub(super) fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+fn anchors(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let certificates = certificates(path)?;
     let mut store = rustls::RootCertStore::empty();
     for certificate in &certificates {

@@ -3,55 +3,88 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::fault::Place;
-use super::listener::Listener;
 use super::report::Report;
-use super::{CallerAuth, Config, StoreUrl, Untagged};
+use super::{Config, StoreUrl};
+use crate::listener::ListenAddr;
 
 /// Reports every rule between keys that `config` breaks.
-pub(super) fn check(config: &Config, report: &Report) {
+pub(super) fn check(config: &Config, report: &Report<'_>) {
     anonymous_callers(config, report);
     listeners(config, report);
-    blind_tunnels(config, report);
     refresh_lease(config, report);
     listed_connections(config, report);
     conns_per_caller(config, report);
 }
 
-/// More than there may be in all is no limit.
-fn conns_per_caller(config: &Config, report: &Report) {
-    let (key, most) = ("proxy.max_connections_per_caller", config.proxy.max_connections);
-    if config.proxy.max_connections_per_caller > most {
-        let rule = format!("must be proxy.max_connections, which is {most}, or less");
-        report.consequence(&place_of(key, report), key, &rule);
+/// Contract §3: without tokens, only this machine may reach the proxy, the operator says whose
+/// connections it uses, and no tunnel passes blind, or the proxy would be an open one.
+fn anonymous_callers(config: &Config, report: &Report<'_>) {
+    if !config.proxy.is_anonymous {
+        return;
+    }
+    for address in config.proxy.listen.iter().filter(|address| !address.is_local()) {
+        let rule = format!(
+            "\"none\" needs every proxy.listen to be a loopback address or a unix socket, and \
+             {address} is neither"
+        );
+        report.conflict("proxy.caller_auth", rule);
+    }
+    // One that could not be read has its own fault.
+    let is_faulty = report.is_faulty("proxy.default_integration");
+    if config.proxy.default_integration.is_none() && !is_faulty {
+        let rule = "\"none\" needs proxy.default_integration to be set";
+        report.conflict("proxy.caller_auth", rule);
+    }
+    if config.proxy.settings.blind_tunnels {
+        report.conflict("proxy.untagged", "\"tunnel\" needs proxy.caller_auth = \"token\"");
+    }
+}
+
+/// No two listeners bind the same socket.
+fn listeners(config: &Config, report: &Report<'_>) {
+    let api = ListenAddr::Tcp(config.api.listen);
+    for (index, address) in config.proxy.listen.iter().enumerate() {
+        let key = format!("proxy.listen[{index}]");
+        let mut earlier = config.proxy.listen.iter().take(index);
+        let earlier = earlier.position(|other| collide(address, other));
+        let earlier = earlier.map(|at| format!("proxy.listen[{at}]"));
+        let api = collide(address, &api).then(|| "api.listen".to_owned());
+        for other in earlier.into_iter().chain(api) {
+            let first = report.place_of(&other);
+            report.conflict(&key, format!("{address} is already {other}, at {first}"));
+        }
+    }
+}
+
+/// Compares the sockets that two listeners bind; port 0 is a new one each time.
+fn collide(one: &ListenAddr, two: &ListenAddr) -> bool {
+    match (one, two) {
+        (ListenAddr::Tcp(one), ListenAddr::Tcp(two)) => one.port() != 0 && one == two,
+        (ListenAddr::Unix(one, _), ListenAddr::Unix(two, _)) => one == two,
+        _ => false,
     }
 }
 
 /// A refresh that has asked the provider is never taken over sooner than one that has not; and a
 /// lease leaves time for three signs of life and their way to the store.
-fn refresh_lease(config: &Config, report: &Report) {
-    let (lease, takeover) = (config.oauth.lease, config.oauth.takeover);
-    if lease < SHORTEST_LEASE {
-        let rule = "must be at least \"500ms\"";
-        report.consequence(&place_of("oauth.lease", report), "oauth.lease", rule);
+fn refresh_lease(config: &Config, report: &Report<'_>) {
+    let lease = config.proxy.settings.renewal.refresh_lease;
+    if lease.before_asking < SHORTEST_LEASE {
+        report.conflict("oauth.lease", "must be at least \"500ms\"");
     }
-    if takeover < lease {
-        let rule = "must be at least as long as oauth.lease";
-        report.consequence(&place_of("oauth.takeover", report), "oauth.takeover", rule);
+    if lease.after_asking < lease.before_asking {
+        report.conflict("oauth.takeover", "must be at least as long as oauth.lease");
     }
 }
 
 /// Without a store there are no connections but the declared ones, so that what a token lists
 /// beside them is a mistake.
-fn listed_connections(config: &Config, report: &Report) {
+fn listed_connections(config: &Config, report: &Report<'_>) {
     if config.store.url != StoreUrl::Memory {
         return;
     }
-    let declared: HashSet<_> = config
-        .connections
-        .iter()
-        .map(|connection| (connection.integration(), connection.name()))
-        .collect();
+    let named = config.connections.iter().map(|known| (known.integration(), known.name()));
+    let declared: HashSet<_> = named.collect();
     for (index, (_, caller)) in config.tokens.iter().enumerate() {
         let key = format!("tokens[{index}].connections");
         for (integration, name) in caller.reach.pairs().filter(|pair| !declared.contains(pair)) {
@@ -59,66 +92,18 @@ fn listed_connections(config: &Config, report: &Report) {
                 "no connection {integration}.{name} is declared, and store.url = \"memory:\" keeps \
                  no others"
             );
-            report.warning(&place_of(&key, report), &key, rule);
+            report.warning(&report.place_of(&key), &key, rule);
         }
     }
 }
 
-/// Contract §3: what no connection covers passes for whoever shows a token; for nobody else, or the
-/// proxy would be an open one.
-fn blind_tunnels(config: &Config, report: &Report) {
-    let is_open = config.proxy.caller_auth == CallerAuth::None;
-    if is_open && config.proxy.untagged == Untagged::Tunnel {
-        let key = "proxy.untagged";
-        let rule = "\"tunnel\" needs proxy.caller_auth = \"token\"";
-        report.consequence(&place_of(key, report), key, rule);
+/// More than there may be in all is no limit.
+fn conns_per_caller(config: &Config, report: &Report<'_>) {
+    let most = config.proxy.max_connections;
+    if config.proxy.max_connections_per_caller > most {
+        let rule = format!("must be proxy.max_connections, which is {most}, or less");
+        report.conflict("proxy.max_connections_per_caller", rule);
     }
 }
 
-/// Contract §3: without tokens, only this machine may reach the proxy, and somebody has to say
-/// whose connections it uses.
-fn anonymous_callers(config: &Config, report: &Report) {
-    let key = "proxy.caller_auth";
-    let place = place_of(key, report);
-    if config.proxy.caller_auth == CallerAuth::Token {
-        return;
-    }
-    for listener in config.proxy.listen.iter().filter(|listener| !listener.is_local()) {
-        let rule = format!(
-            "\"none\" needs every proxy.listen to be a loopback address or a unix socket, and \
-             {listener} is neither"
-        );
-        report.consequence(&place, key, rule);
-    }
-    // One that could not be read has its own fault.
-    let is_faulty = report.is_faulty("proxy.default_integration");
-    if config.proxy.default_integration.is_none() && !is_faulty {
-        report.consequence(&place, key, "\"none\" needs proxy.default_integration to be set");
-    }
-}
-
-fn listeners(config: &Config, report: &Report) {
-    let api = Listener::Tcp(config.api.listen);
-    for (index, listener) in config.proxy.listen.iter().enumerate() {
-        let key = format!("proxy.listen[{index}]");
-        let place = place_of(&key, report);
-        let earlier = config.proxy.listen.iter().take(index);
-        if let Some(at) = earlier.clone().position(|other| listener.collides_with(other)) {
-            let first = place_of(&format!("proxy.listen[{at}]"), report);
-            let rule = format!("{listener} is already proxy.listen[{at}], at {first}");
-            report.consequence(&place, &key, rule);
-        }
-        if listener.collides_with(&api) {
-            let api_place = place_of("api.listen", report);
-            let rule = format!("{listener} is already api.listen, at {api_place}");
-            report.consequence(&place, &key, rule);
-        }
-    }
-}
-
-/// The shortest `oauth.lease`.
 const SHORTEST_LEASE: Duration = Duration::from_millis(500);
-
-fn place_of(key: &str, report: &Report) -> Place {
-    report.place_of(key).unwrap_or(Place::Default)
-}

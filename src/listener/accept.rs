@@ -1,5 +1,6 @@
 //! Listening sockets: bound once, and shared by all workers.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -27,6 +28,35 @@ pub enum ListenAddr {
     Tcp(SocketAddr),
     /// The path of a Unix socket, and its mode.
     Unix(PathBuf, u32),
+}
+
+impl ListenAddr {
+    /// Tells that only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(..) => true,
+        }
+    }
+
+    /// The same address; a unix socket gets these permissions.
+    #[must_use]
+    pub fn with_mode(self, mode: u32) -> Self {
+        match self {
+            Self::Tcp(address) => Self::Tcp(address),
+            Self::Unix(path, _) => Self::Unix(path, mode),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path, _mode) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// A bound socket.

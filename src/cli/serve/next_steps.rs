@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::app::Started;
 use crate::cli::output::quoted;
-use crate::config::{CallerAuth, Config, StoreUrl};
+use crate::config::{Config, StoreUrl};
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::domain::AllowedDomain;
@@ -29,10 +29,7 @@ pub(super) struct NextSteps {
 
 impl NextSteps {
     pub(super) fn of(config: &Config, file: Option<&Path>, now: Timestamp) -> Self {
-        let anonymous = match config.proxy.caller_auth {
-            CallerAuth::Token => None,
-            CallerAuth::None => config.proxy.default_integration.clone(),
-        };
+        let anonymous = config.proxy.settings.anonymous.clone();
         let callers = || {
             let callers = config.tokens.iter().map(|(_, caller)| caller);
             callers.filter(|caller| caller.scopes.allows_proxy() && !caller.has_expired(now))
@@ -221,10 +218,12 @@ const CREATE: &str = "  keyferry connection create --type bearer_token --name ex
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, Options, load};
 
     #[test]
     fn curl_asks_by_a_name_that_the_proxy_answers_to() {
-        let next = NextSteps::of(&Config::default(), None, Timestamp::UNIX_EPOCH);
+        let loaded = load(&Options::default(), &Environment::default()).unwrap();
+        let next = NextSteps::of(&loaded.config, None, Timestamp::UNIX_EPOCH);
         for (listeners, asked) in [
             (&["http://127.0.0.1:8080"][..], "http://127.0.0.1:8080"),
             (&["http://[::]:8080"], "http://[::1]:8080"),

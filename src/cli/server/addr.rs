@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use crate::config::Api;
+use crate::config::ApiConfig;
 
 /// The address at which a server is asked.
 pub(super) struct ServerAddr {
@@ -43,7 +43,7 @@ impl ServerAddr {
 
     /// The server of this configuration, on this machine. It is called localhost, a name that
     /// it always answers to.
-    pub(super) fn of_api(api: &Api) -> Self {
+    pub(super) fn of_api(api: &ApiConfig) -> Self {
         let address = reachable(api.listen);
         let public =
             api.public_url.parse().ok().filter(|url: &Uri| url.scheme_str() == Some("https"));
@@ -103,6 +103,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, Options, whereabouts};
 
     #[test]
     fn a_url_prints_as_it_was_read() {
@@ -140,8 +141,9 @@ mod tests {
     #[test]
     fn a_server_on_every_address_is_asked_at_loopback() {
         let ask = |listen: &str| {
-            let api = Api { listen: listen.parse().unwrap(), ..Api::default() };
-            ServerAddr::of_api(&api).to_string()
+            let environment = Environment::from_iter([("KEYFERRY_API__LISTEN", listen)]);
+            let found = whereabouts(&Options::default(), &environment).unwrap();
+            ServerAddr::of_api(&found.api).to_string()
         };
         assert_eq!(ask("0.0.0.0:1"), "http://127.0.0.1:1");
         assert_eq!(ask("[::]:1"), "http://[::1]:1");

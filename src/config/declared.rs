@@ -1,0 +1,275 @@
+//! `[[connections]]` and `[[tokens]]`: what the file declares, each with the keys of its kind.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::fault::SourcePlace;
+use super::item::Mark;
+use super::readers::{Reader, integration, some, text};
+use super::secrets::{public_text, secret};
+use super::section::{Section, keys, row};
+use crate::model::caller::{self, Caller, Reach};
+use crate::model::connection::{Connection, ConnectionType};
+use crate::model::domain::AllowedDomain;
+use crate::model::field::{self, CredentialField};
+use crate::model::name::{ConnectionName, IntegrationName, NameError, ZENDESK};
+use crate::model::record::Detail;
+use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
+use crate::secret::Secret;
+
+/// Sections of each kind, as examples.
+pub(super) const EXAMPLES: &str = "\
+[[connections]]\ntype = \"bearer_token\"\n\
+[[connections]]\ntype = \"api_key\"\nname = \"example_key\"\n\
+[[connections]]\ntype = \"basic_auth\"\nname = \"example_basic\"\n\
+[[tokens]]\n";
+
+/// Reads `[[connections]]`. The reserved name is free where `allow_zendesk` says so.
+pub(super) fn connections(root: &mut Section<'_>, allow_zendesk: bool) -> Vec<Arc<Connection>> {
+    let mut taken = Taken::default();
+    root.list("connections", CONNECTIONS, |section| connection(section, allow_zendesk, &mut taken))
+}
+
+fn connection(
+    mut section: Section<'_>,
+    allow_zendesk: bool,
+    taken: &mut Taken<(IntegrationName, ConnectionName)>,
+) -> Option<Arc<Connection>> {
+    keys! { section;
+        /// The integration that owns the connection.
+        integration! = "my_integration" => integration();
+        /// The kind of credential: "bearer_token", "api_key" or "basic_auth".
+        r#type! = "bearer_token" => static_type();
+        /// The name by which callers ask for it, unique within its integration.
+        name! = "example" => connection_name(allow_zendesk);
+        /// The host that it may be sent to, or "*.example.com" for a domain and all below it.
+        allowed_domain! = "api.example.com" => allowed_domain();
+    }
+    let credential = credential(r#type, &mut section);
+    if let (Some(integration), Some(name)) = (&integration, &name) {
+        taken.claim((integration.clone(), name.clone()), section.mark(), || {
+            format!("the integration {integration} already has a connection named {name}")
+        });
+    }
+    section.close();
+    // The secret was checked at its place, so that a field can carry it.
+    let (detail, secret) = credential?;
+    Connection::new(integration?, name?, allowed_domain?, detail, &secret).ok().map(Arc::new)
+}
+
+/// Reads the keys that go with a type. Without one, any type's keys may be meant.
+fn credential(kind: Option<ConnectionType>, section: &mut Section<'_>) -> Option<(Detail, Secret)> {
+    match kind {
+        Some(ConnectionType::BearerToken) => {
+            keys! { section;
+                /// Sent as Authorization: Bearer TOKEN.
+                token! = { env = "EXAMPLE_TOKEN" } => secret(field::check_secret);
+            }
+            Some((Detail::BearerToken, token?))
+        }
+        Some(ConnectionType::ApiKey) => {
+            keys! { section;
+                /// The header that carries the key.
+                header_name! = "X-Api-Key" => header();
+                /// Sent in that header as it is.
+                api_key! = { env = "EXAMPLE_KEY" } => secret(field::check_secret);
+            }
+            Some((Detail::ApiKey { header_name: header_name? }, api_key?))
+        }
+        Some(ConnectionType::BasicAuth) => {
+            keys! { section;
+                /// The user name, without a colon.
+                username! = "keyferry" => public_text(field::check_username);
+                /// Sent with it as Authorization: Basic.
+                password! = { file = "/run/secrets/example_password" } =>
+                    secret(field::check_password);
+            }
+            Some((Detail::BasicAuth { username: username? }, password?))
+        }
+        // None is declared; `static_type` sees to that.
+        Some(ConnectionType::OAuth) => None,
+        None => {
+            for key in ["header_name", "api_key", "username", "password", "token"] {
+                drop(section.take(key));
+            }
+            None
+        }
+    }
+}
+
+/// Reads `[[tokens]]`: digest and caller of each.
+pub(super) fn tokens(root: &mut Section<'_>) -> Vec<(TokenDigest, Caller)> {
+    let (mut names, mut digests) = (Taken::default(), Taken::default());
+    root.list("tokens", TOKENS, |section| caller_token(section, &mut names, &mut digests))
+}
+
+fn caller_token(
+    mut section: Section<'_>,
+    names: &mut Taken<Arc<str>>,
+    digests: &mut Taken<TokenDigest>,
+) -> Option<(TokenDigest, Caller)> {
+    keys! { section;
+        /// The name that logs show.
+        name! = "runner" => token_name();
+        /// The one integration that it is for, or "*".
+        integration! = "my_integration" => token_integration();
+        /// Any of "read", "write", "proxy" and "admin".
+        scopes! = ["proxy"] => scopes();
+        /// The token itself, as a connection's secret.
+        token! = { file = "/run/secrets/runner" } => token_digest();
+        /// The connections that it may use, "name" or under "*" "integration.name"; without it,
+        /// all.
+        connections? = ["example"] => reach(integration.as_ref());
+        /// The time at which it ends (RFC 3339); without it, never.
+        expires_at? = "2030-01-31T12:00:00Z" => end();
+    }
+    if let Some(name) = &name {
+        names.claim(Arc::clone(name), section.mark(), || {
+            format!("another token is already named {name}")
+        });
+    }
+    if let Some(digest) = token.flatten() {
+        digests.claim(digest, section.mark(), || "another token has the same secret".to_owned());
+    }
+    section.close();
+    let every = |integration| match integration {
+        TokenIntegration::One(name) => Reach::One(name, None),
+        TokenIntegration::Every => Reach::Every(None),
+    };
+    let reach = connections.flatten().or_else(|| integration.map(every))?;
+    Some((token??, Caller { name: name?, reach, scopes: scopes?, expires_at }))
+}
+
+/// The names that earlier sections of a list have taken, and the places of these sections.
+struct Taken<K>(HashMap<K, SourcePlace>);
+
+impl<K> Default for Taken<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Taken<K> {
+    /// Takes `key` for the section at `mark`, or reports there that an earlier one has it.
+    fn claim(&mut self, key: K, mark: &Mark<'_>, rule: impl FnOnce() -> String) {
+        match self.0.entry(key) {
+            Entry::Occupied(first) => mark.fault(format!("{}, at {}", rule(), first.get())),
+            Entry::Vacant(new) => drop(new.insert(mark.place.clone())),
+        }
+    }
+}
+
+/// A type of credential that can be declared.
+fn static_type() -> Reader<ConnectionType> {
+    let schema = json!({ "enum": ["bearer_token", "api_key", "basic_auth"] });
+    Reader::new("a type of connection", schema, |item| {
+        item.parse(|text| match ConnectionType::parse(text) {
+            Some(ConnectionType::OAuth) => Err(OAUTH),
+            Some(kind) => Ok(kind),
+            None => Err("must be \"api_key\" or \"basic_auth\" or \"bearer_token\""),
+        })
+    })
+}
+
+fn connection_name(allow_zendesk: bool) -> Reader<ConnectionName> {
+    text("a connection's name", "^[A-Za-z0-9_-]{3,64}$", move |text| {
+        match ConnectionName::parse(text) {
+            Ok(name) if name.as_str() == ZENDESK && !allow_zendesk => Err(NameError::Reserved),
+            verdict => verdict,
+        }
+    })
+}
+
+fn allowed_domain() -> Reader<AllowedDomain> {
+    text("a host, or a domain with a wildcard", "^[^/:@]+$", AllowedDomain::parse)
+}
+
+/// A header's name, kept as it is written, because the API shows it so.
+fn header() -> Reader<Box<str>> {
+    text("a header's name", "^[!#-'*+.^_`|~0-9A-Za-z-]+$", |text| {
+        CredentialField::parse(text).map(|_field| Box::<str>::from(text))
+    })
+}
+
+fn token_name() -> Reader<Arc<str>> {
+    let named = |text: &str| token::check_name(text).map(|()| Arc::<str>::from(text));
+    text("a name", "^.{1,64}$", named)
+}
+
+/// `integration` of a token: one, or `*`.
+#[derive(Clone)]
+enum TokenIntegration {
+    One(IntegrationName),
+    Every,
+}
+
+fn token_integration() -> Reader<TokenIntegration> {
+    text("an integration's name, or *", "^([a-z0-9_-]{1,64}|[*])$", |text| match text {
+        "*" => Ok(TokenIntegration::Every),
+        name => IntegrationName::parse(name).map(TokenIntegration::One),
+    })
+}
+
+fn scopes() -> Reader<Scopes> {
+    let schema = json!({ "enum": ["read", "write", "proxy", "admin", "zis:read", "zis:write"] });
+    let one = Reader::new("read, write, proxy or admin", schema, |item| {
+        item.parse(|name| {
+            let is_known = Scopes::default().grant(name);
+            is_known.then(|| name.to_owned()).ok_or(SCOPES_RULE)
+        })
+    });
+    some(one).map(|names| {
+        let mut scopes = Scopes::default();
+        for name in names {
+            let _known = scopes.grant(&name);
+        }
+        scopes
+    })
+}
+
+/// A token, of which nothing is kept but its digest.
+fn token_digest() -> Reader<Option<TokenDigest>> {
+    let check = |bytes: &[u8]| TokenDigest::of(bytes).map(|_digest| ()).ok_or(NOT_A_TOKEN);
+    secret(check).map(|token| TokenDigest::of(token.expose()))
+}
+
+/// The connections that a token of `integration` lists: at least one, because an empty list would
+/// be a token that reaches nothing, which is hardly what anybody means.
+fn reach(integration: Option<&TokenIntegration>) -> Reader<Option<Reach>> {
+    let what = "a connection's name";
+    match integration.cloned() {
+        Some(TokenIntegration::One(name)) => some(text(what, LISTED, ConnectionName::parse))
+            .map(move |names| Some(Reach::One(name.clone(), Some(names)))),
+        Some(TokenIntegration::Every) => some(text(what, LISTED, caller::parse_pair))
+            .map(|pairs| Some(Reach::Every(Some(pairs)))),
+        // The integration is at fault, so the form of the names is not known.
+        None => some(text(what, LISTED, |_name| Ok::<_, String>(()))).map(|_names| None),
+    }
+}
+
+fn end() -> Reader<Timestamp> {
+    let schema = json!({ "type": "string", "format": "date-time" });
+    Reader::new("a time (RFC 3339)", schema, |item| item.parse(token::parse_expiry))
+}
+
+const CONNECTIONS: &str = "A connection that is declared here is read-only through the API and \
+                           reloaded on SIGHUP. A secret is { env = \"NAME\" } or \
+                           { file = \"PATH\" } (one newline at its end is removed); a literal \
+                           string works, with a warning.";
+
+const TOKENS: &str = "A caller token that is declared here, for sidecars without a store; \
+                      `keyferry token generate` makes one.";
+
+/// The names that a token's list of connections may have, with their integration or without.
+const LISTED: &str = "^([a-z0-9_-]{1,64}[.])?[A-Za-z0-9_-]{3,64}$";
+
+const NOT_A_TOKEN: &str = "an access token is kf_ and 43 characters: make one with \
+                           `keyferry token generate`";
+
+const OAUTH: &str = "an oauth connection is made by an authorization, not declared; \
+                     must be \"api_key\" or \"basic_auth\" or \"bearer_token\"";
