@@ -8,6 +8,7 @@ mod ca;
 mod check;
 mod client;
 mod completions;
+mod config;
 mod confirm;
 mod connection;
 mod context;
@@ -111,6 +112,9 @@ enum Command {
     /// Restores a backup into a data directory that has no store
     #[command(after_help = examples::RESTORE)]
     Restore(backup::Arguments),
+    /// Describes the keys of the configuration
+    #[command(after_help = examples::CONFIG)]
+    Config(config::Arguments),
     /// Prints a script by which a shell completes this command line
     #[command(after_help = examples::COMPLETIONS)]
     Completions(completions::Arguments),
@@ -134,6 +138,7 @@ impl Command {
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Backup(arguments) => backup::back_up(&arguments, context),
             Self::Restore(arguments) => backup::restore(&arguments, context),
+            Self::Config(arguments) => config::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments, Arguments::command()),
             Self::Man(arguments) => man::run(&arguments, Arguments::command(), context),
         }

@@ -183,6 +183,17 @@ pub(super) const RESTORE: &str = "\
 Examples:
   keyferry restore keyferry.backup --data-dir /var/lib/keyferry";
 
+pub(super) const CONFIG: &str = "\
+Examples:
+  keyferry config schema > keyferry.schema.json";
+
+pub(super) const CONFIG_SCHEMA: &str = "\
+Examples:
+  keyferry config schema > keyferry.schema.json
+
+With #:schema ./keyferry.schema.json as its first line, editors complete and check a configuration
+file: VS Code by Even Better TOML, others by taplo.";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   keyferry completions bash > ~/.local/share/bash-completion/completions/keyferry

@@ -15,6 +15,7 @@ import tomllib
 import unittest
 from pathlib import Path
 
+import jsonschema
 import kubernetes_validate
 import yaml
 
@@ -73,6 +74,20 @@ def configurations():
         **{file: config_map(file) for file in KUBERNETES},
         SYSTEMD: (DEPLOY / "systemd/keyferry.toml").read_text(),
     }
+
+
+def with_every_key(text):
+    """A configuration file with the keys that it has only as comments."""
+    return re.sub(r'^# (\[\[|[a-z_]+ = (?=["{\[]))', r"\1", text, flags=re.MULTILINE)
+
+
+def tables(value, path=()):
+    """Every table in a value, by its path."""
+    if isinstance(value, dict):
+        yield path, value
+    for key, below in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        if isinstance(below, (dict, list)):
+            yield from tables(below, (*path, key))
 
 
 def grace(text):
@@ -143,6 +158,28 @@ class Deploy(unittest.TestCase):
                 said = self.succeeds([PROGRAMS / "keyferry", "check", "--config", config])
                 # Not a warning either: that is what the modes of the mounts are for.
                 self.assertRegex(said, r"^\S+: no fault; \d connections?, 0 tokens(; the store .* not read)?\n$")
+
+    def test_the_schema_takes_what_the_program_takes_and_no_other_key(self):
+        schema = json.loads(self.succeeds([PROGRAMS / "keyferry", "config", "schema"]))
+        jsonschema.Draft202012Validator.check_schema(schema)
+        faults = jsonschema.Draft202012Validator(schema).iter_errors
+        texts = {file: file.read_text() for file in sorted((ROOT / "config").glob("*.toml"))}
+        texts["with every key"] = with_every_key(texts[ROOT / "config/default.toml"])
+        self.assertEqual(len(tomllib.loads(texts["with every key"])["connections"]), 3)
+        for name, text in {**texts, **configurations()}.items():
+            value = json.loads(json.dumps(tomllib.loads(text), default=str))
+            with self.subTest(name=name):
+                self.assertEqual(list(faults(value)), [])
+                # In every table but the one whose keys are the operator's own.
+                for path, table in tables(value):
+                    if path == ("upstream", "resolve"):
+                        continue
+                    table["colour"] = "blue"
+                    self.assertNotEqual(list(faults(value)), [], path)
+                    del table["colour"]
+        for text in ('proxy.idle_timeout = "60"', "proxy.allowed_ports = []", 'log.format = "x"',
+                     'data_dir = ""', 'zis.subdomain = "a.b"', 'connections = [{ name = "abc" }]'):
+            self.assertNotEqual(list(faults(tomllib.loads(text))), [], text)
 
     def test_a_health_check_tells_a_server_that_runs_from_one_that_does_not(self):
         for file, command in health_checks():

@@ -237,9 +237,21 @@ fn a_generated_token_stands_alone_and_can_be_declared() {
 }
 
 #[test]
+fn the_schema_of_the_configuration_needs_no_configuration() {
+    let ended = Program::new().with("KEYFERRY_CONFIG", "/nowhere.toml").run("config schema");
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let schema: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let plain_http = &schema["properties"]["proxy"]["properties"]["plain_http"];
+    assert_eq!(plain_http["enum"], serde_json::json!(["refuse", "upgrade"]));
+    assert_eq!(plain_http["default"], "refuse");
+    assert!(plain_http["description"].as_str().unwrap().contains("http://"));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let program = Program::new();
-    for arguments in ["token generate", "check", "--help"] {
+    for arguments in ["token generate", "check", "config schema", "--help"] {
         let mut command = program.command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
