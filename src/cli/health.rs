@@ -22,6 +22,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
              with --url"
         )
     };
+    // The reason, and what to do about it.
     let (reason, sentence) = match answer {
         Ok(answer) if answer.is_of_proxy => {
             let sentence = port_of_proxy(&server, context);
@@ -37,6 +38,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
         }
         Err(why) => (why.to_string(), not_ready(&why.to_string())),
     };
+    // As JSON it is a result, as text an error.
     let json = json!({ "ready": false, "url": server, "reason": reason }).to_string();
     context.emit(&json, || Err(CliError::Message(sentence)))?;
     Err(CliError::Printed)

@@ -23,6 +23,7 @@ pub(super) fn need(
     for kind in ConnectionType::ALL {
         match api.find(&ApiPath::connection(integration, kind, connection)) {
             Ok(None) => {}
+            // It is there; whether it can be used is another question.
             Ok(Some(answer)) => {
                 if kind == ConnectionType::OAuth {
                     let it: OAuthItem = answer.read()?;
@@ -32,6 +33,7 @@ pub(super) fn need(
                 }
                 return Ok(());
             }
+            // The token may not look.
             Err(CliError::Api(_)) => return Ok(()),
             Err(failure) => return Err(failure),
         }
