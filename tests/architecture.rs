@@ -136,6 +136,9 @@ const DECIDED_ONCE: &[(&str, &str)] = &[
     (".is_loopback() ||", "model/own_hosts.rs"),
     // The scheme that an access token has in a field.
     ("eq_ignore_ascii_case(b\"bearer\")", "model/token.rs"),
+    // A caller's token suffices for the data plane, and goes on to.
+    ("self.scopes.allows_proxy()", "model/caller.rs"),
+    ("caller.expires_at == end", "proxy/caller.rs"),
     // Pages may load and do nothing but what the content policy says.
     ("default-src", "model/content_policy.rs"),
 ];

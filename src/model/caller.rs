@@ -21,6 +21,15 @@ pub struct Caller {
     pub expires_at: Option<Timestamp>,
 }
 
+/// The reason why a caller's token does not suffice for the data plane.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnusableToken {
+    /// It has expired.
+    Expired,
+    /// It lacks the scope `proxy`.
+    LacksScope,
+}
+
 /// The integrations and connections that a token reaches.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reach {
@@ -64,6 +73,17 @@ impl Caller {
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Checks that the token suffices for the data plane at `now`.
+    ///
+    /// # Errors
+    /// [`UnusableToken`] when it has expired, or lacks the scope.
+    pub fn check_proxy_use(&self, now: Timestamp) -> Result<(), UnusableToken> {
+        if self.has_expired(now) {
+            return Err(UnusableToken::Expired);
+        }
+        if self.scopes.allows_proxy() { Ok(()) } else { Err(UnusableToken::LacksScope) }
     }
 }
 

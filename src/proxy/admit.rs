@@ -1,5 +1,5 @@
-//! Steps 2 and 3 on a real request: the decision, and what goes with it. Is the proxy able to, has
-//! the caller a turn left, and does all of it hold still after a wait?
+//! Step 3 on a real request: the decision, and what goes with it. Is the proxy able to carry it, has
+//! the caller a turn left, and does the decision hold after a wait?
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -154,7 +154,8 @@ fn shutting_down() -> Refusal {
 fn store_unavailable() -> Refusal {
     Refusal::new(
         Code::StoreUnavailable,
-        "The store has not been heard of for store.max_staleness; the operator must bring it back.",
+        "The proxy has not heard from its store for store.max_staleness; the operator must bring the \
+         store back.",
     )
     .retry_after(1)
 }

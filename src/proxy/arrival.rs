@@ -18,19 +18,18 @@ use super::{InForce, Settings};
 /// A request that can be read in one way only and has not been here before.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    /// What it asks for.
+    /// The request as it is written.
     pub(super) request: ProxyRequest,
-    /// What it wants to become.
+    /// The protocol that it wants to switch to.
     pub(super) upgrade: UpgradeKind,
-    /// What it shows of its caller.
+    /// The token by which its caller is identified.
     pub(super) token: PresentedToken,
     /// The URLs of the proxy that its fields name, in base-URL form.
     pub(super) named_urls: NamedUrls,
 }
 
 impl Arrival {
-    /// Reads a request's head, and nothing else; what is in force tells who has sent one that is
-    /// refused.
+    /// Reads a request's head. The set in force names the sender of one that is refused.
     ///
     /// # Errors
     /// A refusal when it can't be read, could be read in two ways, or carries our own mark.

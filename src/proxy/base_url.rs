@@ -14,7 +14,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 pub(super) use self::answer::ResponseRewrite;
 pub(super) use self::webdav::NamedUrls;
 
-/// Whether a path is of this form.
+/// Returns whether a path is of this form.
 pub(super) fn is_one(path: &str) -> bool {
     path.starts_with(PREFIX)
 }
@@ -42,12 +42,12 @@ pub(super) fn tags(
 /// The target without the prefix.
 ///
 /// # Errors
-/// When what is left is no path; the library read it as part of one before.
+/// When the rest is no path; the library read it as part of one before.
 pub fn strip(uri: &Uri) -> Result<PathAndQuery, http::uri::InvalidUri> {
     below(uri.path_and_query().map_or("/", PathAndQuery::as_str)).parse()
 }
 
-/// What stands below the prefix of a target, beginning with a slash.
+/// The part of a target below the prefix, beginning with a slash.
 fn below(target: &str) -> String {
     let end = target.find(['?', '#']).unwrap_or(target.len());
     let prefix = PREFIX.len() + segment(target.get(..end).unwrap_or_default()).len();
@@ -67,7 +67,7 @@ fn repeated_base(target: &str, prefix: usize) -> Option<usize> {
     is_path.then_some(base.len())
 }
 
-/// What stands between the prefix and the next slash.
+/// The part between the prefix and the next slash.
 fn segment(path: &str) -> &str {
     let rest = path.strip_prefix(PREFIX).unwrap_or_default();
     rest.split(['/', '?', '#']).next().unwrap_or_default()

@@ -29,7 +29,7 @@ pub(super) struct CallerBody {
     /// The most bytes that it may have; 0 for any.
     pub(super) max_body_bytes: u64,
     pub(super) credential: HeaderName,
-    /// Where it is kept while it may have to be sent once more.
+    /// Keeps it while it may have to be sent once more.
     pub(super) buffer: Option<Arc<ReplayBuffer>>,
 }
 
@@ -101,7 +101,7 @@ enum AnswerContent {
     Own(Full<Bytes>, AnswerTimes),
 }
 
-/// How long it was until a request left, and from then until its answer began.
+/// The time until a request left, and from then until its answer began.
 type AnswerTimes = (Option<Duration>, Option<Duration>);
 
 impl Body for CallerBody {
@@ -159,8 +159,8 @@ impl AnswerBody {
         }
     }
 
-    /// The proxy's own body, whose entry is written already: it is short, and nobody is to hold
-    /// anything up by leaving it.
+    /// The proxy's own body, whose entry is written already: it is short, and a caller that leaves
+    /// it where it is holds nothing up.
     pub(super) fn own(body: Full<Bytes>, times: AnswerTimes) -> Self {
         Self { content: AnswerContent::Own(body, times), entry: None, in_flight: None }
     }
@@ -170,7 +170,7 @@ impl AnswerBody {
         Self::own(Full::default(), AnswerTimes::default())
     }
 
-    /// How long it was until the request left, and from then until its answer began.
+    /// The time until the request left, and from then until its answer began.
     #[must_use]
     pub fn times(&self) -> AnswerTimes {
         match &self.content {

@@ -1,4 +1,4 @@
-//! Who is asking (contract §3, "Caller").
+//! Step 2: the caller (contract §3, "Caller").
 
 mod auth_header;
 
@@ -18,14 +18,14 @@ use super::refusal::{Code, Refusal, malformed};
 use super::request::{ProxyRequest, RequestForm};
 use super::tunnel::TunnelContext;
 use crate::listener::ConnState;
-use crate::model::caller::{Caller, Reach};
+use crate::model::caller::{Caller, Reach, UnusableToken};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::{Scopes, TokenDigest, occurs_in};
 use crate::state::Holder;
 
 pub(super) use self::auth_header::carries_token;
 
-/// What a request shows of its caller.
+/// The token that a request presents, or what was found where one was looked for.
 #[derive(Debug, Default)]
 pub(super) struct PresentedToken {
     digest: Option<TokenDigest>,
@@ -129,7 +129,7 @@ impl PresentedToken {
         let title = match self.field.as_ref().filter(|_| self.digest.is_some()) {
             _ if form == RequestForm::Tunnel => format!(
                 "An access token stands in {found}, in which it would be sent on: leave it out, the \
-                 tunnel's CONNECT has shown one."
+                 tunnel's CONNECT has sent one."
             ),
             Some(first) => format!(
                 "Access tokens stand in {} and in {found}, in which it would be sent on: send one, \
@@ -159,23 +159,20 @@ impl PresentedToken {
         Ok(holder)
     }
 
-    /// Refuses a token that has ended, or lacks the scope.
+    /// Refuses a token that has expired, or lacks the scope.
     fn judge(
         &self,
         caller: &Caller,
         request: &ProxyRequest,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        if caller.has_expired(now) {
-            return Err(self.unknown(request));
-        }
-        if !caller.scopes.allows_proxy() {
-            return Err(Refusal::new(
+        caller.check_proxy_use(now).map_err(|defect| match defect {
+            UnusableToken::Expired => self.unknown(request),
+            UnusableToken::LacksScope => Refusal::new(
                 Code::ConnectionForbidden,
                 "The token lacks the scope proxy; the operator can make one that has it.",
-            ));
-        }
-        Ok(())
+            ),
+        })
     }
 
     fn unknown(&self, request: &ProxyRequest) -> Refusal {
@@ -269,7 +266,7 @@ fn field_phrase(field: &HeaderName) -> Cow<'_, str> {
     format!("the field {name}").into()
 }
 
-/// Whose token this is, as far as is known now; the anonymous caller, where nobody needs one.
+/// The holder of a token, if it is known now; the anonymous caller where tokens are not needed.
 pub(super) fn find(digest: Option<&TokenDigest>, in_force: &InForce) -> Option<Arc<Holder>> {
     match &in_force.settings.anonymous {
         Some(integration) => Some(Arc::new(Holder::new(anonymous(integration), None, None))),
@@ -347,7 +344,7 @@ const PART: &str = "The access token is not whole, or its scheme is neither Bear
 const OTHER: &str = "Proxy-Authorization does not hold an access token of this proxy, which begins \
                      with kf_: ask the operator for one.";
 
-const NOT_KNOWN: &str = "The access token is not known, or has ended; ask the operator for one.";
+const NOT_KNOWN: &str = "The access token is not known, or has expired; ask the operator for one.";
 
 /// The longest field name that a title repeats, in bytes.
 const MAX_REPEATED_NAME: usize = 64;

@@ -1,4 +1,4 @@
-//! Which connection (contract §3, "Connection").
+//! The connection that a request is sent by (contract §3, "Connection").
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::Host;
 use crate::state::{RegisteredConnection, Registry};
 
-/// What the tags say once they agree.
+/// The integration and connection that the tags name once they agree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NamedConnection<'a> {
     pub(super) integration: Option<&'a IntegrationName>,

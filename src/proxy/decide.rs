@@ -1,5 +1,5 @@
-//! The decision: every rule that needs no clock, no counter and no network, in order. A pure
-//! function of what is in force, who asks and what is asked; `explain` prints the same.
+//! Step 3, the decision: every rule that needs no clock, no counter and no network, in order. A pure
+//! function of the set in force, the caller and the request; `explain` prints the same.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ fn check_method(in_force: &InForce, request: &ProxyRequest) -> Result<(), Refusa
     Err(refusal.with(http::header::ALLOW, in_force.settings.allow.clone()))
 }
 
-/// Where the request wants to go, now that the connection is known.
+/// The target of the request, now that the connection is known.
 fn target<'a>(
     in_force: &InForce,
     request: &'a ProxyRequest,

@@ -1,4 +1,4 @@
-//! What the proxy would do with a request, and why: the same decision, rule by rule.
+//! The decision about a request that is not sent, rule by rule.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) struct DecisionTrace {
     pub refusal: Option<Refusal>,
     /// The connection that is chosen, also when a later rule refuses.
     pub connection: Option<Arc<Connection>>,
-    /// Where the request would go.
+    /// The origin that the request would be sent to.
     pub origin: Option<Origin>,
     /// The field that would be injected; its value is never shown.
     pub field: Option<HeaderName>,
@@ -37,13 +37,13 @@ pub(super) struct DecisionTrace {
 pub(super) struct RuleStep {
     /// The rule.
     pub rule: Rule,
-    /// What it says.
+    /// The rule's part in the decision.
     pub outcome: RuleOutcome,
     /// In words.
     pub detail: String,
 }
 
-/// What a rule says.
+/// The part of a rule in a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum RuleOutcome {
     /// The rule holds.
@@ -142,12 +142,12 @@ pub fn explain_to_operator(
     }
 }
 
-/// What the details are told from.
+/// The facts from which the details are told.
 struct TraceContext<'a> {
     request: Option<ProxyRequest>,
     connection: Option<&'a Connection>,
     pinned: Option<SocketAddr>,
-    /// Whether the connection's tokens are refreshed before the request is sent.
+    /// Tells whether the connection's tokens are refreshed before the request is sent.
     renews: bool,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Admitted<T> {
     pub(super) facts: RequestFacts,
 }
 
-/// What is known of a request.
+/// The facts that are known of a request.
 #[derive(Debug, Default)]
 pub(super) struct RequestFacts {
     pub(super) form: Option<RequestForm>,

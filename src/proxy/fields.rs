@@ -1,4 +1,4 @@
-//! Which fields go on, in both directions (contract §3, "To the origin go"; RFC 9110 §7.6).
+//! Fields that go on, and those that stay behind, in both directions (contract §3, "To the origin go"; RFC 9110 §7.6).
 
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -129,14 +129,15 @@ pub fn prepare_response_trailers(trailers: &mut HeaderMap) {
     remove_own_status(trailers);
 }
 
-/// Whether the caller holds its body back until it is asked for (RFC 9110 §10.1.1).
+/// Returns whether the caller holds its body back until it is asked for (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
     headers
         .get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Counts `Max-Forwards` of an OPTIONS request down; whether it ends here (RFC 9110 §7.6.2).
+/// Counts `Max-Forwards` of an OPTIONS request down; returns whether the request ends here
+/// (RFC 9110 §7.6.2).
 pub(super) fn ends_here(method: &Method, headers: &mut HeaderMap) -> bool {
     if *method != Method::OPTIONS {
         return false;

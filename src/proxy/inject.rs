@@ -45,7 +45,8 @@ pub(super) fn inject(
     departure.map_err(|SecretUnavailable| seal_broken(missing))
 }
 
-/// The secret is there and can't be opened: its key is missing, or what is sealed was changed.
+/// The refusal of a connection whose secret can't be opened: its key is missing, or its record was
+/// changed.
 pub(super) fn seal_broken(missing: Option<KeyId>) -> Refusal {
     match missing {
         Some(id) => Refusal::new(

@@ -25,7 +25,7 @@ use crate::ledger::Entry;
 use crate::listener::{ConnState, InFlight};
 use crate::upstream::Departure;
 
-/// Where a request goes once everything is decided that can be without waiting.
+/// The way that a request takes once all is decided that needs no wait.
 #[expect(
     clippy::large_enum_variant,
     reason = "the largest is the usual one; a box would cost each request an allocation"

@@ -26,7 +26,7 @@ use crate::listener::{EarlyRefusal, Handler, InFlight};
 use crate::management::{
     DataPlane, Explanation, ProbeRequest, ProbeResponse, ProbeTimes, Question,
 };
-use crate::model::caller::Caller;
+use crate::model::caller::{Caller, UnusableToken};
 use crate::model::connection::Connection;
 use crate::model::origin::Origin;
 use crate::tasks::Tasks;
@@ -150,13 +150,13 @@ fn decide(
         connections: [None, probe.connection.clone(), None],
     };
     let in_force = shared.live.load();
-    // Where the proxy asks nobody for a token, this still does.
+    // Where the proxy needs no token, this still does.
     let holder = in_force.registry.holder(&probe.caller);
-    let holder = holder.filter(|holder| !holder.caller.has_expired(now));
-    let holder = holder.ok_or("The token has ended.")?;
-    if !holder.caller.scopes.allows_proxy() {
-        return Err("The token lacks the scope proxy.".to_owned());
-    }
+    let holder = holder.ok_or(EXPIRED)?;
+    holder.caller.check_proxy_use(now).map_err(|defect| match defect {
+        UnusableToken::Expired => EXPIRED,
+        UnusableToken::LacksScope => "The token lacks the scope proxy.",
+    })?;
     let request = ProxyRequest::for_url(probe.method.clone(), &probe.url, tags);
     let told = explain(&in_force, &holder.caller, request, now);
     if let Some(refusal) = told.refusal {
@@ -174,7 +174,9 @@ fn decide(
     Ok(DecidedProbe { tunnel, origin, connection })
 }
 
-/// The request as it stands inside a tunnel to `origin`.
+const EXPIRED: &str = "The token has expired.";
+
+/// The request as it is written inside a tunnel to `origin`.
 fn written(probe: ProbeRequest, origin: &Origin) -> Result<Request<Full<Bytes>>, String> {
     let uri: http::Uri = probe.url.parse().map_err(|_how| "The URL can't be read.".to_owned())?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());

@@ -1,4 +1,4 @@
-//! The decision once more, right before a request leaves: a conn to its origin may have been waited
+//! Step 5b, the decision once more, right before a request leaves: a conn to its origin may have been waited
 //! for, and what was allowed before may not be allowed any more.
 
 use std::sync::Arc;
@@ -24,11 +24,11 @@ use crate::upstream::{
     self, CheckedDeparture, Departure, DepartureWithdrawn, FinalCheck, NotRenewed, Reply,
 };
 
-/// What it takes to decide once more about a request.
+/// A request that may have to be decided once more before it leaves.
 #[derive(Debug)]
 pub(super) struct Recheck<'a> {
     proxy: &'a Proxy,
-    /// What was in force when the request was decided.
+    /// The set that was in force when the request was decided.
     in_force: &'a Arc<InForce>,
     arrival: &'a Arrival,
     /// The time when the caller's token ends, if it does.
@@ -69,7 +69,7 @@ impl<'a> Recheck<'a> {
         })
     }
 
-    /// Decides by what is in force now. Where the connection was changed, the departure leaves with
+    /// Decides by the set that is in force now. Where the connection was changed, the departure leaves with
     /// the credential that it has now.
     fn decide(
         &self,

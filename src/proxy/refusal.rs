@@ -15,14 +15,14 @@ use crate::upstream::{self, ResponsePhase};
 pub use self::code::{Code, Rule};
 pub(super) use self::grpc::is_grpc;
 
-/// A refusal: what is wrong, in a sentence that says who must act, and what goes with it.
+/// A refusal: a sentence that says what is wrong and who must act, and the rest of its answer.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     code: Code,
     title: Cow<'static, str>,
     extra: Vec<(header::HeaderName, HeaderValue)>,
     closes: bool,
-    /// Whether the caller looks for 401 rather than 407.
+    /// Tells whether the caller looks for 401 rather than 407.
     as_origin: bool,
     /// The whole story, for the operator's log only.
     cause: Option<Box<str>>,
@@ -250,7 +250,7 @@ fn of_lookup(error: &upstream::Error) -> (Code, &'static str) {
         ),
         upstream::Error::TooManyLookups => (
             Code::NameTimeout,
-            "Too many names of this integration are being looked up and do not resolve; whoever sends its requests should check the hosts in them, and the operator DNS.",
+            "Too many names of this integration are being looked up and do not resolve; its callers should check the hosts in their requests, and the operator DNS.",
         ),
         _ => (
             Code::NameUnresolved,
@@ -259,7 +259,8 @@ fn of_lookup(error: &upstream::Error) -> (Code, &'static str) {
     }
 }
 
-const WITHDRAWN: &str = "The request may not be sent any more; send it again.";
+const WITHDRAWN: &str =
+    "The request was not sent, because what is allowed has changed meanwhile; send it again.";
 
 const TARGET_NOT_CARRIED: &str = "The origin speaks HTTP/2 alone, where the URL must be encoded: \
      write %22 for \", %3C for <, %3E for > and %60 for `.";

@@ -1,5 +1,5 @@
-//! Tokens of OAuth connections on a request's path: waited for where they have ended, and got anew
-//! once where the origin refuses them.
+//! Tokens of OAuth connections on a request's path: waited for where they have expired, and
+//! refreshed once where the origin refuses them.
 
 mod buffer;
 mod replay;
@@ -42,11 +42,11 @@ pub(super) struct AwaitingTokens {
     pub(super) wanted: WantedTokens,
 }
 
-/// Whether a connection has what a request takes with it, or must be given other tokens first. A
-/// pure function.
+/// Returns whether a connection has the credential that a request takes with it; if not, it must be
+/// given other tokens first. A pure function.
 ///
 /// # Errors
-/// `ReauthorizationNeeded` when its access token has ended and only a new flow helps.
+/// `ReauthorizationNeeded` when its access token has expired and only a new flow helps.
 pub(super) fn has_tokens(
     connection: &Connection,
     renewal: &Renewal,
@@ -195,17 +195,17 @@ fn watch_first_use(connection: &Arc<Connection>, refreshes: &RefreshHandle) {
     }
 }
 
-/// How long there is to wait for others while the access token can still be used.
+/// The time that a request can wait for other tokens while the access token can still be used.
 fn time_left(connection: &Connection, now: Timestamp) -> Option<Duration> {
     let end = connection.token_status()?.expires_at?;
     let left = Duration::try_from(end.duration_since(now)).ok()?;
-    left.checked_sub(ARRIVAL).filter(|left| !left.is_zero())
+    left.checked_sub(MIN_TOKEN_LIFETIME).filter(|left| !left.is_zero())
 }
 
-/// How long before its end an access token is sent at the latest, so that it arrives.
-const ARRIVAL: Duration = Duration::from_millis(300);
+/// The least time before its end at which an access token is sent, so that it arrives.
+const MIN_TOKEN_LIFETIME: Duration = Duration::from_millis(300);
 
-/// Why a request is not sent: there are no tokens that it could be sent with.
+/// The refusal of a request for which there are no tokens that it could be sent with.
 fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
     match failure {
         TokenFailure::Lapsed(_) | TokenFailure::NoRefreshToken => {
@@ -215,18 +215,18 @@ fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
         TokenFailure::Seal => super::inject::seal_broken(None),
         TokenFailure::Store => Refusal::new(
             Code::StoreUnavailable,
-            "The store can't be used, and the connection's access token has ended; try again.",
+            "The store can't be used, and the connection's access token has expired; try again.",
         )
         .retry_after(1),
         TokenFailure::StoreFaulty => Refusal::new(
             Code::Internal,
-            "The store is not as it must be, and the connection's access token has ended; the \
+            "The store's content is not valid, and the connection's access token has expired; the \
              operator finds the reason in the log.",
         ),
         _ => Refusal::new(
             Code::TokenEndpointFailed,
             format!(
-                "The access token of the connection {} has ended, and its provider gave no other; \
+                "The access token of the connection {} has expired, and its provider gave no other; \
                  try again.",
                 connection.name()
             ),
@@ -239,7 +239,7 @@ pub(super) fn reauthorization_needed(connection: &Connection) -> Refusal {
     Refusal::new(
         Code::ReauthorizationNeeded,
         format!(
-            "The connection {} has to be authorised again: the operator starts a flow for it.",
+            "The connection {} has to be authorized again: the operator starts a flow for it.",
             connection.name()
         ),
     )

@@ -1,5 +1,5 @@
-//! What a request asks for: its form, where it wants to go, and which connection it names
-//! (contract §3). Never: who is asking.
+//! A request as it is written: its form, its destination, and the connection that it names
+//! (contract §3). Never who sends it.
 
 use std::borrow::Cow;
 
@@ -37,26 +37,26 @@ pub struct ProxyRequest {
     pub method: Method,
     /// The form.
     pub form: RequestForm,
-    /// Where it wants to go.
+    /// The place that it wants to reach.
     pub destination: Destination,
-    /// Whether a field names the host, rather than the request's own `Host`.
+    /// Tells whether a field names the host, rather than the request's own `Host`.
     pub names_host: bool,
-    /// Which connection it names.
+    /// The connection that it names.
     pub tags: Tags,
     /// The length of the body, if it is known beforehand.
     pub body_length: Option<u64>,
 }
 
-/// Where a request wants to go.
+/// The place that a request wants to reach.
 #[derive(Clone, Debug)]
 pub enum Destination {
-    /// To the one host that the connection's allowed domain names.
+    /// The one host that the connection's allowed domain names.
     ConnectionsOwn,
-    /// Where it says.
+    /// The one that the request states.
     Stated(Target),
 }
 
-/// What a request says about its connection, in up to three places.
+/// The integration and connection that a request names, in up to three places.
 #[derive(Clone, Debug, Default)]
 pub struct Tags {
     /// Integrations: of the path, of the field, of the proxy URL's user.
@@ -66,7 +66,7 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Whether the request names its connection.
+    /// Returns whether the request names its connection.
     #[must_use]
     pub fn is_named(&self) -> bool {
         self.connections.iter().any(Option::is_some)
@@ -86,7 +86,7 @@ impl RequestForm {
         }
     }
 
-    /// Whether the caller speaks to the proxy as to an origin (contract §3, "Caller").
+    /// Returns whether the caller speaks to the proxy as to an origin (contract §3, "Caller").
     #[must_use]
     pub fn is_origin_form(self) -> bool {
         matches!(self, Self::BaseUrl | Self::Gateway)
@@ -223,7 +223,7 @@ pub(super) fn recognise(head: &Parts, settings: &Settings) -> Result<RequestForm
     ))
 }
 
-/// Where a tunnel is to lead: a host and a port, and nothing comes before the tunnel itself
+/// The target of a tunnel: a host and a port, and nothing comes before the tunnel itself
 /// (RFC 9110 §9.3.6).
 fn tunnelled(head: &Parts) -> Result<Target, Refusal> {
     let target = stated(Scheme::Https, authority(&head.uri)?)?;
@@ -235,7 +235,7 @@ fn tunnelled(head: &Parts) -> Result<Target, Refusal> {
     if has_body { Err(malformed("CONNECT takes no body.")) } else { Ok(target) }
 }
 
-/// Absolute-form: the URL says where, and `Host` is not asked (RFC 9112 §3.2.2).
+/// Absolute-form: the URL says where, and `Host` is ignored (RFC 9112 §3.2.2).
 fn absolute(head: &Parts) -> Result<Target, Refusal> {
     let scheme = scheme(&head.uri)?;
     let authority = authority(&head.uri)?;
@@ -258,7 +258,7 @@ fn refuse_foreign_host(
     form: RequestForm,
     settings: &Settings,
 ) -> Result<(), Refusal> {
-    // Where nobody needs a token, nothing else tells a program from such a page.
+    // Without tokens, nothing else tells a program from such a page.
     let host_is_ours = form == RequestForm::BaseUrl
         || head.headers.contains_key(&X_ZIS_HOST)
         || settings.anonymous.is_some();

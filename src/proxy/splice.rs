@@ -181,7 +181,7 @@ struct HalfSplice<'a, R, W> {
     moved: &'a AtomicU64,
     /// Told when the writing end takes no more.
     broken: &'a Notify,
-    /// What is said to the writing end of a WebSocket when the server goes down.
+    /// Told to the writing end of a WebSocket when the server goes down.
     close_notice: Option<CloseNotice<'a>>,
 }
 

@@ -27,7 +27,7 @@ use crate::model::token::TokenDigest;
 use crate::state::Holder;
 use crate::upstream::{self, Reply};
 
-/// What a request wants to become.
+/// The protocol that a request wants to switch to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum UpgradeKind {
     /// Nothing else; an offer of h2c, which some clients always make, is passed over.
@@ -41,12 +41,12 @@ impl UpgradeKind {
     pub(super) fn read(head: &Parts) -> Result<Self, Refusal> {
         let mut upgrade = Self::Nothing;
         for value in head.headers.get_all(header::UPGRADE) {
-            let text = value.to_str().map_err(|_text| malformed(NOT_UNDERSTOOD))?;
+            let text = value.to_str().map_err(|_text| malformed(NOT_SUPPORTED))?;
             for protocol in text.split(',').map(str::trim) {
                 if protocol.eq_ignore_ascii_case("websocket") {
                     upgrade = Self::WebSocket;
                 } else if !protocol.is_empty() && !protocol.eq_ignore_ascii_case("h2c") {
-                    return Err(malformed(NOT_UNDERSTOOD));
+                    return Err(malformed(NOT_SUPPORTED));
                 }
             }
         }
@@ -83,8 +83,8 @@ pub(super) fn is_agreed(
     if to_websocket && is_right { Ok(true) } else { Err(upstream::Error::UpgradeFailed) }
 }
 
-/// What an origin that has understood the handshake answers to this `Sec-WebSocket-Key` (RFC 6455
-/// §4.2.2).
+/// The answer of an origin that has understood the handshake with this `Sec-WebSocket-Key`
+/// (RFC 6455 §4.2.2).
 fn accept(key: &HeaderValue) -> String {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     context.update(key.as_bytes().trim_ascii());
@@ -101,17 +101,17 @@ pub(super) fn switching_protocols(headers: HeaderMap) -> Response<AnswerBody> {
     response
 }
 
-/// What it takes to become a WebSocket, should the origin agree.
+/// A WebSocket that was asked for and that the origin may agree to.
 pub(super) struct PendingUpgrade {
     /// The caller's end, once its conn has been switched.
     pub(super) caller: OnUpgrade,
-    /// What must go on to hold.
+    /// The rights under which it stays open.
     pub(super) authorization: SpliceAuthorization,
-    /// What the origin must answer to the key that the caller has chosen.
+    /// The origin's right answer to the key that the caller has chosen.
     accept: String,
 }
 
-/// On whose behalf a WebSocket is open.
+/// The caller and the connection for which a WebSocket is open.
 pub(super) struct SpliceAuthorization {
     holder: Arc<Holder>,
     digest: Option<TokenDigest>,
@@ -138,13 +138,13 @@ impl PendingUpgrade {
 }
 
 impl SpliceAuthorization {
-    /// How long the caller's token still lives at `now`, if it ends at all.
+    /// The time for which the caller's token still lives at `now`, if it ends at all.
     pub(super) fn ends_in(&self, now: Timestamp) -> Option<Duration> {
         let end = self.holder.caller.expires_at?;
         Some(Duration::try_from(end.duration_since(now)).unwrap_or_default())
     }
 
-    /// Whether the same caller may still use the same connection.
+    /// Returns whether the same caller may still use the same connection.
     pub(super) fn holds(&self, in_force: &InForce) -> bool {
         let connection = self.permit.connection();
         let (integration, name) = (connection.integration(), connection.name().as_str());
@@ -210,7 +210,7 @@ fn check_handshake(head: &Parts) -> Result<(), Refusal> {
     if good { Ok(()) } else { Err(malformed("The WebSocket handshake is not well-formed.")) }
 }
 
-const NOT_UNDERSTOOD: &str = "The only upgrade that is understood is websocket.";
+const NOT_SUPPORTED: &str = "The only upgrade that the proxy supports is websocket.";
 
 #[cfg(test)]
 mod tests {

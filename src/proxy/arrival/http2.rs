@@ -8,8 +8,8 @@ use crate::model::origin::Authority;
 use crate::proxy::refusal::{Code, Refusal, malformed};
 use crate::proxy::request::one_field;
 
-/// What the gate refuses over HTTP/1.1, and the HTTP library reads over HTTP/2 (RFC 9113 §8.2.1,
-/// §8.3.1): whoever the request goes on to may read it in another way.
+/// Refuses what the gate refuses over HTTP/1.1 and the HTTP library reads over HTTP/2 (RFC 9113
+/// §8.2.1, §8.3.1): the origin may read it in another way.
 pub(super) fn check(head: &Parts) -> Result<(), Refusal> {
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -14,7 +14,7 @@ use crate::model::target::decode_unparsable;
 use crate::proxy::Settings;
 use crate::proxy::refusal::own_status;
 
-/// What it takes to rewrite the answer to a request in base-URL form.
+/// The rewriting of the answer to a request in base-URL form.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) struct ResponseRewrite {
     /// `/~/NAME`, as the caller wrote it.
@@ -26,11 +26,11 @@ pub(in crate::proxy) struct ResponseRewrite {
     token_travels: bool,
 }
 
-/// Where a reference of an answer may lead the caller.
+/// A reference of an answer, as the caller is told it.
 enum Rewritten {
-    /// Here.
+    /// It leads here.
     To(String),
-    /// Nowhere: why not.
+    /// It may not be told, for this reason.
     Nowhere(&'static str),
 }
 
@@ -144,7 +144,7 @@ fn rewrite_field(headers: &mut HeaderMap, name: &HeaderName, rewrite: impl Fn(&[
     }
 }
 
-/// What stands after `url=` and within quotes, or all of it.
+/// The text after `url=` and within quotes, or all of it.
 fn refresh_reference(text: &[u8]) -> &[u8] {
     let after_url = text
         .get(..3)

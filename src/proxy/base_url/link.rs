@@ -3,9 +3,9 @@
 /// A link of the list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Link<'a> {
-    /// What stands between `<` and `>`.
+    /// The text between `<` and `>`.
     pub(super) target: &'a [u8],
-    /// What follows up to the next link, with its first semicolon.
+    /// The text up to the next link, with its first semicolon.
     pub(super) parameters: &'a [u8],
 }
 
@@ -24,7 +24,7 @@ pub(super) fn split(line: &[u8]) -> impl Iterator<Item = Link<'_>> {
     })
 }
 
-/// Where the comma after a link stands, or the line ends; commas within strings do not count.
+/// The position of the comma after a link, or of the line's end; commas within strings do not count.
 fn end_of_parameters(text: &[u8]) -> usize {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in text.iter().enumerate() {

@@ -21,7 +21,7 @@ pub(super) struct Base {
     pub(super) query: Option<Box<str>>,
 }
 
-/// Where a reference leads.
+/// The place to which a reference leads.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum ReferenceTarget {
     /// Below the origin's root: an absolute path without dot segments, with query and fragment.
@@ -182,7 +182,7 @@ fn read_authority(text: &str) -> Option<(Host, Option<u16>)> {
     Some((one_spelling(Host::parse(host).ok()?), port))
 }
 
-/// What stands before a mark, and the rest with the mark.
+/// The text before a mark, and the rest with the mark.
 fn split_at_mark(text: &str, mark: char) -> (&str, Option<&str>) {
     match text.find(mark).and_then(|at| text.split_at_checked(at)) {
         Some((before, rest)) => (before, Some(rest)),
@@ -211,7 +211,7 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// 1 or 2 for a segment that is nothing but so many dots, as they are or escaped.
+/// 1 or 2 for a segment of that many dots and nothing else, as they are or escaped.
 fn count_dots(segment: &str) -> Option<usize> {
     let (mut rest, mut dots) = (segment, 0);
     while !rest.is_empty() && dots <= 2 {

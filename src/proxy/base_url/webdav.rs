@@ -98,7 +98,7 @@ fn read(url: &str, path: &str, own: &OwnHosts) -> Result<UrlPart, Refusal> {
     ))
 }
 
-/// The parts of an `If` field, and whether each is the URL of a resource tag: what stands in angle
+/// The parts of an `If` field, each with whether it is the URL of a resource tag: the text in angle
 /// brackets outside of lists and entity tags.
 fn split_conditions(text: &str) -> Vec<(bool, &str)> {
     let (mut parts, mut start) = (Vec::new(), 0);

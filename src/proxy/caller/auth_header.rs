@@ -1,4 +1,4 @@
-//! Tokens in fields: where one stands, and what stands in its place.
+//! Tokens in fields, and other text where a token is looked for.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -95,7 +95,7 @@ pub(super) fn is_key_slot(name: &HeaderName) -> bool {
     *name == header::AUTHORIZATION || name.as_str().ends_with("api-key")
 }
 
-/// Tells whether a token stands in a field, as it is, escaped as in a URL, or within Basic's pair.
+/// Returns whether a token is in a field, as it is, escaped as in a URL, or within Basic's pair.
 pub(in crate::proxy) fn carries_token(value: &HeaderValue) -> bool {
     if value.len() < SHORTEST_WITH_TOKEN {
         return false;

@@ -67,7 +67,7 @@ pub enum Rule {
     BodySize,
     /// The caller has not sent too many requests.
     Rate,
-    /// The credential can be had.
+    /// There is a credential to inject.
     Credential,
     /// The origin's addresses may be dialled.
     Address,

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use crate::rate_limit::MemoryShare;
 use crate::upstream::BodyError;
 
-/// What has come of a body so far, up to a limit. Shared by the body and by whoever may send it once
-/// more.
+/// The part of a body that has come so far, up to a limit. The body that is sent shares it with the
+/// replay that may send it once more.
 #[derive(Debug)]
 pub(in crate::proxy) struct ReplayBuffer(Mutex<State>);
 
@@ -35,7 +35,7 @@ enum State {
     Coming(BodyCopy),
     /// All of it is here.
     Whole(ReplayBody),
-    /// It is too long, or nobody needs it any more.
+    /// It is too long, or not needed any more.
     Gone,
 }
 
@@ -62,7 +62,7 @@ impl ReplayBuffer {
         Self(Mutex::new(State::Whole(ReplayBody { content, _share: None })))
     }
 
-    /// Another piece has come.
+    /// Notes that another piece has come.
     pub(in crate::proxy) fn add(&self, piece: &[u8]) {
         let mut state = self.0.lock();
         if let State::Coming(copy) = &mut *state
@@ -72,7 +72,7 @@ impl ReplayBuffer {
         }
     }
 
-    /// It has ended well.
+    /// Notes that it has ended well.
     pub(in crate::proxy) fn end(&self) {
         let mut state = self.0.lock();
         *state = match std::mem::replace(&mut *state, State::Gone) {
@@ -105,8 +105,7 @@ impl BodyCopy {
             return false;
         }
         if needed > self.so_far.capacity() {
-            // Ahead of what is needed, where there is memory for that; it is what is allocated that
-            // counts.
+            // Ahead of what is needed, where there is memory for that: the capacity is what counts.
             let ahead = needed.max(self.so_far.capacity().saturating_mul(2)).min(self.most);
             if !self.share.grow_to(ahead, self.limit) && !self.share.grow_to(needed, self.limit) {
                 return false;

@@ -1,4 +1,4 @@
-//! What it takes to send a request once more.
+//! A request that may be sent once more, with other tokens.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) used: Arc<Connection>,
 }
 
-/// A request that leaves once more, by what is in force now.
+/// A request that leaves once more, under the set that is in force now.
 #[derive(Debug)]
 pub(super) struct SecondAttempt {
     pub(super) departure: Departure,
@@ -47,8 +47,8 @@ impl Replay {
         Box::new(Self { head, kept: ReplayGuard(buffer), used })
     }
 
-    /// The request under what is in force now, with other tokens; `None` when it may not be sent
-    /// any more, or there are no others.
+    /// Decides under the set that is in force now; `None` when the request may not be sent any more,
+    /// or the connection has no other tokens.
     pub(super) fn decide(
         self,
         arrival: &Arrival,

@@ -7,7 +7,7 @@ pub(super) struct Frames {
     /// The head of the frame that is under way, as far as it has come.
     head: [u8; MAX_FRAME_HEAD_LEN],
     head_len: usize,
-    /// What is left of its content.
+    /// The bytes of its content that have not come.
     content_left: u64,
     has_closed: bool,
 }

@@ -38,7 +38,7 @@ impl Proxy {
             Ok(reached) => reached,
             Err(error) => return relay::refuse(Refusal::from(error), entry, in_flight),
         };
-        // The conn has been waited for: what was allowed then may not be by now.
+        // The conn has been waited for: what was allowed then may not be now.
         let (in_force, now) = (self.in_force.load_full(), self.ledger.clock.now());
         let TunnelSetup { token, request, mode, .. } = &setup;
         let holder = decide_tunnel_again(&in_force, token, request, now, mode);
@@ -75,7 +75,7 @@ impl Proxy {
     }
 }
 
-/// Whether the same tunnel would be opened again.
+/// Returns whether the same tunnel would be opened again.
 fn again(in_force: &InForce, caller: &Caller, request: &ProxyRequest, mode: &TunnelMode) -> bool {
     decide(in_force, caller, request).is_ok_and(|again| again.mode == *mode)
 }

@@ -1,4 +1,4 @@
-//! Inside a tunnel: the same house, with one more rule.
+//! Inside a tunnel: the same handler, with one more rule.
 
 use std::convert::Infallible;
 use std::sync::Arc;

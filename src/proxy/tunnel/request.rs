@@ -1,4 +1,4 @@
-//! What a request inside a tunnel asks for. It can't ask for another origin.
+//! A request inside a tunnel, which can ask for no other origin.
 
 use http::request::Parts;
 use http::{Method, header};
