@@ -26,12 +26,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use self::audit::{AuditPage, AuditPosition, AuditReader};
-pub use self::authorities::ScheduledSuccessor;
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
 pub use self::data_plane::{BodyPreview, DataPlane, ProbeRequest, ProbeResponse, ProbeTimes};
-pub use self::explain::{Explainer, Explanation, Question, Step};
+pub use self::explain::{Explainer, Question};
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
-pub use self::keys::KeyUse;
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
     AccountAnswer, AuthorizationRedirect, ClientView, ConnectionRef, ExchangedFlow, FlowCookie,

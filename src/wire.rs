@@ -20,6 +20,9 @@ mod secret;
 mod server;
 mod token;
 
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+
 pub use self::audit::{AuditEntries, AuditEntry};
 pub use self::ca::{CaRotationRequest, NextCa, NextCaAnswer};
 pub use self::client::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange};
@@ -35,6 +38,12 @@ pub use self::read::{Document, MAX_MEMBERS, MalformedBody, Request, Shape, print
 pub use self::secret::{REDACTED, Redacted};
 pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
 pub use self::token::{CreatedTokenAnswer, CreatedTokenView, NewToken, TokenPage, TokenView};
+
+/// Writes a time as RFC 3339 has it, in UTC, always with a fraction.
+#[must_use]
+pub fn time(time: Timestamp) -> String {
+    DateTimePrinter::new().precision(Some(6)).timestamp_to_string(&time)
+}
 
 /// Tells whether a member that is there only when it is true is left out.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -23,12 +23,12 @@ use crate::wire::{AuditEntries, PageMeta};
     responses((status = 200, description = "A page of entries", body = AuditEntries))
 )]
 pub(super) async fn list(
-    seat: AuthenticatedOperator,
+    operator: AuthenticatedOperator,
     asked: StrictPageQuery,
 ) -> Result<Json<AuditEntries>, Error> {
-    let auditing = seat.management.audit_reader(&seat.operator).map_err(refused)?;
+    let reader = operator.management.audit_reader(&operator.operator).map_err(refused)?;
     let StrictPageQuery(window) = asked;
-    let AuditPage { listing, looked_until, .. } = auditing.list(&window).await.map_err(refused)?;
+    let AuditPage { listing, looked_until, .. } = reader.list(&window).await.map_err(refused)?;
     let positions = listing.items.iter().map(|(position, _)| *position);
     // In the order of the list: where the search was broken off is its far end.
     let mut positions: Vec<_> = positions.chain(looked_until).collect();

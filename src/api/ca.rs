@@ -6,10 +6,9 @@ use axum::response::{IntoResponse as _, Response};
 use http::header;
 
 use super::auth::AuthenticatedOperator;
-use super::connections::time;
 use super::error::Error;
 use super::{ApiState, body};
-use crate::wire::{CaRotationRequest, NextCa, NextCaAnswer};
+use crate::wire::{CaRotationRequest, NextCaAnswer};
 
 /// The interception CA's certificate
 ///
@@ -52,7 +51,6 @@ pub(super) async fn rotate(
 ) -> Result<Json<NextCaAnswer>, Error> {
     let request = body::read(request).await?;
     let made = operator.management.rotate_ca(&operator.operator, request).await;
-    let made = made.map_err(|refused| Error::refused(refused, "CA"))?;
-    let ca = NextCa { certificate: made.certificate, signs_from: time(made.signs_from) };
+    let ca = made.map_err(|refused| Error::refused(refused, "CA"))?;
     Ok(Json(NextCaAnswer { ca }))
 }

@@ -4,14 +4,11 @@ pub(super) mod all;
 mod describe;
 pub(super) mod static_types;
 
-use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
-
 use super::error::Error;
 use crate::management::{ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
-use crate::wire::{Redacted, StaticConnection};
+use crate::wire::{Redacted, StaticConnection, time};
 
 impl From<ConnectionView> for StaticConnection {
     fn from(view: ConnectionView) -> Self {
@@ -40,9 +37,4 @@ impl From<ConnectionView> for StaticConnection {
 
 fn refused(refused: Refused) -> Error {
     Error::refused(refused, "Connection")
-}
-
-/// Writes a time as RFC 3339 has it, in UTC, always with a fraction.
-pub(super) fn time(time: Timestamp) -> String {
-    DateTimePrinter::new().precision(Some(6)).timestamp_to_string(&time)
 }

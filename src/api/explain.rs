@@ -6,8 +6,8 @@ use axum::extract::Request;
 use super::auth::AuthenticatedOperator;
 use super::body;
 use super::error::Error;
-use crate::management::{Explanation, Refused, Step};
-use crate::wire::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
+use crate::management::Refused;
+use crate::wire::{ExplainAnswer, ExplainRequest};
 
 /// Explain a request
 ///
@@ -22,34 +22,12 @@ use crate::wire::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
     responses((status = 200, description = "What would be done", body = ExplainAnswer))
 )]
 pub(super) async fn explain(
-    seat: AuthenticatedOperator,
+    operator: AuthenticatedOperator,
     request: Request,
 ) -> Result<Json<ExplainAnswer>, Error> {
-    let asking = seat.management.explainer(&seat.operator).map_err(refused)?;
+    let explainer = operator.management.explainer(&operator.operator).map_err(refused)?;
     let request = body::read::<ExplainRequest>(request).await?;
-    let explanation = asking.explain(request).map_err(refused)?;
-    Ok(Json(explanation.into()))
-}
-
-impl From<Explanation> for ExplainAnswer {
-    fn from(explanation: Explanation) -> Self {
-        let Explanation { refusal, rule, connection, origin, field, steps } = explanation;
-        let step = |Step { name, outcome, detail }| ExplainStep {
-            name: name.to_owned(),
-            outcome: outcome.to_owned(),
-            detail,
-        };
-        Self {
-            decision: if refusal.is_some() { Verdict::Refuse } else { Verdict::Allow },
-            code: refusal.map(|(code, _)| code.to_owned()),
-            status: refusal.map(|(_, status)| status),
-            rule: rule.map(str::to_owned),
-            connection,
-            origin,
-            field,
-            steps: steps.into_iter().map(step).collect(),
-        }
-    }
+    explainer.explain(request).map(Json).map_err(refused)
 }
 
 fn refused(refused: Refused) -> Error {

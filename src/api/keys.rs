@@ -5,8 +5,8 @@ use axum::Json;
 use super::auth::AuthenticatedOperator;
 use super::error::Error;
 use super::page::NoQuery;
-use crate::management::{KeyUse, Refused};
-use crate::wire::{KeyList, KeyRotation, KeyView};
+use crate::management::Refused;
+use crate::wire::{KeyList, KeyRotation};
 
 /// List master keys
 #[utoipa::path(
@@ -17,11 +17,11 @@ use crate::wire::{KeyList, KeyRotation, KeyView};
     responses((status = 200, description = "The keys", body = KeyList))
 )]
 pub(super) async fn list(
-    seat: AuthenticatedOperator,
+    operator: AuthenticatedOperator,
     _none: NoQuery,
 ) -> Result<Json<KeyList>, Error> {
-    let keys = seat.management.keys(&seat.operator).await.map_err(refused)?;
-    Ok(Json(KeyList { keys: keys.into_iter().map(KeyView::from).collect() }))
+    let keys = operator.management.keys(&operator.operator).await.map_err(refused)?;
+    Ok(Json(KeyList { keys }))
 }
 
 /// Wrap all records under the newest master key
@@ -41,12 +41,6 @@ pub(super) async fn list(
 pub(super) async fn rotate(operator: AuthenticatedOperator) -> Result<Json<KeyRotation>, Error> {
     let AuthenticatedOperator { management, operator } = operator;
     management.rotate(&operator).await.map(Json).map_err(refused)
-}
-
-impl From<KeyUse> for KeyView {
-    fn from(KeyUse { id, active, present, in_file, records }: KeyUse) -> Self {
-        Self { id, active, present, in_file: in_file.filter(|is| *is != present), records }
-    }
 }
 
 fn refused(refused: Refused) -> Error {

@@ -25,14 +25,14 @@ use crate::wire::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
     responses((status = 200, description = "The server", body = ServerAnswer))
 )]
 pub(super) async fn server(
-    seat: AuthenticatedOperator,
+    operator: AuthenticatedOperator,
     _none: NoQuery,
     State(state): State<ApiState>,
 ) -> Json<ServerAnswer> {
     let server = ServerInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         proxy: state.proxies.to_vec(),
-        public_url: seat.management.public_url(),
+        public_url: operator.management.public_url(),
     };
     Json(ServerAnswer { server })
 }

@@ -7,12 +7,13 @@ use http::{StatusCode, header};
 
 use super::auth::AuthenticatedOperator;
 use super::body::{self, PathParam};
-use super::connections::time;
 use super::error::Error;
 use super::page::{Parameters, StrictPageQuery};
 use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
-use crate::wire::{CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, TokenPage, TokenView};
+use crate::wire::{
+    CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, TokenPage, TokenView, time,
+};
 
 /// Create an access token
 ///
@@ -31,13 +32,12 @@ use crate::wire::{CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, Toke
     ))
 )]
 pub(super) async fn create(
-    seat: AuthenticatedOperator,
+    operator: AuthenticatedOperator,
     request: Request,
 ) -> Result<Response, Error> {
-    let administering = seat.management.token_admin(&seat.operator).map_err(refused)?;
+    let admin = operator.management.token_admin(&operator.operator).map_err(refused)?;
     let request = body::read::<NewToken>(request).await?;
-    let CreatedToken { record, secret, warnings } =
-        administering.create(request).await.map_err(refused)?;
+    let CreatedToken { record, secret, warnings } = admin.create(request).await.map_err(refused)?;
     let location = format!("/api/keyferry/v1/tokens/{}", record.id);
     // This once: the one who has asked for the token must get it.
     let token = CreatedTokenView { token: record.into(), secret };
@@ -58,14 +58,14 @@ pub(super) async fn create(
     responses((status = 200, description = "A page of tokens", body = TokenPage))
 )]
 pub(super) async fn list(
-    seat: AuthenticatedOperator,
+    operator: AuthenticatedOperator,
     asked: StrictPageQuery,
 ) -> Result<Json<TokenPage>, Error> {
-    let administering = seat.management.token_admin(&seat.operator).map_err(refused)?;
+    let admin = operator.management.token_admin(&operator.operator).map_err(refused)?;
     let StrictPageQuery(window) = asked;
-    let listing = administering.list(&window).await.map_err(refused)?;
+    let listing = admin.list(&window).await.map_err(refused)?;
     let view = |record: TokenRecord| {
-        let defect = administering.defect(&record).map(|defect| defect.to_string());
+        let defect = admin.defect(&record).map(|defect| defect.to_string());
         TokenView { defect, ..record.into() }
     };
     let tokens: Vec<TokenView> = listing.items.into_iter().map(view).collect();
@@ -85,11 +85,11 @@ pub(super) async fn list(
     responses((status = 204, description = "It has been revoked"))
 )]
 pub(super) async fn revoke(
-    seat: AuthenticatedOperator,
+    operator: AuthenticatedOperator,
     PathParam(id): PathParam<String>,
 ) -> Result<StatusCode, Error> {
-    let administering = seat.management.token_admin(&seat.operator).map_err(refused)?;
-    administering.revoke(&id).await.map_err(refused)?;
+    let admin = operator.management.token_admin(&operator.operator).map_err(refused)?;
+    admin.revoke(&id).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -127,7 +127,7 @@ fn by_configuration(
     };
     let in_force = assembly.assemble(&config, 0, None).map_err(|error| CliError::of(&error))?;
     let now = Clock::system().now();
-    Ok(explain_to_operator(&in_force, &operator(), &question, now).into())
+    Ok(explain_to_operator(&in_force, &operator(), &question, now))
 }
 
 /// Reads the arguments. The integration may be left out where only one is declared.

@@ -9,8 +9,9 @@ use maud::{Markup, html};
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
 use super::status_view;
-use crate::management::{KeyUse, Scope};
+use crate::management::Scope;
 use crate::store::PageRange;
+use crate::wire::KeyView;
 
 /// The page.
 pub(super) async fn page(context: PageContext) -> PageResult {
@@ -55,8 +56,8 @@ pub(super) async fn page(context: PageContext) -> PageResult {
 async fn instances(context: &PageContext) -> BTreeSet<String> {
     let mut seen = BTreeSet::from([context.state.services.facts.instance.clone()]);
     let window = PageRange { after: None, before: None, limit: LAST };
-    if let Ok(auditing) = context.management().audit_reader(&context.operator)
-        && let Ok(pages) = auditing.list(&window).await
+    if let Ok(reader) = context.management().audit_reader(&context.operator)
+        && let Ok(pages) = reader.list(&window).await
     {
         seen.extend(pages.listing.items.into_iter().map(|(_, entry)| entry.instance));
     }
@@ -84,7 +85,7 @@ fn readiness(context: &PageContext) -> Markup {
     }
 }
 
-fn table(keys: &[KeyUse]) -> Markup {
+fn table(keys: &[KeyView]) -> Markup {
     html! {
         section aria-labelledby="keys" {
             h2 #keys { "Master keys" }

@@ -10,10 +10,10 @@ use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
-use crate::management::{Explanation, ProbeRequest, ProbeResponse, StatusFilter};
+use crate::management::{ProbeRequest, ProbeResponse, StatusFilter};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::PageRange;
-use crate::wire::ExplainRequest;
+use crate::wire::{ExplainAnswer, ExplainRequest, Verdict};
 
 /// The form.
 pub(super) async fn fields(context: PageContext) -> PageResult {
@@ -28,12 +28,12 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
 /// Explains the request, and sends it where that is wanted and allowed.
 pub(super) async fn attempt(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
-    let asking = context
+    let explainer = context
         .management()
         .explainer(&context.operator)
         .map_err(|refused| context.refuse(refused))?;
     // 1. The request is decided.
-    let explanation = match asking.explain(question(&context, &values)) {
+    let explanation = match explainer.explain(question(&context, &values)) {
         Ok(explanation) => explanation,
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
@@ -45,13 +45,13 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> PageResul
     if is_sent && !context.operator.may_send() {
         return Err(context.tell(&errors::MAY_NOT_SEND));
     }
-    let sent = if is_sent && explanation.refusal.is_none() {
+    let sent = if is_sent && explanation.decision == Verdict::Allow {
         Some(send(&context, &values).await)
     } else {
         None
     };
     // 3. Both are shown.
-    let refused = explanation.refusal.filter(|_| is_sent);
+    let refused = refusal(&explanation).filter(|_| is_sent);
     let outcome = html! {
         @if let Some((code, status)) = refused { (not_sent(&explanation, code, status)) }
         @if let Some(sent) = &sent { (delivered(sent)) }
@@ -163,7 +163,7 @@ fn known(context: &PageContext) -> (Vec<ConnectionName>, bool) {
 }
 
 /// Says why a request was not sent.
-fn not_sent(explanation: &Explanation, code: &str, status: u16) -> Markup {
+fn not_sent(explanation: &ExplainAnswer, code: &str, status: u16) -> Markup {
     let rule = explanation.steps.iter().find(|step| step.outcome == "refuse");
     html! {
         section aria-labelledby="refusal" {
@@ -217,7 +217,7 @@ fn answered(answer: &ProbeResponse) -> Markup {
     }
 }
 
-/// Where the time went: in words, and as a bar.
+/// Shows the times in words and as a bar.
 fn times(answer: &ProbeResponse) -> Markup {
     let times = answer.times;
     let (own, origin) = (times.own.unwrap_or_default(), times.origin.unwrap_or_default());
@@ -249,8 +249,8 @@ fn times(answer: &ProbeResponse) -> Markup {
     }
 }
 
-fn explained(explanation: &Explanation, is_sent: bool) -> Markup {
-    let verdict = match (explanation.refusal, is_sent) {
+fn explained(explanation: &ExplainAnswer, is_sent: bool) -> Markup {
+    let verdict = match (refusal(explanation), is_sent) {
         (None, true) => "The rules let it pass.".to_owned(),
         (None, false) => "It would be sent.".to_owned(),
         (Some((code, status)), true) => format!("The rules refuse it: {code} ({status})."),
@@ -265,12 +265,17 @@ fn explained(explanation: &Explanation, is_sent: bool) -> Markup {
                 thead { tr { th scope="col" { "Rule" } th scope="col" { "Outcome" } th scope="col" { "In words" } } }
                 tbody { @for step in &explanation.steps { tr {
                     th scope="row" { (step.name) }
-                    td { span class=(badge(step.outcome)) { (step.outcome) } }
+                    td { span class=(badge(&step.outcome)) { (step.outcome) } }
                     td { (step.detail) }
                 } } }
             }
         }
     }
+}
+
+/// The refusal's code and status, if the request would be refused.
+fn refusal(explanation: &ExplainAnswer) -> Option<(&str, u16)> {
+    explanation.code.as_deref().zip(explanation.status)
 }
 
 fn badge(outcome: &str) -> &'static str {

@@ -12,16 +12,7 @@ use super::operator::Operator;
 use crate::ca::{CaError, CertificateAuthority};
 use crate::model::record::CaRecord;
 use crate::state::{Persistence, seal_authority};
-use crate::wire::{CaRotationRequest, Document};
-
-/// A CA that was made just now.
-#[derive(Clone, Debug)]
-pub struct ScheduledSuccessor {
-    /// Its certificate, as PEM.
-    pub certificate: String,
-    /// From when it signs.
-    pub signs_from: Timestamp,
-}
+use crate::wire::{CaRotationRequest, Document, NextCa, time};
 
 impl Management {
     /// Makes a CA that will sign once the time in the request has passed, `overlap`, so that those
@@ -34,7 +25,7 @@ impl Management {
         &self,
         operator: &Operator,
         request: Document<CaRotationRequest>,
-    ) -> Result<ScheduledSuccessor, Refused> {
+    ) -> Result<NextCa, Refused> {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
         let overlap = read(request)?;
@@ -52,7 +43,7 @@ impl Management {
         let signs_from = record.signs_from;
         tracing::info!(operator, %signs_from, "another interception CA was made");
         self.settle(revision).await;
-        Ok(ScheduledSuccessor { certificate: record.certificate.into(), signs_from })
+        Ok(NextCa { certificate: record.certificate.into(), signs_from: time(signs_from) })
     }
 }
 

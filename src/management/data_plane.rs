@@ -8,15 +8,16 @@ use futures_util::future::BoxFuture;
 use http::Method;
 
 use super::Management;
-use super::explain::{Explanation, Question};
+use super::explain::Question;
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::TokenDigest;
+use crate::wire::ExplainAnswer;
 
 /// Decides and sends requests, as those of its callers.
 pub trait DataPlane: fmt::Debug + Send + Sync {
     /// Decides the request of a question as if `caller` had sent it, and sends nothing.
-    fn explain(&self, caller: &Caller, question: &Question) -> Explanation;
+    fn explain(&self, caller: &Caller, question: &Question) -> ExplainAnswer;
 
     /// Sends a request as if its caller had. The response shows no secret of the connection that was
     /// used; where there is none, a sentence says why.

@@ -7,7 +7,7 @@ use super::fault::{About, Refused, Scope};
 use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::wire::{Document, ExplainRequest};
+use crate::wire::{Document, ExplainAnswer, ExplainRequest};
 
 /// The request that is asked about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,34 +20,6 @@ pub struct Question {
     pub integration: Option<IntegrationName>,
     /// The connection that it names, if it names one.
     pub connection: Option<ConnectionName>,
-}
-
-/// The answer: the decision, and every rule's part in it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Explanation {
-    /// The refusal's code and status, if it would be refused.
-    pub refusal: Option<(&'static str, u16)>,
-    /// The rule that decides.
-    pub rule: Option<&'static str>,
-    /// The connection's name, once it is chosen.
-    pub connection: Option<String>,
-    /// The origin that the request would go to.
-    pub origin: Option<String>,
-    /// The field that would be injected.
-    pub field: Option<String>,
-    /// Every rule, in order.
-    pub steps: Vec<Step>,
-}
-
-/// One rule's part in it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Step {
-    /// The rule's name.
-    pub name: &'static str,
-    /// The rule's outcome.
-    pub outcome: &'static str,
-    /// In words.
-    pub detail: String,
 }
 
 /// The right to ask what the data plane would do.
@@ -76,7 +48,7 @@ impl Explainer<'_> {
     pub fn explain(
         &self,
         request: impl Into<Document<ExplainRequest>>,
-    ) -> Result<Explanation, Refused> {
+    ) -> Result<ExplainAnswer, Refused> {
         let (request, mut reader) = MemberReader::of(request.into());
         let method = reader.require(named!(request.method), About::Request, |text| {
             Method::from_bytes(text.as_bytes())

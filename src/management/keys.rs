@@ -10,29 +10,14 @@ use crate::error::chain;
 use crate::model::sealed::{Context, Sealed};
 use crate::store::{self, PageRange, RewrappedSecret, RewrittenMac, Store};
 use crate::vault::{RewrapError, Vault};
-use crate::wire::KeyRotation;
-
-/// A master key and what it is used for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct KeyUse {
-    /// Its id.
-    pub id: String,
-    /// Tells whether it seals what is new.
-    pub active: bool,
-    /// Tells whether the server has it.
-    pub present: bool,
-    /// Tells whether the key file has it now; `None` where the keys come from the environment.
-    pub in_file: Option<bool>,
-    /// The number of records that it wraps.
-    pub records: u64,
-}
+use crate::wire::{KeyRotation, KeyView};
 
 impl Management {
     /// The master keys.
     ///
     /// # Errors
     /// When the token lacks the scope `admin` or is of one integration, or the store fails.
-    pub async fn keys(&self, operator: &Operator) -> Result<Vec<KeyUse>, Refused> {
+    pub async fn keys(&self, operator: &Operator) -> Result<Vec<KeyView>, Refused> {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
         let Ok(persistence) = self.persistence() else { return Ok(Vec::new()) };
@@ -48,11 +33,12 @@ impl Management {
                 ids.push(id);
             }
         }
-        let keys = ids.into_iter().map(|id| KeyUse {
+        let is_in_file = |id| in_file.as_ref().map(|ids| ids.iter().any(|known| known == id));
+        let keys = ids.into_iter().map(|id| KeyView {
             id: id.to_owned(),
             active: id == keyring.first_id(),
             present: keyring.has(id),
-            in_file: in_file.as_ref().map(|ids| ids.iter().any(|known| known == id)),
+            in_file: is_in_file(id).filter(|is| *is != keyring.has(id)),
             records: used.iter().find(|(key, _)| **key == *id).map_or(0, |(_, records)| *records),
         });
         Ok(keys.collect())

@@ -12,10 +12,11 @@ use super::inject::seal_broken;
 use super::refusal::{Code, Refusal, Rule};
 use super::renewal::has_tokens;
 use super::request::{Destination, ProxyRequest, Tags};
-use crate::management::{self, Explanation, Question};
+use crate::management::Question;
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
 use crate::model::origin::Origin;
+use crate::wire::{ExplainAnswer, ExplainStep, Verdict};
 
 /// The answer to "what would happen".
 #[derive(Debug)]
@@ -121,24 +122,32 @@ pub fn explain_to_operator(
     caller: &Caller,
     question: &Question,
     now: Timestamp,
-) -> Explanation {
+) -> ExplainAnswer {
     let Question { method, url, integration, connection } = question.clone();
     let tags =
         Tags { integrations: [None, integration, None], connections: [None, connection, None] };
-    let told = explain(in_force, caller, ProxyRequest::for_url(method, &url, tags), now);
-    let refusal = told.refusal.as_ref();
-    let step = |step: RuleStep| management::Step {
-        name: step.rule.as_str(),
-        outcome: step.outcome.as_str(),
-        detail: step.detail,
-    };
-    Explanation {
-        refusal: refusal.map(|refusal| (refusal.code().as_str(), refusal.status().as_u16())),
-        rule: refusal.map(|refusal| refusal.code().rule().as_str()),
-        connection: told.connection.map(|connection| connection.name().to_string()),
-        origin: told.origin.map(|origin| origin.to_string()),
-        field: told.field.map(|field| field.to_string()),
-        steps: told.steps.into_iter().map(step).collect(),
+    explain(in_force, caller, ProxyRequest::for_url(method, &url, tags), now).into()
+}
+
+impl From<DecisionTrace> for ExplainAnswer {
+    fn from(trace: DecisionTrace) -> Self {
+        let DecisionTrace { refusal, connection, origin, field, steps } = trace;
+        let refusal = refusal.as_ref();
+        let step = |RuleStep { rule, outcome, detail }| ExplainStep {
+            name: rule.as_str().to_owned(),
+            outcome: outcome.as_str().to_owned(),
+            detail,
+        };
+        Self {
+            decision: if refusal.is_some() { Verdict::Refuse } else { Verdict::Allow },
+            code: refusal.map(|refusal| refusal.code().as_str().to_owned()),
+            status: refusal.map(|refusal| refusal.status().as_u16()),
+            rule: refusal.map(|refusal| refusal.code().rule().as_str().to_owned()),
+            connection: connection.map(|connection| connection.name().to_string()),
+            origin: origin.map(|origin| origin.to_string()),
+            field: field.map(|field| field.to_string()),
+            steps: steps.into_iter().map(step).collect(),
+        }
     }
 }
 

@@ -23,20 +23,19 @@ use super::shared::SharedParts;
 use super::tunnel::{TunnelContext, TunnelHandler, TunnelScope};
 use crate::clock::instant;
 use crate::listener::{EarlyRefusal, Handler, InFlight};
-use crate::management::{
-    DataPlane, Explanation, ProbeRequest, ProbeResponse, ProbeTimes, Question,
-};
+use crate::management::{DataPlane, ProbeRequest, ProbeResponse, ProbeTimes, Question};
 use crate::model::caller::{Caller, UnusableToken};
 use crate::model::connection::Connection;
 use crate::model::origin::Origin;
 use crate::tasks::Tasks;
+use crate::wire::ExplainAnswer;
 
 /// The data plane, as management and the console ask it.
 #[derive(Debug)]
 pub struct Probe(pub SharedParts);
 
 impl DataPlane for Probe {
-    fn explain(&self, caller: &Caller, question: &Question) -> Explanation {
+    fn explain(&self, caller: &Caller, question: &Question) -> ExplainAnswer {
         explain_to_operator(&self.0.live.load(), caller, question, self.0.ledger.clock.now())
     }
 

@@ -8,12 +8,13 @@ use http::{StatusCode, header};
 use super::Numbers;
 use crate::api::auth::AuthenticatedOperator;
 use crate::api::body::{self, PathParam};
-use crate::api::connections::time;
 use crate::api::error::Numbered;
 use crate::api::page::{PageQuery, Parameters};
 use crate::management::ClientView;
 use crate::model::oauth::endpoint::EndpointTemplate;
-use crate::wire::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange, PageMeta, Redacted};
+use crate::wire::{
+    ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange, PageMeta, Redacted, time,
+};
 
 impl From<ClientView> for OAuthClient {
     fn from(shown: ClientView) -> Self {
@@ -51,13 +52,12 @@ impl From<ClientView> for OAuthClient {
     responses((status = 200, description = "A page of clients", body = ClientPage))
 )]
 pub(in crate::api) async fn list(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(PageQuery(window)): Numbers<PageQuery>,
 ) -> Result<Json<ClientPage>, Numbered> {
-    let reading =
-        seat.management.read_access(&seat.operator, &integration).map_err(Numbered::refused)?;
-    let listing = reading.list_clients(&window).await.map_err(Numbered::refused)?;
+    let access = operator.read_access(&integration).map_err(Numbered::refused)?;
+    let listing = access.list_clients(&window).await.map_err(Numbered::refused)?;
     let clients: Vec<OAuthClient> = listing.items.into_iter().map(Into::into).collect();
     let meta = PageMeta::of(clients.iter().map(|client| client.name.as_str()), listing.has_more);
     Ok(Json(ClientPage { clients, meta }))
@@ -79,15 +79,14 @@ pub(in crate::api) async fn list(
     ))
 )]
 pub(in crate::api) async fn create(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     request: Request,
 ) -> Result<Response, Numbered> {
-    let writing =
-        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let access = operator.write_access(&integration).map_err(Numbered::refused)?;
     let request = body::read::<NewOAuthClient>(request).await?;
     let client: OAuthClient =
-        writing.create_client(request).await.map_err(Numbered::refused)?.into();
+        access.create_client(request).await.map_err(Numbered::refused)?.into();
     let location = format!("{}oauth/clients/{}/{}", super::PATHS, client.integration, client.uuid);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(client)).into_response())
 }
@@ -105,12 +104,11 @@ pub(in crate::api) async fn create(
     responses((status = 200, description = "The client", body = OAuthClient))
 )]
 pub(in crate::api) async fn show(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam((integration, uuid))): Numbers<PathParam<(String, String)>>,
 ) -> Result<Json<OAuthClient>, Numbered> {
-    let reading =
-        seat.management.read_access(&seat.operator, &integration).map_err(Numbered::refused)?;
-    let client = reading.show_client(&uuid).await.map_err(Numbered::refused)?;
+    let access = operator.read_access(&integration).map_err(Numbered::refused)?;
+    let client = access.show_client(&uuid).await.map_err(Numbered::refused)?;
     Ok(Json(client.into()))
 }
 
@@ -130,14 +128,13 @@ pub(in crate::api) async fn show(
     responses((status = 200, description = "The client", body = OAuthClient))
 )]
 pub(in crate::api) async fn update(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam((integration, uuid))): Numbers<PathParam<(String, String)>>,
     request: Request,
 ) -> Result<Json<OAuthClient>, Numbered> {
-    let writing =
-        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let access = operator.write_access(&integration).map_err(Numbered::refused)?;
     let request = body::read::<OAuthClientChange>(request).await?;
-    let client = writing.update_client(&uuid, request).await.map_err(Numbered::refused)?;
+    let client = access.update_client(&uuid, request).await.map_err(Numbered::refused)?;
     Ok(Json(client.into()))
 }
 
@@ -156,11 +153,10 @@ pub(in crate::api) async fn update(
     responses((status = 204, description = "It has been deleted, with its connections"))
 )]
 pub(in crate::api) async fn delete(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam((integration, uuid))): Numbers<PathParam<(String, String)>>,
 ) -> Result<StatusCode, Numbered> {
-    let writing =
-        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
-    writing.delete_client(&uuid).await.map_err(Numbered::refused)?;
+    let access = operator.write_access(&integration).map_err(Numbered::refused)?;
+    access.delete_client(&uuid).await.map_err(Numbered::refused)?;
     Ok(StatusCode::NO_CONTENT)
 }

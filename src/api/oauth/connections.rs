@@ -27,13 +27,12 @@ use crate::wire::{DomainBinding, OAuthConnection};
     responses((status = 200, description = "The connection", body = OAuthConnection))
 )]
 pub(in crate::api) async fn show(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<OAuthConnection>, Numbered> {
-    let reading =
-        seat.management.read_access(&seat.operator, &integration).map_err(Numbered::refused)?;
-    let shown = reading.show_authorized(&pointer(&query)?).await.map_err(refused)?;
+    let access = operator.read_access(&integration).map_err(Numbered::refused)?;
+    let shown = access.show_authorized(&pointer(&query)?).await.map_err(refused)?;
     Ok(Json(shown.into()))
 }
 
@@ -54,16 +53,15 @@ pub(in crate::api) async fn show(
     responses((status = 200, description = "The connection", body = OAuthConnection))
 )]
 pub(in crate::api) async fn bind(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
     request: Request,
 ) -> Result<Json<OAuthConnection>, Numbered> {
-    let writing =
-        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let access = operator.write_access(&integration).map_err(Numbered::refused)?;
     let pointer = pointer(&query)?;
     let request = body::read::<DomainBinding>(request).await?;
-    let bound = writing.bind(&pointer, request).await.map_err(refused)?;
+    let bound = access.bind(&pointer, request).await.map_err(refused)?;
     Ok(Json(bound.into()))
 }
 
@@ -83,13 +81,12 @@ pub(in crate::api) async fn bind(
     responses((status = 204, description = "It has been deleted"))
 )]
 pub(in crate::api) async fn delete(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<StatusCode, Numbered> {
-    let writing =
-        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
-    writing.delete_authorized(&pointer(&query)?).await.map_err(refused)?;
+    let access = operator.write_access(&integration).map_err(Numbered::refused)?;
+    access.delete_authorized(&pointer(&query)?).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -110,13 +107,12 @@ pub(in crate::api) async fn delete(
 )]
 pub(in crate::api) async fn refresh(
     _only: OnlyGet,
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<OAuthConnection>, Numbered> {
-    let writing =
-        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
-    let refreshed = writing.refresh(&pointer(&query)?).await.map_err(refused)?;
+    let access = operator.write_access(&integration).map_err(Numbered::refused)?;
+    let refreshed = access.refresh(&pointer(&query)?).await.map_err(refused)?;
     Ok(Json(refreshed.into()))
 }
 

@@ -30,14 +30,13 @@ use crate::wire::{AccessCode, FlowAnswer, NewFlow, NumberedErrors};
     responses((status = 200, description = "It has begun", body = FlowAnswer))
 )]
 pub(in crate::api) async fn start(
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     request: Request,
 ) -> Result<Json<FlowAnswer>, Numbered> {
-    let writing =
-        seat.management.write_access(&seat.operator, &integration).map_err(Numbered::refused)?;
+    let access = operator.write_access(&integration).map_err(Numbered::refused)?;
     let request = body::read::<NewFlow>(request).await?;
-    let started = writing.start(request).await.map_err(Numbered::refused)?;
+    let started = access.start(request).await.map_err(Numbered::refused)?;
     Ok(Json(FlowAnswer { redirect_url: started.redirect_url }))
 }
 
@@ -158,21 +157,18 @@ fn for_people(error: Numbered, user_agent: &UserAgent) -> Result<Response, Numbe
 pub(in crate::api) async fn exchange(
     _only: OnlyGet,
     State(state): State<ApiState>,
-    Numbers(seat): Numbers<AuthenticatedOperator>,
+    Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<AccessCode>, Numbered> {
-    let refused = seat.management.write_access(&seat.operator, &integration).err();
+    let refused = operator.write_access(&integration).err();
     if let Some(refused) = refused {
         return Err(Numbered::refused(refused));
     }
     let code = query.value(CODE).ok_or_else(|| Numbered::missing(CODE))?.to_owned();
     let exchanged = detached(&state.errands, async move {
-        let writing = seat
-            .management
-            .write_access(&seat.operator, &integration)
-            .map_err(Numbered::refused)?;
-        let exchanged = writing.exchange(&code).await;
+        let access = operator.write_access(&integration).map_err(Numbered::refused)?;
+        let exchanged = access.exchange(&code).await;
         exchanged.map_err(|refused| Numbered::refused_pass(CODE, refused))
     });
     Ok(Json(exchanged.await?.into()))
