@@ -7,7 +7,7 @@ use super::{Member, Request};
 
 /// A rotation of the CA that is to be made.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = SuccessionForm, example = json!({"overlap": "7d"}))]
 pub struct CaRotationRequest {
     /// The time for which the new CA is published before it signs, as `12h` or `7d`: at most 90

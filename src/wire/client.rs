@@ -62,7 +62,7 @@ pub struct ClientPage {
 
 /// A client that is to be made.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "my_oauth_client_name", "client_id": "my_client_id", "client_secret": "my_client_secret", "auth_url": "https://id.example.com/authorize", "token_url": "https://id.example.com/token", "default_scopes": "read write"}))]
 pub struct NewOAuthClient {
     /// Unique among the integration's clients; never changes. One without a name is called by its
@@ -108,12 +108,13 @@ impl Request for NewOAuthClient {}
 
 /// A change of a client. URLs change only along with the secret.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(min_properties = 1, example = json!({"client_secret": "my_client_secret"}))]
 pub struct OAuthClientChange {
     /// The client's id at the provider.
     #[serde(skip_serializing_if = "Member::is_absent")]
     #[schema(
+        required = false,
         value_type = String,
         min_length = 1,
         max_length = 1024,
@@ -122,23 +123,23 @@ pub struct OAuthClientChange {
     pub client_id: Member<String>,
     /// The new secret.
     #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(value_type = String, min_length = 1, max_length = 8192, format = Password)]
+    #[schema(required = false, value_type = String, min_length = 1, max_length = 8192, format = Password)]
     pub client_secret: Member<Secret>,
     /// Another URL at which the resource owner is asked; only along with `client_secret`.
     #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+    #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
     pub auth_url: Member<String>,
     /// Another URL at which tokens are asked for; only along with `client_secret`.
     #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+    #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
     pub token_url: Member<String>,
     /// Other scopes.
     #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(value_type = String, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
+    #[schema(required = false, value_type = String, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
     pub default_scopes: Member<String>,
     /// Another way to show the secret.
     #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(value_type = String, pattern = "^(client_secret_post|client_secret_basic)$")]
+    #[schema(required = false, value_type = String, pattern = "^(client_secret_post|client_secret_basic)$")]
     pub token_endpoint_auth_method: Member<String>,
     /// Its name, which never changes.
     #[serde(skip_serializing_if = "Member::is_absent")]

@@ -12,7 +12,7 @@ use crate::secret::Secret;
 /// The members of a static connection that is to be made or changed: of these, those of its
 /// type.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct StaticMembers {
     /// Unique within the integration across all types; never changes.
     #[serde(skip_serializing_if = "Member::is_absent")]

@@ -7,7 +7,7 @@ use super::{Member, Request};
 
 /// The request that is asked about.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = Question, example = json!({"method": "GET", "url": "https://api.example.com/v1", "connection": "example"}))]
 pub struct ExplainRequest {
     /// The method.

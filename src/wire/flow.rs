@@ -9,7 +9,7 @@ use crate::secret::Secret;
 
 /// A flow that is to be begun.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = FlowForm, example = json!({"allow_offline_access": true, "grant_type": "authorization_code", "name": "my_connection_name", "oauth_client_name": "my_oauth_client_name", "oauth_url_subdomain": "foobar", "origin_oauth_redirect_url": "https://client.int/callback", "permission_scopes": "read write"}))]
 pub struct NewFlow {
     /// The connection that is to be made, or authorized again. One without a name is called by its
@@ -63,7 +63,7 @@ pub struct FlowAnswer {
 
 /// A request to the account's token endpoint.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = AccountQuestion, example = json!({"client_id": "my_client_id", "client_secret": "my_client_secret", "code": "LgwEzL8CA3aRA35r5QYfRbjjMa3Iacsk1CvwcRsnM", "grant_type": "authorization_code", "redirect_uri": "https://client.int/callback", "scope": "read write"}))]
 pub struct AccountTokenRequest {
     /// The client.

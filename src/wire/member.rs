@@ -159,8 +159,9 @@ impl<T: MemberValue> Serialize for Member<T> {
 }
 
 impl<'de, T: MemberValue> Deserialize<'de> for Member<T> {
+    /// A member that is left out is asked for as an option, and so is none.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MemberVisitor(PhantomData))
+        deserializer.deserialize_option(MemberVisitor(PhantomData))
     }
 }
 
@@ -171,6 +172,14 @@ impl<'de, T: MemberValue> Visitor<'de> for MemberVisitor<T> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
+    }
+
+    fn visit_none<E>(self) -> Result<Member<T>, E> {
+        Ok(Member::Absent)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member<T>, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
     fn visit_unit<E>(self) -> Result<Member<T>, E> {

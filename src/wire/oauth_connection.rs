@@ -138,7 +138,7 @@ pub struct AccessCode {
 
 /// The domain of a connection that has none.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = Binding, example = json!({"allowed_domain": "api.example.com"}))]
 pub struct DomainBinding {
     /// The hosts that the tokens may be sent to: a host name, or `*.` and a name for it and all

@@ -216,7 +216,7 @@ mod tests {
     use serde::Deserialize;
 
     #[derive(Debug, Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
+    #[serde(deny_unknown_fields)]
     struct Example {
         text: Member<String>,
         secret: Member<Secret>,

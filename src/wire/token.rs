@@ -78,7 +78,7 @@ pub struct TokenPage {
 
 /// An access token that is to be made.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = TokenForm, example = json!({"name": "ci", "integration": "my_integration", "scopes": ["read", "proxy"]}))]
 pub struct NewToken {
     /// Its name, which logs show; no other live token of the integration has it.

@@ -51,6 +51,7 @@ fn collect(value: &Value, references: &mut Vec<String>) {
             if let Some(Value::String(reference)) = members.get("$ref") {
                 references.push(reference.clone());
             }
+            assert_ne!(members.get("default"), Some(&Value::Null), "{members:?}");
             members.values().for_each(|item| collect(item, references));
         }
         _ => {}
