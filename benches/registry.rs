@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't go on has failed")]
 #![expect(clippy::print_stdout, reason = "that is how a benchmark reports")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the time")]
+#![expect(clippy::use_debug, reason = "a duration has no other format")]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ const CONNECTIONS: usize = 100_000;
 const LOAD_TIME: Duration = Duration::from_secs(2);
 /// The host that two connections take in turns.
 const MOVING: &str = "moving.example.com";
+const IDLE: &str = "idle.example.com";
 
 /// A registry that several threads use, one of which changes it.
 trait Candidate: Send + Sync {
@@ -179,18 +181,18 @@ fn build<C: Candidate>(empty: impl FnOnce() -> C) -> C {
 /// hands a host from one connection to another.
 fn under_load<C: Candidate>(candidate: &C) {
     let host = HostName::parse(MOVING).unwrap();
-    let owners = |owner: usize| {
-        let (first, second) = [(MOVING, "idle.example.com"), ("idle.example.com", MOVING)][owner];
+    let owners = |is_even: bool| {
+        let (first, second) = if is_even { (MOVING, IDLE) } else { (IDLE, MOVING) };
         vec![connection(CONNECTIONS, first), connection(CONNECTIONS + 1, second)]
     };
-    candidate.replace(owners(0));
+    candidate.replace(owners(true));
     let (stopped, changes) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut reads, mut wrong, mut longest) = (0_u64, 0_u64, Duration::ZERO);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stopped.load(Relaxed) {
                 let change = changes.fetch_add(1, Relaxed) + 1;
-                candidate.replace(owners(usize::from(change % 2 == 1)));
+                candidate.replace(owners(change.is_multiple_of(2)));
             }
         });
         let begun = Instant::now();

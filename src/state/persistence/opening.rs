@@ -29,7 +29,7 @@ impl Persistence {
                 }
                 RecordChange::Authorities | RecordChange::Key { .. } => {}
                 RecordChange::Token { now: Ok(Some(record)), .. } => {
-                    self.insert_token(registry, &vault, record)
+                    self.insert_token(registry, &vault, record);
                 }
                 RecordChange::Token { id, now } => {
                     registry.remove_token(id);
