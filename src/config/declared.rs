@@ -128,6 +128,7 @@ fn caller_token(
         /// The time at which it ends (RFC 3339); without it, never.
         expires_at? = "2030-01-31T12:00:00Z" => end();
     }
+    // No two tokens have one name or one secret.
     if let Some(name) = &name {
         names.claim(Arc::clone(name), section.mark(), || {
             format!("another token is already named {name}")

@@ -67,6 +67,7 @@ pub fn schema() -> Value {
     let keys = described_keys();
     let mut properties = Map::new();
     let mut lists = Map::new();
+    // 1. The keys and sections, and each kind of section that a list may have.
     for section in sections(&keys) {
         let Some(first) = section.first() else { continue };
         let object = object(section);
@@ -79,6 +80,7 @@ pub fn schema() -> Value {
             }
         }
     }
+    // 2. The lists, whose sections are each of one kind.
     for (name, kinds) in lists {
         properties.insert(name, json!({ "type": "array", "items": { "oneOf": kinds } }));
     }
@@ -99,6 +101,7 @@ pub fn default_file() -> String {
     for section in sections(&keys) {
         let Some(first) = section.first() else { continue };
         let is_listed = first.list().is_some();
+        // 1. The section's sentence and heading.
         text.push('\n');
         if is_first_of_list(first) || !is_listed {
             comment(&mut text, first.about);
@@ -108,6 +111,7 @@ pub fn default_file() -> String {
             None if first.section.is_empty() => {}
             None => line(&mut text, &format!("[{}]", first.section)),
         }
+        // 2. Its keys; what is only an example is commented out.
         for key in section {
             if !is_told(key, &keys) {
                 comment(&mut text, key.row.sentence);
@@ -127,6 +131,7 @@ pub fn reference_page() -> String {
     let mut page = PAGE.to_owned();
     for section in sections(&keys) {
         let Some(first) = section.first() else { continue };
+        // 1. A heading, once for all sections of a list.
         let heading = match first.list() {
             Some(list) => format!("[[{list}]]"),
             None if first.section.is_empty() => "Outside any section".to_owned(),
@@ -142,6 +147,7 @@ pub fn reference_page() -> String {
             let gap = if is_first_of_list(first) { "" } else { "\n" };
             line(&mut page, &format!("{gap}With `type = {}`:\n", kind.toml));
         }
+        // 2. Its keys that no earlier section has told of.
         line(&mut page, "| key | value | default | meaning |\n|---|---|---|---|");
         for key in section.iter().filter(|key| !is_told(key, &keys)) {
             line(&mut page, &table_row(key));

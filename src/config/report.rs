@@ -1,5 +1,5 @@
-//! What reading finds: faults, warnings, the place of each key, and the values that are bound at
-//! the start.
+//! The findings of a reading: faults, warnings, the place of each key, and the values that are
+//! bound at the start.
 
 use std::any::Any;
 use std::cell::RefCell;

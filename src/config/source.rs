@@ -98,8 +98,8 @@ impl<'e> Source<'e> {
         self.file.clone().map_or(SourcePlace::Default, SourcePlace::File)
     }
 
-    /// The place of a span below a value at `parent`: all that stands in a variable is at the
-    /// variable.
+    /// The place of a span below a value at `parent`: everything within a variable's text is
+    /// at the variable.
     pub(super) fn place(&self, span: &Range<usize>, parent: &SourcePlace) -> SourcePlace {
         if let Some(Override { variable, .. }) = self.overridden(span) {
             return SourcePlace::Variable((*variable).to_owned());

@@ -1,4 +1,4 @@
-//! Where connections and tokens are kept.
+//! The place of connections and tokens: one of three kinds of store.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -38,6 +38,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         /// and refreshes of tokens once more after them; "0s" waits for nothing.
         shutdown_grace = "10s" => duration_or_zero(), at_start;
     }
+    // 1. The planes and what they keep.
     let log = log(&mut root)?;
     let mut proxy = proxy(&mut root)?;
     let upstream = upstream(&mut root)?;
@@ -48,6 +49,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         master_key_file = "master.key" => path(), at_start;
     }
     let ca = ca(&mut root);
+    // 2. What several sections say of the management plane.
     let mut management = ManagementSettings {
         requests_per_minute: api.requests_per_minute,
         has_own_authority: ca.is_some(),
@@ -63,6 +65,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         /// The size that the trail may reach; the oldest records go first.
         max_bytes = "1GiB" => size(ByteSize::mib(16), ByteSize::tib(100)), at_start;
     }
+    // 3. What is declared; then any other key is unknown.
     let connections = declared::connections(&mut root, management.allow_static_zendesk);
     let tokens = declared::tokens(&mut root);
     root.close();
@@ -173,6 +176,7 @@ fn proxy(root: &mut Section<'_>) -> Option<ProxyConfig> {
         /// A certificate and its key (PEM); callers then use https:// as the proxy's scheme.
         tls? = { cert = "proxy.pem", key = "proxy.key" } => pem_pair(), at_start;
     }
+    // The settings of the data plane, but for what `[oauth]` says of them.
     let methods: Vec<_> = allowed_methods.iter().map(http::Method::as_str).collect();
     let settings = state::Settings {
         anonymous: default_integration.clone().filter(|_integration| caller_auth),
@@ -224,6 +228,7 @@ fn upstream(root: &mut Section<'_>) -> Option<upstream::Settings> {
         /// be allowed.
         resolve? = { "api.example.test:443" = "127.0.0.1:9443" } => pins();
     }
+    // A file of roots may hold several.
     Some(upstream::Settings {
         resolve_timeout,
         connect_timeout,
@@ -251,6 +256,7 @@ fn api(root: &mut Section<'_>) -> Option<ApiConfig> {
         /// A certificate and its key (PEM); the API then speaks https://.
         tls? = { cert = "api.pem", key = "api.key" } => pem_pair(), at_start;
     }
+    // Without a URL, links lead to this machine, or to the usual address with a warning.
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT));
     let reached = on_this_machine(listen);
     let is_usual = [0, API_PORT].contains(&listen.port());
@@ -334,6 +340,7 @@ fn oauth(
         /// token.
         takeover = "30s" => duration();
     }
+    // Requests and refreshes go by these, flows and answers by the others.
     proxy.terms.unrestricted_oauth = unrestricted;
     proxy.renewal = Renewal {
         refresh_before,
