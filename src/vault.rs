@@ -114,7 +114,7 @@ impl Vault {
     /// [`OpenError`] when the context differs, the ciphertext was changed, or its master key is
     /// missing.
     pub fn open(&self, context: &Context<'_>, sealed: &Sealed) -> Result<Secret, OpenError> {
-        let data_key = self.unwrap(context, sealed)?;
+        let data_key = self.unwrap_data_key(context, sealed)?;
         let cipher = envelope::Cipher::new(&data_key).map_err(|_silent| OpenError::BROKEN)?;
         let text = cipher.decrypt(&context::of_payload(context), &sealed.payload)?;
         Ok(Secret::new(text.to_vec()))
@@ -134,7 +134,7 @@ impl Vault {
         if first.id == sealed.key_id {
             return Ok(None);
         }
-        let data_key = self.unwrap(context, sealed).map_err(RewrapError::Open)?;
+        let data_key = self.unwrap_data_key(context, sealed).map_err(RewrapError::Open)?;
         let wrapped = first.wrap.encrypt(&context::of_wrap(context, &first.id), &data_key);
         let wrapped = wrapped.map_err(RewrapError::Seal)?;
         Ok(Some(Sealed { key_id: first.id.clone(), wrapped, payload: sealed.payload.clone() }))
@@ -171,7 +171,7 @@ impl Vault {
         Ok((self.keyring.first().id != mac.key_id).then(|| self.mac(claims)))
     }
 
-    fn unwrap(
+    fn unwrap_data_key(
         &self,
         context: &Context<'_>,
         sealed: &Sealed,

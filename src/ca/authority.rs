@@ -105,7 +105,7 @@ impl CertificateAuthority {
         let first = chain.first().ok_or(CaError::Certificate)?;
         let (_rest, parsed) =
             X509Certificate::from_der(first).map_err(|_damaged| CaError::Certificate)?;
-        let ends = check(&parsed, &key, now)?;
+        let ends = check_certificate(&parsed, &key, now)?;
         // Callers have the root itself, so it is not sent; an intermediate CA is.
         let is_root = parsed.subject() == parsed.issuer();
         let issuer =
@@ -128,7 +128,7 @@ impl CertificateAuthority {
 
     /// The time at which the certificate expires.
     #[must_use]
-    pub fn ends(&self) -> Timestamp {
+    pub fn expires_at(&self) -> Timestamp {
         self.ends
     }
 
@@ -142,7 +142,7 @@ impl CertificateAuthority {
 }
 
 /// Checks that the certificate is one of a CA, is valid now and belongs to the key. Gives its end.
-fn check(
+fn check_certificate(
     certificate: &X509Certificate<'_>,
     key: &KeyPair,
     now: Timestamp,
@@ -218,7 +218,7 @@ mod tests {
         let kept = CertificateAuthority::restore(made.certificate(), &made.key(), now()).unwrap();
         assert_eq!(kept.certificate(), made.certificate());
         assert_eq!(kept.key().expose(), made.key().expose());
-        assert!(kept.ends() > now());
+        assert!(kept.expires_at() > now());
         assert!(!format!("{kept:?}").contains("key"));
     }
 

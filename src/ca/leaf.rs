@@ -30,8 +30,8 @@ pub(super) fn mint(
     now: Timestamp,
 ) -> Result<Leaf, CaError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Library)?;
-    let ends = (now.as_second() + LEAF_LIFETIME_SECONDS).min(signer.ends().as_second());
-    let params = params(host, now, ends)?;
+    let ends = (now.as_second() + LEAF_LIFETIME_SECONDS).min(signer.expires_at().as_second());
+    let params = certificate_params(host, now, ends)?;
     let certificate = params.signed_by(&key, signer.issuer()).map_err(CaError::Library)?;
     let der =
         PrivateKeyDer::try_from(key.serialize_der()).map_err(|_may_show_the_key| CaError::Key)?;
@@ -48,7 +48,7 @@ pub(super) fn mint(
 }
 
 /// The fields that strict verifiers require of a server's certificate (RFC 5280 §4.2, RFC 9525).
-fn params(host: &str, now: Timestamp, ends: i64) -> Result<CertificateParams, CaError> {
+fn certificate_params(host: &str, now: Timestamp, ends: i64) -> Result<CertificateParams, CaError> {
     let name = host.try_into().map_err(CaError::Library)?;
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::DnsName(name)];

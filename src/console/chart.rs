@@ -64,7 +64,7 @@ impl Past<'_> {
     /// Refusals by their reason, most first.
     pub(super) fn refusals(&self) -> Markup {
         let mut whole = Bucket::default();
-        self.buckets.iter().for_each(|bucket| whole.add(bucket));
+        self.buckets.iter().for_each(|bucket| whole.merge(bucket));
         let mut reasons = whole.refused;
         reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         let most = reasons.first().map_or(1, |(_, count)| *count);

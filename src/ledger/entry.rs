@@ -236,7 +236,7 @@ impl Entry {
     /// The time until the request left, and from then until its answer's head; `None` where it has
     /// not come that far.
     #[must_use]
-    pub fn times(&self) -> (Option<Duration>, Option<Duration>) {
+    pub fn phase_durations(&self) -> (Option<Duration>, Option<Duration>) {
         (self.own, self.upstream)
     }
 
@@ -260,7 +260,7 @@ impl Entry {
         copied
     }
 
-    fn count(&self, total: Duration) {
+    fn count_outcome(&self, total: Duration) {
         let metrics = &self.ledger.metrics;
         // 1. The counter of the connection, the decision and the status.
         let counters = self.listing.as_deref().map(LoggedConnection::counters);
@@ -268,7 +268,7 @@ impl Entry {
             (Decision::Allow, Some(counters)) => counters.count_allowed(self.status),
             (Decision::Allow, None) => metrics.count_unchosen(self.status),
             (Decision::Refuse(code), counters) => {
-                metrics.count_refusal(counters, code, self.status)
+                metrics.count_refusal(counters, code, self.status);
             }
         }
         // 2. The connection's last use, and the history of its integration.
@@ -282,10 +282,10 @@ impl Entry {
         let took = self.own.zip(self.upstream).map(|(own, upstream)| own + upstream);
         let ended = self.started + total;
         if let Some(listing) = self.listing.as_deref() {
-            listing.usage().history.note(ended, took, refused);
+            listing.usage().history.note_request(ended, took, refused);
         } else {
             let integration = self.integration.as_ref().map_or("", IntegrationName::as_str);
-            metrics.history_of(integration).note(ended, took, refused);
+            metrics.history_of(integration).note_request(ended, took, refused);
         }
         // 3. The durations.
         metrics.observe(Part::Total, total.as_secs_f64());
@@ -301,7 +301,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let total = self.started.elapsed();
-        self.count(total);
+        self.count_outcome(total);
         let written = logs::access_is_on() && self.write_to_log(total);
         if !written && let Some(trail) = &self.ledger.trail {
             let is_anonymous = self.caller.is_none();

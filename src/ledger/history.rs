@@ -71,25 +71,25 @@ impl Default for Histories {
 impl Histories {
     /// The history of an integration. `""` is that of requests without a known integration, and of
     /// all integrations beyond the limit.
-    pub(super) fn of(&self, integration: &str) -> Arc<History> {
+    pub(super) fn of_integration(&self, integration: &str) -> Arc<History> {
         let mut all = self.by_integration.lock();
         if let Some(known) = all.get(integration) {
             return Arc::clone(known);
         }
         let name = if all.len() < MAX_INTEGRATIONS { integration } else { "" };
-        let fresh = || Arc::new(History::since(self.begun));
+        let fresh = || Arc::new(History::starting_at(self.begun));
         Arc::clone(all.entry(name.into()).or_insert_with(fresh))
     }
 
     /// The buckets of an integration, or the sum over all, from the oldest to the current one.
     pub(super) fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
         let now = instant();
-        let mut whole = vec![Bucket::default(); window.places()];
+        let mut whole = vec![Bucket::default(); window.bucket_count()];
         let all = self.by_integration.lock();
         let wanted = all.iter().filter(|(name, _)| integration.is_none_or(|own| own == &***name));
         for (_, history) in wanted {
             for (bucket, more) in whole.iter_mut().zip(history.look_back(window, now)) {
-                bucket.add(&more);
+                bucket.merge(&more);
             }
         }
         whole
@@ -97,10 +97,10 @@ impl Histories {
 }
 
 impl History {
-    fn since(begun: Instant) -> Self {
+    fn starting_at(begun: Instant) -> Self {
         let ring = |window: TimeWindow| RingBuffer {
             seconds: window.seconds(),
-            places: vec![(0, Bucket::default()); window.places()],
+            places: vec![(0, Bucket::default()); window.bucket_count()],
         };
         let rings = HistoryRings { hour: ring(TimeWindow::Hour), day: ring(TimeWindow::Day) };
         Self { begun, rings: Mutex::new(rings) }
@@ -108,13 +108,18 @@ impl History {
 
     /// Counts a request that has ended at `now`. `took` is the time until its answer began, where
     /// an origin has answered.
-    pub(super) fn note(&self, now: Instant, took: Option<Duration>, refused: Option<&'static str>) {
+    pub(super) fn note_request(
+        &self,
+        now: Instant,
+        took: Option<Duration>,
+        refused: Option<&'static str>,
+    ) {
         let slot = took.map(|took| {
             let milliseconds = took.as_secs_f64() * 1000.0;
             let bound = LATENCY_BOUNDS_MS.iter().position(|bound| milliseconds <= *bound);
             bound.unwrap_or(LATENCY_BOUNDS_MS.len())
         });
-        self.change(now, |bucket| match refused {
+        self.update(now, |bucket| match refused {
             None => {
                 bucket.sent += 1;
                 if let Some(count) = slot.and_then(|slot| bucket.took.get_mut(slot)) {
@@ -127,17 +132,17 @@ impl History {
 
     /// Counts a refresh that has ended now.
     pub(super) fn note_refresh(&self, worked: bool) {
-        self.change(instant(), |bucket| {
+        self.update(instant(), |bucket| {
             let count = if worked { &mut bucket.refreshed } else { &mut bucket.not_refreshed };
             *count += 1;
         });
     }
 
-    fn change(&self, now: Instant, change: impl Fn(&mut Bucket)) {
+    fn update(&self, now: Instant, change: impl Fn(&mut Bucket)) {
         let since = now.saturating_duration_since(self.begun).as_secs();
         let mut rings = self.rings.lock();
-        rings.hour.change(since, &change);
-        rings.day.change(since, &change);
+        rings.hour.update(since, &change);
+        rings.day.update(since, &change);
     }
 
     fn look_back(&self, window: TimeWindow, now: Instant) -> Vec<Bucket> {
@@ -151,14 +156,14 @@ impl History {
 }
 
 impl RingBuffer {
-    fn change(&mut self, since: u64, change: impl Fn(&mut Bucket)) {
+    fn update(&mut self, since: u64, change: impl Fn(&mut Bucket)) {
         // Bucket numbers begin at one, so that zero marks a slot that was never used.
         let number = since / self.seconds + 1;
-        let at = self.place(number);
+        let at = self.slot_of(number);
         let Some((known, bucket)) = self.places.get_mut(at) else { return };
         if *known != number {
             *known = number;
-            bucket.clear();
+            bucket.reset();
         }
         change(bucket);
     }
@@ -166,7 +171,7 @@ impl RingBuffer {
     fn look_back(&self, since: u64) -> Vec<Bucket> {
         let (last, length) = (since / self.seconds + 1, self.places.len() as u64);
         let bucket = |number: u64| {
-            let place = self.places.get(self.place(number));
+            let place = self.places.get(self.slot_of(number));
             place
                 .filter(|(known, _)| *known == number && number > 0)
                 .map(|(_, bucket)| bucket.clone())
@@ -177,7 +182,7 @@ impl RingBuffer {
             .collect()
     }
 
-    fn place(&self, number: u64) -> usize {
+    fn slot_of(&self, number: u64) -> usize {
         usize::try_from(number % (self.places.len().max(1) as u64)).unwrap_or(0)
     }
 }
@@ -204,7 +209,7 @@ impl Bucket {
     }
 
     /// Adds the counts of the same time in another history.
-    pub fn add(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
         for (code, count) in &other.refused {
             self.count_refusal(code, *count);
@@ -224,7 +229,7 @@ impl Bucket {
     }
 
     /// Sets all counts to zero and keeps the memory.
-    fn clear(&mut self) {
+    fn reset(&mut self) {
         let mut refused = std::mem::take(&mut self.refused);
         refused.clear();
         *self = Self { refused, ..Self::default() };
@@ -241,7 +246,7 @@ impl TimeWindow {
         }
     }
 
-    fn places(self) -> usize {
+    fn bucket_count(self) -> usize {
         match self {
             Self::Hour => 60,
             Self::Day => 96,
@@ -265,9 +270,9 @@ mod tests {
     #[test]
     fn what_is_older_than_an_hour_is_gone() {
         let mut ring = RingBuffer { seconds: 60, places: vec![(0, Bucket::default()); 60] };
-        ring.change(30, |bucket| bucket.sent += 1);
-        ring.change(59, |bucket| bucket.sent += 1);
-        ring.change(3_000, |bucket| bucket.sent += 5);
+        ring.update(30, |bucket| bucket.sent += 1);
+        ring.update(59, |bucket| bucket.sent += 1);
+        ring.update(3_000, |bucket| bucket.sent += 5);
         let sent =
             |since| ring.look_back(since).iter().map(|bucket| bucket.sent).collect::<Vec<_>>();
         assert_eq!((sent(3_000)[59], sent(3_000)[9], sent(3_000)[0]), (5, 2, 0));
@@ -279,9 +284,9 @@ mod tests {
     #[test]
     fn integrations_are_apart_and_together() {
         let (histories, now) = (Histories::default(), instant());
-        histories.of("a").note(now, Some(Duration::from_millis(3)), None);
-        histories.of("b").note(now, Some(Duration::from_millis(30)), None);
-        histories.of("b").note(now, None, Some("CallerUnknown"));
+        histories.of_integration("a").note_request(now, Some(Duration::from_millis(3)), None);
+        histories.of_integration("b").note_request(now, Some(Duration::from_millis(30)), None);
+        histories.of_integration("b").note_request(now, None, Some("CallerUnknown"));
         let of = |integration| histories.look_back(integration, TimeWindow::Hour).pop().unwrap();
         assert_eq!((of(Some("a")).sent, of(Some("b")).sent, of(None).sent), (1, 1, 2));
         assert_eq!((of(None).refused_total(), of(Some("a")).refused_total()), (1, 0));
@@ -293,7 +298,7 @@ mod tests {
     fn of_many_integrations_the_last_share_one() {
         let histories = Histories::default();
         for number in 0..2 * MAX_INTEGRATIONS {
-            histories.of(&number.to_string()).note(instant(), None, None);
+            histories.of_integration(&number.to_string()).note_request(instant(), None, None);
         }
         assert!(histories.by_integration.lock().len() <= MAX_INTEGRATIONS + 1);
         let all: u32 =

@@ -34,39 +34,43 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     );
     entry.write_request_id(buffer);
     buffer.extend_from_slice(b"\",\"caller\":");
-    quoted(buffer, entry.caller.as_deref());
-    plain(buffer, b",\"integration\":\"", entry.integration.as_ref().map(IntegrationName::as_str));
-    plain(buffer, b"\",\"connection\":\"", entry.connection());
+    push_json_string(buffer, entry.caller.as_deref());
+    push_unescaped(
+        buffer,
+        b",\"integration\":\"",
+        entry.integration.as_ref().map(IntegrationName::as_str),
+    );
+    push_unescaped(buffer, b"\",\"connection\":\"", entry.connection());
     let opening = entry.opening.as_ref();
-    plain(
+    push_unescaped(
         buffer,
         b"\",\"method\":\"",
         opening.map(|opening| masked(entry, opening.method.as_str())),
     );
     let scheme = if entry.origin.is_some() { "https://" } else { "" };
-    plain(buffer, b"\",\"origin\":\"", Some(scheme));
-    plain(buffer, b"", entry.origin.as_ref().map(Origin::authority));
+    push_unescaped(buffer, b"\",\"origin\":\"", Some(scheme));
+    push_unescaped(buffer, b"", entry.origin.as_ref().map(Origin::authority));
     buffer.extend_from_slice(b"\",\"path\":");
     let path = opening.map(|opening| decode_unparsable(opening.target.path()));
-    quoted(buffer, path.as_ref().map(|path| masked(entry, path)));
-    plain(buffer, b",\"form\":\"", Some(entry.form));
+    push_json_string(buffer, path.as_ref().map(|path| masked(entry, path)));
+    push_unescaped(buffer, b",\"form\":\"", Some(entry.form));
     let (decision, code) = match entry.decision {
         Decision::Allow => ("allow", ""),
         Decision::Refuse(code) => ("refuse", code),
     };
-    plain(buffer, b"\",\"decision\":\"", Some(decision));
-    plain(buffer, b"\",\"code\":\"", Some(code));
-    plain(buffer, b"\",\"rule\":\"", Some(entry.rule));
-    number(buffer, b"\",\"status\":", u64::from(entry.status));
-    number(buffer, b",\"request_bytes\":", entry.request_bytes());
-    number(buffer, b",\"response_bytes\":", entry.response_bytes);
-    milliseconds(buffer, b",\"total_ms\":", total);
-    milliseconds(buffer, b",\"upstream_ms\":", entry.upstream().unwrap_or_default());
-    plain(buffer, b",\"instance\":\"", Some(entry.instance()));
+    push_unescaped(buffer, b"\",\"decision\":\"", Some(decision));
+    push_unescaped(buffer, b"\",\"code\":\"", Some(code));
+    push_unescaped(buffer, b"\",\"rule\":\"", Some(entry.rule));
+    push_number(buffer, b"\",\"status\":", u64::from(entry.status));
+    push_number(buffer, b",\"request_bytes\":", entry.request_bytes());
+    push_number(buffer, b",\"response_bytes\":", entry.response_bytes);
+    push_milliseconds(buffer, b",\"total_ms\":", total);
+    push_milliseconds(buffer, b",\"upstream_ms\":", entry.upstream().unwrap_or_default());
+    push_unescaped(buffer, b",\"instance\":\"", Some(entry.instance()));
     buffer.push(b'"');
     if let Some(cause) = &entry.cause {
         buffer.extend_from_slice(b",\"cause\":");
-        quoted(buffer, Some(cause));
+        push_json_string(buffer, Some(cause));
     }
     buffer.push(b'}');
 }
@@ -109,12 +113,12 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
 /// must not keep the token.
 fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
     let refused = matches!(entry.decision, Decision::Refuse(_));
-    if refused && token::occurs_in(text.as_bytes()) { "*****" } else { short(text) }
+    if refused && token::occurs_in(text.as_bytes()) { "*****" } else { truncated(text) }
 }
 
 /// The beginning of a text, up to the length that an entry keeps: by HPACK an unauthenticated
 /// caller can send a long text in a few bytes.
-fn short(text: &str) -> &str {
+fn truncated(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TEXT_LEN)).unwrap_or(text)
 }
 
@@ -155,18 +159,18 @@ pub(super) fn write_time(buffer: &mut Vec<u8>, time: Timestamp) {
 }
 
 /// Writes `before` and a value that needs no escapes.
-fn plain(buffer: &mut Vec<u8>, before: &[u8], value: Option<&str>) {
+fn push_unescaped(buffer: &mut Vec<u8>, before: &[u8], value: Option<&str>) {
     buffer.extend_from_slice(before);
     buffer.extend_from_slice(value.unwrap_or_default().as_bytes());
 }
 
 /// Writes a JSON string.
-fn quoted(buffer: &mut Vec<u8>, value: Option<&str>) {
+fn push_json_string(buffer: &mut Vec<u8>, value: Option<&str>) {
     // Writing to a vector can't fail.
     let _infallible = serde_json::to_writer(buffer, value.unwrap_or_default());
 }
 
-fn number(buffer: &mut Vec<u8>, before: &[u8], value: u64) {
+fn push_number(buffer: &mut Vec<u8>, before: &[u8], value: u64) {
     buffer.extend_from_slice(before);
     let mut digits = itoa::Buffer::new();
     buffer.extend_from_slice(digits.format(value).as_bytes());
@@ -174,9 +178,9 @@ fn number(buffer: &mut Vec<u8>, before: &[u8], value: u64) {
 
 /// Writes milliseconds with three decimals by integer division, which is cheaper than formatting a
 /// float.
-fn milliseconds(buffer: &mut Vec<u8>, before: &[u8], value: Duration) {
+fn push_milliseconds(buffer: &mut Vec<u8>, before: &[u8], value: Duration) {
     let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-    number(buffer, before, micros / 1000);
+    push_number(buffer, before, micros / 1000);
     let rest = micros % 1000;
     let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
     buffer.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);

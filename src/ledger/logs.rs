@@ -27,7 +27,9 @@ pub enum LineFormat {
 
 /// A filter that `tracing` does not understand.
 #[derive(Debug, thiserror::Error)]
-#[error("the log level is not understood: {0}")]
+#[error(
+    "the log level is not understood: {0}; set a level such as info, or directives as in RUST_LOG"
+)]
 pub struct FilterError(String);
 
 /// The target of entries, by which a filter can name them.

@@ -14,7 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use self::tokens::TokenMetrics;
 use super::history::{Bucket, Histories, History, TimeWindow};
@@ -104,58 +104,31 @@ impl Metrics {
     pub fn new() -> Self {
         // 1. Requests and conns.
         let mut registry = Registry::with_prefix("keyferry");
-        let requests = Family::default();
-        registry.register(
-            "requests",
-            "Requests of callers, by connection, decision, code and status class",
-            requests.clone(),
-        );
-        let (caller_conns, leaves) = (Gauge::default(), Gauge::default());
-        registry.register("caller_connections", "Open conns of callers", caller_conns.clone());
-        registry.register(
-            "leaf_cache_entries",
-            "Cached certificates of the interception CA",
-            leaves.clone(),
-        );
-        let upstream_conns = Family::default();
-        registry.register(
-            "upstream_connections",
-            "Conns to origins, idle or active",
-            upstream_conns.clone(),
-        );
-        let handshakes = Family::default();
-        registry.register(
-            "upstream_handshakes",
-            "TLS handshakes with origins, by outcome",
-            handshakes.clone(),
-        );
+        let help = "Requests of callers, by connection, decision, code and status class";
+        let requests = register(&mut registry, "requests", help);
+        let caller_conns = register(&mut registry, "caller_connections", "Open conns of callers");
+        let help = "Cached certificates of the interception CA";
+        let leaves = register(&mut registry, "leaf_cache_entries", help);
+        let help = "Conns to origins, idle or active";
+        let upstream_conns = register(&mut registry, "upstream_connections", help);
+        let help = "TLS handshakes with origins, by outcome";
+        let handshakes = register(&mut registry, "upstream_handshakes", help);
         // 2. Counters of losses and alarms.
-        let mut count = |name, help| {
-            let counter = Counter::<u64, AtomicU64>::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
-        let log_lines_dropped = count(
-            "log_lines_dropped",
-            "Log lines lost because the output blocked: look at the consumer of the log",
-        );
-        let audit_entries_lost = count(
-            "audit_entries_lost",
-            "Audit records lost: the store failed, the buffer was full, or too many came from unauthenticated callers",
-        );
-        let seal_failures = count(
-            "seal_failures",
-            "Records of the store whose secret or MAC did not verify under the master keys",
-        );
+        let help = "Log lines lost because the output blocked: look at the consumer of the log";
+        let log_lines_dropped = register(&mut registry, "log_lines_dropped", help);
+        let help = "Audit records lost: store failing, buffer full, or too many without a caller";
+        let audit_entries_lost = register(&mut registry, "audit_entries_lost", help);
+        let help = "Records of the store whose secret or MAC did not verify under the master keys";
+        let seal_failures = register(&mut registry, "seal_failures", help);
         // 3. The store, provider tokens, the version, and durations.
         let (store_staleness, store_writable) = store_gauges(&mut registry);
         let tokens = TokenMetrics::register(&mut registry);
         registry.register("build", "The version of Keyferry", Info::new(VERSION.to_vec()));
-        let durations = durations(&mut registry);
+        let durations = register_durations(&mut registry);
         Self {
             registry: Mutex::new(registry),
-            overflow: Arc::new(ConnectionCounters::shared(OVERFLOW_LABEL, &requests)),
-            unchosen: ConnectionCounters::shared("", &requests),
+            overflow: Arc::new(ConnectionCounters::with_label(OVERFLOW_LABEL, &requests)),
+            unchosen: ConnectionCounters::with_label("", &requests),
             requests,
             durations,
             caller_conns,
@@ -189,7 +162,7 @@ impl Metrics {
     /// The history of an integration; `""` is that of requests without a known integration.
     #[must_use]
     pub fn history_of(&self, integration: &str) -> Arc<History> {
-        self.histories.of(integration)
+        self.histories.of_integration(integration)
     }
 
     /// The buckets of an integration, or the sum over all, from the oldest to the current one.
@@ -217,7 +190,7 @@ impl Metrics {
             connection,
             decision: "refuse",
             code,
-            status_class: class(status).1,
+            status_class: status_class_of(status).1,
         };
         self.requests.get_or_create(&labels).inc();
     }
@@ -290,13 +263,13 @@ impl ConnectionCounters {
     }
 
     /// Counters that several connections share, under this label.
-    fn shared(label: &str, requests: &Family<RequestLabels, Counter>) -> Self {
+    fn with_label(label: &str, requests: &Family<RequestLabels, Counter>) -> Self {
         Self::new((label.to_owned(), label.to_owned()), requests)
     }
 
     /// Counts an allowed request.
     pub(super) fn count_allowed(&self, status: u16) {
-        let (index, status_class) = class(status);
+        let (index, status_class) = status_class_of(status);
         let Some(cell) = self.allowed.get(index) else { return };
         cell.get_or_init(|| {
             let (integration, connection) = self.labels.clone();
@@ -310,6 +283,12 @@ impl ConnectionCounters {
         })
         .inc();
     }
+}
+
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 fn store_gauges(registry: &mut Registry) -> (Gauge<f64, AtomicU64>, Gauge) {
@@ -336,7 +315,7 @@ impl fmt::Debug for Metrics {
 }
 
 /// A histogram for each [`Part`].
-fn durations(registry: &mut Registry) -> [Histogram; 3] {
+fn register_durations(registry: &mut Registry) -> [Histogram; 3] {
     let family = Family::<PartLabels, Histogram>::new_with_constructor(|| {
         Histogram::new(DURATION_BUCKETS_SECONDS.iter().copied())
     });
@@ -352,7 +331,7 @@ fn catch_up(counter: &Counter, value: u64) {
     counter.inc_by(value.saturating_sub(counter.get()));
 }
 
-fn class(status: u16) -> (usize, &'static str) {
+fn status_class_of(status: u16) -> (usize, &'static str) {
     match status {
         100..200 => (0, "1xx"),
         200..300 => (1, "2xx"),

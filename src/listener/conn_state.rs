@@ -68,7 +68,7 @@ pub(super) struct Deadlines {
 
 const NOT_STALLED: u32 = u32::MAX;
 /// A caller may leave all its answers unread for `stalled` times this. Over HTTP/2 it sends a
-/// WINDOW_UPDATE only after it has read much, so a slow reader needs the time.
+/// `WINDOW_UPDATE` only after it has read much, so a slow reader needs the time.
 const UNREAD_ANSWER_FACTOR: u32 = 10;
 
 impl ConnState {

@@ -66,7 +66,7 @@ impl ConnLimit {
     }
 
     /// Counts one more conn for `caller`, up to `most`.
-    fn enter(&self, caller: TokenDigest, most: usize) -> Result<(), ConnLimitReached> {
+    fn count_caller(&self, caller: TokenDigest, most: usize) -> Result<(), ConnLimitReached> {
         match self.by_caller.entry(caller) {
             Entry::Vacant(entry) => drop(entry.insert(1)),
             Entry::Occupied(entry) if *entry.get() >= most => {
@@ -77,7 +77,7 @@ impl ConnLimit {
         Ok(())
     }
 
-    fn leave(&self, caller: TokenDigest) {
+    fn uncount_caller(&self, caller: TokenDigest) {
         if let Entry::Occupied(mut entry) = self.by_caller.entry(caller) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
@@ -91,9 +91,9 @@ impl ConnPermit {
     /// Counts the conn for `caller` instead of for the one that it was counted for.
     pub(super) fn count_for(&mut self, caller: TokenDigest) -> Result<(), ConnLimitReached> {
         if self.caller != Some(caller) {
-            self.conn_limit.enter(caller, self.max_per_caller)?;
+            self.conn_limit.count_caller(caller, self.max_per_caller)?;
             if let Some(before) = self.caller.replace(caller) {
-                self.conn_limit.leave(before);
+                self.conn_limit.uncount_caller(before);
             }
         }
         Ok(())
@@ -215,7 +215,7 @@ impl Drop for ConnPermit {
     fn drop(&mut self) {
         self.conn_limit.conns.fetch_sub(1, Relaxed);
         if let Some(caller) = self.caller {
-            self.conn_limit.leave(caller);
+            self.conn_limit.uncount_caller(caller);
         }
     }
 }

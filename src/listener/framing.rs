@@ -105,10 +105,10 @@ impl Framing {
         let FramingPhase::Head(scan) = &mut self.phase else {
             return self.scan_body(bytes, 0);
         };
-        let Some(length) = scan.advance(bytes, self.limits)? else {
+        let Some(length) = scan.scan(bytes, self.limits)? else {
             return Ok(MessageExtent::IncompleteHead);
         };
-        self.phase = match scan.body()? {
+        self.phase = match scan.body_framing()? {
             BodyFraming::None => {
                 self.phase = FramingPhase::Head(HeadScan::default());
                 return Ok(MessageExtent::End(length));
@@ -129,7 +129,7 @@ impl Framing {
                 *left -= taken;
                 (*left == 0).then(|| usize::try_from(taken).unwrap_or(body.len()))
             }
-            FramingPhase::Chunked(scan) => scan.advance(body, self.limits)?,
+            FramingPhase::Chunked(scan) => scan.scan(body, self.limits)?,
         };
         Ok(match ended {
             Some(taken) => {
@@ -166,7 +166,7 @@ struct HeadScan {
 
 impl HeadScan {
     /// The head's length, once it is complete.
-    fn advance(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, FramingFault> {
+    fn scan(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, FramingFault> {
         while let Some(found) =
             memchr::memchr(b'\n', bytes.get(self.searched..).unwrap_or_default())
         {
@@ -226,7 +226,7 @@ impl HeadScan {
         Ok(())
     }
 
-    fn body(&self) -> Result<BodyFraming, FramingFault> {
+    fn body_framing(&self) -> Result<BodyFraming, FramingFault> {
         if !(self.fewest_hosts..=1).contains(&self.hosts) {
             return Err(FramingFault::Host);
         }
@@ -248,7 +248,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, FramingFault> {
         return Err(FramingFault::RequestLine);
     };
     // A fragment is never sent (RFC 9110 §7.1), and a parser that drops it reads another target.
-    let is_target = !target.is_empty() && all(target, |b| b.is_ascii_graphic() && b != b'#');
+    let is_target = !target.is_empty() && all_bytes(target, |b| b.is_ascii_graphic() && b != b'#');
     if !is_token(method) || !is_target {
         return Err(FramingFault::RequestLine);
     }
@@ -267,7 +267,7 @@ fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingFault> {
         return Err(FramingFault::FieldLine);
     }
     let value = rest.get(1..).unwrap_or_default();
-    if !all(value, |byte| !is_control(byte)) {
+    if !all_bytes(value, |byte| !is_control(byte)) {
         return Err(FramingFault::Control);
     }
     Ok((name, value))
@@ -287,12 +287,12 @@ fn is_control(byte: u8) -> bool {
 /// Tells whether the text is a `token` (RFC 9110 §5.6.2).
 fn is_token(text: &[u8]) -> bool {
     let lookup = |byte: u8| TCHAR.get(usize::from(byte)).copied().unwrap_or(false);
-    !text.is_empty() && all(text, lookup)
+    !text.is_empty() && all_bytes(text, lookup)
 }
 
 /// Tells whether every byte is `allowed`. Without an early exit the compiler vectorizes the loop,
 /// and most heads have no byte to stop at.
-fn all(bytes: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
+fn all_bytes(bytes: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |so_far, byte| so_far & allowed(*byte))
 }
 

@@ -34,7 +34,7 @@ impl<T> Gate<T> {
     }
 
     /// The fault of a message that the HTTP library has not seen and so will not answer.
-    pub(super) fn unanswered(&self) -> Option<FramingFault> {
+    pub(super) fn unanswered_fault(&self) -> Option<FramingFault> {
         self.fault.filter(|_| self.unseen)
     }
 
@@ -48,7 +48,7 @@ impl<T> Gate<T> {
     }
 
     /// Passes cleared bytes on.
-    fn pass(&mut self, buf: &mut ReadBuf<'_>) {
+    fn pass_on(&mut self, buf: &mut ReadBuf<'_>) {
         self.state.note_received();
         let length = self.cleared.min(buf.remaining());
         buf.put_slice(self.held.get(..length).unwrap_or_default());
@@ -67,7 +67,7 @@ impl<T> Gate<T> {
             Ok(MessageExtent::Within(length) | MessageExtent::End(length)) => {
                 self.cleared = length + if unseen { self.encode_target() } else { 0 };
             }
-            Err(fault) => self.shut(fault, unseen),
+            Err(fault) => self.note_fault(fault, unseen),
         }
         false
     }
@@ -84,7 +84,7 @@ impl<T> Gate<T> {
         grown
     }
 
-    fn shut(&mut self, fault: FramingFault, unseen: bool) {
+    fn note_fault(&mut self, fault: FramingFault, unseen: bool) {
         self.fault = Some(fault);
         self.unseen = unseen;
     }
@@ -132,7 +132,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
             Ok(MessageExtent::Within(length) | MessageExtent::End(length)) => length,
             Ok(MessageExtent::IncompleteHead) => 0,
             Err(fault) => {
-                self.shut(fault, unseen);
+                self.note_fault(fault, unseen);
                 0
             }
         };
@@ -173,7 +173,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
         loop {
             // 2. Cleared bytes go first.
             if this.cleared > 0 {
-                this.pass(buf);
+                this.pass_on(buf);
                 return Poll::Ready(Ok(()));
             }
             // 3. After a fault nothing more is read. An earlier request of the conn is answered
@@ -235,7 +235,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gate<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // The refusal is still to be written, and its writer shuts the conn down.
-        if this.unanswered().is_some() {
+        if this.unanswered_fault().is_some() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut this.io).poll_shutdown(cx)

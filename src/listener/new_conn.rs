@@ -100,7 +100,7 @@ impl<H: Handler> NewConn<H> {
             .half_close(true)
             .writev(false)
             .max_buf_size(self.limits.head.max_bytes.max(MIN_READ_BUFFER))
-            .serve_connection(TokioIo::new(gate), requests(&self.handler, &self.state))
+            .serve_connection(TokioIo::new(gate), request_service(&self.handler, &self.state))
             .with_upgrades();
         let ended =
             drive(&self.state, &mut conn, http1::UpgradeableConnection::graceful_shutdown).await;
@@ -111,8 +111,8 @@ impl<H: Handler> NewConn<H> {
         // refusal is sent here.
         let Some(parts) = conn.into_parts() else { return };
         let gate = parts.io.into_inner();
-        if let Some(fault) = gate.unanswered() {
-            Box::pin(self.refuse(gate.into_inner(), fault)).await;
+        if let Some(fault) = gate.unanswered_fault() {
+            Box::pin(self.send_refusal(gate.into_inner(), fault)).await;
         } else if gate.is_within_message() {
             // The answer came before the whole request: let the caller read it (RFC 9112 §9.6).
             Box::pin(linger(gate.into_inner())).await;
@@ -129,20 +129,20 @@ impl<H: Handler> NewConn<H> {
             .max_header_list_size(header_list)
             .max_concurrent_streams(MAX_STREAMS)
             .keep_alive_interval(Duration::from_secs(20))
-            .serve_connection(TokioIo::new(io), requests(&self.handler, &self.state));
+            .serve_connection(TokioIo::new(io), request_service(&self.handler, &self.state));
         let ended = drive(&self.state, &mut conn, http2::Connection::graceful_shutdown).await;
         let is_silent = ended.is_some() && !self.state.has_read_head();
         if is_silent { ConnOutcome::Unused } else { ConnOutcome::Used }
     }
 
-    async fn refuse<T: AsyncRead + AsyncWrite + Unpin>(self, io: T, fault: FramingFault) {
+    async fn send_refusal<T: AsyncRead + AsyncWrite + Unpin>(self, io: T, fault: FramingFault) {
         let message = self.handler.early_refusal(EarlyRefusal::Framing(fault));
         send_and_close(io, message).await;
     }
 }
 
 /// The service that passes each request of a conn to the handler.
-fn requests<H: Handler>(
+fn request_service<H: Handler>(
     handler: &Arc<H>,
     state: &Arc<ConnState>,
 ) -> impl hyper::service::Service<

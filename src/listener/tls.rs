@@ -11,7 +11,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 /// # Errors
 /// When the cryptography library refuses to be set up.
 pub fn server_config(key: CertifiedKey) -> Result<Arc<ServerConfig>, rustls::Error> {
-    Ok(Arc::new(config(Arc::new(SingleCertAndKey::from(key)))?))
+    Ok(Arc::new(base_config(Arc::new(SingleCertAndKey::from(key)))?))
 }
 
 /// The same inside tunnels, where `leaves` has a certificate for each name. Sessions are not
@@ -22,13 +22,13 @@ pub fn server_config(key: CertifiedKey) -> Result<Arc<ServerConfig>, rustls::Err
 pub fn tunnel_config(
     leaves: Arc<dyn ResolvesServerCert>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = config(leaves)?;
+    let mut config = base_config(leaves)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
-fn config(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+fn base_config(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

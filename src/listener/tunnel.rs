@@ -29,7 +29,7 @@ pub enum TunnelFault {
     #[error("no TLS handshake was completed in time")]
     Late,
     /// The caller did not speak TLS.
-    #[error("what came through the tunnel is no TLS: {0}")]
+    #[error("the caller did not speak TLS in the tunnel: {0}")]
     NoTls(#[source] io::Error),
     /// The handshake names another server (SNI), or none.
     #[error("the TLS handshake is for {}", .0.as_deref().unwrap_or("no name"))]

@@ -69,10 +69,10 @@ pub struct TokenStatus {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Defect {
     /// Its wildcard covers names of different owners.
-    #[error("its allowed domain is refused by now: {0}")]
+    #[error("its allowed domain is no longer accepted: {0}")]
     Domain(DomainError),
     /// Its header may not carry a credential.
-    #[error("its header name is refused by now: {0}")]
+    #[error("its header name is no longer accepted: {0}")]
     Field(FieldError),
 }
 
@@ -106,7 +106,8 @@ impl Connection {
         secret: &Secret,
     ) -> Result<Self, NotAFieldValue> {
         let credential = Credential::build(&detail, secret)?;
-        let mut connection = Self::sealed(integration, name, Some(allowed_domain), detail);
+        let mut connection =
+            Self::without_credential(integration, name, Some(allowed_domain), detail);
         connection.field = credential.field().clone();
         connection.credential = Some(credential);
         Ok(connection)
@@ -118,7 +119,7 @@ impl Connection {
     pub fn from_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
         let fingerprint = record.fingerprint();
         let ConnectionRecord { uuid, integration, name, allowed_domain, detail, .. } = record;
-        let mut connection = Self::sealed(integration, name, allowed_domain, detail);
+        let mut connection = Self::without_credential(integration, name, allowed_domain, detail);
         connection.fingerprint = fingerprint;
         let Some(secret) = secret else { return connection };
         match &connection.detail {
@@ -133,7 +134,7 @@ impl Connection {
         connection
     }
 
-    fn sealed(
+    fn without_credential(
         integration: IntegrationName,
         name: ConnectionName,
         allowed_domain: Option<AllowedDomain>,

@@ -27,7 +27,7 @@ pub struct Credential {
 
 /// A secret or a field name that breaks a rule of [`super::field`].
 #[derive(Debug, thiserror::Error)]
-#[error("the secret can't stand in a header field")]
+#[error("a header field can't carry the secret")]
 pub struct NotAFieldValue(());
 
 impl Credential {

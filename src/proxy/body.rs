@@ -175,7 +175,9 @@ impl AnswerBody {
     pub fn times(&self) -> AnswerTimes {
         match &self.content {
             AnswerContent::Own(_, times) => *times,
-            AnswerContent::Reply(..) => self.entry.as_ref().map(Entry::times).unwrap_or_default(),
+            AnswerContent::Reply(..) => {
+                self.entry.as_ref().map(Entry::phase_durations).unwrap_or_default()
+            }
         }
     }
 

@@ -55,7 +55,7 @@ fn hand_over(
     if !entry.is_head() {
         entry.response_bytes = response.body().size_hint().lower();
     }
-    let times = entry.times();
+    let times = entry.phase_durations();
     drop((entry, in_flight));
     response.map(|body| AnswerBody::own(body, times))
 }

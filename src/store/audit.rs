@@ -71,7 +71,7 @@ impl Store {
             return file.append(lines, last, self.trail.max_bytes()).await;
         }
         let mut work = self.write().await?;
-        work.run(APPEND, [last.into(), lines.into()]).await?;
+        work.execute(APPEND, [last.into(), lines.into()]).await?;
         work.commit().await
     }
 
@@ -130,7 +130,7 @@ impl Store {
 
     async fn forget_before(&self, time: Timestamp) -> Result<u64, Error> {
         let mut work = self.write().await?;
-        let forgotten = work.run(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
+        let forgotten = work.execute(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
         work.commit().await?;
         Ok(forgotten)
     }
@@ -143,7 +143,7 @@ async fn read_batches(
     limit: u32,
 ) -> Result<Vec<AuditBatch>, Error> {
     let rows = work.rows(sql, [end.into(), i64::from(limit).into()]).await?;
-    work.end().await?;
+    work.roll_back().await?;
     let batches = rows.iter().map(|row| {
         let columns = row.of("audit");
         Ok(AuditBatch { id: columns.number("id")?, lines: columns.text("entries")? })

@@ -16,7 +16,7 @@ impl Store {
     pub async fn authorities(&self) -> Result<Vec<Result<CaRecord, Error>>, Error> {
         let mut work = self.read().await?;
         let rows = work.rows("SELECT * FROM authorities ORDER BY signs_from, id", []).await?;
-        work.end().await?;
+        work.roll_back().await?;
         Ok(rows.iter().map(read).collect())
     }
 
@@ -28,7 +28,7 @@ impl Store {
     pub async fn keep_first_authority(&self, record: &CaRecord) -> Result<bool, Error> {
         let mut work = self.write().await?;
         // The revision's lock keeps other processes from finding the table empty meanwhile.
-        let revision = work.revise(KIND, "", &record.id.to_string()).await?;
+        let revision = work.take_revision(KIND, "", &record.id.to_string()).await?;
         let is_first = work.row("SELECT id FROM authorities LIMIT 1", []).await?.is_none();
         if is_first {
             insert(&mut work, record).await?;
@@ -46,8 +46,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<Revision, Error> {
         let mut work = self.write().await?;
-        let revision = work.revise(KIND, "", &record.id.to_string()).await?;
-        work.run(FORGET, [now.into()]).await?;
+        let revision = work.take_revision(KIND, "", &record.id.to_string()).await?;
+        work.execute(FORGET, [now.into()]).await?;
         insert(&mut work, record).await?;
         work.commit().await?;
         Ok(revision)
@@ -71,7 +71,7 @@ async fn insert(work: &mut DbTransaction, record: &CaRecord) -> Result<(), Error
         (&*record.sealed.wrapped).into(),
         (&*record.sealed.payload).into(),
     ];
-    work.run(INSERT, values).await?;
+    work.execute(INSERT, values).await?;
     Ok(())
 }
 

@@ -116,7 +116,7 @@ impl Store {
         while let Some(key) = tokens::page(&mut work, &last, PAGE, &mut visit).await? {
             last = key;
         }
-        work.end().await?;
+        work.roll_back().await?;
         Ok(revision)
     }
 
@@ -127,7 +127,7 @@ impl Store {
     pub async fn changes_since(&self, revision: Revision) -> Result<Changes, Error> {
         let mut work = self.read().await?;
         let changes = changes_since(&mut work, revision).await;
-        work.end().await?;
+        work.roll_back().await?;
         changes
     }
 
@@ -145,7 +145,7 @@ impl Store {
         for key in keys {
             found.push(look_up(&mut work, key).await?);
         }
-        work.end().await?;
+        work.roll_back().await?;
         Ok((revision, found))
     }
 
@@ -156,15 +156,15 @@ impl Store {
     /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn prune_changes(&self, keep: u32) -> Result<(), Error> {
         let mut work = self.write().await?;
-        work.run(FORGET, [i64::from(keep).into()]).await?;
-        work.run(PRUNE, []).await?;
+        work.execute(FORGET, [i64::from(keep).into()]).await?;
+        work.execute(PRUNE, []).await?;
         work.commit().await
     }
 }
 
 /// The current revision.
 pub(super) async fn revision(work: &mut DbTransaction) -> Result<Revision, Error> {
-    Ok(position(work, Revision::ZERO).await?.revision)
+    Ok(read_position(work, Revision::ZERO).await?.revision)
 }
 
 /// The state of the history, seen from a revision.
@@ -177,7 +177,7 @@ struct ChangePosition {
     known: Option<i64>,
 }
 
-async fn position(work: &mut DbTransaction, since: Revision) -> Result<ChangePosition, Error> {
+async fn read_position(work: &mut DbTransaction, since: Revision) -> Result<ChangePosition, Error> {
     let row = work.row(POSITION, [since.number.into()]).await?;
     let row = row.ok_or(Error::Inconsistent { table: "revision", column: "only_one" })?;
     let columns = row.of("revision");
@@ -193,7 +193,7 @@ async fn position(work: &mut DbTransaction, since: Revision) -> Result<ChangePos
 
 impl ChangePosition {
     /// The reason why the changes since `since` can't be read; `None` when they can.
-    fn missing(&self, since: Revision) -> Option<Changes> {
+    fn gap_since(&self, since: Revision) -> Option<Changes> {
         let diverged = Changes::Diverged { found: self.revision };
         if since.number > self.revision.number {
             return Some(diverged);
@@ -209,8 +209,8 @@ impl ChangePosition {
 }
 
 async fn changes_since(work: &mut DbTransaction, since: Revision) -> Result<Changes, Error> {
-    let position = position(work, since).await?;
-    if let Some(missing) = position.missing(since) {
+    let position = read_position(work, since).await?;
+    if let Some(missing) = position.gap_since(since) {
         return Ok(missing);
     }
     let revision = position.revision;
@@ -221,7 +221,7 @@ async fn changes_since(work: &mut DbTransaction, since: Revision) -> Result<Chan
             return Ok(Changes::Behind);
         }
         for row in rows {
-            match changed(work, &row).await {
+            match read_change(work, &row).await {
                 Ok(change) => changes.extend(change),
                 // The changed record is not known, so everything is read again.
                 Err(Error::Inconsistent { .. }) => return Ok(Changes::Behind),
@@ -233,7 +233,10 @@ async fn changes_since(work: &mut DbTransaction, since: Revision) -> Result<Chan
 }
 
 /// Reads a row of the history. A kind that is not known here belongs to a newer version.
-async fn changed(work: &mut DbTransaction, row: &SqlRow) -> Result<Option<RecordChange>, Error> {
+async fn read_change(
+    work: &mut DbTransaction,
+    row: &SqlRow,
+) -> Result<Option<RecordChange>, Error> {
     let columns = row.of("changes");
     match columns.text("kind")?.as_str() {
         connections::KIND => {
@@ -256,17 +259,17 @@ async fn look_up(work: &mut DbTransaction, key: &RecordKey) -> Result<RecordChan
         RecordKey::Connection(integration, name) => {
             let found = connections::find(work, integration.as_str(), name.as_str()).await;
             let (integration, name) = (integration.clone(), name.clone());
-            Ok(RecordChange::Connection { integration, name, now: known(found)? })
+            Ok(RecordChange::Connection { integration, name, now: separate_unreadable(found)? })
         }
         RecordKey::Token(id) => {
-            let now = known(tokens::find(work, &id.to_string()).await)?;
+            let now = separate_unreadable(tokens::find(work, &id.to_string()).await)?;
             Ok(RecordChange::Token { id: *id, now })
         }
     }
 }
 
 /// Keeps the error of one unreadable record apart from errors of the store.
-fn known<T>(now: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+fn separate_unreadable<T>(now: Result<T, Error>) -> Result<Result<T, Error>, Error> {
     match now {
         Ok(now) => Ok(Ok(now)),
         Err(error @ Error::Inconsistent { .. }) => Ok(Err(error)),

@@ -35,7 +35,7 @@ impl Store {
             record.created_at.into(),
             record.updated_at.into(),
         ];
-        work.run(CREATE, values).await?;
+        work.execute(CREATE, values).await?;
         work.commit().await
     }
 
@@ -70,7 +70,7 @@ impl Store {
     ) -> Result<Option<ClientRecord>, Error> {
         let mut work = self.read().await?;
         let row = work.row(sql, values.map(Into::into)).await;
-        work.end().await?;
+        work.roll_back().await?;
         row?.as_ref().map(read).transpose()
     }
 
@@ -85,7 +85,7 @@ impl Store {
     ) -> Result<Page<ClientRecord>, Error> {
         let mut work = self.read().await?;
         let page = OF_INTEGRATION.page(&mut work, integration.as_str(), window, read).await;
-        work.end().await?;
+        work.roll_back().await?;
         page
     }
 
@@ -114,7 +114,7 @@ impl Store {
             (&*after.sealed.payload).into(),
             after.updated_at.into(),
         ];
-        let replaced = work.run(REPLACE, values).await? > 0;
+        let replaced = work.execute(REPLACE, values).await? > 0;
         work.commit().await?;
         Ok(replaced)
     }
@@ -134,9 +134,9 @@ impl Store {
         // The lock orders this with creating a connection: one that comes before is deleted too,
         // one that comes after is refused.
         work.hold_revision().await?;
-        let deleted = work.run(DELETE, [integration.as_str().into(), (&*uuid).into()]).await?;
+        let deleted = work.execute(DELETE, [integration.as_str().into(), (&*uuid).into()]).await?;
         if deleted == 0 {
-            work.end().await?;
+            work.roll_back().await?;
             return Ok(None);
         }
         let rows = work.rows(ITS_CONNECTIONS, [(&*uuid).into()]).await?;
@@ -144,7 +144,7 @@ impl Store {
         for row in &rows {
             last = Some(forget_connection(&mut work, row).await?);
         }
-        work.run("DELETE FROM oauth_flows WHERE client = $1", [(&*uuid).into()]).await?;
+        work.execute("DELETE FROM oauth_flows WHERE client = $1", [(&*uuid).into()]).await?;
         work.commit().await?;
         Ok(Some((rows.len(), last)))
     }
@@ -167,10 +167,10 @@ pub(super) async fn check_client(
 async fn forget_connection(work: &mut DbTransaction, row: &SqlRow) -> Result<Revision, Error> {
     let columns = row.of(connections::TABLE);
     let (integration, name) = (columns.text("integration")?, columns.text("name")?);
-    let revision = work.revise(connections::KIND, &integration, &name).await?;
+    let revision = work.take_revision(connections::KIND, &integration, &name).await?;
     let uuid = columns.text("uuid")?;
-    work.run(refreshes::FORGET, [(&*uuid).into()]).await?;
-    work.run("DELETE FROM connections WHERE uuid = $1", [uuid.into()]).await?;
+    work.execute(refreshes::FORGET, [(&*uuid).into()]).await?;
+    work.execute("DELETE FROM connections WHERE uuid = $1", [uuid.into()]).await?;
     Ok(revision)
 }
 

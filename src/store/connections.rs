@@ -36,7 +36,7 @@ impl Store {
             record.updated_at.into(),
             write_client(record).into(),
         ];
-        work.run(CREATE, values).await?;
+        work.execute(CREATE, values).await?;
         work.commit().await?;
         Ok(revision)
     }
@@ -52,7 +52,7 @@ impl Store {
     ) -> Result<Option<ConnectionRecord>, Error> {
         let mut work = self.read().await?;
         let record = find(&mut work, integration.as_str(), name.as_str()).await;
-        work.end().await?;
+        work.roll_back().await?;
         record
     }
 
@@ -68,7 +68,7 @@ impl Store {
         let mut work = self.read().await?;
         let revision = revision(&mut work).await?;
         let record = find(&mut work, integration.as_str(), name.as_str()).await;
-        work.end().await?;
+        work.roll_back().await?;
         Ok((record?, revision))
     }
 
@@ -79,7 +79,7 @@ impl Store {
     pub async fn connection_by_uuid(&self, uuid: Uuid) -> Result<Option<ConnectionRecord>, Error> {
         let mut work = self.read().await?;
         let row = work.row(BY_UUID, [uuid.to_string().into()]).await;
-        work.end().await?;
+        work.roll_back().await?;
         row?.as_ref().map(read).transpose()
     }
 
@@ -95,7 +95,7 @@ impl Store {
     ) -> Result<Page<ConnectionRecord>, Error> {
         let mut work = self.read().await?;
         let page = OF_INTEGRATION.page(&mut work, integration.as_str(), window, read).await;
-        work.end().await?;
+        work.roll_back().await?;
         page
     }
 
@@ -131,7 +131,7 @@ impl Store {
         let deleted = work.row(DELETE, values).await?;
         if let Some(row) = &deleted {
             let uuid = row.of(TABLE).text("uuid")?;
-            work.run(refreshes::FORGET, [uuid.into()]).await?;
+            work.execute(refreshes::FORGET, [uuid.into()]).await?;
         }
         work.commit_if(deleted.is_some(), revision).await
     }
@@ -147,7 +147,7 @@ pub(super) async fn revise(
     integration: &IntegrationName,
     name: &ConnectionName,
 ) -> Result<Revision, Error> {
-    work.revise(KIND, integration.as_str(), name.as_str()).await
+    work.take_revision(KIND, integration.as_str(), name.as_str()).await
 }
 
 /// Replaces `before` by `after`. `false` when the record was changed meanwhile.
@@ -172,7 +172,7 @@ pub(super) async fn replace(
         after.updated_at.into(),
         write_client(after).into(),
     ];
-    Ok(work.run(REPLACE, values).await? > 0)
+    Ok(work.execute(REPLACE, values).await? > 0)
 }
 
 pub(super) async fn find(

@@ -136,7 +136,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 /// Opens a database, which must be ours and of a known version.
 async fn open(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnection, CopyError> {
     let mut conn = options.connect().await.map_err(|why| database_error(path, why))?;
-    match sqlite::version(&mut conn, &migrate::STORE).await {
+    match sqlite::schema_version(&mut conn, &migrate::STORE).await {
         Ok(1..) => Ok(conn),
         Ok(_) => Err(CopyError::Foreign(path.to_path_buf())),
         Err(error) => Err(copy_error(path, error)),
@@ -192,7 +192,7 @@ async fn close(conn: SqliteConnection, path: &Path) -> Result<(), CopyError> {
 }
 
 fn database_error(path: &Path, error: sqlx::Error) -> CopyError {
-    copy_error(path, Error::of(error))
+    copy_error(path, Error::from_driver(error))
 }
 
 fn copy_error(path: &Path, error: Error) -> CopyError {

@@ -74,12 +74,13 @@ impl DbTransaction {
     ) -> Result<Vec<SqlRow>, Error> {
         match self {
             Self::Postgres(work) => {
-                let query = bound(sql, values).persistent(false);
+                let query = bind_values(sql, values).persistent(false);
                 let rows = work.run_on(|conn| query.fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(SqlRow::Postgres).collect())
             }
             Self::Sqlite(work) => {
-                let rows = work.run_on(|conn| bound(sql, values).fetch_all(conn).boxed()).await?;
+                let rows =
+                    work.run_on(|conn| bind_values(sql, values).fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(SqlRow::Sqlite).collect())
             }
         }
@@ -95,26 +96,27 @@ impl DbTransaction {
     }
 
     /// Runs a statement and gives the number of affected rows.
-    pub(super) async fn run<const N: usize>(
+    pub(super) async fn execute<const N: usize>(
         &mut self,
         sql: &'static str,
         values: [SqlValue; N],
     ) -> Result<u64, Error> {
         match self {
             Self::Postgres(work) => {
-                let query = bound(sql, values).persistent(false);
+                let query = bind_values(sql, values).persistent(false);
                 let done = work.run_on(|conn| query.execute(conn).boxed()).await?;
                 Ok(done.rows_affected())
             }
             Self::Sqlite(work) => {
-                let done = work.run_on(|conn| bound(sql, values).execute(conn).boxed()).await?;
+                let done =
+                    work.run_on(|conn| bind_values(sql, values).execute(conn).boxed()).await?;
                 Ok(done.rows_affected())
             }
         }
     }
 
     /// The database's time in microseconds, which all instances share.
-    pub(super) async fn now(&mut self) -> Result<i64, Error> {
+    pub(super) async fn database_time(&mut self) -> Result<i64, Error> {
         let sql = match self {
             Self::Postgres(_) => {
                 "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
@@ -128,7 +130,7 @@ impl DbTransaction {
 
     /// Takes the next revision and notes the change. The revision's row stays locked until the
     /// transaction ends, so that revisions become visible in order.
-    pub(super) async fn revise(
+    pub(super) async fn take_revision(
         &mut self,
         kind: &'static str,
         integration: &str,
@@ -146,7 +148,7 @@ impl DbTransaction {
         let change = "INSERT INTO changes (revision, identity, kind, integration, name) \
             VALUES ($1, $2, $3, $4, $5)";
         let values = [next.into(), identity.into(), kind.into(), integration.into(), name.into()];
-        self.run(change, values).await?;
+        self.execute(change, values).await?;
         // 3. Notify other instances when the transaction commits.
         if let Self::Postgres(_) = self {
             let notice = [postgres::CHANNEL.into(), next.to_string().into()];
@@ -157,7 +159,7 @@ impl DbTransaction {
 
     /// Locks the revision without taking the next one, so that no other writer comes in between.
     pub(super) async fn hold_revision(&mut self) -> Result<(), Error> {
-        self.run("UPDATE revision SET revision = revision", []).await.map(drop)
+        self.execute("UPDATE revision SET revision = revision", []).await.map(drop)
     }
 
     /// Commits. After an error the transaction may have been committed or not.
@@ -169,10 +171,10 @@ impl DbTransaction {
     }
 
     /// Rolls back.
-    pub(super) async fn end(self) -> Result<(), Error> {
+    pub(super) async fn roll_back(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(work) => work.end().await,
-            Self::Sqlite(work) => work.end().await,
+            Self::Postgres(work) => work.roll_back().await,
+            Self::Sqlite(work) => work.roll_back().await,
         }
     }
 }
@@ -185,19 +187,19 @@ fn new_identity() -> Result<i64, Error> {
 
 /// Waits for the driver up to [`STATEMENT_TIMEOUT`]: a server that is gone does not answer. The
 /// driver's futures are large, so they are boxed here.
-pub(super) fn within<T>(
+pub(super) fn with_timeout<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>> + Send,
 ) -> impl Future<Output = Result<T, Error>> + Send {
     let answer = tokio::time::timeout(STATEMENT_TIMEOUT, Box::pin(answer));
     async {
         match answer.await {
-            Ok(answer) => answer.map_err(Error::of),
+            Ok(answer) => answer.map_err(Error::from_driver),
             Err(_elapsed) => Err(Error::Unavailable(Box::new(TooLate))),
         }
     }
 }
 
-fn bound<D: sqlx::Database, const N: usize>(
+fn bind_values<D: sqlx::Database, const N: usize>(
     sql: &'static str,
     values: [SqlValue; N],
 ) -> Query<'static, D, D::Arguments>

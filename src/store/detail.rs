@@ -19,7 +19,7 @@ pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
         return Ok(Detail::OAuth(Box::new(grant)));
     }
     columns.parsed("detail", |text| {
-        let detail = object(text).ok_or(())?;
+        let detail = parse_object(text).ok_or(())?;
         let text = |key: &str| detail.get(key).and_then(Json::as_str).map(Into::into).ok_or(());
         Ok::<_, ()>(match kind {
             ConnectionType::ApiKey => Detail::ApiKey { header_name: text(HEADER_NAME)? },
@@ -41,7 +41,7 @@ pub(super) fn write(detail: &Detail) -> String {
 }
 
 fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
-    let detail = object(text)?;
+    let detail = parse_object(text)?;
     let text = |key: &str| detail.get(key).and_then(Json::as_str);
     let number = |key: &str| detail.get(key).and_then(Json::as_i64);
     let time = |key: &str| Timestamp::from_microsecond(number(key)?).ok();
@@ -81,7 +81,7 @@ fn write_grant(grant: &Grant) -> Json {
     Json::Object(detail)
 }
 
-fn object(text: &str) -> Option<Map<String, Json>> {
+fn parse_object(text: &str) -> Option<Map<String, Json>> {
     serde_json::from_str(text).ok()
 }
 

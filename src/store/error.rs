@@ -77,7 +77,7 @@ pub enum Error {
     #[error("the database is read-only: make it writable, or have store.url lead to one that is")]
     ReadOnly(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database can't be reached, or has failed. A write may have been done or not.
-    #[error("the database can't be used just now")]
+    #[error("the database can't be reached, or has failed")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The URL is not one of PostgreSQL. It is not repeated, because it may contain a password.
     #[error("store.url is no URL of PostgreSQL: it looks like postgres://user@host/database")]
@@ -96,7 +96,7 @@ pub(super) struct ReadOnlyServer;
 
 impl Error {
     /// The error for an error of the driver.
-    pub(super) fn of(error: sqlx::Error) -> Self {
+    pub(super) fn from_driver(error: sqlx::Error) -> Self {
         let reported = match &error {
             sqlx::Error::Database(reported) => reported,
             sqlx::Error::ColumnDecode { .. }
@@ -113,9 +113,9 @@ impl Error {
         let kind = match code.parse() {
             // PostgreSQL's codes have five characters.
             Ok(code) if code < 10_000_u32 && reported.code().is_some_and(|code| code.len() < 5) => {
-                of_sqlite(code)
+                sqlite_kind(code)
             }
-            _ => of_postgres(&code),
+            _ => postgres_kind(&code),
         };
         match kind {
             DriverErrorKind::Busy => Self::Busy,
@@ -158,7 +158,7 @@ enum DriverErrorKind {
 }
 
 /// The kind of an SQLite error, by its primary result code: the low byte of an extended one.
-fn of_sqlite(code: u32) -> DriverErrorKind {
+fn sqlite_kind(code: u32) -> DriverErrorKind {
     match code & 0xff {
         // SQLITE_BUSY, SQLITE_LOCKED
         5 | 6 => DriverErrorKind::Busy,
@@ -176,7 +176,7 @@ fn of_sqlite(code: u32) -> DriverErrorKind {
 }
 
 /// The kind of a PostgreSQL error, by its SQLSTATE.
-fn of_postgres(code: &str) -> DriverErrorKind {
+fn postgres_kind(code: &str) -> DriverErrorKind {
     match code {
         // Serialization failure, deadlock, lock not available, canceled by a timeout.
         "40001" | "40P01" | "55P03" | "57014" => DriverErrorKind::Busy,
@@ -217,7 +217,7 @@ mod tests {
             (1, DriverErrorKind::Faulty),
             (26, DriverErrorKind::Foreign),
         ] {
-            assert_eq!(of_sqlite(code), kind, "{code}");
+            assert_eq!(sqlite_kind(code), kind, "{code}");
         }
         for (code, kind) in [
             ("25006", DriverErrorKind::ReadOnly),
@@ -230,7 +230,7 @@ mod tests {
             ("42501", DriverErrorKind::Faulty),
             ("28P01", DriverErrorKind::Faulty),
         ] {
-            assert_eq!(of_postgres(code), kind, "{code}");
+            assert_eq!(postgres_kind(code), kind, "{code}");
         }
     }
 }

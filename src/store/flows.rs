@@ -26,7 +26,7 @@ impl Store {
             (&*record.sealed.wrapped).into(),
             (&*record.sealed.payload).into(),
         ];
-        work.run(KEEP, values).await?;
+        work.execute(KEEP, values).await?;
         work.commit().await
     }
 
@@ -48,7 +48,7 @@ impl Store {
         // 1. Look first: unauthenticated callers reach this, and must not cause writes.
         let mut work = self.read().await?;
         let waits = work.row(WAITS, values()).await;
-        work.end().await?;
+        work.roll_back().await?;
         if waits?.is_none() {
             return Ok(None);
         }
@@ -74,7 +74,7 @@ impl Store {
         let of = of.map(|integration| integration.as_str().to_owned());
         let mut work = self.read().await?;
         let row = work.row(LOOK, [step.as_str().into(), digest.as_slice().into(), of.into()]).await;
-        work.end().await?;
+        work.roll_back().await?;
         let record = row?.as_ref().map(read).transpose()?;
         Ok(record.filter(|record| record.ends_at > now))
     }
@@ -85,7 +85,7 @@ impl Store {
     /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn prune_flows(&self, now: Timestamp) -> Result<(), Error> {
         let mut work = self.write().await?;
-        work.run("DELETE FROM oauth_flows WHERE ends_at <= $1", [now.into()]).await?;
+        work.execute("DELETE FROM oauth_flows WHERE ends_at <= $1", [now.into()]).await?;
         work.commit().await
     }
 }

@@ -39,7 +39,7 @@ impl Store {
     pub async fn key_check(&self) -> Result<Option<Sealed>, Error> {
         let mut work = self.read().await?;
         let check = key_check(&mut work).await;
-        work.end().await?;
+        work.roll_back().await?;
         check
     }
 
@@ -51,7 +51,7 @@ impl Store {
     pub async fn keep_key_check(&self, check: &Sealed) -> Result<Sealed, Error> {
         let mut work = self.write().await?;
         let values = [(&*check.key_id).into(), (&*check.wrapped).into(), (&*check.payload).into()];
-        work.run(KEEP_CHECK, values).await?;
+        work.execute(KEEP_CHECK, values).await?;
         let kept = key_check(&mut work).await?;
         work.commit().await?;
         kept.ok_or(Error::Inconsistent { table: CHECK, column: "only_one" })
@@ -65,8 +65,8 @@ impl Store {
     pub async fn rewrap_key_check(&self, before: &Sealed, after: &Sealed) -> Result<(), Error> {
         let mut work = self.write().await?;
         let values = [(&*before.wrapped).into(), (&*after.key_id).into(), (&*after.wrapped).into()];
-        if work.run(REWRAP_CHECK, values).await? > 0 {
-            work.revise(KIND, "", &after.key_id).await?;
+        if work.execute(REWRAP_CHECK, values).await? > 0 {
+            work.take_revision(KIND, "", &after.key_id).await?;
         }
         work.commit().await
     }
@@ -79,7 +79,7 @@ impl Store {
     pub async fn key_usage(&self) -> Result<Vec<(Box<str>, u64)>, Error> {
         let mut work = self.read().await?;
         let rows = work.rows(USAGE, []).await?;
-        work.end().await?;
+        work.roll_back().await?;
         let usage = rows.iter().map(|row| {
             let columns = row.of(connections::TABLE);
             let records = u64::try_from(columns.number("records")?).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Store {
     ) -> Result<Page<ConnectionRecord>, Error> {
         let mut work = self.read().await?;
         let page = SEALED.page(&mut work, key_id, window, connections::read).await;
-        work.end().await?;
+        work.roll_back().await?;
         page
     }
 
@@ -115,7 +115,7 @@ impl Store {
     ) -> Result<Page<TokenRecord>, Error> {
         let mut work = self.read().await?;
         let page = SIGNED.page(&mut work, key_id, window, tokens::read).await;
-        work.end().await?;
+        work.roll_back().await?;
         page
     }
 
@@ -140,7 +140,7 @@ impl Store {
     ) -> Result<Page<ClientRecord>, Error> {
         let mut work = self.read().await?;
         let page = CLIENTS.page(&mut work, key_id, window, clients::read).await;
-        work.end().await?;
+        work.roll_back().await?;
         page
     }
 
@@ -155,7 +155,7 @@ impl Store {
     ) -> Result<Page<FlowRecord>, Error> {
         let mut work = self.read().await?;
         let page = FLOWS.page(&mut work, key_id, window, flows::read).await;
-        work.end().await?;
+        work.roll_back().await?;
         page
     }
 
@@ -190,7 +190,7 @@ impl Store {
                 (&*after.key_id).into(),
                 (&*after.wrapped).into(),
             ];
-            count += work.run(statement, values).await?;
+            count += work.execute(statement, values).await?;
         }
         work.commit().await?;
         Ok(count)
@@ -210,7 +210,7 @@ impl Store {
                 (&*after.key_id).into(),
                 after.code.as_slice().into(),
             ];
-            count += work.run(RENEW, values).await?;
+            count += work.execute(RENEW, values).await?;
         }
         work.commit().await?;
         Ok(count)
@@ -228,7 +228,7 @@ impl DbTransaction {
             self.commit().await?;
             Ok(Some(revision))
         } else {
-            self.end().await?;
+            self.roll_back().await?;
             Ok(None)
         }
     }

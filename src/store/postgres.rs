@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 pub use self::listener::{ChangeListener, ChangeNotice};
 use super::Error;
-use super::database::within;
+use super::database::with_timeout;
 use super::error::ReadOnlyServer;
 use super::migrate;
 use super::transaction::BackendTransaction;
@@ -51,7 +51,7 @@ impl PrimaryServer {
 
     /// Notes the finding of a new transaction. When it differs from the last one, all older conns
     /// are replaced.
-    fn note(&self, is_writable: bool) {
+    fn note_server(&self, is_writable: bool) {
         self.was_writable.send_if_modified(|was_writable| {
             let has_changed = std::mem::replace(was_writable, is_writable) != is_writable;
             if has_changed {
@@ -62,7 +62,7 @@ impl PrimaryServer {
     }
 
     /// Tells whether a conn of this age may be reused.
-    fn allows(&self, age: Duration) -> bool {
+    fn allows_age(&self, age: Duration) -> bool {
         let age_allowed = clock::instant().duration_since(*self.conns_since.lock());
         age <= age_allowed
     }
@@ -82,17 +82,17 @@ impl Postgres {
         let options = options.extra_float_digits(None);
         let primary = Arc::new(PrimaryServer::new());
         let database = Self {
-            readers: pool(READERS, &options, &primary),
-            writers: pool(WRITERS, &options, &primary),
+            readers: new_pool(READERS, &options, &primary),
+            writers: new_pool(WRITERS, &options, &primary),
             options: Box::new(options),
             primary,
             writability: Arc::default(),
         };
         // 2. Migrate only if needed, so that a standby can be opened.
         let mut look = database.read().await?;
-        let found = look.run_on(|conn| Box::pin(version(conn))).await;
+        let found = look.run_on(|conn| Box::pin(schema_version(conn))).await;
         if found.is_ok() {
-            look.end().await?;
+            look.roll_back().await?;
         }
         match found {
             Ok(Ok(found)) if found >= migrate::STORE.newest() => {}
@@ -106,7 +106,7 @@ impl Postgres {
 
     pub(super) async fn read(&self) -> Result<BackendTransaction<sqlx::Postgres>, Error> {
         let conn = self.acquire(&self.readers).await?;
-        let mut work = BackendTransaction::on(conn, None);
+        let mut work = BackendTransaction::from_conn(conn, None);
         work.execute(READ).await?;
         Ok(work)
     }
@@ -117,7 +117,7 @@ impl Postgres {
         for _again in 0..2 {
             let conn = self.acquire(&self.writers).await;
             let conn = conn.inspect_err(|error| self.writability.note_failure(error))?;
-            let mut work = BackendTransaction::on(conn, Some(Arc::clone(&self.writability)));
+            let mut work = BackendTransaction::from_conn(conn, Some(Arc::clone(&self.writability)));
             let begun = work.run_on(|conn| {
                 Box::pin(async {
                     let rows = conn.fetch_all(sqlx::raw_sql(WRITE)).await?;
@@ -126,7 +126,7 @@ impl Postgres {
                 })
             });
             let is_writable = begun.await? != "on";
-            self.primary.note(is_writable);
+            self.primary.note_server(is_writable);
             if is_writable {
                 return Ok(work);
             }
@@ -138,14 +138,14 @@ impl Postgres {
 
     /// Runs a statement outside of a transaction, which may take long.
     pub(super) async fn maintain(&self, sql: &'static str) -> Result<(), Error> {
-        let mut work = BackendTransaction::on(self.acquire(&self.writers).await?, None);
+        let mut work = BackendTransaction::from_conn(self.acquire(&self.writers).await?, None);
         work.execute(sql).await?;
-        work.finish();
+        work.release();
         Ok(())
     }
 
     pub(super) fn listen(&self) -> ChangeListener {
-        let own = pool(1, &self.options, &self.primary);
+        let own = new_pool(1, &self.options, &self.primary);
         ChangeListener::new(own, self.readers.clone(), self.primary.was_writable.subscribe())
     }
 
@@ -159,7 +159,7 @@ impl Postgres {
     }
 
     async fn acquire(&self, pool: &PgPool) -> Result<PoolConnection<sqlx::Postgres>, Error> {
-        let error = match within(pool.acquire()).await {
+        let error = match with_timeout(pool.acquire()).await {
             Ok(conn) => return Ok(conn),
             Err(error) => error,
         };
@@ -174,7 +174,7 @@ impl Postgres {
                 drop(conn);
                 Err(Error::Busy)
             }
-            Ok(Err(error)) => Err(Error::of(error)),
+            Ok(Err(error)) => Err(Error::from_driver(error)),
             Err(_elapsed) => Err(error),
         }
     }
@@ -186,7 +186,7 @@ impl Postgres {
         work.execute("SET LOCAL lock_timeout = '15s'").await?;
         let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).persistent(false);
         work.run_on(|conn| Box::pin(lock.execute(conn))).await?;
-        let found = work.run_on(|conn| Box::pin(version(conn))).await??;
+        let found = work.run_on(|conn| Box::pin(schema_version(conn))).await??;
         for step in schema.missing(found)? {
             work.run_on(|conn| Box::pin(conn.execute(sqlx::raw_sql(step.postgres)))).await?;
         }
@@ -200,13 +200,13 @@ impl Postgres {
     }
 }
 
-fn pool(connections: u32, options: &PgConnectOptions, primary: &Arc<PrimaryServer>) -> PgPool {
+fn new_pool(connections: u32, options: &PgConnectOptions, primary: &Arc<PrimaryServer>) -> PgPool {
     let primary = Arc::clone(primary);
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(CONNECT_WAIT)
         .before_acquire(move |_, conn| {
-            let is_allowed = primary.allows(conn.age);
+            let is_allowed = primary.allows_age(conn.age);
             Box::pin(async move { Ok(is_allowed) })
         })
         .connect_lazy_with(options.clone())
@@ -214,7 +214,7 @@ fn pool(connections: u32, options: &PgConnectOptions, primary: &Arc<PrimaryServe
 
 /// The version of the schema; 0 without one. Other programs may have tables in the database, but
 /// none with our names.
-async fn version(conn: &mut PgConnection) -> Result<Result<i64, Error>, sqlx::Error> {
+async fn schema_version(conn: &mut PgConnection) -> Result<Result<i64, Error>, sqlx::Error> {
     let ours = "SELECT to_regclass('keyferry_schema') IS NOT NULL";
     let ours: bool = sqlx::query_scalar(ours).persistent(false).fetch_one(&mut *conn).await?;
     if ours {

@@ -59,16 +59,16 @@ impl Store {
         // 1. Take the lease.
         let uuid = uuid.to_string();
         let mut work = self.write().await?;
-        let now = work.now().await?;
-        let values = [(&*uuid).into(), holder.into(), after(now, length).into(), now.into()];
+        let now = work.database_time().await?;
+        let values = [(&*uuid).into(), holder.into(), micros_after(now, length).into(), now.into()];
         let Some(row) = work.row(BEGIN, values).await? else {
-            work.end().await?;
+            work.roll_back().await?;
             return Ok(RefreshStart::Held);
         };
         let unanswered = row.of(TABLE).number("unanswered")? != 0;
         // 2. Read the record under it.
         let Some(record) = work.row(CONNECTION, [uuid.into()]).await? else {
-            work.end().await?;
+            work.roll_back().await?;
             return Ok(RefreshStart::Gone);
         };
         work.commit().await?;
@@ -87,9 +87,9 @@ impl Store {
         length: Duration,
     ) -> Result<bool, Error> {
         let mut work = self.write().await?;
-        let now = work.now().await?;
-        let values = [uuid.to_string().into(), holder.into(), after(now, length).into()];
-        let noted = work.run(ASK, values).await? > 0;
+        let now = work.database_time().await?;
+        let values = [uuid.to_string().into(), holder.into(), micros_after(now, length).into()];
+        let noted = work.execute(ASK, values).await? > 0;
         work.commit().await?;
         Ok(noted)
     }
@@ -105,14 +105,14 @@ impl Store {
         lease: RefreshLease,
     ) -> Result<bool, Error> {
         let mut work = self.write().await?;
-        let now = work.now().await?;
+        let now = work.database_time().await?;
         let values = [
             uuid.to_string().into(),
             holder.into(),
-            after(now, lease.before_asking).into(),
-            after(now, lease.after_asking).into(),
+            micros_after(now, lease.before_asking).into(),
+            micros_after(now, lease.after_asking).into(),
         ];
-        let extended = work.run(EXTEND, values).await? > 0;
+        let extended = work.execute(EXTEND, values).await? > 0;
         work.commit().await?;
         Ok(extended)
     }
@@ -138,8 +138,8 @@ impl Store {
             (&*after.sealed.payload).into(),
             after.updated_at.into(),
         ];
-        let kept = work.run(FINISH, values).await? > 0;
-        work.run(FORGET, [before.uuid.to_string().into()]).await?;
+        let kept = work.execute(FINISH, values).await? > 0;
+        work.execute(FORGET, [before.uuid.to_string().into()]).await?;
         work.commit_if(kept, revision).await
     }
 
@@ -161,8 +161,8 @@ impl Store {
             super::detail::write(&after.detail).into(),
             after.updated_at.into(),
         ];
-        let kept = work.run(LAPSE, values).await? > 0;
-        work.run(FORGET, [before.uuid.to_string().into()]).await?;
+        let kept = work.execute(LAPSE, values).await? > 0;
+        work.execute(FORGET, [before.uuid.to_string().into()]).await?;
         work.commit_if(kept, revision).await
     }
 
@@ -178,7 +178,7 @@ impl Store {
     ) -> Result<(), Error> {
         let mut work = self.write().await?;
         let asked = i64::from(left == Leftover::Unanswered);
-        work.run(LEAVE, [uuid.to_string().into(), holder.into(), asked.into()]).await?;
+        work.execute(LEAVE, [uuid.to_string().into(), holder.into(), asked.into()]).await?;
         work.commit().await
     }
 
@@ -196,12 +196,12 @@ impl Store {
         let revision = connections::revise(&mut work, &before.integration, &before.name).await?;
         clients::check_client(&mut work, after).await?;
         let replaced = connections::replace(&mut work, before, after).await?;
-        work.run(FORGET, [before.uuid.to_string().into()]).await?;
+        work.execute(FORGET, [before.uuid.to_string().into()]).await?;
         work.commit_if(replaced, revision).await
     }
 }
 
-fn after(now: i64, length: Duration) -> i64 {
+fn micros_after(now: i64, length: Duration) -> i64 {
     now.saturating_add(i64::try_from(length.as_micros()).unwrap_or(i64::MAX))
 }
 

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 
 use super::Error;
 use super::copy::beside;
-use super::database::within;
+use super::database::with_timeout;
 use super::migrate::{self, Schema};
 use super::transaction::BackendTransaction;
 use super::writability::Writability;
@@ -37,9 +37,9 @@ impl Sqlite {
             .disable_statement_logging();
         let is_alone = has_no_wal(path);
         // 2. Read its version before any setting changes it: it may belong to another program.
-        let mut first = within(plain.connect()).await?;
-        let found = version(&mut first, schema).await;
-        within(first.close()).await?;
+        let mut first = with_timeout(plain.connect()).await?;
+        let found = schema_version(&mut first, schema).await;
+        with_timeout(first.close()).await?;
         let found = found?;
         if found == 0 && is_alone {
             return Err(Error::Hollow(path.to_path_buf()));
@@ -77,8 +77,8 @@ impl Sqlite {
     }
 
     pub(super) async fn read(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
-        let conn = within(self.readers.acquire()).await.map_err(busy_if_timed_out)?;
-        let mut work = BackendTransaction::on(conn, None);
+        let conn = with_timeout(self.readers.acquire()).await.map_err(busy_if_timed_out)?;
+        let mut work = BackendTransaction::from_conn(conn, None);
         work.execute("BEGIN").await?;
         Ok(work)
     }
@@ -94,7 +94,7 @@ impl Sqlite {
     pub(super) async fn maintain(&self, sql: &'static str) -> Result<(), Error> {
         let mut work = self.writer().await?;
         work.execute(sql).await?;
-        work.finish();
+        work.release();
         Ok(())
     }
 
@@ -109,18 +109,18 @@ impl Sqlite {
 
     /// The writing conn, without a transaction.
     async fn writer(&self) -> Result<BackendTransaction<sqlx::Sqlite>, Error> {
-        let conn = within(self.writer.acquire()).await.map_err(busy_if_timed_out);
+        let conn = with_timeout(self.writer.acquire()).await.map_err(busy_if_timed_out);
         let conn = conn.inspect_err(|error| self.writability.note_failure(error))?;
-        Ok(BackendTransaction::on(conn, Some(Arc::clone(&self.writability))))
+        Ok(BackendTransaction::from_conn(conn, Some(Arc::clone(&self.writability))))
     }
 
     /// Runs the missing migrations. They may take long with many records, so there is no deadline.
     async fn migrate(&self, schema: &Schema) -> Result<(), Error> {
-        let mut conn = self.writer.acquire().await.map_err(Error::of)?;
-        let mut work = conn.begin_with("BEGIN IMMEDIATE").await.map_err(Error::of)?;
-        let found = version(&mut work, schema).await?;
+        let mut conn = self.writer.acquire().await.map_err(Error::from_driver)?;
+        let mut work = conn.begin_with("BEGIN IMMEDIATE").await.map_err(Error::from_driver)?;
+        let found = schema_version(&mut work, schema).await?;
         for step in schema.missing(found)? {
-            sqlx::raw_sql(step.sqlite).execute(&mut *work).await.map_err(Error::of)?;
+            sqlx::raw_sql(step.sqlite).execute(&mut *work).await.map_err(Error::from_driver)?;
         }
         let stamp = format!(
             "PRAGMA application_id = {}; PRAGMA user_version = {}",
@@ -128,8 +128,8 @@ impl Sqlite {
             schema.newest()
         );
         let stamp = sqlx::raw_sql(sqlx::AssertSqlSafe(stamp));
-        stamp.execute(&mut *work).await.map_err(Error::of)?;
-        work.commit().await.map_err(Error::of)?;
+        stamp.execute(&mut *work).await.map_err(Error::from_driver)?;
+        work.commit().await.map_err(Error::from_driver)?;
         if (1..migrate::WITHOUT_TRAIL).contains(&found) {
             // Returns the pages of the audit trail, which has moved to its own file, to the disk.
             // On a full disk that fails, and the pages are reused instead.
@@ -144,9 +144,12 @@ impl Sqlite {
 }
 
 /// The version of the schema; 0 for an empty database.
-pub(super) async fn version(conn: &mut SqliteConnection, schema: &Schema) -> Result<i64, Error> {
+pub(super) async fn schema_version(
+    conn: &mut SqliteConnection,
+    schema: &Schema,
+) -> Result<i64, Error> {
     let mut number = async |sql: &'static str| -> Result<i64, Error> {
-        within(sqlx::query_scalar(sql).fetch_one(&mut *conn)).await
+        with_timeout(sqlx::query_scalar(sql).fetch_one(&mut *conn)).await
     };
     let application = number("SELECT application_id FROM pragma_application_id").await?;
     let version = number("SELECT user_version FROM pragma_user_version").await?;

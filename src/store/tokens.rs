@@ -21,12 +21,12 @@ impl Store {
     pub async fn create_token(&self, record: &TokenRecord) -> Result<Revision, Error> {
         let mut work = self.write().await?;
         let id = record.id.to_string();
-        let revision = work.revise(KIND, "", &id).await?;
+        let revision = work.take_revision(KIND, "", &id).await?;
         // The revision's row is locked until the end, so no other token can be added meanwhile.
         let integration = record.reach.integration();
         let wanted = [integration.into(), (&*record.name).into(), record.created_at.into()];
         if work.row(LIVE_NAMESAKE, wanted).await?.is_some() {
-            work.end().await?;
+            work.roll_back().await?;
             return Err(Error::Conflict);
         }
         let names: Vec<_> = record.scopes.names().collect();
@@ -43,7 +43,7 @@ impl Store {
             (&*record.mac.key_id).into(),
             record.mac.code.as_slice().into(),
         ];
-        work.run(CREATE, values).await?;
+        work.execute(CREATE, values).await?;
         work.commit().await?;
         Ok(revision)
     }
@@ -55,7 +55,7 @@ impl Store {
     pub async fn tokens(&self, window: &PageRange) -> Result<Page<TokenRecord>, Error> {
         let mut work = self.read().await?;
         let page = EVERY.page(&mut work, "", window, read).await;
-        work.end().await?;
+        work.roll_back().await?;
         page
     }
 
@@ -66,7 +66,7 @@ impl Store {
     pub async fn token(&self, id: Uuid) -> Result<Option<TokenRecord>, Error> {
         let mut work = self.read().await?;
         let record = find(&mut work, &id.to_string()).await;
-        work.end().await?;
+        work.roll_back().await?;
         record
     }
 
@@ -77,8 +77,8 @@ impl Store {
     pub async fn delete_token(&self, id: Uuid) -> Result<Option<Revision>, Error> {
         let mut work = self.write().await?;
         let id = id.to_string();
-        let revision = work.revise(KIND, "", &id).await?;
-        let deleted = work.run("DELETE FROM tokens WHERE id = $1", [id.into()]).await?;
+        let revision = work.take_revision(KIND, "", &id).await?;
+        let deleted = work.execute("DELETE FROM tokens WHERE id = $1", [id.into()]).await?;
         work.commit_if(deleted > 0, revision).await
     }
 
@@ -93,7 +93,7 @@ impl Store {
         // A fixed order prevents deadlocks between two instances.
         used.sort_unstable();
         for (id, time) in used {
-            work.run(TOUCH, [id.to_string().into(), time.into()]).await?;
+            work.execute(TOUCH, [id.to_string().into(), time.into()]).await?;
         }
         work.commit().await
     }

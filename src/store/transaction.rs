@@ -12,7 +12,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Database, Executor};
 
 use super::Error;
-use super::database::within;
+use super::database::with_timeout;
 use super::writability::Writability;
 
 /// A transaction of one backend. Dropping it discards its conn, which undoes it.
@@ -32,7 +32,10 @@ struct EarlierFailure;
 
 impl<D: Database> BackendTransaction<D> {
     /// Takes a conn on which no transaction has begun.
-    pub(super) fn on(conn: PoolConnection<D>, writability: Option<Arc<Writability>>) -> Self {
+    pub(super) fn from_conn(
+        conn: PoolConnection<D>,
+        writability: Option<Arc<Writability>>,
+    ) -> Self {
         Self { conn: Some(conn), is_settled: true, writability }
     }
 
@@ -45,7 +48,7 @@ impl<D: Database> BackendTransaction<D> {
         let Some(conn) = self.conn.as_deref_mut().filter(|_| was_settled) else {
             return Err(Error::Unavailable(Box::new(EarlierFailure)));
         };
-        let answer = within(statement(conn)).await;
+        let answer = with_timeout(statement(conn)).await;
         self.is_settled = answer.is_ok();
         if let (Err(error), Some(writability)) = (&answer, &self.writability) {
             writability.note_failure(error);
@@ -81,7 +84,7 @@ where
     }
 
     /// Rolls back.
-    pub(super) async fn end(mut self) -> Result<(), Error> {
+    pub(super) async fn roll_back(mut self) -> Result<(), Error> {
         // A failed transaction is undone by discarding its conn.
         if self.is_settled {
             self.execute("ROLLBACK").await?;
@@ -91,7 +94,7 @@ where
     }
 
     /// Ends the use of a conn on which no transaction was begun.
-    pub(super) fn finish(self) {
+    pub(super) fn release(self) {
         self.give_back();
     }
 }

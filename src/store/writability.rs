@@ -70,7 +70,7 @@ impl Store {
         let body = number.repeat(if is_failing { LARGE_PROBE / number.len() } else { 1 });
         let probed = async {
             let mut work = self.write().await?;
-            work.run(PROBE, [body.as_slice().into()]).await?;
+            work.execute(PROBE, [body.as_slice().into()]).await?;
             work.commit().await
         };
         // Any failure of the probe counts.

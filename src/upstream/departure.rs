@@ -17,22 +17,22 @@ use crate::model::target::has_unparsable;
 
 /// The permit's connection has no credential, because its secret could not be opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the connection's secret is sealed")]
+#[error("the connection's secret could not be opened")]
 pub struct SecretUnavailable;
 
 /// A departure that must not be sent any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("what is in force has changed since it was decided")]
+#[error("its connection, its token or a rule has changed since the request was decided")]
 pub struct DepartureWithdrawn;
 
 /// The reason why a departure can't leave under another permit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotRenewed {
     /// The permit's connection has a secret that could not be opened.
-    #[error("the connection's secret is sealed")]
+    #[error("the connection's secret could not be opened")]
     Sealed,
     /// The permit is for another origin or integration.
-    #[error("the permit leads elsewhere")]
+    #[error("the new permit is for another origin or connection")]
     Elsewhere,
 }
 

@@ -59,7 +59,7 @@ pub(super) async fn dial(
         Err(_elapsed) => Err(Error::ConnectTimeout),
     };
     // 3. Count the outcome.
-    gauges.handshake(match &shaken {
+    gauges.count_handshake(match &shaken {
         Ok(_) => HandshakeOutcome::Completed,
         Err(Error::CertificateInvalid(_)) => HandshakeOutcome::CertificateInvalid,
         Err(_) => HandshakeOutcome::Failed,

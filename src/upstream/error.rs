@@ -22,7 +22,9 @@ pub enum Error {
     #[error("the origin's name did not resolve in time")]
     NameTimeout,
     /// The look-up did not start in time, because others of the same integration have not ended.
-    #[error("too many look-ups of the integration's names are under way")]
+    #[error(
+        "the integration has too many look-ups of names in flight: look for an origin whose name does not resolve"
+    )]
     TooManyLookups,
     /// One of the origin's addresses is prohibited.
     #[error("the origin's address is prohibited")]

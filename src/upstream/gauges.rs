@@ -49,13 +49,13 @@ impl UpstreamGauges {
         }
     }
 
-    pub(super) fn handshake(&self, ended: HandshakeOutcome) {
+    pub(super) fn count_handshake(&self, ended: HandshakeOutcome) {
         if let Some(counter) = self.handshakes.get(ended as usize) {
             counter.fetch_add(1, Relaxed);
         }
     }
 
-    pub(super) fn idle(&self, change: i64) {
+    pub(super) fn add_idle(&self, change: i64) {
         self.idle.fetch_add(change, Relaxed);
     }
 }

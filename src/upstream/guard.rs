@@ -43,7 +43,7 @@ impl OwnListeners {
     /// Tells whether dialing `address` could reach one of the listeners. A listener on the
     /// unspecified address is reached by every address of this host; all that are not public are
     /// taken for one.
-    fn include(&self, address: SocketAddr) -> bool {
+    fn includes(&self, address: SocketAddr) -> bool {
         self.0.iter().any(|own| {
             own.port() == address.port()
                 && (own.ip().to_canonical() == address.ip().to_canonical()
@@ -73,7 +73,7 @@ impl Guard {
     }
 
     fn judge_one(&self, address: SocketAddr) -> Result<(), Prohibited> {
-        if self.own.include(address) {
+        if self.own.includes(address) {
             return Err(Prohibited::Own(address));
         }
         self.judge_ip(address.ip())?;

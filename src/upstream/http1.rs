@@ -167,7 +167,7 @@ impl Http1Conn {
             }
             // 2. Otherwise read more.
             looked_at = self.unread.len();
-            let phase = self.phase();
+            let phase = self.response_phase();
             let bytes = ready!(Pin::new(&mut self.io).poll_fill_buf(cx))
                 .map_err(|error| Error::closed(phase, error))?;
             if bytes.is_empty() {
@@ -192,7 +192,7 @@ impl Http1Conn {
         }
     }
 
-    fn phase(&self) -> ResponsePhase {
+    fn response_phase(&self) -> ResponsePhase {
         if self.answered { ResponsePhase::WithinHead } else { ResponsePhase::BeforeResponse }
     }
 }

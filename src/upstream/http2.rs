@@ -81,7 +81,7 @@ impl Http2Conn {
             .max_send_buffer_size(MAX_SEND_BUFFER);
         // 2. Send the preface and settings, and watch the frames from the first byte.
         let shaken = builder.handshake(FrameWatcher::new(io, Arc::clone(&facts))).await;
-        let (sender, mut conn) = shaken.map_err(|error| exchange::error(error, &facts))?;
+        let (sender, mut conn) = shaken.map_err(|error| exchange::conn_error(error, &facts))?;
         let ping = conn.ping_pong();
         tasks.spawn(run(conn, Arc::clone(&facts), open));
         Ok(Self { sender, ping, facts, health: Health::new(), since: instant() })

@@ -119,7 +119,7 @@ impl NameLookups {
         limit: Duration,
     ) -> Result<Arc<[SocketAddr]>, LookupError> {
         let name = (host.into(), port);
-        let answer = timeout(limit, self.answer(asker.cloned(), &name)).await;
+        let answer = timeout(limit, self.wait_for_outcome(asker.cloned(), &name)).await;
         match answer {
             Ok(answer) => answer.map_err(LookupError::Failed),
             Err(_elapsed) if self.started.contains_key(&name) => Err(LookupError::TimedOut),
@@ -127,7 +127,11 @@ impl NameLookups {
         }
     }
 
-    async fn answer(self: &Arc<Self>, asker: LookupOwner, name: &LookupKey) -> LookupOutcome {
+    async fn wait_for_outcome(
+        self: &Arc<Self>,
+        asker: LookupOwner,
+        name: &LookupKey,
+    ) -> LookupOutcome {
         loop {
             if let Some(error) = self.known_missing(name) {
                 return Err(error);
@@ -137,7 +141,7 @@ impl NameLookups {
             let joined = self.started.get(name).map(|pending| pending.clone());
             let joined = match joined {
                 Some(started) => Ok(started),
-                None => self.want(asker.clone(), name),
+                None => self.join_or_request(asker.clone(), name),
             };
             // 2. Join one that this integration waits to start, or start it.
             let mut pending = match joined {
@@ -154,7 +158,7 @@ impl NameLookups {
     }
 
     /// The look-up that another request of the integration waits to start, or the duty to start it.
-    fn want(
+    fn join_or_request(
         self: &Arc<Self>,
         asker: LookupOwner,
         name: &LookupKey,
@@ -205,7 +209,7 @@ impl NameLookups {
 impl LookupRequest<'_> {
     async fn run(self) -> LookupOutcome {
         let (asker, name) = &self.key;
-        let slot = self.names.slots.take(asker).await;
+        let slot = self.names.slots.acquire(asker).await;
         let answer = answer_of(self.names.start(name, slot)).await;
         self.tell.send_replace(Some(answer.clone()));
         answer
@@ -243,7 +247,7 @@ impl Drop for RunningLookup {
 
 impl LookupLimits {
     /// Waits for a permit, first of the integration's share, then of all. Cancel-safe.
-    async fn take(&self, asker: &LookupOwner) -> LookupPermit {
+    async fn acquire(&self, asker: &LookupOwner) -> LookupPermit {
         if self.shares.len() > MAX_IDLE_SHARES {
             self.shares.retain(|_, share| Arc::strong_count(share) > 1);
         }

@@ -123,7 +123,7 @@ impl OriginPool {
             return Some(PooledConn::Http2(stream));
         }
         while let Some((mut conn, _since)) = conns.idle.pop() {
-            self.gauges.idle(-1);
+            self.gauges.add_idle(-1);
             if conn.is_quiet() {
                 return Some(PooledConn::Http1(conn));
             }
@@ -136,7 +136,7 @@ impl OriginPool {
         let mut conns = self.conns.lock();
         if conns.idle.len() < self.max_idle {
             conns.idle.push((conn, instant()));
-            self.gauges.idle(1);
+            self.gauges.add_idle(1);
         } else {
             conn.close();
         }
@@ -246,7 +246,7 @@ impl OriginPool {
         for (conn, _since) in
             conns.idle.extract_if(.., |(conn, since)| !fresh(*since) || !conn.is_quiet())
         {
-            self.gauges.idle(-1);
+            self.gauges.add_idle(-1);
             conn.close();
         }
         // 2. HTTP/2 conns: check their peers, then drop closed ones, and idle ones that are due or
@@ -293,7 +293,7 @@ impl Drop for OriginPool {
     /// Takes the idle conns out of the gauges.
     fn drop(&mut self) {
         let idle = self.conns.get_mut().idle.len();
-        self.gauges.idle(-i64::try_from(idle).unwrap_or(0));
+        self.gauges.add_idle(-i64::try_from(idle).unwrap_or(0));
     }
 }
 

@@ -51,7 +51,7 @@ impl ReplayBudget {
         Self(Arc::new(AtomicUsize::new(MAX_REPLAY_MEMORY.div_ceil(workers.max(1)))))
     }
 
-    fn take(&self, length: usize) -> bool {
+    fn reserve(&self, length: usize) -> bool {
         self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(length)).is_ok()
     }
 
@@ -73,11 +73,11 @@ impl BodyPrefix {
         }
         if let Some(data) = frame.data_ref() {
             let fits = self.data.len() + data.len() <= MAX_REPLAY_BYTES;
-            if fits && self.budget.take(data.len()) {
+            if fits && self.budget.reserve(data.len()) {
                 // A copy, because the frame would keep the whole buffer that it was read into.
                 self.data.extend_from_slice(data);
             } else {
-                self.forget();
+                self.release();
                 self.lost = true;
             }
         } else if let Some(trailers) = frame.trailers_ref() {
@@ -104,7 +104,7 @@ impl BodyPrefix {
         Some(Outgoing::stream(ResumedBody { data, trailers, rest }))
     }
 
-    fn forget(&mut self) {
+    fn release(&mut self) {
         self.budget.give_back(self.data.len());
         self.data = Vec::new();
     }
@@ -112,7 +112,7 @@ impl BodyPrefix {
 
 impl Drop for BodyPrefix {
     fn drop(&mut self) {
-        self.forget();
+        self.release();
     }
 }
 

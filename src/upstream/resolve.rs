@@ -24,11 +24,13 @@ pub struct SystemResolver;
 impl Resolver for SystemResolver {
     fn lookup<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a> {
         let host = host.to_owned();
-        Box::pin(async move { tokio::task::spawn_blocking(move || ask(&host, port)).await? })
+        Box::pin(
+            async move { tokio::task::spawn_blocking(move || getaddrinfo(&host, port)).await? },
+        )
     }
 }
 
-fn ask(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+fn getaddrinfo(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     #[expect(clippy::disallowed_methods, reason = "the guard judges what comes back")]
     let found = dns_lookup::getaddrinfo(Some(host), None, Some(hints));

@@ -300,7 +300,7 @@ impl Upstream {
                 let is_shareable =
                     head.keeps_alive && !is_bound_to_conn(departure.headers(), &head.response);
                 let home = is_shareable.then(|| Arc::clone(origin_pool));
-                Ok(Attempt::Answered(self.reply(conn, head, departure, home)))
+                Ok(Attempt::Answered(self.make_reply(conn, head, departure, home)))
             }
             // Closed before a byte of the response: send again what was not written at all, and
             // what is idempotent where the conn may have been dead before.
@@ -319,7 +319,7 @@ impl Upstream {
     }
 
     /// Makes the reply of a head, whose body is read from the conn on demand.
-    fn reply(
+    fn make_reply(
         &self,
         conn: Box<Http1Conn>,
         head: Head,

@@ -64,8 +64,8 @@ impl TlsClients {
         let http1: &[&[u8]] = &[b"http/1.1"];
         let both: &[&[u8]] = &[b"h2", b"http/1.1"];
         Ok(Self {
-            requests: client(&roots, if settings.http2 { both } else { http1 })?,
-            http1: client(&roots, http1)?,
+            requests: client_config(&roots, if settings.http2 { both } else { http1 })?,
+            http1: client_config(&roots, http1)?,
             of_integrations: Arc::new(Mutex::new(LruCache::new(MAX_INTEGRATIONS))),
         })
     }
@@ -86,7 +86,10 @@ impl TlsClients {
     }
 }
 
-fn client(roots: &Arc<RootCertStore>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, RootsError> {
+fn client_config(
+    roots: &Arc<RootCertStore>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, RootsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -47,12 +47,12 @@ impl Encoding {
 
 /// The associated data of a payload.
 pub(super) fn of_payload(context: &Context<'_>) -> Vec<u8> {
-    Encoding::new("keyferry payload").with(context).finish()
+    Encoding::new("keyferry payload").with_context(context).finish()
 }
 
 /// The associated data of a wrapped data key.
 pub(super) fn of_wrap(context: &Context<'_>, key_id: &str) -> Vec<u8> {
-    Encoding::new("keyferry wrap").text(key_id).with(context).finish()
+    Encoding::new("keyferry wrap").text(key_id).with_context(context).finish()
 }
 
 impl Encoding {
@@ -65,7 +65,7 @@ impl Encoding {
             .text(grant.grant_type.as_str())
     }
 
-    fn with(self, context: &Context<'_>) -> Self {
+    fn with_context(self, context: &Context<'_>) -> Self {
         match context {
             Context::Connection { uuid, integration, name, allowed_domain, detail } => {
                 let (header_name, username) = match detail {

@@ -33,7 +33,7 @@ pub(super) struct MasterKey {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// The system gives no random bytes for a new key.
-    #[error("no master key can be made")]
+    #[error("a master key can't be generated")]
     Chance(#[source] random::RandomError),
     /// The cipher has refused the key.
     #[error("the cipher refuses the master key {0}")]

@@ -27,7 +27,7 @@ enum ChunkState {
 
 impl ChunkScan {
     /// The number of `bytes` up to the end of the body; `None` while it goes on.
-    pub(super) fn advance(
+    pub(super) fn scan(
         &mut self,
         bytes: &[u8],
         limits: HeadLimits,
@@ -45,7 +45,7 @@ impl ChunkScan {
                 continue;
             }
             at += 1;
-            if self.step(*byte, limits)? {
+            if self.scan_byte(*byte, limits)? {
                 return Ok(Some(at));
             }
         }
@@ -53,7 +53,7 @@ impl ChunkScan {
     }
 
     /// Scans one byte outside of chunk data. `true` when it ends the body.
-    fn step(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, FramingFault> {
+    fn scan_byte(&mut self, byte: u8, limits: HeadLimits) -> Result<bool, FramingFault> {
         use ChunkState::{Data, DataEnd, DataEndLf, Extension, Size, SizeEnd, Trailer};
         match (self.state, byte) {
             (Size, _) if byte.is_ascii_hexdigit() => self.take_digit(byte)?,

@@ -126,22 +126,22 @@ fn match_json_escape(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
     if text.get(1) == needle.first() && text.get(1) != Some(&b'u') {
         return Some((1, 2));
     }
-    let letter = letter(needle)?;
+    let letter = first_letter(needle)?;
     let (mut units, mut at) = ([0; 2], 0);
     for unit in letter.encode_utf16(&mut units) {
         let spelled = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        (number(spelled, 16)? == u32::from(*unit)).then_some(())?;
+        (parse_number(spelled, 16)? == u32::from(*unit)).then_some(())?;
         at += 6;
     }
     Some((letter.len_utf8(), at))
 }
 
 fn match_percent_escape(byte: u8, text: &[u8]) -> Option<(usize, usize)> {
-    (number(text.get(1..3)?, 16)? == u32::from(byte)).then_some((1, 3))
+    (parse_number(text.get(1..3)?, 16)? == u32::from(byte)).then_some((1, 3))
 }
 
 fn match_html_escape(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
-    let letter = letter(needle)?;
+    let letter = first_letter(needle)?;
     let end = text.iter().take(MAX_ESCAPE_LEN).position(|byte| *byte == b';')?;
     let spelled = match text.get(1..end)? {
         b"amp" => '&',
@@ -149,19 +149,19 @@ fn match_html_escape(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
         b"gt" => '>',
         b"lt" => '<',
         b"quot" => '"',
-        [b'#', b'x' | b'X', digits @ ..] => char::from_u32(number(digits, 16)?)?,
-        [b'#', digits @ ..] => char::from_u32(number(digits, 10)?)?,
+        [b'#', b'x' | b'X', digits @ ..] => char::from_u32(parse_number(digits, 16)?)?,
+        [b'#', digits @ ..] => char::from_u32(parse_number(digits, 10)?)?,
         _ => return None,
     };
     (spelled == letter).then_some((letter.len_utf8(), end + 1))
 }
 
-fn number(digits: &[u8], radix: u32) -> Option<u32> {
+fn parse_number(digits: &[u8], radix: u32) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
 }
 
 /// The first letter of a needle, if it is text.
-fn letter(needle: &[u8]) -> Option<char> {
+fn first_letter(needle: &[u8]) -> Option<char> {
     let most = needle.get(..needle.len().min(4))?;
     let valid = match std::str::from_utf8(most) {
         Ok(text) => text,

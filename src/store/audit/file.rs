@@ -53,7 +53,7 @@ impl TrailFile {
             let file = self.opened().await?;
             let mut work = DbTransaction::Sqlite(file.write().await?);
             self.make_room(&mut work, lines.len() as u64, max_bytes).await?;
-            work.run(APPEND, [last.into(), lines.into()]).await?;
+            work.execute(APPEND, [last.into(), lines.into()]).await?;
             let pages = FilePages::of(&mut work).await?;
             work.commit().await?;
             pages.give_back(&file).await
@@ -67,7 +67,7 @@ impl TrailFile {
             let file = self.opened().await?;
             loop {
                 let mut work = DbTransaction::Sqlite(file.write().await?);
-                let forgotten = work.run(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
+                let forgotten = work.execute(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
                 let pages = FilePages::of(&mut work).await?;
                 work.commit().await?;
                 if forgotten == 0 {
@@ -131,7 +131,7 @@ impl TrailFile {
         // 2. Delete in growing steps, since one batch or thousands may be too many.
         let mut at_once = 1_i64;
         while pages.used() + needed > allowed {
-            if work.run(FORGET_OLDEST, [at_once.into()]).await? == 0 {
+            if work.execute(FORGET_OLDEST, [at_once.into()]).await? == 0 {
                 return Err(Error::NoRoom);
             }
             at_once = (at_once * 2).min(FORGOTTEN_AT_ONCE);

@@ -20,7 +20,7 @@ pub(super) async fn trim(database: &Postgres, max_bytes: u64) -> Result<(), Erro
         })
     });
     if !asked.await? {
-        return work.end().await;
+        return work.roll_back().await;
     }
     // 2. Count the batches themselves: the table keeps its size after deletions. Delete a sixteenth
     // more than needed, so that this happens rarely.
@@ -32,7 +32,7 @@ pub(super) async fn trim(database: &Postgres, max_bytes: u64) -> Result<(), Erro
         })
     });
     let (bytes, last) = counted.await?;
-    let Some(last) = last.filter(|_| bytes > most) else { return work.end().await };
+    let Some(last) = last.filter(|_| bytes > most) else { return work.roll_back().await };
     // 3. Delete them, and let their space be reused.
     work.run_on(|conn| Box::pin(sqlx::query(FORGET).bind(last).persistent(false).execute(conn)))
         .await?;

@@ -118,13 +118,13 @@ async fn listen(pools: &ListenerPools) -> Result<Option<PgListener>, sqlx::Error
 /// can't reuse one process for all by chance.
 async fn shares_backends(pools: &ListenerPools) -> Result<bool, sqlx::Error> {
     let mut conn = pools.own.acquire().await?;
-    let own = backend(&mut conn).await?;
+    let own = backend_pid(&mut conn).await?;
     let mut held = Vec::new();
     for _ in 0..PROBES {
         let mut work = pools.others.begin().await?;
-        let other = backend(&mut work).await?;
+        let other = backend_pid(&mut work).await?;
         held.push(work);
-        if other == own || backend(&mut conn).await? != own {
+        if other == own || backend_pid(&mut conn).await? != own {
             return Ok(true);
         }
     }
@@ -132,7 +132,7 @@ async fn shares_backends(pools: &ListenerPools) -> Result<bool, sqlx::Error> {
 }
 
 /// The server process that serves a conn.
-async fn backend(conn: &mut PgConnection) -> Result<i32, sqlx::Error> {
+async fn backend_pid(conn: &mut PgConnection) -> Result<i32, sqlx::Error> {
     conn.fetch_one("SELECT pg_backend_pid()").await?.try_get(0)
 }
 

@@ -84,7 +84,9 @@ impl Decoder {
     pub fn next(&mut self, bytes: &[u8]) -> Result<BodyPiece, MalformedResponse> {
         match self {
             Self::Length(0) => Ok(BodyPiece::End { skip: 0, trailers: None }),
-            Self::Length(left) => Ok(BodyPiece::Data { skip: 0, length: take(left, bytes.len()) }),
+            Self::Length(left) => {
+                Ok(BodyPiece::Data { skip: 0, length: take_available(left, bytes.len()) })
+            }
             Self::Chunked(chunked) => chunked.next(bytes),
             Self::UntilClose => Ok(BodyPiece::Data { skip: 0, length: bytes.len() }),
         }
@@ -101,7 +103,7 @@ impl Chunked {
                 return Ok(BodyPiece::More { skip });
             }
             if let ChunkedState::Data(left) = &mut self.state {
-                let length = take(left, rest.len());
+                let length = take_available(left, rest.len());
                 if *left == 0 {
                     self.state = ChunkedState::DataEnd;
                 }
@@ -109,12 +111,12 @@ impl Chunked {
             }
             // 2. Framing is collected line by line.
             let Some(end) = memchr::memchr(b'\n', rest) else {
-                self.hold(rest)?;
+                self.hold_line(rest)?;
                 return Ok(BodyPiece::More { skip: bytes.len() });
             };
             let (line, _next) = rest.split_at(end + 1);
             skip += line.len();
-            self.hold(line)?;
+            self.hold_line(line)?;
             if let Some(trailers) = self.take_line()? {
                 let trailers = Some(trailers).filter(|fields| !fields.is_empty());
                 return Ok(BodyPiece::End { skip, trailers });
@@ -122,7 +124,7 @@ impl Chunked {
         }
     }
 
-    fn hold(&mut self, bytes: &[u8]) -> Result<(), MalformedResponse> {
+    fn hold_line(&mut self, bytes: &[u8]) -> Result<(), MalformedResponse> {
         let most = if matches!(self.state, ChunkedState::Trailers) {
             MAX_TRAILER_BYTES
         } else {
@@ -155,7 +157,7 @@ impl Chunked {
             ChunkedState::Data(_) | ChunkedState::DataEnd => return Err(MalformedResponse::Chunk),
             ChunkedState::Trailers => {
                 let over = self.held == b"\r\n" || self.held.ends_with(b"\r\n\r\n");
-                return if over { trailers(&self.held).map(Some) } else { Ok(None) };
+                return if over { parse_trailers(&self.held).map(Some) } else { Ok(None) };
             }
         };
         self.held.clear();
@@ -164,13 +166,13 @@ impl Chunked {
 }
 
 /// Reduces `left` by the available bytes, and gives their number.
-fn take(left: &mut u64, available: usize) -> usize {
+fn take_available(left: &mut u64, available: usize) -> usize {
     let length = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
     *left -= u64::try_from(length).unwrap_or(*left);
     length
 }
 
-fn trailers(section: &[u8]) -> Result<HeaderMap, MalformedResponse> {
+fn parse_trailers(section: &[u8]) -> Result<HeaderMap, MalformedResponse> {
     let mut lines = [EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let Status::Complete((_length, lines)) = httparse::parse_headers(section, &mut lines)? else {
         return Err(MalformedResponse::Field);

@@ -20,18 +20,20 @@ use crate::upstream::body::BodyError;
 pub(in crate::upstream) fn drive(lease: ConnLease, body: Outgoing, tasks: &Tasks) -> DrivenBody {
     let (frames, taken) = mpsc::channel(1);
     let length = lease.left();
-    tasks.spawn(run(lease, body, frames));
+    tasks.spawn(drive_to_end(lease, body, frames));
     DrivenBody { frames: taken, length }
 }
 
-async fn run(
+async fn drive_to_end(
     mut lease: ConnLease,
     mut body: Outgoing,
     frames: mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
 ) {
     loop {
         // 1. Wait until the caller reads, and keep sending meanwhile.
-        let Ok(Ok(room)) = sending(&mut lease, &mut body, frames.reserve()).await else { return };
+        let Ok(Ok(room)) = send_until(&mut lease, &mut body, frames.reserve()).await else {
+            return;
+        };
         // 2. Read the next frame, and keep sending meanwhile.
         let next = poll_fn(|cx| {
             if let Poll::Ready(Err(SendError::Body(error))) = lease.conn().poll_send(cx, &mut body)
@@ -59,7 +61,7 @@ async fn run(
 }
 
 /// Waits for `until` and sends the request meanwhile.
-async fn sending<F: Future>(
+async fn send_until<F: Future>(
     lease: &mut ConnLease,
     body: &mut Outgoing,
     until: F,

@@ -55,7 +55,7 @@ impl RequestWriter {
         self.ready.clear();
         self.written = 0;
         self.data.clear();
-        self.body = framing(request);
+        self.body = body_framing(request);
         self.is_begun = false;
         self.unwritten.clear();
         encode_head(request, self.body, &mut self.ready);
@@ -98,7 +98,7 @@ impl RequestWriter {
             if ready!(self.poll_write(cx, io.as_mut(), body)).is_err() {
                 self.body = WritePhase::Broken;
             } else if self.body == WritePhase::Last {
-                self.finish();
+                self.note_written();
             } else if idle {
                 return Poll::Pending;
             }
@@ -114,7 +114,7 @@ impl RequestWriter {
         self.data.is_empty() && self.ready.is_empty()
     }
 
-    fn finish(&mut self) {
+    fn note_written(&mut self) {
         self.body = WritePhase::Over;
         if self.ready.capacity() > MAX_IDLE_CAPACITY {
             self.ready = Zeroizing::default();
@@ -122,7 +122,7 @@ impl RequestWriter {
     }
 
     /// Clears the buffer, and overwrites the credential in it. An idle conn keeps its memory.
-    fn wipe(&mut self) {
+    fn wipe_buffer(&mut self) {
         self.ready.fill(0);
         std::hint::black_box(&mut self.ready).clear();
         self.written = 0;
@@ -142,12 +142,12 @@ impl RequestWriter {
                 self.is_begun = true;
                 self.unwritten.clear();
             }
-            self.written += some(count?)?;
+            self.written += nonzero(count?)?;
         }
         // 2. Data that was not copied.
-        self.wipe();
+        self.wipe_buffer();
         while !self.data.is_empty() {
-            let count = some(ready!(io.as_mut().poll_write(cx, &self.data))?)?;
+            let count = nonzero(ready!(io.as_mut().poll_write(cx, &self.data))?)?;
             self.data.advance(count);
             body.note_progress();
         }
@@ -162,21 +162,21 @@ impl RequestWriter {
     ) -> Poll<Result<(), SendError>> {
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx)).transpose();
         let frame = frame.map_err(SendError::Body)?;
-        let Some(frame) = frame else { return Poll::Ready(self.end(&HeaderMap::new())) };
+        let Some(frame) = frame else { return Poll::Ready(self.encode_end(&HeaderMap::new())) };
         let taken = match frame.into_data() {
-            Ok(data) => self.take(data),
+            Ok(data) => self.push_data(data),
             Err(frame) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                return Poll::Ready(self.end(&trailers));
+                return Poll::Ready(self.encode_end(&trailers));
             }
         };
         if taken.is_ok() && body.is_end_stream() {
-            return Poll::Ready(self.end(&HeaderMap::new()));
+            return Poll::Ready(self.encode_end(&HeaderMap::new()));
         }
         Poll::Ready(taken)
     }
 
-    fn take(&mut self, data: Bytes) -> Result<(), SendError> {
+    fn push_data(&mut self, data: Bytes) -> Result<(), SendError> {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         if data.is_empty() {
             return Ok(());
@@ -186,7 +186,7 @@ impl RequestWriter {
         }
         match &mut self.body {
             WritePhase::Length(left) => {
-                *left = left.checked_sub(length).ok_or_else(wrong_length)?
+                *left = left.checked_sub(length).ok_or_else(wrong_length)?;
             }
             _ => self.ready.extend_from_slice(format!("{length:x}\r\n").as_bytes()),
         }
@@ -202,14 +202,14 @@ impl RequestWriter {
     }
 
     /// Encodes the end of the body.
-    fn end(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
+    fn encode_end(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
         match self.body {
             WritePhase::Chunked => {
                 self.ready.extend_from_slice(b"0\r\n");
                 // Trailers are not kept, so the request can't be sent again.
                 self.is_begun |= !trailers.is_empty();
                 for (name, value) in trailers {
-                    field(&mut self.ready, name, value);
+                    push_field(&mut self.ready, name, value);
                 }
                 self.ready.extend_from_slice(b"\r\n");
             }
@@ -225,12 +225,12 @@ fn wrong_length() -> SendError {
     SendError::Body(BodyError::from(WrongLength))
 }
 
-fn some(count: usize) -> std::io::Result<usize> {
+fn nonzero(count: usize) -> std::io::Result<usize> {
     if count == 0 { Err(std::io::ErrorKind::WriteZero.into()) } else { Ok(count) }
 }
 
 /// The framing of the body: by its length where it is known, else chunked (§6).
-fn framing(request: &Request<Outgoing>) -> WritePhase {
+fn body_framing(request: &Request<Outgoing>) -> WritePhase {
     let body = request.body();
     if body.is_empty() {
         return WritePhase::Last;
@@ -251,7 +251,7 @@ fn encode_head(request: &Request<Outgoing>, body: WritePhase, out: &mut Vec<u8>)
     for (name, value) in request.headers() {
         // Framing fields are written below, for this conn.
         if *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING {
-            field(out, name, value);
+            push_field(out, name, value);
         }
     }
     let written = match body {
@@ -268,7 +268,7 @@ fn usually_has_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+fn push_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());

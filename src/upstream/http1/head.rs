@@ -33,7 +33,7 @@ pub enum MalformedResponse {
     #[error("the head or the trailers are too large")]
     TooLarge,
     /// Content-Length and Transfer-Encoding contradict each other or themselves (§6.1, §6.3).
-    #[error("the framing is contradictory")]
+    #[error("Content-Length and Transfer-Encoding contradict each other or themselves")]
     Framing,
     /// A chunk violates §7.1.
     #[error("a chunk is not well-formed")]
@@ -42,7 +42,7 @@ pub enum MalformedResponse {
     #[error("{0}")]
     Http2(String),
     /// Too many interim responses came.
-    #[error("the final response is preceded by too many interim ones")]
+    #[error("too many interim responses came before the final one")]
     Interim,
 }
 
@@ -93,7 +93,7 @@ impl Head {
             headers.append(name, value);
         }
         // 3. Decide the framing of the body, and whether the conn stays open.
-        let body = framing(&mut response, method)?;
+        let body = body_framing(&mut response, method)?;
         let keeps_alive = keeps_alive(&response) && !matches!(body, Decoder::UntilClose);
         Ok(Self { response, body, keeps_alive })
     }
@@ -112,7 +112,10 @@ fn keep_reason(response: &mut Response<()>, reason: Option<&str>) {
 }
 
 /// The framing of the body (§6.3). A head that two readers could frame differently is refused.
-fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, MalformedResponse> {
+fn body_framing(
+    response: &mut Response<()>,
+    method: &Method,
+) -> Result<Decoder, MalformedResponse> {
     let status = response.status();
     let length = content_length(response.headers_mut())?;
     let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
@@ -126,6 +129,7 @@ fn framing(response: &mut Response<()>, method: &Method) -> Result<Decoder, Malf
             return Err(MalformedResponse::Framing);
         }
     }
+    // Some answers have no body, whatever their fields say (RFC 9112 §6.3, cases 1 and 2).
     let never = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     Ok(match (coding, length) {

@@ -44,7 +44,7 @@ pub(super) enum BodyFailure {
     Truncated(#[source] io::Error),
     #[error("the origin's body is not well-formed: {0}")]
     Malformed(#[from] MalformedResponse),
-    #[error("the request's body failed meanwhile: {0}")]
+    #[error("the request's body failed before the response had ended: {0}")]
     RequestBody(#[source] BodyError),
 }
 

@@ -156,7 +156,7 @@ impl ConnFacts {
     pub(super) async fn aborted(&self) {
         tokio::select! {
             () = self.aborted.notified() => {}
-            () = self.stuck() => self.close(),
+            () = self.wait_until_stuck() => self.close(),
         }
     }
 
@@ -174,7 +174,7 @@ impl ConnFacts {
 
     /// Waits until a canceled request could not be flushed for [`WRITE_TIMEOUT`]: it would be sent
     /// whenever the peer reads again.
-    async fn stuck(&self) {
+    async fn wait_until_stuck(&self) {
         loop {
             self.canceled.notified().await;
             // Streams are written in order. One that is canceled meanwhile gets its own time.
@@ -212,7 +212,7 @@ impl ConnFacts {
         self.abort();
     }
 
-    pub(super) fn alert(&self) -> Option<AlertDescription> {
+    pub(super) fn tls_alert(&self) -> Option<AlertDescription> {
         self.alert.get().copied()
     }
 
@@ -251,7 +251,7 @@ impl ConnFacts {
                     self.busy_us.store(self.heard_us.load(Relaxed), Relaxed);
                 }
                 if kind != frames::SETTINGS {
-                    self.settle();
+                    self.settle_max_streams();
                 }
                 // An answer shows that its request was sent, and all that were written before it.
                 if kind == frames::HEADERS {
@@ -264,7 +264,7 @@ impl ConnFacts {
                 self.freed.notify_waiters();
             }
             FrameEvent::Setting { .. } => {}
-            FrameEvent::SettingsEnd => self.settle(),
+            FrameEvent::SettingsEnd => self.settle_max_streams(),
             FrameEvent::LastStream(stream) => {
                 self.last_stream.fetch_min(stream, Relaxed);
                 self.close();
@@ -281,7 +281,7 @@ impl ConnFacts {
 
     /// Ends the wait for SETTINGS. Without a stated limit, the peer allows any number of streams
     /// (RFC 9113 §6.5.2).
-    fn settle(&self) {
+    fn settle_max_streams(&self) {
         if self.settled.swap(true, Relaxed) {
             return;
         }

@@ -84,7 +84,7 @@ impl StreamExchange {
             Err(fault) => {
                 // A conn that accepts no request has sent nothing of it.
                 let of_conn = fault.is_io() || fault.reason().is_some();
-                let error = error(fault, permit.facts());
+                let error = conn_error(fault, permit.facts());
                 let unprocessed = of_conn.then_some(body);
                 return Err(SendFailure { error, unprocessed, needs_http1: false });
             }
@@ -155,7 +155,7 @@ impl StreamExchange {
         let uploading = self.upload.filter(|upload| !upload.has_ended()).map(|mut upload| {
             upload.forget_prefix();
             let (alive, ends) = oneshot::channel();
-            tasks.spawn(upload.run(ends, Arc::clone(&permit)));
+            tasks.spawn(upload.send_rest(ends, Arc::clone(&permit)));
             alive
         });
         let length = response.headers().get(header::CONTENT_LENGTH);
@@ -186,7 +186,7 @@ impl StreamExchange {
         let facts = Arc::clone(self.permit.facts());
         let is_unprocessed = needs_http1 || refused || facts.is_unprocessed(stream);
         let unprocessed = if is_unprocessed { self.into_body() } else { None };
-        SendFailure { error: error(fault, &facts), unprocessed, needs_http1 }
+        SendFailure { error: conn_error(fault, &facts), unprocessed, needs_http1 }
     }
 
     fn into_body(self) -> Option<Outgoing> {
@@ -232,9 +232,9 @@ impl SendFailure {
 
 /// The error of a failure on a conn: a TLS alert or an unanswered PING explains it better than the
 /// library's own error does.
-pub(super) fn error(fault: h2::Error, facts: &ConnFacts) -> Error {
+pub(super) fn conn_error(fault: h2::Error, facts: &ConnFacts) -> Error {
     let closed = |cause| Error::closed(ResponsePhase::BeforeResponse, cause);
-    if let Some(alert) = facts.alert() {
+    if let Some(alert) = facts.tls_alert() {
         return closed(io::Error::other(rustls::Error::AlertReceived(alert)));
     }
     if facts.is_lost() {

@@ -84,10 +84,10 @@ impl FrameScanner {
                 self.head_len += 1;
                 bytes = rest;
                 if self.head_len == HEAD_LEN {
-                    self.begin(&mut report);
+                    self.begin_frame(&mut report);
                 }
             } else if self.wants_payload() {
-                self.take(*first, &mut report);
+                self.take_payload_byte(*first, &mut report);
                 bytes = rest;
             } else {
                 let passed = self.payload_left.min(bytes.len());
@@ -95,12 +95,12 @@ impl FrameScanner {
                 bytes = bytes.get(passed..).unwrap_or_default();
             }
             if self.head_len == HEAD_LEN && self.payload_left == 0 {
-                self.end(&mut report);
+                self.end_frame(&mut report);
             }
         }
     }
 
-    fn begin(&mut self, report: &mut impl FnMut(FrameEvent)) {
+    fn begin_frame(&mut self, report: &mut impl FnMut(FrameEvent)) {
         let [high, middle, low, kind, _flags, stream @ ..] = self.head;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.payload_left = usize::try_from(length).unwrap_or(usize::MAX);
@@ -118,7 +118,7 @@ impl FrameScanner {
         }
     }
 
-    fn take(&mut self, byte: u8, report: &mut impl FnMut(FrameEvent)) {
+    fn take_payload_byte(&mut self, byte: u8, report: &mut impl FnMut(FrameEvent)) {
         if let Some(place) = self.piece.get_mut(self.piece_len) {
             *place = byte;
         }
@@ -141,7 +141,7 @@ impl FrameScanner {
         (self.piece_len, self.pieces) = (0, self.pieces + 1);
     }
 
-    fn end(&mut self, report: &mut impl FnMut(FrameEvent)) {
+    fn end_frame(&mut self, report: &mut impl FnMut(FrameEvent)) {
         let [_, _, _, kind, flags, ..] = self.head;
         if kind == SETTINGS && flags & ACK == 0 {
             report(FrameEvent::SettingsEnd);

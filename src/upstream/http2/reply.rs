@@ -32,7 +32,7 @@ enum BodyFault {
     CutShort(String),
     #[error("the origin's body is not well-formed: {0}")]
     Malformed(String),
-    #[error("the request's body failed meanwhile")]
+    #[error("the request's body failed before the response had ended")]
     RequestBody,
 }
 
@@ -71,13 +71,13 @@ impl StreamBody {
                     self.length = self.length.map(|left| left.saturating_sub(length));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(self.fault(&error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.body_error(&error)))),
                 None => self.in_trailers = true,
             }
         }
         Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
-            Err(error) => Some(Err(self.fault(&error))),
+            Err(error) => Some(Err(self.body_error(&error))),
         })
     }
 
@@ -85,7 +85,7 @@ impl StreamBody {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
-    fn fault(&self, error: &h2::Error) -> BodyError {
+    fn body_error(&self, error: &h2::Error) -> BodyError {
         let is_ours = error.is_reset() && !error.is_remote() && !error.is_library();
         if is_ours && self.uploading.is_some() {
             BodyFault::RequestBody.into()

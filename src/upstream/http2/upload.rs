@@ -74,22 +74,22 @@ impl Upload {
                 self.body.note_waits_for_origin();
                 match ready!(self.stream.poll_capacity(cx)) {
                     Some(Ok(_room)) => {}
-                    Some(Err(_)) | None => return self.stop(),
+                    Some(Err(_)) | None => return self.stop_upload(),
                 }
             }
             if self.stream.poll_reset(cx).is_ready() {
-                return self.stop();
+                return self.stop_upload();
             }
             // 2. Send what was read, as much as fits.
             if !self.pending.is_empty() {
                 let data = self.pending.split_to(self.pending.len().min(self.stream.capacity()));
                 let is_last = self.pending.is_empty() && self.body.is_end_stream();
-                self.send(data, is_last)?;
+                self.send_data(data, is_last)?;
                 continue;
             }
             // 3. Read the next frame.
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                None => self.send(Bytes::new(), true)?,
+                None => self.send_data(Bytes::new(), true)?,
                 Some(Err(error)) => {
                     self.stream.send_reset(Reason::CANCEL);
                     return Poll::Ready(Err(UploadError::Body(error)));
@@ -105,7 +105,7 @@ impl Upload {
             prefix.keep(&frame);
         }
         match frame.into_data() {
-            Ok(data) if data.is_empty() && self.body.is_end_stream() => self.send(data, true),
+            Ok(data) if data.is_empty() && self.body.is_end_stream() => self.send_data(data, true),
             Ok(data) => {
                 self.pending = data;
                 Ok(())
@@ -118,7 +118,7 @@ impl Upload {
         }
     }
 
-    fn send(&mut self, data: Bytes, is_last: bool) -> Result<(), UploadError> {
+    fn send_data(&mut self, data: Bytes, is_last: bool) -> Result<(), UploadError> {
         self.has_ended = is_last;
         if let Some(prefix) = self.prefix.as_mut().filter(|_| is_last) {
             prefix.end();
@@ -127,14 +127,18 @@ impl Upload {
         self.stream.send_data(data, is_last).map_err(|_closed| UploadError::Stream)
     }
 
-    fn stop(&mut self) -> Poll<Result<(), UploadError>> {
+    fn stop_upload(&mut self) -> Poll<Result<(), UploadError>> {
         self.is_stopped = true;
         Poll::Ready(Err(UploadError::Stream))
     }
 
     /// Sends the rest of the body while the answer is read. `ends` resolves when the answer has
     /// ended: with a value where all of it was read, with an error where it was dropped.
-    pub(super) async fn run(mut self, mut ends: oneshot::Receiver<()>, permit: Arc<StreamPermit>) {
+    pub(super) async fn send_rest(
+        mut self,
+        mut ends: oneshot::Receiver<()>,
+        permit: Arc<StreamPermit>,
+    ) {
         let mut answered = false;
         let mut stalled = pin!(tokio::time::sleep(STALL_TIMEOUT));
         let sent = poll_fn(|cx| {

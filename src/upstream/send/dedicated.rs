@@ -49,7 +49,7 @@ impl Upstream {
         let exchange = conn.exchange(request);
         let limit = rules.settings.response_timeout;
         let head = await_response(limit, progress.as_deref(), exchange).await??;
-        Ok(self.reply(conn, head, departure, None))
+        Ok(self.make_reply(conn, head, departure, None))
     }
 
     /// Opens a conn for a departure, checks it once more and sends it.
