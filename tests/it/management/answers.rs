@@ -135,50 +135,8 @@ async fn static_connections_are_answered_byte_for_byte() {
         ("api_key", r#""header_name": "x-API-key","#, "api_key"),
         ("basic_auth", r#""username": "jane@example.com","#, "password"),
     ] {
-        let (all, one) =
-            (format!("{CONNECTIONS}/{kind}"), format!("{CONNECTIONS}/{kind}/a_{kind}"));
-        let whole = format!(
-            r#"{{"name": "a_{kind}", {others} "{secret}": "s é", "allowed_domain": "*.Example.com"}}"#
-        );
-        transcript.ask(&format!("POST {all}"), &whole).await;
-        transcript.ask(&format!("POST {all}"), &whole).await;
-        transcript.ask(&format!("GET {one}"), "").await;
-        for body in [
-            "{}",
-            "[]",
-            "{\"name\": 1,}",
-            r#"{"name": "ab", "allowed_domain": "https://a.com", "token": "a\nb", "api_key": "a\u0001", "password": "\u0000", "header_name": "Cookie", "username": "a:b"}"#,
-            r#"{"name": "", "allowed_domain": null, "token": 7, "api_key": [], "password": {}, "header_name": ["a"], "username": true, "extra": null, "extra": 1, "odd é": 1}"#,
-            r#"{"name": "zendesk", "allowed_domain": "*.com", "token": "*****", "api_key": "*****", "password": "*****", "header_name": "x-zis-a", "username": ""}"#,
-            r#"{"name": "abc", "allowed_domain": "a.com", "name": "abd", "n\u0061me": 1, "token": [1]}"#,
-            r#"{"name": "\ud800"}"#,
-        ] {
-            transcript.ask(&format!("POST {all}"), body).await;
-        }
-        let many: Vec<_> = (0..40).map(|number| format!("\"m{number}\": 1")).collect();
-        transcript.ask(&format!("POST {all}"), &format!("{{{}}}", many.join(", "))).await;
-        for body in [
-            "{}",
-            "{\"name\": null, \"extra\": null, \"token\": null, \"created_at\": null}",
-            r#"{"name": "other", "allowed_domain": "b.com", "extra": 1}"#,
-            r#"{"name": 1, "allowed_domain": false, "updated_at": 3}"#,
-            &format!(r#"{{"{secret}": "*****"}}"#),
-            &format!(r#"{{"{secret}": "*****", "name": "a_{kind}", "created_at": "x"}}"#),
-            &format!(r#"{{"{secret}": "", "header_name": "Cookie", "username": "a:b"}}"#),
-            &format!(
-                r#"{{"{secret}": "new", "name": "a_{kind}", "allowed_domain": "*.example.com"}}"#
-            ),
-            r#"{"header_name": "X-Other", "username": "john"}"#,
-        ] {
-            transcript.ask(&format!("PATCH {one}"), body).await;
-        }
-        transcript.ask(&format!("GET {one}"), "").await;
-        transcript.ask(&format!("GET {CONNECTIONS}/{kind}/none"), "").await;
-        transcript.ask(&format!("PATCH {CONNECTIONS}/{kind}/none"), "{\"a\": 1}").await;
-        transcript.ask(&format!("PATCH {CONNECTIONS}/{kind}/declared"), "{\"token\": \"a\"}").await;
-        transcript.ask(&format!("DELETE {CONNECTIONS}/{kind}/declared"), "").await;
-        transcript.ask(&format!("PUT {one}"), "{}").await;
-        transcript.ask(&format!("PUT {all}"), "{}").await;
+        static_type_is_created(&mut transcript, (kind, others, secret)).await;
+        static_type_is_changed(&mut transcript, kind, secret).await;
     }
     transcript.ask(&format!("GET {CONNECTIONS}/all"), "").await;
     transcript.ask(&format!("GET {CONNECTIONS}/all?page[size]=2&page[after]=a_api_key"), "").await;
@@ -195,14 +153,76 @@ async fn static_connections_are_answered_byte_for_byte() {
     transcript.is_as_kept("answers_static.txt");
 }
 
+async fn static_type_is_created(
+    transcript: &mut Transcript,
+    (kind, others, secret): (&str, &str, &str),
+) {
+    let (all, one) = (format!("{CONNECTIONS}/{kind}"), format!("{CONNECTIONS}/{kind}/a_{kind}"));
+    let whole = format!(
+        r#"{{"name": "a_{kind}", {others} "{secret}": "s é", "allowed_domain": "*.Example.com"}}"#
+    );
+    transcript.ask(&format!("POST {all}"), &whole).await;
+    transcript.ask(&format!("POST {all}"), &whole).await;
+    transcript.ask(&format!("GET {one}"), "").await;
+    for body in [
+        "{}",
+        "[]",
+        "{\"name\": 1,}",
+        r#"{"name": "ab", "allowed_domain": "https://a.com", "token": "a\nb", "api_key": "a\u0001", "password": "\u0000", "header_name": "Cookie", "username": "a:b"}"#,
+        r#"{"name": "", "allowed_domain": null, "token": 7, "api_key": [], "password": {}, "header_name": ["a"], "username": true, "extra": null, "extra": 1, "odd é": 1}"#,
+        r#"{"name": "zendesk", "allowed_domain": "*.com", "token": "*****", "api_key": "*****", "password": "*****", "header_name": "x-zis-a", "username": ""}"#,
+        r#"{"name": "abc", "allowed_domain": "a.com", "name": "abd", "n\u0061me": 1, "token": [1]}"#,
+        r#"{"name": "\ud800"}"#,
+    ] {
+        transcript.ask(&format!("POST {all}"), body).await;
+    }
+    let many: Vec<_> = (0..40).map(|number| format!("\"m{number}\": 1")).collect();
+    transcript.ask(&format!("POST {all}"), &format!("{{{}}}", many.join(", "))).await;
+}
+
+async fn static_type_is_changed(transcript: &mut Transcript, kind: &str, secret: &str) {
+    let (all, one) = (format!("{CONNECTIONS}/{kind}"), format!("{CONNECTIONS}/{kind}/a_{kind}"));
+    for body in [
+        "{}",
+        "{\"name\": null, \"extra\": null, \"token\": null, \"created_at\": null}",
+        r#"{"name": "other", "allowed_domain": "b.com", "extra": 1}"#,
+        r#"{"name": 1, "allowed_domain": false, "updated_at": 3}"#,
+        &format!(r#"{{"{secret}": "*****"}}"#),
+        &format!(r#"{{"{secret}": "*****", "name": "a_{kind}", "created_at": "x"}}"#),
+        &format!(r#"{{"{secret}": "", "header_name": "Cookie", "username": "a:b"}}"#),
+        &format!(r#"{{"{secret}": "new", "name": "a_{kind}", "allowed_domain": "*.example.com"}}"#),
+        r#"{"header_name": "X-Other", "username": "john"}"#,
+    ] {
+        transcript.ask(&format!("PATCH {one}"), body).await;
+    }
+    transcript.ask(&format!("GET {one}"), "").await;
+    transcript.ask(&format!("GET {CONNECTIONS}/{kind}/none"), "").await;
+    transcript.ask(&format!("PATCH {CONNECTIONS}/{kind}/none"), "{\"a\": 1}").await;
+    transcript.ask(&format!("PATCH {CONNECTIONS}/{kind}/declared"), "{\"token\": \"a\"}").await;
+    transcript.ask(&format!("DELETE {CONNECTIONS}/{kind}/declared"), "").await;
+    transcript.ask(&format!("PUT {one}"), "{}").await;
+    transcript.ask(&format!("PUT {all}"), "{}").await;
+}
+
+const OAUTH: &str = "/api/services/zis/connections";
+
 #[tokio::test]
 async fn oauth_is_answered_byte_for_byte() {
-    const OAUTH: &str = "/api/services/zis/connections";
     let provider = Provider::start().await;
     let more = |world: World| world.set("zis.subdomain", "\"example\"").set("zis.account_id", "7");
     let (_origin, server) = world(&provider, more).await;
     let mut transcript = Transcript::of(server);
-    // Clients.
+    clients(&mut transcript, &provider).await;
+    flows(&mut transcript, &provider).await;
+    oauth_connections(&mut transcript).await;
+    token_proxy(&mut transcript).await;
+    let one = format!("{OAUTH}/oauth/clients/acme/{{client}}");
+    transcript.ask(&format!("DELETE {one}"), "").await;
+    transcript.ask(&format!("DELETE {one}"), "").await;
+    transcript.is_as_kept("answers_oauth.txt");
+}
+
+async fn clients(transcript: &mut Transcript, provider: &Provider) {
     let all = format!("{OAUTH}/oauth/clients/acme");
     let whole = provider.registration().to_string();
     transcript.learn("client", "/uuid", &format!("POST {all}"), &whole).await;
@@ -215,6 +235,11 @@ async fn oauth_is_answered_byte_for_byte() {
     ] {
         transcript.ask(&format!("POST {all}"), body).await;
     }
+    client_changes(transcript, provider).await;
+}
+
+async fn client_changes(transcript: &mut Transcript, provider: &Provider) {
+    let all = format!("{OAUTH}/oauth/clients/acme");
     let one = format!("{all}/{{client}}");
     transcript.ask(&format!("GET {one}"), "").await;
     for body in [
@@ -240,7 +265,9 @@ async fn oauth_is_answered_byte_for_byte() {
     transcript.ask(&format!("GET {all}?page[after]=exa&page[before]=exb"), "").await;
     transcript.ask(&format!("GET {all}/none"), "").await;
     transcript.ask(&format!("PUT {one}"), "{}").await;
-    // Flows.
+}
+
+async fn flows(transcript: &mut Transcript, provider: &Provider) {
     let start = format!("POST {OAUTH}/oauth/start/acme");
     for body in [
         "{}",
@@ -258,7 +285,7 @@ async fn oauth_is_answered_byte_for_byte() {
     );
     let begun = transcript.ask(&start, &flow).await;
     let callback =
-        transcript.server.consent(&provider, begun["redirect_url"].as_str().unwrap()).await;
+        transcript.server.consent(provider, begun["redirect_url"].as_str().unwrap()).await;
     let ended = transcript.server.stroll(target(&callback)).await.location();
     let state = crate::support::authorized::parameter(&callback, "state").unwrap();
     transcript.known.push(("state", state));
@@ -271,7 +298,9 @@ async fn oauth_is_answered_byte_for_byte() {
         .learn("connection", "/uuid", &format!("{exchange}?verification_code={{code}}"), "")
         .await;
     transcript.ask(&format!("{exchange}?verification_code={{code}}"), "").await;
-    // Connections.
+}
+
+async fn oauth_connections(transcript: &mut Transcript) {
     let named = format!("{OAUTH}/acme?name=my_connection");
     transcript.ask(&format!("GET {named}"), "").await;
     transcript.ask(&format!("GET {OAUTH}/acme"), "").await;
@@ -293,6 +322,9 @@ async fn oauth_is_answered_byte_for_byte() {
     transcript.ask(&format!("POST {OAUTH}/refresh/acme?uuid={{connection}}"), "").await;
     transcript.ask(&format!("DELETE {named}"), "").await;
     transcript.ask(&format!("DELETE {named}"), "").await;
+}
+
+async fn token_proxy(transcript: &mut Transcript) {
     for body in [
         "{}",
         r#"{"client_id": 1, "client_secret": "", "grant_type": null, "code": [], "code_verifier": {}, "redirect_uri": true, "refresh_token": 1, "scope": 1, "extra": 1}"#,
@@ -300,16 +332,36 @@ async fn oauth_is_answered_byte_for_byte() {
         transcript.ask(&format!("POST {OAUTH}/oauth/tokens/acme"), body).await;
         transcript.ask(&format!("POST {OAUTH}/oauth/tokens/A"), body).await;
     }
-    transcript.ask(&format!("DELETE {one}"), "").await;
-    transcript.ask(&format!("DELETE {one}"), "").await;
-    transcript.is_as_kept("answers_oauth.txt");
 }
+
+const OWN: &str = "/api/keyferry/v1";
 
 #[tokio::test]
 async fn keyferrys_own_paths_are_answered_byte_for_byte() {
-    const OWN: &str = "/api/keyferry/v1";
     let server = super::stored().with("KEYFERRY_MASTER_KEY", MASTER_KEY).run().await;
     let mut transcript = Transcript::of(server);
+    tokens(&mut transcript).await;
+    transcript.ask(&format!("GET {OWN}/keys"), "").await;
+    transcript.ask(&format!("GET {OWN}/keys?x=1"), "").await;
+    transcript.ask(&format!("POST {OWN}/keys/rotate"), "").await;
+    for body in [
+        r#"{"overlap": "91d"}"#,
+        r#"{"overlap": "soon", "extra": 1}"#,
+        r#"{"overlap": 7}"#,
+        r#"{"overlap": null}"#,
+        r#"{"overlap": ""}"#,
+    ] {
+        transcript.ask(&format!("POST {OWN}/ca/rotate"), body).await;
+    }
+    explanations(&mut transcript).await;
+    transcript.ask(&format!("GET {OWN}/audit"), "").await;
+    transcript.ask(&format!("GET {OWN}/audit?page[after]=x"), "").await;
+    transcript.ask(&format!("GET {OWN}/audit?x=1"), "").await;
+    transcript.ask("GET /readyz", "").await;
+    transcript.is_as_kept("answers_own.txt");
+}
+
+async fn tokens(transcript: &mut Transcript) {
     let tokens = format!("{OWN}/tokens");
     let whole = r#"{"name": "ci", "integration": "acme", "scopes": ["read", "zis:write", "proxy"], "connections": ["crm", "erp"], "expires_at": "2999-01-31T12:00:00Z"}"#;
     transcript.learn("token", "/token/id", &format!("POST {tokens}"), whole).await;
@@ -336,18 +388,9 @@ async fn keyferrys_own_paths_are_answered_byte_for_byte() {
     transcript.ask(&format!("GET {tokens}"), "").await;
     transcript.ask(&format!("GET {tokens}?x=1"), "").await;
     transcript.ask(&format!("PUT {tokens}"), "{}").await;
-    transcript.ask(&format!("GET {OWN}/keys"), "").await;
-    transcript.ask(&format!("GET {OWN}/keys?x=1"), "").await;
-    transcript.ask(&format!("POST {OWN}/keys/rotate"), "").await;
-    for body in [
-        r#"{"overlap": "91d"}"#,
-        r#"{"overlap": "soon", "extra": 1}"#,
-        r#"{"overlap": 7}"#,
-        r#"{"overlap": null}"#,
-        r#"{"overlap": ""}"#,
-    ] {
-        transcript.ask(&format!("POST {OWN}/ca/rotate"), body).await;
-    }
+}
+
+async fn explanations(transcript: &mut Transcript) {
     for body in [
         "{}",
         r#"{"method": "G T", "url": "", "integration": "A", "connection": "a", "extra": 1}"#,
@@ -369,11 +412,6 @@ async fn keyferrys_own_paths_are_answered_byte_for_byte() {
             r#"{"method": "GET", "url": "https://api.example.com/v1", "integration": "acme"}"#,
         )
         .await;
-    transcript.ask(&format!("GET {OWN}/audit"), "").await;
-    transcript.ask(&format!("GET {OWN}/audit?page[after]=x"), "").await;
-    transcript.ask(&format!("GET {OWN}/audit?x=1"), "").await;
-    transcript.ask("GET /readyz", "").await;
-    transcript.is_as_kept("answers_own.txt");
 }
 
 /// A key of the environment, so that the paths of keys are answered alike everywhere.

@@ -32,7 +32,7 @@ async fn each_type_is_made_shown_changed_and_deleted_in_the_shapes_of_the_refere
         assert_eq!(members(&answer), [kind]);
         judge(kind, &answer[kind], &body);
         let created = answer[kind]["created_at"].as_str().unwrap();
-        assert!(created.ends_with("Z") && created.contains('.'), "{created}");
+        assert!(created.ends_with('Z') && created.contains('.'), "{created}");
         assert_eq!(answer[kind]["updated_at"], created);
         assert_eq!(operator.get(&named).await.json(), answer);
         let listed = operator.get("my_integration/connections/all").await.json();
@@ -143,7 +143,7 @@ async fn what_is_declared_is_shown_and_never_changed() {
     assert_eq!(shown["api_key"]["declared"], true);
     assert_eq!(shown["api_key"]["header_name"], "X-Api-Key");
     assert_eq!(shown["api_key"]["api_key"], "*****");
-    assert!(shown["api_key"]["created_at"].as_str().unwrap().ends_with("Z"));
+    assert!(shown["api_key"]["created_at"].as_str().unwrap().ends_with('Z'));
     let all = operator.get("acme/connections/all").await.json();
     assert_eq!(all["basic_auth"][0]["username"], "jane");
     assert_eq!(all["basic_auth"][0]["declared"], true);

@@ -104,7 +104,7 @@ async fn what_a_flow_has_brought_is_shown_as_the_reference_says() {
     let known = (&shown["oauth_client_uuid"], &shown["oauth_url_subdomain"]);
     assert_eq!(known, (&json!(client), &json!("foobar")));
     let expiry = shown["token_expiry"].as_str().unwrap();
-    assert!(expiry.len() == 20 && expiry.ends_with("Z"), "{expiry}");
+    assert!(expiry.len() == 20 && expiry.ends_with('Z'), "{expiry}");
     let said = shown["oauth_access_token_response_body"].as_str().unwrap();
     let said: Value = serde_json::from_str(said).unwrap();
     assert_eq!(said["access_token"], shown["access_token"]);
