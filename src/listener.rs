@@ -26,7 +26,7 @@ use hyper::body::Incoming;
 
 pub use accept::{BindError, ListenAddr, Listener};
 pub use conn_state::{ConnState, InFlight};
-pub use conn_tracker::{ConnLimit, ConnLimitReached, ConnTracker};
+pub use conn_tracker::{ConnLimit, ConnLimitReached, ConnPermit, ConnTracker};
 pub use framing::{Framing, FramingFault, HeadLimits, MessageExtent};
 pub use tls::{server_config, tunnel_config};
 pub use tunnel::{CA_NOT_TRUSTED, LEFT_WITHOUT_REQUEST, TunnelConn, TunnelFault};

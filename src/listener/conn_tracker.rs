@@ -51,7 +51,7 @@ struct TrackedConns {
 
 /// The right to be one of the conns, returned on drop.
 #[derive(Debug)]
-pub(super) struct ConnPermit {
+pub struct ConnPermit {
     conn_limit: Arc<ConnLimit>,
     /// The caller for whom the conn is counted: the one that its last request has named.
     caller: Option<TokenDigest>,

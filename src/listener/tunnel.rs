@@ -10,7 +10,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::Handler;
 use super::conn_state::ConnState;
-use super::conn_tracker::{ConnLimitReached, ConnTracker};
+use super::conn_tracker::{ConnLimitReached, ConnPermit, ConnTracker};
 use super::new_conn::{ConnOutcome, NewConn, unless_closing};
 use crate::model::token::TokenDigest;
 use crate::tasks::Tasks;
@@ -96,12 +96,24 @@ impl ConnTracker {
         outer: &ConnState,
         caller: Option<TokenDigest>,
     ) -> Result<TunnelConn, ConnLimitReached> {
+        let state = self.admit_to(self.permit_stream(caller)?, outer.peer());
+        Ok(TunnelConn { conn_tracker: Arc::clone(self), state })
+    }
+
+    /// Counts a tunnel over one HTTP/2 stream for `caller` for as long as its permit is kept; its
+    /// bytes pass as they are.
+    ///
+    /// # Errors
+    /// [`ConnLimitReached`] says which limit is reached.
+    pub fn permit_stream(
+        &self,
+        caller: Option<TokenDigest>,
+    ) -> Result<ConnPermit, ConnLimitReached> {
         let mut permit = self.permit().ok_or(ConnLimitReached::Full)?;
         if let Some(caller) = caller {
             permit.count_for(caller)?;
         }
-        let state = self.admit_to(permit, outer.peer());
-        Ok(TunnelConn { conn_tracker: Arc::clone(self), state })
+        Ok(permit)
     }
 
     /// Admits a conn from within this process; `None` when the limit is reached.

@@ -185,7 +185,7 @@ pub fn generate() -> Result<Secret, random::RandomError> {
 }
 
 /// Tells whether `text` contains a caller token, plain or with some or all of its characters
-/// percent-encoded, up to [`MAX_ENCODINGS`] times.
+/// percent-encoded, up to `MAX_ENCODINGS` times.
 #[must_use]
 pub fn occurs_in(text: &[u8]) -> bool {
     // Most texts are too short for one, and escapes only make it longer.

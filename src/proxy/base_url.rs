@@ -73,7 +73,7 @@ fn segment(path: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-const PREFIX: &str = "/~/";
+pub(super) const PREFIX: &str = "/~/";
 
 #[cfg(test)]
 mod tests {

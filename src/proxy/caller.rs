@@ -13,6 +13,7 @@ use self::auth_header::{AuthHeader, NotAToken, begins_like_one, in_any_scheme, i
 use super::InForce;
 use super::admit::caller_overloaded;
 use super::arrival::Arrival;
+use super::base_url;
 use super::facts::RefusedRequest;
 use super::refusal::{Code, Refusal, malformed};
 use super::request::{ProxyRequest, RequestForm};
@@ -102,10 +103,20 @@ impl PresentedToken {
 
     /// A token elsewhere would reach the origin.
     fn refuse_strays(&self, head: &Parts, form: RequestForm) -> Result<(), Refusal> {
+        let mut is_found = false;
         for (name, value) in &head.headers {
-            let expected = self.field.as_ref() == Some(name);
-            if !expected && carries_token(value) {
+            let is_expected = self.field.as_ref() == Some(name);
+            if !is_expected && carries_token(value) {
                 return Err(self.stray(name, form));
+            }
+            // In a field of SDKs, of which there may be several lines, one line names the caller.
+            if is_expected && form == RequestForm::BaseUrl && carries_token(value) {
+                if is_found {
+                    let field = field_phrase(name);
+                    let title = format!("Access tokens stand in two lines of {field}: send one.");
+                    return Err(Refusal::new(Code::MalformedRequest, title));
+                }
+                is_found = true;
             }
         }
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
@@ -286,9 +297,17 @@ pub(super) fn still_known(
     (caller.expires_at == end && caller.scopes.allows_proxy()).then_some(holder)
 }
 
-/// The token that `Proxy-Authorization` shows in a request that can't be read in one way only.
+/// The token that a request shows that can't be read in one way only: in `Proxy-Authorization`, or
+/// below a base URL where SDKs put their key.
 pub(super) fn shown_digest(head: &Parts) -> Option<TokenDigest> {
-    AuthHeader::parse(head.headers.get(header::PROXY_AUTHORIZATION)?).digest
+    if let Some(value) = head.headers.get(header::PROXY_AUTHORIZATION) {
+        return AuthHeader::parse(value).digest;
+    }
+    let mut token = PresentedToken::default();
+    if head.uri.path().starts_with(base_url::PREFIX) {
+        token.find_in_key_slot(head);
+    }
+    token.digest
 }
 
 /// `USER` of the proxy URL: `integration`, or `integration.connection`.

@@ -193,10 +193,7 @@ impl Proxy {
         };
         let inner = match admitted {
             Ok(inner) => inner,
-            Err(ConnLimitReached::Full) => return relay::refuse(overloaded(), entry, in_flight),
-            Err(ConnLimitReached::CallerFull) => {
-                return relay::refuse(caller_overloaded(), entry, in_flight);
-            }
+            Err(limit) => return relay::refuse(too_many_conns(limit), entry, in_flight),
         };
         let response = opened(&mut entry, &in_flight, setup.version);
         let (tls, tasks) = (Arc::clone(&self.tunnel_tls), self.tasks.clone());
@@ -217,6 +214,13 @@ impl Proxy {
             drop((entry, in_flight));
         });
         response
+    }
+}
+
+fn too_many_conns(limit: ConnLimitReached) -> Refusal {
+    match limit {
+        ConnLimitReached::Full => overloaded(),
+        ConnLimitReached::CallerFull => caller_overloaded(),
     }
 }
 

@@ -109,7 +109,7 @@ impl Upstream {
     /// head.
     ///
     /// A request that the origin has not processed, or that was not written, is sent again up to
-    /// [`MAX_RESENDS`] times, if all of its body was kept. So is an idempotent request without a
+    /// `MAX_RESENDS` times, if all of its body was kept. So is an idempotent request without a
     /// body when a reused HTTP/1.1 conn ends before the first byte of the response (RFC 9110
     /// §9.2.2).
     ///

@@ -135,10 +135,16 @@ async fn a_token_that_would_be_sent_on_is_refused() {
     let stray = token("runner");
     // Not UTF-8, and not padded: whoever reads it leniently would find the token all the same.
     let latin1 = [b"us\xe9r:".as_slice(), stray.as_bytes()].concat();
+    // A space that is none in ASCII.
+    let spaced = basic(&format!("us:{stray}")).replacen(' ', " \u{a0}", 1);
     let unpadded = basic(&format!("us:{stray}")).trim_end_matches('=').to_owned();
     for ask in [
         ask(URL).field("Authorization", &format!("Basic {}", STANDARD.encode(latin1))),
         ask(URL).field("Authorization", &unpadded),
+        ask(URL).field("Cookie", &spaced),
+        stranger("GET /~/api/v1")
+            .field("Authorization", &format!("Bearer {stray}"))
+            .field("Authorization", &format!("Bearer {}", token("another"))),
         stranger(URL)
             .field("Proxy-Authorization", &format!("Bearer {stray}"))
             .field("Proxy-Authorization", "Bearer another"),

@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use crate::support::ask::{ask, stranger};
 use crate::support::origin::{Conn, Origin};
 use crate::support::raw::Raw;
+use crate::support::token;
 use crate::support::world::World;
 
 const URL: &str = "GET https://api.example.test/v1";
@@ -172,6 +173,18 @@ async fn an_entry_tells_whose_token_was_refused_and_what_it_asked_for() {
         });
         told.await;
     }
+}
+
+#[tokio::test]
+async fn an_entry_names_the_caller_of_a_base_url_that_was_refused_early() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let by = format!("Bearer {}", token("runner"));
+    let request = stranger("GET /~/api/early").field("Authorization", &by);
+    let answer = world.send(&request.field("X-Zis-Connection", "!!")).await;
+    assert_eq!(answer.json()["errors"][0]["code"], "MalformedRequest");
+    let entry = world.log.entry(|entry| entry["code"] == "MalformedRequest").await;
+    assert_eq!((&entry["caller"], &entry["integration"]), (&"runner".into(), &"acme".into()));
 }
 
 #[tokio::test]

@@ -42,8 +42,8 @@ pub(in crate::api) async fn start(
 
 /// Start an OAuth redirect
 ///
-/// Leads a browser to the provider, this once. No token is needed: the flow token came from the one who began
-/// from who began the flow.
+/// Leads a browser to the provider, this once. No access token is needed: the flow token is known
+/// to the one who began the flow.
 #[utoipa::path(
     get,
     path = "/api/services/zis/connections/oauth/start_redirect",

@@ -110,10 +110,13 @@ pub(in crate::proxy) fn carries_token(value: &HeaderValue) -> bool {
         && decode_pair(rest).is_some_and(|pair| occurs_in(&pair))
 }
 
-/// Basic's pair as bytes, of whatever charset, padded or not: a token is looked for in it that some
-/// reader may find.
+/// Basic's pair as bytes, of whatever charset, padded or not, and between spaces of any kind: a
+/// token is looked for in it that some reader may find.
 fn decode_pair(encoded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    LENIENT.decode(encoded.trim_ascii()).ok().map(Zeroizing::new)
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    let start = encoded.iter().position(is_base64)?;
+    let end = encoded.iter().rposition(is_base64)?;
+    LENIENT.decode(encoded.get(start..=end)?).ok().map(Zeroizing::new)
 }
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, Version};
 
-use super::{TunnelMode, TunnelSetup, decide, opened};
+use super::{TunnelMode, TunnelSetup, decide, opened, too_many_conns};
 use crate::ledger::Entry;
 use crate::listener::InFlight;
 use crate::model::caller::Caller;
@@ -30,6 +30,14 @@ impl Proxy {
         mut entry: Entry,
         in_flight: InFlight,
     ) -> Response<AnswerBody> {
+        // Of HTTP/2 only the stream becomes a tunnel, which counts beside its conn.
+        let permit = (setup.version == Version::HTTP_2)
+            .then(|| self.conn_tracker.permit_stream(setup.token.digest()))
+            .transpose();
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(limit) => return relay::refuse(too_many_conns(limit), entry, in_flight),
+        };
         entry.mark_departed();
         let reached =
             self.upstream.connect_tcp(&in_force.rules, entry.integration.as_ref(), &origin).await;
@@ -69,7 +77,7 @@ impl Proxy {
                 holder.is_some_and(|holder| again(&in_force, &holder.caller, &request, &mode))
             };
             splice.run(still_allowed).await.note_in(&mut entry);
-            drop((entry, in_flight));
+            drop((entry, in_flight, permit));
         });
         response
     }

@@ -1,5 +1,7 @@
 //! One caller's share of the conns.
 
+use http_body_util::BodyExt as _;
+
 use crate::support::ask::{Ask, ask, stranger};
 use crate::support::http2::request;
 use crate::support::origin::Origin;
@@ -121,6 +123,31 @@ async fn websockets_and_blind_tunnels_count_for_as_long_as_they_are_open() {
     assert!((world.metric("keyferry_caller_connections").await - 3.0).abs() < 1.5);
     drop(blind);
     soon(async { while !opens(&world, &connect).await {} }).await;
+}
+
+#[tokio::test]
+async fn blind_tunnels_over_http2_count_one_each() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin)
+        .set("proxy.max_connections", "6")
+        .set("proxy.untagged", "\"tunnel\"")
+        .pin("other.example.test", &origin)
+        .run()
+        .await;
+    let mut http2 = world.http2().await;
+    let connect = || request("CONNECT", "other.example.test:443");
+    let open_end = || http_body_util::Empty::new().boxed_unsync();
+    // Its own conn is the first of three.
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let tunnel = http2.start(connect(), open_end()).await.unwrap();
+        assert_eq!(tunnel.status(), 200);
+        open.push(tunnel);
+    }
+    assert_eq!(http2.send(connect()).await.refusal(), refused(503, "Overloaded"));
+    drop(open);
+    soon(async { while http2.start(connect(), open_end()).await.unwrap().status() != 200 {} })
+        .await;
 }
 
 #[tokio::test]
