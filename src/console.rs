@@ -62,7 +62,7 @@ pub struct ConsoleServices {
 /// The facts about the process that pages show.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Its name, as it stands in entries.
+    /// Its name in entries.
     pub instance: String,
     /// The addresses at which callers reach the proxy.
     pub proxies: Vec<String>,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
-/// What is freed is wiped first: a secret passes through buffers of libraries that don't know it
+/// Wipes memory before it is freed: a secret passes through buffers of libraries that don't know it
 /// for one, such as the HTTP library's when the API is given it.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);

@@ -99,6 +99,7 @@ impl Error {
 
     /// Management has refused; `what` does not exist, where that is why.
     pub(super) fn refused(refused: Refused, what: &str) -> Self {
+        // Each refusal has its status, its code and its words here, and nowhere else.
         let conflict = |title| Self::new(StatusCode::CONFLICT, "Conflict", title);
         let forbidden = |title: String| Self::new(StatusCode::FORBIDDEN, "Forbidden", title);
         let internal = |code, title| Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, title);

@@ -12,7 +12,7 @@ use crate::wire::printable_name;
 #[derive(Debug)]
 pub(super) struct PageQuery(pub(super) PageRange);
 
-/// The page that is asked for, and nothing else: a filter that there is none of would be taken for
+/// The page that is asked for, and nothing else: an unknown filter would be taken for
 /// one that has found everything.
 #[derive(Debug)]
 pub(super) struct StrictPageQuery(pub(super) PageRange);

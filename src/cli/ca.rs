@@ -57,7 +57,7 @@ fn rotate(server: &ServerArgs, overlap: Duration, context: &CliContext) -> Resul
     })
 }
 
-/// Says what must be done now that there is another CA.
+/// Says what must be done with the new CA.
 fn announcement(overlap: Duration, signs_from: &str) -> String {
     if overlap.is_zero() {
         return "made another CA, which signs now: programs fail until they trust what `keyferry \

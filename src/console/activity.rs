@@ -47,6 +47,7 @@ struct Arrivals {
 pub(super) async fn page(context: PageContext) -> PageResult {
     let filter = Filter::of(&context);
     let entries = entries(&context, &filter).await?;
+    // Only the first page grows while it is looked at.
     let live = context.query("after").is_empty();
     let markup = html! {
         div.head {
@@ -196,6 +197,7 @@ fn filters(context: &PageContext, filter: &Filter<'_>) -> Markup {
             div { label for=(name) { (label) } input id=(name) name=(name) value=(value) spellcheck="false" autocapitalize="none"; }
         }
     };
+    // Who is bound to one integration is not asked which.
     html! {
         form.filters method="get" action=(context.path("/activity")) role="search" aria-label="Requests" {
             (text("connection", "Connection", filter.connection))

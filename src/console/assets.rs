@@ -1,4 +1,4 @@
-//! What pages are made to look like, and their few lines of script; out of the program itself.
+//! The style sheet of the pages and their few lines of script, out of the program itself.
 
 use axum::response::{IntoResponse as _, Response};
 use http::header;

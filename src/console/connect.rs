@@ -173,6 +173,7 @@ pub(super) fn section(
     let preview = context.path("/domain");
     let domain = common(&preview).into_iter().filter(|field| field.name == "allowed_domain");
     let client = context.path(&format!("/clients/{}", authorized.grant.client));
+    // What changes the tokens, and the domain where it is not set yet, for those who may write.
     html! {
         section aria-labelledby="tokens" {
             h2 #tokens { "Tokens" }

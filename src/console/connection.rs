@@ -21,7 +21,7 @@ pub(super) async fn show(context: PageContext) -> PageResult {
 /// The connection that the path names.
 ///
 /// # Errors
-/// A page that says that there is none.
+/// A page that says that the connection does not exist.
 pub(super) async fn find(context: &PageContext) -> Result<AnyConnection, PageError> {
     let reading = context.read_access()?;
     let kind = kind(context)?;
@@ -38,7 +38,7 @@ pub(super) async fn find(context: &PageContext) -> Result<AnyConnection, PageErr
 /// The type that the path names.
 ///
 /// # Errors
-/// A page that says that there is none.
+/// A page that says that the connection does not exist.
 pub(super) fn kind(context: &PageContext) -> Result<ConnectionType, PageError> {
     let kind = ConnectionType::parse(context.place("type"));
     kind.ok_or_else(|| context.refuse(Refused::NotFound))

@@ -123,6 +123,7 @@ fn shown(
     status: StatusCode,
 ) -> Response {
     let preview = context.path("/domain");
+    // The fields that all types have, then the secret's.
     let fields: Vec<_> = common(&preview).into_iter().chain(credentials(kind)).collect();
     let title = format!("Create a connection: {}", status_view::kind(kind));
     let markup = html! {

@@ -1,4 +1,4 @@
-//! Why something was not done, and who must act: in words for people at a browser.
+//! Refusals in words for people at a browser: the cause, and the one who must act.
 
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};

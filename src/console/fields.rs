@@ -75,6 +75,7 @@ impl Field<'_> {
     }
 
     fn input(&self, id: &str, values: &FormValues, described: Option<&str>, wrong: bool) -> Markup {
+        // What was entered, or else what the form begins with; a secret never comes back.
         let value = match values.text(self.name) {
             "" => self.value,
             entered => entered,

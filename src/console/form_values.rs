@@ -114,7 +114,7 @@ impl FormValues {
         Some(self.text(field)).filter(|text| !text.is_empty()).into()
     }
 
-    /// The secret that stands in a field, as a member of a request.
+    /// The secret of a field, as a member of a request.
     pub(super) fn secret(&self, field: &str) -> Member<Secret> {
         Secret::new(self.text(field)).into()
     }
@@ -178,7 +178,7 @@ impl FormValues {
 /// browsers of today say so in one way or the other; the mark of the session holds for the rest.
 fn is_ours(uri: &Uri, headers: &HeaderMap, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    // Over HTTP/2 the name stands in the target.
+    // Over HTTP/2 the target has the name.
     let called =
         uri.authority().map_or_else(|| text("host").unwrap_or_default(), Authority::as_str);
     let same_origin = text("origin").is_none_or(|origin| {

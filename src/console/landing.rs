@@ -1,4 +1,4 @@
-//! Where a flow ends. The browser comes from the provider's site, so it shows no cookie of ours
+//! The page at which a flow ends. The browser comes from the provider's site, so it shows no cookie of ours
 //! here: this page says how the flow has ended, and leads on, which is then our own site's doing.
 
 use axum::extract::RawQuery;

@@ -1,4 +1,4 @@
-//! What stands around every page.
+//! The frame of every page.
 
 use axum::response::{IntoResponse as _, Response};
 use http::header;

@@ -1,4 +1,4 @@
-//! Who looks at a page, of which integration, and what stands around it.
+//! The context of a page: its reader, the integration, and the frame around it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl FromRequestParts<ConsoleState> for PageContext {
         let places = places.map_err(|rejection| PageError::from(rejection.into_response()))?;
         let places: HashMap<_, _> =
             places.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        // It stands in the pages' links and forms.
+        // The pages' links and forms have it.
         let integration = places.get("integration").map(|name| IntegrationName::parse(name));
         if integration.is_some_and(|parsed| parsed.is_err()) {
             let nowhere = &errors::NOWHERE;

@@ -1,4 +1,4 @@
-//! Who has signed in. A session is known by a cookie, of which no more than a digest is kept, and
+//! The sessions of those who have signed in. A session is known by a cookie, of which no more than a digest is kept, and
 //! goes with the token that it was begun with: that is checked again with each request.
 
 use std::collections::HashMap;

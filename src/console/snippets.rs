@@ -1,4 +1,4 @@
-//! How programs use a connection: to copy.
+//! Snippets to copy, by which programs use a connection.
 
 use maud::{Markup, html};
 
@@ -8,11 +8,13 @@ use super::page_context::PageContext;
 pub(super) fn section(context: &PageContext, domain: Option<&str>) -> Markup {
     let proxy = context.state.services.facts.proxies.iter().find(|url| url.starts_with("http"));
     let proxy = proxy.map_or("http://127.0.0.1:8080", String::as_str);
+    // A wildcard's own name stands for one of its hosts.
     let host = domain.unwrap_or("api.example.com");
     let host = host.strip_prefix("*.").unwrap_or(host);
     let is_wild = domain.is_some_and(|domain| domain.starts_with("*."));
     let api = context.state.services.management.public_url();
     let authority = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
+    // Each template has its places filled with this connection's values.
     let values = |template: &str| {
         template
             .replace("<proxy>", proxy)

@@ -1,4 +1,4 @@
-//! How things stand, at a glance: states, times, types.
+//! States, times and types at a glance.
 
 use std::borrow::Cow;
 

@@ -136,6 +136,7 @@ fn row(context: &PageContext, token: &TokenRecord) -> Markup {
     let listed = token.reach.connections();
     let scopes: Vec<_> = token.scopes.names().collect();
     let ended = token.expires_at.is_some_and(|end| end <= context.management().now());
+    // On a narrow screen the less important cells are left out.
     html! {
         tr {
             th scope="row" {
@@ -163,6 +164,7 @@ fn row(context: &PageContext, token: &TokenRecord) -> Markup {
 }
 
 fn creation(context: &PageContext, values: &FormValues) -> Markup {
+    // A token of one integration can create only tokens of the same.
     let own = context.operator.bound_to().map_or_else(|| context.integration(), |own| own.as_str());
     let fields = [
         Field {

@@ -158,6 +158,7 @@ impl AuditReader<'_> {
         let (mut found, mut newest) = (Vec::new(), None);
         let mut after = stretch.newer_than.map_or(0, |position| position.batch.saturating_sub(1));
         let mut reads = Reads::default();
+        // Reads of growing numbers of batches, within a bound of all.
         while let Some(at_once) = reads.next() {
             let batches = store.audit_after(after, at_once).await;
             let batches = batches.map_err(|error| store_failed(&error))?;
@@ -167,6 +168,7 @@ impl AuditReader<'_> {
                 found.extend(self.entries(batch, stretch).take(missing));
             }
             newest = batches.last().map(AuditPosition::end_of).or(newest);
+            // It ends with what was asked for, or where there are no more batches.
             let last = batches.last().map(|batch| batch.id);
             let (Some(last), true) = (last, found.len() < enough) else {
                 return Ok(AuditSearch { entries: found, looked_until: None, newest });

@@ -194,6 +194,7 @@ impl Walk<'_> {
 
     async fn authorities(&mut self, key: &str) -> Result<(), store::Error> {
         let mut batch = Vec::new();
+        // 1. All that are sealed under another key; one that fails doesn't stop the others.
         for record in self.store.authorities().await? {
             let record = match record {
                 Ok(record) => record,
@@ -215,6 +216,7 @@ impl Walk<'_> {
                 }
             }
         }
+        // 2. Written in one transaction, each only if it is still as it was read.
         self.rewrapped += self.store.rewrap_authorities(&batch).await?;
         Ok(())
     }

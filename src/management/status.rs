@@ -248,7 +248,7 @@ impl StatusFilter<'_> {
     }
 }
 
-/// Tells whether `text` stands in `whole`, both being letters that have one lower case.
+/// Returns whether `whole` contains `text`, both being letters that have one lower case.
 fn contains(whole: &str, text: &str) -> bool {
     text.is_empty() || whole.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
 }

@@ -63,15 +63,18 @@ impl Arrival {
         if head.version == Version::HTTP_2 {
             http2::check(head)?;
         }
+        // 1. Its form, its destination and its tags.
         let mut request = match tunnel {
             None => ProxyRequest::read_as(form?, head, settings)?,
             Some(tunnel) => tunnel.read_request(head)?,
         };
         let upgrade = UpgradeKind::read(head)?;
+        // 2. The caller's token, which stands nowhere else.
         let token = match tunnel {
             None => PresentedToken::read(head, &mut request)?,
             Some(tunnel) => PresentedToken::inside(head, tunnel)?,
         };
+        // 3. Fields that name other URLs, which must be below the same base URL.
         let named_urls = match request.form {
             RequestForm::BaseUrl => {
                 NamedUrls::read(&head.headers, head.uri.path(), &settings.own_hosts)?

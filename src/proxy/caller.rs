@@ -246,14 +246,17 @@ impl Arrival {
         now: Timestamp,
     ) -> Result<Arc<Holder>, RefusedRequest> {
         let (token, request) = (&self.token, &self.request);
+        // 1. Whose token it is, whether or not it may be used.
         let Some(holder) = find(token.digest.as_ref(), in_force) else {
             return Err(RefusedRequest::from(token.unknown(request)).with_request(request));
         };
+        // 2. The conn counts for that caller.
         let counted = conn.mark_authenticated(token.digest).map_err(|_full| caller_overloaded());
         let is_program = || match in_force.settings.anonymous {
             Some(_) => refuse_web_pages(head, request),
             None => Ok(()),
         };
+        // 3. A web page is no caller, and the token must have the scope and not have expired.
         let judged = counted.and_then(|()| is_program());
         match judged.and_then(|()| token.judge(&holder.caller, request, now)) {
             Ok(()) => {

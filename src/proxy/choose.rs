@@ -74,6 +74,7 @@ fn only_covering<'a>(
     integration: &IntegrationName,
 ) -> Result<&'a Arc<RegisteredConnection>, Refusal> {
     let required = |title: String| Refusal::new(Code::ConnectionRequired, title);
+    // 1. A request of these forms must name its connection, or its host in a field of ours.
     let Destination::Stated(target) = &request.destination else {
         return Err(required("Name a connection in the base URL.".to_owned()));
     };
@@ -81,6 +82,7 @@ fn only_covering<'a>(
         return Err(required("Name the connection with X-Zis-Connection.".to_owned()));
     }
     let Host::Name(host) = &target.authority.host else { return Err(none_covers()) };
+    // 2. Among those that the caller may use, exactly one must cover the host.
     match registry.covering(integration.as_str(), host, caller).as_slice() {
         [] => Err(none_covers()),
         [only] => Ok(*only),

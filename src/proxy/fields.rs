@@ -72,10 +72,12 @@ pub fn prepare_request(
             text.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
         })
     });
+    // 1. Cookies in one line (RFC 9113 §8.2.3), without the console's own.
     if received == Version::HTTP_2 {
         join_cookies(headers);
     }
     drop_own_cookies(headers);
+    // 2. Nothing of the hop, nothing of ours, and no other spelling of the credential's field.
     strip(headers, |name| {
         is_hop_by_hop(name)
             || is_ours(name)
@@ -83,6 +85,7 @@ pub fn prepare_request(
             || is_alias(name, credential)
             || token_field == Some(name)
     });
+    // 3. Our own word to the next hop.
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));

@@ -1,4 +1,4 @@
-//! When an exchange is idle: neither of its directions has moved for the idle time.
+//! The end of idle exchanges: neither of its directions has moved for the idle time.
 //!
 //! Each body that is waited for has one timer, made when it is first waited for and moved only when
 //! it fires, so that a busy body pays for none.

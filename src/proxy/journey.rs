@@ -1,5 +1,5 @@
 //! A request's journey, from its arrival to its answer. Read this first: each step takes what the
-//! last one gave, and stands in a file of its own.
+//! last one gave, and has a file of its own.
 
 use std::convert::Infallible;
 use std::future::ready;

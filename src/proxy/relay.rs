@@ -98,7 +98,7 @@ pub(super) fn refuse_early(reason: EarlyRefusal, mut entry: Entry) -> Vec<u8> {
     };
     note_refusal(&mut entry, refusal.code());
     if reason == EarlyRefusal::Framing(FramingFault::Tls) {
-        // The listener sends an alert in the place of the message, so that there is no status.
+        // The listener sends an alert in the place of the message, which has no status.
         entry.set_cause(format!("{} A TLS alert was sent.", refusal.title()));
     } else {
         entry.status = refusal.status().as_u16();

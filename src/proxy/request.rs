@@ -107,11 +107,13 @@ impl ProxyRequest {
         head: &Parts,
         settings: &Settings,
     ) -> Result<Self, Refusal> {
+        // 1. The connection, by its path and by its fields.
         let (path_integration, path_connection) = match form {
             RequestForm::BaseUrl => base_url::tags(head.uri.path())?,
             _ => (None, None),
         };
         let (integration, connection) = named(&head.headers)?;
+        // 2. The destination, which only a base URL may leave to the connection.
         let destination = match form {
             RequestForm::Absolute => Destination::Stated(absolute(head)?),
             RequestForm::Authority | RequestForm::Tunnel => Destination::Stated(tunnelled(head)?),
@@ -123,6 +125,7 @@ impl ProxyRequest {
                 Destination::Stated(stated(Scheme::Https, gateway_host(head)?)?)
             }
         };
+        // 3. Where the proxy is spoken to as an origin, `Host` must be one of its names.
         if form != RequestForm::Absolute && form != RequestForm::Authority {
             refuse_foreign_host(head, form, settings)?;
         }

@@ -117,6 +117,7 @@ impl SpliceTerms {
         });
         let mut silent = pin!(tokio::time::sleep(self.first_byte));
         let mut before = moved();
+        // Until one end closes, nothing moves for too long, or the caller may not have it any more.
         loop {
             tokio::select! {
                 () = &mut silent => {

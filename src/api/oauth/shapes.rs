@@ -11,6 +11,7 @@ use crate::wire::{AccessCode, OAuthConnection, OAuthItem, REDACTED};
 
 impl From<OAuthConnectionView> for OAuthConnection {
     fn from(authorized: OAuthConnectionView) -> Self {
+        // The tokens as the operator may see them; the rest as it is kept.
         let texts = Texts::of(&authorized);
         let OAuthConnectionView {
             uuid, integration, name, allowed_domain, grant, account_id, ..

@@ -35,7 +35,7 @@ pub(super) fn variables(
     variables
 }
 
-/// The bundle for npm and whoever reads its settings. Node has CAs of its own, which a setting
+/// The bundle for npm and for programs that read its settings. Node has CAs of its own, which a setting
 /// takes away: where there would be nothing in their place, none is set.
 fn npm(trust: &TrustFiles, environment: &Environment, directory: &Path) -> Option<PathBuf> {
     let named = NPM.iter().find_map(|name| environment.value(name)).map(PathBuf::from);

@@ -104,6 +104,8 @@ fn split_conditions(text: &str) -> Vec<(bool, &str)> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut in_list, mut in_string, mut in_tag) = (false, false, false);
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    // A tag stands between `<` and `>`, but not within a list, where it is a state token, nor within
+    // a quoted entity tag (RFC 4918 §10.4).
     for (at, letter) in text.char_indices() {
         match letter {
             '>' if in_tag => {
