@@ -139,6 +139,10 @@ const DECIDED_ONCE: &[(&str, &str)] = &[
     // A caller's token suffices for the data plane, and goes on to.
     ("self.scopes.allows_proxy()", "model/caller.rs"),
     ("caller.expires_at == end", "proxy/caller.rs"),
+    // A host is one that an allowed domain covers.
+    ("strip_suffix(&*self.base)", "model/domain.rs"),
+    // A field is one of ours.
+    ("starts_with(\"x-zis\")", "proxy/fields.rs"),
     // Pages may load and do nothing but what the content policy says.
     ("default-src", "model/content_policy.rs"),
 ];

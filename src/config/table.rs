@@ -167,7 +167,7 @@ fn proxy(root: &mut Section<'_>) -> Option<ProxyConfig> {
         max_body_bytes = 0 => number(0, i64::MAX.unsigned_abs());
         /// The longest time that a head, a TLS handshake or a tunnel's first byte may take.
         head_timeout = "10s" => duration(), at_start;
-        /// The longest time that a caller's conn may rest between requests, or stop within a body.
+        /// The longest time that a caller's conn may rest between requests, or an exchange may not move.
         idle_timeout = "60s" => duration(), at_start;
         /// The longest time that a WebSocket may be silent.
         websocket_idle_timeout = "10m" => duration();

@@ -1,4 +1,5 @@
-//! The settings that a reload replaces, of the rooms above that decide by them.
+//! The settings of the rooms above that decide by them. A reload replaces all but those that are
+//! bound at the start.
 
 use std::time::Duration;
 
