@@ -100,9 +100,9 @@ check: ## a quick look while writing: does it compile?
 	cargo check --all-targets
 
 demo: ## the whole story on this machine alone: what is sent, what arrives, what is refused
-	cargo build --bin keyferry --example origin
+	cargo build --release --bin keyferry --example origin
 	@$(call need,command -v curl,curl)
-	@examples/demo.sh $(TARGET)/debug
+	@examples/demo.sh $(TARGET)/release
 
 run: ## the proxy with config/example.toml
 	cargo run --release -- serve --config config/example.toml

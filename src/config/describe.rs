@@ -140,7 +140,8 @@ pub fn reference_page() -> String {
         if first.list().is_none() || is_first_of_list(first) {
             line(&mut page, &format!("\n## {heading}\n"));
             if !first.about.is_empty() {
-                line(&mut page, &format!("{}\n", first.about));
+                wrap(&mut page, "", first.about);
+                page.push('\n');
             }
         }
         if let Some(kind) = section.iter().find(|key| key.row.name == "type") {
@@ -213,17 +214,25 @@ fn members(section: &[DescribedKey]) -> impl Iterator<Item = (String, Value)> {
 
 /// Adds a comment of as many lines as it takes.
 fn comment(text: &mut String, sentence: &str) {
-    let mut written = String::from("#");
+    wrap(text, "# ", sentence);
+}
+
+/// Writes a sentence in lines that begin with `prefix` and are no wider than a line may be.
+fn wrap(text: &mut String, prefix: &str, sentence: &str) {
+    let mut written = String::new();
     for word in sentence.split_whitespace() {
-        if written.chars().count() + 1 + word.chars().count() > MAX_COLUMNS {
-            line(text, &written);
-            written = String::from("#");
+        let width = prefix.len() + written.chars().count() + 1 + word.chars().count();
+        if !written.is_empty() && width > MAX_COLUMNS {
+            line(text, &format!("{prefix}{written}"));
+            written.clear();
         }
-        written.push(' ');
+        if !written.is_empty() {
+            written.push(' ');
+        }
         written.push_str(word);
     }
-    if written.len() > 1 {
-        line(text, &written);
+    if !written.is_empty() {
+        line(text, &format!("{prefix}{written}"));
     }
 }
 
