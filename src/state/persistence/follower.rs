@@ -101,11 +101,12 @@ impl Persistence {
         // 1. The changes since the revision in force here; all of it, where more may open than before.
         let since = self.reached.borrow().revision;
         let changes = match self.kept.store.changes_since(since).await? {
-            Changes::Since { changes, .. }
-                if self.reread_keys_if_named(&changes).await
-                    || self.afresh.swap(false, Relaxed) =>
-            {
-                Changes::Behind
+            Changes::Since { revision, changes } => {
+                if self.reread_keys_if_named(&changes).await {
+                    self.afresh.store(true, Relaxed);
+                }
+                let is_enough = !self.afresh.load(Relaxed);
+                if is_enough { Changes::Since { revision, changes } } else { Changes::Behind }
             }
             changes => changes,
         };
@@ -137,9 +138,12 @@ impl Persistence {
 
     /// Reads all that the store has, and puts it in the place of what was in force of it.
     async fn begin_again(&self) -> Result<(), store::Error> {
+        // An order that comes from here on is another one; this one stands until it has been done.
+        self.afresh.store(false, Relaxed);
         self.kept.keys.forget_missing();
         self.ca.renew(&self.kept).await;
-        if let Some(duplicate) = self.take_up().await? {
+        let taken_up = self.take_up().await;
+        if let Some(duplicate) = taken_up.inspect_err(|_error| self.afresh.store(true, Relaxed))? {
             tracing::error!(error = %chain(&duplicate), "{NOT_IN_FORCE}");
         }
         Ok(())

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Executor as _, SqlitePool};
 
 use super::{credential, secret_file, through, with_token};
 use crate::support::origin::Origin;
@@ -245,6 +245,31 @@ async fn a_missing_key_is_named_and_what_it_opens_is_in_force_within_a_second_of
     soon(async { while there.send(&with_token(&token, "kept")).await.status != 200 {} }).await;
     let took = begun.elapsed();
     assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+    assert_eq!(credential(&origin), "kept-secret");
+}
+
+#[tokio::test]
+async fn a_key_that_comes_back_while_the_store_fails_opens_everything_once_it_is_well() {
+    let (origin, postgres) = (Origin::start().await, Postgres::start().await);
+    let keys = tempfile::TempDir::new().unwrap();
+    let (one, two) = (keys.path().join("one"), keys.path().join("two"));
+    for file in [&one, &two] {
+        secret_file(file, OLD.as_bytes());
+    }
+    let url = String::from_utf8(postgres.url().expose().to_vec()).unwrap();
+    let world = World::new(&origin).set("store.url", &format!("{url:?}"));
+    let world = world.set("seal.master_key_file", &format!("\"{}\"", two.display()));
+    let (_here, there) = one_lacks_the_key(world, &origin, &postgres, &one).await;
+    // The changes and the keys can be read, but not all that is kept.
+    let mut database = postgres.connect().await;
+    database.execute("ALTER TABLE tokens RENAME COLUMN id TO hidden").await.unwrap();
+    secret_file(&two, format!("{NEW}{OLD}").as_bytes());
+    there.log.message("a master key that was missing is there: everything is opened again").await;
+    let said = "the store can't be read: requests go on with what was read last, for at most \
+                store.max_staleness";
+    there.log.message(said).await;
+    database.execute("ALTER TABLE tokens RENAME COLUMN hidden TO id").await.unwrap();
+    soon(async { while there.send(&through("kept")).await.status != 200 {} }).await;
     assert_eq!(credential(&origin), "kept-secret");
 }
 
