@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use self::file_watch::LastLook;
 use self::missing::Missing;
@@ -22,6 +23,7 @@ use crate::vault::{Keyring, KeyringError, SealError, Vault};
 pub struct MasterKeys {
     source: KeySource,
     vault: ArcSwap<Vault>,
+    rereading: Mutex<()>,
     missing: Missing,
     last_look: LastLook,
 }
@@ -135,7 +137,8 @@ impl MasterKeys {
 
     fn new(source: KeySource, keyring: Keyring) -> Self {
         let (missing, last_look) = (Missing::default(), LastLook::default());
-        Self { source, vault: ArcSwap::from_pointee(Vault::new(keyring)), missing, last_look }
+        let vault = ArcSwap::from_pointee(Vault::new(keyring));
+        Self { source, vault, rereading: Mutex::default(), missing, last_look }
     }
 
     /// The keys in use.
@@ -151,6 +154,8 @@ impl MasterKeys {
     /// [`KeysError`] as at the start, and where the file has another key under the id of one in use
     /// that records need; the keys in use stay so then.
     pub(super) async fn reread(&self, store: &Store) -> Result<bool, KeysError> {
+        // One reading at a time, so that an older file never replaces a newer one.
+        let _turn = self.rereading.lock().await;
         let (path, mut vault) = self.read_again(store).await?;
         let in_use = self.vault();
         let mut lacking = lacking(&vault, &in_use, store).await?;
@@ -173,6 +178,7 @@ impl MasterKeys {
     /// [`KeysError`] as at the start, and where the file lacks a key that records need; the keys
     /// in use stay so then.
     pub(super) async fn reread_for_rotation(&self, store: &Store) -> Result<bool, KeysError> {
+        let _turn = self.rereading.lock().await;
         let (path, vault) = self.read_again(store).await?;
         let lacking = lacking(&vault, &self.vault(), store).await?;
         if lacking.is_empty() {
