@@ -18,6 +18,7 @@ use crate::model::record::whole_microseconds;
 use crate::random;
 use crate::secret::Secret;
 use crate::state::Persistence;
+use crate::store;
 
 /// A flow that was taken on.
 #[derive(Debug)]
@@ -88,13 +89,9 @@ impl Management {
         one_time_token: &str,
         of: Option<&IntegrationName>,
     ) -> Result<ConsumedFlow, Refused> {
-        if one_time_token.len() != TOKEN_LEN {
-            return Err(Refused::Malformed);
-        }
-        let (digest, now) = (digest_of(one_time_token.as_bytes()), self.clock.now());
+        let (digest, now) = (token_digest(one_time_token)?, self.clock.now());
         let taken = persistence.store().take_flow(step, &digest, of, now).await;
-        let record = taken.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        open(persistence, record).await
+        open(persistence, taken).await
     }
 
     /// Tells whether the operator who began a flow could begin it still.
@@ -119,17 +116,23 @@ impl Management {
         one_time_token: &str,
         of: Option<&IntegrationName>,
     ) -> Result<ConsumedFlow, Refused> {
-        if one_time_token.len() != TOKEN_LEN {
-            return Err(Refused::Malformed);
-        }
-        let (digest, now) = (digest_of(one_time_token.as_bytes()), self.clock.now());
+        let (digest, now) = (token_digest(one_time_token)?, self.clock.now());
         let found = persistence.store().flow(step, &digest, of, now).await;
-        let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
-        open(persistence, record).await
+        open(persistence, found).await
     }
 }
 
-async fn open(persistence: &Persistence, record: FlowRecord) -> Result<ConsumedFlow, Refused> {
+/// The digest by which a flow is found; a text that can't be a one-time token leads to none.
+fn token_digest(one_time_token: &str) -> Result<[u8; 32], Refused> {
+    let has_its_length = one_time_token.len() == TOKEN_LEN;
+    has_its_length.then(|| digest_of(one_time_token.as_bytes())).ok_or(Refused::Malformed)
+}
+
+async fn open(
+    persistence: &Persistence,
+    found: Result<Option<FlowRecord>, store::Error>,
+) -> Result<ConsumedFlow, Refused> {
+    let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
     let whose = format!("an OAuth flow of {}", record.integration);
     let opened = persistence.open(&whose, record.context(), &record.sealed).await;
     let content = FlowPayload::unpack(&opened?).ok_or(Refused::SealBroken)?;
