@@ -154,7 +154,7 @@ pub(super) fn duration_or_zero() -> Reader<Duration> {
             return item.expected(A_DURATION);
         }
         item.parse(|text| match humantime::parse_duration(text) {
-            Ok(duration) if duration <= LONGEST_DURATION => Ok(duration),
+            Ok(duration) if duration <= MAX_DURATION => Ok(duration),
             Ok(_) => Err("must be at most \"36500d\"".to_owned()),
             Err(_) => Err(format!("must be {A_DURATION}")),
         })
@@ -382,4 +382,4 @@ const A_SIZE: &str = "a number of bytes with its unit such as \"64MiB\" or \"1Gi
 const SIZE: &str = "^[0-9.]+\\s*([KkMmGgTtPpEe][Ii]?)?[Bb]?$";
 
 /// A hundred years: beyond it, adding to a clock could overflow.
-const LONGEST_DURATION: Duration = Duration::from_hours(36_500 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);

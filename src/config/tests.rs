@@ -113,24 +113,21 @@ fn the_default_file_shows_every_key_that_is_read_and_no_other() {
     assert!(!faults.contains("unknown key") && !faults.contains("is missing"), "{faults}");
 }
 
-/// The generated files are in the tree so that they are read there, and by other programs.
+/// The generated files are in the tree so that they are read there, and by other programs. With
+/// `KEYFERRY_WRITE_GENERATED` set they are written first.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the variable is the test's own")]
 fn the_generated_files_are_up_to_date() {
     for (path, generated) in GENERATED {
-        let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        if std::env::var_os("KEYFERRY_WRITE_GENERATED").is_some() {
+            fs::write(&file, generated()).unwrap();
+        }
         assert!(
-            written.is_ok_and(|written| written == generated()),
+            fs::read_to_string(file).is_ok_and(|written| written == generated()),
             "{path} differs from the table of keys: run \
-             `cargo test --lib write_the_generated_files -- --ignored`"
+             `KEYFERRY_WRITE_GENERATED=1 cargo test --lib the_generated_files`"
         );
-    }
-}
-
-#[test]
-#[ignore = "writes into the tree"]
-fn write_the_generated_files() {
-    for (path, generated) in GENERATED {
-        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), generated()).unwrap();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A new master key, while servers run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -210,17 +210,23 @@ async fn one_lacks_the_key(
     (here, there)
 }
 
-#[tokio::test]
-async fn a_missing_key_is_named_and_what_it_opens_is_in_force_within_a_second_of_it() {
-    let (origin, postgres) = (Origin::start().await, Postgres::start().await);
-    let keys = tempfile::TempDir::new().unwrap();
-    let (one, two) = (keys.path().join("one"), keys.path().join("two"));
+/// The key files of two instances over one database, and the world of the second.
+fn with_two_files(origin: &Origin, postgres: &Postgres, keys: &Path) -> (PathBuf, PathBuf, World) {
+    let (one, two) = (keys.join("one"), keys.join("two"));
     for file in [&one, &two] {
         secret_file(file, OLD.as_bytes());
     }
     let url = String::from_utf8(postgres.url().expose().to_vec()).unwrap();
-    let world = World::new(&origin).set("store.url", &format!("{url:?}"));
+    let world = World::new(origin).set("store.url", &format!("{url:?}"));
     let world = world.set("seal.master_key_file", &format!("\"{}\"", two.display()));
+    (one, two, world)
+}
+
+#[tokio::test]
+async fn a_missing_key_is_named_and_what_it_opens_is_in_force_within_a_second_of_it() {
+    let (origin, postgres) = (Origin::start().await, Postgres::start().await);
+    let keys = tempfile::TempDir::new().unwrap();
+    let (one, two, world) = with_two_files(&origin, &postgres, keys.path());
     let (here, there) = one_lacks_the_key(world, &origin, &postgres, &one).await;
     let (_id, token) = here.keep_token("fresh", &["proxy"]).await;
     let answer = there.send(&through("kept")).await;
@@ -252,13 +258,7 @@ async fn a_missing_key_is_named_and_what_it_opens_is_in_force_within_a_second_of
 async fn a_key_that_comes_back_while_the_store_fails_opens_everything_once_it_is_well() {
     let (origin, postgres) = (Origin::start().await, Postgres::start().await);
     let keys = tempfile::TempDir::new().unwrap();
-    let (one, two) = (keys.path().join("one"), keys.path().join("two"));
-    for file in [&one, &two] {
-        secret_file(file, OLD.as_bytes());
-    }
-    let url = String::from_utf8(postgres.url().expose().to_vec()).unwrap();
-    let world = World::new(&origin).set("store.url", &format!("{url:?}"));
-    let world = world.set("seal.master_key_file", &format!("\"{}\"", two.display()));
+    let (one, two, world) = with_two_files(&origin, &postgres, keys.path());
     let (_here, there) = one_lacks_the_key(world, &origin, &postgres, &one).await;
     // The changes and the keys can be read, but not all that is kept.
     let mut database = postgres.connect().await;

@@ -21,6 +21,12 @@ async fn world(origin: &Origin) -> Running {
     World::new(origin).token("other", "acme", "").set("proxy.max_connections", "6").run().await
 }
 
+/// At most six conns, and blind tunnels to a host that no connection covers.
+async fn passing_blind(origin: &Origin) -> Running {
+    let world = World::new(origin).set("proxy.max_connections", "6");
+    world.set("proxy.untagged", "\"tunnel\"").pin("other.example.test", origin).run().await
+}
+
 /// Tells whether a tunnel is opened.
 async fn opens(world: &Running, connect: &Ask) -> bool {
     let mut raw = world.raw().await;
@@ -108,12 +114,7 @@ async fn tunnels_count_one_each_and_as_their_callers() {
 #[tokio::test]
 async fn websockets_and_blind_tunnels_count_for_as_long_as_they_are_open() {
     let origin = Origin::start().await;
-    let world = World::new(&origin)
-        .set("proxy.max_connections", "6")
-        .set("proxy.untagged", "\"tunnel\"")
-        .pin("other.example.test", &origin)
-        .run()
-        .await;
+    let world = passing_blind(&origin).await;
     let connect = ask("CONNECT other.example.test:443");
     let mut blind = Vec::new();
     for _ in 0..3 {
@@ -128,12 +129,7 @@ async fn websockets_and_blind_tunnels_count_for_as_long_as_they_are_open() {
 #[tokio::test]
 async fn blind_tunnels_over_http2_count_one_each() {
     let origin = Origin::start().await;
-    let world = World::new(&origin)
-        .set("proxy.max_connections", "6")
-        .set("proxy.untagged", "\"tunnel\"")
-        .pin("other.example.test", &origin)
-        .run()
-        .await;
+    let world = passing_blind(&origin).await;
     let mut http2 = world.http2().await;
     let connect = || request("CONNECT", "other.example.test:443");
     let open_end = || http_body_util::Empty::new().boxed_unsync();
