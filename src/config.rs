@@ -176,7 +176,6 @@ pub struct Whereabouts {
 impl Config {
     /// The keys that differ between both and are bound at the start, so that only a restart
     /// changes them.
-    #[must_use]
     pub fn needs_restart(&self, other: &Self) -> Vec<&str> {
         let pairs = self.bound.iter().zip(&other.bound);
         let changed = pairs.filter(|((_, one), (_, two))| !one.equals(&**two));

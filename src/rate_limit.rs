@@ -39,7 +39,6 @@ pub struct RateExceeded(pub Duration);
 
 impl RateLimiter {
     /// A limit of `per_minute` requests; `None` for zero, which means no limit.
-    #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
         Some(Self {
@@ -50,7 +49,6 @@ impl RateLimiter {
     }
 
     /// Tells whether this is the limit already, so that a reload can keep the counts.
-    #[must_use]
     pub fn is_per_minute(&self, per_minute: u32) -> bool {
         self.per_minute == per_minute
     }
@@ -66,7 +64,6 @@ impl RateLimiter {
 
 impl<K: Clone + Eq + Hash> KeyedRateLimiter<K> {
     /// A limit of `per_minute` requests for each key; `None` for zero, which means no limit.
-    #[must_use]
     pub fn per_minute(per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
         let limiter = governor::RateLimiter::keyed(quota);
@@ -74,7 +71,6 @@ impl<K: Clone + Eq + Hash> KeyedRateLimiter<K> {
     }
 
     /// Tells whether this is the limit already, so that a reload can keep the counts.
-    #[must_use]
     pub fn is_per_minute(&self, per_minute: u32) -> bool {
         self.per_minute == per_minute
     }

@@ -65,7 +65,6 @@ impl OpenError {
     }
 
     /// The missing master key; `None` where the key is known and does not open the record.
-    #[must_use]
     pub fn missing_key(&self) -> Option<KeyId> {
         self.missing_key
     }
@@ -84,13 +83,11 @@ impl fmt::Display for OpenError {
 
 impl Vault {
     /// A vault that seals with the first key and opens with all.
-    #[must_use]
     pub fn new(keyring: Keyring) -> Self {
         Self { keyring }
     }
 
     /// The keyring.
-    #[must_use]
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }
@@ -141,7 +138,6 @@ impl Vault {
     }
 
     /// The MAC of a token's record, by the first master key.
-    #[must_use]
     pub fn mac(&self, claims: &TokenClaims<'_>) -> Mac {
         let first = self.keyring.first();
         Mac { key_id: first.id.clone(), code: mac::sign(&first.mac, &first.id, claims) }

@@ -170,7 +170,6 @@ impl Server {
     }
 
     /// The facts that a person wants to know.
-    #[must_use]
     pub fn started(&self) -> &Started {
         &self.started
     }

@@ -115,19 +115,16 @@ impl CertificateAuthority {
     }
 
     /// The certificate to trust, as PEM.
-    #[must_use]
     pub fn certificate(&self) -> &str {
         &self.pem
     }
 
     /// The private key (PKCS#8, DER), to be sealed and stored.
-    #[must_use]
     pub fn key(&self) -> Secret {
         Secret::new(self.issuer.key().serialized_der())
     }
 
     /// The time at which the certificate expires.
-    #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.ends
     }

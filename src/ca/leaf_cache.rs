@@ -28,7 +28,6 @@ type LeafSlot = Mutex<Option<Leaf>>;
 
 impl LeafCache {
     /// An empty cache for leaves of these CAs.
-    #[must_use]
     pub fn new(rotation: CaRotation, clock: Clock) -> Self {
         let hosts = Mutex::new(LruCache::new(MAX_LEAVES));
         Self { rotation: ArcSwap::from_pointee(rotation), clock, hosts }
@@ -40,25 +39,21 @@ impl LeafCache {
     }
 
     /// The certificates to trust now, as PEM.
-    #[must_use]
     pub fn trusted_pem(&self) -> String {
         self.rotation.load().trusted_pem(self.clock.now())
     }
 
     /// The number of cached leaves.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.hosts.lock().len()
     }
 
     /// Tells whether the cache is empty.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.hosts.lock().is_empty()
     }
 
     /// The leaf of `host`; `None` when there is no CA, or minting it has failed (which is logged).
-    #[must_use]
     pub fn get_or_mint(&self, host: &str) -> Option<Arc<CertifiedKey>> {
         let now = self.clock.now();
         let rotation = self.rotation.load();

@@ -22,27 +22,23 @@ pub struct ScheduledCa {
 
 impl CaRotation {
     /// A rotation of these CAs, in any order.
-    #[must_use]
     pub fn new(mut cas: Vec<ScheduledCa>) -> Self {
         cas.sort_by_key(|scheduled| scheduled.signs_from);
         Self(cas)
     }
 
     /// A rotation of one CA.
-    #[must_use]
     pub fn single(authority: CertificateAuthority) -> Self {
         Self(vec![ScheduledCa { authority: Arc::new(authority), signs_from: Timestamp::MIN }])
     }
 
     /// The CA that signs at `now`: the latest that has begun, else the first; `None` without any.
-    #[must_use]
     pub fn signer_at(&self, now: Timestamp) -> Option<&Arc<CertificateAuthority>> {
         let begun = self.0.iter().rev().find(|scheduled| scheduled.signs_from <= now);
         begun.or_else(|| self.0.first()).map(|scheduled| &scheduled.authority)
     }
 
     /// The certificates to trust at `now`, as PEM: those of the signing CA and of future ones.
-    #[must_use]
     pub fn trusted_pem(&self, now: Timestamp) -> String {
         let signer = self.signer_at(now);
         let future_cas = self

@@ -62,7 +62,6 @@ impl DescribedKey {
 }
 
 /// The configuration as a JSON Schema (draft 2020-12), with which editors complete and check.
-#[must_use]
 pub fn schema() -> Value {
     let keys = described_keys();
     let mut properties = Map::new();
@@ -94,7 +93,6 @@ pub fn schema() -> Value {
 }
 
 /// A configuration file with every key, its default and its sentence.
-#[must_use]
 pub fn default_file() -> String {
     let keys = described_keys();
     let mut text = PREFACE.to_owned();
@@ -125,7 +123,6 @@ pub fn default_file() -> String {
 }
 
 /// The reference page of all keys, in Markdown.
-#[must_use]
 pub fn reference_page() -> String {
     let keys = described_keys();
     let mut page = PAGE.to_owned();

@@ -10,7 +10,6 @@ pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
     /// The variables that the process was started with; names that are not UTF-8 are left out.
-    #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn of_the_process() -> Self {
         let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
@@ -18,13 +17,11 @@ impl Environment {
     }
 
     /// The value of a variable.
-    #[must_use]
     pub fn value(&self, name: &str) -> Option<&OsStr> {
         self.0.get(name).map(OsString::as_os_str)
     }
 
     /// The value of a variable that is set to something, as text.
-    #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.value(name).and_then(OsStr::to_str).filter(|text| !text.is_empty())
     }

@@ -18,7 +18,6 @@ pub enum StoreUrl {
 
 impl StoreUrl {
     /// Reads one of the three kinds of URL.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_postgres = |rest: &&str| !rest.is_empty();
         match text.split_once(':')? {

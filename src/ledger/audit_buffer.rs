@@ -41,19 +41,16 @@ impl AuditBuffer {
     }
 
     /// Removes and gives all lines, each with its newline.
-    #[must_use]
     pub fn drain(&self) -> Vec<u8> {
         std::mem::take(&mut *self.lines.lock())
     }
 
     /// The number of bytes that wait.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.lines.lock().len()
     }
 
     /// Tells whether no bytes wait.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -72,7 +69,6 @@ impl AuditBuffer {
 
     /// The number of entries lost: the buffer was full, the store has failed, or too many were
     /// anonymous.
-    #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
     }

@@ -110,7 +110,6 @@ pub trait LoggedConnection: std::fmt::Debug + Send + Sync {
 
 impl Ledger {
     /// A ledger without an audit trail.
-    #[must_use]
     pub fn new(
         sink: Arc<LogBuffer>,
         metrics: Arc<Metrics>,
@@ -123,7 +122,6 @@ impl Ledger {
     }
 
     /// Opens the entry of a request, or of a conn that was refused before it has sent one (`None`).
-    #[must_use]
     pub fn open_entry(self: &Arc<Self>, opening: Option<RequestLine>) -> Entry {
         Entry {
             ledger: Arc::clone(self),
@@ -187,13 +185,11 @@ impl Entry {
     }
 
     /// The time at which the request arrived.
-    #[must_use]
     pub fn time(&self) -> Timestamp {
         self.time
     }
 
     /// The name of the chosen connection.
-    #[must_use]
     pub fn connection(&self) -> Option<&str> {
         self.listing.as_deref().map(LoggedConnection::name)
     }
@@ -207,7 +203,6 @@ impl Entry {
     }
 
     /// The `request_id` as the value of a response field.
-    #[must_use]
     pub fn request_id(&self) -> HeaderValue {
         // With its exact length reserved, the buffer becomes the field's value without a copy.
         let digits = self.number.checked_ilog10().map_or(1, |last| last as usize + 1);
@@ -222,20 +217,17 @@ impl Entry {
     }
 
     /// Tells whether the method is HEAD, whose answer has no body (RFC 9110 §9.3.2).
-    #[must_use]
     pub fn is_head(&self) -> bool {
         self.opening.as_ref().is_some_and(|opening| opening.method == Method::HEAD)
     }
 
     /// The bytes of the request's body so far.
-    #[must_use]
     pub fn request_bytes(&self) -> u64 {
         self.request_count.as_ref().map_or(0, |bytes| bytes.load(Relaxed))
     }
 
     /// The time until the request left, and from then until its answer's head; `None` where it has
     /// not come that far.
-    #[must_use]
     pub fn phase_durations(&self) -> (Option<Duration>, Option<Duration>) {
         (self.own, self.upstream)
     }

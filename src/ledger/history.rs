@@ -189,14 +189,12 @@ impl RingBuffer {
 
 impl Bucket {
     /// The number of refused requests.
-    #[must_use]
     pub fn refused_total(&self) -> u32 {
         self.refused.iter().map(|(_, count)| count).sum()
     }
 
     /// The upper bound, in milliseconds, of the time within which this percentage of answers began;
     /// `None` without answers.
-    #[must_use]
     pub fn percentile(&self, hundredths: u32) -> Option<f64> {
         let all: u64 = self.took.iter().map(|count| u64::from(*count)).sum();
         let wanted = (all * u64::from(hundredths)).div_ceil(100);
@@ -238,7 +236,6 @@ impl Bucket {
 
 impl TimeWindow {
     /// The length of a bucket in seconds.
-    #[must_use]
     pub fn seconds(self) -> u64 {
         match self {
             Self::Hour => 60,

@@ -47,7 +47,6 @@ impl LogBuffer {
     }
 
     /// The number of lines dropped because the output has blocked.
-    #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }

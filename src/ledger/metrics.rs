@@ -100,7 +100,6 @@ struct PartLabels {
 
 impl Metrics {
     /// Metrics that are all zero.
-    #[must_use]
     pub fn new() -> Self {
         // 1. Requests and conns.
         let mut registry = Registry::with_prefix("keyferry");
@@ -148,7 +147,6 @@ impl Metrics {
     }
 
     /// The counters of `connection`. Beyond 1,000 connections all others share one set.
-    #[must_use]
     pub fn counters_of(&self, connection: &Connection) -> Arc<ConnectionCounters> {
         let labels = (connection.integration().to_string(), connection.name().to_string());
         let mut seen = self.seen.lock();
@@ -160,13 +158,11 @@ impl Metrics {
     }
 
     /// The history of an integration; `""` is that of requests without a known integration.
-    #[must_use]
     pub fn history_of(&self, integration: &str) -> Arc<History> {
         self.histories.of_integration(integration)
     }
 
     /// The buckets of an integration, or the sum over all, from the oldest to the current one.
-    #[must_use]
     pub fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
         self.histories.look_back(integration, window)
     }
@@ -211,7 +207,6 @@ impl Metrics {
     }
 
     /// The time since the store last answered.
-    #[must_use]
     pub fn store_staleness(&self) -> Duration {
         Duration::try_from_secs_f64(self.store_staleness.get()).unwrap_or_default()
     }
@@ -223,7 +218,6 @@ impl Metrics {
     }
 
     /// The reason why the store is not writable; `None` while it is.
-    #[must_use]
     pub fn store_unwritable(&self) -> Option<&'static str> {
         *self.store_unwritable.lock()
     }
@@ -235,7 +229,6 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text format.
-    #[must_use]
     pub fn render(&self, stats: &ProcessStats) -> String {
         self.caller_conns.set(i64::try_from(stats.caller_conns).unwrap_or(i64::MAX));
         let upstream = &stats.upstream;

@@ -42,7 +42,6 @@ pub struct LastUse {
 
 impl ConnectionUsage {
     /// No use yet; `history` is that of the integration.
-    #[must_use]
     pub fn new(history: Arc<History>) -> Self {
         Self {
             history,
@@ -79,7 +78,6 @@ impl ConnectionUsage {
     }
 
     /// The use as of `now`.
-    #[must_use]
     pub fn used(&self, now: Timestamp) -> LastUse {
         let last = self.last.load(Relaxed);
         let is_today = self.day.load(Relaxed) == now.as_second().div_euclid(86_400);

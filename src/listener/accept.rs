@@ -32,7 +32,6 @@ pub enum ListenAddr {
 
 impl ListenAddr {
     /// Tells that only this machine can reach it.
-    #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
@@ -99,7 +98,6 @@ impl Listener {
     }
 
     /// The address of a TCP listener, with the port that the system chose for port 0.
-    #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().ok(),
@@ -108,7 +106,6 @@ impl Listener {
     }
 
     /// Tells whether callers speak TLS to it.
-    #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
     }

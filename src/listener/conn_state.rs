@@ -94,7 +94,6 @@ impl ConnState {
     }
 
     /// The peer's address; `None` for a Unix socket or a conn from within the process.
-    #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
@@ -246,7 +245,6 @@ impl ConnState {
 
 impl InFlight {
     /// The conn of the request.
-    #[must_use]
     pub fn conn(&self) -> &Arc<ConnState> {
         &self.state
     }

@@ -60,7 +60,6 @@ pub struct ConnPermit {
 
 impl ConnLimit {
     /// The number of conns.
-    #[must_use]
     pub fn conns(&self) -> usize {
         self.conns.load(Relaxed)
     }
@@ -103,7 +102,6 @@ impl ConnPermit {
 impl ConnTracker {
     /// A tracker for one of `workers` workers. Each gets an equal share of the limit of
     /// unauthenticated conns.
-    #[must_use]
     pub fn new(conn_limit: Arc<ConnLimit>, limits: ConnLimits, workers: usize) -> Self {
         Self {
             conn_limit,

@@ -85,13 +85,11 @@ enum FramingPhase {
 
 impl Framing {
     /// A state before the first head of a conn.
-    #[must_use]
     pub fn new(limits: HeadLimits) -> Self {
         Self { limits, phase: FramingPhase::Head(HeadScan::default()) }
     }
 
     /// Tells whether a head is expected or incomplete, rather than a body.
-    #[must_use]
     pub fn in_head(&self) -> bool {
         matches!(self.phase, FramingPhase::Head(_))
     }

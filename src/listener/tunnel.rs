@@ -117,7 +117,6 @@ impl ConnTracker {
     }
 
     /// Admits a conn from within this process; `None` when the limit is reached.
-    #[must_use]
     pub fn admit_internal(self: &Arc<Self>) -> Option<TunnelConn> {
         Some(TunnelConn { conn_tracker: Arc::clone(self), state: self.admit(None)? })
     }

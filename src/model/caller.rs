@@ -55,7 +55,6 @@ pub enum ReachError {
 
 impl Caller {
     /// The integration that the token is bound to, if it is bound to one.
-    #[must_use]
     pub fn bound_to(&self) -> Option<&IntegrationName> {
         match &self.reach {
             Reach::One(integration, _) => Some(integration),
@@ -64,13 +63,11 @@ impl Caller {
     }
 
     /// Tells whether the caller may use `connection`.
-    #[must_use]
     pub fn may_use(&self, connection: &Connection) -> bool {
         self.reach.covers(connection.integration(), connection.name())
     }
 
     /// Tells whether the token has expired at `now`.
-    #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
@@ -111,7 +108,6 @@ impl Reach {
     }
 
     /// Tells whether the connection of this name is within reach.
-    #[must_use]
     pub fn covers(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         match self {
             Self::One(own, listed) => {
@@ -124,7 +120,6 @@ impl Reach {
     }
 
     /// Tells whether everything within the reach of `other` is within this one.
-    #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Every(None), _) => true,
@@ -141,7 +136,6 @@ impl Reach {
 
     /// The listed names of the integration's connections; `None` when all its connections are
     /// within reach.
-    #[must_use]
     pub fn listed(&self, integration: &IntegrationName) -> Option<Vec<ConnectionName>> {
         match self {
             Self::One(own, listed) if own == integration => listed.clone(),
@@ -167,7 +161,6 @@ impl Reach {
     }
 
     /// The integration, or `*`.
-    #[must_use]
     pub fn integration(&self) -> &str {
         match self {
             Self::One(integration, _) => integration.as_str(),
@@ -176,7 +169,6 @@ impl Reach {
     }
 
     /// The integration, unless it is `*`.
-    #[must_use]
     pub fn only(&self) -> Option<&IntegrationName> {
         match self {
             Self::One(integration, _) => Some(integration),
@@ -185,7 +177,6 @@ impl Reach {
     }
 
     /// The listed connections in the form that [`Reach::parse`] reads; `None` without a list.
-    #[must_use]
     pub fn connections(&self) -> Option<Vec<String>> {
         match self {
             Self::One(_, names) => {

@@ -78,7 +78,6 @@ pub enum Defect {
 
 impl Defect {
     /// The defect of a connection with this domain and detail, if it has one.
-    #[must_use]
     pub fn of(domain: Option<&AllowedDomain>, detail: &Detail) -> Option<Self> {
         if domain.is_some_and(AllowedDomain::is_too_wide) {
             return Some(Self::Domain(DomainError::PublicSuffix));
@@ -115,7 +114,6 @@ impl Connection {
 
     /// Makes the connection of a record and its opened secret. Without a usable secret it has no
     /// credential: requests can name it and are refused.
-    #[must_use]
     pub fn from_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
         let fingerprint = record.fingerprint();
         let ConnectionRecord { uuid, integration, name, allowed_domain, detail, .. } = record;
@@ -174,19 +172,16 @@ impl Connection {
 
     /// The master key that opening the secret would need; `None` when the secret was opened, or
     /// could not be for another reason.
-    #[must_use]
     pub fn missing_key(&self) -> Option<KeyId> {
         self.missing_key.as_deref().copied()
     }
 
     /// The fingerprint of its record; 0 for a declared connection.
-    #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
     /// Tells whether it was made of a record equal to this one.
-    #[must_use]
     pub fn is_of(&self, record: &ConnectionRecord) -> bool {
         self.fingerprint == record.fingerprint()
             && self.integration == record.integration
@@ -196,32 +191,27 @@ impl Connection {
     }
 
     /// The integration that it belongs to.
-    #[must_use]
     pub fn integration(&self) -> &IntegrationName {
         &self.integration
     }
 
     /// Its name, unique within the integration across all types.
-    #[must_use]
     pub fn name(&self) -> &ConnectionName {
         &self.name
     }
 
     /// The domain to which its credential may be sent; `None` until one is set.
-    #[must_use]
     pub fn allowed_domain(&self) -> Option<&AllowedDomain> {
         self.allowed_domain.as_ref()
     }
 
     /// The status of its provider tokens; `None` unless it is an OAuth connection that was opened.
-    #[must_use]
     pub fn token_status(&self) -> Option<&TokenStatus> {
         self.token_status.as_deref()
     }
 
     /// Tells whether its tokens belong to the account of its host. Only the OAuth connection
     /// `zendesk` can violate this (ZIS spec §7.7).
-    #[must_use]
     pub(super) fn is_of_one_account(&self) -> bool {
         let Some(subdomain) = self.grant().and_then(|grant| grant.subdomain.as_ref()) else {
             return true;
@@ -235,7 +225,6 @@ impl Connection {
     }
 
     /// The origin of `host` and `port`. The most common one is not made again.
-    #[must_use]
     pub(super) fn origin(&self, host: &HostName, port: u16) -> Origin {
         match &self.home {
             Some(home) if port == 443 && home.host() == host.as_str() => home.clone(),
@@ -244,20 +233,17 @@ impl Connection {
     }
 
     /// Its type.
-    #[must_use]
     pub fn kind(&self) -> ConnectionType {
         self.detail.kind()
     }
 
     /// Its type and everything of it that is not secret.
-    #[must_use]
     pub fn detail(&self) -> &Detail {
         &self.detail
     }
 
     /// Tells whether `other` sends the same credential to the same origins. For OAuth connections
     /// the grant counts, not the tokens.
-    #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         if let (Some(ours), Some(theirs)) = (self.grant(), other.grant()) {
             let uuid = |connection: &Self| connection.token_status().map(|standing| standing.uuid);
@@ -279,19 +265,16 @@ impl Connection {
     }
 
     /// The reason why it can't be used, where the rules have become stricter since it was accepted.
-    #[must_use]
     pub fn defect(&self) -> Option<Defect> {
         self.defect
     }
 
     /// The name of the header field that it injects.
-    #[must_use]
     pub fn field(&self) -> &HeaderName {
         &self.field
     }
 
     /// The credential that it injects; `None` when its secret could not be opened.
-    #[must_use]
     pub fn credential(&self) -> Option<&Credential> {
         self.credential.as_ref()
     }
@@ -311,20 +294,17 @@ impl TokenStatus {
     }
 
     /// The times at which the access token ages; `None` when it never expires.
-    #[must_use]
     pub fn ages(&self, refresh_before: Duration) -> Option<TokenAges> {
         Some(TokenAges::of(self.issued_at, self.expires_at?, refresh_before))
     }
 
     /// The freshness of the access token at `now`.
-    #[must_use]
     pub fn freshness(&self, refresh_before: Duration, now: Timestamp) -> Freshness {
         self.ages(refresh_before).map_or(Freshness::Fresh, |ages| ages.at(now))
     }
 
     /// Tells whether only a new flow helps at `now`: the grant has lapsed, or the access token has
     /// expired and can't be refreshed.
-    #[must_use]
     pub fn needs_reauthorization(&self, now: Timestamp) -> bool {
         let expired = self.expires_at.is_some_and(|end| now >= end);
         self.lapsed || (expired && !self.renewable)

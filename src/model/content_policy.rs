@@ -15,7 +15,6 @@ pub enum ContentPolicy {
 
 impl ContentPolicy {
     /// The value of `Content-Security-Policy`.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Console => {
@@ -34,7 +33,6 @@ impl ContentPolicy {
 
     /// The value of `Referrer-Policy`. The URL at the end of a sign-in carries a verification code,
     /// and the console's URLs are sent to the console only.
-    #[must_use]
     pub const fn referrer(self) -> &'static str {
         match self {
             Self::Console => "same-origin",

@@ -54,20 +54,17 @@ impl Credential {
     }
 
     /// The field's name, which is not secret.
-    #[must_use]
     pub fn field(&self) -> &HeaderName {
         &self.field
     }
 
     /// Tells whether both have the same field and value. Values are compared in constant time.
-    #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.value.as_bytes(), other.value.as_bytes());
         self.field == other.field && verify_slices_are_equal(ours, theirs).is_ok()
     }
 
     /// The secret value, marked sensitive.
-    #[must_use]
     pub fn expose(&self) -> &HeaderValue {
         &self.value
     }

@@ -84,14 +84,12 @@ impl AllowedDomain {
     }
 
     /// Tells whether it is a wildcard over names of different owners, and so covers nothing.
-    #[must_use]
     pub fn is_too_wide(&self) -> bool {
         self.too_wide
     }
 
     /// Tells whether the credential may be sent to `host`: the base itself, or with a wildcard any
     /// name below it too.
-    #[must_use]
     pub fn covers(&self, host: &HostName) -> bool {
         let host = host.as_str();
         match host.strip_suffix(&*self.base) {
@@ -103,25 +101,21 @@ impl AllowedDomain {
     }
 
     /// The one host that an exact domain covers; `None` for a wildcard.
-    #[must_use]
     pub fn exact(&self) -> Option<HostName> {
         if self.wildcard { None } else { HostName::parse(&self.base).ok() }
     }
 
     /// The name without its `*.`.
-    #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
     /// The base as a shared reference.
-    #[must_use]
     pub fn shared_base(&self) -> Arc<str> {
         Arc::clone(&self.base)
     }
 
     /// Tells whether it covers the names below its base too.
-    #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.wildcard
     }
@@ -187,7 +181,6 @@ fn is_public_suffix(base: &str) -> bool {
 
 /// Tells whether anyone can register names below `name`: it is a public suffix, and not one of the
 /// list's private section, whose owner vouches for the names below it.
-#[must_use]
 pub fn is_registry_suffix(name: &str) -> bool {
     let suffix = psl::suffix(name.as_bytes());
     suffix.is_none_or(|suffix| {

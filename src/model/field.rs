@@ -71,7 +71,6 @@ impl CredentialField {
     }
 
     /// The name as it is sent.
-    #[must_use]
     pub fn name(&self) -> &HeaderName {
         &self.0
     }
@@ -133,13 +132,11 @@ pub fn check_username(username: &str) -> Result<(), SecretError> {
 
 /// Tells whether a server may take two lower-case names for the same: CGI (RFC 3875 §4.1.18) and
 /// interfaces like it map hyphens to underscores, and many map every other punctuation mark too.
-#[must_use]
 pub fn is_same_to_servers(name: &str, other: &str) -> bool {
     name.len() == other.len() && starts_the_same_to_servers(name, other)
 }
 
 /// Tells whether such a server may take a lower-case name to begin with `prefix`.
-#[must_use]
 pub fn starts_the_same_to_servers(name: &str, prefix: &str) -> bool {
     let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { *byte } else { b'-' };
     let start = name.as_bytes().get(..prefix.len());
@@ -147,7 +144,6 @@ pub fn starts_the_same_to_servers(name: &str, prefix: &str) -> bool {
 }
 
 /// Tells whether HTTP/1.1 can carry a field name: it is a `token` (RFC 9110 §5.6.2).
-#[must_use]
 pub fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)
 }

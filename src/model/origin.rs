@@ -72,7 +72,6 @@ impl HostName {
     }
 
     /// The name as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -95,7 +94,6 @@ impl Authority {
 
 impl Origin {
     /// The origin `https://host:port`.
-    #[must_use]
     pub fn new(host: &HostName, port: u16) -> Self {
         let text = if port == 443 {
             host.as_str().to_owned()
@@ -108,31 +106,26 @@ impl Origin {
     }
 
     /// The host, for DNS, SNI and the certificate check.
-    #[must_use]
     pub fn host(&self) -> &str {
         self.authority().get(..self.host_length).unwrap_or_default()
     }
 
     /// The host as a name.
-    #[must_use]
     pub fn host_name(&self) -> HostName {
         HostName(self.host().into())
     }
 
     /// The port.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// `host`, or `host:port` for another port than 443.
-    #[must_use]
     pub fn authority(&self) -> &str {
         std::str::from_utf8(&self.authority).unwrap_or_default()
     }
 
     /// The value of the outgoing `Host` field.
-    #[must_use]
     pub fn host_field(&self) -> HeaderValue {
         HeaderValue::from_maybe_shared(self.authority.clone())
             .unwrap_or_else(|_never| HeaderValue::from_static(""))

@@ -16,7 +16,6 @@ pub struct OwnHosts(Arc<[Box<str>]>);
 impl OwnHosts {
     /// Returns whether `authority`, by which a request was sent here, is one of the names. Its port
     /// says nothing: callers may reach a listener through another one.
-    #[must_use]
     pub fn contains(&self, authority: &str) -> bool {
         let host = match authority.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -26,7 +25,6 @@ impl OwnHosts {
     }
 
     /// Returns whether a URL's host is one of the names to any client, in whatever spelling.
-    #[must_use]
     pub fn may_include(&self, host: &Host) -> bool {
         let names = self.0.iter().filter_map(|name| Host::parse(name).ok()).map(one_spelling);
         let host = one_spelling(host.clone());
@@ -41,7 +39,6 @@ impl<'a> FromIterator<&'a str> for OwnHosts {
 }
 
 /// The authority to which a request was sent: its target's, or its `Host`.
-#[must_use]
 pub fn addressee<'a>(target: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     let authority = target.authority().map(http::uri::Authority::as_str);
     let host = || headers.get(header::HOST).and_then(|value| value.to_str().ok());
@@ -49,7 +46,6 @@ pub fn addressee<'a>(target: &'a Uri, headers: &'a HeaderMap) -> &'a str {
 }
 
 /// The host with one spelling: no trailing dot, no IPv4 address within an IPv6 one.
-#[must_use]
 pub fn one_spelling(host: Host) -> Host {
     match host {
         Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(&name).to_owned()),

@@ -75,7 +75,6 @@ pub struct Target {
 
 impl Target {
     /// Tells whether the scheme is `http`.
-    #[must_use]
     pub fn is_plain_http(&self) -> bool {
         self.scheme == Scheme::Http
     }
@@ -99,7 +98,6 @@ pub struct AllowedPorts(Vec<u16>);
 
 impl AllowedPorts {
     /// Tells whether anything may be sent to this port.
-    #[must_use]
     pub fn allows(&self, port: u16) -> bool {
         self.0.contains(&port)
     }
@@ -113,7 +111,6 @@ impl From<Vec<u16>> for AllowedPorts {
 
 /// Tells whether a method is never sent to an origin, whatever the configuration allows: CONNECT
 /// opens a tunnel, and the answers to the others repeat the credential (RFC 9110 §9.3.8).
-#[must_use]
 pub fn is_never_passed_on(method: &str) -> bool {
     let mut never = ["CONNECT", "TRACE", "TRACK", "DEBUG"].iter();
     never.any(|never| method.eq_ignore_ascii_case(never))
@@ -176,13 +173,11 @@ impl Permit {
     }
 
     /// The connection whose credential may be sent.
-    #[must_use]
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
     /// The origin it may be sent to.
-    #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }

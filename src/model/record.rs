@@ -111,13 +111,11 @@ pub struct TokenClaims<'a> {
 
 impl ConnectionRecord {
     /// Its type.
-    #[must_use]
     pub fn kind(&self) -> ConnectionType {
         self.detail.kind()
     }
 
     /// The context for which its secret is sealed.
-    #[must_use]
     pub fn context(&self) -> Context<'_> {
         Context::Connection {
             uuid: self.uuid,
@@ -132,7 +130,6 @@ impl ConnectionRecord {
 impl ConnectionRecord {
     /// A hash of the record's id and its sealed secret. It does not change when the secret is
     /// wrapped by another master key.
-    #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.uuid.as_bytes(), &self.sealed.payload).hash(&mut hasher);
@@ -151,7 +148,6 @@ impl ConnectionRecord {
 
 impl CaRecord {
     /// The context for which its key is sealed.
-    #[must_use]
     pub fn context(&self) -> Context<'_> {
         Context::Authority {
             id: self.id,
@@ -163,7 +159,6 @@ impl CaRecord {
 
 impl Detail {
     /// The type.
-    #[must_use]
     pub fn kind(&self) -> ConnectionType {
         match self {
             Self::ApiKey { .. } => ConnectionType::ApiKey,
@@ -176,7 +171,6 @@ impl Detail {
 
 impl TokenRecord {
     /// The claims that its MAC covers.
-    #[must_use]
     pub fn claims(&self) -> TokenClaims<'_> {
         TokenClaims {
             id: self.id,
@@ -198,7 +192,6 @@ pub fn new_id() -> Result<Uuid, random::RandomError> {
 }
 
 /// Truncates `time` to whole microseconds, the resolution of the store.
-#[must_use]
 pub fn whole_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

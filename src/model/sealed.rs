@@ -97,7 +97,6 @@ impl KeyId {
     const MAX_LEN: usize = 64;
 
     /// Reads an id; `None` when its characters or its length don't fit.
-    #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let length = u8::try_from(id.len()).ok().filter(|length| *length > 0)?;
@@ -107,7 +106,6 @@ impl KeyId {
     }
 
     /// The id as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         let text = self.text.get(..usize::from(self.length)).unwrap_or_default();
         std::str::from_utf8(text).unwrap_or_default()

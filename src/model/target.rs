@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 
 /// Replaces each unparsable byte of the path and query; `None` where there is none.
-#[must_use]
 pub fn encode_unparsable(target: &str) -> Option<String> {
     if memchr::memchr3(b'"', b'<', b'>', target.as_bytes()).is_none() && !target.contains('`') {
         return None;
@@ -28,7 +27,6 @@ pub fn encode_unparsable(target: &str) -> Option<String> {
 }
 
 /// Puts the replaced bytes back: the target as the caller has sent it.
-#[must_use]
 pub fn decode_unparsable(target: &str) -> Cow<'_, str> {
     if !has_unparsable(target) {
         return Cow::Borrowed(target);
@@ -37,7 +35,6 @@ pub fn decode_unparsable(target: &str) -> Cow<'_, str> {
 }
 
 /// Tells whether a byte of the target was replaced.
-#[must_use]
 pub fn has_unparsable(target: &str) -> bool {
     // All other characters of a target are ASCII.
     !target.is_ascii()

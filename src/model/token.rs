@@ -41,7 +41,6 @@ pub struct Scopes {
 
 impl TokenDigest {
     /// The digest of `text`; `None` when it is not formed like a caller token.
-    #[must_use]
     pub fn of(text: &[u8]) -> Option<Self> {
         let body = text.strip_prefix(PREFIX.as_bytes())?;
         if body.len() != BODY_LENGTH || !body.iter().all(|byte| is_base64url(*byte)) {
@@ -53,13 +52,11 @@ impl TokenDigest {
     }
 
     /// A digest that was stored.
-    #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// The digest, to be stored.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -79,7 +76,6 @@ pub enum FieldCredentials<'a> {
 
 impl<'a> FieldCredentials<'a> {
     /// Reads a field's value.
-    #[must_use]
     pub fn read(value: &'a [u8]) -> Self {
         let value = value.trim_ascii();
         let space = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
@@ -124,7 +120,6 @@ impl Scopes {
     }
 
     /// The scopes of these names; `None` when one is unknown, or without any.
-    #[must_use]
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut scopes = Self::default();
         let all = names.into_iter().all(|name| scopes.grant(name));
@@ -143,7 +138,6 @@ impl Scopes {
     }
 
     /// Tells whether the token may use the data plane, which `admin` includes.
-    #[must_use]
     pub fn allows_proxy(self) -> bool {
         self.proxy || self.admin
     }
@@ -186,7 +180,6 @@ pub fn generate() -> Result<Secret, random::RandomError> {
 
 /// Tells whether `text` contains a caller token, plain or with some or all of its characters
 /// percent-encoded, up to `MAX_ENCODINGS` times.
-#[must_use]
 pub fn occurs_in(text: &[u8]) -> bool {
     // Most texts are too short for one, and escapes only make it longer.
     if text.len() < PREFIX.len() + BODY_LENGTH {

@@ -171,7 +171,6 @@ impl AnswerBody {
     }
 
     /// The time until the request left, and from then until its answer began.
-    #[must_use]
     pub fn times(&self) -> AnswerTimes {
         match &self.content {
             AnswerContent::Own(_, times) => *times,

@@ -59,7 +59,6 @@ pub(super) enum RuleOutcome {
 
 impl RuleOutcome {
     /// The outcome's name, as `explain` prints it.
-    #[must_use]
     fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -116,7 +115,6 @@ pub(super) fn explain(
 }
 
 /// Decides the request of an operator's question, as the operator is told.
-#[must_use]
 pub fn explain_to_operator(
     in_force: &InForce,
     caller: &Caller,

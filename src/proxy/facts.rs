@@ -124,7 +124,6 @@ impl RefusedRequest {
     }
 
     /// The connection that was chosen before the refusal, if one was.
-    #[must_use]
     pub fn connection(&self) -> Option<&Arc<RegisteredConnection>> {
         self.facts.connection.as_ref()
     }

@@ -19,7 +19,6 @@ pub struct Via {
 
 impl Via {
     /// A mark with the name of this process.
-    #[must_use]
     pub fn new(instance: &str) -> Self {
         let pseudonym = format!("keyferry-{instance}");
         let value = |version: &str| {

@@ -30,7 +30,6 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal with a sentence of its own.
-    #[must_use]
     pub fn new(code: Code, title: impl Into<Cow<'static, str>>) -> Self {
         let title = title.into();
         Self { code, title, extra: Vec::new(), closes: false, as_origin: false, cause: None }
@@ -71,25 +70,21 @@ impl Refusal {
     }
 
     /// The code.
-    #[must_use]
     pub fn code(&self) -> Code {
         self.code
     }
 
     /// The sentence.
-    #[must_use]
     pub fn title(&self) -> &str {
         &self.title
     }
 
     /// The whole story, never for the caller.
-    #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
     /// The status that the answer has.
-    #[must_use]
     pub fn status(&self) -> StatusCode {
         let status = match self.code {
             Code::CallerUnknown if self.as_origin => 401,
@@ -99,7 +94,6 @@ impl Refusal {
     }
 
     /// The answer.
-    #[must_use]
     pub fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(Bytes::from(self.body())));
         *response.status_mut() = self.status();
@@ -123,7 +117,6 @@ impl Refusal {
 
     /// The answer to a caller that speaks gRPC: Trailers-Only, where the status stands beside the
     /// head's other fields and there is no body (gRPC over HTTP/2, "Responses").
-    #[must_use]
     pub fn into_grpc_response(self) -> Response<Full<Bytes>> {
         let (status, message) = (self.code.grpc_status(), grpc::message(&self.title));
         let mut response = self.into_response().map(|_json| Full::default());
@@ -136,7 +129,6 @@ impl Refusal {
     }
 
     /// The answer as a whole HTTP/1.1 message, for a conn on which no request was read.
-    #[must_use]
     pub fn into_message(self) -> Vec<u8> {
         let response = self.closing().into_response();
         let mut message = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();

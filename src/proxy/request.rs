@@ -67,7 +67,6 @@ pub struct Tags {
 
 impl Tags {
     /// Returns whether the request names its connection.
-    #[must_use]
     pub fn is_named(&self) -> bool {
         self.connections.iter().any(Option::is_some)
     }
@@ -75,7 +74,6 @@ impl Tags {
 
 impl RequestForm {
     /// The form's name, as logs print it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Absolute => "absolute",
@@ -87,7 +85,6 @@ impl RequestForm {
     }
 
     /// Returns whether the caller speaks to the proxy as to an origin (contract §3, "Caller").
-    #[must_use]
     pub fn is_origin_form(self) -> bool {
         matches!(self, Self::BaseUrl | Self::Gateway)
     }

@@ -43,7 +43,6 @@ pub struct SharedParts {
 impl SharedParts {
     /// Builds a data plane with its own way out and its own conns, which share the process's limits
     /// with `sharers` others. Its tasks are among `tasks`, those of the way out among `background`.
-    #[must_use]
     pub fn proxy(&self, tasks: Tasks, background: Tasks, sharers: usize) -> Proxy {
         let conn_limit = Arc::clone(&self.conn_limit);
         Proxy {

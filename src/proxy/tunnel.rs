@@ -148,7 +148,6 @@ impl TunnelSetup {
 
 impl TunnelMode {
     /// The origin to which the tunnel leads.
-    #[must_use]
     pub fn origin(&self) -> &Origin {
         match self {
             Self::Intercepted(TunnelScope { origin, .. }) | Self::Blind(origin) => origin,

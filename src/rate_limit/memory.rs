@@ -18,13 +18,11 @@ pub struct MemoryShare {
 
 impl MemoryBudget {
     /// A share of no bytes.
-    #[must_use]
     pub fn share(self: &Arc<Self>) -> MemoryShare {
         MemoryShare { budget: Arc::clone(self), bytes: 0 }
     }
 
     /// The bytes that are held now.
-    #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Relaxed)
     }
@@ -45,7 +43,6 @@ impl MemoryShare {
     }
 
     /// The bytes that this share holds.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }

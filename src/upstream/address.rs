@@ -48,7 +48,6 @@ pub enum AddressClass {
 
 impl AddressClass {
     /// The class in words, for the operator.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Benchmarking => "benchmarking",
@@ -74,7 +73,6 @@ impl AddressClass {
 }
 
 /// The class of an address.
-#[must_use]
 pub fn classify(address: IpAddr) -> AddressClass {
     let first = |table: &[(IpNet, AddressClass)]| {
         table.iter().find(|(block, _)| block.contains(&address)).map(|(_, class)| *class)
@@ -87,7 +85,6 @@ pub fn classify(address: IpAddr) -> AddressClass {
 
 /// The IPv4 addresses that are embedded in an IPv6 address, to which a translator may forward.
 /// `prefix` is the length of the network by which the operator allows the address.
-#[must_use]
 pub(super) fn embedded_v4(address: Ipv6Addr, prefix: Option<u8>) -> Vec<Ipv4Addr> {
     let octets = address.octets();
     let [.., a, b, c, d] = octets;

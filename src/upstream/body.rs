@@ -47,13 +47,11 @@ const MAX_HOLD_BACK: Duration = Duration::from_secs(1);
 
 impl Outgoing {
     /// An empty body.
-    #[must_use]
     pub fn empty() -> Self {
         Self(None)
     }
 
     /// A body that is sent as it arrives.
-    #[must_use]
     pub fn stream<B>(body: B) -> Self
     where
         B: Body<Data = Bytes, Error = BodyError> + Send + 'static,
@@ -91,7 +89,6 @@ impl Outgoing {
     }
 
     /// Tells whether there is no body.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }

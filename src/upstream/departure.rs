@@ -139,7 +139,6 @@ impl Departure {
     }
 
     /// Tells whether the departure carries the credential of `connection`.
-    #[must_use]
     pub fn is_for(&self, connection: &Arc<Connection>) -> bool {
         let SendRight::Permit(permit) = &self.right else { return false };
         let ours = permit.connection();
@@ -189,7 +188,6 @@ impl Departure {
 
     /// Makes a departure to a token endpoint. It gets a conn of its own: on a reused one, a dead
     /// conn can't be told from a lost answer, and a lost answer may cost the refresh token.
-    #[must_use]
     pub fn to_token_endpoint(endpoint: TokenEndpoint, mut request: Request<Outgoing>) -> Self {
         let mut parts = uri::Parts::default();
         parts.path_and_query = Some(endpoint.target().clone());

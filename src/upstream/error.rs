@@ -128,7 +128,6 @@ impl Error {
     }
 
     /// Tells whether the error came before any byte of the request was written.
-    #[must_use]
     pub fn is_before_sending(&self) -> bool {
         matches!(
             self,
@@ -151,7 +150,6 @@ impl Error {
     }
 
     /// The error and all its causes in one line, for the operator's log.
-    #[must_use]
     pub fn chain(&self) -> String {
         chain(self).to_string()
     }

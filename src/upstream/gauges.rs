@@ -36,7 +36,6 @@ pub struct UpstreamStats {
 
 impl UpstreamGauges {
     /// The current values.
-    #[must_use]
     pub fn snapshot(&self) -> UpstreamStats {
         let [completed, failed, certificate_invalid] =
             self.handshakes.each_ref().map(|counter| counter.load(Relaxed));

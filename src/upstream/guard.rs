@@ -35,7 +35,6 @@ pub enum Prohibited {
 
 impl OwnListeners {
     /// The listeners' bound addresses.
-    #[must_use]
     pub fn new(addresses: Vec<SocketAddr>) -> Self {
         Self(addresses.into())
     }
@@ -55,7 +54,6 @@ impl OwnListeners {
 
 impl Guard {
     /// A guard that allows `allow_networks` beyond the public internet.
-    #[must_use]
     pub fn new(allow_networks: Vec<IpNet>, own: OwnListeners) -> Self {
         Self { allow_networks, own }
     }
@@ -99,7 +97,6 @@ impl Guard {
 
 impl Judged {
     /// The addresses, in the resolver's order.
-    #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.0
     }

@@ -95,7 +95,6 @@ const MAX_IDLE_SHARES: usize = 1024;
 
 impl NameLookups {
     /// Look-ups by `resolver`.
-    #[must_use]
     pub fn new(resolver: Arc<dyn Resolver>) -> Self {
         Self {
             resolver,

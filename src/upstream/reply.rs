@@ -57,7 +57,6 @@ impl ReplyBody {
     }
 
     /// The conn of a 101 (Switching Protocols) answer; `None` for any other.
-    #[must_use]
     pub fn into_switched(self) -> Option<UpgradedConn> {
         if let BodySource::Switched(conn) = self.0 { Some(UpgradedConn::new(conn)) } else { None }
     }

@@ -72,7 +72,6 @@ impl AttemptCount {
 
 impl Upstream {
     /// An upstream for one of `workers` workers.
-    #[must_use]
     pub fn new(gauges: Arc<UpstreamGauges>, tasks: Tasks, workers: usize) -> Self {
         Self {
             pool: Pool::new(Arc::clone(&gauges)),
@@ -100,7 +99,6 @@ impl Upstream {
     }
 
     /// The time that opening the latest conn has taken; `None` when none was opened.
-    #[must_use]
     pub fn last_dial_times(&self) -> Option<DialTimes> {
         *self.dialed.lock()
     }

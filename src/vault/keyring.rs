@@ -114,7 +114,6 @@ impl Keyring {
     }
 
     /// The keys in the form that [`Keyring::parse`] reads.
-    #[must_use]
     pub fn to_text(&self) -> Secret {
         let mut text = Zeroizing::new(String::with_capacity(LINE * (1 + self.others.len())));
         for key in self.all() {
@@ -132,13 +131,11 @@ impl Keyring {
     }
 
     /// Tells whether there is a key of this id.
-    #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.lookup(id).is_some()
     }
 
     /// Tells whether there is a key of this id that does not differ from the one of `in_use`.
-    #[must_use]
     pub fn has_as(&self, id: &str, in_use: &Self) -> bool {
         match (self.lookup(id), in_use.lookup(id)) {
             (Some(ours), Some(theirs)) => {
@@ -150,7 +147,6 @@ impl Keyring {
     }
 
     /// The id of the key that seals.
-    #[must_use]
     pub fn first_id(&self) -> &str {
         &self.first.id
     }

@@ -20,13 +20,11 @@ impl ConnectionType {
     pub const ALL: [Self; 4] = [Self::ApiKey, Self::BasicAuth, Self::BearerToken, Self::OAuth];
 
     /// Reads the API's name of a type.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// The member of the API's documents that holds what goes with the secret, where there is one.
-    #[must_use]
     pub fn text_member(self) -> Option<&'static str> {
         match self {
             Self::ApiKey => Some("header_name"),
@@ -36,7 +34,6 @@ impl ConnectionType {
     }
 
     /// The member of the API's documents that holds the secret.
-    #[must_use]
     pub fn secret_member(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
@@ -47,7 +44,6 @@ impl ConnectionType {
     }
 
     /// The name of the secret in texts for people.
-    #[must_use]
     pub fn secret_label(self) -> &'static str {
         match self {
             Self::ApiKey => "API key",
@@ -58,7 +54,6 @@ impl ConnectionType {
     }
 
     /// The API's name of the type.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",

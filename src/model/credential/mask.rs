@@ -12,7 +12,6 @@ use super::Credential;
 
 /// Replaces each credential, and each secret part of one, with asterisks. Where the text was cut
 /// off, an incomplete credential at its end is replaced too.
-#[must_use]
 pub fn masked<'a>(
     credentials: impl IntoIterator<Item = &'a Credential>,
     text: &[u8],

@@ -187,25 +187,21 @@ impl Code {
     }
 
     /// The code as it is written on the wire.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         self.row().name
     }
 
     /// The status that goes with it; 401 replaces 407 where the caller speaks to us as an origin.
-    #[must_use]
     pub fn status(self) -> u16 {
         self.row().status
     }
 
     /// The RFC 9209 error type.
-    #[must_use]
     pub fn proxy_status(self) -> &'static str {
         self.row().proxy_status
     }
 
     /// The rule that it belongs to.
-    #[must_use]
     pub fn rule(self) -> Rule {
         self.row().rule
     }
@@ -232,7 +228,6 @@ impl Rule {
     ];
 
     /// The rule's name, as logs and `explain` print it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Form => "form",

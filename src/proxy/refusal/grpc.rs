@@ -6,7 +6,6 @@ use super::Code;
 use crate::model::target::push_escaped;
 
 /// Returns whether a caller speaks gRPC (over HTTP/2, as gRPC is defined).
-#[must_use]
 pub(in crate::proxy) fn is_grpc(version: Version, content_type: Option<&HeaderValue>) -> bool {
     let start = content_type.and_then(|value| value.as_bytes().get(..GRPC.len()));
     version == Version::HTTP_2 && start.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
@@ -14,7 +13,6 @@ pub(in crate::proxy) fn is_grpc(version: Version, content_type: Option<&HeaderVa
 
 impl Code {
     /// The status code of gRPC that says who must act.
-    #[must_use]
     pub fn grpc_status(self) -> u16 {
         match self {
             Self::AmbiguousConnection

@@ -67,7 +67,6 @@ impl Decoder {
     }
 
     /// Tells whether the body is known to have ended.
-    #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self, Self::Length(0))
     }

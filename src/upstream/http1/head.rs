@@ -48,7 +48,6 @@ pub enum MalformedResponse {
 
 /// The offset of a head's end; `None` while it is incomplete. `from` is the number of bytes that
 /// were searched before.
-#[must_use]
 pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3);
     memchr::memchr_iter(b'\n', bytes.get(from..)?).map(|at| from + at + 1).find_map(|next| {
