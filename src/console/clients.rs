@@ -70,6 +70,7 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
         default_scopes: values.member("default_scopes"),
         grant_type: values.member("grant_type"),
         token_endpoint_auth_method: values.member("token_endpoint_auth_method"),
+        ..NewOAuthClient::default()
     };
     match context.write_access()?.create_client(request).await {
         Ok(made) => {

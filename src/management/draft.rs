@@ -84,7 +84,7 @@ impl ConnectionChange {
         if is_whole && credential.secret.1.is_redacted() {
             credential.secret.1 = Member::Absent;
         }
-        reader.refuse_nulls(None);
+        reader.refuse_nulls(|_name| false);
         let _same = reader.take(named!(request.name), About::Request, |text| {
             if text == record.name.as_str() { Ok(()) } else { Err(NEVER_CHANGES) }
         });

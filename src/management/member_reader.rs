@@ -82,11 +82,11 @@ impl MemberReader {
     }
 
     /// Notes every member that is null: where something is changed, that could mean to keep what is
-    /// there or to empty it. The member in `except` may be.
-    pub(super) fn refuse_nulls(&mut self, except: Option<&str>) {
+    /// there or to empty it. Members that `may_be` may.
+    pub(super) fn refuse_nulls(&mut self, may_be: impl Fn(&str) -> bool) {
         for name in std::mem::take(&mut self.shape.null) {
             self.shape.unknown.retain(|unknown| *unknown != name);
-            if except != Some(name.as_str()) {
+            if !may_be(&name) {
                 let name = printable(&name);
                 self.fault(About::Request, &format!("{name}: is null; leave out what stays"));
             }

@@ -9,6 +9,7 @@ mod exchange;
 mod grant;
 mod one_time_token;
 mod own_account;
+mod profile;
 mod redirect;
 mod redirect_target;
 mod start;

@@ -6,4 +6,5 @@ pub mod flow;
 pub mod freshness;
 pub mod grant;
 pub mod packer;
+pub mod profile;
 pub mod tokens;

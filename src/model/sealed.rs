@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::domain::AllowedDomain;
 use super::name::{ConnectionName, IntegrationName};
 use super::oauth::client::AuthMethod;
+use super::oauth::profile::Profile;
 use super::record::Detail;
 
 /// A sealed secret. Only a vault with its master key opens it, and only for the same [`Context`].
@@ -46,6 +47,8 @@ pub enum Context<'a> {
         token_url: &'a str,
         /// The client authentication method, by which the secret is sent.
         auth_method: AuthMethod,
+        /// Everything by which its provider differs from RFC 6749.
+        profile: &'a Profile,
     },
     /// The secret of a connection, or the tokens of an OAuth connection.
     Connection {

@@ -73,6 +73,11 @@ impl EncodedRequest {
         // 2. The client's credentials (§2.3.1).
         let authorization = match method {
             AuthMethod::ClientSecretBasic => Some(basic(client_id, secret)?),
+            AuthMethod::ClientSecretBasicRaw => Some(basic_raw(client_id, secret)?),
+            AuthMethod::None => {
+                form.append_pair("client_id", client_id);
+                None
+            }
             AuthMethod::ClientSecretPost => {
                 form.append_pair("client_id", client_id).append_pair("client_secret", secret);
                 None
@@ -92,6 +97,19 @@ fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
     pair.extend(byte_serialize(client_id.as_bytes()));
     pair.push(':');
     pair.extend(byte_serialize(secret.as_bytes()));
+    basic_of(&pair)
+}
+
+/// Both are joined as they are, for providers that don't decode them.
+fn basic_raw(client_id: &str, secret: &str) -> Option<HeaderValue> {
+    let mut pair = Zeroizing::new(String::with_capacity(BUFFER_LEN));
+    pair.push_str(client_id);
+    pair.push(':');
+    pair.push_str(secret);
+    basic_of(&pair)
+}
+
+fn basic_of(pair: &str) -> Option<HeaderValue> {
     let mut field = Zeroizing::new("Basic ".to_owned());
     STANDARD.encode_string(pair.as_bytes(), &mut field);
     let shared = Secret::new(field.as_bytes()).into_shared();

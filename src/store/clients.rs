@@ -9,6 +9,7 @@ use crate::model::name::{ClientName, IntegrationName};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::grant::GrantType;
+use crate::model::oauth::profile::Profile;
 use crate::model::record::ConnectionRecord;
 
 impl Store {
@@ -34,6 +35,7 @@ impl Store {
             (&*record.sealed.payload).into(),
             record.created_at.into(),
             record.updated_at.into(),
+            record.profile.encode().into(),
         ];
         work.execute(CREATE, values).await?;
         work.commit().await
@@ -113,6 +115,7 @@ impl Store {
             (&*after.sealed.wrapped).into(),
             (&*after.sealed.payload).into(),
             after.updated_at.into(),
+            after.profile.encode().into(),
         ];
         let replaced = work.execute(REPLACE, values).await? > 0;
         work.commit().await?;
@@ -178,6 +181,8 @@ pub(super) fn read(row: &SqlRow) -> Result<ClientRecord, Error> {
     let columns = row.of(TABLE);
     let auth_url = columns.optional_text("auth_url")?;
     let auth_url = auth_url.map(|text| EndpointTemplate::parse(&text)).transpose();
+    let profile = columns.optional_text("profile")?;
+    let profile = profile.map_or_else(|| Some(Profile::default()), |text| Profile::decode(&text));
     Ok(ClientRecord {
         uuid: columns.parsed("uuid", Uuid::parse_str)?,
         integration: columns.parsed("integration", IntegrationName::parse)?,
@@ -188,6 +193,7 @@ pub(super) fn read(row: &SqlRow) -> Result<ClientRecord, Error> {
         default_scopes: columns.text("default_scopes")?.into(),
         grant_type: columns.parsed("grant_type", GrantType::parse)?,
         auth_method: columns.parsed("auth_method", AuthMethod::parse)?,
+        profile: Box::new(profile.ok_or_else(|| columns.inconsistent("profile"))?),
         created_by: columns.text("created_by")?.into(),
         sealed: connections::read_sealed(columns)?,
         created_at: columns.time("created_at")?,
@@ -199,8 +205,8 @@ pub(super) const TABLE: &str = "oauth_clients";
 
 const CREATE: &str = "INSERT INTO oauth_clients (uuid, integration, name, client_id, auth_url, \
     token_url, default_scopes, grant_type, auth_method, created_by, key_id, wrapped, payload, \
-    created_at, updated_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    created_at, updated_at, profile) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
 const BY_UUID: &str = "SELECT * FROM oauth_clients WHERE integration = $1 AND uuid = $2";
 
@@ -208,7 +214,7 @@ const BY_NAME: &str = "SELECT * FROM oauth_clients WHERE integration = $1 AND na
 
 const REPLACE: &str = "UPDATE oauth_clients SET client_id = $4, auth_url = $5, token_url = $6, \
     default_scopes = $7, auth_method = $8, key_id = $9, wrapped = $10, payload = $11, \
-    updated_at = $12 WHERE uuid = $1 AND payload = $2 AND updated_at = $3";
+    updated_at = $12, profile = $13 WHERE uuid = $1 AND payload = $2 AND updated_at = $3";
 
 const DELETE: &str = "DELETE FROM oauth_clients WHERE integration = $1 AND uuid = $2";
 

@@ -60,6 +60,10 @@ pub(super) const STORE: Schema = Schema {
             sqlite: include_str!("migrations/sqlite/0006_identity.sql"),
             postgres: include_str!("migrations/postgres/0006_identity.sql"),
         },
+        Migration {
+            sqlite: include_str!("migrations/sqlite/0007_profile.sql"),
+            postgres: include_str!("migrations/postgres/0007_profile.sql"),
+        },
     ],
     is_trail: false,
 };

@@ -90,14 +90,28 @@ impl Encoding {
                 .bytes(id.as_bytes())
                 .text(certificate)
                 .number(signs_from.as_microsecond()),
-            Context::Client { uuid, integration, client_id, auth_url, token_url, auth_method } => {
-                self.text("client")
+            Context::Client {
+                uuid,
+                integration,
+                client_id,
+                auth_url,
+                token_url,
+                auth_method,
+                profile,
+            } => {
+                let context = self
+                    .text("client")
                     .bytes(uuid.as_bytes())
                     .text(integration.as_str())
                     .text(client_id)
                     .optional_text(*auth_url)
                     .text(token_url)
-                    .text(auth_method.as_str())
+                    .text(auth_method.as_str());
+                // A client from before there were profiles has the default one.
+                match profile.encode() {
+                    Some(profile) => context.text(&profile),
+                    None => context,
+                }
             }
             Context::Flow { id, integration, client, step } => self
                 .text("flow")

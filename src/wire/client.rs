@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::profile::{InjectedFieldMembers, ParamMap, ProfileMembers, with_profile_members};
 use super::{Member, PageMeta, Redacted, Request};
 use crate::secret::Secret;
 
@@ -48,6 +49,9 @@ pub struct OAuthClient {
     /// The client's uuid.
     #[schema(format = Uuid, example = "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade")]
     pub uuid: String,
+    /// The members of its token-request profile, as far as they are not their defaults.
+    #[serde(flatten)]
+    pub profile: ProfileMembers,
 }
 
 /// A page of clients.
@@ -60,103 +64,107 @@ pub struct ClientPage {
     pub meta: PageMeta,
 }
 
-/// A client that is to be made.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"name": "my_oauth_client_name", "client_id": "my_client_id", "client_secret": "my_client_secret", "auth_url": "https://id.example.com/authorize", "token_url": "https://id.example.com/token", "default_scopes": "read write"}))]
-pub struct NewOAuthClient {
-    /// Unique among the integration's clients; never changes. One without a name is called by its
-    /// uuid.
-    #[schema(value_type = Option<String>, pattern = "^([A-Za-z0-9_-][A-Za-z0-9 _-]{1,62}[A-Za-z0-9_-])?$")]
-    pub name: Member<String>,
-    /// The integration of the path, which may be said again.
-    #[schema(ignore)]
-    pub integration: Member<String>,
-    /// The client's id at the provider.
-    #[schema(required = true, value_type = String, min_length = 1, max_length = 1024, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
-    pub client_id: Member<String>,
-    /// Its secret, kept as it is.
-    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
-    pub client_secret: Member<Secret>,
-    /// The https URL at which the resource owner is asked, which may have `{subdomain}` in its path
-    /// or as the first label of its host.
-    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
-    pub auth_url: Member<String>,
-    /// The https URL at which tokens are asked for, likewise.
-    #[schema(required = true, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
-    pub token_url: Member<String>,
-    /// The scopes that are asked for unless a flow says otherwise: space-separated.
-    #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
-    pub default_scopes: Member<String>,
-    /// The grant type, unless a flow says otherwise.
-    #[schema(
-        value_type = Option<String>,
-        pattern = "^(authorization_code|client_credentials)?$",
-        default = "authorization_code"
-    )]
-    pub grant_type: Member<String>,
-    /// The way to show its secret (RFC 6749 §2.3.1).
-    #[schema(
-        value_type = Option<String>,
-        pattern = "^(client_secret_post|client_secret_basic)?$",
-        default = "client_secret_post"
-    )]
-    pub token_endpoint_auth_method: Member<String>,
+with_profile_members! {
+    /// A client that is to be made.
+    #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    #[schema(example = json!({"name": "my_oauth_client_name", "client_id": "my_client_id", "client_secret": "my_client_secret", "auth_url": "https://id.example.com/authorize", "token_url": "https://id.example.com/token", "default_scopes": "read write"}))]
+    pub struct NewOAuthClient {
+        /// Unique among the integration's clients; never changes. One without a name is called by its
+        /// uuid.
+        #[schema(value_type = Option<String>, pattern = "^([A-Za-z0-9_-][A-Za-z0-9 _-]{1,62}[A-Za-z0-9_-])?$")]
+        pub name: Member<String>,
+        /// The integration of the path, which may be said again.
+        #[schema(ignore)]
+        pub integration: Member<String>,
+        /// The client's id at the provider.
+        #[schema(required = true, value_type = String, min_length = 1, max_length = 1024, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
+        pub client_id: Member<String>,
+        /// Its secret, kept as it is.
+        #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+        pub client_secret: Member<Secret>,
+        /// The https URL at which the resource owner is asked, which may have `{subdomain}` in its path
+        /// or as the first label of its host.
+        #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
+        pub auth_url: Member<String>,
+        /// The https URL at which tokens are asked for, likewise.
+        #[schema(required = true, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+        pub token_url: Member<String>,
+        /// The scopes that are asked for unless a flow says otherwise: space-separated.
+        #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
+        pub default_scopes: Member<String>,
+        /// The grant type, unless a flow says otherwise.
+        #[schema(
+            value_type = Option<String>,
+            pattern = "^(authorization_code|client_credentials)?$",
+            default = "authorization_code"
+        )]
+        pub grant_type: Member<String>,
+        /// The way to show its secret (RFC 6749 §2.3.1).
+        #[schema(
+            value_type = Option<String>,
+            pattern = "^(client_secret_post|client_secret_basic)?$",
+            default = "client_secret_post"
+        )]
+        pub token_endpoint_auth_method: Member<String>,
+    }
 }
 
 impl Request for NewOAuthClient {}
 
-/// A change of a client. URLs change only along with the secret.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(min_properties = 1, example = json!({"client_secret": "my_client_secret"}))]
-pub struct OAuthClientChange {
-    /// The client's id at the provider.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(
-        required = false,
-        value_type = String,
-        min_length = 1,
-        max_length = 1024,
-        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"
-    )]
-    pub client_id: Member<String>,
-    /// The new secret.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = false, value_type = String, min_length = 1, max_length = 8192, format = Password)]
-    pub client_secret: Member<Secret>,
-    /// Another URL at which the resource owner is asked; only along with `client_secret`.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
-    pub auth_url: Member<String>,
-    /// Another URL at which tokens are asked for; only along with `client_secret`.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
-    pub token_url: Member<String>,
-    /// Other scopes.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = false, value_type = String, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
-    pub default_scopes: Member<String>,
-    /// Another way to show the secret.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = false, value_type = String, pattern = "^(client_secret_post|client_secret_basic)$")]
-    pub token_endpoint_auth_method: Member<String>,
-    /// Its name, which never changes.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(ignore)]
-    pub name: Member<String>,
-    /// Its uuid, which never changes.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(ignore)]
-    pub uuid: Member<String>,
-    /// Its integration, which never changes.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(ignore)]
-    pub integration: Member<String>,
-    /// Its grant type, which never changes.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(ignore)]
-    pub grant_type: Member<String>,
+with_profile_members! {
+    /// A change of a client. URLs change only along with the secret.
+    #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    #[schema(min_properties = 1, example = json!({"client_secret": "my_client_secret"}))]
+    pub struct OAuthClientChange {
+        /// The client's id at the provider.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(
+            required = false,
+            value_type = String,
+            min_length = 1,
+            max_length = 1024,
+            pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"
+        )]
+        pub client_id: Member<String>,
+        /// The new secret.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = false, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+        pub client_secret: Member<Secret>,
+        /// Another URL at which the resource owner is asked; only along with `client_secret`.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+        pub auth_url: Member<String>,
+        /// Another URL at which tokens are asked for; only along with `client_secret`.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+        pub token_url: Member<String>,
+        /// Other scopes.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = false, value_type = String, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
+        pub default_scopes: Member<String>,
+        /// Another way to show the secret.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = false, value_type = String, pattern = "^(client_secret_post|client_secret_basic)$")]
+        pub token_endpoint_auth_method: Member<String>,
+        /// Its name, which never changes.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(ignore)]
+        pub name: Member<String>,
+        /// Its uuid, which never changes.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(ignore)]
+        pub uuid: Member<String>,
+        /// Its integration, which never changes.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(ignore)]
+        pub integration: Member<String>,
+        /// Its grant type, which never changes.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(ignore)]
+        pub grant_type: Member<String>,
+    }
 }
 
 impl Request for OAuthClientChange {

@@ -4,8 +4,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::secret::in_clear;
 use crate::secret::Secret;
@@ -41,9 +43,9 @@ pub trait MemberValue: Sized {
         None
     }
 
-    /// The value that a list of texts stands for.
+    /// The value that a list or an object stands for.
     #[must_use]
-    fn of_list(_list: Vec<String>) -> Option<Self> {
+    fn of_json(_json: Value) -> Option<Self> {
         None
     }
 
@@ -116,8 +118,8 @@ impl MemberValue for bool {
 impl MemberValue for Vec<String> {
     const TYPE: &'static str = "a list of texts";
 
-    fn of_list(list: Vec<String>) -> Option<Self> {
-        Some(list)
+    fn of_json(json: Value) -> Option<Self> {
+        serde_json::from_value(json).ok()
     }
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -198,25 +200,15 @@ impl<'de, T: MemberValue> Visitor<'de> for MemberVisitor<T> {
         Ok(T::of_text(text).map_or(Member::Unfit("a text"), Member::Given))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Member<T>, A::Error> {
-        let mut texts = Some(Vec::new());
-        while let Some(item) = list.next_element::<Member<String>>()? {
-            texts = match (texts, item) {
-                (Some(mut texts), Member::Given(text)) => {
-                    texts.push(text);
-                    Some(texts)
-                }
-                _ => None,
-            };
-        }
-        Ok(match texts {
-            Some(texts) => T::of_list(texts).map_or(Member::Unfit("a list"), Member::Given),
-            None => Member::Unfit("a list of anything else"),
-        })
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Member<T>, A::Error> {
+        let list = Vec::<Value>::deserialize(SeqAccessDeserializer::new(list))?;
+        let words =
+            if list.iter().all(Value::is_string) { "a list" } else { "a list of anything else" };
+        Ok(T::of_json(Value::Array(list)).map_or(Member::Unfit(words), Member::Given))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Member<T>, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Member::Unfit("an object"))
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Member<T>, A::Error> {
+        let object = Map::deserialize(MapAccessDeserializer::new(object))?;
+        Ok(T::of_json(Value::Object(object)).map_or(Member::Unfit("an object"), Member::Given))
     }
 }

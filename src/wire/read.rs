@@ -3,10 +3,11 @@
 
 use std::fmt;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::value::MapDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// A request of the management API.
 pub trait Request: Default + DeserializeOwned {
@@ -172,15 +173,18 @@ impl<'de> Deserializer<'de> for RawMember<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         match self.0.as_bytes().first() {
-            Some(b'{') => {
-                let nothing: [(&str, &str); 0] = [];
-                visitor.visit_map(MapDeserializer::new(nothing.into_iter()))
-            }
             Some(b'-' | b'0'..=b'9') => visitor.visit_u64(0),
-            Some(b'[') => match serde_json::from_str::<Vec<String>>(self.0) {
-                Ok(texts) => visitor.visit_seq(SeqDeserializer::new(texts.into_iter())),
-                Err(_) => visitor.visit_seq(SeqDeserializer::new([()].into_iter())),
-            },
+            // What can't be read in one way is replaced by what no member holds.
+            Some(b'{') => {
+                let object = object(self.0);
+                let object = object.unwrap_or_else(|| Map::from_iter([Default::default()]));
+                Value::Object(object).deserialize_any(visitor)
+            }
+            Some(b'[') => {
+                let list = serde_json::from_str::<Vec<Value>>(self.0);
+                let list = list.unwrap_or_else(|_depth| vec![Value::Null]);
+                Value::Array(list).deserialize_any(visitor)
+            }
             _ => serde_json::Deserializer::from_str(self.0).deserialize_any(visitor),
         }
     }
@@ -190,6 +194,19 @@ impl<'de> Deserializer<'de> for RawMember<'de> {
         unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
         ignored_any
     }
+}
+
+/// The object of a member; `None` when it has a name twice, is nested too deeply, or has half of a
+/// surrogate pair in it.
+fn object(json: &str) -> Option<Map<String, Value>> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let members = deserializer.deserialize_map(Collector).ok()?;
+    let count = members.len();
+    let parse = |(name, value): (String, &RawValue)| {
+        Some((name, serde_json::from_str::<Value>(value.get()).ok()?))
+    };
+    let object: Map<_, _> = members.into_iter().map(parse).collect::<Option<_>>()?;
+    (object.len() == count).then_some(object)
 }
 
 /// A stranger's name for something, fit to be shown: short, and nothing but what names are made
@@ -205,7 +222,7 @@ pub fn printable_name<'a>(name: &'a str, else_words: &'a str) -> &'a str {
 const SURROGATE: &str = "a text of the body has half of a surrogate pair in it";
 
 /// The largest number of members, more than any request has, so that all faults fit into an answer.
-pub const MAX_MEMBERS: usize = 32;
+pub const MAX_MEMBERS: usize = 48;
 
 #[cfg(test)]
 mod tests {

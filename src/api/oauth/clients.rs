@@ -13,7 +13,8 @@ use crate::api::page::{PageQuery, Parameters};
 use crate::management::ClientView;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::wire::{
-    ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange, PageMeta, Redacted, time,
+    ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange, PageMeta, ProfileMembers, Redacted,
+    time,
 };
 
 impl From<ClientView> for OAuthClient {
@@ -33,6 +34,7 @@ impl From<ClientView> for OAuthClient {
             token_url: record.token_url.as_str().to_owned(),
             updated_at: time(record.updated_at),
             uuid: record.uuid.to_string(),
+            profile: ProfileMembers::from(&*record.profile),
         }
     }
 }

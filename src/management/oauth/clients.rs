@@ -104,6 +104,7 @@ impl WriteAccess<'_> {
             default_scopes: draft.default_scopes,
             grant_type: draft.grant_type,
             auth_method: draft.auth_method,
+            profile: Box::new(draft.profile),
             created_by: Box::from(&*operator.caller().name),
             sealed: unsealed(),
             created_at: now,
@@ -175,8 +176,15 @@ impl WriteAccess<'_> {
         let kept = persistence.open(&whose, before.context(), &before.sealed).await;
         let kept = kept.map_err(Refused::from)?;
         let mut after = before.clone();
-        let ClientChange { client_id, secret, auth_url, token_url, default_scopes, auth_method } =
-            change;
+        let ClientChange {
+            client_id,
+            secret,
+            auth_url,
+            token_url,
+            default_scopes,
+            auth_method,
+            profile,
+        } = change;
         if let Some(client_id) = client_id {
             after.client_id.clone_from(client_id);
         }
@@ -190,6 +198,7 @@ impl WriteAccess<'_> {
             after.default_scopes.clone_from(default_scopes);
         }
         after.auth_method = auth_method.unwrap_or(before.auth_method);
+        *after.profile = profile.clone();
         after.updated_at = self.0.management.moved(before.updated_at);
         let secret = secret.clone().unwrap_or(kept);
         after.sealed = seal(persistence, &after.context(), &secret)?;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::redirect_target;
+use super::{profile, redirect_target};
 use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, is_empty, named};
 use crate::model::domain::AllowedDomain;
@@ -11,9 +11,10 @@ use crate::model::name::{ClientName, ConnectionName};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::{EndpointTemplate, Subdomain};
 use crate::model::oauth::grant::GrantType;
+use crate::model::oauth::profile::Profile;
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
-use crate::wire::{Document, Member, NewFlow, NewOAuthClient, OAuthClientChange};
+use crate::wire::{Document, Member, NewFlow, NewOAuthClient, OAuthClientChange, PROFILE_MEMBERS};
 
 /// A client that is to be made.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) struct ClientDraft {
     pub(super) default_scopes: Box<str>,
     pub(super) grant_type: GrantType,
     pub(super) auth_method: AuthMethod,
+    pub(super) profile: Profile,
 }
 
 /// A change of a client.
@@ -37,6 +39,7 @@ pub(super) struct ClientChange {
     pub(super) token_url: Option<EndpointTemplate>,
     pub(super) default_scopes: Option<Box<str>>,
     pub(super) auth_method: Option<AuthMethod>,
+    pub(super) profile: Profile,
 }
 
 /// A flow that is to be begun.
@@ -64,14 +67,25 @@ impl ClientDraft {
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
         // Members are read in the order in which faults are told.
-        let (request, mut reader) = MemberReader::of(request);
+        let (mut request, mut reader) = MemberReader::of(request);
+        let profile = request.take_profile();
         let name = reader.take_filled(named!(request.name), About::Name, ClientName::parse);
         reader.repeated(named!(request.integration), integration);
         let client_id =
             reader.require(named!(request.client_id), About::Credential, parse_client_id);
         let secret = named!(request.client_secret);
-        reader.demand(&secret);
-        let secret = reader.take_secret(secret, check_client_secret);
+        // A public client has none.
+        let is_public = is_none(&request.token_endpoint_auth_method);
+        if !is_public {
+            reader.demand(&secret);
+        }
+        let secret = if is_public && is_empty(&secret.1) {
+            Some(Secret::new(""))
+        } else {
+            let entered = secret.1.is_given();
+            let secret = reader.take_secret(secret, check_client_secret);
+            secret.or_else(|| (is_public && !entered).then(|| Secret::new("")))
+        };
         let auth_url =
             reader.take_filled(named!(request.auth_url), About::Request, EndpointTemplate::parse);
         let token_url = reader.require(named!(request.token_url), About::Request, |text| {
@@ -86,6 +100,9 @@ impl ClientDraft {
             About::Request,
             AuthMethod::parse,
         );
+        let grant_type = grant_type.unwrap_or(GrantType::AuthorizationCode);
+        let default = Profile::default();
+        let profile = profile::read(profile, &default, grant_type, settings, &mut reader);
         // What is left out has its default.
         let read = client_id.zip(secret).zip(token_url);
         let read = read.map(|((client_id, secret), token_url)| Self {
@@ -95,8 +112,9 @@ impl ClientDraft {
             auth_url,
             token_url,
             default_scopes: default_scopes.unwrap_or_default(),
-            grant_type: grant_type.unwrap_or(GrantType::AuthorizationCode),
+            grant_type,
             auth_method: auth_method.unwrap_or(AuthMethod::ClientSecretPost),
+            profile,
         });
         reader.close(read)
     }
@@ -116,6 +134,7 @@ impl ClientChange {
         let (mut request, mut reader) = MemberReader::of(request);
         let is_redacted = request.client_secret.is_redacted();
         let has_secret = request.client_secret.is_given() && !is_redacted;
+        let profile = request.take_profile();
         let changes_something = request.client_id.is_given()
             || request.client_secret.is_given()
             || request.default_scopes.is_given()
@@ -126,8 +145,10 @@ impl ClientChange {
         if is_redacted && is_whole {
             request.client_secret = Member::Absent;
         }
-        // A client that has no such URL is shown with null.
-        reader.refuse_nulls(record.auth_url.is_none().then_some("auth_url"));
+        // A client that has no such URL is shown with null. A member of the profile goes by it.
+        reader.refuse_nulls(|name| {
+            (name == "auth_url" && record.auth_url.is_none()) || PROFILE_MEMBERS.contains(&name)
+        });
         // 1. Repeated members are as they are.
         reader.repeated(named!(request.name), record.name.as_str());
         reader.repeated(named!(request.uuid), &record.uuid.to_string());
@@ -152,20 +173,28 @@ impl ClientChange {
             parse_token_url(text, settings)
         });
         let token_url = token_url.filter(|url| *url != record.token_url);
-        // 3. URLs do so only along with the secret.
-        for (member, changed) in
-            [("auth_url", auth_url.is_some()), ("token_url", token_url.is_some())]
-        {
+        let before = &record.profile;
+        let profile = profile::read(profile, before, record.grant_type, settings, &mut reader);
+        // 3. URLs do so only along with the secret, where there is one.
+        let has_secret = has_secret || record.auth_method == AuthMethod::None;
+        for (member, changed) in [
+            ("auth_url", auth_url.is_some()),
+            ("token_url", token_url.is_some()),
+            ("refresh_url", profile.refresh_url != before.refresh_url),
+            ("revocation_url", profile.revocation_url != before.revocation_url),
+        ] {
             if changed && !has_secret {
                 let title = "can be changed only with the client_secret entered again";
                 reader.fault(About::Request, &format!("{member}: {title}"));
             }
         }
-        if !changes_something && auth_url.is_none() && token_url.is_none() {
+        let same_urls = auth_url.is_none() && token_url.is_none();
+        if !changes_something && same_urls && profile == **before {
             let title = "nothing is to change: give client_secret, client_id or default_scopes";
             reader.fault(About::Request, title);
         }
-        let change = Self { client_id, secret, auth_url, token_url, default_scopes, auth_method };
+        let change =
+            Self { client_id, secret, auth_url, token_url, default_scopes, auth_method, profile };
         reader.close(Some(change))
     }
 }
@@ -242,7 +271,10 @@ fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {
     }
 }
 
-fn parse_token_url(text: &str, settings: &ManagementSettings) -> Result<EndpointTemplate, String> {
+pub(super) fn parse_token_url(
+    text: &str,
+    settings: &ManagementSettings,
+) -> Result<EndpointTemplate, String> {
     let template = EndpointTemplate::parse(text).map_err(|rule| rule.to_string())?;
     let any = Subdomain::parse("a").ok();
     let port = template.resolve(any.as_ref()).map(|endpoint| endpoint.origin().port());
@@ -266,6 +298,11 @@ fn parse_scopes(text: &str) -> Result<Box<str>, &'static str> {
     } else {
         Err("must be scopes with spaces between them, without quotes and backslashes")
     }
+}
+
+/// Tells whether a client is to be a public one.
+fn is_none(method: &Member<String>) -> bool {
+    matches!(method, Member::Given(method) if method == AuthMethod::None.as_str())
 }
 
 /// It travels form-encoded, so whatever is in it arrives; it is kept as it is.

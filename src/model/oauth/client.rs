@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::endpoint::EndpointTemplate;
 use super::grant::GrantType;
+use super::profile::Profile;
 use crate::model::name::{ClientName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
 
@@ -29,6 +30,8 @@ pub struct ClientRecord {
     pub grant_type: GrantType,
     /// The client authentication method.
     pub auth_method: AuthMethod,
+    /// Everything by which its provider differs from RFC 6749.
+    pub profile: Box<Profile>,
     /// The operator who has created it.
     pub created_by: Box<str>,
     /// Its sealed secret.
@@ -44,8 +47,12 @@ pub struct ClientRecord {
 pub enum AuthMethod {
     /// `client_secret_basic`: in the `Authorization` field.
     ClientSecretBasic,
+    /// `client_secret_basic` without form-encoding, for providers that don't decode it.
+    ClientSecretBasicRaw,
     /// `client_secret_post`: in the body.
     ClientSecretPost,
+    /// `none`: a public client, which has no secret.
+    None,
 }
 
 impl ClientRecord {
@@ -59,13 +66,15 @@ impl ClientRecord {
             auth_url: self.auth_url.as_ref().map(EndpointTemplate::as_str),
             token_url: self.token_url.as_str(),
             auth_method: self.auth_method,
+            profile: &self.profile,
         }
     }
 }
 
 impl AuthMethod {
     /// All methods.
-    pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const ALL: [Self; 4] =
+        [Self::ClientSecretPost, Self::ClientSecretBasic, Self::ClientSecretBasicRaw, Self::None];
 
     /// Reads the name of a method.
     ///
@@ -73,7 +82,9 @@ impl AuthMethod {
     /// The text states the rule.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let found = Self::ALL.into_iter().find(|method| method.as_str() == text);
-        found.ok_or("must be client_secret_post or client_secret_basic")
+        found.ok_or(
+            "must be client_secret_post, client_secret_basic, client_secret_basic_raw or none",
+        )
     }
 
     /// The name.
@@ -81,7 +92,9 @@ impl AuthMethod {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretBasicRaw => "client_secret_basic_raw",
             Self::ClientSecretPost => "client_secret_post",
+            Self::None => "none",
         }
     }
 }

@@ -1,0 +1,225 @@
+//! The token-request profile of an OAuth client: the members beyond ZIS by which a client is fitted
+//! to its provider (contract §8). They are written once, and are part of three types.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::Member;
+use super::member::MemberValue;
+
+/// Parameters of a request, by name.
+pub type ParamMap = BTreeMap<String, String>;
+
+/// A header field that carries the access token.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InjectedFieldMembers {
+    /// The place: `header`.
+    #[serde(rename = "in")]
+    #[schema(pattern = "^header$", example = "header")]
+    pub place: String,
+    /// The name of the field.
+    #[schema(example = "X-Shopify-Access-Token")]
+    pub name: String,
+    /// The value, in which `{access_token}` and `{client_id}` are replaced.
+    #[schema(example = "{access_token}")]
+    pub value: String,
+}
+
+/// Defines a type that has the members of a profile after its own.
+macro_rules! with_profile_members {
+    ($(#[$outer:meta])* pub struct $type:ident { $($own:tt)* }) => {
+        $(#[$outer])*
+        pub struct $type {
+            $($own)*
+            /// The name of the provider's entry in the catalogue.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, pattern = "^[a-z0-9_]{1,64}$", example = "zendesk")]
+            pub provider: Member<String>,
+            /// Further parameters of the authorization request.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"access_type": "offline"}))]
+            pub auth_params: Member<ParamMap>,
+            /// Further parameters of a request for the first tokens of a grant.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"expires_in": "1800"}))]
+            pub token_params: Member<ParamMap>,
+            /// Further parameters of a refresh.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"expires_in": "1800"}))]
+            pub refresh_params: Member<ParamMap>,
+            /// The https URL at which tokens are refreshed; `token_url` unless there is one.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
+            pub refresh_url: Member<String>,
+            /// The https URL at which tokens are revoked when a connection is deleted (RFC 7009).
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
+            pub revocation_url: Member<String>,
+            /// The format of the token requests' bodies.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, pattern = "^(form|json)?$", default = "form")]
+            pub token_request_format: Member<String>,
+            /// The code challenge method (RFC 7636).
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, pattern = "^(S256|off)?$", default = "S256")]
+            pub pkce: Member<String>,
+            /// The text between two scopes where the provider is asked.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 4, pattern = "^[ -~]*$", default = " ")]
+            pub scope_separator: Member<String>,
+            /// Sends the scopes with a refresh too.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<bool>, default = false)]
+            pub scope_on_refresh: Member<bool>,
+            /// The JSON Pointer (RFC 6901) of the access token in the answer.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 256, pattern = "^(/.*)?$", default = "/access_token")]
+            pub token_path: Member<String>,
+            /// The JSON Pointer of the refresh token in the answer.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 256, pattern = "^(/.*)?$", default = "/refresh_token")]
+            pub refresh_token_path: Member<String>,
+            /// The JSON Pointer of the access token's lifetime, or of its end, in the answer.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 256, pattern = "^(/.*)?$", default = "/expires_in")]
+            pub expires_in_path: Member<String>,
+            /// The lifetime of an access token where the answer names none.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, example = "30m")]
+            pub default_lifetime: Member<String>,
+            /// The lifetime of a refresh token where the answer names none.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, example = "30d")]
+            pub refresh_token_lifetime: Member<String>,
+            /// The provider's issuer identifier, which its answers must name exactly (RFC 9207).
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
+            pub issuer: Member<String>,
+            /// Error codes of the provider by which it says that a grant has ended.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<Vec<String>>, max_items = 32, example = json!(["BAD_REFRESH_TOKEN"]))]
+            pub dead_grant_codes: Member<Vec<String>>,
+            /// The statuses of an origin's answer that call for a refresh.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<Vec<u16>>, max_items = 8, example = json!([401]))]
+            pub refresh_on_status: Member<Vec<u16>>,
+            /// The header fields that carry the access token; `Authorization: Bearer` unless given.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<Vec<InjectedFieldMembers>>, max_items = 8)]
+            pub inject: Member<Vec<InjectedFieldMembers>>,
+        }
+
+        impl $type {
+            /// Takes the members of the profile out of it.
+            #[must_use]
+            pub fn take_profile(&mut self) -> crate::wire::ProfileMembers {
+                use std::mem::take;
+                crate::wire::ProfileMembers {
+                    provider: take(&mut self.provider),
+                    auth_params: take(&mut self.auth_params),
+                    token_params: take(&mut self.token_params),
+                    refresh_params: take(&mut self.refresh_params),
+                    refresh_url: take(&mut self.refresh_url),
+                    revocation_url: take(&mut self.revocation_url),
+                    token_request_format: take(&mut self.token_request_format),
+                    pkce: take(&mut self.pkce),
+                    scope_separator: take(&mut self.scope_separator),
+                    scope_on_refresh: take(&mut self.scope_on_refresh),
+                    token_path: take(&mut self.token_path),
+                    refresh_token_path: take(&mut self.refresh_token_path),
+                    expires_in_path: take(&mut self.expires_in_path),
+                    default_lifetime: take(&mut self.default_lifetime),
+                    refresh_token_lifetime: take(&mut self.refresh_token_lifetime),
+                    issuer: take(&mut self.issuer),
+                    dead_grant_codes: take(&mut self.dead_grant_codes),
+                    refresh_on_status: take(&mut self.refresh_on_status),
+                    inject: take(&mut self.inject),
+                }
+            }
+        }
+    };
+}
+pub(super) use with_profile_members;
+
+with_profile_members! {
+    /// The members of a token-request profile.
+    #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+    pub struct ProfileMembers {}
+}
+
+impl MemberValue for ParamMap {
+    const TYPE: &'static str = "an object of texts";
+
+    fn of_json(json: Value) -> Option<Self> {
+        serde_json::from_value(json).ok()
+    }
+
+    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
+    }
+}
+
+impl MemberValue for Vec<u16> {
+    const TYPE: &'static str = "a list of statuses";
+
+    fn of_json(json: Value) -> Option<Self> {
+        serde_json::from_value(json).ok()
+    }
+
+    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
+    }
+}
+
+impl MemberValue for Vec<InjectedFieldMembers> {
+    const TYPE: &'static str = "a list of objects with in, name and value";
+
+    fn of_json(json: Value) -> Option<Self> {
+        serde_json::from_value(json).ok()
+    }
+
+    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
+    }
+}
+
+/// The names of the members, in their order.
+pub const PROFILE_MEMBERS: [&str; 19] = [
+    "provider",
+    "auth_params",
+    "token_params",
+    "refresh_params",
+    "refresh_url",
+    "revocation_url",
+    "token_request_format",
+    "pkce",
+    "scope_separator",
+    "scope_on_refresh",
+    "token_path",
+    "refresh_token_path",
+    "expires_in_path",
+    "default_lifetime",
+    "refresh_token_lifetime",
+    "issuer",
+    "dead_grant_codes",
+    "refresh_on_status",
+    "inject",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_member_is_in_the_list() {
+        use utoipa::PartialSchema as _;
+        let schema = serde_json::to_value(ProfileMembers::schema()).unwrap();
+        let names = schema["properties"].as_object().unwrap().keys().map(String::as_str);
+        assert_eq!(names.collect::<BTreeSet<_>>(), BTreeSet::from(PROFILE_MEMBERS));
+    }
+}
