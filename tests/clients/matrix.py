@@ -398,10 +398,10 @@ def version(client):
 def table():
     rows = [
         "# Clients", "",
-        "Each program was tried, unmodified, in an intercepted tunnel: the origin got the credential,",
-        "and the program never had it. The proxy is `http://INTEGRATION:TOKEN@HOST:PORT`, the CA the output",
-        "of `keyferry ca export` ([how](../how-to/http-proxy-programs.md)). `keyferry run` sets all of this,",
-        "except for Chromium, and was tried with each.",
+        "Each program was tried, unmodified, in an intercepted tunnel, with the proxy",
+        "`http://INTEGRATION:TOKEN@HOST:PORT` and the CA of `keyferry ca export`",
+        "([how](../how-to/http-proxy-programs.md)); and, except Chromium, under `keyferry run`, which sets",
+        "both.",
         "", "| client | tried | the proxy | the CA | |", "|---|---|---|---|---|",
     ]
     for client in [*CLIENTS, *OTHERS]:
