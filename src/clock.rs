@@ -5,13 +5,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 /// Wall-clock time; the system's, or one that a test moves by hand.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    set_by_hand: Option<Arc<AtomicI64>>,
+    set_by_hand: Option<Arc<FixedTime>>,
+}
+
+/// A time that stands still until it is moved.
+#[derive(Debug)]
+struct FixedTime {
+    seconds: AtomicI64,
+    /// The time at first, and the reading of the monotonic clock that goes with it.
+    start: (i64, Instant),
 }
 
 impl Clock {
@@ -24,13 +33,14 @@ impl Clock {
     /// A clock that stands still at `seconds` after the Unix epoch until it is moved.
     #[must_use]
     pub fn fixed(seconds: i64) -> Self {
-        Self { set_by_hand: Some(Arc::new(AtomicI64::new(seconds))) }
+        let time = FixedTime { seconds: AtomicI64::new(seconds), start: (seconds, instant()) };
+        Self { set_by_hand: Some(Arc::new(time)) }
     }
 
     /// Moves a fixed clock forward by whole seconds; the system's clock is left alone.
     pub fn advance(&self, seconds: i64) {
         if let Some(clock) = &self.set_by_hand {
-            clock.fetch_add(seconds, Ordering::Relaxed);
+            clock.seconds.fetch_add(seconds, Ordering::Relaxed);
         }
     }
 
@@ -39,9 +49,23 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.set_by_hand {
             Some(clock) => {
-                Timestamp::from_second(clock.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
+                let seconds = clock.seconds.load(Ordering::Relaxed);
+                Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
             }
             None => system_time(),
+        }
+    }
+
+    /// A reading of the monotonic clock, which is moved along with a fixed clock.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
+        match &self.set_by_hand {
+            Some(clock) => {
+                let (start, origin) = clock.start;
+                let moved = clock.seconds.load(Ordering::Relaxed).saturating_sub(start);
+                origin + Duration::from_secs(u64::try_from(moved).unwrap_or_default())
+            }
+            None => instant(),
         }
     }
 }
@@ -49,8 +73,8 @@ impl Clock {
 /// A reading of the monotonic clock, for durations and deadlines.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the time")]
-pub fn instant() -> std::time::Instant {
-    std::time::Instant::now()
+pub fn instant() -> Instant {
+    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the time")]

@@ -7,4 +7,5 @@ pub mod freshness;
 pub mod grant;
 pub mod packer;
 pub mod profile;
+pub mod refusal;
 pub mod tokens;

@@ -1,9 +1,11 @@
 //! The reasons why there are no other tokens.
 
-use super::response::{Denial, ErrorCode};
+use super::refusal::Denial;
 use crate::model::oauth::endpoint::EndpointError;
 use crate::model::oauth::grant::LapseReason;
+use crate::model::oauth::refusal::Remedy;
 use crate::model::sealed::KeyId;
+use crate::secret::Secret;
 use crate::store;
 use crate::vault::OpenError;
 
@@ -11,7 +13,7 @@ use crate::vault::OpenError;
 /// words in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TokenFailure {
-    /// The provider's answer gives none.
+    /// The provider has refused.
     #[error("{0}")]
     Denied(Denial),
     /// The client's URL can't be used.
@@ -56,6 +58,12 @@ pub enum TokenFailure {
     /// The provider was asked, and its answer did not arrive or was of no use.
     #[error("the token endpoint gave no answer that counts: {0}")]
     Unanswered(&'static str),
+    /// The provider has refused with this status, by no JSON object.
+    #[error("the token endpoint gave no answer that counts: no JSON object, with status {0}")]
+    Unreadable(u16),
+    /// The provider has refused before, and is not asked again yet.
+    #[error("{0}")]
+    Withheld(Denial),
 }
 
 impl TokenFailure {
@@ -75,31 +83,84 @@ impl TokenFailure {
         Self::StoreFaulty
     }
 
-    /// Tells whether the provider says that the grant is no longer valid.
+    /// The remedy, which says who must act. The rule is that of the module `refusal`.
     #[must_use]
-    pub(super) fn is_invalid_grant(self) -> bool {
-        self == Self::Denied(Denial::Error(ErrorCode::InvalidGrant))
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::Denied(denial) | Self::Withheld(denial) => denial.remedy,
+            Self::Lapsed(_) | Self::NoRefreshToken => Remedy::User,
+            Self::Endpoint(_)
+            | Self::Gone
+            | Self::KeyMissing(_)
+            | Self::Port
+            | Self::Seal
+            | Self::StoreFaulty
+            | Self::Unfit(_) => Remedy::Operator,
+            Self::Late
+            | Self::NotSent(_)
+            | Self::Overtaken
+            | Self::Store
+            | Self::Unanswered(_)
+            | Self::Unreadable(_) => Remedy::Retry,
+        }
     }
 
-    /// Tells whether the provider has no part in it.
+    /// The reason as operators are told it: with the status and code of the provider's answer.
+    #[must_use]
+    pub fn for_operators(self) -> String {
+        match self {
+            Self::Denied(denial) => denial.for_operators(),
+            Self::Withheld(denial) => {
+                format!("{}; it is not asked again yet", denial.for_operators())
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// The failure without a code of the provider's that repeats one of these secrets.
+    pub(super) fn without(self, secrets: [Option<&Secret>; 2]) -> Self {
+        match self {
+            Self::Denied(denial) => Self::Denied(denial.without(&secrets)),
+            other => other,
+        }
+    }
+
+    /// The failure of a client that asks for itself.
+    pub(super) fn of_client_itself(self) -> Self {
+        match self {
+            Self::Denied(denial) => Self::Denied(denial.of_client_itself()),
+            other => other,
+        }
+    }
+
+    /// Tells whether the provider was not asked, or has no part in it.
     pub(super) fn is_our_own(self) -> bool {
         matches!(
             self,
-            Self::Overtaken | Self::Store | Self::StoreFaulty | Self::Seal | Self::KeyMissing(_)
+            Self::Overtaken
+                | Self::Store
+                | Self::StoreFaulty
+                | Self::Seal
+                | Self::KeyMissing(_)
+                | Self::Withheld(_)
         )
     }
 
     /// The outcome's name in the metrics.
     pub(super) fn outcome(self) -> &'static str {
         match self {
-            Self::Denied(Denial::Error(ErrorCode::InvalidGrant)) | Self::Lapsed(_) => "lapsed",
-            Self::Denied(_) => "denied",
+            Self::Denied(Denial { remedy: Remedy::Retry, .. }) => "deferred",
+            Self::Denied(Denial { remedy: Remedy::Operator, .. }) => "denied",
+            Self::Denied(Denial { remedy: Remedy::User, .. }) | Self::Lapsed(_) => "lapsed",
             Self::Gone => "gone",
             Self::NoRefreshToken => "no_refresh_token",
             Self::Endpoint(_) | Self::NotSent(_) | Self::Port | Self::Unfit(_) => "unreachable",
-            Self::Late | Self::Overtaken | Self::Unanswered(_) => "unanswered",
+            Self::Late | Self::Overtaken | Self::Unanswered(_) | Self::Unreadable(_) => {
+                "unanswered"
+            }
             Self::Seal | Self::KeyMissing(_) => "seal_broken",
             Self::Store | Self::StoreFaulty => "store_unavailable",
+            Self::Withheld(_) => "withheld",
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::failure::TokenFailure;
-use crate::clock::instant;
+use crate::clock::Clock;
 use crate::model::connection::Connection;
 use crate::model::name::{ConnectionName, IntegrationName};
 
@@ -24,6 +24,7 @@ struct HandleState {
     in_flight: InFlightRefreshes,
     commands: mpsc::UnboundedSender<RefreshCommand>,
     winding_down: AtomicBool,
+    clock: Clock,
 }
 
 /// The refreshes in flight, and what is remembered of those before, by connection. Entries of two
@@ -128,10 +129,10 @@ impl Cause {
 }
 
 impl RefreshHandle {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<RefreshCommand>) {
+    pub(super) fn new(clock: Clock) -> (Self, mpsc::UnboundedReceiver<RefreshCommand>) {
         let (commands, received) = mpsc::unbounded_channel();
-        let winding_down = AtomicBool::new(false);
-        let state = HandleState { in_flight: InFlightRefreshes::default(), commands, winding_down };
+        let (in_flight, winding_down) = (InFlightRefreshes::default(), AtomicBool::new(false));
+        let state = HandleState { in_flight, commands, winding_down, clock };
         (Self(Arc::new(state)), received)
     }
 
@@ -168,7 +169,7 @@ impl RefreshHandle {
     /// 401 is taken at its word, so that no caller can have tokens refreshed over and over.
     #[must_use]
     pub fn note_rejected(&self, request: &RefreshRequest) -> bool {
-        let (mut slot, now) = (self.0.in_flight.slot(request), instant());
+        let (mut slot, now) = (self.0.in_flight.slot(request), self.0.clock.instant());
         let generation = request.newer_than;
         let known = slot.rejected.filter(|token| token.until > now).map(|token| token.generation);
         if known.is_some_and(|known| known + 1 == generation) {
@@ -191,7 +192,8 @@ impl RefreshHandle {
             waiters.push(waiter);
             return Ok(completed);
         }
-        let backoff = slot.backoff_of(request).filter(|_| request.cause != Cause::Operator);
+        let backoff = slot.backoff_of(request, self.0.clock.instant());
+        let backoff = backoff.filter(|_| request.cause != Cause::Operator);
         if let Some(backoff) = backoff {
             return Err(backoff.failure);
         }
@@ -208,8 +210,9 @@ impl RefreshHandle {
         if slot.waiters.is_some() || self.0.winding_down.load(Relaxed) {
             return Err(None);
         }
-        if let Some(backoff) = slot.backoff_of(request) {
-            return Err(Some(backoff.until.saturating_duration_since(instant())));
+        let now = self.0.clock.instant();
+        if let Some(backoff) = slot.backoff_of(request, now) {
+            return Err(Some(backoff.until.saturating_duration_since(now)));
         }
         slot.waiters = Some(Vec::new());
         Ok(())
@@ -230,7 +233,7 @@ impl RefreshHandle {
                 slot.backoff = None;
                 Duration::ZERO
             }
-            Err(failure) => slot.back_off(request, failure, retry_after),
+            Err(failure) => slot.back_off(request, failure, retry_after, self.0.clock.instant()),
         };
         drop(slot);
         for waiter in waiters {
@@ -245,7 +248,7 @@ impl RefreshHandle {
 
     /// Forgets the connections of which nothing is to be remembered any more.
     pub(super) fn forget_old(&self) {
-        let now = instant();
+        let now = self.0.clock.instant();
         self.0.in_flight.0.retain(|_, slot| slot.is_of_use(now));
     }
 
@@ -267,9 +270,9 @@ impl InFlightRefreshes {
 
 impl RefreshSlot {
     /// The failure for which it is too early to try for these tokens again.
-    fn backoff_of(&self, request: &RefreshRequest) -> Option<Backoff> {
+    fn backoff_of(&self, request: &RefreshRequest, now: Instant) -> Option<Backoff> {
         let backoff = self.backoff.filter(|known| known.generation == request.newer_than);
-        backoff.filter(|known| known.until > instant())
+        backoff.filter(|known| known.until > now)
     }
 
     fn back_off(
@@ -277,8 +280,9 @@ impl RefreshSlot {
         request: &RefreshRequest,
         failure: TokenFailure,
         retry_after: Option<Duration>,
+        now: Instant,
     ) -> Duration {
-        let (generation, now) = (request.newer_than, instant());
+        let generation = request.newer_than;
         let known = self.backoff.filter(|known| known.generation == generation);
         let known = known.filter(|known| known.until + FORGET_FAILURE_AFTER > now);
         let failures = known.map_or(0, |known| known.failures);
@@ -342,13 +346,15 @@ mod tests {
 
     #[test]
     fn a_store_that_was_away_for_long_is_tried_again_within_a_second() {
-        let mut slot = RefreshSlot::default();
+        let (mut slot, now) = (RefreshSlot::default(), Clock::system().instant());
         for _each in 0..9 {
-            let pause = slot.back_off(&request(1), TokenFailure::Store, None);
+            let pause = slot.back_off(&request(1), TokenFailure::Store, None, now);
             assert!(pause <= FIRST_BACKOFF);
         }
         let pauses: Vec<_> = (0..9)
-            .map(|_each| slot.back_off(&request(1), TokenFailure::Unanswered("it failed"), None))
+            .map(|_each| {
+                slot.back_off(&request(1), TokenFailure::Unanswered("it failed"), None, now)
+            })
             .collect();
         assert!(pauses.is_sorted() && pauses[0] <= FIRST_BACKOFF);
         assert!(pauses[8] > FIRST_BACKOFF * 32 && pauses[8] <= MAX_BACKOFF);
@@ -356,7 +362,7 @@ mod tests {
 
     #[test]
     fn what_has_failed_says_nothing_of_the_tokens_of_another_flow() {
-        let (refreshes, _commands) = RefreshHandle::new();
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
         refreshes.complete(
             &request(1),
             Err(TokenFailure::Lapsed(crate::model::oauth::grant::LapseReason::InvalidGrant)),
@@ -368,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_401_is_a_reason_to_refresh_until_the_next_tokens_are_refused_too() {
-        let (refreshes, _commands) = RefreshHandle::new();
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
         assert!(refreshes.note_rejected(&request(1)), "the first");
         assert!(refreshes.note_rejected(&request(1)), "another request with the same tokens");
         assert!(!refreshes.note_rejected(&request(2)), "those that were got because of it");
@@ -378,7 +384,7 @@ mod tests {
 
     #[test]
     fn on_the_way_down_nothing_begins_that_nobody_waits_for() {
-        let (refreshes, _commands) = RefreshHandle::new();
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
         refreshes.wind_down();
         assert_eq!(refreshes.try_start(&request(1)), Err(None));
         assert!(refreshes.join(&request(1)).is_ok());
@@ -386,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_forgotten_once_nothing_is_in_flight_and_nothing_has_failed() {
-        let (refreshes, _commands) = RefreshHandle::new();
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
         let known = || {
             refreshes.forget_old();
             refreshes.0.in_flight.0.len()

@@ -55,7 +55,7 @@ impl Manager {
         clock: Clock,
         tasks: Tasks,
     ) -> (Self, RefreshHandle) {
-        let (refreshes, commands) = RefreshHandle::new();
+        let (refreshes, commands) = RefreshHandle::new(clock.clone());
         let context = Arc::new(RefreshContext {
             refreshes: refreshes.clone(),
             persistence,

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::coding::{CodingError, decode};
 use super::failure::TokenFailure;
 use super::request::{EncodedRequest, GrantParams};
-use super::response::{Denial, ErrorCode, GrantedTokens, read};
+use super::response::{GrantedTokens, read};
 use crate::clock::Clock;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::{Subdomain, TokenEndpoint};
@@ -115,16 +115,15 @@ impl Provider {
         };
         let answer = self.exchange(endpoint, content, before_asking).await?;
         // 3. The response has tokens, or says why not.
-        let succeeded = answer.status.is_success();
-        match read(succeeded, answer.body.expose()) {
+        match read(answer.status, answer.body.expose(), &client.profile) {
             Ok(granted) => {
                 let said = SuccessfulResponse { granted, body: answer.body, issuer };
                 Ok(said.into_tokens(asked_at, scopes))
             }
-            Err(denial) => Err(Unsuccessful {
-                failure: blame(answer.status, denial),
-                retry_after: answer.retry_after,
-            }),
+            Err(failure) => {
+                let failure = failure.without([Some(&secret), grant_params.secret()]);
+                Err(Unsuccessful { failure, retry_after: answer.retry_after })
+            }
         }
     }
 
@@ -231,19 +230,6 @@ fn unsent(error: &Error) -> TokenFailure {
     }
 }
 
-/// The failure that a response of this status without tokens means: where the provider has failed,
-/// or says that it has not and gives nothing of use, nobody knows how far it came.
-fn blame(status: StatusCode, denial: Denial) -> TokenFailure {
-    match denial {
-        Denial::Error(ErrorCode::InvalidGrant) => TokenFailure::Denied(denial),
-        _ if status.is_redirection() => TokenFailure::Unfit("it redirects, which is not followed"),
-        _ if status.is_server_error() => TokenFailure::Unanswered("it failed"),
-        Denial::NotJson if status.is_success() => TokenFailure::Unanswered(NOT_JSON),
-        Denial::NoToken if status.is_success() => TokenFailure::Unanswered(NO_TOKEN),
-        _ => TokenFailure::Denied(denial),
-    }
-}
-
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
@@ -300,10 +286,6 @@ impl SuccessfulResponse {
 
 /// The time that an exchange may take, from the resolver to the last byte of the response.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
-
-const NOT_JSON: &str = "it said that all is well, and gave no JSON object";
-
-const NO_TOKEN: &str = "it said that all is well, and gave no token that can be kept and sent";
 
 /// The largest answer, in bytes.
 const MAX_RESPONSE_LEN: usize = 256 << 10;

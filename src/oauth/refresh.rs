@@ -13,6 +13,7 @@ use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
+use crate::model::oauth::refusal::Remedy;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
 use crate::state::Persistence;
@@ -163,11 +164,12 @@ impl Refresh<'_> {
         }
         match self.request_tokens(leased, &client, grant, &before).await {
             Ok(tokens) => Ok(self.keep_tokens(record, &tokens).await?),
-            Err(why) if why.failure.is_invalid_grant() && leased.unanswered => {
-                Ok(self.lapse(LapseReason::AnswerLost).await?)
-            }
-            Err(why) if why.failure.is_invalid_grant() => {
-                Ok(self.lapse(LapseReason::InvalidGrant).await?)
+            Err(Unsuccessful { failure: TokenFailure::Denied(denial), .. })
+                if denial.remedy == Remedy::User =>
+            {
+                let lost = leased.unanswered;
+                let reason = if lost { LapseReason::AnswerLost } else { LapseReason::InvalidGrant };
+                Ok(self.lapse(reason).await?)
             }
             Err(why) => Err(why),
         }
@@ -206,7 +208,11 @@ impl Refresh<'_> {
         };
         let subdomain = grant.subdomain.as_ref();
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &before.scope };
-        let mut fresh = self.provider.ask(token_request, self.note_asked(&leased.holder)).await?;
+        let asked = self.provider.ask(token_request, self.note_asked(&leased.holder)).await;
+        let mut fresh = asked.map_err(|why| match grant.grant_type.has_user() {
+            true => why,
+            false => Unsuccessful { failure: why.failure.of_client_itself(), ..why },
+        })?;
         fresh.refresh_token = match grant.grant_type {
             // A provider that gives no other means the same one (RFC 6749 §6).
             GrantType::AuthorizationCode => {

@@ -33,6 +33,17 @@ pub enum GrantParams<'a> {
     },
 }
 
+impl<'a> GrantParams<'a> {
+    /// The secret that is shown, beside the client's.
+    pub(super) fn secret(&self) -> Option<&'a Secret> {
+        match *self {
+            Self::AuthorizationCode { code, .. } => Some(code),
+            Self::ClientCredentials { .. } => None,
+            Self::Refresh { refresh_token } => Some(refresh_token),
+        }
+    }
+}
+
 /// A request with the client's credentials, ready for the wire.
 #[derive(Debug)]
 pub(super) struct EncodedRequest {

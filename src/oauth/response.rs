@@ -1,9 +1,13 @@
 //! A token endpoint's response (RFC 6749 §5). A stranger's bytes: all of it is checked, and none of
 //! its words are repeated to anybody.
 
+use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::failure::TokenFailure;
+use super::refusal::{classify, is_quiet_refusal, is_refusal};
 use crate::model::field::check_token;
+use crate::model::oauth::profile::Profile;
 use crate::secret::Secret;
 
 /// Tokens, as a response gives them.
@@ -21,130 +25,53 @@ pub struct GrantedTokens {
     pub expires_in: Option<i64>,
 }
 
-/// The reason why a response gives no tokens.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Denial {
-    /// It says so, by this code.
-    #[error("the provider said {0}")]
-    Error(ErrorCode),
-    /// It is not JSON, or no object.
-    #[error("the provider's answer is not a JSON object")]
-    NotJson,
-    /// It is JSON, and has no tokens that could be used.
-    #[error("the provider's answer has no tokens that can be kept and sent")]
-    NoToken,
-}
-
-/// The provider's error. Words of its own are not kept: they may repeat what it was sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ErrorCode {
-    /// `access_denied`
-    AccessDenied,
-    /// `invalid_client`
-    InvalidClient,
-    /// `invalid_grant`, in whatever words.
-    InvalidGrant,
-    /// `invalid_request`
-    InvalidRequest,
-    /// `invalid_scope`
-    InvalidScope,
-    /// `server_error`
-    ServerError,
-    /// `temporarily_unavailable`
-    TemporarilyUnavailable,
-    /// `unauthorized_client`
-    UnauthorizedClient,
-    /// `unsupported_grant_type`
-    UnsupportedGrantType,
-    /// `unsupported_response_type`
-    UnsupportedResponseType,
-    /// Anything else.
-    Unknown,
-}
-
-impl ErrorCode {
-    /// Reads a code of RFC 6749 §4.1.2.1 or §5.2, or what known providers say in its place.
-    #[must_use]
-    pub fn read(text: &str) -> Self {
-        match text {
-            "access_denied" => Self::AccessDenied,
-            "invalid_client" => Self::InvalidClient,
-            "invalid_grant"
-            | "bad_refresh_token"
-            | "bad_verification_code"
-            | "invalid_code"
-            | "invalid_refresh_token" => Self::InvalidGrant,
-            "invalid_request" => Self::InvalidRequest,
-            "invalid_scope" => Self::InvalidScope,
-            "server_error" => Self::ServerError,
-            "temporarily_unavailable" => Self::TemporarilyUnavailable,
-            "unauthorized_client" => Self::UnauthorizedClient,
-            "unsupported_grant_type" => Self::UnsupportedGrantType,
-            "unsupported_response_type" => Self::UnsupportedResponseType,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The code, or words that stand for one that is not known.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessDenied => "access_denied",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidScope => "invalid_scope",
-            Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::UnsupportedResponseType => "unsupported_response_type",
-            Self::Unknown => "an error of another name",
-        }
-    }
-}
-
-impl std::fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Reads the body of an answer. Whether its status was one of success is all that counts of its
-/// head: some providers say an error with 200.
+/// Reads an answer of the provider that has this profile. Some providers say an error with 200.
 ///
 /// # Errors
-/// [`Denial`] says why there are no tokens.
-pub fn read(succeeded: bool, body: &[u8]) -> Result<GrantedTokens, Denial> {
-    let answer: Map<String, Value> =
-        serde_json::from_slice(body).map_err(|_where| Denial::NotJson)?;
-    if let Some(error) = error(&answer) {
-        return Err(Denial::Error(error));
+/// [`TokenFailure`] says why there are no tokens.
+pub fn read(
+    status: StatusCode,
+    body: &[u8],
+    profile: &Profile,
+) -> Result<GrantedTokens, TokenFailure> {
+    // 1. Where the provider has failed, or leads elsewhere, what it says beside that does not count.
+    if status.is_server_error() {
+        return Err(TokenFailure::Unanswered("it failed"));
     }
-    let token = text(&answer, "access_token");
-    let token = token.filter(|token| succeeded && check_token(token.as_bytes()).is_ok());
-    let access_token = token.map(Secret::new).ok_or(Denial::NoToken)?;
-    let refresh_token = text(&answer, "refresh_token").filter(|token| !token.is_empty());
-    // Without it, the one that it replaces would be taken for good.
-    if refresh_token.is_some_and(|token| token.len() > MAX_REFRESH_TOKEN_LEN) {
-        return Err(Denial::NoToken);
+    if status.is_redirection() {
+        return Err(TokenFailure::Unfit("it redirects, which is not followed"));
     }
-    Ok(GrantedTokens {
-        access_token,
-        refresh_token: refresh_token.map(Secret::new),
-        token_type: text(&answer, "token_type").map(|kind| cut(kind, 64)).unwrap_or_default(),
-        scope: scope(&answer).map(|scope| cut(&scope, 255)),
-        expires_in: answer.get("expires_in").and_then(seconds),
+    let answer: Map<String, Value> = match serde_json::from_slice(body) {
+        Ok(answer) => answer,
+        Err(_where) if status.is_success() => return Err(TokenFailure::Unanswered(NOT_JSON)),
+        Err(_where) => return Err(TokenFailure::Unreadable(status.as_u16())),
+    };
+    // 2. A refusal.
+    let denial = || TokenFailure::Denied(classify(status, &answer, &profile.dead_grant_codes));
+    if !status.is_success() || is_refusal(&answer) {
+        return Err(denial());
+    }
+    // 3. Tokens. Where a refresh token can't be kept, the one that it replaces would be taken for
+    // good.
+    granted(&answer).ok_or_else(|| {
+        if is_quiet_refusal(&answer) { denial() } else { TokenFailure::Unanswered(NO_TOKEN) }
     })
 }
 
-fn error(answer: &Map<String, Value>) -> Option<ErrorCode> {
-    match answer.get("error") {
-        Some(Value::String(code)) if !code.is_empty() => Some(ErrorCode::read(code)),
-        // Some put an object there, whose words are their own.
-        Some(Value::Object(_)) => Some(ErrorCode::Unknown),
-        _ => None,
+fn granted(answer: &Map<String, Value>) -> Option<GrantedTokens> {
+    let token = text(answer, "access_token");
+    let token = token.filter(|token| check_token(token.as_bytes()).is_ok())?;
+    let refresh_token = text(answer, "refresh_token").filter(|token| !token.is_empty());
+    if refresh_token.is_some_and(|token| token.len() > MAX_REFRESH_TOKEN_LEN) {
+        return None;
     }
+    Some(GrantedTokens {
+        access_token: Secret::new(token),
+        refresh_token: refresh_token.map(Secret::new),
+        token_type: text(answer, "token_type").map(|kind| cut(kind, 64)).unwrap_or_default(),
+        scope: scope(answer).map(|scope| cut(&scope, 255)),
+        expires_in: answer.get("expires_in").and_then(seconds),
+    })
 }
 
 fn text<'a>(answer: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
@@ -180,6 +107,10 @@ fn cut(text: &str, most: usize) -> Box<str> {
     text.chars().take(most).collect()
 }
 
+const NOT_JSON: &str = "it said that all is well, and gave no JSON object";
+
+const NO_TOKEN: &str = "it said that all is well, and gave no token that can be kept and sent";
+
 /// Ten years, in seconds.
 const MAX_LIFETIME_SECONDS: f64 = 315_360_000.0;
 
@@ -192,7 +123,7 @@ mod tests {
 
     fn granted(body: &str) -> (String, Option<String>, String, Option<String>, Option<i64>) {
         let GrantedTokens { access_token, refresh_token, token_type, scope, expires_in } =
-            read(true, body.as_bytes()).unwrap();
+            read(StatusCode::OK, body.as_bytes(), &Profile::default()).unwrap();
         let text = |secret: &Secret| String::from_utf8(secret.expose().to_vec()).unwrap();
         let refresh_token = refresh_token.as_ref().map(text);
         let scope = scope.map(Into::into);
@@ -226,36 +157,41 @@ mod tests {
 
     #[test]
     fn what_gives_no_token_says_why_in_our_words() {
-        for (succeeded, body, denial) in [
-            (
-                false,
-                r#"{"error":"invalid_grant","error_description":"hunter2"}"#,
-                Denial::Error(ErrorCode::InvalidGrant),
-            ),
-            (
-                true,
-                r#"{"ok":false,"error":"invalid_code"}"#,
-                Denial::Error(ErrorCode::InvalidGrant),
-            ),
-            (true, r#"{"error":"bad_refresh_token"}"#, Denial::Error(ErrorCode::InvalidGrant)),
-            (false, r#"{"error":"hunter2"}"#, Denial::Error(ErrorCode::Unknown)),
-            (false, r#"{"error":{"message":"hunter2"}}"#, Denial::Error(ErrorCode::Unknown)),
-            (
-                true,
-                r#"{"error":"invalid_client","access_token":"a"}"#,
-                Denial::Error(ErrorCode::InvalidClient),
-            ),
-            (true, "<html>hunter2</html>", Denial::NotJson),
-            (true, "", Denial::NotJson),
-            (true, "[]", Denial::NotJson),
-            (true, "{}", Denial::NoToken),
-            (true, r#"{"access_token":""}"#, Denial::NoToken),
-            (true, r#"{"access_token":7}"#, Denial::NoToken),
-            (true, r#"{"access_token":"a\nb"}"#, Denial::NoToken),
-            (false, r#"{"access_token":"a"}"#, Denial::NoToken),
+        let read = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            read(status, body.as_bytes(), &Profile::default()).unwrap_err()
+        };
+        for (status, body, code) in [
+            (400, r#"{"error":"invalid_grant","error_description":"hunter2"}"#, "invalid_grant"),
+            (200, r#"{"ok":false,"error":"invalid_code"}"#, "invalid_grant"),
+            (200, r#"{"error":"bad_refresh_token"}"#, "invalid_grant"),
+            (400, r#"{"error":"hunter2"}"#, "an error of another name"),
+            (200, r#"{"error":"invalid_client","access_token":"a"}"#, "invalid_client"),
         ] {
-            let found = read(succeeded, body.as_bytes()).unwrap_err();
-            assert_eq!(found, denial, "{body}");
+            let found = read(status, body);
+            assert!(matches!(found, TokenFailure::Denied(_)), "{body}: {found:?}");
+            assert_eq!(found.to_string(), format!("the provider said {code}"), "{body}");
+        }
+        for (status, body) in
+            [(400, r#"{"error":{"message":"hunter2"}}"#), (400, r#"{"access_token":"a"}"#)]
+        {
+            let found = read(status, body).to_string();
+            assert_eq!(found, "the provider refused with status 400", "{body}");
+        }
+        for (status, body, failure) in [
+            (200, "<html>hunter2</html>", TokenFailure::Unanswered(NOT_JSON)),
+            (200, "", TokenFailure::Unanswered(NOT_JSON)),
+            (200, "[]", TokenFailure::Unanswered(NOT_JSON)),
+            (200, "{}", TokenFailure::Unanswered(NO_TOKEN)),
+            (200, r#"{"access_token":""}"#, TokenFailure::Unanswered(NO_TOKEN)),
+            (200, r#"{"access_token":7}"#, TokenFailure::Unanswered(NO_TOKEN)),
+            (200, r#"{"access_token":"a\nb"}"#, TokenFailure::Unanswered(NO_TOKEN)),
+            (400, "<html>hunter2</html>", TokenFailure::Unreadable(400)),
+            (404, r#"{"error":"inval"#, TokenFailure::Unreadable(404)),
+            (503, r#"{"error":"invalid_grant"}"#, TokenFailure::Unanswered("it failed")),
+        ] {
+            let found = read(status, body);
+            assert_eq!(found, failure, "{body}");
             assert!(!format!("{found} {found:?}").contains("hunter"), "{found}");
         }
     }
@@ -269,14 +205,15 @@ mod tests {
             ],
         ) {
             let is_object = matches!(serde_json::from_slice(&body), Ok(Value::Object(_)));
-            let is_refused = matches!(read(true, &body), Err(Denial::NotJson));
+            let found = read(StatusCode::OK, &body, &Profile::default());
+            let is_refused = matches!(found, Err(TokenFailure::Unanswered(NOT_JSON)));
             prop_assert_eq!(is_refused, !is_object);
         }
 
         #[test]
         fn a_token_that_is_given_can_be_sent(token in "\\PC{0,30}|[ -~]{1,30}") {
             let body = serde_json::json!({"access_token": token}).to_string();
-            if let Ok(granted) = read(true, body.as_bytes()) {
+            if let Ok(granted) = read(StatusCode::OK, body.as_bytes(), &Profile::default()) {
                 prop_assert_eq!(granted.access_token.expose(), token.as_bytes());
                 prop_assert!(check_token(token.as_bytes()).is_ok());
             }

@@ -139,14 +139,17 @@ impl Numbered {
                 let why = format!("{}: start a flow for it again", reason.as_sentence());
                 Self::value("Refresh token", &why)
             }
-            TokenFailure::Denied(_) => Self::value("OAuth client", &failure.to_string()),
+            TokenFailure::Denied(_) | TokenFailure::Withheld(_) => {
+                Self::value("OAuth client", &failure.to_string())
+            }
             TokenFailure::Endpoint(_)
             | TokenFailure::Late
             | TokenFailure::NotSent(_)
             | TokenFailure::Port
             | TokenFailure::Unfit(_)
             | TokenFailure::Overtaken
-            | TokenFailure::Unanswered(_) => Self::value("Token url", &failure.to_string()),
+            | TokenFailure::Unanswered(_)
+            | TokenFailure::Unreadable(_) => Self::value("Token url", &failure.to_string()),
         }
     }
 }

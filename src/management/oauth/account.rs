@@ -8,7 +8,8 @@ use crate::management::fault::{About, Refused, RequestFault};
 use crate::management::member_reader::{MemberReader, Named, Text, named};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
-use crate::oauth::{GrantedTokens, OAuthStep, TokenFailure, read_response};
+use crate::model::oauth::profile::Profile;
+use crate::oauth::{GrantedTokens, OAuthStep, read_response};
 use crate::secret::Secret;
 use crate::wire::{AccountTokenRequest, Document};
 
@@ -59,10 +60,8 @@ impl Management {
         if !answer.status.is_success() {
             return Ok(AccountAnswer::Denied(answer.status.as_u16()));
         }
-        match read_response(true, answer.body.expose()) {
-            Ok(granted) => Ok(AccountAnswer::Granted(granted)),
-            Err(denial) => Err(TokenFailure::Denied(denial).into()),
-        }
+        let granted = read_response(answer.status, answer.body.expose(), &Profile::default())?;
+        Ok(AccountAnswer::Granted(granted))
     }
 }
 

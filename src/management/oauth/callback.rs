@@ -222,8 +222,10 @@ impl CallbackError {
 
     fn of(failure: TokenFailure) -> Self {
         let code = match failure {
-            TokenFailure::Denied(Denial::Error(ErrorCode::Unknown)) => "server_error",
-            TokenFailure::Denied(Denial::Error(code)) => code.as_str(),
+            TokenFailure::Denied(Denial { error: Some(ErrorCode::Unknown) | None, .. }) => {
+                "server_error"
+            }
+            TokenFailure::Denied(Denial { error: Some(error), .. }) => error.as_str(),
             TokenFailure::NotSent(_) | TokenFailure::Unanswered(_) => "temporarily_unavailable",
             _ => "server_error",
         };

@@ -89,6 +89,12 @@ impl GrantType {
         found.ok_or("must be authorization_code or client_credentials")
     }
 
+    /// Tells whether a user has said yes to it, and can say so again.
+    #[must_use]
+    pub fn has_user(self) -> bool {
+        matches!(self, Self::AuthorizationCode)
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
