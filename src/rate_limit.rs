@@ -54,9 +54,6 @@ impl RateLimiter {
     }
 
     /// Counts one request.
-    ///
-    /// # Errors
-    /// [`RateExceeded`] says how long to wait.
     pub fn take(&self) -> Result<(), RateExceeded> {
         self.limiter.check().map_err(|until| RateExceeded(until.wait_time_from(self.clock.now())))
     }
@@ -76,9 +73,6 @@ impl<K: Clone + Eq + Hash> KeyedRateLimiter<K> {
     }
 
     /// Counts one request of `key`.
-    ///
-    /// # Errors
-    /// [`RateExceeded`] says how long to wait.
     pub fn take(&self, key: &K) -> Result<(), RateExceeded> {
         // Keys that have used nothing of their minute need not be remembered.
         if self.taken.fetch_add(1, Relaxed) % CLEANUP_INTERVAL == CLEANUP_INTERVAL - 1 {

@@ -93,9 +93,6 @@ impl Vault {
     }
 
     /// Seals a secret for `context`, with a data key of its own.
-    ///
-    /// # Errors
-    /// [`SealError`] when the system gives no random bytes.
     pub fn seal(&self, context: &Context<'_>, secret: &Secret) -> Result<Sealed, SealError> {
         let data_key = Zeroizing::new(random::bytes::<32>().map_err(SealError::Chance)?);
         let cipher = envelope::Cipher::new(&*data_key)?;
@@ -119,9 +116,6 @@ impl Vault {
 
     /// Wraps the data key by the first master key, and leaves the payload unchanged. `None` when
     /// that key wraps it already.
-    ///
-    /// # Errors
-    /// [`RewrapError`] when the data key can't be unwrapped or wrapped.
     pub fn rewrap(
         &self,
         context: &Context<'_>,
@@ -144,9 +138,6 @@ impl Vault {
     }
 
     /// Verifies the MAC of a token's record.
-    ///
-    /// # Errors
-    /// [`OpenError`] when it does not verify, or its master key is missing.
     pub fn verify(&self, claims: &TokenClaims<'_>, mac: &Mac) -> Result<(), OpenError> {
         let key = self.keyring.lookup(&mac.key_id);
         let key = key.ok_or_else(|| OpenError::without(&mac.key_id))?;
@@ -159,9 +150,6 @@ impl Vault {
 
     /// The MAC of a token's record by the first master key, if its current MAC verifies. `None`
     /// when that key has made it already.
-    ///
-    /// # Errors
-    /// [`OpenError`] when the current MAC does not verify.
     pub fn renew_mac(&self, claims: &TokenClaims<'_>, mac: &Mac) -> Result<Option<Mac>, OpenError> {
         self.verify(claims, mac)?;
         Ok((self.keyring.first().id != mac.key_id).then(|| self.mac(claims)))

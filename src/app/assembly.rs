@@ -39,9 +39,6 @@ pub enum AssemblyError {
 impl Assembly {
     /// Makes `config` ready to be in force, with what `before` knows of the store. Callers keep
     /// what they have left of their rate limits, if those did not change.
-    ///
-    /// # Errors
-    /// When TLS can't be set up, or a declared name is in the store.
     pub fn assemble(
         &self,
         config: &Config,

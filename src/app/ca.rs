@@ -26,9 +26,6 @@ pub enum OpenCaError {
 }
 
 /// Opens the CA and writes its certificate into the data directory.
-///
-/// # Errors
-/// [`OpenCaError`] tells why not.
 pub(super) async fn open_ca(
     config: &Config,
     kept: Option<&StoreAndKeys>,

@@ -77,9 +77,6 @@ pub enum DataDirError {
 impl DataDir {
     /// Makes the directory when there is none (mode 0700), refuses one that others can read or
     /// that is not ours, and takes its lock.
-    ///
-    /// # Errors
-    /// [`DataDirError`] says what is wrong and what to do.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let mut builder = DirBuilder::new();
         match builder.recursive(true).mode(0o700).create(path) {

@@ -39,9 +39,6 @@ pub enum OpenStoreError {
 
 /// Opens the store, made and brought up to date where needed, and the keys that go with it.
 /// `None` for a store that keeps nothing.
-///
-/// # Errors
-/// [`OpenStoreError`] tells why not.
 pub(super) async fn open_store(
     config: &Config,
     environment: &Environment,

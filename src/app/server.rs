@@ -175,9 +175,6 @@ impl Server {
     }
 
     /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reloads the configuration.
-    ///
-    /// # Errors
-    /// When the API can't be served.
     pub fn run(mut self) -> Result<(), StartError> {
         let runtime = Arc::clone(&self.signals.runtime);
         let served = runtime.block_on(self.serve());

@@ -30,9 +30,6 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// Puts in force what the store has.
-    ///
-    /// # Errors
-    /// [`FollowError`] tells why not.
     pub(super) async fn start(
         config: &Config,
         kept: StoreAndKeys,

@@ -32,9 +32,6 @@ pub(super) fn signs(config: &Config) -> Vec<PathBuf> {
 }
 
 /// Leaves a sign that a store is used with this data directory.
-///
-/// # Errors
-/// When it can't be written.
 pub(super) fn mark(config: &Config) -> Result<(), SecretFileError> {
     let mark = config.data_dir.join(MARK);
     if mark.exists() { Ok(()) } else { file::write(&mark, MEANING) }

@@ -57,9 +57,6 @@ pub enum CaError {
 impl CertificateAuthority {
     /// Makes a CA with a P-256 key. It is valid from a day before `now`, for clocks that are slow,
     /// and for ten years.
-    ///
-    /// # Errors
-    /// [`CaError::Chance`] when the system gives no random bytes.
     pub fn generate(now: Timestamp) -> Result<Self, CaError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Library)?;
         let mut params = CertificateParams::default();
@@ -78,9 +75,6 @@ impl CertificateAuthority {
     }
 
     /// The CA of a certificate, followed by its chain, and of a key, both as PEM.
-    ///
-    /// # Errors
-    /// [`CaError`] says which of the two can't be used, and why.
     pub fn from_pem(certificates: &str, key: &Secret, now: Timestamp) -> Result<Self, CaError> {
         let key = PrivateKeyDer::from_pem_slice(key.expose())
             .map_err(|_may_show_the_key| CaError::Key)?;
@@ -89,9 +83,6 @@ impl CertificateAuthority {
     }
 
     /// The CA of a certificate (PEM) and of a key as [`Self::key`] gave it.
-    ///
-    /// # Errors
-    /// [`CaError`] says which of the two can't be used, and why.
     pub fn restore(certificate: &str, key: &Secret, now: Timestamp) -> Result<Self, CaError> {
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.expose()));
         let key = KeyPair::try_from(&der).map_err(|_may_show_the_key| CaError::Key)?;

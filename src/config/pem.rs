@@ -49,9 +49,6 @@ impl PemPair {
     }
 
     /// Reads both files and proves that the key is the certificate's.
-    ///
-    /// # Errors
-    /// [`PemError`] says which file is at fault.
     pub fn load(&self) -> Result<CertifiedKey, PemError> {
         let chain = certificates(&self.cert)?;
         let pem = zeroize::Zeroizing::new(read(&self.key)?);

@@ -52,9 +52,6 @@ impl LogBuffer {
     }
 
     /// Starts the thread that writes to `output`.
-    ///
-    /// # Errors
-    /// The system can't start a thread.
     pub fn write_to(
         self: &Arc<Self>,
         output: impl Write + Send + 'static,

@@ -86,9 +86,6 @@ pub enum BindError {
 
 impl Listener {
     /// Binds `address`. A Unix socket whose process has ended is replaced.
-    ///
-    /// # Errors
-    /// [`BindError`] when the address is taken or the system refuses.
     pub fn bind(address: &ListenAddr, tls: Option<Arc<ServerConfig>>) -> Result<Self, BindError> {
         let socket = match address {
             ListenAddr::Tcp(address) => Socket::Tcp(bind_tcp(*address)?),
@@ -111,9 +108,6 @@ impl Listener {
     }
 
     /// Another handle of the same socket, for another worker.
-    ///
-    /// # Errors
-    /// When the process has no file descriptor left.
     pub fn try_clone(&self) -> io::Result<Self> {
         let socket = match &self.socket {
             Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
@@ -123,9 +117,6 @@ impl Listener {
     }
 
     /// Accepts conns for `handler` until the future is dropped. Each conn is a task of its own.
-    ///
-    /// # Errors
-    /// When the socket can't be registered with the runtime.
     pub async fn serve<H: Handler>(
         self,
         handler: Arc<H>,

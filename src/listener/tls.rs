@@ -7,18 +7,12 @@ use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 /// Callers may speak HTTP/2 or HTTP/1.1 (by ALPN), over TLS 1.2 or 1.3.
-///
-/// # Errors
-/// When the cryptography library refuses to be set up.
 pub fn server_config(key: CertifiedKey) -> Result<Arc<ServerConfig>, rustls::Error> {
     Ok(Arc::new(base_config(Arc::new(SingleCertAndKey::from(key)))?))
 }
 
 /// The same inside tunnels, where `leaves` has a certificate for each name. Sessions are not
 /// resumed: a session would outlive the CA that has signed its certificate.
-///
-/// # Errors
-/// When the cryptography library refuses to be set up.
 pub fn tunnel_config(
     leaves: Arc<dyn ResolvesServerCert>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {

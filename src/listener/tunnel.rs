@@ -88,9 +88,6 @@ impl ConnTracker {
     }
 
     /// Admits the conn inside a tunnel over one HTTP/2 stream of `outer`. It counts for `caller`.
-    ///
-    /// # Errors
-    /// [`ConnLimitReached`] says which limit is reached.
     pub fn admit_stream(
         self: &Arc<Self>,
         outer: &ConnState,
@@ -102,9 +99,6 @@ impl ConnTracker {
 
     /// Counts a tunnel over one HTTP/2 stream for `caller` for as long as its permit is kept; its
     /// bytes pass as they are.
-    ///
-    /// # Errors
-    /// [`ConnLimitReached`] says which limit is reached.
     pub fn permit_stream(
         &self,
         caller: Option<TokenDigest>,
@@ -125,9 +119,6 @@ impl ConnTracker {
 impl TunnelConn {
     /// Serves the conn until it ends, if it begins with a TLS handshake for `name`. Nothing of any
     /// other conn is passed on.
-    ///
-    /// # Errors
-    /// [`TunnelFault`] when nothing was served.
     pub async fn serve<H: Handler, T>(
         self,
         io: T,

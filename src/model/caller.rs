@@ -73,9 +73,6 @@ impl Caller {
     }
 
     /// Checks that the token suffices for the data plane at `now`.
-    ///
-    /// # Errors
-    /// [`UnusableToken`] when it has expired, or lacks the scope.
     pub fn check_proxy_use(&self, now: Timestamp) -> Result<(), UnusableToken> {
         if self.has_expired(now) {
             return Err(UnusableToken::Expired);
@@ -87,9 +84,6 @@ impl Caller {
 impl Reach {
     /// Reads an integration, or `*`, and the list of connections: their names, or under `*`
     /// `integration.name`.
-    ///
-    /// # Errors
-    /// [`ReachError`] names the rule that is broken.
     pub fn parse<T: AsRef<str>>(
         integration: &str,
         connections: Option<&[T]>,
@@ -190,9 +184,6 @@ impl Reach {
 }
 
 /// Reads `integration.name`. Neither kind of name can contain a dot.
-///
-/// # Errors
-/// [`ReachError`] names the rule that is broken.
 pub fn parse_pair(text: &str) -> Result<(IntegrationName, ConnectionName), ReachError> {
     let (integration, name) = text.split_once('.').ok_or(ReachError::Pair)?;
     let integration = IntegrationName::parse(integration).map_err(ReachError::Name)?;

@@ -49,9 +49,6 @@ pub enum DomainError {
 
 impl AllowedDomain {
     /// Reads an allowed domain, normalized to lower-case A-labels (UTS #46).
-    ///
-    /// # Errors
-    /// [`DomainError`] names the rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
         let domain = Self::read_kept(text)?;
         if domain.too_wide { Err(DomainError::PublicSuffix) } else { Ok(domain) }
@@ -59,9 +56,6 @@ impl AllowedDomain {
 
     /// Reads a stored allowed domain. It may have been accepted under older rules or an older
     /// Public Suffix List, so a wildcard may turn out to be too wide.
-    ///
-    /// # Errors
-    /// [`DomainError`] names the rule that the text breaks.
     pub fn read_kept(text: &str) -> Result<Self, DomainError> {
         let (wildcard, name) = match text.strip_prefix("*.") {
             Some(rest) => (true, rest),

@@ -52,9 +52,6 @@ pub enum SecretError {
 
 impl CredentialField {
     /// Reads the name of the header that carries an API key.
-    ///
-    /// # Errors
-    /// [`FieldError`] names the rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, FieldError> {
         if text.is_empty() || text.len() > 128 || !text.bytes().all(is_tchar) {
             return Err(FieldError::Syntax);
@@ -86,9 +83,6 @@ pub fn check_secret(secret: &[u8]) -> Result<(), SecretError> {
 
 /// Checks that a header field can carry a provider's access token unchanged. It may be longer than
 /// a secret that people enter.
-///
-/// # Errors
-/// [`SecretError`] names the rule that it breaks.
 pub fn check_token(token: &[u8]) -> Result<(), SecretError> {
     check_value(token, MAX_ACCESS_TOKEN)
 }
@@ -109,9 +103,6 @@ fn check_value(secret: &[u8], max_length: usize) -> Result<(), SecretError> {
 }
 
 /// Checks a password of Basic authentication. It is sent in base64, so outer spaces are allowed.
-///
-/// # Errors
-/// [`SecretError`] names the rule that it breaks.
 pub fn check_password(password: &[u8]) -> Result<(), SecretError> {
     match check_secret(password) {
         Err(SecretError::OuterSpace) => Ok(()),
@@ -120,9 +111,6 @@ pub fn check_password(password: &[u8]) -> Result<(), SecretError> {
 }
 
 /// Checks a user name of Basic authentication (RFC 7617 §2).
-///
-/// # Errors
-/// [`SecretError`] names the rule that it breaks.
 pub fn check_username(username: &str) -> Result<(), SecretError> {
     if username.contains(':') {
         return Err(SecretError::Colon);

@@ -40,9 +40,6 @@ pub const ZENDESK: &str = "zendesk";
 
 impl ConnectionName {
     /// Reads a connection's name.
-    ///
-    /// # Errors
-    /// [`NameError::Connection`] when it is not 3 to 64 of the allowed characters.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if (3..=64).contains(&text.len()) && text.bytes().all(allowed) {
@@ -60,9 +57,6 @@ impl ConnectionName {
 
 impl IntegrationName {
     /// Reads an integration's name.
-    ///
-    /// # Errors
-    /// [`NameError::Integration`] when it is not 1 to 64 of the allowed characters.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let allowed = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
@@ -82,9 +76,6 @@ impl IntegrationName {
 
 impl ClientName {
     /// Reads a client's name.
-    ///
-    /// # Errors
-    /// [`NameError::Client`] when it is not 3 to 64 of the allowed characters.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let allowed =
             |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b' ';

@@ -79,9 +79,6 @@ impl HostName {
 
 impl Authority {
     /// Reads `host[:port]`.
-    ///
-    /// # Errors
-    /// [`AuthorityError`] says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, AuthorityError> {
         if text.contains('@') {
             return Err(AuthorityError::UserInfo);

@@ -139,9 +139,6 @@ pub enum Denied {
 impl Permit {
     /// Applies the rules in the order of contract §3. A permit proves that all of them hold. This
     /// is a pure function.
-    ///
-    /// # Errors
-    /// [`Denied`] names the first rule that does not hold.
     pub fn check(
         caller: &Caller,
         connection: &Arc<Connection>,

@@ -184,9 +184,6 @@ impl TokenRecord {
 }
 
 /// A new random id (RFC 9562 §5.4).
-///
-/// # Errors
-/// The system gives no random bytes.
 pub fn new_id() -> Result<Uuid, random::RandomError> {
     Ok(uuid::Builder::from_random_bytes(random::bytes()?).into_uuid())
 }

@@ -144,9 +144,6 @@ impl Scopes {
 }
 
 /// Checks the name of a caller token.
-///
-/// # Errors
-/// The text states the rule.
 pub fn check_name(text: &str) -> Result<(), &'static str> {
     if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         Ok(())
@@ -156,9 +153,6 @@ pub fn check_name(text: &str) -> Result<(), &'static str> {
 }
 
 /// Reads the time at which a token expires.
-///
-/// # Errors
-/// The text states the rule.
 pub fn parse_expiry(text: &str) -> Result<Timestamp, &'static str> {
     text.parse().map_err(|_wordy| "must be a time such as 2030-01-31T12:00:00Z (RFC 3339)")
 }
@@ -167,9 +161,6 @@ pub fn parse_expiry(text: &str) -> Result<Timestamp, &'static str> {
 pub const SCOPES_RULE: &str = "must be one or more of read, write, proxy, admin";
 
 /// Generates a caller token.
-///
-/// # Errors
-/// The system gives no random bytes.
 pub fn generate() -> Result<Secret, random::RandomError> {
     let bytes = Zeroizing::new(random::bytes::<32>()?);
     let mut text = String::with_capacity(PREFIX.len() + BODY_LENGTH);

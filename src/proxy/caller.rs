@@ -156,9 +156,6 @@ impl PresentedToken {
 
     /// Identifies the caller of a request that has waited since it was identified before. Its
     /// fields were looked at then.
-    ///
-    /// # Errors
-    /// As those of [`Arrival::identify`].
     pub(super) fn identify_again(
         &self,
         request: &ProxyRequest,

@@ -64,9 +64,6 @@ pub(super) fn has_tokens(
 impl Proxy {
     /// The tokens that the permit's connection must be given before the request can leave; `None`
     /// where it can as it is. Tokens that are used for the first time are watched from then on.
-    ///
-    /// # Errors
-    /// As those of [`has_tokens`].
     pub(super) fn tokens_to_await(
         &self,
         permit: &Permit,

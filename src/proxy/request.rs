@@ -92,9 +92,6 @@ impl RequestForm {
 
 impl ProxyRequest {
     /// Reads a request's head.
-    ///
-    /// # Errors
-    /// A refusal when it can't be read, or can be read in more than one way.
     pub fn read(head: &Parts, settings: &Settings) -> Result<Self, Refusal> {
         Self::read_as(recognise(head, settings)?, head, settings)
     }

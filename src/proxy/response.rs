@@ -77,9 +77,6 @@ impl ResponseContext {
     }
 
     /// Makes the answer fit for the caller.
-    ///
-    /// # Errors
-    /// The refusal that stands for an answer that did not come, or is not valid.
     pub(super) fn finish(
         self,
         sent: Result<Reply, NotSent>,

@@ -40,9 +40,6 @@ pub enum NotRenewed {
 /// in which connections and tokens may change.
 pub trait FinalCheck: Sync {
     /// Lets the departure be sent, if need be with its connection's current credential.
-    ///
-    /// # Errors
-    /// [`DepartureWithdrawn`] when it must not be sent any more.
     fn check(&self, departure: &mut Departure) -> Result<CheckedDeparture, DepartureWithdrawn>;
 
     /// A counter that changes whenever another check may have another result. Expiry is not
@@ -122,9 +119,6 @@ enum SendRight {
 impl Departure {
     /// Sets `Host` to the permit's origin and injects the credential as the last step. It replaces
     /// every value that the field had.
-    ///
-    /// # Errors
-    /// [`SecretUnavailable`] when the connection has no credential to inject.
     pub fn new(
         permit: Permit,
         mut request: Request<Outgoing>,

@@ -60,9 +60,6 @@ impl Guard {
 
     /// Judges all addresses of a name. One prohibited address condemns them all: otherwise repeated
     /// tries could get through to it.
-    ///
-    /// # Errors
-    /// [`Prohibited`] names the first prohibited address.
     pub fn judge(&self, addresses: Vec<SocketAddr>) -> Result<Judged, Prohibited> {
         for address in &addresses {
             self.judge_one(*address)?;

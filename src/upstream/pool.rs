@@ -179,9 +179,6 @@ impl OriginPool {
     ///
     /// Requests wait here and not within the HTTP/2 library, so that they can be checked once more
     /// before they are sent.
-    ///
-    /// # Errors
-    /// [`StreamUnavailable`] when none is free in time, or the conns have closed.
     pub(super) async fn wait_for_stream(
         &self,
         limit: Duration,

@@ -85,9 +85,6 @@ impl Upstream {
 
     /// Opens a TCP conn to `origin` for a tunnel whose bytes are passed on unread. The look-up
     /// counts for `integration`. Cancel-safe.
-    ///
-    /// # Errors
-    /// [`Error`] says why no conn was opened.
     pub async fn connect_tcp(
         &self,
         rules: &UpstreamRules,
@@ -115,9 +112,6 @@ impl Upstream {
     ///
     /// Not cancel-safe: dropping the future closes the conn in use or resets its stream, and the
     /// origin may have processed the request.
-    ///
-    /// # Errors
-    /// [`Error`] says why there is no reply.
     pub async fn send(
         &self,
         rules: &UpstreamRules,

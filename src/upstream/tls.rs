@@ -52,9 +52,6 @@ pub enum RootsError {
 impl TlsClients {
     /// Trusts Mozilla's roots, which are compiled in, and `extra_roots`. The system's own roots are
     /// not read, so that the same CAs are trusted wherever the program runs.
-    ///
-    /// # Errors
-    /// [`RootsError`] says why.
     pub fn new(settings: &Settings) -> Result<Self, RootsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         for certificate in &settings.extra_roots {

@@ -57,9 +57,6 @@ pub enum KeyringError {
 
 impl Keyring {
     /// Reads `id:base64` from each line; empty lines are skipped.
-    ///
-    /// # Errors
-    /// [`KeyringError`] says which line is wrong.
     pub fn parse(text: &Secret) -> Result<Self, KeyringError> {
         let mut keys: Vec<MasterKey> = Vec::new();
         for (number, line) in (1..).zip(text.expose().split(|byte| *byte == b'\n')) {
@@ -79,26 +76,17 @@ impl Keyring {
     }
 
     /// A keyring with one new key.
-    ///
-    /// # Errors
-    /// [`KeyringError::Chance`] when the system gives no random bytes.
     pub fn generate() -> Result<Self, KeyringError> {
         Ok(Self { first: MasterKey::generate()?, others: Vec::new() })
     }
 
     /// These keys after a new one, which seals.
-    ///
-    /// # Errors
-    /// [`KeyringError::Chance`] when the system gives no random bytes.
     pub fn with_new_first(&self) -> Result<Self, KeyringError> {
         let others: Result<_, _> = self.all().map(MasterKey::copy).collect();
         Ok(Self { first: MasterKey::generate()?, others: others? })
     }
 
     /// These keys, and after them those of `in_use` that are missing here.
-    ///
-    /// # Errors
-    /// [`KeyringError::Cipher`] when the cipher refuses a key.
     pub fn with_rest_of(&self, in_use: &Self) -> Result<Self, KeyringError> {
         let rest = in_use.all().filter(|key| !self.has(&key.id));
         let others: Result<_, _> = self.others.iter().chain(rest).map(MasterKey::copy).collect();
@@ -106,9 +94,6 @@ impl Keyring {
     }
 
     /// A keyring of the first key alone.
-    ///
-    /// # Errors
-    /// [`KeyringError::Cipher`] when the cipher refuses the key.
     pub fn first_alone(&self) -> Result<Self, KeyringError> {
         Ok(Self { first: self.first.copy()?, others: Vec::new() })
     }

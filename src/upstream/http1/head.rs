@@ -61,9 +61,6 @@ pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
 
 impl Head {
     /// Parses a complete head that answers a request of this method.
-    ///
-    /// # Errors
-    /// [`MalformedResponse`] when it violates the grammar, or can be read in more than one way.
     pub fn read(bytes: &Bytes, method: &Method) -> Result<Self, MalformedResponse> {
         // 1. Parse the status line and the field lines.
         let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];

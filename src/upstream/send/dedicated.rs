@@ -35,9 +35,6 @@ impl Upstream {
     }
 
     /// Sends a departure on the conn that was opened for it. Not cancel-safe.
-    ///
-    /// # Errors
-    /// [`Error`] says why there is no reply.
     pub async fn send_on(
         &self,
         rules: &UpstreamRules,

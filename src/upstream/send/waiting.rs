@@ -12,9 +12,6 @@ use crate::upstream::http2::{WRITE_TIMEOUT, WriteProgress};
 /// Waits until a departure that was not written yet must be taken back from its conn, because its
 /// credential has changed. The departure then carries the new one. Never ready for a departure that
 /// was sent. Cancel-safe.
-///
-/// # Errors
-/// [`DepartureWithdrawn`] when it must not be sent at all.
 pub(super) async fn wait_for_recheck(
     check: &dyn FinalCheck,
     departure: &mut Departure,
