@@ -10,6 +10,7 @@ pub mod credential;
 pub mod domain;
 pub mod field;
 pub mod name;
+mod named_enum;
 pub mod oauth;
 pub mod origin;
 pub mod own_hosts;
@@ -18,3 +19,5 @@ pub mod record;
 pub mod sealed;
 pub mod target;
 pub mod token;
+
+pub(crate) use self::named_enum::named_enum;

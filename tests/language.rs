@@ -135,8 +135,10 @@ fn production() -> impl Iterator<Item = Source> {
     })
 }
 
-/// The name of the type that a line declares; associated types, which are indented, have none.
+/// The name of the type that a line declares. Associated types, which are indented, have none; an
+/// indented enum is one that a macro is given.
 fn type_name(line: &str) -> Option<String> {
+    let line = line.strip_prefix("    ").filter(|line| line.contains(" enum ")).unwrap_or(line);
     let declaration = match line.strip_prefix("pub") {
         Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
         Some(rest) => rest.trim_start(),
@@ -144,6 +146,6 @@ fn type_name(line: &str) -> Option<String> {
     };
     let (keyword, rest) = declaration.split_once(' ')?;
     let declares = ["enum", "struct", "trait", "type", "union"].contains(&keyword);
-    let name = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-    declares.then_some(name)
+    let name: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+    (declares && !name.is_empty()).then_some(name)
 }

@@ -9,25 +9,28 @@ use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 use super::refusal::{Code, Refusal, malformed};
 use super::{Settings, base_url};
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::named_enum;
 use crate::model::origin::{Authority, Host, Origin};
 use crate::model::own_hosts::addressee;
 use crate::model::permit::{Scheme, Target};
 use crate::model::target::encode_unparsable;
 use crate::model::token::occurs_in;
 
-/// The form of a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RequestForm {
-    /// `GET https://api.example.com/v1`
-    Absolute,
-    /// `CONNECT api.example.com:443`
-    Authority,
-    /// `GET /~/NAME/v1`
-    BaseUrl,
-    /// `GET /v1` with `X-Zis-Host` or `Host`
-    Gateway,
-    /// Inside a tunnel
-    Tunnel,
+named_enum! {
+    /// The form of a request.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum RequestForm {
+        /// `GET https://api.example.com/v1`
+        Absolute = "absolute",
+        /// `CONNECT api.example.com:443`
+        Authority = "connect",
+        /// `GET /~/NAME/v1`
+        BaseUrl = "base_url",
+        /// `GET /v1` with `X-Zis-Host` or `Host`
+        Gateway = "gateway",
+        /// Inside a tunnel
+        Tunnel = "tunnel",
+    }
 }
 
 /// A request, read as far as it can be without asking anyone.
@@ -73,17 +76,6 @@ impl Tags {
 }
 
 impl RequestForm {
-    /// The form's name, as logs print it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Absolute => "absolute",
-            Self::Authority => "connect",
-            Self::BaseUrl => "base_url",
-            Self::Gateway => "gateway",
-            Self::Tunnel => "tunnel",
-        }
-    }
-
     /// Returns whether the caller speaks to the proxy as to an origin (contract §3, "Caller").
     pub fn is_origin_form(self) -> bool {
         matches!(self, Self::BaseUrl | Self::Gateway)

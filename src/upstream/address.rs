@@ -4,71 +4,49 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// The kind of an address. Only [`AddressClass::Public`] may be dialed unless the operator
-/// allows more.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum AddressClass {
-    /// Benchmarking (RFC 2544, RFC 5180).
-    Benchmarking,
-    /// 255.255.255.255.
-    Broadcast,
-    /// Shared address space of carrier-grade NAT (RFC 6598).
-    CarrierNat,
-    /// Discard-only (RFC 6666, RFC 9780).
-    Discard,
-    /// Documentation (RFC 5737, RFC 3849, RFC 9637).
-    Documentation,
-    /// Link-local, where clouds keep their metadata service (RFC 3927, RFC 4291).
-    LinkLocal,
-    /// Loopback.
-    Loopback,
-    /// IPv4 inside IPv6 (RFC 4291 §2.5.5).
-    Mapped,
-    /// Multicast.
-    Multicast,
-    /// NAT64 (RFC 6052, RFC 8215).
-    Nat64,
-    /// Private use (RFC 1918).
-    Private,
-    /// The public internet.
-    Public,
-    /// Reserved, assigned to a protocol (RFC 6890), or not assigned.
-    Reserved,
-    /// Site-local, deprecated (RFC 3879).
-    SiteLocal,
-    /// Teredo (RFC 4380).
-    Teredo,
-    /// 0.0.0.0/8 and ::.
-    ThisNetwork,
-    /// 6to4 (RFC 3056, RFC 7526).
-    SixToFour,
-    /// Unique local (RFC 4193).
-    UniqueLocal,
-}
+use crate::model::named_enum;
 
-impl AddressClass {
-    /// The class in words, for the operator.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Benchmarking => "benchmarking",
-            Self::Broadcast => "broadcast",
-            Self::CarrierNat => "carrier-grade NAT",
-            Self::Discard => "discard-only",
-            Self::Documentation => "documentation",
-            Self::LinkLocal => "link-local",
-            Self::Loopback => "loopback",
-            Self::Mapped => "IPv4-mapped",
-            Self::Multicast => "multicast",
-            Self::Nat64 => "NAT64",
-            Self::Private => "private",
-            Self::Public => "public",
-            Self::Reserved => "reserved",
-            Self::SiteLocal => "site-local",
-            Self::Teredo => "Teredo",
-            Self::ThisNetwork => "this network",
-            Self::SixToFour => "6to4",
-            Self::UniqueLocal => "unique local",
-        }
+named_enum! {
+    /// The kind of an address. Only [`AddressClass::Public`] may be dialed unless the operator
+    /// allows more.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum AddressClass {
+        /// Benchmarking (RFC 2544, RFC 5180).
+        Benchmarking = "benchmarking",
+        /// 255.255.255.255.
+        Broadcast = "broadcast",
+        /// Shared address space of carrier-grade NAT (RFC 6598).
+        CarrierNat = "carrier-grade NAT",
+        /// Discard-only (RFC 6666, RFC 9780).
+        Discard = "discard-only",
+        /// Documentation (RFC 5737, RFC 3849, RFC 9637).
+        Documentation = "documentation",
+        /// Link-local, where clouds keep their metadata service (RFC 3927, RFC 4291).
+        LinkLocal = "link-local",
+        /// Loopback.
+        Loopback = "loopback",
+        /// IPv4 inside IPv6 (RFC 4291 §2.5.5).
+        Mapped = "IPv4-mapped",
+        /// Multicast.
+        Multicast = "multicast",
+        /// NAT64 (RFC 6052, RFC 8215).
+        Nat64 = "NAT64",
+        /// Private use (RFC 1918).
+        Private = "private",
+        /// The public internet.
+        Public = "public",
+        /// Reserved, assigned to a protocol (RFC 6890), or not assigned.
+        Reserved = "reserved",
+        /// Site-local, deprecated (RFC 3879).
+        SiteLocal = "site-local",
+        /// Teredo (RFC 4380).
+        Teredo = "Teredo",
+        /// 0.0.0.0/8 and ::.
+        ThisNetwork = "this network",
+        /// 6to4 (RFC 3056, RFC 7526).
+        SixToFour = "6to4",
+        /// Unique local (RFC 4193).
+        UniqueLocal = "unique local",
     }
 }
 

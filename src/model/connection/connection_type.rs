@@ -2,23 +2,24 @@
 
 use std::fmt;
 
-/// The type of a connection, by the names that the API uses.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ConnectionType {
-    /// `api_key`
-    ApiKey,
-    /// `basic_auth`
-    BasicAuth,
-    /// `bearer_token`
-    BearerToken,
-    /// `oauth`
-    OAuth,
+use crate::model::named_enum;
+
+named_enum! {
+    /// The type of a connection, by the names that the API uses.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum ConnectionType {
+        /// `api_key`
+        ApiKey = "api_key",
+        /// `basic_auth`
+        BasicAuth = "basic_auth",
+        /// `bearer_token`
+        BearerToken = "bearer_token",
+        /// `oauth`
+        OAuth = "oauth",
+    }
 }
 
 impl ConnectionType {
-    /// All types.
-    pub const ALL: [Self; 4] = [Self::ApiKey, Self::BasicAuth, Self::BearerToken, Self::OAuth];
-
     /// Reads the API's name of a type.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
@@ -50,16 +51,6 @@ impl ConnectionType {
             Self::BasicAuth => "password",
             Self::BearerToken => "token",
             Self::OAuth => "access token",
-        }
-    }
-
-    /// The API's name of the type.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ApiKey => "api_key",
-            Self::BasicAuth => "basic_auth",
-            Self::BearerToken => "bearer_token",
-            Self::OAuth => "oauth",
         }
     }
 }

@@ -1,80 +1,44 @@
 //! The table of contract §4: codes, what each is on the wire, and the rule it belongs to.
 
-/// A stable code, as callers see it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(missing_docs, reason = "docs/reference/errors.md explains each; a test compares them")]
-pub enum Code {
-    AddressProhibited,
-    AmbiguousConnection,
-    BodyTooLarge,
-    CallerUnknown,
-    CertificateInvalid,
-    ConflictingTags,
-    ConnectRefused,
-    ConnectTimeout,
-    ConnectionForbidden,
-    ConnectionNotFound,
-    ConnectionRequired,
-    DomainNotAllowed,
-    HeadTooLarge,
-    HttpsRequired,
-    Internal,
-    LoopDetected,
-    MalformedRequest,
-    MethodNotAllowed,
-    MisdirectedRequest,
-    NameTimeout,
-    NameUnresolved,
-    Overloaded,
-    PortNotAllowed,
-    RateLimited,
-    ReauthorizationNeeded,
-    ResponseMalformed,
-    ResponseTimeout,
-    ResponseTruncated,
-    SealBroken,
-    ShuttingDown,
-    StoreUnavailable,
-    TlsFailed,
-    TokenEndpointFailed,
-    UpgradeFailed,
-    UpstreamClosed,
-}
+use crate::model::named_enum;
 
-/// The rules, in the order in which they are applied. But whether the server goes down, or has not
-/// heard from its store, is asked before a request is read; a token's scope along with its caller.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Rule {
-    /// The request can be read in one way only.
-    Form,
-    /// It has not passed here before.
-    Loop,
-    /// The caller is known.
-    Caller,
-    /// The method is allowed.
-    Method,
-    /// The tags agree.
-    Tags,
-    /// There is one connection, and the caller may use it.
-    Connection,
-    /// The request is for https.
-    Https,
-    /// The allowed domain covers the host.
-    Domain,
-    /// The port is allowed.
-    Port,
-    /// The body is not too large.
-    BodySize,
-    /// The caller has not sent too many requests.
-    Rate,
-    /// There is a credential to inject.
-    Credential,
-    /// The origin's addresses may be dialled.
-    Address,
-    /// The origin answers.
-    Origin,
-    /// The proxy itself is able to.
-    Capacity,
+named_enum! {
+    /// The rules, in the order in which they are applied. But whether the server goes down, or has
+    /// not heard from its store, is asked before a request is read; a token's scope along with its
+    /// caller.
+    #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+    pub enum Rule {
+        /// The request can be read in one way only.
+        Form = "form",
+        /// It has not passed here before.
+        Loop = "loop",
+        /// The caller is known.
+        Caller = "caller",
+        /// The method is allowed.
+        Method = "method",
+        /// The tags agree.
+        Tags = "tags",
+        /// There is one connection, and the caller may use it.
+        Connection = "connection",
+        /// The request is for https.
+        Https = "https",
+        /// The allowed domain covers the host.
+        Domain = "domain",
+        /// The port is allowed.
+        Port = "port",
+        /// The body is not too large.
+        BodySize = "body_size",
+        /// The caller has not sent too many requests.
+        Rate = "rate",
+        /// There is a credential to inject.
+        Credential = "credential",
+        /// The origin's addresses may be dialled.
+        Address = "address",
+        /// The origin answers.
+        Origin = "origin",
+        /// The proxy itself is able to.
+        Capacity = "capacity",
+    }
 }
 
 /// Errors of RFC 9209 that several codes have.
@@ -84,108 +48,92 @@ const INTERNAL: &str = "proxy_internal_error";
 const RESPONSE: &str = "proxy_internal_response";
 const CONFIGURED: &str = "proxy_configuration_error";
 
+/// Status codes of gRPC, which say who must act.
+const INVALID_ARGUMENT: u16 = 3;
+const PERMISSION_DENIED: u16 = 7;
+const RESOURCE_EXHAUSTED: u16 = 8;
+const INTERNAL_ERROR: u16 = 13;
+const UNAVAILABLE: u16 = 14;
+const UNAUTHENTICATED: u16 = 16;
+
 /// One row of the table.
 struct CodeRow {
     name: &'static str,
     status: u16,
     proxy_status: &'static str,
     rule: Rule,
+    grpc_status: u16,
+}
+
+/// Declares the codes: each with its status, its error of RFC 9209, its rule, its gRPC status.
+macro_rules! codes {
+    ($($code:ident: $status:literal, $proxy_status:expr, $rule:ident, $grpc_status:ident;)+) => {
+        /// A stable code, as callers see it.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[expect(missing_docs, reason = "docs/reference/errors.md explains each, as a test holds")]
+        pub enum Code {
+            $($code,)+
+        }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: [Self; [$($status),+].len()] = [$(Self::$code),+];
+
+            /// The code's row of the table.
+            fn row(self) -> CodeRow {
+                match self {
+                    $(Self::$code => CodeRow {
+                        name: stringify!($code),
+                        status: $status,
+                        proxy_status: $proxy_status,
+                        rule: Rule::$rule,
+                        grpc_status: $grpc_status,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    AddressProhibited: 403, "destination_ip_prohibited", Address, PERMISSION_DENIED;
+    AmbiguousConnection: 409, DENIED, Connection, INVALID_ARGUMENT;
+    BodyTooLarge: 413, REQUEST, BodySize, RESOURCE_EXHAUSTED;
+    CallerUnknown: 407, DENIED, Caller, UNAUTHENTICATED;
+    CertificateInvalid: 502, "tls_certificate_error", Origin, UNAVAILABLE;
+    ConflictingTags: 400, REQUEST, Tags, INVALID_ARGUMENT;
+    ConnectRefused: 502, "connection_refused", Origin, UNAVAILABLE;
+    ConnectTimeout: 504, "connection_timeout", Origin, UNAVAILABLE;
+    ConnectionForbidden: 403, DENIED, Connection, PERMISSION_DENIED;
+    ConnectionNotFound: 403, DENIED, Connection, PERMISSION_DENIED;
+    ConnectionRequired: 403, DENIED, Connection, PERMISSION_DENIED;
+    DomainNotAllowed: 403, DENIED, Domain, PERMISSION_DENIED;
+    HeadTooLarge: 431, REQUEST, Form, RESOURCE_EXHAUSTED;
+    HttpsRequired: 403, DENIED, Https, PERMISSION_DENIED;
+    Internal: 500, INTERNAL, Capacity, INTERNAL_ERROR;
+    LoopDetected: 502, "proxy_loop_detected", Loop, INTERNAL_ERROR;
+    MalformedRequest: 400, REQUEST, Form, INVALID_ARGUMENT;
+    MethodNotAllowed: 405, DENIED, Method, PERMISSION_DENIED;
+    MisdirectedRequest: 421, DENIED, Form, INVALID_ARGUMENT;
+    NameTimeout: 504, "dns_timeout", Origin, UNAVAILABLE;
+    NameUnresolved: 502, "dns_error", Origin, UNAVAILABLE;
+    Overloaded: 503, "connection_limit_reached", Capacity, UNAVAILABLE;
+    PortNotAllowed: 403, DENIED, Port, PERMISSION_DENIED;
+    RateLimited: 429, DENIED, Rate, RESOURCE_EXHAUSTED;
+    ReauthorizationNeeded: 502, CONFIGURED, Credential, PERMISSION_DENIED;
+    ResponseMalformed: 502, "http_protocol_error", Origin, INTERNAL_ERROR;
+    ResponseTimeout: 504, "http_response_timeout", Origin, UNAVAILABLE;
+    ResponseTruncated: 502, "http_response_incomplete", Origin, INTERNAL_ERROR;
+    SealBroken: 500, INTERNAL, Credential, INTERNAL_ERROR;
+    ShuttingDown: 503, RESPONSE, Capacity, UNAVAILABLE;
+    StoreUnavailable: 503, INTERNAL, Capacity, UNAVAILABLE;
+    TlsFailed: 502, "tls_protocol_error", Origin, UNAVAILABLE;
+    TokenEndpointFailed: 502, RESPONSE, Credential, UNAVAILABLE;
+    UpgradeFailed: 502, "http_upgrade_failed", Origin, INTERNAL_ERROR;
+    UpstreamClosed: 502, "connection_terminated", Origin, UNAVAILABLE;
 }
 
 impl Code {
-    /// All codes.
-    pub const ALL: [Self; 35] = [
-        Self::AddressProhibited,
-        Self::AmbiguousConnection,
-        Self::BodyTooLarge,
-        Self::CallerUnknown,
-        Self::CertificateInvalid,
-        Self::ConflictingTags,
-        Self::ConnectRefused,
-        Self::ConnectTimeout,
-        Self::ConnectionForbidden,
-        Self::ConnectionNotFound,
-        Self::ConnectionRequired,
-        Self::DomainNotAllowed,
-        Self::HeadTooLarge,
-        Self::HttpsRequired,
-        Self::Internal,
-        Self::LoopDetected,
-        Self::MalformedRequest,
-        Self::MethodNotAllowed,
-        Self::MisdirectedRequest,
-        Self::NameTimeout,
-        Self::NameUnresolved,
-        Self::Overloaded,
-        Self::PortNotAllowed,
-        Self::RateLimited,
-        Self::ReauthorizationNeeded,
-        Self::ResponseMalformed,
-        Self::ResponseTimeout,
-        Self::ResponseTruncated,
-        Self::SealBroken,
-        Self::ShuttingDown,
-        Self::StoreUnavailable,
-        Self::TlsFailed,
-        Self::TokenEndpointFailed,
-        Self::UpgradeFailed,
-        Self::UpstreamClosed,
-    ];
-
-    /// The table of contract §4.
-    fn row(self) -> CodeRow {
-        let (name, status, proxy_status, rule) = match self {
-            Self::MalformedRequest => ("MalformedRequest", 400, REQUEST, Rule::Form),
-            Self::ConflictingTags => ("ConflictingTags", 400, REQUEST, Rule::Tags),
-            Self::CallerUnknown => ("CallerUnknown", 407, DENIED, Rule::Caller),
-            Self::ConnectionNotFound => ("ConnectionNotFound", 403, DENIED, Rule::Connection),
-            Self::ConnectionRequired => ("ConnectionRequired", 403, DENIED, Rule::Connection),
-            Self::ConnectionForbidden => ("ConnectionForbidden", 403, DENIED, Rule::Connection),
-            Self::DomainNotAllowed => ("DomainNotAllowed", 403, DENIED, Rule::Domain),
-            Self::HttpsRequired => ("HttpsRequired", 403, DENIED, Rule::Https),
-            Self::PortNotAllowed => ("PortNotAllowed", 403, DENIED, Rule::Port),
-            Self::MethodNotAllowed => ("MethodNotAllowed", 405, DENIED, Rule::Method),
-            Self::AmbiguousConnection => ("AmbiguousConnection", 409, DENIED, Rule::Connection),
-            Self::BodyTooLarge => ("BodyTooLarge", 413, REQUEST, Rule::BodySize),
-            Self::HeadTooLarge => ("HeadTooLarge", 431, REQUEST, Rule::Form),
-            Self::MisdirectedRequest => ("MisdirectedRequest", 421, DENIED, Rule::Form),
-            Self::RateLimited => ("RateLimited", 429, DENIED, Rule::Rate),
-            Self::AddressProhibited => {
-                ("AddressProhibited", 403, "destination_ip_prohibited", Rule::Address)
-            }
-            Self::LoopDetected => ("LoopDetected", 502, "proxy_loop_detected", Rule::Loop),
-            Self::NameUnresolved => ("NameUnresolved", 502, "dns_error", Rule::Origin),
-            Self::NameTimeout => ("NameTimeout", 504, "dns_timeout", Rule::Origin),
-            Self::ConnectRefused => ("ConnectRefused", 502, "connection_refused", Rule::Origin),
-            Self::ConnectTimeout => ("ConnectTimeout", 504, "connection_timeout", Rule::Origin),
-            Self::CertificateInvalid => {
-                ("CertificateInvalid", 502, "tls_certificate_error", Rule::Origin)
-            }
-            Self::TlsFailed => ("TlsFailed", 502, "tls_protocol_error", Rule::Origin),
-            Self::UpstreamClosed => ("UpstreamClosed", 502, "connection_terminated", Rule::Origin),
-            Self::ResponseTimeout => {
-                ("ResponseTimeout", 504, "http_response_timeout", Rule::Origin)
-            }
-            Self::ResponseMalformed => {
-                ("ResponseMalformed", 502, "http_protocol_error", Rule::Origin)
-            }
-            Self::ResponseTruncated => {
-                ("ResponseTruncated", 502, "http_response_incomplete", Rule::Origin)
-            }
-            Self::UpgradeFailed => ("UpgradeFailed", 502, "http_upgrade_failed", Rule::Origin),
-            Self::ReauthorizationNeeded => {
-                ("ReauthorizationNeeded", 502, CONFIGURED, Rule::Credential)
-            }
-            Self::TokenEndpointFailed => ("TokenEndpointFailed", 502, RESPONSE, Rule::Credential),
-            Self::SealBroken => ("SealBroken", 500, INTERNAL, Rule::Credential),
-            Self::StoreUnavailable => ("StoreUnavailable", 503, INTERNAL, Rule::Capacity),
-            Self::Overloaded => ("Overloaded", 503, "connection_limit_reached", Rule::Capacity),
-            Self::ShuttingDown => ("ShuttingDown", 503, RESPONSE, Rule::Capacity),
-            Self::Internal => ("Internal", 500, INTERNAL, Rule::Capacity),
-        };
-        CodeRow { name, status, proxy_status, rule }
-    }
-
     /// The code as it is written on the wire.
     pub fn as_str(self) -> &'static str {
         self.row().name
@@ -205,47 +153,10 @@ impl Code {
     pub fn rule(self) -> Rule {
         self.row().rule
     }
-}
 
-impl Rule {
-    /// All rules, in order.
-    pub const ALL: [Self; 15] = [
-        Self::Form,
-        Self::Loop,
-        Self::Caller,
-        Self::Method,
-        Self::Tags,
-        Self::Connection,
-        Self::Https,
-        Self::Domain,
-        Self::Port,
-        Self::BodySize,
-        Self::Rate,
-        Self::Credential,
-        Self::Address,
-        Self::Origin,
-        Self::Capacity,
-    ];
-
-    /// The rule's name, as logs and `explain` print it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Form => "form",
-            Self::Loop => "loop",
-            Self::Caller => "caller",
-            Self::Method => "method",
-            Self::Tags => "tags",
-            Self::Connection => "connection",
-            Self::Https => "https",
-            Self::Domain => "domain",
-            Self::Port => "port",
-            Self::BodySize => "body_size",
-            Self::Rate => "rate",
-            Self::Credential => "credential",
-            Self::Address => "address",
-            Self::Origin => "origin",
-            Self::Capacity => "capacity",
-        }
+    /// The status code of gRPC that says who must act.
+    pub fn grpc_status(self) -> u16 {
+        self.row().grpc_status
     }
 }
 
