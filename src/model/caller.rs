@@ -56,10 +56,7 @@ pub enum ReachError {
 impl Caller {
     /// The integration that the token is bound to, if it is bound to one.
     pub fn bound_to(&self) -> Option<&IntegrationName> {
-        match &self.reach {
-            Reach::One(integration, _) => Some(integration),
-            Reach::Every(_) => None,
-        }
+        self.reach.only()
     }
 
     /// Tells whether the caller may use `connection`.
@@ -156,10 +153,7 @@ impl Reach {
 
     /// The integration, or `*`.
     pub fn integration(&self) -> &str {
-        match self {
-            Self::One(integration, _) => integration.as_str(),
-            Self::Every(_) => "*",
-        }
+        self.only().map_or("*", IntegrationName::as_str)
     }
 
     /// The integration, unless it is `*`.

@@ -38,108 +38,56 @@ pub enum NameError {
 /// The name that is reserved for OAuth connections to Zendesk (ZIS spec §7.7).
 pub const ZENDESK: &str = "zendesk";
 
-impl ConnectionName {
-    /// Reads a connection's name.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if (3..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::Connection)
+/// Makes a type of names: text that its rule allows, and that prints as it was read.
+macro_rules! name {
+    ($name:ident, $error:ident, $is_allowed:expr) => {
+        impl $name {
+            /// Reads a name, by the rule of the type.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                let is_allowed: fn(&str) -> bool = $is_allowed;
+                if is_allowed(text) { Ok(Self(text.into())) } else { Err(NameError::$error) }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-    }
 
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl IntegrationName {
-    /// Reads an integration's name.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        let allowed = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
-        };
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::Integration)
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
         }
-    }
 
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl ClientName {
-    /// Reads a client's name.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        let allowed =
-            |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b' ';
-        let outer_space = text.starts_with(' ') || text.ends_with(' ');
-        if (3..=64).contains(&text.len()) && text.bytes().all(allowed) && !outer_space {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::Client)
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
         }
-    }
 
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
 }
 
-impl fmt::Display for ClientName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ClientName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Borrow<str> for ConnectionName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for IntegrationName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ConnectionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for IntegrationName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ConnectionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for IntegrationName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+name!(ConnectionName, Connection, |text| {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    (3..=64).contains(&text.len()) && text.bytes().all(allowed)
+});
+name!(IntegrationName, Integration, |text| {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+});
+name!(ClientName, Client, |text| {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte);
+    let outer_space = text.starts_with(' ') || text.ends_with(' ');
+    (3..=64).contains(&text.len()) && text.bytes().all(allowed) && !outer_space
+});
 
 #[cfg(test)]
 mod tests {
