@@ -26,8 +26,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: [Histogram; 3],
     caller_conns: Gauge,
-    upstream_conns: Family<StateLabels, Gauge>,
-    handshakes: Family<OutcomeLabels, Counter>,
+    upstream_conns: Family<Label, Gauge>,
+    handshakes: Family<Label, Counter>,
     leaves: Gauge,
     log_lines_dropped: Counter,
     seal_failures: Counter,
@@ -83,20 +83,8 @@ struct RequestLabels {
     status_class: &'static str,
 }
 
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct StateLabels {
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OutcomeLabels {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct PartLabels {
-    part: &'static str,
-}
+/// The one label of a family.
+type Label = [(&'static str, &'static str); 1];
 
 impl Metrics {
     /// Metrics that are all zero.
@@ -120,7 +108,11 @@ impl Metrics {
         let help = "Records of the store whose secret or MAC did not verify under the master keys";
         let seal_failures = register(&mut registry, "seal_failures", help);
         // 3. The store, provider tokens, the version, and durations.
-        let (store_staleness, store_writable) = store_gauges(&mut registry);
+        let help = "Time since the store last answered; 0 while it answers";
+        let store_staleness = register(&mut registry, "store_staleness_seconds", help);
+        let help = "1 while the store is writable, 0 after a failed write";
+        let store_writable: Gauge = register(&mut registry, "store_writable", help);
+        store_writable.set(1);
         let tokens = TokenMetrics::register(&mut registry);
         registry.register("build", "The version of Keyferry", Info::new(VERSION.to_vec()));
         let durations = register_durations(&mut registry);
@@ -233,14 +225,14 @@ impl Metrics {
         self.caller_conns.set(i64::try_from(stats.caller_conns).unwrap_or(i64::MAX));
         let upstream = &stats.upstream;
         for (state, value) in [("idle", upstream.idle), ("active", upstream.open - upstream.idle)] {
-            self.upstream_conns.get_or_create(&StateLabels { state }).set(value);
+            self.upstream_conns.get_or_create(&[("state", state)]).set(value);
         }
         for (outcome, value) in [
             ("completed", upstream.completed),
             ("failed", upstream.failed),
             ("certificate_invalid", upstream.certificate_invalid),
         ] {
-            catch_up(&self.handshakes.get_or_create(&OutcomeLabels { outcome }), value);
+            catch_up(&self.handshakes.get_or_create(&[("outcome", outcome)]), value);
         }
         self.leaves.set(i64::try_from(stats.leaves).unwrap_or(i64::MAX));
         catch_up(&self.log_lines_dropped, stats.log_lines_dropped);
@@ -284,17 +276,6 @@ fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, he
     metric
 }
 
-fn store_gauges(registry: &mut Registry) -> (Gauge<f64, AtomicU64>, Gauge) {
-    let staleness = Gauge::<f64, AtomicU64>::default();
-    let help = "Time since the store last answered; 0 while it answers";
-    registry.register("store_staleness_seconds", help, staleness.clone());
-    let writable = Gauge::default();
-    let help = "1 while the store is writable, 0 after a failed write";
-    registry.register("store_writable", help, writable.clone());
-    writable.set(1);
-    (staleness, writable)
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -309,7 +290,7 @@ impl fmt::Debug for Metrics {
 
 /// A histogram for each [`Part`].
 fn register_durations(registry: &mut Registry) -> [Histogram; 3] {
-    let family = Family::<PartLabels, Histogram>::new_with_constructor(|| {
+    let family = Family::<Label, Histogram>::new_with_constructor(|| {
         Histogram::new(DURATION_BUCKETS_SECONDS.iter().copied())
     });
     registry.register(
@@ -317,7 +298,7 @@ fn register_durations(registry: &mut Registry) -> [Histogram; 3] {
         "Duration of requests: total, the proxy's own, and the origin's until its response head",
         family.clone(),
     );
-    ["total", "own", "upstream"].map(|part| family.get_or_create_owned(&PartLabels { part }))
+    ["total", "own", "upstream"].map(|part| family.get_or_create_owned(&[("part", part)]))
 }
 
 fn catch_up(counter: &Counter, value: u64) {

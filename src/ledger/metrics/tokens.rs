@@ -2,58 +2,30 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{ConnectionCounters, Metrics};
+use super::{ConnectionCounters, Metrics, register};
 
 /// Metrics of provider tokens.
 #[derive(Debug)]
 pub(super) struct TokenMetrics {
-    refreshes: Family<RefreshLabels, Counter>,
-    expiry: Family<ConnectionLabels, Gauge<f64, AtomicU64>>,
+    refreshes: Family<[(&'static str, &'static str); 2], Counter>,
+    expiry: Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>,
     reauthorizations_needed: Gauge,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct RefreshLabels {
-    outcome: &'static str,
-    cause: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ConnectionLabels {
-    integration: String,
-    connection: String,
 }
 
 impl TokenMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let figures = Self {
-            refreshes: Family::default(),
-            expiry: Family::default(),
-            reauthorizations_needed: Gauge::default(),
-        };
-        let refreshes = figures.refreshes.clone();
-        registry.register(
-            "oauth_refreshes",
-            "Refreshes of provider tokens, by outcome and cause",
-            refreshes,
-        );
-        registry.register(
-            "oauth_token_expiry_seconds",
-            "Time until the access token expires; negative after that",
-            figures.expiry.clone(),
-        );
-        registry.register(
-            "oauth_reauthorizations_needed",
-            "OAuth connections whose grant has lapsed: authorize them again",
-            figures.reauthorizations_needed.clone(),
-        );
-        figures
+        let help = "Refreshes of provider tokens, by outcome and cause";
+        let refreshes = register(registry, "oauth_refreshes", help);
+        let help = "Time until the access token expires; negative after that";
+        let expiry = register(registry, "oauth_token_expiry_seconds", help);
+        let help = "OAuth connections whose grant has lapsed: authorize them again";
+        let reauthorizations_needed = register(registry, "oauth_reauthorizations_needed", help);
+        Self { refreshes, expiry, reauthorizations_needed }
     }
 }
 
@@ -61,7 +33,8 @@ impl Metrics {
     /// Counts a refresh of an integration's provider tokens.
     pub fn count_refresh(&self, integration: &str, outcome: &'static str, cause: &'static str) {
         self.history_of(integration).note_refresh(outcome == "refreshed");
-        self.tokens.refreshes.get_or_create(&RefreshLabels { outcome, cause }).inc();
+        let labels = [("outcome", outcome), ("cause", cause)];
+        self.tokens.refreshes.get_or_create(&labels).inc();
     }
 
     /// Sets the seconds until each OAuth connection's access token expires, and the number of
@@ -75,7 +48,7 @@ impl Metrics {
         expiry.clear();
         for (counters, seconds) in tokens {
             let (integration, connection) = counters.labels.clone();
-            let labels = ConnectionLabels { integration, connection };
+            let labels = [("integration", integration), ("connection", connection)];
             let known = expiry.get(&labels).map(|gauge| gauge.get());
             expiry.get_or_create(&labels).set(known.map_or(seconds, |known| known.min(seconds)));
         }
