@@ -30,43 +30,7 @@ pub(super) struct DecisionTrace {
     /// The field that would be injected; its value is never shown.
     pub field: Option<HeaderName>,
     /// Every rule, in order.
-    pub steps: Vec<RuleStep>,
-}
-
-/// One rule's part in it.
-#[derive(Debug)]
-pub(super) struct RuleStep {
-    /// The rule.
-    pub rule: Rule,
-    /// The rule's part in the decision.
-    pub outcome: RuleOutcome,
-    /// In words.
-    pub detail: String,
-}
-
-/// The part of a rule in a decision.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum RuleOutcome {
-    /// The rule holds.
-    Pass,
-    /// The rule does not hold.
-    Refuse,
-    /// Only a real request can tell.
-    AtRunTime,
-    /// An earlier rule refused.
-    NotReached,
-}
-
-impl RuleOutcome {
-    /// The outcome's name, as `explain` prints it.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Refuse => "refuse",
-            Self::AtRunTime => "at run time",
-            Self::NotReached => "not reached",
-        }
-    }
+    pub steps: Vec<ExplainStep>,
 }
 
 /// Decides `request` for `caller` without sending anything. `request` is a refusal where the request
@@ -102,13 +66,12 @@ pub(super) fn explain(
         matches!(has_tokens(connection, &in_force.settings.renewal, now), Ok(false))
     });
     // 3. Each rule's part, by the one that refuses.
-    let refused = refusal.as_ref().map(|refusal| refusal.code().rule());
     let context =
         TraceContext { request: request.ok(), connection: connection.as_deref(), pinned, renews };
     let steps = Rule::ALL
         .into_iter()
         .filter(|rule| *rule <= Rule::Address)
-        .map(|rule| context.step(rule, refused, refusal.as_ref()))
+        .map(|rule| context.step(rule, refusal.as_ref()))
         .collect();
     let field = connection.as_ref().map(|connection| connection.field().clone());
     DecisionTrace { refusal, connection, origin, field, steps }
@@ -131,11 +94,6 @@ impl From<DecisionTrace> for ExplainAnswer {
     fn from(trace: DecisionTrace) -> Self {
         let DecisionTrace { refusal, connection, origin, field, steps } = trace;
         let refusal = refusal.as_ref();
-        let step = |RuleStep { rule, outcome, detail }| ExplainStep {
-            name: rule.as_str().to_owned(),
-            outcome: outcome.as_str().to_owned(),
-            detail,
-        };
         Self {
             decision: if refusal.is_some() { Verdict::Refuse } else { Verdict::Allow },
             code: refusal.map(|refusal| refusal.code().as_str().to_owned()),
@@ -144,7 +102,7 @@ impl From<DecisionTrace> for ExplainAnswer {
             connection: connection.map(|connection| connection.name().to_string()),
             origin: origin.map(|origin| origin.to_string()),
             field: field.map(|field| field.to_string()),
-            steps: steps.into_iter().map(step).collect(),
+            steps,
         }
     }
 }
@@ -159,19 +117,16 @@ struct TraceContext<'a> {
 }
 
 impl TraceContext<'_> {
-    fn step(&self, rule: Rule, refused: Option<Rule>, refusal: Option<&Refusal>) -> RuleStep {
-        let outcome = match refused {
-            Some(by) if by == rule => RuleOutcome::Refuse,
-            Some(by) if by < rule => RuleOutcome::NotReached,
-            _ if self.needs_a_request(rule) => RuleOutcome::AtRunTime,
-            _ => RuleOutcome::Pass,
+    /// The part of a rule in a decision: it holds, it refuses, only a real request can tell, or an
+    /// earlier one has refused.
+    fn step(&self, rule: Rule, refusal: Option<&Refusal>) -> ExplainStep {
+        let (outcome, detail) = match refusal.map(|refusal| (refusal, refusal.code().rule())) {
+            Some((refusal, by)) if by == rule => ("refuse", refusal.title().to_owned()),
+            Some((_, by)) if by < rule => ("not reached", String::new()),
+            _ if self.needs_a_request(rule) => ("at run time", self.detail(rule)),
+            _ => ("pass", self.detail(rule)),
         };
-        let detail = match (outcome, refusal) {
-            (RuleOutcome::Refuse, Some(refusal)) => refusal.title().to_owned(),
-            (RuleOutcome::NotReached, _) => String::new(),
-            _ => self.detail(rule),
-        };
-        RuleStep { rule, outcome, detail }
+        ExplainStep { name: rule.as_str().to_owned(), outcome: outcome.to_owned(), detail }
     }
 
     fn needs_a_request(&self, rule: Rule) -> bool {
