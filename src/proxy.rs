@@ -25,7 +25,6 @@ mod relay;
 mod renewal;
 mod request;
 mod response;
-mod shared;
 mod splice;
 mod tunnel;
 mod upgrade;
@@ -36,12 +35,12 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use crate::ledger::Ledger;
-use crate::listener::ConnTracker;
+use crate::listener::{ConnLimit, ConnLimits, ConnTracker};
 use crate::oauth::RefreshHandle;
 use crate::rate_limit::MemoryBudget;
 use crate::state::{InForce, Live, Renewal, Settings};
 use crate::tasks::Tasks;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamGauges};
 
 pub use base_url::strip as strip_base_url;
 pub use body::AnswerBody;
@@ -54,7 +53,6 @@ pub use fields::{
 pub use probe::Probe;
 pub use refusal::{Code, Refusal, Rule};
 pub use request::{Destination, ProxyRequest, RequestForm, Tags};
-pub use shared::SharedParts;
 pub use tunnel::{
     AllowedTunnel, TunnelContext, TunnelHandler, TunnelMode, TunnelScope, decide as decide_tunnel,
 };
@@ -62,26 +60,54 @@ pub use tunnel::{
 /// The data plane of one worker.
 #[derive(Debug)]
 pub struct Proxy {
-    /// The set that a reload, or a change in the store, replaces.
-    pub in_force: Arc<Live>,
-    /// Changes with it.
+    /// The parts that it shares with the other workers.
+    pub shared: SharedParts,
+    /// Changes with what is in force.
     pub changes: watch::Receiver<u64>,
-    /// Turns true when the server goes down.
-    pub stop: watch::Receiver<bool>,
     /// The way out.
     pub upstream: Upstream,
-    /// Writes requests down.
-    pub ledger: Arc<Ledger>,
-    /// Our mark.
-    pub via: Via,
     /// Runs WebSockets and tunnels.
     pub tasks: Tasks,
     /// Counts conns inside tunnels.
     pub conn_tracker: Arc<ConnTracker>,
-    /// Shows callers a leaf inside a tunnel.
+}
+
+/// The parts of the data plane that all workers share.
+#[derive(Clone, Debug)]
+pub struct SharedParts {
+    /// Everything that a reload or a change in the store replaces.
+    pub live: Arc<Live>,
+    /// Turns true when the server goes down.
+    pub stop: watch::Receiver<bool>,
+    /// The records of requests.
+    pub ledger: Arc<Ledger>,
+    /// The count of conns on all workers.
+    pub conn_limit: Arc<ConnLimit>,
+    /// The limits of conns.
+    pub conn_limits: ConnLimits,
+    /// The gauges of the way out.
+    pub gauges: Arc<UpstreamGauges>,
+    /// The field value by which a request is known that has passed here.
+    pub via: Via,
+    /// The certificates that callers are shown inside tunnels.
     pub tunnel_tls: Arc<ServerConfig>,
-    /// Refreshes the tokens of OAuth connections, which exist only where something is kept.
-    pub tokens: Option<RefreshHandle>,
-    /// Counts the memory of all bodies that are kept for a second attempt, over all workers.
+    /// The handle by which requests ask for other tokens, if there is a store.
+    pub refreshes: Option<RefreshHandle>,
+    /// The memory that kept request bodies hold, on all workers together.
     pub replay_memory: Arc<MemoryBudget>,
+}
+
+impl SharedParts {
+    /// Builds a data plane with its own way out and its own conns, which share the process's limits
+    /// with `sharers` others. Its tasks are among `tasks`, those of the way out among `background`.
+    pub fn proxy(&self, tasks: Tasks, background: Tasks, sharers: usize) -> Proxy {
+        let conn_limit = Arc::clone(&self.conn_limit);
+        Proxy {
+            shared: self.clone(),
+            changes: self.live.changes(),
+            upstream: Upstream::new(Arc::clone(&self.gauges), background, sharers),
+            tasks,
+            conn_tracker: Arc::new(ConnTracker::new(conn_limit, self.conn_limits, sharers)),
+        }
+    }
 }

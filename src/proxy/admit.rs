@@ -20,7 +20,7 @@ use crate::state::Holder;
 impl Proxy {
     /// Refuses a request that the proxy can't carry whatever it asks for.
     pub(super) fn check_able(&self, in_force: &InForce) -> Result<(), Refusal> {
-        if *self.stop.borrow() {
+        if *self.shared.stop.borrow() {
             return Err(shutting_down());
         }
         check_fresh(in_force)

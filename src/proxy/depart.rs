@@ -97,7 +97,7 @@ impl Proxy {
             body = body.after_continue();
         }
         // 4. The head is rewritten, and the credential set last.
-        let departure = inject(head, body, &arrival, permit, &self.via)?;
+        let departure = inject(head, body, &arrival, permit, &self.shared.via)?;
         let context =
             ResponseContext { arrival, token_end, max_body_bytes, base_url, upgrade, replay, idle };
         Ok((departure, context))
@@ -118,7 +118,7 @@ impl Proxy {
             Arc::new(if body.is_end_stream() {
                 ReplayBuffer::nothing()
             } else {
-                let share = self.replay_memory.share();
+                let share = self.shared.replay_memory.share();
                 ReplayBuffer::up_to(renewal.replay_body_bytes, share, renewal.replay_memory)
             })
         })

@@ -36,7 +36,7 @@ impl Proxy {
     /// Opens the request's entry.
     pub(super) fn open_entry(&self, request: &Request<Incoming>) -> Entry {
         let line = RequestLine { method: request.method().clone(), target: request.uri().clone() };
-        let mut entry = self.ledger.open_entry(Some(line));
+        let mut entry = self.shared.ledger.open_entry(Some(line));
         entry.is_grpc = is_grpc(request.version(), request.headers().get(header::CONTENT_TYPE));
         entry
     }
@@ -47,9 +47,9 @@ impl Proxy {
         tunnel: Option<&TunnelContext>,
         reason: EarlyRefusal,
     ) -> Vec<u8> {
-        let mut entry = self.ledger.open_entry(None);
+        let mut entry = self.shared.ledger.open_entry(None);
         if let Some(tunnel) = tunnel {
-            let facts = RequestFacts::of_tunnel(tunnel, &self.in_force.load());
+            let facts = RequestFacts::of_tunnel(tunnel, &self.shared.live.load());
             RequestFacts { form: Some(RequestForm::Tunnel), ..facts }.write_to(&mut entry);
         }
         relay::refuse_early(reason, entry)

@@ -51,7 +51,7 @@ impl Proxy {
         tunnel: Option<&TunnelContext>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
         let mut entry = self.open_entry(&request);
-        let in_force = self.in_force.load_full();
+        let in_force = self.shared.live.load_full();
         let outcome = self.decide(&in_force, &mut entry, request, (in_flight.conn(), tunnel));
         // The future is moved and wiped with every conn: what is rare is in a box.
         let later = |answer: BoxFuture<'static, _>| Either::Right(Either::Left(answer));
@@ -82,7 +82,7 @@ impl Proxy {
         self.check_able(in_force)?;
         let (mut head, body) = request.into_parts();
         // 1. What is asked? It can be read in one way only, and has not passed here before.
-        let arrival = Arrival::read(&head, in_force, &self.via, tunnel)?;
+        let arrival = Arrival::read(&head, in_force, &self.shared.via, tunnel)?;
         // 2. Who asks?
         let holder = arrival.identify(&head, in_force, conn, entry.time())?;
         if arrival.request.is_connect() {
@@ -141,7 +141,7 @@ impl Proxy {
             };
             entry.mark_answered();
             // 6. The answer is made fit for the caller, or both conns become a WebSocket.
-            Ok(match context.finish(sent, &entry, &self.via) {
+            Ok(match context.finish(sent, &entry, &self.shared.via) {
                 Ok(Finished::Answer(reply, idle)) => relay::relay(reply, idle, entry, in_flight),
                 Ok(Finished::Upgrade(reply, upgrade)) => {
                     self.splice(*upgrade, reply, entry, in_flight)

@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use self::preview::{BodyStart, is_ours, masked_fields};
+use super::SharedParts;
 use super::body::AnswerBody;
 use super::explain::{explain, explain_to_operator};
 use super::request::{ProxyRequest, Tags};
-use super::shared::SharedParts;
 use super::tunnel::{TunnelContext, TunnelHandler, TunnelScope};
 use crate::clock::instant;
 use crate::listener::{EarlyRefusal, Handler, InFlight};

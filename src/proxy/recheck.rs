@@ -76,7 +76,7 @@ impl<'a> Recheck<'a> {
         in_force: &InForce,
         departure: &mut Departure,
     ) -> Result<CheckedDeparture, Refusal> {
-        let now = self.proxy.ledger.clock.now();
+        let now = self.proxy.shared.ledger.clock.now();
         let decided = decide_again(in_force, self.arrival, now).map_err(|refused| refused.refusal);
         let (_holder, Allowed { permit, connection: chosen }) = decided?;
         if departure.is_for(permit.connection()) {
@@ -95,13 +95,13 @@ impl<'a> Recheck<'a> {
     }
 
     fn token_has_ended(&self) -> bool {
-        self.token_end.is_some_and(|end| end <= self.proxy.ledger.clock.now())
+        self.token_end.is_some_and(|end| end <= self.proxy.shared.ledger.clock.now())
     }
 }
 
 impl FinalCheck for Recheck<'_> {
     fn check(&self, departure: &mut Departure) -> Result<CheckedDeparture, DepartureWithdrawn> {
-        let in_force = self.proxy.in_force.load();
+        let in_force = self.proxy.shared.live.load();
         let is_unchanged = Arc::ptr_eq(&in_force, self.in_force) && !in_force.stale.load(Relaxed);
         if is_unchanged && !self.token_has_ended() {
             return Ok(CheckedDeparture::AsItWas);
@@ -117,7 +117,7 @@ impl FinalCheck for Recheck<'_> {
     }
 
     fn ends_in(&self) -> Option<Duration> {
-        let left = self.token_end?.duration_since(self.proxy.ledger.clock.now());
+        let left = self.token_end?.duration_since(self.proxy.shared.ledger.clock.now());
         Some(Duration::try_from(left).unwrap_or_default())
     }
 }

@@ -70,7 +70,7 @@ impl Proxy {
         in_force: &InForce,
         now: Timestamp,
     ) -> Result<Option<WantedTokens>, Refusal> {
-        let Some(refreshes) = &self.tokens else { return Ok(None) };
+        let Some(refreshes) = &self.shared.refreshes else { return Ok(None) };
         let connection = permit.connection();
         watch_first_use(connection, refreshes);
         if has_tokens(connection, &in_force.settings.renewal, now)? {
@@ -89,14 +89,14 @@ impl Proxy {
     ) -> Result<(Arc<InForce>, (Departure, ResponseContext)), RefusedRequest> {
         let AwaitingTokens { mut decided, wanted: WantedTokens { refreshes, request } } = waiting;
         // 1. A provider that hangs costs the wait, and not the request while the token is good.
-        let renewed = match time_left(decided.permit.connection(), self.ledger.clock.now()) {
+        let renewed = match time_left(decided.permit.connection(), self.shared.ledger.clock.now()) {
             Some(left) => tokio::time::timeout(left, refreshes.refresh(request)).await,
             None => Ok(refreshes.refresh(request).await),
         };
         let renewed = renewed.unwrap_or(Err(TokenFailure::Late));
         // 2. The decision once more.
-        let in_force = self.in_force.load_full();
-        let now = self.ledger.clock.now();
+        let in_force = self.shared.live.load_full();
+        let now = self.shared.ledger.clock.now();
         let (holder, allowed) = decide_again(&in_force, &decided.arrival, now)?;
         let origin = Some(allowed.permit.origin().clone());
         let facts = RequestFacts { origin, ..RequestFacts::default() };
@@ -154,7 +154,7 @@ impl Proxy {
         entry: &mut Entry,
     ) -> Option<Result<Reply, NotSent>> {
         // 1. Other tokens, which the next request is to have even if this one can't be sent again.
-        let refreshes = self.tokens.as_ref()?;
+        let refreshes = self.shared.refreshes.as_ref()?;
         let wanted = RefreshRequest::of(&replay.used, Cause::Unauthorized)?;
         if !refreshes.note_rejected(&wanted) {
             return None;
@@ -166,9 +166,9 @@ impl Proxy {
         };
         refreshes.refresh(wanted).await.ok()?;
         // 2. The decision once more.
-        let in_force = self.in_force.load_full();
-        let now = self.ledger.clock.now();
-        let again = replay.decide(arrival, &in_force, now, body, &self.via)?;
+        let in_force = self.shared.live.load_full();
+        let now = self.shared.ledger.clock.now();
+        let again = replay.decide(arrival, &in_force, now, body, &self.shared.via)?;
         let SecondAttempt { departure, connection, token_end } = again;
         entry.set_connection(connection as _);
         // 3. The second attempt.

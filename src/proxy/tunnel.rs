@@ -195,7 +195,7 @@ impl Proxy {
             Err(limit) => return relay::refuse(too_many_conns(limit), entry, in_flight),
         };
         let response = opened(&mut entry, &in_flight, setup.version);
-        let (tls, tasks) = (Arc::clone(&self.tunnel_tls), self.tasks.clone());
+        let (tls, tasks) = (Arc::clone(&self.shared.tunnel_tls), self.tasks.clone());
         let tunnel = Arc::new(tunnel);
         let handler =
             Arc::new(TunnelHandler { proxy: Arc::clone(&self), tunnel: Arc::clone(&tunnel) });

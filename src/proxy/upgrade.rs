@@ -170,20 +170,20 @@ impl Proxy {
         let changes = self.changes.clone();
         let (mut head, origin) = reply.into_parts();
         head.headers.insert(REQUEST_ID, entry.request_id());
-        let idle_timeout = self.in_force.load().settings.splice_idle_timeout;
+        let idle_timeout = self.shared.live.load().settings.splice_idle_timeout;
         let splice = Splice {
             caller: upgrade.caller,
             origin: origin.into_switched(),
             terms: SpliceTerms {
-                ends_in: upgrade.authorization.ends_in(self.ledger.clock.now()),
+                ends_in: upgrade.authorization.ends_in(self.shared.ledger.clock.now()),
                 first_byte: idle_timeout,
                 idle_timeout,
                 changes,
             },
-            stop: Some(self.stop.clone()),
+            stop: Some(self.shared.stop.clone()),
         };
         in_flight.conn().upgrade();
-        let (authorization, in_force) = (upgrade.authorization, Arc::clone(&self.in_force));
+        let (authorization, in_force) = (upgrade.authorization, Arc::clone(&self.shared.live));
         self.tasks.spawn(async move {
             let spliced = splice.run(|| authorization.holds(&in_force.load())).await;
             spliced.note_in(&mut entry);

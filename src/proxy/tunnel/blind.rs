@@ -47,7 +47,7 @@ impl Proxy {
             Err(error) => return relay::refuse(Refusal::from(error), entry, in_flight),
         };
         // The conn has been waited for: what was allowed then may not be now.
-        let (in_force, now) = (self.in_force.load_full(), self.ledger.clock.now());
+        let (in_force, now) = (self.shared.live.load_full(), self.shared.ledger.clock.now());
         let TunnelSetup { token, request, mode, .. } = &setup;
         let holder = decide_tunnel_again(&in_force, token, request, now, mode);
         let end = match holder {
@@ -69,7 +69,7 @@ impl Proxy {
             },
             stop: None,
         };
-        let in_force = Arc::clone(&self.in_force);
+        let in_force = Arc::clone(&self.shared.live);
         self.tasks.spawn(async move {
             let still_allowed = || {
                 let in_force = in_force.load();

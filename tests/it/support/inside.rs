@@ -9,13 +9,11 @@ use keyferry::ca::{CaRotation, LeafCache};
 use keyferry::clock::Clock;
 use keyferry::config::{Environment, Options, load};
 use keyferry::ledger::{Ledger, LineFormat, LogBuffer, Metrics};
-use keyferry::listener::{
-    ConnLimits, ConnTracker, HeadLimits, ListenAddr, Listener, tunnel_config,
-};
-use keyferry::proxy::{Proxy, Via};
+use keyferry::listener::{ConnLimits, HeadLimits, ListenAddr, Listener, tunnel_config};
+use keyferry::proxy::{SharedParts, Via};
 use keyferry::state::{InForce, Live};
 use keyferry::tasks::Tasks;
-use keyferry::upstream::{Lookup, NameLookups, OwnListeners, Resolver, Upstream};
+use keyferry::upstream::{Lookup, NameLookups, OwnListeners, Resolver};
 use tokio::sync::watch;
 
 use super::world::World;
@@ -55,7 +53,7 @@ pub(crate) fn serve_changed(
     change(&mut in_force);
     let sink = Arc::new(LogBuffer::default());
     let ledger = Ledger::new(sink, metrics, Clock::system(), LineFormat::Json, "inside");
-    let (tasks, (_changed, changes)) = (Tasks::default(), watch::channel(0));
+    let tasks = Tasks::default();
     let (_stop, stop) = watch::channel(stops);
     let limits = ConnLimits {
         head: HeadLimits { max_bytes: 65536, max_fields: 100 },
@@ -66,21 +64,21 @@ pub(crate) fn serve_changed(
         max_conns_per_caller: 100,
         max_unauthenticated_conns: 100,
     };
-    let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), limits, 1));
     let leaves = LeafCache::new(CaRotation::default(), Clock::system());
-    let proxy = Proxy {
-        in_force: Arc::new(Live::new(in_force)),
-        changes,
+    let shared = SharedParts {
+        live: Arc::new(Live::new(in_force)),
         stop,
-        upstream: Upstream::new(Arc::default(), tasks.clone(), 1),
         ledger: Arc::new(ledger),
+        conn_limit: Arc::default(),
+        conn_limits: limits,
+        gauges: Arc::default(),
         via: Via::new("inside"),
-        tasks: tasks.clone(),
-        conn_tracker: Arc::clone(&conn_tracker),
         tunnel_tls: tunnel_config(Arc::new(leaves)).unwrap(),
-        tokens: None,
+        refreshes: None,
         replay_memory: Arc::default(),
     };
+    let proxy = shared.proxy(tasks.clone(), tasks.clone(), 1);
+    let conn_tracker = Arc::clone(&proxy.conn_tracker);
     let listener = Listener::bind(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap()), None).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { listener.serve(Arc::new(proxy), conn_tracker, tasks).await });
