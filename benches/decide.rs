@@ -135,7 +135,7 @@ fn heads(criterion: &mut Criterion) {
 
         let prepare = |headers: &mut http::HeaderMap| {
             let token = Some(&header::PROXY_AUTHORIZATION);
-            prepare_request(headers, Version::HTTP_11, &field, token, &via);
+            prepare_request(headers, Version::HTTP_11, std::slice::from_ref(&field), token, &via);
         };
         let mut once = head.headers.clone();
         report(&format!("prepare_request/{kind}"), || prepare(&mut once));

@@ -36,7 +36,7 @@ pub use self::member::{Member, MemberValue};
 pub use self::oauth_connection::{AccessCode, DomainBinding, OAuthConnection, OAuthItem};
 pub use self::page::PageMeta;
 pub use self::profile::{InjectedFieldMembers, PROFILE_MEMBERS, ParamMap, ProfileMembers};
-pub use self::read::{Document, MAX_MEMBERS, MalformedBody, Request, Shape, printable_name, read};
+pub use self::read::{Document, MalformedBody, Request, Shape, printable_name, read};
 pub use self::secret::{REDACTED, Redacted};
 pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
 pub use self::token::{CreatedTokenAnswer, CreatedTokenView, NewToken, TokenPage, TokenView};

@@ -201,7 +201,9 @@ fn connections_and_tokens_are_read() {
     "#;
     let Loaded { config, warnings, .. } = directory.load(text).unwrap();
     assert_eq!(warnings, []);
-    let exposed = |connection: &Arc<Connection>| connection.credential().unwrap().expose().clone();
+    let exposed = |connection: &Arc<Connection>| {
+        connection.credential().unwrap().fields().next().unwrap().1.clone()
+    };
     let secrets: Vec<_> = config.connections.iter().map(exposed).collect();
     assert_eq!(secrets, ["Bearer t0k3n", "k3y", "Basic dTpwYXNzOiB3b3JkIA=="]);
     assert_eq!(config.connections[1].allowed_domain().unwrap().to_string(), "*.a.com");

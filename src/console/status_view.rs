@@ -85,6 +85,9 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
         State::Defective(Defect::Field(_)) => {
             "HTTP or the proxy uses its header name, so no request can use it. Give it another header name."
         }
+        State::Defective(Defect::Injection) => {
+            "A field that was to carry its access token is used by HTTP or the proxy, so no request can use it. Change inject of its OAuth client, and authorize it again."
+        }
         State::Rejected(401 | 403) => {
             "The origin says that the credential is not good, or not for what was asked. Replace the secret, or have the account’s rights checked at the origin."
         }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use super::fault::{About, Refused, RequestFault};
 use crate::model::field::SecretError;
 use crate::secret::Secret;
-use crate::wire::{Document, MAX_MEMBERS, Member, MemberValue, REDACTED, Shape, printable_name};
+use crate::wire::{Document, Member, MemberValue, REDACTED, Shape, printable_name};
 
 /// Reads members, and collects what is wrong.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ impl MemberReader {
     pub(super) fn of<T>(request: Document<T>) -> (T, Self) {
         let Document { members, shape } = request;
         let mut reader = Self { shape, read: Vec::new(), faults: Vec::new() };
-        if reader.shape.is_too_long {
-            reader.fault(About::Request, &format!("there are more than {MAX_MEMBERS} fields"));
+        if let Some(most) = reader.shape.more_than {
+            reader.fault(About::Request, &format!("there are more than {most} fields"));
         }
         for name in std::mem::take(&mut reader.shape.repeated) {
             reader.fault(About::Request, &format!("{}: is given twice", printable(&name)));

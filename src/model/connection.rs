@@ -2,6 +2,7 @@
 
 mod connection_type;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::field::{CredentialField, FieldError};
 use super::name::{ConnectionName, IntegrationName, ZENDESK};
 use super::oauth::freshness::{Freshness, TokenAges};
 use super::oauth::grant::Grant;
+use super::oauth::profile::RefreshStatuses;
 use super::oauth::tokens::TokenSet;
 use super::origin::{HostName, Origin};
 use super::record::{ConnectionRecord, Detail};
@@ -32,7 +34,7 @@ pub struct Connection {
     allowed_domain: Option<AllowedDomain>,
     detail: Detail,
     defect: Option<Defect>,
-    field: HeaderName,
+    fields: Arc<[HeaderName]>,
     /// `None` where the sealed secret could not be opened.
     credential: Option<Credential>,
     /// The origin of an exact allowed domain at port 443, made once.
@@ -61,6 +63,8 @@ pub struct TokenStatus {
     pub issued_at: Timestamp,
     /// The time at which the access token expires; `None` when that is unknown.
     pub expires_at: Option<Timestamp>,
+    /// The statuses of an origin's answer that call for a refresh.
+    pub refresh_on_status: RefreshStatuses,
     used: AtomicBool,
 }
 
@@ -74,6 +78,9 @@ pub enum Defect {
     /// Its header may not carry a credential.
     #[error("its header name is no longer accepted: {0}")]
     Field(FieldError),
+    /// A field that was to carry its access token, or the template of its value.
+    #[error("its client's inject is no longer accepted: change it, and authorize again")]
+    Injection,
 }
 
 impl Defect {
@@ -86,7 +93,12 @@ impl Defect {
             Detail::ApiKey { header_name } => {
                 CredentialField::parse(header_name).err().map(Self::Field)
             }
-            Detail::BasicAuth { .. } | Detail::BearerToken | Detail::OAuth(_) => None,
+            Detail::OAuth(grant) => {
+                let injection = grant.injection.as_ref()?;
+                let is_refused = injection.fields.iter().any(|field| field.parse().is_err());
+                is_refused.then_some(Self::Injection)
+            }
+            Detail::BasicAuth { .. } | Detail::BearerToken => None,
         }
     }
 }
@@ -107,7 +119,7 @@ impl Connection {
         let credential = Credential::build(&detail, secret)?;
         let mut connection =
             Self::without_credential(integration, name, Some(allowed_domain), detail);
-        connection.field = credential.field().clone();
+        connection.fields = credential.fields().map(|(name, _)| name.clone()).collect();
         connection.credential = Some(credential);
         Ok(connection)
     }
@@ -145,6 +157,9 @@ impl Connection {
                 header::AUTHORIZATION
             }
         };
+        let injection = if let Detail::OAuth(grant) = &detail { &grant.injection } else { &None };
+        let names = injection.as_ref().map(|injection| injection.names());
+        let fields = names.unwrap_or_else(|| Arc::from([field]));
         // Rules may have become stricter since the connection was accepted.
         let defect = Defect::of(allowed_domain.as_ref(), &detail);
         let exact = allowed_domain.as_ref().and_then(AllowedDomain::exact);
@@ -155,7 +170,7 @@ impl Connection {
             allowed_domain,
             detail,
             defect,
-            field,
+            fields,
             credential: None,
             home,
             token_status: None,
@@ -269,9 +284,14 @@ impl Connection {
         self.defect
     }
 
-    /// The name of the header field that it injects.
-    pub fn field(&self) -> &HeaderName {
-        &self.field
+    /// The names of the header fields that it injects: one at least.
+    pub fn fields(&self) -> &Arc<[HeaderName]> {
+        &self.fields
+    }
+
+    /// Their names as one text, for people.
+    pub fn field_names(&self) -> String {
+        self.fields.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// The credential that it injects; `None` when its secret could not be opened.
@@ -289,6 +309,7 @@ impl TokenStatus {
             lapsed: grant.lapse.is_some(),
             issued_at: tokens.issued_at,
             expires_at: tokens.expires_at,
+            refresh_on_status: grant.refresh_on_status.clone(),
             used: AtomicBool::new(false),
         }
     }

@@ -1,6 +1,7 @@
-//! A credential: the header field that is injected into a request (ZIS spec §8.2).
+//! A credential: the header fields that are injected into a request (ZIS spec §8.2, contract §8).
 
 mod mask;
+mod template;
 
 use std::fmt;
 
@@ -8,22 +9,23 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
+use smallvec::{SmallVec, smallvec};
 use zeroize::Zeroizing;
 
 pub use self::mask::masked;
+pub use self::template::{Template, TemplateError};
 use super::field::CredentialField;
+use super::oauth::grant::Injection;
+use super::oauth::profile::{ACCESS_TOKEN, CLIENT_ID};
 use super::record::Detail;
 use crate::secret::Secret;
 
-/// A field name and its secret value as they are sent.
+/// Field names and their secret values as they are sent: one, or as many as an injection has.
 ///
-/// The value's bytes are shared by reference count and wiped when the last handle is dropped. The
-/// value is marked sensitive, so HPACK never indexes it (RFC 7541 §7.1.3).
+/// A value's bytes are shared by reference count and wiped when the last handle is dropped. Values
+/// are marked sensitive, so HPACK never indexes them (RFC 7541 §7.1.3).
 #[derive(Clone)]
-pub struct Credential {
-    field: HeaderName,
-    value: HeaderValue,
-}
+pub struct Credential(SmallVec<[(HeaderName, HeaderValue); 1]>);
 
 /// A secret or a field name that breaks a rule of [`super::field`].
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +33,10 @@ pub struct Credential {
 pub struct NotAFieldValue(());
 
 impl Credential {
-    /// Builds the field that a connection of this type injects.
+    /// Builds the fields that a connection of this type injects.
     ///
     /// # Errors
-    /// [`NotAFieldValue`] when the secret contains a control character, or `detail` names a field
+    /// [`NotAFieldValue`] when a secret contains a control character, or `detail` names a field
     /// that may carry none.
     pub fn build(detail: &Detail, secret: &Secret) -> Result<Self, NotAFieldValue> {
         let (field, text) = match detail {
@@ -44,36 +46,59 @@ impl Credential {
                 (field, Zeroizing::new(secret.expose().to_vec()))
             }
             Detail::BasicAuth { username } => (header::AUTHORIZATION, basic(username, secret)),
-            Detail::BearerToken | Detail::OAuth(_) => (header::AUTHORIZATION, bearer(secret)),
+            Detail::BearerToken => (header::AUTHORIZATION, bearer(secret)),
+            Detail::OAuth(grant) => match &grant.injection {
+                Some(injection) => return Self::injected(injection, secret),
+                None => (header::AUTHORIZATION, bearer(secret)),
+            },
         };
-        let shared = Secret::new(text.to_vec()).into_shared();
-        let mut value =
-            HeaderValue::from_maybe_shared(shared).map_err(|_silent| NotAFieldValue(()))?;
-        value.set_sensitive(true);
-        Ok(Self { field, value })
+        Ok(Self(smallvec![(field, sensitive(&text)?)]))
     }
 
-    /// The field's name, which is not secret.
-    pub fn field(&self) -> &HeaderName {
-        &self.field
+    /// The fields of an injection, with the access token and the client's id in them.
+    fn injected(injection: &Injection, access_token: &Secret) -> Result<Self, NotAFieldValue> {
+        let secret_of = |name: &str| match name {
+            ACCESS_TOKEN => Some(access_token.expose()),
+            CLIENT_ID => Some(injection.client_id.as_bytes()),
+            _ => None,
+        };
+        let fields = injection.fields.iter().map(|field| {
+            let (name, template) = field.parse().map_err(|_rule| NotAFieldValue(()))?;
+            let value = template.fill(secret_of).ok_or(NotAFieldValue(()))?;
+            Ok((name, sensitive(&value)?))
+        });
+        Ok(Self(fields.collect::<Result<_, _>>()?))
     }
 
-    /// Tells whether both have the same field and value. Values are compared in constant time.
+    /// The fields' names, which are not secret, and their values, which are marked sensitive.
+    pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// Tells whether both have the same fields and values. Values are compared in constant time.
+    #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        let (ours, theirs) = (self.value.as_bytes(), other.value.as_bytes());
-        self.field == other.field && verify_slices_are_equal(ours, theirs).is_ok()
-    }
-
-    /// The secret value, marked sensitive.
-    pub fn expose(&self) -> &HeaderValue {
-        &self.value
+        self.0.len() == other.0.len()
+            && self.fields().zip(other.fields()).all(|((name, ours), (other_name, theirs))| {
+                let (ours, theirs) = (ours.as_bytes(), theirs.as_bytes());
+                name == other_name && verify_slices_are_equal(ours, theirs).is_ok()
+            })
     }
 }
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credential({}: *****)", self.field)
+        let names: Vec<_> = self.fields().map(|(name, _)| name.as_str()).collect();
+        write!(f, "Credential({}: *****)", names.join(", "))
     }
+}
+
+/// A value whose bytes are wiped when it is dropped.
+fn sensitive(text: &[u8]) -> Result<HeaderValue, NotAFieldValue> {
+    let shared = Secret::new(text).into_shared();
+    let mut value = HeaderValue::from_maybe_shared(shared).map_err(|_silent| NotAFieldValue(()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Credentials of the Basic scheme (RFC 7617 §2), in UTF-8.
@@ -102,7 +127,8 @@ mod tests {
 
     fn built(detail: &Detail, secret: &str) -> (String, Vec<u8>) {
         let credential = Credential::build(detail, &Secret::new(secret)).unwrap();
-        (credential.field().to_string(), credential.expose().as_bytes().to_vec())
+        let (field, value) = credential.fields().next().unwrap();
+        (field.to_string(), value.as_bytes().to_vec())
     }
 
     #[test]

@@ -199,6 +199,7 @@ mod tests {
     use crate::model::name::{ConnectionName, IntegrationName};
     use crate::model::oauth::endpoint::Subdomain;
     use crate::model::oauth::grant::{Grant, GrantType};
+    use crate::model::oauth::profile::RefreshStatuses;
     use crate::model::record::Detail;
     use crate::model::token::Scopes;
     use crate::secret::Secret;
@@ -305,6 +306,8 @@ mod tests {
     #[test]
     fn the_accounts_own_connection_sends_no_other_accounts_tokens() {
         let grant = |subdomain: Option<&str>| Grant {
+            injection: None,
+            refresh_on_status: RefreshStatuses::default(),
             client: Uuid::nil(),
             subdomain: subdomain.map(|label| Subdomain::parse(label).unwrap()),
             grant_type: GrantType::AuthorizationCode,

@@ -163,7 +163,7 @@ impl Refresh<'_> {
             return Ok(self.lapse(LapseReason::ClientMoved).await?);
         }
         match self.request_tokens(leased, &client, grant, &before).await {
-            Ok(tokens) => Ok(self.keep_tokens(record, &tokens).await?),
+            Ok(tokens) => Ok(self.keep_tokens(record, &client, &tokens).await?),
             Err(Unsuccessful { failure: TokenFailure::Denied(denial), .. })
                 if denial.remedy == Remedy::User =>
             {
@@ -250,6 +250,7 @@ impl Refresh<'_> {
     async fn keep_tokens(
         &self,
         read: &ConnectionRecord,
+        client: &ClientRecord,
         tokens: &TokenSet,
     ) -> Result<(Refreshed, Revision), TokenFailure> {
         let mut before = read.clone();
@@ -258,7 +259,7 @@ impl Refresh<'_> {
             // 1. They are kept, if the connection is still as it was read.
             let grant = before.grant().ok_or(TokenFailure::Gone)?;
             let ours = Refreshed { generation: grant.generation + 1, is_ours: true };
-            let after = self.renewed(&before, grant, tokens)?;
+            let after = self.renewed(&before, grant, client, tokens)?;
             match self.persistence.store().finish_refresh(&before, &after).await {
                 Ok(Some(revision)) => return Ok((ours, revision)),
                 Ok(None) => {}
@@ -291,11 +292,17 @@ impl Refresh<'_> {
         &self,
         before: &ConnectionRecord,
         grant: &Grant,
+        client: &ClientRecord,
         tokens: &TokenSet,
     ) -> Result<ConnectionRecord, TokenFailure> {
         let mut after = before.clone();
-        let generation = grant.generation + 1;
-        after.detail = Detail::OAuth(Box::new(Grant { generation, lapse: None, ..grant.clone() }));
+        after.detail = Detail::OAuth(Box::new(Grant {
+            generation: grant.generation + 1,
+            lapse: None,
+            injection: client.injection(),
+            refresh_on_status: client.profile.refresh_on_status.clone(),
+            ..grant.clone()
+        }));
         after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
         let sealed = self.persistence.vault().seal(&after.context(), &tokens.pack());
         after.sealed = sealed.map_err(|_why| TokenFailure::Seal)?;

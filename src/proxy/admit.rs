@@ -36,7 +36,7 @@ pub(super) fn admit(
     let (caller, request) = (&holder.caller, &arrival.request);
     let with_facts = |refused: RefusedRequest| refused.with_caller(caller).with_request(request);
     let Allowed { permit, connection } = decide(in_force, caller, request).map_err(with_facts)?;
-    let slot = arrival.token.check_slot(request, permit.connection().field());
+    let slot = arrival.token.check_slot(request, permit.connection().fields());
     slot.and_then(|()| take_turn(holder)).map_err(|refusal| {
         with_facts(RefusedRequest::from(refusal).with_connection(Arc::clone(&connection)))
     })?;
@@ -86,7 +86,7 @@ pub(super) fn decide_again(
     let (token, request) = (&arrival.token, &arrival.request);
     let holder = identify_again(in_force, token, request, now)?;
     let allowed = decide(in_force, &holder.caller, request)?;
-    match token.check_slot(request, allowed.permit.connection().field()) {
+    match token.check_slot(request, allowed.permit.connection().fields()) {
         Ok(()) => Ok((holder, allowed)),
         Err(refusal) => Err(RefusedRequest::from(refusal).with_connection(allowed.connection)),
     }

@@ -28,7 +28,7 @@ pub(super) struct CallerBody {
     pub(super) count: Arc<AtomicU64>,
     /// The most bytes that it may have; 0 for any.
     pub(super) max_body_bytes: u64,
-    pub(super) credential: HeaderName,
+    pub(super) credential: Arc<[HeaderName]>,
     /// Keeps it while it may have to be sent once more.
     pub(super) buffer: Option<Arc<ReplayBuffer>>,
 }

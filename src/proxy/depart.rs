@@ -79,7 +79,7 @@ impl Proxy {
         let mut body = if activity.is_some() {
             let count = Arc::default();
             entry.request_count = Some(Arc::clone(&count));
-            let credential = permit.connection().field().clone();
+            let credential = Arc::clone(permit.connection().fields());
             let incoming = body;
             let idle = timer();
             Outgoing::stream(CallerBody {

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::HeaderName;
 use jiff::Timestamp;
 
 use super::InForce;
@@ -27,8 +26,8 @@ pub(super) struct DecisionTrace {
     pub connection: Option<Arc<Connection>>,
     /// The origin that the request would be sent to.
     pub origin: Option<Origin>,
-    /// The field that would be injected; its value is never shown.
-    pub field: Option<HeaderName>,
+    /// The names of the fields that would be injected; their values are never shown.
+    pub field: Option<String>,
     /// Every rule, in order.
     pub steps: Vec<ExplainStep>,
 }
@@ -73,7 +72,7 @@ pub(super) fn explain(
         .filter(|rule| *rule <= Rule::Address)
         .map(|rule| context.step(rule, refusal.as_ref()))
         .collect();
-    let field = connection.as_ref().map(|connection| connection.field().clone());
+    let field = connection.as_ref().map(|connection| connection.field_names());
     DecisionTrace { refusal, connection, origin, field, steps }
 }
 
@@ -101,7 +100,7 @@ impl From<DecisionTrace> for ExplainAnswer {
             rule: refusal.map(|refusal| refusal.code().rule().as_str().to_owned()),
             connection: connection.map(|connection| connection.name().to_string()),
             origin: origin.map(|origin| origin.to_string()),
-            field: field.map(|field| field.to_string()),
+            field,
             steps,
         }
     }
@@ -184,7 +183,7 @@ fn describe(connection: &Connection) -> String {
 }
 
 fn injected(connection: &Connection) -> String {
-    format!("{}: *****", connection.field())
+    format!("{}: *****", connection.field_names())
 }
 
 fn pin(in_force: &InForce, origin: &Origin) -> Option<SocketAddr> {

@@ -58,11 +58,11 @@ impl Via {
 }
 
 /// Takes out of a request what must not reach the origin: what belongs to the hop, to the proxy,
-/// and every spelling of the field that is about to be injected.
+/// and every spelling of the fields that are about to be injected.
 pub fn prepare_request(
     headers: &mut HeaderMap,
     received: Version,
-    credential: &HeaderName,
+    credential: &[HeaderName],
     token_field: Option<&HeaderName>,
     via: &Via,
 ) {
@@ -76,12 +76,12 @@ pub fn prepare_request(
         join_cookies(headers);
     }
     drop_own_cookies(headers);
-    // 2. Nothing of the hop, nothing of ours, and no other spelling of the credential's field.
+    // 2. Nothing of the hop, nothing of ours, and no other spelling of the credential's fields.
     strip(headers, |name| {
         is_hop_by_hop(name)
             || is_ours(name)
             || is_alias(name, &header::CONTENT_LENGTH)
-            || is_alias(name, credential)
+            || is_any_alias(name, credential)
             || token_field == Some(name)
     });
     // 3. Our own word to the next hop.
@@ -92,15 +92,15 @@ pub fn prepare_request(
     via.mark(headers, received);
 }
 
-/// Takes out every spelling of a field that is to carry a credential.
-pub(super) fn strip_credential(headers: &mut HeaderMap, credential: &HeaderName) {
-    strip(headers, |name| is_alias(name, credential));
+/// Takes out every spelling of the fields that are to carry a credential.
+pub(super) fn strip_credential(headers: &mut HeaderMap, credential: &[HeaderName]) {
+    strip(headers, |name| is_any_alias(name, credential));
 }
 
 /// Takes out of a request's trailers what would not have passed as a field. A request with an
 /// access token in a field is refused; when its trailers come its head has left, and only the
 /// trailer with the token can be kept back.
-pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
+pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &[HeaderName]) {
     let strays: Vec<_> = trailers
         .iter()
         .filter(|(_, value)| carries_token(value))
@@ -112,7 +112,7 @@ pub fn prepare_trailers(trailers: &mut HeaderMap, credential: &HeaderName) {
             || is_hop_by_hop(name)
             || is_ours(name)
             || is_framing(name)
-            || is_alias(name, credential)
+            || is_any_alias(name, credential)
     });
 }
 
@@ -240,6 +240,10 @@ fn is_proxys_own(name: &HeaderName) -> bool {
     name.as_str().starts_with("proxy-") && *name != PROXY_STATUS
 }
 
+fn is_any_alias(name: &HeaderName, others: &[HeaderName]) -> bool {
+    others.iter().any(|other| is_alias(name, other))
+}
+
 fn is_alias(name: &HeaderName, other: &HeaderName) -> bool {
     is_same_to_servers(name.as_str(), other.as_str())
 }
@@ -312,7 +316,7 @@ mod tests {
     fn prepared(fields: &[(&str, &str)], credential: &'static str) -> HeaderMap {
         let mut headers = map(fields);
         let credential = HeaderName::from_static(credential);
-        prepare_request(&mut headers, Version::HTTP_11, &credential, None, &Via::new("test"));
+        prepare_request(&mut headers, Version::HTTP_11, &[credential], None, &Via::new("test"));
         headers
     }
 
@@ -360,7 +364,7 @@ mod tests {
     fn the_crumbs_of_a_cookie_are_joined() {
         let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
         let credential = HeaderName::from_static("authorization");
-        prepare_request(&mut headers, Version::HTTP_2, &credential, None, &Via::new("test"));
+        prepare_request(&mut headers, Version::HTTP_2, &[credential], None, &Via::new("test"));
         assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 
@@ -438,7 +442,7 @@ mod tests {
         for name in ["X.Api.Key", "x_api.key", "x~api|key", "X.Zis.Host", "proxy.authorization"] {
             assert_eq!(names(&prepared(&[(name, "x")], "x-api-key")), ["via"], "{name}");
             let mut trailers = map(&[(name, "x"), ("x-sum", "1")]);
-            prepare_trailers(&mut trailers, &credential);
+            prepare_trailers(&mut trailers, std::slice::from_ref(&credential));
             assert_eq!(names(&trailers), ["x-sum"], "{name}");
         }
     }
@@ -458,7 +462,7 @@ mod tests {
             ("trailer", "x"),
             ("x-sum", "1"),
         ]);
-        prepare_trailers(&mut trailers, &HeaderName::from_static("x-api-key"));
+        prepare_trailers(&mut trailers, &[HeaderName::from_static("x-api-key")]);
         assert_eq!(names(&trailers), ["x-sum"]);
     }
 
@@ -475,7 +479,7 @@ mod tests {
                 .flat_map(|value| value.to_str().unwrap().split(',').map(|s| s.trim().to_owned()).collect::<Vec<_>>())
                 .collect();
             let credential = HeaderName::from_static("x-key");
-            prepare_request(&mut headers, Version::HTTP_11, &credential, None, &Via::new("test"));
+            prepare_request(&mut headers, Version::HTTP_11, &[credential], None, &Via::new("test"));
             for name in headers.keys() {
                 let plain = name.as_str().replace('_', "-");
                 prop_assert!(!plain.starts_with("x-zis") && !plain.starts_with("proxy-"));

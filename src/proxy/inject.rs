@@ -23,7 +23,7 @@ pub(super) fn inject(
     via: &Via,
 ) -> Result<Departure, Refusal> {
     let token_field = arrival.token.field.as_ref();
-    let credential = permit.connection().field();
+    let credential = permit.connection().fields();
     fields::prepare_request(&mut head.headers, head.version, credential, token_field, via);
     arrival.named_urls.write(&mut head.headers, permit.origin());
     let upgrades = arrival.upgrade == UpgradeKind::WebSocket;

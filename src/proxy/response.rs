@@ -1,6 +1,5 @@
 //! Step 6: the origin's answer, fit for the caller.
 
-use http::StatusCode;
 use jiff::Timestamp;
 
 use super::arrival::Arrival;
@@ -69,7 +68,7 @@ impl ResponseContext {
     /// dropped, which lets go of the body.
     pub(super) fn judge_tokens(&mut self, sent: Result<Reply, NotSent>) -> FirstAttempt {
         match (sent, self.replay.take()) {
-            (Ok(answer), Some(replay)) if answer.status() == StatusCode::UNAUTHORIZED => {
+            (Ok(answer), Some(replay)) if replay.is_refusal(answer.status()) => {
                 FirstAttempt::TokensRefused(Box::new(RefusedTokens { answer, replay: *replay }))
             }
             (sent, _) => FirstAttempt::Counts(sent),

@@ -9,6 +9,7 @@ use super::row::Columns;
 use crate::model::connection::ConnectionType;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
+use crate::model::oauth::profile::RefreshStatuses;
 use crate::model::record::Detail;
 
 pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
@@ -60,6 +61,11 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
         authorized_at: time(AUTHORIZED_AT)?,
         generation: number(GENERATION)?,
         lapse,
+        injection: detail.get(INJECTION).cloned().map(serde_json::from_value).transpose().ok()?,
+        refresh_on_status: match detail.get(REFRESH_ON_STATUS) {
+            Some(statuses) => serde_json::from_value(statuses.clone()).ok()?,
+            None => RefreshStatuses::default(),
+        },
     })
 }
 
@@ -78,6 +84,13 @@ fn write_grant(grant: &Grant) -> Json {
         detail.insert(LAPSED_AT.into(), lapse.since.as_microsecond().into());
         detail.insert(LAPSED_BY.into(), lapse.reason.as_str().into());
     }
+    if let Some(injection) = grant.injection.as_ref().and_then(|it| serde_json::to_value(it).ok()) {
+        detail.insert(INJECTION.into(), injection);
+    }
+    if !grant.refresh_on_status.is_default() {
+        let statuses: Vec<u16> = grant.refresh_on_status.clone().into();
+        detail.insert(REFRESH_ON_STATUS.into(), statuses.into());
+    }
     Json::Object(detail)
 }
 
@@ -93,5 +106,7 @@ const CREATED_BY: &str = "created_by";
 const SCOPES: &str = "scopes";
 const AUTHORIZED_AT: &str = "authorized_at";
 const GENERATION: &str = "generation";
+const INJECTION: &str = "injection";
+const REFRESH_ON_STATUS: &str = "refresh_on_status";
 const LAPSED_AT: &str = "lapsed_at";
 const LAPSED_BY: &str = "lapsed_by";

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::body::Outgoing;
 use crate::model::connection::Connection;
+use crate::model::credential::Credential;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::origin::Origin;
@@ -127,7 +128,7 @@ impl Departure {
         let credential = permit.connection().credential().ok_or(SecretUnavailable)?;
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
-        headers.insert(credential.field(), credential.expose().clone());
+        set_credential(headers, credential);
         let (right, request) = (SendRight::Permit(permit), Box::new(request));
         Ok(Self { right, request, dedicated: upgrade, drops_trailers: false })
     }
@@ -146,14 +147,14 @@ impl Departure {
 
     /// Replaces the permit by another one for the same origin and connection name, and the
     /// credential by that of its connection. `strip` removes every spelling of a credential's
-    /// field.
+    /// fields.
     ///
     /// # Errors
     /// [`NotRenewed`] says why that is impossible; then nothing has changed.
     pub fn renew(
         &mut self,
         permit: Permit,
-        strip: impl FnOnce(&mut HeaderMap, &HeaderName),
+        strip: impl FnOnce(&mut HeaderMap, &[HeaderName]),
     ) -> Result<(), NotRenewed> {
         // 1. The new permit must be for the same origin and connection.
         let SendRight::Permit(before) = &self.right else { return Err(NotRenewed::Elsewhere) };
@@ -161,18 +162,21 @@ impl Departure {
         if before.origin() != permit.origin() || !is_same(old, new) {
             return Err(NotRenewed::Elsewhere);
         }
-        // 2. Remove the old credential, and what the caller may have sent under the new name.
+        // 2. Remove the old credential, and what the caller may have sent under new names.
         let credential = new.credential().ok_or(NotRenewed::Sealed)?;
         let headers = self.request.headers_mut();
-        if let header::Entry::Occupied(field) = headers.entry(old.field()) {
-            field.remove_entry_mult();
+        for name in old.fields().iter() {
+            if let header::Entry::Occupied(field) = headers.entry(name) {
+                field.remove_entry_mult();
+            }
         }
-        if old.field() != credential.field() {
-            strip(headers, credential.field());
+        let has_new_names = new.fields().iter().any(|name| !old.fields().contains(name));
+        if has_new_names {
+            strip(headers, new.fields());
         }
-        // 3. Inject the new one. Trailers were filtered for the old field's name only.
-        headers.insert(credential.field(), credential.expose().clone());
-        if old.field() != credential.field() {
+        // 3. Inject the new one. Trailers were filtered for the old fields' names only.
+        set_credential(headers, credential);
+        if has_new_names {
             self.drops_trailers = true;
             self.request.body_mut().drop_trailers();
         }
@@ -278,6 +282,13 @@ impl Departure {
             body.drop_trailers();
         }
         *self.request.body_mut() = body;
+    }
+}
+
+/// Sets the fields of a credential. Each replaces every value that the field had.
+fn set_credential(headers: &mut HeaderMap, credential: &Credential) {
+    for (name, value) in credential.fields() {
+        headers.insert(name, value.clone());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::envelope::FORMAT;
 use crate::model::oauth::endpoint::Subdomain;
+use crate::model::oauth::grant::Injection;
 use crate::model::record::Detail;
 use crate::model::sealed::Context;
 
@@ -63,6 +64,14 @@ impl Encoding {
         self.bytes(grant.client.as_bytes())
             .optional_text(grant.subdomain.as_ref().map(Subdomain::as_str))
             .text(grant.grant_type.as_str())
+            .with_injection(grant.injection.as_deref())
+    }
+
+    /// Adds the fields that carry the tokens, where they are not `Authorization: Bearer`.
+    fn with_injection(self, injection: Option<&Injection>) -> Self {
+        let Some(Injection { fields, client_id }) = injection else { return self };
+        let context = self.text("injection").text(client_id);
+        fields.iter().fold(context, |context, field| context.text(&field.name).text(&field.value))
     }
 
     fn with_context(self, context: &Context<'_>) -> Self {

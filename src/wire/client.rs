@@ -110,7 +110,9 @@ with_profile_members! {
     }
 }
 
-impl Request for NewOAuthClient {}
+impl Request for NewOAuthClient {
+    const MAX_MEMBERS: usize = 64;
+}
 
 with_profile_members! {
     /// A change of a client. URLs change only along with the secret.
@@ -168,5 +170,6 @@ with_profile_members! {
 }
 
 impl Request for OAuthClientChange {
+    const MAX_MEMBERS: usize = 64;
     const READ_ONLY: &'static [&'static str] = &["created_at", "created_by", "updated_at"];
 }

@@ -14,6 +14,9 @@ pub trait Request: Default + DeserializeOwned {
     /// Members that the server alone sets. A client that sends back an answer asks for no change of
     /// them, so that they are passed over, whatever they are.
     const READ_ONLY: &'static [&'static str] = &[];
+
+    /// The largest number of members, so that all faults fit into an answer.
+    const MAX_MEMBERS: usize = 32;
 }
 
 /// A request as it was read.
@@ -28,8 +31,9 @@ pub struct Document<T> {
 /// The shape of a request, as far as its type does not say it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Shape {
-    /// There are more members than any request has; those beyond were not read.
-    pub is_too_long: bool,
+    /// There are more members than this, which is more than the request has; those beyond were not
+    /// read.
+    pub more_than: Option<usize>,
     /// Names that were given more than once, once for each time beyond the first.
     pub repeated: Vec<String>,
     /// Members that are null, read-only ones excepted.
@@ -61,8 +65,9 @@ pub fn read<T: Request>(
     known: Option<&[&str]>,
 ) -> Result<Document<T>, MalformedBody> {
     let mut given = members(bytes)?;
-    let mut shape = Shape { is_too_long: given.len() > MAX_MEMBERS, ..Shape::default() };
-    given.truncate(MAX_MEMBERS);
+    let more_than = (given.len() > T::MAX_MEMBERS).then_some(T::MAX_MEMBERS);
+    let mut shape = Shape { more_than, ..Shape::default() };
+    given.truncate(T::MAX_MEMBERS);
     // 1. Of members with one name, the first counts.
     let mut first: Vec<(String, &RawValue)> = Vec::new();
     for (name, value) in given {
@@ -221,9 +226,6 @@ pub fn printable_name<'a>(name: &'a str, else_words: &'a str) -> &'a str {
 /// The only thing that can be wrong with a text whose grammar is right.
 const SURROGATE: &str = "a text of the body has half of a surrogate pair in it";
 
-/// The largest number of members, more than any request has, so that all faults fit into an answer.
-pub const MAX_MEMBERS: usize = 48;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,7 +271,7 @@ mod tests {
         assert_eq!(shape.repeated, ["text"]);
         assert_eq!(shape.null, ["other", "secret"]);
         assert_eq!(shape.unknown, ["other", "é"]);
-        assert!(shape.has_read_only && !shape.is_too_long);
+        assert!(shape.has_read_only && shape.more_than.is_none());
     }
 
     #[test]

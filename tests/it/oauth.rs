@@ -3,6 +3,7 @@
 mod between;
 mod flows;
 mod hostile;
+mod injection;
 mod instances;
 mod paused;
 mod refresh;

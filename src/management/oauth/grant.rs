@@ -117,6 +117,8 @@ impl Management {
             authorized_at: whole_microseconds(self.clock.now()),
             generation,
             lapse: None,
+            injection: client.injection(),
+            refresh_on_status: client.profile.refresh_on_status.clone(),
         }
     }
 }

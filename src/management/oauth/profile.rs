@@ -227,21 +227,22 @@ fn parse_codes(codes: Vec<String>) -> Result<Vec<Box<str>>, String> {
 
 fn parse_injected(given: Vec<InjectedFieldMembers>) -> Result<Vec<InjectedField>, String> {
     let mut inject: Vec<InjectedField> = Vec::new();
+    let mut has_token = false;
     for InjectedFieldMembers { place, name, value } in given {
         let number = inject.len();
         if place != HEADER {
             return Err(format!("[{number}].in must be {HEADER}"));
         }
-        let field = InjectedField::new(&name, &value);
-        let field = field.map_err(|rule| format!("[{number}] is refused: {rule}"))?;
+        let field = InjectedField { name: name.into(), value: value.into() };
+        let (_, template) = field.parse().map_err(|rule| format!("[{number}]: {rule}"))?;
+        has_token |= template.has(ACCESS_TOKEN);
         if inject.iter().any(|other| other.name.eq_ignore_ascii_case(&field.name)) {
             return Err(format!("has the field {} twice", field.name));
         }
         inject.push(field);
     }
-    let has_token = inject.iter().any(|field| field.value.contains(ACCESS_TOKEN));
     if inject.len() > 8 || !(inject.is_empty() || has_token) {
-        return Err(format!("must be at most 8 fields, one of them with {ACCESS_TOKEN}"));
+        return Err(format!("must be at most 8 fields, one of them with {{{ACCESS_TOKEN}}}"));
     }
     Ok(inject)
 }

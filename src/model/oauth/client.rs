@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::endpoint::EndpointTemplate;
-use super::grant::GrantType;
+use super::grant::{GrantType, Injection};
 use super::profile::Profile;
 use crate::model::name::{ClientName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
@@ -68,6 +68,16 @@ impl ClientRecord {
             auth_method: self.auth_method,
             profile: &self.profile,
         }
+    }
+}
+
+impl ClientRecord {
+    /// The fields that carry an access token of this client; `None` for `Authorization: Bearer`.
+    #[must_use]
+    pub fn injection(&self) -> Option<Box<Injection>> {
+        let fields = self.profile.inject.clone();
+        let client_id = self.client_id.clone();
+        (!fields.is_empty()).then(|| Box::new(Injection { fields, client_id }))
     }
 }
 

@@ -1,9 +1,14 @@
 //! Grants: the authorization that a connection has, and its end.
 
+use std::sync::Arc;
+
+use http::{HeaderName, header};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::endpoint::Subdomain;
+use super::profile::{InjectedField, RefreshStatuses};
 
 /// The grant type by which a client gets access tokens (RFC 6749 §4.1, §4.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +38,21 @@ pub struct Grant {
     pub generation: i64,
     /// The end of the grant; `None` while it is valid.
     pub lapse: Option<Lapse>,
+    /// The fields that carry the access token, as the client had them when the tokens were got;
+    /// `None` for `Authorization: Bearer`.
+    pub injection: Option<Box<Injection>>,
+    /// The statuses of an origin's answer that call for a refresh, likewise.
+    pub refresh_on_status: RefreshStatuses,
+}
+
+/// The fields that carry an access token.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Injection {
+    /// The fields.
+    pub fields: Vec<InjectedField>,
+    /// The provider's id of the client.
+    pub client_id: Box<str>,
 }
 
 /// The end of a grant: only a new flow helps.
@@ -55,6 +75,15 @@ pub enum LapseReason {
     ClientMoved,
     /// The provider has answered `invalid_grant`.
     InvalidGrant,
+}
+
+impl Injection {
+    /// The names of the fields; `Authorization` where none is accepted any more.
+    pub fn names(&self) -> Arc<[HeaderName]> {
+        let names = self.fields.iter().filter_map(|field| field.parse().ok());
+        let names: Vec<_> = names.map(|(name, _)| name).collect();
+        if names.is_empty() { Arc::from([header::AUTHORIZATION]) } else { names.into() }
+    }
 }
 
 impl Grant {

@@ -128,11 +128,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// The placeholder of the access token.
-pub const ACCESS_TOKEN: &str = "{access_token}";
+/// The name of the access token in a template.
+pub const ACCESS_TOKEN: &str = "access_token";
 
-/// The placeholder of the provider's id of the client.
-pub const CLIENT_ID: &str = "{client_id}";
+/// The name of the provider's id of the client in a template.
+pub const CLIENT_ID: &str = "client_id";
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +149,7 @@ mod tests {
             r#""expires_in_path":"/data/expires","default_lifetime":"1h 30m","#,
             r#""refresh_token_lifetime":"30d","issuer":"https://id.example.com/t","#,
             r#""dead_grant_codes":["BAD"],"refresh_on_status":[401,403],"#,
-            r#""inject":[{"name":"X-Token","value":"{access_token}"}]}"#,
+            r#""inject":[{"name":"X-Token","value":"access_token"}]}"#,
         );
         assert_eq!(Profile::decode(json).unwrap().encode().as_deref(), Some(json));
         assert_eq!(Profile::default().encode(), None);
@@ -181,8 +181,10 @@ mod tests {
             assert!(RefreshStatuses::try_from(statuses.clone()).is_err(), "{statuses:?}");
         }
         for (name, value) in [("Host", "x"), ("X-A", ""), ("X-A", "{token}"), ("X-A", "a\nb")] {
-            assert!(InjectedField::new(name, value).is_err(), "{name}: {value}");
+            let field = InjectedField { name: name.into(), value: value.into() };
+            assert!(field.parse().is_err(), "{name}: {value}");
         }
-        assert!(InjectedField::new("Authorization", "token {access_token}").is_ok());
+        let (name, value) = ("Authorization".into(), "token {access_token}".into());
+        assert!(InjectedField { name, value }.parse().is_ok());
     }
 }

@@ -252,6 +252,7 @@ mod tests {
             "//LOCALHOST:1/~/evil/x",
             "https://user@proxy.test./~/evil",
             "ws://127.0.0.1/~/evil",
+            "localhosthttp://localhost/~/evil/x",
             "http://127.1/",
             "http://2130706433/~/evil",
             "http://0x7f.0.0.1/",

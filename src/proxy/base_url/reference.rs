@@ -43,6 +43,8 @@ impl Base {
                 (Some(scheme), Some(rest)) => self.absolute(scheme, rest, own),
                 // `https:x` and `https:/x` are relative here and absolute there.
                 (Some(_), None) => ReferenceTarget::Unclear,
+                // A client may take a scheme that it does not know for HTTP's.
+                (None, Some(rest)) if names_proxy(rest, own) => ReferenceTarget::Proxy,
                 (None, _) => ReferenceTarget::Elsewhere(text),
             };
         }
@@ -94,6 +96,12 @@ impl Base {
         let rest = format!("{}{}", query.unwrap_or_default(), fragment.unwrap_or_default());
         escaped(&format!("{whole}{rest}"))
     }
+}
+
+/// Tells whether the authority at the beginning of the text is one of the proxy's names.
+fn names_proxy(text: &str, own: &OwnHosts) -> bool {
+    let authority = text.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    read_authority(authority).is_some_and(|(host, _)| own.may_include(&host))
 }
 
 /// The schemes that lead to a server of HTTP.

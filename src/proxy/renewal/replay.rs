@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
 use jiff::Timestamp;
 
@@ -45,6 +46,13 @@ impl Replay {
     ) -> Box<Self> {
         let (head, used) = (head.clone(), Arc::clone(permit.connection()));
         Box::new(Self { head, kept: ReplayGuard(buffer), used })
+    }
+
+    /// Tells whether an answer of this status may mean that the tokens are of no more use: 401, or
+    /// what the connection's client names (contract §8, `refresh_on_status`).
+    pub(in crate::proxy) fn is_refusal(&self, status: StatusCode) -> bool {
+        let of_tokens = self.used.token_status();
+        of_tokens.is_some_and(|tokens| tokens.refresh_on_status.contains(status.as_u16()))
     }
 
     /// Decides under the set that is in force now; `None` when the request may not be sent any more,

@@ -3,11 +3,12 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use http::header;
+use http::{HeaderName, header};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ACCESS_TOKEN, CLIENT_ID};
+use crate::model::credential::Template;
 use crate::model::field::CredentialField;
 use crate::model::oauth::endpoint::EndpointTemplate;
 
@@ -60,7 +61,7 @@ pub struct RefreshStatuses(Box<[u16]>);
 pub struct InjectedField {
     /// The name of the field.
     pub name: Box<str>,
-    /// The value, in which `{access_token}` and `{client_id}` are replaced.
+    /// The template of its value, which has `{access_token}` and `{client_id}`.
     pub value: Box<str>,
 }
 
@@ -265,22 +266,19 @@ impl From<RefreshStatuses> for Vec<u16> {
 }
 
 impl InjectedField {
-    /// Checks the name and the template of a field.
+    /// Reads the name and the template of a field.
     ///
     /// # Errors
-    /// The text states the rule.
-    pub fn new(name: &str, value: &str) -> Result<Self, String> {
-        if !name.eq_ignore_ascii_case(header::AUTHORIZATION.as_str()) {
-            CredentialField::parse(name).map_err(|rule| format!("its name {rule}"))?;
-        }
-        let rest = value.replace(ACCESS_TOKEN, "").replace(CLIENT_ID, "");
-        let is_plain = value.len() <= 1024 && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if value.is_empty() || !is_plain || rest.contains(['{', '}']) {
-            return Err("its value must be printable, with no placeholder but {access_token} and \
-                        {client_id}"
-                .to_owned());
-        }
-        Ok(Self { name: name.into(), value: value.into() })
+    /// The text states the rule that one of them breaks.
+    pub fn parse(&self) -> Result<(HeaderName, Template), String> {
+        let name = if self.name.eq_ignore_ascii_case(header::AUTHORIZATION.as_str()) {
+            header::AUTHORIZATION
+        } else {
+            let field = CredentialField::parse(&self.name);
+            field.map_err(|rule| format!("its name {rule}"))?.name().clone()
+        };
+        let template = Template::parse(&self.value, &[ACCESS_TOKEN, CLIENT_ID]);
+        Ok((name, template.map_err(|rule| format!("its value {rule}"))?))
     }
 }
 

@@ -1,0 +1,143 @@
+//! The place of an access token: the fields that its client names, and the statuses that call for
+//! another token.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use serde_json::{Value, json};
+
+use crate::support::ask::stranger;
+use crate::support::authorized::{prepared, through};
+use crate::support::origin::Origin;
+use crate::support::provider::Provider;
+use crate::support::token;
+use crate::support::world::Running;
+
+const CLIENTS: &str = "/api/services/zis/connections/oauth/clients/acme";
+
+/// Registers the provider's client with these members beside its own.
+async fn register_with(server: &Running, provider: &Provider, members: Value) -> String {
+    let mut registration = provider.registration();
+    registration.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let made = server.manage(&format!("POST {CLIENTS}"), Some(registration)).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    made.json()["uuid"].as_str().unwrap().to_owned()
+}
+
+/// An origin that answers well, and a server that leads to it.
+async fn scene(provider: &Provider) -> (Origin, Running) {
+    let origin = Origin::answering(&["http/1.1"], |_seen| {
+        http::Response::builder().status(200).body("ok".into()).unwrap()
+    })
+    .await;
+    let server = prepared(provider, &origin).keeping().run().await;
+    (origin, server)
+}
+
+#[tokio::test]
+async fn the_token_goes_into_the_fields_that_the_client_names_and_no_other() {
+    let provider = Provider::start().await;
+    let (origin, server) = scene(&provider).await;
+    let inject = json!([
+        {"in": "header", "name": "X-Shop-Token", "value": "{access_token}"},
+        {"in": "header", "name": "X-Client", "value": "id {client_id}."},
+        {"in": "header", "name": "X-Git", "value": "{basic:'x-access-token',access_token}"},
+    ]);
+    register_with(&server, &provider, json!({"inject": inject})).await;
+    server.authorize(&provider, "mine").await;
+    // 1. Every spelling of the fields goes, and the caller's own Authorization passes.
+    let get = through("mine")
+        .field("X-Shop-Token", "forged")
+        .field("X_Client", "forged")
+        .field("x-git", "forged")
+        .field("Authorization", "Digest of-the-caller");
+    assert_eq!(server.send(&get).await.status, 200);
+    let seen = origin.seen().pop().unwrap();
+    let access_token = seen.field("x-shop-token");
+    assert!(provider.is_valid(&access_token), "{access_token}");
+    assert_eq!(seen.field("x-client"), "id client:of acme.");
+    assert!(seen.field("x-git").starts_with("Basic eC1hY2Nlc3MtdG9rZW46"));
+    assert_eq!(seen.field("authorization"), "Digest of-the-caller");
+    assert!(!format!("{seen:?}").contains("forged"), "{seen:?}");
+    // 2. It is explained, and shown nowhere.
+    let question = json!({"method": "GET", "url": "https://api.example.test/", "integration": "acme",
+        "connection": "mine"});
+    let explained = server.manage("POST /api/keyferry/v1/explain", Some(question)).await;
+    assert_eq!(explained.json()["field"], "x-shop-token, x-client, x-git");
+    assert!(!explained.text().contains(&access_token));
+    // 3. A caller's token may stand in one of them in base-URL form.
+    let get = stranger("GET /~/acme.mine/v1").field("X-Shop-Token", &token("runner"));
+    assert_eq!(server.send(&get).await.status, 200);
+    let seen = origin.seen().pop().unwrap();
+    assert!(provider.is_valid(&seen.field("x-shop-token")));
+}
+
+#[tokio::test]
+async fn another_place_is_taken_with_the_next_refresh() {
+    let provider = Provider::start().await;
+    let (origin, server) = scene(&provider).await;
+    let uuid = register_with(&server, &provider, json!({})).await;
+    server.authorize(&provider, "mine").await;
+    let change =
+        json!({"inject": [{"in": "header", "name": "X-Token", "value": "t {access_token}"}]});
+    let path = format!("{CLIENTS}/{uuid}");
+    let changed = server.manage(&format!("PATCH {path}"), Some(change.clone())).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(changed.json()["inject"], change["inject"]);
+    let refresh = "GET /api/services/zis/connections/refresh/acme?name=mine";
+    assert_eq!(server.manage(refresh, None).await.status, 200);
+    assert_eq!(server.send(&through("mine")).await.status, 200);
+    let seen = origin.seen().pop().unwrap();
+    assert_eq!(seen.field("authorization"), "");
+    assert!(provider.is_valid(seen.field("x-token").strip_prefix("t ").unwrap()));
+    // It goes back to what every provider has.
+    let changed = server.manage(&format!("PATCH {path}"), Some(json!({"inject": null}))).await;
+    assert_eq!((changed.status, changed.json().get("inject")), (200, None));
+    assert_eq!(server.manage(refresh, None).await.status, 200);
+    assert_eq!(server.send(&through("mine")).await.status, 200);
+    let seen = origin.seen().pop().unwrap();
+    assert!(seen.field("authorization").starts_with("Bearer ") && seen.field("x-token").is_empty());
+}
+
+#[tokio::test]
+async fn a_status_that_the_client_names_calls_for_a_refresh() {
+    let provider = Provider::start().await;
+    let refuses = Arc::new(AtomicBool::new(false));
+    let origin = Origin::answering(&["http/1.1"], {
+        let refuses = Arc::clone(&refuses);
+        move |_seen| {
+            let status = if refuses.swap(false, SeqCst) { 403 } else { 200 };
+            http::Response::builder().status(status).body("said".into()).unwrap()
+        }
+    })
+    .await;
+    let server = prepared(&provider, &origin).keeping().run().await;
+    register_with(&server, &provider, json!({"refresh_on_status": [401, 403]})).await;
+    server.authorize(&provider, "mine").await;
+    refuses.store(true, SeqCst);
+    assert_eq!(server.send(&through("mine")).await.status, 200);
+    assert_eq!((origin.seen().len(), provider.asked()), (2, 2));
+    let [first, second] = &origin.seen()[..] else { panic!() };
+    assert_ne!(first.field("authorization"), second.field("authorization"));
+}
+
+#[tokio::test]
+async fn a_field_that_can_carry_no_token_is_refused_by_name() {
+    let provider = Provider::start().await;
+    let (_origin, server) = scene(&provider).await;
+    for (inject, rule) in [
+        (json!([{"in": "query", "name": "key", "value": "{access_token}"}]), "[0].in must be"),
+        (json!([{"in": "header", "name": "Host", "value": "{access_token}"}]), "[0]: its name"),
+        (json!([{"in": "header", "name": "X-A", "value": "{token}"}]), "[0]: its value"),
+        (json!([{"in": "header", "name": "X-A", "value": "constant"}]), "one of them with"),
+        (json!([{"name": "X-A", "value": "{access_token}"}]), "must be a list of objects"),
+        (json!("X-A"), "must be a list of objects"),
+    ] {
+        let mut registration = provider.registration();
+        registration["inject"] = inject;
+        let refused = server.manage(&format!("POST {CLIENTS}"), Some(registration)).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        let detail = refused.json()["errors"][0]["detail"].to_string();
+        assert!(detail.contains("Inject") && detail.contains(rule), "{rule}: {detail}");
+    }
+}
