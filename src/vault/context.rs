@@ -3,6 +3,7 @@
 use super::envelope::FORMAT;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::Injection;
+use crate::model::oauth::profile::Profile;
 use crate::model::record::Detail;
 use crate::model::sealed::Context;
 
@@ -74,6 +75,14 @@ impl Encoding {
         fields.iter().fold(context, |context, field| context.text(&field.name).text(&field.value))
     }
 
+    /// Adds a client's profile. A client from before there were profiles has the default one.
+    fn with_profile(self, profile: &Profile) -> Self {
+        match profile.encode() {
+            Some(profile) => self.text(&profile),
+            None => self,
+        }
+    }
+
     fn with_context(self, context: &Context<'_>) -> Self {
         match context {
             Context::Connection { uuid, integration, name, allowed_domain, detail } => {
@@ -107,21 +116,15 @@ impl Encoding {
                 token_url,
                 auth_method,
                 profile,
-            } => {
-                let context = self
-                    .text("client")
-                    .bytes(uuid.as_bytes())
-                    .text(integration.as_str())
-                    .text(client_id)
-                    .optional_text(*auth_url)
-                    .text(token_url)
-                    .text(auth_method.as_str());
-                // A client from before there were profiles has the default one.
-                match profile.encode() {
-                    Some(profile) => context.text(&profile),
-                    None => context,
-                }
-            }
+            } => self
+                .text("client")
+                .bytes(uuid.as_bytes())
+                .text(integration.as_str())
+                .text(client_id)
+                .optional_text(*auth_url)
+                .text(token_url)
+                .text(auth_method.as_str())
+                .with_profile(profile),
             Context::Flow { id, integration, client, step } => self
                 .text("flow")
                 .bytes(id.as_bytes())

@@ -7,10 +7,11 @@ use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed
 use crate::management::fault::{Refused, no_randomness};
 use crate::management::listing::{ListPage, readable};
 use crate::model::name::ClientName;
-use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::record::{new_id, whole_microseconds};
 use crate::model::sealed::Sealed;
 use crate::oauth::OAuthStep;
+use crate::secret::Secret;
 use crate::state::Persistence;
 use crate::store::PageRange;
 use crate::wire::{Document, NewOAuthClient, OAuthClientChange};
@@ -200,7 +201,11 @@ impl WriteAccess<'_> {
         after.auth_method = auth_method.unwrap_or(before.auth_method);
         *after.profile = profile.clone();
         after.updated_at = self.0.management.moved(before.updated_at);
-        let secret = secret.clone().unwrap_or(kept);
+        // A client that becomes a public one forgets its secret: it must not be sent any more.
+        let secret = match after.auth_method {
+            AuthMethod::None => Secret::new(""),
+            _ => secret.clone().unwrap_or(kept),
+        };
         after.sealed = seal(persistence, &after.context(), &secret)?;
         Ok(after)
     }

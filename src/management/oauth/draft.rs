@@ -175,27 +175,39 @@ impl ClientChange {
         let token_url = token_url.filter(|url| *url != record.token_url);
         let before = &record.profile;
         let profile = profile::read(profile, before, record.grant_type, settings, &mut reader);
-        // 3. URLs do so only along with the secret, where there is one.
-        let has_secret = has_secret || record.auth_method == AuthMethod::None;
-        for (member, changed) in [
-            ("auth_url", auth_url.is_some()),
-            ("token_url", token_url.is_some()),
-            ("refresh_url", profile.refresh_url != before.refresh_url),
-            ("revocation_url", profile.revocation_url != before.revocation_url),
-        ] {
-            if changed && !has_secret {
+        let change =
+            Self { client_id, secret, auth_url, token_url, default_scopes, auth_method, profile };
+        // 3. URLs do so only along with the secret.
+        change.need_secret(record, has_secret, &mut reader);
+        let same_urls = change.auth_url.is_none() && change.token_url.is_none();
+        if !changes_something && same_urls && change.profile == *record.profile {
+            let title = "nothing is to change: give client_secret, client_id or default_scopes";
+            reader.fault(About::Request, title);
+        }
+        reader.close(Some(change))
+    }
+
+    /// Notes changes that need the secret entered again.
+    fn need_secret(&self, record: &ClientRecord, has_secret: bool, reader: &mut MemberReader) {
+        let before = &record.profile;
+        let changed = [
+            ("auth_url", self.auth_url.is_some()),
+            ("token_url", self.token_url.is_some()),
+            ("refresh_url", self.profile.refresh_url != before.refresh_url),
+            ("revocation_url", self.profile.revocation_url != before.revocation_url),
+        ];
+        // A public client has none that could be sent elsewhere.
+        let was_public = record.auth_method == AuthMethod::None;
+        let is_public = self.auth_method.unwrap_or(record.auth_method) == AuthMethod::None;
+        for (member, _) in changed.iter().filter(|(_, is_changed)| *is_changed) {
+            if !has_secret && !was_public {
                 let title = "can be changed only with the client_secret entered again";
                 reader.fault(About::Request, &format!("{member}: {title}"));
             }
         }
-        let same_urls = auth_url.is_none() && token_url.is_none();
-        if !changes_something && same_urls && profile == **before {
-            let title = "nothing is to change: give client_secret, client_id or default_scopes";
-            reader.fault(About::Request, title);
+        if was_public && !is_public && !has_secret {
+            reader.fault(About::Request, "client_secret: is missing: a public client has none");
         }
-        let change =
-            Self { client_id, secret, auth_url, token_url, default_scopes, auth_method, profile };
-        reader.close(Some(change))
     }
 }
 

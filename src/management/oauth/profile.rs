@@ -80,8 +80,9 @@ impl From<&Profile> for ProfileMembers {
         let params =
             |params: &Params| Some(params.clone()).filter(|params| !params.is_empty()).into();
         let text = |text: Option<&str>| Member::from(text);
-        let endpoint = |url: &Option<EndpointTemplate>| text(url.as_ref().map(|url| url.as_str()));
-        let pointer = |path: &Option<JsonPointer>| text(path.as_ref().map(|path| path.as_str()));
+        let endpoint =
+            |url: &Option<EndpointTemplate>| text(url.as_ref().map(EndpointTemplate::as_str));
+        let pointer = |path: &Option<JsonPointer>| text(path.as_ref().map(JsonPointer::as_str));
         let lifetime = |length: Option<Lifetime>| length.map(|length| length.to_string()).into();
         let unless = |is_default: bool, value: &str| text((!is_default).then_some(value));
         let inject = profile.inject.iter().map(|field| InjectedFieldMembers {

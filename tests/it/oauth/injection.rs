@@ -141,3 +141,26 @@ async fn a_field_that_can_carry_no_token_is_refused_by_name() {
         assert!(detail.contains("Inject") && detail.contains(rule), "{rule}: {detail}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_becomes_public_forgets_its_secret() {
+    let provider = Provider::start().await;
+    let (_origin, server) = scene(&provider).await;
+    let path = format!("{CLIENTS}/{}", register_with(&server, &provider, json!({})).await);
+    let change = async |members: Value| {
+        let changed = server.manage(&format!("PATCH {path}"), Some(members)).await;
+        (changed.status, changed.text())
+    };
+    // 1. Its URLs change only with the secret, the further ones too.
+    for member in ["auth_url", "token_url", "refresh_url", "revocation_url"] {
+        let (status, text) = change(json!({member: "https://other.example.test/x"})).await;
+        assert!(status == 422 && text.contains("entered again"), "{member}: {text}");
+    }
+    // 2. Without one they change, and no way leads back to the secret that it had.
+    let public = json!({"token_endpoint_auth_method": "none"});
+    assert_eq!(change(public).await.0, 200);
+    assert_eq!(change(json!({"refresh_url": provider.url("/refresh")})).await.0, 200);
+    let back = json!({"token_endpoint_auth_method": "client_secret_post"});
+    let (status, text) = change(back).await;
+    assert!(status == 422 && text.contains("a public client has none"), "{text}");
+}
