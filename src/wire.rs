@@ -42,7 +42,6 @@ pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
 pub use self::token::{CreatedTokenAnswer, CreatedTokenView, NewToken, TokenPage, TokenView};
 
 /// Writes a time as RFC 3339 has it, in UTC, always with a fraction.
-#[must_use]
 pub fn time(time: Timestamp) -> String {
     DateTimePrinter::new().precision(Some(6)).timestamp_to_string(&time)
 }

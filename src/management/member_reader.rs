@@ -17,7 +17,6 @@ pub(super) struct MemberReader {
     faults: Vec<RequestFault>,
 }
 
-/// A member and its name.
 pub(super) type Named<T> = (&'static str, Member<T>);
 
 /// A member of a request with its name: `named!(request.member)`.
@@ -171,7 +170,7 @@ impl MemberReader {
             self.read.push(name);
         }
         match member {
-            Member::Absent | Member::Null => None,
+            Member::Absent => None,
             Member::Given(value) => Some(value),
             Member::Unfit(found) => {
                 let wanted = T::TYPE;
@@ -205,76 +204,10 @@ impl MemberReader {
     }
 }
 
-/// Tells whether a member is an empty text.
 pub(super) fn is_empty<T: Text>(member: &Member<T>) -> bool {
     matches!(member, Member::Given(text) if text.bytes().is_empty())
 }
 
 fn printable(name: &str) -> &str {
     printable_name(name, "a field")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::field::check_secret;
-    use crate::wire::{self, StaticMembers};
-
-    fn titles(refused: Refused) -> Vec<String> {
-        let Refused::Faulty(faults) = refused else { panic!("{refused:?}") };
-        faults.into_iter().map(|fault| fault.title).collect()
-    }
-
-    #[test]
-    fn every_fault_is_listed() {
-        let json = r#"{"name": "", "token": 7, "extra": null, "extra": "x", "héé": "x"}"#;
-        let request = wire::read::<StaticMembers>(json.as_bytes(), None).unwrap();
-        let (request, mut reader) = MemberReader::of(request);
-        let name = reader
-            .require(named!(request.name), About::Name, |text| Ok::<_, String>(text.to_owned()));
-        let token = reader.take_secret(named!(request.token), check_secret);
-        let domain =
-            reader.require(named!(request.allowed_domain), About::AllowedDomain, str::parse::<u8>);
-        let read = name.zip(token).zip(domain);
-        assert_eq!(
-            titles(reader.close(read).unwrap_err()),
-            [
-                "extra: is given twice",
-                "name: is empty",
-                "token: must be a text, not a number",
-                "allowed_domain: is missing",
-                "extra: is unknown; there are name, token, allowed_domain",
-                "a field: is unknown; there are name, token, allowed_domain",
-            ]
-        );
-    }
-
-    #[test]
-    fn no_fault_shows_what_was_entered() {
-        let token = Secret::new("hun\nter2").into();
-        let (request, mut reader) =
-            MemberReader::of(StaticMembers { token, ..StaticMembers::default() }.into());
-        let read = reader.take_secret(named!(request.token), check_secret);
-        let refused = reader.close(read).unwrap_err();
-        assert!(!format!("{refused:?}").contains("hun"), "{refused:?}");
-    }
-
-    #[test]
-    fn the_mark_of_a_hidden_secret_is_no_secret() {
-        let token = Secret::new(REDACTED).into();
-        let (request, mut reader) =
-            MemberReader::of(StaticMembers { token, ..StaticMembers::default() }.into());
-        let read = reader.take_secret(named!(request.token), check_secret);
-        assert!(reader.close(read).is_err());
-    }
-
-    #[test]
-    fn a_list_is_a_list_and_null_is_nothing() {
-        let json = br#"{"scopes": ["a"], "connections": null}"#;
-        let request = wire::read::<wire::NewToken>(json, None).unwrap();
-        let (request, mut reader) = MemberReader::of(request);
-        assert_eq!(reader.value(named!(request.scopes)), Some(vec!["a".to_owned()]));
-        assert_eq!(reader.value(named!(request.connections)), None);
-        assert_eq!(reader.close(Some(())), Ok(()));
-    }
 }

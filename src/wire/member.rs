@@ -1,25 +1,21 @@
 //! A member of a request, as it was given: whether its type is right is told, and nothing is
 //! refused yet, so that one answer can list every fault.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::read::object;
 use super::secret::in_clear;
 use crate::secret::Secret;
 
 /// A member of a request.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Member<T> {
-    /// It was left out.
+    /// It was left out, or is null.
     #[default]
     Absent,
-    /// It is null.
-    Null,
     /// It has a value of its type.
     Given(T),
     /// It has a value of another type, which the words name.
@@ -32,39 +28,31 @@ pub trait MemberValue: Sized {
     const TYPE: &'static str;
 
     /// The value that a text stands for.
-    #[must_use]
-    fn of_text(_text: &str) -> Option<Self> {
+    fn of_text(_text: String) -> Option<Self> {
         None
     }
 
     /// The value that true or false stands for.
-    #[must_use]
     fn of_flag(_flag: bool) -> Option<Self> {
         None
     }
 
     /// The value that a list or an object stands for.
-    #[must_use]
     fn of_json(_json: Value) -> Option<Self> {
         None
     }
 
     /// Writes the value.
-    ///
-    /// # Errors
-    /// The serializer's own.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
 impl<T> Member<T> {
     /// Tells whether it was left out.
-    #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
     /// Tells whether there is anything but null.
-    #[must_use]
     pub fn is_given(&self) -> bool {
         matches!(self, Self::Given(_) | Self::Unfit(_))
     }
@@ -72,7 +60,6 @@ impl<T> Member<T> {
 
 impl Member<Secret> {
     /// Tells whether it is what stands for a hidden secret.
-    #[must_use]
     pub fn is_redacted(&self) -> bool {
         matches!(self, Self::Given(secret) if secret.expose() == super::REDACTED.as_bytes())
     }
@@ -81,8 +68,8 @@ impl Member<Secret> {
 impl MemberValue for String {
     const TYPE: &'static str = "a text";
 
-    fn of_text(text: &str) -> Option<Self> {
-        Some(text.to_owned())
+    fn of_text(text: String) -> Option<Self> {
+        Some(text)
     }
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -93,7 +80,7 @@ impl MemberValue for String {
 impl MemberValue for Secret {
     const TYPE: &'static str = "a text";
 
-    fn of_text(text: &str) -> Option<Self> {
+    fn of_text(text: String) -> Option<Self> {
         Some(Self::new(text))
     }
 
@@ -155,60 +142,37 @@ impl<T: MemberValue> Serialize for Member<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Given(value) => value.write(serializer),
-            Self::Absent | Self::Null | Self::Unfit(_) => serializer.serialize_unit(),
+            Self::Absent | Self::Unfit(_) => serializer.serialize_unit(),
         }
     }
 }
 
 impl<'de, T: MemberValue> Deserialize<'de> for Member<T> {
-    /// A member that is left out is asked for as an option, and so is none.
+    /// Reads a value whose grammar was checked.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_option(MemberVisitor(PhantomData))
-    }
-}
-
-struct MemberVisitor<T>(PhantomData<T>);
-
-impl<'de, T: MemberValue> Visitor<'de> for MemberVisitor<T> {
-    type Value = Member<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_none<E>(self) -> Result<Member<T>, E> {
-        Ok(Member::Absent)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member<T>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    fn visit_unit<E>(self) -> Result<Member<T>, E> {
-        Ok(Member::Null)
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Member<T>, E> {
-        Ok(T::of_flag(flag).map_or(Member::Unfit("true or false"), Member::Given))
-    }
-
-    fn visit_u64<E>(self, _number: u64) -> Result<Member<T>, E> {
-        Ok(Member::Unfit("a number"))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Member<T>, E> {
-        Ok(T::of_text(text).map_or(Member::Unfit("a text"), Member::Given))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Member<T>, A::Error> {
-        let list = Vec::<Value>::deserialize(SeqAccessDeserializer::new(list))?;
-        let words =
-            if list.iter().all(Value::is_string) { "a list" } else { "a list of anything else" };
-        Ok(T::of_json(Value::Array(list)).map_or(Member::Unfit(words), Member::Given))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Member<T>, A::Error> {
-        let object = Map::deserialize(MapAccessDeserializer::new(object))?;
-        Ok(T::of_json(Value::Object(object)).map_or(Member::Unfit("an object"), Member::Given))
+        let Some(value) = Option::<&RawValue>::deserialize(deserializer)? else {
+            return Ok(Self::Absent);
+        };
+        let json = value.get();
+        let (found, fit) = match json.as_bytes().first() {
+            Some(b'"') => {
+                let text = serde_json::from_str(json).map_err(D::Error::custom)?;
+                ("a text", T::of_text(text))
+            }
+            Some(b't' | b'f') => ("true or false", T::of_flag(json == "true")),
+            // What can't be read in one way is what no member holds.
+            Some(b'[') => match serde_json::from_str::<Vec<Value>>(json) {
+                Ok(list) if list.iter().all(Value::is_string) => {
+                    ("a list", T::of_json(Value::Array(list)))
+                }
+                list => {
+                    let fit = list.ok().and_then(|list| T::of_json(Value::Array(list)));
+                    ("a list of anything else", fit)
+                }
+            },
+            Some(b'{') => ("an object", object(json).map(Value::Object).and_then(T::of_json)),
+            _ => ("a number", None),
+        };
+        Ok(fit.map_or(Self::Unfit(found), Self::Given))
     }
 }

@@ -17,7 +17,6 @@ pub struct PageMeta {
 
 impl PageMeta {
     /// The ends of a page whose items have these cursors.
-    #[must_use]
     pub fn of<'a>(mut cursors: impl Iterator<Item = &'a str>, has_more: bool) -> Self {
         let first = cursors.next().unwrap_or_default();
         let last = cursors.last().unwrap_or(first);
