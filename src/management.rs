@@ -69,7 +69,6 @@ pub struct Storage {
 
 impl Management {
     /// Manages what is in force. Without storage it shows what is declared, and makes nothing.
-    #[must_use]
     pub fn new(
         storage: Option<Storage>,
         live: Arc<Live>,
@@ -90,31 +89,26 @@ impl Management {
     }
 
     /// The base of the URLs by which browsers come here, without a slash at its end.
-    #[must_use]
     pub fn public_url(&self) -> String {
         self.settings().public_url.clone()
     }
 
     /// The URL to which providers send the browser back.
-    #[must_use]
     pub fn callback_url(&self) -> String {
         format!("{}{}", self.public_url(), oauth::CALLBACK)
     }
 
     /// The time by which management goes.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// Tells whether there is a store, so that something can be made.
-    #[must_use]
     pub fn keeps(&self) -> bool {
         self.storage.is_some()
     }
 
     /// The management plane's settings, as they are in force.
-    #[must_use]
     pub fn settings(&self) -> Arc<ManagementSettings> {
         Arc::clone(&self.live.load().management)
     }

@@ -1,7 +1,6 @@
 //! The audit trail: the entries of requests, newest first.
 
 use super::Management;
-use super::connections::store_failed;
 use super::fault::{About, Refused, RequestFault, Scope};
 use super::listing::{ListPage, cut, reads_backwards};
 use super::operator::Operator;
@@ -31,7 +30,6 @@ pub struct AuditPage {
     pub newest: Option<AuditPosition>,
 }
 
-/// The result of a search.
 struct AuditSearch {
     entries: Vec<(AuditPosition, AuditEntry)>,
     looked_until: Option<AuditPosition>,
@@ -129,8 +127,7 @@ impl AuditReader<'_> {
         let mut before = stretch.older_than.map(|position| position.batch.saturating_add(1));
         let mut reads = Reads::default();
         while let Some(at_once) = reads.next() {
-            let batches = store.audit(before, at_once).await;
-            let batches = batches.map_err(|error| store_failed(&error))?;
+            let batches = store.audit(before, at_once).await?;
             reads.note(&batches);
             for batch in &batches {
                 let missing = enough.saturating_sub(found.len());
@@ -160,8 +157,7 @@ impl AuditReader<'_> {
         let mut reads = Reads::default();
         // Reads of growing numbers of batches, within a bound of all.
         while let Some(at_once) = reads.next() {
-            let batches = store.audit_after(after, at_once).await;
-            let batches = batches.map_err(|error| store_failed(&error))?;
+            let batches = store.audit_after(after, at_once).await?;
             reads.note(&batches);
             for batch in &batches {
                 let missing = enough.saturating_sub(found.len());
@@ -289,21 +285,3 @@ const MAX_BATCHES_LOG2: u32 = 5;
 
 /// A line that no batch has.
 const BEYOND: usize = 999_999_999;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_is_read_as_it_is_shown() {
-        let position = AuditPosition { batch: 12, line: 3 };
-        assert_eq!(AuditPosition::parse(&position.to_string()), Some(position));
-        for text in ["", "-", "12", "a-b", "1-", "-1-1-", "1-2-3", "99999999999999999999-1"] {
-            assert_eq!(AuditPosition::parse(text), None, "{text}");
-            let Err(Refused::Faulty(faults)) = super::position("page[after]", Some(text)) else {
-                panic!("{text}");
-            };
-            assert!(faults[0].title.starts_with("page[after]: is not a cursor"), "{faults:?}");
-        }
-    }
-}

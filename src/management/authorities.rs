@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Management;
-use super::connections::store_failed;
 use super::fault::{About, Refused, Scope};
 use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
@@ -37,8 +36,7 @@ impl Management {
         let overlap = SignedDuration::try_from(overlap).unwrap_or(SignedDuration::MAX);
         let signs_from = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
         let record = make(persistence, now, signs_from)?;
-        let added = persistence.store().add_authority(&record, now).await;
-        let revision = added.map_err(|error| store_failed(&error))?;
+        let revision = persistence.store().add_authority(&record, now).await?;
         let operator = &*operator.caller().name;
         let signs_from = record.signs_from;
         tracing::info!(operator, %signs_from, "another interception CA was made");

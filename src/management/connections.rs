@@ -103,7 +103,6 @@ impl ReadAccess<'_> {
         ConnectionView::of(record, self.management.persistence().ok()?.vault().as_ref())
     }
 
-    /// Finds the declared connection of this name.
     pub(super) fn declared(&self, name: &ConnectionName) -> Option<Arc<Connection>> {
         let registry = self.management.registry();
         let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
@@ -113,8 +112,7 @@ impl ReadAccess<'_> {
 
     pub(super) async fn record(&self, name: &ConnectionName) -> Result<ConnectionRecord, Refused> {
         let Ok(persistence) = self.management.persistence() else { return Err(Refused::NotFound) };
-        let found = persistence.store().connection(&self.integration, name).await;
-        found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
+        persistence.store().connection(&self.integration, name).await?.ok_or(Refused::NotFound)
     }
 
     /// Reads a name. One out of reach does not exist, and neither does one that breaks the rule.
@@ -149,8 +147,7 @@ impl WriteAccess<'_> {
         let persistence = management.persistence()?;
         // 2. The secret is sealed, and the record kept.
         let record = management.seal_draft(persistence, integration, draft)?;
-        let created = persistence.store().create_connection(&record).await;
-        let revision = created.map_err(|error| store_failed(&error))?;
+        let revision = persistence.store().create_connection(&record).await?;
         self.0.management.settle(revision).await;
         // 3. The configuration may have come to declare the name meanwhile.
         if self.0.declared(&record.name).is_some() {
@@ -166,11 +163,8 @@ impl WriteAccess<'_> {
         persistence: &Persistence,
         record: &ConnectionRecord,
     ) -> Result<ConnectionView, Refused> {
-        let deleted = persistence
-            .store()
-            .delete_connection(&record.integration, &record.name, record.kind())
-            .await;
-        deleted.map_err(|error| store_failed(&error))?;
+        let (integration, name) = (&record.integration, &record.name);
+        persistence.store().delete_connection(integration, name, record.kind()).await?;
         Err(Refused::Taken)
     }
 
@@ -200,8 +194,8 @@ impl WriteAccess<'_> {
         // 3. Another change may come in between; then this one is made again, on top of it.
         for _again in 0..ATTEMPTS {
             let after = self.0.management.changed(persistence, &before, &change).await?;
-            let replaced = persistence.store().replace_connection(&before, &after).await;
-            if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
+            let replaced = persistence.store().replace_connection(&before, &after).await?;
+            if let Some(revision) = replaced {
                 self.log("a connection was changed", kind, &name);
                 self.0.management.settle(revision).await;
                 return Ok(());
@@ -225,8 +219,11 @@ impl WriteAccess<'_> {
         let Ok(persistence) = self.0.management.persistence() else {
             return Err(Refused::NotFound);
         };
-        let deleted = persistence.store().delete_connection(&self.0.integration, &name, kind).await;
-        let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
+        let revision = persistence
+            .store()
+            .delete_connection(&self.0.integration, &name, kind)
+            .await?
+            .ok_or(Refused::NotFound)?;
         self.log("a connection was deleted", kind, &name);
         self.0.management.settle(revision).await;
         Ok(())
@@ -264,7 +261,6 @@ impl WriteAccess<'_> {
 }
 
 impl Management {
-    /// Shows a declared connection.
     pub(super) fn shown(&self, connection: &Connection) -> Option<ConnectionView> {
         let since = self.settings().read_at;
         Some(ConnectionView {
@@ -319,8 +315,7 @@ impl Management {
         // Opened even where another secret takes its place: a row that was edited by hand would
         // else have the new one sealed for a place of the editor's choice.
         let whose = format!("the connection {}.{}", before.integration, before.name);
-        let kept = persistence.open(&whose, before.context(), &before.sealed).await;
-        let kept = kept.map_err(Refused::from)?;
+        let kept = persistence.open(&whose, before.context(), &before.sealed).await?;
         let secret = change.secret.clone().unwrap_or(kept);
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);
@@ -328,9 +323,7 @@ impl Management {
         after.sealed = seal(persistence, &after.context(), &secret)?;
         Ok(after)
     }
-}
 
-impl Management {
     /// A time of change: now, and later than the one before.
     pub(super) fn moved(&self, before: Timestamp) -> Timestamp {
         let later = before.saturating_add(SignedDuration::from_micros(1));
@@ -367,6 +360,12 @@ pub(super) fn seal(
         tracing::error!(error = %chain(&error), "a secret was not stored: it can't be sealed");
         Refused::Internal
     })
+}
+
+impl From<store::Error> for Refused {
+    fn from(error: store::Error) -> Self {
+        store_failed(&error)
+    }
 }
 
 /// Tells an operator as much of the store's failure as they can act on; the rest is logged.

@@ -90,9 +90,6 @@ pub struct ProbeTimes {
 
 impl Management {
     /// Sends a request as if its caller had, in the name of the token that it has.
-    ///
-    /// # Errors
-    /// A sentence says why there is no response.
     pub async fn probe(&self, request: ProbeRequest) -> Result<ProbeResponse, String> {
         self.data_plane.probe(request).await
     }

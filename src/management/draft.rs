@@ -11,7 +11,6 @@ use crate::secret::Secret;
 use crate::state::ManagementSettings;
 use crate::wire::{Document, Member, StaticMembers};
 
-/// A connection that is to be made.
 #[derive(Debug)]
 pub(super) struct ConnectionDraft {
     pub(super) name: ConnectionName,
@@ -20,7 +19,6 @@ pub(super) struct ConnectionDraft {
     pub(super) secret: Secret,
 }
 
-/// A change of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectionChange {
     /// The user name or the header's name.
@@ -30,9 +28,6 @@ pub(super) struct ConnectionChange {
 
 impl ConnectionDraft {
     /// Reads the whole request.
-    ///
-    /// # Errors
-    /// [`Refused::Faulty`] with everything that is wrong.
     pub(super) fn read(
         kind: ConnectionType,
         request: Document<StaticMembers>,
@@ -67,9 +62,6 @@ impl ConnectionDraft {
 impl ConnectionChange {
     /// Reads the whole request. What can't change may be repeated, as it is, and what the server
     /// alone sets as it was shown once.
-    ///
-    /// # Errors
-    /// [`Refused::Faulty`] with everything that is wrong.
     pub(super) fn read(
         record: &ConnectionRecord,
         request: Document<StaticMembers>,

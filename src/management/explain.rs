@@ -42,9 +42,6 @@ impl Management {
 
 impl Explainer<'_> {
     /// Says what the data plane would do with a request of this operator's token.
-    ///
-    /// # Errors
-    /// [`Refused::Faulty`] with what is wrong with the request.
     pub fn explain(
         &self,
         request: impl Into<Document<ExplainRequest>>,

@@ -120,7 +120,6 @@ impl RequestFault {
 
 impl Scope {
     /// The scope's name.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::connections::{ConnectionView, ReadAccess, store_failed};
+use super::connections::{ConnectionView, ReadAccess};
 use super::fault::Refused;
 use super::oauth::OAuthConnectionView;
 use crate::error::chain;
@@ -30,7 +30,6 @@ pub enum AnyConnection {
 
 impl AnyConnection {
     /// Its name.
-    #[must_use]
     pub fn name(&self) -> &ConnectionName {
         match self {
             Self::OAuth(authorized) => &authorized.name,
@@ -49,9 +48,6 @@ impl ReadAccess<'_> {
     }
 
     /// The connections of the integration within the window, in the order of their names.
-    ///
-    /// # Errors
-    /// When the store fails.
     pub async fn list(&self, window: &PageRange) -> Result<ListPage<AnyConnection>, Refused> {
         let (stored, ends) = match self.operator.listed(&self.integration) {
             Some(names) => (self.each(names, window).await?, None),
@@ -88,8 +84,7 @@ impl ReadAccess<'_> {
         let mut rest = window.clone();
         // A page of which nothing can be read has no cursor to go on from.
         loop {
-            let page = persistence.store().connections(&self.integration, &rest).await;
-            let mut page = page.map_err(|error| store_failed(&error))?;
+            let mut page = persistence.store().connections(&self.integration, &rest).await?;
             let ends = page.ends.take().filter(|_ends| page.has_more);
             let records = readable(page);
             let shown: Vec<_> = records.iter().filter_map(|record| self.listed(record)).collect();
@@ -119,7 +114,7 @@ impl ReadAccess<'_> {
             match record {
                 Err(error @ store::Error::Inconsistent { .. }) => unreadable(&error),
                 record => {
-                    let record = record.map_err(|error| store_failed(&error))?;
+                    let record = record?;
                     found.extend(record.as_ref().and_then(|record| self.listed(record)));
                 }
             }

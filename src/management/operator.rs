@@ -24,42 +24,35 @@ impl Operator {
     }
 
     /// The name of the token.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.caller().name
     }
 
     /// Tells whether the token has a scope, or one that includes it.
-    #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.need(scope).is_ok()
     }
 
     /// Tells whether the data plane is open to the token.
-    #[must_use]
     pub fn may_send(&self) -> bool {
         self.caller().scopes.allows_proxy()
     }
 
     /// The one integration that the token is for, if it is for one.
-    #[must_use]
     pub fn bound_to(&self) -> Option<&IntegrationName> {
         self.caller().bound_to()
     }
 
     /// Tells whether the token reaches everything.
-    #[must_use]
     pub fn reaches_everything(&self) -> bool {
         self.need_everything().is_ok()
     }
 
     /// Tells whether the token reaches all connections of an integration.
-    #[must_use]
     pub fn reaches_all_of(&self, integration: &IntegrationName) -> bool {
         self.listed(integration).is_none()
     }
 
-    /// The token's name, reach and scopes.
     pub(super) fn caller(&self) -> &Caller {
         &self.0.caller
     }
@@ -94,7 +87,6 @@ impl Operator {
         }
     }
 
-    /// Tells whether the token reaches the connection of this name.
     pub(super) fn reaches(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         self.caller().reach.covers(integration, name)
     }

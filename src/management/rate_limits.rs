@@ -18,7 +18,6 @@ pub struct RateLimits {
     /// In vain, from one address. A token can't be guessed; this keeps the log and the processor
     /// free. A token that is good passes at any time.
     failures: Option<KeyedRateLimiter<IpAddr>>,
-    /// With one token.
     tokens: ArcSwapOption<KeyedRateLimiter<TokenDigest>>,
 }
 
@@ -33,9 +32,6 @@ impl Default for RateLimits {
 
 impl RateLimits {
     /// Counts a request that shows no token, or one that nobody holds.
-    ///
-    /// # Errors
-    /// [`RateExceeded`] says how long to wait.
     pub fn count_stranger(&self, source: Option<IpAddr>) -> Result<(), RateExceeded> {
         let source = source.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
         self.failures.as_ref().map_or(Ok(()), |failures| failures.take(&source))
@@ -43,9 +39,6 @@ impl RateLimits {
 
     /// Counts a request of a token's holder. A reload may have changed the limit; then each token
     /// begins a new minute.
-    ///
-    /// # Errors
-    /// [`RateExceeded`] says how long to wait.
     pub fn count_request(
         &self,
         token: &TokenDigest,

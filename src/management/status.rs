@@ -93,7 +93,6 @@ impl State {
     pub const NAMES: [&'static str; 5] = ["works", "unused", "failing", "authorize", "broken"];
 
     /// The name of states of this kind.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Failing(_) | Self::Rejected(_) => "failing",
@@ -105,7 +104,6 @@ impl State {
     }
 
     /// The state in a word or two, for people.
-    #[must_use]
     pub fn words(self) -> String {
         match self {
             Self::Failing(code) => format!("failing: {code}"),
@@ -162,7 +160,6 @@ impl ConnectionStatus {
 impl Management {
     /// The integrations that are known to have connections and are within the operator's reach, in
     /// the order of their names.
-    #[must_use]
     pub fn integrations(&self, operator: &Operator) -> Vec<IntegrationName> {
         let mut known = match &operator.caller().reach {
             Reach::One(own, _) => vec![own.clone()],
@@ -177,7 +174,6 @@ impl Management {
 
 impl ReadAccess<'_> {
     /// Finds the states of connections, in the order of their names.
-    #[must_use]
     pub fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
         let (registry, now) = (self.management.registry(), self.management.clock.now());
         let within: Vec<_> = registry
@@ -201,7 +197,6 @@ impl ReadAccess<'_> {
     }
 
     /// Finds the state of one connection; `None` where it is not in force on this instance.
-    #[must_use]
     pub fn status_of(&self, name: &str) -> Option<ConnectionStatus> {
         let name = self.name(name).ok()?;
         let registry = self.management.registry();
@@ -229,7 +224,6 @@ impl ReadAccess<'_> {
     }
 
     /// The integration.
-    #[must_use]
     pub fn integration(&self) -> &IntegrationName {
         &self.integration
     }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Management;
-use super::connections::store_failed;
 use super::fault::{About, Refused, Scope, no_randomness};
 use super::listing::{ListPage, cut, readable, reads_backwards};
 use super::member_reader::{MemberReader, named};
@@ -50,7 +49,6 @@ pub enum TokenDefect {
     MacInvalid,
 }
 
-/// A token that is to be made.
 struct TokenDraft {
     name: Box<str>,
     reach: Reach,
@@ -112,8 +110,7 @@ impl TokenAdmin<'_> {
             digest,
             mac,
         };
-        let created = persistence.store().create_token(&record).await;
-        let revision = created.map_err(|error| store_failed(&error))?;
+        let revision = persistence.store().create_token(&record).await?;
         self.log("a token was created", &record);
         self.management.settle(revision).await;
         Ok(CreatedToken { record, secret, warnings })
@@ -147,7 +144,7 @@ impl TokenAdmin<'_> {
             // A connection whose secret can't be opened is in the store all the same.
             let found = match persistence.store().connection(integration, name).await {
                 Err(store::Error::Inconsistent { .. }) => true,
-                found => found.map_err(|error| store_failed(&error))?.is_some(),
+                found => found?.is_some(),
             };
             if !found {
                 warnings.push(format!(
@@ -161,9 +158,6 @@ impl TokenAdmin<'_> {
 
     /// The tokens within the window that reach no further than the operator's own, in the order
     /// of their ids.
-    ///
-    /// # Errors
-    /// When the store fails.
     pub async fn list(&self, window: &PageRange) -> Result<ListPage<TokenRecord>, Refused> {
         let Ok(persistence) = self.management.persistence() else {
             return Ok(ListPage { items: Vec::new(), has_more: false });
@@ -172,8 +166,7 @@ impl TokenAdmin<'_> {
         let wanted = usize::try_from(window.limit).unwrap_or(usize::MAX);
         // Some of a page may be out of reach, so that it may take more than one.
         loop {
-            let page =
-                persistence.store().tokens(&rest).await.map_err(|error| store_failed(&error))?;
+            let page = persistence.store().tokens(&rest).await?;
             let ends = page.ends.clone().filter(|_ends| page.has_more);
             let mut tokens = readable(page);
             tokens.retain(|token| self.operator.caller().reach.includes(&token.reach));
@@ -195,7 +188,6 @@ impl TokenAdmin<'_> {
     }
 
     /// The reason why the token is ignored; `None` where it counts.
-    #[must_use]
     pub fn defect(&self, record: &TokenRecord) -> Option<TokenDefect> {
         let vault = self.management.persistence().ok()?.vault();
         let error = vault.verify(&record.claims(), &record.mac).err()?;
@@ -211,18 +203,16 @@ impl TokenAdmin<'_> {
         let id = Uuid::try_parse(id).map_err(|_rule| Refused::NotFound)?;
         let Ok(persistence) = self.management.persistence() else { return Err(Refused::NotFound) };
         let record = self.find(persistence, id).await?;
-        let deleted = persistence.store().delete_token(id).await;
-        let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
+        let revision = persistence.store().delete_token(id).await?.ok_or(Refused::NotFound)?;
         self.log("a token was revoked", &record);
         self.management.settle(revision).await;
         Ok(())
     }
 
     async fn find(&self, persistence: &Persistence, id: Uuid) -> Result<TokenRecord, Refused> {
-        let found = persistence.store().token(id).await.map_err(|error| store_failed(&error))?;
-        found
-            .filter(|token| self.operator.caller().reach.includes(&token.reach))
-            .ok_or(Refused::NotFound)
+        let found = persistence.store().token(id).await?;
+        let within = |token: &TokenRecord| self.operator.caller().reach.includes(&token.reach);
+        found.filter(within).ok_or(Refused::NotFound)
     }
 
     fn log(&self, message: &str, record: &TokenRecord) {
