@@ -38,10 +38,11 @@ pub use self::changes::{Changes, Record, RecordChange, RecordKey, StoreSnapshot}
 pub use self::copy::{CopyContents, CopyError, back_up_sqlite, beside, restore_sqlite};
 use self::database::{Database, DbTransaction};
 pub use self::error::Error;
-pub use self::keys::{RewrappedSecret, RewrittenMac};
+pub use self::keys::{RewrappedSecret, RewrittenMac, SealedRecord, SealedTable};
 pub use self::page::{Page, PageRange};
 pub use self::postgres::{ChangeListener, ChangeNotice};
 pub use self::refreshes::{Leftover, RefreshLease, RefreshStart};
+use self::row::{SqlRow, SqlValue};
 pub use self::writability::Unwritable;
 use crate::secret::Secret;
 
@@ -71,7 +72,7 @@ impl Store {
     /// [`Error::File`] or [`Error::Unavailable`] when it can't be.
     pub async fn open_sqlite(path: &Path) -> Result<Self, Error> {
         let database = sqlite::Sqlite::open(path, &migrate::STORE).await?;
-        Ok(Self { database: Database::Sqlite(database), trail: AuditTrail::beside(path) })
+        Ok(Self { database: Database::Sqlite(database), trail: AuditTrail::new(Some(path)) })
     }
 
     /// Opens the PostgreSQL database at this URL, which may contain a password.
@@ -81,7 +82,7 @@ impl Store {
     /// when the database must not be used, [`Error::Unavailable`] when it can't be reached.
     pub async fn open_postgres(url: &Secret) -> Result<Self, Error> {
         let database = postgres::Postgres::open(url).await?;
-        Ok(Self { database: Database::Postgres(database), trail: AuditTrail::within() })
+        Ok(Self { database: Database::Postgres(database), trail: AuditTrail::new(None) })
     }
 
     /// Waits for running transactions and closes the database.
@@ -91,7 +92,6 @@ impl Store {
     }
 
     /// A listener for the writes of other processes.
-    #[must_use]
     pub fn listen(&self) -> ChangeListener {
         self.database.listen()
     }
@@ -101,9 +101,33 @@ impl Store {
         self.database.read().await
     }
 
-    /// Begins a transaction that writes.
     async fn write(&self) -> Result<DbTransaction, Error> {
         self.database.write().await
+    }
+
+    /// Runs one statement that reads, in a transaction of its own.
+    async fn query<const N: usize>(
+        &self,
+        sql: &'static str,
+        values: [SqlValue; N],
+    ) -> Result<Vec<SqlRow>, Error> {
+        let mut work = self.read().await?;
+        let rows = work.rows(sql, values).await;
+        work.roll_back().await?;
+        rows
+    }
+
+    /// Runs one statement that writes, in a transaction of its own, and gives the number of affected
+    /// rows.
+    async fn execute<const N: usize>(
+        &self,
+        sql: &'static str,
+        values: [SqlValue; N],
+    ) -> Result<u64, Error> {
+        let mut work = self.write().await?;
+        let affected = work.execute(sql, values).await?;
+        work.commit().await?;
+        Ok(affected)
     }
 }
 
@@ -112,7 +136,6 @@ impl Revision {
     pub const ZERO: Self = Self { number: 0, identity: 0 };
 
     /// The number.
-    #[must_use]
     pub fn number(self) -> i64 {
         self.number
     }

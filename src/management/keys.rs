@@ -1,15 +1,12 @@
 //! Master keys: which there are and what they wrap, and everything under the newest of them.
 
-use uuid::Uuid;
-
 use super::Management;
-use super::connections::store_failed;
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
 use crate::error::chain;
-use crate::model::sealed::{Context, Sealed};
-use crate::store::{self, PageRange, RewrappedSecret, RewrittenMac, Store};
-use crate::vault::{RewrapError, Vault};
+use crate::model::sealed::Context;
+use crate::store::{self, PageRange, RewrappedSecret, RewrittenMac, SealedTable, Store};
+use crate::vault::Vault;
 use crate::wire::{KeyRotation, KeyView};
 
 impl Management {
@@ -21,7 +18,7 @@ impl Management {
         operator.need(Scope::Admin)?;
         operator.need_everything()?;
         let Ok(persistence) = self.persistence() else { return Ok(Vec::new()) };
-        let used = persistence.store().key_usage().await.map_err(|error| store_failed(&error))?;
+        let used = persistence.store().key_usage().await?;
         let (vault, in_file) = (persistence.vault(), persistence.keys_in_file());
         let keyring = vault.keyring();
         // Those in use come first, in their order, then what the file alone has, then what records
@@ -58,12 +55,7 @@ impl Management {
         let vault = persistence.vault();
         let key = vault.keyring().first_id().to_owned();
         let mut walk = Walk { store: persistence.store(), vault: &vault, rewrapped: 0, failed: 0 };
-        walk.connections(&key).await.map_err(|error| store_failed(&error))?;
-        walk.tokens(&key).await.map_err(|error| store_failed(&error))?;
-        walk.authorities(&key).await.map_err(|error| store_failed(&error))?;
-        walk.clients(&key).await.map_err(|error| store_failed(&error))?;
-        walk.flows(&key).await.map_err(|error| store_failed(&error))?;
-        walk.key_check().await.map_err(|error| store_failed(&error))?;
+        walk.everything(&key).await?;
         let Walk { rewrapped, failed, .. } = walk;
         let operator = &*operator.caller().name;
         tracing::info!(operator, key, rewrapped, failed, "the master key was rotated");
@@ -80,87 +72,36 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    async fn connections(&mut self, key: &str) -> Result<(), store::Error> {
+    async fn everything(&mut self, key: &str) -> Result<(), store::Error> {
+        for table in SealedTable::ALL {
+            self.secrets(table, key).await?;
+        }
+        self.tokens(key).await?;
+        self.key_check().await
+    }
+
+    async fn secrets(&mut self, table: SealedTable, key: &str) -> Result<(), store::Error> {
         let mut window = PageRange { after: None, before: None, limit: AT_ONCE };
         loop {
-            let page = self.store.connections_under_other_keys(key, &window).await?;
+            let page = self.store.sealed_under_other_keys(table, key, &window).await?;
             let mut batch = Vec::new();
+            // One that fails doesn't stop the others.
             for record in page.items {
-                let rewrapped = record.map(|record| {
-                    let after = self.vault.rewrap(&record.context(), &record.sealed);
-                    let whose = format!("the connection {}.{}", record.integration, record.name);
-                    (whose, record.uuid, record.sealed, after)
-                });
-                batch.extend(self.rewrapped("a connection", rewrapped));
+                let Some(record) = self.readable(record) else { continue };
+                let (uuid, before, context) = record.parts();
+                match self.vault.rewrap(&context, before) {
+                    Ok(Some(after)) => {
+                        batch.push(RewrappedSecret { uuid, before: before.clone(), after });
+                    }
+                    Ok(None) => {}
+                    Err(error) => self.fail(&record.to_string(), &error),
+                }
             }
-            self.rewrapped += self.store.rewrap_connections(&batch).await?;
+            // Each is written only if it is still as it was read.
+            self.rewrapped += self.store.rewrap(table, &batch).await?;
             match page.ends {
                 Some((_, last)) if page.has_more => window.after = Some(last),
                 _ => return Ok(()),
-            }
-        }
-    }
-
-    async fn clients(&mut self, key: &str) -> Result<(), store::Error> {
-        let mut window = PageRange { after: None, before: None, limit: AT_ONCE };
-        loop {
-            let page = self.store.clients_under_other_keys(key, &window).await?;
-            let mut batch = Vec::new();
-            for record in page.items {
-                let rewrapped = record.map(|record| {
-                    let after = self.vault.rewrap(&record.context(), &record.sealed);
-                    let whose = format!("the OAuth client {}.{}", record.integration, record.name);
-                    (whose, record.uuid, record.sealed, after)
-                });
-                batch.extend(self.rewrapped("an OAuth client", rewrapped));
-            }
-            self.rewrapped += self.store.rewrap_clients(&batch).await?;
-            match page.ends {
-                Some((_, last)) if page.has_more => window.after = Some(last),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    async fn flows(&mut self, key: &str) -> Result<(), store::Error> {
-        let mut window = PageRange { after: None, before: None, limit: AT_ONCE };
-        loop {
-            let page = self.store.flows_under_other_keys(key, &window).await?;
-            let mut batch = Vec::new();
-            for record in page.items {
-                let rewrapped = record.map(|record| {
-                    let after = self.vault.rewrap(&record.context(), &record.sealed);
-                    let whose = format!("an OAuth flow of {}", record.integration);
-                    (whose, record.id, record.sealed, after)
-                });
-                batch.extend(self.rewrapped("an OAuth flow", rewrapped));
-            }
-            self.rewrapped += self.store.rewrap_flows(&batch).await?;
-            match page.ends {
-                Some((_, last)) if page.has_more => window.after = Some(last),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// One record's part of a batch, if it is under another key and can be brought under this one.
-    /// A record that can't be read is `what`.
-    fn rewrapped(
-        &mut self,
-        what: &str,
-        read: Result<(String, Uuid, Sealed, Rewrap), store::Error>,
-    ) -> Option<RewrappedSecret> {
-        match read.map_err(|error| chain(&error).to_string()) {
-            Ok((_, uuid, before, Ok(after))) => {
-                Some(RewrappedSecret { uuid, before, after: after? })
-            }
-            Ok((whose, _, _, Err(error))) => {
-                self.fail(&whose, &chain(&error).to_string());
-                None
-            }
-            Err(error) => {
-                self.fail(what, &error);
-                None
             }
         }
     }
@@ -171,17 +112,13 @@ impl Walk<'_> {
             let page = self.store.tokens_under_other_keys(key, &window).await?;
             let mut batch = Vec::new();
             for record in page.items {
-                let renewed = record
-                    .map(|record| (self.vault.renew_mac(&record.claims(), &record.mac), record));
-                match renewed {
-                    Ok((Ok(Some(after)), record)) => {
+                let Some(record) = self.readable(record) else { continue };
+                match self.vault.renew_mac(&record.claims(), &record.mac) {
+                    Ok(Some(after)) => {
                         batch.push(RewrittenMac { id: record.id, before: record.mac, after });
                     }
-                    Ok((Ok(None), _)) => {}
-                    Ok((Err(error), record)) => {
-                        self.fail(&format!("the token {}", record.name), &error.to_string());
-                    }
-                    Err(error) => self.fail("a token", &chain(&error).to_string()),
+                    Ok(None) => {}
+                    Err(error) => self.fail(&format!("the token {}", record.name), &error),
                 }
             }
             self.rewrapped += self.store.renew_macs(&batch).await?;
@@ -190,35 +127,6 @@ impl Walk<'_> {
                 _ => return Ok(()),
             }
         }
-    }
-
-    async fn authorities(&mut self, key: &str) -> Result<(), store::Error> {
-        let mut batch = Vec::new();
-        // 1. All that are sealed under another key; one that fails doesn't stop the others.
-        for record in self.store.authorities().await? {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    self.fail("a CA", &chain(&error).to_string());
-                    continue;
-                }
-            };
-            if &*record.sealed.key_id == key {
-                continue;
-            }
-            match self.vault.rewrap(&record.context(), &record.sealed) {
-                Ok(Some(after)) => {
-                    batch.push(RewrappedSecret { uuid: record.id, before: record.sealed, after });
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.fail(&format!("the CA {}", record.id), &chain(&error).to_string());
-                }
-            }
-        }
-        // 2. Written in one transaction, each only if it is still as it was read.
-        self.rewrapped += self.store.rewrap_authorities(&batch).await?;
-        Ok(())
     }
 
     async fn key_check(&mut self) -> Result<(), store::Error> {
@@ -230,25 +138,26 @@ impl Walk<'_> {
             }
             Ok(None) => Ok(()),
             Err(error) => {
-                self.fail("the key check", &chain(&error).to_string());
+                self.fail("the key check", &error);
                 Ok(())
             }
         }
     }
 
-    fn fail(&mut self, what: &str, error: &str) {
+    fn readable<T>(&mut self, record: Result<T, store::Error>) -> Option<T> {
+        record.map_err(|error| self.fail("a record that can't be read", &error)).ok()
+    }
+
+    fn fail(&mut self, what: &str, error: &dyn std::error::Error) {
         self.failed += 1;
         tracing::error!(
             what,
-            error,
+            error = %chain(error),
             "a record was not brought under the new master key and needs its old one: delete it if \
              it was changed by hand"
         );
     }
 }
-
-/// The result of bringing one record under the new key.
-type Rewrap = Result<Option<Sealed>, RewrapError>;
 
 /// The number of records that are brought under the new key at once.
 const AT_ONCE: u32 = 200;

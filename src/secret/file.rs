@@ -59,9 +59,6 @@ pub fn read(path: &Path, longest: usize) -> Result<Option<Secret>, SecretFileErr
 
 /// Writes a secret file under another name first and renames it, so that a crash can't leave half
 /// of it. The caller must exclude other writers.
-///
-/// # Errors
-/// [`SecretFileError`] when it can't be written.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), SecretFileError> {
     let mut draft = OsString::from(path);
     draft.push(".new");
@@ -74,7 +71,6 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), SecretFileError> {
 }
 
 /// Tells whether a file belongs to the user of this process.
-#[must_use]
 pub fn is_ours(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw()
 }
@@ -93,10 +89,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Keeps the file's name: a key must not be lost after something was sealed with it.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
-    }
+/// Syncs the directory of a file, so that its name survives a crash.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }

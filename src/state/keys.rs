@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 
 use self::file_watch::LastLook;
 use self::missing::Missing;
-use crate::model::sealed::{Context, KeyId, Sealed};
+use crate::model::sealed::{Context, KeyId};
 use crate::secret::Secret;
 use crate::secret::file::{self, SecretFileError};
-use crate::store::{self, PageRange, Store};
+use crate::store::{self, PageRange, SealedTable, Store};
 use crate::vault::{Keyring, KeyringError, SealError, Vault};
 
 /// The master keys in use.
@@ -142,7 +142,6 @@ impl MasterKeys {
     }
 
     /// The keys in use.
-    #[must_use]
     pub fn vault(&self) -> Arc<Vault> {
         self.vault.load_full()
     }
@@ -262,21 +261,19 @@ impl MasterKeys {
             return Ok(true);
         }
         let first = PageRange { after: None, before: None, limit: 1 };
-        let mut connections = store.connections_under_other_keys("", &first).await?.items;
-        let mut tokens = store.tokens_under_other_keys("", &first).await?.items;
-        let mut clients = store.clients_under_other_keys("", &first).await?.items;
-        let mut flows = store.flows_under_other_keys("", &first).await?.items;
-        let connection = connections.pop().and_then(Result::ok);
-        let client = clients.pop().and_then(Result::ok);
-        let flow = flows.pop().and_then(Result::ok);
-        let token = tokens.pop().and_then(Result::ok);
-        let authorities = store.authorities().await?.into_iter().filter_map(Result::ok);
-        let opens = |context: &Context<'_>, sealed: &Sealed| vault.open(context, sealed).is_ok();
-        Ok(connection.is_some_and(|record| opens(&record.context(), &record.sealed))
-            || token.is_some_and(|record| vault.verify(&record.claims(), &record.mac).is_ok())
-            || client.is_some_and(|record| opens(&record.context(), &record.sealed))
-            || flow.is_some_and(|record| opens(&record.context(), &record.sealed))
-            || authorities.into_iter().any(|record| opens(&record.context(), &record.sealed)))
+        for table in SealedTable::ALL {
+            let mut page = store.sealed_under_other_keys(table, "", &first).await?;
+            let record = page.items.pop().and_then(Result::ok);
+            if record.is_some_and(|record| {
+                let (_, sealed, context) = record.parts();
+                vault.open(&context, sealed).is_ok()
+            }) {
+                return Ok(true);
+            }
+        }
+        let token = store.tokens_under_other_keys("", &first).await?.items.pop();
+        let token = token.and_then(Result::ok);
+        Ok(token.is_some_and(|record| vault.verify(&record.claims(), &record.mac).is_ok()))
     }
 }
 
@@ -291,7 +288,6 @@ impl std::fmt::Display for KeySource {
 
 impl KeyLocation {
     /// Names the place of the master keys, and the ids of those that can be read there.
-    #[must_use]
     pub fn inspect(self) -> (String, Vec<String>) {
         let (place, keyring) = match self.variable {
             Some(text) => (MASTER_KEY_VARIABLE.to_owned(), parse(&text, MASTER_KEY_VARIABLE).ok()),

@@ -33,14 +33,9 @@ pub(super) struct AuditTrail {
 }
 
 impl AuditTrail {
-    /// A trail in a file beside the store's.
-    pub(super) fn beside(store: &Path) -> Self {
-        Self { file: Some(TrailFile::beside(store)), max_bytes: AtomicU64::new(MAX_BYTES) }
-    }
-
-    /// A trail in a table of the store's database.
-    pub(super) fn within() -> Self {
-        Self { file: None, max_bytes: AtomicU64::new(MAX_BYTES) }
+    /// A trail in a file beside that of the store, or in a table of its database.
+    pub(super) fn new(store: Option<&Path>) -> Self {
+        Self { file: store.map(TrailFile::beside), max_bytes: AtomicU64::new(MAX_BYTES) }
     }
 
     pub(super) async fn close(&self) {
@@ -70,45 +65,31 @@ impl Store {
         if let Some(file) = &self.trail.file {
             return file.append(lines, last, self.trail.max_bytes()).await;
         }
-        let mut work = self.write().await?;
-        work.execute(APPEND, [last.into(), lines.into()]).await?;
-        work.commit().await
+        self.execute(APPEND, [last.into(), lines.into()]).await.map(drop)
     }
 
     /// Reads batches from the newest to the oldest, of those before the batch `before`.
-    ///
-    /// # Errors
-    /// The error of reading the trail.
     pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditBatch>, Error> {
         self.batches(NEWEST, before.unwrap_or(i64::MAX), limit).await
     }
 
     /// Reads batches from the oldest to the newest, of those after the batch `after`.
-    ///
-    /// # Errors
-    /// The error of reading the trail.
     pub async fn audit_after(&self, after: i64, limit: u32) -> Result<Vec<AuditBatch>, Error> {
         self.batches(OLDEST, after, limit).await
     }
 
     /// Deletes batches of which every entry is older than `time`, and those beyond the limit.
     /// Returns free space to the disk.
-    ///
-    /// # Errors
-    /// The error of writing the trail.
     pub async fn prune_audit(&self, time: Timestamp) -> Result<(), Error> {
         if let Some(file) = &self.trail.file {
             return file.prune(time).await;
         }
-        while self.forget_before(time).await? > 0 {}
+        while self.execute(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await? > 0 {}
         self.trim_audit().await
     }
 
     /// Deletes the oldest batches of a table that exceeds the limit. A file is trimmed by each
     /// append instead.
-    ///
-    /// # Errors
-    /// The error of writing the trail.
     pub async fn trim_audit(&self) -> Result<(), Error> {
         match &self.database {
             Database::Postgres(database) => table::trim(database, self.trail.max_bytes()).await,
@@ -126,13 +107,6 @@ impl Store {
             Some(file) => file.batches(sql, end, limit).await,
             None => read_batches(self.read().await?, sql, end, limit).await,
         }
-    }
-
-    async fn forget_before(&self, time: Timestamp) -> Result<u64, Error> {
-        let mut work = self.write().await?;
-        let forgotten = work.execute(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
-        work.commit().await?;
-        Ok(forgotten)
     }
 }
 

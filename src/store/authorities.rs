@@ -3,28 +3,19 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::keys::RewrappedSecret;
 use super::row::SqlRow;
 use super::{DbTransaction, Error, Revision, Store, connections};
 use crate::model::record::CaRecord;
 
 impl Store {
     /// All CAs in the order in which they sign, or the error of one that can't be read.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn authorities(&self) -> Result<Vec<Result<CaRecord, Error>>, Error> {
-        let mut work = self.read().await?;
-        let rows = work.rows("SELECT * FROM authorities ORDER BY signs_from, id", []).await?;
-        work.roll_back().await?;
+        let rows = self.query("SELECT * FROM authorities ORDER BY signs_from, id", []).await?;
         Ok(rows.iter().map(read).collect())
     }
 
     /// Stores a CA if there is none yet. `false` when there is one. Of several processes that start
     /// at once, the first wins.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn keep_first_authority(&self, record: &CaRecord) -> Result<bool, Error> {
         let mut work = self.write().await?;
         // The revision's lock keeps other processes from finding the table empty meanwhile.
@@ -37,9 +28,6 @@ impl Store {
     }
 
     /// Stores another CA, and deletes those that no longer sign at `now`.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn add_authority(
         &self,
         record: &CaRecord,
@@ -51,14 +39,6 @@ impl Store {
         insert(&mut work, record).await?;
         work.commit().await?;
         Ok(revision)
-    }
-
-    /// Stores rewrapped keys of CAs in one transaction, and gives their number.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_authorities(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
-        self.rewrap(REWRAP, rewrapped).await
     }
 }
 
@@ -75,7 +55,7 @@ async fn insert(work: &mut DbTransaction, record: &CaRecord) -> Result<(), Error
     Ok(())
 }
 
-fn read(row: &SqlRow) -> Result<CaRecord, Error> {
+pub(super) fn read(row: &SqlRow) -> Result<CaRecord, Error> {
     let columns = row.of(TABLE);
     Ok(CaRecord {
         id: columns.parsed("id", Uuid::parse_str)?,
@@ -95,6 +75,3 @@ const INSERT: &str = "INSERT INTO authorities (id, certificate, signs_from, key_
 
 const FORGET: &str = "DELETE FROM authorities WHERE signs_from < \
     (SELECT max(signs_from) FROM authorities WHERE signs_from <= $1)";
-
-const REWRAP: &str = "UPDATE authorities SET key_id = $4, wrapped = $5 \
-    WHERE id = $1 AND wrapped = $2 AND payload = $3";

@@ -86,9 +86,6 @@ pub enum RecordChange {
 
 impl Store {
     /// Reads all records that are in force.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn snapshot(&self) -> Result<StoreSnapshot, Error> {
         let (mut connections, mut tokens) = (Vec::new(), Vec::new());
         let revision = self
@@ -102,9 +99,6 @@ impl Store {
 
     /// Calls `visit` with each record that is in force, and gives their revision. At most a page of
     /// records is in memory.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn walk(&self, mut visit: impl FnMut(Record)) -> Result<Revision, Error> {
         let mut work = self.read().await?;
         let revision = revision(&mut work).await?;
@@ -121,9 +115,6 @@ impl Store {
     }
 
     /// Reads the changes since `revision`.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn changes_since(&self, revision: Revision) -> Result<Changes, Error> {
         let mut work = self.read().await?;
         let changes = changes_since(&mut work, revision).await;
@@ -132,9 +123,6 @@ impl Store {
     }
 
     /// Reads the current records of these keys, each as a change, and the current revision.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn look_up(
         &self,
         keys: &[RecordKey],
@@ -151,9 +139,6 @@ impl Store {
 
     /// Deletes the history except for the last `keep` revisions. Instances further behind need a
     /// snapshot.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn prune_changes(&self, keep: u32) -> Result<(), Error> {
         let mut work = self.write().await?;
         work.execute(FORGET, [i64::from(keep).into()]).await?;

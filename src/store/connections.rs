@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::changes::revision;
-use super::page::{ListQuery, Page, PageRange};
+use super::page::{ListQuery, Page, PageRange, list_query};
 use super::row::{Columns, SqlRow};
 use super::{DbTransaction, Error, Record, Revision, Store, clients, detail, refreshes};
 use crate::model::connection::ConnectionType;
@@ -42,24 +42,16 @@ impl Store {
     }
 
     /// The connection of this name.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] when its record can't be read.
     pub async fn connection(
         &self,
         integration: &IntegrationName,
         name: &ConnectionName,
     ) -> Result<Option<ConnectionRecord>, Error> {
-        let mut work = self.read().await?;
-        let record = find(&mut work, integration.as_str(), name.as_str()).await;
-        work.roll_back().await?;
-        record
+        let rows = self.query(FIND, [integration.as_str().into(), name.as_str().into()]).await?;
+        rows.first().map(read).transpose()
     }
 
     /// The connection of this name, and the revision at which it was read.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] when its record can't be read.
     pub async fn connection_as_of(
         &self,
         integration: &IntegrationName,
@@ -73,21 +65,13 @@ impl Store {
     }
 
     /// The connection with this uuid.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] when its record can't be read.
     pub async fn connection_by_uuid(&self, uuid: Uuid) -> Result<Option<ConnectionRecord>, Error> {
-        let mut work = self.read().await?;
-        let row = work.row(BY_UUID, [uuid.to_string().into()]).await;
-        work.roll_back().await?;
-        row?.as_ref().map(read).transpose()
+        let rows = self.query(BY_UUID, [uuid.to_string().into()]).await?;
+        rows.first().map(read).transpose()
     }
 
     /// A page of an integration's connections, of all types, in the order of the bytes of their
     /// names.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn connections(
         &self,
         integration: &IntegrationName,
@@ -102,9 +86,6 @@ impl Store {
     /// Replaces `before` by `after`. `None` when the record is gone or was changed meanwhile; then
     /// nothing changes. Its uuid, name and time of creation stay. A rewrap does not count as a
     /// change.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn replace_connection(
         &self,
         before: &ConnectionRecord,
@@ -115,10 +96,8 @@ impl Store {
         let replaced = replace(&mut work, before, after).await?;
         work.commit_if(replaced, revision).await
     }
+
     /// Deletes the connection of this name and type. `None` when it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn delete_connection(
         &self,
         integration: &IntegrationName,
@@ -244,7 +223,7 @@ const CREATE: &str = "INSERT INTO connections \
     (uuid, integration, name, type, allowed_domain, detail, key_id, wrapped, payload, created_at, \
     updated_at, client) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
-const BY_UUID: &str = "SELECT * FROM connections WHERE uuid = $1";
+pub(super) const BY_UUID: &str = "SELECT * FROM connections WHERE uuid = $1";
 
 const FIND: &str = "SELECT * FROM connections WHERE integration = $1 AND name = $2";
 
@@ -255,13 +234,6 @@ const REPLACE: &str = "UPDATE connections SET type = $7, allowed_domain = $8, de
 const DELETE: &str =
     "DELETE FROM connections WHERE integration = $1 AND name = $2 AND type = $3 RETURNING uuid";
 
-const OF_INTEGRATION: ListQuery = ListQuery {
-    forward: "SELECT * FROM connections WHERE integration = $1 \
-        AND ($2 IS NULL OR name > $2) AND ($3 IS NULL OR name < $3) ORDER BY name LIMIT $4",
-    backward: "SELECT * FROM connections WHERE integration = $1 \
-        AND ($2 IS NULL OR name > $2) AND ($3 IS NULL OR name < $3) ORDER BY name DESC LIMIT $4",
-    key: "name",
-    table: TABLE,
-};
+const OF_INTEGRATION: ListQuery = list_query!("connections" by "name" where "integration = $1");
 
 const PAGE: &str = "SELECT * FROM connections WHERE uuid > $1 ORDER BY uuid LIMIT $2";

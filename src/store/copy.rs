@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::{Error, migrate, sqlite};
+use crate::secret::file::sync_parent;
 
 /// The contents of a database that was copied.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -107,7 +108,7 @@ pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<CopyContents, Copy
     if to.exists() {
         return Err(CopyError::Exists(to.to_path_buf()));
     }
-    let named = fs::rename(&draft, to).and_then(|()| sync_name(to));
+    let named = fs::rename(&draft, to).and_then(|()| sync_parent(to));
     named.map_err(|why| CopyError::File(to.to_path_buf(), why))?;
     Ok(contents)
 }
@@ -121,7 +122,6 @@ fn find(path: &Path, missing: fn(PathBuf) -> CopyError) -> Result<Metadata, Copy
 }
 
 /// The path of a file beside the database: its name with `ending` appended.
-#[must_use]
 pub fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(ending);
@@ -177,7 +177,7 @@ async fn write(conn: &mut SqliteConnection, from: &Path, to: &Path) -> Result<()
     let kept = match copied {
         Ok(_) => File::open(to)
             .and_then(|file| file.sync_all())
-            .and_then(|()| sync_name(to))
+            .and_then(|()| sync_parent(to))
             .map_err(unusable),
         Err(why) => Err(database_error(from, why)),
     };
@@ -209,12 +209,6 @@ fn is_damage(why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let reported = why.downcast_ref().and_then(sqlx::Error::as_database_error);
     let code = reported.and_then(|reported| reported.code()?.parse().ok());
     code.is_some_and(|code: u32| code & 0xff == CORRUPT)
-}
-
-/// Syncs the directory of a file, so that its name survives a crash.
-fn sync_name(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 const KEYS: &str = "SELECT key_id FROM connections UNION SELECT key_id FROM tokens \

@@ -16,7 +16,6 @@ use super::writability::Writability;
 use super::{Error, Revision};
 use crate::random;
 
-/// A database of either kind.
 pub(super) enum Database {
     Postgres(Postgres),
     Sqlite(Sqlite),
@@ -170,7 +169,6 @@ impl DbTransaction {
         }
     }
 
-    /// Rolls back.
     pub(super) async fn roll_back(self) -> Result<(), Error> {
         match self {
             Self::Postgres(work) => work.roll_back().await,
@@ -179,7 +177,6 @@ impl DbTransaction {
     }
 }
 
-/// A random identity for a write.
 fn new_identity() -> Result<i64, Error> {
     let bytes = random::bytes().map_err(|failed| Error::Unavailable(Box::new(failed)))?;
     Ok(i64::from_be_bytes(bytes))

@@ -95,7 +95,6 @@ pub(super) struct TooLate;
 pub(super) struct ReadOnlyServer;
 
 impl Error {
-    /// The error for an error of the driver.
     pub(super) fn from_driver(error: sqlx::Error) -> Self {
         let reported = match &error {
             sqlx::Error::Database(reported) => reported,
@@ -129,7 +128,6 @@ impl Error {
 
     /// Tells whether the same may be tried again, because the error passes by itself or is fixed
     /// outside of the database.
-    #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Full(_) | Self::ReadOnly(_) | Self::Unavailable(_))
     }
@@ -146,7 +144,6 @@ impl Error {
     }
 }
 
-/// The kind of a driver's error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DriverErrorKind {
     Busy,

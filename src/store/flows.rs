@@ -10,11 +10,7 @@ use crate::model::oauth::flow::{FlowRecord, FlowStep};
 
 impl Store {
     /// Stores a flow until its next step, or until it expires.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn keep_flow(&self, record: &FlowRecord) -> Result<(), Error> {
-        let mut work = self.write().await?;
         let values = [
             record.id.to_string().into(),
             record.integration.as_str().into(),
@@ -26,8 +22,7 @@ impl Store {
             (&*record.sealed.wrapped).into(),
             (&*record.sealed.payload).into(),
         ];
-        work.execute(KEEP, values).await?;
-        work.commit().await
+        self.execute(KEEP, values).await.map(drop)
     }
 
     /// Removes and gives the flow that waits for the one-time token with this digest, so that only
@@ -46,10 +41,7 @@ impl Store {
         let of = of.map(|integration| integration.as_str().to_owned());
         let values = || [step.as_str().into(), digest.as_slice().into(), of.clone().into()];
         // 1. Look first: unauthenticated callers reach this, and must not cause writes.
-        let mut work = self.read().await?;
-        let waits = work.row(WAITS, values()).await;
-        work.roll_back().await?;
-        if waits?.is_none() {
+        if self.query(WAITS, values()).await?.is_empty() {
             return Ok(None);
         }
         // 2. Remove it.
@@ -61,9 +53,6 @@ impl Store {
     }
 
     /// Gives the flow without removing it. `None` as for [`Store::take_flow`].
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] when its record can't be read.
     pub async fn flow(
         &self,
         step: FlowStep,
@@ -72,21 +61,15 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<FlowRecord>, Error> {
         let of = of.map(|integration| integration.as_str().to_owned());
-        let mut work = self.read().await?;
-        let row = work.row(LOOK, [step.as_str().into(), digest.as_slice().into(), of.into()]).await;
-        work.roll_back().await?;
-        let record = row?.as_ref().map(read).transpose()?;
+        let values = [step.as_str().into(), digest.as_slice().into(), of.into()];
+        let record = self.query(LOOK, values).await?.first().map(read).transpose()?;
         Ok(record.filter(|record| record.ends_at > now))
     }
 
     /// Deletes expired flows.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn prune_flows(&self, now: Timestamp) -> Result<(), Error> {
-        let mut work = self.write().await?;
-        work.execute("DELETE FROM oauth_flows WHERE ends_at <= $1", [now.into()]).await?;
-        work.commit().await
+        let expired = "DELETE FROM oauth_flows WHERE ends_at <= $1";
+        self.execute(expired, [now.into()]).await.map(drop)
     }
 }
 

@@ -1,13 +1,44 @@
 //! The use of master keys, and rewrapping all secrets by another key, page by page.
 
+use std::fmt;
+
 use uuid::Uuid;
 
-use super::page::{ListQuery, Page, PageRange};
-use super::{DbTransaction, Error, Revision, Store, clients, connections, flows, tokens};
+use super::page::{ListQuery, Page, PageRange, list_query};
+use super::row::SqlRow;
+use super::{
+    DbTransaction, Error, Revision, Store, authorities, clients, connections, flows, tokens,
+};
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowRecord;
-use crate::model::record::{ConnectionRecord, TokenRecord};
-use crate::model::sealed::{Mac, Sealed};
+use crate::model::record::{CaRecord, ConnectionRecord, TokenRecord};
+use crate::model::sealed::{Context, Mac, Sealed};
+
+/// The tables whose records have a sealed secret.
+#[derive(Clone, Copy, Debug)]
+pub enum SealedTable {
+    /// Interception CAs.
+    Authorities,
+    /// OAuth clients.
+    Clients,
+    /// Connections.
+    Connections,
+    /// OAuth flows.
+    Flows,
+}
+
+/// A record that has a sealed secret.
+#[derive(Debug)]
+pub enum SealedRecord {
+    /// An interception CA.
+    Authority(CaRecord),
+    /// An OAuth client.
+    Client(ClientRecord),
+    /// A connection.
+    Connection(ConnectionRecord),
+    /// An OAuth flow.
+    Flow(FlowRecord),
+}
 
 /// A sealed secret before and after rewrapping.
 #[derive(Debug)]
@@ -33,35 +64,23 @@ pub struct RewrittenMac {
 
 impl Store {
     /// The sealed constant that shows whether a master key is the right one.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] when it can't be read.
     pub async fn key_check(&self) -> Result<Option<Sealed>, Error> {
-        let mut work = self.read().await?;
-        let check = key_check(&mut work).await;
-        work.roll_back().await?;
-        check
+        read_key_check(&self.query(KEY_CHECK, []).await?)
     }
 
     /// Stores the constant if there is none, and gives the stored one. Of several processes that
     /// start at once, the first wins.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn keep_key_check(&self, check: &Sealed) -> Result<Sealed, Error> {
         let mut work = self.write().await?;
         let values = [(&*check.key_id).into(), (&*check.wrapped).into(), (&*check.payload).into()];
         work.execute(KEEP_CHECK, values).await?;
-        let kept = key_check(&mut work).await?;
+        let kept = read_key_check(&work.rows(KEY_CHECK, []).await?)?;
         work.commit().await?;
         kept.ok_or(Error::Inconsistent { table: CHECK, column: "only_one" })
     }
 
     /// Rewraps the constant, unless that was done meanwhile, and notifies all instances that this
     /// master key is to seal from now on.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn rewrap_key_check(&self, before: &Sealed, after: &Sealed) -> Result<(), Error> {
         let mut work = self.write().await?;
         let values = [(&*before.wrapped).into(), (&*after.key_id).into(), (&*after.wrapped).into()];
@@ -73,13 +92,8 @@ impl Store {
 
     /// The number of records that need each master key, the key check included. Keys that are not
     /// listed are not needed.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn key_usage(&self) -> Result<Vec<(Box<str>, u64)>, Error> {
-        let mut work = self.read().await?;
-        let rows = work.rows(USAGE, []).await?;
-        work.roll_back().await?;
+        let rows = self.query(USAGE, []).await?;
         let usage = rows.iter().map(|row| {
             let columns = row.of(connections::TABLE);
             let records = u64::try_from(columns.number("records")?).unwrap_or_default();
@@ -88,26 +102,21 @@ impl Store {
         usage.collect()
     }
 
-    /// A page of the connections that other master keys than this one seal, in the order of their
-    /// uuids. Rewrapped ones leave the list, so an interrupted walk continues where it ended.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
-    pub async fn connections_under_other_keys(
+    /// A page of the records of a table that other master keys than this one seal, in the order of
+    /// their ids. Rewrapped ones leave the list, so an interrupted walk continues where it ended.
+    pub async fn sealed_under_other_keys(
         &self,
+        table: SealedTable,
         key_id: &str,
         window: &PageRange,
-    ) -> Result<Page<ConnectionRecord>, Error> {
+    ) -> Result<Page<SealedRecord>, Error> {
         let mut work = self.read().await?;
-        let page = SEALED.page(&mut work, key_id, window, connections::read).await;
+        let page = table.list().page(&mut work, key_id, window, |row| table.read(row)).await;
         work.roll_back().await?;
         page
     }
 
     /// The same list of tokens by the key of their MAC, in the order of their ids.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn tokens_under_other_keys(
         &self,
         key_id: &str,
@@ -119,65 +128,12 @@ impl Store {
         page
     }
 
-    /// Stores rewrapped secrets of connections in one transaction, and gives their number. A record
-    /// that was changed or deleted meanwhile is left alone. Nothing in force changes, so this has
-    /// no revision.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_connections(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
-        self.rewrap(REWRAP, rewrapped).await
-    }
-
-    /// The same list of clients, in the order of their uuids.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
-    pub async fn clients_under_other_keys(
+    /// Stores rewrapped secrets of a table in one transaction, and gives their number. A record that
+    /// was changed or deleted meanwhile is left alone. Nothing in force changes, so this has no
+    /// revision.
+    pub async fn rewrap(
         &self,
-        key_id: &str,
-        window: &PageRange,
-    ) -> Result<Page<ClientRecord>, Error> {
-        let mut work = self.read().await?;
-        let page = CLIENTS.page(&mut work, key_id, window, clients::read).await;
-        work.roll_back().await?;
-        page
-    }
-
-    /// The same list of flows, in the order of their ids.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
-    pub async fn flows_under_other_keys(
-        &self,
-        key_id: &str,
-        window: &PageRange,
-    ) -> Result<Page<FlowRecord>, Error> {
-        let mut work = self.read().await?;
-        let page = FLOWS.page(&mut work, key_id, window, flows::read).await;
-        work.roll_back().await?;
-        page
-    }
-
-    /// Stores rewrapped secrets of clients, like those of connections.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_clients(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
-        self.rewrap(REWRAP_CLIENT, rewrapped).await
-    }
-
-    /// Stores rewrapped payloads of flows, like secrets of connections.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
-    pub async fn rewrap_flows(&self, rewrapped: &[RewrappedSecret]) -> Result<u64, Error> {
-        self.rewrap(REWRAP_FLOW, rewrapped).await
-    }
-
-    pub(super) async fn rewrap(
-        &self,
-        statement: &'static str,
+        table: SealedTable,
         rewrapped: &[RewrappedSecret],
     ) -> Result<u64, Error> {
         let mut work = self.write().await?;
@@ -190,16 +146,13 @@ impl Store {
                 (&*after.key_id).into(),
                 (&*after.wrapped).into(),
             ];
-            count += work.execute(statement, values).await?;
+            count += work.execute(table.rewrap(), values).await?;
         }
         work.commit().await?;
         Ok(count)
     }
 
-    /// Stores tokens' MACs by another master key, like secrets of connections.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
+    /// Stores tokens' MACs by another master key, like secrets of a table.
     pub async fn renew_macs(&self, renewed: &[RewrittenMac]) -> Result<u64, Error> {
         let mut work = self.write().await?;
         let mut count = 0;
@@ -234,15 +187,90 @@ impl DbTransaction {
     }
 }
 
-async fn key_check(work: &mut DbTransaction) -> Result<Option<Sealed>, Error> {
-    let row = work.row("SELECT key_id, wrapped, payload FROM key_check", []).await?;
-    row.map(|row| connections::read_sealed(row.of(CHECK))).transpose()
+impl SealedTable {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Connections, Self::Authorities, Self::Clients, Self::Flows];
+
+    fn list(self) -> ListQuery {
+        match self {
+            Self::Authorities => list_query!("authorities" by "id" where "key_id <> $1"),
+            Self::Clients => list_query!("oauth_clients" by "uuid" where "key_id <> $1"),
+            Self::Connections => list_query!("connections" by "uuid" where "key_id <> $1"),
+            Self::Flows => list_query!("oauth_flows" by "id" where "key_id <> $1"),
+        }
+    }
+
+    fn rewrap(self) -> &'static str {
+        match self {
+            Self::Authorities => rewrap!("authorities" by "id"),
+            Self::Clients => rewrap!("oauth_clients" by "uuid"),
+            Self::Connections => rewrap!("connections" by "uuid"),
+            Self::Flows => rewrap!("oauth_flows" by "id"),
+        }
+    }
+
+    fn read(self, row: &SqlRow) -> Result<SealedRecord, Error> {
+        match self {
+            Self::Authorities => authorities::read(row).map(SealedRecord::Authority),
+            Self::Clients => clients::read(row).map(SealedRecord::Client),
+            Self::Connections => connections::read(row).map(SealedRecord::Connection),
+            Self::Flows => flows::read(row).map(SealedRecord::Flow),
+        }
+    }
 }
+
+impl SealedRecord {
+    /// The record's id, the sealed secret, and the context that it is sealed for.
+    pub fn parts(&self) -> (Uuid, &Sealed, Context<'_>) {
+        match self {
+            Self::Authority(record) => (record.id, &record.sealed, record.context()),
+            Self::Client(record) => (record.uuid, &record.sealed, record.context()),
+            Self::Connection(record) => (record.uuid, &record.sealed, record.context()),
+            Self::Flow(record) => (record.id, &record.sealed, record.context()),
+        }
+    }
+}
+
+/// The record in words, as the log names it.
+impl fmt::Display for SealedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority(record) => write!(f, "the CA {}", record.id),
+            Self::Client(record) => {
+                write!(f, "the OAuth client {}.{}", record.integration, record.name)
+            }
+            Self::Connection(record) => {
+                write!(f, "the connection {}.{}", record.integration, record.name)
+            }
+            Self::Flow(record) => write!(f, "an OAuth flow of {}", record.integration),
+        }
+    }
+}
+
+fn read_key_check(rows: &[SqlRow]) -> Result<Option<Sealed>, Error> {
+    rows.first().map(|row| connections::read_sealed(row.of(CHECK))).transpose()
+}
+
+/// Stores a rewrapped key, unless the secret was changed meanwhile.
+macro_rules! rewrap {
+    ($table:literal by $key:literal) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET key_id = $4, wrapped = $5 WHERE ",
+            $key,
+            " = $1 AND wrapped = $2 AND payload = $3"
+        )
+    };
+}
+use rewrap;
 
 /// The kind of a change of the master key.
 pub(super) const KIND: &str = "key";
 
 const CHECK: &str = "key_check";
+
+const KEY_CHECK: &str = "SELECT key_id, wrapped, payload FROM key_check";
 
 const KEEP_CHECK: &str = "INSERT INTO key_check (only_one, key_id, wrapped, payload) \
     VALUES (1, $1, $2, $3) ON CONFLICT (only_one) DO NOTHING";
@@ -255,49 +283,6 @@ const USAGE: &str = "SELECT key_id, count(*) AS records FROM \
     UNION ALL SELECT key_id FROM oauth_flows UNION ALL SELECT key_id FROM key_check) AS used \
     GROUP BY key_id ORDER BY key_id";
 
-const REWRAP: &str = "UPDATE connections SET key_id = $4, wrapped = $5 \
-    WHERE uuid = $1 AND wrapped = $2 AND payload = $3";
-
-const REWRAP_CLIENT: &str = "UPDATE oauth_clients SET key_id = $4, wrapped = $5 \
-    WHERE uuid = $1 AND wrapped = $2 AND payload = $3";
-
-const REWRAP_FLOW: &str = "UPDATE oauth_flows SET key_id = $4, wrapped = $5 \
-    WHERE id = $1 AND wrapped = $2 AND payload = $3";
-
-const CLIENTS: ListQuery = ListQuery {
-    forward: "SELECT * FROM oauth_clients WHERE key_id <> $1 \
-        AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid LIMIT $4",
-    backward: "SELECT * FROM oauth_clients WHERE key_id <> $1 \
-        AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid DESC LIMIT $4",
-    key: "uuid",
-    table: clients::TABLE,
-};
-
-const FLOWS: ListQuery = ListQuery {
-    forward: "SELECT * FROM oauth_flows WHERE key_id <> $1 \
-        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
-    backward: "SELECT * FROM oauth_flows WHERE key_id <> $1 \
-        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
-    key: "id",
-    table: flows::TABLE,
-};
-
 const RENEW: &str = "UPDATE tokens SET key_id = $3, mac = $4 WHERE id = $1 AND mac = $2";
 
-const SEALED: ListQuery = ListQuery {
-    forward: "SELECT * FROM connections WHERE key_id <> $1 \
-        AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid LIMIT $4",
-    backward: "SELECT * FROM connections WHERE key_id <> $1 \
-        AND ($2 IS NULL OR uuid > $2) AND ($3 IS NULL OR uuid < $3) ORDER BY uuid DESC LIMIT $4",
-    key: "uuid",
-    table: connections::TABLE,
-};
-
-const SIGNED: ListQuery = ListQuery {
-    forward: "SELECT * FROM tokens WHERE key_id <> $1 \
-        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
-    backward: "SELECT * FROM tokens WHERE key_id <> $1 \
-        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
-    key: "id",
-    table: tokens::TABLE,
-};
+const SIGNED: ListQuery = list_query!("tokens" by "id" where "key_id <> $1");

@@ -2,13 +2,11 @@
 
 use super::Error;
 
-/// One step of a schema for each backend.
 pub(super) struct Migration {
     pub(super) sqlite: &'static str,
     pub(super) postgres: &'static str,
 }
 
-/// The schema of a database.
 pub(super) struct Schema {
     /// SQLite's `application_id`, by which our files are recognized.
     pub(super) application: i64,
@@ -20,7 +18,6 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    /// The newest known version.
     pub(super) fn newest(&self) -> i64 {
         i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
     }

@@ -33,9 +33,7 @@ pub(super) struct ListQuery {
     pub(super) forward: &'static str,
     /// The same, descending.
     pub(super) backward: &'static str,
-    /// The column that is the key.
     pub(super) key: &'static str,
-    /// The table.
     pub(super) table: &'static str,
 }
 
@@ -70,3 +68,22 @@ impl ListQuery {
         Ok(Page { items: rows.iter().map(read).collect(), ends, has_more })
     }
 }
+
+/// A list of the records of a table for which a condition on `$1` holds, in the order of a key.
+macro_rules! list_query {
+    ($table:literal by $key:literal where $condition:literal) => {
+        list_query!(@ $table, $key, concat!(
+            "SELECT * FROM ", $table, " WHERE ", $condition, " AND ($2 IS NULL OR ", $key,
+            " > $2) AND ($3 IS NULL OR ", $key, " < $3) ORDER BY ", $key
+        ))
+    };
+    (@ $table:literal, $key:literal, $select:expr) => {
+        $crate::store::page::ListQuery {
+            forward: concat!($select, " LIMIT $4"),
+            backward: concat!($select, " DESC LIMIT $4"),
+            key: $key,
+            table: $table,
+        }
+    };
+}
+pub(super) use list_query;

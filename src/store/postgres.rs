@@ -26,7 +26,6 @@ use super::writability::Writability;
 use crate::clock;
 use crate::secret::Secret;
 
-/// An open database.
 pub(super) struct Postgres {
     readers: PgPool,
     writers: PgPool,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Error, Revision, Store, clients, connections};
+use super::{Error, Revision, SqlValue, Store, clients, connections};
 use crate::model::record::ConnectionRecord;
 
 /// The result of asking for a lease.
@@ -67,7 +67,7 @@ impl Store {
         };
         let unanswered = row.of(TABLE).number("unanswered")? != 0;
         // 2. Read the record under it.
-        let Some(record) = work.row(CONNECTION, [uuid.into()]).await? else {
+        let Some(record) = work.row(connections::BY_UUID, [uuid.into()]).await? else {
             work.roll_back().await?;
             return Ok(RefreshStart::Gone);
         };
@@ -95,9 +95,6 @@ impl Store {
     }
 
     /// Extends the lease. `false` when another holder has it.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn extend_refresh(
         &self,
         uuid: Uuid,
@@ -127,8 +124,6 @@ impl Store {
         before: &ConnectionRecord,
         after: &ConnectionRecord,
     ) -> Result<Option<Revision>, Error> {
-        let mut work = self.write().await?;
-        let revision = connections::revise(&mut work, &before.integration, &before.name).await?;
         let values = [
             before.uuid.to_string().into(),
             (&*before.sealed.payload).into(),
@@ -138,9 +133,7 @@ impl Store {
             (&*after.sealed.payload).into(),
             after.updated_at.into(),
         ];
-        let kept = work.execute(FINISH, values).await? > 0;
-        work.execute(FORGET, [before.uuid.to_string().into()]).await?;
-        work.commit_if(kept, revision).await
+        self.end_refresh(before, FINISH, values).await
     }
 
     /// Stores that a grant has lapsed and returns the lease, in one transaction. `None` when the
@@ -153,17 +146,27 @@ impl Store {
         before: &ConnectionRecord,
         after: &ConnectionRecord,
     ) -> Result<Option<Revision>, Error> {
-        let mut work = self.write().await?;
-        let revision = connections::revise(&mut work, &before.integration, &before.name).await?;
         let values = [
             before.uuid.to_string().into(),
             (&*before.sealed.payload).into(),
             super::detail::write(&after.detail).into(),
             after.updated_at.into(),
         ];
-        let kept = work.execute(LAPSE, values).await? > 0;
+        self.end_refresh(before, LAPSE, values).await
+    }
+
+    /// Changes the connection and returns the lease, if the connection is as it was.
+    async fn end_refresh<const N: usize>(
+        &self,
+        before: &ConnectionRecord,
+        sql: &'static str,
+        values: [SqlValue; N],
+    ) -> Result<Option<Revision>, Error> {
+        let mut work = self.write().await?;
+        let revision = connections::revise(&mut work, &before.integration, &before.name).await?;
+        let changed = work.execute(sql, values).await? > 0;
         work.execute(FORGET, [before.uuid.to_string().into()]).await?;
-        work.commit_if(kept, revision).await
+        work.commit_if(changed, revision).await
     }
 
     /// Returns the lease of a refresh that brought no tokens.
@@ -176,10 +179,9 @@ impl Store {
         holder: &str,
         left: Leftover,
     ) -> Result<(), Error> {
-        let mut work = self.write().await?;
         let asked = i64::from(left == Leftover::Unanswered);
-        work.execute(LEAVE, [uuid.to_string().into(), holder.into(), asked.into()]).await?;
-        work.commit().await
+        let values = [uuid.to_string().into(), holder.into(), asked.into()];
+        self.execute(LEAVE, values).await.map(drop)
     }
 
     /// Replaces a connection's tokens by those of another grant. `None` when the connection is gone
@@ -223,8 +225,6 @@ const LEAVE: &str =
     "UPDATE oauth_refreshes SET ends_at = 0, asked = $3 WHERE uuid = $1 AND holder = $2";
 
 pub(super) const FORGET: &str = "DELETE FROM oauth_refreshes WHERE uuid = $1";
-
-const CONNECTION: &str = "SELECT * FROM connections WHERE uuid = $1";
 
 const LAPSE: &str =
     "UPDATE connections SET detail = $3, updated_at = $4 WHERE uuid = $1 AND payload = $2";

@@ -1,13 +1,12 @@
 //! Values and rows in a form that both backends share: numbers, texts and bytes.
 
 use jiff::Timestamp;
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 
 use super::Error;
 
-/// The value of a placeholder.
 #[derive(Debug)]
 pub(super) enum SqlValue {
     Bytes(Vec<u8>),
@@ -15,7 +14,6 @@ pub(super) enum SqlValue {
     Text(Option<String>),
 }
 
-/// A row of a result.
 pub(super) enum SqlRow {
     Postgres(PgRow),
     Sqlite(SqliteRow),
@@ -41,11 +39,7 @@ impl Columns<'_> {
     }
 
     pub(super) fn optional_text(self, column: &'static str) -> Result<Option<String>, Error> {
-        let text = match self.row {
-            SqlRow::Postgres(row) => row.try_get(column),
-            SqlRow::Sqlite(row) => row.try_get(column),
-        };
-        text.map_err(|_wordy| self.inconsistent(column))
+        self.get(column)
     }
 
     pub(super) fn number(self, column: &'static str) -> Result<i64, Error> {
@@ -53,19 +47,23 @@ impl Columns<'_> {
     }
 
     pub(super) fn optional_number(self, column: &'static str) -> Result<Option<i64>, Error> {
-        let number = match self.row {
-            SqlRow::Postgres(row) => row.try_get(column),
-            SqlRow::Sqlite(row) => row.try_get(column),
-        };
-        number.map_err(|_wordy| self.inconsistent(column))
+        self.get(column)
     }
 
     pub(super) fn bytes(self, column: &'static str) -> Result<Vec<u8>, Error> {
-        let bytes: Result<Option<Vec<u8>>, _> = match self.row {
+        self.get(column)?.ok_or_else(|| self.inconsistent(column))
+    }
+
+    fn get<T>(self, column: &'static str) -> Result<Option<T>, Error>
+    where
+        T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite>,
+    {
+        let value = match self.row {
             SqlRow::Postgres(row) => row.try_get(column),
             SqlRow::Sqlite(row) => row.try_get(column),
         };
-        bytes.ok().flatten().ok_or_else(|| self.inconsistent(column))
+        value.map_err(|_wordy| self.inconsistent(column))
     }
 
     pub(super) fn time(self, column: &'static str) -> Result<Timestamp, Error> {
@@ -91,44 +89,22 @@ impl Columns<'_> {
     }
 }
 
-impl From<&str> for SqlValue {
-    fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
-    }
+macro_rules! values {
+    ($($from:ty, $value:ident => $into:expr;)*) => {$(
+        impl From<$from> for SqlValue {
+            fn from($value: $from) -> Self {
+                $into
+            }
+        }
+    )*};
 }
 
-impl From<String> for SqlValue {
-    fn from(text: String) -> Self {
-        Self::Text(Some(text))
-    }
-}
-
-impl From<Option<String>> for SqlValue {
-    fn from(text: Option<String>) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<i64> for SqlValue {
-    fn from(number: i64) -> Self {
-        Self::Number(Some(number))
-    }
-}
-
-impl From<Timestamp> for SqlValue {
-    fn from(time: Timestamp) -> Self {
-        time.as_microsecond().into()
-    }
-}
-
-impl From<Option<Timestamp>> for SqlValue {
-    fn from(time: Option<Timestamp>) -> Self {
-        Self::Number(time.map(Timestamp::as_microsecond))
-    }
-}
-
-impl From<&[u8]> for SqlValue {
-    fn from(bytes: &[u8]) -> Self {
-        Self::Bytes(bytes.to_vec())
-    }
+values! {
+    &str, text => Self::Text(Some(text.to_owned()));
+    String, text => Self::Text(Some(text));
+    Option<String>, text => Self::Text(text);
+    i64, number => Self::Number(Some(number));
+    Timestamp, time => time.as_microsecond().into();
+    Option<Timestamp>, time => Self::Number(time.map(Timestamp::as_microsecond));
+    &[u8], bytes => Self::Bytes(bytes.to_vec());
 }

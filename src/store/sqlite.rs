@@ -19,7 +19,6 @@ use super::migrate::{self, Schema};
 use super::transaction::BackendTransaction;
 use super::writability::Writability;
 
-/// An open database file.
 pub(super) struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
@@ -90,7 +89,6 @@ impl Sqlite {
         Ok(work)
     }
 
-    /// Runs a statement outside of a transaction.
     pub(super) async fn maintain(&self, sql: &'static str) -> Result<(), Error> {
         let mut work = self.writer().await?;
         work.execute(sql).await?;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::page::{ListQuery, Page, PageRange};
+use super::page::{ListQuery, Page, PageRange, list_query};
 use super::row::{Columns, SqlRow};
 use super::{DbTransaction, Error, Record, Revision, Store};
 use crate::model::caller::Reach;
@@ -49,9 +49,6 @@ impl Store {
     }
 
     /// A page of the tokens, in the order of their ids.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is.
     pub async fn tokens(&self, window: &PageRange) -> Result<Page<TokenRecord>, Error> {
         let mut work = self.read().await?;
         let page = EVERY.page(&mut work, "", window, read).await;
@@ -60,20 +57,12 @@ impl Store {
     }
 
     /// The token of this id.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] when its record can't be read.
     pub async fn token(&self, id: Uuid) -> Result<Option<TokenRecord>, Error> {
-        let mut work = self.read().await?;
-        let record = find(&mut work, &id.to_string()).await;
-        work.roll_back().await?;
-        record
+        let rows = self.query(FIND, [id.to_string().into()]).await?;
+        rows.first().map(read).transpose()
     }
 
     /// Deletes a token. `None` when it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn delete_token(&self, id: Uuid) -> Result<Option<Revision>, Error> {
         let mut work = self.write().await?;
         let id = id.to_string();
@@ -84,9 +73,6 @@ impl Store {
 
     /// Stores the times of tokens' last use. An earlier time than the stored one is ignored.
     /// Nothing in force changes, so this has no revision.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] or [`Error::Unavailable`].
     pub async fn touch_tokens(&self, used: &[(Uuid, Timestamp)]) -> Result<(), Error> {
         let mut work = self.write().await?;
         let mut used = used.to_vec();
@@ -105,7 +91,7 @@ pub(super) const KIND: &str = "token";
 pub(super) const TABLE: &str = "tokens";
 
 pub(super) async fn find(work: &mut DbTransaction, id: &str) -> Result<Option<TokenRecord>, Error> {
-    let row = work.row("SELECT * FROM tokens WHERE id = $1", [id.into()]).await?;
+    let row = work.row(FIND, [id.into()]).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -161,13 +147,8 @@ const LIVE_NAMESAKE: &str = "SELECT id FROM tokens WHERE integration = $1 AND na
 const TOUCH: &str = "UPDATE tokens SET last_used_at = $2 \
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 
-const EVERY: ListQuery = ListQuery {
-    forward: "SELECT * FROM tokens WHERE $1 = '' \
-        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id LIMIT $4",
-    backward: "SELECT * FROM tokens WHERE $1 = '' \
-        AND ($2 IS NULL OR id > $2) AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
-    key: "id",
-    table: TABLE,
-};
+const EVERY: ListQuery = list_query!("tokens" by "id" where "$1 = ''");
+
+const FIND: &str = "SELECT * FROM tokens WHERE id = $1";
 
 const PAGE: &str = "SELECT * FROM tokens WHERE id > $1 ORDER BY id LIMIT $2";

@@ -57,7 +57,7 @@ impl<D: Database> BackendTransaction<D> {
     }
 
     /// Returns the conn to its pool, if its state is known.
-    fn give_back(mut self) {
+    pub(super) fn release(mut self) {
         if self.is_settled {
             drop(self.conn.take());
         }
@@ -79,23 +79,17 @@ where
         if let Some(writability) = &self.writability {
             writability.note_success();
         }
-        self.give_back();
+        self.release();
         Ok(())
     }
 
-    /// Rolls back.
     pub(super) async fn roll_back(mut self) -> Result<(), Error> {
         // A failed transaction is undone by discarding its conn.
         if self.is_settled {
             self.execute("ROLLBACK").await?;
         }
-        self.give_back();
+        self.release();
         Ok(())
-    }
-
-    /// Ends the use of a conn on which no transaction was begun.
-    pub(super) fn release(self) {
-        self.give_back();
     }
 }
 

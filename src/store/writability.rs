@@ -51,7 +51,6 @@ impl Writability {
 
 impl Store {
     /// Watches the reason why the store is not writable; `None` while it is.
-    #[must_use]
     pub fn writability(&self) -> watch::Receiver<Option<Arc<Unwritable>>> {
         self.database.writability().failing.subscribe()
     }
@@ -59,22 +58,15 @@ impl Store {
     /// Writes a value without a meaning, to find out whether the store is writable. After a failure
     /// the value is larger than any record, because a small one may fit on a disk that is almost
     /// full.
-    ///
-    /// # Errors
-    /// The fault that keeps the store from being written.
     pub async fn probe(&self) -> Result<(), Error> {
         let writability = self.database.writability();
         let is_failing = writability.failing.borrow().is_some();
         // SQLite writes nothing when the value does not change.
         let number = writability.probes.fetch_add(1, Relaxed).to_le_bytes();
         let body = number.repeat(if is_failing { LARGE_PROBE / number.len() } else { 1 });
-        let probed = async {
-            let mut work = self.write().await?;
-            work.execute(PROBE, [body.as_slice().into()]).await?;
-            work.commit().await
-        };
+        let probed = self.execute(PROBE, [body.as_slice().into()]).await;
         // Any failure of the probe counts.
-        probed.await.inspect_err(|error| writability.fail(error))
+        probed.map(drop).inspect_err(|error| writability.fail(error))
     }
 }
 

@@ -11,9 +11,8 @@ use super::CHANNEL;
 
 /// Waits for writes of other processes.
 pub struct ChangeListener {
-    pools: Option<ListenerPools>,
-    /// Notified when the listening conn may lead to a former primary.
-    moved: Option<watch::Receiver<bool>>,
+    /// The conns, and notifications that the listening one may lead to a former primary.
+    source: Option<(ListenerPools, watch::Receiver<bool>)>,
     listening: Option<PgListener>,
     /// Set after a pooler was found, which was reported.
     is_unheard: bool,
@@ -41,20 +40,20 @@ impl ChangeListener {
     /// A listener on a conn of `own`, which detects a pooler with conns of `others`. `moved` tells
     /// when the primary may have changed.
     pub(super) fn new(own: PgPool, others: PgPool, moved: watch::Receiver<bool>) -> Self {
-        let pools = Some(ListenerPools { own, others });
-        Self { pools, moved: Some(moved), listening: None, is_unheard: false }
+        let source = Some((ListenerPools { own, others }, moved));
+        Self { source, listening: None, is_unheard: false }
     }
 
     /// A listener that is never notified, because no other process writes.
     pub(in crate::store) fn silent() -> Self {
-        Self { pools: None, moved: None, listening: None, is_unheard: false }
+        Self { source: None, listening: None, is_unheard: false }
     }
 
     /// Waits until another process may have written: a notification came, or the conn was lost and
     /// is open again. Reports once that notifications don't arrive. Never returns where no other
     /// process can write. Cancel-safe.
     pub async fn changed(&mut self) -> ChangeNotice {
-        let (Some(pools), Some(moved)) = (&self.pools, &mut self.moved) else {
+        let Some((pools, moved)) = &mut self.source else {
             return std::future::pending().await;
         };
         loop {

@@ -1,7 +1,7 @@
 //! Everything comes under another master key, page by page, while others write.
 
 use keyferry::model::sealed::{Mac, Sealed};
-use keyferry::store::{PageRange, RewrappedSecret, RewrittenMac, Store};
+use keyferry::store::{PageRange, RewrappedSecret, RewrittenMac, SealedTable, Store};
 
 use super::home::sealed;
 use super::{Home, connection, of_both, token, whole};
@@ -27,18 +27,20 @@ async fn the_first_key_check_stays(home: Home) {
 /// One page; how many were on it.
 async fn rewrap_a_page(store: &Store, after: Option<String>) -> (usize, Option<String>) {
     let window = PageRange { after, before: None, limit: 7 };
-    let page = store.connections_under_other_keys("k2", &window).await.unwrap();
+    let table = SealedTable::Connections;
+    let page = store.sealed_under_other_keys(table, "k2", &window).await.unwrap();
     let rewrapped: Vec<_> = page
         .items
         .into_iter()
         .map(|item| {
             let record = item.unwrap();
             let wrapped = sealed("k2").wrapped;
-            let after = Sealed { key_id: "k2".into(), wrapped, ..record.sealed.clone() };
-            RewrappedSecret { uuid: record.uuid, before: record.sealed, after }
+            let (uuid, before, _) = record.parts();
+            let after = Sealed { key_id: "k2".into(), wrapped, ..before.clone() };
+            RewrappedSecret { uuid, before: before.clone(), after }
         })
         .collect();
-    let count = store.rewrap_connections(&rewrapped).await.unwrap();
+    let count = store.rewrap(table, &rewrapped).await.unwrap();
     assert_eq!(count, rewrapped.len() as u64);
     (rewrapped.len(), page.ends.map(|(_, last)| last))
 }
@@ -90,12 +92,12 @@ async fn what_was_changed_meanwhile_is_left_alone(home: Home) {
     new.sealed = sealed("k2");
     store.replace_connection(&old, &new).await.unwrap().unwrap();
     let stale = RewrappedSecret { uuid: old.uuid, before: old.sealed.clone(), after: sealed("k3") };
-    assert_eq!(store.rewrap_connections(&[stale]).await.unwrap(), 0);
+    assert_eq!(store.rewrap(SealedTable::Connections, &[stale]).await.unwrap(), 0);
     let found = store.connection(&old.integration, &old.name).await.unwrap();
     assert_eq!(found.as_ref(), Some(&new));
     let after = Sealed { key_id: "k3".into(), wrapped: sealed("k3").wrapped, ..new.sealed.clone() };
     let rewrapped = RewrappedSecret { uuid: new.uuid, before: new.sealed.clone(), after };
-    assert_eq!(store.rewrap_connections(&[rewrapped]).await.unwrap(), 1);
+    assert_eq!(store.rewrap(SealedTable::Connections, &[rewrapped]).await.unwrap(), 1);
     let replaced = store.replace_connection(&new, &old).await.unwrap();
     assert!(replaced.is_some(), "a re-wrap is no change to who has read the record before");
 }
