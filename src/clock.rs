@@ -25,13 +25,11 @@ struct FixedTime {
 
 impl Clock {
     /// The system's clock.
-    #[must_use]
     pub fn system() -> Self {
         Self::default()
     }
 
     /// A clock that stands still at `seconds` after the Unix epoch until it is moved.
-    #[must_use]
     pub fn fixed(seconds: i64) -> Self {
         let time = FixedTime { seconds: AtomicI64::new(seconds), start: (seconds, instant()) };
         Self { set_by_hand: Some(Arc::new(time)) }
@@ -45,7 +43,6 @@ impl Clock {
     }
 
     /// The time now, in UTC.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.set_by_hand {
             Some(clock) => {
@@ -71,7 +68,6 @@ impl Clock {
 }
 
 /// A reading of the monotonic clock, for durations and deadlines.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the time")]
 pub fn instant() -> Instant {
     Instant::now()

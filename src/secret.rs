@@ -17,7 +17,6 @@ pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// Takes ownership of the bytes; the caller must keep no other copy.
-    #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
@@ -25,9 +24,6 @@ impl Secret {
     /// Reads a file or stream that holds one secret. A final newline is dropped, because editors
     /// and `echo` add one. At most three bytes more than `longest` are read, so that the caller can
     /// tell a secret that is too long.
-    ///
-    /// # Errors
-    /// When `source` can't be read.
     pub fn read(source: impl Read, longest: usize) -> io::Result<Self> {
         let enough = longest.saturating_add("\r\n".len() + 1);
         let mut bytes = Zeroizing::new(Vec::with_capacity(enough));
@@ -42,25 +38,21 @@ impl Secret {
     }
 
     /// The bytes themselves. Each call site is a place where a secret could leak: keep them few.
-    #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
     /// The length in bytes, which is not secret.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Tells whether there are no bytes.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Shares the bytes by reference count; they are wiped when the last handle is dropped.
-    #[must_use]
     pub fn into_shared(self) -> Bytes {
         Bytes::from_owner(self.0)
     }

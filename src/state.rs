@@ -45,7 +45,6 @@ pub struct InForce {
 
 impl InForce {
     /// Tells whether the store has been silent for longer than `store.max_staleness`.
-    #[must_use]
     pub fn is_stale(&self) -> bool {
         self.stale.load(Relaxed)
     }

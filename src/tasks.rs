@@ -26,7 +26,6 @@ impl Tasks {
     }
 
     /// The number of tasks that are running.
-    #[must_use]
     pub fn running(&self) -> usize {
         self.0.len()
     }
@@ -34,7 +33,6 @@ impl Tasks {
 
 /// TCP keepalive for every conn: the first probe after a minute of silence, then four more, 15
 /// seconds apart, before the kernel closes the conn.
-#[must_use]
 pub fn keepalive() -> socket2::TcpKeepalive {
     socket2::TcpKeepalive::new()
         .with_time(std::time::Duration::from_mins(1))

@@ -61,9 +61,6 @@ pub enum SealAuthorityError {
 }
 
 /// The record of a CA, its key sealed.
-///
-/// # Errors
-/// [`SealAuthorityError`] when there is no randomness.
 pub fn seal_authority(
     vault: &Vault,
     authority: &CertificateAuthority,
@@ -79,9 +76,6 @@ pub fn seal_authority(
 impl InterceptionCa {
     /// Takes the operator's CA if there is one, else the store's, else one for as long as the
     /// process lives, and writes its certificate to `certificate`.
-    ///
-    /// # Errors
-    /// [`InterceptionCaError`] tells why not.
     pub async fn open(
         configured: Option<CertificateAuthority>,
         kept: Option<&StoreAndKeys>,
@@ -105,13 +99,11 @@ impl InterceptionCa {
     }
 
     /// The leaves that callers are shown inside tunnels.
-    #[must_use]
     pub fn leaves(&self) -> &Arc<LeafCache> {
         &self.leaves
     }
 
     /// The file that has the certificate.
-    #[must_use]
     pub fn certificate(&self) -> &std::path::Path {
         &self.certificate
     }

@@ -1,6 +1,5 @@
 //! The one place that replaces the set in force.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -20,7 +19,6 @@ pub struct Live {
 
 impl Live {
     /// Puts a first set in force.
-    #[must_use]
     pub fn new(in_force: InForce) -> Self {
         Self {
             in_force: ArcSwap::from_pointee(in_force),
@@ -30,19 +28,16 @@ impl Live {
     }
 
     /// Borrows the set in force, for a moment.
-    #[must_use]
     pub fn load(&self) -> Guard<Arc<InForce>> {
         self.in_force.load()
     }
 
     /// Shares the set in force, for as long as a request takes.
-    #[must_use]
     pub fn load_full(&self) -> Arc<InForce> {
         self.in_force.load_full()
     }
 
     /// Tells of every change.
-    #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -54,13 +49,6 @@ impl Live {
 
     /// Replaces the set in force by the one that `change` makes of it, and gives its other result.
     /// Requests in flight finish under what they began with.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&InForce) -> (InForce, T)) -> T {
-        let told: Result<T, Infallible> = self.try_change(|before| Ok(change(before)));
-        let Ok(told) = told;
-        told
-    }
-
-    /// Does the same with a change that may fail.
     ///
     /// # Errors
     /// Fails as `change` does; the set in force stays so then.

@@ -107,13 +107,11 @@ impl Persistence {
     }
 
     /// The store.
-    #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.kept.store
     }
 
     /// The vault with the master keys that are in force.
-    #[must_use]
     pub fn vault(&self) -> Arc<Vault> {
         self.kept.keys.vault()
     }
@@ -159,7 +157,6 @@ impl Persistence {
 
     /// The ids of the master keys that the key file has now, none where it can't be read; `None`
     /// where the keys come from the environment.
-    #[must_use]
     pub fn keys_in_file(&self) -> Option<Vec<String>> {
         self.kept.keys.in_file()
     }

@@ -56,9 +56,6 @@ type Map<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
 impl Registry {
     /// Replaces the declared connections and callers; those of the store stay. Each
     /// caller may send `per_minute` requests, and keeps what it has left if that did not change.
-    ///
-    /// # Errors
-    /// [`DuplicateNames`] when a declared name is in the store too.
     pub fn declare(
         &self,
         connections: &[Arc<Connection>],
@@ -74,12 +71,10 @@ impl Registry {
         }
         let mut duplicates = Vec::new();
         for connection in connections {
-            let (integration, name) = (connection.integration(), connection.name());
-            if next.lookup(integration.as_str(), name.as_str()).is_some() {
-                duplicates.push(format!("{integration}.{name}"));
+            if next.namesake(connection).is_some() {
+                duplicates.push(full_name(connection));
             } else {
-                let before = self.lookup(integration.as_str(), name.as_str());
-                let connection = Arc::clone(connection);
+                let (before, connection) = (self.namesake(connection), Arc::clone(connection));
                 let source = ConnectionSource::Declared;
                 next.insert(RegisteredConnection::new(connection, source, metrics, before));
             }
@@ -95,20 +90,18 @@ impl Registry {
 
     /// Adds a connection of the store, or puts it in the place of the one of its name. A declared
     /// one is never put aside.
-    ///
-    /// # Errors
-    /// [`DuplicateNames`] when the name is declared.
     pub fn insert_connection(
         &mut self,
         connection: Connection,
         metrics: &Metrics,
     ) -> Result<(), DuplicateNames> {
-        let (integration, name) = (connection.integration().clone(), connection.name().clone());
-        if self.is_declared(&integration, &name) {
-            return Err(DuplicateNames(vec![format!("{integration}.{name}")]));
+        let before = self.namesake(&connection).cloned();
+        if let Some(before) = &before {
+            if before.source == ConnectionSource::Declared {
+                return Err(DuplicateNames(vec![full_name(&connection)]));
+            }
+            self.remove(&before.connection);
         }
-        let before = self.lookup(integration.as_str(), name.as_str()).cloned();
-        self.remove_connection(&integration, &name);
         let (connection, source) = (Arc::new(connection), ConnectionSource::Stored);
         self.insert(RegisteredConnection::new(connection, source, metrics, before.as_ref()));
         Ok(())
@@ -116,11 +109,9 @@ impl Registry {
 
     /// Removes the connection of the store that has this name, if there is one.
     pub fn remove_connection(&mut self, integration: &IntegrationName, name: &ConnectionName) {
-        let registered = self.lookup(integration.as_str(), name.as_str()).cloned();
-        if let Some(registered) =
-            registered.filter(|registered| registered.source == ConnectionSource::Stored)
-        {
-            self.remove(&registered.connection);
+        let known = self.lookup(integration.as_str(), name.as_str()).cloned();
+        if let Some(known) = known.filter(|known| known.source == ConnectionSource::Stored) {
+            self.remove(&known.connection);
         }
     }
 
@@ -150,19 +141,15 @@ impl Registry {
         let mut next = Self { per_minute: self.per_minute, ..stored.clone() };
         let mut duplicates = Vec::new();
         for registered in self.of_source(ConnectionSource::Declared) {
-            let connection = &registered.connection;
-            let (integration, name) = (connection.integration(), connection.name());
-            if next.lookup(integration.as_str(), name.as_str()).is_some() {
-                duplicates.push(format!("{integration}.{name}"));
-                next.remove_connection(integration, name);
+            if let Some(duplicate) = next.namesake(&registered.connection).cloned() {
+                duplicates.push(full_name(&duplicate.connection));
+                next.remove(&duplicate.connection);
             }
             next.insert(Arc::clone(registered));
         }
         // 2. What is stored goes on where it was.
         for registered in next.of_source(ConnectionSource::Stored) {
-            let connection = &registered.connection;
-            let (integration, name) = (connection.integration(), connection.name());
-            if let Some(before) = self.lookup(integration.as_str(), name.as_str()) {
+            if let Some(before) = self.namesake(&registered.connection) {
                 registered.usage.continue_from(&before.usage);
             }
         }
@@ -179,13 +166,11 @@ impl Registry {
     }
 
     /// The holder of the token with this digest.
-    #[must_use]
     pub fn holder(&self, digest: &TokenDigest) -> Option<&Arc<Holder>> {
         self.callers.get(digest)
     }
 
     /// The holder of the token that has this id in the store.
-    #[must_use]
     pub fn stored_holder(&self, id: Uuid) -> Option<&Arc<Holder>> {
         self.callers.get(self.stored_tokens.get(&id)?)
     }
@@ -202,27 +187,23 @@ impl Registry {
 
     /// The same name, as it is held here already if it is: a hundred thousand connections of an
     /// integration need not hold a hundred thousand copies.
-    #[must_use]
     pub fn share(&self, integration: IntegrationName) -> IntegrationName {
         let known = self.integrations.get_key_value(integration.as_str());
         known.map_or(integration, |(known, _)| known.clone())
     }
 
     /// The connection of this name.
-    #[must_use]
     pub fn lookup(&self, integration: &str, name: &str) -> Option<&Arc<RegisteredConnection>> {
         self.integrations.get(integration)?.by_name.get(name)
     }
 
     /// Tells whether the configuration has a connection of this name.
-    #[must_use]
     pub fn is_declared(&self, integration: &IntegrationName, name: &ConnectionName) -> bool {
         self.lookup(integration.as_str(), name.as_str())
             .is_some_and(|registered| registered.source == ConnectionSource::Declared)
     }
 
     /// The declared connections of an integration, in the order of their names.
-    #[must_use]
     pub fn declared_in(&self, integration: &IntegrationName) -> Vec<&Arc<Connection>> {
         let Some(integration) = self.integrations.get(integration.as_str()) else {
             return Vec::new();
@@ -248,7 +229,6 @@ impl Registry {
 
     /// The connections of an integration that `caller` may use and whose allowed domain covers
     /// `host`, in the order of their names.
-    #[must_use]
     pub fn covering(
         &self,
         integration: &str,
@@ -277,13 +257,11 @@ impl Registry {
     }
 
     /// The number of connections.
-    #[must_use]
     pub fn connections(&self) -> usize {
         self.integrations.values().map(|integration| integration.by_name.len()).sum()
     }
 
     /// The number of callers.
-    #[must_use]
     pub fn callers(&self) -> usize {
         self.callers.len()
     }
@@ -300,6 +278,11 @@ impl Registry {
             }
             (*digest, Arc::new(holder.with_limit(self.limit(digest, per_minute))))
         })
+    }
+
+    /// The connection that has the name of this one.
+    fn namesake(&self, connection: &Connection) -> Option<&Arc<RegisteredConnection>> {
+        self.lookup(connection.integration().as_str(), connection.name().as_str())
     }
 
     /// The limit that the holder of this token has, or a new one.
@@ -345,6 +328,10 @@ impl Registry {
             self.integrations.remove(connection.integration().as_str());
         }
     }
+}
+
+fn full_name(connection: &Connection) -> String {
+    format!("{}.{}", connection.integration(), connection.name())
 }
 
 /// The name itself, and each name above it.

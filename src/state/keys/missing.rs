@@ -109,7 +109,7 @@ impl MasterKeys {
     fn take_found(&self) -> bool {
         let (vault, mut ids) = (self.vault(), self.missing.ids.lock());
         let before = ids.len();
-        ids.retain(|id| vault.keyring().ids().all(|known| known != id.as_str()));
+        ids.retain(|id| !vault.keyring().has(id.as_str()));
         ids.len() < before
     }
 }

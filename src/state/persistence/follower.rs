@@ -1,5 +1,6 @@
 //! Follows the store: what changes there is soon in force here.
 
+use std::convert::Infallible;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -170,7 +171,7 @@ impl Persistence {
     /// rotated to it. Tells whether there are other keys than before: then more may open.
     async fn reread_keys_if_named(&self, changes: &[RecordChange]) -> bool {
         let vault = self.kept.keys.vault();
-        let knows = |id: &str| vault.keyring().ids().any(|known| known == id);
+        let knows = |id: &str| vault.keyring().has(id);
         let unknown = changes.iter().any(|change| match change {
             RecordChange::Connection { now: Ok(Some(record)), .. } => !knows(&record.sealed.key_id),
             RecordChange::Token { now: Ok(Some(record)), .. } => !knows(&record.mac.key_id),
@@ -191,11 +192,12 @@ impl Persistence {
     }
 
     pub(super) fn put_in_force<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
-        self.live.change(|before| {
+        let Ok(told) = self.live.try_change(|before| {
             let mut next = InForce::clone(before);
             let told = change(&mut next.registry);
-            (next, told)
-        })
+            Ok::<_, Infallible>((next, told))
+        });
+        told
     }
 
     /// Takes up all that the store has; names that are declared too are left out, and said.
@@ -203,8 +205,7 @@ impl Persistence {
         // 1. The keys that the store's records need.
         let vault = self.kept.keys.vault();
         let used = self.kept.store.key_usage().await?;
-        let knows = |id: &str| vault.keyring().ids().any(|known| known == id);
-        if used.iter().any(|(id, _)| !knows(id)) {
+        if used.iter().any(|(id, _)| !vault.keyring().has(id)) {
             self.try_reread_keys().await;
         }
         // 2. The records, opened.

@@ -23,7 +23,6 @@ pub struct Holder {
 
 impl Holder {
     /// The holder of a token; `id` if it is kept in the store.
-    #[must_use]
     pub fn new(caller: Caller, id: Option<Uuid>, limit: Option<Arc<RateLimiter>>) -> Self {
         Self { caller, limit, id, last_used: AtomicI64::new(0) }
     }
@@ -35,7 +34,6 @@ impl Holder {
     }
 
     /// The token's id in the store, if it is kept there.
-    #[must_use]
     pub fn id(&self) -> Option<Uuid> {
         self.id
     }
@@ -50,7 +48,6 @@ impl Holder {
     }
 
     /// The time when the token was last used here, if that was after `then`.
-    #[must_use]
     pub fn used_after(&self, then: Timestamp) -> Option<Timestamp> {
         let used = Timestamp::from_second(self.last_used.load(Relaxed)).ok()?;
         (used > then && used != Timestamp::UNIX_EPOCH).then_some(used)
