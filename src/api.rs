@@ -81,7 +81,6 @@ pub struct Api {
 impl Api {
     /// The API over these state, and beside it what else is to be found at its listener: that is
     /// called by the same names, and its answers are stamped in the same way.
-    #[must_use]
     pub fn new(state: ApiState, beside: Router) -> Self {
         let router = routes::router()
             .fallback(nothing_here)
@@ -94,7 +93,6 @@ impl Api {
     }
 
     /// The description of the API, as `/openapi.json` gives it.
-    #[must_use]
     pub fn description() -> &'static str {
         openapi::document()
     }

@@ -6,8 +6,8 @@ use axum::Json;
 
 use super::auth::AuthenticatedOperator;
 use super::error::Error;
-use super::page::{Parameters, StrictPageQuery};
-use crate::management::{AuditPage, Refused};
+use super::page::{PageQuery, Parameters};
+use crate::management::AuditPage;
 use crate::wire::{AuditEntries, PageMeta};
 
 /// Read the audit trail
@@ -24,11 +24,10 @@ use crate::wire::{AuditEntries, PageMeta};
 )]
 pub(super) async fn list(
     operator: AuthenticatedOperator,
-    asked: StrictPageQuery,
+    PageQuery(window): PageQuery<true>,
 ) -> Result<Json<AuditEntries>, Error> {
-    let reader = operator.management.audit_reader(&operator.operator).map_err(refused)?;
-    let StrictPageQuery(window) = asked;
-    let AuditPage { listing, looked_until, .. } = reader.list(&window).await.map_err(refused)?;
+    let reader = operator.management.audit_reader(&operator.operator)?;
+    let AuditPage { listing, looked_until, .. } = reader.list(&window).await?;
     let positions = listing.items.iter().map(|(position, _)| *position);
     // In the order of the list: where the search was broken off is its far end.
     let mut positions: Vec<_> = positions.chain(looked_until).collect();
@@ -37,8 +36,4 @@ pub(super) async fn list(
     let meta = PageMeta::of(cursors.iter().map(String::as_str), listing.has_more);
     let entries = listing.items.into_iter().map(|(_, entry)| entry).collect();
     Ok(Json(AuditEntries { entries, meta }))
-}
-
-fn refused(refused: Refused) -> Error {
-    Error::refused(refused, "Entry")
 }

@@ -21,12 +21,10 @@ pub(super) struct AuthenticatedOperator {
 }
 
 impl AuthenticatedOperator {
-    /// The right to see the connections of an integration.
     pub(super) fn read_access(&self, integration: &str) -> Result<ReadAccess<'_>, Refused> {
         self.management.read_access(&self.operator, integration)
     }
 
-    /// The right to change them.
     pub(super) fn write_access(&self, integration: &str) -> Result<WriteAccess<'_>, Refused> {
         self.management.write_access(&self.operator, integration)
     }

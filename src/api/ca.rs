@@ -50,7 +50,6 @@ pub(super) async fn rotate(
     request: Request,
 ) -> Result<Json<NextCaAnswer>, Error> {
     let request = body::read(request).await?;
-    let made = operator.management.rotate_ca(&operator.operator, request).await;
-    let ca = made.map_err(|refused| Error::refused(refused, "CA"))?;
+    let ca = operator.management.rotate_ca(&operator.operator, request).await?;
     Ok(Json(NextCaAnswer { ca }))
 }

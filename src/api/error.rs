@@ -13,8 +13,8 @@ use crate::oauth::TokenFailure;
 use crate::rate_limit::RateExceeded;
 use crate::wire::{ErrorBody, ErrorItem};
 
-pub(super) use self::numbered::Numbered;
 use self::numbered::answer;
+pub(super) use self::numbered::{INVALID, Numbered};
 
 /// An answer of family A: words, an array of them, each with a title.
 #[derive(Clone, Debug)]
@@ -85,16 +85,14 @@ impl Error {
     }
 
     pub(super) fn too_many(exceeded: RateExceeded) -> Self {
-        let error =
-            Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Too many requests");
-        Self { retry_after: Some(exceeded.0.as_secs() + 1), ..error }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Too many requests")
+            .after(exceeded.0.as_secs() + 1)
     }
 
     /// The caller has as many conns as one may have; this one ends with the answer.
     pub(super) fn overloaded() -> Self {
         let title = "This token has too many connections to the API; close some";
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", title);
-        Self { retry_after: Some(1), ..error }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", title).after(1)
     }
 
     /// Management has refused; `what` does not exist, where that is why.
@@ -110,9 +108,7 @@ impl Error {
             Refused::Faulty(faults) => Self::faulty(faults),
             Refused::Internal => internal("Internal", "It failed; the server's log says why"),
             Refused::KeysFromEnvironment => conflict(KEYS_FROM_ENVIRONMENT),
-            Refused::KeysNeeded(why) => {
-                Self::new(StatusCode::CONFLICT, "Conflict", not_rotated(&why))
-            }
+            Refused::KeysNeeded(why) => conflict(&not_rotated(&why)),
             Refused::KeysUnreadable(why) => internal("KeysUnreadable", &not_rotated(&why)),
             Refused::Malformed => Self::invalid("The request is not valid"),
             Refused::Mismatch => Self::unauthorized(MISMATCH),
@@ -120,8 +116,7 @@ impl Error {
                 forbidden(format!("Cannot access this resource. Missing scope {scope}"))
             }
             Refused::NotFound => {
-                let title = format!("{what} does not exist");
-                Self::new(StatusCode::NOT_FOUND, "NotFound", title)
+                Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{what} does not exist"))
             }
             Refused::NoStore => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "StoreNeeded", STORE_NEEDED)
@@ -141,8 +136,20 @@ impl Error {
 
     fn store_unavailable() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let error = Self::new(status, "StoreUnavailable", STORE_UNAVAILABLE);
-        Self { retry_after: Some(1), ..error }
+        Self::new(status, "StoreUnavailable", STORE_UNAVAILABLE).after(1)
+    }
+
+    fn after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The error in its type of the wire.
+    pub(super) fn into_body(self) -> ErrorBody {
+        ErrorBody { errors: self.errors }
     }
 
     fn faulty(faults: Vec<RequestFault>) -> Self {
@@ -166,8 +173,7 @@ impl Error {
             ),
             EarlyRefusal::ConnLimit => {
                 let title = "The server has too many connections; try again";
-                let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", title);
-                Self { retry_after: Some(1), ..error }
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", title).after(1)
             }
         }
     }
@@ -186,7 +192,14 @@ impl Error {
 
     fn body(self) -> String {
         // Two plain texts can always be written as JSON.
-        serde_json::to_string(&ErrorBody { errors: self.errors }).unwrap_or_default()
+        serde_json::to_string(&self.into_body()).unwrap_or_default()
+    }
+}
+
+/// A refusal that is never [`Refused::NotFound`].
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::refused(refused, "Resource")
     }
 }
 

@@ -6,7 +6,6 @@ use axum::extract::Request;
 use super::auth::AuthenticatedOperator;
 use super::body;
 use super::error::Error;
-use crate::management::Refused;
 use crate::wire::{ExplainAnswer, ExplainRequest};
 
 /// Explain a request
@@ -25,11 +24,7 @@ pub(super) async fn explain(
     operator: AuthenticatedOperator,
     request: Request,
 ) -> Result<Json<ExplainAnswer>, Error> {
-    let explainer = operator.management.explainer(&operator.operator).map_err(refused)?;
+    let explainer = operator.management.explainer(&operator.operator)?;
     let request = body::read::<ExplainRequest>(request).await?;
-    explainer.explain(request).map(Json).map_err(refused)
-}
-
-fn refused(refused: Refused) -> Error {
-    Error::refused(refused, "Explanation")
+    Ok(Json(explainer.explain(request)?))
 }

@@ -5,7 +5,6 @@ use axum::Json;
 use super::auth::AuthenticatedOperator;
 use super::error::Error;
 use super::page::NoQuery;
-use crate::management::Refused;
 use crate::wire::{KeyList, KeyRotation};
 
 /// List master keys
@@ -20,7 +19,7 @@ pub(super) async fn list(
     operator: AuthenticatedOperator,
     _none: NoQuery,
 ) -> Result<Json<KeyList>, Error> {
-    let keys = operator.management.keys(&operator.operator).await.map_err(refused)?;
+    let keys = operator.management.keys(&operator.operator).await?;
     Ok(Json(KeyList { keys }))
 }
 
@@ -40,9 +39,5 @@ pub(super) async fn list(
 )]
 pub(super) async fn rotate(operator: AuthenticatedOperator) -> Result<Json<KeyRotation>, Error> {
     let AuthenticatedOperator { management, operator } = operator;
-    management.rotate(&operator).await.map(Json).map_err(refused)
-}
-
-fn refused(refused: Refused) -> Error {
-    Error::refused(refused, "Key")
+    Ok(Json(management.rotate(&operator).await?))
 }

@@ -15,11 +15,10 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use self::shared::{NUMBERED_ERRORS, SHARED_ERRORS, SharedError};
+use self::shared::{SharedError, in_numbers, in_words};
 use super::{oauth, routes};
 use crate::wire::{ErrorBody, NumberedErrors};
 
-/// The description as JSON.
 pub(super) fn document() -> &'static str {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         // It is made of maps with texts for keys, which JSON can always say.
@@ -43,9 +42,14 @@ fn describe() -> OpenApi {
         TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     document.tags = Some(tags.to_vec());
     // 1. Each operation has what all have.
+    let (words, numbers) = (in_words(), in_numbers());
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
-            complete(operation, path);
+            if path.starts_with(oauth::PATHS) {
+                complete_numbered(operation, path, &numbers);
+            } else {
+                complete(operation, path, &words);
+            }
         }
     }
     // 2. Errors are schemas, and responses that operations refer to.
@@ -56,8 +60,7 @@ fn describe() -> OpenApi {
     components.schemas.extend(schemas);
     components.schemas.insert(ErrorBody::name().into_owned(), ErrorBody::schema());
     components.schemas.insert(NumberedErrors::name().into_owned(), NumberedErrors::schema());
-    let shared =
-        SHARED_ERRORS.iter().chain(NUMBERED_ERRORS).map(|shared| (shared.name, shared.response()));
+    let shared = words.into_iter().chain(numbers).map(|shared| (shared.name, shared.response));
     // 3. The token.
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -74,11 +77,7 @@ fn describe() -> OpenApi {
 }
 
 /// Adds what all operations have in common: their errors, and the token that they take.
-fn complete(operation: &mut Operation, path: &str) {
-    if path.starts_with(oauth::PATHS) {
-        complete_numbered(operation, path);
-        return;
-    }
+fn complete(operation: &mut Operation, path: &str, errors: &[SharedError]) {
     let takes_token = path.starts_with("/api/");
     let names_something = path.ends_with("{name}") || path.ends_with("{id}");
     let has_body = operation.request_body.is_some();
@@ -91,8 +90,8 @@ fn complete(operation: &mut Operation, path: &str) {
     let conflicts = makes || id.starts_with("update_");
     let takes_none = ["list_keys", "show_server"].contains(&id);
     // An error belongs to an operation by what the operation takes and does.
-    for shared in SHARED_ERRORS {
-        let belongs = match shared.status {
+    for shared in errors {
+        let belongs = match shared.status.as_str() {
             "400" => has_body || has_query || takes_none || path.contains("{integration}"),
             "401" | "403" | "429" | "500" | "503" => takes_token,
             "404" => names_something,
@@ -109,7 +108,7 @@ fn complete(operation: &mut Operation, path: &str) {
 }
 
 /// The same on OAuth's paths.
-fn complete_numbered(operation: &mut Operation, path: &str) {
+fn complete_numbered(operation: &mut Operation, path: &str, errors: &[SharedError]) {
     let id = operation.operation_id.as_deref().unwrap_or_default();
     let takes_token = !matches!(id, "start_oauth_redirect" | "oauth_callback" | "account_token");
     let (asks_account, starts) = (id == "account_token", id == "start_oauth_flow");
@@ -117,8 +116,8 @@ fn complete_numbered(operation: &mut Operation, path: &str) {
         || path.ends_with("refresh/{integration}")
         || path.ends_with("connections/{integration}");
     let has_body = operation.request_body.is_some();
-    for shared in NUMBERED_ERRORS {
-        let belongs = match shared.status {
+    for shared in errors {
+        let belongs = match shared.status.as_str() {
             "401" | "403" | "429" => takes_token || asks_account,
             "404" => names_something || starts,
             "408" | "413" | "415" => has_body,
@@ -133,7 +132,7 @@ fn complete_numbered(operation: &mut Operation, path: &str) {
 
 fn add(operation: &mut Operation, shared: &SharedError) {
     let reference = Ref::from_response_name(shared.name);
-    let known = operation.responses.responses.entry(shared.status.to_owned());
+    let known = operation.responses.responses.entry(shared.status.as_str().to_owned());
     known.or_insert_with(|| reference.into());
 }
 

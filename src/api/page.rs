@@ -8,14 +8,10 @@ use super::error::Error;
 use crate::store::PageRange;
 use crate::wire::printable_name;
 
-/// The page that is asked for. Parameters of other names are passed over, as clients of ZIS expect.
+/// The page that is asked for. Parameters of other names are passed over, as clients of ZIS expect;
+/// a strict query refuses them: an unknown filter would be taken for one that has found everything.
 #[derive(Debug)]
-pub(super) struct PageQuery(pub(super) PageRange);
-
-/// The page that is asked for, and nothing else: an unknown filter would be taken for
-/// one that has found everything.
-#[derive(Debug)]
-pub(super) struct StrictPageQuery(pub(super) PageRange);
+pub(super) struct PageQuery<const STRICT: bool = false>(pub(super) PageRange);
 
 /// A query without parameters.
 #[derive(Debug)]
@@ -38,19 +34,11 @@ pub(super) struct Parameters {
     before: Option<String>,
 }
 
-impl<S: Sync> FromRequestParts<S> for PageQuery {
+impl<S: Sync, const STRICT: bool> FromRequestParts<S> for PageQuery<STRICT> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
-        read(parts.uri.query().unwrap_or_default(), Others::PassedOver).map(Self)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for StrictPageQuery {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
-        read(parts.uri.query().unwrap_or_default(), Others::Refused).map(Self)
+        read::<STRICT>(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
@@ -71,15 +59,7 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
     }
 }
 
-/// The treatment of parameters of other names than a page's.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Others {
-    PassedOver,
-    Refused,
-}
-
-/// Reads the parameters of a page.
-fn read(query: &str, others: Others) -> Result<PageRange, Error> {
+fn read<const STRICT: bool>(query: &str) -> Result<PageRange, Error> {
     let (mut size, mut after, mut before) = (None, None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -89,7 +69,7 @@ fn read(query: &str, others: Others) -> Result<PageRange, Error> {
             "page[size]" => &mut size,
             "page[after]" => &mut after,
             "page[before]" => &mut before,
-            _ if others == Others::Refused || name.starts_with("page") => {
+            _ if STRICT || name.starts_with("page") => {
                 let name = printable_name(&name, "a parameter");
                 return Err(Error::invalid(format!(
                     "{name}: is unknown; there are page[size], page[after], page[before]"
@@ -141,7 +121,7 @@ mod tests {
     use super::*;
 
     fn window(query: &str) -> (Option<String>, Option<String>, u32) {
-        let PageRange { after, before, limit } = read(query, Others::PassedOver).unwrap();
+        let PageRange { after, before, limit } = read::<false>(query).unwrap();
         (after, before, limit)
     }
 
@@ -171,7 +151,7 @@ mod tests {
             "page[after]=%ff",
             "page[after]=a%00b",
         ] {
-            assert!(read(query, Others::PassedOver).is_err(), "{query}");
+            assert!(read::<false>(query).is_err(), "{query}");
         }
     }
 }

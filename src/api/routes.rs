@@ -62,13 +62,11 @@ fn server() -> OpenApiRouter<ApiState> {
         .routes(routes!(docs::page))
 }
 
-/// Every path.
 pub(super) fn router() -> Router<ApiState> {
     let (router, _described) = described().split_for_parts();
     router.merge(docs::assets())
 }
 
-/// The description of all paths.
 pub(super) fn description() -> utoipa::openapi::OpenApi {
     described().into_openapi()
 }

@@ -8,7 +8,7 @@ use http::{StatusCode, header};
 use super::auth::AuthenticatedOperator;
 use super::body::{self, PathParam};
 use super::error::Error;
-use super::page::{Parameters, StrictPageQuery};
+use super::page::{PageQuery, Parameters};
 use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
 use crate::wire::{
@@ -59,10 +59,9 @@ pub(super) async fn create(
 )]
 pub(super) async fn list(
     operator: AuthenticatedOperator,
-    asked: StrictPageQuery,
+    PageQuery(window): PageQuery<true>,
 ) -> Result<Json<TokenPage>, Error> {
     let admin = operator.management.token_admin(&operator.operator).map_err(refused)?;
-    let StrictPageQuery(window) = asked;
     let listing = admin.list(&window).await.map_err(refused)?;
     let view = |record: TokenRecord| {
         let defect = admin.defect(&record).map(|defect| defect.to_string());

@@ -2,14 +2,9 @@
 
 use serde_json::{Value, json};
 use utoipa::PartialSchema as _;
-use utoipa::openapi::path::{
-    Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
-};
-use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{Object, Schema, Type};
-use utoipa::openapi::{
-    ContentBuilder, ObjectBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
-};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{Object, Schema};
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr};
 
 use crate::error::capitalized;
 use crate::model::connection::ConnectionType;
@@ -47,7 +42,6 @@ fn words(kind: ConnectionType) -> Words {
     Words { schema, article, name, secret, text }
 }
 
-/// The members of a type in requests.
 pub(super) fn members(kind: ConnectionType) -> Vec<&'static str> {
     let own = kind.text_member().into_iter().chain([kind.secret_member()]);
     ["name", "allowed_domain"].into_iter().chain(own).collect()
@@ -62,33 +56,47 @@ pub(super) fn item_path(kind: ConnectionType) -> String {
 }
 
 pub(super) fn create(kind: ConnectionType) -> Operation {
-    let body = body(&format!("New{}", words(kind).schema));
-    operation(kind, "Create", Some("It is in force when the answer is sent."))
-        .request_body(Some(body))
-        .response("201", answer(kind, "It has been made"))
-        .build()
+    operation(
+        kind,
+        "Create",
+        json!({
+            "description": "It is in force when the answer is sent.",
+            "parameters": [integration()],
+            "requestBody": body(&format!("New{}", words(kind).schema)),
+            "responses": {"201": answer(kind, "It has been made")},
+        }),
+    )
 }
 
 pub(super) fn show(kind: ConnectionType) -> Operation {
-    operation(kind, "Show", None)
-        .parameter(name_parameter(kind))
-        .response("200", answer(kind, "The connection"))
-        .build()
+    let responses = json!({"200": answer(kind, "The connection")});
+    let parameters = [integration(), name(kind)];
+    operation(kind, "Show", json!({"parameters": parameters, "responses": responses}))
 }
 
 pub(super) fn update(kind: ConnectionType) -> Operation {
-    operation(kind, "Update", Some("The change is in force when the answer is sent."))
-        .parameter(name_parameter(kind))
-        .request_body(Some(body(&format!("{}Change", words(kind).schema))))
-        .response("204", ResponseBuilder::new().description("It has been changed").build())
-        .build()
+    operation(
+        kind,
+        "Update",
+        json!({
+            "description": "The change is in force when the answer is sent.",
+            "parameters": [integration(), name(kind)],
+            "requestBody": body(&format!("{}Change", words(kind).schema)),
+            "responses": {"204": {"description": "It has been changed"}},
+        }),
+    )
 }
 
 pub(super) fn delete(kind: ConnectionType) -> Operation {
-    operation(kind, "Delete", Some("It is out of force when the answer is sent."))
-        .parameter(name_parameter(kind))
-        .response("204", ResponseBuilder::new().description("It has been deleted").build())
-        .build()
+    operation(
+        kind,
+        "Delete",
+        json!({
+            "description": "It is out of force when the answer is sent.",
+            "parameters": [integration(), name(kind)],
+            "responses": {"204": {"description": "It has been deleted"}},
+        }),
+    )
 }
 
 /// The schemas of a type: made, changed, shown, and shown alone.
@@ -164,45 +172,39 @@ fn narrowed(schema: RefOr<Schema>, members: &[&str]) -> Object {
     object
 }
 
-fn operation(
-    kind: ConnectionType,
-    verb: &str,
-    description: Option<&'static str>,
-) -> OperationBuilder {
-    let verb_alone = verb.to_ascii_lowercase();
-    OperationBuilder::new()
-        .tag("connections")
-        .summary(Some(format!("{verb} {} connection", words(kind).article)))
-        .description(description)
-        .operation_id(Some(format!("{verb_alone}_{kind}")))
-        .parameter(parameter("integration", "Name of the integration", "my_integration"))
+fn operation(kind: ConnectionType, verb: &str, details: Value) -> Operation {
+    // Only a member that is no operation's could be wrong, and a test reads all of them.
+    let mut operation: Operation = serde_json::from_value(details).unwrap_or_default();
+    operation.tags = Some(vec!["connections".to_owned()]);
+    operation.summary = Some(format!("{verb} {} connection", words(kind).article));
+    operation.operation_id = Some(format!("{}_{kind}", verb.to_ascii_lowercase()));
+    operation
 }
 
-fn name_parameter(kind: ConnectionType) -> Parameter {
+fn integration() -> Value {
+    parameter("integration", "Name of the integration", "my_integration")
+}
+
+fn name(kind: ConnectionType) -> Value {
     parameter("name", "Name of the connection", words(kind).name)
 }
 
-fn parameter(name: &str, description: &str, example: &str) -> Parameter {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Path)
-        .description(Some(description))
-        .required(Required::True)
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
-        .example(Some(example.into()))
-        .build()
+fn parameter(name: &str, description: &str, example: &str) -> Value {
+    json!({
+        "name": name, "in": "path", "description": description, "required": true,
+        "schema": {"type": "string"}, "example": example,
+    })
 }
 
-fn body(schema: &str) -> RequestBody {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
-    RequestBodyBuilder::new()
-        .content("application/json", content)
-        .required(Some(Required::True))
-        .build()
+fn body(schema: &str) -> Value {
+    json!({"content": content(schema), "required": true})
 }
 
-fn answer(kind: ConnectionType, description: &str) -> Response {
+fn answer(kind: ConnectionType, description: &str) -> Value {
     let schema = format!("{}Answer", words(kind).schema);
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
-    ResponseBuilder::new().description(description).content("application/json", content).build()
+    json!({"description": description, "content": content(&schema)})
+}
+
+fn content(schema: &str) -> Value {
+    json!({"application/json": {"schema": Ref::from_schema_name(schema)}})
 }

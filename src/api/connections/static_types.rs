@@ -18,7 +18,6 @@ use crate::wire::StaticAnswer;
 /// The integration and the connection that a path names.
 type ConnectionPath = PathParam<(String, String)>;
 
-/// The static types.
 pub(in crate::api) const STATIC_TYPES: [ConnectionType; 3] =
     [ConnectionType::BearerToken, ConnectionType::ApiKey, ConnectionType::BasicAuth];
 

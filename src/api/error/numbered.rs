@@ -7,24 +7,24 @@ use super::Error;
 use crate::management::{About, NAME_TAKEN, Refused, RequestFault};
 use crate::model::oauth::grant::LapseReason;
 use crate::oauth::TokenFailure;
-use crate::wire::{NumberedError, NumberedErrors};
+use crate::wire::{ErrorItem, NumberedError, NumberedErrors};
 
 /// An answer of family B.
 #[derive(Clone, Debug)]
 pub(in crate::api) struct Numbered {
-    status: StatusCode,
-    errors: Vec<NumberedError>,
-    /// In seconds.
-    retry_after: Option<u64>,
+    /// Its codes are numbers, and its titles are details.
+    error: Error,
     /// Tells whether `Allow` names GET alone.
     only_get: bool,
 }
 
 impl Numbered {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let (detail, text) = (detail.into(), status.as_str().to_owned());
-        let errors = vec![NumberedError { code: code.into(), detail, status: text }];
-        Self { status, errors, retry_after: None, only_get: false }
+    pub(in crate::api) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { error: Error::new(status, code, detail), only_get: false }
     }
 
     pub(in crate::api) fn not_found() -> Self {
@@ -34,11 +34,8 @@ impl Numbered {
     /// A request that can't be read or is over: in the words of ZIS, which say no more than that,
     /// and then which member it is about and why.
     pub(in crate::api) fn invalid(member: &str, why: &str) -> Self {
-        let status = StatusCode::BAD_REQUEST;
-        let mut invalid = Self::new(status, "1301", "Invalid request");
-        let detail = format!("Invalid value for: {}. Desc: {why}", label(member));
-        let text = status.as_str().to_owned();
-        invalid.errors.push(NumberedError { code: "1301".into(), detail, status: text });
+        let mut invalid = Self::new(StatusCode::BAD_REQUEST, "1301", INVALID);
+        invalid.error.errors.push(of_value("1301", member, why));
         invalid
     }
 
@@ -69,25 +66,33 @@ impl Numbered {
     }
 
     pub(in crate::api) fn status(&self) -> StatusCode {
-        self.status
+        self.error.status
     }
 
-    fn value(field: &str, why: &str) -> Self {
-        let detail = format!("Invalid value for: {field}. Desc: {why}");
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "1303", detail)
+    /// The error in its type of the wire.
+    pub(in crate::api) fn into_body(self) -> NumberedErrors {
+        let status = self.error.status.as_str();
+        let numbered = |ErrorItem { code, title }| NumberedError {
+            code,
+            detail: title,
+            status: status.to_owned(),
+        };
+        NumberedErrors { errors: self.error.errors.into_iter().map(numbered).collect() }
+    }
+
+    pub(in crate::api) fn value(field: &str, why: &str) -> Self {
+        Self::of_values(vec![of_value("1303", field, why)])
+    }
+
+    fn of_values(errors: Vec<ErrorItem>) -> Self {
+        let error = Error { status: StatusCode::UNPROCESSABLE_ENTITY, errors, retry_after: None };
+        Self { error, only_get: false }
     }
 
     fn server(detail: &str) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "1500", detail)
     }
 
-    fn unavailable() -> Self {
-        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        let error = Self::new(unavailable, "1500", super::STORE_UNAVAILABLE);
-        Self { retry_after: Some(1), ..error }
-    }
-
-    /// Management has refused.
     pub(in crate::api) fn refused(refused: Refused) -> Self {
         match refused {
             Refused::Mismatch => Self::unauthorized(),
@@ -101,7 +106,7 @@ impl Numbered {
                 Self::value("Request", "it was changed at the same time; try again")
             }
             Refused::NoStore => Self::value("Store", super::STORE_NEEDED),
-            Refused::Unavailable => Self::unavailable(),
+            Refused::Unavailable => Self::from(Error::store_unavailable()),
             Refused::SealBroken => Self::server(super::SEAL_BROKEN),
             Refused::KeyMissing(id) => Self::server(&super::key_missing(id)),
             Refused::AuthorityConfigured
@@ -113,14 +118,12 @@ impl Numbered {
     }
 
     fn faulty(faults: Vec<RequestFault>) -> Self {
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
         let errors = faults.into_iter().map(|fault| {
             let about = if fault.about == About::Integration { "integration" } else { "request" };
             let (field, why) = fault.title.split_once(": ").unwrap_or((about, &fault.title));
-            let detail = format!("Invalid value for: {}. Desc: {why}", label(field));
-            NumberedError { code: "1303".into(), detail, status: status.as_str().to_owned() }
+            of_value("1303", field, why)
         });
-        Self { status, errors: errors.collect(), retry_after: None, only_get: false }
+        Self::of_values(errors.collect())
     }
 
     fn without_tokens(failure: TokenFailure) -> Self {
@@ -129,15 +132,12 @@ impl Numbered {
             TokenFailure::NoRefreshToken => Self::invalid("refresh_token", NO_REFRESH_TOKEN),
             TokenFailure::Seal => Self::server(super::SEAL_BROKEN),
             TokenFailure::KeyMissing(id) => Self::server(&super::key_missing(id)),
-            TokenFailure::Store => Self::unavailable(),
+            TokenFailure::Store => Self::from(Error::store_unavailable()),
             TokenFailure::StoreFaulty => Self::server("It failed; the server's log says why"),
-            TokenFailure::Lapsed(reason @ LapseReason::ClientMoved) => {
-                let why = format!("{}: start a flow for it again", reason.as_sentence());
-                Self::value("OAuth client", &why)
-            }
             TokenFailure::Lapsed(reason) => {
-                let why = format!("{}: start a flow for it again", reason.as_sentence());
-                Self::value("Refresh token", &why)
+                let is_moved = reason == LapseReason::ClientMoved;
+                let field = if is_moved { "OAuth client" } else { "Refresh token" };
+                Self::value(field, &format!("{}: start a flow for it again", reason.as_sentence()))
             }
             TokenFailure::Denied(_) | TokenFailure::Withheld(_) => {
                 Self::value("OAuth client", &failure.to_string())
@@ -159,7 +159,7 @@ impl From<Error> for Numbered {
     fn from(error: Error) -> Self {
         let Error { status, errors, retry_after } = error;
         let title = errors.into_iter().next().map(|worded| worded.title).unwrap_or_default();
-        let numbered = match status {
+        let mut numbered = match status {
             StatusCode::BAD_REQUEST => {
                 let (member, why) = title.split_once(": ").unwrap_or(("request", &title));
                 Self::invalid(member, why)
@@ -171,22 +171,28 @@ impl From<Error> for Numbered {
             status if status.is_server_error() => Self::new(status, "1500", title),
             status => Self::new(status, "1301", title),
         };
-        Self { retry_after, ..numbered }
+        numbered.error.retry_after = retry_after;
+        numbered
     }
 }
 
 impl IntoResponse for Numbered {
     fn into_response(self) -> Response {
-        let Self { status, errors, retry_after, only_get } = self;
+        let (status, retry_after) = (self.error.status, self.error.retry_after);
+        let only_get = self.only_get;
         // Plain texts can always be written as JSON.
-        let body = serde_json::to_string(&NumberedErrors { errors }).unwrap_or_default();
+        let body = serde_json::to_string(&self.into_body()).unwrap_or_default();
         let mut response = answer(status, body, retry_after);
         if only_get {
-            let get = HeaderValue::from_static("GET");
-            response.headers_mut().insert(header::ALLOW, get);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
         response
     }
+}
+
+fn of_value(code: &'static str, field: &str, why: &str) -> ErrorItem {
+    let title = format!("Invalid value for: {}. Desc: {why}", label(field));
+    ErrorItem { code: code.into(), title }
 }
 
 /// A field as a person reads it: `oauth_url_subdomain` becomes `Oauth url subdomain`.
@@ -210,6 +216,7 @@ pub(super) fn answer(status: StatusCode, body: String, retry_after: Option<u64>)
     response
 }
 
+pub(in crate::api) const INVALID: &str = "Invalid request";
 const PASS_IS_OVER: &str =
     "it is unknown, was used, has expired, or belongs to another browser: start the flow again";
 const NO_REFRESH_TOKEN: &str =
