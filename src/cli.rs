@@ -37,7 +37,6 @@ use self::output::{CliError, OutputFormat};
 use crate::config::{Environment, Options};
 
 /// Runs the command that the process was started with, and says how the process should end.
-#[must_use]
 pub fn run() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     match Arguments::try_parse_from(&words) {

@@ -18,8 +18,7 @@ pub(super) struct Arguments {
 /// Copies the store into a new file, and says what else must be kept.
 pub(super) fn back_up(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     let config = context.configuration()?.config;
-    let copied = app::back_up(&config, &context.environment, &arguments.file);
-    let copied = copied.map_err(|error| CliError::of(&error))?;
+    let copied = app::back_up(&config, &context.environment, &arguments.file)?;
     context.emit(&as_json(arguments, &copied), || {
         let (file, database) = (arguments.file.display(), copied.database.display());
         Ok(format!("{file} holds {} of {database}", contents(&copied)))
@@ -49,8 +48,7 @@ fn note_keys(copied: &Copied) {
 /// Restores a backup into the data directory, and says what else the server needs.
 pub(super) fn restore(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     let config = context.configuration()?.config;
-    let copied = app::restore(&config, &context.environment, &arguments.file);
-    let copied = copied.map_err(|error| CliError::of(&error))?;
+    let copied = app::restore(&config, &context.environment, &arguments.file)?;
     context.emit(&as_json(arguments, &copied), || {
         Ok(format!("{} holds {} now", copied.database.display(), contents(&copied)))
     })?;

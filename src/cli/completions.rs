@@ -10,7 +10,6 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-/// Prints the script by which a shell completes the command line of `program`.
 pub(super) fn run(arguments: &Arguments, mut program: clap::Command) -> Result<(), CliError> {
     let (name, mut script) = (program.get_name().to_owned(), Vec::new());
     clap_complete::generate(arguments.shell, &mut program, name, &mut script);

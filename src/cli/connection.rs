@@ -1,16 +1,15 @@
 //! `keyferry connection`: the connections that a running server keeps.
 
 mod create;
-mod delete;
 mod flow;
 mod list;
-mod refresh;
 mod state;
 mod update;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
+use super::confirm::ConfirmArgs;
 use super::context::CliContext;
 use super::examples;
 use super::integration::{IntegrationArgs, IntegrationClient};
@@ -49,10 +48,10 @@ enum Command {
     Update(update::Arguments),
     /// Asks the provider of a connection by OAuth for new tokens now
     #[command(after_help = examples::CONNECTION_REFRESH)]
-    Refresh(refresh::Arguments),
+    Refresh(RefreshArgs),
     /// Deletes a connection
     #[command(visible_alias = "rm", after_help = examples::CONNECTION_DELETE)]
-    Delete(delete::Arguments),
+    Delete(DeleteArgs),
 }
 
 /// The connection that is meant.
@@ -64,6 +63,21 @@ struct ConnectionArgs {
     /// Type that the connection must have
     #[arg(long = "type", value_name = "TYPE", value_parser = kind_parser())]
     kind: Option<ConnectionType>,
+}
+
+#[derive(clap::Args)]
+struct RefreshArgs {
+    /// The connection's name
+    #[arg(value_name = "NAME", value_parser = ConnectionName::parse)]
+    name: ConnectionName,
+}
+
+#[derive(clap::Args)]
+struct DeleteArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
@@ -80,9 +94,33 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
             print(&client, &answer, kind)
         }
         Command::Update(arguments) => update::run(arguments, &client),
-        Command::Refresh(arguments) => refresh::run(arguments, &client),
-        Command::Delete(arguments) => delete::run(arguments, &client),
+        Command::Refresh(arguments) => refresh(arguments, &client),
+        Command::Delete(arguments) => delete(arguments, &client),
     }
+}
+
+fn refresh(arguments: &RefreshArgs, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    let (name, kind) = (&arguments.name, ConnectionType::OAuth);
+    let path = ApiPath::zis(&["connections", "refresh", client.integration.as_str()]);
+    // A GET that changes something: so the API has it.
+    let answer = client.api.find(&path.with("name", name.as_str()))?;
+    print(client, &answer.ok_or_else(|| client.missing(name, Some(kind)))?, kind)
+}
+
+fn delete(arguments: &DeleteArgs, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    let name = &arguments.connection.name;
+    let (kind, _shown) = client.find(name, arguments.connection.kind)?;
+    arguments.confirm.ask(|| {
+        Ok(format!(
+            "This deletes the connection {name} ({kind}) of {}, and the secret that it holds. \
+             Requests that use it are refused from then on.",
+            client.integration
+        ))
+    })?;
+    if client.api.delete(&client.connection(kind, name))?.is_none() {
+        return Err(client.missing(name, Some(kind)));
+    }
+    client.emit("", || Ok(format!("deleted {name}")))
 }
 
 impl IntegrationClient<'_> {
@@ -96,7 +134,6 @@ impl IntegrationClient<'_> {
         ApiPath::zis(&["connections", self.integration.as_str()]).with("uuid", uuid)
     }
 
-    /// The path of a connection.
     pub(super) fn connection(&self, kind: ConnectionType, name: &ConnectionName) -> ApiPath {
         ApiPath::connection(self.integration.as_str(), kind, name.as_str())
     }
@@ -126,12 +163,10 @@ impl IntegrationClient<'_> {
     }
 }
 
-/// The types in which a connection is looked for.
 fn kinds(named: Option<ConnectionType>) -> Vec<ConnectionType> {
     named.map_or_else(|| TYPES.to_vec(), |kind| vec![kind])
 }
 
-/// Prints the one connection of an answer.
 fn print(
     client: &IntegrationClient<'_>,
     answer: &ApiAnswer,
@@ -146,7 +181,6 @@ fn print(
     })
 }
 
-/// Describes a connection whose secret was entered.
 fn entered(it: StaticConnection, kind: ConnectionType) -> String {
     let secret = it.api_key.or(it.password).or(it.token);
     record(&[
@@ -220,7 +254,6 @@ fn refuse_misplaced(
     }
 }
 
-/// Reads `--type`.
 fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
     PossibleValuesParser::new(TYPES.map(ConnectionType::as_str))
         .try_map(|text| ConnectionType::parse(&text).ok_or("there is no such type"))

@@ -48,5 +48,4 @@ impl CliContext {
     }
 }
 
-/// The variable that names the integration.
 pub(super) const INTEGRATION: &str = "KEYFERRY_INTEGRATION";

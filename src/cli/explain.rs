@@ -38,20 +38,12 @@ pub(super) struct Arguments {
     server: ServerArgs,
 }
 
-/// The source of the decision.
-enum Decider<'c> {
-    /// A server, which knows its store.
-    Server(ApiClient<'c>),
-    /// The configuration alone, for this reason.
-    Configuration(String),
-}
-
 /// Says what the proxy would do, and exits with 1 when it would refuse.
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     // A server decides, or else the configuration.
     let told = match decider(arguments, context)? {
-        Decider::Server(api) => by_server(&api, arguments)?,
-        Decider::Configuration(why) => {
+        Ok(api) => by_server(&api, arguments)?,
+        Err(why) => {
             output::note(&format!(
                 "keyferry: {why}: this is what the configuration says by itself, without the \
                  connections of the store"
@@ -59,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
             by_configuration(arguments, context)?
         }
     };
-    let json = serde_json::to_value(&told).map_err(|error| CliError::of(&error))?;
+    let json = serde_json::to_value(&told)?;
     context.emit(&json.to_string(), || Ok(as_text(&told)))?;
 
     // A refusal is this command's failure.
@@ -76,30 +68,31 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
 }
 
 /// The server that the command line names; else the one of the environment, or of this
-/// configuration, if it answers.
-fn decider<'c>(arguments: &Arguments, context: &'c CliContext) -> Result<Decider<'c>, CliError> {
-    let server = &arguments.server;
+/// configuration, if it answers; else the reason why the configuration alone decides.
+fn decider<'c>(
+    arguments: &Arguments,
+    context: &'c CliContext,
+) -> Result<Result<ApiClient<'c>, String>, CliError> {
+    let server = &arguments.server.addr;
     if arguments.offline {
-        return Ok(Decider::Configuration(NOT_ASKED.to_owned()));
+        return Ok(Err(NOT_ASKED.to_owned()));
     }
     // A server of the command line is asked in any case.
-    if server.url().is_none() {
+    if server.url.is_none() {
         let is_named = server.is_named(context);
-        match server.readiness(context).map(|found| (found.server, found.answer)) {
+        match server.readiness(context) {
             Ok((_, Ok(_answers))) => {}
             Ok((server, Err(why))) if is_named => {
-                return Ok(Decider::Configuration(format!(
+                return Ok(Err(format!(
                     "the server at {server}, which KEYFERRY_URL names, can't be asked: {why}"
                 )));
             }
             Err(error) if is_named => return Err(error),
             // A fault of the configuration is told when all of it is read.
-            Ok((_, Err(_))) | Err(_) => {
-                return Ok(Decider::Configuration(NOT_ASKED.to_owned()));
-            }
+            Ok((_, Err(_))) | Err(_) => return Ok(Err(NOT_ASKED.to_owned())),
         }
     }
-    server.client(context).map(Decider::Server)
+    arguments.server.client(context).map(Ok)
 }
 
 fn by_server(api: &ApiClient<'_>, arguments: &Arguments) -> Result<ExplainAnswer, CliError> {
@@ -125,7 +118,7 @@ fn by_configuration(
         admin: None,
         clock: Clock::system(),
     };
-    let in_force = assembly.assemble(&config, 0, None).map_err(|error| CliError::of(&error))?;
+    let in_force = assembly.assemble(&config, 0, None)?;
     let now = Clock::system().now();
     Ok(explain_to_operator(&in_force, &operator(), &question, now))
 }
@@ -136,16 +129,14 @@ fn question(
     config: &Config,
     context: &CliContext,
 ) -> Result<Question, CliError> {
-    let wrong = |error| CliError::of(&error);
     let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_token| {
         CliError::Message(format!("{:?} is not a method: write one as GET", arguments.method))
     })?;
     let integration = match context.integration(arguments.integration.as_deref()) {
-        Some(name) => Some(IntegrationName::parse(name).map_err(wrong)?),
+        Some(name) => Some(IntegrationName::parse(name)?),
         None => only_integration(config),
     };
-    let connection = arguments.connection.as_deref().map(ConnectionName::parse);
-    let connection = connection.transpose().map_err(wrong)?;
+    let connection = arguments.connection.as_deref().map(ConnectionName::parse).transpose()?;
     Ok(Question { method, url: arguments.target.clone(), integration, connection })
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::context::CliContext;
 use super::output::CliError;
-use super::server::{ReadinessAnswer, ServerAddrArgs, port_of_proxy};
+use super::server::{ServerAddrArgs, port_of_proxy};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -13,9 +13,8 @@ pub(super) struct Arguments {
     server: ServerAddrArgs,
 }
 
-/// Succeeds when the server answers that it is ready.
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
-    let ReadinessAnswer { server, answer } = arguments.server.readiness(context)?;
+    let (server, answer) = arguments.server.readiness(context)?;
     let not_ready = |reason: &str| {
         format!(
             "{server} is not ready: {reason}; look at the server's log, or name another server \

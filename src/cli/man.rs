@@ -18,7 +18,6 @@ pub(super) struct Arguments {
     directory: PathBuf,
 }
 
-/// Writes the pages of `program` and all its commands.
 pub(super) fn run(
     arguments: &Arguments,
     mut program: clap::Command,
@@ -50,7 +49,6 @@ pub(super) fn run(
     })
 }
 
-/// A command and the commands below it.
 fn with_all_below(command: &clap::Command) -> Vec<clap::Command> {
     let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
     std::iter::once(command.clone()).chain(shown.flat_map(with_all_below)).collect()

@@ -47,7 +47,7 @@ pub(super) struct ApiFault {
 
 impl CliError {
     /// An error with its causes, the nearest first.
-    pub(super) fn of(error: &dyn Error) -> Self {
+    fn of(error: &dyn Error) -> Self {
         let said = error.to_string();
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
         let mut causes: Vec<String> = causes.map(ToString::to_string).collect();
@@ -105,6 +105,13 @@ impl CliError {
     }
 }
 
+/// Any error is told with its causes.
+impl<E: Error> From<E> for CliError {
+    fn from(error: E) -> Self {
+        Self::of(&error)
+    }
+}
+
 /// Prints the error of a command, if it has failed, and gives its exit code.
 pub(super) fn exit_code(outcome: Result<(), CliError>, format: OutputFormat) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
@@ -146,7 +153,6 @@ pub(super) fn note(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Prints the configuration's warnings.
 pub(super) fn warn(warnings: &[ConfigFault]) {
     for warning in warnings {
         note(&format!("warning: {warning}"));
@@ -171,6 +177,14 @@ fn note_json(faults: &[ApiFault]) {
         None => json!({ "message": message }),
     };
     note(&json!({ "errors": faults.iter().map(object).collect::<Vec<_>>() }).to_string());
+}
+
+/// Prints why something can't be used, if it can't.
+pub(super) fn note_defect(what: &str, name: &str, defect: Option<&str>) {
+    if let Some(why) = defect {
+        let (name, why) = (printable(name), printable(why));
+        note(&format!("keyferry: the {what} {name} can't be used: {why}"));
+    }
 }
 
 /// `1 fault`, `2 faults`.

@@ -72,7 +72,8 @@ struct Route<'c> {
 pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
     let found = context.whereabouts()?;
     let server = &arguments.server;
-    let code = if server.is_named(context) || server.runs(context) {
+    let runs = || server.addr.readiness(context).is_ok_and(|(_, answer)| answer.is_ok());
+    let code = if server.addr.is_named(context) || runs() {
         let api = server.client(context)?;
         let reached = || reached(&preflight::proxies(&api)?, api.host());
         let proxy = arguments.proxy.as_ref().map_or_else(reached, |url| Ok(url.to_string()))?;
@@ -189,7 +190,7 @@ fn explain(arguments: &Arguments, integration: &str, context: &CliContext) -> St
     for (name, path) in [("--config", &options.config), ("--data-dir", &options.data_dir)] {
         words.extend(path.as_ref().map(|path| format!("{name} {}", quoted(path))));
     }
-    words.extend(arguments.server.url().map(|url| format!("--url '{url}'")));
+    words.extend(arguments.server.addr.url.as_ref().map(|url| format!("--url '{url}'")));
     if context.environment.text(INTEGRATION) != Some(integration) {
         words.push(format!("--integration {integration}"));
     }

@@ -20,10 +20,9 @@ pub(super) fn run(context: &CliContext) -> Result<(), CliError> {
     let loaded = context.configuration()?;
     let next = NextSteps::of(&loaded.config, loaded.file.as_deref(), Clock::system().now());
     let (options, environment) = (context.options.clone(), context.environment.clone());
-    let server = Server::start(loaded.config, options, environment);
-    let server = server.map_err(|error| CliError::of(&error))?;
+    let server = Server::start(loaded.config, options, environment)?;
     context.emit(&as_json(server.started()), || Ok(greeting(server.started(), &next)))?;
-    server.run().map_err(|error| CliError::of(&error))
+    Ok(server.run()?)
 }
 
 fn as_json(started: &Started) -> String {

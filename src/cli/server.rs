@@ -22,18 +22,17 @@ use crate::secret::Secret;
 pub(super) use self::answer::ApiAnswer;
 pub(super) use self::path::ApiPath;
 
-/// The server to talk to.
 #[derive(clap::Args)]
 pub(super) struct ServerAddrArgs {
     #[arg(long, global = true, value_name = "URL", value_parser = addr::parse, help = URL_HELP, help_heading = HEADING)]
-    url: Option<Uri>,
+    pub(super) url: Option<Uri>,
 }
 
 /// The server to talk to, and the token to show it.
 #[derive(clap::Args)]
 pub(super) struct ServerArgs {
     #[command(flatten)]
-    addr: ServerAddrArgs,
+    pub(super) addr: ServerAddrArgs,
     #[arg(long, global = true, value_name = "TOKEN", value_parser = token::take, help = TOKEN_HELP, help_heading = HEADING)]
     token: Option<Secret>,
 }
@@ -43,13 +42,6 @@ pub(super) struct ApiClient<'c> {
     pub(super) context: &'c CliContext,
     addr: ServerAddr,
     token: Option<token::AccessToken>,
-}
-
-/// The answer of a server to `GET /readyz`, or the reason why there is none.
-pub(super) struct ReadinessAnswer {
-    /// The server's URL.
-    pub(super) server: String,
-    pub(super) answer: Result<ApiAnswer, Error>,
 }
 
 impl ServerAddrArgs {
@@ -71,36 +63,20 @@ impl ServerAddrArgs {
         Ok(ServerAddr::of_api(&context.whereabouts()?.api))
     }
 
-    /// Asks the server whether it is ready; no token is shown to it.
-    pub(super) fn readiness(&self, context: &CliContext) -> Result<ReadinessAnswer, CliError> {
+    /// Asks the server whether it is ready, and gives its URL and the answer, or the reason why
+    /// there is none; no token is shown to it.
+    pub(super) fn readiness(
+        &self,
+        context: &CliContext,
+    ) -> Result<(String, Result<ApiAnswer, Error>), CliError> {
         let addr = self.find(context)?;
         let request = ApiRequest { method: Method::GET, path: "/readyz", token: None, body: None };
         let answer = exchange::exchange(&addr, request, HEALTH_TIMEOUT);
-        Ok(ReadinessAnswer { server: addr.to_string(), answer })
+        Ok((addr.to_string(), answer))
     }
 }
 
 impl ServerArgs {
-    /// Tells whether the command line or the environment names a server.
-    pub(super) fn is_named(&self, context: &CliContext) -> bool {
-        self.addr.is_named(context)
-    }
-
-    /// The server that the command line names.
-    pub(super) fn url(&self) -> Option<&Uri> {
-        self.addr.url.as_ref()
-    }
-
-    /// Asks the server whether it is ready; no token is shown to it.
-    pub(super) fn readiness(&self, context: &CliContext) -> Result<ReadinessAnswer, CliError> {
-        self.addr.readiness(context)
-    }
-
-    /// Tells whether a server of this configuration answers.
-    pub(super) fn runs(&self, context: &CliContext) -> bool {
-        self.readiness(context).is_ok_and(|readiness| readiness.answer.is_ok())
-    }
-
     /// The server, and the token to show it. Nothing is sent yet.
     pub(super) fn client<'c>(&self, context: &'c CliContext) -> Result<ApiClient<'c>, CliError> {
         self.client_of(self.addr.find(context)?, context)
@@ -148,7 +124,6 @@ impl ServerArgs {
 }
 
 impl ApiClient<'_> {
-    /// The host of the server.
     pub(super) fn host(&self) -> &str {
         &self.addr.host
     }
@@ -229,7 +204,7 @@ impl ApiClient<'_> {
 
 /// Writes a request as JSON, which may have a secret in it.
 fn document<T: Serialize>(request: &T) -> Result<Secret, CliError> {
-    serde_json::to_vec(request).map(Secret::new).map_err(|error| CliError::of(&error))
+    Ok(Secret::new(serde_json::to_vec(request)?))
 }
 
 /// Says that the proxy listens there, and where the configuration has the API listen.

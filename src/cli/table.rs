@@ -13,12 +13,10 @@ impl TextTable {
         Self { rows: vec![head.iter().map(|&name| name.to_owned()).collect()] }
     }
 
-    /// Adds a row.
     pub(super) fn add(&mut self, row: impl IntoIterator<Item = String>) {
         self.rows.push(row.into_iter().map(|cell| printable(&cell)).collect());
     }
 
-    /// Tells whether there is no row.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() < 2
     }
@@ -52,7 +50,6 @@ pub(super) fn record(pairs: &[(&str, String)]) -> String {
     aligned(&rows.collect::<Vec<_>>())
 }
 
-/// `yes` or `no`.
 pub(super) fn yes_or_no(it: bool) -> String {
     if it { "yes" } else { "no" }.to_owned()
 }

@@ -2,7 +2,7 @@
 
 use super::{declared, state};
 use crate::cli::integration::IntegrationClient;
-use crate::cli::output::{self, CliError, printable};
+use crate::cli::output::{self, CliError};
 use crate::cli::table::TextTable;
 use crate::clock::Clock;
 use crate::model::connection::ConnectionType;
@@ -19,11 +19,7 @@ pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
         let mut table = TextTable::new(&head);
         for (row, defect) in rows(answer.read()?) {
             let [name, ..] = &row;
-            let sentence = |why: String| {
-                let (name, why) = (printable(name), printable(&why));
-                format!("keyferry: the connection {name} can't be used: {why}")
-            };
-            defects.extend(defect.map(sentence));
+            defects.push((name.clone(), defect));
             table.add(row);
         }
         if table.is_empty() {
@@ -35,8 +31,8 @@ pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
         Ok(table.text())
     })?;
     // A defect is a sentence, which no column holds: it is told below the table.
-    for sentence in defects {
-        output::note(&sentence);
+    for (name, defect) in defects {
+        output::note_defect("connection", &name, defect.as_deref());
     }
     Ok(())
 }

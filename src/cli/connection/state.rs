@@ -26,7 +26,6 @@ pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
     }
 }
 
-/// The state of a static connection.
 pub(super) fn of_static(it: &StaticConnection) -> &'static str {
     if it.defect.is_some() { UNUSABLE } else { "does not expire" }
 }

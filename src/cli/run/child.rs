@@ -63,7 +63,6 @@ fn pass_on(child: &Child, signal: Signal) {
     }
 }
 
-/// The signals that are the program's.
 struct ForwardedSignals {
     kinds: Vec<(Signal, tokio::signal::unix::Signal)>,
     /// A terminal has told the program itself.

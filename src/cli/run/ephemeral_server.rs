@@ -15,9 +15,7 @@ use crate::config::{StoreUrl, Whereabouts};
 /// A server that runs until it is told to end.
 pub(super) struct EphemeralServer {
     child: Child,
-    /// The URL of its API.
     pub(super) api: String,
-    /// The URL of its proxy.
     pub(super) proxy: String,
     /// The context of the commands that talk to it.
     pub(super) context: CliContext,

@@ -5,16 +5,13 @@ use std::path::Path;
 
 use http::Uri;
 
-use crate::cli::output::{self, CliError, printable};
+use crate::cli::output::{self, CliError, note_defect};
 use crate::cli::server::{ApiClient, ApiPath};
 use crate::model::connection::ConnectionType;
 use crate::wire::{ConnectionPage, OAuthItem, ServerAnswer, StaticAnswer};
 
 /// Looks for the connection that the program is to use, and says so where it can't be used. A token
 /// that may not look sees nothing, and the program learns it from the proxy.
-///
-/// # Errors
-/// When there is no such connection.
 pub(super) fn need(
     api: &ApiClient<'_>,
     integration: &str,
@@ -27,9 +24,9 @@ pub(super) fn need(
             Ok(Some(answer)) => {
                 if kind == ConnectionType::OAuth {
                     let it: OAuthItem = answer.read()?;
-                    note_unusable(&it.name, it.defect.as_deref());
+                    note_defect("connection", &it.name, it.defect.as_deref());
                 } else if let Some(it) = answer.read::<StaticAnswer>()?.get(kind.as_str()) {
-                    note_unusable(&it.name, it.defect.as_deref());
+                    note_defect("connection", &it.name, it.defect.as_deref());
                 }
                 return Ok(());
             }
@@ -59,7 +56,7 @@ pub(super) fn warn(api: &ApiClient<'_>, integration: &str, data: Option<&Path>) 
     // Of connections that are there, the defects are told.
     if !connections.is_empty() {
         for (name, defect) in connections {
-            note_unusable(&name, defect.as_deref());
+            note_defect("connection", &name, defect.as_deref());
         }
         return;
     }
@@ -81,13 +78,6 @@ pub(super) fn warn(api: &ApiClient<'_>, integration: &str, data: Option<&Path>) 
             )
         }
     });
-}
-
-fn note_unusable(name: &str, defect: Option<&str>) {
-    if let Some(why) = defect {
-        let (name, why) = (printable(name), printable(why));
-        output::note(&format!("keyferry: the connection {name} can't be used: {why}"));
-    }
 }
 
 /// The addresses of the server's proxy, without unix sockets.

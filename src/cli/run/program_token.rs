@@ -29,7 +29,6 @@ impl ProgramToken {
         Self { secret: None, id: None, name: None }
     }
 
-    /// The token of a file, as it is.
     pub(super) fn of_file(path: &Path) -> Result<Self, CliError> {
         let unfit = |why: &str| {
             let path = path.display();
@@ -55,7 +54,7 @@ impl ProgramToken {
         let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         let end = Clock::system().now().saturating_add(ttl).unwrap_or(Timestamp::MAX);
         // Programs run side by side, and no two live tokens have one name.
-        let number = random::bytes::<8>().map_err(|why| CliError::of(&why))?;
+        let number = random::bytes::<8>()?;
         let name = format!("{NAME_PREFIX}{:016x}", u64::from_be_bytes(number));
         // It may use the data plane alone, and of that no more than the program is to use.
         let request = NewToken {
@@ -75,7 +74,6 @@ impl ProgramToken {
         self.name.as_deref()
     }
 
-    /// The token itself.
     pub(super) fn secret(&self) -> Option<&Secret> {
         self.secret.as_ref()
     }

@@ -30,7 +30,6 @@ impl ApiAnswer {
         std::str::from_utf8(&self.body).map_err(|_where| unexpected()).map(str::trim_end)
     }
 
-    /// Reads the body.
     pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, CliError> {
         serde_json::from_slice(&self.body).map_err(|_where| unexpected())
     }

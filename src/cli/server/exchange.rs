@@ -25,7 +25,6 @@ use super::answer::ApiAnswer;
 use super::token::AccessToken;
 use crate::secret::Secret;
 
-/// A request to the API.
 pub(super) struct ApiRequest<'a> {
     pub(super) method: Method,
     /// The path with its query, after the URL's own.

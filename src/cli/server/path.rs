@@ -19,7 +19,6 @@ impl ApiPath {
         Self::below("/api/keyferry/v1", segments)
     }
 
-    /// A path at the root.
     pub(in crate::cli) fn root(segments: &[&str]) -> Self {
         Self::below("", segments)
     }
@@ -33,7 +32,6 @@ impl ApiPath {
         Self(path)
     }
 
-    /// The path of a connection.
     pub(in crate::cli) fn connection(integration: &str, kind: ConnectionType, name: &str) -> Self {
         match kind {
             ConnectionType::OAuth => Self::zis(&["connections", integration]).with("name", name),

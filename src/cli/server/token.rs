@@ -84,7 +84,7 @@ fn of_data_dir(data_dir: &Path) -> Result<AccessToken, CliError> {
                 path.display()
             )))
         }
-        Err(error) => Err(CliError::of(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -54,7 +54,7 @@ impl CallbackServer {
     /// Opens a port that can't be reached from another machine. The path can't be guessed: a page
     /// in the same browser that tries every port ends no flow.
     pub(super) fn open() -> Result<Self, CliError> {
-        let nonce = random::bytes::<16>().map_err(|error| CliError::of(&error))?;
+        let nonce = random::bytes::<16>()?;
         let path = format!("/{}", BASE64_URL_SAFE_NO_PAD.encode(nonce));
         let listener =
             StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|why| no_port(&why))?;
