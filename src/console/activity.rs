@@ -23,7 +23,6 @@ struct Filter<'a> {
     decision: &'a str,
 }
 
-/// The entries of a page.
 struct Entries {
     /// Newest first.
     rows: Vec<(AuditPosition, AuditEntry)>,
@@ -33,17 +32,6 @@ struct Entries {
     newest: Option<AuditPosition>,
 }
 
-/// The entries that have come since.
-struct Arrivals {
-    /// Newest first.
-    rows: Vec<(AuditPosition, AuditEntry)>,
-    /// Up to where these are all.
-    until: String,
-    /// Tells whether there is more beyond.
-    has_more: bool,
-}
-
-/// The page.
 pub(super) async fn page(context: PageContext) -> PageResult {
     let filter = Filter::of(&context);
     let entries = entries(&context, &filter).await?;
@@ -65,7 +53,7 @@ pub(super) async fn page(context: PageContext) -> PageResult {
                 @if entries.rows.is_empty() { p.empty #nothing { "No request is like that yet. They are here a second after they have ended." } }
                 (table(&context, &entries, live))
                 @if let Some(oldest) = &entries.oldest {
-                    nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(older(&context, oldest)) { "Older" } }
+                    nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(filtered(&context, "after", oldest)) { "Older" } }
                 }
             }
         }
@@ -73,9 +61,26 @@ pub(super) async fn page(context: PageContext) -> PageResult {
     Ok(context.page(Tab::Activity, "Activity", &markup))
 }
 
-/// The rows of what has happened since; the answer's field [`UNTIL`] says where to look on from.
+/// The rows of what has happened since what the script knows, newest first; the answer's field
+/// [`UNTIL`] says up to where that is all.
 pub(super) async fn rows(context: PageContext) -> PageResult {
-    let Arrivals { rows, until, has_more } = arrivals(&context, &Filter::of(&context)).await?;
+    let (reader, filter) = (audit_reader(&context)?, Filter::of(&context));
+    let known = Some(context.query("newer")).filter(|text| !text.is_empty());
+    let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
+    let (mut rows, mut has_more) = (Vec::new(), true);
+    // The page after what is known, and the next ones towards the newest.
+    for _page in 0..MAX_PAGES_READ {
+        let window = PageRange { after: None, before: Some(until.clone()), limit: AT_ONCE };
+        let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
+        until = pages.newest.map_or(until, |newest| newest.to_string());
+        let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
+        rows.splice(0..0, wanted);
+        has_more = pages.listing.has_more;
+        if !has_more {
+            break;
+        }
+    }
+    // The rows alone, without a page around them.
     let now = context.management().now();
     let markup = html! { @for (_, entry) in &rows { (row(&context, entry, now)) } };
     let told = [(UNTIL, until), (MORE, has_more.to_string())];
@@ -137,27 +142,6 @@ async fn entries(context: &PageContext, filter: &Filter<'_>) -> Result<Entries, 
         }
     }
     Ok(Entries { rows, oldest: window.after, newest })
-}
-
-/// Wanted entries that are newer than those that the script knows, newest first; and up to where
-/// that is all.
-async fn arrivals(context: &PageContext, filter: &Filter<'_>) -> Result<Arrivals, PageError> {
-    let reader = audit_reader(context)?;
-    let known = Some(context.query("newer")).filter(|text| !text.is_empty());
-    let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
-    let (mut rows, mut has_more) = (Vec::new(), true);
-    for _page in 0..MAX_PAGES_READ {
-        let window = PageRange { after: None, before: Some(until.clone()), limit: AT_ONCE };
-        let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
-        until = pages.newest.map_or(until, |newest| newest.to_string());
-        let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
-        rows.splice(0..0, wanted);
-        has_more = pages.listing.has_more;
-        if !has_more {
-            break;
-        }
-    }
-    Ok(Arrivals { rows, until, has_more })
 }
 
 fn charts(context: &PageContext, filter: &Filter<'_>) -> Result<Markup, PageError> {
@@ -295,10 +279,6 @@ fn moment(time: &str, now: Timestamp) -> Markup {
         Ok(time) => status_view::time(time),
         Err(_) => html! { (time) },
     }
-}
-
-fn older(context: &PageContext, oldest: &str) -> String {
-    filtered(context, "after", oldest)
 }
 
 /// This page with one thing changed.

@@ -20,7 +20,7 @@ pub(super) async fn replace(context: PageContext, request: Request) -> PageResul
     match context.write_access()?.update(kind, context.place("name"), request).await {
         Ok(()) => Ok(see(&connection::path(&context, "?done=replaced"))),
         Err(refused) => {
-            values.blame(refused).map_err(|refused| connection::trouble(&context, refused))?;
+            values.blame(refused).map_err(|refused| context.refuse(refused))?;
             let found = connection::find(&context).await?;
             Ok(connection::page(&context, &found, &values))
         }
@@ -69,9 +69,8 @@ pub(super) fn replacement(
     }
 }
 
-/// The form that deletes it.
 pub(super) fn deletion(context: &PageContext, values: &FormValues) -> Markup {
-    let field = Field { name: TYPED, label: "Type the connection’s name", ..Field::default() };
+    let field = Field::text(TYPED, "Type the connection’s name", "");
     html! {
         section.danger aria-labelledby="delete" {
             h2 #delete { "Delete the connection" }
@@ -107,5 +106,4 @@ fn summary_of(values: &FormValues, fields: &[Field<'_>]) -> Markup {
     }
 }
 
-/// The name, typed.
 const TYPED: &str = "typed_name";

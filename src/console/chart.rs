@@ -44,7 +44,6 @@ impl Past<'_> {
         self.figure("Time until the answer began", &series, &self.lines(&series), " ms")
     }
 
-    /// Refreshes of tokens.
     pub(super) fn refreshes(&self) -> Markup {
         let series = [
             Series {

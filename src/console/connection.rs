@@ -2,7 +2,6 @@
 
 use maud::{Markup, html};
 
-use super::errors::ErrorPage;
 use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageError, PageResult};
@@ -12,16 +11,12 @@ use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, Connecti
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
 
-/// The page of a connection.
 pub(super) async fn show(context: PageContext) -> PageResult {
     let found = find(&context).await?;
     Ok(page(&context, &found, &FormValues::default()))
 }
 
 /// The connection that the path names.
-///
-/// # Errors
-/// A page that says that the connection does not exist.
 pub(super) async fn find(context: &PageContext) -> Result<AnyConnection, PageError> {
     let reading = context.read_access()?;
     let kind = kind(context)?;
@@ -36,9 +31,6 @@ pub(super) async fn find(context: &PageContext) -> Result<AnyConnection, PageErr
 }
 
 /// The type that the path names.
-///
-/// # Errors
-/// A page that says that the connection does not exist.
 pub(super) fn kind(context: &PageContext) -> Result<ConnectionType, PageError> {
     let kind = ConnectionType::parse(context.place("type"));
     kind.ok_or_else(|| context.refuse(Refused::NotFound))
@@ -161,9 +153,4 @@ fn of_static(shown: &ConnectionView) -> Markup {
 
 fn hidden() -> Markup {
     html! { span.none { "kept, and never shown" } }
-}
-
-/// The page of a connection on which nothing was done, for a reason that is not a field's.
-pub(super) fn trouble(context: &PageContext, refused: Refused) -> PageError {
-    context.tell(&ErrorPage::of(refused))
 }

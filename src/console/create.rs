@@ -43,7 +43,6 @@ pub(super) async fn choose(context: PageContext) -> PageResult {
     Ok(context.page(Tab::Connections, "Create a connection", &markup))
 }
 
-/// The fields of a type.
 pub(super) async fn fields(context: PageContext) -> PageResult {
     let _may = context.write_access()?;
     let kind = kind(&context)?;
@@ -147,21 +146,10 @@ fn shown(
 
 /// The fields that every connection has.
 pub(super) fn common(preview: &str) -> [Field<'_>; 2] {
-    [
-        Field {
-            name: "name",
-            label: "Name",
-            hint: "3 to 64 of A-Z, a-z, 0-9, _ and -. You can’t change it later.",
-            ..Field::default()
-        },
-        Field {
-            name: "allowed_domain",
-            label: "Allowed domain",
-            hint: "The one host that the credential may be sent to, always over https; or *. and a domain, for it and all subdomains. You can’t change it later.",
-            kind: Kind::Domain(preview),
-            ..Field::default()
-        },
-    ]
+    let name = "3 to 64 of A-Z, a-z, 0-9, _ and -. You can’t change it later.";
+    let domain = "The one host that the credential may be sent to, always over https; or *. and a domain, for it and all subdomains. You can’t change it later.";
+    let domain = Field::text("allowed_domain", "Allowed domain", domain);
+    [Field::text("name", "Name", name), Field { kind: Kind::Domain(preview), ..domain }]
 }
 
 /// Reads the members that a type has of its own; an empty field counts as none.
@@ -185,28 +173,19 @@ pub(super) fn credential_members(kind: ConnectionType, values: &FormValues) -> S
 
 /// The fields that a type has beside them.
 pub(super) fn credentials(kind: ConnectionType) -> Vec<Field<'static>> {
-    let secret = |name, label| Field {
-        name,
-        label,
-        hint: "It is sealed when it is saved, and never shown again.",
-        kind: Kind::Secret,
-        ..Field::default()
+    let secret = |name, label| {
+        let hint = "It is sealed when it is saved, and never shown again.";
+        Field { kind: Kind::Secret, ..Field::text(name, label, hint) }
     };
     match kind {
-        ConnectionType::ApiKey => vec![
-            Field {
-                name: "header_name",
-                label: "HTTP header name",
-                hint: "The header that carries the key; letters, hyphens and underscores.",
-                value: "X-Api-Key",
-                ..Field::default()
-            },
-            secret("api_key", "API key"),
-        ],
-        ConnectionType::BasicAuth => vec![
-            Field { name: "username", label: "Username", ..Field::default() },
-            secret("password", "Password"),
-        ],
+        ConnectionType::ApiKey => {
+            let hint = "The header that carries the key; letters, hyphens and underscores.";
+            let header = Field::text("header_name", "HTTP header name", hint);
+            vec![Field { value: "X-Api-Key", ..header }, secret("api_key", "API key")]
+        }
+        ConnectionType::BasicAuth => {
+            vec![Field::text("username", "Username", ""), secret("password", "Password")]
+        }
         ConnectionType::BearerToken | ConnectionType::OAuth => vec![secret("token", "Token")],
     }
 }

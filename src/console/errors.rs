@@ -138,6 +138,12 @@ impl ErrorPage {
         )
     }
 
+    /// The page for somebody who has not signed in.
+    pub(super) fn bare(&self) -> Response {
+        let page = layout::bare(self.title, &self.as_markup(None));
+        (self.status, layout::html(&page)).into_response()
+    }
+
     /// The page as a page's content, with a way on.
     pub(super) fn as_markup(&self, way_on: Option<&str>) -> Markup {
         html! {
@@ -148,7 +154,6 @@ impl ErrorPage {
     }
 }
 
-/// Too many requests.
 pub(super) fn too_many(exceeded: RateExceeded) -> Response {
     let seconds = exceeded.0.as_secs() + 1;
     let markup = html! {

@@ -5,7 +5,6 @@ use maud::{Markup, html};
 use super::form_values::FormValues;
 use crate::error::capitalized;
 
-/// A field of a form.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Field<'a> {
     /// As management calls it.
@@ -42,8 +41,12 @@ pub(super) enum Kind<'a> {
     Text,
 }
 
-impl Field<'_> {
-    /// The field as it is shown.
+impl<'a> Field<'a> {
+    /// A line of text that must be filled in.
+    pub(super) fn text(name: &'a str, label: &'a str, hint: &'a str) -> Self {
+        Self { name, label, hint, ..Self::default() }
+    }
+
     pub(super) fn show(&self, values: &FormValues) -> Markup {
         let (id, faults) = (format!("f-{}", self.name), self.faults(values));
         let hint = (!self.hint.is_empty()).then(|| format!("{id}-hint"));

@@ -38,9 +38,6 @@ pub(super) enum RejectedForm {
 
 impl FormValues {
     /// Reads a form that a page of this session has sent.
-    ///
-    /// # Errors
-    /// [`RejectedForm`] when it comes from elsewhere, or is none.
     pub(super) async fn read(
         request: Request,
         session: &Session,
@@ -51,9 +48,6 @@ impl FormValues {
     }
 
     /// Reads a form that one of our pages has sent, without a session.
-    ///
-    /// # Errors
-    /// [`RejectedForm`] when it comes from elsewhere, or is none.
     pub(super) async fn read_of_stranger(
         request: Request,
         public_url: &str,
@@ -114,7 +108,6 @@ impl FormValues {
         Some(self.text(field)).filter(|text| !text.is_empty()).into()
     }
 
-    /// The secret of a field, as a member of a request.
     pub(super) fn secret(&self, field: &str) -> Member<Secret> {
         Secret::new(self.text(field)).into()
     }
@@ -125,9 +118,6 @@ impl FormValues {
     }
 
     /// Takes up what management finds wrong, so that it is shown beside the fields.
-    ///
-    /// # Errors
-    /// The refusal, where it is no fault of the form.
     pub(super) fn blame(&mut self, refused: Refused) -> Result<(), Refused> {
         match refused {
             Refused::Faulty(faults) => {
@@ -147,7 +137,6 @@ impl FormValues {
         self.faults.push(title.to_owned());
     }
 
-    /// The faults of a field.
     pub(super) fn faults_of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
         let of_it = move |title: &'a String| title.strip_prefix(field)?.strip_prefix(": ");
         self.faults.iter().filter_map(of_it)

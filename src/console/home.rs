@@ -9,7 +9,6 @@ use super::page_context::{PageContext, PageResult, see};
 use super::{ConsoleState, errors};
 use crate::model::name::IntegrationName;
 
-/// `/`
 pub(super) async fn root() -> Response {
     see("/console")
 }

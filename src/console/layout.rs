@@ -49,7 +49,6 @@ pub(super) fn bare(title: &str, markup: &Markup) -> Markup {
     document(title, &html! { main.bare #main { (markup) } })
 }
 
-/// A page as an answer.
 pub(super) fn html(page: &Markup) -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page.0.clone()).into_response()
 }

@@ -11,7 +11,6 @@ use crate::management::{ConnectionStatus, State, StatusFilter, StatusPage};
 use crate::model::connection::ConnectionType;
 use crate::store::PageRange;
 
-/// The list.
 pub(super) async fn list(context: PageContext) -> PageResult {
     let reading = context.read_access()?;
     let search = search(&context);

@@ -78,9 +78,7 @@ impl FromRequestParts<ConsoleState> for PageContext {
         // The pages' links and forms have it.
         let integration = places.get("integration").map(|name| IntegrationName::parse(name));
         if integration.is_some_and(|parsed| parsed.is_err()) {
-            let nowhere = &errors::NOWHERE;
-            let page = layout::html(&layout::bare(nowhere.title, &nowhere.as_markup(None)));
-            return Err(PageError::from((nowhere.status, page).into_response()));
+            return Err(PageError::from(errors::NOWHERE.bare()));
         }
         let query = parts.uri.query().unwrap_or_default();
         Ok(Self {
@@ -121,9 +119,6 @@ impl PageContext {
     }
 
     /// The right to see the integration's connections.
-    ///
-    /// # Errors
-    /// A page that says why not.
     pub(super) fn read_access(&self) -> Result<ReadAccess<'_>, PageError> {
         self.management()
             .read_access(&self.operator, self.integration())
@@ -131,9 +126,6 @@ impl PageContext {
     }
 
     /// The right to change the integration's connections.
-    ///
-    /// # Errors
-    /// A page that says why not.
     pub(super) fn write_access(&self) -> Result<WriteAccess<'_>, PageError> {
         self.management()
             .write_access(&self.operator, self.integration())
@@ -152,9 +144,6 @@ impl PageContext {
     }
 
     /// Reads the form that a page of this session has sent.
-    ///
-    /// # Errors
-    /// A page that says why it counts for nothing.
     pub(super) async fn read(&self, request: Request) -> Result<FormValues, PageError> {
         let public_url = self.management().public_url();
         FormValues::read(request, &self.session, &public_url).await.map_err(|unfit| {
@@ -170,7 +159,6 @@ impl PageContext {
         html! { input type="hidden" name=(super::form_values::MARK) value=(self.session.mark); }
     }
 
-    /// A whole page.
     pub(super) fn page(&self, tab: Tab, title: &str, markup: &Markup) -> Response {
         self.page_with(StatusCode::OK, tab, title, markup)
     }

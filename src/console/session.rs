@@ -35,9 +35,6 @@ pub(super) struct Session {
 
 impl Sessions {
     /// Begins a session; gives the cookie's value.
-    ///
-    /// # Errors
-    /// When there is no randomness.
     pub(super) fn begin(
         &self,
         token: TokenDigest,
@@ -76,14 +73,12 @@ impl Sessions {
         }
     }
 
-    /// Ends a session.
     pub(super) fn end(&self, key: Key) {
         self.0.lock().remove(&key);
     }
 }
 
 impl Key {
-    /// The key of the session with this cookie.
     pub(super) fn of(cookie: &str) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, cookie.as_bytes()).as_ref());

@@ -15,7 +15,6 @@ use crate::error::chain;
 use crate::management::ClientAddr;
 use crate::model::token::TokenDigest;
 
-/// The page to sign in at.
 pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
     let next = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes())
         .find(|(name, _)| name == "next")
@@ -30,11 +29,7 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
     let older = cookie(request.headers(), secure);
     let values = FormValues::read_of_stranger(request, &state.services.management.public_url())
         .await
-        .map_err(|_unfit| {
-            let markup = errors::FOREIGN.as_markup(None);
-            let page = layout::html(&layout::bare(errors::FOREIGN.title, &markup));
-            PageError::from((errors::FOREIGN.status, page).into_response())
-        })?;
+        .map_err(|_unfit| PageError::from(errors::FOREIGN.bare()))?;
     // 1. The token is good, or the attempt counts against its address.
     let next = values.text("next").to_owned();
     let digest = TokenDigest::of(values.text("token").trim().as_bytes());

@@ -13,7 +13,6 @@ use crate::management::Scope;
 use crate::store::PageRange;
 use crate::wire::KeyView;
 
-/// The page.
 pub(super) async fn page(context: PageContext) -> PageResult {
     // The keys and instances are for operators of everything.
     let everything = context.operator.may(Scope::Admin) && context.operator.reaches_everything();

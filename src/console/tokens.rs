@@ -16,7 +16,6 @@ use crate::model::record::TokenRecord;
 use crate::store::PageRange;
 use crate::wire::NewToken;
 
-/// Those within reach.
 pub(super) async fn list(context: PageContext) -> PageResult {
     page(&context, &FormValues::default(), None, StatusCode::OK).await
 }
@@ -40,7 +39,6 @@ pub(super) async fn create(context: PageContext, form: Request) -> PageResult {
     }
 }
 
-/// Revokes one.
 pub(super) async fn revoke(context: PageContext, request: Request) -> PageResult {
     context.read(request).await?;
     let revoked = token_admin(&context)?.revoke(context.place("id")).await;
@@ -166,38 +164,18 @@ fn row(context: &PageContext, token: &TokenRecord) -> Markup {
 fn creation(context: &PageContext, values: &FormValues) -> Markup {
     // A token of one integration can create only tokens of the same.
     let own = context.operator.bound_to().map_or_else(|| context.integration(), |own| own.as_str());
+    let listed =
+        "Names, separated by spaces; under * as integration.name. Without any it reaches all.";
     let fields = [
-        Field {
-            name: "name",
-            label: "Name",
-            hint: "Who or what uses it; Activity and the log show it.",
-            ..Field::default()
-        },
-        Field {
-            name: "integration",
-            label: "Integration",
-            hint: "One, or * for all.",
-            value: own,
-            ..Field::default()
-        },
-        Field {
-            name: "connections",
-            label: "Only these connections",
-            hint: "Names, separated by spaces; under * as integration.name. Without any it reaches all.",
-            need: Need::Never,
-            ..Field::default()
-        },
-        Field {
-            name: "expires_at",
-            label: "Ends",
-            kind: Kind::One(&LIFETIMES),
-            ..Field::default()
-        },
+        Field::text("name", "Name", "Who or what uses it; Activity and the log show it."),
+        Field { value: own, ..Field::text("integration", "Integration", "One, or * for all.") },
+        Field { need: Need::Never, ..Field::text("connections", "Only these connections", listed) },
+        Field { kind: Kind::One(&LIFETIMES), ..Field::text("expires_at", "Ends", "") },
     ];
     html! {
         section aria-labelledby="create" {
             h2 #create { "Create a token" }
-            (summary(values, &[fields.as_slice(), &[Field { name: "scopes", ..Field::default() }]].concat()))
+            (summary(values, &[fields.as_slice(), &[Field::text("scopes", "", "")]].concat()))
             form.stack method="post" action=(context.path("/tokens")) {
                 (context.mark())
                 @for field in fields.get(..2).unwrap_or_default() { (field.show(values)) }

@@ -15,7 +15,6 @@ use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::PageRange;
 use crate::wire::{ExplainAnswer, ExplainRequest, Verdict};
 
-/// The form.
 pub(super) async fn fields(context: PageContext) -> PageResult {
     let _may = context.read_access()?;
     let values = FormValues::with(&[
@@ -134,23 +133,9 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
 }
 
 fn of_trial() -> [Field<'static>; 2] {
-    const METHODS: [(&str, &str); 6] = [
-        ("GET", "GET"),
-        ("HEAD", "HEAD"),
-        ("POST", "POST"),
-        ("PUT", "PUT"),
-        ("PATCH", "PATCH"),
-        ("DELETE", "DELETE"),
-    ];
-    [
-        Field { name: "method", label: "Method", kind: Kind::One(&METHODS), ..Field::default() },
-        Field {
-            name: "url",
-            label: "URL",
-            hint: "Whole, as https://api.example.com/v1/items. What is in it is sent, and not written down beyond its path.",
-            ..Field::default()
-        },
-    ]
+    let hint = "Whole, as https://api.example.com/v1/items. What is in it is sent, and not written down beyond its path.";
+    let method = Field::text("method", "Method", "");
+    [Field { kind: Kind::One(&METHODS), ..method }, Field::text("url", "URL", hint)]
 }
 
 /// The names that are offered, and whether there are more.
@@ -296,3 +281,12 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 
 /// The number of connections that are offered; others can be typed.
 const MAX_OFFERED_CONNECTIONS: u32 = 200;
+
+const METHODS: [(&str, &str); 6] = [
+    ("GET", "GET"),
+    ("HEAD", "HEAD"),
+    ("POST", "POST"),
+    ("PUT", "PUT"),
+    ("PATCH", "PATCH"),
+    ("DELETE", "DELETE"),
+];
