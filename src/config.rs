@@ -43,100 +43,73 @@ pub use self::store_url::StoreUrl;
 
 /// The whole configuration (contract §6), checked. Each key is described in the table of keys.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the table of keys has a sentence for each")]
 pub struct Config {
-    /// The directory of the database, the keys and `admin.token`.
     pub data_dir: PathBuf,
-    /// The time that requests in flight may take after a signal to stop.
     pub shutdown_grace: Duration,
-    /// `[log]`
     pub log: LogConfig,
-    /// `[proxy]`
     pub proxy: ProxyConfig,
-    /// `[upstream]`
     pub upstream: upstream::Settings,
-    /// `[api]`
     pub api: ApiConfig,
     /// `[oauth]` and `[zis]`, and what else the management plane goes by; read at no time yet.
     pub management: ManagementSettings,
-    /// `[store]`
     pub store: StoreConfig,
-    /// The master keys; relative to the data directory.
     pub master_key_file: PathBuf,
-    /// `[ca]`: the interception CA, where the operator brings one.
     pub ca: Option<PemPair>,
-    /// `[audit]`
     pub audit: AuditConfig,
-    /// The declared connections.
     pub connections: Vec<Arc<Connection>>,
-    /// The declared caller tokens: digest and caller.
     pub tokens: Vec<(TokenDigest, Caller)>,
     bound: Bound,
 }
 
 /// `[log]`
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the table of keys has a sentence for each")]
 pub struct LogConfig {
-    /// The form of a line; without one, pretty on a terminal and else JSON.
     pub format: Option<LineFormat>,
-    /// The lines that are written: a level, or `target=level` pairs as in `RUST_LOG`.
     pub level: String,
 }
 
 /// `[proxy]`
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the table of keys has a sentence for each")]
 pub struct ProxyConfig {
-    /// The addresses where callers are accepted.
     pub listen: Vec<ListenAddr>,
-    /// Callers show no token.
     pub is_anonymous: bool,
-    /// The integration of an anonymous caller, and of commands that name none.
     pub default_integration: Option<IntegrationName>,
-    /// The names by which callers reach the proxy itself, lower-case, without a port.
     pub allowed_hosts: Vec<String>,
-    /// The number of callers' conns that are held at once.
     pub max_connections: usize,
-    /// The number of them that one caller may hold; 0: half of them.
     pub max_connections_per_caller: usize,
-    /// The largest head of a request, in bytes.
     pub max_head_bytes: usize,
-    /// Requests per minute and token; `None`: no limit.
     pub requests_per_minute: Option<u32>,
-    /// The certificate shown to callers that use `https://` as the proxy's scheme.
     pub tls: Option<PemPair>,
-    /// The settings of the data plane.
     pub settings: state::Settings,
 }
 
 /// `[api]`
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the table of keys has a sentence for each")]
 pub struct ApiConfig {
-    /// The address where the management API and the console listen.
     pub listen: SocketAddr,
-    /// The base of redirect URLs and of the OAuth callback, without a trailing slash.
     pub public_url: String,
-    /// Names beside `public_url`'s and loopback ones, lower-case, without a port.
     pub allowed_hosts: Vec<String>,
-    /// The requests that a token may make in a minute; `None`: no limit.
     pub requests_per_minute: Option<u32>,
-    /// The API's certificate.
     pub tls: Option<PemPair>,
 }
 
 /// `[store]`
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the table of keys has a sentence for each")]
 pub struct StoreConfig {
-    /// The store of connections and tokens.
     pub url: StoreUrl,
-    /// The time that an instance goes on without hearing from its store.
     pub max_staleness: Duration,
 }
 
 /// `[audit]`
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the table of keys has a sentence for each")]
 pub struct AuditConfig {
-    /// The time that audit records are kept.
     pub retention: Duration,
-    /// The number of bytes that all audit records together may take in the store.
     pub max_bytes: u64,
 }
 

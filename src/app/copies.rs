@@ -25,33 +25,27 @@ pub struct Copied {
 
 /// The reason why the store is not copied; each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum CopiesError {
-    /// The data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The copy failed.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// The store belongs to somebody else.
     #[error("{} belongs to another user: run this as the user that runs the server", .0.display())]
     Foreign(PathBuf),
-    /// The store keeps nothing.
     #[error("store.url is \"memory:\", so that nothing is kept: there is nothing to copy")]
     Memory,
-    /// There is a store already.
     #[error(
         "the data directory has a store: restore into one without (--data-dir), or stop the server \
          and move {} and what begins with its name away first",
         .0.display()
     )]
     Occupied(PathBuf),
-    /// The store is PostgreSQL's.
     #[error(
         "the store is a PostgreSQL database, which has tools of its own: back it up with pg_dump, and \
          bring it back with pg_restore or psql; docs/how-to/operate.md says what else to keep"
     )]
     Postgres,
-    /// A thread or runtime can't be started.
     #[error("a thread can't be started")]
     Thread(#[source] io::Error),
 }

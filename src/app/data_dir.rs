@@ -33,43 +33,36 @@ pub struct AdminToken {
 
 /// The reason why the data directory can't be used; each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum DataDirError {
-    /// It can't be made.
     #[error(
         "the data directory {} can't be made: choose one that can with --data-dir or data_dir",
         .0.display()
     )]
     Make(PathBuf, #[source] io::Error),
-    /// It is not a directory.
     #[error("the data directory {} is not a directory: choose another with --data-dir", .0.display())]
     NotADirectory(PathBuf),
-    /// Others may read or change it.
     #[error(
         "others can read or change the data directory {path} (its mode is {mode:04o}): run chmod 700 \
          on it, or choose a new directory below it with --data-dir",
         path = .0.display(), mode = .1
     )]
     Open(PathBuf, u32),
-    /// It belongs to somebody else.
     #[error(
         "the data directory {} belongs to another user: choose another with --data-dir, or one \
          below it",
         .0.display()
     )]
     Foreign(PathBuf),
-    /// Another server uses it.
     #[error(
         "another server uses the data directory {}: stop it, or choose another with --data-dir",
         .0.display()
     )]
     InUse(PathBuf),
-    /// A file in it can't be used.
     #[error(transparent)]
     File(#[from] SecretFileError),
-    /// The file holds no access token.
     #[error("the file {} holds no access token: delete it and start again to get a new one", .0.display())]
     NotAToken(PathBuf),
-    /// There is no randomness for a new token.
     #[error("no access token can be made")]
     Chance(#[source] random::RandomError),
 }

@@ -28,28 +28,22 @@ pub struct CertificateAuthority {
 
 /// The reason why a CA can't be used. No text quotes a key.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum CaError {
-    /// No certificate was found, or it is damaged.
     #[error("there is no certificate in PEM form")]
     Certificate,
-    /// No private key was found, or it is not one of a supported kind.
     #[error("there is no private key in PEM form that can sign")]
     Key,
-    /// The key is not the certificate's.
     #[error("the key does not belong to the certificate")]
     Mismatch,
-    /// The certificate is not one of a CA, or its key usage excludes signing certificates.
     #[error(
         "the certificate is not a CA's: it needs CA:TRUE and, if it limits its key's use, keyCertSign"
     )]
     NoAuthority,
-    /// The current time is outside of the certificate's validity.
     #[error("the certificate has expired, or is not valid yet")]
     Ended,
-    /// The system gave no random bytes.
     #[error(transparent)]
     Chance(#[from] random::RandomError),
-    /// The certificate library has failed.
     #[error("the certificate can't be made")]
     Library(#[source] rcgen::Error),
 }

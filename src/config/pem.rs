@@ -23,17 +23,14 @@ pub struct PemPair {
 
 /// A PEM file can't be used; nothing of its content is ever shown.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum PemError {
-    /// The file can't be read.
     #[error("the file {} can't be read: {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
-    /// There is no certificate in it, or one that is damaged.
     #[error("the file {} has no certificate in PEM form", .0.display())]
     Certificate(PathBuf),
-    /// There is no private key in it, or one that is damaged or of an unknown kind.
     #[error("the file {} has no private key in PEM form that can be used", .0.display())]
     Key(PathBuf),
-    /// The key is not the certificate's.
     #[error("the key in {} does not belong to the certificate in {}", .0.display(), .1.display())]
     Mismatch(PathBuf, PathBuf),
 }

@@ -20,17 +20,15 @@ pub struct HeadLimits {
 
 /// The reason why a message was refused. The text says what the sender must change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum FramingFault {
     /// A chunk's size, extension or end violates RFC 9112 §7.1.
     #[error("the chunked body is not well-formed")]
     Chunk,
-    /// A control character, or a line that does not end in CR LF.
     #[error("the head contains a control character or a line that does not end in CR LF")]
     Control,
-    /// Content-Length twice, as a list, or not a number.
     #[error("Content-Length is not one plain number")]
     ContentLength,
-    /// A field name that is not a token, a space before the colon, or a folded line.
     #[error("a header line is not well-formed")]
     FieldLine,
     /// Both ways to frame a body at once (RFC 9112 §6.1).
@@ -39,7 +37,6 @@ pub enum FramingFault {
     /// No `Host`, or more than one (RFC 9112 §3.2).
     #[error("a request has exactly one Host line")]
     Host,
-    /// A request line that is not three parts with single spaces, or not printable ASCII.
     #[error("the request line is not well-formed")]
     RequestLine,
     /// A TLS handshake where plain HTTP is spoken.
@@ -47,13 +44,10 @@ pub enum FramingFault {
         "a TLS handshake came, but this listener speaks plain HTTP: write http:// where the proxy is named, or set proxy.tls"
     )]
     Tls,
-    /// The head is larger than the limits.
     #[error("the request's head is too large")]
     TooLarge,
-    /// Any Transfer-Encoding but one `chunked`, or one in HTTP/1.0.
     #[error("the only Transfer-Encoding understood is one chunked, in HTTP/1.1")]
     TransferEncoding,
-    /// Neither HTTP/1.0 nor HTTP/1.1.
     #[error("the HTTP version is neither 1.0 nor 1.1")]
     Version,
 }

@@ -41,14 +41,12 @@ pub enum Reach {
 
 /// A token's reach that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum ReachError {
-    /// An empty list of connections: the token could use none.
     #[error("a list of connections, when there is one, names at least one")]
     Empty,
-    /// A name that is not well-formed.
     #[error(transparent)]
     Name(NameError),
-    /// Under `*`, a connection without its integration.
     #[error("under * a connection is written integration.name")]
     Pair,
 }

@@ -20,29 +20,22 @@ pub struct AllowedDomain {
 
 /// An allowed domain that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum DomainError {
-    /// A scheme, port, path, user, query or space.
     #[error("an allowed domain is a host name alone: no scheme, port, path, user or space")]
     NotAName,
-    /// Longer than 253 characters.
     #[error("an allowed domain is at most 253 characters long")]
     TooLong,
-    /// A label that is empty, longer than 63 characters, or has other characters than letters,
-    /// digits and inner hyphens.
     #[error(
         "each label of an allowed domain is 1 to 63 letters, digits and hyphens, and neither begins nor ends with a hyphen"
     )]
     Label,
-    /// An asterisk that is not the whole first label.
     #[error("a wildcard stands only at the beginning, as in *.example.com")]
     Wildcard,
-    /// A wildcard over a public suffix, which would cover domains of other owners.
     #[error("a wildcard can't cover a public suffix such as *.com or *.github.io")]
     PublicSuffix,
-    /// An IP address, in any spelling.
     #[error("an allowed domain is a name, not an IP address")]
     Address,
-    /// A name of one label.
     #[error("an allowed domain has at least two labels, as in example.com")]
     SingleLabel,
 }

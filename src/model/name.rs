@@ -18,19 +18,16 @@ pub struct ClientName(Arc<str>);
 
 /// A name that was refused. The text states the rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum NameError {
-    /// The characters or the length don't fit a connection's name.
     #[error("a connection's name is 3 to 64 characters out of A-Z a-z 0-9 _ -")]
     Connection,
-    /// The characters or the length don't fit an OAuth client's name.
     #[error(
         "must be 3 to 64 characters out of A-Z a-z 0-9 _ - and spaces, with no space at an end"
     )]
     Client,
-    /// The characters or the length don't fit an integration's name.
     #[error("an integration's name is 1 to 64 characters out of a-z 0-9 _ -")]
     Integration,
-    /// `zendesk`, which only an OAuth connection may have.
     #[error("the name zendesk is reserved for OAuth connections to Zendesk")]
     Reserved,
 }

@@ -117,22 +117,17 @@ pub fn is_never_passed_on(method: &str) -> bool {
 }
 
 /// The rule that denied a permit, in the order in which the rules are applied.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Denied {
     /// The caller's token does not reach the connection.
-    #[error("the caller may not use the connection")]
     Connection,
     /// The scheme is `http`, which is not upgraded.
-    #[error("the request is not for https")]
     Https,
     /// The host is not covered by the connection's allowed domain.
-    #[error("the connection's allowed domain does not cover the host")]
     Domain,
     /// The connection has no allowed domain.
-    #[error("the connection has no allowed domain")]
     NoDomain,
     /// The port is not one of the allowed ports.
-    #[error("the port is not allowed")]
     Port,
 }
 
@@ -285,11 +280,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_does_not_hold_is_named() {
         let connection = connection(AllowedDomain::parse("api.example.com").unwrap());
-        let terms = Terms {
-            upgrade_plain_http: false,
-            allowed_ports: vec![443].into(),
-            unrestricted_oauth: false,
-        };
+        let terms = Terms { allowed_ports: vec![443].into(), ..Terms::default() };
         let check = |integration, url: (Scheme, &str)| {
             let authority = Authority::parse(url.1).unwrap();
             let target = Target { scheme: url.0, authority };

@@ -125,9 +125,7 @@ impl ConnectionRecord {
             detail: &self.detail,
         }
     }
-}
 
-impl ConnectionRecord {
     /// A hash of the record's id and its sealed secret. It does not change when the secret is
     /// wrapped by another master key.
     pub fn fingerprint(&self) -> u64 {

@@ -14,11 +14,10 @@ use crate::error::chain;
 
 /// The reason why there is no reply.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum Error {
-    /// The name has no address.
     #[error("the origin's name does not resolve")]
     NameUnresolved(#[source] Arc<io::Error>),
-    /// The resolver did not answer in time.
     #[error("the origin's name did not resolve in time")]
     NameTimeout,
     /// The look-up did not start in time, because others of the same integration have not ended.
@@ -26,40 +25,29 @@ pub enum Error {
         "the integration has too many look-ups of names in flight: look for an origin whose name does not resolve"
     )]
     TooManyLookups,
-    /// One of the origin's addresses is prohibited.
     #[error("the origin's address is prohibited")]
     Prohibited(#[source] Prohibited),
-    /// Every address has refused the conn.
     #[error("the origin can't be connected to")]
     ConnectRefused(#[source] io::Error),
-    /// TCP or TLS took too long.
     #[error("the origin could not be connected to in time")]
     ConnectTimeout,
-    /// The origin's certificate is not valid for its name.
     #[error("the origin's certificate is not valid")]
     CertificateInvalid(#[source] io::Error),
-    /// The TLS handshake failed for another reason.
     #[error("TLS with the origin failed")]
     TlsFailed(#[source] io::Error),
     /// The conn ended before the end of the response's head.
     #[error("the origin closed the conn {0}")]
     Closed(ResponsePhase, #[source] io::Error),
-    /// The response's head did not arrive in time.
     #[error("the origin did not answer in time")]
     ResponseTimeout,
-    /// The response is not well-formed.
     #[error("the origin's response is not well-formed")]
     ResponseMalformed(#[source] MalformedResponse),
-    /// The caller's body ended early or was too large.
     #[error("the request's body failed")]
     RequestBody(#[source] BodyError),
-    /// The origin speaks HTTP/2 alone, which can't carry the request's target.
     #[error("the origin does not speak HTTP/1.1, which the target needs")]
     TargetNotCarried(#[source] io::Error),
-    /// The final check has withdrawn the request before it was sent.
     #[error("the request was withdrawn before it was sent")]
     Withdrawn(#[source] DepartureWithdrawn),
-    /// The origin's answer to an upgrade is not valid.
     #[error("the origin's answer to the upgrade is not valid")]
     UpgradeFailed,
 }

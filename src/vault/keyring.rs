@@ -31,26 +31,20 @@ pub(super) struct MasterKey {
 
 /// A keyring that was refused. No text repeats the input.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum KeyringError {
-    /// The system gives no random bytes for a new key.
     #[error("a master key can't be generated")]
     Chance(#[source] random::RandomError),
-    /// The cipher has refused the key.
     #[error("the cipher refuses the master key {0}")]
     Cipher(Box<str>),
-    /// There is no key.
     #[error("there is no master key; a line for one is an id, a colon, and the base64 of 32 bytes")]
     Empty,
-    /// An id with other characters, or of another length.
     #[error("line {0}: a master key's id is 1 to 64 characters out of A-Z a-z 0-9 . _ -")]
     Id(usize),
-    /// A key that is not base64, or of another length.
     #[error("line {0}: after the colon stands the base64 of exactly 32 bytes, with its padding")]
     Key(usize),
-    /// A line without a colon.
     #[error("line {0}: a master key is written as its id, a colon, and the base64 of 32 bytes")]
     Shape(usize),
-    /// Two keys of one id.
     #[error("line {0}: another master key has the same id")]
     Twice(usize),
 }

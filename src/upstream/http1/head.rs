@@ -22,14 +22,12 @@ pub struct Head {
 
 /// A response that is not well-formed. The text is for operators.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum MalformedResponse {
-    /// A status line or a field line violates the grammar.
     #[error("the head is not well-formed: {0}")]
     Syntax(#[from] httparse::Error),
-    /// A field violates the grammar.
     #[error("a field is not well-formed")]
     Field,
-    /// A head or trailer section is too large.
     #[error("the head or the trailers are too large")]
     TooLarge,
     /// Content-Length and Transfer-Encoding contradict each other or themselves (§6.1, §6.3).
@@ -38,10 +36,8 @@ pub enum MalformedResponse {
     /// A chunk violates §7.1.
     #[error("a chunk is not well-formed")]
     Chunk,
-    /// The HTTP/2 library has found the fault.
     #[error("{0}")]
     Http2(String),
-    /// Too many interim responses came.
     #[error("too many interim responses came before the final one")]
     Interim,
 }
