@@ -35,7 +35,7 @@ impl Housekeeping {
         for poll in 1_u64.. {
             tokio::time::sleep(POLL_INTERVAL).await;
             let second = poll.is_multiple_of(POLLS_PER_SECOND).then_some(poll / POLLS_PER_SECOND);
-            if second.is_some() || self.trail.len() >= BATCH_LEN {
+            if second.is_some() || self.trail.bytes() >= BATCH_LEN {
                 self.keep_entries().await;
             }
             if second.is_some_and(|second| second.is_multiple_of(TELL_LAST_USED_SECONDS)) {
@@ -188,7 +188,7 @@ mod tests {
             }
             assert_eq!(batches.concat(), text);
         }
-        assert!(trail.is_empty());
+        assert_eq!(trail.bytes(), 0);
     }
 
     #[test]

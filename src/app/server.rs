@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -76,38 +75,28 @@ pub struct Started {
 
 /// The reason why the server can't start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum StartError {
-    /// The data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// A socket can't be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A certificate or key can't be used.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// TLS to callers can't be set up.
     #[error("TLS to callers can't be set up: {0}")]
     Tls(#[source] rustls::Error),
-    /// The configuration can't be in force.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
-    /// The store or its keys can't be worked with.
     #[error(transparent)]
     Store(#[from] OpenStoreError),
-    /// There is no interception CA.
     #[error(transparent)]
     Ca(#[from] OpenCaError),
-    /// The store's records can't be in force.
     #[error(transparent)]
     Follow(#[from] FollowError),
-    /// The log can't be set up.
     #[error(transparent)]
     Log(#[from] FilterError),
-    /// There is no randomness.
     #[error(transparent)]
     Chance(#[from] random::RandomError),
-    /// A thread or runtime can't be started.
     #[error("a thread can't be started: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -140,9 +129,9 @@ impl Server {
         let (ca, upkeep) = signals.runtime.block_on(Box::pin(open))?;
         // 4. The rooms.
         let (stop, stopped) = watch::channel(false);
-        let mut shared =
-            shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls(&ca)?);
-        shared.refreshes = upkeep.as_ref().map(|upkeep| upkeep.storage().refreshes.clone());
+        let tunnel_tls = tunnel_config(Arc::clone(ca.leaves()) as _).map_err(StartError::Tls)?;
+        let mut shared = shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls);
+        shared.refreshes = upkeep.as_ref().map(|upkeep| upkeep.storage.refreshes.clone());
         let draining = Arc::default();
         let rooms = ApiState {
             proxies: addresses(&proxy_listeners, &config).into(),
@@ -150,11 +139,14 @@ impl Server {
         };
         let beside = console::router(wiring::console(&rooms, &config, &shared));
         Ok(Self {
-            started: Started {
-                ca: ca.certificate().to_owned(),
-                ..started(&config, &data_dir, admin_token, &proxy_listeners, &api_listener)
-                    .with(&shared.live.load().registry)
-            },
+            started: started(
+                &config,
+                &data_dir,
+                admin_token,
+                (&proxy_listeners, &api_listener),
+                &ca,
+                &shared.live.load().registry,
+            ),
             api_listener,
             api: Api::new(rooms, beside),
             api_limits: wiring::api_conn_limits(&config),
@@ -222,7 +214,7 @@ impl Server {
         if let Some(upkeep) = &self.upkeep {
             let grace = self.reload.running.shutdown_grace;
             if tokio::time::timeout(grace, Box::pin(upkeep.finish_errands())).await.is_err() {
-                let left = upkeep.errands().running();
+                let left = upkeep.errands.running();
                 tracing::error!(
                     left,
                     "OAuth refreshes were cut off, because shutdown_grace was over: raise it"
@@ -265,7 +257,7 @@ impl Signals {
                     reload.run();
                     // Records of the store may bear names that are no longer declared.
                     if let Some(upkeep) = upkeep {
-                        upkeep.storage().persistence.take_up_soon();
+                        upkeep.storage.persistence.take_up_soon();
                     }
                 }
             }
@@ -289,11 +281,6 @@ async fn open(
         None => None,
     };
     Ok((ca, upkeep))
-}
-
-/// The TLS configuration by which callers are answered inside tunnels.
-fn tunnel_tls(ca: &InterceptionCa) -> Result<Arc<ServerConfig>, StartError> {
-    tunnel_config(Arc::clone(ca.leaves()) as _).map_err(StartError::Tls)
 }
 
 /// Follows the store for as long as the server runs, if there is one.
@@ -339,39 +326,29 @@ fn start_workers(
         .collect()
 }
 
+/// The facts that a person wants to know, with the connections in force counted.
 fn started(
     config: &Config,
     data_dir: &DataDir,
     admin_token: AdminToken,
-    proxy: &[Listener],
-    api: &Listener,
+    (proxy, api): (&[Listener], &Listener),
+    ca: &InterceptionCa,
+    registry: &Registry,
 ) -> Started {
+    let all = registry.integrations().flat_map(|name| registry.listed_in(name.as_str()));
+    let unusable = all
+        .map(|listing| &listing.connection)
+        .filter(|connection| connection.credential().is_none() || connection.defect().is_some());
     Started {
         proxy: addresses(proxy, config),
         api: address(api),
         data_dir: data_dir.path().to_owned(),
         admin_token,
-        ca: PathBuf::new(),
+        ca: ca.certificate().to_owned(),
         store: config.store.url.clone(),
-        connections: 0,
-        unusable: 0,
-        integration: None,
-    }
-}
-
-impl Started {
-    /// Counts the connections in force.
-    fn with(self, registry: &Registry) -> Self {
-        let all = registry.integrations().flat_map(|name| registry.listed_in(name.as_str()));
-        let unusable = all.map(|listing| &listing.connection).filter(|connection| {
-            connection.credential().is_none() || connection.defect().is_some()
-        });
-        Self {
-            connections: registry.connections(),
-            unusable: unusable.count(),
-            integration: registry.integrations().min().map(ToString::to_string),
-            ..self
-        }
+        connections: registry.connections(),
+        unusable: unusable.count(),
+        integration: registry.integrations().min().map(ToString::to_string),
     }
 }
 

@@ -20,12 +20,13 @@ use crate::upstream::{Upstream, UpstreamGauges};
 /// The work beside requests, and what it is done with.
 #[derive(Debug)]
 pub(super) struct Upkeep {
-    storage: Storage,
+    /// The store, and the ways to token endpoints.
+    pub(super) storage: Storage,
     housekeeping: Housekeeping,
     write_watch: WriteWatch,
     manager: AsyncMutex<Manager>,
     /// The tasks that must not be broken off: refreshes, and flows that have spent a code.
-    errands: Tasks,
+    pub(super) errands: Tasks,
 }
 
 impl Upkeep {
@@ -97,16 +98,6 @@ impl Upkeep {
             () = self.errands.finished() => {}
             () = self.work() => {}
         }
-    }
-
-    /// The tasks that must not be broken off.
-    pub(super) fn errands(&self) -> &Tasks {
-        &self.errands
-    }
-
-    /// The store, and the ways to token endpoints.
-    pub(super) fn storage(&self) -> &Storage {
-        &self.storage
     }
 
     /// Tells the store what it would lose.

@@ -93,7 +93,7 @@ pub(super) fn rooms(
     draining: &Arc<AtomicBool>,
 ) -> ApiState {
     let (live, clock) = (Arc::clone(&shared.live), shared.ledger.clock.clone());
-    let storage = upkeep.map(|upkeep| upkeep.storage().clone());
+    let storage = upkeep.map(|upkeep| upkeep.storage.clone());
     let data_plane = Arc::new(Probe(shared.clone()));
     // The names by which the API may be called.
     let public = config.api.public_url.parse::<http::Uri>().ok();
@@ -109,7 +109,7 @@ pub(super) fn rooms(
         gauges: Arc::clone(&shared.gauges),
         sink: Arc::clone(&shared.ledger.sink),
         draining: Arc::clone(draining),
-        errands: upkeep.map(|upkeep| upkeep.errands().clone()).unwrap_or_default(),
+        errands: upkeep.map(|upkeep| upkeep.errands.clone()).unwrap_or_default(),
         is_secure: config.api.public_url.starts_with("https:") || config.api.tls.is_some(),
         proxies: Arc::default(),
         own_hosts: names.collect(),

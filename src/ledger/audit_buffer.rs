@@ -46,13 +46,8 @@ impl AuditBuffer {
     }
 
     /// The number of bytes that wait.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.lines.lock().len()
-    }
-
-    /// Tells whether no bytes wait.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Puts lines that could not be stored before all others, which are newer.

@@ -93,7 +93,7 @@ pub struct Entry {
     /// The reason of a failure, for the operator, with credentials masked.
     pub(super) cause: Option<Box<str>>,
     own: Option<Duration>,
-    upstream: Option<Duration>,
+    pub(super) upstream: Option<Duration>,
 }
 
 /// A connection as an entry sees it: its name, its counters, and the credential to mask.
@@ -232,10 +232,6 @@ impl Entry {
         (self.own, self.upstream)
     }
 
-    pub(super) fn upstream(&self) -> Option<Duration> {
-        self.upstream
-    }
-
     /// Writes the log line. A JSON line is also copied to the audit trail, so that it is formatted
     /// once; `true` when it was.
     fn write_to_log(&self, total: Duration) -> bool {
@@ -258,7 +254,7 @@ impl Entry {
         let counters = self.listing.as_deref().map(LoggedConnection::counters);
         match (self.decision, counters) {
             (Decision::Allow, Some(counters)) => counters.count_allowed(self.status),
-            (Decision::Allow, None) => metrics.count_unchosen(self.status),
+            (Decision::Allow, None) => metrics.unchosen.count_allowed(self.status),
             (Decision::Refuse(code), counters) => {
                 metrics.count_refusal(counters, code, self.status);
             }

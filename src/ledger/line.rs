@@ -65,7 +65,7 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     push_number(buffer, b",\"request_bytes\":", entry.request_bytes());
     push_number(buffer, b",\"response_bytes\":", entry.response_bytes);
     push_milliseconds(buffer, b",\"total_ms\":", total);
-    push_milliseconds(buffer, b",\"upstream_ms\":", entry.upstream().unwrap_or_default());
+    push_milliseconds(buffer, b",\"upstream_ms\":", entry.upstream.unwrap_or_default());
     push_unescaped(buffer, b",\"instance\":\"", Some(entry.instance()));
     buffer.push(b'"');
     if let Some(cause) = &entry.cause {
@@ -101,7 +101,7 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
         put(format_args!("by {} ", printable(caller)));
     }
     put(format_args!("{:.1}ms", total.as_secs_f64() * 1000.0));
-    if let Some(upstream) = entry.upstream() {
+    if let Some(upstream) = entry.upstream {
         put(format_args!(" (origin {:.1}ms)", upstream.as_secs_f64() * 1000.0));
     }
     if let Some(cause) = &entry.cause {

@@ -39,7 +39,8 @@ pub struct Metrics {
     tokens: TokenMetrics,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<ConnectionCounters>,
-    unchosen: ConnectionCounters,
+    /// The counters of allowed requests without a connection: tunnels.
+    pub(super) unchosen: ConnectionCounters,
     histories: Histories,
 }
 
@@ -157,11 +158,6 @@ impl Metrics {
     /// The buckets of an integration, or the sum over all, from the oldest to the current one.
     pub fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
         self.histories.look_back(integration, window)
-    }
-
-    /// Counts an allowed request without a connection: a tunnel.
-    pub(super) fn count_unchosen(&self, status: u16) {
-        self.unchosen.count_allowed(status);
     }
 
     /// Counts a refused request, for the connection of `counters` where one was chosen.
