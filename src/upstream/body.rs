@@ -18,6 +18,15 @@ use crate::clock::instant;
 /// The reason why a body failed.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The reason why a request was not sent to its end.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The conn has ended or failed, or the stream was reset.
+    Conn,
+    /// The caller's body failed.
+    Body(BodyError),
+}
+
 /// A request's body: empty, or a stream whose progress can be watched.
 #[derive(Debug)]
 pub struct Outgoing(Option<Streamed>);
@@ -32,7 +41,6 @@ struct Streamed {
     drops_trailers: bool,
 }
 
-/// The progress of a body.
 #[derive(Debug)]
 pub(super) struct Progress {
     begun: Instant,

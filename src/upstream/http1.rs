@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use self::encoder::RequestWriter;
-use super::body::{BodyError, Outgoing};
+use super::body::{Outgoing, SendError};
 use super::error::{Error, ResponsePhase};
 use super::gauges::OpenConn;
 
@@ -43,18 +43,9 @@ pub(super) struct Http1Conn {
     _open: OpenConn,
 }
 
-/// The reason why a request was not written to its end.
-#[derive(Debug)]
-pub(super) enum SendError {
-    /// The conn has ended or failed.
-    Io,
-    /// The caller's body failed.
-    Body(BodyError),
-}
-
 /// A conn that has switched to another protocol (RFC 9110 §7.8).
 #[derive(Debug)]
-pub struct UpgradedConn(Box<Http1Conn>);
+pub struct UpgradedConn(pub(super) Box<Http1Conn>);
 
 impl Http1Conn {
     pub(super) fn new(io: TlsStream<TcpStream>, open: OpenConn) -> Box<Self> {
@@ -194,12 +185,6 @@ impl Http1Conn {
 
     fn response_phase(&self) -> ResponsePhase {
         if self.answered { ResponsePhase::WithinHead } else { ResponsePhase::BeforeResponse }
-    }
-}
-
-impl UpgradedConn {
-    pub(super) fn new(conn: Box<Http1Conn>) -> Self {
-        Self(conn)
     }
 }
 

@@ -143,7 +143,6 @@ impl Http2Conn {
 }
 
 impl Http2Stream {
-    /// The conn of the stream.
     pub(super) fn conn(&self) -> ConnId {
         ConnId(Arc::clone(&self.permit.0))
     }

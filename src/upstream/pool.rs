@@ -27,7 +27,6 @@ pub(super) struct PoolKey {
     pub(super) origin: Origin,
 }
 
-/// A conn from the pool.
 #[derive(Debug)]
 pub(super) enum PooledConn {
     Http1(Box<Http1Conn>),

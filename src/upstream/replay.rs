@@ -46,7 +46,6 @@ pub(super) fn resume(data: Bytes, rest: Outgoing) -> Outgoing {
 }
 
 impl ReplayBudget {
-    /// The budget of one worker.
     pub(super) fn for_worker_of(workers: usize) -> Self {
         Self(Arc::new(AtomicUsize::new(MAX_REPLAY_MEMORY.div_ceil(workers.max(1)))))
     }
@@ -86,7 +85,6 @@ impl BodyPrefix {
         }
     }
 
-    /// Notes that the body has ended.
     pub(super) fn end(&mut self) {
         self.ended = true;
     }

@@ -30,7 +30,6 @@ enum BodySource {
 }
 
 impl ReplyBody {
-    /// A body on an HTTP/1.1 conn.
     pub(super) fn http1(lease: ConnLease) -> Self {
         if lease.left() == Some(0) {
             lease.end();
@@ -43,7 +42,6 @@ impl ReplyBody {
         Self(BodySource::Driven(Box::new(driven)))
     }
 
-    /// A body on an HTTP/2 stream.
     pub(super) fn http2(body: StreamBody) -> Self {
         if body.has_ended() {
             body.end();
@@ -58,7 +56,7 @@ impl ReplyBody {
 
     /// The conn of a 101 (Switching Protocols) answer; `None` for any other.
     pub fn into_switched(self) -> Option<UpgradedConn> {
-        if let BodySource::Switched(conn) = self.0 { Some(UpgradedConn::new(conn)) } else { None }
+        if let BodySource::Switched(conn) = self.0 { Some(UpgradedConn(conn)) } else { None }
     }
 
     fn poll_lease(
@@ -122,7 +120,7 @@ impl Body for ReplyBody {
         match &mut this.0 {
             BodySource::Ended | BodySource::Switched(_) => Poll::Ready(None),
             BodySource::Http1(_) => this.poll_lease(cx),
-            BodySource::Driven(driven) => driven.poll_next(cx),
+            BodySource::Driven(driven) => driven.frames.poll_recv(cx),
             BodySource::Failed(_) => match std::mem::replace(&mut this.0, BodySource::Ended) {
                 BodySource::Failed(error) => Poll::Ready(Some(Err(error))),
                 _ => Poll::Ready(None),

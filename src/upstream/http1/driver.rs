@@ -11,9 +11,8 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use super::reply::{BodyFailure, BodyRead, ConnLease, DrivenBody};
-use super::{Outgoing, SendError};
 use crate::tasks::Tasks;
-use crate::upstream::body::BodyError;
+use crate::upstream::body::{BodyError, Outgoing, SendError};
 
 /// Spawns a task that sends the rest of a request and reads its response. The conn is returned to
 /// the pool when both have ended well.

@@ -11,9 +11,8 @@ use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
-use super::SendError;
 use crate::model::target::decode_unparsable;
-use crate::upstream::body::{BodyError, Outgoing};
+use crate::upstream::body::{BodyError, Outgoing, SendError};
 
 /// The state of writing a request: its buffers, and the framing of its body.
 #[derive(Debug, Default)]
@@ -82,7 +81,7 @@ impl RequestWriter {
         loop {
             match self.body {
                 WritePhase::Over => return Poll::Ready(Ok(())),
-                WritePhase::Broken => return Poll::Ready(Err(SendError::Io)),
+                WritePhase::Broken => return Poll::Ready(Err(SendError::Conn)),
                 WritePhase::Length(_) | WritePhase::Chunked if self.has_room() => {
                     match self.poll_body(cx, body) {
                         Poll::Ready(Ok(())) => continue,
@@ -321,7 +320,7 @@ mod tests {
         sending.begin(&request);
         let mut cx = Context::from_waker(Waker::noop());
         let polled = sending.poll(&mut cx, Pin::new(&mut io), request.body_mut());
-        assert!(matches!(polled, Poll::Ready(Err(SendError::Io))), "{polled:?}");
+        assert!(matches!(polled, Poll::Ready(Err(SendError::Conn))), "{polled:?}");
         sending.take_unwritten()
     }
 

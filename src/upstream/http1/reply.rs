@@ -33,7 +33,7 @@ pub(in crate::upstream) enum BodyRead {
 /// The body of a response whose request is still being sent, by a task that drives both.
 #[derive(Debug)]
 pub(in crate::upstream) struct DrivenBody {
-    pub(super) frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
+    pub(in crate::upstream) frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
     pub(in crate::upstream) length: Option<u64>,
 }
 
@@ -113,14 +113,5 @@ impl ConnLease {
             Some(pool) if self.conn.has_sent() => pool.check_in(self.conn),
             _ => self.conn.close(),
         }
-    }
-}
-
-impl DrivenBody {
-    pub(in crate::upstream) fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.frames.poll_recv(cx)
     }
 }

@@ -15,10 +15,10 @@ use tokio::sync::oneshot;
 
 use super::conn_facts::ConnFacts;
 use super::reply::StreamBody;
-use super::upload::{Upload, UploadError};
+use super::upload::Upload;
 use super::{Http2Stream, StreamPermit};
 use crate::tasks::Tasks;
-use crate::upstream::body::{BodyError, Outgoing};
+use crate::upstream::body::{BodyError, Outgoing, SendError};
 use crate::upstream::error::{Error, ResponsePhase};
 use crate::upstream::http1::{MAX_INTERIM_RESPONSES, MalformedResponse};
 use crate::upstream::replay::{BodyPrefix, ReplayBudget};
@@ -128,7 +128,7 @@ impl StreamExchange {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<StreamAnswer> {
         // 1. Send more of the body. After a reset the answer is still read, because it may say why.
         if let Some(upload) = &mut self.upload
-            && let Poll::Ready(Err(UploadError::Body(error))) = upload.poll(cx)
+            && let Poll::Ready(Err(SendError::Body(error))) = upload.poll(cx)
         {
             return Poll::Ready(Err(StreamFault::Body(error)));
         }

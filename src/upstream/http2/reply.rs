@@ -46,7 +46,6 @@ impl StreamBody {
         Self { stream, uploading, length, in_trailers: false, _permit: permit }
     }
 
-    /// Tells whether the body has ended.
     pub(in crate::upstream) fn has_ended(&self) -> bool {
         self.stream.is_end_stream()
     }

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
 use super::StreamPermit;
-use crate::upstream::body::{BodyError, Outgoing};
+use crate::upstream::body::{Outgoing, SendError};
 use crate::upstream::replay::BodyPrefix;
 
 /// A request's body on its way to the origin.
@@ -28,15 +28,6 @@ pub(super) struct Upload {
     has_ended: bool,
     /// Set once the stream was reset or its conn has ended.
     is_stopped: bool,
-}
-
-/// The reason why a body was not sent to its end.
-#[derive(Debug)]
-pub(super) enum UploadError {
-    /// The stream was reset, or its conn has ended.
-    Stream,
-    /// The caller's body failed.
-    Body(BodyError),
 }
 
 impl Upload {
@@ -62,9 +53,9 @@ impl Upload {
     }
 
     /// Sends what the caller has sent, as far as flow control allows.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         if self.is_stopped {
-            return Poll::Ready(Err(UploadError::Stream));
+            return Poll::Ready(Err(SendError::Conn));
         }
         while !self.has_ended {
             // 1. Wait for room in the send window before reading from the caller, so that no more
@@ -92,7 +83,7 @@ impl Upload {
                 None => self.send_data(Bytes::new(), true)?,
                 Some(Err(error)) => {
                     self.stream.send_reset(Reason::CANCEL);
-                    return Poll::Ready(Err(UploadError::Body(error)));
+                    return Poll::Ready(Err(SendError::Body(error)));
                 }
                 Some(Ok(frame)) => self.take_frame(frame)?,
             }
@@ -100,7 +91,7 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    fn take_frame(&mut self, frame: Frame<Bytes>) -> Result<(), UploadError> {
+    fn take_frame(&mut self, frame: Frame<Bytes>) -> Result<(), SendError> {
         if let Some(prefix) = &mut self.prefix {
             prefix.keep(&frame);
         }
@@ -113,23 +104,23 @@ impl Upload {
             Err(frame) => {
                 self.has_ended = true;
                 let trailers = frame.into_trailers().unwrap_or_default();
-                self.stream.send_trailers(trailers).map_err(|_closed| UploadError::Stream)
+                self.stream.send_trailers(trailers).map_err(|_closed| SendError::Conn)
             }
         }
     }
 
-    fn send_data(&mut self, data: Bytes, is_last: bool) -> Result<(), UploadError> {
+    fn send_data(&mut self, data: Bytes, is_last: bool) -> Result<(), SendError> {
         self.has_ended = is_last;
         if let Some(prefix) = self.prefix.as_mut().filter(|_| is_last) {
             prefix.end();
         }
         self.body.note_progress();
-        self.stream.send_data(data, is_last).map_err(|_closed| UploadError::Stream)
+        self.stream.send_data(data, is_last).map_err(|_closed| SendError::Conn)
     }
 
-    fn stop_upload(&mut self) -> Poll<Result<(), UploadError>> {
+    fn stop_upload(&mut self) -> Poll<Result<(), SendError>> {
         self.is_stopped = true;
-        Poll::Ready(Err(UploadError::Stream))
+        Poll::Ready(Err(SendError::Conn))
     }
 
     /// Sends the rest of the body while the answer is read. `ends` resolves when the answer has
@@ -160,7 +151,7 @@ impl Upload {
                 let left = STALL_TIMEOUT.saturating_sub(self.body.idle_time());
                 if left.is_zero() {
                     self.stream.send_reset(Reason::CANCEL);
-                    return Poll::Ready(Err(UploadError::Stream));
+                    return Poll::Ready(Err(SendError::Conn));
                 }
                 stalled.as_mut().reset(tokio::time::Instant::now() + left);
             }
@@ -170,7 +161,7 @@ impl Upload {
         // 3. Give the stream back before reading on: its conn may end before the caller's body.
         let Self { stream, mut body, .. } = self;
         drop((stream, permit));
-        if let Err(UploadError::Stream) = sent {
+        if let Err(SendError::Conn) = sent {
             // 4. Discard the rest of the body, so that the caller's conn reaches its next request.
             while let Some(Ok(_unwanted)) = body.frame().await {}
         }

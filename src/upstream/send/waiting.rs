@@ -52,7 +52,6 @@ pub(super) async fn wait_for_recheck(
 /// The shortest time between two checks of a request that was not sent.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Waits for `time`, or forever.
 async fn sleep_or_forever(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
