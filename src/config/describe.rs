@@ -102,7 +102,7 @@ pub fn default_file() -> String {
         // 1. The section's sentence and heading.
         text.push('\n');
         if is_first_of_list(first) || !is_listed {
-            comment(&mut text, first.about);
+            wrap(&mut text, "# ", first.about);
         }
         match first.list() {
             Some(list) => line(&mut text, &format!("# [[{list}]]")),
@@ -112,7 +112,7 @@ pub fn default_file() -> String {
         // 2. Its keys; what is only an example is commented out.
         for key in section {
             if !is_told(key, &keys) {
-                comment(&mut text, key.row.sentence);
+                wrap(&mut text, "# ", key.row.sentence);
             }
             let is_set = key.absence == Absence::Default;
             let mark = if is_set { "" } else { "# " };
@@ -177,7 +177,6 @@ pub(super) fn described_keys() -> Vec<DescribedKey> {
     report.described.take().unwrap_or_default().into_inner()
 }
 
-/// The keys by their sections.
 fn sections(keys: &[DescribedKey]) -> impl Iterator<Item = &[DescribedKey]> {
     keys.chunk_by(|one, two| one.section == two.section)
 }
@@ -207,11 +206,6 @@ fn object(section: &[DescribedKey]) -> Value {
 
 fn members(section: &[DescribedKey]) -> impl Iterator<Item = (String, Value)> {
     section.iter().map(|key| (key.row.name.to_owned(), key.schema()))
-}
-
-/// Adds a comment of as many lines as it takes.
-fn comment(text: &mut String, sentence: &str) {
-    wrap(text, "# ", sentence);
 }
 
 /// Writes a sentence in lines that begin with `prefix` and are no wider than a line may be.

@@ -181,7 +181,6 @@ pub(super) fn size(least: ByteSize, most: ByteSize) -> Reader<u64> {
     })
 }
 
-/// A list.
 pub(super) fn list<T: 'static>(each: Reader<T>) -> Reader<Vec<T>> {
     let what = each.schema.get("title").and_then(Value::as_str).unwrap_or_default();
     let schema = json!({ "type": "array", "items": each.schema });
@@ -345,7 +344,6 @@ pub(super) fn store_url() -> Reader<StoreUrl> {
     parsed(what, "^(memory:$|sqlite:.|postgres(ql)?://.)", StoreUrl::parse)
 }
 
-/// The name of an integration.
 pub(super) fn integration() -> Reader<IntegrationName> {
     text("an integration's name", "^[a-z0-9_-]{1,64}$", IntegrationName::parse)
 }

@@ -131,7 +131,6 @@ impl ConnTracker {
         (before < self.limits.max_conns).then_some(permit)
     }
 
-    /// Admits a conn that has a permit.
     pub(super) fn admit_to(&self, permit: ConnPermit, peer: Option<IpAddr>) -> Arc<ConnState> {
         let state = Arc::new(ConnState::new(Arc::clone(&self.clock), peer, permit));
         if self.draining.load(Relaxed) {

@@ -41,12 +41,9 @@ pub(super) fn admit(
         with_facts(RefusedRequest::from(refusal).with_connection(Arc::clone(&connection)))
     })?;
     let rule = if request.tags.is_named() { "named" } else { "covers" };
-    let facts = RequestFacts {
-        form: Some(request.form),
-        origin: Some(permit.origin().clone()),
-        rule: Some(rule),
-        ..RequestFacts::default().with_connection(connection).with_caller(caller)
-    };
+    let facts = RequestFacts::default().with_connection(connection).with_caller(caller);
+    let (form, origin) = (Some(request.form), Some(permit.origin().clone()));
+    let facts = RequestFacts { form, origin, rule: Some(rule), ..facts };
     Ok(Admitted { granted: permit, facts })
 }
 
@@ -68,12 +65,9 @@ pub(super) fn admit_tunnel(
         TunnelMode::Intercepted(_) => "covers",
         TunnelMode::Blind(_) => "untagged",
     };
-    let facts = RequestFacts {
-        form: Some(request.form),
-        origin: Some(mode.origin().clone()),
-        rule: Some(rule),
-        ..RequestFacts::default().with_connection(connection).with_caller(caller)
-    };
+    let facts = RequestFacts::default().with_connection(connection).with_caller(caller);
+    let (form, origin) = (Some(request.form), Some(mode.origin().clone()));
+    let facts = RequestFacts { form, origin, rule: Some(rule), ..facts };
     Ok(Admitted { granted: mode, facts })
 }
 

@@ -19,7 +19,6 @@ use crate::ledger::Entry;
 use crate::listener::InFlight;
 use crate::upstream::{BodyError, ReplyBody};
 
-/// The caller's body.
 #[derive(Debug)]
 pub(super) struct CallerBody {
     pub(super) incoming: Incoming,

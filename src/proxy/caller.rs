@@ -74,7 +74,6 @@ impl PresentedToken {
         Ok(token)
     }
 
-    /// The digest of the token, if there was one.
     pub(super) fn digest(&self) -> Option<TokenDigest> {
         self.digest
     }

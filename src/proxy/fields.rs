@@ -385,23 +385,6 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_our_mark_is_a_loop() {
-        let via = Via::new("0a1b");
-        assert!(via.refuse_loop(&map(&[("via", "1.1 other"), ("via", "2 keyferry-ffff")])).is_ok());
-        assert!(via.refuse_loop(&map(&[("via", "1.1 other, 1.1 keyferry-0a1b")])).is_err());
-    }
-
-    #[test]
-    fn max_forwards_counts_down_on_options_alone() {
-        let mut headers = map(&[("max-forwards", "2")]);
-        assert!(!ends_here(&Method::OPTIONS, &mut headers));
-        assert_eq!(headers["max-forwards"], "1");
-        assert!(!ends_here(&Method::GET, &mut headers));
-        assert!(!ends_here(&Method::OPTIONS, &mut headers));
-        assert!(ends_here(&Method::OPTIONS, &mut headers));
-    }
-
-    #[test]
     fn an_origins_member_of_our_name_is_removed_from_proxy_status() {
         let mut headers = map(&[
             (

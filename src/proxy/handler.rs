@@ -33,7 +33,6 @@ impl Handler for Proxy {
 }
 
 impl Proxy {
-    /// Opens the request's entry.
     pub(super) fn open_entry(&self, request: &Request<Incoming>) -> Entry {
         let line = RequestLine { method: request.method().clone(), target: request.uri().clone() };
         let mut entry = self.shared.ledger.open_entry(Some(line));

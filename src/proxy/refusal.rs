@@ -284,20 +284,4 @@ mod tests {
         assert_eq!(told, ["application/grpc", "8", "No %C3%A9: 100 %25 %0A", "3"]);
         assert!(http_body::Body::is_end_stream(response.body()));
     }
-
-    #[test]
-    fn an_unknown_caller_is_offered_both_schemes_as_by_a_proxy_or_by_an_origin() {
-        let refusal = Refusal::new(Code::CallerUnknown, "x");
-        let proxy = refusal.clone().into_response();
-        assert_eq!(proxy.status(), 407);
-        assert_eq!(proxy.headers().get_all("proxy-authenticate").iter().count(), 2);
-        let origin = refusal.as_origin().into_response();
-        assert_eq!(origin.status(), 401);
-        let offers: Vec<_> = origin.headers().get_all("www-authenticate").iter().collect();
-        assert_eq!(
-            offers,
-            ["Basic realm=\"keyferry\", charset=\"UTF-8\"", "Bearer realm=\"keyferry\""]
-        );
-        assert!(!origin.headers().contains_key("proxy-authenticate"));
-    }
 }

@@ -26,20 +26,12 @@ use crate::upstream::{Departure, Reply};
 
 pub(super) use self::buffer::ReplayBuffer;
 pub(super) use self::replay::Replay;
-use self::replay::SecondAttempt;
 
-/// The tokens that a request waits for.
-#[derive(Debug)]
-pub(super) struct WantedTokens {
-    refreshes: RefreshHandle,
-    request: RefreshRequest,
-}
-
-/// A request that waits for tokens.
+/// A request that waits for tokens, and the refresh that brings them.
 #[derive(Debug)]
 pub(super) struct AwaitingTokens {
     pub(super) decided: DecidedRequest,
-    pub(super) wanted: WantedTokens,
+    pub(super) wanted: (RefreshHandle, RefreshRequest),
 }
 
 /// Returns whether a connection has the credential that a request takes with it; if not, it must be
@@ -62,22 +54,22 @@ pub(super) fn has_tokens(
 }
 
 impl Proxy {
-    /// The tokens that the permit's connection must be given before the request can leave; `None`
-    /// where it can as it is. Tokens that are used for the first time are watched from then on.
+    /// The refresh that must bring the permit's connection tokens before the request can leave;
+    /// `None` where it can as it is. Tokens that are used for the first time are watched from then
+    /// on.
     pub(super) fn tokens_to_await(
         &self,
         permit: &Permit,
         in_force: &InForce,
         now: Timestamp,
-    ) -> Result<Option<WantedTokens>, Refusal> {
+    ) -> Result<Option<(RefreshHandle, RefreshRequest)>, Refusal> {
         let Some(refreshes) = &self.shared.refreshes else { return Ok(None) };
         let connection = permit.connection();
         watch_first_use(connection, refreshes);
         if has_tokens(connection, &in_force.settings.renewal, now)? {
             return Ok(None);
         }
-        let request = RefreshRequest::of(connection, Cause::Use);
-        Ok(request.map(|request| WantedTokens { refreshes: refreshes.clone(), request }))
+        Ok(RefreshRequest::of(connection, Cause::Use).map(|request| (refreshes.clone(), request)))
     }
 
     /// Waits until there are other tokens, and decides again: what was allowed before may not be
@@ -87,7 +79,7 @@ impl Proxy {
         waiting: AwaitingTokens,
         entry: &mut Entry,
     ) -> Result<(Arc<InForce>, (Departure, ResponseContext)), RefusedRequest> {
-        let AwaitingTokens { mut decided, wanted: WantedTokens { refreshes, request } } = waiting;
+        let AwaitingTokens { mut decided, wanted: (refreshes, request) } = waiting;
         // 1. A provider that hangs costs the wait, and not the request while the token is good.
         let renewed = match time_left(decided.permit.connection(), self.shared.ledger.clock.now()) {
             Some(left) => tokio::time::timeout(left, refreshes.refresh(request)).await,
@@ -169,7 +161,7 @@ impl Proxy {
         let in_force = self.shared.live.load_full();
         let now = self.shared.ledger.clock.now();
         let again = replay.decide(arrival, &in_force, now, body, &self.shared.via)?;
-        let SecondAttempt { departure, connection, token_end } = again;
+        let (departure, connection, token_end) = again;
         entry.set_connection(connection as _);
         // 3. The second attempt.
         let recheck = Recheck::new(self, &in_force, arrival, token_end, entry);

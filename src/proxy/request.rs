@@ -321,12 +321,30 @@ pub(super) fn body_length(headers: &HeaderMap) -> Option<u64> {
 /// The longest URL that a refusal repeats, in bytes.
 const MAX_REPEATED_URL: usize = 256;
 
-/// Names the connection.
 pub(super) static X_ZIS_CONNECTION: HeaderName = HeaderName::from_static("x-zis-connection");
 /// Names the integration, for a token that is bound to none.
 pub(super) static X_ZIS_INTEGRATION: HeaderName = HeaderName::from_static("x-zis-integration");
 /// Names the origin's host, in gateway and base-URL form.
 pub(super) static X_ZIS_HOST: HeaderName = HeaderName::from_static("x-zis-host");
+
+/// Settings of a test, with nothing allowed, of a proxy that has these names.
+#[cfg(test)]
+pub(super) fn settings_of(own_hosts: &[&str]) -> Settings {
+    let none = std::time::Duration::ZERO;
+    Settings {
+        anonymous: None,
+        own_hosts: own_hosts.iter().copied().collect(),
+        allowed_methods: Vec::new(),
+        allow: http::HeaderValue::from_static(""),
+        renewal: super::Renewal::default(),
+        terms: crate::model::permit::Terms::default(),
+        blind_tunnels: false,
+        max_body_bytes: 0,
+        exchange_idle_timeout: none,
+        splice_idle_timeout: none,
+        tunnel_first_byte_timeout: none,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -370,28 +388,11 @@ mod tests {
     }
 
     fn form(method: Method, target: &str, version: Version) -> Result<RequestForm, Code> {
-        let settings = Settings {
-            anonymous: None,
-            own_hosts: ["localhost"].into_iter().collect(),
-            allowed_methods: Vec::new(),
-            allow: http::HeaderValue::from_static(""),
-            renewal: crate::proxy::Renewal::default(),
-            terms: crate::model::permit::Terms {
-                unrestricted_oauth: false,
-                upgrade_plain_http: false,
-                allowed_ports: Vec::new().into(),
-            },
-            blind_tunnels: false,
-            max_body_bytes: 0,
-            exchange_idle_timeout: std::time::Duration::ZERO,
-            splice_idle_timeout: std::time::Duration::ZERO,
-            tunnel_first_byte_timeout: std::time::Duration::ZERO,
-        };
         let mut request = http::Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().unwrap();
         *request.version_mut() = version;
-        ProxyRequest::read(&request.into_parts().0, &settings)
+        ProxyRequest::read(&request.into_parts().0, &settings_of(&["localhost"]))
             .map(|request| request.form)
             .map_err(|refusal| refusal.code())
     }

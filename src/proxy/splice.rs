@@ -57,7 +57,8 @@ impl<O: AsyncRead + AsyncWrite + Send> Splice<O> {
     /// server goes down, both ends of a WebSocket are told.
     pub(super) async fn run(self, still_allowed: impl Fn() -> bool) -> Spliced {
         let (Ok(caller), Some(origin)) = (self.caller.await, self.origin) else {
-            return Spliced::default().because("the conn ended before it was switched");
+            let cause = Some("the conn ended before it was switched");
+            return Spliced { cause, ..Spliced::default() };
         };
         let (caller_reads, caller_writes) = tokio::io::split(TokioIo::new(caller));
         let (origin_reads, origin_writes) = tokio::io::split(origin);
@@ -72,7 +73,9 @@ impl<O: AsyncRead + AsyncWrite + Send> Splice<O> {
             to: origin_writes,
             moved: &up,
             broken: &broken,
-            close_notice: close_notice(close_to_origin(mask())),
+            // That a mask can't be guessed protects caches between a browser and a server it is
+            // talked into attacking (RFC 6455 §10.3); the content here is fixed.
+            close_notice: close_notice(close_to_origin(random::bytes().unwrap_or_default())),
         };
         let downwards = HalfSplice {
             from: origin_reads,
@@ -149,14 +152,8 @@ impl Spliced {
             entry.set_cause(cause);
         }
     }
-
-    fn because(mut self, cause: &'static str) -> Self {
-        self.cause = Some(cause);
-        self
-    }
 }
 
-/// One direction of a splice.
 type Direction<'a> = Pin<&'a mut (dyn Future<Output = io::Result<()>> + Send)>;
 
 /// Waits for both directions. An end that has failed has nothing more to say; the other one gets
@@ -257,12 +254,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> HalfSplice<'_, R, W> {
         }
         passed
     }
-}
-
-/// A mask for a frame of ours. That it can't be guessed protects caches between a browser and a
-/// server it is talked into attacking (RFC 6455 §10.3); the content here is fixed.
-fn mask() -> [u8; 4] {
-    random::bytes().unwrap_or_default()
 }
 
 async fn write(to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {

@@ -92,15 +92,6 @@ fn accept(key: &HeaderValue) -> String {
     STANDARD.encode(context.finish())
 }
 
-/// The answer that switches the caller's conn.
-pub(super) fn switching_protocols(headers: HeaderMap) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::upgraded());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = headers;
-    ask_for_websocket(response.headers_mut());
-    response
-}
-
 /// A WebSocket that was asked for and that the origin may agree to.
 pub(super) struct PendingUpgrade {
     /// The caller's end, once its conn has been switched.
@@ -170,6 +161,7 @@ impl Proxy {
         let changes = self.changes.clone();
         let (mut head, origin) = reply.into_parts();
         head.headers.insert(REQUEST_ID, entry.request_id());
+        ask_for_websocket(&mut head.headers);
         let idle_timeout = self.shared.live.load().settings.splice_idle_timeout;
         let splice = Splice {
             caller: upgrade.caller,
@@ -189,7 +181,10 @@ impl Proxy {
             spliced.note_in(&mut entry);
             drop((entry, in_flight));
         });
-        switching_protocols(head.headers)
+        let mut response = Response::new(AnswerBody::upgraded());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = head.headers;
+        response
     }
 }
 

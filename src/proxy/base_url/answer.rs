@@ -170,34 +170,16 @@ const TOKEN_TRAVELS: &str = "it leads to another origin, to which clients send t
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::model::origin::HostName;
-    use crate::model::permit::Terms;
+    use crate::proxy::request::settings_of;
     use proptest::prelude::*;
     use url::Url;
 
     const TARGET: &str = "/~/shop.example/v1/items?page=1";
 
     fn rewriting(token_field: Option<&HeaderName>) -> ResponseRewrite {
-        let settings = Settings {
-            anonymous: None,
-            own_hosts: ["localhost", "127.0.0.1", "[::1]", "proxy.test"].into_iter().collect(),
-            allowed_methods: Vec::new(),
-            allow: HeaderValue::from_static(""),
-            renewal: crate::proxy::Renewal::default(),
-            terms: Terms {
-                unrestricted_oauth: false,
-                upgrade_plain_http: false,
-                allowed_ports: Vec::new().into(),
-            },
-            blind_tunnels: false,
-            max_body_bytes: 0,
-            exchange_idle_timeout: Duration::ZERO,
-            splice_idle_timeout: Duration::ZERO,
-            tunnel_first_byte_timeout: Duration::ZERO,
-        };
+        let settings = settings_of(&["localhost", "127.0.0.1", "[::1]", "proxy.test"]);
         let origin = Origin::new(&HostName::parse("api.example.com").unwrap(), 443);
         let uri = TARGET.parse().unwrap();
         ResponseRewrite::new(&uri, &origin, token_field, &Arc::new(settings))

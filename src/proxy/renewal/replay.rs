@@ -27,16 +27,6 @@ pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) used: Arc<Connection>,
 }
 
-/// A request that leaves once more, under the set that is in force now.
-#[derive(Debug)]
-pub(super) struct SecondAttempt {
-    pub(super) departure: Departure,
-    /// The connection with its other tokens.
-    pub(super) connection: Arc<RegisteredConnection>,
-    /// The time when the caller's token ends, if it does.
-    pub(super) token_end: Option<Timestamp>,
-}
-
 impl Replay {
     /// Keeps the head of a request whose body goes to `buffer`.
     pub(in crate::proxy) fn new(
@@ -55,8 +45,9 @@ impl Replay {
         of_tokens.is_some_and(|tokens| tokens.refresh_on_status.contains(status.as_u16()))
     }
 
-    /// Decides under the set that is in force now; `None` when the request may not be sent any more,
-    /// or the connection has no other tokens.
+    /// Decides under the set that is in force now. Gives the departure, the connection with its other
+    /// tokens, and the time when the caller's token ends; `None` when the request may not be sent any
+    /// more, or the connection has no other tokens.
     pub(super) fn decide(
         self,
         arrival: &Arrival,
@@ -64,7 +55,7 @@ impl Replay {
         now: Timestamp,
         body: ReplayBody,
         via: &Via,
-    ) -> Option<SecondAttempt> {
+    ) -> Option<(Departure, Arc<RegisteredConnection>, Option<Timestamp>)> {
         let Self { head, used, .. } = self;
         let (holder, allowed) = decide_again(in_force, arrival, now).ok()?;
         let Allowed { permit, connection } = allowed;
@@ -78,7 +69,6 @@ impl Replay {
         }
         let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
         let departure = inject(head, body, arrival, permit, via).ok()?;
-        let token_end = holder.caller.expires_at;
-        Some(SecondAttempt { departure, connection, token_end })
+        Some((departure, connection, holder.caller.expires_at))
     }
 }
