@@ -225,7 +225,7 @@ async fn what_is_wrong_with_a_client_is_said_in_sentences() {
     for wrong in [
         "client create --name example",
         "client create --name example --client-id a --token-url https://a.test --grant-type x",
-        "client update example --auth-method none",
+        "client update example --auth-method digest",
         "client show",
     ] {
         let ended = scene.run(wrong).await;

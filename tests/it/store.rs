@@ -4,6 +4,7 @@ mod history;
 mod home;
 mod killed;
 mod records;
+mod release;
 mod rotation;
 mod secrecy;
 mod standby;
