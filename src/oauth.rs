@@ -17,10 +17,10 @@ mod response;
 pub use self::failure::TokenFailure;
 pub use self::handle::{Cause, RefreshHandle, RefreshRequest};
 pub use self::manager::Manager;
-pub use self::provider::{Provider, TokenRequest, TokenResponse, Unsuccessful};
+pub use self::provider::{Provider, TokenResponse, Unsuccessful};
 pub use self::refusal::{Denial, ErrorCode};
-pub use self::request::GrantParams;
-pub use self::response::{GrantedTokens, read as read_response};
+pub use self::request::{GrantParams, TokenRequest};
+pub use self::response::{AnswerShape, GrantedTokens, read as read_response};
 use crate::model::name::IntegrationName;
 
 /// A step of a flow, or of a client's or a connection's life, as its audit line tells it. No line

@@ -7,6 +7,7 @@ mod connections;
 mod draft;
 mod exchange;
 mod grant;
+mod issuer;
 mod one_time_token;
 mod own_account;
 mod profile;

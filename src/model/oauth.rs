@@ -6,6 +6,7 @@ pub mod flow;
 pub mod freshness;
 pub mod grant;
 pub mod packer;
+pub mod params;
 pub mod profile;
 pub mod refusal;
 pub mod tokens;

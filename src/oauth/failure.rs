@@ -118,7 +118,7 @@ impl TokenFailure {
     }
 
     /// The failure without a code of the provider's that repeats one of these secrets.
-    pub(super) fn without(self, secrets: [Option<&Secret>; 2]) -> Self {
+    pub(super) fn without(self, secrets: [Option<&Secret>; 3]) -> Self {
         match self {
             Self::Denied(denial) => Self::Denied(denial.without(&secrets)),
             other => other,

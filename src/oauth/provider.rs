@@ -11,11 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::coding::{CodingError, decode};
 use super::failure::TokenFailure;
-use super::request::{EncodedRequest, GrantParams};
-use super::response::{GrantedTokens, read};
+use super::request::{EncodedRequest, GrantParams, JSON, TokenRequest};
+use super::response::{AnswerShape, GrantedTokens, read};
 use crate::clock::Clock;
-use crate::model::oauth::client::ClientRecord;
-use crate::model::oauth::endpoint::{Subdomain, TokenEndpoint};
+use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::whole_microseconds;
 use crate::secret::Secret;
@@ -29,19 +28,6 @@ pub struct Provider {
     live: Arc<Live>,
     persistence: Arc<Persistence>,
     clock: Clock,
-}
-
-/// A request to a client's token endpoint.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenRequest<'a> {
-    /// The client whose endpoint is asked, with its credentials.
-    pub client: &'a ClientRecord,
-    /// The text for `{subdomain}` in the client's URLs.
-    pub subdomain: Option<&'a Subdomain>,
-    /// The grant, and its parameters.
-    pub grant_params: GrantParams<'a>,
-    /// The scopes that count where the answer names none (RFC 6749 §5.1).
-    pub scopes: &'a str,
 }
 
 /// The reason why a request brought no tokens, and when the next may be sent.
@@ -96,18 +82,21 @@ impl Provider {
     ) -> Result<TokenSet, Unsuccessful> {
         let TokenRequest { client, subdomain, grant_params, scopes } = token_request;
         // 1. The request, with the client's secret.
-        let endpoint =
-            TokenEndpoint::of_client(client, subdomain).map_err(TokenFailure::Endpoint)?;
-        let issuer = endpoint.origin().to_string();
+        let refreshing = TokenEndpoint::of_refresh(client, subdomain);
+        let refreshing = refreshing.map_err(TokenFailure::Endpoint)?;
+        let issuer = refreshing.origin().to_string();
+        let is_refresh = matches!(grant_params, GrantParams::Refresh { .. });
+        let endpoint = if is_refresh {
+            refreshing
+        } else {
+            TokenEndpoint::of_client(client, subdomain).map_err(TokenFailure::Endpoint)?
+        };
         let whose = format!("the OAuth client {} of {}", client.name, client.integration);
         let secret = self.persistence.open(&whose, client.context(), &client.sealed).await;
         let secret = secret.map_err(TokenFailure::from)?;
-        let form =
-            EncodedRequest::of(&grant_params, &client.client_id, &secret, client.auth_method);
-        let EncodedRequest { body, authorization } = form.ok_or(TokenFailure::Seal)?;
+        let content = EncodedRequest::of(&token_request, &secret)?;
         // 2. It is sent. Its time counts: a token must not be held for fresher than it is.
         let mut asked_at = self.clock.now();
-        let content = OutgoingContent { body, kind: FORM, authorization };
         let before_asking = async {
             before_asking.await?;
             asked_at = self.clock.now();
@@ -115,13 +104,21 @@ impl Provider {
         };
         let answer = self.exchange(endpoint, content, before_asking).await?;
         // 3. The response has tokens, or says why not.
-        match read(answer.status, answer.body.expose(), &client.profile) {
-            Ok(granted) => {
+        let profile = &client.profile;
+        let shape = AnswerShape { profile, asked_at, is_refresh };
+        match read(answer.status, answer.body.expose(), &shape) {
+            Ok(mut granted) => {
+                // Where there is no refresh token because the access token itself is exchanged for
+                // the next one, it is both.
+                if profile.exchanges_access_token() && granted.refresh_token.is_none() {
+                    granted.refresh_token = Some(granted.access_token.clone());
+                }
                 let said = SuccessfulResponse { granted, body: answer.body, issuer };
                 Ok(said.into_tokens(asked_at, scopes))
             }
             Err(failure) => {
-                let failure = failure.without([Some(&secret), grant_params.secret()]);
+                let [one, other] = grant_params.secrets();
+                let failure = failure.without([Some(&secret), one, other]);
                 Err(Unsuccessful { failure, retry_after: answer.retry_after })
             }
         }
@@ -136,14 +133,14 @@ impl Provider {
         endpoint: TokenEndpoint,
         json: Secret,
     ) -> Result<TokenResponse, TokenFailure> {
-        let content = OutgoingContent { body: json, kind: JSON, authorization: None };
+        let content = EncodedRequest { body: json, kind: JSON, authorization: None };
         self.exchange(endpoint, content, std::future::ready(Ok(()))).await
     }
 
     async fn exchange(
         &self,
         endpoint: TokenEndpoint,
-        content: OutgoingContent,
+        content: EncodedRequest,
         before_asking: impl Future<Output = Result<(), TokenFailure>>,
     ) -> Result<TokenResponse, TokenFailure> {
         if !self.live.load().settings.terms.allowed_ports.allows(endpoint.origin().port()) {
@@ -176,14 +173,7 @@ impl Provider {
     }
 }
 
-/// The content of a request.
-struct OutgoingContent {
-    body: Secret,
-    kind: HeaderValue,
-    authorization: Option<HeaderValue>,
-}
-
-impl OutgoingContent {
+impl EncodedRequest {
     fn into_request(self) -> Request<Outgoing> {
         let length = self.body.len();
         let body = http_body_util::Full::new(self.body.into_shared());
@@ -291,7 +281,3 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_RESPONSE_LEN: usize = 256 << 10;
 
 const AGENT: &str = concat!("keyferry/", env!("CARGO_PKG_VERSION"));
-
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::OAuthStep;
 use super::failure::TokenFailure;
 use super::handle::{Cause, RefreshRequest};
-use super::provider::{Provider, TokenRequest, Unsuccessful};
-use super::request::GrantParams;
+use super::provider::{Provider, Unsuccessful};
+use super::request::{GrantParams, TokenRequest};
 use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
@@ -159,7 +159,7 @@ impl Refresh<'_> {
             );
         }
         let (client, before) = self.prepare(record, grant).await?;
-        if has_moved(&client, grant, &before) {
+        if client.has_moved(grant, &before) {
             return Ok(self.lapse(LapseReason::ClientMoved).await?);
         }
         match self.request_tokens(leased, &client, grant, &before).await {
@@ -202,7 +202,8 @@ impl Refresh<'_> {
                 GrantParams::ClientCredentials { scopes: &grant.scopes }
             }
             (GrantType::AuthorizationCode, Some(refresh_token)) => {
-                GrantParams::Refresh { refresh_token }
+                let (access_token, scopes) = (&before.access_token, &*grant.scopes);
+                GrantParams::Refresh { refresh_token, access_token, scopes }
             }
             (GrantType::AuthorizationCode, None) => return Err(TokenFailure::NoRefreshToken.into()),
         };
@@ -382,16 +383,6 @@ fn cant_keep(record: &ConnectionRecord, error: &store::Error) {
         connection = format!("{}.{}", record.integration, record.name),
         "refreshed tokens can't be kept yet; they are not used before"
     );
-}
-
-/// Tells whether the refresh token would go to another host than the one that it came from: who may
-/// change the client's URL must not have others' tokens sent there.
-fn has_moved(client: &ClientRecord, grant: &Grant, before: &TokenSet) -> bool {
-    let endpoint = client.token_url.resolve(grant.subdomain.as_ref());
-    let there = endpoint.map(|endpoint| endpoint.origin().to_string());
-    grant.grant_type == GrantType::AuthorizationCode
-        && before.refresh_token.is_some()
-        && there.is_ok_and(|there| there != *before.issuer)
 }
 
 /// The times that one refresh takes the lease: it may be lost to another instance before the

@@ -39,7 +39,8 @@ macro_rules! with_profile_members {
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<String>, pattern = "^[a-z0-9_]{1,64}$", example = "zendesk")]
             pub provider: Member<String>,
-            /// Further parameters of the authorization request.
+            /// Further parameters of the authorization request. In the values of parameters
+            /// `{client_id}` and `{subdomain}` are replaced.
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"access_type": "offline"}))]
             pub auth_params: Member<ParamMap>,
@@ -47,7 +48,8 @@ macro_rules! with_profile_members {
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"expires_in": "1800"}))]
             pub token_params: Member<ParamMap>,
-            /// Further parameters of a refresh.
+            /// Further parameters of a refresh, in which `{access_token}` is replaced too. Where
+            /// they name a `grant_type`, it is the access token that is exchanged.
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"expires_in": "1800"}))]
             pub refresh_params: Member<ParamMap>,

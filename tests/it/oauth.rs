@@ -6,6 +6,7 @@ mod hostile;
 mod injection;
 mod instances;
 mod paused;
+mod profile;
 mod refresh;
 mod replay;
 mod sealed;

@@ -9,7 +9,7 @@ use crate::management::member_reader::{MemberReader, Named, Text, named};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::oauth::profile::Profile;
-use crate::oauth::{GrantedTokens, OAuthStep, read_response};
+use crate::oauth::{AnswerShape, GrantedTokens, OAuthStep, read_response};
 use crate::secret::Secret;
 use crate::wire::{AccountTokenRequest, Document};
 
@@ -60,7 +60,9 @@ impl Management {
         if !answer.status.is_success() {
             return Ok(AccountAnswer::Denied(answer.status.as_u16()));
         }
-        let granted = read_response(answer.status, answer.body.expose(), &Profile::default())?;
+        let profile = &Profile::default();
+        let shape = AnswerShape { profile, asked_at: self.clock.now(), is_refresh: false };
+        let granted = read_response(answer.status, answer.body.expose(), &shape)?;
         Ok(AccountAnswer::Granted(granted))
     }
 }

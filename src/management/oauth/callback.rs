@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
 
+use super::issuer::is_issuer;
 use super::one_time_token::{ConsumedFlow, digest_of, text_of};
 use super::redirect::{UserAgent, flow_cookie_name};
 use super::{CALLBACK, redirect_target};
@@ -123,18 +124,18 @@ impl Management {
             return Err(CallbackError { code: "access_denied", words });
         }
         // 2. The answer is the provider's, and has a code in it.
+        answer.check_issuer(client, taken)?;
         if let Some(error) = answer.0.get("error") {
             return Err(CallbackError::said(error));
         }
-        answer.check_issuer(client, taken)?;
-        let (code, verifier) = (answer.0.get("code"), taken.content.verifier.as_ref());
-        let (Some(code), Some(verifier)) = (code, verifier) else {
+        let Some(code) = answer.0.get("code") else {
             let words = "The provider sent neither a code nor an error.".to_owned();
             return Err(CallbackError { code: "invalid_request", words });
         };
         // 3. The code becomes tokens.
         let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
         let code = Secret::new(code.as_str());
+        let verifier = taken.content.verifier.as_ref();
         let grant_params =
             GrantParams::AuthorizationCode { code: &code, redirect_uri: &redirect_uri, verifier };
         let subdomain = plan.subdomain.as_ref();
@@ -184,26 +185,23 @@ impl CallbackQuery {
         Some(Self(known))
     }
 
-    /// A provider that says who it is must be the one that was asked (RFC 9207): else a code would
-    /// be handed to another one.
+    /// Checks that a provider that says who it is (RFC 9207) is the one that was asked.
     fn check_issuer(
         &self,
         client: &ClientRecord,
         taken: &ConsumedFlow,
     ) -> Result<(), CallbackError> {
         let Some(issuer) = self.0.get("iss") else { return Ok(()) };
-        let subdomain = taken.content.plan.subdomain.as_ref();
-        let urls = client.auth_url.iter().chain([&client.token_url]);
-        let endpoints = urls.filter_map(|url| url.resolve(subdomain).ok());
-        let mut origins =
-            endpoints.map(|endpoint| format!("https://{}", endpoint.origin().authority()));
-        let issuer = issuer.split('/').take(3).collect::<Vec<_>>().join("/").to_ascii_lowercase();
-        let issuer = issuer.strip_suffix(":443").unwrap_or(&issuer);
-        if origins.any(|origin| origin == issuer) {
+        if is_issuer(issuer, client, taken.content.plan.subdomain.as_ref()) {
             return Ok(());
         }
-        let words = "The answer came from another provider than the one that was asked.".to_owned();
-        Err(CallbackError { code: "invalid_request", words })
+        let words = if client.profile.issuer.is_some() {
+            "The answer came from another issuer than the client's issuer."
+        } else {
+            "The answer came from another provider than the one that was asked. If it is the right \
+             one, its operator sets the client's issuer."
+        };
+        Err(CallbackError { code: "invalid_request", words: words.to_owned() })
     }
 }
 

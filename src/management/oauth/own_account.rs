@@ -80,7 +80,9 @@ impl<'a> OwnAccount<'a> {
                 host.ends_with(ZENDESK_DOMAIN) && host != self.host.as_str()
             })
         };
-        if client.auth_url.iter().chain([&client.token_url]).any(is_others) {
+        let profile = &client.profile;
+        let further = profile.refresh_url.iter().chain(&profile.revocation_url);
+        if client.auth_url.iter().chain([&client.token_url]).chain(further).any(is_others) {
             let title = format!(
                 "oauth_client_name: the connection zendesk is for {} alone, and the client's URLs \
                  are another account's",

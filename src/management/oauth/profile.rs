@@ -4,6 +4,7 @@ use crate::management::fault::About;
 use crate::management::member_reader::{MemberReader, Named, named};
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::grant::GrantType;
+use crate::model::oauth::params::{ACCESS_TOKEN_PLACEHOLDER, has_placeholder};
 use crate::model::oauth::profile::{
     ACCESS_TOKEN, InjectedField, Issuer, JsonPointer, Lifetime, Params, Pkce, Profile,
     RefreshStatuses, ScopeSeparator, TokenRequestFormat,
@@ -181,8 +182,17 @@ impl Fields<'_> {
     fn params(&mut self, named: Named<ParamMap>, field: &mut Params, reserved: &[&str]) {
         // A provider's own name for client credentials is a parameter (Zoom).
         let is_own = self.grant_type == GrantType::ClientCredentials && named.0 == "token_params";
+        let is_refresh = named.0 == "refresh_params";
         self.value(named, |params| {
             let params = params.unwrap_or_default();
+            // So is that for the exchange of one access token for the next (Facebook).
+            let has_token = has_placeholder(&params, ACCESS_TOKEN_PLACEHOLDER);
+            let may_name_grant = is_own || (is_refresh && has_token);
+            if has_token && !is_refresh {
+                return Err(format!(
+                    "{ACCESS_TOKEN_PLACEHOLDER} is known only where tokens are refreshed"
+                ));
+            }
             if params.len() > MAX_PARAMS {
                 return Err(format!("has more than {MAX_PARAMS} parameters"));
             }
@@ -196,7 +206,7 @@ impl Fields<'_> {
                         "the value of {name} is longer than 4096 bytes, or has a control character"
                     ));
                 }
-                if reserved.contains(&name.as_str()) && !(is_own && name == "grant_type") {
+                if reserved.contains(&name.as_str()) && !(may_name_grant && name == "grant_type") {
                     return Err(format!(
                         "{name} is a parameter of the protocol, which is set here"
                     ));

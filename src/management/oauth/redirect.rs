@@ -1,5 +1,6 @@
 //! From the beginning of a flow to the provider (ZIS spec §7.4).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::one_time_token::{challenge_of, digest_of, generate, text_of};
@@ -8,7 +9,10 @@ use crate::management::Management;
 use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
 use crate::model::name::ConnectionName;
-use crate::model::oauth::flow::FlowStep;
+use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::flow::{FlowPlan, FlowStep};
+use crate::model::oauth::params::ParamValues;
+use crate::model::oauth::profile::Pkce;
 use crate::oauth::OAuthStep;
 
 /// The way of the browser to the provider.
@@ -77,9 +81,13 @@ impl Management {
         let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());
         let endpoint = endpoint.map_err(|_rule| Refused::Malformed)?.to_string();
         // 2. It waits for the browser, which is known by its cookie.
-        let (verifier, flow_cookie) = (generate()?, generate()?);
-        let challenge = challenge_of(&verifier);
-        taken.content.verifier = Some(verifier);
+        let flow_cookie = generate()?;
+        let verifier = match client.profile.pkce {
+            Pkce::S256 => Some(generate()?),
+            Pkce::Off => None,
+        };
+        let challenge = verifier.as_ref().map(challenge_of);
+        taken.content.verifier = verifier;
         taken.content.browser = user_agent.is_browser.then(|| digest_of(flow_cookie.expose()));
         let of = (taken.id, &taken.integration, taken.client);
         let state = self.keep_flow(persistence, of, FlowStep::Redirected, &taken.content).await?;
@@ -88,17 +96,15 @@ impl Management {
         let plan = &taken.content.plan;
         let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
         let callback = redirect_uri.parse::<http::Uri>().map_err(|_never| Refused::Internal)?;
-        let question = [
-            ("response_type", "code"),
-            ("client_id", &client.client_id),
-            ("redirect_uri", &redirect_uri),
-            ("state", &state),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        let scope = Some(("scope", &*plan.scopes)).filter(|(_, scopes)| !scopes.is_empty());
-        let offline = plan.offline.then_some(("access_type", "offline"));
-        let question: Vec<_> = question.into_iter().chain(scope).chain(offline).collect();
+        let question = AuthorizationRequest {
+            client: &client,
+            plan,
+            redirect_uri: &redirect_uri,
+            state: &state,
+            challenge: challenge.as_deref(),
+        };
+        let question = question.parameters()?;
+        let question: Vec<_> = question.iter().map(|(name, value)| (*name, &**value)).collect();
         let step = OAuthStep {
             step: "redirect",
             operator: &plan.created_by,
@@ -118,6 +124,50 @@ impl Management {
     }
 }
 
+/// The authorization request (RFC 6749 §4.1.1).
+struct AuthorizationRequest<'a> {
+    client: &'a ClientRecord,
+    plan: &'a FlowPlan,
+    redirect_uri: &'a str,
+    state: &'a str,
+    /// The code challenge (RFC 7636 §4.3), where the provider takes one.
+    challenge: Option<&'a str>,
+}
+
+impl<'a> AuthorizationRequest<'a> {
+    /// Its parameters: those of the protocol, then those of the client's profile.
+    fn parameters(&self) -> Result<Vec<(&'a str, Cow<'a, str>)>, Refused> {
+        let Self { client, plan, redirect_uri, state, challenge } = *self;
+        let profile = &client.profile;
+        // 1. The protocol's own.
+        let mut parameters: Vec<(&str, Cow<'_, str>)> = vec![
+            ("response_type", "code".into()),
+            ("client_id", (&*client.client_id).into()),
+            ("redirect_uri", redirect_uri.into()),
+            ("state", state.into()),
+        ];
+        if let Some(challenge) = challenge {
+            parameters.push(("code_challenge", challenge.into()));
+            parameters.push(("code_challenge_method", "S256".into()));
+        }
+        if !plan.scopes.is_empty() {
+            parameters.push(("scope", profile.scope_separator.join(&plan.scopes).into()));
+        }
+        // 2. The profile's own, which may say themselves what kind of access is wanted.
+        let values = ParamValues {
+            client_id: &client.client_id,
+            subdomain: plan.subdomain.as_ref(),
+            access_token: None,
+        };
+        let further = values.resolve(&profile.auth_params).map_err(|_rule| Refused::Malformed)?;
+        if plan.offline && !profile.auth_params.contains_key(ACCESS_TYPE) {
+            parameters.push((ACCESS_TYPE, "offline".into()));
+        }
+        parameters.extend(further.into_iter().map(|(name, value)| (name, value.into())));
+        Ok(parameters)
+    }
+}
+
 /// The name of this flow's cookie.
 pub(super) fn flow_cookie_name(flow: uuid::Uuid) -> String {
     format!("keyferry_flow_{}", flow.simple())
@@ -133,6 +183,9 @@ fn without(url: &str, question: &[(&str, &str)]) -> String {
     let kept: Vec<_> = query.split('&').filter(|pair| !ours(pair)).collect();
     format!("{base}?{}", kept.join("&"))
 }
+
+/// The parameter by which some providers are asked for access while the user is away.
+const ACCESS_TYPE: &str = "access_type";
 
 #[cfg(test)]
 mod tests {

@@ -16,8 +16,10 @@ use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::endpoint::PLACEHOLDER;
 use crate::model::oauth::flow::{FlowPayload, FlowPlan, FlowStep};
 use crate::model::oauth::grant::GrantType;
+use crate::model::oauth::params::has_placeholder;
 use crate::model::record::{ConnectionRecord, new_id};
 use crate::oauth::OAuthStep;
 use crate::state::ManagementSettings;
@@ -224,23 +226,33 @@ pub(super) fn check_again(
     }
 }
 
-/// The URLs that the flow needs, with what it puts into them.
+/// Checks that the flow has what the client's URLs and parameters need.
 fn check_urls(
     draft: &FlowDraft,
     client: &ClientRecord,
     grant_type: GrantType,
 ) -> Result<(), Refused> {
+    // 1. Everything that the provider is asked with.
     let subdomain = draft.subdomain.as_ref();
+    let profile = &client.profile;
     let mut urls = vec![&client.token_url];
+    let mut params = vec![&profile.token_params];
     if grant_type == GrantType::AuthorizationCode {
         let missing = "auth_url: the client has none, and an authorization code is asked for there";
         urls.push(client.auth_url.as_ref().ok_or_else(|| fault(About::Request, missing))?);
+        urls.extend(&profile.refresh_url);
+        params.extend([&profile.auth_params, &profile.refresh_params]);
     }
+    // 2. Whatever has a placeholder has a value for it.
     for url in urls {
         if let Err(rule) = url.resolve(subdomain) {
             let title = format!("oauth_url_subdomain: the client's URL {rule}");
-            return Err(Refused::Faulty(vec![RequestFault::new(About::Request, title)]));
+            return Err(fault(About::Request, &title));
         }
+    }
+    if subdomain.is_none() && params.iter().any(|params| has_placeholder(params, PLACEHOLDER)) {
+        let title = "oauth_url_subdomain: is missing: a parameter of the client needs it";
+        return Err(fault(About::Request, title));
     }
     Ok(())
 }

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::endpoint::EndpointTemplate;
-use super::grant::{GrantType, Injection};
+use super::endpoint::{EndpointTemplate, TokenEndpoint};
+use super::grant::{Grant, GrantType, Injection};
 use super::profile::Profile;
+use super::tokens::TokenSet;
 use crate::model::name::{ClientName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
 
@@ -81,6 +82,19 @@ impl ClientRecord {
     }
 }
 
+impl ClientRecord {
+    /// Tells whether a refresh token would go to another origin than the one that was to refresh it
+    /// when it came: who may change the client's URLs must not have others' tokens sent there.
+    #[must_use]
+    pub fn has_moved(&self, grant: &Grant, tokens: &TokenSet) -> bool {
+        let endpoint = TokenEndpoint::of_refresh(self, grant.subdomain.as_ref());
+        let there = endpoint.map(|endpoint| endpoint.origin().to_string());
+        grant.grant_type == GrantType::AuthorizationCode
+            && tokens.refresh_token.is_some()
+            && there.is_ok_and(|there| there != *tokens.issuer)
+    }
+}
+
 impl AuthMethod {
     /// All methods.
     pub const ALL: [Self; 4] =
@@ -105,6 +119,32 @@ impl AuthMethod {
             Self::ClientSecretBasicRaw => "client_secret_basic_raw",
             Self::ClientSecretPost => "client_secret_post",
             Self::None => "none",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A client of `https://id.example.com`, whose secret is not sealed.
+    pub(crate) fn example() -> ClientRecord {
+        let endpoint = |url| EndpointTemplate::parse(url).unwrap();
+        ClientRecord {
+            uuid: Uuid::from_bytes([1; 16]),
+            integration: IntegrationName::parse("acme").unwrap(),
+            name: ClientName::parse("example").unwrap(),
+            client_id: "id".into(),
+            auth_url: Some(endpoint("https://id.example.com/authorize")),
+            token_url: endpoint("https://id.example.com/token"),
+            default_scopes: "".into(),
+            grant_type: GrantType::AuthorizationCode,
+            auth_method: AuthMethod::ClientSecretPost,
+            profile: Box::default(),
+            created_by: "admin".into(),
+            sealed: Sealed { key_id: "".into(), wrapped: Box::default(), payload: Box::default() },
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
         }
     }
 }

@@ -185,6 +185,20 @@ impl TokenEndpoint {
         Ok(Self { endpoint, integration: client.integration.clone() })
     }
 
+    /// The endpoint at which a client's tokens are refreshed: the token endpoint, unless the profile
+    /// has another.
+    ///
+    /// # Errors
+    /// [`EndpointError::Missing`] when the URL needs a subdomain and none is given.
+    pub fn of_refresh(
+        client: &ClientRecord,
+        subdomain: Option<&Subdomain>,
+    ) -> Result<Self, EndpointError> {
+        let url = client.profile.refresh_url.as_ref().unwrap_or(&client.token_url);
+        let endpoint = url.resolve(subdomain)?;
+        Ok(Self { endpoint, integration: client.integration.clone() })
+    }
+
     /// The token endpoint of the account itself (ZIS spec §7.9).
     #[must_use]
     pub fn of_account(host: &HostName, integration: &IntegrationName) -> Self {
@@ -246,8 +260,12 @@ fn check_place(authority: &str) -> Result<(), EndpointError> {
 }
 
 const SCHEME: &str = "https://";
-const PLACEHOLDER: &str = "{subdomain}";
-const DOUBLE_PLACEHOLDER: &str = "{{subdomain}}";
+/// The placeholder of a flow's subdomain.
+pub const PLACEHOLDER: &str = "{subdomain}";
+
+/// The same, as some clients of ZIS spell it.
+pub const DOUBLE_PLACEHOLDER: &str = "{{subdomain}}";
+
 const MAX_URL_LEN: usize = 2048;
 
 #[cfg(test)]

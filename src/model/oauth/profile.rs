@@ -12,6 +12,7 @@ pub use self::values::{
     TokenRequestFormat,
 };
 use super::endpoint::EndpointTemplate;
+use super::params::{ACCESS_TOKEN_PLACEHOLDER, has_placeholder};
 
 /// The profile of a client. The default is a provider as RFC 6749 has it.
 ///
@@ -110,6 +111,14 @@ impl Default for Profile {
 }
 
 impl Profile {
+    /// Tells whether a refresh exchanges the access token itself, by a grant type that the profile
+    /// names: such tokens are renewed without a refresh token.
+    #[must_use]
+    pub fn exchanges_access_token(&self) -> bool {
+        let params = &self.refresh_params;
+        params.contains_key("grant_type") && has_placeholder(params, ACCESS_TOKEN_PLACEHOLDER)
+    }
+
     /// Reads an encoded profile; `None` for anything else.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
@@ -149,7 +158,7 @@ mod tests {
             r#""expires_in_path":"/data/expires","default_lifetime":"1h 30m","#,
             r#""refresh_token_lifetime":"30d","issuer":"https://id.example.com/t","#,
             r#""dead_grant_codes":["BAD"],"refresh_on_status":[401,403],"#,
-            r#""inject":[{"name":"X-Token","value":"access_token"}]}"#,
+            r#""inject":[{"name":"X-Token","value":"{access_token}"}]}"#,
         );
         assert_eq!(Profile::decode(json).unwrap().encode().as_deref(), Some(json));
         assert_eq!(Profile::default().encode(), None);

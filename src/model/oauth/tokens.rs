@@ -18,7 +18,8 @@ pub struct TokenSet {
     pub token_type: Box<str>,
     /// The granted scope, cut to 255 characters.
     pub scope: Box<str>,
-    /// The origin of the token endpoint: the refresh token is sent to no other.
+    /// The origin at which the client refreshed tokens when these came: the refresh token is sent
+    /// to no other.
     pub issuer: Box<str>,
     /// The time at which the tokens were requested.
     pub issued_at: Timestamp,

@@ -3,13 +3,15 @@
 use super::*;
 use crate::model::oauth::profile::Profile;
 use crate::oauth::failure::TokenFailure;
-use crate::oauth::response::read;
+use crate::oauth::response::{AnswerShape, read};
 use Remedy::{Operator, Retry, User};
 
 fn failure(status: u16, body: &str, dead_grant_codes: &[&str]) -> TokenFailure {
     let dead_grant_codes = dead_grant_codes.iter().map(|code| (*code).into()).collect();
     let profile = Profile { dead_grant_codes, ..Profile::default() };
-    read(StatusCode::from_u16(status).unwrap(), body.as_bytes(), &profile).unwrap_err()
+    let asked_at = jiff::Timestamp::UNIX_EPOCH;
+    let shape = AnswerShape { profile: &profile, asked_at, is_refresh: true };
+    read(StatusCode::from_u16(status).unwrap(), body.as_bytes(), &shape).unwrap_err()
 }
 
 /// The remedy of an answer, and the code that operators are shown.

@@ -53,7 +53,9 @@ pub(crate) struct Provider {
 /// What the token endpoint was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
+    /// The parameters: of a form, or of a JSON object.
     pub(crate) form: BTreeMap<String, String>,
     /// Whether something stood in the form twice.
     repeats: bool,
@@ -112,6 +114,8 @@ struct Books {
     grace: Duration,
     denial: Option<(String, String)>,
     issuer: Option<String>,
+    takes_pkce: bool,
+    shape: fn(Value) -> Value,
     next: VecDeque<Manner>,
     always: Manner,
     questions: Vec<Question>,
@@ -265,6 +269,16 @@ impl Provider {
         self.desk.books.lock().denial = Some((error.to_owned(), description.to_owned()));
     }
 
+    /// A challenge and a verifier are refused from now on.
+    pub(crate) fn refuse_pkce(&self) {
+        self.desk.books.lock().takes_pkce = false;
+    }
+
+    /// Answers with tokens have another shape from now on.
+    pub(crate) fn set_shape(&self, shape: fn(Value) -> Value) {
+        self.desk.books.lock().shape = shape;
+    }
+
     /// How one more question is answered: the next that none of these is there for already.
     pub(crate) fn next(&self, manner: Manner) {
         self.desk.books.lock().next.push_back(manner);
@@ -338,11 +352,16 @@ impl Question {
     }
 
     fn read(seen: &Seen) -> Self {
+        let path = seen.target.clone();
+        if seen.field("content-type") == JSON {
+            let form = serde_json::from_slice(&seen.body).unwrap();
+            return Self { path, headers: seen.headers.clone(), form, repeats: false };
+        }
         let (mut form, mut repeats) = (BTreeMap::new(), false);
         for (name, value) in form_urlencoded::parse(&seen.body) {
             repeats |= form.insert(name.into_owned(), value.into_owned()).is_some();
         }
-        Self { headers: seen.headers.clone(), form, repeats }
+        Self { path, headers: seen.headers.clone(), form, repeats }
     }
 
     /// The client's id and secret: in `Authorization` or in the form, never in both (RFC 6749 §2.3).
@@ -371,6 +390,8 @@ impl Books {
             grace: Duration::ZERO,
             denial: None,
             issuer: None,
+            takes_pkce: true,
+            shape: |answer| answer,
             next: VecDeque::new(),
             always: Manner::Well,
             questions: Vec::new(),
@@ -402,7 +423,8 @@ impl Books {
     fn take(&mut self, question: Question) -> (Manner, Value, u16) {
         let manner = self.next.pop_front().unwrap_or_else(|| self.always.clone());
         let idle = matches!(manner, Manner::Saying(..) | Manner::Leading(..) | Manner::Hanging);
-        let outcome = if idle { Ok(Value::Null) } else { self.answer(&question) };
+        let shape = self.shape;
+        let outcome = if idle { Ok(Value::Null) } else { self.answer(&question).map(shape) };
         self.questions.push(question);
         match outcome {
             Ok(body) => (manner, body, 200),
@@ -425,6 +447,13 @@ impl Books {
                 let grant = self.grant(question.said("scope"));
                 Ok(self.issue(grant, false))
             }
+            // An access token for the next one, as at Facebook.
+            "exchange_token" => {
+                let token = question.said("old_token");
+                let grant = self.access_tokens.get(token).filter(|_| self.is_valid(token));
+                let grant = grant.ok_or(INVALID_GRANT)?.grant;
+                Ok(self.issue(grant, false))
+            }
             _ => Err((400, "unsupported_grant_type")),
         }
     }
@@ -435,7 +464,12 @@ impl Books {
             self.grants[grant].revoked = true;
             return Err(INVALID_GRANT);
         }
-        let asked = (challenge_of(question.said("code_verifier")), question.said("redirect_uri"));
+        let challenge = match question.form.get("code_verifier") {
+            Some(_) if !self.takes_pkce => return Err((401, "invalid_client")),
+            Some(verifier) => challenge_of(verifier),
+            None => String::new(),
+        };
+        let asked = (challenge, question.said("redirect_uri"));
         if asked != (code.challenge.clone(), code.redirect_uri.as_str()) {
             return Err(INVALID_GRANT);
         }
@@ -499,14 +533,16 @@ impl Books {
         let said = |name: &str| asked.get(name).cloned().unwrap_or_default();
         let [redirect_uri, state, scope] = ["redirect_uri", "state", "scope"].map(said);
         let challenge = said("code_challenge");
+        let method = if self.takes_pkce { "S256" } else { "" };
         let right = [
             ("response_type", "code"),
             ("client_id", CLIENT_ID),
-            ("code_challenge_method", "S256"),
+            ("code_challenge_method", method),
         ];
         let is_right = right.iter().all(|(name, value)| said(name) == *value);
         self.invitations.push(asked);
-        if !is_right || [&redirect_uri, &state, &challenge].iter().any(|text| text.is_empty()) {
+        let lacks = redirect_uri.is_empty() || state.is_empty();
+        if !is_right || lacks || challenge.is_empty() == self.takes_pkce {
             return answer(400, "text/plain", whole("this is no authorization request"));
         }
         let mut query = Serializer::new(String::new());
@@ -562,7 +598,7 @@ async fn hear(
     };
     memory.remember(seen.clone());
     match (seen.method.as_str(), head.uri.path()) {
-        ("POST", "/token") => desk.answer(Question::read(&seen)).await,
+        ("POST", "/token" | "/refresh") => desk.answer(Question::read(&seen)).await,
         ("GET", "/authorize") => {
             let query = head.uri.query().unwrap_or_default();
             Ok(desk.books.lock().authorize(query))
