@@ -33,7 +33,7 @@ pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
     AccountAnswer, AuthorizationRedirect, ClientView, ConnectionRef, ExchangedFlow, FlowCookie,
-    FlowOutcome, OAuthConnectionView, StartedFlow, UserAgent,
+    FlowOutcome, OAuthConnectionView, RefreshStanding, StartedFlow, UserAgent,
 };
 pub use self::operator::Operator;
 pub use self::rate_limits::{ClientAddr, RateLimits};

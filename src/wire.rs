@@ -33,7 +33,9 @@ pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 pub use self::flow::{AccountTokenRequest, AccountTokens, FlowAnswer, NewFlow};
 pub use self::key::{KeyList, KeyRotation, KeyView};
 pub use self::member::{Member, MemberValue};
-pub use self::oauth_connection::{AccessCode, DomainBinding, OAuthConnection, OAuthItem};
+pub use self::oauth_connection::{
+    AccessCode, DomainBinding, OAuthConnection, OAuthItem, RefreshFailureReport,
+};
 pub use self::page::PageMeta;
 pub use self::profile::{InjectedFieldMembers, PROFILE_MEMBERS, ParamMap, ProfileMembers};
 pub use self::read::{Document, MalformedBody, Request, Shape, printable_name, read};

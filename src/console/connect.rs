@@ -161,6 +161,13 @@ pub(super) fn facts(context: &PageContext, authorized: &OAuthConnectionView) -> 
         @if let Some(lapse) = &grant.lapse {
             dt { "Ended" } dd { (status_view::time(lapse.since)) ": " (lapse.reason.as_sentence()) }
         }
+        @if let Some(standing) = &authorized.standing {
+            @if grant.lapse.is_none() {
+                dt { "Not refreshed since" } dd { (status_view::time(standing.since)) ": " (standing.reason) }
+            }
+            @if let Some(code) = standing.code { dt { "The provider’s code" } dd { code { (code) } } }
+            dt { "Who must act" } dd { (standing.advice()) }
+        }
     }
 }
 

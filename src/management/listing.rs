@@ -72,7 +72,23 @@ impl ReadAccess<'_> {
                 all.extend(shown.map(|shown| (name.clone(), shown)));
             }
         }
-        Ok(cut(all.into_values().collect(), window, ends.is_some()))
+        let mut page = cut(all.into_values().collect(), window, ends.is_some());
+        self.note_failures(&mut page.items).await?;
+        Ok(page)
+    }
+
+    /// Notes of each connection by OAuth how its refreshes stand.
+    async fn note_failures(&self, items: &mut [AnyConnection]) -> Result<(), Refused> {
+        if items.iter().all(|item| matches!(item, AnyConnection::Static(_))) {
+            return Ok(());
+        }
+        let mut failures = self.failures().await?;
+        for item in items {
+            if let AnyConnection::OAuth(shown) = item {
+                shown.note_failure(failures.remove(&shown.uuid));
+            }
+        }
+        Ok(())
     }
 
     /// Reads what the store has within the window; and where that ends, if it goes on.

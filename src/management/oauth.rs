@@ -13,6 +13,7 @@ mod own_account;
 mod profile;
 mod redirect;
 mod redirect_target;
+mod standing;
 mod start;
 
 pub use self::account::AccountAnswer;
@@ -21,6 +22,7 @@ pub use self::clients::ClientView;
 pub use self::connections::{ConnectionRef, OAuthConnectionView};
 pub use self::exchange::ExchangedFlow;
 pub use self::redirect::{AuthorizationRedirect, FlowCookie, UserAgent};
+pub use self::standing::RefreshStanding;
 pub use self::start::StartedFlow;
 
 /// The path of the API to which providers send the browser back, below `public_url`.

@@ -306,8 +306,12 @@ impl RefreshSlot {
 /// Takes off up to a quarter, differently for each connection: what has failed together is not to
 /// come back together.
 fn jittered(pause: Duration, uuid: Uuid) -> Duration {
-    let share = uuid.as_bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_mul(31) ^ byte);
-    pause.saturating_sub(pause * u32::from(share) / 1024)
+    pause.saturating_sub(pause * u32::from(connection_share(uuid)) / 1024)
+}
+
+/// A connection's share, out of 256, by which its times are told apart from others'.
+pub(super) fn connection_share(uuid: Uuid) -> u8 {
+    uuid.as_bytes().iter().fold(0, |sum: u8, byte| sum.wrapping_mul(31) ^ byte)
 }
 
 /// The time that a request waits: longer than a provider may take, and than the default

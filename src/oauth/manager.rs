@@ -204,7 +204,12 @@ impl RefreshContext {
             }
             Err(Unsuccessful { failure, .. }) => {
                 self.metrics.count_refresh(integration, failure.outcome(), cause);
-                tracing::warn!(connection, cause, why = %failure, "tokens were not refreshed");
+                let (why, who) = (failure.for_operators(), failure.remedy().as_str());
+                if let TokenFailure::Withheld(_) = failure {
+                    tracing::debug!(connection, cause, why, who, "tokens were not refreshed");
+                } else {
+                    tracing::warn!(connection, cause, why, who, "tokens were not refreshed");
+                }
             }
         }
     }

@@ -1,10 +1,11 @@
 //! One refresh: lease, read again, ask, seal, keep, and only then in force. It goes on to its end
 //! though nobody waits for it any more.
 
+mod refused;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::OAuthStep;
 use super::failure::TokenFailure;
 use super::handle::{Cause, RefreshRequest};
 use super::provider::{Provider, Unsuccessful};
@@ -12,8 +13,8 @@ use super::request::{GrantParams, TokenRequest};
 use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
-use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
-use crate::model::oauth::refusal::Remedy;
+use crate::model::oauth::grant::{Grant, GrantType, LapseReason};
+use crate::model::oauth::refusal::RefreshFailure;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
 use crate::state::Persistence;
@@ -35,6 +36,8 @@ struct Leased {
     record: Box<ConnectionRecord>,
     /// Tells whether an earlier refresh was asked for, and its response never arrived.
     unanswered: bool,
+    /// The failures that are remembered.
+    failure: Option<Box<RefreshFailure>>,
 }
 
 /// The outcome of waiting for the lease.
@@ -67,7 +70,7 @@ impl Refresh<'_> {
         let (refreshed, revision) = loop {
             let done = match self.acquire_lease().await? {
                 Acquired::Newer(refreshed, revision) => Ok((refreshed, revision)),
-                Acquired::Leased(leased) => Box::pin(self.refresh_under_lease(&leased)).await,
+                Acquired::Leased(leased) => Box::pin(self.refresh_under_lease(leased)).await,
             };
             entries += 1;
             match done {
@@ -84,20 +87,21 @@ impl Refresh<'_> {
     }
 
     /// Waits for the lease, unless somebody else brings newer tokens meanwhile.
-    async fn acquire_lease(&self) -> Result<Acquired, TokenFailure> {
+    async fn acquire_lease(&self) -> Result<Acquired, Unsuccessful> {
         let holder = new_id().map_err(|_silent| TokenFailure::Seal)?.to_string();
         loop {
             if let Some((refreshed, revision)) = self.find_newer().await? {
                 return Ok(Acquired::Newer(refreshed, revision));
             }
+            self.check_refusals().await?;
             let store = self.persistence.store();
             let length = self.lease.before_asking;
             let begun = store.begin_refresh(self.request.uuid, &holder, length).await;
             match begun.map_err(|error| TokenFailure::of_store(&error))? {
                 RefreshStart::Held => tokio::time::sleep(POLL_INTERVAL).await,
-                RefreshStart::Gone => return Err(TokenFailure::Gone),
-                RefreshStart::Granted { record, unanswered } => {
-                    return Ok(Acquired::Leased(Leased { holder, record, unanswered }));
+                RefreshStart::Gone => return Err(TokenFailure::Gone.into()),
+                RefreshStart::Granted { record, unanswered, failure } => {
+                    return Ok(Acquired::Leased(Leased { holder, record, unanswered, failure }));
                 }
             }
         }
@@ -132,11 +136,12 @@ impl Refresh<'_> {
     /// may spend the refresh token while what it was changed for is not kept.
     async fn refresh_under_lease(
         &self,
-        leased: &Leased,
+        mut leased: Leased,
     ) -> Result<(Refreshed, Revision), Unsuccessful> {
+        let holder = leased.holder.clone();
         let done = tokio::select! {
-            done = self.refresh(leased) => done,
-            never = self.keep_lease(&leased.holder) => match never {},
+            done = self.refresh(&mut leased) => done,
+            never = self.keep_lease(&holder) => match never {},
         };
         let left = match done {
             // It was given back along with what was kept.
@@ -144,34 +149,28 @@ impl Refresh<'_> {
             Err(Unsuccessful { failure: TokenFailure::Unanswered(_), .. }) => Leftover::Unanswered,
             _ => Leftover::Nothing,
         };
-        self.release_lease(&leased.holder, left).await;
+        self.release_lease(&holder, left, leased.failure.as_deref()).await;
         done
     }
 
     /// Asks the provider and keeps what it gives.
-    async fn refresh(&self, leased: &Leased) -> Result<(Refreshed, Revision), Unsuccessful> {
-        let record = &leased.record;
-        let grant = record.grant().ok_or(TokenFailure::Gone)?;
+    async fn refresh(&self, leased: &mut Leased) -> Result<(Refreshed, Revision), Unsuccessful> {
+        let grant = leased.record.grant().ok_or(TokenFailure::Gone)?.clone();
         if grant.generation > self.request.newer_than {
             let newer = self.find_newer().await?;
             return Ok(
                 newer.unwrap_or_else(|| (Refreshed::elsewhere(grant.generation), Revision::ZERO))
             );
         }
-        let (client, before) = self.prepare(record, grant).await?;
-        if client.has_moved(grant, &before) {
-            return Ok(self.lapse(LapseReason::ClientMoved).await?);
+        let (client, before) = self.prepare(&leased.record, &grant).await?;
+        // Another instance may have been refused meanwhile.
+        self.recall(&mut leased.failure, client.updated_at)?;
+        if client.has_moved(&grant, &before) {
+            return Ok(self.lapse(LapseReason::ClientMoved, None).await?);
         }
-        match self.request_tokens(leased, &client, grant, &before).await {
-            Ok(tokens) => Ok(self.keep_tokens(record, &client, &tokens).await?),
-            Err(Unsuccessful { failure: TokenFailure::Denied(denial), .. })
-                if denial.remedy == Remedy::User =>
-            {
-                let lost = leased.unanswered;
-                let reason = if lost { LapseReason::AnswerLost } else { LapseReason::InvalidGrant };
-                Ok(self.lapse(reason).await?)
-            }
-            Err(why) => Err(why),
+        match self.request_tokens(leased, &client, &grant, &before).await {
+            Ok(tokens) => Ok(self.keep_tokens(&leased.record, &client, &tokens).await?),
+            Err(why) => self.judge(leased, &grant, why).await,
         }
     }
 
@@ -184,10 +183,17 @@ impl Refresh<'_> {
         let whose = format!("the connection {}.{}", record.integration, record.name);
         let packed = self.persistence.open(&whose, record.context(), &record.sealed).await;
         let tokens = TokenSet::unpack(&packed?).ok_or(TokenFailure::Seal)?;
+        Ok((self.client(record, grant).await?, tokens))
+    }
+
+    /// The client, as it is now.
+    async fn client(
+        &self,
+        record: &ConnectionRecord,
+        grant: &Grant,
+    ) -> Result<ClientRecord, TokenFailure> {
         let client = self.persistence.store().client(&record.integration, grant.client).await;
-        let client =
-            client.map_err(|error| TokenFailure::of_store(&error))?.ok_or(TokenFailure::Gone)?;
-        Ok((client, tokens))
+        client.map_err(|error| TokenFailure::of_store(&error))?.ok_or(TokenFailure::Gone)
     }
 
     async fn request_tokens(
@@ -210,9 +216,10 @@ impl Refresh<'_> {
         let subdomain = grant.subdomain.as_ref();
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &before.scope };
         let asked = self.provider.ask(token_request, self.note_asked(&leased.holder)).await;
-        let mut fresh = asked.map_err(|why| match grant.grant_type.has_user() {
-            true => why,
-            false => Unsuccessful { failure: why.failure.of_client_itself(), ..why },
+        let mut fresh = asked.map_err(|why| {
+            let has_user = grant.grant_type.has_user();
+            let failure = if has_user { why.failure } else { why.failure.of_client_itself() };
+            Unsuccessful { failure, ..why }
         })?;
         fresh.refresh_token = match grant.grant_type {
             // A provider that gives no other means the same one (RFC 6749 §6).
@@ -310,29 +317,6 @@ impl Refresh<'_> {
         Ok(after)
     }
 
-    /// Notes that the grant has lapsed, as it seems. Before that is believed, the store is read once
-    /// more: somebody else may have spent the same refresh token just before.
-    async fn lapse(&self, reason: LapseReason) -> Result<(Refreshed, Revision), TokenFailure> {
-        loop {
-            let (before, revision) = self.read().await?;
-            let grant = before.grant().ok_or(TokenFailure::Gone)?;
-            if grant.generation > self.request.newer_than {
-                return Ok((Refreshed::elsewhere(grant.generation), revision));
-            }
-            let lapse = Lapse { since: whole_microseconds(self.clock.now()), reason };
-            let mut after = before.clone();
-            after.detail = Detail::OAuth(Box::new(Grant { lapse: Some(lapse), ..grant.clone() }));
-            after.updated_at = lapse.since.max(before.updated_at);
-            let kept = self.persistence.store().lapse_grant(&before, &after).await;
-            // Where it was changed meanwhile, it is read again.
-            if let Some(revision) = kept.map_err(|error| TokenFailure::of_store(&error))? {
-                lapsed(&before, reason);
-                self.persistence.wait_until_in_force(revision).await;
-                return Err(TokenFailure::Lapsed(reason));
-            }
-        }
-    }
-
     /// Has the lease count for as long as this is polled.
     async fn keep_lease(&self, holder: &str) -> Infallible {
         let RefreshLease { before_asking, after_asking } = self.lease;
@@ -351,29 +335,12 @@ impl Refresh<'_> {
         }
     }
 
-    async fn release_lease(&self, holder: &str, left: Leftover) {
-        let left = self.persistence.store().leave_refresh(self.request.uuid, holder, left).await;
-        if let Err(error) = left {
+    async fn release_lease(&self, holder: &str, left: Leftover, failure: Option<&RefreshFailure>) {
+        let store = self.persistence.store();
+        if let Err(error) = store.leave_refresh(self.request.uuid, holder, left, failure).await {
             tracing::warn!(error = %chain(&error), "the lease to refresh ends by itself");
         }
     }
-}
-
-fn lapsed(record: &ConnectionRecord, reason: LapseReason) {
-    let (integration, name) = (&record.integration, record.name.as_str());
-    let step = OAuthStep {
-        step: "lapse",
-        operator: "keyferry",
-        integration,
-        client: None,
-        connection: Some(name),
-    };
-    step.log(Some(reason.as_sentence()));
-    tracing::error!(
-        connection = format!("{integration}.{name}"),
-        reason = reason.as_str(),
-        "the connection needs to be authorised again: start a flow for it"
-    );
 }
 
 fn cant_keep(record: &ConnectionRecord, error: &store::Error) {

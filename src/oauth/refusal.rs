@@ -16,14 +16,14 @@
 //!    known providers that say so.
 //! 5. *operator*: every other refusal, and every endpoint that can't be used. The same refusal again
 //!    and again, while the provider refreshes other connections of the client, is a death too
-//!    (`RefusalRow::means_dead`).
+//!    ([`RefusalRow::means_dead`]).
 //!
 //! Codes are compared without regard to case. A provider's sentences are compared, and never kept.
 
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use crate::model::oauth::refusal::{ProviderCode, Remedy};
+use crate::model::oauth::refusal::{ProviderCode, RefusalRow, Remedy};
 use crate::secret::Secret;
 
 /// A token endpoint's refusal. None of the provider's words are kept but its code, for operators.
@@ -67,6 +67,13 @@ pub enum ErrorCode {
 }
 
 impl Denial {
+    /// The refusal that all of a row were.
+    pub(super) fn of_row(row: RefusalRow) -> Self {
+        let RefusalRow { status, code, .. } = row;
+        let error = code.map(|code| ErrorCode::read(code.as_str()));
+        Self { status, remedy: Remedy::Operator, error, code }
+    }
+
     /// The refusal of a client that asks for itself: no user can do anything about it.
     #[must_use]
     pub(super) fn of_client_itself(self) -> Self {
@@ -76,16 +83,16 @@ impl Denial {
         }
     }
 
-    /// The refusal without a code that repeats one of these secrets.
+    /// The refusal without a code that repeats one of these secrets, or a part of one.
     #[must_use]
     pub(super) fn without(self, secrets: &[Option<&Secret>]) -> Self {
         let repeats = |code: ProviderCode| {
             let code = code.as_str().as_bytes();
-            let holds = |long: &[u8], short: &[u8]| {
-                short.len() >= MIN_REPEATED && long.windows(short.len()).any(|part| part == short)
-            };
-            let mut secrets = secrets.iter().flatten().map(|secret| secret.expose());
-            secrets.any(|secret| holds(code, secret) || holds(secret, code))
+            let holds = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|it| it == part);
+            secrets.iter().flatten().map(|secret| secret.expose()).any(|secret| {
+                let whole = !secret.is_empty() && holds(code, secret);
+                whole || code.windows(MIN_REPEATED).any(|part| holds(secret, part))
+            })
         };
         Self { code: self.code.filter(|code| !repeats(*code)), ..self }
     }
@@ -157,7 +164,7 @@ pub(super) fn classify(
     dead_grant_codes: &[Box<str>],
 ) -> Denial {
     let status = status.as_u16();
-    let said = Said::read(status, answer);
+    let said = ErrorTexts::read(status, answer);
     let own: Vec<&str> = dead_grant_codes.iter().map(AsRef::as_ref).collect();
     // 1. The remedy, and the code that has decided it.
     let decided = [
@@ -201,7 +208,7 @@ pub(super) fn is_quiet_refusal(answer: &Map<String, Value>) -> bool {
 }
 
 /// Everything that an answer says in the places where providers put their errors.
-struct Said {
+struct ErrorTexts {
     /// Codes, in the order of their places.
     codes: Vec<String>,
     /// Sentences that are codes at some providers.
@@ -212,7 +219,7 @@ struct Said {
     number: Option<u64>,
 }
 
-impl Said {
+impl ErrorTexts {
     fn read(status: u16, answer: &Map<String, Value>) -> Self {
         let error = answer.get("error").and_then(Value::as_object);
         let first = answer.get("errors").and_then(|list| list.get(0));
@@ -362,7 +369,7 @@ const META: &str = "OAuthException";
 /// The characters of a sentence that are looked at.
 const MAX_SENTENCE_LEN: usize = 512;
 
-/// The shortest text, in bytes, that counts as a repeated secret, or as a part of one.
+/// The shortest part of a secret, in bytes, that counts as one that is repeated.
 const MIN_REPEATED: usize = 8;
 
 #[cfg(test)]

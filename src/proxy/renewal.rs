@@ -20,6 +20,7 @@ use super::{InForce, Proxy, Renewal};
 use crate::ledger::Entry;
 use crate::model::connection::{Connection, TokenStatus};
 use crate::model::oauth::freshness::Freshness;
+use crate::model::oauth::refusal::Remedy;
 use crate::model::permit::Permit;
 use crate::oauth::{Cause, RefreshHandle, RefreshRequest, TokenFailure};
 use crate::upstream::{Departure, Reply};
@@ -212,15 +213,20 @@ fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
             "The store's content is not valid, and the connection's access token has expired; the \
              operator finds the reason in the log.",
         ),
-        _ => Refusal::new(
-            Code::TokenEndpointFailed,
-            format!(
-                "The access token of the connection {} has expired, and its provider gave no other; \
-                 try again.",
-                connection.name()
-            ),
-        )
-        .because(failure.to_string()),
+        failure => {
+            let who = match failure.remedy() {
+                Remedy::User => {
+                    return reauthorization_needed(connection).because(failure.for_operators());
+                }
+                Remedy::Operator => "refuses to give another: the operator must act",
+                Remedy::Retry => "gave no other; try again",
+            };
+            let name = connection.name();
+            let title = format!(
+                "The access token of the connection {name} has expired, and its provider {who}."
+            );
+            Refusal::new(Code::TokenEndpointFailed, title).because(failure.for_operators())
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::model::connection::ConnectionType;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
 use crate::model::oauth::profile::RefreshStatuses;
+use crate::model::oauth::refusal::ProviderCode;
 use crate::model::record::Detail;
 
 pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
@@ -48,7 +49,8 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
     let time = |key: &str| Timestamp::from_microsecond(number(key)?).ok();
     let lapse = match text(LAPSED_BY) {
         Some(reason) => {
-            Some(Lapse { since: time(LAPSED_AT)?, reason: LapseReason::parse(reason)? })
+            let code = text(LAPSED_CODE).and_then(ProviderCode::parse);
+            Some(Lapse { since: time(LAPSED_AT)?, reason: LapseReason::parse(reason)?, code })
         }
         None => None,
     };
@@ -83,6 +85,9 @@ fn write_grant(grant: &Grant) -> Json {
     if let Some(lapse) = &grant.lapse {
         detail.insert(LAPSED_AT.into(), lapse.since.as_microsecond().into());
         detail.insert(LAPSED_BY.into(), lapse.reason.as_str().into());
+        if let Some(code) = lapse.code {
+            detail.insert(LAPSED_CODE.into(), code.as_str().into());
+        }
     }
     if let Some(injection) = grant.injection.as_ref().and_then(|it| serde_json::to_value(it).ok()) {
         detail.insert(INJECTION.into(), injection);
@@ -110,3 +115,4 @@ const INJECTION: &str = "injection";
 const REFRESH_ON_STATUS: &str = "refresh_on_status";
 const LAPSED_AT: &str = "lapsed_at";
 const LAPSED_BY: &str = "lapsed_by";
+const LAPSED_CODE: &str = "lapsed_code";

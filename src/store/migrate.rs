@@ -61,6 +61,10 @@ pub(super) const STORE: Schema = Schema {
             sqlite: include_str!("migrations/sqlite/0007_profile.sql"),
             postgres: include_str!("migrations/postgres/0007_profile.sql"),
         },
+        Migration {
+            sqlite: include_str!("migrations/sqlite/0008_refusals.sql"),
+            postgres: include_str!("migrations/postgres/0008_refusals.sql"),
+        },
     ],
     is_trail: false,
 };

@@ -1,11 +1,16 @@
 //! Leases for refreshes: of all instances one at a time refreshes a connection's tokens, and an
 //! interrupted refresh leaves a note.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::row::Columns;
 use super::{Error, Revision, SqlValue, Store, clients, connections};
+use crate::model::name::IntegrationName;
+use crate::model::oauth::refusal::RefreshFailure;
 use crate::model::record::ConnectionRecord;
 
 /// The result of asking for a lease.
@@ -17,6 +22,8 @@ pub enum RefreshStart {
         record: Box<ConnectionRecord>,
         /// Set when an earlier refresh has asked the provider and its answer was lost.
         unanswered: bool,
+        /// The failures since the last refresh that has brought tokens.
+        failure: Option<Box<RefreshFailure>>,
     },
     /// Another holder has the lease.
     Held,
@@ -66,13 +73,15 @@ impl Store {
             return Ok(RefreshStart::Held);
         };
         let unanswered = row.of(TABLE).number("unanswered")? != 0;
+        let failure = read_failure(row.of(TABLE))?.map(Box::new);
         // 2. Read the record under it.
         let Some(record) = work.row(connections::BY_UUID, [uuid.into()]).await? else {
             work.roll_back().await?;
             return Ok(RefreshStart::Gone);
         };
         work.commit().await?;
-        Ok(RefreshStart::Granted { record: Box::new(connections::read(&record)?), unanswered })
+        let record = Box::new(connections::read(&record)?);
+        Ok(RefreshStart::Granted { record, unanswered, failure })
     }
 
     /// Notes that the provider is about to be asked, and extends the lease to `length` from now.
@@ -115,7 +124,8 @@ impl Store {
     }
 
     /// Stores the tokens of a refresh and returns the lease, in one transaction. `None` when the
-    /// connection's tokens are not those of `before` any more; then nothing changes.
+    /// connection's tokens are not those of `before` any more; then nothing changes. Of a grant that
+    /// has a user, the client is noted to refresh well.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`]; then it may have been done or not.
@@ -133,7 +143,9 @@ impl Store {
             (&*after.sealed.payload).into(),
             after.updated_at.into(),
         ];
-        self.end_refresh(before, FINISH, values).await
+        let has_user = after.grant().filter(|grant| grant.grant_type.has_user());
+        let noted = has_user.map(|grant| (grant.client, after.updated_at));
+        self.end_refresh(before, FINISH, values, noted).await
     }
 
     /// Stores that a grant has lapsed and returns the lease, in one transaction. `None` when the
@@ -152,24 +164,30 @@ impl Store {
             super::detail::write(&after.detail).into(),
             after.updated_at.into(),
         ];
-        self.end_refresh(before, LAPSE, values).await
+        self.end_refresh(before, LAPSE, values, None).await
     }
 
-    /// Changes the connection and returns the lease, if the connection is as it was.
+    /// Changes the connection and returns the lease, if the connection is as it was; then notes of a
+    /// client the time at which it was refreshed.
     async fn end_refresh<const N: usize>(
         &self,
         before: &ConnectionRecord,
         sql: &'static str,
         values: [SqlValue; N],
+        refreshed: Option<(Uuid, Timestamp)>,
     ) -> Result<Option<Revision>, Error> {
         let mut work = self.write().await?;
         let revision = connections::revise(&mut work, &before.integration, &before.name).await?;
         let changed = work.execute(sql, values).await? > 0;
+        if let Some((client, time)) = refreshed.filter(|_| changed) {
+            work.execute(NOTE_CLIENT, [client.to_string().into(), time.into()]).await?;
+        }
         work.execute(FORGET, [before.uuid.to_string().into()]).await?;
         work.commit_if(changed, revision).await
     }
 
-    /// Returns the lease of a refresh that brought no tokens.
+    /// Returns the lease of a refresh that brought no tokens. Its failure is remembered, if there
+    /// is one to remember; else what is remembered stays.
     ///
     /// # Errors
     /// [`Error::Busy`] or [`Error::Unavailable`]; then the lease expires by itself.
@@ -178,10 +196,54 @@ impl Store {
         uuid: Uuid,
         holder: &str,
         left: Leftover,
+        failure: Option<&RefreshFailure>,
     ) -> Result<(), Error> {
         let asked = i64::from(left == Leftover::Unanswered);
-        let values = [uuid.to_string().into(), holder.into(), asked.into()];
+        let failure = failure.and_then(RefreshFailure::encode);
+        let values = [uuid.to_string().into(), holder.into(), asked.into(), failure.into()];
         self.execute(LEAVE, values).await.map(drop)
+    }
+
+    /// The failures of a connection's refreshes since the last that has brought tokens.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when they can't be read.
+    pub async fn refresh_failure(&self, uuid: Uuid) -> Result<Option<RefreshFailure>, Error> {
+        let mut work = self.read().await?;
+        let row = work.row(FAILURE, [uuid.to_string().into()]).await;
+        work.roll_back().await?;
+        row?.map_or(Ok(None), |row| read_failure(row.of(TABLE)))
+    }
+
+    /// The failures of the refreshes of an integration's connections, by the connection's uuid.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when they can't be read.
+    pub async fn refresh_failures(
+        &self,
+        integration: &IntegrationName,
+    ) -> Result<HashMap<Uuid, RefreshFailure>, Error> {
+        let mut work = self.read().await?;
+        let rows = work.rows(FAILURES, [integration.as_str().into()]).await;
+        work.roll_back().await?;
+        let mut failures = HashMap::new();
+        for row in &rows? {
+            let columns = row.of(TABLE);
+            let uuid = columns.parsed("uuid", Uuid::parse_str)?;
+            failures.extend(read_failure(columns)?.map(|failure| (uuid, failure)));
+        }
+        Ok(failures)
+    }
+
+    /// The time at which a refresh has last brought tokens of this client's; `None` for never.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] or [`Error::Unavailable`].
+    pub async fn client_refreshed_at(&self, client: Uuid) -> Result<Option<Timestamp>, Error> {
+        let mut work = self.read().await?;
+        let row = work.row(CLIENT_REFRESHED, [client.to_string().into()]).await;
+        work.roll_back().await?;
+        row?.map_or(Ok(None), |row| row.of(clients::TABLE).optional_time("refreshed_at"))
     }
 
     /// Replaces a connection's tokens by those of another grant. `None` when the connection is gone
@@ -203,6 +265,11 @@ impl Store {
     }
 }
 
+fn read_failure(columns: Columns<'_>) -> Result<Option<RefreshFailure>, Error> {
+    let Some(text) = columns.optional_text("failure")? else { return Ok(None) };
+    RefreshFailure::decode(&text).map(Some).ok_or_else(|| columns.inconsistent("failure"))
+}
+
 fn micros_after(now: i64, length: Duration) -> i64 {
     now.saturating_add(i64::try_from(length.as_micros()).unwrap_or(i64::MAX))
 }
@@ -213,7 +280,7 @@ const TABLE: &str = "oauth_refreshes";
 const BEGIN: &str = "INSERT INTO oauth_refreshes (uuid, holder, ends_at, asked, unanswered) \
     VALUES ($1, $2, $3, 0, 0) ON CONFLICT (uuid) DO UPDATE SET holder = $2, ends_at = $3, \
     unanswered = CASE WHEN oauth_refreshes.asked = 1 THEN 1 ELSE oauth_refreshes.unanswered END, \
-    asked = 0 WHERE oauth_refreshes.ends_at <= $4 RETURNING unanswered";
+    asked = 0 WHERE oauth_refreshes.ends_at <= $4 RETURNING unanswered, failure";
 
 const ASK: &str =
     "UPDATE oauth_refreshes SET asked = 1, ends_at = $3 WHERE uuid = $1 AND holder = $2";
@@ -221,8 +288,18 @@ const ASK: &str =
 const EXTEND: &str = "UPDATE oauth_refreshes SET ends_at = CASE WHEN asked = 1 THEN $4 ELSE $3 END \
     WHERE uuid = $1 AND holder = $2";
 
-const LEAVE: &str =
-    "UPDATE oauth_refreshes SET ends_at = 0, asked = $3 WHERE uuid = $1 AND holder = $2";
+const LEAVE: &str = "UPDATE oauth_refreshes SET ends_at = 0, asked = $3, \
+    failure = COALESCE($4, failure) WHERE uuid = $1 AND holder = $2";
+
+const FAILURE: &str = "SELECT failure FROM oauth_refreshes WHERE uuid = $1";
+
+const FAILURES: &str = "SELECT oauth_refreshes.uuid AS uuid, failure FROM oauth_refreshes \
+    JOIN connections ON connections.uuid = oauth_refreshes.uuid \
+    WHERE connections.integration = $1 AND failure IS NOT NULL";
+
+const NOTE_CLIENT: &str = "UPDATE oauth_clients SET refreshed_at = $2 WHERE uuid = $1";
+
+const CLIENT_REFRESHED: &str = "SELECT refreshed_at FROM oauth_clients WHERE uuid = $1";
 
 pub(super) const FORGET: &str = "DELETE FROM oauth_refreshes WHERE uuid = $1";
 

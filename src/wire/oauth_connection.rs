@@ -52,6 +52,10 @@ pub struct OAuthConnection {
     /// The reason why only a new flow helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reauthorization_reason: Option<String>,
+    /// Only there when its tokens are not refreshed: who must act, since when, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub refresh_failure: Option<RefreshFailureReport>,
     /// The refresh token; empty where there is none.
     #[serde(with = "in_clear")]
     #[schema(value_type = String, example = "cs95Xaw_F5PKcxO4fQ9bZKklHKncdkXIc9qGrvktPt2elg==")]
@@ -69,6 +73,25 @@ pub struct OAuthConnection {
     /// The account's number.
     #[schema(example = 123_456)]
     pub zendesk_account_id: u64,
+}
+
+/// The reason why a connection's tokens are not refreshed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct RefreshFailureReport {
+    /// The one who must act: `operator`, or `user` for somebody with an account at the provider;
+    /// `retry` where nobody need.
+    #[schema(pattern = "^(retry|operator|user)$", example = "operator")]
+    pub who_must_act: String,
+    /// The time of the first failure since tokens were got, as YYYY-MM-DDThh:mm:ssZ.
+    #[schema(example = "2026-10-01T12:44:22Z", format = DateTime)]
+    pub since: String,
+    /// The provider's own code, where it has one that is short and plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 64, example = "invalid_client")]
+    pub code: Option<String>,
+    /// The reason of the last failure.
+    #[schema(example = "the provider said invalid_client")]
+    pub reason: String,
 }
 
 /// A connection by OAuth in a list of all connections.
@@ -94,6 +117,9 @@ pub struct OAuthItem {
     pub permission_scope: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reauthorization_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub refresh_failure: Option<RefreshFailureReport>,
     #[serde(with = "in_clear")]
     #[schema(value_type = String)]
     pub refresh_token: Secret,
@@ -183,6 +209,7 @@ impl Request for DomainBinding {
         "oauth_url_subdomain",
         "permission_scope",
         "reauthorization_reason",
+        "refresh_failure",
         "refresh_token",
         "token_expiry",
         "token_type",

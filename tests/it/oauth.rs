@@ -1,6 +1,8 @@
 //! OAuth connections: flows, tokens that are always fresh, and none that is lost.
 
 mod between;
+mod blame;
+mod dead;
 mod flows;
 mod hostile;
 mod injection;

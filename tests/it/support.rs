@@ -7,6 +7,7 @@ pub(crate) mod desk;
 pub(crate) mod frames;
 pub(crate) mod http2;
 pub(crate) mod inside;
+pub(crate) mod instance;
 pub(crate) mod log;
 pub(crate) mod operator;
 pub(crate) mod origin;

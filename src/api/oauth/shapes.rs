@@ -4,10 +4,10 @@
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
-use crate::management::{ExchangedFlow, OAuthConnectionView};
+use crate::management::{ExchangedFlow, OAuthConnectionView, RefreshStanding};
 use crate::model::oauth::grant::LapseReason;
 use crate::secret::Secret;
-use crate::wire::{AccessCode, OAuthConnection, OAuthItem, REDACTED};
+use crate::wire::{AccessCode, OAuthConnection, OAuthItem, REDACTED, RefreshFailureReport};
 
 impl From<OAuthConnectionView> for OAuthConnection {
     fn from(authorized: OAuthConnectionView) -> Self {
@@ -32,11 +32,24 @@ impl From<OAuthConnectionView> for OAuthConnection {
                 .unwrap_or_default(),
             permission_scope: texts.scope,
             reauthorization_reason: texts.reason,
+            refresh_failure: authorized.standing.map(RefreshFailureReport::from),
             refresh_token: texts.refresh_token,
             token_expiry: texts.expiry,
             token_type: texts.token_type,
             uuid: uuid.to_string(),
             zendesk_account_id: account_id,
+        }
+    }
+}
+
+impl From<RefreshStanding> for RefreshFailureReport {
+    fn from(standing: RefreshStanding) -> Self {
+        let RefreshStanding { remedy, since, code, reason } = standing;
+        Self {
+            who_must_act: remedy.as_str().to_owned(),
+            since: whole_seconds(since),
+            code: code.map(|code| code.to_string()),
+            reason: reason.into(),
         }
     }
 }
@@ -55,6 +68,7 @@ impl From<OAuthConnectionView> for OAuthItem {
             oauth_url_subdomain: whole.oauth_url_subdomain,
             permission_scope: whole.permission_scope,
             reauthorization_reason: whole.reauthorization_reason,
+            refresh_failure: whole.refresh_failure,
             refresh_token: whole.refresh_token,
             token_expiry: whole.token_expiry,
             token_type: whole.token_type,

@@ -17,6 +17,10 @@ pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
     if it.allowed_domain.is_none() {
         return State::NeedsDomain.words();
     }
+    if let Some(failure) = it.refresh_failure.as_ref().filter(|it| it.who_must_act == OPERATOR) {
+        let code = failure.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+        return format!("not refreshed{code}: the operator must act");
+    }
     let end = it.token_expiry.as_ref().and_then(|end| end.parse::<Timestamp>().ok());
     let Some(end) = end else { return "provider named no expiry".to_owned() };
     match u64::try_from(end.duration_since(now).as_secs()) {
@@ -30,8 +34,12 @@ pub(super) fn of_static(it: &StaticConnection) -> &'static str {
     if it.defect.is_some() { UNUSABLE } else { "does not expire" }
 }
 
-/// The reason why only a new flow helps, as a sentence where there is one for it.
+/// The reason why only a new flow helps, as a sentence where there is one for it; or why the tokens
+/// are not refreshed, and since when.
 pub(super) fn reason(it: &OAuthItem) -> String {
+    if let Some(failure) = it.refresh_failure.as_ref().filter(|_| !it.needs_reauthorization) {
+        return format!("{}, since {}", failure.reason, failure.since);
+    }
     let reason = it.reauthorization_reason.clone().unwrap_or_default();
     LapseReason::parse(&reason).map_or(reason, |known| known.as_sentence().to_owned())
 }
@@ -45,6 +53,9 @@ fn rough(seconds: u64) -> String {
 }
 
 const UNUSABLE: &str = "unusable";
+
+/// The one who must act where a client is refused.
+const OPERATOR: &str = "operator";
 
 #[cfg(test)]
 mod tests {
@@ -95,6 +106,14 @@ mod tests {
         assert_eq!(reason(&lapsed), "");
         let known = item(&json!({"reauthorization_reason": "invalid_grant"}));
         assert!(reason(&known).contains("revoked or ended"));
+        let failing = json!({"refresh_failure": {
+            "who_must_act": "operator", "since": "2026-01-01T00:00:00Z", "code": "invalid_client",
+            "reason": "the provider said invalid_client",
+        }, "allowed_domain": "api.example.com"});
+        let said = "not refreshed (invalid_client): the operator must act";
+        assert_eq!(of(&item(&failing), Timestamp::UNIX_EPOCH), said);
+        let why = "the provider said invalid_client, since 2026-01-01T00:00:00Z";
+        assert_eq!(reason(&item(&failing)), why);
         let other = item(&json!({"reauthorization_reason": "expired"}));
         assert_eq!(reason(&other), "expired");
         let unbound = item(&json!({"needs_reauthorization": false, "token_expiry": null}));

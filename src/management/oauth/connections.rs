@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::own_account::{OwnAccount, is_own};
+use super::standing::RefreshStanding;
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::draft::NEVER_CHANGES;
 use crate::management::fault::{About, Refused, RequestFault, Scope};
@@ -40,6 +41,8 @@ pub struct OAuthConnectionView {
     pub defect: Option<Unusable>,
     /// The number of the account.
     pub account_id: u64,
+    /// The standing of its refreshes, where they fail or can't be tried any more.
+    pub standing: Option<RefreshStanding>,
 }
 
 /// Names a connection by OAuth.
@@ -69,7 +72,7 @@ impl ReadAccess<'_> {
         let expired = tokens.as_ref().and_then(|tokens| tokens.expires_at);
         let expired = expired.is_some_and(|end| now >= end);
         let refreshes = tokens.as_ref().is_some_and(|tokens| tokens.refresh_token.is_some());
-        Some(OAuthConnectionView {
+        let mut shown = OAuthConnectionView {
             uuid: record.uuid,
             integration: record.integration.clone(),
             name: record.name.clone(),
@@ -81,7 +84,10 @@ impl ReadAccess<'_> {
             tokens,
             in_clear: self.operator.need(Scope::Write).is_ok() && !settings.redact_tokens,
             account_id: settings.account_id,
-        })
+            standing: None,
+        };
+        shown.note_failure(None);
+        Some(shown)
     }
 
     /// The connection that is pointed at.
@@ -94,7 +100,9 @@ impl ReadAccess<'_> {
         pointer: &ConnectionRef,
     ) -> Result<OAuthConnectionView, Refused> {
         let record = self.pointed(pointer).await?;
-        self.authorized(&record).ok_or(Refused::NotFound)
+        let mut shown = self.authorized(&record).ok_or(Refused::NotFound)?;
+        shown.note_failure(self.failure_of(shown.uuid).await?);
+        Ok(shown)
     }
 
     /// The record of the connection by OAuth that is pointed at.

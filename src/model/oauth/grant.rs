@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::endpoint::Subdomain;
 use super::profile::{InjectedField, RefreshStatuses};
+use super::refusal::ProviderCode;
 
 /// The grant type by which a client gets access tokens (RFC 6749 §4.1, §4.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +63,8 @@ pub struct Lapse {
     pub since: Timestamp,
     /// The reason.
     pub reason: LapseReason,
+    /// The provider's code for it, for operators.
+    pub code: Option<ProviderCode>,
 }
 
 /// The reason why a grant has ended.
@@ -73,8 +76,11 @@ pub enum LapseReason {
     /// The client's token URL has another host now. A refresh token is only sent to the host that
     /// has issued it.
     ClientMoved,
-    /// The provider has answered `invalid_grant`.
+    /// The provider has answered `invalid_grant`, in whatever words.
     InvalidGrant,
+    /// The provider has refused again and again in the same way, while it refreshed other
+    /// connections of the client.
+    Refused,
 }
 
 impl Injection {
@@ -138,7 +144,7 @@ impl LapseReason {
     /// Reads the name of a reason.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::AnswerLost, Self::ClientMoved, Self::InvalidGrant];
+        let all = [Self::AnswerLost, Self::ClientMoved, Self::InvalidGrant, Self::Refused];
         all.into_iter().find(|reason| reason.as_str() == text)
     }
 
@@ -149,6 +155,7 @@ impl LapseReason {
             Self::AnswerLost => "answer_lost",
             Self::ClientMoved => "client_moved",
             Self::InvalidGrant => "invalid_grant",
+            Self::Refused => "refused",
         }
     }
 
@@ -165,6 +172,10 @@ impl LapseReason {
                  there"
             }
             Self::InvalidGrant => "the provider said invalid_grant: the grant was revoked or ended",
+            Self::Refused => {
+                "the provider has refused the refresh token for ten minutes or more, while it \
+                 refreshed other connections of the client: the grant was revoked or ended"
+            }
         }
     }
 }

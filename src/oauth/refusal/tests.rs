@@ -338,9 +338,10 @@ fn a_code_that_repeats_a_secret_is_not_kept() {
         panic!("it is a refusal");
     };
     let code = |secret: &str| denial.without(&[None, Some(&Secret::new(secret))]).code;
-    assert_eq!(code("rt-12345678"), None, "the code has the secret in it");
-    assert_eq!(code("xx bad rt-12345678 xx"), None, "the secret has the code in it");
-    assert!(code("rt").is_some() && code("rt-87654321").is_some());
+    for secret in ["rt-12345678", "rt-1", "xx bad rt-12345678 xx", "at-9999912345678"] {
+        assert_eq!(code(secret), None, "{secret}");
+    }
+    assert!(code("").is_some() && code("rt-87654321").is_some());
 }
 
 #[test]

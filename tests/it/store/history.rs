@@ -3,6 +3,7 @@
 use keyferry::model::record::ConnectionRecord;
 use keyferry::store::{Changes, RecordChange, Revision, Store};
 
+use super::home::BACK_TO_4;
 use super::{Home, connection, of_both, token};
 use crate::support::soon;
 
@@ -126,7 +127,7 @@ async fn a_database_of_an_older_version_tells_its_writes_apart_too(home: Home) {
         Home::Postgres(_) => "UPDATE keyferry_schema SET version = 4",
         Home::Sqlite(_) => "PRAGMA user_version = 4",
     };
-    home.by_hand(&format!("{WITHOUT_LATER}; {version}")).await;
+    home.by_hand(&format!("{BACK_TO_4}{version}")).await;
     let store = home.open().await;
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(snapshot.revision.number(), last.number());
@@ -135,10 +136,6 @@ async fn a_database_of_an_older_version_tells_its_writes_apart_too(home: Home) {
     assert_eq!(since(&store, snapshot.revision).await, (next, vec!["two is".into()]));
     assert_eq!(since(&store, Revision::ZERO).await.1, ["one is", "two is"]);
 }
-
-/// Takes back what migrations after the fourth have done.
-const WITHOUT_LATER: &str = "ALTER TABLE changes DROP COLUMN identity; \
-    ALTER TABLE oauth_clients DROP COLUMN profile";
 
 async fn two_stores_on_one_database_see_each_others_writes(home: Home) {
     let (one, two) = (home.open().await, home.open().await);

@@ -117,3 +117,10 @@ pub(super) fn name(text: &str) -> ConnectionName {
 pub(super) fn whole() -> PageRange {
     PageRange { after: None, before: None, limit: 100 }
 }
+
+/// Takes back what the migrations after version 4 have added to tables that were there before; the
+/// version is to be set along with it.
+pub(super) const BACK_TO_4: &str = "ALTER TABLE changes DROP COLUMN identity; \
+    ALTER TABLE oauth_clients DROP COLUMN profile; \
+    ALTER TABLE oauth_clients DROP COLUMN refreshed_at; \
+    ALTER TABLE oauth_refreshes DROP COLUMN failure; ";

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use keyferry::store::{Error, Store};
 use sqlx::Connection as _;
 
+use super::home::BACK_TO_4;
 use super::{Home, connection, of_both};
 
 of_both!(the_trail_stays_within_its_bytes_and_the_oldest_go_first);
@@ -106,12 +107,12 @@ async fn a_store_whose_file_held_the_trail_gives_the_room_back() {
     let store = home.open().await;
     store.create_connection(&connection("one")).await.unwrap();
     store.close().await;
-    home.by_hand(
-        "DROP TABLE write_probe; ALTER TABLE changes DROP COLUMN identity; PRAGMA user_version = 4; \
+    home.by_hand(&format!(
+        "{BACK_TO_4} DROP TABLE write_probe; PRAGMA user_version = 4; \
          CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, last INTEGER NOT NULL, \
          entries TEXT NOT NULL) STRICT; CREATE INDEX audit_by_time ON audit (last); \
-         INSERT INTO audit (last, entries) VALUES (1, hex(zeroblob(4000000)))",
-    )
+         INSERT INTO audit (last, entries) VALUES (1, hex(zeroblob(4000000)))"
+    ))
     .await;
     assert!(taken(&home.file()) > 8_000_000);
     let store = home.open().await;
