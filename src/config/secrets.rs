@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::item::{Item, Mark};
 use super::readers::{Reader, file};
 use super::report::Report;
-use crate::model::field::MAX_SECRET;
+use crate::model::field::{MAX_SECRET, SecretError};
+use crate::model::oauth::client::AccountClient;
 use crate::secret::Secret;
 
 /// A secret that `check` finds fit; what it says is reported, the secret never is.
@@ -44,6 +45,33 @@ pub(super) fn public_text<E: ToString>(
             Ok(()) => Some(text.into()),
             Err(rule) => mark.refuse(rule.to_string()),
         }
+    })
+}
+
+/// An OAuth client: its id, and its secret.
+pub(super) fn account_client() -> Reader<AccountClient> {
+    let id = || json!({ "type": "string", "description": "The id of the client.", "minLength": 1 });
+    let schema = json!({
+        "type": "object",
+        "properties": { "id": id(), "secret": schema() },
+        "required": ["id", "secret"],
+        "additionalProperties": false,
+    });
+    Reader::new("{ id = \"ID\", secret = { env = \"NAME\" } }", schema, |item| {
+        let mut section = item.section()?;
+        let client_id = section.needed("id").and_then(|item| {
+            item.parse(|text| match text {
+                "" => Err("must not be empty"),
+                text => Ok(Box::from(text)),
+            })
+        });
+        let reader = secret(|secret| match secret {
+            [] => Err(SecretError::Empty),
+            _ => Ok(()),
+        });
+        let secret = section.needed("secret").and_then(|item| reader.read(item));
+        section.close();
+        Some(AccountClient { client_id: client_id?, secret: secret? })
     })
 }
 

@@ -16,6 +16,7 @@ use super::readers::{
     public_url, size, some, store_url,
 };
 use super::report::Report;
+use super::secrets::account_client;
 use super::section::{Section, keys, row, section};
 use super::{
     ApiConfig, AuditConfig, Config, LogConfig, Options, ProxyConfig, StoreConfig, Whereabouts,
@@ -360,11 +361,15 @@ fn zis(root: &mut Section<'_>, management: &mut ManagementSettings) -> Option<()
         subdomain = "" => or_empty(label());
         /// The account's number.
         account_id = 0 => number(0, i64::MAX.unsigned_abs());
+        /// The account's OAuth client, which every integration then has by the name zendesk.
+        client? = { id = "keyferry", secret = { env = "ZENDESK_CLIENT_SECRET" } } =>
+            account_client();
         /// Lets a static connection take the reserved name zendesk.
         allow_static_zendesk = false => boolean();
     }
     let host = subdomain.map(|name| format!("{name}.zendesk.com"));
     management.account_host = host.and_then(|host| HostName::parse(&host).ok());
+    management.account_client = client;
     management.account_id = account_id;
     management.allow_static_zendesk = allow_static_zendesk;
     Some(())

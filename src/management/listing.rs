@@ -58,16 +58,8 @@ impl ReadAccess<'_> {
         let registry = self.management.registry();
         for connection in registry.declared_in(&self.integration) {
             let name = connection.name();
-            // Where the stored ones go on, they come before what is declared beyond them.
-            let beyond = ends.as_ref().is_some_and(|(first, last)| {
-                if reads_backwards(window) {
-                    name.as_str() < first.as_str()
-                } else {
-                    name.as_str() > last.as_str()
-                }
-            });
-            let wanted = contains(window, name) && self.operator.reaches(&self.integration, name);
-            if wanted && !beyond {
+            let is_within = is_within(window, ends.as_ref(), name.as_str());
+            if is_within && self.operator.reaches(&self.integration, name) {
                 let shown = self.management.shown(connection).map(AnyConnection::Static);
                 all.extend(shown.map(|shown| (name.clone(), shown)));
             }
@@ -121,7 +113,7 @@ impl ReadAccess<'_> {
         window: &PageRange,
     ) -> Result<Vec<AnyConnection>, Refused> {
         let Ok(persistence) = self.management.persistence() else { return Ok(Vec::new()) };
-        names.retain(|name| contains(window, name));
+        names.retain(|name| contains(window, name.as_str()));
         names.sort();
         names.dedup();
         let mut found = Vec::new();
@@ -173,7 +165,16 @@ pub(super) fn reads_backwards(window: &PageRange) -> bool {
     window.before.is_some() && window.after.is_none()
 }
 
-pub(super) fn contains(window: &PageRange, name: &ConnectionName) -> bool {
-    window.after.as_ref().is_none_or(|after| name.as_str() > after.as_str())
-        && window.before.as_ref().is_none_or(|before| name.as_str() < before.as_str())
+pub(super) fn contains(window: &PageRange, name: &str) -> bool {
+    window.after.as_ref().is_none_or(|after| name > after.as_str())
+        && window.before.as_ref().is_none_or(|before| name < before.as_str())
+}
+
+/// Tells whether something declared belongs to a page of the window. Where the stored ones go on
+/// beyond `ends`, they come before what is declared beyond them.
+pub(super) fn is_within(window: &PageRange, ends: Option<&(String, String)>, name: &str) -> bool {
+    let is_beyond = ends.is_some_and(|(first, last)| {
+        if reads_backwards(window) { name < first.as_str() } else { name > last.as_str() }
+    });
+    contains(window, name) && !is_beyond
 }

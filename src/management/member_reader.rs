@@ -14,6 +14,8 @@ pub(super) struct MemberReader {
     shape: Shape,
     /// The names of the members that were read.
     read: Vec<&'static str>,
+    /// Members that are null and may be.
+    nulls: Vec<String>,
     faults: Vec<RequestFault>,
 }
 
@@ -48,7 +50,8 @@ impl MemberReader {
     /// The members of a request, and what reads them.
     pub(super) fn of<T>(request: Document<T>) -> (T, Self) {
         let Document { members, shape } = request;
-        let mut reader = Self { shape, read: Vec::new(), faults: Vec::new() };
+        let (read, nulls, faults) = (Vec::new(), Vec::new(), Vec::new());
+        let mut reader = Self { shape, read, nulls, faults };
         if let Some(most) = reader.shape.more_than {
             reader.fault(About::Request, &format!("there are more than {most} fields"));
         }
@@ -85,11 +88,18 @@ impl MemberReader {
     pub(super) fn refuse_nulls(&mut self, may_be: impl Fn(&str) -> bool) {
         for name in std::mem::take(&mut self.shape.null) {
             self.shape.unknown.retain(|unknown| *unknown != name);
-            if !may_be(&name) {
+            if may_be(&name) {
+                self.nulls.push(name);
+            } else {
                 let name = printable(&name);
                 self.fault(About::Request, &format!("{name}: is null; leave out what stays"));
             }
         }
+    }
+
+    /// Tells whether a member is null that may be.
+    pub(super) fn is_null(&self, name: &str) -> bool {
+        self.nulls.iter().any(|null| null == name)
     }
 
     /// Reads a text that must be there.

@@ -185,7 +185,7 @@ impl ReadAccess<'_> {
             within.into_iter().filter(|listing| search.wants(listing, now)).collect();
         found.sort_unstable_by(|a, b| a.connection.name().cmp(b.connection.name()));
         let wanted = |listing: &&&Arc<RegisteredConnection>| {
-            super::listing::contains(&search.window, listing.connection.name())
+            super::listing::contains(&search.window, listing.connection.name().as_str())
         };
         let inside: Vec<_> = found.iter().filter(wanted).collect();
         let has_others = search.window.after.is_some() || search.window.before.is_some();

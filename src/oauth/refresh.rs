@@ -192,7 +192,7 @@ impl Refresh<'_> {
         record: &ConnectionRecord,
         grant: &Grant,
     ) -> Result<ClientRecord, TokenFailure> {
-        let client = self.persistence.store().client(&record.integration, grant.client).await;
+        let client = self.persistence.client(&record.integration, grant.client).await;
         client.map_err(|error| TokenFailure::of_store(&error))?.ok_or(TokenFailure::Gone)
     }
 

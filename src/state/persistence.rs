@@ -1,5 +1,6 @@
 //! The store and its keys, kept in force: where the rooms above keep what they make.
 
+mod clients;
 mod comparison;
 mod follower;
 mod opening;

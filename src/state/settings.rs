@@ -7,6 +7,7 @@ use http::{HeaderValue, Method};
 use jiff::Timestamp;
 
 use crate::model::name::IntegrationName;
+use crate::model::oauth::client::AccountClient;
 use crate::model::origin::HostName;
 use crate::model::own_hosts::OwnHosts;
 use crate::model::permit::{AllowedPorts, Terms};
@@ -76,6 +77,8 @@ pub struct ManagementSettings {
     pub allowed_ports: AllowedPorts,
     /// The account's own host, where the operator has named the account.
     pub account_host: Option<HostName>,
+    /// The account's own client, where the operator has named one.
+    pub account_client: Option<AccountClient>,
     /// The account's number; 0 where it was not given.
     pub account_id: u64,
 }

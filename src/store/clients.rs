@@ -6,7 +6,7 @@ use super::page::{ListQuery, Page, PageRange};
 use super::row::SqlRow;
 use super::{DbTransaction, Error, Revision, Store, connections, refreshes};
 use crate::model::name::{ClientName, IntegrationName};
-use crate::model::oauth::client::{AuthMethod, ClientRecord};
+use crate::model::oauth::client::{AccountClient, AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::grant::GrantType;
 use crate::model::oauth::profile::Profile;
@@ -163,6 +163,10 @@ pub(super) async fn check_client(
     record: &ConnectionRecord,
 ) -> Result<(), Error> {
     let Some(grant) = record.grant() else { return Ok(()) };
+    // The account's own is not stored.
+    if grant.client == AccountClient::UUID {
+        return Ok(());
+    }
     let values = [record.integration.as_str().into(), grant.client.to_string().into()];
     work.row(BY_UUID, values).await?.map(drop).ok_or(Error::Orphan)
 }

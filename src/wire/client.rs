@@ -25,6 +25,9 @@ pub struct OAuthClient {
     /// The name of the token that made it.
     #[schema(example = "test_user")]
     pub created_by: String,
+    /// True of the account's own client, which the configuration declares (`zis.client`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
     /// The scopes that are asked for unless a flow says otherwise.
     #[schema(example = "read write")]
     pub default_scopes: String,

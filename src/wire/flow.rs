@@ -90,6 +90,13 @@ pub struct AccountTokenRequest {
     /// The scopes.
     #[schema(value_type = Option<String>)]
     pub scope: Member<String>,
+    /// The lifetime that the access token is to have, in seconds. Without it the account's answer
+    /// tells none.
+    #[schema(value_type = Option<u64>, example = 1800)]
+    pub expires_in: Member<u64>,
+    /// The lifetime that the refresh token is to have, in seconds.
+    #[schema(value_type = Option<u64>, example = 2_592_000)]
+    pub refresh_token_expires_in: Member<u64>,
 }
 
 impl Request for AccountTokenRequest {}
@@ -108,6 +115,9 @@ pub struct AccountTokens {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "in_clear_if_any")]
     #[schema(value_type = Option<String>)]
     pub refresh_token: Option<Secret>,
+    /// Its lifetime in seconds, if that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token_expires_in: Option<i64>,
     /// The scope.
     #[schema(example = "read write")]
     pub scope: String,

@@ -32,6 +32,11 @@ pub trait MemberValue: Sized {
         None
     }
 
+    /// The value that a whole number stands for.
+    fn of_number(_number: u64) -> Option<Self> {
+        None
+    }
+
     /// The value that true or false stands for.
     fn of_flag(_flag: bool) -> Option<Self> {
         None
@@ -99,6 +104,23 @@ impl MemberValue for bool {
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bool(*self)
+    }
+}
+
+impl MemberValue for u64 {
+    const TYPE: &'static str = "a whole number";
+
+    fn of_number(number: u64) -> Option<Self> {
+        Some(number)
+    }
+
+    /// Some programs write numbers as texts.
+    fn of_text(text: String) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(*self)
     }
 }
 
@@ -171,7 +193,7 @@ impl<'de, T: MemberValue> Deserialize<'de> for Member<T> {
                 }
             },
             Some(b'{') => ("an object", object(json).map(Value::Object).and_then(T::of_json)),
-            _ => ("a number", None),
+            _ => ("a number", json.parse().ok().and_then(T::of_number)),
         };
         Ok(fit.map_or(Self::Unfit(found), Self::Given))
     }

@@ -1,5 +1,6 @@
 //! OAuth connections: flows, tokens that are always fresh, and none that is lost.
 
+mod account;
 mod between;
 mod blame;
 mod dead;

@@ -55,6 +55,7 @@ pub(in crate::api) async fn tokens(
         access_token: granted.access_token,
         expires_in: granted.expires_in,
         refresh_token: granted.refresh_token,
+        refresh_token_expires_in: granted.refresh_token_expires_in,
         scope: granted.scope.map(Into::into).unwrap_or_default(),
         token_type: granted.token_type.into(),
     }))

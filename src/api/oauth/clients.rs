@@ -26,6 +26,7 @@ impl From<ClientView> for OAuthClient {
             client_secret: Redacted,
             created_at: time(record.created_at),
             created_by: record.created_by.to_string(),
+            declared: record.is_declared(),
             default_scopes: record.default_scopes.to_string(),
             grant_type: record.grant_type.as_str().to_owned(),
             integration: record.integration.to_string(),

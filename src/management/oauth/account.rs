@@ -79,6 +79,8 @@ fn read(request: Document<AccountTokenRequest>) -> Result<Secret, Refused> {
     question.add(named!(request.redirect_uri), false);
     question.add(named!(request.refresh_token), false);
     question.add(named!(request.scope), false);
+    question.add_number(named!(request.expires_in));
+    question.add_number(named!(request.refresh_token_expires_in));
     let text = Value::Object(question.members).to_string();
     reader.close(Some(Secret::new(text)))
 }
@@ -98,5 +100,11 @@ impl AccountQuestion<'_> {
             Ok::<_, Refused>(Value::String(text.to_owned()))
         });
         self.members.extend(text.map(|text| (name.to_owned(), text)));
+    }
+
+    fn add_number(&mut self, named: Named<u64>) {
+        let name = named.0;
+        let number = self.reader.value(named);
+        self.members.extend(number.map(|number| (name.to_owned(), number.into())));
     }
 }

@@ -73,7 +73,7 @@ impl Management {
         }
         // 2. The code becomes tokens, this once.
         let mut taken = self.take_flow(persistence, FlowStep::Redirected, state, None).await?;
-        let client = persistence.store().client(&taken.integration, taken.client).await;
+        let client = persistence.client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let come_back = self.come_back(storage, &taken, &client, &answer).await;
         let plan = taken.content.plan.clone();

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::draft::{ClientChange, ClientDraft};
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::fault::{Refused, no_randomness};
-use crate::management::listing::{ListPage, readable};
+use crate::management::listing::{ListPage, cut, is_within, readable};
 use crate::model::name::ClientName;
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::record::{new_id, whole_microseconds};
@@ -40,10 +40,19 @@ impl ReadAccess<'_> {
             return Ok(nothing);
         };
         let page = persistence.store().clients(&self.integration, window).await;
-        let page = page.map_err(|error| store_failed(&error))?;
-        let has_more = page.has_more;
-        let items = readable(page).into_iter().map(ClientView).collect();
-        Ok(ListPage { items, has_more })
+        let mut page = page.map_err(|error| store_failed(&error))?;
+        let (has_more, ends) = (page.has_more, page.ends.take());
+        let ends = ends.filter(|_ends| has_more);
+        let mut items = readable(page);
+        // The account's own client takes its place among the stored ones, as far as those are read.
+        if let Some(own) = persistence.account_client(&self.integration)
+            && is_within(window, ends.as_ref(), own.name.as_str())
+        {
+            items.retain(|client| client.name != own.name);
+            items.push(own);
+            items.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+        }
+        Ok(cut(items.into_iter().map(ClientView).collect(), window, has_more))
     }
 
     /// The client with this uuid.
@@ -64,7 +73,7 @@ impl ReadAccess<'_> {
         else {
             return Err(Refused::NotFound);
         };
-        let found = persistence.store().client(&self.integration, uuid).await;
+        let found = persistence.client(&self.integration, uuid).await;
         found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
     }
 
@@ -91,6 +100,10 @@ impl WriteAccess<'_> {
         // 1. The request is read.
         let draft = ClientDraft::read(request.into(), integration.as_str(), &settings)?;
         let persistence = management.persistence()?;
+        let own = persistence.account_client(integration).map(|own| own.name);
+        if own.is_some() && draft.name == own {
+            return Err(Refused::Taken);
+        }
         // 2. The record is made; a client without a name is called by its uuid.
         let uuid = new_id().map_err(|error| no_randomness(&error))?;
         let now = whole_microseconds(management.clock.now());
@@ -130,6 +143,9 @@ impl WriteAccess<'_> {
     ) -> Result<ClientView, Refused> {
         self.need_all()?;
         let mut before = self.0.client(uuid).await?;
+        if before.is_declared() {
+            return Err(Refused::Declared);
+        }
         let settings = self.0.management.settings();
         let change = ClientChange::read(&before, request.into(), &settings)?;
         let persistence = self.0.management.persistence()?;
@@ -153,6 +169,9 @@ impl WriteAccess<'_> {
     pub async fn delete_client(&self, uuid: &str) -> Result<usize, Refused> {
         self.need_all()?;
         let record = self.0.client(uuid).await?;
+        if record.is_declared() {
+            return Err(Refused::Declared);
+        }
         let persistence = self.0.management.persistence()?;
         let deleted = persistence.store().delete_client(&record.integration, record.uuid).await;
         let deleted = deleted.map_err(|error| store_failed(&error))?;

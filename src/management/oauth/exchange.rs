@@ -43,7 +43,7 @@ impl WriteAccess<'_> {
         }
         let taken =
             management.take_flow(persistence, FlowStep::Granted, code, Some(integration)).await?;
-        let client = persistence.store().client(&taken.integration, taken.client).await;
+        let client = persistence.client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let exchanged = match taken.content.connection {
             Some(uuid) => Ok(uuid),

@@ -43,7 +43,8 @@ impl<'a> OwnAccount<'a> {
         let own = AllowedDomain::parse(self.host.as_str()).map_err(|_never| Refused::Internal)?;
         match given {
             Some(given) if *given != own => {
-                let title = format!("allowed_domain: the connection zendesk is for {own} alone");
+                let title =
+                    format!("allowed_domain: connections of the account are for {own} alone");
                 Err(fault(About::AllowedDomain, title))
             }
             _ => Ok(own),

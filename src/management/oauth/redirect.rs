@@ -75,7 +75,7 @@ impl Management {
         if !self.may_go_on(&taken) {
             return Err(Refused::Malformed);
         }
-        let client = persistence.store().client(&taken.integration, taken.client).await;
+        let client = persistence.client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
         let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());

@@ -122,9 +122,9 @@ impl WriteAccess<'_> {
     /// The client that the flow is for; named in two ways, it must be one.
     async fn client_of(&self, draft: &FlowDraft) -> Result<ClientRecord, Refused> {
         let ReadAccess { management, integration, .. } = &self.0;
-        let store = management.persistence()?.store();
+        let persistence = management.persistence()?;
         let found = match (&draft.client_name, draft.client_uuid) {
-            (Some(name), _) => store.client_by_name(integration, name).await,
+            (Some(name), _) => persistence.client_by_name(integration, name).await,
             (None, Some(uuid)) => return self.0.client_of(uuid).await,
             (None, None) => return Err(Refused::Malformed),
         };
@@ -149,8 +149,10 @@ impl WriteAccess<'_> {
         if !operator.may_make(integration, draft.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
-        // 2. `zendesk` is for the account itself.
-        if is_own(draft.name.as_ref()) {
+        // 2. The connection `zendesk`, and every other one of the account's own client, is for the
+        // account itself.
+        let has_own_client = client.is_declared() && settings.account_host.is_some();
+        if is_own(draft.name.as_ref()) || has_own_client {
             let account = OwnAccount::of(settings)?;
             draft.subdomain = Some(account.subdomain(draft.subdomain.as_ref())?);
             draft.allowed_domain = Some(account.domain(draft.allowed_domain.as_ref())?);

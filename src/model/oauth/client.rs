@@ -7,8 +7,9 @@ use super::endpoint::{EndpointTemplate, TokenEndpoint};
 use super::grant::{Grant, GrantType, Injection};
 use super::profile::Profile;
 use super::tokens::TokenSet;
-use crate::model::name::{ClientName, IntegrationName};
+use crate::model::name::{ClientName, IntegrationName, ZENDESK};
 use crate::model::sealed::{Context, Sealed};
+use crate::secret::Secret;
 
 /// The stored record of an OAuth client.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +57,59 @@ pub enum AuthMethod {
     None,
 }
 
+/// The client that every integration has for its account, where the operator names one
+/// (`zis.client`). It is made of the configuration, and not stored.
+#[derive(Clone, Debug)]
+pub struct AccountClient {
+    /// The account's id of the client.
+    pub client_id: Box<str>,
+    /// Its secret.
+    pub secret: Secret,
+}
+
+impl AccountClient {
+    /// The uuid that it has in every integration.
+    pub const UUID: Uuid = Uuid::from_u128(0x6b65_7966_6572_8000_8000_7a65_6e64_736b);
+
+    /// Its record in this integration, as of the time at which the configuration was read; the
+    /// secret is not sealed yet.
+    #[must_use]
+    pub fn record(
+        &self,
+        integration: &IntegrationName,
+        read_at: Timestamp,
+    ) -> Option<ClientRecord> {
+        let endpoint = |url| EndpointTemplate::parse(url).ok();
+        Some(ClientRecord {
+            uuid: Self::UUID,
+            integration: integration.clone(),
+            name: ClientName::parse(ZENDESK).ok()?,
+            client_id: self.client_id.clone(),
+            auth_url: Some(endpoint("https://{subdomain}.zendesk.com/oauth/authorizations/new")?),
+            token_url: endpoint("https://{subdomain}.zendesk.com/oauth/tokens")?,
+            default_scopes: "read".into(),
+            grant_type: GrantType::AuthorizationCode,
+            auth_method: AuthMethod::ClientSecretPost,
+            profile: Box::new(Profile::decode(ZENDESK_PROFILE)?),
+            created_by: "keyferry".into(),
+            sealed: Sealed {
+                key_id: Box::default(),
+                wrapped: Box::default(),
+                payload: Box::default(),
+            },
+            created_at: read_at,
+            updated_at: read_at,
+        })
+    }
+}
+
 impl ClientRecord {
+    /// Tells whether it is the account's own client, which the configuration declares.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        self.uuid == AccountClient::UUID
+    }
+
     /// The context for which its secret is sealed.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
@@ -123,9 +176,27 @@ impl AuthMethod {
     }
 }
 
+/// The profile of Zendesk, whose answers tell no lifetime unless the request has one.
+const ZENDESK_PROFILE: &str = r#"{
+    "provider": "zendesk",
+    "token_params": {"expires_in": "1800", "refresh_token_expires_in": "2592000"},
+    "refresh_params": {"expires_in": "1800", "refresh_token_expires_in": "2592000"},
+    "default_lifetime": "30m",
+    "refresh_token_lifetime": "30d"
+}"#;
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn the_accounts_client_is_one_of_every_integration() {
+        let client = AccountClient { client_id: "id".into(), secret: Secret::new("s") };
+        let integration = IntegrationName::parse("acme").unwrap();
+        let record = client.record(&integration, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(record.is_declared() && !example().is_declared());
+        assert_eq!(record.profile.token_params["expires_in"], "1800");
+    }
 
     /// A client of `https://id.example.com`, whose secret is not sealed.
     pub(crate) fn example() -> ClientRecord {

@@ -354,7 +354,10 @@ impl Question {
     fn read(seen: &Seen) -> Self {
         let path = seen.target.clone();
         if seen.field("content-type") == JSON {
-            let form = serde_json::from_slice(&seen.body).unwrap();
+            let form: BTreeMap<String, Value> = serde_json::from_slice(&seen.body).unwrap();
+            let text =
+                |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let form = form.into_iter().map(|(name, value)| (name, text(value))).collect();
             return Self { path, headers: seen.headers.clone(), form, repeats: false };
         }
         let (mut form, mut repeats) = (BTreeMap::new(), false);
@@ -598,8 +601,10 @@ async fn hear(
     };
     memory.remember(seen.clone());
     match (seen.method.as_str(), head.uri.path()) {
-        ("POST", "/token" | "/refresh") => desk.answer(Question::read(&seen)).await,
-        ("GET", "/authorize") => {
+        ("POST", "/token" | "/refresh" | "/oauth/tokens") => {
+            desk.answer(Question::read(&seen)).await
+        }
+        ("GET", "/authorize" | "/oauth/authorizations/new") => {
             let query = head.uri.query().unwrap_or_default();
             Ok(desk.books.lock().authorize(query))
         }

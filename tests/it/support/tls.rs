@@ -29,6 +29,7 @@ pub(crate) const NAMES: &[&str] = &[
     "other.example.test",
     "id.example.test",
     "id2.example.test",
+    "acme.zendesk.com",
     "wild.example.test",
     "*.wild.example.test",
 ];
