@@ -119,11 +119,14 @@ impl Management {
         let needed =
             registry.authorized().filter(|(standing, _)| standing.needs_reauthorization(now));
         let needed = needed.count();
-        let expiries = registry.authorized().filter_map(|(standing, counters)| {
-            let end = standing.expires_at?;
-            Some((&**counters, end.duration_since(now).as_secs_f64()))
+        let until = |end: Timestamp| end.duration_since(now).as_secs_f64();
+        let tokens = registry
+            .authorized()
+            .filter_map(|(standing, counters)| Some((&**counters, until(standing.expires_at?))));
+        let grants = registry.authorized().filter_map(|(standing, counters)| {
+            Some((&**counters, until(standing.grant_life?.ends)))
         });
-        metrics.note_tokens(expiries, needed);
+        metrics.note_tokens(tokens, grants, needed);
     }
 
     fn registry(&self) -> Registry {

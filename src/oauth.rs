@@ -7,6 +7,8 @@
 mod coding;
 mod failure;
 mod handle;
+mod keep_alive;
+mod life;
 mod manager;
 mod provider;
 mod refresh;
@@ -16,6 +18,7 @@ mod response;
 
 pub use self::failure::TokenFailure;
 pub use self::handle::{Cause, RefreshHandle, RefreshRequest};
+pub use self::life::refresh_token_life;
 pub use self::manager::Manager;
 pub use self::provider::{Provider, TokenResponse, Unsuccessful};
 pub use self::refusal::{Denial, ErrorCode};

@@ -223,6 +223,7 @@ fn authorized(answer: &ApiAnswer, now: Timestamp) -> Result<String, CliError> {
         ("refresh token", masked(&it.refresh_token)),
         ("token type", it.token_type),
         ("token expiry", it.token_expiry.unwrap_or_default()),
+        ("refresh token expiry", it.refresh_token_expiry.unwrap_or_default()),
         ("subdomain", it.oauth_url_subdomain),
         ("client", it.oauth_client_uuid),
         ("created by", it.created_by),
@@ -293,6 +294,7 @@ mod tests {
             "name": "crm", "access_token": "hunter2", "refresh_token": "hunter3",
             "oauth_access_token_response_body": "{\"access_token\":\"hunter2\"}",
             "token_expiry": "2026-01-01T01:00:00Z", "permission_scope": "read write",
+            "refresh_token_expiry": "2026-01-31T00:00:00Z",
             "allowed_domain": "api.example.com", "created_by": "a", "integration": "acme",
             "oauth_client_uuid": "b", "oauth_url_subdomain": "", "token_type": "bearer",
             "uuid": "c", "zendesk_account_id": 0,
@@ -304,8 +306,10 @@ mod tests {
         let text = shown(&connection);
         assert!(!text.contains("hunter"), "{text}");
         assert!(text.contains("token expires in 60 min"), "{text}");
-        assert!(text.contains("refresh token   *****"), "{text}");
+        assert!(text.contains("refresh token         *****"), "{text}");
+        assert!(text.contains("refresh token expiry  2026-01-31T00:00:00Z"), "{text}");
         connection["refresh_token"] = "".into();
+        connection["refresh_token_expiry"] = serde_json::Value::Null;
         let client_credentials = shown(&connection);
         assert!(!client_credentials.contains("refresh token"), "{client_credentials}");
     }

@@ -334,6 +334,9 @@ fn oauth(
         replay_body_bytes = 1048576 => number(0, 1_073_741_824);
         /// The most that all kept request bodies may have together; past it a body is not kept.
         replay_memory = "64MiB" => size(ByteSize::b(0), ByteSize::tib(1));
+        /// A grant that nobody uses is refreshed at least this often, and before a third of its
+        /// refresh token's known life is left; "0s" for never.
+        keep_alive = "24h" => duration_or_zero();
         /// The time that the instance that refreshes tokens may be silent before it has asked the
         /// provider.
         lease = "6s" => duration();
@@ -345,6 +348,7 @@ fn oauth(
     proxy.terms.unrestricted_oauth = unrestricted;
     proxy.renewal = Renewal {
         refresh_before,
+        keep_alive,
         refresh_lease: RefreshLease { before_asking: lease, after_asking: takeover },
         retry_on_401,
         replay_body_bytes,

@@ -155,7 +155,15 @@ pub(super) fn facts(context: &PageContext, authorized: &OAuthConnectionView) -> 
                     @if end <= now { "ended " } @else { "ends " } (status_view::time(end))
                 } @else { "the provider named no end" }
             }
-            dt { "Refresh token" } dd { (if tokens.refresh_token.is_some() { "kept, and never shown" } else { "none" }) }
+            dt { "Refresh token" }
+            dd {
+                @if tokens.refresh_token.is_some() {
+                    "kept, and never shown; "
+                    @if let Some(life) = &grant.refresh_token_life {
+                        @if life.ends <= now { "ended " } @else { "ends " } (status_view::time(life.ends))
+                    } @else { "its end is not known" }
+                } @else { "none" }
+            }
         }
         dt { "Authorized" } dd { (status_view::time(grant.authorized_at)) " by " (grant.created_by) }
         @if let Some(lapse) = &grant.lapse {

@@ -2,10 +2,12 @@
 
 mod connection_type;
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use http::{HeaderName, header};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,6 +19,7 @@ use super::field::{CredentialField, FieldError};
 use super::name::{ConnectionName, IntegrationName, ZENDESK};
 use super::oauth::freshness::{Freshness, TokenAges};
 use super::oauth::grant::Grant;
+use super::oauth::life::{GrantLife, Jitter, KeepAlive};
 use super::oauth::profile::RefreshStatuses;
 use super::oauth::tokens::TokenSet;
 use super::origin::{HostName, Origin};
@@ -65,6 +68,13 @@ pub struct TokenStatus {
     pub expires_at: Option<Timestamp>,
     /// The statuses of an origin's answer that call for a refresh.
     pub refresh_on_status: RefreshStatuses,
+    /// The life of what the grant is refreshed with, if that is known: when it is over, only a new
+    /// flow helps. `None` for a lapsed grant, and for one that needs no user.
+    pub grant_life: Option<GrantLife>,
+    /// The fingerprint of the token endpoint's origin, by which refreshes are bounded.
+    pub provider: u64,
+    /// Tells whether there is a refresh token beside the access token, which a user has granted.
+    has_refresh_token: bool,
     used: AtomicBool,
 }
 
@@ -310,6 +320,11 @@ impl TokenStatus {
             issued_at: tokens.issued_at,
             expires_at: tokens.expires_at,
             refresh_on_status: grant.refresh_on_status.clone(),
+            grant_life: grant.life(tokens),
+            provider: FixedState::default().hash_one(&tokens.issuer),
+            has_refresh_token: grant.grant_type.has_user()
+                && tokens.refresh_token.is_some()
+                && !tokens.is_access_token_exchanged(),
             used: AtomicBool::new(false),
         }
     }
@@ -322,6 +337,17 @@ impl TokenStatus {
     /// The freshness of the access token at `now`.
     pub fn freshness(&self, refresh_before: Duration, now: Timestamp) -> Freshness {
         self.ages(refresh_before).map_or(Freshness::Fresh, |ages| ages.at(now))
+    }
+
+    /// The time at which the grant is refreshed so that it lives though nobody uses it: at least
+    /// every `keep_alive`, and before a third of its known life is left. `None` where no refresh
+    /// keeps it alive, or it needs none.
+    pub fn keep_alive_due(&self, keep_alive: Duration, jitter: Jitter) -> Option<Timestamp> {
+        if keep_alive.is_zero() || !self.renewable {
+            return None;
+        }
+        let every = self.has_refresh_token.then_some(keep_alive);
+        KeepAlive { refreshed_at: self.issued_at, life: self.grant_life, every }.due(jitter)
     }
 
     /// Tells whether only a new flow helps at `now`: the grant has lapsed, or the access token has

@@ -5,6 +5,7 @@ pub mod endpoint;
 pub mod flow;
 pub mod freshness;
 pub mod grant;
+pub mod life;
 pub mod packer;
 pub mod params;
 pub mod profile;

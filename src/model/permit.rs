@@ -306,6 +306,7 @@ mod tests {
             scopes: "read".into(),
             authorized_at: Timestamp::UNIX_EPOCH,
             generation: 1,
+            refresh_token_life: None,
             lapse: None,
         };
         let connection = |name: &str, domain: &str, subdomain: Option<&str>| {

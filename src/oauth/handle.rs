@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::failure::TokenFailure;
+use super::keep_alive::DueRefresh;
+use super::provider::Unsuccessful;
 use crate::clock::Clock;
 use crate::model::connection::Connection;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -70,6 +72,8 @@ pub(super) enum RefreshCommand {
     Watch(Arc<Connection>),
     /// A refresh in the background has failed: try again after that time.
     RetryAfter(RefreshRequest, Duration),
+    /// The refresh of an unused grant has ended.
+    KeptAlive(DueRefresh, Result<(), Unsuccessful>),
 }
 
 /// A request for other tokens.
@@ -107,6 +111,8 @@ impl RefreshRequest {
 pub enum Cause {
     /// Those that are in use are near their end.
     Background,
+    /// Nobody uses the grant, which would end.
+    KeepAlive,
     /// An operator says so.
     Operator,
     /// The origin has said 401.
@@ -121,6 +127,7 @@ impl Cause {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Background => "background",
+            Self::KeepAlive => "keep_alive",
             Self::Operator => "operator",
             Self::Unauthorized => "unauthorized",
             Self::Use => "use",
@@ -244,6 +251,10 @@ impl RefreshHandle {
 
     pub(super) fn retry_after(&self, request: RefreshRequest, pause: Duration) {
         self.send(RefreshCommand::RetryAfter(request, pause));
+    }
+
+    pub(super) fn kept_alive(&self, due: DueRefresh, outcome: Result<(), Unsuccessful>) {
+        self.send(RefreshCommand::KeptAlive(due, outcome));
     }
 
     /// Forgets the connections of which nothing is to be remembered any more.

@@ -12,11 +12,13 @@ use tokio_util::time::DelayQueue;
 
 use super::failure::TokenFailure;
 use super::handle::{Cause, FORGET_FAILURE_AFTER, RefreshCommand, RefreshHandle, RefreshRequest};
+use super::keep_alive::{DueRefresh, KeepAliveQueue};
 use super::provider::{Provider, Unsuccessful};
 use super::refresh::{Refresh, Refreshed};
 use crate::clock::Clock;
 use crate::ledger::Metrics;
 use crate::model::connection::Connection;
+use crate::random;
 use crate::state::{Live, Persistence};
 use crate::tasks::Tasks;
 
@@ -27,6 +29,8 @@ pub struct Manager {
     commands: mpsc::UnboundedReceiver<RefreshCommand>,
     /// The refreshes that are to come, before their tokens end.
     schedule: DelayQueue<RefreshRequest>,
+    /// The unused grants that are refreshed so that they don't end.
+    keep_alive: KeepAliveQueue,
     tasks: Tasks,
 }
 
@@ -65,7 +69,10 @@ impl Manager {
             clock,
             background: Arc::new(Semaphore::new(MAX_BACKGROUND_REFRESHES)),
         });
-        (Self { context, commands, schedule: DelayQueue::new(), tasks }, refreshes)
+        // Without randomness instances have the same order, which costs no more than waiting.
+        let seed = random::bytes().map_or(0, u64::from_be_bytes);
+        let keep_alive = KeepAliveQueue::new(seed);
+        (Self { context, commands, schedule: DelayQueue::new(), keep_alive, tasks }, refreshes)
     }
 
     /// Takes commands, and refreshes what is due, for as long as it is polled. What it has begun
@@ -82,6 +89,7 @@ impl Manager {
                 (permit, request) = self.context.next_due(&mut self.schedule) => {
                     self.start_due(request, permit);
                 }
+                () = self.context.clock.sleep_until(self.keep_alive.wakes_at()) => self.keep_alive(),
                 _ = forgetting.tick() => self.context.refreshes.forget_old(),
             }
         }
@@ -98,6 +106,9 @@ impl Manager {
                 }
             }
             RefreshCommand::RetryAfter(request, pause) => self.schedule(request, pause),
+            RefreshCommand::KeptAlive(due, outcome) => {
+                self.keep_alive.finish(&due, Some(outcome), self.context.clock.now());
+            }
         }
     }
 
@@ -125,8 +136,37 @@ impl Manager {
     fn start(&self, request: RefreshRequest, permit: Option<OwnedSemaphorePermit>) {
         let context = Arc::clone(&self.context);
         self.tasks.spawn(async move {
-            context.run(request).await;
+            let _told = context.run(request).await;
             drop(permit);
+        });
+    }
+
+    /// Looks for unused grants that are due, and begins the refreshes of those that may be asked
+    /// for now.
+    fn keep_alive(&mut self) {
+        let (in_force, now) = (self.context.live.load_full(), self.context.clock.now());
+        let keep_alive = in_force.settings.renewal.keep_alive;
+        if self.keep_alive.wants_look(now) {
+            let stored = in_force.registry.stored();
+            for connection in self.keep_alive.look(stored, keep_alive, now) {
+                warn_of_end(connection);
+            }
+        }
+        while let Some(due) = self.keep_alive.begin(now) {
+            let is_wanted = !keep_alive.is_zero() && self.context.is_current(&due.request);
+            if is_wanted && self.context.refreshes.try_start(&due.request).is_ok() {
+                self.start_keeping_alive(due);
+            } else {
+                self.keep_alive.finish(&due, None, now);
+            }
+        }
+    }
+
+    fn start_keeping_alive(&self, due: DueRefresh) {
+        let context = Arc::clone(&self.context);
+        self.tasks.spawn(async move {
+            let outcome = context.run(due.request.clone()).await;
+            context.refreshes.kept_alive(due, outcome);
         });
     }
 }
@@ -149,7 +189,7 @@ impl RefreshContext {
         }
     }
 
-    async fn run(&self, request: RefreshRequest) {
+    async fn run(&self, request: RefreshRequest) -> Result<(), Unsuccessful> {
         let refresh = Refresh {
             persistence: &self.persistence,
             provider: &self.provider,
@@ -174,6 +214,7 @@ impl RefreshContext {
         if outcome.is_err() && request.cause == Cause::Background && self.is_current(&request) {
             self.refreshes.retry_after(request, pause);
         }
+        refreshed.map(|_ours| ())
     }
 
     /// Tells whether the tokens that were to be replaced are in force and of use.
@@ -185,8 +226,9 @@ impl RefreshContext {
             standing.uuid == request.uuid
                 && standing.generation == request.newer_than
                 && standing.renewable
-                // Expired tokens are refreshed when somebody asks for them.
-                && standing.expires_at.is_none_or(|end| self.clock.now() < end)
+                // Expired tokens are refreshed when somebody asks for them, or to keep the grant.
+                && (request.cause == Cause::KeepAlive
+                    || standing.expires_at.is_none_or(|end| self.clock.now() < end))
         })
     }
 
@@ -213,6 +255,18 @@ impl RefreshContext {
             }
         }
     }
+}
+
+/// Warns of the end of a grant, which no refresh has put off.
+fn warn_of_end(connection: &Connection) {
+    let life = connection.token_status().and_then(|standing| standing.grant_life);
+    let ends = life.map(|life| life.ends.to_string()).unwrap_or_default();
+    tracing::warn!(
+        connection = format!("{}.{}", connection.integration(), connection.name()),
+        ends,
+        "the connection's grant ends soon, and no refresh has put its end off: start a flow for it \
+         before"
+    );
 }
 
 /// Plans the refresh of a connection in use, and the time until then: when its token ages, or a

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::failure::TokenFailure;
 use super::handle::{Cause, RefreshRequest};
+use super::life::refresh_token_life;
 use super::provider::{Provider, Unsuccessful};
 use super::request::{GrantParams, TokenRequest};
 use crate::clock::{Clock, instant};
@@ -169,7 +170,18 @@ impl Refresh<'_> {
             return Ok(self.lapse(LapseReason::ClientMoved, None).await?);
         }
         match self.request_tokens(leased, &client, &grant, &before).await {
-            Ok(tokens) => Ok(self.keep_tokens(&leased.record, &client, &tokens).await?),
+            Ok(tokens) => {
+                let life = refresh_token_life(&tokens, &client.profile, Some((&before, &grant)));
+                let renewed = Grant {
+                    generation: grant.generation + 1,
+                    refresh_token_life: life,
+                    lapse: None,
+                    injection: client.injection(),
+                    refresh_on_status: client.profile.refresh_on_status.clone(),
+                    ..grant.clone()
+                };
+                Ok(self.keep_tokens(&leased.record, &renewed, &tokens).await?)
+            }
             Err(why) => self.judge(leased, &grant, why).await,
         }
     }
@@ -258,7 +270,7 @@ impl Refresh<'_> {
     async fn keep_tokens(
         &self,
         read: &ConnectionRecord,
-        client: &ClientRecord,
+        renewed: &Grant,
         tokens: &TokenSet,
     ) -> Result<(Refreshed, Revision), TokenFailure> {
         let mut before = read.clone();
@@ -266,8 +278,8 @@ impl Refresh<'_> {
         loop {
             // 1. They are kept, if the connection is still as it was read.
             let grant = before.grant().ok_or(TokenFailure::Gone)?;
-            let ours = Refreshed { generation: grant.generation + 1, is_ours: true };
-            let after = self.renewed(&before, grant, client, tokens)?;
+            let ours = Refreshed { generation: renewed.generation, is_ours: true };
+            let after = self.renewed(&before, renewed, tokens)?;
             match self.persistence.store().finish_refresh(&before, &after).await {
                 Ok(Some(revision)) => return Ok((ours, revision)),
                 Ok(None) => {}
@@ -300,17 +312,10 @@ impl Refresh<'_> {
         &self,
         before: &ConnectionRecord,
         grant: &Grant,
-        client: &ClientRecord,
         tokens: &TokenSet,
     ) -> Result<ConnectionRecord, TokenFailure> {
         let mut after = before.clone();
-        after.detail = Detail::OAuth(Box::new(Grant {
-            generation: grant.generation + 1,
-            lapse: None,
-            injection: client.injection(),
-            refresh_on_status: client.profile.refresh_on_status.clone(),
-            ..grant.clone()
-        }));
+        after.detail = Detail::OAuth(Box::new(grant.clone()));
         after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
         let sealed = self.persistence.vault().seal(&after.context(), &tokens.pack());
         after.sealed = sealed.map_err(|_why| TokenFailure::Seal)?;

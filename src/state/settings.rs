@@ -45,6 +45,8 @@ pub struct Settings {
 pub struct Renewal {
     /// The longest time before its end at which a token is refreshed.
     pub refresh_before: Duration,
+    /// The longest time between two refreshes of a grant that nobody uses; zero for never.
+    pub keep_alive: Duration,
     /// The time that a refresh may be silent before another instance takes it over.
     pub refresh_lease: RefreshLease,
     /// Has a 401 lead to one refresh and one more try.

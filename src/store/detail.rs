@@ -9,6 +9,7 @@ use super::row::Columns;
 use crate::model::connection::ConnectionType;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
+use crate::model::oauth::life::GrantLife;
 use crate::model::oauth::profile::RefreshStatuses;
 use crate::model::oauth::refusal::ProviderCode;
 use crate::model::record::Detail;
@@ -54,6 +55,7 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
         }
         None => None,
     };
+    let life = time(REFRESH_TOKEN_SINCE).zip(time(REFRESH_TOKEN_UNTIL));
     Some(Grant {
         client,
         subdomain: text(SUBDOMAIN).map(Subdomain::parse).transpose().ok()?,
@@ -62,6 +64,7 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
         scopes: text(SCOPES)?.into(),
         authorized_at: time(AUTHORIZED_AT)?,
         generation: number(GENERATION)?,
+        refresh_token_life: life.map(|(began, ends)| GrantLife { began, ends }),
         lapse,
         injection: detail.get(INJECTION).cloned().map(serde_json::from_value).transpose().ok()?,
         refresh_on_status: match detail.get(REFRESH_ON_STATUS) {
@@ -81,6 +84,10 @@ fn write_grant(grant: &Grant) -> Json {
     ]);
     if let Some(subdomain) = &grant.subdomain {
         detail.insert(SUBDOMAIN.into(), subdomain.as_str().into());
+    }
+    if let Some(life) = &grant.refresh_token_life {
+        detail.insert(REFRESH_TOKEN_SINCE.into(), life.began.as_microsecond().into());
+        detail.insert(REFRESH_TOKEN_UNTIL.into(), life.ends.as_microsecond().into());
     }
     if let Some(lapse) = &grant.lapse {
         detail.insert(LAPSED_AT.into(), lapse.since.as_microsecond().into());
@@ -113,6 +120,8 @@ const AUTHORIZED_AT: &str = "authorized_at";
 const GENERATION: &str = "generation";
 const INJECTION: &str = "injection";
 const REFRESH_ON_STATUS: &str = "refresh_on_status";
+const REFRESH_TOKEN_SINCE: &str = "refresh_token_since";
+const REFRESH_TOKEN_UNTIL: &str = "refresh_token_until";
 const LAPSED_AT: &str = "lapsed_at";
 const LAPSED_BY: &str = "lapsed_by";
 const LAPSED_CODE: &str = "lapsed_code";

@@ -60,6 +60,11 @@ pub struct OAuthConnection {
     #[serde(with = "in_clear")]
     #[schema(value_type = String, example = "cs95Xaw_F5PKcxO4fQ9bZKklHKncdkXIc9qGrvktPt2elg==")]
     pub refresh_token: Secret,
+    /// The time at which the refresh token expires, as YYYY-MM-DDThh:mm:ssZ; only there when it is
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2021-10-31T12:44:22Z", format = DateTime, nullable = false)]
+    pub refresh_token_expiry: Option<String>,
     /// The time at which the access token expires, as YYYY-MM-DDThh:mm:ssZ; null where nobody has
     /// said.
     #[schema(example = "2021-10-01T12:44:22Z", format = DateTime)]
@@ -123,6 +128,9 @@ pub struct OAuthItem {
     #[serde(with = "in_clear")]
     #[schema(value_type = String)]
     pub refresh_token: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
+    pub refresh_token_expiry: Option<String>,
     #[schema(format = DateTime)]
     pub token_expiry: Option<String>,
     pub token_type: String,
@@ -154,6 +162,9 @@ pub struct AccessCode {
     #[serde(with = "in_clear")]
     #[schema(value_type = String)]
     pub refresh_token: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
+    pub refresh_token_expiry: Option<String>,
     #[schema(format = DateTime)]
     pub token_expiry: Option<String>,
     pub token_type: String,
@@ -211,6 +222,7 @@ impl Request for DomainBinding {
         "reauthorization_reason",
         "refresh_failure",
         "refresh_token",
+        "refresh_token_expiry",
         "token_expiry",
         "token_type",
         "zendesk_account_id",

@@ -8,6 +8,7 @@ mod flows;
 mod hostile;
 mod injection;
 mod instances;
+mod keep_alive;
 mod paused;
 mod profile;
 mod refresh;

@@ -34,6 +34,7 @@ impl From<OAuthConnectionView> for OAuthConnection {
             reauthorization_reason: texts.reason,
             refresh_failure: authorized.standing.map(RefreshFailureReport::from),
             refresh_token: texts.refresh_token,
+            refresh_token_expiry: texts.refresh_expiry,
             token_expiry: texts.expiry,
             token_type: texts.token_type,
             uuid: uuid.to_string(),
@@ -70,6 +71,7 @@ impl From<OAuthConnectionView> for OAuthItem {
             reauthorization_reason: whole.reauthorization_reason,
             refresh_failure: whole.refresh_failure,
             refresh_token: whole.refresh_token,
+            refresh_token_expiry: whole.refresh_token_expiry,
             token_expiry: whole.token_expiry,
             token_type: whole.token_type,
             uuid: whole.uuid,
@@ -93,6 +95,7 @@ impl From<ExchangedFlow> for AccessCode {
             raw_callback_params: callback_params
                 .map_or_else(nothing, |params| shown(&params, in_clear)),
             refresh_token: whole.refresh_token,
+            refresh_token_expiry: whole.refresh_token_expiry,
             token_expiry: whole.token_expiry,
             token_type: whole.token_type,
             uuid: whole.uuid,
@@ -109,6 +112,7 @@ struct Texts {
     scope: String,
     token_type: String,
     expiry: Option<String>,
+    refresh_expiry: Option<String>,
     reason: Option<String>,
 }
 
@@ -125,6 +129,7 @@ impl Texts {
                 scope: String::new(),
                 token_type: String::new(),
                 expiry: None,
+                refresh_expiry: None,
                 reason,
             };
         };
@@ -137,6 +142,10 @@ impl Texts {
             scope: tokens.scope.to_string(),
             token_type: tokens.token_type.to_string(),
             expiry: tokens.expires_at.map(whole_seconds),
+            refresh_expiry: authorized
+                .grant
+                .refresh_token_life
+                .map(|life| whole_seconds(life.ends)),
             reason,
         }
     }

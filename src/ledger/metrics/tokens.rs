@@ -13,9 +13,13 @@ use super::{ConnectionCounters, Metrics, register};
 #[derive(Debug)]
 pub(super) struct TokenMetrics {
     refreshes: Family<[(&'static str, &'static str); 2], Counter>,
-    expiry: Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>,
+    expiry: ExpiryFamily,
+    grant_expiry: ExpiryFamily,
     reauthorizations_needed: Gauge,
 }
+
+/// Seconds until something of each connection expires.
+type ExpiryFamily = Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>;
 
 impl TokenMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
@@ -23,9 +27,11 @@ impl TokenMetrics {
         let refreshes = register(registry, "oauth_refreshes", help);
         let help = "Time until the access token expires; negative after that";
         let expiry = register(registry, "oauth_token_expiry_seconds", help);
+        let help = "Time until the grant ends unless a refresh puts it off; negative after that";
+        let grant_expiry = register(registry, "oauth_grant_expiry_seconds", help);
         let help = "OAuth connections whose grant has lapsed: authorize them again";
         let reauthorizations_needed = register(registry, "oauth_reauthorizations_needed", help);
-        Self { refreshes, expiry, reauthorizations_needed }
+        Self { refreshes, expiry, grant_expiry, reauthorizations_needed }
     }
 }
 
@@ -37,23 +43,32 @@ impl Metrics {
         self.tokens.refreshes.get_or_create(&labels).inc();
     }
 
-    /// Sets the seconds until each OAuth connection's access token expires, and the number of
-    /// connections whose grant has lapsed. Connections that share a label show the earliest expiry.
+    /// Sets the seconds until each OAuth connection's access token expires and until its grant
+    /// ends, as far as they are known, and the number of connections whose grant has lapsed.
+    /// Connections that share a label show the earliest.
     pub fn note_tokens<'a>(
         &self,
         tokens: impl Iterator<Item = (&'a ConnectionCounters, f64)>,
+        grants: impl Iterator<Item = (&'a ConnectionCounters, f64)>,
         reauthorizations_needed: usize,
     ) {
-        let expiry = &self.tokens.expiry;
-        expiry.clear();
-        for (counters, seconds) in tokens {
-            let (integration, connection) = counters.labels.clone();
-            let labels = [("integration", integration), ("connection", connection)];
-            let known = expiry.get(&labels).map(|gauge| gauge.get());
-            expiry.get_or_create(&labels).set(known.map_or(seconds, |known| known.min(seconds)));
-        }
+        note_expiries(&self.tokens.expiry, tokens);
+        note_expiries(&self.tokens.grant_expiry, grants);
         let needed = i64::try_from(reauthorizations_needed).unwrap_or(i64::MAX);
         self.tokens.reauthorizations_needed.set(needed);
+    }
+}
+
+fn note_expiries<'a>(
+    family: &ExpiryFamily,
+    expiries: impl Iterator<Item = (&'a ConnectionCounters, f64)>,
+) {
+    family.clear();
+    for (counters, seconds) in expiries {
+        let (integration, connection) = counters.labels.clone();
+        let labels = [("integration", integration), ("connection", connection)];
+        let known = family.get(&labels).map(|gauge| gauge.get());
+        family.get_or_create(&labels).set(known.map_or(seconds, |known| known.min(seconds)));
     }
 }
 

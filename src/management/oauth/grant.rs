@@ -11,6 +11,7 @@ use crate::model::oauth::flow::FlowPlan;
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::oauth::refresh_token_life;
 use crate::state::Persistence;
 use crate::store;
 
@@ -72,7 +73,7 @@ impl Management {
             integration: client.integration.clone(),
             name: plan.name.clone().map_or_else(|| name_of(uuid), Ok)?,
             allowed_domain: plan.allowed_domain.clone(),
-            detail: Detail::OAuth(Box::new(self.grant(client, plan, 1))),
+            detail: Detail::OAuth(Box::new(self.grant(client, plan, 1, tokens))),
             sealed: unsealed(),
             created_at: now,
             updated_at: now,
@@ -99,7 +100,7 @@ impl Management {
         let mut after = before.clone();
         after.allowed_domain =
             before.allowed_domain.clone().or_else(|| plan.allowed_domain.clone());
-        after.detail = Detail::OAuth(Box::new(self.grant(client, plan, generation)));
+        after.detail = Detail::OAuth(Box::new(self.grant(client, plan, generation, tokens)));
         after.updated_at = self.moved(before.updated_at);
         after.sealed = seal(persistence, &after.context(), &tokens.pack())?;
         let replaced = persistence.store().reauthorize(before, &after).await;
@@ -107,7 +108,13 @@ impl Management {
         Ok(revision.map(|revision| (after, revision)))
     }
 
-    fn grant(&self, client: &ClientRecord, plan: &FlowPlan, generation: i64) -> Grant {
+    fn grant(
+        &self,
+        client: &ClientRecord,
+        plan: &FlowPlan,
+        generation: i64,
+        tokens: &TokenSet,
+    ) -> Grant {
         Grant {
             client: client.uuid,
             subdomain: plan.subdomain.clone(),
@@ -116,6 +123,7 @@ impl Management {
             scopes: plan.scopes.clone(),
             authorized_at: whole_microseconds(self.clock.now()),
             generation,
+            refresh_token_life: refresh_token_life(tokens, &client.profile, None),
             lapse: None,
             injection: client.injection(),
             refresh_on_status: client.profile.refresh_on_status.clone(),

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::endpoint::Subdomain;
+use super::life::GrantLife;
 use super::profile::{InjectedField, RefreshStatuses};
 use super::refusal::ProviderCode;
+use super::tokens::TokenSet;
 
 /// The grant type by which a client gets access tokens (RFC 6749 §4.1, §4.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +39,8 @@ pub struct Grant {
     pub authorized_at: Timestamp,
     /// The number of sets of tokens so far, this one included.
     pub generation: i64,
+    /// The life of its refresh token, as far as it is known.
+    pub refresh_token_life: Option<GrantLife>,
     /// The end of the grant; `None` while it is valid.
     pub lapse: Option<Lapse>,
     /// The fields that carry the access token, as the client had them when the tokens were got;
@@ -98,6 +102,19 @@ impl Grant {
     pub fn is_same_set(&self, other: &Self) -> bool {
         let set = |grant: &Self| (grant.client, grant.authorized_at, grant.generation);
         set(self) == set(other)
+    }
+
+    /// The life of what it is refreshed with, if that is known: of its refresh token, or without
+    /// one of its access token, with which the grant ends. `None` once it has lapsed, and where the
+    /// client gets tokens by itself.
+    pub fn life(&self, tokens: &TokenSet) -> Option<GrantLife> {
+        if self.lapse.is_some() || !self.grant_type.has_user() {
+            return None;
+        }
+        if tokens.refresh_token.is_some() {
+            return self.refresh_token_life;
+        }
+        tokens.expires_at.map(|ends| GrantLife { began: tokens.issued_at, ends })
     }
 
     /// Tells whether a refresh can bring another access token: by the client's own credentials, or

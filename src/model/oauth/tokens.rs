@@ -45,6 +45,13 @@ impl TokenSet {
             .finish()
     }
 
+    /// Tells whether the access token itself is exchanged for the next, so that it is both.
+    #[must_use]
+    pub fn is_access_token_exchanged(&self) -> bool {
+        let refresh_token = self.refresh_token.as_ref();
+        refresh_token.is_some_and(|token| token.expose() == self.access_token.expose())
+    }
+
     /// Decodes tokens; `None` for anything else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
@@ -94,5 +101,28 @@ mod tests {
             assert!(!shown.contains('a') || shown.contains("*****"), "{shown}");
         }
         assert!(TokenSet::unpack(&Secret::new("a token of another kind")).is_none());
+    }
+
+    #[test]
+    fn tokens_of_before_open_as_they_were_packed() {
+        let text = |text: &str| [&(text.len() as u64).to_be_bytes()[..], text.as_bytes()].concat();
+        let number = |number: i64| number.to_be_bytes().to_vec();
+        let packed = [
+            vec![1],
+            text("a"),
+            [number(1), text("r")].concat(),
+            text("{}"),
+            text("bearer"),
+            text("read"),
+            text("https://id.example.com"),
+            number(1_800_000_000_000_000),
+            number(1),
+            number(1_900_000_000_000_000),
+        ];
+        let packed = Secret::new(packed.concat());
+        let tokens = TokenSet::unpack(&packed).unwrap();
+        assert_eq!(tokens.refresh_token.as_ref().unwrap().expose(), b"r");
+        assert_eq!(tokens.expires_at, Timestamp::from_second(1_900_000_000).ok());
+        assert_eq!(tokens.pack().expose(), packed.expose());
     }
 }

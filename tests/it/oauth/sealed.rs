@@ -10,7 +10,7 @@ use crate::support::raw::refused;
 use crate::support::soon;
 use crate::support::world::{Running, World};
 
-async fn database(world: &World) -> SqliteConnection {
+pub(super) async fn database(world: &World) -> SqliteConnection {
     let file = world.path("data/keyferry.db");
     SqliteConnectOptions::new().filename(file).connect().await.unwrap()
 }

@@ -22,6 +22,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use jiff::{SignedDuration, Timestamp};
+use keyferry::clock::Clock;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -112,6 +114,8 @@ struct Books {
     refreshing: Refreshing,
     /// The time that a refresh token is still good after it was spent.
     grace: Duration,
+    /// The seconds that a refresh token lives, by this clock.
+    refresh_life: Option<(Clock, i64)>,
     denial: Option<(String, String)>,
     issuer: Option<String>,
     takes_pkce: bool,
@@ -142,6 +146,7 @@ struct Grant {
 
 struct RefreshToken {
     grant: usize,
+    ends: Option<Timestamp>,
     spent: Option<Instant>,
 }
 
@@ -247,6 +252,18 @@ impl Provider {
     /// A refresh token that was spent is good for so long yet, as some providers have it.
     pub(crate) fn set_grace(&self, grace: Duration) {
         self.desk.books.lock().grace = grace;
+    }
+
+    /// Refresh tokens live so many seconds by this clock from now on, and answers say so.
+    pub(crate) fn set_refresh_life(&self, clock: &Clock, seconds: i64) {
+        self.desk.books.lock().refresh_life = Some((clock.clone(), seconds));
+    }
+
+    /// What a flow would bring: the answer with the first tokens of a new grant.
+    pub(crate) fn issue(&self) -> Value {
+        let mut books = self.desk.books.lock();
+        let grant = books.grant("read write");
+        books.issue(grant, true)
     }
 
     /// The client has another secret from now on.
@@ -391,6 +408,7 @@ impl Books {
             expires_in: json!(3600),
             refreshing: Refreshing::Rotates,
             grace: Duration::ZERO,
+            refresh_life: None,
             denial: None,
             issuer: None,
             takes_pkce: true,
@@ -487,6 +505,11 @@ impl Books {
         let token = self.refresh_tokens.get_mut(question.said("refresh_token"));
         let token = token.ok_or(INVALID_GRANT)?;
         let grant = token.grant;
+        let has_ended =
+            |(clock, _): &(Clock, i64)| token.ends.is_some_and(|end| clock.now() >= end);
+        if self.refresh_life.as_ref().is_some_and(has_ended) {
+            return Err(INVALID_GRANT);
+        }
         let grace = self.grace;
         if token.spent.is_some_and(|since| since.elapsed() >= grace) {
             self.reused += 1;
@@ -525,7 +548,13 @@ impl Books {
         if refreshable {
             let name = format!("rt-{}{}", self.refresh_tokens.len() + 1, self.mark);
             answer["refresh_token"] = name.as_str().into();
-            self.refresh_tokens.insert(name, RefreshToken { grant, spent: None });
+            let end =
+                |(clock, seconds): &(Clock, i64)| clock.now() + SignedDuration::from_secs(*seconds);
+            let ends = self.refresh_life.as_ref().map(end);
+            if let Some((_, seconds)) = &self.refresh_life {
+                answer["refresh_token_expires_in"] = (*seconds).into();
+            }
+            self.refresh_tokens.insert(name, RefreshToken { grant, ends, spent: None });
         }
         answer
     }
