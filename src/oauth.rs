@@ -4,6 +4,7 @@
 //! token is spent by one instance at a time and that what it was changed for is kept before it is
 //! used, and must never know the request that a token is for.
 
+mod assertion;
 mod coding;
 mod failure;
 mod handle;
@@ -15,6 +16,7 @@ mod refresh;
 mod refusal;
 mod request;
 mod response;
+mod signing_key;
 
 pub use self::failure::TokenFailure;
 pub use self::handle::{Cause, RefreshHandle, RefreshRequest};
@@ -24,6 +26,7 @@ pub use self::provider::{Provider, TokenResponse, Unsuccessful};
 pub use self::refusal::{Denial, ErrorCode};
 pub use self::request::{GrantParams, TokenRequest};
 pub use self::response::{AnswerShape, GrantedTokens, read as read_response};
+pub use self::signing_key::{EnteredKey, KeyFault, SigningKey};
 use crate::model::name::IntegrationName;
 
 /// A step of a flow, or of a client's or a connection's life, as its audit line tells it. No line

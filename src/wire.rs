@@ -37,7 +37,10 @@ pub use self::oauth_connection::{
     AccessCode, DomainBinding, OAuthConnection, OAuthItem, RefreshFailureReport,
 };
 pub use self::page::PageMeta;
-pub use self::profile::{InjectedFieldMembers, PROFILE_MEMBERS, ParamMap, ProfileMembers};
+pub use self::profile::{
+    AssertionMembers, InjectedFieldMembers, InstallationMembers, PROFILE_MEMBERS, ParamMap,
+    ProfileMembers,
+};
 pub use self::read::{Document, MalformedBody, Request, Shape, printable_name, read};
 pub use self::secret::{REDACTED, Redacted};
 pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};

@@ -50,7 +50,7 @@ pub(super) async fn fields(
             a href=(context.path("/connections/new")) { "Create" }
         }
         h1 { "Create a connection: OAuth 2.0" }
-        p { "You’ll be redirected to the provider, sign in there, and come back here. A client with client credentials gets its tokens at once." }
+        p { "You’ll be redirected to the provider, sign in there, and come back here. A client with credentials or a key of its own gets its tokens at once." }
         (summary(values, &fields))
         form.stack method="post" action=(context.path("/connections/new/oauth")) {
             (context.mark())
@@ -221,6 +221,8 @@ pub(super) fn grant_type(kind: GrantType) -> &'static str {
     match kind {
         GrantType::AuthorizationCode => "Authorization code",
         GrantType::ClientCredentials => "Client credentials",
+        GrantType::GithubApp => "GitHub App",
+        GrantType::JwtBearer => "Signed assertion (JWT bearer)",
     }
 }
 

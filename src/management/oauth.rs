@@ -1,7 +1,9 @@
 //! OAuth at management: clients, flows, and the connections that come of them (ZIS spec §7).
 
 mod account;
+mod assertion;
 mod callback;
+mod client_key;
 mod clients;
 mod connections;
 mod draft;

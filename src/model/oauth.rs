@@ -1,5 +1,6 @@
 //! The nouns of OAuth 2.0 (RFC 6749, ZIS spec §7): clients, grants, tokens, endpoints.
 
+pub mod assertion;
 pub mod client;
 pub mod endpoint;
 pub mod flow;

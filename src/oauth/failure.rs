@@ -1,6 +1,7 @@
 //! The reasons why there are no other tokens.
 
 use super::refusal::Denial;
+use super::signing_key::KeyFault;
 use crate::model::oauth::endpoint::EndpointError;
 use crate::model::oauth::grant::LapseReason;
 use crate::model::oauth::refusal::Remedy;
@@ -25,6 +26,9 @@ pub enum TokenFailure {
     /// A secret can't be opened for want of this master key.
     #[error("the master key {0} is missing: the operator must add it to the server's master keys")]
     KeyMissing(KeyId),
+    /// The client's private key can't be used.
+    #[error("the client's private key {0}")]
+    Key(KeyFault),
     /// It has taken longer than anybody waits.
     #[error("there were no other tokens in time")]
     Late,
@@ -91,6 +95,7 @@ impl TokenFailure {
             Self::Lapsed(_) | Self::NoRefreshToken => Remedy::User,
             Self::Endpoint(_)
             | Self::Gone
+            | Self::Key(_)
             | Self::KeyMissing(_)
             | Self::Port
             | Self::Seal
@@ -141,6 +146,7 @@ impl TokenFailure {
                 | Self::Store
                 | Self::StoreFaulty
                 | Self::Seal
+                | Self::Key(_)
                 | Self::KeyMissing(_)
                 | Self::Withheld(_)
         )
@@ -158,7 +164,7 @@ impl TokenFailure {
             Self::Late | Self::Overtaken | Self::Unanswered(_) | Self::Unreadable(_) => {
                 "unanswered"
             }
-            Self::Seal | Self::KeyMissing(_) => "seal_broken",
+            Self::Key(_) | Self::Seal | Self::KeyMissing(_) => "seal_broken",
             Self::Store | Self::StoreFaulty => "store_unavailable",
             Self::Withheld(_) => "withheld",
         }

@@ -9,6 +9,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 
+use super::assertion::Assertions;
 use super::coding::{CodingError, decode};
 use super::failure::TokenFailure;
 use super::request::{EncodedRequest, GrantParams, JSON, TokenRequest};
@@ -94,7 +95,9 @@ impl Provider {
         let whose = format!("the OAuth client {} of {}", client.name, client.integration);
         let secret = self.persistence.open(&whose, client.context(), &client.sealed).await;
         let secret = secret.map_err(TokenFailure::from)?;
-        let content = EncodedRequest::of(&token_request, &secret)?;
+        let url = client.token_url.fill(subdomain).map_err(TokenFailure::Endpoint)?;
+        let assertions = Assertions::sign(&token_request, &secret, &url, self.clock.now())?;
+        let content = EncodedRequest::of(&token_request, &secret, &assertions)?;
         // 2. It is sent. Its time counts: a token must not be held for fresher than it is.
         let mut asked_at = self.clock.now();
         let before_asking = async {

@@ -14,7 +14,7 @@ use super::request::{GrantParams, TokenRequest};
 use crate::clock::{Clock, instant};
 use crate::error::chain;
 use crate::model::oauth::client::ClientRecord;
-use crate::model::oauth::grant::{Grant, GrantType, LapseReason};
+use crate::model::oauth::grant::{Grant, LapseReason};
 use crate::model::oauth::refusal::RefreshFailure;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
@@ -215,16 +215,13 @@ impl Refresh<'_> {
         grant: &Grant,
         before: &TokenSet,
     ) -> Result<TokenSet, Unsuccessful> {
-        let grant_params = match (grant.grant_type, &before.refresh_token) {
-            (GrantType::ClientCredentials, _) => {
-                GrantParams::ClientCredentials { scopes: &grant.scopes }
-            }
-            (GrantType::AuthorizationCode, Some(refresh_token)) => {
-                let (access_token, scopes) = (&before.access_token, &*grant.scopes);
-                GrantParams::Refresh { refresh_token, access_token, scopes }
-            }
-            (GrantType::AuthorizationCode, None) => return Err(TokenFailure::NoRefreshToken.into()),
-        };
+        let own = GrantParams::own(grant.grant_type, &grant.scopes);
+        let kept = before.refresh_token.as_ref().map(|refresh_token| GrantParams::Refresh {
+            refresh_token,
+            access_token: &before.access_token,
+            scopes: &grant.scopes,
+        });
+        let grant_params = own.or(kept).ok_or(TokenFailure::NoRefreshToken)?;
         let subdomain = grant.subdomain.as_ref();
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &before.scope };
         let asked = self.provider.ask(token_request, self.note_asked(&leased.holder)).await;
@@ -233,13 +230,12 @@ impl Refresh<'_> {
             let failure = if has_user { why.failure } else { why.failure.of_client_itself() };
             Unsuccessful { failure, ..why }
         })?;
-        fresh.refresh_token = match grant.grant_type {
+        fresh.refresh_token = if grant.grant_type.has_user() {
             // A provider that gives no other means the same one (RFC 6749 §6).
-            GrantType::AuthorizationCode => {
-                fresh.refresh_token.or_else(|| before.refresh_token.clone())
-            }
-            // There should be none (RFC 6749 §4.4.3).
-            GrantType::ClientCredentials => None,
+            fresh.refresh_token.or_else(|| before.refresh_token.clone())
+        } else {
+            // There should be none (RFC 6749 §4.4.3, RFC 7521 §4.1).
+            None
         };
         Ok(fresh)
     }

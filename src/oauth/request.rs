@@ -1,4 +1,5 @@
-//! The request to a token endpoint (RFC 6749 §4.1.3, §4.4.2, §6), as its client's profile has it.
+//! The request to a token endpoint (RFC 6749 §4.1.3, §4.4.2, §6; RFC 7521 §4), as its client's
+//! profile has it.
 
 use std::borrow::Cow;
 
@@ -9,9 +10,12 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::assertion::Assertions;
 use super::failure::TokenFailure;
+use crate::model::oauth::assertion::{Installation, ScopePlace};
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::Subdomain;
+use crate::model::oauth::grant::GrantType;
 use crate::model::oauth::params::ParamValues;
 use crate::model::oauth::profile::TokenRequestFormat;
 use crate::secret::Secret;
@@ -46,6 +50,13 @@ pub enum GrantParams<'a> {
         /// The scopes, if any are wanted.
         scopes: &'a str,
     },
+    /// The tokens of a GitHub App's installation.
+    GithubApp,
+    /// Tokens for an assertion that the client signs (RFC 7523 §2.1).
+    JwtBearer {
+        /// The scopes, if any are wanted.
+        scopes: &'a str,
+    },
     /// Other tokens in the place of those that end.
     Refresh {
         /// The refresh token.
@@ -62,10 +73,23 @@ impl<'a> GrantParams<'a> {
     pub(super) fn secrets(&self) -> [Option<&'a Secret>; 2] {
         match *self {
             Self::AuthorizationCode { code, verifier, .. } => [Some(code), verifier],
-            Self::ClientCredentials { .. } => [None, None],
+            Self::ClientCredentials { .. } | Self::GithubApp | Self::JwtBearer { .. } => {
+                [None, None]
+            }
             Self::Refresh { refresh_token, access_token, .. } => {
                 [Some(refresh_token), Some(access_token)]
             }
+        }
+    }
+
+    /// The grant that the client's own credentials are; `None` where a user is asked.
+    #[must_use]
+    pub fn own(grant_type: GrantType, scopes: &'a str) -> Option<Self> {
+        match grant_type {
+            GrantType::AuthorizationCode => None,
+            GrantType::ClientCredentials => Some(Self::ClientCredentials { scopes }),
+            GrantType::GithubApp => Some(Self::GithubApp),
+            GrantType::JwtBearer => Some(Self::JwtBearer { scopes }),
         }
     }
 }
@@ -89,14 +113,20 @@ impl EncodedRequest {
     pub(super) fn of(
         token_request: &TokenRequest<'_>,
         client_secret: &Secret,
+        assertions: &Assertions,
     ) -> Result<Self, TokenFailure> {
         let TokenRequest { client, subdomain, grant_params, .. } = token_request;
         let profile = &client.profile;
-        let secret = text(client_secret)?;
+        if let GrantParams::GithubApp = grant_params {
+            return Self::of_installation(&profile.installation, assertions);
+        }
+        // A key is never sent.
+        let secret = if client.has_key() { "" } else { text(client_secret)? };
         let mut params = RequestParams(Vec::new());
-        // 1. The grant (RFC 6749 §4.1.3, §4.4.2, §6), and the client's credentials (§2.3.1).
-        params.set_grant(client, grant_params)?;
-        let authorization = params.set_credentials(client, secret)?;
+        // 1. The grant (RFC 6749 §4.1.3, §4.4.2, §6; RFC 7521 §4.1), and the client's credentials
+        // (RFC 6749 §2.3.1, RFC 7521 §4.2).
+        params.set_grant(client, grant_params, assertions)?;
+        let authorization = params.set_credentials(client, secret, assertions)?;
         // 2. What the provider wants beside it, which may name another grant type.
         let (further, access_token) = match grant_params {
             GrantParams::Refresh { access_token, .. } => {
@@ -116,6 +146,32 @@ impl EncodedRequest {
         };
         Ok(Self { body, kind, authorization })
     }
+
+    /// Encodes a request for the tokens of a GitHub App's installation, with no more rights than
+    /// these.
+    fn of_installation(
+        installation: &Installation,
+        assertions: &Assertions,
+    ) -> Result<Self, TokenFailure> {
+        let Installation { repositories, permissions, .. } = installation;
+        let mut members = Map::new();
+        if !repositories.is_empty() {
+            let names: Vec<&str> = repositories.iter().map(|name| &**name).collect();
+            members.insert("repositories".to_owned(), names.into());
+        }
+        if !permissions.is_empty() {
+            let levels = permissions.iter();
+            let levels: Map<_, _> =
+                levels.map(|(name, level)| (name.clone(), level.as_str().into())).collect();
+            members.insert("permissions".to_owned(), levels.into());
+        }
+        let field = Zeroizing::new(format!("Bearer {}", assertions.grant()?));
+        Ok(Self {
+            body: Secret::new(Value::Object(members).to_string()),
+            kind: JSON,
+            authorization: Some(sensitive(&field).ok_or(TokenFailure::Seal)?),
+        })
+    }
 }
 
 /// The parameters of a request, in the order in which they were set first.
@@ -134,6 +190,7 @@ impl<'a> RequestParams<'a> {
         &mut self,
         client: &'a ClientRecord,
         grant_params: &GrantParams<'a>,
+        assertions: &'a Assertions,
     ) -> Result<(), TokenFailure> {
         let profile = &client.profile;
         let joined = |scopes: &str| profile.scope_separator.join(scopes);
@@ -149,6 +206,16 @@ impl<'a> RequestParams<'a> {
             GrantParams::ClientCredentials { scopes } => {
                 self.set("grant_type", "client_credentials");
                 if !scopes.is_empty() {
+                    self.set("scope", joined(scopes));
+                }
+            }
+            // Its body has no grant.
+            GrantParams::GithubApp => {}
+            GrantParams::JwtBearer { scopes } => {
+                self.set("grant_type", JWT_BEARER);
+                self.set("assertion", assertions.grant()?);
+                let is_parameter = profile.assertion.scope_in == ScopePlace::Parameter;
+                if is_parameter && !scopes.is_empty() {
                     self.set("scope", joined(scopes));
                 }
             }
@@ -171,13 +238,22 @@ impl<'a> RequestParams<'a> {
         &mut self,
         client: &'a ClientRecord,
         secret: &'a str,
+        assertions: &'a Assertions,
     ) -> Result<Option<HeaderValue>, TokenFailure> {
         let client_id = &*client.client_id;
         let field = match client.auth_method {
             AuthMethod::ClientSecretBasic => basic(client_id, secret),
             AuthMethod::ClientSecretBasicRaw => basic_raw(client_id, secret),
+            // The issuer of an assertion says whose it is.
+            AuthMethod::None if client.has_key() => return Ok(None),
             AuthMethod::None => {
                 self.set("client_id", client_id);
+                return Ok(None);
+            }
+            AuthMethod::PrivateKeyJwt => {
+                self.set("client_id", client_id);
+                self.set("client_assertion_type", CLIENT_ASSERTION_TYPE);
+                self.set("client_assertion", assertions.client()?);
                 return Ok(None);
             }
             AuthMethod::ClientSecretPost => {
@@ -202,7 +278,7 @@ impl<'a> RequestParams<'a> {
     }
 }
 
-fn text(secret: &Secret) -> Result<&str, TokenFailure> {
+pub(super) fn text(secret: &Secret) -> Result<&str, TokenFailure> {
     std::str::from_utf8(secret.expose()).map_err(|_bytes| TokenFailure::Seal)
 }
 
@@ -227,6 +303,10 @@ fn basic_raw(client_id: &str, secret: &str) -> Option<HeaderValue> {
 fn basic_of(pair: &str) -> Option<HeaderValue> {
     let mut field = Zeroizing::new("Basic ".to_owned());
     STANDARD.encode_string(pair.as_bytes(), &mut field);
+    sensitive(&field)
+}
+
+fn sensitive(field: &str) -> Option<HeaderValue> {
     let shared = Secret::new(field.as_bytes()).into_shared();
     let mut value = HeaderValue::from_maybe_shared(shared).ok()?;
     value.set_sensitive(true);
@@ -239,6 +319,10 @@ const BUFFER_LEN: usize = 4096;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 #[cfg(test)]
 mod tests {
@@ -256,7 +340,8 @@ mod tests {
 
     fn encoded(client: &ClientRecord, grant_params: GrantParams<'_>) -> EncodedRequest {
         let token_request = TokenRequest { client, subdomain: None, grant_params, scopes: "" };
-        EncodedRequest::of(&token_request, &Secret::new("s &é")).unwrap()
+        let secret = Secret::new("s &é");
+        EncodedRequest::of(&token_request, &secret, &Assertions::default()).unwrap()
     }
 
     fn body(request: &EncodedRequest) -> String {

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::profile::{InjectedFieldMembers, ParamMap, ProfileMembers, with_profile_members};
+use super::profile::{
+    AssertionMembers, InjectedFieldMembers, InstallationMembers, ParamMap, ProfileMembers,
+    with_profile_members,
+};
 use super::{Member, PageMeta, Redacted, Request};
 use crate::secret::Secret;
 

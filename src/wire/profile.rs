@@ -29,6 +29,65 @@ pub struct InjectedFieldMembers {
     pub value: String,
 }
 
+/// The header and the claims of the assertions that a client with a key signs (RFC 7523).
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AssertionMembers {
+    /// The issuer; `client_id` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// The subject, such as the user for whom tokens are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "user@example.com")]
+    pub sub: Option<String>,
+    /// The audience; `token_url` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://login.salesforce.com")]
+    pub aud: Option<String>,
+    /// The claim `scope`; the flow's scopes unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The place of a grant's scopes: `claim` or `parameter`; `claim` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(claim|parameter)?$")]
+    pub scope_in: Option<String>,
+    /// The id of the key (`kid`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The signature algorithm; the usual one of the key unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(RS256|PS256|ES256|ES384|EdDSA)?$")]
+    pub algorithm: Option<String>,
+    /// The time from an assertion's issue to its end, from 1m to 1h; 2m 30s unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2m")]
+    pub lifetime: Option<String>,
+    /// The SHA-256 thumbprint of the key's certificate, in hexadecimal or base64url.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_thumbprint: Option<String>,
+    /// Further claims, which are texts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: ParamMap,
+}
+
+/// The installation of a GitHub App that tokens are for, and the part of its rights that they have.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct InstallationMembers {
+    /// The installation's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 12_345_678)]
+    pub id: Option<u64>,
+    /// The names of repositories, without their owner; all of the installation unless given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 500, example = json!(["website"]))]
+    pub repositories: Vec<String>,
+    /// Permissions, each with its level; all of the installation unless given.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({"contents": "read"}))]
+    pub permissions: ParamMap,
+}
+
 /// Defines a type that has the members of a profile after its own.
 macro_rules! with_profile_members {
     ($(#[$outer:meta])* pub struct $type:ident { $($own:tt)* }) => {
@@ -113,6 +172,14 @@ macro_rules! with_profile_members {
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<Vec<InjectedFieldMembers>>, max_items = 8)]
             pub inject: Member<Vec<InjectedFieldMembers>>,
+            /// The assertions that a client with a key signs.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<AssertionMembers>)]
+            pub assertion: Member<AssertionMembers>,
+            /// The installation of a GitHub App.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<InstallationMembers>)]
+            pub installation: Member<InstallationMembers>,
         }
 
         impl $type {
@@ -140,6 +207,8 @@ macro_rules! with_profile_members {
                     dead_grant_codes: take(&mut self.dead_grant_codes),
                     refresh_on_status: take(&mut self.refresh_on_status),
                     inject: take(&mut self.inject),
+                    assertion: take(&mut self.assertion),
+                    installation: take(&mut self.installation),
                 }
             }
         }
@@ -177,6 +246,31 @@ impl MemberValue for Vec<u16> {
     }
 }
 
+impl MemberValue for AssertionMembers {
+    const TYPE: &'static str = "an object with iss, sub, aud, scope, scope_in, key_id, algorithm, \
+                                lifetime, certificate_thumbprint and claims, as texts";
+
+    fn of_json(json: Value) -> Option<Self> {
+        serde_json::from_value(json).ok()
+    }
+
+    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
+    }
+}
+
+impl MemberValue for InstallationMembers {
+    const TYPE: &'static str = "an object with id (a number), repositories and permissions";
+
+    fn of_json(json: Value) -> Option<Self> {
+        serde_json::from_value(json).ok()
+    }
+
+    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
+    }
+}
+
 impl MemberValue for Vec<InjectedFieldMembers> {
     const TYPE: &'static str = "a list of objects with in, name and value";
 
@@ -190,7 +284,7 @@ impl MemberValue for Vec<InjectedFieldMembers> {
 }
 
 /// The names of the members, in their order.
-pub const PROFILE_MEMBERS: [&str; 19] = [
+pub const PROFILE_MEMBERS: [&str; 21] = [
     "provider",
     "auth_params",
     "token_params",
@@ -210,6 +304,8 @@ pub const PROFILE_MEMBERS: [&str; 19] = [
     "dead_grant_codes",
     "refresh_on_status",
     "inject",
+    "assertion",
+    "installation",
 ];
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod hostile;
 mod injection;
 mod instances;
 mod keep_alive;
+mod keys;
 mod paused;
 mod profile;
 mod refresh;

@@ -8,6 +8,8 @@ pub(crate) mod frames;
 pub(crate) mod http2;
 pub(crate) mod inside;
 pub(crate) mod instance;
+pub(crate) mod issuers;
+pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod operator;
 pub(crate) mod origin;

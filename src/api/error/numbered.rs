@@ -139,7 +139,7 @@ impl Numbered {
                 let field = if is_moved { "OAuth client" } else { "Refresh token" };
                 Self::value(field, &format!("{}: start a flow for it again", reason.as_sentence()))
             }
-            TokenFailure::Denied(_) | TokenFailure::Withheld(_) => {
+            TokenFailure::Denied(_) | TokenFailure::Key(_) | TokenFailure::Withheld(_) => {
                 Self::value("OAuth client", &failure.to_string())
             }
             TokenFailure::Endpoint(_)

@@ -68,14 +68,13 @@ pub(super) fn run(
     request.allow_offline_access = Some(true).filter(|_| arguments.offline).into();
 
     // The flow ends with a verification code, here or in the browser.
-    let code = match grant_type {
-        GrantType::ClientCredentials => code_of(&start(client, &request)?)?,
-        GrantType::AuthorizationCode => {
-            let callback = CallbackServer::open()?;
-            request.origin_oauth_redirect_url = callback.url().into();
-            invite(&start(client, &request)?, arguments, &client.api.context.environment);
-            callback.wait()?
-        }
+    let code = if grant_type.has_user() {
+        let callback = CallbackServer::open()?;
+        request.origin_oauth_redirect_url = callback.url().into();
+        invite(&start(client, &request)?, arguments, &client.api.context.environment);
+        callback.wait()?
+    } else {
+        code_of(&start(client, &request)?)?
     };
 
     // The code is exchanged for the connection.

@@ -7,7 +7,7 @@ use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed
 use crate::management::fault::{Refused, no_randomness};
 use crate::management::listing::{ListPage, cut, is_within, readable};
 use crate::model::name::ClientName;
-use crate::model::oauth::client::{AuthMethod, ClientRecord};
+use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
 use crate::model::sealed::Sealed;
 use crate::oauth::OAuthStep;
@@ -221,10 +221,8 @@ impl WriteAccess<'_> {
         *after.profile = profile.clone();
         after.updated_at = self.0.management.moved(before.updated_at);
         // A client that becomes a public one forgets its secret: it must not be sent any more.
-        let secret = match after.auth_method {
-            AuthMethod::None => Secret::new(""),
-            _ => secret.clone().unwrap_or(kept),
-        };
+        let secret =
+            if after.is_public() { Secret::new("") } else { secret.clone().unwrap_or(kept) };
         after.sealed = seal(persistence, &after.context(), &secret)?;
         Ok(after)
     }

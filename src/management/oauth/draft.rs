@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::client_key::{ClientKey, ClientKind, check_method};
 use super::{profile, redirect_target};
 use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, is_empty, named};
@@ -14,7 +15,9 @@ use crate::model::oauth::grant::GrantType;
 use crate::model::oauth::profile::Profile;
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
-use crate::wire::{Document, Member, NewFlow, NewOAuthClient, OAuthClientChange, PROFILE_MEMBERS};
+use crate::wire::{
+    Document, Member, NewFlow, NewOAuthClient, OAuthClientChange, PROFILE_MEMBERS, ProfileMembers,
+};
 
 /// A client that is to be made.
 #[derive(Debug)]
@@ -69,13 +72,15 @@ impl ClientDraft {
         // Members are read in the order in which faults are told.
         let (mut request, mut reader) = MemberReader::of(request);
         let profile = request.take_profile();
+        let names_key = names_key(&profile);
+        let key = ClientKey::of_new(&mut request, &profile);
         let name = reader.take_filled(named!(request.name), About::Name, ClientName::parse);
         reader.repeated(named!(request.integration), integration);
         let client_id =
             reader.require(named!(request.client_id), About::Credential, parse_client_id);
         let secret = named!(request.client_secret);
         // A public client has none.
-        let is_public = is_none(&request.token_endpoint_auth_method);
+        let is_public = is_none(&request.token_endpoint_auth_method) && !key.is_key();
         if !is_public {
             reader.demand(&secret);
         }
@@ -83,7 +88,7 @@ impl ClientDraft {
             Some(Secret::new(""))
         } else {
             let entered = secret.1.is_given();
-            let secret = reader.take_secret(secret, check_client_secret);
+            let secret = key.take_secret(&mut reader, secret);
             secret.or_else(|| (is_public && !entered).then(|| Secret::new("")))
         };
         let auth_url =
@@ -101,8 +106,13 @@ impl ClientDraft {
             AuthMethod::parse,
         );
         let grant_type = grant_type.unwrap_or(GrantType::AuthorizationCode);
+        let auth_method = check_method(auth_method, grant_type, &mut reader);
         let default = Profile::default();
-        let profile = profile::read(profile, &default, grant_type, settings, &mut reader);
+        let mut profile = profile::read(profile, &default, grant_type, settings, &mut reader);
+        // A key decides some of it.
+        let (id, url) = (client_id.as_deref(), token_url.as_ref());
+        let kind = ClientKind { grant_type, client_id: id, token_url: url, names_key };
+        key.complete(&mut profile, &kind, &mut reader);
         // What is left out has its default.
         let read = client_id.zip(secret).zip(token_url);
         let read = read.map(|((client_id, secret), token_url)| Self {
@@ -113,7 +123,7 @@ impl ClientDraft {
             token_url,
             default_scopes: default_scopes.unwrap_or_default(),
             grant_type,
-            auth_method: auth_method.unwrap_or(AuthMethod::ClientSecretPost),
+            auth_method,
             profile,
         });
         reader.close(read)
@@ -135,6 +145,8 @@ impl ClientChange {
         let is_redacted = request.client_secret.is_redacted();
         let has_secret = request.client_secret.is_given() && !is_redacted;
         let profile = request.take_profile();
+        let names_key = names_key(&profile);
+        let key = ClientKey::of_change(&mut request, &profile, record);
         let changes_something = request.client_id.is_given()
             || request.client_secret.is_given()
             || request.default_scopes.is_given()
@@ -156,7 +168,7 @@ impl ClientChange {
         reader.repeated(named!(request.grant_type), record.grant_type.as_str());
         // 2. Others change.
         let client_id = reader.take(named!(request.client_id), About::Credential, parse_client_id);
-        let secret = reader.take_secret(named!(request.client_secret), check_client_secret);
+        let secret = key.take_secret(&mut reader, named!(request.client_secret));
         let none = is_empty(&request.default_scopes).then(Box::default);
         let default_scopes =
             reader.take_filled(named!(request.default_scopes), About::Request, parse_scopes);
@@ -174,11 +186,19 @@ impl ClientChange {
         });
         let token_url = token_url.filter(|url| *url != record.token_url);
         let before = &record.profile;
-        let profile = profile::read(profile, before, record.grant_type, settings, &mut reader);
+        let mut profile = profile::read(profile, before, record.grant_type, settings, &mut reader);
+        check_method(auth_method.or(Some(record.auth_method)), record.grant_type, &mut reader);
+        let kind = ClientKind {
+            grant_type: record.grant_type,
+            client_id: Some(client_id.as_deref().unwrap_or(&record.client_id)),
+            token_url: Some(token_url.as_ref().unwrap_or(&record.token_url)),
+            names_key,
+        };
+        key.complete(&mut profile, &kind, &mut reader);
         let change =
             Self { client_id, secret, auth_url, token_url, default_scopes, auth_method, profile };
-        // 3. URLs do so only along with the secret.
-        change.need_secret(record, has_secret, &mut reader);
+        // 3. URLs do so only along with the secret, and so does what a key signs.
+        change.need_secret(record, (has_secret, key.is_key()), &mut reader);
         let same_urls = change.auth_url.is_none() && change.token_url.is_none();
         if !changes_something && same_urls && change.profile == *record.profile {
             let title = "nothing is to change: give client_secret, client_id or default_scopes";
@@ -187,18 +207,28 @@ impl ClientChange {
         reader.close(Some(change))
     }
 
-    /// Notes changes that need the secret entered again.
-    fn need_secret(&self, record: &ClientRecord, has_secret: bool, reader: &mut MemberReader) {
+    /// Notes changes that need the secret entered again. It may be a key afterwards.
+    fn need_secret(
+        &self,
+        record: &ClientRecord,
+        (has_secret, is_key): (bool, bool),
+        reader: &mut MemberReader,
+    ) {
         let before = &record.profile;
+        let is_other = |client_id: &Box<str>| *client_id != record.client_id;
         let changed = [
             ("auth_url", self.auth_url.is_some()),
             ("token_url", self.token_url.is_some()),
             ("refresh_url", self.profile.refresh_url != before.refresh_url),
             ("revocation_url", self.profile.revocation_url != before.revocation_url),
+            ("client_id", record.has_key() && self.client_id.as_ref().is_some_and(is_other)),
+            ("assertion", self.profile.assertion != before.assertion),
+            ("installation", self.profile.installation != before.installation),
         ];
         // A public client has none that could be sent elsewhere.
-        let was_public = record.auth_method == AuthMethod::None;
-        let is_public = self.auth_method.unwrap_or(record.auth_method) == AuthMethod::None;
+        let was_public = record.is_public();
+        let method = self.auth_method.unwrap_or(record.auth_method);
+        let is_public = method == AuthMethod::None && !is_key;
         for (member, _) in changed.iter().filter(|(_, is_changed)| *is_changed) {
             if !has_secret && !was_public {
                 let title = "can be changed only with the client_secret entered again";
@@ -207,6 +237,11 @@ impl ClientChange {
         }
         if was_public && !is_public && !has_secret {
             reader.fault(About::Request, "client_secret: is missing: a public client has none");
+        }
+        // A secret of one kind is never used as one of another.
+        if !was_public && !is_public && is_key != record.has_key() && !has_secret {
+            let title = "needs a secret of another kind: enter the client_secret along with it";
+            reader.fault(About::Request, &format!("token_endpoint_auth_method: {title}"));
         }
     }
 }
@@ -312,13 +347,18 @@ fn parse_scopes(text: &str) -> Result<Box<str>, &'static str> {
     }
 }
 
+/// Tells whether a request names the id of the client's key.
+fn names_key(profile: &ProfileMembers) -> bool {
+    matches!(&profile.assertion, Member::Given(assertion) if assertion.key_id.is_some())
+}
+
 /// Tells whether a client is to be a public one.
 fn is_none(method: &Member<String>) -> bool {
     matches!(method, Member::Given(method) if method == AuthMethod::None.as_str())
 }
 
 /// It travels form-encoded, so whatever is in it arrives; it is kept as it is.
-fn check_client_secret(secret: &[u8]) -> Result<(), SecretError> {
+pub(super) fn check_client_secret(secret: &[u8]) -> Result<(), SecretError> {
     match secret.len() {
         0 => Err(SecretError::Empty),
         length if length > MAX_SECRET => Err(SecretError::TooLong),

@@ -1,5 +1,5 @@
 //! The exchange of a verification code (ZIS spec §7.5): what an authorization code's flow has
-//! brought is shown; client credentials get their first tokens here.
+//! brought is shown; a client's own credentials get their first tokens here.
 
 use std::future::ready;
 
@@ -67,12 +67,13 @@ impl WriteAccess<'_> {
         let ReadAccess { management, .. } = &self.0;
         let persistence = management.persistence()?;
         let plan = &taken.content.plan;
-        let grant_params = GrantParams::ClientCredentials { scopes: &plan.scopes };
+        let grant_params = GrantParams::own(plan.grant_type, &plan.scopes);
+        let grant_params = grant_params.ok_or(Refused::Malformed)?;
         let subdomain = plan.subdomain.as_ref();
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &plan.scopes };
         let asked = management.storage()?.provider.ask(token_request, ready(Ok(()))).await;
         let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
-        // There should be none (RFC 6749 §4.4.3).
+        // There should be none (RFC 6749 §4.4.3, RFC 7521 §4.1).
         tokens.refresh_token = None;
         Ok(management.settle_grant(persistence, client, plan, &tokens).await?.uuid)
     }

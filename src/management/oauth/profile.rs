@@ -1,5 +1,6 @@
 //! The members of a token-request profile, read by their rules.
 
+use super::assertion;
 use crate::management::fault::About;
 use crate::management::member_reader::{MemberReader, Named, named};
 use crate::model::oauth::endpoint::EndpointTemplate;
@@ -71,6 +72,15 @@ pub(super) fn read(
         profile.inject = parse_injected(given.unwrap_or_default())?;
         Ok(())
     });
+    // 5. The client's key.
+    fields.value(named!(members.assertion), |given| {
+        profile.assertion = assertion::read(given.unwrap_or_default())?;
+        Ok(())
+    });
+    fields.value(named!(members.installation), |given| {
+        profile.installation = assertion::read_installation(given.unwrap_or_default())?;
+        Ok(())
+    });
     profile
 }
 
@@ -120,6 +130,8 @@ impl From<&Profile> for ProfileMembers {
             dead_grant_codes: Some(codes).filter(|codes| !codes.is_empty()).into(),
             refresh_on_status: (!statuses.is_default()).then(|| statuses.clone().into()).into(),
             inject: Some(inject).filter(|inject| !inject.is_empty()).into(),
+            assertion: assertion::write(&profile.assertion),
+            installation: assertion::write_installation(&profile.installation),
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::wire::{Document, NewFlow};
 #[derive(Clone)]
 pub struct StartedFlow {
     /// The URL at which it goes on: of an authorization code's, where the browser is to go; of
-    /// client credentials', what is to be exchanged.
+    /// others, what is to be exchanged.
     pub redirect_url: String,
     /// The code that is to be exchanged, where nobody need be asked.
     pub verification_code: Option<String>,
@@ -94,10 +94,7 @@ impl WriteAccess<'_> {
         let client = self.client_of(&draft).await?;
         let plan = self.plan(draft, &client, settings).await?;
         let grant_type = plan.grant_type;
-        let step = match grant_type {
-            GrantType::AuthorizationCode => FlowStep::Started,
-            GrantType::ClientCredentials => FlowStep::Granted,
-        };
+        let step = if grant_type.has_user() { FlowStep::Started } else { FlowStep::Granted };
         // 2. The flow is kept, and known by its one-time token.
         let id = new_id().map_err(|error| no_randomness(&error))?;
         let content = FlowPayload::new(plan);
@@ -107,15 +104,16 @@ impl WriteAccess<'_> {
         // 3. Where it goes on.
         let base = format!("{}/api/services/zis/connections/oauth", settings.public_url);
         let text = text_of(&token);
-        Ok(match grant_type {
-            GrantType::AuthorizationCode => StartedFlow {
+        Ok(if grant_type.has_user() {
+            StartedFlow {
                 redirect_url: format!("{base}/start_redirect?flow_token={text}"),
                 verification_code: None,
-            },
-            GrantType::ClientCredentials => StartedFlow {
+            }
+        } else {
+            StartedFlow {
                 redirect_url: format!("{base}/access_codes/{integration}?verification_code={text}"),
                 verification_code: Some(text),
-            },
+            }
         })
     }
 
@@ -145,6 +143,10 @@ impl WriteAccess<'_> {
     ) -> Result<FlowPlan, Refused> {
         let ReadAccess { operator, integration, .. } = &self.0;
         let grant_type = draft.grant_type.unwrap_or(client.grant_type);
+        if !client.allows(grant_type) {
+            let own = client.grant_type.as_str();
+            return Err(fault(About::Request, &format!("grant_type: the client's is {own}")));
+        }
         // 1. The connection is the operator's to make.
         if !operator.may_make(integration, draft.name.as_ref()) {
             return Err(Refused::OutOfReach);
@@ -239,7 +241,7 @@ fn check_urls(
     let profile = &client.profile;
     let mut urls = vec![&client.token_url];
     let mut params = vec![&profile.token_params];
-    if grant_type == GrantType::AuthorizationCode {
+    if grant_type.has_user() {
         let missing = "auth_url: the client has none, and an authorization code is asked for there";
         urls.push(client.auth_url.as_ref().ok_or_else(|| fault(About::Request, missing))?);
         urls.extend(&profile.refresh_url);

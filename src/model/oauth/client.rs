@@ -36,7 +36,7 @@ pub struct ClientRecord {
     pub profile: Box<Profile>,
     /// The operator who has created it.
     pub created_by: Box<str>,
-    /// Its sealed secret.
+    /// Its sealed secret, which may be a private key; empty for a public client.
     pub sealed: Sealed,
     /// The time at which it was created, in whole microseconds.
     pub created_at: Timestamp,
@@ -53,8 +53,10 @@ pub enum AuthMethod {
     ClientSecretBasicRaw,
     /// `client_secret_post`: in the body.
     ClientSecretPost,
-    /// `none`: a public client, which has no secret.
+    /// `none`: nothing is shown. Such a client has no secret, unless its grant is signed.
     None,
+    /// `private_key_jwt`: an assertion that the client signs (RFC 7523 §2.2).
+    PrivateKeyJwt,
 }
 
 /// The client that every integration has for its account, where the operator names one
@@ -133,6 +135,25 @@ impl ClientRecord {
         let client_id = self.client_id.clone();
         (!fields.is_empty()).then(|| Box::new(Injection { fields, client_id }))
     }
+
+    /// Tells whether its secret is a private key, which signs and is never sent.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.grant_type.is_signed() || self.auth_method == AuthMethod::PrivateKeyJwt
+    }
+
+    /// Tells whether it has no secret at all.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.auth_method == AuthMethod::None && !self.has_key()
+    }
+
+    /// Tells whether a flow may get tokens by this grant. A key signs the grant that it was
+    /// entered for, and no other.
+    #[must_use]
+    pub fn allows(&self, grant_type: GrantType) -> bool {
+        self.grant_type == grant_type || !(self.grant_type.is_signed() || grant_type.is_signed())
+    }
 }
 
 impl ClientRecord {
@@ -142,7 +163,7 @@ impl ClientRecord {
     pub fn has_moved(&self, grant: &Grant, tokens: &TokenSet) -> bool {
         let endpoint = TokenEndpoint::of_refresh(self, grant.subdomain.as_ref());
         let there = endpoint.map(|endpoint| endpoint.origin().to_string());
-        grant.grant_type == GrantType::AuthorizationCode
+        grant.grant_type.has_user()
             && tokens.refresh_token.is_some()
             && there.is_ok_and(|there| there != *tokens.issuer)
     }
@@ -150,8 +171,13 @@ impl ClientRecord {
 
 impl AuthMethod {
     /// All methods.
-    pub const ALL: [Self; 4] =
-        [Self::ClientSecretPost, Self::ClientSecretBasic, Self::ClientSecretBasicRaw, Self::None];
+    pub const ALL: [Self; 5] = [
+        Self::ClientSecretPost,
+        Self::ClientSecretBasic,
+        Self::ClientSecretBasicRaw,
+        Self::PrivateKeyJwt,
+        Self::None,
+    ];
 
     /// Reads the name of a method.
     ///
@@ -160,7 +186,8 @@ impl AuthMethod {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let found = Self::ALL.into_iter().find(|method| method.as_str() == text);
         found.ok_or(
-            "must be client_secret_post, client_secret_basic, client_secret_basic_raw or none",
+            "must be client_secret_post, client_secret_basic, client_secret_basic_raw, \
+             private_key_jwt or none",
         )
     }
 
@@ -172,6 +199,7 @@ impl AuthMethod {
             Self::ClientSecretBasicRaw => "client_secret_basic_raw",
             Self::ClientSecretPost => "client_secret_post",
             Self::None => "none",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 }

@@ -105,6 +105,14 @@ impl EndpointTemplate {
     /// # Errors
     /// [`EndpointError::Missing`] when there is a placeholder and no value.
     pub fn resolve(&self, subdomain: Option<&Subdomain>) -> Result<Endpoint, EndpointError> {
+        Endpoint::parse(&self.fill(subdomain)?)
+    }
+
+    /// The URL as it was written, with its placeholder replaced.
+    ///
+    /// # Errors
+    /// [`EndpointError::Missing`] when there is a placeholder and no value.
+    pub fn fill(&self, subdomain: Option<&Subdomain>) -> Result<String, EndpointError> {
         let mut text = self.0.to_string();
         if self.needs_subdomain() {
             let label = subdomain.ok_or(EndpointError::Missing)?;
@@ -115,7 +123,7 @@ impl EndpointTemplate {
         if text.contains(['{', '}']) {
             return Err(EndpointError::Placeholder);
         }
-        Endpoint::parse(&text)
+        Ok(text)
     }
 }
 

@@ -13,13 +13,17 @@ use super::profile::{InjectedField, RefreshStatuses};
 use super::refusal::ProviderCode;
 use super::tokens::TokenSet;
 
-/// The grant type by which a client gets access tokens (RFC 6749 §4.1, §4.4).
+/// The grant type by which a client gets access tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum GrantType {
-    /// `authorization_code`
+    /// `authorization_code` (RFC 6749 §4.1)
     AuthorizationCode,
-    /// `client_credentials`
+    /// `client_credentials` (RFC 6749 §4.4)
     ClientCredentials,
+    /// `github_app`: the tokens of an installation, for an assertion in a field.
+    GithubApp,
+    /// `jwt_bearer`: an assertion that the client signs (RFC 7523 §2.1).
+    JwtBearer,
 }
 
 /// The facts of an OAuth connection beside its tokens. None of them is secret.
@@ -121,16 +125,14 @@ impl Grant {
     /// by a refresh token.
     #[must_use]
     pub fn is_renewable(&self, has_refresh_token: bool) -> bool {
-        match self.grant_type {
-            GrantType::AuthorizationCode => has_refresh_token,
-            GrantType::ClientCredentials => true,
-        }
+        !self.grant_type.has_user() || has_refresh_token
     }
 }
 
 impl GrantType {
     /// All grant types.
-    pub const ALL: [Self; 2] = [Self::AuthorizationCode, Self::ClientCredentials];
+    pub const ALL: [Self; 4] =
+        [Self::AuthorizationCode, Self::ClientCredentials, Self::JwtBearer, Self::GithubApp];
 
     /// Reads the name of a type.
     ///
@@ -138,10 +140,11 @@ impl GrantType {
     /// The text states the rule.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or("must be authorization_code or client_credentials")
+        found.ok_or("must be authorization_code, client_credentials, jwt_bearer or github_app")
     }
 
-    /// Tells whether a user has said yes to it, and can say so again.
+    /// Tells whether a user has said yes to it in a browser, and can say so again. Otherwise the
+    /// client's own credentials bring each access token, and there is no refresh token.
     #[must_use]
     pub fn has_user(self) -> bool {
         matches!(self, Self::AuthorizationCode)
@@ -153,7 +156,15 @@ impl GrantType {
         match self {
             Self::AuthorizationCode => "authorization_code",
             Self::ClientCredentials => "client_credentials",
+            Self::GithubApp => "github_app",
+            Self::JwtBearer => "jwt_bearer",
         }
+    }
+
+    /// Tells whether the client's secret is the key by which it signs the grant itself.
+    #[must_use]
+    pub fn is_signed(self) -> bool {
+        matches!(self, Self::GithubApp | Self::JwtBearer)
     }
 }
 

@@ -28,7 +28,7 @@ impl ParamValues<'_> {
     }
 
     /// Replaces the placeholders in one pass, so that a value is never read as a template.
-    fn fill(&self, template: &str) -> String {
+    pub fn fill(&self, template: &str) -> String {
         let access_token =
             self.access_token.and_then(|token| std::str::from_utf8(token.expose()).ok());
         let subdomain = self.subdomain.map(Subdomain::as_str);

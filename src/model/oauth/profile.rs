@@ -11,6 +11,7 @@ pub use self::values::{
     InjectedField, Issuer, JsonPointer, Lifetime, Pkce, RefreshStatuses, ScopeSeparator,
     TokenRequestFormat,
 };
+use super::assertion::{AssertionProfile, Installation};
 use super::endpoint::EndpointTemplate;
 use super::params::{ACCESS_TOKEN_PLACEHOLDER, has_placeholder};
 
@@ -79,6 +80,12 @@ pub struct Profile {
     /// The header fields that carry the access token; none: `Authorization: Bearer`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inject: Vec<InjectedField>,
+    /// The assertions that the client signs, where its secret is a key.
+    #[serde(skip_serializing_if = "AssertionProfile::is_default")]
+    pub assertion: AssertionProfile,
+    /// The installation of a GitHub App.
+    #[serde(skip_serializing_if = "Installation::is_default")]
+    pub installation: Installation,
 }
 
 /// Parameters of a request, by name.
@@ -106,6 +113,8 @@ impl Default for Profile {
             dead_grant_codes: Vec::new(),
             refresh_on_status: RefreshStatuses::default(),
             inject: Vec::new(),
+            assertion: AssertionProfile::default(),
+            installation: Installation::default(),
         }
     }
 }
@@ -158,7 +167,11 @@ mod tests {
             r#""expires_in_path":"/data/expires","default_lifetime":"1h 30m","#,
             r#""refresh_token_lifetime":"30d","issuer":"https://id.example.com/t","#,
             r#""dead_grant_codes":["BAD"],"refresh_on_status":[401,403],"#,
-            r#""inject":[{"name":"X-Token","value":"{access_token}"}]}"#,
+            r#""inject":[{"name":"X-Token","value":"{access_token}"}],"#,
+            r#""assertion":{"iss":"i","sub":"s","aud":"a","scope":"b c","scope_in":"parameter","#,
+            r#""key_id":"k","algorithm":"EdDSA","lifetime":"1m","certificate_thumbprint":"t","#,
+            r#""claims":{"d":"e"}},"#,
+            r#""installation":{"id":7,"repositories":["r"],"permissions":{"contents":"read"}}}"#,
         );
         assert_eq!(Profile::decode(json).unwrap().encode().as_deref(), Some(json));
         assert_eq!(Profile::default().encode(), None);

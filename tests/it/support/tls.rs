@@ -32,6 +32,12 @@ pub(crate) const NAMES: &[&str] = &[
     "acme.zendesk.com",
     "wild.example.test",
     "*.wild.example.test",
+    "oauth2.googleapis.com",
+    "login.salesforce.com",
+    "account-d.docusign.com",
+    "acme.okta.com",
+    "api.github.com",
+    "zoom.us",
 ];
 
 impl Authority {
