@@ -8,6 +8,7 @@ mod activity;
 mod assets;
 mod change;
 mod chart;
+mod client_key;
 mod clients;
 mod connect;
 mod connection;

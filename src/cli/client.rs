@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod key;
 mod list;
 mod update;
 
@@ -16,7 +17,7 @@ use super::server::{ApiAnswer, ApiPath};
 use super::table::record;
 use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
-use crate::wire::{ClientPage, OAuthClient};
+use crate::wire::{ClientPage, Member, MemberValue, OAuthClient};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -111,11 +112,18 @@ fn print(client: &IntegrationClient<'_>, answer: &ApiAnswer) -> Result<(), CliEr
             ("default scopes", client.default_scopes),
             ("grant type", client.grant_type),
             ("auth method", client.token_endpoint_auth_method),
+            ("assertion", json_of(&client.profile.assertion)?),
+            ("installation", json_of(&client.profile.installation)?),
             ("created by", client.created_by),
             ("created at", client.created_at),
             ("updated at", client.updated_at),
         ]))
     })
+}
+
+/// A member as JSON; nothing where there is none.
+fn json_of<T: MemberValue>(member: &Member<T>) -> Result<String, CliError> {
+    Ok(if member.is_absent() { String::new() } else { serde_json::to_string(member)? })
 }
 
 /// Reads `--grant-type`.
@@ -131,7 +139,7 @@ fn auth_method_parser() -> impl TypedValueParser<Value = AuthMethod> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("name", "--name"),
     ("client_id", "--client-id"),
     ("client_secret", "the secret"),
@@ -140,6 +148,8 @@ const OPTIONS: [(&str, &str); 8] = [
     ("default_scopes", "--scopes"),
     ("grant_type", "--grant-type"),
     ("token_endpoint_auth_method", "--auth-method"),
+    ("assertion", "--assertion"),
+    ("installation", "--installation"),
 ];
 
 /// The secret, in words for people.

@@ -94,6 +94,10 @@ Examples:
       --token-url https://id.example.com/token --auth-url https://id.example.com/authorize
   keyferry client create --name batch --client-id 3c4d --grant-type client_credentials \\
       --token-url https://id.example.com/token --secret-file batch.secret
+  keyferry client create --name robot --grant-type jwt_bearer --secret-file service-account.json \\
+      --scopes https://www.googleapis.com/auth/drive.readonly
+  keyferry client create --name app --grant-type github_app --client-id Iv23abc \\
+      --installation 12345678 --permission contents=read --secret-file app.private-key.pem
 
 The secret is asked for on the terminal unless an option names another source.";
 
@@ -111,6 +115,7 @@ Examples:
   keyferry client update crm
   keyferry client update crm --scopes 'read write'
   keyferry client update crm --token-url https://id2.example.com/token --secret-file crm.secret
+  keyferry client update robot --assertion sub=user@example.com --secret-file service-account.json
 
 Without another change it replaces the secret. A client's name and grant type never change.";
 

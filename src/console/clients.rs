@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use maud::{Markup, html};
 
+use super::client_key::{self, KeyValues};
 use super::connect::grant_type;
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
@@ -16,7 +17,7 @@ use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::store::PageRange;
-use crate::wire::{Member, NewOAuthClient, OAuthClientChange};
+use crate::wire::{Member, NewOAuthClient, OAuthClientChange, ProfileMembers};
 
 /// All of them.
 pub(super) async fn list(context: PageContext) -> PageResult {
@@ -60,6 +61,12 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
 /// Makes it.
 pub(super) async fn create(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
+    // 1. The fields that have a form of their own.
+    let installation = client_key::installation(&mut values, Member::Absent);
+    if values.is_faulty() {
+        return Ok(form(&context, &values, StatusCode::BAD_REQUEST));
+    }
+    // 2. The others are management's to read.
     let request = NewOAuthClient {
         name: values.member("name"),
         integration: Member::Absent,
@@ -70,6 +77,8 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
         default_scopes: values.member("default_scopes"),
         grant_type: values.member("grant_type"),
         token_endpoint_auth_method: values.member("token_endpoint_auth_method"),
+        assertion: client_key::assertion(&values, Member::Absent),
+        installation,
         ..NewOAuthClient::default()
     };
     match context.write_access()?.create_client(request).await {
@@ -92,12 +101,29 @@ pub(super) async fn show(context: PageContext) -> PageResult {
 /// Changes it.
 pub(super) async fn change(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
+    // The members of a key change in what is there; others have none.
+    let shown = context.read_access()?.show_client(context.place("uuid")).await;
+    let shown = shown.map_err(|refused| context.refuse(refused))?;
+    let before = Some(shown.record()).filter(|record| record.has_key());
+    let before = before.map(|record| ProfileMembers::from(&*record.profile));
+    let (assertion, installation) = match before {
+        Some(ProfileMembers { assertion, installation, .. }) => (
+            client_key::assertion(&values, assertion),
+            client_key::installation(&mut values, installation),
+        ),
+        None => (Member::Absent, Member::Absent),
+    };
+    if values.is_faulty() {
+        return page(&context, &values).await;
+    }
     let request = OAuthClientChange {
         client_id: values.member_if_any("client_id"),
         client_secret: values.secret_if_any("client_secret"),
         auth_url: values.member_if_any("auth_url"),
         token_url: values.member_if_any("token_url"),
         default_scopes: values.member_if_any("default_scopes"),
+        assertion,
+        installation,
         ..OAuthClientChange::default()
     };
     match context.write_access()?.update_client(context.place("uuid"), request).await {
@@ -159,7 +185,8 @@ fn callback(context: &PageContext) -> Markup {
 }
 
 fn form(context: &PageContext, values: &FormValues, status: StatusCode) -> Response {
-    let fields = of_client();
+    let key = KeyValues::default();
+    let fields: Vec<_> = of_client().into_iter().chain(key.fields()).collect();
     let markup = html! {
         p.way { a href=(context.path("/clients")) { "OAuth clients" } }
         h1 { "Create an OAuth client" }
@@ -214,7 +241,8 @@ fn facts(record: &ClientRecord) -> Markup {
             dt { "Authorization URL" } dd { code { (record.auth_url.as_ref().map_or("none", EndpointTemplate::as_str)) } }
             dt { "Token URL" } dd { code { (record.token_url.as_str()) } }
             dt { "Default scopes" } dd { (if record.default_scopes.is_empty() { "none" } else { &record.default_scopes }) }
-            dt { "Secret is sent" } dd { (method(record.auth_method.as_str())) }
+            @if record.has_key() { (client_key::facts(record)) }
+            dt { "Secret is sent" } dd { (method(record)) }
             dt { "Created" } dd { (status_view::time(record.created_at)) " by " (record.created_by) }
         }
     }
@@ -249,6 +277,9 @@ fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) ->
                 "Leave it empty to keep the one that is there. URLs change only along with it.";
         }
     }
+    // A key signs what its own fields say.
+    let key = KeyValues::of(record);
+    fields.extend(key.fields().into_iter().filter(|_field| record.has_key()));
     let typed = values.faults_of(TYPED).next().is_some();
     html! {
         section aria-labelledby="change" {
@@ -286,7 +317,8 @@ fn deletion(context: &PageContext, going: usize, values: &FormValues) -> Markup 
 
 fn of_client() -> Vec<Field<'static>> {
     let field = |name, label, hint| Field { name, label, hint, ..Field::default() };
-    let secret = "It is sealed when it is saved, and never shown again.";
+    let secret = "A private key (PEM or JWK) and the JSON file of a service account are pasted whole. \
+                  It is sealed when it is saved, and never shown again.";
     vec![
         field("name", "Name", "3 to 64 of A-Z, a-z, 0-9, _ and -. You can’t change it later."),
         Field {
@@ -295,10 +327,15 @@ fn of_client() -> Vec<Field<'static>> {
             kind: Kind::One(&[
                 ("authorization_code", "Authorization code: somebody signs in and says yes"),
                 ("client_credentials", "Client credentials: the client asks for itself"),
+                ("jwt_bearer", "Signed assertion: a service account, or a user acted for"),
+                ("github_app", "GitHub App: the tokens of an installation"),
             ]),
             ..Field::default()
         },
-        field("client_id", "Client ID", "What the provider calls the client."),
+        Field {
+            need: Need::With("all but a service account’s file"),
+            ..field("client_id", "Client ID", "What the provider calls the client.")
+        },
         Field { kind: Kind::Secret, ..field("client_secret", "Client secret", secret) },
         Field {
             need: Need::With("authorization code"),
@@ -308,7 +345,10 @@ fn of_client() -> Vec<Field<'static>> {
                 "Where somebody is asked. {subdomain} may stand in its host.",
             )
         },
-        field("token_url", "Token URL", "Where tokens are asked for."),
+        Field {
+            need: Need::With("all but a service account’s file and an installation ID"),
+            ..field("token_url", "Token URL", "Where tokens are asked for.")
+        },
         Field {
             need: Need::Never,
             ..field(
@@ -326,13 +366,23 @@ fn of_client() -> Vec<Field<'static>> {
     ]
 }
 
-fn method(name: &str) -> &str {
-    METHODS.into_iter().find(|(known, _)| *known == name).map_or(name, |(_, words)| words)
+fn method(record: &ClientRecord) -> &'static str {
+    let name = record.auth_method.as_str();
+    let known = METHODS.into_iter().find(|(known, _)| *known == name);
+    match known {
+        _ if record.grant_type.is_signed() && !name.ends_with("jwt") => "never: it signs the grant",
+        Some((_, words)) => words,
+        None => name,
+    }
 }
 
-const METHODS: [(&str, &str); 2] = [
+const METHODS: [(&str, &str); 6] = [
+    ("", "as usual: in the request’s body, or never where it is a key that signs the grant"),
     ("client_secret_post", "in the request’s body (client_secret_post)"),
     ("client_secret_basic", "in Authorization: Basic (client_secret_basic)"),
+    ("client_secret_basic_raw", "in Authorization: Basic, not encoded (client_secret_basic_raw)"),
+    ("private_key_jwt", "never: it is a key that signs for the client (private_key_jwt)"),
+    ("none", "there is none: a public client (none)"),
 ];
 const CHANGING: [&str; 5] =
     ["client_id", "client_secret", "auth_url", "token_url", "default_scopes"];

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::profile::{
     AssertionMembers, InjectedFieldMembers, InstallationMembers, ParamMap, ProfileMembers,
-    with_profile_members,
+    read_beside, with_profile_members,
 };
 use super::{Member, PageMeta, Redacted, Request};
 use crate::secret::Secret;
@@ -43,7 +43,8 @@ pub struct OAuthClient {
     /// Its name; its uuid where it has no other.
     #[schema(example = "my_oauth_client_name")]
     pub name: String,
-    /// The way to show its secret: `client_secret_post` or `client_secret_basic`.
+    /// The way to show its secret: `client_secret_post`, `client_secret_basic`,
+    /// `client_secret_basic_raw`, `private_key_jwt` or `none`.
     #[schema(example = "client_secret_post")]
     pub token_endpoint_auth_method: String,
     /// The URL at which tokens are asked for.
@@ -56,7 +57,7 @@ pub struct OAuthClient {
     #[schema(format = Uuid, example = "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade")]
     pub uuid: String,
     /// The members of its token-request profile, as far as they are not their defaults.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "read_beside")]
     pub profile: ProfileMembers,
 }
 
@@ -83,18 +84,20 @@ with_profile_members! {
         /// The integration of the path, which may be said again.
         #[schema(ignore)]
         pub integration: Member<String>,
-        /// The client's id at the provider.
-        #[schema(required = true, value_type = String, min_length = 1, max_length = 1024, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
+        /// The client's id at the provider. The file of a service account names it.
+        #[schema(required = false, value_type = String, min_length = 1, max_length = 1024, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
         pub client_id: Member<String>,
-        /// Its secret, kept as it is.
-        #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+        /// Its secret. With `jwt_bearer`, `github_app` and `private_key_jwt` it is a private key: PEM
+        /// (PKCS #8, PKCS #1 or SEC 1), a JWK, or the whole JSON file of a Google service account.
+        #[schema(required = false, value_type = String, min_length = 1, max_length = 8192, format = Password)]
         pub client_secret: Member<Secret>,
         /// The https URL at which the resource owner is asked, which may have `{subdomain}` in its path
         /// or as the first label of its host.
         #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
         pub auth_url: Member<String>,
-        /// The https URL at which tokens are asked for, likewise.
-        #[schema(required = true, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+        /// The https URL at which tokens are asked for, likewise. The file of a service account, and the
+        /// id of an installation, say it.
+        #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
         pub token_url: Member<String>,
         /// The scopes that are asked for unless a flow says otherwise: space-separated.
         #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
@@ -102,14 +105,14 @@ with_profile_members! {
         /// The grant type, unless a flow says otherwise.
         #[schema(
             value_type = Option<String>,
-            pattern = "^(authorization_code|client_credentials)?$",
+            pattern = "^(authorization_code|client_credentials|jwt_bearer|github_app)?$",
             default = "authorization_code"
         )]
         pub grant_type: Member<String>,
         /// The way to show its secret (RFC 6749 §2.3.1).
         #[schema(
             value_type = Option<String>,
-            pattern = "^(client_secret_post|client_secret_basic)?$",
+            pattern = "^(client_secret_post|client_secret_basic|client_secret_basic_raw|private_key_jwt|none)?$",
             default = "client_secret_post"
         )]
         pub token_endpoint_auth_method: Member<String>,
@@ -154,7 +157,7 @@ with_profile_members! {
         pub default_scopes: Member<String>,
         /// Another way to show the secret.
         #[serde(skip_serializing_if = "Member::is_absent")]
-        #[schema(required = false, value_type = String, pattern = "^(client_secret_post|client_secret_basic)$")]
+        #[schema(required = false, value_type = String, pattern = "^(client_secret_post|client_secret_basic|client_secret_basic_raw|private_key_jwt|none)$")]
         pub token_endpoint_auth_method: Member<String>,
         /// Its name, which never changes.
         #[serde(skip_serializing_if = "Member::is_absent")]

@@ -22,9 +22,12 @@ pub struct NewFlow {
     /// The client, by its uuid.
     #[schema(value_type = Option<String>, format = Uuid)]
     pub oauth_client_uuid: Member<String>,
-    /// The grant type, if not the client's: `authorization_code` or
-    /// `client_credentials`.
-    #[schema(value_type = Option<String>, pattern = "^(authorization_code|client_credentials)?$")]
+    /// The grant type, if not the client's: `authorization_code` or `client_credentials`. A client
+    /// of `jwt_bearer` or `github_app` has no other.
+    #[schema(
+        value_type = Option<String>,
+        pattern = "^(authorization_code|client_credentials|jwt_bearer|github_app)?$"
+    )]
     pub grant_type: Member<String>,
     /// The scopes to ask for, if not the client's: space-separated.
     #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]

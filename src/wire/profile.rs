@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Member;
@@ -31,7 +32,7 @@ pub struct InjectedFieldMembers {
 
 /// The header and the claims of the assertions that a client with a key signs (RFC 7523).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct AssertionMembers {
     /// The issuer; `client_id` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,25 +67,26 @@ pub struct AssertionMembers {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_thumbprint: Option<String>,
     /// Further claims, which are texts.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub claims: ParamMap,
 }
 
 /// The installation of a GitHub App that tokens are for, and the part of its rights that they have.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct InstallationMembers {
     /// The installation's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 12_345_678)]
     pub id: Option<u64>,
     /// The names of repositories, without their owner; all of the installation unless given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(max_items = 500, example = json!(["website"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<String>>, max_items = 500, example = json!(["website"]))]
     pub repositories: Vec<String>,
     /// Permissions, each with its level; all of the installation unless given.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(example = json!({"contents": "read"}))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"contents": "read"}))]
     pub permissions: ParamMap,
 }
 
@@ -220,6 +222,16 @@ with_profile_members! {
     /// The members of a token-request profile.
     #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
     pub struct ProfileMembers {}
+}
+
+/// Reads the members of a profile beside those of an answer. A [`Member`] reads the text of a value,
+/// which there is no more where an answer's members are told apart.
+pub(super) fn read_beside<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ProfileMembers, D::Error> {
+    let members = Map::<String, Value>::deserialize(deserializer)?;
+    let json = Value::Object(members).to_string();
+    serde_json::from_str(&json).map_err(D::Error::custom)
 }
 
 impl MemberValue for ParamMap {

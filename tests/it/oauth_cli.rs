@@ -223,14 +223,50 @@ async fn what_is_wrong_with_a_client_is_said_in_sentences() {
     assert!(faulty.err.lines().count() == 2 && !faulty.err.contains("status"), "{faulty:?}");
     scene.create_client("").await;
     for wrong in [
-        "client create --name example",
+        "client create --client-id a",
         "client create --name example --client-id a --token-url https://a.test --grant-type x",
         "client update example --auth-method digest",
+        "client update example --assertion subject=a",
+        "client update example --installation first",
         "client show",
     ] {
         let ended = scene.run(wrong).await;
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{wrong}: {ended:?}");
     }
+}
+
+#[tokio::test]
+async fn a_key_and_what_it_signs_are_given_by_options() {
+    let scene = Scene::new().await;
+    let key = scene.server.world.path("key.pem");
+    fs::write(key, &crate::support::keys::RSA.pkcs8).unwrap();
+    let create = "client create --name robot --grant-type jwt_bearer --client-id a \
+                  --token-url https://id.example.test/token --secret-file key.pem \
+                  --assertion sub=user@acme.example --assertion claims.level=high";
+    let made = scene.run(create).await;
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.out.contains("jwt_bearer") && made.out.contains("user@acme.example"), "{made:?}");
+    // Another member is put beside those that are there, and the key is entered again.
+    let update = "client update robot --assertion aud=https://acme.example --secret-file key.pem";
+    assert_eq!(scene.run(update).await.code, 0);
+    let shown = scene.run("client show robot --output json").await.json();
+    let expected = serde_json::json!({
+        "sub": "user@acme.example", "aud": "https://acme.example", "claims": {"level": "high"},
+    });
+    assert_eq!(shown["assertion"], expected);
+    let app = "client create --name app --grant-type github_app --client-id b --installation 42 \
+               --repository website --permission contents=read --secret-file key.pem";
+    let made = scene.run(app).await;
+    let url = "https://api.github.com/app/installations/42/access_tokens";
+    assert!(made.code == 0 && made.out.contains(url), "{made:?}");
+    let moved = scene.run("client update app --installation 43 --secret-file key.pem").await;
+    assert_eq!(moved.code, 0, "{moved:?}");
+    let shown = scene.run("client show app --output json").await.json();
+    assert_eq!(shown["token_url"], url.replace("42", "43"));
+    let expected = serde_json::json!({"id": 43, "repositories": ["website"], "permissions": {"contents": "read"}});
+    assert_eq!(shown["installation"], expected);
+    let wrong = scene.run("client create --name c11 --grant-type jwt_bearer --client-id a --secret-file k.toml --token-url https://id.example.test/t").await;
+    assert!(wrong.code == 1 && wrong.err.contains("is not a private key"), "{wrong:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `keyferry client update`
 
+use super::key::KeyArgs;
 use super::{ClientArgs, OPTIONS, SECRET_LABEL, auth_method_parser};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
@@ -27,21 +28,27 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "METHOD", value_parser = auth_method_parser())]
     auth_method: Option<AuthMethod>,
     #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
     secret: SecretArgs,
 }
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let named = &arguments.client.named;
-    let OAuthClient { uuid, .. } = client.find_client(named)?.read()?;
+    let OAuthClient { uuid, profile, .. } = client.find_client(named)?.read()?;
     let mut change = OAuthClientChange {
         client_id: arguments.client_id.as_deref().into(),
         auth_url: arguments.auth_url.as_deref().into(),
         token_url: arguments.token_url.as_deref().into(),
         default_scopes: arguments.scopes.as_deref().into(),
         token_endpoint_auth_method: arguments.auth_method.map(AuthMethod::as_str).into(),
+        assertion: arguments.key.assertion(profile.assertion)?,
+        installation: arguments.key.installation(profile.installation),
         ..OAuthClientChange::default()
     };
-    let moves = arguments.token_url.is_some() || arguments.auth_url.is_some();
+    // What is signed changes only along with the key, as a URL only along with the secret.
+    let moves =
+        arguments.token_url.is_some() || arguments.auth_url.is_some() || arguments.key.are_given();
     let changes = moves
         || arguments.client_id.is_some()
         || arguments.scopes.is_some()

@@ -183,6 +183,7 @@ pub(super) fn check_method(
     grant_type: GrantType,
     reader: &mut MemberReader,
 ) -> AuthMethod {
+    // 1. The rule of the grant type.
     let (usual, allowed, rule): (_, &[AuthMethod], _) = match grant_type {
         GrantType::AuthorizationCode | GrantType::ClientCredentials => {
             return given.unwrap_or(AuthMethod::ClientSecretPost);
@@ -198,6 +199,7 @@ pub(super) fn check_method(
             "must be none with github_app, whose key is never sent",
         ),
     };
+    // 2. The method keeps it.
     let method = given.unwrap_or(usual);
     if !allowed.contains(&method) {
         reader.fault(About::Request, &format!("token_endpoint_auth_method: {rule}"));
@@ -207,6 +209,7 @@ pub(super) fn check_method(
 
 /// The rules of a GitHub App, and the places of its tokens in GitHub's answer.
 fn complete_app(profile: &mut Profile, client: &ClientKind<'_>, reader: &mut MemberReader) {
+    // 1. GitHub takes three claims, and one algorithm.
     let plain = AssertionProfile {
         iss: profile.assertion.iss.clone(),
         lifetime: profile.assertion.lifetime,
@@ -219,6 +222,7 @@ fn complete_app(profile: &mut Profile, client: &ClientKind<'_>, reader: &mut Mem
     if profile.assertion != plain || is_long {
         reader.fault(About::Request, APP_CLAIMS);
     }
+    // 2. The URL is that of the installation.
     if let Some(url) = client.token_url.map(EndpointTemplate::as_str) {
         let id = url.split_once(INSTALLATIONS).and_then(|(_base, id)| id.strip_suffix(TOKENS));
         match (id, profile.installation.id) {
@@ -229,6 +233,7 @@ fn complete_app(profile: &mut Profile, client: &ClientKind<'_>, reader: &mut Mem
             _ => {}
         }
     }
+    // 3. The answer's places are GitHub's.
     let place = |given: &mut Option<JsonPointer>, path: &str| {
         *given = given.take().or_else(|| JsonPointer::parse(path).ok());
     };

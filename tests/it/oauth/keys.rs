@@ -203,6 +203,99 @@ async fn a_docusign_user_is_acted_for() {
 }
 
 #[tokio::test]
+async fn an_installation_of_a_github_app_has_tokens_that_are_narrowed() {
+    let issuer = Issuer::start(Provider::Github).await;
+    let server = server(&issuer).await;
+    let mut client = app();
+    client["installation"]["repositories"] = json!(["website"]);
+    client["installation"]["permissions"] = json!({"contents": "read"});
+    let client = server.client(client).await;
+    assert_eq!(client["token_url"], "https://api.github.com/app/installations/42/access_tokens");
+    assert_eq!(
+        (&client["token_path"], &client["expires_in_path"]),
+        (&json!("/token"), &json!("/expires_at"))
+    );
+    server.minted("mine").await;
+    assert_eq!(server.send(&through("mine")).await.status, 200);
+    let asked: Value = serde_json::from_slice(&issuer.origin.last().body).unwrap();
+    let expected = json!({"repositories": ["website"], "permissions": {"contents": "read"}});
+    assert_eq!(asked, expected);
+    let (_header, claims) = issuer.accepted().pop().unwrap();
+    let names: Vec<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["exp", "iat", "iss"]);
+    // Its end is a date in the answer.
+    assert!(server.authorized("mine").await["token_expiry"].is_string());
+    issuer.revoke();
+    assert_eq!(server.send(&through("mine")).await.status, 200);
+    assert_eq!(issuer.accepted().len(), 2);
+    assert_eq!(issuer.refused(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_installation_that_is_suspended_comes_back_by_itself() {
+    let issuer = Issuer::start(Provider::Github).await;
+    let server = server(&issuer).await;
+    let client = server.client(app()).await;
+    server.minted("mine").await;
+    issuer.suspend(true);
+    let refresh = format!("GET {OAUTH}/refresh/acme?name=mine");
+    assert_eq!(server.manage(&refresh, None).await.status, 422);
+    assert!(server.authorized("mine").await.get("needs_reauthorization").is_none());
+    issuer.suspend(false);
+    assert_eq!(server.manage(&refresh, None).await.status, 200);
+    // What the installation has not got is refused by GitHub, and the reason is the operator's.
+    let wide = json!({
+        "client_secret": RSA.pkcs8,
+        "installation": {"id": 42, "permissions": {"administration": "write"}},
+    });
+    let changed = server.change_client(&client, wide).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(server.manage(&refresh, None).await.status, 422);
+    assert!(issuer.refused().iter().any(|words| words.contains("permissions requested")));
+}
+
+#[tokio::test]
+async fn one_app_has_many_installations_each_of_a_connection() {
+    let issuer = Issuer::start(Provider::Github).await;
+    let server = server(&issuer).await;
+    let mut client = app();
+    client.as_object_mut().unwrap().remove("installation");
+    let client = server.client(client).await;
+    let url = "https://api.github.com/app/installations/{subdomain}/access_tokens";
+    assert_eq!(client["token_url"], url);
+    for (name, id, status) in [("mine", "42", 200), ("other", "43", 422)] {
+        let begun = server
+            .start_flow(json!({
+                "name": name, "oauth_client_name": "robot", "oauth_url_subdomain": id,
+                "allowed_domain": "api.example.test",
+            }))
+            .await;
+        let exchanged = server.manage(&format!("GET {}", target(&begun)), None).await;
+        assert_eq!(exchanged.status, status, "{id}: {exchanged:?}");
+    }
+}
+
+#[tokio::test]
+async fn zooms_account_credentials_are_parameters() {
+    let issuer = Issuer::start(Provider::Zoom).await;
+    let server = server(&issuer).await;
+    issuer.set_lifetime(1);
+    server
+        .client(json!({
+            "name": "robot", "grant_type": "client_credentials", "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET, "token_url": "https://zoom.us/oauth/token",
+            "token_endpoint_auth_method": "client_secret_basic",
+            "token_params": {"grant_type": "account_credentials", "account_id": "AbC_d-1"},
+        }))
+        .await;
+    server.minted("mine").await;
+    server.has_expired("mine").await;
+    issuer.set_lifetime(3600);
+    assert_eq!(server.send(&through("mine")).await.status, 200);
+    assert_eq!((issuer.origin.seen().len(), issuer.refused().len()), (2, 0));
+}
+
+#[tokio::test]
 async fn a_client_authenticates_by_a_key_of_each_kind() {
     let issuer = Issuer::start(Provider::Okta).await;
     let server = server(&issuer).await;
