@@ -14,8 +14,6 @@ pub(super) struct MemberReader {
     shape: Shape,
     /// The names of the members that were read.
     read: Vec<&'static str>,
-    /// Members that are null and may be.
-    nulls: Vec<String>,
     faults: Vec<RequestFault>,
 }
 
@@ -50,8 +48,7 @@ impl MemberReader {
     /// The members of a request, and what reads them.
     pub(super) fn of<T>(request: Document<T>) -> (T, Self) {
         let Document { members, shape } = request;
-        let (read, nulls, faults) = (Vec::new(), Vec::new(), Vec::new());
-        let mut reader = Self { shape, read, nulls, faults };
+        let mut reader = Self { shape, read: Vec::new(), faults: Vec::new() };
         if let Some(most) = reader.shape.more_than {
             reader.fault(About::Request, &format!("there are more than {most} fields"));
         }
@@ -88,18 +85,11 @@ impl MemberReader {
     pub(super) fn refuse_nulls(&mut self, may_be: impl Fn(&str) -> bool) {
         for name in std::mem::take(&mut self.shape.null) {
             self.shape.unknown.retain(|unknown| *unknown != name);
-            if may_be(&name) {
-                self.nulls.push(name);
-            } else {
+            if !may_be(&name) {
                 let name = printable(&name);
                 self.fault(About::Request, &format!("{name}: is null; leave out what stays"));
             }
         }
-    }
-
-    /// Tells whether a member is null that may be.
-    pub(super) fn is_null(&self, name: &str) -> bool {
-        self.nulls.iter().any(|null| null == name)
     }
 
     /// Reads a text that must be there.
@@ -180,7 +170,7 @@ impl MemberReader {
             self.read.push(name);
         }
         match member {
-            Member::Absent => None,
+            Member::Absent | Member::Null => None,
             Member::Given(value) => Some(value),
             Member::Unfit(found) => {
                 let wanted = T::TYPE;

@@ -1,21 +1,25 @@
 //! A member of a request, as it was given: whether its type is right is told, and nothing is
 //! refused yet, so that one answer can list every fault.
 
-use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, Serializer};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use std::fmt;
+use std::marker::PhantomData;
 
-use super::read::object;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
 use super::secret::in_clear;
 use crate::secret::Secret;
 
 /// A member of a request.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Member<T> {
-    /// It was left out, or is null.
+    /// It was left out.
     #[default]
     Absent,
+    /// It is null.
+    Null,
     /// It has a value of its type.
     Given(T),
     /// It has a value of another type, which the words name.
@@ -28,7 +32,7 @@ pub trait MemberValue: Sized {
     const TYPE: &'static str;
 
     /// The value that a text stands for.
-    fn of_text(_text: String) -> Option<Self> {
+    fn of_text(_text: &str) -> Option<Self> {
         None
     }
 
@@ -47,6 +51,9 @@ pub trait MemberValue: Sized {
         None
     }
 
+    /// Takes from `defaults` the parts that it lacks, if it has parts.
+    fn fill(&mut self, _defaults: Self) {}
+
     /// Writes the value.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
@@ -63,6 +70,17 @@ impl<T> Member<T> {
     }
 }
 
+impl<T: MemberValue> Member<T> {
+    /// Takes what is left out here from `defaults`; null is left as it is.
+    pub fn fill(&mut self, defaults: Self) {
+        match (&mut *self, defaults) {
+            (Self::Given(value), Self::Given(defaults)) => value.fill(defaults),
+            (Self::Absent, defaults) => *self = defaults,
+            _ => {}
+        }
+    }
+}
+
 impl Member<Secret> {
     /// Tells whether it is what stands for a hidden secret.
     pub fn is_redacted(&self) -> bool {
@@ -73,8 +91,8 @@ impl Member<Secret> {
 impl MemberValue for String {
     const TYPE: &'static str = "a text";
 
-    fn of_text(text: String) -> Option<Self> {
-        Some(text)
+    fn of_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
     }
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -85,7 +103,7 @@ impl MemberValue for String {
 impl MemberValue for Secret {
     const TYPE: &'static str = "a text";
 
-    fn of_text(text: String) -> Option<Self> {
+    fn of_text(text: &str) -> Option<Self> {
         Some(Self::new(text))
     }
 
@@ -115,7 +133,7 @@ impl MemberValue for u64 {
     }
 
     /// Some programs write numbers as texts.
-    fn of_text(text: String) -> Option<Self> {
+    fn of_text(text: &str) -> Option<Self> {
         text.parse().ok()
     }
 
@@ -164,37 +182,85 @@ impl<T: MemberValue> Serialize for Member<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Given(value) => value.write(serializer),
-            Self::Absent | Self::Unfit(_) => serializer.serialize_unit(),
+            Self::Absent | Self::Null | Self::Unfit(_) => serializer.serialize_unit(),
         }
     }
 }
 
 impl<'de, T: MemberValue> Deserialize<'de> for Member<T> {
-    /// Reads a value whose grammar was checked.
+    /// A member that is left out is asked for as an option, and so is none.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Some(value) = Option::<&RawValue>::deserialize(deserializer)? else {
-            return Ok(Self::Absent);
-        };
-        let json = value.get();
-        let (found, fit) = match json.as_bytes().first() {
-            Some(b'"') => {
-                let text = serde_json::from_str(json).map_err(D::Error::custom)?;
-                ("a text", T::of_text(text))
-            }
-            Some(b't' | b'f') => ("true or false", T::of_flag(json == "true")),
-            // What can't be read in one way is what no member holds.
-            Some(b'[') => match serde_json::from_str::<Vec<Value>>(json) {
-                Ok(list) if list.iter().all(Value::is_string) => {
-                    ("a list", T::of_json(Value::Array(list)))
-                }
-                list => {
-                    let fit = list.ok().and_then(|list| T::of_json(Value::Array(list)));
-                    ("a list of anything else", fit)
-                }
-            },
-            Some(b'{') => ("an object", object(json).map(Value::Object).and_then(T::of_json)),
-            _ => ("a number", json.parse().ok().and_then(T::of_number)),
-        };
-        Ok(fit.map_or(Self::Unfit(found), Self::Given))
+        deserializer.deserialize_option(MemberVisitor(PhantomData))
+    }
+}
+
+struct MemberVisitor<T>(PhantomData<T>);
+
+impl<'de, T: MemberValue> Visitor<'de> for MemberVisitor<T> {
+    type Value = Member<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_none<E>(self) -> Result<Member<T>, E> {
+        Ok(Member::Absent)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member<T>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Member<T>, E> {
+        Ok(Member::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Member<T>, E> {
+        Ok(T::of_flag(flag).map_or(Member::Unfit("true or false"), Member::Given))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Member<T>, E> {
+        Ok(T::of_number(number).map_or(Member::Unfit("a number"), Member::Given))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Member<T>, E> {
+        let given = u64::try_from(number).ok().and_then(T::of_number);
+        Ok(given.map_or(Member::Unfit("a number"), Member::Given))
+    }
+
+    fn visit_f64<E>(self, _number: f64) -> Result<Member<T>, E> {
+        Ok(Member::Unfit("a number"))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Member<T>, E> {
+        Ok(T::of_text(text).map_or(Member::Unfit("a text"), Member::Given))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Member<T>, A::Error> {
+        let list = Vec::<Value>::deserialize(SeqAccessDeserializer::new(list))?;
+        let words =
+            if list.iter().all(Value::is_string) { "a list" } else { "a list of anything else" };
+        Ok(T::of_json(Value::Array(list)).map_or(Member::Unfit(words), Member::Given))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Member<T>, A::Error> {
+        let object = Map::deserialize(MapAccessDeserializer::new(object))?;
+        Ok(T::of_json(Value::Object(object)).map_or(Member::Unfit("an object"), Member::Given))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_member_is_read_from_any_format() {
+        type Read = Member<Vec<String>>;
+        assert_eq!(Read::deserialize(json!(["a"])).unwrap(), Member::Given(vec!["a".to_owned()]));
+        assert_eq!(Read::deserialize(json!(null)).unwrap(), Member::Absent);
+        assert_eq!(Read::deserialize(json!("a")).unwrap(), Member::Unfit("a text"));
+        let list = toml::Value::Array(vec!["a".into()]);
+        assert_eq!(Read::deserialize(list).unwrap(), Member::Given(vec!["a".to_owned()]));
     }
 }

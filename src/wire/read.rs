@@ -4,13 +4,13 @@
 use std::fmt;
 
 use serde::de::value::MapDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// A request of the management API.
-pub trait Request: Default + for<'de> Deserialize<'de> {
+pub trait Request: Default + DeserializeOwned {
     /// Members that the server alone sets. A client that sends back an answer asks for no change of
     /// them, so that they are passed over, whatever they are.
     const READ_ONLY: &'static [&'static str] = &[];
@@ -134,7 +134,8 @@ impl<'de> Deserializer<'de> for Taking<'_, 'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        visitor.visit_map(MapDeserializer::new(self.given.into_iter()))
+        let given = self.given.into_iter().map(|(name, value)| (name, RawMember(value.get())));
+        visitor.visit_map(MapDeserializer::new(given))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -158,9 +159,51 @@ impl<'de> Deserializer<'de> for Taking<'_, 'de> {
     }
 }
 
+/// The value of a member, whose grammar was checked. What no member holds is not looked into.
+struct RawMember<'de>(&'de str);
+
+impl<'de> IntoDeserializer<'de, serde_json::Error> for RawMember<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for RawMember<'de> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') => match self.0.parse() {
+                Ok(number) => visitor.visit_u64(number),
+                Err(_) => visitor.visit_f64(0.0),
+            },
+            // What can't be read in one way is replaced by what no member holds.
+            Some(b'{') => {
+                let object = object(self.0);
+                let object = object.unwrap_or_else(|| Map::from_iter([Default::default()]));
+                Value::Object(object).deserialize_any(visitor)
+            }
+            Some(b'[') => {
+                let list = serde_json::from_str::<Vec<Value>>(self.0);
+                let list = list.unwrap_or_else(|_depth| vec![Value::Null]);
+                Value::Array(list).deserialize_any(visitor)
+            }
+            _ => serde_json::Deserializer::from_str(self.0).deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
 /// The object of a member; `None` when it has a name twice, is nested too deeply, or has half of a
 /// surrogate pair in it.
-pub(super) fn object(json: &str) -> Option<Map<String, Value>> {
+fn object(json: &str) -> Option<Map<String, Value>> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let members = deserializer.deserialize_map(Collector).ok()?;
     let count = members.len();
@@ -223,7 +266,7 @@ mod tests {
         assert_eq!(members.text, Member::Given("a".to_owned()));
         assert_eq!(members.flag, Member::Given(true));
         assert_eq!(members.list, Member::Given(vec!["a".to_owned()]));
-        assert!(members.secret.is_absent());
+        assert!(matches!(members.secret, Member::Null));
         assert_eq!(shape.repeated, ["text"]);
         assert_eq!(shape.null, ["other", "secret"]);
         assert_eq!(shape.unknown, ["other", "é"]);
@@ -261,7 +304,7 @@ mod tests {
             text: Member<String>,
         }
         let sent =
-            Sent { secret: Secret::new("é\"").into(), flag: Member::Absent, text: Member::Absent };
+            Sent { secret: Secret::new("é\"").into(), flag: Member::Null, text: Member::Absent };
         let json = serde_json::to_string(&sent).unwrap();
         assert_eq!(json, r#"{"secret":"é\"","flag":null}"#);
         assert!(!format!("{:?}", sent.secret).contains('é'));

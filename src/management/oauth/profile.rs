@@ -143,11 +143,6 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// Tells whether a member says nothing: it is left out, and not null.
-    fn is_absent<T>(&self, (name, member): &Named<T>) -> bool {
-        member.is_absent() && !self.reader.is_null(name)
-    }
-
     /// Reads a text; null and an empty one take the field away.
     fn text<V, E: std::fmt::Display>(
         &mut self,
@@ -155,7 +150,7 @@ impl Fields<'_> {
         field: &mut Option<V>,
         parse: impl FnOnce(&str) -> Result<V, E>,
     ) {
-        let is_absent = self.is_absent(&named);
+        let is_absent = named.1.is_absent();
         let given = self.reader.take_filled(named, About::Request, parse);
         if !is_absent {
             *field = given;
@@ -170,7 +165,7 @@ impl Fields<'_> {
         parse: impl FnOnce(&str) -> Result<V, E>,
     ) {
         let mut given = None;
-        let is_absent = self.is_absent(&named);
+        let is_absent = named.1.is_absent();
         self.text(named, &mut given, parse);
         if !is_absent {
             *field = given.unwrap_or_default();
@@ -184,7 +179,7 @@ impl Fields<'_> {
         set: impl FnOnce(Option<T>) -> Result<(), String>,
     ) {
         let name = named.0;
-        let is_absent = self.is_absent(&named);
+        let is_absent = named.1.is_absent();
         let is_unfit = matches!(named.1, Member::Unfit(_));
         let given = self.reader.value(named);
         if !is_absent
