@@ -16,6 +16,7 @@ mod keys;
 mod oauth;
 mod openapi;
 mod page;
+mod providers;
 mod routes;
 mod status;
 mod tokens;

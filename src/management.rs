@@ -32,8 +32,8 @@ pub use self::explain::{Explainer, Question};
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
-    AccountAnswer, AuthorizationRedirect, ClientView, ConnectionRef, ExchangedFlow, FlowCookie,
-    FlowOutcome, OAuthConnectionView, RefreshStanding, StartedFlow, UserAgent,
+    AccountAnswer, AuthorizationRedirect, Catalogue, ClientView, ConnectionRef, ExchangedFlow,
+    FlowCookie, FlowOutcome, OAuthConnectionView, RefreshStanding, StartedFlow, UserAgent,
 };
 pub use self::operator::Operator;
 pub use self::rate_limits::{ClientAddr, RateLimits};

@@ -16,6 +16,7 @@ mod member;
 mod oauth_connection;
 mod page;
 mod profile;
+mod provider;
 mod read;
 mod secret;
 mod server;
@@ -40,6 +41,9 @@ pub use self::page::PageMeta;
 pub use self::profile::{
     AssertionMembers, InjectedFieldMembers, InstallationMembers, PROFILE_MEMBERS, ParamMap,
     ProfileMembers,
+};
+pub use self::provider::{
+    ProviderAnswer, ProviderAsk, ProviderEntry, ProviderList, ProviderSource, ProviderSummary,
 };
 pub use self::read::{Document, MalformedBody, Request, Shape, printable_name, read};
 pub use self::secret::{REDACTED, Redacted};

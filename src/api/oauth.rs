@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::ApiState;
 use super::error::{Error, Numbered};
 use crate::tasks::Tasks;
+use crate::wire::printable_name;
 
 /// The prefix of OAuth's paths.
 pub(super) const PATHS: &str = "/api/services/zis/connections/";
@@ -60,9 +61,21 @@ impl FromRequestParts<ApiState> for Query {
 
 impl Query {
     /// The value of a parameter, unless it is empty.
-    fn value(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Refuses parameters of other names: an unknown filter would be taken for one that has found
+    /// everything.
+    pub(super) fn refuse_others(&self, known: &[&str]) -> Result<(), Error> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name = printable_name(name, "a parameter");
+                Err(Error::invalid(format!("{name}: is unknown; there is {}", known.join(", "))))
+            }
+        }
     }
 }
 

@@ -88,11 +88,11 @@ fn complete(operation: &mut Operation, path: &str, errors: &[SharedError]) {
     let id = operation.operation_id.as_deref().unwrap_or_default();
     let makes = id.starts_with("create_") || id.starts_with("rotate_");
     let conflicts = makes || id.starts_with("update_");
-    let takes_none = ["list_keys", "show_server"].contains(&id);
+    let reads_query = ["list_keys", "show_server", "list_providers", "show_provider"].contains(&id);
     // An error belongs to an operation by what the operation takes and does.
     for shared in errors {
         let belongs = match shared.status.as_str() {
-            "400" => has_body || has_query || takes_none || path.contains("{integration}"),
+            "400" => has_body || has_query || reads_query || path.contains("{integration}"),
             "401" | "403" | "429" | "500" | "503" => takes_token,
             "404" => names_something,
             "408" | "413" | "415" => has_body,

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use super::connections::all;
 use super::connections::static_types::{STATIC_TYPES, collection, item};
 use super::oauth::{account, clients, connections as authorized, flows};
-use super::{ApiState, audit, ca, docs, explain, keys, status, tokens};
+use super::{ApiState, audit, ca, docs, explain, keys, providers, status, tokens};
 
 /// Every path that is described.
 fn described() -> OpenApiRouter<ApiState> {
@@ -49,6 +49,8 @@ fn administration() -> OpenApiRouter<ApiState> {
         .routes(routes!(explain::explain))
         .routes(routes!(audit::list))
         .routes(routes!(status::server))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::show))
 }
 
 /// The paths that need no token.

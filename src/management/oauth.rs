@@ -3,6 +3,7 @@
 mod account;
 mod assertion;
 mod callback;
+mod catalogue;
 mod client_key;
 mod clients;
 mod connections;
@@ -20,6 +21,7 @@ mod start;
 
 pub use self::account::AccountAnswer;
 pub use self::callback::FlowOutcome;
+pub use self::catalogue::Catalogue;
 pub use self::clients::ClientView;
 pub use self::connections::{ConnectionRef, OAuthConnectionView};
 pub use self::exchange::ExchangedFlow;

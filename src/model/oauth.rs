@@ -2,6 +2,7 @@
 
 pub mod assertion;
 pub mod client;
+pub mod domain_template;
 pub mod endpoint;
 pub mod flow;
 pub mod freshness;

@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 use super::profile::{
     AssertionMembers, InjectedFieldMembers, InstallationMembers, ParamMap, ProfileMembers,
-    read_beside, with_profile_members,
+    each_profile_member, take_member, with_profile_members,
 };
-use super::{Member, PageMeta, Redacted, Request};
+use super::{Member, PageMeta, ProviderEntry, Redacted, Request};
 use crate::secret::Secret;
 
 /// An OAuth client. Its secret is never shown.
@@ -57,7 +57,7 @@ pub struct OAuthClient {
     #[schema(format = Uuid, example = "9c81f444-4beb-4ba7-9bcc-6b2d068e7ade")]
     pub uuid: String,
     /// The members of its token-request profile, as far as they are not their defaults.
-    #[serde(flatten, deserialize_with = "read_beside")]
+    #[serde(flatten)]
     pub profile: ProfileMembers,
 }
 
@@ -95,8 +95,8 @@ with_profile_members! {
         /// or as the first label of its host.
         #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
         pub auth_url: Member<String>,
-        /// The https URL at which tokens are asked for, likewise. The file of a service account, and the
-        /// id of an installation, say it.
+        /// The https URL at which tokens are asked for, likewise. It may be left out where
+        /// `provider`, the file of a service account or the id of an installation gives it.
         #[schema(required = false, value_type = String, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
         pub token_url: Member<String>,
         /// The scopes that are asked for unless a flow says otherwise: space-separated.
@@ -116,11 +116,28 @@ with_profile_members! {
             default = "client_secret_post"
         )]
         pub token_endpoint_auth_method: Member<String>,
+        /// The values of what the provider's entry in the catalogue asks for, by name.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"subdomain": "acme"}))]
+        pub provider_values: Member<ParamMap>,
     }
 }
 
 impl Request for NewOAuthClient {
     const MAX_MEMBERS: usize = 64;
+}
+
+impl NewOAuthClient {
+    /// Takes from a provider's entry each member that is left out here; `profile` are the members
+    /// of the profile that were taken out before.
+    pub fn fill(&mut self, profile: &mut ProfileMembers, mut entry: ProviderEntry) {
+        profile.fill(entry.take_profile());
+        self.auth_url.fill(entry.auth_url);
+        self.token_url.fill(entry.token_url);
+        self.default_scopes.fill(entry.default_scopes);
+        self.grant_type.fill(entry.grant_type);
+        self.token_endpoint_auth_method.fill(entry.token_endpoint_auth_method);
+    }
 }
 
 with_profile_members! {

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Member;
@@ -182,41 +181,97 @@ macro_rules! with_profile_members {
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<InstallationMembers>)]
             pub installation: Member<InstallationMembers>,
+            /// The allowed domains that its connections are offered; the first is that of a new
+            /// connection for which none is given. `{subdomain}` may stand as the first label.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<Vec<String>>, max_items = 10, example = json!(["api.example.com"]))]
+            pub allowed_domains: Member<Vec<String>>,
         }
 
         impl $type {
             /// Takes the members of the profile out of it.
-            #[must_use]
-            pub fn take_profile(&mut self) -> crate::wire::ProfileMembers {
-                use std::mem::take;
-                crate::wire::ProfileMembers {
-                    provider: take(&mut self.provider),
-                    auth_params: take(&mut self.auth_params),
-                    token_params: take(&mut self.token_params),
-                    refresh_params: take(&mut self.refresh_params),
-                    refresh_url: take(&mut self.refresh_url),
-                    revocation_url: take(&mut self.revocation_url),
-                    token_request_format: take(&mut self.token_request_format),
-                    pkce: take(&mut self.pkce),
-                    scope_separator: take(&mut self.scope_separator),
-                    scope_on_refresh: take(&mut self.scope_on_refresh),
-                    token_path: take(&mut self.token_path),
-                    refresh_token_path: take(&mut self.refresh_token_path),
-                    expires_in_path: take(&mut self.expires_in_path),
-                    default_lifetime: take(&mut self.default_lifetime),
-                    refresh_token_lifetime: take(&mut self.refresh_token_lifetime),
-                    issuer: take(&mut self.issuer),
-                    dead_grant_codes: take(&mut self.dead_grant_codes),
-                    refresh_on_status: take(&mut self.refresh_on_status),
-                    inject: take(&mut self.inject),
-                    assertion: take(&mut self.assertion),
-                    installation: take(&mut self.installation),
-                }
+            pub fn take_profile(&mut self) -> $crate::wire::ProfileMembers {
+                let mut profile = $crate::wire::ProfileMembers::default();
+                each_profile_member!(take_member, self, profile);
+                profile
+            }
+
+            /// Puts members of a profile in the place of its own.
+            pub fn put_profile(&mut self, profile: $crate::wire::ProfileMembers) {
+                let mut profile = profile;
+                each_profile_member!(take_member, profile, self);
             }
         }
     };
 }
 pub(super) use with_profile_members;
+
+/// Does something with each member of a profile: the name of a macro, and two values that have the
+/// members.
+macro_rules! each_profile_member {
+    ($do:ident, $from:expr, $to:expr) => {
+        $do!(
+            $from,
+            $to,
+            provider,
+            auth_params,
+            token_params,
+            refresh_params,
+            refresh_url,
+            revocation_url,
+            token_request_format,
+            pkce,
+            scope_separator,
+            scope_on_refresh,
+            token_path,
+            refresh_token_path,
+            expires_in_path,
+            default_lifetime,
+            refresh_token_lifetime,
+            issuer,
+            dead_grant_codes,
+            refresh_on_status,
+            inject,
+            assertion,
+            installation,
+            allowed_domains,
+        )
+    };
+}
+pub(super) use each_profile_member;
+
+macro_rules! take_member {
+    ($from:expr, $to:expr, $($member:ident),* $(,)?) => {
+        {
+            $($to.$member = std::mem::take(&mut $from.$member);)*
+        }
+    };
+}
+pub(super) use take_member;
+
+macro_rules! fill_member {
+    ($from:expr, $to:expr, $($member:ident),* $(,)?) => {
+        {
+            $($to.$member.fill($from.$member);)*
+        }
+    };
+}
+
+macro_rules! null_member {
+    ($name:expr, $to:expr, $($member:ident),* $(,)?) => {
+        {
+            $(if $name == stringify!($member) {
+                $to.$member = Member::Null;
+            })*
+        }
+    };
+}
+
+macro_rules! name_member {
+    ($_from:expr, $_to:expr, $($member:ident),* $(,)?) => {
+        [$(stringify!($member)),*]
+    };
+}
 
 with_profile_members! {
     /// The members of a token-request profile.
@@ -224,18 +279,26 @@ with_profile_members! {
     pub struct ProfileMembers {}
 }
 
-/// Reads the members of a profile beside those of an answer. A [`Member`] reads the text of a value,
-/// which there is no more where an answer's members are told apart.
-pub(super) fn read_beside<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<ProfileMembers, D::Error> {
-    let members = Map::<String, Value>::deserialize(deserializer)?;
-    let json = Value::Object(members).to_string();
-    serde_json::from_str(&json).map_err(D::Error::custom)
+impl ProfileMembers {
+    /// Takes from `defaults` each member that is left out here.
+    pub fn fill(&mut self, defaults: Self) {
+        each_profile_member!(fill_member, defaults, self);
+    }
+
+    /// Makes the member of this name null, which takes it away where a client is changed.
+    pub fn take_away(&mut self, name: &str) {
+        each_profile_member!(null_member, name, self);
+    }
 }
 
 impl MemberValue for ParamMap {
     const TYPE: &'static str = "an object of texts";
+
+    fn fill(&mut self, defaults: Self) {
+        for (name, value) in defaults {
+            self.entry(name).or_insert(value);
+        }
+    }
 
     fn of_json(json: Value) -> Option<Self> {
         serde_json::from_value(json).ok()
@@ -296,29 +359,7 @@ impl MemberValue for Vec<InjectedFieldMembers> {
 }
 
 /// The names of the members, in their order.
-pub const PROFILE_MEMBERS: [&str; 21] = [
-    "provider",
-    "auth_params",
-    "token_params",
-    "refresh_params",
-    "refresh_url",
-    "revocation_url",
-    "token_request_format",
-    "pkce",
-    "scope_separator",
-    "scope_on_refresh",
-    "token_path",
-    "refresh_token_path",
-    "expires_in_path",
-    "default_lifetime",
-    "refresh_token_lifetime",
-    "issuer",
-    "dead_grant_codes",
-    "refresh_on_status",
-    "inject",
-    "assertion",
-    "installation",
-];
+pub const PROFILE_MEMBERS: [&str; 22] = each_profile_member!(name_member, (), ());
 
 #[cfg(test)]
 mod tests {

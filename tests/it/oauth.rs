@@ -4,6 +4,7 @@ mod account;
 mod between;
 mod blame;
 mod dead;
+mod catalogue;
 mod flows;
 mod hostile;
 mod injection;

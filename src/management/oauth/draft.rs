@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::client_key::{ClientKey, ClientKind, check_method};
-use super::{profile, redirect_target};
+use super::{catalogue, profile, redirect_target};
 use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, is_empty, named};
 use crate::model::domain::AllowedDomain;
@@ -69,9 +69,20 @@ impl ClientDraft {
         integration: &str,
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
-        // Members are read in the order in which faults are told.
         let (mut request, mut reader) = MemberReader::of(request);
-        let profile = request.take_profile();
+        let mut profile = request.take_profile();
+        catalogue::complete(&mut request, &mut profile, &mut reader);
+        Self::read_members(request, profile, reader, integration, settings)
+    }
+
+    /// Reads the members, in the order in which faults are told.
+    pub(super) fn read_members(
+        mut request: NewOAuthClient,
+        profile: ProfileMembers,
+        mut reader: MemberReader,
+        integration: &str,
+        settings: &ManagementSettings,
+    ) -> Result<Self, Refused> {
         let names_key = names_key(&profile);
         let key = ClientKey::of_new(&mut request, &profile);
         let name = reader.take_filled(named!(request.name), About::Name, ClientName::parse);
@@ -113,6 +124,8 @@ impl ClientDraft {
         let (id, url) = (client_id.as_deref(), token_url.as_ref());
         let kind = ClientKind { grant_type, client_id: id, token_url: url, names_key };
         key.complete(&mut profile, &kind, &mut reader);
+        // These have told their part already.
+        let _values = reader.value(named!(request.provider_values));
         // What is left out has its default.
         let read = client_id.zip(secret).zip(token_url);
         let read = read.map(|((client_id, secret), token_url)| Self {

@@ -1,8 +1,10 @@
 //! The members of a token-request profile, read by their rules.
 
 use super::assertion;
+use super::catalogue::Catalogue;
 use crate::management::fault::About;
 use crate::management::member_reader::{MemberReader, Named, named};
+use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::grant::GrantType;
 use crate::model::oauth::params::{ACCESS_TOKEN_PLACEHOLDER, has_placeholder};
@@ -26,7 +28,12 @@ pub(super) fn read(
     let fields = &mut Fields { reader, grant_type };
     let endpoint = |text: &str| super::draft::parse_token_url(text, settings);
     // 1. The entry of the catalogue, and further parameters.
-    fields.text(named!(members.provider), &mut profile.provider, parse_provider);
+    let known = before.provider.clone();
+    fields.text(named!(members.provider), &mut profile.provider, |text| {
+        // One that a later version has made may be kept.
+        let is_kept = known.as_deref() == Some(text);
+        if is_kept { parse_provider(text).map_err(str::to_owned) } else { find_provider(text) }
+    });
     fields.params(named!(members.auth_params), &mut profile.auth_params, &AUTH_RESERVED);
     fields.params(named!(members.token_params), &mut profile.token_params, &TOKEN_RESERVED);
     fields.params(named!(members.refresh_params), &mut profile.refresh_params, &TOKEN_RESERVED);
@@ -81,6 +88,10 @@ pub(super) fn read(
         profile.installation = assertion::read_installation(given.unwrap_or_default())?;
         Ok(())
     });
+    fields.value(named!(members.allowed_domains), |given| {
+        profile.allowed_domains = parse_domains(&given.unwrap_or_default())?;
+        Ok(())
+    });
     profile
 }
 
@@ -102,6 +113,8 @@ impl From<&Profile> for ProfileMembers {
             value: field.value.to_string(),
         });
         let inject: Vec<_> = inject.collect();
+        let domains = profile.allowed_domains.iter().map(|domain| domain.as_str().to_owned());
+        let domains: Vec<_> = domains.collect();
         let codes: Vec<_> = profile.dead_grant_codes.iter().map(ToString::to_string).collect();
         let statuses = &profile.refresh_on_status;
         Self {
@@ -132,6 +145,7 @@ impl From<&Profile> for ProfileMembers {
             inject: Some(inject).filter(|inject| !inject.is_empty()).into(),
             assertion: assertion::write(&profile.assertion),
             installation: assertion::write_installation(&profile.installation),
+            allowed_domains: Some(domains).filter(|domains| !domains.is_empty()).into(),
         }
     }
 }
@@ -230,9 +244,21 @@ impl Fields<'_> {
     }
 }
 
-fn parse_provider(text: &str) -> Result<Box<str>, &'static str> {
+/// Reads the name of an entry that the catalogue has.
+fn find_provider(text: &str) -> Result<Box<str>, String> {
+    let name = parse_provider(text)?;
+    let catalogue = Catalogue::built_in();
+    if catalogue.find(&name).is_some() {
+        return Ok(name);
+    }
+    let hint = catalogue.similar(&name).map(|known| format!("; {known} is")).unwrap_or_default();
+    Err(format!("is not in the catalogue{hint}: leave it out, and give the provider's URLs"))
+}
+
+/// Reads the name of an entry.
+pub(super) fn parse_provider(text: &str) -> Result<Box<str>, &'static str> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if text.len() <= 64 && text.bytes().all(plain) {
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
         Ok(text.into())
     } else {
         Err("must be the name of an entry: 1 to 64 of a-z, 0-9 and _")
@@ -270,6 +296,17 @@ fn parse_injected(given: Vec<InjectedFieldMembers>) -> Result<Vec<InjectedField>
     Ok(inject)
 }
 
+fn parse_domains(given: &[String]) -> Result<Vec<DomainTemplate>, String> {
+    if given.len() > MAX_DOMAINS {
+        return Err(format!("has more than {MAX_DOMAINS} domains"));
+    }
+    let numbered = given.iter().enumerate();
+    let parse = |(number, text): (usize, &String)| {
+        DomainTemplate::parse(text).map_err(|rule| format!("[{number}]: {rule}"))
+    };
+    numbered.map(parse).collect()
+}
+
 /// Parameters of the authorization request that are set here (RFC 6749 §4.1.1, RFC 7636 §4.3).
 const AUTH_RESERVED: [&str; 7] = [
     "client_id",
@@ -297,5 +334,7 @@ const TOKEN_RESERVED: [&str; 11] = [
 ];
 
 const MAX_PARAMS: usize = 16;
+
+const MAX_DOMAINS: usize = 10;
 
 const HEADER: &str = "header";

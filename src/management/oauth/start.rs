@@ -162,8 +162,15 @@ impl WriteAccess<'_> {
         }
         // 3. The provider can be asked, and the name be used.
         check_urls(&draft, client, grant_type)?;
-        if let Some(name) = &draft.name {
-            self.check_name(name, draft.allowed_domain.as_ref()).await?;
+        let is_new = match &draft.name {
+            Some(name) => self.check_name(name, draft.allowed_domain.as_ref()).await?,
+            None => true,
+        };
+        // 4. Unless another is given, a new connection has the first domain that its client offers.
+        if is_new && draft.allowed_domain.is_none() {
+            let offered = client.profile.allowed_domains.first();
+            draft.allowed_domain =
+                offered.and_then(|domain| domain.resolve(draft.subdomain.as_ref()));
         }
         let scopes = draft.scopes.filter(|scopes| !scopes.is_empty());
         Ok(FlowPlan {
@@ -180,19 +187,19 @@ impl WriteAccess<'_> {
     }
 
     /// A connection of that name may be there already, if it is one by OAuth: it is authorized
-    /// again. It keeps its domain.
+    /// again. It keeps its domain. Tells whether it is to be made.
     async fn check_name(
         &self,
         name: &ConnectionName,
         domain: Option<&AllowedDomain>,
-    ) -> Result<(), Refused> {
+    ) -> Result<bool, Refused> {
         if self.0.declared(name).is_some() {
             return Err(fault(About::Name, TAKEN));
         }
         match self.0.record(name).await {
-            Err(Refused::NotFound) => Ok(()),
+            Err(Refused::NotFound) => Ok(true),
             Err(other) => Err(other),
-            Ok(record) => check_again(&record, domain),
+            Ok(record) => check_again(&record, domain).map(|()| false),
         }
     }
 

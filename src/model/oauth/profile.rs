@@ -12,6 +12,7 @@ pub use self::values::{
     TokenRequestFormat,
 };
 use super::assertion::{AssertionProfile, Installation};
+use super::domain_template::DomainTemplate;
 use super::endpoint::EndpointTemplate;
 use super::params::{ACCESS_TOKEN_PLACEHOLDER, has_placeholder};
 
@@ -86,6 +87,9 @@ pub struct Profile {
     /// The installation of a GitHub App.
     #[serde(skip_serializing_if = "Installation::is_default")]
     pub installation: Installation,
+    /// The allowed domains that its connections are offered, the first unless another is chosen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_domains: Vec<DomainTemplate>,
 }
 
 /// Parameters of a request, by name.
@@ -115,6 +119,7 @@ impl Default for Profile {
             inject: Vec::new(),
             assertion: AssertionProfile::default(),
             installation: Installation::default(),
+            allowed_domains: Vec::new(),
         }
     }
 }
@@ -171,7 +176,8 @@ mod tests {
             r#""assertion":{"iss":"i","sub":"s","aud":"a","scope":"b c","scope_in":"parameter","#,
             r#""key_id":"k","algorithm":"EdDSA","lifetime":"1m","certificate_thumbprint":"t","#,
             r#""claims":{"d":"e"}},"#,
-            r#""installation":{"id":7,"repositories":["r"],"permissions":{"contents":"read"}}}"#,
+            r#""installation":{"id":7,"repositories":["r"],"permissions":{"contents":"read"}},"#,
+            r#""allowed_domains":["{subdomain}.example.com"]}"#,
         );
         assert_eq!(Profile::decode(json).unwrap().encode().as_deref(), Some(json));
         assert_eq!(Profile::default().encode(), None);

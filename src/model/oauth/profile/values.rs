@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{ACCESS_TOKEN, CLIENT_ID};
 use crate::model::credential::Template;
 use crate::model::field::CredentialField;
+use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::endpoint::EndpointTemplate;
 
 /// The format of a token request's body.
@@ -300,7 +301,7 @@ macro_rules! stored_as_text {
     )*};
 }
 
-stored_as_text!(EndpointTemplate, ScopeSeparator, JsonPointer, Issuer);
+stored_as_text!(DomainTemplate, EndpointTemplate, ScopeSeparator, JsonPointer, Issuer);
 
 impl Serialize for Lifetime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
