@@ -19,6 +19,7 @@ mod integration;
 mod key;
 mod man;
 mod output;
+mod provider;
 mod run;
 mod secret;
 mod serve;
@@ -96,6 +97,9 @@ enum Command {
     /// Manages OAuth clients: how an integration is registered with a provider
     #[command(after_help = examples::CLIENT)]
     Client(client::Arguments),
+    /// Shows the catalogue of OAuth providers, of which clients are made by name
+    #[command(after_help = examples::PROVIDER)]
+    Provider(provider::Arguments),
     /// Manages access tokens
     #[command(after_help = examples::TOKEN)]
     Token(token::Arguments),
@@ -132,6 +136,7 @@ impl Command {
             Self::Run(arguments) => run::run(&arguments, context),
             Self::Connection(arguments) => connection::run(&arguments, context),
             Self::Client(arguments) => client::run(&arguments, context),
+            Self::Provider(arguments) => provider::run(&arguments, context),
             Self::Token(arguments) => token::run(&arguments, context),
             Self::Ca(arguments) => ca::run(&arguments, context),
             Self::Key(arguments) => key::run(&arguments, context),

@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod key;
 mod list;
+mod profile;
 mod update;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -13,6 +14,7 @@ use super::context::CliContext;
 use super::examples;
 use super::integration::{IntegrationArgs, IntegrationClient};
 use super::output::{self, CliError};
+use super::provider;
 use super::server::{ApiAnswer, ApiPath};
 use super::table::record;
 use crate::model::oauth::client::AuthMethod;
@@ -102,7 +104,8 @@ impl IntegrationClient<'_> {
 fn print(client: &IntegrationClient<'_>, answer: &ApiAnswer) -> Result<(), CliError> {
     client.emit(answer.text()?, || {
         let client: OAuthClient = answer.read()?;
-        Ok(record(&[
+        let profile = provider::members(&client.profile, &[]);
+        let mut lines = vec![
             ("name", client.name),
             ("uuid", client.uuid),
             ("client id", client.client_id),
@@ -112,12 +115,14 @@ fn print(client: &IntegrationClient<'_>, answer: &ApiAnswer) -> Result<(), CliEr
             ("default scopes", client.default_scopes),
             ("grant type", client.grant_type),
             ("auth method", client.token_endpoint_auth_method),
-            ("assertion", json_of(&client.profile.assertion)?),
-            ("installation", json_of(&client.profile.installation)?),
+        ];
+        lines.extend(profile.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        lines.extend([
             ("created by", client.created_by),
             ("created at", client.created_at),
             ("updated at", client.updated_at),
-        ]))
+        ]);
+        Ok(record(&lines))
     })
 }
 
@@ -139,7 +144,7 @@ fn auth_method_parser() -> impl TypedValueParser<Value = AuthMethod> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 10] = [
+const OPTIONS: [(&str, &str); 31] = [
     ("name", "--name"),
     ("client_id", "--client-id"),
     ("client_secret", "the secret"),
@@ -150,7 +155,45 @@ const OPTIONS: [(&str, &str); 10] = [
     ("token_endpoint_auth_method", "--auth-method"),
     ("assertion", "--assertion"),
     ("installation", "--installation"),
+    ("provider_values", "--set"),
+    ("provider", "--provider"),
+    ("auth_params", "--auth-param"),
+    ("token_params", "--token-param"),
+    ("refresh_params", "--refresh-param"),
+    ("refresh_url", "--refresh-url"),
+    ("revocation_url", "--revocation-url"),
+    ("token_request_format", "--token-request-format"),
+    ("pkce", "--pkce"),
+    ("scope_separator", "--scope-separator"),
+    ("scope_on_refresh", "--scope-on-refresh"),
+    ("token_path", "--token-path"),
+    ("refresh_token_path", "--refresh-token-path"),
+    ("expires_in_path", "--expires-in-path"),
+    ("default_lifetime", "--default-lifetime"),
+    ("refresh_token_lifetime", "--refresh-token-lifetime"),
+    ("issuer", "--issuer"),
+    ("dead_grant_codes", "--dead-grant-code"),
+    ("refresh_on_status", "--refresh-on-status"),
+    ("inject", "--inject"),
+    ("allowed_domains", "--allowed-domain"),
 ];
 
 /// The secret, in words for people.
 const SECRET_LABEL: &str = "client secret";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::PROFILE_MEMBERS;
+    use clap::Args as _;
+
+    #[test]
+    fn every_member_of_a_profile_has_an_option() {
+        let command = create::Arguments::augment_args(clap::Command::new("create"));
+        let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        for member in PROFILE_MEMBERS {
+            let (_, option) = OPTIONS.iter().find(|(known, _)| *known == member).unwrap();
+            assert!(known.contains(&&option[2..]), "{member}: {option}");
+        }
+    }
+}

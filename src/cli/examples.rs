@@ -53,7 +53,8 @@ Examples:
       --allowed-domain legacy.example.com --username shop --secret-stdin
   keyferry connection create --type oauth --client crm --name crm --allowed-domain api.example.com
 
-The secret is asked for on the terminal unless an option names another source.";
+Without --allowed-domain, a connection by OAuth has the first domain that its client offers. The
+secret is asked for on the terminal unless an option names another source.";
 
 pub(super) const CONNECTION_LIST: &str = "\
 Examples:
@@ -88,8 +89,25 @@ Examples:
   keyferry client list --integration shop
   keyferry client show crm --integration shop";
 
+pub(super) const PROVIDER: &str = "\
+Examples:
+  keyferry provider list --search google
+  keyferry provider show zendesk";
+
+pub(super) const PROVIDER_LIST: &str = "\
+Examples:
+  keyferry provider list
+  keyferry provider list --search 'google calendar'
+  keyferry provider list --output json";
+
+pub(super) const PROVIDER_SHOW: &str = "\
+Examples:
+  keyferry provider show zendesk
+  keyferry provider show zendesk --output json";
+
 pub(super) const CLIENT_CREATE: &str = "\
 Examples:
+  keyferry client create --name crm --provider zendesk --set subdomain=acme --client-id 1a2b
   keyferry client create --name crm --client-id 1a2b --scopes 'read write' \\
       --token-url https://id.example.com/token --auth-url https://id.example.com/authorize
   keyferry client create --name batch --client-id 3c4d --grant-type client_credentials \\
@@ -98,8 +116,9 @@ Examples:
       --scopes https://www.googleapis.com/auth/drive.readonly
   keyferry client create --name app --grant-type github_app --client-id Iv23abc \\
       --installation 12345678 --permission contents=read --secret-file app.private-key.pem
+  keyferry client create --name shop --client-id 5e6f --profile shop.toml --pkce off
 
-The secret is asked for on the terminal unless an option names another source.";
+Options win over the file of --profile, and both over the provider's entry. The secret is asked for on the terminal unless an option names another source.";
 
 pub(super) const CLIENT_LIST: &str = "\
 Examples:
@@ -116,6 +135,7 @@ Examples:
   keyferry client update crm --scopes 'read write'
   keyferry client update crm --token-url https://id2.example.com/token --secret-file crm.secret
   keyferry client update robot --assertion sub=user@example.com --secret-file service-account.json
+  keyferry client update crm --default-lifetime 30m --unset pkce
 
 Without another change it replaces the secret. A client's name and grant type never change.";
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Stdio;
 
 use rustls_pki_types::ServerName;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -228,6 +228,8 @@ async fn what_is_wrong_with_a_client_is_said_in_sentences() {
         "client update example --auth-method digest",
         "client update example --assertion subject=a",
         "client update example --installation first",
+        "client create --name other --client-id a --provider zendesk --set subdomain",
+        "provider show",
         "client show",
     ] {
         let ended = scene.run(wrong).await;
@@ -500,4 +502,114 @@ async fn deleting_a_client_takes_its_connections_along() {
     assert_eq!(scene.use_it("crm").await.refusal(), refused(403, "ConnectionNotFound"));
     let listed = scene.run("connection list").await;
     assert!(!listed.out.contains("oauth"), "{listed:?}");
+}
+
+#[tokio::test]
+async fn the_catalogue_is_shown_without_a_server() {
+    let scene = Scene::new().await;
+    let listed = scene.run("provider list --search zendesk --url http://127.0.0.1:1").await;
+    assert_eq!(listed.code, 2, "it asks no server, so that none is named: {listed:?}");
+    let listed = scene.run("provider list --search zendesk").await;
+    assert_eq!(listed.out.lines().count(), 2, "{listed:?}");
+    assert!(listed.out.contains("{subdomain}.zendesk.com"), "{listed:?}");
+    let none = scene.run("provider ls --search qqq").await;
+    assert!(none.code == 0 && none.out.is_empty() && none.err.contains("--token-url"), "{none:?}");
+    let all = scene.run("provider list --output json").await.json();
+    assert!(all["providers"].as_array().unwrap().len() >= 60);
+
+    let shown = scene.run("provider show zendesk").await;
+    assert_eq!(shown.line("title"), "Zendesk", "{shown:?}");
+    assert!(shown.line("asks for").starts_with("subdomain: Subdomain of the"), "{shown:?}");
+    assert!(shown.line("source").starts_with("https://"), "{shown:?}");
+    let last = shown.out.lines().last().unwrap();
+    let command =
+        "client create --name zendesk --provider zendesk --client-id ID --set subdomain=acme";
+    assert_eq!(last, format!("keyferry {command}"));
+    let json = scene.run("provider show zendesk --output json").await.json();
+    let at_server = scene.server.admin().get("/api/keyferry/v1/providers/zendesk").await.json();
+    assert_eq!(json, at_server);
+    let unknown = scene.run("provider show zendsk").await;
+    assert!(unknown.code == 1 && unknown.err.contains("zendesk is one"), "{unknown:?}");
+
+    let script = scene.run("completions bash").await.out;
+    assert!(script.contains("microsoft_tenant"), "names are completed");
+    let help = scene.run("client create --help").await.out;
+    assert!(!help.contains("microsoft_tenant"), "a hundred names are no help");
+}
+
+#[tokio::test]
+async fn a_client_is_made_of_a_provider_a_file_and_options() {
+    let scene = Scene::new().await;
+    let directory = scene.server.world.directory.path();
+    let file =
+        "token_params = { a = \"1\", b = \"2\" }\npkce = \"off\"\nrefresh_on_status = [401, 403]\n";
+    fs::write(directory.join("profile.toml"), file).unwrap();
+    let (token_url, auth_url) = (scene.provider.url("/token"), scene.provider.url("/authorize"));
+    let mut create = vec!["client", "create", "--name", "example", "--client-id", CLIENT_ID];
+    create.extend(["--token-url", &token_url, "--auth-url", &auth_url, "--secret-stdin"]);
+    create.extend(["--provider", "auth0", "--profile", "profile.toml", "--pkce", "S256"]);
+    create.extend(["--token-param", "b=3", "--token-param", "c=x=y", "--scope-on-refresh"]);
+    create.extend(["--dead-grant-code", "GONE", "--inject", "X-Token: {access_token}"]);
+    create.extend(["--set", "domain=id.example.test", "--set", "audience=https://api.test/"]);
+    // What is missing is asked for by name.
+    let faulty = scene.run_with(&create, CLIENT_SECRET).await;
+    assert_eq!(faulty.code, 1, "{faulty:?}");
+    let asked =
+        "keyferry: --set: api_host is missing: Host name of the API, such as api.example.com";
+    assert!(faulty.err.contains(asked), "{faulty:?}");
+    create.extend(["--set", "api_host=api.example.test", "--output", "json"]);
+    let made = scene.run_with(&create, CLIENT_SECRET).await.json();
+    for (member, value) in [
+        ("provider", json!("auth0")),
+        ("issuer", json!("https://id.example.test/")),
+        ("auth_params", json!({"audience": "https://api.test/"})),
+        ("token_params", json!({"a": "1", "b": "3", "c": "x=y"})),
+        ("pkce", Value::Null),
+        ("scope_on_refresh", json!(true)),
+        ("refresh_on_status", json!([401, 403])),
+        ("dead_grant_codes", json!(["GONE"])),
+        ("inject", json!([{"in": "header", "name": "X-Token", "value": "{access_token}"}])),
+        ("allowed_domains", json!(["api.example.test"])),
+    ] {
+        assert_eq!(made[member], value, "{member}: {made}");
+    }
+    let shown = scene.run("client show example").await;
+    assert_eq!(shown.line("allowed domains"), "api.example.test", "{shown:?}");
+    assert_eq!(shown.line("token params"), r#"{"a":"1","b":"3","c":"x=y"}"#, "{shown:?}");
+
+    // Members come and go; a URL needs the secret again.
+    let update = "client update example --unset inject --unset issuer --pkce off --output json";
+    let changed = scene.run(update).await.json();
+    assert!(changed["inject"].is_null() && changed["pkce"] == "off", "{changed}");
+    let moved = scene.run("client update example --refresh-url https://id2.example.test/r").await;
+    assert!(moved.code == 1 && moved.err.contains("--secret-stdin"), "{moved:?}");
+    let wrong = scene.run("client update example --default-lifetime soon").await;
+    assert!(wrong.code == 1 && wrong.err.contains("--default-lifetime: must be"), "{wrong:?}");
+
+    // A connection has the domain that the client offers.
+    let waiting = scene.begin("--name offered --no-browser").await;
+    let end = scene.browse(&waiting.url).await;
+    assert_eq!(knock(&end, path_of(&end)).await.status, 200);
+    let connected = waiting.ended().await;
+    assert_eq!(connected.line("allowed domain"), "api.example.test", "{connected:?}");
+    assert_eq!(scene.use_it("offered").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_profile_is_told_by_its_line() {
+    let scene = Scene::new().await;
+    let directory = scene.server.world.directory.path();
+    for (file, sentence) in [
+        ("pkce = \"off\"\npkce = \"S256\"", "profile.toml:2 is not TOML"),
+        ("client_secret = \"hunter2\"", "is given by --secret-file"),
+        ("pcke = \"off\"", "unknown field `pcke`"),
+        ("pkce = true", "pkce has a value of another type"),
+    ] {
+        fs::write(directory.join("profile.toml"), file).unwrap();
+        let line =
+            "client create --name example --client-id a --profile profile.toml --secret-stdin";
+        let refused = scene.run_with(&line.split(' ').collect::<Vec<_>>(), "x").await;
+        assert!(refused.code == 1 && refused.err.contains(sentence), "{file}: {refused:?}");
+        assert!(!refused.err.contains("hunter2"), "{refused:?}");
+    }
 }

@@ -1,12 +1,16 @@
 //! `keyferry client update`
 
+use clap::builder::PossibleValuesParser;
+use serde_json::json;
+
 use super::key::KeyArgs;
+use super::profile::{self, ProfileArgs};
 use super::{ClientArgs, OPTIONS, SECRET_LABEL, auth_method_parser};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
 use crate::cli::secret::SecretArgs;
 use crate::model::oauth::client::AuthMethod;
-use crate::wire::{OAuthClient, OAuthClientChange};
+use crate::wire::{OAuthClient, OAuthClientChange, PROFILE_MEMBERS};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -31,29 +35,52 @@ pub(super) struct Arguments {
     key: KeyArgs,
     #[command(flatten)]
     secret: SecretArgs,
+    #[command(flatten)]
+    profile: ProfileArgs,
+    /// Member of the profile that is taken away, as pkce; may be repeated
+    #[arg(
+        long,
+        value_name = "MEMBER",
+        value_parser = PossibleValuesParser::new(PROFILE_MEMBERS),
+        hide_possible_values = true,
+        help_heading = "Where the provider differs from RFC 6749"
+    )]
+    unset: Vec<String>,
 }
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let named = &arguments.client.named;
-    let OAuthClient { uuid, profile, .. } = client.find_client(named)?.read()?;
-    let mut change = OAuthClientChange {
-        client_id: arguments.client_id.as_deref().into(),
-        auth_url: arguments.auth_url.as_deref().into(),
-        token_url: arguments.token_url.as_deref().into(),
-        default_scopes: arguments.scopes.as_deref().into(),
-        token_endpoint_auth_method: arguments.auth_method.map(AuthMethod::as_str).into(),
-        assertion: arguments.key.assertion(profile.assertion)?,
-        installation: arguments.key.installation(profile.installation),
-        ..OAuthClientChange::default()
-    };
-    // What is signed changes only along with the key, as a URL only along with the secret.
-    let moves =
-        arguments.token_url.is_some() || arguments.auth_url.is_some() || arguments.key.are_given();
-    let changes = moves
-        || arguments.client_id.is_some()
-        || arguments.scopes.is_some()
-        || arguments.auth_method.is_some();
-    // Without another change the secret is meant.
+    let known: OAuthClient = client.find_client(named)?.read()?;
+    let OAuthClient { uuid, token_endpoint_auth_method, profile: before, .. } = known;
+    // 1. The members that the file and the options give.
+    let mut members = arguments.profile.members()?;
+    let own = [
+        ("client_id", arguments.client_id.as_deref()),
+        ("token_url", arguments.token_url.as_deref()),
+        ("auth_url", arguments.auth_url.as_deref()),
+        ("default_scopes", arguments.scopes.as_deref()),
+        ("token_endpoint_auth_method", arguments.auth_method.map(AuthMethod::as_str)),
+    ];
+    for (name, value) in own {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), json!(value));
+        }
+    }
+    // 2. URLs change only with the secret, where there is one. Without another change it is meant.
+    let has_secret = token_endpoint_auth_method != AuthMethod::None.as_str();
+    let is_changed =
+        |url: &&str| members.contains_key(*url) || arguments.unset.iter().any(|name| name == *url);
+    // What is signed changes only along with the key.
+    let moves = (has_secret && URLS.iter().any(is_changed)) || arguments.key.are_given();
+    let changes = moves || !members.is_empty() || !arguments.unset.is_empty();
+    let mut change: OAuthClientChange = profile::request(members)?;
+    let mut profile = change.take_profile();
+    arguments.unset.iter().for_each(|name| profile.take_away(name));
+    change.put_profile(profile);
+    if arguments.key.are_given() {
+        change.assertion = arguments.key.assertion(before.assertion)?;
+        change.installation = arguments.key.installation(before.installation);
+    }
     if !changes || moves || arguments.secret.is_named() {
         change.client_secret = arguments.secret.read(SECRET_LABEL)?.into();
     }
@@ -63,3 +90,6 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
     };
     client.emit(answer.text()?, || Ok(format!("updated {}", output::printable(named))))
 }
+
+/// Members that change only with the secret.
+const URLS: [&str; 4] = ["auth_url", "token_url", "refresh_url", "revocation_url"];
