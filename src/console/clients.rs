@@ -1,23 +1,28 @@
 //! OAuth clients: how an integration is registered with providers.
 
+mod form;
+mod picker;
+mod profile;
+
 use axum::extract::Request;
-use axum::response::Response;
-use http::StatusCode;
 use maud::{Markup, html};
 
+use self::profile::{Empty, ProfileTexts};
 use super::client_key::{self, KeyValues};
 use super::connect::grant_type;
-use super::fields::{Field, Kind, Need, summary};
+use super::fields::{Field, Need, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
-use crate::management::ClientView;
+use crate::management::{Catalogue, ClientView};
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::store::PageRange;
-use crate::wire::{Member, NewOAuthClient, OAuthClientChange, ProfileMembers};
+use crate::wire::{Member, OAuthClientChange, ProfileMembers};
+
+pub(super) use self::form::{create, fields};
 
 /// All of them.
 pub(super) async fn list(context: PageContext) -> PageResult {
@@ -52,47 +57,6 @@ pub(super) async fn list(context: PageContext) -> PageResult {
     Ok(context.page(Tab::Clients, "OAuth clients", &markup))
 }
 
-/// The form of a new one.
-pub(super) async fn fields(context: PageContext) -> PageResult {
-    let _may = context.write_access()?;
-    Ok(form(&context, &FormValues::default(), StatusCode::OK))
-}
-
-/// Makes it.
-pub(super) async fn create(context: PageContext, request: Request) -> PageResult {
-    let mut values = context.read(request).await?;
-    // 1. The fields that have a form of their own.
-    let installation = client_key::installation(&mut values, Member::Absent);
-    if values.is_faulty() {
-        return Ok(form(&context, &values, StatusCode::BAD_REQUEST));
-    }
-    // 2. The others are management's to read.
-    let request = NewOAuthClient {
-        name: values.member("name"),
-        integration: Member::Absent,
-        client_id: values.member("client_id"),
-        client_secret: values.secret("client_secret"),
-        auth_url: values.member("auth_url"),
-        token_url: values.member("token_url"),
-        default_scopes: values.member("default_scopes"),
-        grant_type: values.member("grant_type"),
-        token_endpoint_auth_method: values.member("token_endpoint_auth_method"),
-        assertion: client_key::assertion(&values, Member::Absent),
-        installation,
-        ..NewOAuthClient::default()
-    };
-    match context.write_access()?.create_client(request).await {
-        Ok(made) => {
-            let below = format!("/clients/{}?done=client-created", made.record().uuid);
-            Ok(see(&context.path(&below)))
-        }
-        Err(refused) => {
-            values.blame(refused).map_err(|refused| context.refuse(refused))?;
-            Ok(form(&context, &values, StatusCode::BAD_REQUEST))
-        }
-    }
-}
-
 /// One of them.
 pub(super) async fn show(context: PageContext) -> PageResult {
     page(&context, &FormValues::default()).await
@@ -116,16 +80,25 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
     if values.is_faulty() {
         return page(&context, &values).await;
     }
-    let request = OAuthClientChange {
+    let mut request = OAuthClientChange {
         client_id: values.member_if_any("client_id"),
         client_secret: values.secret_if_any("client_secret"),
         auth_url: values.member_if_any("auth_url"),
         token_url: values.member_if_any("token_url"),
         default_scopes: values.member_if_any("default_scopes"),
-        assertion,
-        installation,
+        token_endpoint_auth_method: values.member_if_any("token_endpoint_auth_method"),
         ..OAuthClientChange::default()
     };
+    // A field that was emptied takes its member away.
+    if values.all(PROFILE).next().is_some() {
+        let profile = profile::read(&mut values, Empty::TakenAway);
+        if values.is_faulty() {
+            return page(&context, &values).await;
+        }
+        request.put_profile(profile);
+    }
+    request.assertion = assertion;
+    request.installation = installation;
     match context.write_access()?.update_client(context.place("uuid"), request).await {
         Ok(_changed) => {
             let below = format!("/clients/{}?done=client-changed", context.place("uuid"));
@@ -160,6 +133,7 @@ fn table(context: &PageContext, clients: &[ClientView]) -> Markup {
             caption.unseen { "OAuth clients" }
             thead { tr {
                 th scope="col" { "Name" }
+                th.medium scope="col" { "Provider" }
                 th scope="col" { "Grant type" }
                 th.wide scope="col" { "Token URL" }
                 th.medium scope="col" { "Created" }
@@ -168,6 +142,7 @@ fn table(context: &PageContext, clients: &[ClientView]) -> Markup {
                 @let record = client.record();
                 tr {
                     th scope="row" { a href=(context.path(&format!("/clients/{}", record.uuid))) { (record.name.as_str()) } }
+                    td.medium { (title(record)) }
                     td { (grant_type(record.grant_type)) }
                     td.wide { code { (record.token_url.as_str()) } }
                     td.medium { (status_view::time(record.created_at)) }
@@ -177,31 +152,17 @@ fn table(context: &PageContext, clients: &[ClientView]) -> Markup {
     }
 }
 
+/// The provider's name, where the client was made of its entry.
+fn title(record: &ClientRecord) -> &str {
+    let name = record.profile.provider.as_deref().unwrap_or_default();
+    Catalogue::built_in().find(name).map_or(name, |entry| entry.title.as_str())
+}
+
 fn callback(context: &PageContext) -> Markup {
     html! {
         p { "If the provider asks for a callback or redirect URL, give it this one:" }
         p.copy { code { (context.management().callback_url()) } }
     }
-}
-
-fn form(context: &PageContext, values: &FormValues, status: StatusCode) -> Response {
-    let key = KeyValues::default();
-    let fields: Vec<_> = of_client().into_iter().chain(key.fields()).collect();
-    let markup = html! {
-        p.way { a href=(context.path("/clients")) { "OAuth clients" } }
-        h1 { "Create an OAuth client" }
-        (callback(context))
-        (summary(values, &fields))
-        form.stack method="post" action=(context.path("/clients/new")) {
-            (context.mark())
-            @for field in &fields { (field.show(values)) }
-            div.actions {
-                button type="submit" { "Save" }
-                a.button.quiet href=(context.path("/clients")) { "Cancel" }
-            }
-        }
-    };
-    context.page_with(status, Tab::Clients, "Create an OAuth client", &markup)
 }
 
 async fn page(context: &PageContext, values: &FormValues) -> PageResult {
@@ -220,6 +181,7 @@ async fn page(context: &PageContext, values: &FormValues) -> PageResult {
             }
         }
         (facts(record))
+        (provider(record))
         section aria-labelledby="connections" {
             h2 #connections { "Its connections" }
             (connections(context, &going))
@@ -235,6 +197,7 @@ async fn page(context: &PageContext, values: &FormValues) -> PageResult {
 fn facts(record: &ClientRecord) -> Markup {
     html! {
         dl.facts {
+            @if !title(record).is_empty() { dt { "Provider" } dd { (title(record)) } }
             dt { "Client ID" } dd { code { (record.client_id) } }
             dt { "Client secret" } dd { span.none { "kept, and never shown" } }
             dt { "Grant type" } dd { (grant_type(record.grant_type)) }
@@ -243,7 +206,25 @@ fn facts(record: &ClientRecord) -> Markup {
             dt { "Default scopes" } dd { (if record.default_scopes.is_empty() { "none" } else { &record.default_scopes }) }
             @if record.has_key() { (client_key::facts(record)) }
             dt { "Secret is sent" } dd { (method(record)) }
+            @for (label, text) in texts(record).facts() {
+                dt { (label) } dd { @for line in text.lines() { div { code { (line) } } } }
+            }
             dt { "Created" } dd { (status_view::time(record.created_at)) " by " (record.created_by) }
+        }
+    }
+}
+
+/// The members of the profile, as texts.
+fn texts(record: &ClientRecord) -> ProfileTexts {
+    ProfileTexts::of(&ProfileMembers::from(&*record.profile))
+}
+
+/// The notes of the catalogue on the client's provider.
+fn provider(record: &ClientRecord) -> Markup {
+    let name = record.profile.provider.as_deref().unwrap_or_default();
+    html! {
+        @if let Some(entry) = Catalogue::built_in().find(name) {
+            p.hint { strong { (entry.title) } ": " (entry.notes) }
         }
     }
 }
@@ -260,17 +241,19 @@ fn connections(context: &PageContext, names: &[ConnectionName]) -> Markup {
 
 fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) -> Markup {
     let current = [
-        record.client_id.as_ref(),
-        "",
-        record.auth_url.as_ref().map_or("", EndpointTemplate::as_str),
-        record.token_url.as_str(),
-        record.default_scopes.as_ref(),
+        ("client_id", record.client_id.as_ref()),
+        ("client_secret", ""),
+        ("auth_url", record.auth_url.as_ref().map_or("", EndpointTemplate::as_str)),
+        ("token_url", record.token_url.as_str()),
+        ("default_scopes", record.default_scopes.as_ref()),
+        ("token_endpoint_auth_method", record.auth_method.as_str()),
     ];
     // The form of a new client, filled with what is kept; but the secret is never shown.
-    let mut fields: Vec<_> =
-        of_client().into_iter().filter(|field| CHANGING.contains(&field.name)).collect();
-    for (field, value) in fields.iter_mut().zip(current) {
-        field.value = value;
+    let mut fields = form::of_client();
+    fields.retain(|field| current.iter().any(|(name, _)| *name == field.name));
+    for field in &mut fields {
+        let kept = current.iter().find(|(name, _)| *name == field.name);
+        field.value = kept.map_or("", |(_, value)| value);
         if field.name == "client_secret" {
             field.need = Need::Never;
             field.hint =
@@ -279,15 +262,19 @@ fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) ->
     }
     // A key signs what its own fields say.
     let key = KeyValues::of(record);
-    fields.extend(key.fields().into_iter().filter(|_field| record.has_key()));
+    let texts = texts(record);
+    let mut more = profile::fields(&texts, true);
+    more.extend(key.fields().into_iter().filter(|_field| record.has_key()));
+    let all: Vec<_> = fields.iter().chain(&more).copied().collect();
     let typed = values.faults_of(TYPED).next().is_some();
     html! {
         section aria-labelledby="change" {
             h2 #change { "Replace the secret, or change the client" }
-            @if !typed { (summary(values, &fields)) }
+            @if !typed { (summary(values, &all)) }
             form.stack method="post" action=(context.path(&format!("/clients/{}/change", record.uuid))) {
                 (context.mark())
                 @for field in &fields { (field.show(values)) }
+                (form::details("Where the provider differs from the standard", &more, values))
                 div.actions { button type="submit" { "Save" } }
             }
         }
@@ -315,57 +302,6 @@ fn deletion(context: &PageContext, going: usize, values: &FormValues) -> Markup 
     }
 }
 
-fn of_client() -> Vec<Field<'static>> {
-    let field = |name, label, hint| Field { name, label, hint, ..Field::default() };
-    let secret = "A private key (PEM or JWK) and the JSON file of a service account are pasted whole. \
-                  It is sealed when it is saved, and never shown again.";
-    vec![
-        field("name", "Name", "3 to 64 of A-Z, a-z, 0-9, _ and -. You can’t change it later."),
-        Field {
-            name: "grant_type",
-            label: "Grant type",
-            kind: Kind::One(&[
-                ("authorization_code", "Authorization code: somebody signs in and says yes"),
-                ("client_credentials", "Client credentials: the client asks for itself"),
-                ("jwt_bearer", "Signed assertion: a service account, or a user acted for"),
-                ("github_app", "GitHub App: the tokens of an installation"),
-            ]),
-            ..Field::default()
-        },
-        Field {
-            need: Need::With("all but a service account’s file"),
-            ..field("client_id", "Client ID", "What the provider calls the client.")
-        },
-        Field { kind: Kind::Secret, ..field("client_secret", "Client secret", secret) },
-        Field {
-            need: Need::With("authorization code"),
-            ..field(
-                "auth_url",
-                "Authorization URL",
-                "Where somebody is asked. {subdomain} may stand in its host.",
-            )
-        },
-        Field {
-            need: Need::With("all but a service account’s file and an installation ID"),
-            ..field("token_url", "Token URL", "Where tokens are asked for.")
-        },
-        Field {
-            need: Need::Never,
-            ..field(
-                "default_scopes",
-                "Default scopes",
-                "Separated by spaces; asked for unless a connection names others.",
-            )
-        },
-        Field {
-            name: "token_endpoint_auth_method",
-            label: "How the secret is sent",
-            kind: Kind::One(&METHODS),
-            ..Field::default()
-        },
-    ]
-}
-
 fn method(record: &ClientRecord) -> &'static str {
     let name = record.auth_method.as_str();
     let known = METHODS.into_iter().find(|(known, _)| *known == name);
@@ -384,8 +320,8 @@ const METHODS: [(&str, &str); 6] = [
     ("private_key_jwt", "never: it is a key that signs for the client (private_key_jwt)"),
     ("none", "there is none: a public client (none)"),
 ];
-const CHANGING: [&str; 5] =
-    ["client_id", "client_secret", "auth_url", "token_url", "default_scopes"];
+/// The field by which a form says that it has the fields of the profile.
+const PROFILE: &str = "profile";
 const TYPED: &str = "typed_name";
 const PER_PAGE: u32 = 100;
 const MAX_SHOWN_CONNECTIONS: usize = 100;

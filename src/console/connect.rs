@@ -17,6 +17,7 @@ use super::layout::{self, Tab};
 use super::page_context::{PageContext, PageError, PageResult, see};
 use super::status_view;
 use crate::management::{AnyConnection, ClientView, OAuthConnectionView, Refused, StartedFlow};
+use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::grant::GrantType;
 use crate::store::PageRange;
 use crate::wire::{DomainBinding, Member, NewFlow};
@@ -43,7 +44,17 @@ pub(super) async fn fields(
     let names: Vec<_> = clients.iter().map(|client| client.record().name.as_str()).collect();
     let choices: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
     let preview = context.path("/domain");
-    let fields: Vec<_> = of_flow(&choices).into_iter().chain(common(&preview)).collect();
+    let chosen = chosen(&clients, values);
+    let offer = Offer::of(&clients, chosen);
+    let mut fields: Vec<_> = of_flow(&choices).into_iter().chain(common(&preview)).collect();
+    for field in &mut fields {
+        if field.name == "allowed_domain" {
+            (field.need, field.value) = (offer.need, &offer.value);
+            field.hint = offer.hint.as_deref().unwrap_or(field.hint);
+        }
+    }
+    // A client that was come from stays the one: the domain that is filled in is its own.
+    fields.retain(|field| chosen.is_none() || field.name != CLIENT);
     let markup = html! {
         p.way {
             a href=(context.path("/connections")) { "Connections" } " / "
@@ -54,6 +65,7 @@ pub(super) async fn fields(
         (summary(values, &fields))
         form.stack method="post" action=(context.path("/connections/new/oauth")) {
             (context.mark())
+            @if let Some(client) = chosen { (fixed(context, client)) }
             @for field in &fields { (field.show(values)) }
             (offline(values))
             div.actions {
@@ -68,7 +80,10 @@ pub(super) async fn fields(
 /// Begins a flow with what was filled in.
 pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> PageResult {
     // The API allows it to be set later; somebody at this page can set it now.
-    if values.text("allowed_domain").trim().is_empty() {
+    let clients = clients(context).await?;
+    let offers = chosen(&clients, &values)
+        .is_some_and(|client| !client.record().profile.allowed_domains.is_empty());
+    if values.text("allowed_domain").trim().is_empty() && !offers {
         values.fault("allowed_domain: is missing: without one the connection can’t be used");
     }
     if values.text("name").trim().is_empty() {
@@ -272,6 +287,57 @@ async fn exchange(context: &PageContext, name: &str, code: String) -> Result<Res
     Ok(see(&context.path(&format!("/connections/oauth/{name}?done=connected"))))
 }
 
+/// The client that the form names, if there is one of that name.
+fn chosen<'a>(clients: &'a [ClientView], values: &FormValues) -> Option<&'a ClientView> {
+    let name = values.text(CLIENT);
+    clients.iter().find(|client| client.record().name.as_str() == name)
+}
+
+/// The allowed domain, as far as clients offer one.
+struct Offer {
+    need: Need,
+    value: String,
+    hint: Option<String>,
+}
+
+impl Offer {
+    fn of(clients: &[ClientView], chosen: Option<&ClientView>) -> Self {
+        let domains = |client: &ClientView| client.record().profile.allowed_domains.clone();
+        let Some(client) = chosen else {
+            let is_offered = clients.iter().any(|client| !domains(client).is_empty());
+            let hint = "The one host that the credential may be sent to, always over https; or *. and a domain. Leave it empty for the one that the client offers. You can’t change it later.";
+            let need = if is_offered { Need::Depends } else { Need::Always };
+            let hint = is_offered.then(|| hint.to_owned());
+            return Self { need, value: String::new(), hint };
+        };
+        let offered = domains(client);
+        let Some(first) = offered.first() else {
+            return Self { need: Need::Always, value: String::new(), hint: None };
+        };
+        let names: Vec<_> = offered.iter().map(DomainTemplate::as_str).collect();
+        let hint = format!(
+            "The client offers {}; any other host of the provider’s will do. You can’t change it later.",
+            names.join(", ")
+        );
+        // One with a placeholder is filled in by the flow.
+        let value = first.resolve(None).map(|domain| domain.to_string()).unwrap_or_default();
+        Self { need: Need::Depends, value, hint: Some(hint) }
+    }
+}
+
+/// The client that was come from, which is not to be chosen.
+fn fixed(context: &PageContext, client: &ClientView) -> Markup {
+    let record = client.record();
+    html! {
+        input type="hidden" name=(CLIENT) value=(record.name.as_str());
+        p {
+            "OAuth client: "
+            a href=(context.path(&format!("/clients/{}", record.uuid))) { (record.name.as_str()) }
+            " (" a href=(context.path("/connections/new/oauth")) { "choose another" } ")"
+        }
+    }
+}
+
 async fn clients(context: &PageContext) -> Result<Vec<ClientView>, PageError> {
     let window = PageRange { after: None, before: None, limit: MAX_OFFERED_CLIENTS };
     let listing = context.read_access()?.list_clients(&window).await;
@@ -280,12 +346,7 @@ async fn clients(context: &PageContext) -> Result<Vec<ClientView>, PageError> {
 
 fn of_flow<'a>(choices: &'a [(&'a str, &'a str)]) -> [Field<'a>; 3] {
     [
-        Field {
-            name: "oauth_client_name",
-            label: "OAuth client",
-            kind: Kind::One(choices),
-            ..Field::default()
-        },
+        Field { name: CLIENT, label: "OAuth client", kind: Kind::One(choices), ..Field::default() },
         Field {
             name: "permission_scopes",
             label: "Scopes",
@@ -316,6 +377,9 @@ fn offline(values: &FormValues) -> Markup {
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
+
+/// The field that names the client.
+const CLIENT: &str = "oauth_client_name";
 
 /// The number of clients that can be chosen from.
 const MAX_OFFERED_CLIENTS: u32 = 500;

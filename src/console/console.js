@@ -64,6 +64,19 @@ function preview(input) {
   if (input.value) look();
 }
 
+/** The items of a list in which every word occurs, while it is typed. */
+function filter(input) {
+  const items = [...document.getElementById(input.dataset.filter).children];
+  const count = document.getElementById(`${input.dataset.filter}-count`);
+  const all = count.textContent;
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const item of items) item.hidden = !words.every((word) => item.dataset.words.includes(word));
+    const shown = items.filter((item) => !item.hidden).length;
+    count.textContent = shown === items.length ? all : `${shown} of ${items.length}`;
+  });
+}
+
 /** What was wrong with a field is no longer known once it is changed. */
 function forget(input) {
   input.addEventListener("input", () => {
@@ -127,6 +140,7 @@ if (document.querySelector("[data-once]")) history.replaceState(null, "", locati
 document.querySelectorAll("[data-live]").forEach(watch);
 offerCopies(document);
 document.querySelectorAll("[data-preview]").forEach(preview);
+document.querySelectorAll("[data-filter]").forEach(filter);
 document.querySelectorAll("[data-sure]").forEach(askAgain);
 document.querySelectorAll("[aria-invalid=true]").forEach(forget);
 document.querySelector("[aria-invalid=true]")?.focus();

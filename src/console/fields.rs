@@ -14,6 +14,8 @@ pub(super) struct Field<'a> {
     pub(super) kind: Kind<'a>,
     /// The value where nothing was filled in.
     pub(super) value: &'a str,
+    /// A value that counts where none is filled in.
+    pub(super) placeholder: &'a str,
     pub(super) need: Need,
 }
 
@@ -23,6 +25,8 @@ pub(super) enum Need {
     #[default]
     Always,
     Never,
+    /// Required or not, as the server says.
+    Depends,
     /// Required where this is chosen.
     With(&'static str),
 }
@@ -34,6 +38,8 @@ pub(super) enum Kind<'a> {
     Domain(&'a str),
     /// With one of these: what is sent, and what is shown.
     One(&'a [(&'a str, &'a str)]),
+    /// With a text on each line.
+    Lines,
     /// With a secret, which is never shown again.
     Secret,
     /// With a line of text.
@@ -58,7 +64,7 @@ impl<'a> Field<'a> {
                 label for=(id) {
                     (self.label)
                     @match self.need {
-                        Need::Always => {}
+                        Need::Always | Need::Depends => {}
                         Need::Never => { span.optional { " (optional)" } }
                         Need::With(choice) => { span.optional { " (with " (choice) ")" } }
                     }
@@ -83,6 +89,7 @@ impl<'a> Field<'a> {
             "" => self.value,
             entered => entered,
         };
+        let placeholder = (!self.placeholder.is_empty()).then_some(self.placeholder);
         let (required, invalid) = (self.need == Need::Always, wrong.then_some("true"));
         match self.kind {
             Kind::One(choices) => html! {
@@ -103,9 +110,17 @@ impl<'a> Field<'a> {
                     data-preview=(preview) data-into=(format!("{id}-preview"))
                     aria-describedby=[described] aria-invalid=[invalid];
             },
+            Kind::Lines => html! {
+                textarea id=(id) name=(self.name) rows="2" required[required] autocomplete="off"
+                    spellcheck="false" autocapitalize="none" placeholder=[placeholder]
+                    aria-describedby=[described] aria-invalid=[invalid] {
+                    // A line feed right after the tag is not of the text (HTML §13.1.2.5).
+                    "\n" (value)
+                }
+            },
             Kind::Text => html! {
                 input id=(id) name=(self.name) value=(value) required[required] autocomplete="off"
-                    spellcheck="false" autocapitalize="none"
+                    spellcheck="false" autocapitalize="none" placeholder=[placeholder]
                     aria-describedby=[described] aria-invalid=[invalid];
             },
         }

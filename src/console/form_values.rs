@@ -108,11 +108,7 @@ impl FormValues {
         Some(self.text(field)).filter(|text| !text.is_empty()).into()
     }
 
-    pub(super) fn secret(&self, field: &str) -> Member<Secret> {
-        Secret::new(self.text(field)).into()
-    }
-
-    /// The same; an empty field counts as none.
+    /// The secret of a field, as a member of a request; an empty field counts as none.
     pub(super) fn secret_if_any(&self, field: &str) -> Member<Secret> {
         Some(self.text(field)).filter(|text| !text.is_empty()).map(Secret::new).into()
     }

@@ -12,6 +12,7 @@ mod instances;
 mod keep_alive;
 mod keys;
 mod paused;
+mod picker;
 mod profile;
 mod refresh;
 mod replay;

@@ -148,6 +148,8 @@ async function authorized() {
   await go("/clients");
   await look("clients-empty");
   await page.getByRole("link", { name: "Create OAuth client" }).click();
+  await providers();
+  await follow("Another provider");
   await fill({
     Name: "id_server", "Client ID": "id of:my_oauth_client_name", "Client secret": secret(plan.password),
     "Authorization URL (with authorization code)": `${plan.issuer}/auth?prompt=consent`, "Token URL": `${plan.issuer}/token`,
@@ -181,6 +183,44 @@ async function authorized() {
   await look("client");
 }
 
+/** A provider of the catalogue is looked for, by the script and by the server, and made a client. */
+async function providers() {
+  await look("providers");
+  const items = page.locator("#providers > li:visible");
+  const all = await items.count();
+  assert.ok(all >= 60, `${all} providers`);
+  await page.getByLabel("Name or domain").fill("zendesk");
+  await said(`1 of ${all}`);
+  assert.equal(await items.count(), 1);
+  await press("Search");
+  assert.equal(await items.count(), 1);
+  await page.getByRole("link", { name: /^Zendesk/ }).click();
+  await fill({ Name: "support", "Client ID": "a", "Client secret": secret("secret-of-support") });
+  await page.getByLabel(/^Subdomain of the Zendesk account/).fill("a/b");
+  await press("Save");
+  await said("Stands in a URL or a domain");
+  await look("client-provider-faulty");
+  await page.getByLabel(/^Subdomain of the Zendesk account/).fill("acme");
+  await page.getByLabel("Client secret", { exact: true }).fill("secret-of-support");
+  await page.getByText("What differs from the catalogue").click();
+  await page.getByLabel(/^Lifetime of access tokens/).fill("20m");
+  await look("client-provider");
+  await press("Save");
+  await said("The OAuth client is there.");
+  await said("https://acme.zendesk.com/oauth/tokens");
+  await said("refresh_token_expires_in=2592000");
+  await said("20m");
+  await follow("Connect");
+  assert.equal(await page.getByLabel(/^Allowed domain/).inputValue(), "acme.zendesk.com");
+  await look("connect-offered");
+  await go("/clients");
+  await follow("support");
+  await fill({ "Type the client’s name": "support" });
+  await press("Delete");
+  await said("The OAuth client is deleted");
+  await go("/clients/new");
+}
+
 /** Somebody who says no makes no connection; a client with credentials of its own asks nobody. */
 async function others() {
   await go("/connections/new/oauth");
@@ -190,7 +230,7 @@ async function others() {
   await said("You, or the provider, said no.");
   await look("not-connected");
   assert.match(await use("refused"), /ConnectionNotFound/);
-  await go("/clients/new");
+  await go("/clients/new?provider=other");
   await fill({
     Name: "machine", "Client ID": "id of:machine", "Client secret": secret(plan.machine),
     "Token URL": `${plan.issuer}/token`, "Default scopes (optional)": "api",
