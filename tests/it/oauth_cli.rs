@@ -586,7 +586,8 @@ async fn a_client_is_made_of_a_provider_a_file_and_options() {
     let wrong = scene.run("client update example --default-lifetime soon").await;
     assert!(wrong.code == 1 && wrong.err.contains("--default-lifetime: must be"), "{wrong:?}");
 
-    // A connection has the domain that the client offers.
+    // A connection has the domain that the client offers. This provider wants a challenge.
+    assert_eq!(scene.run("client update example --unset pkce").await.code, 0);
     let waiting = scene.begin("--name offered --no-browser").await;
     let end = scene.browse(&waiting.url).await;
     assert_eq!(knock(&end, path_of(&end)).await.status, 200);

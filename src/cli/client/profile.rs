@@ -137,8 +137,8 @@ impl ProfileArgs {
             CliError::Message(format!("{shown} can't be read ({why}): name another --profile"))
         })?;
         let members: Map<String, Value> = toml::from_str(&text).map_err(|why| {
-            let line = why.span().map(|span| text.get(..span.start).unwrap_or_default());
-            let line = line.map_or(1, |before| before.lines().count().max(1));
+            let before = why.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
             CliError::Message(format!("{shown}:{line} is not TOML: {}", why.message()))
         })?;
         if members.contains_key("client_secret") {

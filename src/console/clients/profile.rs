@@ -11,11 +11,11 @@ struct ProfileField {
     name: &'static str,
     label: &'static str,
     hint: &'static str,
-    shape: Shape,
+    shape: ValueShape,
 }
 
 /// The shape of a member's value.
-enum Shape {
+enum ValueShape {
     Choice(&'static [(&'static str, &'static str)]),
     Flag,
     /// `NAME: VALUE` on each line.
@@ -76,10 +76,10 @@ pub(super) fn fields<'a>(texts: &'a ProfileTexts, are_there: bool) -> Vec<Field<
             value: if are_there { text } else { "" },
             placeholder: if are_there { "" } else { text },
             kind: match field.shape {
-                Shape::Choice(choices) => Kind::One(choices),
-                Shape::Flag => Kind::One(&FLAG),
-                Shape::Headers | Shape::Lines | Shape::Pairs => Kind::Lines,
-                Shape::Statuses | Shape::Text => Kind::Text,
+                ValueShape::Choice(choices) => Kind::One(choices),
+                ValueShape::Flag => Kind::One(&FLAG),
+                ValueShape::Headers | ValueShape::Lines | ValueShape::Pairs => Kind::Lines,
+                ValueShape::Statuses | ValueShape::Text => Kind::Text,
             },
         }
     };
@@ -111,7 +111,7 @@ pub(super) fn read(values: &mut FormValues, empty: Empty) -> ProfileMembers {
     members
 }
 
-impl Shape {
+impl ValueShape {
     fn show(&self, value: &Value) -> String {
         let lines = |items: &[Value], line: fn(&Value) -> Option<String>| {
             items.iter().filter_map(line).collect::<Vec<_>>()
@@ -182,7 +182,7 @@ const fn field(
     name: &'static str,
     label: &'static str,
     hint: &'static str,
-    shape: Shape,
+    shape: ValueShape,
 ) -> ProfileField {
     ProfileField { name, label, hint, shape }
 }
@@ -192,95 +192,95 @@ const FIELDS: [ProfileField; 19] = [
         "allowed_domains",
         "Offered domains",
         "One on each line. The first is the allowed domain of a connection for which none is entered; {subdomain} may be its first part.",
-        Shape::Lines,
+        ValueShape::Lines,
     ),
     field(
         "auth_params",
         "Parameters of the authorization request",
         "NAME=VALUE on each line, as access_type=offline.",
-        Shape::Pairs,
+        ValueShape::Pairs,
     ),
     field(
         "token_params",
         "Parameters of token requests",
         "NAME=VALUE on each line, sent when a code is exchanged. {client_id} and {subdomain} are replaced.",
-        Shape::Pairs,
+        ValueShape::Pairs,
     ),
     field(
         "refresh_params",
         "Parameters of refreshes",
         "NAME=VALUE on each line, sent when tokens are refreshed.",
-        Shape::Pairs,
+        ValueShape::Pairs,
     ),
-    field("refresh_url", "Refresh URL", "If it is not the token URL.", Shape::Text),
+    field("refresh_url", "Refresh URL", "If it is not the token URL.", ValueShape::Text),
     field(
         "revocation_url",
         "Revocation URL",
         "Where tokens are revoked when a connection is deleted (RFC 7009).",
-        Shape::Text,
+        ValueShape::Text,
     ),
     field(
         "token_request_format",
         "Format of token requests",
         "",
-        Shape::Choice(&[("", "as usual"), ("form", "Form"), ("json", "JSON")]),
+        ValueShape::Choice(&[("", "as usual"), ("form", "Form"), ("json", "JSON")]),
     ),
     field(
         "pkce",
         "PKCE",
         "Off only for a provider that refuses it (RFC 7636).",
-        Shape::Choice(&[("", "as usual"), ("S256", "S256"), ("off", "Off")]),
+        ValueShape::Choice(&[("", "as usual"), ("S256", "S256"), ("off", "Off")]),
     ),
     field(
         SEPARATOR,
         "Scope separator",
         "What stands between two scopes at the provider, if not a space; often a comma.",
-        Shape::Text,
+        ValueShape::Text,
     ),
-    field("scope_on_refresh", "Scopes on refresh", "", Shape::Flag),
+    field("scope_on_refresh", "Scopes on refresh", "", ValueShape::Flag),
     field(
         "token_path",
         "Path of the access token",
         "A JSON Pointer into the answer, as /data/access_token.",
-        Shape::Text,
+        ValueShape::Text,
     ),
-    field("refresh_token_path", "Path of the refresh token", "Likewise.", Shape::Text),
-    field("expires_in_path", "Path of the lifetime", "Likewise.", Shape::Text),
+    field("refresh_token_path", "Path of the refresh token", "Likewise.", ValueShape::Text),
+    field("expires_in_path", "Path of the lifetime", "Likewise.", ValueShape::Text),
     field(
         "default_lifetime",
         "Lifetime of access tokens",
         "Where the answer names none, as 30m or 1h.",
-        Shape::Text,
+        ValueShape::Text,
     ),
     field(
         "refresh_token_lifetime",
         "Lifetime of refresh tokens",
         "Where the answer names none, as 30d.",
-        Shape::Text,
+        ValueShape::Text,
     ),
     field(
         "issuer",
         "Issuer",
         "The provider’s answers must name it exactly (RFC 9207).",
-        Shape::Text,
+        ValueShape::Text,
     ),
     field(
         "dead_grant_codes",
         "Codes of an ended grant",
         "One on each line: error codes after which only a new authorization helps.",
-        Shape::Lines,
+        ValueShape::Lines,
     ),
     field(
         "refresh_on_status",
         "Statuses that call for a refresh",
         "With commas between them; 401 unless filled in.",
-        Shape::Statuses,
+        ValueShape::Statuses,
     ),
     field(
         "inject",
         "Headers that carry the token",
         "NAME: VALUE on each line, as X-Token: {access_token}. Authorization: Bearer unless filled in.",
-        Shape::Headers,
+        ValueShape::Headers,
     ),
 ];
 

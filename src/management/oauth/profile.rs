@@ -98,6 +98,7 @@ pub(super) fn read(
 impl From<&Profile> for ProfileMembers {
     /// Writes a profile; members that have their defaults are left out.
     fn from(profile: &Profile) -> Self {
+        // A member that has its default is none.
         let default = Profile::default();
         let params =
             |params: &Params| Some(params.clone()).filter(|params| !params.is_empty()).into();

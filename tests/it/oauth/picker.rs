@@ -73,14 +73,18 @@ async fn a_client_of_a_provider_is_made_changed_and_connected() {
     }
 
     // A field that was emptied takes its member away; those that a form lacks stay.
-    let change = [("profile", "yes"), ("pkce", "off"), ("default_lifetime", "30m")];
+    let revocation_url = ("revocation_url", "https://id.example.test/oauth/revoke");
+    let change = [("profile", "yes"), ("pkce", "off"), ("default_lifetime", "30m"), revocation_url];
     assert_eq!(led(&visitor.post(&format!("{path}/change"), &change).await), path);
     let uuid = path.rsplit('/').next().unwrap();
     let shown = server.admin().get(&format!("{OAUTH}/oauth/clients/acme/{uuid}")).await.json();
     assert_eq!((&shown["pkce"], &shown["default_lifetime"]), (&"off".into(), &"30m".into()));
     assert!(shown["issuer"].is_null() && shown["auth_params"].is_null(), "{shown}");
     assert_eq!(shown["provider"], "auth0");
-    let domains = [("profile", "yes"), ("allowed_domains", "api.example.test")];
+    // A URL goes only with the secret.
+    let moved = visitor.post(&format!("{path}/change"), &[("profile", "yes")]).await.text();
+    assert!(moved.contains("f-revocation_url-fault"), "{moved}");
+    let domains = [("profile", "yes"), ("allowed_domains", "api.example.test"), revocation_url];
     assert_eq!(led(&visitor.post(&format!("{path}/change"), &domains).await), path);
     let kept = visitor.post(&format!("{path}/change"), &[("default_scopes", "read write")]).await;
     assert_eq!(led(&kept), path);
