@@ -62,7 +62,8 @@ pub(super) fn assertion(
     values: &FormValues,
     before: Member<AssertionMembers>,
 ) -> Member<AssertionMembers> {
-    let before = if let Member::Given(before) = before { before } else { Default::default() };
+    let before =
+        if let Member::Given(before) = before { before } else { AssertionMembers::default() };
     let text = |field| Some(values.text(field).trim().to_owned()).filter(|text| !text.is_empty());
     let after =
         AssertionMembers { sub: text(SUB), aud: text(AUD), key_id: text(KEY_ID), ..before.clone() };
@@ -74,7 +75,8 @@ pub(super) fn installation(
     values: &mut FormValues,
     before: Member<InstallationMembers>,
 ) -> Member<InstallationMembers> {
-    let before = if let Member::Given(before) = before { before } else { Default::default() };
+    let before =
+        if let Member::Given(before) = before { before } else { InstallationMembers::default() };
     // 1. The id is a number.
     let id = values.text(ID).trim();
     let id = if id.is_empty() { Ok(None) } else { id.parse().map(Some) };

@@ -3,8 +3,8 @@
 mod account;
 mod between;
 mod blame;
-mod dead;
 mod catalogue;
+mod dead;
 mod flows;
 mod hostile;
 mod injection;

@@ -39,7 +39,8 @@ impl KeyArgs {
         if self.assertion.is_empty() {
             return Ok(Member::Absent);
         }
-        let before = if let Member::Given(before) = before { before } else { Default::default() };
+        let before =
+            if let Member::Given(before) = before { before } else { AssertionMembers::default() };
         let Value::Object(mut members) = serde_json::to_value(before)? else {
             return Ok(Member::Absent);
         };
@@ -69,8 +70,11 @@ impl KeyArgs {
         if self.installation.is_none() && !is_narrowed {
             return Member::Absent;
         }
-        let mut members =
-            if let Member::Given(before) = before { before } else { Default::default() };
+        let mut members = if let Member::Given(before) = before {
+            before
+        } else {
+            InstallationMembers::default()
+        };
         members.id = self.installation.or(members.id);
         if !self.repositories.is_empty() {
             members.repositories.clone_from(&self.repositories);

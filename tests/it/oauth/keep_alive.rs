@@ -29,7 +29,6 @@ use tempfile::TempDir;
 
 use super::sealed::database;
 use crate::support::authorized::{OAUTH, world};
-use crate::support::origin::Origin;
 use crate::support::postgres::Postgres;
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, HOST, Provider, Refreshing};
 use crate::support::soon;
@@ -47,121 +46,67 @@ struct Instance {
 
 impl Instance {
     async fn start(provider: &Provider, store: Store, keep_alive: &str, clock: &Clock) -> Self {
-        // 1. The configuration.
         let world = World::empty()
             .pin(HOST, &provider.origin)
             .set("oauth.keep_alive", &format!("{keep_alive:?}"));
-        let options = Options { config: Some(world.write()), ..Options::default() };
-        let environment = Environment::from_iter::<[(&str, &str); 0]>([]);
-        let config = load(&options, &environment).unwrap().config;
         let metrics = Arc::new(Metrics::new());
-        let names = Arc::new(NameLookups::new(Arc::new(SystemResolver)));
-        let assembly = Assembly {
-            metrics: Arc::clone(&metrics),
-            own: OwnListeners::default(),
-            names,
-            admin: None,
-            clock: clock.clone(),
-        };
-        let live = Arc::new(Live::new(assembly.assemble(&config, 0, None).unwrap()));
-        // 2. The store; all instances have the same key.
+        let live = Arc::new(in_force(&world, &metrics, clock));
+        // 1. The store; all instances have the same key.
         let variable = Some(Secret::new("one:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="));
         let location = KeyLocation { variable, file: world.path("master.key") };
         let keys = Arc::new(MasterKeys::open(location, &store).await.unwrap());
         let kept = StoreAndKeys { store: Arc::new(store), keys };
-        let certificate = world.path("cert.pem");
-        let ca = InterceptionCa::open(
-            None,
-            Some(&kept),
-            certificate,
-            Clock::system(),
-            Arc::clone(&metrics),
-        );
-        let ca = Arc::new(ca.await.unwrap());
-        let staleness = Duration::from_mins(5);
-        let following =
-            Persistence::start(kept, ca, Arc::clone(&live), Arc::clone(&metrics), staleness);
-        let persistence = Arc::new(following.await.unwrap());
-        // 3. What works beside requests.
-        let asked = Arc::new(oauth::Provider::new(
-            Upstream::new(Arc::default(), Tasks::default(), 1),
-            Arc::clone(&live),
-            Arc::clone(&persistence),
-            clock.clone(),
-        ));
-        let refreshes = Tasks::default();
-        let (mut manager, _handle) = oauth::Manager::new(
-            asked,
-            Arc::clone(&persistence),
-            live,
-            metrics,
-            clock.clone(),
-            refreshes.clone(),
-        );
+        let (certificate, system) = (world.path("cert.pem"), Clock::system());
+        let ca = InterceptionCa::open(None, Some(&kept), certificate, system, Arc::clone(&metrics))
+            .await;
+        let (ca, staleness) = (Arc::new(ca.unwrap()), Duration::from_mins(5));
+        let persistence =
+            Persistence::start(kept, ca, Arc::clone(&live), Arc::clone(&metrics), staleness).await;
+        let persistence = Arc::new(persistence.unwrap());
+        // 2. The work beside requests.
+        let upstream = Upstream::new(Arc::default(), Tasks::default(), 1);
+        let (there, here) = (Arc::clone(&live), Arc::clone(&persistence));
+        let asked = Arc::new(oauth::Provider::new(upstream, there, here, clock.clone()));
+        let (refreshes, here) = (Tasks::default(), Arc::clone(&persistence));
+        let (time, tasks) = (clock.clone(), refreshes.clone());
+        let (mut manager, _handle) = oauth::Manager::new(asked, here, live, metrics, time, tasks);
         let follower = Arc::clone(&persistence);
         tokio::spawn(async move { follower.follow().await });
         tokio::spawn(async move { manager.work().await });
         Self { persistence, refreshes, _directory: world.directory }
     }
 
-    /// Keeps a connection with these tokens of the provider.
+    /// Keeps a connection with the tokens of this answer.
     async fn keep(&self, provider: &Provider, answer: &Value) -> ConnectionRecord {
         let (store, vault) = (self.persistence.store(), self.persistence.vault());
-        let now = Timestamp::from_second(START).unwrap();
-        let nothing = || Sealed { key_id: "".into(), wrapped: [].into(), payload: [].into() };
-        let integration = IntegrationName::parse("acme").unwrap();
-        let mut client = ClientRecord {
-            uuid: new_id().unwrap(),
-            integration: integration.clone(),
-            name: ClientName::parse("example_client").unwrap(),
-            client_id: CLIENT_ID.into(),
-            auth_url: None,
-            token_url: EndpointTemplate::parse(&provider.url("/token")).unwrap(),
-            default_scopes: "".into(),
-            grant_type: GrantType::AuthorizationCode,
-            auth_method: AuthMethod::ClientSecretPost,
-            profile: Box::new(Profile::default()),
-            created_by: "test".into(),
-            sealed: nothing(),
-            created_at: now,
-            updated_at: now,
-        };
+        // 1. The client.
+        let mut client = client_of(provider);
         client.sealed = vault.seal(&client.context(), &Secret::new(CLIENT_SECRET)).unwrap();
         store.create_client(&client).await.unwrap();
-        let text = |name: &str| Secret::new(answer[name].as_str().unwrap());
-        let tokens = TokenSet {
-            access_token: text("access_token"),
-            refresh_token: Some(text("refresh_token")),
-            response_body: Secret::new(answer.to_string()),
-            token_type: "".into(),
-            scope: "".into(),
-            issuer: provider.url("").into(),
-            issued_at: now,
-            expires_at: Some(now + Duration::from_secs(5)),
-        };
-        let life = oauth::refresh_token_life(&tokens, &client.profile, None);
+        // 2. The connection.
+        let tokens = tokens_of(provider, answer);
         let grant = Grant {
             client: client.uuid,
             subdomain: None,
             grant_type: GrantType::AuthorizationCode,
             created_by: "test".into(),
             scopes: "".into(),
-            authorized_at: now,
+            authorized_at: start(),
             generation: 1,
-            refresh_token_life: life,
+            refresh_token_life: oauth::refresh_token_life(&tokens, &client.profile, None),
             lapse: None,
             injection: None,
             refresh_on_status: RefreshStatuses::default(),
         };
         let mut record = ConnectionRecord {
             uuid: new_id().unwrap(),
-            integration,
+            integration: client.integration,
             name: ConnectionName::parse("mine").unwrap(),
             allowed_domain: AllowedDomain::parse("api.example.test").ok(),
             detail: Detail::OAuth(Box::new(grant)),
-            sealed: nothing(),
-            created_at: now,
-            updated_at: now,
+            sealed: unsealed(),
+            created_at: start(),
+            updated_at: start(),
         };
         record.sealed = vault.seal(&record.context(), &tokens.pack()).unwrap();
         let revision = store.create_connection(&record).await.unwrap();
@@ -174,6 +119,59 @@ impl Instance {
         let found = store.connection(&record.integration, &record.name).await.unwrap().unwrap();
         found.grant().unwrap().clone()
     }
+}
+
+/// The configuration of `world`, in force.
+fn in_force(world: &World, metrics: &Arc<Metrics>, clock: &Clock) -> Live {
+    let options = Options { config: Some(world.write()), ..Options::default() };
+    let environment = Environment::from_iter::<[(&str, &str); 0]>([]);
+    let config = load(&options, &environment).unwrap().config;
+    let names = Arc::new(NameLookups::new(Arc::new(SystemResolver)));
+    let (metrics, own) = (Arc::clone(metrics), OwnListeners::default());
+    let assembly = Assembly { metrics, own, names, admin: None, clock: clock.clone() };
+    Live::new(assembly.assemble(&config, 0, None).unwrap())
+}
+
+fn client_of(provider: &Provider) -> ClientRecord {
+    ClientRecord {
+        uuid: new_id().unwrap(),
+        integration: IntegrationName::parse("acme").unwrap(),
+        name: ClientName::parse("example_client").unwrap(),
+        client_id: CLIENT_ID.into(),
+        auth_url: None,
+        token_url: EndpointTemplate::parse(&provider.url("/token")).unwrap(),
+        default_scopes: "".into(),
+        grant_type: GrantType::AuthorizationCode,
+        auth_method: AuthMethod::ClientSecretPost,
+        profile: Box::new(Profile::default()),
+        created_by: "test".into(),
+        sealed: unsealed(),
+        created_at: start(),
+        updated_at: start(),
+    }
+}
+
+/// The tokens of an answer, of which the access token lives for five seconds.
+fn tokens_of(provider: &Provider, answer: &Value) -> TokenSet {
+    let text = |name: &str| Secret::new(answer[name].as_str().unwrap());
+    TokenSet {
+        access_token: text("access_token"),
+        refresh_token: Some(text("refresh_token")),
+        response_body: Secret::new(answer.to_string()),
+        token_type: "".into(),
+        scope: "".into(),
+        issuer: provider.url("").into(),
+        issued_at: start(),
+        expires_at: Some(start() + Duration::from_secs(5)),
+    }
+}
+
+fn unsealed() -> Sealed {
+    Sealed { key_id: "".into(), wrapped: [].into(), payload: [].into() }
+}
+
+fn start() -> Timestamp {
+    Timestamp::from_second(START).unwrap()
 }
 
 /// Lets a second pass, and everything be done that it brings.
