@@ -53,12 +53,13 @@ test-api: $(VENV)/.installed ## the management API by curl, as the reference cal
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/management.py $(TARGET)/debug
 
-test-oauth: $(VENV)/.installed $(NODE_MODULES)/.installed ## OAuth connections, with a certified provider and a browser
+test-oauth: $(VENV)/.installed $(NODE_MODULES)/.installed ## OAuth connections, with a certified provider, a browser, and an MCP server and client
 	@$(call need,command -v curl,curl)
 	@$(call need,command -v chromium,chromium)
 	@$(call need,command -v certutil,libnss3-tools)
 	cargo build --bin keyferry --example origin
 	$(VENV)/bin/python -u tests/clients/oauth.py $(TARGET)/debug
+	$(VENV)/bin/python -u tests/clients/oauth_strict.py $(TARGET)/debug
 
 test-console: $(VENV)/.installed $(NODE_MODULES)/.installed ## the console by a browser, every page narrow and wide, light and dark; pictures in target/console
 	@$(call need,command -v curl,curl)

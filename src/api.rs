@@ -163,8 +163,8 @@ async fn nothing_here(request: Request) -> Response {
 }
 
 async fn wrong_method(request: Request) -> Response {
-    if oauth::is_only_get(request.uri().path()) {
-        return error::Numbered::only_get().into_response();
+    if let Some(methods) = oauth::only_methods(request.uri().path()) {
+        return error::Numbered::only(methods).into_response();
     }
     in_its_family(&request, Error::method_not_allowed())
 }

@@ -33,7 +33,8 @@ pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
     AccountAnswer, AuthorizationRedirect, Catalogue, ClientView, ConnectionRef, ExchangedFlow,
-    FlowCookie, FlowOutcome, OAuthConnectionView, RefreshStanding, StartedFlow, UserAgent,
+    FlowCookie, FlowOutcome, McpClientView, OAuthConnectionView, RefreshStanding,
+    RevocationOutcome, StartedFlow, UserAgent,
 };
 pub use self::operator::Operator;
 pub use self::rate_limits::{ClientAddr, RateLimits};
@@ -46,6 +47,7 @@ use crate::model::token::TokenDigest;
 use crate::oauth::{Provider, RefreshHandle};
 use crate::state::{Live, ManagementSettings, Persistence, Registry};
 use crate::store::Revision;
+use crate::tasks::Tasks;
 
 /// Management: where operators ask.
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub struct Storage {
     pub refreshes: RefreshHandle,
     /// The way to token endpoints.
     pub provider: Arc<Provider>,
+    /// The tasks that go on when their caller is gone.
+    pub errands: Tasks,
 }
 
 impl Management {
@@ -96,6 +100,12 @@ impl Management {
     /// The URL to which providers send the browser back.
     pub fn callback_url(&self) -> String {
         format!("{}{}", self.public_url(), oauth::CALLBACK)
+    }
+
+    /// The URL at which a client that is not registered describes itself, which is its id.
+    #[must_use]
+    pub fn client_metadata_url(&self) -> String {
+        format!("{}{}", self.public_url(), oauth::CLIENT_METADATA)
     }
 
     /// The time by which management goes.

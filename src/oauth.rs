@@ -6,6 +6,7 @@
 
 mod assertion;
 mod coding;
+mod discovery;
 mod failure;
 mod handle;
 mod keep_alive;
@@ -16,8 +17,13 @@ mod refresh;
 mod refusal;
 mod request;
 mod response;
+mod revocation;
 mod signing_key;
 
+pub use self::discovery::{
+    DiscoveredResource, DiscoveryError, DiscoveryFailure, MetadataError, RegisteredClient,
+    Registration, ResourceMetadata, ServerMetadata,
+};
 pub use self::failure::TokenFailure;
 pub use self::handle::{Cause, RefreshHandle, RefreshRequest};
 pub use self::life::refresh_token_life;
@@ -26,6 +32,7 @@ pub use self::provider::{Provider, TokenResponse, Unsuccessful};
 pub use self::refusal::{Denial, ErrorCode};
 pub use self::request::{GrantParams, TokenRequest};
 pub use self::response::{AnswerShape, GrantedTokens, read as read_response};
+pub use self::revocation::{RevocationFailure, RevocationRequest};
 pub use self::signing_key::{EnteredKey, KeyFault, SigningKey};
 use crate::model::name::IntegrationName;
 

@@ -12,6 +12,7 @@ mod error;
 mod explain;
 mod flow;
 mod key;
+mod mcp;
 mod member;
 mod oauth_connection;
 mod page;
@@ -33,6 +34,7 @@ pub use self::error::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
 pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 pub use self::flow::{AccountTokenRequest, AccountTokens, FlowAnswer, NewFlow};
 pub use self::key::{KeyList, KeyRotation, KeyView};
+pub use self::mcp::{ClientMetadata, McpClientAnswer, NewMcpClient};
 pub use self::member::{Member, MemberValue};
 pub use self::oauth_connection::{
     AccessCode, DomainBinding, OAuthConnection, OAuthItem, RefreshFailureReport,

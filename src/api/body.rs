@@ -41,24 +41,36 @@ pub(super) async fn read_some<T: wire::Request>(
     parse(&whole(request).await?, Some(members))
 }
 
+/// Reads a form, as a browser sends it from another site's page.
+pub(super) async fn read_form(request: Request) -> Result<Zeroizing<Vec<u8>>, Error> {
+    if !is_of_type(request.headers(), "application/x-www-form-urlencoded") {
+        return Err(Error::not_form());
+    }
+    within_time(request).await
+}
+
 fn parse<T: wire::Request>(bytes: &[u8], members: Option<&[&str]>) -> Result<Document<T>, Error> {
     wire::read(bytes, members).map_err(|malformed| Error::invalid(malformed.to_string()))
 }
 
 async fn whole(request: Request) -> Result<Zeroizing<Vec<u8>>, Error> {
-    if !is_json(request.headers()) {
+    if !is_of_type(request.headers(), "application/json") {
         return Err(Error::not_json());
     }
+    within_time(request).await
+}
+
+async fn within_time(request: Request) -> Result<Zeroizing<Vec<u8>>, Error> {
     let body = tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body())).await;
     body.map_err(|_elapsed| Error::body_too_slow())?
 }
 
-/// `application/json`, with any parameters; UTF-8 is the only charset of JSON (RFC 8259
-/// §8.1).
-fn is_json(headers: &HeaderMap) -> bool {
+/// Tells whether the body is of this media type, with any parameters; UTF-8 is the only charset of
+/// JSON (RFC 8259 §8.1).
+fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next());
-    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
 }
 
 async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {

@@ -79,6 +79,14 @@ impl Error {
         )
     }
 
+    pub(super) fn not_form() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            "The request body must be a form: Content-Type: application/x-www-form-urlencoded",
+        )
+    }
+
     /// Nobody knows who asks.
     pub(super) fn unauthorized(title: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "InvalidCredentials", title)

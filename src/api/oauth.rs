@@ -4,17 +4,21 @@
 pub(super) mod account;
 pub(super) mod clients;
 pub(super) mod connections;
+mod flow_page;
 pub(super) mod flows;
+pub(super) mod mcp;
 mod shapes;
 mod user_agent;
 
 use axum::extract::FromRequestParts;
-use http::Method;
+use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 
 use super::ApiState;
 use super::error::{Error, Numbered};
+use crate::management::RevocationOutcome;
 use crate::tasks::Tasks;
 use crate::wire::printable_name;
 
@@ -90,16 +94,35 @@ impl<S: Sync> FromRequestParts<S> for OnlyGet {
     type Rejection = Numbered;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Numbered> {
-        if parts.method == Method::GET { Ok(Self) } else { Err(Numbered::only_get()) }
+        if parts.method == Method::GET {
+            return Ok(Self);
+        }
+        Err(Numbered::only(only_methods(parts.uri.path()).unwrap_or("GET")))
     }
 }
 
-/// The paths on which only GET is allowed.
-pub(super) fn is_only_get(path: &str) -> bool {
-    let Some(below) = path.strip_prefix(PATHS) else { return false };
-    ["refresh/", "oauth/access_codes/"].iter().any(|start| below.starts_with(start))
-        || ["oauth/callback", "oauth/start_redirect"].contains(&below)
+/// The methods of a path on which a GET is not answered to HEAD too.
+pub(super) fn only_methods(path: &str) -> Option<&'static str> {
+    let below = path.strip_prefix(PATHS)?;
+    let is_get = ["refresh/", "oauth/access_codes/"].iter().any(|start| below.starts_with(start))
+        || below == "oauth/start_redirect";
+    match below {
+        "oauth/callback" => Some("GET, POST"),
+        _ => is_get.then_some("GET"),
+    }
 }
+
+/// The answer to a deletion, and how the provider has taken it.
+fn deleted(revocation: Option<RevocationOutcome>) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Some(outcome) = revocation {
+        let outcome = HeaderValue::from_static(outcome.as_str());
+        response.headers_mut().insert(X_KEYFERRY_REVOCATION, outcome);
+    }
+    response
+}
+
+const X_KEYFERRY_REVOCATION: HeaderName = HeaderName::from_static("x-keyferry-revocation");
 
 /// Runs work that goes on when its caller is gone.
 async fn detached<T: Send + 'static>(

@@ -110,7 +110,7 @@ fn complete(operation: &mut Operation, path: &str, errors: &[SharedError]) {
 /// The same on OAuth's paths.
 fn complete_numbered(operation: &mut Operation, path: &str, errors: &[SharedError]) {
     let id = operation.operation_id.as_deref().unwrap_or_default();
-    let takes_token = !matches!(id, "start_oauth_redirect" | "oauth_callback" | "account_token");
+    let takes_token = !OPEN.contains(&id);
     let (asks_account, starts) = (id == "account_token", id == "start_oauth_flow");
     let names_something = path.ends_with("{uuid}")
         || path.ends_with("refresh/{integration}")
@@ -167,6 +167,10 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let PathItem { get, post, patch, delete, .. } = item;
     [get, post, patch, delete].into_iter().flatten()
 }
+
+/// Operations on OAuth's paths that take no token.
+const OPEN: [&str; 4] =
+    ["account_token", "oauth_callback", "posted_oauth_callback", "start_oauth_redirect"];
 
 const DESCRIPTION: &str = "Manages what the proxy injects: connections, the access tokens of \
 those who use them, and the master keys under which secrets are sealed.\n\nEvery request under \

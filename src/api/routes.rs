@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::connections::all;
 use super::connections::static_types::{STATIC_TYPES, collection, item};
-use super::oauth::{account, clients, connections as authorized, flows};
+use super::oauth::{account, clients, connections as authorized, flows, mcp};
 use super::{ApiState, audit, ca, docs, explain, keys, providers, status, tokens};
 
 /// Every path that is described.
@@ -31,7 +31,7 @@ fn oauth() -> OpenApiRouter<ApiState> {
         .routes(routes!(clients::show, clients::update, clients::delete))
         .routes(routes!(flows::start))
         .routes(routes!(flows::redirect))
-        .routes(routes!(flows::callback))
+        .routes(routes!(flows::callback, flows::posted_callback))
         .routes(routes!(flows::exchange))
         .routes(routes!(account::tokens))
         .routes(routes!(authorized::refresh))
@@ -41,6 +41,7 @@ fn oauth() -> OpenApiRouter<ApiState> {
 /// `/api/keyferry/v1`
 fn administration() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
+        .routes(routes!(mcp::create))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(keys::list))
@@ -60,6 +61,7 @@ fn server() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::ready))
         .routes(routes!(status::metrics))
         .routes(routes!(ca::certificate))
+        .routes(routes!(mcp::metadata))
         .routes(routes!(docs::description))
         .routes(routes!(docs::page))
 }

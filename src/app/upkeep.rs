@@ -70,7 +70,7 @@ impl Upkeep {
         Ok(Self {
             housekeeping: housekeeping(config, &store, live, ledger),
             write_watch: WriteWatch::new(&store, metrics),
-            storage: Storage { persistence, refreshes, provider },
+            storage: Storage { persistence, refreshes, provider, errands: errands.clone() },
             manager: AsyncMutex::new(manager),
             errands,
         })

@@ -126,11 +126,6 @@ fn print(client: &IntegrationClient<'_>, answer: &ApiAnswer) -> Result<(), CliEr
     })
 }
 
-/// A member as JSON; nothing where there is none.
-fn json_of<T: MemberValue>(member: &Member<T>) -> Result<String, CliError> {
-    Ok(if member.is_absent() { String::new() } else { serde_json::to_string(member)? })
-}
-
 /// Reads `--grant-type`.
 pub(super) fn grant_type_parser() -> impl TypedValueParser<Value = GrantType> {
     PossibleValuesParser::new(GrantType::ALL.map(GrantType::as_str))

@@ -40,7 +40,10 @@ pub(super) async fn delete(context: PageContext, request: Request) -> PageResult
     }
     let writing = context.write_access()?;
     let deleted = match kind {
-        ConnectionType::OAuth => writing.delete_authorized(&connection::pointer(&context)).await,
+        ConnectionType::OAuth => {
+            let deleted = writing.delete_authorized(&connection::pointer(&context)).await;
+            deleted.map(|_told_by_the_log| ())
+        }
         _ => writing.delete(kind, name).await,
     };
     deleted.map_err(|refused| context.refuse(refused))?;

@@ -7,6 +7,7 @@ mod catalogue;
 mod client_key;
 mod clients;
 mod connections;
+mod discovery;
 mod draft;
 mod exchange;
 mod grant;
@@ -16,6 +17,7 @@ mod own_account;
 mod profile;
 mod redirect;
 mod redirect_target;
+mod revocation;
 mod standing;
 mod start;
 
@@ -24,10 +26,15 @@ pub use self::callback::FlowOutcome;
 pub use self::catalogue::Catalogue;
 pub use self::clients::ClientView;
 pub use self::connections::{ConnectionRef, OAuthConnectionView};
+pub use self::discovery::McpClientView;
 pub use self::exchange::ExchangedFlow;
 pub use self::redirect::{AuthorizationRedirect, FlowCookie, UserAgent};
+pub use self::revocation::RevocationOutcome;
 pub use self::standing::RefreshStanding;
 pub use self::start::StartedFlow;
 
 /// The path of the API to which providers send the browser back, below `public_url`.
 pub(super) const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";
+
+/// The path of the API at which a client without registration describes itself, below `public_url`.
+pub(super) const CLIENT_METADATA: &str = "/oauth-client.json";

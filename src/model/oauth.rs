@@ -2,6 +2,7 @@
 
 pub mod assertion;
 pub mod client;
+pub mod discovery;
 pub mod domain_template;
 pub mod endpoint;
 pub mod flow;

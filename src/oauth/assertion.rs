@@ -61,6 +61,19 @@ impl Assertions {
         Ok(Self { grant, client })
     }
 
+    /// Signs the client's authentication alone, for another endpoint than the token endpoint.
+    pub(super) fn of_client(
+        client: &ClientRecord,
+        subdomain: Option<&Subdomain>,
+        secret: &Secret,
+        url: &str,
+        now: Timestamp,
+    ) -> Result<Self, TokenFailure> {
+        let grant_params = GrantParams::ClientCredentials { scopes: "" };
+        let request = TokenRequest { client, subdomain, grant_params, scopes: "" };
+        Self::sign(&request, secret, url, now)
+    }
+
     /// The grant as it is sent.
     pub(super) fn grant(&self) -> Result<&str, TokenFailure> {
         self.grant.as_ref().map_or(Err(TokenFailure::Seal), text)

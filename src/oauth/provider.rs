@@ -15,6 +15,7 @@ use super::failure::TokenFailure;
 use super::request::{EncodedRequest, GrantParams, JSON, TokenRequest};
 use super::response::{AnswerShape, GrantedTokens, read};
 use crate::clock::Clock;
+use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::whole_microseconds;
@@ -25,10 +26,10 @@ use crate::upstream::{Departure, Error, Outgoing, Reply, Upstream};
 /// Asks token endpoints.
 #[derive(Debug)]
 pub struct Provider {
-    upstream: Upstream,
-    live: Arc<Live>,
+    pub(super) upstream: Upstream,
+    pub(super) live: Arc<Live>,
     persistence: Arc<Persistence>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 /// The reason why a request brought no tokens, and when the next may be sent.
@@ -92,9 +93,7 @@ impl Provider {
         } else {
             TokenEndpoint::of_client(client, subdomain).map_err(TokenFailure::Endpoint)?
         };
-        let whose = format!("the OAuth client {} of {}", client.name, client.integration);
-        let secret = self.persistence.open(&whose, client.context(), &client.sealed).await;
-        let secret = secret.map_err(TokenFailure::from)?;
+        let secret = self.client_secret(client).await?;
         let url = client.token_url.fill(subdomain).map_err(TokenFailure::Endpoint)?;
         let assertions = Assertions::sign(&token_request, &secret, &url, self.clock.now())?;
         let content = EncodedRequest::of(&token_request, &secret, &assertions)?;
@@ -127,6 +126,16 @@ impl Provider {
         }
     }
 
+    /// Opens a client's secret.
+    pub(super) async fn client_secret(
+        &self,
+        client: &ClientRecord,
+    ) -> Result<Secret, TokenFailure> {
+        let whose = format!("the OAuth client {} of {}", client.name, client.integration);
+        let secret = self.persistence.open(&whose, client.context(), &client.sealed).await;
+        secret.map_err(TokenFailure::from)
+    }
+
     /// Sends a JSON document to a token endpoint, and gives whatever it answers.
     ///
     /// # Errors
@@ -140,7 +149,7 @@ impl Provider {
         self.exchange(endpoint, content, std::future::ready(Ok(()))).await
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         endpoint: TokenEndpoint,
         content: EncodedRequest,
@@ -197,7 +206,7 @@ impl EncodedRequest {
 }
 
 /// The failure of an exchange, by what went wrong: it says whether the provider may have been asked.
-fn unsent(error: &Error) -> TokenFailure {
+pub(super) fn unsent(error: &Error) -> TokenFailure {
     match error {
         Error::NameUnresolved(_) | Error::NameTimeout => {
             TokenFailure::NotSent("its name does not resolve")
@@ -228,7 +237,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-async fn collect(mut reply: Reply) -> Result<Secret, TokenFailure> {
+pub(super) async fn collect(mut reply: Reply) -> Result<Secret, TokenFailure> {
     let announced = reply.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
     let body = reply.body_mut();
     let mut whole =
@@ -283,4 +292,4 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest answer, in bytes.
 const MAX_RESPONSE_LEN: usize = 256 << 10;
 
-const AGENT: &str = concat!("keyferry/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("keyferry/", env!("CARGO_PKG_VERSION"));

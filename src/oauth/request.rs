@@ -172,6 +172,24 @@ impl EncodedRequest {
             authorization: Some(sensitive(&field).ok_or(TokenFailure::Seal)?),
         })
     }
+
+    /// Encodes a request to revoke a token (RFC 7009 §2.1), which is always a form.
+    ///
+    /// # Errors
+    /// [`TokenFailure::Seal`] when a secret is not text, which no client's is.
+    pub(super) fn of_revocation(
+        client: &ClientRecord,
+        client_secret: &Secret,
+        token: &Secret,
+        hint: &str,
+        assertions: &Assertions,
+    ) -> Result<Self, TokenFailure> {
+        let mut params = RequestParams(Vec::new());
+        params.set("token", text(token)?);
+        params.set("token_type_hint", hint);
+        let authorization = params.set_credentials(client, text(client_secret)?, assertions)?;
+        Ok(Self { body: params.into_form(), kind: FORM, authorization })
+    }
 }
 
 /// The parameters of a request, in the order in which they were set first.
@@ -445,7 +463,9 @@ mod tests {
         let ask = |subdomain: Option<&Subdomain>| {
             let token_request =
                 TokenRequest { client: &client, subdomain, grant_params, scopes: "" };
-            EncodedRequest::of(&token_request, &Secret::new("")).map(|request| body(&request))
+            let none = Assertions::default();
+            EncodedRequest::of(&token_request, &Secret::new(""), &none)
+                .map(|request| body(&request))
         };
         assert_eq!(ask(None), Err(TokenFailure::Endpoint(EndpointError::Missing)));
         let shop = Subdomain::parse("acme").unwrap();

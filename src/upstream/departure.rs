@@ -11,6 +11,7 @@ use super::body::Outgoing;
 use crate::model::connection::Connection;
 use crate::model::credential::Credential;
 use crate::model::name::IntegrationName;
+use crate::model::oauth::discovery::DiscoveryEndpoint;
 use crate::model::oauth::endpoint::TokenEndpoint;
 use crate::model::origin::Origin;
 use crate::model::permit::Permit;
@@ -63,8 +64,8 @@ pub enum CheckedDeparture {
 /// A request and the right by which it is sent.
 ///
 /// Making one needs a [`Permit`], whose connection's credential it carries: a request can't be sent
-/// without a permit, nor with another connection's secret. The only other kind is made of a
-/// [`TokenEndpoint`], and is sent to that endpoint.
+/// without a permit, nor with another connection's secret. The only other kinds are made of a
+/// [`TokenEndpoint`] or a [`DiscoveryEndpoint`], and are sent to that endpoint.
 ///
 /// ```
 /// use http::Request;
@@ -115,6 +116,8 @@ enum SendRight {
     Permit(Permit),
     /// A registered token endpoint, which the proxy itself asks.
     TokenEndpoint(Box<TokenEndpoint>),
+    /// An endpoint that the proxy itself asks without anything secret.
+    Discovery(Box<DiscoveryEndpoint>),
 }
 
 impl Departure {
@@ -186,12 +189,33 @@ impl Departure {
 
     /// Makes a departure to a token endpoint. It gets a conn of its own: on a reused one, a dead
     /// conn can't be told from a lost answer, and a lost answer may cost the refresh token.
-    pub fn to_token_endpoint(endpoint: TokenEndpoint, mut request: Request<Outgoing>) -> Self {
+    pub fn to_token_endpoint(endpoint: TokenEndpoint, request: Request<Outgoing>) -> Self {
+        let target = endpoint.target().clone();
+        Self::of_our_own(SendRight::TokenEndpoint(Box::new(endpoint)), target, request)
+    }
+
+    /// Makes a departure that asks for public metadata, or to register a client. It carries no
+    /// credentials.
+    pub fn to_discovery(endpoint: DiscoveryEndpoint, mut request: Request<Outgoing>) -> Self {
+        for name in [header::AUTHORIZATION, header::COOKIE] {
+            if let header::Entry::Occupied(field) = request.headers_mut().entry(name) {
+                field.remove_entry_mult();
+            }
+        }
+        let target = endpoint.target().clone();
+        Self::of_our_own(SendRight::Discovery(Box::new(endpoint)), target, request)
+    }
+
+    /// A departure that no caller has asked for.
+    fn of_our_own(
+        right: SendRight,
+        target: uri::PathAndQuery,
+        mut request: Request<Outgoing>,
+    ) -> Self {
         let mut parts = uri::Parts::default();
-        parts.path_and_query = Some(endpoint.target().clone());
+        parts.path_and_query = Some(target);
         *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
-        request.headers_mut().insert(header::HOST, endpoint.origin().host_field());
-        let right = SendRight::TokenEndpoint(Box::new(endpoint));
+        request.headers_mut().insert(header::HOST, right.origin().host_field());
         Self { right, request: Box::new(request), dedicated: true, drops_trailers: false }
     }
 
@@ -203,6 +227,7 @@ impl Departure {
         match &self.right {
             SendRight::Permit(permit) => permit.connection().integration(),
             SendRight::TokenEndpoint(endpoint) => endpoint.integration(),
+            SendRight::Discovery(endpoint) => endpoint.integration(),
         }
     }
 
@@ -302,6 +327,7 @@ impl SendRight {
         match self {
             Self::Permit(permit) => permit.origin(),
             Self::TokenEndpoint(endpoint) => endpoint.origin(),
+            Self::Discovery(endpoint) => endpoint.origin(),
         }
     }
 }

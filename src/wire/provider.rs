@@ -5,7 +5,8 @@ use utoipa::ToSchema;
 
 use super::Member;
 use super::profile::{
-    InjectedFieldMembers, ParamMap, each_profile_member, take_member, with_profile_members,
+    AssertionMembers, InjectedFieldMembers, InstallationMembers, ParamMap, each_profile_member,
+    take_member, with_profile_members,
 };
 
 with_profile_members! {

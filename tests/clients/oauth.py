@@ -158,6 +158,9 @@ class Answer:
 class Stage(Programs):
     """The origin, the provider and the server."""
 
+    # Where the browser finds further names.
+    rules = ()
+
     def set(self):
         origin = ["examples/origin", "origin", API, PROVIDER, CLIENT]
         self.origin = self.start(origin, r"address (\S+)\nca ")[1]
@@ -313,8 +316,8 @@ class OAuth(unittest.TestCase):
     def browse(self, url, says="yes", ends="", halts=""):
         """What somebody sees who goes there with a browser of their own."""
         rules = [
-            f"MAP {CLIENT} {self.stage.origin}", f"MAP {PROVIDER} 127.0.0.1", "MAP * ~NOTFOUND",
-            "EXCLUDE 127.0.0.1",
+            f"MAP {CLIENT} {self.stage.origin}", f"MAP {PROVIDER} 127.0.0.1", *self.stage.rules,
+            "MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1",
         ]
         asked = {
             "url": url, "chromium": CHROMIUM, "rules": ",".join(rules), "says": says,

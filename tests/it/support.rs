@@ -4,6 +4,7 @@ pub(crate) mod ask;
 pub(crate) mod authorized;
 pub(crate) mod console;
 pub(crate) mod desk;
+pub(crate) mod documents;
 pub(crate) mod frames;
 pub(crate) mod http2;
 pub(crate) mod inside;

@@ -14,8 +14,8 @@ use crate::wire::{ErrorItem, NumberedError, NumberedErrors};
 pub(in crate::api) struct Numbered {
     /// Its codes are numbers, and its titles are details.
     error: Error,
-    /// Tells whether `Allow` names GET alone.
-    only_get: bool,
+    /// The methods that `Allow` names.
+    allow: Option<&'static str>,
 }
 
 impl Numbered {
@@ -24,7 +24,7 @@ impl Numbered {
         code: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { error: Error::new(status, code, detail), only_get: false }
+        Self { error: Error::new(status, code, detail), allow: None }
     }
 
     pub(in crate::api) fn not_found() -> Self {
@@ -60,9 +60,9 @@ impl Numbered {
         Self::new(StatusCode::FORBIDDEN, "1200", "Forbidden")
     }
 
-    /// The path is for GET alone.
-    pub(in crate::api) fn only_get() -> Self {
-        Self { only_get: true, ..Self::from(Error::method_not_allowed()) }
+    /// The path is for these methods alone.
+    pub(in crate::api) fn only(methods: &'static str) -> Self {
+        Self { allow: Some(methods), ..Self::from(Error::method_not_allowed()) }
     }
 
     pub(in crate::api) fn status(&self) -> StatusCode {
@@ -86,7 +86,7 @@ impl Numbered {
 
     fn of_values(errors: Vec<ErrorItem>) -> Self {
         let error = Error { status: StatusCode::UNPROCESSABLE_ENTITY, errors, retry_after: None };
-        Self { error, only_get: false }
+        Self { error, allow: None }
     }
 
     fn server(detail: &str) -> Self {
@@ -134,10 +134,12 @@ impl Numbered {
             TokenFailure::KeyMissing(id) => Self::server(&super::key_missing(id)),
             TokenFailure::Store => Self::from(Error::store_unavailable()),
             TokenFailure::StoreFaulty => Self::server("It failed; the server's log says why"),
+            TokenFailure::Lapsed(reason @ LapseReason::ClientMoved) => {
+                Self::value("OAuth client", reason.as_sentence())
+            }
             TokenFailure::Lapsed(reason) => {
-                let is_moved = reason == LapseReason::ClientMoved;
-                let field = if is_moved { "OAuth client" } else { "Refresh token" };
-                Self::value(field, &format!("{}: start a flow for it again", reason.as_sentence()))
+                let why = format!("{}: start a flow for it again", reason.as_sentence());
+                Self::value("Refresh token", &why)
             }
             TokenFailure::Denied(_) | TokenFailure::Key(_) | TokenFailure::Withheld(_) => {
                 Self::value("OAuth client", &failure.to_string())
@@ -179,12 +181,12 @@ impl From<Error> for Numbered {
 impl IntoResponse for Numbered {
     fn into_response(self) -> Response {
         let (status, retry_after) = (self.error.status, self.error.retry_after);
-        let only_get = self.only_get;
+        let allow = self.allow;
         // Plain texts can always be written as JSON.
         let body = serde_json::to_string(&self.into_body()).unwrap_or_default();
         let mut response = answer(status, body, retry_after);
-        if only_get {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        if let Some(methods) = allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         response
     }

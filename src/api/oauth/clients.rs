@@ -153,13 +153,17 @@ pub(in crate::api) async fn update(
         ("integration" = String, Path, description = "Name of the integration", example = "my_integration"),
         ("uuid" = String, Path, description = "Uuid of the client", format = Uuid),
     ),
-    responses((status = 204, description = "It has been deleted, with its connections"))
+    responses((
+        status = 204,
+        description = "It has been deleted, with its connections",
+        headers(("X-Keyferry-Revocation" = Option<String>, description = "Where the client has a revocation_url and connections: revoked, failed (the log says why) or pending"))
+    ))
 )]
 pub(in crate::api) async fn delete(
     Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam((integration, uuid))): Numbers<PathParam<(String, String)>>,
-) -> Result<StatusCode, Numbered> {
+) -> Result<Response, Numbered> {
     let access = operator.write_access(&integration).map_err(Numbered::refused)?;
-    access.delete_client(&uuid).await.map_err(Numbered::refused)?;
-    Ok(StatusCode::NO_CONTENT)
+    let deleted = Box::pin(access.delete_client(&uuid)).await;
+    Ok(super::deleted(deleted.map_err(Numbered::refused)?))
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::Request;
-use http::StatusCode;
+use axum::response::Response;
 
 use super::{Numbers, OnlyGet, Query};
 use crate::api::auth::AuthenticatedOperator;
@@ -67,7 +67,7 @@ pub(in crate::api) async fn bind(
 
 /// Delete an OAuth connection
 ///
-/// It is out of force when the answer is sent.
+/// It is out of force when the answer is sent. Then its provider is asked to revoke its tokens.
 #[utoipa::path(
     delete,
     path = "/api/services/zis/connections/{integration}",
@@ -78,16 +78,20 @@ pub(in crate::api) async fn bind(
         ("name" = Option<String>, Query, description = "Name of the connection"),
         ("uuid" = Option<String>, Query, description = "Uuid of the connection"),
     ),
-    responses((status = 204, description = "It has been deleted"))
+    responses((
+        status = 204,
+        description = "It has been deleted",
+        headers(("X-Keyferry-Revocation" = Option<String>, description = "Where the client has a revocation_url: revoked, failed (the log says why) or pending"))
+    ))
 )]
 pub(in crate::api) async fn delete(
     Numbers(operator): Numbers<AuthenticatedOperator>,
     Numbers(PathParam(integration)): Numbers<PathParam<String>>,
     Numbers(query): Numbers<Query>,
-) -> Result<StatusCode, Numbered> {
+) -> Result<Response, Numbered> {
     let access = operator.write_access(&integration).map_err(Numbered::refused)?;
-    access.delete_authorized(&pointer(&query)?).await.map_err(refused)?;
-    Ok(StatusCode::NO_CONTENT)
+    let deleted = Box::pin(access.delete_authorized(&pointer(&query)?)).await;
+    Ok(super::deleted(deleted.map_err(refused)?))
 }
 
 /// Refresh an OAuth token

@@ -6,7 +6,9 @@ use axum::Json;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
+use zeroize::Zeroizing;
 
+use super::flow_page;
 use super::user_agent::{FromUserAgent, cookie};
 use super::{Numbers, OnlyGet, Query, detached};
 use crate::api::ApiState;
@@ -106,38 +108,92 @@ pub(in crate::api) async fn callback(
     RawQuery(query): RawQuery,
     FromUserAgent(user_agent): FromUserAgent,
 ) -> Result<Response, Numbered> {
-    let (management, browser) = (Arc::clone(&state.management), user_agent.clone());
+    let answer = Zeroizing::new(query.unwrap_or_default());
+    match come_back(&state, answer, user_agent.clone()).await {
+        Ok(FlowOutcome::Elsewhere) => elsewhere(&user_agent),
+        Ok(outcome) => shown(outcome),
+        Err(error) => for_people(error, &user_agent),
+    }
+}
+
+/// The provider's answer as a form
+///
+/// The same where the provider has the browser send its answer (`response_mode=form_post`). Without
+/// TLS at `api.public_url`, browsers send no cookie along, and are led to the same by GET.
+#[utoipa::path(
+    post,
+    path = "/api/services/zis/connections/oauth/callback",
+    operation_id = "posted_oauth_callback",
+    tag = "oauth",
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "state, and code or error"),
+    responses(
+        (status = 200, description = "The flow has ended here", body = String, content_type = "text/html"),
+        (status = 400, description = "No flow waits for this answer, or not from this browser: a browser gets a page, a program JSON", content((NumberedErrors = "application/json"), (String = "text/html"))),
+        (status = 303, description = "To where the flow ends, or to the same by GET", headers(("Location" = String, description = "The flow's origin_oauth_redirect_url, with more, or this path")))
+    )
+)]
+pub(in crate::api) async fn posted_callback(
+    State(state): State<ApiState>,
+    FromUserAgent(user_agent): FromUserAgent,
+    request: Request,
+) -> Result<Response, Numbered> {
+    let path = request.uri().path().to_owned();
+    let form = body::read_form(request).await?;
+    let text = std::str::from_utf8(&form).map_err(|_bytes| Numbered::missing("state"))?;
+    let answer = Zeroizing::new(text.to_owned());
+    match come_back(&state, answer.clone(), user_agent.clone()).await {
+        // A cookie for links alone comes along when the browser follows one.
+        Ok(FlowOutcome::Elsewhere) if user_agent.is_browser && !state.is_secure => {
+            leading(StatusCode::SEE_OTHER, &format!("{path}?{}", one_line(&answer)))
+        }
+        Ok(FlowOutcome::Elsewhere) => elsewhere(&user_agent),
+        Ok(outcome) => shown(outcome),
+        Err(error) => for_people(error, &user_agent),
+    }
+}
+
+/// Takes up the provider's answer; that goes on when its caller is gone.
+async fn come_back(
+    state: &ApiState,
+    answer: Zeroizing<String>,
+    user_agent: UserAgent,
+) -> Result<FlowOutcome, Numbered> {
+    let management = Arc::clone(&state.management);
     let ending = detached(&state.errands, async move {
-        let query = query.unwrap_or_default();
-        let ended = management.callback(&query, &user_agent).await;
+        let ended = management.callback(&answer, &user_agent).await;
         ended.map_err(|refused| Numbered::refused_pass("state", refused))
     });
-    match ending.await {
-        Ok(FlowOutcome::Redirect(url)) => leading(StatusCode::SEE_OTHER, &url),
-        Ok(FlowOutcome::Page(None)) => Ok(page(StatusCode::OK, CONNECTED)),
-        Ok(FlowOutcome::Page(Some(words))) => {
-            Ok(page(StatusCode::OK, &FAILED.replace("{words}", &escaped(&words))))
-        }
-        Ok(FlowOutcome::Elsewhere) if browser.is_browser => {
-            Ok(page(StatusCode::BAD_REQUEST, BEGUN_ELSEWHERE))
-        }
-        Ok(FlowOutcome::Elsewhere) => Err(Numbered::refused_pass("state", Refused::Malformed)),
-        Err(error) => for_people(error, &browser),
+    ending.await
+}
+
+/// The outcome as the browser sees it.
+fn shown(outcome: FlowOutcome) -> Result<Response, Numbered> {
+    match outcome {
+        FlowOutcome::Redirect(url) => leading(StatusCode::SEE_OTHER, &url),
+        FlowOutcome::Connected(name) => Ok(flow_page::connected(&name)),
+        FlowOutcome::Failed(words) => Ok(flow_page::failed(&words)),
+        FlowOutcome::NotYet(words) => Ok(flow_page::not_yet(&words)),
+        FlowOutcome::Elsewhere => Ok(flow_page::begun_elsewhere()),
     }
+}
+
+/// The flow was begun elsewhere, which people are told.
+fn elsewhere(user_agent: &UserAgent) -> Result<Response, Numbered> {
+    if user_agent.is_browser {
+        return Ok(flow_page::begun_elsewhere());
+    }
+    Err(Numbered::refused_pass("state", Refused::Malformed))
 }
 
 /// An error as a page, where a browser shows it to a person.
 fn for_people(error: Numbered, user_agent: &UserAgent) -> Result<Response, Numbered> {
-    if !user_agent.is_browser {
-        return Err(error);
-    }
-    let status = error.status();
-    let body = match status {
-        StatusCode::BAD_REQUEST => USED,
-        StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
-        _ => BROKEN,
-    };
-    Ok(page(status, body))
+    if user_agent.is_browser { Ok(flow_page::of_error(error.status())) } else { Err(error) }
+}
+
+/// A form as a query: the same pairs, encoded afresh.
+fn one_line(form: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(form_urlencoded::parse(form.as_bytes())).finish()
 }
 
 /// Exchange a verification code
@@ -185,36 +241,6 @@ fn leading(status: StatusCode, url: &str) -> Result<Response, Numbered> {
     Ok(response)
 }
 
-/// A page of our own, on which nothing can be done.
-fn page(status: StatusCode, body: &str) -> Response {
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Keyferry</title><body>{body}</body></html>"
-    );
-    let fields = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(ContentPolicy::Inert.as_str())),
-        (header::REFERRER_POLICY, HeaderValue::from_static(ContentPolicy::Inert.referrer())),
-    ];
-    (status, fields, html).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 fn internal() -> Numbered {
     Numbered::refused(Refused::Internal)
 }
-
-const CONNECTED: &str =
-    "<h1>Connected</h1><p>The connection is there. You can close this window.</p>";
-const BEGUN_ELSEWHERE: &str = "<h1>Not connected</h1><p>This sign-in was started in another \
-    browser or program. Go back there and finish it: it still works.</p>";
-const USED: &str = "<h1>Nothing left to do</h1><p>This link was used already, or is older than ten \
-    minutes. If the connection was made, it stays, and you can close this window. If not, start \
-    the flow again.</p>";
-const UNAVAILABLE: &str = "<h1>Not connected</h1><p>The server can't reach its store. Load this \
-    page again in a moment; if it says that the link was used, start the flow again.</p>";
-const BROKEN: &str = "<h1>Not connected</h1><p>The server failed; its log says why. Tell your \
-    administrator, and start the flow again.</p>";
-const FAILED: &str = "<h1>Not connected</h1><p>{words} Start the flow again.</p>";

@@ -32,10 +32,11 @@ impl FromRequestParts<ApiState> for FromUserAgent {
     }
 }
 
-/// The cookie: for the callback alone, out of reach of scripts, and sent when the provider's page
-/// leads back, but with nothing that another page sends.
+/// The cookie: for the callback alone, and out of reach of scripts. Over TLS it comes along when the
+/// provider's page sends the browser back by a form too (`response_mode=form_post`); without, browsers
+/// keep it only as one for links.
 pub(super) fn cookie(flow_cookie: &FlowCookie, path: &str, is_secure: bool) -> String {
     let FlowCookie { name, value } = flow_cookie;
-    let secure = if is_secure { "; Secure" } else { "" };
-    format!("{name}={value}; Path={path}; Max-Age=600; HttpOnly; SameSite=Lax{secure}")
+    let site = if is_secure { "None; Secure" } else { "Lax" };
+    format!("{name}={value}; Path={path}; Max-Age=600; HttpOnly; SameSite={site}")
 }

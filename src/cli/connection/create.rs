@@ -62,6 +62,11 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
         ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
         ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
     ];
+    if is_oauth && !arguments.flow.names_client() {
+        return Err(CliError::Usage(
+            "a connection of type oauth needs --client, or --mcp for an MCP server".to_owned(),
+        ));
+    }
     let of_flow = arguments.flow.given().map(|(option, is_given)| (option, is_given, is_oauth));
     refuse_misplaced(kind, entered.into_iter().chain(of_flow))
 }

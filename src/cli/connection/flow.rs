@@ -3,6 +3,7 @@
 
 mod browser;
 mod callback;
+mod mcp;
 
 use self::callback::CallbackServer;
 use crate::cli::client::grant_type_parser;
@@ -16,9 +17,13 @@ use crate::wire::{AccessCode, FlowAnswer, NewFlow, OAuthClient, OAuthConnection}
 /// The options of a connection by OAuth alone.
 #[derive(clap::Args)]
 pub(super) struct FlowArgs {
-    /// OAuth client, by its name or uuid; needed for oauth
-    #[arg(long, value_name = "CLIENT", required_if_eq("kind", "oauth"), help_heading = HEADING)]
+    /// OAuth client, by its name or uuid; needed for oauth, unless --mcp is given
+    #[arg(long, value_name = "CLIENT", conflicts_with = "mcp", help_heading = HEADING)]
     client: Option<String>,
+    /// MCP server, by its https URL: a client is registered with its authorization server, and name
+    /// and domain are made of its host unless given
+    #[arg(long, value_name = "URL", help_heading = HEADING)]
+    mcp: Option<String>,
     /// Scopes to ask for, with a space between two [default: the client's scopes]
     #[arg(long, value_name = "SCOPES", help_heading = HEADING)]
     scopes: Option<String>,
@@ -38,15 +43,21 @@ pub(super) struct FlowArgs {
 
 impl FlowArgs {
     /// The options, and whether they are given.
-    pub(super) fn given(&self) -> [(&'static str, bool); 6] {
+    pub(super) fn given(&self) -> [(&'static str, bool); 7] {
         [
             ("--client", self.client.is_some()),
+            ("--mcp", self.mcp.is_some()),
             ("--scopes", self.scopes.is_some()),
             ("--subdomain", self.subdomain.is_some()),
             ("--offline", self.offline),
             ("--grant-type", self.grant_type.is_some()),
             ("--no-browser", self.no_browser),
         ]
+    }
+
+    /// Tells whether they say by which client.
+    pub(super) fn names_client(&self) -> bool {
+        self.client.is_some() || self.mcp.is_some()
     }
 }
 
@@ -57,13 +68,18 @@ pub(super) fn run(
     mut request: NewFlow,
 ) -> Result<ApiAnswer, CliError> {
     // The client decides the grant unless an option does.
-    let oauth_client = client.find_client(arguments.client.as_deref().unwrap_or_default())?;
-    let OAuthClient { uuid, grant_type, .. } = oauth_client.read()?;
+    let scopes = arguments.scopes.as_deref();
+    let mcp = arguments.mcp.as_ref();
+    let mcp = mcp.map(|url| mcp::prepare(client, url, scopes, &mut request)).transpose()?;
+    let OAuthClient { uuid, grant_type, .. } = match &mcp {
+        Some(made) => made.client.clone(),
+        None => client.find_client(arguments.client.as_deref().unwrap_or_default())?.read()?,
+    };
     let usual = GrantType::parse(&grant_type).ok();
     let grant_type = arguments.grant_type.or(usual).unwrap_or(GrantType::AuthorizationCode);
     request.oauth_client_uuid = uuid.into();
     request.grant_type = grant_type.as_str().into();
-    request.permission_scopes = arguments.scopes.as_deref().into();
+    request.permission_scopes = scopes.into();
     request.oauth_url_subdomain = arguments.subdomain.as_deref().into();
     request.allow_offline_access = Some(true).filter(|_| arguments.offline).into();
 
@@ -82,7 +98,11 @@ pub(super) fn run(
     let path = ApiPath::zis(&segments).with("verification_code", &code);
     let AccessCode { uuid, .. } = client.api.get(&path)?.read()?;
     let answer = client.api.get(&client.authorized(&uuid))?;
-    warn_of_no_domain(&answer.read()?);
+    let connection = answer.read()?;
+    warn_of_no_domain(&connection);
+    if let Some(made) = &mcp {
+        mcp::note_address(client, &connection, &made.path)?;
+    }
     Ok(answer)
 }
 

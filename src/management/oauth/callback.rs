@@ -14,18 +14,23 @@ use crate::management::fault::Refused;
 use crate::management::{Management, Storage};
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
-use crate::model::oauth::flow::FlowStep;
-use crate::model::record::ConnectionRecord;
+use crate::model::oauth::flow::{FlowPayload, FlowStep};
+use crate::model::record::{ConnectionRecord, new_id};
 use crate::oauth::{Denial, ErrorCode, GrantParams, OAuthStep, TokenFailure, TokenRequest};
 use crate::secret::Secret;
+use crate::state::Persistence;
 
 /// The end of a flow for the browser or program that went through it.
 #[derive(Clone, Eq, PartialEq)]
 pub enum FlowOutcome {
     /// There: with what has come of it in the URL.
     Redirect(String),
-    /// Here, well, or not, and then why not.
-    Page(Option<String>),
+    /// Here: the connection of this name is there.
+    Connected(String),
+    /// Here: there is no connection, for this reason.
+    Failed(String),
+    /// Not yet: the provider was not reached, for this reason, and the page can be loaded again.
+    NotYet(String),
     /// Not yet: the flow waits for the browser or program that has begun it.
     Elsewhere,
 }
@@ -35,7 +40,9 @@ impl fmt::Debug for FlowOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redirect(_) => f.debug_tuple("Redirect").finish_non_exhaustive(),
-            Self::Page(words) => f.debug_tuple("Page").field(words).finish(),
+            Self::Connected(name) => f.debug_tuple("Connected").field(name).finish(),
+            Self::Failed(words) => f.debug_tuple("Failed").field(words).finish(),
+            Self::NotYet(words) => f.debug_tuple("NotYet").field(words).finish(),
             Self::Elsewhere => f.write_str("Elsewhere"),
         }
     }
@@ -45,12 +52,15 @@ impl fmt::Debug for FlowOutcome {
 struct CallbackError {
     code: &'static str,
     words: String,
+    /// The code was not spent: the provider can be asked with it once more.
+    is_unspent: bool,
 }
 
 impl Management {
-    /// Takes up what the provider has sent the browser back with. The future must not be dropped
-    /// before it ends: the code that it spends is of no use afterwards. A browser that has not
-    /// begun the flow leaves it as it is.
+    /// Takes up what the provider has sent the browser back with, as a query or a form. The future
+    /// must not be dropped before it ends: the code that it spends is of no use afterwards. A
+    /// browser that has not begun the flow leaves it as it is, and the one that has may load the
+    /// page again.
     ///
     /// # Errors
     /// [`Refused::Malformed`] when no flow waits for this answer; and when the store fails before
@@ -65,7 +75,13 @@ impl Management {
         let storage = self.storage()?;
         let persistence = &*storage.persistence;
         // 1. The flow stays where it is until its own browser comes back.
-        let waiting = self.look_at_flow(persistence, FlowStep::Redirected, state, None).await?;
+        let waiting = self.look_at_flow(persistence, FlowStep::Redirected, state, None).await;
+        let waiting = match waiting {
+            Err(Refused::Malformed) => {
+                return self.seen_again(persistence, state, user_agent).await;
+            }
+            waiting => waiting?,
+        };
         if !is_same_browser(&waiting, user_agent) {
             let words = "another browser than the one that began the flow came back";
             callback_step(&waiting, None).log(Some(words));
@@ -76,29 +92,58 @@ impl Management {
         let client = persistence.client(&taken.integration, taken.client).await;
         let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
         let come_back = self.come_back(storage, &taken, &client, &answer).await;
-        let plan = taken.content.plan.clone();
         let failure = come_back.as_ref().err().map(|trouble| trouble.words.clone());
         callback_step(&taken, Some(client.name.as_str())).log(failure.as_deref());
         // 3. The browser goes where the flow ends.
-        let redirect_to = plan.redirect_to.as_deref();
-        let record = match come_back {
-            Ok(record) => record,
-            Err(CallbackError { code, words }) => {
-                let said = [("error", code), ("error_description", words.as_str())];
-                return Ok(match redirect_to {
-                    Some(url) => FlowOutcome::Redirect(redirect_target::with(url, &said)),
-                    None => FlowOutcome::Page(Some(words)),
-                });
+        match come_back {
+            Err(error) => self.fail(persistence, &taken, state, error).await,
+            Ok(record) => {
+                self.remember_end(persistence, &taken, state, Ok(&record)).await;
+                taken.content.callback_params = Some(Secret::new(query));
+                self.grant_code(persistence, taken, &record).await
             }
-        };
+        }
+    }
+
+    /// Ends a flow without a connection; one whose code was not spent waits for the browser to load
+    /// the page again.
+    async fn fail(
+        &self,
+        persistence: &Persistence,
+        taken: &ConsumedFlow,
+        state: &str,
+        error: CallbackError,
+    ) -> Result<FlowOutcome, Refused> {
+        let CallbackError { code, words, is_unspent } = error;
+        let redirect_to = taken.content.plan.redirect_to.as_deref();
+        if is_unspent && redirect_to.is_none() {
+            let of = (taken.id, &taken.integration, taken.client);
+            let (step, digest) = (FlowStep::Redirected, digest_of(state.as_bytes()));
+            self.keep_flow_under(persistence, of, step, &taken.content, digest).await?;
+            return Ok(FlowOutcome::NotYet(words));
+        }
+        self.remember_end(persistence, taken, state, Err(&words)).await;
+        let said = [("error", code), ("error_description", words.as_str())];
+        Ok(match redirect_to {
+            Some(url) => FlowOutcome::Redirect(redirect_target::with(url, &said)),
+            None => FlowOutcome::Failed(words),
+        })
+    }
+
+    /// Has the flow wait for its verification code, which the browser is sent on with.
+    async fn grant_code(
+        &self,
+        persistence: &Persistence,
+        mut taken: ConsumedFlow,
+        record: &ConnectionRecord,
+    ) -> Result<FlowOutcome, Refused> {
         taken.content.verifier = None;
         taken.content.connection = Some(record.uuid);
-        taken.content.callback_params = Some(Secret::new(query));
         let of = (taken.id, &taken.integration, taken.client);
         let one_time_token =
             self.keep_flow(persistence, of, FlowStep::Granted, &taken.content).await?;
         let one_time_token = text_of(&one_time_token);
-        Ok(match redirect_to {
+        Ok(match taken.content.plan.redirect_to.as_deref() {
             Some(url) => {
                 let said = [
                     ("verification_token", &*one_time_token),
@@ -106,8 +151,56 @@ impl Management {
                 ];
                 FlowOutcome::Redirect(redirect_target::with(url, &said))
             }
-            None => FlowOutcome::Page(None),
+            None => FlowOutcome::Connected(record.name.to_string()),
         })
+    }
+
+    /// Tells the browser that went through a flow how that has ended, for as long as it is
+    /// remembered.
+    async fn seen_again(
+        &self,
+        persistence: &Persistence,
+        state: &str,
+        user_agent: &UserAgent,
+    ) -> Result<FlowOutcome, Refused> {
+        let ended = self.look_at_flow(persistence, FlowStep::Ended, state, None).await?;
+        let FlowPayload { plan, browser, connection, failure, .. } = ended.content;
+        let is_same = browser.is_some_and(|digest| {
+            user_agent.cookies.iter().any(|known| is_of(&digest, &known.value))
+        });
+        if !is_same {
+            return Err(Refused::Malformed);
+        }
+        let name = plan.name.map(|name| name.to_string());
+        let name = name.or_else(|| connection.map(|uuid| uuid.to_string()));
+        Ok(match failure {
+            Some(words) => FlowOutcome::Failed(words.into()),
+            None => FlowOutcome::Connected(name.unwrap_or_default()),
+        })
+    }
+
+    /// Remembers for ten minutes how a flow has ended. A page that can't be shown again is no reason
+    /// to fail.
+    async fn remember_end(
+        &self,
+        persistence: &Persistence,
+        taken: &ConsumedFlow,
+        state: &str,
+        end: Result<&ConnectionRecord, &str>,
+    ) {
+        let (Ok(id), Some(browser)) = (new_id(), taken.content.browser) else { return };
+        let content = FlowPayload {
+            browser: Some(browser),
+            connection: end.ok().map(|record| record.uuid),
+            failure: end.err().map(Into::into),
+            ..FlowPayload::new(taken.content.plan.clone())
+        };
+        let of = (id, &taken.integration, taken.client);
+        let digest = digest_of(state.as_bytes());
+        let kept = self.keep_flow_under(persistence, of, FlowStep::Ended, &content, digest).await;
+        if kept.is_err() {
+            tracing::warn!("the end of an OAuth flow can't be shown again: it was not kept");
+        }
     }
 
     async fn come_back(
@@ -120,8 +213,8 @@ impl Management {
         let plan = &taken.content.plan;
         // 1. The operator may have lost the right since the flow began.
         if !self.may_go_on(taken) {
-            let words = "Who began the flow may not go on with it any more.".to_owned();
-            return Err(CallbackError { code: "access_denied", words });
+            let words = "Who began the flow may not go on with it any more.";
+            return Err(CallbackError::new("access_denied", words));
         }
         // 2. The answer is the provider's, and has a code in it.
         answer.check_issuer(client, taken)?;
@@ -129,8 +222,8 @@ impl Management {
             return Err(CallbackError::said(error));
         }
         let Some(code) = answer.0.get("code") else {
-            let words = "The provider sent neither a code nor an error.".to_owned();
-            return Err(CallbackError { code: "invalid_request", words });
+            let words = "The provider sent neither a code nor an error.";
+            return Err(CallbackError::new("invalid_request", words));
         };
         // 3. The code becomes tokens.
         let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
@@ -150,7 +243,7 @@ impl Management {
                 Refused::Taken => "The name of the connection is taken.".to_owned(),
                 _ => "The tokens could not be kept; the server's log says why.".to_owned(),
             };
-            CallbackError { code: "server_error", words }
+            CallbackError::new("server_error", words)
         })
     }
 }
@@ -201,20 +294,21 @@ impl CallbackQuery {
             "The answer came from another provider than the one that was asked. If it is the right \
              one, its operator sets the client's issuer."
         };
-        Err(CallbackError { code: "invalid_request", words: words.to_owned() })
+        Err(CallbackError::new("invalid_request", words))
     }
 }
 
 impl CallbackError {
+    fn new(code: &'static str, words: impl Into<String>) -> Self {
+        Self { code, words: words.into(), is_unspent: false }
+    }
+
     /// Takes over the provider's error, as far as it is a word of the protocol.
     fn said(error: &str) -> Self {
         let code = PASSED_ON.into_iter().find(|known| *known == error);
         match code {
-            Some(code) => Self { code, words: format!("The provider said {code}.") },
-            None => Self {
-                code: "server_error",
-                words: "The provider said an error of its own.".to_owned(),
-            },
+            Some(code) => Self::new(code, format!("The provider said {code}.")),
+            None => Self::new("server_error", "The provider said an error of its own."),
         }
     }
 
@@ -227,7 +321,8 @@ impl CallbackError {
             TokenFailure::NotSent(_) | TokenFailure::Unanswered(_) => "temporarily_unavailable",
             _ => "server_error",
         };
-        Self { code, words: format!("There are no tokens: {failure}.") }
+        let is_unspent = matches!(failure, TokenFailure::NotSent(_));
+        Self { is_unspent, ..Self::new(code, format!("There are no tokens: {failure}.")) }
     }
 }
 
@@ -237,13 +332,16 @@ fn is_same_browser(taken: &ConsumedFlow, user_agent: &UserAgent) -> bool {
     let name = flow_cookie_name(taken.id);
     let kept = user_agent.cookies.iter().find(|flow_cookie| flow_cookie.name == name);
     match (taken.content.browser, kept) {
-        (Some(digest), Some(flow_cookie)) => {
-            let shown = digest_of(flow_cookie.value.as_bytes());
-            aws_lc_rs::constant_time::verify_slices_are_equal(&digest, &shown).is_ok()
-        }
+        (Some(digest), Some(flow_cookie)) => is_of(&digest, &flow_cookie.value),
         (Some(_), None) => false,
         (None, _) => !user_agent.is_browser,
     }
+}
+
+/// Tells whether a cookie's value is the one with this digest.
+fn is_of(digest: &[u8; 32], value: &str) -> bool {
+    let shown = digest_of(value.as_bytes());
+    aws_lc_rs::constant_time::verify_slices_are_equal(digest, &shown).is_ok()
 }
 
 /// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to the one who began the flow.

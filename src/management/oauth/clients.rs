@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::draft::{ClientChange, ClientDraft};
+use super::revocation::{Revocation, RevocationOutcome};
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::fault::{Refused, no_randomness};
 use crate::management::listing::{ListPage, cut, is_within, readable};
@@ -21,6 +22,10 @@ use crate::wire::{Document, NewOAuthClient, OAuthClientChange};
 pub struct ClientView(ClientRecord);
 
 impl ClientView {
+    pub(super) fn of(record: ClientRecord) -> Self {
+        Self(record)
+    }
+
     /// The record of the client, in which the secret is sealed.
     #[must_use]
     pub fn record(&self) -> &ClientRecord {
@@ -97,8 +102,10 @@ impl WriteAccess<'_> {
         let ReadAccess { management, operator, integration } = &self.0;
         self.need_all()?;
         let settings = management.settings();
-        // 1. The request is read.
-        let draft = ClientDraft::read(request.into(), integration.as_str(), &settings)?;
+        // 1. The request is read, with what its issuer's metadata says.
+        let mut request = request.into();
+        Box::pin(self.fill_from_issuer(&mut request.members)).await?;
+        let draft = ClientDraft::read(request, integration.as_str(), &settings)?;
         let persistence = management.persistence()?;
         let own = persistence.account_client(integration).map(|own| own.name);
         if own.is_some() && draft.name == own {
@@ -162,25 +169,45 @@ impl WriteAccess<'_> {
     }
 
     /// Deletes a client and every connection that it has, and returns when they are gone on this
-    /// instance; how many those were.
+    /// instance. Then the provider is told, which is waited for only a little; `None` where it has
+    /// no way to be told.
     ///
     /// # Errors
     /// [`Refused`]: there is none, or the store fails.
-    pub async fn delete_client(&self, uuid: &str) -> Result<usize, Refused> {
+    pub async fn delete_client(&self, uuid: &str) -> Result<Option<RevocationOutcome>, Refused> {
         self.need_all()?;
         let record = self.0.client(uuid).await?;
         if record.is_declared() {
             return Err(Refused::Declared);
         }
         let persistence = self.0.management.persistence()?;
+        // 1. The tokens, which are nowhere else afterwards.
+        let revocations = match record.profile.revocation_url {
+            Some(_) => self.revocations_of(&record).await,
+            None => Vec::new(),
+        };
+        // 2. Client and connections go.
         let deleted = persistence.store().delete_client(&record.integration, record.uuid).await;
         let deleted = deleted.map_err(|error| store_failed(&error))?;
-        let (connections, last) = deleted.ok_or(Refused::NotFound)?;
+        let (_connections, last) = deleted.ok_or(Refused::NotFound)?;
         self.log_client("client_delete", &record);
         if let Some(revision) = last {
             self.0.management.settle(revision).await;
         }
-        Ok(connections)
+        // 3. The provider is told.
+        Ok(self.revoke(record, revocations).await)
+    }
+
+    /// The tokens of all connections of a client.
+    async fn revocations_of(&self, client: &ClientRecord) -> Vec<Revocation> {
+        let uuid = client.uuid.to_string();
+        let names = self.0.of_client(&uuid).await.unwrap_or_default();
+        let mut revocations = Vec::new();
+        for name in names {
+            let Ok(record) = self.0.record(&name).await else { continue };
+            revocations.extend(self.revocation_of(client, &record));
+        }
+        revocations
     }
 
     /// The record as the change makes it, sealed again.
@@ -228,7 +255,7 @@ impl WriteAccess<'_> {
     }
 
     /// A client is all of its integration's: a token for some connections has no say.
-    fn need_all(&self) -> Result<(), Refused> {
+    pub(super) fn need_all(&self) -> Result<(), Refused> {
         let ReadAccess { operator, integration, .. } = &self.0;
         if operator.listed(integration).is_some() { Err(Refused::OutOfReach) } else { Ok(()) }
     }

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::own_account::{OwnAccount, is_own};
+use super::revocation::RevocationOutcome;
 use super::standing::RefreshStanding;
 use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
 use crate::management::draft::NEVER_CHANGES;
@@ -222,13 +223,25 @@ impl WriteAccess<'_> {
         Ok(OAuthConnectionView { in_clear: false, ..authorized })
     }
 
-    /// Deletes a connection by OAuth, and returns when it is gone on this instance.
+    /// Deletes a connection by OAuth, and returns when it is gone on this instance. Then the
+    /// provider is told, which is waited for only a little; `None` where it has no way to be told.
     ///
     /// # Errors
     /// [`Refused`]: there is none, or the store fails.
-    pub async fn delete_authorized(&self, pointer: &ConnectionRef) -> Result<(), Refused> {
+    pub async fn delete_authorized(
+        &self,
+        pointer: &ConnectionRef,
+    ) -> Result<Option<RevocationOutcome>, Refused> {
         let record = self.0.pointed(pointer).await?;
         let persistence = self.0.management.persistence()?;
+        // 1. The tokens, which are nowhere else afterwards.
+        let client = match record.grant() {
+            Some(grant) => persistence.client(&record.integration, grant.client).await,
+            None => Ok(None),
+        };
+        let client = client.map_err(|error| store_failed(&error))?;
+        let revocation = client.as_ref().and_then(|client| self.revocation_of(client, &record));
+        // 2. The connection goes, whatever becomes of them.
         let deleted = persistence
             .store()
             .delete_connection(&record.integration, &record.name, ConnectionType::OAuth)
@@ -236,7 +249,9 @@ impl WriteAccess<'_> {
         let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
         self.log_step("delete", &record.name, None);
         self.0.management.settle(revision).await;
-        Ok(())
+        // 3. The provider is told.
+        let Some((client, revocation)) = client.zip(revocation) else { return Ok(None) };
+        Ok(self.revoke(client, vec![revocation]).await)
     }
 
     /// An audit line of a step that an operator has taken.

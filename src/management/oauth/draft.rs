@@ -347,7 +347,7 @@ pub(super) fn parse_token_url(
 }
 
 /// Scopes as RFC 6749 §3.3 has them, with a single space between two; people put more there.
-fn parse_scopes(text: &str) -> Result<Box<str>, &'static str> {
+pub(super) fn parse_scopes(text: &str) -> Result<Box<str>, &'static str> {
     let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
     if text.len() > 4096 {
         return Err("must be at most 4096 characters");

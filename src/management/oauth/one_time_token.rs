@@ -63,19 +63,32 @@ impl Management {
         content: &FlowPayload,
     ) -> Result<Secret, Refused> {
         let one_time_token = generate()?;
+        let digest = digest_of(one_time_token.expose());
+        self.keep_flow_under(persistence, (id, integration, client), step, content, digest).await?;
+        Ok(one_time_token)
+    }
+
+    /// Keeps a flow at this step for the one-time token with this digest.
+    pub(super) async fn keep_flow_under(
+        &self,
+        persistence: &Persistence,
+        (id, integration, client): (Uuid, &IntegrationName, Uuid),
+        step: FlowStep,
+        content: &FlowPayload,
+        digest: [u8; 32],
+    ) -> Result<(), Refused> {
         let ends_at = self.clock.now().checked_add(STEP_LIFETIME).unwrap_or(Timestamp::MAX);
         let mut record = FlowRecord {
             id,
             integration: integration.clone(),
             client,
             step,
-            digest: digest_of(one_time_token.expose()),
+            digest,
             ends_at: whole_microseconds(ends_at),
             sealed: super::clients::unsealed(),
         };
         record.sealed = seal(persistence, &record.context(), &content.pack())?;
-        persistence.store().keep_flow(&record).await.map_err(|error| store_failed(&error))?;
-        Ok(one_time_token)
+        persistence.store().keep_flow(&record).await.map_err(|error| store_failed(&error))
     }
 
     /// Takes on the flow that waits at this step for the one-time token.

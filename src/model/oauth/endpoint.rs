@@ -207,6 +207,17 @@ impl TokenEndpoint {
         Ok(Self { endpoint, integration: client.integration.clone() })
     }
 
+    /// The revocation endpoint of a client (RFC 7009 §2), where it has one.
+    #[must_use]
+    pub fn of_revocation(
+        client: &ClientRecord,
+        subdomain: Option<&Subdomain>,
+    ) -> Option<Result<Self, EndpointError>> {
+        let url = client.profile.revocation_url.as_ref()?;
+        let of = |endpoint| Self { endpoint, integration: client.integration.clone() };
+        Some(url.resolve(subdomain).map(of))
+    }
+
     /// The token endpoint of the account itself (ZIS spec §7.9).
     #[must_use]
     pub fn of_account(host: &HostName, integration: &IntegrationName) -> Self {

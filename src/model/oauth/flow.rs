@@ -39,6 +39,8 @@ pub enum FlowStep {
     Redirected,
     /// A request with the verification code.
     Granted,
+    /// Nothing: the browser may load the callback's page again.
+    Ended,
 }
 
 /// The parameters with which a flow was started.
@@ -78,13 +80,15 @@ pub struct FlowPayload {
     pub connection: Option<Uuid>,
     /// The parameters of the provider's redirect.
     pub callback_params: Option<Secret>,
+    /// The reason why there is no connection, of a flow that has ended so.
+    pub failure: Option<Box<str>>,
 }
 
 impl FlowStep {
     /// Reads the name of a step.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Started, Self::Redirected, Self::Granted];
+        let all = [Self::Started, Self::Redirected, Self::Granted, Self::Ended];
         all.into_iter().find(|step| step.as_str() == text)
     }
 
@@ -95,6 +99,7 @@ impl FlowStep {
             Self::Started => "started",
             Self::Redirected => "redirected",
             Self::Granted => "granted",
+            Self::Ended => "ended",
         }
     }
 }
@@ -116,7 +121,14 @@ impl FlowPayload {
     /// The payload of a new flow.
     #[must_use]
     pub fn new(plan: FlowPlan) -> Self {
-        Self { plan, verifier: None, browser: None, connection: None, callback_params: None }
+        Self {
+            plan,
+            verifier: None,
+            browser: None,
+            connection: None,
+            callback_params: None,
+            failure: None,
+        }
     }
 
     /// Encodes the payload as one secret.
@@ -124,7 +136,7 @@ impl FlowPayload {
     pub fn pack(&self) -> Secret {
         let plan = &self.plan;
         let domain = plan.allowed_domain.as_ref().map(ToString::to_string);
-        Packer::new(KIND)
+        let packer = Packer::new(if self.failure.is_some() { KIND_FAILED } else { KIND })
             .optional_text(plan.name.as_ref().map(|name| name.as_str().as_bytes()))
             .optional_text(domain.as_ref().map(String::as_bytes))
             .text(plan.grant_type.as_str().as_bytes())
@@ -137,14 +149,19 @@ impl FlowPayload {
             .optional_text(self.verifier.as_ref().map(Secret::expose))
             .optional_text(self.browser.as_ref().map(<[u8; 32]>::as_slice))
             .optional_text(self.connection.as_ref().map(|uuid| uuid.as_bytes().as_slice()))
-            .optional_text(self.callback_params.as_ref().map(Secret::expose))
-            .finish()
+            .optional_text(self.callback_params.as_ref().map(Secret::expose));
+        match &self.failure {
+            Some(words) => packer.text(words.as_bytes()).finish(),
+            None => packer.finish(),
+        }
     }
 
     /// Decodes a payload; `None` for anything else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
-        let mut unpacking = Unpacker::new(KIND, packed)?;
+        let has_failed = Unpacker::new(KIND_FAILED, packed).is_some();
+        let kind = if has_failed { KIND_FAILED } else { KIND };
+        let mut unpacking = Unpacker::new(kind, packed)?;
         // Fields come in the order of `pack`; a rule that has changed since makes the flow invalid.
         let plan = FlowPlan {
             name: unpacking.optional_utf8()?.map(ConnectionName::parse).transpose().ok()?,
@@ -167,6 +184,7 @@ impl FlowPayload {
             browser: unpacking.optional_text()?.map(<[u8; 32]>::try_from).transpose().ok()?,
             connection: unpacking.optional_text()?.map(Uuid::from_slice).transpose().ok()?,
             callback_params: unpacking.optional_text()?.map(Secret::new),
+            failure: if has_failed { Some(unpacking.utf8()?.into()) } else { None },
         };
         unpacking.is_done().then_some(content)
     }
@@ -174,6 +192,9 @@ impl FlowPayload {
 
 /// The kind and version of an encoded payload.
 const KIND: u8 = 3;
+
+/// The same of a flow that has failed.
+const KIND_FAILED: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -200,10 +221,11 @@ mod tests {
             callback_params: Some(Secret::new("code=a&state=b")),
             ..begun.clone()
         };
-        for content in [begun, led] {
+        let failed = FlowPayload { failure: Some("It said no.".into()), ..led.clone() };
+        for content in [begun, led, failed] {
             let packed = content.pack();
             let unpacked = FlowPayload::unpack(&packed).unwrap();
-            assert_eq!(unpacked.plan, content.plan);
+            assert_eq!((&unpacked.plan, &unpacked.failure), (&content.plan, &content.failure));
             assert_eq!(unpacked.pack().expose(), packed.expose());
         }
         assert!(FlowPayload::unpack(&Secret::new("\x03")).is_none());

@@ -197,7 +197,8 @@ impl LapseReason {
             }
             Self::ClientMoved => {
                 "the client's token URL has moved to another host, and the refresh token is not sent \
-                 there"
+                 there: authorize the connection again, or set the URL back and refresh the \
+                 connection"
             }
             Self::InvalidGrant => "the provider said invalid_grant: the grant was revoked or ended",
             Self::Refused => {

@@ -134,9 +134,12 @@ async fn a_flow_waits_for_the_browser_that_has_begun_it() {
     let ended = send(&server, browser(&callback).field("Cookie", kept)).await;
     assert_eq!(ended.status, 303, "{ended:?}");
     assert_eq!(provider.asked(), 1);
-    // Loaded again, both links say so to a person.
+    // Loaded again, both links say so to a person, and only its own browser is told the end.
     let again = send(&server, browser(&callback).field("Cookie", kept)).await;
-    is_page(&again, "Nothing left to do");
+    assert_eq!((again.status, again.field("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(again.text().contains("<h1>Connected</h1>"), "{}", again.text());
+    assert_eq!(again.field("location"), "");
+    is_page(&send(&server, browser(&callback)).await, "Nothing left to do");
     is_page(&send(&server, browser(&redirect_url)).await, "Nothing left to do");
     assert_eq!(provider.asked(), 1);
 }
@@ -422,23 +425,23 @@ async fn whoever_may_not_have_a_flow_does_not_spoil_it() {
 async fn a_look_at_what_is_done_once_does_not_do_it() {
     scene!(provider, server);
     let redirect_url = server.start_flow(Running::flow("mine")).await;
-    let head = |target: &str| {
+    let head = |target: &str, allow: &'static str| {
         let line = format!("HEAD {target}");
         let server = &server;
         async move {
             let answer = server.manage(&line, None).await;
-            assert_eq!((answer.status, answer.field("allow")), (405, "GET"), "{line}");
+            assert_eq!((answer.status, answer.field("allow")), (405, allow), "{line}");
         }
     };
-    head(target(&redirect_url)).await;
+    head(target(&redirect_url), "GET").await;
     let callback = server.consent(&provider, &redirect_url).await;
-    head(target(&callback)).await;
+    head(target(&callback), "GET, POST").await;
     let ended = server.stroll(target(&callback)).await;
     let code = parameter(&ended.location(), "verification_code").unwrap();
     let exchange = format!("{OAUTH}/oauth/access_codes/acme?verification_code={code}");
-    head(&exchange).await;
+    head(&exchange, "GET").await;
     assert_eq!(server.manage(&format!("GET {exchange}"), None).await.status, 200);
-    head(&format!("{OAUTH}/refresh/acme?name=mine")).await;
+    head(&format!("{OAUTH}/refresh/acme?name=mine"), "GET").await;
     assert_eq!(provider.asked(), 1);
 }
 

@@ -137,6 +137,7 @@ impl Instance {
     ) -> Connected {
         let (uuid, now) = (new_id().unwrap(), self.clock.now());
         let grant = Grant {
+            refresh_token_life: None,
             client: client.uuid,
             subdomain: None,
             grant_type: client.grant_type,
