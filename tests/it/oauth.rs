@@ -17,6 +17,7 @@ mod mcp;
 mod paused;
 mod picker;
 mod profile;
+mod providers;
 mod refresh;
 mod replay;
 mod revocation;

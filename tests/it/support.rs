@@ -18,6 +18,7 @@ pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod provider;
 pub(crate) mod raw;
+pub(crate) mod strict;
 pub(crate) mod tls;
 pub(crate) mod tunnel;
 pub(crate) mod world;

@@ -68,12 +68,27 @@ impl Origin {
         Self::gated(alpn, watch::channel(true).1, answer).await
     }
 
+    /// The same with a TLS of its own.
+    pub(crate) async fn answering_as<F>(config: Arc<ServerConfig>, answer: F) -> Self
+    where
+        F: Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    {
+        Self::gated_as(config, watch::channel(true).1, answer).await
+    }
+
     /// The same, which takes no part in TLS until the gate is open.
     pub(crate) async fn gated<F>(alpn: &[&str], gate: watch::Receiver<bool>, answer: F) -> Self
     where
         F: Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
     {
-        let (acceptor, answer) = (TlsAcceptor::from(tls::origin(alpn)), Arc::new(answer));
+        Self::gated_as(tls::origin(alpn), gate, answer).await
+    }
+
+    async fn gated_as<F>(config: Arc<ServerConfig>, gate: watch::Receiver<bool>, answer: F) -> Self
+    where
+        F: Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    {
+        let (acceptor, answer) = (TlsAcceptor::from(config), Arc::new(answer));
         Self::on(listen(), move |io, number, memory| {
             let (acceptor, answer, mut gate) =
                 (acceptor.clone(), Arc::clone(&answer), gate.clone());

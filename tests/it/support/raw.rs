@@ -49,13 +49,13 @@ impl Raw {
 
     /// TLS with a server of this name.
     pub(crate) async fn tls_as(
-        name: &'static str,
+        name: &str,
         address: &str,
         alpn: &[&str],
     ) -> (Self, Option<Vec<u8>>) {
         let io = soon(TcpStream::connect(address)).await.unwrap();
         let connector = TlsConnector::from(Arc::clone(&tls::caller(alpn)));
-        let name = ServerName::try_from(name).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let io = soon(connector.connect(name, io)).await.unwrap();
         let chosen = io.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         (Self::over(io), chosen)
