@@ -19,7 +19,7 @@ use super::server::{ApiAnswer, ApiPath};
 use super::table::record;
 use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
-use crate::wire::{ClientPage, Member, MemberValue, OAuthClient};
+use crate::wire::{ClientPage, OAuthClient};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -188,7 +188,8 @@ mod tests {
         let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
         for member in PROFILE_MEMBERS {
             let (_, option) = OPTIONS.iter().find(|(known, _)| *known == member).unwrap();
-            assert!(known.contains(&&option[2..]), "{member}: {option}");
+            let name = option.strip_prefix("--").unwrap();
+            assert!(known.contains(&name), "{member}: {option}");
         }
     }
 }

@@ -159,6 +159,7 @@ pub(super) fn facts(context: &PageContext, authorized: &OAuthConnectionView) -> 
     let (grant, tokens) = (&authorized.grant, authorized.tokens.as_ref());
     let now = context.management().now();
     html! {
+        // 1. The tokens.
         dt { "Grant type" } dd { (grant_type(grant.grant_type)) }
         dt { "Requested scopes" } dd { (or_none(&grant.scopes)) }
         @if let Some(tokens) = tokens {
@@ -180,6 +181,7 @@ pub(super) fn facts(context: &PageContext, authorized: &OAuthConnectionView) -> 
                 } @else { "none" }
             }
         }
+        // 2. The grant's life.
         dt { "Authorized" } dd { (status_view::time(grant.authorized_at)) " by " (grant.created_by) }
         @if let Some(lapse) = &grant.lapse {
             dt { "Ended" } dd { (status_view::time(lapse.since)) ": " (lapse.reason.as_sentence()) }

@@ -12,6 +12,7 @@ mod draft;
 mod exchange;
 mod grant;
 mod issuer;
+mod member_rules;
 mod one_time_token;
 mod own_account;
 mod profile;

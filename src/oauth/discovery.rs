@@ -308,8 +308,9 @@ impl Registration<'_> {
         // Scopes of the resource alone are left out: a client without any is not limited.
         let mut scopes = self.scopes.split(' ');
         let are_known = server.scopes.is_none() || scopes.all(|scope| server.names_scope(scope));
-        if are_known && !self.scopes.is_empty() {
-            document["scope"] = self.scopes.into();
+        let has_scope = are_known && !self.scopes.is_empty();
+        if let Some(members) = document.as_object_mut().filter(|_| has_scope) {
+            members.insert("scope".to_owned(), self.scopes.into());
         }
         document
     }
@@ -390,10 +391,8 @@ const REFUSALS: [&str; 6] = [
 
 /// The scope by which OpenID Connect asks for a refresh token.
 const OFFLINE_ACCESS: &str = "offline_access";
-
 /// A place that a document names by no URL at all.
 const PLACE: &str = "the place that its answer names";
-
 /// The time that one request may take, from the resolver to the last byte of the answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 

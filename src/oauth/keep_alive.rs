@@ -276,7 +276,8 @@ impl DueRefresh {
     fn pause(&self, failures: u32, now: Timestamp) -> SignedDuration {
         let doublings = failures.saturating_sub(3).min(4);
         let pause = (FIRST_PAUSE * (1 << doublings)).min(MAX_PAUSE);
-        let left = self.ends.map(|ends| ends.duration_since(now)).filter(|left| left.is_positive());
+        let left =
+            self.ends.map(|ends| ends.duration_since(now)).filter(SignedDuration::is_positive);
         left.map_or(pause, |left| pause.min((left / 8).max(MIN_PAUSE)))
     }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::response::{AnswerShape, read};
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::life::GrantLife;
-use crate::model::oauth::profile::Profile;
+use crate::model::oauth::profile::{Lifetime, Profile};
 use crate::model::oauth::tokens::TokenSet;
 use crate::secret::Secret;
 
@@ -35,9 +35,9 @@ pub fn refresh_token_life(
     };
     // 2. The end. The answer counts from now, the profile from the beginning.
     let answered = answered_end(tokens, profile, before.is_some());
-    let told = profile.refresh_token_lifetime.map(|lifetime| lifetime.length());
+    let told = profile.refresh_token_lifetime.map(Lifetime::length);
     let told = told.and_then(|lifetime| began.checked_add(lifetime).ok());
-    let ends = answered.or(told).or(known.map(|life| life.ends));
+    let ends = answered.or(told).or_else(|| known.map(|life| life.ends));
     // 3. A token that was accepted after its end has another one, which nobody knows.
     ends.filter(|ends| *ends > tokens.issued_at).map(|ends| GrantLife { began, ends })
 }
@@ -57,12 +57,13 @@ mod tests {
 
     use super::*;
     use crate::model::oauth::grant::GrantType;
-    use crate::model::oauth::profile::{JsonPointer, Lifetime, RefreshStatuses};
+    use crate::model::oauth::profile::{JsonPointer, RefreshStatuses};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what there may be none of")]
     fn life(began: i64, ends: i64) -> Option<GrantLife> {
         Some(GrantLife { began: at(began), ends: at(ends) })
     }

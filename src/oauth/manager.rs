@@ -246,14 +246,19 @@ impl RefreshContext {
             }
             Err(Unsuccessful { failure, .. }) => {
                 self.metrics.count_refresh(integration, failure.outcome(), cause);
-                let (why, who) = (failure.for_operators(), failure.remedy().as_str());
-                if let TokenFailure::Withheld(_) = failure {
-                    tracing::debug!(connection, cause, why, who, "tokens were not refreshed");
-                } else {
-                    tracing::warn!(connection, cause, why, who, "tokens were not refreshed");
-                }
+                log_failure(&connection, cause, failure);
             }
         }
+    }
+}
+
+/// Logs why there are no other tokens. One that was remembered was told before.
+fn log_failure(connection: &str, cause: &str, failure: TokenFailure) {
+    let (why, who) = (failure.for_operators(), failure.remedy().as_str());
+    if let TokenFailure::Withheld(_) = failure {
+        tracing::debug!(connection, cause, why, who, "tokens were not refreshed");
+    } else {
+        tracing::warn!(connection, cause, why, who, "tokens were not refreshed");
     }
 }
 

@@ -169,7 +169,7 @@ impl Refresh<'_> {
         if client.has_moved(&grant, &before) {
             return Ok(self.lapse(LapseReason::ClientMoved, None).await?);
         }
-        match self.request_tokens(leased, &client, &grant, &before).await {
+        match Box::pin(self.request_tokens(leased, &client, &grant, &before)).await {
             Ok(tokens) => {
                 let life = refresh_token_life(&tokens, &client.profile, Some((&before, &grant)));
                 let renewed = Grant {
@@ -224,7 +224,8 @@ impl Refresh<'_> {
         let grant_params = own.or(kept).ok_or(TokenFailure::NoRefreshToken)?;
         let subdomain = grant.subdomain.as_ref();
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &before.scope };
-        let asked = self.provider.ask(token_request, self.note_asked(&leased.holder)).await;
+        let asking = self.provider.ask(token_request, self.note_asked(&leased.holder));
+        let asked = Box::pin(asking).await;
         let mut fresh = asked.map_err(|why| {
             let has_user = grant.grant_type.has_user();
             let failure = if has_user { why.failure } else { why.failure.of_client_itself() };

@@ -181,7 +181,7 @@ pub(super) fn classify(
         None if said.has_sentence(&GRANT_DEAD_WORDS) => Remedy::User,
         None => Remedy::Operator,
     };
-    // 2. Where none has, the first that there is.
+    // 2. Where none has, the first of all.
     let code = decided.map(|(_, code)| code).or_else(|| said.codes.first().map(String::as_str));
     let error = match (remedy, code) {
         (Remedy::User, _) => Some(ErrorCode::InvalidGrant),
@@ -278,7 +278,7 @@ impl ErrorTexts {
 
     /// The first code that is one of these. Some providers have theirs where others have sentences.
     fn one_of(&self, known: &[&str]) -> Option<&str> {
-        let is_known = |code: &&str| known.iter().any(|known| known.eq_ignore_ascii_case(code));
+        let is_known = |code: &&str| known.iter().any(|one| code.eq_ignore_ascii_case(one));
         self.codes.iter().chain(&self.phrases).map(String::as_str).find(is_known)
     }
 

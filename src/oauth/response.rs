@@ -181,6 +181,7 @@ fn seconds(value: &Value) -> Option<i64> {
 
 /// The seconds until an end, where a value is one and no lifetime: a number of seconds or
 /// milliseconds since 1970, or a date. Inner `None` of an end that has passed.
+#[expect(clippy::option_option, reason = "no end is said, or one that has passed")]
 fn seconds_until_end(value: &Value, asked_at: Timestamp) -> Option<Option<i64>> {
     #[expect(clippy::cast_possible_truncation, reason = "out of range, it is no timestamp")]
     let end = match number(value) {

@@ -48,6 +48,7 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
     let text = |key: &str| detail.get(key).and_then(Json::as_str);
     let number = |key: &str| detail.get(key).and_then(Json::as_i64);
     let time = |key: &str| Timestamp::from_microsecond(number(key)?).ok();
+    // 1. What only some grants have.
     let lapse = match text(LAPSED_BY) {
         Some(reason) => {
             let code = text(LAPSED_CODE).and_then(ProviderCode::parse);
@@ -56,6 +57,7 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
         None => None,
     };
     let life = time(REFRESH_TOKEN_SINCE).zip(time(REFRESH_TOKEN_UNTIL));
+    // 2. What all have.
     Some(Grant {
         client,
         subdomain: text(SUBDOMAIN).map(Subdomain::parse).transpose().ok()?,
@@ -75,6 +77,7 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
 }
 
 fn write_grant(grant: &Grant) -> Json {
+    // 1. What all have.
     let mut detail = Map::from_iter([
         (GRANT_TYPE.into(), grant.grant_type.as_str().into()),
         (CREATED_BY.into(), (&*grant.created_by).into()),
@@ -82,6 +85,7 @@ fn write_grant(grant: &Grant) -> Json {
         (AUTHORIZED_AT.into(), grant.authorized_at.as_microsecond().into()),
         (GENERATION.into(), grant.generation.into()),
     ]);
+    // 2. What only some have.
     if let Some(subdomain) = &grant.subdomain {
         detail.insert(SUBDOMAIN.into(), subdomain.as_str().into());
     }

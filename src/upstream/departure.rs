@@ -114,10 +114,17 @@ pub struct Departure {
 enum SendRight {
     /// A caller's permit.
     Permit(Permit),
-    /// A registered token endpoint, which the proxy itself asks.
-    TokenEndpoint(Box<TokenEndpoint>),
-    /// An endpoint that the proxy itself asks without anything secret.
-    Discovery(Box<DiscoveryEndpoint>),
+    /// The proxy itself asks. Boxed as one variant, so that every departure stays small.
+    Own(Box<OwnEndpoint>),
+}
+
+/// An endpoint that the proxy itself asks.
+#[derive(Debug)]
+enum OwnEndpoint {
+    /// A registered token endpoint.
+    Token(TokenEndpoint),
+    /// An endpoint that is sent nothing secret.
+    Discovery(DiscoveryEndpoint),
 }
 
 impl Departure {
@@ -191,7 +198,7 @@ impl Departure {
     /// conn can't be told from a lost answer, and a lost answer may cost the refresh token.
     pub fn to_token_endpoint(endpoint: TokenEndpoint, request: Request<Outgoing>) -> Self {
         let target = endpoint.target().clone();
-        Self::of_our_own(SendRight::TokenEndpoint(Box::new(endpoint)), target, request)
+        Self::of_our_own(OwnEndpoint::Token(endpoint), target, request)
     }
 
     /// Makes a departure that asks for public metadata, or to register a client. It carries no
@@ -203,19 +210,20 @@ impl Departure {
             }
         }
         let target = endpoint.target().clone();
-        Self::of_our_own(SendRight::Discovery(Box::new(endpoint)), target, request)
+        Self::of_our_own(OwnEndpoint::Discovery(endpoint), target, request)
     }
 
     /// A departure that no caller has asked for.
     fn of_our_own(
-        right: SendRight,
+        endpoint: OwnEndpoint,
         target: uri::PathAndQuery,
         mut request: Request<Outgoing>,
     ) -> Self {
         let mut parts = uri::Parts::default();
         parts.path_and_query = Some(target);
         *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
-        request.headers_mut().insert(header::HOST, right.origin().host_field());
+        request.headers_mut().insert(header::HOST, endpoint.origin().host_field());
+        let right = SendRight::Own(Box::new(endpoint));
         Self { right, request: Box::new(request), dedicated: true, drops_trailers: false }
     }
 
@@ -226,8 +234,7 @@ impl Departure {
     pub(super) fn integration(&self) -> &IntegrationName {
         match &self.right {
             SendRight::Permit(permit) => permit.connection().integration(),
-            SendRight::TokenEndpoint(endpoint) => endpoint.integration(),
-            SendRight::Discovery(endpoint) => endpoint.integration(),
+            SendRight::Own(endpoint) => endpoint.integration(),
         }
     }
 
@@ -326,8 +333,23 @@ impl SendRight {
     fn origin(&self) -> &Origin {
         match self {
             Self::Permit(permit) => permit.origin(),
-            Self::TokenEndpoint(endpoint) => endpoint.origin(),
+            Self::Own(endpoint) => endpoint.origin(),
+        }
+    }
+}
+
+impl OwnEndpoint {
+    fn origin(&self) -> &Origin {
+        match self {
+            Self::Token(endpoint) => endpoint.origin(),
             Self::Discovery(endpoint) => endpoint.origin(),
+        }
+    }
+
+    fn integration(&self) -> &IntegrationName {
+        match self {
+            Self::Token(endpoint) => endpoint.integration(),
+            Self::Discovery(endpoint) => endpoint.integration(),
         }
     }
 }

@@ -132,6 +132,18 @@ impl NewOAuthClient {
     /// of the profile that were taken out before.
     pub fn fill(&mut self, profile: &mut ProfileMembers, mut entry: ProviderEntry) {
         profile.fill(entry.take_profile());
+        // Null says as little of a new client as nothing does.
+        for member in [
+            &mut self.auth_url,
+            &mut self.token_url,
+            &mut self.default_scopes,
+            &mut self.grant_type,
+            &mut self.token_endpoint_auth_method,
+        ] {
+            if matches!(member, Member::Null) {
+                *member = Member::Absent;
+            }
+        }
         self.auth_url.fill(entry.auth_url);
         self.token_url.fill(entry.token_url);
         self.default_scopes.fill(entry.default_scopes);

@@ -190,6 +190,7 @@ macro_rules! with_profile_members {
 
         impl $type {
             /// Takes the members of the profile out of it.
+            #[must_use]
             pub fn take_profile(&mut self) -> $crate::wire::ProfileMembers {
                 let mut profile = $crate::wire::ProfileMembers::default();
                 each_profile_member!(take_member, self, profile);

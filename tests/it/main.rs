@@ -9,6 +9,14 @@
     clippy::unwrap_used,
     reason = "a test that can't go on has failed, and tests spawn, dial and wait on their own"
 )]
+#![expect(
+    clippy::cognitive_complexity,
+    clippy::large_futures,
+    clippy::map_err_ignore,
+    clippy::or_fun_call,
+    clippy::too_many_lines,
+    reason = "a test is read from its beginning to its end, and runs once"
+)]
 
 mod backup;
 mod base_url;

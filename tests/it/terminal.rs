@@ -88,9 +88,8 @@ fn help_works_beside_its_option() {
 fn required_options_defaults_and_variables_stand_in_the_help() {
     let create = run("client create --help").out;
     let usage = create.lines().find(|line| line.starts_with("Usage: ")).unwrap();
-    for option in ["--name <NAME>", "--client-id <ID>", "--token-url <URL>"] {
-        assert!(usage.contains(option), "{usage}");
-    }
+    // A client needs its name alone: a provider, a profile or a key can say the rest.
+    assert!(usage.contains("--name <NAME>"), "{usage}");
     for words in [
         "[default: authorization_code]",
         "[env: KEYFERRY_URL]",

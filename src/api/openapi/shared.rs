@@ -92,12 +92,14 @@ impl SharedError {
         status: StatusCode,
         example: &B,
     ) -> Self {
+        // 1. The body.
         let content = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name(B::name())))
             .example(serde_json::to_value(example).ok())
             .build();
         let response =
             ResponseBuilder::new().description(when).content("application/json", content);
+        // 2. The field that comes along with some statuses.
         let field = match status {
             StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "Bearer")),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

@@ -14,6 +14,10 @@ use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
 use crate::wire::{Member, NewOAuthClient};
 
+#[expect(
+    clippy::doc_markdown,
+    reason = "the sentences are the help, which shows marks as they are"
+)]
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Its name, unique within the integration

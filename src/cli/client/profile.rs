@@ -11,6 +11,10 @@ use crate::cli::output::CliError;
 
 /// The members of a client's profile. All are left out as the provider's entry in the catalogue, or
 /// else RFC 6749, has them.
+#[expect(
+    clippy::doc_markdown,
+    reason = "the sentences are the help, which shows marks as they are"
+)]
 #[derive(clap::Args)]
 #[command(next_help_heading = "Where the provider differs from RFC 6749")]
 pub(super) struct ProfileArgs {

@@ -31,6 +31,7 @@ pub(in crate::console) async fn fields(context: PageContext) -> PageResult {
 /// Makes it.
 pub(in crate::console) async fn create(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
+    // 1. The request, by the entry that was chosen.
     let entry = Catalogue::built_in().find(values.text(PROVIDER));
     let mut request = match entry {
         Some(entry) => of_provider(entry, &values),
@@ -43,6 +44,7 @@ pub(in crate::console) async fn create(context: PageContext, request: Request) -
         members.assertion = client_key::assertion(&values, Member::Absent);
     }
     request.put_profile(members);
+    // 2. The client is made, or its faults stand beside their fields.
     let writing = context.write_access()?;
     let made = if values.is_faulty() { None } else { Some(writing.create_client(request).await) };
     match made {
@@ -253,8 +255,6 @@ fn urls(entry: &ProviderEntry) -> Vec<Field<'_>> {
 /// The fields of a client of any provider.
 pub(super) fn of_client() -> Vec<Field<'static>> {
     let field = |name, label, hint| Field { name, label, hint, ..Field::default() };
-    let secret = "A private key (PEM or JWK) and the JSON file of a service account are pasted whole. \
-                  It is sealed when it is saved, and never shown again.";
     vec![
         field("name", "Name", "3 to 64 of A-Z, a-z, 0-9, _ and -. You can’t change it later."),
         Field {
@@ -275,7 +275,7 @@ pub(super) fn of_client() -> Vec<Field<'static>> {
         Field {
             kind: Kind::Secret,
             need: Need::Depends,
-            ..field("client_secret", "Client secret", secret)
+            ..field("client_secret", "Client secret", SECRET_HINT)
         },
         Field {
             need: Need::With("authorization code"),
@@ -305,6 +305,9 @@ pub(super) fn of_client() -> Vec<Field<'static>> {
         },
     ]
 }
+
+const SECRET_HINT: &str = "A private key (PEM or JWK) and the JSON file of a service account are \
+                           pasted whole. It is sealed when it is saved, and never shown again.";
 
 /// The fields of a client that no entry decides.
 const OF_ENTRY: [&str; 4] = ["name", "client_id", "client_secret", "default_scopes"];

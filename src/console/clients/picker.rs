@@ -13,9 +13,10 @@ pub(super) fn page(context: &PageContext) -> Response {
     let (catalogue, text) = (Catalogue::built_in(), context.query("search").trim());
     let found: Vec<_> = catalogue.search(text).collect();
     let is_whole = found.len() == catalogue.entries().len();
-    let count = match is_whole {
-        true => format!("{} providers", found.len()),
-        false => format!("{} of {}", found.len(), catalogue.entries().len()),
+    let count = if is_whole {
+        format!("{} providers", found.len())
+    } else {
+        format!("{} of {}", found.len(), catalogue.entries().len())
     };
     let path = context.path("/clients/new");
     // The whole list is filtered by a script, if there is one; a search by the server.

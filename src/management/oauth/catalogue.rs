@@ -147,7 +147,15 @@ pub(super) fn complete(
 
 /// Reads an entry, which must fit every rule.
 fn read_entry(item: Value) -> Result<ProviderEntry, String> {
+    let names: Vec<_> = item.as_table().into_iter().flat_map(Table::keys).cloned().collect();
     let mut entry = ProviderEntry::deserialize(item).map_err(|error| error.message().to_owned())?;
+    // A member of another type reads as null.
+    let read = serde_json::to_value(&entry).map_err(|error| error.to_string())?;
+    if let Some(name) =
+        names.iter().find(|name| read.get(name).is_none_or(serde_json::Value::is_null))
+    {
+        return Err(format!("{name} has a value of another type"));
+    }
     check_texts(&entry)?;
     check_asks(&entry)?;
     for number in 0..entry.asks.len() {

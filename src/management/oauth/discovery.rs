@@ -2,7 +2,8 @@
 //! from an MCP server, with which the client is registered too (RFC 9728, RFC 7591).
 
 use super::clients::ClientView;
-use super::draft::{parse_scopes, parse_token_url};
+use super::draft::parse_token_url;
+use super::member_rules::parse_scopes;
 use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
 use crate::management::fault::{About, Refused, RequestFault};
 use crate::management::member_reader::{MemberReader, named};

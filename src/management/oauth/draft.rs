@@ -3,9 +3,10 @@
 use uuid::Uuid;
 
 use super::client_key::{ClientKey, ClientKind, check_method};
+use super::member_rules::{parse_client_id, parse_scopes};
 use super::{catalogue, profile, redirect_target};
 use crate::management::fault::{About, Refused};
-use crate::management::member_reader::{MemberReader, is_empty, named};
+use crate::management::member_reader::{MemberReader, Named, is_empty, named};
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{MAX_SECRET, SecretError};
 use crate::model::name::{ClientName, ConnectionName};
@@ -89,19 +90,8 @@ impl ClientDraft {
         reader.repeated(named!(request.integration), integration);
         let client_id =
             reader.require(named!(request.client_id), About::Credential, parse_client_id);
-        let secret = named!(request.client_secret);
-        // A public client has none.
         let is_public = is_none(&request.token_endpoint_auth_method) && !key.is_key();
-        if !is_public {
-            reader.demand(&secret);
-        }
-        let secret = if is_public && is_empty(&secret.1) {
-            Some(Secret::new(""))
-        } else {
-            let entered = secret.1.is_given();
-            let secret = key.take_secret(&mut reader, secret);
-            secret.or_else(|| (is_public && !entered).then(|| Secret::new("")))
-        };
+        let secret = take_new_secret(named!(request.client_secret), is_public, &key, &mut reader);
         let auth_url =
             reader.take_filled(named!(request.auth_url), About::Request, EndpointTemplate::parse);
         let token_url = reader.require(named!(request.token_url), About::Request, |text| {
@@ -175,17 +165,11 @@ impl ClientChange {
             (name == "auth_url" && record.auth_url.is_none()) || PROFILE_MEMBERS.contains(&name)
         });
         // 1. Repeated members are as they are.
-        reader.repeated(named!(request.name), record.name.as_str());
-        reader.repeated(named!(request.uuid), &record.uuid.to_string());
-        reader.repeated(named!(request.integration), record.integration.as_str());
-        reader.repeated(named!(request.grant_type), record.grant_type.as_str());
+        read_repeated(&mut request, record, &mut reader);
         // 2. Others change.
         let client_id = reader.take(named!(request.client_id), About::Credential, parse_client_id);
         let secret = key.take_secret(&mut reader, named!(request.client_secret));
-        let none = is_empty(&request.default_scopes).then(Box::default);
-        let default_scopes =
-            reader.take_filled(named!(request.default_scopes), About::Request, parse_scopes);
-        let default_scopes = default_scopes.or(none);
+        let default_scopes = take_scopes(named!(request.default_scopes), &mut reader);
         let auth_method = reader.take(
             named!(request.token_endpoint_auth_method),
             About::Request,
@@ -201,23 +185,28 @@ impl ClientChange {
         let before = &record.profile;
         let mut profile = profile::read(profile, before, record.grant_type, settings, &mut reader);
         check_method(auth_method.or(Some(record.auth_method)), record.grant_type, &mut reader);
-        let kind = ClientKind {
-            grant_type: record.grant_type,
-            client_id: Some(client_id.as_deref().unwrap_or(&record.client_id)),
-            token_url: Some(token_url.as_ref().unwrap_or(&record.token_url)),
-            names_key,
-        };
+        let id = Some(client_id.as_deref().unwrap_or(&record.client_id));
+        let url = Some(token_url.as_ref().unwrap_or(&record.token_url));
+        let kind =
+            ClientKind { grant_type: record.grant_type, client_id: id, token_url: url, names_key };
         key.complete(&mut profile, &kind, &mut reader);
         let change =
             Self { client_id, secret, auth_url, token_url, default_scopes, auth_method, profile };
         // 3. URLs do so only along with the secret, and so does what a key signs.
         change.need_secret(record, (has_secret, key.is_key()), &mut reader);
-        let same_urls = change.auth_url.is_none() && change.token_url.is_none();
-        if !changes_something && same_urls && change.profile == *record.profile {
+        if !changes_something {
+            change.need_some(record, &mut reader);
+        }
+        reader.close(Some(change))
+    }
+
+    /// Notes that nothing is to change, where neither URLs nor the profile do.
+    fn need_some(&self, record: &ClientRecord, reader: &mut MemberReader) {
+        let same_urls = self.auth_url.is_none() && self.token_url.is_none();
+        if same_urls && self.profile == *record.profile {
             let title = "nothing is to change: give client_secret, client_id or default_scopes";
             reader.fault(About::Request, title);
         }
-        reader.close(Some(change))
     }
 
     /// Notes changes that need the secret entered again. It may be a key afterwards.
@@ -228,13 +217,13 @@ impl ClientChange {
         reader: &mut MemberReader,
     ) {
         let before = &record.profile;
-        let is_other = |client_id: &Box<str>| *client_id != record.client_id;
+        let is_other = |client_id: &str| *client_id != *record.client_id;
         let changed = [
             ("auth_url", self.auth_url.is_some()),
             ("token_url", self.token_url.is_some()),
             ("refresh_url", self.profile.refresh_url != before.refresh_url),
             ("revocation_url", self.profile.revocation_url != before.revocation_url),
-            ("client_id", record.has_key() && self.client_id.as_ref().is_some_and(is_other)),
+            ("client_id", record.has_key() && self.client_id.as_deref().is_some_and(is_other)),
             ("assertion", self.profile.assertion != before.assertion),
             ("installation", self.profile.installation != before.installation),
         ];
@@ -256,6 +245,22 @@ impl ClientChange {
             let title = "needs a secret of another kind: enter the client_secret along with it";
             reader.fault(About::Request, &format!("token_endpoint_auth_method: {title}"));
         }
+    }
+}
+
+/// Reads the members of a client that never change.
+fn read_repeated(
+    request: &mut OAuthClientChange,
+    record: &ClientRecord,
+    reader: &mut MemberReader,
+) {
+    for (name, member, known) in [
+        ("name", &mut request.name, record.name.as_str()),
+        ("uuid", &mut request.uuid, &*record.uuid.to_string()),
+        ("integration", &mut request.integration, record.integration.as_str()),
+        ("grant_type", &mut request.grant_type, record.grant_type.as_str()),
+    ] {
+        reader.repeated((name, std::mem::take(member)), known);
     }
 }
 
@@ -323,14 +328,6 @@ impl FlowDraft {
     }
 }
 
-fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {
-    if text.len() <= 1024 && !text.chars().any(char::is_control) {
-        Ok(text.into())
-    } else {
-        Err("must be at most 1024 bytes, none of them a control character")
-    }
-}
-
 pub(super) fn parse_token_url(
     text: &str,
     settings: &ManagementSettings,
@@ -346,23 +343,32 @@ pub(super) fn parse_token_url(
     }
 }
 
-/// Scopes as RFC 6749 §3.3 has them, with a single space between two; people put more there.
-pub(super) fn parse_scopes(text: &str) -> Result<Box<str>, &'static str> {
-    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-    if text.len() > 4096 {
-        return Err("must be at most 4096 characters");
-    }
-    let scopes: Vec<_> = text.split(' ').filter(|scope| !scope.is_empty()).collect();
-    if scopes.iter().all(|scope| scope.bytes().all(fits)) {
-        Ok(scopes.join(" ").into())
-    } else {
-        Err("must be scopes with spaces between them, without quotes and backslashes")
-    }
-}
-
 /// Tells whether a request names the id of the client's key.
 fn names_key(profile: &ProfileMembers) -> bool {
     matches!(&profile.assertion, Member::Given(assertion) if assertion.key_id.is_some())
+}
+
+/// Reads scopes in the place of others; an empty text stands for none.
+fn take_scopes(scopes: Named<String>, reader: &mut MemberReader) -> Option<Box<str>> {
+    let none = is_empty(&scopes.1).then(Box::default);
+    reader.take_filled(scopes, About::Request, parse_scopes).or(none)
+}
+
+/// Reads the secret of a new client. A public client has none.
+fn take_new_secret(
+    secret: Named<Secret>,
+    is_public: bool,
+    key: &ClientKey,
+    reader: &mut MemberReader,
+) -> Option<Secret> {
+    if !is_public {
+        reader.demand(&secret);
+    }
+    let is_left_out = !secret.1.is_given() || is_empty(&secret.1);
+    if is_public && is_left_out {
+        return Some(Secret::new(""));
+    }
+    key.take_secret(reader, secret)
 }
 
 /// Tells whether a client is to be a public one.

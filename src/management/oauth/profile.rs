@@ -17,6 +17,7 @@ use crate::wire::{InjectedFieldMembers, Member, MemberValue, ParamMap, ProfileMe
 
 /// Reads the members of a profile: those that are given take the place of those of `before`, and
 /// null takes one away.
+#[expect(clippy::too_many_lines, reason = "a line or two for each member")]
 pub(super) fn read(
     members: ProfileMembers,
     before: &Profile,

@@ -105,14 +105,7 @@ impl Management {
         };
         let question = question.parameters()?;
         let question: Vec<_> = question.iter().map(|(name, value)| (*name, &**value)).collect();
-        let step = OAuthStep {
-            step: "redirect",
-            operator: &plan.created_by,
-            integration: &taken.integration,
-            client: Some(client.name.as_str()),
-            connection: plan.name.as_ref().map(ConnectionName::as_str),
-        };
-        step.log(None);
+        log_redirect(plan, &client);
         Ok(AuthorizationRedirect {
             location: redirect_target::with(&without(&endpoint, &question), &question),
             flow_cookie: FlowCookie {
@@ -166,6 +159,17 @@ impl<'a> AuthorizationRequest<'a> {
         parameters.extend(further.into_iter().map(|(name, value)| (name, value.into())));
         Ok(parameters)
     }
+}
+
+fn log_redirect(plan: &FlowPlan, client: &ClientRecord) {
+    let step = OAuthStep {
+        step: "redirect",
+        operator: &plan.created_by,
+        integration: &client.integration,
+        client: Some(client.name.as_str()),
+        connection: plan.name.as_ref().map(ConnectionName::as_str),
+    };
+    step.log(None);
 }
 
 /// The name of this flow's cookie.

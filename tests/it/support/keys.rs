@@ -22,8 +22,7 @@ pub(crate) struct KeyPair {
     /// PEM in the older format of its kind; nothing for Ed25519.
     pub(crate) older: Option<String>,
     pub(crate) jwk: Value,
-    /// DER with PKCS #8.
-    pub(crate) der: Vec<u8>,
+    /// The public key.
     public: Vec<u8>,
 }
 
@@ -73,7 +72,6 @@ fn rsa() -> KeyPair {
             "kty": "RSA", "n": number(1), "e": number(2), "d": number(3), "p": number(4),
             "q": number(5), "dp": number(6), "dq": number(7), "qi": number(8),
         }),
-        der,
         public: key.public_key().as_ref().to_vec(),
     }
 }
@@ -110,7 +108,6 @@ fn ec(curve: &str, length: usize, algorithm: &'static EcdsaSigningAlgorithm) -> 
         pkcs8: pem("PRIVATE KEY", &der),
         older: Some(pem("EC PRIVATE KEY", &sec1)),
         jwk: json!({"kty": "EC", "crv": curve, "d": d, "x": x, "y": y}),
-        der,
         public,
     }
 }
@@ -125,7 +122,6 @@ fn ed25519() -> KeyPair {
         pkcs8: pem("PRIVATE KEY", &der),
         older: None,
         jwk: json!({"kty": "OKP", "crv": "Ed25519", "d": d, "x": x}),
-        der,
         public,
     }
 }

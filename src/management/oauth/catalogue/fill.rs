@@ -90,10 +90,14 @@ fn replace(value: &mut Value, values: &ParamMap, is_address: bool, faults: &mut 
             *text = filled;
         }
         Value::Array(items) => {
-            items.iter_mut().for_each(|item| replace(item, values, is_address, faults));
+            for item in items {
+                replace(item, values, is_address, faults);
+            }
         }
         Value::Object(items) => {
-            items.values_mut().for_each(|item| replace(item, values, is_address, faults));
+            for item in items.values_mut() {
+                replace(item, values, is_address, faults);
+            }
         }
         _ => {}
     }

@@ -48,7 +48,7 @@ fn an_entry_that_breaks_a_rule_is_left_out_and_ends_nothing() {
         ("provider = 'other'", "provider"),
         ("grant_type = 'password'", "grant_type"),
         ("default_lifetime = 'soon'", "default_lifetime"),
-        ("scope_separator = 7", "integer"),
+        ("scope_separator = 7", "scope_separator has a value of another type"),
     ] {
         let data = format!("{}{}", entry("odd", lines), entry("even", ""));
         let Catalogue { entries, left_out } = Catalogue::read(&data);
