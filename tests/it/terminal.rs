@@ -91,7 +91,7 @@ fn required_options_defaults_and_variables_stand_in_the_help() {
     // A client needs its name alone: a provider, a profile or a key can say the rest.
     assert!(usage.contains("--name <NAME>"), "{usage}");
     for words in [
-        "[default: authorization_code]",
+        "[default: the provider's, authorization_code]",
         "[env: KEYFERRY_URL]",
         "[env: KEYFERRY_TOKEN]",
         "[env: KEYFERRY_INTEGRATION]",

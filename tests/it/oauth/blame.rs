@@ -4,19 +4,20 @@
 use serde_json::json;
 
 use crate::support::authorized::{OAUTH, through, world};
+use crate::support::origin::Origin;
 use crate::support::provider::{Manner, Provider};
 use crate::support::raw::refused;
 use crate::support::world::Running;
 
 /// A server whose connection `acme.mine` has an expired token, and a provider that says this.
-async fn failing(provider: &Provider, status: u16, body: &str) -> Running {
-    let (_origin, server) = world(provider, |world| world).await;
+async fn failing(provider: &Provider, status: u16, body: &str) -> (Origin, Running) {
+    let (origin, server) = world(provider, |world| world).await;
     server.register(provider).await;
     provider.set_expires_in(json!(1));
     server.authorize(provider, "mine").await;
     server.has_expired("mine").await;
     provider.always(Manner::Saying(status, "application/json", body.to_owned()));
-    server
+    (origin, server)
 }
 
 async fn console_page(server: &Running) -> String {
@@ -29,7 +30,7 @@ async fn console_page(server: &Running) -> String {
 async fn a_client_that_is_refused_is_the_operators_to_act_on() {
     let provider = Provider::start().await;
     let body = r#"{"error":"BAD_CLIENT_ID","error_description":"hunter2 of acme"}"#;
-    let server = failing(&provider, 401, body).await;
+    let (_origin, server) = failing(&provider, 401, body).await;
     // 1. The caller is told who must act, and none of the provider's words.
     let answer = server.send(&through("mine")).await;
     assert_eq!(answer.refusal(), refused(502, "TokenEndpointFailed"));
@@ -78,7 +79,7 @@ async fn a_client_that_is_refused_is_the_operators_to_act_on() {
 #[tokio::test]
 async fn a_provider_that_fails_is_waited_for_by_nobody() {
     let provider = Provider::start().await;
-    let server = failing(&provider, 503, r#"{"error":"invalid_grant"}"#).await;
+    let (_origin, server) = failing(&provider, 503, r#"{"error":"invalid_grant"}"#).await;
     let answer = server.send(&through("mine")).await;
     assert_eq!(answer.refusal(), refused(502, "TokenEndpointFailed"));
     assert!(answer.text().contains("try again"), "{}", answer.text());
@@ -91,7 +92,7 @@ async fn a_provider_that_fails_is_waited_for_by_nobody() {
 async fn a_grant_that_is_dead_is_a_users_to_act_on() {
     let provider = Provider::start().await;
     let body = r#"{"status":"BAD_REFRESH_TOKEN","message":"hunter2"}"#;
-    let server = failing(&provider, 400, body).await;
+    let (_origin, server) = failing(&provider, 400, body).await;
     let answer = server.send(&through("mine")).await;
     assert_eq!(answer.refusal(), refused(502, "ReauthorizationNeeded"));
     let shown = server.authorized("mine").await;
