@@ -85,7 +85,8 @@ class Stage(oauth.Stage):
         )
         text = text.replace(f'"http://127.0.0.1:{port}"', f'"{self.url}"')
         text = text.replace(f"[443, {provider}]", f"[443, {provider}, {mcp}]")
-        pins = f'"{MCP}:{mcp}" = "127.0.0.1:{mcp}"\n'
+        # Below a base URL a connection's host is asked at port 443.
+        pins = "".join(f'"{MCP}:{at}" = "127.0.0.1:{mcp}"\n' for at in (443, mcp))
         text = text.replace("[upstream.resolve]\n", f"[upstream.resolve]\n{pins}")
         (self.directory / f"{name}.toml").write_text(text)
         serve = ["keyferry", "serve", "--config", f"{name}.toml", "--data-dir", f"{name}-data"]
