@@ -224,6 +224,7 @@ fn of_entry<'a>(entry: &'a ProviderEntry, asked: &'a [Asked<'a>]) -> Vec<Field<'
     for field in &mut fields {
         match field.name {
             "name" => field.value = &entry.name,
+            "client_id" => field.need = Need::Always,
             "client_secret" if is_public => field.need = Need::Never,
             "default_scopes" => field.value = text_of(&entry.default_scopes),
             _ => {}
@@ -269,8 +270,12 @@ pub(super) fn of_client() -> Vec<Field<'static>> {
             ..Field::default()
         },
         Field {
-            need: Need::With("all but a service account’s file"),
-            ..field("client_id", "Client ID", "What the provider calls the client.")
+            need: Need::Depends,
+            ..field(
+                "client_id",
+                "Client ID",
+                "What the provider calls the client. A service account’s file says it.",
+            )
         },
         Field {
             kind: Kind::Secret,
@@ -286,8 +291,12 @@ pub(super) fn of_client() -> Vec<Field<'static>> {
             )
         },
         Field {
-            need: Need::With("all but a service account’s file and an installation ID"),
-            ..field("token_url", "Token URL", "Where tokens are asked for.")
+            need: Need::Depends,
+            ..field(
+                "token_url",
+                "Token URL",
+                "Where tokens are asked for. A service account’s file and an installation ID say it.",
+            )
         },
         Field {
             need: Need::Never,
