@@ -202,7 +202,8 @@ async function providers() {
   await look("client-provider-faulty");
   await page.getByLabel(/^Subdomain of the Zendesk account/).fill("acme");
   await page.getByLabel("Client secret", { exact: true }).fill("secret-of-support");
-  await page.getByText("What differs from the catalogue").click();
+  await page.locator("details", { hasText: "What differs from the catalogue" }).first()
+    .evaluate((details) => { details.open = true; });
   await page.getByLabel(/^Lifetime of access tokens/).fill("20m");
   await look("client-provider");
   await press("Save");
