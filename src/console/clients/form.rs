@@ -254,6 +254,7 @@ fn urls(entry: &ProviderEntry) -> Vec<Field<'_>> {
 }
 
 /// The fields of a client of any provider.
+#[expect(clippy::too_many_lines, reason = "a few lines for each field")]
 pub(super) fn of_client() -> Vec<Field<'static>> {
     let field = |name, label, hint| Field { name, label, hint, ..Field::default() };
     vec![
