@@ -368,7 +368,7 @@ async fn a_provider_that_says_no_leaves_no_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_that_has_lapsed_says_so_and_is_authorised_again() {
+async fn a_connection_that_has_lapsed_says_so_and_is_authorized_again() {
     let scene = Scene::new().await;
     scene.create_client("").await;
     let more = "--name crm --allowed-domain api.example.test";

@@ -166,7 +166,7 @@ fn lapsed(record: &ConnectionRecord, lapse: Lapse) {
         connection = format!("{integration}.{name}"),
         reason = lapse.reason.as_str(),
         code = lapse.code.as_ref().map(ProviderCode::as_str),
-        "the connection needs to be authorised again: start a flow for it"
+        "the connection needs to be authorized again: start a flow for it"
     );
 }
 

@@ -1,8 +1,7 @@
-//! What an authorization server or a resource says of itself, and of a client that registers. Input:
-//! a byte of choices, then the body.
+//! The metadata of an authorization server or a resource, and the answer to a registration. Input: a
+//! byte of choices, then the body.
 //!
-//! Whatever it is, it is read or refused; only https endpoints come of it, and no refusal repeats a
-//! word of it.
+//! Any body is read or refused; only https endpoints come of it, and no refusal repeats a word of it.
 #![no_main]
 
 use keyferry::model::oauth::client::AuthMethod;

@@ -1,6 +1,6 @@
 //! What a token endpoint answers. Input: a byte of choices, then the body.
 //!
-//! Whatever it is, it is read or refused; what is read can be sent, and no refusal repeats a word of
+//! Any body is read or refused; what is read can be sent, and no refusal repeats a word of
 //! it.
 #![no_main]
 

@@ -24,7 +24,7 @@ async fn world(provider: &Provider, more: impl FnOnce(World) -> World) -> (Origi
     (origin, more(world).run().await)
 }
 
-/// What a flow by the account's own client is begun with.
+/// The request that begins a flow by the account's own client.
 fn flow(name: &str) -> Value {
     json!({
         "name": name, "oauth_client_name": "zendesk", "permission_scopes": "read write",

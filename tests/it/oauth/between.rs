@@ -201,7 +201,7 @@ async fn an_origin_that_refuses_all_tokens_has_them_refreshed_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_deleted_takes_along_what_is_just_being_authorised() {
+async fn a_client_that_is_deleted_takes_along_what_is_just_being_authorized() {
     let provider = Provider::start().await;
     let (_origin, server) = world(&provider, |world| world).await;
     let client = server.register(&provider).await;

@@ -103,7 +103,7 @@ async fn a_grant_that_is_dead_is_a_users_to_act_on() {
     );
     assert_eq!(shown["reauthorization_reason"], "invalid_grant");
     let line =
-        server.log.message("the connection needs to be authorised again: start a flow for it");
+        server.log.message("the connection needs to be authorized again: start a flow for it");
     assert_eq!(line.await["code"], "BAD_REFRESH_TOKEN");
     let page = console_page(&server).await;
     assert!(page.contains("authorize the connection again"), "{page}");

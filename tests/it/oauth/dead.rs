@@ -32,7 +32,7 @@ use crate::support::world::World;
 /// The name of the token endpoint.
 const HOST: &str = "id.example.test";
 
-/// How a question is answered.
+/// The answer to a question.
 #[derive(Clone, Debug)]
 enum Reply {
     /// With this status, content type and body.
@@ -386,7 +386,7 @@ impl Dice {
     }
 }
 
-/// How many grants go through it; another number stands in `CHAOS_RUNS`.
+/// The number of grants that go through it, unless `CHAOS_RUNS` has another.
 fn runs() -> u64 {
     std::env::var("CHAOS_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
 }

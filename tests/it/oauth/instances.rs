@@ -114,7 +114,7 @@ async fn an_answer_that_died_with_its_instance_is_reported_as_lost() {
     assert_eq!(shown["reauthorization_reason"], "answer_lost");
     let line = scene.servers[0]
         .log
-        .message("the connection needs to be authorised again: start a flow for it")
+        .message("the connection needs to be authorized again: start a flow for it")
         .await;
     assert_eq!(line["reason"], "answer_lost");
     assert!(scene.origin.seen().is_empty(), "nothing left without a good token");

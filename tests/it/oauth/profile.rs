@@ -43,7 +43,7 @@ async fn refresh(server: &Running, name: &str) -> Value {
     answer.json()
 }
 
-/// Where a flow of the connection `mine` ends whose callback is changed on its way.
+/// The end of a flow of the connection `mine` whose callback is changed on its way.
 async fn ended(server: &Running, provider: &Provider, change: impl Fn(String) -> String) -> String {
     let redirect_url = server.start_flow(Running::flow("mine")).await;
     let callback = change(server.consent(provider, &redirect_url).await);

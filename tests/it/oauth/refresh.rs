@@ -159,9 +159,9 @@ async fn a_grant_that_was_revoked_needs_a_new_flow_and_says_so() {
     assert_eq!(shown["needs_reauthorization"], true);
     assert_eq!(shown["reauthorization_reason"], "invalid_grant");
     assert!(server.metric("keyferry_oauth_reauthorizations_needed").await >= 1.0);
-    let lapse = server.log.find(|line| line.contains("needs to be authorised again").then_some(()));
+    let lapse = server.log.find(|line| line.contains("needs to be authorized again").then_some(()));
     lapse.await;
-    // The same name is authorised again in place.
+    // The same name is authorized again in place.
     provider.set_expires_in(json!(3600));
     let uuid = shown["uuid"].clone();
     server.authorize(&provider, "mine").await;

@@ -35,7 +35,7 @@ pub(crate) static P384: LazyLock<KeyPair> =
 pub(crate) static ED: LazyLock<KeyPair> = LazyLock::new(ed25519);
 
 impl KeyPair {
-    /// Whether the key has signed this by the algorithm of this name.
+    /// Tells whether the key has signed this by the algorithm of this name.
     pub(crate) fn has_signed(&self, algorithm: &str, message: &str, signature: &[u8]) -> bool {
         let algorithm: &dyn VerificationAlgorithm = match algorithm {
             "RS256" => &RSA_PKCS1_2048_8192_SHA256,

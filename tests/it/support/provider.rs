@@ -259,7 +259,7 @@ impl Provider {
         self.desk.books.lock().refresh_life = Some((clock.clone(), seconds));
     }
 
-    /// What a flow would bring: the answer with the first tokens of a new grant.
+    /// The answer of a flow: the first tokens of a new grant.
     pub(crate) fn issue(&self) -> Value {
         let mut books = self.desk.books.lock();
         let grant = books.grant("read write");

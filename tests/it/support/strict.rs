@@ -34,7 +34,7 @@ pub(crate) enum Shows {
     Nothing,
 }
 
-/// What the provider does with a code challenge.
+/// The provider's way with a code challenge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Challenge {
     /// It is asked for.
@@ -52,7 +52,7 @@ pub(crate) enum Returns {
     ByForm,
 }
 
-/// What a provider is strict about.
+/// The strictness of a provider.
 #[derive(Clone)]
 pub(crate) struct Spec {
     /// The hosts that it answers at; the API is the last one.
@@ -120,11 +120,11 @@ pub(crate) struct Strict {
 #[derive(Default)]
 struct Books {
     codes: BTreeMap<String, Code>,
-    /// Whether a refresh token was spent.
+    /// Refresh tokens, each with whether it was spent.
     refresh_tokens: BTreeMap<String, bool>,
     access_tokens: Vec<String>,
     is_dead: bool,
-    /// What was wrong with requests, for the test's own eyes.
+    /// The faults of requests, for the test's own eyes.
     complaints: Vec<String>,
     asked: usize,
 }
@@ -158,7 +158,7 @@ impl Strict {
         self.books.lock().is_dead = false;
     }
 
-    /// What was wrong with requests so far.
+    /// The faults of requests so far.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.books.lock().complaints.clone()
     }

@@ -1,4 +1,4 @@
-//! What each provider is strict about, and the client that fits it.
+//! The strictness of each provider, and the client that fits it.
 
 use serde_json::json;
 
