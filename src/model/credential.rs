@@ -22,10 +22,14 @@ use crate::secret::Secret;
 
 /// Field names and their secret values as they are sent: one, or as many as an injection has.
 ///
-/// A value's bytes are shared by reference count and wiped when the last handle is dropped. Values
-/// are marked sensitive, so HPACK never indexes them (RFC 7541 §7.1.3).
+/// A value's bytes are shared by reference count and wiped when the last handle is dropped. Secret
+/// values are marked sensitive, so HPACK never indexes them (RFC 7541 §7.1.3).
 #[derive(Clone)]
-pub struct Credential(SmallVec<[(HeaderName, HeaderValue); 1]>);
+pub struct Credential {
+    fields: SmallVec<[(HeaderName, HeaderValue); 1]>,
+    /// The access token of an injection, which may stand anywhere in a value.
+    access_token: Option<Secret>,
+}
 
 /// A secret or a field name that breaks a rule of [`super::field`].
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +56,7 @@ impl Credential {
                 None => (header::AUTHORIZATION, bearer(secret)),
             },
         };
-        Ok(Self(smallvec![(field, sensitive(&text)?)]))
+        Ok(Self { fields: smallvec![(field, sensitive(&text)?)], access_token: None })
     }
 
     /// The fields of an injection, with the access token and the client's id in them.
@@ -65,20 +69,23 @@ impl Credential {
         let fields = injection.fields.iter().map(|field| {
             let (name, template) = field.parse().map_err(|_rule| NotAFieldValue(()))?;
             let value = template.fill(secret_of).ok_or(NotAFieldValue(()))?;
-            Ok((name, sensitive(&value)?))
+            let mut value = sensitive(&value)?;
+            value.set_sensitive(template.has(ACCESS_TOKEN));
+            Ok((name, value))
         });
-        Ok(Self(fields.collect::<Result<_, _>>()?))
+        let fields = fields.collect::<Result<_, _>>()?;
+        Ok(Self { fields, access_token: Some(access_token.clone()) })
     }
 
-    /// The fields' names, which are not secret, and their values, which are marked sensitive.
+    /// The fields' names, which are not secret, and their values, marked sensitive where they are.
     pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name, value))
+        self.fields.iter().map(|(name, value)| (name, value))
     }
 
     /// Tells whether both have the same fields and values. Values are compared in constant time.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
+        self.fields.len() == other.fields.len()
             && self.fields().zip(other.fields()).all(|((name, ours), (other_name, theirs))| {
                 let (ours, theirs) = (ours.as_bytes(), theirs.as_bytes());
                 name == other_name && verify_slices_are_equal(ours, theirs).is_ok()

@@ -46,8 +46,12 @@ pub fn masked<'a>(
 /// The texts to mask for a credential: its value, the secret parts of it, and the base64 of each,
 /// all without padding, and all in lower case as well, because host names are commonly lower-cased.
 fn needles(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
-    let parts = credential.fields().flat_map(|(field, value)| secret_parts(field, value));
-    let parts: Vec<_> = parts.collect();
+    // A constant beside the token is not secret, and may be a word of any text.
+    let secret = credential.fields().filter(|(_, value)| value.is_sensitive());
+    let parts = secret.flat_map(|(field, value)| secret_parts(field, value));
+    let access_token = credential.access_token.iter();
+    let access_token = access_token.map(|token| Zeroizing::new(token.expose().to_vec()));
+    let parts: Vec<_> = parts.chain(access_token).collect();
     let encoded = parts.iter().flat_map(|part| {
         [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| Zeroizing::new(engine.encode(part)))
     });
@@ -180,6 +184,8 @@ const MAX_ESCAPE_LEN: usize = 12;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::oauth::grant::Injection;
+    use crate::model::oauth::profile::InjectedField;
     use crate::model::record::Detail;
     use crate::secret::Secret;
 
@@ -215,6 +221,25 @@ mod tests {
             }
             assert_eq!(masked([&credential], b"nothing", false), b"nothing");
         }
+    }
+
+    #[test]
+    fn of_an_injection_the_token_alone_is_masked_wherever_it_stands() {
+        let field =
+            |name: &str, value: &str| InjectedField { name: name.into(), value: value.into() };
+        let injection = Injection {
+            fields: vec![
+                field("X-Version", "2"),
+                field("X-Token", "token=<{access_token}>;"),
+                field("X-Git", "{basic:'x',access_token}"),
+            ],
+            client_id: "id".into(),
+        };
+        let credential = Credential::injected(&injection, &Secret::new("t0k3n")).unwrap();
+        let basic = STANDARD.encode("x:t0k3n");
+        let text = format!("2 of t0k3n, {basic}, token=<t0k3n>; and {}", STANDARD.encode("t0k3n"));
+        let shown = masked([&credential], text.as_bytes(), false);
+        assert_eq!(String::from_utf8_lossy(&shown), "2 of *****, *****, ***** and *****");
     }
 
     #[test]
