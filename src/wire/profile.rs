@@ -368,6 +368,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn every_member_is_on_its_page() {
+        let page = include_str!("../../docs/reference/oauth-clients.md");
+        for member in PROFILE_MEMBERS {
+            assert!(page.contains(&format!("`{member}`")), "{member}");
+        }
+    }
+
+    #[test]
     fn every_member_is_in_the_list() {
         use utoipa::PartialSchema as _;
         let schema = serde_json::to_value(ProfileMembers::schema()).unwrap();

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::profile::parse_pair;
 use crate::cli::output::CliError;
 use crate::wire::{AssertionMembers, InstallationMembers, Member};
 
@@ -31,7 +32,7 @@ impl KeyArgs {
         !self.assertion.is_empty() || self.installation.is_some() || is_narrowed
     }
 
-    /// The member `assertion`: that of before with these members in it.
+    /// The member `assertion`: the client's present one, with these members set.
     pub(super) fn assertion(
         &self,
         before: Member<AssertionMembers>,
@@ -61,7 +62,7 @@ impl KeyArgs {
         read.map(Member::Given).map_err(usage)
     }
 
-    /// The member `installation`: that of before with these members in it.
+    /// The member `installation`: the client's present one, with these members set.
     pub(super) fn installation(
         &self,
         before: Member<InstallationMembers>,
@@ -92,14 +93,6 @@ fn put(members: &mut Map<String, Value>, name: &str, value: &str) {
         members.remove(name);
     } else {
         members.insert(name.to_owned(), value.into());
-    }
-}
-
-/// Reads `NAME=VALUE`.
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as NAME=VALUE".to_owned()),
     }
 }
 

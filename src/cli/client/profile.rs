@@ -171,8 +171,10 @@ pub(super) fn request<T: DeserializeOwned + Serialize>(
 
 /// Reads `NAME=VALUE`.
 pub(super) fn parse_pair(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once('=').ok_or("must be a name, = and a value")?;
-    Ok((name.to_owned(), value.to_owned()))
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("must be a name, = and a value"),
+    }
 }
 
 /// Reads `NAME: VALUE`.

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::member_rules::parse_plain;
 use crate::model::oauth::assertion::{
     AssertionProfile, Installation, ScopePlace, SignatureAlgorithm,
 };
@@ -18,12 +19,12 @@ pub(super) fn read(given: AssertionMembers) -> Result<AssertionProfile, String> 
         return Err("lifetime must be from 1m to 1h".to_owned());
     }
     Ok(AssertionProfile {
-        iss: parse("iss", iss, parse_text)?,
-        sub: parse("sub", sub, parse_text)?,
-        aud: parse("aud", aud, parse_text)?,
-        scope: parse("scope", scope, parse_text)?,
+        iss: parse("iss", iss, parse_plain)?,
+        sub: parse("sub", sub, parse_plain)?,
+        aud: parse("aud", aud, parse_plain)?,
+        scope: parse("scope", scope, parse_plain)?,
         scope_in: parse("scope_in", scope_in, ScopePlace::parse)?.unwrap_or_default(),
-        key_id: parse("key_id", key_id, parse_text)?,
+        key_id: parse("key_id", key_id, parse_plain)?,
         algorithm: parse("algorithm", algorithm, SignatureAlgorithm::parse)?,
         lifetime,
         certificate_thumbprint: parse(
@@ -95,14 +96,6 @@ fn parse<V>(
     text.map(|text| parse(&text)).transpose().map_err(|rule| format!("{name} {rule}"))
 }
 
-fn parse_text(text: &str) -> Result<Box<str>, &'static str> {
-    if text.len() <= 1024 && !text.chars().any(char::is_control) {
-        Ok(text.into())
-    } else {
-        Err("must be at most 1024 bytes, none of them a control character")
-    }
-}
-
 /// Reads a thumbprint in base64url, or as certificates are shown: in hexadecimal.
 fn parse_thumbprint(text: &str) -> Result<Box<str>, &'static str> {
     let rule = "must be the SHA-256 thumbprint of a certificate, in hexadecimal or base64url";
@@ -124,7 +117,7 @@ fn parse_claims(claims: ParamMap) -> Result<ParamMap, String> {
     }
     for (name, value) in &claims {
         let is_plain = !name.is_empty() && !name.chars().any(char::is_control);
-        if !is_plain || name.len() > 128 || parse_text(value).is_err() {
+        if !is_plain || name.len() > 128 || parse_plain(value).is_err() {
             return Err(
                 "claims has a name or a value that is too long, or not printable".to_owned()
             );

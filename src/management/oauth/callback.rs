@@ -8,7 +8,7 @@ use std::future::ready;
 use super::issuer::is_issuer;
 use super::one_time_token::{ConsumedFlow, digest_of, text_of};
 use super::redirect::{UserAgent, flow_cookie_name};
-use super::{CALLBACK, redirect_target};
+use super::redirect_target;
 use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
 use crate::management::{Management, Storage};
@@ -226,7 +226,7 @@ impl Management {
             return Err(CallbackError::new("invalid_request", words));
         };
         // 3. The code becomes tokens.
-        let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
+        let redirect_uri = self.callback_url();
         let code = Secret::new(code.as_str());
         let verifier = taken.content.verifier.as_ref();
         let grant_params =

@@ -138,9 +138,8 @@ impl ReadAccess<'_> {
 }
 
 impl WriteAccess<'_> {
-    /// Asks the provider for other tokens now, however generate those are that there are; returns
-    /// when they are in force on this instance. Dropped in between, they are asked for all the
-    /// same.
+    /// Asks the provider for new tokens now, even if the present ones are still good; returns when
+    /// they are in force on this instance. Dropped in between, they are asked for all the same.
     ///
     /// # Errors
     /// [`Refused`]: there is no such connection, its grant can't be refreshed, or the provider or

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::client_key::{ClientKey, ClientKind, check_method};
-use super::member_rules::{parse_client_id, parse_scopes};
+use super::member_rules::{parse_plain, parse_scopes};
 use super::{catalogue, profile, redirect_target};
 use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, Named, is_empty, named};
@@ -88,8 +88,7 @@ impl ClientDraft {
         let key = ClientKey::of_new(&mut request, &profile);
         let name = reader.take_filled(named!(request.name), About::Name, ClientName::parse);
         reader.repeated(named!(request.integration), integration);
-        let client_id =
-            reader.require(named!(request.client_id), About::Credential, parse_client_id);
+        let client_id = reader.require(named!(request.client_id), About::Credential, parse_plain);
         let is_public = is_none(&request.token_endpoint_auth_method) && !key.is_key();
         let secret = take_new_secret(named!(request.client_secret), is_public, &key, &mut reader);
         let auth_url =
@@ -114,7 +113,7 @@ impl ClientDraft {
         let (id, url) = (client_id.as_deref(), token_url.as_ref());
         let kind = ClientKind { grant_type, client_id: id, token_url: url, names_key };
         key.complete(&mut profile, &kind, &mut reader);
-        // These have told their part already.
+        // They have filled the other members; reading them makes the name a known one.
         let _values = reader.value(named!(request.provider_values));
         // What is left out has its default.
         let read = client_id.zip(secret).zip(token_url);
@@ -167,7 +166,7 @@ impl ClientChange {
         // 1. Repeated members are as they are.
         read_repeated(&mut request, record, &mut reader);
         // 2. Others change.
-        let client_id = reader.take(named!(request.client_id), About::Credential, parse_client_id);
+        let client_id = reader.take(named!(request.client_id), About::Credential, parse_plain);
         let secret = key.take_secret(&mut reader, named!(request.client_secret));
         let default_scopes = take_scopes(named!(request.default_scopes), &mut reader);
         let auth_method = reader.take(

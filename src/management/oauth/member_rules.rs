@@ -1,6 +1,7 @@
 //! The rules of a client's plain members.
 
-pub(super) fn parse_client_id(text: &str) -> Result<Box<str>, &'static str> {
+/// A client's id, and what else is sent to a provider as it is.
+pub(super) fn parse_plain(text: &str) -> Result<Box<str>, &'static str> {
     if text.len() <= 1024 && !text.chars().any(char::is_control) {
         Ok(text.into())
     } else {

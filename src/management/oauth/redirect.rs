@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::one_time_token::{challenge_of, digest_of, generate, text_of};
-use super::{CALLBACK, redirect_target};
+use super::redirect_target;
 use crate::management::Management;
 use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
@@ -94,7 +94,7 @@ impl Management {
         let state = text_of(&state);
         // 3. The provider is asked by way of the browser.
         let plan = &taken.content.plan;
-        let redirect_uri = format!("{}{CALLBACK}", self.settings().public_url);
+        let redirect_uri = self.callback_url();
         let callback = redirect_uri.parse::<http::Uri>().map_err(|_never| Refused::Internal)?;
         let question = AuthorizationRequest {
             client: &client,

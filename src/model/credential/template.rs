@@ -32,7 +32,7 @@ pub enum TemplateError {
     #[error("has a brace that belongs to no placeholder")]
     Brace,
     /// It names something that is not there.
-    #[error("has a placeholder of another name than those that there are")]
+    #[error("has an unknown placeholder")]
     Name,
     /// `{basic:…}` has not two parts.
     #[error("must have two parts in {{basic:A,B}}: names of secrets, or texts in '…'")]

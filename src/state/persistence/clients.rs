@@ -23,8 +23,8 @@ impl Persistence {
         self.store().client(integration, uuid).await
     }
 
-    /// The client of this integration with this name. The account's own goes before a stored one,
-    /// which has its uuid yet.
+    /// The client of this integration with this name. The account's own client wins over a stored
+    /// one of that name, which is still found by its uuid.
     ///
     /// # Errors
     /// [`store::Error`] when the store can't be read.
