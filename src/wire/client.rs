@@ -132,28 +132,21 @@ impl NewOAuthClient {
     /// of the profile that were taken out before.
     pub fn fill(&mut self, profile: &mut ProfileMembers, mut entry: ProviderEntry) {
         profile.fill(entry.take_profile());
-        // Null says as little of a new client as nothing does.
-        for member in [
-            &mut self.auth_url,
-            &mut self.token_url,
-            &mut self.default_scopes,
-            &mut self.grant_type,
-            &mut self.token_endpoint_auth_method,
+        for (member, of_entry) in [
+            (&mut self.auth_url, entry.auth_url),
+            (&mut self.token_url, entry.token_url),
+            (&mut self.default_scopes, entry.default_scopes),
+            (&mut self.grant_type, entry.grant_type),
+            (&mut self.token_endpoint_auth_method, entry.token_endpoint_auth_method),
         ] {
-            if matches!(member, Member::Null) {
-                *member = Member::Absent;
-            }
+            member.fill_blank(of_entry.filled());
         }
-        self.auth_url.fill(entry.auth_url);
-        self.token_url.fill(entry.token_url);
-        self.default_scopes.fill(entry.default_scopes);
-        self.grant_type.fill(entry.grant_type);
-        self.token_endpoint_auth_method.fill(entry.token_endpoint_auth_method);
     }
 }
 
 with_profile_members! {
-    /// A change of a client. URLs change only along with the secret.
+    /// A change of a client. URLs, inject and the paths of tokens change only with the secret
+    /// entered again; the URLs of a client without a secret stay at its origins.
     #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     #[schema(min_properties = 1, example = json!({"client_secret": "my_client_secret"}))]

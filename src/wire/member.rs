@@ -70,6 +70,32 @@ impl<T> Member<T> {
     }
 }
 
+impl<T> Member<T> {
+    /// The value, where there is one of its type.
+    pub fn value(&self) -> Option<&T> {
+        if let Self::Given(value) = self { Some(value) } else { None }
+    }
+}
+
+impl Member<String> {
+    /// The text, where there is one that is not empty.
+    pub fn filled(&self) -> Option<&str> {
+        self.value().map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Tells whether it says nothing: it is left out, null or empty.
+    pub fn is_blank(&self) -> bool {
+        self.filled().is_none() && !matches!(self, Self::Unfit(_))
+    }
+
+    /// Takes the text where it says nothing. A value of another type stays, so that it is told.
+    pub fn fill_blank(&mut self, text: Option<&str>) {
+        if self.is_blank() && text.is_some() {
+            *self = text.into();
+        }
+    }
+}
+
 impl<T: MemberValue> Member<T> {
     /// Takes what is left out here from `defaults`; null is left as it is.
     pub fn fill(&mut self, defaults: Self) {

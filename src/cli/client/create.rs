@@ -12,7 +12,7 @@ use crate::cli::secret::SecretArgs;
 use crate::management::Catalogue;
 use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
-use crate::wire::{Member, NewOAuthClient};
+use crate::wire::NewOAuthClient;
 
 #[expect(
     clippy::doc_markdown,
@@ -97,12 +97,7 @@ impl Arguments {
 
 /// Tells whether the client has no secret, by its own method or its provider's.
 fn is_public(request: &NewOAuthClient) -> bool {
-    let is_none = |method: &Member<String>| matches!(method, Member::Given(method) if method == AuthMethod::None.as_str());
-    let Member::Given(provider) = &request.provider else {
-        return is_none(&request.token_endpoint_auth_method);
-    };
-    let entry = Catalogue::built_in().find(provider);
-    is_none(&request.token_endpoint_auth_method)
-        || (request.token_endpoint_auth_method.is_absent()
-            && entry.is_some_and(|entry| is_none(&entry.token_endpoint_auth_method)))
+    let entry = request.provider.filled().and_then(|name| Catalogue::built_in().find(name));
+    let of_entry = entry.and_then(|entry| entry.token_endpoint_auth_method.filled());
+    request.token_endpoint_auth_method.filled().or(of_entry) == Some(AuthMethod::None.as_str())
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 
 use super::picker::OTHER;
-use super::profile::{self, Empty, ProfileTexts, text_of};
+use super::profile::{self, Empty, ProfileTexts};
 use super::{METHODS, PROFILE, callback, picker};
 use crate::console::client_key::{self, KeyValues};
 use crate::console::fields::{Field, Kind, Need, summary};
@@ -218,7 +218,8 @@ impl<'a> Asked<'a> {
 
 /// The fields of a client of an entry.
 fn of_entry<'a>(entry: &'a ProviderEntry, asked: &'a [Asked<'a>]) -> Vec<Field<'a>> {
-    let is_public = text_of(&entry.token_endpoint_auth_method) == AuthMethod::None.as_str();
+    let is_public =
+        entry.token_endpoint_auth_method.filled().unwrap_or_default() == AuthMethod::None.as_str();
     let mut fields = of_client();
     fields.retain(|field| OF_ENTRY.contains(&field.name));
     for field in &mut fields {
@@ -226,7 +227,7 @@ fn of_entry<'a>(entry: &'a ProviderEntry, asked: &'a [Asked<'a>]) -> Vec<Field<'
             "name" => field.value = &entry.name,
             "client_id" => field.need = Need::Always,
             "client_secret" if is_public => field.need = Need::Never,
-            "default_scopes" => field.value = text_of(&entry.default_scopes),
+            "default_scopes" => field.value = entry.default_scopes.filled().unwrap_or_default(),
             _ => {}
         }
     }
@@ -248,7 +249,7 @@ fn urls(entry: &ProviderEntry) -> Vec<Field<'_>> {
     for field in &mut fields {
         field.need = Need::Never;
         let url = if field.name == "auth_url" { &entry.auth_url } else { &entry.token_url };
-        field.placeholder = text_of(url);
+        field.placeholder = url.filled().unwrap_or_default();
     }
     fields
 }

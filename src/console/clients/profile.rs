@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::console::fields::{Field, Kind, Need};
 use crate::console::form_values::FormValues;
-use crate::wire::{Member, ProfileMembers};
+use crate::wire::ProfileMembers;
 
 /// A member of the profile as it is filled in.
 struct ProfileField {
@@ -172,14 +172,6 @@ impl ValueShape {
     }
 }
 
-/// A text of a member that is given.
-pub(super) fn text_of(member: &Member<String>) -> &str {
-    match member {
-        Member::Given(text) => text,
-        _ => "",
-    }
-}
-
 const fn field(
     name: &'static str,
     label: &'static str,
@@ -294,6 +286,7 @@ const SEPARATOR: &str = "scope_separator";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Member;
     use crate::wire::PROFILE_MEMBERS;
 
     #[test]

@@ -60,7 +60,7 @@ impl Catalogue {
     pub fn search(&self, text: &str) -> impl Iterator<Item = &ProviderEntry> {
         let words: Vec<_> = text.split_whitespace().map(str::to_lowercase).collect();
         self.entries.iter().filter(move |entry| {
-            let domains = given(&entry.allowed_domains).into_iter().flatten();
+            let domains = entry.allowed_domains.value().into_iter().flatten();
             let mut about = format!("{} {}", entry.name, entry.title);
             domains.for_each(|domain| about.extend([" ", domain]));
             let about = about.to_lowercase();
@@ -116,9 +116,9 @@ impl From<&ProviderEntry> for ProviderSummary {
         Self {
             name: entry.name.clone(),
             title: entry.title.clone(),
-            grant_type: given(&entry.grant_type).map_or(DEFAULT_GRANT, String::as_str).to_owned(),
+            grant_type: entry.grant_type.value().map_or(DEFAULT_GRANT, String::as_str).to_owned(),
             asks: entry.asks.iter().map(|ask| ask.name.clone()).collect(),
-            allowed_domains: given(&entry.allowed_domains).cloned().unwrap_or_default(),
+            allowed_domains: entry.allowed_domains.value().cloned().unwrap_or_default(),
         }
     }
 }
@@ -130,8 +130,8 @@ pub(super) fn complete(
     profile: &mut ProfileMembers,
     reader: &mut MemberReader,
 ) {
-    let values = given(&request.provider_values).cloned().unwrap_or_default();
-    let name = given(&profile.provider).filter(|name| !name.is_empty());
+    let values = request.provider_values.value().cloned().unwrap_or_default();
+    let name = profile.provider.filled();
     if name.is_none() && !values.is_empty() {
         let title = "provider_values: goes with provider, whose entry asks for them";
         reader.fault(About::Request, title);
@@ -194,7 +194,7 @@ fn check_texts(entry: &ProviderEntry) -> Result<(), String> {
             return Err(format!("the date {} is not one such as 2026-11-30", source.date));
         }
     }
-    if given(&entry.allowed_domains).is_none_or(Vec::is_empty) {
+    if entry.allowed_domains.value().is_none_or(Vec::is_empty) {
         return Err("it has no allowed domain to offer".to_owned());
     }
     Ok(())
@@ -262,18 +262,10 @@ fn check_client(entry: &ProviderEntry) -> Result<(), String> {
 /// Tells whether `{subdomain}` may be left for each connection to fill in: the token URL has it, and
 /// nothing has it that a connection does not fill in.
 fn may_stay_open(entry: &ProviderEntry) -> bool {
-    let has = |member: &Member<String>| given(member).is_some_and(|text| text.contains(OPEN));
+    let has = |member: &Member<String>| member.filled().is_some_and(|text| text.contains(OPEN));
     let injects =
-        given(&entry.inject).into_iter().flatten().any(|field| field.value.contains(OPEN));
+        entry.inject.value().into_iter().flatten().any(|field| field.value.contains(OPEN));
     has(&entry.token_url) && !has(&entry.default_scopes) && !has(&entry.issuer) && !injects
-}
-
-/// The value of a member, where it has one.
-fn given<T>(member: &Member<T>) -> Option<&T> {
-    match member {
-        Member::Given(value) => Some(value),
-        _ => None,
-    }
 }
 
 const DATA: &str = include_str!("../../../catalogue/providers.toml");

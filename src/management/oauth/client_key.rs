@@ -42,23 +42,23 @@ impl ClientKey {
     /// request leaves it out.
     pub(super) fn of_new(request: &mut NewOAuthClient, profile: &ProfileMembers) -> Self {
         // 1. The members decide whether the secret is a key.
-        let grant_type = given(&request.grant_type);
+        let grant_type = request.grant_type.filled();
         let is_app = grant_type == Some(GrantType::GithubApp.as_str());
-        let auth_method = given(&request.token_endpoint_auth_method);
+        let auth_method = request.token_endpoint_auth_method.filled();
         let is_key = is_app
             || grant_type == Some(GrantType::JwtBearer.as_str())
             || auth_method == Some(AuthMethod::PrivateKeyJwt.as_str());
         let key = Self::of(&request.client_secret, is_key);
         // 2. The file of a service account, and an installation, say where tokens are asked for.
         if let Some(entered) = key.entered() {
-            fill(&mut request.client_id, entered.client_email.as_deref());
-            fill(&mut request.token_url, entered.token_uri.as_deref());
+            request.client_id.fill_blank(entered.client_email.as_deref());
+            request.token_url.fill_blank(entered.token_uri.as_deref());
         }
         if is_app {
-            let base = given(&request.token_url).unwrap_or(GITHUB).to_owned();
+            let base = request.token_url.filled().unwrap_or(GITHUB).to_owned();
             let place = format!("{GITHUB}{INSTALLATIONS}{{subdomain}}{TOKENS}");
             let url = installation_url(&base, &profile.installation);
-            let is_missing = given(&request.token_url).is_none();
+            let is_missing = request.token_url.filled().is_none();
             if let Some(url) = url.or_else(|| is_missing.then_some(place)) {
                 request.token_url = url.into();
             }
@@ -72,7 +72,7 @@ impl ClientKey {
         profile: &ProfileMembers,
         record: &ClientRecord,
     ) -> Self {
-        let auth_method = given(&request.token_endpoint_auth_method);
+        let auth_method = request.token_endpoint_auth_method.filled();
         let auth_method = auth_method.unwrap_or(record.auth_method.as_str());
         let is_key =
             record.grant_type.is_signed() || auth_method == AuthMethod::PrivateKeyJwt.as_str();
@@ -246,19 +246,6 @@ fn installation_url(base: &str, installation: &Member<InstallationMembers>) -> O
     let Member::Given(InstallationMembers { id: Some(id), .. }) = installation else { return None };
     let base = base.trim_end_matches('/');
     (!base.contains(INSTALLATIONS)).then(|| format!("{base}{INSTALLATIONS}{id}{TOKENS}"))
-}
-
-fn given(member: &Member<String>) -> Option<&str> {
-    match member {
-        Member::Given(text) if !text.is_empty() => Some(text),
-        _ => None,
-    }
-}
-
-fn fill(member: &mut Member<String>, text: Option<&str>) {
-    if given(member).is_none() && text.is_some() {
-        *member = text.into();
-    }
 }
 
 const GITHUB: &str = "https://api.github.com";

@@ -3,7 +3,7 @@
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
 use crate::cli::server::ApiPath;
-use crate::wire::{McpClientAnswer, Member, NewFlow, NewMcpClient, OAuthConnection, ServerAnswer};
+use crate::wire::{McpClientAnswer, NewFlow, NewMcpClient, OAuthConnection, ServerAnswer};
 
 /// Has the server find out how the MCP server is authorized for, and register a client with it; the
 /// flow takes the name and domain that it has no others for.
@@ -17,13 +17,8 @@ pub(super) fn prepare(
     let segments = ["integrations", client.integration.as_str(), "mcp-clients"];
     let answer = client.api.post(&ApiPath::keyferry(&segments), &wanted);
     let made: McpClientAnswer = answer.map_err(|error| error.by_options(&OPTIONS))?.read()?;
-    let set = |member: &mut Member<String>, text: String| {
-        if !member.is_given() {
-            *member = text.into();
-        }
-    };
-    set(&mut request.name, made.allowed_domain.replace('.', "-"));
-    set(&mut request.allowed_domain, made.allowed_domain.clone());
+    request.name.fill_blank(Some(&made.allowed_domain.replace('.', "-")));
+    request.allowed_domain.fill_blank(Some(&made.allowed_domain));
     Ok(made)
 }
 
