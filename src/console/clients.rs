@@ -257,7 +257,7 @@ fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) ->
         if field.name == "client_secret" {
             field.need = Need::Never;
             field.hint =
-                "Leave it empty to keep the one that is there. URLs change only along with it.";
+                "Leave it empty to keep the current one. URLs and inject change only with it.";
         }
     }
     // A key signs what its own fields say.

@@ -10,6 +10,7 @@ mod connections;
 mod discovery;
 mod draft;
 mod exchange;
+mod flow_draft;
 mod grant;
 mod issuer;
 mod member_rules;

@@ -111,8 +111,10 @@ impl Provider {
         match read(answer.status, answer.body.expose(), &shape) {
             Ok(mut granted) => {
                 // Where there is no refresh token because the access token itself is exchanged for
-                // the next one, it is both.
-                if profile.exchanges_access_token() && granted.refresh_token.is_none() {
+                // the next one, it is both. A refresh token of before is not given up for it.
+                let is_exchange =
+                    profile.exchanges_access_token() && !grant_params.has_kept_token();
+                if is_exchange && granted.refresh_token.is_none() {
                     granted.refresh_token = Some(granted.access_token.clone());
                 }
                 let said = SuccessfulResponse { granted, body: answer.body, issuer };

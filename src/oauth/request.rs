@@ -104,6 +104,18 @@ pub(super) struct EncodedRequest {
     pub(super) authorization: Option<HeaderValue>,
 }
 
+impl GrantParams<'_> {
+    /// Tells whether there is a refresh token that is not the access token itself.
+    pub(super) fn has_kept_token(&self) -> bool {
+        match self {
+            Self::Refresh { refresh_token, access_token, .. } => {
+                refresh_token.expose() != access_token.expose()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl EncodedRequest {
     /// Encodes a request with the client's secret.
     ///

@@ -577,9 +577,13 @@ async fn a_client_is_made_of_a_provider_a_file_and_options() {
     assert_eq!(shown.line("allowed domains"), "api.example.test", "{shown:?}");
     assert_eq!(shown.line("token params"), r#"{"a":"1","b":"3","c":"x=y"}"#, "{shown:?}");
 
-    // Members come and go; a URL needs the secret again.
-    let update = "client update example --unset inject --unset issuer --pkce off --output json";
-    let changed = scene.run(update).await.json();
+    // Members come and go; a URL and the place of the token need the secret again.
+    let placed = scene.run("client update example --unset inject").await;
+    assert!(placed.code == 1 && placed.err.contains("--secret-stdin"), "{placed:?}");
+    let update = "client update example --unset inject --unset issuer --pkce off --secret-stdin \
+                  --output json";
+    let update: Vec<_> = update.split_whitespace().collect();
+    let changed = scene.run_with(&update, CLIENT_SECRET).await.json();
     assert!(changed["inject"].is_null() && changed["pkce"] == "off", "{changed}");
     let moved = scene.run("client update example --refresh-url https://id2.example.test/r").await;
     assert!(moved.code == 1 && moved.err.contains("--secret-stdin"), "{moved:?}");

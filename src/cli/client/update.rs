@@ -66,12 +66,14 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
             members.insert(name.to_owned(), json!(value));
         }
     }
-    // 2. URLs change only with the secret, where there is one. Without another change it is meant.
+    // 2. Where a secret goes and where a token goes change only with the secret, where there is one.
+    //    Without another change, the secret is meant.
     let has_secret = token_endpoint_auth_method != AuthMethod::None.as_str();
-    let is_changed =
-        |url: &&str| members.contains_key(*url) || arguments.unset.iter().any(|name| name == *url);
+    let is_changed = |name: &&str| {
+        members.contains_key(*name) || arguments.unset.iter().any(|unset| unset == *name)
+    };
     // What is signed changes only along with the key.
-    let moves = (has_secret && URLS.iter().any(is_changed)) || arguments.key.are_given();
+    let moves = (has_secret && SEALED_FOR.iter().any(is_changed)) || arguments.key.are_given();
     let changes = moves || !members.is_empty() || !arguments.unset.is_empty();
     let mut change: OAuthClientChange = profile::request(members)?;
     let mut profile = change.take_profile();
@@ -92,4 +94,12 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
 }
 
 /// Members that change only with the secret.
-const URLS: [&str; 4] = ["auth_url", "token_url", "refresh_url", "revocation_url"];
+const SEALED_FOR: [&str; 7] = [
+    "auth_url",
+    "token_url",
+    "refresh_url",
+    "revocation_url",
+    "inject",
+    "token_path",
+    "refresh_token_path",
+];

@@ -154,9 +154,11 @@ impl WriteAccess<'_> {
             return Err(Refused::Declared);
         }
         let settings = self.0.management.settings();
-        let change = ClientChange::read(&before, request.into(), &settings)?;
         let persistence = self.0.management.persistence()?;
+        let request = request.into();
         for _again in 0..ATTEMPTS {
+            // Its rules depend on the record: on one that was changed meanwhile they are tried again.
+            let change = ClientChange::read(&before, request.clone(), &settings)?;
             let after = self.changed_client(persistence, &before, &change).await?;
             let replaced = persistence.store().replace_client(&before, &after).await;
             if replaced.map_err(|error| store_failed(&error))? {

@@ -11,7 +11,7 @@ use crate::model::name::ClientName;
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::discovery::ResourceUrl;
 use crate::model::oauth::endpoint::EndpointTemplate;
-use crate::model::oauth::profile::Issuer;
+use crate::model::oauth::profile::{Issuer, Profile};
 use crate::oauth::{
     DiscoveredResource, DiscoveryError, OAuthStep, RegisteredClient, Registration, ServerMetadata,
 };
@@ -48,7 +48,7 @@ impl WriteAccess<'_> {
         let ReadAccess { management, integration, .. } = &self.0;
         let Member::Given(issuer) = &request.issuer else { return Ok(()) };
         let Ok(issuer) = Issuer::parse(issuer) else { return Ok(()) };
-        if !is_left_out(&request.token_url) {
+        if !request.token_url.is_blank() {
             return Ok(());
         }
         let found = management.storage()?.provider.discover(integration, &issuer).await;
@@ -164,6 +164,10 @@ impl McpClientDraft {
     ) -> Result<Self, Refused> {
         let (request, mut reader) = MemberReader::of(request);
         let url = reader.require(named!(request.url), About::Request, |text| {
+            if text.contains('?') {
+                return Err("must have no query, which would be sent to the authorization server"
+                    .to_owned());
+            }
             parse_token_url(text, settings)?;
             ResourceUrl::parse(text).map_err(|rule| rule.to_string())
         });
@@ -197,9 +201,21 @@ fn check(server: &ServerMetadata) -> Result<(), Refused> {
     Err(fault(&format!("url: the authorization server {issuer} {why}")))
 }
 
-/// Tells whether a client is one for the same resource at the same server.
+/// Tells whether a client is one for the same resource at the same server, and differs from it in
+/// nothing by which somebody could have its tokens sent elsewhere.
 fn is_for(client: &ClientRecord, found: &DiscoveredResource) -> bool {
     let profile = &client.profile;
+    let plain = Profile {
+        auth_params: profile.auth_params.clone(),
+        token_params: profile.token_params.clone(),
+        refresh_params: profile.refresh_params.clone(),
+        issuer: profile.issuer.clone(),
+        revocation_url: found.server.revocation_url.clone(),
+        ..Profile::default()
+    };
+    if **profile != plain {
+        return false;
+    }
     profile.auth_params.get(RESOURCE).map(String::as_str) == Some(&*found.resource)
         && profile.issuer.as_ref() == Some(&found.server.issuer)
         && client.token_url == found.server.token_url
@@ -237,17 +253,12 @@ fn new_client(
 
 /// Fills in what a new client leaves out.
 fn fill(request: &mut NewOAuthClient, server: &ServerMetadata) {
-    let set = |member: &mut Member<String>, value: Option<&str>| {
-        if is_left_out(member) {
-            *member = value.into();
-        }
-    };
     let url = |url: &Option<EndpointTemplate>| url.as_ref().map(|url| url.as_str().to_owned());
     // 1. Where it is, in the server's own spelling.
     request.issuer = server.issuer.as_str().into();
-    set(&mut request.auth_url, url(&server.auth_url).as_deref());
-    set(&mut request.token_url, Some(server.token_url.as_str()));
-    set(&mut request.revocation_url, url(&server.revocation_url).as_deref());
+    request.auth_url.fill_blank(url(&server.auth_url).as_deref());
+    request.token_url.fill_blank(Some(server.token_url.as_str()));
+    request.revocation_url.fill_blank(url(&server.revocation_url).as_deref());
     // 2. How it is asked.
     let has_secret = request.client_secret.is_given();
     let wanted: &[AuthMethod] = if has_secret {
@@ -256,16 +267,8 @@ fn fill(request: &mut NewOAuthClient, server: &ServerMetadata) {
         &[AuthMethod::None]
     };
     let method = wanted.iter().find(|method| server.takes(**method));
-    set(&mut request.token_endpoint_auth_method, method.map(|method| method.as_str()));
-    set(&mut request.pkce, (server.takes_s256 == Some(false)).then_some("off"));
-}
-
-fn is_left_out(member: &Member<String>) -> bool {
-    match member {
-        Member::Absent | Member::Null => true,
-        Member::Given(text) => text.is_empty(),
-        Member::Unfit(_) => false,
-    }
+    request.token_endpoint_auth_method.fill_blank(method.map(|method| method.as_str()));
+    request.pkce.fill_blank((server.takes_s256 == Some(false)).then_some("off"));
 }
 
 fn refused(error: &DiscoveryError) -> Refused {

@@ -1,15 +1,12 @@
-//! Requests for clients and flows, read by their rules.
-
-use uuid::Uuid;
+//! Requests for clients, read by their rules.
 
 use super::client_key::{ClientKey, ClientKind, check_method};
 use super::member_rules::{parse_plain, parse_scopes};
-use super::{catalogue, profile, redirect_target};
+use super::{catalogue, profile};
 use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, Named, is_empty, named};
-use crate::model::domain::AllowedDomain;
 use crate::model::field::{MAX_SECRET, SecretError};
-use crate::model::name::{ClientName, ConnectionName};
+use crate::model::name::ClientName;
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
 use crate::model::oauth::endpoint::{EndpointTemplate, Subdomain};
 use crate::model::oauth::grant::GrantType;
@@ -17,7 +14,7 @@ use crate::model::oauth::profile::Profile;
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
 use crate::wire::{
-    Document, Member, NewFlow, NewOAuthClient, OAuthClientChange, PROFILE_MEMBERS, ProfileMembers,
+    Document, Member, NewOAuthClient, OAuthClientChange, PROFILE_MEMBERS, ProfileMembers,
 };
 
 /// A client that is to be made.
@@ -44,20 +41,6 @@ pub(super) struct ClientChange {
     pub(super) default_scopes: Option<Box<str>>,
     pub(super) auth_method: Option<AuthMethod>,
     pub(super) profile: Profile,
-}
-
-/// A flow that is to be begun.
-#[derive(Debug)]
-pub(super) struct FlowDraft {
-    pub(super) name: Option<ConnectionName>,
-    pub(super) client_name: Option<ClientName>,
-    pub(super) client_uuid: Option<Uuid>,
-    pub(super) grant_type: Option<GrantType>,
-    pub(super) scopes: Option<Box<str>>,
-    pub(super) subdomain: Option<Subdomain>,
-    pub(super) redirect_to: Option<Box<str>>,
-    pub(super) offline: bool,
-    pub(super) allowed_domain: Option<AllowedDomain>,
 }
 
 impl ClientDraft {
@@ -89,7 +72,9 @@ impl ClientDraft {
         let name = reader.take_filled(named!(request.name), About::Name, ClientName::parse);
         reader.repeated(named!(request.integration), integration);
         let client_id = reader.require(named!(request.client_id), About::Credential, parse_plain);
-        let is_public = is_none(&request.token_endpoint_auth_method) && !key.is_key();
+        let is_public = request.token_endpoint_auth_method.filled()
+            == Some(AuthMethod::None.as_str())
+            && !key.is_key();
         let secret = take_new_secret(named!(request.client_secret), is_public, &key, &mut reader);
         let auth_url =
             reader.take_filled(named!(request.auth_url), About::Request, EndpointTemplate::parse);
@@ -222,17 +207,27 @@ impl ClientChange {
             ("token_url", self.token_url.is_some()),
             ("refresh_url", self.profile.refresh_url != before.refresh_url),
             ("revocation_url", self.profile.revocation_url != before.revocation_url),
+            // These say which of the answer's tokens reaches the API, and in which field.
+            ("token_path", self.profile.token_path != before.token_path),
+            ("refresh_token_path", self.profile.refresh_token_path != before.refresh_token_path),
+            ("inject", self.profile.inject != before.inject),
             ("client_id", record.has_key() && self.client_id.as_deref().is_some_and(is_other)),
             ("assertion", self.profile.assertion != before.assertion),
             ("installation", self.profile.installation != before.installation),
         ];
-        // A public client has none that could be sent elsewhere.
+        // A public client has no secret by which somebody could show that codes and tokens may be
+        // sent elsewhere: it stays at its origins.
         let was_public = record.is_public();
         let method = self.auth_method.unwrap_or(record.auth_method);
         let is_public = method == AuthMethod::None && !is_key;
         for (member, _) in changed.iter().filter(|(_, is_changed)| *is_changed) {
-            if !has_secret && !was_public {
-                let title = "can be changed only with the client_secret entered again";
+            let title = if was_public {
+                "can't be changed like that without a client_secret: make another client"
+            } else {
+                "can be changed only with the client_secret entered again"
+            };
+            let is_refused = if was_public { !self.stays(record, member) } else { !has_secret };
+            if is_refused {
                 reader.fault(About::Request, &format!("{member}: {title}"));
             }
         }
@@ -244,6 +239,22 @@ impl ClientChange {
             let title = "needs a secret of another kind: enter the client_secret along with it";
             reader.fault(About::Request, &format!("token_endpoint_auth_method: {title}"));
         }
+    }
+
+    /// Tells whether the changed member of this name is a URL at an origin where the client has one.
+    fn stays(&self, record: &ClientRecord, member: &str) -> bool {
+        let url = match member {
+            "auth_url" => self.auth_url.as_ref(),
+            "token_url" => self.token_url.as_ref(),
+            "refresh_url" => self.profile.refresh_url.as_ref(),
+            "revocation_url" => self.profile.revocation_url.as_ref(),
+            _ => return false,
+        };
+        // Without one the client's other URLs are used.
+        let Some(url) = url else { return true };
+        let further = record.profile.refresh_url.iter().chain(&record.profile.revocation_url);
+        let mut known = record.auth_url.iter().chain([&record.token_url]).chain(further);
+        known.any(|known| known.is_at_origin_of(url))
     }
 }
 
@@ -260,70 +271,6 @@ fn read_repeated(
         ("grant_type", &mut request.grant_type, record.grant_type.as_str()),
     ] {
         reader.repeated((name, std::mem::take(member)), known);
-    }
-}
-
-impl FlowDraft {
-    /// Reads the whole request.
-    ///
-    /// # Errors
-    /// [`Refused::Faulty`] with everything that is wrong.
-    pub(super) fn read(
-        request: Document<NewFlow>,
-        settings: &ManagementSettings,
-    ) -> Result<Self, Refused> {
-        let (request, mut reader) = MemberReader::of(request);
-        // The connection, and the client that the flow is for.
-        let name = reader.take_filled(named!(request.name), About::Name, ConnectionName::parse);
-        let client_name =
-            reader.take_filled(named!(request.oauth_client_name), About::Name, ClientName::parse);
-        let client_uuid =
-            reader.take_filled(named!(request.oauth_client_uuid), About::Request, Uuid::try_parse);
-        if client_name.is_none() && client_uuid.is_none() && !reader.is_faulty() {
-            reader.fault(
-                About::Request,
-                "oauth_client_name: is missing: name the client, or give oauth_client_uuid",
-            );
-        }
-        let grant_type =
-            reader.take_filled(named!(request.grant_type), About::Request, GrantType::parse);
-        // The scopes have two names: the one of requests, and the one of answers.
-        let plural =
-            reader.take_filled(named!(request.permission_scopes), About::Request, parse_scopes);
-        let singular =
-            reader.take_filled(named!(request.permission_scope), About::Request, parse_scopes);
-        if let (Some(one), Some(other)) = (&plural, &singular)
-            && one != other
-        {
-            reader.fault(About::Request, "permission_scope: says other than permission_scopes");
-        }
-        // The provider's account, and the end of the flow.
-        let subdomain = reader.take_filled(
-            named!(request.oauth_url_subdomain),
-            About::Request,
-            Subdomain::parse,
-        );
-        let redirect_to =
-            reader.take_filled(named!(request.origin_oauth_redirect_url), About::Request, |text| {
-                redirect_target::parse(text, settings)
-            });
-        let offline = reader.value(named!(request.allow_offline_access)).unwrap_or_default();
-        let allowed_domain = reader.take_filled(
-            named!(request.allowed_domain),
-            About::AllowedDomain,
-            AllowedDomain::parse,
-        );
-        reader.close(Some(Self {
-            name,
-            client_name,
-            client_uuid,
-            grant_type,
-            scopes: plural.or(singular),
-            subdomain,
-            redirect_to,
-            offline,
-            allowed_domain,
-        }))
     }
 }
 
@@ -368,11 +315,6 @@ fn take_new_secret(
         return Some(Secret::new(""));
     }
     key.take_secret(reader, secret)
-}
-
-/// Tells whether a client is to be a public one.
-fn is_none(method: &Member<String>) -> bool {
-    matches!(method, Member::Given(method) if method == AuthMethod::None.as_str())
 }
 
 /// It travels form-encoded, so whatever is in it arrives; it is kept as it is.

@@ -5,7 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::connections::OAuthConnectionView;
-use super::draft::FlowDraft;
+use super::flow_draft::FlowDraft;
 use super::one_time_token::text_of;
 use super::own_account::{OwnAccount, is_own};
 use super::redirect_target;
@@ -153,8 +153,7 @@ impl WriteAccess<'_> {
         }
         // 2. The connection `zendesk`, and every other one of the account's own client, is for the
         // account itself.
-        let has_own_client = client.is_declared() && settings.account_host.is_some();
-        if is_own(draft.name.as_ref()) || has_own_client {
+        if is_own(draft.name.as_ref()) || client.is_declared() {
             let account = OwnAccount::of(settings)?;
             draft.subdomain = Some(account.subdomain(draft.subdomain.as_ref())?);
             draft.allowed_domain = Some(account.domain(draft.allowed_domain.as_ref())?);

@@ -94,6 +94,17 @@ impl EndpointTemplate {
         &self.0
     }
 
+    /// Tells whether both are at the same origin, whatever stands for the placeholder.
+    pub fn is_at_origin_of(&self, other: &Self) -> bool {
+        let origin = |url: &Self, label: &str| {
+            url.resolve(Some(&Subdomain(label.into()))).map(|endpoint| endpoint.origin)
+        };
+        // A host with a placeholder differs by it, and from every host that has none.
+        ["a", "b"].iter().all(|label| {
+            origin(self, label).is_ok_and(|ours| origin(other, label).is_ok_and(|it| it == ours))
+        })
+    }
+
     /// Tells whether it has a placeholder.
     #[must_use]
     pub fn needs_subdomain(&self) -> bool {

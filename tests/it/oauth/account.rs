@@ -86,6 +86,17 @@ async fn the_accounts_own_client_is_for_the_account_alone() {
 }
 
 #[tokio::test]
+async fn without_an_account_its_client_is_for_nobody() {
+    let provider = Provider::named(ACCOUNT).await;
+    let (_origin, server) = world(&provider, |world| world.set("zis.subdomain", "\"\"")).await;
+    let mut flow = flow("other");
+    flow["oauth_url_subdomain"] = "thief".into();
+    let refused = server.manage(&format!("POST {OAUTH}/oauth/start/acme"), Some(flow)).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("zis.subdomain"), "{}", refused.text());
+}
+
+#[tokio::test]
 async fn the_accounts_own_client_is_shown_and_not_changed() {
     let provider = Provider::named(ACCOUNT).await;
     let (_origin, mut server) = world(&provider, |world| world).await;

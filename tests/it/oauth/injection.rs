@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::ask::stranger;
 use crate::support::authorized::{prepared, through};
 use crate::support::origin::Origin;
-use crate::support::provider::Provider;
+use crate::support::provider::{CLIENT_SECRET, Provider};
 use crate::support::token;
 use crate::support::world::Running;
 
@@ -22,6 +22,13 @@ async fn register_with(server: &Running, provider: &Provider, members: Value) ->
     let made = server.manage(&format!("POST {CLIENTS}"), Some(registration)).await;
     assert_eq!(made.status, 201, "{}", made.text());
     made.json()["uuid"].as_str().unwrap().to_owned()
+}
+
+/// A change, with the client's secret entered again.
+fn with_secret(change: &Value) -> Value {
+    let mut change = change.clone();
+    change["client_secret"] = CLIENT_SECRET.into();
+    change
 }
 
 /// An origin that answers well, and a server that leads to it.
@@ -81,7 +88,7 @@ async fn another_place_is_taken_with_the_next_refresh() {
     let change =
         json!({"inject": [{"in": "header", "name": "X-Token", "value": "t {access_token}"}]});
     let path = format!("{CLIENTS}/{uuid}");
-    let changed = server.manage(&format!("PATCH {path}"), Some(change.clone())).await;
+    let changed = server.manage(&format!("PATCH {path}"), Some(with_secret(&change))).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     assert_eq!(changed.json()["inject"], change["inject"]);
     let refresh = "GET /api/services/zis/connections/refresh/acme?name=mine";
@@ -91,7 +98,8 @@ async fn another_place_is_taken_with_the_next_refresh() {
     assert_eq!(seen.field("authorization"), "");
     assert!(provider.is_valid(seen.field("x-token").strip_prefix("t ").unwrap()));
     // It goes back to what every provider has.
-    let changed = server.manage(&format!("PATCH {path}"), Some(json!({"inject": null}))).await;
+    let changed =
+        server.manage(&format!("PATCH {path}"), Some(with_secret(&json!({"inject": null})))).await;
     assert_eq!((changed.status, changed.json().get("inject")), (200, None));
     assert_eq!(server.manage(refresh, None).await.status, 200);
     assert_eq!(server.send(&through("mine")).await.status, 200);
@@ -156,10 +164,27 @@ async fn a_client_that_becomes_public_forgets_its_secret() {
         let (status, text) = change(json!({member: "https://other.example.test/x"})).await;
         assert!(status == 422 && text.contains("entered again"), "{member}: {text}");
     }
-    // 2. Without one they change, and no way leads back to the secret that it had.
+    // Nor does what reaches the API in its tokens' place, without the secret.
+    for change_of_place in [
+        json!({"token_path": "/refresh_token"}),
+        json!({"refresh_token_path": "/id_token"}),
+        json!({"inject": [{"in": "header", "name": "X-Echoed", "value": "{access_token}"}]}),
+    ] {
+        let (status, text) = change(change_of_place).await;
+        assert!(status == 422 && text.contains("entered again"), "{text}");
+    }
+    // 2. Without one they stay at its origins, and no way leads back to the secret that it had.
     let public = json!({"token_endpoint_auth_method": "none"});
     assert_eq!(change(public).await.0, 200);
     assert_eq!(change(json!({"refresh_url": provider.url("/refresh")})).await.0, 200);
+    for elsewhere in [
+        json!({"token_url": "https://other.example.test/x"}),
+        json!({"revocation_url": "https://{subdomain}.example.test/x"}),
+        json!({"token_path": "/refresh_token"}),
+    ] {
+        let (status, text) = change(elsewhere).await;
+        assert!(status == 422 && text.contains("make another client"), "{text}");
+    }
     let back = json!({"token_endpoint_auth_method": "client_secret_post"});
     let (status, text) = change(back).await;
     assert!(status == 422 && text.contains("a public client has none"), "{text}");

@@ -135,6 +135,30 @@ async fn a_client_registers_itself_for_what_the_server_says() {
 }
 
 #[tokio::test]
+async fn a_client_that_leads_elsewhere_in_anything_is_not_taken_for_the_servers_own() {
+    let scene = Scene::new(|world| world).await;
+    let made = scene.create(json!({"url": url()})).await.json();
+    let client = &made["client"];
+    let path = format!("{OAUTH}/oauth/clients/acme");
+    // Somebody makes one like it before, whose tokens are refreshed at a host of theirs.
+    let line = format!("DELETE {path}/{}", client["uuid"].as_str().unwrap());
+    assert_eq!(scene.server.manage(&line, None).await.status, 204);
+    let mut planted = client.clone();
+    for member in ["uuid", "created_at", "created_by", "updated_at", "integration"] {
+        planted.as_object_mut().unwrap().remove(member);
+    }
+    planted["client_secret"] = "theirs".into();
+    planted["refresh_url"] = "https://other.example.test/token".into();
+    let line = format!("POST {path}");
+    assert_eq!(scene.server.manage(&line, Some(planted.clone())).await.status, 201);
+    let again = scene.create(json!({"url": url()})).await;
+    assert_eq!(again.status, 201, "{}", again.text());
+    let again = again.json();
+    assert_ne!(again["client"]["name"], planted["name"]);
+    assert_eq!(again["client"].get("refresh_url"), None);
+}
+
+#[tokio::test]
 async fn one_line_connects_an_mcp_server_and_its_tokens_are_for_it_alone() {
     let scene = Scene::new(|world| world).await;
     let Scene { server, provider, mcp, .. } = &scene;
