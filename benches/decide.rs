@@ -24,6 +24,7 @@ use keyferry::model::name::{ConnectionName, IntegrationName};
 use keyferry::model::origin::{HostName, Origin};
 use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
+use keyferry::model::rules::Rules;
 use keyferry::model::token::{Scopes, TokenDigest};
 use keyferry::proxy::{ProxyRequest, Via, decide, prepare_request};
 use keyferry::secret::Secret;
@@ -239,6 +240,7 @@ fn caller() -> Caller {
         reach: Reach::One(IntegrationName::parse("shop").unwrap(), None),
         scopes: Scopes { proxy: true, ..Scopes::default() },
         expires_at: None,
+        rules: Rules::default(),
     }
 }
 

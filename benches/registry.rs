@@ -137,6 +137,7 @@ fn main() {
         registry: ArcSwap::default(),
         metrics: Metrics::new(),
         caller: Caller {
+            rules: keyferry::model::rules::Rules::default(),
             name: "runner".into(),
             reach: Reach::One(IntegrationName::parse("shop").unwrap(), None),
             scopes: Scopes { proxy: true, ..Scopes::default() },

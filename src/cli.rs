@@ -20,6 +20,7 @@ mod key;
 mod man;
 mod output;
 mod provider;
+mod rules;
 mod run;
 mod secret;
 mod serve;

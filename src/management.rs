@@ -16,6 +16,7 @@ mod listing;
 mod member_reader;
 mod oauth;
 mod operator;
+mod options;
 mod rate_limits;
 mod status;
 mod tokens;

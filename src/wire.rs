@@ -15,6 +15,7 @@ mod key;
 mod mcp;
 mod member;
 mod oauth_connection;
+mod options;
 mod page;
 mod profile;
 mod provider;
@@ -37,8 +38,9 @@ pub use self::key::{KeyList, KeyRotation, KeyView};
 pub use self::mcp::{ClientMetadata, McpClientAnswer, NewMcpClient};
 pub use self::member::{Member, MemberValue};
 pub use self::oauth_connection::{
-    AccessCode, DomainBinding, OAuthConnection, OAuthItem, RefreshFailureReport,
+    AccessCode, OAuthConnection, OAuthConnectionChange, OAuthItem, RefreshFailureReport,
 };
+pub use self::options::{OPTION_MEMBERS, OptionMembers, RuleMembers};
 pub use self::page::PageMeta;
 pub use self::profile::{
     AssertionMembers, InjectedFieldMembers, InstallationMembers, PROFILE_MEMBERS, ParamMap,

@@ -59,6 +59,7 @@ fn record(vault: &Vault, number: usize) -> io::Result<ConnectionRecord> {
     let domain =
         if number < CONNECTIONS { HOST.to_owned() } else { format!("api{number}.example.com") };
     let mut record = ConnectionRecord {
+        options: std::sync::Arc::default(),
         uuid: new_id().map_err(io::Error::other)?,
         integration: IntegrationName::parse("bench").map_err(io::Error::other)?,
         name: ConnectionName::parse(&connection(number)).map_err(io::Error::other)?,

@@ -8,7 +8,7 @@ use super::error::Error;
 use crate::management::{ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
-use crate::wire::{Redacted, StaticConnection, time};
+use crate::wire::{OptionMembers, Redacted, StaticConnection, time};
 
 impl From<ConnectionView> for StaticConnection {
     fn from(view: ConnectionView) -> Self {
@@ -31,6 +31,7 @@ impl From<ConnectionView> for StaticConnection {
             token: hidden(ConnectionType::BearerToken),
             updated_at: time(view.updated_at),
             username,
+            options: OptionMembers::from(&*view.options),
         }
     }
 }

@@ -12,7 +12,8 @@ use super::page::{PageQuery, Parameters};
 use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
 use crate::wire::{
-    CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, TokenPage, TokenView, time,
+    CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, RuleMembers, TokenPage, TokenView,
+    time,
 };
 
 /// Create an access token
@@ -100,6 +101,7 @@ impl From<TokenRecord> for TokenView {
             integration: record.reach.integration().to_owned(),
             scopes: record.scopes.names().map(str::to_owned).collect(),
             connections: record.reach.connections(),
+            rules: record.rules.written().into_iter().map(RuleMembers::from).collect(),
             created_at: time(record.created_at),
             expires_at: record.expires_at.map(time),
             last_used_at: record.last_used_at.map(time),

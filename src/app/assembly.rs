@@ -78,5 +78,6 @@ fn operator() -> Caller {
         reach: Reach::Every(None),
         scopes: Scopes { admin: true, ..Scopes::default() },
         expires_at: None,
+        rules: crate::model::rules::Rules::default(),
     }
 }

@@ -3,6 +3,7 @@
 mod create;
 mod flow;
 mod list;
+mod options;
 mod state;
 mod update;
 
@@ -183,7 +184,7 @@ fn print(
 
 fn entered(it: StaticConnection, kind: ConnectionType) -> String {
     let secret = it.api_key.or(it.password).or(it.token);
-    record(&[
+    let rows: Vec<_> = [
         ("name", it.name),
         ("type", kind.to_string()),
         ("allowed domain", it.allowed_domain),
@@ -194,7 +195,11 @@ fn entered(it: StaticConnection, kind: ConnectionType) -> String {
         ("updated at", it.updated_at),
         ("declared", declared(it.declared)),
         ("unusable because", it.defect.unwrap_or_default()),
-    ])
+    ]
+    .into_iter()
+    .chain(options::rows(&it.options))
+    .collect();
+    record(&rows)
 }
 
 /// `yes` of a declared connection; others say nothing of it.
@@ -211,7 +216,7 @@ fn authorized(answer: &ApiAnswer, now: Timestamp) -> Result<String, CliError> {
     };
     // An item of a list has all that its state is told by.
     let (it, item): (OAuthConnection, OAuthItem) = (answer.read()?, answer.read()?);
-    Ok(record(&[
+    let rows: Vec<_> = [
         ("name", it.name),
         ("type", ConnectionType::OAuth.to_string()),
         ("allowed domain", it.allowed_domain.unwrap_or_default()),
@@ -228,7 +233,11 @@ fn authorized(answer: &ApiAnswer, now: Timestamp) -> Result<String, CliError> {
         ("client", it.oauth_client_uuid),
         ("created by", it.created_by),
         ("uuid", it.uuid),
-    ]))
+    ]
+    .into_iter()
+    .chain(options::rows(&it.options))
+    .collect();
+    Ok(record(&rows))
 }
 
 /// Sets the secret of a static connection, which has another member for each type.

@@ -153,6 +153,7 @@ fn operator() -> Caller {
         reach: Reach::Every(None),
         scopes: Scopes { admin: true, ..Scopes::default() },
         expires_at: None,
+        rules: crate::model::rules::Rules::default(),
     }
 }
 

@@ -6,8 +6,10 @@ use super::confirm::ConfirmArgs;
 use super::context::{CliContext, INTEGRATION};
 use super::examples;
 use super::output::{self, CliError, printable};
+use super::rules::{self, RULE_HELP};
 use super::server::{ApiClient, ApiPath, ServerArgs};
 use super::table::TextTable;
+use crate::model::rules::WrittenRule;
 use crate::model::token;
 use crate::wire::{CreatedTokenAnswer, NewToken, TokenPage, TokenView};
 
@@ -49,6 +51,8 @@ struct CreateArgs {
     /// Time at which it ends, as 2027-01-31T12:00:00Z [default: never]
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
+    #[arg(long = "rule", value_name = "RULE", value_parser = WrittenRule::parse, help = RULE_HELP)]
+    rules: Vec<WrittenRule>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -95,6 +99,7 @@ fn create(arguments: &CreateArgs, context: &CliContext) -> Result<(), CliError> 
         scopes: arguments.scopes.clone().into(),
         connections: listed.cloned().into(),
         expires_at: arguments.expires_at.as_deref().into(),
+        rules: rules::members(&arguments.rules).into(),
     };
     let answer = arguments.server.client(context)?.post(&ApiPath::keyferry(&["tokens"]), &request);
     let answer = answer.map_err(|error| error.by_options(&OPTIONS))?;
@@ -218,12 +223,13 @@ fn generate(context: &CliContext) -> Result<(), CliError> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 5] = [
+const OPTIONS: [(&str, &str); 6] = [
     ("name", "--name"),
     ("integration", "--integration"),
     ("scopes", "--scope"),
     ("connections", "--connection"),
     ("expires_at", "--expires-at"),
+    ("rules", "--rule"),
 ];
 
 const INTEGRATION_HELP: &str = "Integration in which it may act, or '*' for all; needed here or in \

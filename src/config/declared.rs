@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::fault::SourcePlace;
-use super::item::Mark;
-use super::readers::{Reader, integration, some, text};
+use super::item::{Item, Mark};
+use super::readers::{Reader, boolean, integration, or_empty, some, text};
 use super::secrets::{public_text, secret};
 use super::section::{Section, keys, row};
 use crate::model::caller::{self, Caller, Reach};
@@ -18,7 +18,9 @@ use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{self, CredentialField};
 use crate::model::name::{ConnectionName, IntegrationName, NameError, ZENDESK};
+use crate::model::options::{ConnectionOptions, check_description, parse_day};
 use crate::model::record::Detail;
+use crate::model::rules::{Rules, WrittenRule};
 use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
 
@@ -49,7 +51,28 @@ fn connection(
         name! = "example" => connection_name(allow_zendesk);
         /// The host that it may be sent to, or "*.example.com" for a domain and all below it.
         allowed_domain! = "api.example.com" => allowed_domain();
+        /// False refuses every request, and keeps the connection.
+        enabled? = true => boolean();
+        /// The operator's words about it, in one line.
+        description? = "the shop's key" => described();
+        /// The day on which the secret expires: it is shown and warned of.
+        expires_on? = "2030-01-31" => text("a day", "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", parse_day);
+        /// The requests that it may be used for: the first rule that matches decides, and with any
+        /// rule, what none matches is refused.
+        rules? = [{ allow = true, methods = ["GET"], paths = ["/v1/**"] }] => rules();
+        /// True allows GET, HEAD and OPTIONS alone.
+        read_only? = false => boolean();
+        /// True masks the credential in text bodies that an origin sends, too.
+        mask_echo? = false => boolean();
     }
+    let options = ConnectionOptions {
+        disabled: enabled == Some(false),
+        description: description.flatten(),
+        expires_on,
+        rules: rules.unwrap_or_default(),
+        read_only: read_only.unwrap_or_default(),
+        mask_echo: mask_echo.unwrap_or_default(),
+    };
     let credential = credential(r#type, &mut section);
     if let (Some(integration), Some(name)) = (&integration, &name) {
         taken.claim((integration.clone(), name.clone()), section.mark(), || {
@@ -59,7 +82,8 @@ fn connection(
     section.close();
     // The secret was checked at its place, so that a field can carry it.
     let (detail, secret) = credential?;
-    Connection::new(integration?, name?, allowed_domain?, detail, &secret).ok().map(Arc::new)
+    let connection = Connection::new(integration?, name?, allowed_domain?, detail, &secret);
+    connection.ok().map(|connection| Arc::new(connection.with_options(options)))
 }
 
 /// Reads the keys that go with a type. Without one, any type's keys may be meant.
@@ -127,6 +151,8 @@ fn caller_token(
         connections? = ["example"] => reach(integration.as_ref());
         /// The time at which it ends (RFC 3339); without it, never.
         expires_at? = "2030-01-31T12:00:00Z" => end();
+        /// The rules that narrow those of each connection, written as there.
+        rules? = [{ allow = true, methods = ["GET"], paths = ["/v1/**"] }] => rules();
     }
     // No two tokens have one name or one secret.
     if let Some(name) = &name {
@@ -143,7 +169,8 @@ fn caller_token(
         TokenIntegration::Every => Reach::Every(None),
     };
     let reach = connections.flatten().or_else(|| integration.map(every))?;
-    Some((token??, Caller { name: name?, reach, scopes: scopes?, expires_at }))
+    let rules = rules.unwrap_or_default();
+    Some((token??, Caller { name: name?, reach, scopes: scopes?, expires_at, rules }))
 }
 
 /// The names that earlier sections of a list have taken, and the places of these sections.
@@ -195,6 +222,46 @@ fn header() -> Reader<Box<str>> {
     text("a header's name", "^[!#-'*+.^_`|~0-9A-Za-z-]+$", |text| {
         CredentialField::parse(text).map(|_field| Box::<str>::from(text))
     })
+}
+
+fn described() -> Reader<Option<Box<str>>> {
+    let line = |text: &str| check_description(text).map(|()| Box::<str>::from(text));
+    or_empty(text("a line", "^.{0,500}$", line))
+}
+
+/// Rules of the requests that a connection or a token may be used for.
+fn rules() -> Reader<Rules> {
+    let texts = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+    let schema = json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "allow": { "const": true }, "deny": { "const": true },
+                "methods": texts, "paths": texts,
+            },
+            "additionalProperties": false,
+        },
+    });
+    Reader::new("a list of rules", schema, |item| {
+        let mark = item.mark();
+        let rules = item.items()?.into_iter().map(rule).collect::<Option<_>>()?;
+        Rules::parse(rules).map_err(|rule| mark.fault(rule.to_string())).ok()
+    })
+}
+
+fn rule(item: Item<'_>) -> Option<WrittenRule> {
+    let mut section = item.section()?;
+    let effect =
+        |item: Option<Item<'_>>| item.map_or(Some(None), |item| boolean().read(item).map(Some));
+    let texts = |item: Option<Item<'_>>| {
+        let each = || some(text("a text", "^.+$", |text| Ok::<_, String>(text.to_owned())));
+        item.map_or(Some(None), |item| each().read(item).map(Some))
+    };
+    let (allow, deny) = (effect(section.take("allow")), effect(section.take("deny")));
+    let (methods, paths) = (texts(section.take("methods")), texts(section.take("paths")));
+    section.close();
+    Some(WrittenRule { allow: allow?, deny: deny?, methods: methods?, paths: paths? })
 }
 
 fn token_name() -> Reader<Arc<str>> {

@@ -20,7 +20,7 @@ use crate::management::{AnyConnection, ClientView, OAuthConnectionView, Refused,
 use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::grant::GrantType;
 use crate::store::PageRange;
-use crate::wire::{DomainBinding, Member, NewFlow};
+use crate::wire::{Member, NewFlow, OAuthConnectionChange};
 
 /// The fields of a flow.
 pub(super) async fn fields(
@@ -140,11 +140,11 @@ pub(super) async fn refresh(context: PageContext, request: Request) -> PageResul
 /// Sets the domain of a connection that has none.
 pub(super) async fn bind(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
-    let request = DomainBinding {
+    let request = OAuthConnectionChange {
         allowed_domain: values.member("allowed_domain"),
-        ..DomainBinding::default()
+        ..OAuthConnectionChange::default()
     };
-    match context.write_access()?.bind(&connection::pointer(&context), request).await {
+    match context.write_access()?.change_authorized(&connection::pointer(&context), request).await {
         Ok(_bound) => Ok(see(&connection::path(&context, "?done=bound"))),
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;

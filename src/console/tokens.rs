@@ -67,6 +67,7 @@ fn request(values: &FormValues, now: Timestamp) -> NewToken {
             // Another value is for management to judge, and makes no token without end.
             Err(_) => values.member_if_any("expires_at"),
         },
+        ..NewToken::default()
     }
 }
 

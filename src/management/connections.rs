@@ -13,6 +13,7 @@ use crate::error::chain;
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::options::ConnectionOptions;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
 use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
@@ -35,6 +36,8 @@ pub struct ConnectionView {
     pub created_at: Timestamp,
     /// The time of the last change.
     pub updated_at: Timestamp,
+    /// Its options.
+    pub options: Arc<ConnectionOptions>,
     /// Tells whether the configuration declares it, so that it can't be changed here.
     pub declared: bool,
     /// The reason why it can't be used, where it can't.
@@ -267,6 +270,7 @@ impl Management {
             name: connection.name().clone(),
             allowed_domain: connection.allowed_domain()?.clone(),
             detail: connection.detail().clone(),
+            options: Arc::clone(connection.options()),
             created_at: since,
             updated_at: since,
             declared: true,
@@ -282,7 +286,7 @@ impl Management {
     ) -> Result<ConnectionRecord, Refused> {
         let uuid = new_id().map_err(|error| super::fault::no_randomness(&error))?;
         let now = whole_microseconds(self.clock.now());
-        let ConnectionDraft { name, allowed_domain, detail, secret } = draft;
+        let ConnectionDraft { name, allowed_domain, detail, options, secret } = draft;
         // The secret is bound to everything that decides where it may be sent.
         let context = Context::Connection {
             uuid,
@@ -290,6 +294,7 @@ impl Management {
             name: &name,
             allowed_domain: Some(&allowed_domain),
             detail: &detail,
+            options: &options,
         };
         let sealed = seal(persistence, &context, &secret)?;
         let integration = integration.clone();
@@ -299,6 +304,7 @@ impl Management {
             name,
             allowed_domain: Some(allowed_domain),
             detail,
+            options: options.shared(),
             sealed,
             created_at: now,
             updated_at: now,
@@ -319,6 +325,7 @@ impl Management {
         let secret = change.secret.clone().unwrap_or(kept);
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);
+        after.options = change.options.clone().shared();
         after.updated_at = self.moved(before.updated_at);
         after.sealed = seal(persistence, &after.context(), &secret)?;
         Ok(after)
@@ -343,6 +350,7 @@ impl ConnectionView {
             name: record.name.clone(),
             allowed_domain: record.allowed_domain.clone()?,
             detail: record.detail.clone(),
+            options: Arc::clone(&record.options),
             created_at: record.created_at,
             updated_at: record.updated_at,
             declared: false,

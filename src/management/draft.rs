@@ -2,20 +2,23 @@
 
 use super::fault::{About, Refused};
 use super::member_reader::{MemberReader, Named, named};
+use super::options;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{self, CredentialField};
 use crate::model::name::{ConnectionName, NameError, ZENDESK};
+use crate::model::options::ConnectionOptions;
 use crate::model::record::{ConnectionRecord, Detail};
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
-use crate::wire::{Document, Member, StaticMembers};
+use crate::wire::{Document, Member, OPTION_MEMBERS, StaticMembers};
 
 #[derive(Debug)]
 pub(super) struct ConnectionDraft {
     pub(super) name: ConnectionName,
     pub(super) allowed_domain: AllowedDomain,
     pub(super) detail: Detail,
+    pub(super) options: ConnectionOptions,
     pub(super) secret: Secret,
 }
 
@@ -23,6 +26,7 @@ pub(super) struct ConnectionDraft {
 pub(super) struct ConnectionChange {
     /// The user name or the header's name.
     text: Option<Box<str>>,
+    pub(super) options: ConnectionOptions,
     pub(super) secret: Option<Secret>,
 }
 
@@ -34,6 +38,7 @@ impl ConnectionDraft {
         settings: &ManagementSettings,
     ) -> Result<Self, Refused> {
         let (mut request, mut reader) = MemberReader::of(request);
+        let options = request.take_options();
         let credential = CredentialMembers::of(kind, &mut request);
         let name =
             reader.require(named!(request.name), About::Name, |text| parse_name(text, settings));
@@ -48,11 +53,13 @@ impl ConnectionDraft {
         }
         reader.demand(&credential.secret);
         let (text, secret) = credential.read(kind, &mut reader);
+        let options = options::read(options, &ConnectionOptions::default(), &mut reader);
         let read = name.zip(domain).zip(detail(kind, text)).zip(secret);
         let read = read.map(|(((name, allowed_domain), detail), secret)| Self {
             name,
             allowed_domain,
             detail,
+            options,
             secret,
         });
         reader.close(read)
@@ -68,15 +75,16 @@ impl ConnectionChange {
     ) -> Result<Self, Refused> {
         let kind = record.kind();
         let (mut request, mut reader) = MemberReader::of(request);
+        let options = request.take_options();
         let mut credential = CredentialMembers::of(kind, &mut request);
-        let changes_something = credential.is_given();
+        let changes_something = credential.is_given() || options.are_given();
         // A hidden secret that comes back with the whole record stays as it is. Alone it is taken
         // for a mistake.
         let is_whole = request.name.is_given() || reader.is_sent_back();
         if is_whole && credential.secret.1.is_redacted() {
             credential.secret.1 = Member::Absent;
         }
-        reader.refuse_nulls(|_name| false);
+        reader.refuse_nulls(|name| OPTION_MEMBERS.contains(&name));
         let _same = reader.take(named!(request.name), About::Request, |text| {
             if text == record.name.as_str() { Ok(()) } else { Err(NEVER_CHANGES) }
         });
@@ -87,16 +95,19 @@ impl ConnectionChange {
         });
         let names = credential.names();
         let (text, secret) = credential.read(kind, &mut reader);
+        let options = options::read(options, &record.options, &mut reader);
         if !changes_something {
             let title = format!("nothing is to change: give {}", names.join(" or "));
             reader.fault(About::Request, &title);
         }
-        reader.close(Some(Self { text, secret }))
+        reader.close(Some(Self { text, options, secret }))
     }
 
     /// Tells whether everything stays as it is in `record`.
     pub(super) fn is_nothing(&self, record: &ConnectionRecord) -> bool {
-        self.secret.is_none() && self.apply(&record.detail) == record.detail
+        self.secret.is_none()
+            && self.apply(&record.detail) == record.detail
+            && self.options == *record.options
     }
 
     /// The connection's detail, once it has changed.

@@ -8,8 +8,10 @@ use super::fault::{About, Refused, Scope, no_randomness};
 use super::listing::{ListPage, cut, readable, reads_backwards};
 use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
-use crate::model::caller::Reach;
+use super::options::parse_rules;
+use crate::model::caller::{Caller, Reach};
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
+use crate::model::rules::Rules;
 use crate::model::sealed::KeyId;
 use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
@@ -54,6 +56,7 @@ struct TokenDraft {
     reach: Reach,
     scopes: Scopes,
     expires_at: Option<Timestamp>,
+    rules: Rules,
 }
 
 impl Management {
@@ -81,8 +84,8 @@ impl TokenAdmin<'_> {
         let Self { management, operator } = self;
         let (own, now) = (operator.caller(), management.clock.now());
         // Only a token with the scope `admin` comes here, and no scope allows more than that.
-        let TokenDraft { name, reach, scopes, expires_at } =
-            TokenDraft::read(request.into(), now, own.expires_at)?;
+        let TokenDraft { name, reach, scopes, expires_at, rules } =
+            TokenDraft::read(request.into(), now, own)?;
         // 1. It reaches no further than the token that makes it, and its name is free.
         if !own.reach.includes(&reach) {
             return Err(Refused::OutOfReach);
@@ -96,7 +99,15 @@ impl TokenAdmin<'_> {
         let secret = token::generate().map_err(|error| no_randomness(&error))?;
         let digest = TokenDigest::of(secret.expose()).ok_or(Refused::Internal)?;
         let id = new_id().map_err(|error| no_randomness(&error))?;
-        let claims = TokenClaims { id, name: &name, reach: &reach, scopes, expires_at, digest };
+        let claims = TokenClaims {
+            id,
+            name: &name,
+            reach: &reach,
+            scopes,
+            expires_at,
+            rules: &rules,
+            digest,
+        };
         let mac = persistence.vault().mac(&claims);
         // 3. The record is kept, and in force.
         let record = TokenRecord {
@@ -106,6 +117,7 @@ impl TokenAdmin<'_> {
             scopes,
             created_at: whole_microseconds(management.clock.now()),
             expires_at,
+            rules,
             last_used_at: None,
             digest,
             mac,
@@ -227,12 +239,9 @@ impl TokenAdmin<'_> {
 }
 
 impl TokenDraft {
-    /// Reads the whole request, at `now`, for a maker whose own token ends at `until`.
-    fn read(
-        request: Document<NewToken>,
-        now: Timestamp,
-        until: Option<Timestamp>,
-    ) -> Result<Self, Refused> {
+    /// Reads the whole request, at `now`, for a maker who may do no more than `own` says.
+    fn read(request: Document<NewToken>, now: Timestamp, own: &Caller) -> Result<Self, Refused> {
+        let until = own.expires_at;
         let (request, mut reader) = MemberReader::of(request);
         let name = reader.require(named!(request.name), About::Name, |text| {
             token::check_name(text).map(|()| Box::from(text))
@@ -266,8 +275,17 @@ impl TokenDraft {
         if let (Some(until), false) = (until, gives_end) {
             reader.fault(About::Request, &format!("expires_at: {}", outlives(until)));
         }
+        // A token that has rules makes none that may more.
+        let rules = reader.value(named!(request.rules));
+        let rules = rules.and_then(|rules| parse_rules(rules, &mut reader)).unwrap_or_default();
+        let rules = if rules.is_empty() { own.rules.clone() } else { rules };
+        if !own.rules.is_empty() && rules != own.rules {
+            let title = "rules: must be left out, or those of the token that makes this one";
+            reader.fault(About::Request, title);
+        }
         let read = name.zip(reach).zip(scopes);
-        let read = read.map(|((name, reach), scopes)| Self { name, reach, scopes, expires_at });
+        let read =
+            read.map(|((name, reach), scopes)| Self { name, reach, scopes, expires_at, rules });
         reader.close(read)
     }
 }

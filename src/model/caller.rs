@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::connection::Connection;
 use super::name::{ConnectionName, IntegrationName, NameError};
+use super::rules::Rules;
 use super::token::Scopes;
 
 /// A caller of the data plane: the holder of a caller token, or the anonymous caller.
@@ -19,6 +20,8 @@ pub struct Caller {
     pub scopes: Scopes,
     /// The time at which the token expires; `None` for never.
     pub expires_at: Option<Timestamp>,
+    /// The rules that narrow those of each connection.
+    pub rules: Rules,
 }
 
 /// The reason why a caller's token does not suffice for the data plane.

@@ -22,6 +22,7 @@ use super::oauth::grant::Grant;
 use super::oauth::life::{GrantLife, Jitter, KeepAlive};
 use super::oauth::profile::RefreshStatuses;
 use super::oauth::tokens::TokenSet;
+use super::options::ConnectionOptions;
 use super::origin::{HostName, Origin};
 use super::record::{ConnectionRecord, Detail};
 use super::sealed::KeyId;
@@ -36,6 +37,7 @@ pub struct Connection {
     name: ConnectionName,
     allowed_domain: Option<AllowedDomain>,
     detail: Detail,
+    options: Arc<ConnectionOptions>,
     defect: Option<Defect>,
     fields: Arc<[HeaderName]>,
     /// `None` where the sealed secret could not be opened.
@@ -114,7 +116,7 @@ impl Defect {
 }
 
 impl Connection {
-    /// Makes a connection whose credential carries `secret`.
+    /// Makes a connection whose credential carries `secret`, with the default options.
     ///
     /// # Errors
     /// [`NotAFieldValue`] when a header field can't carry the secret, or `detail` names a field
@@ -138,9 +140,11 @@ impl Connection {
     /// credential: requests can name it and are refused.
     pub fn from_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
         let fingerprint = record.fingerprint();
-        let ConnectionRecord { uuid, integration, name, allowed_domain, detail, .. } = record;
+        let ConnectionRecord { uuid, integration, name, allowed_domain, detail, options, .. } =
+            record;
         let mut connection = Self::without_credential(integration, name, allowed_domain, detail);
         connection.fingerprint = fingerprint;
+        connection.options = options;
         let Some(secret) = secret else { return connection };
         match &connection.detail {
             Detail::OAuth(grant) => {
@@ -179,6 +183,7 @@ impl Connection {
             name,
             allowed_domain,
             detail,
+            options: ConnectionOptions::default().shared(),
             defect,
             fields,
             credential: None,
@@ -187,6 +192,12 @@ impl Connection {
             fingerprint: 0,
             missing_key: None,
         }
+    }
+
+    /// Gives it options.
+    #[must_use]
+    pub fn with_options(self, options: ConnectionOptions) -> Self {
+        Self { options: options.shared(), ..self }
     }
 
     /// Notes the master key that opening the secret would need.
@@ -213,6 +224,7 @@ impl Connection {
             && self.name == record.name
             && self.allowed_domain == record.allowed_domain
             && self.detail == record.detail
+            && self.options == record.options
     }
 
     /// The integration that it belongs to.
@@ -265,6 +277,11 @@ impl Connection {
     /// Its type and everything of it that is not secret.
     pub fn detail(&self) -> &Detail {
         &self.detail
+    }
+
+    /// Its options.
+    pub fn options(&self) -> &Arc<ConnectionOptions> {
+        &self.options
     }
 
     /// Tells whether `other` sends the same credential to the same origins. For OAuth connections

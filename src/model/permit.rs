@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::caller::Caller;
 use super::connection::Connection;
 use super::origin::{Authority, Host, Origin};
+use super::rules::{RuleDenied, RuleSubject};
 
 /// Proof that this connection's credential may be sent to this origin for this caller.
 ///
@@ -16,14 +17,16 @@ use super::origin::{Authority, Host, Origin};
 /// use std::sync::Arc;
 /// use keyferry::model::{caller::Caller, connection::Connection};
 /// use keyferry::model::permit::{Denied, Permit, Target, Terms};
+/// use keyferry::model::rules::RuleSubject;
 ///
 /// fn obtain(
 ///     caller: &Caller,
 ///     connection: &Arc<Connection>,
 ///     target: &Target,
 ///     terms: &Terms,
+///     line: RuleSubject<'_>,
 /// ) -> Result<Permit, Denied> {
-///     Permit::check(caller, connection, target, terms)
+///     Permit::check(caller, connection, target, terms, || line)
 /// }
 /// ```
 ///
@@ -117,10 +120,12 @@ pub fn is_never_passed_on(method: &str) -> bool {
 }
 
 /// The rule that denied a permit, in the order in which the rules are applied.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Denied {
     /// The caller's token does not reach the connection.
     Connection,
+    /// The operator has switched the connection off.
+    Disabled,
     /// The scheme is `http`, which is not upgraded.
     Https,
     /// The host is not covered by the connection's allowed domain.
@@ -129,20 +134,41 @@ pub enum Denied {
     NoDomain,
     /// The port is not one of the allowed ports.
     Port,
+    /// The connection's rules refuse the request.
+    ConnectionRules(RuleDenied),
+    /// The token's rules refuse the request.
+    TokenRules(RuleDenied),
 }
 
 impl Permit {
     /// Applies the rules in the order of contract §3. A permit proves that all of them hold. This
-    /// is a pure function.
-    pub fn check(
+    /// is a pure function. `line` is asked for only where the connection or the token has rules.
+    pub fn check<'a>(
         caller: &Caller,
         connection: &Arc<Connection>,
         target: &Target,
         terms: &Terms,
+        line: impl FnOnce() -> RuleSubject<'a>,
     ) -> Result<Self, Denied> {
+        let origin = Self::check_target(caller, connection, target, terms)?;
+        check_rules(caller, connection, line)?;
+        Ok(Self { connection: Arc::clone(connection), origin })
+    }
+
+    /// Applies the rules that are about the destination alone, as for a tunnel, whose requests are
+    /// not known yet: gives the origin, and no permit.
+    pub fn check_target(
+        caller: &Caller,
+        connection: &Connection,
+        target: &Target,
+        terms: &Terms,
+    ) -> Result<Origin, Denied> {
         // 1. The caller's token reaches the connection.
         if !caller.may_use(connection) {
             return Err(Denied::Connection);
+        }
+        if connection.options().disabled {
+            return Err(Denied::Disabled);
         }
         // 2. The request is for https.
         let port = https_port(target, terms).ok_or(Denied::Https)?;
@@ -161,7 +187,7 @@ impl Permit {
         if !terms.allowed_ports.allows(port) {
             return Err(Denied::Port);
         }
-        Ok(Self { connection: Arc::clone(connection), origin: connection.origin(host, port) })
+        Ok(connection.origin(host, port))
     }
 
     /// The connection whose credential may be sent.
@@ -173,6 +199,21 @@ impl Permit {
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
+}
+
+/// Applies the rules of the connection, and those of the token, which narrow them further.
+fn check_rules<'a>(
+    caller: &Caller,
+    connection: &Connection,
+    line: impl FnOnce() -> RuleSubject<'a>,
+) -> Result<(), Denied> {
+    let options = connection.options();
+    if !options.restrict() && caller.rules.is_empty() {
+        return Ok(());
+    }
+    let line = line();
+    options.check(&line).map_err(Denied::ConnectionRules)?;
+    caller.rules.check(&line).map_err(Denied::TokenRules)
 }
 
 /// The port for TLS; `None` where `http` is refused. An upgraded `http://` moves from port 80,
@@ -196,8 +237,10 @@ mod tests {
     use crate::model::oauth::grant::{Grant, GrantType};
     use crate::model::oauth::profile::RefreshStatuses;
     use crate::model::record::Detail;
+    use crate::model::rules::Rules;
     use crate::model::token::Scopes;
     use crate::secret::Secret;
+    use http::Method;
     use jiff::Timestamp;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -216,8 +259,14 @@ mod tests {
             name: "runner".into(),
             reach: Reach::One(integration, listed),
             scopes: Scopes { proxy: true, ..Scopes::default() },
+            rules: Rules::default(),
             expires_at: None,
         }
+    }
+
+    fn get() -> RuleSubject<'static> {
+        let (destination, override_field) = (None, None);
+        RuleSubject { method: &Method::GET, path: "/v1".into(), destination, override_field }
     }
 
     /// The rules of contract §3 again, over the text of a target and label by label.
@@ -266,7 +315,7 @@ mod tests {
             let terms = Terms { upgrade_plain_http: upgrade, allowed_ports: vec![443, 8443].into(), unrestricted_oauth: false };
             let listed = listed.as_deref();
             let caller = caller(&integration, listed);
-            let verdict = Permit::check(&caller, &connection(parsed), &target, &terms);
+            let verdict = Permit::check(&caller, &connection(parsed), &target, &terms, get);
             let may_use = integration == "shop" && listed.is_none_or(|name| name == "example");
             let expected = may_use && by_name && oracle(&domain, &host, port, &terms, plain);
             prop_assert_eq!(verdict.is_ok(), expected, "{} {} {:?}", domain, host, port);
@@ -284,7 +333,7 @@ mod tests {
         let check = |integration, url: (Scheme, &str)| {
             let authority = Authority::parse(url.1).unwrap();
             let target = Target { scheme: url.0, authority };
-            Permit::check(&caller(integration, None), &connection, &target, &terms).map(|_| ())
+            Permit::check(&caller(integration, None), &connection, &target, &terms, get).map(|_| ())
         };
         assert_eq!(check("shop", (Scheme::Https, "api.example.com")), Ok(()));
         assert_eq!(check("desk", (Scheme::Http, "evil.com:1")), Err(Denied::Connection));
@@ -334,7 +383,7 @@ mod tests {
             let target =
                 Target { scheme: Scheme::Https, authority: Authority::parse(own).unwrap() };
             let connection = connection(name, domain, subdomain);
-            let found = Permit::check(&caller("shop", None), &connection, &target, &terms);
+            let found = Permit::check(&caller("shop", None), &connection, &target, &terms, get);
             assert_eq!(found.map(|_permit| ()), verdict, "{name} {domain} {subdomain:?}");
         }
     }

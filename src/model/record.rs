@@ -2,6 +2,7 @@
 //! digest only.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -11,6 +12,8 @@ use super::connection::ConnectionType;
 use super::domain::AllowedDomain;
 use super::name::{ConnectionName, IntegrationName};
 use super::oauth::grant::Grant;
+use super::options::ConnectionOptions;
+use super::rules::Rules;
 use super::sealed::{Context, Mac, Sealed};
 use super::token::{Scopes, TokenDigest};
 use crate::random;
@@ -29,6 +32,8 @@ pub struct ConnectionRecord {
     pub allowed_domain: Option<AllowedDomain>,
     /// Its type and everything of it that is not secret.
     pub detail: Detail,
+    /// Its options.
+    pub options: Arc<ConnectionOptions>,
     /// Its sealed secret.
     pub sealed: Sealed,
     /// The time at which it was created, in whole microseconds.
@@ -71,6 +76,8 @@ pub struct TokenRecord {
     pub created_at: Timestamp,
     /// The time at which it expires, in whole microseconds; `None` for never.
     pub expires_at: Option<Timestamp>,
+    /// The rules of the requests that it may be used for.
+    pub rules: Rules,
     /// The time of its last use, which is written only now and then; `None` before the first.
     pub last_used_at: Option<Timestamp>,
     /// The digest of the token, which itself is not stored.
@@ -105,6 +112,8 @@ pub struct TokenClaims<'a> {
     pub scopes: Scopes,
     /// The time at which it expires, in whole microseconds; `None` for never.
     pub expires_at: Option<Timestamp>,
+    /// The rules of the requests that it may be used for.
+    pub rules: &'a Rules,
     /// The digest of the token itself.
     pub digest: TokenDigest,
 }
@@ -123,6 +132,7 @@ impl ConnectionRecord {
             name: &self.name,
             allowed_domain: self.allowed_domain.as_ref(),
             detail: &self.detail,
+            options: &self.options,
         }
     }
 
@@ -176,6 +186,7 @@ impl TokenRecord {
             reach: &self.reach,
             scopes: self.scopes,
             expires_at: self.expires_at,
+            rules: &self.rules,
             digest: self.digest,
         }
     }

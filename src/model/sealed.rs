@@ -9,6 +9,7 @@ use super::domain::AllowedDomain;
 use super::name::{ConnectionName, IntegrationName};
 use super::oauth::client::AuthMethod;
 use super::oauth::profile::Profile;
+use super::options::ConnectionOptions;
 use super::record::Detail;
 
 /// A sealed secret. Only a vault with its master key opens it, and only for the same [`Context`].
@@ -62,6 +63,8 @@ pub enum Context<'a> {
         allowed_domain: Option<&'a AllowedDomain>,
         /// Its type, which decides how the secret is sent.
         detail: &'a Detail,
+        /// Its options, which decide what it may be used for.
+        options: &'a ConnectionOptions,
     },
     /// The key of an interception CA.
     Authority {

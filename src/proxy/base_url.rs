@@ -48,7 +48,7 @@ pub fn strip(uri: &Uri) -> Result<PathAndQuery, http::uri::InvalidUri> {
 }
 
 /// The part of a target below the prefix, beginning with a slash.
-fn below(target: &str) -> String {
+pub(super) fn below(target: &str) -> String {
     let end = target.find(['?', '#']).unwrap_or(target.len());
     let prefix = PREFIX.len() + segment(target.get(..end).unwrap_or_default()).len();
     let base = repeated_base(target, prefix).unwrap_or_default();

@@ -351,6 +351,7 @@ fn anonymous(integration: &IntegrationName) -> Caller {
         reach: Reach::One(integration.clone(), None),
         scopes: Scopes { proxy: true, ..Scopes::default() },
         expires_at: None,
+        rules: crate::model::rules::Rules::default(),
     }
 }
 

@@ -86,16 +86,46 @@ fn only_covering<'a>(
     match registry.covering(integration.as_str(), host, caller).as_slice() {
         [] => Err(none_covers()),
         [only] => Ok(*only),
-        several => {
-            let names: Vec<_> =
-                several.iter().map(|listing| listing.connection.name().as_str()).collect();
-            let names = names.join(", ");
-            let title = format!(
-                "Several connections cover this host: {names}. Name one with X-Zis-Connection."
-            );
-            Err(Refusal::new(Code::AmbiguousConnection, title))
-        }
+        several => only_allowing(several, request),
     }
+}
+
+/// The only one of several connections whose rules allow the request.
+fn only_allowing<'a>(
+    several: &[&'a Arc<RegisteredConnection>],
+    request: &ProxyRequest,
+) -> Result<&'a Arc<RegisteredConnection>, Refusal> {
+    // 1. Those that allow it.
+    let line = request.rule_subject();
+    let allows = |found: &&&Arc<RegisteredConnection>| {
+        let options = found.connection.options();
+        !options.disabled && options.check(&line).is_ok()
+    };
+    let allowing: Vec<_> = several.iter().filter(allows).copied().collect();
+    // 2. Exactly one must.
+    match allowing.as_slice() {
+        [only] => Ok(*only),
+        [] => Err(Refusal::new(
+            Code::RequestNotAllowed,
+            format!(
+                "None of the connections that cover this host may be used for the request: {}; \
+                 the operator can change their rules.",
+                names(several)
+            ),
+        )),
+        more => Err(Refusal::new(
+            Code::AmbiguousConnection,
+            format!(
+                "Several connections cover this host: {}. Name one with X-Zis-Connection.",
+                names(more)
+            ),
+        )),
+    }
+}
+
+fn names(found: &[&Arc<RegisteredConnection>]) -> String {
+    let names: Vec<_> = found.iter().map(|found| found.connection.name().as_str()).collect();
+    names.join(", ")
 }
 
 /// A token never changes, so only another one helps.

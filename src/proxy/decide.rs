@@ -61,8 +61,8 @@ fn check_use(
     }
     let target = target(in_force, request, connection)?;
     let terms = &in_force.settings.terms;
-    let permit = Permit::check(caller, connection, &target, terms)
-        .map_err(|denied| refuse_target(denied, connection, &target))?;
+    let permit = Permit::check(caller, connection, &target, terms, || request.rule_subject())
+        .map_err(|denied| refuse_target(&denied, connection, &target))?;
     check_body_size(in_force, request)?;
     Ok(permit)
 }
@@ -109,7 +109,7 @@ fn target<'a>(
     }
 }
 
-pub(super) fn refuse_target(denied: Denied, connection: &Connection, target: &Target) -> Refusal {
+pub(super) fn refuse_target(denied: &Denied, connection: &Connection, target: &Target) -> Refusal {
     let name = connection.name();
     match denied {
         Denied::Connection => may_not_use(name),
@@ -133,7 +133,23 @@ pub(super) fn refuse_target(denied: Denied, connection: &Connection, target: &Ta
             ),
         ),
         Denied::NoDomain => no_domain(connection),
+        Denied::Disabled => Refusal::new(
+            Code::ConnectionForbidden,
+            format!("The connection {name} is switched off; the operator can enable it."),
+        ),
         Denied::Port => port_not_allowed(),
+        Denied::ConnectionRules(why) => Refusal::new(
+            Code::RequestNotAllowed,
+            format!(
+                "The connection {name} may not be used for the request: {why}; the operator can change its rules."
+            ),
+        ),
+        Denied::TokenRules(why) => Refusal::new(
+            Code::RequestNotAllowed,
+            format!(
+                "The token may not be used for the request: {why}; the operator can make another token."
+            ),
+        ),
     }
 }
 

@@ -153,6 +153,7 @@ impl TraceContext<'_> {
                 None => "any host: oauth.unrestricted".to_owned(),
             },
             Rule::Port => "one of proxy.allowed_ports".to_owned(),
+            Rule::Rules => self.rules().to_owned(),
             Rule::BodySize => "at most proxy.max_body_bytes".to_owned(),
             Rule::Rate => "at most proxy.requests_per_minute for the token".to_owned(),
             Rule::Credential if self.renews => {
@@ -165,6 +166,13 @@ impl TraceContext<'_> {
                 |address| format!("pinned to {address} by upstream.resolve"),
             ),
             Rule::Origin | Rule::Capacity => String::new(),
+        }
+    }
+
+    fn rules(&self) -> &'static str {
+        match self.connection.map(|connection| connection.options().restrict()) {
+            Some(true) => "allowed by the connection's rules, and by the token's",
+            _ => "the connection has no rules",
         }
     }
 

@@ -1,11 +1,15 @@
 //! A request as it is written: its form, its destination, and the connection that it names
 //! (contract §3). Never who sends it.
 
+mod rule_subject;
+
 use std::borrow::Cow;
 
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
+use self::rule_subject::{destination_path, override_field};
 use super::refusal::{Code, Refusal, malformed};
 use super::{Settings, base_url};
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -48,6 +52,12 @@ pub struct ProxyRequest {
     pub tags: Tags,
     /// The length of the body, if it is known beforehand.
     pub body_length: Option<u64>,
+    /// The path and the query, as they were sent: in base-URL form with the prefix.
+    target: PathAndQuery,
+    /// The path that a request of RFC 4918 names beside its target.
+    other_path: Option<Box<str>>,
+    /// The field by which the request asks the origin to take it for another one.
+    override_field: Option<&'static str>,
 }
 
 /// The place that a request wants to reach.
@@ -115,17 +125,31 @@ impl ProxyRequest {
         if form != RequestForm::Absolute && form != RequestForm::Authority {
             refuse_foreign_host(head, form, settings)?;
         }
-        Ok(Self {
+        let tags = Tags {
+            integrations: [path_integration, integration, None],
+            connections: [path_connection, connection, None],
+        };
+        Ok(Self::of_head(head, form, destination, tags))
+    }
+
+    /// The request with what of its head is read in one way in every form.
+    pub(super) fn of_head(
+        head: &Parts,
+        form: RequestForm,
+        destination: Destination,
+        tags: Tags,
+    ) -> Self {
+        Self {
             method: head.method.clone(),
             form,
             destination,
             names_host: head.headers.contains_key(&X_ZIS_HOST),
-            tags: Tags {
-                integrations: [path_integration, integration, None],
-                connections: [path_connection, connection, None],
-            },
+            tags,
             body_length: body_length(&head.headers),
-        })
+            target: head.uri.path_and_query().cloned().unwrap_or_else(root),
+            other_path: destination_path(head, form),
+            override_field: override_field(&head.headers),
+        }
     }
 
     /// Returns whether the request asks for a tunnel.
@@ -154,7 +178,18 @@ impl ProxyRequest {
         let uri = uri.ok_or_else(|| not_absolute(&url))?;
         let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);
         let form = RequestForm::Absolute;
-        Ok(Self { method, form, destination, names_host: false, tags, body_length: None })
+        let target = uri.path_and_query().cloned().unwrap_or_else(root);
+        Ok(Self {
+            method,
+            form,
+            destination,
+            names_host: false,
+            tags,
+            body_length: None,
+            target,
+            other_path: None,
+            override_field: None,
+        })
     }
 }
 
@@ -316,6 +351,10 @@ pub(super) fn one_field<'a>(
 
 pub(super) fn body_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn root() -> PathAndQuery {
+    PathAndQuery::from_static("/")
 }
 
 /// The longest URL that a refusal repeats, in bytes.

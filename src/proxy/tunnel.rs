@@ -108,11 +108,12 @@ pub fn decide(
     if named.connection.is_some() {
         let chosen = choose(registry, caller, request, named)?;
         let connection = &chosen.connection;
-        let permit = Permit::check(caller, connection, target, terms).map_err(|denied| {
-            let refusal = refuse_target(denied, connection, target);
+        let origin = Permit::check_target(caller, connection, target, terms);
+        let origin = origin.map_err(|denied| {
+            let refusal = refuse_target(&denied, connection, target);
             RefusedRequest::from(refusal).with_connection(Arc::clone(chosen))
         })?;
-        let mode = intercepted(permit.origin().clone());
+        let mode = intercepted(origin);
         return Ok(AllowedTunnel { mode, connection: Some(Arc::clone(chosen)) });
     }
     // 2. Else one must cover it, or the operator lets what none covers pass.

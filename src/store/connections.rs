@@ -9,6 +9,7 @@ use super::{DbTransaction, Error, Record, Revision, Store, clients, detail, refr
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::options::ConnectionOptions;
 use crate::model::record::ConnectionRecord;
 use crate::model::sealed::Sealed;
 
@@ -35,6 +36,7 @@ impl Store {
             record.created_at.into(),
             record.updated_at.into(),
             write_client(record).into(),
+            record.options.encode().into(),
         ];
         work.execute(CREATE, values).await?;
         work.commit().await?;
@@ -150,6 +152,8 @@ pub(super) async fn replace(
         (&*after.sealed.payload).into(),
         after.updated_at.into(),
         write_client(after).into(),
+        before.options.encode().into(),
+        after.options.encode().into(),
     ];
     Ok(work.execute(REPLACE, values).await? > 0)
 }
@@ -186,6 +190,7 @@ pub(super) fn read(row: &SqlRow) -> Result<ConnectionRecord, Error> {
         name: columns.parsed("name", ConnectionName::parse)?,
         allowed_domain: read_domain(columns)?,
         detail: detail::read(columns)?,
+        options: read_options(columns)?.shared(),
         sealed: read_sealed(columns)?,
         created_at: columns.time("created_at")?,
         updated_at: columns.time("updated_at")?,
@@ -200,6 +205,15 @@ fn read_domain(columns: Columns<'_>) -> Result<Option<AllowedDomain>, Error> {
         Ok(None) if !is_oauth => Err(columns.inconsistent("allowed_domain")),
         Ok(domain) => Ok(domain),
         Err(_rule) => Err(columns.inconsistent("allowed_domain")),
+    }
+}
+
+fn read_options(columns: Columns<'_>) -> Result<ConnectionOptions, Error> {
+    match columns.optional_text("options")? {
+        None => Ok(ConnectionOptions::default()),
+        Some(text) => {
+            ConnectionOptions::decode(&text).ok_or_else(|| columns.inconsistent("options"))
+        }
     }
 }
 
@@ -221,15 +235,16 @@ pub(super) fn read_sealed(columns: Columns<'_>) -> Result<Sealed, Error> {
 
 const CREATE: &str = "INSERT INTO connections \
     (uuid, integration, name, type, allowed_domain, detail, key_id, wrapped, payload, created_at, \
-    updated_at, client) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    updated_at, client, options) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 pub(super) const BY_UUID: &str = "SELECT * FROM connections WHERE uuid = $1";
 
 const FIND: &str = "SELECT * FROM connections WHERE integration = $1 AND name = $2";
 
 const REPLACE: &str = "UPDATE connections SET type = $7, allowed_domain = $8, detail = $9, \
-    key_id = $10, wrapped = $11, payload = $12, updated_at = $13, client = $14 WHERE uuid = $1 \
-    AND type = $2 AND allowed_domain IS NOT DISTINCT FROM $3 AND detail = $4 AND payload = $5 AND updated_at = $6";
+    key_id = $10, wrapped = $11, payload = $12, updated_at = $13, client = $14, options = $16 WHERE uuid = $1 \
+    AND type = $2 AND allowed_domain IS NOT DISTINCT FROM $3 AND detail = $4 AND payload = $5 \
+    AND updated_at = $6 AND options IS NOT DISTINCT FROM $15";
 
 const DELETE: &str =
     "DELETE FROM connections WHERE integration = $1 AND name = $2 AND type = $3 RETURNING uuid";

@@ -65,6 +65,10 @@ pub(super) const STORE: Schema = Schema {
             sqlite: include_str!("migrations/sqlite/0008_refusals.sql"),
             postgres: include_str!("migrations/postgres/0008_refusals.sql"),
         },
+        Migration {
+            sqlite: include_str!("migrations/sqlite/0009_options.sql"),
+            postgres: include_str!("migrations/postgres/0009_options.sql"),
+        },
     ],
     is_trail: false,
 };

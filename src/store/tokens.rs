@@ -9,6 +9,7 @@ use super::row::{Columns, SqlRow};
 use super::{DbTransaction, Error, Record, Revision, Store};
 use crate::model::caller::Reach;
 use crate::model::record::TokenRecord;
+use crate::model::rules::Rules;
 use crate::model::sealed::Mac;
 use crate::model::token::{Scopes, TokenDigest};
 
@@ -42,6 +43,7 @@ impl Store {
             record.digest.as_bytes().as_slice().into(),
             (&*record.mac.key_id).into(),
             record.mac.code.as_slice().into(),
+            write_rules(&record.rules).into(),
         ];
         work.execute(CREATE, values).await?;
         work.commit().await?;
@@ -118,10 +120,20 @@ pub(super) fn read(row: &SqlRow) -> Result<TokenRecord, Error> {
         scopes: columns.parsed("scopes", |text| Scopes::parse(text.split(' ')).ok_or(()))?,
         created_at: columns.time("created_at")?,
         expires_at: columns.optional_time("expires_at")?,
+        rules: read_rules(columns)?,
         last_used_at: columns.optional_time("last_used_at")?,
         digest: TokenDigest::from_bytes(fixed_bytes(columns, "digest")?),
         mac: Mac { key_id: columns.text("key_id")?.into(), code: fixed_bytes(columns, "mac")? },
     })
+}
+
+fn read_rules(columns: Columns<'_>) -> Result<Rules, Error> {
+    let Some(rules) = columns.optional_text("rules")? else { return Ok(Rules::default()) };
+    serde_json::from_str(&rules).map_err(|_wordy| columns.inconsistent("rules"))
+}
+
+fn write_rules(rules: &Rules) -> Option<String> {
+    if rules.is_empty() { None } else { serde_json::to_string(rules).ok() }
 }
 
 fn read_reach(columns: Columns<'_>) -> Result<Reach, Error> {
@@ -138,8 +150,8 @@ fn fixed_bytes(columns: Columns<'_>, column: &'static str) -> Result<[u8; 32], E
 }
 
 const CREATE: &str = "INSERT INTO tokens (id, name, integration, connections, scopes, created_at, \
-    expires_at, last_used_at, digest, key_id, mac) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    expires_at, last_used_at, digest, key_id, mac, rules) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 const LIVE_NAMESAKE: &str = "SELECT id FROM tokens WHERE integration = $1 AND name = $2 \
     AND (expires_at IS NULL OR expires_at > $3) LIMIT 1";

@@ -4,6 +4,7 @@ use super::envelope::FORMAT;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::Injection;
 use crate::model::oauth::profile::Profile;
+use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
 use crate::model::sealed::Context;
 
@@ -83,9 +84,17 @@ impl Encoding {
         }
     }
 
+    /// Adds a connection's options. One from before there were options has the default ones.
+    fn with_options(self, options: &ConnectionOptions) -> Self {
+        match options.encode() {
+            Some(options) => self.text("options").text(&options),
+            None => self,
+        }
+    }
+
     fn with_context(self, context: &Context<'_>) -> Self {
         match context {
-            Context::Connection { uuid, integration, name, allowed_domain, detail } => {
+            Context::Connection { uuid, integration, name, allowed_domain, detail, options } => {
                 let (header_name, username) = match detail {
                     Detail::ApiKey { header_name } => (Some(&**header_name), None),
                     Detail::BasicAuth { username } => (None, Some(&**username)),
@@ -102,6 +111,7 @@ impl Encoding {
                     .optional_text(header_name)
                     .optional_text(username)
                     .with_grant(detail)
+                    .with_options(options)
             }
             Context::Authority { id, certificate, signs_from } => self
                 .text("authority")

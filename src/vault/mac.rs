@@ -24,7 +24,7 @@ pub(super) fn is_genuine(
 }
 
 fn encode(key_id: &str, claims: &TokenClaims<'_>) -> Vec<u8> {
-    let TokenClaims { id, name, reach, scopes, expires_at, digest } = claims;
+    let TokenClaims { id, name, reach, scopes, expires_at, rules, digest } = claims;
     let mut encoding = Encoding::new("keyferry token")
         .text(key_id)
         .bytes(id.as_bytes())
@@ -39,5 +39,10 @@ fn encode(key_id: &str, claims: &TokenClaims<'_>) -> Vec<u8> {
     }
     let end = expires_at.map(Timestamp::as_microsecond);
     encoding = encoding.number(i64::from(end.is_some()));
-    encoding.number(end.unwrap_or_default()).finish()
+    encoding = encoding.number(end.unwrap_or_default());
+    // A token of before there were rules has none, and its code covers none.
+    match serde_json::to_string(rules) {
+        Ok(rules) if rules != "[]" => encoding.text("rules").text(&rules).finish(),
+        _ => encoding.finish(),
+    }
 }

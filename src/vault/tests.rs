@@ -34,6 +34,7 @@ impl Parts {
 
     fn context(&self) -> Context<'_> {
         Context::Connection {
+            options: Box::leak(Box::default()),
             uuid: self.uuid,
             integration: &self.integration,
             name: &self.name,
@@ -166,7 +167,15 @@ impl Held {
 
     fn claims(&self) -> TokenClaims<'_> {
         let Self { id, name, ref reach, scopes, expires_at, digest } = *self;
-        TokenClaims { id, name, reach, scopes, expires_at, digest }
+        TokenClaims {
+            id,
+            name,
+            reach,
+            scopes,
+            expires_at,
+            rules: Box::leak(Box::default()),
+            digest,
+        }
     }
 
     fn edited(&self) -> Vec<Self> {

@@ -6,49 +6,53 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::{Array, ArrayBuilder, Ref};
 
-use super::{Member, OAuthItem, PageMeta, Redacted, Request, is_false};
+use super::options::{each_option_member, with_option_members};
+use super::profile::take_member;
+use super::{Member, OAuthItem, OptionMembers, PageMeta, Redacted, Request, RuleMembers, is_false};
 use crate::secret::Secret;
 
-/// The members of a static connection that is to be made or changed: of these, those of its
-/// type.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StaticMembers {
-    /// Unique within the integration across all types; never changes.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = true, value_type = String, min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
-    pub name: Member<String>,
-    /// The hosts that the secret may be sent to: a host name, or `*.` and a name for it and all
-    /// names below; never changes.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(
-        required = true,
-        value_type = String,
-        min_length = 3,
-        max_length = 253,
-        pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
-    )]
-    pub allowed_domain: Member<String>,
-    /// The header that carries the key.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = true, value_type = String, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
-    pub header_name: Member<String>,
-    /// The key, sent as it is.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
-    pub api_key: Member<Secret>,
-    /// The user name; it is shown, so it must not be secret.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192)]
-    pub username: Member<String>,
-    /// The password.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
-    pub password: Member<Secret>,
-    /// The token, sent as `Authorization: Bearer` and the token.
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
-    pub token: Member<Secret>,
+with_option_members! {
+    /// The members of a static connection that is to be made or changed: of these, those of its
+    /// type.
+    #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct StaticMembers {
+        /// Unique within the integration across all types; never changes.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = true, value_type = String, min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+        pub name: Member<String>,
+        /// The hosts that the secret may be sent to: a host name, or `*.` and a name for it and all
+        /// names below; never changes.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(
+            required = true,
+            value_type = String,
+            min_length = 3,
+            max_length = 253,
+            pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+        )]
+        pub allowed_domain: Member<String>,
+        /// The header that carries the key.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = true, value_type = String, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+        pub header_name: Member<String>,
+        /// The key, sent as it is.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+        pub api_key: Member<Secret>,
+        /// The user name; it is shown, so it must not be secret.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = true, value_type = String, min_length = 1, max_length = 8192)]
+        pub username: Member<String>,
+        /// The password.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+        pub password: Member<Secret>,
+        /// The token, sent as `Authorization: Bearer` and the token.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
+        pub token: Member<Secret>,
+    }
 }
 
 impl Request for StaticMembers {
@@ -97,6 +101,9 @@ pub struct StaticConnection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "john.doe@example.com")]
     pub username: Option<String>,
+    /// Its options, as far as they differ from the default.
+    #[serde(flatten)]
+    pub options: OptionMembers,
 }
 
 /// The answer that has one static connection in it, under the name of its type.

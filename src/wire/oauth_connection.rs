@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::options::{each_option_member, with_option_members};
+use super::profile::take_member;
 use super::secret::in_clear;
-use super::{Member, Request, is_false};
+use super::{Member, OptionMembers, Request, RuleMembers, is_false};
 use crate::secret::Secret;
 
 /// A connection by OAuth.
@@ -78,6 +80,9 @@ pub struct OAuthConnection {
     /// The account's number.
     #[schema(example = 123_456)]
     pub zendesk_account_id: u64,
+    /// Its options, as far as they differ from the default.
+    #[serde(flatten)]
+    pub options: OptionMembers,
 }
 
 /// The reason why a connection's tokens are not refreshed.
@@ -136,6 +141,8 @@ pub struct OAuthItem {
     pub token_type: String,
     #[schema(format = Uuid)]
     pub uuid: String,
+    #[serde(flatten)]
+    pub options: OptionMembers,
 }
 
 /// The result of a flow.
@@ -173,44 +180,46 @@ pub struct AccessCode {
     pub zendesk_account_id: u64,
 }
 
-/// The domain of a connection that has none.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Binding, example = json!({"allowed_domain": "api.example.com"}))]
-pub struct DomainBinding {
-    /// The hosts that the tokens may be sent to: a host name, or `*.` and a name for it and all
-    /// names below; never changes afterwards.
-    #[schema(
-        required = true,
-        value_type = String,
-        min_length = 3,
-        max_length = 253,
-        pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
-    )]
-    pub allowed_domain: Member<String>,
-    /// Its uuid, which never changes.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    pub uuid: Member<String>,
-    /// Its integration, which never changes.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    pub integration: Member<String>,
-    /// Its name, which never changes.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    pub name: Member<String>,
-    /// The name of the token that began its flow, which never changes.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    pub created_by: Member<String>,
-    /// Its client, which never changes.
-    #[schema(ignore)]
-    #[serde(skip_serializing_if = "Member::is_absent")]
-    pub oauth_client_uuid: Member<String>,
+with_option_members! {
+    /// A change of a connection by OAuth: the domain of one that has none, and options.
+    #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    #[schema(as = Binding, example = json!({"allowed_domain": "api.example.com"}))]
+    pub struct OAuthConnectionChange {
+        /// The hosts that the tokens may be sent to: a host name, or `*.` and a name for it and all
+        /// names below; never changes afterwards.
+        #[serde(default, skip_serializing_if = "Member::is_absent")]
+        #[schema(
+            value_type = Option<String>,
+            min_length = 3,
+            max_length = 253,
+            pattern = "^(\\*\\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+        )]
+        pub allowed_domain: Member<String>,
+        /// Its uuid, which never changes.
+        #[schema(ignore)]
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        pub uuid: Member<String>,
+        /// Its integration, which never changes.
+        #[schema(ignore)]
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        pub integration: Member<String>,
+        /// Its name, which never changes.
+        #[schema(ignore)]
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        pub name: Member<String>,
+        /// The name of the token that began its flow, which never changes.
+        #[schema(ignore)]
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        pub created_by: Member<String>,
+        /// Its client, which never changes.
+        #[schema(ignore)]
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        pub oauth_client_uuid: Member<String>,
+    }
 }
 
-impl Request for DomainBinding {
+impl Request for OAuthConnectionChange {
     /// Members that the provider and the server may have changed since they were shown.
     const READ_ONLY: &'static [&'static str] = &[
         "access_token",

@@ -267,12 +267,14 @@ macro_rules! null_member {
         }
     };
 }
+pub(super) use null_member;
 
 macro_rules! name_member {
     ($_from:expr, $_to:expr, $($member:ident),* $(,)?) => {
         [$(stringify!($member)),*]
     };
 }
+pub(super) use name_member;
 
 with_profile_members! {
     /// The members of a token-request profile.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::secret::in_clear;
-use super::{Member, PageMeta, Request};
+use super::{Member, PageMeta, Request, RuleMembers};
 use crate::secret::Secret;
 
 /// An access token. Only a digest of its secret is kept.
@@ -25,6 +25,10 @@ pub struct TokenView {
     /// The only connections that it may use: their names, or `integration.name` under `*`; null
     /// when it may use all of them.
     pub connections: Option<Vec<String>>,
+    /// The rules that narrow those of each connection; only there where there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub rules: Vec<RuleMembers>,
     /// The time at which it was made (RFC 3339, UTC).
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub created_at: String,
@@ -98,6 +102,11 @@ pub struct NewToken {
     /// itself makes none that ends later.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Member<String>,
+    /// The rules that narrow those of each connection: the first that matches a request decides,
+    /// and what none matches is refused.
+    #[serde(default, skip_serializing_if = "Member::is_absent")]
+    #[schema(value_type = Option<Vec<RuleMembers>>, max_items = 64)]
+    pub rules: Member<Vec<RuleMembers>>,
 }
 
 impl Request for NewToken {}

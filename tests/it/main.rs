@@ -41,6 +41,7 @@ mod oauth_cli;
 mod observed;
 mod refusals;
 mod reload;
+mod rules;
 mod run;
 mod secrecy;
 mod shutdown;

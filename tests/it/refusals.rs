@@ -9,7 +9,7 @@ use keyferry::proxy::Code;
 use crate::support::raw::Answer;
 
 /// Contract §4, row by row: code, status, `Proxy-Status` error.
-const TABLE: [(&str, u16, &str); 35] = [
+const TABLE: [(&str, u16, &str); 36] = [
     ("MalformedRequest", 400, "http_request_error"),
     ("ConflictingTags", 400, "http_request_error"),
     ("CallerUnknown", 407, "http_request_denied"),
@@ -19,6 +19,7 @@ const TABLE: [(&str, u16, &str); 35] = [
     ("DomainNotAllowed", 403, "http_request_denied"),
     ("HttpsRequired", 403, "http_request_denied"),
     ("PortNotAllowed", 403, "http_request_denied"),
+    ("RequestNotAllowed", 403, "http_request_denied"),
     ("MethodNotAllowed", 405, "http_request_denied"),
     ("AmbiguousConnection", 409, "http_request_denied"),
     ("BodyTooLarge", 413, "http_request_error"),

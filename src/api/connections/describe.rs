@@ -8,7 +8,7 @@ use utoipa::openapi::{ObjectBuilder, Ref, RefOr};
 
 use crate::error::capitalized;
 use crate::model::connection::ConnectionType;
-use crate::wire::{StaticConnection, StaticMembers};
+use crate::wire::{OPTION_MEMBERS, OptionMembers, StaticConnection, StaticMembers};
 
 /// The words of a type that its members don't say.
 struct Words {
@@ -44,7 +44,7 @@ fn words(kind: ConnectionType) -> Words {
 
 pub(super) fn members(kind: ConnectionType) -> Vec<&'static str> {
     let own = kind.text_member().into_iter().chain([kind.secret_member()]);
-    ["name", "allowed_domain"].into_iter().chain(own).collect()
+    ["name", "allowed_domain"].into_iter().chain(own).chain(OPTION_MEMBERS).collect()
 }
 
 pub(super) fn collection_path(kind: ConnectionType) -> String {
@@ -126,26 +126,30 @@ fn made(kind: ConnectionType) -> Object {
 /// The name and the allowed domain are not described: they never change.
 fn changed(kind: ConnectionType) -> Object {
     let text = kind.text_member();
-    let own: Vec<_> = text.into_iter().chain([kind.secret_member()]).collect();
+    let own = text.into_iter().chain([kind.secret_member()]).chain(OPTION_MEMBERS);
+    let own: Vec<_> = own.collect();
     let mut schema = narrowed(StaticMembers::schema(), &own);
-    let choice = if text.is_some() { ": at least one of both" } else { "" };
-    schema.description = Some(format!(
-        "What is to change{choice}. The name and the allowed domain may be repeated as they are."
-    ));
-    if text.is_some() {
-        schema.required.clear();
-        schema.min_properties = Some(1);
-    }
+    schema.description = Some(
+        "What is to change: at least one member. The name and the allowed domain may be repeated as \
+         they are; an option is taken away by null."
+            .to_owned(),
+    );
+    schema.required.clear();
+    schema.min_properties = Some(1);
     schema.example = Some(json!({ kind.secret_member(): words(kind).secret }));
     schema
 }
 
 fn shown(kind: ConnectionType) -> Object {
     let Words { article, name, .. } = words(kind);
-    let optional = ["declared", "defect"];
+    let optional = ["declared", "defect"].into_iter().chain(OPTION_MEMBERS);
+    let optional: Vec<_> = optional.collect();
     let mut own = members(kind);
-    own.extend(["created_at", "updated_at"].into_iter().chain(optional));
+    own.extend(["created_at", "updated_at", "declared", "defect"]);
     let mut schema = narrowed(StaticConnection::schema(), &own);
+    // Flattened members are described apart.
+    let options = narrowed(OptionMembers::schema(), &OPTION_MEMBERS);
+    schema.properties.extend(options.properties);
     schema.description =
         Some(format!("{} connection. Its secret is never shown.", capitalized(article)));
     schema.required = schema.properties.keys().cloned().collect();
@@ -166,7 +170,16 @@ fn shown_alone(kind: ConnectionType) -> Object {
 
 /// The part of a schema that has these members alone.
 fn narrowed(schema: RefOr<Schema>, members: &[&str]) -> Object {
-    let RefOr::T(Schema::Object(mut object)) = schema else { return Object::new() };
+    // A type with flattened members is all of them and of an object with its own.
+    let own = match schema {
+        RefOr::T(Schema::Object(object)) => Some(object),
+        RefOr::T(Schema::AllOf(all)) => all.items.into_iter().find_map(|part| match part {
+            RefOr::T(Schema::Object(object)) => Some(object),
+            _ => None,
+        }),
+        _ => None,
+    };
+    let Some(mut object) = own else { return Object::new() };
     object.properties.retain(|member, _| members.contains(&member.as_str()));
     object.required.retain(|member| members.contains(&member.as_str()));
     object

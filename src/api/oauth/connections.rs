@@ -9,7 +9,7 @@ use crate::api::auth::AuthenticatedOperator;
 use crate::api::body::{self, PathParam};
 use crate::api::error::Numbered;
 use crate::management::{ConnectionRef, Refused};
-use crate::wire::{DomainBinding, OAuthConnection};
+use crate::wire::{OAuthConnection, OAuthConnectionChange};
 
 /// Show an OAuth connection
 ///
@@ -49,7 +49,7 @@ pub(in crate::api) async fn show(
         ("name" = Option<String>, Query, description = "Name of the connection"),
         ("uuid" = Option<String>, Query, description = "Uuid of the connection"),
     ),
-    request_body = DomainBinding,
+    request_body = OAuthConnectionChange,
     responses((status = 200, description = "The connection", body = OAuthConnection))
 )]
 pub(in crate::api) async fn bind(
@@ -60,8 +60,8 @@ pub(in crate::api) async fn bind(
 ) -> Result<Json<OAuthConnection>, Numbered> {
     let access = operator.write_access(&integration).map_err(Numbered::refused)?;
     let pointer = pointer(&query)?;
-    let request = body::read::<DomainBinding>(request).await?;
-    let bound = access.bind(&pointer, request).await.map_err(refused)?;
+    let request = body::read::<OAuthConnectionChange>(request).await?;
+    let bound = access.change_authorized(&pointer, request).await.map_err(refused)?;
     Ok(Json(bound.into()))
 }
 

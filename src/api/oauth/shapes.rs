@@ -7,7 +7,9 @@ use jiff::fmt::temporal::DateTimePrinter;
 use crate::management::{ExchangedFlow, OAuthConnectionView, RefreshStanding};
 use crate::model::oauth::grant::LapseReason;
 use crate::secret::Secret;
-use crate::wire::{AccessCode, OAuthConnection, OAuthItem, REDACTED, RefreshFailureReport};
+use crate::wire::{
+    AccessCode, OAuthConnection, OAuthItem, OptionMembers, REDACTED, RefreshFailureReport,
+};
 
 impl From<OAuthConnectionView> for OAuthConnection {
     fn from(authorized: OAuthConnectionView) -> Self {
@@ -17,6 +19,7 @@ impl From<OAuthConnectionView> for OAuthConnection {
             uuid, integration, name, allowed_domain, grant, account_id, ..
         } = authorized;
         Self {
+            options: OptionMembers::from(&*authorized.options),
             access_token: texts.access_token,
             allowed_domain: allowed_domain.map(|domain| domain.to_string()),
             created_by: grant.created_by.into(),
@@ -59,6 +62,7 @@ impl From<OAuthConnectionView> for OAuthItem {
     fn from(authorized: OAuthConnectionView) -> Self {
         let whole = OAuthConnection::from(authorized);
         Self {
+            options: whole.options,
             access_token: whole.access_token,
             allowed_domain: whole.allowed_domain,
             created_by: whole.created_by,

@@ -1,6 +1,7 @@
 //! `keyferry connection create`
 
 use super::flow::{self, FlowArgs};
+use super::options::{self, OptionArgs};
 use super::{OPTIONS, kind_parser, print, refuse_misplaced, set_secret};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::CliError;
@@ -25,12 +26,15 @@ pub(super) struct Arguments {
     #[arg(long, required_if_eq("kind", "basic_auth"), help = USERNAME_HELP)]
     username: Option<String>,
     #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
     secret: SecretArgs,
     #[command(flatten)]
     flow: FlowArgs,
 }
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    // 1. The request, by a flow or with a secret.
     let kind = arguments.kind;
     let (name, domain) = (arguments.name.as_deref(), arguments.allowed_domain.as_deref());
     let made = if kind == ConnectionType::OAuth {
@@ -47,10 +51,15 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
             username: arguments.username.as_deref().into(),
             ..StaticMembers::default()
         };
+        request.put_options(arguments.options.members());
         set_secret(&mut request, kind, secret);
         client.api.post(&client.connections(kind.as_str()), &request)
     };
-    print(client, &made.map_err(|error| error.by_options(&OPTIONS))?, kind)
+    print(
+        client,
+        &made.map_err(|error| error.by_options(&OPTIONS).by_options(&options::MEMBERS))?,
+        kind,
+    )
 }
 
 /// Refuses options that go with another type.
@@ -65,6 +74,13 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
     if is_oauth && !arguments.flow.names_client() {
         return Err(CliError::Usage(
             "a connection of type oauth needs --client, or --mcp for an MCP server".to_owned(),
+        ));
+    }
+    if is_oauth && arguments.options.members().are_given() {
+        return Err(CliError::Usage(
+            "a connection of type oauth is authorized first: give its options to \
+             `keyferry connection update` afterwards"
+                .to_owned(),
         ));
     }
     let of_flow = arguments.flow.given().map(|(option, is_given)| (option, is_given, is_oauth));

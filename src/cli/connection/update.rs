@@ -1,11 +1,12 @@
 //! `keyferry connection update`
 
+use super::options::{MEMBERS, OptionArgs, UnsetArgs};
 use super::{ConnectionArgs, OPTIONS, refuse_misplaced, set_secret};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::CliError;
 use crate::cli::secret::SecretArgs;
 use crate::model::connection::ConnectionType;
-use crate::wire::{DomainBinding, StaticMembers};
+use crate::wire::{OAuthConnectionChange, OptionMembers, StaticMembers};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -24,6 +25,10 @@ pub(super) struct Arguments {
     #[arg(long = "name", value_name = "NAME", hide = true)]
     renamed: Option<String>,
     #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
+    unset: UnsetArgs,
+    #[command(flatten)]
     secret: SecretArgs,
 }
 
@@ -34,11 +39,14 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
     let path = client.connection(kind, name);
     let changed = if kind == ConnectionType::OAuth {
         let allowed_domain = arguments.allowed_domain.as_deref().into();
-        client.api.patch(&path, &DomainBinding { allowed_domain, ..DomainBinding::default() })
+        let mut change = OAuthConnectionChange { allowed_domain, ..Default::default() };
+        change.put_options(options(arguments));
+        client.api.patch(&path, &change)
     } else {
         client.api.patch(&path, &members(arguments, kind)?)
     };
-    if changed.map_err(|error| error.by_options(&OPTIONS))?.is_none() {
+    let changed = changed.map_err(|error| error.by_options(&OPTIONS).by_options(&MEMBERS))?;
+    if changed.is_none() {
         return Err(client.missing(name, Some(kind)));
     }
     client.emit("", || Ok(format!("updated {name}")))
@@ -51,7 +59,10 @@ fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers,
         username: arguments.username.as_deref().into(),
         ..StaticMembers::default()
     };
-    let changes = arguments.header_name.is_some() || arguments.username.is_some();
+    let options = options(arguments);
+    let changes =
+        arguments.header_name.is_some() || arguments.username.is_some() || options.are_given();
+    members.put_options(options);
     // Without another change the secret is meant.
     if !changes || arguments.secret.is_named() {
         let secret =
@@ -61,7 +72,15 @@ fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers,
     Ok(members)
 }
 
+/// The options that are given or taken away.
+fn options(arguments: &Arguments) -> OptionMembers {
+    let mut options = arguments.options.members();
+    arguments.unset.take_away(&mut options);
+    options
+}
+
 fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
+    // 1. Members that never change.
     let is_oauth = kind == ConnectionType::OAuth;
     if !is_oauth && arguments.allowed_domain.is_some() {
         return Err(never_changes("allowed domain"));
@@ -69,6 +88,7 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
     if arguments.renamed.is_some() {
         return Err(never_changes("name"));
     }
+    // 2. Options of another type, and no change at all.
     refuse_misplaced(
         kind,
         [
@@ -77,9 +97,10 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
             ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
         ],
     )?;
-    if is_oauth && arguments.allowed_domain.is_none() {
+    let changes_something = arguments.allowed_domain.is_some() || options(arguments).are_given();
+    if is_oauth && !changes_something {
         return Err(CliError::Usage(
-            "nothing is to change: give --allowed-domain, or have `keyferry connection refresh` \
+            "nothing is to change: give --allowed-domain or an option as --rule, or have `keyferry connection refresh` \
              ask for new tokens"
                 .to_owned(),
         ));

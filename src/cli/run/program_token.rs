@@ -63,6 +63,7 @@ impl ProgramToken {
             scopes: vec!["proxy".to_owned()].into(),
             connections: connection.map(|name| vec![name.to_owned()]).into(),
             expires_at: end.to_string().into(),
+            ..NewToken::default()
         };
         let CreatedTokenAnswer { token, .. } =
             api.post(&tokens(&[]), &request).map_err(advise)?.read()?;

@@ -1,5 +1,7 @@
 //! Connections by OAuth: shown, bound to a domain, refreshed, deleted.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::own_account::{OwnAccount, is_own};
@@ -9,15 +11,17 @@ use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed
 use crate::management::draft::NEVER_CHANGES;
 use crate::management::fault::{About, Refused, RequestFault, Scope};
 use crate::management::member_reader::{MemberReader, named};
+use crate::management::options;
 use crate::management::unusable::Unusable;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
+use crate::model::options::ConnectionOptions;
 use crate::model::record::ConnectionRecord;
 use crate::oauth::{Cause, OAuthStep, RefreshRequest};
-use crate::wire::{Document, DomainBinding};
+use crate::wire::{Document, OAuthConnectionChange, OPTION_MEMBERS};
 
 /// A connection by OAuth as it may be shown.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct OAuthConnectionView {
     pub name: ConnectionName,
     /// The hosts that its tokens may be sent to, once that is set.
     pub allowed_domain: Option<AllowedDomain>,
+    /// Its options.
+    pub options: Arc<ConnectionOptions>,
     /// The grant, and the client that has it.
     pub grant: Grant,
     /// Its tokens; `None` when they can't be opened.
@@ -78,6 +84,7 @@ impl ReadAccess<'_> {
             integration: record.integration.clone(),
             name: record.name.clone(),
             allowed_domain: record.allowed_domain.clone(),
+            options: Arc::clone(&record.options),
             needs_reauthorization: grant.lapse.is_some()
                 || (expired && !grant.is_renewable(refreshes)),
             grant: grant.clone(),
@@ -163,50 +170,40 @@ impl WriteAccess<'_> {
             .await
     }
 
-    /// Binds a connection that has no allowed domain to one: this once.
+    /// Binds a connection that has no allowed domain to one, this once, and changes options.
     ///
     /// # Errors
-    /// [`Refused`]: there is no such connection, it has a domain, what is wrong with the request,
-    /// or the store fails.
-    pub async fn bind(
+    /// [`Refused`]: there is no such connection, it has another domain, what is wrong with the
+    /// request, or the store fails.
+    pub async fn change_authorized(
         &self,
         pointer: &ConnectionRef,
-        request: impl Into<Document<DomainBinding>>,
+        request: impl Into<Document<OAuthConnectionChange>>,
     ) -> Result<OAuthConnectionView, Refused> {
-        // 1. The connection and the domain; `zendesk` is for the account's own host.
         let mut before = self.0.pointed(pointer).await?;
-        let mut domain = read_binding(request.into(), &before)?;
-        if is_own(Some(&before.name)) {
-            let settings = self.0.management.settings();
-            domain = OwnAccount::of(&settings)?.domain(Some(&domain))?;
-        }
+        let request = request.into();
         let persistence = self.0.management.persistence()?;
-        // 2. It is bound once; the same domain again changes nothing.
         for _again in 0..ATTEMPTS {
-            match &before.allowed_domain {
-                Some(bound) if *bound == domain => {
-                    return self.masked(&before);
-                }
-                Some(_) => {
-                    let title = format!("allowed_domain: {NEVER_CHANGES}");
-                    return Err(Refused::Faulty(vec![RequestFault::new(
-                        About::AllowedDomain,
-                        title,
-                    )]));
-                }
-                None => {}
+            // 1. The request is read against the record as it is now.
+            let (domain, options) = read_change(request.clone(), &before)?;
+            let domain = domain.map(|domain| self.bound_domain(&before, domain)).transpose()?;
+            let mut after = before.clone();
+            after.allowed_domain = domain.or(after.allowed_domain);
+            after.options = options.shared();
+            if after == before {
+                return self.masked(&before);
             }
-            // 3. Its tokens are sealed for the domain.
+            // 2. Its tokens are sealed for the domain and the options.
             let whose = format!("the connection {}.{}", before.integration, before.name);
             let secret = persistence.open(&whose, before.context(), &before.sealed).await;
             let secret = secret.map_err(Refused::from)?;
-            let mut after = before.clone();
-            after.allowed_domain = Some(domain.clone());
             after.updated_at = self.0.management.moved(before.updated_at);
             after.sealed = seal(persistence, &after.context(), &secret)?;
             let replaced = persistence.store().replace_connection(&before, &after).await;
             if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
-                self.log_step("bind", &before.name, None);
+                let is_bound = before.allowed_domain != after.allowed_domain;
+                let step = if is_bound { "bind" } else { "change" };
+                self.log_step(step, &before.name, None);
                 self.0.management.settle(revision).await;
                 return self.masked(&after);
             }
@@ -214,6 +211,26 @@ impl WriteAccess<'_> {
             before = self.0.pointed(&ConnectionRef { name: None, uuid }).await?;
         }
         Err(Refused::Changed)
+    }
+
+    /// The domain that a connection may be bound to: any, this once; the connection `zendesk` to
+    /// the account's own host.
+    fn bound_domain(
+        &self,
+        record: &ConnectionRecord,
+        domain: AllowedDomain,
+    ) -> Result<AllowedDomain, Refused> {
+        let domain = if is_own(Some(&record.name)) {
+            let settings = self.0.management.settings();
+            OwnAccount::of(&settings)?.domain(Some(&domain))?
+        } else {
+            domain
+        };
+        if record.allowed_domain.as_ref().is_some_and(|bound| *bound != domain) {
+            let title = format!("allowed_domain: {NEVER_CHANGES}");
+            return Err(Refused::Faulty(vec![RequestFault::new(About::AllowedDomain, title)]));
+        }
+        Ok(domain)
     }
 
     /// The connection without its tokens, which nobody has asked for.
@@ -267,13 +284,15 @@ impl WriteAccess<'_> {
     }
 }
 
-/// Reads the domain that a connection is to be bound to. What never changes may be repeated as it
-/// is.
-fn read_binding(
-    request: Document<DomainBinding>,
+/// Reads the domain that a connection is to be bound to, and its options. What never changes may be
+/// repeated as it is.
+fn read_change(
+    request: Document<OAuthConnectionChange>,
     record: &ConnectionRecord,
-) -> Result<AllowedDomain, Refused> {
-    let (request, mut reader) = MemberReader::of(request);
+) -> Result<(Option<AllowedDomain>, ConnectionOptions), Refused> {
+    let (mut request, mut reader) = MemberReader::of(request);
+    let members = request.take_options();
+    reader.refuse_nulls(|name| OPTION_MEMBERS.contains(&name));
     reader.repeated(named!(request.uuid), &record.uuid.to_string());
     reader.repeated(named!(request.integration), record.integration.as_str());
     reader.repeated(named!(request.name), record.name.as_str());
@@ -281,9 +300,14 @@ fn read_binding(
         reader.repeated(named!(request.created_by), &grant.created_by);
         reader.repeated(named!(request.oauth_client_uuid), &grant.client.to_string());
     }
-    let domain =
-        reader.require(named!(request.allowed_domain), About::AllowedDomain, AllowedDomain::parse);
-    reader.close(domain)
+    let domain = named!(request.allowed_domain);
+    // Without an option, the domain is meant.
+    if !members.are_given() {
+        reader.demand(&domain);
+    }
+    let domain = reader.take(domain, About::AllowedDomain, AllowedDomain::parse);
+    let options = options::read(members, &record.options, &mut reader);
+    reader.close(Some((domain, options)))
 }
 
 /// The number of times a change is tried against changes of others.

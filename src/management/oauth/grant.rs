@@ -1,5 +1,7 @@
 //! The end of a flow: a connection is made of the tokens, or has them in the place of its old ones.
 
+use std::sync::Arc;
+
 use super::clients::unsealed;
 use super::start::{check_again, name_of};
 use crate::management::Management;
@@ -74,6 +76,7 @@ impl Management {
             name: plan.name.clone().map_or_else(|| name_of(uuid), Ok)?,
             allowed_domain: plan.allowed_domain.clone(),
             detail: Detail::OAuth(Box::new(self.grant(client, plan, 1, tokens))),
+            options: Arc::default(),
             sealed: unsealed(),
             created_at: now,
             updated_at: now,

@@ -60,6 +60,7 @@ impl Sample {
             refresh_on_status: RefreshStatuses::default(),
         };
         let record = ConnectionRecord {
+            options: Arc::default(),
             uuid: Uuid::from_u128(self.number),
             integration: IntegrationName::parse("acme").unwrap(),
             name: ConnectionName::parse(&format!("grant-{}", self.number)).unwrap(),

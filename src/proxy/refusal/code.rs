@@ -26,6 +26,8 @@ named_enum! {
         Domain = "domain",
         /// The port is allowed.
         Port = "port",
+        /// The rules of the connection and of the token allow the request.
+        Rules = "rules",
         /// The body is not too large.
         BodySize = "body_size",
         /// The caller has not sent too many requests.
@@ -121,6 +123,7 @@ codes! {
     PortNotAllowed: 403, DENIED, Port, PERMISSION_DENIED;
     RateLimited: 429, DENIED, Rate, RESOURCE_EXHAUSTED;
     ReauthorizationNeeded: 502, CONFIGURED, Credential, PERMISSION_DENIED;
+    RequestNotAllowed: 403, DENIED, Rules, PERMISSION_DENIED;
     ResponseMalformed: 502, "http_protocol_error", Origin, INTERNAL_ERROR;
     ResponseTimeout: 504, "http_response_timeout", Origin, UNAVAILABLE;
     ResponseTruncated: 502, "http_response_incomplete", Origin, INTERNAL_ERROR;

@@ -8,7 +8,7 @@ use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Scheme, Target};
 use crate::proxy::refusal::{Code, Refusal, malformed};
 use crate::proxy::request::{
-    Destination, ProxyRequest, RequestForm, Tags, X_ZIS_HOST, body_length, named, one_field,
+    Destination, ProxyRequest, RequestForm, Tags, X_ZIS_HOST, named, one_field,
 };
 
 impl TunnelContext {
@@ -26,17 +26,14 @@ impl TunnelContext {
             hold(head, &authority)?;
         }
         let (integration, connection) = named(&head.headers)?;
-        Ok(ProxyRequest {
-            method: head.method.clone(),
-            form: RequestForm::Tunnel,
-            destination: Destination::Stated(Target { scheme: Scheme::Https, authority }),
-            names_host: true,
-            tags: Tags {
-                integrations: [None, integration, scope.integration.clone()],
-                connections: [None, connection, scope.connection.clone()],
-            },
-            body_length: body_length(&head.headers),
-        })
+        let destination = Destination::Stated(Target { scheme: Scheme::Https, authority });
+        let tags = Tags {
+            integrations: [None, integration, scope.integration.clone()],
+            connections: [None, connection, scope.connection.clone()],
+        };
+        let mut request = ProxyRequest::of_head(head, RequestForm::Tunnel, destination, tags);
+        request.names_host = true;
+        Ok(request)
     }
 }
 

@@ -253,6 +253,7 @@ mod tests {
     async fn keep_connection(persistence: &Persistence, name: &str) {
         let nothing = Sealed { key_id: "".into(), wrapped: [].into(), payload: [].into() };
         let mut record = ConnectionRecord {
+            options: Arc::default(),
             uuid: new_id().unwrap(),
             integration: IntegrationName::parse("acme").unwrap(),
             name: ConnectionName::parse(name).unwrap(),
@@ -269,6 +270,7 @@ mod tests {
 
     async fn keep_token(persistence: &Persistence, name: &str) -> TokenRecord {
         let mut record = TokenRecord {
+            rules: crate::model::rules::Rules::default(),
             id: new_id().unwrap(),
             name: name.into(),
             reach: Reach::parse::<&str>("acme", None).unwrap(),

@@ -103,6 +103,7 @@ impl Persistence {
             reach: record.reach,
             scopes: record.scopes,
             expires_at: record.expires_at,
+            rules: record.rules,
         };
         registry.insert_token(record.digest, record.id, caller);
     }

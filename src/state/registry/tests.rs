@@ -23,6 +23,7 @@ fn caller(name: &str) -> Caller {
         reach: Reach::Every(None),
         scopes: Scopes { proxy: true, ..Scopes::default() },
         expires_at: None,
+        rules: crate::model::rules::Rules::default(),
     }
 }
 

@@ -27,6 +27,7 @@ pub fn caller(everywhere: bool) -> Caller {
         reach: if everywhere { Reach::Every(None) } else { Reach::One(integration, None) },
         scopes: Scopes { proxy: true, ..Scopes::default() },
         expires_at: None,
+        rules: keyferry::model::rules::Rules::default(),
     }
 }
 

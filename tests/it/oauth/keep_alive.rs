@@ -99,6 +99,7 @@ impl Instance {
             refresh_on_status: RefreshStatuses::default(),
         };
         let mut record = ConnectionRecord {
+            options: Arc::default(),
             uuid: new_id().unwrap(),
             integration: client.integration,
             name: ConnectionName::parse("mine").unwrap(),

@@ -55,7 +55,8 @@ pub(crate) async fn provoke(code: Code) -> Answer {
         | Code::MethodNotAllowed
         | Code::MisdirectedRequest
         | Code::PortNotAllowed
-        | Code::RateLimited => request(code).await,
+        | Code::RateLimited
+        | Code::RequestNotAllowed => request(code).await,
     }
 }
 
@@ -66,6 +67,11 @@ async fn request(code: Code) -> Answer {
         .bearer("acme.other", "other.example.test", "other-secret")
         .bearer("acme.wild", "*.wild.example.test", "wild-secret")
         .bearer("acme.deep", "deep.wild.example.test", "deep-secret")
+        .connection(
+            "acme.reader",
+            "reader.example.test",
+            "type = \"bearer_token\"\ntoken = \"reader-secret\"\nread_only = true",
+        )
         .token("bound", "acme", "connections = [\"other\"]")
         .set("proxy.max_body_bytes", "10")
         .run()
@@ -87,6 +93,7 @@ async fn request(code: Code) -> Answer {
         Code::MisdirectedRequest => ask("GET /~/api/v1").host("evil.test"),
         Code::PortNotAllowed => ask("GET https://api.example.test:8443/v1"),
         Code::RateLimited => return too_often(&origin).await,
+        Code::RequestNotAllowed => ask("POST https://reader.example.test/v1"),
         _ => ask(url).host("a\0b"),
     };
     let answer = world.send(&ask).await;
@@ -264,6 +271,7 @@ async fn from_the_store(code: Code) -> Answer {
 /// A connection to the usual origin whose secret could not be opened.
 fn sealed(name: &str) -> Connection {
     let record = ConnectionRecord {
+        options: Arc::default(),
         uuid: new_id().unwrap(),
         integration: IntegrationName::parse("acme").unwrap(),
         name: ConnectionName::parse(name).unwrap(),

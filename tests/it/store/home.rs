@@ -72,6 +72,7 @@ impl Home {
 pub(super) fn connection(name: &str) -> ConnectionRecord {
     let uuid = new_id().unwrap();
     ConnectionRecord {
+        options: std::sync::Arc::default(),
         uuid,
         integration: IntegrationName::parse("acme").unwrap(),
         name: self::name(name),
@@ -97,6 +98,7 @@ pub(super) fn token(name: &str) -> TokenRecord {
     let mut digest = [0; 32];
     digest[..16].copy_from_slice(id.as_bytes());
     TokenRecord {
+        rules: keyferry::model::rules::Rules::default(),
         id,
         name: name.into(),
         reach: Reach::parse("acme", Some(&["billing", "mail-2"])).unwrap(),
@@ -123,4 +125,5 @@ pub(super) fn whole() -> PageRange {
 pub(super) const BACK_TO_4: &str = "ALTER TABLE changes DROP COLUMN identity; \
     ALTER TABLE oauth_clients DROP COLUMN profile; \
     ALTER TABLE oauth_clients DROP COLUMN refreshed_at; \
+    ALTER TABLE connections DROP COLUMN options; ALTER TABLE tokens DROP COLUMN rules; \
     ALTER TABLE oauth_refreshes DROP COLUMN failure; ";

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::token;
 
 /// An HTTP/1.1 request.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ask {
     line: String,
     host: Option<String>,

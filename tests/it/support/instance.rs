@@ -160,6 +160,7 @@ impl Instance {
             expires_at: Some(now.checked_add(SignedDuration::from_hours(1)).unwrap()),
         };
         let mut record = ConnectionRecord {
+            options: Arc::default(),
             uuid,
             integration: acme(),
             name: ConnectionName::parse(name).unwrap(),

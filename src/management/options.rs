@@ -1,0 +1,93 @@
+//! The options of a connection, read by their rules and shown.
+
+use super::fault::About;
+use super::member_reader::{MemberReader, named};
+use crate::model::options::{ConnectionOptions, check_description, parse_day};
+use crate::model::rules::{Rules, WrittenRule};
+use crate::wire::{Member, OptionMembers, RuleMembers};
+
+/// Reads the options of a connection that has `before`. A member that is left out stays as it is;
+/// null, and an empty text, take it away.
+pub(super) fn read(
+    mut members: OptionMembers,
+    before: &ConnectionOptions,
+    reader: &mut MemberReader,
+) -> ConnectionOptions {
+    let mut options = before.clone();
+    // 1. Members that are taken away.
+    let gone = [
+        (members.enabled == Member::Null).then(|| options.disabled = false),
+        is_taken_away(&members.description).then(|| options.description = None),
+        is_taken_away(&members.expires_on).then(|| options.expires_on = None),
+        (members.rules == Member::Null).then(|| options.rules = Rules::default()),
+        (members.read_only == Member::Null).then(|| options.read_only = false),
+        (members.mask_echo == Member::Null).then(|| options.mask_echo = false),
+    ];
+    debug_assert!(gone.len() == crate::wire::OPTION_MEMBERS.len());
+    // 2. Members that are given.
+    if let Some(enabled) = reader.value(named!(members.enabled)) {
+        options.disabled = !enabled;
+    }
+    let about = About::Request;
+    let description = reader.take_filled(named!(members.description), about, |text| {
+        check_description(text).map(|()| Box::from(text))
+    });
+    options.description = description.or(options.description);
+    let day = reader.take_filled(named!(members.expires_on), about, parse_day);
+    options.expires_on = day.or(options.expires_on);
+    if let Some(rules) = reader.value(("rules", std::mem::take(&mut members.rules))) {
+        options.rules = parse_rules(rules, reader).unwrap_or_default();
+    }
+    if let Some(read_only) = reader.value(named!(members.read_only)) {
+        options.read_only = read_only;
+    }
+    if let Some(mask_echo) = reader.value(named!(members.mask_echo)) {
+        options.mask_echo = mask_echo;
+    }
+    options
+}
+
+/// Reads rules; `None` where one is faulty.
+pub(super) fn parse_rules(given: Vec<RuleMembers>, reader: &mut MemberReader) -> Option<Rules> {
+    match Rules::parse(given.into_iter().map(WrittenRule::from).collect()) {
+        Ok(rules) => Some(rules),
+        Err(rule) => {
+            reader.fault(About::Request, &format!("rules: {rule}"));
+            None
+        }
+    }
+}
+
+fn is_taken_away(member: &Member<String>) -> bool {
+    *member == Member::Null || member.value().is_some_and(String::is_empty)
+}
+
+impl From<RuleMembers> for WrittenRule {
+    fn from(rule: RuleMembers) -> Self {
+        let RuleMembers { allow, deny, methods, paths } = rule;
+        Self { allow, deny, methods, paths }
+    }
+}
+
+impl From<WrittenRule> for RuleMembers {
+    fn from(rule: WrittenRule) -> Self {
+        let WrittenRule { allow, deny, methods, paths } = rule;
+        Self { allow, deny, methods, paths }
+    }
+}
+
+impl From<&ConnectionOptions> for OptionMembers {
+    /// Shows what differs from the default.
+    fn from(options: &ConnectionOptions) -> Self {
+        let yes = |is: bool| if is { Member::Given(true) } else { Member::Absent };
+        let rules: Vec<_> = options.rules.written().into_iter().map(RuleMembers::from).collect();
+        Self {
+            enabled: if options.disabled { Member::Given(false) } else { Member::Absent },
+            description: options.description.as_deref().into(),
+            expires_on: options.expires_on.map(|day| day.to_string()).into(),
+            rules: if rules.is_empty() { Member::Absent } else { Member::Given(rules) },
+            read_only: yes(options.read_only),
+            mask_echo: yes(options.mask_echo),
+        }
+    }
+}
