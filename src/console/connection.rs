@@ -6,9 +6,10 @@ use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
-use super::{change, connect, snippets};
+use super::{change, connect, options, snippets};
 use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
+use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
 
 pub(super) async fn show(context: PageContext) -> PageResult {
@@ -77,6 +78,7 @@ pub(super) fn page(
         (snippets::section(context, domain(found).as_deref()))
         @if context.may_write() && !declared {
             @if let AnyConnection::Static(shown) = found { (change::replacement(context, shown, values)) }
+            (options::section(context, options_of(found), values))
             (change::deletion(context, values))
         }
     };
@@ -91,6 +93,13 @@ fn try_it(context: &PageContext, found: &AnyConnection) -> Markup {
     query.append_pair("url", &format!("https://{}/", host.strip_prefix("*.").unwrap_or(&host)));
     html! {
         p.try { a.button.quiet href=(format!("{}?{}", context.path("/try"), query.finish())) { "Try it" } }
+    }
+}
+
+fn options_of(found: &AnyConnection) -> &ConnectionOptions {
+    match found {
+        AnyConnection::OAuth(authorized) => &authorized.options,
+        AnyConnection::Static(shown) => &shown.options,
     }
 }
 
@@ -118,6 +127,7 @@ fn facts(
                 AnyConnection::Static(shown) => (of_static(shown)),
                 AnyConnection::OAuth(authorized) => (connect::facts(context, authorized)),
             }
+            (options::facts(options_of(found)))
             @if let Some(standing) = standing {
                 dt { "Last used" }
                 dd {

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{
     ConsoleState, activity, assets, change, clients, connect, connection, create, home, landing,
-    list, sign_in, system, tokens, trial,
+    list, options, sign_in, system, tokens, trial,
 };
 use crate::model::content_policy::ContentPolicy;
 
@@ -40,6 +40,7 @@ fn within() -> Router<ConsoleState> {
         ("/connections/new/{type}".to_owned(), get(create::fields).post(create::create)),
         (one.to_owned(), get(connection::show)),
         (format!("{one}/secret"), post(change::replace)),
+        (format!("{one}/options"), post(options::change)),
         (format!("{one}/delete"), post(change::delete)),
         (format!("{one}/refresh"), post(connect::refresh)),
         (format!("{one}/again"), post(connect::again)),

@@ -9,12 +9,13 @@ use maud::{Markup, html};
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
+use super::options;
 use super::page_context::{PageContext, PageError, PageResult, see};
 use super::status_view;
 use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN, TokenAdmin};
 use crate::model::record::TokenRecord;
 use crate::store::PageRange;
-use crate::wire::NewToken;
+use crate::wire::{NewToken, RuleMembers};
 
 pub(super) async fn list(context: PageContext) -> PageResult {
     page(&context, &FormValues::default(), None, StatusCode::OK).await
@@ -23,7 +24,10 @@ pub(super) async fn list(context: PageContext) -> PageResult {
 /// Makes one, and shows it this once.
 pub(super) async fn create(context: PageContext, form: Request) -> PageResult {
     let mut values = context.read(form).await?;
-    let request = request(&values, context.management().now());
+    let Some(rules) = options::rules(&mut values) else {
+        return page(&context, &values, None, StatusCode::BAD_REQUEST).await;
+    };
+    let request = request(&values, rules, context.management().now());
     match token_admin(&context)?.create(request).await {
         Ok(granted) => {
             page(&context, &FormValues::default(), Some(&granted), StatusCode::CREATED).await
@@ -51,7 +55,7 @@ fn token_admin(context: &PageContext) -> Result<TokenAdmin<'_>, PageError> {
 }
 
 /// The token that was asked for.
-fn request(values: &FormValues, now: Timestamp) -> NewToken {
+fn request(values: &FormValues, rules: Vec<RuleMembers>, now: Timestamp) -> NewToken {
     let names = values.text("connections").split([' ', ',', '\n', '\r', '\t']);
     let names: Vec<_> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
     NewToken {
@@ -67,7 +71,7 @@ fn request(values: &FormValues, now: Timestamp) -> NewToken {
             // Another value is for management to judge, and makes no token without end.
             Err(_) => values.member_if_any("expires_at"),
         },
-        ..NewToken::default()
+        rules: Some(rules).filter(|rules| !rules.is_empty()).into(),
     }
 }
 
@@ -146,6 +150,7 @@ fn row(context: &PageContext, token: &TokenRecord) -> Markup {
             td.medium {
                 (match token.reach.integration() { "*" => "all integrations", one => one })
                 @if let Some(names) = &listed { ": " (names.join(", ")) }
+                @for rule in token.rules.written() { div { code { (rule.to_string()) } } }
             }
             td.medium {
                 @if let Some(end) = token.expires_at { (status_view::time(end)) @if ended { " " span.state.idle { "ended" } } } @else { "never" }
@@ -172,6 +177,7 @@ fn creation(context: &PageContext, values: &FormValues) -> Markup {
         Field { value: own, ..Field::text("integration", "Integration", "One, or * for all.") },
         Field { need: Need::Never, ..Field::text("connections", "Only these connections", listed) },
         Field { kind: Kind::One(&LIFETIMES), ..Field::text("expires_at", "Ends", "") },
+        options::rules_field(""),
     ];
     html! {
         section aria-labelledby="create" {
