@@ -22,4 +22,4 @@ pub mod sealed;
 pub mod target;
 pub mod token;
 
-pub(crate) use self::named_enum::named_enum;
+pub(crate) use self::named_enum::{name_rule, named_enum, parsed_by_name, stored_as_text};

@@ -65,7 +65,7 @@ fn record(vault: &Vault, number: usize) -> io::Result<ConnectionRecord> {
         name: ConnectionName::parse(&connection(number)).map_err(io::Error::other)?,
         allowed_domain: Some(AllowedDomain::parse(&domain).map_err(io::Error::other)?),
         detail: Detail::BearerToken,
-        sealed: Sealed { key_id: "".into(), wrapped: Box::default(), payload: Box::default() },
+        sealed: Sealed::default(),
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
     };

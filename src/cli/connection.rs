@@ -266,7 +266,7 @@ fn refuse_misplaced(
 
 fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
     PossibleValuesParser::new(TYPES.map(ConnectionType::as_str))
-        .try_map(|text| ConnectionType::parse(&text).ok_or("there is no such type"))
+        .try_map(|text| ConnectionType::parse(&text))
 }
 
 /// The members of the API's documents, and the options that fill them.

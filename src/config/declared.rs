@@ -197,9 +197,9 @@ fn static_type() -> Reader<ConnectionType> {
     let schema = json!({ "enum": ["bearer_token", "api_key", "basic_auth"] });
     Reader::new("a type of connection", schema, |item| {
         item.parse(|text| match ConnectionType::parse(text) {
-            Some(ConnectionType::OAuth) => Err(OAUTH),
-            Some(kind) => Ok(kind),
-            None => Err("must be \"api_key\" or \"basic_auth\" or \"bearer_token\""),
+            Ok(ConnectionType::OAuth) => Err(OAUTH),
+            Ok(kind) => Ok(kind),
+            Err(_rule) => Err("must be \"api_key\" or \"basic_auth\" or \"bearer_token\""),
         })
     })
 }

@@ -34,7 +34,7 @@ pub(super) async fn find(context: &PageContext) -> Result<AnyConnection, PageErr
 /// The type that the path names.
 pub(super) fn kind(context: &PageContext) -> Result<ConnectionType, PageError> {
     let kind = ConnectionType::parse(context.place("type"));
-    kind.ok_or_else(|| context.refuse(Refused::NotFound))
+    kind.map_err(|_rule| context.refuse(Refused::NotFound))
 }
 
 /// The connection by OAuth that the path names.

@@ -24,7 +24,7 @@ fn search(context: &PageContext) -> StatusFilter<'_> {
     let state = Some(context.query("state")).filter(|name| State::NAMES.contains(name));
     StatusFilter {
         text: context.query("q").trim(),
-        kind: ConnectionType::parse(context.query("type")),
+        kind: ConnectionType::parse(context.query("type")).ok(),
         state,
         window: PageRange { after: cursor("after"), before: cursor("before"), limit: PER_PAGE },
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::chain;
+use crate::model::named_enum;
 use crate::model::sealed::KeyId;
 use crate::oauth::TokenFailure;
 use crate::random;
@@ -101,15 +102,17 @@ pub enum Refused {
 /// The rule that a taken name of a connection or client breaks.
 pub const NAME_TAKEN: &str = "is taken in this integration: choose another, or delete what has it";
 
-/// A scope that something needs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Scope {
-    /// `admin`
-    Admin,
-    /// `read`
-    Read,
-    /// `write`
-    Write,
+named_enum! {
+    /// A scope that something needs.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Scope {
+        /// `admin`
+        Admin = "admin",
+        /// `read`
+        Read = "read",
+        /// `write`
+        Write = "write",
+    }
 }
 
 impl RequestFault {
@@ -118,14 +121,10 @@ impl RequestFault {
     }
 }
 
-impl Scope {
-    /// The scope's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Read => "read",
-            Self::Write => "write",
-        }
+impl Refused {
+    /// The refusal of a request with one fault.
+    pub(super) fn of(about: About, title: impl Into<String>) -> Self {
+        Self::Faulty(vec![RequestFault::new(about, title)])
     }
 }
 

@@ -13,7 +13,8 @@ use super::options::ConnectionOptions;
 use super::record::Detail;
 
 /// A sealed secret. Only a vault with its master key opens it, and only for the same [`Context`].
-#[derive(Clone, Eq, PartialEq)]
+/// The default is the place of one that is yet to be made.
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Sealed {
     /// The master key that wrapped the data key.
     pub key_id: Box<str>,

@@ -16,6 +16,7 @@ use super::provider::Unsuccessful;
 use crate::clock::Clock;
 use crate::model::connection::Connection;
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::named_enum;
 
 /// Asks for other tokens. A clone leads to the same refreshes.
 #[derive(Clone, Debug)]
@@ -106,32 +107,20 @@ impl RefreshRequest {
     }
 }
 
-/// The cause of a refresh.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cause {
-    /// Those that are in use are near their end.
-    Background,
-    /// Nobody uses the grant, which would end.
-    KeepAlive,
-    /// An operator says so.
-    Operator,
-    /// The origin has said 401.
-    Unauthorized,
-    /// A request needs them.
-    Use,
-}
-
-impl Cause {
-    /// The name, as logs and figures have it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Background => "background",
-            Self::KeepAlive => "keep_alive",
-            Self::Operator => "operator",
-            Self::Unauthorized => "unauthorized",
-            Self::Use => "use",
-        }
+named_enum! {
+    /// The cause of a refresh, by its name in logs and figures.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Cause {
+        /// Those that are in use are near their end.
+        Background = "background",
+        /// Nobody uses the grant, which would end.
+        KeepAlive = "keep_alive",
+        /// An operator says so.
+        Operator = "operator",
+        /// The origin has said 401.
+        Unauthorized = "unauthorized",
+        /// A request needs them.
+        Use = "use",
     }
 }
 

@@ -23,6 +23,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use crate::model::named_enum;
 use crate::model::oauth::refusal::{ProviderCode, RefusalRow, Remedy};
 use crate::secret::Secret;
 
@@ -39,31 +40,33 @@ pub struct Denial {
     pub code: Option<ProviderCode>,
 }
 
-/// An error in the terms of RFC 6749.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ErrorCode {
-    /// `access_denied`
-    AccessDenied,
-    /// `invalid_client`
-    InvalidClient,
-    /// `invalid_grant`, in whatever words.
-    InvalidGrant,
-    /// `invalid_request`
-    InvalidRequest,
-    /// `invalid_scope`
-    InvalidScope,
-    /// `server_error`
-    ServerError,
-    /// `temporarily_unavailable`
-    TemporarilyUnavailable,
-    /// `unauthorized_client`
-    UnauthorizedClient,
-    /// `unsupported_grant_type`
-    UnsupportedGrantType,
-    /// `unsupported_response_type`
-    UnsupportedResponseType,
-    /// Anything else.
-    Unknown,
+named_enum! {
+    /// An error in the terms of RFC 6749 (§4.1.2.1, §5.2).
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum ErrorCode {
+        /// `access_denied`
+        AccessDenied = "access_denied",
+        /// `invalid_client`
+        InvalidClient = "invalid_client",
+        /// `invalid_grant`, in whatever words.
+        InvalidGrant = "invalid_grant",
+        /// `invalid_request`
+        InvalidRequest = "invalid_request",
+        /// `invalid_scope`
+        InvalidScope = "invalid_scope",
+        /// `server_error`
+        ServerError = "server_error",
+        /// `temporarily_unavailable`
+        TemporarilyUnavailable = "temporarily_unavailable",
+        /// `unauthorized_client`
+        UnauthorizedClient = "unauthorized_client",
+        /// `unsupported_grant_type`
+        UnsupportedGrantType = "unsupported_grant_type",
+        /// `unsupported_response_type`
+        UnsupportedResponseType = "unsupported_response_type",
+        /// Anything else.
+        Unknown = "an error of another name",
+    }
 }
 
 impl Denial {
@@ -115,39 +118,9 @@ impl std::fmt::Display for Denial {
 }
 
 impl ErrorCode {
-    /// Reads a code of RFC 6749 §4.1.2.1 or §5.2.
+    /// Reads a code.
     fn read(text: &str) -> Self {
-        match text {
-            "access_denied" => Self::AccessDenied,
-            "invalid_client" => Self::InvalidClient,
-            "invalid_grant" => Self::InvalidGrant,
-            "invalid_request" => Self::InvalidRequest,
-            "invalid_scope" => Self::InvalidScope,
-            "server_error" => Self::ServerError,
-            "temporarily_unavailable" => Self::TemporarilyUnavailable,
-            "unauthorized_client" => Self::UnauthorizedClient,
-            "unsupported_grant_type" => Self::UnsupportedGrantType,
-            "unsupported_response_type" => Self::UnsupportedResponseType,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The code, or words that stand for one that is not known.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessDenied => "access_denied",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidScope => "invalid_scope",
-            Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::UnsupportedResponseType => "unsupported_response_type",
-            Self::Unknown => "an error of another name",
-        }
+        Self::ALL.into_iter().find(|known| known.as_str() == text).unwrap_or(Self::Unknown)
     }
 }
 

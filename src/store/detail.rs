@@ -15,7 +15,7 @@ use crate::model::oauth::refusal::ProviderCode;
 use crate::model::record::Detail;
 
 pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
-    let kind = columns.parsed("type", |text| ConnectionType::parse(text).ok_or(()))?;
+    let kind = columns.parsed("type", ConnectionType::parse)?;
     if kind == ConnectionType::OAuth {
         let client = columns.parsed("client", Uuid::parse_str)?;
         let grant = columns.parsed("detail", |text| read_grant(client, text).ok_or(()))?;
@@ -52,7 +52,7 @@ fn read_grant(client: Uuid, text: &str) -> Option<Grant> {
     let lapse = match text(LAPSED_BY) {
         Some(reason) => {
             let code = text(LAPSED_CODE).and_then(ProviderCode::parse);
-            Some(Lapse { since: time(LAPSED_AT)?, reason: LapseReason::parse(reason)?, code })
+            Some(Lapse { since: time(LAPSED_AT)?, reason: LapseReason::parse(reason).ok()?, code })
         }
         None => None,
     };

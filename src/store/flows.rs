@@ -80,7 +80,7 @@ pub(super) fn read(row: &SqlRow) -> Result<FlowRecord, Error> {
         id: columns.parsed("id", Uuid::parse_str)?,
         integration: columns.parsed("integration", IntegrationName::parse)?,
         client: columns.parsed("client", Uuid::parse_str)?,
-        step: columns.parsed("step", |text| FlowStep::parse(text).ok_or(()))?,
+        step: columns.parsed("step", FlowStep::parse)?,
         digest: digest.try_into().map_err(|_length| columns.inconsistent("digest"))?,
         ends_at: columns.time("ends_at")?,
         sealed: connections::read_sealed(columns)?,

@@ -1,5 +1,7 @@
 //! The members `assertion` and `installation` of a client, read by their rules.
 
+use std::fmt::Display;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -87,10 +89,10 @@ pub(super) fn write_installation(installation: &Installation) -> Member<Installa
 }
 
 /// Reads a text that may be there; an empty one counts as none.
-fn parse<V>(
+fn parse<V, E: Display>(
     name: &str,
     text: Option<String>,
-    parse: impl FnOnce(&str) -> Result<V, &'static str>,
+    parse: impl FnOnce(&str) -> Result<V, E>,
 ) -> Result<Option<V>, String> {
     let text = text.filter(|text| !text.is_empty());
     text.map(|text| parse(&text)).transpose().map_err(|rule| format!("{name} {rule}"))

@@ -9,21 +9,24 @@ use tokio::sync::oneshot;
 
 use crate::management::connections::{ReadAccess, WriteAccess};
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::named_enum;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::{Subdomain, TokenEndpoint};
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::ConnectionRecord;
 use crate::oauth::{OAuthStep, Provider, RevocationRequest};
 
-/// The outcome of telling a provider that tokens are of no use any more.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RevocationOutcome {
-    /// It has revoked them.
-    Revoked,
-    /// It has not revoked all of them; the log says why.
-    Failed,
-    /// It is being asked still.
-    Pending,
+named_enum! {
+    /// The outcome of telling a provider that tokens are of no use any more.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum RevocationOutcome {
+        /// It has revoked them.
+        Revoked = "revoked",
+        /// It has not revoked all of them; the log says why.
+        Failed = "failed",
+        /// It is being asked still.
+        Pending = "pending",
+    }
 }
 
 /// Tokens that are to be revoked.
@@ -33,18 +36,6 @@ pub(super) struct Revocation {
     tokens: TokenSet,
     /// Tells whether the client was changed since the grant, and names another host now.
     is_elsewhere: bool,
-}
-
-impl RevocationOutcome {
-    /// The name, as the API tells it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Revoked => "revoked",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-        }
-    }
 }
 
 impl WriteAccess<'_> {

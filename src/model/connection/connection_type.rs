@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::named_enum;
+use crate::model::{named_enum, parsed_by_name};
 
 named_enum! {
     /// The type of a connection, by the names that the API uses.
@@ -19,12 +19,9 @@ named_enum! {
     }
 }
 
-impl ConnectionType {
-    /// Reads the API's name of a type.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
+parsed_by_name!(ConnectionType);
 
+impl ConnectionType {
     /// The member of the API's documents that holds what goes with the secret, where there is one.
     pub fn text_member(self) -> Option<&'static str> {
         match self {

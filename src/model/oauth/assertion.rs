@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::profile::Lifetime;
+use crate::model::{named_enum, parsed_by_name, stored_as_text};
 
 /// The header and the claims of a client's assertions. The default has those of RFC 7523 §3.
 ///
@@ -45,36 +46,38 @@ pub struct AssertionProfile {
     pub claims: BTreeMap<String, String>,
 }
 
-/// The place of a grant's scopes in a request with an assertion.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScopePlace {
-    /// A claim of the assertion.
-    #[default]
-    Claim,
-    /// A parameter of the request (RFC 7521 §4.1).
-    Parameter,
+named_enum! {
+    /// The place of a grant's scopes in a request with an assertion.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub enum ScopePlace {
+        /// A claim of the assertion.
+        #[default]
+        Claim = "claim",
+        /// A parameter of the request (RFC 7521 §4.1).
+        Parameter = "parameter",
+    }
 }
 
-/// An algorithm by which a client signs (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum SignatureAlgorithm {
-    /// `RS256`
-    #[serde(rename = "RS256")]
-    Rs256,
-    /// `PS256`
-    #[serde(rename = "PS256")]
-    Ps256,
-    /// `ES256`
-    #[serde(rename = "ES256")]
-    Es256,
-    /// `ES384`
-    #[serde(rename = "ES384")]
-    Es384,
-    /// `EdDSA`, with Ed25519.
-    #[serde(rename = "EdDSA")]
-    EdDsa,
+named_enum! {
+    /// An algorithm by which a client signs (RFC 7518 §3.1, RFC 8037 §3.1), by its name in a
+    /// header (`alg`).
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum SignatureAlgorithm {
+        /// `RS256`
+        Rs256 = "RS256",
+        /// `PS256`
+        Ps256 = "PS256",
+        /// `ES256`
+        Es256 = "ES256",
+        /// `ES384`
+        Es384 = "ES384",
+        /// `EdDSA`, with Ed25519.
+        EdDsa = "EdDSA",
+    }
 }
+
+parsed_by_name!(ScopePlace, SignatureAlgorithm);
+stored_as_text!(ScopePlace, SignatureAlgorithm);
 
 /// The installation of a GitHub App, and the part of its rights that tokens are asked for.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -108,55 +111,8 @@ impl Installation {
 }
 
 impl ScopePlace {
-    /// Reads the name of a place.
-    ///
-    /// # Errors
-    /// The text states the rule.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "claim" => Ok(Self::Claim),
-            "parameter" => Ok(Self::Parameter),
-            _ => Err("must be claim or parameter"),
-        }
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Claim => "claim",
-            Self::Parameter => "parameter",
-        }
-    }
-
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the member as it is")]
     fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-impl SignatureAlgorithm {
-    /// All algorithms.
-    pub const ALL: [Self; 5] = [Self::Rs256, Self::Ps256, Self::Es256, Self::Es384, Self::EdDsa];
-
-    /// Reads the name of an algorithm.
-    ///
-    /// # Errors
-    /// The text states the rule.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let found = Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text);
-        found.ok_or("must be RS256, PS256, ES256, ES384 or EdDSA")
-    }
-
-    /// The name, as a header has it (`alg`).
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-        }
     }
 }

@@ -9,6 +9,7 @@ use super::profile::Profile;
 use super::tokens::TokenSet;
 use crate::model::name::{ClientName, IntegrationName, ZENDESK};
 use crate::model::sealed::{Context, Sealed};
+use crate::model::{named_enum, parsed_by_name};
 use crate::secret::Secret;
 
 /// The stored record of an OAuth client.
@@ -44,20 +45,25 @@ pub struct ClientRecord {
     pub updated_at: Timestamp,
 }
 
-/// The method by which a client authenticates to the token endpoint (RFC 6749 §2.3.1, RFC 7591 §2).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AuthMethod {
-    /// `client_secret_basic`: in the `Authorization` field.
-    ClientSecretBasic,
-    /// `client_secret_basic` without form-encoding, for providers that don't decode it.
-    ClientSecretBasicRaw,
-    /// `client_secret_post`: in the body.
-    ClientSecretPost,
-    /// `none`: nothing is shown. Such a client has no secret, unless its grant is signed.
-    None,
-    /// `private_key_jwt`: an assertion that the client signs (RFC 7523 §2.2).
-    PrivateKeyJwt,
+named_enum! {
+    /// The method by which a client authenticates to the token endpoint (RFC 6749 §2.3.1,
+    /// RFC 7591 §2).
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum AuthMethod {
+        /// `client_secret_post`: in the body.
+        ClientSecretPost = "client_secret_post",
+        /// `client_secret_basic`: in the `Authorization` field.
+        ClientSecretBasic = "client_secret_basic",
+        /// `client_secret_basic` without form-encoding, for providers that don't decode it.
+        ClientSecretBasicRaw = "client_secret_basic_raw",
+        /// `private_key_jwt`: an assertion that the client signs (RFC 7523 §2.2).
+        PrivateKeyJwt = "private_key_jwt",
+        /// `none`: nothing is shown. Such a client has no secret, unless its grant is signed.
+        None = "none",
+    }
 }
+
+parsed_by_name!(AuthMethod);
 
 /// The client that every integration has for its account, where the operator names one
 /// (`zis.client`). It is made of the configuration, and not stored.
@@ -94,11 +100,7 @@ impl AccountClient {
             auth_method: AuthMethod::ClientSecretPost,
             profile: Box::new(Profile::decode(ZENDESK_PROFILE)?),
             created_by: "keyferry".into(),
-            sealed: Sealed {
-                key_id: Box::default(),
-                wrapped: Box::default(),
-                payload: Box::default(),
-            },
+            sealed: Sealed::default(),
             created_at: read_at,
             updated_at: read_at,
         })
@@ -169,41 +171,6 @@ impl ClientRecord {
     }
 }
 
-impl AuthMethod {
-    /// All methods.
-    pub const ALL: [Self; 5] = [
-        Self::ClientSecretPost,
-        Self::ClientSecretBasic,
-        Self::ClientSecretBasicRaw,
-        Self::PrivateKeyJwt,
-        Self::None,
-    ];
-
-    /// Reads the name of a method.
-    ///
-    /// # Errors
-    /// The text states the rule.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let found = Self::ALL.into_iter().find(|method| method.as_str() == text);
-        found.ok_or(
-            "must be client_secret_post, client_secret_basic, client_secret_basic_raw, \
-             private_key_jwt or none",
-        )
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientSecretBasic => "client_secret_basic",
-            Self::ClientSecretBasicRaw => "client_secret_basic_raw",
-            Self::ClientSecretPost => "client_secret_post",
-            Self::None => "none",
-            Self::PrivateKeyJwt => "private_key_jwt",
-        }
-    }
-}
-
 /// The profile of Zendesk, whose answers tell no lifetime unless the request has one.
 const ZENDESK_PROFILE: &str = r#"{
     "provider": "zendesk",
@@ -241,7 +208,7 @@ pub(crate) mod tests {
             auth_method: AuthMethod::ClientSecretPost,
             profile: Box::default(),
             created_by: "admin".into(),
-            sealed: Sealed { key_id: "".into(), wrapped: Box::default(), payload: Box::default() },
+            sealed: Sealed::default(),
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
         }

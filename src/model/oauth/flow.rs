@@ -9,6 +9,7 @@ use super::packer::{Packer, Unpacker};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::sealed::{Context, Sealed};
+use crate::model::{named_enum, parsed_by_name};
 use crate::secret::Secret;
 
 /// The stored record of a flow, between two of its steps.
@@ -30,18 +31,22 @@ pub struct FlowRecord {
     pub sealed: Sealed,
 }
 
-/// The step that a flow waits for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FlowStep {
-    /// A browser with the flow token, to be redirected to the provider.
-    Started,
-    /// The provider's redirect with the state.
-    Redirected,
-    /// A request with the verification code.
-    Granted,
-    /// Nothing: the browser may load the callback's page again.
-    Ended,
+named_enum! {
+    /// The step that a flow waits for.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum FlowStep {
+        /// A browser with the flow token, to be redirected to the provider.
+        Started = "started",
+        /// The provider's redirect with the state.
+        Redirected = "redirected",
+        /// A request with the verification code.
+        Granted = "granted",
+        /// Nothing: the browser may load the callback's page again.
+        Ended = "ended",
+    }
 }
+
+parsed_by_name!(FlowStep);
 
 /// The parameters with which a flow was started.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,26 +87,6 @@ pub struct FlowPayload {
     pub callback_params: Option<Secret>,
     /// The reason why there is no connection, of a flow that has ended so.
     pub failure: Option<Box<str>>,
-}
-
-impl FlowStep {
-    /// Reads the name of a step.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Started, Self::Redirected, Self::Granted, Self::Ended];
-        all.into_iter().find(|step| step.as_str() == text)
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Redirected => "redirected",
-            Self::Granted => "granted",
-            Self::Ended => "ended",
-        }
-    }
 }
 
 impl FlowRecord {

@@ -12,18 +12,21 @@ use super::life::GrantLife;
 use super::profile::{InjectedField, RefreshStatuses};
 use super::refusal::ProviderCode;
 use super::tokens::TokenSet;
+use crate::model::{named_enum, parsed_by_name};
 
-/// The grant type by which a client gets access tokens.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum GrantType {
-    /// `authorization_code` (RFC 6749 §4.1)
-    AuthorizationCode,
-    /// `client_credentials` (RFC 6749 §4.4)
-    ClientCredentials,
-    /// `github_app`: the tokens of an installation, for an assertion in a field.
-    GithubApp,
-    /// `jwt_bearer`: an assertion that the client signs (RFC 7523 §2.1).
-    JwtBearer,
+named_enum! {
+    /// The grant type by which a client gets access tokens.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum GrantType {
+        /// `authorization_code` (RFC 6749 §4.1)
+        AuthorizationCode = "authorization_code",
+        /// `client_credentials` (RFC 6749 §4.4)
+        ClientCredentials = "client_credentials",
+        /// `jwt_bearer`: an assertion that the client signs (RFC 7523 §2.1).
+        JwtBearer = "jwt_bearer",
+        /// `github_app`: the tokens of an installation, for an assertion in a field.
+        GithubApp = "github_app",
+    }
 }
 
 /// The facts of an OAuth connection beside its tokens. None of them is secret.
@@ -75,21 +78,25 @@ pub struct Lapse {
     pub code: Option<ProviderCode>,
 }
 
-/// The reason why a grant has ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LapseReason {
-    /// The provider has answered `invalid_grant` after an earlier refresh whose answer never
-    /// arrived: that answer may have replaced the refresh token.
-    AnswerLost,
-    /// The client's token URL has another host now. A refresh token is only sent to the host that
-    /// has issued it.
-    ClientMoved,
-    /// The provider has answered `invalid_grant`, in whatever words.
-    InvalidGrant,
-    /// The provider has refused again and again in the same way, while it refreshed other
-    /// connections of the client.
-    Refused,
+named_enum! {
+    /// The reason why a grant has ended.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum LapseReason {
+        /// The provider has answered `invalid_grant` after an earlier refresh whose answer never
+        /// arrived: that answer may have replaced the refresh token.
+        AnswerLost = "answer_lost",
+        /// The client's token URL has another host now. A refresh token is only sent to the host
+        /// that has issued it.
+        ClientMoved = "client_moved",
+        /// The provider has answered `invalid_grant`, in whatever words.
+        InvalidGrant = "invalid_grant",
+        /// The provider has refused again and again in the same way, while it refreshed other
+        /// connections of the client.
+        Refused = "refused",
+    }
 }
+
+parsed_by_name!(GrantType, LapseReason);
 
 impl Injection {
     /// The names of the fields; `Authorization` where none is accepted any more.
@@ -130,35 +137,11 @@ impl Grant {
 }
 
 impl GrantType {
-    /// All grant types.
-    pub const ALL: [Self; 4] =
-        [Self::AuthorizationCode, Self::ClientCredentials, Self::JwtBearer, Self::GithubApp];
-
-    /// Reads the name of a type.
-    ///
-    /// # Errors
-    /// The text states the rule.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or("must be authorization_code, client_credentials, jwt_bearer or github_app")
-    }
-
     /// Tells whether a user has said yes to it in a browser, and can say so again. Otherwise the
     /// client's own credentials bring each access token, and there is no refresh token.
     #[must_use]
     pub fn has_user(self) -> bool {
         matches!(self, Self::AuthorizationCode)
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AuthorizationCode => "authorization_code",
-            Self::ClientCredentials => "client_credentials",
-            Self::GithubApp => "github_app",
-            Self::JwtBearer => "jwt_bearer",
-        }
     }
 
     /// Tells whether the client's secret is the key by which it signs the grant itself.
@@ -169,24 +152,6 @@ impl GrantType {
 }
 
 impl LapseReason {
-    /// Reads the name of a reason.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::AnswerLost, Self::ClientMoved, Self::InvalidGrant, Self::Refused];
-        all.into_iter().find(|reason| reason.as_str() == text)
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AnswerLost => "answer_lost",
-            Self::ClientMoved => "client_moved",
-            Self::InvalidGrant => "invalid_grant",
-            Self::Refused => "refused",
-        }
-    }
-
     /// The reason as a sentence for operators.
     #[must_use]
     pub fn as_sentence(self) -> &'static str {

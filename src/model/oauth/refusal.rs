@@ -6,17 +6,23 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The remedy of a failed refresh, which says who must act.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Remedy {
-    /// Nobody: it is tried again by itself.
-    Retry,
-    /// The operator: the client, the provider or this server is not as it must be.
-    Operator,
-    /// A user with an account at the provider: the grant is dead, and only a new flow helps.
-    User,
+use crate::model::{named_enum, parsed_by_name, stored_as_text};
+
+named_enum! {
+    /// The remedy of a failed refresh, which says who must act.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Remedy {
+        /// Nobody: it is tried again by itself.
+        Retry = "retry",
+        /// The operator: the client, the provider or this server is not as it must be.
+        Operator = "operator",
+        /// A user with an account at the provider: the grant is dead, and only a new flow helps.
+        User = "user",
+    }
 }
+
+parsed_by_name!(Remedy);
+stored_as_text!(Remedy);
 
 /// A provider's error code, for operators: 1 to 64 characters out of `A-Z a-z 0-9 _ . : / ! -` and
 /// the space.
@@ -65,18 +71,6 @@ pub struct RefusalRow {
     /// The time before which the provider is not asked again.
     #[serde(with = "microseconds")]
     pub next: Timestamp,
-}
-
-impl Remedy {
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Operator => "operator",
-            Self::User => "user",
-        }
-    }
 }
 
 impl ProviderCode {

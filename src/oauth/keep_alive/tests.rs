@@ -66,7 +66,7 @@ impl Sample {
             name: ConnectionName::parse(&format!("grant-{}", self.number)).unwrap(),
             allowed_domain: AllowedDomain::parse("api.example.com").ok(),
             detail: Detail::OAuth(Box::new(grant)),
-            sealed: Sealed { key_id: "".into(), wrapped: [].into(), payload: [].into() },
+            sealed: Sealed::default(),
             created_at: at(0.0),
             updated_at: at(0.0),
         };

@@ -251,7 +251,7 @@ mod tests {
     }
 
     async fn keep_connection(persistence: &Persistence, name: &str) {
-        let nothing = Sealed { key_id: "".into(), wrapped: [].into(), payload: [].into() };
+        let nothing = Sealed::default();
         let mut record = ConnectionRecord {
             options: Arc::default(),
             uuid: new_id().unwrap(),

@@ -12,28 +12,33 @@ use crate::model::credential::Template;
 use crate::model::field::CredentialField;
 use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::endpoint::EndpointTemplate;
+use crate::model::{named_enum, parsed_by_name, stored_as_text};
 
-/// The format of a token request's body.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenRequestFormat {
-    /// `application/x-www-form-urlencoded` (RFC 6749 §4.1.3).
-    #[default]
-    Form,
-    /// `application/json`.
-    Json,
+named_enum! {
+    /// The format of a token request's body.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub enum TokenRequestFormat {
+        /// `application/x-www-form-urlencoded` (RFC 6749 §4.1.3).
+        #[default]
+        Form = "form",
+        /// `application/json`.
+        Json = "json",
+    }
 }
 
-/// The code challenge method (RFC 7636 §4.2).
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Pkce {
-    /// `S256`
-    #[default]
-    S256,
-    /// No challenge is sent, for a provider that refuses one.
-    #[serde(rename = "off")]
-    Off,
+named_enum! {
+    /// The code challenge method (RFC 7636 §4.2).
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub enum Pkce {
+        /// `S256`
+        #[default]
+        S256 = "S256",
+        /// No challenge is sent, for a provider that refuses one.
+        Off = "off",
+    }
 }
+
+parsed_by_name!(TokenRequestFormat, Pkce);
 
 /// The text between two scopes: 1 to 4 printable characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,52 +69,6 @@ pub struct InjectedField {
     pub name: Box<str>,
     /// The template of its value, which has `{access_token}` and `{client_id}`.
     pub value: Box<str>,
-}
-
-impl TokenRequestFormat {
-    /// Reads the name of a format.
-    ///
-    /// # Errors
-    /// The text states the rule.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "form" => Ok(Self::Form),
-            "json" => Ok(Self::Json),
-            _ => Err("must be form or json"),
-        }
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Form => "form",
-            Self::Json => "json",
-        }
-    }
-}
-
-impl Pkce {
-    /// Reads the name of a method.
-    ///
-    /// # Errors
-    /// The text states the rule.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "S256" => Ok(Self::S256),
-            "off" => Ok(Self::Off),
-            _ => Err("must be S256 or off"),
-        }
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::S256 => "S256",
-            Self::Off => "off",
-        }
-    }
 }
 
 impl Default for ScopeSeparator {
@@ -283,25 +242,8 @@ impl InjectedField {
     }
 }
 
-/// Types that are stored as their text.
-macro_rules! stored_as_text {
-    ($($type:ident),*) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Self::parse(&text).map_err(D::Error::custom)
-            }
-        }
-    )*};
-}
-
 stored_as_text!(DomainTemplate, EndpointTemplate, ScopeSeparator, JsonPointer, Issuer);
+stored_as_text!(TokenRequestFormat, Pkce);
 
 impl Serialize for Lifetime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
