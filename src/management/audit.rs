@@ -1,7 +1,7 @@
 //! The audit trail: the entries of requests, newest first.
 
 use super::Management;
-use super::fault::{About, Refused, RequestFault, Scope};
+use super::fault::{About, Refused, Scope};
 use super::listing::{ListPage, cut, reads_backwards};
 use super::operator::Operator;
 use crate::error::chain;
@@ -145,7 +145,7 @@ impl AuditReader<'_> {
         Ok(AuditSearch { entries: found, looked_until, newest })
     }
 
-    /// From the position on towards the newest.
+    /// From the position on toward the newest.
     async fn upwards(
         &self,
         store: &Store,
@@ -236,7 +236,7 @@ fn position(parameter: &str, given: Option<&str>) -> Result<Option<AuditPosition
                 "{parameter}: is not a cursor of this list; take meta.after or meta.before of one \
                  of its pages"
             );
-            Refused::Faulty(vec![RequestFault::new(About::Request, title)])
+            Refused::of(About::Request, title)
         })
     };
     given.map(read).transpose()

@@ -371,26 +371,25 @@ pub(super) fn seal(
 }
 
 impl From<store::Error> for Refused {
+    /// Tells an operator as much of the store's failure as they can act on; the rest is logged.
     fn from(error: store::Error) -> Self {
-        store_failed(&error)
-    }
-}
-
-/// Tells an operator as much of the store's failure as they can act on; the rest is logged.
-pub(super) fn store_failed(error: &store::Error) -> Refused {
-    match error {
-        store::Error::Conflict => Refused::Taken,
-        error if error.is_transient() => {
-            tracing::warn!(error = %chain(error), "a management request failed: the store can't be used now; it may be tried again");
-            Refused::Unavailable
-        }
-        error => {
-            tracing::error!(
-                error = %chain(error),
-                "a management request failed: the store has failed, and that does not pass by itself; \
-                 its operator must act"
-            );
-            Refused::Internal
+        match error {
+            store::Error::Conflict => Self::Taken,
+            error if error.is_transient() => {
+                tracing::warn!(
+                    error = %chain(&error),
+                    "a management request failed: the store can't be used now; it may be tried again"
+                );
+                Self::Unavailable
+            }
+            error => {
+                tracing::error!(
+                    error = %chain(&error),
+                    "a management request failed: the store has failed, and that does not pass by \
+                     itself; its operator must act"
+                );
+                Self::Internal
+            }
         }
     }
 }

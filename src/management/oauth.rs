@@ -35,8 +35,49 @@ pub use self::revocation::RevocationOutcome;
 pub use self::standing::RefreshStanding;
 pub use self::start::StartedFlow;
 
+use self::one_time_token::ConsumedFlow;
+use super::connections::ReadAccess;
+use crate::model::name::ConnectionName;
+use crate::model::oauth::client::ClientRecord;
+use crate::oauth::OAuthStep;
+
 /// The path of the API to which providers send the browser back, below `public_url`.
 pub(super) const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";
 
 /// The path of the API at which a client without registration describes itself, below `public_url`.
 pub(super) const CLIENT_METADATA: &str = "/oauth-client.json";
+
+impl ReadAccess<'_> {
+    /// Writes the audit line of a step that the operator has taken; `failure` says why it failed.
+    fn log_step(
+        &self,
+        step: &'static str,
+        client: Option<&ClientRecord>,
+        connection: Option<&ConnectionName>,
+        failure: Option<&str>,
+    ) {
+        let step = OAuthStep {
+            step,
+            operator: &self.operator.caller().name,
+            integration: &self.integration,
+            client: client.map(|client| client.name.as_str()),
+            connection: connection.map(ConnectionName::as_str),
+        };
+        step.log(failure);
+    }
+}
+
+impl ConsumedFlow {
+    /// Writes the audit line of a step that the browser has taken; `failure` says why it failed.
+    fn log_step(&self, step: &'static str, client: Option<&ClientRecord>, failure: Option<&str>) {
+        let plan = &self.content.plan;
+        let step = OAuthStep {
+            step,
+            operator: &plan.created_by,
+            integration: &self.integration,
+            client: client.map(|client| client.name.as_str()),
+            connection: plan.name.as_ref().map(ConnectionName::as_str),
+        };
+        step.log(failure);
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::fault::{About, Refused, RequestFault, Scope};
+use super::fault::{About, Refused, Scope};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::state::Holder;
@@ -81,8 +81,7 @@ impl Operator {
             Some(own) if own.as_str() == integration => Ok(own.clone()),
             Some(_) => Err(Refused::Mismatch),
             None => IntegrationName::parse(integration).map_err(|_rule| {
-                let title = "Specified integration is not valid";
-                Refused::Faulty(vec![RequestFault::new(About::Integration, title)])
+                Refused::of(About::Integration, "Specified integration is not valid")
             }),
         }
     }

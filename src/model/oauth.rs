@@ -13,4 +13,5 @@ pub mod packer;
 pub mod params;
 pub mod profile;
 pub mod refusal;
+pub mod text;
 pub mod tokens;

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::management::Management;
-use crate::management::fault::{About, Refused, RequestFault};
+use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, Named, Text, named};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::endpoint::TokenEndpoint;
@@ -33,16 +33,15 @@ impl Management {
         integration: &str,
         request: Document<AccountTokenRequest>,
     ) -> Result<AccountAnswer, Refused> {
-        let fault = |about, title: &str| Refused::Faulty(vec![RequestFault::new(about, title)]);
         let integration = IntegrationName::parse(integration)
-            .map_err(|rule| fault(About::Integration, &format!("integration: {rule}")))?;
+            .map_err(|rule| Refused::of(About::Integration, format!("integration: {rule}")))?;
         // 1. The question, and whom to ask: the operator has said so, never the caller.
         let body = read(request)?;
         let settings = self.settings();
         let no_account = "integration: no account is known: the operator names it with \
                           zis.subdomain";
         let host = settings.account_host.as_ref();
-        let host = host.ok_or_else(|| fault(About::Integration, no_account))?;
+        let host = host.ok_or_else(|| Refused::of(About::Integration, no_account))?;
         let endpoint = TokenEndpoint::of_account(host, &integration);
         let answer = self.storage()?.provider.relay(endpoint, body).await;
         let failure = answer.as_ref().err().map(ToString::to_string);

@@ -9,14 +9,12 @@ use super::issuer::is_issuer;
 use super::one_time_token::{ConsumedFlow, digest_of, text_of};
 use super::redirect::{UserAgent, flow_cookie_name};
 use super::redirect_target;
-use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
 use crate::management::{Management, Storage};
-use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::{FlowPayload, FlowStep};
 use crate::model::record::{ConnectionRecord, new_id};
-use crate::oauth::{Denial, ErrorCode, GrantParams, OAuthStep, TokenFailure, TokenRequest};
+use crate::oauth::{Denial, ErrorCode, GrantParams, TokenFailure, TokenRequest};
 use crate::secret::Secret;
 use crate::state::Persistence;
 
@@ -84,16 +82,15 @@ impl Management {
         };
         if !is_same_browser(&waiting, user_agent) {
             let words = "another browser than the one that began the flow came back";
-            callback_step(&waiting, None).log(Some(words));
+            waiting.log_step("callback", None, Some(words));
             return Ok(FlowOutcome::Elsewhere);
         }
         // 2. The code becomes tokens, this once.
         let mut taken = self.take_flow(persistence, FlowStep::Redirected, state, None).await?;
-        let client = persistence.client(&taken.integration, taken.client).await;
-        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        let client = taken.client_record(persistence).await?;
         let come_back = self.come_back(storage, &taken, &client, &answer).await;
         let failure = come_back.as_ref().err().map(|trouble| trouble.words.clone());
-        callback_step(&taken, Some(client.name.as_str())).log(failure.as_deref());
+        taken.log_step("callback", Some(&client), failure.as_deref());
         // 3. The browser goes where the flow ends.
         match come_back {
             Err(error) => self.fail(persistence, &taken, state, error).await,
@@ -245,18 +242,6 @@ impl Management {
             };
             CallbackError::new("server_error", words)
         })
-    }
-}
-
-/// The callback as its audit line tells it.
-fn callback_step<'a>(taken: &'a ConsumedFlow, client: Option<&'a str>) -> OAuthStep<'a> {
-    let plan = &taken.content.plan;
-    OAuthStep {
-        step: "callback",
-        operator: &plan.created_by,
-        integration: &taken.integration,
-        client,
-        connection: plan.name.as_ref().map(ConnectionName::as_str),
     }
 }
 

@@ -26,9 +26,6 @@ use crate::wire::{
 pub struct Catalogue {
     /// In the order of their names.
     entries: Vec<ProviderEntry>,
-    /// The entries that were left out, each with what is wrong with it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the log has told them"))]
-    left_out: Vec<String>,
 }
 
 impl Management {
@@ -42,7 +39,17 @@ impl Management {
 impl Catalogue {
     /// The catalogue of this version.
     pub fn built_in() -> &'static Self {
-        static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read(DATA));
+        static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| {
+            let (catalogue, left_out) = Catalogue::read(DATA);
+            for fault in left_out {
+                tracing::error!(
+                    %fault,
+                    "the catalogue of providers lacks an entry, which breaks a rule: a client for \
+                     that provider needs its URLs"
+                );
+            }
+            catalogue
+        });
         &BUILT_IN
     }
 
@@ -76,8 +83,9 @@ impl Catalogue {
         close.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
     }
 
-    /// Reads a catalogue. What is wrong with an entry leaves that entry out, and ends nothing.
-    fn read(data: &str) -> Self {
+    /// Reads a catalogue. What is wrong with an entry leaves that entry out, and ends nothing; the
+    /// texts tell it.
+    fn read(data: &str) -> (Self, Vec<String>) {
         let (mut entries, mut left_out) = (Vec::<ProviderEntry>::new(), Vec::new());
         let mut table = data.parse::<Table>().unwrap_or_else(|error| {
             left_out.push(error.message().to_owned());
@@ -85,7 +93,7 @@ impl Catalogue {
         });
         let Some(Value::Array(items)) = table.remove("providers") else {
             left_out.push("it has no providers".to_owned());
-            return Self::of(entries, left_out);
+            return (Self { entries }, left_out);
         };
         for item in items {
             let name = item.get("name").and_then(Value::as_str).unwrap_or("?").to_owned();
@@ -96,18 +104,7 @@ impl Catalogue {
             }
         }
         entries.sort_by(|one, other| one.name.cmp(&other.name));
-        Self::of(entries, left_out)
-    }
-
-    fn of(entries: Vec<ProviderEntry>, left_out: Vec<String>) -> Self {
-        for fault in &left_out {
-            tracing::error!(
-                %fault,
-                "the catalogue of providers lacks an entry, which breaks a rule: a client for that \
-                 provider needs its URLs"
-            );
-        }
-        Self { entries, left_out }
+        (Self { entries }, left_out)
     }
 }
 

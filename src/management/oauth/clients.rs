@@ -4,14 +4,13 @@ use uuid::Uuid;
 
 use super::draft::{ClientChange, ClientDraft};
 use super::revocation::{Revocation, RevocationOutcome};
-use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
+use crate::management::connections::{ReadAccess, WriteAccess, seal};
 use crate::management::fault::{Refused, no_randomness};
 use crate::management::listing::{ListPage, cut, is_within, readable};
 use crate::model::name::ClientName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
 use crate::model::sealed::Sealed;
-use crate::oauth::OAuthStep;
 use crate::secret::Secret;
 use crate::state::Persistence;
 use crate::store::PageRange;
@@ -44,8 +43,7 @@ impl ReadAccess<'_> {
         else {
             return Ok(nothing);
         };
-        let page = persistence.store().clients(&self.integration, window).await;
-        let mut page = page.map_err(|error| store_failed(&error))?;
+        let mut page = persistence.store().clients(&self.integration, window).await?;
         let (has_more, ends) = (page.has_more, page.ends.take());
         let ends = ends.filter(|_ends| has_more);
         let mut items = readable(page);
@@ -78,8 +76,7 @@ impl ReadAccess<'_> {
         else {
             return Err(Refused::NotFound);
         };
-        let found = persistence.client(&self.integration, uuid).await;
-        found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)
+        persistence.client(&self.integration, uuid).await?.ok_or(Refused::NotFound)
     }
 
     /// Tells whether the token names connections, and none of this integration: then it has no part
@@ -127,15 +124,14 @@ impl WriteAccess<'_> {
             auth_method: draft.auth_method,
             profile: Box::new(draft.profile),
             created_by: Box::from(&*operator.caller().name),
-            sealed: unsealed(),
+            sealed: Sealed::default(),
             created_at: now,
             updated_at: now,
         };
         // 3. Its secret is sealed for it, and it is kept.
         record.sealed = seal(persistence, &record.context(), &draft.secret)?;
-        let created = persistence.store().create_client(&record).await;
-        created.map_err(|error| store_failed(&error))?;
-        self.log_client("client_create", &record);
+        persistence.store().create_client(&record).await?;
+        self.0.log_step("client_create", Some(&record), None, None);
         Ok(ClientView(record))
     }
 
@@ -160,9 +156,8 @@ impl WriteAccess<'_> {
             // Its rules depend on the record: on one that was changed meanwhile they are tried again.
             let change = ClientChange::read(&before, request.clone(), &settings)?;
             let after = self.changed_client(persistence, &before, &change).await?;
-            let replaced = persistence.store().replace_client(&before, &after).await;
-            if replaced.map_err(|error| store_failed(&error))? {
-                self.log_client("client_update", &after);
+            if persistence.store().replace_client(&before, &after).await? {
+                self.0.log_step("client_update", Some(&after), None, None);
                 return Ok(ClientView(after));
             }
             before = self.0.client(uuid).await?;
@@ -189,10 +184,9 @@ impl WriteAccess<'_> {
             None => Vec::new(),
         };
         // 2. Client and connections go.
-        let deleted = persistence.store().delete_client(&record.integration, record.uuid).await;
-        let deleted = deleted.map_err(|error| store_failed(&error))?;
+        let deleted = persistence.store().delete_client(&record.integration, record.uuid).await?;
         let (_connections, last) = deleted.ok_or(Refused::NotFound)?;
-        self.log_client("client_delete", &record);
+        self.0.log_step("client_delete", Some(&record), None, None);
         if let Some(revision) = last {
             self.0.management.settle(revision).await;
         }
@@ -261,23 +255,6 @@ impl WriteAccess<'_> {
         let ReadAccess { operator, integration, .. } = &self.0;
         if operator.listed(integration).is_some() { Err(Refused::OutOfReach) } else { Ok(()) }
     }
-
-    fn log_client(&self, step: &'static str, client: &ClientRecord) {
-        let ReadAccess { operator, integration, .. } = &self.0;
-        let step = OAuthStep {
-            step,
-            operator: &operator.caller().name,
-            integration,
-            client: Some(client.name.as_str()),
-            connection: None,
-        };
-        step.log(None);
-    }
-}
-
-/// The placeholder of ciphertext that is not made yet.
-pub(super) fn unsealed() -> Sealed {
-    Sealed { key_id: Box::default(), wrapped: Box::default(), payload: Box::default() }
 }
 
 /// The number of times a change is tried against changes of others.

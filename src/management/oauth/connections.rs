@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::own_account::{OwnAccount, is_own};
 use super::revocation::RevocationOutcome;
 use super::standing::RefreshStanding;
-use crate::management::connections::{ReadAccess, WriteAccess, seal, store_failed};
+use crate::management::connections::{ReadAccess, WriteAccess, seal};
 use crate::management::draft::NEVER_CHANGES;
-use crate::management::fault::{About, Refused, RequestFault, Scope};
+use crate::management::fault::{About, Refused, Scope};
 use crate::management::member_reader::{MemberReader, named};
 use crate::management::options;
 use crate::management::unusable::Unusable;
@@ -20,7 +20,7 @@ use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::options::ConnectionOptions;
 use crate::model::record::ConnectionRecord;
-use crate::oauth::{Cause, OAuthStep, RefreshRequest};
+use crate::oauth::{Cause, RefreshRequest};
 use crate::wire::{Document, OAuthConnectionChange, OPTION_MEMBERS};
 
 /// A connection by OAuth as it may be shown.
@@ -132,8 +132,8 @@ impl ReadAccess<'_> {
                 record
             }
             (None, Some(uuid)) => {
-                let found = persistence.store().connection_by_uuid(uuid).await;
-                found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?
+                let found = persistence.store().connection_by_uuid(uuid).await?;
+                found.ok_or(Refused::NotFound)?
             }
         };
         // 2. One out of reach, or of another type, does not exist.
@@ -163,7 +163,7 @@ impl WriteAccess<'_> {
         };
         let renewed = self.0.management.storage()?.refreshes.refresh(wanted).await;
         let failure = renewed.as_ref().err().map(ToString::to_string);
-        self.log_step("refresh", &record.name, failure.as_deref());
+        self.0.log_step("refresh", None, Some(&record.name), failure.as_deref());
         renewed?;
         self.0
             .show_authorized(&ConnectionRef { name: None, uuid: Some(record.uuid.to_string()) })
@@ -195,15 +195,14 @@ impl WriteAccess<'_> {
             }
             // 2. Its tokens are sealed for the domain and the options.
             let whose = format!("the connection {}.{}", before.integration, before.name);
-            let secret = persistence.open(&whose, before.context(), &before.sealed).await;
-            let secret = secret.map_err(Refused::from)?;
+            let secret = persistence.open(&whose, before.context(), &before.sealed).await?;
             after.updated_at = self.0.management.moved(before.updated_at);
             after.sealed = seal(persistence, &after.context(), &secret)?;
-            let replaced = persistence.store().replace_connection(&before, &after).await;
-            if let Some(revision) = replaced.map_err(|error| store_failed(&error))? {
+            let replaced = persistence.store().replace_connection(&before, &after).await?;
+            if let Some(revision) = replaced {
                 let is_bound = before.allowed_domain != after.allowed_domain;
                 let step = if is_bound { "bind" } else { "change" };
-                self.log_step(step, &before.name, None);
+                self.0.log_step(step, None, Some(&before.name), None);
                 self.0.management.settle(revision).await;
                 return self.masked(&after);
             }
@@ -228,7 +227,7 @@ impl WriteAccess<'_> {
         };
         if record.allowed_domain.as_ref().is_some_and(|bound| *bound != domain) {
             let title = format!("allowed_domain: {NEVER_CHANGES}");
-            return Err(Refused::Faulty(vec![RequestFault::new(About::AllowedDomain, title)]));
+            return Err(Refused::of(About::AllowedDomain, title));
         }
         Ok(domain)
     }
@@ -252,35 +251,21 @@ impl WriteAccess<'_> {
         let persistence = self.0.management.persistence()?;
         // 1. The tokens, which are nowhere else afterwards.
         let client = match record.grant() {
-            Some(grant) => persistence.client(&record.integration, grant.client).await,
-            None => Ok(None),
+            Some(grant) => persistence.client(&record.integration, grant.client).await?,
+            None => None,
         };
-        let client = client.map_err(|error| store_failed(&error))?;
         let revocation = client.as_ref().and_then(|client| self.revocation_of(client, &record));
         // 2. The connection goes, whatever becomes of them.
         let deleted = persistence
             .store()
             .delete_connection(&record.integration, &record.name, ConnectionType::OAuth)
-            .await;
-        let revision = deleted.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
-        self.log_step("delete", &record.name, None);
+            .await?;
+        let revision = deleted.ok_or(Refused::NotFound)?;
+        self.0.log_step("delete", None, Some(&record.name), None);
         self.0.management.settle(revision).await;
         // 3. The provider is told.
         let Some((client, revocation)) = client.zip(revocation) else { return Ok(None) };
         Ok(self.revoke(client, vec![revocation]).await)
-    }
-
-    /// An audit line of a step that an operator has taken.
-    fn log_step(&self, step: &'static str, name: &ConnectionName, failure: Option<&str>) {
-        let ReadAccess { operator, integration, .. } = &self.0;
-        let step = OAuthStep {
-            step,
-            operator: &operator.caller().name,
-            integration,
-            client: None,
-            connection: Some(name.as_str()),
-        };
-        step.log(failure);
     }
 }
 

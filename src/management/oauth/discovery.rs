@@ -4,8 +4,8 @@
 use super::clients::ClientView;
 use super::draft::parse_token_url;
 use super::member_rules::parse_scopes;
-use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
-use crate::management::fault::{About, Refused, RequestFault};
+use crate::management::connections::{ReadAccess, WriteAccess};
+use crate::management::fault::{About, Refused};
 use crate::management::member_reader::{MemberReader, named};
 use crate::model::name::ClientName;
 use crate::model::oauth::client::{AuthMethod, ClientRecord};
@@ -13,7 +13,7 @@ use crate::model::oauth::discovery::ResourceUrl;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::profile::{Issuer, Profile};
 use crate::oauth::{
-    DiscoveredResource, DiscoveryError, OAuthStep, RegisteredClient, Registration, ServerMetadata,
+    DiscoveredResource, DiscoveryError, RegisteredClient, Registration, ServerMetadata,
 };
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
@@ -53,9 +53,10 @@ impl WriteAccess<'_> {
         }
         let found = management.storage()?.provider.discover(integration, &issuer).await;
         let failure = found.as_ref().err().map(ToString::to_string);
-        self.log_discovery("discover", failure.as_deref());
+        self.0.log_step("discover", None, None, failure.as_deref());
         let server = found.map_err(|error| {
-            fault(&format!("issuer: {error}; give token_url and auth_url instead"))
+            let title = format!("issuer: {error}; give token_url and auth_url instead");
+            Refused::of(About::Request, title)
         })?;
         fill(request, &server);
         Ok(())
@@ -79,7 +80,7 @@ impl WriteAccess<'_> {
         let provider = &management.storage()?.provider;
         let found = provider.discover_resource(integration, &draft.url).await;
         let failure = found.as_ref().err().map(ToString::to_string);
-        self.log_discovery("discover", failure.as_deref());
+        self.0.log_step("discover", None, None, failure.as_deref());
         let found = found.map_err(|error| refused(&error))?;
         check(&found.server)?;
         // 2. A client that is there already is used again.
@@ -91,7 +92,7 @@ impl WriteAccess<'_> {
         let scopes = draft.scopes.as_ref().unwrap_or(&found.scopes);
         let registered = self.registered(&found.server, scopes, &settings).await;
         let failure = registered.as_ref().err().map(ToString::to_string);
-        self.log_discovery("register", failure.as_deref());
+        self.0.log_step("register", None, None, failure.as_deref());
         let registered = registered.map_err(|error| refused(&error))?;
         let request = new_client(name.as_ref(), registered, scopes, &found);
         let client = self.create_client(request).await?;
@@ -107,8 +108,8 @@ impl WriteAccess<'_> {
         let ReadAccess { management, integration, .. } = &self.0;
         let derived = || ClientName::parse(&draft.url.origin().host().replace('.', "-")).ok();
         let Some(name) = draft.name.clone().or_else(derived) else { return Ok((None, None)) };
-        let known = management.persistence()?.store().client_by_name(integration, &name).await;
-        match known.map_err(|error| store_failed(&error))? {
+        let known = management.persistence()?.store().client_by_name(integration, &name).await?;
+        match known {
             None => Ok((Some(name), None)),
             Some(known) if is_for(&known, found) => Ok((Some(name), Some(known))),
             Some(_other) if draft.name.is_some() => Err(Refused::Taken),
@@ -147,13 +148,6 @@ impl WriteAccess<'_> {
             Ok(storage) => storage.provider.register(integration, server, registration).await,
             Err(_no_store) => Err(DiscoveryError::unregistered(server)),
         }
-    }
-
-    fn log_discovery(&self, step: &'static str, failure: Option<&str>) {
-        let ReadAccess { operator, integration, .. } = &self.0;
-        let operator = &operator.caller().name;
-        let step = OAuthStep { step, operator, integration, client: None, connection: None };
-        step.log(failure);
     }
 }
 
@@ -198,7 +192,7 @@ fn check(server: &ServerMetadata) -> Result<(), Refused> {
     } else {
         return Ok(());
     };
-    Err(fault(&format!("url: the authorization server {issuer} {why}")))
+    Err(Refused::of(About::Request, format!("url: the authorization server {issuer} {why}")))
 }
 
 /// Tells whether a client is one for the same resource at the same server, and differs from it in
@@ -272,11 +266,7 @@ fn fill(request: &mut NewOAuthClient, server: &ServerMetadata) {
 }
 
 fn refused(error: &DiscoveryError) -> Refused {
-    fault(&format!("url: {error}"))
-}
-
-fn fault(title: &str) -> Refused {
-    Refused::Faulty(vec![RequestFault::new(About::Request, title)])
+    Refused::of(About::Request, format!("url: {error}"))
 }
 
 /// The parameter that names the resource (RFC 8707 §2).

@@ -5,9 +5,8 @@ use std::future::ready;
 
 use super::connections::{ConnectionRef, OAuthConnectionView};
 use super::one_time_token::ConsumedFlow;
-use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
+use crate::management::connections::{ReadAccess, WriteAccess};
 use crate::management::fault::Refused;
-use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
 use crate::oauth::{GrantParams, TokenRequest};
@@ -43,15 +42,14 @@ impl WriteAccess<'_> {
         }
         let taken =
             management.take_flow(persistence, FlowStep::Granted, code, Some(integration)).await?;
-        let client = persistence.client(&taken.integration, taken.client).await;
-        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        let client = taken.client_record(persistence).await?;
         let exchanged = match taken.content.connection {
             Some(uuid) => Ok(uuid),
             None => self.mint(&taken, &client).await,
         };
         let plan = &taken.content.plan;
         let failure = exchanged.as_ref().err().map(ToString::to_string);
-        self.log_exchange(&taken, &client, failure.as_deref());
+        self.0.log_step("exchange", Some(&client), plan.name.as_ref(), failure.as_deref());
         let pointer = ConnectionRef { name: None, uuid: Some(exchanged?.to_string()) };
         let authorized = self.0.show_authorized(&pointer).await?;
         let callback_params = taken.content.callback_params.clone();
@@ -76,17 +74,5 @@ impl WriteAccess<'_> {
         // There should be none (RFC 6749 §4.4.3, RFC 7521 §4.1).
         tokens.refresh_token = None;
         Ok(management.settle_grant(persistence, client, plan, &tokens).await?.uuid)
-    }
-
-    fn log_exchange(&self, taken: &ConsumedFlow, client: &ClientRecord, failure: Option<&str>) {
-        let ReadAccess { operator, integration, .. } = &self.0;
-        let step = crate::oauth::OAuthStep {
-            step: "exchange",
-            operator: &operator.caller().name,
-            integration,
-            client: Some(client.name.as_str()),
-            connection: taken.content.plan.name.as_ref().map(ConnectionName::as_str),
-        };
-        step.log(failure);
     }
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::clients::unsealed;
 use super::start::{check_again, name_of};
 use crate::management::Management;
-use crate::management::connections::{seal, store_failed};
-use crate::management::fault::{About, Refused, RequestFault, no_randomness};
+use crate::management::connections::seal;
+use crate::management::fault::{About, Refused, no_randomness};
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::model::sealed::Sealed;
 use crate::oauth::refresh_token_life;
 use crate::state::Persistence;
 use crate::store;
@@ -52,8 +52,7 @@ impl Management {
         if self.registry().is_declared(integration, name) {
             return Err(Refused::Taken);
         }
-        let found = persistence.store().connection(integration, name).await;
-        let found = found.map_err(|error| store_failed(&error))?;
+        let found = persistence.store().connection(integration, name).await?;
         if let Some(record) = &found {
             check_again(record, plan.allowed_domain.as_ref())?;
         }
@@ -77,7 +76,7 @@ impl Management {
             allowed_domain: plan.allowed_domain.clone(),
             detail: Detail::OAuth(Box::new(self.grant(client, plan, 1, tokens))),
             options: Arc::default(),
-            sealed: unsealed(),
+            sealed: Sealed::default(),
             created_at: now,
             updated_at: now,
         };
@@ -86,7 +85,7 @@ impl Management {
         match persistence.store().create_connection(&record).await {
             Ok(revision) => Ok(Some((record, revision))),
             Err(store::Error::Conflict) => Ok(None),
-            Err(error) => Err(cant_keep(&error)),
+            Err(error) => Err(cant_keep(error)),
         }
     }
 
@@ -107,7 +106,7 @@ impl Management {
         after.updated_at = self.moved(before.updated_at);
         after.sealed = seal(persistence, &after.context(), &tokens.pack())?;
         let replaced = persistence.store().reauthorize(before, &after).await;
-        let revision = replaced.map_err(|error| cant_keep(&error))?;
+        let revision = replaced.map_err(cant_keep)?;
         Ok(revision.map(|revision| (after, revision)))
     }
 
@@ -134,12 +133,10 @@ impl Management {
     }
 }
 
-fn cant_keep(error: &store::Error) -> Refused {
+fn cant_keep(error: store::Error) -> Refused {
     match error {
-        store::Error::Orphan => {
-            Refused::Faulty(vec![RequestFault::new(About::Request, "The OAuth client is gone.")])
-        }
-        error => store_failed(error),
+        store::Error::Orphan => Refused::of(About::Request, "The OAuth client is gone."),
+        error => error.into(),
     }
 }
 

@@ -9,12 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::management::connections::{seal, store_failed};
+use crate::management::connections::seal;
 use crate::management::fault::{Refused, Scope, no_randomness};
 use crate::management::{Management, Operator};
 use crate::model::name::IntegrationName;
+use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::{FlowPayload, FlowRecord, FlowStep};
 use crate::model::record::whole_microseconds;
+use crate::model::sealed::Sealed;
 use crate::random;
 use crate::secret::Secret;
 use crate::state::Persistence;
@@ -27,6 +29,16 @@ pub(super) struct ConsumedFlow {
     pub(super) integration: IntegrationName,
     pub(super) client: Uuid,
     pub(super) content: FlowPayload,
+}
+
+impl ConsumedFlow {
+    /// The client that it is for, as it is now.
+    pub(super) async fn client_record(
+        &self,
+        persistence: &Persistence,
+    ) -> Result<ClientRecord, Refused> {
+        persistence.client(&self.integration, self.client).await?.ok_or(Refused::Malformed)
+    }
 }
 
 /// 256 random bits, as 43 characters that can stand in a URL.
@@ -85,10 +97,10 @@ impl Management {
             step,
             digest,
             ends_at: whole_microseconds(ends_at),
-            sealed: super::clients::unsealed(),
+            sealed: Sealed::default(),
         };
         record.sealed = seal(persistence, &record.context(), &content.pack())?;
-        persistence.store().keep_flow(&record).await.map_err(|error| store_failed(&error))
+        Ok(persistence.store().keep_flow(&record).await?)
     }
 
     /// Takes on the flow that waits at this step for the one-time token.
@@ -145,7 +157,7 @@ async fn open(
     persistence: &Persistence,
     found: Result<Option<FlowRecord>, store::Error>,
 ) -> Result<ConsumedFlow, Refused> {
-    let record = found.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+    let record = found?.ok_or(Refused::Malformed)?;
     let whose = format!("an OAuth flow of {}", record.integration);
     let opened = persistence.open(&whose, record.context(), &record.sealed).await;
     let content = FlowPayload::unpack(&opened?).ok_or(Refused::SealBroken)?;

@@ -1,7 +1,7 @@
 //! The connection `zendesk`, which is for the account itself: bound to the account's own host, with
 //! tokens of the account's own subdomain (ZIS spec §7.7).
 
-use crate::management::fault::{About, Refused, RequestFault};
+use crate::management::fault::{About, Refused};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, ZENDESK};
 use crate::model::oauth::client::ClientRecord;
@@ -30,7 +30,7 @@ impl<'a> OwnAccount<'a> {
         let no_account = "name: zendesk is the account's own connection: the operator names the \
                           account with zis.subdomain";
         let host = settings.account_host.as_ref();
-        let host = host.ok_or_else(|| fault(About::Name, no_account.to_owned()))?;
+        let host = host.ok_or_else(|| Refused::of(About::Name, no_account))?;
         let label = host.as_str().strip_suffix(ZENDESK_DOMAIN).ok_or(Refused::Internal)?;
         Ok(Self { host, label })
     }
@@ -45,7 +45,7 @@ impl<'a> OwnAccount<'a> {
             Some(given) if *given != own => {
                 let title =
                     format!("allowed_domain: connections of the account are for {own} alone");
-                Err(fault(About::AllowedDomain, title))
+                Err(Refused::of(About::AllowedDomain, title))
             }
             _ => Ok(own),
         }
@@ -62,7 +62,7 @@ impl<'a> OwnAccount<'a> {
                 let title = format!(
                     "oauth_url_subdomain: the connection zendesk is for the account {label} alone"
                 );
-                Err(fault(About::Request, title))
+                Err(Refused::of(About::Request, title))
             }
             _ => Subdomain::parse(label).map_err(|_never| Refused::Internal),
         }
@@ -89,14 +89,10 @@ impl<'a> OwnAccount<'a> {
                  are another account's",
                 self.host.as_str()
             );
-            return Err(fault(About::Request, title));
+            return Err(Refused::of(About::Request, title));
         }
         Ok(())
     }
-}
-
-fn fault(about: About, title: String) -> Refused {
-    Refused::Faulty(vec![RequestFault::new(about, title)])
 }
 
 /// The domain below which every account has its host.

@@ -6,14 +6,11 @@ use std::fmt;
 use super::one_time_token::{challenge_of, digest_of, generate, text_of};
 use super::redirect_target;
 use crate::management::Management;
-use crate::management::connections::store_failed;
 use crate::management::fault::Refused;
-use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::{FlowPlan, FlowStep};
 use crate::model::oauth::params::ParamValues;
 use crate::model::oauth::profile::Pkce;
-use crate::oauth::OAuthStep;
 
 /// The way of the browser to the provider.
 #[derive(Clone)]
@@ -75,8 +72,7 @@ impl Management {
         if !self.may_go_on(&taken) {
             return Err(Refused::Malformed);
         }
-        let client = persistence.client(&taken.integration, taken.client).await;
-        let client = client.map_err(|error| store_failed(&error))?.ok_or(Refused::Malformed)?;
+        let client = taken.client_record(persistence).await?;
         let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
         let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());
         let endpoint = endpoint.map_err(|_rule| Refused::Malformed)?.to_string();
@@ -105,7 +101,7 @@ impl Management {
         };
         let question = question.parameters()?;
         let question: Vec<_> = question.iter().map(|(name, value)| (*name, &**value)).collect();
-        log_redirect(plan, &client);
+        taken.log_step("redirect", Some(&client), None);
         Ok(AuthorizationRedirect {
             location: redirect_target::with(&without(&endpoint, &question), &question),
             flow_cookie: FlowCookie {
@@ -159,17 +155,6 @@ impl<'a> AuthorizationRequest<'a> {
         parameters.extend(further.into_iter().map(|(name, value)| (name, value.into())));
         Ok(parameters)
     }
-}
-
-fn log_redirect(plan: &FlowPlan, client: &ClientRecord) {
-    let step = OAuthStep {
-        step: "redirect",
-        operator: &plan.created_by,
-        integration: &client.integration,
-        client: Some(client.name.as_str()),
-        connection: plan.name.as_ref().map(ConnectionName::as_str),
-    };
-    step.log(None);
 }
 
 /// The name of this flow's cookie.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::connections::OAuthConnectionView;
-use crate::management::connections::{ReadAccess, store_failed};
+use crate::management::connections::ReadAccess;
 use crate::management::fault::Refused;
 use crate::model::oauth::refusal::{ProviderCode, RefreshFailure, Remedy};
 
@@ -67,7 +67,7 @@ impl ReadAccess<'_> {
     /// The failures that are remembered of one connection's refreshes.
     pub(super) async fn failure_of(&self, uuid: Uuid) -> Result<Option<RefreshFailure>, Refused> {
         let store = self.management.persistence()?.store();
-        store.refresh_failure(uuid).await.map_err(|error| store_failed(&error))
+        Ok(store.refresh_failure(uuid).await?)
     }
 
     /// The failures that are remembered of the integration's connections.
@@ -75,7 +75,7 @@ impl ReadAccess<'_> {
         &self,
     ) -> Result<HashMap<Uuid, RefreshFailure>, Refused> {
         let store = self.management.persistence()?.store();
-        store.refresh_failures(&self.integration).await.map_err(|error| store_failed(&error))
+        Ok(store.refresh_failures(&self.integration).await?)
     }
 }
 

@@ -9,9 +9,9 @@ use super::flow_draft::FlowDraft;
 use super::one_time_token::text_of;
 use super::own_account::{OwnAccount, is_own};
 use super::redirect_target;
-use crate::management::connections::{ReadAccess, WriteAccess, store_failed};
+use crate::management::connections::{ReadAccess, WriteAccess};
 use crate::management::draft::NEVER_CHANGES;
-use crate::management::fault::{About, Refused, RequestFault, no_randomness};
+use crate::management::fault::{About, Refused, no_randomness};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::ConnectionName;
@@ -21,7 +21,6 @@ use crate::model::oauth::flow::{FlowPayload, FlowPlan, FlowStep};
 use crate::model::oauth::grant::GrantType;
 use crate::model::oauth::params::has_placeholder;
 use crate::model::record::{ConnectionRecord, new_id};
-use crate::oauth::OAuthStep;
 use crate::state::ManagementSettings;
 use crate::wire::{Document, NewFlow};
 
@@ -67,8 +66,9 @@ impl WriteAccess<'_> {
         redirect_to: &str,
     ) -> Result<StartedFlow, Refused> {
         let settings = self.0.management.settings();
-        let redirect_to = redirect_target::parse(redirect_to, &settings)
-            .map_err(|rule| fault(About::Request, &format!("origin_oauth_redirect_url: {rule}")))?;
+        let redirect_to = redirect_target::parse(redirect_to, &settings).map_err(|rule| {
+            Refused::of(About::Request, format!("origin_oauth_redirect_url: {rule}"))
+        })?;
         let grant = &connection.grant;
         let draft = FlowDraft {
             name: Some(connection.name.clone()),
@@ -100,7 +100,7 @@ impl WriteAccess<'_> {
         let content = FlowPayload::new(plan);
         let of = (id, integration, client.uuid);
         let token = management.keep_flow(management.persistence()?, of, step, &content).await?;
-        self.log_flow("start", &client, content.plan.name.as_ref());
+        self.0.log_step("start", Some(&client), content.plan.name.as_ref(), None);
         // 3. Where it goes on.
         let base = format!("{}/api/services/zis/connections/oauth", settings.public_url);
         let text = text_of(&token);
@@ -122,15 +122,16 @@ impl WriteAccess<'_> {
         let ReadAccess { management, integration, .. } = &self.0;
         let persistence = management.persistence()?;
         let found = match (&draft.client_name, draft.client_uuid) {
-            (Some(name), _) => persistence.client_by_name(integration, name).await,
+            (Some(name), _) => persistence.client_by_name(integration, name).await?,
             (None, Some(uuid)) => return self.0.client_of(uuid).await,
             (None, None) => return Err(Refused::Malformed),
         };
-        let client = found.map_err(|error| store_failed(&error))?.ok_or(Refused::NotFound)?;
+        let client = found.ok_or(Refused::NotFound)?;
         match draft.client_uuid {
-            Some(uuid) if uuid != client.uuid => {
-                Err(fault(About::Request, "oauth_client_uuid: is not that of oauth_client_name"))
-            }
+            Some(uuid) if uuid != client.uuid => Err(Refused::of(
+                About::Request,
+                "oauth_client_uuid: is not that of oauth_client_name",
+            )),
             _ => Ok(client),
         }
     }
@@ -145,7 +146,7 @@ impl WriteAccess<'_> {
         let grant_type = draft.grant_type.unwrap_or(client.grant_type);
         if !client.allows(grant_type) {
             let own = client.grant_type.as_str();
-            return Err(fault(About::Request, &format!("grant_type: the client's is {own}")));
+            return Err(Refused::of(About::Request, format!("grant_type: the client's is {own}")));
         }
         // 1. The connection is the operator's to make.
         if !operator.may_make(integration, draft.name.as_ref()) {
@@ -193,30 +194,13 @@ impl WriteAccess<'_> {
         domain: Option<&AllowedDomain>,
     ) -> Result<bool, Refused> {
         if self.0.declared(name).is_some() {
-            return Err(fault(About::Name, TAKEN));
+            return Err(Refused::of(About::Name, TAKEN));
         }
         match self.0.record(name).await {
             Err(Refused::NotFound) => Ok(true),
             Err(other) => Err(other),
             Ok(record) => check_again(&record, domain).map(|()| false),
         }
-    }
-
-    pub(super) fn log_flow(
-        &self,
-        step: &'static str,
-        client: &ClientRecord,
-        connection: Option<&ConnectionName>,
-    ) {
-        let ReadAccess { operator, integration, .. } = &self.0;
-        let step = OAuthStep {
-            step,
-            operator: &operator.caller().name,
-            integration,
-            client: Some(client.name.as_str()),
-            connection: connection.map(ConnectionName::as_str),
-        };
-        step.log(None);
     }
 }
 
@@ -226,11 +210,11 @@ pub(super) fn check_again(
     domain: Option<&AllowedDomain>,
 ) -> Result<(), Refused> {
     if record.kind() != ConnectionType::OAuth {
-        return Err(fault(About::Name, TAKEN));
+        return Err(Refused::of(About::Name, TAKEN));
     }
     match (&record.allowed_domain, domain) {
         (Some(bound), Some(given)) if bound != given => {
-            Err(fault(About::AllowedDomain, &format!("allowed_domain: {NEVER_CHANGES}")))
+            Err(Refused::of(About::AllowedDomain, format!("allowed_domain: {NEVER_CHANGES}")))
         }
         _ => Ok(()),
     }
@@ -249,7 +233,7 @@ fn check_urls(
     let mut params = vec![&profile.token_params];
     if grant_type.has_user() {
         let missing = "auth_url: the client has none, and an authorization code is asked for there";
-        urls.push(client.auth_url.as_ref().ok_or_else(|| fault(About::Request, missing))?);
+        urls.push(client.auth_url.as_ref().ok_or_else(|| Refused::of(About::Request, missing))?);
         urls.extend(&profile.refresh_url);
         params.extend([&profile.auth_params, &profile.refresh_params]);
     }
@@ -257,18 +241,14 @@ fn check_urls(
     for url in urls {
         if let Err(rule) = url.resolve(subdomain) {
             let title = format!("oauth_url_subdomain: the client's URL {rule}");
-            return Err(fault(About::Request, &title));
+            return Err(Refused::of(About::Request, title));
         }
     }
     if subdomain.is_none() && params.iter().any(|params| has_placeholder(params, PLACEHOLDER)) {
         let title = "oauth_url_subdomain: is missing: a parameter of the client needs it";
-        return Err(fault(About::Request, title));
+        return Err(Refused::of(About::Request, title));
     }
     Ok(())
-}
-
-fn fault(about: About, title: &str) -> Refused {
-    Refused::Faulty(vec![RequestFault::new(about, title)])
 }
 
 /// The uuid of a connection as its name, where it has no other.

@@ -7,6 +7,7 @@ use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::discovery::{ResourceUrl, is_same_issuer};
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::profile::Issuer;
+use crate::model::oauth::text::{MAX_SCOPES_LEN, is_plain, is_scope};
 use crate::secret::Secret;
 
 /// The metadata of an authorization server, as far as it is used.
@@ -168,8 +169,7 @@ impl RegisteredClient {
         if flag(&document, "dpop_bound_access_tokens") {
             return Err(MetadataError::NeedsDpop);
         }
-        let fits =
-            |text: &&str| (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control);
+        let fits = |text: &&str| !text.is_empty() && is_plain(text);
         let client_id = text(&document, "client_id").filter(fits).ok_or(MetadataError::NoClient)?;
         let secret = text(&document, "client_secret").filter(|text| !text.is_empty());
         if secret.is_some_and(|secret| !fits(&secret)) {
@@ -190,10 +190,9 @@ impl RegisteredClient {
 
 /// Scopes as RFC 6749 §3.3 has them, separated by spaces; others are left out.
 pub(super) fn scopes<'a>(names: impl IntoIterator<Item = &'a str>) -> Box<str> {
-    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
     let mut joined = String::new();
     for name in names {
-        if name.is_empty() || !name.bytes().all(fits) {
+        if !is_scope(name) {
             continue;
         }
         if joined.len() + name.len() >= MAX_SCOPES_LEN {
@@ -244,9 +243,6 @@ fn method(name: &str) -> Option<AuthMethod> {
 
 /// The number of issuers of a resource that are looked at.
 const MAX_ISSUERS: usize = 8;
-
-/// The length of all scopes together.
-const MAX_SCOPES_LEN: usize = 4096;
 
 #[cfg(test)]
 mod tests {
