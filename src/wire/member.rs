@@ -168,17 +168,27 @@ impl MemberValue for u64 {
     }
 }
 
-impl MemberValue for Vec<String> {
-    const TYPE: &'static str = "a list of texts";
+/// Makes values of lists or objects: the type, the words for it, and what else it does.
+macro_rules! json_member {
+    ($type:ty, $words:literal $(, { $($rest:tt)* })?) => {
+        impl $crate::wire::member::MemberValue for $type {
+            const TYPE: &'static str = $words;
 
-    fn of_json(json: Value) -> Option<Self> {
-        serde_json::from_value(json).ok()
-    }
+            fn of_json(json: serde_json::Value) -> Option<Self> {
+                serde_json::from_value(json).ok()
+            }
 
-    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self)
-    }
+            $($($rest)*)?
+
+            fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(self, serializer)
+            }
+        }
+    };
 }
+pub(super) use json_member;
+
+json_member!(Vec<String>, "a list of texts");
 
 impl<T: MemberValue> From<T> for Member<T> {
     fn from(value: T) -> Self {

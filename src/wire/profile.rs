@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Member;
-use super::member::MemberValue;
+use super::member::json_member;
 
 /// Parameters of a request, by name.
 pub type ParamMap = BTreeMap<String, String>;
@@ -294,72 +293,21 @@ impl ProfileMembers {
     }
 }
 
-impl MemberValue for ParamMap {
-    const TYPE: &'static str = "an object of texts";
-
+json_member!(ParamMap, "an object of texts", {
     fn fill(&mut self, defaults: Self) {
         for (name, value) in defaults {
             self.entry(name).or_insert(value);
         }
     }
-
-    fn of_json(json: Value) -> Option<Self> {
-        serde_json::from_value(json).ok()
-    }
-
-    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize(serializer)
-    }
-}
-
-impl MemberValue for Vec<u16> {
-    const TYPE: &'static str = "a list of statuses";
-
-    fn of_json(json: Value) -> Option<Self> {
-        serde_json::from_value(json).ok()
-    }
-
-    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize(serializer)
-    }
-}
-
-impl MemberValue for AssertionMembers {
-    const TYPE: &'static str = "an object with iss, sub, aud, scope, scope_in, key_id, algorithm, \
-                                lifetime, certificate_thumbprint and claims, as texts";
-
-    fn of_json(json: Value) -> Option<Self> {
-        serde_json::from_value(json).ok()
-    }
-
-    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize(serializer)
-    }
-}
-
-impl MemberValue for InstallationMembers {
-    const TYPE: &'static str = "an object with id (a number), repositories and permissions";
-
-    fn of_json(json: Value) -> Option<Self> {
-        serde_json::from_value(json).ok()
-    }
-
-    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize(serializer)
-    }
-}
-
-impl MemberValue for Vec<InjectedFieldMembers> {
-    const TYPE: &'static str = "a list of objects with in, name and value";
-
-    fn of_json(json: Value) -> Option<Self> {
-        serde_json::from_value(json).ok()
-    }
-
-    fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize(serializer)
-    }
-}
+});
+json_member!(Vec<u16>, "a list of statuses");
+json_member!(
+    AssertionMembers,
+    "an object with iss, sub, aud, scope, scope_in, key_id, algorithm, lifetime, \
+     certificate_thumbprint and claims, as texts"
+);
+json_member!(InstallationMembers, "an object with id (a number), repositories and permissions");
+json_member!(Vec<InjectedFieldMembers>, "a list of objects with in, name and value");
 
 /// The names of the members, in their order.
 pub const PROFILE_MEMBERS: [&str; 22] = each_profile_member!(name_member, (), ());
