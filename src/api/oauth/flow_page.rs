@@ -2,27 +2,23 @@
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
+use maud::{DOCTYPE, html};
 
 use crate::model::content_policy::ContentPolicy;
 
 /// The page of a flow that has made a connection, however often it is loaded.
 pub(super) fn connected(name: &str) -> Response {
-    let name = escaped(name);
-    page(
-        StatusCode::OK,
-        "Connected",
-        &format!("The connection {name} is there. You can close this window."),
-    )
+    let body = format!("The connection {name} is there. You can close this window.");
+    page(StatusCode::OK, "Connected", &body)
 }
 
 /// The page of a flow that has failed, for this reason.
 pub(super) fn failed(words: &str) -> Response {
-    page(StatusCode::OK, NOT_CONNECTED, &format!("{} Start the flow again.", escaped(words)))
+    page(StatusCode::OK, NOT_CONNECTED, &format!("{words} Start the flow again."))
 }
 
 /// The page of a flow whose provider was not reached: its code is unspent.
 pub(super) fn not_yet(words: &str) -> Response {
-    let words = escaped(words);
     let body = format!(
         "{words} Your sign-in still counts: load this page again in a moment. If that does not \
          help within ten minutes, start the flow again."
@@ -47,21 +43,23 @@ pub(super) fn of_error(status: StatusCode) -> Response {
 }
 
 fn page(status: StatusCode, title: &str, body: &str) -> Response {
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title} – Keyferry</title><body><main>\
-         <h1>{title}</h1><p>{body}</p></main></body></html>"
-    );
+    let html = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                title { (title) " – Keyferry" }
+            }
+            body { main { h1 { (title) } p { (body) } } }
+        }
+    };
     let fields = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(ContentPolicy::Inert.as_str())),
         (header::REFERRER_POLICY, HeaderValue::from_static(ContentPolicy::Inert.referrer())),
     ];
-    (status, fields, html).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    (status, fields, html.into_string()).into_response()
 }
 
 const NOT_CONNECTED: &str = "Not connected";
