@@ -137,14 +137,14 @@ impl Scene {
         .await;
         let world = World::empty().pin(HOST, &origin).set("upstream.response_timeout", "\"4s\"");
         let clock = Clock::fixed(1_800_000_000);
-        let instance = Instance::start(&world, &world.path("keyferry.db"), &clock).await;
+        let instance = Instance::start(&world, &clock).await;
         let client = instance.client(HOST, profile).await;
         Self { desk, world, clock, instance, client, _origin: origin }
     }
 
     /// One more instance over the same database.
     async fn another(&self) -> Instance {
-        Instance::start(&self.world, &self.world.path("keyferry.db"), &self.clock).await
+        Instance::start(&self.world, &self.clock).await
     }
 
     async fn connect(&self, name: &str) -> Connected {
@@ -422,7 +422,7 @@ async fn no_grant_dies_and_no_token_is_lost_by_answers_that_say_nothing_of_it() 
             assert_eq!(scene.asked(&name), failures + 1, "{run}: {script:?}");
         }
     };
-    let workers = (0..16).map(|_| worker());
+    let workers = (0..32).map(|_| worker());
     futures_util::future::join_all(workers).await;
     assert_eq!(scene.desk.lock().reused, 0);
 }

@@ -1,13 +1,12 @@
 //! Revocation: a provider is told when its tokens are deleted here (RFC 7009).
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::authorized::{OAUTH, through, world};
 use crate::support::documents::{Documents, ISSUER_HOST};
-use crate::support::origin::{Origin, Seen};
+use crate::support::origin::Origin;
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, OTHER_HOST, Provider};
 use crate::support::raw::{Answer, refused};
 use crate::support::world::Running;
@@ -49,10 +48,6 @@ impl Scene {
     }
 }
 
-fn form(seen: &Seen) -> BTreeMap<String, String> {
-    form_urlencoded::parse(&seen.body).into_owned().collect()
-}
-
 #[tokio::test]
 async fn a_deleted_connections_tokens_are_revoked() {
     let scene = Scene::new().await;
@@ -61,7 +56,7 @@ async fn a_deleted_connections_tokens_are_revoked() {
     let shown = scene.server.authorized("mine").await;
     let deleted = scene.delete("mine").await;
     assert_eq!(deleted.field("x-keyferry-revocation"), "revoked");
-    let asked: Vec<_> = scene.documents.origin.seen().iter().map(form).collect();
+    let asked: Vec<_> = scene.documents.origin.seen().iter().map(|seen| seen.form().0).collect();
     assert_eq!(asked.len(), 2, "{asked:?}");
     for (form, hint) in asked.iter().zip(["refresh_token", "access_token"]) {
         assert_eq!(

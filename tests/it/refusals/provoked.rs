@@ -277,7 +277,7 @@ fn sealed(name: &str) -> Connection {
         name: ConnectionName::parse(name).unwrap(),
         allowed_domain: Some(AllowedDomain::parse("api.example.test").unwrap()),
         detail: Detail::BearerToken,
-        sealed: Sealed { key_id: Box::default(), wrapped: Box::default(), payload: Box::default() },
+        sealed: Sealed::default(),
         created_at: Timestamp::MIN,
         updated_at: Timestamp::MIN,
     };

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::keys::{KeyPair, P256, P384, RSA};
-use super::origin::{Origin, Seen, ok};
+use super::origin::{Origin, Seen, json_answer, ok};
 
 /// An endpoint, and the API that takes its tokens.
 pub(crate) struct Issuer {
@@ -86,7 +86,11 @@ impl Issuer {
             let field = seen.field("authorization");
             let token = field.strip_prefix("Bearer ").unwrap_or_default();
             let is_valid = api.lock().tokens.get(token).is_some_and(|end| now() < *end);
-            if is_valid { ok("ok") } else { answer(401, &json!({"message": "Bad credentials"})) }
+            if is_valid {
+                ok("ok")
+            } else {
+                json_answer(401, &json!({"message": "Bad credentials"}))
+            }
         });
         Self { host, origin, api: api.await, books }
     }
@@ -133,7 +137,9 @@ impl Books {
             Provider::Zoom => self.zoom(seen),
         };
         match outcome {
-            Ok(body) => answer(if self.provider == Provider::Github { 201 } else { 200 }, &body),
+            Ok(body) => {
+                json_answer(if self.provider == Provider::Github { 201 } else { 200 }, &body)
+            }
             Err((status, code, words)) => {
                 self.refused.push(words.to_owned());
                 let body = if self.provider == Provider::Github {
@@ -141,7 +147,7 @@ impl Books {
                 } else {
                     json!({"error": code, "error_description": words})
                 };
-                answer(status, &body)
+                json_answer(status, &body)
             }
         }
     }
@@ -414,10 +420,9 @@ fn form_of(seen: &Seen, path: &str, names: &[&str]) -> Result<BTreeMap<String, S
     if seen.field("content-type") != "application/x-www-form-urlencoded" {
         return Err((400, "invalid_request", "the body is not a form"));
     }
-    let pairs: Vec<(String, String)> = form_urlencoded::parse(&seen.body).into_owned().collect();
-    let form: BTreeMap<_, _> = pairs.iter().cloned().collect();
-    let is_whole = names.iter().all(|name| form.contains_key(*name));
-    if pairs.len() != names.len() || !is_whole {
+    let (form, twice) = seen.form();
+    let is_whole = form.len() == names.len() && names.iter().all(|name| form.contains_key(*name));
+    if twice.is_some() || !is_whole {
         return Err((400, "invalid_request", "the parameters are not those of the grant"));
     }
     Ok(form)
@@ -429,11 +434,6 @@ fn times(claims: &Value, refused: impl Fn(&'static str) -> Refusal) -> Result<[u
         (Some(issued), Some(ends)) => Ok([issued, ends]),
         _ => Err(refused("iat and exp must be integers")),
     }
-}
-
-fn answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
-    let head = Response::builder().status(status).header("content-type", "application/json");
-    head.body(Full::from(body.to_string())).unwrap()
 }
 
 fn now() -> u64 {

@@ -1,5 +1,6 @@
 //! Origins: real servers in the test's own process, which remember what they were sent.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -12,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use rustls::ServerConfig;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -273,6 +275,17 @@ impl Seen {
             .join(" | ")
     }
 
+    /// The fields of the form in the body, and the name of one that is there twice.
+    pub(crate) fn form(&self) -> (BTreeMap<String, String>, Option<String>) {
+        let (mut form, mut twice) = (BTreeMap::new(), None);
+        for (name, value) in form_urlencoded::parse(&self.body).into_owned() {
+            if form.insert(name.clone(), value).is_some() {
+                twice = Some(name);
+            }
+        }
+        (form, twice)
+    }
+
     /// The names of the fields, sorted.
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.headers.keys().map(http::HeaderName::as_str).collect();
@@ -337,6 +350,12 @@ impl Builder {
 /// 200 with this text.
 pub(crate) fn ok(text: &str) -> Response<Full<Bytes>> {
     Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())))
+}
+
+/// An answer in JSON.
+pub(crate) fn json_answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
+    let head = Response::builder().status(status).header("content-type", "application/json");
+    head.body(Full::from(body.to_string())).unwrap()
 }
 
 /// A free port, taken.

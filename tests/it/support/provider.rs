@@ -377,11 +377,8 @@ impl Question {
             let form = form.into_iter().map(|(name, value)| (name, text(value))).collect();
             return Self { path, headers: seen.headers.clone(), form, repeats: false };
         }
-        let (mut form, mut repeats) = (BTreeMap::new(), false);
-        for (name, value) in form_urlencoded::parse(&seen.body) {
-            repeats |= form.insert(name.into_owned(), value.into_owned()).is_some();
-        }
-        Self { path, headers: seen.headers.clone(), form, repeats }
+        let (form, twice) = seen.form();
+        Self { path, headers: seen.headers.clone(), form, repeats: twice.is_some() }
     }
 
     /// The client's id and secret: in `Authorization` or in the form, never in both (RFC 6749 §2.3).

@@ -13,7 +13,7 @@ use http_body_util::Full;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-use super::origin::{Origin, Seen};
+use super::origin::{Origin, Seen, json_answer};
 use super::provider::challenge_of;
 use super::tls;
 
@@ -187,14 +187,6 @@ fn answer(spec: &Spec, books: &Mutex<Books>, seen: &Seen) -> Response<Full<Bytes
     json_answer(if good { 200 } else { 401 }, &json!({"path": path}))
 }
 
-fn json_answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/json")
-        .body(Full::from(body.to_string()))
-        .unwrap()
-}
-
 /// Sends the browser back with a code, if the request is as the provider wants it.
 fn authorize(spec: &Spec, books: &mut Books, query: &str) -> Response<Full<Bytes>> {
     let said: BTreeMap<String, String> =
@@ -284,13 +276,11 @@ fn read(spec: &Spec, seen: &Seen, query: &str) -> Result<Map<String, Value>, Tol
     let mut said: Map<String, Value> = if spec.takes_json {
         serde_json::from_slice(&seen.body).map_err(|_no| (400, json!({"error": "no JSON"})))?
     } else {
-        let mut said = Map::new();
-        for (name, value) in form_urlencoded::parse(&seen.body).into_owned() {
-            if said.insert(name.clone(), value.into()).is_some() {
-                return Err((400, json!({"error": "invalid_request", "twice": name})));
-            }
+        let (form, twice) = seen.form();
+        if let Some(name) = twice {
+            return Err((400, json!({"error": "invalid_request", "twice": name})));
         }
-        said
+        form.into_iter().map(|(name, value)| (name, Value::String(value))).collect()
     };
     // Some read the URL's parameters too.
     let of_query = form_urlencoded::parse(query.as_bytes()).into_owned();
