@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
@@ -92,6 +93,16 @@ async fn world(origin: &Origin) -> Running {
     World::new(origin).set("proxy.idle_timeout", "\"1s\"").run().await
 }
 
+/// Does the same over both versions of HTTP to an origin, at the same time.
+async fn over_each_version(exchanges: impl AsyncFn(&Running, &str)) {
+    let each = ["http/1.1", "h2"].map(async |alpn| {
+        let origin = origin(alpn).await;
+        let world = world(&origin).await;
+        exchanges(&world, alpn).await;
+    });
+    join_all(each).await;
+}
+
 /// A caller that has begun a request and can go on with it.
 enum Caller {
     Http1(Raw),
@@ -175,51 +186,46 @@ impl Caller {
 
 #[tokio::test]
 async fn a_caller_that_waits_while_the_origin_sends_is_not_idle() {
-    for alpn in ["http/1.1", "h2"] {
-        let origin = origin(alpn).await;
-        let world = world(&origin).await;
+    over_each_version(async |world, alpn| {
         let answers =
-            CALLERS.map(async |kind| begin(&world, kind, "/talks").await.answer(true).await);
-        for (kind, answer) in CALLERS.iter().zip(futures_util::future::join_all(answers).await) {
+            CALLERS.map(async |kind| begin(world, kind, "/talks").await.answer(true).await);
+        for (kind, answer) in CALLERS.iter().zip(join_all(answers).await) {
             let whole = "beat ".repeat(MESSAGES) + "end";
             assert_eq!(answer, (200, whole, true), "{kind} to {alpn}: {}", world.log.text());
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_origin_that_waits_while_the_caller_sends_is_not_idle() {
-    for alpn in ["http/1.1", "h2"] {
-        let origin = origin(alpn).await;
-        let world = world(&origin).await;
+    over_each_version(async |world, alpn| {
         let answers = CALLERS.map(async |kind| {
-            let mut caller = begin(&world, kind, "/listens").await;
+            let mut caller = begin(world, kind, "/listens").await;
             for _ in 0..MESSAGES {
                 sleep(MESSAGE_INTERVAL).await;
                 caller.say("piece").await;
             }
             caller.answer(false).await
         });
-        for (kind, answer) in CALLERS.iter().zip(futures_util::future::join_all(answers).await) {
+        for (kind, answer) in CALLERS.iter().zip(join_all(answers).await) {
             let sent = ((MESSAGES + 1) * 5).to_string();
             assert_eq!(answer, (200, sent, true), "{kind} to {alpn}: {}", world.log.text());
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_exchange_in_which_both_are_silent_is_cut_and_the_log_says_who_was() {
-    for alpn in ["http/1.1", "h2"] {
-        let origin = origin(alpn).await;
-        let world = world(&origin).await;
+    over_each_version(async |world, alpn| {
         for (waits, path, cause) in [
             (true, "/silent", "neither the caller nor the origin sent anything for 1s"),
             (false, "/silent/origin", "the origin sent nothing for 1s"),
         ] {
             let answers =
-                CALLERS.map(async |kind| begin(&world, kind, path).await.answer(waits).await);
-            for (kind, answer) in CALLERS.iter().zip(futures_util::future::join_all(answers).await)
-            {
+                CALLERS.map(async |kind| begin(world, kind, path).await.answer(waits).await);
+            for (kind, answer) in CALLERS.iter().zip(join_all(answers).await) {
                 assert_eq!(answer, (200, "first".to_owned(), false), "{kind} to {alpn}, {path}");
             }
             let mut left = CALLERS.len();
@@ -232,7 +238,8 @@ async fn an_exchange_in_which_both_are_silent_is_cut_and_the_log_says_who_was() 
                 })
                 .await;
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod half_heads;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -312,7 +313,7 @@ async fn over_http2_answers_that_nobody_takes_end_their_conn_in_time() {
     let world = World::new(&origin).set("proxy.idle_timeout", "\"500ms\"").run().await;
     let known = request("GET", "https://api.example.test/v1");
     let unknown = http::Request::builder().uri("https://api.example.test/v1");
-    for (builder, status) in [(known, 200), (unknown, 407)] {
+    let exchanges = [(known, 200), (unknown, 407)].map(async |(builder, status)| {
         // A caller that takes no body, and lives.
         let mut handshake = http2::Builder::new(TokioExecutor::new());
         handshake.timer(TokioTimer::new()).initial_stream_window_size(0);
@@ -324,7 +325,8 @@ async fn over_http2_answers_that_nobody_takes_end_their_conn_in_time() {
         assert_eq!(answer.as_ref().unwrap().status(), status);
         // However it ends: by a word, or by a cut.
         let _ended = soon(conn).await.unwrap();
-    }
+    });
+    join_all(exchanges).await;
     soon(async { while world.metric("keyferry_caller_connections").await > 0.0 {} }).await;
 }
 

@@ -11,7 +11,6 @@
 )]
 #![expect(
     clippy::cognitive_complexity,
-    clippy::large_futures,
     clippy::map_err_ignore,
     clippy::or_fun_call,
     clippy::too_many_lines,

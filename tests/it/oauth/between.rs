@@ -7,15 +7,21 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Response;
 use http_body_util::Full;
+use jiff::{SignedDuration, Timestamp};
+use keyferry::clock::Clock;
+use keyferry::model::oauth::profile::Profile;
 use serde_json::json;
 use sqlx::Executor as _;
 
 use crate::support::ask::{ask, stranger};
 use crate::support::authorized::{OAUTH, parameter, prepared, target, through, world};
+use crate::support::instance::{Instance, tokens_of};
 use crate::support::operator::until;
 use crate::support::origin::Origin;
 use crate::support::postgres::Postgres;
-use crate::support::provider::{Manner, OTHER_HOST, Provider, origin_accepting};
+use crate::support::provider::{
+    CLIENT_ID, CLIENT_SECRET, HOST, Manner, OTHER_HOST, Provider, origin_accepting,
+};
 use crate::support::raw::{Raw, refused};
 use crate::support::soon;
 use crate::support::tunnel::API;
@@ -133,47 +139,47 @@ async fn while_tokens_wait_to_be_kept_no_other_instance_asks() {
 #[tokio::test]
 async fn a_provider_that_hangs_holds_up_nobody_elses_connections() {
     let (provider, other) = (Provider::start().await, Provider::named(OTHER_HOST).await);
-    let more =
-        |world: World| world.pin(OTHER_HOST, &other.origin).set("oauth.retry_on_401", "false");
-    let (_origin, server) = world(&provider, more).await;
-    server.register(&provider).await;
-    let mut client = other.registration();
-    client["name"] = "other_client".into();
-    let made = server.manage(&format!("POST {OAUTH}/oauth/clients/acme"), Some(client)).await;
-    assert_eq!(made.status, 201, "{made:?}");
+    let origin = origin_accepting(&provider).await;
+    let world = prepared(&provider, &origin).pin(OTHER_HOST, &other.origin);
+    let world = world.set("oauth.retry_on_401", "false");
+    let instance = Instance::start(&world, &Clock::fixed(1_800_000_000)).await;
     // More than are refreshed in the background at a time.
-    other.set_expires_in(json!(15));
+    let slow = instance.client_of(OTHER_HOST, CLIENT, Profile::default()).await;
     for number in 0..80 {
-        let mut flow = Running::flow(&format!("slow{number}"));
-        flow["oauth_client_name"] = "other_client".into();
-        server.flow_through(&other, flow).await;
+        let name = format!("slow{number}");
+        let tokens = tokens_of(&other, instance.clock.now(), Duration::from_secs(15));
+        instance.authorize(&slow, &name, &tokens).await;
         // From now on they are kept fresh.
-        server.send(&through(&format!("slow{number}"))).await;
+        instance.send(&through(&name)).await;
     }
     other.hold();
-    other.has_been_asked(80 + 64).await;
-    provider.set_expires_in(json!(1));
-    server.authorize(&provider, "mine").await;
-    server.send(&through("mine")).await;
-    server.has_expired("mine").await;
-    assert_eq!(server.send(&through("mine")).await.status, 200);
-    assert_eq!(provider.asked(), 2);
+    instance.pass(14).await;
+    other.has_been_asked(64).await;
+    let client = instance.client_of(HOST, CLIENT, Profile::default()).await;
+    let tokens = tokens_of(&provider, instance.clock.now(), Duration::from_secs(1));
+    instance.authorize(&client, "mine", &tokens).await;
+    instance.send(&through("mine")).await;
+    instance.pass(1).await;
+    assert_eq!(instance.send(&through("mine")).await.status, 200);
+    assert_eq!(provider.asked(), 1);
     other.release();
 }
 
 #[tokio::test]
 async fn a_token_that_can_still_be_used_is_when_the_provider_hangs() {
     let provider = Provider::start().await;
-    let (_origin, server) = world(&provider, |world| world).await;
-    server.register(&provider).await;
-    provider.set_expires_in(json!(20));
-    server.authorize(&provider, "mine").await;
+    let origin = origin_accepting(&provider).await;
+    let world = prepared(&provider, &origin);
+    let instance = Instance::start(&world, &Clock::fixed(1_800_000_000)).await;
+    let client = instance.client_of(HOST, CLIENT, Profile::default()).await;
+    let tokens = tokens_of(&provider, instance.clock.now(), Duration::from_secs(20));
+    let field = format!("Bearer {}", String::from_utf8_lossy(tokens.access_token.expose()));
+    instance.authorize(&client, "mine", &tokens).await;
     provider.hold();
-    let line = "keyferry_oauth_token_expiry_seconds{integration=\"acme\",connection=\"mine\"}";
     // Now it is too late to leave the refreshing to the background.
-    soon(async { while server.metric(line).await > 10.0 {} }).await;
-    soon(async { while server.metric(line).await > 0.95 {} }).await;
-    assert_eq!(server.send(&through("mine")).await.status, 200);
+    instance.pass(19).await;
+    assert_eq!(instance.send(&through("mine")).await.status, 200);
+    assert_eq!((provider.asked(), &*origin.only().field("authorization")), (1, &*field));
     provider.release();
 }
 
@@ -266,6 +272,7 @@ async fn what_nobody_waits_for_is_not_begun_on_the_way_down() {
     server.register(&provider).await;
     provider.set_expires_in(json!(5));
     server.authorize(&provider, "later").await;
+    let end = Timestamp::now() + SignedDuration::from_secs(5);
     assert_eq!(server.send(&through("later")).await.status, 200);
     provider.set_expires_in(json!(1));
     server.authorize(&provider, "first").await;
@@ -276,6 +283,8 @@ async fn what_nobody_waits_for_is_not_begun_on_the_way_down() {
     provider.has_been_asked(3).await;
     server.signal(rustix::process::Signal::TERM);
     // `later` is due before the grace is over.
+    until(end).await;
+    provider.release();
     server.ended().await;
     assert_eq!(provider.asked(), 3);
 }
@@ -312,6 +321,9 @@ async fn nothing_is_left_of_refreshes_of_connections_that_are_gone() {
     let deleted = server.manage(&format!("DELETE {OAUTH}/acme?name=mine"), None).await;
     assert_eq!((deleted.status, rows().await), (204, 0));
 }
+
+/// The client's id and secret at every provider.
+const CLIENT: (&str, &str) = (CLIENT_ID, CLIENT_SECRET);
 
 const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 const NEW: &str = "new:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n";
