@@ -5,10 +5,10 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 # .dockerignore says what this is; cargo wants to see the tests and benches that Cargo.toml names.
 COPY . .
-RUN cargo build --release --locked --bin keyferry
+RUN cargo build --profile dist --locked --bin keyferry
 RUN mkdir -p /image/etc/keyferry \
- && install -s -m 0555 target/release/keyferry /image/keyferry \
- && ldd target/release/keyferry | grep -o '/[^ ]*' | xargs cp -L --parents -t /image \
+ && install -m 0555 target/dist/keyferry /image/keyferry \
+ && ldd target/dist/keyferry | grep -o '/[^ ]*' | xargs cp -L --parents -t /image \
  && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
  && install -m 0444 config/container.toml /image/etc/keyferry/keyferry.toml
 # A directory of its own, so that its owner and mode are copied with it.

@@ -45,19 +45,19 @@ unit: ## the tests in Rust
 
 test-clients: $(VENV)/.installed $(NODE_MODULES)/.installed ## curl, requests, httpx, undici and axios through the real program
 	@$(call need,command -v curl,curl)
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/run.py $(TARGET)/debug
 
 test-api: $(VENV)/.installed ## the management API by curl, as the reference calls it, and by its own description
 	@$(call need,command -v curl,curl)
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/management.py $(TARGET)/debug
 
 test-oauth: $(VENV)/.installed $(NODE_MODULES)/.installed ## OAuth connections, with a certified provider, a browser, and an MCP server and client
 	@$(call need,command -v curl,curl)
 	@$(call need,command -v chromium,chromium)
 	@$(call need,command -v certutil,libnss3-tools)
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/oauth.py $(TARGET)/debug
 	$(VENV)/bin/python -u tests/clients/oauth_strict.py $(TARGET)/debug
 
@@ -65,7 +65,7 @@ test-console: $(VENV)/.installed $(NODE_MODULES)/.installed ## the console by a 
 	@$(call need,command -v curl,curl)
 	@$(call need,command -v chromium,chromium)
 	@$(call need,command -v certutil,libnss3-tools)
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/console.py $(TARGET)/debug
 
 test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every kind through intercepted tunnels
@@ -78,22 +78,22 @@ test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every k
 	@$(call need,command -v hg,mercurial)
 	@$(call need,command -v chromium,chromium)
 	@$(call need,command -v certutil && command -v certtool,libnss3-tools gnutls-bin)
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/matrix.py $(TARGET)/debug
 
 test-deploy: $(VENV)/.installed ## what is in deploy/, by the schemas of those who read it
 	@$(call need,command -v systemd-analyze,systemd)
 	@$(call need,command -v openssl,openssl)
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/deploy.py $(TARGET)/debug
 
 test-examples: $(VENV)/.installed $(NODE_MODULES)/.installed ## the flow runner and the runners; each command that the documentation shows
 	@$(call need,command -v curl && command -v openssl,curl openssl)
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/flow.py $(TARGET)/debug
 	$(VENV)/bin/python -u tests/clients/docs.py $(TARGET)/debug
 
-deny: ## licences, bans and sources of everything that is linked
+deny: ## licenses, bans and sources of everything that is linked
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(DENY)
 	cargo deny check bans licenses sources
 
@@ -101,7 +101,7 @@ check: ## a quick look while writing: does it compile?
 	cargo check --all-targets
 
 demo: ## the whole story on this machine alone: what is sent, what arrives, what is refused
-	cargo build --release --bin keyferry --example origin
+	cargo build --release --bin keyferry --bin origin
 	@$(call need,command -v curl,curl)
 	@examples/demo.sh $(TARGET)/release
 
@@ -121,7 +121,7 @@ bench: ## speed: against nginx, HAProxy and a bare pipe, then the decision alone
 instructions: $(VENV)/.installed ## what a request costs in instructions, on six paths; KEEP=--keep keeps it as what it may cost
 	@$(call need,command -v callgrind_control,valgrind)
 	cargo build --release --bin keyferry
-	cargo build --example origin
+	cargo build --bin origin
 	$(VENV)/bin/python -u tests/clients/instructions.py $(TARGET)/release $(TARGET)/debug $(KEEP)
 
 fuzz: ## a minute of fuzzing for each target

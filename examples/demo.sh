@@ -1,7 +1,7 @@
 #!/bin/sh
 # The whole story on this machine alone: a proxy, an origin that keeps what it receives, and curl.
 #
-# demo.sh PROGRAMS, where cargo has put keyferry and examples/origin: `make demo` does both.
+# demo.sh PROGRAMS, where cargo has put keyferry and origin: `make demo` does both.
 set -eu
 
 programs=$(cd "${1:?usage: demo.sh PROGRAMS}" && pwd)
@@ -39,7 +39,7 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
 fi
 
 main() {
-    start origin "$programs/examples/origin" origin "$host"
+    start origin "$programs/origin" origin "$host"
     origin=$(said origin 's/^address //p')
     configure
     start keyferry "$programs/keyferry" serve --config keyferry.toml --data-dir data

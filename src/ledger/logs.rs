@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use super::line::{printable, write_time};
 use super::log_buffer::LogBuffer;
@@ -45,12 +45,21 @@ pub fn install(
     clock: Clock,
     filter: &str,
 ) -> Result<(), FilterError> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| FilterError(error.to_string()))?;
-    let filter = filter.and(filter_fn(may_be_shown));
+    let filter = parse_filter(filter)?.and(filter_fn(may_be_shown));
     tracing_subscriber::registry()
         .with(LogLayer { sink, format, clock }.with_filter(filter))
         .try_init()
         .map_err(|error| FilterError(error.to_string()))
+}
+
+/// Reads levels and `target=level` pairs. What selects by spans is passed over: there are none.
+fn parse_filter(text: &str) -> Result<Targets, FilterError> {
+    let parts = text.split(',').map(str::trim);
+    let parts: Vec<_> = parts.filter(|part| !part.is_empty() && !part.contains('[')).collect();
+    if parts.is_empty() {
+        return Ok(Targets::new().with_default(LevelFilter::ERROR));
+    }
+    parts.join(",").parse::<Targets>().map_err(|error| FilterError(error.to_string()))
 }
 
 /// Tells whether events of this kind may be logged at all. Below INFO the HTTP/2 library logs
@@ -151,5 +160,27 @@ impl Visit for EventFields {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_levels_and_pairs_of_a_target_and_a_level() {
+        let shows = |filter: &str, target: &str, level: Level| {
+            parse_filter(filter).unwrap().would_enable(target, &level)
+        };
+        assert!(shows("info", "keyferry::app", Level::INFO));
+        assert!(!shows("info", "keyferry::app", Level::DEBUG));
+        assert!(shows("info, keyferry::app=debug,", "keyferry::app::server", Level::DEBUG));
+        assert!(!shows("info,keyferry::access=off", ACCESS, Level::ERROR));
+        assert!(!shows("hyper,keyferry=warn", "keyferry::app", Level::INFO));
+        assert!(shows("hyper,keyferry=warn", "hyper::proto", Level::TRACE));
+        // As RUST_LOG may have it for other programs.
+        assert!(shows("", "keyferry", Level::ERROR) && !shows("", "keyferry", Level::WARN));
+        assert!(shows("info,[span]=debug", "keyferry", Level::INFO));
+        assert!(parse_filter("keyferry=loud").is_err());
     }
 }

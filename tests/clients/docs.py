@@ -236,7 +236,7 @@ class Page(unittest.TestCase):
             text = page.read_text()
             ports = dict(zip(("8080", "8081"), map(str, free_ports(2)), strict=True))
             origin = Programs(PROGRAMS, directory)
-            address = origin.start(["examples/origin", "origin", *HOSTS], r"address (\S+)\nca ")[1]
+            address = origin.start(["origin", "origin", *HOSTS], r"address (\S+)\nca ")[1]
             self.addCleanup(origin.stop)
             # The end of a page's programs comes before that of its directory.
             shell = Shell(directory / "clone", self.environment(text, directory, ports, address))

@@ -251,7 +251,7 @@ class Stage(Programs):
         for name, secret in (*self.secrets.items(), ("token", self.token)):
             (self.directory / name).touch(0o600)
             (self.directory / name).write_text(secret)
-        origin = self.start(["examples/origin", "origin", *HOSTS], r"address (\S+)\nca ")[1]
+        origin = self.start(["origin", "origin", *HOSTS], r"address (\S+)\nca ")[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(
             self.directory / "origin/leaf.pem", self.directory / "origin/leaf.key"

@@ -1,7 +1,7 @@
 """Counts the instructions that the server spends on a request, by callgrind, and compares them
 with those that are kept in `instructions.json`.
 
-`instructions.py RELEASE DEBUG` counts what RELEASE/keyferry spends, beside DEBUG/examples/origin;
+`instructions.py RELEASE DEBUG` counts what RELEASE/keyferry spends, beside DEBUG/origin;
 it fails when a path costs more than 3 % over what is kept. With `--keep` as a third argument it
 keeps what it has counted. Another compiler counts a little differently.
 """
@@ -155,7 +155,7 @@ class Server(Programs):
             (self.directory / name).touch(0o600)
             (self.directory / name).write_text(secret)
         names = ("origin", HOST, HTTP2_HOST)
-        program = Path(origins).resolve() / "examples/origin"
+        program = Path(origins).resolve() / "origin"
         http2_origin = self.start([program, *names], r"address (\S+)\nca ")[1]
         origin = Origin(self.directory / "origin/leaf.pem", self.directory / "origin/leaf.key")
         (self.directory / "k.toml").write_text(CONFIG.format(

@@ -84,7 +84,7 @@ class Matrix(unittest.TestCase):
         for name, content in kept:
             (cls.directory / name).touch(0o600)
             (cls.directory / name).write_text(content)
-        said = programs.start(["examples/origin", "origin", *HOSTS], r"address (\S+)\nca ")
+        said = programs.start(["origin", "origin", *HOSTS], r"address (\S+)\nca ")
         cls.credential = f"Bearer {cls.secret}"
         pair = [cls.directory / "origin/leaf.pem", cls.directory / "origin/leaf.key"]
         repositories = cls.directory / "repositories"

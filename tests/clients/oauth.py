@@ -162,7 +162,7 @@ class Stage(Programs):
     rules = ()
 
     def set(self):
-        origin = ["examples/origin", "origin", API, PROVIDER, CLIENT]
+        origin = ["origin", "origin", API, PROVIDER, CLIENT]
         self.origin = self.start(origin, r"address (\S+)\nca ")[1]
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"

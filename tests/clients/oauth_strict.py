@@ -40,7 +40,7 @@ class Stage(oauth.Stage):
 
     def set(self):
         names = [API, PROVIDER, CLIENT, MCP, OWN]
-        self.origin = self.start(["examples/origin", "origin", *names], r"address (\S+)\nca ")[1]
+        self.origin = self.start(["origin", "origin", *names], r"address (\S+)\nca ")[1]
         # Commands trust what the server shows, its authority included.
         chain = [(self.directory / f"origin/{name}.pem").read_text() for name in ("leaf", "ca")]
         (self.directory / "chain.pem").write_text("".join(chain))

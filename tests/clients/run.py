@@ -82,7 +82,7 @@ class Stage(Programs):
         for name, secret in (*self.secrets.items(), ("token", self.token)):
             (self.directory / name).touch(0o600)
             (self.directory / name).write_text(secret)
-        said = self.start(["examples/origin", "origin", HOST, "localhost"], r"address (\S+)\nca ")
+        said = self.start(["origin", "origin", HOST, "localhost"], r"address (\S+)\nca ")
         self.origin = said[1]
         tls = 'tls = { cert = "origin/leaf.pem", key = "origin/leaf.key" }'
         self.environment = {
