@@ -165,9 +165,9 @@ fn report(results: &Results, options: &Options) {
     println!("\nMedian of {} rounds; {} s each", options.rounds, options.seconds);
     println!("{}", versions(options).join("; "));
     print!("{}", table::render(results, options));
-    let judgement = bar::judge(results, options);
-    if !judgement.is_empty() {
-        println!("\n### The bar\n\n{}", judgement.join("\n"));
+    let judgment = bar::judge(results, options);
+    if !judgment.is_empty() {
+        println!("\n### The bar\n\n{}", judgment.join("\n"));
     }
     for fault in &results.faults {
         println!("\n{fault}");

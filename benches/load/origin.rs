@@ -47,7 +47,7 @@ pub(crate) async fn serve(arguments: &Arguments) -> io::Result<()> {
 
 /// What a request asks for, and whether it may have it.
 struct Ask {
-    authorised: bool,
+    authorized: bool,
     next: Next,
     want: Want,
 }
@@ -64,7 +64,7 @@ async fn converse(mut tls: TlsStream<TcpStream>, document: &[u8]) -> io::Result<
     let mut reader = Reader::new(64 * 1024);
     while let Some(ask) = reader.head(&mut tls, Ask::parse).await? {
         let received = reader.body(&mut tls, ask.next.framing, |_| {}).await?;
-        match (ask.authorised, ask.want) {
+        match (ask.authorized, ask.want) {
             (false, _) => tls.write_all(DENIED).await?,
             (true, Want::Bytes(length)) => stream(&mut tls, length).await?,
             (true, Want::Count) => {
@@ -116,7 +116,7 @@ impl Ask {
                 next.note(name, value)?;
             }
         }
-        Ok(Self { authorised: expected.is_some() && presented == expected, next, want })
+        Ok(Self { authorized: expected.is_some() && presented == expected, next, want })
     }
 }
 

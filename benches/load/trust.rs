@@ -1,4 +1,4 @@
-//! TLS towards the origin, verified against the run's own authority.
+//! TLS toward the origin, verified against the run's own authority.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 

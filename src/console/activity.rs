@@ -68,7 +68,7 @@ pub(super) async fn rows(context: PageContext) -> PageResult {
     let known = Some(context.query("newer")).filter(|text| !text.is_empty());
     let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
     let (mut rows, mut has_more) = (Vec::new(), true);
-    // The page after what is known, and the next ones towards the newest.
+    // The page after what is known, and the next ones toward the newest.
     for _page in 0..MAX_PAGES_READ {
         let window = PageRange { after: None, before: Some(until.clone()), limit: AT_ONCE };
         let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;

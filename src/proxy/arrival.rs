@@ -10,7 +10,7 @@ use super::caller::{PresentedToken, shown_digest};
 use super::facts::{RefusedRequest, RequestFacts};
 use super::fields::Via;
 use super::refusal::Refusal;
-use super::request::{ProxyRequest, RequestForm, recognise};
+use super::request::{ProxyRequest, RequestForm, recognize};
 use super::tunnel::TunnelContext;
 use super::upgrade::UpgradeKind;
 use super::{InForce, Settings};
@@ -39,12 +39,12 @@ impl Arrival {
         via: &Via,
         tunnel: Option<&TunnelContext>,
     ) -> Result<Self, RefusedRequest> {
-        let recognised = match tunnel {
-            None => recognise(head, &in_force.settings),
+        let recognized = match tunnel {
+            None => recognize(head, &in_force.settings),
             Some(_) => Ok(RequestForm::Tunnel),
         };
-        let form = recognised.as_ref().ok().copied();
-        Self::parse(head, recognised, &in_force.settings, via, tunnel).map_err(|refusal| {
+        let form = recognized.as_ref().ok().copied();
+        Self::parse(head, recognized, &in_force.settings, via, tunnel).map_err(|refusal| {
             let sender = match tunnel {
                 None => RequestFacts::of_sender(shown_digest(head).as_ref(), in_force),
                 Some(tunnel) => RequestFacts::of_tunnel(tunnel, in_force),

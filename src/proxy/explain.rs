@@ -162,7 +162,7 @@ impl TraceContext<'_> {
             }
             Rule::Credential => self.connection.map(injected).unwrap_or_default(),
             Rule::Address => self.pinned.map_or_else(
-                || "every address of the name is judged before one is dialled".to_owned(),
+                || "every address of the name is judged before one is dialed".to_owned(),
                 |address| format!("pinned to {address} by upstream.resolve"),
             ),
             Rule::Origin | Rule::Capacity => String::new(),

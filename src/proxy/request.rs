@@ -95,7 +95,7 @@ impl RequestForm {
 impl ProxyRequest {
     /// Reads a request's head.
     pub fn read(head: &Parts, settings: &Settings) -> Result<Self, Refusal> {
-        Self::read_as(recognise(head, settings)?, head, settings)
+        Self::read_as(recognize(head, settings)?, head, settings)
     }
 
     pub(super) fn read_as(
@@ -209,7 +209,7 @@ fn not_absolute(url: &str) -> Refusal {
 }
 
 /// The forms in the order of contract §3.
-pub(super) fn recognise(head: &Parts, settings: &Settings) -> Result<RequestForm, Refusal> {
+pub(super) fn recognize(head: &Parts, settings: &Settings) -> Result<RequestForm, Refusal> {
     if head.method == Method::CONNECT {
         // RFC 9110 §9.3.6: the target is host and port alone; the library reads a URL as well.
         return match head.uri.scheme() {

@@ -245,7 +245,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_ipv4_block_and_its_neighbours_are_told_apart() {
+    fn each_ipv4_block_and_its_neighbors_are_told_apart() {
         for (address, class) in IPV4 {
             assert_eq!(classify(address.parse().unwrap()), *class, "{address}");
         }
@@ -308,7 +308,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_ipv6_block_and_its_neighbours_are_told_apart() {
+    fn each_ipv6_block_and_its_neighbors_are_told_apart() {
         for (address, class) in IPV6 {
             assert_eq!(classify(address.parse().unwrap()), *class, "{address}");
         }

@@ -1,4 +1,4 @@
-//! Addresses are judged before one of them is dialled.
+//! Addresses are judged before one of them is dialed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ const PROHIBITED: [&str; 26] = [
 ];
 
 #[tokio::test]
-async fn a_name_that_leads_to_any_prohibited_address_is_refused_and_not_dialled() {
+async fn a_name_that_leads_to_any_prohibited_address_is_refused_and_not_dialed() {
     let origin = Origin::start().await;
     let port = origin.address.port();
     let mut world = World::new(&origin).set("upstream.allow_networks", "[]");

@@ -46,7 +46,7 @@ pub(crate) fn spellings(secret: &str) -> Vec<Vec<u8>> {
     ]
     .map(String::into_bytes)
     .into();
-    // In base64 a piece looks different at each of three places; its ends depend on neighbours.
+    // In base64 a piece looks different at each of three places; its ends depend on neighbors.
     for skip in 0..3 {
         let inner = &bytes[skip..];
         let inner = &inner[..inner.len() - inner.len() % 3];

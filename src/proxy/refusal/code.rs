@@ -34,7 +34,7 @@ named_enum! {
         Rate = "rate",
         /// There is a credential to inject.
         Credential = "credential",
-        /// The origin's addresses may be dialled.
+        /// The origin's addresses may be dialed.
         Address = "address",
         /// The origin answers.
         Origin = "origin",

@@ -48,7 +48,7 @@ async function look(name) {
   for (const [width, colorScheme] of LOOKS) {
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ colorScheme });
-    // What arrives glows for a moment, in the colours that it has arrived in.
+    // What arrives glows for a moment, in the colors that it has arrived in.
     await page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))));
     await page.screenshot({ path: `${plan.shots}/${name}-${width}-${colorScheme}.png`, fullPage: true });
     const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
