@@ -95,10 +95,12 @@ pub(super) fn section(
     options: &ConnectionOptions,
     values: &FormValues,
 ) -> Markup {
+    // 1. The values, as they are entered.
     let rules: Vec<_> = options.rules.written().iter().map(ToString::to_string).collect();
     let rules = rules.join("\n");
     let day = options.expires_on.map(|day| day.to_string()).unwrap_or_default();
     let choice = |is: bool| if is { YES } else { NO };
+    // 2. The fields.
     let text = |name, label, hint, value| Field {
         need: Need::Never,
         value,
@@ -122,6 +124,7 @@ pub(super) fn section(
             choice(options.mask_echo),
         ),
     ];
+    // 3. The form, with the faults of a change that was refused.
     let is_about_them = fields.iter().any(|field| values.faults_of(field.name).next().is_some());
     html! {
         section aria-labelledby="options" {
