@@ -189,13 +189,14 @@ impl WriteAccess<'_> {
             return Err(Refused::NotFound);
         };
         let mut before = self.of_kind(kind, &name).await?;
-        // 2. The whole request is read before anything is opened.
-        let change = ConnectionChange::read(&before, request.into())?;
-        if change.is_nothing(&before) {
-            return Ok(());
-        }
-        // 3. Another change may come in between; then this one is made again, on top of it.
+        let request = request.into();
+        // 2. Another change may come in between; then this one is made again, on top of it.
         for _again in 0..ATTEMPTS {
+            // The whole request is read before anything is opened.
+            let change = ConnectionChange::read(&before, request.clone())?;
+            if change.is_nothing(&before) {
+                return Ok(());
+            }
             let after = self.0.management.changed(persistence, &before, &change).await?;
             let replaced = persistence.store().replace_connection(&before, &after).await?;
             if let Some(revision) = replaced {

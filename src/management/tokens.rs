@@ -280,7 +280,7 @@ impl TokenDraft {
         let rules = rules.and_then(|rules| parse_rules(rules, &mut reader)).unwrap_or_default();
         let rules = if rules.is_empty() { own.rules.clone() } else { rules };
         if !own.rules.is_empty() && rules != own.rules {
-            let title = "rules: must be left out, or those of the token that makes this one";
+            let title = "rules: differ from those of the token that makes this one: leave them out, or give the same";
             reader.fault(About::Request, title);
         }
         let read = name.zip(reach).zip(scopes);

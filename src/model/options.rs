@@ -47,7 +47,7 @@ impl ConnectionOptions {
     /// of before there were options has.
     #[must_use]
     pub fn encode(&self) -> Option<String> {
-        if *self == Self::default() { None } else { serde_json::to_string(self).ok() }
+        (*self != Self::default()).then(|| encoded(self))
     }
 
     /// The options as many may hold them. The default ones, which most connections have, are held
@@ -56,6 +56,13 @@ impl ConnectionOptions {
     pub fn shared(self) -> Arc<Self> {
         static NONE: LazyLock<Arc<ConnectionOptions>> = LazyLock::new(Arc::default);
         if self == Self::default() { Arc::clone(&NONE) } else { Arc::new(self) }
+    }
+
+    /// Tells whether both let the same requests pass.
+    #[must_use]
+    pub fn allow_as(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.disabled, it.read_only);
+        of(self) == of(other) && self.rules == other.rules
     }
 
     /// Checks a request against the rules.
@@ -74,6 +81,12 @@ impl ConnectionOptions {
     pub fn restrict(&self) -> bool {
         self.read_only || !self.rules.is_empty()
     }
+}
+
+/// A value as JSON. One that can't be written, which none is, becomes a text that can't be read
+/// either, so that nothing is taken for the default.
+pub fn encoded(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_never| "unwritable".to_owned())
 }
 
 /// Checks the operator's words about a connection.

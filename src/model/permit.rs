@@ -265,8 +265,13 @@ mod tests {
     }
 
     fn get() -> RuleSubject<'static> {
-        let (destination, override_field) = (None, None);
-        RuleSubject { method: &Method::GET, path: "/v1".into(), destination, override_field }
+        RuleSubject {
+            method: &Method::GET,
+            path: "/v1".into(),
+            destination: None,
+            override_field: None,
+            source_field: None,
+        }
     }
 
     /// The rules of contract §3 again, over the text of a target and label by label.

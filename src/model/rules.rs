@@ -51,8 +51,10 @@ pub struct RuleSubject<'a> {
     pub path: Cow<'a, str>,
     /// The path that a `Destination` field names (RFC 4918 §10.3).
     pub destination: Option<Cow<'a, str>>,
-    /// The field by which the request asks the origin to take it for another one.
+    /// The field or parameter by which the request asks the origin to take it for another one.
     pub override_field: Option<&'static str>,
+    /// The field by which it names another resource that the origin is to read.
+    pub source_field: Option<&'static str>,
 }
 
 /// The reason why rules refuse a request.
@@ -71,15 +73,18 @@ pub enum RuleDenied {
     #[error("rules name paths, and the path {0}")]
     Unclear(UnclearPath),
     /// A field asks the origin to take the request for another one.
-    #[error("rules don't reach what the field {0} makes of the request")]
+    #[error("{0} asks for another method or path, which rules can't judge; send it without")]
     Override(&'static str),
+    /// A field names another resource to be read.
+    #[error("{0} names another path, which rules can't judge; send it without")]
+    Source(&'static str),
 }
 
 /// A rule that was refused. The text states why.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RuleError {
     /// There are too many.
-    #[error("there may be at most {MAX_RULES} rules")]
+    #[error("there may be at most {MAX_RULES} rules, and {MAX_PATHS} paths in all of them")]
     TooMany,
     /// A line is no rule.
     #[error("a rule is a line as: allow GET,POST /v1/** or: deny /admin/**")]
@@ -149,7 +154,8 @@ impl Rules {
     /// # Errors
     /// [`RuleError`] names the first rule that is wrong, and why.
     pub fn parse(written: Vec<WrittenRule>) -> Result<Self, RuleError> {
-        if written.len() > MAX_RULES {
+        let paths = written.iter().flat_map(|rule| &rule.paths).map(Vec::len).sum::<usize>();
+        if written.len() > MAX_RULES || paths > MAX_PATHS {
             return Err(RuleError::TooMany);
         }
         let numbered = written.into_iter().zip(1..);
@@ -185,6 +191,9 @@ impl Rules {
         }
         // 2. Each path that the request names must be allowed.
         let names_paths = self.0.iter().any(|rule| !rule.paths.is_empty());
+        if let Some(field) = line.source_field.filter(|_| names_paths) {
+            return Err(RuleDenied::Source(field));
+        }
         let paths = [Some(&line.path), line.destination.as_ref()];
         for path in paths.into_iter().flatten() {
             let path = if names_paths {
@@ -279,6 +288,9 @@ fn is_method(text: &str) -> bool {
 /// The most rules of a connection or of a token.
 const MAX_RULES: usize = 64;
 
+/// The most paths of all rules of a list.
+const MAX_PATHS: usize = 256;
+
 /// The most methods, or paths, of one rule.
 const MAX_ITEMS: usize = 64;
 
@@ -307,6 +319,7 @@ mod tests {
             path: path.into(),
             destination: None,
             override_field: None,
+            source_field: None,
         };
         rules.check(&line)
     }
@@ -353,12 +366,15 @@ mod tests {
             path: "/a".into(),
             destination: Some("/secret/b".into()),
             override_field: None,
+            source_field: None,
         };
         assert_eq!(rules.check(&line), Err(RuleDenied::Denied(1)));
         let field = "x-http-method-override";
         let overridden =
             RuleSubject { destination: None, override_field: Some(field), ..line.clone() };
         assert_eq!(rules.check(&overridden), Err(RuleDenied::Override(field)));
+        let source = RuleSubject { destination: None, source_field: Some("x"), ..line.clone() };
+        assert_eq!(rules.check(&source), Err(RuleDenied::Source("x")));
         let get = RuleSubject { method: &Method::GET, ..overridden };
         assert_eq!(check_read_only(&get), Err(RuleDenied::Override(field)));
         assert_eq!(check_read_only(&line), Err(RuleDenied::ReadOnly));

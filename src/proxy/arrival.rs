@@ -81,6 +81,7 @@ impl Arrival {
             }
             _ => NamedUrls::default(),
         };
+        request.note_further_fields(head, &named_urls);
         via.refuse_loop(&head.headers)?;
         Ok(Self { request, upgrade, token, named_urls })
     }

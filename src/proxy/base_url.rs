@@ -12,6 +12,7 @@ use super::refusal::{Code, Refusal};
 use crate::model::name::{ConnectionName, IntegrationName};
 
 pub(super) use self::answer::ResponseRewrite;
+pub(super) use self::reference::split_absolute;
 pub(super) use self::webdav::NamedUrls;
 
 /// Returns whether a path is of this form.

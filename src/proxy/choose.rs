@@ -109,7 +109,7 @@ fn only_allowing<'a>(
             Code::RequestNotAllowed,
             format!(
                 "None of the connections that cover this host may be used for the request: {}; \
-                 the operator can change their rules.",
+                 the operator can change their rules, or enable one.",
                 names(several)
             ),
         )),

@@ -14,6 +14,7 @@ use crate::model::connection::{Connection, Defect};
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Denied, Permit, Scheme, Target, is_never_passed_on};
+use crate::model::rules::RuleDenied;
 use crate::state::RegisteredConnection;
 
 /// A request that no rule of the decision refuses.
@@ -141,15 +142,29 @@ pub(super) fn refuse_target(denied: &Denied, connection: &Connection, target: &T
         Denied::ConnectionRules(why) => Refusal::new(
             Code::RequestNotAllowed,
             format!(
-                "The connection {name} may not be used for the request: {why}; the operator can change its rules."
+                "The connection {name} may not be used for the request: {why}. {}.",
+                advice(why, "can change the connection's rules")
             ),
         ),
         Denied::TokenRules(why) => Refusal::new(
             Code::RequestNotAllowed,
             format!(
-                "The token may not be used for the request: {why}; the operator can make another token."
+                "The token may not be used for the request: {why}. {}.",
+                advice(why, "can make a token with other rules")
             ),
         ),
+    }
+}
+
+/// The one who can change a refusal by rules.
+fn advice(why: &RuleDenied, remedy: &str) -> String {
+    match why {
+        RuleDenied::Unclear(_) | RuleDenied::Override(_) | RuleDenied::Source(_) => {
+            "The caller writes the request in one way".to_owned()
+        }
+        RuleDenied::ReadOnly | RuleDenied::Denied(_) | RuleDenied::NoneAllows => {
+            format!("The operator {remedy}")
+        }
     }
 }
 

@@ -65,8 +65,13 @@ pub(super) fn explain(
         matches!(has_tokens(connection, &in_force.settings.renewal, now), Ok(false))
     });
     // 3. Each rule's part, by the one that refuses.
-    let context =
-        TraceContext { request: request.ok(), connection: connection.as_deref(), pinned, renews };
+    let context = TraceContext {
+        caller,
+        request: request.ok(),
+        connection: connection.as_deref(),
+        pinned,
+        renews,
+    };
     let steps = Rule::ALL
         .into_iter()
         .filter(|rule| *rule <= Rule::Address)
@@ -108,6 +113,7 @@ impl From<DecisionTrace> for ExplainAnswer {
 
 /// The facts from which the details are told.
 struct TraceContext<'a> {
+    caller: &'a Caller,
     request: Option<ProxyRequest>,
     connection: Option<&'a Connection>,
     pinned: Option<SocketAddr>,
@@ -131,6 +137,7 @@ impl TraceContext<'_> {
     fn needs_a_request(&self, rule: Rule) -> bool {
         match rule {
             Rule::Loop | Rule::Caller | Rule::BodySize | Rule::Rate => true,
+            Rule::Rules => self.has_rules() && self.names_another_path(),
             Rule::Address => self.pinned.is_none(),
             Rule::Credential => self.renews,
             _ => false,
@@ -169,10 +176,22 @@ impl TraceContext<'_> {
         }
     }
 
+    fn has_rules(&self) -> bool {
+        !self.caller.rules.is_empty()
+            || self.connection.is_some_and(|connection| connection.options().restrict())
+    }
+
+    /// Tells whether a field of the request names another path, which a question has not.
+    fn names_another_path(&self) -> bool {
+        let method = self.request.as_ref().map(|request| request.method.as_str());
+        method.is_some_and(|method| ["COPY", "MOVE"].contains(&method))
+    }
+
     fn rules(&self) -> &'static str {
-        match self.connection.map(|connection| connection.options().restrict()) {
-            Some(true) => "allowed by the connection's rules, and by the token's",
-            _ => "the connection has no rules",
+        if self.has_rules() {
+            "allowed by the rules of the connection and of the token"
+        } else {
+            "neither the connection nor the token has rules"
         }
     }
 

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
-use self::rule_subject::{destination_path, override_field};
+use self::rule_subject::FurtherFields;
 use super::refusal::{Code, Refusal, malformed};
 use super::{Settings, base_url};
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -54,10 +54,7 @@ pub struct ProxyRequest {
     pub body_length: Option<u64>,
     /// The path and the query, as they were sent: in base-URL form with the prefix.
     target: PathAndQuery,
-    /// The path that a request of RFC 4918 names beside its target.
-    other_path: Option<Box<str>>,
-    /// The field by which the request asks the origin to take it for another one.
-    override_field: Option<&'static str>,
+    further: FurtherFields,
 }
 
 /// The place that a request wants to reach.
@@ -147,8 +144,7 @@ impl ProxyRequest {
             tags,
             body_length: body_length(&head.headers),
             target: head.uri.path_and_query().cloned().unwrap_or_else(root),
-            other_path: destination_path(head, form),
-            override_field: override_field(&head.headers),
+            further: FurtherFields::default(),
         }
     }
 
@@ -187,8 +183,7 @@ impl ProxyRequest {
             tags,
             body_length: None,
             target,
-            other_path: None,
-            override_field: None,
+            further: FurtherFields::default(),
         })
     }
 }

@@ -22,6 +22,8 @@ use super::refusal::{Refusal, malformed};
 use super::splice::{Splice, SpliceTerms};
 use crate::ledger::Entry;
 use crate::listener::InFlight;
+use crate::model::caller::Caller;
+use crate::model::connection::Connection;
 use crate::model::permit::Permit;
 use crate::model::token::TokenDigest;
 use crate::state::Holder;
@@ -142,8 +144,15 @@ impl SpliceAuthorization {
         let end = self.holder.caller.expires_at;
         let holder = still_known(self.digest.as_ref(), end, in_force);
         let listing = in_force.registry.lookup(integration.as_str(), name);
-        holder.is_some_and(|holder| holder.caller.may_use(connection))
-            && listing.is_some_and(|listing| listing.connection.same_as(connection))
+        // The request that opened it was judged by these rules, and is not kept.
+        let is_same_caller = |caller: &Caller| {
+            caller.may_use(connection) && caller.rules == self.holder.caller.rules
+        };
+        let is_same_connection = |now: &Connection| {
+            now.same_as(connection) && now.options().allow_as(connection.options())
+        };
+        holder.is_some_and(|holder| is_same_caller(&holder.caller))
+            && listing.is_some_and(|listing| is_same_connection(&listing.connection))
     }
 }
 

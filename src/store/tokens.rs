@@ -8,6 +8,7 @@ use super::page::{ListQuery, Page, PageRange, list_query};
 use super::row::{Columns, SqlRow};
 use super::{DbTransaction, Error, Record, Revision, Store};
 use crate::model::caller::Reach;
+use crate::model::options::encoded;
 use crate::model::record::TokenRecord;
 use crate::model::rules::Rules;
 use crate::model::sealed::Mac;
@@ -133,7 +134,7 @@ fn read_rules(columns: Columns<'_>) -> Result<Rules, Error> {
 }
 
 fn write_rules(rules: &Rules) -> Option<String> {
-    if rules.is_empty() { None } else { serde_json::to_string(rules).ok() }
+    (!rules.is_empty()).then(|| encoded(rules))
 }
 
 fn read_reach(columns: Columns<'_>) -> Result<Reach, Error> {

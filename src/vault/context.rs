@@ -84,7 +84,8 @@ impl Encoding {
         }
     }
 
-    /// Adds a connection's options. One from before there were options has the default ones.
+    /// Adds a connection's options. One from before there were options has the default ones. No
+    /// text that follows can be taken for them: a client's uuid has another length.
     fn with_options(self, options: &ConnectionOptions) -> Self {
         match options.encode() {
             Some(options) => self.text("options").text(&options),
@@ -110,8 +111,8 @@ impl Encoding {
                     .text(&allowed_domain)
                     .optional_text(header_name)
                     .optional_text(username)
-                    .with_grant(detail)
                     .with_options(options)
+                    .with_grant(detail)
             }
             Context::Authority { id, certificate, signs_from } => self
                 .text("authority")

@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use jiff::Timestamp;
 
 use super::context::Encoding;
+use crate::model::options::encoded;
 use crate::model::record::TokenClaims;
 
 pub(super) fn sign(key: &hmac::Key, key_id: &str, claims: &TokenClaims<'_>) -> [u8; 32] {
@@ -41,8 +42,8 @@ fn encode(key_id: &str, claims: &TokenClaims<'_>) -> Vec<u8> {
     encoding = encoding.number(i64::from(end.is_some()));
     encoding = encoding.number(end.unwrap_or_default());
     // A token of before there were rules has none, and its code covers none.
-    match serde_json::to_string(rules) {
-        Ok(rules) if rules != "[]" => encoding.text("rules").text(&rules).finish(),
-        _ => encoding.finish(),
+    if rules.is_empty() {
+        return encoding.finish();
     }
+    encoding.text("rules").text(&encoded(rules)).finish()
 }

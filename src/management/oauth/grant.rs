@@ -98,6 +98,11 @@ impl Management {
         plan: &FlowPlan,
         tokens: &TokenSet,
     ) -> Result<Option<(ConnectionRecord, store::Revision)>, Refused> {
+        // A row that was edited by hand would else have the tokens sealed for rules and a domain of
+        // the editor's choice.
+        let whose = format!("the connection {}.{}", before.integration, before.name);
+        let opened = persistence.open(&whose, before.context(), &before.sealed).await;
+        drop(opened.map_err(Refused::from)?);
         let generation = before.grant().map_or(1, |grant| grant.generation + 1);
         let mut after = before.clone();
         after.allowed_domain =

@@ -18,7 +18,7 @@ enum SegmentPattern {
     /// `**`
     AnyNumber,
     /// One segment; in its text each `*` stands for any text.
-    One { text: Box<str>, has_star: bool },
+    One { text: Box<str>, folded: Box<str>, has_star: bool },
 }
 
 /// A pattern that was refused. The text states the rule.
@@ -44,6 +44,9 @@ pub enum UnclearPath {
     /// It is no absolute path, as `*`.
     #[error("does not begin with a slash")]
     Form,
+    /// It is too long to be judged.
+    #[error("is longer than {MAX_PATH} bytes or {MAX_SEGMENTS} segments")]
+    Long,
     /// It has an empty segment.
     #[error("has an empty segment (//), which some origins leave out")]
     EmptySegment,
@@ -65,7 +68,11 @@ pub enum UnclearPath {
 
 /// A path that can be read in one way only: its segments, decoded.
 #[derive(Debug)]
-pub(super) struct PlainPath<'a>(SmallVec<[Cow<'a, str>; 16]>);
+pub(super) struct PlainPath<'a> {
+    segments: SmallVec<[Cow<'a, str>; 16]>,
+    /// The same in lower case, without dots and spaces at the end of a segment.
+    folded: SmallVec<[String; 16]>,
+}
 
 impl PathPattern {
     pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
@@ -85,7 +92,7 @@ impl PathPattern {
     /// Tells whether a path matches. With `any_case`, letters match in either case, and so do
     /// segments with dots and spaces at their end.
     pub(super) fn matches(&self, path: &PlainPath<'_>, any_case: bool) -> bool {
-        let (patterns, segments) = (&*self.0, &*path.0);
+        let (patterns, segments) = (&*self.0, &*path.segments);
         let (mut at, mut found) = (0, 0);
         // The last `**`, and the segment from which the search goes on when what follows it fails.
         let mut retry: Option<(usize, usize)> = None;
@@ -95,7 +102,7 @@ impl PathPattern {
                     retry = Some((at + 1, found));
                     at += 1;
                 }
-                Some(pattern) if pattern.matches(segment, any_case) => {
+                Some(pattern) if pattern.matches(segment, path.folded.get(found), any_case) => {
                     (at, found) = (at + 1, found + 1);
                 }
                 _ => {
@@ -116,23 +123,31 @@ impl SegmentPattern {
             "" | "." | ".." => Err(PatternError::Segment),
             "**" => Ok(Self::AnyNumber),
             text if text.contains("**") => Err(PatternError::Stars),
-            text => Ok(Self::One { text: text.into(), has_star: text.contains('*') }),
+            text => Ok(Self::One {
+                text: text.into(),
+                folded: fold(text).into(),
+                has_star: text.contains('*'),
+            }),
         }
     }
 
-    fn matches(&self, segment: &str, any_case: bool) -> bool {
-        let Self::One { text, has_star } = self else { return false };
-        if !any_case {
-            return if *has_star { matches_stars(text, segment) } else { **text == *segment };
+    /// Tells whether a segment matches as it is, or with `any_case` as it is folded.
+    fn matches(&self, segment: &str, folded_segment: Option<&String>, any_case: bool) -> bool {
+        let Self::One { text, folded, has_star } = self else { return false };
+        let is_match = |pattern: &str, text: &str| {
+            if *has_star { matches_stars(pattern, text) } else { pattern == text }
+        };
+        if any_case {
+            folded_segment.is_some_and(|segment| is_match(folded, segment))
+        } else {
+            is_match(text, segment)
         }
-        // Some origins drop dots and spaces at the end of a segment.
-        let trimmed = segment.trim_end_matches(['.', ' ']);
-        if !has_star && text.is_ascii() && segment.is_ascii() {
-            return text.eq_ignore_ascii_case(segment) || text.eq_ignore_ascii_case(trimmed);
-        }
-        let pattern = text.to_lowercase();
-        [segment, trimmed].iter().any(|text| matches_stars(&pattern, &text.to_lowercase()))
     }
+}
+
+/// A segment as lenient origins read it: in lower case, without dots and spaces at its end.
+fn fold(segment: &str) -> String {
+    segment.trim_end_matches(['.', ' ']).to_lowercase()
 }
 
 /// Matches a text against a pattern in which `*` stands for any text.
@@ -157,17 +172,21 @@ impl<'a> PlainPath<'a> {
     /// # Errors
     /// [`UnclearPath`] says why it could be read as another one.
     pub(super) fn read(path: &'a str) -> Result<Self, UnclearPath> {
+        if path.len() > MAX_PATH {
+            return Err(UnclearPath::Long);
+        }
         let rest = path.strip_prefix('/').ok_or(UnclearPath::Form)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.is_empty() && path != "/" {
-            return if path == "//" {
-                Err(UnclearPath::EmptySegment)
-            } else {
-                Ok(Self(SmallVec::new()))
-            };
+            return Err(UnclearPath::EmptySegment);
         }
         let segments = rest.split('/').filter(|_| !rest.is_empty());
-        segments.map(plain_segment).collect::<Result<_, _>>().map(Self)
+        let segments: SmallVec<_> = segments.map(plain_segment).collect::<Result<_, _>>()?;
+        if segments.len() > MAX_SEGMENTS {
+            return Err(UnclearPath::Long);
+        }
+        let folded = segments.iter().map(|segment: &Cow<'_, str>| fold(segment)).collect();
+        Ok(Self { segments, folded })
     }
 }
 
@@ -182,7 +201,8 @@ fn plain_segment(segment: &str) -> Result<Cow<'_, str>, UnclearPath> {
     if text.contains(['\\', ';', '/']) {
         return Err(UnclearPath::Separator);
     }
-    if text == "." || text == ".." {
+    // Some origins drop dots and spaces at the end.
+    if text.trim_matches(['.', ' ']).is_empty() {
         return Err(UnclearPath::Dots);
     }
     let is_unclear = |letter: char| letter.is_control() || is_look_alike(letter);
@@ -205,9 +225,9 @@ fn decoded(segment: &str) -> Result<Cow<'_, str>, UnclearPath> {
 /// percent sign, or for none: its compatibility mapping (UAX #15) has one, or it is invisible.
 fn is_look_alike(letter: char) -> bool {
     matches!(letter,
-        '\u{ff0e}' | '\u{ff0f}' | '\u{ff3c}' | '\u{ff1b}' | '\u{ff05}' | '\u{fe52}' | '\u{fe54}'
+        '\u{fe52}' | '\u{fe54}'
         | '\u{fe68}' | '\u{fe6a}' | '\u{2024}'..='\u{2026}' | '\u{2044}' | '\u{2215}' | '\u{2216}'
-        | '\u{29f5}' | '\u{29f8}' | '\u{37e}' | '\u{ad}' | '\u{200b}'..='\u{200f}'
+        | '\u{131}' | '\u{17f}' | '\u{ff01}'..='\u{ff5e}' | '\u{29f5}' | '\u{29f8}' | '\u{37e}' | '\u{ad}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}')
 }
 
@@ -234,6 +254,12 @@ impl<'de> Deserialize<'de> for PathPattern {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
+
+/// The longest path that is held against patterns, in bytes.
+const MAX_PATH: usize = 8192;
+
+/// The most segments of such a path.
+const MAX_SEGMENTS: usize = 256;
 
 /// The longest pattern, in bytes.
 const MAX_PATTERN: usize = 1024;

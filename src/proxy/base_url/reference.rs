@@ -138,7 +138,7 @@ impl UrlScheme {
 }
 
 /// Splits an absolute URL of HTTP into its host and what follows the authority.
-pub(super) fn split_absolute(url: &str) -> Option<(Host, &str)> {
+pub(in crate::proxy) fn split_absolute(url: &str) -> Option<(Host, &str)> {
     let (scheme, rest) = split_scheme(url)?;
     UrlScheme::of(scheme)?;
     let rest = rest.strip_prefix("//")?;

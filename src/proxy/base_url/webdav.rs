@@ -43,6 +43,18 @@ impl NamedUrls {
         Ok(Self(named))
     }
 
+    /// The URL of `Destination` as the origin reads it, without its host where that is the
+    /// connection's; an empty text where there are several.
+    pub(in crate::proxy) fn destination(&self) -> Option<String> {
+        let mut named = self.0.iter().filter(|(name, _)| *name == DESTINATION);
+        let (_, parts) = named.next()?;
+        let url = match (parts.as_slice(), named.next()) {
+            ([UrlPart::Text(url) | UrlPart::Below(url)], None) => url.clone(),
+            _ => String::new(),
+        };
+        Some(url)
+    }
+
     /// Writes the fields as the origin reads them.
     pub(in crate::proxy) fn write(&self, headers: &mut HeaderMap, origin: &Origin) {
         for (name, _) in &self.0 {

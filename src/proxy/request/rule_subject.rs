@@ -4,75 +4,160 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
 
 use super::{ProxyRequest, RequestForm};
 use crate::model::field::is_same_to_servers;
 use crate::model::rules::RuleSubject;
-use crate::proxy::base_url;
+use crate::model::target::decode_unparsable;
+use crate::proxy::base_url::{self, NamedUrls, split_absolute};
+
+/// The fields of a request by which an origin may take it for another one, as far as rules must
+/// know of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FurtherFields {
+    /// The path that `Destination` names (RFC 4918 §10.3), at the origin.
+    destination: Option<Box<str>>,
+    /// The field by which the request asks for another method or path.
+    asks_for_other: Option<&'static str>,
+    /// The field that names another resource to be read.
+    reads_other: Option<&'static str>,
+}
 
 impl ProxyRequest {
     /// The parts of the request that rules are about.
     pub(in crate::proxy) fn rule_subject(&self) -> RuleSubject<'_> {
         let path = match self.form {
             RequestForm::BaseUrl => {
-                Cow::Owned(path_of(&base_url::below(self.target.as_str())).to_owned())
+                let below = base_url::below(self.target.as_str());
+                Cow::Owned(decode_unparsable(path_of(&below)).into_owned())
             }
-            _ => Cow::Borrowed(self.target.path()),
+            _ => decode_unparsable(self.target.path()),
         };
+        let query = self.target.query().unwrap_or_default();
         RuleSubject {
             method: &self.method,
             path,
-            destination: self.other_path.as_deref().map(Cow::Borrowed),
-            override_field: self.override_field,
+            destination: self.further.destination.as_deref().map(Cow::Borrowed),
+            override_field: self.further.asks_for_other.or_else(|| override_parameter(query)),
+            source_field: self.further.reads_other,
+        }
+    }
+
+    /// Notes the fields that rules must know of. `named_urls` has those of base-URL form as they
+    /// are written.
+    pub(in crate::proxy) fn note_further_fields(&mut self, head: &Parts, named_urls: &NamedUrls) {
+        for name in head.headers.keys() {
+            let name = name.as_str();
+            // Most names differ in their first letter or their length.
+            if name.starts_with('x') && (11..=22).contains(&name.len()) {
+                let find = |known: &[&'static str]| {
+                    known.iter().find(|known| is_same_to_servers(name, known)).copied()
+                };
+                self.further.asks_for_other =
+                    self.further.asks_for_other.or_else(|| find(&OVERRIDES));
+                self.further.reads_other = self.further.reads_other.or_else(|| find(&SOURCES));
+            }
+        }
+        if ["COPY", "MOVE"].contains(&self.method.as_str()) {
+            self.further.destination = match self.form {
+                RequestForm::BaseUrl => named_urls.destination().map(|url| path_at_origin(&url)),
+                _ => destination_field(head).map(path_at_origin),
+            };
         }
     }
 }
 
-/// The path that `Destination` names (RFC 4918 §10.3), at the origin. Several are given as an empty
-/// path, which no rule allows.
-pub(super) fn destination_path(head: &Parts, form: RequestForm) -> Option<Box<str>> {
-    if !["COPY", "MOVE"].contains(&head.method.as_str()) {
-        return None;
-    }
+/// The value of `Destination`; an empty text where it stands twice or can't be read.
+fn destination_field(head: &Parts) -> Option<&str> {
     let mut values = head.headers.get_all("destination").iter();
     let value = values.next()?;
-    let (Ok(url), None) = (value.to_str(), values.next()) else { return Some(Box::default()) };
-    let url = url.trim();
-    let target = match url.split_once("://") {
-        Some((_scheme, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
-        None => url,
+    let is_alone = values.next().is_none();
+    Some(value.to_str().ok().filter(|_| is_alone).unwrap_or_default().trim())
+}
+
+/// The path of a URL that is absolute, or of one that is a path. What is neither has an empty path,
+/// which no rule that names paths allows.
+fn path_at_origin(url: &str) -> Box<str> {
+    let path = match split_absolute(url) {
+        Some((_host, rest)) if rest.starts_with('/') => path_of(rest),
+        Some((_host, rest)) if rest.is_empty() || rest.starts_with(['?', '#']) => "/",
+        None if url.starts_with('/') && !url.starts_with("//") => path_of(url),
+        _ => "",
     };
-    let target = match form {
-        RequestForm::BaseUrl => base_url::below(target),
-        _ => target.to_owned(),
-    };
-    Some(path_of(&target).into())
+    path.into()
 }
 
 fn path_of(target: &str) -> &str {
     target.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// The field by which a request asks for another method or path than its line has. Frameworks
-/// honor these; rules can't judge what they make of a request.
-pub(super) fn override_field(headers: &HeaderMap) -> Option<&'static str> {
-    let is_one = |name: &HeaderName| {
-        let name = name.as_str();
-        // Most names differ in their first letter or their length.
-        let is_like_one = name.starts_with('x') && (13..=22).contains(&name.len());
-        let mut known = OVERRIDES.iter().filter(|_| is_like_one);
-        known.find(|known| is_same_to_servers(name, known))
-    };
-    headers.keys().find_map(is_one).copied()
+/// The parameter of a query by which frameworks take one method for another.
+fn override_parameter(query: &str) -> Option<&'static str> {
+    query.split(['&', ';']).find_map(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+        PARAMETERS.iter().find(|known| is_same_to_servers(&name, known)).copied()
+    })
 }
 
 /// The fields by which frameworks take one method or path for another.
-const OVERRIDES: [&str; 6] = [
+const OVERRIDES: [&str; 9] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
-    "x-original-url",
+    "x-original-path",
     "x-original-uri",
+    "x-original-url",
+    "x-override-url",
+    "x-rewrite-uri",
     "x-rewrite-url",
 ];
+
+/// The fields by which stores of objects read another resource than the one that is written.
+const SOURCES: [&str; 6] = [
+    "x-amz-copy-source",
+    "x-copy-from",
+    "x-copy-source",
+    "x-goog-copy-source",
+    "x-ms-copy-source",
+    "x-ms-rename-source",
+];
+
+/// The parameters by which frameworks take one method for another.
+const PARAMETERS: [&str; 5] =
+    ["_method", "_httpmethod", "$httpmethod", "x-http-method", "x-http-method-override"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_read_as_the_origin_reads_it() {
+        for (url, path) in [
+            ("https://dav.example.com/secret/b", "/secret/b"),
+            ("https://dav.example.com", "/"),
+            ("https://dav.example.com/a?x=/b", "/a"),
+            ("/secret/x?u=://h/pub/y", "/secret/x"),
+            ("/secret/a://b/pub/y", "/secret/a://b/pub/y"),
+            ("https://h\\secret/pub/y", ""),
+            ("//dav.example.com/secret/x", ""),
+            ("https:/secret/x", ""),
+            ("secret/x", ""),
+            ("", ""),
+        ] {
+            assert_eq!(&*path_at_origin(url), path, "{url}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_change_the_method_are_found_in_any_spelling() {
+        for query in ["_method=DELETE", "a=1&%5Fmethod=x", "_Method", "a;_method=PUT", "-method=x"]
+        {
+            assert!(override_parameter(query).is_some(), "{query}");
+        }
+        for query in ["", "method=x", "a=_method", "my_method=x"] {
+            assert_eq!(override_parameter(query), None, "{query}");
+        }
+    }
+}
