@@ -62,6 +62,10 @@ pub enum TokenFailure {
     /// The provider was asked, and its answer did not arrive or was of no use.
     #[error("the token endpoint gave no answer that counts: {0}")]
     Unanswered(&'static str),
+    /// The provider has answered with tokens that can't be used, and that will not pass by itself.
+    /// What was spent for them is gone.
+    #[error("the token endpoint can't be used: {0}")]
+    Unusable(&'static str),
     /// The provider has refused with this status, by no JSON object.
     #[error("the token endpoint gave no answer that counts: no JSON object, with status {0}")]
     Unreadable(u16),
@@ -100,7 +104,8 @@ impl TokenFailure {
             | Self::Port
             | Self::Seal
             | Self::StoreFaulty
-            | Self::Unfit(_) => Remedy::Operator,
+            | Self::Unfit(_)
+            | Self::Unusable(_) => Remedy::Operator,
             Self::Late
             | Self::NotSent(_)
             | Self::Overtaken
@@ -152,6 +157,11 @@ impl TokenFailure {
         )
     }
 
+    /// Tells whether the provider may have spent what it was shown, and nothing of use came of it.
+    pub(super) fn may_have_spent(self) -> bool {
+        matches!(self, Self::Unanswered(_) | Self::Unusable(_))
+    }
+
     /// The outcome's name in the metrics.
     pub(super) fn outcome(self) -> &'static str {
         match self {
@@ -161,9 +171,11 @@ impl TokenFailure {
             Self::Gone => "gone",
             Self::NoRefreshToken => "no_refresh_token",
             Self::Endpoint(_) | Self::NotSent(_) | Self::Port | Self::Unfit(_) => "unreachable",
-            Self::Late | Self::Overtaken | Self::Unanswered(_) | Self::Unreadable(_) => {
-                "unanswered"
-            }
+            Self::Late
+            | Self::Overtaken
+            | Self::Unanswered(_)
+            | Self::Unreadable(_)
+            | Self::Unusable(_) => "unanswered",
             Self::Key(_) | Self::Seal | Self::KeyMissing(_) => "seal_broken",
             Self::Store | Self::StoreFaulty => "store_unavailable",
             Self::Withheld(_) => "withheld",

@@ -147,7 +147,7 @@ impl Refresh<'_> {
         let left = match done {
             // It was given back along with what was kept.
             Ok((Refreshed { is_ours: true, .. }, _)) => return done,
-            Err(Unsuccessful { failure: TokenFailure::Unanswered(_), .. }) => Leftover::Unanswered,
+            Err(Unsuccessful { failure, .. }) if failure.may_have_spent() => Leftover::Unanswered,
             _ => Leftover::Nothing,
         };
         self.release_lease(&holder, left, leased.failure.as_deref()).await;

@@ -77,7 +77,7 @@ pub fn read(
     // good.
     match shape.granted(answer) {
         Some(granted) if granted.token_type.eq_ignore_ascii_case("DPoP") => {
-            Err(TokenFailure::Unfit(DPOP))
+            Err(TokenFailure::Unusable(DPOP))
         }
         Some(granted) => Ok(granted),
         None if is_quiet_refusal(members) => Err(denial()),
@@ -259,6 +259,7 @@ const MAX_REFRESH_TOKEN_LEN: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::oauth::refusal::Remedy;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -369,13 +370,16 @@ mod tests {
 
     #[test]
     fn tokens_that_are_bound_to_a_key_are_refused() {
-        for (status, body) in [
-            (StatusCode::OK, r#"{"access_token":"a","token_type":"DPoP"}"#),
-            (StatusCode::BAD_REQUEST, r#"{"error":"use_dpop_nonce"}"#),
-            (StatusCode::UNAUTHORIZED, r#"{"error":"invalid_dpop_proof"}"#),
+        // Tokens have come, so that what was shown for them may be spent.
+        let (unfit, unusable) = (TokenFailure::Unfit(DPOP), TokenFailure::Unusable(DPOP));
+        for (status, body, failure) in [
+            (StatusCode::OK, r#"{"access_token":"a","token_type":"DPoP"}"#, unusable),
+            (StatusCode::BAD_REQUEST, r#"{"error":"use_dpop_nonce"}"#, unfit),
+            (StatusCode::UNAUTHORIZED, r#"{"error":"invalid_dpop_proof"}"#, unfit),
         ] {
             let found = read(status, body.as_bytes()).unwrap_err();
-            assert_eq!(found, TokenFailure::Unfit(DPOP), "{body}");
+            assert_eq!((found, found.remedy()), (failure, Remedy::Operator), "{body}");
+            assert_eq!(found.may_have_spent(), status == StatusCode::OK, "{body}");
         }
     }
 

@@ -149,6 +149,7 @@ impl Numbered {
             | TokenFailure::NotSent(_)
             | TokenFailure::Port
             | TokenFailure::Unfit(_)
+            | TokenFailure::Unusable(_)
             | TokenFailure::Overtaken
             | TokenFailure::Unanswered(_)
             | TokenFailure::Unreadable(_) => Self::value("Token url", &failure.to_string()),

@@ -133,7 +133,9 @@ fn remembered(
             (code, Some(RefusalRow::after(row, (status, code), now, share)))
         }
         TokenFailure::Denied(denial) => (denial.code, None),
-        TokenFailure::Unanswered(_) | TokenFailure::Unreadable(_) => (None, None),
+        TokenFailure::Unanswered(_) | TokenFailure::Unreadable(_) | TokenFailure::Unusable(_) => {
+            (None, None)
+        }
         _ => (None, row),
     };
     RefreshFailure {

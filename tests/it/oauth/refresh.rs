@@ -293,6 +293,26 @@ async fn an_answer_that_was_lost_is_named_as_the_reason_for_what_comes_of_it() {
 }
 
 #[tokio::test]
+async fn tokens_that_are_bound_to_a_key_may_have_cost_the_refresh_token() {
+    scene!(provider, server, 3600);
+    let line = format!("GET {OAUTH}/refresh/acme?name=mine");
+    provider.set_shape(|mut answer| {
+        answer["token_type"] = "DPoP".into();
+        answer
+    });
+    let refused = server.manage(&line, None).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(refused.text().contains("(DPoP), which is not supported"), "{}", refused.text());
+    let shown = server.authorized("mine").await;
+    let who = &shown["refresh_failure"]["who_must_act"];
+    assert_eq!((who, provider.asked()), (&json!("operator"), 2));
+    // Once the operator has turned it off, the token that was spent for nothing is no good.
+    provider.set_shape(|answer| answer);
+    assert_eq!(server.manage(&line, None).await.status, 422);
+    assert_eq!(server.authorized("mine").await["reauthorization_reason"], "answer_lost");
+}
+
+#[tokio::test]
 async fn tokens_that_come_coded_and_are_long_are_kept_and_sent() {
     for protocol in ["http/1.1", "h2"] {
         let provider = Provider::start().await;
