@@ -23,6 +23,9 @@ pub enum FieldError {
     /// A field that HTTP itself or the proxy uses.
     #[error("this header name is forbidden: HTTP or the proxy uses it")]
     Forbidden,
+    /// A field that servers send back.
+    #[error("this header name is forbidden: servers commonly repeat its value in their answers")]
+    Repeated,
     /// A prefix that is reserved.
     #[error(
         "header names that begin with access-control-, sec-, x-amz-, x-amzn-, x-forwarded- or x-zis are forbidden"
@@ -65,6 +68,17 @@ impl CredentialField {
             return Err(FieldError::Forbidden);
         }
         HeaderName::from_bytes(lower.as_bytes()).map(Self).map_err(|_same| FieldError::Syntax)
+    }
+
+    /// Reads the name of a header that a template fills in. Those that servers commonly repeat are
+    /// forbidden too, which ZIS allows for an API key.
+    ///
+    /// # Errors
+    /// [`FieldError`] names the broken rule.
+    pub fn parse_injected(text: &str) -> Result<Self, FieldError> {
+        let field = Self::parse(text)?;
+        let is_repeated = REPEATED.iter().any(|name| is_same_to_servers(field.0.as_str(), name));
+        if is_repeated { Err(FieldError::Repeated) } else { Ok(field) }
     }
 
     /// The name as it is sent.
@@ -194,6 +208,17 @@ const FORBIDDEN_BY_US: [&str; 7] = [
     "x-request-id",
 ];
 
+/// Names whose values servers commonly repeat, or pass on to others: identifiers of requests and
+/// traces.
+const REPEATED: [&str; 6] = [
+    "client-request-id",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+    "x-client-request-id",
+    "x-ms-client-request-id",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +263,20 @@ mod tests {
         for name in FORBIDDEN {
             assert_eq!(CredentialField::parse(name), Err(FieldError::Forbidden), "{name}");
         }
+    }
+
+    #[test]
+    fn a_field_that_servers_repeat_is_none_for_a_template() {
+        for name in REPEATED {
+            assert!(CredentialField::parse(name).is_ok(), "{name}");
+        }
+        for name in ["Idempotency-Key", "client_request_id", "TraceParent", "tracestate"] {
+            assert_eq!(CredentialField::parse_injected(name), Err(FieldError::Repeated), "{name}");
+        }
+        for name in ["X-Request-Id", "x_correlation_id", "Cookie"] {
+            assert_eq!(CredentialField::parse_injected(name), Err(FieldError::Forbidden), "{name}");
+        }
+        assert!(CredentialField::parse_injected("X-Shopify-Access-Token").is_ok());
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl InjectedField {
         let name = if self.name.eq_ignore_ascii_case(header::AUTHORIZATION.as_str()) {
             header::AUTHORIZATION
         } else {
-            let field = CredentialField::parse(&self.name);
+            let field = CredentialField::parse_injected(&self.name);
             field.map_err(|rule| format!("its name {rule}"))?.name().clone()
         };
         let template = Template::parse(&self.value, &[ACCESS_TOKEN, CLIENT_ID]);
