@@ -213,7 +213,11 @@ impl Management {
             let words = "Who began the flow may not go on with it any more.";
             return Err(CallbackError::new("access_denied", words));
         }
-        // 2. The answer is the provider's, and has a code in it.
+        // 2. The client is still one of the provider that has given the code.
+        if taken.content.has_moved(client) {
+            return Err(CallbackError::new("invalid_request", MOVED));
+        }
+        // 3. The answer is the provider's, and has a code in it.
         answer.check_issuer(client, taken)?;
         if let Some(error) = answer.0.get("error") {
             return Err(CallbackError::said(error));
@@ -222,7 +226,7 @@ impl Management {
             let words = "The provider sent neither a code nor an error.";
             return Err(CallbackError::new("invalid_request", words));
         };
-        // 3. The code becomes tokens.
+        // 4. The code becomes tokens.
         let redirect_uri = self.callback_url();
         let code = Secret::new(code.as_str());
         let verifier = taken.content.verifier.as_ref();
@@ -328,6 +332,9 @@ fn is_of(digest: &[u8; 32], value: &str) -> bool {
     let shown = digest_of(value.as_bytes());
     aws_lc_rs::constant_time::verify_slices_are_equal(digest, &shown).is_ok()
 }
+
+const MOVED: &str = "The URLs of the client were changed after the flow had begun, so that its code \
+                     would go to another host. Begin the flow again.";
 
 /// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to the one who began the flow.
 const PASSED_ON: [&str; 11] = [

@@ -66,13 +66,17 @@ impl Management {
         flow_token: &str,
         user_agent: &UserAgent,
     ) -> Result<AuthorizationRedirect, Refused> {
-        // 1. The flow is taken on, this once, if who began it could still begin it.
+        // 1. The flow is taken on, this once, if who began it could still begin it, and if its
+        // client leads to the provider that it was begun for.
         let persistence = self.persistence()?;
         let mut taken = self.take_flow(persistence, FlowStep::Started, flow_token, None).await?;
         if !self.may_go_on(&taken) {
             return Err(Refused::Malformed);
         }
         let client = taken.client_record(persistence).await?;
+        if taken.content.has_moved(&client) {
+            return Err(Refused::Malformed);
+        }
         let endpoint = client.auth_url.as_ref().ok_or(Refused::Malformed)?;
         let endpoint = endpoint.resolve(taken.content.plan.subdomain.as_ref());
         let endpoint = endpoint.map_err(|_rule| Refused::Malformed)?.to_string();
@@ -84,6 +88,7 @@ impl Management {
         };
         let challenge = verifier.as_ref().map(challenge_of);
         taken.content.verifier = verifier;
+        taken.content.origins = client.origins(taken.content.plan.subdomain.as_ref());
         taken.content.browser = user_agent.is_browser.then(|| digest_of(flow_cookie.expose()));
         let of = (taken.id, &taken.integration, taken.client);
         let state = self.keep_flow(persistence, of, FlowStep::Redirected, &taken.content).await?;

@@ -97,7 +97,8 @@ impl WriteAccess<'_> {
         let step = if grant_type.has_user() { FlowStep::Started } else { FlowStep::Granted };
         // 2. The flow is kept, and known by its one-time token.
         let id = new_id().map_err(|error| no_randomness(&error))?;
-        let content = FlowPayload::new(plan);
+        let origins = client.origins(plan.subdomain.as_ref());
+        let content = FlowPayload { origins, ..FlowPayload::new(plan) };
         let of = (id, integration, client.uuid);
         let token = management.keep_flow(management.persistence()?, of, step, &content).await?;
         self.0.log_step("start", Some(&client), content.plan.name.as_ref(), None);

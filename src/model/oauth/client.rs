@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::endpoint::{EndpointTemplate, TokenEndpoint};
+use super::endpoint::{EndpointTemplate, Subdomain, TokenEndpoint};
 use super::grant::{Grant, GrantType, Injection};
 use super::profile::Profile;
 use super::tokens::TokenSet;
@@ -159,6 +159,19 @@ impl ClientRecord {
 }
 
 impl ClientRecord {
+    /// The origins of the endpoints at which a flow asks for consent and tokens, and at which these
+    /// are refreshed, as one text; `None` where a URL needs a subdomain and there is none.
+    #[must_use]
+    pub fn origins(&self, subdomain: Option<&Subdomain>) -> Option<Box<str>> {
+        let refresh_url = self.profile.refresh_url.as_ref().unwrap_or(&self.token_url);
+        let urls = [self.auth_url.as_ref(), Some(&self.token_url), Some(refresh_url)];
+        let origin =
+            |url: &EndpointTemplate| Some(url.resolve(subdomain).ok()?.origin().to_string());
+        let origins = urls.map(|url| url.map_or_else(|| Some("-".to_owned()), origin));
+        let origins: Option<Vec<_>> = origins.into_iter().collect();
+        origins.map(|origins| origins.join(" ").into())
+    }
+
     /// Tells whether a refresh token would go to another origin than the one that was to refresh it
     /// when it came: who may change the client's URLs must not have others' tokens sent there.
     #[must_use]
@@ -191,6 +204,37 @@ pub(crate) mod tests {
         let record = client.record(&integration, Timestamp::UNIX_EPOCH).unwrap();
         assert!(record.is_declared() && !example().is_declared());
         assert_eq!(record.profile.token_params["expires_in"], "1800");
+    }
+
+    #[test]
+    fn a_flow_notices_that_an_endpoint_has_moved_to_another_origin() {
+        use crate::model::oauth::flow::{FlowPayload, FlowPlan};
+        // 1. A flow of the client as it is.
+        let client = example();
+        let mut content = FlowPayload::new(FlowPlan {
+            name: None,
+            allowed_domain: None,
+            grant_type: GrantType::AuthorizationCode,
+            scopes: "".into(),
+            subdomain: None,
+            offline: false,
+            redirect_to: None,
+            created_by: "admin".into(),
+            begun_with: None,
+        });
+        content.origins = client.origins(None);
+        // 2. The client as it may be afterwards.
+        let endpoint = |url| EndpointTemplate::parse(url).unwrap();
+        let same = ClientRecord { token_url: endpoint("https://id.example.com/v2"), ..example() };
+        assert!(!content.has_moved(&client) && !content.has_moved(&same));
+        let mut moved = [example(), example(), example(), example()];
+        moved[0].token_url = endpoint("https://id.example.net/token");
+        moved[1].auth_url = Some(endpoint("https://id.example.net/authorize"));
+        moved[2].profile.refresh_url = Some(endpoint("https://id.example.com:8443/token"));
+        moved[3].token_url = endpoint("https://{subdomain}.example.com/token");
+        for moved in moved {
+            assert!(content.has_moved(&moved), "{moved:?}");
+        }
     }
 
     /// A client of `https://id.example.com`, whose secret is not sealed.

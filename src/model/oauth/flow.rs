@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::client::ClientRecord;
 use super::endpoint::Subdomain;
 use super::grant::GrantType;
 use super::packer::{Packer, Unpacker};
@@ -87,6 +88,9 @@ pub struct FlowPayload {
     pub callback_params: Option<Secret>,
     /// The reason why there is no connection, of a flow that has ended so.
     pub failure: Option<Box<str>>,
+    /// The origins of the client's endpoints as the flow began ([`ClientRecord::origins`]); `None`
+    /// of a flow that an earlier version has begun.
+    pub origins: Option<Box<str>>,
 }
 
 impl FlowRecord {
@@ -113,7 +117,15 @@ impl FlowPayload {
             connection: None,
             callback_params: None,
             failure: None,
+            origins: None,
         }
+    }
+
+    /// Tells whether the client's endpoints are at other origins than when the flow began.
+    #[must_use]
+    pub fn has_moved(&self, client: &ClientRecord) -> bool {
+        let now = || client.origins(self.plan.subdomain.as_ref());
+        self.origins.as_deref().is_some_and(|then| now().as_deref() != Some(then))
     }
 
     /// Encodes the payload as one secret.
@@ -121,7 +133,7 @@ impl FlowPayload {
     pub fn pack(&self) -> Secret {
         let plan = &self.plan;
         let domain = plan.allowed_domain.as_ref().map(ToString::to_string);
-        let packer = Packer::new(if self.failure.is_some() { KIND_FAILED } else { KIND })
+        Packer::new(KIND)
             .optional_text(plan.name.as_ref().map(|name| name.as_str().as_bytes()))
             .optional_text(domain.as_ref().map(String::as_bytes))
             .text(plan.grant_type.as_str().as_bytes())
@@ -134,19 +146,18 @@ impl FlowPayload {
             .optional_text(self.verifier.as_ref().map(Secret::expose))
             .optional_text(self.browser.as_ref().map(<[u8; 32]>::as_slice))
             .optional_text(self.connection.as_ref().map(|uuid| uuid.as_bytes().as_slice()))
-            .optional_text(self.callback_params.as_ref().map(Secret::expose));
-        match &self.failure {
-            Some(words) => packer.text(words.as_bytes()).finish(),
-            None => packer.finish(),
-        }
+            .optional_text(self.callback_params.as_ref().map(Secret::expose))
+            .optional_text(self.failure.as_ref().map(|words| words.as_bytes()))
+            .optional_text(self.origins.as_ref().map(|origins| origins.as_bytes()))
+            .finish()
     }
 
-    /// Decodes a payload; `None` for anything else.
+    /// Decodes a payload, which an earlier version may have encoded; `None` for anything else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
-        let has_failed = Unpacker::new(KIND_FAILED, packed).is_some();
-        let kind = if has_failed { KIND_FAILED } else { KIND };
-        let mut unpacking = Unpacker::new(kind, packed)?;
+        let kinds = [KIND, KIND_WITHOUT_ORIGINS, KIND_FAILED_WITHOUT_ORIGINS];
+        let open = |kind| Some((kind, Unpacker::new(kind, packed)?));
+        let (kind, mut unpacking) = kinds.into_iter().find_map(open)?;
         // Fields come in the order of `pack`; a rule that has changed since makes the flow invalid.
         let plan = FlowPlan {
             name: unpacking.optional_utf8()?.map(ConnectionName::parse).transpose().ok()?,
@@ -169,17 +180,28 @@ impl FlowPayload {
             browser: unpacking.optional_text()?.map(<[u8; 32]>::try_from).transpose().ok()?,
             connection: unpacking.optional_text()?.map(Uuid::from_slice).transpose().ok()?,
             callback_params: unpacking.optional_text()?.map(Secret::new),
-            failure: if has_failed { Some(unpacking.utf8()?.into()) } else { None },
+            failure: match kind {
+                KIND => unpacking.optional_utf8()?.map(Into::into),
+                KIND_FAILED_WITHOUT_ORIGINS => Some(unpacking.utf8()?.into()),
+                _ => None,
+            },
+            origins: match kind {
+                KIND => unpacking.optional_utf8()?.map(Into::into),
+                _ => None,
+            },
         };
         unpacking.is_done().then_some(content)
     }
 }
 
 /// The kind and version of an encoded payload.
-const KIND: u8 = 3;
+const KIND: u8 = 5;
 
-/// The same of a flow that has failed.
-const KIND_FAILED: u8 = 4;
+/// The same before there were origins in it.
+const KIND_WITHOUT_ORIGINS: u8 = 3;
+
+/// Likewise, of a flow that had failed.
+const KIND_FAILED_WITHOUT_ORIGINS: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -206,13 +228,42 @@ mod tests {
             callback_params: Some(Secret::new("code=a&state=b")),
             ..begun.clone()
         };
+        let pinned = FlowPayload { origins: Some("https://id.int".into()), ..led.clone() };
         let failed = FlowPayload { failure: Some("It said no.".into()), ..led.clone() };
-        for content in [begun, led, failed] {
+        for content in [begun, led, pinned, failed] {
             let packed = content.pack();
             let unpacked = FlowPayload::unpack(&packed).unwrap();
             assert_eq!((&unpacked.plan, &unpacked.failure), (&content.plan, &content.failure));
+            assert_eq!(unpacked.origins, content.origins);
             assert_eq!(unpacked.pack().expose(), packed.expose());
         }
         assert!(FlowPayload::unpack(&Secret::new("\x03")).is_none());
+    }
+
+    #[test]
+    fn a_flow_that_an_earlier_version_has_begun_comes_out() {
+        let old = |kind| {
+            Packer::new(kind)
+                .optional_text(Some(b"my_connection"))
+                .optional_text(None)
+                .text(b"authorization_code")
+                .text(b"read")
+                .optional_text(None)
+                .number(0)
+                .optional_text(None)
+                .text(b"admin")
+                .optional_text(None)
+                .optional_text(Some(b"verifier"))
+                .optional_text(None)
+                .optional_text(None)
+                .optional_text(None)
+        };
+        let waiting = FlowPayload::unpack(&old(KIND_WITHOUT_ORIGINS).finish()).unwrap();
+        assert_eq!(waiting.verifier.as_ref().map(Secret::expose), Some(&b"verifier"[..]));
+        assert_eq!((&waiting.failure, &waiting.origins), (&None, &None));
+        assert!(!waiting.has_moved(&crate::model::oauth::client::tests::example()));
+        let failed = old(KIND_FAILED_WITHOUT_ORIGINS).text(b"It said no.").finish();
+        let failed = FlowPayload::unpack(&failed).unwrap();
+        assert_eq!((failed.failure.as_deref(), failed.origins), (Some("It said no."), None));
     }
 }
