@@ -203,6 +203,9 @@ fn facts(record: &ClientRecord) -> Markup {
             dt { "Grant type" } dd { (grant_type(record.grant_type)) }
             dt { "Authorization URL" } dd { code { (record.auth_url.as_ref().map_or("none", EndpointTemplate::as_str)) } }
             dt { "Token URL" } dd { code { (record.token_url.as_str()) } }
+            @if let Some(operator) = &record.profile.urls_set_by {
+                dt { "URLs changed by" } dd { (operator) }
+            }
             dt { "Default scopes" } dd { (if record.default_scopes.is_empty() { "none" } else { &record.default_scopes }) }
             @if record.has_key() { (client_key::facts(record)) }
             dt { "Secret is sent" } dd { (method(record)) }
@@ -271,6 +274,9 @@ fn changes(context: &PageContext, record: &ClientRecord, values: &FormValues) ->
         section aria-labelledby="change" {
             h2 #change { "Replace the secret, or change the client" }
             @if !typed { (summary(values, &all)) }
+            @if let Some(operator) = &record.profile.urls_set_by {
+                p.hint { "The URLs were changed by " strong { (operator) } ". The secret that is entered here is sent to them: see that they are the provider’s." }
+            }
             form.stack method="post" action=(context.path(&format!("/clients/{}/change", record.uuid))) {
                 (context.mark())
                 @for field in &fields { (field.show(values)) }

@@ -4,6 +4,7 @@ mod account;
 mod assertion;
 mod callback;
 mod catalogue;
+mod change;
 mod client_key;
 mod clients;
 mod connections;

@@ -172,6 +172,13 @@ impl EnteredKey {
         })
     }
 
+    /// Tells whether the secret that is kept is this key, however it is written.
+    #[must_use]
+    pub fn is_key_of(&self, kept: &Secret) -> bool {
+        let kept = SigningKey::read(kept).ok().and_then(|kept| kept.public_der());
+        kept.is_some() && kept == self.key.public_der()
+    }
+
     /// Tells whether a text is a private key, or was meant to be: it must not be sent to anybody.
     #[must_use]
     pub fn is_meant(entered: &Secret) -> bool {

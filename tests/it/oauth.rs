@@ -14,6 +14,7 @@ mod instances;
 mod keep_alive;
 mod keys;
 mod mcp;
+mod moved;
 mod paused;
 mod picker;
 mod profile;

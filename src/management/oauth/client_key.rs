@@ -35,6 +35,8 @@ pub(super) struct ClientKind<'a> {
     pub(super) token_url: Option<&'a EndpointTemplate>,
     /// Tells whether the request names the key's id.
     pub(super) names_key: bool,
+    /// The assertions of another key, which this one replaces.
+    pub(super) replaced: Option<&'a AssertionProfile>,
 }
 
 impl ClientKey {
@@ -105,6 +107,11 @@ impl ClientKey {
         }
     }
 
+    /// Tells whether another key is entered than the client's secret.
+    pub(super) fn is_other(&self, secret: &Secret) -> bool {
+        self.entered().is_some_and(|entered| !entered.is_key_of(secret))
+    }
+
     /// Tells whether the client's secret is a key.
     pub(super) fn is_key(&self) -> bool {
         matches!(self, Self::Kept | Self::Entered(_))
@@ -155,10 +162,14 @@ impl ClientKey {
         if is_app {
             complete_app(profile, client, reader);
         }
-        // 3. The key.
+        // 3. The key. What is known of the one that it replaces is not true of it.
         let Some(entered) = self.entered() else { return };
         let assertion = &mut profile.assertion;
-        if entered.key_id.is_some() && !client.names_key {
+        if let Some(before) = client.replaced {
+            forget(before, assertion, entered);
+        }
+        let is_named = client.names_key && assertion.key_id.is_some();
+        if entered.key_id.is_some() && !is_named {
             assertion.key_id.clone_from(&entered.key_id);
         }
         if entered.certificate_thumbprint.is_some() {
@@ -173,6 +184,21 @@ impl ClientKey {
         if entered.client_email.as_deref().is_some_and(is_others) {
             reader.fault(About::Credential, OTHER_ACCOUNT);
         }
+    }
+}
+
+/// Takes away what is as it was of the key before. An algorithm stays where the new key can sign by
+/// it and names no other: a provider may have asked for it.
+fn forget(before: &AssertionProfile, assertion: &mut AssertionProfile, entered: &EnteredKey) {
+    if assertion.key_id == before.key_id {
+        assertion.key_id = None;
+    }
+    if assertion.certificate_thumbprint == before.certificate_thumbprint {
+        assertion.certificate_thumbprint = None;
+    }
+    let can_sign = entered.key.algorithm(assertion.algorithm).is_ok();
+    if before.algorithm == assertion.algorithm && !(can_sign && entered.algorithm.is_none()) {
+        assertion.algorithm = None;
     }
 }
 
@@ -241,10 +267,12 @@ fn complete_app(profile: &mut Profile, client: &ClientKind<'_>, reader: &mut Mem
     place(&mut profile.expires_in_path, "/expires_at");
 }
 
-/// The URL of an installation's tokens, where a request names its id; `base` is the API's URL.
+/// The URL of an installation's tokens, where a request names its id; `base` is the API's URL, or the
+/// one of an installation that is left open.
 fn installation_url(base: &str, installation: &Member<InstallationMembers>) -> Option<String> {
     let Member::Given(InstallationMembers { id: Some(id), .. }) = installation else { return None };
-    let base = base.trim_end_matches('/');
+    let open = format!("{INSTALLATIONS}{{subdomain}}{TOKENS}");
+    let base = base.strip_suffix(&open).unwrap_or(base).trim_end_matches('/');
     (!base.contains(INSTALLATIONS)).then(|| format!("{base}{INSTALLATIONS}{id}{TOKENS}"))
 }
 

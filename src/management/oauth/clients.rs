@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::draft::{ClientChange, ClientDraft};
+use super::change::{ChangedClient, ClientChange};
+use super::draft::ClientDraft;
 use super::revocation::{Revocation, RevocationOutcome};
 use crate::management::connections::{ReadAccess, WriteAccess, seal};
 use crate::management::fault::{Refused, no_randomness};
@@ -151,11 +152,17 @@ impl WriteAccess<'_> {
         }
         let settings = self.0.management.settings();
         let persistence = self.0.management.persistence()?;
+        let operator = &*self.0.operator.caller().name;
         let request = request.into();
         for _again in 0..ATTEMPTS {
-            // Its rules depend on the record: on one that was changed meanwhile they are tried again.
-            let change = ClientChange::read(&before, request.clone(), &settings)?;
-            let after = self.changed_client(persistence, &before, &change).await?;
+            // Opened even where another secret takes its place: a row that was edited by hand would
+            // else have the new one sealed for a place of the editor's choice.
+            let whose = format!("the OAuth client {} of {}", before.name, before.integration);
+            let kept = persistence.open(&whose, before.context(), &before.sealed).await?;
+            // The request is judged by the client as it is: others may change that meanwhile.
+            let client = ChangedClient { record: &before, secret: &kept, operator };
+            let change = ClientChange::read(client, request.clone(), &settings)?;
+            let after = self.changed_client(persistence, &before, (change, kept))?;
             if persistence.store().replace_client(&before, &after).await? {
                 self.0.log_step("client_update", Some(&after), None, None);
                 return Ok(ClientView(after));
@@ -207,17 +214,12 @@ impl WriteAccess<'_> {
     }
 
     /// The record as the change makes it, sealed again.
-    async fn changed_client(
+    fn changed_client(
         &self,
         persistence: &Persistence,
         before: &ClientRecord,
-        change: &ClientChange,
+        (change, kept): (ClientChange, Secret),
     ) -> Result<ClientRecord, Refused> {
-        // Opened even where another secret takes its place: a row that was edited by hand would
-        // else have the new one sealed for a place of the editor's choice.
-        let whose = format!("the OAuth client {} of {}", before.name, before.integration);
-        let kept = persistence.open(&whose, before.context(), &before.sealed).await;
-        let kept = kept.map_err(Refused::from)?;
         let mut after = before.clone();
         let ClientChange {
             client_id,
@@ -228,24 +230,15 @@ impl WriteAccess<'_> {
             auth_method,
             profile,
         } = change;
-        if let Some(client_id) = client_id {
-            after.client_id.clone_from(client_id);
-        }
-        if let Some(auth_url) = auth_url {
-            after.auth_url = Some(auth_url.clone());
-        }
-        if let Some(token_url) = token_url {
-            after.token_url = token_url.clone();
-        }
-        if let Some(default_scopes) = default_scopes {
-            after.default_scopes.clone_from(default_scopes);
-        }
-        after.auth_method = auth_method.unwrap_or(before.auth_method);
-        *after.profile = profile.clone();
+        after.client_id = client_id.unwrap_or(after.client_id);
+        after.auth_url = auth_url.or(after.auth_url);
+        after.token_url = token_url.unwrap_or(after.token_url);
+        after.default_scopes = default_scopes.unwrap_or(after.default_scopes);
+        after.auth_method = auth_method.unwrap_or(after.auth_method);
+        *after.profile = profile;
         after.updated_at = self.0.management.moved(before.updated_at);
         // A client that becomes a public one forgets its secret: it must not be sent any more.
-        let secret =
-            if after.is_public() { Secret::new("") } else { secret.clone().unwrap_or(kept) };
+        let secret = if after.is_public() { Secret::new("") } else { secret.unwrap_or(kept) };
         after.sealed = seal(persistence, &after.context(), &secret)?;
         Ok(after)
     }

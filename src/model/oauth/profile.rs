@@ -90,6 +90,10 @@ pub struct Profile {
     /// The allowed domains that its connections are offered, the first unless another is chosen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_domains: Vec<DomainTemplate>,
+    /// The operator who has changed the client's URLs since it was made, until another one enters a
+    /// secret for them. It is no member of a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub urls_set_by: Option<Box<str>>,
 }
 
 /// Parameters of a request, by name.
@@ -120,6 +124,7 @@ impl Default for Profile {
             assertion: AssertionProfile::default(),
             installation: Installation::default(),
             allowed_domains: Vec::new(),
+            urls_set_by: None,
         }
     }
 }
@@ -177,7 +182,7 @@ mod tests {
             r#""key_id":"k","algorithm":"EdDSA","lifetime":"1m","certificate_thumbprint":"t","#,
             r#""claims":{"d":"e"}},"#,
             r#""installation":{"id":7,"repositories":["r"],"permissions":{"contents":"read"}},"#,
-            r#""allowed_domains":["{subdomain}.example.com"]}"#,
+            r#""allowed_domains":["{subdomain}.example.com"],"urls_set_by":"o"}"#,
         );
         assert_eq!(Profile::decode(json).unwrap().encode().as_deref(), Some(json));
         assert_eq!(Profile::default().encode(), None);
@@ -208,7 +213,13 @@ mod tests {
         for statuses in [vec![], vec![200], vec![407], vec![500]] {
             assert!(RefreshStatuses::try_from(statuses.clone()).is_err(), "{statuses:?}");
         }
-        for (name, value) in [("Host", "x"), ("X-A", ""), ("X-A", "{token}"), ("X-A", "a\nb")] {
+        for (name, value) in [
+            ("Host", "x"),
+            ("Idempotency-Key", "x"),
+            ("X-A", ""),
+            ("X-A", "{token}"),
+            ("X-A", "a\nb"),
+        ] {
             let field = InjectedField { name: name.into(), value: value.into() };
             assert!(field.parse().is_err(), "{name}: {value}");
         }

@@ -475,6 +475,51 @@ async fn what_a_key_signs_changes_only_with_the_key_entered_again() {
 }
 
 #[tokio::test]
+async fn nothing_that_was_known_of_a_key_is_said_of_another() {
+    let issuer = Issuer::start(Provider::Okta).await;
+    let server = server(&issuer).await;
+    // A key with its certificate, and an algorithm that the provider asks for.
+    let leaf = crate::support::tls::TRUSTED.leaf(&["acme"]);
+    let mut client = service_app();
+    client["client_secret"] = format!("{}{}", leaf.key.serialize_pem(), leaf.pem).into();
+    client["assertion"] = json!({"key_id": "first", "aud": "https://acme.okta.com"});
+    let client = server.client(client).await;
+    let thumbprint = client["assertion"]["certificate_thumbprint"].clone();
+    assert!(thumbprint.is_string(), "{client}");
+    let change = |body: Value| async {
+        let changed = server.change_client(&client, body).await;
+        assert_eq!(changed.status, 200, "{changed:?}");
+        changed.json()["assertion"].clone()
+    };
+    // The same key, without its certificate and in another form, is the one that was known.
+    let same = change(json!({"client_secret": leaf.key.serialize_pem()})).await;
+    assert_eq!((&same["key_id"], &same["certificate_thumbprint"]), (&json!("first"), &thumbprint));
+    // Another one is not, though the record is sent back as it was shown.
+    assert_eq!(
+        change(json!({"client_secret": RSA.pkcs8})).await,
+        json!({"aud": "https://acme.okta.com"})
+    );
+    change(json!({"client_secret": RSA.pkcs8, "assertion": {"key_id": "second"}})).await;
+    let mut sent_back = server.change_client(&client, json!({"default_scopes": "a"})).await.json();
+    assert_eq!(sent_back["assertion"], json!({"key_id": "second"}));
+    sent_back["client_secret"] = OTHER_RSA.pkcs8.as_str().into();
+    assert_eq!(change(sent_back).await, Value::Null);
+    // What comes along with it, or is named, is its own.
+    let mut jwk = RSA.jwk.clone();
+    (jwk["kid"], jwk["alg"]) = ("third".into(), "PS256".into());
+    let third = json!({"key_id": "third", "algorithm": "PS256"});
+    assert_eq!(change(json!({"client_secret": jwk.to_string()})).await, third);
+    // An algorithm stays as long as the key can sign by it.
+    assert_eq!(
+        change(json!({"client_secret": OTHER_RSA.pkcs8})).await,
+        json!({"algorithm": "PS256"})
+    );
+    assert_eq!(change(json!({"client_secret": P256.pkcs8})).await, Value::Null);
+    let named = json!({"client_secret": P384.pkcs8, "assertion": {"key_id": "p384"}});
+    assert_eq!(change(named).await, json!({"key_id": "p384"}));
+}
+
+#[tokio::test]
 async fn a_secret_of_one_kind_is_never_used_as_another() {
     let issuer = Issuer::start(Provider::Okta).await;
     let server = server(&issuer).await;
