@@ -304,7 +304,26 @@ json_member!(Vec<u16>, "a list of statuses");
 json_member!(
     AssertionMembers,
     "an object with iss, sub, aud, scope, scope_in, key_id, algorithm, lifetime, \
-     certificate_thumbprint and claims, as texts"
+     certificate_thumbprint and claims, as texts",
+    {
+        fn fill(&mut self, defaults: Self) {
+            let Self { iss, sub, aud, scope, scope_in, key_id, algorithm, lifetime, .. } = self;
+            for (member, default) in [
+                (iss, defaults.iss),
+                (sub, defaults.sub),
+                (aud, defaults.aud),
+                (scope, defaults.scope),
+                (scope_in, defaults.scope_in),
+                (key_id, defaults.key_id),
+                (algorithm, defaults.algorithm),
+                (lifetime, defaults.lifetime),
+                (&mut self.certificate_thumbprint, defaults.certificate_thumbprint),
+            ] {
+                *member = member.take().or(default);
+            }
+            self.claims.fill(defaults.claims);
+        }
+    }
 );
 json_member!(InstallationMembers, "an object with id (a number), repositories and permissions");
 json_member!(Vec<InjectedFieldMembers>, "a list of objects with in, name and value");

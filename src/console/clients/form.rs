@@ -225,8 +225,11 @@ fn of_entry<'a>(entry: &'a ProviderEntry, asked: &'a [Asked<'a>]) -> Vec<Field<'
     for field in &mut fields {
         match field.name {
             "name" => field.value = &entry.name,
-            "client_id" => field.need = Need::Always,
+            // A service account's file says it.
+            "client_id" => field.need = if entry.has_key() { Need::Depends } else { Need::Always },
             "client_secret" if is_public => field.need = Need::Never,
+            "client_secret" if entry.has_key() => field.label = "Private key",
+            "client_secret" => field.hint = "It is sealed when it is saved, and never shown again.",
             "default_scopes" => field.value = entry.default_scopes.filled().unwrap_or_default(),
             _ => {}
         }

@@ -14,6 +14,8 @@ use super::profile::parse_provider;
 use crate::management::fault::{About, Refused, Scope};
 use crate::management::member_reader::MemberReader;
 use crate::management::{Management, Operator};
+use crate::model::oauth::client::AuthMethod;
+use crate::model::oauth::grant::GrantType;
 use crate::model::permit::AllowedPorts;
 use crate::secret::Secret;
 use crate::state::ManagementSettings;
@@ -117,6 +119,17 @@ impl From<&ProviderEntry> for ProviderSummary {
             asks: entry.asks.iter().map(|ask| ask.name.clone()).collect(),
             allowed_domains: entry.allowed_domains.value().cloned().unwrap_or_default(),
         }
+    }
+}
+
+impl ProviderEntry {
+    /// Tells whether the secret of its clients is a private key.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        let is_signed = |text| GrantType::parse(text).is_ok_and(GrantType::is_signed);
+        let method = self.token_endpoint_auth_method.filled();
+        self.grant_type.filled().is_some_and(is_signed)
+            || method == Some(AuthMethod::PrivateKeyJwt.as_str())
     }
 }
 
@@ -245,9 +258,13 @@ fn check_client(entry: &ProviderEntry) -> Result<(), String> {
         request.fill(&mut profile, filled);
         let (request, reader) = MemberReader::of(request.into());
         match ClientDraft::read_members(request, profile, reader, "example", &settings) {
-            Err(Refused::Faulty(faults)) => {
-                let titles = faults.into_iter().map(|fault| fault.title);
-                return Err(titles.collect::<Vec<_>>().join("; "));
+            Err(Refused::Faulty(mut faults)) => {
+                // The example is no key, which is no fault of the entry.
+                faults.retain(|fault| !entry.has_key() || fault.about != About::Credential);
+                let titles: Vec<_> = faults.into_iter().map(|fault| fault.title).collect();
+                if !titles.is_empty() {
+                    return Err(titles.join("; "));
+                }
             }
             Err(other) => return Err(other.to_string()),
             Ok(_fits) => {}

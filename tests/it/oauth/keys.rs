@@ -444,6 +444,59 @@ async fn keys_come_with_their_certificates_and_from_variables_on_one_line() {
 }
 
 #[tokio::test]
+async fn a_client_with_a_key_is_made_by_its_providers_name() {
+    // Google: the file of the account, and nothing else.
+    let issuer = Issuer::start(Provider::Google).await;
+    let google_server = server(&issuer).await;
+    let secret = service_account().to_string();
+    let google = json!({
+        "name": "robot", "provider": "google_service_account", "client_secret": secret,
+        "assertion": {"sub": DELEGATE},
+    });
+    let client = google_server.client(google).await;
+    assert_eq!(client["assertion"], json!({"sub": DELEGATE, "key_id": GOOGLE_KEY_ID}));
+    assert_eq!(client["client_id"], GOOGLE_EMAIL);
+    google_server.minted("mine").await;
+    assert_eq!(google_server.send(&through("mine")).await.status, 200);
+    // Salesforce: the user that is asked for, beside the audience that is known.
+    let issuer = Issuer::start(Provider::Salesforce).await;
+    let salesforce_server = server(&issuer).await;
+    let mut salesforce = json!({
+        "name": "robot", "provider": "salesforce_jwt", "client_id": CLIENT_ID,
+        "client_secret": RSA.pkcs8, "provider_values": {"instance": "api.example.test"},
+    });
+    let missing = salesforce_server.create_client(salesforce.clone()).await;
+    assert!(missing.status == 422 && missing.text().contains("user is missing"), "{missing:?}");
+    salesforce["provider_values"]["user"] = DELEGATE.into();
+    let client = salesforce_server.client(salesforce).await;
+    let expected = json!({"sub": DELEGATE, "aud": "https://login.salesforce.com"});
+    assert_eq!(client["assertion"], expected);
+    let begun = json!({"name": "mine", "oauth_client_name": "robot"});
+    let begun = salesforce_server.start_flow(begun).await;
+    let exchanged = salesforce_server.manage(&format!("GET {}", target(&begun)), None).await;
+    assert_eq!(exchanged.status, 200, "{exchanged:?} {:?}", issuer.refused());
+    assert_eq!(salesforce_server.send(&through("mine")).await.status, 200);
+    // GitHub: an installation by its own member, or by the value that is asked for.
+    let issuer = Issuer::start(Provider::Github).await;
+    let github_server = server(&issuer).await;
+    for (name, member, value) in [
+        ("robot", "installation", json!({"id": 42})),
+        ("other", "provider_values", json!({"subdomain": "42"})),
+    ] {
+        let mut app = json!({
+            "name": name, "provider": "github_app", "client_id": CLIENT_ID,
+            "client_secret": RSA.older,
+        });
+        app[member] = value;
+        let client = github_server.client(app).await;
+        let url = "https://api.github.com/app/installations/42/access_tokens";
+        assert_eq!(client["token_url"], url, "{name}");
+    }
+    github_server.minted("mine").await;
+    assert_eq!(github_server.send(&through("mine")).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_a_key_signs_changes_only_with_the_key_entered_again() {
     let issuer = Issuer::start(Provider::Google).await;
     let server = server(&issuer).await;

@@ -68,7 +68,7 @@ fn an_entry_that_breaks_a_rule_is_left_out_and_ends_nothing() {
 fn an_entry_is_found_by_name_title_and_domain() {
     let catalogue = Catalogue::built_in();
     let found = |text| catalogue.search(text).map(|entry| &*entry.name).collect::<Vec<_>>();
-    assert_eq!(found("GitHub app"), ["github", "github_app_user"]);
+    assert_eq!(found("GitHub app"), ["github", "github_app", "github_app_user"]);
     assert_eq!(found("graph.facebook.com"), ["facebook"]);
     assert_eq!(found("").len(), catalogue.entries().len());
     assert!(found("no such thing").is_empty());
@@ -82,7 +82,7 @@ fn a_subdomain_may_stay_open_where_each_connection_fills_it_in() {
         let asks = &Catalogue::built_in().find(name).unwrap().asks;
         asks.iter().find(|ask| ask.name == SUBDOMAIN).unwrap().optional
     };
-    assert!(optional("zendesk") && optional("shopify"));
+    assert!(optional("zendesk") && optional("shopify") && optional("github_app"));
     assert!(!optional("sharepoint"), "its scopes have it");
     assert!(!optional("pipedrive"), "its URLs don't have it");
 }
