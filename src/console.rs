@@ -20,6 +20,7 @@ mod home;
 mod landing;
 mod layout;
 mod list;
+mod mcp;
 mod options;
 mod page_context;
 mod router;

@@ -244,7 +244,7 @@ pub(super) fn grant_type(kind: GrantType) -> &'static str {
 }
 
 /// Leads to where a flow goes on: the provider, or the connection, where nobody need be asked.
-async fn go_on(
+pub(super) async fn go_on(
     context: &PageContext,
     name: &str,
     started: Result<StartedFlow, Refused>,
@@ -266,7 +266,7 @@ async fn go_on(
 }
 
 /// The URL that the browser comes back to.
-fn landing(context: &PageContext, name: &str) -> String {
+pub(super) fn landing(context: &PageContext, name: &str) -> String {
     let mut query = Serializer::new(String::new());
     query.append_pair("integration", context.integration()).append_pair("connection", name);
     format!("{}/console/connected?{}", context.management().public_url(), query.finish())

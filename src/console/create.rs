@@ -10,6 +10,7 @@ use super::connection::kind;
 use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::{self, Tab};
+use super::mcp::{self, MCP};
 use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
 use crate::management::Refused;
@@ -21,6 +22,7 @@ use crate::wire::StaticMembers;
 /// The choice of a type.
 pub(super) async fn choose(context: PageContext) -> PageResult {
     let _may = context.write_access()?;
+    // 1. The types, each in a sentence.
     let choices = [
         (ConnectionType::ApiKey, "A key in a header of your choice, as X-Api-Key."),
         (ConnectionType::BasicAuth, "A username and a password, in Authorization: Basic."),
@@ -30,6 +32,7 @@ pub(super) async fn choose(context: PageContext) -> PageResult {
             "Tokens that somebody grants in a browser, or that a client gets by itself; kept fresh. Needs an OAuth client.",
         ),
     ];
+    // 2. The page, with the form for MCP servers, which are connections by OAuth.
     let markup = html! {
         p.way { a href=(context.path("/connections")) { "Connections" } }
         h1 { "Create a connection" }
@@ -38,13 +41,21 @@ pub(super) async fn choose(context: PageContext) -> PageResult {
             li { a href=(context.path(&format!("/connections/new/{}", kind.as_str()))) {
                 strong { (status_view::kind(kind)) } span { (words) }
             } }
-        } }
+        }
+            li { a href=(context.path(&format!("/connections/new/{MCP}"))) {
+                strong { "MCP server" }
+                span { "Tools for AI agents at a URL; an OAuth client is registered with the server by itself." }
+            } }
+        }
     };
     Ok(context.page(Tab::Connections, "Create a connection", &markup))
 }
 
 pub(super) async fn fields(context: PageContext) -> PageResult {
     let _may = context.write_access()?;
+    if context.place("type") == MCP {
+        return Ok(mcp::fields(&context, &FormValues::default(), StatusCode::OK));
+    }
     let kind = kind(&context)?;
     if kind == ConnectionType::OAuth {
         let values = FormValues::with(&[("oauth_client_name", context.query("client"))]);
@@ -55,11 +66,17 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
 
 /// Makes the connection.
 pub(super) async fn create(context: PageContext, request: Request) -> PageResult {
+    // 1. Those that a flow makes.
+    if context.place("type") == MCP {
+        let values = context.read(request).await?;
+        return mcp::begin(&context, values).await;
+    }
     let kind = kind(&context)?;
     let mut values = context.read(request).await?;
     if kind == ConnectionType::OAuth {
         return connect::begin(&context, values).await;
     }
+    // 2. Those whose secret is entered.
     let request = StaticMembers {
         name: values.member("name"),
         allowed_domain: values.member("allowed_domain"),

@@ -424,7 +424,7 @@ async fn ten_thousand_connections_are_listed_and_searched() {
     assert!(back.contains(">connection_05000<") && !back.contains(">connection_05001<"), "{back}");
 }
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "/console",
     "/console/sign-in",
     "/console/nowhere",
@@ -432,6 +432,7 @@ const PAGES: [&str; 13] = [
     LIST,
     "/console/i/acme/connections/new",
     "/console/i/acme/connections/new/api_key",
+    "/console/i/acme/connections/new/mcp",
     "/console/i/acme/clients/new",
     "/console/i/acme/clients",
     "/console/i/acme/tokens",

@@ -249,6 +249,18 @@ async function others() {
   await said("The connection is deleted.");
 }
 
+/** The form of an MCP server says beside its field what is wrong with a URL. */
+async function mcp() {
+  await go("/connections/new");
+  await page.getByRole("link", { name: /^MCP server/ }).click();
+  await fill({ "URL of the server": "http://mcp.example.test/mcp" });
+  await look("connect-mcp");
+  await press("Connect");
+  await said("Nothing was saved");
+  assert.equal(await page.getByLabel("URL of the server", { exact: true }).getAttribute("aria-invalid"), "true");
+  await look("connect-mcp-faulty");
+}
+
 /** What the provider's own pages ask. */
 async function consent() {
   await page.waitForURL((url) => url.href.startsWith(plan.issuer));
@@ -391,6 +403,7 @@ try {
   await statics();
   await authorized();
   await others();
+  await mcp();
   await attempt();
   await list();
   await activity();

@@ -202,6 +202,44 @@ async fn one_line_connects_an_mcp_server_and_its_tokens_are_for_it_alone() {
 }
 
 #[tokio::test]
+async fn an_mcp_server_is_connected_in_the_console_by_its_url() {
+    let scene = Scene::new(|world| world).await;
+    let Scene { server, provider, mcp, .. } = &scene;
+    let visitor = server.sign_in(&server.admin().token).await;
+    let form = "/console/i/acme/connections/new/mcp";
+    let choices = visitor.get("/console/i/acme/connections/new").await.text();
+    assert!(choices.contains(&format!("href=\"{form}\"")), "{choices}");
+    // What is wrong with the URL stands beside it, and nothing is registered.
+    for url in ["http://mcp.wild.example.test", "x", ""] {
+        let wrong = visitor.post(form, &[("url", url), ("name", "tools")]).await;
+        assert_eq!(wrong.status, 400, "{url}: {wrong:?}");
+        assert!(wrong.text().contains("f-url-fault") && wrong.text().contains("value=\"tools\""));
+    }
+    assert!(scene.documents.lines().is_empty());
+    // Nor is a client made twice, where only the name is wrong.
+    let wrong = visitor.post(form, &[("url", &url()), ("name", "a b")]).await;
+    assert!(wrong.status == 400 && wrong.text().contains("f-name-fault"), "{wrong:?}");
+    let begun = visitor.post(form, &[("url", &url()), ("name", ""), ("scopes", " files ")]).await;
+    assert_eq!(begun.status, 200, "{begun:?}");
+    let url = begun.text().split("0;url=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let callback = server.consent(provider, &url).await;
+    let ended = server.stroll(target(&callback)).await;
+    assert_eq!(ended.status, 303, "{ended:?}");
+    let name = MCP_HOST.replace('.', "-");
+    assert!(ended.location().contains(&format!("connection={name}")), "{}", ended.location());
+    let invited = &provider.invitations()[0];
+    assert_eq!(
+        (&*invited["scope"], &invited["resource"]),
+        ("files", &format!("https://{MCP_HOST}"))
+    );
+    let registrations = scene.documents.lines().into_iter().filter(|line| line == "POST /register");
+    assert_eq!(registrations.count(), 1);
+    let post = ask(&format!("POST /~/{name}/mcp")).host("127.0.0.1").body("{}");
+    assert_eq!(server.send(&post).await.status, 200);
+    assert_eq!(mcp.last().target, "/mcp");
+}
+
+#[tokio::test]
 async fn events_of_an_mcp_server_pass_one_by_one() {
     let (next, wait) = watch::channel(0);
     let mcp = Origin::scripted(move |mut conn| {
