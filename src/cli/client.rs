@@ -21,6 +21,9 @@ use crate::model::oauth::client::AuthMethod;
 use crate::model::oauth::grant::GrantType;
 use crate::wire::{ClientPage, OAuthClient};
 
+pub(super) use self::create::is_public;
+pub(super) use self::profile::parse_pair;
+
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -69,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
 
 impl IntegrationClient<'_> {
     /// The path of all OAuth clients.
-    fn clients(&self) -> ApiPath {
+    pub(super) fn clients(&self) -> ApiPath {
         ApiPath::zis(&["connections", "oauth", "clients", self.integration.as_str()])
     }
 
@@ -85,10 +88,15 @@ impl IntegrationClient<'_> {
         {
             return Ok(answer);
         }
-        let ClientPage { clients, .. } = self.api.pages(&self.clients())?.read()?;
-        let found = clients.into_iter().find(|client| client.name == named);
+        let found = self.client_named(named)?;
         let answer = found.map(|client| self.api.find(&self.client(&client.uuid))).transpose()?;
         answer.flatten().ok_or_else(|| self.no_client(named))
+    }
+
+    /// The client of this name, if there is one.
+    pub(super) fn client_named(&self, name: &str) -> Result<Option<OAuthClient>, CliError> {
+        let ClientPage { clients, .. } = self.api.pages(&self.clients())?.read()?;
+        Ok(clients.into_iter().find(|client| client.name == name))
     }
 
     fn no_client(&self, named: &str) -> CliError {
@@ -139,7 +147,7 @@ fn auth_method_parser() -> impl TypedValueParser<Value = AuthMethod> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 31] = [
+pub(super) const OPTIONS: [(&str, &str); 31] = [
     ("name", "--name"),
     ("client_id", "--client-id"),
     ("client_secret", "the secret"),
@@ -174,7 +182,7 @@ const OPTIONS: [(&str, &str); 31] = [
 ];
 
 /// The secret, in words for people.
-const SECRET_LABEL: &str = "client secret";
+pub(super) const SECRET_LABEL: &str = "client secret";
 
 #[cfg(test)]
 mod tests {

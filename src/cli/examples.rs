@@ -52,6 +52,8 @@ Examples:
   printenv PASSWORD | keyferry connection create --type basic_auth --name legacy \\
       --allowed-domain legacy.example.com --username shop --secret-stdin
   keyferry connection create --type oauth --client crm --name crm --allowed-domain api.example.com
+  keyferry connection create --type oauth --provider zendesk --set subdomain=acme \\
+      --client-id my_client --name support
   keyferry connection create --type oauth --mcp https://mcp.example.com/mcp --name tools
 
 Without --allowed-domain, a connection by OAuth has the first domain that its client offers. The

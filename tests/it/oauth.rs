@@ -15,6 +15,7 @@ mod keep_alive;
 mod keys;
 mod mcp;
 mod moved;
+mod newcomer;
 mod paused;
 mod picker;
 mod profile;

@@ -96,7 +96,7 @@ impl Arguments {
 }
 
 /// Tells whether the client has no secret, by its own method or its provider's.
-fn is_public(request: &NewOAuthClient) -> bool {
+pub(in crate::cli) fn is_public(request: &NewOAuthClient) -> bool {
     let entry = request.provider.filled().and_then(|name| Catalogue::built_in().find(name));
     let of_entry = entry.and_then(|entry| entry.token_endpoint_auth_method.filled());
     request.token_endpoint_auth_method.filled().or(of_entry) == Some(AuthMethod::None.as_str())

@@ -170,7 +170,7 @@ pub(super) fn request<T: DeserializeOwned + Serialize>(
 }
 
 /// Reads `NAME=VALUE`.
-pub(super) fn parse_pair(text: &str) -> Result<(String, String), &'static str> {
+pub(in crate::cli) fn parse_pair(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("must be a name, = and a value"),

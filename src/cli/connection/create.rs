@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
     let made = if kind == ConnectionType::OAuth {
         let (name, allowed_domain) = (name.into(), domain.into());
         let request = NewFlow { name, allowed_domain, ..NewFlow::default() };
-        flow::run(client, &arguments.flow, request)
+        flow::run(client, &arguments.flow, &arguments.secret, request)
     } else {
         let secret =
             arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
@@ -66,14 +66,22 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
 pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
     let kind = arguments.kind;
     let is_oauth = kind == ConnectionType::OAuth;
+    // 1. The options, and whether each goes with the type.
     let entered = [
         ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
         ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
-        ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
+        (
+            "--secret-stdin or --secret-file",
+            arguments.secret.is_named(),
+            !is_oauth || arguments.flow.makes_client(),
+        ),
     ];
+    // 2. By which client, and no option of another type.
     if is_oauth && !arguments.flow.names_client() {
         return Err(CliError::Usage(
-            "a connection of type oauth needs --client, or --mcp for an MCP server".to_owned(),
+            "a connection of type oauth needs --client, --provider for a provider of the \
+             catalogue, or --mcp for an MCP server"
+                .to_owned(),
         ));
     }
     if is_oauth && arguments.options.members().are_given() {

@@ -4,11 +4,14 @@
 mod browser;
 mod callback;
 mod mcp;
+mod provider;
 
 use self::callback::CallbackServer;
-use crate::cli::client::grant_type_parser;
+use crate::cli::client::{grant_type_parser, parse_pair};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
+use crate::cli::provider::ProviderNameParser;
+use crate::cli::secret::SecretArgs;
 use crate::cli::server::{ApiAnswer, ApiPath};
 use crate::config::Environment;
 use crate::model::oauth::grant::GrantType;
@@ -17,9 +20,18 @@ use crate::wire::{AccessCode, FlowAnswer, NewFlow, OAuthClient, OAuthConnection}
 /// The options of a connection by OAuth alone.
 #[derive(clap::Args)]
 pub(super) struct FlowArgs {
-    /// OAuth client, by its name or uuid; needed for oauth, unless --mcp is given
-    #[arg(long, value_name = "CLIENT", conflicts_with = "mcp", help_heading = HEADING)]
+    /// OAuth client, by its name or uuid; needed for oauth, unless --provider or --mcp is given
+    #[arg(long, value_name = "CLIENT", conflicts_with_all = ["mcp", "provider"], help_heading = HEADING)]
     client: Option<String>,
+    /// Provider of the catalogue, for which a client of the connection's name is made
+    #[arg(long, value_name = "NAME", value_parser = ProviderNameParser, hide_possible_values = true, conflicts_with = "mcp", help_heading = HEADING)]
+    provider: Option<String>,
+    /// Id of that client at the provider; the file of a service account names it
+    #[arg(long, value_name = "ID", requires = "provider", help_heading = HEADING)]
+    client_id: Option<String>,
+    /// Value that the provider's entry asks for, as subdomain=acme; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair, requires = "provider", help_heading = HEADING)]
+    set: Vec<(String, String)>,
     /// MCP server, by its https URL: a client is registered with its authorization server, and name
     /// and domain are made of its host unless given
     #[arg(long, value_name = "URL", help_heading = HEADING)]
@@ -43,9 +55,12 @@ pub(super) struct FlowArgs {
 
 impl FlowArgs {
     /// The options, and whether they are given.
-    pub(super) fn given(&self) -> [(&'static str, bool); 7] {
+    pub(super) fn given(&self) -> [(&'static str, bool); 10] {
         [
             ("--client", self.client.is_some()),
+            ("--provider", self.provider.is_some()),
+            ("--client-id", self.client_id.is_some()),
+            ("--set", !self.set.is_empty()),
             ("--mcp", self.mcp.is_some()),
             ("--scopes", self.scopes.is_some()),
             ("--subdomain", self.subdomain.is_some()),
@@ -57,7 +72,12 @@ impl FlowArgs {
 
     /// Tells whether they say by which client.
     pub(super) fn names_client(&self) -> bool {
-        self.client.is_some() || self.mcp.is_some()
+        self.client.is_some() || self.mcp.is_some() || self.makes_client()
+    }
+
+    /// Tells whether a client is made, whose secret is entered.
+    pub(super) fn makes_client(&self) -> bool {
+        self.provider.is_some()
     }
 }
 
@@ -65,15 +85,19 @@ impl FlowArgs {
 pub(super) fn run(
     client: &IntegrationClient<'_>,
     arguments: &FlowArgs,
+    secret: &SecretArgs,
     mut request: NewFlow,
 ) -> Result<ApiAnswer, CliError> {
     // The client decides the grant unless an option does.
     let scopes = arguments.scopes.as_deref();
     let mcp = arguments.mcp.as_ref();
     let mcp = mcp.map(|url| mcp::prepare(client, url, scopes, &mut request)).transpose()?;
-    let OAuthClient { uuid, grant_type, .. } = match &mcp {
-        Some(made) => made.client.clone(),
-        None => client.find_client(arguments.client.as_deref().unwrap_or_default())?.read()?,
+    let OAuthClient { uuid, grant_type, .. } = match (&mcp, &arguments.provider) {
+        (Some(made), _) => made.client.clone(),
+        (None, Some(name)) => provider::prepare(client, name, arguments, secret, &mut request)?,
+        (None, None) => {
+            client.find_client(arguments.client.as_deref().unwrap_or_default())?.read()?
+        }
     };
     let usual = GrantType::parse(&grant_type).ok();
     let grant_type = arguments.grant_type.or(usual).unwrap_or(GrantType::AuthorizationCode);

@@ -27,8 +27,8 @@ impl<'a> OwnAccount<'a> {
     /// # Errors
     /// [`Refused::Faulty`] when the operator has named none.
     pub(super) fn of(settings: &'a ManagementSettings) -> Result<Self, Refused> {
-        let no_account = "name: zendesk is the account's own connection: the operator names the \
-                          account with zis.subdomain";
+        let no_account = "name: zendesk is the account's own connection, which the operator names \
+                          with zis.subdomain: choose another name";
         let host = settings.account_host.as_ref();
         let host = host.ok_or_else(|| Refused::of(About::Name, no_account))?;
         let label = host.as_str().strip_suffix(ZENDESK_DOMAIN).ok_or(Refused::Internal)?;

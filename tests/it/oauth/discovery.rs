@@ -1,12 +1,17 @@
 //! Clients that are filled in from their issuer's metadata (RFC 8414, OpenID Connect Discovery).
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use crate::support::authorized::{OAUTH, parameter, world};
 use crate::support::documents::{Documents, ISSUER_HOST, server_metadata};
 use crate::support::origin::Origin;
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 use crate::support::raw::Answer;
+use crate::support::soon;
 use crate::support::world::{Running, World};
 
 /// A server, the provider, and an authorization server that describes it.
@@ -84,6 +89,44 @@ async fn a_client_is_filled_in_from_its_issuer_and_works() {
         ("application/json".to_owned(), String::new())
     );
     provider.set_issuer(&tenant);
+    server.authorize(provider, "mine").await;
+}
+
+/// Runs `keyferry client create` for the provider's client and this issuer; gives its exit code and
+/// both of its outputs.
+async fn client_create(server: &Running, issuer: &str, more: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    command.args(["client", "create", "--name", "example_client", "--client-id", CLIENT_ID]);
+    command.args(["--issuer", issuer, "--secret-stdin", "--data-dir", "data"]).args(more);
+    command.env_clear().env("KEYFERRY_URL", &server.api).env("KEYFERRY_INTEGRATION", "acme");
+    command.current_dir(&server.world.directory).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(CLIENT_SECRET.as_bytes()).await.unwrap();
+    let ended = soon(child.wait_with_output()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
+}
+
+#[tokio::test]
+async fn one_line_makes_a_client_of_an_issuer() {
+    let Scene { server, provider, documents, .. } = &Scene::new(|world| world).await;
+    // Without metadata it says where it has looked, and which options help.
+    let (code, out, err) = client_create(server, &issuer(""), &[]).await;
+    assert_eq!((code, &*out), (1, ""), "{err}");
+    let place = issuer("/.well-known/openid-configuration");
+    assert!(err.contains(&place) && err.contains("status 404"), "{err}");
+    assert!(err.contains("--issuer") && !err.contains(CLIENT_SECRET), "{err}");
+    // With it, the client works as it is.
+    let metadata = server_metadata(&issuer(""));
+    documents.set("GET /.well-known/oauth-authorization-server", 200, &metadata);
+    let (code, out, err) = client_create(server, &issuer(""), &["--scopes", "read"]).await;
+    assert_eq!(code, 0, "{err}");
+    for member in ["authorization_endpoint", "token_endpoint", "issuer"] {
+        assert!(out.contains(metadata[member].as_str().unwrap()), "{member}: {out}");
+    }
+    assert!(out.contains("*****") && !out.contains(CLIENT_SECRET), "{out}");
+    provider.set_issuer(&issuer(""));
     server.authorize(provider, "mine").await;
 }
 

@@ -1,7 +1,7 @@
 //! Providers as they really are: each connects, refreshes, dies and is authorized again, at a fake
 //! that refuses what the real one refuses.
 
-mod specs;
+pub(super) mod specs;
 
 use serde_json::{Value, json};
 
@@ -12,8 +12,8 @@ use crate::support::strict::{ID, Returns, SECRET, Spec, Strict};
 use crate::support::world::{Running, World, authority};
 
 /// A provider of the table: what it is strict about, and the client that fits it.
-struct Case {
-    spec: Spec,
+pub(super) struct Case {
+    pub(super) spec: Spec,
     /// The client's members beside its id and secret.
     client: Value,
     subdomain: Option<&'static str>,
@@ -81,16 +81,23 @@ async fn authorize(server: &Running, strict: &Strict, case: &Case) {
         flow["oauth_url_subdomain"] = subdomain.into();
     }
     let redirect_url = server.start_flow(flow).await;
-    let led = server.stroll(target(&redirect_url)).await;
+    let end = consent(server, strict, &redirect_url).await;
+    let has_code = parameter(&end, "verification_code").is_some();
+    assert!(has_code, "{end} {:?}", strict.complaints());
+}
+
+/// Goes where a flow leads, says yes at the provider, and comes back; gives where the flow ends.
+pub(super) async fn consent(server: &Running, strict: &Strict, redirect_url: &str) -> String {
+    let led = server.stroll(target(redirect_url)).await;
     assert_eq!(led.status, 307, "{led:?}");
     let location = url::Url::parse(&led.location()).unwrap();
     let host = location.host_str().unwrap().to_owned();
-    assert!(case.spec.hosts.contains(&host), "{location}");
+    assert!(strict.spec.hosts.contains(&host), "{location}");
     let address = strict.origin.address.to_string();
     let (mut raw, _alpn) = Raw::tls_as(&host, &address, &["http/1.1"]).await;
     let asked = stranger(&format!("GET {}", target(location.as_str()))).host(&host);
     let answered = raw.send(&asked).await;
-    let ended = match case.spec.returns {
+    let ended = match strict.spec.returns {
         Returns::ByRedirect => {
             assert_eq!(answered.status, 302, "{answered:?} {:?}", strict.complaints());
             server.stroll(target(&answered.location())).await
@@ -106,9 +113,7 @@ async fn authorize(server: &Running, strict: &Strict, case: &Case) {
         }
     };
     assert_eq!(ended.status, 303, "{ended:?} {:?}", strict.complaints());
-    let end = ended.location();
-    let has_code = parameter(&end, "verification_code").is_some();
-    assert!(has_code, "{end} {:?}", strict.complaints());
+    ended.location()
 }
 
 /// A request to the API by the connection; gives its status.

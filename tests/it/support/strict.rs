@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -75,6 +76,8 @@ pub(crate) struct Spec {
     pub(crate) issuer: Option<String>,
     /// A refresh token is good once.
     pub(crate) rotates: bool,
+    /// The access token that came with a refresh token ends with that.
+    pub(crate) replaces: bool,
     /// The answer with an access token and perhaps a refresh token, to a request that said this.
     pub(crate) says: fn(&str, Option<&str>, &Map<String, Value>) -> Value,
     /// The answer to a refresh token that is dead.
@@ -100,6 +103,7 @@ impl Spec {
             returns: Returns::ByRedirect,
             issuer: None,
             rotates: true,
+            replaces: false,
             says: |access, refresh, _said| {
                 json!({"access_token": access, "refresh_token": refresh, "token_type": "Bearer",
                     "expires_in": 3600})
@@ -120,13 +124,19 @@ pub(crate) struct Strict {
 #[derive(Default)]
 struct Books {
     codes: BTreeMap<String, Code>,
-    /// Refresh tokens, each with whether it was spent.
-    refresh_tokens: BTreeMap<String, bool>,
-    access_tokens: Vec<String>,
+    refresh_tokens: BTreeMap<String, RefreshToken>,
+    /// Access tokens, each with its end.
+    access_tokens: Vec<(String, Option<Instant>)>,
     is_dead: bool,
     /// The faults of requests, for the test's own eyes.
     complaints: Vec<String>,
     asked: usize,
+}
+
+struct RefreshToken {
+    is_spent: bool,
+    /// The access token that came with it.
+    access_token: String,
 }
 
 struct Code {
@@ -180,10 +190,11 @@ fn answer(spec: &Spec, books: &Mutex<Books>, seen: &Seen) -> Response<Full<Bytes
         return json_answer(status, &body);
     }
     // The API: every field that carries the token, and no other that could.
-    let good = books
-        .access_tokens
-        .iter()
-        .any(|token| (spec.carries)(token).iter().all(|(name, value)| seen.field(name) == *value));
+    let now = Instant::now();
+    let living = books.access_tokens.iter().filter(|(_, end)| end.is_none_or(|end| now < end));
+    let good = living
+        .map(|(token, _)| (spec.carries)(token))
+        .any(|fields| fields.iter().all(|(name, value)| seen.field(name) == *value));
     json_answer(if good { 200 } else { 401 }, &json!({"path": path}))
 }
 
@@ -242,12 +253,12 @@ fn tokens(
         if spec.refresh.is_some_and(|refresh| refresh != path) {
             return Err((400, json!({"error": "unsupported_grant_type"})));
         }
-        let is_good = books.refresh_tokens.get(text("refresh_token")) == Some(&false);
-        if books.is_dead || !is_good {
-            return Err(spec.dead.clone());
-        }
-        if spec.rotates {
-            books.refresh_tokens.insert(text("refresh_token").to_owned(), true);
+        let shown = books.refresh_tokens.get_mut(text("refresh_token"));
+        let shown = shown.filter(|shown| !shown.is_spent && !books.is_dead);
+        let Some(shown) = shown else { return Err(spec.dead.clone()) };
+        shown.is_spent = spec.rotates;
+        if spec.replaces {
+            books.access_tokens.retain(|(token, _)| *token != shown.access_token);
         }
     } else if text("grant_type") == "authorization_code" {
         check_code(spec, books, &said)?;
@@ -260,10 +271,14 @@ fn tokens(
     let has_user = refreshes || text("grant_type") == "authorization_code";
     let refresh = (has_user && (spec.rotates || !refreshes)).then_some(refresh);
     if let Some(refresh) = &refresh {
-        books.refresh_tokens.insert(refresh.clone(), false);
+        let token = RefreshToken { is_spent: false, access_token: access.clone() };
+        books.refresh_tokens.insert(refresh.clone(), token);
     }
-    books.access_tokens.push(access.clone());
-    Ok((200, (spec.says)(&access, refresh.as_deref(), &said)))
+    let answer = (spec.says)(&access, refresh.as_deref(), &said);
+    let life = answer.get("expires_in").and_then(Value::as_u64);
+    let end = life.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    books.access_tokens.push((access, end));
+    Ok((200, answer))
 }
 
 /// The request's parameters, if it has the format that the provider takes.

@@ -15,13 +15,25 @@ fn given(pairs: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
 }
 
 /// Tokens for half an hour, and lifetimes only where they are asked for.
-pub(super) fn zendesk() -> Case {
+pub(in crate::oauth) fn zendesk() -> Case {
     let lives = [("expires_in", "1800"), ("refresh_token_expires_in", "2592000")];
-    let spec = Spec {
+    let spec = Spec { replaces: true, ..zendesk_with(&lives) };
+    let client = json!({
+        "auth_url": "https://{subdomain}.zendesk.com/oauth/authorizations/new",
+        "token_url": "https://{subdomain}.zendesk.com/oauth/tokens", "default_scopes": "read",
+        "token_params": {"expires_in": "1800", "refresh_token_expires_in": "2592000"},
+        "refresh_params": {"expires_in": "1800", "refresh_token_expires_in": "2592000"},
+    });
+    Case { subdomain: Some("acme"), ..case(spec, client) }
+}
+
+/// The same where these lives are asked for, and an access token lives to its own end.
+fn zendesk_with(lives: &[(&'static str, &str)]) -> Spec {
+    Spec {
         authorize: "/oauth/authorizations/new",
         token: "/oauth/tokens",
-        needs: given(&lives),
-        needs_on_refresh: given(&lives),
+        needs: given(lives),
+        needs_on_refresh: given(lives),
         says: |access, refresh, said| {
             let mut answer =
                 json!({"access_token": access, "refresh_token": refresh, "token_type": "bearer"});
@@ -33,14 +45,7 @@ pub(super) fn zendesk() -> Case {
             answer
         },
         ..Spec::at(&["acme.zendesk.com"])
-    };
-    let client = json!({
-        "auth_url": "https://{subdomain}.zendesk.com/oauth/authorizations/new",
-        "token_url": "https://{subdomain}.zendesk.com/oauth/tokens", "default_scopes": "read",
-        "token_params": {"expires_in": "1800", "refresh_token_expires_in": "2592000"},
-        "refresh_params": {"expires_in": "1800", "refresh_token_expires_in": "2592000"},
-    });
-    Case { subdomain: Some("acme"), ..case(spec, client) }
+    }
 }
 
 /// A verifier of a client that has a secret is refused as an unknown client.
@@ -333,7 +338,7 @@ pub(super) fn xero() -> Case {
 }
 
 /// An OAuth app: its tokens have no end, and are not refreshed.
-pub(super) fn github() -> Case {
+pub(in crate::oauth) fn github() -> Case {
     let spec = Spec {
         authorize: "/login/oauth/authorize",
         token: "/login/oauth/access_token",
@@ -370,7 +375,7 @@ pub(super) fn github_app_for_a_user() -> Case {
     case(spec, client)
 }
 
-pub(super) fn google_with_consent() -> Case {
+pub(in crate::oauth) fn google_with_consent() -> Case {
     let spec = Spec {
         authorize: "/o/oauth2/v2/auth",
         asks: given(&[("access_type", "offline"), ("prompt", "consent")]),
