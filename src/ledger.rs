@@ -1,7 +1,8 @@
 //! Records of requests: one entry for each, the log, and metrics.
 //!
 //! Owns the log, its formats and the metrics; promises one entry for every request, which is
-//! written without holding the request up; must never see a secret: it is given names, not fields.
+//! written without holding the request up; must never see a secret: it is given names, not fields, and
+//! patterns that only mask.
 
 mod audit_buffer;
 mod entry;
@@ -17,5 +18,5 @@ pub use entry::{Decision, Entry, Ledger, LoggedConnection, RequestLine};
 pub use history::{Bucket, History, LATENCY_BOUNDS_MS, TimeWindow};
 pub use log_buffer::{LogBuffer, LogWriter};
 pub use logs::{FilterError, LineFormat, install};
-pub use metrics::{ConnectionCounters, Metrics, ProcessStats};
+pub use metrics::{ConnectionCounters, EchoPlace, Metrics, ProcessStats};
 pub use usage::{ConnectionUsage, LastUse};

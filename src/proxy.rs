@@ -11,6 +11,7 @@ mod caller;
 mod choose;
 mod decide;
 mod depart;
+mod echo;
 mod explain;
 mod facts;
 mod fields;

@@ -13,10 +13,10 @@ use super::audit_buffer::AuditBuffer;
 use super::line;
 use super::log_buffer::LogBuffer;
 use super::logs::{self, LineFormat};
-use super::metrics::{ConnectionCounters, Metrics, Part};
+use super::metrics::{ConnectionCounters, EchoPlace, Metrics, Part};
 use super::usage::ConnectionUsage;
 use crate::clock::{Clock, instant};
-use crate::model::credential::{Credential, masked};
+use crate::model::credential::{Credential, CredentialPatterns, masked};
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 
@@ -106,6 +106,8 @@ pub trait LoggedConnection: std::fmt::Debug + Send + Sync {
     fn usage(&self) -> &ConnectionUsage;
     /// The credential of its requests; `None` while it has none.
     fn credential(&self) -> Option<&Credential>;
+    /// Tells whether the credential is masked in the text bodies of answers too.
+    fn masks_bodies(&self) -> bool;
 }
 
 impl Ledger {
@@ -164,13 +166,43 @@ impl Entry {
 
     /// Masks every credential that may have been sent.
     fn without_credentials(&self, text: Box<str>) -> Box<str> {
-        let listings = self.listing.iter().chain(&self.earlier);
-        let mut credentials = listings.filter_map(|listing| listing.credential()).peekable();
-        if credentials.peek().is_none() {
-            return text;
-        }
-        let shown = masked(credentials, text.as_bytes(), false);
+        let Some(patterns) = self.sent_patterns() else { return text };
+        let shown = masked(&patterns, text.as_bytes(), false);
         String::from_utf8_lossy(&shown).into()
+    }
+
+    /// The patterns of every credential that may have been sent; `None` without one.
+    pub fn sent_patterns(&self) -> Option<Arc<CredentialPatterns>> {
+        let listings = self.listing.iter().chain(&self.earlier);
+        let mut credentials = listings.filter_map(|listing| listing.credential());
+        match (credentials.next()?, credentials.next()) {
+            (only, None) => Some(Arc::clone(only.patterns())),
+            (first, Some(second)) => {
+                let all = [first, second].into_iter().chain(credentials);
+                Some(Arc::new(CredentialPatterns::of(all)))
+            }
+        }
+    }
+
+    /// Tells whether credentials are masked in the body of the answer too.
+    pub fn masks_bodies(&self) -> bool {
+        self.listing.iter().chain(&self.earlier).any(|listing| listing.masks_bodies())
+    }
+
+    /// Counts echoes of the credential that were masked in the answer.
+    pub fn count_echoes(&self, place: EchoPlace, number: usize) {
+        let Some(listing) = &self.listing else { return };
+        listing.counters().count_echoes(place, number);
+        if listing.usage().note_echoes(number) {
+            let integration = self.integration.as_ref().map(IntegrationName::as_str);
+            let (connection, place) = (listing.name(), place.as_str());
+            tracing::warn!(
+                integration,
+                connection,
+                place,
+                "an origin repeats the connection's credential in its answers; it is masked there"
+            );
+        }
     }
 
     /// Notes the end of our own work: from here on the time is the origin's.
@@ -330,6 +362,10 @@ mod tests {
 
         fn credential(&self) -> Option<&Credential> {
             self.connection.credential()
+        }
+
+        fn masks_bodies(&self) -> bool {
+            false
         }
     }
 

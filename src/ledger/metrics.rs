@@ -24,6 +24,7 @@ use crate::model::connection::Connection;
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
+    echoes: Family<EchoLabels, Counter>,
     durations: [Histogram; 3],
     caller_conns: Gauge,
     upstream_conns: Family<Label, Gauge>,
@@ -51,7 +52,17 @@ pub struct Metrics {
 pub struct ConnectionCounters {
     labels: (String, String),
     requests: Family<RequestLabels, Counter>,
+    echoes: Family<EchoLabels, Counter>,
     allowed: [OnceLock<Counter>; 6],
+}
+
+/// The part of an answer in which an origin has repeated a credential.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EchoPlace {
+    /// A field, a trailer or the reason phrase.
+    Field,
+    /// The body.
+    Body,
 }
 
 /// Values that are read at the time of a scrape.
@@ -84,6 +95,13 @@ struct RequestLabels {
     status_class: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct EchoLabels {
+    integration: String,
+    connection: String,
+    place: &'static str,
+}
+
 /// The one label of a family.
 type Label = [(&'static str, &'static str); 1];
 
@@ -94,6 +112,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("keyferry");
         let help = "Requests of callers, by connection, decision, code and status class";
         let requests = register(&mut registry, "requests", help);
+        let help = "Echoes of a credential that were masked in answers, by connection and place";
+        let echoes = register(&mut registry, "echoes_masked", help);
         let caller_conns = register(&mut registry, "caller_connections", "Open conns of callers");
         let help = "Cached certificates of the interception CA";
         let leaves = register(&mut registry, "leaf_cache_entries", help);
@@ -119,9 +139,10 @@ impl Metrics {
         let durations = register_durations(&mut registry);
         Self {
             registry: Mutex::new(registry),
-            overflow: Arc::new(ConnectionCounters::with_label(OVERFLOW_LABEL, &requests)),
-            unchosen: ConnectionCounters::with_label("", &requests),
+            overflow: Arc::new(ConnectionCounters::with_label(OVERFLOW_LABEL, &requests, &echoes)),
+            unchosen: ConnectionCounters::with_label("", &requests, &echoes),
             requests,
+            echoes,
             durations,
             caller_conns,
             leaves,
@@ -147,7 +168,7 @@ impl Metrics {
             return Arc::clone(&self.overflow);
         }
         seen.insert(labels.clone());
-        Arc::new(ConnectionCounters::new(labels, &self.requests))
+        Arc::new(ConnectionCounters::new(labels, &self.requests, &self.echoes))
     }
 
     /// The history of an integration; `""` is that of requests without a known integration.
@@ -238,14 +259,40 @@ impl Metrics {
     }
 }
 
+impl EchoPlace {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Field => "field",
+            Self::Body => "body",
+        }
+    }
+}
+
 impl ConnectionCounters {
-    fn new(labels: (String, String), requests: &Family<RequestLabels, Counter>) -> Self {
-        Self { labels, requests: requests.clone(), allowed: Default::default() }
+    fn new(
+        labels: (String, String),
+        requests: &Family<RequestLabels, Counter>,
+        echoes: &Family<EchoLabels, Counter>,
+    ) -> Self {
+        let (requests, echoes) = (requests.clone(), echoes.clone());
+        Self { labels, requests, echoes, allowed: Default::default() }
     }
 
     /// Counters that several connections share, under this label.
-    fn with_label(label: &str, requests: &Family<RequestLabels, Counter>) -> Self {
-        Self::new((label.to_owned(), label.to_owned()), requests)
+    fn with_label(
+        label: &str,
+        requests: &Family<RequestLabels, Counter>,
+        echoes: &Family<EchoLabels, Counter>,
+    ) -> Self {
+        Self::new((label.to_owned(), label.to_owned()), requests, echoes)
+    }
+
+    /// Counts echoes of the credential that were masked.
+    pub(super) fn count_echoes(&self, place: EchoPlace, number: usize) {
+        let (integration, connection) = self.labels.clone();
+        let labels = EchoLabels { integration, connection, place: place.as_str() };
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        self.echoes.get_or_create_owned(&labels).inc_by(number);
     }
 
     /// Counts an allowed request.

@@ -1,7 +1,9 @@
 //! The last use of a connection, as a few atomics that each request updates.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,
+};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -25,6 +27,8 @@ pub struct ConnectionUsage {
     /// The day that `today` counts, in days since the Unix epoch.
     day: AtomicI64,
     today: AtomicU32,
+    /// The echoes of the credential that were masked.
+    echoes: AtomicU64,
 }
 
 /// A copy of a connection's use.
@@ -38,6 +42,8 @@ pub struct LastUse {
     pub failure: Option<&'static str>,
     /// The number of requests since midnight UTC that were sent, or failed.
     pub today: u32,
+    /// The number of echoes of the credential that were masked in answers since the start.
+    pub echoes: u64,
 }
 
 impl ConnectionUsage {
@@ -51,6 +57,7 @@ impl ConnectionUsage {
             code: Mutex::default(),
             day: AtomicI64::new(0),
             today: AtomicU32::new(0),
+            echoes: AtomicU64::new(0),
         }
     }
 
@@ -86,6 +93,7 @@ impl ConnectionUsage {
             status: self.status.load(Relaxed),
             failure: self.refused.load(Relaxed).then(|| *self.code.lock()),
             today: if is_today { self.today.load(Relaxed) } else { 0 },
+            echoes: self.echoes.load(Relaxed),
         }
     }
 
@@ -97,6 +105,13 @@ impl ConnectionUsage {
         *self.code.lock() = *before.code.lock();
         self.day.store(before.day.load(Relaxed), Relaxed);
         self.today.store(before.today.load(Relaxed), Relaxed);
+        self.echoes.store(before.echoes.load(Relaxed), Relaxed);
+    }
+
+    /// Notes echoes of the credential that were masked. `true` for the first ones.
+    pub(super) fn note_echoes(&self, number: usize) -> bool {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        number > 0 && self.echoes.fetch_add(number, Relaxed) == 0
     }
 
     fn count(&self, day: i64) {

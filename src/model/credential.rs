@@ -1,9 +1,14 @@
 //! A credential: the header fields that are injected into a request (ZIS spec §8.2, contract §8).
 
+mod echo;
+mod letters;
 mod mask;
+mod patterns;
+mod prefilter;
 mod template;
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
@@ -12,7 +17,9 @@ use http::{HeaderName, HeaderValue, header};
 use smallvec::{SmallVec, smallvec};
 use zeroize::Zeroizing;
 
+pub use self::echo::Echoes;
 pub use self::mask::masked;
+pub use self::patterns::CredentialPatterns;
 pub use self::template::{Template, TemplateError};
 use super::field::CredentialField;
 use super::oauth::grant::Injection;
@@ -29,6 +36,8 @@ pub struct Credential {
     fields: SmallVec<[(HeaderName, HeaderValue); 1]>,
     /// The access token of an injection, which may stand anywhere in a value.
     access_token: Option<Secret>,
+    /// The patterns by which it is known in an answer, made when they are first needed.
+    patterns: OnceLock<Arc<CredentialPatterns>>,
 }
 
 /// A secret or a field name that breaks a rule of [`super::field`].
@@ -56,7 +65,7 @@ impl Credential {
                 None => (header::AUTHORIZATION, bearer(secret)),
             },
         };
-        Ok(Self { fields: smallvec![(field, sensitive(&text)?)], access_token: None })
+        Ok(Self::with_fields(smallvec![(field, sensitive(&text)?)], None))
     }
 
     /// The fields of an injection, with the access token and the client's id in them.
@@ -74,7 +83,19 @@ impl Credential {
             Ok((name, value))
         });
         let fields = fields.collect::<Result<_, _>>()?;
-        Ok(Self { fields, access_token: Some(access_token.clone()) })
+        Ok(Self::with_fields(fields, Some(access_token.clone())))
+    }
+
+    fn with_fields(
+        fields: SmallVec<[(HeaderName, HeaderValue); 1]>,
+        access_token: Option<Secret>,
+    ) -> Self {
+        Self { fields, access_token, patterns: OnceLock::new() }
+    }
+
+    /// The patterns by which it is known where an origin repeats it.
+    pub fn patterns(&self) -> &Arc<CredentialPatterns> {
+        self.patterns.get_or_init(|| Arc::new(CredentialPatterns::of([self])))
     }
 
     /// The fields' names, which are not secret, and their values, marked sensitive where they are.

@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::echo::{self, BodyMask};
 use super::fields;
 use super::idle::{ExchangeActivity, Idle, IdleTimer};
 use super::renewal::ReplayBuffer;
@@ -90,6 +91,8 @@ impl CallerBody {
 #[derive(Debug)]
 pub struct AnswerBody {
     content: AnswerContent,
+    /// Masks the credential in it, where the connection says so.
+    mask: Option<Box<BodyMask>>,
     entry: Option<Entry>,
     in_flight: Option<InFlight>,
 }
@@ -143,6 +146,7 @@ impl AnswerBody {
     /// The origin's body, cut when `idle` says so.
     pub(super) fn reply(
         body: ReplyBody,
+        mask: Option<Box<BodyMask>>,
         idle: IdleTimer,
         entry: Entry,
         mut in_flight: InFlight,
@@ -153,6 +157,7 @@ impl AnswerBody {
         }
         Self {
             content: AnswerContent::Reply(body, idle),
+            mask,
             entry: Some(entry),
             in_flight: Some(in_flight),
         }
@@ -161,7 +166,8 @@ impl AnswerBody {
     /// The proxy's own body, whose entry is written already: it is short, and a caller that leaves
     /// it where it is holds nothing up.
     pub(super) fn own(body: Full<Bytes>, times: AnswerTimes) -> Self {
-        Self { content: AnswerContent::Own(body, times), entry: None, in_flight: None }
+        let content = AnswerContent::Own(body, times);
+        Self { content, mask: None, entry: None, in_flight: None }
     }
 
     /// No body; the entry goes on elsewhere, with what the conn was upgraded to.
@@ -186,6 +192,26 @@ impl AnswerBody {
             }
         } else if let Some(trailers) = frame.trailers_mut() {
             fields::prepare_response_trailers(trailers);
+            if let Some(entry) = &self.entry {
+                echo::mask_trailers(trailers, entry);
+            }
+        }
+    }
+
+    /// The next frame, with the credential masked where the connection says so.
+    fn poll_masked(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(trailers) = self.mask.as_mut().and_then(|mask| mask.take_trailers()) {
+                return Poll::Ready(Some(Ok(trailers)));
+            }
+            let item = ready!(self.poll_content(cx));
+            let Some(mask) = &mut self.mask else { return Poll::Ready(item) };
+            if let Some(masked) = mask.pass(item, self.entry.as_ref()) {
+                return Poll::Ready(masked);
+            }
         }
     }
 
@@ -236,7 +262,7 @@ impl Body for AnswerBody {
         if let Some(in_flight) = &mut this.in_flight {
             in_flight.mark_taken();
         }
-        let frame = ready!(this.poll_content(cx));
+        let frame = ready!(this.poll_masked(cx));
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
                 this.count(&mut frame);
@@ -250,16 +276,18 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
+        let has_ended = match &self.content {
             AnswerContent::Reply(body, _) => body.is_end_stream(),
             AnswerContent::Own(body, _) => body.is_end_stream(),
-        }
+        };
+        has_ended && self.mask.as_ref().is_none_or(|mask| mask.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        let rest = match &self.content {
             AnswerContent::Reply(body, _) => body.size_hint(),
             AnswerContent::Own(body, _) => body.size_hint(),
-        }
+        };
+        self.mask.as_ref().map_or(rest, |mask| mask.size_hint(&rest))
     }
 }

@@ -7,6 +7,7 @@ use http_body_util::Full;
 
 use super::admit::overloaded;
 use super::body::AnswerBody;
+use super::echo::BodyMask;
 use super::facts::RefusedRequest;
 use super::fields::{self, REQUEST_ID, Via};
 use super::idle::IdleTimer;
@@ -32,8 +33,9 @@ pub(super) fn relay(
 ) -> Response<AnswerBody> {
     entry.status = reply.status().as_u16();
     let (mut head, body): (_, ReplyBody) = reply.into_parts();
+    let mask = BodyMask::for_answer(&head, &entry);
     head.headers.insert(REQUEST_ID, entry.request_id());
-    Response::from_parts(head, AnswerBody::reply(body, idle, entry, in_flight))
+    Response::from_parts(head, AnswerBody::reply(body, mask, idle, entry, in_flight))
 }
 
 /// Hands an answer of our own to the caller.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::arrival::Arrival;
 use super::base_url::ResponseRewrite;
 use super::decide::too_large;
+use super::echo;
 use super::fields::Via;
 use super::idle::{Idle, IdleTimer};
 use super::recheck::NotSent;
@@ -89,6 +90,7 @@ impl ResponseContext {
         })?;
         let agreed = is_agreed(&reply, self.upgrade.as_deref()).map_err(blame)?;
         relay::prepare(&mut reply, via);
+        echo::mask_head(&mut reply, entry);
         if let Some(rewrite) = self.base_url {
             rewrite.rewrite(reply.headers_mut());
         }

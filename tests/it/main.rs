@@ -25,6 +25,7 @@ mod choosing;
 mod cli;
 mod commands;
 mod console;
+mod echoes;
 mod fidelity;
 mod fields;
 mod front_door;

@@ -1,30 +1,20 @@
 //! Masks credentials in text that an origin has sent back, before the text is shown.
 //!
-//! An origin may repeat a secret escaped as in JSON, URLs or HTML, or in base64. All these forms
-//! are searched in one pass over the text as it came. The asterisks are never searched again.
+//! All patterns are searched in one pass over the text as it came, the short ones too: nobody
+//! needs the text byte for byte. The asterisks are never searched again.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use http::{HeaderName, HeaderValue, header};
-use zeroize::Zeroizing;
-
-use super::Credential;
+use super::letters::{Alphabet, LetterMatch};
+use super::patterns::{CredentialPatterns, PatternMatch};
 
 /// Replaces each credential, and each secret part of one, with asterisks. Where the text was cut
 /// off, an incomplete credential at its end is replaced too.
-pub fn masked<'a>(
-    credentials: impl IntoIterator<Item = &'a Credential>,
-    text: &[u8],
-    is_cut: bool,
-) -> Vec<u8> {
-    let mut needles: Vec<_> = credentials.into_iter().flat_map(needles).collect();
-    needles.sort_unstable_by(|one, other| one.as_slice().cmp(other.as_slice()));
-    needles.dedup_by(|one, other| one.as_slice() == other.as_slice());
+pub fn masked(patterns: &CredentialPatterns, text: &[u8], is_cut: bool) -> Vec<u8> {
     // At each position take the longest match, and write asterisks once for adjacent matches.
     let (mut shown, mut rest, mut is_masked) = (Vec::with_capacity(text.len()), text, false);
     while let Some((byte, after)) = rest.split_first() {
-        let length =
-            needles.iter().map(|needle| match_len(needle, rest, is_cut)).max().unwrap_or(0);
+        let matches = patterns.all().iter().map(|pattern| pattern.match_text(rest));
+        let lengths = matches.map(|found| shown_as_match(found, rest, is_cut));
+        let length = lengths.max().unwrap_or(0);
         if length == 0 {
             shown.push(*byte);
             (rest, is_masked) = (after, false);
@@ -34,8 +24,8 @@ pub fn masked<'a>(
             shown.extend_from_slice(b"*****");
         }
         rest = rest.get(length..).unwrap_or_default();
-        // Needles have no base64 padding, so it is skipped here.
-        while let Some((_, padding)) = match_letter(b"=", rest) {
+        // Patterns have no base64 padding, so it is skipped here.
+        while let LetterMatch::Yes(_, padding) = Alphabet::Text.match_letter(b"=", rest) {
             rest = rest.get(padding..).unwrap_or_default();
         }
         is_masked = true;
@@ -43,151 +33,40 @@ pub fn masked<'a>(
     shown
 }
 
-/// The texts to mask for a credential: its value, the secret parts of it, and the base64 of each,
-/// all without padding, and all in lower case as well, because host names are commonly lower-cased.
-fn needles(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
-    // A constant beside the token is not secret, and may be a word of any text.
-    let secret = credential.fields().filter(|(_, value)| value.is_sensitive());
-    let parts = secret.flat_map(|(field, value)| secret_parts(field, value));
-    let access_token = credential.access_token.iter();
-    let access_token = access_token.map(|token| Zeroizing::new(token.expose().to_vec()));
-    let parts: Vec<_> = parts.chain(access_token).collect();
-    let encoded = parts.iter().flat_map(|part| {
-        [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| Zeroizing::new(engine.encode(part)))
-    });
-    let encoded: Vec<_> = encoded.map(|text| Zeroizing::new(text.as_bytes().to_vec())).collect();
-    let all = parts.into_iter().chain(encoded);
-    let bare = all.map(|mut needle| {
-        let padding = needle.iter().rev().take_while(|byte| **byte == b'=').count();
-        let bare = needle.len() - padding;
-        needle.truncate(bare);
-        needle
-    });
-    let bare: Vec<_> = bare.filter(|needle| !needle.is_empty()).collect();
-    let lower = bare.iter().map(|needle| Zeroizing::new(needle.to_ascii_lowercase()));
-    let lower: Vec<_> = lower.collect();
-    bare.into_iter().chain(lower).collect()
-}
-
-fn secret_parts(field: &HeaderName, value: &HeaderValue) -> Vec<Zeroizing<Vec<u8>>> {
-    let value = value.as_bytes();
-    let mut parts = vec![Zeroizing::new(value.to_vec())];
-    // The scheme is not secret.
-    let space = value.iter().position(|byte| *byte == b' ');
-    let Some((scheme, rest)) = space.and_then(|at| value.split_at_checked(at)) else {
-        return parts;
-    };
-    let rest = rest.trim_ascii();
-    parts.push(Zeroizing::new(rest.to_vec()));
-    if *field == header::AUTHORIZATION
-        && scheme == b"Basic"
-        && let Ok(pair) = STANDARD.decode(rest).map(Zeroizing::new)
-    {
-        let colon = pair.iter().position(|byte| *byte == b':');
-        let password = colon.and_then(|at| pair.get(at + 1..)).unwrap_or_default().to_vec();
-        parts.extend([pair, Zeroizing::new(password)]);
-    }
-    parts
-}
-
-/// The length of the needle's match at the beginning of the text; 0 without a match.
-fn match_len(needle: &[u8], text: &[u8], is_cut: bool) -> usize {
-    if text.starts_with(needle) {
-        return needle.len();
-    }
-    let (mut wanted, mut rest) = (needle, text);
-    while !wanted.is_empty() {
-        let Some((of_needle, of_text)) = match_letter(wanted, rest) else { break };
-        wanted = wanted.get(of_needle..).unwrap_or_default();
-        rest = rest.get(of_text..).unwrap_or_default();
-    }
-    let (found, length) = (needle.len() - wanted.len(), text.len() - rest.len());
-    let is_begun =
-        rest.first().is_none_or(|byte| b"\\%&".contains(byte)) && rest.len() < MAX_ESCAPE_LEN;
-    let at_the_end = is_cut && found > 0 && is_begun;
+/// The bytes of a match that are masked; 0 without a match.
+fn shown_as_match(found: PatternMatch, text: &[u8], text_is_cut: bool) -> usize {
+    let is_begun = text_is_cut && found.is_cut && found.letters > 0;
     match () {
-        () if at_the_end => text.len(),
-        () if wanted.is_empty() || found >= MAX_MATCH_LEN => length,
+        () if is_begun => text.len(),
+        () if found.whole > 0 => found.whole,
+        () if found.letters >= MAX_MATCH_LEN => found.bytes,
         () => 0,
     }
 }
 
-/// Matches the needle's first letter, plain or escaped, at the beginning of the text. Gives its
-/// length in the needle and in the text.
-fn match_letter(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
-    let (byte, first) = (*needle.first()?, *text.first()?);
-    let escaped = match first {
-        b'\\' => match_json_escape(needle, text),
-        b'%' => match_percent_escape(byte, text),
-        b'&' => match_html_escape(needle, text),
-        b'+' if byte == b' ' => Some((1, 1)),
-        _ => None,
-    };
-    escaped.or_else(|| (first == byte).then_some((1, 1)))
-}
-
-fn match_json_escape(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
-    if text.get(1) == needle.first() && text.get(1) != Some(&b'u') {
-        return Some((1, 2));
-    }
-    let letter = first_letter(needle)?;
-    let (mut units, mut at) = ([0; 2], 0);
-    for unit in letter.encode_utf16(&mut units) {
-        let spelled = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        (parse_number(spelled, 16)? == u32::from(*unit)).then_some(())?;
-        at += 6;
-    }
-    Some((letter.len_utf8(), at))
-}
-
-fn match_percent_escape(byte: u8, text: &[u8]) -> Option<(usize, usize)> {
-    (parse_number(text.get(1..3)?, 16)? == u32::from(byte)).then_some((1, 3))
-}
-
-fn match_html_escape(needle: &[u8], text: &[u8]) -> Option<(usize, usize)> {
-    let letter = first_letter(needle)?;
-    let end = text.iter().take(MAX_ESCAPE_LEN).position(|byte| *byte == b';')?;
-    let spelled = match text.get(1..end)? {
-        b"amp" => '&',
-        b"apos" => '\'',
-        b"gt" => '>',
-        b"lt" => '<',
-        b"quot" => '"',
-        [b'#', b'x' | b'X', digits @ ..] => char::from_u32(parse_number(digits, 16)?)?,
-        [b'#', digits @ ..] => char::from_u32(parse_number(digits, 10)?)?,
-        _ => return None,
-    };
-    (spelled == letter).then_some((letter.len_utf8(), end + 1))
-}
-
-fn parse_number(digits: &[u8], radix: u32) -> Option<u32> {
-    u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
-}
-
-/// The first letter of a needle, if it is text.
-fn first_letter(needle: &[u8]) -> Option<char> {
-    let most = needle.get(..needle.len().min(4))?;
-    let valid = match std::str::from_utf8(most) {
-        Ok(text) => text,
-        Err(error) => std::str::from_utf8(most.get(..error.valid_up_to())?).ok()?,
-    };
-    valid.chars().next()
-}
-
-/// A match of this many bytes counts as a whole needle: comparing all of a long needle at each
+/// A match of this many letters counts as a whole one: comparing all of a long pattern at each
 /// position would take long.
 const MAX_MATCH_LEN: usize = 64;
 
-/// The longest escape of one letter.
-const MAX_ESCAPE_LEN: usize = 12;
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
     use super::*;
+    use crate::model::credential::Credential;
     use crate::model::oauth::grant::Injection;
     use crate::model::oauth::profile::InjectedField;
     use crate::model::record::Detail;
     use crate::secret::Secret;
+
+    fn masked<'a>(
+        credentials: impl IntoIterator<Item = &'a Credential>,
+        text: &[u8],
+        is_cut: bool,
+    ) -> Vec<u8> {
+        super::masked(&CredentialPatterns::of(credentials), text, is_cut)
+    }
 
     fn credential(detail: &Detail, secret: &str) -> Credential {
         Credential::build(detail, &Secret::new(secret)).unwrap()

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use crate::management::BodyPreview;
 use crate::model::connection::Connection;
-use crate::model::credential::masked;
+use crate::model::credential::{CredentialPatterns, masked};
 
 /// The beginning of a body.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl BodyStart {
     /// The part that can be shown. It is masked before it is cut, or the beginning of a secret could
     /// stay at the end.
     pub(super) fn preview(&self, headers: &HeaderMap, used: &[Arc<Connection>]) -> BodyPreview {
-        let mut text = hidden(&self.bytes, used, self.is_cut);
+        let mut text = masked(&patterns_of(used), &self.bytes, self.is_cut);
         let is_cut = self.is_cut || text.len() > MAX_SHOWN_LEN;
         text.truncate(MAX_SHOWN_LEN);
         let valid = match std::str::from_utf8(&text) {
@@ -60,19 +60,20 @@ pub(super) fn masked_fields(
     headers: &HeaderMap,
     used: &[Arc<Connection>],
 ) -> Vec<(String, String)> {
+    let patterns = patterns_of(used);
     let shown = |(name, value): (&HeaderName, &HeaderValue)| {
         let value = if *name == header::SET_COOKIE {
             "*****".to_owned()
         } else {
-            String::from_utf8_lossy(&hidden(value.as_bytes(), used, false)).into_owned()
+            String::from_utf8_lossy(&masked(&patterns, value.as_bytes(), false)).into_owned()
         };
         (name.to_string(), value)
     };
     headers.iter().take(MAX_FIELDS).map(shown).collect()
 }
 
-fn hidden(text: &[u8], used: &[Arc<Connection>], is_cut: bool) -> Vec<u8> {
-    masked(used.iter().filter_map(|connection| connection.credential()), text, is_cut)
+fn patterns_of(used: &[Arc<Connection>]) -> CredentialPatterns {
+    CredentialPatterns::of(used.iter().filter_map(|connection| connection.credential()))
 }
 
 /// Tells whether a response is the proxy's own: an origin's carries no member of that name.

@@ -61,4 +61,8 @@ impl LoggedConnection for RegisteredConnection {
     fn credential(&self) -> Option<&Credential> {
         self.connection.credential()
     }
+
+    fn masks_bodies(&self) -> bool {
+        false
+    }
 }
