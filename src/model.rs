@@ -4,6 +4,7 @@
 //! exists is valid, and must never know of I/O, clocks or configuration.
 
 pub mod caller;
+pub mod client_identity;
 pub mod connection;
 pub mod content_policy;
 pub mod credential;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use self::connection_type::ConnectionType;
+use super::client_identity::ClientIdentity;
 use super::credential::{Credential, NotAFieldValue};
 use super::domain::{AllowedDomain, DomainError};
 use super::field::{CredentialField, FieldError};
@@ -50,6 +51,8 @@ pub struct Connection {
     fingerprint: u64,
     /// The master key that opening the secret would need.
     missing_key: Option<Box<KeyId>>,
+    /// The client certificate, with its key, that TLS to its origins presents.
+    identity: Option<Arc<ClientIdentity>>,
 }
 
 /// The status of an OAuth connection's provider tokens. A connection has one set of tokens: the
@@ -191,6 +194,7 @@ impl Connection {
             token_status: None,
             fingerprint: 0,
             missing_key: None,
+            identity: None,
         }
     }
 
@@ -210,6 +214,23 @@ impl Connection {
     /// could not be for another reason.
     pub fn missing_key(&self) -> Option<KeyId> {
         self.missing_key.as_deref().copied()
+    }
+
+    /// Presents this client certificate in TLS to its origins.
+    #[must_use]
+    pub fn with_identity(self, identity: Option<Arc<ClientIdentity>>) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// The client certificate, with its key, that TLS to its origins presents.
+    pub fn identity(&self) -> Option<&Arc<ClientIdentity>> {
+        self.identity.as_ref()
+    }
+
+    /// Tells whether both present the same client certificate, or none.
+    pub fn has_identity_of(&self, other: &Self) -> bool {
+        let id = |connection: &Self| connection.identity().map(|identity| identity.id());
+        id(self) == id(other)
     }
 
     /// The fingerprint of its record; 0 for a declared connection.
@@ -284,9 +305,12 @@ impl Connection {
         &self.options
     }
 
-    /// Tells whether `other` sends the same credential to the same origins. For OAuth connections
-    /// the grant counts, not the tokens.
+    /// Tells whether `other` sends the same credential to the same origins, by the same client
+    /// certificate. For OAuth connections the grant counts, not the tokens.
     pub fn same_as(&self, other: &Self) -> bool {
+        if !self.has_identity_of(other) {
+            return false;
+        }
         if let (Some(ours), Some(theirs)) = (self.grant(), other.grant()) {
             let uuid = |connection: &Self| connection.token_status().map(|standing| standing.uuid);
             return ours.authorized_at == theirs.authorized_at

@@ -224,6 +224,9 @@ pub(super) fn unsent(error: &Error) -> TokenFailure {
             TokenFailure::NotSent("no conn could be opened")
         }
         Error::CertificateInvalid(_) => TokenFailure::Unfit("its certificate is not valid"),
+        Error::CertificateDemanded(_) | Error::CertificateRefused(_) => {
+            TokenFailure::NotSent("it demands a client certificate")
+        }
         Error::TlsFailed(_) | Error::TargetNotCarried(_) => TokenFailure::NotSent("TLS failed"),
         Error::Withdrawn(_) => TokenFailure::NotSent("the question was withdrawn"),
         Error::ResponseTimeout => TokenFailure::Unanswered("it did not answer in time"),

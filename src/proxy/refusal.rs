@@ -211,6 +211,8 @@ impl From<upstream::Error> for Refusal {
             E::TlsFailed(_) => {
                 (Code::TlsFailed, "TLS with the origin failed: its operator must act.")
             }
+            E::CertificateDemanded(_) => (Code::TlsFailed, CERTIFICATE_DEMANDED),
+            E::CertificateRefused(_) => (Code::TlsFailed, CERTIFICATE_REFUSED),
             E::Closed(ResponsePhase::BeforeResponse, _) => {
                 (Code::UpstreamClosed, "The origin closed the connection before answering.")
             }
@@ -257,6 +259,10 @@ const WITHDRAWN: &str =
 
 const TARGET_NOT_CARRIED: &str = "The origin speaks HTTP/2 alone, where the URL must be encoded: \
      write %22 for \", %3C for <, %3E for > and %60 for `.";
+const CERTIFICATE_DEMANDED: &str = "The origin demands a client certificate: the operator must \
+     give the connection one (client_certificate and client_key).";
+const CERTIFICATE_REFUSED: &str = "The origin refuses the connection's client certificate: the \
+     operator must give the connection one that the origin accepts and that has not expired.";
 const UPGRADE_FAILED: &str = "The origin's answer to the upgrade is not valid.";
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use http_body::Body as _;
 use tokio::sync::watch;
 
 use super::body::Outgoing;
+use crate::model::client_identity::ClientIdentity;
 use crate::model::connection::Connection;
 use crate::model::credential::Credential;
 use crate::model::name::IntegrationName;
@@ -33,8 +34,8 @@ pub enum NotRenewed {
     /// The permit's connection has a secret that could not be opened.
     #[error("the connection's secret could not be opened")]
     Sealed,
-    /// The permit is for another origin or integration.
-    #[error("the new permit is for another origin or connection")]
+    /// The permit is for another origin or connection, or one with another client certificate.
+    #[error("the new permit is for another origin, connection or client certificate")]
     Elsewhere,
 }
 
@@ -149,6 +150,7 @@ impl Departure {
         let ours = permit.connection();
         Arc::ptr_eq(ours, connection)
             || (is_same(ours, connection)
+                && ours.has_identity_of(connection)
                 && ours
                     .credential()
                     .zip(connection.credential())
@@ -166,10 +168,11 @@ impl Departure {
         permit: Permit,
         strip: impl FnOnce(&mut HeaderMap, &[HeaderName]),
     ) -> Result<(), NotRenewed> {
-        // 1. The new permit must be for the same origin and connection.
+        // 1. The new permit must be for the same origin and connection: the conn is open.
         let SendRight::Permit(before) = &self.right else { return Err(NotRenewed::Elsewhere) };
         let (old, new) = (before.connection(), permit.connection());
-        if before.origin() != permit.origin() || !is_same(old, new) {
+        let is_same = is_same(old, new) && old.has_identity_of(new);
+        if before.origin() != permit.origin() || !is_same {
             return Err(NotRenewed::Elsewhere);
         }
         // 2. Remove the old credential, and what the caller may have sent under new names.
@@ -235,6 +238,14 @@ impl Departure {
         match &self.right {
             SendRight::Permit(permit) => permit.connection().integration(),
             SendRight::Own(endpoint) => endpoint.integration(),
+        }
+    }
+
+    /// The client certificate that the conn presents.
+    pub(super) fn identity(&self) -> Option<&Arc<ClientIdentity>> {
+        match &self.right {
+            SendRight::Permit(permit) => permit.connection().identity(),
+            SendRight::Own(_) => None,
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) async fn dial(
     let (shaken, is_demanded) = watching_for_demands(timeout_at(deadline, handshake)).await;
     let shaken = match shaken {
         Ok(shaken) => shaken.map_err(|error| match Error::from_tls(error) {
-            Error::TlsFailed(error) if is_demanded => Error::certificate_demanded(error),
+            Error::TlsFailed(error) if is_demanded => Error::CertificateDemanded(error),
             other => other,
         }),
         Err(_elapsed) => Err(Error::ConnectTimeout),

@@ -35,6 +35,10 @@ pub enum Error {
     CertificateInvalid(#[source] io::Error),
     #[error("TLS with the origin failed")]
     TlsFailed(#[source] io::Error),
+    #[error("the origin demands a client certificate")]
+    CertificateDemanded(#[source] io::Error),
+    #[error("the origin refuses the connection's client certificate")]
+    CertificateRefused(#[source] io::Error),
     /// The conn ended before the end of the response's head.
     #[error("the origin closed the conn {0}")]
     Closed(ResponsePhase, #[source] io::Error),
@@ -51,11 +55,6 @@ pub enum Error {
     #[error("the origin's answer to the upgrade is not valid")]
     UpgradeFailed,
 }
-
-/// The origin demands a certificate of its clients.
-#[derive(Debug, thiserror::Error)]
-#[error("the origin demands a client certificate")]
-struct CertificateDemanded(#[source] io::Error);
 
 /// The progress of a response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,16 +88,10 @@ impl Error {
     /// The error of a conn that has ended. With TLS 1.3 an origin that demands a certificate sends
     /// its alert after the handshake (RFC 8446 §4.4.2.4), so alerts are told apart here too.
     pub(super) fn closed(phase: ResponsePhase, error: io::Error) -> Self {
-        use AlertDescription as Alert;
-        match tls_cause(&error) {
-            Some(rustls::Error::AlertReceived(
-                Alert::AccessDenied
-                | Alert::BadCertificate
-                | Alert::CertificateRequired
-                | Alert::CertificateUnknown
-                | Alert::HandshakeFailure,
-            )) => Self::from_tls(error),
-            _ => Self::Closed(phase, error),
+        if is_about_certificate(&error) {
+            Self::from_tls(error)
+        } else {
+            Self::Closed(phase, error)
         }
     }
 
@@ -109,9 +102,24 @@ impl Error {
                 Self::CertificateInvalid(error)
             }
             Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
-                Self::certificate_demanded(error)
+                Self::CertificateDemanded(error)
             }
             _ => Self::TlsFailed(error),
+        }
+    }
+
+    /// The error as it is of a conn that has presented a client certificate: an alert about one can
+    /// be about no other.
+    pub(super) fn of_certified_conn(self) -> Self {
+        match self {
+            Self::TlsFailed(error) | Self::CertificateDemanded(error) => {
+                if is_about_certificate(&error) {
+                    Self::CertificateRefused(error)
+                } else {
+                    Self::TlsFailed(error)
+                }
+            }
+            other => other,
         }
     }
 
@@ -127,20 +135,37 @@ impl Error {
                 | Self::ConnectTimeout
                 | Self::CertificateInvalid(_)
                 | Self::TlsFailed(_)
+                | Self::CertificateDemanded(_)
+                | Self::CertificateRefused(_)
                 | Self::TargetNotCarried(_)
                 | Self::Withdrawn(_)
         )
-    }
-
-    /// The error of a handshake in which the origin has demanded a client certificate.
-    pub(super) fn certificate_demanded(error: io::Error) -> Self {
-        Self::TlsFailed(io::Error::other(CertificateDemanded(error)))
     }
 
     /// The error and all its causes in one line, for the operator's log.
     pub fn chain(&self) -> String {
         chain(self).to_string()
     }
+}
+
+/// Tells whether the peer's alert is about the certificate of its client, or the lack of one.
+fn is_about_certificate(error: &io::Error) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        tls_cause(error),
+        Some(rustls::Error::AlertReceived(
+            Alert::AccessDenied
+                | Alert::BadCertificate
+                | Alert::CertificateExpired
+                | Alert::CertificateRequired
+                | Alert::CertificateRevoked
+                | Alert::CertificateUnknown
+                | Alert::DecryptError
+                | Alert::HandshakeFailure
+                | Alert::UnknownCA
+                | Alert::UnsupportedCertificate,
+        ))
+    )
 }
 
 fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {

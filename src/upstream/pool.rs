@@ -1,5 +1,5 @@
-//! The pool of conns to origins. Conns are shared only within one origin, one integration and one
-//! generation of rules, so that no two tenants share a socket.
+//! The pool of conns to origins. Conns are shared only within one origin, one integration, one client
+//! certificate and one generation of rules, so that no two tenants share a socket.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -12,10 +12,12 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
+use super::error::Error;
 use super::gauges::UpstreamGauges;
 use super::http1::Http1Conn;
 use super::http2::{ConnId, Http2Conn, Http2Stream};
 use crate::clock::instant;
+use crate::model::client_identity::ClientIdentity;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 
@@ -25,6 +27,15 @@ pub(super) struct PoolKey {
     pub(super) generation: u64,
     pub(super) integration: IntegrationName,
     pub(super) origin: Origin,
+    /// The client certificate by which the conns have authenticated themselves.
+    pub(super) identity: Option<Arc<ClientIdentity>>,
+}
+
+impl PoolKey {
+    /// The error of a conn of this key, which may have presented a client certificate.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        if self.identity.is_some() { error.of_certified_conn() } else { error }
+    }
 }
 
 #[derive(Debug)]

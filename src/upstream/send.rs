@@ -126,6 +126,7 @@ impl Upstream {
             generation: rules.generation,
             integration: departure.integration().clone(),
             origin: departure.origin().clone(),
+            identity: departure.identity().cloned(),
         };
         let origin_pool =
             self.pool.origin(&key, rules.settings.max_idle_per_origin.div_ceil(self.workers));
@@ -133,7 +134,7 @@ impl Upstream {
         loop {
             // 1. Get a conn, which may take long.
             let conn = self.acquire(rules, &key, &origin_pool, &mut attempts, avoid.as_ref());
-            let (pooled, reused) = conn.await?;
+            let (pooled, reused) = conn.await.map_err(|error| key.explain(error))?;
             // 2. Check the departure once more, now that it can be sent.
             if let Err(withdrawn) = check.check(&mut departure) {
                 if let PooledConn::Http1(conn) = pooled {
@@ -144,22 +145,22 @@ impl Upstream {
             // 3. Send it.
             let attempt = match pooled {
                 PooledConn::Http1(conn) => {
-                    self.try_http1(rules, conn, &origin_pool, departure, reused).await?
+                    self.try_http1(rules, conn, &origin_pool, departure, reused).await
                 }
                 PooledConn::Http2(unused) if departure.needs_http1() => {
                     drop(unused);
                     return Box::pin(self.send_over_http1(rules, departure, check)).await;
                 }
                 PooledConn::Http2(stream) => {
-                    Box::pin(self.try_http2(rules, stream, &origin_pool, departure, check)).await?
+                    Box::pin(self.try_http2(rules, stream, &origin_pool, departure, check)).await
                 }
             };
             // 4. Send it again where the origin has not processed it.
-            departure = match attempt {
+            departure = match attempt.map_err(|error| key.explain(error))? {
                 Attempt::Answered(reply) => return Ok(reply),
                 Attempt::Unprocessed(same, error, conn) => {
                     if !attempts.count_resend() {
-                        return Err(error);
+                        return Err(key.explain(error));
                     }
                     avoid = conn;
                     same
@@ -256,7 +257,7 @@ impl Upstream {
         } else {
             ConnPurpose::AnyHttp
         };
-        let tls = rules.tls.config(&key.integration, purpose);
+        let tls = rules.tls.config(&key.integration, purpose, key.identity.as_deref());
         let asker = Some(&key.integration);
         let (io, dialed) = dial(rules, &self.gauges, asker, &key.origin, &tls).await?;
         *self.dialed.lock() = Some(dialed);

@@ -1,6 +1,7 @@
 //! TLS to origins. Certificates are always verified; no setting turns that off.
 
 use std::cell::Cell;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -11,12 +12,14 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
 use super::Settings;
+use crate::model::client_identity::{ClientIdentity, IdentityId};
 use crate::model::name::IntegrationName;
 
 /// TLS client configurations.
 ///
-/// Each integration has one of its own, with its own sessions: a resumed session tells the origin
-/// that two conns are of one client, and may carry that client's authentication.
+/// Each integration has one of its own, and one for each client certificate of its connections, with
+/// its own sessions: a resumed session tells the origin that two conns are of one client, and may
+/// carry that client's authentication.
 #[derive(Clone, Debug)]
 pub struct TlsClients {
     /// For requests: offers HTTP/2 in ALPN if the operator allows it.
@@ -27,8 +30,8 @@ pub struct TlsClients {
     of_integrations: Arc<Mutex<ConfigCache>>,
 }
 
-/// The configurations of the most recently used integrations.
-type ConfigCache = LruCache<(IntegrationName, ConnPurpose), Arc<ClientConfig>>;
+/// The most recently used configurations.
+type ConfigCache = LruCache<(IntegrationName, ConnPurpose, Option<IdentityId>), Arc<ClientConfig>>;
 
 /// The purpose of a conn, which decides the protocols offered in ALPN.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -63,12 +66,17 @@ impl TlsClients {
         Ok(Self {
             requests: client_config(&roots, if settings.http2 { both } else { http1 })?,
             http1: client_config(&roots, http1)?,
-            of_integrations: Arc::new(Mutex::new(LruCache::new(MAX_INTEGRATIONS))),
+            of_integrations: Arc::new(Mutex::new(LruCache::new(MAX_CONFIGS))),
         })
     }
 
-    /// The configuration for a conn of this integration.
-    pub(super) fn config(&self, of: &IntegrationName, purpose: ConnPurpose) -> Arc<ClientConfig> {
+    /// The configuration for a conn of this integration, which presents `identity`.
+    pub(super) fn config(
+        &self,
+        of: &IntegrationName,
+        purpose: ConnPurpose,
+        identity: Option<&ClientIdentity>,
+    ) -> Arc<ClientConfig> {
         let mut known = self.of_integrations.lock();
         let fresh = || {
             let config = match purpose {
@@ -77,9 +85,14 @@ impl TlsClients {
             };
             let mut config = ClientConfig::clone(config);
             config.resumption = Resumption::in_memory_sessions(MAX_SESSIONS);
+            if let Some(identity) = identity {
+                let certified = Arc::clone(identity.certified_key());
+                config.client_auth_cert_resolver = Arc::new(PresentedCertificate(certified));
+            }
             Arc::new(config)
         };
-        Arc::clone(known.get_or_insert((of.clone(), purpose), fresh))
+        let key = (of.clone(), purpose, identity.map(ClientIdentity::id));
+        Arc::clone(known.get_or_insert(key, fresh))
     }
 }
 
@@ -116,6 +129,27 @@ impl ResolvesClientCert for NoCertificate {
     }
 }
 
+/// Presents the certificate of a connection wherever one is demanded, and notes that it was. The
+/// origin alone knows which CAs it trusts: its hints leave some out.
+struct PresentedCertificate(Arc<CertifiedKey>);
+
+impl fmt::Debug for PresentedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedCertificate(*****)")
+    }
+}
+
+impl ResolvesClientCert for PresentedCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let _watched = DEMANDED.try_with(|demanded| demanded.set(true));
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 /// Runs a handshake. Tells whether the origin has demanded a certificate in it.
 pub(super) async fn watching_for_demands<F: Future>(handshake: F) -> (F::Output, bool) {
     let watched = async {
@@ -130,7 +164,7 @@ tokio::task_local! {
     static DEMANDED: Cell<bool>;
 }
 
-/// The number of integrations whose sessions are kept, the most recently used.
-const MAX_INTEGRATIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
-/// The number of sessions for one integration.
+/// The number of configurations whose sessions are kept, the most recently used.
+const MAX_CONFIGS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+/// The number of sessions for one of them.
 const MAX_SESSIONS: usize = 64;

@@ -23,6 +23,7 @@ mod callers;
 mod chaos;
 mod choosing;
 mod cli;
+mod client_certificates;
 mod commands;
 mod console;
 mod echoes;

@@ -29,8 +29,10 @@ impl Upstream {
         departure: Departure,
     ) -> Result<DedicatedConn, Error> {
         let (asker, origin) = (Some(departure.integration()), departure.origin());
-        let tls = rules.tls.config(departure.integration(), ConnPurpose::Http1Only);
-        let (io, _dialed) = dial(rules, &self.gauges, asker, origin, &tls).await?;
+        let identity = departure.identity().map(AsRef::as_ref);
+        let tls = rules.tls.config(departure.integration(), ConnPurpose::Http1Only, identity);
+        let dialed = dial(rules, &self.gauges, asker, origin, &tls).await;
+        let (io, _times) = dialed.map_err(|error| explain(error, &departure))?;
         Ok(DedicatedConn { conn: Http1Conn::new(io, OpenConn::new(&self.gauges)), departure })
     }
 
@@ -45,7 +47,8 @@ impl Upstream {
         let progress = request.body().progress();
         let exchange = conn.exchange(request);
         let limit = rules.settings.response_timeout;
-        let head = await_response(limit, progress.as_deref(), exchange).await??;
+        let head = await_response(limit, progress.as_deref(), exchange).await?;
+        let head = head.map_err(|error| explain(error, &departure))?;
         Ok(self.make_reply(conn, head, departure, None))
     }
 
@@ -76,4 +79,9 @@ impl Upstream {
         check.check(&mut opened.departure).map_err(Error::Withdrawn)?;
         self.send_on(rules, opened).await
     }
+}
+
+/// The error of a conn, which may have presented a client certificate.
+fn explain(error: Error, departure: &Departure) -> Error {
+    if departure.identity().is_some() { error.of_certified_conn() } else { error }
 }

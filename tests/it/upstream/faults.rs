@@ -1,12 +1,7 @@
 //! What origins do wrong over HTTP/1.1 and in TLS, and how long they are waited for.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -16,7 +11,7 @@ use crate::support::http2::request;
 use crate::support::origin::{Conn, Origin, listen};
 use crate::support::raw::{Raw, refused};
 use crate::support::soon;
-use crate::support::tls::{NAMES, TRUSTED};
+use crate::support::tls::{TRUSTED, demanding};
 use crate::support::world::World;
 
 #[tokio::test]
@@ -103,24 +98,8 @@ async fn the_wait_for_an_answer_begins_once_with_the_last_byte_of_the_request() 
 #[tokio::test]
 async fn a_client_certificate_that_is_demanded_is_named() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(rustls_pki_types::CertificateDer::from_pem_slice(TRUSTED.pem.as_bytes()).unwrap())
-            .unwrap();
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let leaf = TRUSTED.leaf(NAMES);
-        let key = PrivateKeyDer::try_from(leaf.key.serialize_der()).unwrap();
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
-            .with_single_cert(vec![leaf.der.clone()], key)
-            .unwrap();
         for alpn in ["http/1.1", "h2"] {
-            config.alpn_protocols = vec![alpn.into()];
-            let acceptor = TlsAcceptor::from(Arc::new(config.clone()));
+            let acceptor = TlsAcceptor::from(demanding(&TRUSTED, &[alpn], version));
             let origin = Origin::on(listen(), move |io, _, _| demand(acceptor.clone(), io)).await;
             let world = World::new(&origin).run().await;
             let answer = world.send(&ask("GET https://api.example.test/v1")).await;
