@@ -1,14 +1,17 @@
 //! An origin that repeats the credential: it is masked in its answer (contract §3).
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 use http_body_util::Full;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::support::ask::{Ask, ask};
 use crate::support::http2::request;
-use crate::support::origin::{Origin, Seen, ok};
+use crate::support::origin::{Conn, Origin, Seen, ok};
 use crate::support::raw::Answer;
 use crate::support::world::World;
 
@@ -26,7 +29,7 @@ fn echo(seen: &Seen) -> Response<Full<Bytes>> {
     let token = sent.strip_prefix("Bearer ").unwrap().to_owned();
     let mut response = ok(&format!("you are {token}"));
     for (name, value) in [
-        ("x-echo", sent.clone()),
+        ("x-echo", sent),
         ("x-echo", format!("a={token}; b=\"{token}\"")),
         ("x-base64", STANDARD.encode(format!("user:{token}"))),
         ("x-url", format!("/path?key={}", token.replace('-', "%2D"))),
@@ -116,4 +119,94 @@ async fn an_answer_to_an_upgrade_is_masked() {
         .await;
     assert_eq!(answer.status, 200);
     assert_masked(&answer);
+}
+
+/// A world whose connection masks bodies too.
+fn masking(origin: &Origin) -> World {
+    let rest = format!("type = \"bearer_token\"\ntoken = {SECRET:?}\nmask_echo = true");
+    World::empty()
+        .connection("acme.api", "api.example.test", &rest)
+        .token("runner", "acme", "")
+        .pin("api.example.test", origin)
+}
+
+#[tokio::test]
+async fn a_text_body_is_masked_where_the_connection_says_so() {
+    for alpn in ["http/1.1", "h2"] {
+        let origin = Origin::answering(&[alpn], |seen| {
+            let sent = seen.field("authorization");
+            let mut response = ok(&format!("{sent}, {}", STANDARD.encode(&sent)));
+            let (name, value) = seen.target.split_once('?').unwrap().1.split_once('=').unwrap();
+            let name = HeaderName::try_from(name).unwrap();
+            response.headers_mut().insert(name, HeaderValue::try_from(value).unwrap());
+            response
+        })
+        .await;
+        let world = masking(&origin).run().await;
+        let clear = format!("Bearer {SECRET}, {}", STANDARD.encode(format!("Bearer {SECRET}")));
+        for (query, is_masked) in [
+            ("content-type=text/plain;charset=utf-8", true),
+            ("content-type=application/problem+json", true),
+            ("x-other=none", true),
+            ("content-encoding=identity", true),
+            ("content-type=application/octet-stream", false),
+            ("content-encoding=gzip", false),
+        ] {
+            let base = world.send(&ask(&format!("GET /~/api/v1?{query}"))).await;
+            let inside = ask(&format!("GET /v1?{query}")).host("api.example.test");
+            let inside = world.tunnel().await.send(&inside).await;
+            let head = request("GET", &format!("https://api.example.test/v1?{query}"));
+            let http2 = world.http2().await.send(head).await;
+            for answer in [base, inside, http2] {
+                let text = answer.text();
+                assert_eq!((answer.whole, text.len()), (true, clear.len()), "{query}");
+                assert_eq!(text == clear, !is_masked, "{query}: {text}");
+                assert_eq!(text.contains(SECRET), !is_masked, "{query}: {text}");
+            }
+        }
+        let counted =
+            "keyferry_echoes_masked_total{integration=\"acme\",connection=\"api\",place=\"body\"}";
+        assert!(world.metric(counted).await >= 24.0);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_flows_on_and_only_the_beginning_of_an_echo_waits() {
+    let (send, told) = mpsc::unbounded_channel::<String>();
+    let told = Arc::new(Mutex::new(told));
+    let origin = Origin::scripted(move |mut conn: Conn| {
+        let told = Arc::clone(&told);
+        async move {
+            conn.head().await;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                        Transfer-Encoding: chunked\r\n\r\n";
+            conn.raw.write(head).await;
+            while let Some(text) = told.lock().await.recv().await {
+                conn.raw.write(format!("{:x}\r\n{text}\r\n", text.len())).await;
+            }
+            conn.raw.write("0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let world = masking(&origin).run().await;
+    let mut raw = world.raw().await;
+    raw.write(get().bytes()).await;
+    raw.until(b"\r\n\r\n").await.unwrap();
+    // 1. Each event comes before the next is sent, whole; of a broken one what can't be an echo.
+    for (sent, seen) in [
+        ("data: {\"a\": 1}\n\n", "data: {\"a\": 1}\n\n"),
+        ("data: bearer-se", "data: "),
+        ("cret\n\n", "*************\n\n"),
+        ("data: bearer-se", "data: "),
+        ("al\n\n", "bearer-seal\n\n"),
+    ] {
+        send.send(sent.to_owned()).unwrap();
+        let chunk = format!("{:x}\r\n{seen}\r\n", seen.len());
+        let came = raw.exact(chunk.len()).await.unwrap();
+        assert_eq!(String::from_utf8(came).unwrap(), chunk, "{sent}");
+    }
+    // 2. What is held back at the end is no echo.
+    send.send("bearer-s".to_owned()).unwrap();
+    drop(send);
+    assert_eq!(raw.exact(18).await.unwrap(), b"8\r\nbearer-s\r\n0\r\n\r\n");
 }

@@ -63,6 +63,6 @@ impl LoggedConnection for RegisteredConnection {
     }
 
     fn masks_bodies(&self) -> bool {
-        false
+        self.connection.options().mask_echo
     }
 }
