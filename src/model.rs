@@ -3,6 +3,7 @@
 //! Owns the rules of what may be said (ZIS Connections, RFC 9110), promises that a value which
 //! exists is valid, and must never know of I/O, clocks or configuration.
 
+pub mod aws;
 pub mod caller;
 pub mod client_identity;
 pub mod connection;

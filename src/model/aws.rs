@@ -1,0 +1,7 @@
+//! Signatures of requests to AWS, and to services that speak its protocol (AWS Signature Version 4).
+
+mod canonical;
+pub mod endpoint;
+pub mod payload;
+pub mod query;
+pub mod signer;
