@@ -7,12 +7,12 @@ DENY := 0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples deny check demo run soak bench instructions fuzz clean
+.PHONY: help test lint doc unit chaos test-clients test-api test-oauth test-console test-matrix test-deploy test-examples test-aws deny check demo run soak bench instructions fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-oauth, test-console, test-matrix, test-deploy, test-examples, deny; installs what is missing
+test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-oauth, test-console, test-matrix, test-deploy, test-examples, test-aws, deny; installs what is missing
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc
 	@$(MAKE) --no-print-directory unit
@@ -23,6 +23,7 @@ test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-
 	@$(MAKE) --no-print-directory test-matrix
 	@$(MAKE) --no-print-directory test-deploy
 	@$(MAKE) --no-print-directory test-examples
+	@$(MAKE) --no-print-directory test-aws
 	@$(MAKE) --no-print-directory deny
 	@echo "make test: all is well"
 
@@ -86,6 +87,10 @@ test-deploy: $(VENV)/.installed ## what is in deploy/, by the schemas of those w
 	@$(call need,command -v openssl,openssl)
 	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/deploy.py $(TARGET)/debug
+
+test-aws: $(VENV)/.installed ## boto3 and the AWS CLI with placeholder keys, to an origin that makes each signature again
+	cargo build --bin keyferry --example origin
+	$(VENV)/bin/python -u tests/clients/aws.py $(TARGET)/debug
 
 test-examples: $(VENV)/.installed $(NODE_MODULES)/.installed ## the flow runner and the runners; each command that the documentation shows
 	@$(call need,command -v curl && command -v openssl,curl openssl)

@@ -26,9 +26,11 @@ mod relay;
 mod renewal;
 mod request;
 mod response;
+mod signing;
 mod splice;
 mod tunnel;
 mod upgrade;
+mod whole_body;
 
 use std::sync::Arc;
 

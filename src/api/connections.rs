@@ -17,7 +17,7 @@ impl From<ConnectionView> for StaticConnection {
         let (header_name, username) = match view.detail {
             Detail::ApiKey { header_name } => (Some(header_name.into()), None),
             Detail::BasicAuth { username } => (None, Some(username.into())),
-            Detail::BearerToken | Detail::OAuth(_) => (None, None),
+            Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) => (None, None),
         };
         Self {
             allowed_domain: view.allowed_domain.to_string(),

@@ -245,7 +245,9 @@ fn set_secret(members: &mut StaticMembers, kind: ConnectionType, secret: Secret)
     match kind {
         ConnectionType::ApiKey => members.api_key = secret.into(),
         ConnectionType::BasicAuth => members.password = secret.into(),
-        ConnectionType::BearerToken | ConnectionType::OAuth => members.token = secret.into(),
+        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
+            members.token = secret.into();
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::item::{Item, Mark};
 use super::readers::{Reader, boolean, integration, or_empty, some, text};
 use super::secrets::{public_text, secret};
 use super::section::{Section, keys, row};
+use crate::model::aws::access::{AwsAccess, AwsSecrets, check_access_key_id, check_scope_name};
 use crate::model::caller::{self, Caller, Reach};
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
@@ -29,6 +30,7 @@ pub(super) const EXAMPLES: &str = "\
 [[connections]]\ntype = \"bearer_token\"\n\
 [[connections]]\ntype = \"api_key\"\nname = \"example_key\"\n\
 [[connections]]\ntype = \"basic_auth\"\nname = \"example_basic\"\n\
+[[connections]]\ntype = \"aws_sigv4\"\nname = \"example_aws\"\n\
 [[tokens]]\n";
 
 /// Reads `[[connections]]`. The reserved name is free where `allow_zendesk` says so.
@@ -45,7 +47,7 @@ fn connection(
     keys! { section;
         /// The integration that owns the connection.
         integration! = "my_integration" => integration();
-        /// The kind of credential: "bearer_token", "api_key" or "basic_auth".
+        /// The kind of credential: "bearer_token", "api_key", "basic_auth" or "aws_sigv4".
         r#type! = "bearer_token" => static_type();
         /// The name by which callers ask for it, unique within its integration.
         name! = "example" => connection_name(allow_zendesk);
@@ -115,16 +117,50 @@ fn credential(kind: Option<ConnectionType>, section: &mut Section<'_>) -> Option
             }
             Some((Detail::BasicAuth { username: username? }, password?))
         }
+        Some(ConnectionType::AwsSigV4) => aws(section),
         // None is declared; `static_type` sees to that.
         Some(ConnectionType::OAuth) => None,
         None => {
-            for key in ["header_name", "api_key", "username", "password", "token"] {
+            for key in KEYS_OF_TYPES {
                 drop(section.take(key));
             }
             None
         }
     }
 }
+
+/// Reads the keys of a connection to AWS.
+fn aws(section: &mut Section<'_>) -> Option<(Detail, Secret)> {
+    keys! { section;
+        /// The id of the access key.
+        access_key_id! = "AKIDEXAMPLE" => public_text(check_access_key_id);
+        /// The key that signs; it is never sent.
+        secret_access_key! = { env = "EXAMPLE_SECRET_ACCESS_KEY" } => secret(field::check_secret);
+        /// The token of a session's keys, where the access key is one.
+        session_token? = { env = "EXAMPLE_SESSION_TOKEN" } => secret(field::check_secret);
+        /// The region to sign for; without it, the one that the host names.
+        region? = "us-east-1" => scope_name();
+        /// The service to sign for; without it, the one that the host names.
+        service? = "s3" => scope_name();
+    }
+    let access = AwsAccess { access_key_id: access_key_id?, region, service };
+    let secrets = AwsSecrets { secret_access_key: secret_access_key?, session_token };
+    Some((Detail::AwsSigV4(Box::new(access)), secrets.pack()))
+}
+
+/// The keys that only some types have.
+const KEYS_OF_TYPES: [&str; 10] = [
+    "header_name",
+    "api_key",
+    "username",
+    "password",
+    "token",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "region",
+    "service",
+];
 
 /// Reads `[[tokens]]`: digest and caller of each.
 pub(super) fn tokens(root: &mut Section<'_>) -> Vec<(TokenDigest, Caller)> {
@@ -194,12 +230,12 @@ impl<K: Eq + Hash> Taken<K> {
 
 /// A type of credential that can be declared.
 fn static_type() -> Reader<ConnectionType> {
-    let schema = json!({ "enum": ["bearer_token", "api_key", "basic_auth"] });
+    let schema = json!({ "enum": ["bearer_token", "api_key", "basic_auth", "aws_sigv4"] });
     Reader::new("a type of connection", schema, |item| {
         item.parse(|text| match ConnectionType::parse(text) {
             Ok(ConnectionType::OAuth) => Err(OAUTH),
             Ok(kind) => Ok(kind),
-            Err(_rule) => Err("must be \"api_key\" or \"basic_auth\" or \"bearer_token\""),
+            Err(_rule) => Err(TYPES),
         })
     })
 }
@@ -215,6 +251,12 @@ fn connection_name(allow_zendesk: bool) -> Reader<ConnectionName> {
 
 fn allowed_domain() -> Reader<AllowedDomain> {
     text("a host, or a domain with a wildcard", "^[^/:@]+$", AllowedDomain::parse)
+}
+
+/// The name of a region or a service of AWS.
+fn scope_name() -> Reader<Box<str>> {
+    let named = |text: &str| check_scope_name(text).map(|()| Box::<str>::from(text));
+    text("a name", "^[A-Za-z0-9-]{1,64}$", named)
 }
 
 /// A header's name, kept as it is written, because the API shows it so.
@@ -339,5 +381,7 @@ const LISTED: &str = "^([a-z0-9_-]{1,64}[.])?[A-Za-z0-9_-]{3,64}$";
 const NOT_A_TOKEN: &str = "an access token is kf_ and 43 characters: make one with \
                            `keyferry token generate`";
 
-const OAUTH: &str = "an oauth connection is made by an authorization, not declared; \
-                     must be \"api_key\" or \"basic_auth\" or \"bearer_token\"";
+const TYPES: &str = "must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\"";
+
+const OAUTH: &str = "an oauth connection is made by an authorization, not declared; must be \
+                     \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\"";

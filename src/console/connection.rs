@@ -153,6 +153,12 @@ fn of_static(shown: &ConnectionView) -> Markup {
                 dt { "Password" } dd { (hidden()) }
             }
             Detail::BearerToken | Detail::OAuth(_) => { dt { "Token" } dd { (hidden()) } }
+            Detail::AwsSigV4(access) => {
+                dt { "Access key id" } dd { code { (access.access_key_id) } }
+                dt { "Secret access key" } dd { (hidden()) }
+                dt { "Region" } dd { (access.region.as_deref().unwrap_or(OF_HOST)) }
+                dt { "Service" } dd { (access.service.as_deref().unwrap_or(OF_HOST)) }
+            }
         }
         dt { "Created" } dd { (status_view::time(shown.created_at)) }
         @if shown.updated_at != shown.created_at {
@@ -160,6 +166,9 @@ fn of_static(shown: &ConnectionView) -> Markup {
         }
     }
 }
+
+/// The region or the service of a connection to AWS that has none of its own.
+const OF_HOST: &str = "the one that the host names";
 
 fn hidden() -> Markup {
     html! { span.none { "kept, and never shown" } }

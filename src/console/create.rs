@@ -181,7 +181,7 @@ pub(super) fn credential_members(kind: ConnectionType, values: &FormValues) -> S
             members.username = values.member_if_any("username");
             members.password = values.secret_if_any("password");
         }
-        ConnectionType::BearerToken | ConnectionType::OAuth => {
+        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
             members.token = values.secret_if_any("token");
         }
     }
@@ -203,6 +203,8 @@ pub(super) fn credentials(kind: ConnectionType) -> Vec<Field<'static>> {
         ConnectionType::BasicAuth => {
             vec![Field::text("username", "Username", ""), secret("password", "Password")]
         }
-        ConnectionType::BearerToken | ConnectionType::OAuth => vec![secret("token", "Token")],
+        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
+            vec![secret("token", "Token")]
+        }
     }
 }

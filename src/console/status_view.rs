@@ -16,6 +16,7 @@ pub(super) fn kind(kind: ConnectionType) -> &'static str {
         ConnectionType::BasicAuth => "Basic authentication",
         ConnectionType::BearerToken => "Bearer token",
         ConnectionType::OAuth => "OAuth 2.0",
+        ConnectionType::AwsSigV4 => "AWS",
     }
 }
 

@@ -115,7 +115,9 @@ impl ConnectionChange {
         match (before, &self.text) {
             (Detail::ApiKey { .. }, Some(text)) => Detail::ApiKey { header_name: text.clone() },
             (Detail::BasicAuth { .. }, Some(text)) => Detail::BasicAuth { username: text.clone() },
-            (Detail::BearerToken | Detail::OAuth(_), _) | (_, None) => before.clone(),
+            (Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_), _) | (_, None) => {
+                before.clone()
+            }
         }
     }
 }
@@ -132,8 +134,11 @@ impl CredentialMembers {
         let (text, secret) = match kind {
             ConnectionType::ApiKey => (Some(header_name), api_key),
             ConnectionType::BasicAuth => (Some(username), password),
-            // No request makes or changes a connection by OAuth: a flow does.
-            ConnectionType::BearerToken | ConnectionType::OAuth => (None, token),
+            // No request makes or changes a connection by OAuth: a flow does. One to AWS is
+            // declared.
+            ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
+                (None, token)
+            }
         };
         Self {
             text: kind.text_member().zip(text.map(std::mem::take)),
@@ -176,7 +181,7 @@ fn detail(kind: ConnectionType, text: Option<Box<str>>) -> Option<Detail> {
         ConnectionType::ApiKey => Detail::ApiKey { header_name: text? },
         ConnectionType::BasicAuth => Detail::BasicAuth { username: text? },
         ConnectionType::BearerToken => Detail::BearerToken,
-        ConnectionType::OAuth => return None,
+        ConnectionType::OAuth | ConnectionType::AwsSigV4 => return None,
     })
 }
 

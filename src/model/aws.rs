@@ -1,5 +1,6 @@
 //! Signatures of requests to AWS, and to services that speak its protocol (AWS Signature Version 4).
 
+pub mod access;
 mod canonical;
 pub mod endpoint;
 pub mod payload;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use self::connection_type::ConnectionType;
+use super::aws::access::RequestSigner;
 use super::client_identity::ClientIdentity;
 use super::credential::{Credential, NotAFieldValue};
 use super::domain::{AllowedDomain, DomainError};
@@ -113,7 +114,7 @@ impl Defect {
                 let is_refused = injection.fields.iter().any(|field| field.parse().is_err());
                 is_refused.then_some(Self::Injection)
             }
-            Detail::BasicAuth { .. } | Detail::BearerToken => None,
+            Detail::BasicAuth { .. } | Detail::BearerToken | Detail::AwsSigV4(_) => None,
         }
     }
 }
@@ -134,7 +135,9 @@ impl Connection {
         let credential = Credential::build(&detail, secret)?;
         let mut connection =
             Self::without_credential(integration, name, Some(allowed_domain), detail);
-        connection.fields = credential.fields().map(|(name, _)| name.clone()).collect();
+        if credential.signer().is_none() {
+            connection.fields = credential.fields().map(|(name, _)| name.clone()).collect();
+        }
         connection.credential = Some(credential);
         Ok(connection)
     }
@@ -170,12 +173,16 @@ impl Connection {
         let field = match &detail {
             Detail::ApiKey { header_name } => CredentialField::parse(header_name)
                 .map_or(header::AUTHORIZATION, |field| field.name().clone()),
-            Detail::BasicAuth { .. } | Detail::BearerToken | Detail::OAuth(_) => {
-                header::AUTHORIZATION
-            }
+            Detail::BasicAuth { .. }
+            | Detail::BearerToken
+            | Detail::OAuth(_)
+            | Detail::AwsSigV4(_) => header::AUTHORIZATION,
         };
-        let injection = if let Detail::OAuth(grant) = &detail { &grant.injection } else { &None };
-        let names = injection.as_ref().map(|injection| injection.names());
+        let names = match &detail {
+            Detail::OAuth(grant) => grant.injection.as_ref().map(|injection| injection.names()),
+            Detail::AwsSigV4(_) => Some(Arc::from(RequestSigner::fields())),
+            _ => None,
+        };
         let fields = names.unwrap_or_else(|| Arc::from([field]));
         // Rules may have become stricter since the connection was accepted.
         let defect = Defect::of(allowed_domain.as_ref(), &detail);

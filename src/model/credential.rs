@@ -21,6 +21,7 @@ pub use self::echo::Echoes;
 pub use self::mask::masked;
 pub use self::patterns::CredentialPatterns;
 pub use self::template::{Template, TemplateError};
+use super::aws::access::{AwsAccess, AwsSecrets, RequestSigner};
 use super::field::CredentialField;
 use super::oauth::grant::Injection;
 use super::oauth::profile::{ACCESS_TOKEN, CLIENT_ID};
@@ -34,10 +35,13 @@ use crate::secret::Secret;
 #[derive(Clone)]
 pub struct Credential {
     fields: SmallVec<[(HeaderName, HeaderValue); 1]>,
-    /// The access token of an injection, which may stand anywhere in a value.
+    /// The access token of an injection, which may stand anywhere in a value; the token of a
+    /// session whose keys sign.
     access_token: Option<Secret>,
     /// The patterns by which it is known in an answer, made when they are first needed.
     patterns: OnceLock<Arc<CredentialPatterns>>,
+    /// The keys that sign each request, in the place of fields.
+    signer: Option<Arc<RequestSigner>>,
 }
 
 /// A secret or a field name that breaks a rule of [`super::field`].
@@ -60,12 +64,23 @@ impl Credential {
             }
             Detail::BasicAuth { username } => (header::AUTHORIZATION, basic(username, secret)),
             Detail::BearerToken => (header::AUTHORIZATION, bearer(secret)),
+            Detail::AwsSigV4(access) => return Self::signing(access, secret),
             Detail::OAuth(grant) => match &grant.injection {
                 Some(injection) => return Self::injected(injection, secret),
                 None => (header::AUTHORIZATION, bearer(secret)),
             },
         };
         Ok(Self::with_fields(smallvec![(field, sensitive(&text)?)], None))
+    }
+
+    /// The keys of a connection to AWS.
+    fn signing(access: &AwsAccess, secret: &Secret) -> Result<Self, NotAFieldValue> {
+        let secrets = AwsSecrets::unpack(secret).ok_or(NotAFieldValue(()))?;
+        let access_token = secrets.session_token.clone();
+        let signer = RequestSigner::new(access, secrets).ok_or(NotAFieldValue(()))?;
+        let mut credential = Self::with_fields(SmallVec::new(), access_token);
+        credential.signer = Some(Arc::new(signer));
+        Ok(credential)
     }
 
     /// The fields of an injection, with the access token and the client's id in them.
@@ -90,7 +105,7 @@ impl Credential {
         fields: SmallVec<[(HeaderName, HeaderValue); 1]>,
         access_token: Option<Secret>,
     ) -> Self {
-        Self { fields, access_token, patterns: OnceLock::new() }
+        Self { fields, access_token, patterns: OnceLock::new(), signer: None }
     }
 
     /// The patterns by which it is known where an origin repeats it.
@@ -103,10 +118,21 @@ impl Credential {
         self.fields.iter().map(|(name, value)| (name, value))
     }
 
-    /// Tells whether both have the same fields and values. Values are compared in constant time.
+    /// The keys that sign each request; `None` where fields carry the secret.
+    pub fn signer(&self) -> Option<&RequestSigner> {
+        self.signer.as_deref()
+    }
+
+    /// Tells whether both have the same fields and values, or sign alike. Values are compared in
+    /// constant time.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.fields.len() == other.fields.len()
+        let sign_alike = match (self.signer(), other.signer()) {
+            (Some(ours), Some(theirs)) => ours.same_as(theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        };
+        sign_alike
+            && self.fields.len() == other.fields.len()
             && self.fields().zip(other.fields()).all(|((name, ours), (other_name, theirs))| {
                 let (ours, theirs) = (ours.as_bytes(), theirs.as_bytes());
                 name == other_name && verify_slices_are_equal(ours, theirs).is_ok()

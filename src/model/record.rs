@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::aws::access::AwsAccess;
 use super::caller::Reach;
 use super::connection::ConnectionType;
 use super::domain::AllowedDomain;
@@ -59,6 +60,8 @@ pub enum Detail {
     BearerToken,
     /// `oauth`
     OAuth(Box<Grant>),
+    /// `aws_sigv4`
+    AwsSigV4(Box<AwsAccess>),
 }
 
 /// The stored record of a caller token.
@@ -173,6 +176,7 @@ impl Detail {
             Self::BasicAuth { .. } => ConnectionType::BasicAuth,
             Self::BearerToken => ConnectionType::BearerToken,
             Self::OAuth(_) => ConnectionType::OAuth,
+            Self::AwsSigV4(_) => ConnectionType::AwsSigV4,
         }
     }
 }

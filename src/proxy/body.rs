@@ -10,19 +10,19 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::echo::{self, BodyMask};
 use super::fields;
 use super::idle::{ExchangeActivity, Idle, IdleTimer};
 use super::renewal::ReplayBuffer;
+use super::whole_body::ArrivedBody;
 use crate::ledger::Entry;
 use crate::listener::InFlight;
 use crate::upstream::{BodyError, ReplyBody};
 
 #[derive(Debug)]
 pub(super) struct CallerBody {
-    pub(super) incoming: Incoming,
+    pub(super) incoming: ArrivedBody,
     /// Ends the wait for a caller that sends nothing, unless the origin does.
     pub(super) idle: IdleTimer,
     pub(super) count: Arc<AtomicU64>,

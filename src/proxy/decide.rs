@@ -9,6 +9,7 @@ use super::choose::{agree, choose, may_not_use};
 use super::facts::RefusedRequest;
 use super::refusal::{Code, Refusal};
 use super::request::{Destination, ProxyRequest};
+use super::signing::check_scope;
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, Defect};
 use crate::model::domain::AllowedDomain;
@@ -64,6 +65,7 @@ fn check_use(
     let terms = &in_force.settings.terms;
     let permit = Permit::check(caller, connection, &target, terms, || request.rule_subject())
         .map_err(|denied| refuse_target(&denied, connection, &target))?;
+    check_scope(connection, permit.origin())?;
     check_body_size(in_force, request)?;
     Ok(permit)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, header};
+use http_body::Body as _;
 use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
 
 use super::arrival::Arrival;
 use super::base_url::ResponseRewrite;
@@ -19,6 +19,7 @@ use super::renewal::{Replay, ReplayBuffer};
 use super::request::RequestForm;
 use super::response::ResponseContext;
 use super::upgrade::PendingUpgrade;
+use super::whole_body::ArrivedBody;
 use super::{InForce, Proxy, Settings};
 use crate::ledger::Entry;
 use crate::model::permit::Permit;
@@ -29,7 +30,7 @@ use crate::upstream::{Departure, Outgoing};
 #[derive(Debug)]
 pub(super) struct DecidedRequest {
     pub(super) head: Parts,
-    pub(super) body: Incoming,
+    pub(super) body: ArrivedBody,
     pub(super) arrival: Arrival,
     pub(super) holder: Arc<Holder>,
     pub(super) permit: Permit,
@@ -97,7 +98,8 @@ impl Proxy {
             body = body.after_continue();
         }
         // 4. The head is rewritten, and the credential set last.
-        let departure = inject(head, body, &arrival, permit, &self.shared.via)?;
+        let (via, clock) = (&self.shared.via, &self.shared.ledger.clock);
+        let departure = inject(head, body, &arrival, permit, (via, clock))?;
         let context =
             ResponseContext { arrival, token_end, max_body_bytes, base_url, upgrade, replay, idle };
         Ok((departure, context))
@@ -109,7 +111,7 @@ impl Proxy {
         &self,
         in_force: &InForce,
         permit: &Permit,
-        body: &Incoming,
+        body: &ArrivedBody,
     ) -> Option<Arc<ReplayBuffer>> {
         let renewal = &in_force.settings.renewal;
         let status = permit.connection().token_status();

@@ -9,6 +9,7 @@ use super::fields::{self, Via};
 use super::refusal::{Code, Refusal};
 use super::request::RequestForm;
 use super::upgrade::{UpgradeKind, ask_for_websocket};
+use crate::clock::Clock;
 use crate::model::permit::Permit;
 use crate::model::sealed::KeyId;
 use crate::upstream::{Departure, Outgoing, SecretUnavailable};
@@ -20,7 +21,7 @@ pub(super) fn inject(
     body: Outgoing,
     arrival: &Arrival,
     permit: Permit,
-    via: &Via,
+    (via, clock): (&Via, &Clock),
 ) -> Result<Departure, Refusal> {
     let token_field = arrival.token.field.as_ref();
     let credential = permit.connection().fields();
@@ -41,7 +42,7 @@ pub(super) fn inject(
     head.version = Version::HTTP_11;
     head.extensions.clear();
     let missing = permit.connection().missing_key();
-    let departure = Departure::new(permit, Request::from_parts(head, body), upgrades);
+    let departure = Departure::new(permit, Request::from_parts(head, body), upgrades, clock);
     departure.map_err(|SecretUnavailable| seal_broken(missing))
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
 use http::{Request, Response};
+use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -19,7 +20,9 @@ use super::depart::{DecidedRequest, answers_itself};
 use super::facts::RefusedRequest;
 use super::renewal::AwaitingTokens;
 use super::response::{Finished, FirstAttempt, ResponseContext};
+use super::signing::{self, BeforeSigning};
 use super::tunnel::{TunnelContext, TunnelSetup};
+use super::whole_body::ArrivedBody;
 use super::{InForce, Proxy, relay};
 use crate::ledger::Entry;
 use crate::listener::{ConnState, InFlight};
@@ -33,6 +36,8 @@ use crate::upstream::Departure;
 enum Outcome {
     /// To its origin.
     Departs(Departure, ResponseContext),
+    /// Nowhere until its body was read, whose hash is signed.
+    ReadsBody(Box<DecidedRequest>),
     /// Nowhere until its connection has been given other tokens.
     AwaitsTokens(Box<AwaitingTokens>),
     /// Into a tunnel.
@@ -62,6 +67,9 @@ impl Proxy {
             }
             Ok(Outcome::AwaitsTokens(waiting)) => {
                 later(self.await_tokens(*waiting, entry, in_flight).boxed())
+            }
+            Ok(Outcome::ReadsBody(decided)) => {
+                later(self.read_body(in_force, decided, entry, in_flight).boxed())
             }
             Ok(Outcome::OpensTunnel(setup)) => {
                 later(self.open_tunnel(*setup, in_force, entry, in_flight).map(Ok).boxed())
@@ -95,7 +103,12 @@ impl Proxy {
         if let Some(response) = answers_itself(&mut head, &in_force.settings) {
             return Ok(Outcome::EndsHere(response));
         }
+        let before = signing::prepare(&mut head, &permit, !body.is_end_stream())?;
+        let body = ArrivedBody::Incoming(body);
         let decided = DecidedRequest { head, body, arrival, holder, permit };
+        if before == BeforeSigning::HashBody {
+            return Ok(Outcome::ReadsBody(Box::new(decided)));
+        }
         // 3b. A connection by OAuth may have to be given other tokens first.
         if let Some(wanted) = self.tokens_to_await(&decided.permit, in_force, entry.time())? {
             return Ok(Outcome::AwaitsTokens(Box::new(AwaitingTokens { decided, wanted })));
@@ -103,6 +116,21 @@ impl Proxy {
         // 4. Rewritten, with the credential, fit to leave.
         let (departure, context) = self.depart(in_force, decided, entry)?;
         Ok(Outcome::Departs(departure, context))
+    }
+
+    /// Step 3c: reads the request's body, whose hash is signed, and goes on from there.
+    async fn read_body(
+        self: Arc<Self>,
+        in_force: Arc<InForce>,
+        mut decided: Box<DecidedRequest>,
+        mut entry: Entry,
+        in_flight: InFlight,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let read = self.hash_body(&in_force, &mut decided, &mut entry).await;
+        match read.and_then(|()| self.depart(&in_force, *decided, &mut entry)) {
+            Ok(departing) => self.exchange(in_force, departing, entry, in_flight).await,
+            Err(refusal) => Ok(relay::refuse(refusal, entry, in_flight)),
+        }
     }
 
     /// Step 3b: waits until the connection has other tokens, and goes on from there.

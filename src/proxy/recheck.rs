@@ -76,7 +76,8 @@ impl<'a> Recheck<'a> {
         in_force: &InForce,
         departure: &mut Departure,
     ) -> Result<CheckedDeparture, Refusal> {
-        let now = self.proxy.shared.ledger.clock.now();
+        let clock = &self.proxy.shared.ledger.clock;
+        let now = clock.now();
         let decided = decide_again(in_force, self.arrival, now).map_err(|refused| refused.refusal);
         let (_holder, Allowed { permit, connection: chosen }) = decided?;
         if departure.is_for(permit.connection()) {
@@ -86,7 +87,7 @@ impl<'a> Recheck<'a> {
         has_tokens(permit.connection(), &in_force.settings.renewal, now)?;
         let connection = Arc::clone(permit.connection());
         let missing = connection.missing_key();
-        departure.renew(permit, fields::strip_credential).map_err(|why| match why {
+        departure.renew(permit, fields::strip_credential, clock).map_err(|why| match why {
             NotRenewed::Sealed => seal_broken(missing),
             NotRenewed::Elsewhere => replaced(&connection),
         })?;

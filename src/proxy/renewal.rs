@@ -25,7 +25,7 @@ use crate::model::permit::Permit;
 use crate::oauth::{Cause, RefreshHandle, RefreshRequest, TokenFailure};
 use crate::upstream::{Departure, Reply};
 
-pub(super) use self::buffer::ReplayBuffer;
+pub(super) use self::buffer::{ReplayBody, ReplayBuffer};
 pub(super) use self::replay::Replay;
 
 /// A request that waits for tokens, and the refresh that brings them.
@@ -160,8 +160,8 @@ impl Proxy {
         refreshes.refresh(wanted).await.ok()?;
         // 2. The decision once more.
         let in_force = self.shared.live.load_full();
-        let now = self.shared.ledger.clock.now();
-        let again = replay.decide(arrival, &in_force, now, body, &self.shared.via)?;
+        let (via, clock) = (&self.shared.via, &self.shared.ledger.clock);
+        let again = replay.decide(arrival, &in_force, body, (via, clock))?;
         let (departure, connection, token_end) = again;
         entry.set_connection(connection as _);
         // 3. The second attempt.

@@ -103,7 +103,7 @@ impl ResponseContext {
 
 /// The refusal for an answer that did not come. A request whose body is too large, or stops
 /// coming, is its caller's fault and not its origin's.
-fn blame(error: upstream::Error, sent_bytes: u64, max_body_bytes: u64) -> Refusal {
+pub(super) fn blame(error: upstream::Error, sent_bytes: u64, max_body_bytes: u64) -> Refusal {
     if max_body_bytes != 0 && sent_bytes > max_body_bytes {
         return too_large(max_body_bytes).closing();
     }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::row::Columns;
+use crate::model::aws::access::AwsAccess;
 use crate::model::connection::ConnectionType;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
@@ -21,13 +22,19 @@ pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
         let grant = columns.parsed("detail", |text| read_grant(client, text).ok_or(()))?;
         return Ok(Detail::OAuth(Box::new(grant)));
     }
+    if kind == ConnectionType::AwsSigV4 {
+        let access = columns.parsed("detail", |text| AwsAccess::decode(text).ok_or(()))?;
+        return Ok(Detail::AwsSigV4(Box::new(access)));
+    }
     columns.parsed("detail", |text| {
         let detail = parse_object(text).ok_or(())?;
         let text = |key: &str| detail.get(key).and_then(Json::as_str).map(Into::into).ok_or(());
         Ok::<_, ()>(match kind {
             ConnectionType::ApiKey => Detail::ApiKey { header_name: text(HEADER_NAME)? },
             ConnectionType::BasicAuth => Detail::BasicAuth { username: text(USERNAME)? },
-            ConnectionType::BearerToken | ConnectionType::OAuth => Detail::BearerToken,
+            ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
+                Detail::BearerToken
+            }
         })
     })
 }
@@ -39,6 +46,7 @@ pub(super) fn write(detail: &Detail) -> String {
         Detail::BasicAuth { username } => of(USERNAME, username),
         Detail::BearerToken => Json::Object(Map::new()),
         Detail::OAuth(grant) => write_grant(grant),
+        Detail::AwsSigV4(access) => return access.encode(),
     };
     detail.to_string()
 }

@@ -8,6 +8,7 @@ use http_body::Body as _;
 use tokio::sync::watch;
 
 use super::body::Outgoing;
+use crate::clock::Clock;
 use crate::model::client_identity::ClientIdentity;
 use crate::model::connection::Connection;
 use crate::model::credential::Credential;
@@ -70,11 +71,12 @@ pub enum CheckedDeparture {
 ///
 /// ```
 /// use http::Request;
+/// use keyferry::clock::Clock;
 /// use keyferry::model::permit::Permit;
 /// use keyferry::upstream::{Departure, Outgoing, SecretUnavailable};
 ///
 /// fn leave(permit: Permit, request: Request<Outgoing>) -> Result<Departure, SecretUnavailable> {
-///     Departure::new(permit, request, false)
+///     Departure::new(permit, request, false, &Clock::system())
 /// }
 /// ```
 ///
@@ -82,10 +84,11 @@ pub enum CheckedDeparture {
 ///
 /// ```compile_fail,E0061
 /// use http::Request;
+/// use keyferry::clock::Clock;
 /// use keyferry::upstream::{Departure, Outgoing, SecretUnavailable};
 ///
 /// fn slip_out(request: Request<Outgoing>) -> Result<Departure, SecretUnavailable> {
-///     Departure::new(request, false)
+///     Departure::new(request, false, &Clock::system())
 /// }
 /// ```
 ///
@@ -130,16 +133,18 @@ enum OwnEndpoint {
 
 impl Departure {
     /// Sets `Host` to the permit's origin and injects the credential as the last step. It replaces
-    /// every value that the field had.
+    /// every value that the field had. A signature is made of the request as it is then.
     pub fn new(
         permit: Permit,
         mut request: Request<Outgoing>,
         upgrade: bool,
+        clock: &Clock,
     ) -> Result<Self, SecretUnavailable> {
         let credential = permit.connection().credential().ok_or(SecretUnavailable)?;
         let headers = request.headers_mut();
         headers.insert(header::HOST, permit.origin().host_field());
         set_credential(headers, credential);
+        sign(&mut request, &permit, credential, clock)?;
         let (right, request) = (SendRight::Permit(permit), Box::new(request));
         Ok(Self { right, request, dedicated: upgrade, drops_trailers: false })
     }
@@ -167,6 +172,7 @@ impl Departure {
         &mut self,
         permit: Permit,
         strip: impl FnOnce(&mut HeaderMap, &[HeaderName]),
+        clock: &Clock,
     ) -> Result<(), NotRenewed> {
         // 1. The new permit must be for the same origin and connection: the conn is open.
         let SendRight::Permit(before) = &self.right else { return Err(NotRenewed::Elsewhere) };
@@ -177,6 +183,10 @@ impl Departure {
         }
         // 2. Remove the old credential, and what the caller may have sent under new names.
         let credential = new.credential().ok_or(NotRenewed::Sealed)?;
+        // What a signature needs of the request was not prepared for another type.
+        if credential.signer().is_some() && old.kind() != new.kind() {
+            return Err(NotRenewed::Elsewhere);
+        }
         let headers = self.request.headers_mut();
         for name in old.fields().iter() {
             if let header::Entry::Occupied(field) = headers.entry(name) {
@@ -189,6 +199,8 @@ impl Departure {
         }
         // 3. Inject the new one. Trailers were filtered for the old fields' names only.
         set_credential(headers, credential);
+        sign(&mut self.request, &permit, credential, clock)
+            .map_err(|_sealed| NotRenewed::Sealed)?;
         if has_new_names {
             self.drops_trailers = true;
             self.request.body_mut().drop_trailers();
@@ -333,6 +345,21 @@ fn set_credential(headers: &mut HeaderMap, credential: &Credential) {
     for (name, value) in credential.fields() {
         headers.insert(name, value.clone());
     }
+}
+
+/// Signs the request as its last step, where the credential is a key that signs.
+fn sign(
+    request: &mut Request<Outgoing>,
+    permit: &Permit,
+    credential: &Credential,
+    clock: &Clock,
+) -> Result<(), SecretUnavailable> {
+    let Some(signer) = credential.signer() else { return Ok(()) };
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let target = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+    let (host, line) = (permit.origin().host(), (method.as_str(), target));
+    let signed = signer.sign(host, line, request.headers_mut(), clock.now());
+    signed.map_err(|_unsignable| SecretUnavailable)
 }
 
 /// Tells whether both connections have the same name.

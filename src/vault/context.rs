@@ -69,6 +69,12 @@ impl Encoding {
             .with_injection(grant.injection.as_deref())
     }
 
+    /// Adds the key's id, the region and the service of a connection that signs.
+    fn with_access(self, detail: &Detail) -> Self {
+        let Detail::AwsSigV4(access) = detail else { return self };
+        self.text(&access.encode())
+    }
+
     /// Adds the fields that carry the tokens, where they are not `Authorization: Bearer`.
     fn with_injection(self, injection: Option<&Injection>) -> Self {
         let Some(Injection { fields, client_id }) = injection else { return self };
@@ -99,7 +105,7 @@ impl Encoding {
                 let (header_name, username) = match detail {
                     Detail::ApiKey { header_name } => (Some(&**header_name), None),
                     Detail::BasicAuth { username } => (None, Some(&**username)),
-                    Detail::BearerToken | Detail::OAuth(_) => (None, None),
+                    Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) => (None, None),
                 };
                 // A missing domain is encoded as an empty text, which no domain is.
                 let allowed_domain = allowed_domain.map(ToString::to_string).unwrap_or_default();
@@ -113,6 +119,7 @@ impl Encoding {
                     .optional_text(username)
                     .with_options(options)
                     .with_grant(detail)
+                    .with_access(detail)
             }
             Context::Authority { id, certificate, signs_from } => self
                 .text("authority")

@@ -17,6 +17,7 @@
     reason = "a test is read from its beginning to its end, and runs once"
 )]
 
+mod aws;
 mod backup;
 mod base_url;
 mod callers;

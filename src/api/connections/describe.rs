@@ -35,7 +35,7 @@ fn words(kind: ConnectionType) -> Words {
             "MY_PASSWORD",
             "john.doe@example.com",
         ),
-        ConnectionType::BearerToken | ConnectionType::OAuth => {
+        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
             ("BearerToken", "a bearer token", "my_bearer_token_connection", "MY_BEARER_TOKEN", "")
         }
     };

@@ -38,6 +38,9 @@ impl ApiPath {
             ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
                 Self::zis(&["integrations", integration, "connections", kind.as_str(), name])
             }
+            ConnectionType::AwsSigV4 => {
+                Self::keyferry(&["integrations", integration, "connections", name])
+            }
         }
     }
 

@@ -23,14 +23,10 @@ impl SigningScope {
     /// Reads the name of a host, in lower case. `None` for hosts that are not AWS's own, and for
     /// those whose name does not say both.
     ///
-    /// Hosts whose name is chosen by AWS's customers are read by the part that AWS has chosen, so
-    /// that a signature for one of them is never good for another service.
+    /// Hosts whose name is chosen by AWS's customers are read by the part that AWS has chosen, and
+    /// not at all where a customer's program would be sent a signature that counts elsewhere.
     #[must_use]
     pub fn of_host(host: &str) -> Option<Self> {
-        if let Some(rest) = host.strip_suffix(".on.aws") {
-            let (_name, region) = rest.split_once(".lambda-url.")?;
-            return is_region(region).then(|| Self::new(region, "lambda"));
-        }
         let suffixes = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
         let rest = suffixes.iter().find_map(|suffix| host.strip_suffix(suffix))?;
         let (before, last) = rest.rsplit_once('.').unwrap_or(("", rest));
@@ -247,7 +243,6 @@ mod tests {
                 "s3express",
             ),
             ("abc123.execute-api.us-east-1.amazonaws.com", "us-east-1", "execute-api"),
-            ("abc.lambda-url.us-east-1.on.aws", "us-east-1", "lambda"),
             ("search-x-abc.us-east-1.es.amazonaws.com", "us-east-1", "es"),
             ("abc.us-east-1.aoss.amazonaws.com", "us-east-1", "aoss"),
         ] {
@@ -268,6 +263,10 @@ mod tests {
             "iam.abc.us-east-1.amazonaws.com",
             "unknown.amazonaws.com",
             "d111111abcdef8.cloudfront.net",
+            // A signature for its program would count for the service's own interface too.
+            "abc.lambda-url.us-east-1.on.aws",
+            "bucket.s3-website.us-east-1.amazonaws.com",
+            "bucket.s3-website-us-east-1.amazonaws.com",
         ] {
             assert_eq!(read(host), None, "{host}");
         }

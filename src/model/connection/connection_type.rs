@@ -16,6 +16,8 @@ named_enum! {
         BearerToken = "bearer_token",
         /// `oauth`
         OAuth = "oauth",
+        /// `aws_sigv4`
+        AwsSigV4 = "aws_sigv4",
     }
 }
 
@@ -27,6 +29,7 @@ impl ConnectionType {
         match self {
             Self::ApiKey => Some("header_name"),
             Self::BasicAuth => Some("username"),
+            Self::AwsSigV4 => Some("access_key_id"),
             Self::BearerToken | Self::OAuth => None,
         }
     }
@@ -38,6 +41,7 @@ impl ConnectionType {
             Self::BasicAuth => "password",
             Self::BearerToken => "token",
             Self::OAuth => "access_token",
+            Self::AwsSigV4 => "secret_access_key",
         }
     }
 
@@ -48,6 +52,7 @@ impl ConnectionType {
             Self::BasicAuth => "password",
             Self::BearerToken => "token",
             Self::OAuth => "access token",
+            Self::AwsSigV4 => "secret access key",
         }
     }
 }

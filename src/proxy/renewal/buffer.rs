@@ -24,7 +24,7 @@ pub(in crate::proxy) struct ReplayGuard(pub(in crate::proxy) Arc<ReplayBuffer>);
 
 /// A body that is sent once more. Its memory is given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct ReplayBody {
+pub(in crate::proxy) struct ReplayBody {
     content: Full<Bytes>,
     _share: Option<MemoryShare>,
 }
@@ -58,8 +58,7 @@ impl ReplayBuffer {
 
     /// There is no body.
     pub(in crate::proxy) fn nothing() -> Self {
-        let content = Full::new(Bytes::new());
-        Self(Mutex::new(State::Whole(ReplayBody { content, _share: None })))
+        Self(Mutex::new(State::Whole(ReplayBody::empty())))
     }
 
     /// Notes that another piece has come.
@@ -88,8 +87,13 @@ impl ReplayBuffer {
         *self.0.lock() = State::Gone;
     }
 
+    /// Tells whether it is not kept any more.
+    pub(in crate::proxy) fn is_gone(&self) -> bool {
+        matches!(*self.0.lock(), State::Gone)
+    }
+
     /// All of it, if all of it is here.
-    pub(super) fn whole(&self) -> Option<ReplayBody> {
+    pub(in crate::proxy) fn whole(&self) -> Option<ReplayBody> {
         match std::mem::replace(&mut *self.0.lock(), State::Gone) {
             State::Whole(body) => Some(body),
             _ => None,
@@ -124,6 +128,11 @@ impl Drop for ReplayGuard {
 }
 
 impl ReplayBody {
+    /// A body of no bytes.
+    pub(in crate::proxy) fn empty() -> Self {
+        Self { content: Full::new(Bytes::new()), _share: None }
+    }
+
     /// Tells whether it has no byte.
     pub(super) fn is_empty(&self) -> bool {
         self.content.size_hint().exact() == Some(0)

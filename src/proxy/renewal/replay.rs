@@ -7,6 +7,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 
 use super::buffer::{ReplayBody, ReplayBuffer, ReplayGuard};
+use crate::clock::Clock;
 use crate::model::connection::Connection;
 use crate::model::permit::Permit;
 use crate::proxy::InForce;
@@ -52,12 +53,11 @@ impl Replay {
         self,
         arrival: &Arrival,
         in_force: &InForce,
-        now: Timestamp,
         body: ReplayBody,
-        via: &Via,
+        (via, clock): (&Via, &Clock),
     ) -> Option<(Departure, Arc<RegisteredConnection>, Option<Timestamp>)> {
         let Self { head, used, .. } = self;
-        let (holder, allowed) = decide_again(in_force, arrival, now).ok()?;
+        let (holder, allowed) = decide_again(in_force, arrival, clock.now()).ok()?;
         let Allowed { permit, connection } = allowed;
         let now_used = permit.connection();
         if now_used.name() != used.name() || now_used.integration() != used.integration() {
@@ -68,7 +68,7 @@ impl Replay {
             return None;
         }
         let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
-        let departure = inject(head, body, arrival, permit, via).ok()?;
+        let departure = inject(head, body, arrival, permit, (via, clock)).ok()?;
         Some((departure, connection, holder.caller.expires_at))
     }
 }

@@ -39,6 +39,8 @@ pub(crate) const NAMES: &[&str] = &[
     "acme.okta.com",
     "api.github.com",
     "zoom.us",
+    "dynamodb.us-west-2.amazonaws.com",
+    "bucket.s3.eu-west-1.amazonaws.com",
 ];
 
 impl Authority {
