@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::model::aws::access::AwsAccess;
 use crate::model::caller::Reach;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -86,6 +87,29 @@ fn the_user_name_is_part_of_the_context() {
     let sealed = vault.seal(&named("ann").context(), &Secret::new("hunter2")).unwrap();
     assert!(vault.open(&named("ann").context(), &sealed).is_ok());
     assert!(vault.open(&named("bob").context(), &sealed).is_err());
+}
+
+#[test]
+fn everything_that_says_what_keys_of_aws_sign_is_part_of_the_context() {
+    let vault = vault();
+    let signs = |id: &str, region: Option<&str>, service: Option<&str>| {
+        let (region, service) = (region.map(Into::into), service.map(Into::into));
+        let access = AwsAccess { access_key_id: id.into(), region, service };
+        Parts { detail: Detail::AwsSigV4(Box::new(access)), ..Parts::new() }
+    };
+    let parts = signs("AKID", Some("us-east-1"), None);
+    let sealed = vault.seal(&parts.context(), &Secret::new("hunter2")).unwrap();
+    assert!(vault.open(&parts.context(), &sealed).is_ok());
+    for edited in [
+        signs("AKID2", Some("us-east-1"), None),
+        signs("AKID", Some("us-east-2"), None),
+        signs("AKID", None, Some("us-east-1")),
+        signs("AKID", Some("us-east-1"), Some("iam")),
+        signs("AKID", None, None),
+        Parts { detail: Detail::BearerToken, ..Parts::new() },
+    ] {
+        assert!(vault.open(&edited.context(), &sealed).is_err(), "{edited:?}");
+    }
 }
 
 #[test]
