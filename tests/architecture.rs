@@ -141,6 +141,8 @@ const DECIDED_ONCE: &[(&str, &str)] = &[
     ("caller.expires_at == end", "proxy/caller.rs"),
     // A host is one that an allowed domain covers.
     ("strip_suffix(&*self.base)", "model/domain.rs"),
+    // The region and service that a signature counts for.
+    ("signingscope::of_host(host)?", "model/aws/access.rs"),
     // A field is one of ours.
     ("starts_with(\"x-zis\")", "proxy/fields.rs"),
     // Pages may load and do nothing but what the content policy says.

@@ -358,8 +358,8 @@ fn sign(
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let target = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
     let (host, line) = (permit.origin().host(), (method.as_str(), target));
-    let signed = signer.sign(host, line, request.headers_mut(), clock.now());
-    signed.map_err(|_unsignable| SecretUnavailable)
+    let outcome = signer.sign(host, line, request.headers_mut(), clock.now());
+    outcome.map_err(|_unsignable| SecretUnavailable)
 }
 
 /// Tells whether both connections have the same name.

@@ -227,7 +227,9 @@ mod tests {
         #[test]
         fn a_path_has_one_text_however_it_is_escaped(bytes in prop::collection::vec(1_u8.., 0..30)) {
             let mut escaped = String::new();
-            bytes.iter().for_each(|byte| push_escaped(&mut escaped, *byte));
+            for byte in &bytes {
+                push_escaped(&mut escaped, *byte);
+            }
             let usual = encode_path(&bytes);
             let text = path_text(&usual, PathRule::Once);
             prop_assert_eq!(path_text(&escaped.to_ascii_lowercase(), PathRule::Once), text);
