@@ -6,10 +6,9 @@ mod rule_subject;
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
-use self::rule_subject::FurtherFields;
+use self::rule_subject::JudgedParts;
 use super::refusal::{Code, Refusal, malformed};
 use super::{Settings, base_url};
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -52,9 +51,8 @@ pub struct ProxyRequest {
     pub tags: Tags,
     /// The length of the body, if it is known beforehand.
     pub body_length: Option<u64>,
-    /// The path and the query, as they were sent: in base-URL form with the prefix.
-    target: PathAndQuery,
-    further: FurtherFields,
+    /// What rules must know of it. Boxed, because most requests are judged by none.
+    judged: Box<JudgedParts>,
 }
 
 /// The place that a request wants to reach.
@@ -143,8 +141,7 @@ impl ProxyRequest {
             names_host: head.headers.contains_key(&X_ZIS_HOST),
             tags,
             body_length: body_length(&head.headers),
-            target: head.uri.path_and_query().cloned().unwrap_or_else(root),
-            further: FurtherFields::default(),
+            judged: Box::new(JudgedParts::of(&head.uri)),
         }
     }
 
@@ -174,17 +171,8 @@ impl ProxyRequest {
         let uri = uri.ok_or_else(|| not_absolute(&url))?;
         let destination = Destination::Stated(stated(scheme(&uri)?, authority(&uri)?)?);
         let form = RequestForm::Absolute;
-        let target = uri.path_and_query().cloned().unwrap_or_else(root);
-        Ok(Self {
-            method,
-            form,
-            destination,
-            names_host: false,
-            tags,
-            body_length: None,
-            target,
-            further: FurtherFields::default(),
-        })
+        let judged = Box::new(JudgedParts::of(&uri));
+        Ok(Self { method, form, destination, names_host: false, tags, body_length: None, judged })
     }
 }
 
@@ -346,10 +334,6 @@ pub(super) fn one_field<'a>(
 
 pub(super) fn body_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn root() -> PathAndQuery {
-    PathAndQuery::from_static("/")
 }
 
 /// The longest URL that a refusal repeats, in bytes.

@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
+use http::Uri;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
 use super::{ProxyRequest, RequestForm};
@@ -12,10 +14,11 @@ use crate::model::rules::RuleSubject;
 use crate::model::target::decode_unparsable;
 use crate::proxy::base_url::{self, NamedUrls, split_absolute};
 
-/// The fields of a request by which an origin may take it for another one, as far as rules must
-/// know of them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FurtherFields {
+/// The parts of a request that rules are about, beside its method.
+#[derive(Clone, Debug)]
+pub(super) struct JudgedParts {
+    /// The path and the query, as they were sent: in base-URL form with the prefix.
+    target: PathAndQuery,
     /// The path that `Destination` names (RFC 4918 §10.3), at the origin.
     destination: Option<Box<str>>,
     /// The field by which the request asks for another method or path.
@@ -24,23 +27,32 @@ pub(super) struct FurtherFields {
     reads_other: Option<&'static str>,
 }
 
+impl JudgedParts {
+    /// Those of a target, without fields.
+    pub(super) fn of(uri: &Uri) -> Self {
+        let target = uri.path_and_query().cloned();
+        let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Self { target, destination: None, asks_for_other: None, reads_other: None }
+    }
+}
+
 impl ProxyRequest {
     /// The parts of the request that rules are about.
     pub(in crate::proxy) fn rule_subject(&self) -> RuleSubject<'_> {
         let path = match self.form {
             RequestForm::BaseUrl => {
-                let below = base_url::below(self.target.as_str());
+                let below = base_url::below(self.judged.target.as_str());
                 Cow::Owned(decode_unparsable(path_of(&below)).into_owned())
             }
-            _ => decode_unparsable(self.target.path()),
+            _ => decode_unparsable(self.judged.target.path()),
         };
-        let query = self.target.query().unwrap_or_default();
+        let query = self.judged.target.query().unwrap_or_default();
         RuleSubject {
             method: &self.method,
             path,
-            destination: self.further.destination.as_deref().map(Cow::Borrowed),
-            override_field: self.further.asks_for_other.or_else(|| override_parameter(query)),
-            source_field: self.further.reads_other,
+            destination: self.judged.destination.as_deref().map(Cow::Borrowed),
+            override_field: self.judged.asks_for_other.or_else(|| override_parameter(query)),
+            source_field: self.judged.reads_other,
         }
     }
 
@@ -54,13 +66,13 @@ impl ProxyRequest {
                 let find = |known: &[&'static str]| {
                     known.iter().find(|known| is_same_to_servers(name, known)).copied()
                 };
-                self.further.asks_for_other =
-                    self.further.asks_for_other.or_else(|| find(&OVERRIDES));
-                self.further.reads_other = self.further.reads_other.or_else(|| find(&SOURCES));
+                self.judged.asks_for_other =
+                    self.judged.asks_for_other.or_else(|| find(&OVERRIDES));
+                self.judged.reads_other = self.judged.reads_other.or_else(|| find(&SOURCES));
             }
         }
         if ["COPY", "MOVE"].contains(&self.method.as_str()) {
-            self.further.destination = match self.form {
+            self.judged.destination = match self.form {
                 RequestForm::BaseUrl => named_urls.destination().map(|url| path_at_origin(&url)),
                 _ => destination_field(head).map(path_at_origin),
             };
