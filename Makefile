@@ -89,7 +89,7 @@ test-deploy: $(VENV)/.installed ## what is in deploy/, by the schemas of those w
 	$(VENV)/bin/python -u tests/clients/deploy.py $(TARGET)/debug
 
 test-aws: $(VENV)/.installed ## boto3 and the AWS CLI with placeholder keys, to an origin that makes each signature again
-	cargo build --bin keyferry --example origin
+	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/aws.py $(TARGET)/debug
 
 test-examples: $(VENV)/.installed $(NODE_MODULES)/.installed ## the flow runner and the runners; each command that the documentation shows

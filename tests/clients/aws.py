@@ -296,7 +296,7 @@ class Stage(Programs):
             (self.directory / name).touch(0o600)
             (self.directory / name).write_text(secret)
         # It makes the authority and the certificate, and is asked nothing.
-        self.start(["examples/origin", "origin", *HOSTS], r"address (\S+)\nca ")
+        self.start(["origin", "origin", *HOSTS], r"address (\S+)\nca ")
         origin = [sys.executable, str(HERE / "aws.py"), "--origin"]
         self.origin = self.start(origin, r"address (\S+)\n")[1]
         pins = "\n".join(f'"{host}:443" = "{self.origin}"' for host in HOSTS)
