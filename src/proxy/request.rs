@@ -51,7 +51,7 @@ pub struct ProxyRequest {
     pub tags: Tags,
     /// The length of the body, if it is known beforehand.
     pub body_length: Option<u64>,
-    /// What rules must know of it. Boxed, because most requests are judged by none.
+    /// The parts that rules are about. They are boxed, because most requests are judged by none.
     judged: Box<JudgedParts>,
 }
 

@@ -201,7 +201,7 @@ async fn a_stream_flows_on_and_only_the_beginning_of_an_echo_waits() {
         ("al\n\n", "bearer-seal\n\n"),
     ] {
         send.send(sent.to_owned()).unwrap();
-        let chunk = format!("{:x}\r\n{seen}\r\n", seen.len());
+        let chunk = format!("{:X}\r\n{seen}\r\n", seen.len());
         let came = raw.exact(chunk.len()).await.unwrap();
         assert_eq!(String::from_utf8(came).unwrap(), chunk, "{sent}");
     }

@@ -35,7 +35,7 @@ async fn a_handshake_for_another_name_or_for_none_ends_in_an_alert() {
         let world = World::new(&origin).run().await;
         let tunnel = world.connect(&connect()).await;
         let failure = world.shake(tunnel, name, &["http/1.1"]).await.err().unwrap();
-        assert!(failure.to_string().contains("UnrecognizedName"), "{failure}");
+        assert!(failure.to_string().contains("UnrecognisedName"), "{failure}");
         let (code, cause) = judged(&world).await;
         assert_eq!(code, "MisdirectedRequest", "{cause}");
     }

@@ -45,7 +45,7 @@ async fn a_host_that_a_connection_covers_is_never_passed_blind() {
 }
 
 #[tokio::test]
-async fn a_blind_tunnel_needs_a_token_a_port_and_an_address_that_may_be_dialed() {
+async fn a_blind_tunnel_needs_a_token_a_port_and_an_address_that_may_be_dialled() {
     let origin = Origin::start().await;
     let world = blind(&origin)
         .pin_to("inside.example.test:443", "10.0.0.1:443")

@@ -1,0 +1,97 @@
+//! The status of an OAuth connection's provider tokens.
+
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::model::oauth::freshness::{Freshness, TokenAges};
+use crate::model::oauth::grant::Grant;
+use crate::model::oauth::life::{GrantLife, Jitter, KeepAlive};
+use crate::model::oauth::profile::RefreshStatuses;
+use crate::model::oauth::tokens::TokenSet;
+
+/// The status of an OAuth connection's provider tokens. A connection has one set of tokens: the
+/// next set comes with a new connection that replaces it.
+#[derive(Debug)]
+pub struct TokenStatus {
+    /// The connection's record.
+    pub uuid: Uuid,
+    /// The number of the set of tokens, counted up by each refresh.
+    pub generation: i64,
+    /// Tells whether a refresh can bring other tokens.
+    pub renewable: bool,
+    /// Tells whether the grant has lapsed, so that only a new flow helps.
+    pub lapsed: bool,
+    /// The time at which the tokens were requested.
+    pub issued_at: Timestamp,
+    /// The time at which the access token expires; `None` when that is unknown.
+    pub expires_at: Option<Timestamp>,
+    /// The statuses of an origin's answer that call for a refresh.
+    pub refresh_on_status: RefreshStatuses,
+    /// The life of what the grant is refreshed with, if that is known: when it is over, only a new
+    /// flow helps. `None` for a lapsed grant, and for one that needs no user.
+    pub grant_life: Option<GrantLife>,
+    /// The fingerprint of the token endpoint's origin, by which refreshes are bounded.
+    pub provider: u64,
+    /// Tells whether there is a refresh token beside the access token, which a user has granted.
+    has_refresh_token: bool,
+    used: AtomicBool,
+}
+
+impl TokenStatus {
+    pub(super) fn of(uuid: Uuid, grant: &Grant, tokens: &TokenSet) -> Self {
+        Self {
+            uuid,
+            generation: grant.generation,
+            renewable: grant.lapse.is_none() && grant.is_renewable(tokens.refresh_token.is_some()),
+            lapsed: grant.lapse.is_some(),
+            issued_at: tokens.issued_at,
+            expires_at: tokens.expires_at,
+            refresh_on_status: grant.refresh_on_status.clone(),
+            grant_life: grant.life(tokens),
+            provider: FixedState::default().hash_one(&tokens.issuer),
+            has_refresh_token: grant.grant_type.has_user()
+                && tokens.refresh_token.is_some()
+                && !tokens.is_access_token_exchanged(),
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// The times at which the access token ages; `None` when it never expires.
+    pub fn ages(&self, refresh_before: Duration) -> Option<TokenAges> {
+        Some(TokenAges::of(self.issued_at, self.expires_at?, refresh_before))
+    }
+
+    /// The freshness of the access token at `now`.
+    pub fn freshness(&self, refresh_before: Duration, now: Timestamp) -> Freshness {
+        self.ages(refresh_before).map_or(Freshness::Fresh, |ages| ages.at(now))
+    }
+
+    /// The time at which the grant is refreshed so that it lives though nobody uses it: at least
+    /// every `keep_alive`, and before a third of its known life is left. `None` where no refresh
+    /// keeps it alive, or it needs none.
+    pub fn keep_alive_due(&self, keep_alive: Duration, jitter: Jitter) -> Option<Timestamp> {
+        if keep_alive.is_zero() || !self.renewable {
+            return None;
+        }
+        let every = self.has_refresh_token.then_some(keep_alive);
+        KeepAlive { refreshed_at: self.issued_at, life: self.grant_life, every }.due(jitter)
+    }
+
+    /// Tells whether only a new flow helps at `now`: the grant has lapsed, or the access token has
+    /// expired and can't be refreshed.
+    pub fn needs_reauthorization(&self, now: Timestamp) -> bool {
+        let expired = self.expires_at.is_some_and(|end| now >= end);
+        self.lapsed || (expired && !self.renewable)
+    }
+
+    /// Notes a use of these tokens. `true` for the first one.
+    #[must_use]
+    pub fn is_first_use(&self) -> bool {
+        !self.used.load(Relaxed) && !self.used.swap(true, Relaxed)
+    }
+}
