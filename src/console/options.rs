@@ -67,7 +67,10 @@ fn members(values: &FormValues, rules: Vec<RuleMembers>) -> OptionMembers {
     OptionMembers {
         enabled: is_yes("enabled"),
         description: values.text("description").into(),
-        expires_on: values.text("expires_on").into(),
+        expires_on: match values.text("expires_on") {
+            "" => Member::Null,
+            day => day.into(),
+        },
         rules: Member::Given(rules),
         read_only: is_yes("read_only"),
         mask_echo: is_yes("mask_echo"),

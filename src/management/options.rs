@@ -7,7 +7,7 @@ use crate::model::rules::{Rules, WrittenRule};
 use crate::wire::{Member, OptionMembers, RuleMembers};
 
 /// Reads the options of a connection that has `before`. A member that is left out stays as it is;
-/// null, and an empty text, take it away.
+/// null, and an empty description, take it away.
 pub(super) fn read(
     mut members: OptionMembers,
     before: &ConnectionOptions,
@@ -18,7 +18,7 @@ pub(super) fn read(
     let gone = [
         (members.enabled == Member::Null).then(|| options.disabled = false),
         is_taken_away(&members.description).then(|| options.description = None),
-        is_taken_away(&members.expires_on).then(|| options.expires_on = None),
+        (members.expires_on == Member::Null).then(|| options.expires_on = None),
         (members.rules == Member::Null).then(|| options.rules = Rules::default()),
         (members.read_only == Member::Null).then(|| options.read_only = false),
         (members.mask_echo == Member::Null).then(|| options.mask_echo = false),
@@ -33,7 +33,7 @@ pub(super) fn read(
         check_description(text).map(|()| Box::from(text))
     });
     options.description = description.or(options.description);
-    let day = reader.take_filled(named!(members.expires_on), about, parse_day);
+    let day = reader.take(named!(members.expires_on), about, parse_day);
     options.expires_on = day.or(options.expires_on);
     if let Some(rules) = reader.value(("rules", std::mem::take(&mut members.rules))) {
         options.rules = parse_rules(rules, reader).unwrap_or_default();

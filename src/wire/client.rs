@@ -97,7 +97,7 @@ with_profile_members! {
         pub auth_url: Member<String>,
         /// The https URL at which tokens are asked for, likewise. It may be left out where
         /// `provider`, the file of a service account or the id of an installation gives it.
-        #[schema(value_type = Option<String>, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]://[!-~]+$")]
+        #[schema(value_type = Option<String>, max_length = 2048, pattern = "^([Hh][Tt][Tt][Pp][Ss]://[!-~]+)?$")]
         pub token_url: Member<String>,
         /// The scopes that are asked for unless a flow says otherwise: space-separated.
         #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[ !#-\\[\\]-~]*$")]
