@@ -58,8 +58,8 @@ fn mask_values(headers: &mut HeaderMap, patterns: &CredentialPatterns) -> usize 
 
 /// Masks echoes in a body on its way to the caller, at constant memory.
 ///
-/// What may be the beginning of an echo is held back until it is known to be one or not; nothing
-/// else ever is.
+/// Bytes that may begin an echo are held back until it is known whether they do. All others pass
+/// at once.
 #[derive(Debug)]
 pub(super) struct BodyMask {
     patterns: Arc<CredentialPatterns>,

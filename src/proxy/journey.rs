@@ -104,7 +104,7 @@ impl Proxy {
             return Ok(Outcome::EndsHere(response));
         }
         let before = signing::prepare(&mut head, &permit, !body.is_end_stream())?;
-        let body = ArrivedBody::Incoming(body);
+        let body = ArrivedBody::Left(body);
         let decided = DecidedRequest { head, body, arrival, holder, permit };
         if before == BeforeSigning::HashBody {
             return Ok(Outcome::ReadsBody(Box::new(decided)));

@@ -1,12 +1,9 @@
 //! A request's body that is read to its end before the request can leave.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Either};
 use hyper::body::Incoming;
 
 use super::body::CallerBody;
@@ -19,16 +16,11 @@ use super::signing;
 use super::{InForce, Proxy};
 use crate::ledger::Entry;
 use crate::model::aws::payload::PayloadHash;
-use crate::upstream::{self, BodyError};
+use crate::upstream;
 
-/// The body of a request that was decided about.
-#[derive(Debug)]
-pub(super) enum ArrivedBody {
-    /// It comes from the caller as it is read.
-    Incoming(Incoming),
-    /// All of it is here. Its memory is given back when it is dropped.
-    Whole(ReplayBody),
-}
+/// The body of a request that was decided about: it comes from the caller as it is read, or all of
+/// it is here, and its memory is given back when it is dropped.
+pub(super) type ArrivedBody = Either<Incoming, ReplayBody>;
 
 impl Proxy {
     /// Reads the body of a request to its end, and notes its hash in the head. Cancel-safe: the
@@ -53,7 +45,7 @@ impl Proxy {
         let buffer = Arc::new(ReplayBuffer::up_to(MAX_HASHED_BYTES, share, memory));
         let count = Arc::default();
         entry.request_count = Some(Arc::clone(&count));
-        let nothing = ArrivedBody::Whole(ReplayBody::empty());
+        let nothing = ArrivedBody::Right(ReplayBody::empty());
         let mut body = CallerBody {
             incoming: std::mem::replace(&mut decided.body, nothing),
             idle: IdleTimer::new(settings.exchange_idle_timeout, None),
@@ -80,40 +72,8 @@ impl Proxy {
             }
         }
         // 3. The head says what was hashed.
-        decided.body = ArrivedBody::Whole(buffer.whole().ok_or_else(no_memory)?);
+        decided.body = ArrivedBody::Right(buffer.whole().ok_or_else(no_memory)?);
         signing::note_hash(&mut decided.head, &hash.finish())
-    }
-}
-
-impl Body for ArrivedBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Incoming(body) => {
-                let frame = Pin::new(body).poll_frame(cx);
-                frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Incoming(body) => body.is_end_stream(),
-            Self::Whole(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Incoming(body) => body.size_hint(),
-            Self::Whole(body) => body.size_hint(),
-        }
     }
 }
 
