@@ -119,7 +119,7 @@ fn leaves(criterion: &mut Criterion) {
     criterion.bench_function("LeafCache::get_or_mint/cold", |bencher| bencher.iter(&mut cold));
 }
 
-/// What is done to a head: recognized, read, and rewritten.
+/// The work on a head: it is recognized, read and rewritten.
 fn heads(criterion: &mut Criterion) {
     let in_force = in_force(100);
     let (via, field) = (Via::new("bench"), header::AUTHORIZATION);

@@ -13,17 +13,8 @@ pub(super) fn read(
     before: &ConnectionOptions,
     reader: &mut MemberReader,
 ) -> ConnectionOptions {
-    let mut options = before.clone();
     // 1. Members that are taken away.
-    let gone = [
-        (members.enabled == Member::Null).then(|| options.disabled = false),
-        is_taken_away(&members.description).then(|| options.description = None),
-        (members.expires_on == Member::Null).then(|| options.expires_on = None),
-        (members.rules == Member::Null).then(|| options.rules = Rules::default()),
-        (members.read_only == Member::Null).then(|| options.read_only = false),
-        (members.mask_echo == Member::Null).then(|| options.mask_echo = false),
-    ];
-    debug_assert!(gone.len() == crate::wire::OPTION_MEMBERS.len());
+    let mut options = without_nulls(before, &members);
     // 2. Members that are given.
     if let Some(enabled) = reader.value(named!(members.enabled)) {
         options.disabled = !enabled;
@@ -47,6 +38,21 @@ pub(super) fn read(
     options
 }
 
+/// The options without those that are taken away.
+fn without_nulls(before: &ConnectionOptions, members: &OptionMembers) -> ConnectionOptions {
+    let ConnectionOptions { disabled, description, expires_on, rules, read_only, mask_echo } =
+        before.clone();
+    let is_emptied = members.description.value().is_some_and(String::is_empty);
+    ConnectionOptions {
+        disabled: disabled && members.enabled != Member::Null,
+        description: description.filter(|_| members.description != Member::Null && !is_emptied),
+        expires_on: expires_on.filter(|_| members.expires_on != Member::Null),
+        rules: if members.rules == Member::Null { Rules::default() } else { rules },
+        read_only: read_only && members.read_only != Member::Null,
+        mask_echo: mask_echo && members.mask_echo != Member::Null,
+    }
+}
+
 /// Reads rules; `None` where one is faulty.
 pub(super) fn parse_rules(given: Vec<RuleMembers>, reader: &mut MemberReader) -> Option<Rules> {
     match Rules::parse(given.into_iter().map(WrittenRule::from).collect()) {
@@ -56,10 +62,6 @@ pub(super) fn parse_rules(given: Vec<RuleMembers>, reader: &mut MemberReader) ->
             None
         }
     }
-}
-
-fn is_taken_away(member: &Member<String>) -> bool {
-    *member == Member::Null || member.value().is_some_and(String::is_empty)
 }
 
 impl From<RuleMembers> for WrittenRule {

@@ -13,7 +13,7 @@ use self::path::{PathPattern, PlainPath};
 pub use self::path::{PatternError, UnclearPath};
 
 /// The rules of a connection or of a token, in order: the first that matches a request decides.
-/// What matches none is refused. Without a rule everything is allowed.
+/// A request that matches none is refused. Without rules every request is allowed.
 ///
 /// The encoding is part of the context for which a connection's secret is sealed, and of what a
 /// token's code covers: a later version must write today's rules in the same way.

@@ -63,7 +63,7 @@ pub enum TokenFailure {
     #[error("the token endpoint gave no answer that counts: {0}")]
     Unanswered(&'static str),
     /// The provider has answered with tokens that can't be used, and that will not pass by itself.
-    /// What was spent for them is gone.
+    /// The code or refresh token that they were got for is spent.
     #[error("the token endpoint can't be used: {0}")]
     Unusable(&'static str),
     /// The provider has refused with this status, by no JSON object.

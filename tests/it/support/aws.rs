@@ -9,7 +9,7 @@ use super::origin::Seen;
 pub(crate) const KEY_ID: &str = "AKIDEXAMPLE";
 pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// What a request's signature says of it, once it was found to be right.
+/// The facts that a request's signature states, once it has been verified.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Verified {
     pub(crate) key_id: String,
