@@ -12,6 +12,7 @@ mod hardening;
 mod housekeeping;
 mod open_store;
 mod reload;
+mod secret_commands;
 mod server;
 mod upkeep;
 mod used;

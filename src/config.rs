@@ -4,6 +4,7 @@
 //! promises that a [`Config`] which exists obeys every rule, and that all faults are reported at
 //! the place where they were written; must never know how a room uses its settings.
 
+mod commanded;
 mod declared;
 mod describe;
 mod environment;
@@ -33,6 +34,7 @@ use crate::model::token::TokenDigest;
 use crate::state::{self, ManagementSettings};
 use crate::upstream;
 
+pub use self::commanded::{CommandUse, Commanded, FromCommands};
 pub use self::describe::{default_file, reference_page, schema};
 pub use self::environment::Environment;
 pub use self::fault::{ConfigFault, ConfigFaults, SourcePlace};
@@ -58,7 +60,8 @@ pub struct Config {
     pub ca: Option<PemPair>,
     pub audit: AuditConfig,
     pub connections: Vec<Arc<Connection>>,
-    pub tokens: Vec<(TokenDigest, Caller)>,
+    pub tokens: Vec<DeclaredToken>,
+    pub commanded: Commanded,
     bound: Bound,
 }
 
@@ -111,6 +114,15 @@ pub struct StoreConfig {
 pub struct AuditConfig {
     pub retention: Duration,
     pub max_bytes: u64,
+}
+
+/// A declared caller token.
+#[derive(Clone, Debug)]
+pub struct DeclaredToken {
+    /// Its digest; `None` until the command that prints it has been run.
+    pub digest: Option<TokenDigest>,
+    /// Its holder.
+    pub caller: Caller,
 }
 
 /// The part of the command line that concerns the configuration.

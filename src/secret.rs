@@ -1,8 +1,9 @@
 //! The one type that carries secret bytes.
 //!
-//! Owns the bytes of a secret and the files that hold one, promises to wipe them on drop and never
-//! to print them, and must never know the use of a secret.
+//! Owns the bytes of a secret, the files that hold one and the commands that print one, promises to
+//! wipe them on drop and never to print them, and must never know the use of a secret.
 
+pub mod command;
 pub mod file;
 
 use std::fmt;
@@ -28,13 +29,18 @@ impl Secret {
         let enough = longest.saturating_add("\r\n".len() + 1);
         let mut bytes = Zeroizing::new(Vec::with_capacity(enough));
         source.take(enough as u64).read_to_end(&mut bytes)?;
+        Ok(Self::without_newline(bytes))
+    }
+
+    /// Takes the bytes that were read of a file or stream, but for a final newline.
+    pub fn without_newline(mut bytes: Zeroizing<Vec<u8>>) -> Self {
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
             if bytes.last() == Some(&b'\r') {
                 bytes.pop();
             }
         }
-        Ok(Self(bytes))
+        Self(bytes)
     }
 
     /// The bytes themselves. Each call site is a place where a secret could leak: keep them few.

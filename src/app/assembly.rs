@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::ledger::Metrics;
 use crate::model::caller::{Caller, Reach};
 use crate::model::token::{Scopes, TokenDigest};
-use crate::state::{DuplicateNames, InForce, ManagementSettings};
+use crate::state::{DuplicateNames, InForce, ManagementSettings, Registry};
 use crate::upstream::{Guard, NameLookups, OwnListeners, RootsError, TlsClients, UpstreamRules};
 
 /// Everything that stays the same over all reloads.
@@ -55,19 +55,41 @@ impl Assembly {
             settings,
         };
         // 2. The connections and callers that are declared, beside those of the store.
-        let operator = self.admin.map(|digest| (digest, operator()));
-        let callers = config.tokens.iter().cloned().chain(operator).collect();
         let known = before.map(|before| before.registry.clone()).unwrap_or_default();
-        let per_minute = config.proxy.requests_per_minute;
         let management =
             ManagementSettings { read_at: self.clock.now(), ..config.management.clone() };
         Ok(InForce {
-            registry: known.declare(&config.connections, callers, per_minute, &self.metrics)?,
+            registry: self.declare(config, &known)?,
             settings: Arc::new(config.proxy.settings.clone()),
             management: Arc::new(management),
             rules: Arc::new(rules),
             stale: before.map(|before| Arc::clone(&before.stale)).unwrap_or_default(),
         })
+    }
+
+    /// Puts the declared secrets of `config`, of which commands have printed others, in the place
+    /// of those of `before`; nothing else changes.
+    pub(super) fn with_secrets(
+        &self,
+        config: &Config,
+        before: &InForce,
+    ) -> Result<InForce, DuplicateNames> {
+        let account_client = config.management.account_client.clone();
+        let management = ManagementSettings { account_client, ..(*before.management).clone() };
+        Ok(InForce {
+            registry: self.declare(config, &before.registry)?,
+            management: Arc::new(management),
+            ..before.clone()
+        })
+    }
+
+    fn declare(&self, config: &Config, known: &Registry) -> Result<Registry, DuplicateNames> {
+        let operator = self.admin.map(|digest| (digest, operator()));
+        let declared = config.tokens.iter();
+        let declared = declared.filter_map(|token| Some((token.digest?, token.caller.clone())));
+        let callers = declared.chain(operator).collect();
+        let per_minute = config.proxy.requests_per_minute;
+        known.declare(&config.connections, callers, per_minute, &self.metrics)
     }
 }
 

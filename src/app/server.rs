@@ -17,12 +17,13 @@ use super::ca::{OpenCaError, open_ca};
 use super::data_dir::{AdminToken, DataDir, DataDirError};
 use super::open_store::{OpenStoreError, open_store};
 use super::reload::Reload;
+use super::secret_commands::SecretCommands;
 use super::upkeep::Upkeep;
 use super::wiring::{self, assembly, rooms, shared};
 use super::worker::{self, WorkerParts};
 use crate::api::{Api, ApiState};
 use crate::clock::Clock;
-use crate::config::{Config, Environment, Options, PemError, StoreUrl};
+use crate::config::{Config, ConfigFaults, Environment, Options, PemError, StoreUrl};
 use crate::console;
 use crate::ledger::{FilterError, Ledger, LineFormat, LogBuffer, LogWriter, install};
 use crate::listener::{BindError, ConnLimits, ConnTracker, Listener, tunnel_config};
@@ -77,6 +78,11 @@ pub struct Started {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the text of each variant says it")]
 pub enum StartError {
+    /// Commands that print secrets have failed, at these places.
+    #[error(transparent)]
+    Secrets(#[from] ConfigFaults),
+    #[error("stopped before it could start")]
+    Stopped,
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
@@ -107,12 +113,13 @@ impl Server {
     /// # Errors
     /// [`StartError`] tells why not; nothing is left running then.
     pub fn start(
-        config: Config,
+        mut config: Config,
         options: Options,
         environment: Environment,
     ) -> Result<Self, StartError> {
-        // 1. The signals, the data directory, and the log.
-        let signals = Signals::listen().map_err(StartError::Thread)?;
+        // 1. The signals, what commands print, the data directory, and the log.
+        let mut signals = Signals::listen().map_err(StartError::Thread)?;
+        let secrets = signals.read_secrets(&mut config)?;
         let data_dir = DataDir::open(&config.data_dir)?;
         let admin_token = data_dir.admin_token()?;
         let instance = instance_name()?;
@@ -151,7 +158,7 @@ impl Server {
             api: Api::new(rooms, beside),
             api_limits: wiring::api_conn_limits(&config),
             workers: start_workers(&config, &proxy_listeners, shared)?,
-            reload: Reload { assembly, live, generation: 0, running: config, options, environment },
+            reload: Reload::new(assembly, live, config, (options, environment), secrets),
             upkeep,
             stop,
             draining,
@@ -247,21 +254,44 @@ impl Signals {
         Ok(Self { runtime: Arc::new(runtime), terminate, interrupt, hang_up })
     }
 
-    /// Returns when the server is told to stop; reloads as often as it is told to.
+    /// Returns when the server is told to stop; reloads as often as it is told to, and renews what
+    /// commands print.
     async fn wait(&mut self, reload: &mut Reload, upkeep: Option<&Upkeep>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    reload.run();
-                    // Records of the store may bear names that are no longer declared.
-                    if let Some(upkeep) = upkeep {
-                        upkeep.storage.persistence.take_up_soon();
-                    }
-                }
+                _ = self.hang_up.recv() => {}
+                () = Box::pin(reload.renew_secrets()) => continue,
+            }
+            // A reload waits for commands, and must not keep the server from stopping.
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = Box::pin(reload.run()) => {}
+            }
+            // Records of the store may bear names that are no longer declared.
+            if let Some(upkeep) = upkeep {
+                upkeep.storage.persistence.take_up_soon();
             }
         }
+    }
+
+    /// Runs the commands that print secrets, and puts these into `config`.
+    fn read_secrets(&mut self, config: &mut Config) -> Result<SecretCommands, StartError> {
+        let mut secrets = SecretCommands::new(Clock::system());
+        let runtime = Arc::clone(&self.runtime);
+        let read = runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => Err(StartError::Stopped),
+                _ = self.interrupt.recv() => Err(StartError::Stopped),
+                read = secrets.read(&config.commanded) => Ok(read?),
+            }
+        })?;
+        let completed = config.complete(&|command| read.secret_of(command));
+        completed.map_err(|faults| ConfigFaults { faults, warnings: Vec::new() })?;
+        secrets.replace(read);
+        Ok(secrets)
     }
 }
 

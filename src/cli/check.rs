@@ -1,5 +1,8 @@
 //! `keyferry check`: every fault of the configuration, with file, line and key. The store and the
-//! master keys belong to the server, and are not looked at.
+//! master keys belong to the server, and are not looked at; commands that print secrets are looked
+//! for, and not run.
+
+use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
@@ -31,14 +34,25 @@ fn summary(loaded: &Loaded) -> String {
         StoreUrl::Memory => "",
         _ => "; the store and the master keys were not read",
     };
+    let commands = match commands(loaded) {
+        0 => String::new(),
+        count => format!("; {} found and not run", output::count(count, "command")),
+    };
+    let found = format!("no fault; {connections}, {tokens}{commands}{store}");
     match &loaded.file {
-        Some(file) => format!("{}: no fault; {connections}, {tokens}{store}", file.display()),
-        None => format!("no configuration file; no fault; {connections}, {tokens}{store}"),
+        Some(file) => format!("{}: {found}", file.display()),
+        None => format!("no configuration file; {found}"),
     }
 }
 
+/// The number of different commands that print secrets.
+fn commands(loaded: &Loaded) -> usize {
+    let uses = loaded.config.commanded.uses();
+    uses.map(|named| &named.command).collect::<HashSet<_>>().len()
+}
+
 fn passed(loaded: &Loaded) -> Value {
-    json!({
+    let mut passed = json!({
         "ok": true,
         "file": loaded.file.as_ref().map(|file| file.display().to_string()),
         "connections": loaded.config.connections.len(),
@@ -46,7 +60,11 @@ fn passed(loaded: &Loaded) -> Value {
         "store_read": false,
         "faults": [],
         "warnings": loaded.warnings.iter().map(object).collect::<Vec<_>>(),
-    })
+    });
+    if let (count @ 1.., Some(members)) = (commands(loaded), passed.as_object_mut()) {
+        members.insert("commands_found".to_owned(), json!(count));
+    }
+    passed
 }
 
 fn failed(faults: &ConfigFaults) -> Value {

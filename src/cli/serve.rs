@@ -9,7 +9,7 @@ use serde_json::json;
 use self::next_steps::NextSteps;
 use super::context::CliContext;
 use super::output::{self, CliError};
-use crate::app::{Server, Started, harden};
+use crate::app::{Server, StartError, Started, harden};
 use crate::clock::Clock;
 
 /// Runs until a signal says to stop.
@@ -20,7 +20,11 @@ pub(super) fn run(context: &CliContext) -> Result<(), CliError> {
     let loaded = context.configuration()?;
     let next = NextSteps::of(&loaded.config, loaded.file.as_deref(), Clock::system().now());
     let (options, environment) = (context.options.clone(), context.environment.clone());
-    let server = Server::start(loaded.config, options, environment)?;
+    let started = Server::start(loaded.config, options, environment);
+    let server = started.map_err(|why| match why {
+        StartError::Secrets(faults) => CliError::Faults(faults),
+        why => why.into(),
+    })?;
     context.emit(&as_json(server.started()), || Ok(greeting(server.started(), &next)))?;
     Ok(server.run()?)
 }

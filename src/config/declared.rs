@@ -1,20 +1,21 @@
-//! `[[connections]]` and `[[tokens]]`: what the file declares, each with the keys of its kind.
+//! `[[connections]]`: those that the file declares, each with the keys of its type.
+
+pub(super) mod tokens;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::json;
 
+use super::commanded::{Commanded, ConnectionParts, Declared, Outlined, outlined};
 use super::fault::SourcePlace;
 use super::item::{Item, Mark};
 use super::readers::{Reader, boolean, integration, or_empty, some, text};
 use super::secrets::{public_text, secret};
 use super::section::{Section, keys, row};
 use crate::model::aws::access::{AwsAccess, AwsSecrets, check_access_key_id, check_scope_name};
-use crate::model::caller::{self, Caller, Reach};
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{self, CredentialField};
@@ -22,7 +23,6 @@ use crate::model::name::{ConnectionName, IntegrationName, NameError, ZENDESK};
 use crate::model::options::{ConnectionOptions, check_description, parse_day};
 use crate::model::record::Detail;
 use crate::model::rules::{Rules, WrittenRule};
-use crate::model::token::{self, SCOPES_RULE, Scopes, TokenDigest};
 use crate::secret::Secret;
 
 /// Sections of each kind, as examples.
@@ -34,16 +34,21 @@ pub(super) const EXAMPLES: &str = "\
 [[tokens]]\n";
 
 /// Reads `[[connections]]`. The reserved name is free where `allow_zendesk` says so.
-pub(super) fn connections(root: &mut Section<'_>, allow_zendesk: bool) -> Vec<Arc<Connection>> {
+pub(super) fn connections(
+    root: &mut Section<'_>,
+    allow_zendesk: bool,
+    commanded: &mut Commanded,
+) -> Vec<Arc<Connection>> {
     let mut taken = Taken::default();
-    root.list("connections", CONNECTIONS, |section| connection(section, allow_zendesk, &mut taken))
+    let read = |section: Section<'_>| connection(section, allow_zendesk, &mut taken);
+    commanded.connections(root.list("connections", CONNECTIONS, read))
 }
 
 fn connection(
     mut section: Section<'_>,
     allow_zendesk: bool,
     taken: &mut Taken<(IntegrationName, ConnectionName)>,
-) -> Option<Arc<Connection>> {
+) -> Option<Outlined<Arc<Connection>>> {
     keys! { section;
         /// The integration that owns the connection.
         integration! = "my_integration" => integration();
@@ -67,6 +72,7 @@ fn connection(
         /// True masks the credential in text bodies that an origin sends, too.
         mask_echo? = false => boolean();
     }
+    // 1. Its options, and the keys of its type.
     let options = ConnectionOptions {
         disabled: enabled == Some(false),
         description: description.flatten(),
@@ -76,20 +82,25 @@ fn connection(
         mask_echo: mask_echo.unwrap_or_default(),
     };
     let credential = credential(r#type, &mut section);
+    // 2. No two have one name.
     if let (Some(integration), Some(name)) = (&integration, &name) {
         taken.claim((integration.clone(), name.clone()), section.mark(), || {
             format!("the integration {integration} already has a connection named {name}")
         });
     }
     section.close();
-    // The secret was checked at its place, so that a field can carry it.
     let (detail, secret) = credential?;
-    let connection = Connection::new(integration?, name?, allowed_domain?, detail, &secret);
-    connection.ok().map(|connection| Arc::new(connection.with_options(options)))
+    let (integration, name) = (integration?, name?);
+    let parts =
+        ConnectionParts { integration, name, allowed_domain: allowed_domain?, detail, options };
+    outlined(parts, secret)
 }
 
 /// Reads the keys that go with a type. Without one, any type's keys may be meant.
-fn credential(kind: Option<ConnectionType>, section: &mut Section<'_>) -> Option<(Detail, Secret)> {
+fn credential(
+    kind: Option<ConnectionType>,
+    section: &mut Section<'_>,
+) -> Option<(Detail, Declared<Secret>)> {
     match kind {
         Some(ConnectionType::BearerToken) => {
             keys! { section;
@@ -130,7 +141,7 @@ fn credential(kind: Option<ConnectionType>, section: &mut Section<'_>) -> Option
 }
 
 /// Reads the keys of a connection to AWS.
-fn aws(section: &mut Section<'_>) -> Option<(Detail, Secret)> {
+fn aws(section: &mut Section<'_>) -> Option<(Detail, Declared<Secret>)> {
     keys! { section;
         /// The id of the access key.
         access_key_id! = "AKIDEXAMPLE" => public_text(check_access_key_id);
@@ -144,8 +155,14 @@ fn aws(section: &mut Section<'_>) -> Option<(Detail, Secret)> {
         service? = "s3" => scope_name();
     }
     let access = AwsAccess { access_key_id: access_key_id?, region, service };
-    let secrets = AwsSecrets { secret_access_key: secret_access_key?, session_token };
-    Some((Detail::AwsSigV4(Box::new(access)), secrets.pack()))
+    let token = match session_token {
+        Some(token) => token.map(|token| Some(Some(token)))?,
+        None => Declared::Complete(None),
+    };
+    let packed = secret_access_key?.zip(token).map(|(secret_access_key, session_token)| {
+        Some(AwsSecrets { secret_access_key, session_token }.pack())
+    })?;
+    Some((Detail::AwsSigV4(Box::new(access)), packed))
 }
 
 /// The keys that only some types have.
@@ -161,53 +178,6 @@ const KEYS_OF_TYPES: [&str; 10] = [
     "region",
     "service",
 ];
-
-/// Reads `[[tokens]]`: digest and caller of each.
-pub(super) fn tokens(root: &mut Section<'_>) -> Vec<(TokenDigest, Caller)> {
-    let (mut names, mut digests) = (Taken::default(), Taken::default());
-    root.list("tokens", TOKENS, |section| caller_token(section, &mut names, &mut digests))
-}
-
-fn caller_token(
-    mut section: Section<'_>,
-    names: &mut Taken<Arc<str>>,
-    digests: &mut Taken<TokenDigest>,
-) -> Option<(TokenDigest, Caller)> {
-    keys! { section;
-        /// The name that logs show.
-        name! = "runner" => token_name();
-        /// The one integration that it is for, or "*".
-        integration! = "my_integration" => token_integration();
-        /// Any of "read", "write", "proxy" and "admin".
-        scopes! = ["proxy"] => scopes();
-        /// The token itself, as a connection's secret.
-        token! = { file = "/run/secrets/runner" } => token_digest();
-        /// The connections that it may use, "name" or under "*" "integration.name"; without it,
-        /// all.
-        connections? = ["example"] => reach(integration.as_ref());
-        /// The time at which it ends (RFC 3339); without it, never.
-        expires_at? = "2030-01-31T12:00:00Z" => end();
-        /// The rules that narrow those of each connection, written as there.
-        rules? = [{ allow = true, methods = ["GET"], paths = ["/v1/**"] }] => rules();
-    }
-    // No two tokens have one name or one secret.
-    if let Some(name) = &name {
-        names.claim(Arc::clone(name), section.mark(), || {
-            format!("another token is already named {name}")
-        });
-    }
-    if let Some(digest) = token.flatten() {
-        digests.claim(digest, section.mark(), || "another token has the same secret".to_owned());
-    }
-    section.close();
-    let every = |integration| match integration {
-        TokenIntegration::One(name) => Reach::One(name, None),
-        TokenIntegration::Every => Reach::Every(None),
-    };
-    let reach = connections.flatten().or_else(|| integration.map(every))?;
-    let rules = rules.unwrap_or_default();
-    Some((token??, Caller { name: name?, reach, scopes: scopes?, expires_at, rules }))
-}
 
 /// The names that earlier sections of a list have taken, and the places of these sections.
 struct Taken<K>(HashMap<K, SourcePlace>);
@@ -306,80 +276,11 @@ fn rule(item: Item<'_>) -> Option<WrittenRule> {
     Some(WrittenRule { allow: allow?, deny: deny?, methods: methods?, paths: paths? })
 }
 
-fn token_name() -> Reader<Arc<str>> {
-    let named = |text: &str| token::check_name(text).map(|()| Arc::<str>::from(text));
-    text("a name", "^.{1,64}$", named)
-}
-
-/// `integration` of a token: one, or `*`.
-#[derive(Clone)]
-enum TokenIntegration {
-    One(IntegrationName),
-    Every,
-}
-
-fn token_integration() -> Reader<TokenIntegration> {
-    text("an integration's name, or *", "^([a-z0-9_-]{1,64}|[*])$", |text| match text {
-        "*" => Ok(TokenIntegration::Every),
-        name => IntegrationName::parse(name).map(TokenIntegration::One),
-    })
-}
-
-fn scopes() -> Reader<Scopes> {
-    let schema = json!({ "enum": ["read", "write", "proxy", "admin", "zis:read", "zis:write"] });
-    let one = Reader::new("read, write, proxy or admin", schema, |item| {
-        item.parse(|name| {
-            let is_known = Scopes::default().grant(name);
-            is_known.then(|| name.to_owned()).ok_or(SCOPES_RULE)
-        })
-    });
-    some(one).map(|names| {
-        let mut scopes = Scopes::default();
-        for name in names {
-            let _known = scopes.grant(&name);
-        }
-        scopes
-    })
-}
-
-/// A token, of which nothing is kept but its digest.
-fn token_digest() -> Reader<Option<TokenDigest>> {
-    let check = |bytes: &[u8]| TokenDigest::of(bytes).map(|_digest| ()).ok_or(NOT_A_TOKEN);
-    secret(check).map(|token| TokenDigest::of(token.expose()))
-}
-
-/// The connections that a token of `integration` lists: at least one, because an empty list would
-/// be a token that reaches nothing, which is hardly what anybody means.
-fn reach(integration: Option<&TokenIntegration>) -> Reader<Option<Reach>> {
-    let what = "a connection's name";
-    match integration.cloned() {
-        Some(TokenIntegration::One(name)) => some(text(what, LISTED, ConnectionName::parse))
-            .map(move |names| Some(Reach::One(name.clone(), Some(names)))),
-        Some(TokenIntegration::Every) => some(text(what, LISTED, caller::parse_pair))
-            .map(|pairs| Some(Reach::Every(Some(pairs)))),
-        // The integration is at fault, so the form of the names is not known.
-        None => some(text(what, LISTED, |_name| Ok::<_, String>(()))).map(|_names| None),
-    }
-}
-
-fn end() -> Reader<Timestamp> {
-    let schema = json!({ "type": "string", "format": "date-time" });
-    Reader::new("a time (RFC 3339)", schema, |item| item.parse(token::parse_expiry))
-}
-
 const CONNECTIONS: &str = "A connection that is declared here is read-only through the API and \
                            reloaded on SIGHUP. A secret is { env = \"NAME\" } or \
-                           { file = \"PATH\" } (one newline at its end is removed); a literal \
-                           string works, with a warning.";
-
-const TOKENS: &str = "A caller token that is declared here, for sidecars without a store; \
-                      `keyferry token generate` makes one.";
-
-/// The names that a token's list of connections may have, with their integration or without.
-const LISTED: &str = "^([a-z0-9_-]{1,64}[.])?[A-Za-z0-9_-]{3,64}$";
-
-const NOT_A_TOKEN: &str = "an access token is kf_ and 43 characters: make one with \
-                           `keyferry token generate`";
+                           { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARGUMENT\"], ttl \
+                           = \"1h\" } (one newline at its end is removed); a literal string \
+                           works, with a warning.";
 
 const TYPES: &str = "must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\"";
 

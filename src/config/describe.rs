@@ -258,7 +258,8 @@ same keys as a file to start from: [`config/default.toml`](../../config/default.
 * **Relative names**: files that are read are relative to the file that names them; `data_dir` and
   unix sockets are relative to the working directory.
 * **Values**: a duration is a string such as `\"500ms\"`, `\"5s\"`, `\"10m\"` or `\"7d\"`; a size is one
-  such as `\"64MiB\"`; a secret is `{ env = \"NAME\" }` or `{ file = \"PATH\" }`.
+  such as `\"64MiB\"`; a secret is `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or [what a
+  command prints](../how-to/secrets-by-command.md).
 * **Editors**: `keyferry config schema > keyferry.schema.json` writes a JSON Schema. With
   `#:schema ./keyferry.schema.json` in the first line of the file, taplo and VS Code (Even Better
   TOML) complete and check its keys.

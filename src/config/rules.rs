@@ -1,10 +1,11 @@
 //! Rules that hold between keys.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::report::Report;
-use super::{Config, StoreUrl};
+use super::{Config, DeclaredToken, StoreUrl};
 use crate::listener::ListenAddr;
 
 /// Reports every rule between keys that `config` breaks.
@@ -85,7 +86,7 @@ fn listed_connections(config: &Config, report: &Report<'_>) {
     }
     let named = config.connections.iter().map(|known| (known.integration(), known.name()));
     let declared: HashSet<_> = named.collect();
-    for (index, (_, caller)) in config.tokens.iter().enumerate() {
+    for (index, DeclaredToken { caller, .. }) in config.tokens.iter().enumerate() {
         let key = format!("tokens[{index}].connections");
         for (integration, name) in caller.reach.pairs().filter(|pair| !declared.contains(pair)) {
             let rule = format!(
@@ -104,6 +105,17 @@ fn conns_per_caller(config: &Config, report: &Report<'_>) {
         let rule = format!("must be proxy.max_connections, which is {most}, or less");
         report.conflict("proxy.max_connections_per_caller", rule);
     }
+}
+
+/// The address by which a browser on this machine finds the listener, if it does; the port must be
+/// known.
+pub(super) fn on_this_machine(listen: SocketAddr) -> Option<SocketAddr> {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    (ip.is_loopback() && listen.port() != 0).then(|| SocketAddr::new(ip, listen.port()))
 }
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(500);

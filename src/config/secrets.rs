@@ -1,32 +1,48 @@
-//! Secrets of the configuration: by reference to a variable or a file, or written literally.
+//! Secrets of the configuration: by reference to a variable, a file or a command, or written
+//! literally.
 
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::commanded::{Declared, command};
 use super::item::{Item, Mark};
-use super::readers::{Reader, file};
+use super::readers::{Reader, duration, file, with};
 use super::report::Report;
 use crate::model::field::{MAX_SECRET, SecretError};
 use crate::model::oauth::client::AccountClient;
 use crate::secret::Secret;
+use crate::secret::command::SecretCommand;
+
+/// The text that an operator refers to, or the command that will print it.
+enum Reference {
+    Value(Secret),
+    Command(SecretCommand),
+}
 
 /// A secret that `check` finds fit; what it says is reported, the secret never is.
 pub(super) fn secret<E: ToString>(
-    check: impl Fn(&[u8]) -> Result<(), E> + 'static,
-) -> Reader<Secret> {
-    Reader::new("a secret", schema(), move |item| {
+    check: impl Fn(&[u8]) -> Result<(), E> + Send + Sync + 'static,
+) -> Reader<Declared<Secret>> {
+    let rule = Arc::new(move |secret: &[u8]| check(secret).map_err(|rule| rule.to_string()));
+    Reader::new("a secret", schema(&[env(), file_name(), printed()]), move |item| {
         let mark = item.mark();
         if item.is_text() {
             mark.warning(LITERAL);
         }
-        let secret = referred(item)?;
-        match check(secret.expose()) {
-            Ok(()) => Some(secret),
-            Err(rule) => mark.refuse(format!("the secret can't be used: {}", rule.to_string())),
+        let secret = match referred(item)? {
+            Reference::Value(secret) => secret,
+            Reference::Command(command) => {
+                return Some(Declared::printed_by(command, Arc::clone(&rule) as _, &mark));
+            }
+        };
+        match rule(secret.expose()) {
+            Ok(()) => Some(Declared::Complete(secret)),
+            Err(rule) => mark.refuse(format!("the secret can't be used: {rule}")),
         }
     })
 }
@@ -35,9 +51,12 @@ pub(super) fn secret<E: ToString>(
 pub(super) fn public_text<E: ToString>(
     check: impl Fn(&str) -> Result<(), E> + 'static,
 ) -> Reader<Box<str>> {
-    Reader::new("a text, which may stand as a secret does", schema(), move |item| {
+    let schema = schema(&[env(), file_name()]);
+    Reader::new("a text, which may stand as a secret does", schema, move |item| {
         let mark = item.mark();
-        let written = referred(item)?;
+        let Reference::Value(written) = referred(item)? else {
+            return mark.refuse("a command prints secrets, and this is none: write it down");
+        };
         let Ok(text) = std::str::from_utf8(written.expose()) else {
             return mark.refuse("is not UTF-8 text");
         };
@@ -49,11 +68,11 @@ pub(super) fn public_text<E: ToString>(
 }
 
 /// An OAuth client: its id, and its secret.
-pub(super) fn account_client() -> Reader<AccountClient> {
+pub(super) fn account_client() -> Reader<Declared<AccountClient>> {
     let id = || json!({ "type": "string", "description": "The id of the client.", "minLength": 1 });
     let schema = json!({
         "type": "object",
-        "properties": { "id": id(), "secret": schema() },
+        "properties": { "id": id(), "secret": schema(&[env(), file_name(), printed()]) },
         "required": ["id", "secret"],
         "additionalProperties": false,
     });
@@ -71,7 +90,8 @@ pub(super) fn account_client() -> Reader<AccountClient> {
         });
         let secret = section.needed("secret").and_then(|item| reader.read(item));
         section.close();
-        Some(AccountClient { client_id: client_id?, secret: secret? })
+        let client_id: Box<str> = client_id?;
+        secret?.map(move |secret| Some(AccountClient { client_id: client_id.clone(), secret }))
     })
 }
 
@@ -93,18 +113,22 @@ pub(super) fn check_modes(report: &Report<'_>, data_dir: &Path) {
     }
 }
 
-fn referred(item: Item<'_>) -> Option<Secret> {
+fn referred(item: Item<'_>) -> Option<Reference> {
     if item.is_text() {
-        return item.parse(|text| Ok::<_, String>(Secret::new(text)));
+        return item.parse(|text| Ok::<_, String>(Reference::Value(Secret::new(text))));
     }
     let mark = item.mark();
     let mut section = item.section()?;
-    let [variable, path] = ["env", "file"].map(|key| section.take(key));
+    let [variable, path, words, ttl] =
+        ["env", "file", "command", "ttl"].map(|key| section.take(key));
     section.close();
-    match (variable, path) {
-        (Some(variable), None) => from_variable(variable, &mark),
-        (None, Some(path)) => from_file(&file().read(path)?, &mark),
-        _ => mark.refuse("must be { env = \"NAME\" } or { file = \"PATH\" }"),
+    match (variable, path, words, ttl) {
+        (Some(variable), None, None, None) => from_variable(variable, &mark).map(Reference::Value),
+        (None, Some(path), None, None) => {
+            from_file(&file().read(path)?, &mark).map(Reference::Value)
+        }
+        (None, None, Some(words), ttl) => command(words, ttl, &mark).map(Reference::Command),
+        _ => mark.refuse(A_REFERENCE),
     }
 }
 
@@ -130,21 +154,59 @@ fn is_inside(path: &Path, directory: &Path) -> bool {
     real(directory).zip(real(path)).is_some_and(|(directory, path)| path.starts_with(directory))
 }
 
-fn schema() -> Value {
-    let reference = |name: &str, about: &str| {
-        json!({
-            "type": "object",
-            "properties": { name: { "type": "string", "description": about } },
-            "required": [name],
-            "additionalProperties": false,
-        })
-    };
-    json!({ "anyOf": [
-        reference("env", "The environment variable that holds it."),
-        reference("file", "The file that holds it; one newline at its end is removed."),
-        { "type": "string", "description": "The value itself; secrets are warned of." },
-    ] })
+/// The schema of a value that is written as one of `references`, or literally.
+fn schema(references: &[Value]) -> Value {
+    let literal = json!({
+        "type": "string",
+        "description": "The value itself; secrets are warned of.",
+    });
+    let all: Vec<_> = references.iter().cloned().chain([literal]).collect();
+    json!({ "anyOf": all })
 }
+
+fn env() -> Value {
+    let text = json!({
+        "type": "string",
+        "description": "The environment variable that holds it.",
+    });
+    reference("env", &json!({ "env": text }))
+}
+
+fn file_name() -> Value {
+    let text = json!({
+        "type": "string",
+        "description": "The file that holds it; one newline at its end is removed.",
+    });
+    reference("file", &json!({ "file": text }))
+}
+
+fn printed() -> Value {
+    let words = json!({
+        "type": "array",
+        "items": { "type": "string" },
+        "minItems": 1,
+        "description": "The program that prints it, and its arguments; no shell reads them. One \
+                        newline at its end is removed.",
+    });
+    let ttl = with(
+        duration().schema,
+        "description",
+        json!("The time for which it is good; without it, the command is run at each (re)load."),
+    );
+    reference("command", &json!({ "command": words, "ttl": ttl }))
+}
+
+fn reference(name: &str, properties: &Value) -> Value {
+    json!({
+        "type": "object",
+        "properties": properties,
+        "required": [name],
+        "additionalProperties": false,
+    })
+}
+
+const A_REFERENCE: &str = "must be { env = \"NAME\" } or { file = \"PATH\" } or \
+                           { command = [\"PROGRAM\", \"ARGUMENT\"], ttl = \"1h\" }";
 
 const LITERAL: &str = "the secret is written into the configuration: refer to it with \
                        { env = \"NAME\" } or { file = \"PATH\" } instead";

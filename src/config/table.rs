@@ -2,12 +2,13 @@
 //! setting that it becomes. The reader, `config/default.toml`, the JSON Schema and the reference
 //! page come from here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use http::HeaderValue;
 
+use super::commanded::Commanded;
 use super::fault::SourcePlace;
 use super::pem::{PemPair, pem_pair, roots};
 use super::readers::{
@@ -16,6 +17,7 @@ use super::readers::{
     public_url, size, some, store_url,
 };
 use super::report::Report;
+use super::rules::on_this_machine;
 use super::secrets::account_client;
 use super::section::{Section, keys, row, section};
 use super::{
@@ -59,7 +61,8 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         ..ManagementSettings::default()
     };
     oauth(&mut root, &mut proxy.settings, &mut management)?;
-    zis(&mut root, &mut management)?;
+    let mut commanded = Commanded::default();
+    zis(&mut root, &mut management, &mut commanded)?;
     section! { root, "audit", "The audit records.";
         /// The time that audit records are kept.
         retention = "7d" => duration(), at_start;
@@ -67,8 +70,9 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         max_bytes = "1GiB" => size(ByteSize::mib(16), ByteSize::tib(100)), at_start;
     }
     // 3. What is declared; then any other key is unknown.
-    let connections = declared::connections(&mut root, management.allow_static_zendesk);
-    let tokens = declared::tokens(&mut root);
+    let allow_zendesk = management.allow_static_zendesk;
+    let connections = declared::connections(&mut root, allow_zendesk, &mut commanded);
+    let tokens = declared::tokens::tokens(&mut root, &mut commanded);
     root.close();
     Some(Config {
         data_dir,
@@ -84,6 +88,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         audit: AuditConfig { retention, max_bytes },
         connections,
         tokens,
+        commanded,
         bound: report.bound.take(),
     })
 }
@@ -359,7 +364,11 @@ fn oauth(
     Some(())
 }
 
-fn zis(root: &mut Section<'_>, management: &mut ManagementSettings) -> Option<()> {
+fn zis(
+    root: &mut Section<'_>,
+    management: &mut ManagementSettings,
+    commanded: &mut Commanded,
+) -> Option<()> {
     section! { root, "zis", "The Zendesk account.";
         /// The account's own host is {subdomain}.zendesk.com.
         subdomain = "" => or_empty(label());
@@ -373,21 +382,10 @@ fn zis(root: &mut Section<'_>, management: &mut ManagementSettings) -> Option<()
     }
     let host = subdomain.map(|name| format!("{name}.zendesk.com"));
     management.account_host = host.and_then(|host| HostName::parse(&host).ok());
-    management.account_client = client;
+    management.account_client = commanded.account_client(client);
     management.account_id = account_id;
     management.allow_static_zendesk = allow_static_zendesk;
     Some(())
-}
-
-/// The address by which a browser on this machine finds the listener, if it does; the port must be
-/// known.
-fn on_this_machine(listen: SocketAddr) -> Option<SocketAddr> {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    (ip.is_loopback() && listen.port() != 0).then(|| SocketAddr::new(ip, listen.port()))
 }
 
 const API_PORT: u16 = 8081;

@@ -207,8 +207,8 @@ fn connections_and_tokens_are_read() {
     let secrets: Vec<_> = config.connections.iter().map(exposed).collect();
     assert_eq!(secrets, ["Bearer t0k3n", "k3y", "Basic dTpwYXNzOiB3b3JkIA=="]);
     assert_eq!(config.connections[1].allowed_domain().unwrap().to_string(), "*.a.com");
-    let (digest, caller) = &config.tokens[0];
-    assert_eq!(*digest, TokenDigest::of(CALLER.as_bytes()).unwrap());
+    let DeclaredToken { digest, caller } = &config.tokens[0];
+    assert_eq!(*digest, TokenDigest::of(CALLER.as_bytes()));
     assert!(matches!(&caller.reach, Reach::Every(Some(pairs)) if pairs.len() == 1));
     assert!(caller.scopes.proxy && caller.scopes.read && !caller.scopes.write);
     assert_eq!(caller.expires_at.unwrap().to_string(), "2030-01-31T12:00:00Z");

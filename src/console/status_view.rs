@@ -61,6 +61,9 @@ pub(super) fn state(surveyed: &ConnectionStatus, now: Timestamp) -> Markup {
 /// Says what a state means and who must act, where somebody must.
 pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
     let advice = match state {
+        State::CommandFailed => {
+            "The command that prints its secret has failed for longer than the last one is good. The server’s log says why; the operator of the server must fix it."
+        }
         State::KeyMissing(id) => return Some(key_missing(id).into()),
         State::SealBroken => {
             "The secret that is kept can’t be opened: its record was changed by hand. Delete the connection and create it again."
@@ -109,7 +112,8 @@ pub(super) fn key_missing(id: KeyId) -> String {
 
 fn color(state: State) -> &'static str {
     match state {
-        State::Failing(_)
+        State::CommandFailed
+        | State::Failing(_)
         | State::Rejected(_)
         | State::SealBroken
         | State::KeyMissing(_)

@@ -41,6 +41,8 @@ pub struct ConnectionStatus {
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
+    /// The command that prints its secret has failed for too long.
+    CommandFailed,
     /// It can't be used any more: the rules have become stricter since it was accepted.
     Defective(Defect),
     /// The last request did not come back from the origin: the refusal's code.
@@ -97,7 +99,9 @@ impl State {
         match self {
             Self::Failing(_) | Self::Rejected(_) => "failing",
             Self::NeedsAuthorization | Self::NeedsDomain => "authorize",
-            Self::SealBroken | Self::KeyMissing(_) | Self::Defective(_) => "broken",
+            Self::CommandFailed | Self::SealBroken | Self::KeyMissing(_) | Self::Defective(_) => {
+                "broken"
+            }
             Self::Unused => "unused",
             Self::Works => "works",
         }
@@ -106,6 +110,7 @@ impl State {
     /// The state in a word or two, for people.
     pub fn words(self) -> String {
         match self {
+            Self::CommandFailed => "its secret’s command failed".to_owned(),
             Self::Failing(code) => format!("failing: {code}"),
             Self::KeyMissing(id) => format!("master key {id} is missing"),
             Self::NeedsAuthorization => "needs reauthorization".to_owned(),
@@ -126,6 +131,9 @@ impl State {
         }
         if connection.token_status().is_some_and(|standing| standing.needs_reauthorization(now)) {
             return Self::NeedsAuthorization;
+        }
+        if connection.awaits_command() {
+            return Self::CommandFailed;
         }
         if connection.credential().is_none() {
             return connection.missing_key().map_or(Self::SealBroken, Self::KeyMissing);

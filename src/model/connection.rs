@@ -47,6 +47,8 @@ pub struct Connection {
     missing_key: Option<Box<KeyId>>,
     /// The client certificate, with its key, that TLS to its origins presents.
     identity: Option<Arc<ClientIdentity>>,
+    /// The fingerprint of the commands that print its secrets, where it is declared with any.
+    commands: Option<u64>,
 }
 
 /// The reason why a connection can't be used although it was accepted: the rules have become
@@ -167,6 +169,7 @@ impl Connection {
             fingerprint: 0,
             missing_key: None,
             identity: None,
+            commands: None,
         }
     }
 
@@ -174,6 +177,28 @@ impl Connection {
     #[must_use]
     pub fn with_options(self, options: ConnectionOptions) -> Self {
         Self { options: options.shared(), ..self }
+    }
+
+    /// Makes a connection whose secret no command has printed yet. It has no credential: requests
+    /// can name it and are refused.
+    pub fn without_secret(
+        integration: IntegrationName,
+        name: ConnectionName,
+        allowed_domain: AllowedDomain,
+        detail: Detail,
+    ) -> Self {
+        Self::without_credential(integration, name, Some(allowed_domain), detail)
+    }
+
+    /// Notes the fingerprint of the commands that print its secrets.
+    #[must_use]
+    pub fn with_commands(self, fingerprint: u64) -> Self {
+        Self { commands: Some(fingerprint), ..self }
+    }
+
+    /// Tells whether it has no credential because a command has not printed its secret.
+    pub fn awaits_command(&self) -> bool {
+        self.commands.is_some() && self.credential.is_none()
     }
 
     /// Notes the master key that opening the secret would need.
@@ -278,7 +303,8 @@ impl Connection {
     }
 
     /// Tells whether `other` sends the same credential to the same origins, by the same client
-    /// certificate. For OAuth connections the grant counts, not the tokens.
+    /// certificate. For OAuth connections the grant counts, not the tokens; where commands print
+    /// the secrets, the commands count.
     pub fn same_as(&self, other: &Self) -> bool {
         if !self.has_identity_of(other) {
             return false;
@@ -290,6 +316,7 @@ impl Connection {
                 && self.allowed_domain == other.allowed_domain;
         }
         let same_credential = match (&self.credential, &other.credential) {
+            _ if self.commands.is_some() => self.commands == other.commands,
             (Some(ours), Some(theirs)) => ours.same_as(theirs),
             _ => false,
         };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::InForce;
 use super::decide::decide;
-use super::inject::seal_broken;
+use super::inject::no_credential;
 use super::refusal::{Code, Refusal, Rule};
 use super::renewal::has_tokens;
 use super::request::{Destination, ProxyRequest, Tags};
@@ -55,7 +55,7 @@ pub(super) fn explain(
     let refusal = match decided.map(|allowed| allowed.permit) {
         Err(refused) => Some(refused.refusal),
         Ok(permit) if permit.connection().credential().is_none() => {
-            Some(seal_broken(permit.connection().missing_key()))
+            Some(no_credential(permit.connection()))
         }
         Ok(permit) => has_tokens(permit.connection(), &in_force.settings.renewal, now)
             .err()

@@ -10,6 +10,7 @@ use super::refusal::{Code, Refusal};
 use super::request::RequestForm;
 use super::upgrade::{UpgradeKind, ask_for_websocket};
 use crate::clock::Clock;
+use crate::model::connection::Connection;
 use crate::model::permit::Permit;
 use crate::model::sealed::KeyId;
 use crate::upstream::{Departure, Outgoing, SecretUnavailable};
@@ -33,7 +34,7 @@ pub(super) fn inject(
     }
     let mut parts = http::uri::Parts::default();
     // What was read as a target before is one still; if not, nothing is sent.
-    let lost = || Refusal::new(Code::Internal, "The request's target could not be rewritten.");
+    let lost = || Refusal::new(Code::Internal, "The request could not be rewritten.");
     parts.path_and_query = match arrival.request.form {
         RequestForm::BaseUrl => Some(base_url::strip(&head.uri).map_err(|_never| lost())?),
         _ => head.uri.path_and_query().cloned(),
@@ -41,9 +42,29 @@ pub(super) fn inject(
     head.uri = http::Uri::from_parts(parts).map_err(|_never| lost())?;
     head.version = Version::HTTP_11;
     head.extensions.clear();
-    let missing = permit.connection().missing_key();
+    // A connection without a credential is looked at before it is given away.
+    if permit.connection().credential().is_none() {
+        return Err(no_credential(permit.connection()));
+    }
     let departure = Departure::new(permit, Request::from_parts(head, body), upgrades, clock);
-    departure.map_err(|SecretUnavailable| seal_broken(missing))
+    departure.map_err(|SecretUnavailable| seal_broken(None))
+}
+
+/// The refusal of a connection without a credential: its command has failed, or its secret can't be
+/// opened.
+pub(super) fn no_credential(connection: &Connection) -> Refusal {
+    if connection.awaits_command() {
+        return Refusal::new(
+            Code::TokenEndpointFailed,
+            format!(
+                "The secret of the connection {} is not known: the command that prints it has \
+                 failed for longer than its last one is good. The operator must see why, which \
+                 the server's log says; nothing is wrong with the request.",
+                connection.name()
+            ),
+        );
+    }
+    seal_broken(connection.missing_key())
 }
 
 /// The refusal of a connection whose secret can't be opened: its key is missing, or its record was

@@ -15,7 +15,7 @@ use super::admit::decide_again;
 use super::arrival::Arrival;
 use super::decide::Allowed;
 use super::fields;
-use super::inject::seal_broken;
+use super::inject::no_credential;
 use super::refusal::{Code, Refusal};
 use super::renewal::has_tokens;
 use crate::ledger::Entry;
@@ -86,9 +86,8 @@ impl<'a> Recheck<'a> {
         // Tokens that have ended are not waited for here: the origin says 401, and others are got.
         has_tokens(permit.connection(), &in_force.settings.renewal, now)?;
         let connection = Arc::clone(permit.connection());
-        let missing = connection.missing_key();
         departure.renew(permit, fields::strip_credential, clock).map_err(|why| match why {
-            NotRenewed::Sealed => seal_broken(missing),
+            NotRenewed::Sealed => no_credential(&connection),
             NotRenewed::Elsewhere => replaced(&connection),
         })?;
         self.entry.lock().set_connection(chosen as _);

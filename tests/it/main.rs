@@ -46,6 +46,7 @@ mod reload;
 mod rules;
 mod run;
 mod secrecy;
+mod secret_commands;
 mod shutdown;
 mod smuggling;
 mod store;

@@ -31,7 +31,7 @@ impl NextSteps {
     pub(super) fn of(config: &Config, file: Option<&Path>, now: Timestamp) -> Self {
         let anonymous = config.proxy.settings.anonymous.clone();
         let callers = || {
-            let callers = config.tokens.iter().map(|(_, caller)| caller);
+            let callers = config.tokens.iter().map(|token| &token.caller);
             callers.filter(|caller| caller.scopes.allows_proxy() && !caller.has_expired(now))
         };
         // One that a caller may use comes before others.

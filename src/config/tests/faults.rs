@@ -233,15 +233,43 @@ pub(super) const CONNECTION_FAULTS: &[((&str, &str), &str)] = &[
     ),
     (
         ("{ env = \"T\" }", "{ }"),
-        "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" }",
+        "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARGUMENT\"], ttl = \"1h\" }",
     ),
     (
         ("{ env = \"T\" }", "{ env = \"T\", file = \"none\" }"),
-        "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" }",
+        "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARGUMENT\"], ttl = \"1h\" }",
     ),
     (
         ("{ env = \"T\" }", "{ evn = \"T\", env = \"T\" }"),
         "c.toml:6:11: connections[0].token.evn: unknown key; did you mean env?",
+    ),
+    (
+        ("{ env = \"T\" }", "{ env = \"T\", ttl = \"1h\" }"),
+        "c.toml:6:1: connections[0].token: must be { env = \"NAME\" } or { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARGUMENT\"], ttl = \"1h\" }",
+    ),
+    (
+        ("{ env = \"T\" }", "{ command = [] }"),
+        "c.toml:6:11: connections[0].token.command: must not be empty",
+    ),
+    (
+        ("{ env = \"T\" }", "{ command = \"vault get\" }"),
+        "c.toml:6:11: connections[0].token.command: must be a list, not a string",
+    ),
+    (
+        ("{ env = \"T\" }", "{ command = [\"vault\"] }"),
+        "c.toml:6:1: connections[0].token: the program vault can't be found, because PATH is not set: name it by its path",
+    ),
+    (
+        ("{ env = \"T\" }", "{ command = [\"./none\"] }"),
+        "c.toml:6:1: connections[0].token: the program none can't be run: No such file or directory (os error 2)",
+    ),
+    (
+        ("{ env = \"T\" }", "{ command = [\"./long\"] }"),
+        "c.toml:6:1: connections[0].token: the program long can't be run: run chmod +x on it, if it is one",
+    ),
+    (
+        ("{ env = \"T\" }", "{ command = [\"/bin/sh\"], ttl = \"10ms\" }"),
+        "c.toml:6:34: connections[0].token.ttl: must be at least \"1s\"",
     ),
     (
         ("{ env = \"T\" }", "17"),

@@ -1,0 +1,385 @@
+//! Secrets that commands print: how they are declared, and what is made of them once they are
+//! printed.
+
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use rustix::fs::Access;
+
+use super::fault::{ConfigFault, SourcePlace};
+use super::item::{Item, Mark};
+use super::readers::{duration, some, text};
+use super::{Config, DeclaredToken};
+use crate::model::connection::Connection;
+use crate::model::domain::AllowedDomain;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::oauth::client::AccountClient;
+use crate::model::options::ConnectionOptions;
+use crate::model::record::Detail;
+use crate::model::token::TokenDigest;
+use crate::secret::Secret;
+use crate::secret::command::SecretCommand;
+
+/// A command at one of the places where the configuration names it.
+pub struct CommandUse {
+    /// The command.
+    pub command: Arc<SecretCommand>,
+    place: SourcePlace,
+    key: String,
+    rule: SecretRule,
+}
+
+/// The rule that a secret must follow at its place.
+pub(super) type SecretRule = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
+
+/// A value that is declared with secrets: complete, or once commands have printed them.
+pub(super) enum Declared<T> {
+    Complete(T),
+    Pending(FromCommands<T>),
+}
+
+/// A value that is made of what commands print.
+pub struct FromCommands<T> {
+    uses: Vec<Arc<CommandUse>>,
+    make: Make<T>,
+}
+
+type Make<T> = Box<dyn Fn(&[Secret]) -> Option<T> + Send + Sync>;
+
+/// A declared value that can be told before its secrets are there.
+pub(super) struct Outlined<T> {
+    /// The value without what its commands print.
+    pub(super) outline: T,
+    /// The value with it; `None` where the outline is complete.
+    pub(super) completion: Option<FromCommands<T>>,
+}
+
+/// A declared connection but for its secret.
+#[derive(Clone)]
+pub(super) struct ConnectionParts {
+    pub(super) integration: IntegrationName,
+    pub(super) name: ConnectionName,
+    pub(super) allowed_domain: AllowedDomain,
+    pub(super) detail: Detail,
+    pub(super) options: ConnectionOptions,
+}
+
+/// Everything of a configuration that waits for what commands print: by its place in the list, and
+/// as it is without it.
+#[derive(Debug, Default)]
+pub struct Commanded {
+    connections: Vec<(usize, Arc<Connection>, FromCommands<Arc<Connection>>)>,
+    tokens: Vec<(usize, FromCommands<TokenDigest>)>,
+    account_client: Option<FromCommands<AccountClient>>,
+}
+
+impl CommandUse {
+    /// Tells whether `secret` can be used at this place.
+    ///
+    /// # Errors
+    /// The rule that it breaks, in words.
+    pub fn check(&self, secret: &Secret) -> Result<(), String> {
+        (self.rule)(secret.expose()).map_err(|rule| format!("the secret can't be used: {rule}"))
+    }
+
+    /// The fault that this place has because of its command.
+    pub fn fault(&self, rule: String) -> ConfigFault {
+        ConfigFault { place: self.place.clone(), key: self.key.clone(), rule }
+    }
+
+    /// The key, as `connections[0].token`.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl fmt::Debug for CommandUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CommandUse").field(&self.key).field(&self.command).finish()
+    }
+}
+
+impl<T: 'static> Declared<T> {
+    /// Makes another value of this one, now or once it is complete; `None` where it can't be made
+    /// now.
+    pub(super) fn map<U>(
+        self,
+        to: impl Fn(T) -> Option<U> + Send + Sync + 'static,
+    ) -> Option<Declared<U>> {
+        match self {
+            Self::Complete(value) => to(value).map(Declared::Complete),
+            Self::Pending(made) => Some(Declared::Pending(made.map(to))),
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Declared<T> {
+    /// Both values, once both are complete.
+    pub(super) fn zip<U: Clone + Send + Sync + 'static>(
+        self,
+        other: Declared<U>,
+    ) -> Declared<(T, U)> {
+        if let (Self::Complete(one), Declared::Complete(other)) = (&self, &other) {
+            return Declared::Complete((one.clone(), other.clone()));
+        }
+        let (one, other) = (self.pending(), other.pending());
+        let from_first = one.uses.len();
+        let uses = one.uses.into_iter().chain(other.uses).collect();
+        let make = move |secrets: &[Secret]| {
+            let (first, rest) = secrets.split_at_checked(from_first)?;
+            Some(((one.make)(first)?, (other.make)(rest)?))
+        };
+        Declared::Pending(FromCommands { uses, make: Box::new(make) })
+    }
+
+    /// The value as one that waits for commands, for none if it is complete.
+    fn pending(self) -> FromCommands<T> {
+        match self {
+            Self::Complete(value) => {
+                FromCommands { uses: Vec::new(), make: Box::new(move |_none| Some(value.clone())) }
+            }
+            Self::Pending(made) => made,
+        }
+    }
+}
+
+impl Declared<Secret> {
+    /// The secret that `command` prints, which must follow `rule` where `mark` names it.
+    pub(super) fn printed_by(command: SecretCommand, rule: SecretRule, mark: &Mark<'_>) -> Self {
+        let (place, key) = (mark.place.clone(), mark.key.clone());
+        let named = CommandUse { command: Arc::new(command), place, key, rule };
+        let make = Box::new(|secrets: &[Secret]| secrets.first().cloned());
+        Self::Pending(FromCommands { uses: vec![Arc::new(named)], make })
+    }
+}
+
+impl<T: 'static> FromCommands<T> {
+    /// Makes another value of this one, once its secrets are there.
+    pub(super) fn map<U>(
+        self,
+        to: impl Fn(T) -> Option<U> + Send + Sync + 'static,
+    ) -> FromCommands<U> {
+        let Self { uses, make } = self;
+        FromCommands { uses, make: Box::new(move |secrets| make(secrets).and_then(&to)) }
+    }
+
+    /// A number that other commands don't have.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let commands: Vec<_> = self.uses.iter().map(|named| &named.command).collect();
+        FixedState::default().hash_one(commands)
+    }
+
+    /// The value made of the secrets that `secret_of` knows; `None` unless it knows all.
+    fn make(&self, secret_of: &dyn Fn(&SecretCommand) -> Option<Secret>) -> Option<T> {
+        let secrets = self.uses.iter().map(|named| secret_of(&named.command));
+        (self.make)(&secrets.collect::<Option<Vec<_>>>()?)
+    }
+}
+
+impl<T> fmt::Debug for FromCommands<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uses.fmt(f)
+    }
+}
+
+impl Commanded {
+    /// Takes note of the declared connections that wait for commands, and gives all as they are
+    /// without them.
+    pub(super) fn connections(
+        &mut self,
+        declared: Vec<Outlined<Arc<Connection>>>,
+    ) -> Vec<Arc<Connection>> {
+        let numbered = declared.into_iter().enumerate();
+        let outlines = numbered.map(|(index, Outlined { outline, completion })| {
+            let pending = completion.map(|made| (index, Arc::clone(&outline), made));
+            self.connections.extend(pending);
+            outline
+        });
+        outlines.collect()
+    }
+
+    /// Takes note of a declared token whose secret a command prints, by its place in the list.
+    pub(super) fn token(&mut self, index: usize, digest: FromCommands<TokenDigest>) {
+        self.tokens.push((index, digest));
+    }
+
+    /// Gives the account's own client, or takes note that it waits for a command.
+    pub(super) fn account_client(
+        &mut self,
+        client: Option<Declared<AccountClient>>,
+    ) -> Option<AccountClient> {
+        match client? {
+            Declared::Complete(client) => Some(client),
+            Declared::Pending(made) => {
+                self.account_client = Some(made);
+                None
+            }
+        }
+    }
+
+    /// Every place that names a command.
+    pub fn uses(&self) -> impl Iterator<Item = &Arc<CommandUse>> {
+        let connections = self.connections.iter().flat_map(|(_, _, made)| &made.uses);
+        let tokens = self.tokens.iter().flat_map(|(_, made)| &made.uses);
+        let client = self.account_client.iter().flat_map(|made| &made.uses);
+        connections.chain(tokens).chain(client)
+    }
+}
+
+impl Config {
+    /// Puts in what is made of the secrets that `secret_of` knows; what lacks one is as without.
+    ///
+    /// # Errors
+    /// The places of tokens whose secret is another token's too; those have none then.
+    pub fn complete(
+        &mut self,
+        secret_of: &dyn Fn(&SecretCommand) -> Option<Secret>,
+    ) -> Result<(), Vec<ConfigFault>> {
+        let Self { commanded, connections, tokens, management, .. } = self;
+        // 1. Connections: each is as it was without a secret, where one is missing.
+        for (index, outline, made) in &commanded.connections {
+            let now = made.make(secret_of).unwrap_or_else(|| Arc::clone(outline));
+            if let Some(place) = connections.get_mut(*index) {
+                *place = now;
+            }
+        }
+        // 2. Tokens, no two of which have one secret.
+        let mut faults = Vec::new();
+        for (index, made) in &commanded.tokens {
+            let digest = made.make(secret_of);
+            let is_taken = |(other, token): (usize, &DeclaredToken)| {
+                other != *index && digest.is_some() && token.digest == digest
+            };
+            let twice = tokens.iter().enumerate().any(is_taken);
+            if twice {
+                let rule = || "another token has the same secret".to_owned();
+                faults.extend(made.uses.iter().map(|named| named.fault(rule())));
+            }
+            if let Some(token) = tokens.get_mut(*index) {
+                token.digest = digest.filter(|_digest| !twice);
+            }
+        }
+        // 3. The account's own client.
+        if let Some(made) = &commanded.account_client {
+            management.account_client = made.make(secret_of);
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+/// The connection with these parts and this secret, which was checked at its place, or will be, so
+/// that a field can carry it.
+pub(super) fn outlined(
+    parts: ConnectionParts,
+    secret: Declared<Secret>,
+) -> Option<Outlined<Arc<Connection>>> {
+    match secret {
+        Declared::Complete(secret) => {
+            let outline = Arc::new(parts.with_secret(&secret)?);
+            Some(Outlined { outline, completion: None })
+        }
+        Declared::Pending(secret) => {
+            let commands = secret.fingerprint();
+            let outline = Arc::new(parts.clone().without_secret(commands));
+            let completion = secret.map(move |secret| {
+                let connection = parts.clone().with_secret(&secret)?;
+                Some(Arc::new(connection.with_commands(commands)))
+            });
+            Some(Outlined { outline, completion: Some(completion) })
+        }
+    }
+}
+
+impl ConnectionParts {
+    fn with_secret(self, secret: &Secret) -> Option<Connection> {
+        let Self { integration, name, allowed_domain, detail, options } = self;
+        let connection = Connection::new(integration, name, allowed_domain, detail, secret);
+        Some(connection.ok()?.with_options(options))
+    }
+
+    fn without_secret(self, commands: u64) -> Connection {
+        let Self { integration, name, allowed_domain, detail, options } = self;
+        let connection = Connection::without_secret(integration, name, allowed_domain, detail);
+        connection.with_commands(commands).with_options(options)
+    }
+}
+
+/// Reads a command: a program that exists, its arguments, and the time for which its output is
+/// good.
+pub(super) fn command(
+    command: Item<'_>,
+    ttl: Option<Item<'_>>,
+    mark: &Mark<'_>,
+) -> Option<SecretCommand> {
+    let word = text("a text", ".", |text| match text {
+        text if text.contains('\0') => Err("must not contain a NUL character"),
+        text => Ok(Box::<str>::from(text)),
+    });
+    let words = some(word).read(command);
+    let ttl = match ttl {
+        Some(item) => Some(lifetime(item)?),
+        None => None,
+    };
+    let mut words = words?.into_iter();
+    let name = words.next()?;
+    let program = program(&name, mark)?;
+    Some(SecretCommand { program, name, arguments: words.collect(), ttl })
+}
+
+fn lifetime(item: Item<'_>) -> Option<Duration> {
+    let mark = item.mark();
+    let ttl = duration().read(item)?;
+    if ttl < SHORTEST_TTL { mark.refuse("must be at least \"1s\"") } else { Some(ttl) }
+}
+
+/// The file that is run: a path is relative to the file that names it, a name is looked for in
+/// PATH.
+fn program(name: &str, mark: &Mark<'_>) -> Option<PathBuf> {
+    if name.contains('/') {
+        let path = mark.place.directory().join(name);
+        // The system would look for a name without a slash.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        return match std::fs::metadata(&path) {
+            Err(why) => mark.refuse(format!("the program {} can't be run: {why}", path.display())),
+            Ok(_) if !is_executable(&path) => mark.refuse(format!(
+                "the program {} can't be run: run chmod +x on it, if it is one",
+                path.display()
+            )),
+            Ok(_) => Some(checked(path, mark)),
+        };
+    }
+    let Some(directories) = mark.report.source.environment.value("PATH") else {
+        return mark.refuse(format!(
+            "the program {name} can't be found, because PATH is not set: name it by its path"
+        ));
+    };
+    let candidates = std::env::split_paths(directories).map(|directory| directory.join(name));
+    match candidates.into_iter().find(|path| path.is_absolute() && is_executable(path)) {
+        Some(path) => Some(checked(path, mark)),
+        None => mark.refuse(format!(
+            "the program {name} is in no directory of PATH: install it, or name it by its path"
+        )),
+    }
+}
+
+/// Warns of a program that others can replace by one of their own.
+fn checked(path: PathBuf, mark: &Mark<'_>) -> PathBuf {
+    let mode = std::fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o002 != 0 {
+        let shown = path.display();
+        mark.warning(format!("everyone on this machine can change the program {shown}"));
+    }
+    path
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok()
+}
+
+/// Shorter than that, a secret would be read more often than it is used.
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
