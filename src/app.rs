@@ -8,6 +8,7 @@ mod bound;
 mod ca;
 mod copies;
 pub mod data_dir;
+mod expiry_watch;
 mod hardening;
 mod housekeeping;
 mod open_store;

@@ -18,6 +18,7 @@ mod oauth;
 mod operator;
 mod options;
 mod rate_limits;
+mod records;
 mod status;
 mod tokens;
 mod unusable;
@@ -124,7 +125,8 @@ impl Management {
         Arc::clone(&self.live.load().management)
     }
 
-    /// Notes among the figures how the tokens of all OAuth connections stand.
+    /// Notes among the figures how the tokens of all OAuth connections stand, and when secrets
+    /// expire that operators have written down.
     pub fn note_tokens(&self, metrics: &Metrics) {
         let (registry, now) = (self.registry(), self.clock.now());
         let needed =
@@ -138,6 +140,11 @@ impl Management {
             Some((&**counters, until(standing.grant_life?.ends)))
         });
         metrics.note_tokens(tokens, grants, needed);
+        let all = registry.integrations().flat_map(|name| registry.listed_in(name.as_str()));
+        metrics.note_secrets(all.filter_map(|registered| {
+            let end = registered.connection.options().expires_at()?;
+            Some((&*registered.counters, until(end)))
+        }));
     }
 
     fn registry(&self) -> Registry {

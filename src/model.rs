@@ -16,6 +16,7 @@ mod named_enum;
 pub mod oauth;
 pub mod options;
 pub mod origin;
+pub mod overlap;
 pub mod own_hosts;
 pub mod permit;
 pub mod record;

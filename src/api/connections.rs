@@ -27,6 +27,7 @@ impl From<ConnectionView> for StaticConnection {
             defect: view.defect.map(|defect| defect.to_string()),
             header_name,
             name: view.name.to_string(),
+            old_secret_until: view.old_secret_until.map(time),
             password: hidden(ConnectionType::BasicAuth),
             token: hidden(ConnectionType::BearerToken),
             updated_at: time(view.updated_at),

@@ -1,5 +1,5 @@
 //! Tells the store now and then, off the path of any request: the entries of requests, when tokens
-//! were last used, and what may be forgotten.
+//! were last used, and what may be forgotten, old secrets included.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 use crate::clock::{self, Clock};
 use crate::error::chain;
 use crate::ledger::{AuditBuffer, Metrics};
-use crate::state::Live;
+use crate::state::{Live, Persistence};
 use crate::store::{self, Store};
 
 /// Tells the store now and then.
 #[derive(Debug)]
 pub(super) struct Housekeeping {
     pub(super) store: Arc<Store>,
+    pub(super) persistence: Arc<Persistence>,
     pub(super) live: Arc<Live>,
     pub(super) trail: Arc<AuditBuffer>,
     pub(super) metrics: Arc<Metrics>,
@@ -37,6 +38,9 @@ impl Housekeeping {
             let second = poll.is_multiple_of(POLLS_PER_SECOND).then_some(poll / POLLS_PER_SECOND);
             if second.is_some() || self.trail.bytes() >= BATCH_LEN {
                 self.keep_entries().await;
+            }
+            if second.is_some_and(|second| second.is_multiple_of(OLD_SECRETS_SECONDS)) {
+                self.persistence.forget_old_secrets(self.clock.now()).await;
             }
             if second.is_some_and(|second| second.is_multiple_of(TELL_LAST_USED_SECONDS)) {
                 self.tell_last_used().await;
@@ -154,6 +158,9 @@ const ONE_SECOND: SignedDuration = SignedDuration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 const POLLS_PER_SECOND: u64 = 20;
+
+/// The interval at which old secrets are forgotten whose time is over, in seconds.
+const OLD_SECRETS_SECONDS: u64 = 5;
 
 /// The interval at which the store is told when tokens were last used, in seconds.
 const TELL_LAST_USED_SECONDS: u64 = 60;

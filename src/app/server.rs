@@ -15,6 +15,7 @@ use super::assembly::AssemblyError;
 use super::bound::{address, addresses, bind_api, bind_proxy};
 use super::ca::{OpenCaError, open_ca};
 use super::data_dir::{AdminToken, DataDir, DataDirError};
+use super::expiry_watch::ExpiryWatch;
 use super::open_store::{OpenStoreError, open_store};
 use super::reload::Reload;
 use super::secret_commands::SecretCommands;
@@ -41,6 +42,7 @@ pub struct Server {
     api: Api,
     api_limits: ConnLimits,
     reload: Reload,
+    expiry_watch: ExpiryWatch,
     upkeep: Option<Upkeep>,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
@@ -131,6 +133,7 @@ impl Server {
         // 3. The configuration is in force, then the store's records.
         let assembly = assembly(bound, &ledger, &admin_token);
         let live = Arc::new(Live::new(assembly.assemble(&config, 0, None)?));
+        let expiry_watch = ExpiryWatch::new(&live, &ledger.clock);
         let gauges = Arc::<UpstreamGauges>::default();
         let open = open(&config, &environment, &live, &ledger, &gauges);
         let (ca, upkeep) = signals.runtime.block_on(Box::pin(open))?;
@@ -157,6 +160,7 @@ impl Server {
             api_listener,
             api: Api::new(rooms, beside),
             api_limits: wiring::api_conn_limits(&config),
+            expiry_watch,
             workers: start_workers(&config, &proxy_listeners, shared)?,
             reload: Reload::new(assembly, live, config, (options, environment), secrets),
             upkeep,
@@ -196,7 +200,7 @@ impl Server {
         let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
         let serving = listener.serve(api, Arc::clone(&conn_tracker), tasks.clone());
-        let upkeep = self.upkeep.as_ref();
+        let (upkeep, expiry_watch) = (self.upkeep.as_ref(), &self.expiry_watch);
         // The API goes on while requests are finished, or nobody could ask how things stand.
         let ending = async {
             self.signals.wait(&mut self.reload, upkeep).await;
@@ -212,6 +216,7 @@ impl Server {
             served = serving => served.map_err(StartError::Thread)?,
             () = conn_tracker.sweep() => {}
             () = work(upkeep) => {}
+            () = expiry_watch.run() => {}
             () = ending => {}
         }
         // 2. What the API is answering ends.

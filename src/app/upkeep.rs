@@ -13,7 +13,6 @@ use crate::ledger::Ledger;
 use crate::management::Storage;
 use crate::oauth::{Manager, Provider};
 use crate::state::{FollowError, InterceptionCa, Live, Persistence, StoreAndKeys};
-use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::upstream::{Upstream, UpstreamGauges};
 
@@ -68,7 +67,7 @@ impl Upkeep {
             errands.clone(),
         );
         Ok(Self {
-            housekeeping: housekeeping(config, &store, live, ledger),
+            housekeeping: housekeeping(config, &persistence, live, ledger),
             write_watch: WriteWatch::new(&store, metrics),
             storage: Storage { persistence, refreshes, provider, errands: errands.clone() },
             manager: AsyncMutex::new(manager),
@@ -110,12 +109,13 @@ impl Upkeep {
 
 fn housekeeping(
     config: &Config,
-    store: &Arc<Store>,
+    persistence: &Arc<Persistence>,
     live: &Arc<Live>,
     ledger: &Ledger,
 ) -> Housekeeping {
     Housekeeping {
-        store: Arc::clone(store),
+        store: Arc::clone(persistence.store()),
+        persistence: Arc::clone(persistence),
         live: Arc::clone(live),
         trail: ledger.trail.clone().unwrap_or_default(),
         metrics: Arc::clone(&ledger.metrics),

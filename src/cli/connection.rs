@@ -193,6 +193,7 @@ fn entered(it: StaticConnection, kind: ConnectionType) -> String {
         (kind.secret_label(), secret.map(|hidden| hidden.to_string()).unwrap_or_default()),
         ("created at", it.created_at),
         ("updated at", it.updated_at),
+        ("old secret until", it.old_secret_until.unwrap_or_default()),
         ("declared", declared(it.declared)),
         ("unusable because", it.defect.unwrap_or_default()),
     ]
@@ -272,11 +273,12 @@ fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 12] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("name", "--name"),
     ("allowed_domain", "--allowed-domain"),
     ("header_name", "--header-name"),
     ("username", "--username"),
+    ("keep_old_for", "--keep-old-for"),
     ("api_key", "the secret"),
     ("password", "the secret"),
     ("token", "the secret"),

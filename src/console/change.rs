@@ -5,18 +5,22 @@ use maud::{Markup, html};
 
 use super::connection;
 use super::create::{credential_members, credentials};
-use super::fields::{Field, summary};
+use super::fields::{Field, Need, summary};
 use super::form_values::FormValues;
 use super::page_context::{PageContext, PageResult, see};
 use crate::management::ConnectionView;
 use crate::model::connection::ConnectionType;
 use crate::model::record::Detail;
+use crate::wire::StaticMembers;
 
 /// Replaces the secret, and what goes with it.
 pub(super) async fn replace(context: PageContext, request: Request) -> PageResult {
     let mut values = context.read(request).await?;
     let kind = connection::kind(&context)?;
-    let request = credential_members(kind, &values);
+    let request = StaticMembers {
+        keep_old_for: values.member_if_any(KEEP_OLD_FOR),
+        ..credential_members(kind, &values)
+    };
     match context.write_access()?.update(kind, context.place("name"), request).await {
         Ok(()) => Ok(see(&connection::path(&context, "?done=replaced"))),
         Err(refused) => {
@@ -97,6 +101,9 @@ fn fields(shown: &ConnectionView) -> Vec<Field<'_>> {
     if let [text, _secret] = fields.as_mut_slice() {
         text.value = known;
     }
+    let hint = "Such as 10m, 7d at most. Until then a request whose new secret the origin answers by 401 is sent once more with the old one. Leave it empty to forget the old one at once.";
+    let kept = Field::text(KEEP_OLD_FOR, "Keep the old one for", hint);
+    fields.push(Field { need: Need::Never, ..kept });
     fields
 }
 
@@ -109,4 +116,5 @@ fn summary_of(values: &FormValues, fields: &[Field<'_>]) -> Markup {
     }
 }
 
+const KEEP_OLD_FOR: &str = "keep_old_for";
 const TYPED: &str = "typed_name";

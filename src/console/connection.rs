@@ -160,6 +160,9 @@ fn of_static(shown: &ConnectionView) -> Markup {
                 dt { "Service" } dd { (access.service.as_deref().unwrap_or(OF_HOST)) }
             }
         }
+        @if let Some(until) = shown.old_secret_until {
+            dt { "Old secret" } dd { "kept until " (status_view::time(until)) }
+        }
         dt { "Created" } dd { (status_view::time(shown.created_at)) }
         @if shown.updated_at != shown.created_at {
             dt { "Changed" } dd { (status_view::time(shown.updated_at)) }

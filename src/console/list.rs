@@ -84,8 +84,14 @@ fn nothing(context: &PageContext) -> Markup {
 }
 
 fn filters(context: &PageContext, search: &StatusFilter<'_>) -> Markup {
-    let states =
-        ["works", "not used since the start", "failing", "needs action", "secret can’t be opened"];
+    let states = [
+        "works",
+        "not used since the start",
+        "failing",
+        "needs action",
+        "secret can’t be opened",
+        "switched off",
+    ];
     html! {
         form.filters method="get" action=(context.path("/connections")) role="search" aria-label="Connections" {
             div {

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use crate::management::{ConnectionStatus, RENEWED_WHEN_USED, State};
 use crate::model::connection::{ConnectionType, Defect};
+use crate::model::options::ConnectionOptions;
 use crate::model::sealed::KeyId;
 
 /// The name of a type, for people.
@@ -55,6 +56,7 @@ pub(super) fn state(surveyed: &ConnectionStatus, now: Timestamp) -> Markup {
         @if let (State::Works | State::Unused, Some(end)) = (surveyed.state, surveyed.expires_at) {
             " " span.aside { (renewed(end, now)) }
         }
+        @if let Some(words) = secret_end(&surveyed.options, now) { " " span.aside { (words) } }
     }
 }
 
@@ -63,6 +65,12 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
     let advice = match state {
         State::CommandFailed => {
             "The command that prints its secret has failed for longer than the last one is good. The server’s log says why; the operator of the server must fix it."
+        }
+        State::SwitchedOff => {
+            "Every request that uses it is refused, and its secret is kept, until it is enabled again."
+        }
+        State::NewSecretRefused => {
+            "An origin has answered 401 to the new secret, and requests go on with the old one while that is kept. See that the new one is good, and replace it before the old one is forgotten."
         }
         State::KeyMissing(id) => return Some(key_missing(id).into()),
         State::SealBroken => {
@@ -118,10 +126,20 @@ fn color(state: State) -> &'static str {
         | State::SealBroken
         | State::KeyMissing(_)
         | State::Defective(_) => "bad",
-        State::NeedsAuthorization | State::NeedsDomain => "warn",
-        State::Unused => "idle",
+        State::NeedsAuthorization | State::NeedsDomain | State::NewSecretRefused => "warn",
+        State::Unused | State::SwitchedOff => "idle",
         State::Works => "good",
     }
+}
+
+/// Says when a secret expires, as its operator has written down, from a month before that.
+pub(super) fn secret_end(options: &ConnectionOptions, now: Timestamp) -> Option<String> {
+    let (day, end) = (options.expires_on?, options.expires_at()?);
+    let left = end.duration_since(now);
+    if left <= SignedDuration::ZERO {
+        return Some(format!("secret has expired on {day}"));
+    }
+    (left <= EXPIRY_SHOWN).then(|| format!("secret expires on {day}"))
 }
 
 /// Says when a token expires that can be refreshed.
@@ -144,6 +162,9 @@ pub(super) fn span(length: SignedDuration) -> String {
     };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
+
+/// The time before its end from which on the end of a secret is shown at a glance.
+const EXPIRY_SHOWN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// As much as a phone shows in a column.
 const SHORT: usize = 18;

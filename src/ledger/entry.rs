@@ -104,8 +104,8 @@ pub trait LoggedConnection: std::fmt::Debug + Send + Sync {
     fn counters(&self) -> &ConnectionCounters;
     /// The record of its use.
     fn usage(&self) -> &ConnectionUsage;
-    /// The credential of its requests; `None` while it has none.
-    fn credential(&self) -> Option<&Credential>;
+    /// The credentials of its requests: none while it has none, two while an old one is kept.
+    fn credentials(&self) -> [Option<&Credential>; 2];
     /// Tells whether the credential is masked in the text bodies of answers too.
     fn masks_bodies(&self) -> bool;
 }
@@ -174,7 +174,7 @@ impl Entry {
     /// The patterns of every credential that may have been sent; `None` without one.
     pub fn sent_patterns(&self) -> Option<Arc<CredentialPatterns>> {
         let listings = self.listing.iter().chain(&self.earlier);
-        let mut credentials = listings.filter_map(|listing| listing.credential());
+        let mut credentials = listings.flat_map(|listing| listing.credentials()).flatten();
         match (credentials.next()?, credentials.next()) {
             (only, None) => Some(Arc::clone(only.patterns())),
             (first, Some(second)) => {
@@ -360,8 +360,8 @@ mod tests {
             &self.usage
         }
 
-        fn credential(&self) -> Option<&Credential> {
-            self.connection.credential()
+        fn credentials(&self) -> [Option<&Credential>; 2] {
+            self.connection.credentials()
         }
 
         fn masks_bodies(&self) -> bool {

@@ -14,7 +14,8 @@ use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::options::ConnectionOptions;
-use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::model::overlap::OverlappingSecrets;
+use crate::model::record::{ConnectionRecord, Detail, whole_microseconds};
 use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
 use crate::state::ConnectionSource;
@@ -38,6 +39,8 @@ pub struct ConnectionView {
     pub updated_at: Timestamp,
     /// Its options.
     pub options: Arc<ConnectionOptions>,
+    /// The time at which the secret is forgotten that its own has replaced, while it is kept.
+    pub old_secret_until: Option<Timestamp>,
     /// Tells whether the configuration declares it, so that it can't be changed here.
     pub declared: bool,
     /// The reason why it can't be used, where it can't.
@@ -272,64 +275,12 @@ impl Management {
             allowed_domain: connection.allowed_domain()?.clone(),
             detail: connection.detail().clone(),
             options: Arc::clone(connection.options()),
+            old_secret_until: None,
             created_at: since,
             updated_at: since,
             declared: true,
             defect: connection.defect().map(Unusable::Rules),
         })
-    }
-
-    fn seal_draft(
-        &self,
-        persistence: &Persistence,
-        integration: &IntegrationName,
-        draft: ConnectionDraft,
-    ) -> Result<ConnectionRecord, Refused> {
-        let uuid = new_id().map_err(|error| super::fault::no_randomness(&error))?;
-        let now = whole_microseconds(self.clock.now());
-        let ConnectionDraft { name, allowed_domain, detail, options, secret } = draft;
-        // The secret is bound to everything that decides where it may be sent.
-        let context = Context::Connection {
-            uuid,
-            integration,
-            name: &name,
-            allowed_domain: Some(&allowed_domain),
-            detail: &detail,
-            options: &options,
-        };
-        let sealed = seal(persistence, &context, &secret)?;
-        let integration = integration.clone();
-        Ok(ConnectionRecord {
-            uuid,
-            integration,
-            name,
-            allowed_domain: Some(allowed_domain),
-            detail,
-            options: options.shared(),
-            sealed,
-            created_at: now,
-            updated_at: now,
-        })
-    }
-
-    /// The record as the change makes it: sealed again, since the context may be another.
-    async fn changed(
-        &self,
-        persistence: &Persistence,
-        before: &ConnectionRecord,
-        change: &ConnectionChange,
-    ) -> Result<ConnectionRecord, Refused> {
-        // Opened even where another secret takes its place: a row that was edited by hand would
-        // else have the new one sealed for a place of the editor's choice.
-        let whose = format!("the connection {}.{}", before.integration, before.name);
-        let kept = persistence.open(&whose, before.context(), &before.sealed).await?;
-        let secret = change.secret.clone().unwrap_or(kept);
-        let mut after = before.clone();
-        after.detail = change.apply(&before.detail);
-        after.options = change.options.clone().shared();
-        after.updated_at = self.moved(before.updated_at);
-        after.sealed = seal(persistence, &after.context(), &secret)?;
-        Ok(after)
     }
 
     /// A time of change: now, and later than the one before.
@@ -347,11 +298,13 @@ impl ConnectionView {
             return None;
         }
         let opened = vault.open(&record.context(), &record.sealed);
+        let old = opened.as_ref().ok().and_then(|secret| OverlappingSecrets::unpack(secret).old);
         Some(Self {
             name: record.name.clone(),
             allowed_domain: record.allowed_domain.clone()?,
             detail: record.detail.clone(),
             options: Arc::clone(&record.options),
+            old_secret_until: old.map(|old| old.until),
             created_at: record.created_at,
             updated_at: record.updated_at,
             declared: false,

@@ -1,5 +1,7 @@
 //! Requests for static connections, read by their rules.
 
+use std::time::Duration;
+
 use super::fault::{About, Refused};
 use super::member_reader::{MemberReader, Named, named};
 use super::options;
@@ -28,6 +30,8 @@ pub(super) struct ConnectionChange {
     text: Option<Box<str>>,
     pub(super) options: ConnectionOptions,
     pub(super) secret: Option<Secret>,
+    /// The time for which the secret is kept that the new one replaces.
+    pub(super) keep_old_for: Option<Duration>,
 }
 
 impl ConnectionDraft {
@@ -96,11 +100,22 @@ impl ConnectionChange {
         let names = credential.names();
         let (text, secret) = credential.read(kind, &mut reader);
         let options = options::read(options, &record.options, &mut reader);
+        let keep_old_for =
+            reader.take(named!(request.keep_old_for), About::Request, parse_time_kept);
+        if keep_old_for.is_some() && secret.is_none() {
+            reader.fault(About::Request, "keep_old_for: goes with a secret that replaces another");
+        }
         if !changes_something {
             let title = format!("nothing is to change: give {}", names.join(" or "));
             reader.fault(About::Request, &title);
         }
-        reader.close(Some(Self { text, options, secret }))
+        let change = Self { text, options, secret, keep_old_for };
+        if keep_old_for.is_some() && change.apply(&record.detail) != record.detail {
+            let title = "keep_old_for: the old secret goes with what it was used with: replace the \
+                         secret alone";
+            reader.fault(About::Request, title);
+        }
+        reader.close(Some(change))
     }
 
     /// Tells whether everything stays as it is in `record`.
@@ -193,6 +208,16 @@ fn parse_name(text: &str, settings: &ManagementSettings) -> Result<ConnectionNam
         verdict => verdict,
     }
 }
+
+/// Reads the time for which a replaced secret is kept.
+fn parse_time_kept(text: &str) -> Result<Duration, &'static str> {
+    let time = humantime::parse_duration(text).ok();
+    let time = time.filter(|time| (SHORTEST_TIME_KEPT..=LONGEST_TIME_KEPT).contains(time));
+    time.ok_or("must be a time from \"1s\" to \"7d\", as \"10m\"")
+}
+
+const SHORTEST_TIME_KEPT: Duration = Duration::from_secs(1);
+const LONGEST_TIME_KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// The rule of members that never change.
 pub(super) const NEVER_CHANGES: &str = "never changes: delete the connection and create it again";

@@ -11,9 +11,10 @@ use super::operator::Operator;
 use super::{ListPage, Management};
 use crate::ledger::LastUse;
 use crate::model::caller::Reach;
-use crate::model::connection::{Connection, ConnectionType, Defect};
+use crate::model::connection::{Connection, ConnectionType, Defect, FormerConnection};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
 use crate::model::sealed::KeyId;
 use crate::state::{ConnectionSource, RegisteredConnection};
@@ -34,6 +35,8 @@ pub struct ConnectionStatus {
     pub state: State,
     /// The time at which its access token expires, if it has one that does.
     pub expires_at: Option<Timestamp>,
+    /// Its options.
+    pub options: Arc<ConnectionOptions>,
     /// Its use.
     pub used: LastUse,
 }
@@ -41,6 +44,10 @@ pub struct ConnectionStatus {
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
+    /// The operator has switched it off.
+    SwitchedOff,
+    /// An origin has refused its new secret, and requests go on with the old one.
+    NewSecretRefused,
     /// The command that prints its secret has failed for too long.
     CommandFailed,
     /// It can't be used any more: the rules have become stricter since it was accepted.
@@ -92,12 +99,14 @@ pub struct StatusPage {
 
 impl State {
     /// The names of all states.
-    pub const NAMES: [&'static str; 5] = ["works", "unused", "failing", "authorize", "broken"];
+    pub const NAMES: [&'static str; 6] =
+        ["works", "unused", "failing", "authorize", "broken", "off"];
 
     /// The name of states of this kind.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Failing(_) | Self::Rejected(_) => "failing",
+            Self::Failing(_) | Self::Rejected(_) | Self::NewSecretRefused => "failing",
+            Self::SwitchedOff => "off",
             Self::NeedsAuthorization | Self::NeedsDomain => "authorize",
             Self::CommandFailed | Self::SealBroken | Self::KeyMissing(_) | Self::Defective(_) => {
                 "broken"
@@ -111,6 +120,8 @@ impl State {
     pub fn words(self) -> String {
         match self {
             Self::CommandFailed => "its secret’s command failed".to_owned(),
+            Self::SwitchedOff => "switched off".to_owned(),
+            Self::NewSecretRefused => "origin refuses the new secret".to_owned(),
             Self::Failing(code) => format!("failing: {code}"),
             Self::KeyMissing(id) => format!("master key {id} is missing"),
             Self::NeedsAuthorization => "needs reauthorization".to_owned(),
@@ -126,6 +137,10 @@ impl State {
     }
 
     fn of(connection: &Connection, used: &LastUse, now: Timestamp) -> Self {
+        // 1. What is kept of it says that it can't be used.
+        if connection.options().disabled {
+            return Self::SwitchedOff;
+        }
         if let Some(defect) = connection.defect() {
             return Self::Defective(defect);
         }
@@ -141,6 +156,10 @@ impl State {
         if connection.allowed_domain().is_none() {
             return Self::NeedsDomain;
         }
+        if connection.former(now).is_some_and(FormerConnection::is_used) {
+            return Self::NewSecretRefused;
+        }
+        // 2. Its last use says how it stands.
         match (used.at, used.failure, used.status) {
             (None, ..) => Self::Unused,
             (_, Some(code), _) => Self::Failing(code),
@@ -160,6 +179,7 @@ impl ConnectionStatus {
             declared: listing.source == ConnectionSource::Declared,
             state: State::of(connection, &used, now),
             expires_at: connection.token_status().and_then(|standing| standing.expires_at),
+            options: Arc::clone(connection.options()),
             used,
         }
     }

@@ -1,6 +1,7 @@
 //! A connection: one stored credential of one type, bound to one allowed domain (ZIS spec §1).
 
 mod connection_type;
+mod former;
 mod token_status;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use http::{HeaderName, header};
 
 pub use self::connection_type::ConnectionType;
+pub use self::former::FormerConnection;
 pub use self::token_status::TokenStatus;
 use super::aws::access::RequestSigner;
 use super::client_identity::ClientIdentity;
@@ -19,13 +21,15 @@ use super::oauth::grant::Grant;
 use super::oauth::tokens::TokenSet;
 use super::options::ConnectionOptions;
 use super::origin::{HostName, Origin};
+use super::overlap::OverlappingSecrets;
 use super::record::{ConnectionRecord, Detail};
 use super::sealed::KeyId;
 use crate::secret::Secret;
 
 /// A connection of an integration.
 ///
-/// It holds the credential made of its secret, and no other copy of the secret.
+/// It holds the credential made of its secret, and no other copy of the secret; and the same of the
+/// secret before, while that is kept.
 #[derive(Debug)]
 pub struct Connection {
     integration: IntegrationName,
@@ -49,6 +53,8 @@ pub struct Connection {
     identity: Option<Arc<ClientIdentity>>,
     /// The fingerprint of the commands that print its secrets, where it is declared with any.
     commands: Option<u64>,
+    /// The connection with the secret before its present one, where that is kept.
+    former: Option<Box<FormerConnection>>,
 }
 
 /// The reason why a connection can't be used although it was accepted: the rules have become
@@ -126,7 +132,12 @@ impl Connection {
                     Credential::build(&connection.detail, &tokens.access_token).ok();
                 connection.token_status = Some(Box::new(TokenStatus::of(uuid, grant, &tokens)));
             }
-            detail => connection.credential = Credential::build(detail, secret).ok(),
+            detail => {
+                let secrets = OverlappingSecrets::unpack(secret);
+                connection.credential = Credential::build(detail, &secrets.secret).ok();
+                let former = secrets.old.and_then(|old| FormerConnection::of(&connection, &old));
+                connection.former = former.map(Box::new);
+            }
         }
         connection
     }
@@ -170,6 +181,7 @@ impl Connection {
             missing_key: None,
             identity: None,
             commands: None,
+            former: None,
         }
     }
 

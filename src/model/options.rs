@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{RuleDenied, RuleSubject, Rules, check_read_only};
@@ -74,6 +76,13 @@ impl ConnectionOptions {
             check_read_only(line)?;
         }
         self.rules.check(line)
+    }
+
+    /// The time at which the day is over on which its secret expires, in UTC.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let next = self.expires_on?.tomorrow().ok()?;
+        Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())
     }
 
     /// Tells whether a request can be refused by them.

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::caller::Caller;
 use super::connection::Connection;
 use super::origin::{Authority, Host, Origin};
@@ -188,6 +190,14 @@ impl Permit {
             return Err(Denied::Port);
         }
         Ok(connection.origin(host, port))
+    }
+
+    /// The permit for the same connection with the secret that its present one has replaced, while
+    /// that is kept at `now`: it may be sent wherever the present one may.
+    #[must_use]
+    pub fn with_former_secret(&self, now: Timestamp) -> Option<Self> {
+        let former = Arc::clone(self.connection.former(now)?.connection());
+        Some(Self { connection: former, origin: self.origin.clone() })
     }
 
     /// The connection whose credential may be sent.

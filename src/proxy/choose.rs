@@ -83,10 +83,19 @@ fn only_covering<'a>(
     }
     let Host::Name(host) = &target.authority.host else { return Err(none_covers()) };
     // 2. Among those that the caller may use, exactly one must cover the host.
-    match registry.covering(integration.as_str(), host, caller).as_slice() {
+    let several = registry.covering(integration.as_str(), host, caller);
+    match several.as_slice() {
         [] => Err(none_covers()),
         [only] => Ok(*only),
-        several => only_allowing(several, request),
+        [first, ..] => {
+            let enabled = |found: &&Arc<RegisteredConnection>| !found.connection.options().disabled;
+            match several.iter().copied().filter(enabled).collect::<Vec<_>>().as_slice() {
+                // What is switched off is refused as such.
+                [] => Ok(*first),
+                [only] => Ok(*only),
+                enabled => only_allowing(enabled, request),
+            }
+        }
     }
 }
 
@@ -97,10 +106,8 @@ fn only_allowing<'a>(
 ) -> Result<&'a Arc<RegisteredConnection>, Refusal> {
     // 1. Those that allow it.
     let line = request.rule_subject();
-    let allows = |found: &&&Arc<RegisteredConnection>| {
-        let options = found.connection.options();
-        !options.disabled && options.check(&line).is_ok()
-    };
+    let allows =
+        |found: &&&Arc<RegisteredConnection>| found.connection.options().check(&line).is_ok();
     let allowing: Vec<_> = several.iter().filter(allows).copied().collect();
     // 2. Exactly one must.
     match allowing.as_slice() {

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response, header};
 use http_body::Body as _;
 use http_body_util::Full;
+use jiff::Timestamp;
 
 use super::arrival::Arrival;
 use super::base_url::ResponseRewrite;
@@ -73,7 +74,7 @@ impl Proxy {
         });
         let token_end = holder.caller.expires_at;
         let upgrade = PendingUpgrade::prepare(&mut head, &arrival, holder, &permit);
-        let buffer = self.replay_buffer(in_force, &permit, &body);
+        let buffer = self.replay_buffer(in_force, &permit, &body, entry.time());
         let replay = buffer.clone().map(|buffer| Replay::new(&head, buffer, &permit));
         // 3. The body is counted, limited, and kept where it may have to be sent again.
         let idle = timer();
@@ -105,17 +106,20 @@ impl Proxy {
         Ok((departure, context))
     }
 
-    /// The place where the body is kept of a request that may have to be sent again with other
-    /// tokens.
+    /// The place where the body is kept of a request that may have to be sent again, with other
+    /// tokens or with the secret before the present one.
     fn replay_buffer(
         &self,
         in_force: &InForce,
         permit: &Permit,
         body: &ArrivedBody,
+        now: Timestamp,
     ) -> Option<Arc<ReplayBuffer>> {
-        let renewal = &in_force.settings.renewal;
-        let status = permit.connection().token_status();
-        let may_retry = renewal.retry_on_401 && status.is_some_and(|status| status.renewable);
+        let (renewal, connection) = (&in_force.settings.renewal, permit.connection());
+        let may_retry = match connection.token_status() {
+            Some(status) => renewal.retry_on_401 && status.renewable,
+            None => connection.former(now).is_some(),
+        };
         may_retry.then(|| {
             Arc::new(if body.is_end_stream() {
                 ReplayBuffer::nothing()

@@ -80,7 +80,9 @@ impl<'a> Recheck<'a> {
         let now = clock.now();
         let decided = decide_again(in_force, self.arrival, now).map_err(|refused| refused.refusal);
         let (_holder, Allowed { permit, connection: chosen }) = decided?;
-        if departure.is_for(permit.connection()) {
+        let former = permit.connection().former(now);
+        let is_former = former.is_some_and(|former| departure.is_for(former.connection()));
+        if is_former || departure.is_for(permit.connection()) {
             return Ok(CheckedDeparture::AsItWas);
         }
         // Tokens that have ended are not waited for here: the origin says 401, and others are got.

@@ -1,5 +1,6 @@
 //! Tokens of OAuth connections on a request's path: waited for where they have expired, and
-//! refreshed once where the origin refuses them.
+//! refreshed once where the origin refuses them. Beside them, a replaced secret that an origin does
+//! not accept yet: the old one is used once instead, while it is kept.
 
 mod buffer;
 mod replay;
@@ -18,7 +19,7 @@ use super::refusal::{Code, Refusal};
 use super::response::{RefusedTokens, ResponseContext};
 use super::{InForce, Proxy, Renewal};
 use crate::ledger::Entry;
-use crate::model::connection::{Connection, TokenStatus};
+use crate::model::connection::{Connection, FormerConnection, TokenStatus};
 use crate::model::oauth::freshness::Freshness;
 use crate::model::oauth::refusal::Remedy;
 use crate::model::permit::Permit;
@@ -146,7 +147,38 @@ impl Proxy {
         arrival: &Arrival,
         entry: &mut Entry,
     ) -> Option<Result<Reply, NotSent>> {
-        // 1. Other tokens, which the next request is to have even if this one can't be sent again.
+        // 1. Another credential: other tokens, or the secret before.
+        let used = Arc::clone(&replay.used);
+        let body = match used.token_status() {
+            Some(_) => self.refreshed(&replay).await?,
+            None => replay.kept.0.whole()?,
+        };
+        // 2. The decision once more.
+        let in_force = self.shared.live.load_full();
+        let (via, clock) = (&self.shared.via, &self.shared.ledger.clock);
+        let now = clock.now();
+        let again = replay.decide(arrival, &in_force, body, (via, clock))?;
+        entry.set_connection(again.connection as _);
+        // 3. The second attempt.
+        let recheck = Recheck::new(self, &in_force, arrival, again.token_end, entry);
+        let sent = self.upstream.send(&in_force.rules, again.departure, &recheck).await;
+        if let Err(error) = &sent
+            && error.is_before_sending()
+        {
+            // Its causes may have the origin's words.
+            tracing::debug!(%error, "a request could not be sent once more");
+            return None;
+        }
+        let sent = recheck.judge(sent);
+        if let Some(former) = used.former(now).filter(|_| used.token_status().is_none()) {
+            say_that_the_old_is_used(&used, former, entry);
+        }
+        Some(sent)
+    }
+
+    /// Gets other tokens, which the next request is to have even if this one can't be sent again;
+    /// gives the whole body, if it was kept.
+    async fn refreshed(&self, replay: &Replay) -> Option<ReplayBody> {
         let refreshes = self.shared.refreshes.as_ref()?;
         let wanted = RefreshRequest::of(&replay.used, Cause::Unauthorized)?;
         if !refreshes.note_rejected(&wanted) {
@@ -158,23 +190,25 @@ impl Proxy {
             return None;
         };
         refreshes.refresh(wanted).await.ok()?;
-        // 2. The decision once more.
-        let in_force = self.shared.live.load_full();
-        let (via, clock) = (&self.shared.via, &self.shared.ledger.clock);
-        let again = replay.decide(arrival, &in_force, body, (via, clock))?;
-        let (departure, connection, token_end) = again;
-        entry.set_connection(connection as _);
-        // 3. The second attempt.
-        let recheck = Recheck::new(self, &in_force, arrival, token_end, entry);
-        let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
-        if let Err(error) = &sent
-            && error.is_before_sending()
-        {
-            // Its causes may have the origin's words.
-            tracing::debug!(%error, "a request could not be sent once more");
-            return None;
-        }
-        Some(recheck.judge(sent))
+        Some(body)
+    }
+}
+
+/// Tells the entry, and the log once, that an origin has refused a new secret.
+fn say_that_the_old_is_used(connection: &Connection, former: &FormerConnection, entry: &mut Entry) {
+    let until = former.until();
+    entry.set_cause(format!(
+        "the origin answered 401 to the connection's new secret, and was asked again with the old \
+         one, which is kept until {until}"
+    ));
+    if former.is_first_use() {
+        tracing::warn!(
+            integration = connection.integration().as_str(),
+            connection.name = connection.name().as_str(),
+            %until,
+            "an origin refuses the connection's new secret: requests go on with the old one while \
+             that is kept; see that the new one is good"
+        );
     }
 }
 

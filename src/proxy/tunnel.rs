@@ -29,7 +29,7 @@ use crate::listener::{ConnLimitReached, InFlight, TunnelFault};
 use crate::model::caller::Caller;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::{Host, Origin};
-use crate::model::permit::Permit;
+use crate::model::permit::{Denied, Permit};
 use crate::model::token::TokenDigest;
 use crate::state::RegisteredConnection;
 
@@ -119,7 +119,13 @@ pub fn decide(
     // 2. Else one must cover it, or the operator lets what none covers pass.
     let integration = integration(caller, named)?;
     let Host::Name(host) = &target.authority.host else { return Err(none_covers().into()) };
-    let is_covered = !registry.covering(integration.as_str(), host, caller).is_empty();
+    let covering = registry.covering(integration.as_str(), host, caller);
+    let is_covered = !covering.is_empty();
+    if let Some(first) = covering.first()
+        && covering.iter().all(|found| found.connection.options().disabled)
+    {
+        return Err(refuse_target(&Denied::Disabled, &first.connection, target).into());
+    }
     if !is_covered && !in_force.settings.blind_tunnels {
         return Err(none_covers().into());
     }

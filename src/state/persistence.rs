@@ -4,6 +4,7 @@ mod clients;
 mod comparison;
 mod follower;
 mod opening;
+mod overlap;
 mod silence;
 
 use std::sync::Arc;

@@ -52,11 +52,17 @@ with_option_members! {
         #[serde(skip_serializing_if = "Member::is_absent")]
         #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
         pub token: Member<Secret>,
+        /// Goes with a secret that replaces another: the time for which the old one is kept, and
+        /// used once for a request whose new one the origin answers by 401. From `1s` to `7d`.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(value_type = Option<String>, example = "10m")]
+        pub keep_old_for: Member<String>,
     }
 }
 
 impl Request for StaticMembers {
-    const READ_ONLY: &'static [&'static str] = &["created_at", "defect", "updated_at"];
+    const READ_ONLY: &'static [&'static str] =
+        &["created_at", "defect", "old_secret_until", "updated_at"];
 }
 
 /// A static connection as it is shown: of these members, those of its type. Its secret is never
@@ -86,6 +92,11 @@ pub struct StaticConnection {
     pub header_name: Option<String>,
     /// Its name.
     pub name: String,
+    /// Only there while a replaced secret is kept: the time at which it is forgotten (RFC 3339,
+    /// UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    pub old_secret_until: Option<String>,
     /// Always `*****`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "*****")]

@@ -429,3 +429,25 @@ async fn a_token_goes_to_nobody_in_cleartext_but_to_this_machine() {
     let ended = run(&server, "connection list --token hunter2");
     assert!(ended.code == 1 && !ended.err.contains("hunter2"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_preset_fills_in_what_everybody_has_and_asks_for_the_rest() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let shop = "connection create --preset shopify --name shop --secret-stdin";
+    let asked = run_with(&server, shop, "hunter2");
+    assert_eq!(asked.code, 2, "{asked:?}");
+    assert!(asked.err.contains("needs --allowed-domain: the shop's own host"), "{asked:?}");
+    let made = run_with(&server, &format!("{shop} --allowed-domain api.example.test"), "hunter2");
+    assert_eq!(made.code, 0, "{made:?}");
+    let request = ask("GET https://api.example.test/v1").field("X-Zis-Connection", "shop");
+    assert_eq!(server.send(&request).await.status, 200);
+    assert_eq!(origin.last().field("x-shopify-access-token"), "hunter2");
+    let openai = "connection create --preset openai --name openai --secret-stdin --output json";
+    let made = run_with(&server, openai, "hunter2");
+    assert_eq!(made.json()["bearer_token"]["allowed_domain"], "api.openai.com");
+    let absent = run(&server, "connection create --preset absent --name other");
+    assert!(absent.code == 2 && absent.err.contains("shopify"), "{absent:?}");
+    let both = run(&server, "connection create --preset openai --type api_key --name other");
+    assert_eq!(both.code, 2, "{both:?}");
+}

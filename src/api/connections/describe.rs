@@ -47,6 +47,11 @@ pub(super) fn members(kind: ConnectionType) -> Vec<&'static str> {
     ["name", "allowed_domain"].into_iter().chain(own).chain(OPTION_MEMBERS).collect()
 }
 
+/// The members of a change.
+pub(super) fn change_members(kind: ConnectionType) -> Vec<&'static str> {
+    members(kind).into_iter().chain([KEEP_OLD_FOR]).collect()
+}
+
 pub(super) fn collection_path(kind: ConnectionType) -> String {
     format!("/api/services/zis/integrations/{{integration}}/connections/{kind}")
 }
@@ -126,7 +131,7 @@ fn made(kind: ConnectionType) -> Object {
 /// The name and the allowed domain are not described: they never change.
 fn changed(kind: ConnectionType) -> Object {
     let text = kind.text_member();
-    let own = text.into_iter().chain([kind.secret_member()]).chain(OPTION_MEMBERS);
+    let own = text.into_iter().chain([kind.secret_member(), KEEP_OLD_FOR]).chain(OPTION_MEMBERS);
     let own: Vec<_> = own.collect();
     let mut schema = narrowed(StaticMembers::schema(), &own);
     schema.description = Some(
@@ -142,10 +147,10 @@ fn changed(kind: ConnectionType) -> Object {
 
 fn shown(kind: ConnectionType) -> Object {
     let Words { article, name, .. } = words(kind);
-    let optional = ["declared", "defect"].into_iter().chain(OPTION_MEMBERS);
+    let optional = ["declared", "defect", "old_secret_until"].into_iter().chain(OPTION_MEMBERS);
     let optional: Vec<_> = optional.collect();
     let mut own = members(kind);
-    own.extend(["created_at", "updated_at", "declared", "defect"]);
+    own.extend(["created_at", "updated_at", "declared", "defect", "old_secret_until"]);
     let mut schema = narrowed(StaticConnection::schema(), &own);
     // Flattened members are described apart.
     let options = narrowed(OptionMembers::schema(), &OPTION_MEMBERS);
@@ -221,3 +226,6 @@ fn answer(kind: ConnectionType, description: &str) -> Value {
 fn content(schema: &str) -> Value {
     json!({"application/json": {"schema": Ref::from_schema_name(schema)}})
 }
+
+/// The member of a change that no connection has.
+const KEEP_OLD_FOR: &str = "keep_old_for";

@@ -89,7 +89,7 @@ async fn update(
     request: Request,
 ) -> Result<StatusCode, Error> {
     let access = operator.write_access(&integration).map_err(refused)?;
-    let members = body::read_some(request, &describe::members(kind)).await?;
+    let members = body::read_some(request, &describe::change_members(kind)).await?;
     access.update(kind, &name, members).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -21,6 +21,10 @@ pub(super) struct Arguments {
     /// Domain to which the tokens of a connection by OAuth may be sent; it is set once
     #[arg(long, value_name = "DOMAIN")]
     allowed_domain: Option<String>,
+    /// Time for which the replaced secret is kept, as 10m: an origin that answers 401 to the new one
+    /// gets the old one, once for each request
+    #[arg(long, value_name = "TIME")]
+    keep_old_for: Option<String>,
     /// Never changes; read so that the answer says what to do
     #[arg(long = "name", value_name = "NAME", hide = true)]
     renamed: Option<String>,
@@ -57,6 +61,7 @@ fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers,
     let mut members = StaticMembers {
         header_name: arguments.header_name.as_deref().into(),
         username: arguments.username.as_deref().into(),
+        keep_old_for: arguments.keep_old_for.as_deref().into(),
         ..StaticMembers::default()
     };
     let options = options(arguments);
@@ -64,7 +69,7 @@ fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers,
         arguments.header_name.is_some() || arguments.username.is_some() || options.are_given();
     members.put_options(options);
     // Without another change the secret is meant.
-    if !changes || arguments.secret.is_named() {
+    if !changes || arguments.keep_old_for.is_some() || arguments.secret.is_named() {
         let secret =
             arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
         set_secret(&mut members, kind, secret);
@@ -95,6 +100,7 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
             ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
             ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
             ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
+            ("--keep-old-for", arguments.keep_old_for.is_some(), !is_oauth),
         ],
     )?;
     let changes_something = arguments.allowed_domain.is_some() || options(arguments).are_given();

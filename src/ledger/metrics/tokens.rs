@@ -1,4 +1,4 @@
-//! Metrics of provider tokens.
+//! Metrics of provider tokens, and of secrets whose end an operator has written down.
 
 use std::sync::atomic::AtomicU64;
 
@@ -9,12 +9,13 @@ use prometheus_client::registry::Registry;
 
 use super::{ConnectionCounters, Metrics, register};
 
-/// Metrics of provider tokens.
+/// Metrics of provider tokens, and of secrets that expire.
 #[derive(Debug)]
 pub(super) struct TokenMetrics {
     refreshes: Family<[(&'static str, &'static str); 2], Counter>,
     expiry: ExpiryFamily,
     grant_expiry: ExpiryFamily,
+    secret_expiry: ExpiryFamily,
     reauthorizations_needed: Gauge,
 }
 
@@ -29,9 +30,12 @@ impl TokenMetrics {
         let expiry = register(registry, "oauth_token_expiry_seconds", help);
         let help = "Time until the grant ends unless a refresh puts it off; negative after that";
         let grant_expiry = register(registry, "oauth_grant_expiry_seconds", help);
+        let help = "Time until the day is over on which the secret expires, as its operator has \
+                    written down; negative after that";
+        let secret_expiry = register(registry, "connection_expires_seconds", help);
         let help = "OAuth connections whose grant has lapsed: authorize them again";
         let reauthorizations_needed = register(registry, "oauth_reauthorizations_needed", help);
-        Self { refreshes, expiry, grant_expiry, reauthorizations_needed }
+        Self { refreshes, expiry, grant_expiry, secret_expiry, reauthorizations_needed }
     }
 }
 
@@ -56,6 +60,12 @@ impl Metrics {
         note_expiries(&self.tokens.grant_expiry, grants);
         let needed = i64::try_from(reauthorizations_needed).unwrap_or(i64::MAX);
         self.tokens.reauthorizations_needed.set(needed);
+    }
+
+    /// Sets the seconds until each connection's secret expires, of those for which an operator has
+    /// written down a day.
+    pub fn note_secrets<'a>(&self, ends: impl Iterator<Item = (&'a ConnectionCounters, f64)>) {
+        note_expiries(&self.tokens.secret_expiry, ends);
     }
 }
 

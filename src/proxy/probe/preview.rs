@@ -73,7 +73,8 @@ pub(super) fn masked_fields(
 }
 
 fn patterns_of(used: &[Arc<Connection>]) -> CredentialPatterns {
-    CredentialPatterns::of(used.iter().filter_map(|connection| connection.credential()))
+    let credentials = used.iter().flat_map(|connection| connection.credentials());
+    CredentialPatterns::of(credentials.into_iter().flatten())
 }
 
 /// Tells whether a response is the proxy's own: an origin's carries no member of that name.

@@ -1,4 +1,4 @@
-//! A request that may be sent once more, with other tokens.
+//! A request that may be sent once more, with other tokens or the secret before.
 
 use std::sync::Arc;
 
@@ -24,8 +24,17 @@ use crate::upstream::{Departure, Outgoing};
 pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) head: Parts,
     pub(in crate::proxy) kept: ReplayGuard,
-    /// The connection as it was used, with the tokens of then.
+    /// The connection as it was used, with the tokens or the secret of then.
     pub(in crate::proxy) used: Arc<Connection>,
+}
+
+/// A request that is sent once more.
+#[derive(Debug)]
+pub(super) struct DecidedAgain {
+    pub(super) departure: Departure,
+    pub(super) connection: Arc<RegisteredConnection>,
+    /// The time when the caller's token ends, if it does.
+    pub(super) token_end: Option<Timestamp>,
 }
 
 impl Replay {
@@ -39,36 +48,44 @@ impl Replay {
         Box::new(Self { head, kept: ReplayGuard(buffer), used })
     }
 
-    /// Tells whether an answer of this status may mean that the tokens are of no more use: 401, or
-    /// what the connection's client names (contract §8, `refresh_on_status`).
+    /// Tells whether an answer of this status may mean that the tokens, or the secret, are of no
+    /// use: 401, or what the connection's client names (contract §8, `refresh_on_status`).
     pub(in crate::proxy) fn is_refusal(&self, status: StatusCode) -> bool {
-        let of_tokens = self.used.token_status();
-        of_tokens.is_some_and(|tokens| tokens.refresh_on_status.contains(status.as_u16()))
+        match self.used.token_status() {
+            Some(tokens) => tokens.refresh_on_status.contains(status.as_u16()),
+            None => status == StatusCode::UNAUTHORIZED,
+        }
     }
 
-    /// Decides under the set that is in force now. Gives the departure, the connection with its other
-    /// tokens, and the time when the caller's token ends; `None` when the request may not be sent any
-    /// more, or the connection has no other tokens.
+    /// Decides under the set that is in force now. Gives the departure, the connection with its
+    /// other tokens or secret, and the time when the caller's token ends; `None` when the request
+    /// may not be sent any more, or the connection has no other.
     pub(super) fn decide(
         self,
         arrival: &Arrival,
         in_force: &InForce,
         body: ReplayBody,
         (via, clock): (&Via, &Clock),
-    ) -> Option<(Departure, Arc<RegisteredConnection>, Option<Timestamp>)> {
+    ) -> Option<DecidedAgain> {
+        // 1. The connection is the same, and may still be used.
         let Self { head, used, .. } = self;
-        let (holder, allowed) = decide_again(in_force, arrival, clock.now()).ok()?;
+        let now = clock.now();
+        let (holder, allowed) = decide_again(in_force, arrival, now).ok()?;
         let Allowed { permit, connection } = allowed;
         let now_used = permit.connection();
         if now_used.name() != used.name() || now_used.integration() != used.integration() {
             return None;
         }
+        // 2. It has other tokens, or another secret: the one before, if it is still the same.
         let generation = |connection: &Connection| Some(connection.token_status()?.generation);
-        if generation(permit.connection()) == generation(&used) {
-            return None;
-        }
+        let permit = match generation(&used) {
+            None if now_used.same_as(&used) => permit.with_former_secret(now)?,
+            Some(before) if generation(now_used) == Some(before) => return None,
+            _ => permit,
+        };
         let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
         let departure = inject(head, body, arrival, permit, (via, clock)).ok()?;
-        Some((departure, connection, holder.caller.expires_at))
+        let token_end = holder.caller.expires_at;
+        Some(DecidedAgain { departure, connection, token_end })
     }
 }

@@ -58,8 +58,8 @@ impl LoggedConnection for RegisteredConnection {
         &self.usage
     }
 
-    fn credential(&self) -> Option<&Credential> {
-        self.connection.credential()
+    fn credentials(&self) -> [Option<&Credential>; 2] {
+        self.connection.credentials()
     }
 
     fn masks_bodies(&self) -> bool {

@@ -1,0 +1,77 @@
+//! Records of static connections, sealed as they are made and changed.
+
+use super::Management;
+use super::connections::seal;
+use super::draft::{ConnectionChange, ConnectionDraft};
+use super::fault::{Refused, no_randomness};
+use crate::model::name::IntegrationName;
+use crate::model::overlap::OverlappingSecrets;
+use crate::model::record::{ConnectionRecord, new_id, whole_microseconds};
+use crate::model::sealed::Context;
+use crate::state::Persistence;
+
+impl Management {
+    /// The record of a connection that is to be made, with its secret sealed.
+    pub(super) fn seal_draft(
+        &self,
+        persistence: &Persistence,
+        integration: &IntegrationName,
+        draft: ConnectionDraft,
+    ) -> Result<ConnectionRecord, Refused> {
+        let uuid = new_id().map_err(|error| no_randomness(&error))?;
+        let now = whole_microseconds(self.clock.now());
+        let ConnectionDraft { name, allowed_domain, detail, options, secret } = draft;
+        // The secret is bound to everything that decides where it may be sent.
+        let context = Context::Connection {
+            uuid,
+            integration,
+            name: &name,
+            allowed_domain: Some(&allowed_domain),
+            detail: &detail,
+            options: &options,
+        };
+        let sealed = seal(persistence, &context, &secret)?;
+        let integration = integration.clone();
+        Ok(ConnectionRecord {
+            uuid,
+            integration,
+            name,
+            allowed_domain: Some(allowed_domain),
+            detail,
+            options: options.shared(),
+            sealed,
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    /// The record as the change makes it: sealed again, since the context may be another.
+    pub(super) async fn changed(
+        &self,
+        persistence: &Persistence,
+        before: &ConnectionRecord,
+        change: &ConnectionChange,
+    ) -> Result<ConnectionRecord, Refused> {
+        // Opened even where another secret takes its place: a row that was edited by hand would
+        // else have the new one sealed for a place of the editor's choice.
+        let whose = format!("the connection {}.{}", before.integration, before.name);
+        let kept = persistence.open(&whose, before.context(), &before.sealed).await?;
+        let mut after = before.clone();
+        after.detail = change.apply(&before.detail);
+        let now = whole_microseconds(self.clock.now());
+        let secrets = OverlappingSecrets::unpack(&kept);
+        let secrets = match &change.secret {
+            Some(secret) => {
+                let until = change.keep_old_for.and_then(|time| now.checked_add(time).ok());
+                secrets.replaced_by(secret.clone(), until)
+            }
+            // An old secret goes with what it was used with.
+            None if after.detail != before.detail => OverlappingSecrets::of(secrets.secret),
+            None => secrets,
+        };
+        after.options = change.options.clone().shared();
+        after.updated_at = self.moved(before.updated_at);
+        after.sealed = seal(persistence, &after.context(), &secrets.pack())?;
+        Ok(after)
+    }
+}
