@@ -17,6 +17,7 @@ mod member_reader;
 mod oauth;
 mod operator;
 mod options;
+mod presets;
 mod rate_limits;
 mod records;
 mod status;
@@ -39,6 +40,7 @@ pub use self::oauth::{
     RevocationOutcome, StartedFlow, UserAgent,
 };
 pub use self::operator::Operator;
+pub use self::presets::Preset;
 pub use self::rate_limits::{ClientAddr, RateLimits};
 pub use self::status::{ConnectionStatus, RENEWED_WHEN_USED, State, StatusFilter, StatusPage};
 pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin, TokenDefect};

@@ -51,6 +51,8 @@ Examples:
       --header-name X-Api-Key --secret-file search.key
   printenv PASSWORD | keyferry connection create --type basic_auth --name legacy \\
       --allowed-domain legacy.example.com --username shop --secret-stdin
+  keyferry connection create --preset openai --name openai
+  keyferry connection create --preset shopify --name shop --allowed-domain acme.myshopify.com
   keyferry connection create --type oauth --client crm --name crm --allowed-domain api.example.com
   keyferry connection create --type oauth --provider zendesk --set subdomain=acme \\
       --client-id my_client --name support

@@ -13,7 +13,7 @@ use super::layout::{self, Tab};
 use super::mcp::{self, MCP};
 use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
-use crate::management::Refused;
+use crate::management::{Preset, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::HostName;
@@ -22,7 +22,7 @@ use crate::wire::StaticMembers;
 /// The choice of a type.
 pub(super) async fn choose(context: PageContext) -> PageResult {
     let _may = context.write_access()?;
-    // 1. The types, each in a sentence.
+    // 1. The types, each with what it is for.
     let choices = [
         (ConnectionType::ApiKey, "A key in a header of your choice, as X-Api-Key."),
         (ConnectionType::BasicAuth, "A username and a password, in Authorization: Basic."),
@@ -32,7 +32,8 @@ pub(super) async fn choose(context: PageContext) -> PageResult {
             "Tokens that somebody grants in a browser, or that a client gets by itself; kept fresh. Needs an OAuth client.",
         ),
     ];
-    // 2. The page, with the form for MCP servers, which are connections by OAuth.
+    // 2. The page, with the form for MCP servers, which are connections by OAuth, and with APIs
+    //    whose type is known.
     let markup = html! {
         p.way { a href=(context.path("/connections")) { "Connections" } }
         h1 { "Create a connection" }
@@ -47,6 +48,13 @@ pub(super) async fn choose(context: PageContext) -> PageResult {
                 span { "Tools for AI agents at a URL; an OAuth client is registered with the server by itself." }
             } }
         }
+        h2 { "Well-known APIs" }
+        p { "Their type, header and domain are filled in." }
+        ul.choices { @for preset in Preset::all() {
+            li { a href=(preset_path(&context, preset)) {
+                strong { (preset.title) } span { (preset.secret) }
+            } }
+        } }
     };
     Ok(context.page(Tab::Connections, "Create a connection", &markup))
 }
@@ -62,6 +70,12 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
         return connect::fields(&context, &values, StatusCode::OK).await;
     }
     Ok(shown(&context, kind, &FormValues::default(), StatusCode::OK))
+}
+
+/// The path of the form for a well-known API.
+fn preset_path(context: &PageContext, preset: &Preset) -> String {
+    let Preset { name, .. } = preset;
+    context.path(&format!("/connections/new/{}?preset={name}", preset.kind().as_str()))
 }
 
 /// Makes the connection.
@@ -140,16 +154,29 @@ fn shown(
 ) -> Response {
     let preview = context.path("/domain");
     // The fields that all types have, then the secret's.
-    let fields: Vec<_> = common(&preview).into_iter().chain(credentials(kind)).collect();
-    let title = format!("Create a connection: {}", status_view::kind(kind));
+    let mut fields: Vec<_> = common(&preview).into_iter().chain(credentials(kind)).collect();
+    let preset = Preset::find(context.query("preset")).filter(|preset| preset.kind() == kind);
+    if let Some(preset) = preset {
+        fill_in(&mut fields, preset);
+    }
+    let of = preset.map_or_else(|| status_view::kind(kind), |preset| &preset.title);
+    let title = format!("Create a connection: {of}");
+    let action = preset.map_or_else(
+        || context.path(&format!("/connections/new/{}", kind.as_str())),
+        |preset| preset_path(context, preset),
+    );
     let markup = html! {
         p.way {
             a href=(context.path("/connections")) { "Connections" } " / "
             a href=(context.path("/connections/new")) { "Create" }
         }
         h1 { (title) }
+        @if let Some(preset) = preset {
+            @if let Some(notes) = &preset.notes { p { (notes) } }
+            p { a href=(preset.docs) rel="noreferrer" { "The API’s documentation" } ", as of " (preset.date) }
+        }
         (summary(values, &fields))
-        form.stack method="post" action=(context.path(&format!("/connections/new/{}", kind.as_str()))) {
+        form.stack method="post" action=(action) {
             (context.mark())
             @for field in &fields { (field.show(values)) }
             div.actions {
@@ -159,6 +186,24 @@ fn shown(
         }
     };
     context.page_with(status, Tab::Connections, &title, &markup)
+}
+
+/// Fills in what a preset knows, and says what to give for the rest.
+fn fill_in(fields: &mut [Field<'_>], preset: &'static Preset) {
+    for field in fields {
+        let (value, hint) = match field.name {
+            "name" => (Some(&preset.name), None),
+            "allowed_domain" => (preset.allowed_domain.as_ref(), preset.domain_hint.as_deref()),
+            "header_name" => (preset.header_name.as_ref(), None),
+            "username" => (None, preset.username_hint.as_deref()),
+            _ => {
+                field.label = &preset.secret;
+                (None, None)
+            }
+        };
+        field.value = value.map_or(field.value, String::as_str);
+        field.hint = hint.unwrap_or(field.hint);
+    }
 }
 
 /// The fields that every connection has.

@@ -1,19 +1,36 @@
 //! `keyferry connection create`
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::flow::{self, FlowArgs};
 use super::options::{self, OptionArgs};
 use super::{OPTIONS, kind_parser, print, refuse_misplaced, set_secret};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::CliError;
 use crate::cli::secret::SecretArgs;
+use crate::management::Preset;
 use crate::model::connection::ConnectionType;
 use crate::wire::{NewFlow, StaticMembers};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Way in which the secret is sent
-    #[arg(long = "type", value_name = "TYPE", value_parser = kind_parser())]
-    kind: ConnectionType,
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_parser = kind_parser(),
+        required_unless_present = "preset"
+    )]
+    kind: Option<ConnectionType>,
+    /// Well-known API, whose type, header and domain are filled in
+    #[arg(
+        long,
+        value_name = "API",
+        value_parser = preset_parser(),
+        conflicts_with = "kind",
+        requires = "name"
+    )]
+    preset: Option<&'static Preset>,
     /// Its name, unique within the integration; needed unless by OAuth
     #[arg(long, required_if_eq_any(ENTERED))]
     name: Option<String>,
@@ -34,20 +51,25 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
-    // 1. The request, by a flow or with a secret.
-    let kind = arguments.kind;
-    let (name, domain) = (arguments.name.as_deref(), arguments.allowed_domain.as_deref());
+    // 1. What the options leave out, a preset may know.
+    let (kind, preset) = (arguments.kind(), arguments.preset);
+    let domain = arguments.allowed_domain.as_deref();
+    let domain = domain.or_else(|| preset?.allowed_domain.as_deref());
+    let header = arguments.header_name.as_deref();
+    let header = header.or_else(|| preset?.header_name.as_deref());
+    let name = arguments.name.as_deref();
+    // 2. A flow makes connections by OAuth, one request all others.
     let made = if kind == ConnectionType::OAuth {
         let (name, allowed_domain) = (name.into(), domain.into());
         let request = NewFlow { name, allowed_domain, ..NewFlow::default() };
         flow::run(client, &arguments.flow, &arguments.secret, request)
     } else {
-        let secret =
-            arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
+        let label = preset.map_or_else(|| kind.secret_label(), |preset| &preset.secret);
+        let secret = arguments.secret.read(&format!("{label} that the service gave"))?;
         let mut request = StaticMembers {
             name: name.into(),
             allowed_domain: domain.into(),
-            header_name: arguments.header_name.as_deref().into(),
+            header_name: header.into(),
             username: arguments.username.as_deref().into(),
             ..StaticMembers::default()
         };
@@ -64,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
 
 /// Refuses options that go with another type.
 pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
-    let kind = arguments.kind;
+    let kind = arguments.kind();
     let is_oauth = kind == ConnectionType::OAuth;
     // 1. The options, and whether each goes with the type.
     let entered = [
@@ -91,8 +113,41 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
                 .to_owned(),
         ));
     }
+    // 3. A preset may leave something open.
+    if let Some(preset) = arguments.preset {
+        check_preset(arguments, preset)?;
+    }
     let of_flow = arguments.flow.given().map(|(option, is_given)| (option, is_given, is_oauth));
     refuse_misplaced(kind, entered.into_iter().chain(of_flow))
+}
+
+impl Arguments {
+    /// The type that is named, or the preset's.
+    fn kind(&self) -> ConnectionType {
+        // One of both is there.
+        let of_preset = || self.preset.map_or(ConnectionType::BearerToken, Preset::kind);
+        self.kind.unwrap_or_else(of_preset)
+    }
+}
+
+/// Asks for what a preset leaves open.
+fn check_preset(arguments: &Arguments, preset: &Preset) -> Result<(), CliError> {
+    let domain = preset.domain_hint.as_ref().filter(|_| arguments.allowed_domain.is_none());
+    let user = preset.username_hint.as_ref().filter(|_| arguments.username.is_none());
+    let asked = [("--allowed-domain", domain), ("--username", user)];
+    match asked.into_iter().find_map(|(option, hint)| Some((option, hint?))) {
+        Some((option, hint)) => Err(CliError::Usage(format!(
+            "the preset {} needs {option}: {hint} ({})",
+            preset.name, preset.docs
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn preset_parser() -> impl TypedValueParser<Value = &'static Preset> {
+    let names = Preset::all().iter().map(|preset| preset.name.as_str());
+    PossibleValuesParser::new(names)
+        .try_map(|name| Preset::find(&name).ok_or("there is no such preset"))
 }
 
 /// The types whose secret is entered.
