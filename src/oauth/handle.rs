@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::failure::TokenFailure;
 use super::keep_alive::DueRefresh;
 use super::provider::Unsuccessful;
+use super::refresh::Refreshed;
 use crate::clock::Clock;
 use crate::model::connection::Connection;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -42,8 +43,8 @@ struct RefreshSlot {
     waiters: Option<Vec<oneshot::Sender<RefreshOutcome>>>,
     /// The last failure, after which nothing is tried for a while.
     backoff: Option<Backoff>,
-    /// The tokens that an origin has refused of late, and others were asked for.
-    rejected: Option<RejectedToken>,
+    /// The tokens whose refusal by an origin is believed.
+    doubted: Option<DoubtedTokens>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +56,23 @@ struct Backoff {
     generation: i64,
 }
 
+/// Tokens that follow on refused ones. Refused too, they are no reason for a refresh.
 #[derive(Clone, Copy, Debug)]
-struct RejectedToken {
+struct DoubtedTokens {
     generation: i64,
     until: Instant,
+    doubt: Doubt,
+}
+
+/// The reason why an origin's 401 to tokens is taken at its word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Doubt {
+    /// It has refused those before, and these may be got because of that.
+    Awaited,
+    /// The provider was asked for these because of that.
+    AskedFor,
+    /// It has refused a request that was sent again with these.
+    Refused,
 }
 
 /// The end of a refresh: with this set of tokens in force, or without any.
@@ -161,20 +175,34 @@ impl RefreshHandle {
     }
 
     /// Notes that an origin has refused these tokens, and tells whether others may be of more use.
-    /// They are not where these were got, of late, because it had refused those before: then its
-    /// 401 is taken at its word, so that no caller can have tokens refreshed over and over.
+    /// They are not where the provider was asked for these, of late, because of such a refusal, or
+    /// a request that was sent again with these was refused too: then its 401 is taken at its word,
+    /// so that no caller can have tokens refreshed over and over.
     #[must_use]
     pub fn note_rejected(&self, request: &RefreshRequest) -> bool {
         let (mut slot, now) = (self.0.in_flight.slot(request), self.0.clock.instant());
-        let generation = request.newer_than;
-        let known = slot.rejected.filter(|token| token.until > now).map(|token| token.generation);
-        if known.is_some_and(|known| known + 1 == generation) {
+        let known = slot.doubted.filter(|known| known.until > now);
+        if known.is_some_and(|known| known.generation == request.newer_than) {
             return false;
         }
-        if known.is_none_or(|known| known < generation) {
-            slot.rejected = Some(RejectedToken { generation, until: now + BELIEVE_401_FOR });
+        let generation = request.newer_than + 1;
+        if known.is_none_or(|known| known.generation < generation) {
+            let until = now + BELIEVE_401_FOR;
+            slot.doubted = Some(DoubtedTokens { generation, until, doubt: Doubt::Awaited });
         }
         true
+    }
+
+    /// Notes the answer to a request that was sent again with the tokens of `request`.
+    pub fn note_retried(&self, request: &RefreshRequest, is_refused: bool) {
+        let mut slot = self.0.in_flight.slot(request);
+        let generation = request.newer_than;
+        if is_refused {
+            let until = self.0.clock.instant() + BELIEVE_401_FOR;
+            slot.doubted = Some(DoubtedTokens { generation, until, doubt: Doubt::Refused });
+        } else {
+            slot.trust(generation, &[Doubt::Awaited, Doubt::AskedFor]);
+        }
     }
 
     /// Joins the refresh that is in flight, or begins one.
@@ -219,19 +247,21 @@ impl RefreshHandle {
     pub(super) fn complete(
         &self,
         request: &RefreshRequest,
-        outcome: RefreshOutcome,
+        outcome: Result<Refreshed, TokenFailure>,
         retry_after: Option<Duration>,
     ) -> Duration {
         let mut slot = self.0.in_flight.slot(request);
         let waiters = slot.waiters.take().unwrap_or_default();
         let pause = match outcome {
-            Ok(_) => {
+            Ok(refreshed) => {
                 slot.backoff = None;
+                slot.judge(request, refreshed);
                 Duration::ZERO
             }
             Err(failure) => slot.back_off(request, failure, retry_after, self.0.clock.instant()),
         };
         drop(slot);
+        let outcome = outcome.map(|refreshed| refreshed.generation);
         for waiter in waiters {
             let _gone = waiter.send(outcome);
         }
@@ -296,10 +326,29 @@ impl RefreshSlot {
         pause
     }
 
+    /// Notes the cause of a refresh that has brought tokens. Those that came for another reason than
+    /// a refusal are as good as any.
+    fn judge(&mut self, request: &RefreshRequest, refreshed: Refreshed) {
+        if !refreshed.is_ours || request.cause != Cause::Unauthorized {
+            self.trust(refreshed.generation, &[Doubt::Awaited]);
+        } else if let Some(known) = &mut self.doubted
+            && (known.generation, known.doubt) == (refreshed.generation, Doubt::Awaited)
+        {
+            known.doubt = Doubt::AskedFor;
+        }
+    }
+
+    /// Doubts these tokens no more, if it is for one of these reasons.
+    fn trust(&mut self, generation: i64, reasons: &[Doubt]) {
+        self.doubted = self
+            .doubted
+            .filter(|known| known.generation != generation || !reasons.contains(&known.doubt));
+    }
+
     fn is_of_use(&self, now: Instant) -> bool {
         self.waiters.is_some()
             || self.backoff.is_some_and(|known| known.until + FORGET_FAILURE_AFTER > now)
-            || self.rejected.is_some_and(|token| token.until > now)
+            || self.doubted.is_some_and(|known| known.until > now)
     }
 }
 
@@ -331,7 +380,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 /// The time after which a failure says nothing of the next.
 pub(super) const FORGET_FAILURE_AFTER: Duration = Duration::from_mins(10);
 
-/// The shortest time between two refreshes of a connection because of an origin's 401.
+/// The time for which an origin's 401 to tokens is taken at its word, once these are doubted.
 const BELIEVE_401_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -386,6 +435,51 @@ mod tests {
         assert!(refreshes.note_rejected(&request(3)), "{aged}");
     }
 
+    /// A refresh that ends with tokens of this generation.
+    fn came(generation: i64) -> Refreshed {
+        Refreshed { generation, is_ours: true }
+    }
+
+    fn because(cause: Cause) -> RefreshRequest {
+        RefreshRequest { cause, ..request(1) }
+    }
+
+    #[test]
+    fn tokens_that_did_not_come_of_a_401_are_not_doubted_for_one_to_those_before() {
+        let elsewhere = Refreshed { generation: 2, is_ours: false };
+        for (cause, refreshed) in
+            [(Cause::Background, came(2)), (Cause::Use, came(2)), (Cause::Unauthorized, elsewhere)]
+        {
+            let (refreshes, _commands) = RefreshHandle::new(Clock::system());
+            assert!(refreshes.note_rejected(&request(1)), "they were refused on the way");
+            refreshes.complete(&because(cause), Ok(refreshed), None);
+            assert!(refreshes.note_rejected(&request(2)), "{cause:?}");
+        }
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
+        assert!(refreshes.note_rejected(&request(1)));
+        refreshes.complete(&because(Cause::Unauthorized), Ok(came(2)), None);
+        assert!(!refreshes.note_rejected(&request(2)));
+        // Another request with the tokens of before learns that there are others.
+        assert!(refreshes.note_rejected(&request(1)));
+        refreshes.complete(&because(Cause::Unauthorized), Ok(elsewhere), None);
+        assert!(!refreshes.note_rejected(&request(2)), "they are what the 401 has brought still");
+    }
+
+    #[test]
+    fn the_answer_to_the_second_attempt_tells_if_the_next_401_is_believed() {
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
+        assert!(refreshes.note_rejected(&request(1)));
+        refreshes.complete(&because(Cause::Unauthorized), Ok(came(2)), None);
+        refreshes.note_retried(&request(2), false);
+        assert!(refreshes.note_rejected(&request(2)), "they were good, and have ended since");
+        // Of two kinds of request one is refused whatever the tokens are.
+        refreshes.complete(&because(Cause::Unauthorized), Ok(came(3)), None);
+        refreshes.note_retried(&request(3), true);
+        refreshes.note_retried(&request(3), false);
+        assert!(!refreshes.note_rejected(&request(3)));
+        assert!(refreshes.note_rejected(&request(4)));
+    }
+
     #[test]
     fn on_the_way_down_nothing_begins_that_nobody_waits_for() {
         let (refreshes, _commands) = RefreshHandle::new(Clock::system());
@@ -405,7 +499,7 @@ mod tests {
         assert_eq!(known(), 1, "in flight");
         refreshes.complete(&request(1), Err(TokenFailure::Store), None);
         assert_eq!(known(), 1, "failed just now");
-        refreshes.complete(&request(1), Ok(2), None);
+        refreshes.complete(&request(1), Ok(came(2)), None);
         assert_eq!(known(), 0);
     }
 }

@@ -206,10 +206,8 @@ impl RefreshContext {
             Err(TokenFailure::Late.into())
         });
         self.log(&request, refreshed);
-        let (outcome, retry_after) = match refreshed {
-            Ok(Refreshed { generation, .. }) => (Ok(generation), None),
-            Err(Unsuccessful { failure, retry_after }) => (Err(failure), retry_after),
-        };
+        let retry_after = refreshed.err().and_then(|why| why.retry_after);
+        let outcome = refreshed.map_err(|why| why.failure);
         let pause = self.refreshes.complete(&request, outcome, retry_after);
         if outcome.is_err() && request.cause == Cause::Background && self.is_current(&request) {
             self.refreshes.retry_after(request, pause);

@@ -8,6 +8,7 @@ mod replay;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::admit::decide_again;
@@ -27,7 +28,7 @@ use crate::oauth::{Cause, RefreshHandle, RefreshRequest, TokenFailure};
 use crate::upstream::{Departure, Reply};
 
 pub(super) use self::buffer::{ReplayBody, ReplayBuffer};
-pub(super) use self::replay::Replay;
+pub(super) use self::replay::{Replay, refuses_credential};
 
 /// A request that waits for tokens, and the refresh that brings them.
 #[derive(Debug)]
@@ -158,6 +159,7 @@ impl Proxy {
         let (via, clock) = (&self.shared.via, &self.shared.ledger.clock);
         let now = clock.now();
         let again = replay.decide(arrival, &in_force, body, (via, clock))?;
+        let now_used = Arc::clone(&again.connection.connection);
         entry.set_connection(again.connection as _);
         // 3. The second attempt.
         let recheck = Recheck::new(self, &in_force, arrival, again.token_end, entry);
@@ -169,11 +171,23 @@ impl Proxy {
             tracing::debug!(%error, "a request could not be sent once more");
             return None;
         }
+        // 4. The answer tells if this credential is of use.
+        if let Ok(answer) = &sent {
+            self.note_retried(&now_used, answer.status());
+        }
         let sent = recheck.judge(sent);
         if let Some(former) = used.former(now).filter(|_| used.token_status().is_none()) {
             say_that_the_old_is_used(&used, former, entry);
         }
         Some(sent)
+    }
+
+    /// Notes an answer to a request that was sent again with other tokens.
+    fn note_retried(&self, connection: &Connection, status: StatusCode) {
+        let retried = RefreshRequest::of(connection, Cause::Unauthorized);
+        if let (Some(refreshes), Some(retried)) = (&self.shared.refreshes, retried) {
+            refreshes.note_retried(&retried, refuses_credential(connection, status));
+        }
     }
 
     /// Gets other tokens, which the next request is to have even if this one can't be sent again;

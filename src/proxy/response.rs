@@ -11,7 +11,7 @@ use super::idle::{Idle, IdleTimer};
 use super::recheck::NotSent;
 use super::refusal::{Code, Refusal};
 use super::relay;
-use super::renewal::Replay;
+use super::renewal::{Replay, refuses_credential};
 use super::upgrade::{PendingUpgrade, is_agreed};
 use crate::ledger::Entry;
 use crate::listener::InFlight;
@@ -69,7 +69,7 @@ impl ResponseContext {
     /// dropped, which lets go of the body.
     pub(super) fn judge_tokens(&mut self, sent: Result<Reply, NotSent>) -> FirstAttempt {
         match (sent, self.replay.take()) {
-            (Ok(answer), Some(replay)) if replay.is_refusal(answer.status()) => {
+            (Ok(answer), Some(replay)) if refuses_credential(&replay.used, answer.status()) => {
                 FirstAttempt::TokensRefused(Box::new(RefusedTokens { answer, replay: *replay }))
             }
             (sent, _) => FirstAttempt::Counts(sent),

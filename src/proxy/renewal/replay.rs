@@ -19,6 +19,15 @@ use crate::proxy::inject::inject;
 use crate::state::RegisteredConnection;
 use crate::upstream::{Departure, Outgoing};
 
+/// Tells whether an answer of this status may mean that the connection's tokens, or its secret, are of
+/// no use: 401, or what its client names (contract §8, `refresh_on_status`).
+pub(in crate::proxy) fn refuses_credential(connection: &Connection, status: StatusCode) -> bool {
+    match connection.token_status() {
+        Some(tokens) => tokens.refresh_on_status.contains(status.as_u16()),
+        None => status == StatusCode::UNAUTHORIZED,
+    }
+}
+
 /// A request as it came, while it may have to be sent once more.
 #[derive(Debug)]
 pub(in crate::proxy) struct Replay {
@@ -46,15 +55,6 @@ impl Replay {
     ) -> Box<Self> {
         let (head, used) = (head.clone(), Arc::clone(permit.connection()));
         Box::new(Self { head, kept: ReplayGuard(buffer), used })
-    }
-
-    /// Tells whether an answer of this status may mean that the tokens, or the secret, are of no
-    /// use: 401, or what the connection's client names (contract §8, `refresh_on_status`).
-    pub(in crate::proxy) fn is_refusal(&self, status: StatusCode) -> bool {
-        match self.used.token_status() {
-            Some(tokens) => tokens.refresh_on_status.contains(status.as_u16()),
-            None => status == StatusCode::UNAUTHORIZED,
-        }
     }
 
     /// Decides under the set that is in force now. Gives the departure, the connection with its
