@@ -113,8 +113,9 @@ demo: ## the whole story on this machine alone: what is sent, what arrives, what
 run: ## the proxy with config/example.toml
 	cargo run --release -- serve --config config/example.toml
 
-soak: ## four minutes of 200 connections whose tokens live a minute, at two instances: no request may fail
+soak: ## ten minutes of tokens that end, at two instances: 200 connections, then 100 bodies of 2 MiB a second; none may fail
 	SOAK=60,200,240 cargo test --test it -- --nocapture no_request_fails_while_tokens_come_and_go
+	LIFETIMES=30,10,100 cargo test --release --test it -- --nocapture ten_lives_of_zendesks_tokens_pass_without_a_401
 
 chaos: ## some minutes of instances that are killed and paused, and of failovers; says what was lost
 	@$(call need,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)

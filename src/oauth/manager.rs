@@ -272,20 +272,15 @@ fn warn_of_end(connection: &Connection) {
     );
 }
 
-/// Plans the refresh of a connection in use, and the time until then: when its token ages, or a
-/// little later, so that those that were given together are not all refreshed together. `None`
-/// when nothing can be.
+/// Plans the refresh of a connection in use, and the time until then. `None` when nothing can be.
 fn plan(
     connection: &Connection,
     refresh_before: Duration,
     now: Timestamp,
 ) -> Option<(Duration, RefreshRequest)> {
     let standing = connection.token_status().filter(|standing| standing.renewable)?;
-    let ages = standing.ages(refresh_before)?;
-    let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
-    let margin = until(ages.late).saturating_sub(until(ages.aging));
-    let share = standing.uuid.as_bytes().iter().fold(0_u32, |sum, byte| sum + u32::from(*byte));
-    let wait = until(ages.aging) + margin / 2 * (share % 64) / 64;
+    let due = standing.planned_refresh(refresh_before)?.due;
+    let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
     let request = RefreshRequest::of(connection, Cause::Background)?;
     // A longer one than the queue takes: such a token is refreshed when it is used.
     (wait < MAX_PLANNED).then_some((wait, request))

@@ -110,7 +110,7 @@ impl Proxy {
             return Ok(Outcome::ReadsBody(Box::new(decided)));
         }
         // 3b. A connection by OAuth may have to be given other tokens first.
-        if let Some(wanted) = self.tokens_to_await(&decided.permit, in_force, entry.time())? {
+        if let Some(wanted) = self.tokens_to_await(&decided, in_force, entry.time())? {
             return Ok(Outcome::AwaitsTokens(Box::new(AwaitingTokens { decided, wanted })));
         }
         // 4. Rewritten, with the credential, fit to leave.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use http_body::Body as _;
 use jiff::Timestamp;
 
 use super::admit::decide_again;
@@ -23,7 +24,6 @@ use crate::ledger::Entry;
 use crate::model::connection::{Connection, FormerConnection, TokenStatus};
 use crate::model::oauth::freshness::Freshness;
 use crate::model::oauth::refusal::Remedy;
-use crate::model::permit::Permit;
 use crate::oauth::{Cause, RefreshHandle, RefreshRequest, TokenFailure};
 use crate::upstream::{Departure, Reply};
 
@@ -60,16 +60,20 @@ impl Proxy {
     /// The refresh that must bring the permit's connection tokens before the request can leave;
     /// `None` where it can as it is. Tokens that are used for the first time are watched from then
     /// on.
+    ///
+    /// # Errors
+    /// See [`has_tokens`].
     pub(super) fn tokens_to_await(
         &self,
-        permit: &Permit,
+        decided: &DecidedRequest,
         in_force: &InForce,
         now: Timestamp,
     ) -> Result<Option<(RefreshHandle, RefreshRequest)>, Refusal> {
         let Some(refreshes) = &self.shared.refreshes else { return Ok(None) };
-        let connection = permit.connection();
+        let connection = decided.permit.connection();
         watch_first_use(connection, refreshes);
-        if has_tokens(connection, &in_force.settings.renewal, now)? {
+        let renewal = &in_force.settings.renewal;
+        if has_tokens(connection, renewal, now)? && !must_drain(decided, renewal, now) {
             return Ok(None);
         }
         Ok(RefreshRequest::of(connection, Cause::Use).map(|request| (refreshes.clone(), request)))
@@ -83,13 +87,19 @@ impl Proxy {
         entry: &mut Entry,
     ) -> Result<(Arc<InForce>, (Departure, ResponseContext)), RefusedRequest> {
         let AwaitingTokens { mut decided, wanted: (refreshes, request) } = waiting;
-        // 1. A provider that hangs costs the wait, and not the request while the token is good.
+        // 1. Nobody asks before what is under way has had its time.
+        let before = self.shared.live.load().settings.renewal.refresh_before;
+        let standing = decided.permit.connection().token_status();
+        if let Some(planned) = standing.and_then(|standing| standing.planned_refresh(before)) {
+            self.shared.ledger.clock.sleep_until(planned.due).await;
+        }
+        // 2. A provider that hangs costs the wait, and not the request while the token is good.
         let renewed = match time_left(decided.permit.connection(), self.shared.ledger.clock.now()) {
             Some(left) => tokio::time::timeout(left, refreshes.refresh(request)).await,
             None => Ok(refreshes.refresh(request).await),
         };
         let renewed = renewed.unwrap_or(Err(TokenFailure::Late));
-        // 2. The decision once more.
+        // 3. The decision once more.
         let in_force = self.shared.live.load_full();
         let now = self.shared.ledger.clock.now();
         let (holder, allowed) = decide_again(&in_force, &decided.arrival, now)?;
@@ -98,7 +108,7 @@ impl Proxy {
         facts.with_connection(allowed.connection).write_to(entry);
         decided.holder = holder;
         decided.permit = allowed.permit;
-        // 3. A token that is still good is better than none.
+        // 4. A token that is still good is better than none.
         let connection = decided.permit.connection();
         let expired = connection.token_status().is_some_and(|status| {
             status.freshness(in_force.settings.renewal.refresh_before, now) == Freshness::Expired
@@ -109,7 +119,7 @@ impl Proxy {
             _ => {}
         }
         watch_first_use(connection, &refreshes);
-        // 4. On to the origin.
+        // 5. On to the origin.
         let departing = self.depart(&in_force, decided, entry)?;
         Ok((in_force, departing))
     }
@@ -226,6 +236,19 @@ fn say_that_the_old_is_used(connection: &Connection, former: &FormerConnection, 
     }
 }
 
+/// Tells whether a request has to wait for the next refresh though its token is good still: its
+/// body can't be sent again, and the refresh may end the token while it is under way.
+fn must_drain(decided: &DecidedRequest, renewal: &Renewal, now: Timestamp) -> bool {
+    let (body, most) = (&decided.body, renewal.replay_body_bytes as u64);
+    let can_be_kept = body.size_hint().upper().is_some_and(|length| length <= most);
+    if body.is_end_stream() || can_be_kept {
+        return false;
+    }
+    let standing = decided.permit.connection().token_status();
+    let planned = standing.and_then(|standing| standing.planned_refresh(renewal.refresh_before));
+    planned.is_some_and(|planned| planned.draining <= now)
+}
+
 /// Has tokens that are used for the first time watched from now on.
 fn watch_first_use(connection: &Arc<Connection>, refreshes: &RefreshHandle) {
     if connection.token_status().is_some_and(TokenStatus::is_first_use) {
@@ -233,12 +256,16 @@ fn watch_first_use(connection: &Arc<Connection>, refreshes: &RefreshHandle) {
     }
 }
 
-/// The time that a request can wait for other tokens while the access token can still be used.
+/// The time that a request waits for other tokens while the access token can still be used.
 fn time_left(connection: &Connection, now: Timestamp) -> Option<Duration> {
     let end = connection.token_status()?.expires_at?;
     let left = Duration::try_from(end.duration_since(now)).ok()?;
-    left.checked_sub(MIN_TOKEN_LIFETIME).filter(|left| !left.is_zero())
+    let left = left.checked_sub(MIN_TOKEN_LIFETIME).filter(|left| !left.is_zero())?;
+    Some(left.min(MAX_WAIT_WITH_TOKEN))
 }
+
+/// The longest wait of a request for which there is a token.
+const MAX_WAIT_WITH_TOKEN: Duration = Duration::from_secs(5);
 
 /// The least time before its end at which an access token is sent, so that it arrives.
 const MIN_TOKEN_LIFETIME: Duration = Duration::from_millis(300);

@@ -13,6 +13,7 @@ mod injection;
 mod instances;
 mod keep_alive;
 mod keys;
+mod lifetimes;
 mod mcp;
 mod moved;
 mod newcomer;

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::model::oauth::freshness::{Freshness, TokenAges};
+use crate::model::oauth::freshness::{Freshness, PlannedRefresh, TokenAges};
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::life::{GrantLife, Jitter, KeepAlive};
 use crate::model::oauth::profile::RefreshStatuses;
@@ -64,6 +64,14 @@ impl TokenStatus {
     /// The times at which the access token ages; `None` when it never expires.
     pub fn ages(&self, refresh_before: Duration) -> Option<TokenAges> {
         Some(TokenAges::of(self.issued_at, self.expires_at?, refresh_before))
+    }
+
+    /// The refresh of tokens that are in use, which all instances plan alike. `None` when the access
+    /// token never expires, or nothing can refresh it.
+    pub fn planned_refresh(&self, refresh_before: Duration) -> Option<PlannedRefresh> {
+        let ages = self.ages(refresh_before).filter(|_| self.renewable)?;
+        let share = self.uuid.as_bytes().iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
+        Some(ages.planned_refresh(share))
     }
 
     /// The freshness of the access token at `now`.

@@ -26,6 +26,18 @@ pub struct TokenAges {
     pub late: Timestamp,
     /// The time at which it expires.
     pub expired: Timestamp,
+    /// The time that is left to requests under way before it is refreshed.
+    drain: SignedDuration,
+}
+
+/// The refresh of an access token in use. It may end the token that it replaces at once, so that
+/// the requests under way are let come to their end before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PlannedRefresh {
+    /// The time from which no request leaves that can't be sent again: it waits for the refresh.
+    pub draining: Timestamp,
+    /// The time at which the provider is asked.
+    pub due: Timestamp,
 }
 
 impl TokenAges {
@@ -38,7 +50,17 @@ impl TokenAges {
         let margin = wanted.min(lifetime / 10);
         let before = |margin| expires_at.checked_sub(margin).unwrap_or(expires_at);
         let late = before((margin / 2).min(LATE_REFRESH_MARGIN));
-        Self { aging: before(margin), late, expired: expires_at }
+        let drain = (lifetime / 20).min(MAX_DRAIN);
+        Self { aging: before(margin), late, expired: expires_at, drain }
+    }
+
+    /// The refresh of a token in use: when it ages, or a little later by a connection's `share` out
+    /// of 256, so that those that were given together are not all refreshed together.
+    #[must_use]
+    pub fn planned_refresh(&self, share: u8) -> PlannedRefresh {
+        let spread = self.late.duration_since(self.aging) / 2 * i32::from(share) / 256;
+        let due = self.aging.checked_add(spread).unwrap_or(self.aging);
+        PlannedRefresh { draining: due.checked_sub(self.drain).unwrap_or(due), due }
     }
 
     /// The freshness at `now`.
@@ -58,6 +80,9 @@ impl TokenAges {
 
 /// A token that expires sooner may have expired when it reaches the origin.
 const LATE_REFRESH_MARGIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// The most that a request is held for the sake of those under way.
+const MAX_DRAIN: SignedDuration = SignedDuration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -85,6 +110,16 @@ mod tests {
         let ages = TokenAges::of(at(0), at(3600), Duration::ZERO);
         assert_eq!((ages.aging, ages.late), (at(3600), at(3600)));
         assert_eq!(ages.at(at(3599)), Freshness::Fresh);
+    }
+
+    #[test]
+    fn it_is_refreshed_between_aging_and_late_once_what_is_under_way_has_ended() {
+        let hour = TokenAges::of(at(0), at(3600), Duration::from_mins(1));
+        let planned = |draining, due| PlannedRefresh { draining: at(draining), due: at(due) };
+        assert_eq!(hour.planned_refresh(0), planned(3538, 3540));
+        assert!(hour.planned_refresh(255).due < at(3568));
+        let short = TokenAges::of(at(0), at(20), Duration::from_mins(1));
+        assert_eq!(short.planned_refresh(0), planned(17, 18));
     }
 
     #[test]

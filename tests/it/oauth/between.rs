@@ -184,6 +184,67 @@ async fn a_token_that_can_still_be_used_is_when_the_provider_hangs() {
 }
 
 #[tokio::test]
+async fn what_cant_be_sent_again_leaves_after_the_refresh_that_may_end_its_token() {
+    let provider = Provider::start().await;
+    let origin = origin_accepting(&provider).await;
+    let world = prepared(&provider, &origin).set("oauth.replay_body_bytes", "10");
+    let instance = Instance::start(&world, &Clock::fixed(1_800_000_000)).await;
+    let client = instance.client_of(HOST, CLIENT, Profile::default()).await;
+    let tokens = tokens_of(&provider, instance.clock.now(), Duration::from_secs(40));
+    let field = format!("Bearer {}", String::from_utf8_lossy(tokens.access_token.expose()));
+    instance.authorize(&client, "mine", &tokens).await;
+    let post = |path: &str| {
+        let line = format!("POST https://api.example.test{path}");
+        ask(&line).field("X-Zis-Connection", "mine")
+    };
+    let long = post("/long").body("longer than ten bytes");
+    let unknown = post("/unknown").chunks("4\r\nbody\r\n0\r\n\r\n");
+    let short = post("/short").body("short");
+    // Its refresh comes some time after 36 s, and until 2 s before that everything leaves at once.
+    instance.pass(33).await;
+    assert_eq!(instance.send(&long).await.status, 200);
+    instance.pass(2).await;
+    let meanwhile = async {
+        assert_eq!(instance.send(&short).await.status, 200);
+        assert_eq!(instance.send(&through("mine")).await.status, 200);
+        assert_eq!(provider.asked(), 0, "nobody asks sooner for its sake");
+        instance.pass(2).await;
+    };
+    let (long, unknown, ()) =
+        tokio::join!(instance.send(&long), instance.send(&unknown), meanwhile);
+    assert_eq!((long.status, unknown.status), (200, 200));
+    assert_eq!(provider.asked(), 1);
+    let seen = origin.seen();
+    let (before, after) = seen.split_at(3);
+    assert!(before.iter().all(|seen| seen.field("authorization") == field), "{before:?}");
+    assert!(after.iter().all(|seen| seen.field("authorization") != field), "{after:?}");
+}
+
+#[tokio::test]
+async fn what_cant_be_sent_again_leaves_with_the_token_that_there_is_when_the_provider_hangs() {
+    let provider = Provider::start().await;
+    let origin = origin_accepting(&provider).await;
+    let world = prepared(&provider, &origin).set("oauth.replay_body_bytes", "10");
+    let instance = Instance::start(&world, &Clock::fixed(1_800_000_000)).await;
+    let client = instance.client_of(HOST, CLIENT, Profile::default()).await;
+    let tokens = tokens_of(&provider, instance.clock.now(), Duration::from_secs(200));
+    let field = format!("Bearer {}", String::from_utf8_lossy(tokens.access_token.expose()));
+    instance.authorize(&client, "mine", &tokens).await;
+    provider.hold();
+    // Its refresh is due, and the token good for some more seconds.
+    instance.pass(188).await;
+    let long = ask("POST https://api.example.test/long").field("X-Zis-Connection", "mine");
+    let long = long.body("longer than ten bytes");
+    let meanwhile = async {
+        provider.has_been_asked(1).await;
+        instance.pass(5).await;
+    };
+    let (long, ()) = tokio::join!(instance.send(&long), meanwhile);
+    assert_eq!((long.status, &*origin.only().field("authorization")), (200, &*field));
+    provider.release();
+}
+
+#[tokio::test]
 async fn an_origin_that_refuses_all_tokens_has_them_refreshed_once() {
     let provider = Provider::start().await;
     let origin = Origin::answering(&["http/1.1"], |_seen| {

@@ -168,6 +168,11 @@ impl Strict {
         self.books.lock().is_dead = false;
     }
 
+    /// The number of token requests so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.books.lock().asked
+    }
+
     /// The faults of requests so far.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.books.lock().complaints.clone()

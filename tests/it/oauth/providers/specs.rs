@@ -16,8 +16,7 @@ fn given(pairs: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
 
 /// Tokens for half an hour, and lifetimes only where they are asked for.
 pub(in crate::oauth) fn zendesk() -> Case {
-    let lives = [("expires_in", "1800"), ("refresh_token_expires_in", "2592000")];
-    let spec = Spec { replaces: true, ..zendesk_with(&lives) };
+    let spec = zendesk_with(&[("expires_in", "1800"), ("refresh_token_expires_in", "2592000")]);
     let client = json!({
         "auth_url": "https://{subdomain}.zendesk.com/oauth/authorizations/new",
         "token_url": "https://{subdomain}.zendesk.com/oauth/tokens", "default_scopes": "read",
@@ -27,8 +26,9 @@ pub(in crate::oauth) fn zendesk() -> Case {
     Case { subdomain: Some("acme"), ..case(spec, client) }
 }
 
-/// The same where these lives are asked for, and an access token lives to its own end.
-fn zendesk_with(lives: &[(&'static str, &str)]) -> Spec {
+/// The same where these lives are asked for. A refresh deletes the access token of before
+/// (<https://support.zendesk.com/hc/en-us/articles/9182123625370>).
+pub(in crate::oauth) fn zendesk_with(lives: &[(&'static str, &str)]) -> Spec {
     Spec {
         authorize: "/oauth/authorizations/new",
         token: "/oauth/tokens",
@@ -44,6 +44,7 @@ fn zendesk_with(lives: &[(&'static str, &str)]) -> Spec {
             }
             answer
         },
+        replaces: true,
         ..Spec::at(&["acme.zendesk.com"])
     }
 }
