@@ -10,13 +10,16 @@ use maud::{Markup, html};
 use tokio::sync::oneshot;
 
 use super::connection;
-use super::create::common;
-use super::fields::{Field, Kind, Need, summary};
+use super::create::{CreateForm, common};
+use super::fields::{Field, Kind, Need};
 use super::form_values::FormValues;
 use super::layout::{self, Tab};
 use super::page_context::{PageContext, PageError, PageResult, see};
 use super::status_view;
-use crate::management::{AnyConnection, ClientView, OAuthConnectionView, Refused, StartedFlow};
+use crate::management::{
+    AnyConnection, ClientView, OAuthConnectionView, Refused, StartedFlow, WriteAccess,
+};
+use crate::model::connection::ConnectionType;
 use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::grant::GrantType;
 use crate::store::PageRange;
@@ -55,26 +58,16 @@ pub(super) async fn fields(
     }
     // A client that was come from stays the one: the domain that is filled in is its own.
     fields.retain(|field| chosen.is_none() || field.name != CLIENT);
-    let markup = html! {
-        p.way {
-            a href=(context.path("/connections")) { "Connections" } " / "
-            a href=(context.path("/connections/new")) { "Create" }
-        }
-        h1 { "Create a connection: OAuth 2.0" }
-        p { "You’ll be redirected to the provider, sign in there, and come back here. A client with credentials or a key of its own gets its tokens at once." }
-        (summary(values, &fields))
-        form.stack method="post" action=(context.path("/connections/new/oauth")) {
-            (context.mark())
-            @if let Some(client) = chosen { (fixed(context, client)) }
-            @for field in &fields { (field.show(values)) }
-            (offline(values))
-            div.actions {
-                button type="submit" { "Connect" }
-                a.button.quiet href=(context.path("/connections")) { "Cancel" }
-            }
-        }
+    let form = CreateForm {
+        title: status_view::kind(ConnectionType::OAuth),
+        action: context.path("/connections/new/oauth"),
+        words: html! { p { "You’ll be redirected to the provider, sign in there, and come back here. A client with credentials or a key of its own gets its tokens at once." } },
+        fields: &fields,
+        before: chosen.map(|client| fixed(context, client)).unwrap_or_default(),
+        after: offline(values),
+        submit: "Connect",
     };
-    Ok(context.page_with(status, Tab::Connections, "Create a connection", &markup))
+    Ok(form.show(context, values, status))
 }
 
 /// Begins a flow with what was filled in.
@@ -90,8 +83,7 @@ pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Page
         values.fault("name: is missing");
     }
     if !values.is_faulty() {
-        let started = context.write_access()?.start(request(context, &values)).await;
-        match go_on(context, values.text("name"), started).await {
+        match start(context, &context.write_access()?, request(&values)).await {
             Ok(response) => return Ok(response),
             Err(refused) => values.blame(refused).map_err(|refused| context.refuse(refused))?,
         }
@@ -99,8 +91,20 @@ pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Page
     fields(context, &values, StatusCode::BAD_REQUEST).await
 }
 
+/// Starts a flow, and leads to where it goes on.
+pub(super) async fn start(
+    context: &PageContext,
+    writing: &WriteAccess<'_>,
+    flow: NewFlow,
+) -> Result<Response, Refused> {
+    let name = flow.name.value().cloned().unwrap_or_default();
+    let flow = NewFlow { origin_oauth_redirect_url: landing(context, &name).into(), ..flow };
+    let started = writing.start(flow).await;
+    go_on(context, &name, started).await
+}
+
 /// The flow that was asked for; a field of spaces counts as empty.
-fn request(context: &PageContext, values: &FormValues) -> NewFlow {
+fn request(values: &FormValues) -> NewFlow {
     let member = |field| match values.text(field) {
         text if text.trim().is_empty() => Member::Absent,
         text => text.into(),
@@ -113,7 +117,6 @@ fn request(context: &PageContext, values: &FormValues) -> NewFlow {
         oauth_url_subdomain: member("oauth_url_subdomain"),
         allowed_domain: member("allowed_domain"),
         allow_offline_access: is_offline.then_some(true).into(),
-        origin_oauth_redirect_url: landing(context, values.text("name")).into(),
         ..NewFlow::default()
     }
 }
@@ -244,7 +247,7 @@ pub(super) fn grant_type(kind: GrantType) -> &'static str {
 }
 
 /// Leads to where a flow goes on: the provider, or the connection, where nobody need be asked.
-pub(super) async fn go_on(
+async fn go_on(
     context: &PageContext,
     name: &str,
     started: Result<StartedFlow, Refused>,
@@ -266,7 +269,7 @@ pub(super) async fn go_on(
 }
 
 /// The URL that the browser comes back to.
-pub(super) fn landing(context: &PageContext, name: &str) -> String {
+fn landing(context: &PageContext, name: &str) -> String {
     let mut query = Serializer::new(String::new());
     query.append_pair("integration", context.integration()).append_pair("connection", name);
     format!("{}/console/connected?{}", context.management().public_url(), query.finish())

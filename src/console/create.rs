@@ -159,33 +159,72 @@ fn shown(
     if let Some(preset) = preset {
         fill_in(&mut fields, preset);
     }
-    let of = preset.map_or_else(|| status_view::kind(kind), |preset| &preset.title);
-    let title = format!("Create a connection: {of}");
-    let action = preset.map_or_else(
-        || context.path(&format!("/connections/new/{}", kind.as_str())),
-        |preset| preset_path(context, preset),
-    );
-    let markup = html! {
-        p.way {
-            a href=(context.path("/connections")) { "Connections" } " / "
-            a href=(context.path("/connections/new")) { "Create" }
-        }
-        h1 { (title) }
-        @if let Some(preset) = preset {
-            @if let Some(notes) = &preset.notes { p { (notes) } }
-            p { a href=(preset.docs) rel="noreferrer" { "The API’s documentation" } ", as of " (preset.date) }
-        }
-        (summary(values, &fields))
-        form.stack method="post" action=(action) {
-            (context.mark())
-            @for field in &fields { (field.show(values)) }
-            div.actions {
-                button type="submit" { "Save" }
-                a.button.quiet href=(context.path("/connections")) { "Cancel" }
+    let form = CreateForm {
+        title: preset.map_or_else(|| status_view::kind(kind), |preset| &preset.title),
+        action: preset.map_or_else(
+            || context.path(&format!("/connections/new/{}", kind.as_str())),
+            |preset| preset_path(context, preset),
+        ),
+        words: html! {
+            @if let Some(preset) = preset {
+                @if let Some(notes) = &preset.notes { p { (notes) } }
+                p { a href=(preset.docs) rel="noreferrer" { "The API’s documentation" } ", as of " (preset.date) }
             }
-        }
+        },
+        fields: &fields,
+        before: html! {},
+        after: html! {},
+        submit: "Save",
     };
-    context.page_with(status, Tab::Connections, &title, &markup)
+    form.show(context, values, status)
+}
+
+/// The form of a page that makes a connection.
+pub(super) struct CreateForm<'a> {
+    /// The name of the connection's kind, for people.
+    pub(super) title: &'a str,
+    /// The path that takes the form.
+    pub(super) action: String,
+    /// The words above the form.
+    pub(super) words: Markup,
+    pub(super) fields: &'a [Field<'a>],
+    /// The content of the form before its fields, and after them.
+    pub(super) before: Markup,
+    pub(super) after: Markup,
+    /// The label of the button.
+    pub(super) submit: &'static str,
+}
+
+impl CreateForm<'_> {
+    /// Shows the page, with what was filled in.
+    pub(super) fn show(
+        &self,
+        context: &PageContext,
+        values: &FormValues,
+        status: StatusCode,
+    ) -> Response {
+        let title = format!("Create a connection: {}", self.title);
+        let markup = html! {
+            p.way {
+                a href=(context.path("/connections")) { "Connections" } " / "
+                a href=(context.path("/connections/new")) { "Create" }
+            }
+            h1 { (title) }
+            (self.words)
+            (summary(values, self.fields))
+            form.stack method="post" action=(self.action) {
+                (context.mark())
+                (self.before)
+                @for field in self.fields { (field.show(values)) }
+                (self.after)
+                div.actions {
+                    button type="submit" { (self.submit) }
+                    a.button.quiet href=(context.path("/connections")) { "Cancel" }
+                }
+            }
+        };
+        context.page_with(status, Tab::Connections, &title, &markup)
+    }
 }
 
 /// Fills in what a preset knows, and says what to give for the rest.

@@ -5,9 +5,9 @@ use http::StatusCode;
 use maud::html;
 
 use super::connect;
-use super::fields::{Field, Kind, Need, summary};
+use super::create::CreateForm;
+use super::fields::{Field, Kind, Need};
 use super::form_values::FormValues;
-use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
 use crate::management::{McpClientView, Refused};
 use crate::wire::{Member, NewFlow, NewMcpClient};
@@ -18,28 +18,21 @@ pub(super) fn fields(context: &PageContext, values: &FormValues, status: StatusC
     let proxy = context.state.services.facts.proxies.iter().find(|url| url.starts_with("http"));
     let proxy = proxy.map_or("http://127.0.0.1:8080", String::as_str);
     // 2. The page.
-    let markup = html! {
-        p.way {
-            a href=(context.path("/connections")) { "Connections" } " / "
-            a href=(context.path("/connections/new")) { "Create" }
-        }
-        h1 { "Create a connection: MCP server" }
-        p { "The server says of itself where it is authorized for, and an OAuth client is registered there. You’ll be redirected, sign in there, and come back here." }
-        (summary(values, &FIELDS))
-        form.stack method="post" action=(context.path(&format!("/connections/new/{MCP}"))) {
-            (context.mark())
-            @for field in &FIELDS { (field.show(values)) }
+    let form = CreateForm {
+        title: "MCP server",
+        action: context.path(&format!("/connections/new/{MCP}")),
+        words: html! { p { "The server says of itself where it is authorized for, and an OAuth client is registered there. You’ll be redirected, sign in there, and come back here." } },
+        fields: &FIELDS,
+        before: html! {},
+        after: html! {
             p.hint {
                 "MCP clients then reach it at " code { (proxy) "/~/NAME" }
                 " and the path of its URL, with a caller token in " code { "Authorization: Bearer" } "."
             }
-            div.actions {
-                button type="submit" { "Connect" }
-                a.button.quiet href=(context.path("/connections")) { "Cancel" }
-            }
-        }
+        },
+        submit: "Connect",
     };
-    context.page_with(status, Tab::Connections, "Create a connection: MCP server", &markup)
+    form.show(context, values, status)
 }
 
 /// Registers a client with the server, and begins the flow of the connection.
@@ -51,11 +44,7 @@ pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Page
         ..NewMcpClient::default()
     };
     let begun = match Box::pin(writing.create_mcp_client(wanted)).await {
-        Ok(made) => {
-            let (name, request) = flow(context, &values, &made);
-            let started = writing.start(request).await;
-            connect::go_on(context, &name, started).await
-        }
+        Ok(made) => connect::start(context, &writing, flow(&values, &made)).await,
         Err(refused) => Err(refused),
     };
     begun.or_else(|refused: Refused| {
@@ -64,22 +53,20 @@ pub(super) async fn begin(context: &PageContext, mut values: FormValues) -> Page
     })
 }
 
-/// The flow for the client that was made, and the name of its connection, which is made of the
-/// server's host unless one was entered.
-fn flow(context: &PageContext, values: &FormValues, made: &McpClientView) -> (String, NewFlow) {
+/// The flow for the client that was made. The name of its connection is made of the server's host
+/// unless one was entered.
+fn flow(values: &FormValues, made: &McpClientView) -> NewFlow {
     let name = match values.text("name").trim() {
         "" => made.allowed_domain.replace('.', "-"),
         entered => entered.to_owned(),
     };
-    let request = NewFlow {
-        name: name.as_str().into(),
+    NewFlow {
+        name: name.into(),
         oauth_client_uuid: made.client.record().uuid.to_string().into(),
         allowed_domain: made.allowed_domain.as_str().into(),
         permission_scopes: scopes(values),
-        origin_oauth_redirect_url: connect::landing(context, &name).into(),
         ..NewFlow::default()
-    };
-    (name, request)
+    }
 }
 
 fn scopes(values: &FormValues) -> Member<String> {
