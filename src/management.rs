@@ -127,8 +127,8 @@ impl Management {
         Arc::clone(&self.live.load().management)
     }
 
-    /// Notes among the figures how the tokens of all OAuth connections stand, and when secrets
-    /// expire that operators have written down.
+    /// Notes among the figures how the tokens of all OAuth connections stand, when secrets expire
+    /// that operators have written down, and when client certificates do.
     pub fn note_tokens(&self, metrics: &Metrics) {
         let (registry, now) = (self.registry(), self.clock.now());
         let needed =
@@ -147,6 +147,10 @@ impl Management {
             let end = registered.connection.options().expires_at()?;
             Some((&*registered.counters, until(end)))
         }));
+        let certificates = registry.certified().filter_map(|(connection, counters)| {
+            Some((&**counters, until(connection.identity()?.not_after())))
+        });
+        metrics.note_certificates(certificates);
     }
 
     fn registry(&self) -> Registry {

@@ -14,7 +14,8 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 pub use self::keyring::{Keyring, KeyringError};
-use crate::model::record::TokenClaims;
+use crate::model::connection_secrets::ConnectionSecrets;
+use crate::model::record::{ConnectionRecord, TokenClaims};
 use crate::model::sealed::{Context, KeyId, Mac, Sealed};
 use crate::random;
 use crate::secret::Secret;
@@ -56,7 +57,7 @@ pub enum RewrapError {
 
 impl OpenError {
     /// The key is known and does not open the record.
-    const BROKEN: Self = Self { missing_key: None };
+    pub(crate) const BROKEN: Self = Self { missing_key: None };
 
     /// The key of this id is not known. A text that can't be an id was written by hand, and is not
     /// repeated.
@@ -112,6 +113,18 @@ impl Vault {
         let cipher = envelope::Cipher::new(&data_key).map_err(|_silent| OpenError::BROKEN)?;
         let text = cipher.decrypt(&context::of_payload(context), &sealed.payload)?;
         Ok(Secret::new(text.to_vec()))
+    }
+
+    /// Opens everything secret of a connection.
+    ///
+    /// # Errors
+    /// [`OpenError`], as of [`Self::open`].
+    pub fn open_connection(
+        &self,
+        record: &ConnectionRecord,
+    ) -> Result<ConnectionSecrets, OpenError> {
+        let opened = self.open(&record.context(), &record.sealed)?;
+        record.secrets(&opened).ok_or(OpenError::BROKEN)
     }
 
     /// Wraps the data key by the first master key, and leaves the payload unchanged. `None` when

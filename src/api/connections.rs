@@ -12,6 +12,7 @@ use crate::wire::{OptionMembers, Redacted, StaticConnection, time};
 
 impl From<ConnectionView> for StaticConnection {
     fn from(view: ConnectionView) -> Self {
+        // 1. The members of its type; a secret is hidden.
         let kind = view.detail.kind();
         let hidden = |of| (kind == of).then_some(Redacted);
         let (header_name, username) = match view.detail {
@@ -19,6 +20,7 @@ impl From<ConnectionView> for StaticConnection {
             Detail::BasicAuth { username } => (None, Some(username.into())),
             Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) => (None, None),
         };
+        // 2. The members of every type.
         Self {
             allowed_domain: view.allowed_domain.to_string(),
             api_key: hidden(ConnectionType::ApiKey),
@@ -26,6 +28,8 @@ impl From<ConnectionView> for StaticConnection {
             declared: view.declared,
             defect: view.defect.map(|defect| defect.to_string()),
             header_name,
+            client_key: view.options.client_certificate.is_some().then_some(Redacted),
+            not_after: view.options.not_after().map(time),
             name: view.name.to_string(),
             old_secret_until: view.old_secret_until.map(time),
             password: hidden(ConnectionType::BasicAuth),

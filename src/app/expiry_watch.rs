@@ -1,5 +1,5 @@
-//! The days on which secrets expire, as operators have written them down: said in the log once a
-//! day, from two weeks before.
+//! The ends of secrets, as operators have written them down, and of client certificates: said in
+//! the log once a day, from two weeks before.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::model::connection::Connection;
 use crate::state::Live;
 
-/// Warns of secrets that are about to expire.
+/// Warns of secrets and client certificates that are about to expire.
 #[derive(Debug)]
 pub(super) struct ExpiryWatch {
     live: Arc<Live>,
@@ -35,9 +35,14 @@ impl ExpiryWatch {
         let registry = &in_force.registry;
         for integration in registry.integrations() {
             for registered in registry.listed_in(integration.as_str()) {
-                let end = registered.connection.options().expires_at();
-                if let Some(end) = end.filter(|end| end.duration_since(now) <= WARNED_BEFORE) {
-                    say(&registered.connection, now, end);
+                let connection = &registered.connection;
+                let is_near = |end: &Timestamp| end.duration_since(now) <= WARNED_BEFORE;
+                if let Some(end) = connection.options().expires_at().filter(is_near) {
+                    say(connection, now, end);
+                }
+                let identity = connection.identity();
+                if let Some(end) = identity.map(|it| it.not_after()).filter(is_near) {
+                    say_of_certificate(connection, now, end);
                 }
             }
         }
@@ -62,6 +67,25 @@ fn say(connection: &Connection, now: Timestamp, end: Timestamp) {
             expires_on = day,
             "the secret of a connection is about to expire, as its operator has written down: \
              replace it, and its expires_on"
+        );
+    }
+}
+
+fn say_of_certificate(connection: &Connection, now: Timestamp, end: Timestamp) {
+    let (integration, name) = (connection.integration().as_str(), connection.name().as_str());
+    if end <= now {
+        tracing::warn!(
+            integration,
+            connection.name = name,
+            not_after = %end,
+            "the client certificate of a connection has expired: give the connection another"
+        );
+    } else {
+        tracing::warn!(
+            integration,
+            connection.name = name,
+            not_after = %end,
+            "the client certificate of a connection is about to expire: give the connection another"
         );
     }
 }

@@ -1,21 +1,20 @@
 //! Secrets that commands print: how they are declared, and what is made of them once they are
 //! printed.
 
+mod command;
+
 use std::fmt;
 use std::hash::BuildHasher as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use rustix::fs::Access;
 
+pub(super) use self::command::command;
 use super::fault::{ConfigFault, SourcePlace};
-use super::item::{Item, Mark};
-use super::readers::{duration, some, text};
+use super::item::Mark;
 use super::{Config, DeclaredToken};
 use crate::model::connection::Connection;
+use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::client::AccountClient;
@@ -148,6 +147,19 @@ impl<T: Clone + Send + Sync + 'static> Declared<T> {
     }
 }
 
+impl Declared<Option<Secret>> {
+    /// A secret that need not be declared.
+    pub(super) fn optional(secret: Option<Declared<Secret>>) -> Self {
+        match secret {
+            Some(Declared::Complete(secret)) => Self::Complete(Some(secret)),
+            Some(Declared::Pending(secret)) => {
+                Self::Pending(secret.map(|secret| Some(Some(secret))))
+            }
+            None => Self::Complete(None),
+        }
+    }
+}
+
 impl Declared<Secret> {
     /// The secret that `command` prints, which must follow `rule` where `mark` names it.
     pub(super) fn printed_by(command: SecretCommand, rule: SecretRule, mark: &Mark<'_>) -> Self {
@@ -276,18 +288,18 @@ impl Config {
 /// that a field can carry it.
 pub(super) fn outlined(
     parts: ConnectionParts,
-    secret: Declared<Secret>,
+    secret: Declared<ConnectionSecrets>,
 ) -> Option<Outlined<Arc<Connection>>> {
     match secret {
         Declared::Complete(secret) => {
-            let outline = Arc::new(parts.with_secret(&secret)?);
+            let outline = Arc::new(parts.with_secrets(&secret)?);
             Some(Outlined { outline, completion: None })
         }
         Declared::Pending(secret) => {
             let commands = secret.fingerprint();
             let outline = Arc::new(parts.clone().without_secret(commands));
             let completion = secret.map(move |secret| {
-                let connection = parts.clone().with_secret(&secret)?;
+                let connection = parts.clone().with_secrets(&secret)?;
                 Some(Arc::new(connection.with_commands(commands)))
             });
             Some(Outlined { outline, completion: Some(completion) })
@@ -296,10 +308,12 @@ pub(super) fn outlined(
 }
 
 impl ConnectionParts {
-    fn with_secret(self, secret: &Secret) -> Option<Connection> {
+    fn with_secrets(self, secrets: &ConnectionSecrets) -> Option<Connection> {
         let Self { integration, name, allowed_domain, detail, options } = self;
+        let identity = options.identity(secrets).ok()?.map(Arc::new);
+        let secret = &secrets.secret;
         let connection = Connection::new(integration, name, allowed_domain, detail, secret);
-        Some(connection.ok()?.with_options(options))
+        Some(connection.ok()?.with_options(options).with_identity(identity))
     }
 
     fn without_secret(self, commands: u64) -> Connection {
@@ -308,78 +322,3 @@ impl ConnectionParts {
         connection.with_commands(commands).with_options(options)
     }
 }
-
-/// Reads a command: a program that exists, its arguments, and the time for which its output is
-/// good.
-pub(super) fn command(
-    command: Item<'_>,
-    ttl: Option<Item<'_>>,
-    mark: &Mark<'_>,
-) -> Option<SecretCommand> {
-    let word = text("a text", ".", |text| match text {
-        text if text.contains('\0') => Err("must not contain a NUL character"),
-        text => Ok(Box::<str>::from(text)),
-    });
-    let words = some(word).read(command);
-    let ttl = match ttl {
-        Some(item) => Some(lifetime(item)?),
-        None => None,
-    };
-    let mut words = words?.into_iter();
-    let name = words.next()?;
-    let program = program(&name, mark)?;
-    Some(SecretCommand { program, name, arguments: words.collect(), ttl })
-}
-
-fn lifetime(item: Item<'_>) -> Option<Duration> {
-    let mark = item.mark();
-    let ttl = duration().read(item)?;
-    if ttl < SHORTEST_TTL { mark.refuse("must be at least \"1s\"") } else { Some(ttl) }
-}
-
-/// The file that is run: a path is relative to the file that names it, a name is looked for in
-/// PATH.
-fn program(name: &str, mark: &Mark<'_>) -> Option<PathBuf> {
-    if name.contains('/') {
-        let path = mark.place.directory().join(name);
-        // The system would look for a name without a slash.
-        let path = std::path::absolute(&path).unwrap_or(path);
-        return match std::fs::metadata(&path) {
-            Err(why) => mark.refuse(format!("the program {} can't be run: {why}", path.display())),
-            Ok(_) if !is_executable(&path) => mark.refuse(format!(
-                "the program {} can't be run: run chmod +x on it, if it is one",
-                path.display()
-            )),
-            Ok(_) => Some(checked(path, mark)),
-        };
-    }
-    let Some(directories) = mark.report.source.environment.value("PATH") else {
-        return mark.refuse(format!(
-            "the program {name} can't be found, because PATH is not set: name it by its path"
-        ));
-    };
-    let candidates = std::env::split_paths(directories).map(|directory| directory.join(name));
-    match candidates.into_iter().find(|path| path.is_absolute() && is_executable(path)) {
-        Some(path) => Some(checked(path, mark)),
-        None => mark.refuse(format!(
-            "the program {name} is in no directory of PATH: install it, or name it by its path"
-        )),
-    }
-}
-
-/// Warns of a program that others can replace by one of their own.
-fn checked(path: PathBuf, mark: &Mark<'_>) -> PathBuf {
-    let mode = std::fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o002 != 0 {
-        let shown = path.display();
-        mark.warning(format!("everyone on this machine can change the program {shown}"));
-    }
-    path
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok()
-}
-
-/// Shorter than that, a secret would be read more often than it is used.
-const SHORTEST_TTL: Duration = Duration::from_secs(1);

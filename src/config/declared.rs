@@ -16,7 +16,9 @@ use super::readers::{Reader, boolean, integration, or_empty, some, text};
 use super::secrets::{public_text, secret};
 use super::section::{Section, keys, row};
 use crate::model::aws::access::{AwsAccess, AwsSecrets, check_access_key_id, check_scope_name};
+use crate::model::client_identity::{ClientCertificate, IdentityFault};
 use crate::model::connection::{Connection, ConnectionType};
+use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{self, CredentialField};
 use crate::model::name::{ConnectionName, IntegrationName, NameError, ZENDESK};
@@ -71,8 +73,16 @@ fn connection(
         read_only? = false => boolean();
         /// True masks the credential in text bodies that an origin sends, too.
         mask_echo? = false => boolean();
+        /// The client certificate that TLS to the origin presents, with its chain (PEM).
+        client_certificate? = { file = "/run/secrets/client.pem" } => certificate();
+        /// The certificate's key (PEM).
+        client_key? = { file = "/run/secrets/client.key" } =>
+            client_key(client_certificate.as_deref());
     }
     // 1. Its options, and the keys of its type.
+    if client_certificate.is_some() && !section.has("client_key") {
+        section.mark().fault(format!("client_key {}", IdentityFault::NoKey));
+    }
     let options = ConnectionOptions {
         disabled: enabled == Some(false),
         description: description.flatten(),
@@ -80,6 +90,7 @@ fn connection(
         rules: rules.unwrap_or_default(),
         read_only: read_only.unwrap_or_default(),
         mask_echo: mask_echo.unwrap_or_default(),
+        client_certificate,
     };
     let credential = credential(r#type, &mut section);
     // 2. No two have one name.
@@ -93,7 +104,30 @@ fn connection(
     let (integration, name) = (integration?, name?);
     let parts =
         ConnectionParts { integration, name, allowed_domain: allowed_domain?, detail, options };
-    outlined(parts, secret)
+    let secrets = secret
+        .zip(Declared::optional(client_key))
+        .map(|(secret, client_key)| Some(ConnectionSecrets { client_key, ..secret.into() }));
+    outlined(parts, secrets?)
+}
+
+/// A client certificate with its chain, without anything else that is in its file.
+fn certificate() -> Reader<Box<str>> {
+    let text = public_text(|text| ClientCertificate::parse(text).map(|_certificate| ()));
+    text.then(|text, mark| match ClientCertificate::parse(&text) {
+        Ok(certificate) => Some(certificate.to_pem().into()),
+        Err(fault) => mark.refuse(fault.to_string()),
+    })
+}
+
+/// The key of a client certificate, which must be that one's.
+fn client_key(certificate: Option<&str>) -> Reader<Declared<Secret>> {
+    let certificate: Option<Box<str>> = certificate.map(Into::into);
+    secret(move |key| {
+        let certificate = certificate.as_deref().ok_or("client_certificate is missing")?;
+        let certificate = ClientCertificate::parse(certificate).map_err(|why| why.to_string())?;
+        let joined = certificate.with_key(&Secret::new(key));
+        joined.map(|_identity| ()).map_err(|why| why.to_string())
+    })
 }
 
 /// Reads the keys that go with a type. Without one, any type's keys may be meant.
@@ -155,11 +189,8 @@ fn aws(section: &mut Section<'_>) -> Option<(Detail, Declared<Secret>)> {
         service? = "s3" => scope_name();
     }
     let access = AwsAccess { access_key_id: access_key_id?, region, service };
-    let token = match session_token {
-        Some(token) => token.map(|token| Some(Some(token)))?,
-        None => Declared::Complete(None),
-    };
-    let packed = secret_access_key?.zip(token).map(|(secret_access_key, session_token)| {
+    let secrets = secret_access_key?.zip(Declared::optional(session_token));
+    let packed = secrets.map(|(secret_access_key, session_token)| {
         Some(AwsSecrets { secret_access_key, session_token }.pack())
     })?;
     Some((Detail::AwsSigV4(Box::new(access)), packed))

@@ -13,7 +13,8 @@ use super::commanded::{Declared, command};
 use super::item::{Item, Mark};
 use super::readers::{Reader, duration, file, with};
 use super::report::Report;
-use crate::model::field::{MAX_SECRET, SecretError};
+use crate::model::client_identity::MAX_PEM_LEN;
+use crate::model::field::SecretError;
 use crate::model::oauth::client::AccountClient;
 use crate::secret::Secret;
 use crate::secret::command::SecretCommand;
@@ -143,7 +144,7 @@ fn from_variable(item: Item<'_>, mark: &Mark<'_>) -> Option<Secret> {
 
 fn from_file(path: &Path, mark: &Mark<'_>) -> Option<Secret> {
     mark.has_secret_in(path);
-    match File::open(path).and_then(|file| Secret::read(file, MAX_SECRET)) {
+    match File::open(path).and_then(|file| Secret::read(file, MAX_FILE_LEN)) {
         Ok(secret) => Some(secret),
         Err(why) => mark.refuse(format!("the file {} can't be read: {why}", path.display())),
     }
@@ -207,6 +208,9 @@ fn reference(name: &str, properties: &Value) -> Value {
 
 const A_REFERENCE: &str = "must be { env = \"NAME\" } or { file = \"PATH\" } or \
                            { command = [\"PROGRAM\", \"ARGUMENT\"], ttl = \"1h\" }";
+
+/// The longest content of a file: a certificate with its chain. Each value has a limit of its own.
+const MAX_FILE_LEN: usize = MAX_PEM_LEN;
 
 const LITERAL: &str = "the secret is written into the configuration: refer to it with \
                        { env = \"NAME\" } or { file = \"PATH\" } instead";

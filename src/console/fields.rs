@@ -42,6 +42,8 @@ pub(super) enum Kind<'a> {
     Lines,
     /// With a secret, which is never shown again.
     Secret,
+    /// With a secret of several lines, which is never shown again.
+    SecretLines,
     /// With a line of text.
     #[default]
     Text,
@@ -117,6 +119,11 @@ impl<'a> Field<'a> {
                     // A line feed right after the tag is not of the text (HTML §13.1.2.5).
                     "\n" (value)
                 }
+            },
+            Kind::SecretLines => html! {
+                textarea.secret id=(id) name=(self.name) rows="2" required[required]
+                    autocomplete="off" spellcheck="false" autocapitalize="none"
+                    aria-describedby=[described] aria-invalid=[invalid] {}
             },
             Kind::Text => html! {
                 input id=(id) name=(self.name) value=(value) required[required] autocomplete="off"

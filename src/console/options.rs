@@ -10,7 +10,7 @@ use super::page_context::{PageContext, PageResult, see};
 use crate::management::AnyConnection;
 use crate::model::options::ConnectionOptions;
 use crate::model::rules::WrittenRule;
-use crate::wire::{Member, OAuthConnectionChange, OptionMembers, RuleMembers, StaticMembers};
+use crate::wire::{Member, OAuthConnectionChange, OptionMembers, RuleMembers, StaticMembers, time};
 
 /// Changes the options.
 pub(super) async fn change(context: PageContext, request: Request) -> PageResult {
@@ -24,12 +24,14 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
             AnyConnection::OAuth(_) => {
                 let mut request = OAuthConnectionChange::default();
                 request.put_options(options);
+                request.client_key = values.secret_if_any(CLIENT_KEY);
                 let pointer = connection::pointer(&context);
                 writing.change_authorized(&pointer, request).await.map(|_shown| ())
             }
             AnyConnection::Static(_) => {
                 let mut request = StaticMembers::default();
                 request.put_options(options);
+                request.client_key = values.secret_if_any(CLIENT_KEY);
                 writing.update(connection::kind(&context)?, context.place("name"), request).await
             }
         };
@@ -74,6 +76,10 @@ fn members(values: &FormValues, rules: Vec<RuleMembers>) -> OptionMembers {
         rules: Member::Given(rules),
         read_only: is_yes("read_only"),
         mask_echo: is_yes("mask_echo"),
+        client_certificate: match values.text("client_certificate").trim() {
+            "" => Member::Null,
+            certificate => certificate.into(),
+        },
     }
 }
 
@@ -87,6 +93,9 @@ pub(super) fn facts(options: &ConnectionOptions) -> Markup {
         @if !options.rules.is_empty() {
             dt { "Rules" }
             dd { ol.plain { @for rule in options.rules.written() { li { code { (rule.to_string()) } } } } }
+        }
+        @if let Some(end) = options.not_after() {
+            dt { "Client certificate" } dd { "expires on " (time(end)) }
         }
         @if options.mask_echo { dt { "Echoes" } dd { "masked in text bodies, too" } }
     }
@@ -102,6 +111,7 @@ pub(super) fn section(
     let rules: Vec<_> = options.rules.written().iter().map(ToString::to_string).collect();
     let rules = rules.join("\n");
     let day = options.expires_on.map(|day| day.to_string()).unwrap_or_default();
+    let certificate = options.client_certificate.as_deref().unwrap_or_default();
     let choice = |is: bool| if is { YES } else { NO };
     // 2. The fields.
     let text = |name, label, hint, value| Field {
@@ -126,6 +136,11 @@ pub(super) fn section(
             "Where the API repeats the credential in a text body, it is masked there too.",
             choice(options.mask_echo),
         ),
+        Field {
+            kind: Kind::Lines,
+            ..text("client_certificate", "Client certificate", CERTIFICATE_HINT, certificate)
+        },
+        Field { kind: Kind::SecretLines, ..text(CLIENT_KEY, "Its key", CLIENT_KEY_HINT, "") },
     ];
     // 3. The form, with the faults of a change that was refused.
     let is_about_them = fields.iter().any(|field| values.faults_of(field.name).next().is_some());
@@ -142,6 +157,11 @@ pub(super) fn section(
     }
 }
 
+const CLIENT_KEY: &str = "client_key";
+const CERTIFICATE_HINT: &str = "For APIs that want one in TLS: PEM, with its chain behind it. Empty \
+                                for none.";
+const CLIENT_KEY_HINT: &str = "PEM, without a passphrase. It goes with a new certificate; left \
+                               empty, the key stays.";
 const YES: &str = "yes";
 const NO: &str = "no";
 const YES_OR_NO: [(&str, &str); 2] = [(YES, "yes"), (NO, "no")];

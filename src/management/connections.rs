@@ -14,7 +14,6 @@ use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::options::ConnectionOptions;
-use crate::model::overlap::OverlappingSecrets;
 use crate::model::record::{ConnectionRecord, Detail, whole_microseconds};
 use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
@@ -297,8 +296,8 @@ impl ConnectionView {
         if record.grant().is_some() {
             return None;
         }
-        let opened = vault.open(&record.context(), &record.sealed);
-        let old = opened.as_ref().ok().and_then(|secret| OverlappingSecrets::unpack(secret).old);
+        let opened = vault.open_connection(record);
+        let old = opened.as_ref().ok().and_then(|secrets| secrets.old.as_ref());
         Some(Self {
             name: record.name.clone(),
             allowed_domain: record.allowed_domain.clone()?,

@@ -6,6 +6,7 @@ use super::fault::{About, Refused};
 use super::member_reader::{MemberReader, Named, named};
 use super::options;
 use crate::model::connection::ConnectionType;
+use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{self, CredentialField};
 use crate::model::name::{ConnectionName, NameError, ZENDESK};
@@ -21,7 +22,7 @@ pub(super) struct ConnectionDraft {
     pub(super) allowed_domain: AllowedDomain,
     pub(super) detail: Detail,
     pub(super) options: ConnectionOptions,
-    pub(super) secret: Secret,
+    pub(super) secrets: ConnectionSecrets,
 }
 
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) struct ConnectionChange {
     pub(super) secret: Option<Secret>,
     /// The time for which the secret is kept that the new one replaces.
     pub(super) keep_old_for: Option<Duration>,
+    pub(super) client_key: Option<Secret>,
 }
 
 impl ConnectionDraft {
@@ -57,14 +59,17 @@ impl ConnectionDraft {
         }
         reader.demand(&credential.secret);
         let (text, secret) = credential.read(kind, &mut reader);
-        let options = options::read(options, &ConnectionOptions::default(), &mut reader);
+        let default = ConnectionOptions::default();
+        let options = options::read(options, &default, &mut reader);
+        let client_key = named!(request.client_key);
+        let client_key = options::read_client_key(client_key, (&default, &options), &mut reader);
         let read = name.zip(domain).zip(detail(kind, text)).zip(secret);
         let read = read.map(|(((name, allowed_domain), detail), secret)| Self {
             name,
             allowed_domain,
             detail,
             options,
-            secret,
+            secrets: ConnectionSecrets { client_key, ..secret.into() },
         });
         reader.close(read)
     }
@@ -81,12 +86,16 @@ impl ConnectionChange {
         let (mut request, mut reader) = MemberReader::of(request);
         let options = request.take_options();
         let mut credential = CredentialMembers::of(kind, &mut request);
-        let changes_something = credential.is_given() || options.are_given();
+        let changes_something =
+            credential.is_given() || options.are_given() || request.client_key.is_given();
         // A hidden secret that comes back with the whole record stays as it is. Alone it is taken
         // for a mistake.
         let is_whole = request.name.is_given() || reader.is_sent_back();
         if is_whole && credential.secret.1.is_redacted() {
             credential.secret.1 = Member::Absent;
+        }
+        if is_whole && request.client_key.is_redacted() {
+            request.client_key = Member::Absent;
         }
         reader.refuse_nulls(|name| OPTION_MEMBERS.contains(&name));
         let _same = reader.take(named!(request.name), About::Request, |text| {
@@ -105,11 +114,13 @@ impl ConnectionChange {
         if keep_old_for.is_some() && secret.is_none() {
             reader.fault(About::Request, "keep_old_for: goes with a secret that replaces another");
         }
+        let both = (&*record.options, &options);
+        let client_key = options::read_client_key(named!(request.client_key), both, &mut reader);
         if !changes_something {
             let title = format!("nothing is to change: give {}", names.join(" or "));
             reader.fault(About::Request, &title);
         }
-        let change = Self { text, options, secret, keep_old_for };
+        let change = Self { text, options, secret, keep_old_for, client_key };
         if keep_old_for.is_some() && change.apply(&record.detail) != record.detail {
             let title = "keep_old_for: the old secret goes with what it was used with: replace the \
                          secret alone";
@@ -121,6 +132,7 @@ impl ConnectionChange {
     /// Tells whether everything stays as it is in `record`.
     pub(super) fn is_nothing(&self, record: &ConnectionRecord) -> bool {
         self.secret.is_none()
+            && self.client_key.is_none()
             && self.apply(&record.detail) == record.detail
             && self.options == *record.options
     }

@@ -1,9 +1,12 @@
 //! The options of a connection, read by their rules and shown.
 
 use super::fault::About;
-use super::member_reader::{MemberReader, named};
+use super::member_reader::{MemberReader, Named, named};
+use crate::model::client_identity::{ClientCertificate, IdentityFault};
+use crate::model::field::SecretError;
 use crate::model::options::{ConnectionOptions, check_description, parse_day};
 use crate::model::rules::{Rules, WrittenRule};
+use crate::secret::Secret;
 use crate::wire::{Member, OptionMembers, RuleMembers};
 
 /// Reads the options of a connection that has `before`. A member that is left out stays as it is;
@@ -35,13 +38,24 @@ pub(super) fn read(
     if let Some(mask_echo) = reader.value(named!(members.mask_echo)) {
         options.mask_echo = mask_echo;
     }
+    let certificate = reader.take_filled(named!(members.client_certificate), about, |text| {
+        ClientCertificate::parse(text).map(|certificate| certificate.to_pem().into())
+    });
+    options.client_certificate = certificate.or(options.client_certificate);
     options
 }
 
 /// The options without those that are taken away.
 fn without_nulls(before: &ConnectionOptions, members: &OptionMembers) -> ConnectionOptions {
-    let ConnectionOptions { disabled, description, expires_on, rules, read_only, mask_echo } =
-        before.clone();
+    let ConnectionOptions {
+        disabled,
+        description,
+        expires_on,
+        rules,
+        read_only,
+        mask_echo,
+        client_certificate,
+    } = before.clone();
     let is_emptied = members.description.value().is_some_and(String::is_empty);
     ConnectionOptions {
         disabled: disabled && members.enabled != Member::Null,
@@ -50,7 +64,39 @@ fn without_nulls(before: &ConnectionOptions, members: &OptionMembers) -> Connect
         rules: if members.rules == Member::Null { Rules::default() } else { rules },
         read_only: read_only && members.read_only != Member::Null,
         mask_echo: mask_echo && members.mask_echo != Member::Null,
+        client_certificate: client_certificate
+            .filter(|_| members.client_certificate != Member::Null),
     }
+}
+
+/// Reads the key of the client certificate that a connection has after a change of its options. A
+/// new certificate needs a key, and a key its certificate.
+pub(super) fn read_client_key(
+    member: Named<Secret>,
+    (before, after): (&ConnectionOptions, &ConnectionOptions),
+    reader: &mut MemberReader,
+) -> Option<Secret> {
+    let name = member.0;
+    let key = reader.take_secret(member, check_key);
+    let is_changed = before.client_certificate != after.client_certificate;
+    let fault = match (&after.client_certificate, &key) {
+        (None, Some(_)) => Some(IdentityFault::NoCertificate),
+        (Some(_), None) if is_changed && !reader.is_faulty() => Some(IdentityFault::NoKey),
+        (Some(certificate), Some(key)) => {
+            ClientCertificate::parse(certificate).and_then(|it| it.with_key(key)).err()
+        }
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        let name = if fault == IdentityFault::NoCertificate { "client_certificate" } else { name };
+        reader.fault(About::Credential, &format!("{name}: {fault}"));
+    }
+    key
+}
+
+/// Refuses an empty text alone: the rest is judged with the certificate.
+fn check_key(key: &[u8]) -> Result<(), SecretError> {
+    if key.is_empty() { Err(SecretError::Empty) } else { Ok(()) }
 }
 
 /// Reads rules; `None` where one is faulty.
@@ -90,6 +136,7 @@ impl From<&ConnectionOptions> for OptionMembers {
             rules: if rules.is_empty() { Member::Absent } else { Member::Given(rules) },
             read_only: yes(options.read_only),
             mask_echo: yes(options.mask_echo),
+            client_certificate: options.client_certificate.as_deref().into(),
         }
     }
 }

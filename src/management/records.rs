@@ -4,8 +4,8 @@ use super::Management;
 use super::connections::seal;
 use super::draft::{ConnectionChange, ConnectionDraft};
 use super::fault::{Refused, no_randomness};
+use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::name::IntegrationName;
-use crate::model::overlap::OverlappingSecrets;
 use crate::model::record::{ConnectionRecord, new_id, whole_microseconds};
 use crate::model::sealed::Context;
 use crate::state::Persistence;
@@ -20,7 +20,7 @@ impl Management {
     ) -> Result<ConnectionRecord, Refused> {
         let uuid = new_id().map_err(|error| no_randomness(&error))?;
         let now = whole_microseconds(self.clock.now());
-        let ConnectionDraft { name, allowed_domain, detail, options, secret } = draft;
+        let ConnectionDraft { name, allowed_domain, detail, options, secrets } = draft;
         // The secret is bound to everything that decides where it may be sent.
         let context = Context::Connection {
             uuid,
@@ -30,7 +30,7 @@ impl Management {
             detail: &detail,
             options: &options,
         };
-        let sealed = seal(persistence, &context, &secret)?;
+        let sealed = seal(persistence, &context, &secrets.pack())?;
         let integration = integration.clone();
         Ok(ConnectionRecord {
             uuid,
@@ -54,21 +54,20 @@ impl Management {
     ) -> Result<ConnectionRecord, Refused> {
         // Opened even where another secret takes its place: a row that was edited by hand would
         // else have the new one sealed for a place of the editor's choice.
-        let whose = format!("the connection {}.{}", before.integration, before.name);
-        let kept = persistence.open(&whose, before.context(), &before.sealed).await?;
+        let secrets = persistence.open_connection(before).await?;
         let mut after = before.clone();
         after.detail = change.apply(&before.detail);
         let now = whole_microseconds(self.clock.now());
-        let secrets = OverlappingSecrets::unpack(&kept);
         let secrets = match &change.secret {
             Some(secret) => {
                 let until = change.keep_old_for.and_then(|time| now.checked_add(time).ok());
                 secrets.replaced_by(secret.clone(), until)
             }
             // An old secret goes with what it was used with.
-            None if after.detail != before.detail => OverlappingSecrets::of(secrets.secret),
+            None if after.detail != before.detail => ConnectionSecrets { old: None, ..secrets },
             None => secrets,
         };
+        let secrets = secrets.with_client_key(change.client_key.clone(), &change.options);
         after.options = change.options.clone().shared();
         after.updated_at = self.moved(before.updated_at);
         after.sealed = seal(persistence, &after.context(), &secrets.pack())?;

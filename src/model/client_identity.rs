@@ -184,7 +184,7 @@ impl fmt::Debug for ClientIdentity {
 }
 
 /// The longest certificate with its chain, or key, in bytes of PEM.
-const MAX_PEM_LEN: usize = 32 << 10;
+pub const MAX_PEM_LEN: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {

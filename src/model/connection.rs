@@ -21,7 +21,6 @@ use super::oauth::grant::Grant;
 use super::oauth::tokens::TokenSet;
 use super::options::ConnectionOptions;
 use super::origin::{HostName, Origin};
-use super::overlap::OverlappingSecrets;
 use super::record::{ConnectionRecord, Detail};
 use super::sealed::KeyId;
 use crate::secret::Secret;
@@ -117,23 +116,29 @@ impl Connection {
 
     /// Makes the connection of a record and its opened secret. Without a usable secret it has no
     /// credential: requests can name it and are refused.
-    pub fn from_record(record: ConnectionRecord, secret: Option<&Secret>) -> Self {
+    pub fn from_record(record: ConnectionRecord, opened: Option<&Secret>) -> Self {
         let fingerprint = record.fingerprint();
+        let secrets = opened.and_then(|opened| record.secrets(opened));
         let ConnectionRecord { uuid, integration, name, allowed_domain, detail, options, .. } =
             record;
         let mut connection = Self::without_credential(integration, name, allowed_domain, detail);
         connection.fingerprint = fingerprint;
         connection.options = options;
-        let Some(secret) = secret else { return connection };
+        let Some(secrets) = secrets else { return connection };
+        // 1. Without the certificate that it is to present, it is of no use.
+        match connection.options.identity(&secrets) {
+            Ok(identity) => connection.identity = identity.map(Arc::new),
+            Err(_fault) => return connection,
+        }
+        // 2. Its credential, of a secret or of provider tokens.
         match &connection.detail {
             Detail::OAuth(grant) => {
-                let Some(tokens) = TokenSet::unpack(secret) else { return connection };
+                let Some(tokens) = TokenSet::unpack(&secrets.secret) else { return connection };
                 connection.credential =
                     Credential::build(&connection.detail, &tokens.access_token).ok();
                 connection.token_status = Some(Box::new(TokenStatus::of(uuid, grant, &tokens)));
             }
             detail => {
-                let secrets = OverlappingSecrets::unpack(secret);
                 connection.credential = Credential::build(detail, &secrets.secret).ok();
                 let former = secrets.old.and_then(|old| FormerConnection::of(&connection, &old));
                 connection.former = former.map(Box::new);

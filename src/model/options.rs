@@ -8,6 +8,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::client_identity::{ClientCertificate, ClientIdentity, IdentityFault};
+use super::connection_secrets::ConnectionSecrets;
 use super::rules::{RuleDenied, RuleSubject, Rules, check_read_only};
 
 /// The options of a connection of any type. The default is a connection as ZIS has it.
@@ -36,6 +38,10 @@ pub struct ConnectionOptions {
     /// Masks its credential in text bodies that an origin sends, too.
     #[serde(skip_serializing_if = "is_false")]
     pub mask_echo: bool,
+    /// The client certificate that TLS to its origins presents, with its chain, in PEM. Its key is
+    /// sealed with the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Box<str>>,
 }
 
 impl ConnectionOptions {
@@ -65,6 +71,26 @@ impl ConnectionOptions {
     pub fn allow_as(&self, other: &Self) -> bool {
         let of = |it: &Self| (it.disabled, it.read_only);
         of(self) == of(other) && self.rules == other.rules
+    }
+
+    /// The client certificate, joined with its key; `None` without a certificate.
+    ///
+    /// # Errors
+    /// [`IdentityFault`] says why they can't be used together.
+    pub fn identity(
+        &self,
+        secrets: &ConnectionSecrets,
+    ) -> Result<Option<ClientIdentity>, IdentityFault> {
+        let Some(certificate) = &self.client_certificate else { return Ok(None) };
+        let key = secrets.client_key.as_ref().ok_or(IdentityFault::NoKey)?;
+        ClientCertificate::parse(certificate)?.with_key(key).map(Some)
+    }
+
+    /// The time at which the client certificate expires; `None` without one.
+    #[must_use]
+    pub fn not_after(&self) -> Option<Timestamp> {
+        let certificate = self.client_certificate.as_deref()?;
+        ClientCertificate::parse(certificate).ok().map(|certificate| certificate.not_after())
     }
 
     /// Checks a request against the rules.
@@ -135,7 +161,8 @@ mod tests {
     fn the_encoding_of_every_member_stays_as_it_is() {
         let json = concat!(
             r#"{"disabled":true,"description":"d","expires_on":"2030-01-31","#,
-            r#""rules":[{"effect":"allow","methods":["GET"]}],"read_only":true,"mask_echo":true}"#,
+            r#""rules":[{"effect":"allow","methods":["GET"]}],"read_only":true,"mask_echo":true,"#,
+            r#""client_certificate":"PEM"}"#,
         );
         assert_eq!(ConnectionOptions::decode(json).unwrap().encode().as_deref(), Some(json));
         assert_eq!(ConnectionOptions::default().encode(), None);

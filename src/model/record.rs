@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::aws::access::AwsAccess;
 use super::caller::Reach;
 use super::connection::ConnectionType;
+use super::connection_secrets::ConnectionSecrets;
 use super::domain::AllowedDomain;
 use super::name::{ConnectionName, IntegrationName};
 use super::oauth::grant::Grant;
@@ -18,6 +19,7 @@ use super::rules::Rules;
 use super::sealed::{Context, Mac, Sealed};
 use super::token::{Scopes, TokenDigest};
 use crate::random;
+use crate::secret::Secret;
 
 /// The stored record of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -137,6 +139,14 @@ impl ConnectionRecord {
             detail: &self.detail,
             options: &self.options,
         }
+    }
+
+    /// Its secrets, of what was opened; `None` when the key of its client certificate is missing.
+    #[must_use]
+    pub fn secrets(&self, opened: &Secret) -> Option<ConnectionSecrets> {
+        let secrets = ConnectionSecrets::unpack(opened);
+        let lacks_key = self.options.client_certificate.is_some() && secrets.client_key.is_none();
+        (!lacks_key).then_some(secrets)
     }
 
     /// A hash of the record's id and its sealed secret. It does not change when the secret is

@@ -192,9 +192,8 @@ impl Refresh<'_> {
         record: &ConnectionRecord,
         grant: &Grant,
     ) -> Result<(ClientRecord, TokenSet), TokenFailure> {
-        let whose = format!("the connection {}.{}", record.integration, record.name);
-        let packed = self.persistence.open(&whose, record.context(), &record.sealed).await;
-        let tokens = TokenSet::unpack(&packed?).ok_or(TokenFailure::Seal)?;
+        let secrets = self.persistence.open_connection(record).await?;
+        let tokens = TokenSet::unpack(&secrets.secret).ok_or(TokenFailure::Seal)?;
         Ok((self.client(record, grant).await?, tokens))
     }
 
@@ -311,10 +310,13 @@ impl Refresh<'_> {
         grant: &Grant,
         tokens: &TokenSet,
     ) -> Result<ConnectionRecord, TokenFailure> {
-        let mut after = before.clone();
+        let (mut after, vault) = (before.clone(), self.persistence.vault());
         after.detail = Detail::OAuth(Box::new(grant.clone()));
         after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
-        let sealed = self.persistence.vault().seal(&after.context(), &tokens.pack());
+        // The key of its client certificate is sealed with them.
+        let mut secrets = vault.open_connection(before)?;
+        secrets.secret = tokens.pack();
+        let sealed = vault.seal(&after.context(), &secrets.pack());
         after.sealed = sealed.map_err(|_why| TokenFailure::Seal)?;
         Ok(after)
     }

@@ -19,6 +19,8 @@ use super::{DuplicateNames, InterceptionCa, KeysError, Live, MasterKeys};
 use crate::clock;
 use crate::error::chain;
 use crate::ledger::Metrics;
+use crate::model::connection_secrets::ConnectionSecrets;
+use crate::model::record::ConnectionRecord;
 use crate::model::sealed::{Context, Sealed};
 use crate::secret::Secret;
 use crate::store::{self, RecordKey, Revision, Store};
@@ -142,6 +144,19 @@ impl Persistence {
         }
         let opened = keys.vault().open(&context, sealed);
         opened.inspect_err(|error| self.alarm(owner, error))
+    }
+
+    /// Opens everything secret of a connection in the same way.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it can't be opened.
+    pub async fn open_connection(
+        &self,
+        record: &ConnectionRecord,
+    ) -> Result<ConnectionSecrets, OpenError> {
+        let whose = format!("the connection {}.{}", record.integration, record.name);
+        let opened = self.open(&whose, record.context(), &record.sealed).await?;
+        record.secrets(&opened).ok_or(OpenError::BROKEN)
     }
 
     /// Takes up a new first master key, if there is one.

@@ -256,6 +256,13 @@ impl Registry {
         })
     }
 
+    /// The connections that present a client certificate, in no order.
+    pub fn certified(&self) -> impl Iterator<Item = (&Arc<Connection>, &Arc<ConnectionCounters>)> {
+        let all = self.integrations.values().flat_map(|integration| integration.by_name.values());
+        all.filter(|registered| registered.connection.identity().is_some())
+            .map(|registered| (&registered.connection, &registered.counters))
+    }
+
     /// The number of connections.
     pub fn connections(&self) -> usize {
         self.integrations.values().map(|integration| integration.by_name.len()).sum()

@@ -57,12 +57,16 @@ with_option_members! {
         #[serde(skip_serializing_if = "Member::is_absent")]
         #[schema(value_type = Option<String>, example = "10m")]
         pub keep_old_for: Member<String>,
+        /// The key of the client certificate, in PEM.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(value_type = Option<String>, min_length = 1, max_length = 32768, format = Password)]
+        pub client_key: Member<Secret>,
     }
 }
 
 impl Request for StaticMembers {
     const READ_ONLY: &'static [&'static str] =
-        &["created_at", "defect", "old_secret_until", "updated_at"];
+        &["created_at", "defect", "not_after", "old_secret_until", "updated_at"];
 }
 
 /// A static connection as it is shown: of these members, those of its type. Its secret is never
@@ -112,6 +116,14 @@ pub struct StaticConnection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "john.doe@example.com")]
     pub username: Option<String>,
+    /// Always `*****`; only there with a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false, example = "*****")]
+    pub client_key: Option<Redacted>,
+    /// The time at which its client certificate expires (RFC 3339, UTC); only there with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime, example = "2030-01-31T12:00:00.000000Z")]
+    pub not_after: Option<String>,
     /// Its options, as far as they differ from the default.
     #[serde(flatten)]
     pub options: OptionMembers,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::options::{each_option_member, with_option_members};
 use super::profile::take_member;
 use super::secret::in_clear;
-use super::{Member, OptionMembers, Request, RuleMembers, is_false};
+use super::{Member, OptionMembers, Redacted, Request, RuleMembers, is_false};
 use crate::secret::Secret;
 
 /// A connection by OAuth.
@@ -80,6 +80,14 @@ pub struct OAuthConnection {
     /// The account's number.
     #[schema(example = 123_456)]
     pub zendesk_account_id: u64,
+    /// Always `*****`; only there with a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false, example = "*****")]
+    pub client_key: Option<Redacted>,
+    /// The time at which its client certificate expires (RFC 3339, UTC); only there with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime, example = "2030-01-31T12:00:00.000000Z")]
+    pub not_after: Option<String>,
     /// Its options, as far as they differ from the default.
     #[serde(flatten)]
     pub options: OptionMembers,
@@ -141,6 +149,12 @@ pub struct OAuthItem {
     pub token_type: String,
     #[schema(format = Uuid)]
     pub uuid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false)]
+    pub client_key: Option<Redacted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    pub not_after: Option<String>,
     #[serde(flatten)]
     pub options: OptionMembers,
 }
@@ -216,6 +230,10 @@ with_option_members! {
         #[schema(ignore)]
         #[serde(skip_serializing_if = "Member::is_absent")]
         pub oauth_client_uuid: Member<String>,
+        /// The key of the client certificate, in PEM.
+        #[serde(default, skip_serializing_if = "Member::is_absent")]
+        #[schema(value_type = Option<String>, min_length = 1, max_length = 32768, format = Password)]
+        pub client_key: Member<Secret>,
     }
 }
 
@@ -225,6 +243,7 @@ impl Request for OAuthConnectionChange {
         "access_token",
         "defect",
         "needs_reauthorization",
+        "not_after",
         "oauth_access_token_response_body",
         "oauth_url_subdomain",
         "permission_scope",

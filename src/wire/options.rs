@@ -61,6 +61,11 @@ macro_rules! with_option_members {
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<bool>, default = false)]
             pub mask_echo: Member<bool>,
+            /// The client certificate that TLS to the origins presents, with its chain, in PEM. It
+            /// needs `client_key`, which is never shown.
+            #[serde(default, skip_serializing_if = "Member::is_absent")]
+            #[schema(value_type = Option<String>, max_length = 32768)]
+            pub client_certificate: Member<String>,
         }
 
         impl $type {
@@ -85,7 +90,17 @@ pub(super) use with_option_members;
 /// Does something with each option: the name of a macro, and two values that have the members.
 macro_rules! each_option_member {
     ($do:ident, $from:expr, $to:expr) => {
-        $do!($from, $to, enabled, description, expires_on, rules, read_only, mask_echo,)
+        $do!(
+            $from,
+            $to,
+            enabled,
+            description,
+            expires_on,
+            rules,
+            read_only,
+            mask_echo,
+            client_certificate,
+        )
     };
 }
 pub(super) use each_option_member;
@@ -124,7 +139,7 @@ impl MemberValue for Vec<RuleMembers> {
 }
 
 /// The names of the options, in their order.
-pub const OPTION_MEMBERS: [&str; 6] = each_option_member!(name_member, (), ());
+pub const OPTION_MEMBERS: [&str; 7] = each_option_member!(name_member, (), ());
 
 #[cfg(test)]
 mod tests {

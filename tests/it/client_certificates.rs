@@ -12,15 +12,19 @@ use keyferry::model::name::{ConnectionName, IntegrationName};
 use keyferry::model::record::Detail;
 use keyferry::secret::Secret;
 use rustls::SupportedProtocolVersion;
+use serde_json::json;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::ask::{Ask, ask};
 use crate::support::inside::{Stuck, serve_changed};
+use crate::support::operator::CONNECTIONS;
 use crate::support::origin::{Origin, listen, ok};
 use crate::support::raw::{Answer, Raw, refused};
 use crate::support::tls::{Authority, Leaf, NAMES, TRUSTED, demanding};
-use crate::support::world::World;
+use crate::support::world::{World, files_below};
 
 fn get(connection: &str) -> Ask {
     ask("GET https://api.example.test/v1").field("X-Zis-Connection", connection)
@@ -132,6 +136,109 @@ async fn openssls_server_verifies_the_certificate() {
     let answer = send(&proxy, &get("none")).await;
     assert_eq!(answer.refusal(), refused(502, "TlsFailed"));
     drop(openssl);
+}
+
+/// An origin over HTTP/1.1 that demands a certificate of the tests' authority.
+async fn demanding_origin() -> Origin {
+    let config = demanding(&TRUSTED, &["http/1.1"], VERSIONS[1]);
+    Origin::answering_as(config, |_seen| ok("ok")).await
+}
+
+#[tokio::test]
+async fn a_declared_connection_has_its_certificate_in_files() {
+    let (leaf, other) = (TRUSTED.leaf(&["one.test"]), TRUSTED.leaf(&["other.test"]));
+    let origin = demanding_origin().await;
+    let world = |key: &Leaf| {
+        World::empty()
+            .file("client.pem", &leaf.pem)
+            .file("client.key", &key.key.serialize_pem())
+            .connection(
+                "acme.api",
+                "api.example.test",
+                "type = \"bearer_token\"\ntoken = \"bearer-secret\"\n\
+                 client_certificate = { file = \"client.pem\" }\n\
+                 client_key = { file = \"client.key\" }",
+            )
+            .token("runner", "acme", "")
+            .pin("api.example.test", &origin)
+    };
+    let running = world(&leaf).run().await;
+    let answer = running.send(&ask("GET https://api.example.test/v1")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // A key of another certificate is a fault of the configuration.
+    let faulty = world(&other);
+    let checked = faulty.command().output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(!checked.status.success() && said.contains("does not belong to"), "{said}");
+    assert!(!said.contains("PRIVATE"), "{said}");
+}
+
+#[tokio::test]
+async fn the_api_keeps_a_certificate_and_never_shows_its_key() {
+    let (one, two) = (TRUSTED.leaf(&["one.test"]), TRUSTED.leaf_until(&["two.test"], 2031));
+    let origin = demanding_origin().await;
+    let world = World::empty().token("runner", "acme", "").pin("api.example.test", &origin);
+    let server = world.keeping().run().await;
+    let asks = async || server.send(&get("mine")).await;
+    // 1. Both are needed, and must be a pair.
+    let post = format!("POST {CONNECTIONS}/bearer_token");
+    let body = |certificate: Option<&Leaf>, key: Option<&Leaf>| {
+        json!({
+            "name": "mine", "allowed_domain": "api.example.test", "token": "bearer-secret",
+            "client_certificate": certificate.map(|leaf| leaf.pem.clone()),
+            "client_key": key.map(|leaf| leaf.key.serialize_pem()),
+        })
+    };
+    for (certificate, key, words) in [
+        (Some(&one), Some(&two), "does not belong to client_certificate"),
+        (Some(&one), None, "client_key: must have a private key"),
+        (None, Some(&one), "client_certificate: must have a certificate"),
+    ] {
+        let answer = server.manage(&post, Some(body(certificate, key))).await;
+        let said = answer.text();
+        assert!(answer.status == 400 && said.contains(words), "{said}");
+    }
+    // 2. It is shown, its key is not; the origin gets it.
+    let made = server.manage(&post, Some(body(Some(&one), Some(&one)))).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let shown = |answer: &Answer| -> serde_json::Value {
+        let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        answer["bearer_token"].clone()
+    };
+    assert_eq!(shown(&made)["client_key"], "*****");
+    assert_eq!(shown(&made)["client_certificate"], one.pem.replace("\r\n", "\n"));
+    assert_eq!(asks().await.status, 200);
+    // 3. Another takes its place, on a conn of its own; a change of the token keeps it.
+    let path = format!("{CONNECTIONS}/bearer_token/mine");
+    let change = json!({
+        "client_certificate": two.pem.clone(), "client_key": two.key.serialize_pem(),
+    });
+    let alone = json!({"client_certificate": two.pem.clone()});
+    assert_eq!(server.manage(&format!("PATCH {path}"), Some(alone)).await.status, 400);
+    let changed = server.manage(&format!("PATCH {path}"), Some(change)).await;
+    assert_eq!(changed.status, 204, "{}", changed.text());
+    let changed = server.manage(&format!("GET {path}"), None).await;
+    assert_eq!(shown(&changed)["not_after"], "2031-12-31T00:00:00.000000Z");
+    assert_eq!((asks().await.status, origin.last().conn), (200, 1));
+    let change = json!({"token": "another-secret"});
+    assert_eq!(server.manage(&format!("PATCH {path}"), Some(change)).await.status, 204);
+    assert_eq!(asks().await.status, 200);
+    assert_eq!(origin.last().field("authorization"), "Bearer another-secret");
+    // 4. The key is in no file, and a certificate that was edited does not open.
+    let world = server.killed().await;
+    let key = two.key.serialize_pem();
+    let lines = key.lines().nth(1).unwrap();
+    for (path, bytes) in files_below(&world.path("data")) {
+        assert!(memchr::memmem::find(&bytes, lines.as_bytes()).is_none(), "{}", path.display());
+    }
+    let edit =
+        "UPDATE connections SET options = replace(options, 'client_certificate', 'description')";
+    let file = SqliteConnectOptions::new().filename(world.path("data/keyferry.db"));
+    let mut connection = file.connect().await.unwrap();
+    sqlx::query(edit).execute(&mut connection).await.unwrap();
+    drop(connection);
+    let server = world.run().await;
+    assert_eq!(server.send(&get("mine")).await.refusal(), refused(500, "SealBroken"));
 }
 
 /// OpenSSL's own server, which demands a certificate of the tests' authority, and shows it.

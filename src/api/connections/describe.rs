@@ -44,6 +44,7 @@ fn words(kind: ConnectionType) -> Words {
 
 pub(super) fn members(kind: ConnectionType) -> Vec<&'static str> {
     let own = kind.text_member().into_iter().chain([kind.secret_member()]);
+    let own = own.chain(["client_key"]);
     ["name", "allowed_domain"].into_iter().chain(own).chain(OPTION_MEMBERS).collect()
 }
 
@@ -131,7 +132,8 @@ fn made(kind: ConnectionType) -> Object {
 /// The name and the allowed domain are not described: they never change.
 fn changed(kind: ConnectionType) -> Object {
     let text = kind.text_member();
-    let own = text.into_iter().chain([kind.secret_member(), KEEP_OLD_FOR]).chain(OPTION_MEMBERS);
+    let secrets = [kind.secret_member(), KEEP_OLD_FOR, "client_key"];
+    let own = text.into_iter().chain(secrets).chain(OPTION_MEMBERS);
     let own: Vec<_> = own.collect();
     let mut schema = narrowed(StaticMembers::schema(), &own);
     schema.description = Some(
@@ -147,10 +149,11 @@ fn changed(kind: ConnectionType) -> Object {
 
 fn shown(kind: ConnectionType) -> Object {
     let Words { article, name, .. } = words(kind);
-    let optional = ["declared", "defect", "old_secret_until"].into_iter().chain(OPTION_MEMBERS);
+    let optional = ["client_key", "declared", "defect", "not_after", "old_secret_until"];
+    let optional = optional.into_iter().chain(OPTION_MEMBERS);
     let optional: Vec<_> = optional.collect();
     let mut own = members(kind);
-    own.extend(["created_at", "updated_at", "declared", "defect", "old_secret_until"]);
+    own.extend(["created_at", "updated_at", "declared", "defect", "not_after", "old_secret_until"]);
     let mut schema = narrowed(StaticConnection::schema(), &own);
     // Flattened members are described apart.
     let options = narrowed(OptionMembers::schema(), &OPTION_MEMBERS);

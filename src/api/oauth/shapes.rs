@@ -8,7 +8,8 @@ use crate::management::{ExchangedFlow, OAuthConnectionView, RefreshStanding};
 use crate::model::oauth::grant::LapseReason;
 use crate::secret::Secret;
 use crate::wire::{
-    AccessCode, OAuthConnection, OAuthItem, OptionMembers, REDACTED, RefreshFailureReport,
+    AccessCode, OAuthConnection, OAuthItem, OptionMembers, REDACTED, Redacted,
+    RefreshFailureReport, time,
 };
 
 impl From<OAuthConnectionView> for OAuthConnection {
@@ -19,6 +20,8 @@ impl From<OAuthConnectionView> for OAuthConnection {
             uuid, integration, name, allowed_domain, grant, account_id, ..
         } = authorized;
         Self {
+            client_key: authorized.options.client_certificate.is_some().then_some(Redacted),
+            not_after: authorized.options.not_after().map(time),
             options: OptionMembers::from(&*authorized.options),
             access_token: texts.access_token,
             allowed_domain: allowed_domain.map(|domain| domain.to_string()),
@@ -62,6 +65,8 @@ impl From<OAuthConnectionView> for OAuthItem {
     fn from(authorized: OAuthConnectionView) -> Self {
         let whole = OAuthConnection::from(authorized);
         Self {
+            client_key: whole.client_key,
+            not_after: whole.not_after,
             options: whole.options,
             access_token: whole.access_token,
             allowed_domain: whole.allowed_domain,

@@ -74,6 +74,7 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
             ..StaticMembers::default()
         };
         request.put_options(arguments.options.members());
+        request.client_key = arguments.options.client_key().into();
         set_secret(&mut request, kind, secret);
         client.api.post(&client.connections(kind.as_str()), &request)
     };
@@ -106,7 +107,7 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
                 .to_owned(),
         ));
     }
-    if is_oauth && arguments.options.members().are_given() {
+    if is_oauth && arguments.options.are_given() {
         return Err(CliError::Usage(
             "a connection of type oauth is authorized first: give its options to \
              `keyferry connection update` afterwards"

@@ -1,9 +1,13 @@
 //! The options of a connection of any type, as the command line names them.
 
+use std::fs::File;
+
 use clap::builder::PossibleValuesParser;
 
 use crate::cli::rules::{self, RULE_HELP};
+use crate::model::client_identity::MAX_PEM_LEN;
 use crate::model::rules::WrittenRule;
+use crate::secret::Secret;
 use crate::wire::{Member, OPTION_MEMBERS, OptionMembers};
 
 #[derive(clap::Args)]
@@ -26,6 +30,22 @@ pub(super) struct OptionArgs {
     /// The operator's words about it, in one line
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// File with the client certificate that TLS to the origin presents, with its chain (PEM)
+    #[arg(long, value_name = "FILE", value_parser = read_pem)]
+    client_certificate: Option<Secret>,
+    /// File with the key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", value_parser = read_pem)]
+    client_key: Option<Secret>,
+}
+
+/// Reads a file in PEM.
+fn read_pem(path: &str) -> Result<Secret, String> {
+    let pem = File::open(path).and_then(|file| Secret::read(file, MAX_PEM_LEN));
+    let pem = pem.map_err(|why| format!("the file can't be read: {why}"))?;
+    match std::str::from_utf8(pem.expose()) {
+        Ok(_text) => Ok(pem),
+        Err(_binary) => Err("the file is not PEM: openssl x509 and openssl pkey make it so".into()),
+    }
 }
 
 #[derive(clap::Args)]
@@ -49,7 +69,23 @@ impl OptionArgs {
             rules: rules::members(&self.rules).into(),
             read_only: self.read_only.into(),
             mask_echo: self.mask_echo.into(),
+            client_certificate: self.certificate().into(),
         }
+    }
+
+    /// Tells whether any is given.
+    pub(super) fn are_given(&self) -> bool {
+        self.members().are_given() || self.client_key.is_some()
+    }
+
+    /// The key of the client certificate.
+    pub(super) fn client_key(&self) -> Option<Secret> {
+        self.client_key.clone()
+    }
+
+    fn certificate(&self) -> Option<&str> {
+        let pem = self.client_certificate.as_ref()?;
+        std::str::from_utf8(pem.expose()).ok()
     }
 }
 
@@ -63,7 +99,7 @@ impl UnsetArgs {
 }
 
 /// The options of a connection as rows for people; what is not set says nothing.
-pub(super) fn rows(options: &OptionMembers) -> [(&'static str, String); 6] {
+pub(super) fn rows(options: &OptionMembers) -> [(&'static str, String); 7] {
     let yes = |member: &Member<bool>, is: bool| {
         let is_said = member.value() == Some(&is);
         if is_said { "yes".to_owned() } else { String::new() }
@@ -78,15 +114,22 @@ pub(super) fn rows(options: &OptionMembers) -> [(&'static str, String); 6] {
         ("rules", rules.join("; ")),
         ("read only", yes(&options.read_only, true)),
         ("masks echoes in bodies", yes(&options.mask_echo, true)),
+        ("client certificate", certificate(&options.client_certificate)),
     ]
 }
 
+fn certificate(member: &Member<String>) -> String {
+    member.filled().map(|_pem| "yes".to_owned()).unwrap_or_default()
+}
+
 /// The members of the API's documents, and the options that fill them.
-pub(super) const MEMBERS: [(&str, &str); 6] = [
+pub(super) const MEMBERS: [(&str, &str); 8] = [
     ("enabled", "--enabled"),
     ("description", "--description"),
     ("expires_on", "--expires-on"),
     ("rules", "--rule"),
     ("read_only", "--read-only"),
     ("mask_echo", "--mask-echo"),
+    ("client_certificate", "--client-certificate"),
+    ("client_key", "--client-key"),
 ];

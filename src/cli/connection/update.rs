@@ -45,6 +45,7 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         let allowed_domain = arguments.allowed_domain.as_deref().into();
         let mut change = OAuthConnectionChange { allowed_domain, ..Default::default() };
         change.put_options(options(arguments));
+        change.client_key = arguments.options.client_key().into();
         client.api.patch(&path, &change)
     } else {
         client.api.patch(&path, &members(arguments, kind)?)
@@ -66,8 +67,9 @@ fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers,
     };
     let options = options(arguments);
     let changes =
-        arguments.header_name.is_some() || arguments.username.is_some() || options.are_given();
+        arguments.header_name.is_some() || arguments.username.is_some() || are_given(arguments);
     members.put_options(options);
+    members.client_key = arguments.options.client_key().into();
     // Without another change the secret is meant.
     if !changes || arguments.keep_old_for.is_some() || arguments.secret.is_named() {
         let secret =
@@ -75,6 +77,10 @@ fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers,
         set_secret(&mut members, kind, secret);
     }
     Ok(members)
+}
+
+fn are_given(arguments: &Arguments) -> bool {
+    options(arguments).are_given() || arguments.options.are_given()
 }
 
 /// The options that are given or taken away.
@@ -103,7 +109,7 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
             ("--keep-old-for", arguments.keep_old_for.is_some(), !is_oauth),
         ],
     )?;
-    let changes_something = arguments.allowed_domain.is_some() || options(arguments).are_given();
+    let changes_something = arguments.allowed_domain.is_some() || are_given(arguments);
     if is_oauth && !changes_something {
         return Err(CliError::Usage(
             "nothing is to change: give --allowed-domain or an option as --rule, or have `keyferry connection refresh` \

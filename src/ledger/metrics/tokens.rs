@@ -16,6 +16,7 @@ pub(super) struct TokenMetrics {
     expiry: ExpiryFamily,
     grant_expiry: ExpiryFamily,
     secret_expiry: ExpiryFamily,
+    certificate_expiry: ExpiryFamily,
     reauthorizations_needed: Gauge,
 }
 
@@ -33,9 +34,18 @@ impl TokenMetrics {
         let help = "Time until the day is over on which the secret expires, as its operator has \
                     written down; negative after that";
         let secret_expiry = register(registry, "connection_expires_seconds", help);
+        let help = "Time until the connection's client certificate expires; negative after that";
+        let certificate_expiry = register(registry, "client_certificate_expiry_seconds", help);
         let help = "OAuth connections whose grant has lapsed: authorize them again";
         let reauthorizations_needed = register(registry, "oauth_reauthorizations_needed", help);
-        Self { refreshes, expiry, grant_expiry, secret_expiry, reauthorizations_needed }
+        Self {
+            refreshes,
+            expiry,
+            grant_expiry,
+            secret_expiry,
+            certificate_expiry,
+            reauthorizations_needed,
+        }
     }
 }
 
@@ -66,6 +76,15 @@ impl Metrics {
     /// written down a day.
     pub fn note_secrets<'a>(&self, ends: impl Iterator<Item = (&'a ConnectionCounters, f64)>) {
         note_expiries(&self.tokens.secret_expiry, ends);
+    }
+
+    /// Sets the seconds until each client certificate expires. Connections that share a label show
+    /// the earliest.
+    pub fn note_certificates<'a>(
+        &self,
+        certificates: impl Iterator<Item = (&'a ConnectionCounters, f64)>,
+    ) {
+        note_expiries(&self.tokens.certificate_expiry, certificates);
     }
 }
 

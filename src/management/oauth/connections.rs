@@ -21,7 +21,8 @@ use crate::model::oauth::tokens::TokenSet;
 use crate::model::options::ConnectionOptions;
 use crate::model::record::ConnectionRecord;
 use crate::oauth::{Cause, RefreshRequest};
-use crate::wire::{Document, OAuthConnectionChange, OPTION_MEMBERS};
+use crate::secret::Secret;
+use crate::wire::{Document, Member, OAuthConnectionChange, OPTION_MEMBERS};
 
 /// A connection by OAuth as it may be shown.
 #[derive(Debug)]
@@ -70,8 +71,8 @@ impl ReadAccess<'_> {
         let grant = record.grant()?;
         let persistence = self.management.persistence().ok()?;
         // Tokens that can't be opened leave the rest to be shown.
-        let opened = persistence.vault().open(&record.context(), &record.sealed);
-        let tokens = opened.as_ref().ok().and_then(TokenSet::unpack);
+        let opened = persistence.vault().open_connection(record);
+        let tokens = opened.as_ref().ok().and_then(|it| TokenSet::unpack(&it.secret));
         let unusable = Unusable::of(record, opened.as_ref().err());
         let settings = self.management.settings();
         let now = self.management.clock.now();
@@ -185,19 +186,19 @@ impl WriteAccess<'_> {
         let persistence = self.0.management.persistence()?;
         for _again in 0..ATTEMPTS {
             // 1. The request is read against the record as it is now.
-            let (domain, options) = read_change(request.clone(), &before)?;
+            let (domain, options, client_key) = read_change(request.clone(), &before)?;
             let domain = domain.map(|domain| self.bound_domain(&before, domain)).transpose()?;
             let mut after = before.clone();
             after.allowed_domain = domain.or(after.allowed_domain);
             after.options = options.shared();
-            if after == before {
+            if after == before && client_key.is_none() {
                 return self.masked(&before);
             }
             // 2. Its tokens are sealed for the domain and the options.
-            let whose = format!("the connection {}.{}", before.integration, before.name);
-            let secret = persistence.open(&whose, before.context(), &before.sealed).await?;
+            let secrets = persistence.open_connection(&before).await?;
+            let secrets = secrets.with_client_key(client_key.clone(), &after.options);
             after.updated_at = self.0.management.moved(before.updated_at);
-            after.sealed = seal(persistence, &after.context(), &secret)?;
+            after.sealed = seal(persistence, &after.context(), &secrets.pack())?;
             let replaced = persistence.store().replace_connection(&before, &after).await?;
             if let Some(revision) = replaced {
                 let is_bound = before.allowed_domain != after.allowed_domain;
@@ -269,12 +270,12 @@ impl WriteAccess<'_> {
     }
 }
 
-/// Reads the domain that a connection is to be bound to, and its options. What never changes may be
-/// repeated as it is.
+/// Reads the domain that a connection is to be bound to, its options, and the key of its client
+/// certificate. What never changes may be repeated as it is.
 fn read_change(
     request: Document<OAuthConnectionChange>,
     record: &ConnectionRecord,
-) -> Result<(Option<AllowedDomain>, ConnectionOptions), Refused> {
+) -> Result<(Option<AllowedDomain>, ConnectionOptions, Option<Secret>), Refused> {
     let (mut request, mut reader) = MemberReader::of(request);
     let members = request.take_options();
     reader.refuse_nulls(|name| OPTION_MEMBERS.contains(&name));
@@ -287,12 +288,17 @@ fn read_change(
     }
     let domain = named!(request.allowed_domain);
     // Without an option, the domain is meant.
-    if !members.are_given() {
+    if request.client_key.is_redacted() && reader.is_sent_back() {
+        request.client_key = Member::Absent;
+    }
+    if !members.are_given() && !request.client_key.is_given() {
         reader.demand(&domain);
     }
     let domain = reader.take(domain, About::AllowedDomain, AllowedDomain::parse);
     let options = options::read(members, &record.options, &mut reader);
-    reader.close(Some((domain, options)))
+    let both = (&*record.options, &options);
+    let client_key = options::read_client_key(named!(request.client_key), both, &mut reader);
+    reader.close(Some((domain, options, client_key)))
 }
 
 /// The number of times a change is tried against changes of others.

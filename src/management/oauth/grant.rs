@@ -6,6 +6,7 @@ use super::start::{check_again, name_of};
 use crate::management::Management;
 use crate::management::connections::seal;
 use crate::management::fault::{About, Refused, no_randomness};
+use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;
@@ -109,7 +110,13 @@ impl Management {
             before.allowed_domain.clone().or_else(|| plan.allowed_domain.clone());
         after.detail = Detail::OAuth(Box::new(self.grant(client, plan, generation, tokens)));
         after.updated_at = self.moved(before.updated_at);
-        after.sealed = seal(persistence, &after.context(), &tokens.pack())?;
+        // The key of a client certificate is sealed with the tokens; those of before need not open.
+        let client_key = match &before.options.client_certificate {
+            Some(_) => persistence.open_connection(before).await?.client_key,
+            None => None,
+        };
+        let secrets = ConnectionSecrets { client_key, ..tokens.pack().into() };
+        after.sealed = seal(persistence, &after.context(), &secrets.pack())?;
         let replaced = persistence.store().reauthorize(before, &after).await;
         let revision = replaced.map_err(cant_keep)?;
         Ok(revision.map(|revision| (after, revision)))

@@ -48,8 +48,8 @@ impl WriteAccess<'_> {
         let grant = record.grant()?;
         let endpoint = TokenEndpoint::of_revocation(client, grant.subdomain.as_ref())?;
         let persistence = self.0.management.persistence().ok()?;
-        let opened = persistence.vault().open(&record.context(), &record.sealed).ok()?;
-        let tokens = TokenSet::unpack(&opened)?;
+        let secrets = persistence.vault().open_connection(record).ok()?;
+        let tokens = TokenSet::unpack(&secrets.secret)?;
         // Who may change a client's URLs must not have others' tokens sent there: tokens go to the
         // host that issued them, or to where the client led when they were granted.
         let is_at_issuer = endpoint.is_ok_and(|url| url.origin().to_string() == *tokens.issuer);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use jiff::Timestamp;
 
 use super::Connection;
+use crate::model::connection_secrets::OldSecret;
 use crate::model::credential::Credential;
-use crate::model::overlap::OldSecret;
 
 /// A connection with the secret that was replaced, which is used where an origin refuses the new
 /// one.
@@ -27,6 +27,7 @@ impl FormerConnection {
         let mut connection = Connection::without_credential(integration, name, domain, detail);
         connection.fingerprint = now.fingerprint;
         connection.options = Arc::clone(&now.options);
+        connection.identity.clone_from(&now.identity);
         connection.credential = Some(credential);
         let connection = Arc::new(connection);
         Some(Self { connection, until: old.until, used: AtomicBool::new(false) })

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Persistence;
 use crate::error::chain;
 use crate::model::connection::Connection;
-use crate::model::overlap::OverlappingSecrets;
+use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::record::ConnectionRecord;
 
 impl Persistence {
@@ -51,10 +51,9 @@ impl Persistence {
         now: Timestamp,
     ) -> Option<ConnectionRecord> {
         let vault = self.vault();
-        let opened = vault.open(&before.context(), &before.sealed).ok()?;
-        let secrets = OverlappingSecrets::unpack(&opened);
+        let secrets = vault.open_connection(before).ok()?;
         secrets.old.as_ref().filter(|old| old.until <= now)?;
-        let secret = OverlappingSecrets::of(secrets.secret).pack();
+        let secret = ConnectionSecrets { old: None, ..secrets }.pack();
         let sealed = vault.seal(&before.context(), &secret).ok()?;
         Some(ConnectionRecord { sealed, ..before.clone() })
     }
