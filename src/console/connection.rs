@@ -136,6 +136,13 @@ fn facts(
                     } @else { "not since this server was started" }
                 }
                 dt { "Requests today" } dd { (standing.used.today) }
+                @if standing.used.echoes > 0 {
+                    dt { "Echoes masked" }
+                    dd {
+                        (standing.used.echoes)
+                        " since this server was started: the API repeats the credential in its answers"
+                    }
+                }
             }
         }
     }

@@ -321,6 +321,8 @@ async fn what_an_origin_sends_back_of_the_secret_is_not_shown() {
     }
     assert!(page.contains("by the origin") && page.contains("you said *****, *****"), "{page}");
     assert!(!page.contains("canary"), "{page}");
+    let page = visitor.get(&format!("{LIST}/bearer_token/trial")).await.text();
+    assert!(page.contains("<dt>Echoes masked</dt><dd>1 since this server was started"), "{page}");
     let url = "https://other.example.test/";
     let page = visitor.post("/console/i/acme/try", &form("send", url)).await.text();
     assert!(
