@@ -21,10 +21,11 @@ use keyferry::model::caller::{Caller, Reach};
 use keyferry::model::connection::Connection;
 use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::{ConnectionName, IntegrationName};
+use keyferry::model::options::ConnectionOptions;
 use keyferry::model::origin::{HostName, Origin};
 use keyferry::model::permit::Terms;
 use keyferry::model::record::Detail;
-use keyferry::model::rules::Rules;
+use keyferry::model::rules::{Rules, WrittenRule};
 use keyferry::model::token::{Scopes, TokenDigest};
 use keyferry::proxy::{ProxyRequest, Via, decide, prepare_request};
 use keyferry::secret::Secret;
@@ -72,6 +73,7 @@ const BROWSER: &[(&str, &str)] = &[
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     decisions(&mut criterion);
+    ruled_decisions(&mut criterion);
     heads(&mut criterion);
     callers(&mut criterion);
     entries(&mut criterion);
@@ -100,6 +102,24 @@ fn decisions(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("Registry::covering", size), |bencher| {
             bencher.iter(covering);
         });
+    }
+}
+
+/// The decision for a connection with 50 rules, of which the last one matches, beside one without.
+fn ruled_decisions(criterion: &mut Criterion) {
+    let caller = caller();
+    let lines = (0..49).map(|number| format!("deny GET,POST /admin{number}/*/settings/**"));
+    let lines = lines.chain(["allow GET /v1/**".to_owned()]);
+    let rules = lines.map(|line| WrittenRule::parse(&line).unwrap()).collect();
+    let rules = Rules::parse(rules).unwrap();
+    let options = ConnectionOptions { rules, ..ConnectionOptions::default() };
+    let mut group = criterion.benchmark_group("decide/rules");
+    for (count, options) in [(0, ConnectionOptions::default()), (50, options)] {
+        let in_force = in_force_with(100, &options);
+        let ask = ask(&parts(CURL), &in_force);
+        let once = || decide(&in_force, &caller, &ask).unwrap();
+        report(&format!("decide/rules/{count}"), once);
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| bencher.iter(once));
     }
 }
 
@@ -168,7 +188,7 @@ fn entries(criterion: &mut Criterion) {
     let ledger =
         Arc::new(Ledger::new(sink, Arc::clone(&metrics), clock, LineFormat::Json, "bench"));
     let head = parts(CURL);
-    let connection = connection(7);
+    let connection = connection(7, &ConnectionOptions::default());
     let counters = metrics.counters_of(&connection);
     let listing = Arc::new(RegisteredConnection {
         connection,
@@ -244,7 +264,7 @@ fn caller() -> Caller {
     }
 }
 
-fn connection(number: usize) -> Arc<Connection> {
+fn connection(number: usize, options: &ConnectionOptions) -> Arc<Connection> {
     let connection = Connection::new(
         IntegrationName::parse("shop").unwrap(),
         ConnectionName::parse(&format!("conn{number}")).unwrap(),
@@ -252,10 +272,14 @@ fn connection(number: usize) -> Arc<Connection> {
         Detail::BearerToken,
         &Secret::new("s3cr3t"),
     );
-    Arc::new(connection.unwrap())
+    Arc::new(connection.unwrap().with_options(options.clone()))
 }
 
 fn in_force(connections: usize) -> InForce {
+    in_force_with(connections, &ConnectionOptions::default())
+}
+
+fn in_force_with(connections: usize, options: &ConnectionOptions) -> InForce {
     let way_out = upstream::Settings {
         resolve_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(10),
@@ -271,7 +295,7 @@ fn in_force(connections: usize) -> InForce {
     InForce {
         registry: Registry::default()
             .declare(
-                &(0..connections).map(connection).collect::<Vec<_>>(),
+                &(0..connections).map(|number| connection(number, options)).collect::<Vec<_>>(),
                 callers,
                 None,
                 &Metrics::new(),
