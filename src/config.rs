@@ -5,6 +5,7 @@
 //! the place where they were written; must never know how a room uses its settings.
 
 mod commanded;
+mod custom;
 mod declared;
 mod describe;
 mod environment;

@@ -7,6 +7,7 @@
 mod audit;
 mod authorities;
 mod connections;
+mod custom;
 mod data_plane;
 mod draft;
 mod explain;
@@ -17,6 +18,7 @@ mod member_reader;
 mod oauth;
 mod operator;
 mod options;
+mod placements;
 mod presets;
 mod rate_limits;
 mod records;

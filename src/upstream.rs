@@ -16,6 +16,7 @@ pub mod http1;
 mod http2;
 mod lookups;
 mod pool;
+mod prepared;
 mod replay;
 mod reply;
 mod resolve;

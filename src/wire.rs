@@ -8,6 +8,7 @@ mod audit;
 mod ca;
 mod client;
 mod connection;
+mod custom;
 mod error;
 mod explain;
 mod flow;
@@ -17,6 +18,7 @@ mod member;
 mod oauth_connection;
 mod options;
 mod page;
+mod placement;
 mod profile;
 mod provider;
 mod read;
@@ -31,6 +33,10 @@ pub use self::audit::{AuditEntries, AuditEntry};
 pub use self::ca::{CaRotationRequest, NextCa, NextCaAnswer};
 pub use self::client::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange};
 pub use self::connection::{ConnectionPage, StaticAnswer, StaticConnection, StaticMembers};
+pub use self::custom::{
+    AllowedDomainMembers, AwsConnection, ConnectionAnswer, CustomConnection, CustomMembers,
+    OwnDomainMembers, RedactedMap, SecretMap, TypedConnection, TypedConnectionPage,
+};
 pub use self::error::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
 pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 pub use self::flow::{AccountTokenRequest, AccountTokens, FlowAnswer, NewFlow};
@@ -42,9 +48,9 @@ pub use self::oauth_connection::{
 };
 pub use self::options::{OPTION_MEMBERS, OptionMembers, RuleMembers};
 pub use self::page::PageMeta;
+pub use self::placement::PlacementMembers;
 pub use self::profile::{
-    AssertionMembers, InjectedFieldMembers, InstallationMembers, PROFILE_MEMBERS, ParamMap,
-    ProfileMembers,
+    AssertionMembers, InstallationMembers, PROFILE_MEMBERS, ParamMap, ProfileMembers,
 };
 pub use self::provider::{
     ProviderAnswer, ProviderAsk, ProviderEntry, ProviderList, ProviderSource, ProviderSummary,

@@ -129,6 +129,8 @@ fn proofs_are_made_in_their_own_module_only() {
 
 /// Words that only the code which decides a security rule needs, and the file that has it.
 const DECIDED_ONCE: &[(&str, &str)] = &[
+    // The spellings in which a server may read a parameter's name.
+    ("take_while(|letter| *letter != '[')", "model/parameter.rs"),
     // The ports that anything may be sent to; beyond this, `AllowedPorts` is opaque.
     ("self.0.contains(&port)", "model/permit.rs"),
     // Own hosts, as a request and as a reference names them; beyond this, `OwnHosts` is opaque.

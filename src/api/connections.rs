@@ -1,8 +1,9 @@
-//! Connections in the shapes of ZIS (ZIS spec §4.1 to §4.4).
+//! Connections in the shapes of ZIS (ZIS spec §4.1 to §4.4), and of every type.
 
 pub(super) mod all;
 mod describe;
 pub(super) mod static_types;
+pub(super) mod typed;
 
 use super::error::Error;
 use crate::management::{ConnectionView, Refused};
@@ -18,7 +19,9 @@ impl From<ConnectionView> for StaticConnection {
         let (header_name, username) = match view.detail {
             Detail::ApiKey { header_name } => (Some(header_name.into()), None),
             Detail::BasicAuth { username } => (None, Some(username.into())),
-            Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) => (None, None),
+            Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) | Detail::Custom(_) => {
+                (None, None)
+            }
         };
         // 2. The members of every type.
         Self {

@@ -7,6 +7,7 @@ use utoipa_axum::routes;
 
 use super::connections::all;
 use super::connections::static_types::{STATIC_TYPES, collection, item};
+use super::connections::typed;
 use super::oauth::{account, clients, connections as authorized, flows, mcp};
 use super::{ApiState, audit, ca, docs, explain, keys, providers, status, tokens};
 
@@ -41,6 +42,8 @@ fn oauth() -> OpenApiRouter<ApiState> {
 /// `/api/keyferry/v1`
 fn administration() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
+        .routes(routes!(typed::list, typed::create))
+        .routes(routes!(typed::show, typed::update, typed::delete))
         .routes(routes!(mcp::create))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))

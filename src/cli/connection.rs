@@ -1,6 +1,7 @@
 //! `keyferry connection`: the connections that a running server keeps.
 
 mod create;
+mod custom;
 mod flow;
 mod list;
 mod options;
@@ -22,7 +23,8 @@ use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;
 use crate::secret::Secret;
 use crate::wire::{
-    OAuthConnection, OAuthItem, REDACTED, StaticAnswer, StaticConnection, StaticMembers,
+    ConnectionAnswer, OAuthConnection, OAuthItem, REDACTED, StaticAnswer, StaticConnection,
+    StaticMembers, TypedConnection,
 };
 
 #[derive(clap::Args)]
@@ -130,6 +132,11 @@ impl IntegrationClient<'_> {
         ApiPath::zis(&["integrations", self.integration.as_str(), "connections", which])
     }
 
+    /// The path of the connections of every type.
+    fn typed(&self) -> ApiPath {
+        ApiPath::keyferry(&["integrations", self.integration.as_str(), "connections"])
+    }
+
     /// The path of a connection by OAuth that is known by its uuid.
     fn authorized(&self, uuid: &str) -> ApiPath {
         ApiPath::zis(&["connections", self.integration.as_str()]).with("uuid", uuid)
@@ -146,9 +153,15 @@ impl IntegrationClient<'_> {
         name: &ConnectionName,
         kind: Option<ConnectionType>,
     ) -> Result<(ConnectionType, ApiAnswer), CliError> {
-        for kind in kinds(kind) {
-            if let Some(answer) = self.api.find(&self.connection(kind, name))? {
-                return Ok((kind, answer));
+        for tried in kinds(kind) {
+            let Some(answer) = self.api.find(&self.connection(tried, name))? else { continue };
+            // At the path of a custom one there may be one of any type.
+            let found = match tried {
+                ConnectionType::Custom => type_of(&answer)?,
+                tried => tried,
+            };
+            if kind.is_none_or(|kind| kind == found) {
+                return Ok((found, answer));
             }
         }
         Err(self.missing(name, kind))
@@ -177,8 +190,27 @@ fn print(
         if kind == ConnectionType::OAuth {
             return authorized(answer, Clock::system().now());
         }
+        if matches!(kind, ConnectionType::Custom | ConnectionType::AwsSigV4) {
+            return Ok(match answer.read::<ConnectionAnswer>()?.connection {
+                TypedConnection::Custom(it) => custom::described(it),
+                TypedConnection::AwsSigV4(it) => custom::described_aws(it),
+                _ => String::new(),
+            });
+        }
         let connection = answer.read::<StaticAnswer>()?.remove(kind.as_str());
         Ok(entered(connection.unwrap_or_default(), kind))
+    })
+}
+
+/// The type of the connection of an answer.
+fn type_of(answer: &ApiAnswer) -> Result<ConnectionType, CliError> {
+    Ok(match answer.read::<ConnectionAnswer>()?.connection {
+        TypedConnection::ApiKey(_) => ConnectionType::ApiKey,
+        TypedConnection::AwsSigV4(_) => ConnectionType::AwsSigV4,
+        TypedConnection::BasicAuth(_) => ConnectionType::BasicAuth,
+        TypedConnection::BearerToken(_) => ConnectionType::BearerToken,
+        TypedConnection::Custom(_) => ConnectionType::Custom,
+        TypedConnection::OAuth(_) => ConnectionType::OAuth,
     })
 }
 
@@ -246,9 +278,10 @@ fn set_secret(members: &mut StaticMembers, kind: ConnectionType, secret: Secret)
     match kind {
         ConnectionType::ApiKey => members.api_key = secret.into(),
         ConnectionType::BasicAuth => members.password = secret.into(),
-        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
-            members.token = secret.into();
-        }
+        ConnectionType::BearerToken
+        | ConnectionType::OAuth
+        | ConnectionType::AwsSigV4
+        | ConnectionType::Custom => members.token = secret.into(),
     }
 }
 
@@ -273,7 +306,7 @@ fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 13] = [
+const OPTIONS: [(&str, &str); 16] = [
     ("name", "--name"),
     ("allowed_domain", "--allowed-domain"),
     ("header_name", "--header-name"),
@@ -287,13 +320,17 @@ const OPTIONS: [(&str, &str); 13] = [
     ("oauth_url_subdomain", "--subdomain"),
     ("allow_offline_access", "--offline"),
     ("grant_type", "--grant-type"),
+    ("allowed_domains", "--allowed-domain"),
+    ("inject", "--inject"),
+    ("secrets", "the secrets"),
 ];
 
-const TYPES: [ConnectionType; 4] = [
+const TYPES: [ConnectionType; 5] = [
     ConnectionType::BearerToken,
     ConnectionType::ApiKey,
     ConnectionType::BasicAuth,
     ConnectionType::OAuth,
+    ConnectionType::Custom,
 ];
 
 #[cfg(test)]

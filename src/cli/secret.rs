@@ -5,7 +5,7 @@ mod prompt;
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::output::CliError;
 use crate::model::field::MAX_SECRET;
@@ -32,12 +32,7 @@ impl SecretArgs {
     /// Reads the secret, which must be text to stand in JSON; a person is asked for it by this
     /// label.
     pub(super) fn read(&self, label: &str) -> Result<Secret, CliError> {
-        let secret = self.read_bytes(label)?;
-        if std::str::from_utf8(secret.expose()).is_err() {
-            let sentence = "the secret is not UTF-8 text: give it as it was issued";
-            return Err(CliError::Message(sentence.to_owned()));
-        }
-        Ok(secret)
+        self.read_bytes(label).and_then(checked)
     }
 
     fn read_bytes(&self, label: &str) -> Result<Secret, CliError> {
@@ -48,10 +43,30 @@ impl SecretArgs {
                 ))
             });
         }
-        let Some(path) = &self.secret_file else { return prompt::read(label) };
-        File::open(path).and_then(|file| Secret::read(file, MAX_SECRET)).map_err(|why| {
-            let path = path.display();
-            CliError::Message(format!("{path} can't be read ({why}): name another --secret-file"))
-        })
+        match &self.secret_file {
+            Some(path) => bytes_of(path),
+            None => prompt::read(label),
+        }
     }
+}
+
+/// Reads a secret, which must be text, from a file.
+pub(super) fn from_file(path: &Path) -> Result<Secret, CliError> {
+    bytes_of(path).and_then(checked)
+}
+
+fn bytes_of(path: &Path) -> Result<Secret, CliError> {
+    File::open(path).and_then(|file| Secret::read(file, MAX_SECRET)).map_err(|why| {
+        let path = path.display();
+        CliError::Message(format!("{path} can't be read ({why}): name another file"))
+    })
+}
+
+/// A secret is sent in JSON, which is text.
+fn checked(secret: Secret) -> Result<Secret, CliError> {
+    if std::str::from_utf8(secret.expose()).is_err() {
+        let sentence = "the secret is not UTF-8 text: give it as it was issued";
+        return Err(CliError::Message(sentence.to_owned()));
+    }
+    Ok(secret)
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::commanded::{Commanded, ConnectionParts, Declared, Outlined, outlined};
+use super::custom::custom;
 use super::fault::SourcePlace;
 use super::item::{Item, Mark};
 use super::readers::{Reader, boolean, integration, or_empty, some, text};
@@ -33,6 +34,7 @@ pub(super) const EXAMPLES: &str = "\
 [[connections]]\ntype = \"api_key\"\nname = \"example_key\"\n\
 [[connections]]\ntype = \"basic_auth\"\nname = \"example_basic\"\n\
 [[connections]]\ntype = \"aws_sigv4\"\nname = \"example_aws\"\n\
+[[connections]]\ntype = \"custom\"\nname = \"example_custom\"\n\
 [[tokens]]\n";
 
 /// Reads `[[connections]]`. The reserved name is free where `allow_zendesk` says so.
@@ -54,12 +56,16 @@ fn connection(
     keys! { section;
         /// The integration that owns the connection.
         integration! = "my_integration" => integration();
-        /// The kind of credential: "bearer_token", "api_key", "basic_auth" or "aws_sigv4".
+        /// The kind of credential: "bearer_token", "api_key", "basic_auth", "aws_sigv4" or "custom".
         r#type! = "bearer_token" => static_type();
         /// The name by which callers ask for it, unique within its integration.
         name! = "example" => connection_name(allow_zendesk);
-        /// The host that it may be sent to, or "*.example.com" for a domain and all below it.
-        allowed_domain! = "api.example.com" => allowed_domain();
+    }
+    // 1. Where it may be sent, of which a custom one has a list.
+    let is_custom = r#type == Some(ConnectionType::Custom);
+    let domain = if is_custom { None } else { own_domain(&mut section) };
+    // 2. Its options, and the keys of its type.
+    keys! { section;
         /// False refuses every request, and keeps the connection.
         enabled? = true => boolean();
         /// The operator's words about it, in one line.
@@ -79,7 +85,6 @@ fn connection(
         client_key? = { file = "/run/secrets/client.key" } =>
             client_key(client_certificate.as_deref());
     }
-    // 1. Its options, and the keys of its type.
     if client_certificate.is_some() && !section.has("client_key") {
         section.mark().fault(format!("client_key {}", IdentityFault::NoKey));
     }
@@ -92,18 +97,22 @@ fn connection(
         mask_echo: mask_echo.unwrap_or_default(),
         client_certificate,
     };
-    let credential = credential(r#type, &mut section);
-    // 2. No two have one name.
+    let credential = if is_custom {
+        custom(&mut section)
+    } else {
+        credential(r#type, &mut section)
+            .and_then(|(detail, secret)| Some((domain?, detail, secret)))
+    };
+    // 3. No two have one name.
     if let (Some(integration), Some(name)) = (&integration, &name) {
         taken.claim((integration.clone(), name.clone()), section.mark(), || {
             format!("the integration {integration} already has a connection named {name}")
         });
     }
     section.close();
-    let (detail, secret) = credential?;
+    let (allowed_domain, detail, secret) = credential?;
     let (integration, name) = (integration?, name?);
-    let parts =
-        ConnectionParts { integration, name, allowed_domain: allowed_domain?, detail, options };
+    let parts = ConnectionParts { integration, name, allowed_domain, detail, options };
     let secrets = secret
         .zip(Declared::optional(client_key))
         .map(|(secret, client_key)| Some(ConnectionSecrets { client_key, ..secret.into() }));
@@ -128,6 +137,15 @@ fn client_key(certificate: Option<&str>) -> Reader<Declared<Secret>> {
         let joined = certificate.with_key(&Secret::new(key));
         joined.map(|_identity| ()).map_err(|why| why.to_string())
     })
+}
+
+/// Reads the one allowed domain of a connection.
+fn own_domain(section: &mut Section<'_>) -> Option<AllowedDomain> {
+    keys! { section;
+        /// The host that it may be sent to, or "*.example.com" for a domain and all below it.
+        allowed_domain! = "api.example.com" => allowed_domain();
+    }
+    allowed_domain
 }
 
 /// Reads the keys that go with a type. Without one, any type's keys may be meant.
@@ -163,8 +181,8 @@ fn credential(
             Some((Detail::BasicAuth { username: username? }, password?))
         }
         Some(ConnectionType::AwsSigV4) => aws(section),
-        // None is declared; `static_type` sees to that.
-        Some(ConnectionType::OAuth) => None,
+        // None by OAuth is declared; `static_type` sees to that.
+        Some(ConnectionType::OAuth | ConnectionType::Custom) => None,
         None => {
             for key in KEYS_OF_TYPES {
                 drop(section.take(key));
@@ -197,7 +215,7 @@ fn aws(section: &mut Section<'_>) -> Option<(Detail, Declared<Secret>)> {
 }
 
 /// The keys that only some types have.
-const KEYS_OF_TYPES: [&str; 10] = [
+const KEYS_OF_TYPES: [&str; 13] = [
     "header_name",
     "api_key",
     "username",
@@ -208,6 +226,9 @@ const KEYS_OF_TYPES: [&str; 10] = [
     "session_token",
     "region",
     "service",
+    "allowed_domains",
+    "inject",
+    "secrets",
 ];
 
 /// The names that earlier sections of a list have taken, and the places of these sections.
@@ -231,7 +252,8 @@ impl<K: Eq + Hash> Taken<K> {
 
 /// A type of credential that can be declared.
 fn static_type() -> Reader<ConnectionType> {
-    let schema = json!({ "enum": ["bearer_token", "api_key", "basic_auth", "aws_sigv4"] });
+    let schema =
+        json!({ "enum": ["bearer_token", "api_key", "basic_auth", "aws_sigv4", "custom"] });
     Reader::new("a type of connection", schema, |item| {
         item.parse(|text| match ConnectionType::parse(text) {
             Ok(ConnectionType::OAuth) => Err(OAUTH),
@@ -313,7 +335,9 @@ const CONNECTIONS: &str = "A connection that is declared here is read-only throu
                            = \"1h\" } (one newline at its end is removed); a literal string \
                            works, with a warning.";
 
-const TYPES: &str = "must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\"";
+const TYPES: &str = "must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\" \
+                     or \"custom\"";
 
 const OAUTH: &str = "an oauth connection is made by an authorization, not declared; must be \
-                     \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\"";
+                     \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\" or \
+                     \"custom\"";

@@ -95,7 +95,7 @@ fn fields(shown: &ConnectionView) -> Vec<Field<'_>> {
     let known = match &shown.detail {
         Detail::ApiKey { header_name } => header_name,
         Detail::BasicAuth { username } => username,
-        Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) => "",
+        Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) | Detail::Custom(_) => "",
     };
     let mut fields: Vec<Field<'_>> = credentials(shown.detail.kind());
     if let [text, _secret] = fields.as_mut_slice() {

@@ -9,7 +9,9 @@ use super::status_view;
 use super::{change, connect, options, snippets};
 use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
+use crate::model::custom::CustomAccess;
 use crate::model::options::ConnectionOptions;
+use crate::model::placement::{Placement, WrittenPlacement};
 use crate::model::record::Detail;
 
 pub(super) async fn show(context: PageContext) -> PageResult {
@@ -166,6 +168,7 @@ fn of_static(shown: &ConnectionView) -> Markup {
                 dt { "Region" } dd { (access.region.as_deref().unwrap_or(OF_HOST)) }
                 dt { "Service" } dd { (access.service.as_deref().unwrap_or(OF_HOST)) }
             }
+            Detail::Custom(access) => { (custom(access)) }
         }
         @if let Some(until) = shown.old_secret_until {
             dt { "Old secret" } dd { "kept until " (status_view::time(until)) }
@@ -174,6 +177,29 @@ fn of_static(shown: &ConnectionView) -> Markup {
         @if shown.updated_at != shown.created_at {
             dt { "Changed" } dd { (status_view::time(shown.updated_at)) }
         }
+    }
+}
+
+/// The secrets of a custom connection, and the places where each domain has them.
+fn custom(access: &CustomAccess) -> Markup {
+    html! {
+        @for name in &access.secrets {
+            dt { "Secret " code { (name) } } dd { (hidden()) }
+        }
+        @if !access.inject.is_empty() {
+            dt { "Places" } dd { (places(&access.inject)) }
+        }
+        @for domain in access.domains.iter().filter(|domain| !domain.inject.is_empty()) {
+            dt { "Places at " code { (domain.domain) } } dd { (places(&domain.inject)) }
+        }
+    }
+}
+
+fn places(placements: &[Placement]) -> Markup {
+    html! {
+        ul.plain { @for placement in placements {
+            li { code { (WrittenPlacement::from(placement)) } }
+        } }
     }
 }
 

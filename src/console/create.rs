@@ -265,9 +265,10 @@ pub(super) fn credential_members(kind: ConnectionType, values: &FormValues) -> S
             members.username = values.member_if_any("username");
             members.password = values.secret_if_any("password");
         }
-        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
-            members.token = values.secret_if_any("token");
-        }
+        ConnectionType::BearerToken
+        | ConnectionType::OAuth
+        | ConnectionType::AwsSigV4
+        | ConnectionType::Custom => members.token = values.secret_if_any("token"),
     }
     members
 }
@@ -287,8 +288,9 @@ pub(super) fn credentials(kind: ConnectionType) -> Vec<Field<'static>> {
         ConnectionType::BasicAuth => {
             vec![Field::text("username", "Username", ""), secret("password", "Password")]
         }
-        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
-            vec![secret("token", "Token")]
-        }
+        ConnectionType::BearerToken
+        | ConnectionType::OAuth
+        | ConnectionType::AwsSigV4
+        | ConnectionType::Custom => vec![secret("token", "Token")],
     }
 }

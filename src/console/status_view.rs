@@ -18,6 +18,7 @@ pub(super) fn kind(kind: ConnectionType) -> &'static str {
         ConnectionType::BearerToken => "Bearer token",
         ConnectionType::OAuth => "OAuth 2.0",
         ConnectionType::AwsSigV4 => "AWS",
+        ConnectionType::Custom => "Custom",
     }
 }
 
@@ -99,6 +100,9 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
         }
         State::Defective(Defect::Injection) => {
             "A field that was to carry its access token is used by HTTP or the proxy, so no request can use it. Change inject of its OAuth client, and authorize it again."
+        }
+        State::Defective(Defect::Placement) => {
+            "A place that was to carry a secret is used by HTTP or the proxy, so no request can use it. Change its places."
         }
         State::Rejected(401 | 403) => {
             "The origin says that the credential is not good, or not for what was asked. Replace the secret, or have the account’s rights checked at the origin."

@@ -104,8 +104,9 @@ pub trait LoggedConnection: std::fmt::Debug + Send + Sync {
     fn counters(&self) -> &ConnectionCounters;
     /// The record of its use.
     fn usage(&self) -> &ConnectionUsage;
-    /// The credentials of its requests: none while it has none, two while an old one is kept.
-    fn credentials(&self) -> [Option<&Credential>; 2];
+    /// The credentials of its requests to an origin: none while it has none, two while an old one is
+    /// kept.
+    fn credentials(&self, origin: Option<&Origin>) -> [Option<&Credential>; 2];
     /// Tells whether the credential is masked in the text bodies of answers too.
     fn masks_bodies(&self) -> bool;
 }
@@ -174,7 +175,8 @@ impl Entry {
     /// The patterns of every credential that may have been sent; `None` without one.
     pub fn sent_patterns(&self) -> Option<Arc<CredentialPatterns>> {
         let listings = self.listing.iter().chain(&self.earlier);
-        let mut credentials = listings.flat_map(|listing| listing.credentials()).flatten();
+        let origin = self.origin.as_ref();
+        let mut credentials = listings.flat_map(|listing| listing.credentials(origin)).flatten();
         match (credentials.next()?, credentials.next()) {
             (only, None) => Some(Arc::clone(only.patterns())),
             (first, Some(second)) => {
@@ -360,8 +362,8 @@ mod tests {
             &self.usage
         }
 
-        fn credentials(&self) -> [Option<&Credential>; 2] {
-            self.connection.credentials()
+        fn credentials(&self, origin: Option<&Origin>) -> [Option<&Credential>; 2] {
+            self.connection.credentials_at(origin)
         }
 
         fn masks_bodies(&self) -> bool {

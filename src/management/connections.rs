@@ -140,9 +140,14 @@ impl WriteAccess<'_> {
         kind: ConnectionType,
         request: impl Into<Document<StaticMembers>>,
     ) -> Result<ConnectionView, Refused> {
+        let draft = ConnectionDraft::read(kind, request.into(), &self.0.management.settings())?;
+        self.keep(draft).await
+    }
+
+    /// Makes the connection that a request was read into.
+    pub(super) async fn keep(&self, draft: ConnectionDraft) -> Result<ConnectionView, Refused> {
         let ReadAccess { management, operator, integration } = &self.0;
-        // 1. The request is read, and the name is the operator's to give.
-        let draft = ConnectionDraft::read(kind, request.into(), &management.settings())?;
+        // 1. The name is the operator's to give.
         if !operator.reaches(integration, &draft.name) {
             return Err(Refused::OutOfReach);
         }
@@ -158,7 +163,7 @@ impl WriteAccess<'_> {
         if self.0.declared(&record.name).is_some() {
             return self.give_way(persistence, &record).await;
         }
-        self.log("a connection was created", kind, &record.name);
+        self.log("a connection was created", record.kind(), &record.name);
         ConnectionView::of(&record, &persistence.vault()).ok_or(Refused::Internal)
     }
 
@@ -185,17 +190,27 @@ impl WriteAccess<'_> {
         name: &str,
         request: impl Into<Document<StaticMembers>>,
     ) -> Result<(), Refused> {
+        let request = request.into();
+        self.change(kind, name, |before| ConnectionChange::read(before, request.clone())).await
+    }
+
+    /// Changes a connection as `read` says, which knows the connection as it is.
+    pub(super) async fn change(
+        &self,
+        kind: ConnectionType,
+        name: &str,
+        read: impl Fn(&ConnectionRecord) -> Result<ConnectionChange, Refused>,
+    ) -> Result<(), Refused> {
         // 1. The connection is there, and its own.
         let name = self.changeable(kind, name)?;
         let Ok(persistence) = self.0.management.persistence() else {
             return Err(Refused::NotFound);
         };
         let mut before = self.of_kind(kind, &name).await?;
-        let request = request.into();
         // 2. Another change may come in between; then this one is made again, on top of it.
         for _again in 0..ATTEMPTS {
             // The whole request is read before anything is opened.
-            let change = ConnectionChange::read(&before, request.clone())?;
+            let change = read(&before)?;
             if change.is_nothing(&before) {
                 return Ok(());
             }

@@ -7,6 +7,7 @@ use super::member_reader::{MemberReader, Named, named};
 use super::options;
 use crate::model::connection::ConnectionType;
 use crate::model::connection_secrets::ConnectionSecrets;
+use crate::model::custom::CustomSecrets;
 use crate::model::domain::AllowedDomain;
 use crate::model::field::{self, CredentialField};
 use crate::model::name::{ConnectionName, NameError, ZENDESK};
@@ -27,13 +28,40 @@ pub(super) struct ConnectionDraft {
 
 #[derive(Debug)]
 pub(super) struct ConnectionChange {
-    /// The user name or the header's name.
-    text: Option<Box<str>>,
+    pub(super) allowed_domain: Option<AllowedDomain>,
+    /// The connection's detail, once it has changed.
+    pub(super) detail: Detail,
     pub(super) options: ConnectionOptions,
-    pub(super) secret: Option<Secret>,
+    pub(super) secret: Option<NewSecret>,
     /// The time for which the secret is kept that the new one replaces.
     pub(super) keep_old_for: Option<Duration>,
     pub(super) client_key: Option<Secret>,
+}
+
+/// A secret that replaces another, or some of several.
+#[derive(Debug)]
+pub(super) enum NewSecret {
+    Whole(Secret),
+    Custom(CustomSecrets),
+}
+
+impl NewSecret {
+    /// The secret that is sealed with `detail` in the place of `kept`; `None` where that is no
+    /// secret of its type.
+    pub(super) fn over(&self, kept: &Secret, detail: &Detail) -> Option<Secret> {
+        match (self, detail) {
+            (Self::Whole(secret), _) => Some(secret.clone()),
+            (Self::Custom(given), Detail::Custom(access)) => {
+                let mut all = CustomSecrets::unpack(kept)?;
+                for name in given.names() {
+                    all.insert(name, given.get(name)?.clone());
+                }
+                all.retain(&access.secret_names());
+                Some(all.pack())
+            }
+            (Self::Custom(_), _) => None,
+        }
+    }
 }
 
 impl ConnectionDraft {
@@ -120,12 +148,15 @@ impl ConnectionChange {
             let title = format!("nothing is to change: give {}", names.join(" or "));
             reader.fault(About::Request, &title);
         }
-        let change = Self { text, options, secret, keep_old_for, client_key };
-        if keep_old_for.is_some() && change.apply(&record.detail) != record.detail {
+        let detail = with_text(&record.detail, text);
+        if keep_old_for.is_some() && detail != record.detail {
             let title = "keep_old_for: the old secret goes with what it was used with: replace the \
                          secret alone";
             reader.fault(About::Request, title);
         }
+        let (allowed_domain, secret) =
+            (record.allowed_domain.clone(), secret.map(NewSecret::Whole));
+        let change = Self { allowed_domain, detail, options, secret, keep_old_for, client_key };
         reader.close(Some(change))
     }
 
@@ -133,19 +164,17 @@ impl ConnectionChange {
     pub(super) fn is_nothing(&self, record: &ConnectionRecord) -> bool {
         self.secret.is_none()
             && self.client_key.is_none()
-            && self.apply(&record.detail) == record.detail
+            && self.detail == record.detail
             && self.options == *record.options
     }
+}
 
-    /// The connection's detail, once it has changed.
-    pub(super) fn apply(&self, before: &Detail) -> Detail {
-        match (before, &self.text) {
-            (Detail::ApiKey { .. }, Some(text)) => Detail::ApiKey { header_name: text.clone() },
-            (Detail::BasicAuth { .. }, Some(text)) => Detail::BasicAuth { username: text.clone() },
-            (Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_), _) | (_, None) => {
-                before.clone()
-            }
-        }
+/// A detail with another text: the header's name, or the user name.
+fn with_text(before: &Detail, text: Option<Box<str>>) -> Detail {
+    match (before, text) {
+        (Detail::ApiKey { .. }, Some(header_name)) => Detail::ApiKey { header_name },
+        (Detail::BasicAuth { .. }, Some(username)) => Detail::BasicAuth { username },
+        (before, _) => before.clone(),
     }
 }
 
@@ -163,9 +192,10 @@ impl CredentialMembers {
             ConnectionType::BasicAuth => (Some(username), password),
             // No request makes or changes a connection by OAuth: a flow does. One to AWS is
             // declared.
-            ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
-                (None, token)
-            }
+            ConnectionType::BearerToken
+            | ConnectionType::OAuth
+            | ConnectionType::AwsSigV4
+            | ConnectionType::Custom => (None, token),
         };
         Self {
             text: kind.text_member().zip(text.map(std::mem::take)),
@@ -208,11 +238,14 @@ fn detail(kind: ConnectionType, text: Option<Box<str>>) -> Option<Detail> {
         ConnectionType::ApiKey => Detail::ApiKey { header_name: text? },
         ConnectionType::BasicAuth => Detail::BasicAuth { username: text? },
         ConnectionType::BearerToken => Detail::BearerToken,
-        ConnectionType::OAuth | ConnectionType::AwsSigV4 => return None,
+        ConnectionType::OAuth | ConnectionType::AwsSigV4 | ConnectionType::Custom => return None,
     })
 }
 
-fn parse_name(text: &str, settings: &ManagementSettings) -> Result<ConnectionName, NameError> {
+pub(super) fn parse_name(
+    text: &str,
+    settings: &ManagementSettings,
+) -> Result<ConnectionName, NameError> {
     match ConnectionName::parse(text) {
         Ok(name) if name.as_str() == ZENDESK && !settings.allow_static_zendesk => {
             Err(NameError::Reserved)
@@ -222,7 +255,7 @@ fn parse_name(text: &str, settings: &ManagementSettings) -> Result<ConnectionNam
 }
 
 /// Reads the time for which a replaced secret is kept.
-fn parse_time_kept(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn parse_time_kept(text: &str) -> Result<Duration, &'static str> {
     let time = humantime::parse_duration(text).ok();
     let time = time.filter(|time| (SHORTEST_TIME_KEPT..=LONGEST_TIME_KEPT).contains(time));
     time.ok_or("must be a time from \"1s\" to \"7d\", as \"10m\"")

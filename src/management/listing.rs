@@ -47,6 +47,22 @@ impl ReadAccess<'_> {
         }
     }
 
+    /// The connection of this name, whatever its type.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] when there is none within the token's reach; and when the store
+    /// fails.
+    pub async fn show_any(&self, name: &str) -> Result<AnyConnection, Refused> {
+        let name = self.name(name)?;
+        let shown = match self.declared(&name) {
+            Some(connection) => self.management.shown(&connection).map(AnyConnection::Static),
+            None => self.listed(&self.record(&name).await?),
+        };
+        let mut shown = shown.ok_or(Refused::NotFound)?;
+        self.note_failures(std::slice::from_mut(&mut shown)).await?;
+        Ok(shown)
+    }
+
     /// The connections of the integration within the window, in the order of their names.
     pub async fn list(&self, window: &PageRange) -> Result<ListPage<AnyConnection>, Refused> {
         let (stored, ends) = match self.operator.listed(&self.integration) {

@@ -56,12 +56,14 @@ impl Management {
         // else have the new one sealed for a place of the editor's choice.
         let secrets = persistence.open_connection(before).await?;
         let mut after = before.clone();
-        after.detail = change.apply(&before.detail);
+        after.detail = change.detail.clone();
+        after.allowed_domain.clone_from(&change.allowed_domain);
         let now = whole_microseconds(self.clock.now());
         let secrets = match &change.secret {
             Some(secret) => {
                 let until = change.keep_old_for.and_then(|time| now.checked_add(time).ok());
-                secrets.replaced_by(secret.clone(), until)
+                let secret = secret.over(&secrets.secret, &after.detail);
+                secrets.replaced_by(secret.ok_or(Refused::SealBroken)?, until)
             }
             // An old secret goes with what it was used with.
             None if after.detail != before.detail => ConnectionSecrets { old: None, ..secrets },

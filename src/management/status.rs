@@ -130,7 +130,9 @@ impl State {
             Self::SealBroken => "secret can’t be opened".to_owned(),
             Self::Defective(Defect::Domain(_)) => "domain is too wide".to_owned(),
             Self::Defective(Defect::Field(_)) => "header name is not allowed".to_owned(),
-            Self::Defective(Defect::Injection) => "inject is not allowed".to_owned(),
+            Self::Defective(Defect::Injection | Defect::Placement) => {
+                "inject is not allowed".to_owned()
+            }
             Self::Unused => "not used since the start".to_owned(),
             Self::Works => "works".to_owned(),
         }

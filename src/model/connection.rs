@@ -1,7 +1,9 @@
-//! A connection: one stored credential of one type, bound to one allowed domain (ZIS spec §1).
+//! A connection: one stored credential of one type, bound to one allowed domain (ZIS spec §1). A
+//! custom one may have several domains, with a credential at each (contract §8).
 
 mod connection_type;
 mod former;
+mod routes;
 mod token_status;
 
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use http::{HeaderName, header};
 
 pub use self::connection_type::ConnectionType;
 pub use self::former::FormerConnection;
+use self::routes::DomainRoute;
 pub use self::token_status::TokenStatus;
 use super::aws::access::RequestSigner;
 use super::client_identity::ClientIdentity;
@@ -18,9 +21,11 @@ use super::domain::{AllowedDomain, DomainError};
 use super::field::{CredentialField, FieldError};
 use super::name::{ConnectionName, IntegrationName, ZENDESK};
 use super::oauth::grant::Grant;
+use super::oauth::profile::INJECTED_SECRETS;
 use super::oauth::tokens::TokenSet;
 use super::options::ConnectionOptions;
 use super::origin::{HostName, Origin};
+use super::placement::{Placement, field_names};
 use super::record::{ConnectionRecord, Detail};
 use super::sealed::KeyId;
 use crate::secret::Secret;
@@ -40,6 +45,8 @@ pub struct Connection {
     fields: Arc<[HeaderName]>,
     /// `None` where the sealed secret could not be opened.
     credential: Option<Credential>,
+    /// The domains of a custom connection, with the credential of each.
+    routes: Box<[DomainRoute]>,
     /// The origin of an exact allowed domain at port 443, made once.
     home: Option<Origin>,
     /// The status of its provider tokens; `None` unless it is an OAuth connection that was opened.
@@ -69,6 +76,9 @@ pub enum Defect {
     /// A field that was to carry its access token, or the template of its value.
     #[error("its client's inject is no longer accepted: change it, and authorize again")]
     Injection,
+    /// A place that was to carry a secret of a custom connection, or the template of its value.
+    #[error("its inject is no longer accepted: change it")]
+    Placement,
 }
 
 impl Defect {
@@ -83,8 +93,14 @@ impl Defect {
             }
             Detail::OAuth(grant) => {
                 let injection = grant.injection.as_ref()?;
-                let is_refused = injection.fields.iter().any(|field| field.parse().is_err());
-                is_refused.then_some(Self::Injection)
+                let parse = |it: &Placement| it.parse(&INJECTED_SECRETS).is_err();
+                injection.placements.iter().any(parse).then_some(Self::Injection)
+            }
+            Detail::Custom(access) => {
+                if access.domains.iter().any(|it| it.domain.is_too_wide()) {
+                    return Some(Self::Domain(DomainError::PublicSuffix));
+                }
+                (!access.is_accepted()).then_some(Self::Placement)
             }
             Detail::BasicAuth { .. } | Detail::BearerToken | Detail::AwsSigV4(_) => None,
         }
@@ -104,13 +120,9 @@ impl Connection {
         detail: Detail,
         secret: &Secret,
     ) -> Result<Self, NotAFieldValue> {
-        let credential = Credential::build(&detail, secret)?;
         let mut connection =
             Self::without_credential(integration, name, Some(allowed_domain), detail);
-        if credential.signer().is_none() {
-            connection.fields = credential.fields().map(|(name, _)| name.clone()).collect();
-        }
-        connection.credential = Some(credential);
+        connection.set_secret(secret)?;
         Ok(connection)
     }
 
@@ -131,20 +143,26 @@ impl Connection {
             Err(_fault) => return connection,
         }
         // 2. Its credential, of a secret or of provider tokens.
-        match &connection.detail {
-            Detail::OAuth(grant) => {
-                let Some(tokens) = TokenSet::unpack(&secrets.secret) else { return connection };
-                connection.credential =
-                    Credential::build(&connection.detail, &tokens.access_token).ok();
-                connection.token_status = Some(Box::new(TokenStatus::of(uuid, grant, &tokens)));
-            }
-            detail => {
-                connection.credential = Credential::build(detail, &secrets.secret).ok();
-                let former = secrets.old.and_then(|old| FormerConnection::of(&connection, &old));
-                connection.former = former.map(Box::new);
-            }
+        if let Detail::OAuth(grant) = &connection.detail {
+            let Some(tokens) = TokenSet::unpack(&secrets.secret) else { return connection };
+            connection.credential =
+                Credential::build(&connection.detail, &tokens.access_token).ok();
+            connection.token_status = Some(Box::new(TokenStatus::of(uuid, grant, &tokens)));
+        } else {
+            // Without a credential it is refused.
+            let _no_credential = connection.set_secret(&secrets.secret);
+            let former = secrets.old.and_then(|old| FormerConnection::of(&connection, &old));
+            connection.former = former.map(Box::new);
         }
         connection
+    }
+
+    /// Makes its credential of a static secret, or its credentials.
+    fn set_secret(&mut self, secret: &Secret) -> Result<(), NotAFieldValue> {
+        let credential = Credential::build(&self.detail, secret)?;
+        self.routes = DomainRoute::all(&self.detail, Some(secret))?;
+        self.credential = Some(credential);
+        Ok(())
     }
 
     fn without_credential(
@@ -153,20 +171,18 @@ impl Connection {
         allowed_domain: Option<AllowedDomain>,
         detail: Detail,
     ) -> Self {
-        let field = match &detail {
-            Detail::ApiKey { header_name } => CredentialField::parse(header_name)
-                .map_or(header::AUTHORIZATION, |field| field.name().clone()),
-            Detail::BasicAuth { .. }
-            | Detail::BearerToken
-            | Detail::OAuth(_)
-            | Detail::AwsSigV4(_) => header::AUTHORIZATION,
+        let fields = match &detail {
+            Detail::ApiKey { header_name } => {
+                CredentialField::parse(header_name).ok().map(|field| [field.name().clone()].into())
+            }
+            Detail::OAuth(grant) => grant.injection.as_ref().map(|it| field_names(&it.placements)),
+            Detail::AwsSigV4(_) => Some(RequestSigner::fields().into()),
+            Detail::Custom(access) => Some(field_names(access.placements())),
+            Detail::BasicAuth { .. } | Detail::BearerToken => None,
         };
-        let names = match &detail {
-            Detail::OAuth(grant) => grant.injection.as_ref().map(|injection| injection.names()),
-            Detail::AwsSigV4(_) => Some(Arc::from(RequestSigner::fields())),
-            _ => None,
-        };
-        let fields = names.unwrap_or_else(|| Arc::from([field]));
+        let fields = fields.unwrap_or_else(|| Arc::from([header::AUTHORIZATION]));
+        // A domain without a credential is refused.
+        let routes = DomainRoute::all(&detail, None).unwrap_or_default();
         // Rules may have become stricter since the connection was accepted.
         let defect = Defect::of(allowed_domain.as_ref(), &detail);
         let exact = allowed_domain.as_ref().and_then(AllowedDomain::exact);
@@ -180,6 +196,7 @@ impl Connection {
             defect,
             fields,
             credential: None,
+            routes,
             home,
             token_status: None,
             fingerprint: 0,
@@ -272,7 +289,8 @@ impl Connection {
         &self.name
     }
 
-    /// The domain to which its credential may be sent; `None` until one is set.
+    /// The domain to which its credential may be sent; `None` until one is set. A custom one may
+    /// have others beside it.
     pub fn allowed_domain(&self) -> Option<&AllowedDomain> {
         self.allowed_domain.as_ref()
     }
@@ -337,7 +355,10 @@ impl Connection {
             (Some(ours), Some(theirs)) => ours.same_as(theirs),
             _ => false,
         };
+        let mut routes = self.routes.iter().zip(&other.routes);
         same_credential
+            && self.routes.len() == other.routes.len()
+            && routes.all(|(ours, theirs)| ours.same_as(theirs))
             && self.detail == other.detail
             && self.allowed_domain == other.allowed_domain
     }
@@ -351,17 +372,13 @@ impl Connection {
         self.defect
     }
 
-    /// The names of the header fields that it injects: one at least.
+    /// The names of the header fields that it injects.
     pub fn fields(&self) -> &Arc<[HeaderName]> {
         &self.fields
     }
 
-    /// Their names as one text, for people.
-    pub fn field_names(&self) -> String {
-        self.fields.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ")
-    }
-
-    /// The credential that it injects; `None` when its secret could not be opened.
+    /// The credential that it injects, or the first of several; `None` when its secret could not be
+    /// opened.
     pub fn credential(&self) -> Option<&Credential> {
         self.credential.as_ref()
     }

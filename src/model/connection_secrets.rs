@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::oauth::packer::{Packer, Unpacker};
 use super::options::ConnectionOptions;
+use super::packer::{Packer, Unpacker};
 use crate::secret::Secret;
 
 /// The secrets of a connection.

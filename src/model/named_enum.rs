@@ -82,7 +82,7 @@ mod tests {
         for kind in ConnectionType::ALL {
             assert_eq!(ConnectionType::parse(kind.as_str()), Ok(kind));
         }
-        let rule = "must be api_key, basic_auth, bearer_token, oauth or aws_sigv4";
+        let rule = "must be api_key, basic_auth, bearer_token, oauth, aws_sigv4 or custom";
         assert_eq!(ConnectionType::parse("OAuth"), Err(rule.to_owned()));
         assert_eq!(name_rule(&["oauth"]), "must be oauth");
     }

@@ -9,7 +9,6 @@ pub mod flow;
 pub mod freshness;
 pub mod grant;
 pub mod life;
-pub mod packer;
 pub mod params;
 pub mod profile;
 pub mod refusal;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::caller::Caller;
 use super::connection::Connection;
+use super::credential::Credential;
 use super::origin::{Authority, Host, Origin};
 use super::rules::{RuleDenied, RuleSubject};
 
@@ -180,6 +181,7 @@ impl Permit {
         };
         match connection.allowed_domain() {
             Some(domain) if domain.covers(host) && connection.is_of_one_account() => {}
+            Some(_) if connection.covers_beside(host) => {}
             Some(_) => return Err(Denied::Domain),
             // Only an OAuth connection can be without an allowed domain.
             None if terms.unrestricted_oauth => {}
@@ -203,6 +205,11 @@ impl Permit {
     /// The connection whose credential may be sent.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// The credential that may be sent there; `None` when its secret could not be opened.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.connection.credential_at(&self.origin)
     }
 
     /// The origin it may be sent to.

@@ -11,6 +11,7 @@ use super::aws::access::AwsAccess;
 use super::caller::Reach;
 use super::connection::ConnectionType;
 use super::connection_secrets::ConnectionSecrets;
+use super::custom::CustomAccess;
 use super::domain::AllowedDomain;
 use super::name::{ConnectionName, IntegrationName};
 use super::oauth::grant::Grant;
@@ -30,8 +31,9 @@ pub struct ConnectionRecord {
     pub integration: IntegrationName,
     /// Its name, unique within the integration across all types.
     pub name: ConnectionName,
-    /// The domain to which its secret may be sent. Only an OAuth connection may be without one; it
-    /// can then be used only with `oauth.unrestricted`.
+    /// The domain to which its secret may be sent: of a custom connection the first one, the others
+    /// are in its detail. Only an OAuth connection may be without one; it can then be used only with
+    /// `oauth.unrestricted`.
     pub allowed_domain: Option<AllowedDomain>,
     /// Its type and everything of it that is not secret.
     pub detail: Detail,
@@ -64,6 +66,8 @@ pub enum Detail {
     OAuth(Box<Grant>),
     /// `aws_sigv4`
     AwsSigV4(Box<AwsAccess>),
+    /// `custom`
+    Custom(Box<CustomAccess>),
 }
 
 /// The stored record of a caller token.
@@ -187,6 +191,7 @@ impl Detail {
             Self::BearerToken => ConnectionType::BearerToken,
             Self::OAuth(_) => ConnectionType::OAuth,
             Self::AwsSigV4(_) => ConnectionType::AwsSigV4,
+            Self::Custom(_) => ConnectionType::Custom,
         }
     }
 }

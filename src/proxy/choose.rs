@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::refusal::{Code, Refusal};
 use super::request::{Destination, ProxyRequest, RequestForm};
 use crate::model::caller::Caller;
+use crate::model::credential::Credential;
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::model::origin::Host;
+use crate::model::origin::{Host, HostName};
 use crate::state::{RegisteredConnection, Registry};
 
 /// The integration and connection that the tags name once they agree.
@@ -93,21 +94,25 @@ fn only_covering<'a>(
                 // What is switched off is refused as such.
                 [] => Ok(*first),
                 [only] => Ok(*only),
-                enabled => only_allowing(enabled, request),
+                enabled => only_allowing(enabled, request, host),
             }
         }
     }
 }
 
-/// The only one of several connections whose rules allow the request.
+/// The only one of several connections whose rules allow the request, and whose credential can stand
+/// in it.
 fn only_allowing<'a>(
     several: &[&'a Arc<RegisteredConnection>],
     request: &ProxyRequest,
+    host: &HostName,
 ) -> Result<&'a Arc<RegisteredConnection>, Refusal> {
     // 1. Those that allow it.
     let line = request.rule_subject();
-    let allows =
-        |found: &&&Arc<RegisteredConnection>| found.connection.options().check(&line).is_ok();
+    let allows = |found: &&&Arc<RegisteredConnection>| {
+        found.connection.options().check(&line).is_ok()
+            && can_stand_in(found.connection.credential_for(host), request)
+    };
     let allowing: Vec<_> = several.iter().filter(allows).copied().collect();
     // 2. Exactly one must.
     match allowing.as_slice() {
@@ -128,6 +133,12 @@ fn only_allowing<'a>(
             ),
         )),
     }
+}
+
+/// Tells whether a credential can stand in the request's target, if that is its place.
+fn can_stand_in(credential: Option<&Credential>, request: &ProxyRequest) -> bool {
+    let values = credential.and_then(Credential::target);
+    values.is_none_or(|values| values.check(&request.target_at_origin()).is_ok())
 }
 
 fn names(found: &[&Arc<RegisteredConnection>]) -> String {

@@ -12,7 +12,7 @@ use super::request::{Destination, ProxyRequest};
 use super::signing::check_scope;
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, Defect};
-use crate::model::domain::AllowedDomain;
+use crate::model::credential::{Credential, UnfitTarget};
 use crate::model::origin::{Authority, Host};
 use crate::model::permit::{Denied, Permit, Scheme, Target, is_never_passed_on};
 use crate::model::rules::RuleDenied;
@@ -52,7 +52,7 @@ fn check_use(
     request: &ProxyRequest,
     connection: &Arc<Connection>,
 ) -> Result<Permit, Refusal> {
-    if let Some(defect @ Defect::Field(_)) = connection.defect() {
+    if let Some(defect @ (Defect::Field(_) | Defect::Placement)) = connection.defect() {
         return Err(Refusal::new(
             Code::ConnectionForbidden,
             format!(
@@ -66,8 +66,22 @@ fn check_use(
     let permit = Permit::check(caller, connection, &target, terms, || request.rule_subject())
         .map_err(|denied| refuse_target(&denied, connection, &target))?;
     check_scope(connection, permit.origin())?;
+    check_credential_target(&permit, request)?;
     check_body_size(in_force, request)?;
     Ok(permit)
+}
+
+/// Refuses a target that can't have the values of the credential which belong there.
+fn check_credential_target(permit: &Permit, request: &ProxyRequest) -> Result<(), Refusal> {
+    let Some(values) = permit.credential().and_then(Credential::target) else { return Ok(()) };
+    values.check(&request.target_at_origin()).map_err(|unfit| {
+        let code = match unfit {
+            UnfitTarget::TooLong => Code::HeadTooLarge,
+            _ => Code::RequestNotAllowed,
+        };
+        let name = permit.connection().name();
+        Refusal::new(code, format!("The connection {name} can't be used for the request: {unfit}."))
+    })
 }
 
 /// Methods are an allow-list: TRACE and its kin would give the credential back.
@@ -100,7 +114,7 @@ fn target<'a>(
             if domain.is_none() && !terms.unrestricted_oauth {
                 return Err(no_domain(connection));
             }
-            let host = domain.and_then(AllowedDomain::exact).ok_or_else(|| {
+            let host = connection.only_host().ok_or_else(|| {
                 Refusal::new(
                     Code::MalformedRequest,
                     "The connection covers many hosts: name one with X-Zis-Host.",
@@ -124,14 +138,14 @@ pub(super) fn refuse_target(denied: &Denied, connection: &Connection, target: &T
             Code::DomainNotAllowed,
             format!(
                 "The connection {name} is for {}, under which names belong to different people; the operator deletes it and creates it for a name of the account's own.",
-                connection.allowed_domain().map(ToString::to_string).unwrap_or_default(),
+                connection.domain_names(),
             ),
         ),
         Denied::Domain => Refusal::new(
             Code::DomainNotAllowed,
             format!(
                 "The connection {name} is for {} and not for {}.",
-                connection.allowed_domain().map(ToString::to_string).unwrap_or_default(),
+                connection.domain_names(),
                 target.authority.host
             ),
         ),

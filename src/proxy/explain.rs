@@ -54,9 +54,7 @@ pub(super) fn explain(
     // 2. The rules that follow it: the credential, and a pinned address.
     let refusal = match decided.map(|allowed| allowed.permit) {
         Err(refused) => Some(refused.refusal),
-        Ok(permit) if permit.connection().credential().is_none() => {
-            Some(no_credential(permit.connection()))
-        }
+        Ok(permit) if permit.credential().is_none() => Some(no_credential(permit.connection())),
         Ok(permit) => has_tokens(permit.connection(), &in_force.settings.renewal, now)
             .err()
             .or_else(|| pinned.and_then(|address| judge(in_force, address))),
@@ -69,6 +67,7 @@ pub(super) fn explain(
         caller,
         request: request.ok(),
         connection: connection.as_deref(),
+        origin: origin.as_ref(),
         pinned,
         renews,
     };
@@ -77,7 +76,7 @@ pub(super) fn explain(
         .filter(|rule| *rule <= Rule::Address)
         .map(|rule| context.step(rule, refusal.as_ref()))
         .collect();
-    let field = connection.as_ref().map(|connection| connection.field_names());
+    let field = connection.as_ref().map(|connection| connection.places(origin.as_ref()));
     DecisionTrace { refusal, connection, origin, field, steps }
 }
 
@@ -119,6 +118,7 @@ struct TraceContext<'a> {
     pinned: Option<SocketAddr>,
     /// Tells whether the connection's tokens are refreshed before the request is sent.
     renews: bool,
+    origin: Option<&'a Origin>,
 }
 
 impl TraceContext<'_> {
@@ -155,7 +155,7 @@ impl TraceContext<'_> {
             Rule::Tags => "no tag contradicts another".to_owned(),
             Rule::Connection => self.connection.map(describe).unwrap_or_default(),
             Rule::Https => self.scheme().to_owned(),
-            Rule::Domain => match self.connection.and_then(Connection::allowed_domain) {
+            Rule::Domain => match self.connection.and_then(|it| it.domain_of(self.origin)) {
                 Some(domain) => format!("covered by {domain}"),
                 None => "any host: oauth.unrestricted".to_owned(),
             },
@@ -164,16 +164,21 @@ impl TraceContext<'_> {
             Rule::BodySize => "at most proxy.max_body_bytes".to_owned(),
             Rule::Rate => "at most proxy.requests_per_minute for the token".to_owned(),
             Rule::Credential if self.renews => {
-                let field = self.connection.map(injected).unwrap_or_default();
+                let field = self.injected();
                 format!("{field}, once the provider has given another token")
             }
-            Rule::Credential => self.connection.map(injected).unwrap_or_default(),
+            Rule::Credential => self.injected(),
             Rule::Address => self.pinned.map_or_else(
                 || "every address of the name is judged before one is dialed".to_owned(),
                 |address| format!("pinned to {address} by upstream.resolve"),
             ),
             Rule::Origin | Rule::Capacity => String::new(),
         }
+    }
+
+    fn injected(&self) -> String {
+        let places = self.connection.map(|connection| connection.places(self.origin));
+        places.map(|places| format!("{places}: *****")).unwrap_or_default()
     }
 
     fn has_rules(&self) -> bool {
@@ -207,10 +212,6 @@ impl TraceContext<'_> {
 
 fn describe(connection: &Connection) -> String {
     format!("{} {}.{}", connection.kind(), connection.integration(), connection.name())
-}
-
-fn injected(connection: &Connection) -> String {
-    format!("{}: *****", connection.field_names())
 }
 
 fn pin(in_force: &InForce, origin: &Origin) -> Option<SocketAddr> {

@@ -47,7 +47,7 @@ pub struct DuplicateNames(Vec<String>);
 #[derive(Clone, Debug, Default)]
 struct IntegrationIndex {
     by_name: Map<ConnectionName, Arc<RegisteredConnection>>,
-    /// By the allowed domain without its `*.`.
+    /// By each allowed domain without its `*.`.
     by_base: Map<Arc<str>, SmallVec<[Arc<RegisteredConnection>; 1]>>,
 }
 
@@ -239,12 +239,12 @@ impl Registry {
         let mut found: Vec<_> = suffixes(host.as_str())
             .filter_map(|base| integration.by_base.get(base))
             .flatten()
-            .filter(|registered| {
-                registered.connection.allowed_domain().is_some_and(|domain| domain.covers(host))
-            })
+            .filter(|registered| registered.connection.covers(host))
             .filter(|registered| caller.may_use(&registered.connection))
             .collect();
         found.sort_by(|a, b| a.connection.name().cmp(b.connection.name()));
+        // One may have several domains that cover the host.
+        found.dedup_by(|a, b| Arc::ptr_eq(a, b));
         found
     }
 
@@ -312,7 +312,7 @@ impl Registry {
         let registered = registered.into();
         let connection = &registered.connection;
         let integration = self.integrations.entry(connection.integration().clone()).or_default();
-        if let Some(domain) = connection.allowed_domain() {
+        for domain in connection.domains() {
             let base = domain.shared_base();
             integration.by_base.entry(base).or_default().push(Arc::clone(&registered));
         }
@@ -324,11 +324,12 @@ impl Registry {
             return;
         };
         integration.by_name.remove(connection.name().as_str());
-        let base = connection.allowed_domain().map(AllowedDomain::base).unwrap_or_default();
-        if let Some(listings) = integration.by_base.get_mut(base) {
-            listings.retain(|registered| registered.connection.name() != connection.name());
-            if listings.is_empty() {
-                integration.by_base.remove(base);
+        for base in connection.domains().map(AllowedDomain::base) {
+            if let Some(listings) = integration.by_base.get_mut(base) {
+                listings.retain(|registered| registered.connection.name() != connection.name());
+                if listings.is_empty() {
+                    integration.by_base.remove(base);
+                }
             }
         }
         if integration.by_name.is_empty() {

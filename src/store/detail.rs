@@ -8,6 +8,7 @@ use super::Error;
 use super::row::Columns;
 use crate::model::aws::access::AwsAccess;
 use crate::model::connection::ConnectionType;
+use crate::model::custom::CustomAccess;
 use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::{Grant, GrantType, Lapse, LapseReason};
 use crate::model::oauth::life::GrantLife;
@@ -17,6 +18,7 @@ use crate::model::record::Detail;
 
 pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
     let kind = columns.parsed("type", ConnectionType::parse)?;
+    // 1. Types that have an encoding of their own.
     if kind == ConnectionType::OAuth {
         let client = columns.parsed("client", Uuid::parse_str)?;
         let grant = columns.parsed("detail", |text| read_grant(client, text).ok_or(()))?;
@@ -26,15 +28,21 @@ pub(super) fn read(columns: Columns<'_>) -> Result<Detail, Error> {
         let access = columns.parsed("detail", |text| AwsAccess::decode(text).ok_or(()))?;
         return Ok(Detail::AwsSigV4(Box::new(access)));
     }
+    if kind == ConnectionType::Custom {
+        let access = columns.parsed("detail", |text| CustomAccess::decode(text).ok_or(()))?;
+        return Ok(Detail::Custom(Box::new(access)));
+    }
+    // 2. Types with a text beside the secret, or none.
     columns.parsed("detail", |text| {
         let detail = parse_object(text).ok_or(())?;
         let text = |key: &str| detail.get(key).and_then(Json::as_str).map(Into::into).ok_or(());
         Ok::<_, ()>(match kind {
             ConnectionType::ApiKey => Detail::ApiKey { header_name: text(HEADER_NAME)? },
             ConnectionType::BasicAuth => Detail::BasicAuth { username: text(USERNAME)? },
-            ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
-                Detail::BearerToken
-            }
+            ConnectionType::BearerToken
+            | ConnectionType::OAuth
+            | ConnectionType::AwsSigV4
+            | ConnectionType::Custom => Detail::BearerToken,
         })
     })
 }
@@ -47,6 +55,7 @@ pub(super) fn write(detail: &Detail) -> String {
         Detail::BearerToken => Json::Object(Map::new()),
         Detail::OAuth(grant) => write_grant(grant),
         Detail::AwsSigV4(access) => return access.encode(),
+        Detail::Custom(access) => return access.encode(),
     };
     detail.to_string()
 }

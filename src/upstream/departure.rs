@@ -1,17 +1,17 @@
 //! Departures: requests that are ready to be sent.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri};
-use http_body::Body as _;
+use http::{HeaderMap, HeaderName, Method, Request, header, uri};
 use tokio::sync::watch;
 
 use super::body::Outgoing;
+use super::prepared::PreparedRequest;
 use crate::clock::Clock;
 use crate::model::client_identity::ClientIdentity;
 use crate::model::connection::Connection;
-use crate::model::credential::Credential;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::discovery::DiscoveryEndpoint;
 use crate::model::oauth::endpoint::TokenEndpoint;
@@ -19,7 +19,8 @@ use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 use crate::model::target::has_unparsable;
 
-/// The permit's connection has no credential, because its secret could not be opened.
+/// The permit's connection has no credential, because its secret could not be opened; or none that
+/// can stand in the request's target, which the decision refuses before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the connection's secret could not be opened")]
 pub struct SecretUnavailable;
@@ -98,15 +99,14 @@ pub enum CheckedDeparture {
 /// use keyferry::upstream::{Departure, Outgoing};
 ///
 /// fn forge(right: Permit, request: Request<Outgoing>) -> Departure {
-///     let request = Box::new(request);
-///     Departure { right, request, dedicated: false, drops_trailers: true }
+///     let prepared = Box::new(request);
+///     Departure { right, prepared, dedicated: false, drops_trailers: true }
 /// }
 /// ```
-#[derive(Debug)]
 pub struct Departure {
     right: SendRight,
     /// Boxed, because it is moved several times before it is sent.
-    request: Box<Request<Outgoing>>,
+    prepared: Box<PreparedRequest>,
     /// Set for a request that needs an HTTP/1.1 conn of its own.
     dedicated: bool,
     /// Set when the body's trailers must not be sent.
@@ -133,20 +133,22 @@ enum OwnEndpoint {
 
 impl Departure {
     /// Sets `Host` to the permit's origin and injects the credential as the last step. It replaces
-    /// every value that the field had. A signature is made of the request as it is then.
+    /// every value that its fields and parameters had. A signature is made of the request as it is
+    /// then.
     pub fn new(
         permit: Permit,
         mut request: Request<Outgoing>,
         upgrade: bool,
         clock: &Clock,
     ) -> Result<Self, SecretUnavailable> {
-        let credential = permit.connection().credential().ok_or(SecretUnavailable)?;
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, permit.origin().host_field());
-        set_credential(headers, credential);
-        sign(&mut request, &permit, credential, clock)?;
-        let (right, request) = (SendRight::Permit(permit), Box::new(request));
-        Ok(Self { right, request, dedicated: upgrade, drops_trailers: false })
+        let credential = permit.credential().ok_or(SecretUnavailable)?;
+        request.headers_mut().insert(header::HOST, permit.origin().host_field());
+        let mut prepared = Box::new(PreparedRequest::new(request));
+        prepared.set_target(credential).map_err(|_refused_before| SecretUnavailable)?;
+        prepared.set_fields(credential);
+        prepared.sign(permit.origin(), credential, clock)?;
+        let right = SendRight::Permit(permit);
+        Ok(Self { right, prepared, dedicated: upgrade, drops_trailers: false })
     }
 
     /// Tells whether the departure carries the credential of `connection`.
@@ -156,9 +158,9 @@ impl Departure {
         Arc::ptr_eq(ours, connection)
             || (is_same(ours, connection)
                 && ours.has_identity_of(connection)
-                && ours
+                && permit
                     .credential()
-                    .zip(connection.credential())
+                    .zip(connection.credential_at(permit.origin()))
                     .is_some_and(|(ours, now)| ours.same_as(now)))
     }
 
@@ -182,12 +184,13 @@ impl Departure {
             return Err(NotRenewed::Elsewhere);
         }
         // 2. Remove the old credential, and what the caller may have sent under new names.
-        let credential = new.credential().ok_or(NotRenewed::Sealed)?;
+        let credential = permit.credential().ok_or(NotRenewed::Sealed)?;
         // What a signature needs of the request was not prepared for another type.
         if credential.signer().is_some() && old.kind() != new.kind() {
             return Err(NotRenewed::Elsewhere);
         }
-        let headers = self.request.headers_mut();
+        self.prepared.set_target(credential).map_err(|_refused_before| NotRenewed::Elsewhere)?;
+        let headers = self.prepared.request.headers_mut();
         for name in old.fields().iter() {
             if let header::Entry::Occupied(field) = headers.entry(name) {
                 field.remove_entry_mult();
@@ -198,12 +201,12 @@ impl Departure {
             strip(headers, new.fields());
         }
         // 3. Inject the new one. Trailers were filtered for the old fields' names only.
-        set_credential(headers, credential);
-        sign(&mut self.request, &permit, credential, clock)
-            .map_err(|_sealed| NotRenewed::Sealed)?;
+        self.prepared.set_fields(credential);
+        let signed = self.prepared.sign(permit.origin(), credential, clock);
+        signed.map_err(|_sealed| NotRenewed::Sealed)?;
         if has_new_names {
             self.drops_trailers = true;
-            self.request.body_mut().drop_trailers();
+            self.prepared.request.body_mut().drop_trailers();
         }
         self.right = SendRight::Permit(permit);
         Ok(())
@@ -238,8 +241,9 @@ impl Departure {
         parts.path_and_query = Some(target);
         *request.uri_mut() = uri::Uri::from_parts(parts).unwrap_or_default();
         request.headers_mut().insert(header::HOST, endpoint.origin().host_field());
+        let prepared = Box::new(PreparedRequest::new(request));
         let right = SendRight::Own(Box::new(endpoint));
-        Self { right, request: Box::new(request), dedicated: true, drops_trailers: false }
+        Self { right, prepared, dedicated: true, drops_trailers: false }
     }
 
     pub(super) fn origin(&self) -> &Origin {
@@ -267,68 +271,43 @@ impl Departure {
         self.dedicated
     }
 
-    /// Makes the head for HTTP/2: the authority is part of the target, instead of `Host`
-    /// (RFC 9113 §8.3.1). The departure keeps its own head, so that it can be sent again.
+    /// Makes the head for HTTP/2. The departure keeps its own head, so that it can be sent again.
     pub(super) fn http2_head(&self) -> Result<Request<()>, http::Error> {
-        // 1. The target, with the authority of the right, never of the caller.
-        let mut head = Request::new(());
-        *head.method_mut() = self.request.method().clone();
-        *head.version_mut() = http::Version::HTTP_2;
-        let mut parts = uri::Parts::default();
-        parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = Some(self.right.origin().authority().parse()?);
-        parts.path_and_query = Some(match self.request.uri().path_and_query() {
-            Some(target) if target.as_str().starts_with(['/', '*']) => target.clone(),
-            // A query without a path follows the root path.
-            Some(target) => format!("/{}", target.as_str()).parse()?,
-            None => uri::PathAndQuery::from_static("/"),
-        });
-        *head.uri_mut() = uri::Uri::from_parts(parts)?;
-        // 2. The fields, without those that HTTP/2 replaces.
-        let headers = head.headers_mut();
-        headers.clone_from(self.request.headers());
-        for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH] {
-            if let header::Entry::Occupied(field) = headers.entry(name) {
-                field.remove_entry_mult();
-            }
-        }
-        let usual = matches!(*self.request.method(), Method::POST | Method::PUT | Method::PATCH);
-        let length = self.request.body().size_hint().exact();
-        // 3. The length, which these methods state even for an empty body (RFC 9110 §8.6).
-        if let Some(length) = length.filter(|length| *length > 0 || usual) {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Ok(head)
+        self.prepared.http2_head(self.right.origin())
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
-        self.request.headers()
+        self.prepared.request.headers()
     }
 
     /// Tells whether the request needs HTTP/1.1: the HTTP/2 library refuses some bytes in targets
     /// that clients send.
     pub(super) fn needs_http1(&self) -> bool {
-        self.request.uri().path_and_query().is_some_and(|target| has_unparsable(target.as_str()))
+        self.prepared
+            .request
+            .uri()
+            .path_and_query()
+            .is_some_and(|target| has_unparsable(target.as_str()))
     }
 
     /// The request in origin-form, for HTTP/1.1.
     pub(super) fn as_http1(&mut self) -> &mut Request<Outgoing> {
-        &mut self.request
+        &mut self.prepared.request
     }
 
     /// Tells whether the request may be sent again: its method is idempotent (RFC 9110 §9.2.2), and
     /// it has no body.
     pub(super) fn is_repeatable(&self) -> bool {
         let idempotent = matches!(
-            *self.request.method(),
+            *self.prepared.request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         );
-        idempotent && self.request.body().is_empty()
+        idempotent && self.prepared.request.body().is_empty()
     }
 
     /// Takes the rest of the body.
     pub(super) fn take_body(&mut self) -> Outgoing {
-        std::mem::replace(self.request.body_mut(), Outgoing::empty())
+        std::mem::replace(self.prepared.request.body_mut(), Outgoing::empty())
     }
 
     /// Puts back a body that can be sent from its beginning.
@@ -336,30 +315,22 @@ impl Departure {
         if self.drops_trailers {
             body.drop_trailers();
         }
-        *self.request.body_mut() = body;
+        *self.prepared.request.body_mut() = body;
     }
 }
 
-/// Sets the fields of a credential. Each replaces every value that the field had.
-fn set_credential(headers: &mut HeaderMap, credential: &Credential) {
-    for (name, value) in credential.fields() {
-        headers.insert(name, value.clone());
+/// Its target may be secret.
+impl fmt::Debug for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = &self.prepared.request;
+        f.debug_struct("Departure")
+            .field("right", &self.right)
+            .field("method", request.method())
+            .field("target", &self.prepared.plain_target())
+            .field("headers", request.headers())
+            .field("dedicated", &self.dedicated)
+            .finish_non_exhaustive()
     }
-}
-
-/// Signs the request as its last step, where the credential is a key that signs.
-fn sign(
-    request: &mut Request<Outgoing>,
-    permit: &Permit,
-    credential: &Credential,
-    clock: &Clock,
-) -> Result<(), SecretUnavailable> {
-    let Some(signer) = credential.signer() else { return Ok(()) };
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let target = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-    let (host, line) = (permit.origin().host(), (method.as_str(), target));
-    let outcome = signer.sign(host, line, request.headers_mut(), clock.now());
-    outcome.map_err(|_unsignable| SecretUnavailable)
 }
 
 /// Tells whether both connections have the same name.

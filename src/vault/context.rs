@@ -5,6 +5,7 @@ use crate::model::oauth::endpoint::Subdomain;
 use crate::model::oauth::grant::Injection;
 use crate::model::oauth::profile::Profile;
 use crate::model::options::ConnectionOptions;
+use crate::model::placement::Place;
 use crate::model::record::Detail;
 use crate::model::sealed::Context;
 
@@ -58,6 +59,17 @@ pub(super) fn of_wrap(context: &Context<'_>, key_id: &str) -> Vec<u8> {
     Encoding::new("keyferry wrap").text(key_id).with_context(context).finish()
 }
 
+/// The header's name and the user name, which are in every connection's context.
+fn text_beside_secret(detail: &Detail) -> (Option<&str>, Option<&str>) {
+    match detail {
+        Detail::ApiKey { header_name } => (Some(header_name), None),
+        Detail::BasicAuth { username } => (None, Some(username)),
+        Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) | Detail::Custom(_) => {
+            (None, None)
+        }
+    }
+}
+
 impl Encoding {
     /// Adds the fields that decide where an OAuth connection's refresh token is sent. Nothing for
     /// other types.
@@ -69,17 +81,27 @@ impl Encoding {
             .with_injection(grant.injection.as_deref())
     }
 
-    /// Adds the key's id, the region and the service of a connection that signs.
+    /// Adds the key's id, the region and the service of a connection that signs; the names of the
+    /// secrets, the places and the domains of a custom one.
     fn with_access(self, detail: &Detail) -> Self {
-        let Detail::AwsSigV4(access) = detail else { return self };
-        self.text(&access.encode())
+        match detail {
+            Detail::AwsSigV4(access) => self.text(&access.encode()),
+            Detail::Custom(access) => self.text(&access.encode()),
+            _ => self,
+        }
     }
 
-    /// Adds the fields that carry the tokens, where they are not `Authorization: Bearer`.
+    /// Adds the places that carry the tokens, where these are not in `Authorization: Bearer`. Fields
+    /// alone are encoded as they were before there were other places.
     fn with_injection(self, injection: Option<&Injection>) -> Self {
-        let Some(Injection { fields, client_id }) = injection else { return self };
-        let context = self.text("injection").text(client_id);
-        fields.iter().fold(context, |context, field| context.text(&field.name).text(&field.value))
+        let Some(Injection { placements, client_id }) = injection else { return self };
+        let has_fields_alone = placements.iter().all(|it| it.place == Place::Header);
+        let purpose = if has_fields_alone { "injection" } else { "placements" };
+        placements.iter().fold(self.text(purpose).text(client_id), |context, placement| {
+            let context =
+                if has_fields_alone { context } else { context.text(placement.place.as_str()) };
+            context.text(&placement.name).text(&placement.value)
+        })
     }
 
     /// Adds a client's profile. A client from before there were profiles has the default one.
@@ -102,11 +124,7 @@ impl Encoding {
     fn with_context(self, context: &Context<'_>) -> Self {
         match context {
             Context::Connection { uuid, integration, name, allowed_domain, detail, options } => {
-                let (header_name, username) = match detail {
-                    Detail::ApiKey { header_name } => (Some(&**header_name), None),
-                    Detail::BasicAuth { username } => (None, Some(&**username)),
-                    Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) => (None, None),
-                };
+                let (header_name, username) = text_beside_secret(detail);
                 // A missing domain is encoded as an empty text, which no domain is.
                 let allowed_domain = allowed_domain.map(ToString::to_string).unwrap_or_default();
                 self.text("connection")

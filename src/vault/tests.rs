@@ -7,8 +7,11 @@ use uuid::Uuid;
 use super::*;
 use crate::model::aws::access::AwsAccess;
 use crate::model::caller::Reach;
+use crate::model::custom::CustomAccess;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::oauth::grant::{Grant, GrantType};
+use crate::model::oauth::profile::RefreshStatuses;
 use crate::model::record::Detail;
 use crate::model::token::{Scopes, TokenDigest};
 
@@ -109,6 +112,77 @@ fn everything_that_says_what_keys_of_aws_sign_is_part_of_the_context() {
         Parts { detail: Detail::BearerToken, ..Parts::new() },
     ] {
         assert!(vault.open(&edited.context(), &sealed).is_err(), "{edited:?}");
+    }
+}
+
+#[test]
+fn every_place_and_domain_of_a_custom_connection_is_part_of_the_context() {
+    let vault = vault();
+    let json = concat!(
+        r#"{"secrets":["a","b"],"inject":[{"name":"X-A","value":"{a}"}],"#,
+        r#""domains":[{"domain":"api.example.com"},"#,
+        r#"{"domain":"b.com","inject":[{"in":"path","name":"HERE","value":"{b}"}]}]}"#,
+    );
+    let custom = |json: &str| {
+        let access = CustomAccess::decode(json).unwrap();
+        Parts { detail: Detail::Custom(Box::new(access)), ..Parts::new() }
+    };
+    let sealed = vault.seal(&custom(json).context(), &Secret::new("hunter2")).unwrap();
+    assert!(vault.open(&custom(json).context(), &sealed).is_ok());
+    for (part, other) in [
+        (r#""a","b""#, r#""a""#),
+        ("X-A", "X-B"),
+        ("{a}", "x{a}"),
+        ("api.example.com", "evil.example.com"),
+        ("b.com", "*.b.com"),
+        (r#""in":"path","#, r#""in":"query","#),
+        ("HERE", "THERE"),
+        (r#","inject":[{"in":"path","name":"HERE","value":"{b}"}]"#, ""),
+    ] {
+        let edited = custom(&json.replacen(part, other, 1));
+        assert!(vault.open(&edited.context(), &sealed).is_err(), "{part}");
+    }
+    let moved = Parts { allowed_domain: AllowedDomain::parse("b.com").unwrap(), ..custom(json) };
+    assert!(vault.open(&moved.context(), &sealed).is_err());
+}
+
+#[test]
+fn every_place_of_an_access_token_is_part_of_the_context() {
+    let vault = vault();
+    let injected = |json: &str| {
+        let grant = Grant {
+            injection: Some(serde_json::from_str(json).unwrap()),
+            refresh_on_status: RefreshStatuses::default(),
+            client: Uuid::nil(),
+            subdomain: None,
+            grant_type: GrantType::AuthorizationCode,
+            created_by: "runner".into(),
+            scopes: "read".into(),
+            authorized_at: Timestamp::UNIX_EPOCH,
+            generation: 1,
+            refresh_token_life: None,
+            lapse: None,
+        };
+        Parts { detail: Detail::OAuth(Box::new(grant)), ..Parts::new() }
+    };
+    let fields =
+        r#"{"fields":[{"name":"query","value":"a"},{"name":"b","value":"query"}],"client_id":"c"}"#;
+    let query = r#"{"fields":[{"in":"query","name":"query","value":"a"}],"client_id":"c"}"#;
+    for (one, others) in [(fields, [query, "query"]), (query, [fields, "path"])] {
+        let sealed = vault.seal(&injected(one).context(), &Secret::new("hunter2")).unwrap();
+        assert!(vault.open(&injected(one).context(), &sealed).is_ok());
+        for other in others {
+            let other = if other.starts_with('{') {
+                other.to_owned()
+            } else {
+                one.replacen(r#"{"name""#, &format!(r#"{{"in":"{other}","name""#), 1).replacen(
+                    r#""in":"query""#,
+                    &format!(r#""in":"{other}""#),
+                    1,
+                )
+            };
+            assert!(vault.open(&injected(&other).context(), &sealed).is_err(), "{one} {other}");
+        }
     }
 }
 

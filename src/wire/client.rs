@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::profile::{
-    AssertionMembers, InjectedFieldMembers, InstallationMembers, ParamMap, ProfileMembers,
-    each_profile_member, take_member, with_profile_members,
+    AssertionMembers, InstallationMembers, ParamMap, ProfileMembers, each_profile_member,
+    take_member, with_profile_members,
 };
-use super::{Member, PageMeta, ProviderEntry, Redacted, Request};
+use super::{Member, PageMeta, PlacementMembers, ProviderEntry, Redacted, Request};
 use crate::secret::Secret;
 
 /// An OAuth client. Its secret is never shown.

@@ -7,26 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Member;
+use super::PlacementMembers;
 use super::member::json_member;
 
 /// Parameters of a request, by name.
 pub type ParamMap = BTreeMap<String, String>;
-
-/// A header field that carries the access token.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct InjectedFieldMembers {
-    /// The place: `header`.
-    #[serde(rename = "in")]
-    #[schema(pattern = "^header$", example = "header")]
-    pub place: String,
-    /// The name of the field.
-    #[schema(example = "X-Shopify-Access-Token")]
-    pub name: String,
-    /// The value, in which `{access_token}` and `{client_id}` are replaced.
-    #[schema(example = "{access_token}")]
-    pub value: String,
-}
 
 /// The header and the claims of the assertions that a client with a key signs (RFC 7523).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
@@ -168,10 +153,11 @@ macro_rules! with_profile_members {
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<Vec<u16>>, max_items = 8, example = json!([401]))]
             pub refresh_on_status: Member<Vec<u16>>,
-            /// The header fields that carry the access token; `Authorization: Bearer` unless given.
+            /// The places that carry the access token, which is `{access_token}`; `Authorization:
+            /// Bearer` unless given.
             #[serde(default, skip_serializing_if = "Member::is_absent")]
-            #[schema(value_type = Option<Vec<InjectedFieldMembers>>, max_items = 8)]
-            pub inject: Member<Vec<InjectedFieldMembers>>,
+            #[schema(value_type = Option<Vec<PlacementMembers>>, max_items = 8)]
+            pub inject: Member<Vec<PlacementMembers>>,
             /// The assertions that a client with a key signs.
             #[serde(default, skip_serializing_if = "Member::is_absent")]
             #[schema(value_type = Option<AssertionMembers>)]
@@ -326,7 +312,6 @@ json_member!(
     }
 );
 json_member!(InstallationMembers, "an object with id (a number), repositories and permissions");
-json_member!(Vec<InjectedFieldMembers>, "a list of objects with in, name and value");
 
 /// The names of the members, in their order.
 pub const PROFILE_MEMBERS: [&str; 22] = each_profile_member!(name_member, (), ());

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Member;
 use super::profile::{
-    AssertionMembers, InjectedFieldMembers, InstallationMembers, ParamMap, each_profile_member,
-    take_member, with_profile_members,
+    AssertionMembers, InstallationMembers, ParamMap, each_profile_member, take_member,
+    with_profile_members,
 };
+use super::{Member, PlacementMembers};
 
 with_profile_members! {
     /// A provider: the members of an OAuth client that are its. In them, `{name}` stands for what

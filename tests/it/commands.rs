@@ -451,3 +451,71 @@ async fn a_preset_fills_in_what_everybody_has_and_asks_for_the_rest() {
     let both = run(&server, "connection create --preset openai --type api_key --name other");
     assert_eq!(both.code, 2, "{both:?}");
 }
+
+#[tokio::test]
+async fn a_custom_connection_is_made_shown_changed_and_deleted() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    // 1. Made of two secrets: one of a file, one of standard input.
+    std::fs::write(server.world.path("app.key"), "hunter2\n").unwrap();
+    let create = "connection create --type custom --name datadog --allowed-domain \
+                  api.example.test --allowed-domain *.wild.example.test --inject \
+                  DD-API-KEY:{api} --inject ?app={app} --inject-at *.wild.example.test \
+                  /KEYFERRY={api} --secret-file-of app=app.key --secret-stdin --read-only";
+    let made = run_with(&server, create, "hunter3");
+    assert_eq!(made.code, 0, "{made:?}");
+    for said in [
+        "allowed domains  api.example.test, *.wild.example.test",
+        "secrets          api *****, app *****",
+        "places           DD-API-KEY: {api}; ?app={app}",
+        "places at        *.wild.example.test: /KEYFERRY={api}",
+        "read only        yes",
+    ] {
+        assert!(made.out.contains(said), "{}", made.out);
+    }
+    let request = ask("GET https://api.example.test/v1").field("X-Zis-Connection", "datadog");
+    assert_eq!(server.send(&request).await.status, 200);
+    let seen = origin.last();
+    assert_eq!(
+        (seen.target.as_str(), seen.field("dd-api-key").as_str()),
+        ("/v1?app=hunter2", "hunter3")
+    );
+    // 2. Shown and listed beside the others.
+    server.keep_bearer("another", "api.example.test", "s").await;
+    assert_eq!(run(&server, "connection show datadog").out, made.out);
+    let listed = run(&server, "connection list").out;
+    assert!(listed.contains("datadog  custom        api.example.test, *.wild"), "{listed}");
+    let listed = run(&server, "connection list --output json").json();
+    assert_eq!(listed["custom"][0]["secrets"]["api"], "*****");
+    assert_eq!(listed["bearer_token"][0]["name"], "another");
+    assert_eq!(run(&server, "connection show datadog --type api_key").code, 1);
+    // 3. One secret is replaced; places change with all of them alone.
+    let update = "connection update datadog --secret-file-of app=app.key";
+    std::fs::write(server.world.path("app.key"), "hunter4").unwrap();
+    assert_eq!(run(&server, update).code, 0);
+    assert_eq!(server.send(&request).await.status, 200);
+    let seen = origin.last();
+    assert_eq!(
+        (seen.target.as_str(), seen.field("dd-api-key").as_str()),
+        ("/v1?app=hunter4", "hunter3")
+    );
+    let moved = "connection update datadog --allowed-domain evil.example.test --secret-stdin";
+    let moved = run_with(&server, moved, "hunter5");
+    assert!(moved.code == 2 && moved.err.contains("--secret-file-of"), "{moved:?}");
+    let places = "connection update datadog --inject X-New:{new} --secret-stdin";
+    let places =
+        run_with(&server, &format!("{places} --allowed-domain api.example.test"), "hunter5");
+    assert_eq!(places.code, 0, "{places:?}");
+    assert_eq!(server.send(&request).await.status, 200);
+    assert_eq!(origin.last().field("x-new"), "hunter5");
+    assert_eq!(run(&server, "connection delete datadog --yes").code, 0);
+    assert_eq!(server.send(&request).await.refusal(), refused(403, "ConnectionNotFound"));
+    // 4. What is wrong is told by its option.
+    let wrong = "connection create --type custom --name abc --allowed-domain a_b --inject \
+                 Cookie:{key} --secret-stdin";
+    let wrong = run_with(&server, wrong, "hunter2");
+    assert!(wrong.code == 1 && wrong.err.contains("keyferry: --allowed-domain: "), "{wrong:?}");
+    let misplaced = "connection create --type bearer_token --name abc --allowed-domain a.com \
+                     --inject X-A:{a}";
+    assert_eq!(run(&server, misplaced).code, 2);
+}

@@ -1,6 +1,7 @@
 //! What is kept in the store: used by the very next request, by every instance, and by nobody who
 //! has only the database.
 
+mod custom;
 mod defects;
 mod full_disk;
 mod history;

@@ -27,6 +27,7 @@ mod cli;
 mod client_certificates;
 mod commands;
 mod console;
+mod custom;
 mod echoes;
 mod fidelity;
 mod fields;

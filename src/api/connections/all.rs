@@ -44,7 +44,7 @@ pub(in crate::api) async fn list(
                     ConnectionType::BasicAuth => &mut page.basic_auth,
                     ConnectionType::BearerToken | ConnectionType::OAuth => &mut page.bearer_token,
                     // ZIS has four types, and its clients know no others.
-                    ConnectionType::AwsSigV4 => continue,
+                    ConnectionType::AwsSigV4 | ConnectionType::Custom => continue,
                 };
                 array.push(view.into());
             }

@@ -35,7 +35,10 @@ fn words(kind: ConnectionType) -> Words {
             "MY_PASSWORD",
             "john.doe@example.com",
         ),
-        ConnectionType::BearerToken | ConnectionType::OAuth | ConnectionType::AwsSigV4 => {
+        ConnectionType::BearerToken
+        | ConnectionType::OAuth
+        | ConnectionType::AwsSigV4
+        | ConnectionType::Custom => {
             ("BearerToken", "a bearer token", "my_bearer_token_connection", "MY_BEARER_TOKEN", "")
         }
     };

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::cli::output::CliError;
+use crate::model::placement::WrittenPlacement;
+use crate::wire::PlacementMembers;
 
 /// The members of a client's profile. All are left out as the provider's entry in the catalogue, or
 /// else RFC 6749, has them.
@@ -72,10 +74,11 @@ pub(super) struct ProfileArgs {
     /// Statuses of an API's answer that call for a refresh, as 401,403 [default: 401]
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     refresh_on_status: Vec<u16>,
-    /// Header that carries the access token, as 'X-Token: {access_token}'; may be repeated
-    /// [default: Authorization: Bearer]
-    #[arg(long, value_name = "HEADER", value_parser = parse_header)]
-    inject: Vec<(String, String)>,
+    /// Place that carries the access token: 'X-Token: {access_token}' for a header,
+    /// '?token={access_token}' for a parameter of the query, '/KEYFERRY={access_token}' for a segment
+    /// of the path; may be repeated [default: Authorization: Bearer]
+    #[arg(long, value_name = "PLACE", value_parser = WrittenPlacement::read_line)]
+    inject: Vec<WrittenPlacement>,
     /// Domain that the client's connections are offered, the first unless another is named; may be
     /// repeated
     #[arg(long = "allowed-domain", value_name = "DOMAIN")]
@@ -115,10 +118,7 @@ impl ProfileArgs {
             ("issuer", &self.issuer),
         ];
         let texts = texts.map(|(name, text)| (name, text.as_ref().map(|text| json!(text))));
-        let inject = self.inject.iter();
-        let inject: Vec<_> = inject
-            .map(|(name, value)| json!({"in": "header", "name": name, "value": value}))
-            .collect();
+        let inject: Vec<_> = self.inject.iter().cloned().map(PlacementMembers::from).collect();
         let others = [
             ("scope_on_refresh", self.scope_on_refresh.map(|flag| json!(flag))),
             ("dead_grant_codes", list(&self.dead_grant_codes)),
@@ -175,12 +175,6 @@ pub(in crate::cli) fn parse_pair(text: &str) -> Result<(String, String), &'stati
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("must be a name, = and a value"),
     }
-}
-
-/// Reads `NAME: VALUE`.
-fn parse_header(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once(':').ok_or("must be a name, a colon and a value")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn list<T: Serialize>(items: &[T]) -> Option<Value> {

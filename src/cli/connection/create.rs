@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::custom::CustomArgs;
 use super::flow::{self, FlowArgs};
 use super::options::{self, OptionArgs};
 use super::{OPTIONS, kind_parser, print, refuse_misplaced, set_secret};
@@ -35,9 +36,9 @@ pub(super) struct Arguments {
     #[arg(long, required_if_eq_any(ENTERED))]
     name: Option<String>,
     /// Domain to which the secret may be sent, as api.example.com or *.example.com; needed unless
-    /// by OAuth
-    #[arg(long, value_name = "DOMAIN", required_if_eq_any(ENTERED))]
-    allowed_domain: Option<String>,
+    /// by OAuth; may be repeated for custom
+    #[arg(long = "allowed-domain", value_name = "DOMAIN", required_if_eq_any(ENTERED))]
+    allowed_domains: Vec<String>,
     #[arg(long, value_name = "NAME", required_if_eq("kind", "api_key"), help = HEADER_NAME_HELP)]
     header_name: Option<String>,
     #[arg(long, required_if_eq("kind", "basic_auth"), help = USERNAME_HELP)]
@@ -47,13 +48,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     secret: SecretArgs,
     #[command(flatten)]
+    custom: CustomArgs,
+    #[command(flatten)]
     flow: FlowArgs,
 }
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     // 1. What the options leave out, a preset may know.
     let (kind, preset) = (arguments.kind(), arguments.preset);
-    let domain = arguments.allowed_domain.as_deref();
+    let domain = arguments.allowed_domains.first().map(String::as_str);
     let domain = domain.or_else(|| preset?.allowed_domain.as_deref());
     let header = arguments.header_name.as_deref();
     let header = header.or_else(|| preset?.header_name.as_deref());
@@ -63,6 +66,13 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         let (name, allowed_domain) = (name.into(), domain.into());
         let request = NewFlow { name, allowed_domain, ..NewFlow::default() };
         flow::run(client, &arguments.flow, &arguments.secret, request)
+    } else if kind == ConnectionType::Custom {
+        let (domains, secret) = (&arguments.allowed_domains, &arguments.secret);
+        let mut request = arguments.custom.members(domains, secret)?;
+        request.name = name.into();
+        request.put_options(arguments.options.members());
+        request.client_key = arguments.options.client_key().into();
+        client.api.post(&client.typed(), &request)
     } else {
         let label = preset.map_or_else(|| kind.secret_label(), |preset| &preset.secret);
         let secret = arguments.secret.read(&format!("{label} that the service gave"))?;
@@ -118,8 +128,15 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(preset) = arguments.preset {
         check_preset(arguments, preset)?;
     }
+    if kind != ConnectionType::Custom && arguments.allowed_domains.len() > 1 {
+        return Err(CliError::Usage(format!(
+            "a connection of type {kind} has one --allowed-domain: leave the others out"
+        )));
+    }
+    let is_custom = kind == ConnectionType::Custom;
+    let of_custom = arguments.custom.given().map(|(option, given)| (option, given, is_custom));
     let of_flow = arguments.flow.given().map(|(option, is_given)| (option, is_given, is_oauth));
-    refuse_misplaced(kind, entered.into_iter().chain(of_flow))
+    refuse_misplaced(kind, entered.into_iter().chain(of_custom).chain(of_flow))
 }
 
 impl Arguments {
@@ -133,7 +150,7 @@ impl Arguments {
 
 /// Asks for what a preset leaves open.
 fn check_preset(arguments: &Arguments, preset: &Preset) -> Result<(), CliError> {
-    let domain = preset.domain_hint.as_ref().filter(|_| arguments.allowed_domain.is_none());
+    let domain = preset.domain_hint.as_ref().filter(|_| arguments.allowed_domains.is_empty());
     let user = preset.username_hint.as_ref().filter(|_| arguments.username.is_none());
     let asked = [("--allowed-domain", domain), ("--username", user)];
     match asked.into_iter().find_map(|(option, hint)| Some((option, hint?))) {
@@ -152,8 +169,8 @@ fn preset_parser() -> impl TypedValueParser<Value = &'static Preset> {
 }
 
 /// The types whose secret is entered.
-const ENTERED: [(&str, &str); 3] =
-    [("kind", "api_key"), ("kind", "basic_auth"), ("kind", "bearer_token")];
+const ENTERED: [(&str, &str); 4] =
+    [("kind", "api_key"), ("kind", "basic_auth"), ("kind", "bearer_token"), ("kind", "custom")];
 
 const HEADER_NAME_HELP: &str = "Header that carries an API key; needed for api_key";
 

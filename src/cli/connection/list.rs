@@ -1,23 +1,32 @@
 //! `keyferry connection list`
 
-use super::{declared, state};
+use serde_json::{Map, Value, json};
+
+use super::{custom, declared, state};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
+use crate::cli::server::ApiAnswer;
 use crate::cli::table::TextTable;
 use crate::clock::Clock;
 use crate::model::connection::ConnectionType;
-use crate::wire::{ConnectionPage, StaticConnection};
+use crate::wire::{ConnectionPage, StaticConnection, TypedConnection, TypedConnectionPage};
 
 /// A row of the table, and why its connection can't be used.
 type Row = ([String; 6], Option<String>);
 
 pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let answer = client.api.pages(&client.connections("all"))?;
+    let typed: TypedConnectionPage = client.api.pages(&client.typed())?.read()?;
+    let beyond = typed.connections.into_iter().filter(is_beyond).collect();
+    let (json, beyond) = with_others(&answer, beyond)?;
     let mut defects = Vec::new();
-    client.emit(answer.text()?, || {
+    client.emit(&json, || {
         let head = ["NAME", "TYPE", "ALLOWED DOMAIN", "STATE", "UPDATED AT", "DECLARED"];
         let mut table = TextTable::new(&head);
-        for (row, defect) in rows(answer.read()?) {
+        let mut all = rows(answer.read()?);
+        all.extend(beyond.into_iter().filter_map(custom::listed));
+        all.sort();
+        for (row, defect) in all {
             let [name, ..] = &row;
             defects.push((name.clone(), defect));
             table.add(row);
@@ -37,13 +46,37 @@ pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The rows of all types in the order of the API, which is that of the bytes of their names.
+/// Tells whether a connection is of a type that ZIS has not.
+fn is_beyond(it: &TypedConnection) -> bool {
+    matches!(it, TypedConnection::Custom(_) | TypedConnection::AwsSigV4(_))
+}
+
+/// The page in JSON, with an array for each further type of which there are connections.
+fn with_others(
+    answer: &ApiAnswer,
+    others: Vec<TypedConnection>,
+) -> Result<(String, Vec<TypedConnection>), CliError> {
+    if others.is_empty() {
+        return Ok((answer.text()?.to_owned(), others));
+    }
+    let mut page: Map<String, Value> = answer.read()?;
+    for other in &others {
+        let Ok(Value::Object(mut it)) = serde_json::to_value(other) else { continue };
+        let Some(Value::String(kind)) = it.remove("type") else { continue };
+        if let Some(array) = page.entry(kind).or_insert_with(|| json!([])).as_array_mut() {
+            array.push(Value::Object(it));
+        }
+    }
+    Ok((Value::Object(page).to_string(), others))
+}
+
+/// The rows of ZIS's types in the order of the API, which is that of the bytes of their names.
 fn rows(page: ConnectionPage) -> Vec<Row> {
     let ConnectionPage { api_key, basic_auth, bearer_token, oauth, meta: _ } = page;
     let now = Clock::system().now();
     let of_type = |kind: ConnectionType, list: Vec<StaticConnection>| {
         list.into_iter().map(move |it| {
-            let state = state::of_static(&it).to_owned();
+            let state = state::of_entered(it.defect.as_deref()).to_owned();
             let (kind, declared) = (kind.to_string(), declared(it.declared));
             ([it.name, kind, it.allowed_domain, state, it.updated_at, declared], it.defect)
         })

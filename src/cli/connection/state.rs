@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::management::{RENEWED_WHEN_USED, State};
 use crate::model::oauth::grant::LapseReason;
-use crate::wire::{OAuthItem, StaticConnection};
+use crate::wire::OAuthItem;
 
 /// The state of a connection by OAuth, in the words of the console.
 pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
@@ -30,8 +30,9 @@ pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
     }
 }
 
-pub(super) fn of_static(it: &StaticConnection) -> &'static str {
-    if it.defect.is_some() { UNUSABLE } else { "does not expire" }
+/// The state of a connection whose secret was entered, by its defect.
+pub(super) fn of_entered(defect: Option<&str>) -> &'static str {
+    if defect.is_some() { UNUSABLE } else { "does not expire" }
 }
 
 /// The reason why only a new flow helps, as a sentence where there is one for it; or why the tokens
@@ -95,7 +96,7 @@ mod tests {
             assert_eq!(at(&json!(expiry)), said, "{expiry}");
         }
         assert_eq!(at(&Value::Null), "provider named no expiry");
-        assert_eq!(of_static(&StaticConnection::default()), "does not expire");
+        assert_eq!(of_entered(None), "does not expire");
     }
 
     #[test]
@@ -118,7 +119,6 @@ mod tests {
         assert_eq!(reason(&other), "expired");
         let unbound = item(&json!({"needs_reauthorization": false, "token_expiry": null}));
         assert_eq!(of(&unbound, Timestamp::UNIX_EPOCH), "no allowed domain");
-        let defective = StaticConnection { defect: Some("x".to_owned()), ..Default::default() };
-        assert_eq!(of_static(&defective), "unusable");
+        assert_eq!(of_entered(Some("x")), "unusable");
     }
 }

@@ -1,12 +1,17 @@
 //! `keyferry connection update`
 
+use super::custom::CustomArgs;
 use super::options::{MEMBERS, OptionArgs, UnsetArgs};
 use super::{ConnectionArgs, OPTIONS, refuse_misplaced, set_secret};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::CliError;
 use crate::cli::secret::SecretArgs;
+use crate::cli::server::ApiAnswer;
 use crate::model::connection::ConnectionType;
-use crate::wire::{OAuthConnectionChange, OptionMembers, StaticMembers};
+use crate::wire::{
+    ConnectionAnswer, CustomMembers, OAuthConnectionChange, OptionMembers, StaticMembers,
+    TypedConnection,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -18,9 +23,10 @@ pub(super) struct Arguments {
     /// New user name for Basic authentication
     #[arg(long)]
     username: Option<String>,
-    /// Domain to which the tokens of a connection by OAuth may be sent; it is set once
-    #[arg(long, value_name = "DOMAIN")]
-    allowed_domain: Option<String>,
+    /// Domain to which the tokens of a connection by OAuth may be sent, which is set once; of a
+    /// custom one all of them, which needs every secret again
+    #[arg(long = "allowed-domain", value_name = "DOMAIN")]
+    allowed_domains: Vec<String>,
     /// Time for which the replaced secret is kept, as 10m: an origin that answers 401 to the new one
     /// gets the old one, once for each request
     #[arg(long, value_name = "TIME")]
@@ -34,19 +40,23 @@ pub(super) struct Arguments {
     unset: UnsetArgs,
     #[command(flatten)]
     secret: SecretArgs,
+    #[command(flatten)]
+    custom: CustomArgs,
 }
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let name = &arguments.connection.name;
-    let (kind, _shown) = client.find(name, arguments.connection.kind)?;
+    let (kind, shown) = client.find(name, arguments.connection.kind)?;
     check(arguments, kind)?;
     let path = client.connection(kind, name);
     let changed = if kind == ConnectionType::OAuth {
-        let allowed_domain = arguments.allowed_domain.as_deref().into();
+        let allowed_domain = arguments.allowed_domains.first().map(String::as_str).into();
         let mut change = OAuthConnectionChange { allowed_domain, ..Default::default() };
         change.put_options(options(arguments));
         change.client_key = arguments.options.client_key().into();
         client.api.patch(&path, &change)
+    } else if kind == ConnectionType::Custom {
+        client.api.patch(&path, &custom_members(arguments, &shown)?)
     } else {
         client.api.patch(&path, &members(arguments, kind)?)
     };
@@ -55,6 +65,21 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         return Err(client.missing(name, Some(kind)));
     }
     client.emit("", || Ok(format!("updated {name}")))
+}
+
+/// The changes to a custom connection, as it is shown.
+fn custom_members(arguments: &Arguments, shown: &ApiAnswer) -> Result<CustomMembers, CliError> {
+    let TypedConnection::Custom(shown) = shown.read::<ConnectionAnswer>()?.connection else {
+        return Ok(CustomMembers::default());
+    };
+    let options = options(arguments);
+    let has_other = are_given(arguments) && arguments.keep_old_for.is_none();
+    let (domains, secret) = (&arguments.allowed_domains, &arguments.secret);
+    let mut members = arguments.custom.change(&shown, domains, secret, has_other)?;
+    members.keep_old_for = arguments.keep_old_for.as_deref().into();
+    members.put_options(options);
+    members.client_key = arguments.options.client_key().into();
+    Ok(members)
 }
 
 /// The changes to a static connection of this type.
@@ -93,23 +118,24 @@ fn options(arguments: &Arguments) -> OptionMembers {
 fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
     // 1. Members that never change.
     let is_oauth = kind == ConnectionType::OAuth;
-    if !is_oauth && arguments.allowed_domain.is_some() {
+    let is_custom = kind == ConnectionType::Custom;
+    if !is_oauth && !is_custom && !arguments.allowed_domains.is_empty() {
         return Err(never_changes("allowed domain"));
     }
     if arguments.renamed.is_some() {
         return Err(never_changes("name"));
     }
     // 2. Options of another type, and no change at all.
-    refuse_misplaced(
-        kind,
-        [
-            ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
-            ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
-            ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
-            ("--keep-old-for", arguments.keep_old_for.is_some(), !is_oauth),
-        ],
-    )?;
-    let changes_something = arguments.allowed_domain.is_some() || are_given(arguments);
+    let entered = [
+        ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
+        ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
+        ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
+        ("--keep-old-for", arguments.keep_old_for.is_some(), !is_oauth),
+        ("second --allowed-domain", arguments.allowed_domains.len() > 1, is_custom),
+    ];
+    let of_custom = arguments.custom.given().map(|(option, given)| (option, given, is_custom));
+    refuse_misplaced(kind, entered.into_iter().chain(of_custom))?;
+    let changes_something = !arguments.allowed_domains.is_empty() || are_given(arguments);
     if is_oauth && !changes_something {
         return Err(CliError::Usage(
             "nothing is to change: give --allowed-domain or an option as --rule, or have `keyferry connection refresh` \

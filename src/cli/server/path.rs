@@ -38,7 +38,7 @@ impl ApiPath {
             ConnectionType::ApiKey | ConnectionType::BasicAuth | ConnectionType::BearerToken => {
                 Self::zis(&["integrations", integration, "connections", kind.as_str(), name])
             }
-            ConnectionType::AwsSigV4 => {
+            ConnectionType::AwsSigV4 | ConnectionType::Custom => {
                 Self::keyferry(&["integrations", integration, "connections", name])
             }
         }

@@ -193,11 +193,11 @@ pub(super) const CONNECTION_FAULTS: &[((&str, &str), &str)] = &[
     ),
     (
         ("bearer_token\"", "bearer\""),
-        "c.toml:3:1: connections[0].type: must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\"",
+        "c.toml:3:1: connections[0].type: must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\" or \"custom\"",
     ),
     (
         ("bearer_token\"", "oauth\""),
-        "c.toml:3:1: connections[0].type: an oauth connection is made by an authorization, not declared; must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\"",
+        "c.toml:3:1: connections[0].type: an oauth connection is made by an authorization, not declared; must be \"api_key\" or \"aws_sigv4\" or \"basic_auth\" or \"bearer_token\" or \"custom\"",
     ),
     (
         ("api.example.com", "*.github.io"),

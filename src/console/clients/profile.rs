@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::console::fields::{Field, Kind, Need};
 use crate::console::form_values::FormValues;
-use crate::wire::ProfileMembers;
+use crate::model::placement::WrittenPlacement;
+use crate::wire::{PlacementMembers, ProfileMembers};
 
 /// A member of the profile as it is filled in.
 struct ProfileField {
@@ -19,7 +20,7 @@ enum ValueShape {
     Choice(&'static [(&'static str, &'static str)]),
     Flag,
     /// `NAME: VALUE` on each line.
-    Headers,
+    Places,
     /// A text on each line.
     Lines,
     /// `NAME=VALUE` on each line.
@@ -78,7 +79,7 @@ pub(super) fn fields(texts: &ProfileTexts, are_there: bool) -> Vec<Field<'_>> {
             kind: match field.shape {
                 ValueShape::Choice(choices) => Kind::One(choices),
                 ValueShape::Flag => Kind::One(&FLAG),
-                ValueShape::Headers | ValueShape::Lines | ValueShape::Pairs => Kind::Lines,
+                ValueShape::Places | ValueShape::Lines | ValueShape::Pairs => Kind::Lines,
                 ValueShape::Statuses | ValueShape::Text => Kind::Text,
             },
         }
@@ -125,8 +126,9 @@ impl ValueShape {
                 };
                 pairs.iter().map(line).collect::<Vec<_>>().join("\n")
             }
-            (Self::Headers, Value::Array(items)) => lines(items, |item| {
-                Some(format!("{}: {}", item.get("name")?.as_str()?, item.get("value")?.as_str()?))
+            (Self::Places, Value::Array(items)) => lines(items, |item| {
+                let place = serde_json::from_value::<PlacementMembers>(item.clone()).ok()?;
+                Some(WrittenPlacement::from(place).to_string())
             })
             .join("\n"),
             (Self::Statuses, Value::Array(items)) => {
@@ -155,13 +157,9 @@ impl ValueShape {
                 let pairs: Option<Map<_, _>> = lines().map(pair).collect();
                 Value::Object(pairs.ok_or("each line must be a name, = and a value")?)
             }
-            Self::Headers => {
-                let header = |line: &str| {
-                    let (name, value) = line.split_once(':')?;
-                    Some(json!({"in": "header", "name": name.trim(), "value": value.trim()}))
-                };
-                let headers: Option<Vec<_>> = lines().map(header).collect();
-                json!(headers.ok_or("each line must be a name, a colon and a value")?)
+            Self::Places => {
+                let place = |line| WrittenPlacement::read_line(line).map(PlacementMembers::from);
+                json!(lines().map(place).collect::<Result<Vec<_>, _>>()?)
             }
             Self::Statuses => {
                 let statuses = text.split([',', ' ']).filter(|status| !status.is_empty());
@@ -272,9 +270,9 @@ const FIELDS: [ProfileField; 19] = [
     ),
     field(
         "inject",
-        "Headers that carry the token",
-        "NAME: VALUE on each line, as X-Token: {access_token}. Authorization: Bearer unless filled in.",
-        ValueShape::Headers,
+        "Places that carry the token",
+        "One on each line: NAME: VALUE for a header, as X-Token: {access_token}; ?NAME=VALUE for a parameter of the query; /PLACEHOLDER=VALUE for a segment of the path. Authorization: Bearer unless filled in.",
+        ValueShape::Places,
     ),
 ];
 
@@ -306,7 +304,11 @@ mod tests {
             "auth_params": {"a": "1=2", "b": ""}, "pkce": "off", "scope_separator": ", ",
             "scope_on_refresh": true, "token_path": "/a", "dead_grant_codes": ["A", "B C"],
             "refresh_on_status": [401, 403], "allowed_domains": ["a.test", "b.test"],
-            "inject": [{"in": "header", "name": "X-A", "value": "a: {access_token}"}],
+            "inject": [
+                {"in": "header", "name": "X-A", "value": "a: {access_token}"},
+                {"in": "query", "name": "a", "value": "{access_token}"},
+                {"in": "path", "placeholder": "KEYFERRY", "value": "{access_token}"},
+            ],
         });
         let members: ProfileMembers = serde_json::from_value(json.clone()).unwrap();
         let texts = ProfileTexts::of(&members);

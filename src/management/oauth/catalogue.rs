@@ -277,8 +277,9 @@ fn check_client(entry: &ProviderEntry) -> Result<(), String> {
 /// nothing has it that a connection does not fill in.
 fn may_stay_open(entry: &ProviderEntry) -> bool {
     let has = |member: &Member<String>| member.filled().is_some_and(|text| text.contains(OPEN));
+    let mut places = entry.inject.value().into_iter().flatten();
     let injects =
-        entry.inject.value().into_iter().flatten().any(|field| field.value.contains(OPEN));
+        places.any(|place| place.value.as_deref().is_some_and(|value| value.contains(OPEN)));
     has(&entry.token_url) && !has(&entry.default_scopes) && !has(&entry.issuer) && !injects
 }
 

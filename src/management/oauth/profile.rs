@@ -4,16 +4,18 @@ use super::assertion;
 use super::catalogue::Catalogue;
 use crate::management::fault::About;
 use crate::management::member_reader::{MemberReader, Named, named};
+use crate::management::placements;
 use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::oauth::grant::GrantType;
 use crate::model::oauth::params::{ACCESS_TOKEN_PLACEHOLDER, has_placeholder};
 use crate::model::oauth::profile::{
-    ACCESS_TOKEN, InjectedField, Issuer, JsonPointer, Lifetime, Params, Pkce, Profile,
+    ACCESS_TOKEN, INJECTED_SECRETS, Issuer, JsonPointer, Lifetime, Params, Pkce, Profile,
     RefreshStatuses, ScopeSeparator, TokenRequestFormat,
 };
+use crate::model::placement::Placement;
 use crate::state::ManagementSettings;
-use crate::wire::{InjectedFieldMembers, Member, MemberValue, ParamMap, ProfileMembers};
+use crate::wire::{Member, MemberValue, ParamMap, PlacementMembers, ProfileMembers};
 
 /// Reads the members of a profile: those that are given take the place of those of `before`, and
 /// null takes one away.
@@ -109,12 +111,7 @@ impl From<&Profile> for ProfileMembers {
         let pointer = |path: &Option<JsonPointer>| text(path.as_ref().map(JsonPointer::as_str));
         let lifetime = |length: Option<Lifetime>| length.map(|length| length.to_string()).into();
         let unless = |is_default: bool, value: &str| text((!is_default).then_some(value));
-        let inject = profile.inject.iter().map(|field| InjectedFieldMembers {
-            place: HEADER.to_owned(),
-            name: field.name.to_string(),
-            value: field.value.to_string(),
-        });
-        let inject: Vec<_> = inject.collect();
+        let inject: Vec<_> = profile.inject.iter().map(PlacementMembers::from).collect();
         let domains = profile.allowed_domains.iter().map(|domain| domain.as_str().to_owned());
         let domains: Vec<_> = domains.collect();
         let codes: Vec<_> = profile.dead_grant_codes.iter().map(ToString::to_string).collect();
@@ -276,24 +273,12 @@ fn parse_codes(codes: Vec<String>) -> Result<Vec<Box<str>>, String> {
     Ok(codes.into_iter().map(Into::into).collect())
 }
 
-fn parse_injected(given: Vec<InjectedFieldMembers>) -> Result<Vec<InjectedField>, String> {
-    let mut inject: Vec<InjectedField> = Vec::new();
-    let mut has_token = false;
-    for InjectedFieldMembers { place, name, value } in given {
-        let number = inject.len();
-        if place != HEADER {
-            return Err(format!("[{number}].in must be {HEADER}"));
-        }
-        let field = InjectedField { name: name.into(), value: value.into() };
-        let (_, template) = field.parse().map_err(|rule| format!("[{number}]: {rule}"))?;
-        has_token |= template.has(ACCESS_TOKEN);
-        if inject.iter().any(|other| other.name.eq_ignore_ascii_case(&field.name)) {
-            return Err(format!("has the field {} twice", field.name));
-        }
-        inject.push(field);
-    }
-    if inject.len() > 8 || !(inject.is_empty() || has_token) {
-        return Err(format!("must be at most 8 fields, one of them with {{{ACCESS_TOKEN}}}"));
+fn parse_injected(given: Vec<PlacementMembers>) -> Result<Vec<Placement>, String> {
+    let inject = placements::read(given, &INJECTED_SECRETS, Some(ACCESS_TOKEN))?;
+    let parsed = inject.iter().filter_map(|placement| placement.parse(&INJECTED_SECRETS).ok());
+    let has_token = parsed.into_iter().any(|it| it.template().has(ACCESS_TOKEN));
+    if !inject.is_empty() && !has_token {
+        return Err(format!("must be at most 8 places, one of them with {{{ACCESS_TOKEN}}}"));
     }
     Ok(inject)
 }
@@ -338,5 +323,3 @@ const TOKEN_RESERVED: [&str; 11] = [
 const MAX_PARAMS: usize = 16;
 
 const MAX_DOMAINS: usize = 10;
-
-const HEADER: &str = "header";

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{SigningScope, is_scope_name};
 use super::signer::{AwsKeys, Unsignable, is_access_key_id};
 use crate::model::field::check_secret;
-use crate::model::oauth::packer::{Packer, Unpacker};
+use crate::model::packer::{Packer, Unpacker};
 use crate::secret::Secret;
 
 /// Everything of a connection to AWS that is not secret.

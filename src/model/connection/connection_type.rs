@@ -18,6 +18,8 @@ named_enum! {
         OAuth = "oauth",
         /// `aws_sigv4`
         AwsSigV4 = "aws_sigv4",
+        /// `custom`
+        Custom = "custom",
     }
 }
 
@@ -30,7 +32,7 @@ impl ConnectionType {
             Self::ApiKey => Some("header_name"),
             Self::BasicAuth => Some("username"),
             Self::AwsSigV4 => Some("access_key_id"),
-            Self::BearerToken | Self::OAuth => None,
+            Self::BearerToken | Self::OAuth | Self::Custom => None,
         }
     }
 
@@ -42,6 +44,7 @@ impl ConnectionType {
             Self::BearerToken => "token",
             Self::OAuth => "access_token",
             Self::AwsSigV4 => "secret_access_key",
+            Self::Custom => "secrets",
         }
     }
 
@@ -53,6 +56,7 @@ impl ConnectionType {
             Self::BearerToken => "token",
             Self::OAuth => "access token",
             Self::AwsSigV4 => "secret access key",
+            Self::Custom => "secrets",
         }
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::Connection;
 use crate::model::connection_secrets::OldSecret;
 use crate::model::credential::Credential;
+use crate::model::origin::Origin;
 
 /// A connection with the secret that was replaced, which is used where an origin refuses the new
 /// one.
@@ -21,14 +22,13 @@ pub struct FormerConnection {
 impl FormerConnection {
     /// The connection `now`, with its old secret; `None` where that can't be sent.
     pub(super) fn of(now: &Connection, old: &OldSecret) -> Option<Self> {
-        let credential = Credential::build(&now.detail, &old.secret).ok()?;
         let (integration, name) = (now.integration.clone(), now.name.clone());
         let (domain, detail) = (now.allowed_domain.clone(), now.detail.clone());
         let mut connection = Connection::without_credential(integration, name, domain, detail);
         connection.fingerprint = now.fingerprint;
         connection.options = Arc::clone(&now.options);
         connection.identity.clone_from(&now.identity);
-        connection.credential = Some(credential);
+        connection.set_secret(&old.secret).ok()?;
         let connection = Arc::new(connection);
         Some(Self { connection, until: old.until, used: AtomicBool::new(false) })
     }
@@ -66,10 +66,20 @@ impl Connection {
         self.former.as_deref().is_some_and(|former| former.until <= now)
     }
 
-    /// Every credential that may have been sent for it: its own, and its old one.
-    pub fn credentials(&self) -> [Option<&Credential>; 2] {
-        let former = self.former.as_deref();
-        let former = former.and_then(|former| former.connection.credential.as_ref());
-        [self.credential.as_ref(), former]
+    /// Every credential that may have been sent to an origin, or to its first domain where that is
+    /// not known: its own, and its old one.
+    pub fn credentials_at(&self, origin: Option<&Origin>) -> [Option<&Credential>; 2] {
+        let former = self.former.as_deref().map(|former| &*former.connection);
+        [self.credential_for_any(origin), former.and_then(|it| it.credential_for_any(origin))]
+    }
+
+    fn credential_for_any(&self, origin: Option<&Origin>) -> Option<&Credential> {
+        origin.map_or(self.credential.as_ref(), |origin| self.credential_at(origin))
+    }
+
+    /// Every credential that may have been sent for it, to any of its domains.
+    pub fn all_credentials(&self) -> impl Iterator<Item = &Credential> {
+        let former = self.former.as_deref().map(|former| &*former.connection);
+        [Some(self), former].into_iter().flatten().flat_map(Self::own_credentials)
     }
 }

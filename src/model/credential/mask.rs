@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::model::credential::Credential;
     use crate::model::oauth::grant::Injection;
-    use crate::model::oauth::profile::InjectedField;
+    use crate::model::placement::{Place, Placement};
     use crate::model::record::Detail;
     use crate::secret::Secret;
 
@@ -104,10 +104,13 @@ mod tests {
 
     #[test]
     fn of_an_injection_the_token_alone_is_masked_wherever_it_stands() {
-        let field =
-            |name: &str, value: &str| InjectedField { name: name.into(), value: value.into() };
+        let field = |name: &str, value: &str| Placement {
+            place: Place::Header,
+            name: name.into(),
+            value: value.into(),
+        };
         let injection = Injection {
-            fields: vec![
+            placements: vec![
                 field("X-Version", "2"),
                 field("X-Token", "token=<{access_token}>;"),
                 field("X-Git", "{basic:'x',access_token}"),

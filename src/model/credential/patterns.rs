@@ -11,9 +11,9 @@ use http::{HeaderName, HeaderValue, header};
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use super::Credential;
 use super::letters::{Alphabet, LetterMatch, begins_escape, hex_digit};
 use super::prefilter::Prefilter;
+use super::{Credential, TargetValues};
 
 /// The patterns of one or more credentials. They are wiped when they are dropped.
 pub struct CredentialPatterns {
@@ -160,14 +160,15 @@ fn patterns_of(credential: &Credential) -> Vec<SecretPattern> {
 }
 
 /// The texts of a credential that are secret: the values of its fields, the secret parts of these,
-/// and the access token.
+/// the values in its target, and the secrets within all of them.
 fn secret_texts(credential: &Credential) -> Vec<Zeroizing<Vec<u8>>> {
     // A constant beside the token is not secret, and may be a word of any text.
     let secret = credential.fields().filter(|(_, value)| value.is_sensitive());
     let parts = secret.flat_map(|(field, value)| secret_parts(field, value));
-    let access_token = credential.access_token.iter();
-    let access_token = access_token.map(|token| Zeroizing::new(token.expose().to_vec()));
-    parts.chain(access_token).collect()
+    let inner = credential.secrets.iter();
+    let inner = inner.map(|secret| Zeroizing::new(secret.expose().to_vec()));
+    let target = credential.target().into_iter().flat_map(TargetValues::secrets);
+    parts.chain(target).chain(inner).collect()
 }
 
 fn secret_parts(field: &HeaderName, value: &HeaderValue) -> Vec<Zeroizing<Vec<u8>>> {

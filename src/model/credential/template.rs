@@ -70,6 +70,16 @@ impl Template {
         Ok(Self(pieces.into()))
     }
 
+    /// The names in the placeholders of a text, whether or not it is a template.
+    #[must_use]
+    pub fn names(text: &str) -> Vec<Box<str>> {
+        let inner = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+        let operands = inner.flat_map(|(inner, _)| {
+            inner.strip_prefix("basic:").unwrap_or(inner).split(',').map(str::trim)
+        });
+        operands.filter(|name| !name.is_empty()).map(Into::into).collect()
+    }
+
     /// Tells whether it has the secret of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -80,6 +90,32 @@ impl Template {
             Piece::Secret(found) => **found == *name,
             Piece::Basic(user, password) => is_it(user) || is_it(password),
         })
+    }
+
+    /// Tells whether it has any secret.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        let is_one = |operand: &Operand| matches!(operand, Operand::Secret(_));
+        self.0.iter().any(|piece| match piece {
+            Piece::Text(_) => false,
+            Piece::Secret(_) => true,
+            Piece::Basic(user, password) => is_one(user) || is_one(password),
+        })
+    }
+
+    /// Tells whether the secret of this name is the user of Basic credentials.
+    #[must_use]
+    pub fn has_user(&self, name: &str) -> bool {
+        self.0.iter().any(|piece| match piece {
+            Piece::Basic(Operand::Secret(user), _) => **user == *name,
+            _ => false,
+        })
+    }
+
+    /// Tells whether it has the credentials of the Basic scheme.
+    #[must_use]
+    pub fn has_basic(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Basic(..)))
     }
 
     /// The value, with the secrets in it; `None` when `secret_of` does not know one.

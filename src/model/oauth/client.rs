@@ -130,12 +130,12 @@ impl ClientRecord {
 }
 
 impl ClientRecord {
-    /// The fields that carry an access token of this client; `None` for `Authorization: Bearer`.
+    /// The places that carry an access token of this client; `None` for `Authorization: Bearer`.
     #[must_use]
     pub fn injection(&self) -> Option<Box<Injection>> {
-        let fields = self.profile.inject.clone();
+        let placements = self.profile.inject.clone();
         let client_id = self.client_id.clone();
-        (!fields.is_empty()).then(|| Box::new(Injection { fields, client_id }))
+        (!placements.is_empty()).then(|| Box::new(Injection { placements, client_id }))
     }
 
     /// Tells whether its secret is a private key, which signs and is never sent.

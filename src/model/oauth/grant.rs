@@ -1,17 +1,15 @@
 //! Grants: the authorization that a connection has, and its end.
 
-use std::sync::Arc;
-
-use http::{HeaderName, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::endpoint::Subdomain;
 use super::life::GrantLife;
-use super::profile::{InjectedField, RefreshStatuses};
+use super::profile::RefreshStatuses;
 use super::refusal::ProviderCode;
 use super::tokens::TokenSet;
+use crate::model::placement::Placement;
 use crate::model::{named_enum, parsed_by_name};
 
 named_enum! {
@@ -50,19 +48,20 @@ pub struct Grant {
     pub refresh_token_life: Option<GrantLife>,
     /// The end of the grant; `None` while it is valid.
     pub lapse: Option<Lapse>,
-    /// The fields that carry the access token, as the client had them when the tokens were got;
+    /// The places that carry the access token, as the client had them when the tokens were got;
     /// `None` for `Authorization: Bearer`.
     pub injection: Option<Box<Injection>>,
     /// The statuses of an origin's answer that call for a refresh, likewise.
     pub refresh_on_status: RefreshStatuses,
 }
 
-/// The fields that carry an access token.
+/// The places that carry an access token.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Injection {
-    /// The fields.
-    pub fields: Vec<InjectedField>,
+    /// The places.
+    #[serde(rename = "fields")]
+    pub placements: Vec<Placement>,
     /// The provider's id of the client.
     pub client_id: Box<str>,
 }
@@ -97,15 +96,6 @@ named_enum! {
 }
 
 parsed_by_name!(GrantType, LapseReason);
-
-impl Injection {
-    /// The names of the fields; `Authorization` where none is accepted any more.
-    pub fn names(&self) -> Arc<[HeaderName]> {
-        let names = self.fields.iter().filter_map(|field| field.parse().ok());
-        let names: Vec<_> = names.map(|(name, _)| name).collect();
-        if names.is_empty() { Arc::from([header::AUTHORIZATION]) } else { names.into() }
-    }
-}
 
 impl Grant {
     /// Tells whether both are of the same set of tokens of the same flow.

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::values::{
-    InjectedField, Issuer, JsonPointer, Lifetime, Pkce, RefreshStatuses, ScopeSeparator,
-    TokenRequestFormat,
+    Issuer, JsonPointer, Lifetime, Pkce, RefreshStatuses, ScopeSeparator, TokenRequestFormat,
 };
 use super::assertion::{AssertionProfile, Installation};
 use super::domain_template::DomainTemplate;
 use super::endpoint::EndpointTemplate;
 use super::params::{ACCESS_TOKEN_PLACEHOLDER, has_placeholder};
+use crate::model::placement::Placement;
 
 /// The profile of a client. The default is a provider as RFC 6749 has it.
 ///
@@ -78,9 +78,9 @@ pub struct Profile {
     /// The statuses of an origin's answer that call for a refresh.
     #[serde(skip_serializing_if = "RefreshStatuses::is_default")]
     pub refresh_on_status: RefreshStatuses,
-    /// The header fields that carry the access token; none: `Authorization: Bearer`.
+    /// The places that carry the access token; none: `Authorization: Bearer`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub inject: Vec<InjectedField>,
+    pub inject: Vec<Placement>,
     /// The assertions that the client signs, where its secret is a key.
     #[serde(skip_serializing_if = "AssertionProfile::is_default")]
     pub assertion: AssertionProfile,
@@ -156,6 +156,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// The names that a template of a client's `inject` may have.
+pub const INJECTED_SECRETS: [&str; 2] = [ACCESS_TOKEN, CLIENT_ID];
+
 /// The name of the access token in a template.
 pub const ACCESS_TOKEN: &str = "access_token";
 
@@ -165,6 +168,7 @@ pub const CLIENT_ID: &str = "client_id";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::placement::Place;
 
     #[test]
     fn the_encoding_of_every_member_stays_as_it_is() {
@@ -177,7 +181,8 @@ mod tests {
             r#""expires_in_path":"/data/expires","default_lifetime":"1h 30m","#,
             r#""refresh_token_lifetime":"30d","issuer":"https://id.example.com/t","#,
             r#""dead_grant_codes":["BAD"],"refresh_on_status":[401,403],"#,
-            r#""inject":[{"name":"X-Token","value":"{access_token}"}],"#,
+            r#""inject":[{"name":"X-Token","value":"{access_token}"},"#,
+            r#"{"in":"query","name":"token","value":"{access_token}"}],"#,
             r#""assertion":{"iss":"i","sub":"s","aud":"a","scope":"b c","scope_in":"parameter","#,
             r#""key_id":"k","algorithm":"EdDSA","lifetime":"1m","certificate_thumbprint":"t","#,
             r#""claims":{"d":"e"}},"#,
@@ -213,6 +218,10 @@ mod tests {
         for statuses in [vec![], vec![200], vec![407], vec![500]] {
             assert!(RefreshStatuses::try_from(statuses.clone()).is_err(), "{statuses:?}");
         }
+        let parse = |name: &str, value: &str| {
+            let (name, value) = (name.into(), value.into());
+            Placement { place: Place::Header, name, value }.parse(&INJECTED_SECRETS)
+        };
         for (name, value) in [
             ("Host", "x"),
             ("Idempotency-Key", "x"),
@@ -220,10 +229,8 @@ mod tests {
             ("X-A", "{token}"),
             ("X-A", "a\nb"),
         ] {
-            let field = InjectedField { name: name.into(), value: value.into() };
-            assert!(field.parse().is_err(), "{name}: {value}");
+            assert!(parse(name, value).is_err(), "{name}: {value}");
         }
-        let (name, value) = ("Authorization".into(), "token {access_token}".into());
-        assert!(InjectedField { name, value }.parse().is_ok());
+        assert!(parse("Authorization", "token {access_token}").is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::packer::{Packer, Unpacker};
+use crate::model::packer::{Packer, Unpacker};
 use crate::secret::Secret;
 
 /// The provider tokens of one connection.

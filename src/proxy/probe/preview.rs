@@ -73,8 +73,7 @@ pub(super) fn masked_fields(
 }
 
 fn patterns_of(used: &[Arc<Connection>]) -> CredentialPatterns {
-    let credentials = used.iter().flat_map(|connection| connection.credentials());
-    CredentialPatterns::of(credentials.into_iter().flatten())
+    CredentialPatterns::of(used.iter().flat_map(|connection| connection.all_credentials()))
 }
 
 /// Tells whether a response is the proxy's own: an origin's carries no member of that name.

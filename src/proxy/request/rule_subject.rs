@@ -56,6 +56,14 @@ impl ProxyRequest {
         }
     }
 
+    /// The target, as the origin is sent it.
+    pub(in crate::proxy) fn target_at_origin(&self) -> Cow<'_, str> {
+        match self.form {
+            RequestForm::BaseUrl => Cow::Owned(base_url::below(self.judged.target.as_str())),
+            _ => Cow::Borrowed(self.judged.target.as_str()),
+        }
+    }
+
     /// Notes the fields that rules must know of. `named_urls` has those of base-URL form as they
     /// are written.
     pub(in crate::proxy) fn note_further_fields(&mut self, head: &Parts, named_urls: &NamedUrls) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::ledger::{ConnectionCounters, ConnectionUsage, LoggedConnection, Metrics};
 use crate::model::connection::Connection;
 use crate::model::credential::Credential;
+use crate::model::origin::Origin;
 
 /// A connection and its counters.
 #[derive(Debug)]
@@ -58,8 +59,8 @@ impl LoggedConnection for RegisteredConnection {
         &self.usage
     }
 
-    fn credentials(&self) -> [Option<&Credential>; 2] {
-        self.connection.credentials()
+    fn credentials(&self, origin: Option<&Origin>) -> [Option<&Credential>; 2] {
+        self.connection.credentials_at(origin)
     }
 
     fn masks_bodies(&self) -> bool {

@@ -361,6 +361,74 @@ async fn keyferrys_own_paths_are_answered_byte_for_byte() {
     transcript.is_as_kept("answers_own.txt");
 }
 
+#[tokio::test]
+async fn connections_of_every_type_are_answered_byte_for_byte() {
+    let declared = "allowed_domains = [\"a.example.com\"]\nsecrets = { key = \"s\" }\n\
+                    inject = [{ in = \"header\", name = \"X-Key\", value = \"{key}\" }]";
+    let aws = "type = \"aws_sigv4\"\naccess_key_id = \"AKID\"\nsecret_access_key = \"s\"";
+    let server = super::stored()
+        .custom("acme.declared", declared)
+        .connection("acme.signs", "*.amazonaws.com", aws)
+        .run()
+        .await;
+    let all = "/api/keyferry/v1/integrations/acme/connections";
+    let mut transcript = Transcript::of(server);
+    transcript
+        .ask(
+            &format!("POST {CONNECTIONS}/bearer_token"),
+            r#"{"name": "zis", "token": "s", "allowed_domain": "api.example.com"}"#,
+        )
+        .await;
+    // 1. Made, as it should be and as it should not.
+    let whole = r#"{"type": "custom", "name": "both", "allowed_domains": ["api.example.com", {"domain": "*.example.org", "inject": [{"in": "path", "placeholder": "KEYFERRY", "value": "bot{b}"}]}], "secrets": {"a": "A", "b": "B"}, "inject": [{"in": "header", "name": "Authorization", "value": "{basic:a,b}"}, {"in": "query", "name": "key", "value": "{a}"}], "description": "two APIs", "read_only": true}"#;
+    transcript.ask(&format!("POST {all}"), whole).await;
+    transcript.ask(&format!("POST {all}"), whole).await;
+    let one = r#"{"type": "custom", "name": "one", "allowed_domains": ["api.example.com"], "secrets": {"a": "A"}, "inject": [{"in": "path", "placeholder": "KEYFERRY"}]}"#;
+    transcript.ask(&format!("POST {all}"), one).await;
+    for body in [
+        "{}",
+        r#"{"type": "bearer_token", "name": "x", "allowed_domains": "a", "secrets": ["a"], "inject": {}, "extra": 1}"#,
+        r#"{"type": "aws_sigv4", "name": "abc", "allowed_domains": ["*.com", {"domain": "a.com", "inject": [{"in": "body"}]}], "secrets": {"a": "*****", "b": ""}, "inject": [{"in": "header", "placeholder": "x"}], "keep_old_for": "10m"}"#,
+        r#"{"type": "custom", "name": "abc", "allowed_domains": ["a.com"], "secrets": {"a": "A", "b": "B"}, "inject": [{"in": "header", "name": "X-A", "value": "{a}"}]}"#,
+        r#"{"type": "custom", "name": "abc", "allowed_domains": ["a.com"], "secrets": {"a": "A"}, "inject": [{"in": "header", "name": "Cookie", "value": "{a}"}]}"#,
+        r#"{"type": "custom", "name": "abc", "allowed_domains": ["a.com"], "secrets": {"a": "a/b"}, "inject": [{"in": "path", "placeholder": "KEYFERRY"}]}"#,
+        r#"{"type": "custom", "name": "abc", "allowed_domains": ["a.com", "A.com"], "secrets": {"a": "A"}, "inject": [{"in": "query", "name": "a", "value": "{a}"}]}"#,
+    ] {
+        transcript.ask(&format!("POST {all}"), body).await;
+    }
+    // 2. Shown and listed.
+    for name in ["both", "one", "declared", "signs", "zis", "absent"] {
+        transcript.ask(&format!("GET {all}/{name}"), "").await;
+    }
+    transcript.ask(&format!("GET {all}?page[size]=2"), "").await;
+    transcript.ask(&format!("GET {all}?page[after]=one"), "").await;
+    transcript.ask(&format!("GET {CONNECTIONS}/all"), "").await;
+    // 3. Changed, where nobody sends secrets elsewhere without knowing them.
+    for body in [
+        r#"{"secrets": {"a": "AA"}, "keep_old_for": "10m"}"#,
+        r#"{"name": "both", "secrets": {"a": "*****", "b": "*****"}, "description": null}"#,
+        r#"{"secrets": {"c": "C"}}"#,
+        r#"{"secrets": {"a": "*****"}}"#,
+        r#"{"allowed_domains": ["evil.example.net"]}"#,
+        r#"{"inject": [{"in": "header", "name": "X-Echoed", "value": "{a}"}]}"#,
+        r#"{"inject": [{"in": "header", "name": "X-Echoed", "value": "{a}"}], "secrets": {"a": "A"}}"#,
+        r#"{"allowed_domains": ["evil.example.net"], "secrets": {"a": "A"}, "keep_old_for": "10m"}"#,
+        r#"{"allowed_domains": ["next.example.com"], "inject": [{"in": "header", "name": "X-Next", "value": "{next}"}], "secrets": {"next": "N"}}"#,
+        r#"{"type": "oauth", "name": "another", "keep_old_for": "10m"}"#,
+        "{}",
+    ] {
+        transcript.ask(&format!("PATCH {all}/both"), body).await;
+    }
+    transcript.ask(&format!("GET {all}/both"), "").await;
+    for name in ["declared", "zis", "absent"] {
+        transcript.ask(&format!("PATCH {all}/{name}"), r#"{"read_only": true}"#).await;
+        transcript.ask(&format!("DELETE {all}/{name}"), "").await;
+    }
+    transcript.ask(&format!("DELETE {all}/both"), "").await;
+    transcript.ask(&format!("DELETE {all}/both"), "").await;
+    transcript.is_as_kept("answers_typed.txt");
+}
+
 async fn tokens(transcript: &mut Transcript) {
     let tokens = format!("{OWN}/tokens");
     let whole = r#"{"name": "ci", "integration": "acme", "scopes": ["read", "zis:write", "proxy"], "connections": ["crm", "erp"], "expires_at": "2999-01-31T12:00:00Z"}"#;

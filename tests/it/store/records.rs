@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use keyferry::model::aws::access::AwsAccess;
 use keyferry::model::caller::Reach;
 use keyferry::model::connection::ConnectionType;
+use keyferry::model::custom::CustomAccess;
 use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::IntegrationName;
 use keyferry::model::record::{ConnectionRecord, Detail, TokenRecord};
@@ -34,11 +35,17 @@ async fn what_is_kept_is_what_was_given(home: Home) {
     let store = home.open().await;
     let region = Some("eu-west-1".into());
     let access = AwsAccess { access_key_id: "AKIDEXAMPLE".into(), region, service: None };
+    let custom = concat!(
+        r#"{"secrets":["a"],"inject":[{"in":"query","name":"k","value":"{a}"}],"#,
+        r#""domains":[{"domain":"api.example.com"},{"domain":"*.example.org"}]}"#,
+    );
+    let custom = CustomAccess::decode(custom).unwrap();
     let kinds = [
         ("one", Detail::ApiKey { header_name: "X-Api-\"Key'".into() }, "api.example.com"),
         ("two", Detail::BasicAuth { username: "ann\u{e9} \\ \"x\"".into() }, "*.example.com"),
         ("three", Detail::BearerToken, "xn--bcher-kva.example"),
         ("aws_all", Detail::AwsSigV4(Box::new(access)), "*.amazonaws.com"),
+        ("custom", Detail::Custom(Box::new(custom)), "api.example.com"),
     ];
     for (name, detail, domain) in kinds {
         let allowed_domain = Some(AllowedDomain::parse(domain).unwrap());
@@ -51,7 +58,7 @@ async fn what_is_kept_is_what_was_given(home: Home) {
     assert_eq!(store.connection(&acme, &name("four")).await.unwrap(), None);
     store.close().await;
     let again = home.open().await;
-    assert_eq!(again.snapshot().await.unwrap().connections.len(), 4);
+    assert_eq!(again.snapshot().await.unwrap().connections.len(), 5);
     again.key_check().await.unwrap();
 }
 

@@ -112,6 +112,16 @@ impl World {
         self
     }
 
+    /// A custom connection by its full name, and the rest of its table.
+    pub(crate) fn custom(mut self, name: &str, rest: &str) -> Self {
+        let (integration, name) = name.split_once('.').unwrap();
+        self.connections.push(format!(
+            "[[connections]]\nintegration = {integration:?}\nname = {name:?}\n\
+             type = \"custom\"\n{rest}\n"
+        ));
+        self
+    }
+
     /// A token with the scope `proxy`, and the rest of its table.
     pub(crate) fn token(self, name: &str, integration: &str, rest: &str) -> Self {
         self.scoped_token(name, integration, "proxy", rest)

@@ -3,13 +3,9 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use http::{HeaderName, header};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ACCESS_TOKEN, CLIENT_ID};
-use crate::model::credential::Template;
-use crate::model::field::CredentialField;
 use crate::model::oauth::domain_template::DomainTemplate;
 use crate::model::oauth::endpoint::EndpointTemplate;
 use crate::model::{named_enum, parsed_by_name, stored_as_text};
@@ -60,16 +56,6 @@ pub struct Issuer(Box<str>);
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "Vec<u16>", into = "Vec<u16>")]
 pub struct RefreshStatuses(Box<[u16]>);
-
-/// A header field that carries the access token: its name and a template of its value.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct InjectedField {
-    /// The name of the field.
-    pub name: Box<str>,
-    /// The template of its value, which has `{access_token}` and `{client_id}`.
-    pub value: Box<str>,
-}
 
 impl Default for ScopeSeparator {
     fn default() -> Self {
@@ -222,23 +208,6 @@ impl TryFrom<Vec<u16>> for RefreshStatuses {
 impl From<RefreshStatuses> for Vec<u16> {
     fn from(statuses: RefreshStatuses) -> Self {
         statuses.0.into_vec()
-    }
-}
-
-impl InjectedField {
-    /// Reads the name and the template of a field.
-    ///
-    /// # Errors
-    /// The text states the rule that one of them breaks.
-    pub fn parse(&self) -> Result<(HeaderName, Template), String> {
-        let name = if self.name.eq_ignore_ascii_case(header::AUTHORIZATION.as_str()) {
-            header::AUTHORIZATION
-        } else {
-            let field = CredentialField::parse_injected(&self.name);
-            field.map_err(|rule| format!("its name {rule}"))?.name().clone()
-        };
-        let template = Template::parse(&self.value, &[ACCESS_TOKEN, CLIENT_ID]);
-        Ok((name, template.map_err(|rule| format!("its value {rule}"))?))
     }
 }
 
