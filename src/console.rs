@@ -13,6 +13,7 @@ mod clients;
 mod connect;
 mod connection;
 mod create;
+mod custom;
 mod errors;
 mod fields;
 mod form_values;

@@ -5,7 +5,8 @@ use maud::{Markup, html};
 
 use super::connection;
 use super::create::{credential_members, credentials};
-use super::fields::{Field, Need, summary};
+use super::custom::{self, KEEP_OLD_FOR};
+use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::page_context::{PageContext, PageResult, see};
 use crate::management::ConnectionView;
@@ -15,8 +16,11 @@ use crate::wire::StaticMembers;
 
 /// Replaces the secret, and what goes with it.
 pub(super) async fn replace(context: PageContext, request: Request) -> PageResult {
-    let mut values = context.read(request).await?;
     let kind = connection::kind(&context)?;
+    if kind == ConnectionType::Custom {
+        return custom::replace(&context, request).await;
+    }
+    let mut values = context.read(request).await?;
     let request = StaticMembers {
         keep_old_for: values.member_if_any(KEEP_OLD_FOR),
         ..credential_members(kind, &values)
@@ -61,7 +65,11 @@ pub(super) fn replacement(
     values: &FormValues,
 ) -> Markup {
     let kind = shown.detail.kind();
-    let (label, fields) = (kind.secret_label(), fields(shown));
+    let replacements = match &shown.detail {
+        Detail::Custom(access) => custom::replacements(access),
+        _ => Vec::new(),
+    };
+    let (label, fields) = (kind.secret_label(), fields(shown, &replacements));
     html! {
         section aria-labelledby="replace" {
             h2 #replace { "Replace the " (label) }
@@ -91,14 +99,23 @@ pub(super) fn deletion(context: &PageContext, values: &FormValues) -> Markup {
     }
 }
 
-fn fields(shown: &ConnectionView) -> Vec<Field<'_>> {
+/// The fields of the form that replaces a secret, of which a custom connection has several.
+fn fields<'a>(shown: &'a ConnectionView, replacements: &'a [(String, String)]) -> Vec<Field<'a>> {
     let known = match &shown.detail {
         Detail::ApiKey { header_name } => header_name,
         Detail::BasicAuth { username } => username,
         Detail::BearerToken | Detail::OAuth(_) | Detail::AwsSigV4(_) | Detail::Custom(_) => "",
     };
-    let mut fields: Vec<Field<'_>> = credentials(shown.detail.kind());
-    if let [text, _secret] = fields.as_mut_slice() {
+    let custom = |(name, label): &'a (String, String)| {
+        let field = Field::text(name, label, "Left empty, it stays as it is.");
+        Field { kind: Kind::Secret, need: Need::Never, ..field }
+    };
+    let mut fields: Vec<Field<'a>> = if replacements.is_empty() {
+        credentials(shown.detail.kind())
+    } else {
+        replacements.iter().map(custom).collect()
+    };
+    if let ([text, _secret], []) = (fields.as_mut_slice(), replacements) {
         text.value = known;
     }
     let hint = "Such as 10m, 7d at most. Until then a request whose new secret the origin answers by 401 is sent once more with the old one. Leave it empty to forget the old one at once.";
@@ -116,5 +133,4 @@ fn summary_of(values: &FormValues, fields: &[Field<'_>]) -> Markup {
     }
 }
 
-const KEEP_OLD_FOR: &str = "keep_old_for";
 const TYPED: &str = "typed_name";

@@ -6,12 +6,10 @@ use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
-use super::{change, connect, options, snippets};
+use super::{change, connect, custom, options, snippets};
 use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
-use crate::model::custom::CustomAccess;
 use crate::model::options::ConnectionOptions;
-use crate::model::placement::{Placement, WrittenPlacement};
 use crate::model::record::Detail;
 
 pub(super) async fn show(context: PageContext) -> PageResult {
@@ -77,7 +75,7 @@ pub(super) fn page(
         (facts(context, found, standing.as_ref()))
         @if let AnyConnection::OAuth(authorized) = found { (connect::section(context, authorized, values)) }
         (try_it(context, found))
-        (snippets::section(context, domain(found).as_deref()))
+        (snippets::section(context, domain(found).as_deref(), domains(found) != domain(found)))
         @if context.may_write() && !declared {
             @if let AnyConnection::Static(shown) = found { (change::replacement(context, shown, values)) }
             (options::section(context, options_of(found), values))
@@ -95,6 +93,27 @@ fn try_it(context: &PageContext, found: &AnyConnection) -> Markup {
     query.append_pair("url", &format!("https://{}/", host.strip_prefix("*.").unwrap_or(&host)));
     html! {
         p.try { a.button.quiet href=(format!("{}?{}", context.path("/try"), query.finish())) { "Try it" } }
+    }
+}
+
+/// The names of the secrets of a custom connection; none of another.
+pub(super) fn secret_names(found: &AnyConnection) -> Vec<String> {
+    match found {
+        AnyConnection::Static(ConnectionView { detail: Detail::Custom(access), .. }) => {
+            access.secrets.iter().map(ToString::to_string).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The allowed domain, or all of a custom connection.
+fn domains(found: &AnyConnection) -> Option<String> {
+    match found {
+        AnyConnection::Static(ConnectionView { detail: Detail::Custom(access), .. }) => {
+            let names = access.domains.iter().map(|domain| domain.domain.to_string());
+            Some(names.collect::<Vec<_>>().join(", "))
+        }
+        found => domain(found),
     }
 }
 
@@ -124,7 +143,7 @@ fn facts(
         dl.facts {
             dt { "Authentication type" } dd { (kind.map_or("", status_view::kind)) }
             dt { "Allowed domain" }
-            dd { @if let Some(domain) = domain(found) { code { (domain) } } @else { "not set" } }
+            dd { @if let Some(domain) = domains(found) { code { (domain) } } @else { "not set" } }
             @match found {
                 AnyConnection::Static(shown) => (of_static(shown)),
                 AnyConnection::OAuth(authorized) => (connect::facts(context, authorized)),
@@ -168,7 +187,7 @@ fn of_static(shown: &ConnectionView) -> Markup {
                 dt { "Region" } dd { (access.region.as_deref().unwrap_or(OF_HOST)) }
                 dt { "Service" } dd { (access.service.as_deref().unwrap_or(OF_HOST)) }
             }
-            Detail::Custom(access) => { (custom(access)) }
+            Detail::Custom(access) => { (custom::facts(access)) }
         }
         @if let Some(until) = shown.old_secret_until {
             dt { "Old secret" } dd { "kept until " (status_view::time(until)) }
@@ -180,32 +199,9 @@ fn of_static(shown: &ConnectionView) -> Markup {
     }
 }
 
-/// The secrets of a custom connection, and the places where each domain has them.
-fn custom(access: &CustomAccess) -> Markup {
-    html! {
-        @for name in &access.secrets {
-            dt { "Secret " code { (name) } } dd { (hidden()) }
-        }
-        @if !access.inject.is_empty() {
-            dt { "Places" } dd { (places(&access.inject)) }
-        }
-        @for domain in access.domains.iter().filter(|domain| !domain.inject.is_empty()) {
-            dt { "Places at " code { (domain.domain) } } dd { (places(&domain.inject)) }
-        }
-    }
-}
-
-fn places(placements: &[Placement]) -> Markup {
-    html! {
-        ul.plain { @for placement in placements {
-            li { code { (WrittenPlacement::from(placement)) } }
-        } }
-    }
-}
-
 /// The region or the service of a connection to AWS that has none of its own.
 const OF_HOST: &str = "the one that the host names";
 
-fn hidden() -> Markup {
+pub(super) fn hidden() -> Markup {
     html! { span.none { "kept, and never shown" } }
 }

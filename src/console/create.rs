@@ -5,7 +5,6 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use maud::{Markup, html};
 
-use super::connect;
 use super::connection::kind;
 use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
@@ -13,6 +12,7 @@ use super::layout::{self, Tab};
 use super::mcp::{self, MCP};
 use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
+use super::{connect, custom};
 use crate::management::{Preset, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
@@ -30,6 +30,10 @@ pub(super) async fn choose(context: PageContext) -> PageResult {
         (
             ConnectionType::OAuth,
             "Tokens that somebody grants in a browser, or that a client gets by itself; kept fresh. Needs an OAuth client.",
+        ),
+        (
+            ConnectionType::Custom,
+            "Several keys, in headers of your choice, in the query or in the path; at several domains.",
         ),
     ];
     // 2. The page, with the form for MCP servers, which are connections by OAuth, and with APIs
@@ -69,6 +73,9 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
         let values = FormValues::with(&[("oauth_client_name", context.query("client"))]);
         return connect::fields(&context, &values, StatusCode::OK).await;
     }
+    if kind == ConnectionType::Custom {
+        return Ok(custom::fields(&context, &FormValues::default(), StatusCode::OK));
+    }
     Ok(shown(&context, kind, &FormValues::default(), StatusCode::OK))
 }
 
@@ -89,6 +96,9 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
     let mut values = context.read(request).await?;
     if kind == ConnectionType::OAuth {
         return connect::begin(&context, values).await;
+    }
+    if kind == ConnectionType::Custom {
+        return custom::create(&context, values).await;
     }
     // 2. Those whose secret is entered.
     let request = StaticMembers {
@@ -112,7 +122,11 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
 }
 
 /// Names what has the name already, as far as the token may see it.
-fn taken(context: &PageContext, values: &FormValues, refused: &Refused) -> Option<String> {
+pub(super) fn taken(
+    context: &PageContext,
+    values: &FormValues,
+    refused: &Refused,
+) -> Option<String> {
     let Refused::Taken = refused else { return None };
     let other = context.read_access().ok()?.status_of(values.text("name"))?;
     Some(format!("name: is taken by a connection of the type {}", status_view::kind(other.kind)))

@@ -139,16 +139,16 @@ fn table(context: &PageContext, items: &[ConnectionStatus], now: Timestamp) -> M
 }
 
 fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup {
-    let domain = item.allowed_domain.as_ref().map(ToString::to_string).unwrap_or_default();
+    let domain = &item.domains;
     html! {
         tr {
             th scope="row" {
                 a href=(path(context, item)) { (status_view::breakable(item.name.as_str())) }
                 @if item.declared { " " span.tag title="The configuration declares it; it can’t be changed here" { "declared" } }
-                div.narrow { (status_view::kind(item.kind)) " · " (status_view::breakable(&domain)) }
+                div.narrow { (status_view::kind(item.kind)) " · " (status_view::breakable(domain)) }
             }
             td.wide.kind { (status_view::kind(item.kind)) }
-            td.wide { code { (status_view::breakable(&domain)) } }
+            td.wide { code { (status_view::breakable(domain)) } }
             td { (status_view::state(item, now)) }
             td.medium { @if let Some(at) = item.used.at { (status_view::time(at)) } @else { span.none { "–" } } }
             td.number.medium { (item.used.today) }

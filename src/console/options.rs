@@ -9,8 +9,11 @@ use super::form_values::FormValues;
 use super::page_context::{PageContext, PageResult, see};
 use crate::management::AnyConnection;
 use crate::model::options::ConnectionOptions;
+use crate::model::record::Detail;
 use crate::model::rules::WrittenRule;
-use crate::wire::{Member, OAuthConnectionChange, OptionMembers, RuleMembers, StaticMembers, time};
+use crate::wire::{
+    CustomMembers, Member, OAuthConnectionChange, OptionMembers, RuleMembers, StaticMembers, time,
+};
 
 /// Changes the options.
 pub(super) async fn change(context: PageContext, request: Request) -> PageResult {
@@ -27,6 +30,12 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
                 request.client_key = values.secret_if_any(CLIENT_KEY);
                 let pointer = connection::pointer(&context);
                 writing.change_authorized(&pointer, request).await.map(|_shown| ())
+            }
+            AnyConnection::Static(shown) if matches!(shown.detail, Detail::Custom(_)) => {
+                let mut request = CustomMembers::default();
+                request.put_options(options);
+                request.client_key = values.secret_if_any(CLIENT_KEY);
+                writing.update_custom(context.place("name"), request).await
             }
             AnyConnection::Static(_) => {
                 let mut request = StaticMembers::default();

@@ -5,13 +5,13 @@ use maud::{Markup, html};
 use super::page_context::PageContext;
 
 /// All ways, below each other.
-pub(super) fn section(context: &PageContext, domain: Option<&str>) -> Markup {
+pub(super) fn section(context: &PageContext, domain: Option<&str>, has_others: bool) -> Markup {
     let proxy = context.state.services.facts.proxies.iter().find(|url| url.starts_with("http"));
     let proxy = proxy.map_or("http://127.0.0.1:8080", String::as_str);
     // A wildcard's own name stands for one of its hosts.
     let host = domain.unwrap_or("api.example.com");
     let host = host.strip_prefix("*.").unwrap_or(host);
-    let is_wild = domain.is_some_and(|domain| domain.starts_with("*."));
+    let is_wild = has_others || domain.is_some_and(|domain| domain.starts_with("*."));
     let api = context.state.services.management.public_url();
     let authority = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
     // Each template has its places filled with this connection's values.

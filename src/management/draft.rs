@@ -111,6 +111,9 @@ impl ConnectionChange {
         request: Document<StaticMembers>,
     ) -> Result<Self, Refused> {
         let kind = record.kind();
+        if !kind.is_of_one_secret() {
+            return Err(Refused::NotFound);
+        }
         let (mut request, mut reader) = MemberReader::of(request);
         let options = request.take_options();
         let mut credential = CredentialMembers::of(kind, &mut request);

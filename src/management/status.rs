@@ -12,7 +12,6 @@ use super::{ListPage, Management};
 use crate::ledger::LastUse;
 use crate::model::caller::Reach;
 use crate::model::connection::{Connection, ConnectionType, Defect, FormerConnection};
-use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
@@ -27,8 +26,8 @@ pub struct ConnectionStatus {
     pub name: ConnectionName,
     /// Its type.
     pub kind: ConnectionType,
-    /// The hosts that its credential may be sent to.
-    pub allowed_domain: Option<AllowedDomain>,
+    /// The domains that its credentials may be sent to, as one text.
+    pub domains: String,
     /// Tells whether the configuration declares it.
     pub declared: bool,
     /// Its state.
@@ -177,7 +176,7 @@ impl ConnectionStatus {
         Self {
             name: connection.name().clone(),
             kind: connection.kind(),
-            allowed_domain: connection.allowed_domain().cloned(),
+            domains: connection.domain_names(),
             declared: listing.source == ConnectionSource::Declared,
             state: State::of(connection, &used, now),
             expires_at: connection.token_status().and_then(|standing| standing.expires_at),
@@ -264,9 +263,7 @@ impl StatusFilter<'_> {
         let connection = &listing.connection;
         self.kind.is_none_or(|kind| kind == connection.kind())
             && (contains(connection.name().as_str(), self.text)
-                || connection
-                    .allowed_domain()
-                    .is_some_and(|domain| contains(&domain.to_string(), self.text)))
+                || connection.domains().any(|it| contains(&it.to_string(), self.text)))
             && self.state.is_none_or(|state| {
                 State::of(connection, &listing.usage.used(now), now).name() == state
             })

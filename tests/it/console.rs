@@ -426,7 +426,7 @@ async fn ten_thousand_connections_are_listed_and_searched() {
     assert!(back.contains(">connection_05000<") && !back.contains(">connection_05001<"), "{back}");
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/console",
     "/console/sign-in",
     "/console/nowhere",
@@ -434,6 +434,7 @@ const PAGES: [&str; 14] = [
     LIST,
     "/console/i/acme/connections/new",
     "/console/i/acme/connections/new/api_key",
+    "/console/i/acme/connections/new/custom",
     "/console/i/acme/connections/new/mcp",
     "/console/i/acme/clients/new",
     "/console/i/acme/clients",
@@ -442,3 +443,62 @@ const PAGES: [&str; 14] = [
     "/console/i/acme/try",
     "/console/i/acme/activity",
 ];
+
+#[tokio::test]
+async fn a_custom_connection_is_made_and_its_secrets_are_replaced() {
+    let origin = Origin::start().await;
+    let running = World::new(&origin).keeping().run().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let filled = [
+        ("name", "datadog"),
+        ("secret_name_1", "api"),
+        ("secret_1", "canary-api"),
+        ("secret_name_2", "app"),
+        ("secret_2", "canary-app"),
+        ("allowed_domains", "api.example.test\n*.wild.example.test"),
+        ("inject", "DD-API-KEY: {api}\n?app={app}"),
+        ("own_places", "*.wild.example.test /KEYFERRY={api}"),
+    ];
+    // 1. What is wrong is told at its field, and no secret comes back.
+    let path = format!("{LIST}/new/custom");
+    let mut wrong = filled;
+    wrong[6].1 = "Cookie: {api}\n?app={app}";
+    let page = visitor.post(&path, &wrong).await;
+    assert_eq!(page.status, 400);
+    assert!(page.text().contains("f-inject-fault") && !page.text().contains("canary"));
+    let made = visitor.post(&path, &filled).await;
+    assert_eq!(
+        (made.status, made.field("location")),
+        (303, "/console/i/acme/connections/custom/datadog?done=created")
+    );
+    // 2. It is shown with its places, and in the list with its domains.
+    let at = format!("{LIST}/custom/datadog");
+    let page = visitor.get(&at).await.text();
+    for shown in [
+        "api.example.test, *.wild.example.test",
+        "DD-API-KEY: {api}",
+        "/KEYFERRY={api}",
+        "New secret app",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert!(!page.contains("canary"));
+    let list = visitor.get(LIST).await.text().replace("<wbr>", "");
+    assert!(list.contains("*.wild.example.test"));
+    // 3. One secret is replaced, an option changed, and the connection deleted.
+    let replaced = visitor.post(&format!("{at}/secret"), &[("secret-app", "canary-next")]).await;
+    assert_eq!(replaced.status, 303, "{}", replaced.text());
+    let request = ask("GET https://api.example.test/v1").field("X-Zis-Connection", "datadog");
+    assert_eq!(running.send(&request).await.status, 200);
+    let seen = origin.last();
+    assert_eq!(
+        (seen.target.as_str(), seen.field("dd-api-key").as_str()),
+        ("/v1?app=canary-next", "canary-api")
+    );
+    let options = [("enabled", "yes"), ("read_only", "yes"), ("mask_echo", "no"), ("rules", "")];
+    assert_eq!(visitor.post(&format!("{at}/options"), &options).await.status, 303);
+    assert!(visitor.get(&at).await.text().contains("GET, HEAD and OPTIONS alone"));
+    let deleted = visitor.post(&format!("{at}/delete"), &[("typed_name", "datadog")]).await;
+    assert_eq!(deleted.status, 303);
+    assert_eq!(visitor.get(&at).await.status, 404);
+}

@@ -26,6 +26,11 @@ named_enum! {
 parsed_by_name!(ConnectionType);
 
 impl ConnectionType {
+    /// Tells whether an operator enters one secret for it, which is sent as it is.
+    pub fn is_of_one_secret(self) -> bool {
+        matches!(self, Self::ApiKey | Self::BasicAuth | Self::BearerToken)
+    }
+
     /// The member of the API's documents that holds what goes with the secret, where there is one.
     pub fn text_member(self) -> Option<&'static str> {
         match self {

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::ask::stranger;
+use crate::support::ask::{ask, stranger};
 use crate::support::authorized::{prepared, through};
 use crate::support::origin::Origin;
 use crate::support::provider::{CLIENT_SECRET, Provider};
@@ -130,11 +132,73 @@ async fn a_status_that_the_client_names_calls_for_a_refresh() {
 }
 
 #[tokio::test]
+async fn a_token_in_the_query_and_the_path_is_renewed_like_any_other() {
+    let provider = Provider::start().await;
+    let refuses = Arc::new(AtomicBool::new(false));
+    let origin = Origin::answering(&["http/1.1"], {
+        let refuses = Arc::clone(&refuses);
+        move |_seen| {
+            let status = if refuses.swap(false, SeqCst) { 401 } else { 200 };
+            http::Response::builder().status(status).body("said".into()).unwrap()
+        }
+    })
+    .await;
+    let server = prepared(&provider, &origin).keeping().run().await;
+    let inject = json!([
+        {"in": "query", "name": "access_token", "value": "{access_token}"},
+        {"in": "path", "placeholder": "KEYFERRY"},
+    ]);
+    register_with(&server, &provider, json!({ "inject": inject })).await;
+    server.authorize(&provider, "mine").await;
+    refuses.store(true, SeqCst);
+    let get = ask("GET https://api.example.test/a/KEYFERRY?access-token=forged&b=1")
+        .field("X-Zis-Connection", "mine")
+        .field("Authorization", "of the caller");
+    assert_eq!(server.send(&get).await.status, 200);
+    let tokens: Vec<_> = origin
+        .seen()
+        .iter()
+        .map(|seen| {
+            let (path, query) = seen.target.split_once("?b=1&access_token=").unwrap();
+            assert_eq!(path, format!("/a/{query}"));
+            assert_eq!(seen.field("authorization"), "of the caller");
+            query.to_owned()
+        })
+        .collect();
+    assert_eq!((tokens.len(), provider.asked()), (2, 2));
+    assert!(tokens[0] != tokens[1] && provider.is_valid(&tokens[1]), "{tokens:?}");
+    let log = server.log.text();
+    assert!(tokens.iter().all(|token| !log.contains(token.as_str())));
+}
+
+#[tokio::test]
+async fn one_grant_serves_git_and_rest_by_basic_authentication() {
+    let provider = Provider::start().await;
+    let (origin, server) = scene(&provider).await;
+    let inject = json!([{"in": "header", "name": "Authorization",
+        "value": "{basic:'x-access-token',access_token}"}]);
+    register_with(&server, &provider, json!({ "inject": inject })).await;
+    server.authorize(&provider, "mine").await;
+    for path in ["/acme/site.git/git-receive-pack", "/repos/acme/site"] {
+        let post = ask(&format!("POST https://api.example.test{path}"))
+            .field("X-Zis-Connection", "mine")
+            .field("Authorization", "Basic Zm9yZ2Vk");
+        assert_eq!(server.send(&post.body("0000")).await.status, 200);
+        let sent = origin.seen().pop().unwrap().field("authorization");
+        let pair = STANDARD.decode(sent.strip_prefix("Basic ").unwrap()).unwrap();
+        let pair = String::from_utf8(pair).unwrap();
+        assert!(provider.is_valid(pair.strip_prefix("x-access-token:").unwrap()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_field_that_can_carry_no_token_is_refused_by_name() {
     let provider = Provider::start().await;
     let (_origin, server) = scene(&provider).await;
     for (inject, rule) in [
-        (json!([{"in": "query", "name": "key", "value": "{access_token}"}]), "[0].in must be"),
+        (json!([{"in": "body", "name": "key", "value": "{access_token}"}]), "[0].in must be"),
+        (json!([{"in": "query", "name": "a b", "value": "{access_token}"}]), "[0]: its name"),
+        (json!([{"in": "path", "name": "KEYFERRY"}]), "[0].name does not go with in = path"),
         (json!([{"in": "header", "name": "Host", "value": "{access_token}"}]), "[0]: its name"),
         (json!([{"in": "header", "name": "X-A", "value": "{token}"}]), "[0]: its value"),
         (json!([{"in": "header", "name": "X-A", "value": "constant"}]), "one of them with"),
