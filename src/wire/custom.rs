@@ -209,6 +209,19 @@ pub enum TypedConnection {
     OAuth(Box<OAuthItem>),
 }
 
+impl TypedConnection {
+    /// Its name, and the reason why it can't be used, if it can't.
+    #[must_use]
+    pub fn into_name_and_defect(self) -> (String, Option<String>) {
+        match self {
+            Self::ApiKey(it) | Self::BasicAuth(it) | Self::BearerToken(it) => (it.name, it.defect),
+            Self::AwsSigV4(it) => (it.name, it.defect),
+            Self::Custom(it) => (it.name, it.defect),
+            Self::OAuth(it) => (it.name, it.defect),
+        }
+    }
+}
+
 /// The answer that has one connection in it.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ConnectionAnswer {

@@ -7,8 +7,7 @@ use http::Uri;
 
 use crate::cli::output::{self, CliError, note_defect};
 use crate::cli::server::{ApiClient, ApiPath};
-use crate::model::connection::ConnectionType;
-use crate::wire::{ConnectionPage, OAuthItem, ServerAnswer, StaticAnswer};
+use crate::wire::{ConnectionAnswer, ServerAnswer, TypedConnection, TypedConnectionPage};
 
 /// Looks for the connection that the program is to use, and says so where it can't be used. A token
 /// that may not look sees nothing, and the program learns it from the proxy.
@@ -17,23 +16,19 @@ pub(super) fn need(
     integration: &str,
     connection: &str,
 ) -> Result<(), CliError> {
-    for kind in ConnectionType::ALL {
-        match api.find(&ApiPath::connection(integration, kind, connection)) {
-            Ok(None) => {}
-            // It is there; whether it can be used is another question.
-            Ok(Some(answer)) => {
-                if kind == ConnectionType::OAuth {
-                    let it: OAuthItem = answer.read()?;
-                    note_defect("connection", &it.name, it.defect.as_deref());
-                } else if let Some(it) = answer.read::<StaticAnswer>()?.get(kind.as_str()) {
-                    note_defect("connection", &it.name, it.defect.as_deref());
-                }
-                return Ok(());
-            }
-            // The token may not look.
-            Err(CliError::Api(_)) => return Ok(()),
-            Err(failure) => return Err(failure),
+    let path = ["integrations", integration, "connections", connection];
+    match api.find(&ApiPath::keyferry(&path)) {
+        Ok(None) => {}
+        // It is there; whether it can be used is another question.
+        Ok(Some(answer)) => {
+            let (name, defect) =
+                answer.read::<ConnectionAnswer>()?.connection.into_name_and_defect();
+            note_defect("connection", &name, defect.as_deref());
+            return Ok(());
         }
+        // The token may not look.
+        Err(CliError::Api(_)) => return Ok(()),
+        Err(failure) => return Err(failure),
     }
     Err(CliError::Message(format!(
         "the integration {integration} has no connection {connection}: `keyferry connection list` \
@@ -46,16 +41,12 @@ pub(super) fn need(
 /// directory of a server that was started for the program alone.
 pub(super) fn warn(api: &ApiClient<'_>, integration: &str, data: Option<&Path>) {
     // A token that may not look sees nothing, and nothing is said then.
-    let path = ApiPath::zis(&["integrations", integration, "connections", "all"]);
-    let page = api.get(&path).and_then(|answer| answer.read::<ConnectionPage>());
-    let Ok(ConnectionPage { api_key, basic_auth, bearer_token, oauth, .. }) = page else { return };
-    let entered = api_key.into_iter().chain(basic_auth).chain(bearer_token);
-    let entered = entered.map(|it| (it.name, it.defect));
-    let connections: Vec<_> =
-        entered.chain(oauth.into_iter().map(|it| (it.name, it.defect))).collect();
+    let path = ApiPath::keyferry(&["integrations", integration, "connections"]);
+    let page = api.get(&path).and_then(|answer| answer.read::<TypedConnectionPage>());
+    let Ok(TypedConnectionPage { connections, .. }) = page else { return };
     // Of connections that are there, the defects are told.
     if !connections.is_empty() {
-        for (name, defect) in connections {
+        for (name, defect) in connections.into_iter().map(TypedConnection::into_name_and_defect) {
             note_defect("connection", &name, defect.as_deref());
         }
         return;
