@@ -6,6 +6,7 @@
 
 mod assertion;
 mod coding;
+mod declared;
 mod discovery;
 mod failure;
 mod handle;
@@ -19,6 +20,7 @@ mod request;
 mod response;
 mod revocation;
 mod signing_key;
+mod sts;
 
 pub use self::discovery::{
     DiscoveredResource, DiscoveryError, DiscoveryFailure, MetadataError, RegisteredClient,

@@ -43,7 +43,7 @@ pub struct Server {
     api_limits: ConnLimits,
     reload: Reload,
     expiry_watch: ExpiryWatch,
-    upkeep: Option<Upkeep>,
+    upkeep: Upkeep,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -141,11 +141,11 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let tunnel_tls = tunnel_config(Arc::clone(ca.leaves()) as _).map_err(StartError::Tls)?;
         let mut shared = shared(&config, &live, stopped, ledger, (&instance, gauges), tunnel_tls);
-        shared.refreshes = upkeep.as_ref().map(|upkeep| upkeep.storage.refreshes.clone());
+        shared.refreshes = Some(upkeep.refreshes.clone());
         let draining = Arc::default();
         let rooms = ApiState {
             proxies: addresses(&proxy_listeners, &config).into(),
-            ..rooms(&config, upkeep.as_ref(), &ca, &shared, &draining)
+            ..rooms(&config, &upkeep, &ca, &shared, &draining)
         };
         let beside = console::router(wiring::console(&rooms, &config, &shared));
         Ok(Self {
@@ -200,13 +200,13 @@ impl Server {
         let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
         let serving = listener.serve(api, Arc::clone(&conn_tracker), tasks.clone());
-        let (upkeep, expiry_watch) = (self.upkeep.as_ref(), &self.expiry_watch);
+        let (upkeep, expiry_watch) = (&self.upkeep, &self.expiry_watch);
         // The API goes on while requests are finished, or nobody could ask how things stand.
         let ending = async {
             self.signals.wait(&mut self.reload, upkeep).await;
             tracing::info!("shutting down: requests in flight are finished first");
             self.draining.store(true, Relaxed);
-            upkeep.inspect(|upkeep| upkeep.wind_down());
+            upkeep.wind_down();
             let _nobody_listens = self.stop.send(true);
             while self.workers.iter().any(|worker| !worker.is_finished()) {
                 tokio::time::sleep(POLL_INTERVAL).await;
@@ -215,7 +215,7 @@ impl Server {
         tokio::select! {
             served = serving => served.map_err(StartError::Thread)?,
             () = conn_tracker.sweep() => {}
-            () = work(upkeep) => {}
+            () = Box::pin(upkeep.work()) => {}
             () = expiry_watch.run() => {}
             () = ending => {}
         }
@@ -223,17 +223,15 @@ impl Server {
         conn_tracker.drain();
         let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, tasks.finished()).await;
         // 3. Refreshes end, and the store learns what it would lose.
-        if let Some(upkeep) = &self.upkeep {
-            let grace = self.reload.running.shutdown_grace;
-            if tokio::time::timeout(grace, Box::pin(upkeep.finish_errands())).await.is_err() {
-                let left = upkeep.errands.running();
-                tracing::error!(
-                    left,
-                    "OAuth refreshes were cut off, because shutdown_grace was over: raise it"
-                );
-            }
-            let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, upkeep.close()).await;
+        let grace = self.reload.running.shutdown_grace;
+        if tokio::time::timeout(grace, Box::pin(self.upkeep.finish_errands())).await.is_err() {
+            let left = self.upkeep.errands.running();
+            tracing::error!(
+                left,
+                "refreshes of tokens were cut off, because shutdown_grace was over: raise it"
+            );
         }
+        let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, self.upkeep.close()).await;
         Ok(())
     }
 }
@@ -261,7 +259,7 @@ impl Signals {
 
     /// Returns when the server is told to stop; reloads as often as it is told to, and renews what
     /// commands print.
-    async fn wait(&mut self, reload: &mut Reload, upkeep: Option<&Upkeep>) {
+    async fn wait(&mut self, reload: &mut Reload, upkeep: &Upkeep) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -276,8 +274,8 @@ impl Signals {
                 () = Box::pin(reload.run()) => {}
             }
             // Records of the store may bear names that are no longer declared.
-            if let Some(upkeep) = upkeep {
-                upkeep.storage.persistence.take_up_soon();
+            if let Some(storage) = upkeep.storage() {
+                storage.persistence.take_up_soon();
             }
         }
     }
@@ -307,23 +305,12 @@ async fn open(
     live: &Arc<Live>,
     ledger: &Ledger,
     gauges: &Arc<UpstreamGauges>,
-) -> Result<(Arc<InterceptionCa>, Option<Upkeep>), StartError> {
+) -> Result<(Arc<InterceptionCa>, Upkeep), StartError> {
     let kept = open_store(config, environment).await?;
     let (clock, metrics) = (ledger.clock.clone(), Arc::clone(&ledger.metrics));
     let ca = Arc::new(open_ca(config, kept.as_ref(), clock, metrics).await?);
-    let upkeep = match kept {
-        Some(kept) => Some(Upkeep::start(config, kept, &ca, live, ledger, gauges).await?),
-        None => None,
-    };
+    let upkeep = Upkeep::start(config, kept, &ca, live, ledger, gauges).await?;
     Ok((ca, upkeep))
-}
-
-/// Follows the store for as long as the server runs, if there is one.
-async fn work(upkeep: Option<&Upkeep>) {
-    match upkeep {
-        Some(upkeep) => Box::pin(upkeep.work()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Eight hexadecimal digits that tell this process from others.

@@ -87,13 +87,13 @@ pub(super) fn api_conn_limits(config: &Config) -> ConnLimits {
 
 pub(super) fn rooms(
     config: &Config,
-    upkeep: Option<&Upkeep>,
+    upkeep: &Upkeep,
     ca: &InterceptionCa,
     shared: &SharedParts,
     draining: &Arc<AtomicBool>,
 ) -> ApiState {
     let (live, clock) = (Arc::clone(&shared.live), shared.ledger.clock.clone());
-    let storage = upkeep.map(|upkeep| upkeep.storage.clone());
+    let storage = upkeep.storage().cloned();
     let data_plane = Arc::new(Probe(shared.clone()));
     // The names by which the API may be called.
     let public = config.api.public_url.parse::<http::Uri>().ok();
@@ -109,7 +109,7 @@ pub(super) fn rooms(
         gauges: Arc::clone(&shared.gauges),
         sink: Arc::clone(&shared.ledger.sink),
         draining: Arc::clone(draining),
-        errands: upkeep.map(|upkeep| upkeep.errands.clone()).unwrap_or_default(),
+        errands: upkeep.errands.clone(),
         is_secure: config.api.public_url.starts_with("https:") || config.api.tls.is_some(),
         proxies: Arc::default(),
         own_hosts: names.collect(),

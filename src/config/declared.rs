@@ -17,6 +17,9 @@ use super::readers::{Reader, boolean, integration, or_empty, some, text};
 use super::secrets::{public_text, secret};
 use super::section::{Section, keys, row};
 use crate::model::aws::access::{AwsAccess, AwsSecrets, check_access_key_id, check_scope_name};
+use crate::model::aws::role::{
+    AssumeRole, check_external_id, check_role_arn, parse_session_length,
+};
 use crate::model::client_identity::{ClientCertificate, IdentityFault};
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::connection_secrets::ConnectionSecrets;
@@ -205,17 +208,21 @@ fn aws(section: &mut Section<'_>) -> Option<(Detail, Declared<Secret>)> {
         region? = "us-east-1" => scope_name();
         /// The service to sign for; without it, the one that the host names.
         service? = "s3" => scope_name();
+        /// The role that the keys assume: requests are signed with the keys of a session of it. A
+        /// session is an hour long, unless duration says "15m" to "12h".
+        assume_role? = { role_arn = "arn:aws:iam::123456789012:role/reader", duration = "1h" } =>
+            assume_role(region.as_deref());
     }
-    let access = AwsAccess { access_key_id: access_key_id?, region, service };
+    let access = AwsAccess { access_key_id: access_key_id?, region, service, assume_role };
     let secrets = secret_access_key?.zip(Declared::optional(session_token));
     let packed = secrets.map(|(secret_access_key, session_token)| {
-        Some(AwsSecrets { secret_access_key, session_token }.pack())
+        Some(AwsSecrets::new(secret_access_key, session_token).pack())
     })?;
     Some((Detail::AwsSigV4(Box::new(access)), packed))
 }
 
 /// The keys that only some types have.
-const KEYS_OF_TYPES: [&str; 13] = [
+const KEYS_OF_TYPES: [&str; 14] = [
     "header_name",
     "api_key",
     "username",
@@ -229,6 +236,7 @@ const KEYS_OF_TYPES: [&str; 13] = [
     "allowed_domains",
     "inject",
     "secrets",
+    "assume_role",
 ];
 
 /// The names that earlier sections of a list have taken, and the places of these sections.
@@ -280,6 +288,47 @@ fn allowed_domain() -> Reader<AllowedDomain> {
 fn scope_name() -> Reader<Box<str>> {
     let named = |text: &str| check_scope_name(text).map(|()| Box::<str>::from(text));
     text("a name", "^[A-Za-z0-9-]{1,64}$", named)
+}
+
+/// A role that the keys of a connection to AWS assume, whose own region is this.
+fn assume_role(region: Option<&str>) -> Reader<AssumeRole> {
+    let region: Option<Box<str>> = region.map(Into::into);
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "role_arn": { "type": "string" }, "external_id": { "type": "string" },
+            "duration": { "type": "string" },
+        },
+        "required": ["role_arn"],
+        "additionalProperties": false,
+    });
+    Reader::new("a role", schema, move |item| {
+        // 1. Its keys.
+        let mut section = item.section()?;
+        let plain = |check: fn(&str) -> Result<(), &'static str>| {
+            text("a text", "^.+$", move |text| check(text).map(|()| Box::<str>::from(text)))
+        };
+        let role_arn = section.needed("role_arn").and_then(|item| plain(check_role_arn).read(item));
+        let external_id = section.take("external_id");
+        let external_id =
+            external_id.map_or(Some(None), |item| plain(check_external_id).read(item).map(Some));
+        let duration = section.take("duration");
+        let length = text("a length", "^.+$", parse_session_length);
+        let duration = duration.map_or(Some(None), |item| length.read(item).map(Some));
+        // 2. All of it together, beside the connection's region.
+        let role = role_arn.zip(external_id).zip(duration);
+        let role = role.map(|((role_arn, external_id), duration)| AssumeRole {
+            role_arn,
+            external_id,
+            duration,
+        });
+        let wrong = role.as_ref().and_then(|role| role.check_region(region.as_deref()).err());
+        if let Some(rule) = wrong {
+            section.mark().fault(format!("role_arn {rule}"));
+        }
+        section.close();
+        role.filter(|_| wrong.is_none())
+    })
 }
 
 /// A header's name, kept as it is written, because the API shows it so.

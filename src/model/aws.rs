@@ -5,4 +5,5 @@ mod canonical;
 pub mod endpoint;
 pub mod payload;
 pub mod query;
+pub mod role;
 pub mod signer;

@@ -3,6 +3,7 @@
 
 mod connection_type;
 mod former;
+mod role;
 mod routes;
 mod token_status;
 
@@ -26,7 +27,7 @@ use super::oauth::tokens::TokenSet;
 use super::options::ConnectionOptions;
 use super::origin::{HostName, Origin};
 use super::placement::{Placement, field_names};
-use super::record::{ConnectionRecord, Detail};
+use super::record::{ConnectionRecord, Detail, new_id};
 use super::sealed::KeyId;
 use crate::secret::Secret;
 
@@ -49,7 +50,8 @@ pub struct Connection {
     routes: Box<[DomainRoute]>,
     /// The origin of an exact allowed domain at port 443, made once.
     home: Option<Origin>,
-    /// The status of its provider tokens; `None` unless it is an OAuth connection that was opened.
+    /// The status of its provider tokens, or of the session of its role; `None` unless it was opened
+    /// and has either.
     token_status: Option<Box<TokenStatus>>,
     /// The fingerprint of its record; 0 for a declared connection.
     fingerprint: u64,
@@ -123,6 +125,7 @@ impl Connection {
         let mut connection =
             Self::without_credential(integration, name, Some(allowed_domain), detail);
         connection.set_secret(secret)?;
+        connection.note_sessions(new_id().unwrap_or_default(), secret);
         Ok(connection)
     }
 
@@ -151,6 +154,7 @@ impl Connection {
         } else {
             // Without a credential it is refused.
             let _no_credential = connection.set_secret(&secrets.secret);
+            connection.note_sessions(uuid, &secrets.secret);
             let former = secrets.old.and_then(|old| FormerConnection::of(&connection, &old));
             connection.former = former.map(Box::new);
         }
@@ -295,7 +299,8 @@ impl Connection {
         self.allowed_domain.as_ref()
     }
 
-    /// The status of its provider tokens; `None` unless it is an OAuth connection that was opened.
+    /// The status of its provider tokens, or of the session of its role; `None` unless it was opened
+    /// and has either.
     pub fn token_status(&self) -> Option<&TokenStatus> {
         self.token_status.as_deref()
     }
@@ -338,8 +343,8 @@ impl Connection {
     }
 
     /// Tells whether `other` sends the same credential to the same origins, by the same client
-    /// certificate. For OAuth connections the grant counts, not the tokens; where commands print
-    /// the secrets, the commands count.
+    /// certificate. For OAuth connections the grant counts, not the tokens; of a role its keys do,
+    /// not the session; where commands print the secrets, the commands count.
     pub fn same_as(&self, other: &Self) -> bool {
         if !self.has_identity_of(other) {
             return false;
@@ -352,7 +357,7 @@ impl Connection {
         }
         let same_credential = match (&self.credential, &other.credential) {
             _ if self.commands.is_some() => self.commands == other.commands,
-            (Some(ours), Some(theirs)) => ours.same_as(theirs),
+            (Some(ours), Some(theirs)) => ours.has_source_of(theirs),
             _ => false,
         };
         let mut routes = self.routes.iter().zip(&other.routes);

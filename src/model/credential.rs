@@ -86,8 +86,8 @@ impl Credential {
     /// The keys of a connection to AWS.
     fn signing(access: &AwsAccess, secret: &Secret) -> Result<Self, NotAFieldValue> {
         let secrets = AwsSecrets::unpack(secret).ok_or(NotAFieldValue(()))?;
-        let session_token = secrets.session_token.iter().cloned().collect();
         let signer = RequestSigner::new(access, secrets).ok_or(NotAFieldValue(()))?;
+        let session_token = signer.session_token().into_iter().cloned().collect();
         let mut credential = Self::with_fields(SmallVec::new(), session_token);
         credential.signer = Some(Arc::new(signer));
         Ok(credential)
@@ -173,6 +173,15 @@ impl Credential {
     /// The keys that sign each request; `None` where fields carry the secret.
     pub fn signer(&self) -> Option<&RequestSigner> {
         self.signer.as_deref()
+    }
+
+    /// Tells whether both are the same, or sign with sessions of the same role by the same keys.
+    #[must_use]
+    pub fn has_source_of(&self, other: &Self) -> bool {
+        match (self.signer(), other.signer()) {
+            (Some(ours), Some(theirs)) => ours.has_source_of(theirs),
+            _ => self.same_as(other),
+        }
     }
 
     /// Tells whether both have the same places and values, or sign alike. Values are compared in

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::time::DelayQueue;
 
+use super::declared::DeclaredRefresh;
 use super::failure::TokenFailure;
 use super::handle::{Cause, FORGET_FAILURE_AFTER, RefreshCommand, RefreshHandle, RefreshRequest};
 use super::keep_alive::{DueRefresh, KeepAliveQueue};
@@ -38,7 +39,8 @@ pub struct Manager {
 #[derive(Debug)]
 struct RefreshContext {
     refreshes: RefreshHandle,
-    persistence: Arc<Persistence>,
+    /// `None` where nothing is kept: then only declared connections have something to refresh.
+    persistence: Option<Arc<Persistence>>,
     live: Arc<Live>,
     provider: Arc<Provider>,
     metrics: Arc<Metrics>,
@@ -53,7 +55,7 @@ impl Manager {
     #[must_use]
     pub fn new(
         provider: Arc<Provider>,
-        persistence: Arc<Persistence>,
+        persistence: Option<Arc<Persistence>>,
         live: Arc<Live>,
         metrics: Arc<Metrics>,
         clock: Clock,
@@ -190,19 +192,11 @@ impl RefreshContext {
     }
 
     async fn run(&self, request: RefreshRequest) -> Result<(), Unsuccessful> {
-        let refresh = Refresh {
-            persistence: &self.persistence,
-            provider: &self.provider,
-            clock: &self.clock,
-            request: &request,
-            lease: self.live.load().settings.renewal.refresh_lease,
-        };
-        let refreshed = AssertUnwindSafe(Box::pin(refresh.run())).catch_unwind().await;
+        let refreshing = AssertUnwindSafe(Box::pin(self.refresh(&request)));
+        let refreshed = refreshing.catch_unwind().await;
         let refreshed = refreshed.unwrap_or_else(|_panic| {
             // Those who wait must not wait for ever.
-            tracing::error!(
-                "a refresh of OAuth tokens has panicked: report it with the lines before"
-            );
+            tracing::error!("a refresh of tokens has panicked: report it with the lines before");
             Err(TokenFailure::Late.into())
         });
         self.log(&request, refreshed);
@@ -213,6 +207,19 @@ impl RefreshContext {
             self.refreshes.retry_after(request, pause);
         }
         refreshed.map(|_ours| ())
+    }
+
+    /// Refreshes what the store keeps, or the session of a declared connection's role.
+    async fn refresh(&self, request: &RefreshRequest) -> Result<Refreshed, Unsuccessful> {
+        let (live, provider, metrics) = (&self.live, &self.provider, &self.metrics);
+        let declared = DeclaredRefresh { live, provider, metrics, request };
+        if let Some(connection) = declared.connection() {
+            return declared.run(&connection).await;
+        }
+        let persistence = self.persistence.as_ref().ok_or(TokenFailure::Gone)?;
+        let lease = self.live.load().settings.renewal.refresh_lease;
+        let refresh = Refresh { persistence, provider, clock: &self.clock, request, lease };
+        refresh.run().await
     }
 
     /// Tells whether the tokens that were to be replaced are in force and of use.

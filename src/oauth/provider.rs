@@ -28,7 +28,8 @@ use crate::upstream::{Departure, Error, Outgoing, Reply, Upstream};
 pub struct Provider {
     pub(super) upstream: Upstream,
     pub(super) live: Arc<Live>,
-    persistence: Arc<Persistence>,
+    /// `None` where nothing is kept, so that there are no clients to ask for.
+    persistence: Option<Arc<Persistence>>,
     pub(super) clock: Clock,
 }
 
@@ -48,7 +49,7 @@ pub struct TokenResponse {
     pub status: StatusCode,
     /// Its body.
     pub body: Secret,
-    retry_after: Option<Duration>,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl From<TokenFailure> for Unsuccessful {
@@ -58,12 +59,12 @@ impl From<TokenFailure> for Unsuccessful {
 }
 
 impl Provider {
-    /// Asks by this way out.
+    /// Asks by this way out. Without a store there are no clients to ask for.
     #[must_use]
     pub fn new(
         upstream: Upstream,
         live: Arc<Live>,
-        persistence: Arc<Persistence>,
+        persistence: Option<Arc<Persistence>>,
         clock: Clock,
     ) -> Self {
         Self { upstream, live, persistence, clock }
@@ -134,7 +135,8 @@ impl Provider {
         client: &ClientRecord,
     ) -> Result<Secret, TokenFailure> {
         let whose = format!("the OAuth client {} of {}", client.name, client.integration);
-        let secret = self.persistence.open(&whose, client.context(), &client.sealed).await;
+        let persistence = self.persistence.as_ref().ok_or(TokenFailure::Store)?;
+        let secret = persistence.open(&whose, client.context(), &client.sealed).await;
         secret.map_err(TokenFailure::from)
     }
 
@@ -157,10 +159,19 @@ impl Provider {
         content: EncodedRequest,
         before_asking: impl Future<Output = Result<(), TokenFailure>>,
     ) -> Result<TokenResponse, TokenFailure> {
+        self.exchange_request(endpoint, content.into_request(), before_asking).await
+    }
+
+    pub(super) async fn exchange_request(
+        &self,
+        endpoint: TokenEndpoint,
+        request: Request<Outgoing>,
+        before_asking: impl Future<Output = Result<(), TokenFailure>>,
+    ) -> Result<TokenResponse, TokenFailure> {
         if !self.live.load().settings.terms.allowed_ports.allows(endpoint.origin().port()) {
             return Err(TokenFailure::Port);
         }
-        let departure = Departure::to_token_endpoint(endpoint, content.into_request());
+        let departure = Departure::to_token_endpoint(endpoint, request);
         let exchange = Box::pin(self.send(departure, before_asking));
         let answer = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
         answer.unwrap_or(Err(TokenFailure::Unanswered("it took longer than 20 s")))
@@ -188,7 +199,7 @@ impl Provider {
 }
 
 impl EncodedRequest {
-    fn into_request(self) -> Request<Outgoing> {
+    pub(super) fn into_request(self) -> Request<Outgoing> {
         let length = self.body.len();
         let body = http_body_util::Full::new(self.body.into_shared());
         let mut request = Request::new(Outgoing::stream(body.map_err(|never| match never {})));

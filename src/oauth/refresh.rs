@@ -1,11 +1,14 @@
 //! One refresh: lease, read again, ask, seal, keep, and only then in force. It goes on to its end
 //! though nobody waits for it any more.
 
+mod keep;
 mod refused;
+mod session;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
+use self::keep::NextTokens;
 use super::failure::TokenFailure;
 use super::handle::{Cause, RefreshRequest};
 use super::life::refresh_token_life;
@@ -13,13 +16,14 @@ use super::provider::{Provider, Unsuccessful};
 use super::request::{GrantParams, TokenRequest};
 use crate::clock::{Clock, instant};
 use crate::error::chain;
+use crate::model::aws::access::AwsSecrets;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::grant::{Grant, LapseReason};
 use crate::model::oauth::refusal::RefreshFailure;
 use crate::model::oauth::tokens::TokenSet;
-use crate::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use crate::model::record::{ConnectionRecord, Detail, new_id};
 use crate::state::Persistence;
-use crate::store::{self, Leftover, RefreshLease, RefreshStart, Revision};
+use crate::store::{Leftover, RefreshLease, RefreshStart, Revision};
 
 /// One refresh, with all that it needs.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +63,7 @@ pub(super) struct Refreshed {
 }
 
 impl Refreshed {
-    fn elsewhere(generation: i64) -> Self {
+    pub(super) fn elsewhere(generation: i64) -> Self {
         Self { generation, is_ours: false }
     }
 }
@@ -120,17 +124,39 @@ impl Refresh<'_> {
     /// Looks for newer tokens, without the lease.
     async fn find_newer(&self) -> Result<Option<(Refreshed, Revision)>, TokenFailure> {
         let (record, revision) = self.read().await?;
-        let grant = record.grant().ok_or(TokenFailure::Gone)?;
-        if grant.generation > self.request.newer_than {
-            return Ok(Some((Refreshed::elsewhere(grant.generation), revision)));
-        }
-        // An operator may know that the provider has changed its mind.
-        match &grant.lapse {
-            Some(lapse) if self.request.cause != Cause::Operator => {
-                Err(TokenFailure::Lapsed(lapse.reason))
+        Ok(self.newer_in(&record)?.map(|newer| (newer, revision)))
+    }
+
+    /// The tokens of a record, if they are newer than those that are of no more use.
+    ///
+    /// # Errors
+    /// [`TokenFailure::Lapsed`] when there will be none.
+    fn newer_in(&self, record: &ConnectionRecord) -> Result<Option<Refreshed>, TokenFailure> {
+        let before = self.request.newer_than;
+        match &record.detail {
+            Detail::OAuth(grant) if grant.generation > before => {
+                Ok(Some(Refreshed::elsewhere(grant.generation)))
             }
-            _ => Ok(None),
+            Detail::OAuth(grant) => match &grant.lapse {
+                // An operator may know that the provider has changed its mind.
+                Some(lapse) if self.request.cause != Cause::Operator => {
+                    Err(TokenFailure::Lapsed(lapse.reason))
+                }
+                _ => Ok(None),
+            },
+            Detail::AwsSigV4(_) => {
+                let sessions = self.secrets_of(record)?.sessions;
+                let newer = sessions.are_newer_than(before);
+                Ok(newer.then(|| Refreshed::elsewhere(sessions.generation)))
+            }
+            _ => Err(TokenFailure::Gone),
         }
+    }
+
+    /// The keys of a connection with a role, and its sessions.
+    fn secrets_of(&self, record: &ConnectionRecord) -> Result<AwsSecrets, TokenFailure> {
+        let secrets = self.persistence.vault().open_connection(record)?;
+        AwsSecrets::unpack(&secrets.secret).ok_or(TokenFailure::Seal)
     }
 
     /// Refreshes, and has the lease count until that is over, however long it takes: nobody else
@@ -156,22 +182,33 @@ impl Refresh<'_> {
 
     /// Asks the provider and keeps what it gives.
     async fn refresh(&self, leased: &mut Leased) -> Result<(Refreshed, Revision), Unsuccessful> {
-        let grant = leased.record.grant().ok_or(TokenFailure::Gone)?.clone();
+        match leased.record.detail.clone() {
+            Detail::OAuth(grant) => self.refresh_grant(leased, &grant).await,
+            Detail::AwsSigV4(access) => self.refresh_session(leased, &access).await,
+            _ => Err(TokenFailure::Gone.into()),
+        }
+    }
+
+    async fn refresh_grant(
+        &self,
+        leased: &mut Leased,
+        grant: &Grant,
+    ) -> Result<(Refreshed, Revision), Unsuccessful> {
         if grant.generation > self.request.newer_than {
             let newer = self.find_newer().await?;
             return Ok(
                 newer.unwrap_or_else(|| (Refreshed::elsewhere(grant.generation), Revision::ZERO))
             );
         }
-        let (client, before) = self.prepare(&leased.record, &grant).await?;
+        let (client, before) = self.prepare(&leased.record, grant).await?;
         // Another instance may have been refused meanwhile.
         self.recall(&mut leased.failure, client.updated_at)?;
-        if client.has_moved(&grant, &before) {
+        if client.has_moved(grant, &before) {
             return Ok(self.lapse(LapseReason::ClientMoved, None).await?);
         }
-        match Box::pin(self.request_tokens(leased, &client, &grant, &before)).await {
+        match Box::pin(self.request_tokens(leased, &client, grant, &before)).await {
             Ok(tokens) => {
-                let life = refresh_token_life(&tokens, &client.profile, Some((&before, &grant)));
+                let life = refresh_token_life(&tokens, &client.profile, Some((&before, grant)));
                 let renewed = Grant {
                     generation: grant.generation + 1,
                     refresh_token_life: life,
@@ -180,9 +217,10 @@ impl Refresh<'_> {
                     refresh_on_status: client.profile.refresh_on_status.clone(),
                     ..grant.clone()
                 };
-                Ok(self.keep_tokens(&leased.record, &renewed, &tokens).await?)
+                let next = NextTokens::Granted(Box::new(renewed), Box::new(tokens));
+                Ok(self.keep(&leased.record, &next).await?)
             }
-            Err(why) => self.judge(leased, &grant, why).await,
+            Err(why) => self.judge(leased, Some(grant), why).await,
         }
     }
 
@@ -260,67 +298,6 @@ impl Refresh<'_> {
         Err(TokenFailure::Store)
     }
 
-    /// Keeps the tokens, however long that takes and whatever else is changed of the connection
-    /// meanwhile: what the provider has replaced is nowhere else. Only what is of another grant, or
-    /// newer, is left as it is.
-    async fn keep_tokens(
-        &self,
-        read: &ConnectionRecord,
-        renewed: &Grant,
-        tokens: &TokenSet,
-    ) -> Result<(Refreshed, Revision), TokenFailure> {
-        let mut before = read.clone();
-        let mut pause = FIRST_RETRY_PAUSE;
-        loop {
-            // 1. They are kept, if the connection is still as it was read.
-            let grant = before.grant().ok_or(TokenFailure::Gone)?;
-            let ours = Refreshed { generation: renewed.generation, is_ours: true };
-            let after = self.renewed(&before, renewed, tokens)?;
-            match self.persistence.store().finish_refresh(&before, &after).await {
-                Ok(Some(revision)) => return Ok((ours, revision)),
-                Ok(None) => {}
-                Err(error) => {
-                    cant_keep(&before, &error);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(MAX_RETRY_PAUSE);
-                }
-            }
-            // 2. Otherwise it is read again.
-            let (found, revision) = match self.read().await {
-                Ok(found) => found,
-                Err(TokenFailure::Store | TokenFailure::StoreFaulty) => continue,
-                Err(other) => return Err(other),
-            };
-            // The write that seemed to fail was done after all.
-            if found.sealed.payload == after.sealed.payload {
-                return Ok((ours, revision));
-            }
-            let theirs = found.grant().ok_or(TokenFailure::Gone)?;
-            if !grant.is_same_set(theirs) {
-                return Ok((Refreshed::elsewhere(theirs.generation), revision));
-            }
-            before = found;
-        }
-    }
-
-    /// The record with other tokens.
-    fn renewed(
-        &self,
-        before: &ConnectionRecord,
-        grant: &Grant,
-        tokens: &TokenSet,
-    ) -> Result<ConnectionRecord, TokenFailure> {
-        let (mut after, vault) = (before.clone(), self.persistence.vault());
-        after.detail = Detail::OAuth(Box::new(grant.clone()));
-        after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
-        // The key of its client certificate is sealed with them.
-        let mut secrets = vault.open_connection(before)?;
-        secrets.secret = tokens.pack();
-        let sealed = vault.seal(&after.context(), &secrets.pack());
-        after.sealed = sealed.map_err(|_why| TokenFailure::Seal)?;
-        Ok(after)
-    }
-
     /// Has the lease count for as long as this is polled.
     async fn keep_lease(&self, holder: &str) -> Infallible {
         let RefreshLease { before_asking, after_asking } = self.lease;
@@ -347,15 +324,6 @@ impl Refresh<'_> {
     }
 }
 
-fn cant_keep(record: &ConnectionRecord, error: &store::Error) {
-    let error = error as &dyn std::error::Error;
-    tracing::error!(
-        error,
-        connection = format!("{}.{}", record.integration, record.name),
-        "refreshed tokens can't be kept yet; they are not used before"
-    );
-}
-
 /// The times that one refresh takes the lease: it may be lost to another instance before the
 /// provider is asked.
 const MAX_ENTRIES: usize = 3;
@@ -365,7 +333,3 @@ const MAX_NOTES: usize = 3;
 
 /// The interval at which newer tokens of another instance are looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(150);
-const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// So that what could not be kept is kept within a second of the store being back.
-const MAX_RETRY_PAUSE: Duration = Duration::from_millis(500);

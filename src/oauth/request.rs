@@ -346,7 +346,7 @@ fn sensitive(field: &str) -> Option<HeaderValue> {
 /// The capacity that a body begins with, in bytes.
 const BUFFER_LEN: usize = 4096;
 
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 

@@ -117,7 +117,7 @@ impl Proxy {
     ) -> Option<Arc<ReplayBuffer>> {
         let (renewal, connection) = (&in_force.settings.renewal, permit.connection());
         let may_retry = match connection.token_status() {
-            Some(status) => renewal.retry_on_401 && status.renewable,
+            Some(status) => renewal.retry_on_401 && status.renewable && !status.is_session(),
             None => connection.former(now).is_some(),
         };
         may_retry.then(|| {

@@ -109,7 +109,7 @@ impl Proxy {
         if before == BeforeSigning::HashBody {
             return Ok(Outcome::ReadsBody(Box::new(decided)));
         }
-        // 3b. A connection by OAuth may have to be given other tokens first.
+        // 3b. A connection by OAuth, or with a role, may have to be given other tokens first.
         if let Some(wanted) = self.tokens_to_await(&decided, in_force, entry.time())? {
             return Ok(Outcome::AwaitsTokens(Box::new(AwaitingTokens { decided, wanted })));
         }
@@ -118,7 +118,8 @@ impl Proxy {
         Ok(Outcome::Departs(departure, context))
     }
 
-    /// Step 3c: reads the request's body, whose hash is signed, and goes on from there.
+    /// Step 3c: reads the request's body, whose hash is signed, and goes on from there, with step 3b
+    /// if need be.
     async fn read_body(
         self: Arc<Self>,
         in_force: Arc<InForce>,
@@ -127,8 +128,17 @@ impl Proxy {
         in_flight: InFlight,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let read = self.hash_body(&in_force, &mut decided, &mut entry).await;
-        match read.and_then(|()| self.depart(&in_force, *decided, &mut entry)) {
-            Ok(departing) => self.exchange(in_force, departing, entry, in_flight).await,
+        let now = self.shared.ledger.clock.now();
+        let wanted = read.and_then(|()| self.tokens_to_await(&decided, &in_force, now));
+        match wanted {
+            Ok(Some(wanted)) => {
+                let waiting = AwaitingTokens { decided: *decided, wanted };
+                self.await_tokens(waiting, entry, in_flight).await
+            }
+            Ok(None) => match self.depart(&in_force, *decided, &mut entry) {
+                Ok(departing) => self.exchange(in_force, departing, entry, in_flight).await,
+                Err(refusal) => Ok(relay::refuse(refusal, entry, in_flight)),
+            },
             Err(refusal) => Ok(relay::refuse(refusal, entry, in_flight)),
         }
     }

@@ -1,4 +1,4 @@
-//! Tokens of OAuth connections on a request's path: waited for where they have expired, and
+//! Tokens of OAuth connections, and sessions of roles, on a request's path: waited for where they have expired, and
 //! refreshed once where the origin refuses them. Beside them, a replaced secret that an origin does
 //! not accept yet: the old one is used once instead, while it is kept.
 
@@ -244,7 +244,7 @@ fn must_drain(decided: &DecidedRequest, renewal: &Renewal, now: Timestamp) -> bo
     if body.is_end_stream() || can_be_kept {
         return false;
     }
-    let standing = decided.permit.connection().token_status();
+    let standing = decided.permit.connection().token_status().filter(|it| !it.is_session());
     let planned = standing.and_then(|standing| standing.planned_refresh(renewal.refresh_before));
     planned.is_some_and(|planned| planned.draining <= now)
 }
@@ -272,6 +272,14 @@ const MIN_TOKEN_LIFETIME: Duration = Duration::from_millis(300);
 
 /// The refusal of a request for which there are no tokens that it could be sent with.
 fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
+    // 1. The tokens that it lacks.
+    let is_session = connection.token_status().is_some_and(TokenStatus::is_session);
+    let lack = if is_session {
+        "the connection has no session of its role"
+    } else {
+        "the connection's access token has expired"
+    };
+    // 2. The reason, and who must act.
     match failure {
         TokenFailure::Lapsed(_) | TokenFailure::NoRefreshToken => {
             reauthorization_needed(connection)
@@ -280,13 +288,15 @@ fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
         TokenFailure::Seal => super::inject::seal_broken(None),
         TokenFailure::Store => Refusal::new(
             Code::StoreUnavailable,
-            "The store can't be used, and the connection's access token has expired; try again.",
+            format!("The store can't be used, and {lack}; try again."),
         )
         .retry_after(1),
         TokenFailure::StoreFaulty => Refusal::new(
             Code::Internal,
-            "The store's content is not valid, and the connection's access token has expired; the \
-             operator finds the reason in the log.",
+            format!(
+                "The store's content is not valid, and {lack}; the operator finds the reason in \
+                 the log."
+            ),
         ),
         failure => {
             let who = match failure.remedy() {
@@ -297,9 +307,13 @@ fn failed(failure: TokenFailure, connection: &Connection) -> Refusal {
                 Remedy::Retry => "gave no other; try again",
             };
             let name = connection.name();
-            let title = format!(
-                "The access token of the connection {name} has expired, and its provider {who}."
-            );
+            let title = if is_session {
+                format!("The connection {name} has no session of its role, and AWS {who}.")
+            } else {
+                format!(
+                    "The access token of the connection {name} has expired, and its provider {who}."
+                )
+            };
             Refusal::new(Code::TokenEndpointFailed, title).because(failure.for_operators())
         }
     }

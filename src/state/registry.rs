@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::ledger::{ConnectionCounters, Metrics};
+use crate::model::aws::role::RoleSession;
 use crate::model::caller::Caller;
 use crate::model::connection::{Connection, TokenStatus};
 use crate::model::domain::AllowedDomain;
@@ -76,6 +77,11 @@ impl Registry {
             } else {
                 let (before, connection) = (self.namesake(connection), Arc::clone(connection));
                 let source = ConnectionSource::Declared;
+                // The session of a role goes on where its keys are the same.
+                let known = before.filter(|before| before.source == source);
+                let goes_on =
+                    known.and_then(|before| connection.with_session_of(&before.connection));
+                let connection = goes_on.map_or(connection, Arc::new);
                 next.insert(RegisteredConnection::new(connection, source, metrics, before));
             }
         }
@@ -105,6 +111,24 @@ impl Registry {
         let (connection, source) = (Arc::new(connection), ConnectionSource::Stored);
         self.insert(RegisteredConnection::new(connection, source, metrics, before.as_ref()));
         Ok(())
+    }
+
+    /// Gives the declared connection `of` the next session of its role. Gives the session's number;
+    /// `None` where the connection is gone, or another one.
+    pub fn begin_session(
+        &mut self,
+        of: &Connection,
+        session: RoleSession,
+        metrics: &Metrics,
+    ) -> Option<i64> {
+        let before = Arc::clone(self.namesake(of)?);
+        let is_same = before.source == ConnectionSource::Declared && before.connection.same_as(of);
+        let next = before.connection.with_next_session(session).filter(|_| is_same)?;
+        let generation = next.token_status()?.generation;
+        self.remove(&before.connection);
+        let (connection, source) = (Arc::new(next), ConnectionSource::Declared);
+        self.insert(RegisteredConnection::new(connection, source, metrics, Some(&before)));
+        Some(generation)
     }
 
     /// Removes the connection of the store that has this name, if there is one.

@@ -97,7 +97,7 @@ fn everything_that_says_what_keys_of_aws_sign_is_part_of_the_context() {
     let vault = vault();
     let signs = |id: &str, region: Option<&str>, service: Option<&str>| {
         let (region, service) = (region.map(Into::into), service.map(Into::into));
-        let access = AwsAccess { access_key_id: id.into(), region, service };
+        let access = AwsAccess { access_key_id: id.into(), region, service, assume_role: None };
         Parts { detail: Detail::AwsSigV4(Box::new(access)), ..Parts::new() }
     };
     let parts = signs("AKID", Some("us-east-1"), None);

@@ -13,6 +13,7 @@ import http.client
 import io
 import json
 import os
+import re
 import secrets
 import ssl
 import subprocess
@@ -33,7 +34,9 @@ HOSTS = [
     f"s3.{REGION}.amazonaws.com",
     f"sqs.{REGION}.amazonaws.com",
     f"sts.{REGION}.amazonaws.com",
+    "sts.us-east-1.amazonaws.com",
 ]
+ROLE = "arn:aws:iam::123456789012:role/reader"
 LARGE = 64 << 20
 CONFIG = """
 [proxy]
@@ -61,6 +64,21 @@ name = "dynamo"
 allowed_domain = "dynamodb.{region}.amazonaws.com"
 access_key_id = "{key_id}"
 secret_access_key = {{ file = "secret" }}
+[[connections]]
+integration = "roles"
+type = "aws_sigv4"
+name = "reader"
+allowed_domain = "*.amazonaws.com"
+access_key_id = "{key_id}"
+secret_access_key = {{ file = "secret" }}
+assume_role = {{ role_arn = "{role}", external_id = "agreed", duration = "15m" }}
+[[connections]]
+integration = "roles"
+type = "aws_sigv4"
+name = "other"
+allowed_domain = "*.amazonaws.com"
+access_key_id = "{key_id}"
+secret_access_key = {{ file = "secret" }}
 [[tokens]]
 name = "runner"
 integration = "*"
@@ -72,7 +90,7 @@ token = {{ file = "token" }}
 # The origin: every request is verified, and answered by moto.
 
 
-def verify(environ, secret, body):
+def verify(environ, secret, body, sessions):
     """What is wrong with a request's signature; `None` where it is right. Presigned URLs are not
     looked at."""
     from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -93,8 +111,16 @@ def verify(environ, secret, body):
     parts = dict(part.split("=", 1) for part in rest.split(", "))
     key_id, date, region, service, _end = parts["Credential"].split("/")
     signed = parts["SignedHeaders"].split(";")
-    if key_id != KEY_ID or not fields["x-amz-date"].startswith(date):
-        return f"another key or day: {fields}"
+    # The keys of a session are those that AWS has given, as far as moto stands for it.
+    session = sessions.get(key_id)
+    if session:
+        secret, token = session
+        if fields.get("x-amz-security-token") != token:
+            return f"another session's token: {fields}"
+    elif key_id != KEY_ID or "x-amz-security-token" in fields:
+        return f"another key: {fields}"
+    if not fields["x-amz-date"].startswith(date):
+        return f"another day: {fields}"
     left = [name for name in fields if name.startswith("x-amz-") and name not in signed]
     if left or "host" not in signed:
         return f"not signed: {left}"
@@ -103,7 +129,7 @@ def verify(environ, secret, body):
     request = AWSRequest(environ["REQUEST_METHOD"], url, headers, data=body)
     request.context["timestamp"] = fields["x-amz-date"]
     signer = S3SigV4Auth if service == "s3" else SigV4Auth
-    signer = signer(Credentials(KEY_ID, secret), service, region)
+    signer = signer(Credentials(key_id, secret), service, region)
     text = signer.string_to_sign(request, signer.canonical_request(request))
     if signer.signature(text, request) != parts["Signature"]:
         return f"another signature: {fields} {environ['RAW_URI']}"
@@ -125,22 +151,30 @@ def serve_origin():
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
-    answer = DomainDispatcherApplication(create_backend_app)
+    answer, sessions = DomainDispatcherApplication(create_backend_app), {}
     secret = Path("secret").read_text()
 
     def application(environ, start):
         body, wrong = read_body(environ)
-        wrong = wrong or verify(environ, secret, body)
+        wrong = wrong or verify(environ, secret, body, sessions)
         kind = environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")
         said = {
             "wrong": wrong, "host": environ["HTTP_HOST"], "method": environ["REQUEST_METHOD"],
             "payload": kind if len(kind) != 64 else "digest",
+            "key": environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")[0],
         }
         with open("seen", "a", encoding="utf-8") as seen:
             seen.write(json.dumps(said) + "\n")
         if wrong:
             start("403 Forbidden", [("Content-Type", "text/plain")])
             return [wrong.encode()]
+        if body and b"Action=AssumeRole&" in body:
+            answered = b"".join(answer(environ, start))
+            text = answered.decode()
+            named = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+            key, *rest = (re.search(f"<{name}>(.*?)</{name}>", text)[1] for name in named)
+            sessions[key] = tuple(rest)
+            return [answered]
         return answer(environ, start)
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -280,10 +314,27 @@ def cli():
     assert json.loads(aws("sts", "get-caller-identity"))["Arn"]
 
 
+def role():
+    """Requests that the keys of a role's session sign, by a connection that is named."""
+    import boto3
+
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=BUCKET, Key="by-role", Body=b"by a role")
+    assert s3.get_object(Bucket=BUCKET, Key="by-role")["Body"].read() == b"by a role"
+    assert TABLE in boto3.client("dynamodb").list_tables()["TableNames"]
+    who = boto3.client("sts").get_caller_identity()["Arn"]
+    assert who.endswith("assumed-role/reader/keyferry-roles.reader"), who
+    listed = [str(Path(sys.executable).parent / "aws"), "s3", "ls", f"s3://{BUCKET}/by-role"]
+    done = subprocess.run(listed, check=True, stdout=subprocess.PIPE, timeout=60)
+    assert b"by-role" in done.stdout
+
+
 CLIENTS = {
     function.__name__: function
-    for function in (s3, dynamodb, others, base_url, presigned, unsigned, spelled, cli)
+    for function in (s3, dynamodb, others, base_url, presigned, unsigned, spelled, cli, role)
 }
+# Those that name their connection, one of several.
+NAMED = {"role": ["--integration", "roles", "--connection", "reader"]}
 
 
 class Stage(Programs):
@@ -300,7 +351,7 @@ class Stage(Programs):
         origin = [sys.executable, str(HERE / "aws.py"), "--origin"]
         self.origin = self.start(origin, r"address (\S+)\n")[1]
         pins = "\n".join(f'"{host}:443" = "{self.origin}"' for host in HOSTS)
-        config = CONFIG.format(pins=pins, key_id=KEY_ID, region=REGION)
+        config = CONFIG.format(pins=pins, key_id=KEY_ID, region=REGION, role=ROLE)
         (self.directory / "aws.toml").write_text(config)
         serve = ["keyferry", "serve", "--config", "aws.toml", "--data-dir", "data"]
         said = self.start(serve, r"proxy +(http\S+)\n +API +(http\S+)")
@@ -319,8 +370,8 @@ class Stage(Programs):
         token = self.directory / "token"
         command = [
             str(self.build / "keyferry"), "--data-dir", str(self.directory / "data"), "run",
-            "--url", self.api, "--proxy", self.proxy, "--integration", "demo",
-            "--caller-token-file", str(token), "--", sys.executable,
+            "--url", self.api, "--proxy", self.proxy,
+            *NAMED.get(name, ["--integration", "demo"]), "--caller-token-file", str(token), "--", sys.executable,
             str(HERE / "aws.py"), "--client", name,
         ]
         done = subprocess.run(
@@ -360,6 +411,10 @@ class Aws(unittest.TestCase):
                 seen = self.stage.seen()[before:]
                 self.assertTrue(seen, name)
                 self.assertEqual([said for said in seen if said["wrong"]], [], name)
+        # One question for the session, whose keys have signed all else.
+        by_role = [said for said in self.stage.seen() if said["host"].startswith("sts.us-east-1")]
+        self.assertEqual([said["key"] for said in by_role], [KEY_ID])
+        self.assertTrue(any(said["key"].startswith("ASIA") for said in self.stage.seen()))
         payloads = {said["payload"] for said in self.stage.seen()}
         expected = {"digest", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
         self.assertLessEqual(expected, payloads)

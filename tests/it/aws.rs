@@ -1,5 +1,7 @@
 //! Connections to AWS: every request is signed as it leaves, and what can't be signed is refused.
 
+mod roles;
+
 use std::sync::Arc;
 
 use serde_json::Value;

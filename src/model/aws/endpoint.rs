@@ -90,7 +90,7 @@ fn of_label(label: &str) -> &str {
 }
 
 /// Tells whether a label is the name of a region: `us-east-1`, `us-gov-west-1`.
-fn is_region(label: &str) -> bool {
+pub(super) fn is_region(label: &str) -> bool {
     let parts: Vec<_> = label.split('-').collect();
     let [first, middle @ .., last] = parts.as_slice() else { return false };
     let is_word =

@@ -97,7 +97,8 @@ impl std::fmt::Debug for PayloadHash {
 }
 
 /// The SHA-256 of bytes, in lower-case hexadecimal.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&digest(&SHA256, bytes))
 }
 

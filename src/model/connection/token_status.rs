@@ -1,4 +1,4 @@
-//! The status of an OAuth connection's provider tokens.
+//! The status of an OAuth connection's provider tokens, or of the session of a role at AWS.
 
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -8,17 +8,19 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::model::aws::role::RoleSessions;
 use crate::model::oauth::freshness::{Freshness, PlannedRefresh, TokenAges};
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::life::{GrantLife, Jitter, KeepAlive};
 use crate::model::oauth::profile::RefreshStatuses;
 use crate::model::oauth::tokens::TokenSet;
 
-/// The status of an OAuth connection's provider tokens. A connection has one set of tokens: the
-/// next set comes with a new connection that replaces it.
+/// The status of an OAuth connection's provider tokens, or of the session that a connection's keys
+/// have of their role. A connection has one set of tokens: the next set comes with a new connection
+/// that replaces it.
 #[derive(Debug)]
 pub struct TokenStatus {
-    /// The connection's record.
+    /// The connection's record, or a number of a declared one.
     pub uuid: Uuid,
     /// The number of the set of tokens, counted up by each refresh.
     pub generation: i64,
@@ -39,7 +41,19 @@ pub struct TokenStatus {
     pub provider: u64,
     /// Tells whether there is a refresh token beside the access token, which a user has granted.
     has_refresh_token: bool,
+    set: TokenSetKind,
     used: AtomicBool,
+}
+
+/// The kind of tokens that a connection has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum TokenSetKind {
+    /// Those of a grant.
+    Granted,
+    /// The session of a role.
+    Session,
+    /// A role, and no session of it yet.
+    NoSession,
 }
 
 impl TokenStatus {
@@ -57,8 +71,34 @@ impl TokenStatus {
             has_refresh_token: grant.grant_type.has_user()
                 && tokens.refresh_token.is_some()
                 && !tokens.is_access_token_exchanged(),
+            set: TokenSetKind::Granted,
             used: AtomicBool::new(false),
         }
+    }
+
+    /// The status of the sessions of a role.
+    pub(super) fn of_sessions(uuid: Uuid, sessions: &RoleSessions) -> Self {
+        let session = sessions.current.as_ref();
+        Self {
+            uuid,
+            generation: sessions.generation,
+            renewable: true,
+            lapsed: false,
+            issued_at: session.map_or(Timestamp::UNIX_EPOCH, |session| session.issued_at),
+            expires_at: session.map(|session| session.expires_at),
+            refresh_on_status: RefreshStatuses::none(),
+            grant_life: None,
+            provider: 0,
+            has_refresh_token: false,
+            set: session.map_or(TokenSetKind::NoSession, |_| TokenSetKind::Session),
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells whether it is the session of a role: it is good to its end though there is another, and
+    /// no answer of an origin calls for the next.
+    pub fn is_session(&self) -> bool {
+        self.set != TokenSetKind::Granted
     }
 
     /// The times at which the access token ages; `None` when it never expires.
@@ -76,7 +116,11 @@ impl TokenStatus {
 
     /// The freshness of the access token at `now`.
     pub fn freshness(&self, refresh_before: Duration, now: Timestamp) -> Freshness {
-        self.ages(refresh_before).map_or(Freshness::Fresh, |ages| ages.at(now))
+        match self.ages(refresh_before) {
+            _ if self.set == TokenSetKind::NoSession => Freshness::Expired,
+            Some(ages) => ages.at(now),
+            None => Freshness::Fresh,
+        }
     }
 
     /// The time at which the grant is refreshed so that it lives though nobody uses it: at least

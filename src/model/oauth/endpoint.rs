@@ -5,6 +5,7 @@ use std::fmt;
 use http::uri::PathAndQuery;
 
 use super::client::ClientRecord;
+use crate::model::aws::access::AwsAccess;
 use crate::model::domain::is_registry_suffix;
 use crate::model::name::IntegrationName;
 use crate::model::origin::{Authority, Host, HostName, Origin};
@@ -25,8 +26,8 @@ pub struct Endpoint {
     target: PathAndQuery,
 }
 
-/// The token endpoint of a registered client, or of the account itself. Beside a permit's origin
-/// requests are sent to token endpoints only.
+/// The token endpoint of a registered client, of the account itself, or of AWS for a role. Beside a
+/// permit's origin requests are sent to token endpoints only.
 #[derive(Clone, Debug)]
 pub struct TokenEndpoint {
     endpoint: Endpoint,
@@ -235,6 +236,16 @@ impl TokenEndpoint {
         let target = PathAndQuery::from_static("/oauth/tokens");
         let endpoint = Endpoint { origin: Origin::new(host, 443), target };
         Self { endpoint, integration: integration.clone() }
+    }
+
+    /// AWS's endpoint for the sessions of a role, in the region of the connection. `None` where the
+    /// role is of another part of AWS than that.
+    #[must_use]
+    pub fn of_role(access: &AwsAccess, integration: &IntegrationName) -> Option<Self> {
+        let host = access.assume_role.as_ref()?.sts_host(access.region.as_deref())?;
+        let origin = Origin::new(&HostName::parse(&host).ok()?, 443);
+        let endpoint = Endpoint { origin, target: PathAndQuery::from_static("/") };
+        Some(Self { endpoint, integration: integration.clone() })
     }
 
     /// Scheme, host and port.

@@ -28,23 +28,25 @@ impl Refresh<'_> {
             return Ok(());
         }
         let (record, _) = self.read().await?;
-        let grant = record.grant().ok_or(TokenFailure::Gone)?;
-        let client = self.client(&record, grant).await?;
-        self.recall(&mut failure, client.updated_at)
+        let changed_at = match record.grant() {
+            Some(grant) => self.client(&record, grant).await?.updated_at,
+            None => record.updated_at,
+        };
+        self.recall(&mut failure, changed_at)
     }
 
-    /// Recalls what is remembered, as far as it was of the client as it is now. An operator may ask
-    /// at any time.
+    /// Recalls what is remembered, as far as it was of the client, or of the keys and the role, as
+    /// they are now. An operator may ask at any time.
     ///
     /// # Errors
     /// The refusal that is remembered, where the provider is not to be asked again yet.
     pub(super) fn recall(
         &self,
         failure: &mut Option<Box<RefreshFailure>>,
-        client_changed_at: Timestamp,
+        changed_at: Timestamp,
     ) -> Result<(), Unsuccessful> {
         let Some(failure) = failure else { return Ok(()) };
-        failure.forget_before(client_changed_at);
+        failure.forget_before(changed_at);
         let now = self.clock.now();
         match failure.withholding(now) {
             Some(row) if self.request.cause != Cause::Operator => {
@@ -55,10 +57,11 @@ impl Refresh<'_> {
     }
 
     /// Notes why the provider gave no tokens, and ends the grant where that means that it is dead.
+    /// A role has none that could end.
     pub(super) async fn judge(
         &self,
         leased: &mut Leased,
-        grant: &Grant,
+        grant: Option<&Grant>,
         why: Unsuccessful,
     ) -> Result<(Refreshed, Revision), Unsuccessful> {
         let (failure, now) = (why.failure, whole_microseconds(self.clock.now()));
@@ -72,9 +75,9 @@ impl Refresh<'_> {
             remembered(before.as_deref(), failure, now, connection_share(self.request.uuid));
         let (row, code) = (after.refusals, after.code);
         // 2. The grant may be dead: the provider says so, or has refused it for long enough.
-        let is_dead = match (failure.remedy(), row) {
-            (Remedy::User, _) => Some(LapseReason::InvalidGrant),
-            (_, Some(row)) if grant.grant_type.has_user() && row.may_mean_dead() => {
+        let is_dead = match (grant, failure.remedy(), row) {
+            (Some(_), Remedy::User, _) => Some(LapseReason::InvalidGrant),
+            (Some(grant), _, Some(row)) if grant.grant_type.has_user() && row.may_mean_dead() => {
                 let refreshed_at = self.persistence.store().client_refreshed_at(grant.client).await;
                 let refreshed_at = refreshed_at.map_err(|error| TokenFailure::of_store(&error))?;
                 row.means_dead(refreshed_at).then_some(LapseReason::Refused)

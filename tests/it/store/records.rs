@@ -34,7 +34,8 @@ of_both!(
 async fn what_is_kept_is_what_was_given(home: Home) {
     let store = home.open().await;
     let region = Some("eu-west-1".into());
-    let access = AwsAccess { access_key_id: "AKIDEXAMPLE".into(), region, service: None };
+    let access =
+        AwsAccess { access_key_id: "AKIDEXAMPLE".into(), region, service: None, assume_role: None };
     let custom = concat!(
         r#"{"secrets":["a"],"inject":[{"in":"query","name":"k","value":"{a}"}],"#,
         r#""domains":[{"domain":"api.example.com"},{"domain":"*.example.org"}]}"#,

@@ -10,6 +10,7 @@ use keyferry::clock::Clock;
 use keyferry::config::{Environment, Options, load};
 use keyferry::ledger::{Ledger, LineFormat, Metrics};
 use keyferry::listener::{ConnLimits, HeadLimits, ListenAddr, Listener, tunnel_config};
+use keyferry::model::aws::access::{AwsAccess, AwsSecrets};
 use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::{ClientName, ConnectionName, IntegrationName};
 use keyferry::model::oauth::client::{AuthMethod, ClientRecord};
@@ -25,7 +26,7 @@ use keyferry::oauth::{
 use keyferry::proxy::{SharedParts, Via};
 use keyferry::secret::Secret;
 use keyferry::state::{InterceptionCa, KeyLocation, Live, MasterKeys, Persistence, StoreAndKeys};
-use keyferry::store::Store;
+use keyferry::store::{Revision, Store};
 use keyferry::tasks::Tasks;
 use keyferry::upstream::{NameLookups, OwnListeners, SystemResolver, Upstream};
 use tokio::sync::watch;
@@ -102,12 +103,12 @@ impl Instance {
         let provider = Provider::new(
             Upstream::new(Arc::default(), Tasks::default(), 1),
             Arc::clone(&live),
-            Arc::clone(&persistence),
+            Some(Arc::clone(&persistence)),
             clock.clone(),
         );
         let (mut manager, refreshes) = Manager::new(
             Arc::new(provider),
-            Arc::clone(&persistence),
+            Some(Arc::clone(&persistence)),
             Arc::clone(&live),
             Arc::clone(&metrics),
             clock.clone(),
@@ -251,6 +252,31 @@ impl Instance {
         let revision = self.persistence.store().create_connection(&record).await.unwrap();
         assert!(self.persistence.wait_until_in_force(revision).await);
         Connected { uuid, name: record.name }
+    }
+
+    /// Keeps a connection to AWS with these keys, for `domain`.
+    pub(crate) async fn sign(
+        &self,
+        name: &str,
+        domain: &str,
+        access: AwsAccess,
+        secrets: &AwsSecrets,
+    ) -> (Connected, Revision) {
+        let (uuid, now) = (new_id().unwrap(), self.clock.now());
+        let mut record = ConnectionRecord {
+            options: Arc::default(),
+            uuid,
+            integration: acme(),
+            name: ConnectionName::parse(name).unwrap(),
+            allowed_domain: Some(AllowedDomain::parse(domain).unwrap()),
+            detail: Detail::AwsSigV4(Box::new(access)),
+            sealed: Sealed::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        record.sealed = self.seal(record.context(), &secrets.pack());
+        let revision = self.persistence.store().create_connection(&record).await.unwrap();
+        (Connected { uuid, name: record.name }, revision)
     }
 
     /// The connection as it is stored, and its tokens.

@@ -41,6 +41,7 @@ pub(crate) const NAMES: &[&str] = &[
     "zoom.us",
     "dynamodb.us-west-2.amazonaws.com",
     "bucket.s3.eu-west-1.amazonaws.com",
+    "sts.us-east-1.amazonaws.com",
 ];
 
 impl Authority {

@@ -179,6 +179,12 @@ impl Default for RefreshStatuses {
 }
 
 impl RefreshStatuses {
+    /// No status at all.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Box::default())
+    }
+
     /// Tells whether an answer of this status calls for a refresh.
     #[must_use]
     pub fn contains(&self, status: u16) -> bool {
