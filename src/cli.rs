@@ -76,7 +76,6 @@ struct Common {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     /// Runs the proxy, the management API and the console
     #[command(after_help = examples::SERVE)]

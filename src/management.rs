@@ -6,6 +6,7 @@
 
 mod audit;
 mod authorities;
+mod aws;
 mod connections;
 mod custom;
 mod data_plane;
@@ -22,6 +23,7 @@ mod placements;
 mod presets;
 mod rate_limits;
 mod records;
+mod sessions;
 mod status;
 mod tokens;
 mod unusable;
@@ -44,6 +46,7 @@ pub use self::oauth::{
 pub use self::operator::Operator;
 pub use self::presets::Preset;
 pub use self::rate_limits::{ClientAddr, RateLimits};
+pub use self::sessions::SessionsView;
 pub use self::status::{ConnectionStatus, RENEWED_WHEN_USED, State, StatusFilter, StatusPage};
 pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin, TokenDefect};
 pub use self::unusable::Unusable;

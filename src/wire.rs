@@ -5,6 +5,7 @@
 //! nor who asks.
 
 mod audit;
+mod aws;
 mod ca;
 mod client;
 mod connection;
@@ -30,12 +31,13 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
 pub use self::audit::{AuditEntries, AuditEntry};
+pub use self::aws::{AssumeRoleMembers, AwsConnection, AwsMembers, NewTypedConnection};
 pub use self::ca::{CaRotationRequest, NextCa, NextCaAnswer};
 pub use self::client::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange};
 pub use self::connection::{ConnectionPage, StaticAnswer, StaticConnection, StaticMembers};
 pub use self::custom::{
-    AllowedDomainMembers, AwsConnection, ConnectionAnswer, CustomConnection, CustomMembers,
-    OwnDomainMembers, RedactedMap, SecretMap, TypedConnection, TypedConnectionPage,
+    AllowedDomainMembers, ConnectionAnswer, CustomConnection, CustomMembers, OwnDomainMembers,
+    RedactedMap, SecretMap, TypedConnection, TypedConnectionPage,
 };
 pub use self::error::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
 pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};

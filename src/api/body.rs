@@ -1,5 +1,6 @@
 //! A request's body, read into its type.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,11 +10,22 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::Error;
-use crate::wire::{self, Document};
+use crate::model::connection::ConnectionType;
+use crate::wire::{self, AwsMembers, CustomMembers, Document};
+
+/// A request for a connection of a type beyond ZIS.
+#[derive(Debug)]
+pub(super) enum TypedDocument {
+    /// One to AWS.
+    AwsSigV4(Box<Document<AwsMembers>>),
+    /// A custom one.
+    Custom(Box<Document<CustomMembers>>),
+}
 
 /// The names in a path. What can't be decoded leads nowhere.
 #[derive(Debug)]
@@ -31,6 +43,24 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathPar
 /// Reads a request. The body is wiped once it is read.
 pub(super) async fn read<T: wire::Request>(request: Request) -> Result<Document<T>, Error> {
     parse(&whole(request).await?, None)
+}
+
+/// Reads a request for a connection of a type beyond ZIS, by the type that it names. Without one, or
+/// with another, it is read as a custom one, whose rules tell what is wrong.
+pub(super) async fn read_typed(request: Request) -> Result<TypedDocument, Error> {
+    /// The type alone, whatever else there is.
+    #[derive(Deserialize)]
+    struct NamedType<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+    }
+    let bytes = whole(request).await?;
+    let named = serde_json::from_slice::<NamedType<'_>>(&bytes);
+    let is_aws = named.is_ok_and(|named| named.kind == ConnectionType::AwsSigV4.as_str());
+    if is_aws {
+        return parse(&bytes, None).map(|aws| TypedDocument::AwsSigV4(Box::new(aws)));
+    }
+    parse(&bytes, None).map(|custom| TypedDocument::Custom(Box::new(custom)))
 }
 
 /// Reads a request that has only these of its type's members.

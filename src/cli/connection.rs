@@ -1,5 +1,6 @@
 //! `keyferry connection`: the connections that a running server keeps.
 
+mod aws;
 mod create;
 mod custom;
 mod flow;
@@ -155,9 +156,9 @@ impl IntegrationClient<'_> {
     ) -> Result<(ConnectionType, ApiAnswer), CliError> {
         for tried in kinds(kind) {
             let Some(answer) = self.api.find(&self.connection(tried, name))? else { continue };
-            // At the path of a custom one there may be one of any type.
+            // At the path of a type beyond ZIS there may be one of any type.
             let found = match tried {
-                ConnectionType::Custom => type_of(&answer)?,
+                ConnectionType::AwsSigV4 | ConnectionType::Custom => type_of(&answer)?,
                 tried => tried,
             };
             if kind.is_none_or(|kind| kind == found) {
@@ -193,7 +194,7 @@ fn print(
         if matches!(kind, ConnectionType::Custom | ConnectionType::AwsSigV4) {
             return Ok(match answer.read::<ConnectionAnswer>()?.connection {
                 TypedConnection::Custom(it) => custom::described(it),
-                TypedConnection::AwsSigV4(it) => custom::described_aws(it),
+                TypedConnection::AwsSigV4(it) => aws::described(*it),
                 _ => String::new(),
             });
         }
@@ -306,7 +307,7 @@ fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 16] = [
+const OPTIONS: [(&str, &str); 22] = [
     ("name", "--name"),
     ("allowed_domain", "--allowed-domain"),
     ("header_name", "--header-name"),
@@ -323,14 +324,21 @@ const OPTIONS: [(&str, &str); 16] = [
     ("allowed_domains", "--allowed-domain"),
     ("inject", "--inject"),
     ("secrets", "the secrets"),
+    ("access_key_id", "--access-key-id"),
+    ("secret_access_key", "the secret"),
+    ("session_token", "--session-token-file"),
+    ("region", "--region"),
+    ("service", "--service"),
+    ("assume_role", "--role-arn"),
 ];
 
-const TYPES: [ConnectionType; 5] = [
+const TYPES: [ConnectionType; 6] = [
     ConnectionType::BearerToken,
     ConnectionType::ApiKey,
     ConnectionType::BasicAuth,
     ConnectionType::OAuth,
     ConnectionType::Custom,
+    ConnectionType::AwsSigV4,
 ];
 
 #[cfg(test)]

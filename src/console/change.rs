@@ -58,6 +58,11 @@ pub(super) async fn delete(context: PageContext, request: Request) -> PageResult
     Ok(see(&context.path("/connections?done=deleted")))
 }
 
+/// Tells whether the secret of a connection is one that a form can replace.
+pub(super) fn can_replace(shown: &ConnectionView) -> bool {
+    !matches!(shown.detail, Detail::AwsSigV4(_))
+}
+
 /// The form that replaces the secret.
 pub(super) fn replacement(
     context: &PageContext,

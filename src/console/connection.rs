@@ -77,7 +77,10 @@ pub(super) fn page(
         (try_it(context, found))
         (snippets::section(context, domain(found).as_deref(), domains(found) != domain(found)))
         @if context.may_write() && !declared {
-            @if let AnyConnection::Static(shown) = found { (change::replacement(context, shown, values)) }
+            @if let AnyConnection::Static(shown) = found {
+                @if change::can_replace(shown) { (change::replacement(context, shown, values)) }
+                @else { p.advice { "Its secret access key is replaced by keyferry connection update." } }
+            }
             (options::section(context, options_of(found), values))
             (change::deletion(context, values))
         }
@@ -186,6 +189,10 @@ fn of_static(shown: &ConnectionView) -> Markup {
                 dt { "Secret access key" } dd { (hidden()) }
                 dt { "Region" } dd { (access.region.as_deref().unwrap_or(OF_HOST)) }
                 dt { "Service" } dd { (access.service.as_deref().unwrap_or(OF_HOST)) }
+                @if let Some(role) = &access.assume_role {
+                    dt { "Role" } dd { code { (role.role_arn) } }
+                    dt { "Session" } dd { (session(shown)) }
+                }
             }
             Detail::Custom(access) => { (custom::facts(access)) }
         }
@@ -195,6 +202,21 @@ fn of_static(shown: &ConnectionView) -> Markup {
         dt { "Created" } dd { (status_view::time(shown.created_at)) }
         @if shown.updated_at != shown.created_at {
             dt { "Changed" } dd { (status_view::time(shown.updated_at)) }
+        }
+    }
+}
+
+/// The session of a role, and why there is no other.
+fn session(shown: &ConnectionView) -> Markup {
+    let sessions = shown.sessions.as_ref();
+    let standing = sessions.and_then(|sessions| sessions.standing.as_ref());
+    html! {
+        @match sessions.and_then(|sessions| sessions.until) {
+            Some(until) => { "until " (status_view::time(until)) }
+            None => { "begins with the next request" }
+        }
+        @if let Some(standing) = standing {
+            "; AWS gives no other: " (standing.reason) ". " (standing.advice())
         }
     }
 }

@@ -8,6 +8,7 @@ use super::Management;
 use super::draft::{ConnectionChange, ConnectionDraft};
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
+use super::sessions::SessionsView;
 use super::unusable::Unusable;
 use crate::error::chain;
 use crate::model::connection::{Connection, ConnectionType};
@@ -40,6 +41,8 @@ pub struct ConnectionView {
     pub options: Arc<ConnectionOptions>,
     /// The time at which the secret is forgotten that its own has replaced, while it is kept.
     pub old_secret_until: Option<Timestamp>,
+    /// The sessions of its role, where its keys assume one.
+    pub sessions: Option<Box<SessionsView>>,
     /// Tells whether the configuration declares it, so that it can't be changed here.
     pub declared: bool,
     /// The reason why it can't be used, where it can't.
@@ -100,7 +103,12 @@ impl ReadAccess<'_> {
             Some(connection) => self.management.shown(&connection),
             None => self.shown(&self.record(&name).await?),
         };
-        shown.filter(|shown| shown.detail.kind() == kind).ok_or(Refused::NotFound)
+        let shown = shown.filter(|shown| shown.detail.kind() == kind);
+        let mut shown = shown.ok_or(Refused::NotFound)?;
+        if let Some(uuid) = shown.role_of() {
+            shown.note_failure(self.failure_of(uuid).await?);
+        }
+        Ok(shown)
     }
 
     /// Shows a static connection of the store; `None` of one by OAuth.
@@ -290,6 +298,7 @@ impl Management {
             detail: connection.detail().clone(),
             options: Arc::clone(connection.options()),
             old_secret_until: None,
+            sessions: SessionsView::of_declared(connection),
             created_at: since,
             updated_at: since,
             declared: true,
@@ -319,6 +328,7 @@ impl ConnectionView {
             detail: record.detail.clone(),
             options: Arc::clone(&record.options),
             old_secret_until: old.map(|old| old.until),
+            sessions: SessionsView::of(record, opened.as_ref().ok()),
             created_at: record.created_at,
             updated_at: record.updated_at,
             declared: false,

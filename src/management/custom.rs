@@ -288,10 +288,9 @@ fn check_type(reader: &mut MemberReader, kind: Member<String>, is_needed: bool) 
     let _custom = reader.take(kind, About::Request, |text| match ConnectionType::parse(text) {
         Ok(ConnectionType::Custom) => Ok(()),
         Ok(_) if !is_needed => Err(NEVER_CHANGES.to_owned()),
-        Ok(ConnectionType::AwsSigV4) => {
-            Err("must be custom here; a connection to AWS is declared in the configuration".into())
+        Ok(_) => {
+            Err("must be custom or aws_sigv4 here; the types of ZIS have paths of their own".into())
         }
-        Ok(_) => Err("must be custom here; the types of ZIS have paths of their own".to_owned()),
         Err(rule) => Err(rule),
     });
 }

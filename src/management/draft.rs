@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fault::{About, Refused};
 use super::member_reader::{MemberReader, Named, named};
 use super::options;
+use crate::model::aws::access::AwsSecrets;
 use crate::model::connection::ConnectionType;
 use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::custom::CustomSecrets;
@@ -43,6 +44,7 @@ pub(super) struct ConnectionChange {
 pub(super) enum NewSecret {
     Whole(Secret),
     Custom(CustomSecrets),
+    Aws(AwsSecrets),
 }
 
 impl NewSecret {
@@ -50,6 +52,8 @@ impl NewSecret {
     /// secret of its type.
     pub(super) fn over(&self, kept: &Secret, detail: &Detail) -> Option<Secret> {
         match (self, detail) {
+            // Those types have several.
+            (Self::Whole(_), Detail::AwsSigV4(_) | Detail::Custom(_)) => None,
             (Self::Whole(secret), _) => Some(secret.clone()),
             (Self::Custom(given), Detail::Custom(access)) => {
                 let mut all = CustomSecrets::unpack(kept)?;
@@ -59,7 +63,11 @@ impl NewSecret {
                 all.retain(&access.secret_names());
                 Some(all.pack())
             }
-            (Self::Custom(_), _) => None,
+            // The sessions of a role go with its keys, and their number stays.
+            (Self::Aws(next), Detail::AwsSigV4(_)) => {
+                Some(AwsSecrets::unpack(kept)?.replaced_by(next.clone()).pack())
+            }
+            (Self::Custom(_) | Self::Aws(_), _) => None,
         }
     }
 }

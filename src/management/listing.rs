@@ -85,15 +85,20 @@ impl ReadAccess<'_> {
         Ok(page)
     }
 
-    /// Notes of each connection by OAuth how its refreshes stand.
+    /// Notes of each connection by OAuth, or with a role, how its refreshes stand.
     async fn note_failures(&self, items: &mut [AnyConnection]) -> Result<(), Refused> {
-        if items.iter().all(|item| matches!(item, AnyConnection::Static(_))) {
+        let has_none = |item: &AnyConnection| matches!(item, AnyConnection::Static(shown) if shown.role_of().is_none());
+        if items.iter().all(has_none) {
             return Ok(());
         }
         let mut failures = self.failures().await?;
         for item in items {
-            if let AnyConnection::OAuth(shown) = item {
-                shown.note_failure(failures.remove(&shown.uuid));
+            match item {
+                AnyConnection::OAuth(shown) => shown.note_failure(failures.remove(&shown.uuid)),
+                AnyConnection::Static(shown) => {
+                    let failure = shown.role_of().and_then(|uuid| failures.remove(&uuid));
+                    shown.note_failure(failure);
+                }
             }
         }
         Ok(())

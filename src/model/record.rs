@@ -161,6 +161,12 @@ impl ConnectionRecord {
         hasher.finish()
     }
 
+    /// Tells whether its keys assume a role.
+    #[must_use]
+    pub fn has_role(&self) -> bool {
+        matches!(&self.detail, Detail::AwsSigV4(access) if access.assume_role.is_some())
+    }
+
     /// The grant of an OAuth connection; `None` for other types.
     #[must_use]
     pub fn grant(&self) -> Option<&Grant> {

@@ -11,8 +11,8 @@ use super::options::{each_option_member, with_option_members};
 use super::profile::take_member;
 use super::secret::in_clear;
 use super::{
-    Member, OAuthItem, OptionMembers, PageMeta, PlacementMembers, Redacted, Request, RuleMembers,
-    StaticConnection, is_false,
+    AwsConnection, Member, OAuthItem, OptionMembers, PageMeta, PlacementMembers, Redacted, Request,
+    RuleMembers, StaticConnection, is_false,
 };
 use crate::secret::Secret;
 
@@ -142,53 +142,6 @@ pub struct CustomConnection {
     pub options: OptionMembers,
 }
 
-/// A connection to AWS as it is shown, which the configuration declares.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[schema(as = AwsSigV4)]
-pub struct AwsConnection {
-    /// The id of the access key.
-    pub access_key_id: String,
-    /// The hosts that may be sent signatures.
-    pub allowed_domain: String,
-    /// Always `*****`, where there is a client certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, nullable = false, example = "*****")]
-    pub client_key: Option<Redacted>,
-    /// The time at which the configuration was read (RFC 3339, UTC).
-    #[schema(format = DateTime)]
-    pub created_at: String,
-    /// True: the configuration declares the connection.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub declared: bool,
-    /// Only there when the connection can't be used: what is wrong with it, and what to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub defect: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// The time at which its client certificate expires (RFC 3339, UTC); only there with one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = DateTime)]
-    pub not_after: Option<String>,
-    /// The region to sign for, where it is not the one that the host names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub region: Option<String>,
-    /// Always `*****`.
-    #[schema(value_type = String, example = "*****")]
-    pub secret_access_key: Redacted,
-    /// The service to sign for, where it is not the one that the host names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub service: Option<String>,
-    /// The time at which the configuration was read (RFC 3339, UTC).
-    #[schema(format = DateTime)]
-    pub updated_at: String,
-    /// Its options, as far as they differ from the default.
-    #[serde(flatten)]
-    pub options: OptionMembers,
-}
-
 /// A connection of any type, with its `type`.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "type")]
@@ -198,7 +151,7 @@ pub enum TypedConnection {
     #[serde(rename = "api_key")]
     ApiKey(StaticConnection),
     #[serde(rename = "aws_sigv4")]
-    AwsSigV4(AwsConnection),
+    AwsSigV4(Box<AwsConnection>),
     #[serde(rename = "basic_auth")]
     BasicAuth(StaticConnection),
     #[serde(rename = "bearer_token")]

@@ -1,5 +1,6 @@
 //! Connections to AWS: every request is signed as it leaves, and what can't be signed is refused.
 
+mod kept;
 mod roles;
 
 use std::sync::Arc;
@@ -305,12 +306,27 @@ fn peak(server: &Running) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// The length of a large object: 1 GiB, unless `LARGE_GIB` has another.
+fn large() -> u64 {
+    let gib = std::env::var("LARGE_GIB").ok().and_then(|text| text.parse::<u64>().ok());
+    gib.unwrap_or(1) << 30
+}
+
 #[tokio::test]
 async fn a_large_object_is_streamed_at_constant_memory() {
-    const LARGE: u64 = 1 << 30;
-    let origin = Origin::scripted(|mut conn: Conn| async move {
+    let large = large();
+    let origin = Origin::scripted(move |mut conn: Conn| async move {
+        let piece = vec![b'x'; 1 << 16];
         while let Some(head) = conn.head().await {
-            let length = if head.contains("/large") { LARGE } else { 2 };
+            if head.starts_with("GET") {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\n");
+                conn.raw.write(head).await;
+                for _each in 0..large >> 16 {
+                    conn.raw.write(&piece).await;
+                }
+                continue;
+            }
+            let length = if head.contains("/large") { large } else { 2 };
             let taken = conn.raw.discard(length).await;
             assert_eq!(taken, length);
             conn.raw.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
@@ -323,15 +339,23 @@ async fn a_large_object_is_streamed_at_constant_memory() {
     let before = peak(&server);
     let put = signed_by_caller(&format!("PUT https://{S3}/large"))
         .field("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
-        .field("Content-Length", &LARGE.to_string());
+        .field("Content-Length", &large.to_string());
     raw.write(put.bytes()).await;
     let piece = vec![b'x'; 1 << 16];
-    for _each in 0..LARGE >> 16 {
+    for _each in 0..large >> 16 {
         raw.write(&piece).await;
     }
     assert_eq!(raw.answer().await.status, 200);
     verified(&origin.last(), S3);
-    assert!(peak(&server) < before + (16 << 10), "{before} KiB, then {} KiB", peak(&server));
+    let after_put = peak(&server);
+    assert!(after_put < before + (16 << 10), "{before} KiB, then {after_put} KiB");
+    // The same on the way back.
+    raw.write(signed_by_caller(&format!("GET https://{S3}/large")).bytes()).await;
+    raw.until(b"\r\n\r\n").await.unwrap();
+    assert_eq!(raw.discard(large).await, large);
+    verified(&origin.last(), S3);
+    let after_get = peak(&server);
+    assert!(after_get < before + (16 << 10), "{before} KiB, then {after_get} KiB");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ mod instances;
 mod outage;
 mod pooler;
 mod rotation;
-mod tampering;
+pub(crate) mod tampering;
 mod traces;
 
 use crate::support::ask::{Ask, ask, stranger};

@@ -51,7 +51,7 @@ impl From<OAuthConnectionView> for OAuthConnection {
 
 impl From<RefreshStanding> for RefreshFailureReport {
     fn from(standing: RefreshStanding) -> Self {
-        let RefreshStanding { remedy, since, code, reason } = standing;
+        let RefreshStanding { remedy, since, code, reason, .. } = standing;
         Self {
             who_must_act: remedy.as_str().to_owned(),
             since: whole_seconds(since),

@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::aws::AwsArgs;
 use super::custom::CustomArgs;
 use super::flow::{self, FlowArgs};
 use super::options::{self, OptionArgs};
@@ -50,6 +51,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     custom: CustomArgs,
     #[command(flatten)]
+    aws: AwsArgs,
+    #[command(flatten)]
     flow: FlowArgs,
 }
 
@@ -70,6 +73,12 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         let (domains, secret) = (&arguments.allowed_domains, &arguments.secret);
         let mut request = arguments.custom.members(domains, secret)?;
         request.name = name.into();
+        request.put_options(arguments.options.members());
+        request.client_key = arguments.options.client_key().into();
+        client.api.post(&client.typed(), &request)
+    } else if kind == ConnectionType::AwsSigV4 {
+        let mut request = arguments.aws.members(&arguments.secret)?;
+        (request.name, request.allowed_domain) = (name.into(), domain.into());
         request.put_options(arguments.options.members());
         request.client_key = arguments.options.client_key().into();
         client.api.post(&client.typed(), &request)
@@ -136,7 +145,9 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), CliError> {
     let is_custom = kind == ConnectionType::Custom;
     let of_custom = arguments.custom.given().map(|(option, given)| (option, given, is_custom));
     let of_flow = arguments.flow.given().map(|(option, is_given)| (option, is_given, is_oauth));
-    refuse_misplaced(kind, entered.into_iter().chain(of_custom).chain(of_flow))
+    let is_aws = kind == ConnectionType::AwsSigV4;
+    let of_aws = arguments.aws.given().map(|(option, is_given)| (option, is_given, is_aws));
+    refuse_misplaced(kind, entered.into_iter().chain(of_custom).chain(of_aws).chain(of_flow))
 }
 
 impl Arguments {
@@ -169,8 +180,13 @@ fn preset_parser() -> impl TypedValueParser<Value = &'static Preset> {
 }
 
 /// The types whose secret is entered.
-const ENTERED: [(&str, &str); 4] =
-    [("kind", "api_key"), ("kind", "basic_auth"), ("kind", "bearer_token"), ("kind", "custom")];
+const ENTERED: [(&str, &str); 5] = [
+    ("kind", "api_key"),
+    ("kind", "aws_sigv4"),
+    ("kind", "basic_auth"),
+    ("kind", "bearer_token"),
+    ("kind", "custom"),
+];
 
 const HEADER_NAME_HELP: &str = "Header that carries an API key; needed for api_key";
 

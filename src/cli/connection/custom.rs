@@ -13,7 +13,7 @@ use crate::model::credential::Template;
 use crate::model::placement::WrittenPlacement;
 use crate::secret::Secret;
 use crate::wire::{
-    AllowedDomainMembers, AwsConnection, CustomConnection, CustomMembers, Member, OwnDomainMembers,
+    AllowedDomainMembers, CustomConnection, CustomMembers, Member, OwnDomainMembers,
     PlacementMembers, SecretMap, TypedConnection,
 };
 
@@ -198,25 +198,6 @@ pub(super) fn described(it: CustomConnection) -> String {
         ("declared", declared(it.declared)),
         ("unusable because", it.defect.unwrap_or_default()),
     ])
-    .chain(rows(&it.options))
-    .collect();
-    record(&rows)
-}
-
-/// Describes a connection to AWS.
-pub(super) fn described_aws(it: AwsConnection) -> String {
-    let rows: Vec<_> = [
-        ("name", it.name),
-        ("type", ConnectionType::AwsSigV4.to_string()),
-        ("allowed domain", it.allowed_domain),
-        ("access key id", it.access_key_id),
-        ("secret access key", it.secret_access_key.to_string()),
-        ("region", it.region.unwrap_or_default()),
-        ("service", it.service.unwrap_or_default()),
-        ("declared", declared(it.declared)),
-        ("unusable because", it.defect.unwrap_or_default()),
-    ]
-    .into_iter()
     .chain(rows(&it.options))
     .collect();
     record(&rows)

@@ -1,5 +1,6 @@
 //! `keyferry connection update`
 
+use super::aws::AwsArgs;
 use super::custom::CustomArgs;
 use super::options::{MEMBERS, OptionArgs, UnsetArgs};
 use super::{ConnectionArgs, OPTIONS, refuse_misplaced, set_secret};
@@ -42,12 +43,16 @@ pub(super) struct Arguments {
     secret: SecretArgs,
     #[command(flatten)]
     custom: CustomArgs,
+    #[command(flatten)]
+    aws: AwsArgs,
 }
 
 pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Result<(), CliError> {
+    // 1. The connection, and whether the options go with its type.
     let name = &arguments.connection.name;
     let (kind, shown) = client.find(name, arguments.connection.kind)?;
     check(arguments, kind)?;
+    // 2. The change, in the members of its type.
     let path = client.connection(kind, name);
     let changed = if kind == ConnectionType::OAuth {
         let allowed_domain = arguments.allowed_domains.first().map(String::as_str).into();
@@ -57,6 +62,11 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         client.api.patch(&path, &change)
     } else if kind == ConnectionType::Custom {
         client.api.patch(&path, &custom_members(arguments, &shown)?)
+    } else if kind == ConnectionType::AwsSigV4 {
+        let mut change = arguments.aws.change(&arguments.secret, are_given(arguments))?;
+        change.put_options(options(arguments));
+        change.client_key = arguments.options.client_key().into();
+        client.api.patch(&path, &change)
     } else {
         client.api.patch(&path, &members(arguments, kind)?)
     };
@@ -119,6 +129,7 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
     // 1. Members that never change.
     let is_oauth = kind == ConnectionType::OAuth;
     let is_custom = kind == ConnectionType::Custom;
+    let is_aws = kind == ConnectionType::AwsSigV4;
     if !is_oauth && !is_custom && !arguments.allowed_domains.is_empty() {
         return Err(never_changes("allowed domain"));
     }
@@ -130,11 +141,12 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
         ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
         ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
         ("--secret-stdin or --secret-file", arguments.secret.is_named(), !is_oauth),
-        ("--keep-old-for", arguments.keep_old_for.is_some(), !is_oauth),
+        ("--keep-old-for", arguments.keep_old_for.is_some(), !is_oauth && !is_aws),
         ("second --allowed-domain", arguments.allowed_domains.len() > 1, is_custom),
     ];
     let of_custom = arguments.custom.given().map(|(option, given)| (option, given, is_custom));
-    refuse_misplaced(kind, entered.into_iter().chain(of_custom))?;
+    let of_aws = arguments.aws.given().map(|(option, given)| (option, given, is_aws));
+    refuse_misplaced(kind, entered.into_iter().chain(of_custom).chain(of_aws))?;
     let changes_something = !arguments.allowed_domains.is_empty() || are_given(arguments);
     if is_oauth && !changes_something {
         return Err(CliError::Usage(

@@ -21,6 +21,8 @@ pub struct RefreshStanding {
     pub code: Option<ProviderCode>,
     /// The reason, in our own words.
     pub reason: Box<str>,
+    /// Tells whether it is a role's session that AWS does not give.
+    pub is_session: bool,
 }
 
 impl RefreshStanding {
@@ -28,6 +30,10 @@ impl RefreshStanding {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self.remedy {
+            Remedy::Operator if self.is_session => {
+                "the operator must act: check the connection's keys, the role's trust policy and \
+                 external id, and this server's clock; then set the keys again"
+            }
             Remedy::Retry => "nobody need act: it is tried again by itself",
             Remedy::Operator => {
                 "the operator must act: check the OAuth client's id, secret, URLs and profile, and \
@@ -43,7 +49,7 @@ impl RefreshStanding {
 impl From<RefreshFailure> for RefreshStanding {
     fn from(failure: RefreshFailure) -> Self {
         let RefreshFailure { since, remedy, reason, code, .. } = failure;
-        Self { remedy, since, code, reason }
+        Self { remedy, since, code, reason, is_session: false }
     }
 }
 
@@ -52,7 +58,8 @@ impl OAuthConnectionView {
     /// comes before what is remembered.
     pub(in crate::management) fn note_failure(&mut self, remembered: Option<RefreshFailure>) {
         let user = |since, code, reason: &str| {
-            Some(RefreshStanding { remedy: Remedy::User, since, code, reason: reason.into() })
+            let (remedy, reason, is_session) = (Remedy::User, reason.into(), false);
+            Some(RefreshStanding { remedy, since, code, reason, is_session })
         };
         let expired = self.tokens.as_ref().and_then(|tokens| tokens.expires_at);
         self.standing = match (&self.grant.lapse, expired) {
@@ -65,7 +72,10 @@ impl OAuthConnectionView {
 
 impl ReadAccess<'_> {
     /// The failures that are remembered of one connection's refreshes.
-    pub(super) async fn failure_of(&self, uuid: Uuid) -> Result<Option<RefreshFailure>, Refused> {
+    pub(in crate::management) async fn failure_of(
+        &self,
+        uuid: Uuid,
+    ) -> Result<Option<RefreshFailure>, Refused> {
         let store = self.management.persistence()?.store();
         Ok(store.refresh_failure(uuid).await?)
     }

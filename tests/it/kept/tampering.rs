@@ -9,7 +9,7 @@ use crate::support::raw::refused;
 use crate::support::world::World;
 use crate::support::{soon, token};
 
-pub(super) async fn database(world: &World) -> SqliteConnection {
+pub(crate) async fn database(world: &World) -> SqliteConnection {
     let file = world.path("data/keyferry.db");
     SqliteConnectOptions::new().filename(file).connect().await.unwrap()
 }
