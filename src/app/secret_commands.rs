@@ -73,8 +73,9 @@ impl SecretCommands {
         for named in commanded.uses() {
             uses.entry(Arc::clone(&named.command)).or_default().push(Arc::clone(named));
         }
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            uses.into_iter().partition(|(command, _)| self.renews(command));
+        let (known, unknown): (Vec<_>, Vec<_>) = uses
+            .into_iter()
+            .partition(|(command, uses)| self.renews(command) && self.fits(command, uses));
         let known = known.into_iter().filter_map(|(command, uses)| {
             let mut printed = self.printed.0.get(&command)?.clone();
             // One that has failed is tried again at once.
@@ -124,11 +125,14 @@ impl SecretCommands {
     pub(super) async fn renew(&mut self) {
         loop {
             let now = self.clock.now();
+            self.obey(now);
             if self.forget_the_old(now) {
                 return;
             }
             self.start_due(now);
-            let next = self.printed.0.iter().filter_map(|(command, it)| it.next(command)).min();
+            let may_start = self.running.len() < MAX_RUNS;
+            let all = self.printed.0.iter();
+            let next = all.filter_map(|(command, it)| it.next(command, may_start)).min();
             let clock = self.clock.clone();
             let wait = async {
                 match next {
@@ -148,10 +152,16 @@ impl SecretCommands {
         command.ttl.is_some() && self.printed.0.contains_key(command)
     }
 
-    /// Starts every command that is due.
+    /// Tells whether the secret that `command` has printed can be used at all of these places.
+    fn fits(&self, command: &SecretCommand, uses: &[Arc<CommandUse>]) -> bool {
+        let known = self.printed.0.get(command).and_then(|printed| printed.secret.as_ref());
+        known.is_none_or(|secret| broken_rules(uses, secret).is_empty())
+    }
+
+    /// Starts the commands that are due, a few at a time; the others follow as these end.
     fn start_due(&mut self, now: Timestamp) {
         for (command, printed) in &mut self.printed.0 {
-            if printed.due.is_some_and(|due| due <= now) {
+            if self.running.len() < MAX_RUNS && printed.due.is_some_and(|due| due <= now) {
                 printed.due = None;
                 let (command, known) = (Arc::clone(command), printed.secret.clone());
                 self.running.push(Box::pin(async move {
@@ -208,6 +218,15 @@ impl SecretCommands {
         }
     }
 
+    /// Puts nothing off because the clock was set back.
+    fn obey(&mut self, now: Timestamp) {
+        for (command, printed) in &mut self.printed.0 {
+            let latest = command.ttl.and_then(|ttl| after(now, ttl));
+            printed.read_at = printed.read_at.min(now);
+            printed.due = printed.due.map(|due| latest.map_or(due, |latest| due.min(latest)));
+        }
+    }
+
     /// Forgets secrets that have not been renewed for twice their time. `true` if there was one.
     fn forget_the_old(&mut self, now: Timestamp) -> bool {
         let mut has_forgotten = false;
@@ -243,10 +262,11 @@ impl Printed {
         after(self.read_at, command.ttl?.saturating_mul(2))
     }
 
-    /// The time when something is to be done with it.
-    fn next(&self, command: &SecretCommand) -> Option<Timestamp> {
+    /// The time when something is to be done with it; `may_start` tells whether there is room for a
+    /// run.
+    fn next(&self, command: &SecretCommand, may_start: bool) -> Option<Timestamp> {
         let end = self.secret.as_ref().and_then(|_known| self.end(command));
-        self.due.into_iter().chain(end).min()
+        self.due.filter(|_due| may_start).into_iter().chain(end).min()
     }
 
     /// The keys that name the command, as the log shows them.
@@ -277,7 +297,7 @@ fn after(time: Timestamp, delay: Duration) -> Option<Timestamp> {
     time.checked_add(delay).ok()
 }
 
-/// The most commands that are run at once while the configuration is read.
+/// The most commands that are run at once.
 const MAX_RUNS: usize = 8;
 /// The part of its time after which a secret is renewed at the earliest.
 const EARLIEST_RENEWAL: f64 = 0.75;

@@ -12,6 +12,7 @@ mod update;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
+use self::state::EnteredState;
 use super::confirm::ConfirmArgs;
 use super::context::CliContext;
 use super::examples;
@@ -199,7 +200,7 @@ fn print(
             });
         }
         let connection = answer.read::<StaticAnswer>()?.remove(kind.as_str());
-        Ok(entered(connection.unwrap_or_default(), kind))
+        Ok(entered(connection.unwrap_or_default(), kind, Clock::system().now()))
     })
 }
 
@@ -215,18 +216,22 @@ fn type_of(answer: &ApiAnswer) -> Result<ConnectionType, CliError> {
     })
 }
 
-fn entered(it: StaticConnection, kind: ConnectionType) -> String {
+fn entered(it: StaticConnection, kind: ConnectionType, now: Timestamp) -> String {
+    let state = EnteredState::of(&it.options, it.defect.as_deref(), it.not_after.as_deref());
+    let state = state.words(now);
     let secret = it.api_key.or(it.password).or(it.token);
     let rows: Vec<_> = [
         ("name", it.name),
         ("type", kind.to_string()),
         ("allowed domain", it.allowed_domain),
+        ("state", state),
         ("header name", it.header_name.unwrap_or_default()),
         ("username", it.username.unwrap_or_default()),
         (kind.secret_label(), secret.map(|hidden| hidden.to_string()).unwrap_or_default()),
         ("created at", it.created_at),
         ("updated at", it.updated_at),
         ("old secret until", it.old_secret_until.unwrap_or_default()),
+        ("certificate until", it.not_after.unwrap_or_default()),
         ("declared", declared(it.declared)),
         ("unusable because", it.defect.unwrap_or_default()),
     ]
@@ -267,6 +272,7 @@ fn authorized(answer: &ApiAnswer, now: Timestamp) -> Result<String, CliError> {
         ("client", it.oauth_client_uuid),
         ("created by", it.created_by),
         ("uuid", it.uuid),
+        ("certificate until", it.not_after.unwrap_or_default()),
     ]
     .into_iter()
     .chain(options::rows(&it.options))

@@ -56,16 +56,17 @@ fn without_nulls(before: &ConnectionOptions, members: &OptionMembers) -> Connect
         mask_echo,
         client_certificate,
     } = before.clone();
-    let is_emptied = members.description.value().is_some_and(String::is_empty);
+    let is_emptied = |member: &Member<String>| {
+        *member == Member::Null || member.value().is_some_and(String::is_empty)
+    };
     ConnectionOptions {
         disabled: disabled && members.enabled != Member::Null,
-        description: description.filter(|_| members.description != Member::Null && !is_emptied),
+        description: description.filter(|_| !is_emptied(&members.description)),
         expires_on: expires_on.filter(|_| members.expires_on != Member::Null),
         rules: if members.rules == Member::Null { Rules::default() } else { rules },
         read_only: read_only && members.read_only != Member::Null,
         mask_echo: mask_echo && members.mask_echo != Member::Null,
-        client_certificate: client_certificate
-            .filter(|_| members.client_certificate != Member::Null),
+        client_certificate: client_certificate.filter(|_| !is_emptied(&members.client_certificate)),
     }
 }
 
@@ -80,7 +81,7 @@ pub(super) fn read_client_key(
     let key = reader.take_secret(member, check_key);
     let is_changed = before.client_certificate != after.client_certificate;
     let fault = match (&after.client_certificate, &key) {
-        (None, Some(_)) => Some(IdentityFault::NoCertificate),
+        (None, Some(_)) if !reader.is_faulty() => Some(IdentityFault::NoCertificate),
         (Some(_), None) if is_changed && !reader.is_faulty() => Some(IdentityFault::NoKey),
         (Some(certificate), Some(key)) => {
             ClientCertificate::parse(certificate).and_then(|it| it.with_key(key)).err()

@@ -1,9 +1,12 @@
 //! Records of static connections, sealed as they are made and changed.
 
+use jiff::Timestamp;
+
 use super::Management;
 use super::connections::seal;
 use super::draft::{ConnectionChange, ConnectionDraft};
 use super::fault::{Refused, no_randomness};
+use crate::model::connection::FormerConnection;
 use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::name::IntegrationName;
 use crate::model::record::{ConnectionRecord, new_id, whole_microseconds};
@@ -45,6 +48,16 @@ impl Management {
         })
     }
 
+    /// Tells whether an origin refuses the connection's present secret, as far as this instance has
+    /// seen, while the one before is still good.
+    fn is_refused(&self, record: &ConnectionRecord, now: Timestamp) -> bool {
+        let in_force = self.live.load();
+        let mut known = in_force.registry.listed_in(record.integration.as_str());
+        let found = known.find(|known| known.connection.is_of(record));
+        let former = found.and_then(|known| known.connection.former(now));
+        former.is_some_and(FormerConnection::is_used)
+    }
+
     /// The record as the change makes it: sealed again, since the context may be another.
     pub(super) async fn changed(
         &self,
@@ -62,8 +75,9 @@ impl Management {
         let secrets = match &change.secret {
             Some(secret) => {
                 let until = change.keep_old_for.and_then(|time| now.checked_add(time).ok());
+                let is_refused = self.is_refused(before, now);
                 let secret = secret.over(&secrets.secret, &after.detail);
-                secrets.replaced_by(secret.ok_or(Refused::SealBroken)?, until)
+                secrets.replaced_by(secret.ok_or(Refused::SealBroken)?, until, is_refused)
             }
             // An old secret goes with what it was used with.
             None if after.detail != before.detail => ConnectionSecrets { old: None, ..secrets },

@@ -34,11 +34,15 @@ impl From<Secret> for ConnectionSecrets {
 }
 
 impl ConnectionSecrets {
-    /// Reads a payload. Every payload that was not packed is a secret as it is: none begins with
-    /// the control character by which the others are known.
+    /// Reads a payload; `None` for one that was packed in another way. Every payload that was not
+    /// packed is a secret as it is: none begins with the control character by which the others are
+    /// known.
     #[must_use]
-    pub fn unpack(payload: &Secret) -> Self {
-        Self::unpack_several(payload).unwrap_or_else(|| payload.clone().into())
+    pub fn unpack(payload: &Secret) -> Option<Self> {
+        if payload.expose().first() == Some(&KIND) {
+            return Self::unpack_several(payload);
+        }
+        Some(payload.clone().into())
     }
 
     /// The payload that is sealed: the secret as it is, where there is no other.
@@ -57,11 +61,27 @@ impl ConnectionSecrets {
     }
 
     /// Puts `secret` in the place of the present one, which is kept until then, if at all. One that
-    /// was kept before is forgotten.
+    /// was kept before is forgotten, unless origins refuse the present one (`is_refused`): then it
+    /// is kept in that one's place.
     #[must_use]
-    pub fn replaced_by(self, secret: Secret, keep_until: Option<Timestamp>) -> Self {
-        let old = keep_until.map(|until| OldSecret { secret: self.secret, until });
-        Self { secret, old, ..self }
+    pub fn replaced_by(
+        self,
+        secret: Secret,
+        keep_until: Option<Timestamp>,
+        is_refused: bool,
+    ) -> Self {
+        // The same secret replaces nothing.
+        let Self { secret: present, old, client_key } = self;
+        if present.expose() == secret.expose() {
+            return Self { secret, old, client_key };
+        }
+        // One that origins refuse is not worth keeping; the one before it may be good.
+        let kept = match old {
+            Some(old) if is_refused => old.secret,
+            _ => present,
+        };
+        let old = keep_until.map(|until| OldSecret { secret: kept, until });
+        Self { secret, old, client_key }
     }
 
     /// The same with another key, where the options have a certificate; without one they have none.
@@ -94,9 +114,12 @@ mod tests {
 
     #[test]
     fn a_payload_of_before_is_the_secret_itself() {
-        for text in ["hunter2", "", "\u{e}", "\u{e}hunter2"] {
+        for text in ["\u{e}", "\u{e}hunter2"] {
+            assert!(ConnectionSecrets::unpack(&Secret::new(text)).is_none(), "no secret is one");
+        }
+        for text in ["hunter2", ""] {
             let payload = Secret::new(text);
-            let read = ConnectionSecrets::unpack(&payload);
+            let read = ConnectionSecrets::unpack(&payload).unwrap();
             assert!(read.old.is_none() && read.client_key.is_none());
             assert_eq!(read.secret.expose(), text.as_bytes());
             assert_eq!(read.pack().expose(), text.as_bytes());
@@ -107,9 +130,13 @@ mod tests {
     fn the_third_secret_forgets_the_first() {
         let until = Timestamp::from_second(9).unwrap();
         let one = ConnectionSecrets::from(Secret::new("one"));
-        let two = one.replaced_by(Secret::new("two"), Some(until));
+        let two = one.replaced_by(Secret::new("two"), Some(until), false);
         assert_eq!(two.old.as_ref().unwrap().secret.expose(), b"one");
-        let three = two.replaced_by(Secret::new("three"), None);
+        let same = two.clone().replaced_by(Secret::new("two"), None, false);
+        assert_eq!(same.old.as_ref().unwrap().secret.expose(), b"one", "nothing is replaced");
+        let corrected = two.clone().replaced_by(Secret::new("three"), Some(until), true);
+        assert_eq!(corrected.old.as_ref().unwrap().secret.expose(), b"one", "two was refused");
+        let three = two.replaced_by(Secret::new("three"), None, false);
         assert!(three.old.is_none());
         assert_eq!(three.pack().expose(), b"three");
     }
@@ -128,7 +155,7 @@ mod tests {
                 client_key: key.clone().map(Secret::new),
             };
             prop_assume!(is_packed || secret.first() != Some(&KIND));
-            let read = ConnectionSecrets::unpack(&secrets.pack());
+            let read = ConnectionSecrets::unpack(&secrets.pack()).unwrap();
             prop_assert_eq!(read.secret.expose(), &*secret);
             let read_old = read.old.as_ref().map(|old| (old.secret.expose().to_vec(), old.until));
             prop_assert_eq!(read_old, old.map(|old| (old, until)));

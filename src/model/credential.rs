@@ -26,7 +26,7 @@ pub use self::target::{TargetValues, UnfitTarget};
 pub use self::template::{Template, TemplateError};
 use super::aws::access::{AwsAccess, AwsSecrets, RequestSigner};
 use super::custom::{CustomAccess, CustomSecrets};
-use super::field::CredentialField;
+use super::field::{CredentialField, check_password};
 use super::oauth::grant::Injection;
 use super::oauth::profile::{ACCESS_TOKEN, CLIENT_ID};
 use super::parameter::ParameterName;
@@ -71,7 +71,11 @@ impl Credential {
                 let field = field.map_err(|_rule| NotAFieldValue(()))?.name().clone();
                 (field, Zeroizing::new(secret.expose().to_vec()))
             }
-            Detail::BasicAuth { username } => (header::AUTHORIZATION, basic(username, secret)),
+            Detail::BasicAuth { username } => {
+                // Base64 would carry anything.
+                check_password(secret.expose()).map_err(|_rule| NotAFieldValue(()))?;
+                (header::AUTHORIZATION, basic(username, secret))
+            }
             Detail::BearerToken => (header::AUTHORIZATION, bearer(secret)),
             Detail::AwsSigV4(access) => return Self::signing(access, secret),
             Detail::Custom(access) => return Self::of_first_domain(access, secret),

@@ -148,7 +148,7 @@ impl ConnectionRecord {
     /// Its secrets, of what was opened; `None` when the key of its client certificate is missing.
     #[must_use]
     pub fn secrets(&self, opened: &Secret) -> Option<ConnectionSecrets> {
-        let secrets = ConnectionSecrets::unpack(opened);
+        let secrets = ConnectionSecrets::unpack(opened)?;
         let lacks_key = self.options.client_certificate.is_some() && secrets.client_key.is_none();
         (!lacks_key).then_some(secrets)
     }

@@ -1,6 +1,8 @@
 //! The handle by which other tokens are asked for, on any thread: all who want the same
 //! connection's wait for one refresh.
 
+mod doubts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use foldhash::fast::RandomState;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use self::doubts::{BELIEVE_401_FOR, CausedRefreshes, Doubt, DoubtedTokens};
 use super::failure::TokenFailure;
 use super::keep_alive::DueRefresh;
 use super::provider::Unsuccessful;
@@ -45,6 +48,8 @@ struct RefreshSlot {
     backoff: Option<Backoff>,
     /// The tokens whose refusal by an origin is believed.
     doubted: Option<DoubtedTokens>,
+    /// The last refreshes that a refusal has caused.
+    caused: CausedRefreshes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,25 +59,6 @@ struct Backoff {
     failures: u32,
     /// The set of tokens that it is about: a failure of it says nothing of another.
     generation: i64,
-}
-
-/// Tokens that follow on refused ones. Refused too, they are no reason for a refresh.
-#[derive(Clone, Copy, Debug)]
-struct DoubtedTokens {
-    generation: i64,
-    until: Instant,
-    doubt: Doubt,
-}
-
-/// The reason why an origin's 401 to tokens is taken at its word.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Doubt {
-    /// It has refused those before, and these may be got because of that.
-    Awaited,
-    /// The provider was asked for these because of that.
-    AskedFor,
-    /// It has refused a request that was sent again with these.
-    Refused,
 }
 
 /// The end of a refresh: with this set of tokens in force, or without any.
@@ -176,13 +162,20 @@ impl RefreshHandle {
 
     /// Notes that an origin has refused these tokens, and tells whether others may be of more use.
     /// They are not where the provider was asked for these, of late, because of such a refusal, or
-    /// a request that was sent again with these was refused too: then its 401 is taken at its word,
-    /// so that no caller can have tokens refreshed over and over.
+    /// a request that was sent again with these was refused too: then its 401 is taken at its word.
+    /// Nor are they where refusals have caused two refreshes of late, or one, if the request can't
+    /// be sent again, so that nothing would show the next tokens to be good. So no caller can have
+    /// tokens refreshed over and over, at any number of instances.
     #[must_use]
-    pub fn note_rejected(&self, request: &RefreshRequest) -> bool {
+    pub fn note_rejected(&self, request: &RefreshRequest, can_be_sent_again: bool) -> bool {
         let (mut slot, now) = (self.0.in_flight.slot(request), self.0.clock.instant());
         let known = slot.doubted.filter(|known| known.until > now);
         if known.is_some_and(|known| known.generation == request.newer_than) {
+            return false;
+        }
+        // Tokens of before are refused of course: there are others already.
+        let most = if can_be_sent_again { 2 } else { 1 };
+        if request.newer_than >= slot.caused.generation && slot.caused.count(now) >= most {
             return false;
         }
         let generation = request.newer_than + 1;
@@ -197,6 +190,10 @@ impl RefreshHandle {
     pub fn note_retried(&self, request: &RefreshRequest, is_refused: bool) {
         let mut slot = self.0.in_flight.slot(request);
         let generation = request.newer_than;
+        // An answer that comes late says nothing of later tokens.
+        if slot.doubted.is_some_and(|known| known.generation > generation) {
+            return;
+        }
         if is_refused {
             let until = self.0.clock.instant() + BELIEVE_401_FOR;
             slot.doubted = Some(DoubtedTokens { generation, until, doubt: Doubt::Refused });
@@ -255,7 +252,7 @@ impl RefreshHandle {
         let pause = match outcome {
             Ok(refreshed) => {
                 slot.backoff = None;
-                slot.judge(request, refreshed);
+                slot.judge(request, refreshed, self.0.clock.instant());
                 Duration::ZERO
             }
             Err(failure) => slot.back_off(request, failure, retry_after, self.0.clock.instant()),
@@ -328,10 +325,12 @@ impl RefreshSlot {
 
     /// Notes the cause of a refresh that has brought tokens. Those that came for another reason than
     /// a refusal are as good as any.
-    fn judge(&mut self, request: &RefreshRequest, refreshed: Refreshed) {
+    fn judge(&mut self, request: &RefreshRequest, refreshed: Refreshed, now: Instant) {
         if !refreshed.is_ours || request.cause != Cause::Unauthorized {
-            self.trust(refreshed.generation, &[Doubt::Awaited]);
-        } else if let Some(known) = &mut self.doubted
+            return self.trust(refreshed.generation, &[Doubt::Awaited]);
+        }
+        self.caused.note(refreshed.generation, now);
+        if let Some(known) = &mut self.doubted
             && (known.generation, known.doubt) == (refreshed.generation, Doubt::Awaited)
         {
             known.doubt = Doubt::AskedFor;
@@ -349,6 +348,7 @@ impl RefreshSlot {
         self.waiters.is_some()
             || self.backoff.is_some_and(|known| known.until + FORGET_FAILURE_AFTER > now)
             || self.doubted.is_some_and(|known| known.until > now)
+            || self.caused.count(now) > 0
     }
 }
 
@@ -379,9 +379,6 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// The time after which a failure says nothing of the next.
 pub(super) const FORGET_FAILURE_AFTER: Duration = Duration::from_mins(10);
-
-/// The time for which an origin's 401 to tokens is taken at its word, once these are doubted.
-const BELIEVE_401_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -428,11 +425,11 @@ mod tests {
     #[test]
     fn a_401_is_a_reason_to_refresh_until_the_next_tokens_are_refused_too() {
         let (refreshes, _commands) = RefreshHandle::new(Clock::system());
-        assert!(refreshes.note_rejected(&request(1)), "the first");
-        assert!(refreshes.note_rejected(&request(1)), "another request with the same tokens");
-        assert!(!refreshes.note_rejected(&request(2)), "those that were got because of it");
+        assert!(refreshes.note_rejected(&request(1), true), "the first");
+        assert!(refreshes.note_rejected(&request(1), true), "another request with the same tokens");
+        assert!(!refreshes.note_rejected(&request(2), true), "those that were got because of it");
         let aged = "those that were got because the others had aged";
-        assert!(refreshes.note_rejected(&request(3)), "{aged}");
+        assert!(refreshes.note_rejected(&request(3), true), "{aged}");
     }
 
     /// A refresh that ends with tokens of this generation.
@@ -451,33 +448,62 @@ mod tests {
             [(Cause::Background, came(2)), (Cause::Use, came(2)), (Cause::Unauthorized, elsewhere)]
         {
             let (refreshes, _commands) = RefreshHandle::new(Clock::system());
-            assert!(refreshes.note_rejected(&request(1)), "they were refused on the way");
+            assert!(refreshes.note_rejected(&request(1), true), "they were refused on the way");
             refreshes.complete(&because(cause), Ok(refreshed), None);
-            assert!(refreshes.note_rejected(&request(2)), "{cause:?}");
+            assert!(refreshes.note_rejected(&request(2), true), "{cause:?}");
         }
         let (refreshes, _commands) = RefreshHandle::new(Clock::system());
-        assert!(refreshes.note_rejected(&request(1)));
+        assert!(refreshes.note_rejected(&request(1), true));
         refreshes.complete(&because(Cause::Unauthorized), Ok(came(2)), None);
-        assert!(!refreshes.note_rejected(&request(2)));
+        assert!(!refreshes.note_rejected(&request(2), true));
         // Another request with the tokens of before learns that there are others.
-        assert!(refreshes.note_rejected(&request(1)));
+        assert!(refreshes.note_rejected(&request(1), true));
         refreshes.complete(&because(Cause::Unauthorized), Ok(elsewhere), None);
-        assert!(!refreshes.note_rejected(&request(2)), "they are what the 401 has brought still");
+        assert!(
+            !refreshes.note_rejected(&request(2), true),
+            "they are what the 401 has brought still"
+        );
     }
 
     #[test]
     fn the_answer_to_the_second_attempt_tells_if_the_next_401_is_believed() {
         let (refreshes, _commands) = RefreshHandle::new(Clock::system());
-        assert!(refreshes.note_rejected(&request(1)));
+        assert!(refreshes.note_rejected(&request(1), true));
         refreshes.complete(&because(Cause::Unauthorized), Ok(came(2)), None);
         refreshes.note_retried(&request(2), false);
-        assert!(refreshes.note_rejected(&request(2)), "they were good, and have ended since");
+        assert!(refreshes.note_rejected(&request(2), true), "they were good, and have ended since");
         // Of two kinds of request one is refused whatever the tokens are.
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
         refreshes.complete(&because(Cause::Unauthorized), Ok(came(3)), None);
         refreshes.note_retried(&request(3), true);
         refreshes.note_retried(&request(3), false);
-        assert!(!refreshes.note_rejected(&request(3)));
-        assert!(refreshes.note_rejected(&request(4)));
+        assert!(!refreshes.note_rejected(&request(3), true));
+        assert!(refreshes.note_rejected(&request(4), true));
+    }
+
+    #[test]
+    fn refusals_cause_two_refreshes_in_half_a_minute_and_one_of_what_can_not_be_sent_again() {
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
+        assert!(refreshes.note_rejected(&request(1), false));
+        refreshes.complete(&because(Cause::Unauthorized), Ok(came(2)), None);
+        // Other requests find the next tokens good.
+        refreshes.note_retried(&request(2), false);
+        assert!(!refreshes.note_rejected(&request(2), false), "nothing would judge the next");
+        assert!(refreshes.note_rejected(&request(2), true));
+        refreshes.complete(&because(Cause::Unauthorized), Ok(came(3)), None);
+        refreshes.note_retried(&request(3), false);
+        assert!(!refreshes.note_rejected(&request(3), true), "the third");
+        assert!(refreshes.note_rejected(&request(2), true), "there are others already");
+        // Another instance has asked meanwhile: still the same.
+        assert!(!refreshes.note_rejected(&request(9), true));
+    }
+
+    #[test]
+    fn a_late_answer_says_nothing_of_later_tokens() {
+        let (refreshes, _commands) = RefreshHandle::new(Clock::system());
+        refreshes.note_retried(&request(5), true);
+        refreshes.note_retried(&request(3), true);
+        assert!(!refreshes.note_rejected(&request(5), true));
     }
 
     #[test]

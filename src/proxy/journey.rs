@@ -169,7 +169,7 @@ impl Proxy {
             context.attach(&in_flight);
             entry.mark_departed();
             // 5. Sent, decided once more when there is a conn.
-            let sent = self.send(&in_force, departure, &context, &mut entry).await;
+            let sent = self.send(&in_force, departure, &mut context, &mut entry).await;
             let sent = match context.judge_tokens(sent) {
                 FirstAttempt::Counts(sent) => sent,
                 // 5c. Sent again with other tokens, where the origin has refused these.

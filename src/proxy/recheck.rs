@@ -37,6 +37,10 @@ pub(super) struct Recheck<'a> {
     entry: Mutex<&'a mut Entry>,
     /// The reason why the request was withdrawn.
     refusal: Mutex<Option<Refusal>>,
+    /// The connection whose credential has taken the place of the first.
+    renewed: Mutex<Option<Arc<Connection>>>,
+    /// Tells whether the departure has the secret before the connection's present one.
+    is_of_former: bool,
 }
 
 /// The reason why there is no reply.
@@ -57,16 +61,28 @@ impl<'a> Recheck<'a> {
         entry: &'a mut Entry,
     ) -> Self {
         let (entry, refusal) = (Mutex::new(entry), Mutex::new(None));
-        Self { proxy, in_force, arrival, token_end, entry, refusal }
+        let (renewed, is_of_former) = (Mutex::default(), false);
+        Self { proxy, in_force, arrival, token_end, entry, refusal, renewed, is_of_former }
     }
 
-    /// Puts the refusal in the place of the error that says that the request was withdrawn.
-    pub(super) fn judge(self, sent: Result<Reply, upstream::Error>) -> Result<Reply, NotSent> {
-        let refusal = self.refusal.into_inner();
-        sent.map_err(|error| match (error, refusal) {
+    /// Lets the departure leave with the secret before the connection's present one, if
+    /// `is_of_former`.
+    pub(super) fn of_former(self, is_of_former: bool) -> Self {
+        Self { is_of_former, ..self }
+    }
+
+    /// Puts the refusal in the place of the error that says that the request was withdrawn. Gives
+    /// the connection, too, whose credential has left in the place of the first.
+    pub(super) fn judge(
+        self,
+        sent: Result<Reply, upstream::Error>,
+    ) -> (Result<Reply, NotSent>, Option<Arc<Connection>>) {
+        let (refusal, renewed) = (self.refusal.into_inner(), self.renewed.into_inner());
+        let sent = sent.map_err(|error| match (error, refusal) {
             (upstream::Error::Withdrawn(_), Some(refusal)) => NotSent::Refused(refusal),
             (error, _) => NotSent::Failed(error),
-        })
+        });
+        (sent, renewed)
     }
 
     /// Decides by the set that is in force now. Where the connection was changed, the departure leaves with
@@ -80,9 +96,9 @@ impl<'a> Recheck<'a> {
         let now = clock.now();
         let decided = decide_again(in_force, self.arrival, now).map_err(|refused| refused.refusal);
         let (_holder, Allowed { permit, connection: chosen }) = decided?;
-        let former = permit.connection().former(now);
-        let is_former = former.is_some_and(|former| departure.is_for(former.connection()));
-        if is_former || departure.is_for(permit.connection()) {
+        // The secret before is good for the second attempt alone.
+        let former = if self.is_of_former { permit.with_former_secret(now) } else { None };
+        if former.is_some_and(|former| departure.is_for(&former)) || departure.is_for(&permit) {
             return Ok(CheckedDeparture::AsItWas);
         }
         // Tokens that have ended are not waited for here: the origin says 401, and others are got.
@@ -93,6 +109,7 @@ impl<'a> Recheck<'a> {
             NotRenewed::Elsewhere => replaced(&connection),
         })?;
         self.entry.lock().set_connection(chosen as _);
+        *self.renewed.lock() = Some(connection);
         Ok(CheckedDeparture::Renewed)
     }
 

@@ -91,7 +91,9 @@ impl Proxy {
         let before = self.shared.live.load().settings.renewal.refresh_before;
         let standing = decided.permit.connection().token_status();
         if let Some(planned) = standing.and_then(|standing| standing.planned_refresh(before)) {
-            self.shared.ledger.clock.sleep_until(planned.due).await;
+            // It is due soon, but for a reload that has changed the plan meanwhile.
+            let sleep = self.shared.ledger.clock.sleep_until(planned.due);
+            let _too_long = tokio::time::timeout(MAX_WAIT_WITH_TOKEN, sleep).await;
         }
         // 2. A provider that hangs costs the wait, and not the request while the token is good.
         let renewed = match time_left(decided.permit.connection(), self.shared.ledger.clock.now()) {
@@ -129,13 +131,17 @@ impl Proxy {
         &self,
         in_force: &Arc<InForce>,
         departure: Departure,
-        context: &ResponseContext,
+        context: &mut ResponseContext,
         entry: &mut Entry,
     ) -> Result<Reply, NotSent> {
         let (arrival, token_end) = (&context.arrival, context.token_end);
         let recheck = Recheck::new(self, in_force, arrival, token_end, entry);
         let sent = self.upstream.send(&in_force.rules, departure, &recheck).await;
-        recheck.judge(sent)
+        let (sent, renewed) = recheck.judge(sent);
+        if let (Some(replay), Some(renewed)) = (&mut context.replay, renewed) {
+            replay.used = renewed;
+        }
+        sent
     }
 
     /// Sends a request once more whose tokens the origin has refused, with others, if all of it is
@@ -173,6 +179,7 @@ impl Proxy {
         entry.set_connection(again.connection as _);
         // 3. The second attempt.
         let recheck = Recheck::new(self, &in_force, arrival, again.token_end, entry);
+        let recheck = recheck.of_former(again.is_of_former);
         let sent = self.upstream.send(&in_force.rules, again.departure, &recheck).await;
         if let Err(error) = &sent
             && error.is_before_sending()
@@ -185,9 +192,10 @@ impl Proxy {
         if let Ok(answer) = &sent {
             self.note_retried(&now_used, answer.status());
         }
-        let sent = recheck.judge(sent);
-        if let Some(former) = used.former(now).filter(|_| used.token_status().is_none()) {
-            say_that_the_old_is_used(&used, former, entry);
+        let (sent, _renewed) = recheck.judge(sent);
+        let former = now_used.former(now).filter(|_| again.is_of_former);
+        if let (Some(former), Ok(answer)) = (former, &sent) {
+            note_former(&now_used, former, answer.status(), entry);
         }
         Some(sent)
     }
@@ -205,10 +213,11 @@ impl Proxy {
     async fn refreshed(&self, replay: &Replay) -> Option<ReplayBody> {
         let refreshes = self.shared.refreshes.as_ref()?;
         let wanted = RefreshRequest::of(&replay.used, Cause::Unauthorized)?;
-        if !refreshes.note_rejected(&wanted) {
+        let body = replay.kept.0.whole();
+        if !refreshes.note_rejected(&wanted, body.is_some()) {
             return None;
         }
-        let Some(body) = replay.kept.0.whole() else {
+        let Some(body) = body else {
             let refreshes = refreshes.clone();
             self.tasks.spawn(async move { refreshes.refresh(wanted).await });
             return None;
@@ -218,9 +227,24 @@ impl Proxy {
     }
 }
 
-/// Tells the entry, and the log once, that an origin has refused a new secret.
-fn say_that_the_old_is_used(connection: &Connection, former: &FormerConnection, entry: &mut Entry) {
+/// Tells the entry, and the log once, that an origin has refused a new secret and answered `status`
+/// to the old one.
+fn note_former(
+    connection: &Connection,
+    former: &FormerConnection,
+    status: StatusCode,
+    entry: &mut Entry,
+) {
+    // 1. Both are refused.
     let until = former.until();
+    if refuses_credential(connection, status) {
+        entry.set_cause(format!(
+            "the origin answered {status} to the connection's new secret, and to the old one, \
+             which is kept until {until}"
+        ));
+        return;
+    }
+    // 2. The old one is of use still.
     entry.set_cause(format!(
         "the origin answered 401 to the connection's new secret, and was asked again with the old \
          one, which is kept until {until}"

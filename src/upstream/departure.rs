@@ -151,17 +151,17 @@ impl Departure {
         Ok(Self { right, prepared, dedicated: upgrade, drops_trailers: false })
     }
 
-    /// Tells whether the departure carries the credential of `connection`.
-    pub fn is_for(&self, connection: &Arc<Connection>) -> bool {
-        let SendRight::Permit(permit) = &self.right else { return false };
-        let ours = permit.connection();
-        Arc::ptr_eq(ours, connection)
-            || (is_same(ours, connection)
-                && ours.has_identity_of(connection)
-                && permit
-                    .credential()
-                    .zip(connection.credential_at(permit.origin()))
-                    .is_some_and(|(ours, now)| ours.same_as(now)))
+    /// Tells whether the departure goes where `permit` lets it, with that one's credential.
+    pub fn is_for(&self, permit: &Permit) -> bool {
+        let SendRight::Permit(own) = &self.right else { return false };
+        let (ours, other) = (own.connection(), permit.connection());
+        let has_credential_of = || {
+            let both = own.credential().zip(permit.credential());
+            both.is_some_and(|(ours, other)| ours.same_as(other))
+        };
+        own.origin() == permit.origin()
+            && (Arc::ptr_eq(ours, other)
+                || (is_same(ours, other) && ours.has_identity_of(other) && has_credential_of()))
     }
 
     /// Replaces the permit by another one for the same origin and connection name, and the

@@ -85,6 +85,35 @@ async fn a_401_to_the_new_secret_falls_back_to_the_old_one_once_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_refused_is_corrected_without_losing_the_good_one() {
+    let origin = conservative().await;
+    let server = server(&origin, "10m").await;
+    assert_eq!(server.send(&post("x")).await.status, 200);
+    for corrected in ["another-wrong-one", "another-wrong-one"] {
+        replace(&server, json!({"token": corrected, "keep_old_for": "10m"})).await;
+        origin.forget();
+        assert_eq!(server.send(&post("x")).await.status, 200);
+        assert_eq!(sent(&origin), [format!("Bearer {corrected}"), format!("Bearer {OLD}")]);
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_refuses_both_is_said_to() {
+    let refuse = |_seen: &crate::support::origin::Seen| {
+        let mut refusal = Response::new(Full::from("neither"));
+        *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+        refusal
+    };
+    let origin = Origin::answering(&["http/1.1"], refuse).await;
+    let server = server(&origin, "10m").await;
+    assert_eq!(server.send(&post("x")).await.status, 401);
+    assert_eq!(sent(&origin), [format!("Bearer {NEW}"), format!("Bearer {OLD}")]);
+    let entry = server.log.entry_of("/v1").await;
+    assert!(entry["cause"].as_str().unwrap().contains("and to the old one"), "{entry}");
+    assert!(!server.log.text().contains("requests go on with the old one"));
+}
+
+#[tokio::test]
 async fn what_is_too_long_to_keep_is_not_sent_again() {
     let origin = conservative().await;
     let world = World::new(&origin).keeping().set("oauth.replay_body_bytes", "10");

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::declared;
 use super::options::rows;
-use super::{declared, state};
+use super::state::EnteredState;
 use crate::cli::output::CliError;
 use crate::cli::secret::{self, SecretArgs};
 use crate::cli::table::record;
+use crate::clock::Clock;
 use crate::model::connection::ConnectionType;
 use crate::model::credential::Template;
 use crate::model::placement::WrittenPlacement;
@@ -205,20 +207,25 @@ pub(super) fn described(it: CustomConnection) -> String {
 
 /// The columns of a connection of a type beyond ZIS in a list, and why it can't be used.
 pub(super) fn listed(it: TypedConnection) -> Option<([String; 6], Option<String>)> {
-    let row =
-        |name, kind: ConnectionType, domain, defect: &Option<String>, updated, is_declared| {
-            let state = state::of_entered(defect.as_deref()).to_owned();
-            [name, kind.to_string(), domain, state, updated, declared(is_declared)]
-        };
+    let now = Clock::system().now();
+    let row = |name, kind: ConnectionType, domain, state: EnteredState<'_>, updated, declared| {
+        [name, kind.to_string(), domain, state.words(now), updated, declared]
+    };
     match it {
         TypedConnection::Custom(it) => {
             let (domains, kind) = (domain_names(&it.allowed_domains), ConnectionType::Custom);
-            let row = row(it.name, kind, domains, &it.defect, it.updated_at, it.declared);
+            let not_after = it.not_after.as_deref();
+            let state = EnteredState::of(&it.options, it.defect.as_deref(), not_after);
+            let declared = declared(it.declared);
+            let row = row(it.name, kind, domains, state, it.updated_at, declared);
             Some((row, it.defect))
         }
         TypedConnection::AwsSigV4(it) => {
             let (domain, kind) = (it.allowed_domain, ConnectionType::AwsSigV4);
-            let row = row(it.name, kind, domain, &it.defect, it.updated_at, it.declared);
+            let not_after = it.not_after.as_deref();
+            let state = EnteredState::of(&it.options, it.defect.as_deref(), not_after);
+            let declared = declared(it.declared);
+            let row = row(it.name, kind, domain, state, it.updated_at, declared);
             Some((row, it.defect))
         }
         _ => None,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::state::EnteredState;
 use super::{custom, declared, state};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
@@ -76,7 +77,8 @@ fn rows(page: ConnectionPage) -> Vec<Row> {
     let now = Clock::system().now();
     let of_type = |kind: ConnectionType, list: Vec<StaticConnection>| {
         list.into_iter().map(move |it| {
-            let state = state::of_entered(it.defect.as_deref()).to_owned();
+            let not_after = it.not_after.as_deref();
+            let state = EnteredState::of(&it.options, it.defect.as_deref(), not_after).words(now);
             let (kind, declared) = (kind.to_string(), declared(it.declared));
             ([it.name, kind, it.allowed_domain, state, it.updated_at, declared], it.defect)
         })

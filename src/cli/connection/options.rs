@@ -90,6 +90,11 @@ impl OptionArgs {
 }
 
 impl UnsetArgs {
+    /// Tells whether this member is named.
+    pub(super) fn names(&self, member: &str) -> bool {
+        self.unset.iter().any(|name| name == member)
+    }
+
     /// Makes the named members null, which takes them away.
     pub(super) fn take_away(&self, members: &mut OptionMembers) {
         for name in &self.unset {

@@ -1,15 +1,20 @@
 //! The state of a connection, in a word or two.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::management::{RENEWED_WHEN_USED, State};
 use crate::model::oauth::grant::LapseReason;
-use crate::wire::OAuthItem;
+use crate::wire::{OAuthItem, OptionMembers};
 
 /// The state of a connection by OAuth, in the words of the console.
 pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
     if it.defect.is_some() {
         return UNUSABLE.to_owned();
+    }
+    if let Some(state) = of_options(&it.options, it.not_after.as_deref(), now) {
+        return state;
     }
     if it.needs_reauthorization {
         return State::NeedsAuthorization.words();
@@ -30,9 +35,48 @@ pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
     }
 }
 
-/// The state of a connection whose secret was entered, by its defect.
-pub(super) fn of_entered(defect: Option<&str>) -> &'static str {
-    if defect.is_some() { UNUSABLE } else { "does not expire" }
+/// The members that tell the state of a connection whose secret was entered.
+pub(super) struct EnteredState<'a> {
+    options: &'a OptionMembers,
+    defect: Option<&'a str>,
+    /// The end of its client certificate.
+    not_after: Option<&'a str>,
+}
+
+impl<'a> EnteredState<'a> {
+    pub(super) fn of(
+        options: &'a OptionMembers,
+        defect: Option<&'a str>,
+        not_after: Option<&'a str>,
+    ) -> Self {
+        Self { options, defect, not_after }
+    }
+
+    /// The state in a word or two.
+    pub(super) fn words(&self, now: Timestamp) -> String {
+        if self.defect.is_some() {
+            return UNUSABLE.to_owned();
+        }
+        if let Some(state) = of_options(self.options, self.not_after, now) {
+            return state;
+        }
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let day = self.options.expires_on.filled().and_then(|day| day.parse::<Date>().ok());
+        match day {
+            Some(day) if day < today => format!("secret expired on {day}"),
+            Some(day) => format!("secret expires on {day}"),
+            None => "does not expire".to_owned(),
+        }
+    }
+}
+
+/// The state that options make of a connection of any type, whatever its secret is.
+fn of_options(options: &OptionMembers, not_after: Option<&str>, now: Timestamp) -> Option<String> {
+    if options.enabled.value() == Some(&false) {
+        return Some("switched off".to_owned());
+    }
+    let end = not_after?.parse::<Timestamp>().ok()?;
+    (end <= now).then(|| "client certificate expired".to_owned())
 }
 
 /// The reason why only a new flow helps, as a sentence where there is one for it; or why the tokens
@@ -96,7 +140,24 @@ mod tests {
             assert_eq!(at(&json!(expiry)), said, "{expiry}");
         }
         assert_eq!(at(&Value::Null), "provider named no expiry");
-        assert_eq!(of_entered(None), "does not expire");
+    }
+
+    #[test]
+    fn options_that_stop_requests_are_the_state() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (members, not_after, said) in [
+            (json!({}), None, "does not expire"),
+            (json!({"expires_on": "2025-12-31"}), None, "secret expired on 2025-12-31"),
+            (json!({"expires_on": "2026-01-01"}), None, "secret expires on 2026-01-01"),
+            (json!({}), Some("2026-01-01T00:00:00Z"), "client certificate expired"),
+            (json!({}), Some("2026-01-01T00:00:01Z"), "does not expire"),
+            (json!({"enabled": false, "expires_on": "2025-12-31"}), None, "switched off"),
+        ] {
+            let options = serde_json::from_value(members.clone()).unwrap();
+            let state = EnteredState::of(&options, None, not_after).words(now);
+            assert_eq!(state, said, "{members}");
+        }
+        assert_eq!(of(&item(&json!({"enabled": false})), now), "switched off");
     }
 
     #[test]
@@ -119,6 +180,8 @@ mod tests {
         assert_eq!(reason(&other), "expired");
         let unbound = item(&json!({"needs_reauthorization": false, "token_expiry": null}));
         assert_eq!(of(&unbound, Timestamp::UNIX_EPOCH), "no allowed domain");
-        assert_eq!(of_entered(Some("x")), "unusable");
+        let options = OptionMembers::default();
+        let unusable = EnteredState::of(&options, Some("x"), None);
+        assert_eq!(unusable.words(Timestamp::UNIX_EPOCH), "unusable");
     }
 }

@@ -136,7 +136,13 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
     if arguments.renamed.is_some() {
         return Err(never_changes("name"));
     }
-    // 2. Options of another type, and no change at all.
+    // 2. Options that are given and taken away.
+    if let Some((option, member)) = contradiction(arguments) {
+        return Err(CliError::Usage(format!(
+            "{option} and --unset {member} contradict each other: leave one of them out"
+        )));
+    }
+    // 3. Options of another type, and no change at all.
     let entered = [
         ("--header-name", arguments.header_name.is_some(), kind == ConnectionType::ApiKey),
         ("--username", arguments.username.is_some(), kind == ConnectionType::BasicAuth),
@@ -156,6 +162,14 @@ fn check(arguments: &Arguments, kind: ConnectionType) -> Result<(), CliError> {
         ));
     }
     Ok(())
+}
+
+/// An option that is given and taken away at once, and its member.
+fn contradiction(arguments: &Arguments) -> Option<(&'static str, &'static str)> {
+    // What is not given is no member of the document.
+    let given = serde_json::to_value(arguments.options.members()).unwrap_or_default();
+    let is_both = |member: &str| arguments.unset.names(member) && given.get(member).is_some();
+    MEMBERS.into_iter().find(|(member, _)| is_both(member)).map(|(member, option)| (option, member))
 }
 
 /// Says of a member, in the API's words, that only a new connection can have another.

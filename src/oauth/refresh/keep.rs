@@ -9,7 +9,7 @@ use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
 use crate::model::record::{ConnectionRecord, Detail, whole_microseconds};
 use crate::oauth::failure::TokenFailure;
-use crate::store::{self, Revision};
+use crate::store::Revision;
 
 /// Everything that a refresh has brought, as it is kept.
 #[derive(Debug)]
@@ -54,7 +54,17 @@ impl Refresh<'_> {
         loop {
             // 1. They are kept, if the connection is still as it was read.
             let ours = Refreshed { generation: next.generation(), is_ours: true };
-            let after = self.renewed(&before, next)?;
+            let after = match self.renewed(&before, next).await {
+                Ok(after) => after,
+                // The key file may be behind; what was renewed is nowhere else.
+                Err(error @ TokenFailure::KeyMissing(_)) => {
+                    cant_keep(&before, &error);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(MAX_RETRY_PAUSE);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
             match self.persistence.store().finish_refresh(&before, &after).await {
                 Ok(Some(revision)) => return Ok((ours, revision)),
                 Ok(None) => {}
@@ -109,24 +119,23 @@ impl Refresh<'_> {
     }
 
     /// The record with other tokens.
-    fn renewed(
+    async fn renewed(
         &self,
         before: &ConnectionRecord,
         next: &NextTokens,
     ) -> Result<ConnectionRecord, TokenFailure> {
-        let (mut after, vault) = (before.clone(), self.persistence.vault());
+        let mut after = before.clone();
         after.updated_at = whole_microseconds(self.clock.now()).max(before.updated_at);
         // The key of its client certificate is sealed with them.
-        let mut secrets = vault.open_connection(before)?;
+        let mut secrets = self.persistence.open_connection(before).await?;
         next.put_into(&mut after, &mut secrets);
-        let sealed = vault.seal(&after.context(), &secrets.pack());
+        let sealed = self.persistence.vault().seal(&after.context(), &secrets.pack());
         after.sealed = sealed.map_err(|_why| TokenFailure::Seal)?;
         Ok(after)
     }
 }
 
-fn cant_keep(record: &ConnectionRecord, error: &store::Error) {
-    let error = error as &dyn std::error::Error;
+fn cant_keep(record: &ConnectionRecord, error: &(dyn std::error::Error + 'static)) {
     tracing::error!(
         error,
         connection = format!("{}.{}", record.integration, record.name),

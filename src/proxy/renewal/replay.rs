@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::buffer::{ReplayBody, ReplayBuffer, ReplayGuard};
 use crate::clock::Clock;
 use crate::model::connection::Connection;
+use crate::model::origin::Origin;
 use crate::model::permit::Permit;
 use crate::proxy::InForce;
 use crate::proxy::admit::decide_again;
@@ -35,6 +36,8 @@ pub(in crate::proxy) struct Replay {
     pub(in crate::proxy) kept: ReplayGuard,
     /// The connection as it was used, with the tokens or the secret of then.
     pub(in crate::proxy) used: Arc<Connection>,
+    /// The origin that it was sent to.
+    origin: Origin,
 }
 
 /// A request that is sent once more.
@@ -44,6 +47,8 @@ pub(super) struct DecidedAgain {
     pub(super) connection: Arc<RegisteredConnection>,
     /// The time when the caller's token ends, if it does.
     pub(super) token_end: Option<Timestamp>,
+    /// Tells whether it has the secret before the connection's present one.
+    pub(super) is_of_former: bool,
 }
 
 impl Replay {
@@ -54,7 +59,8 @@ impl Replay {
         permit: &Permit,
     ) -> Box<Self> {
         let (head, used) = (head.clone(), Arc::clone(permit.connection()));
-        Box::new(Self { head, kept: ReplayGuard(buffer), used })
+        let origin = permit.origin().clone();
+        Box::new(Self { head, kept: ReplayGuard(buffer), used, origin })
     }
 
     /// Decides under the set that is in force now. Gives the departure, the connection with its
@@ -67,25 +73,28 @@ impl Replay {
         body: ReplayBody,
         (via, clock): (&Via, &Clock),
     ) -> Option<DecidedAgain> {
-        // 1. The connection is the same, and may still be used.
-        let Self { head, used, .. } = self;
+        // 1. Connection and origin are the same, and it may still be used.
+        let Self { head, used, origin, .. } = self;
         let now = clock.now();
         let (holder, allowed) = decide_again(in_force, arrival, now).ok()?;
         let Allowed { permit, connection } = allowed;
         let now_used = permit.connection();
-        if now_used.name() != used.name() || now_used.integration() != used.integration() {
+        let is_same = now_used.name() == used.name()
+            && now_used.integration() == used.integration()
+            && *permit.origin() == origin;
+        if !is_same {
             return None;
         }
         // 2. It has other tokens, or another secret: the one before, if it is still the same.
         let generation = |connection: &Connection| Some(connection.token_status()?.generation);
-        let permit = match generation(&used) {
-            None if now_used.same_as(&used) => permit.with_former_secret(now)?,
+        let (permit, is_of_former) = match generation(&used) {
+            None if now_used.same_as(&used) => (permit.with_former_secret(now)?, true),
             Some(before) if generation(now_used) == Some(before) => return None,
-            _ => permit,
+            _ => (permit, false),
         };
         let body = if body.is_empty() { Outgoing::empty() } else { Outgoing::stream(body) };
         let departure = inject(head, body, arrival, permit, (via, clock)).ok()?;
         let token_end = holder.caller.expires_at;
-        Some(DecidedAgain { departure, connection, token_end })
+        Some(DecidedAgain { departure, connection, token_end, is_of_former })
     }
 }

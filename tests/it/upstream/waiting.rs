@@ -74,6 +74,34 @@ async fn a_secret_that_is_replaced_during_a_dial_does_not_leave() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_replaced_during_a_dial_and_kept_does_not_leave_first() {
+    for protocol in ["http/1.1", "h2"] {
+        let scene = Scene::of(protocol).await;
+        let raw = scene.begun(&scene.ask("kept")).await;
+        let line = format!("PATCH {CONNECTIONS}/bearer_token/kept");
+        let change = json!({"token": "second-secret", "keep_old_for": "10m"});
+        assert_eq!(scene.server.manage(&line, Some(change)).await.status, 204);
+        assert_eq!(scene.ended(raw).await.status, 200);
+        assert_eq!(scene.origin.only().field("authorization"), "Bearer second-secret");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_taken_from_a_connection_during_a_dial_gets_nothing() {
+    for protocol in ["http/1.1", "h2"] {
+        let scene = Scene::of(protocol).await;
+        let ask = stranger("GET /~/kept/v1");
+        let ask = ask.field("Proxy-Authorization", &format!("Bearer {}", scene.token));
+        let raw = scene.begun(&ask).await;
+        scene.server.delete_bearer("kept").await;
+        scene.server.keep_bearer("kept", "other.example.test", "first-secret").await;
+        let answer = scene.ended(raw).await;
+        assert_eq!(answer.refusal(), refused(403, "ConnectionNotFound"), "{}", answer.text());
+        assert!(scene.origin.seen().is_empty(), "over {protocol}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_allowed_any_more_after_a_dial_is_refused() {
     for protocol in ["http/1.1", "h2"] {
         let scene = Scene::of(protocol).await;
