@@ -33,14 +33,20 @@ pub(super) struct Recheck<'a> {
     arrival: &'a Arrival,
     /// The time when the caller's token ends, if it does.
     token_end: Option<Timestamp>,
-    /// The entry that is told whose credential leaves.
-    entry: Mutex<&'a mut Entry>,
-    /// The reason why the request was withdrawn.
-    refusal: Mutex<Option<Refusal>>,
-    /// The connection whose credential has taken the place of the first.
-    renewed: Mutex<Option<Arc<Connection>>>,
+    /// The entry that is told whose credential leaves, and the change that the last look has
+    /// found, if any.
+    told: Mutex<(&'a mut Entry, Option<Change>)>,
     /// Tells whether the departure has the secret before the connection's present one.
     is_of_former: bool,
+}
+
+/// The change that a decision once more has made to a request.
+#[derive(Debug)]
+enum Change {
+    /// The request was withdrawn.
+    Withdrawn(Refusal),
+    /// This connection's credential has taken the place of the first.
+    Renewed(Arc<Connection>),
 }
 
 /// The reason why there is no reply.
@@ -60,9 +66,8 @@ impl<'a> Recheck<'a> {
         token_end: Option<Timestamp>,
         entry: &'a mut Entry,
     ) -> Self {
-        let (entry, refusal) = (Mutex::new(entry), Mutex::new(None));
-        let (renewed, is_of_former) = (Mutex::default(), false);
-        Self { proxy, in_force, arrival, token_end, entry, refusal, renewed, is_of_former }
+        let told = Mutex::new((entry, None));
+        Self { proxy, in_force, arrival, token_end, told, is_of_former: false }
     }
 
     /// Lets the departure leave with the secret before the connection's present one, if
@@ -77,7 +82,11 @@ impl<'a> Recheck<'a> {
         self,
         sent: Result<Reply, upstream::Error>,
     ) -> (Result<Reply, NotSent>, Option<Arc<Connection>>) {
-        let (refusal, renewed) = (self.refusal.into_inner(), self.renewed.into_inner());
+        let (refusal, renewed) = match self.told.into_inner().1 {
+            Some(Change::Withdrawn(refusal)) => (Some(refusal), None),
+            Some(Change::Renewed(connection)) => (None, Some(connection)),
+            None => (None, None),
+        };
         let sent = sent.map_err(|error| match (error, refusal) {
             (upstream::Error::Withdrawn(_), Some(refusal)) => NotSent::Refused(refusal),
             (error, _) => NotSent::Failed(error),
@@ -108,8 +117,9 @@ impl<'a> Recheck<'a> {
             NotRenewed::Sealed => no_credential(&connection),
             NotRenewed::Elsewhere => replaced(&connection),
         })?;
-        self.entry.lock().set_connection(chosen as _);
-        *self.renewed.lock() = Some(connection);
+        let (entry, change) = &mut *self.told.lock();
+        entry.set_connection(chosen as _);
+        *change = Some(Change::Renewed(connection));
         Ok(CheckedDeparture::Renewed)
     }
 
@@ -126,7 +136,7 @@ impl FinalCheck for Recheck<'_> {
             return Ok(CheckedDeparture::AsItWas);
         }
         self.decide(&in_force, departure).map_err(|refusal| {
-            *self.refusal.lock() = Some(refusal);
+            self.told.lock().1 = Some(Change::Withdrawn(refusal));
             DepartureWithdrawn
         })
     }
