@@ -74,7 +74,8 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
         return connect::fields(&context, &values, StatusCode::OK).await;
     }
     if kind == ConnectionType::Custom {
-        return Ok(custom::fields(&context, &FormValues::default(), StatusCode::OK));
+        let values = custom::preset_values(Preset::find(context.query("preset")));
+        return Ok(custom::fields(&context, &values, StatusCode::OK));
     }
     Ok(shown(&context, kind, &FormValues::default(), StatusCode::OK))
 }

@@ -12,6 +12,7 @@ use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
+use crate::management::Preset;
 use crate::model::connection::ConnectionType;
 use crate::model::custom::CustomAccess;
 use crate::model::placement::{Placement, WrittenPlacement};
@@ -58,6 +59,20 @@ pub(super) fn fields(context: &PageContext, values: &FormValues, status: StatusC
         }
     };
     context.page_with(status, Tab::Connections, &title, &markup)
+}
+
+/// The values that a preset fills in; none without one of this type.
+pub(super) fn preset_values(preset: Option<&Preset>) -> FormValues {
+    let Some(preset) = preset.filter(|preset| preset.kind() == ConnectionType::Custom) else {
+        return FormValues::default();
+    };
+    let inject = preset.inject.join("\n");
+    let domain = preset.allowed_domain.as_deref().unwrap_or_default();
+    let names = preset.secret_names();
+    let rows: Vec<_> = (1..=SECRETS).map(SecretRow::new).collect();
+    let named = rows.iter().zip(&names).map(|(row, name)| (row.name.as_str(), name.as_str()));
+    let places = [("name", preset.name.as_str()), ("allowed_domains", domain), ("inject", &inject)];
+    FormValues::with(&named.chain(places).collect::<Vec<_>>())
 }
 
 /// Makes the connection.

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::model::connection::ConnectionType;
+use crate::model::credential::Template;
+use crate::model::placement::WrittenPlacement;
 
 /// A preset: the members that every connection to a well-known API has, and hints for the rest.
 #[derive(Debug, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Preset {
     pub header_name: Option<String>,
     /// The user name to give.
     pub username_hint: Option<String>,
+    /// The places of the secrets, in lines as the command line has them.
+    #[serde(default)]
+    pub inject: Vec<String>,
     /// The API's name for the secret.
     pub secret: String,
     /// A remark for people.
@@ -50,6 +55,21 @@ impl Preset {
     /// The preset of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         Self::all().iter().find(|preset| preset.name == name)
+    }
+
+    /// The places of the secrets.
+    pub fn placements(&self) -> Vec<WrittenPlacement> {
+        // A test holds that each line can be read.
+        self.inject.iter().filter_map(|line| WrittenPlacement::read_line(line).ok()).collect()
+    }
+
+    /// The names of the secrets that stand at these places.
+    pub fn secret_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for value in self.placements().iter().filter_map(|place| place.value.as_deref()) {
+            names.extend(Template::names(value).into_iter().map(String::from));
+        }
+        names
     }
 
     /// The type of its connections.
@@ -87,6 +107,8 @@ mod tests {
             assert_ne!(kind, ConnectionType::OAuth, "{name}");
             assert_eq!(kind == ConnectionType::ApiKey, preset.header_name.is_some(), "{name}");
             assert_eq!(kind == ConnectionType::BasicAuth, preset.username_hint.is_some(), "{name}");
+            assert_eq!(kind == ConnectionType::Custom, !preset.inject.is_empty(), "{name}");
+            assert_eq!(preset.placements().len(), preset.inject.len(), "{name}");
             assert_ne!(preset.allowed_domain.is_some(), preset.domain_hint.is_some(), "{name}");
             if let Some(domain) = &preset.allowed_domain {
                 assert_eq!(AllowedDomain::parse(domain).unwrap().to_string(), *domain, "{name}");

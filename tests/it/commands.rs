@@ -446,6 +446,21 @@ async fn a_preset_fills_in_what_everybody_has_and_asks_for_the_rest() {
     let openai = "connection create --preset openai --name openai --secret-stdin --output json";
     let made = run_with(&server, openai, "hunter2");
     assert_eq!(made.json()["bearer_token"]["allowed_domain"], "api.openai.com");
+    let bot = "connection create --preset telegram --name bot --secret-stdin";
+    let made = run_with(&server, bot, "hunter2");
+    assert!(made.out.contains("places           /bot-KEYFERRY=bot{token}"), "{made:?}");
+    assert!(made.out.contains("allowed domains  api.telegram.org"), "{made:?}");
+    assert!(made.err.contains("The program writes bot-KEYFERRY"), "{made:?}");
+    std::fs::write(server.world.path("app.key"), "hunter3").unwrap();
+    let datadog = "connection create --preset datadog --name dogs --allowed-domain \
+                   api.example.test --secret-stdin --secret-file-of application_key=app.key";
+    let made = run_with(&server, datadog, "hunter2");
+    assert_eq!(made.code, 0, "{made:?}");
+    let request = ask("GET https://api.example.test/v1").field("X-Zis-Connection", "dogs");
+    assert_eq!(server.send(&request).await.status, 200);
+    let seen = origin.last();
+    let keys = ["dd-api-key", "dd-application-key"].map(|name| seen.field(name));
+    assert_eq!(keys, ["hunter2", "hunter3"]);
     let absent = run(&server, "connection create --preset absent --name other");
     assert!(absent.code == 2 && absent.err.contains("shopify"), "{absent:?}");
     let both = run(&server, "connection create --preset openai --type api_key --name other");

@@ -8,7 +8,7 @@ use super::flow::{self, FlowArgs};
 use super::options::{self, OptionArgs};
 use super::{OPTIONS, kind_parser, print, refuse_misplaced, set_secret};
 use crate::cli::integration::IntegrationClient;
-use crate::cli::output::CliError;
+use crate::cli::output::{self, CliError};
 use crate::cli::secret::SecretArgs;
 use crate::management::Preset;
 use crate::model::connection::ConnectionType;
@@ -70,8 +70,13 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         let request = NewFlow { name, allowed_domain, ..NewFlow::default() };
         flow::run(client, &arguments.flow, &arguments.secret, request)
     } else if kind == ConnectionType::Custom {
-        let (domains, secret) = (&arguments.allowed_domains, &arguments.secret);
-        let mut request = arguments.custom.members(domains, secret)?;
+        let of_preset = preset.and_then(|preset| preset.allowed_domain.clone());
+        let domains = match arguments.allowed_domains.as_slice() {
+            [] => of_preset.into_iter().collect(),
+            named => named.to_vec(),
+        };
+        let custom = arguments.custom.or_preset(preset);
+        let mut request = custom.members(&domains, &arguments.secret)?;
         request.name = name.into();
         request.put_options(arguments.options.members());
         request.client_key = arguments.options.client_key().into();
@@ -97,11 +102,12 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
         set_secret(&mut request, kind, secret);
         client.api.post(&client.connections(kind.as_str()), &request)
     };
-    print(
-        client,
-        &made.map_err(|error| error.by_options(&OPTIONS).by_options(&options::MEMBERS))?,
-        kind,
-    )
+    let made = made.map_err(|error| error.by_options(&OPTIONS).by_options(&options::MEMBERS))?;
+    // 3. What else there is to know of a well-known API.
+    if let Some(notes) = preset.and_then(|preset| preset.notes.as_deref()) {
+        output::note(notes);
+    }
+    print(client, &made, kind)
 }
 
 /// Refuses options that go with another type.

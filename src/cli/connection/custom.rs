@@ -10,6 +10,7 @@ use crate::cli::output::CliError;
 use crate::cli::secret::{self, SecretArgs};
 use crate::cli::table::record;
 use crate::clock::Clock;
+use crate::management::Preset;
 use crate::model::connection::ConnectionType;
 use crate::model::credential::Template;
 use crate::model::placement::WrittenPlacement;
@@ -19,7 +20,7 @@ use crate::wire::{
     PlacementMembers, SecretMap, TypedConnection,
 };
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Custom connections")]
 pub(super) struct CustomArgs {
     /// Place of a secret: 'X-Api-Key: {key}' for a header, '?key={key}' for a parameter of the
@@ -43,6 +44,15 @@ impl CustomArgs {
             ("--inject-at", !self.inject_at.is_empty()),
             ("--secret-file-of", !self.secret_file_of.is_empty()),
         ]
+    }
+
+    /// The same with the places of a preset, where no others are given.
+    pub(super) fn or_preset(&self, preset: Option<&Preset>) -> Self {
+        let mut filled = self.clone();
+        if let (false, Some(preset)) = (self.places(), preset) {
+            filled.inject = preset.placements();
+        }
+        filled
     }
 
     fn places(&self) -> bool {
