@@ -11,6 +11,7 @@ mod ca;
 mod connections;
 mod docs;
 mod error;
+mod events;
 mod explain;
 mod keys;
 mod oauth;

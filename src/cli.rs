@@ -3,6 +3,7 @@
 //! Owns arguments and everything that is printed, promises exit code 0 for done, 1 for failed and
 //! 2 for wrong usage, and must never know how a command does its work.
 
+mod audit;
 mod backup;
 mod ca;
 mod check;
@@ -104,6 +105,9 @@ enum Command {
     /// Manages access tokens
     #[command(after_help = examples::TOKEN)]
     Token(token::Arguments),
+    /// Shows what operators did: what they created, changed, deleted or were shown
+    #[command(after_help = examples::AUDIT)]
+    Audit(audit::Arguments),
     /// Prints or replaces the certificate that programs trust inside tunnels
     #[command(after_help = examples::CA)]
     Ca(ca::Arguments),
@@ -139,6 +143,7 @@ impl Command {
             Self::Client(arguments) => client::run(&arguments, context),
             Self::Provider(arguments) => provider::run(&arguments, context),
             Self::Token(arguments) => token::run(&arguments, context),
+            Self::Audit(arguments) => audit::run(&arguments, context),
             Self::Ca(arguments) => ca::run(&arguments, context),
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Backup(arguments) => backup::back_up(&arguments, context),

@@ -115,6 +115,7 @@ pub struct StoreConfig {
 pub struct AuditConfig {
     pub retention: Duration,
     pub max_bytes: u64,
+    pub event_retention: Duration,
 }
 
 /// A declared caller token.

@@ -15,6 +15,7 @@ mod connection;
 mod create;
 mod custom;
 mod errors;
+mod events;
 mod fields;
 mod form_values;
 mod home;

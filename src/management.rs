@@ -11,6 +11,7 @@ mod connections;
 mod custom;
 mod data_plane;
 mod draft;
+mod events;
 mod explain;
 mod fault;
 mod keys;
@@ -24,6 +25,7 @@ mod presets;
 mod rate_limits;
 mod records;
 mod sessions;
+mod shapes;
 mod status;
 mod tokens;
 mod unusable;
@@ -35,6 +37,7 @@ use jiff::Timestamp;
 pub use self::audit::{AuditPage, AuditPosition, AuditReader};
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
 pub use self::data_plane::{BodyPreview, DataPlane, ProbeRequest, ProbeResponse, ProbeTimes};
+pub use self::events::{EventQuery, EventReader};
 pub use self::explain::{Explainer, Question};
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
 pub use self::listing::{AnyConnection, ListPage};
@@ -47,7 +50,9 @@ pub use self::operator::Operator;
 pub use self::presets::Preset;
 pub use self::rate_limits::{ClientAddr, RateLimits};
 pub use self::sessions::SessionsView;
-pub use self::status::{ConnectionStatus, RENEWED_WHEN_USED, State, StatusFilter, StatusPage};
+pub use self::status::{
+    ConnectionStatus, RENEWED_WHEN_USED, State, StatusAccess, StatusFilter, StatusPage,
+};
 pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin, TokenDefect};
 pub use self::unusable::Unusable;
 use crate::clock::Clock;
@@ -65,6 +70,8 @@ pub struct Management {
     live: Arc<Live>,
     data_plane: Arc<dyn DataPlane>,
     clock: Clock,
+    /// The name of the process, as entries and events have it.
+    instance: Box<str>,
 }
 
 /// The store, and the ways to token endpoints that go with it.
@@ -81,14 +88,16 @@ pub struct Storage {
 }
 
 impl Management {
-    /// Manages what is in force. Without storage it shows what is declared, and makes nothing.
+    /// Manages what is in force, by an instance of this name. Without storage it shows what is
+    /// declared, and makes nothing.
     pub fn new(
         storage: Option<Storage>,
         live: Arc<Live>,
         data_plane: Arc<dyn DataPlane>,
         clock: Clock,
+        instance: &str,
     ) -> Self {
-        Self { storage, live, data_plane, clock }
+        Self { storage, live, data_plane, clock, instance: instance.into() }
     }
 
     /// Finds the holder of the token with this digest, unless it has expired, and notes its use.

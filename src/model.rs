@@ -12,6 +12,7 @@ pub mod content_policy;
 pub mod credential;
 pub mod custom;
 pub mod domain;
+pub mod event;
 pub mod field;
 pub mod name;
 mod named_enum;

@@ -1,4 +1,4 @@
-//! Stores connections, caller tokens, clients, flows, CAs, and the history of changes.
+//! Stores connections, caller tokens, clients, flows, CAs, events, and the history of changes.
 //!
 //! Owns the database, promises that an acknowledged write survives any crash and that every
 //! instance learns of it, and must never know a secret in clear, nor anything of HTTP.
@@ -16,6 +16,7 @@ mod copy;
 mod database;
 mod detail;
 mod error;
+mod events;
 mod flows;
 mod keys;
 mod migrate;
@@ -31,6 +32,8 @@ mod writability;
 use std::cmp::Ordering;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 pub use self::audit::AuditBatch;
 use self::audit::AuditTrail;
@@ -38,6 +41,8 @@ pub use self::changes::{Changes, Record, RecordChange, RecordKey, StoreSnapshot}
 pub use self::copy::{CopyContents, CopyError, back_up_sqlite, beside, restore_sqlite};
 use self::database::{Database, DbTransaction};
 pub use self::error::Error;
+use self::events::PendingEvent;
+pub use self::events::{EventColumns, EventFilter, EventNote, StoredChain, StoredEvent};
 pub use self::keys::{RewrappedSecret, RewrittenMac, SealedRecord, SealedTable};
 pub use self::page::{Page, PageRange};
 pub use self::postgres::{ChangeListener, ChangeNotice};
@@ -48,8 +53,12 @@ use crate::secret::Secret;
 
 /// The store. It must be used on the runtime that has opened it.
 pub struct Store {
-    database: Database,
-    trail: AuditTrail,
+    database: Arc<Database>,
+    trail: Arc<AuditTrail>,
+    /// The greatest number of an event that was seen.
+    seen_event: Arc<AtomicI64>,
+    /// The event that goes along with the next write.
+    note: Option<Arc<EventNote>>,
 }
 
 /// A write that changes what is in force. It has a number, greater than that of every earlier
@@ -72,7 +81,7 @@ impl Store {
     /// [`Error::File`] or [`Error::Unavailable`] when it can't be.
     pub async fn open_sqlite(path: &Path) -> Result<Self, Error> {
         let database = sqlite::Sqlite::open(path, &migrate::STORE).await?;
-        Ok(Self { database: Database::Sqlite(database), trail: AuditTrail::new(Some(path)) })
+        Ok(Self::over(Database::Sqlite(database), AuditTrail::new(Some(path))))
     }
 
     /// Opens the PostgreSQL database at this URL, which may contain a password.
@@ -82,7 +91,12 @@ impl Store {
     /// when the database must not be used, [`Error::Unavailable`] when it can't be reached.
     pub async fn open_postgres(url: &Secret) -> Result<Self, Error> {
         let database = postgres::Postgres::open(url).await?;
-        Ok(Self { database: Database::Postgres(database), trail: AuditTrail::new(None) })
+        Ok(Self::over(Database::Postgres(database), AuditTrail::new(None)))
+    }
+
+    fn over(database: Database, trail: AuditTrail) -> Self {
+        let (database, trail) = (Arc::new(database), Arc::new(trail));
+        Self { database, trail, seen_event: Arc::default(), note: None }
     }
 
     /// Waits for running transactions and closes the database.
@@ -101,8 +115,13 @@ impl Store {
         self.database.read().await
     }
 
+    /// Begins a transaction, with which the event is stored if there is one.
     async fn write(&self) -> Result<DbTransaction, Error> {
-        self.database.write().await
+        let event = self.note.as_ref().map(|note| PendingEvent {
+            note: Arc::clone(note),
+            seen: Arc::clone(&self.seen_event),
+        });
+        Ok(self.database.write().await?.with_event(event))
     }
 
     /// Runs one statement that reads, in a transaction of its own.
@@ -153,7 +172,7 @@ impl PartialOrd for Revision {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.database {
+        f.write_str(match *self.database {
             Database::Postgres(_) => "Store(PostgreSQL)",
             Database::Sqlite(_) => "Store(SQLite)",
         })

@@ -6,6 +6,7 @@
 
 mod context;
 mod envelope;
+mod event_mac;
 mod keyring;
 mod mac;
 

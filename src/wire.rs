@@ -11,6 +11,7 @@ mod client;
 mod connection;
 mod custom;
 mod error;
+mod event;
 mod explain;
 mod flow;
 mod key;
@@ -40,6 +41,7 @@ pub use self::custom::{
     RedactedMap, SecretMap, TypedConnection, TypedConnectionPage,
 };
 pub use self::error::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
+pub use self::event::{EventCheckAnswer, EventContent, EventFault, EventPage, EventView};
 pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 pub use self::flow::{AccountTokenRequest, AccountTokens, FlowAnswer, NewFlow};
 pub use self::key::{KeyList, KeyRotation, KeyView};

@@ -34,21 +34,21 @@ impl FromRequestParts<ApiState> for AuthenticatedOperator {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
+        let source = parts.extensions.get::<ClientAddr>().copied().unwrap_or(ClientAddr(None));
         let admitted = presented(&parts.headers).and_then(|digest| {
             let operator =
                 state.management.admit(&digest).ok_or_else(|| Error::unauthorized(UNKNOWN));
             Ok((digest, operator?))
         });
         let (digest, operator) = admitted.map_err(|refused| {
-            let source = parts.extensions.get::<ClientAddr>().and_then(|source| source.0);
-            state.rate_limits.count_stranger(source).map_or_else(Error::too_many, |()| refused)
+            state.rate_limits.count_stranger(source.0).map_or_else(Error::too_many, |()| refused)
         })?;
         if let Some(conn) = parts.extensions.get::<Arc<ConnState>>() {
             conn.mark_authenticated(Some(digest)).map_err(|_full| Error::overloaded())?;
         }
         let per_minute = state.management.settings().requests_per_minute;
         state.rate_limits.count_request(&digest, per_minute).map_err(Error::too_many)?;
-        Ok(Self { management: Arc::clone(&state.management), operator })
+        Ok(Self { management: Arc::clone(&state.management), operator: operator.at(source) })
     }
 }
 

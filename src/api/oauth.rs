@@ -7,7 +7,6 @@ pub(super) mod connections;
 mod flow_page;
 pub(super) mod flows;
 pub(super) mod mcp;
-mod shapes;
 mod user_agent;
 
 use axum::extract::FromRequestParts;

@@ -88,7 +88,9 @@ fn complete(operation: &mut Operation, path: &str, errors: &[SharedError]) {
     let id = operation.operation_id.as_deref().unwrap_or_default();
     let makes = id.starts_with("create_") || id.starts_with("rotate_");
     let conflicts = makes || id.starts_with("update_");
-    let reads_query = ["list_keys", "show_server", "list_providers", "show_provider"].contains(&id);
+    let reads_query =
+        ["list_keys", "show_server", "list_providers", "show_provider", "verify_events"];
+    let reads_query = reads_query.contains(&id);
     // An error belongs to an operation by what the operation takes and does.
     for shared in errors {
         let belongs = match shared.status.as_str() {
@@ -158,6 +160,11 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         "page[after]" | "page[before]" if path.ends_with("/audit") => {
             Some("^([0-9]{1,18}-[0-9]{1,9})?$")
         }
+        "page[after]" | "page[before]" if path.ends_with("/events") => Some("^[0-9]{0,18}$"),
+        "since" | "until" => Some(TIME_PATTERN),
+        "kind" => Some(KIND_PATTERN),
+        "head" => Some("^[0-9]{1,18}:[0-9a-fA-F]{64}$"),
+        "connection" | "operator" if path.ends_with("/events") => Some("^[^\\x00]*$"),
         "page[after]" | "page[before]" => Some("^[^\\x00]*$"),
         _ => None,
     }
@@ -168,6 +175,15 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, post, patch, delete].into_iter().flatten()
 }
 
+/// Times of RFC 3339 in UTC, on days that every month has.
+const TIME_PATTERN: &str = "^([0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])\
+    T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?Z)?$";
+
+/// The kinds of events, and the words with which they begin.
+const KIND_PATTERN: &str = "^((ca|client|connection|flow|key|session|token)|(ca|key)\\.rotate|\
+    client\\.(create|delete|update)|connection\\.(create|delete|refresh|reveal|update)|\
+    flow\\.(callback|exchange|redirect|start)|session\\.sign_(in|out)|token\\.(create|revoke))?$";
+
 /// Operations on OAuth's paths that take no token.
 const OPEN: [&str; 4] =
     ["account_token", "oauth_callback", "posted_oauth_callback", "start_oauth_redirect"];
@@ -175,13 +191,13 @@ const OPEN: [&str; 4] =
 const DESCRIPTION: &str = "Manages what the proxy injects: connections, the access tokens of \
 those who use them, and the master keys under which secrets are sealed.\n\nEvery request under \
 `/api` needs `Authorization: Bearer` and an access token with the scope that goes with the \
-method: `read` for GET, `write` for what changes something; `admin` for tokens, keys and the audit trail. An \
-integration's token opens that integration alone.\n\nBodies are JSON objects of at most 64 KiB; \
+method: `read` for GET, `write` for what changes something; `audit` for the audit trail and \
+events; `admin` for tokens, keys and all of these. An integration's token opens that integration alone.\n\nBodies are JSON objects of at most 64 KiB; \
 unknown members and members that are there twice are refused, and one answer lists everything \
 that is wrong. Secrets go in and never come out: answers show `*****`. Every answer has an \
 `X-Request-Id`, the one that the request came with or a new one.";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("connections", "Stored credentials, each for one domain"),
     ("oauth", "OAuth clients, flows, and the connections that come of them"),
     ("tokens", "Access tokens"),
@@ -189,5 +205,6 @@ const TAGS: [(&str, &str); 8] = [
     ("ca", "The interception CA"),
     ("explain", "What the proxy would do"),
     ("audit", "What the proxy has done"),
+    ("events", "What operators did"),
     ("server", "The server itself; no token is needed"),
 ];

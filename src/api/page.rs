@@ -34,6 +34,25 @@ pub(super) struct Parameters {
     before: Option<String>,
 }
 
+/// The filters of events, as the description of the API shows them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by hand, as pages are")]
+pub(super) struct EventParameters {
+    /// Those that were done then or later (RFC 3339).
+    since: Option<String>,
+    /// Those that were done before then (RFC 3339).
+    until: Option<String>,
+    /// Those of this integration.
+    integration: Option<String>,
+    /// Those about the connection of this name.
+    connection: Option<String>,
+    /// Those of the operator of this name.
+    operator: Option<String>,
+    /// Those of this kind, as `connection.update`, or of all kinds of `connection`.
+    kind: Option<String>,
+}
+
 impl<S: Sync, const STRICT: bool> FromRequestParts<S> for PageQuery<STRICT> {
     type Rejection = Error;
 
@@ -60,7 +79,17 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
 }
 
 fn read<const STRICT: bool>(query: &str) -> Result<PageRange, Error> {
+    read_filtered::<STRICT, 0>(query, []).map(|(range, [])| range)
+}
+
+/// Reads the page that is asked for, and the values of filters of these names, which are empty where
+/// they are not given.
+pub(super) fn read_filtered<const STRICT: bool, const N: usize>(
+    query: &str,
+    names: [&'static str; N],
+) -> Result<(PageRange, [String; N]), Error> {
     let (mut size, mut after, mut before) = (None, None, None);
+    let mut filters = [const { None }; N];
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong = |rule: &str| Error::invalid(format!("the query: {rule}"));
@@ -69,26 +98,32 @@ fn read<const STRICT: bool>(query: &str) -> Result<PageRange, Error> {
             "page[size]" => &mut size,
             "page[after]" => &mut after,
             "page[before]" => &mut before,
-            _ if STRICT || name.starts_with("page") => {
-                let name = printable_name(&name, "a parameter");
-                return Err(Error::invalid(format!(
-                    "{name}: is unknown; there are page[size], page[after], page[before]"
-                )));
-            }
-            _ => continue,
+            _ => match names.iter().zip(&mut filters).find(|(known, _)| **known == name) {
+                Some((_, filter)) => filter,
+                None if STRICT || name.starts_with("page") => {
+                    let name = printable_name(&name, "a parameter");
+                    let known = ["page[size]", "page[after]", "page[before]"];
+                    let known: Vec<_> = known.into_iter().chain(names).collect();
+                    let known = known.join(", ");
+                    return Err(Error::invalid(format!("{name}: is unknown; there are {known}")));
+                }
+                None => continue,
+            },
         };
         let value = decode(value).ok_or_else(|| wrong("a value is not UTF-8"))?;
         if target.replace(value).is_some() {
             return Err(wrong("a parameter is given twice"));
         }
     }
-    if [&after, &before].into_iter().flatten().any(|cursor| cursor.contains('\0')) {
-        return Err(Error::invalid("the query: no cursor has a NUL in it"));
+    let texts = [&after, &before].into_iter().chain(&filters).flatten();
+    if texts.into_iter().any(|text: &String| text.contains('\0')) {
+        return Err(Error::invalid("the query: no cursor or filter has a NUL in it"));
     }
     let limit = size.map_or(Ok(MAX_PAGE_SIZE), |size| parse_size(&size))?;
     // Clients of some languages send a cursor that they do not have as an empty one.
     let given = |cursor: Option<String>| cursor.filter(|cursor| !cursor.is_empty());
-    Ok(PageRange { after: given(after), before: given(before), limit })
+    let range = PageRange { after: given(after), before: given(before), limit };
+    Ok((range, filters.map(Option::unwrap_or_default)))
 }
 
 fn parse_size(text: &str) -> Result<u32, Error> {

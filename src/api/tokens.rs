@@ -11,10 +11,7 @@ use super::error::Error;
 use super::page::{PageQuery, Parameters};
 use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN};
 use crate::model::record::TokenRecord;
-use crate::wire::{
-    CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, RuleMembers, TokenPage, TokenView,
-    time,
-};
+use crate::wire::{CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, TokenPage, TokenView};
 
 /// Create an access token
 ///
@@ -91,23 +88,6 @@ pub(super) async fn revoke(
     let admin = operator.management.token_admin(&operator.operator).map_err(refused)?;
     admin.revoke(&id).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-impl From<TokenRecord> for TokenView {
-    fn from(record: TokenRecord) -> Self {
-        Self {
-            id: record.id.to_string(),
-            name: record.name.into(),
-            integration: record.reach.integration().to_owned(),
-            scopes: record.scopes.names().map(str::to_owned).collect(),
-            connections: record.reach.connections(),
-            rules: record.rules.written().into_iter().map(RuleMembers::from).collect(),
-            created_at: time(record.created_at),
-            expires_at: record.expires_at.map(time),
-            last_used_at: record.last_used_at.map(time),
-            defect: None,
-        }
-    }
 }
 
 fn refused(refused: Refused) -> Error {

@@ -24,6 +24,8 @@ pub(super) struct Housekeeping {
     pub(super) clock: Clock,
     /// For how long entries are kept.
     pub(super) retention: Duration,
+    /// For how long events are kept.
+    pub(super) event_retention: Duration,
     /// Up to when the store knows which tokens were used.
     pub(super) told: Mutex<Timestamp>,
     /// The time when the log was last told that the trail can't be kept.
@@ -102,6 +104,13 @@ impl Housekeeping {
         self.store.prune_flows(self.clock.now()).await?;
         let oldest = self.clock.now().checked_sub(self.retention).unwrap_or(Timestamp::MIN);
         self.note_trail(self.store.prune_audit(oldest).await);
+        let oldest = self.clock.now().checked_sub(self.event_retention).unwrap_or(Timestamp::MIN);
+        if !self.store.prune_events(oldest, &*self.persistence.vault()).await? {
+            tracing::error!(
+                "old events were not deleted: the record of their chain's ends was changed by \
+                 hand; see what keyferry audit verify finds"
+            );
+        }
         Ok(())
     }
 

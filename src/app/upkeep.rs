@@ -150,6 +150,7 @@ fn housekeeping(
         metrics: Arc::clone(&ledger.metrics),
         clock: ledger.clock.clone(),
         retention: config.audit.retention,
+        event_retention: config.audit.event_retention,
         told: Mutex::new(ledger.clock.now()),
         trail_said: Mutex::default(),
     }

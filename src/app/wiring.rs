@@ -101,7 +101,13 @@ pub(super) fn rooms(
     let listed = config.api.allowed_hosts.iter().map(String::as_str);
     let names = ["localhost", "127.0.0.1", "[::1]"].into_iter().chain(public).chain(listed);
     ApiState {
-        management: Arc::new(Management::new(storage, live, data_plane, clock)),
+        management: Arc::new(Management::new(
+            storage,
+            live,
+            data_plane,
+            clock,
+            &shared.ledger.instance,
+        )),
         rate_limits: Arc::default(),
         leaves: Arc::clone(ca.leaves()),
         metrics: Arc::clone(&shared.ledger.metrics),

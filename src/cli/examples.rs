@@ -188,6 +188,18 @@ Examples:
   keyferry ca rotate
   keyferry ca rotate --overlap 14d";
 
+pub(super) const AUDIT: &str = "\
+Examples:
+  keyferry audit
+  keyferry audit --since 2h --kind connection --follow
+  keyferry audit --connection crm --output json
+  keyferry audit verify";
+
+pub(super) const AUDIT_VERIFY: &str = "\
+Examples:
+  keyferry audit verify
+  keyferry audit verify --output json";
+
 pub(super) const KEY: &str = "\
 Examples:
   keyferry key list

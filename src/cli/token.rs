@@ -42,7 +42,7 @@ struct CreateArgs {
     name: String,
     #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
     integration: Option<String>,
-    /// Scope that it has: read, write, proxy or admin; may be given several times
+    /// Scope that it has: read, write, proxy, audit or admin; may be given several times
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
     scopes: Vec<String>,
     /// Connection that it may use, and no other; may be given several times

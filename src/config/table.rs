@@ -68,6 +68,8 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         retention = "7d" => duration(), at_start;
         /// The size that the trail may reach; the oldest records go first.
         max_bytes = "1GiB" => size(ByteSize::mib(16), ByteSize::tib(100)), at_start;
+        /// The time that events are kept, which say what operators did.
+        event_retention = "365d" => duration(), at_start;
     }
     // 3. What is declared; then any other key is unknown.
     let allow_zendesk = management.allow_static_zendesk;
@@ -85,7 +87,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         store,
         master_key_file,
         ca,
-        audit: AuditConfig { retention, max_bytes },
+        audit: AuditConfig { retention, max_bytes, event_retention },
         connections,
         tokens,
         commanded,

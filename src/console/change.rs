@@ -30,7 +30,7 @@ pub(super) async fn replace(context: PageContext, request: Request) -> PageResul
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
             let found = connection::find(&context).await?;
-            Ok(connection::page(&context, &found, &values))
+            Ok(connection::page(&context, &found, &values).await)
         }
     }
 }
@@ -44,7 +44,7 @@ pub(super) async fn delete(context: PageContext, request: Request) -> PageResult
             "{TYPED}: must be the connection’s name, so that nothing goes by mistake"
         ));
         let found = connection::find(&context).await?;
-        return Ok(connection::page(&context, &found, &values));
+        return Ok(connection::page(&context, &found, &values).await);
     }
     let writing = context.write_access()?;
     let deleted = match kind {

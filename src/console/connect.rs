@@ -152,7 +152,7 @@ pub(super) async fn bind(context: PageContext, request: Request) -> PageResult {
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
             let found = connection::find(&context).await?;
-            Ok(connection::page(&context, &found, &values))
+            Ok(connection::page(&context, &found, &values).await)
         }
     }
 }

@@ -6,7 +6,7 @@ use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
-use super::{change, connect, custom, options, snippets};
+use super::{change, connect, custom, events, options, snippets};
 use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::options::ConnectionOptions;
@@ -14,7 +14,7 @@ use crate::model::record::Detail;
 
 pub(super) async fn show(context: PageContext) -> PageResult {
     let found = find(&context).await?;
-    Ok(page(&context, &found, &FormValues::default()))
+    Ok(page(&context, &found, &FormValues::default()).await)
 }
 
 /// The connection that the path names.
@@ -49,7 +49,7 @@ pub(super) fn path(context: &PageContext, below: &str) -> String {
 }
 
 /// The page, with what was filled in of its forms.
-pub(super) fn page(
+pub(super) async fn page(
     context: &PageContext,
     found: &AnyConnection,
     values: &FormValues,
@@ -58,6 +58,7 @@ pub(super) fn page(
     let standing = context.read_access().ok().and_then(|reading| reading.status_of(name));
     // What the configuration declares is shown, and can't be changed here.
     let declared = matches!(found, AnyConnection::Static(shown) if shown.declared);
+    let events = events::section(context).await;
     let markup = html! {
         p.way { a href=(context.path("/connections")) { "Connections" } }
         div.head {
@@ -76,6 +77,7 @@ pub(super) fn page(
         @if let AnyConnection::OAuth(authorized) = found { (connect::section(context, authorized, values)) }
         (try_it(context, found))
         (snippets::section(context, domain(found).as_deref(), domains(found) != domain(found)))
+        (events)
         @if context.may_write() && !declared {
             @if let AnyConnection::Static(shown) = found {
                 @if change::can_replace(shown) { (change::replacement(context, shown, values)) }

@@ -127,7 +127,7 @@ pub(super) async fn replace(context: &PageContext, request: Request) -> PageResu
         Ok(()) => Ok(see(&connection::path(context, "?done=replaced"))),
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
-            Ok(connection::page(context, &found, &values))
+            Ok(connection::page(context, &found, &values).await)
         }
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Tab {
     Clients,
     Trial,
     Activity,
+    Events,
     Tokens,
     System,
     None,
@@ -103,13 +104,17 @@ fn choice(context: &PageContext) -> Markup {
 fn tabs(context: &PageContext, current: Tab) -> Markup {
     let operator = &context.operator;
     let (read, admin) = (operator.may(Scope::Read), operator.may(Scope::Admin));
+    let audit = operator.may(Scope::Audit);
+    // Who may look at what was done and at nothing else is shown the way to that alone.
+    let beside = read || !audit;
     let all = [
-        (read, Tab::Connections, "/connections", "Connections"),
+        (read || audit, Tab::Connections, "/connections", "Connections"),
         (read, Tab::Clients, "/clients", "OAuth clients"),
         (read, Tab::Trial, "/try", "Try it"),
-        (admin, Tab::Activity, "/activity", "Activity"),
+        (audit, Tab::Activity, "/activity", "Activity"),
+        (audit, Tab::Events, "/events", "Events"),
         (admin, Tab::Tokens, "/tokens", "Tokens"),
-        (true, Tab::System, "/system", "System"),
+        (beside, Tab::System, "/system", "System"),
     ];
     html! {
         nav.tabs aria-label="Console" {

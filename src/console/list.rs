@@ -7,14 +7,15 @@ use maud::{Markup, html};
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
 use super::status_view;
-use crate::management::{ConnectionStatus, State, StatusFilter, StatusPage};
+use crate::management::{ConnectionStatus, Scope, State, StatusFilter, StatusPage};
 use crate::model::connection::ConnectionType;
 use crate::store::PageRange;
 
 pub(super) async fn list(context: PageContext) -> PageResult {
-    let reading = context.read_access()?;
+    let access = context.management().status_access(&context.operator, context.integration());
+    let access = access.map_err(|refused| context.refuse(refused))?;
     let search = search(&context);
-    let survey = reading.status_page(&search);
+    let survey = access.status_page(&search);
     Ok(shown(&context, &search, &survey))
 }
 
@@ -143,7 +144,9 @@ fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup
     html! {
         tr {
             th scope="row" {
-                a href=(path(context, item)) { (status_view::breakable(item.name.as_str())) }
+                @if context.operator.may(Scope::Read) {
+                    a href=(path(context, item)) { (status_view::breakable(item.name.as_str())) }
+                } @else { (status_view::breakable(item.name.as_str())) }
                 @if item.declared { " " span.tag title="The configuration declares it; it can’t be changed here" { "declared" } }
                 div.narrow { (status_view::kind(item.kind)) " · " (status_view::breakable(domain)) }
             }

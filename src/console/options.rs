@@ -50,7 +50,7 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
         }
     }
     let found = connection::find(&context).await?;
-    Ok(connection::page(&context, &found, &values))
+    Ok(connection::page(&context, &found, &values).await)
 }
 
 /// The rules of the lines of a field; `None` where one is none, which is noted.

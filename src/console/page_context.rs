@@ -16,7 +16,7 @@ use super::session::{Key, Session};
 use super::{ConsoleState, sign_in};
 use crate::clock::instant;
 use crate::listener::ConnState;
-use crate::management::{Management, Operator, ReadAccess, Refused, WriteAccess};
+use crate::management::{ClientAddr, Management, Operator, ReadAccess, Refused, WriteAccess};
 use crate::model::name::IntegrationName;
 
 /// Somebody who has signed in, and what they look at.
@@ -56,7 +56,8 @@ impl FromRequestParts<ConsoleState> for PageContext {
                 state.sessions.end(key);
                 None
             })?;
-            Some((key, session, operator))
+            let source = parts.extensions.get::<ClientAddr>().copied();
+            Some((key, session, operator.at(source.unwrap_or(ClientAddr(None)))))
         });
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let Some((key, session, operator)) = known else {

@@ -8,8 +8,8 @@ use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, header};
 
 use super::{
-    ConsoleState, activity, assets, change, clients, connect, connection, create, home, landing,
-    list, options, sign_in, system, tokens, trial,
+    ConsoleState, activity, assets, change, clients, connect, connection, create, events, home,
+    landing, list, options, sign_in, system, tokens, trial,
 };
 use crate::model::content_policy::ContentPolicy;
 
@@ -53,6 +53,7 @@ fn within() -> Router<ConsoleState> {
         ("/clients/{uuid}/delete".to_owned(), post(clients::delete)),
         ("/activity".to_owned(), get(activity::page)),
         ("/activity/rows".to_owned(), get(activity::rows)),
+        ("/events".to_owned(), get(events::page)),
         ("/try".to_owned(), get(trial::fields).post(trial::attempt)),
         ("/tokens".to_owned(), get(tokens::list).post(tokens::create)),
         ("/tokens/{id}/revoke".to_owned(), post(tokens::revoke)),

@@ -13,6 +13,7 @@ use super::{ConsoleState, errors, layout};
 use crate::clock::instant;
 use crate::error::chain;
 use crate::management::ClientAddr;
+use crate::model::event::EventKind;
 use crate::model::token::TokenDigest;
 
 pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
@@ -59,6 +60,8 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
         state.sessions.end(Key::of(&older));
     }
     tracing::info!(operator = operator.name(), "somebody has signed in at the console");
+    let operator = operator.at(ClientAddr(source));
+    state.services.management.note_session(&operator, EventKind::SessionSignIn).await;
     let (name, age) = (name(secure), MAX_SESSION_AGE.as_secs());
     Ok(with_cookie(see(local(&next)), &format!("{name}={begun}; Max-Age={age}"), secure))
 }
@@ -67,6 +70,7 @@ pub(super) async fn sign_in(State(state): State<ConsoleState>, request: Request)
 pub(super) async fn sign_out(context: PageContext, request: Request) -> PageResult {
     context.read(request).await?;
     context.state.sessions.end(context.key);
+    context.management().note_session(&context.operator, EventKind::SessionSignOut).await;
     let secure = context.state.services.is_secure;
     let gone = format!("{}=; Max-Age=0", name(secure));
     Ok(with_cookie(see("/console/sign-in"), &gone, secure))

@@ -199,6 +199,7 @@ fn scopes(values: &FormValues) -> Markup {
         ("proxy", "send requests through the proxy"),
         ("read", "see connections"),
         ("write", "create, change and delete connections"),
+        ("audit", "see what requests did and who changed what, and nothing else"),
         ("admin", "everything, tokens included"),
     ];
     let faults: Vec<_> = values.faults_of("scopes").map(str::to_owned).collect();

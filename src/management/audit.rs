@@ -54,9 +54,9 @@ impl Management {
     /// Lets an operator read the audit trail.
     ///
     /// # Errors
-    /// When the token lacks the scope `admin`.
+    /// When the token lacks the scope `audit`.
     pub fn audit_reader<'a>(&'a self, operator: &'a Operator) -> Result<AuditReader<'a>, Refused> {
-        operator.need(Scope::Admin)?;
+        operator.need(Scope::Audit)?;
         Ok(AuditReader { management: self, operator })
     }
 }

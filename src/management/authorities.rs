@@ -5,10 +5,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Management;
+use super::events::{EventDraft, value};
 use super::fault::{About, Refused, Scope};
 use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
 use crate::ca::{CaError, CertificateAuthority};
+use crate::model::event::EventKind;
 use crate::model::record::CaRecord;
 use crate::state::{Persistence, seal_authority};
 use crate::wire::{CaRotationRequest, Document, NextCa, time};
@@ -36,12 +38,17 @@ impl Management {
         let overlap = SignedDuration::try_from(overlap).unwrap_or(SignedDuration::MAX);
         let signs_from = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
         let record = make(persistence, now, signs_from)?;
-        let revision = persistence.store().add_authority(&record, now).await?;
-        let operator = &*operator.caller().name;
+        // It is kept with its event, and published before it signs.
         let signs_from = record.signs_from;
+        let made =
+            NextCa { certificate: record.certificate.to_string(), signs_from: time(signs_from) };
+        let event = EventDraft::new(EventKind::CaRotate, "", &record.id).after(value(&made));
+        let noting = self.noting(persistence, operator, event).await?;
+        let revision = noting.add_authority(&record, now).await?;
+        let operator = &*operator.caller().name;
         tracing::info!(operator, %signs_from, "another interception CA was made");
         self.settle(revision).await;
-        Ok(NextCa { certificate: record.certificate.into(), signs_from: time(signs_from) })
+        Ok(made)
     }
 }
 

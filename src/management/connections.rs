@@ -13,6 +13,7 @@ use super::unusable::Unusable;
 use crate::error::chain;
 use crate::model::connection::{Connection, ConnectionType};
 use crate::model::domain::AllowedDomain;
+use crate::model::event::EventKind;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::options::ConnectionOptions;
 use crate::model::record::{ConnectionRecord, Detail, whole_microseconds};
@@ -165,7 +166,10 @@ impl WriteAccess<'_> {
         let persistence = management.persistence()?;
         // 2. The secret is sealed, and the record kept.
         let record = management.seal_draft(persistence, integration, draft)?;
-        let revision = persistence.store().create_connection(&record).await?;
+        let event = self.0.event(EventKind::ConnectionCreate, &record.name);
+        let event = event.after(management.snapshot(&record));
+        let noting = management.noting(persistence, *operator, event).await?;
+        let revision = noting.create_connection(&record).await?;
         self.0.management.settle(revision).await;
         // 3. The configuration may have come to declare the name meanwhile.
         if self.0.declared(&record.name).is_some() {
@@ -182,7 +186,10 @@ impl WriteAccess<'_> {
         record: &ConnectionRecord,
     ) -> Result<ConnectionView, Refused> {
         let (integration, name) = (&record.integration, &record.name);
-        persistence.store().delete_connection(integration, name, record.kind()).await?;
+        let event = self.0.event(EventKind::ConnectionDelete, name);
+        let event = event.before(self.0.management.snapshot(record));
+        let noting = self.0.management.noting(persistence, self.0.operator, event).await?;
+        noting.delete_connection(integration, name, record.kind()).await?;
         Err(Refused::Taken)
     }
 
@@ -223,8 +230,10 @@ impl WriteAccess<'_> {
                 return Ok(());
             }
             let after = self.0.management.changed(persistence, &before, &change).await?;
-            let replaced = persistence.store().replace_connection(&before, &after).await?;
-            if let Some(revision) = replaced {
+            let event = self.0.event(EventKind::ConnectionUpdate, &name);
+            let event = event.secret_changed(change.secret.is_some());
+            let noting = self.0.noting_change(persistence, event, (&before, &after)).await?;
+            if let Some(revision) = noting.replace_connection(&before, &after).await? {
                 self.log("a connection was changed", kind, &name);
                 self.0.management.settle(revision).await;
                 return Ok(());
@@ -248,11 +257,12 @@ impl WriteAccess<'_> {
         let Ok(persistence) = self.0.management.persistence() else {
             return Err(Refused::NotFound);
         };
-        let revision = persistence
-            .store()
-            .delete_connection(&self.0.integration, &name, kind)
-            .await?
-            .ok_or(Refused::NotFound)?;
+        let record = self.of_kind(kind, &name).await?;
+        let event = self.0.event(EventKind::ConnectionDelete, &name);
+        let event = event.before(self.0.management.snapshot(&record));
+        let noting = self.0.management.noting(persistence, self.0.operator, event).await?;
+        let deleted = noting.delete_connection(&self.0.integration, &name, kind).await?;
+        let revision = deleted.ok_or(Refused::NotFound)?;
         self.log("a connection was deleted", kind, &name);
         self.0.management.settle(revision).await;
         Ok(())
@@ -316,7 +326,7 @@ impl Management {
 
 impl ConnectionView {
     /// Shows a static connection; `None` of one by OAuth.
-    fn of(record: &ConnectionRecord, vault: &Vault) -> Option<Self> {
+    pub(super) fn of(record: &ConnectionRecord, vault: &Vault) -> Option<Self> {
         if record.grant().is_some() {
             return None;
         }

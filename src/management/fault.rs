@@ -108,6 +108,8 @@ named_enum! {
     pub enum Scope {
         /// `admin`
         Admin = "admin",
+        /// `audit`
+        Audit = "audit",
         /// `read`
         Read = "read",
         /// `write`

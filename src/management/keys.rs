@@ -1,9 +1,11 @@
 //! Master keys: which there are and what they wrap, and everything under the newest of them.
 
 use super::Management;
+use super::events::EventDraft;
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
 use crate::error::chain;
+use crate::model::event::EventKind;
 use crate::model::sealed::Context;
 use crate::store::{self, PageRange, RewrappedSecret, RewrittenMac, SealedTable, Store};
 use crate::vault::Vault;
@@ -54,6 +56,9 @@ impl Management {
         persistence.reread_keys().await?;
         let vault = persistence.vault();
         let key = vault.keyring().first_id().to_owned();
+        // It is noted first: a walk that is broken off has changed records all the same.
+        let event = EventDraft::new(EventKind::KeyRotate, "", &key);
+        self.note(persistence, operator, event).await?;
         let mut walk = Walk { store: persistence.store(), vault: &vault, rewrapped: 0, failed: 0 };
         walk.everything(&key).await?;
         let Walk { rewrapped, failed, .. } = walk;

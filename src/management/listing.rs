@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::connections::{ConnectionView, ReadAccess};
+use super::events::EventDraft;
 use super::fault::Refused;
 use super::oauth::OAuthConnectionView;
 use crate::error::chain;
+use crate::model::event::EventKind;
 use crate::model::name::ConnectionName;
 use crate::model::record::ConnectionRecord;
 use crate::store::{self, Page, PageRange};
@@ -60,6 +64,7 @@ impl ReadAccess<'_> {
         };
         let mut shown = shown.ok_or(Refused::NotFound)?;
         self.note_failures(std::slice::from_mut(&mut shown)).await?;
+        self.note_revealed(std::slice::from_ref(&shown)).await?;
         Ok(shown)
     }
 
@@ -82,7 +87,24 @@ impl ReadAccess<'_> {
         }
         let mut page = cut(all.into_values().collect(), window, ends.is_some());
         self.note_failures(&mut page.items).await?;
+        self.note_revealed(&page.items).await?;
         Ok(page)
+    }
+
+    /// Notes the connections whose tokens are shown in clear, in one event.
+    async fn note_revealed(&self, items: &[AnyConnection]) -> Result<(), Refused> {
+        let in_clear = items.iter().filter_map(|item| match item {
+            AnyConnection::OAuth(shown) if shown.has_tokens_in_clear() => Some(shown.name.as_str()),
+            _ => None,
+        });
+        let names: Vec<_> = in_clear.collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let (integration, shown) = (self.integration.as_str(), json!({ "connections": names }));
+        let event = EventDraft::new(EventKind::ConnectionReveal, integration, &integration);
+        let persistence = self.management.persistence()?;
+        self.management.note(persistence, self.operator, event.after(Some(shown))).await
     }
 
     /// Notes of each connection by OAuth, or with a role, how its refreshes stand.

@@ -21,6 +21,7 @@ mod profile;
 mod redirect;
 mod redirect_target;
 mod revocation;
+mod shapes;
 mod standing;
 mod start;
 
@@ -38,8 +39,11 @@ pub use self::start::StartedFlow;
 
 use self::one_time_token::ConsumedFlow;
 use super::connections::ReadAccess;
+use super::events::{Actor, EventDraft};
+use crate::model::event::EventKind;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
+use crate::model::oauth::flow::FlowPlan;
 use crate::oauth::OAuthStep;
 
 /// The path of the API to which providers send the browser back, below `public_url`.
@@ -69,6 +73,18 @@ impl ReadAccess<'_> {
 }
 
 impl ConsumedFlow {
+    /// The operator who began it, at the address of the browser that goes through it.
+    fn actor(&self, user_agent: &UserAgent) -> Actor {
+        let FlowPlan { created_by, begun_with, .. } = &self.content.plan;
+        Actor { name: created_by.clone(), token_id: *begun_with, address: user_agent.address }
+    }
+
+    /// The event of a step that it takes by this client.
+    fn event(&self, kind: EventKind, client: &ClientRecord) -> EventDraft {
+        let event = EventDraft::new(kind, self.integration.as_str(), &client.name);
+        event.of_connection(self.content.plan.name.as_ref())
+    }
+
     /// Writes the audit line of a step that the browser has taken; `failure` says why it failed.
     fn log_step(&self, step: &'static str, client: Option<&ClientRecord>, failure: Option<&str>) {
         let plan = &self.content.plan;

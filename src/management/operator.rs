@@ -1,26 +1,42 @@
 //! Operators and their rights.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::fault::{About, Refused, Scope};
+use super::rate_limits::ClientAddr;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::state::Holder;
 
 /// The holder of an access token, before management.
 #[derive(Clone, Debug)]
-pub struct Operator(Arc<Holder>);
+pub struct Operator {
+    holder: Arc<Holder>,
+    /// The address that the request came from, where it has one.
+    address: Option<IpAddr>,
+}
 
 impl Operator {
     pub(super) fn new(holder: Arc<Holder>) -> Self {
-        Self(holder)
+        Self { holder, address: None }
+    }
+
+    /// The same operator, whose request came from this address.
+    #[must_use]
+    pub fn at(self, address: ClientAddr) -> Self {
+        Self { address: address.0, ..self }
+    }
+
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// The token's id, if it is kept in the store.
     pub(super) fn id(&self) -> Option<Uuid> {
-        self.0.id()
+        self.holder.id()
     }
 
     /// The name of the token.
@@ -54,13 +70,14 @@ impl Operator {
     }
 
     pub(super) fn caller(&self) -> &Caller {
-        &self.0.caller
+        &self.holder.caller
     }
 
     pub(super) fn need(&self, scope: Scope) -> Result<(), Refused> {
         let scopes = self.caller().scopes;
         let has = match scope {
             Scope::Admin => scopes.admin,
+            Scope::Audit => scopes.audit || scopes.admin,
             Scope::Read => scopes.read || scopes.admin,
             Scope::Write => scopes.write || scopes.admin,
         };
@@ -101,6 +118,11 @@ impl Operator {
             Some(name) => self.reaches(integration, name),
             None => self.listed(integration).is_none(),
         }
+    }
+
+    /// Tells whether the token reaches no connections but those that it names.
+    pub(super) fn names_connections(&self) -> bool {
+        self.caller().reach.connections().is_some()
     }
 
     /// The only connections of the integration that the token reaches, where it names them.

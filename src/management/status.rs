@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::connections::ReadAccess;
-use super::fault::Refused;
+use super::fault::{Refused, Scope};
 use super::operator::Operator;
 use super::{ListPage, Management};
 use crate::ledger::LastUse;
@@ -198,6 +198,36 @@ impl Management {
         known.sort();
         known.dedup();
         known
+    }
+}
+
+/// The right to see how the connections of an integration stand, and nothing else of them.
+#[derive(Debug)]
+pub struct StatusAccess<'a>(ReadAccess<'a>);
+
+impl Management {
+    /// Lets an operator see how the connections of an integration stand.
+    ///
+    /// # Errors
+    /// When the token is of another integration, or has neither of the scopes `read` and `audit`.
+    pub fn status_access<'a>(
+        &'a self,
+        operator: &'a Operator,
+        integration: &str,
+    ) -> Result<StatusAccess<'a>, Refused> {
+        let integration = operator.enter(integration)?;
+        if !operator.may(Scope::Audit) {
+            operator.need(Scope::Read)?;
+        }
+        Ok(StatusAccess(ReadAccess { management: self, operator, integration }))
+    }
+}
+
+impl StatusAccess<'_> {
+    /// The connections that were asked for, in the order of their names.
+    #[must_use]
+    pub fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
+        self.0.status_page(search)
     }
 }
 

@@ -4,12 +4,14 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Management;
+use super::events::{EventDraft, snapshot_of_token};
 use super::fault::{About, Refused, Scope, no_randomness};
 use super::listing::{ListPage, cut, readable, reads_backwards};
 use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
 use super::options::parse_rules;
 use crate::model::caller::{Caller, Reach};
+use crate::model::event::EventKind;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
 use crate::model::rules::Rules;
 use crate::model::sealed::KeyId;
@@ -122,7 +124,9 @@ impl TokenAdmin<'_> {
             digest,
             mac,
         };
-        let revision = persistence.store().create_token(&record).await?;
+        let event = token_event(EventKind::TokenCreate, &record).after(snapshot_of_token(&record));
+        let noting = management.noting(persistence, *operator, event).await?;
+        let revision = noting.create_token(&record).await?;
         self.log("a token was created", &record);
         self.management.settle(revision).await;
         Ok(CreatedToken { record, secret, warnings })
@@ -215,7 +219,9 @@ impl TokenAdmin<'_> {
         let id = Uuid::try_parse(id).map_err(|_rule| Refused::NotFound)?;
         let Ok(persistence) = self.management.persistence() else { return Err(Refused::NotFound) };
         let record = self.find(persistence, id).await?;
-        let revision = persistence.store().delete_token(id).await?.ok_or(Refused::NotFound)?;
+        let event = token_event(EventKind::TokenRevoke, &record).before(snapshot_of_token(&record));
+        let noting = self.management.noting(persistence, self.operator, event).await?;
+        let revision = noting.delete_token(id).await?.ok_or(Refused::NotFound)?;
         self.log("a token was revoked", &record);
         self.management.settle(revision).await;
         Ok(())
@@ -236,6 +242,10 @@ impl TokenAdmin<'_> {
             "{message}"
         );
     }
+}
+
+fn token_event(kind: EventKind, record: &TokenRecord) -> EventDraft {
+    EventDraft::new(kind, record.reach.integration(), &record.name)
 }
 
 impl TokenDraft {

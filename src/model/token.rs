@@ -26,7 +26,7 @@ pub const BODY_LENGTH: usize = 43;
 pub struct TokenDigest([u8; 32]);
 
 /// The scopes of a caller token.
-#[expect(clippy::struct_excessive_bools, reason = "a set of four independent scopes")]
+#[expect(clippy::struct_excessive_bools, reason = "a set of five independent scopes")]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Scopes {
     /// `GET` requests to the management API.
@@ -37,6 +37,8 @@ pub struct Scopes {
     pub proxy: bool,
     /// Everything, including tokens, the audit trail and keys.
     pub admin: bool,
+    /// Reading the audit trail and events, and nothing else.
+    pub audit: bool,
 }
 
 impl TokenDigest {
@@ -114,6 +116,7 @@ impl Scopes {
             "write" | "zis:write" => self.write = true,
             "proxy" => self.proxy = true,
             "admin" => self.admin = true,
+            "audit" => self.audit = true,
             _ => return false,
         }
         true
@@ -133,6 +136,7 @@ impl Scopes {
             (self.write, "write"),
             (self.proxy, "proxy"),
             (self.admin, "admin"),
+            (self.audit, "audit"),
         ];
         scopes.into_iter().filter_map(|(granted, name)| granted.then_some(name))
     }
@@ -158,7 +162,7 @@ pub fn parse_expiry(text: &str) -> Result<Timestamp, &'static str> {
 }
 
 /// The rule of a list of scopes.
-pub const SCOPES_RULE: &str = "must be one or more of read, write, proxy, admin";
+pub const SCOPES_RULE: &str = "must be one or more of read, write, proxy, admin, audit";
 
 /// Generates a caller token.
 pub fn generate() -> Result<Secret, random::RandomError> {
@@ -333,9 +337,10 @@ mod tests {
 
     #[test]
     fn every_set_of_scopes_is_read_as_it_is_named() {
-        for bits in 1..16_u8 {
+        for bits in 1..32_u8 {
             let bit = |place: u8| bits & (1 << place) != 0;
-            let scopes = Scopes { read: bit(0), write: bit(1), proxy: bit(2), admin: bit(3) };
+            let scopes =
+                Scopes { read: bit(0), write: bit(1), proxy: bit(2), admin: bit(3), audit: bit(4) };
             assert_eq!(Scopes::parse(scopes.names()), Some(scopes));
         }
         assert_eq!(Scopes::parse([]), None);

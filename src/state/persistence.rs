@@ -132,18 +132,36 @@ impl Persistence {
         context: Context<'_>,
         sealed: &Sealed,
     ) -> Result<Secret, OpenError> {
+        self.look_for_key(&sealed.key_id).await;
+        let opened = self.vault().open(&context, sealed);
+        opened.inspect_err(|error| self.alarm(owner, error))
+    }
+
+    /// The vault by which the next event is signed, after a look for the key that has signed the
+    /// last one.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn event_signer(&self) -> Result<Arc<Vault>, store::Error> {
+        if let Some(key_id) = self.store().event_key().await? {
+            self.look_for_key(&key_id).await;
+        }
+        Ok(self.vault())
+    }
+
+    /// Reads the master keys again, if this one is not at hand.
+    async fn look_for_key(&self, key_id: &str) {
         let StoreAndKeys { store, keys } = &self.kept;
-        if !keys.vault().keyring().has(&sealed.key_id) {
-            match keys.reread(store).await {
-                Ok(true) => self.take_up_soon(),
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "the master keys can't be read again");
-                }
+        if keys.vault().keyring().has(key_id) {
+            return;
+        }
+        match keys.reread(store).await {
+            Ok(true) => self.take_up_soon(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the master keys can't be read again");
             }
         }
-        let opened = keys.vault().open(&context, sealed);
-        opened.inspect_err(|error| self.alarm(owner, error))
     }
 
     /// Opens everything secret of a connection in the same way.

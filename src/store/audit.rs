@@ -91,7 +91,7 @@ impl Store {
     /// Deletes the oldest batches of a table that exceeds the limit. A file is trimmed by each
     /// append instead.
     pub async fn trim_audit(&self) -> Result<(), Error> {
-        match &self.database {
+        match &*self.database {
             Database::Postgres(database) => table::trim(database, self.trail.max_bytes()).await,
             Database::Sqlite(_) => Ok(()),
         }

@@ -118,7 +118,12 @@ impl Store {
             after.profile.encode().into(),
         ];
         let replaced = work.execute(REPLACE, values).await? > 0;
-        work.commit().await?;
+        // Without a change nothing is noted.
+        if replaced {
+            work.commit().await?;
+        } else {
+            work.roll_back().await?;
+        }
         Ok(replaced)
     }
 

@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::{Encode, Type};
 
 use super::error::TooLate;
+use super::events::PendingEvent;
 use super::postgres::{self, ChangeListener, Postgres};
 use super::row::{SqlRow, SqlValue};
 use super::sqlite::Sqlite;
@@ -22,7 +23,13 @@ pub(super) enum Database {
 }
 
 /// A transaction. Dropping it undoes it.
-pub(super) enum DbTransaction {
+pub(super) struct DbTransaction {
+    backend: Backend,
+    /// The event that is stored when it commits.
+    event: Option<PendingEvent>,
+}
+
+enum Backend {
     Postgres(BackendTransaction<sqlx::Postgres>),
     Sqlite(BackendTransaction<sqlx::Sqlite>),
 }
@@ -30,15 +37,15 @@ pub(super) enum DbTransaction {
 impl Database {
     pub(super) async fn read(&self) -> Result<DbTransaction, Error> {
         match self {
-            Self::Postgres(database) => database.read().await.map(DbTransaction::Postgres),
-            Self::Sqlite(database) => database.read().await.map(DbTransaction::Sqlite),
+            Self::Postgres(database) => database.read().await.map(Into::into),
+            Self::Sqlite(database) => database.read().await.map(Into::into),
         }
     }
 
     pub(super) async fn write(&self) -> Result<DbTransaction, Error> {
         match self {
-            Self::Postgres(database) => database.write().await.map(DbTransaction::Postgres),
-            Self::Sqlite(database) => database.write().await.map(DbTransaction::Sqlite),
+            Self::Postgres(database) => database.write().await.map(Into::into),
+            Self::Sqlite(database) => database.write().await.map(Into::into),
         }
     }
 
@@ -64,20 +71,37 @@ impl Database {
     }
 }
 
+impl From<BackendTransaction<sqlx::Postgres>> for DbTransaction {
+    fn from(work: BackendTransaction<sqlx::Postgres>) -> Self {
+        Self { backend: Backend::Postgres(work), event: None }
+    }
+}
+
+impl From<BackendTransaction<sqlx::Sqlite>> for DbTransaction {
+    fn from(work: BackendTransaction<sqlx::Sqlite>) -> Self {
+        Self { backend: Backend::Sqlite(work), event: None }
+    }
+}
+
 impl DbTransaction {
+    /// The same transaction, with which this event is stored.
+    pub(super) fn with_event(self, event: Option<PendingEvent>) -> Self {
+        Self { event, ..self }
+    }
+
     /// Runs a statement and gives its rows.
     pub(super) async fn rows<const N: usize>(
         &mut self,
         sql: &'static str,
         values: [SqlValue; N],
     ) -> Result<Vec<SqlRow>, Error> {
-        match self {
-            Self::Postgres(work) => {
+        match &mut self.backend {
+            Backend::Postgres(work) => {
                 let query = bind_values(sql, values).persistent(false);
                 let rows = work.run_on(|conn| query.fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(SqlRow::Postgres).collect())
             }
-            Self::Sqlite(work) => {
+            Backend::Sqlite(work) => {
                 let rows =
                     work.run_on(|conn| bind_values(sql, values).fetch_all(conn).boxed()).await?;
                 Ok(rows.into_iter().map(SqlRow::Sqlite).collect())
@@ -100,13 +124,13 @@ impl DbTransaction {
         sql: &'static str,
         values: [SqlValue; N],
     ) -> Result<u64, Error> {
-        match self {
-            Self::Postgres(work) => {
+        match &mut self.backend {
+            Backend::Postgres(work) => {
                 let query = bind_values(sql, values).persistent(false);
                 let done = work.run_on(|conn| query.execute(conn).boxed()).await?;
                 Ok(done.rows_affected())
             }
-            Self::Sqlite(work) => {
+            Backend::Sqlite(work) => {
                 let done =
                     work.run_on(|conn| bind_values(sql, values).execute(conn).boxed()).await?;
                 Ok(done.rows_affected())
@@ -116,11 +140,11 @@ impl DbTransaction {
 
     /// The database's time in microseconds, which all instances share.
     pub(super) async fn database_time(&mut self) -> Result<i64, Error> {
-        let sql = match self {
-            Self::Postgres(_) => {
+        let sql = match &self.backend {
+            Backend::Postgres(_) => {
                 "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) AS now"
             }
-            Self::Sqlite(_) => "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now",
+            Backend::Sqlite(_) => "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now",
         };
         let row = self.row(sql, []).await?;
         let row = row.ok_or(Error::Inconsistent { table: "", column: "now" })?;
@@ -149,7 +173,7 @@ impl DbTransaction {
         let values = [next.into(), identity.into(), kind.into(), integration.into(), name.into()];
         self.execute(change, values).await?;
         // 3. Notify other instances when the transaction commits.
-        if let Self::Postgres(_) = self {
+        if let Backend::Postgres(_) = self.backend {
             let notice = [postgres::CHANNEL.into(), next.to_string().into()];
             self.rows("SELECT pg_notify($1, $2)", notice).await?;
         }
@@ -161,18 +185,22 @@ impl DbTransaction {
         self.execute("UPDATE revision SET revision = revision", []).await.map(drop)
     }
 
-    /// Commits. After an error the transaction may have been committed or not.
-    pub(super) async fn commit(self) -> Result<(), Error> {
-        match self {
-            Self::Postgres(work) => work.commit().await,
-            Self::Sqlite(work) => work.commit().await,
+    /// Commits, with the event that goes along. After an error the transaction may have been
+    /// committed or not.
+    pub(super) async fn commit(mut self) -> Result<(), Error> {
+        if let Some(event) = self.event.take() {
+            event.append(&mut self).await?;
+        }
+        match self.backend {
+            Backend::Postgres(work) => work.commit().await,
+            Backend::Sqlite(work) => work.commit().await,
         }
     }
 
     pub(super) async fn roll_back(self) -> Result<(), Error> {
-        match self {
-            Self::Postgres(work) => work.roll_back().await,
-            Self::Sqlite(work) => work.roll_back().await,
+        match self.backend {
+            Backend::Postgres(work) => work.roll_back().await,
+            Backend::Sqlite(work) => work.roll_back().await,
         }
     }
 }

@@ -47,6 +47,10 @@ impl Store {
         // 2. Remove it.
         let mut work = self.write().await?;
         let row = work.row(TAKE, values()).await?;
+        if row.is_none() {
+            work.roll_back().await?;
+            return Ok(None);
+        }
         work.commit().await?;
         let record = row.as_ref().map(read).transpose()?;
         Ok(record.filter(|record| record.ends_at > now))

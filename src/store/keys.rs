@@ -280,7 +280,8 @@ const REWRAP_CHECK: &str = "UPDATE key_check SET key_id = $2, wrapped = $3 WHERE
 const USAGE: &str = "SELECT key_id, count(*) AS records FROM \
     (SELECT key_id FROM connections UNION ALL SELECT key_id FROM tokens \
     UNION ALL SELECT key_id FROM authorities UNION ALL SELECT key_id FROM oauth_clients \
-    UNION ALL SELECT key_id FROM oauth_flows UNION ALL SELECT key_id FROM key_check) AS used \
+    UNION ALL SELECT key_id FROM oauth_flows UNION ALL SELECT key_id FROM key_check \
+    UNION ALL SELECT key_id FROM event_chain WHERE key_id IS NOT NULL) AS used \
     GROUP BY key_id ORDER BY key_id";
 
 const RENEW: &str = "UPDATE tokens SET key_id = $3, mac = $4 WHERE id = $1 AND mac = $2";

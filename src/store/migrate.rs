@@ -69,6 +69,10 @@ pub(super) const STORE: Schema = Schema {
             sqlite: include_str!("migrations/sqlite/0009_options.sql"),
             postgres: include_str!("migrations/postgres/0009_options.sql"),
         },
+        Migration {
+            sqlite: include_str!("migrations/sqlite/0010_events.sql"),
+            postgres: include_str!("migrations/postgres/0010_events.sql"),
+        },
     ],
     is_trail: false,
 };

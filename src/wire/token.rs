@@ -112,7 +112,8 @@ pub struct NewToken {
 impl Request for NewToken {}
 
 /// A scope: `read`, for GETs; `write`, for everything that changes; `proxy`, for the data plane;
-/// `admin`, for all of it, and tokens, keys and the audit trail.
+/// `audit`, for the audit trail and events, and nothing else; `admin`, for all of it, and tokens and
+/// keys.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the model reads scopes; this lists their names")]
 pub(super) enum ScopeName {
@@ -124,6 +125,8 @@ pub(super) enum ScopeName {
     Proxy,
     #[schema(rename = "admin")]
     Admin,
+    #[schema(rename = "audit")]
+    Audit,
     #[schema(rename = "zis:read")]
     ZisRead,
     #[schema(rename = "zis:write")]

@@ -6,10 +6,12 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::ask::{ask, stranger};
 use crate::support::origin::Origin;
 use crate::support::raw::refused;
+use crate::support::soon;
 use crate::support::world::{Running, World};
 
 /// What a command has come to.
@@ -312,6 +314,46 @@ async fn keys_are_listed_and_rotated() {
     std::fs::write(&file, format!("{new}\n{old}")).unwrap();
     let rotated = run(&server, "key rotate");
     assert_eq!(rotated.out, "brought 3 records under the key new\n", "{rotated:?}");
+}
+
+#[tokio::test]
+async fn what_operators_did_is_listed_followed_and_checked() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    server.keep_bearer("kept", "api.example.test", "a-secret").await;
+    server.replace_bearer("kept", "other-secret").await;
+    // 1. Listed.
+    let listed = run(&server, "audit --connection kept --since 1h");
+    let lines: Vec<_> = listed.out.lines().collect();
+    assert!(listed.code == 0 && lines.len() == 3 && lines[0].starts_with("ID"), "{listed:?}");
+    assert!(
+        lines[1].contains("connection.update") && lines[1].ends_with("acme.kept"),
+        "{listed:?}"
+    );
+    let created = run(&server, "audit --kind connection.create --output json").json();
+    assert_eq!(created["events"][0]["after"]["name"], "kept", "{created}");
+    // 2. Followed.
+    let mut following = tokio::process::Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    following.args(["audit", "--follow", "--data-dir", "data"]).stdout(Stdio::piped());
+    following.env_clear().env("KEYFERRY_URL", &server.api).kill_on_drop(true);
+    let mut following = following.current_dir(&server.world.directory).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    for kind in ["connection.create acme.kept", "connection.update acme.kept"] {
+        let line = soon(lines.next_line()).await.unwrap().unwrap();
+        assert!(line.ends_with(kind), "{line}");
+    }
+    server.keep_bearer("later", "api.example.test", "a-secret").await;
+    let line = soon(lines.next_line()).await.unwrap().unwrap();
+    assert!(line.ends_with("connection.create acme.later"), "{line}");
+    drop(following);
+    // 3. Checked.
+    let checked = run(&server, "audit verify");
+    assert!(checked.code == 0 && checked.out.starts_with("3 events checked"), "{checked:?}");
+    let head = checked.out.trim().rsplit(' ').next().unwrap();
+    assert_eq!(run(&server, &format!("audit verify --head {head}")).code, 0);
+    edit(&server.world, "UPDATE events SET operator = 'nobody' WHERE number = 1").await;
+    let found = run(&server, "audit verify");
+    assert!(found.code == 1 && found.out.starts_with("event 1: its columns"), "{found:?}");
 }
 
 /// Edits the store by hand.

@@ -338,6 +338,39 @@ async fn what_an_origin_sends_back_of_the_secret_is_not_shown() {
 }
 
 #[tokio::test]
+async fn an_auditor_sees_activity_events_and_connections_and_is_shown_the_way_to_nothing_else() {
+    let running = kept().await;
+    running.keep_bearer("crm", "api.example.com", "canary-secret").await;
+    running.replace_bearer("crm", "canary-other").await;
+    let change = json!({"description": "for the sales team"});
+    let line = format!("PATCH {CONNECTIONS}/bearer_token/crm");
+    assert_eq!(running.manage(&line, Some(change)).await.status, 204);
+    let (_, auditor) = running.keep_token("an auditor", &["audit"]).await;
+    let visitor = running.sign_in(&auditor).await;
+    let list = visitor.get(LIST).await.text();
+    assert!(list.contains("crm") && list.contains("api.example.com"), "{list}");
+    for absent in ["/clients", "/try", "/tokens", "/system", "/connections/new", "/bearer_token/"] {
+        assert!(!list.contains(&format!("href=\"/console/i/acme{absent}")), "{absent}: {list}");
+    }
+    for path in ["/activity", "/events"] {
+        assert!(list.contains(&format!("href=\"/console/i/acme{path}\"")), "{path}: {list}");
+        assert_eq!(visitor.get(&format!("/console/i/acme{path}")).await.status, 200, "{path}");
+    }
+    for path in ["/connections/bearer_token/crm", "/connections/new", "/clients", "/tokens"] {
+        assert_eq!(visitor.get(&format!("/console/i/acme{path}")).await.status, 403, "{path}");
+    }
+    let page = visitor.get("/console/i/acme/events?connection=crm").await.text();
+    for said in ["connection.create", "with a new secret", "<ins>for the sales team</ins>"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    assert!(!page.contains("canary") && !page.contains("<td>token.create"), "{page}");
+    // Who may look at the connection finds them there too.
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let page = visitor.get("/console/i/acme/connections/bearer_token/crm").await.text();
+    assert!(page.contains("<ins>for the sales team</ins>"), "{page}");
+}
+
+#[tokio::test]
 async fn activity_is_told_to_those_who_may_read_the_trail() {
     let origin = Origin::start().await;
     let running = World::new(&origin).keeping().set("api.requests_per_minute", "0").run().await;
@@ -426,7 +459,7 @@ async fn ten_thousand_connections_are_listed_and_searched() {
     assert!(back.contains(">connection_05000<") && !back.contains(">connection_05001<"), "{back}");
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "/console",
     "/console/sign-in",
     "/console/nowhere",
@@ -442,6 +475,7 @@ const PAGES: [&str; 15] = [
     "/console/i/acme/system",
     "/console/i/acme/try",
     "/console/i/acme/activity",
+    "/console/i/acme/events",
 ];
 
 #[tokio::test]

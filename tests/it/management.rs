@@ -4,6 +4,7 @@ mod answers;
 mod audit;
 mod connections;
 mod description;
+mod events;
 mod faults;
 mod operators;
 mod pages;

@@ -1,8 +1,6 @@
 //! Connections of every type under Keyferry's own path; those of types beyond ZIS are made, changed
 //! and deleted there (contract §8).
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::Request;
 use http::StatusCode;
@@ -12,17 +10,10 @@ use crate::api::auth::AuthenticatedOperator;
 use crate::api::body::{self, PathParam, TypedDocument};
 use crate::api::error::Error;
 use crate::api::page::{PageQuery, Parameters};
-use crate::management::{AnyConnection, ConnectionView};
-use crate::model::aws::access::AwsAccess;
 use crate::model::connection::ConnectionType;
-use crate::model::custom::{CustomAccess, CustomDomain};
-use crate::model::placement::Placement;
-use crate::model::record::Detail;
 use crate::wire::{
-    AllowedDomainMembers, AssumeRoleMembers, AwsConnection, AwsMembers, ConnectionAnswer,
-    CustomConnection, CustomMembers, NewTypedConnection, OptionMembers, OwnDomainMembers, PageMeta,
-    PlacementMembers, Redacted, RedactedMap, RefreshFailureReport, TypedConnection,
-    TypedConnectionPage, time,
+    AwsMembers, ConnectionAnswer, CustomMembers, NewTypedConnection, PageMeta, TypedConnection,
+    TypedConnectionPage,
 };
 
 /// Show connections of every type
@@ -159,85 +150,5 @@ pub(in crate::api) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-impl From<AnyConnection> for TypedConnection {
-    fn from(connection: AnyConnection) -> Self {
-        match connection {
-            AnyConnection::OAuth(view) => Self::OAuth(Box::new((*view).into())),
-            AnyConnection::Static(view) => view.into(),
-        }
-    }
-}
-
-impl From<ConnectionView> for TypedConnection {
-    fn from(view: ConnectionView) -> Self {
-        match &view.detail {
-            Detail::ApiKey { .. } => Self::ApiKey(view.into()),
-            Detail::BasicAuth { .. } => Self::BasicAuth(view.into()),
-            // None by OAuth is seen as a static one.
-            Detail::BearerToken | Detail::OAuth(_) => Self::BearerToken(view.into()),
-            Detail::AwsSigV4(access) => Self::AwsSigV4(Box::new(aws(&view, access))),
-            Detail::Custom(access) => Self::Custom(custom(&view, access)),
-        }
-    }
-}
-
-fn aws(view: &ConnectionView, access: &AwsAccess) -> AwsConnection {
-    // 1. The role, and its sessions.
-    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-    let role = access.assume_role.as_ref().map(|role| AssumeRoleMembers {
-        role_arn: role.role_arn.to_string(),
-        external_id: text(&role.external_id),
-        duration: role.duration.map(|seconds| {
-            humantime::format_duration(Duration::from_secs(seconds.into())).to_string()
-        }),
-    });
-    let sessions = view.sessions.as_ref();
-    let failure = sessions.and_then(|sessions| sessions.standing.clone());
-    // 2. The connection.
-    AwsConnection {
-        access_key_id: access.access_key_id.to_string(),
-        allowed_domain: view.allowed_domain.to_string(),
-        assume_role: role,
-        client_key: view.options.client_certificate.is_some().then_some(Redacted),
-        created_at: time(view.created_at),
-        declared: view.declared,
-        defect: view.defect.as_ref().map(ToString::to_string),
-        name: view.name.to_string(),
-        not_after: view.options.not_after().map(time),
-        refresh_failure: failure.map(RefreshFailureReport::from),
-        region: text(&access.region),
-        secret_access_key: Redacted,
-        service: text(&access.service),
-        session_expiry: sessions.and_then(|sessions| sessions.until).map(time),
-        updated_at: time(view.updated_at),
-        options: OptionMembers::from(&*view.options),
-    }
-}
-
 /// A type with members of its own.
 const AWS: ConnectionType = ConnectionType::AwsSigV4;
-
-fn custom(view: &ConnectionView, access: &CustomAccess) -> CustomConnection {
-    let places = |placements: &[Placement]| placements.iter().map(PlacementMembers::from).collect();
-    let domain = |CustomDomain { domain, inject }: &CustomDomain| match inject.as_slice() {
-        [] => AllowedDomainMembers::Name(domain.to_string()),
-        inject => AllowedDomainMembers::Own(OwnDomainMembers {
-            domain: domain.to_string(),
-            inject: places(inject),
-        }),
-    };
-    CustomConnection {
-        allowed_domains: access.domains.iter().map(domain).collect(),
-        client_key: view.options.client_certificate.is_some().then_some(Redacted),
-        created_at: time(view.created_at),
-        declared: view.declared,
-        defect: view.defect.as_ref().map(ToString::to_string),
-        inject: places(&access.inject),
-        name: view.name.to_string(),
-        not_after: view.options.not_after().map(time),
-        old_secret_until: view.old_secret_until.map(time),
-        secrets: RedactedMap(access.secrets.iter().map(ToString::to_string).collect()),
-        updated_at: time(view.updated_at),
-        options: OptionMembers::from(&*view.options),
-    }
-}

@@ -10,35 +10,7 @@ use crate::api::auth::AuthenticatedOperator;
 use crate::api::body::{self, PathParam};
 use crate::api::error::Numbered;
 use crate::api::page::{PageQuery, Parameters};
-use crate::management::ClientView;
-use crate::model::oauth::endpoint::EndpointTemplate;
-use crate::wire::{
-    ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange, PageMeta, ProfileMembers, Redacted,
-    time,
-};
-
-impl From<ClientView> for OAuthClient {
-    fn from(shown: ClientView) -> Self {
-        let record = shown.record();
-        Self {
-            auth_url: record.auth_url.as_ref().map(|url| EndpointTemplate::as_str(url).to_owned()),
-            client_id: record.client_id.to_string(),
-            client_secret: Redacted,
-            created_at: time(record.created_at),
-            created_by: record.created_by.to_string(),
-            declared: record.is_declared(),
-            default_scopes: record.default_scopes.to_string(),
-            grant_type: record.grant_type.as_str().to_owned(),
-            integration: record.integration.to_string(),
-            name: record.name.to_string(),
-            token_endpoint_auth_method: record.auth_method.as_str().to_owned(),
-            token_url: record.token_url.as_str().to_owned(),
-            updated_at: time(record.updated_at),
-            uuid: record.uuid.to_string(),
-            profile: ProfileMembers::from(&*record.profile),
-        }
-    }
-}
+use crate::wire::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange, PageMeta};
 
 /// List OAuth clients
 ///

@@ -32,7 +32,7 @@ pub(in crate::api) async fn show(
     Numbers(query): Numbers<Query>,
 ) -> Result<Json<OAuthConnection>, Numbered> {
     let access = operator.read_access(&integration).map_err(Numbered::refused)?;
-    let shown = access.show_authorized(&pointer(&query)?).await.map_err(refused)?;
+    let shown = access.reveal_authorized(&pointer(&query)?).await.map_err(refused)?;
     Ok(Json(shown.into()))
 }
 

@@ -7,7 +7,7 @@ use http::header;
 use http::request::Parts;
 
 use crate::api::ApiState;
-use crate::management::{FlowCookie, UserAgent};
+use crate::management::{ClientAddr, FlowCookie, UserAgent};
 
 /// Reads who asks: a browser or a program, and its cookies.
 pub(in crate::api) struct FromUserAgent(pub(super) UserAgent);
@@ -28,7 +28,8 @@ impl FromRequestParts<ApiState> for FromUserAgent {
             .filter_map(|pair| pair.trim().split_once('='))
             .map(|(name, value)| FlowCookie { name: name.to_owned(), value: value.to_owned() })
             .collect();
-        Ok(Self(UserAgent { is_browser, cookies }))
+        let address = parts.extensions.get::<ClientAddr>().and_then(|source| source.0);
+        Ok(Self(UserAgent { address, is_browser, cookies }))
     }
 }
 

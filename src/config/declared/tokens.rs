@@ -44,7 +44,7 @@ fn caller_token(
         name! = "runner" => token_name();
         /// The one integration that it is for, or "*".
         integration! = "my_integration" => token_integration();
-        /// Any of "read", "write", "proxy" and "admin".
+        /// Any of "read", "write", "proxy", "admin" and "audit".
         scopes! = ["proxy"] => scopes();
         /// The token itself, as a connection's secret.
         token! = { file = "/run/secrets/runner" } => token_digest();
@@ -95,8 +95,8 @@ fn token_integration() -> Reader<TokenIntegration> {
 }
 
 fn scopes() -> Reader<Scopes> {
-    let schema = json!({ "enum": ["read", "write", "proxy", "admin", "zis:read", "zis:write"] });
-    let one = Reader::new("read, write, proxy or admin", schema, |item| {
+    let names = ["read", "write", "proxy", "admin", "audit", "zis:read", "zis:write"];
+    let one = Reader::new("read, write, proxy, admin or audit", json!({ "enum": names }), |item| {
         item.parse(|name| {
             let is_known = Scopes::default().grant(name);
             is_known.then(|| name.to_owned()).ok_or(SCOPES_RULE)

@@ -293,7 +293,7 @@ pub(super) const TOKEN_FAULTS: &[((&str, &str), &str)] = &[
     ),
     (
         ("\"proxy\"", "\"root\""),
-        "c.toml:4:11: tokens[0].scopes[0]: must be one or more of read, write, proxy, admin",
+        "c.toml:4:11: tokens[0].scopes[0]: must be one or more of read, write, proxy, admin, audit",
     ),
     (("\"proxy\"", ""), "c.toml:4:1: tokens[0].scopes: must not be empty"),
     (

@@ -9,8 +9,10 @@ use super::issuer::is_issuer;
 use super::one_time_token::{ConsumedFlow, digest_of, text_of};
 use super::redirect::{UserAgent, flow_cookie_name};
 use super::redirect_target;
+use crate::management::events::Actor;
 use crate::management::fault::Refused;
 use crate::management::{Management, Storage};
+use crate::model::event::EventKind;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::{FlowPayload, FlowStep};
 use crate::model::record::{ConnectionRecord, new_id};
@@ -86,14 +88,21 @@ impl Management {
             return Ok(FlowOutcome::Elsewhere);
         }
         // 2. The code becomes tokens, this once.
-        let mut taken = self.take_flow(persistence, FlowStep::Redirected, state, None).await?;
+        let places = (persistence, &**persistence.store());
+        let mut taken = self.take_flow(places, FlowStep::Redirected, state, None).await?;
         let client = taken.client_record(persistence).await?;
-        let come_back = self.come_back(storage, &taken, &client, &answer).await;
+        let actor = taken.actor(user_agent);
+        let come_back = self.come_back(storage, &taken, &client, (&answer, actor.clone())).await;
         let failure = come_back.as_ref().err().map(|trouble| trouble.words.clone());
         taken.log_step("callback", Some(&client), failure.as_deref());
         // 3. The browser goes where the flow ends.
         match come_back {
-            Err(error) => self.fail(persistence, &taken, state, error).await,
+            Err(error) => {
+                let event = taken.event(EventKind::FlowCallback, &client);
+                let event = event.failure(error.words.as_str());
+                self.note_afterwards(persistence, actor, event).await;
+                self.fail(persistence, &taken, state, error).await
+            }
             Ok(record) => {
                 self.remember_end(persistence, &taken, state, Ok(&record)).await;
                 taken.content.callback_params = Some(Secret::new(query));
@@ -116,7 +125,8 @@ impl Management {
         if is_unspent && redirect_to.is_none() {
             let of = (taken.id, &taken.integration, taken.client);
             let (step, digest) = (FlowStep::Redirected, digest_of(state.as_bytes()));
-            self.keep_flow_under(persistence, of, step, &taken.content, digest).await?;
+            let places = (persistence, &**persistence.store());
+            self.keep_flow_under(places, of, step, &taken.content, digest).await?;
             return Ok(FlowOutcome::NotYet(words));
         }
         self.remember_end(persistence, taken, state, Err(&words)).await;
@@ -137,8 +147,8 @@ impl Management {
         taken.content.verifier = None;
         taken.content.connection = Some(record.uuid);
         let of = (taken.id, &taken.integration, taken.client);
-        let one_time_token =
-            self.keep_flow(persistence, of, FlowStep::Granted, &taken.content).await?;
+        let places = (persistence, &**persistence.store());
+        let one_time_token = self.keep_flow(places, of, FlowStep::Granted, &taken.content).await?;
         let one_time_token = text_of(&one_time_token);
         Ok(match taken.content.plan.redirect_to.as_deref() {
             Some(url) => {
@@ -194,7 +204,8 @@ impl Management {
         };
         let of = (id, &taken.integration, taken.client);
         let digest = digest_of(state.as_bytes());
-        let kept = self.keep_flow_under(persistence, of, FlowStep::Ended, &content, digest).await;
+        let places = (persistence, &**persistence.store());
+        let kept = self.keep_flow_under(places, of, FlowStep::Ended, &content, digest).await;
         if kept.is_err() {
             tracing::warn!("the end of an OAuth flow can't be shown again: it was not kept");
         }
@@ -205,7 +216,7 @@ impl Management {
         storage: &Storage,
         taken: &ConsumedFlow,
         client: &ClientRecord,
-        answer: &CallbackQuery,
+        (answer, actor): (&CallbackQuery, Actor),
     ) -> Result<ConnectionRecord, CallbackError> {
         let plan = &taken.content.plan;
         // 1. The operator may have lost the right since the flow began.
@@ -236,7 +247,9 @@ impl Management {
         let token_request = TokenRequest { client, subdomain, grant_params, scopes: &plan.scopes };
         let asked = storage.provider.ask(token_request, ready(Ok(()))).await;
         let tokens = asked.map_err(|why| CallbackError::of(why.failure))?;
-        self.settle_grant(&storage.persistence, client, plan, &tokens).await.map_err(|refused| {
+        let by = (actor, EventKind::FlowCallback);
+        let kept = self.settle_grant(&storage.persistence, client, plan, &tokens, by).await;
+        kept.map_err(|refused| {
             let words = match refused {
                 Refused::Faulty(faults) => {
                     faults.into_iter().map(|fault| fault.title).collect::<Vec<_>>().join("; ")

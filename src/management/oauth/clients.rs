@@ -1,13 +1,16 @@
 //! OAuth clients: made, shown, changed and deleted (ZIS spec §4.5).
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::change::{ChangedClient, ClientChange};
 use super::draft::ClientDraft;
 use super::revocation::{Revocation, RevocationOutcome};
 use crate::management::connections::{ReadAccess, WriteAccess, seal};
+use crate::management::events::{EventDraft, snapshot_of_client};
 use crate::management::fault::{Refused, no_randomness};
 use crate::management::listing::{ListPage, cut, is_within, readable};
+use crate::model::event::EventKind;
 use crate::model::name::ClientName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::record::{new_id, whole_microseconds};
@@ -22,7 +25,7 @@ use crate::wire::{Document, NewOAuthClient, OAuthClientChange};
 pub struct ClientView(ClientRecord);
 
 impl ClientView {
-    pub(super) fn of(record: ClientRecord) -> Self {
+    pub(in crate::management) fn of(record: ClientRecord) -> Self {
         Self(record)
     }
 
@@ -131,7 +134,9 @@ impl WriteAccess<'_> {
         };
         // 3. Its secret is sealed for it, and it is kept.
         record.sealed = seal(persistence, &record.context(), &draft.secret)?;
-        persistence.store().create_client(&record).await?;
+        let event = self.client_event(EventKind::ClientCreate, &record);
+        let event = event.after(snapshot_of_client(&record));
+        management.noting(persistence, *operator, event).await?.create_client(&record).await?;
         self.0.log_step("client_create", Some(&record), None, None);
         Ok(ClientView(record))
     }
@@ -162,8 +167,13 @@ impl WriteAccess<'_> {
             // The request is judged by the client as it is: others may change that meanwhile.
             let client = ChangedClient { record: &before, secret: &kept, operator };
             let change = ClientChange::read(client, request.clone(), &settings)?;
+            let has_secret = change.secret.is_some();
             let after = self.changed_client(persistence, &before, (change, kept))?;
-            if persistence.store().replace_client(&before, &after).await? {
+            let event = self.client_event(EventKind::ClientUpdate, &before);
+            let event = event.secret_changed(has_secret).before(snapshot_of_client(&before));
+            let event = event.after(snapshot_of_client(&after));
+            let noting = self.0.management.noting(persistence, self.0.operator, event).await?;
+            if noting.replace_client(&before, &after).await? {
                 self.0.log_step("client_update", Some(&after), None, None);
                 return Ok(ClientView(after));
             }
@@ -191,7 +201,15 @@ impl WriteAccess<'_> {
             None => Vec::new(),
         };
         // 2. Client and connections go.
-        let deleted = persistence.store().delete_client(&record.integration, record.uuid).await?;
+        let mut before = snapshot_of_client(&record);
+        if let Some(Value::Object(members)) = &mut before {
+            let names = self.0.of_client(&record.uuid.to_string()).await.unwrap_or_default();
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            members.insert("connections".to_owned(), names.into());
+        }
+        let event = self.client_event(EventKind::ClientDelete, &record).before(before);
+        let noting = self.0.management.noting(persistence, self.0.operator, event).await?;
+        let deleted = noting.delete_client(&record.integration, record.uuid).await?;
         let (_connections, last) = deleted.ok_or(Refused::NotFound)?;
         self.0.log_step("client_delete", Some(&record), None, None);
         if let Some(revision) = last {
@@ -199,6 +217,10 @@ impl WriteAccess<'_> {
         }
         // 3. The provider is told.
         Ok(self.revoke(record, revocations).await)
+    }
+
+    fn client_event(&self, kind: EventKind, client: &ClientRecord) -> EventDraft {
+        EventDraft::new(kind, self.0.integration.as_str(), &client.name)
     }
 
     /// The tokens of all connections of a client.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::own_account::{OwnAccount, is_own};
 use super::revocation::RevocationOutcome;
 use super::standing::RefreshStanding;
+use crate::management::Management;
 use crate::management::connections::{ReadAccess, WriteAccess, seal};
 use crate::management::draft::NEVER_CHANGES;
 use crate::management::fault::{About, Refused, Scope};
@@ -15,6 +16,7 @@ use crate::management::options;
 use crate::management::unusable::Unusable;
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
+use crate::model::event::EventKind;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::grant::Grant;
 use crate::model::oauth::tokens::TokenSet;
@@ -53,6 +55,13 @@ pub struct OAuthConnectionView {
     pub standing: Option<RefreshStanding>,
 }
 
+impl OAuthConnectionView {
+    /// Tells whether there are tokens that are shown in clear.
+    pub(in crate::management) fn has_tokens_in_clear(&self) -> bool {
+        self.in_clear && self.tokens.is_some()
+    }
+}
+
 /// Names a connection by OAuth.
 #[derive(Clone, Debug)]
 pub struct ConnectionRef {
@@ -62,20 +71,22 @@ pub struct ConnectionRef {
     pub uuid: Option<String>,
 }
 
-impl ReadAccess<'_> {
-    /// Shows a connection by OAuth; `None` of one of another type.
+impl Management {
+    /// Shows a connection by OAuth to somebody who may see its tokens, or not; `None` of one of
+    /// another type.
     pub(in crate::management) fn authorized(
         &self,
         record: &ConnectionRecord,
+        may_see_tokens: bool,
     ) -> Option<OAuthConnectionView> {
         let grant = record.grant()?;
-        let persistence = self.management.persistence().ok()?;
+        let persistence = self.persistence().ok()?;
         // Tokens that can't be opened leave the rest to be shown.
         let opened = persistence.vault().open_connection(record);
         let tokens = opened.as_ref().ok().and_then(|it| TokenSet::unpack(&it.secret));
         let unusable = Unusable::of(record, opened.as_ref().err());
-        let settings = self.management.settings();
-        let now = self.management.clock.now();
+        let settings = self.settings();
+        let now = self.clock.now();
         // Without a way to refresh them, expired tokens need a new flow.
         let expired = tokens.as_ref().and_then(|tokens| tokens.expires_at);
         let expired = expired.is_some_and(|end| now >= end);
@@ -91,12 +102,22 @@ impl ReadAccess<'_> {
             grant: grant.clone(),
             defect: unusable.or_else(|| tokens.is_none().then_some(Unusable::SealBroken)),
             tokens,
-            in_clear: self.operator.need(Scope::Write).is_ok() && !settings.redact_tokens,
+            in_clear: may_see_tokens && !settings.redact_tokens,
             account_id: settings.account_id,
             standing: None,
         };
         shown.note_failure(None);
         Some(shown)
+    }
+}
+
+impl ReadAccess<'_> {
+    /// Shows a connection by OAuth; `None` of one of another type.
+    pub(in crate::management) fn authorized(
+        &self,
+        record: &ConnectionRecord,
+    ) -> Option<OAuthConnectionView> {
+        self.management.authorized(record, self.operator.need(Scope::Write).is_ok())
     }
 
     /// The connection that is pointed at.
@@ -111,6 +132,22 @@ impl ReadAccess<'_> {
         let record = self.pointed(pointer).await?;
         let mut shown = self.authorized(&record).ok_or(Refused::NotFound)?;
         shown.note_failure(self.failure_of(shown.uuid).await?);
+        Ok(shown)
+    }
+
+    /// The same for somebody who is told its tokens, which is noted.
+    ///
+    /// # Errors
+    /// As of [`Self::show_authorized`].
+    pub async fn reveal_authorized(
+        &self,
+        pointer: &ConnectionRef,
+    ) -> Result<OAuthConnectionView, Refused> {
+        let shown = self.show_authorized(pointer).await?;
+        if shown.has_tokens_in_clear() {
+            let event = self.event(EventKind::ConnectionReveal, &shown.name);
+            self.management.note(self.management.persistence()?, self.operator, event).await?;
+        }
         Ok(shown)
     }
 
@@ -162,7 +199,11 @@ impl WriteAccess<'_> {
             newer_than: grant.generation,
             cause: Cause::Operator,
         };
-        let renewed = self.0.management.storage()?.refreshes.refresh(wanted).await;
+        // It is noted before the provider is asked, who may have changed the tokens in any case.
+        let management = self.0.management;
+        let event = self.0.event(EventKind::ConnectionRefresh, &record.name);
+        management.note(management.persistence()?, self.0.operator, event).await?;
+        let renewed = management.storage()?.refreshes.refresh(wanted).await;
         let failure = renewed.as_ref().err().map(ToString::to_string);
         self.0.log_step("refresh", None, Some(&record.name), failure.as_deref());
         renewed?;
@@ -199,8 +240,10 @@ impl WriteAccess<'_> {
             let secrets = secrets.with_client_key(client_key.clone(), &after.options);
             after.updated_at = self.0.management.moved(before.updated_at);
             after.sealed = seal(persistence, &after.context(), &secrets.pack())?;
-            let replaced = persistence.store().replace_connection(&before, &after).await?;
-            if let Some(revision) = replaced {
+            let event = self.0.event(EventKind::ConnectionUpdate, &before.name);
+            let event = event.secret_changed(client_key.is_some());
+            let noting = self.0.noting_change(persistence, event, (&before, &after)).await?;
+            if let Some(revision) = noting.replace_connection(&before, &after).await? {
                 let is_bound = before.allowed_domain != after.allowed_domain;
                 let step = if is_bound { "bind" } else { "change" };
                 self.0.log_step(step, None, Some(&before.name), None);
@@ -257,8 +300,10 @@ impl WriteAccess<'_> {
         };
         let revocation = client.as_ref().and_then(|client| self.revocation_of(client, &record));
         // 2. The connection goes, whatever becomes of them.
-        let deleted = persistence
-            .store()
+        let event = self.0.event(EventKind::ConnectionDelete, &record.name);
+        let event = event.before(self.0.management.snapshot(&record));
+        let noting = self.0.management.noting(persistence, self.0.operator, event).await?;
+        let deleted = noting
             .delete_connection(&record.integration, &record.name, ConnectionType::OAuth)
             .await?;
         let revision = deleted.ok_or(Refused::NotFound)?;

@@ -7,6 +7,7 @@ use super::connections::{ConnectionRef, OAuthConnectionView};
 use super::one_time_token::ConsumedFlow;
 use crate::management::connections::{ReadAccess, WriteAccess};
 use crate::management::fault::Refused;
+use crate::model::event::EventKind;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowStep;
 use crate::oauth::{GrantParams, TokenRequest};
@@ -40,13 +41,24 @@ impl WriteAccess<'_> {
         if !operator.may_make(integration, waiting.content.plan.name.as_ref()) {
             return Err(Refused::OutOfReach);
         }
-        let taken =
-            management.take_flow(persistence, FlowStep::Granted, code, Some(integration)).await?;
-        let client = taken.client_record(persistence).await?;
+        let client = waiting.client_record(persistence).await?;
+        let event = waiting.event(EventKind::FlowExchange, &client);
+        // What a flow has brought is shown once, with its event; what a client gets here has an
+        // event when it is kept.
+        let is_there = waiting.content.connection.is_some();
+        let noting = management.noting(persistence, *operator, event.clone()).await?;
+        let store = if is_there { &noting } else { &**persistence.store() };
+        let taken = management
+            .take_flow((persistence, store), FlowStep::Granted, code, Some(integration))
+            .await?;
         let exchanged = match taken.content.connection {
             Some(uuid) => Ok(uuid),
             None => self.mint(&taken, &client).await,
         };
+        if let (Err(refused), false) = (&exchanged, is_there) {
+            let event = event.failure(refused.to_string());
+            management.note_afterwards(persistence, *operator, event).await;
+        }
         let plan = &taken.content.plan;
         let failure = exchanged.as_ref().err().map(ToString::to_string);
         self.0.log_step("exchange", Some(&client), plan.name.as_ref(), failure.as_deref());
@@ -73,6 +85,7 @@ impl WriteAccess<'_> {
         let mut tokens = asked.map_err(|why| Refused::Tokens(why.failure))?;
         // There should be none (RFC 6749 §4.4.3, RFC 7521 §4.1).
         tokens.refresh_token = None;
-        Ok(management.settle_grant(persistence, client, plan, &tokens).await?.uuid)
+        let by = (self.0.operator.into(), EventKind::FlowExchange);
+        Ok(management.settle_grant(persistence, client, plan, &tokens, by).await?.uuid)
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::start::{check_again, name_of};
 use crate::management::Management;
 use crate::management::connections::seal;
+use crate::management::events::{Actor, EventDraft};
 use crate::management::fault::{About, Refused, no_randomness};
 use crate::model::connection_secrets::ConnectionSecrets;
+use crate::model::event::EventKind;
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;
@@ -27,12 +29,30 @@ impl Management {
         client: &ClientRecord,
         plan: &FlowPlan,
         tokens: &TokenSet,
+        by: (Actor, EventKind),
     ) -> Result<ConnectionRecord, Refused> {
         for _again in 0..ATTEMPTS {
             let before = self.standing_in(persistence, &client.integration, plan).await?;
-            let kept = match &before {
-                Some(before) => self.reauthorize(persistence, before, client, plan, tokens).await?,
-                None => self.authorize(persistence, client, plan, tokens).await?,
+            let (actor, kind) = by.clone();
+            let kept = if let Some(before) = &before {
+                let after = self.reauthorized(persistence, before, client, plan, tokens).await?;
+                let event = EventDraft::about(kind, &after.integration, &after.name);
+                let event = event.secret_changed(true).before(self.snapshot(before));
+                let event = event.after(self.snapshot(&after));
+                let noting = self.noting(persistence, actor, event).await?;
+                let replaced = noting.reauthorize(before, &after).await;
+                replaced.map_err(cant_keep)?.map(|revision| (after, revision))
+            } else {
+                let record = self.connected(persistence, client, plan, tokens)?;
+                let event = EventDraft::about(kind, &record.integration, &record.name);
+                let event = event.after(self.snapshot(&record));
+                match self.noting(persistence, actor, event).await?.create_connection(&record).await
+                {
+                    Ok(revision) => Some((record, revision)),
+                    // The name was taken meanwhile.
+                    Err(store::Error::Conflict) => None,
+                    Err(error) => return Err(cant_keep(error)),
+                }
             };
             if let Some((record, revision)) = kept {
                 self.settle(revision).await;
@@ -60,14 +80,14 @@ impl Management {
         Ok(found)
     }
 
-    /// `None` when the name was taken meanwhile.
-    async fn authorize(
+    /// The record of the connection that is made of the tokens.
+    fn connected(
         &self,
         persistence: &Persistence,
         client: &ClientRecord,
         plan: &FlowPlan,
         tokens: &TokenSet,
-    ) -> Result<Option<(ConnectionRecord, store::Revision)>, Refused> {
+    ) -> Result<ConnectionRecord, Refused> {
         let uuid = new_id().map_err(|error| no_randomness(&error))?;
         let now = whole_microseconds(self.clock.now());
         let mut record = ConnectionRecord {
@@ -83,22 +103,18 @@ impl Management {
         };
         // The tokens are sealed for the record that has them.
         record.sealed = seal(persistence, &record.context(), &tokens.pack())?;
-        match persistence.store().create_connection(&record).await {
-            Ok(revision) => Ok(Some((record, revision))),
-            Err(store::Error::Conflict) => Ok(None),
-            Err(error) => Err(cant_keep(error)),
-        }
+        Ok(record)
     }
 
-    /// `None` when the connection was changed meanwhile.
-    async fn reauthorize(
+    /// The record of the connection as it is with the tokens.
+    async fn reauthorized(
         &self,
         persistence: &Persistence,
         before: &ConnectionRecord,
         client: &ClientRecord,
         plan: &FlowPlan,
         tokens: &TokenSet,
-    ) -> Result<Option<(ConnectionRecord, store::Revision)>, Refused> {
+    ) -> Result<ConnectionRecord, Refused> {
         // A row that was edited by hand would else have the tokens sealed for rules and a domain of
         // the editor's choice.
         let whose = format!("the connection {}.{}", before.integration, before.name);
@@ -117,9 +133,7 @@ impl Management {
         };
         let secrets = ConnectionSecrets { client_key, ..tokens.pack().into() };
         after.sealed = seal(persistence, &after.context(), &secrets.pack())?;
-        let replaced = persistence.store().reauthorize(before, &after).await;
-        let revision = replaced.map_err(cant_keep)?;
-        Ok(revision.map(|revision| (after, revision)))
+        Ok(after)
     }
 
     fn grant(

@@ -20,7 +20,7 @@ use crate::model::sealed::Sealed;
 use crate::random;
 use crate::secret::Secret;
 use crate::state::Persistence;
-use crate::store;
+use crate::store::{self, Store};
 
 /// A flow that was taken on.
 #[derive(Debug)]
@@ -66,24 +66,25 @@ pub(super) fn challenge_of(verifier: &Secret) -> String {
 }
 
 impl Management {
-    /// Keeps a flow at this step, and gives the one-time token that takes it on.
+    /// Keeps a flow at this step in the store, and gives the one-time token that takes it on.
     pub(super) async fn keep_flow(
         &self,
-        persistence: &Persistence,
+        (persistence, store): (&Persistence, &Store),
         (id, integration, client): (Uuid, &IntegrationName, Uuid),
         step: FlowStep,
         content: &FlowPayload,
     ) -> Result<Secret, Refused> {
         let one_time_token = generate()?;
         let digest = digest_of(one_time_token.expose());
-        self.keep_flow_under(persistence, (id, integration, client), step, content, digest).await?;
+        let places = (persistence, store);
+        self.keep_flow_under(places, (id, integration, client), step, content, digest).await?;
         Ok(one_time_token)
     }
 
     /// Keeps a flow at this step for the one-time token with this digest.
     pub(super) async fn keep_flow_under(
         &self,
-        persistence: &Persistence,
+        (persistence, store): (&Persistence, &Store),
         (id, integration, client): (Uuid, &IntegrationName, Uuid),
         step: FlowStep,
         content: &FlowPayload,
@@ -100,7 +101,7 @@ impl Management {
             sealed: Sealed::default(),
         };
         record.sealed = seal(persistence, &record.context(), &content.pack())?;
-        Ok(persistence.store().keep_flow(&record).await?)
+        Ok(store.keep_flow(&record).await?)
     }
 
     /// Takes on the flow that waits at this step for the one-time token.
@@ -109,13 +110,13 @@ impl Management {
     /// [`Refused::Malformed`] when there is none: it never was, was taken on before, or has ended.
     pub(super) async fn take_flow(
         &self,
-        persistence: &Persistence,
+        (persistence, store): (&Persistence, &Store),
         step: FlowStep,
         one_time_token: &str,
         of: Option<&IntegrationName>,
     ) -> Result<ConsumedFlow, Refused> {
         let (digest, now) = (token_digest(one_time_token)?, self.clock.now());
-        let taken = persistence.store().take_flow(step, &digest, of, now).await;
+        let taken = store.take_flow(step, &digest, of, now).await;
         open(persistence, taken).await
     }
 

@@ -2,15 +2,19 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
-use super::one_time_token::{challenge_of, digest_of, generate, text_of};
+use super::one_time_token::{ConsumedFlow, challenge_of, digest_of, generate, text_of};
 use super::redirect_target;
 use crate::management::Management;
 use crate::management::fault::Refused;
+use crate::model::event::EventKind;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::{FlowPlan, FlowStep};
 use crate::model::oauth::params::ParamValues;
 use crate::model::oauth::profile::Pkce;
+use crate::state::Persistence;
+use crate::store::Store;
 
 /// The way of the browser to the provider.
 #[derive(Clone)]
@@ -35,6 +39,8 @@ pub struct FlowCookie {
 /// The user agent that goes through a flow (RFC 6749 §1.1): most often a browser.
 #[derive(Clone, Debug, Default)]
 pub struct UserAgent {
+    /// The address that it comes from, where it has one.
+    pub address: Option<IpAddr>,
     /// Tells whether it is a browser, as far as can be told.
     pub is_browser: bool,
     /// The cookies that it has.
@@ -69,7 +75,8 @@ impl Management {
         // 1. The flow is taken on, this once, if who began it could still begin it, and if its
         // client leads to the provider that it was begun for.
         let persistence = self.persistence()?;
-        let mut taken = self.take_flow(persistence, FlowStep::Started, flow_token, None).await?;
+        let places = (persistence, &**persistence.store());
+        let mut taken = self.take_flow(places, FlowStep::Started, flow_token, None).await?;
         if !self.may_go_on(&taken) {
             return Err(Refused::Malformed);
         }
@@ -91,8 +98,10 @@ impl Management {
         taken.content.origins = client.origins(taken.content.plan.subdomain.as_ref());
         taken.content.browser = user_agent.is_browser.then(|| digest_of(flow_cookie.expose()));
         let of = (taken.id, &taken.integration, taken.client);
-        let state = self.keep_flow(persistence, of, FlowStep::Redirected, &taken.content).await?;
-        let state = text_of(&state);
+        let noting = self.noting_redirect(persistence, &taken, &client, user_agent).await?;
+        let places = (persistence, &noting);
+        let state = self.keep_flow(places, of, FlowStep::Redirected, &taken.content);
+        let state = text_of(&state.await?);
         // 3. The provider is asked by way of the browser.
         let plan = &taken.content.plan;
         let redirect_uri = self.callback_url();
@@ -115,6 +124,18 @@ impl Management {
             },
             callback: callback.path().to_owned(),
         })
+    }
+
+    /// The store in which the flow is kept along with the event of this step.
+    async fn noting_redirect(
+        &self,
+        persistence: &Persistence,
+        taken: &ConsumedFlow,
+        client: &ClientRecord,
+        user_agent: &UserAgent,
+    ) -> Result<Store, Refused> {
+        let event = taken.event(EventKind::FlowRedirect, client);
+        self.noting(persistence, taken.actor(user_agent), event).await
     }
 }
 

@@ -11,9 +11,11 @@ use super::own_account::{OwnAccount, is_own};
 use super::redirect_target;
 use crate::management::connections::{ReadAccess, WriteAccess};
 use crate::management::draft::NEVER_CHANGES;
+use crate::management::events::EventDraft;
 use crate::management::fault::{About, Refused, no_randomness};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
+use crate::model::event::EventKind;
 use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::endpoint::PLACEHOLDER;
@@ -89,7 +91,7 @@ impl WriteAccess<'_> {
         draft: FlowDraft,
         settings: &ManagementSettings,
     ) -> Result<StartedFlow, Refused> {
-        let ReadAccess { management, integration, .. } = &self.0;
+        let ReadAccess { management, operator, integration } = &self.0;
         // 1. The plan: by which client, for which connection.
         let client = self.client_of(&draft).await?;
         let plan = self.plan(draft, &client, settings).await?;
@@ -100,7 +102,11 @@ impl WriteAccess<'_> {
         let origins = client.origins(plan.subdomain.as_ref());
         let content = FlowPayload { origins, ..FlowPayload::new(plan) };
         let of = (id, integration, client.uuid);
-        let token = management.keep_flow(management.persistence()?, of, step, &content).await?;
+        let event = EventDraft::new(EventKind::FlowStart, integration.as_str(), &client.name);
+        let event = event.of_connection(content.plan.name.as_ref());
+        let persistence = management.persistence()?;
+        let noting = management.noting(persistence, *operator, event).await?;
+        let token = management.keep_flow((persistence, &noting), of, step, &content).await?;
         self.0.log_step("start", Some(&client), content.plan.name.as_ref(), None);
         // 3. Where it goes on.
         let base = format!("{}/api/services/zis/connections/oauth", settings.public_url);

@@ -51,7 +51,7 @@ impl TrailFile {
     ) -> Result<(), Error> {
         let done = async {
             let file = self.opened().await?;
-            let mut work = DbTransaction::Sqlite(file.write().await?);
+            let mut work = DbTransaction::from(file.write().await?);
             self.make_room(&mut work, lines.len() as u64, max_bytes).await?;
             work.execute(APPEND, [last.into(), lines.into()]).await?;
             let pages = FilePages::of(&mut work).await?;
@@ -66,7 +66,7 @@ impl TrailFile {
         let done = async {
             let file = self.opened().await?;
             loop {
-                let mut work = DbTransaction::Sqlite(file.write().await?);
+                let mut work = DbTransaction::from(file.write().await?);
                 let forgotten = work.execute(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
                 let pages = FilePages::of(&mut work).await?;
                 work.commit().await?;
@@ -86,7 +86,7 @@ impl TrailFile {
     ) -> Result<Vec<AuditBatch>, Error> {
         let read = async {
             let file = self.opened().await?;
-            read_batches(DbTransaction::Sqlite(file.read().await?), sql, end, limit).await
+            read_batches(file.read().await?.into(), sql, end, limit).await
         };
         self.reopen_after_failure(read.await).await
     }

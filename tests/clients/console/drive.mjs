@@ -314,6 +314,19 @@ async function activity() {
   await look("activity-none");
 }
 
+/** What operators have changed, and how it was before. */
+async function events() {
+  await go("/events");
+  await page.getByLabel("Kind").selectOption("connection");
+  await press("Filter");
+  await page.locator("td", { hasText: "connection.create" }).first().waitFor();
+  await page.locator("summary").first().click();
+  await look("events");
+  await page.getByLabel("Operator").fill("nobody");
+  await press("Filter");
+  await said("No event is like that.");
+}
+
 async function tokens() {
   await go("/tokens");
   await fill({ Name: "a <script> of ours" });
@@ -407,6 +420,7 @@ try {
   await attempt();
   await list();
   await activity();
+  await events();
   await tokens();
   await remove();
   await many();

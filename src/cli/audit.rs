@@ -1,0 +1,246 @@
+//! `keyferry audit`: what operators did.
+
+use std::collections::VecDeque;
+use std::thread;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::context::CliContext;
+use super::examples;
+use super::output::{self, CliError, OutputFormat, count, printable};
+use super::server::{ApiClient, ApiPath, ServerArgs};
+use super::table::TextTable;
+use crate::clock::Clock;
+use crate::wire::{EventCheckAnswer, EventContent, EventPage, EventView, PageMeta};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    filters: Filters,
+    /// Goes on, and prints each new event
+    #[arg(long)]
+    follow: bool,
+    /// Largest number of events, of which the newest are shown; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Checks that no event was removed, moved or edited in the database
+    #[command(after_help = examples::AUDIT_VERIFY)]
+    Verify(VerifyArgs),
+}
+
+#[derive(clap::Args)]
+struct VerifyArgs {
+    /// Head of the chain that an earlier check has printed, which must be in it still
+    #[arg(long, value_name = "NUMBER:HASH")]
+    head: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct Filters {
+    /// Events from then on: a time as 2027-01-31T12:00:00Z, or how long ago, as 2h
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<Timestamp>,
+    /// Events before then
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<Timestamp>,
+    #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
+    integration: Option<String>,
+    /// Events about this connection
+    #[arg(long, value_name = "NAME")]
+    connection: Option<String>,
+    /// Events of this operator: the name of a token
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    /// Events of this kind, as connection.update, or of all of them, as connection
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let api = arguments.server.client(context)?;
+    if let Some(Command::Verify(verify_args)) = &arguments.command {
+        return verify(&api, verify_args.head.as_deref());
+    }
+    let path = arguments.filters.path(context);
+    let page = newest(&api, &path, arguments.limit)?;
+    if arguments.follow { follow(&api, &path, page) } else { show(context, &page) }
+}
+
+impl Filters {
+    /// The path of the events that are wanted.
+    fn path(&self, context: &CliContext) -> ApiPath {
+        let integration = context.integration(self.integration.as_deref());
+        let filters = [
+            ("since", self.since.map(|time| time.to_string())),
+            ("until", self.until.map(|time| time.to_string())),
+            ("integration", integration.map(str::to_owned)),
+            ("connection", self.connection.clone()),
+            ("operator", self.operator.clone()),
+            ("kind", self.kind.clone()),
+        ];
+        let given = filters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        given.fold(ApiPath::keyferry(&["events"]), |path, (name, value)| path.with(name, &value))
+    }
+}
+
+/// Reads a time, or the length of time that has passed since.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let ago =
+        humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
+    let time = ago.and_then(|ago| Clock::system().now().checked_sub(ago).ok());
+    time.ok_or_else(|| "must be a time as 2027-01-31T12:00:00Z, or how long ago, as 2h".to_owned())
+}
+
+/// Reads the newest events, at most `limit`, page by page.
+fn newest(api: &ApiClient<'_>, path: &ApiPath, limit: usize) -> Result<EventPage, CliError> {
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let mut all = EventPage::default();
+    loop {
+        let missing = limit.saturating_sub(all.events.len()).min(PAGE_SIZE);
+        let mut page = path.with("page[size]", &missing.to_string());
+        if !all.meta.after.is_empty() {
+            page = page.with("page[after]", &all.meta.after);
+        }
+        let EventPage { events, meta } = api.get(&page)?.read()?;
+        let is_end = !meta.has_more || events.is_empty();
+        let before = if all.events.is_empty() { meta.before } else { all.meta.before };
+        all.meta = PageMeta { before, after: meta.after, has_more: !is_end };
+        all.events.extend(events);
+        if is_end || all.events.len() >= limit {
+            return Ok(all);
+        }
+    }
+}
+
+fn show(context: &CliContext, page: &EventPage) -> Result<(), CliError> {
+    context.emit(&serde_json::to_string(page)?, || {
+        let mut table = TextTable::new(&["ID", "TIME", "OPERATOR", "FROM", "WHAT", "ABOUT"]);
+        for EventView { id, content } in &page.events {
+            let EventContent { time, operator, address, kind, .. } = content;
+            let cells = [id, time, operator, address, kind].map(Clone::clone);
+            table.add(cells.into_iter().chain([about(content)]));
+        }
+        Ok(table.text())
+    })
+}
+
+/// Prints the events of a page, the oldest first, and then each new one.
+fn follow(api: &ApiClient<'_>, path: &ApiPath, page: EventPage) -> Result<(), CliError> {
+    let mut last = page.meta.before;
+    let mut events = VecDeque::from(page.events);
+    loop {
+        while let Some(event) = events.pop_back() {
+            output::result(&line(&event, api.context.format)?)?;
+        }
+        thread::sleep(FOLLOW_INTERVAL);
+        // Those that are newer, from the oldest on; before the first event there is none to name.
+        let after = if last.is_empty() { "0" } else { &last };
+        let page: EventPage = api.get(&path.with("page[before]", after))?.read()?;
+        if !page.meta.before.is_empty() {
+            last = page.meta.before;
+        }
+        events = page.events.into();
+    }
+}
+
+/// An event in a line.
+fn line(event: &EventView, format: OutputFormat) -> Result<String, CliError> {
+    if format == OutputFormat::Json {
+        return Ok(serde_json::to_string(event)?);
+    }
+    let EventView { id, content } = event;
+    let EventContent { time, operator, address, kind, .. } = content;
+    Ok(printable(&format!("{id} {time} {operator} {address} {kind} {}", about(content))))
+}
+
+/// The subject of an event, with its integration.
+fn about(content: &EventContent) -> String {
+    let EventContent { integration, subject, failure, .. } = content;
+    let subject = if integration.is_empty() || integration == subject {
+        subject.clone()
+    } else {
+        format!("{integration}.{subject}")
+    };
+    match failure {
+        Some(failure) => format!("{subject} (failed: {failure})"),
+        None => subject,
+    }
+}
+
+fn verify(api: &ApiClient<'_>, head: Option<&str>) -> Result<(), CliError> {
+    let path = ApiPath::keyferry(&["events", "verify"]);
+    let path = head.map_or_else(|| path.clone(), |head| path.with("head", head));
+    let answer = api.get(&path)?;
+    let check: EventCheckAnswer = answer.read()?;
+    // 1. Nothing is wrong.
+    let number = usize::try_from(check.events).unwrap_or(usize::MAX);
+    if check.intact {
+        return api.context.emit(answer.text()?, || {
+            let (events, head) = (count(number, "event"), printable(&check.head));
+            Ok(format!(
+                "{events} checked: nothing was removed, moved or edited; the head of the chain is \
+                 {head}"
+            ))
+        });
+    }
+    // 2. Everything that is, and the exit code that says so.
+    api.context.emit(answer.text()?, || {
+        let line = |id: &str, fault: &str| match id {
+            "" => printable(fault),
+            id => printable(&format!("event {id}: {fault}")),
+        };
+        let lines = check.faults.iter().map(|fault| line(&fault.id, &fault.fault));
+        Ok(lines.collect::<Vec<_>>().join("\n"))
+    })?;
+    let faults = count(check.faults.len(), "fault");
+    Err(CliError::Message(format!(
+        "the chain of events has {faults}: compare the database with a backup, and see who can \
+         write to it"
+    )))
+}
+
+const INTEGRATION_HELP: &str = "Events of this integration [env: KEYFERRY_INTEGRATION]";
+
+/// The number of events that are asked for at once.
+const PAGE_SIZE: usize = 100;
+
+/// The interval at which new events are asked for.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_may_be_said_as_how_long_ago() {
+        let ago = Clock::system().now().duration_since(parse_time("2h").unwrap());
+        assert!((7199..7300).contains(&ago.as_secs()), "{ago}");
+        assert_eq!(parse_time("2030-01-31T12:00:00Z").unwrap().to_string(), "2030-01-31T12:00:00Z");
+        assert!(parse_time("soon").is_err());
+    }
+
+    #[test]
+    fn an_event_is_about_something_of_its_integration() {
+        let event = |integration: &str, subject: &str| EventContent {
+            integration: integration.to_owned(),
+            subject: subject.to_owned(),
+            ..EventContent::default()
+        };
+        assert_eq!(about(&event("acme", "crm")), "acme.crm");
+        assert_eq!(about(&event("", "k1")), "k1");
+        let failed = EventContent { failure: Some("no".to_owned()), ..event("acme", "acme") };
+        assert_eq!(about(&failed), "acme (failed: no)");
+    }
+}
