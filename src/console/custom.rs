@@ -70,9 +70,9 @@ pub(super) fn preset_values(preset: Option<&Preset>) -> FormValues {
     let domain = preset.allowed_domain.as_deref().unwrap_or_default();
     let names = preset.secret_names();
     let rows: Vec<_> = (1..=SECRETS).map(SecretRow::new).collect();
-    let named = rows.iter().zip(&names).map(|(row, name)| (row.name.as_str(), name.as_str()));
+    let entered = rows.iter().zip(&names).map(|(row, name)| (row.name.as_str(), name.as_str()));
     let places = [("name", preset.name.as_str()), ("allowed_domains", domain), ("inject", &inject)];
-    FormValues::with(&named.chain(places).collect::<Vec<_>>())
+    FormValues::with(&entered.chain(places).collect::<Vec<_>>())
 }
 
 /// Makes the connection.
