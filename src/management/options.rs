@@ -18,6 +18,12 @@ pub(super) fn read(
 ) -> ConnectionOptions {
     // 1. Members that are taken away.
     let mut options = without_nulls(before, &members);
+    for member in [&mut members.description, &mut members.client_certificate] {
+        // An empty text takes away, too.
+        if member.value().is_some_and(String::is_empty) {
+            *member = Member::Absent;
+        }
+    }
     // 2. Members that are given.
     if let Some(enabled) = reader.value(named!(members.enabled)) {
         options.disabled = !enabled;

@@ -450,7 +450,9 @@ mod tests {
         #[test]
         fn a_plain_path_is_always_judged(path in "(/[a-z0-9._~-]{1,6}){1,5}/?") {
             let rules = rules(&[(true, &[], &["/**"])]);
-            let has_dots = path.split('/').any(|segment| segment == "." || segment == "..");
+            // Some servers read any number of dots as one or two.
+            let is_dots = |segment: &str| !segment.is_empty() && segment.bytes().all(|it| it == b'.');
+            let has_dots = path.split('/').any(is_dots);
             prop_assert_eq!(check(&rules, "GET", &path).is_ok(), !has_dots, "{}", path);
         }
     }

@@ -165,7 +165,7 @@ class Deploy(unittest.TestCase):
         faults = jsonschema.Draft202012Validator(schema).iter_errors
         texts = {file: file.read_text() for file in sorted((ROOT / "config").glob("*.toml"))}
         texts["with every key"] = with_every_key(texts[ROOT / "config/default.toml"])
-        self.assertEqual(len(tomllib.loads(texts["with every key"])["connections"]), 4)
+        self.assertEqual(len(tomllib.loads(texts["with every key"])["connections"]), 5)
         for name, text in {**texts, **configurations()}.items():
             value = json.loads(json.dumps(tomllib.loads(text), default=str))
             with self.subTest(name=name):

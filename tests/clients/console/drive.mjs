@@ -99,7 +99,8 @@ async function create(title, fields, name) {
   await go("/connections");
   await page.getByRole("link", { name: /^Create/ }).first().click();
   if (title === "API key") await look("create");
-  await page.getByRole("link", { name: title }).click();
+  // Further down are well-known APIs, whose names may have the same words.
+  await page.locator("ul.choices").first().getByRole("link", { name: new RegExp(`^${title} `) }).click();
   await fill(fields);
   await press("Save");
   await said("The connection is there and in force.");
