@@ -128,7 +128,7 @@ fn filters(context: &PageContext, query: &EventQuery) -> Markup {
 fn table(context: &PageContext, events: &[EventView]) -> Markup {
     let now = context.management().now();
     html! {
-        table.rows.entries {
+        table.rows.entries.events {
             caption.unseen { "Events, newest first" }
             thead { tr {
                 th scope="col" { "Time" }
@@ -150,7 +150,7 @@ fn row(context: &PageContext, event: &EventContent, now: Timestamp) -> Markup {
         tr {
             td { (moment(&event.time, now)) }
             td {
-                (event.kind)
+                (status_view::breakable(&event.kind.to_string()))
                 @if let Some(failure) = &event.failure { div.reason { "failed: " (failure) } }
             }
             td {

@@ -170,9 +170,9 @@ class Deploy(unittest.TestCase):
             value = json.loads(json.dumps(tomllib.loads(text), default=str))
             with self.subTest(name=name):
                 self.assertEqual(list(faults(value)), [])
-                # In every table but the one whose keys are the operator's own.
+                # In every table but those whose keys are the operator's own.
                 for path, table in tables(value):
-                    if path == ("upstream", "resolve"):
+                    if path == ("upstream", "resolve") or path[-1:] == ("secrets",):
                         continue
                     table["colour"] = "blue"
                     self.assertNotEqual(list(faults(value)), [], path)
