@@ -150,7 +150,7 @@ fn row(context: &PageContext, event: &EventContent, now: Timestamp) -> Markup {
         tr {
             td { (moment(&event.time, now)) }
             td {
-                (status_view::breakable(&event.kind.to_string()))
+                (status_view::breakable(&event.kind))
                 @if let Some(failure) = &event.failure { div.reason { "failed: " (failure) } }
             }
             td {
