@@ -25,9 +25,9 @@ impl<S: Sync> FromRequestParts<S> for RawParameters {
 
 /// List events
 ///
-/// What operators did, newest first, as far as the token reaches: what they created, changed,
-/// deleted or were shown, with what there was before and after. Needs the scope `audit`. What
-/// *requests* did is in the audit trail.
+/// Lists what operators created, changed, deleted or were shown, newest first, as far as the token
+/// reaches, with what there was before and after. Needs the scope `audit`. The audit trail has what
+/// *requests* did.
 #[utoipa::path(
     get,
     path = "/api/keyferry/v1/events",

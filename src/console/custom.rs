@@ -26,7 +26,7 @@ pub(super) fn fields(context: &PageContext, values: &FormValues, status: StatusC
     // 1. The fields: a name, secrets, and where they are sent.
     let preview = context.path("/domain");
     let [name, _one_domain] = common(&preview);
-    let rows: Vec<_> = (1..=SECRETS).map(SecretRow::new).collect();
+    let rows: Vec<_> = (1..=SECRET_ROWS).map(SecretRow::new).collect();
     let mut fields = vec![name];
     fields.extend(rows.iter().flat_map(SecretRow::fields));
     fields.extend(places());
@@ -69,7 +69,7 @@ pub(super) fn preset_values(preset: Option<&Preset>) -> FormValues {
     let inject = preset.inject.join("\n");
     let domain = preset.allowed_domain.as_deref().unwrap_or_default();
     let names = preset.secret_names();
-    let rows: Vec<_> = (1..=SECRETS).map(SecretRow::new).collect();
+    let rows: Vec<_> = (1..=SECRET_ROWS).map(SecretRow::new).collect();
     let entered = rows.iter().zip(&names).map(|(row, name)| (row.name.as_str(), name.as_str()));
     let places = [("name", preset.name.as_str()), ("allowed_domains", domain), ("inject", &inject)];
     FormValues::with(&entered.chain(places).collect::<Vec<_>>())
@@ -250,7 +250,7 @@ fn inject(values: &mut FormValues) -> Member<Vec<PlacementMembers>> {
 
 fn secrets(values: &mut FormValues) -> Member<SecretMap> {
     let mut secrets = SecretMap::default();
-    for row in (1..=SECRETS).map(SecretRow::new) {
+    for row in (1..=SECRET_ROWS).map(SecretRow::new) {
         let name = values.text(&row.name).trim().to_owned();
         let secret = Secret::new(values.text(&row.secret));
         match (name.is_empty(), secret.is_empty()) {
@@ -271,7 +271,7 @@ fn field_of(name: &str) -> String {
 }
 
 /// The secrets that the form has room for; the API takes eight.
-const SECRETS: usize = 4;
+const SECRET_ROWS: usize = 4;
 
 const OWN_PLACES: &str = "own_places";
 pub(super) const KEEP_OLD_FOR: &str = "keep_old_for";

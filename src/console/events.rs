@@ -16,7 +16,7 @@ pub(super) async fn page(context: PageContext) -> PageResult {
     // 1. The events that are asked for.
     let query = query(&context);
     let after = Some(context.query("after")).filter(|text| !text.is_empty()).map(str::to_owned);
-    let window = PageRange { after, before: None, limit: PER_PAGE };
+    let window = PageRange { after, before: None, limit: EVENTS_PER_PAGE };
     let listing = match reader(&context) {
         Ok(reader) => reader.list(&query, &window).await,
         Err(refused) => Err(refused),
@@ -55,7 +55,7 @@ pub(super) async fn section(context: &PageContext) -> Markup {
         connection: name.to_owned(),
         ..EventQuery::default()
     };
-    let window = PageRange { after: None, before: None, limit: PER_SECTION };
+    let window = PageRange { after: None, before: None, limit: EVENTS_PER_SECTION };
     let listing = match reader(context) {
         Ok(reader) => reader.list(&query, &window).await,
         Err(refused) => Err(refused),
@@ -228,6 +228,6 @@ const UNTOLD: [&str; 2] = ["created_at", "updated_at"];
 /// The longest value that is shown whole, in characters.
 const MAX_VALUE_LEN: usize = 200;
 
-const PER_PAGE: u32 = 100;
+const EVENTS_PER_PAGE: u32 = 100;
 
-const PER_SECTION: u32 = 10;
+const EVENTS_PER_SECTION: u32 = 10;

@@ -105,7 +105,7 @@ impl Management {
     /// The store for one write, which is one transaction with this event.
     ///
     /// # Errors
-    /// When the store fails.
+    /// The store fails.
     pub(super) async fn noting(
         &self,
         persistence: &Persistence,
@@ -119,7 +119,7 @@ impl Management {
     /// Notes something that changes no record of the store.
     ///
     /// # Errors
-    /// When the store fails. What was to be noted must not be done then.
+    /// The store fails. What was to be noted must not be done then.
     pub(super) async fn note(
         &self,
         persistence: &Persistence,
@@ -193,7 +193,7 @@ impl ReadAccess<'_> {
     /// The store for one change of a connection, with its event.
     ///
     /// # Errors
-    /// When the store fails.
+    /// The store fails.
     pub(super) async fn noting_change(
         &self,
         persistence: &Persistence,

@@ -41,7 +41,7 @@ impl Management {
     /// Lets an operator read events.
     ///
     /// # Errors
-    /// When the token lacks the scope `audit`.
+    /// The token lacks the scope `audit`.
     pub fn event_reader<'a>(&'a self, operator: &'a Operator) -> Result<EventReader<'a>, Refused> {
         operator.need(Scope::Audit)?;
         Ok(EventReader { management: self, operator })
@@ -52,7 +52,7 @@ impl EventReader<'_> {
     /// The events within the window, newest first.
     ///
     /// # Errors
-    /// When a filter or a cursor is faulty, the events are out of reach, or the store fails.
+    /// A filter or a cursor is faulty, the events are out of reach, or the store fails.
     pub async fn list(
         &self,
         query: &EventQuery,
