@@ -106,9 +106,9 @@ check: ## a quick look while writing: does it compile?
 	cargo check --all-targets
 
 demo: ## the whole story on this machine alone: what is sent, what arrives, what is refused
-	cargo build --release --bin keyferry --bin origin
+	cargo build --bin keyferry --bin origin
 	@$(call need,command -v curl,curl)
-	@examples/demo.sh $(TARGET)/release
+	@examples/demo.sh $(TARGET)/debug
 
 run: ## the proxy with config/example.toml
 	cargo run --release -- serve --config config/example.toml
