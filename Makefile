@@ -3,6 +3,8 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 VENV := $(TARGET)/clients
 NODE_MODULES := tests/clients/node_modules
+PROMETHEUS := $(TARGET)/prometheus
+DOWNLOAD := apt-get download -q -o APT::Sandbox::User=root
 DENY := 0.20.2
 
 .DEFAULT_GOAL := help
@@ -82,11 +84,12 @@ test-matrix: $(VENV)/.installed $(NODE_MODULES)/.installed ## clients of every k
 	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/matrix.py $(TARGET)/debug
 
-test-deploy: $(VENV)/.installed ## what is in deploy/, by the schemas of those who read it
+test-deploy: $(VENV)/.installed $(NODE_MODULES)/.installed $(PROMETHEUS)/.installed ## what is in deploy/, by the schemas of those who read it; its alerts and dashboard in a real Prometheus
 	@$(call need,command -v systemd-analyze,systemd)
 	@$(call need,command -v openssl,openssl)
 	cargo build --bin keyferry --bin origin
 	$(VENV)/bin/python -u tests/clients/deploy.py $(TARGET)/debug
+	$(VENV)/bin/python -u tests/clients/monitoring.py $(TARGET)/debug $(PROMETHEUS)
 
 test-aws: $(VENV)/.installed ## boto3 and the AWS CLI with placeholder keys, to an origin that makes each signature again
 	cargo build --bin keyferry --bin origin
@@ -135,7 +138,7 @@ fuzz: ## a minute of fuzzing for each target
 
 clean: ## removes all that was built or installed here
 	cargo clean
-	rm -rf $(VENV) $(NODE_MODULES)
+	rm -rf $(VENV) $(NODE_MODULES) $(PROMETHEUS)
 
 $(VENV)/.installed: tests/clients/requirements.txt
 	@$(call need,python3 -c "import ensurepip",python3 python3-venv)
@@ -147,6 +150,18 @@ $(NODE_MODULES)/.installed: tests/clients/package.json tests/clients/package-loc
 	@$(call need,command -v node,nodejs)
 	@$(call need,command -v npm,npm)
 	cd tests/clients && npm ci --no-audit --no-fund
+	@touch $@
+
+# Debian's package starts a service where it is installed; so its programs are only taken out of it.
+$(PROMETHEUS)/.installed:
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then \
+		ln -s "$$(command -v prometheus)" "$$(command -v promtool)" $(@D); \
+	else \
+		cd $(@D) && { $(DOWNLOAD) prometheus || \
+			{ apt-get update -q && $(DOWNLOAD) prometheus; }; } && \
+		dpkg-deb -x prometheus_*.deb . && mv usr/bin/* . && rm -r usr etc lib var prometheus_*.deb; \
+	fi || { echo "prometheus is missing: install prometheus" >&2; exit 1; }
 	@touch $@
 
 # What a check finds missing, out of Debian's packages; who may not install is told what to do.
