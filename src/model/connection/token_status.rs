@@ -116,10 +116,10 @@ impl TokenStatus {
 
     /// The freshness of the access token at `now`.
     pub fn freshness(&self, refresh_before: Duration, now: Timestamp) -> Freshness {
-        match self.ages(refresh_before) {
+        match self.expires_at {
             _ if self.set == TokenSetKind::NoSession => Freshness::Expired,
-            Some(ages) => ages.at(now),
             None => Freshness::Fresh,
+            Some(end) => Freshness::of(self.issued_at, end, refresh_before, now),
         }
     }
 

@@ -40,6 +40,24 @@ pub struct PlannedRefresh {
     pub due: Timestamp,
 }
 
+impl Freshness {
+    /// The freshness at `now` of a token of this lifetime, as [`TokenAges`] has it.
+    #[must_use]
+    pub fn of(
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+        refresh_before: Duration,
+        now: Timestamp,
+    ) -> Self {
+        // Each request asks, and most ask long before the end: that is a comparison of seconds.
+        let left = expires_at.as_second().saturating_sub(now.as_second());
+        if u64::try_from(left).is_ok_and(|left| left > refresh_before.as_secs().saturating_add(1)) {
+            return Self::Fresh;
+        }
+        TokenAges::of(issued_at, expires_at, refresh_before).at(now)
+    }
+}
+
 impl TokenAges {
     /// The times for a token of this lifetime. It ages `refresh_before` its expiry, but at most a
     /// tenth of its lifetime before (contract §6).
@@ -120,6 +138,21 @@ mod tests {
         assert!(hour.planned_refresh(255).due < at(3568));
         let short = TokenAges::of(at(0), at(20), Duration::from_mins(1));
         assert_eq!(short.planned_refresh(0), planned(17, 18));
+    }
+
+    #[test]
+    fn a_token_that_is_fresh_at_first_sight_is_fresh() {
+        let issued = at(0);
+        for lifetime in [-5, 0, 1, 59, 60, 61, 600, 3600] {
+            for (margin, now) in
+                (0..130).flat_map(|margin| (0..3700).step_by(7).map(move |now| (margin, now)))
+            {
+                let margin = Duration::from_millis(margin * 700);
+                let now = at(now) + SignedDuration::from_millis(i64::from(lifetime % 7) * 150);
+                let exact = TokenAges::of(issued, at(lifetime), margin).at(now);
+                assert_eq!(Freshness::of(issued, at(lifetime), margin, now), exact);
+            }
+        }
     }
 
     #[test]
