@@ -258,7 +258,7 @@ class Running(unittest.TestCase):
 
     @classmethod
     def start_prometheus(cls, directory):
-        """Starts Prometheus on our configuration, in seconds where that says minutes."""
+        """Starts Prometheus on our files: it scrapes each second, and alerts wait for nothing."""
         config = yaml.safe_load(CONFIG.read_text())
         config["global"] = {name: "1s" for name in config["global"]}
         config["rule_files"] = [str(directory / "rules.yml")]
@@ -267,7 +267,9 @@ class Running(unittest.TestCase):
         (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
         groups = yaml.safe_load(RULES.read_text())
         for rule in (rule for group in groups["groups"] for rule in group["rules"]):
-            rule.pop("for", None)
+            # On a busy machine one scrape may come late.
+            if "up{" not in rule["expr"]:
+                rule.pop("for", None)
         (directory / "rules.yml").write_text(yaml.safe_dump(groups))
         cls.port = free_port()
         flags = [
