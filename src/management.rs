@@ -36,9 +36,11 @@ use jiff::Timestamp;
 
 pub use self::audit::{AuditPage, AuditPosition, AuditReader};
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
-pub use self::data_plane::{BodyPreview, DataPlane, ProbeRequest, ProbeResponse, ProbeTimes};
+pub use self::data_plane::{
+    BodyPreview, DataPlane, ProbeRefusal, ProbeRequest, ProbeResponse, ProbeTimes,
+};
 pub use self::events::{EventQuery, EventReader};
-pub use self::explain::{Explainer, Question};
+pub use self::explain::{CallerNameError, Explainer, Question, find_caller};
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{

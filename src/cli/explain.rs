@@ -12,7 +12,7 @@ use super::server::{ApiClient, ApiPath, ServerArgs};
 use crate::app::Assembly;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::management::Question;
+use crate::management::{Question, find_caller};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     connection: Option<String>,
     #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
     integration: Option<String>,
+    /// Token by whose name it would be sent [default: the one that asks]
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
     /// Decides by the configuration alone, even where a server runs
     #[arg(long, conflicts_with_all = ["url", "token"])]
     offline: bool,
@@ -99,8 +102,9 @@ fn by_server(api: &ApiClient<'_>, arguments: &Arguments) -> Result<ExplainAnswer
     let request = ExplainRequest {
         method: arguments.method.as_str().into(),
         url: arguments.target.as_str().into(),
-        integration: api.context.integration(arguments.integration.as_deref()).into(),
+        integration: integration(arguments, api.context).into(),
         connection: arguments.connection.as_deref().into(),
+        caller: arguments.caller.as_deref().into(),
     };
     api.post(&ApiPath::keyferry(&["explain"]), &request)?.read()
 }
@@ -120,7 +124,24 @@ fn by_configuration(
     };
     let in_force = assembly.assemble(&config, 0, None)?;
     let now = Clock::system().now();
-    Ok(explain_to_operator(&in_force, &operator(), &question, now))
+    let operator = operator();
+    let named = arguments.caller.as_deref().map(|name| {
+        let integration = question.integration.as_ref();
+        find_caller(&in_force.registry, name, integration, &operator.reach)
+            .map_err(|why| CliError::Message(format!("--caller {}: {why}", printable(name))))
+    });
+    let named = named.transpose()?;
+    let caller = named.as_ref().map_or(&operator, |holder| &holder.caller);
+    Ok(explain_to_operator(&in_force, caller, &question, now))
+}
+
+/// The integration that the request names. That of the environment is this shell's, and not that of
+/// a caller who is asked about.
+fn integration<'a>(arguments: &'a Arguments, context: &'a CliContext) -> Option<&'a str> {
+    match &arguments.caller {
+        Some(_) => arguments.integration.as_deref(),
+        None => context.integration(arguments.integration.as_deref()),
+    }
 }
 
 /// Reads the arguments. The integration may be left out where only one is declared.
@@ -132,12 +153,14 @@ fn question(
     let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_token| {
         CliError::Message(format!("{:?} is not a method: write one as GET", arguments.method))
     })?;
-    let integration = match context.integration(arguments.integration.as_deref()) {
+    let integration = match integration(arguments, context) {
         Some(name) => Some(IntegrationName::parse(name)?),
+        None if arguments.caller.is_some() => None,
         None => only_integration(config),
     };
     let connection = arguments.connection.as_deref().map(ConnectionName::parse).transpose()?;
-    Ok(Question { method, url: arguments.target.clone(), integration, connection })
+    let (url, names_caller) = (arguments.target.clone(), arguments.caller.is_some());
+    Ok(Question { method, url, integration, connection, names_caller })
 }
 
 fn only_integration(config: &Config) -> Option<IntegrationName> {

@@ -20,6 +20,7 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
     let values = FormValues::with(&[
         ("connection", context.query("connection")),
         ("url", context.query("url")),
+        ("caller", context.query("caller")),
     ]);
     Ok(page(&context, &values, &html! {}))
 }
@@ -39,8 +40,8 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> PageResul
             return Ok(page(&context, &values, &html! {}));
         }
     };
-    // 2. It is sent, where that was asked for and is allowed.
-    let is_sent = values.text("act") == "send";
+    // 2. It is sent, where that was asked for and is allowed: in nobody's name but the person's own.
+    let is_sent = values.text("act") == "send" && values.text("caller").is_empty();
     if is_sent && !context.operator.may_send() {
         return Err(context.tell(&errors::MAY_NOT_SEND));
     }
@@ -65,6 +66,7 @@ fn question(context: &PageContext, values: &FormValues) -> ExplainRequest {
         url: values.member("url"),
         integration: context.integration().into(),
         connection: values.member_if_any("connection"),
+        caller: values.member_if_any("caller"),
     }
 }
 
@@ -91,6 +93,8 @@ async fn send(context: &PageContext, values: &FormValues) -> Result<ProbeRespons
 fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Response {
     let fields = of_trial();
     let (names, more) = known(context);
+    let explainer = context.management().explainer(&context.operator);
+    let callers = explainer.map(|it| it.callers(MAX_OFFERED_CALLERS)).unwrap_or_default();
     let markup = html! {
         h1 { "Try it" }
         p { "What the proxy would do with a request, rule by rule; and what comes of it. It is sent in the name of your token." }
@@ -108,6 +112,16 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
                 }
             }
             @for field in &fields { (field.show(values)) }
+            @if !callers.is_empty() { div.field {
+                label for="caller" { "Caller" }
+                select #caller name="caller" aria-describedby="caller-hint" {
+                    option value="" { "Your own token" }
+                    @for caller in &callers {
+                        option value=(caller) selected[caller == values.text("caller")] { (caller) }
+                    }
+                }
+                p.hint #caller-hint { "For another caller it is explained, never sent." }
+            } }
             details open[!values.text("body").is_empty()] {
                 summary { "A body" }
                 div.field {
@@ -182,6 +196,12 @@ fn answered(answer: &ProbeResponse) -> Markup {
     };
     html! {
         p role="status" { span class=(class) { (answer.status) } " " (by) }
+        @if let Some(refusal) = &answer.refusal {
+            div.fault-box {
+                p { strong { (refusal.code) } " at the step " code { (refusal.rule) } }
+                @if let Some(cause) = &refusal.cause { p { (cause) } }
+            }
+        }
         // Of what never came from an origin it is not known where the time went.
         @if answer.is_the_origins { (times(answer)) }
         @else { p.hint { (milliseconds(answer.times.total)) " in all" } }
@@ -281,6 +301,9 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 
 /// The number of connections that are offered; others can be typed.
 const MAX_OFFERED_CONNECTIONS: u32 = 200;
+
+/// The number of callers that are offered.
+const MAX_OFFERED_CALLERS: usize = 500;
 
 const METHODS: [(&str, &str); 6] = [
     ("GET", "GET"),

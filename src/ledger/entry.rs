@@ -260,6 +260,11 @@ impl Entry {
         self.request_count.as_ref().map_or(0, |bytes| bytes.load(Relaxed))
     }
 
+    /// The reason of a failure, for the operator, with credentials masked.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
     /// The time until the request left, and from then until its answer's head; `None` where it has
     /// not come that far.
     pub fn phase_durations(&self) -> (Option<Duration>, Option<Duration>) {

@@ -54,12 +54,25 @@ pub struct ProbeResponse {
     pub status: u16,
     /// Tells whether it is the origin's, and not a refusal.
     pub is_the_origins: bool,
+    /// The refusal that it is, if it is one.
+    pub refusal: Option<ProbeRefusal>,
     /// The header fields, by name.
     pub fields: Vec<(String, String)>,
     /// The body.
     pub body: BodyPreview,
     /// The times that its parts took.
     pub times: ProbeTimes,
+}
+
+/// A refusal by which a probe was answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProbeRefusal {
+    /// The code.
+    pub code: &'static str,
+    /// The rule that refused.
+    pub rule: &'static str,
+    /// The whole cause, with credentials masked.
+    pub cause: Option<String>,
 }
 
 /// The part of a body that can be shown.

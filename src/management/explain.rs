@@ -1,12 +1,17 @@
 //! Explains to operators the data plane's decision about a request.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use http::Method;
 
 use super::Management;
 use super::fault::{About, Refused, Scope};
 use super::member_reader::{MemberReader, named};
 use super::operator::Operator;
+use crate::model::caller::Reach;
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::state::{Holder, Registry};
 use crate::wire::{Document, ExplainAnswer, ExplainRequest};
 
 /// The request that is asked about.
@@ -20,6 +25,46 @@ pub struct Question {
     pub integration: Option<IntegrationName>,
     /// The connection that it names, if it names one.
     pub connection: Option<ConnectionName>,
+    /// Tells whether it names a caller, whose token is then judged too: an operator's own need not
+    /// be good for the data plane.
+    pub names_caller: bool,
+}
+
+/// A name by which no one caller can be meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CallerNameError {
+    /// No token within reach has the name.
+    #[error("no token has this name, or none that your own reaches")]
+    Unknown,
+    /// Several tokens within reach have it.
+    #[error(
+        "several tokens have this name, for different integrations: name the integration of the \
+         one that is meant"
+    )]
+    Ambiguous,
+}
+
+/// The caller of this name whose token reaches no further than `reach`. Of several, the one that is
+/// bound to `integration`.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn find_caller(
+    registry: &Registry,
+    name: &str,
+    integration: Option<&IntegrationName>,
+    reach: &Reach,
+) -> Result<Arc<Holder>, CallerNameError> {
+    let named = registry.holders().filter(|holder| *holder.caller.name == *name);
+    let mut within: Vec<_> = named.filter(|holder| reach.includes(&holder.caller.reach)).collect();
+    if within.len() > 1 {
+        within.retain(|holder| holder.caller.bound_to() == integration);
+    }
+    match within.as_slice() {
+        [holder] => Ok(Arc::clone(holder)),
+        [] => Err(CallerNameError::Unknown),
+        _ => Err(CallerNameError::Ambiguous),
+    }
 }
 
 /// The right to ask what the data plane would do.
@@ -41,7 +86,11 @@ impl Management {
 }
 
 impl Explainer<'_> {
-    /// Says what the data plane would do with a request of this operator's token.
+    /// Says what the data plane would do with a request of this operator's token, or of the caller
+    /// that it names.
+    ///
+    /// # Errors
+    /// What is wrong with the question, or that no one caller of that name is within reach.
     pub fn explain(
         &self,
         request: impl Into<Document<ExplainRequest>>,
@@ -56,9 +105,29 @@ impl Explainer<'_> {
             reader.take(named!(request.integration), About::Integration, IntegrationName::parse);
         let connection =
             reader.take(named!(request.connection), About::Name, ConnectionName::parse);
-        let read = method.zip(url);
-        let read = read.map(|(method, url)| Question { method, url, integration, connection });
+        let own = self.operator.caller();
+        let registry = self.management.registry();
+        let named = reader.take(named!(request.caller), About::Request, |name| {
+            find_caller(&registry, name, integration.as_ref(), &own.reach)
+        });
+        let read = method.zip(url).map(|(method, url)| {
+            let names_caller = named.is_some();
+            Question { method, url, integration, connection, names_caller }
+        });
         let question = reader.close(read)?;
-        Ok(self.management.data_plane.explain(self.operator.caller(), &question))
+        let caller = named.as_ref().map_or(own, |holder| &holder.caller);
+        Ok(self.management.data_plane.explain(caller, &question))
+    }
+
+    /// The names of the callers that can be asked about, in order: their tokens have the scope
+    /// `proxy`, and reach no further than the operator's own.
+    pub fn callers(&self, most: usize) -> Vec<String> {
+        let reach = &self.operator.caller().reach;
+        let registry = self.management.registry();
+        let callers = registry.holders().map(|holder| &holder.caller);
+        let within =
+            callers.filter(|caller| caller.scopes.allows_proxy() && reach.includes(&caller.reach));
+        let names: BTreeSet<_> = within.map(|caller| caller.name.to_string()).collect();
+        names.into_iter().take(most).collect()
     }
 }

@@ -16,7 +16,7 @@ use super::fields;
 use super::idle::{ExchangeActivity, Idle, IdleTimer};
 use super::renewal::ReplayBuffer;
 use super::whole_body::ArrivedBody;
-use crate::ledger::Entry;
+use crate::ledger::{Decision, Entry};
 use crate::listener::InFlight;
 use crate::upstream::{BodyError, ReplyBody};
 
@@ -100,11 +100,36 @@ pub struct AnswerBody {
 #[derive(Debug)]
 enum AnswerContent {
     Reply(ReplyBody, IdleTimer),
-    Own(Full<Bytes>, AnswerTimes),
+    Own(Full<Bytes>, OwnAnswer),
+}
+
+/// The facts of an answer of our own that outlive its entry.
+#[derive(Debug, Default)]
+pub(super) struct OwnAnswer {
+    pub(super) times: AnswerTimes,
+    pub(super) refusal: Option<AnsweredRefusal>,
+}
+
+/// The refusal that an answer is, for a person at the console.
+#[derive(Clone, Debug)]
+pub(super) struct AnsweredRefusal {
+    pub(super) code: &'static str,
+    /// The rule that refused.
+    pub(super) rule: &'static str,
+    /// The whole cause, with credentials masked.
+    pub(super) cause: Option<Box<str>>,
 }
 
 /// The time until a request left, and from then until its answer began.
-type AnswerTimes = (Option<Duration>, Option<Duration>);
+pub(super) type AnswerTimes = (Option<Duration>, Option<Duration>);
+
+impl AnsweredRefusal {
+    /// The refusal that an entry tells of.
+    pub(super) fn of(entry: &Entry) -> Option<Self> {
+        let Decision::Refuse(code) = entry.decision else { return None };
+        Some(Self { code, rule: entry.rule, cause: entry.cause().map(Into::into) })
+    }
+}
 
 impl Body for CallerBody {
     type Data = Bytes;
@@ -165,23 +190,31 @@ impl AnswerBody {
 
     /// The proxy's own body, whose entry is written already: it is short, and a caller that leaves
     /// it where it is holds nothing up.
-    pub(super) fn own(body: Full<Bytes>, times: AnswerTimes) -> Self {
-        let content = AnswerContent::Own(body, times);
+    pub(super) fn own(body: Full<Bytes>, facts: OwnAnswer) -> Self {
+        let content = AnswerContent::Own(body, facts);
         Self { content, mask: None, entry: None, in_flight: None }
     }
 
     /// No body; the entry goes on elsewhere, with what the conn was upgraded to.
     pub(super) fn upgraded() -> Self {
-        Self::own(Full::default(), AnswerTimes::default())
+        Self::own(Full::default(), OwnAnswer::default())
     }
 
     /// The time until the request left, and from then until its answer began.
-    pub fn times(&self) -> AnswerTimes {
+    pub(super) fn times(&self) -> AnswerTimes {
         match &self.content {
-            AnswerContent::Own(_, times) => *times,
+            AnswerContent::Own(_, facts) => facts.times,
             AnswerContent::Reply(..) => {
                 self.entry.as_ref().map(Entry::phase_durations).unwrap_or_default()
             }
+        }
+    }
+
+    /// The refusal that it is, if it is one.
+    pub(super) fn refusal(&self) -> Option<&AnsweredRefusal> {
+        match &self.content {
+            AnswerContent::Own(_, facts) => facts.refusal.as_ref(),
+            AnswerContent::Reply(..) => None,
         }
     }
 

@@ -175,10 +175,7 @@ impl PresentedToken {
     ) -> Result<(), Refusal> {
         caller.check_proxy_use(now).map_err(|defect| match defect {
             UnusableToken::Expired => self.unknown(request),
-            UnusableToken::LacksScope => Refusal::new(
-                Code::ConnectionForbidden,
-                "The token lacks the scope proxy; the operator can make one that has it.",
-            ),
+            UnusableToken::LacksScope => lacks_scope(),
         })
     }
 
@@ -274,6 +271,24 @@ fn field_phrase(field: &HeaderName) -> Cow<'_, str> {
         return "another field".into();
     }
     format!("the field {name}").into()
+}
+
+/// Refuses a token that has expired, or lacks the scope, to an operator who asks about its caller.
+pub(super) fn judge_named(caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
+    caller.check_proxy_use(now).map_err(|defect| match defect {
+        UnusableToken::Expired => Refusal::new(
+            Code::CallerUnknown,
+            "The caller's token has expired; the operator can make another.",
+        ),
+        UnusableToken::LacksScope => lacks_scope(),
+    })
+}
+
+fn lacks_scope() -> Refusal {
+    Refusal::new(
+        Code::ConnectionForbidden,
+        "The token lacks the scope proxy; the operator can make one that has it.",
+    )
 }
 
 /// The holder of a token, if it is known now; the anonymous caller where tokens are not needed.

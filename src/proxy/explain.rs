@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::InForce;
+use super::caller::judge_named;
 use super::decide::decide;
+use super::facts::RefusedRequest;
 use super::inject::no_credential;
 use super::refusal::{Code, Refusal, Rule};
 use super::renewal::has_tokens;
@@ -33,16 +35,21 @@ pub(super) struct DecisionTrace {
 }
 
 /// Decides `request` for `caller` without sending anything. `request` is a refusal where the request
-/// could not even be read; `now` is when it would be sent.
+/// could not even be read; `now` is when it would be sent. A caller that is named has its token
+/// judged.
 pub(super) fn explain(
     in_force: &InForce,
     caller: &Caller,
+    is_named: bool,
     request: Result<ProxyRequest, Refusal>,
     now: Timestamp,
 ) -> DecisionTrace {
     // 1. The decision of a real request, as far as it needs no network.
+    let usable = if is_named { judge_named(caller, now) } else { Ok(()) };
     let decided = match &request {
-        Ok(request) => decide(in_force, caller, request),
+        Ok(request) => {
+            usable.map_err(RefusedRequest::from).and_then(|()| decide(in_force, caller, request))
+        }
         Err(refusal) => Err(refusal.clone().into()),
     };
     let (origin, chosen) = match &decided {
@@ -65,6 +72,7 @@ pub(super) fn explain(
     // 3. Each rule's part, by the one that refuses.
     let context = TraceContext {
         caller,
+        is_named,
         request: request.ok(),
         connection: connection.as_deref(),
         origin: origin.as_ref(),
@@ -87,10 +95,11 @@ pub fn explain_to_operator(
     question: &Question,
     now: Timestamp,
 ) -> ExplainAnswer {
-    let Question { method, url, integration, connection } = question.clone();
+    let Question { method, url, integration, connection, names_caller } = question.clone();
     let tags =
         Tags { integrations: [None, integration, None], connections: [None, connection, None] };
-    explain(in_force, caller, ProxyRequest::for_url(method, &url, tags), now).into()
+    let request = ProxyRequest::for_url(method, &url, tags);
+    explain(in_force, caller, names_caller, request, now).into()
 }
 
 impl From<DecisionTrace> for ExplainAnswer {
@@ -113,6 +122,8 @@ impl From<DecisionTrace> for ExplainAnswer {
 /// The facts from which the details are told.
 struct TraceContext<'a> {
     caller: &'a Caller,
+    /// Tells whether the question names the caller.
+    is_named: bool,
     request: Option<ProxyRequest>,
     connection: Option<&'a Connection>,
     pinned: Option<SocketAddr>,
@@ -136,7 +147,8 @@ impl TraceContext<'_> {
 
     fn needs_a_request(&self, rule: Rule) -> bool {
         match rule {
-            Rule::Loop | Rule::Caller | Rule::BodySize | Rule::Rate => true,
+            Rule::Loop | Rule::BodySize | Rule::Rate => true,
+            Rule::Caller => !self.is_named,
             Rule::Rules => self.has_rules() && self.names_another_path(),
             Rule::Address => self.pinned.is_none(),
             Rule::Credential => self.renews,
@@ -148,6 +160,9 @@ impl TraceContext<'_> {
         match rule {
             Rule::Form => "absolute-form".to_owned(),
             Rule::Loop => "no Via field may carry this proxy's name".to_owned(),
+            Rule::Caller if self.is_named => {
+                format!("the token {} is known and has the scope proxy", self.caller.name)
+            }
             Rule::Caller => "the caller needs a token with the scope proxy".to_owned(),
             Rule::Method => {
                 self.request.as_ref().map(|request| request.method.to_string()).unwrap_or_default()

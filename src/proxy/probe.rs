@@ -17,13 +17,15 @@ use parking_lot::Mutex;
 
 use self::preview::{BodyStart, is_ours, masked_fields};
 use super::SharedParts;
-use super::body::AnswerBody;
+use super::body::{AnswerBody, AnswerTimes, AnsweredRefusal};
 use super::explain::{explain, explain_to_operator};
 use super::request::{ProxyRequest, Tags};
 use super::tunnel::{TunnelContext, TunnelHandler, TunnelScope};
 use crate::clock::instant;
 use crate::listener::{EarlyRefusal, Handler, InFlight};
-use crate::management::{DataPlane, ProbeRequest, ProbeResponse, ProbeTimes, Question};
+use crate::management::{
+    DataPlane, ProbeRefusal, ProbeRequest, ProbeResponse, ProbeTimes, Question,
+};
 use crate::model::caller::{Caller, UnusableToken};
 use crate::model::connection::Connection;
 use crate::model::origin::Origin;
@@ -53,7 +55,7 @@ impl DataPlane for Probe {
 #[derive(Debug)]
 struct WatchedConn {
     inside: Arc<TunnelHandler>,
-    times: Mutex<(Option<Duration>, Option<Duration>)>,
+    answered: Mutex<(AnswerTimes, Option<AnsweredRefusal>)>,
 }
 
 impl Handler for WatchedConn {
@@ -65,7 +67,8 @@ impl Handler for WatchedConn {
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let response = Arc::clone(&self.inside).handle(in_flight, request).await?;
-        *self.times.lock() = response.body().times();
+        let body = response.body();
+        *self.answered.lock() = (body.times(), body.refusal().cloned());
         Ok(response)
     }
 
@@ -85,7 +88,7 @@ async fn send(shared: &SharedParts, probe: ProbeRequest) -> Result<ProbeResponse
     let conn = conn.ok_or("The proxy has too many connections; try again.")?;
     let handler = Arc::new(WatchedConn {
         inside: Arc::new(TunnelHandler { proxy: Arc::clone(&proxy), tunnel: Arc::new(tunnel) }),
-        times: Mutex::default(),
+        answered: Mutex::default(),
     });
     let (ours, theirs) = tokio::io::duplex(CONN_BUFFER_LEN);
     tasks.spawn(conn.serve_internal(theirs, Arc::clone(&handler), tasks.clone()));
@@ -97,7 +100,7 @@ async fn send(shared: &SharedParts, probe: ProbeRequest) -> Result<ProbeResponse
     // 2. It is sent, and the beginning of its response is read.
     let begun = instant();
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let (own, origin) = *handler.times.lock();
+    let ((own, origin), refusal) = handler.answered.lock().clone();
     let used_first = current(shared, &connection);
     let (head, body) = response.into_parts();
     let body = BodyStart::read(body).await;
@@ -110,6 +113,11 @@ async fn send(shared: &SharedParts, probe: ProbeRequest) -> Result<ProbeResponse
     Ok(ProbeResponse {
         status: head.status.as_u16(),
         is_the_origins: !is_ours(&head.headers),
+        refusal: refusal.map(|AnsweredRefusal { code, rule, cause }| ProbeRefusal {
+            code,
+            rule,
+            cause: cause.map(Into::into),
+        }),
         fields: masked_fields(&head.headers, &used),
         body: body.preview(&head.headers, &used),
         times: ProbeTimes {
@@ -157,7 +165,7 @@ fn decide(
         UnusableToken::LacksScope => "The token lacks the scope proxy.",
     })?;
     let request = ProxyRequest::for_url(probe.method.clone(), &probe.url, tags);
-    let told = explain(&in_force, &holder.caller, request, now);
+    let told = explain(&in_force, &holder.caller, true, request, now);
     if let Some(refusal) = told.refusal {
         return Err(refusal.title().to_owned());
     }

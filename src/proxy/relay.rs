@@ -6,7 +6,7 @@ use http_body::Body as _;
 use http_body_util::Full;
 
 use super::admit::overloaded;
-use super::body::AnswerBody;
+use super::body::{AnswerBody, AnsweredRefusal, OwnAnswer};
 use super::echo::BodyMask;
 use super::facts::RefusedRequest;
 use super::fields::{self, REQUEST_ID, Via};
@@ -57,9 +57,9 @@ fn hand_over(
     if !entry.is_head() {
         entry.response_bytes = response.body().size_hint().lower();
     }
-    let times = entry.phase_durations();
+    let facts = OwnAnswer { times: entry.phase_durations(), refusal: AnsweredRefusal::of(&entry) };
     drop((entry, in_flight));
-    response.map(|body| AnswerBody::own(body, times))
+    response.map(|body| AnswerBody::own(body, facts))
 }
 
 /// Hands a refusal to the caller. Its entry is told what was known of the request.

@@ -22,6 +22,10 @@ pub struct ExplainRequest {
     /// The connection that it would name.
     #[schema(value_type = Option<String>, min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub connection: Member<String>,
+    /// The name of the token that it would be sent with, which is judged too. Without it, the token
+    /// that asks, as if that were good for the data plane.
+    #[schema(value_type = Option<String>, min_length = 1)]
+    pub caller: Member<String>,
 }
 
 impl Request for ExplainRequest {}

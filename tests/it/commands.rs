@@ -296,6 +296,13 @@ async fn explain_asks_the_server_about_what_it_keeps_and_decides_alone_when_told
     assert!(allowed.code == 0 && allowed.out.starts_with("allow: "), "{allowed:?}");
     let refused = run(&server, "explain --connection kept GET https://evil.example.test/v1");
     assert!(refused.code == 1 && refused.out.contains("403 DomainNotAllowed"), "{refused:?}");
+    // The harness's own caller may use it, and is named by its token.
+    let line = "explain --caller nobody --connection kept GET https://kept.example.test/v1";
+    let unknown = run(&server, line);
+    assert!(
+        unknown.code == 1 && unknown.err.contains("caller: no token has this name"),
+        "{unknown:?}"
+    );
     let line = "explain --config k.toml --offline --connection kept GET https://kept.example.test/";
     let alone = run(&server, line);
     assert!(alone.code == 1 && alone.out.contains("ConnectionNotFound"), "{alone:?}");

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::stored;
 use crate::support::ask::{Ask, stranger};
+use crate::support::desk::Operator;
 use crate::support::origin::Origin;
 
 /// A connection to the origin of the tests.
@@ -270,6 +271,56 @@ async fn keys_from_the_environment_are_not_the_servers_to_rotate() {
     let (status, code, title) = refused.fault();
     assert_eq!((status, code.as_str()), (409, "Conflict"));
     assert!(title.contains("seal.master_key_file"), "{title}");
+}
+
+#[tokio::test]
+async fn a_request_is_explained_for_another_caller() {
+    let world = stored().run().await;
+    let admin = world.admin();
+    admin.post("acme/connections/bearer_token", &conn()).await;
+    // 1. Callers that may and may not, and one of another integration.
+    let (reader, _) =
+        admin.grant(&json!({"name": "reader", "integration": "acme", "scopes": ["read"]})).await;
+    for token in [
+        json!({"name": "runner", "integration": "acme", "scopes": ["proxy"]}),
+        json!({"name": "narrow", "integration": "acme", "scopes": ["proxy"],
+               "rules": [{"allow": true, "paths": ["/v2/**"]}]}),
+        json!({"name": "listed", "integration": "acme", "scopes": ["proxy"],
+               "connections": ["other"]}),
+        json!({"name": "foreign", "integration": "zeta", "scopes": ["proxy"]}),
+        json!({"name": "twice", "integration": "acme", "scopes": ["proxy"]}),
+        json!({"name": "twice", "integration": "*", "scopes": ["proxy"]}),
+    ] {
+        admin.grant(&token).await;
+    }
+    let explain = async |holder: &Operator, caller: &str| {
+        let url = "https://api.example.test/v1";
+        let body = json!({"method": "GET", "url": url, "caller": caller, "connection": "conn",
+                          "integration": "acme"});
+        holder.post("/api/keyferry/v1/explain", &body).await
+    };
+    // 2. The decision is that of the caller's own token.
+    for (caller, code, rule) in [
+        ("runner", Value::Null, Value::Null),
+        ("narrow", json!("RequestNotAllowed"), json!("rules")),
+        ("listed", json!("ConnectionForbidden"), json!("connection")),
+        ("reader", json!("ConnectionForbidden"), json!("connection")),
+        ("twice", Value::Null, Value::Null),
+    ] {
+        let told = explain(&reader, caller).await;
+        assert_eq!(told.status, 200, "{}", told.text());
+        let told = told.json();
+        assert_eq!((&told["code"], &told["rule"]), (&code, &rule), "{caller}: {told}");
+    }
+    let told = explain(&admin, "runner").await.json();
+    let step = told["steps"].as_array().unwrap().iter().find(|step| step["name"] == "caller");
+    assert_eq!(step.unwrap()["outcome"], "pass");
+    // 3. A token that the operator's own doesn't reach is none to it.
+    for (holder, caller) in [(&reader, "foreign"), (&reader, "nobody"), (&admin, "nobody")] {
+        let faults = explain(holder, caller).await.faults();
+        assert_eq!(faults, (400, vec!["InvalidRequest".to_owned()]), "{caller}");
+    }
+    assert_eq!(explain(&admin, "foreign").await.json()["code"], "ConnectionForbidden");
 }
 
 #[tokio::test]
