@@ -148,7 +148,7 @@ mod tests {
                 (0..130).flat_map(|margin| (0..3700).step_by(7).map(move |now| (margin, now)))
             {
                 let margin = Duration::from_millis(margin * 700);
-                let now = at(now) + SignedDuration::from_millis(i64::from(lifetime % 7) * 150);
+                let now = at(now) + SignedDuration::from_millis(lifetime % 7 * 150);
                 let exact = TokenAges::of(issued, at(lifetime), margin).at(now);
                 assert_eq!(Freshness::of(issued, at(lifetime), margin, now), exact);
             }
