@@ -4,6 +4,7 @@ provider, which ends a grant whose refresh token is shown twice, and a browser w
 `oauth.py PROGRAMS` starts the origin, the provider and the server out of the directory PROGRAMS.
 """
 
+import base64
 import http.server
 import json
 import os
@@ -22,11 +23,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+import origins
 from programs import Programs
 
 HERE = Path(__file__).resolve().parent
 NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
 API, PROVIDER, CLIENT = "api.example.test", "foobar.example.test", "client.int"
+# A forge: its Git repositories, and its REST API at another host, as GitHub has them.
+GIT, REST = "forge.example.test", "api.forge.example.test"
 ZIS = "/api/services/zis/connections"
 CALLBACK = f"{ZIS}/oauth/callback"
 CONFIG = """
@@ -45,6 +49,7 @@ allow_networks = ["127.0.0.0/8"]
 [upstream.resolve]
 "{API}:443" = "{origin}"
 "{PROVIDER}:{provider}" = "127.0.0.1:{provider}"
+{pins}
 [oauth]
 allowed_redirect_origins = ["https://{CLIENT}"]
 [zis]
@@ -92,6 +97,8 @@ CLIENTS = {
     "short": ("client_secret_basic", CODE, 3),
     "machine": ("client_secret_basic", ["client_credentials"], 600),
 }
+# The client of the forge, which a test makes and deletes. Its tokens end between two commands.
+FORGE = {"forge": ("client_secret_basic", CODE, 3)}
 
 # The members of what is answered.
 CONNECTION = {
@@ -162,16 +169,17 @@ class Stage(Programs):
     rules = ()
 
     def set(self):
-        origin = ["origin", "origin", API, PROVIDER, CLIENT]
+        origin = ["origin", "origin", API, PROVIDER, CLIENT, GIT, REST]
         self.origin = self.start(origin, r"address (\S+)\nca ")[1]
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.passwords = {name: f"a b+%:&/{secrets.token_urlsafe(24)}" for name in CLIENTS}
+        clients = CLIENTS | FORGE
+        self.passwords = {name: f"a b+%:&/{secrets.token_urlsafe(24)}" for name in clients}
         self.secrets, self.revoked = {*self.passwords.values()}, 0
         registered = [
             {"id": f"id of:{name}", "secret": self.passwords[name], "method": method,
              "grants": grants, "lifetime": lifetime}
-            for name, (method, grants, lifetime) in CLIENTS.items()
+            for name, (method, grants, lifetime) in clients.items()
         ]
         config = {"host": PROVIDER, "callback": self.url + CALLBACK, "clients": registered}
         (self.directory / "provider.json").write_text(json.dumps(config))
@@ -179,15 +187,37 @@ class Stage(Programs):
         files = ["provider.json", "origin/leaf.pem", "origin/leaf.key"]
         provider = [NODE, HERE / "oauth/provider.mjs", *files]
         self.issuer = self.start(provider, r"issuer (https\S+)\n")[1]
+        self.set_forge()
         self.proxy = self.serve("keyferry", port, 0)
         self.token = self.make_token("test_user", ["read", "write", "proxy"])
         self.reader = self.make_token("reader", ["read"])
         self.trust()
 
+    def set_forge(self):
+        """Starts the servers of the forge: each shows what it was shown to whatever `judge_forge`
+        is then, which admits nobody at first."""
+        self.judge_forge = lambda _host, _shown: False
+        leaf = [self.directory / "origin/leaf.pem", self.directory / "origin/leaf.key"]
+
+        def admits(host):
+            return lambda shown: self.judge_forge(host, shown)
+
+        def content(path, _query):
+            if path != "/repos/acme/site":
+                return None
+            return json.dumps({"full_name": "acme/site"}).encode(), {"Content-Type": "application/json"}
+
+        self.repositories = self.directory / "repositories"
+        self.forge = {
+            GIT: origins.git(*leaf, admits(GIT), self.repositories),
+            REST: origins.files(*leaf, admits(REST), content),
+        }
+
     def serve(self, name, port, rate):
         """Starts a server; gives where its proxy is."""
+        pins = (f'"{host}:443" = "127.0.0.1:{port}"' for host, port in self.forge.items())
         text = CONFIG.format(
-            api=port, rate=rate, origin=self.origin, provider=urlsplit(self.issuer).port,
+            pins="\n".join(pins), api=port, rate=rate, origin=self.origin, provider=urlsplit(self.issuer).port,
             API=API, PROVIDER=PROVIDER, CLIENT=CLIENT,
         )
         (self.directory / f"{name}.toml").write_text(text)
@@ -259,16 +289,16 @@ class OAuth(unittest.TestCase):
         cls.registered = {name: cls.register(name) for name in CLIENTS}
 
     @classmethod
-    def register(cls, name):
-        """Makes a client; gives it as the answer shows it."""
-        method, grants, _lifetime = CLIENTS[name]
+    def register(cls, name, **members):
+        """Makes a client, with these members too; gives it as the answer shows it."""
+        method, grants, _lifetime = (CLIENTS | FORGE)[name]
         issuer = cls.stage.issuer
         if name == "my_oauth_client_name":
             issuer = issuer.replace("foobar", "{subdomain}")
         body = {
             "name": name, "client_id": f"id of:{name}", "client_secret": cls.stage.passwords[name],
             "token_url": f"{issuer}/token", "default_scopes": "api", "grant_type": grants[0],
-            "token_endpoint_auth_method": method,
+            "token_endpoint_auth_method": method, **members,
         }
         if grants == CODE:
             body["auth_url"] = f"{issuer}/auth?prompt=consent"
@@ -583,6 +613,92 @@ class OAuth(unittest.TestCase):
         self.assertEqual(self.ask("DELETE", "/my_integration?name=a_machine").status, 204)
         answer, _nothing = self.send("a_machine")
         self.assertEqual(answer.json["errors"][0]["code"], "ConnectionNotFound")
+
+    def test_one_grant_serves_git_and_rest_at_a_forge(self):
+        """Real clones and pushes, and calls of the REST API, by one connection under
+        `keyferry run`. The forge takes a token of the grant as the password of Basic at both of its
+        hosts, as GitHub does, and asks the provider whether it is good."""
+        inject = [{
+            "in": "header", "name": "Authorization",
+            "value": "{basic:'x-access-token',access_token}",
+        }]
+        made = self.register("forge", inject=inject)
+        self.addCleanup(self.ask, "DELETE", f"/oauth/clients/my_integration/{made['uuid']}")
+        ends = "https://client.int/callback"
+        url = self.begin(
+            oauth_client_name="forge", name="forge", allowed_domain=f"*.{GIT}",
+            origin_oauth_redirect_url=ends,
+        )
+        self.judge_ending(self.browse(url, ends=ends), ends)
+        shown = {GIT: [], REST: []}
+        self.stage.judge_forge = lambda host, field: self.judge_forge(shown[host], field)
+        self.judge_commands_of_git()
+        # Without .curlrc, so that it prints the body alone.
+        answer = self.under_run("curl", "-q", "-sS", f"https://{REST}/repos/acme/site")
+        self.assertEqual(json.loads(answer), {"full_name": "acme/site"})
+        # The tokens ended meanwhile: others have taken their place, unseen by git.
+        tokens = [token for tokens in shown.values() for token in tokens]
+        self.assertTrue(all(shown.values()), shown)
+        self.assertNotIn(None, tokens)
+        self.assertGreater(len(set(tokens)), 1)
+        # Nobody is served without the credential, and it reaches no other host.
+        port = self.stage.forge[REST]
+        bare = self.curl(
+            "--resolve", f"{REST}:{port}:127.0.0.1", "--cacert",
+            self.stage.directory / "origin/ca.pem", f"https://{REST}:{port}/repos/acme/site",
+        )
+        self.assertEqual(bare.status, 401)
+
+    def judge_forge(self, seen, field):
+        """Tells whether a field has a good token as the password of Basic, and notes the token."""
+        scheme, _, pair = (field or "").partition(" ")
+        user, _, token = base64.b64decode(pair).decode().partition(":")
+        if scheme != "Basic" or user != "x-access-token":
+            return False
+        self.keep_secret(token, pair)
+        asked = self.ask_provider("machine", "/token/introspection", token=token).json
+        seen.append(token if asked["active"] else None)
+        return asked["active"]
+
+    def judge_commands_of_git(self):
+        identity = ["-c", "user.name=Ferry", "-c", "user.email=ferry@example.test"]
+        bare, url = self.stage.repositories / "acme/site.git", f"https://{GIT}/acme/site.git"
+        for command in (
+            ["git", "init", "--quiet", "--bare", bare],
+            ["git", "-C", bare, "config", "http.receivepack", "true"],
+        ):
+            subprocess.run(command, check=True, env=self.stage.environment())
+        self.under_run("git", "clone", "--quiet", url, "site")
+        commit = ["commit", "--quiet", "--allow-empty", "-m", "a commit"]
+        self.under_run("git", *identity, "-C", "site", *commit)
+        # So that the token that was used to clone has ended.
+        deadline = time.monotonic() + 20
+        first = self.ask("GET", "/my_integration?name=forge").json["token_expiry"]
+        while datetime.now(timezone.utc) < datetime.fromisoformat(first.replace("Z", "+00:00")):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        self.under_run("git", "-C", "site", "push", "--quiet", "origin", "HEAD:main")
+        self.under_run("git", "clone", "--quiet", "--branch", "main", url, "again")
+        log = ["git", "-C", self.stage.directory / "again", "log", "--format=%s"]
+        done = subprocess.run(
+            log, check=True, stdout=subprocess.PIPE, text=True, env=self.stage.environment(),
+        )
+        self.assertEqual(done.stdout, "a commit\n")
+
+    def under_run(self, *program):
+        """What a program prints under `keyferry run`, which knows no credential."""
+        environment = {
+            **self.stage.environment(), "KEYFERRY_URL": self.stage.url,
+            "KEYFERRY_TOKEN": (self.stage.directory / "keyferry-data/admin.token").read_text().strip(),
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+        run = [self.stage.build / "keyferry", "run", "--integration", "my_integration", "--"]
+        done = subprocess.run(
+            [*run, *program], env=environment, cwd=self.stage.directory, timeout=60, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
 
     def test_a_user_who_says_no_makes_no_connection(self):
         ends = "https://client.int/callback"

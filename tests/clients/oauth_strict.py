@@ -81,7 +81,7 @@ class Stage(oauth.Stage):
         provider, mcp = (urlsplit(url).port for url in (self.issuer, self.mcp_url))
         text = CONFIG.format(
             api=port, rate=rate, origin=self.origin, provider=provider, API=API,
-            PROVIDER=PROVIDER, CLIENT=CLIENT,
+            PROVIDER=PROVIDER, CLIENT=CLIENT, pins="",
         )
         text = text.replace(f'"http://127.0.0.1:{port}"', f'"{self.url}"')
         text = text.replace(f"[443, {provider}]", f"[443, {provider}, {mcp}]")

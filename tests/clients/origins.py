@@ -29,10 +29,10 @@ class Cgi(http.server.BaseHTTPRequestHandler):
     """A CGI program, for callers that show the credential."""
 
     protocol_version = "HTTP/1.1"
-    credential, program, variables = None, None, None
+    admits, program, variables = None, None, None
 
     def do_GET(self):
-        if self.headers["Authorization"] != self.credential:
+        if not self.admits(self.headers["Authorization"]):
             self.send_error(401)
             return
         length = int(self.headers.get("Content-Length") or 0)
@@ -76,8 +76,14 @@ def serve(certificate, key, handler):
     return server.server_port
 
 
+def admission(credential):
+    """The judgment of a shown `Authorization`: a function by itself, or the one that is right."""
+    return credential if callable(credential) else lambda shown: shown == credential
+
+
 def git(certificate, key, credential, root):
-    """A server of the Git repositories below `root`; gives its port."""
+    """A server of the Git repositories below `root`, for those who show the credential, or what the
+    function `credential` finds good; gives its port."""
 
     def variables(headers):
         return {
@@ -86,7 +92,7 @@ def git(certificate, key, credential, root):
         }
 
     members = {
-        "credential": credential, "program": ["git", "http-backend"],
+        "admits": staticmethod(admission(credential)), "program": ["git", "http-backend"],
         "variables": staticmethod(variables),
     }
     return serve(certificate, key, type("Git", (Cgi,), members))
@@ -101,21 +107,22 @@ def mercurial(certificate, key, credential, root):
     # Its modules are those of the Python that it runs in.
     python = Path(shutil.which("hg")).read_text().splitlines()[0].removeprefix("#!").split()
     members = {
-        "credential": credential, "program": [*python, "-c", program],
+        "admits": staticmethod(admission(credential)), "program": [*python, "-c", program],
         "variables": staticmethod(lambda _: {"HGPLAIN": "1"}),
     }
     return serve(certificate, key, type("Mercurial", (Cgi,), members))
 
 
 def files(certificate, key, credential, content):
-    """A server of what `content` gives for a path and a query, each a body and its fields; gives
-    its port."""
+    """A server of what `content` gives for a path and a query, each a body and its fields, likewise;
+    gives its port."""
+    admits = admission(credential)
 
     class Files(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            if self.headers["Authorization"] != credential:
+            if not admits(self.headers["Authorization"]):
                 self.send_error(401)
                 return
             url = urlsplit(self.path)
