@@ -114,6 +114,53 @@ async fn a_secret_stands_in_the_target_in_every_form_and_over_http2() {
 }
 
 #[tokio::test]
+async fn a_websockets_handshake_has_the_secrets_in_their_places_and_no_copies() {
+    let answer = "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let origin = Origin::saying(answer, false).await;
+    let streams = "\
+        allowed_domains = [\"api.example.test\"]\n\
+        secrets = { key = \"ws/key\", token = \"ws-token\" }\n\
+        inject = [\n\
+            { in = \"header\", name = \"X-Api-Key\", value = \"{key}\" },\n\
+            { in = \"query\", name = \"key\", value = \"{key}\" },\n\
+            { in = \"path\", placeholder = \"KEYFERRY\", value = \"bot{token}\" },\n\
+        ]";
+    let world = World::empty().token("runner", "acme", "").pin(API, &origin);
+    let server = world.custom("acme.streams", streams).run().await;
+    let target = "/KEYFERRY/stream?a=1&KEY=mine";
+    let bearer = format!("Bearer {}", token("runner"));
+    let forms = [
+        by("streams", &format!("GET https://{API}{target}")),
+        by("streams", &format!("GET {target}")).field("X-Zis-Host", API),
+        stranger(&format!("GET /~/streams{target}")).field("Authorization", &bearer),
+    ];
+    for form in forms {
+        let handshake = form
+            .field("Connection", "Upgrade")
+            .field("Upgrade", "websocket")
+            .field("Sec-WebSocket-Version", "13")
+            .field("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .field("x_api_key", "mine")
+            .field("X-Api-Key", "mine");
+        let mut raw = server.raw().await;
+        assert_eq!(raw.send(&handshake).await.status, 101);
+        let seen = origin.last();
+        assert_eq!(seen.target, "/botws-token/stream?a=1&key=ws%2Fkey");
+        assert_eq!(
+            (seen.field("x-api-key"), seen.field("upgrade")),
+            ("ws/key".into(), "websocket".into())
+        );
+        assert!(!format!("{seen:?}").contains("mine"), "{seen:?}");
+    }
+    let entry = server.log.all_entries(3).await.pop().unwrap();
+    assert!(
+        !entry.to_string().contains("ws-token") && !entry.to_string().contains("key="),
+        "{entry}"
+    );
+}
+
+#[tokio::test]
 async fn no_copy_of_a_caller_passes_in_any_spelling() {
     let connections = [("acme.google", GOOGLE), ("acme.datadog", DATADOG)];
     let (origin, server) = scene(&["http/1.1"], &connections).await;

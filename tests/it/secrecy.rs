@@ -1,14 +1,18 @@
 //! The canary: secrets that are found nowhere but at the origin they are for, whatever happens.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::support::ask::{Ask, ask, stranger};
 use crate::support::http2::request;
+use crate::support::operator::CONNECTIONS;
 use crate::support::origin::{Conn, Origin, listen};
 use crate::support::raw::Answer;
-use crate::support::tls::TRUSTED;
+use crate::support::tls::{Leaf, TRUSTED};
 use crate::support::token;
 use crate::support::tunnel::API;
 use crate::support::world::{Running, World, files_below};
@@ -21,12 +25,37 @@ const PASSWORD: &str = "canary-pass/word-6Hn0";
 const NEXT: &str = "canary-next-9Lm2Pv";
 const QUERY: &str = "canary-query/8Vn5Wd";
 const SEGMENT: &str = "canary-segment:3Bc7Xf";
+const PRINTED: &str = "canary-printed-2Gk8Tr";
+const AWS: &str = "canary-aws/key+4Jp1Mz";
+const SESSION: &str = "canary-session/5Ys7Qd";
+const OLD: &str = "canary-old-6Vt3Hb";
+
+/// The client certificate of a connection, whose key is a secret.
+static CLIENT: LazyLock<Leaf> = LazyLock::new(|| TRUSTED.leaf(&["client.test"]));
 
 fn secrets() -> Vec<String> {
     let pair = STANDARD.encode(format!("{USER}:{PASSWORD}"));
-    [BEARER, KEY, PASSWORD, NEXT, QUERY, SEGMENT, &pair, &token("runner"), &token("newcomer")]
-        .map(str::to_owned)
-        .into()
+    let key = CLIENT.key.serialize_pem();
+    // A line of it that no other key has.
+    let key = key.lines().nth(2).unwrap();
+    [
+        BEARER,
+        KEY,
+        PASSWORD,
+        NEXT,
+        QUERY,
+        SEGMENT,
+        PRINTED,
+        AWS,
+        SESSION,
+        OLD,
+        key,
+        &pair,
+        &token("runner"),
+        &token("newcomer"),
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 /// All spellings under which a secret may leak.
@@ -112,6 +141,30 @@ fn world(origin: &Origin, dead: &str) -> World {
             "allowed_domains = [\"api.example.test\"]\nsecrets = { a = { file = \"segment\" } }\n\
              inject = [{ in = \"path\", placeholder = \"KEYFERRY\", value = \"bot{a}\" }]",
         )
+        .file("printed", PRINTED)
+        .connection(
+            "acme.printed",
+            "api.example.test",
+            "type = \"bearer_token\"\n\
+             token = { command = [\"/bin/cat\", \"printed\"], ttl = \"1h\" }",
+        )
+        .file("aws", AWS)
+        .file("session", SESSION)
+        .connection(
+            "acme.aws",
+            "api.example.test",
+            "type = \"aws_sigv4\"\naccess_key_id = \"AKIDEXAMPLE\"\n\
+             secret_access_key = { file = \"aws\" }\nsession_token = { file = \"session\" }\n\
+             region = \"us-east-1\"\nservice = \"lambda\"",
+        )
+        .file("client.pem", &CLIENT.pem)
+        .file("client.key", &CLIENT.key.serialize_pem())
+        .connection(
+            "acme.certified",
+            "api.example.test",
+            "type = \"bearer_token\"\ntoken = { file = \"bearer\" }\n\
+             client_certificate = { file = \"client.pem\" }\nclient_key = { file = \"client.key\" }",
+        )
         .bearer("acme.dead", "other.example.test", NEXT)
         .token("runner", "acme", "")
         .token("newcomer", "*", "")
@@ -125,7 +178,18 @@ fn world(origin: &Origin, dead: &str) -> World {
 fn journeys() -> Vec<Ask> {
     let runner = token("runner");
     let mut asks = Vec::new();
-    for name in ["bearer", "key", "basic", "dead", "absent", "query", "segment"] {
+    for name in [
+        "bearer",
+        "key",
+        "basic",
+        "dead",
+        "absent",
+        "query",
+        "segment",
+        "printed",
+        "aws",
+        "certified",
+    ] {
         for path in ["/fine", "/cut", "/garbage", "/closed", "/auth", "/fine/KEYFERRY?hash=x"] {
             asks.push(
                 ask(&format!("GET https://api.example.test{path}")).field("X-Zis-Connection", name),
@@ -240,12 +304,107 @@ async fn no_secret_is_seen_anywhere_but_at_its_origin() {
     }
 }
 
+/// Everything that an operator does with connections of each type, right and wrong, by the API and
+/// by the console; gives what was answered.
+async fn operate(server: &Running) -> Vec<Answer> {
+    let (of_zis, typed) = (CONNECTIONS, "/api/keyferry/v1/integrations/acme/connections");
+    let mut answers = Vec::new();
+    // 1. Connections are made, seen and changed; some changes are wrong.
+    let key = CLIENT.key.serialize_pem();
+    let certified = json!({
+        "name": "kept", "allowed_domain": "api.example.test", "token": OLD,
+        "client_certificate": CLIENT.pem, "client_key": key,
+    });
+    let aws = json!({
+        "type": "aws_sigv4", "name": "signing", "allowed_domain": "api.example.test",
+        "access_key_id": "AKIDEXAMPLE", "secret_access_key": AWS, "session_token": SESSION,
+        "region": "us-east-1", "service": "lambda",
+    });
+    let custom = json!({
+        "type": "custom", "name": "placed", "allowed_domains": ["api.example.test"],
+        "secrets": {"a": QUERY, "b": SEGMENT}, "inject": [
+            {"in": "query", "name": "hash", "value": "{a}"},
+            {"in": "path", "placeholder": "KEYFERRY", "value": "bot{b}"},
+        ],
+    });
+    let (kept, new) = (format!("{of_zis}/bearer_token/kept"), format!("{of_zis}/bearer_token"));
+    for (line, body) in [
+        (format!("POST {new}"), Some(certified)),
+        (format!("POST {typed}"), Some(aws)),
+        (format!("POST {typed}"), Some(custom)),
+        (format!("PATCH {kept}"), Some(json!({"token": NEXT, "keep_old_for": "10m"}))),
+        (format!("PATCH {kept}"), Some(json!({"tokn": NEXT, "client_key": OLD}))),
+        (format!("PATCH {typed}/signing"), Some(json!({"secret_access_key": AWS, "region": AWS}))),
+        (format!("PATCH {typed}/placed"), Some(json!({"secrets": {"c": QUERY, "a": ""}}))),
+        (format!("GET {kept}"), None),
+        (format!("GET {typed}/signing"), None),
+        (format!("GET {typed}/placed"), None),
+        (format!("GET {typed}"), None),
+        (format!("GET {of_zis}/all"), None),
+    ] {
+        answers.push(server.manage(&line, body).await);
+    }
+    assert_eq!(answers.iter().map(|it| it.status).collect::<Vec<_>>()[..4], [201, 201, 201, 204]);
+    // 2. Programs use them; the old secret is used where the new one is refused.
+    for path in ["/auth", "/fine/KEYFERRY", "/garbage", "/closed"] {
+        for name in ["kept", "signing", "placed"] {
+            let get = format!("GET https://api.example.test{path}");
+            answers.push(server.send(&ask(&get).field("X-Zis-Connection", name)).await);
+        }
+    }
+    // 3. Somebody looks at all of it in the console, and fills in forms wrongly.
+    let admin = std::fs::read_to_string(server.world.path("data/admin.token")).unwrap();
+    let visitor = server.sign_in(admin.trim()).await;
+    let page = "/console/i/acme/connections";
+    let wrong = [("name", "a b"), ("secret_access_key", AWS), ("session_token", SESSION)];
+    answers.push(visitor.post(&format!("{page}/new/aws_sigv4"), &wrong).await);
+    let wrong = [("secret_name_1", "a b"), ("secret_1", QUERY), ("inject", "X")];
+    answers.push(visitor.post(&format!("{page}/new/custom"), &wrong).await);
+    let wrong = [("client_key", key.as_str()), ("rules", "allow"), ("enabled", "yes")];
+    answers.push(visitor.post(&format!("{page}/bearer_token/kept/options"), &wrong).await);
+    let wrong = [("secret_access_key", AWS), ("region", "a b")];
+    answers.push(visitor.post(&format!("{page}/aws_sigv4/signing/secret"), &wrong).await);
+    for path in ["bearer_token/kept", "aws_sigv4/signing", "custom/placed"] {
+        answers.push(visitor.get(&format!("{page}/{path}")).await);
+    }
+    for below in ["connections", "activity", "events", "system"] {
+        answers.push(visitor.get(&format!("/console/i/acme/{below}")).await);
+    }
+    // 4. Auditors read what has happened.
+    for line in ["GET /api/keyferry/v1/events", "GET /api/keyferry/v1/audit"] {
+        answers.push(server.manage(line, None).await);
+    }
+    answers
+}
+
+#[tokio::test]
+async fn no_secret_that_is_kept_is_seen_anywhere_but_at_its_origin() {
+    let origin = rude().await;
+    let world = World::empty().keeping().with("RUST_LOG", "trace").token("runner", "acme", "");
+    let mut server = world.pin("api.example.test", &origin).run().await;
+    for answer in operate(&server).await {
+        assert_silent("an answer", &wire(&answer));
+    }
+    look(&server).await;
+    let sent = format!("{:?}", origin.seen()).replace("%2F", "/").replace("%3A", ":");
+    for secret in [OLD, NEXT, QUERY, SEGMENT, SESSION] {
+        assert!(sent.contains(secret), "{secret} was never sent");
+    }
+    assert!(!sent.contains(AWS), "the key that signs was sent");
+    server.signal(Signal::TERM);
+    server.ended().await;
+    for line in server.log.text().lines() {
+        assert_silent(line, line.as_bytes());
+    }
+}
+
 /// The canary sings: had nothing been sent, nothing could have leaked.
 fn assert_origin_had_them(origin: &Origin) {
     let sent = format!("{:?}", origin.seen());
     let pair = STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let sent = sent.replace("%2F", "/").replace("%3A", ":");
-    for secret in [BEARER, KEY, NEXT, QUERY, SEGMENT, &pair] {
+    assert!(!sent.contains(AWS), "the key that signs was sent");
+    for secret in [BEARER, KEY, NEXT, QUERY, SEGMENT, PRINTED, SESSION, &pair] {
         assert!(sent.contains(secret), "{secret} was never sent");
     }
     for name in ["runner", "newcomer"] {
