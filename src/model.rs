@@ -13,6 +13,7 @@ pub mod credential;
 pub mod custom;
 pub mod domain;
 pub mod event;
+pub mod expiry_notice;
 pub mod field;
 pub mod name;
 mod named_enum;

@@ -48,7 +48,7 @@ use crate::upstream::{Upstream, UpstreamGauges};
 pub use base_url::strip as strip_base_url;
 pub use body::AnswerBody;
 pub use decide::{Allowed, decide};
-pub use explain::explain_to_operator;
+pub use explain::{ExplainedBy, explain_to_operator};
 pub use facts::RefusedRequest;
 pub use fields::{
     Via, prepare_request, prepare_response, prepare_response_trailers, prepare_trailers,

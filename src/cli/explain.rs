@@ -16,7 +16,7 @@ use crate::management::{Question, find_caller};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
-use crate::proxy::explain_to_operator;
+use crate::proxy::{ExplainedBy, explain_to_operator};
 use crate::upstream::{NameLookups, OwnListeners, SystemResolver};
 use crate::wire::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 
@@ -123,7 +123,6 @@ fn by_configuration(
         clock: Clock::system(),
     };
     let in_force = assembly.assemble(&config, 0, None)?;
-    let now = Clock::system().now();
     let operator = operator();
     let named = arguments.caller.as_deref().map(|name| {
         let integration = question.integration.as_ref();
@@ -132,7 +131,8 @@ fn by_configuration(
     });
     let named = named.transpose()?;
     let caller = named.as_ref().map_or(&operator, |holder| &holder.caller);
-    Ok(explain_to_operator(&in_force, caller, &question, now))
+    let at = (Clock::system().now(), ExplainedBy::Configuration);
+    Ok(explain_to_operator(&in_force, caller, &question, at))
 }
 
 /// The integration that the request names. That of the environment is this shell's, and not that of

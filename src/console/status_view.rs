@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use crate::management::{ConnectionStatus, RENEWED_WHEN_USED, State};
 use crate::model::connection::{ConnectionType, Defect};
+use crate::model::expiry_notice::ExpiryNotice;
 use crate::model::options::ConnectionOptions;
 use crate::model::sealed::KeyId;
 
@@ -57,7 +58,7 @@ pub(super) fn state(surveyed: &ConnectionStatus, now: Timestamp) -> Markup {
         @if let (State::Works | State::Unused, Some(end)) = (surveyed.state, surveyed.expires_at) {
             " " span.aside { (renewed(end, now)) }
         }
-        @if let Some(words) = secret_end(&surveyed.options, now) { " " span.aside { (words) } }
+        @for words in ends(&surveyed.options, now) { " " span.aside { (words) } }
     }
 }
 
@@ -136,14 +137,21 @@ fn color(state: State) -> &'static str {
     }
 }
 
-/// Says when a secret expires, as its operator has written down, from a month before that.
-pub(super) fn secret_end(options: &ConnectionOptions, now: Timestamp) -> Option<String> {
-    let (day, end) = (options.expires_on?, options.expires_at()?);
-    let left = end.duration_since(now);
-    if left <= SignedDuration::ZERO {
-        return Some(format!("secret has expired on {day}"));
-    }
-    (left <= EXPIRY_SHOWN).then(|| format!("secret expires on {day}"))
+/// Says when a secret expires, as its operator has written down, and when a client certificate
+/// does, from a month before that.
+fn ends(options: &ConnectionOptions, now: Timestamp) -> Vec<String> {
+    let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
+    let notices = options.expiry_notices(now, EXPIRY_SHOWN).into_iter();
+    let words = notices.map(|notice| match notice {
+        ExpiryNotice::SecretExpires(day) => format!("secret expires on {day}"),
+        ExpiryNotice::SecretExpired(day) => format!("secret has expired on {day}"),
+        ExpiryNotice::CertificateExpires(end) => format!("certificate expires on {}", day(end)),
+        ExpiryNotice::CertificateExpired(end) => format!("certificate has expired on {}", day(end)),
+        ExpiryNotice::CertificateNotYetValid(begin) => {
+            format!("certificate is not valid before {}", day(begin))
+        }
+    });
+    words.collect()
 }
 
 /// Says when a token expires that can be refreshed.

@@ -21,6 +21,7 @@ use crate::secret::Secret;
 #[derive(Clone, Eq, PartialEq)]
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
+    not_before: Timestamp,
     not_after: Timestamp,
 }
 
@@ -94,15 +95,22 @@ impl ClientCertificate {
         }
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let chain = chain.map_err(|_why| IdentityFault::Certificate)?;
-        let mut ends = Vec::with_capacity(chain.len());
+        let mut validities = Vec::with_capacity(chain.len());
         for certificate in &chain {
             let parsed = X509Certificate::from_der(certificate);
             let (_rest, parsed) = parsed.map_err(|_why| IdentityFault::Certificate)?;
-            ends.push(parsed.validity().not_after.timestamp());
+            let validity = parsed.validity();
+            validities.push((validity.not_before.timestamp(), validity.not_after.timestamp()));
         }
-        let first = ends.first().ok_or(IdentityFault::NoCertificate)?;
-        let not_after = Timestamp::from_second(*first).unwrap_or(Timestamp::MAX);
-        Ok(Self { chain, not_after })
+        let (begin, end) = validities.first().ok_or(IdentityFault::NoCertificate)?;
+        let not_before = Timestamp::from_second(*begin).unwrap_or(Timestamp::MIN);
+        let not_after = Timestamp::from_second(*end).unwrap_or(Timestamp::MAX);
+        Ok(Self { chain, not_before, not_after })
+    }
+
+    /// The time from which on the certificate is valid; its chain is not looked at.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     /// The time at which the certificate expires; its chain is not looked at.

@@ -1,9 +1,10 @@
 //! The decision about a request that is not sent, rule by rule.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::InForce;
 use super::caller::judge_named;
@@ -16,7 +17,9 @@ use super::request::{Destination, ProxyRequest, Tags};
 use crate::management::Question;
 use crate::model::caller::Caller;
 use crate::model::connection::Connection;
-use crate::model::origin::Origin;
+use crate::model::expiry_notice::ExpiryNotice;
+use crate::model::origin::{Host, Origin};
+use crate::model::permit::Permit;
 use crate::wire::{ExplainAnswer, ExplainStep, Verdict};
 
 /// The answer to "what would happen".
@@ -34,6 +37,15 @@ pub(super) struct DecisionTrace {
     pub steps: Vec<ExplainStep>,
 }
 
+/// The one who explains, on whom it depends what is known of secrets that commands print.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExplainedBy {
+    /// A running server, which has run the commands.
+    Server,
+    /// The configuration by itself: no command is run for it.
+    Configuration,
+}
+
 /// Decides `request` for `caller` without sending anything. `request` is a refusal where the request
 /// could not even be read; `now` is when it would be sent. A caller that is named has its token
 /// judged.
@@ -42,7 +54,7 @@ pub(super) fn explain(
     caller: &Caller,
     is_named: bool,
     request: Result<ProxyRequest, Refusal>,
-    now: Timestamp,
+    (now, by): (Timestamp, ExplainedBy),
 ) -> DecisionTrace {
     // 1. The decision of a real request, as far as it needs no network.
     let usable = if is_named { judge_named(caller, now) } else { Ok(()) };
@@ -59,25 +71,32 @@ pub(super) fn explain(
     let connection = chosen.map(|chosen| Arc::clone(&chosen.connection));
     let pinned = origin.as_ref().and_then(|origin| pin(in_force, origin));
     // 2. The rules that follow it: the credential, and a pinned address.
-    let refusal = match decided.map(|allowed| allowed.permit) {
+    let awaits_command = by == ExplainedBy::Configuration
+        && connection.as_ref().is_some_and(|connection| connection.awaits_command());
+    let refusal = match decided {
         Err(refused) => Some(refused.refusal),
-        Ok(permit) if permit.credential().is_none() => Some(no_credential(permit.connection())),
-        Ok(permit) => has_tokens(permit.connection(), &in_force.settings.renewal, now)
-            .err()
-            .or_else(|| pinned.and_then(|address| judge(in_force, address))),
+        Ok(allowed) => refuse_later(in_force, &allowed.permit, pinned, (now, awaits_command)),
     };
     let renews = connection.as_ref().is_some_and(|connection| {
         matches!(has_tokens(connection, &in_force.settings.renewal, now), Ok(false))
     });
+    let request = request.ok();
+    let left_out = match (&request, &connection) {
+        (Some(request), Some(chosen)) => left_out(in_force, caller, request, chosen),
+        _ => Vec::new(),
+    };
     // 3. Each rule's part, by the one that refuses.
     let context = TraceContext {
         caller,
         is_named,
-        request: request.ok(),
+        request,
         connection: connection.as_deref(),
         origin: origin.as_ref(),
         pinned,
         renews,
+        awaits_command,
+        left_out,
+        now,
     };
     let steps = Rule::ALL
         .into_iter()
@@ -88,18 +107,38 @@ pub(super) fn explain(
     DecisionTrace { refusal, connection, origin, field, steps }
 }
 
+/// The refusal of a rule that follows the decision: of the credential, unless only a running server
+/// knows it, or of a pinned address.
+fn refuse_later(
+    in_force: &InForce,
+    permit: &Permit,
+    pinned: Option<SocketAddr>,
+    (now, awaits_command): (Timestamp, bool),
+) -> Option<Refusal> {
+    let connection = permit.connection();
+    if !awaits_command {
+        if permit.credential().is_none() {
+            return Some(no_credential(connection));
+        }
+        if let Err(refusal) = has_tokens(connection, &in_force.settings.renewal, now) {
+            return Some(refusal);
+        }
+    }
+    pinned.and_then(|address| judge(in_force, address))
+}
+
 /// Decides the request of an operator's question, as the operator is told.
 pub fn explain_to_operator(
     in_force: &InForce,
     caller: &Caller,
     question: &Question,
-    now: Timestamp,
+    at: (Timestamp, ExplainedBy),
 ) -> ExplainAnswer {
     let Question { method, url, integration, connection, names_caller } = question.clone();
     let tags =
         Tags { integrations: [None, integration, None], connections: [None, connection, None] };
     let request = ProxyRequest::for_url(method, &url, tags);
-    explain(in_force, caller, names_caller, request, now).into()
+    explain(in_force, caller, names_caller, request, at).into()
 }
 
 impl From<DecisionTrace> for ExplainAnswer {
@@ -129,6 +168,11 @@ struct TraceContext<'a> {
     pinned: Option<SocketAddr>,
     /// Tells whether the connection's tokens are refreshed before the request is sent.
     renews: bool,
+    /// Tells whether only a running server knows the secret, because a command prints it.
+    awaits_command: bool,
+    /// The names of connections that cover the host too, and are switched off.
+    left_out: Vec<String>,
+    now: Timestamp,
     origin: Option<&'a Origin>,
 }
 
@@ -151,7 +195,7 @@ impl TraceContext<'_> {
             Rule::Caller => !self.is_named,
             Rule::Rules => self.has_rules() && self.names_another_path(),
             Rule::Address => self.pinned.is_none(),
-            Rule::Credential => self.renews,
+            Rule::Credential => self.renews || self.awaits_command,
             _ => false,
         }
     }
@@ -168,7 +212,7 @@ impl TraceContext<'_> {
                 self.request.as_ref().map(|request| request.method.to_string()).unwrap_or_default()
             }
             Rule::Tags => "no tag contradicts another".to_owned(),
-            Rule::Connection => self.connection.map(describe).unwrap_or_default(),
+            Rule::Connection => self.chosen(),
             Rule::Https => self.scheme().to_owned(),
             Rule::Domain => match self.connection.and_then(|it| it.domain_of(self.origin)) {
                 Some(domain) => format!("covered by {domain}"),
@@ -178,17 +222,46 @@ impl TraceContext<'_> {
             Rule::Rules => self.rules().to_owned(),
             Rule::BodySize => "at most proxy.max_body_bytes".to_owned(),
             Rule::Rate => "at most proxy.requests_per_minute for the token".to_owned(),
-            Rule::Credential if self.renews => {
-                let field = self.injected();
-                format!("{field}, once the provider has given another token")
-            }
-            Rule::Credential => self.injected(),
+            Rule::Credential => self.credential(),
             Rule::Address => self.pinned.map_or_else(
                 || "every address of the name is judged before one is dialed".to_owned(),
                 |address| format!("pinned to {address} by upstream.resolve"),
             ),
             Rule::Origin | Rule::Capacity => String::new(),
         }
+    }
+
+    /// The connection, and those that were left out for it.
+    fn chosen(&self) -> String {
+        let chosen = self.connection.map(describe).unwrap_or_default();
+        match self.left_out.as_slice() {
+            [] => chosen,
+            names => format!("{chosen}; switched off and left out: {}", names.join(", ")),
+        }
+    }
+
+    /// The places of the credential, and everything that goes with it.
+    fn credential(&self) -> String {
+        let mut text = self.injected();
+        if self.awaits_command {
+            text.push_str(", if its command prints the secret, which only a running server knows");
+        } else if self.renews {
+            text.push_str(", once the provider has given another token");
+        }
+        let Some(options) = self.connection.map(Connection::options) else { return text };
+        // What is over or not valid yet is said as such.
+        let notices = options.expiry_notices(self.now, SignedDuration::ZERO);
+        let is_of_secret = |notice: &ExpiryNotice| matches!(notice, ExpiryNotice::SecretExpired(_));
+        if let Some(day) = options.expires_on.filter(|_| !notices.iter().any(is_of_secret)) {
+            let _infallible = write!(text, "; the secret expires on {day}");
+        }
+        if let Some(end) = options.not_after().filter(|_| notices.iter().all(is_of_secret)) {
+            let _infallible = write!(text, "; TLS presents its client certificate, until {end}");
+        }
+        for notice in notices {
+            let _infallible = write!(text, "; {notice}");
+        }
+        text
     }
 
     fn injected(&self) -> String {
@@ -223,6 +296,26 @@ impl TraceContext<'_> {
             _ => "https",
         }
     }
+}
+
+/// The names of the connections that are switched off and would cover the host beside the chosen
+/// one, where the request names none.
+fn left_out(
+    in_force: &InForce,
+    caller: &Caller,
+    request: &ProxyRequest,
+    chosen: &Connection,
+) -> Vec<String> {
+    let Destination::Stated(target) = &request.destination else { return Vec::new() };
+    let Host::Name(host) = &target.authority.host else { return Vec::new() };
+    if request.tags.connections.iter().any(Option::is_some) {
+        return Vec::new();
+    }
+    let covering = in_force.registry.covering(chosen.integration().as_str(), host, caller);
+    let others = covering.iter().map(|registered| &registered.connection);
+    let is_left_out =
+        |other: &&Arc<Connection>| other.options().disabled && other.name() != chosen.name();
+    others.filter(is_left_out).map(|other| other.name().to_string()).collect()
 }
 
 fn describe(connection: &Connection) -> String {

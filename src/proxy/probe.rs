@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use self::preview::{BodyStart, is_ours, masked_fields};
 use super::SharedParts;
 use super::body::{AnswerBody, AnswerTimes, AnsweredRefusal};
-use super::explain::{explain, explain_to_operator};
+use super::explain::{ExplainedBy, explain, explain_to_operator};
 use super::request::{ProxyRequest, Tags};
 use super::tunnel::{TunnelContext, TunnelHandler, TunnelScope};
 use crate::clock::instant;
@@ -38,7 +38,8 @@ pub struct Probe(pub SharedParts);
 
 impl DataPlane for Probe {
     fn explain(&self, caller: &Caller, question: &Question) -> ExplainAnswer {
-        explain_to_operator(&self.0.live.load(), caller, question, self.0.ledger.clock.now())
+        let at = (self.0.ledger.clock.now(), ExplainedBy::Server);
+        explain_to_operator(&self.0.live.load(), caller, question, at)
     }
 
     fn probe(&self, request: ProbeRequest) -> BoxFuture<'static, Result<ProbeResponse, String>> {
@@ -165,7 +166,8 @@ fn decide(
         UnusableToken::LacksScope => "The token lacks the scope proxy.",
     })?;
     let request = ProxyRequest::for_url(probe.method.clone(), &probe.url, tags);
-    let told = explain(&in_force, &holder.caller, true, request, now);
+    let at = (now, ExplainedBy::Server);
+    let told = explain(&in_force, &holder.caller, true, request, at);
     if let Some(refusal) = told.refusal {
         return Err(refusal.title().to_owned());
     }
