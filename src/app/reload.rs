@@ -52,7 +52,10 @@ impl Reload {
         }
         let secrets = match self.secrets.read(&loaded.config.commanded).await {
             Ok(secrets) => secrets,
-            Err(faults) => return faults.faults.iter().for_each(|fault| log_failure(fault)),
+            Err(faults) => {
+                self.assembly.metrics.count_secret_command_failures(faults.faults.len());
+                return faults.faults.iter().for_each(|fault| log_failure(fault));
+            }
         };
         let secret_of = |command: &SecretCommand| secrets.secret_of(command);
         if let Err(faults) = loaded.config.complete(&secret_of) {
@@ -71,7 +74,7 @@ impl Reload {
     /// Waits until a command has printed another secret, or has failed for too long, and puts in
     /// force what follows from it. Cancel-safe.
     pub(super) async fn renew_secrets(&mut self) {
-        self.secrets.renew().await;
+        self.secrets.renew(&self.assembly.metrics).await;
         let secret_of = |command: &SecretCommand| self.secrets.secret_of(command);
         if let Err(faults) = self.running.complete(&secret_of) {
             for fault in faults {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::config::{CommandUse, Commanded, ConfigFault, ConfigFaults};
+use crate::ledger::Metrics;
 use crate::random;
 use crate::secret::Secret;
 use crate::secret::command::SecretCommand;
@@ -62,8 +63,9 @@ impl SecretCommands {
         Self { clock, printed: PrintedSecrets::default(), running: FuturesUnordered::new() }
     }
 
-    /// The secrets of `commanded`: those that are known and are renewed in the background, and for
-    /// all others what their commands print now. Nothing is put in force by it.
+    /// The secrets of `commanded`: those that are known and are renewed in the background, where
+    /// their commands are due at once, and for all others what their commands print now. Nothing is
+    /// put in force by it.
     ///
     /// # Errors
     /// A fault for each place whose command has failed, or has printed what can't be used there.
@@ -78,10 +80,9 @@ impl SecretCommands {
             .partition(|(command, uses)| self.renews(command) && self.fits(command, uses));
         let known = known.into_iter().filter_map(|(command, uses)| {
             let mut printed = self.printed.0.get(&command)?.clone();
-            // One that has failed is tried again at once.
-            if printed.secret.is_none() && printed.due.is_some() {
-                printed.due = Some(self.clock.now());
-            }
+            // It is run beside requests at once, since its secret may have been rotated, or its
+            // failure's cause be gone; the reload does not depend on it.
+            printed.due = printed.due.map(|_later| self.clock.now());
             Some((command, Printed { uses, ..printed }))
         });
         let mut read = PrintedSecrets(known.collect());
@@ -121,8 +122,8 @@ impl SecretCommands {
     }
 
     /// Runs commands when they are due, and returns when a secret has changed, or is known no more.
-    /// Cancel-safe.
-    pub(super) async fn renew(&mut self) {
+    /// Failures are counted. Cancel-safe.
+    pub(super) async fn renew(&mut self, metrics: &Metrics) {
         loop {
             let now = self.clock.now();
             self.obey(now);
@@ -141,7 +142,7 @@ impl SecretCommands {
                 }
             };
             tokio::select! {
-                Some(finished) = self.running.next() => if self.note(finished) { return },
+                Some(finished) = self.running.next() => if self.note(finished, metrics) { return },
                 () = wait => {}
             }
         }
@@ -173,7 +174,7 @@ impl SecretCommands {
     }
 
     /// Notes the end of a run, and plans the next one. `true` when the secret is another one.
-    fn note(&mut self, (command, ended): EndedRun) -> bool {
+    fn note(&mut self, (command, ended): EndedRun, metrics: &Metrics) -> bool {
         let now = self.clock.now();
         // A reload may have taken it away.
         let Some(printed) = self.printed.0.get(&command) else { return false };
@@ -198,6 +199,7 @@ impl SecretCommands {
                 has_changed
             }
             Err(error) => {
+                metrics.count_secret_command_failures(1);
                 printed.due = after(now, retry_delay(ttl));
                 if let (Some(_known), Some(end)) = (&printed.secret, printed.end(&command)) {
                     tracing::warn!(

@@ -25,6 +25,13 @@ enum Reference {
     Command(SecretCommand),
 }
 
+/// The kind of text that a reference leads to: others may read a file with a public one.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Content {
+    Secret,
+    Public,
+}
+
 /// A secret that `check` finds fit; what it says is reported, the secret never is.
 pub(super) fn secret<E: ToString>(
     check: impl Fn(&[u8]) -> Result<(), E> + Send + Sync + 'static,
@@ -35,7 +42,7 @@ pub(super) fn secret<E: ToString>(
         if item.is_text() {
             mark.warning(LITERAL);
         }
-        let secret = match referred(item)? {
+        let secret = match referred(item, Content::Secret)? {
             Reference::Value(secret) => secret,
             Reference::Command(command) => {
                 return Some(Declared::printed_by(command, Arc::clone(&rule) as _, &mark));
@@ -55,7 +62,7 @@ pub(super) fn public_text<E: ToString>(
     let schema = schema(&[env(), file_name()]);
     Reader::new("a text, which may stand as a secret does", schema, move |item| {
         let mark = item.mark();
-        let Reference::Value(written) = referred(item)? else {
+        let Reference::Value(written) = referred(item, Content::Public)? else {
             return mark.refuse("a command prints secrets, and this is none: write it down");
         };
         let Ok(text) = std::str::from_utf8(written.expose()) else {
@@ -114,7 +121,7 @@ pub(super) fn check_modes(report: &Report<'_>, data_dir: &Path) {
     }
 }
 
-fn referred(item: Item<'_>) -> Option<Reference> {
+fn referred(item: Item<'_>, content: Content) -> Option<Reference> {
     if item.is_text() {
         return item.parse(|text| Ok::<_, String>(Reference::Value(Secret::new(text))));
     }
@@ -126,7 +133,11 @@ fn referred(item: Item<'_>) -> Option<Reference> {
     match (variable, path, words, ttl) {
         (Some(variable), None, None, None) => from_variable(variable, &mark).map(Reference::Value),
         (None, Some(path), None, None) => {
-            from_file(&file().read(path)?, &mark).map(Reference::Value)
+            let path = file().read(path)?;
+            if content == Content::Secret {
+                mark.has_secret_in(&path);
+            }
+            from_file(&path, &mark).map(Reference::Value)
         }
         (None, None, Some(words), ttl) => command(words, ttl, &mark).map(Reference::Command),
         _ => mark.refuse(A_REFERENCE),
@@ -143,7 +154,6 @@ fn from_variable(item: Item<'_>, mark: &Mark<'_>) -> Option<Secret> {
 }
 
 fn from_file(path: &Path, mark: &Mark<'_>) -> Option<Secret> {
-    mark.has_secret_in(path);
     match File::open(path).and_then(|file| Secret::read(file, MAX_FILE_LEN)) {
         Ok(secret) => Some(secret),
         Err(why) => mark.refuse(format!("the file {} can't be read: {why}", path.display())),

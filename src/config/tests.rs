@@ -395,6 +395,11 @@ fn warnings_do_not_keep_from_starting() {
     let open = "c.toml:6:1: connections[0].token: everyone on this machine can read the file open";
     assert_eq!(directory.warnings(&format!("{CONNECTION}token = {{ file = \"open\" }}")), [open]);
     assert!(directory.warnings(&format!("{CONNECTION}token = {{ file = \"group\" }}")).is_empty());
+    // Nothing is said of a file whose text is not secret.
+    let basic = CONNECTION.replace("bearer_token", "basic_auth");
+    let public =
+        format!("{basic}username = {{ file = \"open\" }}\npassword = {{ file = \"group\" }}");
+    assert!(directory.warnings(&public).is_empty());
     let method = "c.toml:2:20: proxy.allowed_methods[0]: methods are case-sensitive, and the known ones are in capitals";
     assert_eq!(directory.warnings("[proxy]\nallowed_methods = [\"get\"]"), [method]);
 }

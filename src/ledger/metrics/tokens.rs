@@ -1,4 +1,5 @@
-//! Metrics of provider tokens, and of secrets whose end an operator has written down.
+//! Metrics of provider tokens, of secrets whose end an operator has written down, and of those that
+//! commands print.
 
 use std::sync::atomic::AtomicU64;
 
@@ -18,6 +19,7 @@ pub(super) struct TokenMetrics {
     secret_expiry: ExpiryFamily,
     certificate_expiry: ExpiryFamily,
     reauthorizations_needed: Gauge,
+    command_failures: Counter,
 }
 
 /// Seconds until something of each connection expires.
@@ -25,19 +27,23 @@ type ExpiryFamily = Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>;
 
 impl TokenMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
+        // 1. Provider tokens, and the grants that they belong to.
         let help = "Refreshes of provider tokens, by outcome and cause";
         let refreshes = register(registry, "oauth_refreshes", help);
         let help = "Time until the access token expires; negative after that";
         let expiry = register(registry, "oauth_token_expiry_seconds", help);
         let help = "Time until the grant ends unless a refresh puts it off; negative after that";
         let grant_expiry = register(registry, "oauth_grant_expiry_seconds", help);
+        let help = "OAuth connections whose grant has lapsed: authorize them again";
+        let reauthorizations_needed = register(registry, "oauth_reauthorizations_needed", help);
+        // 2. Other secrets.
         let help = "Time until the day is over on which the secret expires, as its operator has \
                     written down; negative after that";
         let secret_expiry = register(registry, "connection_expires_seconds", help);
         let help = "Time until the connection's client certificate expires; negative after that";
         let certificate_expiry = register(registry, "client_certificate_expiry_seconds", help);
-        let help = "OAuth connections whose grant has lapsed: authorize them again";
-        let reauthorizations_needed = register(registry, "oauth_reauthorizations_needed", help);
+        let help = "Runs of commands that print secrets which failed, or printed what is unfit";
+        let command_failures = register(registry, "secret_command_failures", help);
         Self {
             refreshes,
             expiry,
@@ -45,11 +51,17 @@ impl TokenMetrics {
             secret_expiry,
             certificate_expiry,
             reauthorizations_needed,
+            command_failures,
         }
     }
 }
 
 impl Metrics {
+    /// Counts runs of commands that print secrets which failed, or printed what is unfit.
+    pub fn count_secret_command_failures(&self, number: usize) {
+        self.tokens.command_failures.inc_by(u64::try_from(number).unwrap_or(u64::MAX));
+    }
+
     /// Counts a refresh of an integration's provider tokens.
     pub fn count_refresh(&self, integration: &str, outcome: &'static str, cause: &'static str) {
         self.history_of(integration).note_refresh(outcome == "refreshed");
