@@ -35,6 +35,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use jiff::Timestamp;
+
 pub use self::audit::AuditBatch;
 use self::audit::AuditTrail;
 pub use self::changes::{Changes, Record, RecordChange, RecordKey, StoreSnapshot};
@@ -108,6 +110,15 @@ impl Store {
     /// A listener for the writes of other processes.
     pub fn listen(&self) -> ChangeListener {
         self.database.listen()
+    }
+
+    /// The database's time, which all instances share.
+    pub async fn time(&self) -> Result<Timestamp, Error> {
+        let mut work = self.read().await?;
+        let time = work.database_time().await;
+        work.roll_back().await?;
+        let wrong = |_beyond| Error::Inconsistent { table: "", column: "now" };
+        Timestamp::from_microsecond(time?).map_err(wrong)
     }
 
     /// Begins a read-only transaction, which sees one state of the database.

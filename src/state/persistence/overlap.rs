@@ -11,13 +11,21 @@ use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::record::ConnectionRecord;
 
 impl Persistence {
-    /// Seals each connection without its old secret whose time is over at `now`. Where the store
+    /// Seals each connection without its old secret whose time is over at `now`, and by the store's
+    /// clock. Where the store
     /// fails, that is tried again at the next call; the old secret is not used any more meanwhile.
     pub async fn forget_old_secrets(&self, now: Timestamp) {
         let ended: Vec<_> = {
             let in_force = self.live.load();
             let all = in_force.registry.stored();
             all.filter(|connection| connection.has_outlived_former(now)).map(Arc::clone).collect()
+        };
+        // An instance whose clock is ahead must not take them from the others: the store's says too
+        // that their time is over.
+        let Some(first) = ended.first() else { return };
+        let now = match self.store().time().await {
+            Ok(time) => now.min(time),
+            Err(error) => return say_later(first, &error),
         };
         for connection in ended {
             self.forget_old_secret(&connection, now).await;
