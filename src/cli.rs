@@ -28,6 +28,7 @@ mod serve;
 mod server;
 mod table;
 mod token;
+mod unset;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

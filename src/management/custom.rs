@@ -125,10 +125,11 @@ fn read_change(
     if goes_elsewhere && options.client_certificate.is_some() && client_key.is_none() {
         reader.fault(About::Credential, CLIENT_KEY_TOO);
     }
-    if keep_old_for.is_some() && (goes_elsewhere || !is_replaced) {
+    let forgets = keep_old_for.is_some_and(|time| time.is_zero());
+    if keep_old_for.is_some() && !forgets && (goes_elsewhere || !is_replaced) {
         reader.fault(About::Request, SECRETS_ALONE);
     }
-    if !changes_something {
+    if !changes_something && !forgets {
         reader.fault(About::Request, "nothing is to change: give secrets, or an option");
     }
     let allowed_domain = after.domains.first().map(|domain| domain.domain.clone());

@@ -34,7 +34,8 @@ pub(super) struct ConnectionChange {
     pub(super) detail: Detail,
     pub(super) options: ConnectionOptions,
     pub(super) secret: Option<NewSecret>,
-    /// The time for which the secret is kept that the new one replaces.
+    /// The time for which the secret is kept that the new one replaces; zero forgets one that is
+    /// kept.
     pub(super) keep_old_for: Option<Duration>,
     pub(super) client_key: Option<Secret>,
 }
@@ -150,17 +151,18 @@ impl ConnectionChange {
         let options = options::read(options, &record.options, &mut reader);
         let keep_old_for =
             reader.take(named!(request.keep_old_for), About::Request, parse_time_kept);
-        if keep_old_for.is_some() && secret.is_none() {
+        let forgets = keep_old_for.is_some_and(|time| time.is_zero());
+        if keep_old_for.is_some() && secret.is_none() && !forgets {
             reader.fault(About::Request, "keep_old_for: goes with a secret that replaces another");
         }
         let both = (&*record.options, &options);
         let client_key = options::read_client_key(named!(request.client_key), both, &mut reader);
-        if !changes_something {
+        if !changes_something && !forgets {
             let title = format!("nothing is to change: give {}", names.join(" or "));
             reader.fault(About::Request, &title);
         }
         let detail = with_text(&record.detail, text);
-        if keep_old_for.is_some() && detail != record.detail {
+        if keep_old_for.is_some() && !forgets && detail != record.detail {
             let title = "keep_old_for: the old secret goes with what it was used with: replace the \
                          secret alone";
             reader.fault(About::Request, title);
@@ -171,10 +173,16 @@ impl ConnectionChange {
         reader.close(Some(change))
     }
 
+    /// Tells whether an old secret that is kept is forgotten early.
+    pub(super) fn forgets_old(&self) -> bool {
+        self.keep_old_for.is_some_and(|time| time.is_zero())
+    }
+
     /// Tells whether everything stays as it is in `record`.
     pub(super) fn is_nothing(&self, record: &ConnectionRecord) -> bool {
         self.secret.is_none()
             && self.client_key.is_none()
+            && !self.forgets_old()
             && self.detail == record.detail
             && self.options == *record.options
     }
@@ -265,11 +273,13 @@ pub(super) fn parse_name(
     }
 }
 
-/// Reads the time for which a replaced secret is kept.
+/// Reads the time for which a replaced secret is kept; `0s` forgets one that is.
 pub(super) fn parse_time_kept(text: &str) -> Result<Duration, &'static str> {
     let time = humantime::parse_duration(text).ok();
-    let time = time.filter(|time| (SHORTEST_TIME_KEPT..=LONGEST_TIME_KEPT).contains(time));
-    time.ok_or("must be a time from \"1s\" to \"7d\", as \"10m\"")
+    let is_fit =
+        |time: &Duration| time.is_zero() || (SHORTEST_TIME_KEPT..=LONGEST_TIME_KEPT).contains(time);
+    let rule = "must be a time from \"1s\" to \"7d\", as \"10m\", or \"0s\" to forget the old one";
+    time.filter(is_fit).ok_or(rule)
 }
 
 const SHORTEST_TIME_KEPT: Duration = Duration::from_secs(1);

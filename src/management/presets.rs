@@ -25,7 +25,7 @@ pub struct Preset {
     pub domain_hint: Option<String>,
     /// The header that carries the key.
     pub header_name: Option<String>,
-    /// The user name to give.
+    /// The user name to give, or the id of the access key.
     pub username_hint: Option<String>,
     /// The places of the secrets, in lines as the command line has them.
     #[serde(default)]
@@ -106,7 +106,8 @@ mod tests {
             let kind = ConnectionType::parse(&preset.kind).unwrap();
             assert_ne!(kind, ConnectionType::OAuth, "{name}");
             assert_eq!(kind == ConnectionType::ApiKey, preset.header_name.is_some(), "{name}");
-            assert_eq!(kind == ConnectionType::BasicAuth, preset.username_hint.is_some(), "{name}");
+            let has_user = [ConnectionType::BasicAuth, ConnectionType::AwsSigV4].contains(&kind);
+            assert_eq!(has_user, preset.username_hint.is_some(), "{name}");
             assert_eq!(kind == ConnectionType::Custom, !preset.inject.is_empty(), "{name}");
             assert_eq!(preset.placements().len(), preset.inject.len(), "{name}");
             assert_ne!(preset.allowed_domain.is_some(), preset.domain_hint.is_some(), "{name}");

@@ -74,14 +74,20 @@ impl Management {
         let now = whole_microseconds(self.clock.now());
         let secrets = match &change.secret {
             Some(secret) => {
-                let until = change.keep_old_for.and_then(|time| now.checked_add(time).ok());
+                let kept = change.keep_old_for.filter(|time| !time.is_zero());
+                let until = kept.and_then(|time| now.checked_add(time).ok());
                 let is_refused = self.is_refused(before, now);
                 let secret = secret.over(&secrets.secret, &after.detail);
                 secrets.replaced_by(secret.ok_or(Refused::SealBroken)?, until, is_refused)
             }
-            // An old secret goes with what it was used with.
-            None if after.detail != before.detail => ConnectionSecrets { old: None, ..secrets },
             None => secrets,
+        };
+        // An old secret goes with what it was used with, and may be forgotten early.
+        let is_alone = change.secret.is_none() && after.detail != before.detail;
+        let secrets = if is_alone || change.forgets_old() {
+            ConnectionSecrets { old: None, ..secrets }
+        } else {
+            secrets
         };
         let secrets = secrets.with_client_key(change.client_key.clone(), &change.options);
         after.options = change.options.clone().shared();

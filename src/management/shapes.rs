@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{AnyConnection, ClientView, ConnectionView};
 use crate::model::aws::access::AwsAccess;
+use crate::model::aws::role::AssumeRole;
 use crate::model::connection::ConnectionType;
 use crate::model::custom::{CustomAccess, CustomDomain};
 use crate::model::oauth::endpoint::EndpointTemplate;
@@ -74,13 +75,7 @@ impl From<ConnectionView> for TypedConnection {
 fn aws(view: &ConnectionView, access: &AwsAccess) -> AwsConnection {
     // 1. The role, and its sessions.
     let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-    let role = access.assume_role.as_ref().map(|role| AssumeRoleMembers {
-        role_arn: role.role_arn.to_string(),
-        external_id: text(&role.external_id),
-        duration: role.duration.map(|seconds| {
-            humantime::format_duration(Duration::from_secs(seconds.into())).to_string()
-        }),
-    });
+    let role = access.assume_role.as_ref().map(AssumeRoleMembers::from);
     let sessions = view.sessions.as_ref();
     let failure = sessions.and_then(|sessions| sessions.standing.clone());
     // 2. The connection.
@@ -101,6 +96,18 @@ fn aws(view: &ConnectionView, access: &AwsAccess) -> AwsConnection {
         session_expiry: sessions.and_then(|sessions| sessions.until).map(time),
         updated_at: time(view.updated_at),
         options: OptionMembers::from(&*view.options),
+    }
+}
+
+impl From<&AssumeRole> for AssumeRoleMembers {
+    fn from(role: &AssumeRole) -> Self {
+        let length = |seconds: u32| Duration::from_secs(seconds.into());
+        let duration = role.duration.map(|it| humantime::format_duration(length(it)).to_string());
+        Self {
+            role_arn: role.role_arn.to_string(),
+            external_id: role.external_id.as_deref().map(str::to_owned),
+            duration,
+        }
     }
 }
 

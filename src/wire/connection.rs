@@ -53,7 +53,8 @@ with_option_members! {
         #[schema(required = true, value_type = String, min_length = 1, max_length = 8192, format = Password)]
         pub token: Member<Secret>,
         /// Goes with a secret that replaces another: the time for which the old one is kept, and
-        /// used once for a request whose new one the origin answers by 401. From `1s` to `7d`.
+        /// used once for a request whose new one the origin answers by 401. From `1s` to `7d`. `0s`,
+        /// with a secret or alone, forgets what is kept of an earlier replacement.
         #[serde(skip_serializing_if = "Member::is_absent")]
         #[schema(value_type = Option<String>, example = "10m")]
         pub keep_old_for: Member<String>,

@@ -47,7 +47,8 @@ with_option_members! {
         ]))]
         pub inject: Member<Vec<PlacementMembers>>,
         /// Goes with secrets that replace others: the time for which the old ones are kept, and
-        /// used once for a request whose new ones the origin answers by 401. From `1s` to `7d`.
+        /// used once for a request whose new ones the origin answers by 401. From `1s` to `7d`. `0s`,
+        /// with a secret or alone, forgets what is kept of an earlier replacement.
         #[serde(skip_serializing_if = "Member::is_absent")]
         #[schema(value_type = Option<String>, example = "10m")]
         pub keep_old_for: Member<String>,

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 from pathlib import Path
 
 from programs import Programs
@@ -43,8 +44,6 @@ CONFIG = """
 listen = ["127.0.0.1:0"]
 [api]
 listen = "127.0.0.1:0"
-[store]
-url = "memory:"
 [upstream]
 extra_roots = ["origin/ca.pem"]
 allow_networks = ["127.0.0.0/8"]
@@ -57,21 +56,6 @@ name = "aws"
 allowed_domain = "*.amazonaws.com"
 access_key_id = "{key_id}"
 secret_access_key = {{ file = "secret" }}
-[[connections]]
-integration = "base"
-type = "aws_sigv4"
-name = "dynamo"
-allowed_domain = "dynamodb.{region}.amazonaws.com"
-access_key_id = "{key_id}"
-secret_access_key = {{ file = "secret" }}
-[[connections]]
-integration = "roles"
-type = "aws_sigv4"
-name = "reader"
-allowed_domain = "*.amazonaws.com"
-access_key_id = "{key_id}"
-secret_access_key = {{ file = "secret" }}
-assume_role = {{ role_arn = "{role}", external_id = "agreed", duration = "15m" }}
 [[connections]]
 integration = "roles"
 type = "aws_sigv4"
@@ -351,11 +335,36 @@ class Stage(Programs):
         origin = [sys.executable, str(HERE / "aws.py"), "--origin"]
         self.origin = self.start(origin, r"address (\S+)\n")[1]
         pins = "\n".join(f'"{host}:443" = "{self.origin}"' for host in HOSTS)
-        config = CONFIG.format(pins=pins, key_id=KEY_ID, region=REGION, role=ROLE)
+        config = CONFIG.format(pins=pins, key_id=KEY_ID)
         (self.directory / "aws.toml").write_text(config)
         serve = ["keyferry", "serve", "--config", "aws.toml", "--data-dir", "data"]
         said = self.start(serve, r"proxy +(http\S+)\n +API +(http\S+)")
         self.proxy, self.api = said[1], said[2]
+        self.keep()
+
+    def keep(self):
+        """Has the server keep two of the connections: one by the command line and a preset, the one
+        with a role by the API."""
+        self.run(
+            "keyferry", "connection", "create", "--url", self.api, "--data-dir", "data",
+            "--integration", "base", "--preset", "aws", "--name", "dynamo",
+            "--allowed-domain", f"dynamodb.{REGION}.amazonaws.com", "--access-key-id", KEY_ID,
+            "--secret-file", "secret", stderr=subprocess.DEVNULL,
+        )
+        body = {
+            "type": "aws_sigv4", "name": "reader", "allowed_domain": "*.amazonaws.com",
+            "access_key_id": KEY_ID, "secret_access_key": self.secret,
+            "assume_role": {"role_arn": ROLE, "external_id": "agreed", "duration": "15m"},
+        }
+        token = (self.directory / "data/admin.token").read_text().strip()
+        request = urllib.request.Request(
+            f"{self.api}/api/keyferry/v1/integrations/roles/connections",
+            data=json.dumps(body).encode(), method="POST",
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 201
+            assert self.secret not in answer.read().decode()
 
     def client(self, name):
         """Runs a client with placeholder keys."""
@@ -397,6 +406,10 @@ class Aws(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         codes = cls.stage.stop()
+        kept = [file for file in (cls.stage.directory / "data").rglob("*") if file.is_file()]
+        assert any(file.name == "keyferry.db" for file in kept), kept
+        for file in kept:
+            assert cls.stage.secret.encode() not in file.read_bytes(), file
         for file, text in cls.stage.said().items():
             assert cls.stage.secret not in text, file
             assert "Traceback" not in text or "origin" not in text, text

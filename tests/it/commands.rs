@@ -12,6 +12,7 @@ use crate::support::ask::{ask, stranger};
 use crate::support::origin::Origin;
 use crate::support::raw::refused;
 use crate::support::soon;
+use crate::support::tls::TRUSTED;
 use crate::support::world::{Running, World};
 
 /// What a command has come to.
@@ -510,6 +511,18 @@ async fn a_preset_fills_in_what_everybody_has_and_asks_for_the_rest() {
     let seen = origin.last();
     let keys = ["dd-api-key", "dd-application-key"].map(|name| seen.field(name));
     assert_eq!(keys, ["hunter2", "hunter3"]);
+    // AWS asks for the access key beside its host, and signs.
+    let aws = "connection create --preset aws --name aws --secret-stdin --region us-east-1 \
+               --service lambda --allowed-domain api.example.test";
+    let asked = run_with(&server, aws, "hunter2");
+    assert!(asked.code == 2 && asked.err.contains("needs --access-key-id: the ID"), "{asked:?}");
+    let made = run_with(&server, &format!("{aws} --access-key-id AKIDEXAMPLE"), "hunter2");
+    assert!(made.code == 0 && made.out.contains("aws_sigv4"), "{made:?}");
+    assert!(made.err.contains("other hosts need both"), "{made:?}");
+    let request = ask("GET https://api.example.test/v1").field("X-Zis-Connection", "aws");
+    assert_eq!(server.send(&request).await.status, 200);
+    let signed = crate::support::aws::verify(&origin.last(), "api.example.test", "hunter2");
+    assert_eq!(signed.unwrap().key_id, "AKIDEXAMPLE");
     let absent = run(&server, "connection create --preset absent --name other");
     assert!(absent.code == 2 && absent.err.contains("shopify"), "{absent:?}");
     let both = run(&server, "connection create --preset openai --type api_key --name other");
@@ -582,4 +595,69 @@ async fn a_custom_connection_is_made_shown_changed_and_deleted() {
     let misplaced = "connection create --type bearer_token --name abc --allowed-domain a.com \
                      --inject X-A:{a}";
     assert_eq!(run(&server, misplaced).code, 2);
+}
+
+#[tokio::test]
+async fn options_read_as_a_person_writes_them() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    server.keep_bearer("shop", "api.example.test", "hunter2").await;
+    // 1. A flag takes no name for its value.
+    let updated = run(&server, "connection update --read-only shop");
+    assert_eq!((updated.code, updated.out.as_str()), (0, "updated shop\n"), "{updated:?}");
+    assert!(run(&server, "connection show shop").out.contains("read only"));
+    assert_eq!(run(&server, "connection update shop --read-only=false --mask-echo").code, 0);
+    let shown = run(&server, "connection show shop").out;
+    assert!(!shown.contains("read only") && shown.contains("masks echoes"), "{shown}");
+    // 2. What is over is taken, and said.
+    let late = run(&server, "connection update shop --expires-on 2020-01-31");
+    let said = "warning: the secret expired on 2020-01-31, as expires_on says: replace it, and its \
+                expires_on\n";
+    assert_eq!((late.code, late.err.as_str()), (0, said));
+    let shown = run(&server, "connection show shop").out;
+    assert!(shown.contains("warning") && shown.contains("the secret expired on"), "{shown}");
+    let told = run(&server, "explain --connection shop GET https://api.example.test/v1");
+    assert!(told.out.contains("; the secret expired on 2020-01-31"), "{told:?}");
+    // 3. Members are taken away by either name.
+    for member in ["expires-on", "mask_echo"] {
+        let unset = run(&server, &format!("connection update shop --unset {member}"));
+        assert_eq!(unset.code, 0, "{unset:?}");
+    }
+    let shown = run(&server, "connection show shop").out;
+    assert!(!shown.contains("warning") && !shown.contains("masks"), "{shown}");
+    let unknown = run(&server, "connection update shop --unset nothing");
+    assert!(unknown.code == 2 && unknown.err.contains("expires_on"), "{unknown:?}");
+    // 4. An old secret is forgotten without a new one.
+    let kept = "connection update shop --keep-old-for 10m --secret-stdin";
+    assert_eq!(run_with(&server, kept, "hunter3").code, 0);
+    assert!(run(&server, "connection show shop").out.contains("old secret until"));
+    assert_eq!(run(&server, "connection update shop --keep-old-for 0s").code, 0);
+    assert!(!run(&server, "connection show shop").out.contains("old secret until"));
+}
+
+#[tokio::test]
+async fn explain_tells_of_what_goes_with_a_connection() {
+    let origin = Origin::start().await;
+    let server = World::new(&origin).keeping().run().await;
+    let leaf = TRUSTED.leaf_until(&["client.test"], 2020);
+    std::fs::write(server.world.path("client.pem"), &leaf.pem).unwrap();
+    std::fs::write(server.world.path("client.key"), leaf.key.serialize_pem()).unwrap();
+    let create = "connection create --type bearer_token --name shop --allowed-domain \
+                  shop.example.test --secret-stdin --expires-on 2099-01-31 --client-certificate \
+                  client.pem --client-key client.key";
+    let made = run_with(&server, create, "hunter2");
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.out.contains("the client certificate expired at 2020-"), "{made:?}");
+    server.keep_bearer("old", "shop.example.test", "hunter2").await;
+    assert_eq!(run(&server, "connection update old --enabled false").code, 0);
+    let told = run(&server, "explain GET https://shop.example.test/v1");
+    assert_eq!(told.code, 0, "{told:?}");
+    for said in [
+        "bearer_token acme.shop; switched off and left out: old",
+        "authorization: *****; the secret expires on 2099-01-31; the client certificate expired",
+    ] {
+        assert!(told.out.contains(said), "{said}: {told:?}");
+    }
+    let refused = run(&server, "explain --connection old GET https://shop.example.test/v1");
+    assert!(refused.out.contains("is switched off"), "{refused:?}");
 }

@@ -1,11 +1,22 @@
 //! A replaced secret is kept for a time: an origin that refuses the new one gets the old one, once
 //! for each request, and everybody is told.
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use jiff::{SignedDuration, Timestamp};
+use keyferry::clock::Clock;
+use keyferry::model::connection_secrets::{ConnectionSecrets, OldSecret};
+use keyferry::model::domain::AllowedDomain;
+use keyferry::model::name::{ConnectionName, IntegrationName};
+use keyferry::model::record::{ConnectionRecord, Detail, new_id, whole_microseconds};
+use keyferry::model::sealed::Sealed;
+use keyferry::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::support::ask::ask;
+use crate::support::instance::Instance;
 use crate::support::operator::CONNECTIONS;
 use crate::support::origin::{Origin, ok};
 use crate::support::soon;
@@ -73,7 +84,7 @@ async fn a_401_to_the_new_secret_falls_back_to_the_old_one_once_and_says_so() {
                 while that is kept; see that the new one is good";
     assert_eq!(server.log.message(said).await["connection.name"], "kept");
     let until = shown(&server).await["old_secret_until"].as_str().unwrap().to_owned();
-    assert!(until.parse::<jiff::Timestamp>().unwrap() > jiff::Timestamp::now());
+    assert!(until.parse::<Timestamp>().unwrap() > Timestamp::now());
     // Neither secret is anywhere else.
     let mut everywhere = format!("{}{}", server.log.text(), shown(&server).await).into_bytes();
     for (_, content) in files_below(&server.data("")) {
@@ -155,6 +166,59 @@ async fn a_third_secret_and_a_restart_leave_the_right_two() {
 }
 
 #[tokio::test]
+async fn an_old_secret_is_forgotten_early_alone_and_with_a_new_one() {
+    let origin = conservative().await;
+    let server = server(&origin, "10m").await;
+    assert_eq!(server.send(&post("x")).await.status, 200);
+    replace(&server, json!({"keep_old_for": "0s"})).await;
+    assert!(shown(&server).await.get("old_secret_until").is_none());
+    origin.forget();
+    assert_eq!(server.send(&post("x")).await.status, 401);
+    assert_eq!(sent(&origin), [format!("Bearer {NEW}")], "the new one stays");
+    // The same secret once more replaces nothing, and forgets the one before it.
+    replace(&server, json!({"token": OLD, "keep_old_for": "10m"})).await;
+    replace(&server, json!({"token": OLD, "keep_old_for": "0s"})).await;
+    assert!(shown(&server).await.get("old_secret_until").is_none());
+    // Where there is none, nothing is wrong.
+    replace(&server, json!({"keep_old_for": "0s"})).await;
+    assert_eq!(server.send(&post("x")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_instance_whose_clock_is_ahead_takes_no_old_secret_from_the_others() {
+    let world = World::empty();
+    let instance = Instance::start(&world, &Clock::system()).await;
+    let persistence = &instance.persistence;
+    let (now, hour) = (whole_microseconds(Timestamp::now()), SignedDuration::from_hours(1));
+    for (name, until, is_kept) in [("later", now + hour, true), ("over", now - hour, false)] {
+        let old = OldSecret { secret: Secret::new(OLD), until };
+        let secrets = ConnectionSecrets { old: Some(old), ..Secret::new(NEW).into() };
+        let mut record = ConnectionRecord {
+            options: Arc::default(),
+            uuid: new_id().unwrap(),
+            integration: IntegrationName::parse("acme").unwrap(),
+            name: ConnectionName::parse(name).unwrap(),
+            allowed_domain: Some(AllowedDomain::parse("api.example.test").unwrap()),
+            detail: Detail::BearerToken,
+            sealed: Sealed::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        record.sealed = persistence.vault().seal(&record.context(), &secrets.pack()).unwrap();
+        let revision = persistence.store().create_connection(&record).await.unwrap();
+        assert!(persistence.wait_until_in_force(revision).await);
+        // By its own clock the time of both is over.
+        persistence.forget_old_secrets(now + hour + hour).await;
+        let found = persistence.store().connection(&record.integration, &record.name).await;
+        let found = found.unwrap().unwrap();
+        let opened = persistence.vault().open(&found.context(), &found.sealed).unwrap();
+        let opened = ConnectionSecrets::unpack(&opened).unwrap();
+        assert_eq!(opened.old.is_some(), is_kept, "{name}");
+        assert_eq!(opened.secret.expose(), NEW.as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn keep_old_for_goes_with_a_secret_that_is_replaced_and_nothing_else() {
     let origin = Origin::start().await;
     let server = World::new(&origin).keeping().run().await;
@@ -167,7 +231,7 @@ async fn keep_old_for_goes_with_a_secret_that_is_replaced_and_nothing_else() {
             "must be a time from \\\"1s\\\" to \\\"7d\\\"",
         ),
         (
-            json!({"token": NEW, "keep_old_for": "0s"}),
+            json!({"token": NEW, "keep_old_for": "500ms"}),
             "must be a time from \\\"1s\\\" to \\\"7d\\\"",
         ),
         (json!({"token": NEW, "keep_old_for": 10}), "keep_old_for: "),

@@ -1,6 +1,5 @@
 //! `keyferry client update`
 
-use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::key::KeyArgs;
@@ -9,6 +8,7 @@ use super::{ClientArgs, OPTIONS, SECRET_LABEL, auth_method_parser};
 use crate::cli::integration::IntegrationClient;
 use crate::cli::output::{self, CliError};
 use crate::cli::secret::SecretArgs;
+use crate::cli::unset::MemberParser;
 use crate::model::oauth::client::AuthMethod;
 use crate::wire::{OAuthClient, OAuthClientChange, PROFILE_MEMBERS};
 
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         value_name = "MEMBER",
-        value_parser = PossibleValuesParser::new(PROFILE_MEMBERS),
+        value_parser = MemberParser::of(PROFILE_MEMBERS),
         hide_possible_values = true,
         help_heading = "Where the provider differs from RFC 6749"
     )]

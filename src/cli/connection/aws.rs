@@ -50,6 +50,11 @@ impl AwsArgs {
         ]
     }
 
+    /// Tells whether the access key is named.
+    pub(super) fn names_key(&self) -> bool {
+        self.access_key_id.is_some()
+    }
+
     fn is_any_given(&self) -> bool {
         self.given().iter().any(|(_, is_given)| *is_given)
     }
@@ -116,6 +121,7 @@ pub(super) fn described(it: AwsConnection) -> String {
         ("no session because", failure.unwrap_or_default()),
         ("created at", it.created_at),
         ("updated at", it.updated_at),
+        ("certificate until", it.not_after.unwrap_or_default()),
         ("declared", declared(it.declared)),
         ("unusable because", it.defect.unwrap_or_default()),
     ]

@@ -168,8 +168,12 @@ impl Arguments {
 /// Asks for what a preset leaves open.
 fn check_preset(arguments: &Arguments, preset: &Preset) -> Result<(), CliError> {
     let domain = preset.domain_hint.as_ref().filter(|_| arguments.allowed_domains.is_empty());
-    let user = preset.username_hint.as_ref().filter(|_| arguments.username.is_none());
-    let asked = [("--allowed-domain", domain), ("--username", user)];
+    let user = preset.username_hint.as_ref();
+    let (user, key_id) = match preset.kind() {
+        ConnectionType::AwsSigV4 => (None, user.filter(|_| !arguments.aws.names_key())),
+        _ => (user.filter(|_| arguments.username.is_none()), None),
+    };
+    let asked = [("--allowed-domain", domain), ("--username", user), ("--access-key-id", key_id)];
     match asked.into_iter().find_map(|(option, hint)| Some((option, hint?))) {
         Some((option, hint)) => Err(CliError::Usage(format!(
             "the preset {} needs {option}: {hint} ({})",

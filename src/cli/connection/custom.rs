@@ -207,6 +207,7 @@ pub(super) fn described(it: CustomConnection) -> String {
         ("created at", it.created_at),
         ("updated at", it.updated_at),
         ("old secrets until", it.old_secret_until.unwrap_or_default()),
+        ("certificate until", it.not_after.unwrap_or_default()),
         ("declared", declared(it.declared)),
         ("unusable because", it.defect.unwrap_or_default()),
     ])

@@ -2,10 +2,14 @@
 
 use std::fs::File;
 
-use clap::builder::PossibleValuesParser;
+use jiff::SignedDuration;
 
+use crate::cli::output;
 use crate::cli::rules::{self, RULE_HELP};
+use crate::cli::unset::MemberParser;
+use crate::clock::Clock;
 use crate::model::client_identity::MAX_PEM_LEN;
+use crate::model::options::{ConnectionOptions, parse_day};
 use crate::model::rules::WrittenRule;
 use crate::secret::Secret;
 use crate::wire::{Member, OPTION_MEMBERS, OptionMembers};
@@ -16,13 +20,25 @@ pub(super) struct OptionArgs {
     #[arg(long = "rule", value_name = "RULE", value_parser = WrittenRule::parse, help = RULE_HELP)]
     rules: Vec<WrittenRule>,
     /// Allow GET, HEAD and OPTIONS alone
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
     read_only: Option<bool>,
     /// false refuses every request, and keeps the connection
     #[arg(long, value_name = "BOOL")]
     enabled: Option<bool>,
     /// Mask the credential in text bodies that an origin sends, too
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
     mask_echo: Option<bool>,
     /// Day on which the secret expires, as 2030-01-31: it is shown and warned of
     #[arg(long, value_name = "DAY")]
@@ -54,7 +70,7 @@ pub(super) struct UnsetArgs {
     #[arg(
         long,
         value_name = "MEMBER",
-        value_parser = PossibleValuesParser::new(OPTION_MEMBERS),
+        value_parser = MemberParser::of(OPTION_MEMBERS),
         help_heading = "What it may be used for"
     )]
     unset: Vec<String>,
@@ -76,6 +92,13 @@ impl OptionArgs {
     /// Tells whether any is given.
     pub(super) fn are_given(&self) -> bool {
         self.members().are_given() || self.client_key.is_some()
+    }
+
+    /// Says what is given although it is over, or not valid yet.
+    pub(super) fn note_ends(&self) {
+        for notice in notices(&self.members()) {
+            output::note(&format!("warning: {notice}"));
+        }
     }
 
     /// The key of the client certificate.
@@ -103,8 +126,19 @@ impl UnsetArgs {
     }
 }
 
+/// Everything about the secret and the client certificate that is over, or not valid yet.
+fn notices(options: &OptionMembers) -> Vec<String> {
+    let read = ConnectionOptions {
+        expires_on: options.expires_on.filled().and_then(|day| parse_day(day).ok()),
+        client_certificate: options.client_certificate.filled().map(Box::from),
+        ..ConnectionOptions::default()
+    };
+    let notices = read.expiry_notices(Clock::system().now(), SignedDuration::ZERO);
+    notices.iter().map(ToString::to_string).collect()
+}
+
 /// The options of a connection as rows for people; what is not set says nothing.
-pub(super) fn rows(options: &OptionMembers) -> [(&'static str, String); 7] {
+pub(super) fn rows(options: &OptionMembers) -> [(&'static str, String); 8] {
     let yes = |member: &Member<bool>, is: bool| {
         let is_said = member.value() == Some(&is);
         if is_said { "yes".to_owned() } else { String::new() }
@@ -120,6 +154,7 @@ pub(super) fn rows(options: &OptionMembers) -> [(&'static str, String); 7] {
         ("read only", yes(&options.read_only, true)),
         ("masks echoes in bodies", yes(&options.mask_echo, true)),
         ("client certificate", certificate(&options.client_certificate)),
+        ("warning", notices(options).join("; ")),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! `keyferry connection update`
 
+use std::time::Duration;
+
 use super::aws::AwsArgs;
 use super::custom::CustomArgs;
 use super::options::{MEMBERS, OptionArgs, UnsetArgs};
@@ -29,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long = "allowed-domain", value_name = "DOMAIN")]
     allowed_domains: Vec<String>,
     /// Time for which the replaced secret is kept, as 10m: an origin that answers 401 to the new one
-    /// gets the old one, once for each request
+    /// gets the old one, once for each request; 0s forgets one that is kept, without a new secret
     #[arg(long, value_name = "TIME")]
     keep_old_for: Option<String>,
     /// Never changes; read so that the answer says what to do
@@ -74,6 +76,7 @@ pub(super) fn run(arguments: &Arguments, client: &IntegrationClient<'_>) -> Resu
     if changed.is_none() {
         return Err(client.missing(name, Some(kind)));
     }
+    arguments.options.note_ends();
     client.emit("", || Ok(format!("updated {name}")))
 }
 
@@ -83,7 +86,7 @@ fn custom_members(arguments: &Arguments, shown: &ApiAnswer) -> Result<CustomMemb
         return Ok(CustomMembers::default());
     };
     let options = options(arguments);
-    let has_other = are_given(arguments) && arguments.keep_old_for.is_none();
+    let has_other = are_given(arguments) && arguments.keep_old_for.is_none() || forgets(arguments);
     let (domains, secret) = (&arguments.allowed_domains, &arguments.secret);
     let mut members = arguments.custom.change(&shown, domains, secret, has_other)?;
     members.keep_old_for = arguments.keep_old_for.as_deref().into();
@@ -106,12 +109,20 @@ fn members(arguments: &Arguments, kind: ConnectionType) -> Result<StaticMembers,
     members.put_options(options);
     members.client_key = arguments.options.client_key().into();
     // Without another change the secret is meant.
-    if !changes || arguments.keep_old_for.is_some() || arguments.secret.is_named() {
+    let is_kept = arguments.keep_old_for.is_some() && !forgets(arguments);
+    let changes = changes || forgets(arguments);
+    if !changes || is_kept || arguments.secret.is_named() {
         let secret =
             arguments.secret.read(&format!("{} that the service gave", kind.secret_label()))?;
         set_secret(&mut members, kind, secret);
     }
     Ok(members)
+}
+
+/// Tells whether an old secret is forgotten, which needs no new one.
+fn forgets(arguments: &Arguments) -> bool {
+    let time = arguments.keep_old_for.as_deref().map(humantime::parse_duration);
+    matches!(time, Some(Ok(Duration::ZERO)))
 }
 
 fn are_given(arguments: &Arguments) -> bool {
