@@ -6,6 +6,7 @@
 
 mod activity;
 mod assets;
+mod aws;
 mod change;
 mod chart;
 mod client_key;

@@ -9,7 +9,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 use tokio::sync::oneshot;
 
-use super::connection;
+use super::connection::{self, PageForm};
 use super::create::{CreateForm, common};
 use super::fields::{Field, Kind, Need};
 use super::form_values::FormValues;
@@ -152,7 +152,8 @@ pub(super) async fn bind(context: PageContext, request: Request) -> PageResult {
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
             let found = connection::find(&context).await?;
-            Ok(connection::page(&context, &found, &values).await)
+            let sent = Some((PageForm::Domain, &values));
+            Ok(connection::page(&context, &found, sent).await)
         }
     }
 }

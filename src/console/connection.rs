@@ -1,5 +1,6 @@
 //! One connection: what is kept of it, how it stands, and what can be done with it.
 
+use jiff::SignedDuration;
 use maud::{Markup, html};
 
 use super::form_values::FormValues;
@@ -7,6 +8,7 @@ use super::layout::Tab;
 use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
 use super::{change, connect, custom, events, options, snippets};
+use crate::error::capitalized;
 use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::options::ConnectionOptions;
@@ -14,7 +16,7 @@ use crate::model::record::Detail;
 
 pub(super) async fn show(context: PageContext) -> PageResult {
     let found = find(&context).await?;
-    Ok(page(&context, &found, &FormValues::default()).await)
+    Ok(page(&context, &found, None).await)
 }
 
 /// The connection that the path names.
@@ -48,13 +50,25 @@ pub(super) fn path(context: &PageContext, below: &str) -> String {
     context.path(&format!("/connections/{kind}/{name}{below}"))
 }
 
-/// The page, with what was filled in of its forms.
+/// A form of the page.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum PageForm {
+    Secret,
+    Options,
+    Deletion,
+    Domain,
+}
+
+/// The page. A form that was sent is shown with what was filled in, and with what is wrong.
 pub(super) async fn page(
     context: &PageContext,
     found: &AnyConnection,
-    values: &FormValues,
+    sent: Option<(PageForm, &FormValues)>,
 ) -> axum::response::Response {
     let name = context.place("name");
+    let blank = FormValues::default();
+    let values = |form| sent.filter(|(of, _)| *of == form).map_or(&blank, |(_, values)| values);
+    let now = context.management().now();
     let standing = context.read_access().ok().and_then(|reading| reading.status_of(name));
     // What the configuration declares is shown, and can't be changed here.
     let declared = matches!(found, AnyConnection::Static(shown) if shown.declared);
@@ -63,10 +77,13 @@ pub(super) async fn page(
         p.way { a href=(context.path("/connections")) { "Connections" } }
         div.head {
             h1 { (name) }
-            @if let Some(standing) = &standing { p { (status_view::state(standing, context.management().now())) } }
+            @if let Some(standing) = &standing { p { (status_view::state(standing, now)) } }
         }
         @if let Some(advice) = standing.as_ref().and_then(|standing| status_view::advice(standing.state)) {
             p.advice { (advice) }
+        }
+        @for notice in options_of(found).expiry_notices(now, SignedDuration::ZERO) {
+            p.advice { (capitalized(&notice.to_string())) "." }
         }
         @if declared {
             p.advice {
@@ -74,17 +91,16 @@ pub(super) async fn page(
             }
         }
         (facts(context, found, standing.as_ref()))
-        @if let AnyConnection::OAuth(authorized) = found { (connect::section(context, authorized, values)) }
+        @if let AnyConnection::OAuth(authorized) = found { (connect::section(context, authorized, values(PageForm::Domain))) }
         (try_it(context, found))
         (snippets::section(context, domain(found).as_deref(), domains(found) != domain(found)))
         (events)
         @if context.may_write() && !declared {
             @if let AnyConnection::Static(shown) = found {
-                @if change::can_replace(shown) { (change::replacement(context, shown, values)) }
-                @else { p.advice { "Its secret access key is replaced by keyferry connection update." } }
+                (change::replacement(context, shown, values(PageForm::Secret)))
             }
-            (options::section(context, options_of(found), values))
-            (change::deletion(context, values))
+            (options::section(context, options_of(found), values(PageForm::Options)))
+            (change::deletion(context, values(PageForm::Deletion)))
         }
     };
     context.page(Tab::Connections, name, &markup)

@@ -12,7 +12,7 @@ use super::layout::{self, Tab};
 use super::mcp::{self, MCP};
 use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
-use super::{connect, custom};
+use super::{aws, connect, custom};
 use crate::management::{Preset, Refused};
 use crate::model::connection::ConnectionType;
 use crate::model::domain::AllowedDomain;
@@ -34,6 +34,10 @@ pub(super) async fn choose(context: PageContext) -> PageResult {
         (
             ConnectionType::Custom,
             "Several keys, in headers of your choice, in the query or in the path; at several domains.",
+        ),
+        (
+            ConnectionType::AwsSigV4,
+            "An access key that signs each request; of its own, or by a role that it assumes.",
         ),
     ];
     // 2. The page, with the form for MCP servers, which are connections by OAuth, and with APIs
@@ -102,12 +106,18 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
         return custom::create(&context, values).await;
     }
     // 2. Those whose secret is entered.
-    let request = StaticMembers {
-        name: values.member("name"),
-        allowed_domain: values.member("allowed_domain"),
-        ..credential_members(kind, &values)
+    let writing = context.write_access()?;
+    let made = if kind == ConnectionType::AwsSigV4 {
+        writing.create_aws(aws::draft(&values)).await
+    } else {
+        let request = StaticMembers {
+            name: values.member("name"),
+            allowed_domain: values.member("allowed_domain"),
+            ..credential_members(kind, &values)
+        };
+        writing.create(kind, request).await
     };
-    match context.write_access()?.create(kind, request).await {
+    match made {
         Ok(made) => {
             let below = format!("/connections/{}/{}?done=created", kind.as_str(), made.name);
             Ok(see(&context.path(&below)))
@@ -117,6 +127,7 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
                 Some(fault) => values.fault(&fault),
                 None => values.blame(refused).map_err(|refused| context.refuse(refused))?,
             }
+            values.lift_faults(aws::ROLE);
             Ok(shown(&context, kind, &values, StatusCode::BAD_REQUEST))
         }
     }
@@ -169,7 +180,12 @@ fn shown(
 ) -> Response {
     let preview = context.path("/domain");
     // The fields that all types have, then the secret's.
-    let mut fields: Vec<_> = common(&preview).into_iter().chain(credentials(kind)).collect();
+    let of_aws = aws::AwsValues::default();
+    let own = match kind {
+        ConnectionType::AwsSigV4 => of_aws.fields().to_vec(),
+        kind => credentials(kind),
+    };
+    let mut fields: Vec<_> = common(&preview).into_iter().chain(own).collect();
     let preset = Preset::find(context.query("preset")).filter(|preset| preset.kind() == kind);
     if let Some(preset) = preset {
         fill_in(&mut fields, preset);
@@ -181,6 +197,7 @@ fn shown(
             |preset| preset_path(context, preset),
         ),
         words: html! {
+            @if kind == ConnectionType::AwsSigV4 { (aws::words()) }
             @if let Some(preset) = preset {
                 @if let Some(notes) = &preset.notes { p { (notes) } }
                 p { a href=(preset.docs) rel="noreferrer" { "The API’s documentation" } ", as of " (preset.date) }
@@ -249,11 +266,12 @@ fn fill_in(fields: &mut [Field<'_>], preset: &'static Preset) {
             "name" => (Some(&preset.name), None),
             "allowed_domain" => (preset.allowed_domain.as_ref(), preset.domain_hint.as_deref()),
             "header_name" => (preset.header_name.as_ref(), None),
-            "username" => (None, preset.username_hint.as_deref()),
-            _ => {
+            "username" | "access_key_id" => (None, preset.username_hint.as_deref()),
+            name if name == preset.kind().secret_member() => {
                 field.label = &preset.secret;
                 (None, None)
             }
+            _ => (None, None),
         };
         field.value = value.map_or(field.value, String::as_str);
         field.hint = hint.unwrap_or(field.hint);

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use maud::{Markup, html};
 
-use super::connection;
+use super::connection::{self, PageForm};
 use super::create::{common, taken};
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
@@ -127,7 +127,7 @@ pub(super) async fn replace(context: &PageContext, request: Request) -> PageResu
         Ok(()) => Ok(see(&connection::path(context, "?done=replaced"))),
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
-            Ok(connection::page(context, &found, &values).await)
+            Ok(connection::page(context, &found, Some((PageForm::Secret, &values))).await)
         }
     }
 }

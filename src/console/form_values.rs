@@ -128,6 +128,16 @@ impl FormValues {
         }
     }
 
+    /// Names the faults of what is within a member by its own fields, as the form has them.
+    pub(super) fn lift_faults(&mut self, member: &str) {
+        for title in &mut self.faults {
+            let lifted = title.strip_prefix(member).and_then(|rest| rest.strip_prefix(": "));
+            if let Some(lifted) = lifted.map(str::to_owned) {
+                *title = lifted;
+            }
+        }
+    }
+
     /// Notes something that is wrong: of a field where it begins with its name.
     pub(super) fn fault(&mut self, title: &str) {
         self.faults.push(title.to_owned());

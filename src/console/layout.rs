@@ -137,9 +137,10 @@ fn done(word: &str) -> Markup {
     html! { @if let Some((_, sentence)) = said { p.notice role="status" { (sentence) } } }
 }
 
-const DONE: [(&str, &str); 10] = [
+const DONE: [(&str, &str); 11] = [
     ("created", "The connection is there and in force."),
     ("replaced", "The connection was changed; the change is in force."),
+    ("forgotten", "The old secret is forgotten. Requests use the new one alone."),
     ("deleted", "The connection is deleted. Requests that name it are refused."),
     ("connected", "The provider gave tokens; the connection is in force."),
     ("refreshed", "The provider gave new tokens; they are in force."),

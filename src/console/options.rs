@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use maud::{Markup, html};
 
-use super::connection;
+use super::connection::{self, PageForm};
 use super::fields::{Field, Kind, Need, summary};
 use super::form_values::FormValues;
 use super::page_context::{PageContext, PageResult, see};
@@ -12,7 +12,8 @@ use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
 use crate::model::rules::WrittenRule;
 use crate::wire::{
-    CustomMembers, Member, OAuthConnectionChange, OptionMembers, RuleMembers, StaticMembers, time,
+    AwsMembers, CustomMembers, Member, OAuthConnectionChange, OptionMembers, RuleMembers,
+    StaticMembers, time,
 };
 
 /// Changes the options.
@@ -37,6 +38,12 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
                 request.client_key = values.secret_if_any(CLIENT_KEY);
                 writing.update_custom(context.place("name"), request).await
             }
+            AnyConnection::Static(shown) if matches!(shown.detail, Detail::AwsSigV4(_)) => {
+                let mut request = AwsMembers::default();
+                request.put_options(options);
+                request.client_key = values.secret_if_any(CLIENT_KEY);
+                writing.update_aws(context.place("name"), request).await
+            }
             AnyConnection::Static(_) => {
                 let mut request = StaticMembers::default();
                 request.put_options(options);
@@ -50,7 +57,7 @@ pub(super) async fn change(context: PageContext, request: Request) -> PageResult
         }
     }
     let found = connection::find(&context).await?;
-    Ok(connection::page(&context, &found, &values).await)
+    Ok(connection::page(&context, &found, Some((PageForm::Options, &values))).await)
 }
 
 /// The rules of the lines of a field; `None` where one is none, which is noted.
@@ -152,11 +159,10 @@ pub(super) fn section(
         Field { kind: Kind::SecretLines, ..text(CLIENT_KEY, "Its key", CLIENT_KEY_HINT, "") },
     ];
     // 3. The form, with the faults of a change that was refused.
-    let is_about_them = fields.iter().any(|field| values.faults_of(field.name).next().is_some());
     html! {
         section aria-labelledby="options" {
             h2 #options { "What it may be used for" }
-            @if is_about_them { (summary(values, &fields)) }
+            (summary(values, &fields))
             form.stack method="post" action=(connection::path(context, "/options")) {
                 (context.mark())
                 @for field in &fields { (field.show(values)) }

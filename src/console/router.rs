@@ -40,6 +40,7 @@ fn within() -> Router<ConsoleState> {
         ("/connections/new/{type}".to_owned(), get(create::fields).post(create::create)),
         (one.to_owned(), get(connection::show)),
         (format!("{one}/secret"), post(change::replace)),
+        (format!("{one}/forget"), post(change::forget)),
         (format!("{one}/options"), post(options::change)),
         (format!("{one}/delete"), post(change::delete)),
         (format!("{one}/refresh"), post(connect::refresh)),

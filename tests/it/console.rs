@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::json;
 
 use crate::support::ask::{ask, stranger};
+use crate::support::aws::verify;
 use crate::support::console::form;
 use crate::support::operator::CONNECTIONS;
 use crate::support::origin::{Origin, ok};
@@ -459,7 +460,7 @@ async fn ten_thousand_connections_are_listed_and_searched() {
     assert!(back.contains(">connection_05000<") && !back.contains(">connection_05001<"), "{back}");
 }
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 18] = [
     "/console",
     "/console/sign-in",
     "/console/nowhere",
@@ -467,6 +468,8 @@ const PAGES: [&str; 16] = [
     LIST,
     "/console/i/acme/connections/new",
     "/console/i/acme/connections/new/api_key",
+    "/console/i/acme/connections/new/aws_sigv4",
+    "/console/i/acme/connections/new/aws_sigv4?preset=aws",
     "/console/i/acme/connections/new/custom",
     "/console/i/acme/connections/new/mcp",
     "/console/i/acme/clients/new",
@@ -535,4 +538,120 @@ async fn a_custom_connection_is_made_and_its_secrets_are_replaced() {
     let deleted = visitor.post(&format!("{at}/delete"), &[("typed_name", "datadog")]).await;
     assert_eq!(deleted.status, 303);
     assert_eq!(visitor.get(&at).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_connection_to_aws_is_made_and_its_key_is_replaced() {
+    const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
+    let origin = Origin::start().await;
+    let running = World::new(&origin).keeping().run().await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let filled = [
+        ("name", "aws"),
+        ("allowed_domain", "api.example.test"),
+        ("access_key_id", "AKIDONE"),
+        ("secret_access_key", "canary-aws-one"),
+        ("session_token", "canary-session"),
+        ("region", "us-east-1"),
+        ("service", "lambda"),
+        ("role_arn", ""),
+        ("external_id", ""),
+        ("duration", ""),
+    ];
+    // 1. The form says what each field is for, and a preset what to give.
+    let path = format!("{LIST}/new/aws_sigv4");
+    let blank = visitor.get(&path).await.text();
+    assert!(blank.contains("f-role_arn-hint") && blank.contains("placeholder keys"), "{blank}");
+    assert!(visitor.get(&format!("{LIST}/new")).await.text().contains("?preset=aws"));
+    let preset = visitor.get(&format!("{path}?preset=aws")).await.text();
+    assert!(preset.contains("dynamodb.eu-central-1.amazonaws.com"), "{preset}");
+    // 2. What is wrong is told at its field, that of a role too, and no secret comes back.
+    let mut wrong = filled;
+    wrong[5].1 = "us east";
+    wrong[8].1 = "x";
+    let page = visitor.post(&path, &wrong).await;
+    assert_eq!(page.status, 400);
+    for field in ["region", "role_arn", "external_id"] {
+        assert!(page.text().contains(&format!("f-{field}-fault")), "{field}");
+    }
+    assert!(!page.text().contains("canary") && !page.text().contains("assume_role"));
+    let made = visitor.post(&path, &filled).await;
+    assert_eq!(
+        (made.status, made.field("location")),
+        (303, "/console/i/acme/connections/aws_sigv4/aws?done=created")
+    );
+    // 3. It signs, and its page shows all but the secrets.
+    let signed = async |key: &str| {
+        let request = ask("GET https://api.example.test/v1").field("X-Zis-Connection", "aws");
+        assert_eq!(running.send(&request).await.status, 200);
+        verify(&origin.last(), "api.example.test", key).unwrap()
+    };
+    assert_eq!(signed("canary-aws-one").await.key_id, "AKIDONE");
+    assert_eq!(origin.last().field("x-amz-security-token"), "canary-session");
+    let at = format!("{LIST}/aws_sigv4/aws");
+    let page = visitor.get(&at).await.text();
+    assert!(page.contains("AKIDONE") && page.contains("lambda") && !page.contains("canary"));
+    // 4. The key is entered again with whatever changes; what is emptied is taken away.
+    let change = [("access_key_id", "AKIDTWO"), ("region", "us-east-1"), ("service", "lambda")];
+    let page = visitor.post(&format!("{at}/secret"), &change).await.text();
+    assert!(page.contains("f-secret_access_key-fault"), "{page}");
+    let secret = ("secret_access_key", "canary-aws-two");
+    let change = [&change[..], &[secret]].concat();
+    let changed = visitor.post(&format!("{at}/secret"), &change).await;
+    assert_eq!(changed.status, 303, "{}", changed.text());
+    assert_eq!(signed("canary-aws-two").await.key_id, "AKIDTWO");
+    assert_eq!(origin.last().field("x-amz-security-token"), "");
+    let of_role = [secret, ("access_key_id", "AKIDTWO"), ("role_arn", ROLE), ("duration", "15m")];
+    assert_eq!(visitor.post(&format!("{at}/secret"), &of_role).await.status, 303);
+    // What it was before is among its events, and not in its form.
+    let has = |page: &str, value: &str| page.contains(&format!("value=\"{value}\""));
+    let page = visitor.get(&at).await.text();
+    assert!(has(&page, ROLE) && has(&page, "15m") && !has(&page, "lambda"), "{page}");
+    assert_eq!(visitor.post(&format!("{at}/secret"), &change).await.status, 303);
+    let page = visitor.get(&at).await.text();
+    assert!(!has(&page, ROLE) && has(&page, "lambda"), "{page}");
+    // 5. Its options change as those of others.
+    let options = [("enabled", "no"), ("read_only", "no"), ("mask_echo", "no"), ("rules", "")];
+    assert_eq!(visitor.post(&format!("{at}/options"), &options).await.status, 303);
+    assert!(visitor.get(&at).await.text().contains("every request is refused"));
+}
+
+#[tokio::test]
+async fn a_fault_stands_in_the_form_that_was_sent_and_in_no_other() {
+    let origin = Origin::start().await;
+    let running = World::new(&origin).keeping().run().await;
+    running.keep_bearer("shop", "api.example.test", "first-secret").await;
+    let visitor = running.sign_in(&admin(&running).await).await;
+    let at = format!("{LIST}/bearer_token/shop");
+    let yes = [("enabled", "yes"), ("read_only", "no"), ("mask_echo", "no")];
+    let options = [&yes[..], &[("rules", "allow"), ("expires_on", "soon")]].concat();
+    for (form, fields) in [
+        ("options", &options[..]),
+        ("secret", &[("token", "")]),
+        ("delete", &[("typed_name", "x")]),
+    ] {
+        let page = visitor.post(&format!("{at}/{form}"), fields).await.text();
+        let boxes = page.matches("class=\"fault-box\"").count();
+        assert_eq!(boxes, usize::from(form != "delete"), "{form}");
+        let begun = page.find("class=\"fault").unwrap();
+        let section = &page[..begun];
+        let heading = match form {
+            "options" => "id=\"options\"",
+            "secret" => "id=\"replace\"",
+            _ => "id=\"delete\"",
+        };
+        assert!(section.contains(heading), "{form}");
+    }
+    // What is over is said, whatever was accepted.
+    let options = [&yes[..], &[("rules", ""), ("expires_on", "2020-01-31")]].concat();
+    assert_eq!(visitor.post(&format!("{at}/options"), &options).await.status, 303);
+    let page = visitor.get(&at).await.text();
+    assert!(page.contains("The secret expired on 2020-01-31, as expires_on says"), "{page}");
+    // An old secret that is kept can be forgotten.
+    let change = [("token", "second-secret"), ("keep_old_for", "10m")];
+    assert_eq!(visitor.post(&format!("{at}/secret"), &change).await.status, 303);
+    assert!(visitor.get(&at).await.text().contains("Forget the old one now"));
+    let forgotten = visitor.post(&format!("{at}/forget"), &[]).await;
+    assert_eq!(forgotten.field("location"), format!("{at}?done=forgotten"));
+    assert!(!visitor.get(&at).await.text().contains("Old secret"));
 }

@@ -144,6 +144,38 @@ async function statics() {
   await look("connection");
 }
 
+/** A connection to AWS: a key that is told nobody, by a form that says what is wrong with it. */
+async function aws() {
+  await go("/connections/new");
+  await page.getByRole("link", { name: /^AWS Secret access key/ }).click();
+  assert.match(page.url(), /preset=aws$/);
+  await fill({
+    Name: "signing", "Allowed domain": "api.example.test", "Access key ID": "AKIDEXAMPLE",
+    "Secret access key": secret("first-key-of-signing"), "Region (optional)": "us-east-1",
+    "Service (optional)": "execute-api", "External ID (optional)": "agreed",
+  });
+  await press("Save");
+  await said("Nothing was saved");
+  await look("create-aws-faulty");
+  await fill({ "Secret access key": "first-key-of-signing", "External ID (optional)": "" });
+  await look("create-aws");
+  await press("Save");
+  await said("The connection is there and in force.");
+  assert.match(await use("signing"), /authorization: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/i);
+  await fill({ "Access key ID": "AKIDSECOND", "Secret access key": secret("second-key-of-signing") });
+  await press("Replace");
+  await said("The connection was changed; the change is in force.");
+  assert.match(await use("signing"), /Credential=AKIDSECOND/);
+  await look("connection-aws");
+  await fill({ "Secret expires on (optional)": "soon" });
+  await press("Change");
+  await said("Must be a day");
+  assert.equal(await page.locator(".fault-box").count(), 1);
+  await fill({ "Type the connection’s name": "signing" });
+  await press("Delete");
+  await said("The connection is deleted.");
+}
+
 /** A connection by OAuth: somebody signs in at the provider and says yes. */
 async function authorized() {
   await go("/clients");
@@ -415,6 +447,7 @@ async function leave() {
 try {
   await signIn();
   await statics();
+  await aws();
   await authorized();
   await others();
   await mcp();
