@@ -112,16 +112,7 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
                 }
             }
             @for field in &fields { (field.show(values)) }
-            @if !callers.is_empty() { div.field {
-                label for="caller" { "Caller" }
-                select #caller name="caller" aria-describedby="caller-hint" {
-                    option value="" { "Your own token" }
-                    @for caller in &callers {
-                        option value=(caller) selected[caller == values.text("caller")] { (caller) }
-                    }
-                }
-                p.hint #caller-hint { "For another caller it is explained, never sent." }
-            } }
+            (caller_field(&callers, values))
             details open[!values.text("body").is_empty()] {
                 summary { "A body" }
                 div.field {
@@ -144,6 +135,22 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
         div #outcome tabindex="-1" { (outcome) }
     };
     context.page(Tab::Trial, "Try it", &markup)
+}
+
+/// The choice of the caller in whose name it is explained.
+fn caller_field(callers: &[String], values: &FormValues) -> Markup {
+    html! {
+        @if !callers.is_empty() { div.field {
+            label for="caller" { "Caller" }
+            select #caller name="caller" aria-describedby="caller-hint" {
+                option value="" { "Your own token" }
+                @for caller in callers {
+                    option value=(caller) selected[caller == values.text("caller")] { (caller) }
+                }
+            }
+            p.hint #caller-hint { "For another caller it is explained, never sent." }
+        } }
+    }
 }
 
 fn of_trial() -> [Field<'static>; 2] {

@@ -95,6 +95,7 @@ impl Explainer<'_> {
         &self,
         request: impl Into<Document<ExplainRequest>>,
     ) -> Result<ExplainAnswer, Refused> {
+        // 1. The request that is asked about.
         let (request, mut reader) = MemberReader::of(request.into());
         let method = reader.require(named!(request.method), About::Request, |text| {
             Method::from_bytes(text.as_bytes())
@@ -105,6 +106,7 @@ impl Explainer<'_> {
             reader.take(named!(request.integration), About::Integration, IntegrationName::parse);
         let connection =
             reader.take(named!(request.connection), About::Name, ConnectionName::parse);
+        // 2. The caller, and the answer.
         let own = self.operator.caller();
         let registry = self.management.registry();
         let named = reader.take(named!(request.caller), About::Request, |name| {
