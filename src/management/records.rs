@@ -82,9 +82,12 @@ impl Management {
             }
             None => secrets,
         };
-        // An old secret goes with what it was used with, and may be forgotten early.
-        let is_alone = change.secret.is_none() && after.detail != before.detail;
-        let secrets = if is_alone || change.forgets_old() {
+        // An old secret goes with what it was used with, whatever else was entered: who gives the
+        // present one again must not take the one before it to another host. It may also be
+        // forgotten early.
+        let goes_elsewhere =
+            after.detail != before.detail || after.allowed_domain != before.allowed_domain;
+        let secrets = if goes_elsewhere || change.forgets_old() {
             ConnectionSecrets { old: None, ..secrets }
         } else {
             secrets

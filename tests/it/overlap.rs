@@ -219,6 +219,52 @@ async fn an_instance_whose_clock_is_ahead_takes_no_old_secret_from_the_others() 
 }
 
 #[tokio::test]
+async fn an_old_secret_never_goes_where_only_the_present_one_was_entered_for() {
+    let origin = Origin::answering(&["http/1.1"], |_seen| {
+        let mut refusal = Response::new(Full::from("neither"));
+        *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+        refusal
+    })
+    .await;
+    let world = World::new(&origin).keeping().pin("eu.wild.example.test", &origin);
+    let server = world.run().await;
+    let all = "/api/keyferry/v1/integrations/acme/connections";
+    let change = async |name: &str, body: Value| {
+        let answer = server.manage(&format!("PATCH {all}/{name}"), Some(body)).await;
+        assert!([200, 204].contains(&answer.status), "{answer:?}");
+    };
+    // 1. A connection whose secret is replaced and kept. Who may write, and does not know the old
+    // one, enters the present one again for another host, and for another field.
+    for (name, moved) in [
+        ("moved", json!({"allowed_domains": ["eu.wild.example.test"], "secrets": {"key": NEW}})),
+        (
+            "renamed",
+            json!({"inject": [{"in": "header", "name": "X-Echoed", "value": "{key}"}],
+                           "secrets": {"key": NEW}}),
+        ),
+    ] {
+        let made = json!({
+            "type": "custom", "name": name, "allowed_domains": ["api.example.test"],
+            "secrets": {"key": OLD},
+            "inject": [{"in": "header", "name": "X-Key", "value": "{key}"}],
+        });
+        let answer = server.manage(&format!("POST {all}"), Some(made)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        change(name, json!({"secrets": {"key": NEW}, "keep_old_for": "10m"})).await;
+        change(name, moved).await;
+    }
+    // 2. The old one stays behind.
+    for (host, name) in [("eu.wild.example.test", "moved"), ("api.example.test", "renamed")] {
+        let request = ask(&format!("GET https://{host}/v1")).field("X-Zis-Connection", name);
+        assert_eq!(server.send(&request).await.status, 401);
+    }
+    let seen = origin.seen();
+    let carries =
+        |secret: &str| seen.iter().filter(|it| format!("{it:?}").contains(secret)).count();
+    assert_eq!((seen.len(), carries(NEW), carries(OLD)), (2, 2, 0), "{seen:?}");
+}
+
+#[tokio::test]
 async fn keep_old_for_goes_with_a_secret_that_is_replaced_and_nothing_else() {
     let origin = Origin::start().await;
     let server = World::new(&origin).keeping().run().await;
