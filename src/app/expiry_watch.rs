@@ -56,13 +56,13 @@ impl ExpiryWatch {
         let mut said = SaidNotices::default();
         loop {
             let now = self.clock.now();
-            self.warn(now, &mut said);
+            self.warn(now, &mut said).await;
             self.clock.sleep_until(now.checked_add(LOOK_INTERVAL).unwrap_or(Timestamp::MAX)).await;
         }
     }
 
     /// Says each notice that was not said within a day.
-    fn warn(&self, now: Timestamp, said: &mut SaidNotices) {
+    async fn warn(&self, now: Timestamp, said: &mut SaidNotices) {
         let in_force = self.live.load_full();
         let registry = &in_force.registry;
         for integration in registry.integrations() {
@@ -73,6 +73,8 @@ impl ExpiryWatch {
                     if said.is_due(full_name, notice, now) {
                         say(connection, notice);
                     }
+                    // A certificate is parsed for it, beside refreshes and the API.
+                    tokio::task::yield_now().await;
                 }
             }
         }

@@ -23,6 +23,8 @@ pub(super) struct SecretCommands {
     clock: Clock,
     printed: PrintedSecrets,
     running: FuturesUnordered<BoxFuture<'static, EndedRun>>,
+    /// The number of the last run that was started in the background.
+    last_run: u64,
 }
 
 /// The secrets that commands have printed, by command.
@@ -40,10 +42,16 @@ struct Printed {
     read_at: Timestamp,
     /// The time when it is run again; `None` while it runs, and for one that is not.
     due: Option<Timestamp>,
+    /// The run in the background whose end counts. An earlier one would bring back what was
+    /// printed before a reload.
+    run: u64,
+    /// Tells whether it is run again as soon as the present run has ended, because that began
+    /// before a reload.
+    runs_again: bool,
 }
 
-/// The end of a run in the background.
-type EndedRun = (Arc<SecretCommand>, Result<Secret, String>);
+/// The end of a run in the background: the command, the number of the run, and what came of it.
+type EndedRun = (Arc<SecretCommand>, u64, Result<Secret, String>);
 
 impl fmt::Debug for SecretCommands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +68,12 @@ impl PrintedSecrets {
 
 impl SecretCommands {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, printed: PrintedSecrets::default(), running: FuturesUnordered::new() }
+        Self {
+            clock,
+            printed: PrintedSecrets::default(),
+            running: FuturesUnordered::new(),
+            last_run: 0,
+        }
     }
 
     /// The secrets of `commanded`: those that are known and are renewed in the background, where
@@ -82,6 +95,7 @@ impl SecretCommands {
             let mut printed = self.printed.0.get(&command)?.clone();
             // It is run beside requests at once, since its secret may have been rotated, or its
             // failure's cause be gone; the reload does not depend on it.
+            printed.runs_again = printed.due.is_none();
             printed.due = printed.due.map(|_later| self.clock.now());
             Some((command, Printed { uses, ..printed }))
         });
@@ -163,21 +177,24 @@ impl SecretCommands {
     fn start_due(&mut self, now: Timestamp) {
         for (command, printed) in &mut self.printed.0 {
             if self.running.len() < MAX_RUNS && printed.due.is_some_and(|due| due <= now) {
-                printed.due = None;
-                let (command, known) = (Arc::clone(command), printed.secret.clone());
+                self.last_run += 1;
+                (printed.due, printed.run) = (None, self.last_run);
+                let (command, known, run) =
+                    (Arc::clone(command), printed.secret.clone(), self.last_run);
                 self.running.push(Box::pin(async move {
                     let ended = command.run(known.as_ref()).await;
-                    (command, ended.map_err(|error| error.to_string()))
+                    (command, run, ended.map_err(|error| error.to_string()))
                 }));
             }
         }
     }
 
     /// Notes the end of a run, and plans the next one. `true` when the secret is another one.
-    fn note(&mut self, (command, ended): EndedRun, metrics: &Metrics) -> bool {
+    fn note(&mut self, (command, run, ended): EndedRun, metrics: &Metrics) -> bool {
         let now = self.clock.now();
-        // A reload may have taken it away.
-        let Some(printed) = self.printed.0.get(&command) else { return false };
+        // A reload may have taken it away, or run it itself.
+        let known = self.printed.0.get(&command).filter(|printed| printed.run == run);
+        let Some(printed) = known else { return false };
         let broken = |secret| match printed.uses.iter().find_map(|named| named.check(&secret).err())
         {
             Some(rule) => Err(rule),
@@ -189,32 +206,21 @@ impl SecretCommands {
         match ended {
             Ok(secret) => {
                 let same = |known: &Secret| known.expose() == secret.expose();
+                let was_known = printed.secret.is_some();
                 let has_changed = !printed.secret.as_ref().is_some_and(same);
-                printed.due = renewal(now, ttl);
+                printed.plan(renewal(now, ttl), now);
                 printed.read_at = now;
                 printed.secret = Some(secret);
                 if has_changed {
-                    tracing::info!(keys, "a command has printed another secret, which is in force");
+                    say_printed(&keys, was_known);
                 }
                 has_changed
             }
             Err(error) => {
                 metrics.count_secret_command_failures(1);
-                printed.due = after(now, retry_delay(ttl));
-                if let (Some(_known), Some(end)) = (&printed.secret, printed.end(&command)) {
-                    tracing::warn!(
-                        keys, error, until = %end,
-                        "a secret could not be renewed: its last value is used until it is too \
-                         old; see why its command fails"
-                    );
-                } else {
-                    tracing::error!(
-                        keys,
-                        error,
-                        "a secret is still not known, and requests that need it are refused: see \
-                         why its command fails"
-                    );
-                }
+                printed.plan(after(now, retry_delay(ttl)), now);
+                let end = printed.end(&command).filter(|_| printed.secret.is_some());
+                say_failed(&keys, &error, end);
                 false
             }
         }
@@ -254,11 +260,16 @@ impl SecretCommands {
     ) -> Printed {
         let now = self.clock.now();
         let due = command.ttl.and_then(|ttl| renewal(now, ttl));
-        Printed { uses, secret: Some(secret), read_at: now, due }
+        Printed { uses, secret: Some(secret), read_at: now, due, run: 0, runs_again: false }
     }
 }
 
 impl Printed {
+    /// Plans the next run, which is at once where the last one began before a reload.
+    fn plan(&mut self, due: Option<Timestamp>, now: Timestamp) {
+        self.due = if std::mem::take(&mut self.runs_again) { Some(now) } else { due };
+    }
+
     /// The time when the secret is too old; `None` for one that never is.
     fn end(&self, command: &SecretCommand) -> Option<Timestamp> {
         after(self.read_at, command.ttl?.saturating_mul(2))
@@ -275,6 +286,32 @@ impl Printed {
     fn keys(&self) -> String {
         let keys: BTreeSet<_> = self.uses.iter().map(|named| named.key()).collect();
         keys.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn say_printed(keys: &str, was_known: bool) {
+    if was_known {
+        tracing::info!(keys, "a command has printed another secret, which is in force");
+    } else {
+        tracing::info!(keys, "a command has printed a secret again, which is in force");
+    }
+}
+
+/// Says that a command has failed; its last secret is used until `end`, where it is known.
+fn say_failed(keys: &str, error: &str, end: Option<Timestamp>) {
+    if let Some(end) = end {
+        tracing::warn!(
+            keys, error, until = %end,
+            "a secret could not be renewed: its last value is used until it is too old; see why \
+             its command fails"
+        );
+    } else {
+        tracing::error!(
+            keys,
+            error,
+            "a secret is still not known, and requests that need it are refused: see why its \
+             command fails"
+        );
     }
 }
 

@@ -42,7 +42,8 @@ impl TokenMetrics {
         let secret_expiry = register(registry, "connection_expires_seconds", help);
         let help = "Time until the connection's client certificate expires; negative after that";
         let certificate_expiry = register(registry, "client_certificate_expiry_seconds", help);
-        let help = "Runs of commands that print secrets which failed, or printed what is unfit";
+        let help = "Failures of commands that print secrets, at each place that names one when the \
+                    configuration is read";
         let command_failures = register(registry, "secret_command_failures", help);
         Self {
             refreshes,
