@@ -6,6 +6,7 @@ use super::fault::{About, Refused};
 use super::member_reader::{MemberReader, Named, named};
 use super::options;
 use crate::model::aws::access::{AwsAccess, AwsSecrets, check_access_key_id, check_scope_name};
+use crate::model::aws::endpoint::SigningScope;
 use crate::model::aws::role::{
     AssumeRole, check_external_id, check_role_arn, parse_session_length,
 };
@@ -112,6 +113,7 @@ fn read_draft(
     });
     if let Some(access) = &access {
         check_role(access, &mut reader);
+        check_scope(access, domain.as_ref(), &mut reader);
     }
     let read = name.zip(domain).zip(access).zip(secrets);
     let read = read.map(|(((name, allowed_domain), access), secrets)| ConnectionDraft {
@@ -162,6 +164,9 @@ fn read_change(
     after.service = parts.service.or(after.service);
     after.assume_role = parts.assume_role.or(after.assume_role);
     check_role(&after, &mut reader);
+    if (&after.region, &after.service) != (&before.region, &before.service) {
+        check_scope(&after, record.allowed_domain.as_ref(), &mut reader);
+    }
     if after != **before && parts.secrets.is_none() {
         reader.fault(About::Credential, KEY_TOO);
     }
@@ -262,6 +267,21 @@ fn check_role(access: &AwsAccess, reader: &mut MemberReader) {
     let Some(role) = &access.assume_role else { return };
     if let Err(rule) = role.check_region(access.region.as_deref()) {
         reader.fault(About::Request, &format!("assume_role: role_arn: {rule}"));
+    }
+}
+
+/// Notes that no request could be signed: neither the connection nor a host says for what.
+fn check_scope(access: &AwsAccess, domain: Option<&AllowedDomain>, reader: &mut MemberReader) {
+    let says_both = access.region.is_some() && access.service.is_some();
+    let Some(domain) = domain.map(ToString::to_string).filter(|_| !says_both) else { return };
+    if !SigningScope::may_be_named_within(&domain) {
+        let names = match (&access.region, &access.service) {
+            (None, None) => "region: is missing, and service",
+            (None, Some(_)) => "region: is missing",
+            _ => "service: is missing",
+        };
+        let title = format!("{names}: the name of the host does not say what is signed for");
+        reader.fault(About::Request, &title);
     }
 }
 

@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs as provider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 use crate::secret::Secret;
 
@@ -59,6 +59,9 @@ pub enum IdentityFault {
     /// A certificate can't be read.
     #[error("has a certificate that can't be read")]
     Certificate,
+    /// A certificate is of an old version of X.509.
+    #[error("has a certificate of X.509 version 1: have one of version 3 issued, with extensions")]
+    Version,
     /// The certificate would be stored in clear, and the key with it.
     #[error("has a private key in it: enter that as client_key alone")]
     KeyInCertificate,
@@ -99,6 +102,10 @@ impl ClientCertificate {
         for certificate in &chain {
             let parsed = X509Certificate::from_der(certificate);
             let (_rest, parsed) = parsed.map_err(|_why| IdentityFault::Certificate)?;
+            // Of others no key can be told to be theirs.
+            if parsed.version() != X509Version::V3 {
+                return Err(IdentityFault::Version);
+            }
             let validity = parsed.validity();
             validities.push((validity.not_before.timestamp(), validity.not_after.timestamp()));
         }

@@ -188,6 +188,12 @@ impl RequestSigner {
         })
     }
 
+    /// Tells whether a session's token goes with the signature.
+    #[must_use]
+    pub fn sends_session_token(&self) -> bool {
+        self.role.is_some() || self.session_token().is_some()
+    }
+
     /// Signs a request to `host`, as its last step.
     ///
     /// # Errors

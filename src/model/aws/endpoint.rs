@@ -27,8 +27,7 @@ impl SigningScope {
     /// not at all where a customer's program would be sent a signature that counts elsewhere.
     #[must_use]
     pub fn of_host(host: &str) -> Option<Self> {
-        let suffixes = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
-        let rest = suffixes.iter().find_map(|suffix| host.strip_suffix(suffix))?;
+        let rest = SUFFIXES.iter().find_map(|suffix| host.strip_suffix(suffix))?;
         let (before, last) = rest.rsplit_once('.').unwrap_or(("", rest));
         if is_region(last) {
             return service_in_region(before).map(|service| Self::new(last, service));
@@ -48,6 +47,15 @@ impl SigningScope {
         let is_global = GLOBAL.contains(&rest);
         let label = rest.strip_prefix("global.").unwrap_or(rest);
         is_global.then(|| Self::new(GLOBAL_REGION, label))
+    }
+
+    /// Tells whether the name of a host that an allowed domain covers may say both.
+    #[must_use]
+    pub fn may_be_named_within(domain: &str) -> bool {
+        match domain.strip_prefix('*') {
+            None => Self::of_host(domain).is_some(),
+            Some(below) => SUFFIXES.iter().any(|suffix| below.ends_with(suffix)),
+        }
     }
 
     fn new(region: &str, service: &str) -> Self {
@@ -205,6 +213,9 @@ const NAMED_OTHERWISE: [(&str, &str); 80] = [
     ("voice-chime", "chime"),
 ];
 
+/// The ends of the names of AWS's own hosts.
+const SUFFIXES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +280,17 @@ mod tests {
             "bucket.s3-website-us-east-1.amazonaws.com",
         ] {
             assert_eq!(read(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_domain_may_name_a_scope_where_one_of_its_hosts_does() {
+        for domain in ["*.amazonaws.com", "*.eu-west-1.amazonaws.com", "s3.us-east-1.amazonaws.com"]
+        {
+            assert!(SigningScope::may_be_named_within(domain), "{domain}");
+        }
+        for domain in ["api.example.com", "*.example.com", "*.com", "amazonaws.com.example.com"] {
+            assert!(!SigningScope::may_be_named_within(domain), "{domain}");
         }
     }
 

@@ -179,7 +179,9 @@ fn sensitive(text: &[u8]) -> Result<HeaderValue, Unsignable> {
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const KEY_PREFIX: &[u8] = b"AWS4";
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+/// The field of the token of a session.
+pub(in crate::model) const X_AMZ_SECURITY_TOKEN: HeaderName =
+    HeaderName::from_static("x-amz-security-token");
 const CONTENT_MD5: &str = "content-md5";
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::cmp::Reverse;
 use http::HeaderName;
 
 use super::Connection;
+use crate::model::aws::access::RequestSigner;
+use crate::model::aws::signer::X_AMZ_SECURITY_TOKEN;
 use crate::model::credential::{Credential, NotAFieldValue};
 use crate::model::domain::AllowedDomain;
 use crate::model::origin::{HostName, Origin};
@@ -110,10 +112,15 @@ impl Connection {
     /// The names of the places of its credentials as one text, for people: of that at `origin`,
     /// where this is known.
     pub fn places(&self, origin: Option<&Origin>) -> String {
-        match origin.and_then(|origin| self.credential_at(origin)) {
-            Some(credential) if credential.signer().is_none() => credential.places(),
-            _ => self.fields.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", "),
+        let credential = origin.and_then(|origin| self.credential_at(origin));
+        let signer = credential.and_then(Credential::signer);
+        if let (Some(credential), None) = (credential, signer) {
+            return credential.places();
         }
+        let has_token = signer.is_none_or(RequestSigner::sends_session_token);
+        let names = self.fields.iter().map(HeaderName::as_str);
+        let sent = names.filter(|name| has_token || *name != X_AMZ_SECURITY_TOKEN.as_str());
+        sent.collect::<Vec<_>>().join(", ")
     }
 }
 
