@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::Method;
+use jiff::Timestamp;
 
 use super::context::{CliContext, INTEGRATION};
 use super::output::{self, CliError, printable};
@@ -12,11 +13,12 @@ use super::server::{ApiClient, ApiPath, ServerArgs};
 use crate::app::Assembly;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::management::{Question, find_caller};
+use crate::management::{CallerNameError, Question, find_caller};
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::token::Scopes;
 use crate::proxy::{ExplainedBy, explain_to_operator};
+use crate::state::{Holder, InForce};
 use crate::upstream::{NameLookups, OwnListeners, SystemResolver};
 use crate::wire::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 
@@ -123,16 +125,29 @@ fn by_configuration(
         clock: Clock::system(),
     };
     let in_force = assembly.assemble(&config, 0, None)?;
-    let operator = operator();
-    let named = arguments.caller.as_deref().map(|name| {
-        let integration = question.integration.as_ref();
-        find_caller(&in_force.registry, name, integration, &operator.reach)
-            .map_err(|why| CliError::Message(format!("--caller {}: {why}", printable(name))))
-    });
-    let named = named.transpose()?;
+    let (operator, now) = (operator(), Clock::system().now());
+    let name = arguments.caller.as_deref();
+    let named = name.map(|name| declared_caller(name, &question, &in_force, now)).transpose()?;
     let caller = named.as_ref().map_or(&operator, |holder| &holder.caller);
-    let at = (Clock::system().now(), ExplainedBy::Configuration);
+    let at = (now, ExplainedBy::Configuration);
     Ok(explain_to_operator(&in_force, caller, &question, at))
+}
+
+/// The caller of this name, of those that the configuration declares.
+fn declared_caller(
+    name: &str,
+    question: &Question,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<Arc<Holder>, CliError> {
+    let within = (&Reach::Every(None), now);
+    find_caller(&in_force.registry, name, question.integration.as_ref(), within).map_err(|why| {
+        let why = match why {
+            CallerNameError::Unknown => ONLY_DECLARED.to_owned(),
+            CallerNameError::Ambiguous => why.to_string(),
+        };
+        CliError::Message(format!("--caller {}: {why}", printable(name)))
+    })
 }
 
 /// The integration that the request names. That of the environment is this shell's, and not that of
@@ -205,6 +220,9 @@ fn as_text(told: &ExplainAnswer) -> String {
     text
 }
 
+const ONLY_DECLARED: &str = "the configuration declares no token of this name that could be read: \
+                             ask a running server, which knows those of its store and those that \
+                             commands print";
 const NOT_ASKED: &str = "no server was asked";
 
 const INTEGRATION_HELP: &str = "Integration of the connection; needed where there are several \

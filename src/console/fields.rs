@@ -88,8 +88,7 @@ impl<'a> Field<'a> {
     fn input(&self, id: &str, values: &FormValues, described: Option<&str>, wrong: bool) -> Markup {
         // What was entered, or else what the form begins with; a secret never comes back, nor a
         // key that was entered for its certificate.
-        let value = match values.text(self.name) {
-            "" => self.value,
+        let value = match values.text_or(self.name, self.value) {
             entered if entered.contains("PRIVATE KEY-----") => "",
             entered => entered,
         };

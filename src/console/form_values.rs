@@ -18,6 +18,8 @@ use crate::wire::Member;
 #[derive(Default)]
 pub(super) struct FormValues {
     fields: Vec<(String, Zeroizing<String>)>,
+    /// Tells whether a person has sent them, and not a page filled them in.
+    are_sent: bool,
     faults: Vec<String>,
 }
 
@@ -76,7 +78,7 @@ impl FormValues {
         let fields = form_urlencoded::parse(&body)
             .map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned())))
             .collect();
-        Ok(Self { fields, faults: Vec::new() })
+        Ok(Self { fields, are_sent: true, faults: Vec::new() })
     }
 
     /// A form that was filled in by us.
@@ -84,13 +86,23 @@ impl FormValues {
         let own = |(name, value): &(&str, &str)| {
             ((*name).to_owned(), Zeroizing::new((*value).to_owned()))
         };
-        Self { fields: fields.iter().map(own).collect(), faults: Vec::new() }
+        let fields = fields.iter().map(own).collect();
+        Self { fields, are_sent: false, faults: Vec::new() }
     }
 
     /// The value of a field; empty where there is none.
     pub(super) fn text(&self, field: &str) -> &str {
         let found = self.fields.iter().find(|(name, _)| name == field);
         found.map_or("", |(_, value)| value.as_str())
+    }
+
+    /// The value of a field that a person has sent, be it empty; or else what the form begins with.
+    pub(super) fn text_or<'a>(&'a self, field: &str, beginning: &'a str) -> &'a str {
+        let is_there = self.fields.iter().any(|(name, _)| name == field);
+        match self.text(field) {
+            "" if !self.are_sent || !is_there => beginning,
+            entered => entered,
+        }
     }
 
     /// Everything that was chosen under a name.

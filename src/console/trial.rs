@@ -10,7 +10,7 @@ use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
-use crate::management::{ProbeRequest, ProbeResponse, StatusFilter};
+use crate::management::{ProbeRequest, ProbeResponse, Scope, StatusFilter};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::store::PageRange;
 use crate::wire::{ExplainAnswer, ExplainRequest, Verdict};
@@ -41,7 +41,8 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> PageResul
         }
     };
     // 2. It is sent, where that was asked for and is allowed: in nobody's name but the person's own.
-    let is_sent = values.text("act") == "send" && values.text("caller").is_empty();
+    let is_wanted = values.text("act") == "send";
+    let is_sent = is_wanted && values.text("caller").is_empty();
     if is_sent && !context.operator.may_send() {
         return Err(context.tell(&errors::MAY_NOT_SEND));
     }
@@ -52,9 +53,13 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> PageResul
     };
     // 3. Both are shown.
     let refused = refusal(&explanation).filter(|_| is_sent);
+    let shows_causes = context.operator.may(Scope::Audit);
     let outcome = html! {
+        @if is_wanted && !is_sent {
+            p.fault role="alert" { "It was not sent: a request is sent in your own name alone. Empty the caller." }
+        }
         @if let Some((code, status)) = refused { (not_sent(&explanation, code, status)) }
-        @if let Some(sent) = &sent { (delivered(sent)) }
+        @if let Some(sent) = &sent { (delivered(sent, shows_causes)) }
         (explained(&explanation, is_sent))
     };
     Ok(page(&context, &values, &outcome))
@@ -140,15 +145,14 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
 /// The choice of the caller in whose name it is explained.
 fn caller_field(callers: &[String], values: &FormValues) -> Markup {
     html! {
-        @if !callers.is_empty() { div.field {
+        @if !callers.is_empty() || !values.text("caller").is_empty() { div.field {
             label for="caller" { "Caller" }
-            select #caller name="caller" aria-describedby="caller-hint" {
-                option value="" { "Your own token" }
-                @for caller in callers {
-                    option value=(caller) selected[caller == values.text("caller")] { (caller) }
-                }
+            input #caller name="caller" value=(values.text("caller")) list="callers"
+                autocomplete="off" spellcheck="false" aria-describedby="caller-hint";
+            datalist #callers { @for caller in callers { option value=(caller) {} } }
+            p.hint #caller-hint {
+                "The name of another token, for which it is explained and never sent. Without a name, your own."
             }
-            p.hint #caller-hint { "For another caller it is explained, never sent." }
         } }
     }
 }
@@ -182,19 +186,19 @@ fn not_sent(explanation: &ExplainAnswer, code: &str, status: u16) -> Markup {
     }
 }
 
-fn delivered(sent: &Result<ProbeResponse, String>) -> Markup {
+fn delivered(sent: &Result<ProbeResponse, String>, shows_causes: bool) -> Markup {
     html! {
         section aria-labelledby="answer" {
             h2 #answer { "The answer" }
             @match sent {
                 Err(why) => { p.fault role="alert" { "It was not answered: " (why) } }
-                Ok(answer) => (answered(answer)),
+                Ok(answer) => (answered(answer, shows_causes)),
             }
         }
     }
 }
 
-fn answered(answer: &ProbeResponse) -> Markup {
+fn answered(answer: &ProbeResponse, shows_causes: bool) -> Markup {
     let class = if answer.status < 400 { "state good" } else { "state bad" };
     let by = if answer.is_the_origins {
         "by the origin"
@@ -206,7 +210,8 @@ fn answered(answer: &ProbeResponse) -> Markup {
         @if let Some(refusal) = &answer.refusal {
             div.fault-box {
                 p { strong { (refusal.code) } " at the step " code { (refusal.rule) } }
-                @if let Some(cause) = &refusal.cause { p { (cause) } }
+                // It may tell of the network, as Activity does, which needs the same scope.
+                @if let (Some(cause), true) = (&refusal.cause, shows_causes) { p { (cause) } }
             }
         }
         // Of what never came from an origin it is not known where the time went.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::Method;
+use jiff::Timestamp;
 
 use super::Management;
 use super::fault::{About, Refused, Scope};
@@ -38,14 +39,15 @@ pub enum CallerNameError {
     Unknown,
     /// Several tokens within reach have it.
     #[error(
-        "several tokens have this name, for different integrations: name the integration of the \
-         one that is meant"
+        "several tokens have this name: name the integration of the one that is meant, or give \
+         them different names"
     )]
     Ambiguous,
 }
 
-/// The caller of this name whose token reaches no further than `reach`. Of several, the one that is
-/// bound to `integration`.
+/// The caller of this name whose token reaches no further than `reach`. A token that has expired
+/// counts only where none of the name is live. Of several, it is the one that is bound to
+/// `integration`, or else the one that is bound to none.
 ///
 /// # Errors
 /// When there is none, or more than one.
@@ -53,16 +55,25 @@ pub fn find_caller(
     registry: &Registry,
     name: &str,
     integration: Option<&IntegrationName>,
-    reach: &Reach,
+    (reach, now): (&Reach, Timestamp),
 ) -> Result<Arc<Holder>, CallerNameError> {
+    // 1. Those of the name, the live ones before those that have ended.
     let named = registry.holders().filter(|holder| *holder.caller.name == *name);
-    let mut within: Vec<_> = named.filter(|holder| reach.includes(&holder.caller.reach)).collect();
-    if within.len() > 1 {
-        within.retain(|holder| holder.caller.bound_to() == integration);
+    let within = named.filter(|holder| reach.includes(&holder.caller.reach));
+    let (ended, live): (Vec<_>, Vec<_>) = within.partition(|holder| holder.caller.has_expired(now));
+    if live.is_empty() {
+        let last = ended.into_iter().max_by_key(|holder| holder.caller.expires_at);
+        return last.cloned().ok_or(CallerNameError::Unknown);
     }
-    match within.as_slice() {
+    // 2. The one that the integration tells apart.
+    let of = |bound| live.iter().filter(move |holder| holder.caller.bound_to() == bound);
+    let meant: Vec<_> = match integration {
+        Some(_) if live.len() > 1 && of(integration).count() > 0 => of(integration).collect(),
+        Some(_) if live.len() > 1 => of(None).collect(),
+        _ => live.iter().collect(),
+    };
+    match meant.as_slice() {
         [holder] => Ok(Arc::clone(holder)),
-        [] => Err(CallerNameError::Unknown),
         _ => Err(CallerNameError::Ambiguous),
     }
 }
@@ -108,9 +119,9 @@ impl Explainer<'_> {
             reader.take(named!(request.connection), About::Name, ConnectionName::parse);
         // 2. The caller, and the answer.
         let own = self.operator.caller();
-        let registry = self.management.registry();
+        let (registry, now) = (self.management.registry(), self.management.now());
         let named = reader.take(named!(request.caller), About::Request, |name| {
-            find_caller(&registry, name, integration.as_ref(), &own.reach)
+            find_caller(&registry, name, integration.as_ref(), (&own.reach, now))
         });
         let read = method.zip(url).map(|(method, url)| {
             let names_caller = named.is_some();

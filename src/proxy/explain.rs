@@ -27,6 +27,8 @@ use crate::wire::{ExplainAnswer, ExplainStep, Verdict};
 pub(super) struct DecisionTrace {
     /// The refusal, if it would be refused.
     pub refusal: Option<Refusal>,
+    /// The rule that refuses it.
+    pub rule: Option<Rule>,
     /// The connection that is chosen, also when a later rule refuses.
     pub connection: Option<Arc<Connection>>,
     /// The origin that the request would be sent to.
@@ -58,6 +60,7 @@ pub(super) fn explain(
 ) -> DecisionTrace {
     // 1. The decision of a real request, as far as it needs no network.
     let usable = if is_named { judge_named(caller, now) } else { Ok(()) };
+    let is_unusable = usable.is_err() && request.is_ok();
     let decided = match &request {
         Ok(request) => {
             usable.map_err(RefusedRequest::from).and_then(|()| decide(in_force, caller, request))
@@ -98,13 +101,14 @@ pub(super) fn explain(
         left_out,
         now,
     };
-    let steps = Rule::ALL
-        .into_iter()
-        .filter(|rule| *rule <= Rule::Address)
-        .map(|rule| context.step(rule, refusal.as_ref()))
-        .collect();
+    // A token that lacks the scope is the caller's, though callers are told of the connection.
+    let by = |refusal: &Refusal| if is_unusable { Rule::Caller } else { refusal.code().rule() };
+    let refused = refusal.as_ref().map(|refusal| (refusal, by(refusal)));
+    let shown = Rule::ALL.into_iter().filter(|rule| *rule <= Rule::Address);
+    let steps = shown.map(|rule| context.step(rule, refused)).collect();
+    let rule = refused.map(|(_, rule)| rule);
     let field = connection.as_ref().map(|connection| connection.places(origin.as_ref()));
-    DecisionTrace { refusal, connection, origin, field, steps }
+    DecisionTrace { refusal, rule, connection, origin, field, steps }
 }
 
 /// The refusal of a rule that follows the decision: of the credential, unless only a running server
@@ -143,13 +147,13 @@ pub fn explain_to_operator(
 
 impl From<DecisionTrace> for ExplainAnswer {
     fn from(trace: DecisionTrace) -> Self {
-        let DecisionTrace { refusal, connection, origin, field, steps } = trace;
+        let DecisionTrace { refusal, rule, connection, origin, field, steps } = trace;
         let refusal = refusal.as_ref();
         Self {
             decision: if refusal.is_some() { Verdict::Refuse } else { Verdict::Allow },
             code: refusal.map(|refusal| refusal.code().as_str().to_owned()),
             status: refusal.map(|refusal| refusal.status().as_u16()),
-            rule: refusal.map(|refusal| refusal.code().rule().as_str().to_owned()),
+            rule: rule.map(|rule| rule.as_str().to_owned()),
             connection: connection.map(|connection| connection.name().to_string()),
             origin: origin.map(|origin| origin.to_string()),
             field,
@@ -179,8 +183,8 @@ struct TraceContext<'a> {
 impl TraceContext<'_> {
     /// The part of a rule in a decision: it holds, it refuses, only a real request can tell, or an
     /// earlier one has refused.
-    fn step(&self, rule: Rule, refusal: Option<&Refusal>) -> ExplainStep {
-        let (outcome, detail) = match refusal.map(|refusal| (refusal, refusal.code().rule())) {
+    fn step(&self, rule: Rule, refused: Option<(&Refusal, Rule)>) -> ExplainStep {
+        let (outcome, detail) = match refused {
             Some((refusal, by)) if by == rule => ("refuse", refusal.title().to_owned()),
             Some((_, by)) if by < rule => ("not reached", String::new()),
             _ if self.needs_a_request(rule) => ("at run time", self.detail(rule)),

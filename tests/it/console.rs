@@ -540,6 +540,11 @@ async fn a_custom_connection_is_made_and_its_secrets_are_replaced() {
     assert_eq!(visitor.get(&at).await.status, 404);
 }
 
+/// Tells whether a field of a page has this value.
+fn has_value(page: &str, value: &str) -> bool {
+    page.contains(&format!("value=\"{value}\""))
+}
+
 #[tokio::test]
 async fn a_connection_to_aws_is_made_and_its_key_is_replaced() {
     const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
@@ -601,15 +606,19 @@ async fn a_connection_to_aws_is_made_and_its_key_is_replaced() {
     assert_eq!(changed.status, 303, "{}", changed.text());
     assert_eq!(signed("canary-aws-two").await.key_id, "AKIDTWO");
     assert_eq!(origin.last().field("x-amz-security-token"), "");
-    let of_role = [secret, ("access_key_id", "AKIDTWO"), ("role_arn", ROLE), ("duration", "15m")];
+    // The host's name says neither of the two.
+    let role = [secret, ("access_key_id", "AKIDTWO"), ("role_arn", ROLE), ("duration", "15m")];
+    let page = visitor.post(&format!("{at}/secret"), &role).await.text();
+    assert!(page.contains("f-region-fault") && !has_value(&page, "lambda"), "{page}");
+    let of_role = [&role[..], &[("region", "us-east-1"), ("service", "sqs")]].concat();
     assert_eq!(visitor.post(&format!("{at}/secret"), &of_role).await.status, 303);
     // What it was before is among its events, and not in its form.
-    let has = |page: &str, value: &str| page.contains(&format!("value=\"{value}\""));
     let page = visitor.get(&at).await.text();
-    assert!(has(&page, ROLE) && has(&page, "15m") && !has(&page, "lambda"), "{page}");
+    let (has, lacks) = ([ROLE, "15m", "sqs"], "lambda");
+    assert!(has.iter().all(|it| has_value(&page, it)) && !has_value(&page, lacks), "{page}");
     assert_eq!(visitor.post(&format!("{at}/secret"), &change).await.status, 303);
     let page = visitor.get(&at).await.text();
-    assert!(!has(&page, ROLE) && has(&page, "lambda"), "{page}");
+    assert!(!has_value(&page, ROLE) && has_value(&page, "lambda"), "{page}");
     // 5. Its options change as those of others.
     let options = [("enabled", "no"), ("read_only", "no"), ("mask_echo", "no"), ("rules", "")];
     assert_eq!(visitor.post(&format!("{at}/options"), &options).await.status, 303);

@@ -304,7 +304,7 @@ async fn a_request_is_explained_for_another_caller() {
         ("runner", Value::Null, Value::Null),
         ("narrow", json!("RequestNotAllowed"), json!("rules")),
         ("listed", json!("ConnectionForbidden"), json!("connection")),
-        ("reader", json!("ConnectionForbidden"), json!("connection")),
+        ("reader", json!("ConnectionForbidden"), json!("caller")),
         ("twice", Value::Null, Value::Null),
     ] {
         let told = explain(&reader, caller).await;
@@ -312,6 +312,12 @@ async fn a_request_is_explained_for_another_caller() {
         let told = told.json();
         assert_eq!((&told["code"], &told["rule"]), (&code, &rule), "{caller}: {told}");
     }
+    let told = explain(&reader, "reader").await.json();
+    let outcome = |name: &str| {
+        let steps = told["steps"].as_array().unwrap();
+        steps.iter().find(|step| step["name"] == name).unwrap()["outcome"].clone()
+    };
+    assert_eq!((outcome("caller"), outcome("method")), (json!("refuse"), json!("not reached")));
     let told = explain(&admin, "runner").await.json();
     let step = told["steps"].as_array().unwrap().iter().find(|step| step["name"] == "caller");
     assert_eq!(step.unwrap()["outcome"], "pass");
