@@ -193,7 +193,7 @@ fn entries(criterion: &mut Criterion) {
     let listing = Arc::new(RegisteredConnection {
         connection,
         counters,
-        usage: ConnectionUsage::new(metrics.history_of("")),
+        usage: ConnectionUsage::new(metrics.stats_of("", "")),
         source: ConnectionSource::Stored,
     });
     let name: Arc<str> = "runner".into();

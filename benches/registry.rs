@@ -108,7 +108,7 @@ impl Candidate for Concurrent {
             let connection = Arc::new(connection);
             let registered = Arc::new(RegisteredConnection {
                 counters: self.metrics.counters_of(&connection),
-                usage: ConnectionUsage::new(self.metrics.history_of("shop")),
+                usage: ConnectionUsage::new(self.metrics.stats_of("shop", "")),
                 source: ConnectionSource::Stored,
                 connection: Arc::clone(&connection),
             });

@@ -18,7 +18,9 @@ mod oauth;
 mod openapi;
 mod page;
 mod providers;
+mod requests;
 mod routes;
+mod stats;
 mod status;
 mod tokens;
 

@@ -6,17 +6,17 @@
 
 mod audit_buffer;
 mod entry;
-mod history;
 mod line;
 mod log_buffer;
 mod logs;
 mod metrics;
+mod request_stats;
 mod usage;
 
 pub use audit_buffer::AuditBuffer;
-pub use entry::{Decision, Entry, Ledger, LoggedConnection, RequestLine};
-pub use history::{Bucket, History, LATENCY_BOUNDS_MS, TimeWindow};
+pub use entry::{Decision, Entry, Ledger, LoggedConnection, NamedListing, RequestLine};
 pub use log_buffer::{LogBuffer, LogWriter};
 pub use logs::{FilterError, LineFormat, install};
 pub use metrics::{ConnectionCounters, EchoPlace, Metrics, ProcessStats};
-pub use usage::{ConnectionUsage, LastUse};
+pub use request_stats::{ConnectionStats, CountedCell, StatsChange};
+pub use usage::ConnectionUsage;

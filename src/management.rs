@@ -14,6 +14,7 @@ mod draft;
 mod events;
 mod explain;
 mod fault;
+mod health;
 mod keys;
 mod listing;
 mod member_reader;
@@ -24,8 +25,10 @@ mod placements;
 mod presets;
 mod rate_limits;
 mod records;
+mod requests;
 mod sessions;
 mod shapes;
+mod stats;
 mod status;
 mod tokens;
 mod unusable;
@@ -34,7 +37,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use self::audit::{AuditPage, AuditPosition, AuditReader};
+pub use self::audit::{AuditPage, AuditReader};
 pub use self::connections::{ConnectionView, ReadAccess, WriteAccess};
 pub use self::data_plane::{
     BodyPreview, DataPlane, ProbeRefusal, ProbeRequest, ProbeResponse, ProbeTimes,
@@ -42,6 +45,7 @@ pub use self::data_plane::{
 pub use self::events::{EventQuery, EventReader};
 pub use self::explain::{CallerNameError, Explainer, Question, find_caller};
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
+pub use self::health::HealthQuery;
 pub use self::listing::{AnyConnection, ListPage};
 pub use self::oauth::{
     AccountAnswer, AuthorizationRedirect, Catalogue, ClientView, ConnectionRef, ExchangedFlow,
@@ -51,7 +55,9 @@ pub use self::oauth::{
 pub use self::operator::Operator;
 pub use self::presets::Preset;
 pub use self::rate_limits::{ClientAddr, RateLimits};
+pub use self::requests::RequestQuery;
 pub use self::sessions::SessionsView;
+pub use self::stats::{RequestHistory, StatsQuery};
 pub use self::status::{
     ConnectionStatus, RENEWED_WHEN_USED, State, StatusAccess, StatusFilter, StatusPage,
 };
@@ -62,6 +68,7 @@ use crate::ledger::Metrics;
 use crate::model::token::TokenDigest;
 use crate::oauth::{Provider, RefreshHandle};
 use crate::state::{Live, ManagementSettings, Persistence, Registry};
+pub use crate::store::AuditPosition;
 use crate::store::Revision;
 use crate::tasks::Tasks;
 

@@ -25,6 +25,7 @@ mod postgres;
 mod refreshes;
 mod row;
 mod sqlite;
+mod stats;
 mod tokens;
 mod transaction;
 mod writability;
@@ -37,8 +38,10 @@ use std::sync::atomic::AtomicI64;
 
 use jiff::Timestamp;
 
-pub use self::audit::AuditBatch;
 use self::audit::AuditTrail;
+pub use self::audit::{
+    AuditBatch, AuditPosition, EntryFilter, EntryRange, FoundEntries, path_at_origin,
+};
 pub use self::changes::{Changes, Record, RecordChange, RecordKey, StoreSnapshot};
 pub use self::copy::{CopyContents, CopyError, back_up_sqlite, beside, restore_sqlite};
 use self::database::{Database, DbTransaction};
@@ -50,6 +53,7 @@ pub use self::page::{Page, PageRange};
 pub use self::postgres::{ChangeListener, ChangeNotice};
 pub use self::refreshes::{Leftover, RefreshLease, RefreshStart};
 use self::row::{SqlRow, SqlValue};
+pub use self::stats::{CountKey, CountQuery, CountSpan, CountSubject, HealthRow};
 pub use self::writability::Unwritable;
 use crate::secret::Secret;
 

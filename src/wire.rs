@@ -26,12 +26,13 @@ mod provider;
 mod read;
 mod secret;
 mod server;
+mod stats;
 mod token;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
-pub use self::audit::{AuditEntries, AuditEntry};
+pub use self::audit::{AuditEntries, AuditEntry, RequestAnswer, RequestView};
 pub use self::aws::{AssumeRoleMembers, AwsConnection, AwsMembers, NewTypedConnection};
 pub use self::ca::{CaRotationRequest, NextCa, NextCaAnswer};
 pub use self::client::{ClientPage, NewOAuthClient, OAuthClient, OAuthClientChange};
@@ -62,6 +63,7 @@ pub use self::provider::{
 pub use self::read::{Document, MalformedBody, Request, Shape, printable_name, read};
 pub use self::secret::{REDACTED, Redacted};
 pub use self::server::{ReadyAnswer, ServerAnswer, ServerInfo, StoreReadiness};
+pub use self::stats::{FailureView, HealthPage, HealthView, LatencyView, StatsAnswer, StatsPart};
 pub use self::token::{CreatedTokenAnswer, CreatedTokenView, NewToken, TokenPage, TokenView};
 
 /// Writes a time as RFC 3339 has it, in UTC, always with a fraction.

@@ -1,14 +1,12 @@
 //! The audit trail (contract §5, §7).
 
-use std::cmp::Reverse;
-
 use axum::Json;
 
 use super::auth::AuthenticatedOperator;
 use super::error::Error;
 use super::page::{PageQuery, Parameters};
-use crate::management::AuditPage;
-use crate::wire::{AuditEntries, PageMeta};
+use super::requests::answer;
+use crate::wire::AuditEntries;
 
 /// Read the audit trail
 ///
@@ -27,13 +25,5 @@ pub(super) async fn list(
     PageQuery(window): PageQuery<true>,
 ) -> Result<Json<AuditEntries>, Error> {
     let reader = operator.management.audit_reader(&operator.operator)?;
-    let AuditPage { listing, looked_until, .. } = reader.list(&window).await?;
-    let positions = listing.items.iter().map(|(position, _)| *position);
-    // In the order of the list: where the search was broken off is its far end.
-    let mut positions: Vec<_> = positions.chain(looked_until).collect();
-    positions.sort_by_key(|position| Reverse(*position));
-    let cursors: Vec<_> = positions.iter().map(ToString::to_string).collect();
-    let meta = PageMeta::of(cursors.iter().map(String::as_str), listing.has_more);
-    let entries = listing.items.into_iter().map(|(_, entry)| entry).collect();
-    Ok(Json(AuditEntries { entries, meta }))
+    Ok(Json(answer(reader.list(&window).await?)))
 }

@@ -13,7 +13,7 @@ use crate::management::EventQuery;
 use crate::wire::{EventCheckAnswer, EventPage, PageMeta};
 
 /// The query of a request, which is read once it is known who asks.
-pub(super) struct RawParameters(String);
+pub(super) struct RawParameters(pub(super) String);
 
 impl<S: Sync> FromRequestParts<S> for RawParameters {
     type Rejection = Infallible;

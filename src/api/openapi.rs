@@ -17,6 +17,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 
 use self::shared::{SharedError, in_numbers, in_words};
 use super::{oauth, routes};
+use crate::model::remedy::FailureRemedy;
 use crate::wire::{ErrorBody, NumberedErrors};
 
 pub(super) fn document() -> &'static str {
@@ -79,7 +80,8 @@ fn describe() -> OpenApi {
 /// Adds what all operations have in common: their errors, and the token that they take.
 fn complete(operation: &mut Operation, path: &str, errors: &[SharedError]) {
     let takes_token = path.starts_with("/api/");
-    let names_something = path.ends_with("{name}") || path.ends_with("{id}");
+    let names_something =
+        path.ends_with("{name}") || path.ends_with("{id}") || path.ends_with("{request_id}");
     let has_body = operation.request_body.is_some();
     let has_query =
         operation.parameters.iter().flatten().any(
@@ -88,8 +90,15 @@ fn complete(operation: &mut Operation, path: &str, errors: &[SharedError]) {
     let id = operation.operation_id.as_deref().unwrap_or_default();
     let makes = id.starts_with("create_") || id.starts_with("rotate_");
     let conflicts = makes || id.starts_with("update_");
-    let reads_query =
-        ["list_keys", "show_server", "list_providers", "show_provider", "verify_events"];
+    let reads_query = [
+        "list_keys",
+        "show_server",
+        "list_providers",
+        "show_provider",
+        "verify_events",
+        "show_request",
+        "request_stats",
+    ];
     let reads_query = reads_query.contains(&id);
     // An error belongs to an operation by what the operation takes and does.
     for shared in errors {
@@ -155,9 +164,11 @@ fn finish(operation: &mut Operation, path: &str, takes_token: bool) {
 
 /// The pattern of a parameter, where not every text will do.
 fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
+    let finds_requests = path.ends_with("/requests");
+    let is_filtered = ["/requests", "/stats", "/health"].iter().any(|end| path.ends_with(end));
     match parameter {
         "integration" => Some("^[a-z0-9_-]{1,64}$"),
-        "page[after]" | "page[before]" if path.ends_with("/audit") => {
+        "page[after]" | "page[before]" if path.ends_with("/audit") || finds_requests => {
             Some("^([0-9]{1,18}-[0-9]{1,9})?$")
         }
         "page[after]" | "page[before]" if path.ends_with("/events") => Some("^[0-9]{0,18}$"),
@@ -165,6 +176,14 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         "kind" => Some(KIND_PATTERN),
         "head" => Some("^[0-9]{1,18}:[0-9a-fA-F]{64}$"),
         "connection" | "operator" if path.ends_with("/events") => Some("^[^\\x00]*$"),
+        "connection" if path.ends_with("/stats") => Some("^([A-Za-z0-9_-]{3,64})?$"),
+        "connection" | "caller" | "method" if is_filtered => Some("^[^\\x00]*$"),
+        "path" if finds_requests => Some("^(/[^\\x00]*)?$"),
+        "status" if finds_requests => Some("^([1-5]xx|[0-9]{3})?$"),
+        "decision" => Some("^(allow|refuse)?$"),
+        "code" if finds_requests => Some(&CODE_PATTERN),
+        "by" => Some("^(minute|hour)?$"),
+        "state" if is_filtered => Some("^(attention|works|unused|failing|authorize|broken|off)?$"),
         "page[after]" | "page[before]" => Some("^[^\\x00]*$"),
         _ => None,
     }
@@ -184,6 +203,10 @@ const KIND_PATTERN: &str = "^((ca|client|connection|flow|key|session|token)|(ca|
     client\\.(create|delete|update)|connection\\.(create|delete|refresh|reveal|update)|\
     flow\\.(callback|exchange|redirect|start)|session\\.sign_(in|out)|token\\.(create|revoke))?$";
 
+/// The codes of refusals.
+static CODE_PATTERN: LazyLock<String> =
+    LazyLock::new(|| format!("^({})?$", FailureRemedy::codes().collect::<Vec<_>>().join("|")));
+
 /// Operations on OAuth's paths that take no token.
 const OPEN: [&str; 4] =
     ["account_token", "oauth_callback", "posted_oauth_callback", "start_oauth_redirect"];
@@ -191,7 +214,7 @@ const OPEN: [&str; 4] =
 const DESCRIPTION: &str = "Manages what the proxy injects: connections, the access tokens of \
 those who use them, and the master keys under which secrets are sealed.\n\nEvery request under \
 `/api` needs `Authorization: Bearer` and an access token with the scope that goes with the \
-method: `read` for GET, `write` for what changes something; `audit` for the audit trail and \
+method: `read` for GET, `write` for what changes something; `audit` for requests, counts and \
 events; `admin` for tokens, keys and all of these. An integration's token opens that integration alone.\n\nBodies are JSON objects of at most 64 KiB; \
 unknown members and members that are there twice are refused, and one answer lists everything \
 that is wrong. Secrets go in and never come out: answers show `*****`. Every answer has an \

@@ -53,6 +53,66 @@ pub(super) struct EventParameters {
     kind: Option<String>,
 }
 
+/// The filters of requests, as the description of the API shows them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by hand, as pages are")]
+pub(super) struct RequestParameters {
+    /// Those that arrived then or later (RFC 3339).
+    since: Option<String>,
+    /// Those that arrived before then (RFC 3339).
+    until: Option<String>,
+    /// Those of this integration.
+    integration: Option<String>,
+    /// Those of the connection of this name.
+    connection: Option<String>,
+    /// Those of the caller of this name.
+    caller: Option<String>,
+    /// `allow` or `refuse`.
+    decision: Option<String>,
+    /// Those that were refused with this code.
+    code: Option<String>,
+    /// Those with this status, as `404`, or of this class, as `5xx`.
+    status: Option<String>,
+    /// Those with this method.
+    method: Option<String>,
+    /// Those whose path at the origin begins so.
+    path: Option<String>,
+}
+
+/// The filters of counts.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by hand, as pages are")]
+pub(super) struct StatsParameters {
+    /// From this time on (RFC 3339); by default an hour before the end, or a day by the hour.
+    since: Option<String>,
+    /// Up to this time (RFC 3339); by default now.
+    until: Option<String>,
+    /// Those of this integration.
+    integration: Option<String>,
+    /// Those of the connection of this name; goes with `integration`, unless the token is for one.
+    connection: Option<String>,
+    /// Those of the caller of this name.
+    caller: Option<String>,
+    /// `minute`, which is the default, or `hour`.
+    by: Option<String>,
+}
+
+/// The filters of connections by their health.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by hand, as pages are")]
+pub(super) struct HealthParameters {
+    /// Those of this integration.
+    integration: Option<String>,
+    /// The one of this name.
+    connection: Option<String>,
+    /// Those in this state: `works`, `unused`, `failing`, `authorize`, `broken`, `off`, or
+    /// `attention` for all in which somebody must act.
+    state: Option<String>,
+}
+
 impl<S: Sync, const STRICT: bool> FromRequestParts<S> for PageQuery<STRICT> {
     type Rejection = Error;
 
@@ -124,6 +184,19 @@ pub(super) fn read_filtered<const STRICT: bool, const N: usize>(
     let given = |cursor: Option<String>| cursor.filter(|cursor| !cursor.is_empty());
     let range = PageRange { after: given(after), before: given(before), limit };
     Ok((range, filters.map(Option::unwrap_or_default)))
+}
+
+/// Reads the values of filters of these names, of a query that has no page.
+pub(super) fn read_filters<const N: usize>(
+    query: &str,
+    names: [&'static str; N],
+) -> Result<[String; N], Error> {
+    let names_page = |pair: &str| decode(pair).is_some_and(|pair| pair.starts_with("page["));
+    if query.split('&').any(names_page) {
+        let known = names.join(", ");
+        return Err(Error::invalid(format!("the query: there are no pages; there are {known}")));
+    }
+    read_filtered::<true, N>(query, names).map(|(_page, filters)| filters)
 }
 
 fn parse_size(text: &str) -> Result<u32, Error> {

@@ -9,7 +9,9 @@ use super::connections::all;
 use super::connections::static_types::{STATIC_TYPES, collection, item};
 use super::connections::typed;
 use super::oauth::{account, clients, connections as authorized, flows, mcp};
-use super::{ApiState, audit, ca, docs, events, explain, keys, providers, status, tokens};
+use super::{
+    ApiState, audit, ca, docs, events, explain, keys, providers, requests, stats, status, tokens,
+};
 
 /// Every path that is described.
 fn described() -> OpenApiRouter<ApiState> {
@@ -52,6 +54,10 @@ fn administration() -> OpenApiRouter<ApiState> {
         .routes(routes!(ca::rotate))
         .routes(routes!(explain::explain))
         .routes(routes!(audit::list))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::show))
+        .routes(routes!(stats::list))
+        .routes(routes!(stats::health))
         .routes(routes!(events::list))
         .routes(routes!(events::verify))
         .routes(routes!(status::server))

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
+use super::stats_writer::{MINUTES_KEPT, StatsWriter};
 use crate::clock::{self, Clock};
 use crate::error::chain;
 use crate::ledger::{AuditBuffer, Metrics};
@@ -22,6 +24,10 @@ pub(super) struct Housekeeping {
     pub(super) trail: Arc<AuditBuffer>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    /// The name of this process.
+    pub(super) instance: Box<str>,
+    /// The counts that are stored now and then.
+    pub(super) stats: AsyncMutex<StatsWriter>,
     /// For how long entries are kept.
     pub(super) retention: Duration,
     /// For how long events are kept.
@@ -41,12 +47,15 @@ impl Housekeeping {
             if second.is_some() || self.trail.bytes() >= BATCH_LEN {
                 self.keep_entries().await;
             }
+            if second.is_some() && self.stats.lock().await.is_due() {
+                self.keep_stats().await;
+            }
             if second.is_some_and(|second| second.is_multiple_of(OLD_SECRETS_SECONDS)) {
                 self.persistence.forget_old_secrets(self.clock.now()).await;
             }
             if second.is_some_and(|second| second.is_multiple_of(TELL_LAST_USED_SECONDS)) {
                 self.tell_last_used().await;
-                self.note_trail(self.store.trim_audit().await);
+                self.note_trail(self.maintain_trail().await);
             }
             if second.is_some_and(|second| second.is_multiple_of(FORGET_SECONDS))
                 && let Err(error) = self.forget().await
@@ -77,6 +86,37 @@ impl Housekeeping {
             unkept.kept += length;
         }
         self.metrics.note_audit_entries_lost(self.trail.lost());
+    }
+
+    /// Stores what requests have counted.
+    pub(super) async fn keep_stats(&self) {
+        let (now, mut stats) = (self.clock.now(), self.stats.lock().await);
+        let kept = stats.write(&self.store, &self.metrics, &self.instance, now).await;
+        self.note_trail(kept);
+    }
+
+    /// Keeps the trail, its index and the counts within their limits, and the index whole.
+    async fn maintain_trail(&self) -> Result<(), store::Error> {
+        let now = self.clock.now();
+        self.store.trim_audit().await?;
+        self.store.join_index_rows(now).await?;
+        let since = |kept: Duration| now.checked_sub(kept).unwrap_or(Timestamp::MIN);
+        let minutes = since(MINUTES_KEPT.min(self.retention));
+        self.store.prune_stats(now, minutes, since(self.retention)).await
+    }
+
+    /// Indexes entries of an older version, for as long as there are any.
+    pub(super) async fn index_old_entries(&self) {
+        loop {
+            match self.store.index_old_entries(self.clock.now()).await {
+                Ok(true) => tokio::time::sleep(POLL_INTERVAL).await,
+                Ok(false) => return,
+                Err(error) => {
+                    self.note_trail(Err(error));
+                    tokio::time::sleep(TRAIL_SAID_INTERVAL).await;
+                }
+            }
+        }
     }
 
     /// Logs that the trail can't be kept, once a minute. Nothing else depends on it.

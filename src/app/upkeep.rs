@@ -96,6 +96,7 @@ impl Upkeep {
         tokio::join!(
             storage.persistence.follow(),
             Box::pin(housekeeping.run()),
+            Box::pin(housekeeping.index_old_entries()),
             Box::pin(write_watch.run()),
             refreshing
         );
@@ -118,6 +119,7 @@ impl Upkeep {
     pub(super) async fn close(&self) {
         let Some(StoreUpkeep { storage, housekeeping, .. }) = &self.kept else { return };
         housekeeping.keep_entries().await;
+        housekeeping.keep_stats().await;
         housekeeping.tell_last_used().await;
         storage.persistence.store().close().await;
     }
@@ -149,6 +151,8 @@ fn housekeeping(
         trail: ledger.trail.clone().unwrap_or_default(),
         metrics: Arc::clone(&ledger.metrics),
         clock: ledger.clock.clone(),
+        instance: ledger.instance.clone(),
+        stats: AsyncMutex::default(),
         retention: config.audit.retention,
         event_retention: config.audit.event_retention,
         told: Mutex::new(ledger.clock.now()),

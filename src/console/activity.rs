@@ -2,15 +2,14 @@
 
 use axum::response::IntoResponse as _;
 use http::HeaderName;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::chart::Past;
 use super::layout::{self, Tab};
 use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
-use crate::ledger::TimeWindow;
-use crate::management::{AuditPosition, AuditReader};
+use crate::management::{AuditPosition, AuditReader, StatsQuery};
 use crate::store::PageRange;
 use crate::wire::AuditEntry;
 
@@ -35,6 +34,7 @@ struct Entries {
 pub(super) async fn page(context: PageContext) -> PageResult {
     let filter = Filter::of(&context);
     let entries = entries(&context, &filter).await?;
+    let charts = charts(&context, &filter).await?;
     // Only the first page grows while it is looked at.
     let live = context.query("after").is_empty();
     let markup = html! {
@@ -42,7 +42,7 @@ pub(super) async fn page(context: PageContext) -> PageResult {
             h1 { "Activity" }
             @if live { button.quiet #pause type="button" hidden aria-pressed="false" { "Pause" } }
         }
-        (charts(&context, &filter)?)
+        (charts)
         section aria-labelledby="requests" {
             h2 #requests { "Requests" }
             (filters(&context, &filter))
@@ -144,19 +144,25 @@ async fn entries(context: &PageContext, filter: &Filter<'_>) -> Result<Entries, 
     Ok(Entries { rows, oldest: window.after, newest })
 }
 
-fn charts(context: &PageContext, filter: &Filter<'_>) -> Result<Markup, PageError> {
+async fn charts(context: &PageContext, filter: &Filter<'_>) -> Result<Markup, PageError> {
+    // 1. The counts.
     let reader = audit_reader(context)?;
-    let window = if context.query("span") == "day" { TimeWindow::Day } else { TimeWindow::Hour };
-    let metrics = &context.state.services.metrics;
-    let Ok(buckets) = reader.look_back(metrics, filter.integration, window) else {
-        return Ok(html! {});
+    let (is_day, now) = (context.query("span") == "day", context.management().now());
+    let length = SignedDuration::from_hours(if is_day { 24 } else { 1 });
+    let query = StatsQuery {
+        integration: filter.integration.unwrap_or_default().to_owned(),
+        since: now.saturating_sub(length).unwrap_or(now).to_string(),
+        ..StatsQuery::default()
     };
-    let past = Past { buckets: &buckets, window, until: context.management().now() };
-    let spans = [(TimeWindow::Hour, "hour", "Last hour"), (TimeWindow::Day, "day", "Last day")];
+    let Ok(history) = reader.history(&query).await else { return Ok(html! {}) };
+    let history = if is_day { history.in_parts_of(MINUTES_OF_A_BAR) } else { history };
+    // 2. The charts.
+    let past = Past { history: &history, until: now };
+    let spans = [(false, "hour", "Last hour"), (true, "day", "Last day")];
     Ok(html! {
         nav.spans aria-label="Span" {
-            @for (span, word, name) in spans {
-                a href=(filtered(context, "span", word)) aria-current=[(span == window).then_some("true")] { (name) }
+            @for (of_day, word, name) in spans {
+                a href=(filtered(context, "span", word)) aria-current=[(of_day == is_day).then_some("true")] { (name) }
             }
         }
         div.charts {
@@ -165,7 +171,6 @@ fn charts(context: &PageContext, filter: &Filter<'_>) -> Result<Markup, PageErro
             (past.refusals())
             (past.refreshes())
         }
-        p.hint { "As this instance has seen it. It was started " (status_view::time(context.state.services.facts.started)) "." }
     })
 }
 
@@ -303,6 +308,8 @@ const UNTIL: HeaderName = HeaderName::from_static("x-keyferry-until");
 /// The field that says whether there is more already.
 const MORE: HeaderName = HeaderName::from_static("x-keyferry-more");
 const BEFORE_ALL: &str = "0-0";
+/// The minutes of a bar in the chart of a day.
+const MINUTES_OF_A_BAR: usize = 15;
 const PER_PAGE: usize = 100;
 const AT_ONCE: u32 = 200;
 const MAX_PAGES_READ: usize = 10;

@@ -4,12 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::status_view;
-use crate::ledger::{Bucket, TimeWindow};
+use crate::management::RequestHistory;
+use crate::model::request_counts::RequestCounts;
 
 /// The history of a stretch of time, from the oldest to the newest part.
 pub(super) struct Past<'a> {
-    pub(super) buckets: &'a [Bucket],
-    pub(super) window: TimeWindow,
+    pub(super) history: &'a RequestHistory,
     pub(super) until: Timestamp,
 }
 
@@ -17,14 +17,14 @@ pub(super) struct Past<'a> {
 struct Series<'a> {
     class: &'static str,
     name: &'static str,
-    value: &'a dyn Fn(&Bucket) -> Option<f64>,
+    value: &'a dyn Fn(&RequestCounts) -> Option<f64>,
 }
 
 impl Past<'_> {
     /// Requests: those that were sent and those that were refused.
     pub(super) fn requests(&self) -> Markup {
         let series = [
-            Series { class: "sent", name: "sent", value: &|bucket| Some(f64::from(bucket.sent)) },
+            Series { class: "sent", name: "sent", value: &|bucket| Some(f64::from(bucket.sent())) },
             Series {
                 class: "refused",
                 name: "refused or failed",
@@ -62,10 +62,10 @@ impl Past<'_> {
 
     /// Refusals by their reason, most first.
     pub(super) fn refusals(&self) -> Markup {
-        let mut whole = Bucket::default();
-        self.buckets.iter().for_each(|bucket| whole.merge(bucket));
+        let mut whole = RequestCounts::default();
+        self.history.parts.iter().for_each(|bucket| whole.merge(bucket));
         let mut reasons = whole.refused;
-        reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let most = reasons.first().map_or(1, |(_, count)| *count);
         html! {
             figure.chart {
@@ -100,7 +100,7 @@ impl Past<'_> {
                     svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" aria-label=(self.told(title, series, unit)) {
                         (drawn)
                     }
-                    p.axis { (self.edge(self.buckets.len())) span { (self.edge(self.buckets.len() / 2)) } (self.edge(0)) }
+                    p.axis { (self.edge(self.history.parts.len())) span { (self.edge(self.history.parts.len() / 2)) } (self.edge(0)) }
                 }
             }
         }
@@ -108,15 +108,15 @@ impl Past<'_> {
 
     /// A moment that many parts ago.
     fn edge(&self, back: usize) -> Markup {
-        let seconds = i64::try_from(self.window.seconds().saturating_mul(back as u64));
-        let back = SignedDuration::from_secs(seconds.unwrap_or(0));
+        let back = i64::try_from(back).unwrap_or(0);
+        let back = SignedDuration::from_secs(self.history.seconds.saturating_mul(back));
         html! { span.moment { (status_view::minute(self.until.saturating_sub(back).unwrap_or(self.until))) } }
     }
 
     /// The same in words, for those who don't see it.
     fn told(&self, title: &str, series: &[Series<'_>], unit: &str) -> String {
         let told = series.iter().map(|one| {
-            let values: Vec<_> = self.buckets.iter().filter_map(one.value).collect();
+            let values: Vec<_> = self.history.parts.iter().filter_map(one.value).collect();
             let (sum, most) =
                 (values.iter().sum::<f64>(), values.iter().copied().fold(0.0, f64::max));
             if unit.is_empty() {
@@ -130,17 +130,17 @@ impl Past<'_> {
 
     fn most(&self, series: &[Series<'_>]) -> f64 {
         let stacked = series.first().is_some_and(|one| one.class == "sent");
-        let value = |bucket: &Bucket| {
+        let value = |bucket: &RequestCounts| {
             let values = series.iter().filter_map(|one| (one.value)(bucket));
             if stacked { values.sum() } else { values.fold(0.0, f64::max) }
         };
-        self.buckets.iter().map(value).fold(0.0, f64::max)
+        self.history.parts.iter().map(value).fold(0.0, f64::max)
     }
 
     fn bars(&self, series: &[Series<'_>]) -> Markup {
-        let (most, step) = (self.most(series).max(1.0), WIDTH / count(self.buckets.len()));
+        let (most, step) = (self.most(series).max(1.0), WIDTH / count(self.history.parts.len()));
         html! {
-            @for (number, bucket) in self.buckets.iter().enumerate() {
+            @for (number, bucket) in self.history.parts.iter().enumerate() {
                 @let parts = stacked(series, bucket, most);
                 @for (class, top, height) in parts {
                     @if height > 0.0 {
@@ -153,11 +153,11 @@ impl Past<'_> {
     }
 
     fn lines(&self, series: &[Series<'_>]) -> Markup {
-        let (most, step) = (self.most(series).max(0.001), WIDTH / count(self.buckets.len()));
+        let (most, step) = (self.most(series).max(0.001), WIDTH / count(self.history.parts.len()));
         let path = |one: &Series<'_>| {
             let mut path = String::new();
             let mut is_down = false;
-            for (number, bucket) in self.buckets.iter().enumerate() {
+            for (number, bucket) in self.history.parts.iter().enumerate() {
                 let Some(value) = (one.value)(bucket) else {
                     is_down = false;
                     continue;
@@ -176,7 +176,11 @@ impl Past<'_> {
 }
 
 /// The parts of a bar from the bottom up: what each is, its top, and its height.
-fn stacked(series: &[Series<'_>], bucket: &Bucket, most: f64) -> Vec<(&'static str, f64, f64)> {
+fn stacked(
+    series: &[Series<'_>],
+    bucket: &RequestCounts,
+    most: f64,
+) -> Vec<(&'static str, f64, f64)> {
     let mut floor = HEIGHT;
     let part = |one: &Series<'_>| {
         let height = (one.value)(bucket).unwrap_or_default() / most * HEIGHT;

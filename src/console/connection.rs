@@ -69,7 +69,10 @@ pub(super) async fn page(
     let blank = FormValues::default();
     let values = |form| sent.filter(|(of, _)| *of == form).map_or(&blank, |(_, values)| values);
     let now = context.management().now();
-    let standing = context.read_access().ok().and_then(|reading| reading.status_of(name));
+    let standing = match context.read_access() {
+        Ok(reading) => reading.status_of(name).await,
+        Err(_) => None,
+    };
     // What the configuration declares is shown, and can't be changed here.
     let declared = matches!(found, AnyConnection::Static(shown) if shown.declared);
     let events = events::section(context).await;
@@ -173,15 +176,15 @@ fn facts(
             @if let Some(standing) = standing {
                 dt { "Last used" }
                 dd {
-                    @if let Some(at) = standing.used.at {
-                        (status_view::time(at)) ", answered " (standing.used.status)
+                    @if let Some(at) = standing.last_used() {
+                        (status_view::time(at)) ", answered " (standing.health.status)
                     } @else { "not since this server was started" }
                 }
-                dt { "Requests today" } dd { (standing.used.today) }
-                @if standing.used.echoes > 0 {
+                dt { "Requests today" } dd { (standing.health.used_today(context.management().now().as_second())) }
+                @if standing.echoes > 0 {
                     dt { "Echoes masked" }
                     dd {
-                        (standing.used.echoes)
+                        (standing.echoes)
                         " since this server was started: the API repeats the credential in its answers"
                     }
                 }

@@ -123,7 +123,7 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
             Ok(see(&context.path(&below)))
         }
         Err(refused) => {
-            match taken(&context, &values, &refused) {
+            match taken(&context, &values, &refused).await {
                 Some(fault) => values.fault(&fault),
                 None => values.blame(refused).map_err(|refused| context.refuse(refused))?,
             }
@@ -134,13 +134,13 @@ pub(super) async fn create(context: PageContext, request: Request) -> PageResult
 }
 
 /// Names what has the name already, as far as the token may see it.
-pub(super) fn taken(
+pub(super) async fn taken(
     context: &PageContext,
     values: &FormValues,
     refused: &Refused,
 ) -> Option<String> {
     let Refused::Taken = refused else { return None };
-    let other = context.read_access().ok()?.status_of(values.text("name"))?;
+    let other = context.read_access().ok()?.status_of(values.text("name")).await?;
     Some(format!("name: is taken by a connection of the type {}", status_view::kind(other.kind)))
 }
 

@@ -97,7 +97,7 @@ pub(super) async fn create(context: &PageContext, mut values: FormValues) -> Pag
             Ok(see(&context.path(&below)))
         }
         Err(refused) => {
-            match taken(context, &values, &refused) {
+            match taken(context, &values, &refused).await {
                 Some(fault) => values.fault(&fault),
                 None => values.blame(refused).map_err(|refused| context.refuse(refused))?,
             }

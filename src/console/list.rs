@@ -15,7 +15,7 @@ pub(super) async fn list(context: PageContext) -> PageResult {
     let access = context.management().status_access(&context.operator, context.integration());
     let access = access.map_err(|refused| context.refuse(refused))?;
     let search = search(&context);
-    let survey = access.status_page(&search);
+    let survey = access.status_page(&search).await;
     Ok(shown(&context, &search, &survey))
 }
 
@@ -87,7 +87,7 @@ fn nothing(context: &PageContext) -> Markup {
 fn filters(context: &PageContext, search: &StatusFilter<'_>) -> Markup {
     let states = [
         "works",
-        "not used since the start",
+        "not used yet",
         "failing",
         "needs action",
         "secret can’t be opened",
@@ -153,8 +153,8 @@ fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup
             td.wide.kind { (status_view::kind(item.kind)) }
             td.wide { code { (status_view::breakable(domain)) } }
             td { (status_view::state(item, now)) }
-            td.medium { @if let Some(at) = item.used.at { (status_view::time(at)) } @else { span.none { "–" } } }
-            td.number.medium { (item.used.today) }
+            td.medium { @if let Some(at) = item.last_used() { (status_view::time(at)) } @else { span.none { "–" } } }
+            td.number.medium { (item.health.used_today(now.as_second())) }
         }
     }
 }

@@ -10,9 +10,8 @@ use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
-use crate::management::{ProbeRequest, ProbeResponse, Scope, StatusFilter};
+use crate::management::{ProbeRequest, ProbeResponse, Scope};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::store::PageRange;
 use crate::wire::{ExplainAnswer, ExplainRequest, Verdict};
 
 pub(super) async fn fields(context: PageContext) -> PageResult {
@@ -166,10 +165,7 @@ fn of_trial() -> [Field<'static>; 2] {
 /// The names that are offered, and whether there are more.
 fn known(context: &PageContext) -> (Vec<ConnectionName>, bool) {
     let Ok(reading) = context.read_access() else { return (Vec::new(), false) };
-    let window = PageRange { after: None, before: None, limit: MAX_OFFERED_CONNECTIONS };
-    let survey = reading.status_page(&StatusFilter { text: "", kind: None, state: None, window });
-    let names = survey.page.items.into_iter().map(|item| item.name).collect();
-    (names, survey.page.has_more)
+    reading.names(MAX_OFFERED_CONNECTIONS)
 }
 
 /// Says why a request was not sent.
@@ -312,7 +308,7 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 }
 
 /// The number of connections that are offered; others can be typed.
-const MAX_OFFERED_CONNECTIONS: u32 = 200;
+const MAX_OFFERED_CONNECTIONS: usize = 200;
 
 /// The number of callers that are offered.
 const MAX_OFFERED_CALLERS: usize = 500;

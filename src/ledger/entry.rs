@@ -14,10 +14,11 @@ use super::line;
 use super::log_buffer::LogBuffer;
 use super::logs::{self, LineFormat};
 use super::metrics::{ConnectionCounters, EchoPlace, Metrics, Part};
+use super::request_stats::RequestEnd;
 use super::usage::ConnectionUsage;
 use crate::clock::{Clock, instant};
 use crate::model::credential::{Credential, CredentialPatterns, masked};
-use crate::model::name::IntegrationName;
+use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::Origin;
 
 /// Writes entries to the log, the metrics and the audit trail.
@@ -62,8 +63,10 @@ pub enum Decision {
 pub struct Entry {
     ledger: Arc<Ledger>,
     listing: Option<Arc<dyn LoggedConnection>>,
+    /// The connection that a refused request names.
+    named: Option<Box<NamedListing>>,
     /// Connections that were chosen before `listing`, while the request waited for tokens.
-    earlier: Vec<Arc<dyn LoggedConnection>>,
+    earlier: Box<[Arc<dyn LoggedConnection>]>,
     started: Instant,
     number: u64,
     /// The time at which the request arrived.
@@ -94,6 +97,15 @@ pub struct Entry {
     pub(super) cause: Option<Box<str>>,
     own: Option<Duration>,
     pub(super) upstream: Option<Duration>,
+}
+
+/// The connection that a refused request names, whether or not the caller may use it.
+#[derive(Debug)]
+pub struct NamedListing {
+    /// The name.
+    pub name: ConnectionName,
+    /// The connection; `None` where there is none of that name.
+    pub listing: Option<Arc<dyn LoggedConnection>>,
 }
 
 /// A connection as an entry sees it: its name, its counters, and the credential to mask.
@@ -129,7 +141,8 @@ impl Ledger {
         Entry {
             ledger: Arc::clone(self),
             listing: None,
-            earlier: Vec::new(),
+            named: None,
+            earlier: Box::default(),
             started: instant(),
             number: self.next.fetch_add(1, Relaxed),
             time: self.clock.now(),
@@ -155,7 +168,15 @@ impl Entry {
     /// Sets the connection that was chosen. Earlier ones are kept for masking, because their
     /// credential may have been sent.
     pub fn set_connection(&mut self, listing: Arc<dyn LoggedConnection>) {
-        self.earlier.extend(self.listing.replace(listing));
+        if let Some(before) = self.listing.replace(listing) {
+            let earlier = std::mem::take(&mut self.earlier).into_iter().chain([before]);
+            self.earlier = earlier.collect();
+        }
+    }
+
+    /// Sets the connection that a refused request names. Metrics have no label for it.
+    pub fn set_named(&mut self, named: Box<NamedListing>) {
+        self.named = Some(named);
     }
 
     /// Sets the reason of a failure. After the departure the text may repeat words of the origin,
@@ -223,9 +244,16 @@ impl Entry {
         self.time
     }
 
-    /// The name of the chosen connection.
+    /// The name of the connection that was chosen, or that a refused request names.
     pub fn connection(&self) -> Option<&str> {
-        self.listing.as_deref().map(LoggedConnection::name)
+        let chosen = self.listing.as_deref().map(LoggedConnection::name);
+        chosen.or_else(|| self.named.as_ref().map(|named| named.name.as_str()))
+    }
+
+    fn request_id_text(&self) -> String {
+        let mut id = Vec::new();
+        self.write_request_id(&mut id);
+        String::from_utf8(id).unwrap_or_default()
     }
 
     /// Writes the `request_id`: the instance's name and a counter, so it is unique over instances.
@@ -298,21 +326,25 @@ impl Entry {
                 metrics.count_refusal(counters, code, self.status);
             }
         }
-        // 2. The connection's last use, and the history of its integration.
+        // 2. The counts and the health of the connection that was chosen, or was named.
         let refused = match self.decision {
             Decision::Allow => None,
             Decision::Refuse(code) => Some(code),
         };
-        if let Some(listing) = self.listing.as_deref() {
-            listing.usage().note(self.time, self.status, refused);
-        }
-        let took = self.own.zip(self.upstream).map(|(own, upstream)| own + upstream);
-        let ended = self.started + total;
-        if let Some(listing) = self.listing.as_deref() {
-            listing.usage().history.note_request(ended, took, refused);
+        let end = RequestEnd {
+            at: self.time.checked_add(total).unwrap_or(self.time),
+            caller: self.caller.as_ref(),
+            status: self.status,
+            refused,
+            took: self.own.zip(self.upstream).map(|(own, upstream)| own + upstream),
+        };
+        let named = || self.named.as_ref().and_then(|named| named.listing.as_deref());
+        let known = self.listing.as_deref().or_else(named);
+        if let Some(listing) = known {
+            listing.usage().stats.note_request(&end, || self.request_id_text());
         } else {
             let integration = self.integration.as_ref().map_or("", IntegrationName::as_str);
-            metrics.history_of(integration).note_request(ended, took, refused);
+            metrics.stats_of(integration, "").note_request(&end, String::new);
         }
         // 3. The durations.
         metrics.observe(Part::Total, total.as_secs_f64());
@@ -342,7 +374,6 @@ mod tests {
     use super::*;
     use crate::model::connection::Connection;
     use crate::model::domain::AllowedDomain;
-    use crate::model::name::ConnectionName;
     use crate::model::record::Detail;
     use crate::secret::Secret;
 
@@ -386,8 +417,10 @@ mod tests {
         )
         .unwrap();
         let metrics = Metrics::new();
-        let (counters, usage) =
-            (metrics.counters_of(&connection), ConnectionUsage::new(metrics.history_of("acme")));
+        let (counters, usage) = (
+            metrics.counters_of(&connection),
+            ConnectionUsage::new(metrics.stats_of("acme", "api")),
+        );
         Arc::new(Used { connection, counters, usage })
     }
 

@@ -17,7 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use self::tokens::TokenMetrics;
-use super::history::{Bucket, Histories, History, TimeWindow};
+use super::request_stats::{ConnectionStats, RequestStats, StatsChange};
 use crate::model::connection::Connection;
 
 /// The metrics of the process.
@@ -42,7 +42,7 @@ pub struct Metrics {
     overflow: Arc<ConnectionCounters>,
     /// The counters of allowed requests without a connection: tunnels.
     pub(super) unchosen: ConnectionCounters,
-    histories: Histories,
+    stats: RequestStats,
 }
 
 /// The counters of one connection's allowed requests by status class.
@@ -156,7 +156,7 @@ impl Metrics {
             store_unwritable: Mutex::default(),
             tokens,
             seen: Mutex::default(),
-            histories: Histories::default(),
+            stats: RequestStats::default(),
         }
     }
 
@@ -171,14 +171,14 @@ impl Metrics {
         Arc::new(ConnectionCounters::new(labels, &self.requests, &self.echoes))
     }
 
-    /// The history of an integration; `""` is that of requests without a known integration.
-    pub fn history_of(&self, integration: &str) -> Arc<History> {
-        self.histories.of_integration(integration)
+    /// The counts of a connection; `""` is that of an integration's requests without one.
+    pub fn stats_of(&self, integration: &str, connection: &str) -> Arc<ConnectionStats> {
+        self.stats.slot_of(integration, connection)
     }
 
-    /// The buckets of an integration, or the sum over all, from the oldest to the current one.
-    pub fn look_back(&self, integration: Option<&str>, window: TimeWindow) -> Vec<Bucket> {
-        self.histories.look_back(integration, window)
+    /// Takes the counts that have changed since this was asked last.
+    pub fn take_stats(&self) -> Vec<StatsChange> {
+        self.stats.take_changes()
     }
 
     /// Counts a refused request, for the connection of `counters` where one was chosen.

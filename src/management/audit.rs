@@ -5,17 +5,9 @@ use super::fault::{About, Refused, Scope};
 use super::listing::{ListPage, cut, reads_backwards};
 use super::operator::Operator;
 use crate::error::chain;
-use crate::ledger::{Bucket, Metrics, TimeWindow};
 use crate::model::name::{ConnectionName, IntegrationName};
-use crate::store::{AuditBatch, PageRange, Store};
+use crate::store::{AuditBatch, AuditPosition, PageRange, Store};
 use crate::wire::AuditEntry;
-
-/// The position of an entry in the trail.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct AuditPosition {
-    batch: i64,
-    line: usize,
-}
 
 /// A page of the trail.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +31,8 @@ struct AuditSearch {
 /// The right to read the audit trail, as far as the operator's own token reaches.
 #[derive(Debug)]
 pub struct AuditReader<'a> {
-    management: &'a Management,
-    operator: &'a Operator,
+    pub(super) management: &'a Management,
+    pub(super) operator: &'a Operator,
 }
 
 /// A part of the trail between two positions, of which neither belongs to it.
@@ -93,29 +85,6 @@ impl AuditReader<'_> {
         Ok(AuditPage { listing, looked_until, newest })
     }
 
-    /// Gives the history of an integration, or of all of them, to an operator who would be told of
-    /// each request there.
-    ///
-    /// # Errors
-    /// [`Refused::OutOfReach`] when that is more than the token reaches.
-    pub fn look_back(
-        &self,
-        metrics: &Metrics,
-        integration: Option<&str>,
-        window: TimeWindow,
-    ) -> Result<Vec<Bucket>, Refused> {
-        match integration {
-            None => self.operator.need_everything()?,
-            Some(integration) => {
-                let integration = self.operator.enter(integration)?;
-                if self.operator.listed(&integration).is_some() {
-                    return Err(Refused::OutOfReach);
-                }
-            }
-        }
-        Ok(metrics.look_back(integration, window))
-    }
-
     /// From the newest on.
     async fn downwards(
         &self,
@@ -133,7 +102,7 @@ impl AuditReader<'_> {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).rev().take(missing));
             }
-            newest = newest.or_else(|| batches.first().map(AuditPosition::end_of));
+            newest = newest.or_else(|| batches.first().map(|batch| end_of(batch.id)));
             before = batches.last().map(|batch| batch.id);
             // The page is full, or the trail or the range ends here.
             let past = before.zip(stretch.newer_than).is_some_and(|(id, end)| id < end.batch);
@@ -163,7 +132,7 @@ impl AuditReader<'_> {
                 let missing = enough.saturating_sub(found.len());
                 found.extend(self.entries(batch, stretch).take(missing));
             }
-            newest = batches.last().map(AuditPosition::end_of).or(newest);
+            newest = batches.last().map(|batch| end_of(batch.id)).or(newest);
             // It ends with what was asked for, or where there are no more batches.
             let last = batches.last().map(|batch| batch.id);
             let (Some(last), true) = (last, found.len() < enough) else {
@@ -195,7 +164,7 @@ impl AuditReader<'_> {
         read.filter(|(_, entry)| self.reaches(entry))
     }
 
-    fn reaches(&self, entry: &AuditEntry) -> bool {
+    pub(super) fn reaches(&self, entry: &AuditEntry) -> bool {
         if self.operator.need_everything().is_ok() {
             return true;
         }
@@ -215,23 +184,24 @@ impl AuditRange {
     }
 }
 
-impl AuditPosition {
-    /// After everything in a batch.
-    fn end_of(batch: &AuditBatch) -> Self {
-        Self { batch: batch.id, line: BEYOND }
-    }
+/// After everything in a batch.
+pub(super) fn end_of(batch: i64) -> AuditPosition {
+    AuditPosition { batch, line: BEYOND }
+}
 
-    /// Reads a position as it is shown.
-    fn parse(text: &str) -> Option<Self> {
-        let (batch, line) = text.split_once('-')?;
-        Some(Self { batch: batch.parse().ok()?, line: line.parse().ok()? })
-    }
+/// Reads a position as it is shown.
+fn parse_position(text: &str) -> Option<AuditPosition> {
+    let (batch, line) = text.split_once('-')?;
+    Some(AuditPosition { batch: batch.parse().ok()?, line: line.parse().ok()? })
 }
 
 /// The position that a parameter gives, if it gives one.
-fn position(parameter: &str, given: Option<&str>) -> Result<Option<AuditPosition>, Refused> {
+pub(super) fn position(
+    parameter: &str,
+    given: Option<&str>,
+) -> Result<Option<AuditPosition>, Refused> {
     let read = |text| {
-        AuditPosition::parse(text).ok_or_else(|| {
+        parse_position(text).ok_or_else(|| {
             let title = format!(
                 "{parameter}: is not a cursor of this list; take meta.after or meta.before of one \
                  of its pages"
@@ -240,12 +210,6 @@ fn position(parameter: &str, given: Option<&str>) -> Result<Option<AuditPosition
         })
     };
     given.map(read).transpose()
-}
-
-impl std::fmt::Display for AuditPosition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.batch, self.line)
-    }
 }
 
 /// Paces the reading of the trail for one page: a busy server fills it out of one batch, a quiet

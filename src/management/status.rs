@@ -1,6 +1,7 @@
-//! The states of connections, as far as they are known in memory on this instance: for a look at
-//! many of them at once.
+//! The states of connections: what is kept of each, and how its requests of late have ended, at
+//! whatever instance.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,12 +10,14 @@ use super::connections::ReadAccess;
 use super::fault::{Refused, Scope};
 use super::operator::Operator;
 use super::{ListPage, Management};
-use crate::ledger::LastUse;
+use crate::error::chain;
 use crate::model::caller::Reach;
 use crate::model::connection::{Connection, ConnectionType, Defect, FormerConnection};
+use crate::model::connection_health::{ConnectionHealth, FailureCause};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
+use crate::model::remedy::FailureRemedy;
 use crate::model::sealed::KeyId;
 use crate::state::{ConnectionSource, RegisteredConnection};
 use crate::store::PageRange;
@@ -36,8 +39,10 @@ pub struct ConnectionStatus {
     pub expires_at: Option<Timestamp>,
     /// Its options.
     pub options: Arc<ConnectionOptions>,
-    /// Its use.
-    pub used: LastUse,
+    /// The record of how its requests have ended.
+    pub health: ConnectionHealth,
+    /// The number of echoes of its credential that were masked, on this instance since its start.
+    pub echoes: u64,
 }
 
 /// The state of a connection.
@@ -51,7 +56,7 @@ pub enum State {
     CommandFailed,
     /// It can't be used any more: the rules have become stricter since it was accepted.
     Defective(Defect),
-    /// The last request did not come back from the origin: the refusal's code.
+    /// Many requests fail, most of them by a refusal with this code.
     Failing(&'static str),
     /// Its secret can't be opened for want of this master key.
     KeyMissing(KeyId),
@@ -59,14 +64,14 @@ pub enum State {
     NeedsAuthorization,
     /// Nobody has said where its tokens may be sent.
     NeedsDomain,
-    /// The origin has answered the last request with this status: that the credential is none, or
-    /// that something is wrong there.
+    /// Many requests fail, most of them since the origin answers with this status: that the
+    /// credential is none, or that something is wrong there.
     Rejected(u16),
     /// Its secret can't be opened.
     SealBroken,
-    /// It was not used since it is known here.
+    /// It was not used yet, or not for long.
     Unused,
-    /// The last request was answered.
+    /// Requests are answered.
     Works,
 }
 
@@ -125,19 +130,19 @@ impl State {
             Self::KeyMissing(id) => format!("master key {id} is missing"),
             Self::NeedsAuthorization => "needs reauthorization".to_owned(),
             Self::NeedsDomain => "no allowed domain".to_owned(),
-            Self::Rejected(status) => format!("failing: origin said {status}"),
+            Self::Rejected(status) => format!("failing: origin says {status}"),
             Self::SealBroken => "secret can’t be opened".to_owned(),
             Self::Defective(Defect::Domain(_)) => "domain is too wide".to_owned(),
             Self::Defective(Defect::Field(_)) => "header name is not allowed".to_owned(),
             Self::Defective(Defect::Injection | Defect::Placement) => {
                 "inject is not allowed".to_owned()
             }
-            Self::Unused => "not used since the start".to_owned(),
+            Self::Unused => "not used yet".to_owned(),
             Self::Works => "works".to_owned(),
         }
     }
 
-    fn of(connection: &Connection, used: &LastUse, now: Timestamp) -> Self {
+    fn of(connection: &Connection, health: &ConnectionHealth, now: Timestamp) -> Self {
         // 1. What is kept of it says that it can't be used.
         if connection.options().disabled {
             return Self::SwitchedOff;
@@ -160,29 +165,44 @@ impl State {
         if connection.former(now).is_some_and(FormerConnection::is_used) {
             return Self::NewSecretRefused;
         }
-        // 2. Its last use says how it stands.
-        match (used.at, used.failure, used.status) {
-            (None, ..) => Self::Unused,
-            (_, Some(code), _) => Self::Failing(code),
-            (_, None, status @ (401 | 403 | 500..)) => Self::Rejected(status),
-            _ => Self::Works,
+        // 2. How its requests end says how it is.
+        match health.failure_summary().map(|summary| summary.mostly) {
+            Some(FailureCause::Answered(status)) => Self::Rejected(status),
+            Some(FailureCause::Refused(code)) => Self::Failing(
+                FailureRemedy::codes().find(|known| *known == code).unwrap_or("Internal"),
+            ),
+            None if health.last_used == 0 => Self::Unused,
+            None => Self::Works,
         }
     }
 }
 
 impl ConnectionStatus {
-    fn of(listing: &RegisteredConnection, now: Timestamp) -> Self {
-        let (connection, used) = (&listing.connection, listing.usage.used(now));
+    pub(super) fn of(
+        listing: &RegisteredConnection,
+        health: ConnectionHealth,
+        now: Timestamp,
+    ) -> Self {
+        let connection = &listing.connection;
         Self {
             name: connection.name().clone(),
             kind: connection.kind(),
             domains: connection.domain_names(),
             declared: listing.source == ConnectionSource::Declared,
-            state: State::of(connection, &used, now),
+            state: State::of(connection, &health, now),
             expires_at: connection.token_status().and_then(|standing| standing.expires_at),
             options: Arc::clone(connection.options()),
-            used,
+            health,
+            echoes: listing.usage.echoes(),
         }
+    }
+}
+
+impl ConnectionStatus {
+    /// The time of its last use.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        let last = self.health.last_used;
+        Timestamp::from_second(last).ok().filter(|_| last != 0)
     }
 }
 
@@ -225,23 +245,23 @@ impl Management {
 
 impl StatusAccess<'_> {
     /// The connections that were asked for, in the order of their names.
-    #[must_use]
-    pub fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
-        self.0.status_page(search)
+    pub async fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
+        self.0.status_page(search).await
     }
 }
 
 impl ReadAccess<'_> {
     /// Finds the states of connections, in the order of their names.
-    pub fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
+    pub async fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
         let (registry, now) = (self.management.registry(), self.management.clock.now());
+        let health = self.management.health_of(Some(self.integration.as_str()), None).await;
         let within: Vec<_> = registry
             .listed_in(self.integration.as_str())
             .filter(|listing| self.operator.reaches(&self.integration, listing.connection.name()))
             .collect();
         let all = within.len();
         let mut found: Vec<_> =
-            within.into_iter().filter(|listing| search.wants(listing, now)).collect();
+            within.into_iter().filter(|listing| search.wants(listing, &health, now)).collect();
         found.sort_unstable_by(|a, b| a.connection.name().cmp(b.connection.name()));
         let wanted = |listing: &&&Arc<RegisteredConnection>| {
             super::listing::contains(&search.window, listing.connection.name().as_str())
@@ -249,18 +269,33 @@ impl ReadAccess<'_> {
         let inside: Vec<_> = found.iter().filter(wanted).collect();
         let has_others = search.window.after.is_some() || search.window.before.is_some();
         let page = super::listing::cut(inside, &search.window, false);
-        let items =
-            page.items.into_iter().map(|listing| ConnectionStatus::of(listing, now)).collect();
+        let status =
+            |listing: &RegisteredConnection| ConnectionStatus::of(listing, health.of(listing), now);
+        let items = page.items.into_iter().map(|listing| status(listing)).collect();
         let page = ListPage { items, has_more: page.has_more };
         StatusPage { page, has_others, found: found.len(), all }
     }
 
+    /// The names of connections in order, at most this many; `true` when there are more.
+    pub fn names(&self, limit: usize) -> (Vec<ConnectionName>, bool) {
+        let registry = self.management.registry();
+        let all = registry.listed_in(self.integration.as_str()).map(|it| it.connection.name());
+        let mut names: Vec<_> =
+            all.filter(|name| self.operator.reaches(&self.integration, name)).cloned().collect();
+        names.sort_unstable();
+        let has_more = names.len() > limit;
+        names.truncate(limit);
+        (names, has_more)
+    }
+
     /// Finds the state of one connection; `None` where it is not in force on this instance.
-    pub fn status_of(&self, name: &str) -> Option<ConnectionStatus> {
+    pub async fn status_of(&self, name: &str) -> Option<ConnectionStatus> {
         let name = self.name(name).ok()?;
         let registry = self.management.registry();
-        let listing = registry.lookup(self.integration.as_str(), name.as_str())?;
-        Some(ConnectionStatus::of(listing, self.management.clock.now()))
+        let (integration, now) = (self.integration.as_str(), self.management.clock.now());
+        let listing = registry.lookup(integration, name.as_str())?;
+        let health = self.management.health_of(Some(integration), Some(name.as_str())).await;
+        Some(ConnectionStatus::of(listing, health.of(listing), now))
     }
 
     /// The connections that go with a client when it is deleted, as far as the token reaches, in
@@ -288,15 +323,57 @@ impl ReadAccess<'_> {
     }
 }
 
+/// The health of connections as other instances know it, or have known it.
+#[derive(Debug, Default)]
+pub(super) struct KnownHealth(HashMap<(Box<str>, Box<str>), ConnectionHealth>);
+
+impl KnownHealth {
+    /// The health of a connection, with what this instance knows.
+    pub(super) fn of(&self, listing: &RegisteredConnection) -> ConnectionHealth {
+        let mut health = listing.usage.stats.health();
+        let connection = &listing.connection;
+        let key = (connection.integration().as_str().into(), connection.name().as_str().into());
+        if let Some(others) = self.0.get(&key) {
+            health.merge(others);
+        }
+        health
+    }
+}
+
+impl Management {
+    /// Reads what other instances know of the health of connections. Where the store fails, what
+    /// this one knows must do.
+    pub(super) async fn health_of(
+        &self,
+        integration: Option<&str>,
+        connection: Option<&str>,
+    ) -> KnownHealth {
+        let Ok(persistence) = self.persistence() else { return KnownHealth::default() };
+        let rows = persistence.store().health(integration, connection, &self.instance).await;
+        let rows = rows.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = %chain(&error),
+                "the health of connections can't be read, and is shown as this instance knows it"
+            );
+            Vec::new()
+        });
+        let mut known = HashMap::<_, ConnectionHealth>::new();
+        for row in rows {
+            known.entry((row.integration, row.connection)).or_default().merge(&row.health);
+        }
+        KnownHealth(known)
+    }
+}
+
 impl StatusFilter<'_> {
-    fn wants(&self, listing: &RegisteredConnection, now: Timestamp) -> bool {
+    fn wants(&self, listing: &RegisteredConnection, health: &KnownHealth, now: Timestamp) -> bool {
         let connection = &listing.connection;
         self.kind.is_none_or(|kind| kind == connection.kind())
             && (contains(connection.name().as_str(), self.text)
                 || connection.domains().any(|it| contains(&it.to_string(), self.text)))
-            && self.state.is_none_or(|state| {
-                State::of(connection, &listing.usage.used(now), now).name() == state
-            })
+            && self
+                .state
+                .is_none_or(|state| State::of(connection, &health.of(listing), now).name() == state)
     }
 }
 

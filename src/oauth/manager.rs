@@ -241,16 +241,17 @@ impl RefreshContext {
         let cause = request.cause.as_str();
         let integration = request.integration.as_str();
         let connection = format!("{integration}.{}", request.name);
+        let names = (integration, request.name.as_str());
         match refreshed {
             Ok(Refreshed { is_ours: false, generation }) => {
                 tracing::debug!(connection, cause, generation, "another has refreshed the tokens");
             }
             Ok(Refreshed { generation, .. }) => {
-                self.metrics.count_refresh(integration, "refreshed", cause);
+                self.metrics.count_refresh(names, self.clock.now(), "refreshed", cause);
                 tracing::info!(connection, cause, generation, "tokens were refreshed");
             }
             Err(Unsuccessful { failure, .. }) => {
-                self.metrics.count_refresh(integration, failure.outcome(), cause);
+                self.metrics.count_refresh(names, self.clock.now(), failure.outcome(), cause);
                 log_failure(&connection, cause, failure);
             }
         }

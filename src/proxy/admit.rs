@@ -34,7 +34,9 @@ pub(super) fn admit(
     arrival: &Arrival,
 ) -> Result<Admitted<Permit>, RefusedRequest> {
     let (caller, request) = (&holder.caller, &arrival.request);
-    let with_facts = |refused: RefusedRequest| refused.with_caller(caller).with_request(request);
+    let with_facts = |refused: RefusedRequest| {
+        refused.with_caller(caller).with_request(request).with_named(in_force, request)
+    };
     let Allowed { permit, connection } = decide(in_force, caller, request).map_err(with_facts)?;
     let slot = arrival.token.check_slot(request, permit.connection().fields());
     slot.and_then(|()| take_turn(holder)).map_err(|refusal| {
@@ -54,7 +56,9 @@ pub(super) fn admit_tunnel(
     arrival: &Arrival,
 ) -> Result<Admitted<TunnelMode>, RefusedRequest> {
     let (caller, request) = (&holder.caller, &arrival.request);
-    let with_facts = |refused: RefusedRequest| refused.with_caller(caller).with_request(request);
+    let with_facts = |refused: RefusedRequest| {
+        refused.with_caller(caller).with_request(request).with_named(in_force, request)
+    };
     let allowed = tunnel::decide(in_force, caller, request).map_err(with_facts)?;
     let AllowedTunnel { mode, connection } = allowed;
     take_turn(holder).map_err(|refusal| {

@@ -241,7 +241,8 @@ impl Arrival {
         let (token, request) = (&self.token, &self.request);
         // 1. Whose token it is, whether or not it may be used.
         let Some(holder) = find(token.digest.as_ref(), in_force) else {
-            return Err(RefusedRequest::from(token.unknown(request)).with_request(request));
+            let refused = RefusedRequest::from(token.unknown(request)).with_request(request);
+            return Err(refused.with_named(in_force, request));
         };
         // 2. The conn counts for that caller.
         let counted = conn.mark_authenticated(token.digest).map_err(|_full| caller_overloaded());
@@ -258,7 +259,7 @@ impl Arrival {
             }
             Err(refusal) => {
                 let refused = RefusedRequest::from(refusal).with_request(request);
-                Err(refused.with_caller(&holder.caller))
+                Err(refused.with_caller(&holder.caller).with_named(in_force, request))
             }
         }
     }

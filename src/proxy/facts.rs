@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::InForce;
 use super::caller::find;
+use super::choose::agree;
 use super::refusal::Refusal;
 use super::request::{ProxyRequest, RequestForm};
 use super::tunnel::TunnelContext;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, NamedListing};
 use crate::model::caller::Caller;
 use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
@@ -37,6 +38,8 @@ pub(super) struct RequestFacts {
     /// The connection's integration, or the only one that the caller's token reaches.
     pub(super) integration: Option<IntegrationName>,
     pub(super) connection: Option<Arc<RegisteredConnection>>,
+    /// The connection that a refused request names, where none was chosen.
+    pub(super) named: Option<Box<NamedListing>>,
     /// The origin that was allowed, or that a refused request names.
     pub(super) origin: Option<Origin>,
     /// The rule by which the request was admitted; of a refused one its code says which.
@@ -58,6 +61,8 @@ impl RequestFacts {
         }
         if let Some(connection) = self.connection {
             entry.set_connection(connection as _);
+        } else if let Some(named) = self.named {
+            entry.set_named(named);
         }
         if self.origin.is_some() {
             entry.origin = self.origin;
@@ -120,6 +125,26 @@ impl RefusedRequest {
     pub(super) fn with_request(mut self, request: &ProxyRequest) -> Self {
         self.facts.form = Some(request.form);
         self.facts.origin = request.stated_origin();
+        self
+    }
+
+    /// Adds the connection that the request names, where none was chosen. One of another integration
+    /// than the caller's own is left out: entries of an integration name its own.
+    pub(super) fn with_named(mut self, in_force: &InForce, request: &ProxyRequest) -> Self {
+        let Ok(named) = agree(request) else { return self };
+        let (None, Some(name)) = (&self.facts.connection, named.connection) else { return self };
+        let integration = match (&self.facts.integration, named.integration) {
+            (Some(own), Some(named)) if own != named => return self,
+            (Some(own), _) => Some(own.clone()),
+            (None, named) => named.filter(|_| self.facts.caller.is_some()).cloned(),
+        };
+        let registry = &in_force.registry;
+        let listing = integration
+            .as_ref()
+            .and_then(|integration| registry.lookup(integration.as_str(), name.as_str()));
+        let listing = listing.map(|listing| Arc::clone(listing) as _);
+        self.facts.named = Some(Box::new(NamedListing { name: name.clone(), listing }));
+        self.facts.integration = integration;
         self
     }
 

@@ -5,14 +5,23 @@
 //! it is a table.
 
 mod file;
+mod index;
+mod line;
+mod search;
 mod table;
+mod upkeep;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use jiff::Timestamp;
 
 use self::file::TrailFile;
+pub use self::index::EntryFilter;
+use self::index::IndexRow;
+pub use self::line::path_at_origin;
+pub use self::search::{EntryRange, FoundEntries};
 use super::database::{Database, DbTransaction};
 use super::{Error, Store};
 
@@ -23,6 +32,15 @@ pub struct AuditBatch {
     pub id: i64,
     /// The entries, oldest first, each a line of JSON.
     pub lines: String,
+}
+
+/// The position of an entry in the trail.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct AuditPosition {
+    /// The id of its batch.
+    pub batch: i64,
+    /// The number of its line in the batch.
+    pub line: usize,
 }
 
 /// The place and the limit of the trail.
@@ -44,8 +62,14 @@ impl AuditTrail {
         }
     }
 
-    fn max_bytes(&self) -> u64 {
+    pub(super) fn max_bytes(&self) -> u64 {
         self.max_bytes.load(Relaxed)
+    }
+}
+
+impl fmt::Display for AuditPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.batch, self.line)
     }
 }
 
@@ -65,7 +89,9 @@ impl Store {
         if let Some(file) = &self.trail.file {
             return file.append(lines, last, self.trail.max_bytes()).await;
         }
-        self.execute(APPEND, [last.into(), lines.into()]).await.map(drop)
+        let mut work = self.write().await?;
+        insert(&mut work, lines, last).await?;
+        work.commit().await
     }
 
     /// Reads batches from the newest to the oldest, of those before the batch `before`.
@@ -85,6 +111,7 @@ impl Store {
             return file.prune(time).await;
         }
         while self.execute(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await? > 0 {}
+        self.execute(PRUNE_INDEX, []).await?;
         self.trim_audit().await
     }
 
@@ -94,6 +121,30 @@ impl Store {
         match &*self.database {
             Database::Postgres(database) => table::trim(database, self.trail.max_bytes()).await,
             Database::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Begins a transaction that reads from where the trail is.
+    pub(super) async fn read_trail(&self) -> Result<DbTransaction, Error> {
+        match &self.trail.file {
+            Some(file) => file.read().await,
+            None => self.read().await,
+        }
+    }
+
+    /// Begins a transaction that writes there.
+    pub(super) async fn write_trail(&self) -> Result<DbTransaction, Error> {
+        match &self.trail.file {
+            Some(file) => file.write().await,
+            None => self.write().await,
+        }
+    }
+
+    /// Notes how work on the trail has ended: a file is opened again after a failure.
+    pub(super) async fn end_trail<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        match &self.trail.file {
+            Some(file) => file.reopen_after_failure(outcome).await,
+            None => outcome,
         }
     }
 
@@ -108,6 +159,43 @@ impl Store {
             None => read_batches(self.read().await?, sql, end, limit).await,
         }
     }
+}
+
+/// Stores entries in rows of whole lines, each with its index.
+async fn insert(work: &mut DbTransaction, lines: &str, last: Timestamp) -> Result<(), Error> {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let (part, next) = rest.split_at(part_len(rest));
+        let row = work.row(APPEND, [last.into(), part.into()]).await?;
+        let row = row.ok_or(Error::Inconsistent { table: "audit", column: "id" })?;
+        insert_index(work, &IndexRow::of(row.of("audit").number("id")?, part), last, 0).await?;
+        rest = next;
+    }
+    Ok(())
+}
+
+async fn insert_index(
+    work: &mut DbTransaction,
+    row: &IndexRow,
+    stored: Timestamp,
+    joined: i64,
+) -> Result<(), Error> {
+    let values = [
+        row.batches.1.into(),
+        row.batches.0.into(),
+        row.seconds.0.into(),
+        row.seconds.1.into(),
+        stored.into(),
+        joined.into(),
+        row.data.as_slice().into(),
+    ];
+    work.execute(APPEND_INDEX, values).await.map(drop)
+}
+
+/// The length of the lines that make the next row.
+fn part_len(lines: &str) -> usize {
+    let end = lines.as_bytes().get(ROW_LEN..).and_then(|beyond| memchr::memchr(b'\n', beyond));
+    end.map_or(lines.len(), |end| ROW_LEN + end + 1)
 }
 
 async fn read_batches(
@@ -125,7 +213,11 @@ async fn read_batches(
     batches.collect()
 }
 
-const APPEND: &str = "INSERT INTO audit (last, entries) VALUES ($1, $2)";
+const APPEND: &str = "INSERT INTO audit (last, entries, indexed) VALUES ($1, $2, 1) RETURNING id";
+
+const APPEND_INDEX: &str = "INSERT INTO audit_index \
+    (last_batch, first_batch, oldest, newest, stored, joined, data) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 const NEWEST: &str = "SELECT id, entries FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
 
@@ -133,6 +225,13 @@ const OLDEST: &str = "SELECT id, entries FROM audit WHERE id > $1 ORDER BY id LI
 
 const PRUNE: &str = "DELETE FROM audit WHERE id IN \
     (SELECT id FROM audit WHERE last < $1 ORDER BY last LIMIT $2)";
+
+/// Deletes the index of batches that were deleted.
+const PRUNE_INDEX: &str = "DELETE FROM audit_index WHERE last_batch < \
+    coalesce((SELECT min(id) FROM audit), 9223372036854775807)";
+
+/// The length of the lines of a row, in bytes: an entry that was found is read with its whole row.
+const ROW_LEN: usize = 64 << 10;
 
 /// The number of batches deleted in one transaction, small so that other writers wait shortly.
 const PRUNED_AT_ONCE: i64 = 100;

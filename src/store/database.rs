@@ -138,6 +138,14 @@ impl DbTransaction {
         }
     }
 
+    /// The statement for this backend.
+    pub(super) fn pick(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match &self.backend {
+            Backend::Postgres(_) => postgres,
+            Backend::Sqlite(_) => sqlite,
+        }
+    }
+
     /// The database's time in microseconds, which all instances share.
     pub(super) async fn database_time(&mut self) -> Result<i64, Error> {
         let sql = match &self.backend {

@@ -73,6 +73,11 @@ pub(super) const STORE: Schema = Schema {
             sqlite: include_str!("migrations/sqlite/0010_events.sql"),
             postgres: include_str!("migrations/postgres/0010_events.sql"),
         },
+        Migration {
+            // In SQLite all of it is in the trail's file.
+            sqlite: "SELECT 1",
+            postgres: include_str!("migrations/postgres/0011_requests.sql"),
+        },
     ],
     is_trail: false,
 };
@@ -83,10 +88,10 @@ pub(super) const WITHOUT_TRAIL: i64 = 5;
 /// The audit trail, where it has a file of its own: "Kfra".
 pub(super) const TRAIL: Schema = Schema {
     application: 0x4b66_7261,
-    steps: &[Migration {
-        sqlite: include_str!("migrations/sqlite/0002_audit.sql"),
-        // In PostgreSQL the trail is a table of the store.
-        postgres: "",
-    }],
+    // In PostgreSQL the trail is in tables of the store.
+    steps: &[
+        Migration { sqlite: include_str!("migrations/sqlite/0002_audit.sql"), postgres: "" },
+        Migration { sqlite: include_str!("migrations/sqlite/0011_requests.sql"), postgres: "" },
+    ],
     is_trail: true,
 };

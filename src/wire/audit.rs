@@ -78,3 +78,34 @@ pub struct AuditEntry {
     #[schema(required = true, example = "")]
     pub cause: String,
 }
+
+/// The entry of one request, with its way out.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
+#[schema(as = RequestEntry)]
+pub struct RequestView {
+    #[expect(missing_docs, reason = "the type says it")]
+    #[serde(flatten)]
+    pub entry: AuditEntry,
+    /// The fault in a few words; empty when nothing did.
+    #[schema(example = "the API refuses the key")]
+    pub reason: String,
+    /// The one who must act: `caller`, `operator`, `caller_or_operator` or `api`, which is the operator of
+    /// the API; empty when nobody must.
+    #[schema(example = "operator")]
+    pub who: String,
+    /// The way to act; empty when nobody must.
+    #[schema(
+        example = "Replace the secret, or authorize again: the API says that it is not good."
+    )]
+    pub advice: String,
+    /// The section of the documentation about the refusal's code; empty when it was allowed.
+    #[schema(example = "docs/reference/errors.md#domainnotallowed")]
+    pub docs: String,
+}
+
+/// One request.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct RequestAnswer {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub request: RequestView,
+}

@@ -8,6 +8,7 @@ mod events;
 mod faults;
 mod operators;
 mod pages;
+mod requests;
 mod tokens;
 
 use serde_json::{Value, json};

@@ -101,6 +101,34 @@ async fn a_refused_request_is_written_down_with_what_is_known_of_it() {
 }
 
 #[tokio::test]
+async fn a_refused_request_keeps_the_connection_that_it_names() {
+    let origin = Origin::start().await;
+    let world = World::new(&origin).run().await;
+    let name = "X-Zis-Connection";
+    for (ask, path, integration, connection) in [
+        (ask("GET https://api.example.test/a").field(name, "nothing"), "/a", "acme", "nothing"),
+        (stranger("GET https://api.example.test/b").field(name, "api"), "/b", "", "api"),
+        (ask("TRACE https://api.example.test/c").field(name, "api"), "/c", "acme", "api"),
+        (
+            ask("GET https://api.example.test/d")
+                .field(name, "api")
+                .field("X-Zis-Integration", "other"),
+            "/d",
+            "acme",
+            "",
+        ),
+    ] {
+        world.send(&ask).await;
+        let entry = world.log.entry_of(path).await;
+        let expected = (&integration.into(), &connection.into());
+        assert_eq!((&entry["integration"], &entry["connection"]), expected, "{path}");
+    }
+    // Whoever calls can't make labels.
+    let metrics = world.api("/metrics").await.text();
+    assert!(metrics.contains("ConnectionNotFound") && !metrics.contains("nothing"), "{metrics}");
+}
+
+#[tokio::test]
 async fn each_request_has_one_entry_whatever_becomes_of_it() {
     let origin = Origin::scripted(|mut conn: Conn| async move {
         while let Some(head) = conn.head().await {

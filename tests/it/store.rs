@@ -5,6 +5,7 @@ mod home;
 mod killed;
 mod records;
 mod release;
+mod requests;
 mod rotation;
 mod secrecy;
 mod standby;

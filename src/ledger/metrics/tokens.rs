@@ -3,6 +3,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -63,9 +64,15 @@ impl Metrics {
         self.tokens.command_failures.inc_by(u64::try_from(number).unwrap_or(u64::MAX));
     }
 
-    /// Counts a refresh of an integration's provider tokens.
-    pub fn count_refresh(&self, integration: &str, outcome: &'static str, cause: &'static str) {
-        self.history_of(integration).note_refresh(outcome == "refreshed");
+    /// Counts a refresh of a connection's provider tokens.
+    pub fn count_refresh(
+        &self,
+        (integration, connection): (&str, &str),
+        at: Timestamp,
+        outcome: &'static str,
+        cause: &'static str,
+    ) {
+        self.stats_of(integration, connection).note_refresh(at, outcome == "refreshed");
         let labels = [("outcome", outcome), ("cause", cause)];
         self.tokens.refreshes.get_or_create(&labels).inc();
     }
@@ -116,16 +123,18 @@ fn note_expiries<'a>(
 
 #[cfg(test)]
 mod tests {
-    use crate::ledger::{Metrics, TimeWindow};
+    use jiff::Timestamp;
+
+    use crate::ledger::Metrics;
 
     #[test]
-    fn a_refresh_is_charted_with_its_integration() {
-        let metrics = Metrics::new();
-        metrics.count_refresh("acme", "refreshed", "use");
-        metrics.count_refresh("acme", "refused", "use");
-        let latest = |of| metrics.look_back(of, TimeWindow::Hour).pop().unwrap_or_default();
-        let counted = |of| (latest(of).refreshed, latest(of).not_refreshed);
-        assert_eq!((counted(Some("acme")), counted(Some("other"))), ((1, 1), (0, 0)));
-        assert_eq!(counted(None), (1, 1));
+    fn a_refresh_is_counted_with_its_connection() {
+        let (metrics, at) = (Metrics::new(), Timestamp::UNIX_EPOCH);
+        metrics.count_refresh(("acme", "crm"), at, "refreshed", "use");
+        metrics.count_refresh(("acme", "crm"), at, "refused", "use");
+        let changes = metrics.take_stats();
+        let counts = &changes[0].cells[0].counts;
+        assert_eq!((&*changes[0].connection, changes.len()), ("crm", 1));
+        assert_eq!((counts.refreshed, counts.not_refreshed), (1, 1));
     }
 }

@@ -1,11 +1,10 @@
 //! Events are listed, newest first, as far as the operator's token reaches.
 
-use jiff::Timestamp;
-
 use super::check::{ChainCheck, ChainHead};
 use crate::error::chain;
 use crate::management::fault::{About, Refused, Scope};
 use crate::management::listing::{ListPage, cut, reads_backwards};
+use crate::management::requests::moment;
 use crate::management::{Management, Operator};
 use crate::model::event::EventKind;
 use crate::model::name::{ConnectionName, IntegrationName};
@@ -122,17 +121,6 @@ impl EventReader<'_> {
 
 fn not_a_head() -> Refused {
     Refused::of(About::Request, "head: is not the head that a check has given, a number and a hash")
-}
-
-fn moment(parameter: &str, text: &str) -> Result<Option<Timestamp>, Refused> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let time = text.parse().map_err(|_wordy| {
-        let title = format!("{parameter}: must be a time such as 2030-01-31T12:00:00Z (RFC 3339)");
-        Refused::of(About::Request, title)
-    });
-    time.map(Some)
 }
 
 fn parse_kind(text: &str) -> Result<Option<String>, Refused> {

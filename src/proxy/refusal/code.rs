@@ -166,6 +166,7 @@ impl Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::remedy::FailureRemedy;
     use std::collections::HashSet;
 
     #[test]
@@ -175,6 +176,12 @@ mod tests {
         for code in Code::ALL {
             assert!((400..600).contains(&code.status()), "{}", code.as_str());
         }
+    }
+
+    #[test]
+    fn every_code_has_a_way_out() {
+        let known: HashSet<_> = FailureRemedy::codes().collect();
+        assert_eq!(known, Code::ALL.iter().map(|code| code.as_str()).collect());
     }
 
     #[test]

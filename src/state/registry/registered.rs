@@ -38,9 +38,14 @@ impl RegisteredConnection {
         before: Option<&Arc<Self>>,
     ) -> Self {
         let counters = metrics.counters_of(&connection);
-        let usage = ConnectionUsage::new(metrics.history_of(connection.integration().as_str()));
+        let (integration, name) = (connection.integration().as_str(), connection.name().as_str());
+        let usage = ConnectionUsage::new(metrics.stats_of(integration, name));
         if let Some(before) = before {
             usage.continue_from(&before.usage);
+            // Failures with another secret say nothing of this one.
+            if !connection.same_as(&before.connection) {
+                usage.stats.begin_afresh();
+            }
         }
         Self { connection, counters, usage, source }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::{APPEND, AuditBatch, PRUNE, PRUNED_AT_ONCE, read_batches};
+use super::{AuditBatch, PRUNE, PRUNE_INDEX, PRUNED_AT_ONCE, insert, read_batches};
 use crate::store::Error;
 use crate::store::database::DbTransaction;
 use crate::store::migrate;
@@ -53,7 +53,7 @@ impl TrailFile {
             let file = self.opened().await?;
             let mut work = DbTransaction::from(file.write().await?);
             self.make_room(&mut work, lines.len() as u64, max_bytes).await?;
-            work.execute(APPEND, [last.into(), lines.into()]).await?;
+            insert(&mut work, lines, last).await?;
             let pages = FilePages::of(&mut work).await?;
             work.commit().await?;
             pages.give_back(&file).await
@@ -68,6 +68,7 @@ impl TrailFile {
             loop {
                 let mut work = DbTransaction::from(file.write().await?);
                 let forgotten = work.execute(PRUNE, [time.into(), PRUNED_AT_ONCE.into()]).await?;
+                work.execute(PRUNE_INDEX, []).await?;
                 let pages = FilePages::of(&mut work).await?;
                 work.commit().await?;
                 if forgotten == 0 {
@@ -91,6 +92,18 @@ impl TrailFile {
         self.reopen_after_failure(read.await).await
     }
 
+    /// Begins a transaction that reads.
+    pub(super) async fn read(&self) -> Result<DbTransaction, Error> {
+        let begun = async { Ok(self.opened().await?.read().await?.into()) };
+        self.reopen_after_failure(begun.await).await
+    }
+
+    /// Begins a transaction that writes.
+    pub(super) async fn write(&self) -> Result<DbTransaction, Error> {
+        let begun = async { Ok(self.opened().await?.write().await?.into()) };
+        self.reopen_after_failure(begun.await).await
+    }
+
     pub(super) async fn close(&self) {
         let opened = self.opened.lock().await.take();
         if let Some(file) = opened {
@@ -108,7 +121,10 @@ impl TrailFile {
     }
 
     /// Has the file opened again after a failure.
-    async fn reopen_after_failure<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+    pub(super) async fn reopen_after_failure<T>(
+        &self,
+        outcome: Result<T, Error>,
+    ) -> Result<T, Error> {
         if matches!(&outcome, Err(error) if !matches!(error, Error::Busy | Error::Full(_))) {
             drop(self.opened.lock().await.take());
         }
@@ -125,7 +141,8 @@ impl TrailFile {
     ) -> Result<(), Error> {
         // 1. The pages that may be used, by the limit and by the disk.
         let mut pages = FilePages::of(work).await?;
-        let needed = bytes / pages.size + PAGES_BESIDE;
+        // An index, and rows that begin on a page of their own, go with them.
+        let needed = (bytes + bytes / 4) / pages.size + PAGES_BESIDE;
         let grown = pages.all + self.free_bytes() / pages.size;
         let allowed = (max_bytes.saturating_sub(LOG_BYTES) / pages.size).min(grown);
         // 2. Delete in growing steps, since one batch or thousands may be too many.
@@ -134,6 +151,7 @@ impl TrailFile {
             if work.execute(FORGET_OLDEST, [at_once.into()]).await? == 0 {
                 return Err(Error::NoRoom);
             }
+            work.execute(PRUNE_INDEX, []).await?;
             at_once = (at_once * 2).min(FORGOTTEN_AT_ONCE);
             pages = FilePages::of(work).await?;
         }

@@ -2,6 +2,7 @@
 
 use sqlx::Row as _;
 
+use super::PRUNE_INDEX;
 use crate::store::Error;
 use crate::store::postgres::Postgres;
 
@@ -36,25 +37,27 @@ pub(super) async fn trim(database: &Postgres, max_bytes: u64) -> Result<(), Erro
     // 3. Delete them, and let their space be reused.
     work.run_on(|conn| Box::pin(sqlx::query(FORGET).bind(last).persistent(false).execute(conn)))
         .await?;
+    work.execute(PRUNE_INDEX).await?;
     work.commit().await?;
     database.maintain(VACUUM).await
 }
 
-/// The size of the table on disk, with its indexes.
-const SIZE: &str = "SELECT pg_total_relation_size('audit')";
+/// The size on disk of the table and of its index.
+const SIZE: &str = "SELECT pg_total_relation_size('audit') + pg_total_relation_size('audit_index')";
 
 const LOCK: &str = "SELECT pg_try_advisory_xact_lock($1)";
 
 /// The key of the advisory lock, "Kfra".
 const LOCK_KEY: i64 = 0x4b66_7261;
 
-/// The stored bytes of all batches, and the newest batch beyond the limit.
+/// The stored bytes of all batches and of their index, and the newest batch beyond the limit.
 const COUNT: &str = "WITH sized AS (SELECT id, sum(pg_column_size(entries) + 64) \
-    OVER (ORDER BY id DESC) AS bytes FROM audit) \
+    OVER (ORDER BY id DESC) \
+    + (SELECT coalesce(sum(pg_column_size(data) + 64), 0) FROM audit_index) AS bytes FROM audit) \
     SELECT coalesce(max(bytes), 0)::bigint AS bytes, \
     max(id) FILTER (WHERE bytes > $1) AS last FROM sized";
 
 const FORGET: &str = "DELETE FROM audit WHERE id <= $1";
 
 /// Lets the space of deleted batches be reused, and truncates the table.
-const VACUUM: &str = "VACUUM (SKIP_LOCKED) audit";
+const VACUUM: &str = "VACUUM (SKIP_LOCKED) audit, audit_index";

@@ -124,7 +124,11 @@ async fn a_database_of_an_older_version_tells_its_writes_apart_too(home: Home) {
     let last = store.create_connection(&connection("one")).await.unwrap();
     store.close().await;
     let version = match home {
-        Home::Postgres(_) => "UPDATE keyferry_schema SET version = 4",
+        Home::Postgres(_) => {
+            "ALTER TABLE audit DROP COLUMN indexed; \
+             DROP TABLE audit_index, request_counts, connection_health; \
+             UPDATE keyferry_schema SET version = 4"
+        }
         Home::Sqlite(_) => "PRAGMA user_version = 4",
     };
     home.by_hand(&format!("{BACK_TO_4}{version}")).await;

@@ -1,0 +1,187 @@
+//! Counts of requests over some time, as all instances have stored them.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::audit::AuditReader;
+use super::fault::{About, Refused};
+use super::requests::moment;
+use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::request_counts::{RequestCounts, STATUS_CLASSES};
+use crate::store::{CountQuery, CountSpan};
+use crate::wire::{LatencyView, StatsAnswer, StatsPart, time};
+
+/// Selects counts. An empty text selects all, or the default.
+#[derive(Clone, Debug, Default)]
+pub struct StatsQuery {
+    /// Those of this integration.
+    pub integration: String,
+    /// Those of the connection of this name, of one integration.
+    pub connection: String,
+    /// Those of the caller of this name.
+    pub caller: String,
+    /// From the part of this time on (RFC 3339); by default an hour, or a day, before the end.
+    pub since: String,
+    /// Up to this time (RFC 3339); by default now.
+    pub until: String,
+    /// `minute`, or `hour`.
+    pub by: String,
+}
+
+/// The counts of each part of a stretch of time, from the oldest to the newest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestHistory {
+    /// The start of the first part.
+    pub start: Timestamp,
+    /// The length of each part, in seconds.
+    pub seconds: i64,
+    /// The counts of each.
+    pub parts: Vec<RequestCounts>,
+}
+
+impl AuditReader<'_> {
+    /// The counts of requests, to an operator who would be told of each of these.
+    ///
+    /// # Errors
+    /// A parameter is faulty, the counts are out of reach, or the store fails.
+    pub async fn history(&self, query: &StatsQuery) -> Result<RequestHistory, Refused> {
+        // 1. What is wanted, and may be seen.
+        let span = match query.by.as_str() {
+            "" | "minute" => CountSpan::Minute,
+            "hour" => CountSpan::Hour,
+            _ => return Err(Refused::of(About::Request, "by: must be minute or hour")),
+        };
+        let (integration, connection) = self.subject(query)?;
+        let (start, end) = self.seconds(query, span)?;
+        let length = usize::try_from((end - start) / span.seconds()).unwrap_or(0);
+        let mut parts = vec![RequestCounts::default(); length];
+        // 2. The rows of all instances, added up.
+        if let Ok(persistence) = self.management.persistence() {
+            let wanted = CountQuery {
+                span,
+                integration: integration.as_ref().map(IntegrationName::to_string),
+                connection: connection.as_ref().map(ConnectionName::to_string),
+                caller: Some(query.caller.clone()).filter(|caller| !caller.is_empty()),
+                seconds: (start, end),
+            };
+            for (at, counts) in persistence.store().counts(&wanted).await? {
+                let number = usize::try_from((at - start) / span.seconds()).ok();
+                if let Some(part) = number.and_then(|number| parts.get_mut(number)) {
+                    part.merge(&counts);
+                }
+            }
+        }
+        let start = Timestamp::from_second(start).unwrap_or_default();
+        Ok(RequestHistory { start, seconds: span.seconds(), parts })
+    }
+
+    /// The integration and the connection whose counts are wanted.
+    fn subject(
+        &self,
+        query: &StatsQuery,
+    ) -> Result<(Option<IntegrationName>, Option<ConnectionName>), Refused> {
+        // 1. The integration is the token's own, where it has one.
+        let integration = match (self.operator.bound_to(), query.integration.as_str()) {
+            (Some(own), "") => Some(own.clone()),
+            (None, "") => None,
+            (_, named) => Some(self.operator.enter(named)?),
+        };
+        if query.connection.is_empty() {
+            let reaches_all = match &integration {
+                None => self.operator.reaches_everything(),
+                Some(integration) => self.operator.reaches_all_of(integration),
+            };
+            return if reaches_all { Ok((integration, None)) } else { Err(Refused::OutOfReach) };
+        }
+        // 2. The connection is one of it, within reach.
+        let Some(of) = &integration else {
+            let title = "connection: goes with integration, which says whose it is";
+            return Err(Refused::of(About::Request, title));
+        };
+        let name = ConnectionName::parse(&query.connection)
+            .map_err(|rule| Refused::of(About::Name, format!("connection: {rule}")))?;
+        if self.operator.reaches(of, &name) {
+            Ok((integration, Some(name)))
+        } else {
+            Err(Refused::OutOfReach)
+        }
+    }
+
+    /// The start of the first part, and the end of the last.
+    fn seconds(&self, query: &StatsQuery, span: CountSpan) -> Result<(i64, i64), Refused> {
+        let usual = match span {
+            CountSpan::Minute => SignedDuration::from_hours(1),
+            CountSpan::Hour => SignedDuration::from_hours(24),
+        };
+        let until = moment("until", &query.until)?.unwrap_or_else(|| self.management.now());
+        let since = moment("since", &query.since)?;
+        let length = span.seconds();
+        let end = until.as_second().div_euclid(length) * length;
+        // The part that is not over yet belongs to it.
+        let end =
+            if until.as_second() > end || query.until.is_empty() { end + length } else { end };
+        let start = match since {
+            Some(since) => since.as_second().div_euclid(length) * length,
+            None => end - usual.as_secs(),
+        };
+        if start >= end || (end - start) / length > MAX_PARTS {
+            let title = format!(
+                "since: must be before until, by at most {MAX_PARTS} minutes, or hours by the hour"
+            );
+            return Err(Refused::of(About::Request, title));
+        }
+        Ok((start, end))
+    }
+}
+
+impl RequestHistory {
+    /// The start of each part, with its counts.
+    pub fn parts(&self) -> impl Iterator<Item = (Timestamp, &RequestCounts)> {
+        let seconds = (0_i64..).map(|number| number * self.seconds);
+        let start = |after| Timestamp::from_second(self.start.as_second() + after);
+        seconds.map(move |after| start(after).unwrap_or_default()).zip(&self.parts)
+    }
+
+    /// The same in longer parts, each made of this number of parts.
+    #[must_use]
+    pub fn in_parts_of(self, number: usize) -> Self {
+        let join = |parts: &[RequestCounts]| {
+            let mut whole = RequestCounts::default();
+            for part in parts {
+                whole.merge(part);
+            }
+            whole
+        };
+        let seconds = self.seconds * i64::try_from(number).unwrap_or(1);
+        let parts = self.parts.chunks(number.max(1)).map(join).collect();
+        Self { seconds, parts, ..self }
+    }
+
+    /// The answer that tells of it.
+    pub fn answer(&self) -> StatsAnswer {
+        let by = if self.seconds == CountSpan::Hour.seconds() { "hour" } else { "minute" };
+        let stats = self.parts().map(|(start, counts)| part(start, counts)).collect();
+        StatsAnswer { by: by.to_owned(), stats }
+    }
+}
+
+fn part(start: Timestamp, counts: &RequestCounts) -> StatsPart {
+    let answered = STATUS_CLASSES.iter().zip(counts.answered).filter(|(_, count)| *count > 0);
+    let answered = answered.map(|(class, count)| ((*class).to_owned(), u64::from(count)));
+    let refused = counts.refused.iter().map(|(code, n)| (code.to_string(), u64::from(*n)));
+    let percentile = |hundredths| counts.percentile(hundredths);
+    let latency_ms = percentile(50).zip(percentile(95)).zip(percentile(99));
+    StatsPart {
+        time: time(start),
+        requests: u64::from(counts.sent()) + u64::from(counts.refused_total()),
+        answered: answered.collect(),
+        refused: refused.collect::<BTreeMap<_, _>>(),
+        latency_ms: latency_ms.map(|((p50, p95), p99)| LatencyView { p50, p95, p99 }),
+        refreshed: counts.refreshed.into(),
+        not_refreshed: counts.not_refreshed.into(),
+    }
+}
+
+/// The largest number of parts in one answer.
+const MAX_PARTS: i64 = 1500;
