@@ -19,8 +19,10 @@ mod health;
 mod integration;
 mod key;
 mod man;
+mod newest;
 mod output;
 mod provider;
+mod requests;
 mod rules;
 mod run;
 mod secret;
@@ -106,6 +108,9 @@ enum Command {
     /// Manages access tokens
     #[command(after_help = examples::TOKEN)]
     Token(token::Arguments),
+    /// Shows what requests did, and why one failed
+    #[command(after_help = examples::REQUESTS)]
+    Requests(requests::Arguments),
     /// Shows what operators did: what they created, changed, deleted or were shown
     #[command(after_help = examples::AUDIT)]
     Audit(audit::Arguments),
@@ -144,6 +149,7 @@ impl Command {
             Self::Client(arguments) => client::run(&arguments, context),
             Self::Provider(arguments) => provider::run(&arguments, context),
             Self::Token(arguments) => token::run(&arguments, context),
+            Self::Requests(arguments) => requests::run(&arguments, context),
             Self::Audit(arguments) => audit::run(&arguments, context),
             Self::Ca(arguments) => ca::run(&arguments, context),
             Self::Key(arguments) => key::run(&arguments, context),

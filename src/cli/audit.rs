@@ -1,18 +1,14 @@
 //! `keyferry audit`: what operators did.
 
-use std::collections::VecDeque;
-use std::thread;
-use std::time::Duration;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::context::CliContext;
 use super::examples;
-use super::output::{self, CliError, OutputFormat, count, printable};
+use super::newest::{follow, newest, parse_time};
+use super::output::{CliError, OutputFormat, count, printable};
 use super::server::{ApiClient, ApiPath, ServerArgs};
 use super::table::TextTable;
-use crate::clock::Clock;
-use crate::wire::{EventCheckAnswer, EventContent, EventPage, EventView, PageMeta};
+use crate::wire::{EventCheckAnswer, EventContent, EventPage, EventView};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -71,8 +67,11 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
         return verify(&api, verify_args.head.as_deref());
     }
     let path = arguments.filters.path(context);
-    let page = newest(&api, &path, arguments.limit)?;
-    if arguments.follow { follow(&api, &path, page) } else { show(context, &page) }
+    let page: EventPage = newest(&api, &path, arguments.limit)?;
+    if arguments.follow {
+        return follow(&api, &path, page, |event| line(event, context.format));
+    }
+    show(context, &page)
 }
 
 impl Filters {
@@ -92,38 +91,6 @@ impl Filters {
     }
 }
 
-/// Reads a time, or the length of time that has passed since.
-fn parse_time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let ago =
-        humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
-    let time = ago.and_then(|ago| Clock::system().now().checked_sub(ago).ok());
-    time.ok_or_else(|| "must be a time as 2027-01-31T12:00:00Z, or how long ago, as 2h".to_owned())
-}
-
-/// Reads the newest events, at most `limit`, page by page.
-fn newest(api: &ApiClient<'_>, path: &ApiPath, limit: usize) -> Result<EventPage, CliError> {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let mut all = EventPage::default();
-    loop {
-        let missing = limit.saturating_sub(all.events.len()).min(PAGE_SIZE);
-        let mut page = path.with("page[size]", &missing.to_string());
-        if !all.meta.after.is_empty() {
-            page = page.with("page[after]", &all.meta.after);
-        }
-        let EventPage { events, meta } = api.get(&page)?.read()?;
-        let is_end = !meta.has_more || events.is_empty();
-        let before = if all.events.is_empty() { meta.before } else { all.meta.before };
-        all.meta = PageMeta { before, after: meta.after, has_more: !is_end };
-        all.events.extend(events);
-        if is_end || all.events.len() >= limit {
-            return Ok(all);
-        }
-    }
-}
-
 fn show(context: &CliContext, page: &EventPage) -> Result<(), CliError> {
     context.emit(&serde_json::to_string(page)?, || {
         let mut table = TextTable::new(&["ID", "TIME", "OPERATOR", "FROM", "WHAT", "ABOUT"]);
@@ -134,25 +101,6 @@ fn show(context: &CliContext, page: &EventPage) -> Result<(), CliError> {
         }
         Ok(table.text())
     })
-}
-
-/// Prints the events of a page, the oldest first, and then each new one.
-fn follow(api: &ApiClient<'_>, path: &ApiPath, page: EventPage) -> Result<(), CliError> {
-    let mut last = page.meta.before;
-    let mut events = VecDeque::from(page.events);
-    loop {
-        while let Some(event) = events.pop_back() {
-            output::result(&line(&event, api.context.format)?)?;
-        }
-        thread::sleep(FOLLOW_INTERVAL);
-        // Those that are newer, from the oldest on; before the first event there is none to name.
-        let after = if last.is_empty() { "0" } else { &last };
-        let page: EventPage = api.get(&path.with("page[before]", after))?.read()?;
-        if !page.meta.before.is_empty() {
-            last = page.meta.before;
-        }
-        events = page.events.into();
-    }
 }
 
 /// An event in a line.
@@ -213,23 +161,9 @@ fn verify(api: &ApiClient<'_>, head: Option<&str>) -> Result<(), CliError> {
 
 const INTEGRATION_HELP: &str = "Events of this integration [env: KEYFERRY_INTEGRATION]";
 
-/// The number of events that are asked for at once.
-const PAGE_SIZE: usize = 100;
-
-/// The interval at which new events are asked for.
-const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_may_be_said_as_how_long_ago() {
-        let ago = Clock::system().now().duration_since(parse_time("2h").unwrap());
-        assert!((7199..7300).contains(&ago.as_secs()), "{ago}");
-        assert_eq!(parse_time("2030-01-31T12:00:00Z").unwrap().to_string(), "2030-01-31T12:00:00Z");
-        assert!(parse_time("soon").is_err());
-    }
 
     #[test]
     fn an_event_is_about_something_of_its_integration() {

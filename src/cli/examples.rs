@@ -188,6 +188,19 @@ Examples:
   keyferry ca rotate
   keyferry ca rotate --overlap 14d";
 
+pub(super) const REQUESTS: &str = "\
+Examples:
+  keyferry requests
+  keyferry requests --since 2h --connection crm --status 5xx
+  keyferry requests --code DomainNotAllowed --follow
+  keyferry requests --caller ci --path /v1/charges --output json
+  keyferry requests show 1f45d091-7";
+
+pub(super) const REQUESTS_SHOW: &str = "\
+Examples:
+  keyferry requests show 1f45d091-7
+  keyferry requests show 1f45d091-7 --output json";
+
 pub(super) const AUDIT: &str = "\
 Examples:
   keyferry audit

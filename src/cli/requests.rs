@@ -1,0 +1,214 @@
+//! `keyferry requests`: what requests did, and why one failed.
+
+use jiff::Timestamp;
+
+use super::context::CliContext;
+use super::examples;
+use super::newest::{follow, newest, parse_time};
+use super::output::{CliError, OutputFormat, printable};
+use super::server::{ApiPath, ServerArgs};
+use super::table::{TextTable, record};
+use crate::wire::{AuditEntries, AuditEntry, RequestAnswer, RequestView};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    filters: RequestFilters,
+    /// Goes on, and prints each new request
+    #[arg(long)]
+    follow: bool,
+    /// Largest number of requests, of which the newest are shown; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Shows one request: what it did, why it failed, and who must act
+    #[command(after_help = examples::REQUESTS_SHOW)]
+    Show(ShowArgs),
+}
+
+#[derive(clap::Args)]
+struct ShowArgs {
+    /// Id of the request, which its answer has in X-Keyferry-Request-Id
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+#[derive(clap::Args)]
+struct RequestFilters {
+    /// Requests from then on: a time as 2027-01-31T12:00:00Z, or how long ago, as 2h
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<Timestamp>,
+    /// Requests before then
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<Timestamp>,
+    #[arg(long, value_name = "NAME", help = INTEGRATION_HELP)]
+    integration: Option<String>,
+    /// Requests that use this connection, or name it
+    #[arg(long, value_name = "NAME")]
+    connection: Option<String>,
+    /// Requests of this caller: the name of its token
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+    /// Requests that were sent (allow), or not (refuse)
+    #[arg(long, value_name = "DECISION")]
+    decision: Option<String>,
+    #[arg(long, value_name = "CODE", help = CODE_HELP)]
+    code: Option<String>,
+    /// Requests answered with this status, as 404, or of this class, as 5xx
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Requests with this method
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
+    /// Requests whose path begins so
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), CliError> {
+    let api = arguments.server.client(context)?;
+    if let Some(Command::Show(ShowArgs { id })) = &arguments.command {
+        let answer = api.get(&ApiPath::keyferry(&["requests", id]))?;
+        let RequestAnswer { request } = answer.read()?;
+        return context.emit(answer.text()?, || Ok(shown(&request)));
+    }
+    let path = arguments.filters.path(context);
+    let page: AuditEntries = newest(&api, &path, arguments.limit)?;
+    if arguments.follow {
+        return follow(&api, &path, page, |entry| line(entry, context.format));
+    }
+    context.emit(&serde_json::to_string(&page)?, || Ok(table(&page)))
+}
+
+impl RequestFilters {
+    /// The path of the requests that are wanted.
+    fn path(&self, context: &CliContext) -> ApiPath {
+        let integration = context.integration(self.integration.as_deref());
+        let filters = [
+            ("since", self.since.map(|time| time.to_string())),
+            ("until", self.until.map(|time| time.to_string())),
+            ("integration", integration.map(str::to_owned)),
+            ("connection", self.connection.clone()),
+            ("caller", self.caller.clone()),
+            ("decision", self.decision.clone()),
+            ("code", self.code.clone()),
+            ("status", self.status.clone()),
+            ("method", self.method.clone()),
+            ("path", self.path.clone()),
+        ];
+        let given = filters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        given.fold(ApiPath::keyferry(&["requests"]), |path, (name, value)| path.with(name, &value))
+    }
+}
+
+fn table(page: &AuditEntries) -> String {
+    let mut table = TextTable::new(&["TIME", "STATUS", "REQUEST", "CONNECTION", "CALLER", "ID"]);
+    for entry in &page.entries {
+        let AuditEntry { time, request_id, caller, .. } = entry;
+        let cells = [time, &outcome(entry), &target(entry), &connection(entry), caller, request_id];
+        table.add(cells.into_iter().cloned());
+    }
+    table.text()
+}
+
+/// A request in a line.
+fn line(entry: &AuditEntry, format: OutputFormat) -> Result<String, CliError> {
+    if format == OutputFormat::Json {
+        return Ok(serde_json::to_string(entry)?);
+    }
+    let AuditEntry { time, request_id, caller, .. } = entry;
+    let (outcome, target, connection) = (outcome(entry), target(entry), connection(entry));
+    Ok(printable(&format!("{time} {outcome} {target} {connection} {caller} {request_id}")))
+}
+
+/// All that is known of a request.
+fn shown(request: &RequestView) -> String {
+    let RequestView { entry, reason, who, advice, docs } = request;
+    let took = format!("{} ms, of it {} at the API", entry.total_ms, entry.upstream_ms);
+    let sizes = format!("{} bytes sent, {} received", entry.request_bytes, entry.response_bytes);
+    record(&[
+        ("id", entry.request_id.clone()),
+        ("time", entry.time.clone()),
+        ("request", target(entry)),
+        ("connection", connection(entry)),
+        ("caller", entry.caller.clone()),
+        ("decision", format!("{}, by the rule {}", entry.decision, entry.rule)),
+        ("status", outcome(entry)),
+        ("reason", reason.clone()),
+        ("cause", entry.cause.clone()),
+        ("who must act", who.replace('_', " ")),
+        ("what to do", advice.clone()),
+        ("more about it", docs.clone()),
+        ("took", took),
+        ("bodies", sizes),
+        ("form", entry.form.clone()),
+        ("instance", entry.instance.clone()),
+    ])
+}
+
+fn outcome(entry: &AuditEntry) -> String {
+    format!("{} {}", entry.status, entry.code).trim_end().to_owned()
+}
+
+fn target(entry: &AuditEntry) -> String {
+    format!("{} {}{}", entry.method, entry.origin, entry.path)
+}
+
+fn connection(entry: &AuditEntry) -> String {
+    match (entry.integration.as_str(), entry.connection.as_str()) {
+        (integration, "") => integration.to_owned(),
+        ("", connection) => connection.to_owned(),
+        (integration, connection) => format!("{integration}.{connection}"),
+    }
+}
+
+const CODE_HELP: &str = "Requests that were refused with this code, as DomainNotAllowed";
+
+const INTEGRATION_HELP: &str = "Requests of this integration [env: KEYFERRY_INTEGRATION]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_who_must_act() {
+        let entry = AuditEntry {
+            request_id: "1f45-7".to_owned(),
+            method: "GET".to_owned(),
+            origin: "https://api.example.com".to_owned(),
+            path: "/v1".to_owned(),
+            integration: "shop".to_owned(),
+            connection: "crm".to_owned(),
+            decision: "refuse".to_owned(),
+            rule: "connection".to_owned(),
+            code: "ConnectionForbidden".to_owned(),
+            status: 403,
+            cause: "The token may not use the connection crm.".to_owned(),
+            ..AuditEntry::default()
+        };
+        let request = RequestView {
+            entry,
+            reason: "the token may not use it".to_owned(),
+            who: "operator".to_owned(),
+            ..RequestView::default()
+        };
+        let text = shown(&request);
+        for line in [
+            "id            1f45-7",
+            "request       GET https://api.example.com/v1",
+            "connection    shop.crm",
+            "status        403 ConnectionForbidden",
+            "who must act  operator",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{text}");
+        }
+        assert!(!text.contains("caller") && !text.contains("what to do"), "{text}");
+    }
+}
