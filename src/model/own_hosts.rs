@@ -45,10 +45,10 @@ pub fn addressee<'a>(target: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     authority.or_else(host).unwrap_or_default()
 }
 
-/// The host with one spelling: no trailing dot, no IPv4 address within an IPv6 one.
+/// The host with one spelling: no dots at its end, no IPv4 address within an IPv6 one.
 pub fn one_spelling(host: Host) -> Host {
     match host {
-        Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(&name).to_owned()),
+        Host::Domain(name) => Host::Domain(name.trim_end_matches('.').to_owned()),
         Host::Ipv6(address) => address.to_ipv4_mapped().map_or(Host::Ipv6(address), Host::Ipv4),
         Host::Ipv4(_) => host,
     }
@@ -74,6 +74,7 @@ mod tests {
             ("proxy.test", true, true),
             ("PROXY.test:8080", true, true),
             ("proxy.test.", false, true),
+            ("LOCALHOST.\u{ff0e}\u{ff0e}", false, true),
             ("[::1]:8080", true, true),
             ("[::1]", true, true),
             ("127.1", false, true),
