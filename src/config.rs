@@ -11,6 +11,7 @@ mod describe;
 mod environment;
 mod fault;
 mod item;
+mod openid;
 mod pem;
 mod readers;
 mod report;
@@ -54,7 +55,7 @@ pub struct Config {
     pub proxy: ProxyConfig,
     pub upstream: upstream::Settings,
     pub api: ApiConfig,
-    /// `[oauth]` and `[zis]`, and what else the management plane goes by; read at no time yet.
+    /// `[oauth]`, `[oidc]` and `[zis]`, and what else the management plane goes by; read at no time yet.
     pub management: ManagementSettings,
     pub store: StoreConfig,
     pub master_key_file: PathBuf,

@@ -24,6 +24,7 @@ mod landing;
 mod layout;
 mod list;
 mod mcp;
+mod openid;
 mod options;
 mod page_context;
 mod router;
@@ -41,7 +42,6 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 use jiff::Timestamp;
 
-use self::session::Sessions;
 use crate::ledger::Metrics;
 use crate::management::{Management, RateLimits};
 use crate::tasks::Tasks;
@@ -82,11 +82,9 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 struct ConsoleState {
     services: Arc<ConsoleServices>,
-    sessions: Arc<Sessions>,
 }
 
 /// Every path of the console.
 pub fn router(services: ConsoleServices) -> Router {
-    let state = ConsoleState { services: Arc::new(services), sessions: Arc::default() };
-    router::router(state)
+    router::router(ConsoleState { services: Arc::new(services) })
 }

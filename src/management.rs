@@ -28,6 +28,7 @@ mod records;
 mod requests;
 mod sessions;
 mod shapes;
+mod sign_in;
 mod stats;
 mod status;
 mod tokens;
@@ -44,6 +45,7 @@ pub use self::data_plane::{
 };
 pub use self::events::{EventQuery, EventReader};
 pub use self::explain::{CallerNameError, Explainer, Question, find_caller};
+use self::fault::no_randomness;
 pub use self::fault::{About, NAME_TAKEN, Refused, RequestFault, Scope};
 pub use self::health::HealthQuery;
 pub use self::listing::{AnyConnection, ListPage};
@@ -57,6 +59,10 @@ pub use self::presets::Preset;
 pub use self::rate_limits::{ClientAddr, RateLimits};
 pub use self::requests::RequestQuery;
 pub use self::sessions::SessionsView;
+use self::sign_in::SessionCache;
+pub use self::sign_in::{
+    ConsoleSession, OpenIdRedirect, PersonSignedIn, SESSION_COOKIE_AGE, SignInFault, session_ends,
+};
 pub use self::stats::{RequestHistory, StatsQuery};
 pub use self::status::{
     ConnectionStatus, RENEWED_WHEN_USED, State, StatusAccess, StatusFilter, StatusPage,
@@ -66,7 +72,7 @@ pub use self::unusable::Unusable;
 use crate::clock::Clock;
 use crate::ledger::Metrics;
 use crate::model::token::TokenDigest;
-use crate::oauth::{Provider, RefreshHandle};
+use crate::oauth::{KnownOpenIdProvider, Provider, RefreshHandle};
 use crate::state::{Live, ManagementSettings, Persistence, Registry};
 pub use crate::store::AuditPosition;
 use crate::store::Revision;
@@ -81,6 +87,8 @@ pub struct Management {
     clock: Clock,
     /// The name of the process, as entries and events have it.
     instance: Box<str>,
+    sessions: SessionCache,
+    open_id: KnownOpenIdProvider,
 }
 
 /// The store, and the ways to token endpoints that go with it.
@@ -106,7 +114,15 @@ impl Management {
         clock: Clock,
         instance: &str,
     ) -> Self {
-        Self { storage, live, data_plane, clock, instance: instance.into() }
+        Self {
+            storage,
+            live,
+            data_plane,
+            clock,
+            instance: instance.into(),
+            sessions: SessionCache::default(),
+            open_id: KnownOpenIdProvider::default(),
+        }
     }
 
     /// Finds the holder of the token with this digest, unless it has expired, and notes its use.

@@ -19,6 +19,7 @@ pub mod field;
 pub mod name;
 mod named_enum;
 pub mod oauth;
+pub mod openid;
 pub mod options;
 pub mod origin;
 pub mod own_hosts;
@@ -31,6 +32,7 @@ pub mod remedy;
 pub mod request_counts;
 pub mod rules;
 pub mod sealed;
+pub mod session;
 pub mod target;
 pub mod token;
 

@@ -13,6 +13,7 @@ mod handle;
 mod keep_alive;
 mod life;
 mod manager;
+mod openid;
 mod provider;
 mod refresh;
 mod refusal;
@@ -30,6 +31,9 @@ pub use self::failure::TokenFailure;
 pub use self::handle::{Cause, RefreshHandle, RefreshRequest};
 pub use self::life::refresh_token_life;
 pub use self::manager::Manager;
+pub use self::openid::{
+    IdClaims, IdTokenFault, IdentificationError, KnownOpenIdProvider, OpenIdProvider, SignInCode,
+};
 pub use self::provider::{Provider, TokenResponse, Unsuccessful};
 pub use self::refusal::{Denial, ErrorCode};
 pub use self::request::{GrantParams, TokenRequest};

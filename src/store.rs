@@ -1,4 +1,5 @@
-//! Stores connections, caller tokens, clients, flows, CAs, events, and the history of changes.
+//! Stores connections, caller tokens, clients, flows, CAs, sessions, events, and the history of
+//! changes.
 //!
 //! Owns the database, promises that an acknowledged write survives any crash and that every
 //! instance learns of it, and must never know a secret in clear, nor anything of HTTP.
@@ -24,6 +25,7 @@ mod page;
 mod postgres;
 mod refreshes;
 mod row;
+mod sessions;
 mod sqlite;
 mod stats;
 mod tokens;
@@ -53,6 +55,7 @@ pub use self::page::{Page, PageRange};
 pub use self::postgres::{ChangeListener, ChangeNotice};
 pub use self::refreshes::{Leftover, RefreshLease, RefreshStart};
 use self::row::{SqlRow, SqlValue};
+pub use self::sessions::{SessionLimits, SpentSignIn};
 pub use self::stats::{CountKey, CountQuery, CountSpan, CountSubject, HealthRow};
 pub use self::writability::Unwritable;
 use crate::secret::Secret;

@@ -9,6 +9,7 @@ mod envelope;
 mod event_mac;
 mod keyring;
 mod mac;
+mod session_mac;
 
 use std::fmt;
 

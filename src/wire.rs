@@ -42,7 +42,9 @@ pub use self::custom::{
     RedactedMap, SecretMap, TypedConnection, TypedConnectionPage,
 };
 pub use self::error::{ErrorBody, ErrorItem, NumberedError, NumberedErrors};
-pub use self::event::{EventCheckAnswer, EventContent, EventFault, EventPage, EventView};
+pub use self::event::{
+    EventCheckAnswer, EventContent, EventFault, EventPage, EventPerson, EventView,
+};
 pub use self::explain::{ExplainAnswer, ExplainRequest, ExplainStep, Verdict};
 pub use self::flow::{AccountTokenRequest, AccountTokens, FlowAnswer, NewFlow};
 pub use self::key::{KeyList, KeyRotation, KeyView};

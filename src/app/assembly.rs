@@ -75,7 +75,9 @@ impl Assembly {
         before: &InForce,
     ) -> Result<InForce, DuplicateNames> {
         let account_client = config.management.account_client.clone();
-        let management = ManagementSettings { account_client, ..(*before.management).clone() };
+        let open_id = config.management.open_id.clone();
+        let management =
+            ManagementSettings { account_client, open_id, ..(*before.management).clone() };
         Ok(InForce {
             registry: self.declare(config, &before.registry)?,
             management: Arc::new(management),

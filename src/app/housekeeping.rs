@@ -12,6 +12,7 @@ use super::stats_writer::{MINUTES_KEPT, StatsWriter};
 use crate::clock::{self, Clock};
 use crate::error::chain;
 use crate::ledger::{AuditBuffer, Metrics};
+use crate::management::session_ends;
 use crate::state::{Live, Persistence};
 use crate::store::{self, Store};
 
@@ -141,7 +142,9 @@ impl Housekeeping {
 
     async fn forget(&self) -> Result<(), store::Error> {
         self.store.prune_changes(MAX_CHANGES_KEPT).await?;
-        self.store.prune_flows(self.clock.now()).await?;
+        let now = self.clock.now();
+        self.store.prune_flows(now).await?;
+        self.store.prune_sessions(session_ends(now), now).await?;
         let oldest = self.clock.now().checked_sub(self.retention).unwrap_or(Timestamp::MIN);
         self.note_trail(self.store.prune_audit(oldest).await);
         let oldest = self.clock.now().checked_sub(self.event_retention).unwrap_or(Timestamp::MIN);

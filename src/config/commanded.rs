@@ -18,6 +18,7 @@ use crate::model::connection_secrets::ConnectionSecrets;
 use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::oauth::client::AccountClient;
+use crate::model::openid::OpenIdSettings;
 use crate::model::options::ConnectionOptions;
 use crate::model::record::Detail;
 use crate::model::token::TokenDigest;
@@ -75,6 +76,7 @@ pub struct Commanded {
     connections: Vec<(usize, Arc<Connection>, FromCommands<Arc<Connection>>)>,
     tokens: Vec<(usize, FromCommands<TokenDigest>)>,
     account_client: Option<FromCommands<AccountClient>>,
+    open_id: Option<FromCommands<Arc<OpenIdSettings>>>,
 }
 
 impl CommandUse {
@@ -234,12 +236,32 @@ impl Commanded {
         }
     }
 
+    /// Gives the OpenID provider, or takes note that it waits for a command.
+    pub(super) fn open_id(
+        &mut self,
+        settings: Declared<Arc<OpenIdSettings>>,
+    ) -> Option<Arc<OpenIdSettings>> {
+        match settings {
+            Declared::Complete(settings) => Some(settings),
+            Declared::Pending(made) => {
+                self.open_id = Some(made);
+                None
+            }
+        }
+    }
+
+    /// Tells whether the OpenID provider waits for a command.
+    pub(super) fn has_open_id(&self) -> bool {
+        self.open_id.is_some()
+    }
+
     /// Every place that names a command.
     pub fn uses(&self) -> impl Iterator<Item = &Arc<CommandUse>> {
         let connections = self.connections.iter().flat_map(|(_, _, made)| &made.uses);
         let tokens = self.tokens.iter().flat_map(|(_, made)| &made.uses);
         let client = self.account_client.iter().flat_map(|made| &made.uses);
-        connections.chain(tokens).chain(client)
+        let open_id = self.open_id.iter().flat_map(|made| &made.uses);
+        connections.chain(tokens).chain(client).chain(open_id)
     }
 }
 
@@ -279,6 +301,10 @@ impl Config {
         // 3. The account's own client.
         if let Some(made) = &commanded.account_client {
             management.account_client = made.make(secret_of);
+        }
+        // 4. The OpenID provider.
+        if let Some(made) = &commanded.open_id {
+            management.open_id = made.make(secret_of);
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::item::Mark;
 use super::readers::{Reader, file};
+use super::section::{Section, keys, row};
 
 /// A certificate with its key, each in a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -122,4 +123,27 @@ fn anchors(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, PemError> {
     std::fs::read(path).map_err(|why| PemError::Unreadable(path.to_path_buf(), why))
+}
+
+/// Reads `[ca]`: both files, or neither.
+pub(super) fn ca(root: &mut Section<'_>) -> Option<PemPair> {
+    let mut section = root.section(
+        "ca",
+        "A CA of your own for interception: both keys, or neither; else one is made and kept in \
+         the store.",
+    );
+    keys! { section;
+        /// The file with the CA's certificate (PEM).
+        cert? = "ca.pem" => file();
+        /// The file with the CA's key (PEM).
+        key? = "ca.key" => file();
+    }
+    let mark = section.mark().clone();
+    if section.has("cert") != section.has("key") {
+        mark.report.conflict("ca", "needs both cert and key, or neither");
+    }
+    section.close();
+    let pair = cert.zip(key).and_then(|(cert, key)| PemPair { cert, key }.checked(&mark));
+    root.at_start("ca", &pair);
+    pair
 }

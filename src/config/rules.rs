@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config, report: &Report<'_>) {
     refresh_lease(config, report);
     listed_connections(config, report);
     conns_per_caller(config, report);
+    open_id(config, report);
 }
 
 /// Contract §3: without tokens, only this machine may reach the proxy, the operator says whose
@@ -104,6 +105,15 @@ fn conns_per_caller(config: &Config, report: &Report<'_>) {
     if config.proxy.max_connections_per_caller > most {
         let rule = format!("must be proxy.max_connections, which is {most}, or less");
         report.conflict("proxy.max_connections_per_caller", rule);
+    }
+}
+
+/// The sessions of people are kept in the store.
+fn open_id(config: &Config, report: &Report<'_>) {
+    let is_configured = config.management.open_id.is_some() || config.commanded.has_open_id();
+    if is_configured && config.store.url == StoreUrl::Memory {
+        let rule = "needs a store for the sessions: set store.url to a database";
+        report.conflict("oidc", rule);
     }
 }
 

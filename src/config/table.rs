@@ -10,10 +10,11 @@ use http::HeaderValue;
 
 use super::commanded::Commanded;
 use super::fault::SourcePlace;
-use super::pem::{PemPair, pem_pair, roots};
+use super::openid::open_id;
+use super::pem::{ca, pem_pair, roots};
 use super::readers::{
-    address, boolean, choice, duration, duration_or_zero, file, host, integration, label, limit,
-    list, listen_address, log_level, method, mode, network, number, or_empty, origin, path, pins,
+    address, boolean, choice, duration, duration_or_zero, host, integration, label, limit, list,
+    listen_address, log_level, method, mode, network, number, or_empty, origin, path, pins,
     public_url, size, some, store_url,
 };
 use super::report::Report;
@@ -62,15 +63,9 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
     };
     oauth(&mut root, &mut proxy.settings, &mut management)?;
     let mut commanded = Commanded::default();
+    open_id(&mut root, &mut management, &mut commanded)?;
     zis(&mut root, &mut management, &mut commanded)?;
-    section! { root, "audit", "The audit records.";
-        /// The time that audit records are kept.
-        retention = "7d" => duration(), at_start;
-        /// The size that the trail may reach; the oldest records go first.
-        max_bytes = "1GiB" => size(ByteSize::mib(16), ByteSize::tib(100)), at_start;
-        /// The time that events are kept, which say what operators did.
-        event_retention = "365d" => duration(), at_start;
-    }
+    let audit = audit(&mut root)?;
     // 3. What is declared; then any other key is unknown.
     let allow_zendesk = management.allow_static_zendesk;
     let connections = declared::connections(&mut root, allow_zendesk, &mut commanded);
@@ -87,7 +82,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         store,
         master_key_file,
         ca,
-        audit: AuditConfig { retention, max_bytes, event_retention },
+        audit,
         connections,
         tokens,
         commanded,
@@ -296,26 +291,16 @@ fn store(root: &mut Section<'_>) -> Option<StoreConfig> {
     Some(StoreConfig { url, max_staleness })
 }
 
-fn ca(root: &mut Section<'_>) -> Option<PemPair> {
-    let mut section = root.section(
-        "ca",
-        "A CA of your own for interception: both keys, or neither; else one is made and kept in \
-         the store.",
-    );
-    keys! { section;
-        /// The file with the CA's certificate (PEM).
-        cert? = "ca.pem" => file();
-        /// The file with the CA's key (PEM).
-        key? = "ca.key" => file();
+fn audit(root: &mut Section<'_>) -> Option<AuditConfig> {
+    section! { root, "audit", "The audit records.";
+        /// The time that audit records are kept.
+        retention = "7d" => duration(), at_start;
+        /// The size that the trail may reach; the oldest records go first.
+        max_bytes = "1GiB" => size(ByteSize::mib(16), ByteSize::tib(100)), at_start;
+        /// The time that events are kept, which say what operators did.
+        event_retention = "365d" => duration(), at_start;
     }
-    let mark = section.mark().clone();
-    if section.has("cert") != section.has("key") {
-        mark.report.conflict("ca", "needs both cert and key, or neither");
-    }
-    section.close();
-    let pair = cert.zip(key).and_then(|(cert, key)| PemPair { cert, key }.checked(&mark));
-    root.at_start("ca", &pair);
-    pair
+    Some(AuditConfig { retention, max_bytes, event_retention })
 }
 
 /// Reads `[oauth]` into the settings of both planes.

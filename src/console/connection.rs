@@ -95,7 +95,7 @@ pub(super) async fn page(
         }
         (facts(context, found, standing.as_ref()))
         @if let AnyConnection::OAuth(authorized) = found { (connect::section(context, authorized, values(PageForm::Domain))) }
-        (try_it(context, found))
+        @if context.shows_trial() { (try_it(context, found)) }
         (snippets::section(context, domain(found).as_deref(), domains(found) != domain(found)))
         (events)
         @if context.may_write() && !declared {

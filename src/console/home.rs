@@ -15,8 +15,10 @@ pub(super) async fn root() -> Response {
 
 /// To the integration that is meant, where only one can be.
 pub(super) async fn enter(context: PageContext) -> Response {
-    let known = context.management().integrations(&context.operator);
-    let bound = context.operator.bound_to();
+    let own = context.management().integrations_of(&context.session.known);
+    let has_choice = own.len() > 1;
+    let known = if has_choice { own } else { context.management().integrations(&context.operator) };
+    let bound = context.operator.bound_to().filter(|_| !has_choice);
     let only = if let [only] = known.as_slice() { Some(only) } else { None };
     if let Some(one) = bound.or(only) {
         return see(&format!("/console/i/{one}/connections"));

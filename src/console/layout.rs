@@ -29,7 +29,7 @@ pub(super) fn around(context: &PageContext, tab: Tab, title: &str, markup: &Mark
             a.brand href="/console" { "Keyferry" }
             (choice(context))
             div.who {
-                span title="The token that you have signed in with" { (context.operator.name()) }
+                span title=(holder(context)) { (context.operator.name()) }
                 form method="post" action="/console/sign-out" {
                     (context.mark())
                     button.quiet type="submit" { "Sign out" }
@@ -43,6 +43,14 @@ pub(super) fn around(context: &PageContext, tab: Tab, title: &str, markup: &Mark
         }
     };
     document(title, &body)
+}
+
+/// Says what the name at the top is.
+fn holder(context: &PageContext) -> String {
+    context.operator.person().map_or_else(
+        || "The token that you have signed in with".to_owned(),
+        |person| format!("You, as {} has identified you", person.issuer),
+    )
 }
 
 /// A page for somebody who has not signed in.
@@ -105,12 +113,12 @@ fn tabs(context: &PageContext, current: Tab) -> Markup {
     let operator = &context.operator;
     let (read, admin) = (operator.may(Scope::Read), operator.may(Scope::Admin));
     let audit = operator.may(Scope::Audit);
-    // Who may look at what was done and at nothing else is shown the way to that alone.
-    let beside = read || !audit;
+    // Who looks at what was done, and changes nothing, is shown the way to that alone.
+    let beside = !operator.is_auditor();
     let all = [
         (read || audit, Tab::Connections, "/connections", "Connections"),
-        (read, Tab::Clients, "/clients", "OAuth clients"),
-        (read, Tab::Trial, "/try", "Try it"),
+        (read && beside, Tab::Clients, "/clients", "OAuth clients"),
+        (context.shows_trial(), Tab::Trial, "/try", "Try it"),
         (audit, Tab::Activity, "/activity", "Activity"),
         (audit, Tab::Events, "/events", "Events"),
         (admin, Tab::Tokens, "/tokens", "Tokens"),

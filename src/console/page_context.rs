@@ -12,11 +12,13 @@ use maud::{Markup, html};
 use super::errors::{self, ErrorPage};
 use super::form_values::{FormValues, RejectedForm};
 use super::layout::{self, Tab};
-use super::session::{Key, Session};
+use super::session::Session;
+use super::sign_in::{Cookie, cookie_of};
 use super::{ConsoleState, sign_in};
-use crate::clock::instant;
 use crate::listener::ConnState;
-use crate::management::{ClientAddr, Management, Operator, ReadAccess, Refused, WriteAccess};
+use crate::management::{
+    ClientAddr, Management, Operator, ReadAccess, Refused, Scope, WriteAccess,
+};
 use crate::model::name::IntegrationName;
 
 /// Somebody who has signed in, and what they look at.
@@ -24,7 +26,6 @@ pub(super) struct PageContext {
     pub(super) state: ConsoleState,
     pub(super) operator: Operator,
     pub(super) session: Session,
-    pub(super) key: Key,
     /// The values of the path's parameters.
     places: HashMap<String, String>,
     query: Vec<(String, String)>,
@@ -44,49 +45,45 @@ impl FromRequestParts<ConsoleState> for PageContext {
         parts: &mut Parts,
         state: &ConsoleState,
     ) -> Result<Self, PageError> {
-        let known = sign_in::cookie(&parts.headers, state.services.is_secure).and_then(|cookie| {
-            let key = Key::of(&cookie);
-            let session = state.sessions.find(key, instant())?;
-            // What a page asks for by itself is no sign of somebody being there.
-            if !is_fetched(parts) {
-                state.sessions.touch(key, instant());
-            }
-            // A token that was revoked ends its sessions at once.
-            let operator = state.services.management.admit(&session.token).or_else(|| {
-                state.sessions.end(key);
-                None
-            })?;
-            let source = parts.extensions.get::<ClientAddr>().copied();
-            Some((key, session, operator.at(source.unwrap_or(ClientAddr(None)))))
-        });
+        // 1. The session, which what a page asks for by itself does not keep from ending.
+        let management = &state.services.management;
+        let cookie = cookie_of(&parts.headers, Cookie::Session, state.services.is_secure);
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        let Some((key, session, operator)) = known else {
-            return Err(PageError::from(sign_in::first(parts, &target)));
-        };
-        if let Some(presence) = parts.extensions.get::<Arc<ConnState>>() {
-            // Beyond its share the conn ends with this answer.
-            let _answered_all_the_same = presence.mark_authenticated(Some(session.token));
-        }
-        let per_minute = state.services.management.settings().requests_per_minute;
-        if let Err(exceeded) = state.services.rate_limits.count_request(&session.token, per_minute)
-        {
-            return Err(PageError::from(errors::too_many(exceeded)));
-        }
+        let signed_out = |parts: &Parts| PageError::from(sign_in::first(parts, &target));
+        let Some(cookie) = cookie else { return Err(signed_out(parts)) };
+        let known = management.session(&cookie, !is_fetched(parts)).await;
+        let Some(known) = known else { return Err(signed_out(parts)) };
+        // 2. The integration, which the pages' links and forms have.
         let places = RawPathParams::from_request_parts(parts, state).await;
         let places = places.map_err(|rejection| PageError::from(rejection.into_response()))?;
         let places: HashMap<_, _> =
             places.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        // The pages' links and forms have it.
-        let integration = places.get("integration").map(|name| IntegrationName::parse(name));
-        if integration.is_some_and(|parsed| parsed.is_err()) {
+        let integration = places.get("integration").map(String::as_str);
+        // 3. The operator. A token that was revoked ends its sessions at once.
+        let Some(operator) = management.admit_session(&known, integration) else {
+            management.forget_session(&cookie).await;
+            return Err(signed_out(parts));
+        };
+        let source = parts.extensions.get::<ClientAddr>().copied();
+        let operator = operator.at(source.unwrap_or(ClientAddr(None)));
+        let principal = known.principal();
+        if let Some(presence) = parts.extensions.get::<Arc<ConnState>>() {
+            // Beyond its share the conn ends with this answer.
+            let _answered_all_the_same = presence.mark_authenticated(Some(principal));
+        }
+        let per_minute = management.settings().requests_per_minute;
+        if let Err(exceeded) = state.services.rate_limits.count_request(&principal, per_minute) {
+            return Err(PageError::from(errors::too_many(exceeded)));
+        }
+        if integration.is_some_and(|name| IntegrationName::parse(name).is_err()) {
             return Err(PageError::from(errors::NOWHERE.bare()));
         }
+        let session = Session::of(known, &cookie);
         let query = parts.uri.query().unwrap_or_default();
         Ok(Self {
             state: state.clone(),
             operator,
             session,
-            key,
             places,
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         })
@@ -142,6 +139,12 @@ impl PageContext {
     pub(super) fn may_write_all(&self) -> bool {
         let integration = IntegrationName::parse(self.integration());
         self.may_write() && integration.is_ok_and(|name| self.operator.reaches_all_of(&name))
+    }
+
+    /// Tells whether the operator is shown the way to requests that are tried.
+    pub(super) fn shows_trial(&self) -> bool {
+        let is_shown = self.operator.may_send() || !self.operator.is_auditor();
+        self.operator.may(Scope::Read) && is_shown
     }
 
     /// Reads the form that a page of this session has sent.

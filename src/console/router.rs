@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{
     ConsoleState, activity, assets, change, clients, connect, connection, create, events, home,
-    landing, list, options, sign_in, system, tokens, trial,
+    landing, list, openid, options, sign_in, system, tokens, trial,
 };
 use crate::model::content_policy::ContentPolicy;
 
@@ -20,6 +20,8 @@ pub(super) fn router(state: ConsoleState) -> Router {
         .route("/console/", get(home::enter))
         .route("/console/go", get(home::go))
         .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/console/sign-in/openid", get(openid::begin))
+        .route("/console/sign-in/callback", get(openid::finish))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/connected", get(landing::page))
         .route("/console/assets/console.css", get(assets::style))

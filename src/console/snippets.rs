@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::page_context::PageContext;
+use crate::management::Scope;
 
 /// All ways, below each other.
 pub(super) fn section(context: &PageContext, domain: Option<&str>, has_others: bool) -> Markup {
@@ -36,10 +37,7 @@ pub(super) fn section(context: &PageContext, domain: Option<&str>, has_others: b
                 "Programs hold an access token with the scope " code { "proxy" } ", never the credential. In these snippets it is "
                 code { "$CALLER_TOKEN" } "."
             }
-            p {
-                "They get one on the page " a href=(context.path("/tokens")) { "Tokens" } ", or from "
-                code { "keyferry token create" } "."
-            }
+            (source_of_tokens(context))
             @if is_wild {
                 p.hint {
                     "This connection is for many hosts: by base URL, the request says which one in the field "
@@ -54,6 +52,20 @@ pub(super) fn section(context: &PageContext, domain: Option<&str>, has_others: b
                 }
             }
             p { a href="/ca.pem" download="keyferry-ca.pem" { "Download the CA certificate" } " for programs that use https_proxy by themselves." }
+        }
+    }
+}
+
+/// Says where programs get a caller token, by a link for those who may make one.
+fn source_of_tokens(context: &PageContext) -> Markup {
+    html! {
+        p {
+            @if context.operator.may(Scope::Admin) {
+                "They get one on the page " a href=(context.path("/tokens")) { "Tokens" } ", or from "
+                code { "keyferry token create" } "."
+            } @else {
+                "They get one from an operator with the scope " code { "admin" } "."
+            }
         }
     }
 }

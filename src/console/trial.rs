@@ -80,7 +80,7 @@ async fn send(context: &PageContext, values: &FormValues) -> Result<ProbeRespons
     let body = Some(values.text("body")).filter(|body| !body.is_empty());
     let kind = Some(values.text("content_type")).filter(|kind| !kind.is_empty());
     let request = ProbeRequest {
-        caller: context.session.token,
+        caller: context.session.known.principal(),
         method: Method::from_bytes(values.text("method").as_bytes())
             .map_err(|_rule| "That is no method.".to_owned())?,
         url: values.text("url").to_owned(),
@@ -128,13 +128,7 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
                     textarea #body name="body" rows="6" spellcheck="false" { (values.text("body")) }
                 }
             }
-            div.actions {
-                @if context.operator.may_send() { button type="submit" name="act" value="send" { "Send" } }
-                button.quiet type="submit" name="act" value="explain" { "Explain only" }
-            }
-            @if !context.operator.may_send() {
-                p.hint { "Your token can’t send: it lacks the scope proxy." }
-            }
+            (actions(context))
         }
         div #outcome tabindex="-1" { (outcome) }
     };
@@ -150,9 +144,25 @@ fn caller_field(callers: &[String], values: &FormValues) -> Markup {
                 autocomplete="off" spellcheck="false" aria-describedby="caller-hint";
             datalist #callers { @for caller in callers { option value=(caller) {} } }
             p.hint #caller-hint {
-                "The name of another token, for which it is explained and never sent. Without a name, your own."
+                "The name of another token, for which it is explained and never sent. Without a name, for you."
             }
         } }
+    }
+}
+
+/// The buttons, or the reason why one is missing.
+fn actions(context: &PageContext) -> Markup {
+    let may_send = context.operator.may_send();
+    html! {
+        div.actions {
+            @if may_send { button type="submit" name="act" value="send" { "Send" } }
+            button.quiet type="submit" name="act" value="explain" { "Explain only" }
+        }
+        @if !may_send && context.operator.person().is_some() {
+            p.hint { "Requests are sent in the name of an access token: sign in with one to send." }
+        } @else if !may_send {
+            p.hint { "Your token can’t send: it lacks the scope proxy." }
+        }
     }
 }
 

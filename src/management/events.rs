@@ -21,9 +21,10 @@ use crate::error::chain;
 use crate::model::event::EventKind;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::record::{ConnectionRecord, whole_microseconds};
+use crate::model::session::Person;
 use crate::state::Persistence;
 use crate::store::{self, EventNote, Store};
-use crate::wire::{EventContent, time};
+use crate::wire::{EventContent, EventPerson, time};
 
 /// The operator who did something, and the address from which.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Actor {
     /// The id of the token, if it is kept in the store.
     pub(super) token_id: Option<Uuid>,
     pub(super) address: Option<IpAddr>,
+    /// The person, where it was one.
+    pub(super) person: Option<EventPerson>,
 }
 
 /// An event as what is done says it.
@@ -50,7 +53,8 @@ pub(super) struct EventDraft {
 impl From<&Operator> for Actor {
     fn from(operator: &Operator) -> Self {
         let (name, token_id) = (operator.name().into(), operator.id());
-        Self { name, token_id, address: operator.address() }
+        let person = operator.person().map(EventPerson::from);
+        Self { name, token_id, address: operator.address(), person }
     }
 }
 
@@ -148,28 +152,22 @@ impl Management {
         }
     }
 
-    /// Notes that an operator has signed in or out at the console. That goes on without a store
-    /// that can be written to: it is where the operator sees what is wrong with the store.
-    pub async fn note_session(&self, operator: &Operator, kind: EventKind) {
-        let Ok(persistence) = self.persistence() else { return };
-        let integration = operator.bound_to().map_or("", IntegrationName::as_str);
-        let draft = EventDraft::new(kind, integration, &operator.name());
-        self.note_afterwards(persistence, operator, draft).await;
-    }
-
-    async fn note_of(
+    pub(super) async fn note_of(
         &self,
         persistence: &Persistence,
         actor: Actor,
         draft: EventDraft,
     ) -> Result<EventNote, store::Error> {
+        // 1. The keys that sign it, and the time.
         let signer = persistence.event_signer().await?;
         let now = whole_microseconds(self.clock.now());
+        // 2. Who did what.
         let content = EventContent {
             time: time(now),
             kind: draft.kind.as_str().to_owned(),
             operator: actor.name.into(),
             token_id: actor.token_id.map(|id| id.to_string()),
+            person: actor.person,
             address: actor.address.map(|address| address.to_string()).unwrap_or_default(),
             instance: self.instance.to_string(),
             integration: draft.integration,
@@ -181,6 +179,16 @@ impl Management {
             after: draft.after,
         };
         Ok(EventNote { time: now, content, signer: signer as Arc<_> })
+    }
+}
+
+impl From<&Person> for EventPerson {
+    fn from(person: &Person) -> Self {
+        Self {
+            issuer: person.issuer.to_string(),
+            subject: person.subject.to_string(),
+            email: person.email.as_deref().map(str::to_owned),
+        }
     }
 }
 

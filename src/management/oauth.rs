@@ -38,6 +38,9 @@ pub use self::standing::RefreshStanding;
 pub use self::start::StartedFlow;
 
 use self::one_time_token::ConsumedFlow;
+pub(super) use self::one_time_token::challenge_of;
+pub(super) use self::redirect::without as without_parameters;
+pub(super) use self::redirect_target::with as with_parameters;
 use super::connections::ReadAccess;
 use super::events::{Actor, EventDraft};
 use crate::model::event::EventKind;
@@ -45,6 +48,7 @@ use crate::model::name::ConnectionName;
 use crate::model::oauth::client::ClientRecord;
 use crate::model::oauth::flow::FlowPlan;
 use crate::oauth::OAuthStep;
+use crate::wire::EventPerson;
 
 /// The path of the API to which providers send the browser back, below `public_url`.
 pub(super) const CALLBACK: &str = "/api/services/zis/connections/oauth/callback";
@@ -75,8 +79,10 @@ impl ReadAccess<'_> {
 impl ConsumedFlow {
     /// The operator who began it, at the address of the browser that goes through it.
     fn actor(&self, user_agent: &UserAgent) -> Actor {
-        let FlowPlan { created_by, begun_with, .. } = &self.content.plan;
-        Actor { name: created_by.clone(), token_id: *begun_with, address: user_agent.address }
+        let FlowPlan { created_by, begun_with, person, .. } = &self.content.plan;
+        let person = person.as_deref().map(EventPerson::from);
+        let (name, token_id) = (created_by.clone(), *begun_with);
+        Actor { name, token_id, address: user_agent.address, person }
     }
 
     /// The event of a step that it takes by this client.

@@ -9,19 +9,32 @@ use super::fault::{About, Refused, Scope};
 use super::rate_limits::ClientAddr;
 use crate::model::caller::{Caller, Reach};
 use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::session::Person;
 use crate::state::Holder;
 
-/// The holder of an access token, before management.
+/// The holder of an access token, or a person who has signed in, before management.
 #[derive(Clone, Debug)]
 pub struct Operator {
     holder: Arc<Holder>,
     /// The address that the request came from, where it has one.
     address: Option<IpAddr>,
+    person: Option<Arc<Person>>,
 }
 
 impl Operator {
     pub(super) fn new(holder: Arc<Holder>) -> Self {
-        Self { holder, address: None }
+        Self { holder, address: None, person: None }
+    }
+
+    /// A person with these rights.
+    pub(super) fn of_person(caller: Caller, person: Person) -> Self {
+        let holder = Arc::new(Holder::new(caller, None, None));
+        Self { holder, address: None, person: Some(Arc::new(person)) }
+    }
+
+    /// The person, if it is one.
+    pub fn person(&self) -> Option<&Person> {
+        self.person.as_deref()
     }
 
     /// The same operator, whose request came from this address.
@@ -39,7 +52,7 @@ impl Operator {
         self.holder.id()
     }
 
-    /// The name of the token.
+    /// The name of the token, or of the person.
     pub fn name(&self) -> &str {
         &self.caller().name
     }
@@ -49,9 +62,14 @@ impl Operator {
         self.need(scope).is_ok()
     }
 
-    /// Tells whether the data plane is open to the token.
+    /// Tells whether the token is for looking at what was done, and changes nothing.
+    pub fn is_auditor(&self) -> bool {
+        self.may(Scope::Audit) && !self.may(Scope::Write)
+    }
+
+    /// Tells whether the data plane is open to the token. It knows no people.
     pub fn may_send(&self) -> bool {
-        self.caller().scopes.allows_proxy()
+        self.person.is_none() && self.caller().scopes.allows_proxy()
     }
 
     /// The one integration that the token is for, if it is for one.

@@ -129,6 +129,18 @@ impl Scopes {
         (all && scopes != Self::default()).then_some(scopes)
     }
 
+    /// These scopes and those.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            read: self.read || other.read,
+            write: self.write || other.write,
+            proxy: self.proxy || other.proxy,
+            admin: self.admin || other.admin,
+            audit: self.audit || other.audit,
+        }
+    }
+
     /// The names of the scopes, in a fixed order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let scopes = [

@@ -210,7 +210,7 @@ impl Provider {
     }
 
     /// The first document of these places that is there and can be used.
-    async fn first_document<T>(
+    pub(super) async fn first_document<T>(
         &self,
         integration: &IntegrationName,
         urls: &[String],

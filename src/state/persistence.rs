@@ -149,6 +149,12 @@ impl Persistence {
         Ok(self.vault())
     }
 
+    /// The vault, after a look for this master key, if that is not at hand.
+    pub async fn vault_with(&self, key_id: &str) -> Arc<Vault> {
+        self.look_for_key(key_id).await;
+        self.vault()
+    }
+
     /// Reads the master keys again, if this one is not at hand.
     async fn look_for_key(&self, key_id: &str) {
         let StoreAndKeys { store, keys } = &self.kept;

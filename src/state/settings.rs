@@ -1,6 +1,7 @@
 //! The settings of the rooms above that decide by them. A reload replaces all but those that are
 //! bound at the start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::model::name::IntegrationName;
 use crate::model::oauth::client::AccountClient;
+use crate::model::openid::OpenIdSettings;
 use crate::model::origin::HostName;
 use crate::model::own_hosts::OwnHosts;
 use crate::model::permit::{AllowedPorts, Terms};
@@ -83,4 +85,6 @@ pub struct ManagementSettings {
     pub account_client: Option<AccountClient>,
     /// The account's number; 0 where it was not given.
     pub account_id: u64,
+    /// The OpenID provider that people sign in with, where there is one.
+    pub open_id: Option<Arc<OpenIdSettings>>,
 }

@@ -78,6 +78,10 @@ pub(super) const STORE: Schema = Schema {
             sqlite: "SELECT 1",
             postgres: include_str!("migrations/postgres/0011_requests.sql"),
         },
+        Migration {
+            sqlite: include_str!("migrations/sqlite/0012_sessions.sql"),
+            postgres: include_str!("migrations/postgres/0012_sessions.sql"),
+        },
     ],
     is_trail: false,
 };

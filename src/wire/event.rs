@@ -38,12 +38,17 @@ pub struct EventContent {
     /// The kind: a thing, and what was done to it, as `connection.update`.
     #[schema(example = "connection.update")]
     pub kind: String,
-    /// The name of the operator's token.
+    /// The name of the operator's token, or of the person: the email address, or the identifier
+    /// where there is none.
     #[schema(example = "ci")]
     pub operator: String,
     /// The id of that token, if it is kept in the store.
     #[schema(example = "ac10a230-0c43-45f8-b221-9e085ce90418", format = Uuid)]
     pub token_id: Option<String>,
+    /// Only there when it was a person who has signed in by OpenID Connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub person: Option<EventPerson>,
     /// The address from which it was done; empty where that is not known.
     #[schema(example = "127.0.0.1")]
     pub address: String,
@@ -72,6 +77,21 @@ pub struct EventContent {
     /// The thing afterwards, as the API shows it; null where there is none.
     #[schema(value_type = Option<Object>)]
     pub after: Option<Value>,
+}
+
+/// A person, as the OpenID provider has identified them.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct EventPerson {
+    /// The provider's issuer identifier.
+    #[schema(example = "https://id.example.com")]
+    pub issuer: String,
+    /// The provider's identifier of the person.
+    #[schema(example = "248289761001")]
+    pub subject: String,
+    /// The email address, where the provider vouches for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "ada@example.com")]
+    pub email: Option<String>,
 }
 
 /// The outcome of a check of the chain of events.

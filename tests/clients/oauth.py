@@ -56,6 +56,18 @@ allowed_redirect_origins = ["https://{CLIENT}"]
 account_id = 123456
 """
 
+# People sign in at the console by a client of the same provider.
+SIGN_IN = """
+[oidc]
+issuer = "{issuer}"
+client_id = "id of:console"
+client_secret = "{secret}"
+scopes = ["openid", "email", "groups"]
+[oidc.groups.operators]
+scopes = ["admin"]
+integrations = ["*"]
+"""
+
 # The commands of the reference as they stand there.
 START = """curl https://{subdomain}.zendesk.com/api/services/zis/connections/oauth/start/{integration} \\
 -H "Authorization: Bearer {access_token}" \\
@@ -140,6 +152,17 @@ FORBIDDEN = (403, error(403, "1200", "Forbidden"))
 MISSING = (404, error(404, "1302", "Not found"))
 
 
+def console_client(secret, url):
+    """The provider's client by which people sign in at the console at this URL."""
+    more = {
+        "redirect_uris": [f"{url}/console/sign-in/callback"], "scope": "openid email groups",
+    }
+    return {
+        "id": "id of:console", "secret": secret, "method": "client_secret_basic",
+        "grants": ["authorization_code"], "lifetime": 600, "more": more,
+    }
+
+
 class Answer:
     """What curl has printed: a head and a body."""
 
@@ -181,6 +204,9 @@ class Stage(Programs):
              "grants": grants, "lifetime": lifetime}
             for name, (method, grants, lifetime) in clients.items()
         ]
+        self.passwords["console"] = f"a b+%:&/{secrets.token_urlsafe(24)}"
+        self.secrets.add(self.passwords["console"])
+        registered.append(console_client(self.passwords["console"], self.url))
         config = {"host": PROVIDER, "callback": self.url + CALLBACK, "clients": registered}
         (self.directory / "provider.json").write_text(json.dumps(config))
         self.events = self.directory / f"{len(self.children)}.out"
@@ -220,6 +246,7 @@ class Stage(Programs):
             pins="\n".join(pins), api=port, rate=rate, origin=self.origin, provider=urlsplit(self.issuer).port,
             API=API, PROVIDER=PROVIDER, CLIENT=CLIENT,
         )
+        text += SIGN_IN.format(issuer=self.issuer, secret=self.passwords["console"])
         (self.directory / f"{name}.toml").write_text(text)
         serve = ["keyferry", "serve", "--config", f"{name}.toml", "--data-dir", f"{name}-data"]
         return self.start(serve, r"proxy +(http\S+)\n +API")[1]
@@ -722,6 +749,47 @@ class OAuth(unittest.TestCase):
         self.assertEqual(self.curl(callback).outcome, INVALID)
         self.assertEqual(self.curl(url).outcome, INVALID)
         self.assertEqual(self.ask("GET", "/my_integration?name=stolen").outcome, MISSING)
+
+    def test_a_person_signs_in_at_the_console(self):
+        page = f"{self.stage.url}/console/i/my_integration/events?kind=session"
+        begin = f"{self.stage.url}/console/sign-in/openid?next={quote(urlsplit(page).path, safe='')}"
+        seen = self.browse(begin, ends=page.partition("?")[0])
+        self.judge_person(seen, page.partition("?")[0])
+        answer = self.curl(
+            f"{self.stage.url}/api/keyferry/v1/events?kind=session.sign_in", "-H",
+            f"Authorization: Bearer {(self.stage.directory / 'keyferry-data/admin.token').read_text().strip()}",
+        )
+        [event] = answer.json["events"]
+        person = {
+            "issuer": self.stage.issuer, "subject": "a-user", "email": "a-user@example.test",
+        }
+        self.assertEqual((event["operator"], event["person"]), (person["email"], person))
+
+    def test_a_person_who_says_no_is_not_signed_in(self):
+        seen = self.browse(
+            f"{self.stage.url}/console/sign-in/openid", says="no",
+            ends=f"{self.stage.url}/console/sign-in/callback",
+        )
+        self.assertEqual(seen["status"], 403, seen)
+        self.assertIn("access_denied", seen["text"])
+
+    def judge_person(self, seen, page):
+        """A person was led to the provider, back, and on to this page, by nothing but its own
+        site."""
+        self.assertEqual((seen["status"], seen["visited"][-1]), (200, page), seen)
+        self.assertIn("a-user@example.test", seen["text"])
+        asked = parse_qs(urlsplit(seen["visited"][1]).query)
+        self.assertTrue(seen["visited"][1].startswith(f"{self.stage.issuer}/auth?"), seen)
+        for name in ("state", "nonce", "code_challenge"):
+            self.assertRegex(asked.pop(name)[0], "^[A-Za-z0-9_-]{43}$")
+        self.assertEqual(asked, {
+            "client_id": ["id of:console"], "response_type": ["code"],
+            "redirect_uri": [f"{self.stage.url}/console/sign-in/callback"],
+            "code_challenge_method": ["S256"], "scope": ["openid email groups"],
+        })
+        callback = f"{self.stage.url}/console/sign-in/callback?"
+        [query] = [url.partition("?")[2] for url in seen["visited"] if url.startswith(callback)]
+        self.keep_secret(*(value for [value] in parse_qs(query).values()))
 
     def test_clients_are_shown_without_their_secrets(self):
         for made in self.registered.values():

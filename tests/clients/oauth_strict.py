@@ -53,6 +53,9 @@ class Stage(oauth.Stage):
              "grants": CODE, "lifetime": 600, **more}
             for name, (method, more) in CLIENTS.items()
         ]
+        self.passwords["console"] = f"a b+%:&/{secrets.token_urlsafe(24)}"
+        self.secrets.add(self.passwords["console"])
+        registered.append(oauth.console_client(self.passwords["console"], self.url))
         config = {
             "host": PROVIDER, "callback": self.url + CALLBACK, "clients": registered,
             "resource": self.mcp_url,
@@ -88,6 +91,7 @@ class Stage(oauth.Stage):
         # Below a base URL a connection's host is asked at port 443.
         pins = "".join(f'"{MCP}:{at}" = "127.0.0.1:{mcp}"\n' for at in (443, mcp))
         text = text.replace("[upstream.resolve]\n", f"[upstream.resolve]\n{pins}")
+        text += oauth.SIGN_IN.format(issuer=self.issuer, secret=self.passwords["console"])
         (self.directory / f"{name}.toml").write_text(text)
         serve = ["keyferry", "serve", "--config", f"{name}.toml", "--data-dir", f"{name}-data"]
         return self.start(serve, r"proxy +(http\S+)\n +API")[1]
@@ -134,6 +138,7 @@ class Strict(unittest.TestCase):
     begin = oauth.OAuth.begin
     judge_ending = oauth.OAuth.judge_ending
     keep_secret = oauth.OAuth.keep_secret
+    judge_person = oauth.OAuth.judge_person
 
     @classmethod
     def setUpClass(cls):
@@ -193,6 +198,12 @@ class Strict(unittest.TestCase):
         self.assertEqual(deleted.status, 204, deleted.text)
         self.assertEqual(deleted.fields["x-keyferry-revocation"], "revoked")
         self.assertEqual(self.stage.events_of("revoked"), self.stage.revoked)
+
+    def test_a_person_signs_in_at_a_console_with_tls(self):
+        # Its cookies are for this host alone, and are never shown in clear.
+        page = f"{self.stage.url}/console/i/my_integration/tokens"
+        begin = f"{self.stage.url}/console/sign-in/openid?next={urlsplit(page).path}"
+        self.judge_person(self.browse(begin, ends=page), page)
 
     def test_an_answer_by_a_form_comes_with_the_browsers_cookie(self):
         self.register("form_post", auth_params={"response_mode": "form_post", "prompt": "consent"})

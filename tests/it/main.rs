@@ -50,6 +50,7 @@ mod run;
 mod secrecy;
 mod secret_commands;
 mod shutdown;
+mod sign_in;
 mod smuggling;
 mod store;
 mod streaming;

@@ -13,6 +13,7 @@ pub(crate) mod instance;
 pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod openid;
 pub(crate) mod operator;
 pub(crate) mod origin;
 pub(crate) mod pgbouncer;

@@ -82,19 +82,19 @@ fn token_name() -> Reader<Arc<str>> {
 
 /// `integration` of a token: one, or `*`.
 #[derive(Clone)]
-enum TokenIntegration {
+pub(in crate::config) enum TokenIntegration {
     One(IntegrationName),
     Every,
 }
 
-fn token_integration() -> Reader<TokenIntegration> {
+pub(in crate::config) fn token_integration() -> Reader<TokenIntegration> {
     text("an integration's name, or *", "^([a-z0-9_-]{1,64}|[*])$", |text| match text {
         "*" => Ok(TokenIntegration::Every),
         name => IntegrationName::parse(name).map(TokenIntegration::One),
     })
 }
 
-fn scopes() -> Reader<Scopes> {
+pub(in crate::config) fn scopes() -> Reader<Scopes> {
     let names = ["read", "write", "proxy", "admin", "audit", "zis:read", "zis:write"];
     let one = Reader::new("read, write, proxy, admin or audit", json!({ "enum": names }), |item| {
         item.parse(|name| {

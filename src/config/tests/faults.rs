@@ -167,6 +167,40 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ),
     ("[ca]\ncert = \"a.pem\"", "c.toml:1:2: ca: needs both cert and key, or neither"),
     (
+        "[oidc]\nissuer = \"https://id.example.com\"",
+        "c.toml:1:2: oidc: needs issuer, client_id and groups",
+    ),
+    ("[oidc]\nclient_secret = \"s\"", "c.toml:1:2: oidc: needs issuer, client_id and groups"),
+    (
+        "[oidc]\nissuer = \"http://id.example.com\"\nclient_id = \"k\"\n\
+         groups = { a = { scopes = [\"read\"], integrations = [\"*\"] } }",
+        "c.toml:2:1: oidc.issuer: must be an https:// URL without a query and a fragment",
+    ),
+    (
+        "[oidc]\nscopes = [\"email\"]",
+        "c.toml:2:1: oidc.scopes: needs \"openid\", or there is no ID token",
+    ),
+    (
+        "[oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"k\"\n\
+         groups = { a = { scopes = [\"read\"] } }",
+        "c.toml:4:12: oidc.groups.\"a\".integrations: is missing",
+    ),
+    (
+        "[oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"k\"\n\
+         groups = { a = { integrations = [\"*\"], scopes = [\"proxy\"] } }",
+        "c.toml:4:40: oidc.groups.\"a\".scopes: can't have proxy: the data plane takes access tokens alone",
+    ),
+    (
+        "[oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"k\"\n\
+         groups = { a = { integrations = [\"*\"], scopes = [\"root\"] } }",
+        "c.toml:4:50: oidc.groups.\"a\".scopes[0]: must be one or more of read, write, proxy, admin, audit",
+    ),
+    (
+        "[store]\nurl = \"memory:\"\n[oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"k\"\n\
+         groups = { a = { scopes = [\"read\"], integrations = [\"*\"] } }",
+        "c.toml:3:2: oidc: needs a store for the sessions: set store.url to a database",
+    ),
+    (
         "[oauth]\nallowed_redirect_origins = [\"https://a.com/x\"]",
         "c.toml:2:29: oauth.allowed_redirect_origins[0]: must be an origin such as \"https://app.example.com\", without a path",
     ),

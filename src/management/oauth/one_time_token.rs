@@ -61,7 +61,7 @@ pub(super) fn text_of(one_time_token: &Secret) -> String {
 }
 
 /// The code challenge of a verifier (RFC 7636 §4.2, S256).
-pub(super) fn challenge_of(verifier: &Secret) -> String {
+pub(in crate::management) fn challenge_of(verifier: &Secret) -> String {
     URL_SAFE_NO_PAD.encode(digest_of(verifier.expose()))
 }
 
@@ -123,12 +123,22 @@ impl Management {
     /// Tells whether the operator who began a flow could begin it still.
     pub(super) fn may_go_on(&self, taken: &ConsumedFlow) -> bool {
         let ConsumedFlow { integration, content, .. } = taken;
-        let Some(id) = content.plan.begun_with else { return true };
-        let registry = self.registry();
-        let holder = registry.stored_holder(id);
-        let holder = holder.filter(|known| !known.caller.has_expired(self.clock.now()));
-        let Some(holder) = holder else { return false };
-        let operator = Operator::new(Arc::clone(holder));
+        let operator = match (&content.plan.person, content.plan.begun_with) {
+            (Some(person), _) => {
+                let settings = self.settings();
+                let open_id = settings.open_id.as_ref();
+                let caller = open_id.and_then(|it| it.caller(person, Some(integration.as_str())));
+                caller.map(|caller| Operator::of_person(caller, (**person).clone()))
+            }
+            (None, None) => return true,
+            (None, Some(id)) => {
+                let registry = self.registry();
+                let holder = registry.stored_holder(id);
+                let holder = holder.filter(|known| !known.caller.has_expired(self.clock.now()));
+                holder.map(|holder| Operator::new(Arc::clone(holder)))
+            }
+        };
+        let Some(operator) = operator else { return false };
         operator.may_make(integration, content.plan.name.as_ref())
             && operator.need(Scope::Write).is_ok()
             && operator.enter(integration.as_str()).is_ok()

@@ -189,7 +189,7 @@ pub(super) fn flow_cookie_name(flow: uuid::Uuid) -> String {
 }
 
 /// The URL without what the question says: no parameter may be there twice (RFC 6749 §3.1).
-fn without(url: &str, question: &[(&str, &str)]) -> String {
+pub(in crate::management) fn without(url: &str, question: &[(&str, &str)]) -> String {
     let Some((base, query)) = url.split_once('?') else { return url.to_owned() };
     let ours = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();

@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str, settings: &ManagementSettings) -> Result<Box<str
 }
 
 /// The URL with these parameters too.
-pub(super) fn with(url: &str, parameters: &[(&str, &str)]) -> String {
+pub(in crate::management) fn with(url: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());
     query.extend_pairs(parameters);
     // A fragment stays where it is: at the end (RFC 3986 §3.5).

@@ -190,6 +190,7 @@ impl WriteAccess<'_> {
             redirect_to: draft.redirect_to,
             created_by: Box::from(&*operator.caller().name),
             begun_with: operator.id(),
+            person: operator.person().cloned().map(Box::new),
         })
     }
 

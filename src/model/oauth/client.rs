@@ -221,6 +221,7 @@ pub(crate) mod tests {
             redirect_to: None,
             created_by: "admin".into(),
             begun_with: None,
+            person: None,
         });
         content.origins = client.origins(None);
         // 2. The client as it may be afterwards.

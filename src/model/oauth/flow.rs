@@ -10,6 +10,7 @@ use crate::model::domain::AllowedDomain;
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::packer::{Packer, Unpacker};
 use crate::model::sealed::{Context, Sealed};
+use crate::model::session::Person;
 use crate::model::{named_enum, parsed_by_name};
 use crate::secret::Secret;
 
@@ -71,6 +72,9 @@ pub struct FlowPlan {
     /// The stored token that has started it, which must be in force until the flow has ended.
     /// `None` for a declared token, because other instances may have other ones.
     pub begun_with: Option<Uuid>,
+    /// The person who has started it, if it was one. Their groups must have the rights until the
+    /// flow has ended.
+    pub person: Option<Box<Person>>,
 }
 
 /// The data that a flow carries from step to step.
@@ -133,7 +137,8 @@ impl FlowPayload {
     pub fn pack(&self) -> Secret {
         let plan = &self.plan;
         let domain = plan.allowed_domain.as_ref().map(ToString::to_string);
-        Packer::new(KIND)
+        let person = plan.person.as_ref().and_then(|person| serde_json::to_vec(person).ok());
+        let packer = Packer::new(if person.is_some() { KIND_OF_PERSON } else { KIND })
             .optional_text(plan.name.as_ref().map(|name| name.as_str().as_bytes()))
             .optional_text(domain.as_ref().map(String::as_bytes))
             .text(plan.grant_type.as_str().as_bytes())
@@ -148,14 +153,17 @@ impl FlowPayload {
             .optional_text(self.connection.as_ref().map(|uuid| uuid.as_bytes().as_slice()))
             .optional_text(self.callback_params.as_ref().map(Secret::expose))
             .optional_text(self.failure.as_ref().map(|words| words.as_bytes()))
-            .optional_text(self.origins.as_ref().map(|origins| origins.as_bytes()))
-            .finish()
+            .optional_text(self.origins.as_ref().map(|origins| origins.as_bytes()));
+        match person {
+            Some(person) => packer.text(&person).finish(),
+            None => packer.finish(),
+        }
     }
 
     /// Decodes a payload, which an earlier version may have encoded; `None` for anything else.
     #[must_use]
     pub fn unpack(packed: &Secret) -> Option<Self> {
-        let kinds = [KIND, KIND_WITHOUT_ORIGINS, KIND_FAILED_WITHOUT_ORIGINS];
+        let kinds = [KIND, KIND_OF_PERSON, KIND_WITHOUT_ORIGINS, KIND_FAILED_WITHOUT_ORIGINS];
         let open = |kind| Some((kind, Unpacker::new(kind, packed)?));
         let (kind, mut unpacking) = kinds.into_iter().find_map(open)?;
         // Fields come in the order of `pack`; a rule that has changed since makes the flow invalid.
@@ -173,29 +181,36 @@ impl FlowPayload {
             redirect_to: unpacking.optional_utf8()?.map(Into::into),
             created_by: unpacking.utf8()?.into(),
             begun_with: unpacking.optional_text()?.map(Uuid::from_slice).transpose().ok()?,
+            person: None,
         };
-        let content = Self {
+        let mut content = Self {
             plan,
             verifier: unpacking.optional_text()?.map(Secret::new),
             browser: unpacking.optional_text()?.map(<[u8; 32]>::try_from).transpose().ok()?,
             connection: unpacking.optional_text()?.map(Uuid::from_slice).transpose().ok()?,
             callback_params: unpacking.optional_text()?.map(Secret::new),
             failure: match kind {
-                KIND => unpacking.optional_utf8()?.map(Into::into),
+                KIND | KIND_OF_PERSON => unpacking.optional_utf8()?.map(Into::into),
                 KIND_FAILED_WITHOUT_ORIGINS => Some(unpacking.utf8()?.into()),
                 _ => None,
             },
             origins: match kind {
-                KIND => unpacking.optional_utf8()?.map(Into::into),
+                KIND | KIND_OF_PERSON => unpacking.optional_utf8()?.map(Into::into),
                 _ => None,
             },
         };
+        if kind == KIND_OF_PERSON {
+            content.plan.person = Some(serde_json::from_slice(unpacking.text()?).ok()?);
+        }
         unpacking.is_done().then_some(content)
     }
 }
 
 /// The kind and version of an encoded payload.
 const KIND: u8 = 5;
+
+/// The same with the person who has started it.
+const KIND_OF_PERSON: u8 = 6;
 
 /// The same before there were origins in it.
 const KIND_WITHOUT_ORIGINS: u8 = 3;
@@ -219,6 +234,7 @@ mod tests {
             redirect_to: Some("https://client.int/callback".into()),
             created_by: "admin".into(),
             begun_with: Some(Uuid::from_bytes([9; 16])),
+            person: None,
         };
         let begun = FlowPayload::new(plan);
         let led = FlowPayload {
@@ -230,7 +246,16 @@ mod tests {
         };
         let pinned = FlowPayload { origins: Some("https://id.int".into()), ..led.clone() };
         let failed = FlowPayload { failure: Some("It said no.".into()), ..led.clone() };
-        for content in [begun, led, pinned, failed] {
+        let person = Person {
+            issuer: "https://id.example.com".into(),
+            client_id: "keyferry".into(),
+            subject: "1".into(),
+            email: None,
+            groups: vec!["operators".into()],
+        };
+        let mut of_person = pinned.clone();
+        of_person.plan.person = Some(Box::new(person));
+        for content in [begun, led, pinned, failed, of_person] {
             let packed = content.pack();
             let unpacked = FlowPayload::unpack(&packed).unwrap();
             assert_eq!((&unpacked.plan, &unpacked.failure), (&content.plan, &content.failure));

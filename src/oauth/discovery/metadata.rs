@@ -12,6 +12,7 @@ use crate::secret::Secret;
 
 /// The metadata of an authorization server, as far as it is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "a server says of each what it does")]
 pub struct ServerMetadata {
     /// Its issuer identifier, as it spells it.
     pub issuer: Issuer,
@@ -35,6 +36,10 @@ pub struct ServerMetadata {
     pub reads_client_metadata: bool,
     /// Tells whether it takes authorization requests only where they were pushed (RFC 9126).
     pub needs_pushed_requests: bool,
+    /// The place of the keys by which it signs ID tokens.
+    pub keys_url: Option<EndpointTemplate>,
+    /// Tells whether it names itself where it sends the browser back (RFC 9207).
+    pub names_issuer: bool,
 }
 
 /// The metadata of a protected resource, as far as it is used.
@@ -81,6 +86,9 @@ pub enum MetadataError {
         "it registers clients for DPoP-bound access tokens (RFC 9449), which are not supported"
     )]
     NeedsDpop,
+    /// There are no keys.
+    #[error("its answer is not a set of keys (RFC 7517) of which one can be read")]
+    NoKeys,
     /// The answer to a registration has no client in it that can be kept.
     #[error("its answer has no client that can be kept")]
     NoClient,
@@ -120,6 +128,8 @@ impl ServerMetadata {
                 .map(|names| names.into_iter().map(Into::into).collect()),
             reads_client_metadata: flag(&document, "client_id_metadata_document_supported"),
             needs_pushed_requests: flag(&document, "require_pushed_authorization_requests"),
+            keys_url: endpoint(&document, "jwks_uri").ok().flatten(),
+            names_issuer: flag(&document, "authorization_response_iss_parameter_supported"),
         })
     }
 

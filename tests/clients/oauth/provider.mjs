@@ -44,7 +44,7 @@ server.listen(0, "127.0.0.1", () => {
       scope: "openid offline_access read write api",
       ...more,
     })),
-    scopes: ["openid", "offline_access", "read", "write", "api"],
+    scopes: ["openid", "offline_access", "read", "write", "api", "email", "groups"],
     features: {
       clientCredentials: { enabled: true },
       dPoP: { enabled: true },
@@ -53,7 +53,15 @@ server.listen(0, "127.0.0.1", () => {
       resourceIndicators,
       revocation: { enabled: true },
     },
-    findAccount: (_context, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+    // Who they are stands in the ID token, as many can be told to have it.
+    conformIdTokenClaims: false,
+    claims: { openid: ["sub"], email: ["email", "email_verified"], groups: ["groups"] },
+    findAccount: (_context, sub) => ({
+      accountId: sub,
+      claims: () => ({
+        sub, email: `${sub}@example.test`, email_verified: true, groups: ["staff", "operators"],
+      }),
+    }),
     pkce: { required: (_context, client) => !lax.includes(client.clientId) },
     rotateRefreshToken: true,
     // Like many, it gives a refresh token to whoever may use one, asked for or not.

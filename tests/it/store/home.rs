@@ -127,4 +127,5 @@ pub(super) const BACK_TO_4: &str = "ALTER TABLE changes DROP COLUMN identity; \
     ALTER TABLE oauth_clients DROP COLUMN refreshed_at; \
     ALTER TABLE connections DROP COLUMN options; ALTER TABLE tokens DROP COLUMN rules; \
     ALTER TABLE oauth_refreshes DROP COLUMN failure; \
-    DROP TABLE events; DROP TABLE event_chain; ";
+    DROP TABLE events; DROP TABLE event_chain; DROP TABLE sessions; DROP TABLE spent_sign_ins; \
+    ALTER TABLE tokens DROP COLUMN last_used_for; ";

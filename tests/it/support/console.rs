@@ -25,6 +25,11 @@ impl Running {
         let answer = self.try_to_sign_in(token).await;
         assert_eq!(answer.status, 303, "{answer:?}");
         let cookie = answer.field("set-cookie").split(';').next().unwrap().to_owned();
+        self.visitor(cookie).await
+    }
+
+    /// Somebody with this cookie, who looks at a page of `acme`.
+    pub(crate) async fn visitor(&self, cookie: String) -> Visitor {
         let address = authority(&self.api).to_owned();
         let mut visitor = Visitor { address, cookie, mark: String::new() };
         let page = visitor.get("/console/i/acme/system").await.text();
@@ -35,6 +40,12 @@ impl Running {
 }
 
 impl Visitor {
+    /// The same browser at another server.
+    pub(crate) fn at(&self, server: &Running) -> Self {
+        let address = authority(&server.api).to_owned();
+        Self { address, cookie: self.cookie.clone(), mark: self.mark.clone() }
+    }
+
     /// Looks at a page.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(stranger(&format!("GET {path}"))).await
