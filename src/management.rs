@@ -67,7 +67,7 @@ pub use self::stats::{RequestHistory, StatsQuery};
 pub use self::status::{
     ConnectionStatus, RENEWED_WHEN_USED, State, StatusAccess, StatusFilter, StatusPage,
 };
-pub use self::tokens::{CreatedToken, TOKEN_NAME_TAKEN, TokenAdmin, TokenDefect};
+pub use self::tokens::{CreatedToken, TOKEN_ORDERS, TokenAdmin, TokenDefect, TokenQuery};
 pub use self::unusable::Unusable;
 use crate::clock::Clock;
 use crate::ledger::Metrics;

@@ -57,6 +57,7 @@ pub use self::refreshes::{Leftover, RefreshLease, RefreshStart};
 use self::row::{SqlRow, SqlValue};
 pub use self::sessions::{SessionLimits, SpentSignIn};
 pub use self::stats::{CountKey, CountQuery, CountSpan, CountSubject, HealthRow};
+pub use self::tokens::TokenUse;
 pub use self::writability::Unwritable;
 use crate::secret::Secret;
 

@@ -135,6 +135,7 @@ impl Error {
                 internal("SealBroken", &key_missing(id))
             }
             Refused::Taken => conflict("Resource conflict"),
+            Refused::NameTaken(title) => Self::new(StatusCode::CONFLICT, "Conflict", title),
             Refused::Tokens(TokenFailure::Store) | Refused::Unavailable => {
                 Self::store_unavailable()
             }

@@ -173,6 +173,7 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         }
         "page[after]" | "page[before]" if path.ends_with("/events") => Some("^[0-9]{0,18}$"),
         "since" | "until" => Some(TIME_PATTERN),
+        "sort" => Some("^(-?(name|created_at|expires_at|last_used_at))?$"),
         "kind" => Some(KIND_PATTERN),
         "head" => Some("^[0-9]{1,18}:[0-9a-fA-F]{64}$"),
         "connection" | "operator" if path.ends_with("/events") => Some("^[^\\x00]*$"),
@@ -184,7 +185,7 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         "code" if finds_requests => Some(&CODE_PATTERN),
         "by" => Some("^(minute|hour)?$"),
         "state" if is_filtered => Some("^(attention|works|unused|failing|authorize|broken|off)?$"),
-        "page[after]" | "page[before]" => Some("^[^\\x00]*$"),
+        "page[after]" | "page[before]" | "search" => Some("^[^\\x00]*$"),
         _ => None,
     }
 }

@@ -113,6 +113,18 @@ pub(super) struct HealthParameters {
     state: Option<String>,
 }
 
+/// The search and the order of tokens, likewise.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by hand, as pages are")]
+pub(super) struct TokenParameters {
+    /// Those whose name, integration, scope, connection or last use contains this text.
+    search: Option<String>,
+    /// The order: `name`, `created_at`, `expires_at` or `last_used_at`, descending after `-`;
+    /// without it, that of their ids.
+    sort: Option<String>,
+}
+
 impl<S: Sync, const STRICT: bool> FromRequestParts<S> for PageQuery<STRICT> {
     type Rejection = Error;
 

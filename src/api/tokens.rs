@@ -8,8 +8,9 @@ use http::{StatusCode, header};
 use super::auth::AuthenticatedOperator;
 use super::body::{self, PathParam};
 use super::error::Error;
-use super::page::{PageQuery, Parameters};
-use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN};
+use super::events::RawParameters;
+use super::page::{Parameters, TokenParameters, read_filtered};
+use crate::management::{CreatedToken, Refused, TokenQuery};
 use crate::model::record::TokenRecord;
 use crate::wire::{CreatedTokenAnswer, CreatedTokenView, NewToken, PageMeta, TokenPage, TokenView};
 
@@ -52,15 +53,17 @@ pub(super) async fn create(
     path = "/api/keyferry/v1/tokens",
     operation_id = "list_tokens",
     tag = "tokens",
-    params(Parameters),
+    params(Parameters, TokenParameters),
     responses((status = 200, description = "A page of tokens", body = TokenPage))
 )]
 pub(super) async fn list(
     operator: AuthenticatedOperator,
-    PageQuery(window): PageQuery<true>,
+    RawParameters(query): RawParameters,
 ) -> Result<Json<TokenPage>, Error> {
     let admin = operator.management.token_admin(&operator.operator).map_err(refused)?;
-    let listing = admin.list(&window).await.map_err(refused)?;
+    let (window, [search, sort]) = read_filtered::<true, 2>(&query, ["search", "sort"])?;
+    let query = TokenQuery { search, sort };
+    let listing = admin.find_all(&query, &window).await.map_err(refused)?;
     let view = |record: TokenRecord| {
         let defect = admin.defect(&record).map(|defect| defect.to_string());
         TokenView { defect, ..record.into() }
@@ -92,7 +95,7 @@ pub(super) async fn revoke(
 
 fn refused(refused: Refused) -> Error {
     match refused {
-        Refused::Taken => Error::new(StatusCode::CONFLICT, "Conflict", TOKEN_NAME_TAKEN),
+        Refused::NameTaken(title) => Error::new(StatusCode::CONFLICT, "Conflict", title),
         other => Error::refused(other, "Token"),
     }
 }

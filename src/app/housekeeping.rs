@@ -14,7 +14,7 @@ use crate::error::chain;
 use crate::ledger::{AuditBuffer, Metrics};
 use crate::management::session_ends;
 use crate::state::{Live, Persistence};
-use crate::store::{self, Store};
+use crate::store::{self, Store, TokenUse};
 
 /// Tells the store now and then.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Housekeeping {
     pub(super) retention: Duration,
     /// For how long events are kept.
     pub(super) event_retention: Duration,
-    /// Up to when the store knows which tokens were used.
+    /// Up to when the store knows which tokens were used here; at first it knows of none.
     pub(super) told: Mutex<Timestamp>,
     /// The time when the log was last told that the trail can't be kept.
     pub(super) trail_said: Mutex<Option<Instant>>,
@@ -163,7 +163,12 @@ impl Housekeeping {
         let used: Vec<_> = {
             let in_force = self.live.load();
             let holders = in_force.registry.holders();
-            holders.filter_map(|holder| Some((holder.id()?, holder.used_after(told)?))).collect()
+            let used = holders.filter_map(|holder| {
+                let (id, time) = (holder.id()?, holder.used_after(told)?);
+                let connection = holder.last_connection().map(|name| name.to_string());
+                Some(TokenUse { id, time, connection })
+            });
+            used.collect()
         };
         let kept = if used.is_empty() { Ok(()) } else { self.store.touch_tokens(&used).await };
         match kept {

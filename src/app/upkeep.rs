@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -155,7 +156,7 @@ fn housekeeping(
         stats: AsyncMutex::default(),
         retention: config.audit.retention,
         event_retention: config.audit.event_retention,
-        told: Mutex::new(ledger.clock.now()),
+        told: Mutex::new(Timestamp::UNIX_EPOCH),
         trail_said: Mutex::default(),
     }
 }

@@ -104,7 +104,7 @@ impl ErrorPage {
                 "The secret can’t be opened",
                 "Its record was changed by hand. Delete the connection and create it again.",
             ),
-            Refused::Taken => Self::new(
+            Refused::Taken | Refused::NameTaken(_) => Self::new(
                 StatusCode::CONFLICT,
                 "The name is taken",
                 "It is taken in this integration: choose another, or delete what has it.",

@@ -136,6 +136,10 @@ impl FormValues {
                 self.fault(&format!("name: {NAME_TAKEN}"));
                 Ok(())
             }
+            Refused::NameTaken(title) => {
+                self.fault(&title);
+                Ok(())
+            }
             other => Err(other),
         }
     }

@@ -12,7 +12,7 @@ use super::layout::Tab;
 use super::options;
 use super::page_context::{PageContext, PageError, PageResult, see};
 use super::status_view;
-use crate::management::{CreatedToken, Refused, TOKEN_NAME_TAKEN, TokenAdmin};
+use crate::management::{CreatedToken, TOKEN_ORDERS, TokenAdmin, TokenQuery};
 use crate::model::record::TokenRecord;
 use crate::store::PageRange;
 use crate::wire::{NewToken, RuleMembers};
@@ -31,10 +31,6 @@ pub(super) async fn create(context: PageContext, form: Request) -> PageResult {
     match token_admin(&context)?.create(request).await {
         Ok(granted) => {
             page(&context, &FormValues::default(), Some(&granted), StatusCode::CREATED).await
-        }
-        Err(Refused::Taken) => {
-            values.fault(TOKEN_NAME_TAKEN);
-            page(&context, &values, None, StatusCode::BAD_REQUEST).await
         }
         Err(refused) => {
             values.blame(refused).map_err(|refused| context.refuse(refused))?;
@@ -84,19 +80,26 @@ async fn page(
     let after = Some(context.query("after")).filter(|id| !id.is_empty()).map(str::to_owned);
     let window = PageRange { after, before: None, limit: PER_PAGE };
     // One page of tokens, and the form of a new one below it.
-    let listing = token_admin(context)?.list(&window).await;
+    let query = TokenQuery {
+        search: context.query("q").trim().to_owned(),
+        sort: context.query("sort").to_owned(),
+    };
+    let listing = token_admin(context)?.find_all(&query, &window).await;
     let listing = listing.map_err(|refused| context.refuse(refused))?;
     let last = listing.items.last().map(|token| token.id);
     let markup = html! {
         h1 { "Access tokens" }
         @if let Some(granted) = granted { (shown_once(granted)) }
-        @if listing.items.is_empty() {
+        (search(context, &query))
+        @if listing.items.is_empty() && !query.search.is_empty() {
+            p.empty { "No token has that in its name, scopes or connections. " a href=(context.path("/tokens")) { "Show all" } }
+        } @else if listing.items.is_empty() {
             p.empty { "No token is kept here. The one in admin.token, and those that the configuration declares, are not among them." }
         } @else {
-            (table(context, &listing.items))
+            (table(context, &query, &listing.items))
             @if let (true, Some(last)) = (listing.has_more, last) {
                 nav.pages aria-label="Pages" {
-                    a.button.quiet href=(context.path(&format!("/tokens?after={last}"))) { "Next" }
+                    a.button.quiet href=(at(context, &query, &query.sort, Some(&last.to_string()))) { "Next" }
                 }
             }
         }
@@ -117,17 +120,59 @@ fn shown_once(granted: &CreatedToken) -> Markup {
     }
 }
 
-fn table(context: &PageContext, tokens: &[TokenRecord]) -> Markup {
+/// The address of the list with this order, after the token with this id.
+fn at(context: &PageContext, query: &TokenQuery, sort: &str, after: Option<&str>) -> String {
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    let given = [("q", &*query.search), ("sort", sort), ("after", after.unwrap_or_default())];
+    pairs.extend_pairs(given.into_iter().filter(|(_, value)| !value.is_empty()));
+    format!("{}?{}", context.path("/tokens"), pairs.finish())
+}
+
+fn search(context: &PageContext, query: &TokenQuery) -> Markup {
+    html! {
+        form.filters method="get" action=(context.path("/tokens")) role="search" aria-label="Access tokens" {
+            label for="q" { "Search" }
+            input #q name="q" type="search" value=(query.search) autocomplete="off" spellcheck="false"
+                placeholder="name, scope or connection";
+            @if !query.sort.is_empty() { input type="hidden" name="sort" value=(query.sort); }
+            button.quiet type="submit" { "Search" }
+        }
+    }
+}
+
+/// The head of a column by which the list is sorted: upwards first, then downwards.
+fn sorted(context: &PageContext, query: &TokenQuery, member: &str, title: &str) -> Markup {
+    let is_up = query.sort == member;
+    let next = if is_up { format!("-{member}") } else { member.to_owned() };
+    let mark = match query.sort.strip_prefix('-') {
+        Some(name) if name == member => " ↓",
+        _ if is_up => " ↑",
+        _ => "",
+    };
+    html! { a href=(at(context, query, &next, None)) { (title) } (mark) }
+}
+
+/// The value of `aria-sort` at that head.
+fn direction(query: &TokenQuery, member: &str) -> Option<&'static str> {
+    match query.sort.strip_prefix('-') {
+        Some(name) if name == member => Some("descending"),
+        None if query.sort == member => Some("ascending"),
+        _ => None,
+    }
+}
+
+fn table(context: &PageContext, query: &TokenQuery, tokens: &[TokenRecord]) -> Markup {
+    let [name, created, ends, used] = TOKEN_ORDERS;
     html! {
         table.rows {
             caption.unseen { "Access tokens" }
             thead { tr {
-                th scope="col" { "Name" }
+                th scope="col" aria-sort=[direction(query, name)] { (sorted(context, query, name, "Name")) }
                 th scope="col" { "Scopes" }
                 th.medium scope="col" { "Reaches" }
-                th.medium scope="col" { "Ends" }
-                th.wide scope="col" { "Created" }
-                th.wide scope="col" { "Last used" }
+                th.medium scope="col" aria-sort=[direction(query, ends)] { (sorted(context, query, ends, "Ends")) }
+                th.wide scope="col" aria-sort=[direction(query, created)] { (sorted(context, query, created, "Created")) }
+                th.wide scope="col" aria-sort=[direction(query, used)] { (sorted(context, query, used, "Last used")) }
                 th scope="col" { span.unseen { "Revoke" } }
             } }
             tbody { @for token in tokens { (row(context, token)) } }
@@ -156,7 +201,10 @@ fn row(context: &PageContext, token: &TokenRecord) -> Markup {
                 @if let Some(end) = token.expires_at { (status_view::time(end)) @if ended { " " span.state.idle { "ended" } } } @else { "never" }
             }
             td.wide { (status_view::time(token.created_at)) }
-            td.wide { @if let Some(at) = token.last_used_at { (status_view::time(at)) } @else { span.none { "–" } } }
+            td.wide {
+                @if let Some(at) = token.last_used_at { (status_view::time(at)) } @else { span.none { "–" } }
+                @if let Some(connection) = &token.last_used_for { div { "for " (connection) } }
+            }
             td.act {
                 form method="post" action=(context.path(&format!("/tokens/{}/revoke", token.id))) {
                     (context.mark())

@@ -91,6 +91,9 @@ pub enum Refused {
     /// The name is taken.
     #[error("the name is taken")]
     Taken,
+    /// The name is another token's; the sentence says of which.
+    #[error("{0}")]
+    NameTaken(String),
     /// The provider gives no tokens.
     #[error(transparent)]
     Tokens(#[from] TokenFailure),

@@ -148,6 +148,7 @@ impl From<TokenRecord> for TokenView {
             created_at: time(record.created_at),
             expires_at: record.expires_at.map(time),
             last_used_at: record.last_used_at.map(time),
+            last_used_for: record.last_used_for.map(Into::into),
             defect: None,
         }
     }

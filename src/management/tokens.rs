@@ -1,8 +1,11 @@
 //! Access tokens: made, listed and revoked by those who may.
 
+mod listing;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::listing::{TOKEN_ORDERS, TokenQuery};
 use super::Management;
 use super::events::{EventDraft, snapshot_of_token};
 use super::fault::{About, Refused, Scope, no_randomness};
@@ -12,6 +15,7 @@ use super::operator::Operator;
 use super::options::parse_rules;
 use crate::model::caller::{Caller, Reach};
 use crate::model::event::EventKind;
+use crate::model::name::IntegrationName;
 use crate::model::record::{TokenClaims, TokenRecord, new_id, whole_microseconds};
 use crate::model::rules::Rules;
 use crate::model::sealed::KeyId;
@@ -94,7 +98,7 @@ impl TokenAdmin<'_> {
         }
         let persistence = management.persistence()?;
         if self.is_declared(&name, &reach, now) {
-            return Err(Refused::Taken);
+            return Err(name_taken("not one of the store"));
         }
         let warnings = self.warnings(persistence, &reach).await?;
         // 2. The token itself, of which a digest is kept under the master key.
@@ -121,12 +125,17 @@ impl TokenAdmin<'_> {
             expires_at,
             rules,
             last_used_at: None,
+            last_used_for: None,
             digest,
             mac,
         };
         let event = token_event(EventKind::TokenCreate, &record).after(snapshot_of_token(&record));
         let noting = management.noting(persistence, *operator, event).await?;
-        let revision = noting.create_token(&record).await?;
+        let revision = match noting.create_token(&record).await {
+            Ok(revision) => revision,
+            Err(store::Error::Conflict) => return Err(self.taken(persistence, &record).await),
+            Err(error) => return Err(error.into()),
+        };
         self.log("a token was created", &record);
         self.management.settle(revision).await;
         Ok(CreatedToken { record, secret, warnings })
@@ -144,8 +153,20 @@ impl TokenAdmin<'_> {
         })
     }
 
-    /// A sentence for each listed connection that does not exist. The token may be for one that
-    /// is made later, so that this is no fault.
+    /// Says which live token has the name, as far as the operator reaches it.
+    async fn taken(&self, persistence: &Persistence, record: &TokenRecord) -> Refused {
+        let (integration, now) = (record.reach.integration(), record.created_at);
+        let known = persistence.store().live_token(integration, &record.name, now).await;
+        let known = known.ok().flatten();
+        let reached = known.filter(|known| self.operator.caller().reach.includes(&known.reach));
+        reached.map_or_else(
+            || name_taken("out of your reach"),
+            |known| name_taken(&known.id.to_string()),
+        )
+    }
+
+    /// A sentence for the integration, where it has no connection, or for each listed connection
+    /// that does not exist. The token may be for one that is made later, so that this is no fault.
     async fn warnings(
         &self,
         persistence: &Persistence,
@@ -153,6 +174,15 @@ impl TokenAdmin<'_> {
     ) -> Result<Vec<String>, Refused> {
         let registry = self.management.registry();
         let mut warnings = Vec::new();
+        if let Reach::One(integration, None) = reach
+            && registry.listed_in(integration.as_str()).next().is_none()
+            && !self.has_any(persistence, integration).await?
+        {
+            warnings.push(format!(
+                "integration: {integration} has no connection: see that its name is right, or make \
+                 one"
+            ));
+        }
         for (integration, name) in reach.pairs() {
             if registry.lookup(integration.as_str(), name.as_str()).is_some() {
                 continue;
@@ -170,6 +200,17 @@ impl TokenAdmin<'_> {
             }
         }
         Ok(warnings)
+    }
+
+    /// Tells whether the store has a connection of the integration, be it one that can't be used.
+    async fn has_any(
+        &self,
+        persistence: &Persistence,
+        integration: &IntegrationName,
+    ) -> Result<bool, Refused> {
+        let window = PageRange { after: None, before: None, limit: 1 };
+        let found = persistence.store().connections(integration, &window).await?;
+        Ok(!found.items.is_empty())
     }
 
     /// The tokens within the window that reach no further than the operator's own, in the order
@@ -314,9 +355,13 @@ fn outlives(until: Timestamp) -> String {
     format!("must be {until} or earlier, when the token that makes this one expires")
 }
 
-/// The rule that a taken name of a token breaks.
-pub const TOKEN_NAME_TAKEN: &str = "name: another live token of the integration has it: choose \
-    another name, or revoke that token first";
+/// The refusal of a name that another live token has.
+fn name_taken(which: &str) -> Refused {
+    Refused::NameTaken(format!(
+        "name: another live token of the integration has it ({which}): choose another name, or \
+         revoke that token first"
+    ))
+}
 
 /// The number of connections that a token may list.
 const MAX_LISTED_CONNECTIONS: usize = 256;

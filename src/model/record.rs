@@ -89,6 +89,8 @@ pub struct TokenRecord {
     pub rules: Rules,
     /// The time of its last use, which is written only now and then; `None` before the first.
     pub last_used_at: Option<Timestamp>,
+    /// The full name of the connection that it was last used for, to the minute or so.
+    pub last_used_for: Option<Box<str>>,
     /// The digest of the token, which itself is not stored.
     pub digest: TokenDigest,
     /// Proves that a holder of the master key has written the record.

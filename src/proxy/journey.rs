@@ -100,6 +100,7 @@ impl Proxy {
         }
         // 3. May they use which connection, there, now? From here on there is a permit.
         let permit = admit(in_force, &holder, &arrival)?.note_in(entry);
+        holder.mark_used_for(permit.connection(), entry.time());
         if let Some(response) = answers_itself(&mut head, &in_force.settings) {
             return Ok(Outcome::EndsHere(response));
         }

@@ -14,6 +14,17 @@ use crate::model::rules::Rules;
 use crate::model::sealed::Mac;
 use crate::model::token::{Scopes, TokenDigest};
 
+/// The last use of a token.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct TokenUse {
+    /// The token.
+    pub id: Uuid,
+    /// The time.
+    pub time: Timestamp,
+    /// The full name of the connection that it was last used for, where that is known.
+    pub connection: Option<String>,
+}
+
 impl Store {
     /// Stores a new token.
     ///
@@ -74,17 +85,29 @@ impl Store {
         work.commit_if(deleted > 0, revision).await
     }
 
-    /// Stores the times of tokens' last use. An earlier time than the stored one is ignored.
-    /// Nothing in force changes, so this has no revision.
-    pub async fn touch_tokens(&self, used: &[(Uuid, Timestamp)]) -> Result<(), Error> {
+    /// Stores the last uses of tokens. An earlier time than the stored one is ignored. Nothing in
+    /// force changes, so this has no revision.
+    pub async fn touch_tokens(&self, used: &[TokenUse]) -> Result<(), Error> {
         let mut work = self.write().await?;
-        let mut used = used.to_vec();
+        let mut used: Vec<_> = used.iter().collect();
         // A fixed order prevents deadlocks between two instances.
         used.sort_unstable();
-        for (id, time) in used {
-            work.execute(TOUCH, [id.to_string().into(), time.into()]).await?;
+        for TokenUse { id, time, connection } in used {
+            let values = [id.to_string().into(), (*time).into(), connection.clone().into()];
+            work.execute(TOUCH, values).await?;
         }
         work.commit().await
+    }
+
+    /// The live token of this name in the integration, or under `*`, if there is one.
+    pub async fn live_token(
+        &self,
+        integration: &str,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<TokenRecord>, Error> {
+        let rows = self.query(LIVE_NAMESAKE, [integration.into(), name.into(), now.into()]).await?;
+        rows.first().map(read).transpose()
     }
 }
 
@@ -123,6 +146,7 @@ pub(super) fn read(row: &SqlRow) -> Result<TokenRecord, Error> {
         expires_at: columns.optional_time("expires_at")?,
         rules: read_rules(columns)?,
         last_used_at: columns.optional_time("last_used_at")?,
+        last_used_for: columns.optional_text("last_used_for")?.map(Into::into),
         digest: TokenDigest::from_bytes(fixed_bytes(columns, "digest")?),
         mac: Mac { key_id: columns.text("key_id")?.into(), code: fixed_bytes(columns, "mac")? },
     })
@@ -154,10 +178,11 @@ const CREATE: &str = "INSERT INTO tokens (id, name, integration, connections, sc
     expires_at, last_used_at, digest, key_id, mac, rules) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
-const LIVE_NAMESAKE: &str = "SELECT id FROM tokens WHERE integration = $1 AND name = $2 \
+const LIVE_NAMESAKE: &str = "SELECT * FROM tokens WHERE integration = $1 AND name = $2 \
     AND (expires_at IS NULL OR expires_at > $3) LIMIT 1";
 
-const TOUCH: &str = "UPDATE tokens SET last_used_at = $2 \
+const TOUCH: &str = "UPDATE tokens SET last_used_at = $2, \
+    last_used_for = coalesce($3, last_used_for) \
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 
 const EVERY: ListQuery = list_query!("tokens" by "id" where "$1 = ''");

@@ -38,6 +38,11 @@ pub struct TokenView {
     /// The time of its last use (RFC 3339, UTC), to the minute or so.
     #[schema(example = "1985-04-12T23:20:50.520000Z", format = DateTime)]
     pub last_used_at: Option<String>,
+    /// The connection that it was last used for, as `integration.name`, to the minute or so; only
+    /// there once it was used for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "my_integration.example")]
+    pub last_used_for: Option<String>,
     /// Only there when the token can't be used: what is wrong with it, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -101,7 +101,7 @@ impl Numbered {
             Refused::Malformed => Self::invalid("request", "can't be read, or is over"),
             Refused::Faulty(faults) => Self::faulty(faults),
             Refused::Tokens(failure) => Self::without_tokens(failure),
-            Refused::Taken => Self::value("Name", NAME_TAKEN),
+            Refused::Taken | Refused::NameTaken(_) => Self::value("Name", NAME_TAKEN),
             Refused::Changed => {
                 Self::value("Request", "it was changed at the same time; try again")
             }

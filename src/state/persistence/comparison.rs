@@ -278,6 +278,7 @@ mod tests {
             created_at: jiff::Timestamp::UNIX_EPOCH,
             expires_at: None,
             last_used_at: None,
+            last_used_for: None,
             digest: TokenDigest::of(generate().unwrap().expose()).unwrap(),
             mac: Mac { key_id: "".into(), code: [0; 32] },
         };

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::model::caller::Caller;
+use crate::model::connection::Connection;
 use crate::rate_limit::RateLimiter;
 
 /// A caller with the limits that go with its token.
@@ -19,18 +21,30 @@ pub struct Holder {
     id: Option<Uuid>,
     /// Seconds since the Unix epoch; 0 when not since the holder is known here.
     last_used: AtomicI64,
+    /// The same of the last use of a connection, whose full name is in `last_connection`.
+    last_sent: AtomicI64,
+    last_connection: ArcSwapOption<String>,
 }
 
 impl Holder {
     /// The holder of a token; `id` if it is kept in the store.
     pub fn new(caller: Caller, id: Option<Uuid>, limit: Option<Arc<RateLimiter>>) -> Self {
-        Self { caller, limit, id, last_used: AtomicI64::new(0) }
+        let (last_used, last_sent) = (AtomicI64::new(0), AtomicI64::new(0));
+        let last_connection = ArcSwapOption::empty();
+        Self { caller, limit, id, last_used, last_sent, last_connection }
     }
 
     /// The same holder with another limit.
     pub(super) fn with_limit(&self, limit: Option<Arc<RateLimiter>>) -> Self {
-        let last_used = AtomicI64::new(self.last_used.load(Relaxed));
-        Self { caller: self.caller.clone(), limit, id: self.id, last_used }
+        let copy = |second: &AtomicI64| AtomicI64::new(second.load(Relaxed));
+        Self {
+            caller: self.caller.clone(),
+            limit,
+            id: self.id,
+            last_used: copy(&self.last_used),
+            last_sent: copy(&self.last_sent),
+            last_connection: ArcSwapOption::new(self.last_connection.load_full()),
+        }
     }
 
     /// The token's id in the store, if it is kept there.
@@ -45,6 +59,23 @@ impl Holder {
         if self.last_used.load(Relaxed) != second {
             self.last_used.store(second, Relaxed);
         }
+    }
+
+    /// Remembers, once a second, that the token is used for a connection. Nothing of the connection
+    /// is kept but its name.
+    pub fn mark_used_for(&self, connection: &Connection, now: Timestamp) {
+        let second = now.as_second();
+        if self.last_sent.load(Relaxed) == second {
+            return;
+        }
+        self.last_sent.store(second, Relaxed);
+        let name = format!("{}.{}", connection.integration(), connection.name());
+        self.last_connection.store(Some(Arc::new(name)));
+    }
+
+    /// The full name of the connection that the token was last used for here, if it was for one.
+    pub fn last_connection(&self) -> Option<Arc<String>> {
+        self.last_connection.load_full()
     }
 
     /// The time when the token was last used here, if that was after `then`.

@@ -150,9 +150,80 @@ async fn two_live_tokens_of_an_integration_never_have_one_name() {
         let (status, code, title) = admin.post(TOKENS, &of(name, integration)).await.fault();
         assert_eq!((status, code.as_str()), (409, "Conflict"), "{name}");
         assert!(title.starts_with("name: another live token"), "{title}");
+        assert_eq!(title.contains(&id), (name, integration) == ("runner", "acme"), "{title}");
     }
     assert_eq!(admin.delete(&format!("{TOKENS}/{id}")).await.status, 204);
     admin.grant(&of("runner", "acme")).await;
+}
+
+#[tokio::test]
+async fn a_token_for_an_integration_without_connections_is_warned_of() {
+    let world = stored().run().await;
+    let admin = world.admin();
+    admin.post("acme/connections/bearer_token", &conn()).await;
+    let warnings = async |name: &str, integration: &str| {
+        let body = json!({"name": name, "integration": integration, "scopes": ["proxy"]});
+        admin.post(TOKENS, &body).await.json()["warnings"].clone()
+    };
+    let said = "integration: acmee has no connection: see that its name is right, or make one";
+    assert_eq!(warnings("mistyped", "acmee").await, json!([said]));
+    assert_eq!(warnings("right", "acme").await, Value::Null);
+    assert_eq!(warnings("of all", "*").await, Value::Null);
+}
+
+#[tokio::test]
+async fn tokens_are_searched_sorted_and_shown_with_what_they_were_used_for() {
+    let origin = Origin::start().await;
+    let mut world = stored().pin("api.example.test", &origin).run().await;
+    let admin = world.admin();
+    admin.post("acme/connections/bearer_token", &conn()).await;
+    let mut used = String::new();
+    for (name, scope, year) in
+        [("beta", "proxy", 2991), ("Alpha", "read", 2993), ("gamma", "audit", 2992)]
+    {
+        let end = format!("{year}-01-31T12:00:00Z");
+        let body =
+            json!({"name": name, "integration": "acme", "scopes": [scope], "expires_at": end});
+        let made = admin.post(TOKENS, &body).await.json();
+        if scope == "proxy" {
+            made["token"]["secret"].as_str().unwrap().clone_into(&mut used);
+        }
+    }
+    let names = async |admin: &Operator, query: &str| {
+        let listed = admin.get(&format!("{TOKENS}?{query}")).await.json();
+        let tokens = listed["tokens"].as_array().unwrap().clone();
+        let name = |token: Value| token["name"].as_str().unwrap().to_owned();
+        (tokens.into_iter().map(name).collect::<Vec<_>>(), listed["meta"].clone())
+    };
+    for (query, expected) in [
+        ("sort=name", vec!["Alpha", "beta", "gamma"]),
+        ("sort=-name", vec!["gamma", "beta", "Alpha"]),
+        ("sort=created_at", vec!["beta", "Alpha", "gamma"]),
+        ("sort=expires_at&search=a", vec!["beta", "gamma", "Alpha"]),
+        ("search=ALP", vec!["Alpha"]),
+        ("search=audit", vec!["gamma"]),
+        ("search=nothing", vec![]),
+    ] {
+        assert_eq!(names(&admin, query).await.0, expected, "{query}");
+    }
+    // Pages go on in the order that was asked for.
+    let (first, meta) = names(&admin, "sort=name&page[size]=2").await;
+    assert_eq!((first, &meta["has_more"]), (vec!["Alpha".into(), "beta".into()], &json!(true)));
+    let after = meta["after"].as_str().unwrap();
+    let (rest, meta) = names(&admin, &format!("sort=name&page[size]=2&page[after]={after}")).await;
+    assert_eq!((rest, &meta["has_more"]), (vec!["gamma".to_owned()], &json!(false)));
+    let (status, _, title) = admin.get(&format!("{TOKENS}?sort=color")).await.fault();
+    assert!(status == 400 && title.starts_with("sort: must be"), "{title}");
+    // What a token was used for last is kept.
+    assert_eq!(world.send(&request(&used)).await.status, 200);
+    world.signal(rustix::process::Signal::TERM);
+    assert!(world.ended().await.success());
+    let world = std::mem::replace(&mut world.world, stored()).run().await;
+    let admin = world.admin();
+    let found = admin.get(&format!("{TOKENS}?search=acme.conn")).await.json();
+    assert_eq!(found["tokens"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["tokens"][0]["last_used_for"], "acme.conn");
+    assert_eq!(names(&admin, "sort=-last_used_at").await.0[0], "beta");
 }
 
 #[tokio::test]

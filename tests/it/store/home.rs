@@ -106,6 +106,7 @@ pub(super) fn token(name: &str) -> TokenRecord {
         created_at: Timestamp::from_microsecond(1_800_000_000_000_001).unwrap(),
         expires_at: Timestamp::from_microsecond(1_900_000_000_000_001).ok(),
         last_used_at: None,
+        last_used_for: None,
         digest: TokenDigest::from_bytes(digest),
         mac: Mac { key_id: "k1".into(), code: [9; 32] },
     }

@@ -12,7 +12,7 @@ use keyferry::model::domain::AllowedDomain;
 use keyferry::model::name::IntegrationName;
 use keyferry::model::record::{ConnectionRecord, Detail, TokenRecord};
 use keyferry::model::token::Scopes;
-use keyferry::store::{Error, Page, PageRange, Store};
+use keyferry::store::{Error, Page, PageRange, Store, TokenUse};
 
 use super::{Home, connection, name, of_both, token, whole};
 
@@ -159,8 +159,17 @@ async fn tokens_are_kept_listed_touched_and_deleted(home: Home) {
     assert!(matches!(store.create_token(&same_digest).await, Err(Error::Conflict)));
     let revision = store.snapshot().await.unwrap().revision;
     let time = |number: i64| Timestamp::from_microsecond(1_850_000_000_000_000 + number).unwrap();
-    store.touch_tokens(&[(free.id, time(5)), (bound.id, time(9))]).await.unwrap();
-    store.touch_tokens(&[(bound.id, time(7)), (same_digest.id, time(7))]).await.unwrap();
+    let used = |id, at, connection: Option<&str>| TokenUse {
+        id,
+        time: time(at),
+        connection: connection.map(str::to_owned),
+    };
+    let both = [used(free.id, 5, None), used(bound.id, 9, Some("acme.mine"))];
+    store.touch_tokens(&both).await.unwrap();
+    let late = [used(bound.id, 7, Some("acme.other")), used(same_digest.id, 7, None)];
+    store.touch_tokens(&late).await.unwrap();
+    let kept = store.token(bound.id).await.unwrap().unwrap();
+    assert_eq!(kept.last_used_for.as_deref(), Some("acme.mine"));
     assert_eq!(store.token(bound.id).await.unwrap().unwrap().last_used_at, Some(time(9)));
     assert_eq!(store.snapshot().await.unwrap().revision, revision);
     let mut expected = [bound.id, free.id];
