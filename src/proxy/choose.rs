@@ -120,9 +120,13 @@ fn only_allowing<'a>(
         [] => Err(Refusal::new(
             Code::RequestNotAllowed,
             format!(
-                "None of the connections that cover this host may be used for the request: {}; \
-                 the operator can change their rules, or enable one.",
-                names(several)
+                "None of the connections that cover this host may be used for the request: {}. {}",
+                names(several),
+                if several.iter().any(|found| found.connection.options().check(&line).is_ok()) {
+                    "Its path lacks the segment where a secret belongs; the caller must write it."
+                } else {
+                    "The operator can change their rules, or enable one."
+                }
             ),
         )),
         more => Err(Refusal::new(

@@ -220,6 +220,7 @@ impl TraceContext<'_> {
             Rule::Https => self.scheme().to_owned(),
             Rule::Domain => match self.connection.and_then(|it| it.domain_of(self.origin)) {
                 Some(domain) => format!("covered by {domain}"),
+                None if self.connection.is_none() => "covered by several connections".to_owned(),
                 None => "any host: oauth.unrestricted".to_owned(),
             },
             Rule::Port => "one of proxy.allowed_ports".to_owned(),
