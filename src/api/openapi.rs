@@ -173,6 +173,7 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         }
         "page[after]" | "page[before]" if path.ends_with("/events") => Some("^[0-9]{0,18}$"),
         "since" | "until" => Some(TIME_PATTERN),
+        // The order of tokens, descending after a hyphen.
         "sort" => Some("^(-?(name|created_at|expires_at|last_used_at))?$"),
         "kind" => Some(KIND_PATTERN),
         "head" => Some("^[0-9]{1,18}:[0-9a-fA-F]{64}$"),
