@@ -6,6 +6,7 @@
 
 mod activity;
 mod assets;
+mod attention;
 mod aws;
 mod change;
 mod chart;
@@ -27,6 +28,7 @@ mod mcp;
 mod openid;
 mod options;
 mod page_context;
+mod request;
 mod router;
 mod session;
 mod sign_in;

@@ -182,7 +182,7 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         "connection" | "caller" | "method" if is_filtered => Some("^[^\\x00]*$"),
         "path" if finds_requests => Some("^(/[^\\x00]*)?$"),
         "status" if finds_requests => Some("^([1-5]xx|[0-9]{3})?$"),
-        "decision" => Some("^(allow|refuse)?$"),
+        "decision" => Some("^(allow|refuse|failed)?$"),
         "code" if finds_requests => Some(&CODE_PATTERN),
         "by" => Some("^(minute|hour)?$"),
         "state" if is_filtered => Some("^(attention|works|unused|failing|authorize|broken|off)?$"),

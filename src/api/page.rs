@@ -68,7 +68,7 @@ pub(super) struct RequestParameters {
     connection: Option<String>,
     /// Those of the caller of this name.
     caller: Option<String>,
-    /// `allow` or `refuse`.
+    /// `allow`, `refuse`, or `failed`: refused, or answered with an error.
     decision: Option<String>,
     /// Those that were refused with this code.
     code: Option<String>,

@@ -1,27 +1,28 @@
-//! Requests as they happen, and the last hour and day in charts.
+//! Requests as they happen and as they were, found by what they did, and counted in charts.
+
+mod charts;
+mod export;
+mod filter;
 
 use axum::response::IntoResponse as _;
-use http::HeaderName;
-use jiff::{SignedDuration, Timestamp};
+use http::{HeaderName, StatusCode};
+use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::chart::Past;
+use self::filter::{filtered, filtered_at};
+use super::errors::sentence;
 use super::layout::{self, Tab};
-use super::page_context::{PageContext, PageError, PageResult};
+use super::page_context::{PageContext, PageError, PageResult, see};
+use super::request::is_request_id;
 use super::status_view;
-use crate::management::{AuditPosition, AuditReader, StatsQuery};
-use crate::store::PageRange;
+use crate::management::{AuditPosition, AuditReader, Refused, RequestQuery};
+use crate::store::{PageRange, path_at_origin};
 use crate::wire::AuditEntry;
 
-/// Selects the entries that are shown.
-struct Filter<'a> {
-    /// Those of this integration, where not all are.
-    integration: Option<&'a str>,
-    connection: &'a str,
-    caller: &'a str,
-    decision: &'a str,
-}
+pub(super) use self::export::export;
 
+/// Entries that were found, or the fault of the filters.
+#[derive(Default)]
 struct Entries {
     /// Newest first.
     rows: Vec<(AuditPosition, AuditEntry)>,
@@ -29,14 +30,24 @@ struct Entries {
     oldest: Option<String>,
     /// Up to where these are all.
     newest: Option<AuditPosition>,
+    fault: Option<String>,
 }
 
 pub(super) async fn page(context: PageContext) -> PageResult {
-    let filter = Filter::of(&context);
-    let entries = entries(&context, &filter).await?;
-    let charts = charts(&context, &filter).await?;
-    // Only the first page grows while it is looked at.
-    let live = context.query("after").is_empty();
+    // 1. An id leads to its request, and to no list.
+    let id = context.query("id").trim();
+    if is_request_id(id) {
+        return Ok(see(&context.path(&format!("/requests/{id}"))));
+    }
+    // 2. The entries, and the counts.
+    let query = filter::query(&context);
+    let mut entries = entries(&context, &query).await?;
+    if !id.is_empty() {
+        entries.fault = Some("Request id: must be one such as 1f45d091-7.".to_owned());
+    }
+    let charts = charts::section(&context, &query).await?;
+    // 3. The page, of which only the first grows while it is looked at.
+    let live = context.query("after").is_empty() && query.until.is_empty();
     let markup = html! {
         div.head {
             h1 { "Activity" }
@@ -45,206 +56,127 @@ pub(super) async fn page(context: PageContext) -> PageResult {
         (charts)
         section aria-labelledby="requests" {
             h2 #requests { "Requests" }
-            (filters(&context, &filter))
+            (filter::form(&context, &query))
             p.count #arrived role="status" {}
-            @if !context.management().keeps() {
-                p.empty { "This server keeps nothing, so there is no list; the log has every request." }
-            } @else {
-                @if entries.rows.is_empty() { p.empty #nothing { "No request is like that yet. They are here a second after they have ended." } }
-                (table(&context, &entries, live))
-                @if let Some(oldest) = &entries.oldest {
-                    nav.pages aria-label="Pages" { a.button.quiet rel="next" href=(filtered(&context, "after", oldest)) { "Older" } }
-                }
-            }
+            @if let Some(fault) = &entries.fault { p.fault role="alert" { (fault) } }
+            (list(&context, &entries, live))
         }
     };
-    Ok(context.page(Tab::Activity, "Activity", &markup))
+    let is_faulty = entries.fault.is_some();
+    let status = if is_faulty { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    Ok(context.page_with(status, Tab::Activity, "Activity", &markup))
 }
 
 /// The rows of what has happened since what the script knows, newest first; the answer's field
 /// [`UNTIL`] says up to where that is all.
 pub(super) async fn rows(context: PageContext) -> PageResult {
-    let (reader, filter) = (audit_reader(&context)?, Filter::of(&context));
+    let (reader, query) = (reader(&context)?, filter::query(&context));
     let known = Some(context.query("newer")).filter(|text| !text.is_empty());
-    let mut until = known.unwrap_or(BEFORE_ALL).to_owned();
-    let (mut rows, mut has_more) = (Vec::new(), true);
-    // The page after what is known, and the next ones toward the newest.
-    for _page in 0..MAX_PAGES_READ {
-        let window = PageRange { after: None, before: Some(until.clone()), limit: AT_ONCE };
-        let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
-        until = pages.newest.map_or(until, |newest| newest.to_string());
-        let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
-        rows.splice(0..0, wanted);
-        has_more = pages.listing.has_more;
-        if !has_more {
-            break;
-        }
-    }
+    let known = known.unwrap_or(BEFORE_ALL).to_owned();
+    let window = PageRange { after: None, before: Some(known.clone()), limit: PER_PAGE };
+    let found = reader.find(&query, &window).await.map_err(|refused| context.refuse(refused))?;
+    let until = found.newest.map_or(known, |newest| newest.to_string());
     // The rows alone, without a page around them.
     let now = context.management().now();
-    let markup = html! { @for (_, entry) in &rows { (row(&context, entry, now)) } };
-    let told = [(UNTIL, until), (MORE, has_more.to_string())];
+    let markup = html! { @for (_, entry) in &found.listing.items { (row(&context, entry, now)) } };
+    let told = [(UNTIL, until), (MORE, found.listing.has_more.to_string())];
     Ok((told, layout::html(&markup)).into_response())
 }
 
-impl<'a> Filter<'a> {
-    fn of(context: &'a PageContext) -> Self {
-        Self {
-            integration: (context.query("of") != "all").then(|| context.integration()),
-            connection: context.query("connection").trim(),
-            caller: context.query("caller").trim(),
-            decision: context.query("decision"),
-        }
-    }
-
-    fn wants(&self, entry: &AuditEntry) -> bool {
-        let is = |wanted: &str, found: &str| wanted.is_empty() || found == wanted;
-        self.integration.is_none_or(|wanted| entry.integration == wanted)
-            && is(self.connection, &entry.connection)
-            && is(self.caller, &entry.caller)
-            && match self.decision {
-                "failed" => entry.decision == "refuse" || entry.status >= 400,
-                decision => is(decision, &entry.decision),
-            }
-    }
-}
-
-fn audit_reader(context: &PageContext) -> Result<AuditReader<'_>, PageError> {
+/// The right to read what requests did.
+pub(super) fn reader(context: &PageContext) -> Result<AuditReader<'_>, PageError> {
     context.management().audit_reader(&context.operator).map_err(|refused| context.refuse(refused))
 }
 
-/// The page's entries. A search that finds few is broken off, and goes on with the next page.
-async fn entries(context: &PageContext, filter: &Filter<'_>) -> Result<Entries, PageError> {
-    let reader = audit_reader(context)?;
+async fn entries(context: &PageContext, query: &RequestQuery) -> Result<Entries, PageError> {
     let after = Some(context.query("after")).filter(|text| !text.is_empty()).map(str::to_owned);
-    let mut window = PageRange { after, before: None, limit: AT_ONCE };
-    let (mut rows, mut newest) = (Vec::new(), None);
-    // A filter may pass over many entries, so that it takes several pages of the trail.
-    for _page in 0..MAX_PAGES_READ {
-        let pages = reader.list(&window).await.map_err(|refused| context.refuse(refused))?;
-        newest = newest.or(pages.newest);
-        let shown = pages.listing.items.last().map(|(position, _)| *position);
-        let last = pages.looked_until.or(shown);
-        let has_more = pages.listing.has_more;
-        let wanted = pages.listing.items.into_iter().filter(|(_, entry)| filter.wants(entry));
-        rows.extend(wanted);
-        if let Some((position, _)) = rows.get(PER_PAGE - 1) {
-            let oldest = Some(position.to_string());
-            rows.truncate(PER_PAGE);
-            return Ok(Entries { rows, oldest, newest });
+    let window = PageRange { after, before: None, limit: PER_PAGE };
+    let found = match reader(context)?.find(query, &window).await {
+        Ok(found) => found,
+        Err(Refused::Faulty(faults)) => {
+            return Ok(Entries { fault: Some(sentence(&faults)), ..Entries::default() });
         }
-        window.after = last.map(|position| position.to_string());
-        if !has_more {
-            return Ok(Entries { rows, oldest: None, newest });
-        }
-        if pages.looked_until.is_some() {
-            break;
-        }
-    }
-    Ok(Entries { rows, oldest: window.after, newest })
-}
-
-async fn charts(context: &PageContext, filter: &Filter<'_>) -> Result<Markup, PageError> {
-    // 1. The counts.
-    let reader = audit_reader(context)?;
-    let (is_day, now) = (context.query("span") == "day", context.management().now());
-    let length = SignedDuration::from_hours(if is_day { 24 } else { 1 });
-    let query = StatsQuery {
-        integration: filter.integration.unwrap_or_default().to_owned(),
-        since: now.saturating_sub(length).unwrap_or(now).to_string(),
-        ..StatsQuery::default()
+        Err(refused) => return Err(context.refuse(refused)),
     };
-    let Ok(history) = reader.history(&query).await else { return Ok(html! {}) };
-    let history = if is_day { history.in_parts_of(MINUTES_OF_A_BAR) } else { history };
-    // 2. The charts.
-    let past = Past { history: &history, until: now };
-    let spans = [(false, "hour", "Last hour"), (true, "day", "Last day")];
-    Ok(html! {
-        nav.spans aria-label="Span" {
-            @for (of_day, word, name) in spans {
-                a href=(filtered(context, "span", word)) aria-current=[(of_day == is_day).then_some("true")] { (name) }
-            }
-        }
-        div.charts {
-            (past.requests())
-            (past.latency())
-            (past.refusals())
-            (past.refreshes())
-        }
+    let shown = found.listing.items.last().map(|(position, _)| *position);
+    let oldest = found.looked_until.or(shown).filter(|_| found.listing.has_more);
+    Ok(Entries {
+        rows: found.listing.items,
+        oldest: oldest.map(|position| position.to_string()),
+        newest: found.newest,
+        fault: None,
     })
 }
 
-fn filters(context: &PageContext, filter: &Filter<'_>) -> Markup {
-    let decisions = [
-        ("", "All"),
-        ("allow", "Sent"),
-        ("refuse", "Refused"),
-        ("failed", "Refused or answered with an error"),
-    ];
-    let text = |name: &str, label: &str, value: &str| {
-        html! {
-            div { label for=(name) { (label) } input id=(name) name=(name) value=(value) spellcheck="false" autocapitalize="none"; }
-        }
+/// The list, with the ways on.
+fn list(context: &PageContext, entries: &Entries, live: bool) -> Markup {
+    // What is downloaded is what the filters select, and not this page alone.
+    let export = |format| filtered_at(context, "/activity/export", &[("format", format)]);
+    let none = match &entries.oldest {
+        Some(_) => "None of the newest requests is like that; there are older ones.",
+        None => "No request is like that yet. They are here a second after they have ended.",
     };
-    // Who is bound to one integration is not asked which.
     html! {
-        form.filters method="get" action=(context.path("/activity")) role="search" aria-label="Requests" {
-            (text("connection", "Connection", filter.connection))
-            (text("caller", "Caller", filter.caller))
-            div {
-                label for="decision" { "Decision" }
-                select #decision name="decision" {
-                    @for (value, name) in decisions { option value=(value) selected[filter.decision == value] { (name) } }
+        @if !context.management().keeps() {
+            p.empty { "This server keeps nothing, so there is no list; the log has every request." }
+        } @else if entries.fault.is_none() {
+            @if entries.rows.is_empty() { p.empty #nothing { (none) } }
+            (table(context, entries, live))
+            nav.pages aria-label="Pages" {
+                @if let Some(oldest) = &entries.oldest {
+                    a.button.quiet rel="next" href=(filtered(context, "after", oldest)) { "Older" }
                 }
-            }
-            @if context.operator.bound_to().is_none() {
-                div {
-                    label for="of" { "Integration" }
-                    select #of name="of" {
-                        option value="" { (context.integration()) }
-                        option value="all" selected[filter.integration.is_none()] { "All" }
+                @if !entries.rows.is_empty() {
+                    span.hint {
+                        "Download these, and older ones up to " (export::MAX_EXPORTED) ": "
+                        a href=(export("ndjson")) download { "NDJSON" } " "
+                        a href=(export("csv")) download { "CSV" }
                     }
                 }
             }
-            input type="hidden" name="span" value=(context.query("span"));
-            button type="submit" { "Filter" }
         }
     }
 }
 
 /// The rows; where they are live, newer ones are added as they come.
 fn table(context: &PageContext, entries: &Entries, live: bool) -> Markup {
-    let now = context.management().now();
     let source = live.then(|| filtered_at(context, "/activity/rows", &[]));
+    let now = context.management().now();
     html! {
         table.rows.entries {
             caption.unseen { "Requests, newest first" }
-            thead { tr {
-                th scope="col" { "Time" }
-                th scope="col" { "Status" }
-                th scope="col" { "Request" }
-                th.medium scope="col" { "Connection" }
-                th.medium scope="col" { "Caller" }
-                th.wide.number scope="col" { "Took" }
-            } }
+            (heads())
             tbody data-live=[source] data-newest=[entries.newest] { @for (_, entry) in &entries.rows { (row(context, entry, now)) } }
         }
     }
 }
 
-fn row(context: &PageContext, entry: &AuditEntry, now: Timestamp) -> Markup {
-    let class = match (entry.decision.as_str(), entry.status) {
-        ("refuse", _) => "state bad",
-        (_, 400..) => "state warn",
-        _ => "state good",
-    };
+/// The heads of the columns of requests.
+pub(super) fn heads() -> Markup {
+    html! {
+        thead { tr {
+            th scope="col" { "Time" }
+            th scope="col" { "Status" }
+            th scope="col" { "Request" }
+            th.medium scope="col" { "Connection" }
+            th.medium scope="col" { "Caller" }
+            th.wide.number scope="col" { "Took" }
+        } }
+    }
+}
+
+/// A request, which leads to its page.
+pub(super) fn row(context: &PageContext, entry: &AuditEntry, now: Timestamp) -> Markup {
     let took = format!("{:.0} ms, of it {:.0} at the origin", entry.total_ms, entry.upstream_ms);
+    let its_page = context.path(&format!("/requests/{}", entry.request_id));
     html! {
         tr {
             td { (moment(&entry.time, now)) }
-            td { span class=(class) { (entry.status) } div.reason.medium { (entry.code) } }
+            td { span class=(badge(entry)) { (entry.status) } div.reason.medium { (entry.code) } }
             td.request {
-                strong { (entry.method) } " " span.origin-of { (status_view::breakable(host(entry))) } wbr; (status_view::breakable(path(entry)))
+                a href=(its_page) {
+                    strong { (entry.method) } " " span.origin-of { (status_view::breakable(host(entry))) } wbr; (status_view::breakable(path_at_origin(&entry.path, &entry.origin)))
+                }
                 div.narrow.medium-narrow {
                     @if !entry.code.is_empty() { (entry.code) ": " }
                     (connection(context, entry)) @if !entry.caller.is_empty() { " by " (status_view::breakable(&entry.caller)) }
@@ -257,8 +189,17 @@ fn row(context: &PageContext, entry: &AuditEntry, now: Timestamp) -> Markup {
     }
 }
 
+/// The class of the badge that shows a request's status.
+pub(super) fn badge(entry: &AuditEntry) -> &'static str {
+    match (entry.decision.as_str(), entry.status) {
+        ("refuse", _) => "state bad",
+        (_, 400..) => "state warn",
+        _ => "state good",
+    }
+}
+
 /// The origin, without the scheme that all have.
-fn host(entry: &AuditEntry) -> &str {
+pub(super) fn host(entry: &AuditEntry) -> &str {
     entry.origin.strip_prefix("https://").unwrap_or(&entry.origin)
 }
 
@@ -271,13 +212,6 @@ fn connection(context: &PageContext, entry: &AuditEntry) -> Markup {
     }
 }
 
-/// The path at the origin: of a base URL, what follows the connection.
-fn path(entry: &AuditEntry) -> &str {
-    let below = entry.path.strip_prefix("/~/").filter(|_| !entry.origin.is_empty());
-    let at_origin = below.map(|below| below.find('/').and_then(|at| below.get(at..)));
-    at_origin.map_or(&entry.path, |path| path.unwrap_or("/"))
-}
-
 fn moment(time: &str, now: Timestamp) -> Markup {
     match time.parse::<Timestamp>() {
         Ok(time) if now.duration_since(time).as_hours() < 24 => status_view::clock(time),
@@ -286,30 +220,9 @@ fn moment(time: &str, now: Timestamp) -> Markup {
     }
 }
 
-/// This page with one thing changed.
-fn filtered(context: &PageContext, name: &str, value: &str) -> String {
-    filtered_at(context, "/activity", &[(name, value)])
-}
-
-fn filtered_at(context: &PageContext, below: &str, more: &[(&str, &str)]) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    for name in ["of", "connection", "caller", "decision", "span"] {
-        let value = context.query(name);
-        if !value.is_empty() && more.iter().all(|(known, _)| *known != name) {
-            query.append_pair(name, value);
-        }
-    }
-    query.extend_pairs(more);
-    format!("{}?{}", context.path(below), query.finish())
-}
-
 /// The field that says up to where a script has been told everything.
 const UNTIL: HeaderName = HeaderName::from_static("x-keyferry-until");
 /// The field that says whether there is more already.
 const MORE: HeaderName = HeaderName::from_static("x-keyferry-more");
 const BEFORE_ALL: &str = "0-0";
-/// The minutes of a bar in the chart of a day.
-const MINUTES_OF_A_BAR: usize = 15;
-const PER_PAGE: usize = 100;
-const AT_ONCE: u32 = 200;
-const MAX_PAGES_READ: usize = 10;
+const PER_PAGE: u32 = 100;

@@ -11,6 +11,8 @@ use crate::model::request_counts::RequestCounts;
 pub(super) struct Past<'a> {
     pub(super) history: &'a RequestHistory,
     pub(super) until: Timestamp,
+    /// The path at which the requests of a code are shown.
+    pub(super) link: &'a dyn Fn(&str) -> String,
 }
 
 /// One part of each bar, or one line.
@@ -21,10 +23,29 @@ struct Series<'a> {
 }
 
 impl Past<'_> {
-    /// Requests: those that were sent and those that were refused.
+    /// Requests: those that were sent, with errors of the origin apart, and those that were refused.
     pub(super) fn requests(&self) -> Markup {
         let series = [
-            Series { class: "sent", name: "sent", value: &|bucket| Some(f64::from(bucket.sent())) },
+            Series {
+                class: "sent",
+                name: "answered well",
+                value: &|bucket| Some(answered(bucket, &[0, 1, 2])),
+            },
+            Series {
+                class: "fourth",
+                name: "answered 4xx",
+                value: &|bucket| Some(answered(bucket, &[3])),
+            },
+            Series {
+                class: "fifth",
+                name: "answered 5xx",
+                value: &|bucket| Some(answered(bucket, &[4])),
+            },
+            Series {
+                class: "gone",
+                name: "given up",
+                value: &|bucket| Some(answered(bucket, &[5])),
+            },
             Series {
                 class: "refused",
                 name: "refused or failed",
@@ -75,7 +96,7 @@ impl Past<'_> {
                     table.bars {
                         caption.unseen { "Refusals and failures by reason" }
                         tbody { @for (code, count) in reasons.iter().take(MOST_REASONS) { tr {
-                            th scope="row" { code { (code) } }
+                            th scope="row" { a href=((self.link)(code)) { code { (code) } } }
                             td.number { (count) }
                             td.bar { (bar(*count, most)) }
                         } } }
@@ -110,20 +131,43 @@ impl Past<'_> {
     fn edge(&self, back: usize) -> Markup {
         let back = i64::try_from(back).unwrap_or(0);
         let back = SignedDuration::from_secs(self.history.seconds.saturating_mul(back));
-        html! { span.moment { (status_view::minute(self.until.saturating_sub(back).unwrap_or(self.until))) } }
+        let time = self.until.saturating_sub(back).unwrap_or(self.until);
+        html! { span.moment { @if self.is_long() { (status_view::time(time)) } @else { (status_view::minute(time)) } } }
+    }
+
+    /// Tells whether the time of day does not say which moment is meant.
+    fn is_long(&self) -> bool {
+        let parts = i64::try_from(self.history.parts.len()).unwrap_or(i64::MAX);
+        self.history.seconds.saturating_mul(parts) > 25 * 3600
+    }
+
+    /// The values of a part, for those who point at it; nothing where all are zero.
+    fn pointed_at(
+        &self,
+        start: Timestamp,
+        bucket: &RequestCounts,
+        (series, unit): (&[Series<'_>], &str),
+    ) -> Option<String> {
+        let values = series.iter().filter_map(|one| (one.value)(bucket).map(|value| (one, value)));
+        let values = values.filter(|(_, value)| *value > 0.0);
+        let words: Vec<_> =
+            values.map(|(one, value)| format!("{}{unit} {}", round(value), one.name)).collect();
+        let format = if self.is_long() { "%Y-%m-%d %H:%M UTC" } else { "%H:%M UTC" };
+        (!words.is_empty()).then(|| format!("{}: {}", start.strftime(format), words.join(", ")))
     }
 
     /// The same in words, for those who don't see it.
     fn told(&self, title: &str, series: &[Series<'_>], unit: &str) -> String {
-        let told = series.iter().map(|one| {
+        let told = series.iter().filter_map(|one| {
             let values: Vec<_> = self.history.parts.iter().filter_map(one.value).collect();
             let (sum, most) =
                 (values.iter().sum::<f64>(), values.iter().copied().fold(0.0, f64::max));
-            if unit.is_empty() {
+            let words = if unit.is_empty() {
                 format!("{} {}, at most {} at once", round(sum), one.name, round(most))
             } else {
                 format!("{}: at most {}{unit}", one.name, round(most))
-            }
+            };
+            (sum > 0.0).then_some(words)
         });
         format!("{title}: {}", told.collect::<Vec<_>>().join("; "))
     }
@@ -140,12 +184,16 @@ impl Past<'_> {
     fn bars(&self, series: &[Series<'_>]) -> Markup {
         let (most, step) = (self.most(series).max(1.0), WIDTH / count(self.history.parts.len()));
         html! {
-            @for (number, bucket) in self.history.parts.iter().enumerate() {
-                @let parts = stacked(series, bucket, most);
-                @for (class, top, height) in parts {
-                    @if height > 0.0 {
-                        rect class=(class) x=(short(count(number) * step + step * 0.1)) y=(short(top))
-                            width=(short(step * 0.8)) height=(short(height)) {}
+            @for (number, (start, bucket)) in self.history.parts().enumerate() {
+                @if let Some(words) = self.pointed_at(start, bucket, (series, "")) {
+                    g {
+                        title { (words) }
+                        @for (class, top, height) in stacked(series, bucket, most) {
+                            @if height > 0.0 {
+                                rect class=(class) x=(short(count(number) * step + step * 0.1)) y=(short(top))
+                                    width=(short(step * 0.8)) height=(short(height)) {}
+                            }
+                        }
                     }
                 }
             }
@@ -171,8 +219,46 @@ impl Past<'_> {
             }
             path
         };
-        html! { @for one in series { path.line.(one.class) d=(path(one)) {} } }
+        html! {
+            @for one in series { path.line.(one.class) d=(path(one)) {} }
+            @for (number, (start, bucket)) in self.history.parts().enumerate() {
+                @if let Some(words) = self.pointed_at(start, bucket, (series, " ms")) {
+                    rect.pointed x=(short(count(number) * step)) y="0" width=(short(step)) height="60" { title { (words) } }
+                }
+            }
+        }
     }
+}
+
+/// The number of answers with a status of these classes.
+fn answered(bucket: &RequestCounts, classes: &[usize]) -> f64 {
+    let counts = classes.iter().filter_map(|class| bucket.answered.get(*class));
+    counts.map(|count| f64::from(*count)).sum()
+}
+
+/// A bar of the parts of a time, laid side by side, each with its class, its words and its length in
+/// milliseconds; and the same in words.
+pub(super) fn split(parts: &[(&'static str, &'static str, f64)], total: f64) -> Markup {
+    let width = |part: f64| short(part / total.max(0.001) * 100.0);
+    let mut at = 0.0;
+    html! {
+        svg.split viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
+            @for (class, _, part) in parts {
+                rect class=(class) x=(width(at)) y="0" width=(width(*part)) height="4" {}
+                ({ at += part; "" })
+            }
+        }
+        ul.plain.legend {
+            @for (class, words, part) in parts {
+                li { span.key.(class) {} (milliseconds(*part)) " " (words) }
+            }
+            li { strong { (milliseconds(total)) } " in all" }
+        }
+    }
+}
+
+pub(super) fn milliseconds(time: f64) -> String {
+    if time < 10.0 { format!("{time:.2} ms") } else { format!("{time:.0} ms") }
 }
 
 /// The parts of a bar from the bottom up: what each is, its top, and its height.

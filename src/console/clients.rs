@@ -182,6 +182,7 @@ async fn page(context: &PageContext, values: &FormValues) -> PageResult {
         }
         (facts(record))
         (provider(record))
+        @if record.auth_url.is_some() { (callback(context)) }
         section aria-labelledby="connections" {
             h2 #connections { "Its connections" }
             (connections(context, &going))

@@ -7,7 +7,7 @@ use super::form_values::FormValues;
 use super::layout::Tab;
 use super::page_context::{PageContext, PageError, PageResult};
 use super::status_view;
-use super::{change, connect, custom, events, options, snippets};
+use super::{attention, change, connect, custom, events, options, snippets};
 use crate::error::capitalized;
 use crate::management::{AnyConnection, ConnectionRef, ConnectionStatus, ConnectionView, Refused};
 use crate::model::connection::ConnectionType;
@@ -75,16 +75,14 @@ pub(super) async fn page(
     };
     // What the configuration declares is shown, and can't be changed here.
     let declared = matches!(found, AnyConnection::Static(shown) if shown.declared);
-    let events = events::section(context).await;
+    let (failures, events) = (attention::failures(context).await, events::section(context).await);
     let markup = html! {
         p.way { a href=(context.path("/connections")) { "Connections" } }
         div.head {
             h1 { (name) }
             @if let Some(standing) = &standing { p { (status_view::state(standing, now)) } }
         }
-        @if let Some(advice) = standing.as_ref().and_then(|standing| status_view::advice(standing.state)) {
-            p.advice { (advice) }
-        }
+        @if let Some(standing) = &standing { (attention::advice(context, standing)) }
         @for notice in options_of(found).expiry_notices(now, SignedDuration::ZERO) {
             p.advice { (capitalized(&notice.to_string())) "." }
         }
@@ -97,6 +95,7 @@ pub(super) async fn page(
         @if let AnyConnection::OAuth(authorized) = found { (connect::section(context, authorized, values(PageForm::Domain))) }
         @if context.shows_trial() { (try_it(context, found)) }
         (snippets::section(context, domain(found).as_deref(), domains(found) != domain(found)))
+        (failures)
         (events)
         @if context.may_write() && !declared {
             @if let AnyConnection::Static(shown) = found {
@@ -178,7 +177,7 @@ fn facts(
                 dd {
                     @if let Some(at) = standing.last_used() {
                         (status_view::time(at)) ", answered " (standing.health.status)
-                    } @else { "not since this server was started" }
+                    } @else { "not yet" }
                 }
                 dt { "Requests today" } dd { (standing.health.used_today(context.management().now().as_second())) }
                 @if standing.echoes > 0 {

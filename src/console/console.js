@@ -134,6 +134,50 @@ function watch(body) {
   setTimeout(again, 2000);
 }
 
+/** What keys do, where no field is filled in. */
+const KEYS = {
+  "/": ["look for something", () => document.querySelector("main [role=search] input:not([type=hidden])")?.focus()],
+  j: ["the next row", () => step(1)],
+  k: ["the row before", () => step(-1)],
+  "?": ["these keys", showKeys],
+};
+
+/** To the first link of the next row, or of the one before. */
+function step(by) {
+  const links = [...document.querySelectorAll("main .rows tbody tr, main .attention li")].map((row) => row.querySelector("a")).filter(Boolean);
+  const at = links.findIndex((link) => link.closest("tr, li").contains(document.activeElement));
+  links[at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
+}
+
+function showKeys() {
+  const dialog = document.createElement("dialog");
+  dialog.className = "keys";
+  dialog.setAttribute("aria-label", "Keys");
+  const list = document.createElement("ul");
+  list.className = "plain";
+  for (const [key, [words]] of Object.entries(KEYS)) {
+    const item = document.createElement("li"), shown = document.createElement("kbd");
+    shown.textContent = key;
+    item.append(shown, ` ${words}`);
+    list.append(item);
+  }
+  const close = document.createElement("button");
+  close.type = "button";
+  close.textContent = "Close";
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.append(list, close);
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
+  const known = Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : null;
+  if (!known) return;
+  event.preventDefault();
+  known[1]();
+});
 localise(document);
 // What is shown once came with a form, which a reload must not send again.
 if (document.querySelector("[data-once]")) history.replaceState(null, "", location.pathname);

@@ -165,7 +165,8 @@ pub(super) fn too_many(exceeded: RateExceeded) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, retry, page).into_response()
 }
 
-fn sentence(faults: &[RequestFault]) -> String {
+/// The faults of a request as sentences.
+pub(super) fn sentence(faults: &[RequestFault]) -> String {
     let titles: Vec<_> = faults.iter().map(|fault| capitalized(&fault.title)).collect();
     format!("{}.", titles.join(". "))
 }

@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::page_context::PageContext;
 use crate::management::Scope;
+use crate::model::name::IntegrationName;
 
 /// The part of the console that a page belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,21 +89,23 @@ fn document(title: &str, body: &Markup) -> Markup {
 /// The integration, and where it can be, another one.
 fn choice(context: &PageContext) -> Markup {
     let integration = context.integration();
-    if let Some(own) = context.operator.bound_to() {
+    // Those that are known, and the one that is looked at, which may have no connections yet.
+    let known = context.integrations();
+    let bound = context.operator.bound_to();
+    if let Some(own) = bound.filter(|_| known.len() < 2) {
         return html! { span.integration title="Your token is for this integration" { (own.as_str()) } };
     }
     if integration.is_empty() {
         return html! {};
     }
+    let others = known.iter().map(IntegrationName::as_str).filter(|name| *name != integration);
     html! {
-        form.integration method="get" action="/console/go" role="search" aria-label="Integration" {
+        form.integration method="get" action="/console/go" aria-label="Integration" {
             label for="integration" { "Integration" }
-            input #integration name="integration" value=(integration) list="integrations"
-                autocomplete="off" spellcheck="false" maxlength="64";
-            datalist #integrations {
-                @for known in context.management().integrations(&context.operator).iter().take(MAX_OFFERED_INTEGRATIONS) {
-                    option value=(known.as_str()) {}
-                }
+            select #integration name="integration" {
+                option value=(integration) selected { (integration) }
+                @for name in others.take(MAX_OFFERED_INTEGRATIONS) { option value=(name) { (name) } }
+                @if bound.is_none() { option value="" { "Another…" } }
             }
             button.quiet type="submit" { "Go" }
         }
@@ -159,5 +162,5 @@ const DONE: [(&str, &str); 11] = [
     ("revoked", "The token is revoked. Requests with it are refused from now on."),
 ];
 
-/// The number of integrations that are offered; others can be typed.
+/// The number of integrations that are offered; another can be looked for.
 const MAX_OFFERED_INTEGRATIONS: usize = 200;

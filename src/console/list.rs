@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use super::layout::Tab;
 use super::page_context::{PageContext, PageResult};
-use super::status_view;
-use crate::management::{ConnectionStatus, Scope, State, StatusFilter, StatusPage};
+use super::{attention, status_view};
+use crate::management::{ATTENTION, ConnectionStatus, Scope, State, StatusFilter, StatusPage};
 use crate::model::connection::ConnectionType;
 use crate::store::PageRange;
 
@@ -22,12 +22,16 @@ pub(super) async fn list(context: PageContext) -> PageResult {
 fn search(context: &PageContext) -> StatusFilter<'_> {
     let cursor =
         |name| Some(context.query(name)).filter(|text| !text.is_empty()).map(str::to_owned);
-    let state = Some(context.query("state")).filter(|name| State::NAMES.contains(name));
+    let is_state = |name: &&str| State::NAMES.contains(name) || *name == ATTENTION;
+    let state = Some(context.query("state")).filter(is_state);
+    // The first page, before anything is looked for, begins with what needs somebody.
+    let is_first = FILTERS.into_iter().all(|name| context.query(name).is_empty());
     StatusFilter {
         text: context.query("q").trim(),
         kind: ConnectionType::parse(context.query("type")).ok(),
         state,
         window: PageRange { after: cursor("after"), before: cursor("before"), limit: PER_PAGE },
+        attention: if is_first { MAX_ATTENTION } else { 0 },
     }
 }
 
@@ -43,6 +47,7 @@ fn shown(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) 
         @if survey.all == 0 {
             (nothing(context))
         } @else {
+            (attention::section(context, survey))
             (filters(context, search))
             p.count role="status" { (count(survey)) }
             @if survey.page.items.is_empty() {
@@ -112,6 +117,7 @@ fn filters(context: &PageContext, search: &StatusFilter<'_>) -> Markup {
                 label for="state" { "State" }
                 select #state name="state" {
                     option value="" { "All states" }
+                    option value=(ATTENTION) selected[search.state == Some(ATTENTION)] { "needs attention" }
                     @for (name, words) in State::NAMES.into_iter().zip(states) {
                         option value=(name) selected[search.state == Some(name)] { (words) }
                     }
@@ -132,6 +138,7 @@ fn table(context: &PageContext, items: &[ConnectionStatus], now: Timestamp) -> M
                 th.wide scope="col" { "Allowed domain" }
                 th scope="col" { "State" }
                 th.medium scope="col" { "Last used" }
+                th.wide scope="col" { "Last error" }
                 th.number.medium scope="col" { "Today" }
             } }
             tbody { @for item in items { (row(context, item, now)) } }
@@ -154,8 +161,24 @@ fn row(context: &PageContext, item: &ConnectionStatus, now: Timestamp) -> Markup
             td.wide { code { (status_view::breakable(domain)) } }
             td { (status_view::state(item, now)) }
             td.medium { @if let Some(at) = item.last_used() { (status_view::time(at)) } @else { span.none { "–" } } }
+            td.wide { (last_error(context, item)) }
             td.number.medium { (item.health.used_today(now.as_second())) }
         }
+    }
+}
+
+/// The last failure, which leads to its request.
+fn last_error(context: &PageContext, item: &ConnectionStatus) -> Markup {
+    let failure = item.health.failure.as_ref();
+    let moment = failure.and_then(|failure| Timestamp::from_second(failure.at).ok());
+    html! {
+        @if let Some((failure, moment)) = failure.zip(moment) {
+            @match attention::last_failure(context, item) {
+                Some(path) => { a href=(path) { (failure.cause.to_string()) } }
+                None => { (failure.cause.to_string()) }
+            }
+            " " span.aside { (status_view::time(moment)) }
+        } @else { span.none { "–" } }
     }
 }
 
@@ -186,4 +209,8 @@ fn pages(context: &PageContext, search: &StatusFilter<'_>, survey: &StatusPage) 
     }
 }
 
+/// The parameters that say what is looked for.
+const FILTERS: [&str; 5] = ["q", "type", "state", "after", "before"];
+
+const MAX_ATTENTION: usize = 10;
 const PER_PAGE: u32 = 100;

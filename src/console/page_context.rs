@@ -95,6 +95,13 @@ impl PageContext {
         &self.state.services.management
     }
 
+    /// The integrations that can be looked at: those of a person who has several, or those that are
+    /// known to have connections.
+    pub(super) fn integrations(&self) -> Vec<IntegrationName> {
+        let own = self.management().integrations_of(&self.session.known);
+        if own.len() > 1 { own } else { self.management().integrations(&self.operator) }
+    }
+
     /// The integration in the path, as it was written.
     pub(super) fn integration(&self) -> &str {
         self.place("integration")

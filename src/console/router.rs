@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{
     ConsoleState, activity, assets, change, clients, connect, connection, create, events, home,
-    landing, list, openid, options, sign_in, system, tokens, trial,
+    landing, list, openid, options, request, sign_in, system, tokens, trial,
 };
 use crate::model::content_policy::ContentPolicy;
 
@@ -56,6 +56,8 @@ fn within() -> Router<ConsoleState> {
         ("/clients/{uuid}/delete".to_owned(), post(clients::delete)),
         ("/activity".to_owned(), get(activity::page)),
         ("/activity/rows".to_owned(), get(activity::rows)),
+        ("/activity/export".to_owned(), get(activity::export)),
+        ("/requests/{id}".to_owned(), get(request::show)),
         ("/events".to_owned(), get(events::page)),
         ("/try".to_owned(), get(trial::fields).post(trial::attempt)),
         ("/tokens".to_owned(), get(tokens::list).post(tokens::create)),

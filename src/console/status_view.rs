@@ -116,6 +116,17 @@ pub(super) fn advice(state: State) -> Option<Cow<'static, str>> {
     Some(advice.into())
 }
 
+/// The one who must act, as the API names them, for people.
+pub(super) fn actor(name: &str) -> &'static str {
+    match name {
+        "caller" => "the caller, which is the program that sends the request",
+        "operator" => "an operator of Keyferry",
+        "caller_or_operator" => "the caller, or an operator of Keyferry",
+        "api" => "the operator of the API",
+        _ => "nobody",
+    }
+}
+
 /// Says what is to be done where a master key is missing.
 pub(super) fn key_missing(id: KeyId) -> String {
     format!(

@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::Method;
 use maud::{Markup, html};
 
+use super::chart;
 use super::errors;
 use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
@@ -18,6 +19,7 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
     let _may = context.read_access()?;
     let values = FormValues::with(&[
         ("connection", context.query("connection")),
+        ("method", context.query("method")),
         ("url", context.query("url")),
         ("caller", context.query("caller")),
     ]);
@@ -52,13 +54,12 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> PageResul
     };
     // 3. Both are shown.
     let refused = refusal(&explanation).filter(|_| is_sent);
-    let shows_causes = context.operator.may(Scope::Audit);
     let outcome = html! {
         @if is_wanted && !is_sent {
             p.fault role="alert" { "It was not sent: a request is sent in your own name alone. Empty the caller." }
         }
         @if let Some((code, status)) = refused { (not_sent(&explanation, code, status)) }
-        @if let Some(sent) = &sent { (delivered(sent, shows_causes)) }
+        @if let Some(sent) = &sent { (delivered(&context, sent)) }
         (explained(&explanation, is_sent))
     };
     Ok(page(&context, &values, &outcome))
@@ -192,14 +193,26 @@ fn not_sent(explanation: &ExplainAnswer, code: &str, status: u16) -> Markup {
     }
 }
 
-fn delivered(sent: &Result<ProbeResponse, String>, shows_causes: bool) -> Markup {
+fn delivered(context: &PageContext, sent: &Result<ProbeResponse, String>) -> Markup {
+    let shows_causes = context.operator.may(Scope::Audit);
     html! {
         section aria-labelledby="answer" {
             h2 #answer { "The answer" }
             @match sent {
                 Err(why) => { p.fault role="alert" { "It was not answered: " (why) } }
-                Ok(answer) => (answered(answer, shows_causes)),
+                Ok(answer) => { (answered(answer, shows_causes)) (entry(context, answer)) }
             }
+        }
+    }
+}
+
+/// The way to the request's entry, for those who may read it.
+fn entry(context: &PageContext, answer: &ProbeResponse) -> Markup {
+    let id = answer.fields.iter().find(|(name, _)| name == "x-keyferry-request-id");
+    let id = id.filter(|_| context.operator.may(Scope::Audit) && context.management().keeps());
+    html! {
+        @if let Some((_, id)) = id {
+            p { "Its entry: " a href=(context.path(&format!("/requests/{id}"))) { "request " (id) } }
         }
     }
 }
@@ -222,7 +235,7 @@ fn answered(answer: &ProbeResponse, shows_causes: bool) -> Markup {
         }
         // Of what never came from an origin it is not known where the time went.
         @if answer.is_the_origins { (times(answer)) }
-        @else { p.hint { (milliseconds(answer.times.total)) " in all" } }
+        @else { p.hint { (chart::milliseconds(answer.times.total)) " in all" } }
         details {
             summary { "Header fields" }
             dl.facts { @for (name, value) in &answer.fields { dt { code { (name) } } dd { code { (value) } } } }
@@ -254,22 +267,7 @@ fn times(answer: &ProbeResponse) -> Markup {
         ("origin", "the origin, until its answer began", origin),
         ("rest", "the rest of the answer", rest),
     ];
-    let width = |part: f64| format!("{:.2}", part / times.total.max(0.001) * 100.0);
-    let mut at = 0.0;
-    html! {
-        svg.split viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
-            @for (class, _, part) in parts {
-                rect class=(class) x=(width(at)) y="0" width=(width(part)) height="4" {}
-                ({ at += part; "" })
-            }
-        }
-        ul.plain.legend {
-            @for (class, words, part) in parts {
-                li { span.key.(class) {} (milliseconds(part)) " " (words) }
-            }
-            li { strong { (milliseconds(times.total)) } " in all" }
-        }
-    }
+    chart::split(&parts, times.total)
 }
 
 fn explained(explanation: &ExplainAnswer, is_sent: bool) -> Markup {
@@ -307,10 +305,6 @@ fn badge(outcome: &str) -> &'static str {
         "refuse" => "state bad",
         _ => "state",
     }
-}
-
-fn milliseconds(time: f64) -> String {
-    if time < 10.0 { format!("{time:.2} ms") } else { format!("{time:.0} ms") }
 }
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {

@@ -1,16 +1,20 @@
 //! The health of connections, over all instances: which work, which fail and why, who must act.
 
+use std::cmp::Reverse;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Management;
 use super::fault::{About, Refused, Scope};
 use super::listing::{ListPage, contains, cut};
 use super::operator::Operator;
-use super::status::{ConnectionStatus, State};
+use super::status::{ConnectionStatus, KnownHealth, State, StatusFilter};
 use crate::model::connection_health::{FailureSummary, LastFailure};
 use crate::model::name::IntegrationName;
 use crate::model::name_rule;
 use crate::model::remedy::{FailureRemedy, RemedyActor};
+use crate::state::RegisteredConnection;
 use crate::store::PageRange;
 use crate::wire::{FailureView, HealthView, time};
 
@@ -67,12 +71,7 @@ impl Management {
                     continue;
                 }
                 let status = ConnectionStatus::of(listing, known.of(listing), now);
-                let is_wanted = match query.state.as_str() {
-                    "" => true,
-                    ATTENTION => status.state.needs_attention(),
-                    state => status.state.name() == state,
-                };
-                if is_wanted {
+                if query.state.is_empty() || status.state.is_among(&query.state) {
                     found.push((key, (integration.clone(), status)));
                 }
             }
@@ -87,7 +86,37 @@ impl Management {
     }
 }
 
+impl StatusFilter<'_> {
+    /// Those that need attention, the most failures first; none where none are wanted.
+    pub(super) fn needing<'l>(
+        &self,
+        within: &[&'l Arc<RegisteredConnection>],
+        health: &KnownHealth,
+        now: Timestamp,
+    ) -> Vec<&'l Arc<RegisteredConnection>> {
+        if self.attention == 0 {
+            return Vec::new();
+        }
+        let failures = |listing: &&'l Arc<RegisteredConnection>| {
+            let health = health.of(listing);
+            let state = State::of(&listing.connection, &health, now);
+            let failed = health.failure_summary().map_or(0, |summary| summary.failed);
+            state.needs_attention().then_some((Reverse(failed), *listing))
+        };
+        let mut found: Vec<_> = within.iter().filter_map(failures).collect();
+        found.sort_by(|(a, one), (b, other)| {
+            a.cmp(b).then_with(|| one.connection.name().cmp(other.connection.name()))
+        });
+        found.into_iter().map(|(_, listing)| listing).collect()
+    }
+}
+
 impl State {
+    /// Tells whether it is among the states of this name.
+    pub(super) fn is_among(self, name: &str) -> bool {
+        self.name() == name || (name == ATTENTION && self.needs_attention())
+    }
+
     /// Tells whether somebody must act.
     pub fn needs_attention(self) -> bool {
         !matches!(self, Self::Works | Self::Unused | Self::SwitchedOff)
@@ -191,7 +220,7 @@ fn second_text(second: i64) -> String {
 }
 
 /// The name of all states in which somebody must act.
-const ATTENTION: &str = "attention";
+pub const ATTENTION: &str = "attention";
 
 const STATES: [&str; 7] = [ATTENTION, "works", "unused", "failing", "authorize", "broken", "off"];
 

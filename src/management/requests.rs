@@ -27,7 +27,7 @@ pub struct RequestQuery {
     pub connection: String,
     /// Those of the caller of this name.
     pub caller: String,
-    /// `allow` or `refuse`.
+    /// `allow`, `refuse`, or `failed`: refused, or answered with an error.
     pub decision: String,
     /// Those that were refused with this code.
     pub code: String,
@@ -153,10 +153,20 @@ impl AuditReader<'_> {
             return Err(Refused::of(About::Request, format!("code: {rule}")));
         }
         let is_refused = match query.decision.as_str() {
-            "" => None,
+            "" | "failed" => None,
             "allow" => Some(false),
             "refuse" => Some(true),
-            _ => return Err(Refused::of(About::Request, "decision: must be allow or refuse")),
+            _ => {
+                return Err(Refused::of(
+                    About::Request,
+                    "decision: must be allow, refuse or failed",
+                ));
+            }
+        };
+        let statuses = match (statuses(&query.status)?, query.decision == "failed") {
+            (wanted, false) => wanted,
+            (None, true) => Some(ERRORS),
+            (Some((low, high)), true) => Some((low.max(ERRORS.0), high)),
         };
         if !query.path.is_empty() && !query.path.starts_with('/') {
             return Err(Refused::of(About::Request, "path: must begin with a slash"));
@@ -169,7 +179,7 @@ impl AuditReader<'_> {
             caller: given(&query.caller),
             code: given(&query.code),
             is_refused,
-            statuses: statuses(&query.status)?,
+            statuses,
             method: given(&query.method),
             path: given(&query.path),
             request_id: None,
@@ -263,6 +273,9 @@ fn statuses(text: &str) -> Result<Option<(u16, u16)>, Refused> {
     let rule = "status: must be a status such as 404, or a class such as 5xx";
     range.map(Some).ok_or_else(|| Refused::of(About::Request, rule))
 }
+
+/// The statuses of errors.
+const ERRORS: (u16, u16) = (400, 999);
 
 /// The number of searches for one page, and of those that read as much as one may.
 const MAX_SEARCHES: u32 = 100;

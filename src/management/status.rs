@@ -82,10 +82,12 @@ pub struct StatusFilter<'a> {
     pub text: &'a str,
     /// Of which type they are.
     pub kind: Option<ConnectionType>,
-    /// The name of their state.
+    /// The name of their state, or the one of all in which somebody must act.
     pub state: Option<&'a str>,
     /// The part of the list that is wanted.
     pub window: PageRange,
+    /// The number of connections that need attention, of all, that are wanted beside.
+    pub attention: usize,
 }
 
 /// The connections that were found.
@@ -99,6 +101,10 @@ pub struct StatusPage {
     pub found: usize,
     /// The number within the token's reach.
     pub all: usize,
+    /// Those that need attention, the most failures first, as far as they were asked for.
+    pub attention: Vec<ConnectionStatus>,
+    /// The number of all of these; 0 where none were asked for.
+    pub needing: usize,
 }
 
 impl State {
@@ -142,7 +148,7 @@ impl State {
         }
     }
 
-    fn of(connection: &Connection, health: &ConnectionHealth, now: Timestamp) -> Self {
+    pub(super) fn of(connection: &Connection, health: &ConnectionHealth, now: Timestamp) -> Self {
         // 1. What is kept of it says that it can't be used.
         if connection.options().disabled {
             return Self::SwitchedOff;
@@ -248,6 +254,11 @@ impl StatusAccess<'_> {
     pub async fn status_page(&self, search: &StatusFilter<'_>) -> StatusPage {
         self.0.status_page(search).await
     }
+
+    /// The names of connections in order, at most this many; `true` when there are more.
+    pub fn names(&self, limit: usize) -> (Vec<ConnectionName>, bool) {
+        self.0.names(limit)
+    }
 }
 
 impl ReadAccess<'_> {
@@ -260,6 +271,7 @@ impl ReadAccess<'_> {
             .filter(|listing| self.operator.reaches(&self.integration, listing.connection.name()))
             .collect();
         let all = within.len();
+        let needing = search.needing(&within, &health, now);
         let mut found: Vec<_> =
             within.into_iter().filter(|listing| search.wants(listing, &health, now)).collect();
         found.sort_unstable_by(|a, b| a.connection.name().cmp(b.connection.name()));
@@ -273,7 +285,8 @@ impl ReadAccess<'_> {
             |listing: &RegisteredConnection| ConnectionStatus::of(listing, health.of(listing), now);
         let items = page.items.into_iter().map(|listing| status(listing)).collect();
         let page = ListPage { items, has_more: page.has_more };
-        StatusPage { page, has_others, found: found.len(), all }
+        let attention = needing.iter().take(search.attention).map(|it| status(it)).collect();
+        StatusPage { page, has_others, found: found.len(), all, attention, needing: needing.len() }
     }
 
     /// The names of connections in order, at most this many; `true` when there are more.
@@ -373,7 +386,7 @@ impl StatusFilter<'_> {
                 || connection.domains().any(|it| contains(&it.to_string(), self.text)))
             && self
                 .state
-                .is_none_or(|state| State::of(connection, &health.of(listing), now).name() == state)
+                .is_none_or(|name| State::of(connection, &health.of(listing), now).is_among(name))
     }
 }
 
