@@ -18,12 +18,21 @@ HERE = Path(__file__).resolve().parent
 SHOTS = Path(sys.argv[1]).resolve().parent / "console"
 
 
+class Failing(Stage):
+    """The stage, with names behind which requests fail: one whose certificate is another's, and one
+    that is an address of a private network."""
+
+    def set_forge(self):
+        super().set_forge()
+        self.pinned = {"wrong.test": self.origin, "hidden.example.test": "10.0.0.7:443"}
+
+
 class Console(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         directory = tempfile.TemporaryDirectory()
         cls.addClassCleanup(directory.cleanup)
-        cls.stage = Stage(sys.argv[1], directory.name)
+        cls.stage = Failing(sys.argv[1], directory.name)
         cls.addClassCleanup(cls.stage.end)
         cls.stage.set()
 
@@ -43,7 +52,7 @@ class Console(unittest.TestCase):
         }
         done = subprocess.run(
             [NODE, HERE / "console/drive.mjs", json.dumps(plan)], env=stage.environment(),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         weights = json.loads(done.stdout)["weights"]

@@ -190,6 +190,8 @@ class Stage(Programs):
 
     # Where the browser finds further names.
     rules = ()
+    # Where the server finds further names.
+    pinned = {}
 
     def set(self):
         origin = ["origin", "origin", API, PROVIDER, CLIENT, GIT, REST]
@@ -241,7 +243,8 @@ class Stage(Programs):
 
     def serve(self, name, port, rate):
         """Starts a server; gives where its proxy is."""
-        pins = (f'"{host}:443" = "127.0.0.1:{port}"' for host, port in self.forge.items())
+        pinned = {host: f"127.0.0.1:{port}" for host, port in self.forge.items()} | self.pinned
+        pins = (f'"{host}:443" = "{address}"' for host, address in pinned.items())
         text = CONFIG.format(
             pins="\n".join(pins), api=port, rate=rate, origin=self.origin, provider=urlsplit(self.issuer).port,
             API=API, PROVIDER=PROVIDER, CLIENT=CLIENT,

@@ -213,6 +213,7 @@ async function authorized() {
   await go("/clients");
   await look("clients");
   await follow("id_server");
+  await said("give it this one");
   await look("client");
 }
 
@@ -341,10 +342,88 @@ async function activity() {
   await page.getByLabel("Decision").selectOption("refuse");
   await press("Filter");
   assert.equal(await page.locator(".entries tbody tr").count(), 1);
-  await page.getByLabel("Caller").fill("nobody");
+  await page.getByLabel("Caller", { exact: true }).fill("nobody");
   await press("Filter");
   await said("No request is like that yet.");
   await look("activity-none");
+}
+
+/**
+ * From a failing connection at the top of the list to the cause of its failure, in one click; and on
+ * to the connection, in another. The connections are of an integration of their own.
+ */
+async function causes() {
+  const headers = { authorization: `Bearer ${plan.token}`, "content-type": "application/json" };
+  const send = async (path, body) => {
+    const answer = await fetch(`${plan.url}/api${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+    assert.ok(answer.ok, await answer.clone().text());
+    return answer.json();
+  };
+  const wanted = [
+    ["rejected", "api.forge.example.test", {}, "the API refuses the key", "An operator of Keyferry"],
+    ["miscertified", "wrong.test", {}, "the API's certificate is not valid", "An operator of Keyferry"],
+    ["hidden", "hidden.example.test", {}, "allow_networks = [\"10.0.0.7/32\"]", "An operator of Keyferry"],
+    ["astray", "api.example.test", { "x-zis-host": "elsewhere.example.test" }, "DomainNotAllowed", "The caller, or an operator of Keyferry"],
+    ["ungranted", "api.example.test", {}, "ConnectionForbidden", "An operator of Keyferry"],
+  ];
+  for (const [name, allowed_domain] of wanted) {
+    await send("/services/zis/integrations/causes/connections/bearer_token", { name, allowed_domain, token: secret(`secret-of-${name}`) });
+  }
+  const connections = wanted.map(([name]) => name).filter((name) => name !== "ungranted");
+  const made = await send("/keyferry/v1/tokens", { name: "of causes", integration: "causes", scopes: ["proxy"], connections });
+  for (const [name, , more] of wanted) {
+    const answer = await fetch(`${plan.proxy}/~/${name}/repos`, { headers: { authorization: `Bearer ${made.token.secret}`, ...more } });
+    const id = answer.headers.get("x-keyferry-request-id");
+    const entry = `${plan.url}/api/keyferry/v1/requests/${id}`;
+    while (!(await fetch(entry, { headers })).ok) await new Promise((again) => setTimeout(again, 100));
+  }
+  for (const [name, , , words, actor] of wanted) {
+    await page.goto(`${plan.url}/console/i/causes/connections`);
+    if (name === "rejected") await look("attention");
+    const item = page.locator(".attention li", { hasText: name });
+    await item.getByRole("link", { name: "See the last request that failed" }).click();
+    await page.getByRole("heading", { name: /^Request [0-9a-f]{8}-\d+$/ }).waitFor();
+    await said(words);
+    await said(actor);
+    if (["rejected", "hidden"].includes(name)) await look(`request-${name}`);
+    await follow("Open the connection");
+    await page.getByRole("heading", { name, exact: true }).waitFor();
+    await said("Last failures");
+    if (name === "rejected") await look("connection-failing");
+  }
+  await page.goto(`${plan.url}/console/go?integration=`);
+  await said("causes.");
+  await look("home");
+  await page.locator("main").getByLabel("Integration").fill("00000000-1");
+  await press("Open");
+  await said("No such request");
+  await look("request-unknown");
+}
+
+/** Filters, the reasons and the files of Activity, and keys. */
+async function found() {
+  await page.goto(`${plan.url}/console/i/causes/activity`);
+  await page.locator("table.bars").getByRole("link", { name: "CertificateInvalid" }).click();
+  await page.waitForURL(/code=CertificateInvalid/);
+  assert.equal(await page.locator(".entries tbody tr").count(), 1);
+  assert.equal(await page.getByLabel("Code", { exact: true }).inputValue(), "CertificateInvalid");
+  await look("activity-filtered");
+  const download = page.waitForEvent("download");
+  await page.getByRole("link", { name: "CSV" }).click();
+  assert.equal((await download).suggestedFilename(), "requests.csv");
+  await page.getByLabel("Status", { exact: true }).fill("many");
+  await press("Filter");
+  await said("must be a status such as 404");
+  await look("activity-faulty");
+  await page.locator("h1").click();
+  await page.keyboard.press("/");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "connection");
+  await page.locator("h1").click();
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keys" }).waitFor();
+  await look("keys");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.getByRole("dialog").count(), 0);
 }
 
 /** What operators have changed, and how it was before. */
@@ -454,6 +533,8 @@ try {
   await attempt();
   await list();
   await activity();
+  await causes();
+  await found();
   await events();
   await tokens();
   await remove();
