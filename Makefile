@@ -29,9 +29,10 @@ test: ## everything that CI asks: lint, doc, unit, test-clients, test-api, test-
 	@$(MAKE) --no-print-directory deny
 	@echo "make test: all is well"
 
-lint: ## the house's form: rustfmt and clippy
+lint: ## the house's form: rustfmt and clippy; do the fuzz targets compile?
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
+	cargo check --manifest-path tests/fuzz/Cargo.toml --locked --target-dir $(TARGET)
 
 doc: ## the documentation, private items too, in target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
-use keyferry::upstream::http1::{Decoder, Head, Piece, head_end};
+use keyferry::upstream::http1::{Decoder, Head, BodyPiece, head_end};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -49,16 +49,16 @@ fn read(bytes: &[u8], cuts: &[usize]) -> Option<(Answer, usize)> {
     for cut in cuts.iter().copied().filter(|cut| *cut > length).chain([bytes.len()]) {
         while at < cut && !decoder.has_ended() {
             match decoder.next(&bytes[at..cut]).ok()? {
-                Piece::Data { skip, length } => {
+                BodyPiece::Data { skip, length } => {
                     assert!(length > 0 && skip + length <= cut - at);
                     body.extend_from_slice(&bytes[at + skip..at + skip + length]);
                     at += skip + length;
                 }
-                Piece::More { skip } => {
+                BodyPiece::More { skip } => {
                     assert_eq!(skip, cut - at);
                     at = cut;
                 }
-                Piece::End { skip, .. } => {
+                BodyPiece::End { skip, .. } => {
                     at += skip;
                     decoder = Decoder::Length(0);
                 }
