@@ -204,15 +204,15 @@ fn failing_sentence(summary: &FailureSummary) -> String {
     let FailureSummary { since, requests, failed, mostly } = summary;
     let since = Timestamp::from_second(*since).unwrap_or_default().strftime("%Y-%m-%d %H:%M UTC");
     let share = match (failed, requests) {
-        (_, 1) => "the only request".to_owned(),
-        (failed, requests) if failed == requests => format!("all of {requests} requests"),
+        (_, 1) => "the only request,".to_owned(),
+        (failed, requests) if failed == requests => format!("all of {requests} requests, mostly"),
         _ => {
             let percent = (u64::from(*failed) * 100).div_ceil(u64::from(*requests).max(1));
-            format!("{percent} % of {requests} requests")
+            format!("{percent} % of {requests} requests, mostly")
         }
     };
     let reason = mostly.remedy().map_or("", |remedy| remedy.reason);
-    format!("failing since {since}: {share}, mostly {mostly}: {reason}")
+    format!("failing since {since}: {share} {mostly}: {reason}")
 }
 
 fn second_text(second: i64) -> String {
@@ -247,7 +247,7 @@ mod tests {
         summary = FailureSummary { requests: 1, failed: 1, ..summary };
         summary.mostly = FailureCause::Refused("CertificateInvalid".into());
         assert!(failing_sentence(&summary).ends_with(
-            "UTC: the only request, mostly CertificateInvalid: the API's certificate is not valid"
+            "UTC: the only request, CertificateInvalid: the API's certificate is not valid"
         ));
     }
 

@@ -242,7 +242,7 @@ async fn requests_are_counted_and_a_failing_connection_says_why() {
         crm["summary"]
             .as_str()
             .unwrap()
-            .ends_with("the only request, mostly ConnectionForbidden: the token may not use it")
+            .ends_with("the only request, ConnectionForbidden: the token may not use it")
     );
     assert_eq!((&crm["last_used_at"], &crm["requests_today"]), (&Value::Null, &json!(0)));
     let id = crm["last_failure"]["request_id"].as_str().unwrap();
