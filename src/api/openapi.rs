@@ -167,6 +167,8 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
     let finds_requests = path.ends_with("/requests");
     let is_filtered = ["/requests", "/stats", "/health"].iter().any(|end| path.ends_with(end));
     match parameter {
+        // An empty filter selects all.
+        "integration" if is_filtered || path.ends_with("/events") => Some("^([a-z0-9_-]{1,64})?$"),
         "integration" => Some("^[a-z0-9_-]{1,64}$"),
         "page[after]" | "page[before]" if path.ends_with("/audit") || finds_requests => {
             Some("^([0-9]{1,18}-[0-9]{1,9})?$")
@@ -181,12 +183,13 @@ fn pattern(parameter: &str, path: &str) -> Option<&'static str> {
         "connection" if path.ends_with("/stats") => Some("^([A-Za-z0-9_-]{3,64})?$"),
         "connection" | "caller" | "method" if is_filtered => Some("^[^\\x00]*$"),
         "path" if finds_requests => Some("^(/[^\\x00]*)?$"),
-        "status" if finds_requests => Some("^([1-5]xx|[0-9]{3})?$"),
+        "status" if finds_requests => Some("^([1-5]xx|[0-9]{1,3})?$"),
         "decision" => Some("^(allow|refuse|failed)?$"),
         "code" if finds_requests => Some(&CODE_PATTERN),
         "by" => Some("^(minute|hour)?$"),
         "state" if is_filtered => Some("^(attention|works|unused|failing|authorize|broken|off)?$"),
-        "page[after]" | "page[before]" | "search" => Some("^[^\\x00]*$"),
+        "search" if path.ends_with("/tokens") => Some("^[^\\x00]*$"),
+        "page[after]" | "page[before]" => Some("^[^\\x00]*$"),
         _ => None,
     }
 }

@@ -264,11 +264,15 @@ fn statuses(text: &str) -> Result<Option<(u16, u16)>, Refused> {
     if text.is_empty() {
         return Ok(None);
     }
-    let class = text.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok());
-    let range = match class {
-        Some(class @ 1..=5) => Some((class * 100, class * 100 + 99)),
-        Some(_) => None,
-        None => text.parse().ok().filter(|status| *status < 1000).map(|status| (status, status)),
+    let number = |digits: &str| {
+        let is_plain = digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u16>().ok().filter(|_| is_plain)
+    };
+    let range = match text.strip_suffix("xx") {
+        Some(class) => number(class)
+            .filter(|number| class.len() == 1 && (1..=5).contains(number))
+            .map(|class| (class * 100, class * 100 + 99)),
+        None => number(text).map(|status| (status, status)),
     };
     let rule = "status: must be a status such as 404, or a class such as 5xx";
     range.map(Some).ok_or_else(|| Refused::of(About::Request, rule))
