@@ -20,6 +20,7 @@ import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -669,8 +670,11 @@ class OAuth(unittest.TestCase):
         # The tokens ended meanwhile: others have taken their place, unseen by git.
         tokens = [token for tokens in shown.values() for token in tokens]
         self.assertTrue(all(shown.values()), shown)
-        self.assertNotIn(None, tokens)
         self.assertGreater(len(set(tokens)), 1)
+        # One that ended on its way was refused, and the request was sent again with the next.
+        for seen in shown.values():
+            self.assertIsNotNone(seen[-1], seen)
+            self.assertFalse(any(pair == (None, None) for pair in pairwise(seen)), seen)
         # Nobody is served without the credential, and it reaches no other host.
         port = self.stage.forge[REST]
         bare = self.curl(
