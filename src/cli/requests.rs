@@ -56,7 +56,7 @@ struct RequestFilters {
     /// Requests of this caller: the name of its token
     #[arg(long, value_name = "NAME")]
     caller: Option<String>,
-    /// Requests that were sent (allow), or not (refuse)
+    /// Requests that were sent (allow), or not (refuse), or went wrong in any way (failed)
     #[arg(long, value_name = "DECISION")]
     decision: Option<String>,
     #[arg(long, value_name = "CODE", help = CODE_HELP)]

@@ -27,6 +27,7 @@ mod start;
 
 pub use self::account::AccountAnswer;
 pub use self::callback::FlowOutcome;
+pub(super) use self::callback::PASSED_ON;
 pub use self::catalogue::Catalogue;
 pub use self::clients::ClientView;
 pub use self::connections::{ConnectionRef, OAuthConnectionView};

@@ -349,8 +349,9 @@ fn is_of(digest: &[u8; 32], value: &str) -> bool {
 const MOVED: &str = "The URLs of the client were changed after the flow had begun, so that its code \
                      would go to another host. Begin the flow again.";
 
-/// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to the one who began the flow.
-const PASSED_ON: [&str; 11] = [
+/// Errors of RFC 6749 §4.1.2.1 and `OpenID` Connect, which mean the same to the one who began it,
+/// be it a flow or a sign-in.
+pub(in crate::management) const PASSED_ON: [&str; 11] = [
     "access_denied",
     "account_selection_required",
     "consent_required",

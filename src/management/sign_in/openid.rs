@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::pending::PendingSignIn;
-use crate::management::oauth::{challenge_of, with_parameters, without_parameters};
+use crate::management::oauth::{PASSED_ON, challenge_of, with_parameters, without_parameters};
 use crate::management::{ClientAddr, Management, Operator, Refused, Storage};
 use crate::model::openid::OpenIdSettings;
 use crate::model::session::{Person, SessionHolder};
@@ -217,23 +217,8 @@ fn endpoint_of(
 
 /// A code of RFC 6749 §4.1.2.1 or OpenID Connect Core §3.1.2.6; another one is not repeated.
 fn denial(code: &str) -> &'static str {
-    DENIALS.into_iter().find(|known| *known == code).unwrap_or("by a code of its own")
+    PASSED_ON.into_iter().find(|known| *known == code).unwrap_or("by a code of its own")
 }
-
-const DENIALS: [&str; 12] = [
-    "access_denied",
-    "account_selection_required",
-    "consent_required",
-    "interaction_required",
-    "invalid_request",
-    "invalid_scope",
-    "login_required",
-    "registration_not_supported",
-    "server_error",
-    "temporarily_unavailable",
-    "unauthorized_client",
-    "unsupported_response_type",
-];
 
 /// Without the question, of which the state is worth a session.
 impl fmt::Debug for OpenIdRedirect {
