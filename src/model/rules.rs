@@ -1,14 +1,16 @@
 //! Rules of the requests that a connection or a token may be used for (contract §8). They only
 //! narrow: a rule never allows a host, a method or a port that another rule refuses.
 
+mod index;
 mod path;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use self::index::RuleIndex;
 use self::path::{PathPattern, PlainPath};
 pub use self::path::{PatternError, UnclearPath};
 
@@ -17,9 +19,15 @@ pub use self::path::{PatternError, UnclearPath};
 ///
 /// The encoding is part of the context for which a connection's secret is sealed, and of what a
 /// token's code covers: a later version must write today's rules in the same way.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Rules(Vec<UseRule>);
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(from = "Vec<UseRule>")]
+pub struct Rules {
+    list: Vec<UseRule>,
+    /// `None` where there are no rules.
+    index: Option<Box<RuleIndex>>,
+    /// Tells whether a rule names paths.
+    names_paths: bool,
+}
 
 /// One rule. Without methods it is for all methods, without paths for all paths.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -161,20 +169,20 @@ impl Rules {
         let numbered = written.into_iter().zip(1..);
         numbered
             .map(|(rule, number)| UseRule::parse(rule, number))
-            .collect::<Result<_, _>>()
-            .map(Self)
+            .collect::<Result<Vec<_>, _>>()
+            .map(Self::from)
     }
 
     /// Tells whether there is no rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// The rules, as they are written.
     #[must_use]
     pub fn written(&self) -> Vec<WrittenRule> {
-        self.0.iter().map(UseRule::written).collect()
+        self.list.iter().map(UseRule::written).collect()
     }
 
     /// Checks a request.
@@ -190,30 +198,48 @@ impl Rules {
             return Err(RuleDenied::Override(field));
         }
         // 2. Each path that the request names must be allowed.
-        let names_paths = self.0.iter().any(|rule| !rule.paths.is_empty());
-        if let Some(field) = line.source_field.filter(|_| names_paths) {
+        if let Some(field) = line.source_field.filter(|_| self.names_paths) {
             return Err(RuleDenied::Source(field));
         }
         let paths = [Some(&line.path), line.destination.as_ref()];
         for path in paths.into_iter().flatten() {
-            let path = if names_paths {
-                Some(PlainPath::read(path).map_err(RuleDenied::Unclear)?)
+            if self.names_paths {
+                let path = PlainPath::read(path).map_err(RuleDenied::Unclear)?;
+                self.judge(line.method, Some(&path))?;
             } else {
-                None
-            };
-            self.judge(line.method, path.as_ref())?;
+                self.judge(line.method, None)?;
+            }
         }
         Ok(())
     }
 
     /// Finds the first rule that matches, and what it says.
     fn judge(&self, method: &Method, path: Option<&PlainPath<'_>>) -> Result<(), RuleDenied> {
-        let found = self.0.iter().zip(1..).find(|(rule, _number)| rule.matches(method, path));
+        let candidates = self.index.iter().flat_map(|index| index.candidates(method, path));
+        let rules = candidates.filter_map(|at| Some((at, self.list.get(at)?)));
+        let found = rules.into_iter().find(|(_at, rule)| rule.matches(method, path));
         match found {
-            Some((UseRule { effect: Effect::Allow, .. }, _number)) => Ok(()),
-            Some((UseRule { effect: Effect::Deny, .. }, number)) => Err(RuleDenied::Denied(number)),
+            Some((_at, UseRule { effect: Effect::Allow, .. })) => Ok(()),
+            Some((at, UseRule { effect: Effect::Deny, .. })) => Err(RuleDenied::Denied(at + 1)),
             None => Err(RuleDenied::NoneAllows),
         }
+    }
+}
+
+impl From<Vec<UseRule>> for Rules {
+    fn from(list: Vec<UseRule>) -> Self {
+        let index = (!list.is_empty()).then(|| {
+            let marked = list.iter().map(|rule| (&*rule.methods, &*rule.paths));
+            Box::new(RuleIndex::of(marked))
+        });
+        let names_paths = list.iter().any(|rule| !rule.paths.is_empty());
+        Self { list, index, names_paths }
+    }
+}
+
+impl Serialize for Rules {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
     }
 }
 
@@ -285,7 +311,7 @@ fn is_method(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
-/// The most rules of a connection or of a token.
+/// The most rules of a connection or of a token: as many as a [`RuleIndex`] has bits for.
 const MAX_RULES: usize = 64;
 
 /// The most paths of all rules of a list.
@@ -445,6 +471,32 @@ mod tests {
             if lenient(&path).starts_with("/secret") {
                 prop_assert!(check(&rules, "GET", &path).is_err(), "{path}");
             }
+        }
+
+        #[test]
+        fn the_index_of_rules_changes_no_verdict(
+            list in proptest::collection::vec(
+                (any::<bool>(), "(|GET|PUT|PUT,GET)", "(/(a|A|b|\\*|a\\*|\\*\\*|ü)){0,3}"),
+                1..6,
+            ),
+            method in "(GET|PUT|PURGE)",
+            path in "(/(a|A|b|ab|Ü|%61|a%2e|B )){0,3}",
+        ) {
+            let line = |(allows, methods, path): &(bool, String, String)| {
+                let effect = if *allows { "allow" } else { "deny" };
+                WrittenRule::parse(&format!("{effect} {methods} {path}")).unwrap()
+            };
+            let rules = Rules::parse(list.iter().map(line).collect()).unwrap();
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let path = format!("{path}/");
+            let plain = PlainPath::read(&path).unwrap();
+            let slow = rules.list.iter().position(|rule| rule.matches(&method, Some(&plain)));
+            let slow = match slow.map(|at| (at + 1, rules.list[at].effect)) {
+                Some((_, Effect::Allow)) => Ok(()),
+                Some((number, Effect::Deny)) => Err(RuleDenied::Denied(number)),
+                None => Err(RuleDenied::NoneAllows),
+            };
+            prop_assert_eq!(rules.judge(&method, Some(&plain)), slow);
         }
 
         #[test]

@@ -68,10 +68,13 @@ pub enum UnclearPath {
 
 /// A path that can be read in one way only: its segments, decoded.
 #[derive(Debug)]
-pub(super) struct PlainPath<'a> {
-    segments: SmallVec<[Cow<'a, str>; 16]>,
-    /// The same in lower case, without dots and spaces at the end of a segment.
-    folded: SmallVec<[String; 16]>,
+pub(super) struct PlainPath<'a>(SmallVec<[PlainSegment<'a>; 8]>);
+
+#[derive(Debug)]
+struct PlainSegment<'a> {
+    text: Cow<'a, str>,
+    /// The text as lenient origins read it, where it differs.
+    folded: Option<Box<str>>,
 }
 
 impl PathPattern {
@@ -92,7 +95,7 @@ impl PathPattern {
     /// Tells whether a path matches. With `any_case`, letters match in either case, and so do
     /// segments with dots and spaces at their end.
     pub(super) fn matches(&self, path: &PlainPath<'_>, any_case: bool) -> bool {
-        let (patterns, segments) = (&*self.0, &*path.segments);
+        let (patterns, segments) = (&*self.0, &*path.0);
         let (mut at, mut found) = (0, 0);
         // The last `**`, and the segment from which the search goes on when what follows it fails.
         let mut retry: Option<(usize, usize)> = None;
@@ -102,7 +105,7 @@ impl PathPattern {
                     retry = Some((at + 1, found));
                     at += 1;
                 }
-                Some(pattern) if pattern.matches(segment, path.folded.get(found), any_case) => {
+                Some(pattern) if pattern.matches(segment, any_case) => {
                     (at, found) = (at + 1, found + 1);
                 }
                 _ => {
@@ -114,6 +117,16 @@ impl PathPattern {
         }
         let rest = patterns.get(at..).unwrap_or_default();
         rest.iter().all(|pattern| *pattern == SegmentPattern::AnyNumber)
+    }
+
+    /// The first segment of every path that the pattern matches, folded: empty for the root, and
+    /// `None` where the pattern matches paths with other first segments.
+    pub(super) fn first_folded(&self) -> Option<&str> {
+        match self.0.first() {
+            None => Some(""),
+            Some(SegmentPattern::One { folded, has_star: false, .. }) => Some(folded),
+            Some(_) => None,
+        }
     }
 }
 
@@ -132,22 +145,29 @@ impl SegmentPattern {
     }
 
     /// Tells whether a segment matches as it is, or with `any_case` as it is folded.
-    fn matches(&self, segment: &str, folded_segment: Option<&String>, any_case: bool) -> bool {
+    fn matches(&self, segment: &PlainSegment<'_>, any_case: bool) -> bool {
         let Self::One { text, folded, has_star } = self else { return false };
-        let is_match = |pattern: &str, text: &str| {
-            if *has_star { matches_stars(pattern, text) } else { pattern == text }
-        };
-        if any_case {
-            folded_segment.is_some_and(|segment| is_match(folded, segment))
-        } else {
-            is_match(text, segment)
-        }
+        let (pattern, text) =
+            if any_case { (folded, segment.folded()) } else { (text, &*segment.text) };
+        if *has_star { matches_stars(pattern, text) } else { **pattern == *text }
+    }
+}
+
+impl PlainSegment<'_> {
+    fn folded(&self) -> &str {
+        self.folded.as_deref().unwrap_or(&self.text)
     }
 }
 
 /// A segment as lenient origins read it: in lower case, without dots and spaces at its end.
 fn fold(segment: &str) -> String {
     segment.trim_end_matches(['.', ' ']).to_lowercase()
+}
+
+/// Tells whether folding changes nothing, for texts that need no table of letters to tell.
+fn is_folded(segment: &str) -> bool {
+    let is_changed = |byte: u8| byte.is_ascii_uppercase() || !byte.is_ascii();
+    !segment.ends_with(['.', ' ']) && !segment.bytes().any(is_changed)
 }
 
 /// Matches a text against a pattern in which `*` stands for any text.
@@ -181,32 +201,49 @@ impl<'a> PlainPath<'a> {
             return Err(UnclearPath::EmptySegment);
         }
         let segments = rest.split('/').filter(|_| !rest.is_empty());
-        let segments: SmallVec<_> = segments.map(plain_segment).collect::<Result<_, _>>()?;
-        if segments.len() > MAX_SEGMENTS {
-            return Err(UnclearPath::Long);
+        let mut plain = SmallVec::new();
+        for segment in segments {
+            plain.push(PlainSegment::read(segment)?);
         }
-        let folded = segments.iter().map(|segment: &Cow<'_, str>| fold(segment)).collect();
-        Ok(Self { segments, folded })
+        if plain.len() > MAX_SEGMENTS { Err(UnclearPath::Long) } else { Ok(Self(plain)) }
+    }
+
+    /// The first segment, folded: empty for the root.
+    pub(super) fn first_folded(&self) -> &str {
+        self.0.first().map_or("", PlainSegment::folded)
     }
 }
 
-/// Decodes one segment.
-fn plain_segment(segment: &str) -> Result<Cow<'_, str>, UnclearPath> {
-    if segment.is_empty() {
-        return Err(UnclearPath::EmptySegment);
+impl<'a> PlainSegment<'a> {
+    /// Decodes one segment.
+    fn read(segment: &'a str) -> Result<Self, UnclearPath> {
+        if segment.is_empty() {
+            return Err(UnclearPath::EmptySegment);
+        }
+        // Most segments have only letters that mean themselves everywhere.
+        let is_plain = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+        };
+        if segment.bytes().all(is_plain) {
+            return Ok(Self { text: Cow::Borrowed(segment), folded: None });
+        }
+        // 1. Each escape is whole, and its text is no escape again.
+        let text = if segment.contains('%') { decoded(segment)? } else { Cow::Borrowed(segment) };
+        // 2. What remains means itself.
+        if text.contains(['\\', ';', '/']) {
+            return Err(UnclearPath::Separator);
+        }
+        // Some origins drop dots and spaces at the end.
+        if text.trim_matches(['.', ' ']).is_empty() {
+            return Err(UnclearPath::Dots);
+        }
+        let is_unclear = |letter: char| letter.is_control() || is_look_alike(letter);
+        if text.contains(is_unclear) {
+            return Err(UnclearPath::Character);
+        }
+        let folded = (!is_folded(&text)).then(|| fold(&text).into());
+        Ok(Self { text, folded })
     }
-    // 1. Each escape is whole, and its text is no escape again.
-    let text = if segment.contains('%') { decoded(segment)? } else { Cow::Borrowed(segment) };
-    // 2. What remains means itself.
-    if text.contains(['\\', ';', '/']) {
-        return Err(UnclearPath::Separator);
-    }
-    // Some origins drop dots and spaces at the end.
-    if text.trim_matches(['.', ' ']).is_empty() {
-        return Err(UnclearPath::Dots);
-    }
-    let is_unclear = |letter: char| letter.is_control() || is_look_alike(letter);
-    if text.contains(is_unclear) { Err(UnclearPath::Character) } else { Ok(text) }
 }
 
 fn decoded(segment: &str) -> Result<Cow<'_, str>, UnclearPath> {

@@ -115,6 +115,10 @@ fn path_of(target: &str) -> &str {
 /// The parameter of a query by which frameworks take one method for another.
 fn override_parameter(query: &str) -> Option<&'static str> {
     query.split(['&', ';']).find_map(|pair| {
+        // Most names begin with a letter with which none of those begins.
+        if pair.starts_with(|first: char| first.is_ascii_alphanumeric() && !"xX".contains(first)) {
+            return None;
+        }
         let name = pair.split('=').next().unwrap_or_default();
         let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
         PARAMETERS.iter().find(|known| is_same_to_servers(&name, known)).copied()
