@@ -15,6 +15,7 @@ mod open_store;
 mod reload;
 mod secret_commands;
 mod server;
+mod span_exporter;
 mod stats_writer;
 mod upkeep;
 mod used;

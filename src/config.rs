@@ -21,6 +21,7 @@ mod section;
 mod source;
 mod store_url;
 mod table;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,9 +31,11 @@ use std::time::Duration;
 use crate::ledger::LineFormat;
 use crate::listener::ListenAddr;
 use crate::model::caller::Caller;
+use crate::model::collector::CollectorUrl;
 use crate::model::connection::Connection;
 use crate::model::name::IntegrationName;
 use crate::model::token::TokenDigest;
+use crate::model::trace::SampleRatio;
 use crate::state::{self, ManagementSettings};
 use crate::upstream;
 
@@ -61,6 +64,7 @@ pub struct Config {
     pub master_key_file: PathBuf,
     pub ca: Option<PemPair>,
     pub audit: AuditConfig,
+    pub telemetry: TelemetryConfig,
     pub connections: Vec<Arc<Connection>>,
     pub tokens: Vec<DeclaredToken>,
     pub commanded: Commanded,
@@ -117,6 +121,14 @@ pub struct AuditConfig {
     pub retention: Duration,
     pub max_bytes: u64,
     pub event_retention: Duration,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the table of keys has a sentence for each")]
+pub struct TelemetryConfig {
+    pub otlp_endpoint: Option<CollectorUrl>,
+    pub sample: SampleRatio,
 }
 
 /// A declared caller token.

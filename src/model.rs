@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod caller;
 pub mod client_identity;
+pub mod collector;
 pub mod connection;
 pub mod connection_health;
 pub mod connection_secrets;
@@ -35,5 +36,6 @@ pub mod sealed;
 pub mod session;
 pub mod target;
 pub mod token;
+pub mod trace;
 
 pub(crate) use self::named_enum::{name_rule, named_enum, parsed_by_name, stored_as_text};

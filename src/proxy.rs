@@ -28,6 +28,7 @@ mod request;
 mod response;
 mod signing;
 mod splice;
+mod trace;
 mod tunnel;
 mod upgrade;
 mod whole_body;

@@ -1,11 +1,12 @@
 //! Sends requests to origins. No other room opens conns to the network.
 //!
 //! Owns DNS, the judgment of addresses, verified TLS and the pool of upstream conns; promises that
-//! only a [`Departure`] is sent, and only to a judged address of its origin; must never know the
-//! reason why a request was allowed, nor its caller.
+//! only a [`Departure`] is sent, and only to a judged address of its origin, but for spans to the
+//! operator's collector; must never know the reason why a request was allowed, nor its caller.
 
 mod address;
 mod body;
+mod collector;
 mod conn_auth;
 mod departure;
 mod dial;
@@ -35,6 +36,7 @@ use crate::model::origin::HostName;
 
 pub use address::{AddressClass, classify};
 pub use body::{BodyError, Outgoing};
+pub use collector::{CollectorAnswer, CollectorClient, CollectorError};
 pub use departure::{
     CheckedDeparture, Departure, DepartureWithdrawn, FinalCheck, NotRenewed, SecretUnavailable,
 };

@@ -19,6 +19,7 @@ use super::expiry_watch::ExpiryWatch;
 use super::open_store::{OpenStoreError, open_store};
 use super::reload::Reload;
 use super::secret_commands::SecretCommands;
+use super::span_exporter::{SpanExport, span_buffer};
 use super::upkeep::Upkeep;
 use super::wiring::{self, assembly, rooms, shared};
 use super::worker::{self, WorkerParts};
@@ -44,6 +45,7 @@ pub struct Server {
     reload: Reload,
     expiry_watch: ExpiryWatch,
     upkeep: Upkeep,
+    span_export: SpanExport,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
@@ -137,6 +139,7 @@ impl Server {
         let gauges = Arc::<UpstreamGauges>::default();
         let open = open(&config, &environment, &live, &ledger, &gauges);
         let (ca, upkeep) = signals.runtime.block_on(Box::pin(open))?;
+        let span_export = SpanExport::new(&config.telemetry, &ledger, &live);
         // 4. The rooms.
         let (stop, stopped) = watch::channel(false);
         let tunnel_tls = tunnel_config(Arc::clone(ca.leaves()) as _).map_err(StartError::Tls)?;
@@ -164,6 +167,7 @@ impl Server {
             workers: start_workers(&config, &proxy_listeners, shared)?,
             reload: Reload::new(assembly, live, config, (options, environment), secrets),
             upkeep,
+            span_export,
             stop,
             draining,
             signals,
@@ -196,6 +200,7 @@ impl Server {
     async fn serve(&mut self) -> Result<(), StartError> {
         // 1. The API is served and the store followed until the server is told to stop, and the
         // workers have ended.
+        self.span_export.start();
         let (tasks, api) = (Tasks::default(), Arc::new(self.api.clone()));
         let conn_tracker = Arc::new(ConnTracker::new(Arc::default(), self.api_limits, 1));
         let listener = self.api_listener.try_clone().map_err(StartError::Thread)?;
@@ -219,9 +224,10 @@ impl Server {
             () = expiry_watch.run() => {}
             () = ending => {}
         }
-        // 2. What the API is answering ends.
+        // 2. What the API is answering ends, and the last spans are sent.
         conn_tracker.drain();
         let _cut = tokio::time::timeout(LAST_RESPONSES_TIMEOUT, tasks.finished()).await;
+        self.span_export.finish().await;
         // 3. Refreshes end, and the store learns what it would lose.
         let grace = self.reload.running.shutdown_grace;
         if tokio::time::timeout(grace, Box::pin(self.upkeep.finish_errands())).await.is_err() {
@@ -324,6 +330,7 @@ fn open_ledger(config: &Config, instance: &str) -> Result<Ledger, StartError> {
     let format = log_format(config);
     install(Arc::clone(&sink), format, clock.clone(), &config.log.level)?;
     let mut ledger = Ledger::new(sink, Arc::default(), clock, format, instance);
+    ledger.spans = span_buffer(&config.telemetry, &ledger);
     ledger.trail = (config.store.url != StoreUrl::Memory).then(Arc::default);
     Ok(ledger)
 }

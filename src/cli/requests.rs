@@ -150,6 +150,7 @@ fn shown(request: &RequestView) -> String {
         ("bodies", sizes),
         ("form", entry.form.clone()),
         ("instance", entry.instance.clone()),
+        ("trace", entry.trace_id.clone()),
     ])
 }
 

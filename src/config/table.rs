@@ -21,6 +21,7 @@ use super::report::Report;
 use super::rules::on_this_machine;
 use super::secrets::account_client;
 use super::section::{Section, keys, row, section};
+use super::telemetry::telemetry;
 use super::{
     ApiConfig, AuditConfig, Config, LogConfig, Options, ProxyConfig, StoreConfig, Whereabouts,
     declared,
@@ -66,6 +67,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
     open_id(&mut root, &mut management, &mut commanded)?;
     zis(&mut root, &mut management, &mut commanded)?;
     let audit = audit(&mut root)?;
+    let telemetry = telemetry(&mut root)?;
     // 3. What is declared; then any other key is unknown.
     let allow_zendesk = management.allow_static_zendesk;
     let connections = declared::connections(&mut root, allow_zendesk, &mut commanded);
@@ -83,6 +85,7 @@ pub(super) fn config(report: &Report<'_>, options: &Options) -> Option<Config> {
         master_key_file,
         ca,
         audit,
+        telemetry,
         connections,
         tokens,
         commanded,

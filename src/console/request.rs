@@ -259,6 +259,7 @@ fn facts(view: &RequestView, context: &PageContext, status: Option<&ConnectionSt
             dt { "Request body" } dd { (entry.request_bytes) " bytes" }
             dt { "Response body" } dd { (entry.response_bytes) " bytes" }
             dt { "Instance" } dd { code { (entry.instance) } }
+            @if !entry.trace_id.is_empty() { dt { "Trace id" } dd.copy { code { (entry.trace_id) } } }
         }
     }
 }

@@ -15,11 +15,14 @@ use super::log_buffer::LogBuffer;
 use super::logs::{self, LineFormat};
 use super::metrics::{ConnectionCounters, EchoPlace, Metrics, Part};
 use super::request_stats::RequestEnd;
+use super::span;
+use super::span_buffer::SpanBuffer;
 use super::usage::ConnectionUsage;
 use crate::clock::{Clock, instant};
 use crate::model::credential::{Credential, CredentialPatterns, masked};
 use crate::model::name::{ConnectionName, IntegrationName};
 use crate::model::origin::Origin;
+use crate::model::trace::SpanContext;
 
 /// Writes entries to the log, the metrics and the audit trail.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct Ledger {
     pub instance: Box<str>,
     /// The entries that wait to be stored; `None` where the store keeps no audit trail.
     pub trail: Option<Arc<AuditBuffer>>,
+    /// The spans that wait to be sent; `None` without a collector.
+    pub spans: Option<Arc<SpanBuffer>>,
     next: AtomicU64,
 }
 
@@ -66,7 +71,7 @@ pub struct Entry {
     /// The connection that a refused request names.
     named: Option<Box<NamedListing>>,
     /// Connections that were chosen before `listing`, while the request waited for tokens.
-    earlier: Box<[Arc<dyn LoggedConnection>]>,
+    earlier: Option<Box<EarlierConnections>>,
     started: Instant,
     number: u64,
     /// The time at which the request arrived.
@@ -95,9 +100,16 @@ pub struct Entry {
     pub response_bytes: u64,
     /// The reason of a failure, for the operator, with credentials masked.
     pub(super) cause: Option<Box<str>>,
+    /// The request's place in its trace; `None` without a collector.
+    pub(super) trace: Option<Box<SpanContext>>,
     own: Option<Duration>,
     pub(super) upstream: Option<Duration>,
 }
+
+/// Connections that were chosen while a request waited. Few requests have any, so that they stand in
+/// a box.
+#[derive(Debug, Default)]
+struct EarlierConnections(Vec<Arc<dyn LoggedConnection>>);
 
 /// The connection that a refused request names, whether or not the caller may use it.
 #[derive(Debug)]
@@ -133,7 +145,7 @@ impl Ledger {
         instance: &str,
     ) -> Self {
         let (instance, next) = (instance.into(), AtomicU64::new(0));
-        Self { sink, metrics, clock, format, instance, trail: None, next }
+        Self { sink, metrics, clock, format, instance, trail: None, spans: None, next }
     }
 
     /// Opens the entry of a request, or of a conn that was refused before it has sent one (`None`).
@@ -142,7 +154,7 @@ impl Ledger {
             ledger: Arc::clone(self),
             listing: None,
             named: None,
-            earlier: Box::default(),
+            earlier: None,
             started: instant(),
             number: self.next.fetch_add(1, Relaxed),
             time: self.clock.now(),
@@ -158,6 +170,7 @@ impl Ledger {
             request_count: None,
             response_bytes: 0,
             cause: None,
+            trace: None,
             own: None,
             upstream: None,
         }
@@ -169,8 +182,7 @@ impl Entry {
     /// credential may have been sent.
     pub fn set_connection(&mut self, listing: Arc<dyn LoggedConnection>) {
         if let Some(before) = self.listing.replace(listing) {
-            let earlier = std::mem::take(&mut self.earlier).into_iter().chain([before]);
-            self.earlier = earlier.collect();
+            self.earlier.get_or_insert_default().0.push(before);
         }
     }
 
@@ -195,7 +207,7 @@ impl Entry {
 
     /// The patterns of every credential that may have been sent; `None` without one.
     pub fn sent_patterns(&self) -> Option<Arc<CredentialPatterns>> {
-        let listings = self.listing.iter().chain(&self.earlier);
+        let listings = self.chosen();
         let origin = self.origin.as_ref();
         let mut credentials = listings.flat_map(|listing| listing.credentials(origin)).flatten();
         match (credentials.next()?, credentials.next()) {
@@ -209,7 +221,13 @@ impl Entry {
 
     /// Tells whether credentials are masked in the body of the answer too.
     pub fn masks_bodies(&self) -> bool {
-        self.listing.iter().chain(&self.earlier).any(|listing| listing.masks_bodies())
+        self.chosen().any(|listing| listing.masks_bodies())
+    }
+
+    /// Every connection that was chosen, the latest first.
+    fn chosen(&self) -> impl Iterator<Item = &Arc<dyn LoggedConnection>> {
+        let earlier = self.earlier.iter().flat_map(|earlier| &earlier.0);
+        self.listing.iter().chain(earlier)
     }
 
     /// Counts echoes of the credential that were masked in the answer.
@@ -244,13 +262,23 @@ impl Entry {
         self.time
     }
 
+    /// Sets the request's place in its trace.
+    pub fn set_trace(&mut self, trace: Option<SpanContext>) {
+        self.trace = trace.map(Box::new);
+    }
+
+    /// The request's place in its trace; `None` without a collector.
+    pub fn trace(&self) -> Option<&SpanContext> {
+        self.trace.as_deref()
+    }
+
     /// The name of the connection that was chosen, or that a refused request names.
     pub fn connection(&self) -> Option<&str> {
         let chosen = self.listing.as_deref().map(LoggedConnection::name);
         chosen.or_else(|| self.named.as_ref().map(|named| named.name.as_str()))
     }
 
-    fn request_id_text(&self) -> String {
+    pub(super) fn request_id_text(&self) -> String {
         let mut id = Vec::new();
         self.write_request_id(&mut id);
         String::from_utf8(id).unwrap_or_default()
@@ -365,6 +393,11 @@ impl Drop for Entry {
         if !written && let Some(trail) = &self.ledger.trail {
             let is_anonymous = self.caller.is_none();
             trail.push(is_anonymous, |lines| line::write(lines, self, total, LineFormat::Json));
+        }
+        if let (Some(spans), Some(trace)) = (&self.ledger.spans, &self.trace)
+            && trace.is_sampled
+        {
+            spans.push(self.caller.is_none(), || span::of(self, trace, total));
         }
     }
 }

@@ -68,6 +68,9 @@ fn write_json(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     push_milliseconds(buffer, b",\"upstream_ms\":", entry.upstream.unwrap_or_default());
     push_unescaped(buffer, b",\"instance\":\"", Some(entry.instance()));
     buffer.push(b'"');
+    if let Some(trace) = &entry.trace {
+        let _infallible = write!(buffer, ",\"trace_id\":\"{}\"", trace.trace_id());
+    }
     if let Some(cause) = &entry.cause {
         buffer.extend_from_slice(b",\"cause\":");
         push_json_string(buffer, Some(cause));
@@ -104,6 +107,9 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
     if let Some(upstream) = entry.upstream {
         put(format_args!(" (origin {:.1}ms)", upstream.as_secs_f64() * 1000.0));
     }
+    if let Some(trace) = &entry.trace {
+        put(format_args!(" trace {}", trace.trace_id()));
+    }
     if let Some(cause) = &entry.cause {
         put(format_args!(" cause: {}", printable(cause)));
     }
@@ -111,7 +117,7 @@ fn write_pretty(buffer: &mut Vec<u8>, entry: &Entry, total: Duration) {
 
 /// The caller's text, or asterisks where a refused request has an access token in it: the entry
 /// must not keep the token.
-fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
+pub(super) fn masked<'t>(entry: &Entry, text: &'t str) -> &'t str {
     let refused = matches!(entry.decision, Decision::Refuse(_));
     if refused && token::occurs_in(text.as_bytes()) { "*****" } else { truncated(text) }
 }

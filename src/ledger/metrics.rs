@@ -1,5 +1,6 @@
 //! Metrics in Prometheus' text format (contract §7).
 
+mod spans;
 mod tokens;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::spans::SpanCounters;
 use self::tokens::TokenMetrics;
 use super::request_stats::{ConnectionStats, RequestStats, StatsChange};
 use crate::model::connection::Connection;
@@ -38,6 +40,7 @@ pub struct Metrics {
     /// The reason of the last failed write; `None` while the store is writable.
     store_unwritable: Mutex<Option<&'static str>>,
     tokens: TokenMetrics,
+    spans: SpanCounters,
     seen: Mutex<std::collections::HashSet<(String, String)>>,
     overflow: Arc<ConnectionCounters>,
     /// The counters of allowed requests without a connection: tunnels.
@@ -135,6 +138,7 @@ impl Metrics {
         let store_writable: Gauge = register(&mut registry, "store_writable", help);
         store_writable.set(1);
         let tokens = TokenMetrics::register(&mut registry);
+        let spans = SpanCounters::register(&mut registry);
         registry.register("build", "The version of Keyferry", Info::new(VERSION.to_vec()));
         let durations = register_durations(&mut registry);
         Self {
@@ -155,6 +159,7 @@ impl Metrics {
             store_writable,
             store_unwritable: Mutex::default(),
             tokens,
+            spans,
             seen: Mutex::default(),
             stats: RequestStats::default(),
         }

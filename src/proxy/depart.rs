@@ -21,7 +21,7 @@ use super::request::RequestForm;
 use super::response::ResponseContext;
 use super::upgrade::PendingUpgrade;
 use super::whole_body::ArrivedBody;
-use super::{InForce, Proxy, Settings};
+use super::{InForce, Proxy, Settings, trace};
 use crate::ledger::Entry;
 use crate::model::permit::Permit;
 use crate::state::Holder;
@@ -61,6 +61,9 @@ impl Proxy {
         entry: &mut Entry,
     ) -> Result<(Departure, ResponseContext), Refusal> {
         let DecidedRequest { mut head, body, arrival, holder, permit } = decided;
+        if let Some(trace) = entry.trace() {
+            trace::send_on(trace, &mut head.headers);
+        }
         let settings = &in_force.settings;
         let max_body_bytes = settings.max_body_bytes;
         // 1. The answer of a request that has a body waits for both directions.

@@ -12,7 +12,7 @@ use super::facts::RequestFacts;
 use super::refusal::is_grpc;
 use super::request::RequestForm;
 use super::tunnel::TunnelContext;
-use super::{Proxy, relay};
+use super::{Proxy, relay, trace};
 use crate::ledger::{Entry, RequestLine};
 use crate::listener::{EarlyRefusal, Handler, InFlight};
 
@@ -36,6 +36,9 @@ impl Proxy {
     pub(super) fn open_entry(&self, request: &Request<Incoming>) -> Entry {
         let line = RequestLine { method: request.method().clone(), target: request.uri().clone() };
         let mut entry = self.shared.ledger.open_entry(Some(line));
+        if let Some(spans) = &self.shared.ledger.spans {
+            entry.set_trace(trace::place_of(spans, request.headers()));
+        }
         entry.is_grpc = is_grpc(request.version(), request.headers().get(header::CONTENT_TYPE));
         entry
     }

@@ -103,7 +103,7 @@ async fn resolve(
 
 /// Tries the addresses in order, each a moment after the last, and takes the first that answers
 /// (RFC 8305).
-async fn connect(judged: &Judged) -> io::Result<TcpStream> {
+pub(super) async fn connect(judged: &Judged) -> io::Result<TcpStream> {
     let mut waiting = judged.addresses().iter();
     let mut attempts = FuturesUnordered::new();
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::address::{AddressClass, classify, embedded_v4};
 
@@ -56,6 +56,13 @@ impl Guard {
     /// A guard that allows `allow_networks` beyond the public internet.
     pub fn new(allow_networks: Vec<IpNet>, own: OwnListeners) -> Self {
         Self { allow_networks, own }
+    }
+
+    /// A guard for endpoints that the configuration alone can name, and that are sent nothing secret:
+    /// it allows every address but the proxy's own.
+    pub(super) fn for_collectors(&self) -> Self {
+        let everywhere = [Ipv4Net::default().into(), Ipv6Net::default().into()];
+        Self { allow_networks: everywhere.to_vec(), own: self.own.clone() }
     }
 
     /// Judges all addresses of a name. One prohibited address condemns them all: otherwise repeated
@@ -120,6 +127,17 @@ mod tests {
             judge(&[], &["8.8.8.8:443", "10.0.0.1:443"]),
             Err(Prohibited::Class("10.0.0.1".parse().unwrap(), AddressClass::Private))
         );
+    }
+
+    #[test]
+    fn a_collector_is_anywhere_but_here() {
+        let own = OwnListeners::new(vec!["0.0.0.0:8081".parse().unwrap()]);
+        let guard = Guard::new(Vec::new(), own).for_collectors();
+        let judge = |address: &str| guard.judge(vec![address.parse().unwrap()]).is_ok();
+        for address in ["127.0.0.1:4318", "10.0.0.1:4318", "[::1]:4318", "[fd00::1]:4318"] {
+            assert!(judge(address), "{address}");
+        }
+        assert!(!judge("127.0.0.1:8081"));
     }
 
     #[test]

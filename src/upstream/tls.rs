@@ -70,6 +70,11 @@ impl TlsClients {
         })
     }
 
+    /// The configuration for a conn of no integration, which speaks HTTP/1.1 and keeps no session.
+    pub(super) fn of_nobody(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.http1)
+    }
+
     /// The configuration for a conn of this integration, which presents `identity`.
     pub(super) fn config(
         &self,

@@ -77,6 +77,10 @@ pub struct AuditEntry {
     #[serde(default)]
     #[schema(required = true, example = "")]
     pub cause: String,
+    /// The id of its trace; absent where traces are not sent to a collector.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false, example = "0af7651916cd43dd8448eb211c80319c")]
+    pub trace_id: String,
 }
 
 /// The entry of one request, with its way out.

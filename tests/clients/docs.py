@@ -382,6 +382,7 @@ class Reference(unittest.TestCase):
         cls.programs = Programs(PROGRAMS, directory.name)
         (cls.programs.directory / "keyferry.toml").write_text(
             '[proxy]\nlisten = ["127.0.0.1:0"]\n[api]\nlisten = "127.0.0.1:0"\n'
+            '[telemetry]\notlp_endpoint = "http://127.0.0.1:9"\n'
         )
         serve = ["keyferry", "serve", "--config", "keyferry.toml", "--data-dir", "data"]
         said = cls.programs.start(serve, r"proxy +(http\S+)\n +API +(http\S+)")

@@ -56,6 +56,7 @@ mod store;
 mod streaming;
 mod support;
 mod tail;
+mod telemetry;
 mod terminal;
 mod upgrade;
 mod upstream;

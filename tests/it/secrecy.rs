@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::ask::{Ask, ask, stranger};
+use crate::support::collector::Collector;
 use crate::support::http2::request;
 use crate::support::operator::CONNECTIONS;
 use crate::support::origin::{Conn, Origin, listen};
@@ -271,7 +272,9 @@ async fn look(world: &Running) {
 async fn no_secret_is_seen_anywhere_but_at_its_origin() {
     let origin = rude().await;
     let dead = listen().await.local_addr().unwrap().to_string();
-    let mut world = world(&origin, &dead).run().await;
+    let collector = Collector::start().await;
+    let world = world(&origin, &dead).set("telemetry.otlp_endpoint", &collector.url());
+    let mut world = world.run().await;
     for ask in journeys() {
         let answer = world.send(&ask).await;
         assert_silent("an answer", &wire(&answer));
@@ -302,6 +305,8 @@ async fn no_secret_is_seen_anywhere_but_at_its_origin() {
     for line in world.log.text().lines() {
         assert_silent(line, line.as_bytes());
     }
+    assert!(!collector.spans().is_empty());
+    assert_silent("the spans", &collector.bytes());
 }
 
 /// Everything that an operator does with connections of each type, right and wrong, by the API and

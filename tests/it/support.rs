@@ -3,6 +3,7 @@
 pub(crate) mod ask;
 pub(crate) mod authorized;
 pub(crate) mod aws;
+pub(crate) mod collector;
 pub(crate) mod console;
 pub(crate) mod desk;
 pub(crate) mod documents;
