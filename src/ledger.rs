@@ -7,6 +7,7 @@
 mod audit_buffer;
 mod entry;
 mod line;
+mod listing;
 mod log_buffer;
 mod logs;
 mod metrics;
@@ -17,7 +18,8 @@ mod span_export;
 mod usage;
 
 pub use audit_buffer::AuditBuffer;
-pub use entry::{Decision, Entry, Ledger, LoggedConnection, NamedListing, RequestLine};
+pub use entry::{Decision, Entry, Ledger, RequestLine};
+pub use listing::{LoggedConnection, NamedListing};
 pub use log_buffer::{LogBuffer, LogWriter};
 pub use logs::{FilterError, LineFormat, install};
 pub use metrics::{ConnectionCounters, EchoPlace, Metrics, ProcessStats, SpanCounters};

@@ -11,16 +11,16 @@ use jiff::Timestamp;
 
 use super::audit_buffer::AuditBuffer;
 use super::line;
+use super::listing::{EarlierConnections, LoggedConnection, NamedListing};
 use super::log_buffer::LogBuffer;
 use super::logs::{self, LineFormat};
-use super::metrics::{ConnectionCounters, EchoPlace, Metrics, Part};
+use super::metrics::{EchoPlace, Metrics, Part};
 use super::request_stats::RequestEnd;
 use super::span;
 use super::span_buffer::SpanBuffer;
-use super::usage::ConnectionUsage;
 use crate::clock::{Clock, instant};
-use crate::model::credential::{Credential, CredentialPatterns, masked};
-use crate::model::name::{ConnectionName, IntegrationName};
+use crate::model::credential::{CredentialPatterns, masked};
+use crate::model::name::IntegrationName;
 use crate::model::origin::Origin;
 use crate::model::trace::SpanContext;
 
@@ -104,35 +104,6 @@ pub struct Entry {
     pub(super) trace: Option<Box<SpanContext>>,
     own: Option<Duration>,
     pub(super) upstream: Option<Duration>,
-}
-
-/// Connections that were chosen while a request waited. Few requests have any, so that they stand in
-/// a box.
-#[derive(Debug, Default)]
-struct EarlierConnections(Vec<Arc<dyn LoggedConnection>>);
-
-/// The connection that a refused request names, whether or not the caller may use it.
-#[derive(Debug)]
-pub struct NamedListing {
-    /// The name.
-    pub name: ConnectionName,
-    /// The connection; `None` where there is none of that name.
-    pub listing: Option<Arc<dyn LoggedConnection>>,
-}
-
-/// A connection as an entry sees it: its name, its counters, and the credential to mask.
-pub trait LoggedConnection: std::fmt::Debug + Send + Sync {
-    /// The connection's name.
-    fn name(&self) -> &str;
-    /// The counters of its allowed requests.
-    fn counters(&self) -> &ConnectionCounters;
-    /// The record of its use.
-    fn usage(&self) -> &ConnectionUsage;
-    /// The credentials of its requests to an origin: none while it has none, two while an old one is
-    /// kept.
-    fn credentials(&self, origin: Option<&Origin>) -> [Option<&Credential>; 2];
-    /// Tells whether the credential is masked in the text bodies of answers too.
-    fn masks_bodies(&self) -> bool;
 }
 
 impl Ledger {
@@ -405,8 +376,11 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{ConnectionCounters, ConnectionUsage};
     use crate::model::connection::Connection;
+    use crate::model::credential::Credential;
     use crate::model::domain::AllowedDomain;
+    use crate::model::name::ConnectionName;
     use crate::model::record::Detail;
     use crate::secret::Secret;
 
