@@ -1,5 +1,7 @@
 //! The reasons why there are no other tokens.
 
+use http::StatusCode;
+
 use super::refusal::Denial;
 use super::signing_key::KeyFault;
 use crate::model::oauth::endpoint::EndpointError;
@@ -75,6 +77,17 @@ pub enum TokenFailure {
 }
 
 impl TokenFailure {
+    /// The failure of a provider that answers with a status of the class 5xx.
+    pub(super) fn of_server_error(status: StatusCode) -> Self {
+        Self::Unanswered(match status.as_u16() {
+            500 => "it failed, with status 500",
+            502 => "it failed, with status 502",
+            503 => "it failed, with status 503",
+            504 => "it failed, with status 504",
+            _ => "it failed",
+        })
+    }
+
     /// Logs that the store failed, and tells whether that passes by itself.
     pub(super) fn of_store(error: &store::Error) -> Self {
         let is_transient = error.is_transient();

@@ -52,7 +52,7 @@ pub fn read(
 ) -> Result<GrantedTokens, TokenFailure> {
     // 1. Where the provider has failed, or leads elsewhere, what it says beside that does not count.
     if status.is_server_error() {
-        return Err(TokenFailure::Unanswered("it failed"));
+        return Err(TokenFailure::of_server_error(status));
     }
     if status.is_redirection() {
         return Err(TokenFailure::Unfit("it redirects, which is not followed"));
@@ -425,7 +425,11 @@ mod tests {
             (200, r#"{"access_token":"a\nb"}"#, TokenFailure::Unanswered(NO_TOKEN)),
             (400, "<html>hunter2</html>", TokenFailure::Unreadable(400)),
             (404, r#"{"error":"inval"#, TokenFailure::Unreadable(404)),
-            (503, r#"{"error":"invalid_grant"}"#, TokenFailure::Unanswered("it failed")),
+            (
+                503,
+                r#"{"error":"invalid_grant"}"#,
+                TokenFailure::Unanswered("it failed, with status 503"),
+            ),
         ] {
             let found = read(status, body);
             assert_eq!(found, failure, "{body}");

@@ -30,7 +30,7 @@ pub(super) fn read(
 ) -> Result<RoleSession, TokenFailure> {
     // 1. Where it has failed, or leads elsewhere, what it says beside that does not count.
     if status.is_server_error() {
-        return Err(TokenFailure::Unanswered("it failed"));
+        return Err(TokenFailure::of_server_error(status));
     }
     if status.is_redirection() {
         return Err(TokenFailure::Unfit("it redirects, which is not followed"));
@@ -176,7 +176,10 @@ mod tests {
             assert!(words.contains(code), "{words}");
             assert!(!words.contains("no & no"), "{words}");
         }
-        assert_eq!(found(503, &refusal("AccessDenied")), TokenFailure::Unanswered("it failed"));
+        assert_eq!(
+            found(503, &refusal("AccessDenied")),
+            TokenFailure::of_server_error(StatusCode::SERVICE_UNAVAILABLE)
+        );
         assert_eq!(found(403, "<html>"), TokenFailure::Unreadable(403));
         assert_eq!(found(302, "").remedy(), Remedy::Operator);
     }
