@@ -4,6 +4,7 @@ mod aws;
 mod create;
 mod custom;
 mod flow;
+mod health;
 mod list;
 mod options;
 mod state;
@@ -25,8 +26,8 @@ use crate::model::connection::ConnectionType;
 use crate::model::name::ConnectionName;
 use crate::secret::Secret;
 use crate::wire::{
-    ConnectionAnswer, OAuthConnection, OAuthItem, REDACTED, StaticAnswer, StaticConnection,
-    StaticMembers, TypedConnection,
+    ConnectionAnswer, HealthView, OAuthConnection, OAuthItem, REDACTED, StaticAnswer,
+    StaticConnection, StaticMembers, TypedConnection,
 };
 
 #[derive(clap::Args)]
@@ -96,7 +97,10 @@ pub(super) fn run(arguments: &Arguments, context: &CliContext) -> Result<(), Cli
         Command::List => list::run(&client),
         Command::Show(arguments) => {
             let (kind, answer) = client.find(&arguments.name, arguments.kind)?;
-            print(&client, &answer, kind)
+            client.emit(answer.text()?, || {
+                let needing = client.needing(Some(arguments.name.as_str()))?;
+                described(&answer, kind, needing.of(arguments.name.as_str()))
+            })
         }
         Command::Update(arguments) => update::run(arguments, &client),
         Command::Refresh(arguments) => refresh(arguments, &client),
@@ -188,21 +192,36 @@ fn print(
     answer: &ApiAnswer,
     kind: ConnectionType,
 ) -> Result<(), CliError> {
-    client.emit(answer.text()?, || {
-        if kind == ConnectionType::OAuth {
-            return authorized(answer, Clock::system().now());
-        }
-        if matches!(kind, ConnectionType::Custom | ConnectionType::AwsSigV4) {
-            return Ok(match answer.read::<ConnectionAnswer>()?.connection {
+    client.emit(answer.text()?, || described(answer, kind, None))
+}
+
+/// Describes a connection; one in which somebody must act with its health.
+fn described(
+    answer: &ApiAnswer,
+    kind: ConnectionType,
+    health: Option<&HealthView>,
+) -> Result<String, CliError> {
+    let now = Clock::system().now();
+    let rows = match kind {
+        ConnectionType::OAuth => authorized(answer, health, now)?,
+        ConnectionType::Custom | ConnectionType::AwsSigV4 => {
+            match answer.read::<ConnectionAnswer>()?.connection {
                 TypedConnection::Custom(it) => custom::described(it),
                 TypedConnection::AwsSigV4(it) => aws::described(*it),
-                _ => String::new(),
-            });
+                _ => Vec::new(),
+            }
         }
-        let connection = answer.read::<StaticAnswer>()?.remove(kind.as_str());
-        Ok(entered(connection.unwrap_or_default(), kind, Clock::system().now()))
-    })
+        _ => {
+            let connection = answer.read::<StaticAnswer>()?.remove(kind.as_str());
+            entered(connection.unwrap_or_default(), kind, health, now)
+        }
+    };
+    let rows: Vec<_> = rows.into_iter().chain(health::rows(health)).collect();
+    Ok(record(&rows))
 }
+
+/// The lines of a record: names and values.
+type Rows = Vec<(&'static str, String)>;
 
 /// The type of the connection of an answer.
 fn type_of(answer: &ApiAnswer) -> Result<ConnectionType, CliError> {
@@ -216,11 +235,18 @@ fn type_of(answer: &ApiAnswer) -> Result<ConnectionType, CliError> {
     })
 }
 
-fn entered(it: StaticConnection, kind: ConnectionType, now: Timestamp) -> String {
+fn entered(
+    it: StaticConnection,
+    kind: ConnectionType,
+    health: Option<&HealthView>,
+    now: Timestamp,
+) -> Rows {
+    // 1. The state, and the secret, of which there is one of three.
     let state = EnteredState::of(&it.options, it.defect.as_deref(), it.not_after.as_deref());
-    let state = state.words(now);
+    let state = state.words(health, now);
     let secret = it.api_key.or(it.password).or(it.token);
-    let rows: Vec<_> = [
+    // 2. All of it.
+    [
         ("name", it.name),
         ("type", kind.to_string()),
         ("allowed domain", it.allowed_domain),
@@ -237,8 +263,7 @@ fn entered(it: StaticConnection, kind: ConnectionType, now: Timestamp) -> String
     ]
     .into_iter()
     .chain(options::rows(&it.options))
-    .collect();
-    record(&rows)
+    .collect()
 }
 
 /// `yes` of a declared connection; others say nothing of it.
@@ -248,18 +273,22 @@ fn declared(is_declared: bool) -> String {
 
 /// Describes a connection by OAuth. The API gives its tokens in clear to an operator who may
 /// write; a terminal is no place for them.
-fn authorized(answer: &ApiAnswer, now: Timestamp) -> Result<String, CliError> {
+fn authorized(
+    answer: &ApiAnswer,
+    health: Option<&HealthView>,
+    now: Timestamp,
+) -> Result<Rows, CliError> {
     let masked = |token: &Secret| match token.expose() {
         [] => String::new(),
         _ => REDACTED.to_owned(),
     };
     // An item of a list has all that its state is told by.
     let (it, item): (OAuthConnection, OAuthItem) = (answer.read()?, answer.read()?);
-    let rows: Vec<_> = [
+    let rows = [
         ("name", it.name),
         ("type", ConnectionType::OAuth.to_string()),
         ("allowed domain", it.allowed_domain.unwrap_or_default()),
-        ("state", state::of(&item, now)),
+        ("state", state::of(&item, health, now)),
         ("because", state::reason(&item)),
         ("unusable because", it.defect.unwrap_or_default()),
         ("scopes", it.permission_scope),
@@ -275,9 +304,8 @@ fn authorized(answer: &ApiAnswer, now: Timestamp) -> Result<String, CliError> {
         ("certificate until", it.not_after.unwrap_or_default()),
     ]
     .into_iter()
-    .chain(options::rows(&it.options))
-    .collect();
-    Ok(record(&rows))
+    .chain(options::rows(&it.options));
+    Ok(rows.collect())
 }
 
 /// Sets the secret of a static connection, which has another member for each type.
@@ -313,7 +341,7 @@ fn kind_parser() -> impl TypedValueParser<Value = ConnectionType> {
 }
 
 /// The members of the API's documents, and the options that fill them.
-const OPTIONS: [(&str, &str); 22] = [
+const OPTIONS: [(&str, &str); 23] = [
     ("name", "--name"),
     ("allowed_domain", "--allowed-domain"),
     ("header_name", "--header-name"),
@@ -330,6 +358,7 @@ const OPTIONS: [(&str, &str); 22] = [
     ("allowed_domains", "--allowed-domain"),
     ("inject", "--inject"),
     ("secrets", "the secrets"),
+    ("drop_secrets", "--drop-secret"),
     ("access_key_id", "--access-key-id"),
     ("secret_access_key", "the secret"),
     ("session_token", "--session-token-file"),
@@ -365,7 +394,8 @@ mod tests {
         });
         let shown = |connection: &serde_json::Value| {
             let answer = ApiAnswer::of_json(&connection.to_string());
-            authorized(&answer, "2026-01-01T00:00:00Z".parse().unwrap()).ok().unwrap()
+            let now = "2026-01-01T00:00:00Z".parse().unwrap();
+            record(&authorized(&answer, None, now).ok().unwrap())
         };
         let text = shown(&connection);
         assert!(!text.contains("hunter"), "{text}");

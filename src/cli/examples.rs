@@ -163,6 +163,7 @@ Examples:
 pub(super) const TOKEN_LIST: &str = "\
 Examples:
   keyferry token list
+  keyferry token list --search runner --sort=-last_used_at
   keyferry token list --integration shop --output json";
 
 pub(super) const TOKEN_REVOKE: &str = "\

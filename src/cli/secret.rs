@@ -23,6 +23,25 @@ pub(super) struct SecretArgs {
     secret_file: Option<PathBuf>,
 }
 
+/// The ways in which a secret can be given where there is no terminal to ask at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum SecretWays {
+    /// By an option for the only secret.
+    One,
+    /// By an option for each of several.
+    ByName,
+}
+
+impl SecretWays {
+    /// The options, as a sentence goes on.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "give it with --secret-stdin or --secret-file",
+            Self::ByName => "give each of them with --secret-file-of NAME=FILE",
+        }
+    }
+}
+
 impl SecretArgs {
     /// Tells whether the command line names a source.
     pub(super) fn is_named(&self) -> bool {
@@ -32,10 +51,15 @@ impl SecretArgs {
     /// Reads the secret, which must be text to stand in JSON; a person is asked for it by this
     /// label.
     pub(super) fn read(&self, label: &str) -> Result<Secret, CliError> {
-        self.read_bytes(label).and_then(checked)
+        self.read_by(label, SecretWays::One)
     }
 
-    fn read_bytes(&self, label: &str) -> Result<Secret, CliError> {
+    /// The same, of one that can be given in these ways.
+    pub(super) fn read_by(&self, label: &str, ways: SecretWays) -> Result<Secret, CliError> {
+        self.read_bytes(label, ways).and_then(checked)
+    }
+
+    fn read_bytes(&self, label: &str, ways: SecretWays) -> Result<Secret, CliError> {
         if self.secret_stdin {
             return Secret::read(io::stdin().lock(), MAX_SECRET).map_err(|why| {
                 CliError::Message(format!(
@@ -45,7 +69,7 @@ impl SecretArgs {
         }
         match &self.secret_file {
             Some(path) => bytes_of(path),
-            None => prompt::read(label),
+            None => prompt::read(label, ways),
         }
     }
 }

@@ -62,6 +62,11 @@ struct ListArgs {
     /// Integration whose tokens alone are listed
     #[arg(long, value_name = "NAME")]
     integration: Option<String>,
+    /// Text that the name, a scope, a connection or the last use of a token contains
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    #[arg(long, value_name = "ORDER", allow_hyphen_values = true, help = ORDER_HELP)]
+    sort: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -119,7 +124,11 @@ fn create(arguments: &CreateArgs, context: &CliContext) -> Result<(), CliError> 
 fn list(arguments: &ListArgs, context: &CliContext) -> Result<(), CliError> {
     let integration = arguments.integration.as_deref();
     let api = arguments.server.client(context)?;
-    let answer = api.pages(&ApiPath::keyferry(&["tokens"]))?;
+    let given = [("search", &arguments.search), ("sort", &arguments.sort)];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    let path = ApiPath::keyferry(&["tokens"]);
+    let answer = api.pages(&given.fold(path, |path, (name, value)| path.with(name, value)));
+    let answer = answer.map_err(|error| error.by_options(&[("sort", "--sort")]))?;
     let mut page: TokenPage = answer.read()?;
     let all = page.tokens.len();
     let mut json = answer.text()?.to_owned();
@@ -129,7 +138,7 @@ fn list(arguments: &ListArgs, context: &CliContext) -> Result<(), CliError> {
     }
     let mut defects = Vec::new();
     context.emit(&json, || {
-        let head = ["NAME", "INTEGRATION", "SCOPES", "LAST USED", "EXPIRES", "ID"];
+        let head = ["NAME", "INTEGRATION", "SCOPES", "RULES", "LAST USED", "EXPIRES", "ID"];
         let mut table = TextTable::new(&head);
         for token in page.tokens {
             defects.push((token.name.clone(), token.defect));
@@ -137,13 +146,17 @@ fn list(arguments: &ListArgs, context: &CliContext) -> Result<(), CliError> {
                 token.name,
                 token.integration,
                 token.scopes.join(","),
+                rules_in_short(token.rules.len()),
                 token.last_used_at.unwrap_or_default(),
                 token.expires_at.unwrap_or_default(),
                 token.id,
             ]);
         }
         if table.is_empty() {
-            output::note(&nothing(integration, all));
+            output::note(&match &arguments.search {
+                Some(text) => nothing_found(text),
+                None => nothing(integration, all),
+            });
         }
         Ok(table.text())
     })?;
@@ -152,6 +165,19 @@ fn list(arguments: &ListArgs, context: &CliContext) -> Result<(), CliError> {
         output::note_defect("token", &name, defect.as_deref());
     }
     Ok(())
+}
+
+/// The rules of a token as a column tells them; nothing where it has none.
+fn rules_in_short(number: usize) -> String {
+    if number == 0 { String::new() } else { output::count(number, "rule") }
+}
+
+/// Says that no token has a text.
+fn nothing_found(text: &str) -> String {
+    let text = printable(text);
+    format!(
+        "no token has {text} in its name, scopes or connections: `keyferry token list` shows all"
+    )
 }
 
 /// Says why the list is empty, where the server keeps `all` tokens.
@@ -231,6 +257,9 @@ const OPTIONS: [(&str, &str); 6] = [
     ("expires_at", "--expires-at"),
     ("rules", "--rule"),
 ];
+
+const ORDER_HELP: &str = "Order of the list: name, created_at, expires_at or last_used_at; descending \
+                          after a hyphen, as --sort=-last_used_at";
 
 const INTEGRATION_HELP: &str = "Integration in which it may act, or '*' for all; needed here or in \
                                 the environment [env: KEYFERRY_INTEGRATION]";

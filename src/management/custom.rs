@@ -76,6 +76,9 @@ fn read_draft(
     reader.demand(&domains);
     reader.demand(&secrets);
     let parts = CustomParts::read(domains, named!(request.inject), secrets, &[], &mut reader);
+    if reader.value(named!(request.drop_secrets)).is_some_and(|names| !names.is_empty()) {
+        reader.fault(About::Request, "drop_secrets: goes with a connection that has others");
+    }
     let default = ConnectionOptions::default();
     let options = options::read(options, &default, &mut reader);
     let client_key = named!(request.client_key);
@@ -120,7 +123,8 @@ fn read_change(
     let client_key = options::read_client_key(named!(request.client_key), both, &mut reader);
     let keep_old_for = reader.take(named!(request.keep_old_for), About::Request, parse_time_kept);
     // 3. The connection as it becomes.
-    let (after, given) = parts.over(before, &mut reader);
+    let dropped = reader.value(named!(request.drop_secrets)).unwrap_or_default();
+    let (after, given) = parts.over(before, &dropped, &mut reader);
     let (is_replaced, goes_elsewhere) = (!given.is_empty(), after.sends_otherwise(before));
     if goes_elsewhere && options.client_certificate.is_some() && client_key.is_none() {
         reader.fault(About::Credential, CLIENT_KEY_TOO);
@@ -205,10 +209,12 @@ impl CustomParts {
 
 impl CustomParts {
     /// The connection with these parts in the place of its own, and the secrets that replace
-    /// others. Where secrets go elsewhere, all of them must be entered.
+    /// others. Where secrets go elsewhere, all of them must be entered, and those named that go
+    /// nowhere any more.
     fn over(
         self,
         before: &CustomAccess,
+        dropped: &[String],
         reader: &mut MemberReader,
     ) -> (CustomAccess, CustomSecrets) {
         // 1. What is not given stays.
@@ -226,6 +232,11 @@ impl CustomParts {
             if given.is_empty() || known.iter().any(is_kept) {
                 reader.fault(About::Credential, EVERY_SECRET);
             }
+            let goes = |name: &&str| !needs(&after, name) && given.get(name).is_none();
+            let going: Vec<_> = known.into_iter().filter(goes).collect();
+            check_dropped(&going, dropped, reader);
+        } else if !dropped.is_empty() {
+            reader.fault(About::Request, "drop_secrets: goes with allowed_domains or inject");
         } else if let Some(name) = given.names().find(|name| !known.contains(name)) {
             let title = format!("{SECRETS}: has {name}, which no template of inject has");
             reader.fault(About::Credential, &title);
@@ -234,6 +245,25 @@ impl CustomParts {
             check(&after, &given, reader);
         }
         (after, given)
+    }
+}
+
+/// Checks that the secrets that go with a change are those that its request names, so that none is
+/// forgotten without a word.
+fn check_dropped(going: &[&str], named: &[String], reader: &mut MemberReader) {
+    let unnamed: Vec<_> =
+        going.iter().copied().filter(|name| !named.iter().any(|known| known == name)).collect();
+    if !unnamed.is_empty() {
+        let list = unnamed.join(", ");
+        let title = format!(
+            "drop_secrets: must name {list}, which no template of inject has any more, and which \
+             would be forgotten"
+        );
+        reader.fault(About::Request, &title);
+    }
+    if let Some(name) = named.iter().find(|name| !going.contains(&name.as_str())) {
+        let title = format!("drop_secrets: has {name}, which is no secret that goes");
+        reader.fault(About::Request, &title);
     }
 }
 

@@ -46,6 +46,11 @@ with_option_members! {
             {"in": "header", "name": "X-Api-Key", "value": "{key}"}
         ]))]
         pub inject: Member<Vec<PlacementMembers>>,
+        /// Goes with `allowed_domains` or `inject` of a change: the names of the secrets that no place
+        /// has any more, which are forgotten.
+        #[serde(skip_serializing_if = "Member::is_absent")]
+        #[schema(value_type = Option<Vec<String>>, max_items = 8, example = json!(["old_key"]))]
+        pub drop_secrets: Member<Vec<String>>,
         /// Goes with secrets that replace others: the time for which the old ones are kept, and
         /// used once for a request whose new ones the origin answers by 401. From `1s` to `7d`. `0s`,
         /// with a secret or alone, forgets what is kept of an earlier replacement.

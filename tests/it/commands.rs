@@ -249,6 +249,28 @@ async fn a_token_is_printed_alone_once_and_is_gone_when_it_is_revoked() {
     assert_eq!((elsewhere.code, elsewhere.out.as_str()), (0, ""), "{elsewhere:?}");
     assert!(elsewhere.err.contains("but 1 token of others"), "{elsewhere:?}");
     assert!(run(&server, "token list --integration acme").out.contains("fresh"));
+    // Those with rules are marked; they are found and sorted as the API has it.
+    let ruled = serde_json::json!({
+        "name": "another", "integration": "acme", "scopes": ["proxy"],
+        "rules": [{"allow": true, "methods": ["GET"], "paths": ["/v1/**"]}],
+    });
+    assert_eq!(server.manage("POST /api/keyferry/v1/tokens", Some(ruled)).await.status, 201);
+    let listed = run(&server, "token list --sort name").out;
+    let rows: Vec<_> = listed.lines().collect();
+    assert!(rows[1].starts_with("another ") && rows[1].contains("  1 rule  "), "{listed}");
+    assert!(rows[2].starts_with("fresh ") && !rows[2].contains("rule"), "{listed}");
+    let backwards = run(&server, "token list --sort=-name").out;
+    assert!(backwards.lines().nth(1).unwrap().starts_with("fresh "), "{backwards}");
+    let found = run(&server, "token list --search ANOTH").out;
+    assert!(found.contains("another") && !found.contains("fresh"), "{found}");
+    let missing = run(&server, "token list --search nothing");
+    assert!(
+        missing.code == 0 && missing.err.contains("no token has nothing in its"),
+        "{missing:?}"
+    );
+    let wrong = run(&server, "token list --sort size");
+    assert!(wrong.code == 1 && wrong.err.contains("--sort: must be name,"), "{wrong:?}");
+    assert_eq!(run(&server, "token revoke another --yes").code, 0);
     let refused_twin = run(&server, "token create --name fresh --scope read,write");
     assert_eq!((refused_twin.code, refused_twin.out.as_str()), (1, ""), "{refused_twin:?}");
     let said = "another live token of the integration has it";
@@ -580,8 +602,16 @@ async fn a_custom_connection_is_made_shown_changed_and_deleted() {
     let moved = run_with(&server, moved, "hunter5");
     assert!(moved.code == 2 && moved.err.contains("--secret-file-of"), "{moved:?}");
     let places = "connection update datadog --inject X-New:{new} --secret-stdin";
-    let places =
-        run_with(&server, &format!("{places} --allowed-domain api.example.test"), "hunter5");
+    let places = format!("{places} --allowed-domain api.example.test");
+    // No secret is forgotten without a word.
+    let forgetful = run_with(&server, &places, "hunter5");
+    let said = "--drop-secret: must name api, app, which no template of inject has any more";
+    assert!(forgetful.code == 1 && forgetful.err.contains(said), "{forgetful:?}");
+    let mistaken = format!("{places} --drop-secret api --drop-secret app --drop-secret new");
+    let mistaken = run_with(&server, &mistaken, "hunter5");
+    assert!(mistaken.err.contains("has new, which is no secret that goes"), "{mistaken:?}");
+    let places = format!("{places} --drop-secret api --drop-secret app");
+    let places = run_with(&server, &places, "hunter5");
     assert_eq!(places.code, 0, "{places:?}");
     assert_eq!(server.send(&request).await.status, 200);
     assert_eq!(origin.last().field("x-new"), "hunter5");

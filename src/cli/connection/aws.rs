@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::declared;
 use super::options::rows;
+use super::{Rows, declared};
 use crate::cli::output::CliError;
 use crate::cli::secret::{self, SecretArgs};
-use crate::cli::table::record;
 use crate::model::connection::ConnectionType;
 use crate::wire::{AssumeRoleMembers, AwsConnection, AwsMembers, Member};
 
@@ -98,7 +97,7 @@ impl AwsArgs {
 }
 
 /// Describes a connection to AWS.
-pub(super) fn described(it: AwsConnection) -> String {
+pub(super) fn described(it: AwsConnection) -> Rows {
     // 1. The role, and why there is no session of it.
     let role = it.assume_role.unwrap_or_default();
     let failure = it.refresh_failure.map(|failure| {
@@ -106,7 +105,7 @@ pub(super) fn described(it: AwsConnection) -> String {
         format!("{}{code}; who must act: {}", failure.reason, failure.who_must_act)
     });
     // 2. All of it.
-    let rows: Vec<_> = [
+    [
         ("name", it.name),
         ("type", ConnectionType::AwsSigV4.to_string()),
         ("allowed domain", it.allowed_domain),
@@ -127,6 +126,5 @@ pub(super) fn described(it: AwsConnection) -> String {
     ]
     .into_iter()
     .chain(rows(&it.options))
-    .collect();
-    record(&rows)
+    .collect()
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::declared;
+use super::health::NeedingConnections;
 use super::options::rows;
 use super::state::EnteredState;
+use super::{Rows, declared};
 use crate::cli::output::CliError;
-use crate::cli::secret::{self, SecretArgs};
-use crate::cli::table::record;
+use crate::cli::secret::{self, SecretArgs, SecretWays};
 use crate::clock::Clock;
 use crate::management::Preset;
 use crate::model::connection::ConnectionType;
@@ -34,15 +34,19 @@ pub(super) struct CustomArgs {
     /// File that holds the secret of this name; others are asked for; may be repeated
     #[arg(long, value_name = "NAME=FILE", value_parser = parse_named_file)]
     secret_file_of: Vec<(String, PathBuf)>,
+    /// Secret that goes when other places are given, as none of them has it; may be repeated
+    #[arg(long = "drop-secret", value_name = "NAME")]
+    dropped: Vec<String>,
 }
 
 impl CustomArgs {
     /// The options, and whether each is given.
-    pub(super) fn given(&self) -> [(&'static str, bool); 3] {
+    pub(super) fn given(&self) -> [(&'static str, bool); 4] {
         [
             ("--inject", !self.inject.is_empty()),
             ("--inject-at", !self.inject_at.is_empty()),
             ("--secret-file-of", !self.secret_file_of.is_empty()),
+            ("--drop-secret", !self.dropped.is_empty()),
         ]
     }
 
@@ -97,6 +101,7 @@ impl CustomArgs {
                 "--inject-at goes with every --allowed-domain: name all of them".to_owned(),
             ));
         }
+        members.drop_secrets = Some(self.dropped.clone()).filter(|it| !it.is_empty()).into();
         // 2. The secrets: those that are named, or all where nothing else is.
         let known: Vec<_> = shown.secrets.0.iter().cloned().collect();
         let names = match () {
@@ -184,17 +189,18 @@ impl CustomArgs {
                     .to_owned(),
             ));
         }
+        let ways = if left.len() > 1 { SecretWays::ByName } else { SecretWays::One };
         for name in left {
-            secrets.insert(name.clone(), secret.read(&format!("secret {name}"))?);
+            secrets.insert(name.clone(), secret.read_by(&format!("secret {name}"), ways)?);
         }
         Ok(secrets)
     }
 }
 
 /// Describes a custom connection.
-pub(super) fn described(it: CustomConnection) -> String {
+pub(super) fn described(it: CustomConnection) -> Rows {
     let secrets: Vec<_> = it.secrets.0.iter().map(|name| format!("{name} *****")).collect();
-    let rows: Vec<_> = [
+    [
         ("name", it.name),
         ("type", ConnectionType::Custom.to_string()),
         ("allowed domains", domain_names(&it.allowed_domains)),
@@ -212,16 +218,20 @@ pub(super) fn described(it: CustomConnection) -> String {
         ("unusable because", it.defect.unwrap_or_default()),
     ])
     .chain(rows(&it.options))
-    .collect();
-    record(&rows)
+    .collect()
 }
 
 /// The columns of a connection of a type beyond ZIS in a list, and why it can't be used.
-pub(super) fn listed(it: TypedConnection) -> Option<([String; 6], Option<String>)> {
+pub(super) fn listed(
+    it: TypedConnection,
+    needing: &NeedingConnections,
+) -> Option<([String; 6], Option<String>)> {
     let now = Clock::system().now();
-    let row = |name, kind: ConnectionType, domain, state: EnteredState<'_>, updated, declared| {
-        [name, kind.to_string(), domain, state.words(now), updated, declared]
-    };
+    let row =
+        |name: String, kind: ConnectionType, domain, state: EnteredState<'_>, updated, declared| {
+            let state = state.words(needing.of(&name), now);
+            [name, kind.to_string(), domain, state, updated, declared]
+        };
     match it {
         TypedConnection::Custom(it) => {
             let (domains, kind) = (domain_names(&it.allowed_domains), ConnectionType::Custom);

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::health::NeedingConnections;
 use super::state::EnteredState;
 use super::{custom, declared, state};
 use crate::cli::integration::IntegrationClient;
@@ -21,11 +22,13 @@ pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
     let beyond = typed.connections.into_iter().filter(is_beyond).collect();
     let (json, beyond) = with_others(&answer, beyond)?;
     let mut defects = Vec::new();
+    let mut needing = NeedingConnections::default();
     client.emit(&json, || {
+        needing = client.needing(None)?;
         let head = ["NAME", "TYPE", "ALLOWED DOMAIN", "STATE", "UPDATED AT", "DECLARED"];
         let mut table = TextTable::new(&head);
-        let mut all = rows(answer.read()?);
-        all.extend(beyond.into_iter().filter_map(custom::listed));
+        let mut all = rows(answer.read()?, &needing);
+        all.extend(beyond.into_iter().filter_map(|it| custom::listed(it, &needing)));
         all.sort();
         for (row, defect) in all {
             let [name, ..] = &row;
@@ -41,9 +44,11 @@ pub(super) fn run(client: &IntegrationClient<'_>) -> Result<(), CliError> {
         Ok(table.text())
     })?;
     // A defect is a sentence, which no column holds: it is told below the table.
-    for (name, defect) in defects {
-        output::note_defect("connection", &name, defect.as_deref());
+    for (name, defect) in &defects {
+        output::note_defect("connection", name, defect.as_deref());
     }
+    let usable = defects.iter().filter(|(_, defect)| defect.is_none());
+    needing.note(usable.map(|(name, _)| name.as_str()));
     Ok(())
 }
 
@@ -72,23 +77,26 @@ fn with_others(
 }
 
 /// The rows of ZIS's types in the order of the API, which is that of the bytes of their names.
-fn rows(page: ConnectionPage) -> Vec<Row> {
+fn rows(page: ConnectionPage, needing: &NeedingConnections) -> Vec<Row> {
     let ConnectionPage { api_key, basic_auth, bearer_token, oauth, meta: _ } = page;
+    // 1. Those whose secret was entered, and those by OAuth.
     let now = Clock::system().now();
     let of_type = |kind: ConnectionType, list: Vec<StaticConnection>| {
         list.into_iter().map(move |it| {
             let not_after = it.not_after.as_deref();
-            let state = EnteredState::of(&it.options, it.defect.as_deref(), not_after).words(now);
+            let state = EnteredState::of(&it.options, it.defect.as_deref(), not_after);
+            let state = state.words(needing.of(&it.name), now);
             let (kind, declared) = (kind.to_string(), declared(it.declared));
             ([it.name, kind, it.allowed_domain, state, it.updated_at, declared], it.defect)
         })
     };
     let by_oauth = oauth.into_iter().map(|it| {
-        let (state, none) = (state::of(&it, now), String::new());
+        let (state, none) = (state::of(&it, needing.of(&it.name), now), String::new());
         let domain = it.allowed_domain.unwrap_or_default();
         let kind = ConnectionType::OAuth.to_string();
         ([it.name, kind, domain, state, none.clone(), none], it.defect)
     });
+    // 2. All of them.
     let mut rows: Vec<Row> = of_type(ConnectionType::ApiKey, api_key)
         .chain(of_type(ConnectionType::BasicAuth, basic_auth))
         .chain(of_type(ConnectionType::BearerToken, bearer_token))

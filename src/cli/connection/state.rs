@@ -4,12 +4,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::health;
 use crate::management::{RENEWED_WHEN_USED, State};
 use crate::model::oauth::grant::LapseReason;
-use crate::wire::{OAuthItem, OptionMembers};
+use crate::wire::{HealthView, OAuthItem, OptionMembers};
 
-/// The state of a connection by OAuth, in the words of the console.
-pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
+/// The state of a connection by OAuth, in the words of the console. Its health is there if somebody
+/// must act.
+pub(super) fn of(it: &OAuthItem, health: Option<&HealthView>, now: Timestamp) -> String {
     if it.defect.is_some() {
         return UNUSABLE.to_owned();
     }
@@ -25,6 +27,9 @@ pub(super) fn of(it: &OAuthItem, now: Timestamp) -> String {
     if let Some(failure) = it.refresh_failure.as_ref().filter(|it| it.who_must_act == OPERATOR) {
         let code = failure.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
         return format!("not refreshed{code}: the operator must act");
+    }
+    if let Some(health) = health {
+        return health::word(health);
     }
     let end = it.token_expiry.as_ref().and_then(|end| end.parse::<Timestamp>().ok());
     let Some(end) = end else { return "provider named no expiry".to_owned() };
@@ -52,13 +57,16 @@ impl<'a> EnteredState<'a> {
         Self { options, defect, not_after }
     }
 
-    /// The state in a word or two.
-    pub(super) fn words(&self, now: Timestamp) -> String {
+    /// The state in a word or two. The connection's health is there if somebody must act.
+    pub(super) fn words(&self, health: Option<&HealthView>, now: Timestamp) -> String {
         if self.defect.is_some() {
             return UNUSABLE.to_owned();
         }
         if let Some(state) = of_options(self.options, self.not_after, now) {
             return state;
+        }
+        if let Some(health) = health {
+            return health::word(health);
         }
         let today = now.to_zoned(TimeZone::UTC).date();
         let day = self.options.expires_on.filled().and_then(|day| day.parse::<Date>().ok());
@@ -120,7 +128,8 @@ mod tests {
 
     fn at(expiry: &Value) -> String {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        of(&item(&json!({"token_expiry": expiry, "allowed_domain": "api.example.com"})), now)
+        let members = json!({"token_expiry": expiry, "allowed_domain": "api.example.com"});
+        of(&item(&members), None, now)
     }
 
     #[test]
@@ -154,17 +163,17 @@ mod tests {
             (json!({"enabled": false, "expires_on": "2025-12-31"}), None, "switched off"),
         ] {
             let options = serde_json::from_value(members.clone()).unwrap();
-            let state = EnteredState::of(&options, None, not_after).words(now);
+            let state = EnteredState::of(&options, None, not_after).words(None, now);
             assert_eq!(state, said, "{members}");
         }
-        assert_eq!(of(&item(&json!({"enabled": false})), now), "switched off");
+        assert_eq!(of(&item(&json!({"enabled": false})), None, now), "switched off");
     }
 
     #[test]
     fn that_somebody_must_act_comes_first() {
         let lapsed = json!({"needs_reauthorization": true, "token_expiry": "2025-01-01T00:00:00Z"});
         let lapsed = item(&lapsed);
-        assert_eq!(of(&lapsed, Timestamp::UNIX_EPOCH), "needs reauthorization");
+        assert_eq!(of(&lapsed, None, Timestamp::UNIX_EPOCH), "needs reauthorization");
         assert_eq!(reason(&lapsed), "");
         let known = item(&json!({"reauthorization_reason": "invalid_grant"}));
         assert!(reason(&known).contains("revoked or ended"));
@@ -173,15 +182,15 @@ mod tests {
             "reason": "the provider said invalid_client",
         }, "allowed_domain": "api.example.com"});
         let said = "not refreshed (invalid_client): the operator must act";
-        assert_eq!(of(&item(&failing), Timestamp::UNIX_EPOCH), said);
+        assert_eq!(of(&item(&failing), None, Timestamp::UNIX_EPOCH), said);
         let why = "the provider said invalid_client, since 2026-01-01T00:00:00Z";
         assert_eq!(reason(&item(&failing)), why);
         let other = item(&json!({"reauthorization_reason": "expired"}));
         assert_eq!(reason(&other), "expired");
         let unbound = item(&json!({"needs_reauthorization": false, "token_expiry": null}));
-        assert_eq!(of(&unbound, Timestamp::UNIX_EPOCH), "no allowed domain");
+        assert_eq!(of(&unbound, None, Timestamp::UNIX_EPOCH), "no allowed domain");
         let options = OptionMembers::default();
         let unusable = EnteredState::of(&options, Some("x"), None);
-        assert_eq!(unusable.words(Timestamp::UNIX_EPOCH), "unusable");
+        assert_eq!(unusable.words(None, Timestamp::UNIX_EPOCH), "unusable");
     }
 }

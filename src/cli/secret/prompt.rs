@@ -8,25 +8,22 @@ use rustix::termios::{
 };
 use zeroize::Zeroizing;
 
+use super::SecretWays;
 use crate::cli::output::CliError;
 use crate::model::field::MAX_SECRET;
 use crate::secret::Secret;
 
 /// Asks at the terminal, wherever standard input comes from.
-pub(super) fn read(label: &str) -> Result<Secret, CliError> {
+pub(super) fn read(label: &str, ways: SecretWays) -> Result<Secret, CliError> {
+    let ways = ways.as_str();
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_none| {
-        CliError::Message(
-            "there is no terminal to ask for the secret: give it with --secret-stdin or \
-             --secret-file"
-                .to_owned(),
-        )
+        CliError::Message(format!("there is no terminal to ask for the secret: {ways}"))
     })?;
     match hidden(&terminal, label) {
         Ok(Some(secret)) => Ok(secret),
         Ok(None) => Err(CliError::Message("no secret was given: nothing has changed".to_owned())),
         Err(why) => Err(CliError::Message(format!(
-            "the terminal can't be asked for the secret ({why}): give it with --secret-stdin or \
-             --secret-file"
+            "the terminal can't be asked for the secret ({why}): {ways}"
         ))),
     }
 }
