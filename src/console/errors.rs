@@ -1,5 +1,7 @@
 //! Refusals in words for people at a browser: the cause, and the one who must act.
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use maud::{Markup, html};
@@ -15,12 +17,12 @@ use crate::rate_limit::RateExceeded;
 pub(super) struct ErrorPage {
     pub(super) status: StatusCode,
     pub(super) title: &'static str,
-    words: std::borrow::Cow<'static, str>,
+    pub(super) words: Cow<'static, str>,
 }
 
 impl ErrorPage {
     const fn new(status: StatusCode, title: &'static str, words: &'static str) -> Self {
-        Self { status, title, words: std::borrow::Cow::Borrowed(words) }
+        Self { status, title, words: Cow::Borrowed(words) }
     }
 
     /// Explains a refusal of management.
@@ -65,15 +67,38 @@ impl ErrorPage {
                 )
                 .into(),
             },
-            Refused::MissingScope(scope) => Self {
-                status: StatusCode::FORBIDDEN,
-                title: "Your token may not do this",
-                words: format!(
-                    "It lacks the scope {scope}. The one who created it can create a token with that scope for you."
-                )
-                .into(),
-            },
+            Refused::MissingScope(scope) => Self::missing_scope(scope.as_str()),
             other => Self::plain(&other),
+        }
+    }
+
+    /// Explains a refusal of management to a person, whose rights are those of groups.
+    pub(super) fn of_person(refused: Refused) -> Self {
+        let (title, words) = match refused {
+            Refused::MissingScope(scope) => (
+                "You may not do this",
+                format!("None of your groups gives you the scope {scope}. {ASK_FOR_GROUPS}"),
+            ),
+            Refused::Mismatch | Refused::OutOfReach => (
+                "You don’t reach that far",
+                format!(
+                    "Your groups give you other integrations, or some connections only. {ASK_FOR_GROUPS}"
+                ),
+            ),
+            other => return Self::of(other),
+        };
+        Self { status: StatusCode::FORBIDDEN, title, words: words.into() }
+    }
+
+    /// The page for somebody whose token lacks a scope.
+    pub(super) fn missing_scope(scope: &str) -> Self {
+        let words = format!(
+            "It lacks the scope {scope}. The one who created it can create a token with that scope for you: sign out, and sign in with that one."
+        );
+        Self {
+            status: StatusCode::FORBIDDEN,
+            title: "Your token may not do this",
+            words: words.into(),
         }
     }
 
@@ -87,7 +112,7 @@ impl ErrorPage {
             Refused::Mismatch | Refused::OutOfReach => Self::new(
                 StatusCode::FORBIDDEN,
                 "Your token does not reach that far",
-                "It is for another integration, or for some connections only. The one who created it can create one for you that reaches further.",
+                "It is for another integration, or for some connections only. The one who created it can create one for you that reaches further: sign out, and sign in with that one.",
             ),
             Refused::NoStore => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -97,7 +122,7 @@ impl ErrorPage {
             Refused::NotFound => Self::new(
                 StatusCode::NOT_FOUND,
                 "There is nothing here",
-                "It does not exist, or your token does not reach it.",
+                "It does not exist, or is out of your reach.",
             ),
             Refused::SealBroken => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -140,16 +165,16 @@ impl ErrorPage {
 
     /// The page for somebody who has not signed in.
     pub(super) fn bare(&self) -> Response {
-        let page = layout::bare(self.title, &self.as_markup(None));
+        let page = layout::bare(self.title, &self.as_markup(Some(("/console", "To the console"))));
         (self.status, layout::html(&page)).into_response()
     }
 
-    /// The page as a page's content, with a way on.
-    pub(super) fn as_markup(&self, way_on: Option<&str>) -> Markup {
+    /// The page as a page's content, with a way on: an address, and where it leads.
+    pub(super) fn as_markup(&self, way_on: Option<(&str, &str)>) -> Markup {
         html! {
             h1 { (self.title) }
             p { (self.words) }
-            @if let Some(path) = way_on { p { a.button href=(path) { "Connections" } } }
+            @if let Some((path, words)) = way_on { p { a.button href=(path) { (words) } } }
         }
     }
 }
@@ -159,6 +184,7 @@ pub(super) fn too_many(exceeded: RateExceeded) -> Response {
     let markup = html! {
         h1 { "Too many requests" }
         p { "Wait " (seconds) " seconds, then load the page again." }
+        p { a.button href="" { "Load it again" } }
     };
     let page = layout::html(&layout::bare("Too many requests", &markup));
     let retry = [(header::RETRY_AFTER, seconds.to_string())];
@@ -178,11 +204,11 @@ pub(super) const FOREIGN: ErrorPage = ErrorPage::new(
     "The form did not come from a page of this session. Go back, load the page again, and send it once more.",
 );
 
-/// A request to be sent by a token that may not send any.
-pub(super) const MAY_NOT_SEND: ErrorPage = ErrorPage::new(
+/// A request to be sent by a person, in whose name none is.
+pub(super) const PERSON_SENDS_NOTHING: ErrorPage = ErrorPage::new(
     StatusCode::FORBIDDEN,
-    "Your token may not do this",
-    "It lacks the scope proxy. The one who created it can create a token with that scope for you.",
+    "It was not sent",
+    "Requests are sent in the name of an access token, and you have signed in as a person. Sign in with a token that has the scopes read and proxy.",
 );
 
 /// A form that is none.
@@ -198,3 +224,25 @@ pub(super) const NOWHERE: ErrorPage = ErrorPage::new(
     "There is nothing here",
     "The address leads nowhere, or what was there is gone.",
 );
+
+const ASK_FOR_GROUPS: &str = "The operator of the server says in its configuration, at oidc.groups, what each group may do; who administers the groups can put you into another one.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::management::Scope;
+
+    #[test]
+    fn a_person_is_told_of_groups_and_not_of_a_token() {
+        for refused in
+            [|| Refused::MissingScope(Scope::Write), || Refused::OutOfReach, || Refused::Mismatch]
+        {
+            let (person, holder) = (ErrorPage::of_person(refused()), ErrorPage::of(refused()));
+            let all = |page: &ErrorPage| format!("{} {}", page.title, page.words);
+            assert!(all(&person).contains("groups") && !all(&person).contains("token"));
+            assert!(all(&holder).contains("token") && !all(&holder).contains("groups"));
+            assert_eq!(person.status, holder.status);
+        }
+        assert_eq!(ErrorPage::of_person(Refused::NotFound).status, StatusCode::NOT_FOUND);
+    }
+}

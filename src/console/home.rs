@@ -1,10 +1,10 @@
 //! The way in: to an integration, or to the choice of one.
 
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use maud::html;
 
-use super::layout::{self, Tab};
+use super::layout::Tab;
 use super::page_context::{PageContext, PageResult, see};
 use super::request::{self, is_request_id};
 use super::{ConsoleState, activity, attention, errors};
@@ -87,9 +87,7 @@ async fn request(context: &PageContext, id: &str, any: Option<&IntegrationName>)
 
 /// A path below `/console` that leads nowhere.
 pub(super) async fn nowhere(State(_hall): State<ConsoleState>) -> Response {
-    let page = errors::NOWHERE;
-    let markup = html! { (page.as_markup(None)) p { a href="/console" { "To the console" } } };
-    (page.status, layout::html(&layout::bare(page.title, &markup))).into_response()
+    errors::NOWHERE.bare()
 }
 
 fn ask(entered: &str) -> maud::Markup {

@@ -93,7 +93,7 @@ fn choice(context: &PageContext) -> Markup {
     let known = context.integrations();
     let bound = context.operator.bound_to();
     if let Some(own) = bound.filter(|_| known.len() < 2) {
-        return html! { span.integration title="Your token is for this integration" { (own.as_str()) } };
+        return html! { span.integration title="You reach this integration alone" { (own.as_str()) } };
     }
     if integration.is_empty() {
         return html! {};
@@ -148,7 +148,7 @@ fn done(word: &str) -> Markup {
     html! { @if let Some((_, sentence)) = said { p.notice role="status" { (sentence) } } }
 }
 
-const DONE: [(&str, &str); 11] = [
+const DONE: [(&str, &str); 14] = [
     ("created", "The connection is there and in force."),
     ("replaced", "The connection was changed; the change is in force."),
     ("forgotten", "The old secret is forgotten. Requests use the new one alone."),
@@ -156,6 +156,9 @@ const DONE: [(&str, &str); 11] = [
     ("connected", "The provider gave tokens; the connection is in force."),
     ("refreshed", "The provider gave new tokens; they are in force."),
     ("bound", "The allowed domain is set. It never changes again."),
+    ("all-enabled", "The selected connections are enabled."),
+    ("all-disabled", "The selected connections are disabled. Requests that use them are refused."),
+    ("all-deleted", "The selected connections are deleted. Requests that name them are refused."),
     ("client-created", "The OAuth client is there. Connect it to make a connection."),
     ("client-changed", "The OAuth client was changed."),
     ("client-deleted", "The OAuth client is deleted, and its connections with it."),

@@ -1,5 +1,6 @@
 //! The context of a page: its reader, the integration, and the frame around it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -187,13 +188,44 @@ impl PageContext {
 
     /// A page that says why something was not done.
     pub(super) fn refuse(&self, refused: Refused) -> PageError {
-        self.tell(&ErrorPage::of(refused))
+        self.tell(&self.explained(refused))
+    }
+
+    /// The reason why something was not done, in a sentence.
+    pub(super) fn words(&self, refused: Refused) -> Cow<'static, str> {
+        self.explained(refused).words
+    }
+
+    /// A refusal, explained to the one who looks.
+    fn explained(&self, refused: Refused) -> ErrorPage {
+        match self.operator.person() {
+            Some(_) => ErrorPage::of_person(refused),
+            None => ErrorPage::of(refused),
+        }
     }
 
     /// A page that tells a page of failure.
     pub(super) fn tell(&self, page: &ErrorPage) -> PageError {
-        let markup = page.as_markup(Some(&self.path("/connections")));
+        let way_on = self.way_on(page.status);
+        let way_on = way_on.as_ref().map(|(path, words)| (path.as_str(), *words));
+        let markup = page.as_markup(way_on);
         PageError::from(self.page_with(page.status, Tab::None, page.title, &markup))
+    }
+
+    /// The page at which somebody goes on who was refused something, as far as they may open one.
+    fn way_on(&self, status: StatusCode) -> Option<(String, &'static str)> {
+        let may = |scope| self.operator.may(scope);
+        // An integration that is out of reach has no page to go on at.
+        if status == StatusCode::FORBIDDEN || self.integration().is_empty() {
+            return Some(("/console".to_owned(), "To the console"));
+        }
+        if status.is_server_error() && !self.operator.is_auditor() {
+            return Some((self.path("/system"), "System"));
+        }
+        if may(Scope::Read) || may(Scope::Audit) {
+            return Some((self.path("/connections"), "Connections"));
+        }
+        may(Scope::Admin).then(|| (self.path("/tokens"), "Tokens"))
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn unknown(context: &PageContext, id: &str) -> Response {
     let again = is_within && is_request_id(id);
     let markup = html! {
         h1 { "No such request" }
-        p { "No entry that is kept, and that your token reaches, has the id " code { (id) } "." }
+        p { "No entry that is kept, and within your reach, has the id " code { (id) } "." }
         ul {
             li { "An entry is there a second after its request has ended: "
                 @if again { a href=(here) { "look again" } "." } @else { "look again then." } }
@@ -177,7 +177,8 @@ fn remedy(
         ("", 401 | 403) => {
             of_kind((at("tokens"), "Authorize again"), (at("replace"), "Replace the secret"))
         }
-        ("ReauthorizationNeeded" | "TokenEndpointFailed", _) => (at("tokens"), "Authorize again"),
+        ("ReauthorizationNeeded", _) => (at("tokens"), "Authorize again"),
+        ("TokenEndpointFailed", _) => (at("tokens"), "See its tokens"),
         ("SealBroken", _) => (at("replace"), "Replace the secret"),
         ("RequestNotAllowed", _) => (at("options"), "Change its rules"),
         ("ConnectionForbidden", _) if status.is_some_and(|status| status.options.disabled) => {

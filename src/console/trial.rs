@@ -6,7 +6,7 @@ use http::Method;
 use maud::{Markup, html};
 
 use super::chart;
-use super::errors;
+use super::errors::{self, ErrorPage};
 use super::fields::{Field, Kind, summary};
 use super::form_values::FormValues;
 use super::layout::Tab;
@@ -45,7 +45,7 @@ pub(super) async fn attempt(context: PageContext, request: Request) -> PageResul
     let is_wanted = values.text("act") == "send";
     let is_sent = is_wanted && values.text("caller").is_empty();
     if is_sent && !context.operator.may_send() {
-        return Err(context.tell(&errors::MAY_NOT_SEND));
+        return Err(context.tell(&may_not_send(&context)));
     }
     let sent = if is_sent && explanation.decision == Verdict::Allow {
         Some(send(&context, &values).await)
@@ -102,7 +102,10 @@ fn page(context: &PageContext, values: &FormValues, outcome: &Markup) -> Respons
     let callers = explainer.map(|it| it.callers(MAX_OFFERED_CALLERS)).unwrap_or_default();
     let markup = html! {
         h1 { "Try it" }
-        p { "What the proxy would do with a request, rule by rule; and what comes of it. It is sent in the name of your token." }
+        p {
+            "What the proxy would do with a request, rule by rule"
+            @if context.operator.person().is_none() { "; and what comes of it. It is sent in the name of your token." } @else { "." }
+        }
         (summary(values, &fields))
         // What came of it is below, out of sight on a small screen.
         form.stack.trial method="post" action=(context.path("/try#outcome")) {
@@ -159,11 +162,36 @@ fn actions(context: &PageContext) -> Markup {
             @if may_send { button type="submit" name="act" value="send" { "Send" } }
             button.quiet type="submit" name="act" value="explain" { "Explain only" }
         }
-        @if !may_send && context.operator.person().is_some() {
-            p.hint { "Requests are sent in the name of an access token: sign in with one to send." }
-        } @else if !may_send {
+        @if !may_send { (no_sending(context)) }
+    }
+}
+
+/// Says why somebody can send nothing, and what they can do.
+fn no_sending(context: &PageContext) -> Markup {
+    let makes_tokens = context.operator.may(Scope::Admin);
+    html! {
+        @if context.operator.person().is_none() {
             p.hint { "Your token can’t send: it lacks the scope proxy." }
+        } @else {
+            p.hint {
+                "Requests are sent in the name of an access token, so that each entry names a caller whom it can be taken from; you have signed in as a person, and have none. "
+                @if makes_tokens {
+                    a href=(context.path("/tokens")) { "Create a token" }
+                    " with the scopes read and proxy, and sign in with it to send. "
+                } @else {
+                    "Have an administrator create a token with the scopes read and proxy, and sign in with it to send. "
+                }
+                "To explain a request for a caller, name it above."
+            }
         }
+    }
+}
+
+/// The page for somebody who may not send.
+fn may_not_send(context: &PageContext) -> ErrorPage {
+    match context.operator.person() {
+        Some(_) => errors::PERSON_SENDS_NOTHING,
+        None => ErrorPage::missing_scope("proxy"),
     }
 }
 

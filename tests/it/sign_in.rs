@@ -348,7 +348,13 @@ async fn groups_say_who_may_sign_in_and_do_what() {
     assert!(visitor.get(LIST).await.text().contains("Create the first one"));
     let other = visitor.get("/console/i/other/connections").await;
     assert!(other.status == 200 && !other.text().contains("Create the first one"), "{other:?}");
-    assert_eq!(visitor.get("/console/i/third/connections").await.status, 403);
+    // What is refused is explained to a person, and leads on to what is theirs.
+    let third = visitor.get("/console/i/third/connections").await;
+    assert!(third.status == 403 && third.text().contains("Your groups give you"), "{third:?}");
+    assert!(third.text().contains("href=\"/console\">To the console"), "{third:?}");
+    let tokens = visitor.get("/console/i/acme/tokens").await.text();
+    assert!(tokens.contains("None of your groups gives you the scope admin"), "{tokens}");
+    assert!(!tokens.contains("our token"), "{tokens}");
     for path in ["/tokens", "/events", "/activity"] {
         assert_eq!(visitor.get(&format!("/console/i/acme{path}")).await.status, 403, "{path}");
     }
@@ -357,7 +363,12 @@ async fn groups_say_who_may_sign_in_and_do_what() {
     assert_eq!(made.status, 303, "{made:?}");
     let refused = visitor.post("/console/i/other/connections/new/bearer_token", &fields).await;
     assert_eq!(refused.status, 403, "{refused:?}");
-    // The data plane knows no people.
+    // The data plane knows no people, and the page says what they can do.
+    let page = visitor.get("/console/i/acme/try").await.text();
+    for said in ["you have signed in as a person", "Have an administrator create a token"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    assert!(!page.contains("value=\"send\"") && !page.contains("our token"), "{page}");
     let url = "https://api.example.test/";
     let fields = [("connection", "mine"), ("url", url), ("method", "GET"), ("act", "send")];
     assert_eq!(visitor.post("/console/i/acme/try", &fields).await.status, 403);
