@@ -78,10 +78,35 @@ pub(super) async fn fields(context: PageContext) -> PageResult {
         return connect::fields(&context, &values, StatusCode::OK).await;
     }
     if kind == ConnectionType::Custom {
-        let values = custom::preset_values(Preset::find(context.query("preset")));
+        let values = custom::preset_values(preset_of(&context, kind));
         return Ok(custom::fields(&context, &values, StatusCode::OK));
     }
     Ok(shown(&context, kind, &FormValues::default(), StatusCode::OK))
+}
+
+/// The well-known API of this type for which the form is.
+pub(super) fn preset_of(context: &PageContext, kind: ConnectionType) -> Option<&'static Preset> {
+    Preset::find(context.query("preset")).filter(|preset| preset.kind() == kind)
+}
+
+/// The remarks on a well-known API.
+pub(super) fn preset_words(preset: &Preset) -> Markup {
+    html! {
+        @if let Some(notes) = &preset.notes { p { (notes) } }
+        p { a href=(preset.docs) rel="noreferrer" { "The API’s documentation" } ", as of " (preset.date) }
+    }
+}
+
+/// The path that takes the form of a type.
+pub(super) fn action(
+    context: &PageContext,
+    kind: ConnectionType,
+    preset: Option<&Preset>,
+) -> String {
+    match preset {
+        Some(preset) => preset_path(context, preset),
+        None => context.path(&format!("/connections/new/{}", kind.as_str())),
+    }
 }
 
 /// The path of the form for a well-known API.
@@ -186,22 +211,16 @@ fn shown(
         kind => credentials(kind),
     };
     let mut fields: Vec<_> = common(&preview).into_iter().chain(own).collect();
-    let preset = Preset::find(context.query("preset")).filter(|preset| preset.kind() == kind);
+    let preset = preset_of(context, kind);
     if let Some(preset) = preset {
         fill_in(&mut fields, preset);
     }
     let form = CreateForm {
         title: preset.map_or_else(|| status_view::kind(kind), |preset| &preset.title),
-        action: preset.map_or_else(
-            || context.path(&format!("/connections/new/{}", kind.as_str())),
-            |preset| preset_path(context, preset),
-        ),
+        action: action(context, kind, preset),
         words: html! {
             @if kind == ConnectionType::AwsSigV4 { (aws::words()) }
-            @if let Some(preset) = preset {
-                @if let Some(notes) = &preset.notes { p { (notes) } }
-                p { a href=(preset.docs) rel="noreferrer" { "The API’s documentation" } ", as of " (preset.date) }
-            }
+            @if let Some(preset) = preset { (preset_words(preset)) }
         },
         fields: &fields,
         before: html! {},

@@ -6,10 +6,9 @@ use http::StatusCode;
 use maud::{Markup, html};
 
 use super::connection::{self, PageForm};
-use super::create::{common, taken};
-use super::fields::{Field, Kind, Need, summary};
+use super::create::{CreateForm, action, common, preset_of, preset_words, taken};
+use super::fields::{Field, Kind, Need};
 use super::form_values::FormValues;
-use super::layout::Tab;
 use super::page_context::{PageContext, PageResult, see};
 use super::status_view;
 use crate::management::Preset;
@@ -24,21 +23,23 @@ use crate::wire::{
 /// The form of a connection that is to be made.
 pub(super) fn fields(context: &PageContext, values: &FormValues, status: StatusCode) -> Response {
     // 1. The fields: a name, secrets, and where they are sent.
+    let kind = ConnectionType::Custom;
+    let preset = preset_of(context, kind);
     let preview = context.path("/domain");
     let [name, _one_domain] = common(&preview);
-    let rows: Vec<_> = (1..=SECRET_ROWS).map(SecretRow::new).collect();
+    let rows = secret_rows(preset);
+    let mut places = places();
+    if let (Some(hint), [domains, ..]) =
+        (preset.and_then(|preset| preset.domain_hint.as_deref()), &mut places)
+    {
+        domains.hint = hint;
+    }
     let mut fields = vec![name];
     fields.extend(rows.iter().flat_map(SecretRow::fields));
-    fields.extend(places());
+    fields.extend(places);
     // 2. The page, which says how a place is written.
-    let title = format!("Create a connection: {}", status_view::kind(ConnectionType::Custom));
-    let action = context.path(&format!("/connections/new/{}", ConnectionType::Custom.as_str()));
-    let markup = html! {
-        p.way {
-            a href=(context.path("/connections")) { "Connections" } " / "
-            a href=(context.path("/connections/new")) { "Create" }
-        }
-        h1 { (title) }
+    let words = html! {
+        @if let Some(preset) = preset { (preset_words(preset)) }
         p {
             "For APIs that want several keys, or a key in the URL. Each secret has a name; a place says where it stands, with its name in braces."
         }
@@ -48,24 +49,35 @@ pub(super) fn fields(context: &PageContext, values: &FormValues, status: StatusC
             li { code { "/bot-KEYFERRY=bot{token}" } " replaces the segment " code { "bot-KEYFERRY" } " of the path, which the program writes where the secret belongs." }
         }
         p { "Headers and parameters of these names that a program sends itself are taken out, in any spelling." }
-        (summary(values, &fields))
-        form.stack method="post" action=(action) {
-            (context.mark())
-            @for field in &fields { (field.show(values)) }
-            div.actions {
-                button type="submit" { "Save" }
-                a.button.quiet href=(context.path("/connections")) { "Cancel" }
-            }
-        }
     };
-    context.page_with(status, Tab::Connections, &title, &markup)
+    let form = CreateForm {
+        title: preset.map_or_else(|| status_view::kind(kind), |preset| &preset.title),
+        action: action(context, kind, preset),
+        words,
+        fields: &fields,
+        before: html! {},
+        after: html! {},
+        submit: "Save",
+    };
+    form.show(context, values, status)
+}
+
+/// The fields of secrets; those of a well-known API are called as it calls them.
+fn secret_rows(preset: Option<&Preset>) -> Vec<SecretRow> {
+    let mut rows: Vec<_> = (1..=SECRET_ROWS).map(SecretRow::new).collect();
+    let Some(preset) = preset else { return rows };
+    let names = preset.secret_names();
+    for (row, name) in rows.iter_mut().zip(&names) {
+        let [_, label] = &mut row.labels;
+        *label = if names.len() == 1 { preset.secret.clone() } else { format!("Secret {name}") };
+        row.need = Need::Always;
+    }
+    rows
 }
 
 /// The values that a preset fills in; none without one of this type.
 pub(super) fn preset_values(preset: Option<&Preset>) -> FormValues {
-    let Some(preset) = preset.filter(|preset| preset.kind() == ConnectionType::Custom) else {
-        return FormValues::default();
-    };
+    let Some(preset) = preset else { return FormValues::default() };
     let inject = preset.inject.join("\n");
     let domain = preset.allowed_domain.as_deref().unwrap_or_default();
     let names = preset.secret_names();
